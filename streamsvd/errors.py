@@ -1,0 +1,92 @@
+"""Every error of the package: what was asked, what was found, what to do.
+
+Each class is also the builtin a stranger would catch. Arguments are positional so that an error raised
+on a worker can be pickled and raised again at home with its fields.
+"""
+
+from __future__ import annotations
+
+
+class StreamSVDError(Exception):
+    """Base of every error raised on purpose by streamsvd."""
+
+
+class ShapeError(StreamSVDError, ValueError):
+    """Sizes that do not fit: a rank larger than the matrix, a source that is not a matrix."""
+
+
+class SpecError(StreamSVDError, ValueError):
+    """An option that cannot be meant: a tolerance out of range, two options that exclude each other."""
+
+
+class StoreError(StreamSVDError, OSError):
+    """A store that cannot be read or written as asked: missing, corrupt, foreign, full."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+
+
+class MissingChunkError(StoreError):
+    """A stored chunk is absent where ``missing="error"``; reading it would invent values."""
+
+    def __init__(self, key: str, where: str) -> None:
+        super().__init__(key)
+        self.args = (key, where)
+        self.key, self.where = key, where
+
+    def __str__(self) -> str:
+        return (
+            f"chunk {self.key!r} of {self.where} is missing: reading it would silently return the fill value. "
+            'Restore the chunk, or pass missing="fill" if chunks that hold only fill values were never written.'
+        )
+
+
+class CorruptChunkError(StoreError):
+    """A stored chunk cannot be decoded to the bytes the metadata promise."""
+
+    def __init__(self, key: str, where: str, reason: str) -> None:
+        super().__init__(key)
+        self.args = (key, where, reason)
+        self.key, self.where, self.reason = key, where, reason
+
+    def __str__(self) -> str:
+        return (
+            f"chunk {self.key!r} of {self.where} is damaged: {self.reason}. "
+            "Restore the chunk from a copy or write it again."
+        )
+
+
+class NonFiniteError(StreamSVDError, ValueError):
+    """NaN or Inf in the matrix where the policy is to raise."""
+
+    def __init__(self, value: str, row: int, column: int, chunk: str, remedy: str) -> None:
+        super().__init__(value, row, column, chunk, remedy)
+        self.value, self.row, self.column, self.chunk, self.remedy = value, row, column, chunk, remedy
+
+    def __str__(self) -> str:
+        return f"{self.value} at row {self.row}, column {self.column} ({self.chunk}). {self.remedy}"
+
+
+class BudgetError(StreamSVDError, MemoryError):
+    """A plan needs more memory than it was allowed; raised before any block is read."""
+
+    def __init__(self, step: str, needs: int, allowed: int, remedy: str) -> None:
+        super().__init__(step, needs, allowed, remedy)
+        self.step, self.needs, self.allowed, self.remedy = step, needs, allowed, remedy
+
+    def __str__(self) -> str:
+        return (
+            f"{self.step} needs {self.needs:,} bytes, "
+            f"the budget allows {self.allowed:,}. {self.remedy}"
+        )
+
+
+class NotConverged(StreamSVDError, ArithmeticError):  # noqa: N818 - the field's name for it
+    """The certificate did not reach the tolerance; ``result`` is the best answer and its certificate."""
+
+    def __init__(self, message: str, result: object = None) -> None:
+        super().__init__(message, result)
+        self.message, self.result = message, result
+
+    def __str__(self) -> str:
+        return self.message

@@ -1,0 +1,81 @@
+"""What the layers expect of one another, as protocols: a stored matrix, a fold over its blocks."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+
+@runtime_checkable
+class Source(Protocol):
+    """A stored matrix, read a rectangle at a time into memory that the caller owns.
+
+    A source is small, immutable and picklable: it is an address, and never holds data of the matrix
+    (unless the matrix is in memory already). Shapes and sizes are Python ints, known without reading.
+    """
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the values that `read` delivers (after unpacking, with missing values as NaN)."""
+        ...
+
+    @property
+    def chunks(self) -> tuple[int, int]:
+        """Rows and columns of the stored rectangles; a read aligned to them decodes each once."""
+        ...
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the decoded matrix, ``rows * columns * itemsize``; one pass reads this much."""
+        ...
+
+    @property
+    def read_bytes(self) -> int:
+        """Upper bound on the transient bytes that one call of `read` allocates beside ``out``."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """How messages call it: a path, a variable, ``"ndarray"``."""
+        ...
+
+    def read(self, rows: slice, columns: slice, out: npt.NDArray[Any], /) -> None:
+        """Fill ``out`` (C-contiguous, of this `dtype` and the rectangle's shape) with ``A[rows, columns]``.
+
+        Safe to call from several threads at once.
+
+        Raises
+        ------
+        MissingChunkError, CorruptChunkError, StoreError
+            Naming the stored key.
+        """
+        ...
+
+    def locate(self, row: int, column: int, /) -> str:
+        """Name of the stored chunk that holds an entry, for messages."""
+        ...
+
+
+S = TypeVar("S")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Streaming(Protocol[S, R_co]):
+    """A fold over blocks of rows. Every method is pure at its border: it returns the new state."""
+
+    def init(self, n_cols: int, /) -> S: ...
+    def update(self, state: S, block: Any, /) -> S: ...
+    def finalize(self, state: S, /) -> R_co: ...
+
+
+class Mergeable(Streaming[S, R_co], Protocol[S, R_co]):
+    """A fold whose partial states can be joined, so that blocks may be read in parallel."""
+
+    def merge(self, a: S, b: S, /) -> S: ...
