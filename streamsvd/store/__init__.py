@@ -1,0 +1,1 @@
+"""Where matrices and models live: the only layer that imports zarr."""

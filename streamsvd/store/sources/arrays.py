@@ -1,0 +1,55 @@
+"""A matrix that is in memory already."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from streamsvd.store.sources.border import check_dtype, checked, row_block
+from streamsvd.store.sources.flatten import Flattening, Rows, flattening
+
+
+@dataclass(frozen=True, eq=False)
+class ArraySource:
+    """A numpy array; holds a reference, never a copy."""
+
+    array: npt.NDArray[Any] = field(repr=False)
+    layout: Flattening
+    name: str = "ndarray"
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.layout.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.array.dtype.newbyteorder("=")
+
+    @property
+    def chunks(self) -> tuple[int, int]:
+        return row_block(self.shape, self.dtype.itemsize)
+
+    @property
+    def nbytes(self) -> int:
+        return self.shape[0] * self.shape[1] * self.dtype.itemsize
+
+    @property
+    def read_bytes(self) -> int:
+        return 0
+
+    def read(self, rows: slice, columns: slice, out: npt.NDArray[Any], /) -> None:
+        rows, columns = checked(self, rows, columns, out)
+        for box, place in self.layout.views(rows, columns, out):
+            place[...] = self.array[box]
+
+    def locate(self, row: int, column: int, /) -> str:
+        return self.name
+
+
+def open_array(array: npt.NDArray[Any], rows: Rows) -> ArraySource:
+    """An in-memory array as a source."""
+    check_dtype(array.dtype, "ndarray")
+    return ArraySource(np.asarray(array), flattening(array.shape, None, rows, "ndarray"))

@@ -1,0 +1,246 @@
+"""Rectangles of a chunked array, read chunk by chunk; nothing missing or damaged goes unnoticed.
+
+Chunks are fetched in groups of at most 8 MiB (or one chunk), decoded one after another in the calling
+thread, and written to their places. In a sharded array the index of a shard is read first, and then only
+the inner chunks that are needed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+from zarr.abc.store import Store
+
+from streamsvd.errors import CorruptChunkError, MissingChunkError, StoreError
+from streamsvd.store.sources.codecs import Checksum, DamagedError, Decoder
+from streamsvd.store.sources.fetch import (
+    Request,
+    Span,
+    TooLongError,
+    fetch,
+    local_path,
+    open_local,
+    size_of,
+)
+from streamsvd.store.sources.flatten import Box
+from streamsvd.store.sources.grid import Piece, pieces
+from streamsvd.store.sources.packing import Packing
+from streamsvd.store.sources.raw import BLOCK_BYTES, read_box
+
+GROUP_BYTES = 8 << 20
+GROUP_KEYS = 32
+_ABSENT = 2**64 - 1
+
+Coords = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Shards:
+    """Layout of a shard: how many inner chunks it holds, and where their index lies."""
+
+    counts: tuple[int, ...]
+    index_at_end: bool
+    index_checksum: bool
+
+    @property
+    def index_bytes(self) -> int:
+        """Encoded length of the index: offset and length of every inner chunk."""
+        return 16 * math.prod(self.counts) + 4 * self.index_checksum
+
+
+@dataclass(frozen=True, eq=False)
+class ChunkedArray:
+    """An N-dimensional array in a zarr store."""
+
+    store: Store
+    encode_key: Callable[[Coords], str]
+    decoder: Decoder
+    packing: Packing
+    shards: Shards | None
+    fill_value: Any
+    fill_missing: bool  # deliver fill_value where a chunk is absent
+    name: str
+
+    @property
+    def read_bytes(self) -> int:
+        """Most bytes that `read` holds beside the place it fills."""
+        chunk = self.decoder.nbytes
+        if self._reads_in_place:
+            whole = chunk if self._converts else 0
+            return min(2 * BLOCK_BYTES, chunk) + whole + self.packing.transient_bytes
+        index = 0 if self.shards is None else 2 * self.shards.index_bytes
+        encoded = self._per_group * self.decoder.encoded_limit
+        return encoded + self.decoder.transient_bytes + self.packing.transient_bytes + index
+
+    @property
+    def _reads_in_place(self) -> bool:
+        path = local_path(self.store, "")
+        return self.decoder.is_raw and self.shards is None and path is not None
+
+    @property
+    def _converts(self) -> bool:
+        return self.packing.dtype != self.packing.stored.newbyteorder("=")
+
+    def read(self, box: Box, place: npt.NDArray[Any]) -> None:
+        """Fill ``place`` with the rectangle ``box``."""
+        if self.shards is None:
+            read = self._read_in_place if self._reads_in_place else self._read_chunks
+            read(pieces(box, self.decoder.shape), place)
+            return
+        counts = self.shards.counts
+        shape = [chunk * count for chunk, count in zip(self.decoder.shape, counts, strict=True)]
+        for shard in pieces(box, shape):
+            inner = pieces(shard.within, self.decoder.shape)
+            self._read_chunks(inner, place[shard.placed], shard.coords)
+
+    def _read_chunks(
+        self, wanted: Iterator[Piece], place: npt.NDArray[Any], shard: Coords | None = None
+    ) -> None:
+        index = None if shard is None else self._index(shard)
+        while group := list(itertools.islice(wanted, self._per_group)):
+            requests = [self._request(piece.coords, shard, index) for piece in group]
+            answers = iter(self._fetch([request for request in requests if request is not None]))
+            for piece, request in zip(group, requests, strict=True):
+                data = None if request is None else next(answers)
+                label = self._label(piece.coords, shard)
+                if data is not None and request is not None and request[1] is not None:
+                    self._check_length(data, request[1], label)
+                self._put(piece, data, label, place[piece.placed])
+
+    @property
+    def _per_group(self) -> int:
+        if local_path(self.store, "") is not None:
+            return 1  # nothing is won by asking a disk for several at once
+        return max(1, min(GROUP_KEYS, GROUP_BYTES // self.decoder.encoded_limit))
+
+    def locate(self, index: Coords) -> str:
+        """Key of the chunk (and inner chunk) that holds an entry."""
+        coords = tuple(i // c for i, c in zip(index, self.decoder.shape, strict=True))
+        if self.shards is None:
+            return self._label(coords, None)
+        pairs = [divmod(i, count) for i, count in zip(coords, self.shards.counts, strict=True)]
+        return self._label(tuple(pair[1] for pair in pairs), tuple(pair[0] for pair in pairs))
+
+    def _label(self, coords: Coords, shard: Coords | None) -> str:
+        if shard is None:
+            return self.encode_key(coords)
+        return f"{self.encode_key(shard)}, inner chunk {coords}"
+
+    def _fetch(self, requests: list[Request]) -> list[npt.NDArray[np.uint8] | None]:
+        limit = max(self.decoder.encoded_limit, *(r[1].length for r in requests if r[1]), 0)
+        try:
+            return fetch(self.store, requests, limit)
+        except TooLongError as error:
+            raise CorruptChunkError(requests[0][0], self.name, str(error)) from error
+        except StoreError:
+            raise
+        except OSError as error:
+            keys = ", ".join(dict.fromkeys(key for key, _ in requests))
+            raise StoreError(f"{keys} of {self.name} cannot be read: {error}.") from error
+
+    def _check_length(self, data: npt.NDArray[np.uint8], span: Span, label: str) -> None:
+        if len(data) != span.length:
+            reason = f"its shard ends {span.length - len(data):,} bytes before the chunk does"
+            raise CorruptChunkError(label, self.name, reason)
+
+    def _put(
+        self, piece: Piece, data: npt.NDArray[np.uint8] | None, label: str, place: npt.NDArray[Any]
+    ) -> None:
+        """Decode one chunk and write the part that is wanted to its place."""
+        if data is None:
+            self._put_missing(label, place)
+            return
+        direct = self.decoder.fits(place) and self.packing.stored == place.dtype
+        try:
+            values = self.decoder.decode(data, place if direct else None)
+        except DamagedError as error:
+            raise CorruptChunkError(label, self.name, str(error)) from error
+        values = values[piece.within].view(self.packing.stored)
+        self.packing.unpack(place if direct else values, place)
+
+    def _put_missing(self, label: str, place: npt.NDArray[Any]) -> None:
+        if not self.fill_missing:
+            raise MissingChunkError(label, self.name)
+        fill = np.zeros((1,) * place.ndim, self.packing.stored)
+        if self.fill_value is not None:
+            fill[...] = self.fill_value
+        unpacked = np.empty(fill.shape, place.dtype)
+        self.packing.unpack(fill, unpacked)
+        place[...] = unpacked
+
+    def _read_in_place(self, wanted: Iterator[Piece], place: npt.NDArray[Any]) -> None:
+        """Uncompressed chunks in local files, without holding any of them."""
+        for piece in wanted:
+            key, part = self.encode_key(piece.coords), place[piece.placed]
+            path = local_path(self.store, key)
+            assert path is not None
+            try:
+                file = open_local(path)
+                if file is None:
+                    self._put_missing(key, part)
+                    continue
+                with file:
+                    self._read_file(file, piece, part)
+            except (EOFError, DamagedError) as error:
+                raise CorruptChunkError(key, self.name, str(error)) from error
+            except StoreError:
+                raise
+            except OSError as error:
+                raise StoreError(f"{key} of {self.name} cannot be read: {error}.") from error
+
+    def _read_file(self, file: IO[bytes], piece: Piece, place: npt.NDArray[Any]) -> None:
+        size, axes = size_of(file), self.decoder.axes
+        if size != self.decoder.nbytes:
+            raise DamagedError(f"it holds {size:,} bytes, the chunk has {self.decoder.nbytes:,}")
+        target = np.empty(place.shape, self.packing.stored) if self._converts else place
+        read_box(
+            file,
+            0,
+            [self.decoder.shape[axis] for axis in axes],
+            self.packing.stored,
+            tuple(piece.within[axis] for axis in axes),
+            target.transpose(axes),
+        )
+        self.packing.unpack(target, place)
+
+    def _request(
+        self, coords: Coords, shard: Coords | None, index: npt.NDArray[np.uint64] | None
+    ) -> Request | None:
+        """Where the bytes of a chunk lie; None for an inner chunk that is absent."""
+        if shard is None:
+            return self.encode_key(coords), None
+        if index is None:
+            return None
+        start, length = (int(number) for number in index[coords])
+        if start == _ABSENT and length == _ABSENT:
+            return None
+        if length > self.decoder.encoded_limit or start + length > np.iinfo(np.int64).max:
+            reason = f"the index of its shard says {length:,} bytes from byte {start:,}"
+            raise CorruptChunkError(self._label(coords, shard), self.name, reason)
+        return self.encode_key(shard), Span(start, length)
+
+    def _index(self, shard: Coords) -> npt.NDArray[np.uint64] | None:
+        """Offsets and lengths of the inner chunks of a shard; None if the shard is absent."""
+        assert self.shards is not None
+        key, length = self.encode_key(shard), self.shards.index_bytes
+        (data,) = self._fetch([(key, Span(None if self.shards.index_at_end else 0, length))])
+        if data is None:
+            if not self.fill_missing:
+                raise MissingChunkError(key, self.name)
+            return None
+        try:
+            if len(data) != length:
+                raise DamagedError(
+                    f"it holds {len(data):,} bytes, its index alone takes {length:,}"
+                )
+            if self.shards.index_checksum:
+                data = Checksum().decode(data, None, None)
+        except DamagedError as error:
+            raise CorruptChunkError(key, self.name, f"in the index, {error}") from error
+        return data.view("<u8").reshape(*self.shards.counts, 2)

@@ -1,0 +1,99 @@
+"""A ``.npy`` file, or any array that lies uncompressed in a file, read without mapping it."""
+
+from __future__ import annotations
+
+import math
+import mmap
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeGuard
+
+import numpy as np
+import numpy.typing as npt
+
+from streamsvd.errors import ShapeError, StoreError
+from streamsvd.store.sources.border import check_dtype, checked, row_block
+from streamsvd.store.sources.flatten import Flattening, Rows, flattening
+from streamsvd.store.sources.raw import BLOCK_BYTES, read_box
+
+
+@dataclass(frozen=True)
+class NpySource:
+    """Address of an array in a file: path, place of its first byte, type and order."""
+
+    path: Path
+    offset: int
+    stored_dtype: np.dtype[Any]
+    fortran: bool
+    layout: Flattening
+
+    @property
+    def name(self) -> str:
+        return str(self.path)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.layout.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.stored_dtype.newbyteorder("=")
+
+    @property
+    def chunks(self) -> tuple[int, int]:
+        return row_block(self.shape, self.dtype.itemsize)
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def read_bytes(self) -> int:
+        return min(2 * BLOCK_BYTES, self.nbytes)
+
+    def read(self, rows: slice, columns: slice, out: npt.NDArray[Any], /) -> None:
+        rows, columns = checked(self, rows, columns, out)
+        extents = self.layout.extents
+        try:
+            with self.path.open("rb", buffering=0) as file:
+                for box, place in self.layout.views(rows, columns, out):
+                    if self.fortran:  # the same bytes are the transpose in C order
+                        args = extents[::-1], self.stored_dtype, box[::-1], place.T
+                    else:
+                        args = extents, self.stored_dtype, box, place
+                    read_box(file, self.offset, *args)
+        except (OSError, EOFError) as error:
+            raise StoreError(f"{self.path} cannot be read: {error}.") from error
+
+    def locate(self, row: int, column: int, /) -> str:
+        return self.name
+
+
+def open_npy(path: Path, rows: Rows) -> NpySource:
+    """A ``.npy`` file as a source; only its header is read."""
+    try:
+        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError, OverflowError) as error:
+        raise StoreError(
+            f"{path} is not a complete .npy file of numbers: {error}. Write it again with numpy.save."
+        ) from error
+    if not isinstance(mapped, np.memmap):
+        raise ShapeError(f"{path} is empty or has no dimensions: shape {np.shape(mapped)}.")
+    return open_memmap(mapped, rows)
+
+
+def open_memmap(mapped: np.memmap[Any, Any], rows: Rows) -> NpySource:
+    """The file behind a whole memory map as a source."""
+    path = Path(str(mapped.filename))
+    check_dtype(mapped.dtype, str(path))
+    layout = flattening(mapped.shape, None, rows, str(path))
+    fortran = mapped.flags.f_contiguous and not mapped.flags.c_contiguous
+    return NpySource(path, mapped.offset, mapped.dtype, fortran, layout)
+
+
+def maps_whole_file(array: npt.NDArray[Any]) -> TypeGuard[np.memmap[Any, Any]]:
+    """Whether an array is a memory map whose bytes are found in its file, not a slice or a private copy."""
+    if not isinstance(array, np.memmap) or array.filename is None or array.mode == "c":
+        return False
+    base: object = array.base
+    return isinstance(base, mmap.mmap) and (array.flags.c_contiguous or array.flags.f_contiguous)

@@ -1,0 +1,119 @@
+"""One door for every kind of stored matrix."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from streamsvd.errors import SpecError, StoreError
+from streamsvd.protocols import Source
+from streamsvd.store.sources.arrays import open_array
+from streamsvd.store.sources.flatten import Rows
+from streamsvd.store.sources.npy import maps_whole_file, open_memmap, open_npy
+from streamsvd.store.sources.reader import open_reader
+
+_ACCEPTED = (
+    "a path to a zarr folder, .zip or .npy file, a zarr store, array or group, a numpy array, "
+    "or an object with shape, dtype, chunks and read(rows)"
+)
+
+
+def open_source(
+    source: Any, variable: str | None = None, rows: Rows = None, missing: str = "error"
+) -> Source:
+    """A stored matrix, ready to be read a rectangle at a time; none of its values is read here.
+
+    Parameters
+    ----------
+    source
+        A path to a zarr folder, a zarr ``.zip`` or a ``.npy`` file; a zarr store, array or group; a numpy
+        array; an object with ``shape``, ``dtype``, ``chunks`` and ``read(rows)``; or a `Source`, which is
+        returned as it is.
+    variable
+        Name of the array within a group; needed if the group holds more than one matrix.
+    rows
+        Dimension or dimensions, by name or number, whose C-order index is the row of the matrix; all
+        others make its columns. The first of a two-dimensional array if left out.
+    missing
+        ``"error"``: an absent chunk is a `MissingChunkError`. ``"fill"``: it holds the fill value, as
+        zarr has it; damaged chunks are errors nevertheless.
+
+    Returns
+    -------
+    source
+        Float arrays keep their type, with values equal to ``_FillValue`` or ``missing_value`` as NaN.
+        Integer arrays with one of these attributes or with ``scale_factor`` or ``add_offset`` are float32
+        (at most 16 bits) or float64. In zarr v2 with xarray's ``_ARRAY_DIMENSIONS``, the fill value of the
+        array marks missing values too, unless it is 0.
+
+    Raises
+    ------
+    StoreError
+        If there is nothing there, or it cannot be read.
+    ShapeError
+        If it is not a matrix with at least one entry.
+    SpecError
+        If a name is unknown, or the values are not numbers.
+    """
+    if missing not in ("error", "fill"):
+        raise SpecError(f'missing={missing!r} must be "error" or "fill".')
+    if isinstance(source, str | os.PathLike):
+        return _open_path(Path(source), variable, rows, missing)
+    if _is_zarr(source):
+        from streamsvd.store.sources.zarr_array import open_zarr  # half a second of imports
+
+        return open_zarr(source, variable, rows, missing)
+    _no_variable(variable, source)
+    if isinstance(source, np.ndarray):
+        return open_memmap(source, rows) if maps_whole_file(source) else open_array(source, rows)
+    if isinstance(source, Source):
+        _no_rows(rows, source)
+        return source
+    if all(hasattr(source, name) for name in ("shape", "dtype", "read")):
+        _no_rows(rows, source)
+        return open_reader(source)
+    advice = ""
+    if type(source).__module__.split(".")[0] == "xarray":
+        advice = " Give the path of the zarr store behind it, and variable= for its name."
+    raise SpecError(f"{_kind(source)} is not a source; accepted are {_ACCEPTED}.{advice}")
+
+
+def _open_path(path: Path, variable: str | None, rows: Rows, missing: str) -> Source:
+    if not path.exists():
+        raise StoreError(f"{path} does not exist. Check the path.")
+    if path.is_dir() or path.suffix == ".zip":
+        from streamsvd.store.sources.zarr_array import open_zarr
+
+        return open_zarr(path, variable, rows, missing)
+    if path.suffix == ".npy":
+        _no_variable(variable, path)
+        return open_npy(path, rows)
+    raise StoreError(
+        f"{path} is a file of a kind that cannot be read; files must end in .npy or .zip, "
+        "or be the folder of a zarr array or group."
+    )
+
+
+def _is_zarr(source: Any) -> bool:
+    return any(base.__module__.split(".")[0] == "zarr" for base in type(source).__mro__)
+
+
+def _no_variable(variable: str | None, source: Any) -> None:
+    if variable is not None:
+        raise SpecError(
+            f"variable={variable!r} names an array in a zarr group; {_kind(source)} has none."
+        )
+
+
+def _no_rows(rows: Rows, source: Any) -> None:
+    if rows not in (None, 0):
+        raise SpecError(f"rows={rows!r} flattens an array; {_kind(source)} is a matrix already.")
+
+
+def _kind(source: Any) -> str:
+    if isinstance(source, Path):
+        return str(source)
+    return f"{type(source).__module__}.{type(source).__qualname__}"

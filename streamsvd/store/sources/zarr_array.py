@@ -1,0 +1,253 @@
+"""An array in zarr v2 or v3 as a matrix: what its metadata say, checked before anything is trusted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+from zarr.abc.store import Store
+from zarr.storage import LocalStore, ZipStore
+
+from streamsvd.errors import ShapeError, SpecError, StoreError, StreamSVDError
+from streamsvd.store.sources.border import check_dtype, checked
+from streamsvd.store.sources.chunked import ChunkedArray, Shards
+from streamsvd.store.sources.codecs import Decoder, decoder_v2, decoder_v3
+from streamsvd.store.sources.flatten import Flattening, Rows, flattening
+from streamsvd.store.sources.packing import packing
+
+
+@dataclass(frozen=True, eq=False)
+class ZarrSource:
+    """An array of a zarr store, flattened to a matrix.
+
+    Portable between processes as far as its store is: a ``MemoryStore`` is copied when it is pickled.
+    """
+
+    array: ChunkedArray
+    layout: Flattening
+
+    @property
+    def name(self) -> str:
+        return self.array.name
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.layout.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.array.packing.dtype
+
+    @property
+    def chunks(self) -> tuple[int, int]:
+        return self.layout.chunks(self.array.decoder.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def read_bytes(self) -> int:
+        return self.array.read_bytes
+
+    def read(self, rows: slice, columns: slice, out: npt.NDArray[Any], /) -> None:
+        rows, columns = checked(self, rows, columns, out)
+        for box, place in self.layout.views(rows, columns, out):
+            self.array.read(box, place)
+
+    def locate(self, row: int, column: int, /) -> str:
+        return self.array.locate(self.layout.index(row, column))
+
+
+def open_zarr(
+    source: Path | Store | zarr.Array | zarr.Group, variable: str | None, rows: Rows, missing: str
+) -> ZarrSource:
+    """An array in a zarr folder, zip file, store or group as a source; no chunk is read.
+
+    Raises
+    ------
+    StoreError
+        If there is no readable zarr array or group, or it uses what cannot be read strictly.
+    SpecError
+        If it holds several matrices, or none of this name.
+    """
+    node = source if isinstance(source, zarr.Array | zarr.Group) else _open(source)
+    array = _pick(node, variable)
+    return _source(array, rows, missing)
+
+
+def _open(source: Path | Store) -> zarr.Array | zarr.Group:
+    where = _store_name(source)
+    try:
+        store: Store | Path = source
+        if isinstance(source, Path) and source.suffix == ".zip":
+            store = ZipStore(source, mode="r")
+        return zarr.open(store=store, mode="r")
+    except FileNotFoundError as error:
+        raise StoreError(
+            f"{where} holds no zarr array or group (no zarr.json, .zarray or .zgroup). "
+            "Give the folder that contains one of these."
+        ) from error
+    except Exception as error:  # whatever damaged metadata make zarr trip over
+        raise _unreadable(where, error) from error
+
+
+def _unreadable(where: str, error: Exception) -> StoreError:
+    return StoreError(
+        f"the zarr metadata of {where} cannot be read: {type(error).__name__}: {error}. "
+        "Restore zarr.json (or .zarray) from a copy, or write the array again."
+    )
+
+
+def _store_name(store: Any) -> str:
+    if isinstance(store, LocalStore):
+        return str(store.root)
+    if isinstance(store, ZipStore):
+        return str(store.path)
+    return str(store) if isinstance(store, Path) else type(store).__name__
+
+
+def _pick(node: zarr.Array | zarr.Group, variable: str | None) -> zarr.Array:
+    where = _store_name(node.store)
+    if isinstance(node, zarr.Array):
+        if variable is not None:
+            raise SpecError(
+                f"{where} is one array; variable={variable!r} needs a group. Leave it out."
+            )
+        return node
+    try:
+        if variable is not None:
+            return _named(node, variable, where)
+        arrays = dict(node.arrays())
+    except StreamSVDError:
+        raise
+    except Exception as error:
+        raise _unreadable(where, error) from error
+    eligible = [
+        name for name, array in arrays.items() if array.ndim >= 2 and array.dtype.kind in "iufc"
+    ]
+    if len(eligible) == 1:
+        return arrays[eligible[0]]
+    if eligible:
+        names = ", ".join(repr(name) for name in sorted(eligible))
+        raise SpecError(f"{where} holds several matrices: {names}. Choose one with variable=.")
+    raise SpecError(
+        f"{where} is a group without a numeric array of two or more dimensions; {_contents(arrays)}."
+    )
+
+
+def _named(group: zarr.Group, variable: str, where: str) -> zarr.Array:
+    try:
+        found = group[variable]
+    except (KeyError, ValueError) as error:
+        contents = _contents(dict(group.arrays()))
+        raise SpecError(f"{where} has no variable {variable!r}; {contents}.") from error
+    if isinstance(found, zarr.Group):
+        return _pick(found, None)
+    return found
+
+
+def _contents(arrays: Mapping[str, Any]) -> str:
+    return "it holds " + (", ".join(repr(name) for name in sorted(arrays)) or "no arrays")
+
+
+def _source(array: zarr.Array, rows: Rows, missing: str) -> ZarrSource:
+    where = "/".join(part for part in (_store_name(array.store), array.path) if part)
+    dtype = np.dtype(array.dtype)
+    check_dtype(dtype, where)
+    attributes = dict(array.attrs)
+    names = _dimension_names(array, attributes)
+    layout = flattening(array.metadata.shape, names, rows, where)
+    decoder, shards = _decoder(array, dtype, where)
+    packed = packing(
+        decoder.dtype,
+        attributes,
+        array.metadata.fill_value,
+        # xarray keeps _FillValue in the fill value of zarr v2; there NaN needs no masking.
+        fill_is_missing=array.metadata.zarr_format == 2 and "_ARRAY_DIMENSIONS" in attributes,
+        where=where,
+    )
+    return ZarrSource(
+        ChunkedArray(
+            store=array.store,
+            encode_key=_KeyEncoder(array.path, array.metadata),
+            decoder=decoder,
+            packing=packed,
+            shards=shards,
+            fill_value=array.metadata.fill_value,
+            fill_missing=missing == "fill",
+            name=where,
+        ),
+        layout,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _KeyEncoder:
+    """Key of a chunk in its store."""
+
+    prefix: str
+    metadata: Any
+
+    def __call__(self, coords: tuple[int, ...]) -> str:
+        key = self.metadata.encode_chunk_key(coords)
+        return f"{self.prefix}/{key}" if self.prefix else key
+
+
+def _dimension_names(
+    array: zarr.Array, attributes: Mapping[str, Any]
+) -> Sequence[str | None] | None:
+    names = getattr(array.metadata, "dimension_names", None) or attributes.get("_ARRAY_DIMENSIONS")
+    if not isinstance(names, list | tuple) or len(names) != array.ndim:
+        return None
+    return [None if name is None else str(name) for name in names]
+
+
+def _decoder(array: zarr.Array, dtype: np.dtype[Any], where: str) -> tuple[Decoder, Shards | None]:
+    """Decoder of one chunk (of one inner chunk, if the array is sharded) and the layout of the shards."""
+    metadata = array.metadata
+    if metadata.zarr_format == 2:
+        filters = [codec.get_config() for codec in metadata.filters or ()]
+        compressor = None if metadata.compressor is None else metadata.compressor.get_config()
+        chunk = _chunk_shape(metadata.chunks, dtype, where)
+        return decoder_v2(chunk, dtype, metadata.order, compressor, filters), None
+    grid = metadata.chunk_grid
+    if not hasattr(grid, "chunk_shape"):
+        raise StoreError(
+            f"{where} has a {type(grid).__name__}; only regular chunk grids can be read."
+        )
+    chunk = _chunk_shape(grid.chunk_shape, dtype, where)
+    codecs = [codec.to_dict() for codec in metadata.codecs]
+    shards = None
+    if codecs[0]["name"] == "sharding_indexed" and len(codecs) == 1:
+        config = codecs[0]["configuration"]
+        inner = _chunk_shape(config["chunk_shape"], dtype, where)
+        index_codecs = [codec["name"] for codec in config["index_codecs"]]
+        if index_codecs not in (["bytes"], ["bytes", "crc32c"]):
+            raise StoreError(
+                f"{where} has a shard index encoded by {index_codecs}; that cannot be read."
+            )
+        counts = tuple(outer // part for outer, part in zip(chunk, inner, strict=True))
+        shards = Shards(counts, config["index_location"] == "end", "crc32c" in index_codecs)
+        chunk, codecs = inner, config["codecs"]
+    try:
+        return decoder_v3(chunk, dtype, codecs), shards
+    except NotImplementedError as error:
+        raise StoreError(
+            f"{where} uses the codec {error}, which cannot be read strictly."
+        ) from error
+
+
+def _chunk_shape(chunk: Sequence[int], dtype: np.dtype[Any], where: str) -> tuple[int, ...]:
+    shape = tuple(int(length) for length in chunk)
+    if any(length < 1 for length in shape):
+        raise ShapeError(f"{where} has chunks of shape {shape}; every length must be at least 1.")
+    if math.prod(shape) * dtype.itemsize > np.iinfo(np.int64).max:
+        raise ShapeError(f"{where} has chunks of shape {shape}, more bytes than can be addressed.")
+    return shape
