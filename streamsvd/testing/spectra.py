@@ -203,13 +203,13 @@ class KnownMatrix:
         first = width * (1 + _scatter(some, free, self.seed, "columns"))
         pairs = np.stack([first + np.uint64(w) for w in range(width)], axis=1).ravel()
         one, left = np.arange(1, min(m, width)), np.arange(max(1, width * (1 + free)), m)
-        return np.concatenate([one, pairs, left, [0]], dtype=np.uint64, casting="unsafe")[:r]
+        return np.concatenate([one, pairs, left, [0]])[:r].astype(np.uint64)
 
     def _phases(self) -> Array:
         """Diagonals of ``D`` and ``D'``: signs, or points of the unit circle."""
         turns = _rng(self.seed, "phases").random((2, self.n_cols))
         if np.dtype(self.dtype).kind == "c":
-            return np.exp(2j * np.pi * turns)
+            return np.asarray(np.exp(2j * np.pi * turns))
         return np.where(turns < 0.5, -1.0, 1.0)
 
 

@@ -1,0 +1,1 @@
+"""Benchmarks: one module per question, in the manner of asv, and the data and peers they use."""
