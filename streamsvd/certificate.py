@@ -1,0 +1,472 @@
+r"""Two-sided bounds of singular values from the products of one matrix with thin blocks.
+
+Let ``B = A* A`` (n x n, positive semidefinite), ``V`` an orthonormal n x L basis of Ritz vectors and
+``B V = V diag(theta) + Q_R F - N`` what the passes delivered, ``N`` their rounding, ``V* N`` Hermitian.
+Write ``N = M D`` with ``D = diag(g) > 0`` and ``||M|| <= mu``: graded, because the columns of large Ritz
+vectors are rounded more. The Hermitian ``E = [[V* N, (P N)*], [P N, 0]]`` (in ``V`` and its complement,
+``P = I - V V*``) makes the data exact for ``B + E`` and leaves ``P B P`` alone. ``(V* N)^2 <= mu^2 D^2``, so
+``|V* N| <= mu D`` (the square root is operator monotone), and by Young's inequality, for every ``tau > 0``,
+
+.. math:: \pm E \preceq \Gamma \oplus \tau I, \qquad \Gamma = \mu D + \mu^2 D^2 / \tau .
+
+With ``beta >= ||P B P||`` and ``Theta_s = Theta + Gamma``, in the basis ``[V, Q_R]``,
+
+.. math::
+
+    \begin{pmatrix} \Theta_s \\ F \end{pmatrix} \Theta_s^{-1}
+    \begin{pmatrix} \Theta_s & F^* \end{pmatrix} - 2 (\Gamma \oplus \tau I)
+    \;\preceq\; B \;\preceq\;
+    \begin{pmatrix} \Theta + \Gamma & F^* \\ F & (\beta + \tau) I \end{pmatrix}
+
+The left is the Nyström approximation, shifted to stay semidefinite (Tropp, Yurtsever, Udell, Cevher 2017,
+Algorithm 3); the right is monotonicity of eigenvalues, equivalent to the inertia argument of Lehmann and
+Parlett (1998, section 10). Ordered eigenvalues of both sides bracket those of ``B``, *all of them*: nothing
+larger is missed. Rounding of the leading columns reaches the trailing values to second order only.
+
+``beta`` comes from Gaussian probes ``Omega`` (n x s), independent of everything that entered ``V``. With
+``T_q = (B P_0)^(q-1) B Omega`` for a fixed projector ``P_0`` whose range holds that of ``P``,
+
+    ``||P B P|| <= ( ||P T_q||_2 / sqrt(chi2_s(delta)) )^(1/q)``  with probability ``1 - delta``.
+
+*Proof.* Let ``w`` be the top unit eigenvector of ``C = P B P`` in the range of ``P``, ``C_0 = P_0 B P_0``.
+``w* T_q = (B C_0^(q-1) w)* Omega`` and ``||B C_0^(q-1) w|| >= ||C_0^q w|| >= w* C_0^q w >= (w* C_0 w)^q =
+||C||^q`` (Jensen). ``w`` depends on ``B`` and ``V`` alone, so ``||w* T_q||^2 / ||C||^(2q)`` dominates a
+chi-square variable with ``s`` degrees of freedom. []
+
+Deflating the probes by ``P_0`` keeps the leading directions out of them, so that float32 products of the
+later powers do not drown in the rounding of the first.
+
+The same lemma measures rounding: ``N* Omega = (B V + N)* Omega - V* (B Omega)`` is known once ``B Omega``
+is, and ``||M|| <= ||D^-1 N* Omega||_2 / sqrt(chi2_s(delta))``. The rounding of the probes' own later products, which
+depends on ``Omega``, is measured on each half of the columns by the other half.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+
+import numpy as np
+from scipy import linalg
+from scipy.stats import chi2
+
+from streamsvd.typing import Matrix, Real
+
+UNIT_ROUNDOFF = float(np.finfo(np.float64).eps) / 2
+
+
+class Kind(Enum):
+    """How far a certificate can be trusted."""
+
+    BOUNDS = "bounds"
+    ESTIMATE = "estimate"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Certificate:
+    """What is proved of a rank-k factorisation ``A ~ U diag(s) Vh``.
+
+    Every field is deterministic but ``sigma_upper`` and what derives from it, and the measured share of
+    rounding: together they fail with probability at most ``failure_probability`` over the probes.
+    With ``kind == Kind.ESTIMATE`` nothing is proved, and the same fields are estimates.
+
+    Attributes
+    ----------
+    sigma_lower, sigma_upper
+        Interval of each of the k leading singular values, shape ``(k,)``; no larger one is missed.
+    frobenius_error
+        Upper bound of ``||A - A Vh* Vh||_F``, the error with the best ``U`` for this ``Vh``.
+    energy
+        ``||A||_F**2`` of the matrix as factorised (centred, scaled, weighted).
+    failure_probability
+        Probability over the probes that an upper bound does not hold.
+    subspace_angle_bound
+        Upper bound of the sine of the largest angle between the span of ``Vh`` and that of the true
+        leading right singular vectors; ``inf`` where no gap after the k-th value could be proved.
+    orthogonality
+        ``||Vh Vh* - I||_2`` of the factors delivered.
+    rounding
+        Bound ``nu`` of the effect of floating point on eigenvalues of ``A* A``, relative to the largest.
+    tail
+        Bound of the norm of ``A`` outside the searched space, relative to the largest singular value.
+    numerical_rank
+        How many of the k values are proved to be positive.
+    kind
+        Whether the fields are bounds or estimates.
+    """
+
+    sigma_lower: Real
+    sigma_upper: Real
+    frobenius_error: float
+    energy: float
+    failure_probability: float
+    subspace_angle_bound: float
+    orthogonality: float
+    rounding: float
+    tail: float
+    numerical_rank: int
+    kind: Kind
+
+    @property
+    def relative_width(self) -> float:
+        """Largest ``(sigma_upper - sigma_lower) / sigma_upper`` over the positive values; 0 if none."""
+        return worst_width(self.sigma_lower, self.sigma_upper)
+
+    @property
+    def captured(self) -> float:
+        """Share of the energy that the factorisation captures, at least; 1 for the zero matrix."""
+        if self.energy <= 0:
+            return 1.0
+        return max(0.0, 1.0 - self.frobenius_error**2 / self.energy)
+
+    def scaled(self, factor: float) -> Certificate:
+        """The certificate of ``factor * A``."""
+        return Certificate(
+            self.sigma_lower * factor,
+            self.sigma_upper * factor,
+            self.frobenius_error * factor,
+            self.energy * factor * factor,
+            self.failure_probability,
+            self.subspace_angle_bound,
+            self.orthogonality,
+            self.rounding,
+            self.tail,
+            self.numerical_rank,
+            self.kind,
+        )
+
+
+ZERO_LEVEL = 1e-6
+"""Values proved to lie below this share of the largest count as zero, not as undetermined: squares of
+float64 data do not resolve them to three digits."""
+
+
+def worst_width(lower: Real, upper: Real) -> float:
+    """Largest relative width of the intervals of values that are not numerically zero."""
+    if upper.size == 0 or upper[0] <= 0:
+        return 0.0
+    alive = upper > ZERO_LEVEL * upper[0]
+    if not np.any(alive):
+        return 0.0
+    return float(np.max((upper[alive] - lower[alive]) / upper[alive]))
+
+
+def chi_lower(dof: int, delta: float) -> float:
+    """Square root of the lower ``delta`` quantile of chi-square with ``dof`` degrees of freedom."""
+    return float(np.sqrt(chi2.ppf(delta, dof)))
+
+
+def share(delta: float, look: int) -> float:
+    """Failure probability granted to each of the at most ``3 look`` statements of a look.
+
+    One look after the j-th pass states one bound of rounding, one of the deflated probes, and for each of
+    j powers a bound of the tail and two of its rounding. ``sum over look >= 1 of 3 look share <= delta``,
+    whatever the number of looks.
+    """
+    return delta / (look * (look + 1) * 3 * look)
+
+
+def spectral_norm(X: Matrix) -> float:
+    """``||X||_2``; 0 for an empty block."""
+    return float(np.linalg.norm(X, 2)) if min(X.shape) else 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ritz:
+    """The compression of ``B`` to the span of ``V``: ``B' V = V diag(theta) + R``, ``R`` orthogonal to ``V``.
+
+    Attributes
+    ----------
+    theta
+        Ritz values, descending, ``(L,)``.
+    V, R
+        Orthonormal Ritz vectors and residuals, ``(n, L)``.
+    skew
+        Norm of the part of ``K* W`` that is not Hermitian: rounding seen without any probe.
+    """
+
+    theta: Real
+    V: Matrix
+    R: Matrix
+    skew: float
+
+
+def rayleigh_ritz(K: Matrix, W: Matrix) -> Ritz:
+    """Ritz pairs and residuals of the Hermitian matrix with ``B K = W``.
+
+    Parameters
+    ----------
+    K
+        Orthonormal basis, ``(n, L)``.
+    W
+        Its product, ``(n, L)``.
+
+    Notes
+    -----
+    Cost: ``6 n L**2`` flops and three blocks of ``n x L``.
+    """
+    T = K.conj().T @ W
+    H = (T + T.conj().T) / 2
+    theta, U = linalg.eigh(H, driver="evd", overwrite_a=True, check_finite=False)
+    theta, U = theta[::-1].copy(), U[:, ::-1]
+    V = K @ U
+    R = W @ U
+    for _ in range(2):  # twice is enough (Kahan)
+        R -= V @ (V.conj().T @ R)
+    return Ritz(theta, V, R, spectral_norm(T - T.conj().T) / 2)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bracket:
+    """Intervals of the eigenvalues of ``B``, and the vectors that attain the lower ends.
+
+    Attributes
+    ----------
+    lower, upper
+        ``lower[i] <= lambda_i(B) <= upper[i]``, descending, ``(count,)`` and ``(count + 1,)``.
+    vectors
+        Orthonormal, ``(n, j)`` with ``j <= count``; ``norm(A @ vectors)**2 >= sum(lower[:j])``.
+    values
+        Nyström eigenvalues without the shift: the best guess, inside the interval, ``(count,)``.
+    """
+
+    lower: Real
+    upper: Real
+    vectors: Matrix
+    values: Real
+
+
+def bracket(ritz: Ritz, *, beta: float, noise: Real, count: int) -> Bracket:
+    """Bracket of the leading eigenvalues of ``B`` by the two matrices of the module's identity.
+
+    Parameters
+    ----------
+    ritz
+        Compression of ``B`` to a basis of L columns.
+    beta
+        Upper bound of ``||P B P||``, the norm of ``B`` on the complement of the basis.
+    noise
+        ``mu g``, the bound of the rounding of each column, ``(L,)``.
+    count
+        Leading eigenvalues wanted, at most n.
+
+    Notes
+    -----
+    Cost: one QR of ``n x L`` and two eigenproblems of size ``2 L``.
+    """
+    n, L = ritz.V.shape
+    theta = ritz.theta
+    top = max(float(theta[0]), 0.0)
+    Q_R, F = linalg.qr(ritz.R, mode="economic", check_finite=False)
+    outside = F.shape[0]
+    # Any tau is valid; this one is small beside beta and makes the second-order term small beside the first.
+    tau = max(1e-2 * beta, 1e2 * float(np.min(noise)), UNIT_ROUNDOFF * top)
+    gamma = noise + noise**2 / tau
+
+    shifted = theta + gamma
+    keep = shifted > 4 * UNIT_ROUNDOFF * top
+    root = np.sqrt(shifted[keep])
+    G = np.concatenate([np.eye(L)[:, keep] * root, F[:, keep] / root], axis=0)
+    low = G @ G.conj().T
+    shift = np.concatenate([gamma, np.full(outside, tau)])
+    low[np.diag_indices_from(low)] -= 2 * shift
+    size = L + outside
+    wanted = min(count, L)
+    values, left = linalg.eigh(
+        low, subset_by_index=(size - wanted, size - 1), overwrite_a=True, check_finite=False
+    )
+    left = left[:, ::-1]
+    lower = np.zeros(count)
+    lower[:wanted] = np.maximum(values[::-1], 0.0)
+    guess = np.zeros(count)
+    guess[:wanted] = values[::-1] + np.sum(np.abs(left) ** 2 * shift[:, None], axis=0)
+    vectors = ritz.V @ left[:L] + Q_R @ left[L:]
+
+    high = np.zeros((size, size), dtype=F.dtype)
+    high[:L, :L] = np.diag(theta + gamma)
+    high[L:, :L] = F
+    high[L:, L:] = (beta + tau) * np.eye(outside)
+    values = linalg.eigh(high, eigvals_only=True, overwrite_a=True, check_finite=False)[::-1]
+    upper = np.zeros(count + 1)
+    real = min(size, n)  # Q_R may hold directions beyond the space; their eigenvalues only raise the bound
+    upper[: min(real, count + 1)] = values[: min(real, count + 1)]
+    if real < n:  # directions that no product has touched: beta bounds them
+        upper = np.maximum(upper, beta + tau)
+    upper = np.maximum(upper, 0.0)
+    return Bracket(lower, upper, vectors, np.clip(guess, lower, np.maximum(upper[:count], lower)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Probes:
+    """Products of ``B`` with Gaussian columns that nothing else has seen.
+
+    Attributes
+    ----------
+    omega
+        The columns, ``(n, s)``.
+    product
+        ``B omega`` in float64, ``(n, s)``.
+    floor
+        Modelled rounding of a float64 product relative to its factor, in the norm of ``B``.
+    spread
+        Smallest standard deviation of an entry of ``omega``, 1 unless columns were rescaled.
+    dof
+        Degrees of freedom of ``||w* omega||^2`` for each column: 1, or 2 where they are complex.
+    basis
+        Basis whose complement is the range of ``P_0``, ``(n, l)``; None until the second pass.
+    powers
+        ``T_2, T_3, ...``: ``(B P_0)^(q - 1) B omega`` for the passes after the first.
+    inputs
+        The blocks ``P_0 T_(q-1)`` that were multiplied to get `powers`.
+    """
+
+    omega: Matrix
+    product: Matrix
+    floor: float
+    spread: float
+    dof: int
+    basis: Matrix | None = None
+    powers: tuple[Matrix, ...] = ()
+    inputs: tuple[Matrix, ...] = ()
+
+    @property
+    def width(self) -> int:
+        """Number of columns, s."""
+        return int(self.omega.shape[1])
+
+    def deflated(self, basis: Matrix) -> Matrix:
+        """``P_0 T_q``, the columns that the next pass multiplies; ``basis`` counts on the first call."""
+        last = self.powers[-1] if self.powers else self.product
+        return complement(self.basis if self.basis is not None else basis, last)
+
+    def extended(self, basis: Matrix, block: Matrix, product: Matrix) -> Probes:
+        """The probes after a pass that multiplied ``block`` (as rounded) and gave ``product``."""
+        return replace(
+            self,
+            basis=self.basis if self.basis is not None else basis,
+            powers=(*self.powers, product),
+            inputs=(*self.inputs, block),
+        )
+
+    def quantile(self, delta: float, columns: int | None = None) -> float:
+        """Lower bound of ``||w* omega||`` for a fixed unit ``w``, but for probability ``delta``."""
+        return chi_lower(self.dof * (columns or self.width), delta) * self.spread
+
+
+def complement(V: Matrix, X: Matrix) -> Matrix:
+    """``X - V V* X``."""
+    return X - V @ (V.conj().T @ X)
+
+
+def power_rounding(probes: Probes, power: Matrix, block: Matrix, delta: float) -> float:
+    """Bound of ``||power - B block||``, each half of the columns measured by the other half's probes."""
+    half = probes.width // 2
+    first, second = slice(None, half), slice(half, None)
+    squares = 0.0
+    for own, other in ((first, second), (second, first)):
+        seen = power[:, own].conj().T @ probes.omega[:, other]
+        seen -= block[:, own].conj().T @ probes.product[:, other]
+        columns = probes.omega[:, other].shape[1]
+        squares += (2 * spectral_norm(seen) / probes.quantile(delta, columns)) ** 2
+    return float(np.sqrt(squares)) + probes.floor * spectral_norm(block)
+
+
+def tail_norm(V: Matrix, probes: Probes, *, delta: float) -> float:
+    """Upper bound of ``||P B P||``; each statement in it fails with probability ``delta``.
+
+    Parameters
+    ----------
+    V
+        Orthonormal basis that contains the span of ``probes.basis``, ``(n, L)``.
+    probes
+        Products of the passes so far.
+    delta
+        Failure probability of each of at most ``3 q`` statements.
+
+    Notes
+    -----
+    Cost: ``4 n L s`` flops for each power.
+    """
+    quantile = probes.quantile(delta)
+    slack = probes.floor * spectral_norm(probes.omega)
+    bound = (spectral_norm(complement(V, probes.product)) + slack) / quantile
+    if probes.basis is None:
+        return bound
+    # The rounding of T_q reaches T_(q+1) through P_0 B w, no longer than ||P_0 B P_0||.
+    carried = (spectral_norm(complement(probes.basis, probes.product)) + slack) / quantile
+    for q, (T, block) in enumerate(zip(probes.powers, probes.inputs, strict=True), start=2):
+        slack = power_rounding(probes, T, block, delta) + carried * slack
+        bound = min(bound, ((spectral_norm(complement(V, T)) + slack) / quantile) ** (1 / q))
+    return bound
+
+
+GRADES = (1.0, 1e-1, 1e-2, 1e-3)
+"""Floors ``e`` tried in ``g = max(theta / theta_1, e)``; the choice pays its share of probability."""
+
+
+def rounding(ritz: Ritz, probes: Probes, *, delta: float, needed: int) -> Real:
+    """Bound ``mu g`` of the rounding of each column of ``B V``, by the adjoint identity on the probes.
+
+    Parameters
+    ----------
+    ritz
+        Compression of ``B``.
+    probes
+        Products of the passes so far; their own float64 rounding is covered by the model's floor, and by
+        doubling where the products were float64 too, so that the two might cancel (Higham, Mary 2019).
+    delta
+        Failure probability of the statement.
+    needed
+        Index of the Ritz value whose bound should be small; it decides the grade.
+    """
+    difference = (ritz.V * ritz.theta + ritz.R).conj().T @ probes.omega
+    difference -= ritz.V.conj().T @ probes.product
+    quantile = probes.quantile(delta / len(GRADES))
+    top = float(ritz.theta[0])
+    relative = np.maximum(ritz.theta / top, 0.0) if top > 0 else np.ones_like(ritz.theta)
+    bounds = []
+    for grade in GRADES:
+        g = np.maximum(relative, grade)
+        measured = spectral_norm(difference / g[:, None]) / quantile
+        bounds.append(g * max(measured, min(2 * measured, probes.floor)) + probes.floor)
+    return min(bounds, key=lambda bound: float(bound[needed]))
+
+
+def certify(
+    found: Bracket,
+    *,
+    rank: int,
+    energy: float,
+    energy_slack: float,
+    nu: float,
+    beta: float,
+    failure_probability: float,
+    kind: Kind,
+) -> Certificate:
+    """The certificate of the ``rank`` leading triplets of a bracket.
+
+    ``||A - A V_k V_k*||_F^2 = ||A||_F^2 - ||A V_k||_F^2``, and the Nyström eigenvalues less the rounding
+    bound the second term from below. With a gap after the k-th eigenvalue, ``sum(lambda_i) - ||A V_k||_F^2
+    >= gap * ||sin angle||_F^2`` bounds the subspace (Knyazev, Argentati 2006).
+    """
+    vectors = found.vectors[:, :rank]
+    captured = float(np.sum(found.lower[:rank]))
+    missed = max(energy + energy_slack - captured, 0.0)
+    gap = float(found.lower[rank - 1] - found.upper[rank])
+    spread = float(np.sum(found.upper[:rank])) - captured
+    angle = float(np.sqrt(max(spread, 0.0) / gap)) if gap > 0 else float("inf")
+    gram = vectors.conj().T @ vectors
+    top = float(found.upper[0])
+    return Certificate(
+        sigma_lower=np.sqrt(found.lower[:rank]),
+        sigma_upper=np.sqrt(found.upper[:rank]),
+        frobenius_error=float(np.sqrt(missed)),
+        energy=energy,
+        failure_probability=failure_probability,
+        subspace_angle_bound=angle if angle <= 1 else float("inf"),
+        orthogonality=spectral_norm(gram - np.eye(gram.shape[0])),
+        rounding=nu / top if top > 0 else 0.0,
+        tail=float(np.sqrt(beta / top)) if top > 0 else 0.0,
+        numerical_rank=int(np.count_nonzero(found.lower[:rank] > 0)),
+        kind=kind,
+    )
