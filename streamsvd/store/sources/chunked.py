@@ -18,7 +18,7 @@ import numpy.typing as npt
 from zarr.abc.store import Store
 
 from streamsvd.errors import CorruptChunkError, MissingChunkError, StoreError
-from streamsvd.store.sources.codecs import Checksum, DamagedError, Decoder
+from streamsvd.store.sources.codecs import Checksum, DamagedError, Decoder, verify
 from streamsvd.store.sources.fetch import (
     Request,
     Span,
@@ -31,7 +31,7 @@ from streamsvd.store.sources.fetch import (
 from streamsvd.store.sources.flatten import Box
 from streamsvd.store.sources.grid import Piece, pieces
 from streamsvd.store.sources.packing import Packing
-from streamsvd.store.sources.raw import BLOCK_BYTES, read_box
+from streamsvd.store.sources.raw import BLOCK_BYTES, read_box, read_into
 
 GROUP_BYTES = 8 << 20
 GROUP_KEYS = 32
@@ -72,8 +72,8 @@ class ChunkedArray:
         """Most bytes that `read` holds beside the place it fills."""
         chunk = self.decoder.nbytes
         if self._reads_in_place:
-            whole = chunk if self._converts else 0
-            return min(2 * BLOCK_BYTES, chunk) + whole + self.packing.transient_bytes
+            held = chunk if self._converts or self.decoder.steps else min(2 * BLOCK_BYTES, chunk)
+            return held + self.packing.transient_bytes
         index = 0 if self.shards is None else 2 * self.shards.index_bytes
         encoded = self._per_group * self.decoder.encoded_limit
         return encoded + self.decoder.transient_bytes + self.packing.transient_bytes + index
@@ -81,7 +81,7 @@ class ChunkedArray:
     @property
     def _reads_in_place(self) -> bool:
         path = local_path(self.store, "")
-        return self.decoder.is_raw and self.shards is None and path is not None
+        return self.decoder.is_plain and self.shards is None and path is not None
 
     @property
     def _converts(self) -> bool:
@@ -175,7 +175,7 @@ class ChunkedArray:
         place[...] = unpacked
 
     def _read_in_place(self, wanted: Iterator[Piece], place: npt.NDArray[Any]) -> None:
-        """Uncompressed chunks in local files, without holding any of them."""
+        """Uncompressed chunks in local files, read straight into their places."""
         for piece in wanted:
             key, part = self.encode_key(piece.coords), place[piece.placed]
             path = local_path(self.store, key)
@@ -195,19 +195,31 @@ class ChunkedArray:
                 raise StoreError(f"{key} of {self.name} cannot be read: {error}.") from error
 
     def _read_file(self, file: IO[bytes], piece: Piece, place: npt.NDArray[Any]) -> None:
-        size, axes = size_of(file), self.decoder.axes
-        if size != self.decoder.nbytes:
-            raise DamagedError(f"it holds {size:,} bytes, the chunk has {self.decoder.nbytes:,}")
-        target = np.empty(place.shape, self.packing.stored) if self._converts else place
-        read_box(
-            file,
-            0,
-            [self.decoder.shape[axis] for axis in axes],
-            self.packing.stored,
-            tuple(piece.within[axis] for axis in axes),
-            target.transpose(axes),
-        )
-        self.packing.unpack(target, place)
+        decoder, size = self.decoder, size_of(file)
+        if size != decoder.encoded_limit:
+            reason = f"it holds {size:,} bytes, a chunk takes {decoder.encoded_limit:,}"
+            raise DamagedError(reason)
+        stored_shape = [decoder.shape[axis] for axis in decoder.axes]
+        dtype, within = self.packing.stored, piece.within
+        if decoder.steps:  # the checksum is of the whole chunk
+            direct = decoder.fits(place) and not self._converts
+            values = place if direct else np.empty(stored_shape, dtype).transpose(self._unordered)
+            data = values.transpose(decoder.axes).reshape(-1).view(np.uint8)
+            read_into(file, 0, data)
+            tail = np.empty(4, np.uint8)
+            read_into(file, decoder.nbytes, tail)
+            verify(data, tail)
+            self.packing.unpack(place if direct else values[within], place)
+            return
+        values = np.empty(place.shape, dtype) if self._converts else place
+        box = tuple(within[axis] for axis in decoder.axes)
+        read_box(file, 0, stored_shape, dtype, box, values.transpose(decoder.axes))
+        self.packing.unpack(values, place)
+
+    @property
+    def _unordered(self) -> tuple[int, ...]:
+        """Permutation that brings the stored order of dimensions back to theirs."""
+        return tuple(int(axis) for axis in np.argsort(self.decoder.axes))
 
     def _request(
         self, coords: Coords, shard: Coords | None, index: npt.NDArray[np.uint64] | None

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from streamsvd.store.sources.flatten import Box, box_shape
 
 BLOCK_BYTES = 1 << 20  # transient memory of a read that cannot go straight into its place
+_GATHER = 32  # runs transposed together: a cache line of each column and more
 _PAGE_BYTES = 8192  # runs closer together than this are read as one
 
 
@@ -49,9 +50,16 @@ def read_box(
             slabs = np.empty((len(part), *extents[1:]), dtype)
             _read_run(file, start + begin * slab, dtype, slabs)
             part[...] = slabs[(slice(None), *rest)]
-    else:
-        for index, part in enumerate(place):
-            read_box(file, start + index * slab, extents[1:], dtype, tuple(rest), part)
+    else:  # one run after another; several at once where each would be written across its place
+        gather = 1 if place[0].flags.c_contiguous else max(1, min(_GATHER, BLOCK_BYTES // covered))
+        for begin in range(0, len(place), gather):
+            part = place[begin : begin + gather]
+            runs = np.empty(part.shape, dtype) if gather > 1 else part
+            for index, run in enumerate(runs):
+                position = start + (begin + index) * slab
+                read_box(file, position, extents[1:], dtype, tuple(rest), run)
+            if runs is not part:
+                part[...] = runs
 
 
 def _read_run(file: IO[bytes], start: int, dtype: np.dtype[Any], place: npt.NDArray[Any]) -> None:

@@ -211,37 +211,42 @@ def _dimension_names(
 
 def _decoder(array: zarr.Array, dtype: np.dtype[Any], where: str) -> tuple[Decoder, Shards | None]:
     """Decoder of one chunk (of one inner chunk, if the array is sharded) and the layout of the shards."""
-    metadata = array.metadata
-    if metadata.zarr_format == 2:
-        filters = [codec.get_config() for codec in metadata.filters or ()]
-        compressor = None if metadata.compressor is None else metadata.compressor.get_config()
-        chunk = _chunk_shape(metadata.chunks, dtype, where)
-        return decoder_v2(chunk, dtype, metadata.order, compressor, filters), None
-    grid = metadata.chunk_grid
-    if not hasattr(grid, "chunk_shape"):
-        raise StoreError(
-            f"{where} has a {type(grid).__name__}; only regular chunk grids can be read."
-        )
-    chunk = _chunk_shape(grid.chunk_shape, dtype, where)
-    codecs = [codec.to_dict() for codec in metadata.codecs]
-    shards = None
-    if codecs[0]["name"] == "sharding_indexed" and len(codecs) == 1:
-        config = codecs[0]["configuration"]
-        inner = _chunk_shape(config["chunk_shape"], dtype, where)
-        index_codecs = [codec["name"] for codec in config["index_codecs"]]
-        if index_codecs not in (["bytes"], ["bytes", "crc32c"]):
-            raise StoreError(
-                f"{where} has a shard index encoded by {index_codecs}; that cannot be read."
-            )
-        counts = tuple(outer // part for outer, part in zip(chunk, inner, strict=True))
-        shards = Shards(counts, config["index_location"] == "end", "crc32c" in index_codecs)
-        chunk, codecs = inner, config["codecs"]
     try:
-        return decoder_v3(chunk, dtype, codecs), shards
+        if array.metadata.zarr_format == 2:
+            return _decoder_v2(array.metadata, dtype, where), None
+        return _decoder_v3(array.metadata, dtype, where)
     except NotImplementedError as error:
         raise StoreError(
-            f"{where} uses the codec {error}, which cannot be read strictly."
+            f"{where} uses {error}, which cannot be read strictly. "
+            "Write it again with codecs zarr has built in, such as zstd, blosc, gzip or crc32c."
         ) from error
+
+
+def _decoder_v2(metadata: Any, dtype: np.dtype[Any], where: str) -> Decoder:
+    filters = [codec.get_config() for codec in metadata.filters or ()]
+    compressor = None if metadata.compressor is None else metadata.compressor.get_config()
+    chunk = _chunk_shape(metadata.chunks, dtype, where)
+    return decoder_v2(chunk, dtype, metadata.order, compressor, filters)
+
+
+def _decoder_v3(metadata: Any, dtype: np.dtype[Any], where: str) -> tuple[Decoder, Shards | None]:
+    grid = metadata.chunk_grid
+    if not hasattr(grid, "chunk_shape"):
+        raise NotImplementedError(f"the chunk grid {type(grid).__name__}")
+    if getattr(metadata, "storage_transformers", ()):
+        raise NotImplementedError("a storage transformer")
+    chunk = _chunk_shape(grid.chunk_shape, dtype, where)
+    codecs = [codec.to_dict() for codec in metadata.codecs]
+    if [codec["name"] for codec in codecs] != ["sharding_indexed"]:
+        return decoder_v3(chunk, dtype, codecs), None
+    config = codecs[0]["configuration"]
+    index_codecs = [codec["name"] for codec in config["index_codecs"]]
+    if index_codecs not in (["bytes"], ["bytes", "crc32c"]):
+        raise NotImplementedError(f"{' and '.join(index_codecs)} for the index of its shards")
+    inner = _chunk_shape(config["chunk_shape"], dtype, where)
+    counts = tuple(outer // part for outer, part in zip(chunk, inner, strict=True))
+    shards = Shards(counts, config["index_location"] == "end", "crc32c" in index_codecs)
+    return decoder_v3(inner, dtype, config["codecs"]), shards
 
 
 def _chunk_shape(chunk: Sequence[int], dtype: np.dtype[Any], where: str) -> tuple[int, ...]:
