@@ -18,7 +18,8 @@ import numpy.typing as npt
 from zarr.abc.store import Store
 
 from streamsvd.errors import CorruptChunkError, MissingChunkError, StoreError
-from streamsvd.store.sources.codecs import Checksum, DamagedError, Decoder, verify
+from streamsvd.store.sources.codecs import DamagedError, verify
+from streamsvd.store.sources.decoder import Decoder
 from streamsvd.store.sources.fetch import (
     Request,
     Span,
@@ -252,7 +253,8 @@ class ChunkedArray:
                     f"it holds {len(data):,} bytes, its index alone takes {length:,}"
                 )
             if self.shards.index_checksum:
-                data = Checksum().decode(data, None, None)
+                verify(data[:-4], data[-4:])
+                data = data[:-4]
         except DamagedError as error:
             raise CorruptChunkError(key, self.name, f"in the index, {error}") from error
         return data.view("<u8").reshape(*self.shards.counts, 2)

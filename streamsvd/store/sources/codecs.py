@@ -8,10 +8,11 @@ The GIL is released while zstd and blosc decode, so that threads reading differe
 
 from __future__ import annotations
 
-import math
+import bz2
+import lzma
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -27,11 +28,26 @@ class DamagedError(ValueError):
     """Why a chunk cannot be decoded; its caller knows the key."""
 
 
+@dataclass(frozen=True)
+class Size:
+    """What is known of the length of decoded bytes: the number, or the most it can honestly be."""
+
+    nbytes: int
+    exact: bool
+
+    def admits(self, declared: int) -> bool:
+        """Whether a frame may declare this many."""
+        return declared == self.nbytes if self.exact else declared <= self.nbytes
+
+    def __str__(self) -> str:
+        return f"{self.nbytes:,}" if self.exact else f"at most {self.nbytes:,}"
+
+
 class Step(Protocol):
     """One codec, backwards: stored bytes to the bytes it was given."""
 
-    def decode(self, data: Bytes, size: int | None, out: Bytes | None, /) -> Bytes:
-        """The decoded bytes, ``size`` of them if that is known; in ``out`` where the codec can."""
+    def decode(self, data: Bytes, size: Size, out: Bytes | None, /) -> Bytes:
+        """The decoded bytes; in ``out``, which has the exact size, where the codec can."""
         ...
 
 
@@ -39,7 +55,7 @@ class Step(Protocol):
 class Checksum:
     """crc32c in the last four bytes."""
 
-    def decode(self, data: Bytes, size: int | None, out: Bytes | None, /) -> Bytes:
+    def decode(self, data: Bytes, size: Size, out: Bytes | None, /) -> Bytes:
         del size, out
         if len(data) < 4:
             raise DamagedError(f"it holds {len(data)} bytes, too few for a checksum")
@@ -57,52 +73,54 @@ def verify(data: Bytes, checksum: Bytes) -> None:
 
 @dataclass(frozen=True)
 class Compressed:
-    """A compressor of numcodecs whose frames declare their size."""
+    """A compressor of numcodecs whose frames declare their size: zstd, blosc or lz4."""
 
-    codec: str  # "zstd", "blosc" or "lz4"
+    codec: str
 
-    def decode(self, data: Bytes, size: int | None, out: Bytes | None, /) -> Bytes:
+    def decode(self, data: Bytes, size: Size, out: Bytes | None, /) -> Bytes:
         declared = _DECLARED[self.codec](data)
-        if declared is not None and size is not None and declared != size:
-            raise DamagedError(
-                f"it would decode to {declared:,} bytes where the chunk has {size:,}"
-            )
-        if out is None and size is not None:
-            out = np.empty(size, np.uint8)
-        decoder = numcodecs.get_codec({"id": self.codec})
+        if declared is None and size.exact:
+            declared = size.nbytes  # a zstd stream; its decoder stops at the end of out
+        if declared is None or not size.admits(declared):
+            raise DamagedError(f"it would decode to {declared} bytes where the chunk has {size}")
         if out is None:
-            return _as_bytes(decoder.decode(data))
-        if (
-            declared is None
-        ):  # a stream: the decoder stops at the end of out, or says how far it came
-            return _as_bytes(decoder.decode(data, out))
-        decoder.decode(data, out)
+            out = np.empty(declared, np.uint8)
+        numcodecs.get_codec({"id": self.codec}).decode(data, out)
         return out
 
 
 @dataclass(frozen=True)
-class Deflated:
-    """gzip or zlib: no trustworthy size is declared, so inflating stops one byte after the expected end."""
+class Inflated:
+    """A compressor of the standard library. Its streams declare no size, so decoding stops one byte late."""
 
-    window_bits: int = 32 + zlib.MAX_WBITS  # either header
+    codec: str  # gzip, zlib, bz2 or lzma
 
-    def decode(self, data: Bytes, size: int | None, out: Bytes | None, /) -> Bytes:
+    def decode(self, data: Bytes, size: Size, out: Bytes | None, /) -> Bytes:
         del out
-        inflater = zlib.decompressobj(self.window_bits)
-        limit = 0 if size is None else size + 1
-        decoded = inflater.decompress(data.data, limit)
-        if not inflater.eof and (size is None or len(decoded) <= size):
+        decoder = _INFLATERS[self.codec]()
+        decoded = decoder.decompress(data.data, size.nbytes + 1)
+        if len(decoded) > size.nbytes:
+            raise DamagedError(f"it decodes to more bytes than the chunk has, {size}")
+        if not decoder.eof:
             raise DamagedError("its compressed stream ends too early")
         return np.frombuffer(decoded, np.uint8)
 
 
+_INFLATERS: dict[str, Callable[[], Any]] = {
+    "gzip": lambda: zlib.decompressobj(16 + zlib.MAX_WBITS),
+    "zlib": zlib.decompressobj,
+    "bz2": bz2.BZ2Decompressor,
+    "lzma": lzma.LZMADecompressor,
+}
+
+
 @dataclass(frozen=True)
 class Foreign:
-    """Any other codec of numcodecs, by its configuration."""
+    """Any other codec of numcodecs that only transforms numbers, by its configuration."""
 
     config: tuple[tuple[str, Any], ...]
 
-    def decode(self, data: Bytes, size: int | None, out: Bytes | None, /) -> Bytes:
+    def decode(self, data: Bytes, size: Size, out: Bytes | None, /) -> Bytes:
         del size, out
         return _as_bytes(numcodecs.get_codec(dict(self.config)).decode(data))
 
@@ -148,9 +166,8 @@ _DECLARED = {"zstd": _zstd_size, "blosc": _blosc_size, "lz4": _lz4_size}
 
 
 # Codecs of numcodecs that only transform numbers. "pickle" is one of numcodecs too: a store could run code.
-_FOREIGN = frozenset(
-    ["adler32", "astype", "bitround", "bz2", "crc32", "crc32c", "delta", "fixedscaleoffset", "fletcher32", "jenkins_lookup3", "lzma", "packbits", "pcodec", "quantize", "shuffle", "zfpy"]
-)
+_FILTERS = "adler32 astype bitround crc32 crc32c delta fixedscaleoffset fletcher32 jenkins_lookup3"
+_FOREIGN = frozenset(f"{_FILTERS} packbits pcodec quantize shuffle zfpy".split())
 
 
 def step(name: str, config: dict[str, Any]) -> Step:
@@ -165,164 +182,12 @@ def step(name: str, config: dict[str, Any]) -> Step:
         return Checksum()
     if name in _DECLARED:
         return Compressed(name)
-    if name in ("gzip", "zlib"):
-        return Deflated()
+    if name in _INFLATERS and config.get("format", 1) == 1:  # of lzma only the .xz container
+        return Inflated(name)
     if name not in _FOREIGN:
-        raise NotImplementedError(name)
+        raise NotImplementedError(f"the codec {name}")
     try:
         numcodecs.get_codec({"id": name, **config})
     except Exception as error:  # not installed, or a configuration it does not take
-        raise NotImplementedError(f"{name} ({error})") from error
+        raise NotImplementedError(f"the codec {name} ({error})") from error
     return Foreign((("id", name), *config.items()))
-
-
-@dataclass(frozen=True)
-class Decoder:
-    """How the bytes of one chunk become an array.
-
-    Attributes
-    ----------
-    shape
-        Shape of a chunk; chunks at the edge are stored whole.
-    dtype
-        Type of the stored values, with their byte order.
-    axes
-        Stored order of the dimensions, slowest first.
-    steps
-        Codecs in the order in which they are undone.
-    """
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    axes: tuple[int, ...]
-    steps: tuple[Step, ...]
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of one decoded chunk."""
-        return math.prod(self.shape) * self.dtype.itemsize
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether the stored bytes are the values themselves, but for a checksum behind them."""
-        return self.steps in ((), (Checksum(),))
-
-    @property
-    def encoded_limit(self) -> int:
-        """Most bytes that an honest encoder makes of one chunk; longer ones are refused unread."""
-        if all(isinstance(step, Checksum) for step in self.steps):
-            return self.nbytes + 4 * len(self.steps)
-        return self.nbytes + self.nbytes // 16 + 4096
-
-    @property
-    def transient_bytes(self) -> int:
-        """Most bytes held to decode one chunk, beside its encoded bytes and its place."""
-        copies = sum(not isinstance(step, Checksum) for step in self.steps)
-        return copies * self.nbytes
-
-    def sizes(self) -> list[int | None]:
-        """Size after each step, where it follows from the size of the chunk."""
-        sizes: list[int | None] = [self.nbytes]
-        for later in reversed(self.steps[1:]):
-            known = sizes[0]
-            sizes.insert(
-                0, known + 4 if known is not None and isinstance(later, Checksum) else None
-            )
-        return sizes
-
-    def fits(self, place: npt.NDArray[Any]) -> bool:
-        """Whether a whole chunk can be decoded into ``place`` without a copy."""
-        return (
-            place.shape == self.shape
-            and place.dtype == self.dtype
-            and place.transpose(self.axes).flags.c_contiguous
-        )
-
-    def decode(self, data: Bytes, place: npt.NDArray[Any] | None = None) -> npt.NDArray[Any]:
-        """The values of one chunk; in ``place`` if that is given, and `fits`.
-
-        Raises
-        ------
-        DamagedError
-            If the bytes cannot be what the metadata promise.
-        """
-        if len(data) == 0:
-            raise DamagedError("it holds no bytes")
-        target = None if place is None else place.transpose(self.axes).reshape(-1).view(np.uint8)
-        if len(data) > self.encoded_limit:
-            raise DamagedError(
-                f"it holds {len(data):,} bytes; a chunk of {self.nbytes:,} bytes is encoded in at most "
-                f"{self.encoded_limit:,}"
-            )
-        sizes = self.sizes()
-        last = len(self.steps) - 1
-        try:
-            for index, step in enumerate(self.steps):
-                data = step.decode(data, sizes[index], target if index == last else None)
-        except MemoryError:
-            raise
-        except Exception as error:  # each codec has its own way to say that its input is damaged
-            raise DamagedError(str(error)) from error
-        if data.nbytes != self.nbytes:
-            raise DamagedError(
-                f"it holds {data.nbytes:,} bytes decoded, the chunk has {self.nbytes:,}"
-            )
-        if target is not None and not np.may_share_memory(data, target):
-            target[:] = data
-        stored = [self.shape[axis] for axis in self.axes]
-        return data.view(self.dtype).reshape(stored).transpose(np.argsort(self.axes))
-
-
-def decoder_v2(
-    shape: Sequence[int],
-    dtype: np.dtype[Any],
-    order: str,
-    compressor: dict[str, Any] | None,
-    filters: Sequence[dict[str, Any]],
-) -> Decoder:
-    """Decoder of the chunks of a zarr v2 array, from the configurations of its codecs.
-
-    Raises
-    ------
-    NotImplementedError
-        Naming the codec that is not known here.
-    """
-    codecs = [*filters, *([] if compressor is None else [compressor])]
-    axes = range(len(shape))
-    return Decoder(
-        tuple(shape),
-        dtype,
-        tuple(axes if order == "C" else reversed(axes)),
-        tuple(step(config["id"], _without(config, "id")) for config in reversed(codecs)),
-    )
-
-
-def _without(config: dict[str, Any], key: str) -> dict[str, Any]:
-    return {name: value for name, value in config.items() if name != key}
-
-
-def decoder_v3(
-    shape: Sequence[int], dtype: np.dtype[Any], codecs: Sequence[dict[str, Any]]
-) -> Decoder:
-    """Decoder of the chunks of a zarr v3 array, from the JSON of its codecs.
-
-    Raises
-    ------
-    NotImplementedError
-        Naming the codec that is not known here.
-    """
-    axes = tuple(range(len(shape)))
-    steps: list[Step] = []
-    for codec in codecs:
-        name, config = codec["name"], codec.get("configuration", {})
-        if name == "transpose" and not steps:
-            axes = tuple(axes[axis] for axis in config["order"])
-        elif name == "bytes":
-            dtype = dtype.newbyteorder(">" if config.get("endian") == "big" else "<")
-        elif name in ("crc32c", "zstd", "blosc", "gzip"):
-            steps.append(step(name, config))
-        elif name.startswith("numcodecs."):
-            steps.append(step(name.removeprefix("numcodecs."), config))
-        else:
-            raise NotImplementedError(name)
-    return Decoder(tuple(shape), dtype, axes, tuple(reversed(steps)))

@@ -17,7 +17,7 @@ from zarr.storage import LocalStore, ZipStore
 from streamsvd.errors import ShapeError, SpecError, StoreError, StreamSVDError
 from streamsvd.store.sources.border import check_dtype, checked
 from streamsvd.store.sources.chunked import ChunkedArray, Shards
-from streamsvd.store.sources.codecs import Decoder, decoder_v2, decoder_v3
+from streamsvd.store.sources.decoder import Decoder, decoder_v2, decoder_v3
 from streamsvd.store.sources.flatten import Flattening, Rows, flattening
 from streamsvd.store.sources.packing import packing
 
