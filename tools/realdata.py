@@ -214,25 +214,23 @@ def read_netcdf3(content: bytes, name: str) -> Variables:
         }
 
 
-def read_netcdf4(content: bytes, name: str, shape: tuple[int, int, int], **more: Any) -> Variables:
-    """A variable ``(time, latitude, longitude)`` of a netCDF-4 file, and its two grid axes.
+def read_netcdf4(
+    content: bytes,
+    name: str,
+    shape: tuple[int, int, int],
+    places: tuple[int, int],
+    **attributes: Any,
+) -> Variables:
+    """A variable ``(time, latitude, longitude)`` of a netCDF-4 file, and its grid.
 
-    ``axes`` are the places of the latitudes and longitudes, which are stored whole.
+    ``places`` are where the latitudes and the longitudes begin in the file, which holds them whole.
     """
-    axes = dict(zip(("latitude", "longitude"), more.pop("axes"), strict=True))
-    lengths = dict(zip(("latitude", "longitude"), shape[1:], strict=True))
-    degrees = {"latitude": "degrees_north", "longitude": "degrees_east"}
-    return {
-        name: Variable(hdf5_chunks(content, shape, "<f4"), ("time", "latitude", "longitude"), more),
-        **{
-            axis: Variable(
-                np.frombuffer(content, "<f4", lengths[axis], offset=place),
-                (axis,),
-                {"standard_name": axis, "units": degrees[axis]},
-            )
-            for axis, place in axes.items()
-        },
-    }
+    dims = ("time", "latitude", "longitude")
+    found = {name: Variable(hdf5_chunks(content, shape, "<f4"), dims, attributes)}
+    for axis, length, place in zip(dims[1:], shape[1:], places, strict=True):
+        units = {"units": "degrees_north" if axis == "latitude" else "degrees_east"}
+        found[axis] = Variable(np.frombuffer(content, "<f4", length, offset=place), (axis,), units)
+    return found
 
 
 def hdf5_chunks(content: bytes, shape: tuple[int, ...], dtype: str) -> Array:
@@ -336,7 +334,7 @@ _air_temperature = partial(
     read_netcdf4,
     name="air_temperature",
     shape=(240, 37, 49),
-    axes=(1800432, 1800580),
+    places=(1800432, 1800580),
     standard_name="air_temperature",
     units="K",
 )
@@ -344,7 +342,7 @@ _sea_temperature = partial(
     read_netcdf4,
     name="surface_temperature",
     shape=(54, 18, 432),
-    axes=(1701096, 1701168),
+    places=(1701096, 1701168),
     standard_name="surface_temperature",
     units="K",
     _FillValue=float(np.float32(1e20)),
