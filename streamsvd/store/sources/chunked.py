@@ -72,12 +72,13 @@ class ChunkedArray:
     def read_bytes(self) -> int:
         """Most bytes that `read` holds beside the place it fills."""
         chunk = self.decoder.nbytes
+        unpacking = self.packing.transient_bytes(math.prod(self.decoder.shape))
         if self._reads_in_place:
             held = chunk if self._converts or self.decoder.steps else min(2 * BLOCK_BYTES, chunk)
-            return held + self.packing.transient_bytes
+            return held + unpacking
         index = 0 if self.shards is None else 2 * self.shards.index_bytes
         encoded = self._per_group * self.decoder.encoded_limit
-        return encoded + self.decoder.transient_bytes + self.packing.transient_bytes + index
+        return encoded + self.decoder.transient_bytes + unpacking + index
 
     @property
     def _reads_in_place(self) -> bool:
@@ -168,11 +169,11 @@ class ChunkedArray:
     def _put_missing(self, label: str, place: npt.NDArray[Any]) -> None:
         if not self.fill_missing:
             raise MissingChunkError(label, self.name)
-        fill = np.zeros((1,) * place.ndim, self.packing.stored)
+        fill = np.zeros((1,) * place.ndim, self.decoder.dtype)
         if self.fill_value is not None:
             fill[...] = self.fill_value
         unpacked = np.empty(fill.shape, place.dtype)
-        self.packing.unpack(fill, unpacked)
+        self.packing.unpack(fill.view(self.packing.stored), unpacked)
         place[...] = unpacked
 
     def _read_in_place(self, wanted: Iterator[Piece], place: npt.NDArray[Any]) -> None:
@@ -233,7 +234,7 @@ class ChunkedArray:
         start, length = (int(number) for number in index[coords])
         if start == _ABSENT and length == _ABSENT:
             return None
-        if length > self.decoder.encoded_limit or start + length > np.iinfo(np.int64).max:
+        if not 0 < length <= self.decoder.encoded_limit or start + length > np.iinfo(np.int64).max:
             reason = f"the index of its shard says {length:,} bytes from byte {start:,}"
             raise CorruptChunkError(self._label(coords, shard), self.name, reason)
         return self.encode_key(shard), Span(start, length)

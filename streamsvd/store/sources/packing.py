@@ -43,10 +43,9 @@ class Packing:
             return self.stored.newbyteorder("=")
         return np.dtype(np.float32 if self.stored.itemsize <= 2 else np.float64)
 
-    @property
-    def transient_bytes(self) -> int:
-        """Most bytes held by `unpack` beside its argument and its place."""
-        return 0 if self.is_plain else 32 * _BLOCK_ITEMS
+    def transient_bytes(self, items: int) -> int:
+        """Most bytes held by `unpack` beside so many values and their place."""
+        return 0 if self.is_plain else 32 * min(items, _BLOCK_ITEMS)
 
     def unpack(self, values: npt.NDArray[Any], place: npt.NDArray[Any]) -> None:
         """Write the delivered values to ``place``, which may be ``values`` itself."""
@@ -158,7 +157,6 @@ def _can_be_stored(fill: Any, dtype: np.dtype[Any]) -> bool:
         return False
     if dtype.kind in "iu":
         limits = np.iinfo(dtype)
-        return (
-            not isinstance(fill, complex) and fill == int(fill) and limits.min <= fill <= limits.max
-        )
-    return True
+        whole = not isinstance(fill, complex) and math.isfinite(fill) and fill == int(fill)
+        return whole and limits.min <= fill <= limits.max
+    return abs(fill) <= np.finfo(dtype).max or not math.isfinite(abs(fill))

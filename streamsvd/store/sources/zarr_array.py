@@ -244,6 +244,8 @@ def _decoder_v3(metadata: Any, dtype: np.dtype[Any], where: str) -> tuple[Decode
     if index_codecs not in (["bytes"], ["bytes", "crc32c"]):
         raise NotImplementedError(f"{' and '.join(index_codecs)} for the index of its shards")
     inner = _chunk_shape(config["chunk_shape"], dtype, where)
+    if len(chunk) != len(inner) or any(o % i for o, i in zip(chunk, inner, strict=True)):
+        raise NotImplementedError(f"shards of shape {chunk} that chunks of {inner} do not divide")
     counts = tuple(outer // part for outer, part in zip(chunk, inner, strict=True))
     shards = Shards(counts, config["index_location"] == "end", "crc32c" in index_codecs)
     return decoder_v3(inner, dtype, config["codecs"]), shards

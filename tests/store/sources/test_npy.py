@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from streamsvd.errors import ShapeError, SpecError, StoreError
+from streamsvd.store.sources import open_source
+from streamsvd.store.sources.arrays import ArraySource
+from streamsvd.store.sources.npy import NpySource
+
+A = np.arange(13 * 7, dtype="f4").reshape(13, 7)
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", ">f8", "c8", "i1", "u2", ">i4", "u8"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_any_rectangle_is_the_one_of_the_array(tmp_path, read, dtype, order):
+    array = np.asarray(A, dtype=dtype, order=order)
+    np.save(tmp_path / "a.npy", array)
+    source = pickle.loads(pickle.dumps(open_source(tmp_path / "a.npy")))
+    assert source.dtype == np.dtype(dtype).newbyteorder("=")
+    for rows, columns in (
+        (slice(None), slice(None)),
+        (slice(3, 9), slice(2, 3)),
+        (slice(5, 5), slice(None)),
+    ):
+        np.testing.assert_array_equal(read(source, rows, columns), array[rows, columns])
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_more_dimensions_are_flattened(tmp_path, read, order):
+    array = np.asarray(np.arange(2 * 3 * 4.0).reshape(2, 3, 4), order=order)
+    np.save(tmp_path / "a.npy", array)
+    source = open_source(tmp_path / "a.npy", rows=(2, 0))
+    np.testing.assert_array_equal(read(source), array.transpose(2, 0, 1).reshape(8, 3))
+
+
+def test_a_whole_memory_map_is_read_through_its_file(tmp_path, read):
+    np.save(tmp_path / "a.npy", A)
+    mapped = np.load(tmp_path / "a.npy", mmap_mode="r")
+    whole, part, private = (
+        open_source(array)
+        for array in (mapped, mapped[3:], np.load(tmp_path / "a.npy", mmap_mode="c"))
+    )
+    assert isinstance(whole, NpySource)
+    assert isinstance(part, ArraySource)
+    assert isinstance(private, ArraySource)
+    np.testing.assert_array_equal(read(whole), A)
+    np.testing.assert_array_equal(read(part), A[3:])
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_resident_memory_does_not_grow_with_the_file(tmp_path, order):
+    rows, columns, height = 32768, 500, 1024  # 64 MiB, read in panels of 2 MiB
+    path = tmp_path / "a.npy"
+    mapped = np.lib.format.open_memmap(
+        path, "w+", "f4", (rows, columns), fortran_order=order == "F"
+    )
+    mapped[::7] = 1
+    mapped.flush()
+    del mapped
+    code = f"""
+import resource, numpy as np
+from streamsvd.store.sources import open_source
+source = open_source({str(path)!r})
+out = np.ones(({height}, {columns}), 'f4')
+source.read(slice(0, 10), slice(None), out[:10])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for start in range(0, {rows}, {height}):
+    source.read(slice(start, start + {height}), slice(None), out)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024, source.read_bytes)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    grown, allowed = map(int, done.stdout.split())
+    assert grown <= allowed + (1 << 20)
+
+
+def test_what_is_not_a_complete_file_of_numbers_is_refused(tmp_path):
+    path = tmp_path / "a.npy"
+    path.write_bytes(b"nothing of the kind")
+    with pytest.raises(StoreError, match="not a complete .npy file"):
+        open_source(path)
+    np.save(path, A)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(StoreError, match="not a complete .npy file"):
+        open_source(path)
+    np.save(path, np.array([[object()]]), allow_pickle=True)
+    with pytest.raises(StoreError, match="Python objects"):
+        open_source(path)
+    np.save(path, np.array([["text"]]))
+    with pytest.raises(SpecError, match="<U4 values"):
+        open_source(path)
+    np.save(path, A[:0])
+    with pytest.raises((ShapeError, StoreError), match=r"empty|not a complete"):
+        open_source(path)
+    np.save(path, A[0])
+    with pytest.raises(ShapeError, match="a matrix needs two"):
+        open_source(path)
+
+
+def test_a_file_cut_short_after_it_was_opened_is_an_error(tmp_path, read):
+    path = tmp_path / "a.npy"
+    np.save(path, A)
+    source = open_source(path)
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(StoreError, match="5 bytes too early"):
+        read(source)
+    path.unlink()
+    with pytest.raises(StoreError, match="No such file"):
+        read(source)
