@@ -42,7 +42,7 @@ def spectrum(name: str, r: int) -> Floats:
     ----------
     name
         ``pow1``, ``drift``, ``offset``: ``1/i``; ``slow``: ``i^-0.5``; ``step``: 50 values in 2..1,
-        then a tail that starts at 0.1; ``spikes``: 10 values in 3..1.5, then 1; ``geometric``:
+        then a tail from 0.5; ``spikes``: 10 values in 3..1.5, then 1; ``geometric``:
         ``0.9^(i-1)``; ``graded4``, ``graded5``: geometric with ``s[49] / s[0]`` of 1e-4 and 1e-5.
     r
         How many.
@@ -69,7 +69,7 @@ def spectrum(name: str, r: int) -> Floats:
         case "slow":
             s = i**-0.5
         case "step":
-            s = np.where(i <= _LEADING, 2 - (i - 1) / (_LEADING - 1), 0.1 * (_LEADING / i) ** 0.5)
+            s = np.where(i <= _LEADING, 2 - (i - 1) / (_LEADING - 1), 0.5 * (_LEADING / i) ** 0.5)
         case "spikes":
             s = np.where(i <= _SPIKES, 3 - 1.5 * (i - 1) / (_SPIKES - 1), 1.0)
         case "geometric":
