@@ -26,7 +26,17 @@ from zarr.codecs import ZstdCodec
 from streamsvd.errors import SpecError
 from streamsvd.testing.spectra import SPECTRA, KnownMatrix, spectrum
 
-__all__ = ["SPECTRA", "KnownMatrix", "Truth", "cache_folder", "make", "panels", "spectrum", "truth"]
+__all__ = [
+    "SPECTRA",
+    "KnownMatrix",
+    "Truth",
+    "cache_folder",
+    "make",
+    "panels",
+    "spectrum",
+    "truth",
+    "truth_path",
+]
 
 Array = npt.NDArray[Any]
 Codec = Literal["zstd", "none"]
@@ -114,7 +124,7 @@ def make(
         part, part_truth = Path(scratch, "array"), Path(scratch, "truth.npz")
         known = _write(part, A, chunks, codec, spec)
         np.savez(part_truth, s=known.s, Vh=known.Vh, mean=known.mean, kind=known.kind)
-        part_truth.replace(_truth_path(path))
+        part_truth.replace(truth_path(path))
         try:
             part.replace(path)  # the array appears last: where it is, all is
         except OSError:  # another process was faster
@@ -124,7 +134,7 @@ def make(
 
 def truth(path: str | os.PathLike[str]) -> Truth:
     """What is known of the matrix that `make` wrote."""
-    with np.load(_truth_path(Path(path))) as known:
+    with np.load(truth_path(Path(path))) as known:
         return Truth(known["s"], known["Vh"], known["mean"], str(known["kind"]))  # type: ignore[arg-type]
 
 
@@ -186,7 +196,8 @@ def _name(spec: dict[str, Any]) -> str:
     )
 
 
-def _truth_path(path: Path) -> Path:
+def truth_path(path: Path) -> Path:
+    """Where the truth of a data set is kept."""
     return path.with_name(f"{path.name}.truth.npz")
 
 
@@ -198,7 +209,7 @@ def _require(path: Path, spec: dict[str, Any]) -> None:
         raise SpecError(
             f"{path} exists and is no zarr array. Remove it, or choose a path."
         ) from error
-    if found != spec or not _truth_path(path).exists():
+    if found != spec or not truth_path(path).exists():
         raise SpecError(
             f"{path} holds {found}, asked for {spec}. Remove it, or choose another path."
         )

@@ -5,6 +5,7 @@
 - ``U[i, j] = sqrt(2 / m) cos(pi (2 p(i) + 1) f(j) / (2 m))``: columns of the cosine transform of
   order ``m`` at distinct scattered frequencies ``f``, its rows shuffled by a bijection ``p``.
   A column of frequency ``f > 0`` sums to zero, so ``c`` holds the column means of ``A``.
+  Complex matrices have ``U[i, j] = exp(2 pi i p(i) f(j) / m) / sqrt(m)``.
 - ``Vh = C D C D'``: cosine transforms ``C`` of order ``n``, random signs (or phases) ``D``, ``D'``.
 
 The spectrum is full, whatever the shape, and a row costs two fast transforms. In exact arithmetic
@@ -89,13 +90,13 @@ class KnownMatrix:
     ----------
     spectrum
         One of `SPECTRA`. Two of them are more than their singular values. ``drift`` is not
-        shuffled: rows are sorted along the leading component, and the others come in pairs whose
-        correlation within a window of rows runs from 1 at the first rows to -1 at the last.
+        shuffled: (real) rows are sorted along the leading component, and the others come in pairs
+        whose correlation within a window of rows runs from 1 at the first rows to -1 at the last.
         ``offset`` has columns of means 0.9e6..1.1e6 and of variance 1 on average.
     n_rows, n_cols
         Shape ``(m, n)``: tall, square or wide.
     dtype
-        One of `DTYPES`. The ``U`` of a complex matrix is real, its ``Vh`` is complex.
+        One of `DTYPES`.
     seed
         Decides signs, frequencies and the order of the rows.
 
@@ -165,29 +166,38 @@ class KnownMatrix:
         start, stop, _ = slice(start, stop).indices(self.n_rows)
         out = np.empty((max(stop - start, 0), self.n_cols), self.dtype)
         frequencies, phases, c = self._frequencies(), self._phases().astype(self.dtype), self.c
-        weights = (self.s * _norms(frequencies, self.n_rows)).astype(out.real.dtype)
+        weights = (self.s * self._norms(frequencies)).astype(out.real.dtype)
         weights[weights < np.finfo(weights.dtype).tiny] = 0  # arithmetic on denormals is slow
         steps, shuffled = _steps(frequencies, self.n_rows), self._shuffled(start, start + len(out))
         height = max(1, _BLOCK_ENTRIES // self.n_cols)
         for a in range(0, len(out), height):
             block = out[a : a + height]
-            Us = _cosines(shuffled[a : a + height], steps, weights.dtype)
+            Us = _waves(shuffled[a : a + height], steps, out.dtype)
             Us *= weights
             block[:] = _times_Vh(Us, phases)
             if self.spectrum == "offset":
                 np.add(block, c, out=block, casting="same_kind")  # in float64, rounded once
         return out
 
-    def U(self, start: int, stop: int, k: int) -> Floats:
-        """Rows ``start:stop`` of the ``k`` leading left singular vectors."""
+    def U(self, start: int, stop: int, k: int) -> Array:
+        """Rows ``start:stop`` of the ``k`` leading left singular vectors, in double precision."""
         frequencies = self._frequencies()[:k]
         steps, shuffled = _steps(frequencies, self.n_rows), self._shuffled(start, stop)
-        U = _cosines(shuffled, steps, np.dtype(np.float64))
-        return np.asarray(U * _norms(frequencies, self.n_rows))
+        U = _waves(shuffled, steps, np.result_type(self.dtype, np.float64))
+        return np.asarray(U * self._norms(frequencies))
 
     def Vh(self, k: int) -> Array:
         """The ``k`` leading right singular vectors, ``(k, n)``, in double precision."""
         return _times_Vh(np.eye(k, min(self.shape)), self._phases())
+
+    @property
+    def _is_complex(self) -> bool:
+        return np.dtype(self.dtype).kind == "c"
+
+    def _norms(self, frequencies: Integers) -> Floats:
+        """What makes the columns of `_waves` unit vectors."""
+        squares = np.where(frequencies == 0, 1.0, 1.0 if self._is_complex else 2.0)
+        return np.asarray(np.sqrt(squares / self.n_rows))
 
     def _shuffled(self, start: int, stop: int) -> Integers:
         """``p(i)`` of a run of rows."""
@@ -208,14 +218,9 @@ class KnownMatrix:
     def _phases(self) -> Array:
         """Diagonals of ``D`` and ``D'``: signs, or points of the unit circle."""
         turns = _rng(self.seed, "phases").random((2, self.n_cols))
-        if np.dtype(self.dtype).kind == "c":
+        if self._is_complex:
             return np.asarray(np.exp(2j * np.pi * turns))
         return np.where(turns < 0.5, -1.0, 1.0)
-
-
-def _norms(frequencies: Integers, m: int) -> Floats:
-    """What makes a column of cosines a unit vector."""
-    return np.asarray(np.sqrt(np.where(frequencies == 0, 1.0, 2.0) / m))
 
 
 def _steps(frequencies: Integers, m: int) -> Integers:
@@ -223,12 +228,25 @@ def _steps(frequencies: Integers, m: int) -> Integers:
     return np.array([(f << 62) // m for f in frequencies.tolist()], dtype=np.uint64)
 
 
-def _cosines(i: Integers, steps: Integers, dtype: np.dtype[Any]) -> Array:
-    """``cos(pi (2 i + 1) f / (2 m))``, from angles that are exact to ``1e-19 m`` turns."""
-    turns = np.multiply.outer(2 * i + 1, steps)
-    angle = turns.view(np.int64).astype(dtype)
-    angle *= dtype.type(2 * np.pi / 2**64)
+def _waves(i: Integers, steps: Integers, dtype: np.dtype[Any]) -> Array:
+    """``cos(pi (2 i + 1) f / (2 m))``, or ``exp(2 pi sqrt(-1) i f / m)`` for complex types."""
+    if dtype.kind == "c":
+        angle = _angles(4 * i, steps, dtype)
+        waves = np.empty(angle.shape, dtype)
+        np.cos(angle, out=waves.real)
+        np.sin(angle, out=waves.imag)
+        return waves
+    angle = _angles(2 * i + 1, steps, dtype)
     return np.asarray(np.cos(angle, out=angle))
+
+
+def _angles(i: Integers, steps: Integers, dtype: np.dtype[Any]) -> Array:
+    """Angles in ``[-pi, pi)``; the products are exact to ``1e-19 i`` turns."""
+    turns = np.multiply.outer(i, steps)
+    real = np.empty(0, dtype).real.dtype
+    angle = turns.view(np.int64).astype(real)
+    angle *= real.type(2 * np.pi / 2**64)
+    return angle
 
 
 def _times_Vh(X: Array, phases: Array) -> Array:
