@@ -106,14 +106,24 @@ class ChunkedArray:
     ) -> None:
         index = None if shard is None else self._index(shard)
         while group := list(itertools.islice(wanted, self._per_group)):
-            requests = [self._request(piece.coords, shard, index) for piece in group]
-            answers = iter(self._fetch([request for request in requests if request is not None]))
-            for piece, request in zip(group, requests, strict=True):
-                data = None if request is None else next(answers)
-                label = self._label(piece.coords, shard)
-                if data is not None and request is not None and request[1] is not None:
-                    self._check_length(data, request[1], label)
-                self._put(piece, data, label, place[piece.placed])
+            self._read_group(group, place, shard, index)
+
+    def _read_group(
+        self,
+        group: list[Piece],
+        place: npt.NDArray[Any],
+        shard: Coords | None,
+        index: npt.NDArray[np.uint64] | None,
+    ) -> None:
+        """Chunks fetched together; what is held of them is let go when this returns."""
+        requests = [self._request(piece.coords, shard, index) for piece in group]
+        answers = iter(self._fetch([request for request in requests if request is not None]))
+        for piece, request in zip(group, requests, strict=True):
+            data = None if request is None else next(answers)
+            label = self._label(piece.coords, shard)
+            if data is not None and request is not None and request[1] is not None:
+                self._check_length(data, request[1], label)
+            self._put(piece, data, label, place[piece.placed])
 
     @property
     def _per_group(self) -> int:

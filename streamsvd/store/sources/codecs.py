@@ -46,6 +46,10 @@ class Size:
 class Step(Protocol):
     """One codec, backwards: stored bytes to the bytes it was given."""
 
+    def held_bytes(self, nbytes: int, /) -> int:
+        """Most bytes it holds, beside its input, to make ``nbytes``."""
+        ...
+
     def decode(self, data: Bytes, size: Size, out: Bytes | None, /) -> Bytes:
         """The decoded bytes; in ``out``, which has the exact size, where the codec can."""
         ...
@@ -54,6 +58,10 @@ class Step(Protocol):
 @dataclass(frozen=True)
 class Checksum:
     """crc32c in the last four bytes."""
+
+    def held_bytes(self, nbytes: int, /) -> int:
+        del nbytes
+        return 0
 
     def decode(self, data: Bytes, size: Size, out: Bytes | None, /) -> Bytes:
         del size, out
@@ -77,12 +85,17 @@ class Compressed:
 
     codec: str
 
+    def held_bytes(self, nbytes: int, /) -> int:
+        return nbytes
+
     def decode(self, data: Bytes, size: Size, out: Bytes | None, /) -> Bytes:
         declared = _DECLARED[self.codec](data)
         if declared is None and size.exact:
             declared = size.nbytes  # a zstd stream; its decoder stops at the end of out
-        if declared is None or not size.admits(declared):
-            raise DamagedError(f"it would decode to {declared} bytes where the chunk has {size}")
+        if declared is None:
+            raise DamagedError("its zstd frame does not say how long it is decoded")
+        if not size.admits(declared):
+            raise DamagedError(f"it would decode to {declared:,} bytes where the chunk has {size}")
         if out is None:
             out = np.empty(declared, np.uint8)
         numcodecs.get_codec({"id": self.codec}).decode(data, out)
@@ -95,6 +108,10 @@ class Inflated:
 
     codec: str  # gzip, zlib, bz2 or lzma
 
+    def held_bytes(self, nbytes: int, /) -> int:
+        # Blocks as they come, then all in one; of lzma also the dictionary.
+        return 2 * nbytes + (_LZMA_BYTES if self.codec == "lzma" else 0)
+
     def decode(self, data: Bytes, size: Size, out: Bytes | None, /) -> Bytes:
         del out
         decoder = _INFLATERS[self.codec]()
@@ -103,14 +120,17 @@ class Inflated:
             raise DamagedError(f"it decodes to more bytes than the chunk has, {size}")
         if not decoder.eof:
             raise DamagedError("its compressed stream ends too early")
+        if decoder.unused_data:
+            raise DamagedError("its compressed stream is followed by something else")
         return np.frombuffer(decoded, np.uint8)
 
 
+_LZMA_BYTES = 80 << 20  # its strongest preset needs 65 MiB
 _INFLATERS: dict[str, Callable[[], Any]] = {
     "gzip": lambda: zlib.decompressobj(16 + zlib.MAX_WBITS),
     "zlib": zlib.decompressobj,
     "bz2": bz2.BZ2Decompressor,
-    "lzma": lzma.LZMADecompressor,
+    "lzma": lambda: lzma.LZMADecompressor(memlimit=_LZMA_BYTES),
 }
 
 
@@ -119,6 +139,9 @@ class Foreign:
     """Any other codec of numcodecs that only transforms numbers, by its configuration."""
 
     config: tuple[tuple[str, Any], ...]
+
+    def held_bytes(self, nbytes: int, /) -> int:
+        return 3 * nbytes
 
     def decode(self, data: Bytes, size: Size, out: Bytes | None, /) -> Bytes:
         del size, out

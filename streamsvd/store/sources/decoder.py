@@ -14,7 +14,6 @@ from streamsvd.store.sources.codecs import (
     Bytes,
     Checksum,
     DamagedError,
-    Foreign,
     Size,
     Step,
     step,
@@ -65,10 +64,7 @@ class Decoder:
     @property
     def transient_bytes(self) -> int:
         """Most bytes held to decode one chunk, beside its encoded bytes and its place."""
-        # A filter holds its input and makes its output by way of one more copy.
-        copies = [0 if isinstance(step, Checksum) else 1 for step in self.steps]
-        copies += [2 for step in self.steps if isinstance(step, Foreign)]
-        return sum(copies) * self.nbytes
+        return sum(step.held_bytes(self.nbytes) for step in self.steps)
 
     def sizes(self) -> list[Size]:
         """Size after each step: it follows from the size of the chunk as far as only checksums follow."""

@@ -108,7 +108,7 @@ def packing(
         dtype = np.dtype(f"{dtype.byteorder}u{dtype.itemsize}")
     found: list[Any] = []
     for name in ("_FillValue", "missing_value"):
-        if name in attributes:
+        if attributes.get(name) is not None:
             found.extend(_numbers(attributes[name], dtype, f"{name} of {where}"))
     if fill_is_missing and fill_value is not None and fill_value != 0:
         found.append(np.asarray(fill_value).item())
@@ -131,7 +131,7 @@ def _numbers(value: Any, dtype: np.dtype[Any], where: str) -> list[Any]:
         if dtype.kind == "c" and isinstance(value, list | tuple) and len(value) == 2:
             return [complex(*(_number(part) for part in value))]
         values = value if isinstance(value, list | tuple) else [value]
-        return [_number(part) for part in values]
+        return [_number(part) for part in values] or [_number(None)]
     except (TypeError, ValueError, struct.error) as error:
         raise SpecError(
             f"{where} is {value!r}, which is not a number. Correct the attribute."
@@ -159,4 +159,4 @@ def _can_be_stored(fill: Any, dtype: np.dtype[Any]) -> bool:
         limits = np.iinfo(dtype)
         whole = not isinstance(fill, complex) and math.isfinite(fill) and fill == int(fill)
         return whole and limits.min <= fill <= limits.max
-    return abs(fill) <= np.finfo(dtype).max or not math.isfinite(abs(fill))
+    return abs(fill) <= float(np.finfo(dtype).max) or not math.isfinite(abs(fill))

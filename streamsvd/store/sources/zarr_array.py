@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 from zarr.abc.store import Store
-from zarr.storage import LocalStore, ZipStore
+from zarr.storage import LocalStore, WrapperStore, ZipStore
 
 from streamsvd.errors import ShapeError, SpecError, StoreError, StreamSVDError
 from streamsvd.store.sources.border import check_dtype, checked
@@ -77,58 +77,57 @@ def open_zarr(
     SpecError
         If it holds several matrices, or none of this name.
     """
-    node = source if isinstance(source, zarr.Array | zarr.Group) else _open(source)
-    array = _pick(node, variable)
-    return _source(array, rows, missing)
+    try:
+        node = source if isinstance(source, zarr.Array | zarr.Group) else _open(source)
+        return _source(_pick(node, variable), rows, missing)
+    except StreamSVDError:
+        raise
+    except (
+        Exception
+    ) as error:  # whatever damaged metadata make zarr, or the reading of them, trip over
+        raise StoreError(
+            f"the zarr metadata of {_store_name(source)} cannot be read: "
+            f"{type(error).__name__}: {error}. "
+            "Restore zarr.json (or .zarray) from a copy, or write the array again."
+        ) from error
 
 
 def _open(source: Path | Store) -> zarr.Array | zarr.Group:
-    where = _store_name(source)
+    store: Store | Path = source
+    if isinstance(source, Path) and source.suffix == ".zip":
+        store = ZipStore(source, mode="r")
     try:
-        store: Store | Path = source
-        if isinstance(source, Path) and source.suffix == ".zip":
-            store = ZipStore(source, mode="r")
         return zarr.open(store=store, mode="r")
     except FileNotFoundError as error:
         raise StoreError(
-            f"{where} holds no zarr array or group (no zarr.json, .zarray or .zgroup). "
+            f"{_store_name(source)} holds no zarr array or group (no zarr.json, .zarray or .zgroup). "
             "Give the folder that contains one of these."
         ) from error
-    except Exception as error:  # whatever damaged metadata make zarr trip over
-        raise _unreadable(where, error) from error
 
 
-def _unreadable(where: str, error: Exception) -> StoreError:
-    return StoreError(
-        f"the zarr metadata of {where} cannot be read: {type(error).__name__}: {error}. "
-        "Restore zarr.json (or .zarray) from a copy, or write the array again."
-    )
-
-
-def _store_name(store: Any) -> str:
-    if isinstance(store, LocalStore):
-        return str(store.root)
-    if isinstance(store, ZipStore):
-        return str(store.path)
-    return str(store) if isinstance(store, Path) else type(store).__name__
+def _store_name(source: Any) -> str:
+    if isinstance(source, zarr.Array | zarr.Group):
+        return "/".join(part for part in (_store_name(source.store), source.path) if part)
+    if isinstance(source, WrapperStore):
+        return _store_name(source._store)
+    if isinstance(source, LocalStore):
+        return str(source.root)
+    if isinstance(source, ZipStore):
+        return str(source.path)
+    return str(source) if isinstance(source, Path) else type(source).__name__
 
 
 def _pick(node: zarr.Array | zarr.Group, variable: str | None) -> zarr.Array:
-    where = _store_name(node.store)
+    where = _store_name(node)
     if isinstance(node, zarr.Array):
         if variable is not None:
             raise SpecError(
                 f"{where} is one array; variable={variable!r} needs a group. Leave it out."
             )
         return node
-    try:
-        if variable is not None:
-            return _named(node, variable, where)
-        arrays = dict(node.arrays())
-    except StreamSVDError:
-        raise
-    except Exception as error:
-        raise _unreadable(where, error) from error
+    if variable is not None:
+        return _named(node, variable, where)
+    arrays = dict(node.arrays())
     eligible = [
         name for name, array in arrays.items() if array.ndim >= 2 and array.dtype.kind in "iufc"
     ]
@@ -148,9 +147,7 @@ def _named(group: zarr.Group, variable: str, where: str) -> zarr.Array:
     except (KeyError, ValueError) as error:
         contents = _contents(dict(group.arrays()))
         raise SpecError(f"{where} has no variable {variable!r}; {contents}.") from error
-    if isinstance(found, zarr.Group):
-        return _pick(found, None)
-    return found
+    return _pick(found, None)
 
 
 def _contents(arrays: Mapping[str, Any]) -> str:
@@ -158,7 +155,7 @@ def _contents(arrays: Mapping[str, Any]) -> str:
 
 
 def _source(array: zarr.Array, rows: Rows, missing: str) -> ZarrSource:
-    where = "/".join(part for part in (_store_name(array.store), array.path) if part)
+    where = _store_name(array)
     dtype = np.dtype(array.dtype)
     check_dtype(dtype, where)
     attributes = dict(array.attrs)

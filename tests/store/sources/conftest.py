@@ -16,7 +16,10 @@ def read() -> Callable[..., Any]:
     def read_rectangle(
         source: Source, rows: slice = slice(None), columns: slice = slice(None)
     ) -> Any:
-        shape = [len(range(extent)[part]) for extent, part in zip(source.shape, (rows, columns))]
+        shape = [
+            len(range(extent)[part])
+            for extent, part in zip(source.shape, (rows, columns), strict=True)
+        ]
         out = np.full(shape, np.nan if source.dtype.kind in "fc" else 99, source.dtype)
         source.read(rows, columns, out)
         return out

@@ -81,11 +81,11 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024, sour
 def test_what_is_not_a_complete_file_of_numbers_is_refused(tmp_path):
     path = tmp_path / "a.npy"
     path.write_bytes(b"nothing of the kind")
-    with pytest.raises(StoreError, match="not a complete .npy file"):
+    with pytest.raises(StoreError, match=r"not a complete \.npy file"):
         open_source(path)
     np.save(path, A)
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(StoreError, match="not a complete .npy file"):
+    with pytest.raises(StoreError, match=r"not a complete \.npy file"):
         open_source(path)
     np.save(path, np.array([[object()]]), allow_pickle=True)
     with pytest.raises(StoreError, match="Python objects"):
