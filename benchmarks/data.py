@@ -102,7 +102,9 @@ def make(
 
     Notes
     -----
-    Cost: one write. Memory: three panels of 16 MiB or one row of chunks, and two ``(n, n)`` matrices for the Gram truth.
+    Cost: one write, at about 200 MB/s with zstd and 380 without on two cores (``n = 2000``); the exact
+    truth adds ``m n^2`` flops. Memory: about four panels, of 16 MiB or one row of chunks if that is more
+    (measured 70 MB; 450 MB for rows of chunks of 128 MB), and four ``(n, n)`` matrices for the exact truth.
     """
     A = KnownMatrix(spectrum, m, n, dtype, seed)
     chunks = chunks or (min(m, max(1, PANEL_BYTES // (A.nbytes // m))), n)
@@ -162,22 +164,37 @@ def _write(
         attributes={"benchmark": spec},
     )
     height = chunks[0] * max(1, PANEL_BYTES // (chunks[0] * (A.nbytes // A.n_rows)))
-    double = np.result_type(A.dtype, np.float64)
-    gram, total = np.zeros((A.n_cols, A.n_cols), double), np.zeros(A.n_cols, double)
+    moments = _Moments(A) if spec["exact"] else None
     for start, panel in panels(A, height):
         z[start : start + len(panel)] = panel
-        if spec["exact"]:
-            X = panel.astype(double) - A.c  # small, so that the sums keep their digits
-            gram += X.conj().T @ X
-            total += X.sum(axis=0)
-    if not spec["exact"]:
-        return Truth(A.s, _with_signs(A.Vh(min(VECTORS, len(A.s)))), A.c, "construction")
-    shift = total / A.n_rows if A.c.any() else np.zeros_like(total)
-    gram -= A.n_rows * np.outer(shift.conj(), shift)
-    squares, V = np.linalg.eigh(gram)
-    s = np.sqrt(np.maximum(squares[::-1], 0))[: len(A.s)]
-    Vh = V[:, ::-1].conj().T[: min(VECTORS, len(s))]
-    return Truth(s, _with_signs(Vh), A.c + shift, "gram")
+        if moments is not None:
+            moments.add(panel)
+    if moments is not None:
+        return moments.truth()
+    return Truth(A.s, _with_signs(A.Vh(min(VECTORS, len(A.s)))), A.c, "construction")
+
+
+class _Moments:
+    """Sums of the rounded entries of a matrix, about the offset that it was made with."""
+
+    def __init__(self, A: KnownMatrix) -> None:
+        self.A = A
+        self.double = np.result_type(A.dtype, np.float64)
+        self.gram = np.zeros((A.n_cols, A.n_cols), self.double)
+        self.total = np.zeros(A.n_cols, self.double)
+
+    def add(self, panel: Array) -> None:
+        X = panel.astype(self.double) - self.A.c  # small, so that the sums keep their digits
+        self.gram += X.conj().T @ X
+        self.total += X.sum(axis=0)
+
+    def truth(self) -> Truth:
+        m, r = self.A.n_rows, min(self.A.shape)
+        shift = self.total / m if self.A.c.any() else np.zeros_like(self.total)
+        squares, V = np.linalg.eigh(self.gram - m * np.outer(shift.conj(), shift))
+        s = np.sqrt(np.maximum(squares[::-1], 0))[:r]
+        Vh = V[:, ::-1].conj().T[: min(VECTORS, r)]
+        return Truth(s, _with_signs(Vh), self.A.c + shift, "gram")
 
 
 def _with_signs(Vh: Array) -> Array:

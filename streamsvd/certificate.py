@@ -48,7 +48,7 @@ from enum import Enum
 
 import numpy as np
 from scipy import linalg
-from scipy.stats import chi2
+from scipy.special import gammaincinv
 
 from streamsvd.typing import Matrix, Real
 
@@ -153,7 +153,7 @@ def worst_width(lower: Real, upper: Real) -> float:
 
 def chi_lower(dof: int, delta: float) -> float:
     """Square root of the lower ``delta`` quantile of chi-square with ``dof`` degrees of freedom."""
-    return float(np.sqrt(chi2.ppf(delta, dof)))
+    return float(np.sqrt(2 * gammaincinv(dof / 2, delta)))
 
 
 def share(delta: float, look: int) -> float:

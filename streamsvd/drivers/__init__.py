@@ -1,0 +1,1 @@
+"""The verbs: each joins a method, a plan and a store."""

@@ -1,0 +1,179 @@
+"""Checked options of a factorisation, and the change of variables that its passes use.
+
+With ``D = diag(d)`` the column scale, ``c`` the pilot, ``mu`` the mean, ``X = alpha (A - 1 c*)`` and
+``delta = alpha (mu - c)``, the matrix factorised is ``alpha (A - 1 mu*) D`` and
+
+    ``D (X* X - w delta^bar delta^T) D Q  =  D (X* (X D Q) - w delta^bar (delta^T D Q))``
+
+exactly, ``w`` the sum of the row weights: products are made with ``D Q`` before ``d`` or ``mu`` is known to
+more than a pilot, and corrected after (`Frame.pull` and `Frame.push`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from streamsvd.errors import ShapeError, SpecError
+from streamsvd.passes import POLICIES, Moments, Policy
+from streamsvd.protocols import Source
+from streamsvd.typing import Matrix, Real
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Options:
+    """What the caller wants done to the matrix before it is factorised, checked against its shape."""
+
+    center: bool
+    scale: bool
+    row_weights: Real | None
+    column_weights: Real | None
+    nonfinite: Policy
+
+
+def check_options(
+    source: Source,
+    *,
+    center: bool,
+    scale: bool,
+    row_weights: Sequence[float] | Real | None,
+    column_weights: Sequence[float] | Real | None,
+    nonfinite: str,
+) -> Options:
+    """Options that fit the matrix.
+
+    Raises
+    ------
+    ShapeError
+        If weights are not as many as rows or columns.
+    SpecError
+        If a weight is negative or not finite, all are zero, or the policy is unknown.
+    """
+    if nonfinite not in POLICIES:
+        raise SpecError(f"nonfinite={nonfinite!r} is unknown. Pass one of {', '.join(POLICIES)}.")
+    m, n = source.shape
+    return Options(
+        bool(center),
+        bool(scale),
+        _weights(row_weights, m, "row_weights", "rows"),
+        _weights(column_weights, n, "column_weights", "columns"),
+        nonfinite,
+    )
+
+
+def _weights(given: Any, count: int, name: str, what: str) -> Real | None:
+    if given is None:
+        return None
+    weights = np.asarray(given, dtype=np.float64)
+    if weights.shape != (count,):
+        raise ShapeError(
+            f"{name} has shape {weights.shape}, the matrix has {count:,} {what}. Pass one weight for each."
+        )
+    if not np.isfinite(weights).all() or (weights < 0).any():
+        bad = int(np.argmax(~np.isfinite(weights) | (weights < 0)))
+        raise SpecError(
+            f"{name}[{bad}] is {weights[bad]}; weights must be finite and not negative. Set it to 0 to leave "
+            f"that one of the {what} out."
+        )
+    if not weights.any():
+        raise SpecError(f"{name} are all zero: nothing would be left. Pass at least one positive weight.")
+    return weights
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """The change of variables between the thin blocks of the method and those that are multiplied.
+
+    Attributes
+    ----------
+    d
+        Scale of each coordinate of the thin blocks, ``(n,)``; zero where a coordinate is left out.
+    delta
+        ``alpha (mu - c)``, the mean about the pilot, ``(n,)``; None where nothing is centred.
+    weight
+        Sum of the weights of the rows.
+    """
+
+    d: Real
+    delta: Matrix | None
+    weight: float
+
+    @property
+    def dimension(self) -> int:
+        """Coordinates that are not left out."""
+        return int(np.count_nonzero(self.d))
+
+    def push(self, Q: Matrix, dtype: str) -> Matrix:
+        """What is multiplied for ``Q``: ``D Q`` as rounded to the type of the products."""
+        return (Q * self.d[:, None]).astype(dtype).astype(_wide(Q))
+
+    def seen(self, pushed: Matrix) -> Matrix:
+        """The block of the method that ``pushed`` stands for: ``D^-1`` of it."""
+        inverse = np.divide(1.0, self.d, out=np.zeros_like(self.d), where=self.d > 0)
+        return pushed * inverse[:, None]
+
+    def pull(self, product: Matrix, pushed: Matrix) -> Matrix:
+        """The product of the method's matrix with ``seen(pushed)``, from what the pass summed."""
+        out = product
+        if self.delta is not None:
+            out = out - self.weight * np.outer(self.delta.conj(), self.delta @ pushed)
+        return out * self.d[:, None]
+
+
+def _wide(Q: Matrix) -> str:
+    return "complex128" if np.iscomplexobj(Q) else "float64"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Statistics:
+    """What the first pass says of the matrix, in the frame of the method.
+
+    Attributes
+    ----------
+    frame
+        With the true mean and scale.
+    energy
+        ``||.||_F**2`` of the matrix factorised.
+    gross
+        The same before the mean was taken out: what rounding is relative to.
+    mean, deviation
+        Of each column, in the units of the data, ``(n,)``.
+    """
+
+    frame: Frame
+    energy: float
+    gross: float
+    mean: Matrix
+    deviation: Real
+
+
+def column_scale(options: Options, deviation: Real, dropped: Matrix, n: int) -> Real:
+    """``d``: weights over deviations, zero for columns that are dropped or constant."""
+    d = np.ones(n) if options.column_weights is None else options.column_weights.copy()
+    if options.scale:
+        d = np.divide(d, deviation, out=np.zeros(n), where=deviation > 0)
+    return np.where(dropped, 0.0, d)
+
+
+def statistics(
+    options: Options, total: Moments, *, pilot: Matrix, alpha: float, dropped: Matrix
+) -> Statistics:
+    """Moments about the pilot become the mean, the scale, the energy and the frame (rows streamed)."""
+    n = total.total.shape[0]
+    present = total.weight
+    if options.nonfinite == "mean":
+        present = np.maximum(total.weight - total.missing, 1.0)
+    delta = total.total / present
+    # Deviations are about the mean even where it is not subtracted, as a scale should not know of offsets.
+    variance = np.maximum(total.squares / present - np.abs(delta) ** 2, 0.0)
+    roundoff = 1e-14 * (total.squares / present) + (1e-15 * np.abs(pilot) * alpha) ** 2
+    deviation = np.sqrt(np.where(variance > roundoff, variance, 0.0))
+    d = column_scale(options, deviation, dropped, n)
+    power = total.squares - (total.weight * np.abs(delta) ** 2 if options.center else 0.0)
+    energy = float(np.sum(np.maximum(power, 0.0) * d * d))
+    gross = float(np.sum(total.squares * d * d))
+    frame = Frame(d, delta if options.center else None, total.weight)
+    return Statistics(frame, energy, gross, pilot + delta / alpha, deviation / alpha)

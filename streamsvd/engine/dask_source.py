@@ -1,0 +1,119 @@
+"""A dask array as a source: its own chunk tasks feed the spans, in one graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from streamsvd.errors import ShapeError, SpecError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DaskSource:
+    """A two-dimensional dask array of numbers.
+
+    Attributes
+    ----------
+    array
+        The dask array; nothing of it is computed until a pass asks.
+    """
+
+    array: Any
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return (int(self.array.shape[0]), int(self.array.shape[1]))
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(self.array.dtype)
+
+    @property
+    def chunks(self) -> tuple[int, int]:
+        rows, columns = self.array.chunks
+        return (max(rows), max(columns))
+
+    @property
+    def nbytes(self) -> int:
+        return self.shape[0] * self.shape[1] * self.dtype.itemsize
+
+    @property
+    def read_bytes(self) -> int:
+        """Two copies of one row of chunks: as computed, and as assembled."""
+        return 2 * self.chunks[0] * self.shape[1] * self.dtype.itemsize
+
+    @property
+    def name(self) -> str:
+        return f"dask array {self.array.name}"
+
+    def read(self, rows: slice, columns: slice, out: npt.NDArray[Any], /) -> None:
+        """Compute a rectangle; the sample uses it, passes join the graph instead."""
+        out[...] = self.array[rows, columns].compute(scheduler="synchronous")
+
+    def locate(self, row: int, column: int, /) -> str:
+        where = []
+        for index, sizes in zip((row, column), self.array.chunks, strict=True):
+            where.append(int(np.searchsorted(np.cumsum(sizes), index, side="right")))
+        return f"chunk ({where[0]}, {where[1]}) of {self.name}"
+
+    def row_blocks(self) -> list[tuple[int, int, list[Any]]]:
+        """First and last row of each row of chunks, and its delayed chunks from left to right."""
+        edges = np.concatenate([[0], np.cumsum(self.array.chunks[0])])
+        grid = self.array.to_delayed()
+        return [
+            (int(a), int(b), list(row))
+            for a, b, row in zip(edges[:-1], edges[1:], grid, strict=True)
+        ]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shifted:
+    """Rows of a matrix that are in memory, under their numbers in the whole."""
+
+    data: npt.NDArray[Any]
+    start: int
+    whole: DaskSource
+
+    shape = property(lambda self: self.whole.shape)
+    dtype = property(lambda self: self.whole.dtype)
+
+    def read(self, rows: slice, columns: slice, out: npt.NDArray[Any], /) -> None:
+        """Copy from memory."""
+        out[...] = self.data[rows.start - self.start : rows.stop - self.start, columns]
+
+    def locate(self, row: int, column: int, /) -> str:
+        return self.whole.locate(row, column)
+
+
+def is_dask_array(source: object) -> bool:
+    """Whether this is a dask array, without importing dask to ask."""
+    kind = type(source)
+    return kind.__module__.startswith("dask.array") and kind.__name__ == "Array"
+
+
+def dask_source(array: Any) -> DaskSource:
+    """A checked source for a dask array.
+
+    Raises
+    ------
+    ShapeError
+        If the array is not a matrix of known, positive size.
+    SpecError
+        If its values are not numbers.
+    """
+    if array.ndim != 2:
+        raise ShapeError(
+            f"the dask array has {array.ndim} dimensions {array.shape}; a matrix has 2. Reshape it first."
+        )
+    if any(np.isnan(size) for size in array.shape):
+        raise ShapeError(
+            f"the dask array has unknown chunk sizes, shape {array.shape}. Call compute_chunk_sizes() on it."
+        )
+    if 0 in array.shape:
+        raise ShapeError(f"the dask array is empty: shape {array.shape}.")
+    if np.dtype(array.dtype).kind not in "fciu":
+        raise SpecError(f"the dask array holds {array.dtype}; convert it to numbers first.")
+    return DaskSource(array)

@@ -1,0 +1,150 @@
+"""Running a pass: threads of this process, or the cluster of an active distributed client."""
+
+from __future__ import annotations
+
+import sys
+import time
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+import dask
+from dask.callbacks import Callback as DaskCallback
+from threadpoolctl import threadpool_limits
+
+from streamsvd.engine.allocator import held_memory
+from streamsvd.engine.events import Callback, PassDone, PassStarted, SpanDone, ignore
+from streamsvd.engine.graph import build
+from streamsvd.engine.layout import Layout
+from streamsvd.engine.span import Sink, Work, cancelled
+from streamsvd.errors import StreamSVDError
+from streamsvd.passes import Fold, Sums
+from streamsvd.protocols import Source
+
+RETRIES = 3
+"""Times a pass is begun anew when a worker that held its shared input was lost."""
+
+
+@dataclass(slots=True)
+class Runner:
+    """Runs passes one after another and keeps count of what they read.
+
+    Attributes
+    ----------
+    source, workers, prefetch, device
+        As the plan has them.
+    notify
+        Receives events.
+    bytes_read
+        Bytes of the decoded matrix asked of the source so far.
+    """
+
+    source: Source
+    workers: int
+    prefetch: bool
+    device: str
+    notify: Callback = ignore
+    bytes_read: int = 0
+    passes: int = 0
+    run: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    def __call__(
+        self, layout: Layout, fold: Fold, purpose: str, sink: Sink | None = None
+    ) -> Sums:
+        """One pass: the sums of a fold over the whole matrix."""
+        self.passes += 1
+        cost = int(self.source.nbytes * layout.amplification)
+        if layout.tile is not None and not fold.two_sided:
+            cost = self.source.nbytes
+        self.notify(PassStarted(self.passes, purpose, cost))
+        began = time.perf_counter()
+        work = Work(
+            self.source, layout, fold, self.device, self.prefetch, self.run, sink
+        )
+        client = active_client()
+        try:
+            sums = self._threads(work) if client is None else self._cluster(work, client)
+        except KeyboardInterrupt:
+            cancelled.add(self.run)
+            raise
+        self.bytes_read += cost
+        self.notify(PassDone(self.passes, purpose, time.perf_counter() - began, None))
+        return sums
+
+    def _threads(self, work: Work) -> Sums:
+        leaves, root = build(work, dask.delayed(work, traverse=False, name=f"pass-{uuid.uuid4().hex}"))
+        watch = _SpanWatch({leaf.key for leaf in leaves}, self.passes, self.notify)
+        blas = 1 if self.workers > 1 else None
+        with held_memory(), threadpool_limits(blas, user_api="blas"), watch:
+            (sums,) = dask.compute(
+                root, scheduler="threads", num_workers=self.workers, optimize_graph=False
+            )
+        assert isinstance(sums, Sums)
+        return sums
+
+    def _cluster(self, work: Work, client: Any) -> Sums:
+        from distributed import as_completed
+        from distributed.client import FutureCancelledError
+        from distributed.scheduler import KilledWorker
+
+        for attempt in range(RETRIES):
+            try:
+                # One copy on each worker now; a graph that carried it would pass through the scheduler.
+                (shared,) = client.scatter([work], broadcast=True, hash=False)
+                leaves, root = build(work, shared)
+                futures = client.compute([*leaves, root], optimize_graph=False)
+                done = 0
+                for future in as_completed(futures[:-1], raise_errors=False):
+                    if future.status == "error":
+                        break
+                    done += 1
+                    self.notify(SpanDone(self.passes, done, len(leaves)))
+                sums = futures[-1].result()
+                assert isinstance(sums, Sums)
+                return sums
+            except (FutureCancelledError, KilledWorker) as error:
+                if attempt == RETRIES - 1:
+                    raise StreamSVDError(
+                        f"pass {self.passes} lost its workers {RETRIES} times: {error}. Give the workers more "
+                        "memory than the budget of the plan, or fewer threads each."
+                    ) from error
+        raise AssertionError
+
+
+class _SpanWatch(DaskCallback):  # type: ignore[misc]
+    """Turns finished tasks of the threaded scheduler into events."""
+
+    def __init__(self, keys: set[str], number: int, notify: Callback) -> None:
+        super().__init__(posttask=self._finished)
+        self._keys, self._number, self._notify = keys, number, notify
+        self._total, self._count = len(keys), 0
+
+    def _finished(self, key: Any, *_: Any) -> None:
+        if key in self._keys:
+            self._count += 1
+            self._notify(SpanDone(self._number, self._count, self._total))
+
+
+def active_client() -> Any | None:
+    """The distributed client in force, if distributed was imported and one is; never imports it."""
+    if "distributed" not in sys.modules:
+        return None
+    from distributed import get_client
+
+    try:
+        return get_client()
+    except ValueError:
+        return None
+
+
+def concurrency() -> tuple[int, int]:
+    """Spans that run at once in all, and in the busiest process, under the active scheduler."""
+    client = active_client()
+    if client is None:
+        from dask.system import CPU_COUNT
+
+        chosen = dask.config.get("num_workers", None)
+        count = int(chosen) if chosen else int(CPU_COUNT)
+        return count, count
+    threads = [int(w["nthreads"]) for w in client.scheduler_info(n_workers=-1)["workers"].values()]
+    return max(1, sum(threads)), max(threads, default=1)

@@ -1,0 +1,58 @@
+"""A pass as a dask graph: one task per span, and a merge tree of fixed shape in span order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from dask import delayed
+
+from streamsvd.engine.dask_source import DaskSource, Shifted
+from streamsvd.engine.span import Work, run_span
+from streamsvd.passes import Sums
+
+
+def merge(a: Sums, b: Sums) -> Sums:
+    """Node of the tree."""
+    return a.merge(b)
+
+
+def merge_tree(leaves: list[Any], join: Any) -> Any:
+    """Binary tree over the leaves in their order; its shape depends on their number alone."""
+    while len(leaves) > 1:
+        pairs = [
+            join(leaves[i], leaves[i + 1]) if i + 1 < len(leaves) else leaves[i]
+            for i in range(0, len(leaves), 2)
+        ]
+        leaves = pairs
+    return leaves[0]
+
+
+def build(work: Work, shared: Any) -> tuple[list[Any], Any]:
+    """Delayed spans and the delayed sum of them.
+
+    Parameters
+    ----------
+    work
+        The pass; its source, where it is a dask array, puts its own tasks before the spans.
+    shared
+        ``work`` itself or a future of it: what the span tasks receive.
+    """
+    if isinstance(work.source, DaskSource):
+        leaves = [
+            delayed(run_blocks, pure=False)(shared, (a, b), chunks)
+            for a, b, chunks in work.source.row_blocks()
+        ]
+    else:
+        leaves = [delayed(run_span, pure=False)(shared, span) for span in work.layout.spans]
+    return leaves, merge_tree(leaves, delayed(merge, pure=False))
+
+
+def run_blocks(work: Work, span: tuple[int, int], chunks: list[Any]) -> Sums:
+    """A span whose rows another part of the graph has computed."""
+    assert isinstance(work.source, DaskSource)
+    data = np.concatenate([np.asarray(chunk) for chunk in chunks], axis=1)
+    from dataclasses import replace
+
+    held = Shifted(data, span[0], work.source)
+    return run_span(replace(work, source=held, prefetch=False), span)

@@ -1,0 +1,102 @@
+"""How a pass cuts the matrix: blocks that are multiplied, panels that are read, spans that are tasks.
+
+Blocks and spans depend on the shape and the chunk grid alone, so sums over them are the same bits whatever
+the budget and the scheduler; panels are whole blocks and depend on the budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from streamsvd.passes import Axis
+
+SPANS = 16
+"""Spans of a pass: enough to share among workers, few enough that their sums stay small."""
+
+BLOCK_ITEMS = 1 << 21
+"""Entries of a block, about: 2 M float64 values are 16 MB, where BLAS is at full speed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The cut of one axis of the matrix.
+
+    Attributes
+    ----------
+    axis
+        The axis that is streamed.
+    length, width
+        Extent of the streamed axis and of the other.
+    chunk
+        Stored chunk along the streamed axis; reads are aligned to it.
+    unit
+        Rows of a block: a divisor's worth of a chunk, or several chunks.
+    panel
+        Rows read at once, a multiple of `grain` unless a grain does not fit.
+    spans
+        First and last row (exclusive) of each task.
+    tile
+        Columns read at once where a panel of whole rows does not fit; None otherwise.
+    """
+
+    axis: Axis
+    length: int
+    width: int
+    chunk: int
+    unit: int
+    panel: int
+    spans: tuple[tuple[int, int], ...]
+    tile: int | None = None
+
+    @property
+    def grain(self) -> int:
+        """Smallest run that ends both a chunk and a block."""
+        return max(self.chunk, self.unit)
+
+    @property
+    def amplification(self) -> float:
+        """Bytes asked of the store in a pass, relative to the matrix."""
+        if self.tile is not None:
+            return 2.0
+        return float(-(-self.chunk // self.panel)) if self.panel < self.chunk else 1.0
+
+    def blocks(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        """Blocks of a run that starts where a block does."""
+        while start < stop:
+            within = self.grain - start % self.grain
+            end = min(start + min(self.unit, within), stop)
+            yield start, end
+            start = end
+
+    def panels(self, span: tuple[int, int]) -> Iterator[tuple[int, int]]:
+        """Panels of a span."""
+        start, stop = span
+        while start < stop:
+            end = min(start + self.panel, stop)
+            if self.panel < self.grain:  # parts of a grain: never across its end
+                end = min(end, start + self.grain - start % self.grain)
+            yield start, end
+            start = end
+
+
+def unit_rows(width: int, chunk: int, items: int = BLOCK_ITEMS) -> int:
+    """Rows of a block: near ``items / width``, and commensurate with the chunk."""
+    target = max(16, min(8192, items // max(width, 1)))
+    if chunk <= target:
+        return chunk * (target // chunk)
+    return -(-chunk // -(-chunk // target))
+
+
+def cut(
+    axis: Axis, length: int, width: int, chunk: int, *, items: int = BLOCK_ITEMS
+) -> Layout:
+    """Layout with spans of nearly equal numbers of grains, panels of one grain."""
+    chunk = max(1, min(chunk, length))
+    unit = min(unit_rows(width, chunk, items), max(length, 1))
+    grain = max(chunk, unit)
+    grains = -(-length // grain)
+    count = min(SPANS, grains)
+    edges = [min(length, grain * round(i * grains / count)) for i in range(count + 1)]
+    spans = tuple((a, b) for a, b in zip(edges[:-1], edges[1:], strict=True) if a < b)
+    return Layout(axis, length, width, chunk, unit, grain, spans)

@@ -1,0 +1,492 @@
+"""What a factorisation will cost, decided before the first byte is read: passes, bytes, memory, time.
+
+Alternatives are enumerated as values (which axis to stream, Gram matrix or Krylov space, how many spans at
+once, with or without read-ahead, panels or tiles), each with its projected memory and time; the fastest
+that fits is the plan, and the others stay in it with the reason they lost.
+"""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import psutil
+
+from streamsvd.engine import memory
+from streamsvd.engine.execute import concurrency
+from streamsvd.engine.layout import BLOCK_ITEMS, Layout, cut
+from streamsvd.engine.memory import Sizes, show_bytes
+from streamsvd.errors import BudgetError
+from streamsvd.passes import Axis
+from streamsvd.protocols import Source
+
+Route = Literal["krylov", "gram"]
+PANEL_BYTES = 32 << 20
+GRAM_COLUMNS = 4096
+"""Beyond this width the Gram matrix is not considered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Speed of one core, for the cost model.
+
+    Attributes
+    ----------
+    read
+        Decoded bytes read a second.
+    single, double
+        Floating-point operations a second in products with thin blocks.
+    syrk
+        Multiply-adds times two a second of the Gram product in float64.
+    dense
+        Operations a second of small dense factorisations.
+    """
+
+    read: float = 0.9e9
+    single: float = 80e9
+    double: float = 38e9
+    syrk: float = 55e9
+    dense: float = 15e9
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked of a factorisation, checked; sizes only, no data.
+
+    Attributes
+    ----------
+    rank
+        Triplets wanted, or the most that will be tried where ``searching``.
+    searching
+        Whether the rank is to be found from an energy.
+    tol
+        Relative width asked of every interval.
+    transform
+        Whether centring, scaling or weights are asked for.
+    u
+        Whether the left factor is wanted.
+    u_in_memory
+        Whether it is to be returned as an array.
+    bounds
+        Whether a certificate of bounds is wanted, so that probes ride along.
+    max_passes
+        Most passes of the loop.
+    precision
+        ``"auto"``, ``"single"`` or ``"double"`` products.
+    """
+
+    rank: int
+    searching: bool
+    tol: float
+    transform: bool
+    u: bool
+    u_in_memory: bool
+    bounds: bool
+    max_passes: int
+    precision: str
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """One way to do it, and what is said of it."""
+
+    route: Route
+    axis: Axis
+    seconds: float
+    projected_bytes: int
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A factorisation, before it is run.
+
+    Attributes
+    ----------
+    shape, dtype, nbytes
+        Of the matrix.
+    request
+        What was asked.
+    route, layout
+        The algorithm and the cut of the matrix.
+    block, probes, basis
+        Columns of the start block, of the probes, and the most columns of the basis.
+    sample_rows
+        Rows (or columns, along columns) read for the start.
+    workers, at_once, prefetch, device
+        Spans that run at once in all, and in one process; read-ahead; where they compute.
+    passes
+        Passes expected, the sample as a fraction; the loop stops when the certificate does.
+    bytes_read
+        Decoded bytes of those passes.
+    projected_bytes, budget_bytes
+        Peak memory of a process above its imports, and what is allowed.
+    seconds
+        Time expected by the cost model.
+    alternatives
+        Every way considered, the chosen one first.
+    """
+
+    shape: tuple[int, int]
+    dtype: str
+    nbytes: int
+    name: str
+    request: Request
+    route: Route
+    layout: Layout
+    block: int
+    probes: int
+    basis: int
+    sample_rows: int
+    workers: int
+    at_once: int
+    prefetch: bool
+    device: str
+    passes: float
+    bytes_read: int
+    projected_bytes: int
+    budget_bytes: int
+    seconds: float
+    alternatives: tuple[Alternative, ...]
+
+    @property
+    def tasks(self) -> int:
+        """Tasks of one pass: spans and merges."""
+        return 2 * len(self.layout.spans) - 1
+
+    def explain(self) -> str:
+        """The plan for people: what will happen, what it costs, what else was considered."""
+        lay, req = self.layout, self.request
+        what = f"rank {req.rank}" if not req.searching else f"rank at most {req.rank}"
+        panel = f"{lay.panel:,} {lay.axis}"
+        if lay.tile is not None:
+            panel += f" in tiles of {lay.tile:,} columns, each read twice"
+        lines = [
+            f"{self.name}: {self.shape[0]:,} x {self.shape[1]:,} {self.dtype}, {show_bytes(self.nbytes)}",
+            f"  asked      {what}, every singular value to a relative {req.tol:g}"
+            f"{', certified' if req.bounds else ', estimated'}{', with U' if req.u else ''}",
+            f"  route      {'Gram matrix' if self.route == 'gram' else 'sample start, block Krylov'} "
+            f"along {lay.axis}"
+            + ("" if self.route == "gram" else f", block {self.block}, probes {self.probes}"),
+            f"  passes     {self.passes:.3g} expected, {show_bytes(self.bytes_read)} read"
+            + ("" if self.route == "gram" else f"; at most {req.max_passes} until certified"),
+            f"  panels     {panel} ({show_bytes(lay.panel * (lay.tile or lay.width) * self._item)}), "
+            f"blocks of {lay.unit:,}",
+            f"  tasks      {len(lay.spans)} spans a pass, {self.workers} at once on {self.device}, "
+            f"read-ahead {'on' if self.prefetch else 'off'}",
+            f"  memory     {show_bytes(self.projected_bytes)} projected, {show_bytes(self.budget_bytes)} allowed",
+            f"  time       about {self.seconds:.3g} s",
+            "  considered",
+        ]
+        for alt in self.alternatives:
+            text = (
+                f"{alt.route} along {alt.axis}: {alt.seconds:.3g} s, {show_bytes(alt.projected_bytes)}; "
+                f"{alt.verdict}"
+            )
+            lines += textwrap.wrap(text, 96, initial_indent="    ", subsequent_indent="      ")
+        return "\n".join(lines)
+
+    @property
+    def _item(self) -> int:
+        return self.nbytes // (self.shape[0] * self.shape[1])
+
+    def __str__(self) -> str:
+        return self.explain()
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """One arrangement of a route: everything but its verdict."""
+
+    route: Route
+    layout: Layout
+    sizes: Sizes
+    sample_rows: int
+    at_once: int
+    prefetch: bool
+    projected: int
+
+
+def default_budget() -> int:
+    """Half of the memory that is free now."""
+    return int(psutil.virtual_memory().available // 2)
+
+
+def make_plan(
+    source: Source,
+    request: Request,
+    *,
+    budget: int,
+    device: str = "cpu",
+    rates: Rates | None = None,
+    axis: Axis | None = None,
+    route: Route | None = None,
+) -> Plan:
+    """The fastest arrangement that fits the budget; reads nothing.
+
+    Parameters
+    ----------
+    source
+        The matrix.
+    request
+        What is asked.
+    budget
+        Bytes that a process may use above its imports.
+    device
+        ``"cpu"`` or ``"cuda"``.
+    rates
+        Speeds for the cost model; typical ones if left out.
+    axis, route
+        Restrict the choice.
+
+    Raises
+    ------
+    BudgetError
+        If nothing fits; it names the smallest budget that does.
+    """
+    rates = rates or Rates()
+    total, per_process = concurrency()
+    fitting: list[tuple[float, _Shape]] = []
+    smallest: _Shape | None = None
+    lost: list[Alternative] = []
+    for way, along in _ways(source, request, axis, route):
+        found: _Shape | None = None
+        frugal: _Shape | None = None
+        for shape in _arrangements(source, request, way, along, per_process, budget):
+            if shape.projected <= budget:
+                found = shape
+                break
+            if frugal is None or shape.projected < frugal.projected:
+                frugal = shape
+        if found is not None:
+            fitting.append((_seconds(source, request, found, rates, total), found))
+        elif frugal is not None:
+            if smallest is None or frugal.projected < smallest.projected:
+                smallest = frugal
+            seconds = _seconds(source, request, frugal, rates, total)
+            verdict = f"does not fit, needs {show_bytes(frugal.projected)}"
+            lost.append(Alternative(way, along, seconds, frugal.projected, verdict))
+    if not fitting:
+        assert smallest is not None
+        raise BudgetError(
+            f"factorising {source.name} ({source.shape[0]:,} x {source.shape[1]:,} {source.dtype}) at rank {request.rank}",
+            smallest.projected,
+            budget,
+            f"The smallest budget that works is memory={smallest.projected}.",
+        )
+    fitting.sort(key=lambda pair: pair[0])
+    seconds, best = fitting[0]
+    shown = [Alternative(best.route, best.layout.axis, seconds, best.projected, "chosen")]
+    for slower, shape in fitting[1:]:
+        shown.append(
+            Alternative(
+                shape.route, shape.layout.axis, slower, shape.projected, f"{slower / seconds:.2g} times slower"
+            )
+        )
+    passes = _passes(source, request, best)
+    return Plan(
+        shape=source.shape,
+        dtype=str(source.dtype),
+        nbytes=source.nbytes,
+        name=source.name,
+        request=request,
+        route=best.route,
+        layout=best.layout,
+        block=best.sizes.block,
+        probes=best.sizes.probes,
+        basis=best.sizes.basis,
+        sample_rows=best.sample_rows,
+        workers=min(total, best.at_once * max(1, total // per_process)),
+        at_once=best.at_once,
+        prefetch=best.prefetch,
+        device=device,
+        passes=passes,
+        bytes_read=_bytes_read(source, request, best),
+        projected_bytes=best.projected,
+        budget_bytes=budget,
+        seconds=seconds,
+        alternatives=(*shown, *lost),
+    )
+
+
+def block_width(rank: int, limit: int) -> int:
+    """Columns of the start block: the rank and 10 to 50 more; oversampling is the cheapest lever."""
+    return min(limit, rank + max(10, min(rank, 50)))
+
+
+def probe_width(request: Request, block: int, limit: int) -> int:
+    """Columns of the probes: a failed certificate costs a pass, a probe costs products."""
+    return 0 if not request.bounds else max(1, min(20, limit))
+
+
+def _ways(
+    source: Source, request: Request, axis: Axis | None, route: Route | None
+) -> Iterator[tuple[Route, Axis]]:
+    rows, columns = source.shape
+    for along in ("rows", "columns"):
+        if axis is not None and along != axis:
+            continue
+        width = columns if along == "rows" else rows
+        wide_axis: Axis = "rows" if along == "rows" else "columns"
+        if route in (None, "gram") and (width <= GRAM_COLUMNS or route == "gram"):
+            yield "gram", wide_axis
+        if route in (None, "krylov"):
+            yield "krylov", wide_axis
+
+
+def _arrangements(
+    source: Source, request: Request, route: Route, axis: Axis, per_process: int, budget: int
+) -> Iterator[_Shape]:
+    """Arrangements of a route from fast to frugal."""
+    rows, columns = source.shape
+    length, width = (rows, columns) if axis == "rows" else (columns, rows)
+    chunk = min(length, source.chunks[0 if axis == "rows" else 1])
+    limit = min(width, length) if route == "krylov" else width
+    block = block_width(request.rank, min(width, max(limit, 1)))
+    wide = 16 if source.dtype.kind == "c" else 8
+    probes = probe_width(request, block, width) if route == "krylov" else 0
+    for items in (BLOCK_ITEMS, BLOCK_ITEMS // 4, BLOCK_ITEMS // 16, BLOCK_ITEMS // 64):
+        base = cut(axis, length, width, chunk, items=items)
+        for blocks in (4, 3, 2) if route == "krylov" else (1,):
+            basis = min(width, blocks * block)
+            sizes = Sizes(
+                block, probes, basis, request.rank, source.dtype.itemsize, wide, source.read_bytes
+            )
+            for at_once, prefetch in _ladder(per_process):
+                for layout in _panels(base, source, axis, route):
+                    yield _shape(route, layout, sizes, at_once, prefetch, source, request, budget)
+
+
+def _ladder(per_process: int) -> Iterator[tuple[int, bool]]:
+    yield per_process, True
+    if per_process > 1:
+        yield per_process, False
+        yield 1, True
+    yield 1, False
+
+
+def _panels(base: Layout, source: Source, axis: Axis, route: Route) -> Iterator[Layout]:
+    """Cuts of the same blocks and spans into larger and smaller panels, then tiles."""
+    row = base.width * source.dtype.itemsize
+    several = max(1, PANEL_BYTES // max(1, row * base.grain))
+    yield replace(base, panel=base.grain * several)
+    if several > 2:
+        yield replace(base, panel=base.grain * 2)
+    yield base
+    if base.grain > base.unit:
+        half = base.unit * -(-base.grain // (2 * base.unit))
+        yield replace(base, panel=half)
+    if route == "krylov" and axis == "rows" and source.chunks[1] < base.width:
+        yield replace(base, tile=source.chunks[1])
+
+
+def _shape(
+    route: Route,
+    layout: Layout,
+    s: Sizes,
+    at_once: int,
+    prefetch: bool,
+    source: Source,
+    request: Request,
+    budget: int,
+) -> _Shape:
+    width = layout.width
+    extra = 0
+    if layout.axis == "columns" or (request.u and request.u_in_memory):
+        extra = 2 * layout.length * request.rank * s.wide
+    if route == "gram":
+        layout = replace(layout, spans=_fewer(layout, 4))
+        running = at_once * memory.gram_span_bytes(layout, s, prefetch=prefetch)
+        running += 3 * width * width * s.wide
+        peak = max(running, memory.gram_dense_bytes(width, s))
+        rows = _sample_rows(layout, request, s, budget, minimal=True)
+        peak = max(peak, rows * memory.sample_row_bytes(width, s) + s.read_bytes)
+        return _Shape(
+            route, layout, s, rows, at_once, prefetch, memory.BASE_BYTES + peak + extra
+        )
+    running = memory.resident_bytes(width, s) + memory.partial_bytes(layout, s, at_once)
+    running += at_once * memory.span_bytes(layout, s, prefetch=prefetch and layout.tile is None)
+    peak = max(running, memory.dense_bytes(width, s))
+    room = max(budget - memory.BASE_BYTES - extra, peak)
+    rows = _sample_rows(layout, request, s, room, minimal=False)
+    sample = memory.sample_fixed_bytes(width, s) + rows * memory.sample_row_bytes(width, s)
+    return _Shape(
+        route,
+        layout,
+        s,
+        rows,
+        at_once,
+        prefetch and layout.tile is None,
+        memory.BASE_BYTES + max(peak, sample) + extra,
+    )
+
+
+def _fewer(layout: Layout, count: int) -> tuple[tuple[int, int], ...]:
+    """The same edges, joined to at most ``count`` spans."""
+    spans = layout.spans
+    step = -(-len(spans) // count)
+    return tuple(
+        (spans[i][0], spans[min(i + step, len(spans)) - 1][1]) for i in range(0, len(spans), step)
+    )
+
+
+def _sample_rows(layout: Layout, request: Request, s: Sizes, room: int, *, minimal: bool) -> int:
+    """Rows of the sample, in whole grains: 3 n or 3 %, no more than a fifth of a pass or the room left.
+
+    The Gram path needs a pilot mean only, so one block will do.
+    """
+    if minimal:
+        return min(layout.unit, layout.length)
+    free = (room - memory.sample_fixed_bytes(layout.width, s)) // memory.sample_row_bytes(
+        layout.width, s
+    )
+    wanted = max(3 * layout.width, math.ceil(0.03 * layout.length))
+    allowed = min(wanted, layout.length // 6, free)
+    grains = min(round(allowed / layout.grain), int(free // layout.grain))
+    if grains >= 1:
+        return min(layout.length, grains * layout.grain)
+    return int(max(min(layout.unit, free, layout.length), min(16, layout.length)))
+
+
+def _passes(source: Source, request: Request, shape: _Shape) -> float:
+    return _bytes_read(source, request, shape) / source.nbytes
+
+
+def _bytes_read(source: Source, request: Request, shape: _Shape) -> int:
+    lay = shape.layout
+    loop = 1 if shape.route == "gram" else (2 if request.tol >= 1e-5 else 3)
+    loop = min(loop, request.max_passes)
+    if shape.route == "krylov" and lay.width <= shape.sizes.block:
+        loop = 1
+    last = 1 if (request.u and lay.axis == "rows") or lay.axis == "columns" else 0
+    one = int(source.nbytes * lay.amplification)
+    final = source.nbytes if lay.tile is not None else one
+    sampled = shape.sample_rows * lay.width * source.dtype.itemsize
+    return loop * one + last * final + sampled
+
+
+def _seconds(
+    source: Source, request: Request, shape: _Shape, rates: Rates, total: int
+) -> float:
+    """Core seconds of reading, products and dense work, shared among the spans at once."""
+    lay, s = shape.layout, shape.sizes
+    entries = float(lay.length) * lay.width * (4 if source.dtype.kind == "c" else 1)
+    read = _bytes_read(source, request, shape) / rates.read
+    at_once = max(1, min(total, shape.at_once * max(1, total // max(shape.at_once, 1))))
+    last = 2 * entries * request.rank / rates.double
+    if not ((request.u and lay.axis == "rows") or lay.axis == "columns"):
+        last = 0.0
+    if shape.route == "gram":
+        work = entries * lay.width / rates.syrk
+        return (read + work + last) / at_once + 4 * float(lay.width) ** 3 / rates.dense
+    single = source.dtype.itemsize <= (8 if source.dtype.kind == "c" else 4)
+    slow = request.precision == "double" or request.tol < 5e-5 or not single
+    speed = rates.double if slow else rates.single
+    loop = 2 if request.tol >= 1e-5 else 3
+    work = loop * 4 * entries * (s.block + s.probes) / speed
+    sample = 7 * 4 * float(shape.sample_rows) * lay.width * s.block / rates.single
+    dense = loop * 12 * lay.width * float(2 * s.block) ** 2 / rates.dense
+    return (read + work + last) / at_once + sample + dense

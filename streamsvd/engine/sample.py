@@ -1,0 +1,206 @@
+"""A few chunks drawn at random over the whole matrix: pilot mean and scale, magnitude, and a start.
+
+In-memory iterations on the sample cost no pass, and give a block from which one pass is worth two or three.
+Chunks are drawn over the whole grid because rows in storage order drift.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import linalg
+
+from streamsvd.engine.allocator import held_memory
+from streamsvd.engine.device import NumpyBackend
+from streamsvd.engine.layout import Layout
+from streamsvd.engine.span import NONFINITE_REMEDY, read_part
+from streamsvd.errors import NonFiniteError
+from streamsvd.kernels import sketch
+from streamsvd.passes import Policy, Preparation, Reader
+from streamsvd.protocols import Source
+from streamsvd.typing import Matrix, Real
+
+ITERATIONS = 6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """Rows (along columns: columns) of the matrix, as stored, run by run.
+
+    Attributes
+    ----------
+    runs
+        First index of each run and its data.
+    bytes_read
+        Decoded bytes that reading them asked for.
+    """
+
+    runs: tuple[tuple[int, npt.NDArray[Any]], ...]
+    bytes_read: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pilot:
+    """What the sample says of the whole: column means and deviations, holes, and the power of two.
+
+    Attributes
+    ----------
+    mean, deviation
+        Of each column over the sampled rows, ``(n,)``.
+    holes
+        Columns in which a sampled entry is NaN, ``(n,)`` of bool.
+    alpha
+        Power of two that brings the largest sampled deviation from the mean near one; 1 where it is
+        within a factor of a million of it.
+    """
+
+    mean: Matrix
+    deviation: Real
+    holes: npt.NDArray[np.bool_]
+    alpha: float
+
+
+def draw(source: Source, layout: Layout, rows: int, *, seed: int) -> Sample:
+    """Read about ``rows`` of the streamed axis, in whole grains where at least one fits."""
+    rng = sketch.generator(seed, "sample")
+    run = min(layout.grain, max(rows, 1))
+    starts = range(0, layout.length, layout.grain)
+    count = min(max(1, round(rows / run)), len(starts))
+    chosen = np.sort(rng.permutation(len(starts))[:count])
+    runs, total = [], 0
+    with held_memory():
+        for index in chosen:
+            start = starts[int(index)]
+            stop = min(start + run, layout.length)
+            shape = (
+                (stop - start, layout.width)
+                if layout.axis == "rows"
+                else (layout.width, stop - start)
+            )
+            out = np.empty(shape, dtype=source.dtype)
+            read_part(source, layout.axis, slice(start, stop), slice(0, layout.width), out)
+            total += out.nbytes
+            runs.append((start, out))
+    return Sample(tuple(runs), total)
+
+
+def pilot(sample: Sample, source: Source, layout: Layout, *, policy: Policy) -> Pilot:
+    """Pilot moments of the sample.
+
+    Raises
+    ------
+    NonFiniteError
+        If the sample holds an Inf, or a NaN that the policy does not allow.
+    """
+    for start, data in sample.runs:
+        _check(data, start, source, layout, policy)
+    if layout.axis == "columns":
+        largest = max(float(np.nanmax(np.abs(d), initial=0.0)) for _, d in sample.runs)
+        nothing = np.zeros(1)
+        return Pilot(nothing, nothing, np.zeros(1, dtype=bool), power_of_two(largest))
+    kind = "complex128" if source.dtype.kind == "c" else "float64"
+    # Two sweeps over row blocks: the sums of squares are about the mean, and no copy of the sample is made.
+    count = np.zeros(layout.width)
+    total = np.zeros(layout.width, dtype=kind)
+    for block in _blocks(sample, kind):
+        there = ~np.isnan(block)
+        count += there.sum(axis=0)
+        total += np.where(there, block, 0).sum(axis=0)
+    mean = total / np.maximum(count, 1)
+    rows = sum(data.shape[0] for _, data in sample.runs)
+    squares = np.zeros(layout.width)
+    largest = 0.0
+    for block in _blocks(sample, kind):
+        size = np.abs(np.where(np.isnan(block), mean, block))
+        largest = max(largest, float(size.max(initial=0.0)))
+    scale = power_of_two(largest)
+    for block in _blocks(sample, kind):
+        centred = np.abs(np.where(np.isnan(block), 0, block - mean) * scale)
+        squares += (centred * centred).sum(axis=0)
+    deviation = np.sqrt(squares / np.maximum(count, 1)) / scale
+    return Pilot(mean, deviation, count < rows, scale)
+
+
+def _blocks(sample: Sample, kind: str, step: int = 512) -> Any:
+    for _, data in sample.runs:
+        for a in range(0, data.shape[0], step):
+            yield data[a : a + step].astype(kind)
+
+
+def power_of_two(size: float) -> float:
+    """Factor that brings ``size`` near one; 1 where it is within a million of it already."""
+    if not 0 < size < np.inf or 1e-6 <= size <= 1e6:
+        return 1.0
+    return float(2.0 ** -np.clip(np.round(np.log2(size)), -1000, 1000))
+
+
+def _check(
+    data: npt.NDArray[Any], start: int, source: Source, layout: Layout, policy: Policy
+) -> None:
+    bad = np.isinf(data) if policy != "raise" else ~np.isfinite(data)
+    if not bad.any():
+        return
+    i, j = (int(x) for x in np.unravel_index(int(np.argmax(bad)), bad.shape))
+    row, column = (start + i, j) if layout.axis == "rows" else (i, start + j)
+    value = "NaN" if np.isnan(data[i, j]) else "Inf"
+    raise NonFiniteError(value, row, column, source.locate(row, column), NONFINITE_REMEDY)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Start:
+    """A start block from the sample, and the sample's own view of the spectrum."""
+
+    Q: Matrix
+    theta: Real
+
+
+def start_block(
+    sample: Sample, prep: Preparation, thin_scale: Real | None, width: int, *, seed: int
+) -> Start:
+    """Subspace iteration on the sampled rows, in memory.
+
+    Parameters
+    ----------
+    sample
+        The rows.
+    prep
+        How they are prepared, as in the passes that follow.
+    thin_scale
+        Scale of each column, applied to the thin blocks, ``(n,)``.
+    width
+        Columns of the block, l.
+    seed
+        Of the Gaussian block it begins from.
+
+    Notes
+    -----
+    Cost: ``4 r n l`` flops an iteration for ``r`` rows; no pass.
+    """
+    reader = Reader(prep, NumpyBackend(), False, False)
+    blocks = []
+    for first, data in sample.runs:
+        n = data.shape[1] if prep.axis == "rows" else data.shape[0]
+        blocks.append(reader.prepare(data, first, slice(0, n)))
+    n = blocks[0].narrow.shape[1]
+    Q = sketch.gaussian(n, width, seed=seed, purpose="start", complex_=prep.complex_)
+    theta = np.zeros(width)
+    scale = np.ones(n) if thin_scale is None else thin_scale
+    for _ in range(ITERATIONS):
+        Q = linalg.qr(Q * (scale != 0)[:, None], mode="economic", check_finite=False)[0]
+        thin = (Q * scale[:, None]).astype(prep.narrow)
+        W = np.zeros_like(Q)
+        for block in blocks:
+            Y = block.narrow @ thin
+            if block.weights is not None:
+                Y = Y * block.weights[:, None].astype(Y.real.dtype)
+            W += block.narrow.conj().T @ Y
+        W *= scale[:, None]
+        theta = np.linalg.eigvalsh(Q.conj().T @ W)[::-1]
+        Q = W
+    if not np.any(Q):
+        Q = sketch.gaussian(n, width, seed=seed, purpose="start", complex_=prep.complex_)
+    Q = linalg.qr(Q * (scale != 0)[:, None], mode="economic", check_finite=False)[0]
+    return Start(Q, np.maximum(theta, 0.0))

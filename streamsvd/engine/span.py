@@ -1,0 +1,168 @@
+"""The task of a pass: read ahead, prepare, multiply, add; one span in, one partial sum out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from streamsvd.engine.allocator import PanelBuffer, held_memory
+from streamsvd.engine.device import backend
+from streamsvd.engine.layout import Layout
+from streamsvd.errors import NonFiniteError, StreamSVDError
+from streamsvd.passes import Axis, BadEntry, Fold, Sums
+from streamsvd.protocols import Source
+from streamsvd.typing import Matrix
+
+cancelled: set[str] = set()
+"""Runs of this process that were interrupted; their spans stop at the next panel."""
+
+
+class Cancelled(StreamSVDError):  # noqa: N818 - not a fault
+    """The run this span belongs to was interrupted."""
+
+
+class Sink(Protocol):
+    """Takes finished rows of a factor; writing the same rows twice is harmless."""
+
+    def write(self, start: int, rows: Matrix, /) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Work:
+    """All that a span needs: an address, a cut, a fold, and where to compute. Small, picklable."""
+
+    source: Source
+    layout: Layout
+    fold: Fold
+    device: str
+    prefetch: bool
+    run: str
+    sink: Sink | None = None
+
+
+def read_part(
+    source: Source, axis: Axis, run: slice, other: slice, out: npt.NDArray[Any]
+) -> None:
+    """Read a run of the streamed axis (and part of the other) into ``out``."""
+    if axis == "rows":
+        source.read(run, other, out)
+    else:
+        source.read(other, run, out)
+
+
+def run_span(work: Work, span: tuple[int, int]) -> Sums:
+    """Fold the panels of a span, from zero; a retry gives the same bits."""
+    engine = backend(work.device)
+    state = work.fold.init(engine)
+    rows_axis = work.layout.axis == "rows"
+    try:
+        with held_memory():
+            if work.layout.tile is not None:
+                _tiled(work, span, state)
+            else:
+                for start, panel in _panels(work, span):
+                    stop = start + panel.shape[0 if rows_axis else 1]
+                    for a, b in work.layout.blocks(start, stop):
+                        part = panel[a - start : b - start] if rows_axis else panel[:, a - start : b - start]
+                        work.fold.update(state, engine.to_device(part), a)
+                    _flush(work, state)
+            return work.fold.close(state)
+    except BadEntry as bad:
+        raise NonFiniteError(
+            bad.value, bad.row, bad.column, work.source.locate(bad.row, bad.column), NONFINITE_REMEDY
+        ) from None
+    except OverflowError as error:
+        raise StreamSVDError(
+            f"{error}: they are more than 1e6 times larger than those sampled. Scale the matrix, or pass "
+            'precision="double".'
+        ) from None
+
+
+NONFINITE_REMEDY = (
+    'Pass nonfinite="zero", "mean" or "drop_columns" to treat NaN as missing; Inf is always an error.'
+)
+
+
+def _flush(work: Work, state: Any) -> None:
+    if work.sink is not None and state.pieces:
+        start = state.pieces[0][0]
+        work.sink.write(start, np.concatenate([rows for _, rows in state.pieces], axis=0))
+        state.pieces.clear()
+
+
+def _check(work: Work) -> None:
+    if work.run in cancelled:
+        raise Cancelled("interrupted")
+
+
+def _panels(work: Work, span: tuple[int, int]) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+    """Panels of a span with their first row; with prefetch, one reader thread stays one panel ahead."""
+    layout, source = work.layout, work.source
+    dtype = source.dtype
+    size = min(layout.panel, span[1] - span[0]) * layout.width * dtype.itemsize
+    buffers = [PanelBuffer(size) for _ in range(2 if work.prefetch else 1)]
+    whole = slice(0, layout.width)
+
+    def load(index: int, start: int, stop: int) -> npt.NDArray[Any]:
+        _check(work)
+        rows = stop - start
+        shape = (rows, layout.width) if layout.axis == "rows" else (layout.width, rows)
+        out = buffers[index].array(shape, dtype)
+        read_part(source, layout.axis, slice(start, stop), whole, out)
+        return out
+
+    if not work.prefetch:
+        for start, stop in layout.panels(span):
+            yield start, load(0, start, stop)
+        return
+    with ThreadPoolExecutor(1, thread_name_prefix="streamsvd-read") as reader:
+        pending = None
+        for index, (start, stop) in enumerate(layout.panels(span)):
+            following = (start, reader.submit(load, index % 2, start, stop))
+            if pending is not None:
+                yield pending[0], pending[1].result()
+            pending = following
+        if pending is not None:
+            yield pending[0], pending[1].result()
+
+
+def _tiled(work: Work, span: tuple[int, int], state: Any) -> None:
+    """Two half-passes over each panel, a tile of columns at a time: twice the reads, a fraction of the memory."""
+    layout, fold = work.layout, work.fold
+    engine = backend(work.device)
+    assert layout.tile is not None
+    buffer = PanelBuffer(layout.panel * layout.tile * work.source.dtype.itemsize)
+    tiles = [
+        slice(c, min(c + layout.tile, layout.width)) for c in range(0, layout.width, layout.tile)
+    ]
+    for start, stop in layout.panels(span):
+        sums: dict[int, list[Any]] = {}
+        for columns, a, part in _tiles(work, start, stop, buffer, tiles):
+            Y = fold.forward(state, engine.to_device(part), a, columns)
+            sums[a] = [p + y for p, y in zip(sums[a], Y, strict=True)] if a in sums else Y
+            state.block = None
+        if fold.two_sided:
+            for columns, a, part in _tiles(work, start, stop, buffer, tiles):
+                fold.backward(state, engine.to_device(part), a, columns, sums[a])
+        else:
+            for a, Y in sums.items():
+                fold.backward(state, None, a, tiles[0], Y)
+        _flush(work, state)
+
+
+def _tiles(
+    work: Work, start: int, stop: int, buffer: PanelBuffer, tiles: list[slice]
+) -> Iterator[tuple[slice, int, npt.NDArray[Any]]]:
+    """Blocks of each tile of a panel: the tile's columns, the block's first row, its data."""
+    for columns in tiles:
+        _check(work)
+        shape = (stop - start, columns.stop - columns.start)
+        out = buffer.array(shape, work.source.dtype)
+        work.source.read(slice(start, stop), columns, out)
+        for a, b in work.layout.blocks(start, stop):
+            yield columns, a, out[a - start : b - start]

@@ -1,0 +1,29 @@
+"""Sums over the rows of a block, in float64, about a pilot.
+
+``sum w (x - mu)(x - mu)* = sum w (x - c)(x - c)* - (sum w) (mu - c)(mu - c)*`` for any pilot ``c``: with
+``c`` near the mean nothing cancels (Chan, Golub, LeVeque 1983).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from array_api_compat import array_namespace
+from jaxtyping import Inexact
+
+Array = Any
+
+
+def column_sums(
+    X: Inexact[Array, "p n"], weights: Inexact[Array, " p"] | None
+) -> tuple[Inexact[Array, " n"], Inexact[Array, " n"]]:
+    """Weighted sums of each column and of its squared modulus."""
+    xp = array_namespace(X)
+    squares = xp.real(X * xp.conj(X)) if xp.isdtype(X.dtype, "complex floating") else X * X
+    if weights is None:
+        return xp.sum(X, axis=0), xp.sum(squares, axis=0)
+    w = xp.astype(weights, squares.dtype)[None, :]
+    return (
+        xp.matmul(xp.astype(w, X.dtype), X)[0, :],
+        xp.matmul(w, squares)[0, :],
+    )

@@ -1,0 +1,22 @@
+"""Random blocks that depend on a seed and a purpose alone, drawn on the host."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from streamsvd.typing import Matrix
+
+_PURPOSES = ("start", "probes", "sample")
+
+
+def generator(seed: int, purpose: str) -> np.random.Generator:
+    """Counter-based generator; streams of different purposes are independent."""
+    return np.random.Generator(np.random.Philox(key=[seed, _PURPOSES.index(purpose)]))
+
+
+def gaussian(n: int, k: int, *, seed: int, purpose: str, complex_: bool) -> Matrix:
+    """Standard normal ``(n, k)`` block; real and imaginary parts each standard where complex."""
+    rng = generator(seed, purpose)
+    if not complex_:
+        return rng.standard_normal((n, k))
+    return rng.standard_normal((n, k)) + 1j * rng.standard_normal((n, k))
