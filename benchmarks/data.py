@@ -129,8 +129,10 @@ def make(
         part_truth.replace(truth_path(path))
         try:
             part.replace(path)  # the array appears last: where it is, all is
-        except OSError:  # another process was faster
-            _require(path, spec)
+        except OSError:
+            if not path.exists():
+                raise
+            _require(path, spec)  # another process was faster
     return path
 
 

@@ -232,7 +232,7 @@ def test_the_cache_folder_names_a_data_set_after_its_arguments(tmp_path, monkeyp
 
 @pytest.mark.slow
 def test_writing_is_fast_and_its_memory_does_not_grow(tmp_path):
-    """400 MB in less than 150 MiB beside the imports, at 100 MB of matrix per CPU second or more."""
+    """400 MB of matrix take less than 150 MiB beside the imports, and 4 CPU seconds."""
     program = (
         "import sys\n"
         "from benchmarks import data, peers\n"
