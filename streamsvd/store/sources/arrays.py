@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from streamsvd.errors import SpecError
 from streamsvd.store.sources.border import check_dtype, checked, row_block
 from streamsvd.store.sources.flatten import Flattening, Rows, flattening
 
@@ -52,4 +53,6 @@ class ArraySource:
 def open_array(array: npt.NDArray[Any], rows: Rows) -> ArraySource:
     """An in-memory array as a source."""
     check_dtype(array.dtype, "ndarray")
+    if isinstance(array, np.ma.MaskedArray):
+        raise SpecError("a masked array would lose its mask here. Pass array.filled(np.nan).")
     return ArraySource(np.asarray(array), flattening(array.shape, None, rows, "ndarray"))

@@ -53,14 +53,16 @@ class Packing:
             if values is not place:
                 place[...] = values
             return
+        in_place = values is place
         slab = max(1, values[:1].size)
         if slab > _BLOCK_ITEMS and values.ndim > 1:
             for part, target in zip(values, place, strict=True):
-                self.unpack(part, target)
+                self.unpack(target if in_place else part, target)
             return
         step = max(1, _BLOCK_ITEMS // slab)
         for start in range(0, len(values), step):
-            self._unpack_block(values[start : start + step], place[start : start + step])
+            target = place[start : start + step]
+            self._unpack_block(target if in_place else values[start : start + step], target)
 
     def _unpack_block(self, values: npt.NDArray[Any], place: npt.NDArray[Any]) -> None:
         missing = np.zeros(values.shape, bool)
@@ -73,7 +75,7 @@ class Packing:
             values = wide
         if values is not place:
             place[...] = values
-        place[missing] = np.nan
+        np.copyto(place, np.nan, where=missing)
 
 
 def packing(

@@ -38,3 +38,8 @@ def test_values_that_are_not_numbers_are_refused_with_advice(dtype):
         match=r"ndarray holds .* values; a matrix needs integers, floats or complex\. \w+",
     ):
         open_source(np.zeros((3, 4), dtype))
+
+
+def test_a_masked_array_does_not_lose_its_mask():
+    with pytest.raises(SpecError, match=r"would lose its mask.*filled\(np\.nan\)"):
+        open_source(np.ma.masked_invalid([[1.0, np.nan]]))
