@@ -67,7 +67,7 @@ class Settings:
     seed: int
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class Factorisation:
     """A run of the method on one source by one plan; `looks` is the loop, `finish` the factors."""
 
@@ -431,7 +431,7 @@ class Factorisation:
         if self.layout.axis == "columns":
             U = V
             Y = self._project(U, s, None)
-            V = _completed(_cleaned(Y.conj(), s), look.rank, self.settings.seed)
+            V = _completed(_cleaned(Y, s), look.rank, self.settings.seed)
             turn = phases(V)
             V, U = V * turn, U * turn
             certificate = replace(certificate, orthogonality=_orthogonality(V))

@@ -80,9 +80,9 @@ class Layout:
             start = end
 
 
-def unit_rows(width: int, chunk: int, items: int = BLOCK_ITEMS) -> int:
-    """Rows of a block: near ``items / width``, and commensurate with the chunk."""
-    target = max(16, min(8192, items // max(width, 1)))
+def unit_rows(length: int, width: int, chunk: int, items: int = BLOCK_ITEMS) -> int:
+    """Rows of a block: near ``items / width``, few enough for every span, commensurate with the chunk."""
+    target = max(16, min(8192, items // max(width, 1), -(-length // SPANS)))
     if chunk <= target:
         return chunk * (target // chunk)
     return -(-chunk // -(-chunk // target))
@@ -93,7 +93,7 @@ def cut(
 ) -> Layout:
     """Layout with spans of nearly equal numbers of grains, panels of one grain."""
     chunk = max(1, min(chunk, length))
-    unit = min(unit_rows(width, chunk, items), max(length, 1))
+    unit = min(unit_rows(length, width, chunk, items), length)
     grain = max(chunk, unit)
     grains = -(-length // grain)
     count = min(SPANS, grains)

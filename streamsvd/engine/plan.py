@@ -29,6 +29,10 @@ GRAM_COLUMNS = 4096
 """Beyond this width the Gram matrix is not considered."""
 
 
+PASS_SECONDS = 0.1
+"""What a pass and its look cost beside reading and products."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rates:
     """Speed of one core, for the cost model.
@@ -371,7 +375,7 @@ def _ladder(per_process: int) -> Iterator[tuple[int, bool]]:
 def _panels(base: Layout, source: Source, axis: Axis, route: Route) -> Iterator[Layout]:
     """Cuts of the same blocks and spans into larger and smaller panels, then tiles."""
     row = base.width * source.dtype.itemsize
-    several = max(1, PANEL_BYTES // max(1, row * base.grain))
+    several = max(1, min(PANEL_BYTES // max(1, row * base.grain), -(-base.length // (base.grain * 2))))
     yield replace(base, panel=base.grain * several)
     if several > 2:
         yield replace(base, panel=base.grain * 2)
@@ -481,7 +485,7 @@ def _seconds(
         last = 0.0
     if shape.route == "gram":
         work = entries * lay.width / rates.syrk
-        return (read + work + last) / at_once + 4 * float(lay.width) ** 3 / rates.dense
+        return PASS_SECONDS + (read + work + last) / at_once + 4 * float(lay.width) ** 3 / rates.dense
     single = source.dtype.itemsize <= (8 if source.dtype.kind == "c" else 4)
     slow = request.precision == "double" or request.tol < 5e-5 or not single
     speed = rates.double if slow else rates.single
@@ -489,4 +493,4 @@ def _seconds(
     work = loop * 4 * entries * (s.block + s.probes) / speed
     sample = 7 * 4 * float(shape.sample_rows) * lay.width * s.block / rates.single
     dense = loop * 12 * lay.width * float(2 * s.block) ** 2 / rates.dense
-    return (read + work + last) / at_once + sample + dense
+    return loop * PASS_SECONDS + (read + work + last) / at_once + sample + dense

@@ -1,0 +1,294 @@
+"""A factorisation on disk: one zarr group, whole or not there at all.
+
+Arrays are written with checksums into a folder beside the final one, which is renamed when everything is in
+it. Column signs, certificate and the record of the run are in the group's attributes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from dataclasses import asdict, dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import zarr
+from zarr.codecs import BytesCodec, Crc32cCodec
+
+from streamsvd.certificate import Certificate, Kind
+from streamsvd.errors import StoreError
+from streamsvd.result import SVD, Info, Status
+from streamsvd.typing import Matrix
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class USink:
+    """Writes runs of rows of ``U``; each run is whole chunks that one task owns."""
+
+    path: str
+
+    def write(self, start: int, rows: Matrix, /) -> None:
+        """Write rows from ``start`` on.
+
+        Raises
+        ------
+        StoreError
+            If the disk is full or the store cannot be written.
+        """
+        try:
+            array = zarr.open_array(self.path, mode="r+")
+            array[start : start + rows.shape[0]] = rows
+        except OSError as error:
+            raise StoreError(f"cannot write rows {start} on of U: {error}. Free space and run again.") from error
+
+
+class ResultWriter:
+    """One result on its way to disk.
+
+    Parameters
+    ----------
+    path
+        Where the result will be.
+    overwrite
+        Whether something may be there already; it is replaced when the new result is whole.
+
+    Raises
+    ------
+    StoreError
+        At once, if something is there and may not be replaced, or the folder cannot be written.
+    """
+
+    def __init__(self, path: Path, *, overwrite: bool) -> None:
+        self.path, self.overwrite = path, overwrite
+        self.has_u = False
+        if path.exists() and not overwrite:
+            raise StoreError(f"{path} exists already. Pass overwrite=True (--overwrite) to replace it.")
+        if path.exists() and not _is_result(path):
+            raise StoreError(
+                f"{path} exists and is not a result of streamsvd; it will not be replaced. Choose another place."
+            )
+        self.partial = path.with_name(f"{path.name}.partial-{uuid.uuid4().hex[:8]}")
+        try:
+            self.partial.mkdir(parents=True)
+        except OSError as error:
+            raise StoreError(f"cannot write beside {path}: {error}. Choose a folder you may write.") from error
+
+    def sink(self, m: int, rank: int, layout: Any, prep: Any) -> USink:
+        """Make the array of ``U``, chunked as the spans are, and the sink that fills it."""
+        rows = min(layout.grain, m) if layout.axis == "rows" else m
+        dtype = prep.narrow if layout.axis == "rows" else prep.wide
+        target = self.partial / "U"
+        with _explained(self.path):
+            _create(target, (m, rank), (max(rows, 1), rank), dtype)
+        self.has_u = True
+        return USink(str(target))
+
+    def commit(self, result: SVD, *, options: dict[str, Any], source: str) -> Path:
+        """Write the small arrays and the record, then rename the folder into place."""
+        try:
+            with _explained(self.path):
+                _write_small(self.partial, result, options, source)
+                _sync(self.partial)
+                if self.path.exists():
+                    old = self.path.with_name(f"{self.path.name}.old-{uuid.uuid4().hex[:8]}")
+                    self.path.rename(old)
+                    self.partial.rename(self.path)
+                    shutil.rmtree(old)
+                else:
+                    self.partial.rename(self.path)
+        except BaseException:
+            self.discard()
+            raise
+        return self.path
+
+    def discard(self) -> None:
+        """Remove what was written so far; what was at the path before is untouched."""
+        shutil.rmtree(self.partial, ignore_errors=True)
+
+
+class _explained:
+    """Turns what an operating system says of a write into what to do about it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError) and not isinstance(error, StoreError):
+            raise StoreError(
+                f"cannot write {self._path}: {error}. Free space or choose another place; nothing was replaced."
+            ) from error
+
+
+def _create(path: Path, shape: tuple[int, ...], chunks: tuple[int, ...], dtype: Any) -> Any:
+    return zarr.create_array(
+        str(path),
+        shape=shape,
+        chunks=tuple(max(1, c) for c in chunks),
+        dtype=dtype,
+        serializer=BytesCodec(),
+        compressors=[Crc32cCodec()],
+        fill_value=0,
+        config={"write_empty_chunks": True},
+    )
+
+
+def _write_small(folder: Path, result: SVD, options: dict[str, Any], source: str) -> None:
+    group = zarr.open_group(str(folder), mode="a")
+    small = {"s": result.s, "Vh": result.Vh, "mean": result.mean, "scale": result.scale}
+    for name, value in small.items():
+        if value is not None:
+            array = _create(folder / name, value.shape, value.shape, value.dtype)
+            array[...] = value
+    group.attrs["streamsvd"] = {
+        "format": FORMAT,
+        "source": source,
+        "options": options,
+        "certificate": plain(asdict(result.certificate)),
+        "info": plain(asdict(result.info)),
+    }
+
+
+def plain(value: Any) -> Any:
+    """JSON's types only: arrays become lists, enumerations their values, infinities text."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, np.ndarray):
+        return [plain(item) for item in value.tolist()]
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, float | np.floating) and not np.isfinite(value):
+        return str(float(value))
+    if isinstance(value, np.generic):
+        return value.item()
+    return value
+
+
+class _CertificateRecord(msgspec.Struct, forbid_unknown_fields=True):
+    sigma_lower: list[float]
+    sigma_upper: list[float]
+    frobenius_error: float
+    energy: float
+    failure_probability: float
+    subspace_angle_bound: float | str
+    orthogonality: float
+    rounding: float
+    tail: float | str
+    numerical_rank: int
+    kind: str
+
+
+class _InfoRecord(msgspec.Struct, forbid_unknown_fields=True):
+    status: str
+    passes: float
+    bytes_read: int
+    peak_bytes: int
+    projected_bytes: int
+    elapsed_s: float
+    n_rows: int
+    route: str
+    axis: str
+    precision: str
+    missing: int
+    dropped_columns: list[int]
+    widths: list[float | str]
+    seed: int
+
+
+class Record(msgspec.Struct):
+    """What the group's attributes say of a result."""
+
+    format: int
+    source: str
+    options: dict[str, Any]
+    certificate: _CertificateRecord
+    info: _InfoRecord
+
+
+def load(path: Path) -> tuple[SVD, Record]:
+    """A stored result and its record; ``U`` stays a lazy zarr array.
+
+    Raises
+    ------
+    StoreError
+        If the path holds no result, or one that is damaged or of a newer format.
+    """
+    try:
+        group = zarr.open_group(str(path), mode="r")
+        raw = group.attrs["streamsvd"]
+    except Exception as error:
+        raise StoreError(f"{path} is not a result of streamsvd ({error}). Pass a folder that svd wrote.") from error
+    try:
+        record = msgspec.convert(raw, Record)
+        if record.format > FORMAT:
+            raise StoreError(
+                f"{path} has format {record.format}, this version reads up to {FORMAT}. Upgrade streamsvd."
+            )
+        c, i = record.certificate, record.info
+        small = {
+            name: np.asarray(group[name][...]) if name in group else None
+            for name in ("s", "Vh", "mean", "scale")
+        }
+        if small["s"] is None or small["Vh"] is None:
+            raise StoreError(f"{path} lacks its factors. Restore it from a copy.")
+        certificate = Certificate(
+            np.asarray(c.sigma_lower, dtype=np.float64),
+            np.asarray(c.sigma_upper, dtype=np.float64),
+            c.frobenius_error,
+            c.energy,
+            c.failure_probability,
+            float(c.subspace_angle_bound),
+            c.orthogonality,
+            c.rounding,
+            float(c.tail),
+            c.numerical_rank,
+            Kind(c.kind),
+        )
+        fields = msgspec.structs.asdict(i)
+        fields |= {
+            "status": Status(i.status),
+            "dropped_columns": tuple(i.dropped_columns),
+            "widths": tuple(float(w) for w in i.widths),
+        }
+        U = group["U"] if "U" in group else None
+    except StoreError:
+        raise
+    except Exception as error:
+        raise StoreError(f"{path} is damaged: {error}. Restore it from a copy.") from error
+    return (
+        SVD(small["s"], small["Vh"], U, small["mean"], small["scale"], certificate, Info(**fields)),
+        record,
+    )
+
+
+def load_u(path: Path) -> Any:
+    """The lazy array of ``U``."""
+    return zarr.open_array(str(path / "U"), mode="r")
+
+
+def _is_result(path: Path) -> bool:
+    try:
+        return "streamsvd" in zarr.open_group(str(path), mode="r").attrs
+    except Exception:
+        return False
+
+
+def _sync(folder: Path) -> None:
+    """Everything below the folder to disk, so that the rename never outruns the data."""
+    for root, _, files in os.walk(folder):
+        for name in (*files, "."):
+            handle = os.open(os.path.join(root, name), os.O_RDONLY)  # noqa: PTH118 - os.walk's own text
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
