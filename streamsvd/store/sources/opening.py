@@ -29,8 +29,8 @@ def open_source(
     Parameters
     ----------
     source
-        A path to a zarr folder, a zarr ``.zip`` or a ``.npy`` file; a zarr store, array or group; a numpy
-        array; an object with ``shape``, ``dtype``, ``chunks`` and ``read(rows)``; or a `Source`, which is
+        A path to a zarr folder, a zarr ``.zip`` or a ``.npy`` file; the URL of a zarr store, where fsspec
+        knows its kind; a zarr store, array or group; a numpy array; an object with ``shape``, ``dtype``, ``chunks`` and ``read(rows)``; or a `Source`, which is
         returned as it is.
     variable
         Name of the array within a group; needed if the group holds more than one matrix.
@@ -60,9 +60,10 @@ def open_source(
     """
     if missing not in ("error", "fill"):
         raise SpecError(f'missing={missing!r} must be "error" or "fill".')
-    if isinstance(source, str | os.PathLike):
+    is_url = isinstance(source, str) and "://" in source
+    if isinstance(source, str | os.PathLike) and not is_url:
         return _open_path(Path(source), variable, rows, missing)
-    if _is_zarr(source):
+    if is_url or _is_zarr(source):
         from streamsvd.store.sources.zarr_array import open_zarr  # half a second of imports
 
         return open_zarr(source, variable, rows, missing)

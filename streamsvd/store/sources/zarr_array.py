@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 from zarr.abc.store import Store
-from zarr.storage import LocalStore, WrapperStore, ZipStore
+from zarr.storage import FsspecStore, LocalStore, WrapperStore, ZipStore
 
 from streamsvd.errors import ShapeError, SpecError, StoreError, StreamSVDError
 from streamsvd.store.sources.border import check_dtype, checked
@@ -66,9 +66,12 @@ class ZarrSource:
 
 
 def open_zarr(
-    source: Path | Store | zarr.Array | zarr.Group, variable: str | None, rows: Rows, missing: str
+    source: Path | str | Store | zarr.Array | zarr.Group,
+    variable: str | None,
+    rows: Rows,
+    missing: str,
 ) -> ZarrSource:
-    """An array in a zarr folder, zip file, store or group as a source; no chunk is read.
+    """An array in a zarr folder, zip file, URL, store or group as a source; no chunk is read.
 
     Raises
     ------
@@ -92,8 +95,8 @@ def open_zarr(
         ) from error
 
 
-def _open(source: Path | Store) -> zarr.Array | zarr.Group:
-    store: Store | Path = source
+def _open(source: Path | str | Store) -> zarr.Array | zarr.Group:
+    store: Store | Path | str = source
     if isinstance(source, Path) and source.suffix == ".zip":
         store = ZipStore(source, mode="r")
     try:
@@ -112,9 +115,9 @@ def _store_name(source: Any) -> str:
         return _store_name(source._store)
     if isinstance(source, LocalStore):
         return str(source.root)
-    if isinstance(source, ZipStore):
+    if isinstance(source, ZipStore | FsspecStore):
         return str(source.path)
-    return str(source) if isinstance(source, Path) else type(source).__name__
+    return str(source) if isinstance(source, Path | str) else type(source).__name__
 
 
 def _pick(node: zarr.Array | zarr.Group, variable: str | None) -> zarr.Array:

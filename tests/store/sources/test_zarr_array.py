@@ -194,6 +194,16 @@ def test_a_zip_file_is_read(tmp_path, read):
     np.testing.assert_array_equal(read(source), A)
 
 
+def test_a_url_is_opened_where_fsspec_knows_it(tmp_path, read):
+    pytest.importorskip("fsspec")
+    create(tmp_path / "a", **LAYOUTS["sharded"])
+    source = pickle.loads(pickle.dumps(open_source(f"file://{tmp_path}/a")))
+    assert source.name == f"{tmp_path}/a"
+    np.testing.assert_array_equal(read(source), A)
+    with pytest.raises(StoreError, match=r"unheard://a"):
+        open_source("unheard://a")
+
+
 @pytest.mark.parametrize("layout", ["v2-F", "v3-raw", "sharded", "v3-zstd-crc"])
 def test_a_source_is_small_and_picklable(tmp_path, read, layout):
     create(tmp_path / "a", **LAYOUTS[layout])
