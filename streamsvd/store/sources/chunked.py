@@ -25,6 +25,7 @@ from streamsvd.store.sources.fetch import (
     Span,
     TooLongError,
     fetch,
+    held_bytes,
     local_path,
     open_local,
     size_of,
@@ -77,7 +78,7 @@ class ChunkedArray:
             held = chunk if self._converts or self.decoder.steps else min(2 * BLOCK_BYTES, chunk)
             return held + unpacking
         index = 0 if self.shards is None else 2 * self.shards.index_bytes
-        encoded = self._per_group * self.decoder.encoded_limit
+        encoded = held_bytes(self.store, self._per_group * self.decoder.encoded_limit)
         return encoded + self.decoder.transient_bytes + unpacking + index
 
     @property

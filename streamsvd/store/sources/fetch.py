@@ -18,7 +18,7 @@ import numpy.typing as npt
 from zarr.abc.store import ByteRequest, RangeByteRequest, Store, SuffixByteRequest
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
-from zarr.storage import LocalStore
+from zarr.storage import LocalStore, MemoryStore
 
 from streamsvd.store.sources.raw import read_into
 
@@ -62,6 +62,16 @@ def open_local(path: Path) -> IO[bytes] | None:
 def size_of(file: IO[bytes]) -> int:
     """Bytes in an open file."""
     return file.seek(0, 2)
+
+
+def held_bytes(store: Store, fetched: int) -> int:
+    """Most bytes held by `fetch` for so many fetched, and by the allocator on its behalf."""
+    if type(store) is LocalStore:
+        return fetched
+    if type(store) is MemoryStore:
+        return 0  # it hands out its own
+    # zarr reads in threads of its own, whose allocator keeps the last buffer for the next.
+    return 2 * fetched
 
 
 def fetch(store: Store, requests: Sequence[Request], limit: int) -> list[Bytes | None]:

@@ -2,7 +2,8 @@
 
 Values equal to ``_FillValue`` or ``missing_value`` are delivered as NaN, then ``scale_factor`` and
 ``add_offset`` are applied. A float array keeps its type; an integer array with any of these attributes is
-delivered as float32 if its values have at most 16 bits, else as float64.
+delivered as float32 if its values have at most 16 bits, else as float64. ``valid_range`` and its like are
+left alone, as xarray does.
 """
 
 from __future__ import annotations

@@ -105,4 +105,4 @@ def _chunks(reader: RowReader, shape: tuple[int, int], dtype: np.dtype[Any]) -> 
             f"{type(reader).__name__}.chunks is {given!r}; it should be two positive numbers, "
             "(rows, columns), or None."
         )
-    return min(int(sides[0]), shape[0]), min(int(sides[1]), shape[1])
+    return min(int(sides[0]), shape[0]), shape[1]  # it reads whole rows, however they are cut

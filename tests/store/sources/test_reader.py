@@ -29,6 +29,7 @@ def test_any_rectangle_is_read_in_blocks_of_the_readers_own_grid(read, chunks):
     source = open_source(reader)
     np.testing.assert_array_equal(read(source, slice(3, 11), slice(1, 3)), A[3:11, 1:3])
     assert reader.asked == ([(3, 11)] if chunks is None else [(3, 5), (5, 10), (10, 11)])
+    assert source.chunks == ((13, 4) if chunks is None else (5, 4))
     assert source.read_bytes == 2 * 4 * 4 * (13 if chunks is None else 5)
     assert source.locate(7, 0) == (
         "rows 0:13 of Reader" if chunks is None else "rows 5:10 of Reader"

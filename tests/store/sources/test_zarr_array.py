@@ -374,7 +374,7 @@ def test_an_enormous_chunk_is_not_allocated_before_it_is_there(tmp_path, read):
         read(source)
 
 
-@pytest.mark.parametrize("layout", ["zstd", "raw", "crc", "packed"])
+@pytest.mark.parametrize("layout", ["zstd", "raw", "crc", "packed", "through zarr"])
 @pytest.mark.parametrize("aligned", [True, False])
 def test_measured_memory_stays_within_read_bytes(tmp_path, layout, aligned):
     path = tmp_path / "a"
@@ -390,11 +390,13 @@ def test_measured_memory_stays_within_read_bytes(tmp_path, layout, aligned):
         array.attrs["_FillValue"] = 5.0
     code = f"""
 import numpy as np
+from zarr.storage import LocalStore, WrapperStore
 from streamsvd.store.sources import open_source
 def status(name):
     lines = open('/proc/self/status').read().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
-source = open_source({str(path)!r})
+wrap = WrapperStore if {layout == "through zarr"} else lambda store: store
+source = open_source(wrap(LocalStore({str(path)!r})))
 out = np.ones(({height}, {columns}), 'f4')
 source.read(slice(0, 1), slice(0, 1), out[:1, :1])
 before = status('VmRSS')
