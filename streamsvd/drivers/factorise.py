@@ -358,14 +358,9 @@ def _transforms(run: Factorisation) -> tuple[Any, Any]:
 
 
 def _keep(run: Factorisation, writer: ResultWriter, result: SVD, callback: Callback) -> SVD:
-    path = writer.commit(result, options=_record(run.options), source=run.source.name)
+    path = writer.commit(result, options=asdict(run.options), source=run.source.name)
     callback(Committed(str(path)))
     return replace(result, U=load_u(path)) if writer.has_u else result
-
-
-def _record(options: Options) -> dict[str, Any]:
-    kept = asdict(options)
-    return {key: None if isinstance(value, np.ndarray) else value for key, value in kept.items()}
 
 
 def _shortfall(run: Factorisation, result: SVD) -> str:

@@ -112,16 +112,20 @@ class Factorisation:
         narrow_ok = self.source.dtype.itemsize <= (8 if self.complex else 4)
         narrow_ok = narrow_ok and not (self.source.dtype.kind in "iu" and self.source.dtype.itemsize > 2)
         self.single = narrow_ok and plan.request.precision != "double" and plan.route == "krylov"
-        self.alpha = guess.alpha
-        self.prep = self._preparation(guess)
-        self.dropped = guess.holes & (options.nonfinite == "drop_columns")
-        self.pilot_d = self._pilot_scale(guess)
+        self.resume(guess)
         if plan.route == "gram":
             return np.zeros((layout.width, 0))
         start = start_block(sample, self.prep, self.pilot_d, plan.block, seed=self.settings.seed)
         if self.single and plan.request.precision == "auto":
             self._choose_precision(start.theta)
         return start.Q
+
+    def resume(self, guess: Pilot) -> None:
+        """Take pilot moments as given: those of the sample, or of a result that is verified."""
+        self.alpha = guess.alpha
+        self.prep = self._preparation(guess)
+        self.dropped = guess.holes & (self.options.nonfinite == "drop_columns")
+        self.pilot_d = self._pilot_scale(guess)
 
     def _preparation(self, guess: Pilot) -> Preparation:
         options, rows = self.options, self.layout.axis == "rows"

@@ -45,7 +45,9 @@ class USink:
             array = zarr.open_array(self.path, mode="r+")
             array[start : start + rows.shape[0]] = rows
         except OSError as error:
-            raise StoreError(f"cannot write rows {start} on of U: {error}. Free space and run again.") from error
+            raise StoreError(
+                f"cannot write rows {start} on of U: {error}. Free space and run again."
+            ) from error
 
 
 class ResultWriter:
@@ -68,7 +70,9 @@ class ResultWriter:
         self.path, self.overwrite = path, overwrite
         self.has_u = False
         if path.exists() and not overwrite:
-            raise StoreError(f"{path} exists already. Pass overwrite=True (--overwrite) to replace it.")
+            raise StoreError(
+                f"{path} exists already. Pass overwrite=True (--overwrite) to replace it."
+            )
         if path.exists() and not _is_result(path):
             raise StoreError(
                 f"{path} exists and is not a result of streamsvd; it will not be replaced. Choose another place."
@@ -77,7 +81,9 @@ class ResultWriter:
         try:
             self.partial.mkdir(parents=True)
         except OSError as error:
-            raise StoreError(f"cannot write beside {path}: {error}. Choose a folder you may write.") from error
+            raise StoreError(
+                f"cannot write beside {path}: {error}. Choose a folder you may write."
+            ) from error
 
     def sink(self, m: int, rank: int, layout: Any, prep: Any) -> USink:
         """Make the array of ``U``, chunked as the spans are, and the sink that fills it."""
@@ -144,6 +150,7 @@ def _create(path: Path, shape: tuple[int, ...], chunks: tuple[int, ...], dtype: 
 def _write_small(folder: Path, result: SVD, options: dict[str, Any], source: str) -> None:
     group = zarr.open_group(str(folder), mode="a")
     small = {"s": result.s, "Vh": result.Vh, "mean": result.mean, "scale": result.scale}
+    small |= {name: value for name, value in options.items() if isinstance(value, np.ndarray)}
     for name, value in small.items():
         if value is not None:
             array = _create(folder / name, value.shape, value.shape, value.dtype)
@@ -151,7 +158,7 @@ def _write_small(folder: Path, result: SVD, options: dict[str, Any], source: str
     group.attrs["streamsvd"] = {
         "format": FORMAT,
         "source": source,
-        "options": options,
+        "options": {k: v for k, v in options.items() if not isinstance(v, np.ndarray)},
         "certificate": plain(asdict(result.certificate)),
         "info": plain(asdict(result.info)),
     }
@@ -227,7 +234,9 @@ def load(path: Path) -> tuple[SVD, Record]:
         group = zarr.open_group(str(path), mode="r")
         raw = group.attrs["streamsvd"]
     except Exception as error:
-        raise StoreError(f"{path} is not a result of streamsvd ({error}). Pass a folder that svd wrote.") from error
+        raise StoreError(
+            f"{path} is not a result of streamsvd ({error}). Pass a folder that svd wrote."
+        ) from error
     try:
         record = msgspec.convert(raw, Record)
         if record.format > FORMAT:
@@ -274,6 +283,12 @@ def load(path: Path) -> tuple[SVD, Record]:
 def load_u(path: Path) -> Any:
     """The lazy array of ``U``."""
     return zarr.open_array(str(path / "U"), mode="r")
+
+
+def load_weights(path: Path, name: str) -> Any:
+    """Weights stored with a result, ``row_weights`` or ``column_weights``; None if there were none."""
+    group = zarr.open_group(str(path), mode="r")
+    return np.asarray(group[name][...]) if name in group else None
 
 
 def _is_result(path: Path) -> bool:

@@ -1,0 +1,198 @@
+"""A stored result held against its source again: one pass, fresh probes, and what does not agree."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from streamsvd import krylov
+from streamsvd.certificate import Certificate, Kind, spectral_norm
+from streamsvd.drivers.factorise import as_source, plan_svd
+from streamsvd.drivers.problem import check_options
+from streamsvd.drivers.svd import Factorisation, Settings
+from streamsvd.engine.events import Callback, ignore
+from streamsvd.engine.sample import Pilot, power_of_two
+from streamsvd.errors import ShapeError
+from streamsvd.result import SVD
+from streamsvd.store.result import load, load_weights
+
+SLACK = 1e-6
+"""Relative disagreement that rounding of the stored factors to their type explains."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Verification:
+    """What one more pass says of a stored result.
+
+    Attributes
+    ----------
+    agrees
+        Whether nothing contradicts the stored certificate.
+    findings
+        One sentence for each contradiction.
+    certificate
+        What the one pass proves of the stored ``Vh`` by itself; its upper ends are wider than those of the
+        run that made it, which had more passes.
+    stored
+        The certificate as stored.
+    passes, elapsed_s
+        What it cost.
+    """
+
+    agrees: bool
+    findings: tuple[str, ...]
+    certificate: Certificate
+    stored: Certificate
+    passes: float
+    elapsed_s: float
+
+
+def verify(
+    path: str | os.PathLike[str],
+    A: Any,
+    *,
+    memory: int | str | None = None,
+    seed: int = 1,
+    delta: float = 1e-6,
+    callback: Callback = ignore,
+) -> Verification:
+    """Certify a stored result anew against its source, in one pass.
+
+    Parameters
+    ----------
+    path
+        Folder that `svd` wrote.
+    A
+        The matrix, or anything `streamsvd.open` takes.
+    memory
+        As in `svd`.
+    seed
+        Of the probes; another one than the run's makes the statement independent of it.
+    delta
+        Probability that the fresh upper bounds may fail.
+    callback
+        Receives progress events.
+
+    Returns
+    -------
+    verification
+        Every claim that the pass contradicts, by name.
+
+    Raises
+    ------
+    StoreError
+        If the path holds no result, or one that is damaged.
+    ShapeError
+        If the matrix has other columns than the result.
+
+    Notes
+    -----
+    Cost: one pass, and one read of ``U`` where it is stored.
+    """
+    began = time.perf_counter()
+    result, record = load(Path(path))
+    source = as_source(A)
+    k, n = result.Vh.shape
+    if source.shape[1] != n:
+        raise ShapeError(
+            f"{path} was made of {n:,} columns, the matrix has {source.shape[1]:,}. Pass the matrix it was made of."
+        )
+    kept = record.options
+    options = check_options(
+        source,
+        center=bool(kept.get("center")),
+        scale=bool(kept.get("scale")),
+        row_weights=load_weights(Path(path), "row_weights"),
+        column_weights=load_weights(Path(path), "column_weights"),
+        nonfinite=str(kept.get("nonfinite", "raise")),
+    )
+    plan = plan_svd(
+        source, k, memory=memory, max_passes=1, axis="rows", route="krylov", precision="double"
+    )
+    settings = Settings(k, None, plan.request.tol, delta, Kind.BOUNDS, 1, seed)
+    run = Factorisation(source, plan, options, settings, callback)
+    stored = result.certificate
+    entries = source.shape[0] * n
+    size = 1.0 if options.scale else float(np.sqrt(stored.energy / entries))
+    nothing = np.zeros(n)
+    run.resume(
+        Pilot(
+            nothing if result.mean is None else result.mean,
+            np.ones(n) if result.scale is None else result.scale,
+            np.isin(np.arange(n), np.asarray(result.info.dropped_columns, dtype=np.int64)),
+            power_of_two(size),
+        )
+    )
+    known, probes = run.first_pass(result.Vh.conj().T.astype(run.prep.wide))
+    fresh = run.look(krylov.learn(known), probes, 1).certificate
+    unit = 1.0 if options.scale else run.alpha
+    fresh = replace(fresh.scaled(1 / unit), orthogonality=_gram_error(result.Vh.conj().T))
+    findings = tuple(_findings(result, fresh, source.shape[0]))
+    passes = run.info(result.info.status).passes
+    return Verification(
+        not findings, findings, fresh, stored, passes, time.perf_counter() - began
+    )
+
+
+def _findings(result: SVD, fresh: Certificate, n_rows: int) -> list[str]:
+    stored = result.certificate
+    top = float(stored.sigma_upper[0])
+    slack = SLACK * top
+    found = []
+    if n_rows != result.info.n_rows:
+        found.append(f"the matrix has {n_rows:,} rows, the result was made of {result.info.n_rows:,}")
+    if abs(fresh.energy - stored.energy) > SLACK * max(stored.energy, fresh.energy):
+        found.append(
+            f"the squared Frobenius norm is {fresh.energy:.9g}, the result was made of a matrix with "
+            f"{stored.energy:.9g}"
+        )
+    if fresh.orthogonality > 1e-6:
+        found.append(f"the rows of Vh are not orthonormal: ||Vh Vh* - I|| is {fresh.orthogonality:.2g}")
+    count = min(fresh.sigma_lower.size, stored.sigma_lower.size)
+    for i in range(count):
+        if fresh.sigma_lower[i] > stored.sigma_upper[i] + slack:
+            found.append(
+                f"singular value {i} is at least {fresh.sigma_lower[i]:.9g}, "
+                f"the certificate says at most {stored.sigma_upper[i]:.9g}"
+            )
+        if fresh.sigma_upper[i] < stored.sigma_lower[i] - slack:
+            found.append(
+                f"singular value {i} is at most {fresh.sigma_upper[i]:.9g}, "
+                f"the certificate says at least {stored.sigma_lower[i]:.9g}"
+            )
+        if not stored.sigma_lower[i] - slack <= result.s[i] <= stored.sigma_upper[i] + slack:
+            found.append(
+                f"s[{i}] is {result.s[i]:.9g}, outside its interval "
+                f"[{stored.sigma_lower[i]:.9g}, {stored.sigma_upper[i]:.9g}]"
+            )
+    if fresh.frobenius_error > stored.frobenius_error * (1 + SLACK) + np.sqrt(SLACK) * 1e-1 * top:
+        found.append(
+            f"||A - A Vh* Vh||_F is {fresh.frobenius_error:.9g}, the certificate says at most "
+            f"{stored.frobenius_error:.9g}"
+        )
+    if result.U is not None and n_rows == result.info.n_rows:
+        error = _u_error(result)
+        if error > 1e-3:
+            found.append(f"the columns of U are not orthonormal: ||U* U - I|| is {error:.2g}")
+    return found
+
+
+def _u_error(result: SVD) -> float:
+    """``||U* U - I||`` over the values that are not zero, a run of chunks at a time."""
+    k = result.rank
+    total = np.zeros((k, k), dtype=np.complex128 if result.U.dtype.kind == "c" else np.float64)
+    step = int(result.U.chunks[0])
+    for start in range(0, int(result.U.shape[0]), step):
+        part = np.asarray(result.U[start : start + step]).astype(total.dtype)
+        total += part.conj().T @ part
+    alive = np.abs(np.diagonal(total)) > 0.5
+    return spectral_norm(total[np.ix_(alive, alive)] - np.eye(int(alive.sum())))
+
+
+def _gram_error(V: Any) -> float:
+    return spectral_norm(V.conj().T @ V - np.eye(V.shape[1]))
