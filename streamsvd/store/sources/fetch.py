@@ -70,8 +70,9 @@ def held_bytes(store: Store, fetched: int) -> int:
         return fetched
     if type(store) is MemoryStore:
         return 0  # it hands out its own
-    # zarr reads in threads of its own, whose allocator keeps the last buffer for the next.
-    return 2 * fetched
+    # zarr reads in threads of its own, two when asked one key at a time; the allocator of each keeps the
+    # last buffer for the next. Measured on zarr 3.1.6 and 3.4.2 with glibc.
+    return 3 * fetched
 
 
 def fetch(store: Store, requests: Sequence[Request], limit: int) -> list[Bytes | None]:

@@ -409,5 +409,5 @@ print(status('VmHWM') - before, source.read_bytes)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     grown, allowed = map(int, done.stdout.split())
     assert grown <= allowed + (1 << 20)
-    if not aligned and layout != "raw":
+    if not aligned and layout not in ("raw", "through zarr"):  # how many threads zarr takes varies
         assert allowed <= 1.5 * grown
