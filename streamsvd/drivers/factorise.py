@@ -15,6 +15,7 @@ from streamsvd.drivers.opening import open as open_matrix
 from streamsvd.drivers.problem import Options, check_options
 from streamsvd.drivers.svd import Factorisation, Look, Settings
 from streamsvd.engine.events import Callback, Committed, ignore
+from streamsvd.engine.execute import dense_threads
 from streamsvd.engine.memory import parse_bytes
 from streamsvd.engine.plan import Plan, Rates, Request, default_budget, make_plan
 from streamsvd.errors import NotConverged, ShapeError, SpecError
@@ -259,7 +260,8 @@ def svd(
     )
     writer = None if out is None else ResultWriter(Path(out), overwrite=overwrite)
     run = Factorisation(source, plan, options, settings, callback)
-    return _run(run, writer, u=u, callback=callback)
+    with dense_threads(plan.layout.width):
+        return _run(run, writer, u=u, callback=callback)
 
 
 def pca(A: Any, rank: int | None = None, **options: Any) -> PCA:

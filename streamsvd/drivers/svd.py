@@ -108,7 +108,8 @@ class Factorisation:
         plan, options, layout = self.plan, self.options, self.layout
         sample = draw(self.source, layout, plan.sample_rows, seed=self.settings.seed)
         self.sampled_bytes = sample.bytes_read
-        guess = pilot(sample, self.source, layout, policy=options.nonfinite)
+        needed = options.center or options.scale or options.nonfinite != "raise"
+        guess = pilot(sample, self.source, layout, policy=options.nonfinite, moments=needed)
         narrow_ok = self.source.dtype.itemsize <= (8 if self.complex else 4)
         narrow_ok = narrow_ok and not (self.source.dtype.kind in "iu" and self.source.dtype.itemsize > 2)
         self.single = narrow_ok and plan.request.precision != "double" and plan.route == "krylov"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 import uuid
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -123,6 +124,15 @@ class _SpanWatch(DaskCallback):  # type: ignore[misc]
         if key in self._keys:
             self._count += 1
             self._notify(SpanDone(self._number, self._count, self._total))
+
+
+DENSE_WIDTH = 20_000
+"""Thin blocks of fewer rows are factorised by one BLAS thread: two would wait for each other."""
+
+
+def dense_threads(width: int) -> AbstractContextManager[object]:
+    """BLAS threads for the small dense factorisations of a run; decided by shape, so bits do not vary."""
+    return threadpool_limits(1 if width < DENSE_WIDTH else None, user_api="blas")
 
 
 def active_client() -> Any | None:

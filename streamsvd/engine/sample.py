@@ -6,6 +6,7 @@ Chunks are drawn over the whole grid because rows in storage order drift.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,44 +88,51 @@ def draw(source: Source, layout: Layout, rows: int, *, seed: int) -> Sample:
     return Sample(tuple(runs), total)
 
 
-def pilot(sample: Sample, source: Source, layout: Layout, *, policy: Policy) -> Pilot:
-    """Pilot moments of the sample.
+def pilot(
+    sample: Sample, source: Source, layout: Layout, *, policy: Policy, moments: bool
+) -> Pilot:
+    """Magnitude of the sample, and where asked the moments of its columns (rows streamed).
 
     Raises
     ------
     NonFiniteError
         If the sample holds an Inf, or a NaN that the policy does not allow.
     """
+    largest, clean = 0.0, True
     for start, data in sample.runs:
-        _check(data, start, source, layout, policy)
-    if layout.axis == "columns":
-        largest = max(float(np.nanmax(np.abs(d), initial=0.0)) for _, d in sample.runs)
-        nothing = np.zeros(1)
-        return Pilot(nothing, nothing, np.zeros(1, dtype=bool), power_of_two(largest))
+        size = float(np.abs(data).max()) if source.dtype.kind == "c" else _largest(data)
+        if not np.isfinite(size):
+            clean = False
+            _check(data, start, source, layout, policy)
+            size = float(np.nanmax(np.abs(data), initial=0.0))
+        largest = max(largest, size)
+    width = layout.width
+    if layout.axis == "columns" or not (moments or not clean):
+        nothing = np.zeros(width)
+        return Pilot(nothing, nothing, np.zeros(width, dtype=bool), power_of_two(largest))
     kind = "complex128" if source.dtype.kind == "c" else "float64"
-    # Two sweeps over row blocks: the sums of squares are about the mean, and no copy of the sample is made.
-    count = np.zeros(layout.width)
-    total = np.zeros(layout.width, dtype=kind)
+    count, total = np.zeros(width), np.zeros(width, dtype=kind)
+    rows = 0
     for block in _blocks(sample, kind):
-        there = ~np.isnan(block)
-        count += there.sum(axis=0)
-        total += np.where(there, block, 0).sum(axis=0)
+        rows += block.shape[0]
+        count += np.sum(~np.isnan(block), axis=0) if not clean else block.shape[0]
+        total += np.nansum(block, axis=0) if not clean else block.sum(axis=0)
     mean = total / np.maximum(count, 1)
-    rows = sum(data.shape[0] for _, data in sample.runs)
-    squares = np.zeros(layout.width)
-    largest = 0.0
-    for block in _blocks(sample, kind):
-        size = np.abs(np.where(np.isnan(block), mean, block))
-        largest = max(largest, float(size.max(initial=0.0)))
     scale = power_of_two(largest)
+    squares = np.zeros(width)
     for block in _blocks(sample, kind):
-        centred = np.abs(np.where(np.isnan(block), 0, block - mean) * scale)
-        squares += (centred * centred).sum(axis=0)
+        centred = np.abs((block - mean) * scale)
+        squares += np.nansum(centred * centred, axis=0)
     deviation = np.sqrt(squares / np.maximum(count, 1)) / scale
     return Pilot(mean, deviation, count < rows, scale)
 
 
-def _blocks(sample: Sample, kind: str, step: int = 512) -> Any:
+def _largest(data: npt.NDArray[Any]) -> float:
+    """Largest modulus, without a copy; NaN or Inf if there is one."""
+    return max(abs(float(data.max())), abs(float(data.min())))
+
+
+def _blocks(sample: Sample, kind: str, step: int = 512) -> Iterator[Matrix]:
     for _, data in sample.runs:
         for a in range(0, data.shape[0], step):
             yield data[a : a + step].astype(kind)
