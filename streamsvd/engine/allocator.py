@@ -12,7 +12,8 @@ import ctypes
 import mmap
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +21,10 @@ import numpy.typing as npt
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _HELD_BYTES = 1 << 30
 _DEFAULT_BYTES = 128 << 10
+_HUGE_BYTES = 4 << 20
 _lock = threading.Lock()
 _holders = 0
+_free: dict[int, list[PanelBuffer]] = {}
 
 
 def _libc() -> ctypes.CDLL | None:
@@ -47,6 +50,8 @@ def held_memory() -> Iterator[None]:
     finally:
         with _lock:
             _holders -= 1
+            if _holders == 0:
+                _free.clear()
             if libc is not None and _holders == 0:
                 libc.mallopt(_M_MMAP_THRESHOLD, _DEFAULT_BYTES)
                 libc.mallopt(_M_TRIM_THRESHOLD, _DEFAULT_BYTES)
@@ -54,12 +59,32 @@ def held_memory() -> Iterator[None]:
 
 
 class PanelBuffer:
-    """Pages of our own for one panel: reused for every panel of a span, returned to the system at its end."""
+    """Pages of our own for one panel, outside the heap; huge pages where the kernel has them."""
 
     def __init__(self, n_bytes: int) -> None:
-        self._pages = mmap.mmap(-1, max(n_bytes, 1))
+        self.n_bytes = max(n_bytes, 1)
+        self._pages = mmap.mmap(-1, self.n_bytes)
+        if hasattr(mmap, "MADV_HUGEPAGE") and self.n_bytes >= _HUGE_BYTES:
+            with suppress(OSError):
+                self._pages.madvise(mmap.MADV_HUGEPAGE)
 
-    def array(self, shape: tuple[int, int], dtype: np.dtype[np.generic]) -> npt.NDArray[np.generic]:
+    def array(self, shape: tuple[int, int], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
         """The front of the buffer as an array."""
         count = shape[0] * shape[1]
         return np.frombuffer(self._pages, dtype=dtype, count=count).reshape(shape)
+
+
+@contextmanager
+def panel_buffers(count: int, n_bytes: int) -> Iterator[list[PanelBuffer]]:
+    """Buffers of a span, handed on to the next span of their size while memory is held."""
+    taken = []
+    with _lock:
+        while len(taken) < count and _free.get(n_bytes):
+            taken.append(_free[n_bytes].pop())
+    taken += [PanelBuffer(n_bytes) for _ in range(count - len(taken))]
+    try:
+        yield taken
+    finally:
+        with _lock:
+            if _holders:
+                _free.setdefault(n_bytes, []).extend(taken)

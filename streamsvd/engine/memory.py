@@ -65,6 +65,8 @@ class Sizes:
         Columns of the result.
     item, wide
         Bytes of an entry as stored, and as summed.
+    entry
+        Bytes that preparing one entry of a block takes: its copies in both precisions, and masks.
     read_bytes
         Transients of one read.
     """
@@ -75,6 +77,7 @@ class Sizes:
     rank: int
     item: int
     wide: int
+    entry: int
     read_bytes: int
 
 
@@ -102,7 +105,7 @@ def span_bytes(layout: Layout, s: Sizes, *, prefetch: bool) -> int:
     panels = (2 if prefetch else 1) * layout.panel * columns * s.item
     thin = s.block + s.probes
     unit = min(layout.unit, layout.panel)
-    block = unit * columns * (3 * s.wide + s.wide // 2) + 3 * unit * thin * s.wide
+    block = unit * columns * s.entry + 3 * unit * thin * s.wide
     if layout.tile is not None:
         block += layout.panel * thin * s.wide
     return panels + s.read_bytes + block + width * thin * 4 * s.wide
@@ -112,7 +115,7 @@ def gram_span_bytes(layout: Layout, s: Sizes, *, prefetch: bool) -> int:
     """One span of the Gram path: panels, a block, the sum and the product that is added to it."""
     width = layout.width
     panels = (2 if prefetch else 1) * layout.panel * width * s.item
-    block = min(layout.unit, layout.panel) * width * (3 * s.wide + s.wide // 2)
+    block = min(layout.unit, layout.panel) * width * s.entry
     return panels + s.read_bytes + block + 2 * width * width * s.wide
 
 

@@ -69,7 +69,9 @@ class Request:
     tol
         Relative width asked of every interval.
     transform
-        Whether centring, scaling or weights are asked for.
+        Whether the data are centred before they are multiplied, which makes a copy of a block.
+    masked
+        Whether missing values are filled or rows weighted, which makes more.
     u
         Whether the left factor is wanted.
     u_in_memory
@@ -86,6 +88,7 @@ class Request:
     searching: bool
     tol: float
     transform: bool
+    masked: bool
     u: bool
     u_in_memory: bool
     bounds: bool
@@ -257,22 +260,19 @@ def make_plan(
     smallest: _Shape | None = None
     lost: list[Alternative] = []
     for way, along in _ways(source, request, axis, route):
-        found: _Shape | None = None
-        frugal: _Shape | None = None
-        for shape in _arrangements(source, request, way, along, per_process, budget):
-            if shape.projected <= budget:
-                found = shape
-                break
-            if frugal is None or shape.projected < frugal.projected:
-                frugal = shape
-        if found is not None:
-            fitting.append((_seconds(source, request, found, rates, total), found))
-        elif frugal is not None:
-            if smallest is None or frugal.projected < smallest.projected:
-                smallest = frugal
-            seconds = _seconds(source, request, frugal, rates, total)
-            verdict = f"does not fit, needs {show_bytes(frugal.projected)}"
-            lost.append(Alternative(way, along, seconds, frugal.projected, verdict))
+        timed = [
+            (_seconds(source, request, shape, rates, total, per_process), shape)
+            for shape in _arrangements(source, request, way, along, per_process, budget)
+        ]
+        within = [pair for pair in timed if pair[1].projected <= budget]
+        if within:
+            fitting.append(min(within, key=lambda pair: pair[0]))
+            continue
+        seconds, frugal = min(timed, key=lambda pair: pair[1].projected)
+        if smallest is None or frugal.projected < smallest.projected:
+            smallest = frugal
+        verdict = f"does not fit, needs {show_bytes(frugal.projected)}"
+        lost.append(Alternative(way, along, seconds, frugal.projected, verdict))
     if not fitting:
         assert smallest is not None
         raise BudgetError(
@@ -357,11 +357,24 @@ def _arrangements(
         for blocks in (4, 3, 2) if route == "krylov" else (1,):
             basis = min(width, blocks * block)
             sizes = Sizes(
-                block, probes, basis, request.rank, source.dtype.itemsize, wide, source.read_bytes
+                block,
+                probes,
+                basis,
+                request.rank,
+                source.dtype.itemsize,
+                wide,
+                _entry_bytes(request, axis, wide),
+                source.read_bytes,
             )
             for at_once, prefetch in _ladder(per_process):
                 for layout in _panels(base, source, axis, route):
                     yield _shape(route, layout, sizes, at_once, prefetch, source, request, budget)
+
+
+def _entry_bytes(request: Request, axis: Axis, wide: int) -> int:
+    """Copies of an entry while its block is prepared, in the worse of the precisions."""
+    copies = 5 if axis == "columns" else 1 + request.transform + 3 * request.masked
+    return copies * wide + wide // 2
 
 
 def _ladder(per_process: int) -> Iterator[tuple[int, bool]]:
@@ -473,19 +486,20 @@ def _bytes_read(source: Source, request: Request, shape: _Shape) -> int:
 
 
 def _seconds(
-    source: Source, request: Request, shape: _Shape, rates: Rates, total: int
+    source: Source, request: Request, shape: _Shape, rates: Rates, total: int, per_process: int
 ) -> float:
     """Core seconds of reading, products and dense work, shared among the spans at once."""
     lay, s = shape.layout, shape.sizes
     entries = float(lay.length) * lay.width * (4 if source.dtype.kind == "c" else 1)
     read = _bytes_read(source, request, shape) / rates.read
-    at_once = max(1, min(total, shape.at_once * max(1, total // max(shape.at_once, 1))))
     last = 2 * entries * request.rank / rates.double
     if not ((request.u and lay.axis == "rows") or lay.axis == "columns"):
         last = 0.0
+    spans = min(len(lay.spans), shape.at_once * max(1, total // per_process))
     if shape.route == "gram":
         work = entries * lay.width / rates.syrk
-        return PASS_SECONDS + (read + work + last) / at_once + 4 * float(lay.width) ** 3 / rates.dense
+        dense = 4 * float(lay.width) ** 3 / rates.dense
+        return PASS_SECONDS + _overlapped(read, work + last, spans, total, shape) + dense
     single = source.dtype.itemsize <= (8 if source.dtype.kind == "c" else 4)
     slow = request.precision == "double" or request.tol < 5e-5 or not single
     speed = rates.double if slow else rates.single
@@ -493,4 +507,14 @@ def _seconds(
     work = loop * 4 * entries * (s.block + s.probes) / speed
     sample = 7 * 4 * float(shape.sample_rows) * lay.width * s.block / rates.single
     dense = loop * 12 * lay.width * float(2 * s.block) ** 2 / rates.dense
-    return loop * PASS_SECONDS + (read + work + last) / at_once + sample + dense
+    dense *= 1 + 0.1 * max(0, 4 - s.basis // max(s.block, 1))  # a small basis may need a pass more
+    return loop * PASS_SECONDS + _overlapped(read, work + last, spans, total, shape) + sample + dense
+
+
+def _overlapped(read: float, work: float, spans: int, cores: int, shape: _Shape) -> float:
+    """Seconds of reading and multiplying on a number of spans, each with a reader thread or without."""
+    block = shape.layout.unit * shape.layout.width
+    work *= 1 + min(0.5, 0.05 * BLOCK_ITEMS / max(block, 1)) if shape.layout.length > 4 * shape.layout.unit else 1
+    if not shape.prefetch:
+        return 1.1 * (read + work) / spans
+    return max((read + work) / min(cores, 2 * spans), max(read, work) / spans)

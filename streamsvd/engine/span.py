@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.engine.allocator import PanelBuffer, held_memory
+from streamsvd.engine.allocator import PanelBuffer, held_memory, panel_buffers
 from streamsvd.engine.device import backend
 from streamsvd.engine.layout import Layout
 from streamsvd.errors import NonFiniteError, StreamSVDError
@@ -104,26 +104,29 @@ def _panels(work: Work, span: tuple[int, int]) -> Iterator[tuple[int, npt.NDArra
     """Panels of a span with their first row; with prefetch, one reader thread stays one panel ahead."""
     layout, source = work.layout, work.source
     dtype = source.dtype
-    size = min(layout.panel, span[1] - span[0]) * layout.width * dtype.itemsize
-    buffers = [PanelBuffer(size) for _ in range(2 if work.prefetch else 1)]
+    size = layout.panel * layout.width * dtype.itemsize
     whole = slice(0, layout.width)
 
-    def load(index: int, start: int, stop: int) -> npt.NDArray[Any]:
+    def load(buffer: PanelBuffer, start: int, stop: int) -> npt.NDArray[Any]:
         _check(work)
         rows = stop - start
         shape = (rows, layout.width) if layout.axis == "rows" else (layout.width, rows)
-        out = buffers[index].array(shape, dtype)
+        out = buffer.array(shape, dtype)
         read_part(source, layout.axis, slice(start, stop), whole, out)
         return out
 
     if not work.prefetch:
-        for start, stop in layout.panels(span):
-            yield start, load(0, start, stop)
+        with panel_buffers(1, size) as (only,):
+            for start, stop in layout.panels(span):
+                yield start, load(only, start, stop)
         return
-    with ThreadPoolExecutor(1, thread_name_prefix="streamsvd-read") as reader:
+    with (
+        panel_buffers(2, size) as buffers,
+        ThreadPoolExecutor(1, thread_name_prefix="streamsvd-read") as reader,
+    ):
         pending = None
         for index, (start, stop) in enumerate(layout.panels(span)):
-            following = (start, reader.submit(load, index % 2, start, stop))
+            following = (start, reader.submit(load, buffers[index % 2], start, stop))
             if pending is not None:
                 yield pending[0], pending[1].result()
             pending = following

@@ -1,0 +1,5 @@
+"""``python -m streamsvd.cli``: the command line where no script is installed."""
+
+from streamsvd.cli.app import main
+
+main()

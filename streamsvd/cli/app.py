@@ -1,0 +1,116 @@
+"""The command ``streamsvd``: finds the verb, and turns whatever goes wrong into one sentence and an exit code.
+
+0 done, 1 failed, 2 wrong usage, 3 not converged with the partial result kept, 130 interrupted. Nothing but
+click is imported before a verb is known, so that ``--help`` is instant.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, NoReturn
+
+import click
+
+from streamsvd import __version__
+from streamsvd.cli.wording import in_options
+from streamsvd.errors import ShapeError, SpecError, StreamSVDError
+
+VERBS = ("info", "plan", "svd", "pca", "verify", "demo")
+FAILED, USAGE, NOT_CONVERGED, INTERRUPTED = 1, 2, 3, 130
+
+
+class Verbs(click.Group):
+    """A group whose commands are imported by name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All verbs, in the order in which a user meets them."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The ``command`` of the verb's module."""
+        if cmd_name not in VERBS:
+            return None
+        found = import_module(f"streamsvd.cli.{cmd_name}").command
+        assert isinstance(found, click.Command)
+        return found
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="streamsvd")
+def verbs() -> None:
+    """Certified SVD and PCA of matrices larger than memory.
+
+    Results go to stdout, progress and errors to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage,
+    3 not converged (the partial result is kept), 130 interrupted.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run one command and leave with its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    # A batch system stops a job by SIGTERM: the same clean stop as Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sys.exit(run(given))
+
+
+def run(given: list[str]) -> int:
+    """Exit code of one command; every error is reported here and nowhere else."""
+    try:
+        code = verbs.main(given, prog_name="streamsvd", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except (KeyboardInterrupt, click.Abort):
+        return _report("Interrupted", "interrupted; nothing was kept.", INTERRUPTED, given)
+    except Exception as error:
+        if os.environ.get("STREAMSVD_DEBUG"):
+            raise
+        return _report(type(error).__name__, _sentence(error), _code(error), given)
+
+
+def _code(error: Exception) -> int:
+    """Wrong usage is what another command line would have avoided."""
+    return USAGE if isinstance(error, click.UsageError | SpecError | ShapeError) else FAILED
+
+
+def _sentence(error: Exception) -> str:
+    """What went wrong, in the words of the command line."""
+    if isinstance(error, click.UsageError):
+        where = "" if error.ctx is None else f" Try '{error.ctx.command_path} --help'."
+        return f"{error.format_message().rstrip('.')}.{where}"
+    if isinstance(error, click.ClickException):
+        return error.format_message()
+    if isinstance(error, StreamSVDError):
+        return in_options(str(error))
+    if isinstance(error, MemoryError):
+        return f"out of memory ({error or 'no more could be had'}). Pass a smaller --memory or free some."
+    if isinstance(error, OSError):
+        return f"{error}."
+    text = " ".join(str(error).split()) or "no message"
+    return (
+        f"unexpected {type(error).__name__}: {text}. This is a fault of streamsvd: run again with "
+        "STREAMSVD_DEBUG=1 in the environment and report what it prints."
+    )
+
+
+def _report(kind: str, message: str, code: int, given: Sequence[str]) -> int:
+    """One sentence on stderr, and one object on stdout where JSON was asked for."""
+    click.echo(f"streamsvd: {message}", err=True)
+    if wants_json(given):
+        status = "interrupted" if code == INTERRUPTED else "error"
+        record: dict[str, Any] = {"status": status, "error": kind, "message": message}
+        click.echo(json.dumps({**record, "exit_code": code, "version": __version__}))
+    return code
+
+
+def wants_json(given: Sequence[str]) -> bool:
+    """Whether ``--json`` is among the arguments, which may not have been parsed."""
+    options = given[: given.index("--")] if "--" in given else given
+    return "--json" in options

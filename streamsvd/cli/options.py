@@ -1,0 +1,136 @@
+"""Options that several verbs share; each is named after the field or argument that it sets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+Option = Callable[[F], F]
+
+_ARRAY = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+class _Dimensions(click.ParamType):
+    """Names or numbers of dimensions, separated by commas."""
+
+    name = "dims"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """``"time,0"`` as ``("time", 0)``."""
+        if not isinstance(value, str):
+            return value
+        parts = [part.strip() for part in value.split(",")]
+        if not all(parts):
+            self.fail(f"{value!r} has an empty name. Pass --rows time, or --rows time,level.", param, ctx)
+        return tuple(int(part) if part.lstrip("-").isdigit() else part for part in parts)
+
+
+def _flat(ctx: Any, param: Any, value: tuple[tuple[str | int, ...], ...]) -> Any:
+    del ctx, param
+    names = tuple(name for part in value for name in part)
+    return None if not names else names[0] if len(names) == 1 else names
+
+
+def together(*options: Any) -> Callable[[F], F]:
+    """One decorator of several, in the order in which ``--help`` shows them."""
+
+    def decorate(function: F) -> F:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+source = together(
+    click.argument("source"),
+    click.option("--variable", metavar="NAME", help="Array within a zarr group."),
+    click.option(
+        "--rows",
+        type=_Dimensions(),
+        multiple=True,
+        callback=_flat,
+        help="Dimensions (names or numbers) that make the rows; repeat, or separate by commas.",
+    ),
+    click.option(
+        "--missing",
+        type=click.Choice(["error", "fill"]),
+        default="error",
+        show_default=True,
+        help="What an absent chunk is: an error that names it, or its fill value.",
+    ),
+)
+
+wanted = together(
+    click.option("--rank", type=int, metavar="K", help="Triplets wanted."),
+    click.option("--energy", type=float, metavar="SHARE", help="Instead: smallest rank that holds this share."),
+    click.option(
+        "--tol",
+        type=float,
+        metavar="T",
+        help="Relative width asked of every interval [1e-3]; alone: relative error of the factorisation.",
+    ),
+)
+
+memory = click.option(
+    "--memory", metavar="BYTES", help="Most memory above imports, such as 256MiB [half of what is free]."
+)
+
+center = click.option("--center/--no-center", default=False, help="Subtract the mean of each column.")
+
+transforms = together(
+    click.option("--scale/--no-scale", default=False, help="Divide each column by its standard deviation."),
+    click.option("--row-weights", type=_ARRAY, metavar="FILE.npy", help="One weight for each row."),
+    click.option("--column-weights", type=_ARRAY, metavar="FILE.npy", help="One factor for each column."),
+    click.option(
+        "--nonfinite",
+        type=click.Choice(["raise", "zero", "mean", "drop_columns"]),
+        default="raise",
+        show_default=True,
+        help="What a NaN means; Inf is always an error.",
+    ),
+)
+
+method = together(
+    click.option("--max-passes", type=int, default=12, show_default=True, help="Most passes of the loop."),
+    click.option(
+        "--certify",
+        type=click.Choice(["bounds", "estimate"]),
+        default="bounds",
+        show_default=True,
+        help="Proved intervals, or estimates that may save a pass.",
+    ),
+    click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True),
+    click.option(
+        "--precision",
+        type=click.Choice(["auto", "single", "double"]),
+        default="auto",
+        show_default=True,
+        help="Of the products; sums are in double precision always.",
+    ),
+)
+
+output = together(
+    click.option("--u/--no-u", default=False, help="Keep the left factor too (one more pass); needs --out."),
+    click.option("--out", type=click.Path(path_type=Path), metavar="PATH", help="Folder for the result (zarr)."),
+    click.option("--overwrite", is_flag=True, help="Replace the result at --out once the new one is whole."),
+)
+
+chance = together(
+    click.option("--seed", type=int, default=0, show_default=True, help="Of the random blocks."),
+    click.option(
+        "--delta", type=float, default=1e-6, show_default=True, help="Probability that an upper bound fails."
+    ),
+)
+
+machine = together(
+    click.option("--scheduler", metavar="ADDRESS", help="Run on this cluster, such as tcp://10.0.0.1:8786."),
+    click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Threads [one per core]."),
+)
+
+as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, and nothing else.")
+quiet = click.option("--quiet", is_flag=True, help="No progress on stderr.")

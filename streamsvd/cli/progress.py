@@ -1,0 +1,201 @@
+"""Progress on stderr: a live bar for each pass where someone is looking, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from types import TracebackType
+from typing import Any, Self
+
+import click
+
+from streamsvd.engine.events import Committed, Event, PassDone, PassStarted, SpanDone
+
+LINE_SECONDS = 10.0
+"""Least time between two plain lines of one pass."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What the events so far amount to.
+
+    Attributes
+    ----------
+    expected_bytes
+        Bytes the plan says will be read in all; the loop may need more.
+    committed
+        Where a result was written, once one was.
+    """
+
+    expected_bytes: int
+    number: int = 0
+    purpose: str = ""
+    pass_bytes: int = 0
+    share: float = 0.0
+    earlier_bytes: int = 0
+    width: float | None = None
+    committed: str | None = None
+    began: float = field(default_factory=time.monotonic)
+    pass_began: float = field(default_factory=time.monotonic)
+
+    def take(self, event: Event) -> None:
+        """Absorb an event."""
+        if isinstance(event, PassStarted):
+            self.number, self.purpose, self.pass_bytes = event.number, event.purpose, event.bytes_read
+            self.share, self.pass_began = 0.0, time.monotonic()
+        elif isinstance(event, SpanDone):
+            self.share = event.done / event.spans
+        elif isinstance(event, PassDone):
+            self.earlier_bytes += self.pass_bytes
+            self.pass_bytes, self.share = 0, 0.0
+            self.width = event.width if event.width is not None else self.width
+        else:
+            self.committed = event.path
+
+    @property
+    def passes(self) -> int:
+        """Whole passes expected, this one at least; the sample is the fraction left out."""
+        left = self.expected_bytes - self.earlier_bytes - self.pass_bytes
+        return self.number + max(0, left // max(self.pass_bytes, 1))
+
+    @property
+    def rate(self) -> float:
+        """Bytes of the matrix a second, in this pass; 0 before its first span."""
+        return self.share * self.pass_bytes / max(time.monotonic() - self.pass_began, 1e-9)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At the rate of this pass, to the end of the plan; None before anything is known."""
+        if self.rate <= 0:
+            return None
+        return (self.passes - self.number + 1 - self.share) * self.pass_bytes / self.rate
+
+
+class Lines(AbstractContextManager["Lines"]):
+    """One line when a pass begins, one when it ends, and one every so often between."""
+
+    def __init__(self, expected_bytes: int) -> None:
+        self.tally = Tally(expected_bytes)
+        self._spoke = time.monotonic()
+
+    def __call__(self, event: Event) -> None:
+        self.tally.take(event)
+        text = self._line(event)
+        if text:
+            self._spoke = time.monotonic()
+            click.echo(f"streamsvd: {text}", err=True)
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def _line(self, event: Event) -> str | None:
+        t = self.tally
+        match event:
+            case PassStarted(number, purpose, size):
+                return f"pass {number} of about {t.passes}: {purpose}, {size / 1e9:.3g} GB"
+            case SpanDone(number, done, spans):
+                if time.monotonic() - self._spoke < LINE_SECONDS or done == spans:
+                    return None
+                left = "" if t.seconds_left is None else f", about {t.seconds_left:.0f} s left"
+                return f"pass {number}: {done / spans:.0%}, {t.rate / 1e9:.2f} GB/s{left}"
+            case PassDone(number, _, elapsed):
+                within = "" if t.width is None else f"; intervals were within {t.width:.2g} before it"
+                return f"pass {number} took {elapsed:.3g} s{within}"
+            case Committed(path):
+                return f"written to {path}"
+
+
+class Silence(AbstractContextManager["Silence"]):
+    """Keeps count and says nothing."""
+
+    def __init__(self, expected_bytes: int) -> None:
+        self.tally = Tally(expected_bytes)
+
+    def __call__(self, event: Event) -> None:
+        self.tally.take(event)
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
+class Bars(AbstractContextManager["Bars"]):
+    """A bar for each pass, drawn by rich: GB/s, time left, widest interval so far."""
+
+    def __init__(self, expected_bytes: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+
+        self.tally = Tally(expected_bytes)
+        self._progress = Progress(
+            SpinnerColumn(finished_text="[green]✓"),
+            TextColumn("{task.fields[name]}"),
+            TextColumn("{task.description}", style="dim"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[rate]}", style="cyan"),
+            TextColumn("{task.fields[time]}"),
+            TextColumn("{task.fields[width]}", style="magenta"),
+            console=Console(stderr=True),
+        )
+        self._task: Any = None
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        self._begin("start", "reading a sample")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self._end()
+        self._progress.stop()
+
+    def __call__(self, event: Event) -> None:
+        self.tally.take(event)
+        t = self.tally
+        if isinstance(event, PassStarted):
+            self._end()
+            self._begin(f"pass {t.number}/{t.passes}", t.purpose)
+        elif isinstance(event, SpanDone):
+            left = "" if t.seconds_left is None else f"{t.seconds_left:.0f} s left"
+            self._progress.update(
+                self._task,
+                total=event.spans,
+                completed=min(event.done, event.spans - 1),  # the sums are still to be merged
+                rate=f"{t.rate / 1e9:.2f} GB/s",
+                time=left,
+            )
+        elif isinstance(event, PassDone):
+            self._progress.update(self._task, time=f"{event.elapsed_s:.1f} s")
+            self._end()
+            self._begin("look", "extracting and certifying")
+
+    def _begin(self, name: str, purpose: str) -> None:
+        width = "" if self.tally.width is None else f"intervals within {self.tally.width:.1e}"
+        self._task = self._progress.add_task(purpose, total=None, name=name, rate="", time="", width=width)
+
+    def _end(self) -> None:
+        """Close the line; one that was no pass disappears."""
+        task = self._progress.tasks[self._progress.task_ids.index(self._task)]
+        if task.fields["name"].startswith("pass"):
+            self._progress.update(self._task, total=1, completed=1)
+        else:
+            self._progress.remove_task(self._task)
+
+
+Watch = Lines | Silence | Bars
+
+
+def watching(expected_bytes: int, *, quiet: bool) -> Watch:
+    """What will show the events of a run: nothing, bars on a terminal, or lines."""
+    if quiet:
+        return Silence(expected_bytes)
+    if sys.stderr.isatty() and find_spec("rich") is not None:
+        return Bars(expected_bytes)
+    return Lines(expected_bytes)

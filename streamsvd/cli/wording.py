@@ -1,0 +1,34 @@
+"""Messages of the library, which speaks of Python arguments, in the words of the command line."""
+
+from __future__ import annotations
+
+import re
+
+_NAMES = (
+    "rank|energy|tol|memory|center|scale|row_weights|column_weights|nonfinite|out|overwrite|seed|max_passes|"
+    "certify|delta|device|precision|variable|rows|missing|u"
+)
+_SETTING = re.compile(
+    rf"""(?<![\w-])({_NAMES})=("[^"]*"|'[^']*'|\([^)]*\)|-?\w[\w.+-]*\w|-?\w|(?=[\s,;.)]))"""
+)
+
+
+def in_options(message: str) -> str:
+    """``memory=268435456`` becomes ``--memory 268435456``, ``overwrite=True`` becomes ``--overwrite``.
+
+    Examples
+    --------
+    >>> in_options('Pass overwrite=True (--overwrite), nonfinite="mean" or max_passes=20.')
+    'Pass --overwrite, --nonfinite mean or --max-passes 20.'
+    """
+    text = _SETTING.sub(_option, message)
+    return re.sub(r"(--[\w-]+) \(\1\)", r"\1", text)
+
+
+def _option(match: re.Match[str]) -> str:
+    name, value = match[1].replace("_", "-"), match[2].strip("\"'")
+    if value in ("True", "False"):
+        return f"--{name}" if value == "True" else f"--no-{name}"
+    if value.startswith("("):
+        value = ",".join(part.strip(" '\"") for part in value[1:-1].split(",") if part.strip())
+    return f"--{name} {value}".rstrip()
