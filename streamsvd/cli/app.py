@@ -20,7 +20,7 @@ from streamsvd import __version__
 from streamsvd.cli.wording import in_options
 from streamsvd.errors import ShapeError, SpecError, StreamSVDError
 
-VERBS = ("info", "plan", "svd", "pca", "verify", "demo")
+VERBS = ("info", "plan", "svd", "pca", "verify")
 FAILED, USAGE, NOT_CONVERGED, INTERRUPTED = 1, 2, 3, 130
 
 

@@ -6,7 +6,7 @@ import re
 
 _NAMES = (
     "rank|energy|tol|memory|center|scale|row_weights|column_weights|nonfinite|out|overwrite|seed|max_passes|"
-    "certify|delta|device|precision|variable|rows|missing|u"
+    "certify|delta|device|precision|variable|rows|missing|scheduler|workers|u"
 )
 _SETTING = re.compile(
     rf"""(?<![\w-])({_NAMES})=("[^"]*"|'[^']*'|\([^)]*\)|-?\w[\w.+-]*\w|-?\w|(?=[\s,;.)]))"""

@@ -24,8 +24,8 @@ from streamsvd.result import PCA, SVD, Status
 from streamsvd.store.result import ResultWriter, load_u
 from streamsvd.typing import Real
 
-SEARCH_RANK = 100
-"""Most triplets tried at first where the rank is to be found from an energy."""
+SEARCH_RANK = 1000
+"""Most triplets where the rank is to be found from an energy."""
 
 Weights = Sequence[float] | Real | None
 

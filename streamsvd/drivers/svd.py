@@ -362,12 +362,14 @@ class Factorisation:
         return Look(rank, found, certificate, self._done(found, certificate, rank))
 
     def _rank(self, found: Bracket) -> int:
-        """Smallest rank whose proved energy is what was asked; all there is where none is."""
+        """Smallest rank whose proved energy is what was asked; all that is proved where none is."""
         assert self.stats is not None
         assert self.settings.energy is not None
         captured = np.cumsum(found.lower)
         enough = captured >= self.settings.energy * self.stats.energy * (1 - 1e-12)
-        return int(np.argmax(enough)) + 1 if enough.any() else int(captured.size)
+        if enough.any():
+            return int(np.argmax(enough)) + 1
+        return max(1, int(np.count_nonzero(found.lower > 0)))
 
     def _done(self, found: Bracket, certificate: Certificate, rank: int) -> bool:
         if certificate.relative_width > self.settings.tol:

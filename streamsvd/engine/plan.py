@@ -349,12 +349,14 @@ def _arrangements(
     length, width = (rows, columns) if axis == "rows" else (columns, rows)
     chunk = min(length, source.chunks[0 if axis == "rows" else 1])
     limit = min(width, length) if route == "krylov" else width
-    block = block_width(request.rank, min(width, max(limit, 1)))
+    aim = min(request.rank, 50) if request.searching else request.rank
+    block = block_width(aim, max(limit, 1))
+    counts = (11, 8, 6, 4, 3, 2) if request.searching else (4, 3, 2)
     wide = 16 if source.dtype.kind == "c" else 8
     probes = probe_width(request, block, width) if route == "krylov" else 0
     for items in (BLOCK_ITEMS, BLOCK_ITEMS // 4, BLOCK_ITEMS // 16, BLOCK_ITEMS // 64):
         base = cut(axis, length, width, chunk, items=items)
-        for blocks in (4, 3, 2) if route == "krylov" else (1,):
+        for blocks in counts if route == "krylov" else (1,):
             basis = min(width, blocks * block)
             sizes = Sizes(
                 block,
@@ -413,7 +415,7 @@ def _shape(
     width = layout.width
     extra = 0
     if layout.axis == "columns" or (request.u and request.u_in_memory):
-        extra = 2 * layout.length * request.rank * s.wide
+        extra = 5 * layout.length * request.rank * s.wide  # pieces, their union, QR and its copies
     if route == "gram":
         layout = replace(layout, spans=_fewer(layout, 4))
         running = at_once * memory.gram_span_bytes(layout, s, prefetch=prefetch)
@@ -507,7 +509,8 @@ def _seconds(
     work = loop * 4 * entries * (s.block + s.probes) / speed
     sample = 7 * 4 * float(shape.sample_rows) * lay.width * s.block / rates.single
     dense = loop * 12 * lay.width * float(2 * s.block) ** 2 / rates.dense
-    dense *= 1 + 0.1 * max(0, 4 - s.basis // max(s.block, 1))  # a small basis may need a pass more
+    full = 11 if request.searching else 4
+    dense *= 1 + 0.1 * max(0, full - s.basis // max(s.block, 1))  # a small basis may need a pass more
     return loop * PASS_SECONDS + _overlapped(read, work + last, spans, total, shape) + sample + dense
 
 

@@ -1,0 +1,27 @@
+"""``streamsvd pca``: principal components with certified variances."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from streamsvd.cli import options
+
+
+@click.command("pca")
+@options.source
+@options.wanted
+@options.memory
+@options.transforms
+@options.method
+@options.output
+@options.chance
+@options.machine
+@options.as_json
+@options.quiet
+def command(source: str, **given: Any) -> int:
+    """Principal components of SOURCE: rows are observations, each column less its mean."""
+    from streamsvd.cli.run import factorise
+
+    return factorise(source, principal=True, **given)

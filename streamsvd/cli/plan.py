@@ -1,0 +1,92 @@
+"""``streamsvd plan``: passes, bytes, memory and time of a factorisation, before any of it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from streamsvd.cli import options
+
+if TYPE_CHECKING:
+    from streamsvd.engine.plan import Plan, Rates
+
+
+@click.command("plan")
+@options.source
+@options.wanted
+@options.memory
+@options.center
+@options.transforms
+@options.method
+@click.option("--u/--no-u", default=False, help="With the left factor.")
+@click.option("--calibrate", is_flag=True, help="Measure this machine and the source first (about 2 s).")
+@options.machine
+@options.as_json
+def command(
+    source: str,
+    variable: str | None,
+    rows: Any,
+    missing: str,
+    u: bool,
+    calibrate: bool,
+    scheduler: str | None,
+    workers: int | None,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """What `svd` would do, and what it would cost; reads no data unless asked to calibrate."""
+    from streamsvd.engine.schedulers import scheduled
+    from streamsvd.cli.present import show_json
+    from streamsvd.cli.run import with_weights
+    from streamsvd.drivers.factorise import plan_svd
+    from streamsvd.drivers.opening import open as open_matrix
+    from streamsvd.engine.calibrate import calibrated
+
+    with scheduled(scheduler, workers):
+        A = open_matrix(source, variable=variable, rows=rows, missing=missing)
+        # U goes to disk from the command line: any path stands for that.
+        given = with_weights(given) | {"u": u, "out": "U" if u else None}
+        plan = plan_svd(A, **given)
+        rates = calibrated(A, plan) if calibrate else None
+        if rates is not None:
+            plan = plan_svd(A, **given, rates=rates)
+    if as_json:
+        show_json(plan_record(plan, rates))
+        return
+    click.echo(plan.explain())
+    if rates is not None:
+        click.echo("  measured   " + show_rates(rates))
+
+
+def show_rates(rates: Rates) -> str:
+    """Speeds of one core in one line."""
+    return (
+        f"a core reads {rates.read / 1e9:.2f} GB/s, multiplies {rates.single / 1e9:.0f} GFLOP/s in single and "
+        f"{rates.double / 1e9:.0f} in double precision"
+    )
+
+
+def plan_record(plan: Plan, rates: Rates | None) -> dict[str, Any]:
+    """What ``plan --json`` prints."""
+    from streamsvd import __version__
+
+    names = (
+        "name shape dtype nbytes route block probes basis sample_rows workers at_once prefetch device passes "
+        "bytes_read projected_bytes budget_bytes seconds tasks"
+    ).split()
+    layout = plan.layout
+    return {
+        "status": "planned",
+        **{name: getattr(plan, name) for name in names},
+        "axis": layout.axis,
+        "panel": layout.panel,
+        "unit": layout.unit,
+        "tile": layout.tile,
+        "spans": len(layout.spans),
+        "request": asdict(plan.request),
+        "alternatives": [asdict(alternative) for alternative in plan.alternatives],
+        "rates": None if rates is None else asdict(rates),
+        "version": __version__,
+    }

@@ -1,0 +1,194 @@
+"""Results as one JSON object, or as a summary for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from streamsvd import __version__
+from streamsvd.certificate import Certificate, Kind
+from streamsvd.engine.memory import show_bytes
+from streamsvd.engine.plan import Plan
+from streamsvd.result import PCA, SVD
+from streamsvd.store.result import plain
+
+SHOWN = 10
+"""Leading values that the table shows, besides the last."""
+
+
+def show_json(record: dict[str, Any]) -> None:
+    """One object on one line; infinities and NaN are text, as in the stored certificate."""
+    click.echo(json.dumps(plain(record), allow_nan=False))
+
+
+def certificate_record(c: Certificate) -> dict[str, Any]:
+    """Every field, and the two figures derived from them that people ask for."""
+    return {**asdict(c), "relative_width": c.relative_width, "captured": c.captured}
+
+
+def result_record(result: SVD | PCA, plan: Plan, out: Path | None) -> dict[str, Any]:
+    """What ``svd --json`` and ``pca --json`` print."""
+    i = result.info
+    record = {
+        "status": i.status.value,
+        "rank": int(result.s.size),
+        "shape": plan.shape,
+        "dtype": plan.dtype,
+        "passes": i.passes,
+        "bytes_read": i.bytes_read,
+        "elapsed_s": i.elapsed_s,
+        "peak_bytes": i.peak_bytes,
+        "projected_bytes": i.projected_bytes,
+        "budget_bytes": plan.budget_bytes,
+        "singular_values": result.s,
+        "certificate": certificate_record(result.certificate),
+        "route": i.route,
+        "axis": i.axis,
+        "precision": i.precision,
+        "missing": i.missing,
+        "dropped_columns": i.dropped_columns,
+        "widths": i.widths,
+        "seed": i.seed,
+        "out": None if out is None else str(out),
+        "version": __version__,
+    }
+    if isinstance(result, PCA):
+        record["explained_variance"] = result.explained_variance
+        record["explained_variance_ratio"] = result.explained_variance_ratio
+    return record
+
+
+def show_result(result: SVD | PCA, plan: Plan, out: Path | None) -> None:
+    """The summary of `svd` and `pca`."""
+    i, c = result.info, result.certificate
+    m, n = plan.shape
+    proved = c.kind is Kind.BOUNDS
+    kind = "certified" if proved else "estimated, nothing is proved"
+    what = "components" if isinstance(result, PCA) else "singular values"
+    click.echo(f"{plan.name}: {m:,} x {n:,} {plan.dtype}, {show_bytes(plan.nbytes)}")
+    click.echo(f"{i.status.value}: {result.s.size} {what} {kind}\n")
+    table(*(_variances(result) if isinstance(result, PCA) else _values(result, proved)))
+    click.echo()
+    facts(
+        [
+            ("width", f"every interval within {c.relative_width:.2g} of its upper end"),
+            ("error", f"||A - U s Vh||_F <= {c.frobenius_error:.6g}, {c.captured:.4%} of the energy is held"),
+            ("subspace", _angle(c)),
+            ("chance", _chance(c)),
+            ("passes", f"{i.passes:.3g}: {show_bytes(i.bytes_read)} in {i.elapsed_s:.3g} s, {_rate(result)}"),
+            ("memory", memory_line(i.peak_bytes, i.projected_bytes, plan.budget_bytes)),
+            ("route", f"{_ROUTES[i.route]} along {i.axis}, products in {i.precision} precision"),
+            ("missing", _missing(result)),
+            ("written", "" if out is None else f"{out}"),
+        ]
+    )
+
+
+_ROUTES = {"krylov": "sample start and block Krylov", "gram": "Gram matrix"}
+
+
+def memory_line(peak: int, projected: int, budget: int) -> str:
+    """Measured against projected against allowed."""
+    return (
+        f"{show_bytes(peak)} measured, {show_bytes(projected)} projected, {show_bytes(budget)} allowed"
+    )
+
+
+def table(head: list[str], rows: list[list[str]]) -> None:
+    """Columns aligned to the right."""
+    widths = [max(len(row[j]) for row in [head, *rows]) for j in range(len(head))]
+    for row in [head, *rows]:
+        click.echo("  " + "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
+
+
+def facts(pairs: Iterable[tuple[str, str]]) -> None:
+    """Names and what is said of them; those of which nothing is said are left out."""
+    for name, text in pairs:
+        if text:
+            click.echo(f"  {name:<9} {text}")
+
+
+def shown(count: int) -> list[int | None]:
+    """Indices that a table of ``count`` values shows; None stands for those left out."""
+    if count <= SHOWN + 2:
+        return list(range(count))
+    return [*range(SHOWN), None, count - 1]
+
+
+def _values(result: SVD | PCA, proved: bool) -> tuple[list[str], list[list[str]]]:
+    head = ["i", "singular value", "at least", "at most", "width"]
+    c = result.certificate
+    rows = []
+    for i in shown(result.s.size):
+        if i is None:
+            rows.append(["..."] * 5)
+            continue
+        low, high = float(c.sigma_lower[i]), float(c.sigma_upper[i])
+        digits = _digits(low, high)
+        values = [f"{x:.{digits}g}" for x in (float(result.s[i]), low, high)]
+        rows.append([str(i + 1), *values, _width(low, high)])
+    if not proved:
+        head[2:4] = ["about from", "to"]
+    return head, rows
+
+
+def _variances(result: PCA) -> tuple[list[str], list[list[str]]]:
+    head = ["i", "variance", "at least", "at most", "share", "so far"]
+    c, freedom = result.certificate, max(result.info.n_rows - 1, 1)
+    so_far = np.cumsum(result.explained_variance_ratio)
+    rows = []
+    for i in shown(result.s.size):
+        if i is None:
+            rows.append(["..."] * 6)
+            continue
+        low, high = (float(x) ** 2 / freedom for x in (c.sigma_lower[i], c.sigma_upper[i]))
+        digits = _digits(low, high)
+        values = [f"{x:.{digits}g}" for x in (float(result.explained_variance[i]), low, high)]
+        shares = [f"{result.explained_variance_ratio[i]:.4%}", f"{so_far[i]:.4%}"]
+        rows.append([str(i + 1), *values, *shares])
+    return head, rows
+
+
+def _digits(low: float, high: float) -> int:
+    """Digits that show where an interval ends, between 5 and 12."""
+    if not 0 <= low < high < np.inf:
+        return 7
+    return int(np.clip(np.ceil(-np.log10((high - low) / high)) + 2, 5, 12))
+
+
+def _width(low: float, high: float) -> str:
+    return f"{(high - low) / high:.1e}" if 0 < high < np.inf else "-"
+
+
+def _angle(c: Certificate) -> str:
+    if np.isfinite(c.subspace_angle_bound):
+        return f"sine of the largest angle to the true one <= {c.subspace_angle_bound:.2g}"
+    return "no gap after the last value could be proved, so its angle is undetermined"
+
+
+def _chance(c: Certificate) -> str:
+    if c.kind is not Kind.BOUNDS:
+        return ""
+    if c.failure_probability <= 0:
+        return "none: every bound is deterministic"
+    return f"an upper bound fails with probability at most {c.failure_probability:g}"
+
+
+def _rate(result: SVD | PCA) -> str:
+    return f"{result.info.bytes_read / max(result.info.elapsed_s, 1e-9) / 1e9:.2f} GB/s"
+
+
+def _missing(result: SVD | PCA) -> str:
+    i = result.info
+    parts = []
+    if i.missing:
+        parts.append(f"{i.missing:,} entries replaced")
+    if i.dropped_columns:
+        parts.append(f"{len(i.dropped_columns):,} columns left out")
+    return ", ".join(parts)

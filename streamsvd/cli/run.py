@@ -1,0 +1,113 @@
+"""One factorisation from options to printed result: what ``svd`` and ``pca`` share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from streamsvd.cli.app import INTERRUPTED, NOT_CONVERGED
+from streamsvd.engine.schedulers import scheduled
+from streamsvd.cli.present import result_record, show_json, show_result
+from streamsvd.cli.progress import watching
+from streamsvd.cli.wording import in_options
+from streamsvd.drivers.factorise import as_pca, pca, plan_svd, svd
+from streamsvd.drivers.opening import open as open_matrix
+from streamsvd.engine.plan import Plan
+from streamsvd.errors import NotConverged, SpecError
+from streamsvd.result import PCA, SVD, Status
+from streamsvd.store.result import load
+
+PLANNED = (
+    "rank energy tol memory center scale row_weights column_weights nonfinite u max_passes certify device "
+    "precision"
+).split()
+"""Arguments that the plan depends on, besides ``out``."""
+
+
+def factorise(
+    source: str,
+    *,
+    principal: bool,
+    variable: str | None,
+    rows: Any,
+    missing: str,
+    scheduler: str | None,
+    workers: int | None,
+    as_json: bool,
+    quiet: bool,
+    u: bool,
+    out: Path | None,
+    overwrite: bool,
+    seed: int,
+    delta: float,
+    **given: Any,
+) -> int:
+    """Run, print, and return the exit code."""
+    if u and out is None:
+        raise click.UsageError("--u writes the left factor to disk; say where with --out PATH.")
+    with scheduled(scheduler, workers):
+        A = open_matrix(source, variable=variable, rows=rows, missing=missing)
+        given = with_weights(given) | {"u": u, "out": out}
+        center = given.pop("center", True)
+        plan = plan_svd(A, center=center, **given)
+        run = {name: given[name] for name in given if name != "memory"}
+        run |= {"overwrite": overwrite, "seed": seed, "delta": delta, "plan": plan}
+        result: SVD | PCA
+        try:
+            with watching(plan.bytes_read, quiet=quiet) as watch:
+                if principal:
+                    result = pca(A, **run, callback=watch)
+                else:
+                    result = svd(A, center=center, **run, callback=watch)
+        except NotConverged as error:
+            assert isinstance(error.result, SVD | PCA)
+            _say(in_options(error.message).partition(" The result so far")[0], out, "the partial result is")
+            show(error.result, plan, out, as_json=as_json)
+            return NOT_CONVERGED
+        except KeyboardInterrupt:
+            if watch.tally.committed is None or out is None:
+                raise
+            kept = load(out)[0]
+            _say(Status.INTERRUPTED.advice, out, "it is")
+            show(as_pca(kept) if principal else kept, plan, out, as_json=as_json)
+            return INTERRUPTED
+    show(result, plan, out, as_json=as_json)
+    return 0
+
+
+def show(result: SVD | PCA, plan: Plan, out: Path | None, *, as_json: bool) -> None:
+    """The result on stdout."""
+    if as_json:
+        show_json(result_record(result, plan, out))
+    else:
+        show_result(result, plan, out)
+
+
+def with_weights(given: dict[str, Any]) -> dict[str, Any]:
+    """The same, with weights in place of the files that hold them.
+
+    Raises
+    ------
+    SpecError
+        If a file holds no array of numbers.
+    """
+    loaded = {}
+    for name in ("row_weights", "column_weights"):
+        path = given.get(name)
+        if path is None:
+            continue
+        try:
+            loaded[name] = np.load(path, allow_pickle=False).astype(np.float64)
+        except (ValueError, EOFError, AttributeError, TypeError) as error:
+            raise SpecError(
+                f"{name}={path} is no .npy file of numbers: {error}. Write it with numpy.save."
+            ) from error
+    return given | loaded
+
+
+def _say(message: str, out: Path | None, what: str) -> None:
+    where = f"; {what} in {out}." if out is not None else "; nothing was written as there was no --out."
+    click.echo(f"streamsvd: {message.rstrip('.')}{where}", err=True)

@@ -1,0 +1,76 @@
+"""Matrices written as zarr arrays, for demonstrations and tests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+
+from streamsvd.testing.spectra import KnownMatrix
+
+CHUNK_BYTES = 16 << 20
+
+
+def write_known(
+    path: str | os.PathLike[str],
+    A: KnownMatrix,
+    *,
+    threads: int = 2,
+    done: Callable[[float], None] = lambda share: None,
+) -> None:
+    """Write a matrix of known spectrum in chunks of whole rows, uncompressed: its entries hardly compress.
+
+    Parameters
+    ----------
+    path
+        Folder that does not exist yet.
+    A
+        The matrix.
+    threads
+        Chunks made and written at once; each takes about three times its size.
+    done
+        Told the share that is written, after each chunk.
+    """
+    rows = max(1, min(A.n_rows, CHUNK_BYTES // (A.nbytes // A.n_rows)))
+    array = zarr.create_array(
+        str(path), shape=A.shape, dtype=A.dtype, chunks=(rows, A.n_cols), compressors=None
+    )
+    starts = range(0, A.n_rows, rows)
+
+    def one(start: int) -> None:
+        array[start : start + rows] = A.rows(start, start + rows)
+
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for count, _ in enumerate(pool.map(one, starts), start=1):
+                done(count / len(starts))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def write_grid(
+    path: str | os.PathLike[str],
+    name: str,
+    values: npt.NDArray[Any],
+    dims: tuple[str, ...],
+    attributes: Mapping[str, Any],
+    *,
+    chunk: int,
+) -> None:
+    """Write one array with named dimensions into a zarr group, ``chunk`` entries of the first a chunk."""
+    group = zarr.create_group(str(path))
+    array = group.create_array(
+        name,
+        shape=values.shape,
+        dtype=values.dtype,
+        chunks=(chunk, *values.shape[1:]),
+        dimension_names=dims,
+        attributes=dict(attributes),
+    )
+    array[...] = np.asarray(values)
