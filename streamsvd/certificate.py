@@ -257,11 +257,15 @@ def bracket(ritz: Ritz, *, beta: float, noise: Real, count: int) -> Bracket:
     n, L = ritz.V.shape
     theta = ritz.theta
     top = max(float(theta[0]), 0.0)
-    Q_R, F = linalg.qr(ritz.R, mode="economic", check_finite=False)
+    if beta > 0:
+        Q_R, F = linalg.qr(ritz.R, mode="economic", check_finite=False)
+        # Any tau is valid; this one is small beside beta and makes the second-order term small beside the first.
+        tau = max(1e-2 * beta, 1e2 * float(np.min(noise)), UNIT_ROUNDOFF * top)
+        gamma = noise + noise**2 / tau
+    else:  # P B P = 0 makes P B = 0: nothing is outside, and the residuals are rounding
+        Q_R, F = ritz.R[:, :0], ritz.R[:0, :]
+        tau, gamma = 0.0, noise
     outside = F.shape[0]
-    # Any tau is valid; this one is small beside beta and makes the second-order term small beside the first.
-    tau = max(1e-2 * beta, 1e2 * float(np.min(noise)), UNIT_ROUNDOFF * top)
-    gamma = noise + noise**2 / tau
 
     shifted = theta + gamma
     keep = shifted > 4 * UNIT_ROUNDOFF * top
@@ -288,7 +292,9 @@ def bracket(ritz: Ritz, *, beta: float, noise: Real, count: int) -> Bracket:
     high[L:, L:] = (beta + tau) * np.eye(outside)
     values = linalg.eigh(high, eigvals_only=True, overwrite_a=True, check_finite=False)[::-1]
     upper = np.zeros(count + 1)
-    real = min(size, n)  # Q_R may hold directions beyond the space; their eigenvalues only raise the bound
+    real = min(
+        size, n
+    )  # Q_R may hold directions beyond the space; their eigenvalues only raise the bound
     upper[: min(real, count + 1)] = values[: min(real, count + 1)]
     if real < n:  # directions that no product has touched: beta bounds them
         upper = np.maximum(upper, beta + tau)
@@ -392,10 +398,13 @@ def tail_norm(V: Matrix, probes: Probes, *, delta: float) -> float:
     bound = (spectral_norm(complement(V, probes.product)) + slack) / quantile
     if probes.basis is None:
         return bound
-    # The rounding of T_q reaches T_(q+1) through P_0 B w, no longer than ||P_0 B P_0||.
+    # The errors of T_(q-1), and of the block it was rounded to, reach w* T_q through B w, no longer than ||P_0 B||.
     carried = (spectral_norm(complement(probes.basis, probes.product)) + slack) / quantile
+    before = probes.product
     for q, (T, block) in enumerate(zip(probes.powers, probes.inputs, strict=True), start=2):
-        slack = power_rounding(probes, T, block, delta) + carried * slack
+        cast = spectral_norm(block - complement(probes.basis, before))
+        slack = power_rounding(probes, T, block, delta) + carried * (slack + cast)
+        before = T
         bound = min(bound, ((spectral_norm(complement(V, T)) + slack) / quantile) ** (1 / q))
     return bound
 
