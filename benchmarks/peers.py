@@ -109,8 +109,13 @@ def run(name: str, path: str | os.PathLike[str], **options: Any) -> Figures:
         figures["s"] = s.tolist()
         if data.truth_path(Path(path)).exists():
             figures["error"] = _worst(s, data.truth(path).s)
-    figures["versions"] = {p: importlib.metadata.version(p) for p in ("numpy", "zarr", *packages)}
+    figures["versions"] = versions(*packages)
     return figures
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Versions of numpy, zarr and other packages."""
+    return {p: importlib.metadata.version(p) for p in ("numpy", "zarr", *packages)}
 
 
 def measured(work: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
