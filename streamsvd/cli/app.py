@@ -20,7 +20,7 @@ from streamsvd import __version__
 from streamsvd.cli.wording import in_options
 from streamsvd.errors import ShapeError, SpecError, StreamSVDError
 
-VERBS = ("info", "plan", "svd", "pca", "verify")
+VERBS = ("info", "plan", "svd", "pca", "verify", "demo")
 FAILED, USAGE, NOT_CONVERGED, INTERRUPTED = 1, 2, 3, 130
 
 
@@ -67,6 +67,9 @@ def run(given: list[str]) -> int:
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return USAGE
     except (KeyboardInterrupt, click.Abort):
         return _report("Interrupted", "interrupted; nothing was kept.", INTERRUPTED, given)
     except Exception as error:

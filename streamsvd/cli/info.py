@@ -9,7 +9,7 @@ import click
 from streamsvd.cli import options
 
 
-@click.command("info")
+@click.command("info", short_help="Shape, type and chunks of a matrix.")
 @options.source
 @options.as_json
 def command(source: str, variable: str | None, rows: Any, missing: str, as_json: bool) -> None:
@@ -75,7 +75,10 @@ def _said(record: dict[str, Any]) -> list[tuple[str, str]]:
         ("shape", f"{m:,} x {n:,}"),
         ("type", record["dtype"]),
         ("size", f"{show_bytes(record['nbytes'])} for one pass"),
-        ("chunks", f"{p:,} x {q:,} ({show_bytes(record['chunk_bytes'])}), {grid[0]:,} x {grid[1]:,} of them"),
+        (
+            "chunks",
+            f"{p:,} x {q:,} ({show_bytes(record['chunk_bytes'])}), {grid[0]:,} x {grid[1]:,} of them",
+        ),
         ("array", told),
         ("values", packed),
     ]

@@ -14,24 +14,13 @@ Option = Callable[[F], F]
 _ARRAY = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-class _Dimensions(click.ParamType):
-    """Names or numbers of dimensions, separated by commas."""
-
-    name = "dims"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
-        """``"time,0"`` as ``("time", 0)``."""
-        if not isinstance(value, str):
-            return value
-        parts = [part.strip() for part in value.split(",")]
-        if not all(parts):
-            self.fail(f"{value!r} has an empty name. Pass --rows time, or --rows time,level.", param, ctx)
-        return tuple(int(part) if part.lstrip("-").isdigit() else part for part in parts)
-
-
-def _flat(ctx: Any, param: Any, value: tuple[tuple[str | int, ...], ...]) -> Any:
+def _dimensions(ctx: Any, param: Any, value: tuple[str, ...]) -> Any:
+    """``("time,0",)`` as ``("time", 0)``; one name or number alone, None for none."""
     del ctx, param
-    names = tuple(name for part in value for name in part)
+    parts = [part.strip() for text in value for part in text.split(",")]
+    if not all(parts):
+        raise click.BadParameter("a name is empty. Pass --rows time, or --rows time,level.")
+    names = tuple(int(part) if part.lstrip("-").isdigit() else part for part in parts)
     return None if not names else names[0] if len(names) == 1 else names
 
 
@@ -51,9 +40,9 @@ source = together(
     click.option("--variable", metavar="NAME", help="Array within a zarr group."),
     click.option(
         "--rows",
-        type=_Dimensions(),
+        metavar="DIMS",
         multiple=True,
-        callback=_flat,
+        callback=_dimensions,
         help="Dimensions (names or numbers) that make the rows; repeat, or separate by commas.",
     ),
     click.option(
@@ -67,7 +56,12 @@ source = together(
 
 wanted = together(
     click.option("--rank", type=int, metavar="K", help="Triplets wanted."),
-    click.option("--energy", type=float, metavar="SHARE", help="Instead: smallest rank that holds this share."),
+    click.option(
+        "--energy",
+        type=float,
+        metavar="SHARE",
+        help="Instead: smallest rank that holds this share.",
+    ),
     click.option(
         "--tol",
         type=float,
@@ -77,15 +71,23 @@ wanted = together(
 )
 
 memory = click.option(
-    "--memory", metavar="BYTES", help="Most memory above imports, such as 256MiB [half of what is free]."
+    "--memory",
+    metavar="BYTES",
+    help="Most memory above imports, such as 256MiB [half of what is free].",
 )
 
-center = click.option("--center/--no-center", default=False, help="Subtract the mean of each column.")
+center = click.option(
+    "--center/--no-center", default=False, help="Subtract the mean of each column."
+)
 
 transforms = together(
-    click.option("--scale/--no-scale", default=False, help="Divide each column by its standard deviation."),
+    click.option(
+        "--scale/--no-scale", default=False, help="Divide each column by its standard deviation."
+    ),
     click.option("--row-weights", type=_ARRAY, metavar="FILE.npy", help="One weight for each row."),
-    click.option("--column-weights", type=_ARRAY, metavar="FILE.npy", help="One factor for each column."),
+    click.option(
+        "--column-weights", type=_ARRAY, metavar="FILE.npy", help="One factor for each column."
+    ),
     click.option(
         "--nonfinite",
         type=click.Choice(["raise", "zero", "mean", "drop_columns"]),
@@ -96,7 +98,9 @@ transforms = together(
 )
 
 method = together(
-    click.option("--max-passes", type=int, default=12, show_default=True, help="Most passes of the loop."),
+    click.option(
+        "--max-passes", type=int, default=12, show_default=True, help="Most passes of the loop."
+    ),
     click.option(
         "--certify",
         type=click.Choice(["bounds", "estimate"]),
@@ -115,22 +119,41 @@ method = together(
 )
 
 output = together(
-    click.option("--u/--no-u", default=False, help="Keep the left factor too (one more pass); needs --out."),
-    click.option("--out", type=click.Path(path_type=Path), metavar="PATH", help="Folder for the result (zarr)."),
-    click.option("--overwrite", is_flag=True, help="Replace the result at --out once the new one is whole."),
+    click.option(
+        "--u/--no-u", default=False, help="Keep the left factor too (one more pass); needs --out."
+    ),
+    click.option(
+        "--out",
+        type=click.Path(path_type=Path),
+        metavar="PATH",
+        help="Folder for the result (zarr).",
+    ),
+    click.option(
+        "--overwrite", is_flag=True, help="Replace the result at --out once the new one is whole."
+    ),
 )
 
 chance = together(
     click.option("--seed", type=int, default=0, show_default=True, help="Of the random blocks."),
     click.option(
-        "--delta", type=float, default=1e-6, show_default=True, help="Probability that an upper bound fails."
+        "--delta",
+        type=float,
+        default=1e-6,
+        show_default=True,
+        help="Probability that an upper bound fails.",
     ),
 )
 
 machine = together(
-    click.option("--scheduler", metavar="ADDRESS", help="Run on this cluster, such as tcp://10.0.0.1:8786."),
-    click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Threads [one per core]."),
+    click.option(
+        "--scheduler", metavar="ADDRESS", help="Run on this cluster, such as tcp://10.0.0.1:8786."
+    ),
+    click.option(
+        "--workers", type=click.IntRange(min=1), metavar="N", help="Threads [one per core]."
+    ),
 )
 
-as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout, and nothing else.")
+as_json = click.option(
+    "--json", "as_json", is_flag=True, help="One JSON object on stdout, and nothing else."
+)
 quiet = click.option("--quiet", is_flag=True, help="No progress on stderr.")

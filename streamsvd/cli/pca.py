@@ -9,7 +9,7 @@ import click
 from streamsvd.cli import options
 
 
-@click.command("pca")
+@click.command("pca", short_help="Principal components, with certified variances.")
 @options.source
 @options.wanted
 @options.memory

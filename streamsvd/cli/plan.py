@@ -10,10 +10,11 @@ import click
 from streamsvd.cli import options
 
 if TYPE_CHECKING:
-    from streamsvd.engine.plan import Plan, Rates
+    from streamsvd.engine.arrangements import Rates
+    from streamsvd.engine.plan import Plan
 
 
-@click.command("plan")
+@click.command("plan", short_help="Passes, bytes, memory and time, before any of it.")
 @options.source
 @options.wanted
 @options.memory
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 @options.transforms
 @options.method
 @click.option("--u/--no-u", default=False, help="With the left factor.")
-@click.option("--calibrate", is_flag=True, help="Measure this machine and the source first (about 2 s).")
+@click.option(
+    "--calibrate", is_flag=True, help="Measure this machine and the source first (about 2 s)."
+)
 @options.machine
 @options.as_json
 def command(
@@ -37,12 +40,12 @@ def command(
     **given: Any,
 ) -> None:
     """What `svd` would do, and what it would cost; reads no data unless asked to calibrate."""
-    from streamsvd.engine.schedulers import scheduled
     from streamsvd.cli.present import show_json
     from streamsvd.cli.run import with_weights
     from streamsvd.drivers.factorise import plan_svd
     from streamsvd.drivers.opening import open as open_matrix
     from streamsvd.engine.calibrate import calibrated
+    from streamsvd.engine.schedulers import scheduled
 
     with scheduled(scheduler, workers):
         A = open_matrix(source, variable=variable, rows=rows, missing=missing)
@@ -72,14 +75,28 @@ def plan_record(plan: Plan, rates: Rates | None) -> dict[str, Any]:
     """What ``plan --json`` prints."""
     from streamsvd import __version__
 
-    names = (
-        "name shape dtype nbytes route block probes basis sample_rows workers at_once prefetch device passes "
-        "bytes_read projected_bytes budget_bytes seconds tasks"
-    ).split()
     layout = plan.layout
     return {
         "status": "planned",
-        **{name: getattr(plan, name) for name in names},
+        "name": plan.name,
+        "shape": plan.shape,
+        "dtype": plan.dtype,
+        "nbytes": plan.nbytes,
+        "passes": plan.passes,
+        "bytes_read": plan.bytes_read,
+        "projected_bytes": plan.projected_bytes,
+        "budget_bytes": plan.budget_bytes,
+        "seconds": plan.seconds,
+        "route": plan.route,
+        "block": plan.block,
+        "probes": plan.probes,
+        "basis": plan.basis,
+        "sample_rows": plan.sample_rows,
+        "workers": plan.workers,
+        "at_once": plan.at_once,
+        "prefetch": plan.prefetch,
+        "device": plan.device,
+        "tasks": plan.tasks,
         "axis": layout.axis,
         "panel": layout.panel,
         "unit": layout.unit,

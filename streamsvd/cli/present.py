@@ -73,15 +73,22 @@ def show_result(result: SVD | PCA, plan: Plan, out: Path | None) -> None:
     what = "components" if isinstance(result, PCA) else "singular values"
     click.echo(f"{plan.name}: {m:,} x {n:,} {plan.dtype}, {show_bytes(plan.nbytes)}")
     click.echo(f"{i.status.value}: {result.s.size} {what} {kind}\n")
-    table(*(_variances(result) if isinstance(result, PCA) else _values(result, proved)))
+    head, rows = variance_rows(result) if isinstance(result, PCA) else _values(result, proved)
+    click.echo("\n".join(f"  {line}" for line in aligned(head, rows)))
     click.echo()
     facts(
         [
             ("width", f"every interval within {c.relative_width:.2g} of its upper end"),
-            ("error", f"||A - U s Vh||_F <= {c.frobenius_error:.6g}, {c.captured:.4%} of the energy is held"),
+            (
+                "error",
+                f"||A - U s Vh||_F <= {c.frobenius_error:.6g}, {c.captured:.4%} of the energy is held",
+            ),
             ("subspace", _angle(c)),
             ("chance", _chance(c)),
-            ("passes", f"{i.passes:.3g}: {show_bytes(i.bytes_read)} in {i.elapsed_s:.3g} s, {_rate(result)}"),
+            (
+                "passes",
+                f"{i.passes:.3g}: {show_bytes(i.bytes_read)} in {i.elapsed_s:.3g} s, {_rate(result)}",
+            ),
             ("memory", memory_line(i.peak_bytes, i.projected_bytes, plan.budget_bytes)),
             ("route", f"{_ROUTES[i.route]} along {i.axis}, products in {i.precision} precision"),
             ("missing", _missing(result)),
@@ -95,16 +102,16 @@ _ROUTES = {"krylov": "sample start and block Krylov", "gram": "Gram matrix"}
 
 def memory_line(peak: int, projected: int, budget: int) -> str:
     """Measured against projected against allowed."""
-    return (
-        f"{show_bytes(peak)} measured, {show_bytes(projected)} projected, {show_bytes(budget)} allowed"
-    )
+    return f"{show_bytes(peak)} measured, {show_bytes(projected)} projected, {show_bytes(budget)} allowed"
 
 
-def table(head: list[str], rows: list[list[str]]) -> None:
-    """Columns aligned to the right."""
+def aligned(head: list[str], rows: list[list[str]]) -> list[str]:
+    """Lines of a table whose columns are aligned to the right."""
     widths = [max(len(row[j]) for row in [head, *rows]) for j in range(len(head))]
-    for row in [head, *rows]:
-        click.echo("  " + "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
+    return [
+        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+        for row in [head, *rows]
+    ]
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> None:
@@ -131,14 +138,15 @@ def _values(result: SVD | PCA, proved: bool) -> tuple[list[str], list[list[str]]
             continue
         low, high = float(c.sigma_lower[i]), float(c.sigma_upper[i])
         digits = _digits(low, high)
-        values = [f"{x:.{digits}g}" for x in (float(result.s[i]), low, high)]
+        values = [f"{x:#.{digits}g}" for x in (float(result.s[i]), low, high)]
         rows.append([str(i + 1), *values, _width(low, high)])
     if not proved:
         head[2:4] = ["about from", "to"]
     return head, rows
 
 
-def _variances(result: PCA) -> tuple[list[str], list[list[str]]]:
+def variance_rows(result: PCA) -> tuple[list[str], list[list[str]]]:
+    """Table of the explained variances with their intervals."""
     head = ["i", "variance", "at least", "at most", "share", "so far"]
     c, freedom = result.certificate, max(result.info.n_rows - 1, 1)
     so_far = np.cumsum(result.explained_variance_ratio)
@@ -149,7 +157,7 @@ def _variances(result: PCA) -> tuple[list[str], list[list[str]]]:
             continue
         low, high = (float(x) ** 2 / freedom for x in (c.sigma_lower[i], c.sigma_upper[i]))
         digits = _digits(low, high)
-        values = [f"{x:.{digits}g}" for x in (float(result.explained_variance[i]), low, high)]
+        values = [f"{x:#.{digits}g}" for x in (float(result.explained_variance[i]), low, high)]
         shares = [f"{result.explained_variance_ratio[i]:.4%}", f"{so_far[i]:.4%}"]
         rows.append([str(i + 1), *values, *shares])
     return head, rows
@@ -168,8 +176,8 @@ def _width(low: float, high: float) -> str:
 
 def _angle(c: Certificate) -> str:
     if np.isfinite(c.subspace_angle_bound):
-        return f"sine of the largest angle to the true one <= {c.subspace_angle_bound:.2g}"
-    return "no gap after the last value could be proved, so its angle is undetermined"
+        return f"sine of its largest angle to the true one <= {c.subspace_angle_bound:.2g}"
+    return "undetermined: no gap after the last value could be proved"
 
 
 def _chance(c: Certificate) -> str:

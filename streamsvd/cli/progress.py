@@ -44,7 +44,11 @@ class Tally:
     def take(self, event: Event) -> None:
         """Absorb an event."""
         if isinstance(event, PassStarted):
-            self.number, self.purpose, self.pass_bytes = event.number, event.purpose, event.bytes_read
+            self.number, self.purpose, self.pass_bytes = (
+                event.number,
+                event.purpose,
+                event.bytes_read,
+            )
             self.share, self.pass_began = 0.0, time.monotonic()
         elif isinstance(event, SpanDone):
             self.share = event.done / event.spans
@@ -102,7 +106,9 @@ class Lines(AbstractContextManager["Lines"]):
                 left = "" if t.seconds_left is None else f", about {t.seconds_left:.0f} s left"
                 return f"pass {number}: {done / spans:.0%}, {t.rate / 1e9:.2f} GB/s{left}"
             case PassDone(number, _, elapsed):
-                within = "" if t.width is None else f"; intervals were within {t.width:.2g} before it"
+                within = (
+                    "" if t.width is None else f"; intervals were within {t.width:.2g} before it"
+                )
                 return f"pass {number} took {elapsed:.3g} s{within}"
             case Committed(path):
                 return f"written to {path}"
@@ -178,7 +184,9 @@ class Bars(AbstractContextManager["Bars"]):
 
     def _begin(self, name: str, purpose: str) -> None:
         width = "" if self.tally.width is None else f"intervals within {self.tally.width:.1e}"
-        self._task = self._progress.add_task(purpose, total=None, name=name, rate="", time="", width=width)
+        self._task = self._progress.add_task(
+            purpose, total=None, name=name, rate="", time="", width=width
+        )
 
     def _end(self) -> None:
         """Close the line; one that was no pass disappears."""

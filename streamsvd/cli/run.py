@@ -9,22 +9,16 @@ import click
 import numpy as np
 
 from streamsvd.cli.app import INTERRUPTED, NOT_CONVERGED
-from streamsvd.engine.schedulers import scheduled
 from streamsvd.cli.present import result_record, show_json, show_result
 from streamsvd.cli.progress import watching
 from streamsvd.cli.wording import in_options
 from streamsvd.drivers.factorise import as_pca, pca, plan_svd, svd
 from streamsvd.drivers.opening import open as open_matrix
 from streamsvd.engine.plan import Plan
+from streamsvd.engine.schedulers import scheduled
 from streamsvd.errors import NotConverged, SpecError
 from streamsvd.result import PCA, SVD, Status
 from streamsvd.store.result import load
-
-PLANNED = (
-    "rank energy tol memory center scale row_weights column_weights nonfinite u max_passes certify device "
-    "precision"
-).split()
-"""Arguments that the plan depends on, besides ``out``."""
 
 
 def factorise(
@@ -63,9 +57,14 @@ def factorise(
                 else:
                     result = svd(A, center=center, **run, callback=watch)
         except NotConverged as error:
-            assert isinstance(error.result, SVD | PCA)
-            _say(in_options(error.message).partition(" The result so far")[0], out, "the partial result is")
-            show(error.result, plan, out, as_json=as_json)
+            partial = error.result
+            assert isinstance(partial, SVD | PCA)
+            _say(
+                in_options(error.message).partition(" The result so far")[0],
+                out,
+                "the partial result is",
+            )
+            show(partial, plan, out, as_json=as_json)
             return NOT_CONVERGED
         except KeyboardInterrupt:
             if watch.tally.committed is None or out is None:
@@ -109,5 +108,7 @@ def with_weights(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _say(message: str, out: Path | None, what: str) -> None:
-    where = f"; {what} in {out}." if out is not None else "; nothing was written as there was no --out."
+    where = (
+        f"; {what} in {out}." if out is not None else "; nothing was written as there was no --out."
+    )
     click.echo(f"streamsvd: {message.rstrip('.')}{where}", err=True)

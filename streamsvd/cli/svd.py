@@ -9,7 +9,7 @@ import click
 from streamsvd.cli import options
 
 
-@click.command("svd")
+@click.command("svd", short_help="Leading singular triplets, with the proof.")
 @options.source
 @options.wanted
 @options.memory

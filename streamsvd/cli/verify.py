@@ -14,13 +14,23 @@ if TYPE_CHECKING:
     from streamsvd.drivers.verify import Verification
 
 
-@click.command("verify")
+@click.command("verify", short_help="Certify a stored result anew, in one pass.")
 @click.argument("result", type=click.Path(path_type=Path))
 @options.source
 @options.memory
-@click.option("--seed", type=int, default=1, show_default=True, help="Of the probes; take another than the run's.")
 @click.option(
-    "--delta", type=float, default=1e-6, show_default=True, help="Probability that a fresh upper bound fails."
+    "--seed",
+    type=int,
+    default=1,
+    show_default=True,
+    help="Of the probes; take another than the run's.",
+)
+@click.option(
+    "--delta",
+    type=float,
+    default=1e-6,
+    show_default=True,
+    help="Probability that a fresh upper bound fails.",
 )
 @options.machine
 @options.as_json
@@ -40,10 +50,10 @@ def command(
     quiet: bool,
 ) -> int:
     """Certify the stored RESULT anew against the SOURCE it was made of; exit code 1 if they disagree."""
-    from streamsvd.engine.schedulers import scheduled
     from streamsvd.cli.progress import watching
     from streamsvd.drivers.opening import open as open_matrix
     from streamsvd.drivers.verify import verify
+    from streamsvd.engine.schedulers import scheduled
 
     with scheduled(scheduler, workers):
         A = open_matrix(source, variable=variable, rows=rows, missing=missing)
@@ -77,7 +87,10 @@ def _show(found: Verification, result: Path, *, as_json: bool) -> None:
     fresh, stored = found.certificate, found.stored
     facts(
         [
-            ("error", f"<= {fresh.frobenius_error:.6g} in this pass, <= {stored.frobenius_error:.6g} stored"),
+            (
+                "error",
+                f"<= {fresh.frobenius_error:.6g} in this pass, <= {stored.frobenius_error:.6g} stored",
+            ),
             ("first", f"{_interval(fresh)} in this pass, {_interval(stored)} stored"),
             ("passes", f"{found.passes:.3g} in {found.elapsed_s:.3g} s"),
         ]

@@ -22,7 +22,15 @@ def in_options(message: str) -> str:
     'Pass --overwrite, --nonfinite mean or --max-passes 20.'
     """
     text = _SETTING.sub(_option, message)
-    return re.sub(r"(--[\w-]+) \(\1\)", r"\1", text)
+    text = re.sub(r"(?<![\w-])(row_weights|column_weights|max_passes)\b", _flag, text)
+    text = re.sub(r"(--[\w-]+) \(\1\)", r"\1", text)
+    if text != message:
+        text = re.sub(r'"([\w.-]+)"', r"\1", text)  # values need no quotes here
+    return re.sub(r"\.\.(?=\s|$)", ".", text)
+
+
+def _flag(match: re.Match[str]) -> str:
+    return f"--{match[1].replace('_', '-')}"
 
 
 def _option(match: re.Match[str]) -> str:

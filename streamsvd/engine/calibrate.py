@@ -17,13 +17,15 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from streamsvd import krylov
+from streamsvd.blocks import Preparation
 from streamsvd.certificate import bracket
 from streamsvd.engine.allocator import PanelBuffer, held_memory
+from streamsvd.engine.arrangements import GRAM_COLUMNS, Rates
 from streamsvd.engine.device import NumpyBackend
 from streamsvd.engine.execute import concurrency, dense_threads
-from streamsvd.engine.plan import GRAM_COLUMNS, Plan, Rates
+from streamsvd.engine.plan import Plan
 from streamsvd.engine.span import read_part
-from streamsvd.passes import Fold, GramPass, NormalPass, Preparation, Thin
+from streamsvd.passes import Fold, GramPass, NormalPass, Thin
 from streamsvd.protocols import Source
 
 SECONDS = 0.25
@@ -63,7 +65,9 @@ def calibrated(source: Source, plan: Plan) -> Rates:
         double = _normal_rate(source, plan, threads, single=False)
         single = _normal_rate(source, plan, threads, single=True) if narrow else typical.single
         read = _read_rate(source, plan, threads)
-        syrk = _gram_rate(source, plan, threads) if plan.layout.width <= GRAM_COLUMNS else typical.syrk
+        syrk = (
+            _gram_rate(source, plan, threads) if plan.layout.width <= GRAM_COLUMNS else typical.syrk
+        )
     return Rates(read=read, single=single, double=double, syrk=syrk, dense=_dense_rate(plan))
 
 
@@ -160,7 +164,9 @@ def _dense_rate(plan: Plan) -> float:
     began = time.perf_counter()
     with dense_threads(width):
         ritz = krylov.learn(krylov.Space(K, W))
-        bracket(ritz, beta=1e-3, noise=np.full(size, 1e-9), count=min(plan.request.rank, size - 1) or 1)
+        bracket(
+            ritz, beta=1e-3, noise=np.full(size, 1e-9), count=min(plan.request.rank, size - 1) or 1
+        )
     return float(12 * width * size**2 / (time.perf_counter() - began))
 
 
