@@ -61,7 +61,13 @@ class NonFiniteError(StreamSVDError, ValueError):
 
     def __init__(self, value: str, row: int, column: int, chunk: str, remedy: str) -> None:
         super().__init__(value, row, column, chunk, remedy)
-        self.value, self.row, self.column, self.chunk, self.remedy = value, row, column, chunk, remedy
+        self.value, self.row, self.column, self.chunk, self.remedy = (
+            value,
+            row,
+            column,
+            chunk,
+            remedy,
+        )
 
     def __str__(self) -> str:
         return f"{self.value} at row {self.row}, column {self.column} ({self.chunk}). {self.remedy}"
@@ -81,7 +87,7 @@ class BudgetError(StreamSVDError, MemoryError):
         )
 
 
-class NotConverged(StreamSVDError, ArithmeticError):  # noqa: N818 - the field's name for it
+class NotConverged(StreamSVDError, ArithmeticError):
     """The certificate did not reach the tolerance; ``result`` is the best answer and its certificate."""
 
     def __init__(self, message: str, result: object = None) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import linalg
 
-from streamsvd.certificate import Ritz, rayleigh_ritz
+from streamsvd.ritz import Ritz, rayleigh_ritz
 from streamsvd.typing import Matrix
 
 

@@ -153,12 +153,12 @@ class PCA:
         return self.svd.s
 
     @property
-    def Vh(self) -> Matrix:  # noqa: N802 - the field's name
+    def Vh(self) -> Matrix:
         """The components again, ``(k, n)``."""
         return self.components
 
     @property
-    def U(self) -> Any:  # noqa: N802 - the field's name
+    def U(self) -> Any:
         """Left singular vectors, ``(m, k)``, if asked for."""
         return self.svd.U
 

@@ -11,21 +11,21 @@ from typing import Any
 import numpy as np
 
 from streamsvd.certificate import Kind
-from streamsvd.drivers.opening import open as open_matrix
-from streamsvd.drivers.problem import Options, check_options
-from streamsvd.drivers.svd import Factorisation, Look, Settings
+from streamsvd.drivers.factors import Factors, factors
+from streamsvd.drivers.iterate import Iteration
+from streamsvd.drivers.problem import check_options
+from streamsvd.drivers.request import as_source, check_request, energy_target
+from streamsvd.drivers.session import Session, Settings
+from streamsvd.drivers.terms import Terms
+from streamsvd.engine.arrangements import Rates
 from streamsvd.engine.events import Callback, Committed, ignore
 from streamsvd.engine.execute import dense_threads
 from streamsvd.engine.memory import parse_bytes
-from streamsvd.engine.plan import Plan, Rates, Request, default_budget, make_plan
-from streamsvd.errors import NotConverged, ShapeError, SpecError
-from streamsvd.protocols import Source
+from streamsvd.engine.plan import Plan, default_budget, make_plan
+from streamsvd.errors import NotConverged, SpecError
 from streamsvd.result import PCA, SVD, Status
 from streamsvd.store.result import ResultWriter, load_u
 from streamsvd.typing import Real
-
-SEARCH_RANK = 1000
-"""Most triplets where the rank is to be found from an energy."""
 
 Weights = Sequence[float] | Real | None
 
@@ -87,7 +87,7 @@ certify, device, precision
         column_weights=column_weights,
         nonfinite=nonfinite,
     )
-    request = _request(
+    request = check_request(
         source,
         rank=rank,
         energy=energy,
@@ -223,7 +223,9 @@ def svd(
         nonfinite=nonfinite,
     )
     if not 0 < delta < 1:
-        raise SpecError(f"delta={delta} is no probability of failure. Pass one in (0, 1), such as 1e-6.")
+        raise SpecError(
+            f"delta={delta} is no probability of failure. Pass one in (0, 1), such as 1e-6."
+        )
     if not 0 <= seed < 2**64:
         raise SpecError(f"seed={seed} is out of range. Pass an integer from 0 to 2**64 - 1.")
     if plan is None:
@@ -252,7 +254,7 @@ def svd(
         )
     settings = Settings(
         rank=plan.request.rank,
-        energy=_target(plan.request, energy, tol),
+        energy=energy_target(plan.request, energy, tol),
         tol=plan.request.tol,
         delta=delta,
         kind=Kind.BOUNDS if plan.request.bounds else Kind.ESTIMATE,
@@ -260,9 +262,9 @@ def svd(
         seed=seed,
     )
     writer = None if out is None else ResultWriter(Path(out), overwrite=overwrite)
-    run = Factorisation(source, plan, options, settings, callback)
+    session = Session(source, plan, options, settings, callback)
     with dense_threads(plan.layout.width):
-        return _run(run, writer, u=u, callback=callback)
+        return _run(session, writer, u=u)
 
 
 def pca(A: Any, rank: int | None = None, **options: Any) -> PCA:
@@ -309,133 +311,67 @@ def as_pca(result: SVD) -> PCA:
     return PCA(result.Vh, variance, ratio, result)
 
 
-def as_source(A: Any) -> Source:
-    """A source, opened if it is not one yet."""
-    return A if isinstance(A, Source) and hasattr(A, "locate") else open_matrix(A)
-
-
-def _run(run: Factorisation, writer: ResultWriter | None, *, u: bool, callback: Callback) -> SVD:
+def _run(session: Session, writer: ResultWriter | None, *, u: bool) -> SVD:
     """The loop, then the factors, kept where asked; an interrupt keeps the last whole look."""
-    look: Look | None = None
+    loop = Iteration(session)
     try:
-        for look in run.looks():
+        for look in loop.looks():
             if look.done:
                 break
-        assert look is not None
         sink = None
         if u and writer is not None:
-            sink = writer.sink(run.source.shape[0], look.rank, run.layout, run.prep)
-        s, Vh, U, certificate = run.factors(look, sink=sink, want_u=u)
+            sink = writer.sink(
+                session.source.shape[0], look.rank, session.plan.layout, loop.known.prep
+            )
+        made = factors(session, loop.known, look, sink=sink, want_u=u)
+        status = Status.CONVERGED if look.done else Status.NOT_CONVERGED
+        result = _result(session, loop.known, made, status)
+        if writer is not None:
+            result = _keep(session, writer, result)
     except KeyboardInterrupt:
-        if writer is not None and run.best is not None and run.layout.axis == "rows":
-            s, Vh, _, certificate = run.factors(run.best, sink=None, want_u=False)
-            _keep(run, writer, _result(run, s, Vh, None, certificate, Status.INTERRUPTED), callback)
-        elif writer is not None:
-            writer.discard()
+        if writer is not None:
+            _keep_interrupted(loop, writer)
         raise
     except BaseException:
         if writer is not None:
             writer.discard()
         raise
-    status = Status.CONVERGED if look.done else Status.NOT_CONVERGED
-    result = _result(run, s, Vh, U, certificate, status)
-    if writer is not None:
-        result = _keep(run, writer, result, callback)
     if status is Status.NOT_CONVERGED:
-        raise NotConverged(_shortfall(run, result), result)
+        raise NotConverged(_shortfall(session, result), result)
     return result
 
 
-def _result(
-    run: Factorisation, s: Any, Vh: Any, U: Any, certificate: Any, status: Status
-) -> SVD:
-    mean, scale = _transforms(run)
-    return SVD(s, Vh, U, mean, scale, certificate, run.info(status))
+def _keep_interrupted(loop: Iteration, writer: ResultWriter) -> None:
+    """The last whole look at ``out``; along columns it has no right factor yet, and nothing is kept."""
+    if loop.best is None or loop.session.plan.layout.axis == "columns":
+        writer.discard()
+        return
+    writer.drop_u()
+    made = factors(loop.session, loop.known, loop.best, sink=None, want_u=False)
+    _keep(loop.session, writer, _result(loop.session, loop.known, made, Status.INTERRUPTED))
 
 
-def _transforms(run: Factorisation) -> tuple[Any, Any]:
-    assert run.stats is not None
-    mean = run.stats.mean if run.options.center else None
-    scale = run.stats.deviation if run.options.scale else None
-    return mean, scale
+def _result(session: Session, terms: Terms, made: Factors, status: Status) -> SVD:
+    mean = terms.known.mean if session.options.center else None
+    scale = terms.known.deviation if session.options.scale else None
+    info = session.info(status, terms)
+    return SVD(made.s, made.Vh, made.U, mean, scale, made.certificate, info)
 
 
-def _keep(run: Factorisation, writer: ResultWriter, result: SVD, callback: Callback) -> SVD:
-    path = writer.commit(result, options=asdict(run.options), source=run.source.name)
-    callback(Committed(str(path)))
+def _keep(session: Session, writer: ResultWriter, result: SVD) -> SVD:
+    path = writer.commit(result, options=asdict(session.options), source=session.source.name)
+    session.notify(Committed(str(path)))
     return replace(result, U=load_u(path)) if writer.has_u else result
 
 
-def _shortfall(run: Factorisation, result: SVD) -> str:
+def _shortfall(session: Session, result: SVD) -> str:
     c, info = result.certificate, result.info
-    asked = f"every interval within {run.settings.tol:g}"
+    asked = f"every interval within {session.settings.tol:g}"
     found = f"the widest is {c.relative_width:.2g}"
-    if run.settings.energy is not None:
-        asked += f" and {run.settings.energy:.6g} of the energy"
+    if session.settings.energy is not None:
+        asked += f" and {session.settings.energy:.6g} of the energy"
         found += f", {c.captured:.6g} of the energy is held at rank {result.rank}"
     return (
         f"{asked} was asked; after {info.passes:.3g} passes {found}. {Status.NOT_CONVERGED.advice} "
         "The result so far is in the exception's .result."
     )
-
-
-def _target(request: Request, energy: float | None, tol: float | None) -> float | None:
-    if not request.searching:
-        return None
-    if energy is not None:
-        return energy
-    assert tol is not None
-    return 1 - tol * tol
-
-
-def _request(
-    source: Source,
-    *,
-    rank: int | None,
-    energy: float | None,
-    tol: float | None,
-    transform: bool,
-    masked: bool,
-    u: bool,
-    out: Any,
-    max_passes: int,
-    certify: str,
-    precision: str,
-) -> Request:
-    smallest = min(source.shape)
-    if rank is None and energy is None and tol is None:
-        raise SpecError("nothing says how much is wanted. Pass rank=, energy= or tol=.")
-    if rank is not None and energy is not None:
-        raise SpecError(f"rank={rank} and energy={energy} exclude each other. Pass one of them.")
-    if rank is not None and (isinstance(rank, bool) or not isinstance(rank, int | np.integer)):
-        raise SpecError(f"rank={rank!r} is not an integer. Pass the number of triplets wanted.")
-    if rank is not None and not 1 <= rank <= smallest:
-        what = "below 1" if rank < 1 else f"more than the {smallest} singular values of A"
-        raise ShapeError(
-            f"rank={rank} is {what}, of shape {source.shape[0]:,} x {source.shape[1]:,}. "
-            f"Pass 1 <= rank <= {smallest}."
-        )
-    if energy is not None and not 0 < energy <= 1:
-        raise SpecError(f"energy={energy} is no share of the energy. Pass one in (0, 1], such as 0.99.")
-    if tol is not None and not 1e-12 <= tol < 1:
-        raise SpecError(f"tol={tol} is out of range. Pass a relative width in [1e-12, 1), such as 1e-3.")
-    if max_passes < 1:
-        raise SpecError(f"max_passes={max_passes} leaves nothing to do. Pass at least 1.")
-    if certify not in ("bounds", "estimate"):
-        raise SpecError(f'certify={certify!r} is unknown. Pass "bounds" or "estimate".')
-    if precision not in ("auto", "single", "double"):
-        raise SpecError(f'precision={precision!r} is unknown. Pass "auto", "single" or "double".')
-    return Request(
-        rank=int(rank) if rank is not None else min(smallest, SEARCH_RANK),
-        searching=rank is None,
-        tol=1e-3 if tol is None else float(tol),
-        transform=transform,
-        masked=masked,
-        u=u,
-        u_in_memory=out is None,
-        bounds=certify == "bounds",
-        max_passes=max_passes,
-        precision=precision,
-    )
-
-

@@ -10,7 +10,7 @@ from streamsvd.protocols import Source
 from streamsvd.store.sources import open_source
 
 
-def open(  # noqa: A001 - the verb users expect
+def open(
     source: Any,
     variable: str | None = None,
     rows: str | int | tuple[str | int, ...] | None = None,

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from streamsvd.blocks import POLICIES, Moments, Policy
 from streamsvd.errors import ShapeError, SpecError
-from streamsvd.passes import POLICIES, Moments, Policy
 from streamsvd.protocols import Source
 from streamsvd.typing import Matrix, Real
 
@@ -79,7 +79,9 @@ def _weights(given: Any, count: int, name: str, what: str) -> Real | None:
             f"that one of the {what} out."
         )
     if not weights.any():
-        raise SpecError(f"{name} are all zero: nothing would be left. Pass at least one positive weight.")
+        raise SpecError(
+            f"{name} are all zero: nothing would be left. Pass at least one positive weight."
+        )
     return weights
 
 

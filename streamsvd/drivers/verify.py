@@ -11,15 +11,22 @@ from typing import Any
 import numpy as np
 
 from streamsvd import krylov
-from streamsvd.certificate import Certificate, Kind, spectral_norm
-from streamsvd.drivers.factorise import as_source, plan_svd
+from streamsvd.certificate import Certificate, Kind
+from streamsvd.drivers.factorise import plan_svd
+from streamsvd.drivers.factors import unit
+from streamsvd.drivers.iterate import Iteration
+from streamsvd.drivers.looks import krylov_look
 from streamsvd.drivers.problem import check_options
-from streamsvd.drivers.svd import Factorisation, Settings
+from streamsvd.drivers.request import as_source
+from streamsvd.drivers.session import Session, Settings
+from streamsvd.drivers.terms import guessed
 from streamsvd.engine.events import Callback, ignore
 from streamsvd.engine.sample import Pilot, power_of_two
 from streamsvd.errors import ShapeError
 from streamsvd.result import SVD
+from streamsvd.ritz import spectral_norm
 from streamsvd.store.result import load, load_weights
+from streamsvd.typing import Matrix
 
 SLACK = 1e-6
 """Relative disagreement that rounding of the stored factors to their type explains."""
@@ -115,28 +122,26 @@ def verify(
         source, k, memory=memory, max_passes=1, axis="rows", route="krylov", precision="double"
     )
     settings = Settings(k, None, plan.request.tol, delta, Kind.BOUNDS, 1, seed)
-    run = Factorisation(source, plan, options, settings, callback)
+    session = Session(source, plan, options, settings, callback)
     stored = result.certificate
     entries = source.shape[0] * n
     size = 1.0 if options.scale else float(np.sqrt(stored.energy / entries))
     nothing = np.zeros(n)
-    run.resume(
-        Pilot(
-            nothing if result.mean is None else result.mean,
-            np.ones(n) if result.scale is None else result.scale,
-            np.isin(np.arange(n), np.asarray(result.info.dropped_columns, dtype=np.int64)),
-            power_of_two(size),
-        )
+    guess = Pilot(
+        nothing if result.mean is None else result.mean,
+        np.ones(n) if result.scale is None else result.scale,
+        np.isin(np.arange(n), np.asarray(result.info.dropped_columns, dtype=np.int64)),
+        power_of_two(size),
     )
-    known, probes = run.first_pass(result.Vh.conj().T.astype(run.prep.wide))
-    fresh = run.look(krylov.learn(known), probes, 1).certificate
-    unit = 1.0 if options.scale else run.alpha
-    fresh = replace(fresh.scaled(1 / unit), orthogonality=_gram_error(result.Vh.conj().T))
+    terms = guessed(options, plan.layout, guess, single=False, complex_=session.complex_)
+    loop = Iteration(session, terms)
+    space, probes = loop.first_pass(result.Vh.conj().T.astype(terms.prep.wide))
+    look = krylov_look(krylov.learn(space), probes, loop.known.known, settings, 1)
+    fresh = look.certificate.scaled(1 / unit(session, loop.known))
+    fresh = replace(fresh, orthogonality=_gram_error(result.Vh.conj().T))
     findings = tuple(_findings(result, fresh, source.shape[0]))
-    passes = run.info(result.info.status).passes
-    return Verification(
-        not findings, findings, fresh, stored, passes, time.perf_counter() - began
-    )
+    passes = session.info(result.info.status, loop.known).passes
+    return Verification(not findings, findings, fresh, stored, passes, time.perf_counter() - began)
 
 
 def _findings(result: SVD, fresh: Certificate, n_rows: int) -> list[str]:
@@ -145,14 +150,18 @@ def _findings(result: SVD, fresh: Certificate, n_rows: int) -> list[str]:
     slack = SLACK * top
     found = []
     if n_rows != result.info.n_rows:
-        found.append(f"the matrix has {n_rows:,} rows, the result was made of {result.info.n_rows:,}")
+        found.append(
+            f"the matrix has {n_rows:,} rows, the result was made of {result.info.n_rows:,}"
+        )
     if abs(fresh.energy - stored.energy) > SLACK * max(stored.energy, fresh.energy):
         found.append(
             f"the squared Frobenius norm is {fresh.energy:.9g}, the result was made of a matrix with "
             f"{stored.energy:.9g}"
         )
     if fresh.orthogonality > 1e-6:
-        found.append(f"the rows of Vh are not orthonormal: ||Vh Vh* - I|| is {fresh.orthogonality:.2g}")
+        found.append(
+            f"the rows of Vh are not orthonormal: ||Vh Vh* - I|| is {fresh.orthogonality:.2g}"
+        )
     count = min(fresh.sigma_lower.size, stored.sigma_lower.size)
     for i in range(count):
         if fresh.sigma_lower[i] > stored.sigma_upper[i] + slack:
@@ -185,7 +194,9 @@ def _findings(result: SVD, fresh: Certificate, n_rows: int) -> list[str]:
 def _u_error(result: SVD) -> float:
     """``||U* U - I||`` over the values that are not zero, a run of chunks at a time."""
     k = result.rank
-    total = np.zeros((k, k), dtype=np.complex128 if result.U.dtype.kind == "c" else np.float64)
+    total: Matrix = np.zeros(
+        (k, k), dtype="complex128" if result.U.dtype.kind == "c" else "float64"
+    )
     step = int(result.U.chunks[0])
     for start in range(0, int(result.U.shape[0]), step):
         part = np.asarray(result.U[start : start + step]).astype(total.dtype)

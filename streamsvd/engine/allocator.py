@@ -77,7 +77,7 @@ class PanelBuffer:
 @contextmanager
 def panel_buffers(count: int, n_bytes: int) -> Iterator[list[PanelBuffer]]:
     """Buffers of a span, handed on to the next span of their size while memory is held."""
-    taken = []
+    taken: list[PanelBuffer] = []
     with _lock:
         while len(taken) < count and _free.get(n_bytes):
             taken.append(_free[n_bytes].pop())

@@ -29,7 +29,8 @@ class DaskSource:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        return np.dtype(self.array.dtype)
+        dtype: np.dtype[Any] = np.dtype(self.array.dtype)
+        return dtype
 
     @property
     def chunks(self) -> tuple[int, int]:
@@ -77,8 +78,29 @@ class Shifted:
     start: int
     whole: DaskSource
 
-    shape = property(lambda self: self.whole.shape)
-    dtype = property(lambda self: self.whole.dtype)
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.whole.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.whole.dtype
+
+    @property
+    def chunks(self) -> tuple[int, int]:
+        return self.whole.chunks
+
+    @property
+    def nbytes(self) -> int:
+        return self.whole.nbytes
+
+    @property
+    def read_bytes(self) -> int:
+        return 0
+
+    @property
+    def name(self) -> str:
+        return self.whole.name
 
     def read(self, rows: slice, columns: slice, out: npt.NDArray[Any], /) -> None:
         """Copy from memory."""

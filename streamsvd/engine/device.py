@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from streamsvd.blocks import Backend
 from streamsvd.errors import SpecError
-from streamsvd.passes import Backend
 from streamsvd.typing import Matrix
 
 Array = Any
@@ -79,7 +79,9 @@ class CupyBackend:
     def __init__(self) -> None:
         self._cupy = importlib.import_module("cupy")
         self._cupyx = importlib.import_module("cupyx")
-        self._cupy.ones((2, 2)) @ self._cupy.ones((2, 2))  # importing succeeds without a GPU: multiply
+        self._cupy.ones((2, 2)) @ self._cupy.ones(
+            (2, 2)
+        )  # importing succeeds without a GPU: multiply
         self.xp = importlib.import_module("array_api_compat.cupy")
         self.traffic = Traffic()
         self._copies = self._cupy.cuda.Stream(non_blocking=True)

@@ -49,9 +49,7 @@ class Runner:
     passes: int = 0
     run: str = field(default_factory=lambda: uuid.uuid4().hex)
 
-    def __call__(
-        self, layout: Layout, fold: Fold, purpose: str, sink: Sink | None = None
-    ) -> Sums:
+    def __call__(self, layout: Layout, fold: Fold, purpose: str, sink: Sink | None = None) -> Sums:
         """One pass: the sums of a fold over the whole matrix."""
         self.passes += 1
         cost = int(self.source.nbytes * layout.amplification)
@@ -59,9 +57,7 @@ class Runner:
             cost = self.source.nbytes
         self.notify(PassStarted(self.passes, purpose, cost))
         began = time.perf_counter()
-        work = Work(
-            self.source, layout, fold, self.device, self.prefetch, self.run, sink
-        )
+        work = Work(self.source, layout, fold, self.device, self.prefetch, self.run, sink)
         client = active_client()
         try:
             sums = self._threads(work) if client is None else self._cluster(work, client)
@@ -73,7 +69,9 @@ class Runner:
         return sums
 
     def _threads(self, work: Work) -> Sums:
-        leaves, root = build(work, dask.delayed(work, traverse=False, name=f"pass-{uuid.uuid4().hex}"))
+        leaves, root = build(
+            work, dask.delayed(work, traverse=False, name=f"pass-{uuid.uuid4().hex}")
+        )
         watch = _SpanWatch({leaf.key for leaf in leaves}, self.passes, self.notify)
         blas = 1 if self.workers > 1 else None
         with held_memory(), threadpool_limits(blas, user_api="blas"), watch:
@@ -94,11 +92,10 @@ class Runner:
                 (shared,) = client.scatter([work], broadcast=True, hash=False)
                 leaves, root = build(work, shared)
                 futures = client.compute([*leaves, root], optimize_graph=False)
-                done = 0
-                for future in as_completed(futures[:-1], raise_errors=False):
+                finished = as_completed(futures[:-1], raise_errors=False)
+                for done, future in enumerate(finished, start=1):
                     if future.status == "error":
                         break
-                    done += 1
                     self.notify(SpanDone(self.passes, done, len(leaves)))
                 sums = futures[-1].result()
                 assert isinstance(sums, Sums)
@@ -132,7 +129,10 @@ DENSE_WIDTH = 20_000
 
 def dense_threads(width: int) -> AbstractContextManager[object]:
     """BLAS threads for the small dense factorisations of a run; decided by shape, so bits do not vary."""
-    return threadpool_limits(1 if width < DENSE_WIDTH else None, user_api="blas")
+    limits: AbstractContextManager[object] = threadpool_limits(
+        1 if width < DENSE_WIDTH else None, user_api="blas"
+    )
+    return limits
 
 
 def active_client() -> Any | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,5 @@ def run_blocks(work: Work, span: tuple[int, int], chunks: list[Any]) -> Sums:
     """A span whose rows another part of the graph has computed."""
     assert isinstance(work.source, DaskSource)
     data = np.concatenate([np.asarray(chunk) for chunk in chunks], axis=1)
-    from dataclasses import replace
-
     held = Shifted(data, span[0], work.source)
     return run_span(replace(work, source=held, prefetch=False), span)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
-from streamsvd.passes import Axis
+from streamsvd.blocks import Axis
 
 SPANS = 16
 """Spans of a pass: enough to share among workers, few enough that their sums stay small."""
@@ -88,9 +89,7 @@ def unit_rows(length: int, width: int, chunk: int, items: int = BLOCK_ITEMS) -> 
     return -(-chunk // -(-chunk // target))
 
 
-def cut(
-    axis: Axis, length: int, width: int, chunk: int, *, items: int = BLOCK_ITEMS
-) -> Layout:
+def cut(axis: Axis, length: int, width: int, chunk: int, *, items: int = BLOCK_ITEMS) -> Layout:
     """Layout with spans of nearly equal numbers of grains, panels of one grain."""
     chunk = max(1, min(chunk, length))
     unit = min(unit_rows(length, width, chunk, items), length)
@@ -98,5 +97,5 @@ def cut(
     grains = -(-length // grain)
     count = min(SPANS, grains)
     edges = [min(length, grain * round(i * grains / count)) for i in range(count + 1)]
-    spans = tuple((a, b) for a, b in zip(edges[:-1], edges[1:], strict=True) if a < b)
+    spans = tuple((a, b) for a, b in pairwise(edges) if a < b)
     return Layout(axis, length, width, chunk, unit, grain, spans)

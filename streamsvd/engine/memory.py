@@ -37,7 +37,9 @@ def parse_bytes(text: int | float | str) -> int:
     else:
         value = float(text)
     if not 0 < value < 1e18:
-        raise SpecError(f'memory={text!r} is no size. Pass bytes, or a text such as "256MiB" or "2GB".')
+        raise SpecError(
+            f'memory={text!r} is no size. Pass bytes, or a text such as "256MiB" or "2GB".'
+        )
     return int(value)
 
 

@@ -7,93 +7,27 @@ that fits is the plan, and the others stay in it with the reason they lost.
 
 from __future__ import annotations
 
-import math
 import textwrap
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass
 
 import psutil
 
-from streamsvd.engine import memory
+from streamsvd.blocks import Axis
+from streamsvd.engine.arrangements import (
+    Arrangement,
+    Rates,
+    Request,
+    Route,
+    arrangements,
+    bytes_read_by,
+    seconds_of,
+    ways,
+)
 from streamsvd.engine.execute import concurrency
-from streamsvd.engine.layout import BLOCK_ITEMS, Layout, cut
-from streamsvd.engine.memory import Sizes, show_bytes
+from streamsvd.engine.layout import Layout
+from streamsvd.engine.memory import show_bytes
 from streamsvd.errors import BudgetError
-from streamsvd.passes import Axis
 from streamsvd.protocols import Source
-
-Route = Literal["krylov", "gram"]
-PANEL_BYTES = 32 << 20
-GRAM_COLUMNS = 4096
-"""Beyond this width the Gram matrix is not considered."""
-
-
-PASS_SECONDS = 0.1
-"""What a pass and its look cost beside reading and products."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rates:
-    """Speed of one core, for the cost model.
-
-    Attributes
-    ----------
-    read
-        Decoded bytes read a second.
-    single, double
-        Floating-point operations a second in products with thin blocks.
-    syrk
-        Multiply-adds times two a second of the Gram product in float64.
-    dense
-        Operations a second of small dense factorisations.
-    """
-
-    read: float = 0.9e9
-    single: float = 80e9
-    double: float = 38e9
-    syrk: float = 55e9
-    dense: float = 15e9
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What is asked of a factorisation, checked; sizes only, no data.
-
-    Attributes
-    ----------
-    rank
-        Triplets wanted, or the most that will be tried where ``searching``.
-    searching
-        Whether the rank is to be found from an energy.
-    tol
-        Relative width asked of every interval.
-    transform
-        Whether the data are centred before they are multiplied, which makes a copy of a block.
-    masked
-        Whether missing values are filled or rows weighted, which makes more.
-    u
-        Whether the left factor is wanted.
-    u_in_memory
-        Whether it is to be returned as an array.
-    bounds
-        Whether a certificate of bounds is wanted, so that probes ride along.
-    max_passes
-        Most passes of the loop.
-    precision
-        ``"auto"``, ``"single"`` or ``"double"`` products.
-    """
-
-    rank: int
-    searching: bool
-    tol: float
-    transform: bool
-    masked: bool
-    u: bool
-    u_in_memory: bool
-    bounds: bool
-    max_passes: int
-    precision: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,19 +138,6 @@ class Plan:
         return self.explain()
 
 
-@dataclass(frozen=True, slots=True)
-class _Shape:
-    """One arrangement of a route: everything but its verdict."""
-
-    route: Route
-    layout: Layout
-    sizes: Sizes
-    sample_rows: int
-    at_once: int
-    prefetch: bool
-    projected: int
-
-
 def default_budget() -> int:
     """Half of the memory that is free now."""
     return int(psutil.virtual_memory().available // 2)
@@ -256,13 +177,13 @@ def make_plan(
     """
     rates = rates or Rates()
     total, per_process = concurrency()
-    fitting: list[tuple[float, _Shape]] = []
-    smallest: _Shape | None = None
+    fitting: list[tuple[float, Arrangement]] = []
+    smallest: Arrangement | None = None
     lost: list[Alternative] = []
-    for way, along in _ways(source, request, axis, route):
+    for way, along in ways(source, request, axis, route):
         timed = [
-            (_seconds(source, request, shape, rates, total, per_process), shape)
-            for shape in _arrangements(source, request, way, along, per_process, budget)
+            (seconds_of(source, request, shape, rates, total, per_process), shape)
+            for shape in arrangements(source, request, way, along, per_process, budget)
         ]
         within = [pair for pair in timed if pair[1].projected <= budget]
         if within:
@@ -287,10 +208,14 @@ def make_plan(
     for slower, shape in fitting[1:]:
         shown.append(
             Alternative(
-                shape.route, shape.layout.axis, slower, shape.projected, f"{slower / seconds:.2g} times slower"
+                shape.route,
+                shape.layout.axis,
+                slower,
+                shape.projected,
+                f"{slower / seconds:.2g} times slower",
             )
         )
-    passes = _passes(source, request, best)
+    read = bytes_read_by(source, request, best)
     return Plan(
         shape=source.shape,
         dtype=str(source.dtype),
@@ -307,217 +232,10 @@ def make_plan(
         at_once=best.at_once,
         prefetch=best.prefetch,
         device=device,
-        passes=passes,
-        bytes_read=_bytes_read(source, request, best),
+        passes=read / source.nbytes,
+        bytes_read=read,
         projected_bytes=best.projected,
         budget_bytes=budget,
         seconds=seconds,
         alternatives=(*shown, *lost),
     )
-
-
-def block_width(rank: int, limit: int) -> int:
-    """Columns of the start block: the rank and 10 to 50 more; oversampling is the cheapest lever."""
-    return min(limit, rank + max(10, min(rank, 50)))
-
-
-def probe_width(request: Request, block: int, limit: int) -> int:
-    """Columns of the probes: a failed certificate costs a pass, a probe costs products."""
-    return 0 if not request.bounds else max(1, min(20, limit))
-
-
-def _ways(
-    source: Source, request: Request, axis: Axis | None, route: Route | None
-) -> Iterator[tuple[Route, Axis]]:
-    rows, columns = source.shape
-    for along in ("rows", "columns"):
-        if axis is not None and along != axis:
-            continue
-        width = columns if along == "rows" else rows
-        wide_axis: Axis = "rows" if along == "rows" else "columns"
-        if route in (None, "gram") and (width <= GRAM_COLUMNS or route == "gram"):
-            yield "gram", wide_axis
-        if route in (None, "krylov"):
-            yield "krylov", wide_axis
-
-
-def _arrangements(
-    source: Source, request: Request, route: Route, axis: Axis, per_process: int, budget: int
-) -> Iterator[_Shape]:
-    """Arrangements of a route from fast to frugal."""
-    rows, columns = source.shape
-    length, width = (rows, columns) if axis == "rows" else (columns, rows)
-    chunk = min(length, source.chunks[0 if axis == "rows" else 1])
-    limit = min(width, length) if route == "krylov" else width
-    aim = min(request.rank, 50) if request.searching else request.rank
-    block = block_width(aim, max(limit, 1))
-    counts = (11, 8, 6, 4, 3, 2) if request.searching else (4, 3, 2)
-    wide = 16 if source.dtype.kind == "c" else 8
-    probes = probe_width(request, block, width) if route == "krylov" else 0
-    for items in (BLOCK_ITEMS, BLOCK_ITEMS // 4, BLOCK_ITEMS // 16, BLOCK_ITEMS // 64):
-        base = cut(axis, length, width, chunk, items=items)
-        for blocks in counts if route == "krylov" else (1,):
-            basis = min(width, blocks * block)
-            sizes = Sizes(
-                block,
-                probes,
-                basis,
-                request.rank,
-                source.dtype.itemsize,
-                wide,
-                _entry_bytes(request, axis, wide),
-                source.read_bytes,
-            )
-            for at_once, prefetch in _ladder(per_process):
-                for layout in _panels(base, source, axis, route):
-                    yield _shape(route, layout, sizes, at_once, prefetch, source, request, budget)
-
-
-def _entry_bytes(request: Request, axis: Axis, wide: int) -> int:
-    """Copies of an entry while its block is prepared, in the worse of the precisions."""
-    copies = 5 if axis == "columns" else 1 + request.transform + 3 * request.masked
-    return copies * wide + wide // 2
-
-
-def _ladder(per_process: int) -> Iterator[tuple[int, bool]]:
-    yield per_process, True
-    if per_process > 1:
-        yield per_process, False
-        yield 1, True
-    yield 1, False
-
-
-def _panels(base: Layout, source: Source, axis: Axis, route: Route) -> Iterator[Layout]:
-    """Cuts of the same blocks and spans into larger and smaller panels, then tiles."""
-    row = base.width * source.dtype.itemsize
-    several = max(1, min(PANEL_BYTES // max(1, row * base.grain), -(-base.length // (base.grain * 2))))
-    yield replace(base, panel=base.grain * several)
-    if several > 2:
-        yield replace(base, panel=base.grain * 2)
-    yield base
-    if base.grain > base.unit:
-        half = base.unit * -(-base.grain // (2 * base.unit))
-        yield replace(base, panel=half)
-    if route == "krylov" and axis == "rows" and source.chunks[1] < base.width:
-        yield replace(base, tile=source.chunks[1])
-
-
-def _shape(
-    route: Route,
-    layout: Layout,
-    s: Sizes,
-    at_once: int,
-    prefetch: bool,
-    source: Source,
-    request: Request,
-    budget: int,
-) -> _Shape:
-    width = layout.width
-    extra = 0
-    if layout.axis == "columns" or (request.u and request.u_in_memory):
-        extra = 5 * layout.length * request.rank * s.wide  # pieces, their union, QR and its copies
-    if route == "gram":
-        layout = replace(layout, spans=_fewer(layout, 4))
-        running = at_once * memory.gram_span_bytes(layout, s, prefetch=prefetch)
-        running += 3 * width * width * s.wide
-        peak = max(running, memory.gram_dense_bytes(width, s))
-        rows = _sample_rows(layout, request, s, budget, minimal=True)
-        peak = max(peak, rows * memory.sample_row_bytes(width, s) + s.read_bytes)
-        return _Shape(
-            route, layout, s, rows, at_once, prefetch, memory.BASE_BYTES + peak + extra
-        )
-    running = memory.resident_bytes(width, s) + memory.partial_bytes(layout, s, at_once)
-    running += at_once * memory.span_bytes(layout, s, prefetch=prefetch and layout.tile is None)
-    peak = max(running, memory.dense_bytes(width, s))
-    room = max(budget - memory.BASE_BYTES - extra, peak)
-    rows = _sample_rows(layout, request, s, room, minimal=False)
-    sample = memory.sample_fixed_bytes(width, s) + rows * memory.sample_row_bytes(width, s)
-    return _Shape(
-        route,
-        layout,
-        s,
-        rows,
-        at_once,
-        prefetch and layout.tile is None,
-        memory.BASE_BYTES + max(peak, sample) + extra,
-    )
-
-
-def _fewer(layout: Layout, count: int) -> tuple[tuple[int, int], ...]:
-    """The same edges, joined to at most ``count`` spans."""
-    spans = layout.spans
-    step = -(-len(spans) // count)
-    return tuple(
-        (spans[i][0], spans[min(i + step, len(spans)) - 1][1]) for i in range(0, len(spans), step)
-    )
-
-
-def _sample_rows(layout: Layout, request: Request, s: Sizes, room: int, *, minimal: bool) -> int:
-    """Rows of the sample, in whole grains: 3 n or 3 %, no more than a fifth of a pass or the room left.
-
-    The Gram path needs a pilot mean only, so one block will do.
-    """
-    if minimal:
-        return min(layout.unit, layout.length)
-    free = (room - memory.sample_fixed_bytes(layout.width, s)) // memory.sample_row_bytes(
-        layout.width, s
-    )
-    wanted = max(3 * layout.width, math.ceil(0.03 * layout.length))
-    allowed = min(wanted, layout.length // 6, free)
-    grains = min(round(allowed / layout.grain), int(free // layout.grain))
-    if grains >= 1:
-        return min(layout.length, grains * layout.grain)
-    return int(max(min(layout.unit, free, layout.length), min(16, layout.length)))
-
-
-def _passes(source: Source, request: Request, shape: _Shape) -> float:
-    return _bytes_read(source, request, shape) / source.nbytes
-
-
-def _bytes_read(source: Source, request: Request, shape: _Shape) -> int:
-    lay = shape.layout
-    loop = 1 if shape.route == "gram" else (2 if request.tol >= 1e-5 else 3)
-    loop = min(loop, request.max_passes)
-    if shape.route == "krylov" and lay.width <= shape.sizes.block:
-        loop = 1
-    last = 1 if (request.u and lay.axis == "rows") or lay.axis == "columns" else 0
-    one = int(source.nbytes * lay.amplification)
-    final = source.nbytes if lay.tile is not None else one
-    sampled = shape.sample_rows * lay.width * source.dtype.itemsize
-    return loop * one + last * final + sampled
-
-
-def _seconds(
-    source: Source, request: Request, shape: _Shape, rates: Rates, total: int, per_process: int
-) -> float:
-    """Core seconds of reading, products and dense work, shared among the spans at once."""
-    lay, s = shape.layout, shape.sizes
-    entries = float(lay.length) * lay.width * (4 if source.dtype.kind == "c" else 1)
-    read = _bytes_read(source, request, shape) / rates.read
-    last = 2 * entries * request.rank / rates.double
-    if not ((request.u and lay.axis == "rows") or lay.axis == "columns"):
-        last = 0.0
-    spans = min(len(lay.spans), shape.at_once * max(1, total // per_process))
-    if shape.route == "gram":
-        work = entries * lay.width / rates.syrk
-        dense = 4 * float(lay.width) ** 3 / rates.dense
-        return PASS_SECONDS + _overlapped(read, work + last, spans, total, shape) + dense
-    single = source.dtype.itemsize <= (8 if source.dtype.kind == "c" else 4)
-    slow = request.precision == "double" or request.tol < 5e-5 or not single
-    speed = rates.double if slow else rates.single
-    loop = 2 if request.tol >= 1e-5 else 3
-    work = loop * 4 * entries * (s.block + s.probes) / speed
-    sample = 7 * 4 * float(shape.sample_rows) * lay.width * s.block / rates.single
-    dense = loop * 12 * lay.width * float(2 * s.block) ** 2 / rates.dense
-    full = 11 if request.searching else 4
-    dense *= 1 + 0.1 * max(0, full - s.basis // max(s.block, 1))  # a small basis may need a pass more
-    return loop * PASS_SECONDS + _overlapped(read, work + last, spans, total, shape) + sample + dense
-
-
-def _overlapped(read: float, work: float, spans: int, cores: int, shape: _Shape) -> float:
-    """Seconds of reading and multiplying on a number of spans, each with a reader thread or without."""
-    block = shape.layout.unit * shape.layout.width
-    work *= 1 + min(0.5, 0.05 * BLOCK_ITEMS / max(block, 1)) if shape.layout.length > 4 * shape.layout.unit else 1
-    if not shape.prefetch:
-        return 1.1 * (read + work) / spans
-    return max((read + work) / min(cores, 2 * spans), max(read, work) / spans)

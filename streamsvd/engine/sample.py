@@ -14,13 +14,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy import linalg
 
+from streamsvd.blocks import Policy, Preparation, Reader
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.device import NumpyBackend
 from streamsvd.engine.layout import Layout
 from streamsvd.engine.span import NONFINITE_REMEDY, read_part
 from streamsvd.errors import NonFiniteError
 from streamsvd.kernels import sketch
-from streamsvd.passes import Policy, Preparation, Reader
 from streamsvd.protocols import Source
 from streamsvd.typing import Matrix, Real
 

@@ -10,11 +10,12 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from streamsvd.blocks import Axis, BadEntry
 from streamsvd.engine.allocator import PanelBuffer, held_memory, panel_buffers
 from streamsvd.engine.device import backend
 from streamsvd.engine.layout import Layout
 from streamsvd.errors import NonFiniteError, StreamSVDError
-from streamsvd.passes import Axis, BadEntry, Fold, Sums
+from streamsvd.passes import Fold, Sums
 from streamsvd.protocols import Source
 from streamsvd.typing import Matrix
 
@@ -22,7 +23,7 @@ cancelled: set[str] = set()
 """Runs of this process that were interrupted; their spans stop at the next panel."""
 
 
-class Cancelled(StreamSVDError):  # noqa: N818 - not a fault
+class Cancelled(StreamSVDError):
     """The run this span belongs to was interrupted."""
 
 
@@ -45,9 +46,7 @@ class Work:
     sink: Sink | None = None
 
 
-def read_part(
-    source: Source, axis: Axis, run: slice, other: slice, out: npt.NDArray[Any]
-) -> None:
+def read_part(source: Source, axis: Axis, run: slice, other: slice, out: npt.NDArray[Any]) -> None:
     """Read a run of the streamed axis (and part of the other) into ``out``."""
     if axis == "rows":
         source.read(run, other, out)
@@ -68,13 +67,21 @@ def run_span(work: Work, span: tuple[int, int]) -> Sums:
                 for start, panel in _panels(work, span):
                     stop = start + panel.shape[0 if rows_axis else 1]
                     for a, b in work.layout.blocks(start, stop):
-                        part = panel[a - start : b - start] if rows_axis else panel[:, a - start : b - start]
+                        part = (
+                            panel[a - start : b - start]
+                            if rows_axis
+                            else panel[:, a - start : b - start]
+                        )
                         work.fold.update(state, engine.to_device(part), a)
                     _flush(work, state)
             return work.fold.close(state)
     except BadEntry as bad:
         raise NonFiniteError(
-            bad.value, bad.row, bad.column, work.source.locate(bad.row, bad.column), NONFINITE_REMEDY
+            bad.value,
+            bad.row,
+            bad.column,
+            work.source.locate(bad.row, bad.column),
+            NONFINITE_REMEDY,
         ) from None
     except OverflowError as error:
         raise StreamSVDError(
@@ -83,9 +90,7 @@ def run_span(work: Work, span: tuple[int, int]) -> Sums:
         ) from None
 
 
-NONFINITE_REMEDY = (
-    'Pass nonfinite="zero", "mean" or "drop_columns" to treat NaN as missing; Inf is always an error.'
-)
+NONFINITE_REMEDY = 'Pass nonfinite="zero", "mean" or "drop_columns" to treat NaN as missing; Inf is always an error.'
 
 
 def _flush(work: Work, state: Any) -> None:

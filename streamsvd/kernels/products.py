@@ -51,9 +51,7 @@ def adjoint(X: Inexact[Array, "p n"]) -> Inexact[Array, "n p"]:
     return xp.conj(T) if xp.isdtype(X.dtype, "complex floating") else T
 
 
-def gram(
-    X: Inexact[Array, "p n"], weights: Inexact[Array, " p"] | None
-) -> Inexact[Array, "n n"]:
+def gram(X: Inexact[Array, "p n"], weights: Inexact[Array, " p"] | None) -> Inexact[Array, "n n"]:
     """``X* diag(weights) X``; BLAS sees the symmetric product where there are no weights.
 
     Notes

@@ -95,6 +95,11 @@ class ResultWriter:
         self.has_u = True
         return USink(str(target))
 
+    def drop_u(self) -> None:
+        """Leave ``U`` out after all: it is not whole."""
+        shutil.rmtree(self.partial / "U", ignore_errors=True)
+        self.has_u = False
+
     def commit(self, result: SVD, *, options: dict[str, Any], source: str) -> Path:
         """Write the small arrays and the record, then rename the folder into place."""
         try:
@@ -269,7 +274,7 @@ def load(path: Path) -> tuple[SVD, Record]:
             "dropped_columns": tuple(i.dropped_columns),
             "widths": tuple(float(w) for w in i.widths),
         }
-        U = group["U"] if "U" in group else None
+        U = group.get("U")
     except StoreError:
         raise
     except Exception as error:

@@ -1,0 +1,272 @@
+"""From a stored rectangle to a block of rows of the matrix that is multiplied, with its moments.
+
+The matrix that is multiplied is ``X = alpha (A - 1 pilot)``, rows weighted; scales of columns live in the
+thin blocks, never in the data. Along columns a block is rows of ``A*``, whole columns of ``A``, which are
+centred and scaled exactly where they are read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from streamsvd.kernels import moments, products
+from streamsvd.typing import Matrix, Real
+
+Array = Any
+Axis = Literal["rows", "columns"]
+Policy = Literal["raise", "zero", "mean", "drop_columns"]
+POLICIES: tuple[Policy, ...] = ("raise", "zero", "mean", "drop_columns")
+
+
+class Backend(Protocol):
+    """The two doors between host and device, and the namespace behind them."""
+
+    xp: Any
+    has_float64: bool
+
+    def to_device(self, a: Matrix, dtype: str | None = None) -> Array: ...
+    def to_host(self, x: Array) -> Matrix: ...
+
+
+class BadEntry(ValueError):
+    """A NaN or Inf that the policy does not allow, at (row, column) of the fold's matrix."""
+
+    def __init__(self, value: str, row: int, column: int) -> None:
+        super().__init__(value, row, column)
+        self.value, self.row, self.column = value, row, column
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Preparation:
+    """How a stored block becomes a block of rows of the matrix that is multiplied.
+
+    Attributes
+    ----------
+    axis
+        Whether blocks are rows of ``A`` or columns.
+    alpha
+        Power of two that brings entries near one, so that squares neither overflow nor vanish.
+    pilot
+        Subtracted from each row, ``(n,)``; None to leave the data as they are. Along rows only.
+    weights
+        Weights of the rows of ``A``, ``(m,)``.
+    column_weights
+        Weights of the columns of ``A``, ``(n,)``. Along columns only; else they are in the thin blocks.
+    center, scale
+        Along columns: centre each column and divide it by its standard deviation.
+    policy, fill
+        What a NaN becomes: ``fill[j]`` (raw units) under any policy but ``"raise"``.
+    single
+        Multiply in float32 where a thin block asks for it.
+    complex_
+        Whether the data are complex.
+    """
+
+    axis: Axis
+    alpha: float = 1.0
+    pilot: Matrix | None = None
+    weights: Real | None = None
+    column_weights: Real | None = None
+    center: bool = False
+    scale: bool = False
+    policy: Policy = "raise"
+    fill: Matrix | None = None
+    single: bool = False
+    complex_: bool = False
+
+    @property
+    def narrow(self) -> str:
+        """Type of products where a thin block asks for single precision."""
+        return ("complex64" if self.complex_ else "float32") if self.single else self.wide
+
+    @property
+    def wide(self) -> str:
+        """Type of sums."""
+        return "complex128" if self.complex_ else "float64"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moments:
+    """Sums over rows of ``X``: what the first pass learns besides products.
+
+    Attributes
+    ----------
+    total, squares
+        Weighted sums of the columns and of their squared moduli, ``(n,)``; along rows only.
+    weight
+        Sum of the weights of the rows, or their number.
+    energy
+        ``||X||_F**2``, weighted.
+    missing
+        Missing entries of each column, ``(n,)`` (along columns: one number, the sum).
+    features
+        Along columns: for each block its first column, the means and the standard deviations.
+    """
+
+    total: Array
+    squares: Array
+    weight: float
+    energy: float
+    missing: Array
+    features: tuple[tuple[int, Real, Real], ...] = ()
+
+    def merge(self, other: Moments) -> Moments:
+        """Moments of the rows of both."""
+        return Moments(
+            self.total + other.total,
+            self.squares + other.squares,
+            self.weight + other.weight,
+            self.energy + other.energy,
+            self.missing + other.missing,
+            self.features + other.features,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Block:
+    """A prepared block: ``wide`` for sums (None where nothing needs it), ``narrow`` for products."""
+
+    narrow: Array
+    wide: Array | None
+    weights: Array | None
+    moments: Moments | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reader:
+    """Prepares blocks on one device; constants are sent there once a span."""
+
+    prep: Preparation
+    backend: Backend
+    need_wide: bool
+    need_moments: bool
+    pilot: dict[str, Array] = field(default_factory=dict)
+
+    def prepare(self, raw: Array, start: int, columns: slice) -> Block:
+        """Block of rows from a stored rectangle, given its first row (or column) and its columns."""
+        if self.prep.axis == "columns":
+            return self._columns(raw, start)
+        return self._rows(raw, start, columns)
+
+    def _constant(self, name: str, value: Matrix, dtype: str, part: slice) -> Array:
+        key = f"{name}:{dtype}"
+        if key not in self.pilot:
+            self.pilot[key] = self.backend.to_device(value, dtype)
+        return self.pilot[key][part]
+
+    def _rows(self, raw: Array, start: int, columns: slice) -> Block:
+        xp, prep = self.backend.xp, self.prep
+        X = xp.astype(raw, getattr(xp, prep.narrow), copy=False)
+        if prep.fill is not None:
+            X, missing = self._filled(X, start, columns, xp)
+        else:
+            missing = None
+        if prep.pilot is not None:
+            X = X - self._constant("pilot", prep.pilot, prep.narrow, columns)[None, :]
+        if prep.alpha != 1:
+            X = X * prep.alpha
+        p = X.shape[0]
+        weights = None
+        if prep.weights is not None:
+            weights = self.backend.to_device(prep.weights[start : start + p], "float64")
+        wide = None
+        if self.need_wide or self.need_moments:
+            wide = xp.astype(X, getattr(xp, prep.wide), copy=False)
+        tally = None
+        if self.need_moments:
+            total, squares = moments.column_sums(wide, weights)
+            energy = self._number(xp.sum(squares))
+            if not np.isfinite(energy):
+                self._complain(raw, start, columns.start)
+                raise OverflowError(f"entries near row {start} are too large to square")
+            weight = float(p)
+            if prep.weights is not None:
+                weight = float(np.sum(prep.weights[start : start + p]))
+            count = xp.zeros(total.shape, dtype=xp.float64) if missing is None else missing
+            tally = Moments(total, squares, weight if columns.start == 0 else 0.0, energy, count)
+        return Block(X, wide, weights, tally)
+
+    def _filled(self, X: Array, start: int, columns: slice, xp: Any) -> tuple[Array, Array]:
+        assert self.prep.fill is not None
+        holes = xp.isnan(X)
+        fill = self._constant("fill", self.prep.fill, self.prep.narrow, columns)
+        count = xp.astype(holes, xp.float64)
+        if self.prep.weights is not None:
+            part = self.prep.weights[start : start + X.shape[0]]
+            count = count * self.backend.to_device(part, "float64")[:, None]
+        count = xp.sum(count, axis=0)
+        return xp.where(holes, fill[None, :], X), count
+
+    def _columns(self, raw: Array, start: int) -> Block:
+        xp, prep = self.backend.xp, self.prep
+        X = xp.astype(raw, getattr(xp, prep.wide), copy=False)
+        if self.need_moments and not np.isfinite(self._number(xp.sum(xp.abs(X)))):
+            self._complain(raw, 0, start)
+        holes = None if prep.policy == "raise" else xp.isnan(X)
+        if holes is not None:
+            X = xp.where(holes, xp.zeros_like(X), X)
+        if prep.alpha != 1:
+            X = X * prep.alpha
+        m, p = X.shape
+        w = xp.ones((m, 1), dtype=xp.float64)
+        if prep.weights is not None:
+            w = self.backend.to_device(prep.weights, "float64")[:, None]
+        X, mean = self._centred(X, holes, w, xp)
+        power = xp.sum(w * xp.real(X * xp.conj(X)) if prep.complex_ else w * X * X, axis=0)
+        spread = xp.sqrt(power / xp.sum(w))
+        factor = self._factor(spread, holes, start, xp)
+        tally = None
+        if self.need_moments:
+            n_holes = 0.0 if holes is None else self._number(xp.sum(xp.astype(holes, xp.float64)))
+            to_host = self.backend.to_host
+            feature = (start, to_host(mean / prep.alpha), to_host(spread / prep.alpha))
+            none = xp.zeros((1,), dtype=xp.float64)
+            energy = self._number(xp.sum(power * factor * factor))
+            tally = Moments(none, none, float(p), energy, none + n_holes, (feature,))
+        T = products.adjoint(X)
+        narrow = xp.astype(T, getattr(xp, prep.narrow), copy=False)
+        return Block(narrow, T, factor * factor, tally)
+
+    def _centred(self, X: Array, holes: Array | None, w: Array, xp: Any) -> tuple[Array, Array]:
+        """Columns less their weighted means where asked, and the means; holes become what the policy says."""
+        prep = self.prep
+        averaged = prep.policy == "mean"
+        counted = xp.sum(w)
+        if averaged and holes is not None:  # means over what is there
+            counted = xp.sum(w * xp.astype(~holes, xp.float64), axis=0)
+            counted = xp.where(counted > 0, counted, xp.ones_like(counted))
+        mean = xp.sum(X * w, axis=0) / counted
+        if averaged and holes is not None:
+            X = xp.where(holes, mean[None, :], X)
+        return (X - mean[None, :] if prep.center else X), mean
+
+    def _factor(self, spread: Array, holes: Array | None, start: int, xp: Any) -> Array:
+        """Scale of each column: weight over deviation, zero where it is constant or dropped."""
+        prep = self.prep
+        factor = xp.ones_like(spread)
+        if prep.scale:
+            alive = spread > 0
+            factor = xp.where(alive, 1 / xp.where(alive, spread, factor), xp.zeros_like(spread))
+        if prep.column_weights is not None:
+            part = prep.column_weights[start : start + spread.shape[0]]
+            factor = factor * self.backend.to_device(part, "float64")
+        if holes is not None and prep.policy == "drop_columns":
+            factor = xp.where(xp.any(holes, axis=0), xp.zeros_like(factor), factor)
+        return factor
+
+    def _number(self, x: Array) -> float:
+        """A scalar of the device, on the host."""
+        return float(self.backend.to_host(x))
+
+    def _complain(self, raw: Array, row: int, column: int) -> None:
+        """Raise for the first entry that is Inf, or NaN where the policy is to raise."""
+        data = self.backend.to_host(raw)
+        bad = ~np.isfinite(data) if self.prep.policy == "raise" else np.isinf(data)
+        if not bad.any():
+            return
+        i, j = np.unravel_index(int(np.argmax(bad)), bad.shape)
+        value = "NaN" if np.isnan(data[i, j]) else "Inf"
+        raise BadEntry(value, row + int(i), column + int(j))

@@ -1,0 +1,100 @@
+"""The factors of a look: signs, the other factor in one more pass where it is wanted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import linalg
+
+from streamsvd import krylov
+from streamsvd.certificate import UNIT_ROUNDOFF, Certificate
+from streamsvd.drivers.looks import Look
+from streamsvd.drivers.session import Session
+from streamsvd.drivers.terms import Terms
+from streamsvd.engine.span import Sink
+from streamsvd.kernels import sketch
+from streamsvd.kernels.signs import phases
+from streamsvd.passes import ProjectPass, Thin
+from streamsvd.ritz import spectral_norm
+from streamsvd.typing import Matrix, Real
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Factors:
+    """``s``, ``Vh``, ``U`` (None where a sink took it or nobody asked), in the units of the data."""
+
+    s: Real
+    Vh: Matrix
+    U: Matrix | None
+    certificate: Certificate
+
+
+def unit(session: Session, terms: Terms) -> float:
+    """Factor between the matrix multiplied and the matrix asked for; standardised data have none."""
+    return 1.0 if session.options.scale else terms.prep.alpha
+
+
+def factors(
+    session: Session, terms: Terms, look: Look, *, sink: Sink | None, want_u: bool
+) -> Factors:
+    """Factors of the rank of a look.
+
+    Notes
+    -----
+    Cost: one pass along rows if ``U`` is wanted, one pass along columns always.
+    """
+    scale = unit(session, terms)
+    seed = session.settings.seed
+    s = np.sqrt(look.found.values[: look.rank]) / scale
+    certificate = look.certificate.scaled(1 / scale)
+    found = completed(look.found.vectors[:, : look.rank], look.rank, seed)
+    found = found * phases(found)
+    if terms.prep.axis == "rows":
+        U = _project(session, terms, found, s, sink) if want_u else None
+        return Factors(s, found.conj().T, U, certificate)
+    V = completed(_cleaned(_project(session, terms, found, s, None), s), look.rank, seed)
+    turn = phases(V)
+    V, U = V * turn, found * turn
+    if want_u and sink is not None:
+        sink.write(0, U)
+    error = spectral_norm(V.conj().T @ V - np.eye(look.rank))
+    certificate = replace(certificate, orthogonality=error)
+    return Factors(s, V.conj().T, U if want_u and sink is None else None, certificate)
+
+
+def _project(session: Session, terms: Terms, Z: Matrix, s: Real, sink: Sink | None) -> Matrix:
+    """``A Z / s`` row by row, in one pass; empty where the sink takes the rows."""
+    frame = terms.known.frame
+    pushed = Z * frame.d[:, None]
+    none = np.zeros(Z.shape[1], dtype=pushed.dtype)
+    shift = none if frame.delta is None else frame.delta @ pushed
+    inside = s > np.sqrt(UNIT_ROUNDOFF) * max(float(s[0]), np.finfo(float).tiny)
+    divide = np.divide(1 / unit(session, terms), s, out=np.zeros_like(s), where=inside)
+    dtype = terms.prep.narrow if sink is not None else terms.prep.wide
+    fold = ProjectPass(terms.prep, Thin(pushed, terms.prep.single), shift, divide, dtype)
+    sums = session.read(fold, "the other factor", sink)
+    if not sums.pieces:
+        return np.zeros((0, Z.shape[1]), dtype=dtype)
+    return np.concatenate([rows for _, rows in sums.pieces], axis=0)
+
+
+def _cleaned(Y: Matrix, s: Real) -> Matrix:
+    """Columns of ``Y`` that belong to positive values, made orthonormal to the last digit."""
+    alive = int(np.count_nonzero(np.any(Y != 0, axis=0) & (s > 0)))
+    Q, R = linalg.qr(Y[:, :alive], mode="economic", check_finite=False)
+    turn = np.diagonal(R)
+    size = np.abs(turn)
+    return np.asarray(Q * np.divide(turn, size, out=np.ones_like(turn), where=size > 0))
+
+
+def completed(V: Matrix, rank: int, seed: int) -> Matrix:
+    """``V`` with further orthonormal columns, for values that are zero and have no direction of their own."""
+    lacking = rank - V.shape[1]
+    if lacking <= 0:
+        return V
+    complex_ = np.iscomplexobj(V)
+    extra = sketch.gaussian(V.shape[0], lacking, seed=seed, purpose="start", complex_=complex_)
+    for _ in range(2):
+        extra = krylov.orthonormal(extra - V @ (V.conj().T @ extra))
+    return np.concatenate([V, extra], axis=1)

@@ -1,0 +1,235 @@
+"""The loop: a pass, a look, and another pass until the certificate is met."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import linalg
+
+from streamsvd import krylov
+from streamsvd.certificate import UNIT_ROUNDOFF
+from streamsvd.drivers.looks import Look, gram_look, krylov_look, model_floor
+from streamsvd.drivers.problem import Frame
+from streamsvd.drivers.session import Session
+from streamsvd.drivers.terms import Terms, absorbed, guessed
+from streamsvd.engine.sample import draw, pilot, start_block
+from streamsvd.kernels import sketch
+from streamsvd.passes import GramPass, NormalPass, Sums, Thin
+from streamsvd.probes import Probes
+from streamsvd.ritz import Ritz
+from streamsvd.typing import Matrix, Real
+
+SINGLE_NOISE = 5e-8
+"""Rounding of float32 products in the norm of ``B``, relative to its largest eigenvalue, as certified."""
+
+
+@dataclass(slots=True, eq=False)
+class Iteration:
+    """A run of the loop; `terms` and `best` are what is known so far."""
+
+    session: Session
+    terms: Terms | None = None
+    best: Look | None = None
+
+    @property
+    def known(self) -> Terms:
+        """The terms; only once the run has begun."""
+        assert self.terms is not None
+        return self.terms
+
+    def looks(self) -> Iterator[Look]:
+        """One look after each pass, until passes run out or teach nothing more."""
+        gram = self.session.plan.route == "gram"
+        for look in self._gram() if gram else self._krylov():
+            self.best = look
+            self.session.widths.append(look.certificate.relative_width)
+            yield look
+
+    def _begin(self) -> Matrix | None:
+        """Read the sample; decide pilot, magnitude and precision; the start block of the Krylov route."""
+        session = self.session
+        plan, options, source = session.plan, session.options, session.source
+        sample = draw(source, plan.layout, plan.sample_rows, seed=session.settings.seed)
+        session.sampled_bytes = sample.bytes_read
+        needed = options.center or options.scale or options.nonfinite != "raise"
+        guess = pilot(sample, source, plan.layout, policy=options.nonfinite, moments=needed)
+        krylov_route = plan.route == "krylov"
+        single = krylov_route and plan.request.precision != "double" and _fits_single(source.dtype)
+        complex_ = session.complex_
+        self.terms = guessed(options, plan.layout, guess, single=single, complex_=complex_)
+        if not krylov_route:
+            return None
+        start = start_block(
+            sample, self.terms.prep, self.terms.d, plan.block, seed=session.settings.seed
+        )
+        if single and plan.request.precision == "auto" and self._drowned(start.theta):
+            self.terms = self.terms.widened()
+        return start.Q
+
+    def _drowned(self, theta: Real) -> bool:
+        """Whether float32 rounding would widen the interval of the last value beyond the tolerance.
+
+        It looks at Ritz values only: a decision that saw the probes would spoil their independence.
+        """
+        settings = self.session.settings
+        if settings.energy is not None:
+            return settings.tol < 30 * SINGLE_NOISE
+        last = float(theta[min(settings.rank, theta.size) - 1])
+        return 3 * SINGLE_NOISE * float(theta[0]) > settings.tol * max(last, 0.0)
+
+    # The Gram route -------------------------------------------------------------------------------
+
+    def _gram(self) -> Iterator[Look]:
+        session = self.session
+        self._begin()
+        layout, options, settings = session.plan.layout, session.options, session.settings
+        again = True
+        while again:
+            fold = GramPass(self.known.prep, layout.width)
+            sums = session.read(fold, "Gram matrix and moments")
+            assert sums.moments is not None
+            self.terms, again = absorbed(self.known, options, sums.moments)
+            again = (
+                again and options.nonfinite == "mean"
+            )  # dropped columns are rows of G to leave out
+        stats = self.known.known
+        frame, G = stats.frame, sums.products[0]
+        if frame.delta is not None:
+            G -= frame.weight * np.outer(frame.delta.conj(), frame.delta)
+        G *= np.outer(frame.d, frame.d)
+        width = layout.width
+        count = min(settings.rank, width, *session.source.shape)
+        first = max(width - count - 1, 0)
+        theta, V = linalg.eigh(
+            G, subset_by_index=(first, width - 1), overwrite_a=True, check_finite=False
+        )
+        values = np.zeros(count + 1)
+        values[: theta.size] = theta[::-1]
+        floor = model_floor(stats, width + layout.unit)
+        yield gram_look(values, V[:, ::-1][:, :count], stats, settings, floor)
+
+    # The Krylov route -----------------------------------------------------------------------------
+
+    def _krylov(self) -> Iterator[Look]:
+        session = self.session
+        Q = self._begin()
+        assert Q is not None
+        space, probes = self.first_pass(Q)
+        number = 0
+        while True:
+            number += 1
+            ritz = krylov.learn(space)
+            stats = self.known.known
+            yield krylov_look(ritz, probes, stats, session.settings, number)
+            if session.runner.passes >= session.settings.max_passes:
+                return
+            if space.size >= stats.frame.dimension and (number > 1 or not self.known.prep.single):
+                return  # the space is everything: more passes teach nothing
+            step = self._next_pass(ritz, probes)
+            if step is None:
+                return
+            space, probes = step
+
+    def _multiply(self, blocks: tuple[Thin, ...], purpose: str, *, moments: bool = False) -> Sums:
+        return self.session.read(NormalPass(self.known.prep, blocks, moments=moments), purpose)
+
+    def first_pass(self, Q: Matrix) -> tuple[krylov.Space, Probes | None]:
+        """Products with the start block and the probes, and every moment, in one read."""
+        session = self.session
+        layout, settings, columns = session.plan.layout, session.settings, session.plan.probes
+        omega = sketch.gaussian(
+            layout.width, columns, seed=settings.seed, purpose="probes", complex_=session.complex_
+        )
+        again = True
+        while again:
+            terms = self.known
+            guess = Frame(terms.d, None, 0.0)
+            thin, probe = guess.push(Q, terms.product_type), guess.push(omega, terms.prep.wide)
+            blocks = (Thin(thin, terms.prep.single), Thin(probe, False))[: 2 if columns else 1]
+            sums = self._multiply(blocks, "products, moments and probes", moments=True)
+            assert sums.moments is not None
+            self.terms, again = absorbed(terms, session.options, sums.moments)
+            stats = self.known.known
+            frame = stats.frame
+            product = frame.pull(sums.products[0], thin)
+            Q = (
+                krylov.orthonormal(product) if again else Q
+            )  # then it is only a start, not a product
+        space = krylov.space(frame.seen(thin), product)
+        if not columns:
+            return space, None
+        kept = frame.d > 0
+        ratio = terms.d[kept] / frame.d[kept]
+        probes = Probes(
+            omega=frame.seen(probe),
+            product=frame.pull(sums.products[1], probe),
+            floor=model_floor(stats, layout.width + layout.unit),
+            spread=float(ratio.min(initial=1.0)),
+            dof=2 if session.complex_ else 1,
+        )
+        return space, probes
+
+    def _next_pass(
+        self, ritz: Ritz, probes: Probes | None
+    ) -> tuple[krylov.Space, Probes | None] | None:
+        """One more block in the space; None where there is none left to append."""
+        plan, stats = self.session.plan, self.known.known
+        limit = stats.frame.dimension
+        if self.known.prep.single and self._drowned(ritz.theta):
+            self.terms = self.known.widened()
+            return self._multiplied_anew(krylov.compressed(ritz, plan.block), probes)
+        if ritz.theta.size + 1 > plan.basis and ritz.theta.size < limit:
+            keep = max(plan.basis - plan.block, self.session.settings.rank + 1)
+            ritz = krylov.compressed(ritz, keep)
+            probes = _undeflated(probes)
+        noise = 2 * ritz.skew + UNIT_ROUNDOFF * stats.gross
+        width = max(1, min(plan.block, plan.basis - ritz.theta.size))
+        block = krylov.next_block(ritz, width, noise, limit)
+        if block.shape[1] == 0 and probes is None:
+            return None
+        return self._appended(ritz, block, probes)
+
+    def _appended(
+        self, ritz: Ritz, block: Matrix, probes: Probes | None
+    ) -> tuple[krylov.Space, Probes | None]:
+        """The pass that multiplies a block and the deflated probes together."""
+        terms = self.known
+        frame, kind = terms.known.frame, terms.product_type
+        pushed = frame.push(block, kind)
+        parts = [pushed]
+        basis = krylov.orthonormal(np.concatenate([ritz.V, frame.seen(pushed)], axis=1))
+        if probes is not None:
+            parts.append(frame.push(probes.deflated(basis), kind))
+        thin = np.concatenate(parts, axis=1)
+        sums = self._multiply((Thin(thin, terms.prep.single),), "products and probes")
+        product = frame.pull(sums.products[0], thin)
+        size = block.shape[1]
+        if probes is not None:
+            probes = probes.extended(basis, frame.seen(parts[1]), product[:, size:])
+        if size == 0:
+            return krylov.Space(ritz.V, ritz.V * ritz.theta + ritz.R), probes
+        return krylov.grown(ritz, frame.seen(pushed), product[:, :size]), probes
+
+    def _multiplied_anew(
+        self, ritz: Ritz, probes: Probes | None
+    ) -> tuple[krylov.Space, Probes | None]:
+        """float32 can no longer resolve the last value: the best vectors again, in float64."""
+        frame = self.known.known.frame
+        thin = frame.push(ritz.V, self.known.prep.wide)
+        sums = self._multiply((Thin(thin, False),), "products in float64")
+        space = krylov.space(frame.seen(thin), frame.pull(sums.products[0], thin))
+        return space, _undeflated(probes)
+
+
+def _undeflated(probes: Probes | None) -> Probes | None:
+    """The probes of the first pass alone: the space no longer holds the basis that deflated the others."""
+    return None if probes is None else replace(probes, basis=None, powers=(), inputs=())
+
+
+def _fits_single(dtype: np.dtype[np.generic]) -> bool:
+    """Whether float32 holds every value of the type, so that multiplying in it loses products only."""
+    if dtype.kind in "iu":
+        return dtype.itemsize <= 2
+    return dtype.itemsize <= (8 if dtype.kind == "c" else 4)

@@ -1,0 +1,100 @@
+"""What is asked of a factorisation, checked against the matrix before anything is read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from streamsvd.drivers.opening import open as open_matrix
+from streamsvd.engine.arrangements import Request
+from streamsvd.errors import ShapeError, SpecError
+from streamsvd.protocols import Source
+
+SEARCH_RANK = 1000
+"""Most triplets where the rank is to be found from an energy."""
+
+
+def as_source(A: Any) -> Source:
+    """A source, opened if it is not one yet."""
+    return A if isinstance(A, Source) and hasattr(A, "locate") else open_matrix(A)
+
+
+def energy_target(request: Request, energy: float | None, tol: float | None) -> float | None:
+    """Share of the energy that is wanted where a rank is searched for; None where it is given."""
+    if not request.searching:
+        return None
+    if energy is not None:
+        return energy
+    assert tol is not None
+    return 1 - tol * tol
+
+
+def check_request(
+    source: Source,
+    *,
+    rank: int | None,
+    energy: float | None,
+    tol: float | None,
+    transform: bool,
+    masked: bool,
+    u: bool,
+    out: Any,
+    max_passes: int,
+    certify: str,
+    precision: str,
+) -> Request:
+    """The request of a caller, with its defaults.
+
+    Raises
+    ------
+    ShapeError
+        If the rank does not fit the matrix.
+    SpecError
+        If an option cannot be meant, or two exclude each other.
+    """
+    _check_amount(source, rank, energy, tol)
+    if max_passes < 1:
+        raise SpecError(f"max_passes={max_passes} leaves nothing to do. Pass at least 1.")
+    if certify not in ("bounds", "estimate"):
+        raise SpecError(f'certify={certify!r} is unknown. Pass "bounds" or "estimate".')
+    if precision not in ("auto", "single", "double"):
+        raise SpecError(f'precision={precision!r} is unknown. Pass "auto", "single" or "double".')
+    return Request(
+        rank=int(rank) if rank is not None else min(*source.shape, SEARCH_RANK),
+        searching=rank is None,
+        tol=1e-3 if tol is None else float(tol),
+        transform=transform,
+        masked=masked,
+        u=u,
+        u_in_memory=out is None,
+        bounds=certify == "bounds",
+        max_passes=max_passes,
+        precision=precision,
+    )
+
+
+def _check_amount(
+    source: Source, rank: int | None, energy: float | None, tol: float | None
+) -> None:
+    smallest = min(source.shape)
+    if rank is None and energy is None and tol is None:
+        raise SpecError("nothing says how much is wanted. Pass rank=, energy= or tol=.")
+    if rank is not None and energy is not None:
+        raise SpecError(f"rank={rank} and energy={energy} exclude each other. Pass one of them.")
+    if rank is not None and (isinstance(rank, bool) or not isinstance(rank, int | np.integer)):
+        raise SpecError(f"rank={rank!r} is not an integer. Pass the number of triplets wanted.")
+    if rank is not None and not 1 <= rank <= smallest:
+        what = "below 1" if rank < 1 else f"more than the {smallest} singular values of A"
+        raise ShapeError(
+            f"rank={rank} is {what}, of shape {source.shape[0]:,} x {source.shape[1]:,}. "
+            f"Pass 1 <= rank <= {smallest}."
+        )
+    if energy is not None and not 0 < energy <= 1:
+        raise SpecError(
+            f"energy={energy} is no share of the energy. Pass one in (0, 1], such as 0.99."
+        )
+    if tol is not None and not 1e-12 <= tol < 1:
+        raise SpecError(
+            f"tol={tol} is out of range. Pass a relative width in [1e-12, 1), such as 1e-3."
+        )

@@ -1,0 +1,102 @@
+"""One run on one source by one plan: what it reads, how long it takes, what it was asked."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from streamsvd.certificate import Kind
+from streamsvd.drivers.problem import Options
+from streamsvd.drivers.terms import Terms
+from streamsvd.engine.events import Callback, Event, PassDone, ignore
+from streamsvd.engine.execute import Runner
+from streamsvd.engine.meter import Mark, mark, peak_since
+from streamsvd.engine.plan import Plan
+from streamsvd.engine.span import Sink
+from streamsvd.passes import Fold, Sums
+from streamsvd.protocols import Source
+from streamsvd.result import Info, Status
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Settings:
+    """How far to go.
+
+    Attributes
+    ----------
+    rank, energy
+        Triplets wanted; where ``energy`` is given, the smallest rank that holds it, at most ``rank``.
+    tol
+        Relative width asked of every interval.
+    delta, kind
+        Failure probability of the certificate, and whether it is one of bounds.
+    max_passes, seed
+        Most passes of the loop; seed of the random blocks.
+    """
+
+    rank: int
+    energy: float | None
+    tol: float
+    delta: float
+    kind: Kind
+    max_passes: int
+    seed: int
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """The parts that last for the run, and its counters."""
+
+    source: Source
+    plan: Plan
+    options: Options
+    settings: Settings
+    notify: Callback = ignore
+    sampled_bytes: int = 0
+    widths: list[float] = field(default_factory=list)
+    runner: Runner = field(init=False)
+    started: float = field(default_factory=time.perf_counter)
+    memory: Mark = field(default_factory=mark)
+
+    def __post_init__(self) -> None:
+        plan = self.plan
+        self.runner = Runner(self.source, plan.workers, plan.prefetch, plan.device, self._watched)
+
+    @property
+    def complex_(self) -> bool:
+        """Whether the matrix is complex."""
+        return bool(self.source.dtype.kind == "c")
+
+    def read(self, fold: Fold, purpose: str, sink: Sink | None = None) -> Sums:
+        """One pass."""
+        return self.runner(self.plan.layout, fold, purpose, sink)
+
+    def _watched(self, event: Event) -> None:
+        if isinstance(event, PassDone) and self.widths:
+            event = replace(event, width=self.widths[-1])
+        self.notify(event)
+
+    def info(self, status: Status, terms: Terms) -> Info:
+        """The record of the run."""
+        read = self.runner.bytes_read + self.sampled_bytes
+        dropped: tuple[int, ...] = ()
+        if terms.stats is not None and terms.prep.axis == "rows":
+            dropped = tuple(int(j) for j in np.flatnonzero(terms.stats.frame.d == 0))
+        return Info(
+            status=status,
+            passes=read / self.source.nbytes,
+            bytes_read=read,
+            peak_bytes=peak_since(self.memory),
+            projected_bytes=self.plan.projected_bytes,
+            elapsed_s=time.perf_counter() - self.started,
+            n_rows=self.source.shape[0],
+            route=self.plan.route,
+            axis=self.plan.layout.axis,
+            precision="single" if terms.prep.single else "double",
+            missing=round(terms.missing),
+            dropped_columns=dropped,
+            widths=tuple(self.widths),
+            seed=self.settings.seed,
+        )

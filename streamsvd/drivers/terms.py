@@ -1,0 +1,125 @@
+"""What is known of the matrix while it is factorised: first the sample's guess, then the first pass's truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from streamsvd.blocks import Moments, Preparation
+from streamsvd.drivers.problem import Frame, Options, Statistics, column_scale, statistics
+from streamsvd.engine.layout import Layout
+from streamsvd.engine.sample import Pilot
+from streamsvd.typing import Real
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Terms:
+    """How blocks are prepared and thin blocks scaled, and what the moments said.
+
+    Attributes
+    ----------
+    prep
+        Preparation of the blocks of every pass.
+    d
+        Scale of the thin blocks in the first pass, ``(n,)``; later passes take that of ``stats.frame``.
+    dropped
+        Columns that the policy leaves out, ``(n,)`` of bool.
+    mean_filled
+        Whether missing entries are filled with the mean of the whole matrix, not that of the sample.
+    stats
+        Mean, scale and energy, known after the first pass.
+    missing
+        Missing entries seen, as weighted.
+    """
+
+    prep: Preparation
+    d: Real
+    dropped: npt.NDArray[np.bool_]
+    mean_filled: bool = False
+    stats: Statistics | None = None
+    missing: float = 0.0
+
+    @property
+    def known(self) -> Statistics:
+        """The moments; only after the first pass."""
+        assert self.stats is not None
+        return self.stats
+
+    def widened(self) -> Terms:
+        """The same with every product in float64."""
+        return replace(self, prep=replace(self.prep, single=False))
+
+    @property
+    def product_type(self) -> str:
+        """Type in which the thin blocks of the method are multiplied."""
+        return self.prep.narrow if self.prep.single else self.prep.wide
+
+
+def guessed(
+    options: Options, layout: Layout, guess: Pilot, *, single: bool, complex_: bool
+) -> Terms:
+    """Terms from the pilot moments of a sample, or of a stored result."""
+    rows = layout.axis == "rows"
+    prep = Preparation(
+        axis=layout.axis,
+        alpha=guess.alpha,
+        weights=options.row_weights,
+        column_weights=None if rows else options.column_weights,
+        center=options.center,
+        scale=options.scale,
+        policy=options.nonfinite,
+        single=single,
+        complex_=complex_,
+    )
+    dropped = guess.holes & (options.nonfinite == "drop_columns")
+    if not rows:
+        weights = options.row_weights
+        d = np.ones(layout.width) if weights is None else np.sqrt(weights)
+        return Terms(prep, d, dropped)
+    pilot = fill = None
+    if options.center:  # what is subtracted is the rounded pilot, and the correction knows it
+        pilot = guess.mean.astype(prep.narrow).astype(prep.wide)
+    if options.nonfinite != "raise":
+        fill = np.zeros(layout.width, dtype=prep.wide)
+        if options.nonfinite == "mean":
+            fill = guess.mean.astype(prep.wide)
+    deviation = guess.deviation * guess.alpha
+    positive = deviation[deviation > 0]
+    typical = float(np.median(positive)) if positive.size else 1.0
+    deviation = np.where(
+        deviation > 0, deviation, typical
+    )  # a column may be constant in the sample only
+    d = column_scale(options, deviation, dropped, layout.width)
+    return Terms(replace(prep, pilot=pilot, fill=fill), d, dropped)
+
+
+def absorbed(terms: Terms, options: Options, total: Moments) -> tuple[Terms, bool]:
+    """Terms after the moments of a pass; True where its products must be made again with them.
+
+    That is so where missing values are given the mean, which the sample only guessed, and where columns
+    are dropped whose missing values the sample did not show.
+    """
+    missing = float(np.sum(total.missing))
+    if terms.prep.axis == "columns":
+        order = sorted(total.features, key=lambda feature: feature[0])
+        mean = np.concatenate([f[1] for f in order])
+        deviation = np.concatenate([f[2] for f in order])
+        frame = Frame(terms.d, None, 0.0)
+        stats = Statistics(frame, total.energy, total.energy, mean, deviation)
+        return replace(terms, stats=stats, missing=missing), False
+    holes = total.missing > 0
+    dropped, fresh = terms.dropped, False
+    if options.nonfinite == "drop_columns":
+        fresh = bool(np.any(holes & ~dropped))
+        dropped = dropped | holes
+    pilot = terms.prep.pilot
+    if pilot is None:
+        pilot = np.zeros(dropped.shape, dtype=terms.prep.wide)
+    stats = statistics(options, total, pilot=pilot, alpha=terms.prep.alpha, dropped=dropped)
+    terms = replace(terms, stats=stats, missing=missing, dropped=dropped)
+    if options.nonfinite == "mean" and holes.any() and not terms.mean_filled:
+        prep = replace(terms.prep, fill=stats.mean)
+        return replace(terms, prep=prep, mean_filled=True, d=stats.frame.d), True
+    return (replace(terms, d=stats.frame.d), True) if fresh else (terms, False)
