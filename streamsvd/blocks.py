@@ -58,7 +58,7 @@ class Preparation:
     center, scale
         Along columns: centre each column and divide it by its standard deviation.
     policy, fill
-        What a NaN becomes: ``fill[j]`` (raw units) under any policy but ``"raise"``.
+        What a NaN becomes: ``fill[j]``, in the units of ``X``, under any policy but ``"raise"``.
     single
         Multiply in float32 where a thin block asks for it.
     complex_
@@ -160,14 +160,13 @@ class Reader:
     def _rows(self, raw: Array, start: int, columns: slice) -> Block:
         xp, prep = self.backend.xp, self.prep
         X = xp.astype(raw, getattr(xp, prep.narrow), copy=False)
-        if prep.fill is not None:
-            X, missing = self._filled(X, start, columns, xp)
-        else:
-            missing = None
         if prep.pilot is not None:
             X = X - self._constant("pilot", prep.pilot, prep.narrow, columns)[None, :]
         if prep.alpha != 1:
             X = X * prep.alpha
+        missing = None
+        if prep.fill is not None:
+            X, missing = self._filled(X, start, columns, xp)
         p = X.shape[0]
         weights = None
         if prep.weights is not None:
@@ -179,7 +178,7 @@ class Reader:
         if self.need_moments:
             total, squares = moments.column_sums(wide, weights)
             energy = self._number(xp.sum(squares))
-            if not np.isfinite(energy):
+            if not energy < self._limit:
                 self._complain(raw, start, columns.start)
                 raise OverflowError(f"entries near row {start} are too large to square")
             weight = float(p)
@@ -215,8 +214,12 @@ class Reader:
         if prep.weights is not None:
             w = self.backend.to_device(prep.weights, "float64")[:, None]
         X, mean = self._centred(X, holes, w, xp)
-        power = xp.sum(w * xp.real(X * xp.conj(X)) if prep.complex_ else w * X * X, axis=0)
+        power = self._power(X, w, xp)
         spread = xp.sqrt(power / xp.sum(w))
+        if prep.scale and not prep.center:  # deviations are about the mean, also where it stays
+            about = xp.sum(X * w, axis=0) / xp.sum(w)
+            spread = xp.sqrt(self._power(X - about[None, :], w, xp) / xp.sum(w))
+            spread = xp.where(spread > 1e-15 * xp.abs(about), spread, xp.zeros_like(spread))
         factor = self._factor(spread, holes, start, xp)
         tally = None
         if self.need_moments:
@@ -225,10 +228,22 @@ class Reader:
             feature = (start, to_host(mean / prep.alpha), to_host(spread / prep.alpha))
             none = xp.zeros((1,), dtype=xp.float64)
             energy = self._number(xp.sum(power * factor * factor))
+            if not energy < self._limit:
+                raise OverflowError(f"entries near column {start} are too large to square")
             tally = Moments(none, none, float(p), energy, none + n_holes, (feature,))
         T = products.adjoint(X)
         narrow = xp.astype(T, getattr(xp, prep.narrow), copy=False)
         return Block(narrow, T, factor * factor, tally)
+
+    @staticmethod
+    def _power(X: Array, w: Array, xp: Any) -> Array:
+        square = xp.real(X * xp.conj(X)) if xp.isdtype(X.dtype, "complex floating") else X * X
+        return xp.sum(w * square, axis=0)
+
+    @property
+    def _limit(self) -> float:
+        """Energy of a block beyond which products, or in float64 the squares of theirs, may overflow."""
+        return 1e36 if self.prep.single else 1e140
 
     def _centred(self, X: Array, holes: Array | None, w: Array, xp: Any) -> tuple[Array, Array]:
         """Columns less their weighted means where asked, and the means; holes become what the policy says."""

@@ -161,17 +161,28 @@ def column_scale(options: Options, deviation: Real, dropped: Matrix, n: int) -> 
 
 
 def statistics(
-    options: Options, total: Moments, *, pilot: Matrix, alpha: float, dropped: Matrix
+    options: Options,
+    total: Moments,
+    *,
+    pilot: Matrix,
+    fill: Matrix | None,
+    alpha: float,
+    dropped: Matrix,
 ) -> Statistics:
-    """Moments about the pilot become the mean, the scale, the energy and the frame (rows streamed)."""
+    """Moments about the pilot become the mean, the scale, the energy and the frame (rows streamed).
+
+    Missing entries count as what they were filled with, but for the mean under the policy ``"mean"``, which
+    is that of the entries that are there.
+    """
     n = total.total.shape[0]
-    present = total.weight
-    if options.nonfinite == "mean":
-        present = np.maximum(total.weight - total.missing, 1.0)
-    delta = total.total / present
+    delta = total.total / total.weight
+    if options.nonfinite == "mean" and fill is not None:
+        present = total.weight - total.missing
+        there = total.total - total.missing * alpha * (fill - pilot)
+        delta = np.divide(there, present, out=np.zeros_like(there), where=present > 0)
     # Deviations are about the mean even where it is not subtracted, as a scale should not know of offsets.
-    variance = np.maximum(total.squares / present - np.abs(delta) ** 2, 0.0)
-    roundoff = 1e-14 * (total.squares / present) + (1e-15 * np.abs(pilot) * alpha) ** 2
+    variance = np.maximum(total.squares / total.weight - np.abs(delta) ** 2, 0.0)
+    roundoff = 1e-14 * (total.squares / total.weight) + (1e-15 * np.abs(pilot) * alpha) ** 2
     deviation = np.sqrt(np.where(variance > roundoff, variance, 0.0))
     d = column_scale(options, deviation, dropped, n)
     power = total.squares - (total.weight * np.abs(delta) ** 2 if options.center else 0.0)

@@ -117,9 +117,12 @@ def absorbed(terms: Terms, options: Options, total: Moments) -> tuple[Terms, boo
     pilot = terms.prep.pilot
     if pilot is None:
         pilot = np.zeros(dropped.shape, dtype=terms.prep.wide)
-    stats = statistics(options, total, pilot=pilot, alpha=terms.prep.alpha, dropped=dropped)
+    prep = terms.prep
+    # What holes were filled with is the value as rounded to the type of the products.
+    fill = None if prep.fill is None else prep.fill.astype(prep.narrow).astype(prep.wide)
+    stats = statistics(options, total, pilot=pilot, fill=fill, alpha=prep.alpha, dropped=dropped)
     terms = replace(terms, stats=stats, missing=missing, dropped=dropped)
     if options.nonfinite == "mean" and holes.any() and not terms.mean_filled:
-        prep = replace(terms.prep, fill=stats.mean)
-        return replace(terms, prep=prep, mean_filled=True, d=stats.frame.d), True
+        filled = replace(prep, fill=stats.mean)
+        return replace(terms, prep=filled, mean_filled=True, d=stats.frame.d), True
     return (replace(terms, d=stats.frame.d), True) if fresh else (terms, False)

@@ -13,7 +13,7 @@ from typing import Literal
 
 from streamsvd.blocks import Axis
 from streamsvd.engine import memory
-from streamsvd.engine.layout import BLOCK_ITEMS, Layout, cut
+from streamsvd.engine.layout import BLOCK_ITEMS, Layout, cut, span_count
 from streamsvd.engine.memory import Sizes
 from streamsvd.protocols import Source
 
@@ -130,9 +130,16 @@ def ways(
 
 
 def arrangements(
-    source: Source, request: Request, route: Route, axis: Axis, per_process: int, budget: int
+    source: Source,
+    request: Request,
+    route: Route,
+    axis: Axis,
+    *,
+    threads: tuple[int, int],
+    budget: int,
 ) -> Iterator[Arrangement]:
-    """Arrangements of a route from fast to frugal."""
+    """Arrangements of a route; ``threads`` in all and in one process."""
+    total, per_process = threads
     rows, columns = source.shape
     length, width = (rows, columns) if axis == "rows" else (columns, rows)
     chunk = min(length, source.chunks[0 if axis == "rows" else 1])
@@ -143,7 +150,7 @@ def arrangements(
     wide = 16 if source.dtype.kind == "c" else 8
     probes = probe_width(request, block, width) if route == "krylov" else 0
     for items in (BLOCK_ITEMS, BLOCK_ITEMS // 4, BLOCK_ITEMS // 16, BLOCK_ITEMS // 64):
-        base = cut(axis, length, width, chunk, items=items)
+        base = cut(axis, length, width, chunk, items=items, spans=span_count(total))
         for blocks in counts if route == "krylov" else (1,):
             basis = min(width, blocks * block)
             sizes = Sizes(

@@ -12,8 +12,11 @@ from itertools import pairwise
 
 from streamsvd.blocks import Axis
 
-SPANS = 16
-"""Spans of a pass: enough to share among workers, few enough that their sums stay small."""
+SPANS = 8
+"""Spans of a pass for up to four threads: enough to share, few enough that their sums stay small."""
+
+LEAST_BLOCKS = 16
+"""Blocks that a matrix has at least, where its chunks allow."""
 
 BLOCK_ITEMS = 1 << 21
 """Entries of a block, about: 2 M float64 values are 16 MB, where BLAS is at full speed."""
@@ -83,19 +86,35 @@ class Layout:
 
 def unit_rows(length: int, width: int, chunk: int, items: int = BLOCK_ITEMS) -> int:
     """Rows of a block: near ``items / width``, few enough for every span, commensurate with the chunk."""
-    target = max(16, min(8192, items // max(width, 1), -(-length // SPANS)))
+    target = max(16, min(8192, items // max(width, 1), -(-length // LEAST_BLOCKS)))
     if chunk <= target:
         return chunk * (target // chunk)
     return -(-chunk // -(-chunk // target))
 
 
-def cut(axis: Axis, length: int, width: int, chunk: int, *, items: int = BLOCK_ITEMS) -> Layout:
+def cut(
+    axis: Axis,
+    length: int,
+    width: int,
+    chunk: int,
+    *,
+    items: int = BLOCK_ITEMS,
+    spans: int = SPANS,
+) -> Layout:
     """Layout with spans of nearly equal numbers of grains, panels of one grain."""
     chunk = max(1, min(chunk, length))
     unit = min(unit_rows(length, width, chunk, items), length)
     grain = max(chunk, unit)
     grains = -(-length // grain)
-    count = min(SPANS, grains)
+    count = min(spans, grains)
     edges = [min(length, grain * round(i * grains / count)) for i in range(count + 1)]
-    spans = tuple((a, b) for a, b in pairwise(edges) if a < b)
-    return Layout(axis, length, width, chunk, unit, grain, spans)
+    parts = tuple((a, b) for a, b in pairwise(edges) if a < b)
+    return Layout(axis, length, width, chunk, unit, grain, parts)
+
+
+def span_count(threads: int) -> int:
+    """Spans for a number of threads: `SPANS` up to four, so that sums are the same bits; then two for each."""
+    count = SPANS
+    while count < 2 * threads:
+        count *= 2
+    return count

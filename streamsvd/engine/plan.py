@@ -183,7 +183,9 @@ def make_plan(
     for way, along in ways(source, request, axis, route):
         timed = [
             (seconds_of(source, request, shape, rates, total, per_process), shape)
-            for shape in arrangements(source, request, way, along, per_process, budget)
+            for shape in arrangements(
+                source, request, way, along, threads=(total, per_process), budget=budget
+            )
         ]
         within = [pair for pair in timed if pair[1].projected <= budget]
         if within:
