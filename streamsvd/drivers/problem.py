@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from streamsvd.blocks import POLICIES, Moments, Policy
+from streamsvd.blocks import POLICIES, Moments, Policy, Preparation
 from streamsvd.errors import ShapeError, SpecError
 from streamsvd.protocols import Source
 from streamsvd.typing import Matrix, Real
@@ -161,32 +161,30 @@ def column_scale(options: Options, deviation: Real, dropped: Matrix, n: int) -> 
 
 
 def statistics(
-    options: Options,
-    total: Moments,
-    *,
-    pilot: Matrix,
-    fill: Matrix | None,
-    alpha: float,
-    dropped: Matrix,
+    options: Options, total: Moments, prep: Preparation, *, dropped: Matrix
 ) -> Statistics:
     """Moments about the pilot become the mean, the scale, the energy and the frame (rows streamed).
 
-    Missing entries count as what they were filled with, but for the mean under the policy ``"mean"``, which
-    is that of the entries that are there.
+    Missing entries count as what they were filled with, but for the policy ``"mean"``: there the mean is that
+    of the entries that are there, and squares are those of columns filled with it.
     """
     n = total.total.shape[0]
+    pilot: Matrix = np.zeros(n, dtype=prep.wide) if prep.pilot is None else prep.pilot
+    alpha, squares = prep.alpha, total.squares
     delta = total.total / total.weight
-    if options.nonfinite == "mean" and fill is not None:
+    if options.nonfinite == "mean" and prep.fill is not None:
+        fill = prep.fill.astype(prep.narrow).astype(prep.wide)  # as it was added
         present = total.weight - total.missing
-        there = total.total - total.missing * alpha * (fill - pilot)
-        delta = np.divide(there, present, out=np.zeros_like(there), where=present > 0)
+        there = total.total - total.missing * fill
+        delta = np.divide(there, present, out=-alpha * pilot, where=present > 1e-12 * total.weight)
+        squares = squares + total.missing * (np.abs(delta) ** 2 - np.abs(fill) ** 2)
     # Deviations are about the mean even where it is not subtracted, as a scale should not know of offsets.
-    variance = np.maximum(total.squares / total.weight - np.abs(delta) ** 2, 0.0)
-    roundoff = 1e-14 * (total.squares / total.weight) + (1e-15 * np.abs(pilot) * alpha) ** 2
+    variance = np.maximum(squares / total.weight - np.abs(delta) ** 2, 0.0)
+    roundoff = 1e-14 * (squares / total.weight) + (1e-15 * np.abs(pilot) * alpha) ** 2
     deviation = np.sqrt(np.where(variance > roundoff, variance, 0.0))
     d = column_scale(options, deviation, dropped, n)
-    power = total.squares - (total.weight * np.abs(delta) ** 2 if options.center else 0.0)
+    power = squares - (total.weight * np.abs(delta) ** 2 if options.center else 0.0)
     energy = float(np.sum(np.maximum(power, 0.0) * d * d))
-    gross = float(np.sum(total.squares * d * d))
+    gross = float(np.sum(squares * d * d))
     frame = Frame(d, delta if options.center else None, total.weight)
     return Statistics(frame, energy, gross, pilot + delta / alpha, deviation / alpha)

@@ -11,6 +11,7 @@ from streamsvd.blocks import Moments, Preparation
 from streamsvd.drivers.problem import Frame, Options, Statistics, column_scale, statistics
 from streamsvd.engine.layout import Layout
 from streamsvd.engine.sample import Pilot
+from streamsvd.errors import SpecError
 from streamsvd.typing import Real
 
 
@@ -82,9 +83,8 @@ def guessed(
     if options.center:  # what is subtracted is the rounded pilot, and the correction knows it
         pilot = guess.mean.astype(prep.narrow).astype(prep.wide)
     if options.nonfinite != "raise":
-        fill = np.zeros(layout.width, dtype=prep.wide)
-        if options.nonfinite == "mean":
-            fill = guess.mean.astype(prep.wide)
+        raw = guess.mean if options.nonfinite == "mean" else 0 * guess.mean
+        fill = (guess.alpha * (raw if pilot is None else raw - pilot)).astype(prep.wide)
     deviation = guess.deviation * guess.alpha
     positive = deviation[deviation > 0]
     typical = float(np.median(positive)) if positive.size else 1.0
@@ -99,7 +99,8 @@ def absorbed(terms: Terms, options: Options, total: Moments) -> tuple[Terms, boo
     """Terms after the moments of a pass; True where its products must be made again with them.
 
     That is so where missing values are given the mean, which the sample only guessed, and where columns
-    are dropped whose missing values the sample did not show.
+    that took part in the products are left out after all: for missing values that the sample did not show,
+    or because they are constant and are to be scaled.
     """
     missing = float(np.sum(total.missing))
     if terms.prep.axis == "columns":
@@ -110,19 +111,21 @@ def absorbed(terms: Terms, options: Options, total: Moments) -> tuple[Terms, boo
         stats = Statistics(frame, total.energy, total.energy, mean, deviation)
         return replace(terms, stats=stats, missing=missing), False
     holes = total.missing > 0
-    dropped, fresh = terms.dropped, False
+    dropped, prep = terms.dropped, terms.prep
     if options.nonfinite == "drop_columns":
-        fresh = bool(np.any(holes & ~dropped))
         dropped = dropped | holes
-    pilot = terms.prep.pilot
-    if pilot is None:
-        pilot = np.zeros(dropped.shape, dtype=terms.prep.wide)
-    prep = terms.prep
-    # What holes were filled with is the value as rounded to the type of the products.
-    fill = None if prep.fill is None else prep.fill.astype(prep.narrow).astype(prep.wide)
-    stats = statistics(options, total, pilot=pilot, fill=fill, alpha=prep.alpha, dropped=dropped)
+    stats = statistics(options, total, prep, dropped=dropped)
+    d = stats.frame.d
+    if not d.any():
+        raise SpecError(
+            f"nothing is left to factorise: all {d.size:,} columns are constant, which scale=True leaves out, "
+            "or dropped for their missing values, or of weight zero. Pass scale=False or another nonfinite=."
+        )
+    lost = (d == 0) & (terms.d > 0)
+    again = bool(np.any(total.squares[lost] * terms.d[lost] ** 2 > 1e-30 * stats.gross))
     terms = replace(terms, stats=stats, missing=missing, dropped=dropped)
     if options.nonfinite == "mean" and holes.any() and not terms.mean_filled:
-        filled = replace(prep, fill=stats.mean)
-        return replace(terms, prep=filled, mean_filled=True, d=stats.frame.d), True
-    return (replace(terms, d=stats.frame.d), True) if fresh else (terms, False)
+        centre = 0.0 if prep.pilot is None else prep.pilot
+        filled = replace(prep, fill=prep.alpha * (stats.mean - centre))
+        return replace(terms, prep=filled, mean_filled=True, d=d), True
+    return (replace(terms, d=d), True) if again else (terms, False)
