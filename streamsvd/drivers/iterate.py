@@ -74,9 +74,10 @@ class Iteration:
         It looks at Ritz values only: a decision that saw the probes would spoil their independence.
         """
         settings = self.session.settings
-        if settings.energy is not None:
-            return settings.tol < 30 * SINGLE_NOISE
         last = float(theta[min(settings.rank, theta.size) - 1])
+        if settings.energy is not None and self.known.stats is not None:
+            enough = np.cumsum(theta) >= settings.energy * self.known.stats.energy
+            last = float(theta[int(np.argmax(enough))]) if enough.any() else float(theta[-1])
         return 3 * SINGLE_NOISE * float(theta[0]) > settings.tol * max(last, 0.0)
 
     # The Gram route -------------------------------------------------------------------------------
