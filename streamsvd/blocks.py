@@ -243,7 +243,7 @@ class Reader:
     @property
     def _limit(self) -> float:
         """Energy of a block beyond which products, or in float64 the squares of theirs, may overflow."""
-        return 1e36 if self.prep.single else 1e140
+        return 1e36 if self.prep.single else 1e60
 
     def _centred(self, X: Array, holes: Array | None, w: Array, xp: Any) -> tuple[Array, Array]:
         """Columns less their weighted means where asked, and the means; holes become what the policy says."""

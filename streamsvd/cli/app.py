@@ -75,7 +75,9 @@ def run(given: list[str]) -> int:
     except Exception as error:
         if os.environ.get("STREAMSVD_DEBUG"):
             raise
-        return _report(type(error).__name__, _sentence(error), _code(error), given)
+        usage = isinstance(error, click.UsageError)  # its subclasses vary with the version of click
+        kind = "UsageError" if usage else type(error).__name__
+        return _report(kind, _sentence(error), _code(error), given)
 
 
 def _code(error: Exception) -> int:

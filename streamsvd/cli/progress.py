@@ -17,6 +17,9 @@ from streamsvd.engine.events import Committed, Event, PassDone, PassStarted, Spa
 LINE_SECONDS = 10.0
 """Least time between two plain lines of one pass."""
 
+WIDE = 110
+"""Columns of a terminal that has room for what a pass is for."""
+
 
 @dataclass(slots=True)
 class Tally:
@@ -135,15 +138,17 @@ class Bars(AbstractContextManager["Bars"]):
         from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
         self.tally = Tally(expected_bytes)
+        console = Console(stderr=True)
+        purpose = [TextColumn("{task.description}", style="dim")] if console.width >= WIDE else []
         self._progress = Progress(
             SpinnerColumn(finished_text="[green]✓"),
             TextColumn("{task.fields[name]}"),
-            TextColumn("{task.description}", style="dim"),
+            *purpose,
             BarColumn(bar_width=24),
             TextColumn("{task.fields[rate]}", style="cyan"),
             TextColumn("{task.fields[time]}"),
             TextColumn("{task.fields[width]}", style="magenta"),
-            console=Console(stderr=True),
+            console=console,
         )
         self._task: Any = None
 
@@ -183,7 +188,7 @@ class Bars(AbstractContextManager["Bars"]):
             self._begin("look", "extracting and certifying")
 
     def _begin(self, name: str, purpose: str) -> None:
-        width = "" if self.tally.width is None else f"intervals within {self.tally.width:.1e}"
+        width = "" if self.tally.width is None else f"within {self.tally.width:.1e}"
         self._task = self._progress.add_task(
             purpose, total=None, name=name, rate="", time="", width=width
         )

@@ -17,7 +17,7 @@ from streamsvd.drivers.opening import open as open_matrix
 from streamsvd.engine.plan import Plan
 from streamsvd.engine.schedulers import scheduled
 from streamsvd.errors import NotConverged, SpecError
-from streamsvd.result import PCA, SVD, Status
+from streamsvd.result import PCA, SVD
 from streamsvd.store.result import load
 
 
@@ -70,7 +70,7 @@ def factorise(
             if watch.tally.committed is None or out is None:
                 raise
             kept = load(out)[0]
-            _say(Status.INTERRUPTED.advice, out, "it is")
+            _say("interrupted", out, "the result of the last whole pass is")
             show(as_pca(kept) if principal else kept, plan, out, as_json=as_json)
             return INTERRUPTED
     show(result, plan, out, as_json=as_json)

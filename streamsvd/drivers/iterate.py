@@ -121,12 +121,13 @@ class Iteration:
         number = 0
         while True:
             number += 1
-            ritz = krylov.learn(space)
+            ritz, size = krylov.learn(space), space.size
+            del space  # the Ritz pairs say all that it did
             stats = self.known.known
             yield krylov_look(ritz, probes, stats, session.settings, number)
             if session.runner.passes >= session.settings.max_passes:
                 return
-            if space.size >= stats.frame.dimension and (number > 1 or not self.known.prep.single):
+            if size >= stats.frame.dimension and (number > 1 or not self.known.prep.single):
                 return  # the space is everything: more passes teach nothing
             step = self._next_pass(ritz, probes)
             if step is None:
@@ -202,16 +203,22 @@ class Iteration:
         parts = [pushed]
         basis = krylov.orthonormal(np.concatenate([ritz.V, frame.seen(pushed)], axis=1))
         if probes is not None:
-            parts.append(frame.push(probes.deflated(basis), kind))
+            # Powers of B leave the range of float32 soon: multiplied near one, exactly, and back.
+            deflated = probes.deflated(basis)
+            size = float(np.abs(deflated).max(initial=0.0))
+            lift = float(2.0 ** -np.clip(np.round(np.log2(size)), -1000, 1000)) if size else 1.0
+            parts.append(frame.push(deflated * lift, kind))
         thin = np.concatenate(parts, axis=1)
         sums = self._multiply((Thin(thin, terms.prep.single),), "products and probes")
         product = frame.pull(sums.products[0], thin)
-        size = block.shape[1]
+        count = block.shape[1]
         if probes is not None:
-            probes = probes.extended(basis, frame.seen(parts[1]), product[:, size:])
-        if size == 0:
+            probes = probes.extended(
+                basis, frame.seen(parts[1]) / lift, product[:, count:] / lift
+            )
+        if count == 0:
             return krylov.Space(ritz.V, ritz.V * ritz.theta + ritz.R), probes
-        return krylov.grown(ritz, frame.seen(pushed), product[:, :size]), probes
+        return krylov.grown(ritz, frame.seen(pushed), product[:, :count]), probes
 
     def _multiplied_anew(
         self, ritz: Ritz, probes: Probes | None

@@ -131,7 +131,7 @@ def verify(
         nothing if result.mean is None else result.mean,
         np.ones(n) if result.scale is None else result.scale,
         np.isin(np.arange(n), np.asarray(result.info.dropped_columns, dtype=np.int64)),
-        power_of_two(size),
+        power_of_two(size, source.dtype),
     )
     terms = guessed(options, plan.layout, guess, single=False, complex_=session.complex_)
     loop = Iteration(session, terms)

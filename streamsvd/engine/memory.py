@@ -85,7 +85,7 @@ class Sizes:
 
 def dense_bytes(width: int, s: Sizes) -> int:
     """Extraction in the driver: bases, residuals, their QR and its copies, projected problems."""
-    thin = width * (7 * s.basis + 3 * (s.block + s.probes) + 8 * s.probes + 2 * s.rank)
+    thin = width * (9 * s.basis + 3 * (s.block + s.probes) + 8 * s.probes + 2 * s.rank)
     return (thin + 6 * (2 * s.basis) ** 2) * s.wide
 
 

@@ -106,10 +106,11 @@ def pilot(
             _check(data, start, source, layout, policy)
             size = float(np.nanmax(np.abs(data), initial=0.0))
         largest = max(largest, size)
+    alpha = power_of_two(largest, source.dtype)
     width = layout.width
     if layout.axis == "columns" or not (moments or not clean):
         nothing = np.zeros(width)
-        return Pilot(nothing, nothing, np.zeros(width, dtype=bool), power_of_two(largest))
+        return Pilot(nothing, nothing, np.zeros(width, dtype=bool), alpha)
     kind = "complex128" if source.dtype.kind == "c" else "float64"
     count, total = np.zeros(width), np.zeros(width, dtype=kind)
     rows = 0
@@ -118,13 +119,12 @@ def pilot(
         count += np.sum(~np.isnan(block), axis=0) if not clean else block.shape[0]
         total += np.nansum(block, axis=0) if not clean else block.sum(axis=0)
     mean = total / np.maximum(count, 1)
-    scale = power_of_two(largest)
     squares = np.zeros(width)
     for block in _blocks(sample, kind):
-        centred = np.abs((block - mean) * scale)
+        centred = np.abs((block - mean) * alpha)
         squares += np.nansum(centred * centred, axis=0)
-    deviation = np.sqrt(squares / np.maximum(count, 1)) / scale
-    return Pilot(mean, deviation, count < rows, scale)
+    deviation = np.sqrt(squares / np.maximum(count, 1)) / alpha
+    return Pilot(mean, deviation, count < rows, alpha)
 
 
 def _largest(data: npt.NDArray[Any]) -> float:
@@ -138,11 +138,12 @@ def _blocks(sample: Sample, kind: str, step: int = 512) -> Iterator[Matrix]:
             yield data[a : a + step].astype(kind)
 
 
-def power_of_two(size: float) -> float:
-    """Factor that brings ``size`` near one; 1 where it is within a million of it already."""
+def power_of_two(size: float, dtype: np.dtype[Any]) -> float:
+    """Factor that brings ``size`` near one and that the type holds; 1 where it is within a million already."""
     if not 0 < size < np.inf or 1e-6 <= size <= 1e6:
         return 1.0
-    return float(2.0 ** -np.clip(np.round(np.log2(size)), -1000, 1000))
+    largest = 120 if dtype.itemsize <= (8 if dtype.kind == "c" else 4) else 1000
+    return float(2.0 ** -np.clip(np.round(np.log2(size)), -largest, largest))
 
 
 def _check(
