@@ -1,0 +1,184 @@
+"""Every error is one sentence on stderr, one object where JSON was asked for, and the right exit code."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from streamsvd.cli import app
+
+CASES = [
+    # arguments, exit code, class, sentence
+    ("info nothere.zarr", 1, "StoreError", r"nothere\.zarr does not exist\."),
+    (
+        "info row.npy",
+        2,
+        "ShapeError",
+        r"row\.npy has 1 dimension\(s\), shape \(60,\); a matrix needs two",
+    ),
+    ("info objects.npy", 1, "StoreError", r"objects\.npy is not a complete \.npy file of numbers"),
+    ("info grid.zarr", 2, "SpecError", r"\(time: 40, lat: 5, lon: 6\).* --rows time; the others"),
+    (
+        "info grid.zarr --rows time,",
+        2,
+        "UsageError",
+        r"Invalid value for '--rows': a name is empty",
+    ),
+    ("info grid.zarr --rows depth", 2, "SpecError", r"has no dimension 'depth'"),
+    ("info grid.zarr --variable u10", 2, "SpecError", r"has no variable 'u10'; it holds 't2m'"),
+    ("svd A.zarr", 2, "SpecError", r"Pass --rank, --energy or --tol\."),
+    ("svd A.zarr --rank 0", 2, "ShapeError", r"--rank 0 is below 1"),
+    (
+        "svd A.zarr --rank 61",
+        2,
+        "ShapeError",
+        r"--rank 61 is more than the 60 singular values of A",
+    ),
+    (
+        "svd A.zarr --rank five",
+        2,
+        "UsageError",
+        r"Invalid value for '--rank': 'five' is not a valid integer",
+    ),
+    (
+        "svd A.zarr --rank 5 --energy 0.5",
+        2,
+        "SpecError",
+        r"--rank 5 and --energy 0\.5 exclude each other",
+    ),
+    ("svd A.zarr --energy 1.5", 2, "SpecError", r"--energy 1\.5 is no share of the energy"),
+    ("svd A.zarr --rank 5 --tol 7", 2, "SpecError", r"--tol 7\.0 is out of range"),
+    ("svd A.zarr --rank 5 --delta 2", 2, "SpecError", r"--delta 2\.0 is no probability"),
+    ("svd A.zarr --rank 5 --seed -3", 2, "SpecError", r"--seed -3 is out of range"),
+    ("svd A.zarr --rank 5 --max-passes 0", 2, "SpecError", r"--max-passes 0 leaves nothing to do"),
+    ("svd A.zarr --rank 5 --memory lots", 2, "SpecError", r"--memory lots is no size"),
+    ("svd A.zarr --rank 5 --memory 1MB", 1, "BudgetError", r"allows 1,000,000\. .* --memory \d+\."),
+    (
+        "svd A.zarr --rank 5 --u",
+        2,
+        "UsageError",
+        r"--u writes the left factor to disk; say where with --out",
+    ),
+    ("svd A.zarr --rank 5 --bogus", 2, "UsageError", r"No such option '?--bogus'?"),
+    (
+        "svd A.zarr --rank 5 --certify maybe",
+        2,
+        "UsageError",
+        r"'maybe' is not one of 'bounds', 'estimate'",
+    ),
+    ("svd A.zarr --rank 5 --workers 0", 2, "UsageError", r"0 is not in the range x>=1"),
+    ("svd A.zarr --rank 5 --row-weights no.npy", 2, "UsageError", r"File 'no\.npy' does not exist"),
+    (
+        "svd A.zarr --rank 5 --row-weights objects.npy",
+        2,
+        "SpecError",
+        r"--row-weights objects\.npy is no \.npy file of numbers",
+    ),
+    (
+        "svd A.zarr --rank 5 --row-weights column_weights.npy",
+        2,
+        "ShapeError",
+        r"--row-weights has shape \(60,\), the matrix has 600 rows",
+    ),
+    (
+        "svd nan.npy --rank 5",
+        1,
+        "NonFiniteError",
+        r"NaN at row 77, column 3 .* --nonfinite zero, mean or",
+    ),
+    (
+        "svd A.zarr --rank 5 --out A.zarr",
+        1,
+        "StoreError",
+        r"A\.zarr exists already\. Pass --overwrite to replace",
+    ),
+    (
+        "svd A.zarr --rank 5 --out A.zarr --overwrite",
+        1,
+        "StoreError",
+        r"A\.zarr exists and is not a result of streamsvd; it will not be replaced",
+    ),
+    (
+        "svd A.zarr --rank 5 --scheduler tcp://x:1 --workers 2",
+        2,
+        "SpecError",
+        r"--scheduler tcp://x:1 and --workers 2 exclude each other",
+    ),
+    (
+        "svd A.zarr --rank 5 --scheduler nowhere",
+        1,
+        "StoreError",
+        r"no scheduler answers at nowhere: ",
+    ),
+    ("verify A.zarr A.zarr", 1, "StoreError", r"A\.zarr is not a result of streamsvd"),
+    ("verify nothere A.zarr", 1, "StoreError", r"nothere is not a result of streamsvd"),
+    ("frobnicate", 2, "UsageError", r"No such command 'frobnicate'"),
+    ("svd", 2, "UsageError", r"Missing (argument|parameter)"),
+]
+
+
+@pytest.mark.parametrize(("line", "code", "kind", "sentence"), CASES)
+def test_an_error_is_one_sentence_and_one_object(
+    run, data, monkeypatch, line, code, kind, sentence
+) -> None:
+    monkeypatch.chdir(data)
+    before = sorted(path.name for path in data.iterdir())
+    quiet = [] if line.split()[0] in ("info", "frobnicate") or line == "svd" else ["--quiet"]
+    plain = run(*line.split(), *quiet)
+    assert plain.code == code
+    assert plain.out == ""
+    assert plain.err.startswith("streamsvd: ")
+    assert plain.err.count("\n") == 1
+    assert re.search(sentence, plain.err), plain.err
+    told = run(*line.split(), *quiet, "--json")
+    assert told.code == code
+    assert told.record["status"] == "error"
+    assert told.record["error"] == kind
+    assert told.record["exit_code"] == code
+    assert re.search(sentence, told.record["message"])
+    assert sorted(path.name for path in data.iterdir()) == before
+
+
+def test_an_unexpected_error_is_a_sentence_unless_debugging(run, data, monkeypatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("the sky\nfell")
+
+    monkeypatch.delenv("STREAMSVD_DEBUG", raising=False)
+    monkeypatch.setattr("streamsvd.drivers.opening.open", broken)
+    done = run("info", data / "A.zarr")
+    assert done.code == 1
+    assert done.err.startswith(
+        "streamsvd: unexpected RuntimeError: the sky fell. This is a fault of streamsvd"
+    )
+    assert "STREAMSVD_DEBUG=1" in done.err
+    monkeypatch.setenv("STREAMSVD_DEBUG", "1")
+    with pytest.raises(RuntimeError, match="the sky"):
+        app.run(["info", str(data / "A.zarr")])
+
+
+def test_errors_of_the_system_are_sentences(run, data, monkeypatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", "A.zarr")
+
+    monkeypatch.setattr("streamsvd.drivers.opening.open", refuse)
+    assert (
+        run("info", data / "A.zarr").err == "streamsvd: [Errno 13] Permission denied: 'A.zarr'.\n"
+    )
+    monkeypatch.setattr("streamsvd.drivers.opening.open", lambda *_, **__: bytearray(1 << 62))
+    done = run("info", data / "A.zarr")
+    assert done.code == 1
+    assert done.err.startswith("streamsvd: out of memory")
+
+
+def test_json_after_two_dashes_is_no_option() -> None:
+    assert app.wants_json(["svd", "--json"])
+    assert not app.wants_json(["info", "--", "--json"])
+
+
+def test_a_reader_that_leaves_early_is_no_fault(start, data) -> None:
+    child = start("svd", data / "A.zarr", "--rank", "5", "--quiet")
+    child.stdout.close()
+    _, err = child.communicate(timeout=60)
+    assert err == ""
+    assert child.returncode == 1

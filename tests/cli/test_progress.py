@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from streamsvd.cli import progress
+from streamsvd.engine.events import Committed, PassDone, PassStarted, SpanDone
+
+GB = 10**9
+EVENTS = [
+    PassStarted(1, "products, moments and probes", GB),
+    SpanDone(1, 1, 4),
+    SpanDone(1, 4, 4),
+    PassDone(1, "products, moments and probes", 2.0, None),
+    PassStarted(2, "products and probes", GB),
+    SpanDone(2, 2, 4),
+    PassDone(2, "products and probes", 1.5, 3e-2),
+    PassStarted(3, "products and probes", GB),
+    PassDone(3, "products and probes", 1.5, 3e-4),
+    Committed("M.zarr"),
+]
+
+
+def test_the_number_of_passes_is_planned_and_then_follows_the_run() -> None:
+    tally = progress.Tally(expected_bytes=int(2.2 * GB))
+    seen = []
+    for event in EVENTS:
+        tally.take(event)
+        if isinstance(event, PassStarted):
+            seen.append((tally.number, tally.passes))
+    assert seen == [(1, 2), (2, 2), (3, 3)]
+    assert tally.committed == "M.zarr"
+    assert tally.width == 3e-4
+
+
+def test_time_left_is_the_rest_of_this_pass_and_the_passes_to_come(monkeypatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    tally = progress.Tally(expected_bytes=2 * GB)
+    tally.take(EVENTS[0])
+    assert tally.seconds_left is None
+    clock[0] += 5
+    tally.take(EVENTS[1])  # a quarter in five seconds
+    assert tally.rate == pytest.approx(GB / 20)
+    assert tally.seconds_left == pytest.approx(15 + 20)
+
+
+def test_lines_tell_begin_end_width_and_place(capsys) -> None:
+    with progress.Lines(int(2.2 * GB)) as watch:
+        for event in EVENTS:
+            watch(event)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == [
+        "streamsvd: pass 1 of about 2: products, moments and probes, 1 GB",
+        "streamsvd: pass 1 took 2 s",
+        "streamsvd: pass 2 of about 2: products and probes, 1 GB",
+        "streamsvd: pass 2 took 1.5 s; intervals were within 0.03 before it",
+        "streamsvd: pass 3 of about 3: products and probes, 1 GB",
+        "streamsvd: pass 3 took 1.5 s; intervals were within 0.0003 before it",
+        "streamsvd: written to M.zarr",
+    ]
+
+
+def test_long_passes_are_heard_of_in_between(capsys, monkeypatch) -> None:
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
+    with progress.Lines(int(2.2 * GB)) as watch:
+        for event in EVENTS[:3]:
+            watch(event)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert lines[1].startswith("streamsvd: pass 1: 25%, ")
+    assert lines[1].endswith(" s left")
+
+
+def test_bars_show_every_pass(capsys) -> None:
+    pytest.importorskip("rich")
+    with progress.Bars(int(2.2 * GB)) as watch:
+        for event in EVENTS:
+            watch(event)
+    out, err = capsys.readouterr()
+    assert out == ""
+    for name in ("pass 1/2", "pass 2/2", "pass 3/3"):
+        assert name in err
+    assert "within 3.0e-02" in err
+
+
+def test_bars_stop_cleanly_when_interrupted(capsys) -> None:
+    pytest.importorskip("rich")
+
+    def stopped() -> None:
+        with progress.Bars(GB) as watch:
+            watch(EVENTS[0])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
+    assert "pass 1/1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("quiet", "tty", "rich", "kind"),
+    [
+        (True, True, True, progress.Silence),
+        (False, False, True, progress.Lines),
+        (False, True, False, progress.Lines),
+        (False, True, True, progress.Bars),
+    ],
+)
+def test_who_is_told_how(monkeypatch, quiet, tty, rich, kind) -> None:
+    if kind is progress.Bars:
+        pytest.importorskip("rich")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: tty, raising=False)
+    monkeypatch.setattr(progress, "find_spec", lambda name: object() if rich else None)
+    assert isinstance(progress.watching(GB, quiet=quiet), kind)
