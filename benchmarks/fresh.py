@@ -41,7 +41,9 @@ def fresh(module: str, *arguments: Any, timeout_s: float = 3600) -> Figures:
     except subprocess.TimeoutExpired as error:
         raise RunFailed(f"{' '.join(command[2:])} took more than {timeout_s:g} s") from error
     if done.returncode:
-        raise RunFailed(f"{' '.join(command[2:])} left with {done.returncode}:\n{done.stderr[-2000:]}")
+        raise RunFailed(
+            f"{' '.join(command[2:])} left with {done.returncode}:\n{done.stderr[-2000:]}"
+        )
     figures: Figures = json.loads(done.stdout.strip().splitlines()[-1])
     return figures
 

@@ -12,12 +12,14 @@ smallest budget that works and with more. Every run is a fresh process; ``measur
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import shutil
 import sys
 import tempfile
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +28,10 @@ import numpy.typing as npt
 import zarr
 from zarr.codecs import BloscCodec, GzipCodec, ZstdCodec
 
+import streamsvd
 from benchmarks import data
-from benchmarks.fresh import fresh
-from benchmarks.peers import Figures
+from benchmarks.fresh import Figures, RunFailed, fresh
+from benchmarks.tables import Row, Size, Table, chosen_size, judged
 
 Array = npt.NDArray[Any]
 MIB = 1 << 20
@@ -63,11 +66,18 @@ class Case:
 
     def __str__(self) -> str:
         cut = "x".join(map(str, self.chunks)) + ("" if self.shards is None else " sharded")
-        asked = " ".join((*self.options, *(() if self.through == "path" else (f"--through={self.through}",))))
+        asked = " ".join(
+            (*self.options, *(() if self.through == "path" else (f"--through={self.through}",)))
+        )
         return f"{self.shape[0]}x{self.shape[1]} {self.dtype}, {cut} {self.codec}, {asked.replace('--', '')}"
 
 
-_COMPRESSORS = {"zstd": ZstdCodec(level=1), "blosc": BloscCodec(), "gzip": GzipCodec(level=1), "none": None}
+_COMPRESSORS = {
+    "zstd": ZstdCodec(level=1),
+    "blosc": BloscCodec(),
+    "gzip": GzipCodec(level=1),
+    "none": None,
+}
 
 
 def write(case: Case, path: Path) -> Path:
@@ -85,11 +95,15 @@ def write(case: Case, path: Path) -> Path:
             shards=case.shards,
             dtype=case.dtype,
             compressors=_COMPRESSORS[case.codec],
+            config={"write_empty_chunks": True},
         )
     height = (case.shards or case.chunks)[0]
     height *= max(1, 2**24 // (8 * n * height))
     rng = np.random.default_rng(0)
-    right = rng.standard_normal((min(20, n), n), dtype=np.float32) * (0.7 ** np.arange(min(20, n)))[:, None]
+    right = (
+        rng.standard_normal((min(20, n), n), dtype=np.float32)
+        * (0.7 ** np.arange(min(20, n)))[:, None]
+    )
     for start in range(0, m, height):
         rows = min(height, m - start)
         X = rng.standard_normal((rows, len(right)), dtype=np.float32) @ right
@@ -129,60 +143,90 @@ def stacked(path: Path, times: int) -> Path:
                         link.parent.mkdir(parents=True, exist_ok=True)
                         link.hardlink_to(file)
             root = math.sqrt(times)
-            np.savez(data.truth_path(target), s=root * known.s, Vh=known.Vh, mean=known.mean, kind=known.kind)
+            np.savez(
+                data.truth_path(target),
+                s=root * known.s,
+                Vh=known.Vh,
+                mean=known.mean,
+                kind=known.kind,
+            )
             part.replace(target)
     return target
 
 
-def random_case(rng: np.random.Generator) -> Case:
-    """Any matrix of up to about 200 MB, and anything that may be asked of it."""
+class Dice:
+    """Random choices of a case."""
 
-    def pick(*values: Any) -> Any:
-        return values[int(rng.integers(len(values)))]
+    def __init__(self, seed: Sequence[int]) -> None:
+        self._rng = np.random.default_rng(seed)
 
-    def between(low: float, high: float) -> int:
-        return int(round(math.exp(rng.uniform(math.log(low), math.log(high)))))
+    def pick(self, *values: Any) -> Any:
+        """One of them."""
+        return values[int(self._rng.integers(len(values)))]
 
-    dtype = pick("float32", "float32", "float64", "float16", "complex64", "complex128", "int8", "uint8", "int16",
-                 "int32", "int64", ">f4", ">f8")  # fmt: skip
-    item = np.dtype(dtype).itemsize
-    total = between(1e5, 2e8 / item)
-    n = between(1, min(1e6, total))
-    m = max(1, min(10**6, total // n))
-    if rng.random() < 0.1:
-        m, n = pick((1, n), (m, 1), (n, m))
-    chunks = (between(1, m), n) if rng.random() < 0.5 else (between(1, m), between(1, n))
+    def between(self, low: float, high: float) -> int:
+        """A number; each order of magnitude is as likely."""
+        return round(math.exp(self._rng.uniform(math.log(low), math.log(max(low, high)))))
+
+    def chance(self, share: float) -> bool:
+        """True so often."""
+        return bool(self._rng.random() < share)
+
+
+def random_case(dice: Dice, most_bytes: float = 2e8) -> Case:
+    """Any matrix of up to so many bytes, and anything that may be asked of it."""
+    dtype, codec = (
+        dice.pick(*DTYPES),
+        dice.pick("zstd", "zstd", "none", "none", "blosc", "gzip", "npy"),
+    )
+    items = dice.between(min(1e5, most_bytes / 32), most_bytes / np.dtype(dtype).itemsize)
+    n = dice.between(1, min(1e6, items))
+    m = max(1, min(10**6, items // n))
+    if dice.chance(0.1):
+        m, n = dice.pick((1, n), (m, 1), (n, m))
+    chunks = (dice.between(1, m), n if dice.chance(0.5) else dice.between(1, n))
     while math.ceil(m / chunks[0]) * math.ceil(n / chunks[1]) > 3000:
         chunks = (min(m, 2 * chunks[0]), min(n, 2 * chunks[1]))
-    codec = pick("zstd", "zstd", "none", "none", "blosc", "gzip", "npy")
-    if dtype.startswith(">") and codec != "npy":
-        dtype = dtype.replace(">f", "float") and f"float{8 * item}"
     shards = None
-    if codec not in ("npy",) and rng.random() < 0.15:
-        shards = tuple(c * between(1, max(1, s // c)) for c, s in zip(chunks, (m, n), strict=True))
-    floating = np.dtype(dtype).kind in "fc"
-    rank = min(between(1, 60), m, n)
-    options = [f"--rank={rank}" if rng.random() < 0.9 else "--energy=0.9", f"--tol={pick(1e-2, 1e-3, 1e-6)}"]
-    options += [f"--memory={pick('1x', '1x', '1.2x', '1.5x', '2x', '4x')}", f"--max-passes={pick(1, 2, 3, 4)}"]
+    if codec != "npy" and dice.chance(0.15):
+        first, second = (c * dice.between(1, s // c) for c, s in zip(chunks, (m, n), strict=True))
+        shards = (first, second)
+    options, nans = _asked(dice, m, n)
+    if np.dtype(dtype).kind not in "fc":
+        nans = 0.0
+    through = (
+        "path" if codec == "npy" else dice.pick("path", "path", "path", "store", "dask", "reader")
+    )
+    return Case((m, n), chunks, dtype, codec, shards, nans, through, options)
+
+
+DTYPES = (
+    "float32", "float32", "float64", "float16", "complex64", "complex128", "int8", "uint8", "int16", "int32", "int64",
+)  # fmt: skip
+
+
+def _asked(dice: Dice, m: int, n: int) -> tuple[tuple[str, ...], float]:
+    """Options of `benchmarks.ours`, and the share of entries that they let be missing."""
+    options = [f"--rank={dice.between(1, min(60, m, n))}", f"--tol={dice.pick(1e-2, 1e-3, 1e-6)}"]
+    if dice.chance(0.1):
+        options[0] = "--energy=0.9"
+    times = dice.pick("1x", "1x", "1.2x", "1.5x", "2x", "4x")
+    options += [f"--memory={times}", f"--max-passes={dice.between(1, 4)}"]
+    policy = dice.pick(*["raise"] * 7, "zero", "mean", "drop_columns")
     nans = 0.0
-    if rng.random() < 0.3:
-        options += [f"--nonfinite={pick('zero', 'mean', 'drop_columns')}"]
-        nans = pick(0.0, 0.001, 0.1) if floating else 0.0
-        if "drop_columns" in options[-1]:
-            nans = min(nans, 2 / m)
-    for flag in ("--center", "--scale", "--u", "--out"):
-        if rng.random() < 0.3:
-            options.append(flag if flag != "--out" else "--out=OUT")
-    if rng.random() < 0.25:
-        options.append(f"--axis={pick('rows', 'columns')}")
-    if rng.random() < 0.15 and min(m, n) <= 3000:
+    if policy != "raise":
+        options.append(f"--nonfinite={policy}")
+        nans = dice.pick(0.0, 0.001, 0.1) if policy != "drop_columns" else min(0.001, 2 / m)
+    options += [flag for flag in ("--center", "--scale", "--u", "--out=OUT") if dice.chance(0.3)]
+    if dice.chance(0.25):
+        options.append(f"--axis={dice.pick('rows', 'columns')}")
+    if dice.chance(0.15) and min(m, n) <= 3000:
         options.append("--route=gram")
-    if rng.random() < 0.2:
+    if dice.chance(0.2):
         options.append("--certify=estimate")
-    if rng.random() < 0.2:
-        options.append(f"--precision={pick('single', 'double')}")
-    through = pick("path", "path", "path", "store", "dask", "reader") if codec != "npy" else "path"
-    return Case((m, n), chunks, dtype, codec, shards, nans, through, tuple(options))
+    if dice.chance(0.2):
+        options.append(f"--precision={dice.pick('single', 'double')}")
+    return tuple(options), nans
 
 
 def measure(case: Case, folder: Path) -> Figures:
@@ -198,36 +242,178 @@ def lawful(figures: Figures) -> bool:
     return bool(figures["peak_rss_bytes"] <= figures["projected_bytes"] <= figures["budget_bytes"])
 
 
-def fuzz(count: int, seed: int) -> int:
-    """Random cases; prints every breach and every crash, and returns how many there were."""
+GRID = (
+    Case((50_000, 400), (2_000, 400), options=("--rank=50",)),
+    Case((50_000, 400), (2_000, 400), codec="none", options=("--rank=50", "--tol=1e-6")),
+    Case((200_000, 100), (20_000, 100), "float64", options=("--rank=20", "--route=krylov")),
+    Case((400, 100_000), (400, 2_000), options=("--rank=30",)),
+    Case((100, 1_000_000), (25, 50_000), "float16", options=("--rank=10",)),
+    Case((1_000_000, 20), (100_000, 20), "int16", options=("--rank=5", "--center", "--scale")),
+    Case((6_000, 5_000), (1_000, 1_000), options=("--rank=20", "--memory=256MiB")),
+    Case((6_000, 5_000), (100, 5_000), codec="blosc", options=("--rank=20", "--memory=200MiB")),
+    Case((6_000, 5_000), (6_000, 50), codec="none", options=("--rank=20", "--axis=rows")),
+    Case((8_000, 1_500), (8_000, 1_500), options=("--rank=20",)),
+    Case((8_000, 1_500), (7, 1_500), codec="gzip", options=("--rank=20",)),
+    Case((8_000, 1_500), (64, 64), shards=(1_024, 512), options=("--rank=20",)),
+    Case((20_000, 600), (1_000, 600), "complex128", options=("--rank=30",)),
+    Case((40_000, 600), (1_000, 600), "int8", options=("--rank=30", "--center")),
+    Case(
+        (30_000, 700),
+        (1_024, 512),
+        nans=0.01,
+        options=("--rank=30", "--nonfinite=mean", "--center", "--scale"),
+    ),
+    Case(
+        (30_000, 700),
+        (1_024, 512),
+        nans=0.01,
+        options=("--rank=30", "--nonfinite=zero", "--precision=double"),
+    ),
+    Case((60_000, 300), (3_000, 300), options=("--rank=40", "--u")),
+    Case((60_000, 300), (3_000, 300), options=("--rank=40", "--u", "--out=OUT")),
+    Case((300, 60_000), (300, 3_000), options=("--rank=40", "--u", "--axis=columns")),
+    Case((20_000, 1_000), (1_000, 1_000), options=("--rank=20", "--route=gram")),
+    Case((20_000, 1_000), (20_000, 1_000), codec="npy", options=("--rank=20",)),
+    Case((20_000, 1_000), (1_000, 1_000), through="store", options=("--rank=20",)),
+    Case((20_000, 1_000), (1_000, 1_000), through="reader", options=("--rank=20",)),
+    Case((20_000, 1_000), (1_000, 1_000), through="dask", options=("--rank=20",)),
+)
+"""Shapes, chunkings, types, options and doors; where no budget is named, the smallest that works and twice that."""
+
+
+def within(case: Case) -> list[Case]:
+    """The case under each of its budgets."""
+    if any(option.startswith("--memory") for option in case.options):
+        return [case]
+    return [replace(case, options=(*case.options, f"--memory={times}")) for times in ("1x", "2x")]
+
+
+class Grid:
+    """asv: peak memory of each case over its projection; at most 1."""
+
+    params = tuple(range(len(GRID)))
+    param_names = ("case",)
+    timeout = 600
+
+    def track_peak_over_projected(self, case: int) -> float:
+        with tempfile.TemporaryDirectory() as folder:
+            found = measure(within(GRID[case])[0], Path(folder))
+        return float(found["peak_rss_bytes"] / found["projected_bytes"])
+
+
+FLAT_BUDGET = "256MiB"
+
+
+def flat(size: Size) -> list[Path]:
+    """The matrices of 0.4, 1.6 and 16 GB; a hundredth of that at small size."""
+    m, n, rows = (50_000, 2_000, 2_000) if size == "full" else (5_000, 200, 200)
+    first, second = (
+        data.make(None, "pow1", times * m, n, chunks=(rows, n), exact=False) for times in (1, 4)
+    )
+    return [first, second, stacked(second, 10)]
+
+
+class Flat:
+    """asv: peak memory of a run in this process, and of a fresh one above its imports, by size of the matrix."""
+
+    params = (0, 1, 2)
+    param_names = ("matrix",)
+    timeout = 3600
+
+    def setup(self, matrix: int) -> None:
+        size = chosen_size()
+        self.path, self.rank = flat(size)[matrix], 50 if size == "full" else 10
+
+    def peakmem_svd(self, matrix: int) -> None:
+        streamsvd.svd(self.path, self.rank, memory=FLAT_BUDGET)
+
+    def track_peak_bytes(self, matrix: int) -> float:
+        run = fresh("benchmarks.ours", self.path, f"--rank={self.rank}", f"--memory={FLAT_BUDGET}")
+        return float(run["peak_rss_bytes"])
+
+
+def table(size: Size = "full", rounds: int = 3, cases: Sequence[Case] | None = None) -> Table:
+    """Peaks against projections and budgets; of the flat ones the highest of some rounds."""
+    rows, figures = [], {}
+    rank = 50 if size == "full" else 10
+    for path in flat(size) if cases is None else []:
+        command = (
+            "benchmarks.ours",
+            path,
+            f"--rank={rank}",
+            "--tol=1e-3",
+            f"--memory={FLAT_BUDGET}",
+        )
+        runs = [fresh(*command) for _ in range(rounds)]
+        run = max(runs, key=lambda run: run["peak_rss_bytes"])
+        case = f"{run['nbytes'] / 1e9:.2g} GB, k = {rank}, {FLAT_BUDGET}"
+        figures[case] = {**run, "runs": len(runs)}
+        said = f"{_sizes(run)}; {run['status']}, {run['passes']:.2f} passes, true error {run['error']:.1e}"
+        rows.append(Row(case, f"measured <= projected <= {FLAT_BUDGET}", said, judged(lawful(run))))
+    with tempfile.TemporaryDirectory(dir=_scratch()) as folder:
+        for one in itertools.chain.from_iterable(map(within, GRID if cases is None else cases)):
+            found = measure(one, Path(folder))
+            figures[str(one)] = found
+            rows.append(
+                Row(
+                    str(one),
+                    "measured <= projected <= budget",
+                    _sizes(found),
+                    judged(lawful(found)),
+                )
+            )
+    notes = (
+        "Peak of resident memory above that after the imports, each run a fresh process; highest of "
+        f"{rounds} runs for the first three.",
+        "The largest of these is the second stacked ten times, its chunk files hard links: 16 GB are read and decoded.",
+    )
+    return Table("T4", "memory against the budget", rows, notes, figures)
+
+
+def _sizes(run: Figures) -> str:
+    peak, projected, budget = (
+        run[f"{what}_bytes"] / MIB for what in ("peak_rss", "projected", "budget")
+    )
+    return f"{peak:.0f} MiB <= {projected:.0f} MiB <= {budget:.0f} MiB (peak / projected {peak / projected:.2f})"
+
+
+def _scratch() -> Path:
+    folder = data.cache_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _told(run: Figures) -> str:
+    return (
+        f"{_sizes(run)}; {run['status']}, {run['wall_s']:.1f} s, {run['route']} along {run['axis']}, "
+        f"passes {run['passes']:.3g} of {run['planned_passes']:.3g}"
+    )
+
+
+def fuzz(count: int, seed: int, most_bytes: float) -> int:
+    """Random cases; prints one line for each, and returns how many broke the law or crashed."""
     broken = 0
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=_scratch()) as folder:
         for number in range(count):
-            case = random_case(np.random.default_rng([seed, number]))
+            case = random_case(Dice([seed, number]), most_bytes)
             try:
                 found = measure(case, Path(folder))
-                if found["status"] == "refused":
-                    print(f"{seed}/{number} refused | {case}", flush=True)
-                    continue
-                ok = lawful(found)
-                ratio = found["peak_rss_bytes"] / found["projected_bytes"]
-                sizes = [found[f"{w}_bytes"] / MIB for w in ("peak_rss", "projected", "budget")]
-                word = "ok    " if ok else "BREACH"
-                line = f"{ratio:.2f} " + " ".join(f"{x:.1f}" for x in sizes) + f" {found['wall_s']:.1f}s {found['status']} {found['route']}/{found['axis']} tile={found['tile']} planned {found['planned_passes']:.3g} took {found['passes']:.3g} {found['looks']}"
-            except Exception as error:
-                ok, word, line = False, "CRASH ", str(error)[-600:]
+                ok, said = lawful(found), _told(found)
+            except RunFailed as error:
+                ok, said = "BudgetError" in str(error), str(error)[-800:]
             broken += not ok
-            print(f"{seed}/{number} {word} {line} | {case}", flush=True)
+            print(f"{seed}/{number} {'ok' if ok else 'BROKEN'}: {said} | {case}", flush=True)
     return broken
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Random cases."""
+    """Random cases under the law of memory."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=main.__doc__)
     parser.add_argument("--fuzz", type=int, default=20, metavar="CASES")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--most-bytes", type=float, default=2e8)
     options = parser.parse_args(arguments)
-    sys.exit(fuzz(options.fuzz, options.seed) > 0)
+    sys.exit(fuzz(options.fuzz, options.seed, options.most_bytes) > 0)
 
 
 if __name__ == "__main__":

@@ -25,25 +25,26 @@ import dask.array as da
 import numpy as np
 import numpy.typing as npt
 import zarr
+from zarr.storage import LocalStore
 
 from benchmarks import data
 from streamsvd.testing.spectra import KnownMatrix
+from streamsvd.testing.stores import CountingStore
 
 Array = npt.NDArray[Any]
 Figures = dict[str, Any]
+Matrix = str | os.PathLike[str] | zarr.Array
 
 # The peers: each reads a zarr array and returns singular values, or nothing. ---------------------
 
 
-def dask_default(path: str | os.PathLike[str], *, k: int) -> Array:
+def dask_default(path: Matrix, *, k: int) -> Array:
     """``svd_compressed`` as it comes: no power iteration, no warning."""
     _, s, _ = da.linalg.svd_compressed(da.from_zarr(path), k, seed=0)
     return np.asarray(s.compute())
 
 
-def dask_tuned(
-    path: str | os.PathLike[str], *, k: int, power: int = 2, oversample: int = 50
-) -> Array:
+def dask_tuned(path: Matrix, *, k: int, power: int = 2, oversample: int = 50) -> Array:
     """``svd_compressed`` at its best: normalised iterations, wide sketch, input not retained.
 
     It reads the matrix ``2 * power + 2`` times.
@@ -60,16 +61,14 @@ def dask_tuned(
     return np.asarray(s.compute())
 
 
-def incremental_pca(
-    path: str | os.PathLike[str], *, k: int, batch_rows: int | None = None
-) -> Array:
+def incremental_pca(path: Matrix, *, k: int, batch_rows: int | None = None) -> Array:
     """scikit-learn's ``IncrementalPCA``, fed from the store; one pass over the centred matrix.
 
     Batches have ``5 n`` rows unless told, as scikit-learn cuts them.
     """
     from sklearn.decomposition import IncrementalPCA  # type: ignore[import-untyped]
 
-    A = zarr.open_array(path, mode="r")
+    A = _array(path)
     batch_rows = batch_rows or 5 * A.shape[1]
     starts = list(range(0, A.shape[0], batch_rows))
     if len(starts) > 1 and A.shape[0] - starts[-1] < k:
@@ -80,14 +79,18 @@ def incremental_pca(
     return np.asarray(model.singular_values_)
 
 
-def plain_read(path: str | os.PathLike[str], **_: Any) -> None:
+def plain_read(path: Matrix, **_: Any) -> None:
     """Every entry read once and added up: the floor of a pass."""
-    A = zarr.open_array(path, mode="r")
+    A = _array(path)
     height = (
         max(1, data.PANEL_BYTES // (A.dtype.itemsize * A.shape[1]) // A.chunks[0]) * A.chunks[0]
     )
     total = sum(A[start : start + height].sum() for start in range(0, A.shape[0], height))
     assert np.isfinite(total)
+
+
+def _array(path: Matrix) -> zarr.Array:
+    return path if isinstance(path, zarr.Array) else zarr.open_array(path, mode="r")
 
 
 PEERS: dict[str, tuple[Callable[..., Array | None], Sequence[str]]] = {  # and what it imports
@@ -98,19 +101,45 @@ PEERS: dict[str, tuple[Callable[..., Array | None], Sequence[str]]] = {  # and w
 }
 
 
-def run(name: str, path: str | os.PathLike[str], **options: Any) -> Figures:
-    """One peer on one matrix: what it found, how wrong that is, and what it cost."""
+def run(name: str, path: str | os.PathLike[str], *, count: bool = False, **options: Any) -> Figures:
+    """One peer on one matrix: what it found, how wrong that is, and what it cost.
+
+    Where ``count``, it reads through a store that counts: passes are counted, times are a little longer.
+    """
     peer, packages = PEERS[name]
     if name == "incremental-pca":
         importlib.import_module("sklearn.decomposition")  # before memory is measured
-    s, cost = measured(lambda: peer(path, **options))
+    store = CountingStore(LocalStore(path, read_only=True)) if count else None
+    matrix = path if store is None else zarr.open_array(store, mode="r")
+    s, cost = measured(lambda: peer(matrix, **options))
     figures = {"peer": name, "path": str(path), "options": options, **cost}
     if s is not None:
         figures["s"] = s.tolist()
         if data.truth_path(Path(path)).exists():
             figures["error"] = _worst(s, data.truth(path).s)
+    if store is not None:
+        figures["counted_passes"] = counted_passes(store, Path(path))
     figures["versions"] = versions(*packages)
     return figures
+
+
+def counted_passes(store: CountingStore, path: Path) -> float:
+    """Decoded bytes that the reads counted by a store amount to, over the bytes of the matrix.
+
+    A chunk read in part counts in part; one that reaches over the edge counts as far as it is matrix.
+    """
+    A = zarr.open_array(path, mode="r")
+    total = 0.0
+    for key, read in store.nbytes.items():
+        if not key.startswith("c/"):
+            continue  # metadata
+        coords = [int(part) for part in key.split("/")[1:]]
+        lengths = [
+            min(chunk, extent - c * chunk)
+            for c, chunk, extent in zip(coords, A.chunks, A.shape, strict=True)
+        ]
+        total += read / (path / key).stat().st_size * float(np.prod(lengths))
+    return total / float(np.prod(A.shape))
 
 
 def versions(*packages: str) -> dict[str, str]:
@@ -125,13 +154,14 @@ def measured(work: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
     would not do, because a process starts with the peak of the one that started it.
     """
     _forget_peak()
-    before, cpu, wall = _status_bytes("VmRSS"), _cpu_s(), time.perf_counter()
+    before, cpu, wall = _status_bytes("VmRSS"), cpu_s(), time.perf_counter()
     result = work()
-    cost = {"wall_s": time.perf_counter() - wall, "cpu_s": _cpu_s() - cpu}
+    cost = {"wall_s": time.perf_counter() - wall, "cpu_s": cpu_s() - cpu}
     return result, {**cost, "peak_rss_bytes": _status_bytes("VmHWM") - before}
 
 
-def _cpu_s() -> float:
+def cpu_s() -> float:
+    """User and system seconds of this process and of the children it has waited for."""
     use = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(u.ru_utime + u.ru_stime for u in use)
 
@@ -302,6 +332,7 @@ def main(arguments: list[str] | None = None) -> None:
         peer = names.add_parser(name, help=PEERS[name][0].__doc__)
         peer.add_argument("path", type=Path)
         peer.add_argument("--k", type=int, default=50)
+        peer.add_argument("--count", action="store_true", help="count passes at the store")
         if name == "dask-tuned":
             peer.add_argument("--power", type=int, default=2)
             peer.add_argument("--oversample", type=int, default=50)
