@@ -47,7 +47,7 @@ def load() -> Climate:
         If the packages of the extra ``demo`` are not installed.
     """
     try:
-        import h5py  # type: ignore[import-untyped]
+        import h5py
         import iris_sample_data
     except ImportError as error:
         raise StreamSVDError(

@@ -1,0 +1,1 @@
+"""Shipped kits for tests: matrices of known spectrum, stores that count and stores that fail."""
