@@ -159,21 +159,24 @@ class Reader:
 
     def _rows(self, raw: Array, start: int, columns: slice) -> Block:
         xp, prep = self.backend.xp, self.prep
-        X = xp.astype(raw, getattr(xp, prep.narrow), copy=False)
+        exact = self.need_wide or self.need_moments
+        shifted = prep.pilot is not None or prep.fill is not None
+        # Subtracting in float32 would move singular values unseen; in the type of the probes it is seen.
+        kind = prep.wide if exact and shifted else prep.narrow
+        X = xp.astype(raw, getattr(xp, kind), copy=False)
         if prep.pilot is not None:
-            X = X - self._constant("pilot", prep.pilot, prep.narrow, columns)[None, :]
+            X = X - self._constant("pilot", prep.pilot, kind, columns)[None, :]
         if prep.alpha != 1:
             X = X * prep.alpha
         missing = None
         if prep.fill is not None:
-            X, missing = self._filled(X, start, columns, xp)
+            X, missing = self._filled(X, start, columns, kind)
         p = X.shape[0]
         weights = None
         if prep.weights is not None:
             weights = self.backend.to_device(prep.weights[start : start + p], "float64")
-        wide = None
-        if self.need_wide or self.need_moments:
-            wide = xp.astype(X, getattr(xp, prep.wide), copy=False)
+        wide = xp.astype(X, getattr(xp, prep.wide), copy=False) if exact else None
+        X = xp.astype(X, getattr(xp, prep.narrow), copy=False)
         tally = None
         if self.need_moments:
             total, squares = moments.column_sums(wide, weights)
@@ -188,10 +191,11 @@ class Reader:
             tally = Moments(total, squares, weight if columns.start == 0 else 0.0, energy, count)
         return Block(X, wide, weights, tally)
 
-    def _filled(self, X: Array, start: int, columns: slice, xp: Any) -> tuple[Array, Array]:
+    def _filled(self, X: Array, start: int, columns: slice, kind: str) -> tuple[Array, Array]:
         assert self.prep.fill is not None
+        xp = self.backend.xp
         holes = xp.isnan(X)
-        fill = self._constant("fill", self.prep.fill, self.prep.narrow, columns)
+        fill = self._constant("fill", self.prep.fill, kind, columns)
         count = xp.astype(holes, xp.float64)
         if self.prep.weights is not None:
             part = self.prep.weights[start : start + X.shape[0]]

@@ -173,7 +173,7 @@ def statistics(
     alpha, squares = prep.alpha, total.squares
     delta = total.total / total.weight
     if options.nonfinite == "mean" and prep.fill is not None:
-        fill = prep.fill.astype(prep.narrow).astype(prep.wide)  # as it was added
+        fill = prep.fill
         present = total.weight - total.missing
         there = total.total - total.missing * fill
         delta = np.divide(there, present, out=-alpha * pilot, where=present > 1e-12 * total.weight)
