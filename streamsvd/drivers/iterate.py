@@ -62,7 +62,12 @@ class Iteration:
         if not krylov_route:
             return None
         start = start_block(
-            sample, self.terms.prep, self.terms.d, plan.block, seed=session.settings.seed
+            sample,
+            plan.layout,
+            self.terms.prep,
+            self.terms.d,
+            plan.block,
+            seed=session.settings.seed,
         )
         if single and plan.request.precision == "auto" and self._drowned(start.theta):
             self.terms = self.terms.widened()
@@ -213,9 +218,7 @@ class Iteration:
         product = frame.pull(sums.products[0], thin)
         count = block.shape[1]
         if probes is not None:
-            probes = probes.extended(
-                basis, frame.seen(parts[1]) / lift, product[:, count:] / lift
-            )
+            probes = probes.extended(basis, frame.seen(parts[1]) / lift, product[:, count:] / lift)
         if count == 0:
             return krylov.Space(ritz.V, ritz.V * ritz.theta + ritz.R), probes
         return krylov.grown(ritz, frame.seen(pushed), product[:, :count]), probes

@@ -20,7 +20,7 @@ from streamsvd.engine.device import NumpyBackend
 from streamsvd.engine.layout import Layout
 from streamsvd.engine.span import NONFINITE_REMEDY, read_part
 from streamsvd.errors import NonFiniteError
-from streamsvd.kernels import sketch
+from streamsvd.kernels import products, sketch
 from streamsvd.protocols import Source
 from streamsvd.typing import Matrix, Real
 
@@ -167,14 +167,20 @@ class Start:
 
 
 def start_block(
-    sample: Sample, prep: Preparation, thin_scale: Real | None, width: int, *, seed: int
+    sample: Sample,
+    layout: Layout,
+    prep: Preparation,
+    thin_scale: Real,
+    width: int,
+    *,
+    seed: int,
 ) -> Start:
     """Subspace iteration on the sampled rows, in memory.
 
     Parameters
     ----------
-    sample
-        The rows.
+    sample, layout
+        The rows, and how the passes cut them: a block is prepared at a time.
     prep
         How they are prepared, as in the passes that follow.
     thin_scale
@@ -189,23 +195,23 @@ def start_block(
     Cost: ``4 r n l`` flops an iteration for ``r`` rows; no pass.
     """
     reader = Reader(prep, NumpyBackend(), False, False)
+    n = layout.width
     blocks = []
     for first, data in sample.runs:
-        n = data.shape[1] if prep.axis == "rows" else data.shape[0]
-        blocks.append(reader.prepare(data, first, slice(0, n)))
-    n = blocks[0].narrow.shape[1]
+        rows = data if prep.axis == "rows" else data.T
+        for a, b in layout.blocks(first, first + rows.shape[0]):
+            part = rows[a - first : b - first]
+            block = reader.prepare(part if prep.axis == "rows" else part.T, a, slice(0, n))
+            blocks.append((block.narrow, block.weights))
     Q = sketch.gaussian(n, width, seed=seed, purpose="start", complex_=prep.complex_)
     theta = np.zeros(width)
-    scale = np.ones(n) if thin_scale is None else thin_scale
+    scale = thin_scale
     for _ in range(ITERATIONS):
         Q = linalg.qr(Q * (scale != 0)[:, None], mode="economic", check_finite=False)[0]
         thin = (Q * scale[:, None]).astype(prep.narrow)
         W = np.zeros_like(Q)
-        for block in blocks:
-            Y = block.narrow @ thin
-            if block.weights is not None:
-                Y = Y * block.weights[:, None].astype(Y.real.dtype)
-            W += block.narrow.conj().T @ Y
+        for X, weights in blocks:
+            W += products.backward(X, products.forward(X, thin), weights)
         W *= scale[:, None]
         theta = np.linalg.eigvalsh(Q.conj().T @ W)[::-1]
         Q = W
