@@ -1,0 +1,86 @@
+"""Pages cannot rot: snippets run, commands run, options and links exist."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from streamsvd.cli import app
+
+ROOT = Path(__file__).parents[2]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """Fenced blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(encoding="utf-8"), re.M | re.S)
+
+
+def commands(page: Path) -> list[list[str]]:
+    """Arguments of every ``$ streamsvd`` line."""
+    lines = [line for block in blocks(page, "console") for line in block.splitlines()]
+    assert all(line.startswith("$ streamsvd ") for line in lines)
+    return [shlex.split(line)[2:] for line in lines]
+
+
+@pytest.mark.usefixtures("folder")
+def test_python_snippets_run_in_their_order(page) -> None:
+    names: dict[str, object] = {"__name__": "page"}
+    for number, block in enumerate(blocks(page, "python"), start=1):
+        exec(compile(block, f"{page.name}[{number}]", "exec"), names)
+
+
+@pytest.mark.usefixtures("folder")
+def test_commands_run_in_their_order(page, capsys) -> None:
+    for given in commands(page):
+        if given[0] == "demo":
+            continue  # it has tests of its own
+        assert app.run(given) == 0, (given, capsys.readouterr().err)
+
+
+@pytest.mark.usefixtures("folder")
+def test_commands_parse(page) -> None:
+    for given in commands(page):
+        verb = app.verbs.get_command(click.Context(app.verbs), given[0])
+        assert verb is not None, given
+        verb.make_context(given[0], given[1:])
+
+
+def test_every_verb_and_option_is_documented() -> None:
+    text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    context = click.Context(app.verbs)
+    for name in app.VERBS:
+        verb = app.verbs.get_command(context, name)
+        assert verb is not None
+        assert f"\n## `{name}" in text
+        for parameter in verb.params:
+            for option in [*parameter.opts, *parameter.secondary_opts]:
+                if isinstance(parameter, click.Option):
+                    assert f"`{option}" in text, option
+
+
+def test_no_option_is_documented_that_is_not_there() -> None:
+    text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    context = click.Context(app.verbs)
+    known = {"--help", "--version"}
+    for name in app.VERBS:
+        verb = app.verbs.get_command(context, name)
+        assert verb is not None
+        known |= {o for p in verb.params for o in [*p.opts, *p.secondary_opts]}
+    assert set(re.findall(r"`(--[a-z-]+)", text)) <= known
+
+
+def test_links_lead_somewhere(page) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
+
+
+def test_quick_start_is_two_lines() -> None:
+    (block,) = blocks(ROOT / "README.md", "bash")
+    demo, tests = block.splitlines()
+    assert demo.endswith("streamsvd demo")
+    assert tests.endswith("python -m pytest")
