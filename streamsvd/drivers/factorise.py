@@ -14,7 +14,7 @@ from streamsvd.certificate import Kind
 from streamsvd.drivers.factors import Factors, factors
 from streamsvd.drivers.iterate import Iteration
 from streamsvd.drivers.problem import check_options
-from streamsvd.drivers.request import as_source, check_request, energy_target
+from streamsvd.drivers.request import as_source, check_request
 from streamsvd.drivers.session import Session, Settings
 from streamsvd.drivers.terms import Terms
 from streamsvd.engine.arrangements import Rates
@@ -23,6 +23,7 @@ from streamsvd.engine.execute import dense_threads
 from streamsvd.engine.memory import parse_bytes
 from streamsvd.engine.plan import Plan, default_budget, make_plan
 from streamsvd.errors import NotConverged, SpecError
+from streamsvd.protocols import Source
 from streamsvd.result import PCA, SVD, Status
 from streamsvd.store.result import ResultWriter, load_u
 from streamsvd.typing import Real
@@ -184,7 +185,8 @@ def svd(
         Of products: ``"auto"`` multiplies float32 data in float32 where its rounding, which is measured,
         leaves the tolerance; ``"single"``, ``"double"``.
     plan
-        A plan made before for the same matrix and request, to be run as it is.
+        A plan made before for the same matrix and request, to be run as it is: rank, energy, tol, u,
+        certify, precision and memory are the plan's.
     callback
         Receives progress events.
 
@@ -228,33 +230,33 @@ def svd(
         )
     if not 0 <= seed < 2**64:
         raise SpecError(f"seed={seed} is out of range. Pass an integer from 0 to 2**64 - 1.")
+    asked: dict[str, Any] = {
+        "rank": rank,
+        "energy": energy,
+        "tol": tol,
+        "center": center,
+        "u": u,
+    }
     if plan is None:
         plan = plan_svd(
             source,
-            rank,
-            energy=energy,
-            tol=tol,
             memory=memory,
-            center=center,
             scale=scale,
             row_weights=row_weights,
             column_weights=column_weights,
             nonfinite=nonfinite,
-            u=u,
             out=out,
             max_passes=max_passes,
             certify=certify,
             device=device,
             precision=precision,
+            **asked,
         )
-    elif plan.shape != source.shape or plan.dtype != str(source.dtype):
-        raise SpecError(
-            f"the plan is for {plan.shape} {plan.dtype}, the matrix is {source.shape} {source.dtype}. "
-            "Make a plan for this matrix."
-        )
+    else:
+        _check_plan(plan, source, asked)
     settings = Settings(
         rank=plan.request.rank,
-        energy=energy_target(plan.request, energy, tol),
+        energy=plan.request.energy,
         tol=plan.request.tol,
         delta=delta,
         kind=Kind.BOUNDS if plan.request.bounds else Kind.ESTIMATE,
@@ -264,7 +266,7 @@ def svd(
     writer = None if out is None else ResultWriter(Path(out), overwrite=overwrite)
     session = Session(source, plan, options, settings, callback)
     with dense_threads(plan.layout.width):
-        return _run(session, writer, u=u)
+        return _run(session, writer, u=plan.request.u)
 
 
 def pca(A: Any, rank: int | None = None, **options: Any) -> PCA:
@@ -309,6 +311,32 @@ def as_pca(result: SVD) -> PCA:
     total = result.certificate.energy / freedom
     ratio = variance / total if total > 0 else np.zeros_like(variance)
     return PCA(result.Vh, variance, ratio, result)
+
+
+def _check_plan(plan: Plan, source: Source, asked: dict[str, Any]) -> None:
+    """Refuse a plan that was made for another matrix or another request."""
+    if plan.shape != source.shape or plan.dtype != str(source.dtype):
+        raise SpecError(
+            f"the plan is for {plan.shape} {plan.dtype}, the matrix is {source.shape} {source.dtype}. "
+            "Make a plan for this matrix."
+        )
+    request = plan.request
+    planned: dict[str, Any] = {
+        "rank": None if request.searching else request.rank,
+        "energy": request.energy,
+        "tol": request.tol,
+        "center": request.transform,
+        "u": request.u,
+    }
+    for name, value in asked.items():
+        left_out = value is None or (name == "u" and not value)
+        if request.searching and name == "tol":
+            left_out = True  # it may be what the energy was made of
+        if not left_out and value != planned[name]:
+            raise SpecError(
+                f"{name}={value!r} was asked, the plan was made for {name}={planned[name]!r}. "
+                "Make a plan for this request, or leave the argument out."
+            )
 
 
 def _run(session: Session, writer: ResultWriter | None, *, u: bool) -> SVD:

@@ -20,16 +20,6 @@ def as_source(A: Any) -> Source:
     return A if isinstance(A, Source) and hasattr(A, "locate") else open_matrix(A)
 
 
-def energy_target(request: Request, energy: float | None, tol: float | None) -> float | None:
-    """Share of the energy that is wanted where a rank is searched for; None where it is given."""
-    if not request.searching:
-        return None
-    if energy is not None:
-        return energy
-    assert tol is not None
-    return 1 - tol * tol
-
-
 def check_request(
     source: Source,
     *,
@@ -60,9 +50,12 @@ def check_request(
         raise SpecError(f'certify={certify!r} is unknown. Pass "bounds" or "estimate".')
     if precision not in ("auto", "single", "double"):
         raise SpecError(f'precision={precision!r} is unknown. Pass "auto", "single" or "double".')
+    target = energy
+    if rank is None and energy is None and tol is not None:
+        target = 1 - tol * tol  # ||A - A_r||_F <= tol ||A||_F
     return Request(
         rank=int(rank) if rank is not None else min(*source.shape, SEARCH_RANK),
-        searching=rank is None,
+        energy=target,
         tol=1e-3 if tol is None else float(tol),
         transform=transform,
         masked=masked,

@@ -57,9 +57,9 @@ class Request:
     Attributes
     ----------
     rank
-        Triplets wanted, or the most that will be tried where ``searching``.
-    searching
-        Whether the rank is to be found from an energy.
+        Triplets wanted, or the most that will be tried where they are searched.
+    energy
+        Share of the energy from which the rank is to be found; None where the rank is given.
     tol
         Relative width asked of every interval.
     transform
@@ -79,7 +79,7 @@ class Request:
     """
 
     rank: int
-    searching: bool
+    energy: float | None
     tol: float
     transform: bool
     masked: bool
@@ -88,6 +88,11 @@ class Request:
     bounds: bool
     max_passes: int
     precision: str
+
+    @property
+    def searching(self) -> bool:
+        """Whether the rank is to be found."""
+        return self.energy is not None
 
 
 @dataclass(frozen=True, slots=True)

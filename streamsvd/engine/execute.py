@@ -61,8 +61,8 @@ class Runner:
         client = active_client()
         try:
             sums = self._threads(work) if client is None else self._cluster(work, client)
-        except KeyboardInterrupt:
-            cancelled.add(self.run)
+        except BaseException:
+            cancelled.add(self.run)  # spans of this process that still run stop at their next panel
             raise
         self.bytes_read += cost
         self.notify(PassDone(self.passes, purpose, time.perf_counter() - began, None))
@@ -86,6 +86,7 @@ class Runner:
         from distributed.client import FutureCancelledError
         from distributed.scheduler import KilledWorker
 
+        futures: list[Any] = []
         for attempt in range(RETRIES):
             try:
                 # One copy on each worker now; a graph that carried it would pass through the scheduler.
@@ -106,6 +107,9 @@ class Runner:
                         f"pass {self.passes} lost its workers {RETRIES} times: {error}. Give the workers more "
                         "memory than the budget of the plan, or fewer threads each."
                     ) from error
+            except BaseException:
+                client.cancel(futures)
+                raise
         raise AssertionError
 
 
