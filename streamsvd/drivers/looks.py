@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -51,8 +51,28 @@ def krylov_look(
     else:
         beta = min(beta, max(float(ritz.theta[-1]), 0.0))
     found = bracket(ritz, beta=beta, noise=noise, count=count)
+    if probes is None:
+        found = _extrapolated(found, ritz, noise)
     failure = settings.delta if probes is not None else 1.0
     return _judged(found, stats, settings, noise, beta=beta, floor=floor, failure=failure)
+
+
+def _extrapolated(found: Bracket, ritz: Ritz, noise: Real) -> Bracket:
+    """Upper ends by estimate: what Nyström gained on the Ritz values, summed as a geometric series.
+
+    Half an iteration divides the error of the i-th value by about ``theta_i / theta_L``; twice what remains
+    of the series is taken. (The bound with the last Ritz value for ``beta`` is far too small after a Krylov
+    pass: what is outside the space is larger than the smallest value inside.)
+    """
+    count = min(found.lower.size, ritz.theta.size)
+    theta, values = ritz.theta[:count], found.values[:count]
+    ratio = np.full(count, 0.9)
+    np.divide(max(float(ritz.theta[-1]), 0.0), values, out=ratio, where=values > 0)
+    ratio = np.minimum(ratio, 0.9)
+    gained = np.maximum(values - theta, 0.0)
+    upper = found.upper.copy()
+    upper[:count] = values + 2 * gained * ratio / (1 - ratio) + noise[:count]
+    return replace(found, upper=upper)
 
 
 def gram_look(theta: Real, V: Matrix, stats: Statistics, settings: Settings, floor: float) -> Look:

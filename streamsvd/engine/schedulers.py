@@ -43,9 +43,9 @@ def scheduled(address: str | None, workers: int | None) -> Iterator[None]:
 
     try:
         client = Client(address, timeout=CONNECT_SECONDS)
-    except (OSError, ValueError, TypeError) as error:
+    except Exception as error:  # of many types: addresses are parsed and dialled in several places
         raise StoreError(
-            f"no scheduler answers at {address}: {error}. Check the address, or leave scheduler= out to run here."
+            f"no scheduler answers at {address}: {str(error) or type(error).__name__}. Check the address, or leave scheduler= out to run here."
         ) from error
     with client:
         yield
