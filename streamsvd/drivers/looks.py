@@ -52,16 +52,16 @@ def krylov_look(
         beta = min(beta, max(float(ritz.theta[-1]), 0.0))
     found = bracket(ritz, beta=beta, noise=noise, count=count)
     if probes is None:
-        found = _extrapolated(found, ritz, noise)
+        found = _extrapolated(found, ritz, noise, 1.5 if number == 1 else 4.0)
     failure = settings.delta if probes is not None else 1.0
     return _judged(found, stats, settings, noise, beta=beta, floor=floor, failure=failure)
 
 
-def _extrapolated(found: Bracket, ritz: Ritz, noise: Real) -> Bracket:
+def _extrapolated(found: Bracket, ritz: Ritz, noise: Real, safety: float) -> Bracket:
     """Upper ends by estimate: what Nyström gained on the Ritz values, summed as a geometric series.
 
-    Half an iteration divides the error of the i-th value by about ``theta_i / theta_L``; twice what remains
-    of the series is taken. (The bound with the last Ritz value for ``beta`` is far too small after a Krylov
+    Half an iteration divides the error of the i-th value by about ``theta_i / theta_L``; ``safety`` times
+    what remains of the series is taken, more after a Krylov pass, where the ratio is a guess. (The bound with the last Ritz value for ``beta`` is far too small after a Krylov
     pass: what is outside the space is larger than the smallest value inside.)
     """
     count = min(found.lower.size, ritz.theta.size)
@@ -71,7 +71,7 @@ def _extrapolated(found: Bracket, ritz: Ritz, noise: Real) -> Bracket:
     ratio = np.minimum(ratio, 0.9)
     gained = np.maximum(values - theta, 0.0)
     upper = found.upper.copy()
-    upper[:count] = values + 2 * gained * ratio / (1 - ratio) + noise[:count]
+    upper[:count] = values + safety * gained * ratio / (1 - ratio) + noise[:count]
     return replace(found, upper=upper)
 
 

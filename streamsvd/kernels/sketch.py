@@ -11,7 +11,9 @@ _PURPOSES = ("start", "probes", "sample")
 
 def generator(seed: int, purpose: str) -> np.random.Generator:
     """Counter-based generator; streams of different purposes are independent."""
-    key = np.array([seed, _PURPOSES.index(purpose)], dtype=np.uint64)  # a list would pass through float64
+    key = np.array(
+        [seed, _PURPOSES.index(purpose)], dtype=np.uint64
+    )  # a list would pass through float64
     return np.random.Generator(np.random.Philox(key=key))
 
 
