@@ -22,13 +22,14 @@ POLICIES: tuple[Policy, ...] = ("raise", "zero", "mean", "drop_columns")
 
 
 class Backend(Protocol):
-    """The two doors between host and device, and the namespace behind them."""
+    """The two doors between host and device, and the namespace behind them; zeros are made on the device."""
 
     xp: Any
     has_float64: bool
 
     def to_device(self, a: Matrix, dtype: str | None = None) -> Array: ...
     def to_host(self, x: Array) -> Matrix: ...
+    def zeros(self, shape: tuple[int, ...], dtype: str) -> Array: ...
 
 
 class BadEntry(ValueError):
@@ -187,7 +188,7 @@ class Reader:
             weight = float(p)
             if prep.weights is not None:
                 weight = float(np.sum(prep.weights[start : start + p]))
-            count = xp.zeros(total.shape, dtype=xp.float64) if missing is None else missing
+            count = xp.zeros_like(squares) if missing is None else missing
             tally = Moments(total, squares, weight if columns.start == 0 else 0.0, energy, count)
         return Block(X, wide, weights, tally)
 
@@ -214,7 +215,7 @@ class Reader:
         if prep.alpha != 1:
             X = X * prep.alpha
         m, p = X.shape
-        w = xp.ones((m, 1), dtype=xp.float64)
+        w = self.backend.zeros((m, 1), "float64") + 1
         if prep.weights is not None:
             w = self.backend.to_device(prep.weights, "float64")[:, None]
         X, mean = self._centred(X, holes, w, xp)
@@ -230,7 +231,7 @@ class Reader:
             n_holes = 0.0 if holes is None else self._number(xp.sum(xp.astype(holes, xp.float64)))
             to_host = self.backend.to_host
             feature = (start, to_host(mean / prep.alpha), to_host(spread / prep.alpha))
-            none = xp.zeros((1,), dtype=xp.float64)
+            none = self.backend.zeros((1,), "float64")
             energy = self._number(xp.sum(power * factor * factor))
             if not energy < self._limit:
                 raise OverflowError(f"entries near column {start} are too large to square")

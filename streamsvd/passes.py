@@ -60,17 +60,16 @@ class State:
         if part.total.shape[0] != width and self.reader.prep.axis == "rows":
             part = replace(
                 part,
-                total=_placed(part.total, columns, width, self.reader.backend.xp),
-                squares=_placed(part.squares, columns, width, self.reader.backend.xp),
-                missing=_placed(part.missing, columns, width, self.reader.backend.xp),
+                total=self._placed(part.total, columns, width, self.reader.prep.wide),
+                squares=self._placed(part.squares, columns, width, "float64"),
+                missing=self._placed(part.missing, columns, width, "float64"),
             )
         self.moments = part if self.moments is None else self.moments.merge(part)
 
-
-def _placed(x: Array, columns: slice, width: int, xp: Any) -> Array:
-    out = xp.zeros((width,), dtype=x.dtype)
-    out[columns] = x
-    return out
+    def _placed(self, x: Array, columns: slice, width: int, dtype: str) -> Array:
+        out = self.reader.backend.zeros((width,), dtype)
+        out[columns] = x
+        return out
 
 
 class Fold(Protocol):
@@ -122,14 +121,14 @@ class NormalPass:
 
     def init(self, backend: Backend) -> State:
         """Zero sums on the device, and the thin blocks in the types they are multiplied in."""
-        xp, prep = backend.xp, self.prep
+        prep = self.prep
         types = [prep.narrow if t.single else prep.wide for t in self.thin]
         need_wide = any(kind != prep.narrow for kind in types)
         reader = Reader(prep, backend, need_wide, self.moments)
         return State(
             reader,
             [backend.to_device(t.X, kind) for t, kind in zip(self.thin, types, strict=True)],
-            [xp.zeros(t.X.shape, dtype=getattr(xp, prep.wide)) for t in self.thin],
+            [backend.zeros(t.X.shape, prep.wide) for t in self.thin],
         )
 
     def forward(self, state: State, raw: Array, start: int, columns: slice) -> list[Array]:
@@ -182,8 +181,7 @@ class GramPass:
 
     def init(self, backend: Backend) -> State:
         """Zero Gram matrix on the device."""
-        kind = getattr(backend.xp, self.prep.wide)
-        zeros = backend.xp.zeros((self.width, self.width), dtype=kind)
+        zeros = backend.zeros((self.width, self.width), self.prep.wide)
         return State(Reader(self.prep, backend, True, True), [], [zeros])
 
     def forward(self, state: State, raw: Array, start: int, columns: slice) -> list[Array]:
@@ -232,10 +230,10 @@ class ProjectPass:
 
     def init(self, backend: Backend) -> State:
         """Zero ``Y* Y`` on the device."""
-        xp, prep = backend.xp, self.prep
+        prep = self.prep
         kind = prep.narrow if self.thin.single else prep.wide
         k = self.thin.X.shape[1]
-        zeros = xp.zeros((k, k), dtype=getattr(xp, prep.wide))
+        zeros = backend.zeros((k, k), prep.wide)
         wide = kind != prep.narrow
         return State(
             Reader(prep, backend, wide, False), [backend.to_device(self.thin.X, kind)], [zeros]

@@ -44,6 +44,10 @@ class NumpyBackend:
         """``x`` itself."""
         return np.asarray(x)
 
+    def zeros(self, shape: tuple[int, ...], dtype: str) -> Array:
+        """New memory."""
+        return np.zeros(shape, dtype=dtype)
+
 
 @dataclass(slots=True)
 class ArrayApiBackend:
@@ -67,6 +71,10 @@ class ArrayApiBackend:
         host = np.asarray(x.to_device(self.xp.Device("CPU_DEVICE")))
         self.traffic.to_host_bytes += host.nbytes
         return host
+
+    def zeros(self, shape: tuple[int, ...], dtype: str) -> Array:
+        """New memory on the device."""
+        return self.xp.zeros(shape, dtype=getattr(self.xp, dtype), device=self.device)
 
 
 class CupyBackend:
@@ -114,6 +122,10 @@ class CupyBackend:
         host = self._cupy.asnumpy(x)
         self.traffic.to_host_bytes += host.nbytes
         return np.asarray(host)
+
+    def zeros(self, shape: tuple[int, ...], dtype: str) -> Array:
+        """New memory on the device."""
+        return self._cupy.zeros(shape, dtype=dtype)
 
 
 _LOCAL = threading.local()
