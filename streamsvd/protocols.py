@@ -1,8 +1,8 @@
-"""What the layers expect of one another, as protocols: a stored matrix, a fold over its blocks."""
+"""What every layer expects of a stored matrix, as a protocol."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -61,21 +61,3 @@ class Source(Protocol):
     def locate(self, row: int, column: int, /) -> str:
         """Name of the stored chunk that holds an entry, for messages."""
         ...
-
-
-S = TypeVar("S")
-R_co = TypeVar("R_co", covariant=True)
-
-
-class Streaming(Protocol[S, R_co]):
-    """A fold over blocks of rows. Every method is pure at its border: it returns the new state."""
-
-    def init(self, n_cols: int, /) -> S: ...
-    def update(self, state: S, block: Any, /) -> S: ...
-    def finalize(self, state: S, /) -> R_co: ...
-
-
-class Mergeable(Streaming[S, R_co], Protocol[S, R_co]):
-    """A fold whose partial states can be joined, so that blocks may be read in parallel."""
-
-    def merge(self, a: S, b: S, /) -> S: ...
