@@ -13,6 +13,7 @@ from typing import Literal
 
 from streamsvd.blocks import Axis
 from streamsvd.engine import memory
+from streamsvd.engine.dask_source import DaskSource
 from streamsvd.engine.layout import BLOCK_ITEMS, Layout, cut, span_count
 from streamsvd.engine.memory import Sizes
 from streamsvd.protocols import Source
@@ -167,11 +168,16 @@ def arrangements(
                 source.dtype.itemsize,
                 wide,
                 _entry_bytes(request, axis, wide),
-                source.read_bytes,
+                _read_bytes(source, axis),
             )
             for at_once, prefetch in _ladder(per_process):
                 for layout in _panels(base, source, axis, route):
                     yield _shape(route, layout, sizes, at_once, prefetch, source, request, budget)
+
+
+def _read_bytes(source: Source, axis: Axis) -> int:
+    """Transients of one read; those of a dask array are a whole row or column of its chunks."""
+    return source.span_bytes(axis) if isinstance(source, DaskSource) else source.read_bytes
 
 
 def _entry_bytes(request: Request, axis: Axis, wide: int) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from streamsvd.blocks import Axis
 from streamsvd.errors import ShapeError, SpecError
 
 
@@ -43,8 +44,13 @@ class DaskSource:
 
     @property
     def read_bytes(self) -> int:
-        """Two copies of one row of chunks: as computed, and as assembled."""
-        return 2 * self.chunks[0] * self.shape[1] * self.dtype.itemsize
+        """Transients along rows, which a rectangle of whole rows needs too."""
+        return self.span_bytes("rows")
+
+    def span_bytes(self, axis: Axis) -> int:
+        """Two copies of one row (or column) of chunks: as computed, and as assembled."""
+        along, across = (0, 1) if axis == "rows" else (1, 0)
+        return 2 * self.chunks[along] * self.shape[across] * self.dtype.itemsize
 
     @property
     def name(self) -> str:
@@ -60,21 +66,25 @@ class DaskSource:
             where.append(int(np.searchsorted(np.cumsum(sizes), index, side="right")))
         return f"chunk ({where[0]}, {where[1]}) of {self.name}"
 
-    def row_blocks(self) -> list[tuple[int, int, list[Any]]]:
-        """First and last row of each row of chunks, and its delayed chunks from left to right."""
-        edges = np.concatenate([[0], np.cumsum(self.array.chunks[0])])
+    def spans(self, axis: Axis) -> list[tuple[int, int, list[Any]]]:
+        """First and last row (column) of each row (column) of chunks that has any, and its delayed chunks in order."""
+        edges = np.concatenate([[0], np.cumsum(self.array.chunks[0 if axis == "rows" else 1])])
         grid = self.array.to_delayed()
         return [
-            (int(a), int(b), list(row))
-            for a, b, row in zip(edges[:-1], edges[1:], grid, strict=True)
+            (int(a), int(b), list(chunks))
+            for a, b, chunks in zip(
+                edges[:-1], edges[1:], grid if axis == "rows" else grid.T, strict=True
+            )
+            if a < b
         ]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shifted:
-    """Rows of a matrix that are in memory, under their numbers in the whole."""
+    """Rows or columns of a matrix that are in memory, under their numbers in the whole."""
 
     data: npt.NDArray[Any]
+    axis: Axis
     start: int
     whole: DaskSource
 
@@ -104,7 +114,10 @@ class Shifted:
 
     def read(self, rows: slice, columns: slice, out: npt.NDArray[Any], /) -> None:
         """Copy from memory."""
-        out[...] = self.data[rows.start - self.start : rows.stop - self.start, columns]
+        if self.axis == "rows":
+            out[...] = self.data[rows.start - self.start : rows.stop - self.start, columns]
+        else:
+            out[...] = self.data[rows, columns.start - self.start : columns.stop - self.start]
 
     def locate(self, row: int, column: int, /) -> str:
         return self.whole.locate(row, column)

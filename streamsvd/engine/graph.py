@@ -42,7 +42,7 @@ def build(work: Work, shared: Any) -> tuple[list[Any], Any]:
     if isinstance(work.source, DaskSource):
         leaves = [
             delayed(run_blocks, pure=False)(shared, (a, b), chunks)
-            for a, b, chunks in work.source.row_blocks()
+            for a, b, chunks in work.source.spans(work.layout.axis)
         ]
     else:
         leaves = [delayed(run_span, pure=False)(shared, span) for span in work.layout.spans]
@@ -50,8 +50,9 @@ def build(work: Work, shared: Any) -> tuple[list[Any], Any]:
 
 
 def run_blocks(work: Work, span: tuple[int, int], chunks: list[Any]) -> Sums:
-    """A span whose rows another part of the graph has computed."""
+    """A span whose rows (along columns: columns) another part of the graph has computed."""
     assert isinstance(work.source, DaskSource)
-    data = np.concatenate([np.asarray(chunk) for chunk in chunks], axis=1)
-    held = Shifted(data, span[0], work.source)
+    axis = work.layout.axis
+    data = np.concatenate([np.asarray(chunk) for chunk in chunks], axis=1 if axis == "rows" else 0)
+    held = Shifted(data, axis, span[0], work.source)
     return run_span(replace(work, source=held, prefetch=False), span)
