@@ -173,13 +173,13 @@ class Dice:
         return bool(self._rng.random() < share)
 
 
-def random_case(dice: Dice, most_bytes: float = 2e8) -> Case:
-    """Any matrix of up to so many bytes, and anything that may be asked of it."""
+def random_case(dice: Dice, least_bytes: float = 1e6, most_bytes: float = 2e8) -> Case:
+    """Any matrix of about so many bytes, and anything that may be asked of it."""
     dtype, codec = (
         dice.pick(*DTYPES),
         dice.pick("zstd", "zstd", "none", "none", "blosc", "gzip", "npy"),
     )
-    items = dice.between(min(1e5, most_bytes / 32), most_bytes / np.dtype(dtype).itemsize)
+    items = dice.between(least_bytes, most_bytes) // np.dtype(dtype).itemsize
     n = dice.between(1, min(1e6, items))
     m = max(1, min(10**6, items // n))
     if dice.chance(0.1):
@@ -390,12 +390,12 @@ def _told(run: Figures) -> str:
     )
 
 
-def fuzz(count: int, seed: int, most_bytes: float) -> int:
+def fuzz(count: int, seed: int, least_bytes: float, most_bytes: float) -> int:
     """Random cases; prints one line for each, and returns how many broke the law or crashed."""
     broken = 0
     with tempfile.TemporaryDirectory(dir=_scratch()) as folder:
         for number in range(count):
-            case = random_case(Dice([seed, number]), most_bytes)
+            case = random_case(Dice([seed, number]), least_bytes, most_bytes)
             try:
                 found = measure(case, Path(folder))
                 ok, said = lawful(found), _told(found)
@@ -411,9 +411,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.memory", description=main.__doc__)
     parser.add_argument("--fuzz", type=int, default=20, metavar="CASES")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--least-bytes", type=float, default=1e6)
     parser.add_argument("--most-bytes", type=float, default=2e8)
     options = parser.parse_args(arguments)
-    sys.exit(fuzz(options.fuzz, options.seed, options.most_bytes) > 0)
+    sys.exit(fuzz(options.fuzz, options.seed, options.least_bytes, options.most_bytes) > 0)
 
 
 if __name__ == "__main__":
