@@ -220,6 +220,8 @@ def bracket(ritz: Ritz, *, beta: float, noise: Real, count: int) -> Bracket:
     guess = np.zeros(count)
     guess[:wanted] = values[::-1] + np.sum(np.abs(left) ** 2 * shift[:, None], axis=0)
     vectors = ritz.V @ left[:L] + Q_R @ left[L:]
+    # Q_R is orthogonal to V only as far as residuals exceed rounding: vectors of values near zero need it.
+    vectors = linalg.qr(vectors, mode="economic", check_finite=False)[0]
 
     high = np.zeros((size, size), dtype=F.dtype)
     high[:L, :L] = np.diag(theta + gamma)
