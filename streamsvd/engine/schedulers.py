@@ -28,7 +28,7 @@ def scheduled(address: str | None, workers: int | None) -> Iterator[None]:
     SpecError
         If both are given.
     StoreError
-        If no scheduler answers at the address.
+        If no scheduler answers at the address, or it has no workers.
     """
     if address is None:
         with dask.config.set({} if workers is None else {"num_workers": workers}):
@@ -42,10 +42,26 @@ def scheduled(address: str | None, workers: int | None) -> Iterator[None]:
     from distributed import Client
 
     try:
+        _parsed(address)
         client = Client(address, timeout=CONNECT_SECONDS)
-    except Exception as error:  # of many types: addresses are parsed and dialled in several places
+    except Exception as error:  # of many types: a cluster is dialled in several layers
         raise StoreError(
             f"no scheduler answers at {address}: {str(error) or type(error).__name__}. Check the address, or leave scheduler= out to run here."
         ) from error
     with client:
+        if not client.scheduler_info(n_workers=1)["workers"]:
+            raise StoreError(
+                f"the scheduler at {address} has no workers, so nothing can be planned. Start some first."
+            )
         yield
+
+
+def _parsed(address: str) -> None:
+    """Refuse what is no address before a client tries: one that fails half-way may hang the process."""
+    from distributed.comm.addressing import parse_address, parse_host_port
+    from distributed.comm.registry import get_backend
+
+    scheme, place = parse_address(address)
+    get_backend(scheme)
+    if scheme in ("tcp", "tls", "ws", "wss"):
+        parse_host_port(place)

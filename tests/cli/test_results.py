@@ -205,3 +205,13 @@ def test_a_cluster_gives_the_same_bits(run, data) -> None:
         address = cluster.scheduler_address
         there = run("svd", data / "A.zarr", "--rank", 3, "--scheduler", address, "--json").record
     assert there["singular_values"] == here["singular_values"]
+
+
+def test_a_cluster_without_workers_is_refused(run, data) -> None:
+    from distributed import LocalCluster
+
+    with LocalCluster(n_workers=0, processes=False, dashboard_address=None) as cluster:
+        address = cluster.scheduler_address
+        done = run("svd", data / "A.zarr", "--rank", 3, "--scheduler", address)
+    assert done.code == 1
+    assert "has no workers, so nothing can be planned. Start some first." in done.err
