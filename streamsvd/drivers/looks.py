@@ -103,7 +103,7 @@ def _judged(
 ) -> Look:
     rank, enough = found.lower.size, True
     if settings.energy is not None:
-        rank, enough = _smallest_rank(found, settings.energy * stats.energy)
+        rank, enough = _smallest_rank(found, settings.energy, stats.energy)
     certificate = certify(
         found,
         rank=rank,
@@ -117,9 +117,12 @@ def _judged(
     return Look(rank, found, certificate, enough and certificate.relative_width <= settings.tol)
 
 
-def _smallest_rank(found: Bracket, wanted: float) -> tuple[int, bool]:
-    """Smallest rank whose proved energy is ``wanted``; else all that is proved, and False."""
-    enough = np.cumsum(found.lower) >= wanted * (1 - 1e-12)
+def _smallest_rank(found: Bracket, share: float, energy: float) -> tuple[int, bool]:
+    """Smallest rank whose proved energy is that share; else all that is proved, and False.
+
+    A share of 1 is all that sums of squares can tell from it; any other is meant to the last digit.
+    """
+    enough = np.cumsum(found.lower) >= (share if share < 1 else 1 - 1e-12) * energy
     if enough.any():
         return int(np.argmax(enough)) + 1, True
     return max(1, int(np.count_nonzero(found.lower > 0))), False

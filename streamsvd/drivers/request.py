@@ -52,7 +52,8 @@ def check_request(
         raise SpecError(f'precision={precision!r} is unknown. Pass "auto", "single" or "double".')
     target = energy
     if rank is None and energy is None and tol is not None:
-        target = 1 - tol * tol  # ||A - A_r||_F <= tol ||A||_F
+        # ||A - A_r||_F <= tol ||A||_F; below 1, the share that allows for rounding
+        target = min(1 - tol * tol, float(np.nextafter(1.0, 0.0)))
     return Request(
         rank=int(rank) if rank is not None else min(*source.shape, SEARCH_RANK),
         energy=target,
