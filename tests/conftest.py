@@ -13,7 +13,11 @@ from hypothesis import HealthCheck, settings
 from threadpoolctl import threadpool_limits
 
 settings.register_profile(
-    "quick", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow]
+    "quick",
+    deadline=None,
+    max_examples=60,
+    derandomize=True,  # the daily run fails for a change, not for a draw
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.register_profile(
     "long", deadline=None, max_examples=2000, suppress_health_check=[HealthCheck.too_slow]
@@ -69,7 +73,16 @@ class Namespace:
         return np.asarray(x)
 
 
-HIDDEN = ("__float__", "__bool__", "__int__", "__index__", "__complex__", "__dlpack__", "__buffer__", "__array__")
+HIDDEN = (
+    "__float__",
+    "__bool__",
+    "__int__",
+    "__index__",
+    "__complex__",
+    "__dlpack__",
+    "__buffer__",
+    "__array__",
+)
 
 
 @pytest.fixture
@@ -83,7 +96,9 @@ def no_hidden_sync(monkeypatch: pytest.MonkeyPatch) -> None:
         if original is None:
             continue
 
-        def guarded(self: Any, *args: Any, _name: str = name, _it: Any = original, **kw: Any) -> Any:
+        def guarded(
+            self: Any, *args: Any, _name: str = name, _it: Any = original, **kw: Any
+        ) -> Any:
             if self.device != home:
                 raise AssertionError(f"{_name} on {self.device}: a hidden copy to the host")
             return _it(self, *args, **kw)
