@@ -80,8 +80,8 @@ class ArrayApiBackend:
 class CupyBackend:
     """CUDA through cupy: blocks pass through two pinned buffers on a copy stream.
 
-    While the compute stream multiplies one block, the next is staged and copied; an event per buffer keeps
-    a buffer from being filled before its copy is done.
+    While the compute stream multiplies one block, the next is staged; it is copied when that stream is done
+    with the memory it gets. An event per buffer keeps a buffer from being filled before its copy is done.
     """
 
     has_float64 = True
@@ -111,6 +111,8 @@ class CupyBackend:
         staged = self._pinned[turn][: host.nbytes].view(host.dtype).reshape(host.shape)
         np.copyto(staged, host)
         out = self._cupy.empty(host.shape, dtype=host.dtype)
+        # The pool may hand out memory that queued products still read: the copy waits for them.
+        self._copies.wait_event(self._cupy.cuda.get_current_stream().record())
         with self._copies:
             out.set(staged, stream=self._copies)
         self._done[turn] = self._copies.record()
