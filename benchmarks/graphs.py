@@ -26,7 +26,7 @@ from streamsvd.engine.span import Work
 from streamsvd.passes import NormalPass, Preparation, Thin
 
 SECONDS, BYTES, TASKS = 2.0, 100e6, 16
-CHUNK = (20, 100)
+CHUNK = (20, 5_000)
 GRIDS: dict[Size, tuple[tuple[int, int], ...]] = {
     "small": ((1_000, 1), (40, 25)),
     "full": ((1_000_000, 1), (1_000, 1_000), (1, 1_000_000)),
