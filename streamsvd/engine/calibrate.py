@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import linalg
 from threadpoolctl import threadpool_limits
 
 from streamsvd import krylov
@@ -34,6 +35,9 @@ SECONDS = 0.25
 READ_SECONDS = 0.6
 DENSE_COLUMNS = 4096
 """Most columns of the small dense problem that is timed; larger ones run at the same rate."""
+
+EIGEN_COLUMNS = 1000
+"""Most columns of the eigenproblem that is timed."""
 
 
 def calibrated(source: Source, plan: Plan) -> Rates:
@@ -155,19 +159,34 @@ def _read_rate(source: Source, plan: Plan, threads: int) -> float:
 
 
 def _dense_rate(plan: Plan) -> float:
-    """Operations a second of a look, counted as the plan counts them."""
+    """Operations a second of the small dense work of the route, counted as the plan counts it."""
+    if plan.route == "gram":
+        return _eigen_rate(plan)
     width = min(plan.layout.width, DENSE_COLUMNS)
     size = min(2 * plan.block, width)
     rng = np.random.default_rng(0)
     K = np.linalg.qr(rng.standard_normal((width, size)))[0]
     W = K * np.arange(size, 0.0, -1) + 1e-3 * rng.standard_normal((width, size))
-    began = time.perf_counter()
+    count = max(1, min(plan.request.rank, size - 1))
     with dense_threads(width):
+        began = time.perf_counter()
         ritz = krylov.learn(krylov.Space(K, W))
-        bracket(
-            ritz, beta=1e-3, noise=np.full(size, 1e-9), count=min(plan.request.rank, size - 1) or 1
-        )
-    return float(12 * width * size**2 / (time.perf_counter() - began))
+        bracket(ritz, beta=1e-3, noise=np.full(size, 1e-9), count=count)
+        took = time.perf_counter() - began
+    return float(12 * width * size**2 / took)
+
+
+def _eigen_rate(plan: Plan) -> float:
+    """The same for the leading eigenvectors of a Gram matrix."""
+    width = min(plan.layout.width, EIGEN_COLUMNS)
+    X = np.random.default_rng(0).standard_normal((width, width))
+    G = X + X.T
+    first = max(0, width - 1 - plan.request.rank)
+    with dense_threads(width):
+        began = time.perf_counter()
+        linalg.eigh(G, subset_by_index=(first, width - 1), check_finite=False)
+        took = time.perf_counter() - began
+    return float(4 * width**3 / took)
 
 
 def _rate(make: Callable[[], Callable[[], None]], threads: int, seconds: float) -> float:
