@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+from streamsvd.engine.device import ArrayApiBackend, NumpyBackend, backend
+from streamsvd.errors import SpecError
+
+
+def test_an_unknown_device_is_refused_by_name():
+    with pytest.raises(SpecError, match="device='tpu' is unknown. Pass \"cpu\" or \"cuda\""):
+        backend("tpu")
+
+
+def test_a_device_that_does_not_answer_says_what_to_install():
+    try:
+        import cupy  # noqa: F401
+    except ImportError:
+        with pytest.raises(SpecError, match=r'device="cuda" was asked for.*gpu-cuda12.*device="cpu"'):
+            backend("cuda")
+    else:
+        pytest.skip("cupy is installed")
+
+
+def test_the_host_is_its_own_device_and_copies_nothing():
+    host = np.arange(6.0)
+    engine = NumpyBackend()
+    assert engine.to_device(host) is host
+    assert engine.to_host(host) is host
+    assert engine.to_device(host, "float32").dtype == np.float32
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex64", "complex128", "int16", "uint8"])
+def test_both_doors_are_counted_and_lose_nothing(dtype):
+    engine = backend("strict")
+    assert isinstance(engine, ArrayApiBackend)
+    before = (engine.traffic.to_device_bytes, engine.traffic.to_host_bytes)
+    host = np.arange(12).reshape(3, 4).astype(dtype)
+    there = engine.to_device(host)
+    assert there.device == engine.device
+    np.testing.assert_array_equal(engine.to_host(there), host)
+    assert engine.traffic.to_device_bytes - before[0] == host.nbytes
+    assert engine.traffic.to_host_bytes - before[1] == host.nbytes
+
+
+def test_float16_arrives_as_float32():
+    engine = backend("strict")
+    host = np.float16([1.5, 2.25])
+    np.testing.assert_array_equal(engine.to_host(engine.to_device(host)), host)
+
+
+def test_a_hidden_copy_to_the_host_raises_in_tests(no_hidden_sync):
+    there = backend("strict").to_device(np.ones(1))
+    for hidden in (float, bool, np.asarray):
+        with pytest.raises((AssertionError, RuntimeError)):
+            hidden(there[0] if hidden is not np.asarray else there)
+    assert backend("strict").to_host(there)[0] == 1
+
+
+def test_every_thread_has_its_own_backend():
+    seen = [backend("strict")]
+    other = threading.Thread(target=lambda: seen.append(backend("strict")))
+    other.start()
+    other.join()
+    assert seen[0] is backend("strict")
+    assert seen[0] is not seen[1]
