@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -22,6 +23,7 @@ from streamsvd.errors import ShapeError, SpecError, StreamSVDError
 
 VERBS = ("info", "plan", "svd", "pca", "verify", "demo")
 FAILED, USAGE, NOT_CONVERGED, INTERRUPTED = 1, 2, 3, 130
+INTERRUPTED_SENTENCE = "interrupted; nothing was kept."
 
 
 class Verbs(click.Group):
@@ -53,13 +55,38 @@ def verbs() -> None:
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command and leave with its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    stop = Stop()
     # A batch system stops a job by SIGTERM: the same clean stop as Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    sys.exit(run(given))
+    signal.signal(signal.SIGTERM, stop)
+    if (
+        signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    ):  # not where a shell ignores it
+        signal.signal(signal.SIGINT, stop)
+    sys.exit(run(given, stop))
 
 
-def run(given: list[str]) -> int:
+@dataclass(slots=True)
+class Stop:
+    """Handler of the signals that ask to stop: `KeyboardInterrupt` in the main thread.
+
+    A SIGTERM that follows changes nothing, as a second interrupt would hit the first one's clean-up; a
+    second Ctrl-C does interrupt it.
+    """
+
+    asked: bool = False
+
+    def __call__(self, number: int, frame: object) -> None:
+        """The signal has come."""
+        del frame
+        if self.asked and number == signal.SIGTERM:
+            return
+        self.asked = True
+        raise KeyboardInterrupt
+
+
+def run(given: list[str], stop: Stop | None = None) -> int:
     """Exit code of one command; every error is reported here and nowhere else."""
+    stop = stop or Stop()
     try:
         code = verbs.main(given, prog_name="streamsvd", standalone_mode=False)
         sys.stdout.flush()
@@ -71,8 +98,10 @@ def run(given: list[str]) -> int:
         click.echo(error.format_message(), err=True)
         return USAGE
     except (KeyboardInterrupt, click.Abort):
-        return _report("Interrupted", "interrupted; nothing was kept.", INTERRUPTED, given)
+        return _report("Interrupted", INTERRUPTED_SENTENCE, INTERRUPTED, given)
     except Exception as error:
+        if stop.asked:  # an interrupt inside a lock may come out as another error
+            return _report("Interrupted", INTERRUPTED_SENTENCE, INTERRUPTED, given)
         if os.environ.get("STREAMSVD_DEBUG"):
             raise
         usage = isinstance(error, click.UsageError)  # its subclasses vary with the version of click

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import zarr
 
+from streamsvd.cli import app
 from streamsvd.testing.spectra import KnownMatrix
 
 ENDLESS = ["--rank", "5", "--tol", "1e-12", "--max-passes", "1000000", "--memory", "256MiB"]
@@ -67,3 +69,29 @@ def test_a_stop_before_the_first_pass_leaves_nothing(start, hard, tmp_path) -> N
     assert kept in ([], ["M.zarr"])  # the first pass may just have ended
     assert ("nothing was kept" in err) == (kept == [])
     assert (text == "") == (kept == [])
+
+
+def test_more_signals_do_not_spoil_the_first(start, hard, tmp_path) -> None:
+    out = tmp_path / "M.zarr"
+    child = start("svd", hard, *ENDLESS, "--out", out, "--json")
+    text, err = _stop_in_pass(child, 3, [signal.SIGINT, signal.SIGTERM, signal.SIGTERM])
+    assert child.returncode == 130
+    assert "Traceback" not in err
+    assert "unexpected" not in err
+    assert json.loads(text)["status"] == "interrupted"
+
+
+def test_an_error_that_an_interrupt_became_is_an_interrupt(capsys, monkeypatch) -> None:
+    stop = app.Stop()
+
+    def broken(*_: object, **__: object) -> None:
+        with contextlib.suppress(KeyboardInterrupt):
+            stop(signal.SIGINT, None)
+        raise RuntimeError("release unlocked lock")
+
+    monkeypatch.setattr("streamsvd.drivers.opening.open", broken)
+    assert app.run(["info", "A.zarr"], stop) == 130
+    assert capsys.readouterr().err == "streamsvd: interrupted; nothing was kept.\n"
+    stop(signal.SIGTERM, None)  # asked already
+    with pytest.raises(KeyboardInterrupt):
+        stop(signal.SIGINT, None)

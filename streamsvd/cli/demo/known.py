@@ -63,7 +63,7 @@ def factorise(path: Path, out: Path, *, quiet: bool) -> dict[str, Any]:
     try:
         answer, _ = child.communicate()
     except BaseException:
-        child.terminate()  # it stops cleanly, as by Ctrl-C
+        child.terminate()  # it stops cleanly, unless the terminal's Ctrl-C has reached it already
         child.wait()
         raise
     record = json.loads(answer) if answer.strip() else {}
