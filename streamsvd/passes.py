@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+import numpy as np
+
 from streamsvd.blocks import Array, Backend, Block, Moments, Preparation, Reader
 from streamsvd.kernels import products
 from streamsvd.typing import Matrix, Real
@@ -39,6 +41,10 @@ class Thin:
 
     X: Matrix
     single: bool
+
+    def sent(self, backend: Backend, kind: str) -> Array:
+        """On the device, by rows: products of another order of memory are other bits."""
+        return backend.to_device(np.ascontiguousarray(self.X), kind)
 
 
 @dataclass(slots=True, eq=False)
@@ -127,7 +133,7 @@ class NormalPass:
         reader = Reader(prep, backend, need_wide, self.moments)
         return State(
             reader,
-            [backend.to_device(t.X, kind) for t, kind in zip(self.thin, types, strict=True)],
+            [t.sent(backend, kind) for t, kind in zip(self.thin, types, strict=True)],
             [backend.zeros(t.X.shape, prep.wide) for t in self.thin],
         )
 
@@ -236,7 +242,7 @@ class ProjectPass:
         zeros = backend.zeros((k, k), prep.wide)
         wide = kind != prep.narrow
         return State(
-            Reader(prep, backend, wide, False), [backend.to_device(self.thin.X, kind)], [zeros]
+            Reader(prep, backend, wide, False), [self.thin.sent(backend, kind)], [zeros]
         )
 
     def forward(self, state: State, raw: Array, start: int, columns: slice) -> list[Array]:

@@ -37,8 +37,11 @@ class NumpyBackend:
     traffic: Traffic = field(default_factory=Traffic)
 
     def to_device(self, a: Matrix, dtype: str | None = None) -> Array:
-        """``a`` itself, cast where another type is asked for."""
-        return np.asarray(a, dtype=dtype)
+        """``a`` itself, cast where another type is asked for.
+
+        What came over a network may lie across words: numpy would then multiply without BLAS.
+        """
+        return np.require(a, dtype=dtype, requirements="A")
 
     def to_host(self, x: Array) -> Matrix:
         """``x`` itself."""
