@@ -218,13 +218,16 @@ class Reader:
         w = self.backend.zeros((m, 1), "float64") + 1
         if prep.weights is not None:
             w = self.backend.to_device(prep.weights, "float64")[:, None]
-        X, mean = self._centred(X, holes, w, xp)
+        X, mean, rest = self._centred(X, holes, w, xp)
         power = self._power(X, w, xp)
         spread = xp.sqrt(power / xp.sum(w))
-        if prep.scale and not prep.center:  # deviations are about the mean, also where it stays
-            about = xp.sum(X * w, axis=0) / xp.sum(w)
-            spread = xp.sqrt(self._power(X - about[None, :], w, xp) / xp.sum(w))
-            spread = xp.where(spread > 1e-15 * xp.abs(about), spread, xp.zeros_like(spread))
+        if (
+            rest is not None and not prep.center
+        ):  # deviations are about the mean, also where it stays
+            spread = xp.sqrt(self._power(rest, w, xp) / xp.sum(w))
+        del rest
+        if prep.scale:  # what is left of a constant column is the rounding of its mean
+            spread = xp.where(spread > 1e-15 * xp.abs(mean), spread, xp.zeros_like(spread))
         factor = self._factor(spread, holes, start, xp)
         tally = None
         if self.need_moments:
@@ -250,8 +253,13 @@ class Reader:
         """Energy of a block beyond which products, or in float64 the squares of theirs, may overflow."""
         return 1e36 if self.prep.single else 1e60
 
-    def _centred(self, X: Array, holes: Array | None, w: Array, xp: Any) -> tuple[Array, Array]:
-        """Columns less their weighted means where asked, and the means; holes become what the policy says."""
+    def _centred(
+        self, X: Array, holes: Array | None, w: Array, xp: Any
+    ) -> tuple[Array, Array, Array | None]:
+        """Columns less their weighted means where asked, the means, and what is about them where needed.
+
+        Holes become what the policy says.
+        """
         prep = self.prep
         averaged = prep.policy == "mean"
         counted = xp.sum(w)
@@ -261,7 +269,16 @@ class Reader:
         mean = xp.sum(X * w, axis=0) / counted
         if averaged and holes is not None:
             X = xp.where(holes, mean[None, :], X)
-        return (X - mean[None, :] if prep.center else X), mean
+        if not prep.center and not prep.scale:
+            return X, mean, None
+        # Beside an offset one sum for the mean keeps few digits: the mean of what is left goes too.
+        rest = X - mean[None, :]
+        left = xp.sum(rest * w, axis=0) / counted
+        rest = rest - left[None, :]
+        if averaged and holes is not None:
+            rest = xp.where(holes, xp.zeros_like(rest), rest)
+            X = X if prep.center else xp.where(holes, (mean + left)[None, :], X)
+        return (rest if prep.center else X), mean + left, rest
 
     def _factor(self, spread: Array, holes: Array | None, start: int, xp: Any) -> Array:
         """Scale of each column: weight over deviation, zero where it is constant or dropped."""

@@ -107,10 +107,18 @@ class ResultWriter:
                 _write_small(self.partial, result, options, source)
                 _sync(self.partial)
                 if self.path.exists():
+                    if not self.overwrite:
+                        raise StoreError(
+                            f"{self.path} was made by another run meanwhile; it will not be replaced. "
+                            "Pass overwrite=True (--overwrite) to replace it, or choose another place."
+                        )
                     old = self.path.with_name(f"{self.path.name}.old-{uuid.uuid4().hex[:8]}")
                     self.path.rename(old)
                     self.partial.rename(self.path)
-                    shutil.rmtree(old)
+                    if old.is_symlink():  # the link made way; what it led to is left alone
+                        old.unlink()
+                    else:
+                        shutil.rmtree(old)
                 else:
                     self.partial.rename(self.path)
         except BaseException:
