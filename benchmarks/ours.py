@@ -163,7 +163,7 @@ def run(
         "s": r.s.tolist(),
         "width": c.relative_width,
         "passes": r.info.passes,
-        "asked_bytes": asked,
+        "file_passes": asked / stored_bytes(Path(path)),
         "looks": len(r.info.widths),
         "widths": list(r.info.widths),
         "bytes_read": r.info.bytes_read,
@@ -219,6 +219,12 @@ def _budget(A: Any, memory: str | int, **planned: Any) -> tuple[str | int, int |
             raise
         return int(error.needs * float(times[1])), error.needs
     raise AssertionError("a plan fits one byte")
+
+
+def stored_bytes(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder; a hard link counts as a file of its own."""
+    files = [path] if path.is_file() else (part for part in path.rglob("*") if part.is_file())
+    return sum(file.stat().st_size for file in files)
 
 
 def _asked_bytes() -> int:

@@ -30,6 +30,7 @@ def test_a_run_reports_cost_certificate_and_truth_through_every_door(path, throu
     assert run["wall_s"] > 0
     assert run["cpu_s"] > 0
     assert run["looks"] == len(run["widths"])
+    assert run["file_passes"] > 0.9 * run["passes"]  # and modules imported late, which are files too
     if through == "store":
         assert run["counted_passes"] == pytest.approx(run["passes"])
     json.dumps(run, default=str)
@@ -76,6 +77,14 @@ def test_a_store_counts_parts_of_chunks_as_parts_and_edges_as_far_as_they_are_ma
     assert peers.counted_passes(store, path) == pytest.approx(1)
     A[8:, 4:]
     assert peers.counted_passes(store, path) == pytest.approx(1 + 2 * 3 / 70)
+
+
+def test_bytes_of_a_folder_and_of_a_file(tmp_path):
+    (tmp_path / "c").mkdir()
+    for name in ("a", "c/b"):
+        (tmp_path / name).write_bytes(bytes(10))
+    assert ours.stored_bytes(tmp_path) == 20
+    assert ours.stored_bytes(tmp_path / "a") == 10
 
 
 def test_passes_of_a_peer_are_counted_too(path):
