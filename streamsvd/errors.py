@@ -73,7 +73,7 @@ class NonFiniteError(StreamSVDError, ValueError):
         return f"{self.value} at row {self.row}, column {self.column} ({self.chunk}). {self.remedy}"
 
 
-class BudgetError(StreamSVDError, MemoryError):
+class BudgetError(MemoryError, StreamSVDError):  # in this order: MemoryError has a __new__ of its own
     """A plan needs more memory than it was allowed; raised before any block is read."""
 
     def __init__(self, step: str, needs: int, allowed: int, remedy: str) -> None:
