@@ -200,7 +200,7 @@ def test_a_cluster_gives_the_same_bits(run, data) -> None:
 
     here = run("svd", data / "A.zarr", "--rank", 3, "--workers", 1, "--json").record
     with LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0"
     ) as cluster:
         address = cluster.scheduler_address
         there = run("svd", data / "A.zarr", "--rank", 3, "--scheduler", address, "--json").record
@@ -210,7 +210,7 @@ def test_a_cluster_gives_the_same_bits(run, data) -> None:
 def test_a_cluster_without_workers_is_refused(run, data) -> None:
     from distributed import LocalCluster
 
-    with LocalCluster(n_workers=0, processes=False, dashboard_address=None) as cluster:
+    with LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as cluster:
         address = cluster.scheduler_address
         done = run("svd", data / "A.zarr", "--rank", 3, "--scheduler", address)
     assert done.code == 1
