@@ -73,8 +73,10 @@ class NonFiniteError(StreamSVDError, ValueError):
         return f"{self.value} at row {self.row}, column {self.column} ({self.chunk}). {self.remedy}"
 
 
-class BudgetError(MemoryError, StreamSVDError):  # in this order: MemoryError has a __new__ of its own
+class BudgetError(MemoryError, StreamSVDError):
     """A plan needs more memory than it was allowed; raised before any block is read."""
+
+    # MemoryError comes first: it has a __new__ of its own, which pickling of tracebacks calls.
 
     def __init__(self, step: str, needs: int, allowed: int, remedy: str) -> None:
         super().__init__(step, needs, allowed, remedy)
