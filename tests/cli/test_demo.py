@@ -110,4 +110,6 @@ def test_without_its_extra_it_says_what_to_install(run, tmp_path, monkeypatch) -
     monkeypatch.setitem(sys.modules, "h5py", None)
     done = run("demo", "--out", tmp_path / "out")
     assert done.code == 1
+    assert "the demo needs h5py, which come" in done.err
     assert "pip install 'streamsvd[demo]'" in done.err
+    assert not (tmp_path / "out").exists()

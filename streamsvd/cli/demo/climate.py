@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import h5py
+import iris_sample_data
 import numpy as np
 
 from streamsvd.drivers.factorise import pca
 from streamsvd.drivers.opening import open as open_matrix
-from streamsvd.errors import StreamSVDError
 from streamsvd.report import figures
 from streamsvd.result import PCA
 from streamsvd.testing.writing import write_grid
@@ -39,21 +40,7 @@ class Climate:
 
 
 def load() -> Climate:
-    """Scenario E1 of the Met Office Unified Model, as shipped in the wheel of iris-sample-data.
-
-    Raises
-    ------
-    StreamSVDError
-        If the packages of the extra ``demo`` are not installed.
-    """
-    try:
-        import h5py
-        import iris_sample_data
-    except ImportError as error:
-        raise StreamSVDError(
-            f"the demo shows real data, which come with the extra of that name ({error}). "
-            "Install it with: pip install 'streamsvd[demo]'"
-        ) from error
+    """Scenario E1 of the Met Office Unified Model, as shipped in the wheel of iris-sample-data."""
     with h5py.File(Path(iris_sample_data.path) / "E1_north_america.nc") as file:
         hours = np.asarray(file["time"])  # since 1970 in years of 360 days
         return Climate(

@@ -6,6 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,7 @@ def command(out: Path, size: int, keep: bool, as_json: bool, quiet: bool) -> Non
         if not quiet:
             click.echo(text, err=as_json)
 
+    _require_extra()
     _prepare(out)
     climate = _climate(out, say)
     known = _known(out, size, keep=keep, quiet=quiet, say=say)
@@ -78,6 +80,20 @@ def command(out: Path, size: int, keep: bool, as_json: bool, quiet: bool) -> Non
     say(f"\nDone in {record['elapsed_s']:.0f} s. Figures and results are in {out}.")
     if as_json:
         show_json(record)
+
+
+def _require_extra() -> None:
+    """Refuse at once where what the demo shows, or draws with, is not installed."""
+    from streamsvd.errors import StreamSVDError
+
+    lacking = [
+        name for name in ("iris_sample_data", "h5py", "matplotlib") if find_spec(name) is None
+    ]
+    if lacking:
+        raise StreamSVDError(
+            f"the demo needs {', '.join(lacking)}, which come with its extra. "
+            "Install them with: pip install 'streamsvd[demo]'"
+        )
 
 
 def _prepare(out: Path) -> None:
