@@ -9,6 +9,8 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "open": "streamsvd.drivers.opening",
+    "load": "streamsvd.drivers.opening",
+    "verify": "streamsvd.drivers.verify",
     "plan_svd": "streamsvd.drivers.factorise",
     "svd": "streamsvd.drivers.factorise",
     "pca": "streamsvd.drivers.factorise",
@@ -17,30 +19,57 @@ _HOMES = {
     "Status": "streamsvd.result",
     "Certificate": "streamsvd.certificate",
     "Plan": "streamsvd.engine.plan",
+    "BudgetError": "streamsvd.errors",
+    "CorruptChunkError": "streamsvd.errors",
+    "MissingChunkError": "streamsvd.errors",
+    "NonFiniteError": "streamsvd.errors",
     "NotConverged": "streamsvd.errors",
+    "ShapeError": "streamsvd.errors",
+    "SpecError": "streamsvd.errors",
+    "StoreError": "streamsvd.errors",
     "StreamSVDError": "streamsvd.errors",
 }
 
 if TYPE_CHECKING:
     from streamsvd.certificate import Certificate
     from streamsvd.drivers.factorise import pca, plan_svd, svd
-    from streamsvd.drivers.opening import open
+    from streamsvd.drivers.opening import load, open
+    from streamsvd.drivers.verify import verify
     from streamsvd.engine.plan import Plan
-    from streamsvd.errors import NotConverged, StreamSVDError
+    from streamsvd.errors import (
+        BudgetError,
+        CorruptChunkError,
+        MissingChunkError,
+        NonFiniteError,
+        NotConverged,
+        ShapeError,
+        SpecError,
+        StoreError,
+        StreamSVDError,
+    )
     from streamsvd.result import PCA, SVD, Status
 
 __all__ = [
+    "BudgetError",
     "Certificate",
+    "CorruptChunkError",
+    "MissingChunkError",
+    "NonFiniteError",
     "NotConverged",
     "PCA",
     "Plan",
     "SVD",
+    "ShapeError",
+    "SpecError",
     "Status",
+    "StoreError",
     "StreamSVDError",
+    "load",
     "open",
     "pca",
     "plan_svd",
     "svd",
+    "verify",
 ]
 
 

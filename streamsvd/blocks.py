@@ -32,6 +32,14 @@ class Backend(Protocol):
     def zeros(self, shape: tuple[int, ...], dtype: str) -> Array: ...
 
 
+class OutOfScale(ArithmeticError):
+    """A block whose squares overflow under this power of two; ``size`` is its largest entry."""
+
+    def __init__(self, size: float) -> None:
+        super().__init__(size)
+        self.size = size
+
+
 class BadEntry(ValueError):
     """A NaN or Inf that the policy does not allow, at (row, column) of the fold's matrix."""
 
@@ -103,6 +111,8 @@ class Moments:
         ``||X||_F**2``, weighted.
     missing
         Missing entries of each column, ``(n,)`` (along columns: one number, the sum).
+    largest
+        Largest modulus of an entry of ``X`` where its square might have vanished; 0 where none could.
     features
         Along columns: for each block its first column, the means and the standard deviations.
     """
@@ -112,6 +122,7 @@ class Moments:
     weight: float
     energy: float
     missing: Array
+    largest: float = 0.0
     features: tuple[tuple[int, Real, Real], ...] = ()
 
     def merge(self, other: Moments) -> Moments:
@@ -122,6 +133,7 @@ class Moments:
             self.weight + other.weight,
             self.energy + other.energy,
             self.missing + other.missing,
+            max(self.largest, other.largest),
             self.features + other.features,
         )
 
@@ -160,6 +172,7 @@ class Reader:
 
     def _rows(self, raw: Array, start: int, columns: slice) -> Block:
         xp, prep = self.backend.xp, self.prep
+        self._check_integers(raw, start, columns.start)
         exact = self.need_wide or self.need_moments
         shifted = prep.pilot is not None or prep.fill is not None
         # Subtracting in float32 would move singular values unseen; in the type of the probes it is seen.
@@ -184,12 +197,13 @@ class Reader:
             energy = self._number(xp.sum(squares))
             if not energy < self._limit:
                 self._complain(raw, start, columns.start)
-                raise OverflowError(f"entries near row {start} are too large to square")
+                raise OutOfScale(float(np.max(np.abs(self.backend.to_host(raw)))))
             weight = float(p)
             if prep.weights is not None:
                 weight = float(np.sum(prep.weights[start : start + p]))
             count = xp.zeros_like(squares) if missing is None else missing
-            tally = Moments(total, squares, weight if columns.start == 0 else 0.0, energy, count)
+            weight = weight if columns.start == 0 else 0.0
+            tally = Moments(total, squares, weight, energy, count, self._largest(wide, energy))
         return Block(X, wide, weights, tally)
 
     def _filled(self, X: Array, start: int, columns: slice, kind: str) -> tuple[Array, Array]:
@@ -206,6 +220,7 @@ class Reader:
 
     def _columns(self, raw: Array, start: int) -> Block:
         xp, prep = self.backend.xp, self.prep
+        self._check_integers(raw, 0, start)
         X = xp.astype(raw, getattr(xp, prep.wide), copy=False)
         if self.need_moments and not np.isfinite(self._number(xp.sum(xp.abs(X)))):
             self._complain(raw, 0, start)
@@ -237,8 +252,10 @@ class Reader:
             none = self.backend.zeros((1,), "float64")
             energy = self._number(xp.sum(power * factor * factor))
             if not energy < self._limit:
-                raise OverflowError(f"entries near column {start} are too large to square")
-            tally = Moments(none, none, float(p), energy, none + n_holes, (feature,))
+                raise OutOfScale(float(np.max(np.abs(self.backend.to_host(raw)))))
+            tally = Moments(
+                none, none, float(p), energy, none + n_holes, self._largest(X, energy), (feature,)
+            )
         T = products.adjoint(X)
         narrow = xp.astype(T, getattr(xp, prep.narrow), copy=False)
         return Block(narrow, T, factor * factor, tally)
@@ -250,8 +267,8 @@ class Reader:
 
     @property
     def _limit(self) -> float:
-        """Energy of a block beyond which products, or in float64 the squares of theirs, may overflow."""
-        return 1e36 if self.prep.single else 1e60
+        """Energy of a block beyond which the power of two was wrong: far above that of entries of a million."""
+        return 1e24
 
     def _centred(
         self, X: Array, holes: Array | None, w: Array, xp: Any
@@ -293,6 +310,24 @@ class Reader:
         if holes is not None and prep.policy == "drop_columns":
             factor = xp.where(xp.any(holes, axis=0), xp.zeros_like(factor), factor)
         return factor
+
+    def _largest(self, X: Array, energy: float) -> float:
+        """Largest modulus of a block so small that squares may have vanished; 0 of any other."""
+        return self._number(self.backend.xp.max(self.backend.xp.abs(X))) if energy < 1e-200 else 0.0
+
+    def _check_integers(self, raw: Array, row: int, column: int) -> None:
+        """Raise for an integer that float64 does not hold."""
+        if not self.need_moments or self.backend.xp.isdtype(
+            raw.dtype, ("real floating", "complex floating")
+        ):
+            return
+        data = self.backend.to_host(raw)
+        if data.dtype.itemsize < 8:
+            return
+        bad = (data > 2**53) | (data < -(2**53)) if data.dtype.kind == "i" else data > 2**53
+        if bad.any():
+            i, j = np.unravel_index(int(np.argmax(bad)), bad.shape)
+            raise BadEntry(str(data[i, j]), row + int(i), column + int(j))
 
     def _number(self, x: Array) -> float:
         """A scalar of the device, on the host."""

@@ -136,7 +136,7 @@ class Certificate:
         )
 
 
-ZERO_LEVEL = 1e-6
+ZERO_LEVEL = 4e-6
 """Values proved to lie below this share of the largest count as zero, not as undetermined: squares of
 float64 data do not resolve them to three digits."""
 

@@ -89,6 +89,22 @@ class BudgetError(MemoryError, StreamSVDError):
         )
 
 
+class ScaleError(StreamSVDError, ArithmeticError):
+    """Entries so much larger than those sampled that their squares overflow; ``size`` is one of them.
+
+    The drivers take the pass again with another power of two; it reaches a caller who runs folds himself.
+    """
+
+    def __init__(self, size: float) -> None:
+        super().__init__(size)
+        self.size = size
+
+    def __str__(self) -> str:
+        return (
+            f"an entry of size {self.size:g} is too large for the scale that the sample suggested."
+        )
+
+
 class NotConverged(StreamSVDError, ArithmeticError):
     """The certificate did not reach the tolerance; ``result`` is the best answer and its certificate."""
 

@@ -9,7 +9,7 @@ the engine sums ``forward`` over the tiles first and reads them again for ``back
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -241,9 +241,7 @@ class ProjectPass:
         k = self.thin.X.shape[1]
         zeros = backend.zeros((k, k), prep.wide)
         wide = kind != prep.narrow
-        return State(
-            Reader(prep, backend, wide, False), [self.thin.sent(backend, kind)], [zeros]
-        )
+        return State(Reader(prep, backend, wide, False), [self.thin.sent(backend, kind)], [zeros])
 
     def forward(self, state: State, raw: Array, start: int, columns: slice) -> list[Array]:
         """Product of the block with the thin block."""

@@ -96,13 +96,13 @@ def power_rounding(probes: Probes, power: Matrix, block: Matrix, delta: float) -
     """Bound of ``||power - B block||``, each half of the columns measured by the other half's probes."""
     half = probes.width // 2
     first, second = slice(None, half), slice(half, None)
-    squares = 0.0
+    halves = []
     for own, other in ((first, second), (second, first)):
         seen = power[:, own].conj().T @ probes.omega[:, other]
         seen -= block[:, own].conj().T @ probes.product[:, other]
         columns = probes.omega[:, other].shape[1]
-        squares += (2 * spectral_norm(seen) / probes.quantile(delta, columns)) ** 2
-    return float(np.sqrt(squares)) + probes.floor * spectral_norm(block)
+        halves.append(2 * spectral_norm(seen) / probes.quantile(delta, columns))
+    return float(np.hypot(halves[0], halves[1])) + probes.floor * spectral_norm(block)
 
 
 def tail_norm(V: Matrix, probes: Probes, *, delta: float) -> float:

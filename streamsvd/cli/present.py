@@ -184,7 +184,7 @@ def _chance(c: Certificate) -> str:
     if c.kind is not Kind.BOUNDS:
         return ""
     if c.failure_probability <= 0:
-        return "none: every bound is deterministic"
+        return "none but that of the model of rounding"
     return f"an upper bound fails with probability at most {c.failure_probability:g}"
 
 

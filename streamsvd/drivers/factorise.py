@@ -93,7 +93,8 @@ certify, device, precision
         rank=rank,
         energy=energy,
         tol=tol,
-        transform=center,
+        center=center,
+        scale=scale,
         masked=nonfinite != "raise" or row_weights is not None,
         u=u,
         out=out,
@@ -228,7 +229,7 @@ def svd(
         raise SpecError(
             f"delta={delta} is no probability of failure. Pass one in (0, 1), such as 1e-6."
         )
-    if not 0 <= seed < 2**64:
+    if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
         raise SpecError(f"seed={seed} is out of range. Pass an integer from 0 to 2**64 - 1.")
     asked: dict[str, Any] = {
         "rank": rank,
@@ -325,7 +326,7 @@ def _check_plan(plan: Plan, source: Source, asked: dict[str, Any]) -> None:
         "rank": None if request.searching else request.rank,
         "energy": request.energy,
         "tol": request.tol,
-        "center": request.transform,
+        "center": request.center,
         "u": request.u,
     }
     for name, value in asked.items():

@@ -67,8 +67,7 @@ def _project(session: Session, terms: Terms, Z: Matrix, s: Real, sink: Sink | No
     """``A Z / s`` row by row, in one pass; empty where the sink takes the rows."""
     frame = terms.known.frame
     pushed = Z * frame.d[:, None]
-    none = np.zeros(Z.shape[1], dtype=pushed.dtype)
-    shift = none if frame.delta is None else frame.delta @ pushed
+    shift = frame.shift(pushed)
     inside = s > np.sqrt(UNIT_ROUNDOFF) * max(float(s[0]), np.finfo(float).tiny)
     divide = np.divide(1 / unit(session, terms), s, out=np.zeros_like(s), where=inside)
     dtype = terms.prep.narrow if sink is not None else terms.prep.wide

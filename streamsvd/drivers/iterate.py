@@ -13,8 +13,9 @@ from streamsvd.certificate import UNIT_ROUNDOFF
 from streamsvd.drivers.looks import Look, gram_look, krylov_look, model_floor
 from streamsvd.drivers.problem import Frame
 from streamsvd.drivers.session import Session
-from streamsvd.drivers.terms import Terms, absorbed, guessed
+from streamsvd.drivers.terms import Terms, absorbed, guessed, rescaled
 from streamsvd.engine.sample import draw, pilot, start_block
+from streamsvd.errors import ScaleError
 from streamsvd.kernels import sketch
 from streamsvd.passes import GramPass, NormalPass, Sums, Thin
 from streamsvd.probes import Probes
@@ -93,18 +94,18 @@ class Iteration:
         layout, options, settings = session.plan.layout, session.options, session.settings
         again = True
         while again:
-            fold = GramPass(self.known.prep, layout.width)
-            sums = session.read(fold, "Gram matrix and moments")
+            before = self.known
+            fold = GramPass(before.prep, layout.width)
+            try:
+                sums = session.read(fold, "Gram matrix and moments")
+            except ScaleError as error:
+                self.terms = rescaled(before, options, error.size)
+                continue
             assert sums.moments is not None
-            self.terms, again = absorbed(self.known, options, sums.moments)
-            again = (
-                again and options.nonfinite == "mean"
-            )  # dropped columns are rows of G to leave out
+            self.terms, again = absorbed(before, options, sums.moments)
+            again = again and self.known.prep is not before.prep  # columns may leave G as it is
         stats = self.known.known
-        frame, G = stats.frame, sums.products[0]
-        if frame.delta is not None:
-            G -= frame.weight * np.outer(frame.delta.conj(), frame.delta)
-        G *= np.outer(frame.d, frame.d)
+        G = stats.frame.gram(sums.products[0])
         width = layout.width
         count = min(settings.rank, width, *session.source.shape)
         first = max(width - count - 1, 0)
@@ -155,15 +156,20 @@ class Iteration:
             guess = Frame(terms.d, None, 0.0)
             thin, probe = guess.push(Q, terms.product_type), guess.push(omega, terms.prep.wide)
             blocks = (Thin(thin, terms.prep.single), Thin(probe, False))[: 2 if columns else 1]
-            sums = self._multiply(blocks, "products, moments and probes", moments=True)
+            try:
+                sums = self._multiply(blocks, "products, moments and probes", moments=True)
+            except ScaleError as error:
+                self.terms = rescaled(terms, session.options, error.size)
+                continue
             assert sums.moments is not None
             self.terms, again = absorbed(terms, session.options, sums.moments)
+            if self.known.stats is None:
+                continue  # nothing but zeros in the precision of the sample's power of two
             stats = self.known.known
             frame = stats.frame
             product = frame.pull(sums.products[0], thin)
-            Q = (
-                krylov.orthonormal(product) if again else Q
-            )  # then it is only a start, not a product
+            if again:  # then it is only a start, not a product
+                Q = krylov.orthonormal(product)
         space = krylov.space(frame.seen(thin), product)
         if not columns:
             return space, None

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 from streamsvd.engine.dask_source import dask_source, is_dask_array
 from streamsvd.errors import SpecError
 from streamsvd.protocols import Source
+from streamsvd.result import SVD
+from streamsvd.store.result import load as load_result
 from streamsvd.store.sources import open_source
 
 
@@ -55,3 +59,19 @@ def open(
             )
         return dask_source(source)
     return open_source(source, variable=variable, rows=rows, missing=missing)
+
+
+def load(path: str | os.PathLike[str]) -> SVD:
+    """A result that `svd` or `pca` kept at ``out``; its ``U`` stays a lazy zarr array.
+
+    Parameters
+    ----------
+    path
+        The folder.
+
+    Raises
+    ------
+    StoreError
+        If there is no result, or one that is damaged or of a newer format.
+    """
+    return load_result(Path(path))[0]

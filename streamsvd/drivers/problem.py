@@ -67,7 +67,12 @@ def check_options(
 def _weights(given: Any, count: int, name: str, what: str) -> Real | None:
     if given is None:
         return None
-    weights = np.asarray(given, dtype=np.float64)
+    try:
+        weights = np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise SpecError(
+            f"{name} are no numbers: {error}. Pass one number for each of the {what}."
+        ) from None
     if weights.shape != (count,):
         raise ShapeError(
             f"{name} has shape {weights.shape}, the matrix has {count:,} {what}. Pass one weight for each."
@@ -77,6 +82,11 @@ def _weights(given: Any, count: int, name: str, what: str) -> Real | None:
         raise SpecError(
             f"{name}[{bad}] is {weights[bad]}; weights must be finite and not negative. Set it to 0 to leave "
             f"that one of the {what} out."
+        )
+    if (weights > 0).any() and not 1e-100 <= weights[weights > 0].min() <= weights.max() <= 1e100:
+        raise SpecError(
+            f"{name} run from {weights[weights > 0].min():g} to {weights.max():g}; their squares leave the range "
+            "of float64. Bring the positive ones between 1e-100 and 1e100."
         )
     if not weights.any():
         raise SpecError(
@@ -94,14 +104,18 @@ class Frame:
     d
         Scale of each coordinate of the thin blocks, ``(n,)``; zero where a coordinate is left out.
     delta
-        ``alpha (mu - c)``, the mean about the pilot, ``(n,)``; None where nothing is centred.
+        ``alpha (mu - c)``, the mean about the pilot, ``(n,)``; None where no pilot was subtracted.
     weight
         Sum of the weights of the rows.
+    offset
+        ``alpha mu``, where the mean that the pilot took out belongs to the matrix: scaling without centring
+        needs a pilot for its deviations. None otherwise.
     """
 
     d: Real
     delta: Matrix | None
     weight: float
+    offset: Matrix | None = None
 
     @property
     def dimension(self) -> int:
@@ -122,7 +136,26 @@ class Frame:
         out = product
         if self.delta is not None:
             out = out - self.weight * np.outer(self.delta.conj(), self.delta @ pushed)
+        if self.offset is not None:
+            out = out + self.weight * np.outer(self.offset.conj(), self.offset @ pushed)
         return out * self.d[:, None]
+
+    def gram(self, G: Matrix) -> Matrix:
+        """The Gram matrix of the method's matrix, from that of ``X``."""
+        if self.delta is not None:
+            G = G - self.weight * np.outer(self.delta.conj(), self.delta)
+        if self.offset is not None:
+            G = G + self.weight * np.outer(self.offset.conj(), self.offset)
+        return G * np.outer(self.d, self.d)
+
+    def shift(self, pushed: Matrix) -> Matrix:
+        """What to subtract from each row of ``X pushed`` for the row of the method's matrix, ``(k,)``."""
+        out = np.zeros(pushed.shape[1], dtype=pushed.dtype)
+        if self.delta is not None:
+            out = out + self.delta @ pushed
+        if self.offset is not None:
+            out = out - self.offset @ pushed
+        return out
 
 
 def _wide(Q: Matrix) -> str:
@@ -183,8 +216,13 @@ def statistics(
     roundoff = 1e-14 * (squares / total.weight) + (1e-15 * np.abs(pilot) * alpha) ** 2
     deviation = np.sqrt(np.where(variance > roundoff, variance, 0.0))
     d = column_scale(options, deviation, dropped, n)
-    power = squares - (total.weight * np.abs(delta) ** 2 if options.center else 0.0)
-    energy = float(np.sum(np.maximum(power, 0.0) * d * d))
-    gross = float(np.sum(squares * d * d))
-    frame = Frame(d, delta if options.center else None, total.weight)
+    power, offset = squares, None
+    if prep.pilot is not None:
+        power = np.maximum(squares - total.weight * np.abs(delta) ** 2, 0.0)
+        if not options.center:
+            offset = alpha * pilot + delta
+            power = power + total.weight * np.abs(offset) ** 2
+    energy = float(np.sum(power * d * d))
+    gross = float(np.sum(np.maximum(squares, power) * d * d))
+    frame = Frame(d, None if prep.pilot is None else delta, total.weight, offset)
     return Statistics(frame, energy, gross, pilot + delta / alpha, deviation / alpha)

@@ -26,7 +26,8 @@ def check_request(
     rank: int | None,
     energy: float | None,
     tol: float | None,
-    transform: bool,
+    center: bool,
+    scale: bool,
     masked: bool,
     u: bool,
     out: Any,
@@ -58,7 +59,8 @@ def check_request(
         rank=int(rank) if rank is not None else min(*source.shape, SEARCH_RANK),
         energy=target,
         tol=1e-3 if tol is None else float(tol),
-        transform=transform,
+        center=center,
+        scale=scale,
         masked=masked,
         u=u,
         u_in_memory=out is None,
@@ -71,6 +73,9 @@ def check_request(
 def _check_amount(
     source: Source, rank: int | None, energy: float | None, tol: float | None
 ) -> None:
+    for name, value in (("energy", energy), ("tol", tol)):
+        if value is not None and not isinstance(value, int | float | np.number):
+            raise SpecError(f"{name}={value!r} is not a number. Pass one, such as 1e-3.")
     smallest = min(source.shape)
     if rank is None and energy is None and tol is None:
         raise SpecError("nothing says how much is wanted. Pass rank=, energy= or tol=.")

@@ -29,6 +29,8 @@ class Terms:
         Columns that the policy leaves out, ``(n,)`` of bool.
     mean_filled
         Whether missing entries are filled with the mean of the whole matrix, not that of the sample.
+    repiloted
+        Whether the pilot is the mean of the whole matrix already.
     stats
         Mean, scale and energy, known after the first pass.
     missing
@@ -39,6 +41,7 @@ class Terms:
     d: Real
     dropped: npt.NDArray[np.bool_]
     mean_filled: bool = False
+    repiloted: bool = False
     stats: Statistics | None = None
     missing: float = 0.0
 
@@ -80,7 +83,9 @@ def guessed(
         d = np.ones(layout.width) if weights is None else np.sqrt(weights)
         return Terms(prep, d, dropped)
     pilot = fill = None
-    if options.center:  # what is subtracted is the rounded pilot, and the correction knows it
+    if (
+        options.center or options.scale
+    ):  # what is subtracted is the rounded pilot, and the correction knows it
         pilot = guess.mean.astype(prep.narrow).astype(prep.wide)
     if options.nonfinite != "raise":
         raw = guess.mean if options.nonfinite == "mean" else 0 * guess.mean
@@ -95,6 +100,41 @@ def guessed(
     return Terms(replace(prep, pilot=pilot, fill=fill), d, dropped)
 
 
+_TINY = 1e-200
+"""Energies below this may have lost squares to underflow: the power of two was wrong."""
+
+
+def rescaled(terms: Terms, options: Options, size: float) -> Terms:
+    """Terms whose power of two suits entries of the given size, which the sample had not shown."""
+    prep = terms.prep
+    most = 120 if prep.single else 1000
+    alpha = float(2.0 ** -np.clip(np.round(np.log2(size)), -most, most))
+    ratio = alpha / prep.alpha
+    fill = None if prep.fill is None else prep.fill * ratio
+    d = terms.d / ratio if options.scale and prep.axis == "rows" else terms.d
+    return replace(terms, prep=replace(prep, alpha=alpha, fill=fill), d=d)
+
+
+def _far(stats: Statistics, prep: Preparation) -> bool:
+    """Whether the pilot is so far from the mean that deviations about it lose digits."""
+    if prep.pilot is None or stats.frame.delta is None:
+        return False
+    variance = (stats.deviation * prep.alpha) ** 2
+    return bool(np.any((np.abs(stats.frame.delta) ** 2 > 1e4 * variance) & (variance > 0)))
+
+
+def _repiloted(terms: Terms) -> Terms:
+    """The mean of the whole matrix as the pilot."""
+    prep, stats = terms.prep, terms.known
+    assert prep.pilot is not None
+    pilot = stats.mean.astype(prep.narrow).astype(prep.wide)
+    fill = prep.fill
+    if fill is not None:
+        fill = fill + prep.alpha * (prep.pilot - pilot)
+    prep = replace(prep, pilot=pilot, fill=fill)
+    return replace(terms, prep=prep, d=stats.frame.d, repiloted=True)
+
+
 def absorbed(terms: Terms, options: Options, total: Moments) -> tuple[Terms, bool]:
     """Terms after the moments of a pass; True where its products must be made again with them.
 
@@ -103,6 +143,8 @@ def absorbed(terms: Terms, options: Options, total: Moments) -> tuple[Terms, boo
     or because they are constant and are to be scaled.
     """
     missing = float(np.sum(total.missing))
+    if total.energy < _TINY and total.largest > 0:
+        return rescaled(terms, options, total.largest / terms.prep.alpha), True
     if terms.prep.axis == "columns":
         order = sorted(total.features, key=lambda feature: feature[0])
         mean = np.concatenate([f[1] for f in order])
@@ -124,6 +166,8 @@ def absorbed(terms: Terms, options: Options, total: Moments) -> tuple[Terms, boo
     lost = (d == 0) & (terms.d > 0)
     again = bool(np.any(total.squares[lost] * terms.d[lost] ** 2 > 1e-30 * stats.gross))
     terms = replace(terms, stats=stats, missing=missing, dropped=dropped)
+    if _far(stats, prep) and not terms.repiloted:
+        return _repiloted(terms), True
     if options.nonfinite == "mean" and holes.any() and not terms.mean_filled:
         centre = 0.0 if prep.pilot is None else prep.pilot
         filled = replace(prep, fill=prep.alpha * (stats.mean - centre))

@@ -63,8 +63,8 @@ class Request:
         Share of the energy from which the rank is to be found; None where the rank is given.
     tol
         Relative width asked of every interval.
-    transform
-        Whether the data are centred before they are multiplied, which makes a copy of a block.
+    center, scale
+        Whether a pilot is subtracted before blocks are multiplied, which makes a copy of them.
     masked
         Whether missing values are filled or rows weighted, which makes more.
     u
@@ -82,7 +82,8 @@ class Request:
     rank: int
     energy: float | None
     tol: float
-    transform: bool
+    center: bool
+    scale: bool
     masked: bool
     u: bool
     u_in_memory: bool
@@ -182,7 +183,7 @@ def _read_bytes(source: Source, axis: Axis) -> int:
 
 def _entry_bytes(request: Request, axis: Axis, wide: int) -> int:
     """Copies of an entry while its block is prepared, in the worse of the precisions."""
-    copies = 5 if axis == "columns" else 1 + request.transform + 3 * request.masked
+    copies = 5 if axis == "columns" else 1 + (request.center or request.scale) + 3 * request.masked
     return copies * wide + wide // 2
 
 

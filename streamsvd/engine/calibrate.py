@@ -106,7 +106,7 @@ def _gram_rate(source: Source, plan: Plan, threads: int) -> float:
 
 def _preparation(source: Source, plan: Plan, *, single: bool) -> Preparation:
     prep = Preparation(plan.layout.axis, single=single, complex_=source.dtype.kind == "c")
-    if plan.request.transform and plan.layout.axis == "rows":
+    if (plan.request.center or plan.request.scale) and plan.layout.axis == "rows":
         prep = replace(prep, pilot=np.zeros(plan.layout.width, dtype=prep.wide))
     return prep
 

@@ -62,7 +62,8 @@ class Runner:
         try:
             sums = self._threads(work) if client is None else self._cluster(work, client)
         except BaseException:
-            cancelled.add(self.run)  # spans of this process that still run stop at their next panel
+            stale, self.run = self.run, uuid.uuid4().hex
+            cancelled.add(stale)  # spans of this process that still run stop at their next panel
             raise
         self.bytes_read += cost
         self.notify(PassDone(self.passes, purpose, time.perf_counter() - began, None))

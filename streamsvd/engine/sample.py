@@ -19,7 +19,7 @@ from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.device import NumpyBackend
 from streamsvd.engine.layout import Layout
 from streamsvd.engine.span import NONFINITE_REMEDY, read_part
-from streamsvd.errors import NonFiniteError
+from streamsvd.errors import NonFiniteError, StreamSVDError
 from streamsvd.kernels import products, sketch
 from streamsvd.protocols import Source
 from streamsvd.typing import Matrix, Real
@@ -106,6 +106,11 @@ def pilot(
             _check(data, start, source, layout, policy)
             size = float(np.nanmax(np.abs(data), initial=0.0))
         largest = max(largest, size)
+    if largest > 1e300:
+        raise StreamSVDError(
+            f"{source.name} has entries of size {largest:g}; its singular values may exceed the range of float64. "
+            "Divide it by a power of two."
+        )
     alpha = power_of_two(largest, source.dtype)
     width = layout.width
     if layout.axis == "columns" or not (moments or not clean):
@@ -116,13 +121,15 @@ def pilot(
     rows = 0
     for block in _blocks(sample, kind):
         rows += block.shape[0]
+        block *= alpha
         count += np.sum(~np.isnan(block), axis=0) if not clean else block.shape[0]
         total += np.nansum(block, axis=0) if not clean else block.sum(axis=0)
     mean = total / np.maximum(count, 1)
     squares = np.zeros(width)
     for block in _blocks(sample, kind):
-        centred = np.abs((block - mean) * alpha)
+        centred = np.abs(block * alpha - mean)
         squares += np.nansum(centred * centred, axis=0)
+    mean /= alpha
     deviation = np.sqrt(squares / np.maximum(count, 1)) / alpha
     return Pilot(mean, deviation, count < rows, alpha)
 

@@ -10,11 +10,11 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.blocks import Axis, BadEntry
+from streamsvd.blocks import Axis, BadEntry, OutOfScale
 from streamsvd.engine.allocator import PanelBuffer, held_memory, panel_buffers
 from streamsvd.engine.device import backend
 from streamsvd.engine.layout import Layout
-from streamsvd.errors import NonFiniteError, StreamSVDError
+from streamsvd.errors import NonFiniteError, ScaleError, StreamSVDError
 from streamsvd.passes import Fold, Sums
 from streamsvd.protocols import Source
 from streamsvd.typing import Matrix
@@ -76,18 +76,15 @@ def run_span(work: Work, span: tuple[int, int]) -> Sums:
                     _flush(work, state)
             return work.fold.close(state)
     except BadEntry as bad:
-        raise NonFiniteError(
-            bad.value,
-            bad.row,
-            bad.column,
-            work.source.locate(bad.row, bad.column),
-            NONFINITE_REMEDY,
-        ) from None
-    except OverflowError as error:
-        raise StreamSVDError(
-            f"{error}: they are more than 1e6 times larger than those sampled. Scale the matrix, or pass "
-            'precision="double".'
-        ) from None
+        chunk = work.source.locate(bad.row, bad.column)
+        if bad.value.lstrip("-").isdigit():
+            raise StreamSVDError(
+                f"the integer {bad.value} at row {bad.row}, column {bad.column} ({chunk}) is beyond 2**53, where "
+                "float64 skips integers. Subtract an offset from the integers, or divide them, before."
+            ) from None
+        raise NonFiniteError(bad.value, bad.row, bad.column, chunk, NONFINITE_REMEDY) from None
+    except OutOfScale as error:
+        raise ScaleError(error.size) from None
 
 
 NONFINITE_REMEDY = 'Pass nonfinite="zero", "mean" or "drop_columns" to treat NaN as missing; Inf is always an error.'

@@ -257,6 +257,12 @@ def load(path: Path) -> tuple[SVD, Record]:
                 f"{path} has format {record.format}, this version reads up to {FORMAT}. Upgrade streamsvd."
             )
         c, i = record.certificate, record.info
+        for name, array in group.arrays():  # a chunk that is not there would read as zeros
+            if array.nchunks_initialized != array.nchunks:
+                raise StoreError(
+                    f"{path} lacks {array.nchunks - array.nchunks_initialized} of the {array.nchunks} chunks of "
+                    f"{name}. Restore it from a copy."
+                )
         small = {
             name: np.asarray(group[name][...]) if name in group else None
             for name in ("s", "Vh", "mean", "scale")
