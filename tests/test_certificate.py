@@ -17,7 +17,15 @@ from hypothesis import strategies as st
 from scipy import linalg, stats
 
 from streamsvd import krylov
-from streamsvd.certificate import UNIT_ROUNDOFF, Bracket, Certificate, Kind, bracket, certify, worst_width
+from streamsvd.certificate import (
+    UNIT_ROUNDOFF,
+    Bracket,
+    Certificate,
+    Kind,
+    bracket,
+    certify,
+    worst_width,
+)
 from streamsvd.probes import Probes, chi_lower, power_rounding, rounding, share, tail_norm
 from streamsvd.ritz import Ritz, rayleigh_ritz, spectral_norm
 
@@ -190,7 +198,7 @@ def views(
         each = share(delta, look)
         noise = rounding(ritz, probe, delta=each, needed=count - 1)
         beta = max(energy - float(ritz.theta.sum()), 0.0) + float(noise.sum()) + floor
-        beta = 0.0 if L >= n else min(beta, tail_norm(ritz.V, probe, delta=each))
+        beta = 0.0 if n <= L else min(beta, tail_norm(ritz.V, probe, delta=each))
         found = bracket(ritz, beta=beta, noise=noise, count=count)
         proof = certify(
             found,
@@ -203,7 +211,7 @@ def views(
             kind=Kind.BOUNDS,
         )
         yield View(ritz, probe, beta, noise, count, floor, energy, found, proof)
-        if L >= n:
+        if n <= L:
             return
         block = krylov.next_block(ritz, width, 2 * ritz.skew + UNIT_ROUNDOFF * energy, n)
         block = product.rounded(block)
@@ -329,7 +337,7 @@ def test_true_bounds_of_tail_and_rounding_bracket_every_eigenvalue(problem, grad
     count = min(count, n)
     g, mu = graded_bound(ritz, N, grade)
     P = beside(known, ritz)
-    beta = spectral_norm(known.A @ P) ** 2 if L < n else 0.0
+    beta = spectral_norm(known.A @ P) ** 2 if n > L else 0.0
     floor = 1e-14 * float(np.sum(np.abs(known.A) ** 2)) + 1e-300
     found = bracket(ritz, beta=beta, noise=mu * g + floor, count=count)
     truth = known.s**2

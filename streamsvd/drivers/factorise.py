@@ -18,6 +18,7 @@ from streamsvd.drivers.request import as_source, check_request
 from streamsvd.drivers.session import Session, Settings
 from streamsvd.drivers.terms import Terms
 from streamsvd.engine.arrangements import Rates
+from streamsvd.engine.device import backend
 from streamsvd.engine.events import Callback, Committed, ignore
 from streamsvd.engine.execute import dense_threads
 from streamsvd.engine.memory import parse_bytes
@@ -106,6 +107,8 @@ certify, device, precision
         raise SpecError(f'axis={axis!r} is unknown. Pass "rows", "columns" or nothing.')
     if route not in (None, "krylov", "gram"):
         raise SpecError(f'route={route!r} is unknown. Pass "krylov", "gram" or nothing.')
+    if device != "cpu":
+        backend(device)  # says at once whether it answers
     budget = default_budget() if memory is None else parse_bytes(memory)
     return make_plan(
         source,

@@ -166,17 +166,17 @@ def _findings(result: SVD, fresh: Certificate, n_rows: int) -> list[str]:
     for i in range(count):
         if fresh.sigma_lower[i] > stored.sigma_upper[i] + slack:
             found.append(
-                f"singular value {i} is at least {fresh.sigma_lower[i]:.9g}, "
+                f"singular value {i + 1} is at least {fresh.sigma_lower[i]:.9g}, "
                 f"the certificate says at most {stored.sigma_upper[i]:.9g}"
             )
         if fresh.sigma_upper[i] < stored.sigma_lower[i] - slack:
             found.append(
-                f"singular value {i} is at most {fresh.sigma_upper[i]:.9g}, "
+                f"singular value {i + 1} is at most {fresh.sigma_upper[i]:.9g}, "
                 f"the certificate says at least {stored.sigma_lower[i]:.9g}"
             )
         if not stored.sigma_lower[i] - slack <= result.s[i] <= stored.sigma_upper[i] + slack:
             found.append(
-                f"s[{i}] is {result.s[i]:.9g}, outside its interval "
+                f"singular value {i + 1} is stored as {result.s[i]:.9g}, outside its interval "
                 f"[{stored.sigma_lower[i]:.9g}, {stored.sigma_upper[i]:.9g}]"
             )
     if fresh.frobenius_error > stored.frobenius_error * (1 + SLACK) + np.sqrt(SLACK) * 1e-1 * top:

@@ -26,7 +26,7 @@ def test_a_run_reports_cost_certificate_and_truth_through_every_door(path, throu
     assert run["error"] <= run["width"] <= 1e-3
     assert run["holds"]
     assert len(run["s"]) == 5
-    assert 0 < run["peak_rss_bytes"] <= run["projected_bytes"] <= run["budget_bytes"]
+    assert 0 <= run["peak_rss_bytes"] <= run["projected_bytes"] <= run["budget_bytes"]
     assert run["wall_s"] > 0
     assert run["cpu_s"] > 0
     assert run["looks"] == len(run["widths"])
