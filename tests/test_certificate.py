@@ -230,7 +230,10 @@ def broken(known: Case, view: View) -> bool:
     lower = np.sqrt(view.found.lower)
     upper = np.sqrt(view.found.upper)
     above = min(j + 1, s.size)
-    return bool((lower > s[:j] * (1 + 1e-13) + eps).any() or (s[:above] > upper[:above] * (1 + 1e-13) + eps).any())
+    return bool(
+        (lower > s[:j] * (1 + 1e-13) + eps).any()
+        or (s[:above] > upper[:above] * (1 + 1e-13) + eps).any()
+    )
 
 
 def faults(known: Case, view: View) -> list[str]:
@@ -276,14 +279,18 @@ def compressions(draw: Any) -> tuple[Case, Ritz, Any]:
 def graded_bound(ritz: Ritz, N: Any, grade: float) -> tuple[Any, float]:
     """``g`` and ``mu`` with ``N = M diag(g)`` and ``||M|| = mu``."""
     top = float(ritz.theta[0])
-    g = np.maximum(np.maximum(ritz.theta / top, 0.0) if top > 0 else np.ones(ritz.theta.size), grade)
+    g = np.maximum(
+        np.maximum(ritz.theta / top, 0.0) if top > 0 else np.ones(ritz.theta.size), grade
+    )
     return g, spectral_norm(N / g)
 
 
 def beside(known: Case, ritz: Ritz) -> Any:
     """Orthonormal basis of the complement of ``V``."""
     n, L = ritz.V.shape
-    full = linalg.qr(np.concatenate([ritz.V, gaussian(known.rng, (n, n), known.complex_)], axis=1))[0]
+    full = linalg.qr(np.concatenate([ritz.V, gaussian(known.rng, (n, n), known.complex_)], axis=1))[
+        0
+    ]
     return full[:, L:n]
 
 
@@ -326,7 +333,9 @@ def test_graded_rounding_inside_the_basis_is_below_its_grade(problem, grade):
     H = ritz.V.conj().T @ N
     values, X = linalg.eigh((H + H.conj().T) / 2)
     modulus = (X * np.abs(values)) @ X.conj().T
-    assert linalg.eigvalsh(mu * np.diag(g) - modulus).min() >= -1e-13 * max(known.s[0] ** 2 + mu, 1e-300)
+    assert linalg.eigvalsh(mu * np.diag(g) - modulus).min() >= -1e-13 * max(
+        known.s[0] ** 2 + mu, 1e-300
+    )
 
 
 @given(compressions(), st.sampled_from([1.0, 1e-2, 1e-3]), st.integers(1, 60))
@@ -434,7 +443,9 @@ def test_the_tail_is_below_its_bound_as_often_as_promised(power):
             block = probes.deflated(V)
             probes = probes.extended(V, block, known.B @ block)
         truth = spectral_norm(P @ known.B @ P)
-        return bool(truth > tail_norm(V, probes, delta=delta) * (1 + 1e-12) + 1e-14 * known.s[0] ** 2)
+        return bool(
+            truth > tail_norm(V, probes, delta=delta) * (1 + 1e-12) + 1e-14 * known.s[0] ** 2
+        )
 
     rate = _rate(fails, trials)
     assert rate <= power * delta + 3 * np.sqrt(power * delta / trials)
@@ -526,7 +537,9 @@ def attack(seeds: range, delta: float, *, largest: int = 40) -> Count:
 
 def test_at_delta_one_percent_at_most_one_percent_of_the_looks_fail():
     tally = attack(range(1700), 1e-2, largest=30)
-    print(f"\n{tally.broken} of {tally.looks} looks violated at delta = 1e-2; {tally.narrow} within 1e-2")
+    print(
+        f"\n{tally.broken} of {tally.looks} looks violated at delta = 1e-2; {tally.narrow} within 1e-2"
+    )
     assert tally.looks >= 4000
     assert tally.broken <= 1e-2 * tally.looks
     assert tally.narrow >= 0.2 * tally.looks  # the bounds say something
@@ -542,7 +555,9 @@ def test_at_the_default_delta_no_look_fails():
 @pytest.mark.timeout(3600)
 def test_at_the_default_delta_no_look_of_ten_thousand_trials_fails():
     tally = attack(range(200_000, 210_000), 1e-6, largest=60)
-    print(f"\n{tally.broken} of {tally.looks} looks violated at delta = 1e-6; {tally.narrow} within 1e-2")
+    print(
+        f"\n{tally.broken} of {tally.looks} looks violated at delta = 1e-6; {tally.narrow} within 1e-2"
+    )
     assert tally.broken == 0
 
 
@@ -550,7 +565,9 @@ def test_at_the_default_delta_no_look_of_ten_thousand_trials_fails():
 @pytest.mark.timeout(3600)
 def test_at_delta_one_percent_over_twenty_thousand_trials():
     tally = attack(range(300_000, 320_000), 1e-2)
-    print(f"\n{tally.broken} of {tally.looks} looks violated at delta = 1e-2; {tally.narrow} within 1e-2")
+    print(
+        f"\n{tally.broken} of {tally.looks} looks violated at delta = 1e-2; {tally.narrow} within 1e-2"
+    )
     assert tally.broken <= 1e-2 * tally.looks
 
 

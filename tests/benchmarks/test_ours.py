@@ -30,7 +30,9 @@ def test_a_run_reports_cost_certificate_and_truth_through_every_door(path, throu
     assert run["wall_s"] > 0
     assert run["cpu_s"] > 0
     assert run["looks"] == len(run["widths"])
-    assert run["file_passes"] > 0.9 * run["passes"]  # and modules imported late, which are files too
+    assert (
+        run["file_passes"] > 0.9 * run["passes"]
+    )  # and modules imported late, which are files too
     if through == "store":
         assert run["counted_passes"] == pytest.approx(run["passes"])
     json.dumps(run, default=str)

@@ -10,7 +10,7 @@ from streamsvd.errors import SpecError
 
 
 def test_an_unknown_device_is_refused_by_name():
-    with pytest.raises(SpecError, match="device='tpu' is unknown. Pass \"cpu\" or \"cuda\""):
+    with pytest.raises(SpecError, match='device=\'tpu\' is unknown. Pass "cpu" or "cuda"'):
         backend("tpu")
 
 
@@ -18,7 +18,9 @@ def test_a_device_that_does_not_answer_says_what_to_install():
     try:
         import cupy  # noqa: F401
     except ImportError:
-        with pytest.raises(SpecError, match=r'device="cuda" was asked for.*gpu-cuda12.*device="cpu"'):
+        with pytest.raises(
+            SpecError, match=r'device="cuda" was asked for.*gpu-cuda12.*device="cpu"'
+        ):
             backend("cuda")
     else:
         pytest.skip("cupy is installed")
@@ -32,7 +34,9 @@ def test_the_host_is_its_own_device_and_copies_nothing():
     assert engine.to_device(host, "float32").dtype == np.float32
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "complex64", "complex128", "int16", "uint8"])
+@pytest.mark.parametrize(
+    "dtype", ["float32", "float64", "complex64", "complex128", "int16", "uint8"]
+)
 def test_both_doors_are_counted_and_lose_nothing(dtype):
     engine = backend("strict")
     assert isinstance(engine, ArrayApiBackend)

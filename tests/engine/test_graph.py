@@ -36,7 +36,10 @@ def test_the_tree_joins_neighbours_in_order_and_its_shape_depends_on_the_number_
     assert (root.start, root.stop) == (0, count)
     again = merge_tree([Run(i + 7, i + 8) for i in range(count)], lambda a, b: a + b)
     assert again.shape == root.shape
-    depth = max((root.shape[: i + 1].count("(") - root.shape[: i + 1].count(")")) for i in range(len(root.shape)))
+    depth = max(
+        (root.shape[: i + 1].count("(") - root.shape[: i + 1].count(")"))
+        for i in range(len(root.shape))
+    )
     assert depth <= np.ceil(np.log2(max(count, 2)))
 
 

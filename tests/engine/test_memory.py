@@ -33,7 +33,8 @@ def test_sizes_are_read_as_people_write_them(text, count):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "much", "-1", "0", 0, -5, "1.2.3", "5 pints", "1e30", float("nan"), float("inf"), "MiB"]
+    "text",
+    ["", "much", "-1", "0", 0, -5, "1.2.3", "5 pints", "1e30", float("nan"), float("inf"), "MiB"],
 )
 def test_what_is_no_size_is_refused_by_name(text):
     with pytest.raises(SpecError, match=r"is no size. Pass bytes, or a text such as \"256MiB\""):

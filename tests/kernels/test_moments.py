@@ -9,7 +9,9 @@ from streamsvd.kernels import moments
 def block(dtype):
     rng = np.random.default_rng(0)
     X = rng.standard_normal((11, 4)) + 3
-    return (X + 1j * rng.standard_normal((11, 4)) if np.dtype(dtype).kind == "c" else X).astype(dtype)
+    return (X + 1j * rng.standard_normal((11, 4)) if np.dtype(dtype).kind == "c" else X).astype(
+        dtype
+    )
 
 
 @pytest.mark.parametrize("dtype", ["float64", "complex128"])
@@ -19,7 +21,9 @@ def test_sums_are_those_of_columns_and_of_their_squared_moduli(xp, dtype, weight
     w = np.linspace(0.1, 2, 11) if weighted else np.ones(11)
     total, squares = moments.column_sums(xp.array(X), xp.array(w) if weighted else None)
     np.testing.assert_allclose(xp.host(total), (w[:, None] * X).sum(axis=0), rtol=1e-13)
-    np.testing.assert_allclose(xp.host(squares), (w[:, None] * np.abs(X) ** 2).sum(axis=0), rtol=1e-13)
+    np.testing.assert_allclose(
+        xp.host(squares), (w[:, None] * np.abs(X) ** 2).sum(axis=0), rtol=1e-13
+    )
     assert xp.host(squares).dtype == np.float64
     assert xp.host(total).dtype == np.dtype(dtype)
 

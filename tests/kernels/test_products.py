@@ -55,7 +55,8 @@ def test_gram_is_hermitian_and_the_product_with_itself(xp, dtype, weighted):
 
 
 @pytest.mark.parametrize(
-    ("stored", "thin"), [("float32", "float64"), ("float64", "float32"), ("complex64", "complex128")]
+    ("stored", "thin"),
+    [("float32", "float64"), ("float64", "float32"), ("complex64", "complex128")],
 )
 def test_products_are_made_in_the_type_of_the_thin_block(xp, stored, thin):
     X, Q, Y = block(6, 4, stored), block(4, 2, thin, 1), block(6, 2, thin, 2)

@@ -54,7 +54,9 @@ def problems(draw: Any) -> tuple[Paper, dict[str, Any]]:
     m = draw(st.one_of(st.integers(1, 300), st.integers(1, 10**7)))
     n = draw(st.one_of(st.integers(1, 300), st.integers(1, 10**6 if m < 10**5 else 5000)))
     chunk = (draw(st.integers(1, min(m, 5000))), draw(st.integers(1, min(n, 5000))))
-    dtype = np.dtype(draw(st.sampled_from(["float32", "float64", "complex64", "complex128", "int16"])))
+    dtype = np.dtype(
+        draw(st.sampled_from(["float32", "float64", "complex64", "complex128", "int16"]))
+    )
     options: dict[str, Any] = {"tol": draw(st.sampled_from([1e-2, 1e-3, 1e-6]))}
     if draw(st.booleans()):
         options["rank"] = draw(st.integers(1, min(m, n, 100)))
@@ -125,7 +127,9 @@ def test_a_million_chunks_are_planned_in_two_seconds_and_little_memory():
 
 
 def test_a_plan_explains_itself_with_its_own_numbers():
-    plan = streamsvd.plan_svd(Paper((100_000, 2000), (1000, 2000)), rank=50, memory="512MiB", u=True)
+    plan = streamsvd.plan_svd(
+        Paper((100_000, 2000), (1000, 2000)), rank=50, memory="512MiB", u=True
+    )
     text = str(plan)
     assert text == plan.explain()
     for piece in (
@@ -169,7 +173,9 @@ def test_wide_matrices_are_streamed_along_columns_and_tall_ones_along_rows():
 def test_tiles_are_planned_where_a_row_of_chunks_does_not_fit():
     source = Paper((4000, 200_000), (1000, 1000))
     with pytest.raises(BudgetError) as refused:
-        streamsvd.plan_svd(source, rank=2, memory=1, axis="rows", route="krylov", certify="estimate")
+        streamsvd.plan_svd(
+            source, rank=2, memory=1, axis="rows", route="krylov", certify="estimate"
+        )
     plan = streamsvd.plan_svd(
         source, rank=2, memory=refused.value.needs, axis="rows", route="krylov", certify="estimate"
     )
@@ -183,7 +189,9 @@ def test_the_gram_path_needs_memory_of_its_square_and_no_probes():
     gram = streamsvd.plan_svd(source, rank=10, memory="2GiB", route="gram")
     assert gram.probes == 0
     assert gram.projected_bytes >= 3 * 1000 * 1000 * 8
-    wider = streamsvd.plan_svd(replace(source, shape=(10**6, 2000)), rank=10, memory="4GiB", route="gram")
+    wider = streamsvd.plan_svd(
+        replace(source, shape=(10**6, 2000)), rank=10, memory="4GiB", route="gram"
+    )
     assert wider.projected_bytes > gram.projected_bytes
 
 
@@ -205,15 +213,35 @@ def test_the_gram_path_needs_memory_of_its_square_and_no_probes():
         ({"rank": 3, "tol": -1e-3}, SpecError, r"tol=-0.001 is out of range"),
         ({"rank": 3, "tol": float("nan")}, SpecError, r"tol=nan is out of range"),
         ({"rank": 3, "max_passes": 0}, SpecError, r"max_passes=0 leaves nothing to do"),
-        ({"rank": 3, "certify": "maybe"}, SpecError, r"certify='maybe' is unknown.*bounds.*estimate"),
+        (
+            {"rank": 3, "certify": "maybe"},
+            SpecError,
+            r"certify='maybe' is unknown.*bounds.*estimate",
+        ),
         ({"rank": 3, "precision": "half"}, SpecError, r"precision='half' is unknown"),
-        ({"rank": 3, "nonfinite": "ignore"}, SpecError, r"nonfinite='ignore' is unknown.*drop_columns"),
+        (
+            {"rank": 3, "nonfinite": "ignore"},
+            SpecError,
+            r"nonfinite='ignore' is unknown.*drop_columns",
+        ),
         ({"rank": 3, "memory": "lots"}, SpecError, r"memory='lots' is no size"),
         ({"rank": 3, "memory": 0}, SpecError, r"memory=0 is no size"),
-        ({"rank": 3, "row_weights": np.ones(99)}, ShapeError, r"shape \(99,\), the matrix has 100 rows"),
+        (
+            {"rank": 3, "row_weights": np.ones(99)},
+            ShapeError,
+            r"shape \(99,\), the matrix has 100 rows",
+        ),
         ({"rank": 3, "column_weights": [[1.0]]}, ShapeError, r"the matrix has 30 columns"),
-        ({"rank": 3, "row_weights": -np.ones(100)}, SpecError, r"row_weights\[0\] is -1.0.*not negative"),
-        ({"rank": 3, "column_weights": np.full(30, np.inf)}, SpecError, r"column_weights\[0\] is inf"),
+        (
+            {"rank": 3, "row_weights": -np.ones(100)},
+            SpecError,
+            r"row_weights\[0\] is -1.0.*not negative",
+        ),
+        (
+            {"rank": 3, "column_weights": np.full(30, np.inf)},
+            SpecError,
+            r"column_weights\[0\] is inf",
+        ),
         ({"rank": 3, "column_weights": np.zeros(30)}, SpecError, r"column_weights are all zero"),
     ],
 )

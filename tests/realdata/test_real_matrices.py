@@ -69,9 +69,7 @@ def test_land_is_missing_and_not_1e20():
     sea = flat[:, (flat < 1e19).all(axis=0)]
     result = streamsvd.pca(A, 3, nonfinite="drop_columns")
     assert_holds(result.svd, sea - sea.mean(axis=0, dtype=np.float64))
-    np.testing.assert_allclose(
-        100 * result.explained_variance_ratio, [58, 22, 7], atol=0.6
-    )
+    np.testing.assert_allclose(100 * result.explained_variance_ratio, [58, 22, 7], atol=0.6)
 
 
 def test_few_patients_and_many_genes_stream_along_columns():
