@@ -90,8 +90,7 @@ class Runner:
         futures: list[Any] = []
         for attempt in range(RETRIES):
             try:
-                # One copy on each worker now; a graph that carried it would pass through the scheduler.
-                (shared,) = client.scatter([work], broadcast=True, hash=False)
+                shared = _scattered(client, work)
                 leaves, root = build(work, shared)
                 futures = client.compute([*leaves, root], optimize_graph=False)
                 finished = as_completed(futures[:-1], raise_errors=False)
@@ -102,7 +101,7 @@ class Runner:
                 sums = futures[-1].result()
                 assert isinstance(sums, Sums)
                 return sums
-            except (FutureCancelledError, KilledWorker) as error:
+            except (FutureCancelledError, KilledWorker, _Lost) as error:
                 if attempt == RETRIES - 1:
                     raise StreamSVDError(
                         f"pass {self.passes} lost its workers {RETRIES} times: {error}. Give the workers more "
@@ -112,6 +111,30 @@ class Runner:
                 client.cancel(futures)
                 raise
         raise AssertionError
+
+
+class _Lost(Exception):
+    """A worker left while it was sent its work."""
+
+
+SCATTER_SECONDS = 60
+
+
+def _scattered(client: Any, work: Work) -> Any:
+    """One copy, which each worker fetches once; a graph that carried it would pass through the scheduler.
+
+    Broadcasting it would wait for ever for a worker that dies meanwhile.
+    """
+    try:
+        client.wait_for_workers(1, timeout=SCATTER_SECONDS)
+        (shared,) = client.scatter([work], hash=False)
+    except (
+        OSError,
+        KeyError,
+        TimeoutError,
+    ) as error:  # what a closed connection looks like from here
+        raise _Lost(str(error) or type(error).__name__) from error
+    return shared
 
 
 class _SpanWatch(DaskCallback):  # type: ignore[misc]
