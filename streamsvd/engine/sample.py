@@ -68,7 +68,8 @@ def draw(source: Source, layout: Layout, rows: int, *, seed: int) -> Sample:
     """Read about ``rows`` of the streamed axis, in whole grains where at least one fits."""
     rng = sketch.generator(seed, "sample")
     run = min(layout.grain, max(rows, 1))
-    starts = range(0, layout.length, layout.grain)
+    # Whole runs only, where there are enough, so that the plan knows the bytes before they are drawn.
+    starts = range(0, max(layout.length - run + 1, 1), layout.grain)
     count = min(max(1, round(rows / run)), len(starts))
     chosen = np.sort(rng.permutation(len(starts))[:count])
     runs, total = [], 0
