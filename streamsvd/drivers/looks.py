@@ -34,7 +34,7 @@ def krylov_look(
 ) -> Look:
     """Look number ``number`` at a Krylov space; without probes its upper ends are estimates."""
     dimension = stats.frame.dimension
-    count = max(1, min(settings.rank, dimension))
+    count = settings.rank  # values beyond the columns left are zero
     floor = model_floor(stats, ritz.V.shape[0])
     size = ritz.theta.size
     if probes is not None:
