@@ -197,12 +197,14 @@ def test_constant_columns_are_left_out_of_scaling(axis, route):
         assert result.info.dropped_columns == (3, 7)
 
 
-def test_a_rank_beyond_the_columns_left_is_cut_to_them():
+@ways
+def test_a_rank_beyond_the_columns_left_is_filled_up_with_zeros(axis, route):
     A = random((60, 6))
     A[:, :2] = 1.0
-    result = run(A, 6, axis="rows", scale=True)
-    assert result.rank == 4
-    assert_right(result, prepared(A, scale=True))
+    result = run(A, 6, axis=axis, route=route, scale=True, u=True)
+    assert_right(result, prepared(A, scale=True), rank=6)
+    assert (result.s[4:] < 1e-6 * result.s[0]).all()
+    assert result.certificate.numerical_rank == 4
 
 
 def test_with_nothing_left_to_factorise_an_error_says_so():
