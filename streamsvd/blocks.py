@@ -253,9 +253,8 @@ class Reader:
             energy = self._number(xp.sum(power * factor * factor))
             if not energy < self._limit:
                 raise OutOfScale(float(np.max(np.abs(self.backend.to_host(raw)))))
-            tally = Moments(
-                none, none, float(p), energy, none + n_holes, self._largest(X, energy), (feature,)
-            )
+            largest = self._largest(X, self._number(xp.sum(power)))
+            tally = Moments(none, none, float(p), energy, none + n_holes, largest, (feature,))
         T = products.adjoint(X)
         narrow = xp.astype(T, getattr(xp, prep.narrow), copy=False)
         return Block(narrow, T, factor * factor, tally)

@@ -144,7 +144,9 @@ def absorbed(terms: Terms, options: Options, total: Moments) -> tuple[Terms, boo
     """
     missing = float(np.sum(total.missing))
     if total.energy < _TINY and total.largest > 0:
-        return rescaled(terms, options, total.largest / terms.prep.alpha), True
+        lifted = rescaled(terms, options, total.largest / terms.prep.alpha)
+        if lifted.prep.alpha != terms.prep.alpha:
+            return lifted, True
     if terms.prep.axis == "columns":
         order = sorted(total.features, key=lambda feature: feature[0])
         mean = np.concatenate([f[1] for f in order])

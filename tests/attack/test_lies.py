@@ -118,3 +118,14 @@ def test_a_missing_chunk_of_a_result_is_not_zeros(tmp_path):
 def test_every_error_can_be_caught_by_name():
     for name in ("BudgetError", "NonFiniteError", "ShapeError", "SpecError", "StoreError"):
         assert issubclass(getattr(streamsvd, name), streamsvd.StreamSVDError)
+
+
+@pytest.mark.parametrize("axis", ["rows", "columns"])
+@pytest.mark.parametrize("route", ["gram", "krylov"])
+def test_one_row_that_scaling_leaves_nothing_of_ends(axis, route):
+    A = np.random.default_rng(0).normal(size=(1, 238)).astype(np.float16)
+    plan = streamsvd.plan_svd(A, 1, scale=True, axis=axis, route=route)
+    try:
+        assert streamsvd.svd(A, plan=plan, scale=True).s[0] == 0
+    except streamsvd.SpecError as error:
+        assert "nothing is left to factorise" in str(error)

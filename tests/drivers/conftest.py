@@ -70,7 +70,7 @@ def run(
 def assert_right(result: Any, X: Any, tol: float = 1e-3, rank: int | None = None) -> None:
     """Against LAPACK: intervals hold, values within the tolerance where converged, factors are factors."""
     size = float(np.abs(X).max()) or 1.0
-    U, s, Vh = np.linalg.svd(X / size, full_matrices=False)
+    _, s, Vh = np.linalg.svd(X / size, full_matrices=False)
     k = result.rank
     if rank is not None:
         assert k == rank
