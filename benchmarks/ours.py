@@ -58,15 +58,22 @@ class Rows:
 
     shape = property(lambda self: self.array.shape)
     dtype = property(lambda self: self.array.dtype)
-    chunks = property(lambda self: self.array.chunks)
+
+    @property
+    def chunks(self) -> tuple[int, int]:
+        """Blocks of several chunks, so that what zarr holds of one chunk is less than a block."""
+        return 4 * self.array.chunks[0], self.array.shape[1]
 
     def read(self, rows: slice) -> Array:
-        width = self.array.chunks[1]
         out = np.empty((rows.stop - rows.start, self.shape[1]), self.dtype)
-        for start in range(
-            0, self.shape[1], width
-        ):  # zarr decodes all that it is asked for at once
-            out[:, start : start + width] = self.array[rows, start : start + width]
+        height, width = self.array.chunks
+        for a in range(rows.start - rows.start % height, rows.stop, height):
+            part = slice(max(a, rows.start), min(a + height, rows.stop))
+            for b in range(
+                0, self.shape[1], width
+            ):  # zarr decodes at once all that it is asked for
+                into = out[part.start - rows.start : part.stop - rows.start, b : b + width]
+                into[...] = self.array[part, b : b + width]
         return out
 
 
