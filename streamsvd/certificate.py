@@ -236,7 +236,8 @@ def bracket(ritz: Ritz, *, beta: float, noise: Real, count: int) -> Bracket:
     if real < n:  # directions that no product has touched: beta bounds them
         upper = np.maximum(upper, beta + tau)
     upper = np.maximum(upper, 0.0)
-    return Bracket(lower, upper, vectors, np.clip(guess, lower, np.maximum(upper[:count], lower)))
+    guess = np.clip(guess, lower, np.maximum(upper[:count], lower))
+    return Bracket(lower, upper, vectors, np.sort(guess)[::-1])  # in order, and still inside
 
 
 def certify(
