@@ -358,6 +358,7 @@ def test_true_bounds_of_tail_and_rounding_bracket_every_eigenvalue(problem, grad
     assert (np.diff(found.upper) <= eps).all()
     assert (found.lower <= found.values).all()
     assert (found.values <= np.maximum(found.upper[:count], found.lower)).all()
+    assert (np.diff(found.values) <= 0).all()
     captured = np.cumsum(np.sum(np.abs(known.A @ found.vectors) ** 2, axis=0))
     held = np.cumsum(found.lower[: found.vectors.shape[1]])
     assert (held <= captured + 1e-12 * truth[0]).all()
