@@ -290,7 +290,7 @@ def bytes_read_by(source: Source, request: Request, shape: Arrangement) -> int:
     last = 1 if (request.u and lay.axis == "rows") or lay.axis == "columns" else 0
     one = int(source.nbytes * lay.amplification)
     final = source.nbytes if lay.tile is not None else one
-    sampled = shape.sample_rows * lay.width * source.dtype.itemsize
+    sampled = lay.stored(0, shape.sample_rows) * lay.width * source.dtype.itemsize
     return loop * one + last * final + sampled
 
 

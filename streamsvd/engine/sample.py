@@ -36,7 +36,7 @@ class Sample:
     runs
         First index of each run and its data.
     bytes_read
-        Decoded bytes that reading them asked for.
+        Decoded bytes that reading them cost: whole chunks, also where a part of one was wanted.
     """
 
     runs: tuple[tuple[int, npt.NDArray[Any]], ...]
@@ -84,7 +84,7 @@ def draw(source: Source, layout: Layout, rows: int, *, seed: int) -> Sample:
             )
             out = np.empty(shape, dtype=source.dtype)
             read_part(source, layout.axis, slice(start, stop), slice(0, layout.width), out)
-            total += out.nbytes
+            total += layout.stored(start, stop) * layout.width * source.dtype.itemsize
             runs.append((start, out))
     return Sample(tuple(runs), total)
 
