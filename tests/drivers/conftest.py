@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,29 @@ import numpy as np
 import streamsvd
 from streamsvd.certificate import ZERO_LEVEL
 from streamsvd.errors import NotConverged
+
+
+@dataclass
+class Rows:
+    """A user's own storage in memory, cut into runs of rows."""
+
+    A: Any
+    height: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.A.shape
+
+    @property
+    def dtype(self) -> Any:
+        return self.A.dtype
+
+    @property
+    def chunks(self) -> tuple[int, int]:
+        return (self.height, self.A.shape[1])
+
+    def read(self, rows: slice) -> Any:
+        return self.A[rows]
 
 
 def prepared(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,31 +11,8 @@ import pytest
 import streamsvd
 from streamsvd.certificate import ZERO_LEVEL
 from streamsvd.errors import SpecError
-from tests.drivers.conftest import prepared, run
+from tests.drivers.conftest import Rows, prepared, run
 from tests.test_certificate import case
-
-
-@dataclass
-class Rows:
-    """A user's own storage, cut as it pleases."""
-
-    A: Any
-    height: int
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.A.shape
-
-    @property
-    def dtype(self) -> Any:
-        return self.A.dtype
-
-    @property
-    def chunks(self) -> tuple[int, int]:
-        return (self.height, self.A.shape[1])
-
-    def read(self, rows: slice) -> Any:
-        return self.A[rows]
 
 
 def problem(seed: int) -> tuple[Any, int, dict[str, Any], float]:
