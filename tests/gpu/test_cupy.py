@@ -1,0 +1,106 @@
+"""What only a CUDA device can show: copies that overlap, memory that is reused, answers that stay the same.
+
+The laws of every device are in ``tests/drivers/test_devices.py``, ``tests/test_passes.py`` and
+``tests/kernels``; ``-m gpu`` runs them on cupy too.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+import streamsvd
+from streamsvd.engine.device import CupyBackend, backend
+from streamsvd.testing.spectra import KnownMatrix
+from tests.drivers.conftest import Rows, assert_right, run
+
+pytestmark = pytest.mark.gpu
+cupy = pytest.importorskip("cupy")
+
+
+@pytest.fixture
+def engine() -> CupyBackend:
+    found = backend("cuda")
+    assert isinstance(found, CupyBackend)
+    return found
+
+
+@pytest.mark.parametrize(
+    "dtype", ["float16", "float32", "float64", "complex64", "complex128", "int8", "uint16", "int64"]
+)
+@pytest.mark.parametrize("shape", [(1, 1), (1000, 7), (3, 100_000)])
+def test_what_goes_through_both_doors_is_unchanged(engine, dtype, shape):
+    host = (100 * np.random.default_rng(0).random(shape)).astype(dtype)
+    np.testing.assert_array_equal(engine.to_host(engine.to_device(host)), host)
+
+
+def test_parts_that_are_not_contiguous_arrive_whole(engine):
+    host = np.arange(1200.0).reshape(30, 40)
+    for part in (host[3:20], host[:, 5:17], host.T, host[::2, ::3]):
+        np.testing.assert_array_equal(engine.to_host(engine.to_device(part)), part)
+
+
+def test_a_buffer_is_not_filled_again_before_its_copy_is_done(engine):
+    """Many blocks at once through two pinned buffers, with work queued on each."""
+    rng = np.random.default_rng(0)
+    blocks = [rng.standard_normal((2000, 1000)) for _ in range(12)]
+    there = []
+    for block in blocks:
+        x = engine.to_device(block)
+        there.append(x @ x.T[:, :8])
+    for block, product in zip(blocks, there, strict=True):
+        np.testing.assert_allclose(engine.to_host(product), block @ block.T[:, :8], rtol=1e-9)
+
+
+def test_memory_handed_back_is_not_overwritten_while_it_is_read(engine):
+    """A block is dropped as soon as its products are queued; the next one may get its memory."""
+    rng = np.random.default_rng(0)
+    Q = engine.to_device(rng.standard_normal((1500, 64)))
+    truth, sums = np.zeros((1500, 64)), cupy.zeros((1500, 64))
+    host_q = engine.to_host(Q)
+    for _ in range(30):
+        block = rng.standard_normal((3000, 1500))
+        x = engine.to_device(block)
+        sums += x.T @ (x @ Q)
+        del x
+        truth += block.T @ (block @ host_q)
+    np.testing.assert_allclose(engine.to_host(sums), truth, rtol=1e-9, atol=1e-6)
+
+
+def test_threads_do_not_disturb_one_another():
+    results, lock = [], threading.Lock()
+
+    def work(seed: int) -> None:
+        mine = backend("cuda")
+        rng = np.random.default_rng(seed)
+        for _ in range(10):
+            block = rng.standard_normal((1000, 500))
+            x = mine.to_device(block)
+            good = np.allclose(mine.to_host(x.T @ x), block.T @ block)
+            with lock:
+                results.append(good)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert results == [True] * 40
+
+
+@pytest.mark.parametrize("name", ["pow1", "slow", "step", "drift", "geometric"])
+def test_known_spectra_are_certified(name):
+    known = KnownMatrix(name, 20_000, 500, "float32")
+    A = known.rows(0, 20_000)
+    result = run(Rows(A, 1000), 20, device="cuda", route="krylov")
+    assert_right(result, A.astype(np.float64), rank=20)
+    assert result.info.status is streamsvd.Status.CONVERGED
+
+
+def test_single_products_are_not_made_in_tf32():
+    """Ten bits of mantissa would show as rounding of 1e-4; float32 shows 1e-7."""
+    known = KnownMatrix("geometric", 5000, 300, "float32")
+    result = run(Rows(known.rows(0, 5000), 500), 10, device="cuda", route="krylov")
+    assert result.certificate.rounding < 1e-6
