@@ -17,7 +17,7 @@ from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.events import Callback, PassDone, PassStarted, SpanDone, ignore
 from streamsvd.engine.graph import build
 from streamsvd.engine.layout import Layout
-from streamsvd.engine.span import Sink, Work, cancelled
+from streamsvd.engine.span import Sink, Work, stop
 from streamsvd.errors import StreamSVDError
 from streamsvd.passes import Fold, Sums
 from streamsvd.protocols import Source
@@ -63,7 +63,7 @@ class Runner:
             sums = self._threads(work) if client is None else self._cluster(work, client)
         except BaseException:
             stale, self.run = self.run, uuid.uuid4().hex
-            cancelled.add(stale)  # spans of this process that still run stop at their next panel
+            stop(stale)  # what is left of the pass must not write where its caller now cleans up
             raise
         self.bytes_read += cost
         self.notify(PassDone(self.passes, purpose, time.perf_counter() - began, None))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -21,6 +24,30 @@ from streamsvd.typing import Matrix
 
 cancelled: set[str] = set()
 """Runs of this process that were interrupted; their spans stop at the next panel."""
+
+STOP_SECONDS = 60
+_running: Counter[str] = Counter()
+_changed = threading.Condition()
+
+
+@contextmanager
+def _counted(run: str) -> Iterator[None]:
+    with _changed:
+        _running[run] += 1
+    try:
+        yield
+    finally:
+        with _changed:
+            _running[run] -= 1
+            _changed.notify_all()
+
+
+def stop(run: str) -> None:
+    """Cancel a run and wait for its spans in this process: after that none of them writes any more."""
+    cancelled.add(run)
+    with _changed:
+        _changed.wait_for(lambda: _running[run] == 0, timeout=STOP_SECONDS)
+        del _running[run]
 
 
 class Cancelled(StreamSVDError):
@@ -56,6 +83,11 @@ def read_part(source: Source, axis: Axis, run: slice, other: slice, out: npt.NDA
 
 def run_span(work: Work, span: tuple[int, int]) -> Sums:
     """Fold the panels of a span, from zero; a retry gives the same bits."""
+    with _counted(work.run):
+        return _run_span(work, span)
+
+
+def _run_span(work: Work, span: tuple[int, int]) -> Sums:
     engine = backend(work.device)
     state = work.fold.init(engine)
     rows_axis = work.layout.axis == "rows"
