@@ -102,7 +102,8 @@ def test_refused_options_write_nothing(A, tmp_path):
 
 def test_bad_data_leave_nothing_behind(A, earlier, tmp_path):
     out, before = earlier
-    for row, column in ((0, 0), (1234, 5)):  # where the sample may see it, and where only a pass does
+    # where the sample may see it, and where only a pass does
+    for row, column in ((0, 0), (1234, 5)):
         spoiled = A.copy()
         spoiled[row, column] = np.nan
         words = rf"NaN at row {row}, column {column} \(rows \d+:\d+ of Rows\)"
