@@ -36,7 +36,9 @@ def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> A
 
 
 @pytest.mark.parametrize(("axis", "route"), WAYS)
-@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "complex64", "complex128", "int16"])
+@pytest.mark.parametrize(
+    "dtype", ["float16", "float32", "float64", "complex64", "complex128", "int16"]
+)
 def test_factors_are_those_of_the_host(device, dtype, axis, route):
     rng = np.random.default_rng(0)
     A = 10 * rng.standard_normal((200, 30)) * 0.8 ** np.arange(30)
@@ -105,6 +107,8 @@ def test_equal_runs_are_equal_bits(device):
 
 def test_the_left_factor_is_written_from_the_device(device, tmp_path):
     A = KnownMatrix("pow1", 600, 40, "float32").rows(0, 600)
-    result = run(Rows(A, 50), 5, device=device[0], axis="rows", u=True, out=tmp_path / "M.zarr", tol=1e-4)
+    result = run(
+        Rows(A, 50), 5, device=device[0], axis="rows", u=True, out=tmp_path / "M.zarr", tol=1e-4
+    )
     U = result.U[...]
     np.testing.assert_allclose(A @ result.Vh.T, U * result.s, atol=1e-5)

@@ -36,7 +36,9 @@ def smallest(s, share):
 
 @ROUTES
 @AXES
-@pytest.mark.parametrize("s", [GEOMETRIC, POWER, DEFICIENT], ids=["geometric", "power", "rank five"])
+@pytest.mark.parametrize(
+    "s", [GEOMETRIC, POWER, DEFICIENT], ids=["geometric", "power", "rank five"]
+)
 @pytest.mark.parametrize("energy", [0.5, 0.9, 0.999, 1 - 1e-9])
 def test_an_energy_finds_the_smallest_rank_that_holds_it(s, energy, axis, route):
     A = made(s)
@@ -49,9 +51,13 @@ def test_an_energy_finds_the_smallest_rank_that_holds_it(s, energy, axis, route)
 
 @ROUTES
 @AXES
-@pytest.mark.parametrize("s", [GEOMETRIC, POWER, DEFICIENT], ids=["geometric", "power", "rank five"])
+@pytest.mark.parametrize(
+    "s", [GEOMETRIC, POWER, DEFICIENT], ids=["geometric", "power", "rank five"]
+)
 @pytest.mark.parametrize("tol", [0.3, 1e-2, 1e-4, 1e-6, 1e-8, 1e-11])
-def test_a_tolerance_alone_finds_the_smallest_rank_of_that_error_or_says_it_cannot(s, tol, axis, route):
+def test_a_tolerance_alone_finds_the_smallest_rank_of_that_error_or_says_it_cannot(
+    s, tol, axis, route
+):
     A = made(s)
     result = run(A, tol=tol, axis=axis, route=route)
     error = np.linalg.norm(A - A @ result.Vh.T @ result.Vh) / np.linalg.norm(s)
@@ -111,7 +117,9 @@ def test_not_converged_carries_the_result_and_says_how_far_it_is(tmp_path):
     known, A = hard()  # two passes to learn, one for U
     source = Rows(A, 25)
     plan = streamsvd.plan_svd(source, 20, tol=1e-8, max_passes=2, route="krylov", out="x", u=True)
-    with pytest.raises(NotConverged, match=r"every interval within 1e-08 was asked; after 3\.\d+ passes") as error:
+    with pytest.raises(
+        NotConverged, match=r"every interval within 1e-08 was asked; after 3\.\d+ passes"
+    ) as error:
         streamsvd.svd(source, 20, plan=plan, max_passes=2, out=tmp_path / "M.zarr", u=True)
     result = error.value.result
     width = result.certificate.relative_width
@@ -187,7 +195,9 @@ def test_the_record_of_a_run_adds_up():
 def test_events_tell_each_pass_each_span_and_the_commit(tmp_path):
     _, A = hard()
     seen = []
-    result = run(Rows(A, 25), 5, route="krylov", u=True, out=tmp_path / "M.zarr", callback=seen.append)
+    result = run(
+        Rows(A, 25), 5, route="krylov", u=True, out=tmp_path / "M.zarr", callback=seen.append
+    )
     starts = [e for e in seen if isinstance(e, PassStarted)]
     ends = [e for e in seen if isinstance(e, PassDone)]
     assert [e.number for e in starts] == [e.number for e in ends] == list(range(1, len(starts) + 1))
@@ -223,7 +233,9 @@ def test_a_failure_probability_is_one(delta):
 
 def test_a_plan_for_another_matrix_is_refused():
     plan = streamsvd.plan_svd(np.ones((20, 5)), 2)
-    with pytest.raises(streamsvd.SpecError, match=r"plan is for \(20, 5\) float64, the matrix is \(20, 6\)"):
+    with pytest.raises(
+        streamsvd.SpecError, match=r"plan is for \(20, 5\) float64, the matrix is \(20, 6\)"
+    ):
         streamsvd.svd(np.ones((20, 6)), 2, plan=plan)
     with pytest.raises(streamsvd.SpecError, match="float32"):
         streamsvd.svd(np.ones((20, 5), dtype="float32"), 2, plan=plan)

@@ -34,7 +34,9 @@ def dense(known):
 
 def stored(dense, chunks):
     store = CountingStore(MemoryStore())
-    array = zarr.create_array(store, shape=dense.shape, dtype=dense.dtype, chunks=chunks, compressors=None)
+    array = zarr.create_array(
+        store, shape=dense.shape, dtype=dense.dtype, chunks=chunks, compressors=None
+    )
     array[...] = dense
     store.reset()
     return store
@@ -63,7 +65,9 @@ def test_passes_are_as_the_store_saw_them(dense, chunks, axis, route, u):
 def test_tiles_read_every_chunk_twice_a_pass_and_give_the_same_answer(dense, known, tile, u):
     store = stored(dense, (100, tile))
     plan = streamsvd.plan_svd(store, 5, axis="rows", route="krylov", u=u)
-    tiled = replace(plan, layout=replace(plan.layout, tile=tile, panel=plan.layout.grain), prefetch=False)
+    tiled = replace(
+        plan, layout=replace(plan.layout, tile=tile, panel=plan.layout.grain), prefetch=False
+    )
     result = streamsvd.svd(store, 5, plan=tiled, u=u)
     assert_right(result, dense.astype(np.float64), rank=5)
     whole = streamsvd.svd(store, 5, plan=plan, u=u)
@@ -81,7 +85,10 @@ def test_tiles_read_every_chunk_twice_a_pass_and_give_the_same_answer(dense, kno
 
 
 @given(
-    st.integers(60, M), st.integers(9, N), st.sampled_from(["rows", "columns"]), st.integers(0, 2**32)
+    st.integers(60, M),
+    st.integers(9, N),
+    st.sampled_from(["rows", "columns"]),
+    st.integers(0, 2**32),
 )
 @settings(max_examples=15)
 def test_any_chunking_of_the_same_data_gives_the_same_factors(height, width, axis, seed):
@@ -140,7 +147,9 @@ def test_a_lazy_dask_expression_is_factorised_without_being_stored(dense):
     np.testing.assert_allclose(result.s, np.linalg.svd(centred, compute_uv=False)[:4], rtol=1e-3)
 
 
-def test_passes_over_a_dask_array_read_its_chunks_in_tasks_and_never_in_the_client(dense, monkeypatch):
+def test_passes_over_a_dask_array_read_its_chunks_in_tasks_and_never_in_the_client(
+    dense, monkeypatch
+):
     """The graph of the array is part of ours: only the sample computes a rectangle by itself."""
     reads = []
     original = dask_source_module.DaskSource.read
@@ -178,14 +187,20 @@ def test_one_nan_in_a_dask_array_is_named_with_its_chunk(dense):
     spoiled = dense.copy()
     spoiled[701, 50] = np.nan
     source = da.from_array(spoiled, chunks=((500, 300, 400), (45, 45)))
-    with pytest.raises(streamsvd.NonFiniteError, match=r"NaN at row 701, column 50 \(chunk \(1, 1\)"):
+    with pytest.raises(
+        streamsvd.NonFiniteError, match=r"NaN at row 701, column 50 \(chunk \(1, 1\)"
+    ):
         streamsvd.svd(source, 3)
 
 
 @pytest.mark.parametrize(
     ("array", "error", "words"),
     [
-        (lambda: da.ones((3, 4, 5)), streamsvd.ShapeError, r"3 dimensions \(3, 4, 5\); a matrix has 2"),
+        (
+            lambda: da.ones((3, 4, 5)),
+            streamsvd.ShapeError,
+            r"3 dimensions \(3, 4, 5\); a matrix has 2",
+        ),
         (lambda: da.ones(7), streamsvd.ShapeError, r"1 dimensions"),
         (lambda: da.ones((0, 5)), streamsvd.ShapeError, r"is empty: shape \(0, 5\)"),
         (lambda: da.from_array(np.array([["a", "b"]])), streamsvd.SpecError, r"holds <U1; convert"),

@@ -47,7 +47,9 @@ def interrupted(A: Any, kind: type, number: int, **options: Any) -> None:
 
 @pytest.mark.parametrize("u", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_the_first_pass_has_learnt_is_kept_when_the_second_is_interrupted(A, kind, u, tmp_path):
+def test_what_the_first_pass_has_learnt_is_kept_when_the_second_is_interrupted(
+    A, kind, u, tmp_path
+):
     out = tmp_path / "M.zarr"
     interrupted(A, kind, 2, out=out, u=u)
     kept, record = load(out)

@@ -76,7 +76,9 @@ def test_what_is_no_result_is_never_replaced(A, tmp_path):
 def test_a_place_that_cannot_be_written_is_refused_before_reading(A, tmp_path):
     (tmp_path / "file").write_text("")
     for place in (tmp_path / "file" / "M.zarr", Path("/proc/streamsvd/M.zarr")):
-        with pytest.raises(streamsvd.StoreError, match=r"cannot write beside .*M\.zarr: .*Choose a folder"):
+        with pytest.raises(
+            streamsvd.StoreError, match=r"cannot write beside .*M\.zarr: .*Choose a folder"
+        ):
             streamsvd.svd(Untouchable(A, 100), 3, out=place)
     only(tmp_path, "file")
 
