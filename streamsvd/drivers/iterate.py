@@ -14,6 +14,7 @@ from streamsvd.drivers.looks import Look, gram_look, krylov_look, model_floor
 from streamsvd.drivers.problem import Frame
 from streamsvd.drivers.session import Session
 from streamsvd.drivers.terms import Terms, absorbed, guessed, rescaled
+from streamsvd.engine.arrangements import sample_threads
 from streamsvd.engine.sample import draw, pilot, start_block
 from streamsvd.errors import ScaleError
 from streamsvd.kernels import sketch
@@ -52,7 +53,8 @@ class Iteration:
         """Read the sample; decide pilot, magnitude and precision; the start block of the Krylov route."""
         session = self.session
         plan, options, source = session.plan, session.options, session.source
-        sample = draw(source, plan.layout, plan.sample_rows, seed=session.settings.seed)
+        seed, threads = session.settings.seed, sample_threads(plan.at_once)
+        sample = draw(source, plan.layout, plan.sample_rows, seed=seed, threads=threads)
         session.sampled_bytes = sample.bytes_read
         needed = options.center or options.scale or options.nonfinite != "raise"
         guess = pilot(sample, source, plan.layout, policy=options.nonfinite, moments=needed)
@@ -68,7 +70,8 @@ class Iteration:
             self.terms.prep,
             self.terms.d,
             plan.block,
-            seed=session.settings.seed,
+            seed=seed,
+            threads=threads,
         )
         if single and plan.request.precision == "auto" and self._drowned(start.theta):
             self.terms = self.terms.widened()

@@ -240,8 +240,9 @@ def _shape(
     running += at_once * memory.span_bytes(layout, s, prefetch=prefetch and layout.tile is None)
     peak = max(running, memory.dense_bytes(width, s))
     room = max(budget - memory.BASE_BYTES - extra, peak)
-    rows = _sample_rows(layout, request, s, room, minimal=False)
-    sample = memory.sample_fixed_bytes(width, s) + rows * memory.sample_row_bytes(width, s)
+    fixed = memory.sample_fixed_bytes(width, s, sample_threads(at_once))
+    rows = _sample_rows(layout, request, s, room - fixed, minimal=False)
+    sample = fixed + rows * memory.sample_row_bytes(width, s)
     return Arrangement(
         route,
         layout,
@@ -262,6 +263,11 @@ def _fewer(layout: Layout, count: int) -> tuple[tuple[int, int], ...]:
     )
 
 
+def sample_threads(at_once: int) -> int:
+    """Threads that read and multiply the sample; more would cost memory and wait for each other."""
+    return min(at_once, 4)
+
+
 def _sample_rows(layout: Layout, request: Request, s: Sizes, room: int, *, minimal: bool) -> int:
     """Rows of the sample, in whole grains: 3 n or 3 %, no more than a fifth of a pass or the room left.
 
@@ -269,9 +275,7 @@ def _sample_rows(layout: Layout, request: Request, s: Sizes, room: int, *, minim
     """
     if minimal:
         return min(layout.unit, layout.length)
-    free = (room - memory.sample_fixed_bytes(layout.width, s)) // memory.sample_row_bytes(
-        layout.width, s
-    )
+    free = room // memory.sample_row_bytes(layout.width, s)
     wanted = max(3 * layout.width, math.ceil(0.03 * layout.length))
     allowed = min(wanted, layout.length // 6, free)
     grains = min(round(allowed / layout.grain), int(free // layout.grain))
@@ -307,7 +311,7 @@ def seconds_of(
     spans = min(len(lay.spans), shape.at_once * max(1, total // per_process))
     if shape.route == "gram":
         work = entries * lay.width / rates.syrk
-        dense = 4 * float(lay.width) ** 3 / rates.dense
+        dense = float(lay.width) ** 3 / rates.dense  # few vectors: tridiagonalisation is what costs
         return PASS_SECONDS + _overlapped(read, work + last, spans, total, shape) + dense
     single = source.dtype.itemsize <= (8 if source.dtype.kind == "c" else 4)
     slow = request.precision == "double" or request.tol < 5e-5 or not single

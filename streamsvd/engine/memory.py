@@ -131,6 +131,6 @@ def sample_row_bytes(width: int, s: Sizes) -> int:
     return width * (s.item + s.wide) + 3 * s.block * s.wide
 
 
-def sample_fixed_bytes(width: int, s: Sizes) -> int:
-    """The sample's thin blocks and the transients of its reads."""
-    return 5 * width * s.block * s.wide + s.read_bytes + width * 8 * s.wide
+def sample_fixed_bytes(width: int, s: Sizes, threads: int) -> int:
+    """The sample's thin blocks, and for each thread a product and the transients of a read."""
+    return (5 + threads) * width * s.block * s.wide + threads * s.read_bytes + width * 8 * s.wide

@@ -7,12 +7,15 @@ Chunks are drawn over the whole grid because rows in storage order drift.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import linalg
+from threadpoolctl import threadpool_limits
 
 from streamsvd.blocks import Policy, Preparation, Reader
 from streamsvd.engine.allocator import held_memory
@@ -64,7 +67,7 @@ class Pilot:
     alpha: float
 
 
-def draw(source: Source, layout: Layout, rows: int, *, seed: int) -> Sample:
+def draw(source: Source, layout: Layout, rows: int, *, seed: int, threads: int = 1) -> Sample:
     """Read about ``rows`` of the streamed axis, in whole grains where at least one fits."""
     rng = sketch.generator(seed, "sample")
     run = min(layout.grain, max(rows, 1))
@@ -72,21 +75,20 @@ def draw(source: Source, layout: Layout, rows: int, *, seed: int) -> Sample:
     starts = range(0, max(layout.length - run + 1, 1), layout.grain)
     count = min(max(1, round(rows / run)), len(starts))
     chosen = np.sort(rng.permutation(len(starts))[:count])
-    runs, total = [], 0
-    with held_memory():
-        for index in chosen:
-            start = starts[int(index)]
-            stop = min(start + run, layout.length)
-            shape = (
-                (stop - start, layout.width)
-                if layout.axis == "rows"
-                else (layout.width, stop - start)
-            )
-            out = np.empty(shape, dtype=source.dtype)
-            read_part(source, layout.axis, slice(start, stop), slice(0, layout.width), out)
-            total += layout.stored(start, stop) * layout.width * source.dtype.itemsize
-            runs.append((start, out))
-    return Sample(tuple(runs), total)
+
+    def read(index: int) -> tuple[int, npt.NDArray[Any]]:
+        start = starts[index]
+        stop = min(start + run, layout.length)
+        shape = (stop - start, layout.width)
+        out = np.empty(shape if layout.axis == "rows" else shape[::-1], dtype=source.dtype)
+        read_part(source, layout.axis, slice(start, stop), slice(0, layout.width), out)
+        return start, out
+
+    with held_memory(), ThreadPoolExecutor(threads) as pool:
+        runs = tuple(pool.map(read, (int(index) for index in chosen)))
+    ends = ((start, min(start + run, layout.length)) for start, _ in runs)
+    stored = sum(layout.stored(start, stop) for start, stop in ends)
+    return Sample(runs, stored * layout.width * source.dtype.itemsize)
 
 
 def pilot(
@@ -174,6 +176,12 @@ class Start:
     theta: Real
 
 
+def _normal(block: tuple[Matrix, Any], *, thin: Matrix) -> Matrix:
+    """``X* diag(weights) X`` times a thin block."""
+    X, weights = block
+    return np.asarray(products.backward(X, products.forward(X, thin), weights))
+
+
 def start_block(
     sample: Sample,
     layout: Layout,
@@ -182,6 +190,7 @@ def start_block(
     width: int,
     *,
     seed: int,
+    threads: int = 1,
 ) -> Start:
     """Subspace iteration on the sampled rows, in memory.
 
@@ -197,6 +206,8 @@ def start_block(
         Columns of the block, l.
     seed
         Of the Gaussian block it begins from.
+    threads
+        Blocks multiplied at once; their products are added in the order of the blocks, so bits do not vary.
 
     Notes
     -----
@@ -214,15 +225,17 @@ def start_block(
     Q = sketch.gaussian(n, width, seed=seed, purpose="start", complex_=prep.complex_)
     theta = np.zeros(width)
     scale = thin_scale
-    for _ in range(ITERATIONS):
-        Q = linalg.qr(Q * (scale != 0)[:, None], mode="economic", check_finite=False)[0]
-        thin = (Q * scale[:, None]).astype(prep.narrow)
-        W = np.zeros_like(Q)
-        for X, weights in blocks:
-            W += products.backward(X, products.forward(X, thin), weights)
-        W *= scale[:, None]
-        theta = np.linalg.eigvalsh(Q.conj().T @ W)[::-1]
-        Q = W
+    with ThreadPoolExecutor(threads) as pool, threadpool_limits(1, user_api="blas"):
+        for _ in range(ITERATIONS):
+            Q = linalg.qr(Q * (scale != 0)[:, None], mode="economic", check_finite=False)[0]
+            multiply = partial(_normal, thin=(Q * scale[:, None]).astype(prep.narrow))
+            W = np.zeros_like(Q)
+            for at in range(0, len(blocks), threads):
+                for product in pool.map(multiply, blocks[at : at + threads]):
+                    W += product
+            W *= scale[:, None]
+            theta = np.linalg.eigvalsh(Q.conj().T @ W)[::-1]
+            Q = W
     if not np.any(Q):
         Q = sketch.gaussian(n, width, seed=seed, purpose="start", complex_=prep.complex_)
     Q = linalg.qr(Q * (scale != 0)[:, None], mode="economic", check_finite=False)[0]

@@ -6,20 +6,20 @@ import numpy as np
 
 from streamsvd.typing import Matrix
 
-_PURPOSES = ("start", "probes", "sample")
+_PURPOSES = ("start", "probes", "sample", "block", "residual")
 
 
-def generator(seed: int, purpose: str) -> np.random.Generator:
-    """Counter-based generator; streams of different purposes are independent."""
+def generator(seed: int, purpose: str, index: int = 0) -> np.random.Generator:
+    """Counter-based generator; streams of different purposes, and of different indices, are independent."""
     key = np.array(
-        [seed, _PURPOSES.index(purpose)], dtype=np.uint64
+        [seed, _PURPOSES.index(purpose) + len(_PURPOSES) * index], dtype=np.uint64
     )  # a list would pass through float64
     return np.random.Generator(np.random.Philox(key=key))
 
 
-def gaussian(n: int, k: int, *, seed: int, purpose: str, complex_: bool) -> Matrix:
+def gaussian(n: int, k: int, *, seed: int, purpose: str, complex_: bool, index: int = 0) -> Matrix:
     """Standard normal ``(n, k)`` block; real and imaginary parts each standard where complex."""
-    rng = generator(seed, purpose)
+    rng = generator(seed, purpose, index)
     if not complex_:
         return rng.standard_normal((n, k))
     return rng.standard_normal((n, k)) + 1j * rng.standard_normal((n, k))

@@ -61,7 +61,7 @@ def test_no_formula_shrinks_when_an_extent_grows(name):
             lambda s: memory.resident_bytes(500, s),
             lambda s: memory.gram_dense_bytes(500, s),
             lambda s: memory.sample_row_bytes(500, s),
-            lambda s: memory.sample_fixed_bytes(500, s),
+            lambda s: memory.sample_fixed_bytes(500, s, 2),
         ):
             assert formula(larger) >= formula(SIZES) > 0
 
