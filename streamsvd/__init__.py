@@ -10,6 +10,12 @@ __version__ = "0.1.0"
 _HOMES = {
     "open": "streamsvd.drivers.opening",
     "load": "streamsvd.drivers.opening",
+    "Model": "streamsvd.drivers.model",
+    "Update": "streamsvd.drivers.model",
+    "export": "streamsvd.drivers.model",
+    "merge": "streamsvd.drivers.model",
+    "update": "streamsvd.drivers.model",
+    "IncrementalSVD": "streamsvd.incremental",
     "verify": "streamsvd.drivers.verify",
     "plan_svd": "streamsvd.drivers.factorise",
     "svd": "streamsvd.drivers.factorise",
@@ -20,6 +26,7 @@ _HOMES = {
     "Certificate": "streamsvd.certificate",
     "Plan": "streamsvd.engine.plan",
     "BudgetError": "streamsvd.errors",
+    "ConflictError": "streamsvd.errors",
     "CorruptChunkError": "streamsvd.errors",
     "MissingChunkError": "streamsvd.errors",
     "NonFiniteError": "streamsvd.errors",
@@ -33,11 +40,13 @@ _HOMES = {
 if TYPE_CHECKING:
     from streamsvd.certificate import Certificate
     from streamsvd.drivers.factorise import pca, plan_svd, svd
+    from streamsvd.drivers.model import Model, Update, export, merge, update
     from streamsvd.drivers.opening import load, open
     from streamsvd.drivers.verify import verify
     from streamsvd.engine.plan import Plan
     from streamsvd.errors import (
         BudgetError,
+        ConflictError,
         CorruptChunkError,
         MissingChunkError,
         NonFiniteError,
@@ -47,13 +56,17 @@ if TYPE_CHECKING:
         StoreError,
         StreamSVDError,
     )
+    from streamsvd.incremental import IncrementalSVD
     from streamsvd.result import PCA, SVD, Status
 
 __all__ = [
     "BudgetError",
     "Certificate",
+    "ConflictError",
     "CorruptChunkError",
+    "IncrementalSVD",
     "MissingChunkError",
+    "Model",
     "NonFiniteError",
     "NotConverged",
     "PCA",
@@ -64,11 +77,15 @@ __all__ = [
     "Status",
     "StoreError",
     "StreamSVDError",
+    "Update",
+    "export",
     "load",
+    "merge",
     "open",
     "pca",
     "plan_svd",
     "svd",
+    "update",
     "verify",
 ]
 

@@ -56,6 +56,10 @@ class CorruptChunkError(StoreError):
         )
 
 
+class ConflictError(StoreError):
+    """Another writer changed the model meanwhile; what was to be written is not in it."""
+
+
 class NonFiniteError(StreamSVDError, ValueError):
     """NaN or Inf in the matrix where the policy is to raise."""
 

@@ -21,7 +21,10 @@ from streamsvd import __version__
 from streamsvd.cli.wording import in_options
 from streamsvd.errors import ShapeError, SpecError, StreamSVDError
 
-VERBS = ("info", "plan", "svd", "pca", "verify", "demo")
+VERBS = (
+    "info", "plan", "svd", "pca", "update", "watch", "log", "verify", "repair", "rollback", "merge", "export",
+    "demo",
+)  # fmt: skip
 FAILED, USAGE, NOT_CONVERGED, INTERRUPTED = 1, 2, 3, 130
 INTERRUPTED_SENTENCE = "interrupted; nothing was kept."
 

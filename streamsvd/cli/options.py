@@ -153,6 +153,41 @@ machine = together(
     ),
 )
 
+growth = together(
+    click.option("--rank", type=int, metavar="K", help="Triplets wanted [50 in a new model]."),
+    click.option(
+        "--tol",
+        type=float,
+        metavar="T",
+        help="Relative error asked: alone it decides the rank, beside --rank when a refit is advised.",
+    ),
+    click.option("--center/--no-center", default=None, help="Less the mean, which may move."),
+    click.option(
+        "--columns",
+        "grow_columns",
+        is_flag=True,
+        default=None,
+        help="New columns arrive, not rows.",
+    ),
+    click.option(
+        "--forget", type=float, metavar="F", help="Rows fade by F with every later block."
+    ),
+    click.option(
+        "--window", type=int, metavar="N", help="Keep the newest blocks that hold N rows."
+    ),
+    click.option(
+        "--robust/--no-robust", default=None, help="Frequent Directions: no order hides anything."
+    ),
+    click.option("--u/--no-u", default=None, help="Keep the left vectors of every block."),
+    click.option(
+        "--nonfinite",
+        type=click.Choice(["raise", "skip-block", "impute-mean"]),
+        default="raise",
+        show_default=True,
+        help="What a NaN means; Inf is always an error.",
+    ),
+)
+
 as_json = click.option(
     "--json", "as_json", is_flag=True, help="One JSON object on stdout, and nothing else."
 )

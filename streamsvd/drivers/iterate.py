@@ -14,7 +14,7 @@ from streamsvd.drivers.looks import Look, gram_look, krylov_look, model_floor
 from streamsvd.drivers.problem import Frame
 from streamsvd.drivers.session import Session
 from streamsvd.drivers.terms import Terms, absorbed, guessed, rescaled
-from streamsvd.engine.arrangements import sample_threads
+from streamsvd.engine.arrangements import fits_single, sample_threads
 from streamsvd.engine.sample import draw, pilot, start_block
 from streamsvd.errors import ScaleError
 from streamsvd.kernels import sketch
@@ -54,12 +54,12 @@ class Iteration:
         session = self.session
         plan, options, source = session.plan, session.options, session.source
         seed, threads = session.settings.seed, sample_threads(plan.at_once)
-        sample = draw(source, plan.layout, plan.sample_rows, seed=seed, threads=threads)
+        sample = draw(source, plan.layout, plan.sample_rows, seed=seed, threads=plan.sample_readers)
         session.sampled_bytes = sample.bytes_read
         needed = options.center or options.scale or options.nonfinite != "raise"
         guess = pilot(sample, source, plan.layout, policy=options.nonfinite, moments=needed)
         krylov_route = plan.route == "krylov"
-        single = krylov_route and plan.request.precision != "double" and _fits_single(source.dtype)
+        single = krylov_route and plan.request.precision != "double" and fits_single(source.dtype)
         complex_ = session.complex_
         self.terms = guessed(options, plan.layout, guess, single=single, complex_=complex_)
         if not krylov_route:
@@ -246,10 +246,3 @@ class Iteration:
 def _undeflated(probes: Probes | None) -> Probes | None:
     """The probes of the first pass alone: the space no longer holds the basis that deflated the others."""
     return None if probes is None else replace(probes, basis=None, powers=(), inputs=())
-
-
-def _fits_single(dtype: np.dtype[np.generic]) -> bool:
-    """Whether float32 holds every value of the type, so that multiplying in it loses products only."""
-    if dtype.kind in "iu":
-        return dtype.itemsize <= 2
-    return dtype.itemsize <= (8 if dtype.kind == "c" else 4)

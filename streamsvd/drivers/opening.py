@@ -10,6 +10,8 @@ from streamsvd.engine.dask_source import dask_source, is_dask_array
 from streamsvd.errors import SpecError
 from streamsvd.protocols import Source
 from streamsvd.result import SVD
+from streamsvd.store.model import is_model
+from streamsvd.store.objects import objects_at
 from streamsvd.store.result import load as load_result
 from streamsvd.store.sources import open_source
 
@@ -62,7 +64,7 @@ def open(
 
 
 def load(path: str | os.PathLike[str]) -> SVD:
-    """A result that `svd` or `pca` kept at ``out``; its ``U`` stays a lazy zarr array.
+    """A result that `svd` or `pca` kept at ``out``, or the newest version of a model; its ``U`` stays lazy.
 
     Parameters
     ----------
@@ -74,4 +76,8 @@ def load(path: str | os.PathLike[str]) -> SVD:
     StoreError
         If there is no result, or one that is damaged or of a newer format.
     """
+    if is_model(objects_at(path)):
+        from streamsvd.drivers.model import Model  # which opens sources through this module
+
+        return Model.open(path).as_svd()
     return load_result(Path(path))[0]

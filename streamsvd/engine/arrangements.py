@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
+
+import numpy as np
 
 from streamsvd.blocks import Axis
 from streamsvd.engine import memory
@@ -105,6 +107,7 @@ class Arrangement:
     layout: Layout
     sizes: Sizes
     sample_rows: int
+    sample_readers: int
     at_once: int
     prefetch: bool
     projected: int
@@ -167,6 +170,7 @@ def arrangements(
                 basis,
                 request.rank,
                 source.dtype.itemsize,
+                wide // 2 if fits_single(source.dtype) and request.precision != "double" else wide,
                 wide,
                 _entry_bytes(request, axis, wide),
                 _read_bytes(source, axis),
@@ -179,6 +183,13 @@ def arrangements(
 def _read_bytes(source: Source, axis: Axis) -> int:
     """Transients of one read; those of a dask array are a whole row or column of its chunks."""
     return source.span_bytes(axis) if isinstance(source, DaskSource) else source.read_bytes
+
+
+def fits_single(dtype: np.dtype[Any]) -> bool:
+    """Whether single precision holds every value of the type, so that multiplying in it loses products only."""
+    if dtype.kind in "iu":
+        return bool(dtype.itemsize <= 2)
+    return bool(dtype.itemsize <= (8 if dtype.kind == "c" else 4))
 
 
 def _entry_bytes(request: Request, axis: Axis, wide: int) -> int:
@@ -234,20 +245,19 @@ def _shape(
         rows = _sample_rows(layout, request, s, budget, minimal=True)
         peak = max(peak, rows * memory.sample_row_bytes(width, s) + s.read_bytes)
         return Arrangement(
-            route, layout, s, rows, at_once, prefetch, memory.BASE_BYTES + peak + extra
+            route, layout, s, rows, 1, at_once, prefetch, memory.BASE_BYTES + peak + extra
         )
     running = memory.resident_bytes(width, s) + memory.partial_bytes(layout, s, at_once)
     running += at_once * memory.span_bytes(layout, s, prefetch=prefetch and layout.tile is None)
     peak = max(running, memory.dense_bytes(width, s))
     room = max(budget - memory.BASE_BYTES - extra, peak)
-    fixed = memory.sample_fixed_bytes(width, s, sample_threads(at_once))
-    rows = _sample_rows(layout, request, s, room - fixed, minimal=False)
-    sample = fixed + rows * memory.sample_row_bytes(width, s)
+    rows, readers, sample = _sampled(layout, request, s, room, at_once)
     return Arrangement(
         route,
         layout,
         s,
         rows,
+        readers,
         at_once,
         prefetch and layout.tile is None,
         memory.BASE_BYTES + max(peak, sample) + extra,
@@ -263,8 +273,25 @@ def _fewer(layout: Layout, count: int) -> tuple[tuple[int, int], ...]:
     )
 
 
+def _sampled(
+    layout: Layout, request: Request, s: Sizes, room: int, at_once: int
+) -> tuple[int, int, int]:
+    """Rows of the sample, the threads that read it, and the bytes it takes.
+
+    A second reader must not cost rows, which are worth more.
+    """
+    threads = sample_threads(at_once)
+    fixed = memory.sample_fixed_bytes(layout.width, s, threads, 1)
+    rows = _sample_rows(layout, request, s, room - fixed, minimal=False)
+    data = rows * memory.sample_row_bytes(layout.width, s)
+    readers = 1
+    while readers < threads and fixed + readers * s.read_bytes + data <= room:
+        readers += 1
+    return rows, readers, fixed + (readers - 1) * s.read_bytes + data
+
+
 def sample_threads(at_once: int) -> int:
-    """Threads that read and multiply the sample; more would cost memory and wait for each other."""
+    """Threads that multiply the sample; more would wait for each other."""
     return min(at_once, 4)
 
 

@@ -65,8 +65,8 @@ class Sizes:
         Most columns of the basis.
     rank
         Columns of the result.
-    item, wide
-        Bytes of an entry as stored, and as summed.
+    item, narrow, wide
+        Bytes of an entry as stored, as first multiplied, and as summed.
     entry
         Bytes that preparing one entry of a block takes: its copies in both precisions, and masks.
     read_bytes
@@ -78,6 +78,7 @@ class Sizes:
     basis: int
     rank: int
     item: int
+    narrow: int
     wide: int
     entry: int
     read_bytes: int
@@ -128,9 +129,10 @@ def gram_dense_bytes(width: int, s: Sizes) -> int:
 
 def sample_row_bytes(width: int, s: Sizes) -> int:
     """One sampled row: as stored, as multiplied, and its products."""
-    return width * (s.item + s.wide) + 3 * s.block * s.wide
+    return width * (s.item + s.narrow) + 3 * s.block * s.wide
 
 
-def sample_fixed_bytes(width: int, s: Sizes, threads: int) -> int:
-    """The sample's thin blocks, and for each thread a product and the transients of a read."""
-    return (5 + threads) * width * s.block * s.wide + threads * s.read_bytes + width * 8 * s.wide
+def sample_fixed_bytes(width: int, s: Sizes, threads: int, readers: int) -> int:
+    """The sample's thin blocks, the products of several threads, the transients of several readers."""
+    thin = (5 + threads) * width * s.block * s.wide
+    return thin + readers * s.read_bytes + width * 8 * s.wide

@@ -55,8 +55,8 @@ class Plan:
         The algorithm and the cut of the matrix.
     block, probes, basis
         Columns of the start block, of the probes, and the most columns of the basis.
-    sample_rows
-        Rows (or columns, along columns) read for the start.
+    sample_rows, sample_readers
+        Rows (or columns, along columns) read for the start, and the threads that read them.
     workers, at_once, prefetch, device
         Spans that run at once in all, and in one process; read-ahead; where they compute.
     passes
@@ -82,6 +82,7 @@ class Plan:
     probes: int
     basis: int
     sample_rows: int
+    sample_readers: int
     workers: int
     at_once: int
     prefetch: bool
@@ -230,6 +231,7 @@ def make_plan(
         probes=best.sizes.probes,
         basis=best.sizes.basis,
         sample_rows=best.sample_rows,
+        sample_readers=best.sample_readers,
         workers=min(total, best.at_once * max(1, total // per_process)),
         at_once=best.at_once,
         prefetch=best.prefetch,

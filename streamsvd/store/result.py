@@ -73,7 +73,7 @@ class ResultWriter:
             raise StoreError(
                 f"{path} exists already. Pass overwrite=True (--overwrite) to replace it."
             )
-        if path.exists() and not _is_result(path):
+        if path.exists() and not is_result(path):
             raise StoreError(
                 f"{path} exists and is not a result of streamsvd; it will not be replaced. Choose another place."
             )
@@ -94,6 +94,17 @@ class ResultWriter:
             _create(target, (m, rank), (max(rows, 1), rank), dtype)
         self.has_u = True
         return USink(str(target))
+
+    def write_u(self, U: Any, rows_at_once: int) -> None:
+        """Write a left factor that exists already, a run of rows at a time."""
+        m, rank = U.shape
+        rows = max(1, min(m, rows_at_once))
+        with _explained(self.path):
+            _create(self.partial / "U", (m, rank), (rows, rank), U.dtype)
+        self.has_u = True
+        sink = USink(str(self.partial / "U"))
+        for start in range(0, m, rows):
+            sink.write(start, np.asarray(U[start : start + rows]))
 
     def drop_u(self) -> None:
         """Leave ``U`` out after all: it is not whole."""
@@ -310,7 +321,8 @@ def load_weights(path: Path, name: str) -> Any:
     return np.asarray(group[name][...]) if name in group else None
 
 
-def _is_result(path: Path) -> bool:
+def is_result(path: Path) -> bool:
+    """Whether a result of `svd` or `pca` is there."""
     try:
         return "streamsvd" in zarr.open_group(str(path), mode="r").attrs
     except Exception:

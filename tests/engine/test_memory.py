@@ -11,7 +11,9 @@ from streamsvd.engine.layout import cut
 from streamsvd.engine.memory import Sizes, parse_bytes, show_bytes
 from streamsvd.errors import SpecError
 
-SIZES = Sizes(block=60, probes=20, basis=240, rank=50, item=4, wide=8, entry=12, read_bytes=10**6)
+SIZES = Sizes(
+    block=60, probes=20, basis=240, rank=50, item=4, narrow=4, wide=8, entry=12, read_bytes=10**6
+)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +63,7 @@ def test_no_formula_shrinks_when_an_extent_grows(name):
             lambda s: memory.resident_bytes(500, s),
             lambda s: memory.gram_dense_bytes(500, s),
             lambda s: memory.sample_row_bytes(500, s),
-            lambda s: memory.sample_fixed_bytes(500, s, 2),
+            lambda s: memory.sample_fixed_bytes(500, s, 2, 2),
         ):
             assert formula(larger) >= formula(SIZES) > 0
 

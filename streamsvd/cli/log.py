@@ -1,0 +1,95 @@
+"""``streamsvd log``: what a model has absorbed, and how it changed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import click
+import numpy as np
+
+from streamsvd.cli import options
+
+
+@click.command("log", short_help="Versions of a model, their errors and drift.")
+@click.argument("model")
+@click.option("--last", type=click.IntRange(min=1), metavar="N", help="Only the newest N versions.")
+@options.as_json
+def command(model: str, last: int | None, as_json: bool) -> int:
+    """Show the versions of MODEL: blocks, error ledger, drift, and whether a refit is advised."""
+    from streamsvd import __version__
+    from streamsvd.cli.present import aligned, facts, show_json
+    from streamsvd.drivers.model import Model
+
+    found = Model.open(model)
+    entries = found.versions[-last:] if last else found.versions
+    records = [_record(entry) for entry in entries]
+    if as_json:
+        show_json(
+            {
+                "model": model,
+                "version": found.version,
+                "n_rows": found.n_rows,
+                "ledger": asdict(found.ledger) if found.version else {},
+                "versions": records,
+                "advice": found.advice,
+                "streamsvd": __version__,
+            }
+        )
+        return 0
+    if not records:
+        click.echo(f"{model}: no version yet")
+        return 0
+    head = [
+        "version",
+        "time",
+        "kind",
+        "new",
+        found.spec.axis,
+        "rank",
+        "error",
+        "at best",
+        "held before",
+        "turned",
+    ]
+    click.echo("\n".join(aligned(head, [_row(r) for r in records])))
+    seen = found.ledger
+    click.echo()
+    facts(
+        [
+            (
+                "energy",
+                f"{seen.energy:.6g} seen, {seen.discarded:.6g} discarded in {seen.truncations:,} steps",
+            ),
+            ("advice", found.advice or "none: the error is within what was asked"),
+        ]
+    )
+    return 0
+
+
+def _record(entry: Any) -> dict[str, Any]:
+    s = entry.summary
+    return {
+        "version": entry.version,
+        "time": entry.time,
+        "kind": entry.kind,
+        "blocks": s.blocks,
+        "absorbed": s.rows,
+        "n_rows": s.n_rows,
+        "rank": s.rank,
+        "relative_error": s.error,
+        "relative_error_lower": s.error_lower,
+        "captured": s.captured,
+        "largest_angle": max(s.angles, default=0.0),
+        "tolerance_met": s.tolerance_met,
+    }
+
+
+def _row(r: dict[str, Any]) -> list[str]:
+    held = "" if r["captured"] is None else f"{r['captured']:.2%}"
+    angle = "" if r["captured"] is None else f"{np.degrees(r['largest_angle']):.2g}°"
+    lost = r["kind"] == "repair" and not r["rank"]
+    return [
+        str(r["version"]), r["time"], "lost" if lost else r["kind"], f"{r['absorbed']:,}", f"{r['n_rows']:,}",
+        str(r["rank"]), f"{r['relative_error']:.2e}", f"{r['relative_error_lower']:.2e}", held, angle,
+    ]  # fmt: skip

@@ -1,0 +1,125 @@
+"""``streamsvd update``: new rows or columns into a model, each once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from streamsvd.cli import options
+
+if TYPE_CHECKING:
+    from streamsvd.drivers.model import Model, Update
+    from streamsvd.engine.events import Callback
+
+
+@click.command("update", short_help="Absorb new rows into a model, exactly once.")
+@click.argument("model")
+@options.source
+@click.option(
+    "--block-id", metavar="ID", help="SOURCE is one block: it enters once under this name."
+)
+@options.growth
+@options.memory
+@options.as_json
+@options.quiet
+def command(
+    model: str,
+    source: str,
+    variable: str | None,
+    rows: Any,
+    missing: str,
+    as_json: bool,
+    quiet: bool,
+    **given: Any,
+) -> int:
+    """Absorb what is new in SOURCE into MODEL, which is created on first use.
+
+    Without --block-id, SOURCE is an array that grows: the rows beyond those absorbed are taken.
+    """
+    from streamsvd.cli.progress import watching
+    from streamsvd.drivers.model import Model
+    from streamsvd.drivers.opening import open as open_matrix
+
+    A = open_matrix(source, variable=variable, rows=rows, missing=missing)
+    with watching(A.nbytes, quiet=quiet) as watch:
+        done = absorb(model, A, watch, **given)
+    show(Model.open(model), done, as_json=as_json)
+    return 0
+
+
+def absorb(model: str, A: Any, watch: Callback, **given: Any) -> Update:
+    """One update with the options of the command line."""
+    from streamsvd.drivers.model import update
+
+    wanted = {name: value for name, value in given.items() if value is not None}
+    return update(model, A, callback=watch, **wanted)
+
+
+def show(model: Model, done: Update, *, as_json: bool) -> None:
+    """What an update did, on stdout."""
+    from streamsvd import __version__
+    from streamsvd.cli.present import certificate_record, facts, show_json
+
+    c, what = model.certificate, model.spec.axis
+    drift = drift_of(model)
+    if as_json:
+        show_json(
+            {
+                "status": "skipped" if done.skipped else "absorbed",
+                "version": done.version,
+                "absorbed": done.absorbed,
+                "skipped": done.skipped,
+                "versions": done.versions,
+                "n_rows": done.n_rows,
+                "rank": int(model.s.size),
+                "singular_values": model.s,
+                "frobenius_error": c.frobenius_error,
+                "optimal_error_lower": model.optimal_error_lower,
+                "certificate": certificate_record(c),
+                "drift": drift,
+                "advice": model.advice,
+                "streamsvd": __version__,
+            }
+        )
+        return
+    reason = {
+        "known": "this block is in the model already",
+        "nothing new": f"no new {what}",
+        "nonfinite": "the block has missing values and was skipped",
+    }
+    text = reason.get(done.skipped, f"{done.absorbed:,} {what} absorbed, {done.n_rows:,} in all")
+    click.echo(f"version {done.version}: {text}")
+    facts(
+        [
+            (
+                "values",
+                f"{model.s[0]:.6g} .. {model.s[-1]:.6g}, {model.s.size} of them"
+                if model.s.size
+                else "none",
+            ),
+            (
+                "error",
+                f"||A - U s Vh||_F <= {c.frobenius_error:.6g}, {c.captured:.4%} of the energy is held",
+            ),
+            ("drift", drift_line(drift)),
+            ("advice", model.advice),
+        ]
+    )
+
+
+def drift_of(model: Model) -> dict[str, Any]:
+    """How well the basis held the newest block before it came, and how far it turned."""
+    summary = model.summary
+    largest = max(summary.angles, default=0.0)
+    return {"captured": summary.captured, "largest_angle": largest, "angles": summary.angles}
+
+
+def drift_line(drift: dict[str, Any]) -> str:
+    """The same in words; empty for a first version."""
+    if drift["captured"] is None:
+        return ""
+    return (
+        f"the basis held {drift['captured']:.2%} of the new energy before, "
+        f"and turned by {drift['largest_angle']:.2g} rad at most"
+    )

@@ -1,0 +1,79 @@
+"""``streamsvd watch``: a model that follows an array while it grows."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any
+
+import click
+
+from streamsvd.cli import options
+
+UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def seconds(ctx: Any, param: Any, value: str) -> float:
+    """``"60s"``, ``"5m"``, ``"1h"`` in seconds."""
+    del ctx, param
+    found = re.fullmatch(r"([0-9]*\.?[0-9]+)([smhd]?)", value.strip())
+    if not found or float(found[1]) <= 0:
+        raise click.BadParameter(f"{value!r} is no time. Pass one such as 60s, 5m or 1h.")
+    return float(found[1]) * UNITS[found[2] or "s"]
+
+
+@click.command("watch", short_help="Follow a growing array with a model.")
+@options.source
+@click.argument("model")
+@click.option(
+    "--every", default="60s", show_default=True, callback=seconds, help="Time between looks."
+)
+@click.option(
+    "--looks", type=click.IntRange(min=1), metavar="N", help="Stop after N looks [never]."
+)
+@options.growth
+@options.memory
+@options.as_json
+@options.quiet
+def command(
+    source: str,
+    model: str,
+    variable: str | None,
+    rows: Any,
+    missing: str,
+    every: float,
+    looks: int | None,
+    as_json: bool,
+    quiet: bool,
+    **given: Any,
+) -> int:
+    """Absorb into MODEL what is new in SOURCE, again and again, until stopped.
+
+    A look that fails because a store cannot be read is reported, and the next one tries again. Stopping at any
+    moment loses nothing.
+    """
+    from streamsvd.cli.progress import watching
+    from streamsvd.cli.update import absorb, show
+    from streamsvd.drivers.model import Model
+    from streamsvd.drivers.opening import open as open_matrix
+    from streamsvd.errors import StoreError
+
+    done = 0
+    try:
+        while True:
+            began = time.monotonic()
+            try:
+                A = open_matrix(source, variable=variable, rows=rows, missing=missing)
+                with watching(A.nbytes, quiet=quiet) as progress:
+                    update = absorb(model, A, progress, **given)
+                if update.absorbed or as_json:
+                    show(Model.open(model), update, as_json=as_json)
+            except StoreError as error:
+                click.echo(f"streamsvd: {error}", err=True)
+            done += 1
+            if looks is not None and done >= looks:
+                return 0
+            time.sleep(max(0.0, every - (time.monotonic() - began)))
+    except KeyboardInterrupt:
+        click.echo("streamsvd: stopped; the model holds every block that was reported", err=True)
+        return 0

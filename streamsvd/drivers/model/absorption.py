@@ -1,0 +1,305 @@
+"""One block, or what is new of a growing matrix, on its way into a model: exactly once."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from streamsvd.drivers.model.feed import Feed, check_policy, finite, piece_height
+from streamsvd.drivers.model.held import Held
+from streamsvd.drivers.model.left import block_arrays, turned
+from streamsvd.drivers.model.options import agreed, method_of
+from streamsvd.drivers.model.state import State, fresh, stored
+from streamsvd.engine.events import Callback, Committed, PassDone, PassStarted, SpanDone
+from streamsvd.errors import ConflictError, ShapeError, SpecError, StoreError
+from streamsvd.incremental import Factor, IncrementalSVD, Turn, captured, principal_angles
+from streamsvd.protocols import Source
+from streamsvd.store.model import BlockEntry, Draft, ModelStore, Settings, Spec, Summary
+from streamsvd.typing import Matrix
+
+TRIES = 200
+"""Commits that may be lost to other writers before an update gives up."""
+COLLECT_EVERY = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What an update did.
+
+    Attributes
+    ----------
+    version
+        Newest version of the model.
+    absorbed
+        Rows (or columns) that entered it.
+    skipped
+        Why nothing did: ``"known"`` (this block is in the model), ``"nothing new"``, ``"nonfinite"``; empty
+        if something did.
+    n_rows
+        Rows that the model has seen.
+    versions
+        How many versions were committed.
+    """
+
+    version: int
+    absorbed: int
+    skipped: str
+    n_rows: int
+    versions: int
+
+
+class Absorption:
+    """One call of `Model.update`: tried again on the newest version whenever another writer was first."""
+
+    def __init__(
+        self,
+        held: Held,
+        source: Source,
+        block_id: str | None,
+        grows: bool,
+        budget: int,
+        nonfinite: str,
+        columns: Sequence[Any] | None,
+        callback: Callback,
+    ) -> None:
+        self.held, self.source, self.block_id, self.grows = held, source, block_id, grows
+        self.budget, self.nonfinite, self.callback = budget, nonfinite, callback
+        self.columns = columns
+        self.absorbed = self.committed = 0
+
+    def run(self) -> Update:
+        held = self.held
+        for attempt in range(TRIES):
+            held.refresh()
+            spec = agreed(held.spec, self.source, self.columns)
+            check_policy(self.nonfinite, spec)
+            feed, skipped = self._feed(spec)
+            if feed is None:
+                return self._done(skipped)
+            outcome = self._absorb(spec, feed)
+            if outcome == "nonfinite":
+                return self._done("nonfinite")
+            if outcome == "all":
+                return self._done("")
+            time.sleep(min(0.002 * attempt, 0.05) * random.random())
+        raise ConflictError(
+            f"{held.store.name} is busy: other writers were first {TRIES} times. The block is not in it; try again."
+        )
+
+    def _done(self, skipped: str) -> Update:
+        if self.absorbed:
+            skipped = ""
+        return Update(self.held.version, self.absorbed, skipped, self.held.n_rows, self.committed)
+
+    def _feed(self, spec: Spec) -> tuple[Feed | None, str]:
+        """What of the source is new; nothing, and why, if it is known."""
+        held, source = self.held, self.source
+        along = 0 if spec.axis == "rows" else 1
+        count = source.shape[along]
+        kept = method_of(spec).width
+        height = piece_height(source, spec, kept, self.budget)
+        whole = Feed(source, spec.axis, 0, count, height)
+        if count == 0:
+            return None, "nothing new"
+        if self.block_id is not None:
+            if self.block_id.startswith("@") or not self.block_id:
+                raise SpecError(
+                    f"block_id={self.block_id!r} is reserved for blocks without a name. Pass another."
+                )
+            known = held.ids.get(self.block_id)
+            if known is None:
+                return whole, ""
+            if known.digest != whole.whole_digest():
+                raise SpecError(
+                    f"block {self.block_id!r} is in the model with other content. Send it under another id, or roll "
+                    f"back to before version {known.version}."
+                )
+            return None, "known"
+        if not self.grows:
+            return whole, ""
+        seen = held.n_rows
+        what = "rows" if along == 0 else "columns"
+        if count < seen:
+            raise ShapeError(
+                f"{source.name} has {count:,} {what}, the model has absorbed {seen:,}. Pass the array that grows, or "
+                "name a separate block with block_id= (--block-id)."
+            )
+        last = held.blocks[-1] if held.blocks else None
+        if last is not None and whole.seam(seen - 1) != last.seam:
+            raise SpecError(
+                f"row {seen - 1:,} of {source.name} is not the last one that the model absorbed. Pass the array that "
+                "grows, or name a separate block with block_id= (--block-id)."
+            )
+        if count == seen:
+            return None, "nothing new"
+        return Feed(source, spec.axis, seen, count, height), ""
+
+    def _absorb(self, spec: Spec, feed: Feed) -> str:
+        """Absorb and commit; ``"all"``, ``"nonfinite"``, or ``"conflict"`` with the rest still to do."""
+        held, method = self.held, method_of(spec)
+        state = held.state or fresh(method, spec, self.source.dtype)
+        store = held.store
+        if held.version == 0 and held.settings.base:
+            store_settings(store, held.settings)
+        before, draft = state, store.draft(held.version + 1)
+        entries: list[BlockEntry] = []
+        at = held.n_rows
+        name = self.block_id or ""
+        single = self.block_id is not None or not self.grows
+        began, done = time.perf_counter(), 0
+        pieces = -(-(feed.stop - feed.start) // feed.height)
+        size = (feed.stop - feed.start) * (spec.width or 0) * self.source.dtype.itemsize
+        self.callback(PassStarted(1, "absorbing", size))
+        for start, stop, rows in feed.pieces():
+            clean = finite(rows, feed, start, self.nonfinite, _filled(state))
+            if clean is None:
+                if single:
+                    store.discard(draft)
+                    return "nonfinite"
+                clean = rows[:0]  # it takes its place among the rows, and nothing else
+            data = clean if state.scale is None else clean * state.scale
+            share = captured(state.factor, data, method.width if spec.rank is None else spec.rank)
+            first = state.factor.n_rows == 0
+            state, arrays = _joined(
+                method,
+                spec,
+                state,
+                data,
+                len(held.blocks) + len(entries),
+                len(entries),
+                stop - start,
+            )
+            files = draft.add(arrays) if arrays else {}
+            ident = name or f"@{at}-{at + stop - start}"
+            last_digest = feed.digest.hex() if stop == feed.stop else ""
+            done += 1
+            self.callback(SpanDone(1, done, pieces))
+            entries.append(
+                BlockEntry(
+                    ident, at, at + stop - start, draft.version, draft.folder, len(entries),
+                    last_digest, feed.digest.seam(rows), 1.0 if first else share, files,
+                )
+            )  # fmt: skip
+            at += stop - start
+            if single and stop < feed.stop:
+                if arrays:
+                    store.flush(draft)
+                continue
+            if not self._commit(draft, spec, before, state, entries, at):
+                return "conflict"
+            before, draft = state, store.draft(held.version + 1)
+            entries = []
+        self.callback(PassDone(1, "absorbing", time.perf_counter() - began, None))
+        return "all"
+
+    def _commit(
+        self,
+        draft: Draft,
+        spec: Spec,
+        before: State,
+        state: State,
+        entries: list[BlockEntry],
+        n_rows: int,
+    ) -> bool:
+        held, store = self.held, self.held.store
+        parent = held.manifest
+        record, nodes = stored(draft, state, parent)
+        summary = summarise(method_of(spec), before.factor, state.factor, entries, n_rows)
+        manifest = store.commit(
+            draft,
+            kind="update",
+            spec=spec,
+            parent=parent,
+            factor=record,
+            nodes=nodes,
+            first=state.forest.first if state.forest else 0,
+            n_rows=n_rows,
+            added=entries,
+            summary=summary,
+            keep=held.settings.keep,
+        )
+        if manifest is None:
+            return False
+        held.advance(manifest, state, entries)
+        self.committed += 1
+        self.absorbed += sum(entry.stop - entry.start for entry in entries)
+        self.callback(Committed(f"{store.name} version {manifest.version}"))
+        if manifest.version % COLLECT_EVERY == 0:
+            with contextlib.suppress(StoreError):  # tidying may wait; verify says what is wrong
+                store.collect()
+        return True
+
+
+def store_settings(store: ModelStore, settings: Settings) -> None:
+    """Make a batch result a model, unless another writer just did."""
+    try:
+        store.create(settings)
+    except StoreError:
+        store.settings()
+
+
+def _filled(state: State) -> Factor:
+    """The factor with its mean in the units of the data."""
+    raw = state.raw_mean
+    f = state.factor
+    return f if raw is f.mean else Factor(f.s, f.Vh, raw, f.weight, f.n_rows, f.ledger)
+
+
+def _joined(
+    method: IncrementalSVD,
+    spec: Spec,
+    state: State,
+    data: Matrix,
+    number: int,
+    step: int,
+    count: int,
+) -> tuple[State, dict[str, Matrix]]:
+    """The state with a piece in it, and the arrays of left vectors that it adds.
+
+    A piece that was skipped has no data, and zeros for its ``count`` left vectors.
+    """
+    if data.shape[0] == 0:
+        kept = state.factor.s.size
+        nothing = np.zeros((count, kept), dtype=state.factor.Vh.dtype)
+        return state, block_arrays(step, Turn(np.eye(kept), None), nothing) if spec.u else {}
+    if spec.window is not None:
+        part = method.part(data, index=number, left=False)
+        return state.slid(method, part, spec.window), {}
+    part = method.part(data, index=number, guess=state.factor, left=spec.u)
+    factor, old, new = method.absorbed(state.factor, part)
+    after = State(factor, None, scale=state.scale)
+    if not spec.u:
+        return after, {}
+    rows = turned(part.left, new)
+    return after, block_arrays(step, old, rows)
+
+
+def summarise(
+    method: IncrementalSVD, before: Factor, after: Factor, entries: list[BlockEntry], n_rows: int
+) -> Summary:
+    """The line of the log."""
+    found = method.finalize(after)
+    energy = np.sqrt(found.certificate.energy)
+    relative = 1 / energy if energy > 0 else 0.0
+    rank = found.s.size
+    angles = []
+    if before.n_rows:
+        angles = [float(a) for a in principal_angles(before.Vh[:rank], after.Vh[:rank])]
+    shares = [e.captured for e in entries if e.stop > e.start]
+    return Summary(
+        blocks=[e.id for e in entries],
+        rows=sum(e.stop - e.start for e in entries),
+        n_rows=n_rows,
+        rank=int(rank),
+        error=float(found.certificate.frobenius_error * relative),
+        error_lower=float(found.optimal_error_lower * relative),
+        captured=shares[0] if shares and before.n_rows else None,
+        angles=angles,
+        tolerance_met=bool(found.tolerance_met),
+    )

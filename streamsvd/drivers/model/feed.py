@@ -1,0 +1,205 @@
+"""Blocks on their way into a model: cut to the budget, read ahead, checked and hashed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from streamsvd.engine.memory import BASE_BYTES, show_bytes
+from streamsvd.errors import BudgetError, NonFiniteError, SpecError
+from streamsvd.incremental import TALL, Factor
+from streamsvd.protocols import Source
+from streamsvd.store.model import Spec
+
+Array = npt.NDArray[Any]
+
+MOST_BYTES = 256 << 20
+"""Pieces are no larger in double precision than this: beyond it nothing gets faster."""
+POLICIES = ("raise", "skip-block", "impute-mean")
+REMEDY = 'Mend the data, or choose what it means with nonfinite="skip-block" or "impute-mean" (--nonfinite).'
+
+
+def piece_bytes(rows: int, width: int, kept: int, item: int) -> int:
+    """Upper bound of the memory that absorbing a piece takes, in bytes.
+
+    Parameters
+    ----------
+    rows, width
+        Of the piece.
+    kept
+        Directions kept.
+    item
+        Bytes of an entry as stored.
+    """
+    wide = 16 if item == 16 else 8
+    stacked = kept + min(rows, max(width, 1), TALL * kept) + 2
+    block = rows * width * (2 * item + 3 * wide) + 5 * rows * kept * wide
+    dense = (5 * stacked * width + 8 * stacked * stacked + 8 * kept * width) * wide
+    return BASE_BYTES + block + dense
+
+
+def piece_height(source: Source, spec: Spec, kept: int, budget: int) -> int:
+    """Rows (or columns) of a piece, in whole chunks where they fit.
+
+    Raises
+    ------
+    BudgetError
+        If a single row does not fit; it names the smallest budget.
+    """
+    along = 0 if spec.axis == "rows" else 1
+    width, chunk, item = source.shape[1 - along], source.chunks[along], source.dtype.itemsize
+    extra = 2 * source.read_bytes
+    least = piece_bytes(1, width, kept, item) + extra
+    if least > budget:
+        raise BudgetError(
+            f"absorbing one row of {width:,} into {kept} directions",
+            least,
+            budget,
+            f"Pass memory={show_bytes(least + (1 << 20))!r} or more, or keep fewer directions.",
+        )
+    low, high = 1, max(1, min(source.shape[along], MOST_BYTES // max(8 * width, 1)))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if piece_bytes(middle, width, kept, item) + extra <= budget:
+            low = middle
+        else:
+            high = middle - 1
+    return low // chunk * chunk if low >= chunk else low
+
+
+class Digest:
+    """Digest of rows, whatever pieces they come in."""
+
+    def __init__(self, dtype: np.dtype[Any], width: int) -> None:
+        self._start = f"{dtype.newbyteorder('<').str} {width}".encode()
+        self._hash = hashlib.blake2b(self._start, digest_size=16)
+
+    def add(self, rows: Array) -> None:
+        """More rows, C-contiguous."""
+        self._hash.update(np.ascontiguousarray(rows).data.cast("B") if rows.size else b"")
+
+    def seam(self, rows: Array) -> str:
+        """Digest of the last of some rows alone."""
+        return self.of(rows[-1:])
+
+    def of(self, rows: Array) -> str:
+        """Digest of these rows alone."""
+        last = hashlib.blake2b(self._start, digest_size=8)
+        last.update(np.ascontiguousarray(rows).tobytes())
+        return last.hexdigest()
+
+    def hex(self) -> str:
+        """Of all rows so far."""
+        return self._hash.hexdigest()
+
+
+@dataclass(slots=True, eq=False)
+class Feed:
+    """The part of a source that is to be absorbed.
+
+    Attributes
+    ----------
+    source
+        The matrix that holds it.
+    axis
+        Which extent grows.
+    start, stop
+        Rows (or columns) of the source.
+    height
+        Of a piece.
+    """
+
+    source: Source
+    axis: str
+    start: int
+    stop: int
+    height: int
+    digest: Digest = field(init=False)
+
+    def __post_init__(self) -> None:
+        m, n = self.source.shape
+        self.digest = Digest(self.source.dtype, n if self.axis == "rows" else m)
+
+    def read(self, start: int, stop: int) -> Array:
+        """Rows of the source, or its columns as conjugate rows."""
+        m, n = self.source.shape
+        if self.axis == "rows":
+            out = np.empty((stop - start, n), dtype=self.source.dtype)
+            self.source.read(slice(start, stop), slice(0, n), out)
+            return out
+        out = np.empty((m, stop - start), dtype=self.source.dtype)
+        self.source.read(slice(0, m), slice(start, stop), out)
+        return np.ascontiguousarray(out.conj().T)
+
+    def pieces(self) -> Iterator[tuple[int, int, Array]]:
+        """Start, stop and rows of each piece, the next one being read meanwhile."""
+        cuts = [
+            (a, min(a + self.height, self.stop)) for a in range(self.start, self.stop, self.height)
+        ]
+        with ThreadPoolExecutor(1) as pool:
+            waiting = None
+            for index, (a, b) in enumerate(cuts):
+                rows = waiting.result() if waiting is not None else self.read(a, b)
+                following = cuts[index + 1] if index + 1 < len(cuts) else None
+                waiting = pool.submit(self.read, *following) if following else None
+                self.digest.add(rows)
+                yield a, b, rows
+
+    def whole_digest(self) -> str:
+        """Digest of all of it, read for nothing else."""
+        for _ in self.pieces():
+            pass
+        return self.digest.hex()
+
+    def seam(self, row: int) -> str:
+        """Digest of one row of the source."""
+        return self.digest.of(self.read(row, row + 1))
+
+
+def finite(rows: Array, feed: Feed, start: int, policy: str, state: Factor) -> Array | None:
+    """The rows with missing values treated as the policy says; None if the block is to be skipped.
+
+    Raises
+    ------
+    NonFiniteError
+        If there is an Inf, or a NaN under ``"raise"``; it names row, column and chunk.
+    """
+    if rows.dtype.kind in "iub":
+        return rows
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(np.sum(rows)) or np.isfinite(rows).all():
+            return rows
+    bad = ~np.isfinite(rows) if policy == "raise" else np.isinf(rows)
+    if bad.any():
+        i, j = (int(x) for x in np.unravel_index(int(np.argmax(bad)), bad.shape))
+        value = "NaN" if np.isnan(rows[i, j]) else "Inf"
+        row, column = (start + i, j) if feed.axis == "rows" else (j, start + i)
+        raise NonFiniteError(value, row, column, feed.source.locate(row, column), REMEDY)
+    if policy == "skip-block":
+        return None
+    holes = np.isnan(rows)
+    if state.n_rows and state.mean is not None:
+        fill = state.mean
+    elif state.mean is None:
+        fill = np.zeros(rows.shape[1])
+    else:
+        known = np.maximum((~holes).sum(axis=0), 1)
+        fill = np.where(holes, 0, rows).sum(axis=0, dtype=state.Vh.dtype) / known
+    return np.asarray(np.where(holes, fill.astype(rows.dtype)[None, :], rows))
+
+
+def check_policy(policy: str, spec: Spec) -> None:
+    """Refuse policies that are unknown or need a mean that is not kept."""
+    if policy not in POLICIES:
+        raise SpecError(f"nonfinite={policy!r} is unknown. Pass one of {', '.join(POLICIES)}.")
+    if policy == "impute-mean" and not spec.center:
+        raise SpecError(
+            'nonfinite="impute-mean" needs the mean that center=True keeps. Begin the model with center=True, or '
+            'pass "skip-block".'
+        )

@@ -1,0 +1,84 @@
+"""What one process holds of a model: the newest version it has seen, and where to look for newer ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from streamsvd.drivers.model.state import State, loaded, of_result
+from streamsvd.errors import StoreError
+from streamsvd.store.model import BlockEntry, Manifest, ModelStore, Settings, Spec
+from streamsvd.store.result import load
+
+
+@dataclass(slots=True, eq=False)
+class Held:
+    """A version in memory.
+
+    Attributes
+    ----------
+    store, settings
+        The model.
+    manifest, state
+        Of the version; None before the first (a batch result has a state and no manifest).
+    blocks, ids
+        Every block absorbed, in order and by id.
+    """
+
+    store: ModelStore
+    settings: Settings
+    manifest: Manifest | None = None
+    state: State | None = None
+    blocks: list[BlockEntry] = field(default_factory=list)
+    ids: dict[str, BlockEntry] = field(default_factory=dict)
+
+    @property
+    def version(self) -> int:
+        """Its number; 0 before the first."""
+        return self.manifest.version if self.manifest else 0
+
+    @property
+    def spec(self) -> Spec:
+        """The options that the model was made with."""
+        return self.manifest.spec if self.manifest else self.settings.spec
+
+    @property
+    def n_rows(self) -> int:
+        """Rows (or columns) ever absorbed, also those that a window has let go."""
+        if self.manifest:
+            return self.manifest.n_rows
+        return self.state.factor.n_rows if self.state else 0
+
+    def load(self, version: int | None = None) -> None:
+        """Read a version, the newest if none is named.
+
+        Raises
+        ------
+        StoreError
+            If there is no such version or it is damaged.
+        """
+        store = self.store
+        newest = store.newest()
+        self.manifest, self.state, self.blocks, self.ids = None, None, [], {}
+        if newest == 0:
+            if version:
+                raise StoreError(f"{store.name} has no version {version}. Run streamsvd log.")
+            if self.settings.base:
+                self.state = of_result(load(Path(store.name))[0])
+            return
+        manifest = store.manifest(newest if version is None else version)
+        self.state = loaded(store, manifest)
+        self.blocks = store.blocks(manifest)
+        self.ids = {entry.id: entry for entry in self.blocks}
+        self.manifest = manifest
+
+    def refresh(self) -> None:
+        """Read the newest version, if another writer has committed one."""
+        if self.store.newest() != self.version:
+            self.load()
+
+    def advance(self, manifest: Manifest, state: State, entries: list[BlockEntry]) -> None:
+        """The version that this process has just committed."""
+        self.manifest, self.state = manifest, state
+        self.blocks += entries
+        self.ids |= {entry.id: entry for entry in entries}

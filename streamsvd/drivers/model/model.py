@@ -1,0 +1,505 @@
+"""A model that stays true: every block enters it once, whatever is killed, sent again or raced."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from streamsvd.certificate import Certificate
+from streamsvd.drivers.model.absorption import Absorption, Update
+from streamsvd.drivers.model.held import Held
+from streamsvd.drivers.model.left import LeftVectors
+from streamsvd.drivers.model.options import make_spec, method_of, same_options
+from streamsvd.drivers.model.state import State, loaded, refuse_base
+from streamsvd.drivers.request import as_source
+from streamsvd.engine.events import Callback, ignore
+from streamsvd.engine.memory import parse_bytes
+from streamsvd.engine.plan import default_budget
+from streamsvd.errors import SpecError, StoreError
+from streamsvd.incremental import Ledger, Truncated
+from streamsvd.result import SVD, Info, Status
+from streamsvd.store.model import (
+    DEFAULT_KEEP,
+    BlockEntry,
+    Damage,
+    LogEntry,
+    ModelStore,
+    Settings,
+    Spec,
+    Summary,
+    check,
+    repair,
+    republish,
+)
+from streamsvd.store.objects import objects_at
+from streamsvd.store.result import is_result, load, load_u
+from streamsvd.typing import Matrix, Real
+
+DEFAULT_RANK = 50
+
+
+class Model:
+    """A factorisation on disk that absorbs new rows (or columns), exactly once each.
+
+    Open one with `Model.open`, begin one with `Model.create`. A folder that `svd` or `pca` wrote is a model
+    too: its first update extends it.
+    """
+
+    def __init__(self, store: ModelStore, settings: Settings, version: int | None = None) -> None:
+        self._held = Held(store, settings)
+        self._pinned = version is not None
+        self._held.load(version)
+
+    # Opening --------------------------------------------------------------------------------------------
+
+    @classmethod
+    def create(
+        cls,
+        path: str | os.PathLike[str],
+        rank: int | None = None,
+        *,
+        tol: float | None = None,
+        buffer: int | None = None,
+        max_rank: int = 1000,
+        center: bool = False,
+        columns: bool = False,
+        forget: float = 1.0,
+        window: int | None = None,
+        robust: bool = False,
+        u: bool = False,
+        seed: int = 0,
+        delta: float = 1e-6,
+        keep: int = DEFAULT_KEEP,
+    ) -> Model:
+        """Begin a model that has seen nothing.
+
+        Parameters
+        ----------
+        path
+            A folder that does not exist or is empty, or the URL of an object store such as ``s3://bucket/name``.
+        rank
+            Triplets wanted; or ``tol`` alone, and the rank follows from it.
+        tol
+            Relative Frobenius error asked; beside ``rank`` it decides when a refit is advised.
+        buffer
+            Directions kept beyond the rank; ``max(10, rank)`` if left out.
+        max_rank
+            Most directions kept where ``tol`` decides.
+        center
+            Factorise the rows less their mean, which moves as rows arrive.
+        columns
+            New columns arrive instead of new rows.
+        forget
+            Factor in (0, 1] by which all rows fade with every block that follows.
+        window
+            Keep only the newest blocks that together hold at least this many rows. A block that leaves is
+            taken out by merging again what remains; nothing is subtracted.
+        robust
+            Frequent Directions: no order of rows hides a direction; values are biased low within their bounds.
+        u
+            Keep the left vectors of every block.
+        seed, delta
+            Of the probes, and their probability of failure in all.
+        keep
+            Versions kept for readers and `rollback`, at least 2.
+
+        Raises
+        ------
+        SpecError, StoreError
+            If an option is out of range, or there is something at the path.
+        """
+        if keep < 2:
+            raise SpecError(f"keep={keep} leaves nothing to return to. Pass keep >= 2.")
+        spec = make_spec(
+            rank=rank,
+            tol=tol,
+            buffer=buffer,
+            max_rank=max_rank,
+            center=center,
+            columns=columns,
+            forget=forget,
+            window=window,
+            robust=robust,
+            u=u,
+            seed=seed,
+            delta=delta,
+        )
+        if "://" not in os.fspath(path):
+            place = Path(path)
+            if place.exists() and (not place.is_dir() or any(place.iterdir())):
+                if (place / "model.json").exists():
+                    raise StoreError(
+                        f"{place} is a model already. Open it, or choose another place."
+                    )
+                raise StoreError(f"{place} exists and is no empty folder. Choose another place.")
+        store = ModelStore(objects_at(path))
+        settings = Settings(1, spec, keep, False)
+        store.create(settings)
+        return cls(store, settings)
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], version: int | None = None) -> Model:
+        """A model as of its newest version, or of an earlier one, which cannot be updated.
+
+        Raises
+        ------
+        StoreError
+            If there is none, it is damaged, or it is of a newer format; it names the object.
+        """
+        store = ModelStore(objects_at(path))
+        try:
+            settings = store.settings()
+        except StoreError:
+            if "://" in os.fspath(path) or not is_result(Path(path)):
+                raise
+            settings = _settings_of(Path(path))
+        return cls(store, settings, version)
+
+    def refresh(self) -> Model:
+        """The newest version, if another writer has committed one."""
+        if not self._pinned:
+            self._held.refresh()
+        return self
+
+    # What is known --------------------------------------------------------------------------------------
+
+    @property
+    def version(self) -> int:
+        """Number of this version; 0 before the first update."""
+        return self._held.version
+
+    @property
+    def spec(self) -> Spec:
+        """The options that the model was made with."""
+        return self._held.spec
+
+    @property
+    def n_rows(self) -> int:
+        """Rows (or columns) that were ever absorbed, also those that a window has let go."""
+        return self._held.n_rows
+
+    def _known(self) -> State:
+        if self._held.state is None:
+            raise StoreError(f"{self._held.store.name} has absorbed nothing yet. Run update first.")
+        return self._held.state
+
+    @property
+    def _truncated(self) -> Truncated:
+        return method_of(self.spec).finalize(self._known().factor)
+
+    @property
+    def s(self) -> Real:
+        """Singular values of the rank asked for, descending."""
+        return self._truncated.s
+
+    @property
+    def Vh(self) -> Matrix:
+        """Right singular vectors ``(k, n)``; where columns grow, those of the columns, composed on read."""
+        if self.spec.axis == "rows":
+            return self._truncated.Vh
+        return np.asarray(self._left()).conj().T
+
+    @property
+    def U(self) -> Any:
+        """Left singular vectors ``(m, k)``, lazily; None unless the model was created with ``u=True``."""
+        if self.spec.axis == "columns":
+            return self._truncated.Vh.conj().T
+        return self._left() if self.spec.u else None
+
+    def _left(self) -> LeftVectors:
+        if not self.spec.u:
+            raise SpecError(
+                "the vectors of what arrives are not kept. Create the model with u=True."
+            )
+        state, store = self._known(), self._held.store
+
+        def fetch(block: BlockEntry, name: str) -> Matrix | None:
+            folder = f"{block.folder}/{name}-{block.step}"
+            if not any(key.startswith(folder + "/") for key in block.files):
+                return None
+            return store.array(folder, block.files)
+
+        base = load_u(Path(store.name)) if self._held.settings.base else None
+        rank = int(self._truncated.s.size)
+        return LeftVectors(
+            tuple(self._held.blocks), fetch, base, rank, self.spec.forget, state.factor.Vh.dtype
+        )
+
+    @property
+    def mean(self) -> Matrix | None:
+        """Mean of the rows, in the units of the data; None without centring."""
+        return self._known().raw_mean
+
+    @property
+    def certificate(self) -> Certificate:
+        """What is proved of ``s`` and ``Vh``, and of the error."""
+        return self._truncated.certificate
+
+    @property
+    def ledger(self) -> Ledger:
+        """Energy seen and energy lost."""
+        return self._known().factor.ledger
+
+    @property
+    def optimal_error_lower(self) -> float:
+        """No factorisation of this rank has a smaller Frobenius error than this."""
+        return self._truncated.optimal_error_lower
+
+    @property
+    def summary(self) -> Summary:
+        """What the log says of this version."""
+        if self._held.manifest is None:
+            raise StoreError(f"{self._held.store.name} has absorbed nothing yet. Run update first.")
+        return self._held.manifest.summary
+
+    @property
+    def versions(self) -> list[LogEntry]:
+        """The log: every version ever committed, oldest first."""
+        return [self._held.store.entry(v) for v in self._held.store.log_versions()]
+
+    @property
+    def blocks(self) -> list[BlockEntry]:
+        """Every block absorbed, in order."""
+        return list(self._held.blocks)
+
+    @property
+    def advice(self) -> str:
+        """Whether the model should be made again from the data, in one sentence; empty if not."""
+        if self._held.state is None:
+            return ""
+        return advice(self.spec, self._truncated)
+
+    def as_svd(self) -> SVD:
+        """The factors as `svd` returns them."""
+        found, state = self._truncated, self._known()
+        scale = (
+            None
+            if state.scale is None
+            else np.divide(1.0, state.scale, out=np.zeros_like(state.scale), where=state.scale > 0)
+        )
+        status = Status.CONVERGED if found.tolerance_met else Status.NOT_CONVERGED
+        info = Info(
+            status, 1.0, 0, 0, 0, 0.0, state.factor.n_rows, "incremental", self.spec.axis, "double", 0, (),
+            (found.certificate.relative_width,), self.spec.seed,
+        )  # fmt: skip
+        U = self.U if self.spec.axis == "columns" or self.spec.u else None
+        Vh = found.Vh if self.spec.axis == "rows" else self.Vh
+        return SVD(found.s, Vh, U, self.mean, scale, found.certificate, info)
+
+    def __repr__(self) -> str:
+        if self._held.state is None:
+            return f"<Model {self._held.store.name}: nothing absorbed yet>"
+        found = self._truncated
+        return (
+            f"<Model {self._held.store.name} version {self.version}: rank {found.s.size} of {self.n_rows:,} {self.spec.axis}, "
+            f"error <= {found.certificate.frobenius_error:.3g}>"
+        )
+
+    # Absorbing ------------------------------------------------------------------------------------------
+
+    def update(
+        self,
+        block: Any,
+        block_id: str | None = None,
+        *,
+        memory: int | str | None = None,
+        nonfinite: str = "raise",
+        columns: Sequence[Any] | None = None,
+        callback: Callback = ignore,
+    ) -> Update:
+        """Absorb a block of new rows (or columns), once.
+
+        Parameters
+        ----------
+        block
+            An array ``(b, n)`` of new rows; or a stored matrix that grows, of which the rows beyond those
+            absorbed are taken; or, with ``block_id``, a stored matrix that is the block.
+        block_id
+            Name of the block: it enters the model once, however often it is sent.
+        memory
+            Bytes that absorbing may use; half of what is free if left out. Larger blocks go in pieces.
+        nonfinite
+            What a NaN means: ``"raise"``; ``"skip-block"``; ``"impute-mean"`` of the model. Inf is always an
+            error.
+        columns
+            Names of the columns: later blocks must have the same in the same order.
+        callback
+            Receives an event for every version committed.
+
+        Returns
+        -------
+        update
+            What was absorbed. When it returns, that survives a power cut.
+
+        Raises
+        ------
+        ShapeError, SpecError
+            If the block does not agree with the model, or its id is known with other content.
+        NonFiniteError
+            If it holds NaN or Inf; the model is what it was.
+        StoreError, ConflictError
+            If the store cannot be written, or other writers were always first.
+
+        Notes
+        -----
+        Cost: one read of the new rows; see `IncrementalSVD`.
+        """
+        if self._pinned:
+            raise SpecError(
+                f"version {self.version} was opened by number and stays as it is. Open the newest."
+            )
+        source = as_source(block)
+        grows = block_id is None and not _is_array(block)
+        budget = default_budget() if memory is None else parse_bytes(memory)
+        return Absorption(
+            self._held, source, block_id, grows, budget, nonfinite, columns, callback
+        ).run()
+
+    # Mending --------------------------------------------------------------------------------------------
+
+    def verify(self) -> list[Damage]:
+        """Every stored object that is not what was written."""
+        return check(self._held.store)[0]
+
+    def rollback(self, version: int) -> Model:
+        """Make an earlier version the newest one; blocks absorbed since then are unknown again.
+
+        Raises
+        ------
+        StoreError
+            If that version was collected or is damaged.
+        """
+        newest = self._held.store.newest()
+        if not 1 <= version <= newest:
+            raise StoreError(f"{self._held.store.name} has versions 1 to {newest}, not {version}.")
+        lease = self._held.store.lease(version)
+        try:
+            manifest = self._held.store.manifest(version)
+            loaded(self._held.store, manifest)
+            floor = self._held.store.manifest(newest).floor
+            manifest = msgspec.structs.replace(manifest, floor=max(manifest.floor, floor))
+            republish(self._held.store, manifest, newest, "rollback")
+        finally:
+            self._held.store.release(lease)
+        self._held.load()
+        return self
+
+    def collect(self) -> int:
+        """Remove what no kept version needs; returns how many objects went. Updates do it now and then."""
+        return self._held.store.collect()
+
+
+def repair_model(path: str | os.PathLike[str]) -> tuple[Model, list[Damage]]:
+    """Drop to the newest version that is whole; returns it and what was damaged.
+
+    Raises
+    ------
+    StoreError
+        If none is whole.
+    """
+    store = ModelStore(objects_at(path))
+    _, damage = repair(store)
+    return Model.open(path), damage
+
+
+def update(
+    path: str | os.PathLike[str],
+    block: Any,
+    block_id: str | None = None,
+    *,
+    memory: int | str | None = None,
+    nonfinite: str = "raise",
+    columns: Sequence[Any] | None = None,
+    callback: Callback = ignore,
+    **options: Any,
+) -> Update:
+    """Absorb new rows into the model at a path, which is created if there is none.
+
+    Parameters
+    ----------
+    path
+        Of the model, or of a result that `svd` or `pca` kept.
+    block, block_id, memory, nonfinite, columns, callback
+        As in `Model.update`.
+    options
+        As in `Model.create`; an existing model must have been made with the same.
+
+    Returns
+    -------
+    update
+        What was absorbed.
+    """
+    try:
+        model = Model.open(path)
+    except StoreError:
+        if not _vacant(path):
+            raise
+        if options.get("rank") is None and options.get("tol") is None:
+            fixed = as_source(block).shape[0 if options.get("columns_grow") else 1]
+            options["rank"] = min(DEFAULT_RANK, fixed)
+        options["columns"] = options.pop("columns_grow", False)
+        model = Model.create(path, **options)
+    else:
+        same_options(options, model.spec)
+    return model.update(
+        block, block_id, memory=memory, nonfinite=nonfinite, columns=columns, callback=callback
+    )
+
+
+def advice(spec: Spec, found: Truncated) -> str:
+    """When the model no longer is what was asked for, what to do."""
+    c = found.certificate
+    if c.energy <= 0 or found.tolerance_met or spec.tol is None:
+        return ""
+    error = c.frobenius_error / np.sqrt(c.energy)
+    lower = found.optimal_error_lower / np.sqrt(c.energy)
+    if lower > spec.tol:
+        return (
+            f"the error {error:.3g} exceeds tol={spec.tol:g}, and no factorisation of this rank is better than "
+            f"{lower:.3g}: make the model again with a larger rank."
+        )
+    return f"the error {error:.3g} exceeds tol={spec.tol:g}: make the model again from the data with svd."
+
+
+def _is_array(block: Any) -> bool:
+    """Whether a block is in memory (or lazily computed), rather than stored somewhere that may grow."""
+    return (
+        not isinstance(block, str | os.PathLike)
+        and hasattr(block, "__array__")
+        and not hasattr(block, "store")
+    )
+
+
+def _vacant(path: str | os.PathLike[str]) -> bool:
+    """Whether nothing is there yet."""
+    if "://" in os.fspath(path):
+        return not objects_at(path).names("log")
+    place = Path(path)
+    return not place.exists() or (place.is_dir() and not any(place.iterdir()))
+
+
+def _settings_of(path: Path) -> Settings:
+    """Settings of a batch result, as if it had been a model from the beginning."""
+    result, record = load(path)
+    refuse_base(result, record.options)
+    spec = make_spec(
+        rank=max(result.rank, 1),
+        tol=None,
+        buffer=None,
+        max_rank=1000,
+        center=bool(record.options.get("center")),
+        columns=False,
+        forget=1.0,
+        window=None,
+        robust=False,
+        u=result.U is not None,
+        seed=result.info.seed,
+        delta=1e-6,
+    )
+    spec = msgspec.structs.replace(spec, width=result.Vh.shape[1], scaled=result.scale is not None)
+    return Settings(1, spec, DEFAULT_KEEP, True)

@@ -1,0 +1,159 @@
+"""Options of a model, and what a block must agree with before anything is read."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from streamsvd.errors import ShapeError, SpecError
+from streamsvd.incremental import IncrementalSVD
+from streamsvd.protocols import Source
+from streamsvd.store.model import Spec
+
+KINDS = {
+    "f": "floats",
+    "i": "integers",
+    "u": "unsigned integers",
+    "c": "complex numbers",
+    "b": "booleans",
+}
+
+
+def make_spec(
+    *,
+    rank: int | None,
+    tol: float | None,
+    buffer: int | None,
+    max_rank: int,
+    center: bool,
+    columns: bool,
+    forget: float,
+    window: int | None,
+    robust: bool,
+    u: bool,
+    seed: int,
+    delta: float,
+) -> Spec:
+    """The options, checked.
+
+    Raises
+    ------
+    SpecError
+        If one is out of range or two exclude each other.
+    """
+    spec = Spec(
+        rank=rank,
+        tol=tol,
+        buffer=buffer,
+        max_rank=max_rank,
+        center=center,
+        forget=float(forget),
+        robust=robust,
+        seed=seed,
+        delta=delta,
+        axis="columns" if columns else "rows",
+        window=window,
+        u=u,
+    )
+    method_of(spec)
+    if window is not None:
+        least = rank or 1
+        if window < least:
+            raise SpecError(
+                f"window={window} rows cannot hold rank {least}. Pass window >= {least}, or a smaller rank."
+            )
+        if u:
+            raise SpecError("u=True keeps rows that window= forgets. Leave one of them out.")
+    if columns and center:
+        raise SpecError(
+            "center=True subtracts the mean of each column, which new columns do not change. Centre the columns "
+            "before, or let rows grow."
+        )
+    if robust and u:
+        raise SpecError(
+            "robust=True shrinks the values, for which there is no U. Leave one of them out."
+        )
+    return spec
+
+
+def method_of(spec: Spec) -> IncrementalSVD:
+    """The method that the options describe."""
+    return IncrementalSVD(
+        rank=spec.rank,
+        tol=spec.tol,
+        buffer=spec.buffer,
+        max_rank=spec.max_rank,
+        center=spec.center,
+        forget=spec.forget,
+        robust=spec.robust,
+        seed=spec.seed,
+        delta=spec.delta,
+    )
+
+
+def fingerprint(names: Sequence[Any] | None) -> str | None:
+    """Digest of column names; None for none."""
+    if names is None:
+        return None
+    text = "\x1f".join(str(name) for name in names)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def agreed(spec: Spec, source: Source, names: Sequence[Any] | None) -> Spec:
+    """The options with what the first block adds; every later block must agree.
+
+    Raises
+    ------
+    ShapeError, SpecError
+        If the block has another width, another kind of numbers or other columns.
+    """
+    fixed = source.shape[1] if spec.axis == "rows" else source.shape[0]
+    what = "columns" if spec.axis == "rows" else "rows"
+    if names is not None and len(names) != fixed:
+        raise ShapeError(
+            f"{len(names)} column names were given for {fixed} {what}. Pass one for each."
+        )
+    if spec.width is not None and spec.width != fixed:
+        raise ShapeError(
+            f"the block has {fixed:,} {what}, the model has {spec.width:,}. Pass a block of {spec.width:,} {what}, "
+            "or begin another model."
+        )
+    if spec.width is None and spec.rank is not None and spec.rank > fixed:
+        raise ShapeError(
+            f"rank={spec.rank} exceeds the {fixed} {what} of the block. Pass rank <= {fixed}."
+        )
+    kind = source.dtype.kind
+    if spec.kind is not None and spec.kind != kind:
+        raise SpecError(
+            f"the block holds {KINDS.get(kind, kind)}, the model was made of {KINDS.get(spec.kind, spec.kind)}: "
+            "packed and unpacked values must not be mixed. Unpack or cast the block, or begin another model."
+        )
+    mark = fingerprint(names)
+    if spec.columns is not None and mark is not None and spec.columns != mark:
+        raise SpecError(
+            "the names of the block's columns, or their order, differ from the model's. Put them into the model's "
+            "order, or begin another model."
+        )
+    return msgspec.structs.replace(
+        spec, width=fixed, kind=spec.kind or kind, columns=spec.columns or mark
+    )
+
+
+def same_options(asked: dict[str, Any], spec: Spec) -> None:
+    """Refuse options that contradict an existing model's.
+
+    Raises
+    ------
+    SpecError
+        Naming both values.
+    """
+    for name, value in asked.items():
+        found = spec.axis == "columns" if name == "columns_grow" else getattr(spec, name)
+        if value is not None and value != found:
+            raise SpecError(
+                f"{name}={value!r} was asked, the model was made with {name}={found!r}. Leave the option out, or "
+                "begin another model."
+            )

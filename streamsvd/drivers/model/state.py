@@ -1,0 +1,211 @@
+"""What a version holds in memory, and how it goes to the store and comes back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from streamsvd.certificate import Kind
+from streamsvd.errors import SpecError
+from streamsvd.forest import Forest
+from streamsvd.incremental import Factor, IncrementalSVD, Ledger, Part
+from streamsvd.result import SVD
+from streamsvd.store.model import Draft, FactorRecord, LedgerRecord, Manifest, ModelStore, Spec
+from streamsvd.typing import Matrix, Real
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class State:
+    """Everything that the next block is absorbed into.
+
+    Attributes
+    ----------
+    factor
+        Of all rows held.
+    forest
+        Factors of single blocks and their unions, where a window slides; None for a chain.
+    sizes
+        Rows of each block in the window, oldest first.
+    scale
+        Fixed factor of each column, ``(n,)``; None for ones.
+    """
+
+    factor: Factor
+    forest: Forest | None
+    sizes: tuple[int, ...] = ()
+    scale: Real | None = None
+
+    @property
+    def raw_mean(self) -> Matrix | None:
+        """Mean of the rows in the units of the data; zero where a column is left out."""
+        mean = self.factor.mean
+        if mean is None or self.scale is None:
+            return mean
+        return np.divide(mean, self.scale, out=np.zeros_like(mean), where=self.scale > 0)
+
+    def slid(self, method: IncrementalSVD, part: Part, window: int) -> State:
+        """The state of the newest blocks that hold ``window`` rows, or all while there are fewer."""
+        assert self.forest is not None
+        forest = self.forest.appended(method, part)
+        sizes = [*self.sizes, part.n_rows]
+        while sum(sizes) - sizes[0] >= window:
+            sizes.pop(0)
+        forest = forest.from_block(forest.stop - len(sizes))
+        return replace(self, factor=forest.factor(method), forest=forest, sizes=tuple(sizes))
+
+
+def fresh(method: IncrementalSVD, spec: Spec, like: np.dtype[Any]) -> State:
+    """The state before the first block."""
+    assert spec.width is not None
+    factor = method.init(spec.width, like=np.zeros(0, dtype=like))
+    return State(factor, Forest() if spec.window is not None else None)
+
+
+def of_result(result: SVD) -> State:
+    """The state that a certified batch result stands for.
+
+    ``B - V diag(sigma_lower^2) V*`` is positive semidefinite, because the lower ends are eigenvalues of a
+    matrix below B; its trace is the square of the error reported. On the span of V its trace is at most
+    ``spread = sum(sigma_upper^2 - sigma_lower^2)``, and what B does outside is below ``spread`` and the next
+    eigenvalue (Ky Fan), so that its norm is at most ``2 spread + sigma_upper_k^2``.
+    """
+    c = result.certificate
+    keep = c.sigma_lower > 0
+    squares = c.sigma_lower[keep] ** 2
+    discarded = c.frobenius_error**2
+    spread = float(np.sum(c.sigma_upper[keep] ** 2) - np.sum(squares))
+    norm = min(2 * spread + float(c.sigma_upper[-1] ** 2), discarded)
+    m, n = result.info.n_rows, result.Vh.shape[1]
+    ledger = Ledger(
+        energy=float(np.sum(squares)) + discarded,
+        discarded=discarded,
+        discarded_norm=norm,
+        truncations=1,
+        height=m + n,
+        failure=c.failure_probability,
+        proved=c.kind is Kind.BOUNDS,
+    )
+    scale = (
+        None
+        if result.scale is None
+        else np.divide(1.0, result.scale, out=np.zeros_like(result.scale), where=result.scale > 0)
+    )
+    mean = result.mean
+    if mean is not None and scale is not None:
+        mean = mean * scale
+    factor = Factor(c.sigma_lower[keep], result.Vh[keep], mean, float(m), m, ledger)
+    return State(factor, None, scale=scale)
+
+
+def refuse_base(result: SVD, options: dict[str, Any]) -> None:
+    """Refuse batch results that no block can be added to.
+
+    Raises
+    ------
+    SpecError
+        If rows were weighted, or missing values were replaced by what is no longer known.
+    """
+    if result.info.status.value == "interrupted":
+        raise SpecError("the result was interrupted; run svd to its end before updating it.")
+    if result.info.dropped_columns and result.scale is None:
+        raise SpecError(
+            "the result left columns out for their missing values. Run svd with another nonfinite=, or without "
+            "these columns, before updating it."
+        )
+    for name in ("row_weights", "column_weights"):
+        if options.get(name):
+            raise SpecError(
+                f"the result was made with {name}, which new rows do not have. Weight the data, or begin a model with "
+                "streamsvd.Model.create."
+            )
+
+
+# To the store and back ---------------------------------------------------------------------------------
+
+
+def packed(factor: Factor) -> Matrix:
+    """A factor as one array: values, mean and right vectors by rows."""
+    n = factor.Vh.shape[1]
+    out = np.zeros((factor.s.size + 2, n), dtype=factor.Vh.dtype)
+    out[0, : factor.s.size] = factor.s
+    if factor.mean is not None:
+        out[1] = factor.mean
+    out[2:] = factor.Vh
+    return out
+
+
+def unpacked(array: Matrix, record: FactorRecord, *, center: bool) -> Factor:
+    """The factor again."""
+    count = array.shape[0] - 2
+    mean = array[1].copy() if center else None
+    return Factor(
+        np.real(array[0, :count]).copy(),
+        array[2:].copy(),
+        mean,
+        record.weight,
+        record.n_rows,
+        Ledger(**msgspec.structs.asdict(record.ledger)),
+    )
+
+
+def factor_record(factor: Factor, prefix: str) -> FactorRecord:
+    """What of a factor is not an array."""
+    ledger = factor.ledger
+    fields = {name: getattr(ledger, name) for name in LedgerRecord.__struct_fields__}
+    fields = {k: v.item() if isinstance(v, np.generic) else v for k, v in fields.items()}
+    return FactorRecord(prefix, float(factor.weight), factor.n_rows, LedgerRecord(**fields))
+
+
+def node_name(key: tuple[int, int]) -> str:
+    """Name of the array of a node."""
+    return f"node-{key[0]}-{key[1]}"
+
+
+def stored(
+    draft: Draft, state: State, parent: Manifest | None
+) -> tuple[FactorRecord, dict[str, FactorRecord]]:
+    """Put the arrays of a state into a draft; nodes that the parent has stay where they are."""
+    factor = state.factor
+    arrays = {"s": factor.s, "Vh": factor.Vh}
+    if state.raw_mean is not None:
+        arrays["mean"] = state.raw_mean
+    draft.add(arrays | {"factor": packed(factor)})
+    if state.scale is not None:
+        if parent is not None and "scale" in parent.arrays:
+            draft.keep(parent, ["scale"])
+        else:
+            draft.add({"scale": state.scale})
+    nodes: dict[str, FactorRecord] = {}
+    if state.forest is not None:
+        for key, node in state.forest.nodes.items():
+            name = node_name(key)
+            nodes[name] = factor_record(node, name)
+            if parent is not None and name in parent.arrays:
+                draft.keep(parent, [name])
+            else:
+                draft.add({name: packed(node)})
+    return factor_record(factor, "factor"), nodes
+
+
+def loaded(store: ModelStore, manifest: Manifest) -> State:
+    """The state of a version, every object of it checked."""
+
+    def array(name: str) -> Matrix:
+        return store.array(manifest.arrays[name], manifest.files)
+
+    center = manifest.spec.center
+    factor = unpacked(array("factor"), manifest.factor, center=center)
+    scale = array("scale") if "scale" in manifest.arrays else None
+    if manifest.spec.window is None:
+        return State(factor, None, scale=scale)
+    nodes = {}
+    for name, record in manifest.nodes.items():
+        _, level, index = name.split("-")
+        nodes[int(level), int(index)] = unpacked(array(name), record, center=center)
+    leaves = {key[1]: node.n_rows for key, node in nodes.items() if key[0] == 0}
+    first = manifest.first
+    forest = Forest(first, first + len(leaves), nodes)
+    return State(factor, forest, tuple(leaves[i] for i in sorted(leaves)), scale)

@@ -1,0 +1,147 @@
+"""Whole models: joined to one, and written out as plain arrays."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from streamsvd.drivers.model.absorption import summarise
+from streamsvd.drivers.model.model import Model
+from streamsvd.drivers.model.options import method_of
+from streamsvd.drivers.model.state import State, stored
+from streamsvd.errors import ConflictError, SpecError, StoreError
+from streamsvd.store.result import ResultWriter
+
+SAME = ("rank", "tol", "buffer", "center", "robust", "axis", "width", "kind", "columns")
+ROWS_AT_ONCE = 1 << 16
+
+
+def merge(
+    first: str | os.PathLike[str], second: str | os.PathLike[str], out: str | os.PathLike[str]
+) -> Model:
+    """Join two models that absorbed different rows, as if one had absorbed the rows of both.
+
+    Parameters
+    ----------
+    first, second
+        Models made with the same options; neither is changed.
+    out
+        Where the joint model is made. It keeps no left vectors.
+
+    Raises
+    ------
+    SpecError
+        If their options differ, a block is in both, or they forget (the joint order is not known).
+    StoreError
+        If there is something at ``out`` already.
+    """
+    a, b = Model.open(first), Model.open(second)
+    for name in SAME:
+        if getattr(a.spec, name) != getattr(b.spec, name):
+            raise SpecError(
+                f"the models differ in {name}: {getattr(a.spec, name)!r} and {getattr(b.spec, name)!r}. Merge models "
+                "made with the same options."
+            )
+    if (
+        a.spec.forget != 1
+        or a.spec.window is not None
+        or b.spec.forget != 1
+        or b.spec.window is not None
+    ):
+        raise SpecError(
+            "models that forget, or slide a window, have an order in time and cannot be merged."
+        )
+    if a._held.state is None or b._held.state is None or a._held.state.scale is not None:
+        raise SpecError(
+            "a model that has absorbed nothing, or that scales its columns, cannot be merged."
+        )
+    both = {x for x in a._held.ids if not x.startswith("@")} & set(b._held.ids)
+    if both:
+        raise SpecError(
+            f"block {min(both)!r} is in both models: its rows would count twice. Roll one back."
+        )
+    spec = msgspec.structs.replace(a.spec, u=False)
+    method = method_of(spec)
+    factor = method.merge(a._held.state.factor, b._held.state.factor)
+    model = Model.create(
+        out, spec.rank, tol=spec.tol, buffer=spec.buffer, max_rank=spec.max_rank, center=spec.center,
+        columns=spec.axis == "columns", robust=spec.robust, seed=spec.seed, delta=spec.delta,
+    )  # fmt: skip
+    store = model._held.store
+    draft = store.draft(1)
+    shift = a.n_rows
+    entries = [
+        msgspec.structs.replace(e, version=1, folder=draft.folder, files={}) for e in a.blocks
+    ] + [
+        msgspec.structs.replace(
+            e, start=e.start + shift, stop=e.stop + shift, version=1, folder=draft.folder, files={}
+        )
+        for e in b.blocks
+    ]
+    state = State(factor, None)
+    record, nodes = stored(draft, state, None)
+    done = store.commit(
+        draft,
+        kind="merge",
+        spec=spec,
+        parent=None,
+        factor=record,
+        nodes=nodes,
+        first=0,
+        n_rows=a.n_rows + b.n_rows,
+        added=entries,
+        summary=summarise(method, a._held.state.factor, factor, entries[-1:], a.n_rows + b.n_rows),
+        keep=model._held.settings.keep,
+    )
+    if done is None:
+        raise ConflictError(
+            f"{store.name} was written by someone else meanwhile. Choose another place."
+        )
+    return Model.open(out)
+
+
+def export(model: Model, out: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """Write the factors of a model as plain arrays.
+
+    Parameters
+    ----------
+    model
+        The model, at any version.
+    out
+        A ``.npz`` file, or a folder for a zarr group as `svd` writes it.
+    overwrite
+        Replace what is there.
+
+    Raises
+    ------
+    StoreError
+        If there is something at ``out`` and it may not be replaced.
+    """
+    path, result = Path(out), model.as_svd()
+    if path.suffix != ".npz":
+        writer = ResultWriter(path, overwrite=overwrite)
+        try:
+            if result.U is not None:
+                writer.write_u(result.U, ROWS_AT_ONCE)
+            return writer.commit(result, options={"center": model.spec.center}, source=f"{model!r}")
+        except BaseException:
+            writer.discard()
+            raise
+    if path.exists() and not overwrite:
+        raise StoreError(f"{path} exists already. Pass overwrite=True (--overwrite) to replace it.")
+    arrays: dict[str, Any] = {
+        "s": result.s,
+        "Vh": result.Vh,
+        "mean": result.mean,
+        "scale": result.scale,
+    }
+    if result.U is not None:
+        arrays["U"] = np.asarray(result.U)
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("wb") as file:
+        np.savez(file, allow_pickle=False, **{k: v for k, v in arrays.items() if v is not None})
+    return partial.replace(path)

@@ -1,0 +1,458 @@
+"""Versions of a model: reading the newest, and committing the next one exactly once.
+
+A version is written whole, and synced, into a folder that carries a random name; it exists from the moment at
+which ``log/N.json`` is created, which can succeed once. Whoever comes second has lost nothing but time. A kill
+before that moment leaves a folder that nobody refers to, and that is collected later.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from streamsvd.errors import CorruptChunkError, MissingChunkError, StoreError
+from streamsvd.store.model.arrays import Array, decoded, encoded
+from streamsvd.store.model.records import (
+    FORMAT,
+    BlockEntry,
+    FactorRecord,
+    Head,
+    Kind,
+    Lease,
+    LogEntry,
+    Manifest,
+    Mark,
+    Segment,
+    Settings,
+    Spec,
+    Summary,
+    mark,
+    plain_record,
+    sealed,
+    unsealed,
+)
+from streamsvd.store.objects import Objects
+
+SETTINGS, HEAD, LOG, VERSIONS, LEASES = "model.json", "head.json", "log", "versions", "leases"
+RUN = 64
+"""Block entries of a segment; as many segments of one size are joined to a larger one."""
+LEASE_SECONDS = 3600.0
+DEFAULT_KEEP = 10
+
+
+def log_key(version: int) -> str:
+    """Key of a log entry."""
+    return f"{LOG}/{version:012d}.json"
+
+
+def is_model(objects: Objects) -> bool:
+    """Whether there is a model, not merely something."""
+    try:
+        objects.read(SETTINGS)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return False
+    return True
+
+
+@dataclass(slots=True, eq=False)
+class Draft:
+    """A version that is being made, in a folder of its own that nobody else sees.
+
+    Attributes
+    ----------
+    version
+        The number it will have.
+    folder
+        Where its objects go.
+    arrays, files
+        As in the manifest.
+    """
+
+    version: int
+    folder: str
+    arrays: dict[str, str] = field(default_factory=dict)
+    files: dict[str, Mark] = field(default_factory=dict)
+    pending: dict[str, bytes] = field(default_factory=dict)
+
+    def add(self, arrays: Mapping[str, Array]) -> dict[str, Mark]:
+        """Arrays of this version; returns the marks of their objects."""
+        added = {}
+        for name, data in encoded(arrays).items():
+            if name == "zarr.json":  # of the group: the same for all
+                self.pending[name] = data
+                continue
+            key = f"{self.folder}/{name}"
+            self.pending[name] = data
+            added[key] = mark(data)
+        for name in arrays:
+            self.arrays[name] = f"{self.folder}/{name}"
+        self.files |= added
+        return added
+
+    def keep(self, earlier: Manifest, names: Iterable[str]) -> None:
+        """Arrays of an earlier version, where they are."""
+        for name in names:
+            folder = earlier.arrays[name]
+            self.arrays[name] = folder
+            self.files |= {k: m for k, m in earlier.files.items() if k.startswith(folder + "/")}
+
+
+@dataclass(slots=True, eq=False)
+class ModelStore:
+    """The versions below one root.
+
+    Parameters
+    ----------
+    objects
+        Where they are kept.
+    """
+
+    objects: Objects
+
+    @property
+    def name(self) -> str:
+        """How messages call it."""
+        return self.objects.name
+
+    # Reading ------------------------------------------------------------------------------------------
+
+    def settings(self) -> Settings:
+        """What the model was created with.
+
+        Raises
+        ------
+        StoreError
+            If this is no model, or one of a newer format.
+        """
+        try:
+            data = self.objects.read(SETTINGS)
+        except FileNotFoundError:
+            raise StoreError(
+                f"{self.name} is not a model: it has no {SETTINGS}. Pass a folder that streamsvd update made."
+            ) from None
+        return unsealed(data, Settings, f"{self.name}/{SETTINGS}")
+
+    def log_versions(self) -> list[int]:
+        """Numbers of the log's entries.
+
+        Raises
+        ------
+        StoreError
+            If one is missing, naming it.
+        """
+        names = self.objects.names(LOG)
+        found = sorted(
+            int(n[:12]) for n in names if len(n) == 17 and n[:12].isdigit() and n.endswith(".json")
+        )
+        for expected, version in enumerate(found, start=1):
+            if version != expected:
+                raise StoreError(
+                    f"{self.name}/{log_key(expected)} is missing although version {version} follows it. "
+                    "Run streamsvd repair."
+                )
+        return found
+
+    def newest(self) -> int:
+        """Number of the newest version; 0 if there is none yet.
+
+        Raises
+        ------
+        StoreError
+            If an entry of the log was lost.
+        """
+        head = self.head()
+        versions = self.log_versions()
+        newest = versions[-1] if versions else 0
+        if head > newest:
+            raise StoreError(
+                f"{self.name}/{log_key(newest + 1)} is missing although version {head} was committed. "
+                "Run streamsvd repair."
+            )
+        return newest
+
+    def head(self) -> int:
+        """The version that the hint names; 0 without a hint."""
+        try:
+            data = self.objects.read(HEAD)
+        except FileNotFoundError:
+            return 0
+        return unsealed(data, Head, f"{self.name}/{HEAD}").version
+
+    def entry(self, version: int) -> LogEntry:
+        """The log entry of a version."""
+        key = log_key(version)
+        try:
+            data = self.objects.read(key)
+        except FileNotFoundError:
+            raise StoreError(f"{self.name} has no version {version}. Run streamsvd log.") from None
+        entry = unsealed(data, LogEntry, f"{self.name}/{key}")
+        if entry.version != version:
+            raise StoreError(
+                f"{self.name}/{key} is of version {entry.version}. Run streamsvd repair."
+            )
+        return entry
+
+    def manifest(self, version: int) -> Manifest:
+        """The manifest of a version, checked against its log entry."""
+        entry = self.entry(version)
+        key = f"{entry.folder}/manifest.json"
+        return plain_record(self.checked(key, entry.manifest), Manifest, f"{self.name}/{key}")
+
+    def checked(self, key: str, expected: Mark) -> bytes:
+        """An object whose length and checksum are as recorded.
+
+        Raises
+        ------
+        MissingChunkError, CorruptChunkError
+            Naming the key.
+        """
+        try:
+            data = self.objects.read(key)
+        except FileNotFoundError:
+            raise MissingChunkError(key, self.name) from None
+        if len(data) != expected[1]:
+            raise CorruptChunkError(
+                key, self.name, f"{len(data):,} bytes instead of {expected[1]:,}"
+            )
+        if mark(data) != tuple(expected):
+            raise CorruptChunkError(key, self.name, "its checksum does not match")
+        return data
+
+    def array(self, folder: str, files: Mapping[str, Mark]) -> Array:
+        """The array at a folder, every object of it checked."""
+        prefix = folder + "/"
+        own = {key: m for key, m in files.items() if key.startswith(prefix)}
+        try:
+            return decoded(
+                {key.removeprefix(prefix): self.checked(key, m) for key, m in own.items()}
+            )
+        except StoreError:
+            raise
+        except Exception as error:
+            raise StoreError(
+                f"{self.name}/{folder} cannot be decoded: {error}. Run streamsvd repair."
+            ) from error
+
+    def blocks(self, manifest: Manifest) -> list[BlockEntry]:
+        """Every block that the version has absorbed, in order."""
+        found: list[BlockEntry] = []
+        for s in manifest.segments:
+            data = self.checked(s.key, (s.crc, s.length))
+            found += plain_record(data, list[BlockEntry], f"{self.name}/{s.key}")
+        return found + manifest.tail
+
+    # Writing ------------------------------------------------------------------------------------------
+
+    def create(self, settings: Settings) -> None:
+        """Make the model.
+
+        Raises
+        ------
+        StoreError
+            If there is one already.
+        """
+        with explained(self.name):
+            if not self.objects.create(SETTINGS, sealed(settings)):
+                raise StoreError(
+                    f"{self.name} is a model already. Open it, or choose another place."
+                )
+
+    def draft(self, version: int) -> Draft:
+        """A place for the version after the newest."""
+        return Draft(version, f"{VERSIONS}/{version:012d}-{uuid.uuid4().hex[:12]}")
+
+    def flush(self, draft: Draft) -> None:
+        """Write, and sync, what the draft holds so far."""
+        with explained(self.name):
+            self.objects.write(draft.folder, draft.pending)
+        draft.pending = {}
+
+    def commit(
+        self,
+        draft: Draft,
+        *,
+        kind: Kind,
+        spec: Spec,
+        parent: Manifest | None,
+        factor: FactorRecord,
+        nodes: dict[str, FactorRecord],
+        first: int,
+        n_rows: int,
+        added: list[BlockEntry],
+        summary: Summary,
+        keep: int,
+    ) -> Manifest | None:
+        """The version, if it is still the next one; None if another writer was first.
+
+        Returns
+        -------
+        manifest
+            What was committed: it survives a power cut from here on.
+        """
+        segments = list(parent.segments) if parent else []
+        tail = [*(parent.tail if parent else []), *added]
+        segments, tail = self._folded(draft, segments, tail)
+        manifest = Manifest(
+            format=FORMAT,
+            version=draft.version,
+            kind=kind,
+            spec=spec,
+            floor=max(parent.floor if parent else 1, draft.version - keep + 1),
+            factor=factor,
+            nodes=nodes,
+            first=first,
+            n_blocks=(parent.n_blocks if parent else 0) + len(added),
+            n_rows=n_rows,
+            arrays=draft.arrays,
+            files=draft.files,
+            segments=segments,
+            tail=tail,
+            summary=summary,
+        )
+        return manifest if self.publish(draft, manifest) else None
+
+    def publish(self, draft: Draft, manifest: Manifest) -> bool:
+        """Write the manifest and create the log entry; False, and nothing left behind, if it exists."""
+        data = msgspec.json.encode(manifest)
+        draft.pending["manifest.json"] = data
+        try:
+            self.flush(draft)
+        except BaseException:
+            self.discard(draft)
+            raise
+        entry = LogEntry(
+            FORMAT,
+            draft.version,
+            manifest.kind,
+            draft.folder,
+            mark(data),
+            manifest.spec.digest,
+            draft.folder.rpartition("-")[2],
+            time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            manifest.summary,
+        )
+        with explained(self.name):
+            # If this raises, the entry may exist or not; the folder must stay.
+            created = self.objects.create(log_key(draft.version), sealed(entry))
+        if not created:
+            self.discard(draft)
+            return False
+        with contextlib.suppress(OSError):  # a hint: the version is committed
+            self.objects.replace(HEAD, sealed(Head(draft.version)))
+        return True
+
+    def discard(self, draft: Draft) -> None:
+        """Remove what a draft has written, as far as the store lets us."""
+        with contextlib.suppress(OSError):
+            self.objects.remove(self.objects.keys(draft.folder))
+
+    def _folded(
+        self, draft: Draft, segments: list[Segment], tail: list[BlockEntry]
+    ) -> tuple[list[Segment], list[BlockEntry]]:
+        """Entries beyond a run go to segments, so that a commit writes little however many there are."""
+        while len(tail) >= RUN:
+            segments.append(self._segment(draft, len(segments), tail[:RUN]))
+            tail = tail[RUN:]
+        while len(segments) >= RUN and segments[-RUN].count == segments[-1].count:
+            joined: list[BlockEntry] = []
+            for s in segments[-RUN:]:
+                data = draft.pending.get(s.key.removeprefix(draft.folder + "/"))
+                data = self.checked(s.key, (s.crc, s.length)) if data is None else data
+                joined += plain_record(data, list[BlockEntry], s.key)
+            segments = [*segments[:-RUN], self._segment(draft, len(segments), joined)]
+        return segments, tail
+
+    @staticmethod
+    def _segment(draft: Draft, number: int, entries: list[BlockEntry]) -> Segment:
+        name = f"blocks-{number:06d}-{len(entries)}.json"
+        data = msgspec.json.encode(entries)
+        draft.pending[name] = data
+        return Segment(f"{draft.folder}/{name}", *mark(data), len(entries))
+
+    # Collecting ---------------------------------------------------------------------------------------
+
+    def lease(self, version: int, seconds: float = LEASE_SECONDS) -> str:
+        """Protect a version from being collected for a while; returns the key of the lease."""
+        key = f"{LEASES}/{version:012d}-{uuid.uuid4().hex[:12]}.json"
+        with explained(self.name):
+            self.objects.create(key, sealed(Lease(version, time.time() + seconds)))
+        return key
+
+    def release(self, key: str) -> None:
+        """End a lease."""
+        with contextlib.suppress(OSError):
+            self.objects.remove([key])
+
+    def leased(self) -> set[int]:
+        """Versions that someone reads; leases that have run out are removed."""
+        held = set()
+        for name in self.objects.names(LEASES):
+            key = f"{LEASES}/{name}"
+            try:
+                lease = unsealed(self.objects.read(key), Lease, key)
+            except (StoreError, FileNotFoundError):
+                continue
+            if lease.expires > time.time():
+                held.add(lease.version)
+            else:
+                self.release(key)
+        return held
+
+    def collect(self) -> int:
+        """Remove what no kept version, no lease and no block needs; returns how many objects went.
+
+        A folder is collected only if its number is not above the newest version: a draft of a writer at work
+        has a number above it, and one that lost or was killed can never be committed any more.
+        """
+        newest = self.newest()
+        if not newest:
+            return 0
+        current = self.manifest(newest)
+        kept = {v for v in range(max(current.floor, 1), newest + 1)} | self.leased()
+        needed, own = set(), set()
+        for version in kept:
+            entry = self.entry(version)
+            if not entry.folder:  # lost, and repaired over
+                continue
+            manifest = self.manifest(version) if version != newest else current
+            own.add(entry.folder)
+            needed |= set(manifest.files) | {s.key for s in manifest.segments}
+        held = [b for b in self.blocks(current) if b.files]
+        needed |= {key for block in held for key in block.files}
+        doomed = []
+        for name in self.objects.names(VERSIONS):
+            folder = f"{VERSIONS}/{name}"
+            if folder in own or not name[:12].isdigit() or int(name[:12]) > newest:
+                continue
+            doomed += [key for key in self.objects.keys(folder) if key not in needed]
+        doomed += [
+            f"{LOG}/{name}"
+            for name in self.objects.names(LOG)
+            if name.endswith(".tmp") and name[:12].isdigit() and int(name[:12]) <= newest
+        ]
+        self.objects.remove(doomed)
+        return len(doomed)
+
+
+class explained(contextlib.AbstractContextManager[None]):
+    """Turns what a store says of a write into what to do about it."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError) and not isinstance(error, StoreError):
+            raise StoreError(
+                f"cannot write {self._name}: {error}. The last version is intact; free space or mend access and "
+                "run again."
+            ) from error
