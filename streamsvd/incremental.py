@@ -45,8 +45,8 @@ BUDGET_SHARE = 0.3
 PROBES = 16
 OVERSAMPLES = 10
 """Columns of a sketch beyond the directions kept."""
-TALL = 3
-"""Blocks whose shorter side exceeds this many widths are sketched before they are stacked."""
+TALL, SMALL = 3, 256
+"""Blocks whose shorter side exceeds this many widths, and this number, are sketched before they are stacked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -443,7 +443,7 @@ class IncrementalSVD:
         )
         width = self.width
         while True:
-            if min(wide.shape) <= TALL * width:
+            if min(wide.shape) <= max(TALL * width, SMALL):
                 return self._exact(wide, mean, ledger, left)
             single = block.dtype.itemsize <= (8 if block.dtype.kind == "c" else 4)
             sketched = width + OVERSAMPLES

@@ -293,7 +293,7 @@ def summarise(
         angles = [float(a) for a in principal_angles(before.Vh[:rank], after.Vh[:rank])]
     shares = [e.captured for e in entries if e.stop > e.start]
     return Summary(
-        blocks=[e.id for e in entries],
+        blocks=list(dict.fromkeys(e.id for e in entries)),
         rows=sum(e.stop - e.start for e in entries),
         n_rows=n_rows,
         rank=int(rank),

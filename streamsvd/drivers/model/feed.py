@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from streamsvd.engine.memory import BASE_BYTES, show_bytes
 from streamsvd.errors import BudgetError, NonFiniteError, SpecError
-from streamsvd.incremental import TALL, Factor
+from streamsvd.incremental import SMALL, TALL, Factor
 from streamsvd.protocols import Source
 from streamsvd.store.model import Spec
 
@@ -38,7 +38,7 @@ def piece_bytes(rows: int, width: int, kept: int, item: int) -> int:
         Bytes of an entry as stored.
     """
     wide = 16 if item == 16 else 8
-    stacked = kept + min(rows, max(width, 1), TALL * kept) + 2
+    stacked = kept + min(rows, max(width, 1), max(TALL * kept, SMALL)) + 2
     block = rows * width * (2 * item + 3 * wide) + 5 * rows * kept * wide
     dense = (5 * stacked * width + 8 * stacked * stacked + 8 * kept * width) * wide
     return BASE_BYTES + block + dense

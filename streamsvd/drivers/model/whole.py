@@ -59,6 +59,11 @@ def merge(
         raise SpecError(
             "a model that has absorbed nothing, or that scales its columns, cannot be merged."
         )
+    digests = {e.digest for e in a.blocks if e.digest} & {e.digest for e in b.blocks}
+    if digests:
+        raise SpecError(
+            "a block of the same content is in both models: its rows would count twice. Roll one back."
+        )
     both = {x for x in a._held.ids if not x.startswith("@")} & set(b._held.ids)
     if both:
         raise SpecError(
