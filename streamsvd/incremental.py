@@ -401,7 +401,7 @@ class IncrementalSVD:
             ledger = ledger.truncated(tail, rounding=rounding)
         Vh = Vh[:keep]
         turn = phases(Vh.conj().T)
-        return u[:, :keep] * turn.conj(), np.sqrt(squares), turn.conj()[:, None] * Vh, ledger
+        return u[:, :keep] * turn, np.sqrt(squares), turn.conj()[:, None] * Vh, ledger
 
     def _kept(self, squares: Real, ledger: Ledger, share: float) -> int:
         """How many of the stacked values to keep."""
@@ -438,9 +438,7 @@ class IncrementalSVD:
             mean = wide.mean(axis=0)
             mean += (wide - mean).mean(axis=0)
             wide -= mean
-        ledger = Ledger(
-            energy=float(np.sum(np.square(np.abs(wide).ravel()))), height=max(wide.shape)
-        )
+        ledger = Ledger(energy=_energy(wide), height=max(wide.shape))
         width = self.width
         while True:
             if min(wide.shape) <= max(TALL * width, SMALL):
@@ -531,15 +529,11 @@ class IncrementalSVD:
     @staticmethod
     def _left_over(wide: Matrix, U: Matrix, rows: Matrix, energy: float) -> float:
         """``||A - U U* A||_F^2``; the difference of energies where it has digits, else term by term."""
-        difference = energy - float(np.sum(np.square(np.abs(rows).ravel())))
+        difference = energy - _energy(rows)
         if difference > 1e-6 * energy:
             return difference
-        return float(
-            sum(
-                np.sum(np.square(np.abs(wide[at : at + 1024] - U[at : at + 1024] @ rows).ravel()))
-                for at in range(0, wide.shape[0], 1024)
-            )
-        )
+        blocks = range(0, wide.shape[0], 1024)
+        return sum(_energy(wide[a : a + 1024] - U[a : a + 1024] @ rows) for a in blocks)
 
     # What a state proves ----------------------------------------------------------------------------
 
@@ -603,14 +597,28 @@ def economic(W: Matrix) -> tuple[Matrix, Real, Matrix]:
 
 def captured(state: Factor, block: Matrix, rank: int) -> float:
     """Share of a block's energy, about the state's mean, that the leading ``rank`` directions hold."""
-    wide = block.astype(state.Vh.dtype)
-    if state.mean is not None:
-        wide -= state.mean
-    energy = float(np.sum(np.square(np.abs(wide).ravel())))
-    if energy == 0:
-        return 1.0
-    kept = wide @ state.Vh[:rank].conj().T
-    return min(float(np.sum(np.abs(kept) ** 2)) / energy, 1.0)
+    narrow = np.result_type(block.dtype, np.complex64 if state.Vh.dtype.kind == "c" else np.float32)
+    V = state.Vh[:rank].conj().T.astype(narrow)  # a share needs no more digits than the data have
+    kept = total = 0.0
+    for at in range(0, block.shape[0], 1024):
+        rows = block[at : at + 1024]
+        if state.mean is not None:
+            rows = rows - state.mean
+        rows = rows.astype(narrow, copy=False)
+        total += _energy(rows)
+        kept += _energy(rows @ V)
+    return min(kept / total, 1.0) if total > 0 else 1.0
+
+
+def _energy(X: Matrix) -> float:
+    """``||X||_F**2`` with the sum in float64, without a large copy."""
+    total = 0.0
+    for at in range(0, X.shape[0], 64):
+        rows = X[at : at + 64]
+        for part in (rows.real, rows.imag) if np.iscomplexobj(X) else (rows,):
+            flat = part.astype(np.float64, copy=False).ravel()
+            total += float(np.dot(flat, flat))
+    return total
 
 
 def principal_angles(a: Matrix, b: Matrix) -> Real:

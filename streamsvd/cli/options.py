@@ -35,8 +35,7 @@ def together(*options: Any) -> Callable[[F], F]:
     return decorate
 
 
-source = together(
-    click.argument("source"),
+details = together(
     click.option("--variable", metavar="NAME", help="Array within a zarr group."),
     click.option(
         "--rows",
@@ -53,6 +52,7 @@ source = together(
         help="What an absent chunk is: an error that names it, or its fill value.",
     ),
 )
+source = together(click.argument("source"), details)
 
 wanted = together(
     click.option("--rank", type=int, metavar="K", help="Triplets wanted."),

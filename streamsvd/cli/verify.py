@@ -1,8 +1,7 @@
-"""``streamsvd verify``: a stored result held against its source again, in one pass."""
+"""``streamsvd verify``: the objects of a model, or a result held against its source in one pass."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,9 +13,10 @@ if TYPE_CHECKING:
     from streamsvd.drivers.verify import Verification
 
 
-@click.command("verify", short_help="Certify a stored result anew, in one pass.")
-@click.argument("result", type=click.Path(path_type=Path))
-@options.source
+@click.command("verify", short_help="Check a model, or certify a result anew in one pass.")
+@click.argument("result")
+@click.argument("source", required=False)
+@options.details
 @options.memory
 @click.option(
     "--seed",
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 @options.as_json
 @options.quiet
 def command(
-    result: Path,
-    source: str,
+    result: str,
+    source: str | None,
     variable: str | None,
     rows: Any,
     missing: str,
@@ -49,12 +49,18 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    """Certify the stored RESULT anew against the SOURCE it was made of; exit code 1 if they disagree."""
+    """Check every object of the model RESULT; with SOURCE, certify RESULT anew against what it was made of.
+
+    Exit code 1 if an object is damaged, or if the certificate does not agree with the source.
+    """
     from streamsvd.cli.progress import watching
     from streamsvd.drivers.opening import open as open_matrix
     from streamsvd.drivers.verify import verify
     from streamsvd.engine.schedulers import scheduled
 
+    sound = _check_objects(result, as_json=as_json, last=source is None)
+    if source is None or not sound:
+        return 0 if sound else FAILED
     with scheduled(scheduler, workers):
         A = open_matrix(source, variable=variable, rows=rows, missing=missing)
         with watching(A.nbytes, quiet=quiet) as watch:
@@ -63,7 +69,36 @@ def command(
     return 0 if found.agrees else FAILED
 
 
-def _show(found: Verification, result: Path, *, as_json: bool) -> None:
+def _check_objects(result: str, *, as_json: bool, last: bool) -> bool:
+    """Whether every object of a model is what was written; a plain result has only its source to tell."""
+    from streamsvd.cli.present import show_json
+    from streamsvd.store.model import ModelStore, check, is_model
+    from streamsvd.store.objects import objects_at
+
+    objects = objects_at(result)
+    if not is_model(objects) and not objects.names("log"):
+        if last:
+            raise click.UsageError(
+                f"{result} is no model, so that only its source can tell whether it is right: "
+                "streamsvd verify RESULT SOURCE."
+            )
+        return True
+    damage, whole = check(ModelStore(objects))
+    if as_json and (damage or last):
+        records = [{"key": d.key, "reason": d.reason, "version": d.version} for d in damage]
+        status = "damaged" if damage else "intact"
+        show_json({"status": status, "damage": records, "newest_intact_version": whole})
+    elif damage:
+        click.echo(f"{result} is damaged; the newest version that is whole is {whole}")
+        for one in damage:
+            click.echo(f"  - {one}")
+        click.echo("streamsvd repair goes back to it")
+    elif not as_json:
+        click.echo(f"{result} is intact at version {whole}")
+    return not damage
+
+
+def _show(found: Verification, result: str, *, as_json: bool) -> None:
     from streamsvd import __version__
     from streamsvd.cli.present import certificate_record, facts, show_json
 

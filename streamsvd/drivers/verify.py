@@ -16,15 +16,18 @@ from streamsvd.drivers.factorise import plan_svd
 from streamsvd.drivers.factors import unit
 from streamsvd.drivers.iterate import Iteration
 from streamsvd.drivers.looks import krylov_look
+from streamsvd.drivers.model import Model
 from streamsvd.drivers.problem import check_options
 from streamsvd.drivers.request import as_source
 from streamsvd.drivers.session import Session, Settings
 from streamsvd.drivers.terms import guessed
 from streamsvd.engine.events import Callback, ignore
 from streamsvd.engine.sample import Pilot, power_of_two
-from streamsvd.errors import ShapeError
+from streamsvd.errors import ShapeError, SpecError
 from streamsvd.result import SVD
 from streamsvd.ritz import spectral_norm
+from streamsvd.store.model import is_model
+from streamsvd.store.objects import objects_at
 from streamsvd.store.result import load, load_weights
 from streamsvd.typing import Matrix
 
@@ -73,7 +76,7 @@ def verify(
     Parameters
     ----------
     path
-        Folder that `svd` wrote.
+        Folder that `svd` wrote, or a model.
     A
         The matrix, or anything `streamsvd.open` takes.
     memory
@@ -102,20 +105,19 @@ def verify(
     Cost: one pass, and one read of ``U`` where it is stored.
     """
     began = time.perf_counter()
-    result, record = load(Path(path))
+    result, kept = _kept(path)
     source = as_source(A)
     k, n = result.Vh.shape
     if source.shape[1] != n:
         raise ShapeError(
             f"{path} was made of {n:,} columns, the matrix has {source.shape[1]:,}. Pass the matrix it was made of."
         )
-    kept = record.options
     options = check_options(
         source,
         center=bool(kept.get("center")),
         scale=bool(kept.get("scale")),
-        row_weights=load_weights(Path(path), "row_weights"),
-        column_weights=load_weights(Path(path), "column_weights"),
+        row_weights=kept.get("row_weights"),
+        column_weights=kept.get("column_weights"),
         nonfinite=str(kept.get("nonfinite", "raise")),
     )
     plan = plan_svd(
@@ -142,6 +144,23 @@ def verify(
     findings = tuple(_findings(result, fresh, source.shape[0]))
     passes = session.info(result.info.status, loop.known).passes
     return Verification(not findings, findings, fresh, stored, passes, time.perf_counter() - began)
+
+
+def _kept(path: str | os.PathLike[str]) -> tuple[SVD, dict[str, Any]]:
+    """A stored result, or the newest version of a model, and the options it was made with."""
+    if is_model(objects_at(path)):
+        model = Model.open(path)
+        spec = model.spec
+        if spec.axis == "columns" or spec.forget != 1 or spec.window is not None:
+            raise SpecError(
+                f"{path} grows by columns, forgets or slides a window: it is not the factorisation of a matrix as "
+                "stored. Verify its objects alone, without a source."
+            )
+        result = model.as_svd()
+        return result, {"center": spec.center, "scale": result.scale is not None}
+    result, record = load(Path(path))
+    weights = {name: load_weights(Path(path), name) for name in ("row_weights", "column_weights")}
+    return result, record.options | weights
 
 
 def _findings(result: SVD, fresh: Certificate, n_rows: int) -> list[str]:
@@ -197,7 +216,7 @@ def _u_error(result: SVD) -> float:
     total: Matrix = np.zeros(
         (k, k), dtype="complex128" if result.U.dtype.kind == "c" else "float64"
     )
-    step = int(result.U.chunks[0])
+    step = int(getattr(result.U, "chunks", (4096,))[0])
     for start in range(0, int(result.U.shape[0]), step):
         part = np.asarray(result.U[start : start + step]).astype(total.dtype)
         total += part.conj().T @ part

@@ -16,6 +16,7 @@ from streamsvd.drivers.model.held import Held
 from streamsvd.drivers.model.left import block_arrays, turned
 from streamsvd.drivers.model.options import agreed, method_of
 from streamsvd.drivers.model.state import State, fresh, stored
+from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.events import Callback, Committed, PassDone, PassStarted, SpanDone
 from streamsvd.errors import ConflictError, ShapeError, SpecError, StoreError
 from streamsvd.incremental import Factor, IncrementalSVD, Turn, captured, principal_angles
@@ -82,7 +83,8 @@ class Absorption:
             feed, skipped = self._feed(spec)
             if feed is None:
                 return self._done(skipped)
-            outcome = self._absorb(spec, feed)
+            with held_memory():
+                outcome = self._absorb(spec, feed)
             if outcome == "nonfinite":
                 return self._done("nonfinite")
             if outcome == "all":
@@ -177,7 +179,7 @@ class Absorption:
             )
             files = draft.add(arrays) if arrays else {}
             ident = name or f"@{at}-{at + stop - start}"
-            last_digest = feed.digest.hex() if stop == feed.stop else ""
+            last_digest = feed.digest_so_far() if stop == feed.stop else ""
             done += 1
             self.callback(SpanDone(1, done, pieces))
             entries.append(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,7 +70,11 @@ def piece_height(source: Source, spec: Spec, kept: int, budget: int) -> int:
             low = middle
         else:
             high = middle - 1
-    return low // chunk * chunk if low >= chunk else low
+    count = source.shape[along]
+    if low >= count or low < chunk:
+        return low
+    pieces = -(-count // (low // chunk * chunk))  # equal ones, of whole chunks
+    return -(-count // pieces // chunk) * chunk
 
 
 class Digest:
@@ -121,6 +125,7 @@ class Feed:
     stop: int
     height: int
     digest: Digest = field(init=False)
+    _hashing: Future[None] | None = None
 
     def __post_init__(self) -> None:
         m, n = self.source.shape
@@ -142,20 +147,27 @@ class Feed:
         cuts = [
             (a, min(a + self.height, self.stop)) for a in range(self.start, self.stop, self.height)
         ]
-        with ThreadPoolExecutor(1) as pool:
+        with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as hasher:
             waiting = None
             for index, (a, b) in enumerate(cuts):
                 rows = waiting.result() if waiting is not None else self.read(a, b)
                 following = cuts[index + 1] if index + 1 < len(cuts) else None
-                waiting = pool.submit(self.read, *following) if following else None
-                self.digest.add(rows)
+                waiting = reader.submit(self.read, *following) if following else None
+                self._hashing = hasher.submit(self.digest.add, rows)
                 yield a, b, rows
+                self._hashing.result()
+
+    def digest_so_far(self) -> str:
+        """Digest of the pieces given out; it is computed beside what is done with them."""
+        if self._hashing is not None:
+            self._hashing.result()
+        return self.digest.hex()
 
     def whole_digest(self) -> str:
         """Digest of all of it, read for nothing else."""
         for _ in self.pieces():
             pass
-        return self.digest.hex()
+        return self.digest_so_far()
 
     def seam(self, row: int) -> str:
         """Digest of one row of the source."""

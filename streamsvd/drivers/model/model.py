@@ -37,7 +37,7 @@ from streamsvd.store.model import (
     republish,
 )
 from streamsvd.store.objects import objects_at
-from streamsvd.store.result import is_result, load, load_u
+from streamsvd.store.result import is_result, load, load_u, load_weights
 from streamsvd.typing import Matrix, Real
 
 DEFAULT_RANK = 50
@@ -486,7 +486,8 @@ def _vacant(path: str | os.PathLike[str]) -> bool:
 def _settings_of(path: Path) -> Settings:
     """Settings of a batch result, as if it had been a model from the beginning."""
     result, record = load(path)
-    refuse_base(result, record.options)
+    names = ("row_weights", "column_weights")
+    refuse_base(result, [name for name in names if load_weights(path, name) is not None])
     spec = make_spec(
         rank=max(result.rank, 1),
         tol=None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -100,7 +101,7 @@ def of_result(result: SVD) -> State:
     return State(factor, None, scale=scale)
 
 
-def refuse_base(result: SVD, options: dict[str, Any]) -> None:
+def refuse_base(result: SVD, weighted: Sequence[str]) -> None:
     """Refuse batch results that no block can be added to.
 
     Raises
@@ -115,12 +116,11 @@ def refuse_base(result: SVD, options: dict[str, Any]) -> None:
             "the result left columns out for their missing values. Run svd with another nonfinite=, or without "
             "these columns, before updating it."
         )
-    for name in ("row_weights", "column_weights"):
-        if options.get(name):
-            raise SpecError(
-                f"the result was made with {name}, which new rows do not have. Weight the data, or begin a model with "
-                "streamsvd.Model.create."
-            )
+    for name in weighted:
+        raise SpecError(
+            f"the result was made with {name}, which new rows do not have. Weight the data, or begin a model with "
+            "streamsvd.Model.create."
+        )
 
 
 # To the store and back ---------------------------------------------------------------------------------
@@ -140,15 +140,14 @@ def packed(factor: Factor) -> Matrix:
 def unpacked(array: Matrix, record: FactorRecord, *, center: bool) -> Factor:
     """The factor again."""
     count = array.shape[0] - 2
-    mean = array[1].copy() if center else None
-    return Factor(
-        np.real(array[0, :count]).copy(),
-        array[2:].copy(),
-        mean,
-        record.weight,
-        record.n_rows,
-        Ledger(**msgspec.structs.asdict(record.ledger)),
-    )
+    s = np.real(array[0, :count]).copy()
+    return restored(s, array[2:].copy(), array[1].copy() if center else None, record)
+
+
+def restored(s: Real, Vh: Matrix, mean: Matrix | None, record: FactorRecord) -> Factor:
+    """A factor of its arrays and its record."""
+    ledger = Ledger(**msgspec.structs.asdict(record.ledger))
+    return Factor(s, Vh, mean, record.weight, record.n_rows, ledger)
 
 
 def factor_record(factor: Factor, prefix: str) -> FactorRecord:
@@ -170,9 +169,9 @@ def stored(
     """Put the arrays of a state into a draft; nodes that the parent has stay where they are."""
     factor = state.factor
     arrays = {"s": factor.s, "Vh": factor.Vh}
-    if state.raw_mean is not None:
-        arrays["mean"] = state.raw_mean
-    draft.add(arrays | {"factor": packed(factor)})
+    if factor.mean is not None:
+        arrays["mean"] = factor.mean
+    draft.add(arrays)
     if state.scale is not None:
         if parent is not None and "scale" in parent.arrays:
             draft.keep(parent, ["scale"])
@@ -187,7 +186,7 @@ def stored(
                 draft.keep(parent, [name])
             else:
                 draft.add({name: packed(node)})
-    return factor_record(factor, "factor"), nodes
+    return factor_record(factor, ""), nodes
 
 
 def loaded(store: ModelStore, manifest: Manifest) -> State:
@@ -197,7 +196,7 @@ def loaded(store: ModelStore, manifest: Manifest) -> State:
         return store.array(manifest.arrays[name], manifest.files)
 
     center = manifest.spec.center
-    factor = unpacked(array("factor"), manifest.factor, center=center)
+    factor = restored(array("s"), array("Vh"), array("mean") if center else None, manifest.factor)
     scale = array("scale") if "scale" in manifest.arrays else None
     if manifest.spec.window is None:
         return State(factor, None, scale=scale)

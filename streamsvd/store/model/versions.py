@@ -73,6 +73,10 @@ class Draft:
         Where its objects go.
     arrays, files
         As in the manifest.
+    pending
+        Objects not written yet, by their names in the folder.
+    grouped
+        Whether the metadata of the group are among what was written or is pending.
     """
 
     version: int
@@ -80,13 +84,16 @@ class Draft:
     arrays: dict[str, str] = field(default_factory=dict)
     files: dict[str, Mark] = field(default_factory=dict)
     pending: dict[str, bytes] = field(default_factory=dict)
+    grouped: bool = False
 
     def add(self, arrays: Mapping[str, Array]) -> dict[str, Mark]:
         """Arrays of this version; returns the marks of their objects."""
         added = {}
         for name, data in encoded(arrays).items():
-            if name == "zarr.json":  # of the group: the same for all
-                self.pending[name] = data
+            if name == "zarr.json":  # of the group: the same for all, written once
+                if not self.grouped:
+                    self.pending[name] = data
+                self.grouped = True
                 continue
             key = f"{self.folder}/{name}"
             self.pending[name] = data
