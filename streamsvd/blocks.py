@@ -110,7 +110,9 @@ class Moments:
     energy
         ``||X||_F**2``, weighted.
     missing
-        Missing entries of each column, ``(n,)`` (along columns: one number, the sum).
+        Number of missing entries of each column, ``(n,)`` (along columns: one number, the sum).
+    missing_weight
+        Sum of the weights of their rows, ``(n,)``; along rows only.
     largest
         Largest modulus of an entry of ``X`` where its square might have vanished; 0 where none could.
     features
@@ -122,6 +124,7 @@ class Moments:
     weight: float
     energy: float
     missing: Array
+    missing_weight: Array
     largest: float = 0.0
     features: tuple[tuple[int, Real, Real], ...] = ()
 
@@ -133,6 +136,7 @@ class Moments:
             self.weight + other.weight,
             self.energy + other.energy,
             self.missing + other.missing,
+            self.missing_weight + other.missing_weight,
             max(self.largest, other.largest),
             self.features + other.features,
         )
@@ -182,13 +186,13 @@ class Reader:
             X = X - self._constant("pilot", prep.pilot, kind, columns)[None, :]
         if prep.alpha != 1:
             X = X * prep.alpha
-        missing = None
-        if prep.fill is not None:
-            X, missing = self._filled(X, start, columns, kind)
         p = X.shape[0]
         weights = None
         if prep.weights is not None:
             weights = self.backend.to_device(prep.weights[start : start + p], "float64")
+        missing = gone = None
+        if prep.fill is not None:
+            X, missing, gone = self._filled(X, weights, columns, kind)
         wide = xp.astype(X, getattr(xp, prep.wide), copy=False) if exact else None
         X = xp.astype(X, getattr(xp, prep.narrow), copy=False)
         tally = None
@@ -201,22 +205,27 @@ class Reader:
             weight = float(p)
             if prep.weights is not None:
                 weight = float(np.sum(prep.weights[start : start + p]))
-            count = xp.zeros_like(squares) if missing is None else missing
+            if missing is None:
+                missing = gone = xp.zeros_like(squares)
             weight = weight if columns.start == 0 else 0.0
-            tally = Moments(total, squares, weight, energy, count, self._largest(wide, energy))
+            tally = Moments(
+                total, squares, weight, energy, missing, gone, self._largest(wide, energy)
+            )
         return Block(X, wide, weights, tally)
 
-    def _filled(self, X: Array, start: int, columns: slice, kind: str) -> tuple[Array, Array]:
+    def _filled(
+        self, X: Array, weights: Array | None, columns: slice, kind: str
+    ) -> tuple[Array, Array, Array]:
+        """The block with its holes filled, how many each column has, and the weights of their rows."""
         assert self.prep.fill is not None
         xp = self.backend.xp
         holes = xp.isnan(X)
         fill = self._constant("fill", self.prep.fill, kind, columns)
-        count = xp.astype(holes, xp.float64)
-        if self.prep.weights is not None:
-            part = self.prep.weights[start : start + X.shape[0]]
-            count = count * self.backend.to_device(part, "float64")[:, None]
-        count = xp.sum(count, axis=0)
-        return xp.where(holes, fill[None, :], X), count
+        each = xp.astype(holes, xp.float64)
+        count = weight = xp.sum(each, axis=0)
+        if weights is not None:
+            weight = xp.sum(each * weights[:, None], axis=0)
+        return xp.where(holes, fill[None, :], X), count, weight
 
     def _columns(self, raw: Array, start: int) -> Block:
         xp, prep = self.backend.xp, self.prep
@@ -254,7 +263,7 @@ class Reader:
             if not energy < self._limit:
                 raise OutOfScale(float(np.max(np.abs(self.backend.to_host(raw)))))
             largest = self._largest(X, self._number(xp.sum(power)))
-            tally = Moments(none, none, float(p), energy, none + n_holes, largest, (feature,))
+            tally = Moments(none, none, float(p), energy, none + n_holes, none, largest, (feature,))
         T = products.adjoint(X)
         narrow = xp.astype(T, getattr(xp, prep.narrow), copy=False)
         return Block(narrow, T, factor * factor, tally)

@@ -69,6 +69,7 @@ class State:
                 total=self._placed(part.total, columns, width, self.reader.prep.wide),
                 squares=self._placed(part.squares, columns, width, "float64"),
                 missing=self._placed(part.missing, columns, width, "float64"),
+                missing_weight=self._placed(part.missing_weight, columns, width, "float64"),
             )
         self.moments = part if self.moments is None else self.moments.merge(part)
 
@@ -107,6 +108,7 @@ def _closed(state: State) -> Sums:
             total=to_host(tally.total),
             squares=to_host(tally.squares),
             missing=to_host(tally.missing),
+            missing_weight=to_host(tally.missing_weight),
         )
     return Sums(tuple(to_host(x) for x in state.sums), tally, tuple(state.pieces))
 

@@ -56,7 +56,7 @@ class Info:
     route, axis, precision
         ``"krylov"`` or ``"gram"``; the axis that was streamed; precision of the products.
     missing
-        Missing entries that the policy replaced.
+        Number of missing entries that the policy replaced, or left out with their columns.
     dropped_columns
         Columns left out: missing values under that policy, or constant ones under scaling.
     widths

@@ -196,7 +196,7 @@ def _missing(result: SVD | PCA) -> str:
     i = result.info
     parts = []
     if i.missing:
-        parts.append(f"{i.missing:,} entries replaced")
+        parts.append(f"{i.missing:,} entries")
     if i.dropped_columns:
         parts.append(f"{len(i.dropped_columns):,} columns left out")
     return ", ".join(parts)

@@ -207,10 +207,11 @@ def statistics(
     delta = total.total / total.weight
     if options.nonfinite == "mean" and prep.fill is not None:
         fill = prep.fill
-        present = total.weight - total.missing
-        there = total.total - total.missing * fill
+        gone = total.missing_weight
+        present = total.weight - gone
+        there = total.total - gone * fill
         delta = np.divide(there, present, out=-alpha * pilot, where=present > 1e-12 * total.weight)
-        squares = squares + total.missing * (np.abs(delta) ** 2 - np.abs(fill) ** 2)
+        squares = squares + gone * (np.abs(delta) ** 2 - np.abs(fill) ** 2)
     # Deviations are about the mean even where it is not subtracted, as a scale should not know of offsets.
     variance = np.maximum(squares / total.weight - np.abs(delta) ** 2, 0.0)
     roundoff = 1e-14 * (squares / total.weight) + (1e-15 * np.abs(pilot) * alpha) ** 2

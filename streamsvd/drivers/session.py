@@ -95,7 +95,7 @@ class Session:
             route=self.plan.route,
             axis=self.plan.layout.axis,
             precision="single" if terms.prep.single else "double",
-            missing=round(terms.missing),
+            missing=terms.missing,
             dropped_columns=dropped,
             widths=tuple(self.widths),
             seed=self.settings.seed,

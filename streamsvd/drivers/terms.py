@@ -34,7 +34,7 @@ class Terms:
     stats
         Mean, scale and energy, known after the first pass.
     missing
-        Missing entries seen, as weighted.
+        Number of missing entries.
     """
 
     prep: Preparation
@@ -43,7 +43,7 @@ class Terms:
     mean_filled: bool = False
     repiloted: bool = False
     stats: Statistics | None = None
-    missing: float = 0.0
+    missing: int = 0
 
     @property
     def known(self) -> Statistics:
@@ -142,7 +142,7 @@ def absorbed(terms: Terms, options: Options, total: Moments) -> tuple[Terms, boo
     that took part in the products are left out after all: for missing values that the sample did not show,
     or because they are constant and are to be scaled.
     """
-    missing = float(np.sum(total.missing))
+    missing = int(np.sum(total.missing))
     if total.energy < _TINY and total.largest > 0:
         lifted = rescaled(terms, options, total.largest / terms.prep.alpha)
         if lifted.prep.alpha != terms.prep.alpha:

@@ -186,6 +186,22 @@ def test_missing_values_mean_what_the_policy_says(dtype, policy, options, axis, 
 
 
 @ways
+@pytest.mark.parametrize("policy", ["zero", "mean", "drop_columns"])
+def test_missing_entries_are_counted_and_not_weighed(policy, axis, route):
+    A, rng = random((200, 20)), np.random.default_rng(2)
+    gone = rng.random(A.shape) < 0.05
+    gone[:, :5] = False
+    A[gone] = np.nan
+    weights = 7 * rng.random(200)
+    weights[:3] = 0  # rows left out have entries too
+    options = {"nonfinite": policy, "row_weights": weights, "center": True}
+    result = run(A, 4, axis=axis, route=route, **options)
+    assert result.info.missing == gone.sum()
+    assert isinstance(result.info.missing, int)
+    assert_right(result, prepared(A, **options), rank=4)
+
+
+@ways
 def test_constant_columns_are_left_out_of_scaling(axis, route):
     A = random((60, 10))
     A[:, 3], A[:, 7] = 5.0, 0.0
