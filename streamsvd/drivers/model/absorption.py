@@ -82,6 +82,7 @@ class Absorption:
             check_policy(self.nonfinite, spec)
             feed, skipped = self._feed(spec)
             if feed is None:
+                held.store.settle()  # who committed it may have been killed before it was durable
                 return self._done(skipped)
             with held_memory():
                 outcome = self._absorb(spec, feed)

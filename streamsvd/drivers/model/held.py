@@ -58,19 +58,30 @@ class Held:
             If there is no such version or it is damaged.
         """
         store = self.store
-        newest = store.newest()
-        self.manifest, self.state, self.blocks, self.ids = None, None, [], {}
+        while True:
+            newest = store.newest()
+            try:
+                self._load(newest, version)
+            except StoreError:
+                # Writers may have committed so much meanwhile that what was the newest is collected.
+                if version is None and store.newest() != newest:
+                    continue
+                raise
+            return
+
+    def _load(self, newest: int, version: int | None) -> None:
+        """All of it, or what was held stays as it is."""
+        store = self.store
         if newest == 0:
             if version:
                 raise StoreError(f"{store.name} has no version {version}. Run streamsvd log.")
-            if self.settings.base:
-                self.state = of_result(load(Path(store.name))[0])
+            state = of_result(load(Path(store.name))[0]) if self.settings.base else None
+            self.manifest, self.state, self.blocks, self.ids = None, state, [], {}
             return
         manifest = store.manifest(newest if version is None else version)
-        self.state = loaded(store, manifest)
-        self.blocks = store.blocks(manifest)
-        self.ids = {entry.id: entry for entry in self.blocks}
-        self.manifest = manifest
+        state, blocks = loaded(store, manifest), store.blocks(manifest)
+        self.manifest, self.state, self.blocks = manifest, state, blocks
+        self.ids = {entry.id: entry for entry in blocks}
 
     def refresh(self) -> None:
         """Read the newest version, if another writer has committed one."""

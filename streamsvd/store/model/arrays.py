@@ -6,9 +6,11 @@ objects whose checksums are known before the first byte is written, and checked 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import zarr
@@ -20,7 +22,8 @@ Array = npt.NDArray[Any]
 Stored = dict[str, bytes]
 """Objects of a group by key."""
 
-_MOST_BYTES = 1 << 40
+_CODECS = ["bytes", "crc32c"]
+_CRC_BYTES = 4
 
 
 def encoded(arrays: Mapping[str, Array]) -> Stored:
@@ -44,12 +47,27 @@ def encoded(arrays: Mapping[str, Array]) -> Stored:
 
 def decoded(objects: Mapping[str, bytes]) -> Array:
     """One array from its objects, keys relative to it."""
+    _check_metadata(objects)
     prototype = default_buffer_prototype().buffer
     buffers: dict[str, Any] = {k: prototype.from_bytes(v) for k, v in objects.items()}
     array = zarr.open_array(MemoryStore(buffers, read_only=True), mode="r")
-    if array.nbytes > _MOST_BYTES or array.nbytes > 64 + 2 * sum(len(v) for v in objects.values()):
-        raise ValueError(f"metadata promise {array.nbytes:,} bytes that are not there")
     return np.asarray(array[...])
+
+
+def _check_metadata(objects: Mapping[str, bytes]) -> None:
+    """Refuse metadata that promise other bytes than are there, before anything is allocated for them."""
+    meta = msgspec.json.decode(objects["zarr.json"])
+    shape = [int(extent) for extent in meta["shape"]]
+    chunk = [int(extent) for extent in meta["chunk_grid"]["configuration"]["chunk_shape"]]
+    if chunk != [max(1, extent) for extent in shape]:
+        raise ValueError(f"metadata cut an array of {shape} into chunks of {chunk}, not into one")
+    codecs = [codec["name"] for codec in meta["codecs"]]
+    if codecs != _CODECS:
+        raise ValueError(f"metadata name codecs {codecs}, not {_CODECS}")
+    promised = math.prod(shape) * np.dtype(str(meta["data_type"])).itemsize
+    found = [len(data) - _CRC_BYTES for key, data in objects.items() if key != "zarr.json"]
+    if found != ([promised] if promised else []):
+        raise ValueError(f"metadata promise {promised:,} bytes, there are {sum(found):,}")
 
 
 def read_array(read: Callable[[str], bytes], folder: str, keys: list[str]) -> Array:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from streamsvd.errors import StoreError
+from streamsvd.errors import ConflictError, StoreError
 from streamsvd.store.model.records import (
     FORMAT,
     Head,
@@ -16,6 +16,8 @@ from streamsvd.store.model.records import (
     Lease,
     LogEntry,
     Manifest,
+    Mark,
+    NewerFormatError,
     Settings,
     Summary,
     plain_record,
@@ -31,7 +33,11 @@ from streamsvd.store.model.versions import (
     ModelStore,
     explained,
     log_key,
+    numbered,
 )
+
+MOST_MISSING = 10_000
+"""Log entries that may be missing before a model is beyond repair."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +73,8 @@ def check(store: ModelStore) -> tuple[list[Damage], int]:
     found: list[Damage] = []
     try:
         store.settings()
+    except NewerFormatError:
+        raise
     except StoreError as error:
         found.append(Damage("model.json", _reason(error), 0))
     entries = _entries(store, found)
@@ -74,7 +82,7 @@ def check(store: ModelStore) -> tuple[list[Damage], int]:
     newest = max(manifests, default=0)
     # What a lost newest version allowed to be collected is not known: nothing below its neighbour's is damage.
     floor = manifests[newest].floor if newest else 1
-    sound: dict[str, str | None] = {}
+    sound: dict[tuple[str, Mark], str | None] = {}
     whole = 0
     for version in sorted(manifests):
         damaged = _objects(store, manifests[version], sound)
@@ -98,37 +106,49 @@ def _reason(error: Exception) -> str:
 
 def _entries(store: ModelStore, found: list[Damage]) -> dict[int, LogEntry]:
     """Log entries that can be read; gaps, strangers and a head that is ahead are damage."""
-    names = store.objects.names(LOG)
-    numbers = sorted(
-        int(n[:12]) for n in names if n[:12].isdigit() and n.endswith(".json") and len(n) == 17
-    )
-    last = numbers[-1] if numbers else 0
-    try:
-        head = unsealed(store.objects.read(HEAD), Head, HEAD).version
-        last = max(last, head)
-    except FileNotFoundError:
-        if numbers:
-            found.append(Damage(HEAD, "missing", 0))
-    except StoreError as error:
-        found.append(Damage(HEAD, str(error), 0))
+    # The head before the log: what a writer commits meanwhile must not look like a head that is ahead.
+    head = _head(store, found)
+    numbers = numbered(store.names(LOG))
+    if numbers and head is None:
+        found.append(Damage(HEAD, "missing", 0))
+    last = max([head or 0, *numbers[-1:]])
+    missing = last - len(numbers)
+    if missing > MOST_MISSING:
+        raise StoreError(
+            f"{store.name} has {len(numbers):,} log entries, the last of them would be version {last:,}. Too much "
+            "of it is missing: restore it from a copy."
+        )
     entries = {}
     for version in range(1, last + 1):
         try:
             entries[version] = store.entry(version)
+        except NewerFormatError:
+            raise
         except StoreError as error:
-            reason = "missing" if version not in numbers else str(error)
+            reason = str(error) if store.exists(version) else "missing"
             found.append(Damage(log_key(version), reason, 0))
-    for name in store.objects.names(LEASES):
+    for name in store.names(LEASES):
         key = f"{LEASES}/{name}"
         if name.endswith(".tmp"):
             continue
         try:
-            unsealed(store.objects.read(key), Lease, key)
+            unsealed(store.read(key), Lease, key)
         except FileNotFoundError:
             continue
-        except StoreError as error:
+        except OSError as error:
             found.append(Damage(key, str(error), 0))
     return entries
+
+
+def _head(store: ModelStore, found: list[Damage]) -> int | None:
+    """The version that the head names; 0 if it cannot be read, None if it is missing."""
+    try:
+        return unsealed(store.read(HEAD), Head, HEAD).version
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        found.append(Damage(HEAD, str(error), 0))
+        return 0
 
 
 def _manifest(store: ModelStore, entry: LogEntry, found: list[Damage]) -> Manifest | None:
@@ -137,19 +157,27 @@ def _manifest(store: ModelStore, entry: LogEntry, found: list[Damage]) -> Manife
         return None
     try:
         return plain_record(store.checked(key, entry.manifest), Manifest, key)
+    except NewerFormatError:
+        raise
     except StoreError as error:
         found.append(Damage(key, _reason(error), entry.version))
         return None
 
 
-def _objects(store: ModelStore, manifest: Manifest, sound: dict[str, str | None]) -> list[Damage]:
+def _objects(
+    store: ModelStore, manifest: Manifest, sound: dict[tuple[str, Mark], str | None]
+) -> list[Damage]:
     """Damage among the objects that a version needs; each is read once for all versions."""
     marks = dict(manifest.files) | {s.key: (s.crc, s.length) for s in manifest.segments}
     damaged = [
         d for d in (_object(store, k, m, manifest.version, sound) for k, m in marks.items()) if d
     ]
     if not damaged:
-        for block in store.blocks(manifest):
+        try:
+            blocks = store.blocks(manifest)
+        except StoreError as error:  # not JSON of ours, although the checksum is right
+            return [Damage(manifest.segments[-1].key, str(error), manifest.version)]
+        for block in blocks:
             hits = (_object(store, k, m, manifest.version, sound) for k, m in block.files.items())
             damaged += [d for d in hits if d]
     return damaged
@@ -158,17 +186,17 @@ def _objects(store: ModelStore, manifest: Manifest, sound: dict[str, str | None]
 def _object(
     store: ModelStore,
     key: str,
-    expected: tuple[int, int],
+    expected: Mark,
     version: int,
-    sound: dict[str, str | None],
+    sound: dict[tuple[str, Mark], str | None],
 ) -> Damage | None:
-    if key not in sound:
+    if (key, expected) not in sound:
         try:
             store.checked(key, expected)
-            sound[key] = None
+            sound[key, expected] = None
         except StoreError as error:
-            sound[key] = _reason(error)
-    reason = sound[key]
+            sound[key, expected] = _reason(error)
+    reason = sound[key, expected]
     return None if reason is None else Damage(key, reason, version)
 
 
@@ -196,8 +224,7 @@ def repair(store: ModelStore) -> tuple[int, list[Damage]]:
         with contextlib.suppress(OSError):
             store.objects.remove([d.key for d in found if d.key.startswith(LEASES)])
         if any(d.key == SETTINGS for d in found):
-            spec = good.spec
-            store.objects.replace(SETTINGS, sealed(Settings(FORMAT, spec, DEFAULT_KEEP, False)))
+            store.objects.replace(SETTINGS, sealed(_settings(store, good)))
         if last > whole:
             republish(store, good, last, "repair")
             last += 1
@@ -205,16 +232,28 @@ def repair(store: ModelStore) -> tuple[int, list[Damage]]:
     return whole, found
 
 
+def _settings(store: ModelStore, good: Manifest) -> Settings:
+    """What the model was created with, as far as a version tells."""
+    keep = good.version - good.floor + 1 if good.floor > 1 else DEFAULT_KEEP
+    blocks = store.blocks(good)
+    # Rows before the first block are those of a batch result.
+    base = blocks[0].start > 0 if blocks else good.n_rows > 0
+    return Settings(FORMAT, good.spec, max(keep, 2), base)
+
+
 def _mend_log(store: ModelStore, found: list[Damage], summary: Summary) -> int:
     """Replace entries that are lost; the number of the last entry."""
-    numbers = [int(n[:12]) for n in store.objects.names(LOG) if n[:12].isdigit() and len(n) == 17]
+    numbers = numbered(store.names(LOG))
     for damage in found:
         if not damage.key.startswith(LOG):
             continue
         version = int(damage.key.removeprefix(f"{LOG}/")[:12])
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         lost = LogEntry(FORMAT, version, "repair", "", (0, 0), "", "lost", now, summary)
-        store.objects.replace(damage.key, sealed(lost))
+        if damage.reason != "missing":
+            store.objects.replace(damage.key, sealed(lost))
+        elif not store.objects.create(damage.key, sealed(lost)):
+            raise _changed(store)
         numbers.append(version)
     return max(numbers, default=0)
 
@@ -224,11 +263,15 @@ def republish(store: ModelStore, good: Manifest, last: int, kind: Kind) -> Manif
 
     Raises
     ------
-    StoreError
+    ConflictError
         If another writer was first.
     """
     draft = store.draft(last + 1)
     manifest = msgspec.structs.replace(good, version=last + 1, kind=kind)
     if not store.publish(draft, manifest):
-        raise StoreError(f"{store.name} was changed by another writer meanwhile. Run it again.")
+        raise _changed(store)
     return manifest
+
+
+def _changed(store: ModelStore) -> ConflictError:
+    return ConflictError(f"{store.name} was changed by another writer meanwhile. Run it again.")

@@ -24,6 +24,10 @@ Kind: TypeAlias = Literal["update", "base", "rollback", "merge", "repair"]
 R = TypeVar("R")
 
 
+class NewerFormatError(StoreError):
+    """Written by a newer release: whole, but not for this one to read, and never to repair."""
+
+
 def mark(data: bytes) -> Mark:
     """The mark of an object's bytes."""
     return int(google_crc32c.value(data)), len(data)
@@ -216,9 +220,9 @@ def plain_record(data: bytes, kind: type[R], key: str) -> R:
             and isinstance(found.get("format"), int)
             and found["format"] > FORMAT
         ):
-            raise StoreError(
+            raise NewerFormatError(
                 f"{key} has format {found['format']}, this version reads up to {FORMAT}. Upgrade streamsvd."
             )
         return msgspec.convert(found, kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise StoreError(f"{key} is damaged: {error}. Run streamsvd repair.") from error

@@ -8,6 +8,7 @@ before that moment leaves a folder that nobody refers to, and that is collected 
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 import uuid
 from collections.abc import Iterable, Mapping
@@ -43,11 +44,18 @@ RUN = 64
 """Block entries of a segment; as many segments of one size are joined to a larger one."""
 LEASE_SECONDS = 3600.0
 DEFAULT_KEEP = 10
+_ENTRY = re.compile(r"[0-9]{12}\.json")
+_FOLDER = re.compile(r"[0-9]{12}-[0-9a-f]{12}")
 
 
 def log_key(version: int) -> str:
     """Key of a log entry."""
     return f"{LOG}/{version:012d}.json"
+
+
+def numbered(names: Iterable[str]) -> list[int]:
+    """Versions that these names of log entries stand for, ascending."""
+    return sorted(int(name[:12]) for name in names if _ENTRY.fullmatch(name))
 
 
 def is_model(objects: Objects) -> bool:
@@ -130,6 +138,37 @@ class ModelStore:
 
     # Reading ------------------------------------------------------------------------------------------
 
+    def read(self, key: str) -> bytes:
+        """An object; whatever the place says of it, but that it is absent, is an error that names it."""
+        try:
+            return self.objects.read(key)
+        except (FileNotFoundError, StoreError):
+            raise
+        except OSError as error:
+            raise StoreError(
+                f"{self.name}/{key} cannot be read: {error}. Mend access to it, or restore it from a copy."
+            ) from error
+
+    def names(self, folder: str) -> list[str]:
+        try:
+            return self.objects.names(folder)
+        except StoreError:
+            raise
+        except OSError as error:
+            raise StoreError(
+                f"{self.name}/{folder} cannot be listed: {error}. Mend access to it."
+            ) from error
+
+    def exists(self, version: int) -> bool:
+        """Whether the log has an entry of this number, whatever it says."""
+        try:
+            self.read(log_key(version))
+        except FileNotFoundError:
+            return False
+        except StoreError:
+            return True
+        return True
+
     def settings(self) -> Settings:
         """What the model was created with.
 
@@ -139,7 +178,7 @@ class ModelStore:
             If this is no model, or one of a newer format.
         """
         try:
-            data = self.objects.read(SETTINGS)
+            data = self.read(SETTINGS)
         except FileNotFoundError:
             raise StoreError(
                 f"{self.name} is not a model: it has no {SETTINGS}. Pass a folder that streamsvd update made."
@@ -154,16 +193,16 @@ class ModelStore:
         StoreError
             If one is missing, naming it.
         """
-        names = self.objects.names(LOG)
-        found = sorted(
-            int(n[:12]) for n in names if len(n) == 17 and n[:12].isdigit() and n.endswith(".json")
-        )
+        found = numbered(self.names(LOG))
         for expected, version in enumerate(found, start=1):
-            if version != expected:
+            # A folder that is written to while it is listed may show a name and not an older one.
+            if version != expected and not self.exists(expected):
                 raise StoreError(
                     f"{self.name}/{log_key(expected)} is missing although version {version} follows it. "
                     "Run streamsvd repair."
                 )
+            if version != expected:
+                return self.log_versions()
         return found
 
     def newest(self) -> int:
@@ -187,7 +226,7 @@ class ModelStore:
     def head(self) -> int:
         """The version that the hint names; 0 without a hint."""
         try:
-            data = self.objects.read(HEAD)
+            data = self.read(HEAD)
         except FileNotFoundError:
             return 0
         return unsealed(data, Head, f"{self.name}/{HEAD}").version
@@ -196,7 +235,7 @@ class ModelStore:
         """The log entry of a version."""
         key = log_key(version)
         try:
-            data = self.objects.read(key)
+            data = self.read(key)
         except FileNotFoundError:
             raise StoreError(f"{self.name} has no version {version}. Run streamsvd log.") from None
         entry = unsealed(data, LogEntry, f"{self.name}/{key}")
@@ -209,6 +248,10 @@ class ModelStore:
     def manifest(self, version: int) -> Manifest:
         """The manifest of a version, checked against its log entry."""
         entry = self.entry(version)
+        if not entry.folder:
+            raise StoreError(
+                f"version {version} of {self.name} was lost, and repaired over. Run streamsvd log."
+            )
         key = f"{entry.folder}/manifest.json"
         return plain_record(self.checked(key, entry.manifest), Manifest, f"{self.name}/{key}")
 
@@ -221,7 +264,7 @@ class ModelStore:
             Naming the key.
         """
         try:
-            data = self.objects.read(key)
+            data = self.read(key)
         except FileNotFoundError:
             raise MissingChunkError(key, self.name) from None
         if len(data) != expected[1]:
@@ -251,9 +294,13 @@ class ModelStore:
         """Every block that the version has absorbed, in order."""
         found: list[BlockEntry] = []
         for s in manifest.segments:
-            data = self.checked(s.key, (s.crc, s.length))
-            found += plain_record(data, list[BlockEntry], f"{self.name}/{s.key}")
+            found += self.segment(s)
         return found + manifest.tail
+
+    def segment(self, s: Segment) -> list[BlockEntry]:
+        """The blocks of one segment."""
+        data = self.checked(s.key, (s.crc, s.length))
+        return plain_record(data, list[BlockEntry], f"{self.name}/{s.key}")
 
     # Writing ------------------------------------------------------------------------------------------
 
@@ -276,9 +323,18 @@ class ModelStore:
         return Draft(version, f"{VERSIONS}/{version:012d}-{uuid.uuid4().hex[:12]}")
 
     def flush(self, draft: Draft) -> None:
-        """Write, and sync, what the draft holds so far."""
-        with explained(self.name):
-            self.objects.write(draft.folder, draft.pending)
+        """Write, and sync, what the draft holds so far.
+
+        A draft whose number another writer has taken may be collected while it is written. That is no error:
+        `commit` will say so.
+        """
+        try:
+            with explained(self.name):
+                self.objects.write(draft.folder, draft.pending)
+        except StoreError:
+            self.discard(draft)
+            if not self.exists(draft.version):
+                raise
         draft.pending = {}
 
     def commit(
@@ -305,7 +361,13 @@ class ModelStore:
         """
         segments = list(parent.segments) if parent else []
         tail = [*(parent.tail if parent else []), *added]
-        segments, tail = self._folded(draft, segments, tail)
+        try:
+            segments, tail = self._folded(draft, segments, tail)
+        except StoreError:
+            self.discard(draft)
+            if self.exists(draft.version):  # the parent may have been collected since
+                return None
+            raise
         manifest = Manifest(
             format=FORMAT,
             version=draft.version,
@@ -352,13 +414,41 @@ class ModelStore:
             self.discard(draft)
             return False
         with contextlib.suppress(OSError):  # a hint: the version is committed
-            self.objects.replace(HEAD, sealed(Head(draft.version)))
+            self._point(draft.version)
         return True
+
+    def _point(self, version: int) -> None:
+        """Let the head name the newest version.
+
+        Whoever writes the head last looks whether the log has gone on since: so it never stays behind, although
+        writers replace it in any order.
+        """
+        while True:
+            with explained(self.name):
+                self.objects.replace(HEAD, sealed(Head(version)))
+            newest = version
+            while self.exists(newest + 1):
+                newest += 1
+            if newest == version:
+                return
+            version = newest
+
+    def settle(self) -> None:
+        """Make the newest version survive a power cut, if its writer was killed, or failed, before it did.
+
+        To be called before a block is acknowledged that was found in the model.
+        """
+        newest = self.newest()
+        if newest and self.head() < newest:
+            with explained(self.name):
+                self.objects.settle(LOG)
+            with contextlib.suppress(OSError):
+                self._point(newest)
 
     def discard(self, draft: Draft) -> None:
         """Remove what a draft has written, as far as the store lets us."""
         with contextlib.suppress(OSError):
-            self.objects.remove(self.objects.keys(draft.folder))
+            self.objects.clear(draft.folder)
 
     def _folded(
         self, draft: Draft, segments: list[Segment], tail: list[BlockEntry]
@@ -370,7 +460,7 @@ class ModelStore:
         while len(segments) >= RUN and segments[-RUN].count == segments[-1].count:
             joined: list[BlockEntry] = []
             for s in segments[-RUN:]:
-                data = draft.pending.get(s.key.removeprefix(draft.folder + "/"))
+                data = draft.pending.pop(s.key.removeprefix(draft.folder + "/"), None)
                 data = self.checked(s.key, (s.crc, s.length)) if data is None else data
                 joined += plain_record(data, list[BlockEntry], s.key)
             segments = [*segments[:-RUN], self._segment(draft, len(segments), joined)]
@@ -400,10 +490,12 @@ class ModelStore:
     def leased(self) -> set[int]:
         """Versions that someone reads; leases that have run out are removed."""
         held = set()
-        for name in self.objects.names(LEASES):
+        for name in self.names(LEASES):
             key = f"{LEASES}/{name}"
+            if not _ENTRY.fullmatch(name[:12] + name[25:]):  # half made, or a stranger
+                continue
             try:
-                lease = unsealed(self.objects.read(key), Lease, key)
+                lease = unsealed(self.read(key), Lease, key)
             except (StoreError, FileNotFoundError):
                 continue
             if lease.expires > time.time():
@@ -417,35 +509,66 @@ class ModelStore:
 
         A folder is collected only if its number is not above the newest version: a draft of a writer at work
         has a number above it, and one that lost or was killed can never be committed any more.
+
+        Raises
+        ------
+        StoreError
+            If a version that must be kept cannot be read, so that nobody knows what it needs; or if the store
+            does not let go.
         """
         newest = self.newest()
         if not newest:
             return 0
-        current = self.manifest(newest)
-        kept = {v for v in range(max(current.floor, 1), newest + 1)} | self.leased()
-        needed, own = set(), set()
-        for version in kept:
+        floor = max(self.manifest(newest).floor, 1)
+        needed, own = self._needed(range(floor, newest + 1), self.leased())
+        removed = 0
+        with explained(self.name):
+            for name in self.names(VERSIONS):
+                folder = f"{VERSIONS}/{name}"
+                if folder in own or not _FOLDER.fullmatch(name) or int(name[:12]) > newest:
+                    continue
+                removed += self.objects.clear(folder, needed)
+            doomed = [
+                f"{LOG}/{name}"
+                for name in self.names(LOG)
+                if name.endswith(".tmp")
+                and _ENTRY.fullmatch(name[:17])
+                and int(name[:12]) <= newest
+            ]
+            doomed += [key for key in self.objects.strays(LEASE_SECONDS) if key not in doomed]
+            self.objects.remove(doomed)
+        return removed + len(doomed)
+
+    def _needed(self, kept: Iterable[int], leased: set[int]) -> tuple[set[str], set[str]]:
+        """Objects, and whole folders, that these versions need.
+
+        A lease on a version that is gone, or never was, protects nothing.
+        """
+        needed: set[str] = set()
+        own: set[str] = set()
+        segments: dict[str, list[BlockEntry]] = {}
+        certain = set(kept)
+        for version in sorted(certain | leased):
+            if version not in certain and not self.exists(version):
+                continue
             entry = self.entry(version)
             if not entry.folder:  # lost, and repaired over
                 continue
-            manifest = self.manifest(version) if version != newest else current
+            try:
+                manifest = self.manifest(version)
+            except MissingChunkError:
+                if version in certain:
+                    raise
+                continue
             own.add(entry.folder)
             needed |= set(manifest.files) | {s.key for s in manifest.segments}
-        held = [b for b in self.blocks(current) if b.files]
-        needed |= {key for block in held for key in block.files}
-        doomed = []
-        for name in self.objects.names(VERSIONS):
-            folder = f"{VERSIONS}/{name}"
-            if folder in own or not name[:12].isdigit() or int(name[:12]) > newest:
-                continue
-            doomed += [key for key in self.objects.keys(folder) if key not in needed]
-        doomed += [
-            f"{LOG}/{name}"
-            for name in self.objects.names(LOG)
-            if name.endswith(".tmp") and name[:12].isdigit() and int(name[:12]) <= newest
-        ]
-        self.objects.remove(doomed)
-        return len(doomed)
+            # Left vectors of blocks outlive the versions that absorbed them.
+            for s in manifest.segments:
+                if s.key not in segments:
+                    segments[s.key] = self.segment(s)
+                needed.update(key for block in segments[s.key] for key in block.files)
+            needed.update(key for block in manifest.tail for key in block.files)
+        return needed, own
 
 
 class explained(contextlib.AbstractContextManager[None]):

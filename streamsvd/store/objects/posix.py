@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 
 from streamsvd.errors import StoreError
-from streamsvd.store.objects.protocol import checked_key
+from streamsvd.store.objects.protocol import checked_key, is_key
 
 
 class FileSystem:
@@ -66,6 +68,8 @@ class LocalObjects:
 
     def __init__(self, root: Path, files: FileSystem | None = None) -> None:
         self.root, self.files = root, files or FileSystem()
+        self._named: set[Path] = set()  # folders whose own names are known to be on disk
+        self._above: set[Path] = set()  # the root, and folders above it, that were made here
 
     @property
     def name(self) -> str:
@@ -73,47 +77,81 @@ class LocalObjects:
         return str(self.root)
 
     def _path(self, key: str) -> Path:
-        path = self.root / checked_key(key)
-        if path.is_symlink():
-            raise StoreError(
-                f"{path} is a link, which a model has none of. Restore it from a copy."
-            )
+        path = self.root
+        for name in checked_key(key).split("/"):
+            path = path / name
+            if path.is_symlink():
+                raise StoreError(
+                    f"{path} is a link, which a model has none of. Restore it from a copy."
+                )
         return path
 
     def read(self, key: str) -> bytes:
         """See `Objects.read`."""
-        return self._path(key).read_bytes()
+        try:
+            return self._path(key).read_bytes()
+        except NotADirectoryError as error:
+            raise FileNotFoundError(*error.args) from error
 
     def write(self, folder: str, files: Mapping[str, bytes]) -> None:
         """See `Objects.write`."""
-        made: set[Path] = set()
         touched = {self._path(folder)}
-        self._ensure(self._path(folder), made)
+        self._ensure(self._path(folder))
         for name, data in files.items():
             path = self._path(f"{folder}/{name}")
-            self._ensure(path.parent, made)
+            self._ensure(path.parent)
             self.files.write(path, data)
             self.files.sync(path)
             touched.add(path.parent)
-        touched |= made | {path.parent for path in made}
-        for path in sorted(touched, key=lambda p: len(p.parts), reverse=True):
-            self.files.sync(path)
+        self._sync_folders(touched)
 
-    def _ensure(self, path: Path, made: set[Path]) -> None:
-        """The folder and those above it, remembering which were new: their parents must be synced."""
+    def _ensure(self, path: Path) -> None:
+        """The folder and those above it."""
         if path.is_dir():
             return
-        self._ensure(path.parent, made)
+        self._ensure(path.parent)
         with contextlib.suppress(FileExistsError):
             self.files.make_folder(path)
-            made.add(path)
+            if self.root.is_relative_to(path):
+                self._above.add(path)
+
+    def _sync_folders(self, folders: set[Path]) -> None:
+        """Names in these folders to disk, and their own names and those of all above them up to the root.
+
+        Who made a folder may have been killed before he synced the one that names it, so that existing is no
+        proof of being on disk: each is synced once by every process.
+        """
+        named: set[Path] = set()
+        for folder in folders:
+            for path in (folder, *folder.parents):
+                if path not in self._named:
+                    named.add(path)
+                if path == self.root:
+                    break
+        parents = {path.parent for path in named if path != self.root}
+        for path in sorted(folders | parents, key=lambda p: len(p.parts), reverse=True):
+            self.files.sync(path)
+        if self.root in named:
+            for path in {self.root.parent, *(p.parent for p in self._above)}:
+                with contextlib.suppress(PermissionError):  # not ours to read
+                    self.files.sync(path)
+        # Folders of versions come and go: only those that stay are remembered.
+        self._named |= {p for p in named if p == self.root or p.parent == self.root}
+
+    def settle(self, folder: str) -> None:
+        """See `Objects.settle`."""
+        if self._path(folder).is_dir():
+            self._sync_folders({self._path(folder)})
+
+    def _partial(self, path: Path) -> Path:
+        """A name beside that no other writer uses, and that tells its age."""
+        return path.with_name(f"{path.name}.{int(time.time()):010d}-{uuid.uuid4().hex[:12]}.tmp")
 
     def create(self, key: str, data: bytes) -> bool:
         """See `Objects.create`."""
         path = self._path(key)
-        made: set[Path] = set()
-        self._ensure(path.parent, made)
-        partial = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}.tmp")
+        self._ensure(path.parent)
+        partial = self._partial(path)
         try:
             self.files.write(partial, data)
             self.files.sync(partial)
@@ -124,17 +162,14 @@ class LocalObjects:
         finally:
             with contextlib.suppress(OSError):
                 self.files.remove(partial)
-        for folder in sorted(
-            {path.parent, *made, *(p.parent for p in made)}, key=lambda p: -len(p.parts)
-        ):
-            self.files.sync(folder)
+        self._sync_folders({path.parent})
         return True
 
     def replace(self, key: str, data: bytes) -> None:
         """See `Objects.replace`."""
         path = self._path(key)
-        self._ensure(path.parent, set())
-        partial = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}.tmp")
+        self._ensure(path.parent)
+        partial = self._partial(path)
         try:
             self.files.write(partial, data)
             self.files.sync(partial)
@@ -143,7 +178,7 @@ class LocalObjects:
             with contextlib.suppress(OSError):
                 self.files.remove(partial)
             raise
-        self.files.sync(path.parent)
+        self._sync_folders({path.parent})
 
     def names(self, folder: str) -> list[str]:
         """See `Objects.names`."""
@@ -153,19 +188,42 @@ class LocalObjects:
             return []
 
     def keys(self, folder: str) -> list[str]:
-        """See `Objects.keys`."""
+        """See `Objects.keys`; what is no name of an object is left out."""
         root = self._path(folder)
         found = [Path(top) / name for top, _, names in os.walk(root) for name in names]
-        return sorted(path.relative_to(self.root).as_posix() for path in found)
+        keys = (path.relative_to(self.root).as_posix() for path in found if not path.is_symlink())
+        return sorted(key for key in keys if is_key(key))
 
     def remove(self, keys: Iterable[str]) -> None:
         """See `Objects.remove`."""
         parents = set()
         for key in keys:
             path = self._path(key)
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 self.files.remove(path)
             parents |= {p for p in path.parents if self.root in p.parents and p.parent != self.root}
-        for folder in sorted(parents, key=lambda p: -len(p.parts)):
+        self._remove_empty(parents)
+
+    def clear(self, folder: str, keep: Container[str] = ()) -> int:
+        """See `Objects.clear`."""
+        doomed = [key for key in self.keys(folder) if key not in keep]
+        self.remove(doomed)
+        # A writer that was killed early leaves folders with nothing in them.
+        self._remove_empty({Path(top) for top, _, _ in os.walk(self._path(folder))})
+        return len(doomed)
+
+    def _remove_empty(self, folders: set[Path]) -> None:
+        for folder in sorted(folders, key=lambda p: -len(p.parts)):
             with contextlib.suppress(OSError):  # not empty, or gone already
                 self.files.remove_folder(folder)
+
+    def strays(self, seconds: float) -> list[str]:
+        """See `Objects.strays`: temporary files, which carry the time at which they were begun."""
+        found, oldest = [], time.time() - seconds
+        with contextlib.suppress(FileNotFoundError):
+            for folder in (self.root, *(p for p in self.root.iterdir() if p.is_dir())):
+                for path in folder.glob("*.tmp"):
+                    begun = re.search(r"\.([0-9]{10})-[0-9a-f]{12}\.tmp$", path.name)
+                    if begun and int(begun[1]) < oldest and not path.is_symlink():
+                        found.append(path.relative_to(self.root).as_posix())
+        return sorted(key for key in found if is_key(key))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Protocol
 
 from streamsvd.errors import StoreError
@@ -56,6 +56,23 @@ class Objects(Protocol):
         """Objects that nobody needs any more; absent ones are no error."""
         ...
 
+    def clear(self, folder: str, keep: Container[str] = ()) -> int:
+        """All objects below a folder except those to keep, and what held them; how many went."""
+        ...
+
+    def settle(self, folder: str) -> None:
+        """Make the names in a folder survive a power cut, whoever made them."""
+        ...
+
+    def strays(self, seconds: float) -> list[str]:
+        """Keys of what writers that were killed this long ago left beside the objects."""
+        ...
+
+
+def is_key(key: str) -> bool:
+    """Whether a key follows the grammar and stays below the root."""
+    return all(_NAME.fullmatch(name) and name not in (".", "..") for name in key.split("/"))
+
 
 def checked_key(key: str) -> str:
     """The key, if it follows the grammar and stays below the root.
@@ -65,8 +82,7 @@ def checked_key(key: str) -> str:
     StoreError
         If it does not: a damaged or hostile manifest.
     """
-    names = key.split("/")
-    if not all(_NAME.fullmatch(name) and name not in (".", "..") for name in names):
+    if not is_key(key):
         raise StoreError(
             f"key {key!r} would leave the model or is no name. Restore it from a copy."
         )

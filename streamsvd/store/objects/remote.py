@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterable, Mapping
+import contextlib
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any
 
 from streamsvd.errors import StoreError
-from streamsvd.store.objects.protocol import checked_key
+from streamsvd.store.objects.protocol import checked_key, is_key
+
+PROBE = "conditional-put"
+"""An object whose second creation must fail, or else the store ignores the condition."""
 
 
 class RemoteObjects:
@@ -32,65 +35,103 @@ class RemoteObjects:
 
     def read(self, key: str) -> bytes:
         """See `Objects.read`."""
-        return bytes(self._store.get(checked_key(key)).bytes())
+        with self._told("read"):
+            return bytes(self._store.get(checked_key(key)).bytes())
 
     def write(self, folder: str, files: Mapping[str, bytes]) -> None:
         """See `Objects.write`; an acknowledged put is durable."""
-        for name, data in files.items():
-            self._store.put(checked_key(f"{folder}/{name}"), data)
+        with self._told("write"):
+            for name, data in files.items():
+                self._store.put(checked_key(f"{folder}/{name}"), data)
 
     def create(self, key: str, data: bytes) -> bool:
         """See `Objects.create`."""
+        self._require_conditions()
+        # A put that succeeded and whose answer was lost is tried again: then the object is our own.
+        return self._put_new(checked_key(key), data) or self.read(key) == data
+
+    def _put_new(self, key: str, data: bytes) -> bool:
+        """One conditional put; False if there is such an object."""
         from obstore.exceptions import AlreadyExistsError, PreconditionError
 
-        self._require_conditions()
-        try:
-            self._store.put(checked_key(key), data, mode="create")
-        except (AlreadyExistsError, PreconditionError):
-            # A put that succeeded and whose answer was lost is tried again: then the object is our own.
-            return self.read(key) == data
+        with self._told("write"):
+            try:
+                self._store.put(key, data, mode="create")
+            except (FileExistsError, AlreadyExistsError, PreconditionError):
+                return False
         return True
 
     def _require_conditions(self) -> None:
         """Refuse stores that ignore the condition: they would lose acknowledged updates silently."""
-        from obstore.exceptions import AlreadyExistsError, PreconditionError
-
         if self._conditional:
             return
-        probe = f"probe-{uuid.uuid4().hex}"
-        self._store.put(probe, b"first", mode="create")
-        try:
-            self._store.put(probe, b"second", mode="create")
-        except (AlreadyExistsError, PreconditionError):
-            self._conditional = True
-            return
-        finally:
-            self._store.delete(probe)
-        raise StoreError(
-            f"{self._name} ignores conditional puts, so that two writers could overwrite each other. "
-            "Use a store that honours If-None-Match, or a local folder."
-        )
+        if self._put_new(PROBE, b"first") and self._put_new(PROBE, b"second"):
+            self.remove([PROBE])
+            raise StoreError(
+                f"{self._name} ignores conditional puts, so that two writers could overwrite each other. "
+                "Use a store that honours If-None-Match, or a local folder."
+            )
+        self._conditional = True
 
     def replace(self, key: str, data: bytes) -> None:
         """See `Objects.replace`."""
-        self._store.put(checked_key(key), data)
+        with self._told("write"):
+            self._store.put(checked_key(key), data)
 
     def names(self, folder: str) -> list[str]:
         """See `Objects.names`."""
         prefix = checked_key(folder) + "/"
-        found = self._store.list_with_delimiter(prefix)
+        with self._told("list"):
+            found = self._store.list_with_delimiter(prefix)
         paths = [*found["common_prefixes"], *(meta["path"] for meta in found["objects"])]
         return sorted(path.rstrip("/").rsplit("/", 1)[-1] for path in paths)
 
     def keys(self, folder: str) -> list[str]:
-        """See `Objects.keys`."""
-        batches = self._store.list(checked_key(folder) + "/")
-        return sorted(meta["path"] for batch in batches for meta in batch)
+        """See `Objects.keys`; what is no name of an object is left out."""
+        with self._told("list"):
+            batches = self._store.list(checked_key(folder) + "/")
+            found = [meta["path"] for batch in batches for meta in batch]
+        return sorted(key for key in found if is_key(key))
 
     def remove(self, keys: Iterable[str]) -> None:
         """See `Objects.remove`."""
         for key in keys:
-            try:
+            with contextlib.suppress(FileNotFoundError), self._told("remove"):
                 self._store.delete(checked_key(key))
-            except FileNotFoundError:
-                continue
+
+    def clear(self, folder: str, keep: Container[str] = ()) -> int:
+        """See `Objects.clear`."""
+        doomed = [key for key in self.keys(folder) if key not in keep]
+        self.remove(doomed)
+        return len(doomed)
+
+    def settle(self, folder: str) -> None:
+        """See `Objects.settle`: what a store shows is durable."""
+
+    def strays(self, seconds: float) -> list[str]:
+        """See `Objects.strays`: a put leaves nothing behind."""
+        del seconds
+        return []
+
+    @contextlib.contextmanager
+    def _told(self, verb: str) -> Iterator[None]:
+        """What obstore says, as what to do about it."""
+        from obstore.exceptions import BaseError, NotFoundError
+
+        try:
+            yield
+        except NotFoundError as error:
+            raise FileNotFoundError(str(error)) from error
+        except FileNotFoundError as error:
+            if "NoSuchBucket" not in str(error):
+                raise
+            raise self._cannot(verb, error) from error
+        except (BaseError, PermissionError, NotImplementedError) as error:
+            raise self._cannot(verb, error) from error
+
+    def _cannot(self, verb: str, error: Exception) -> StoreError:
+        reason = str(error).partition("\n")[0].strip()
+        return StoreError(
+            f"cannot {verb} {self._name}: {reason}. What was committed is intact; check that the bucket exists, and "
+            "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and AWS_ENDPOINT_URL, and run again."
+        )
