@@ -16,6 +16,8 @@ _HOMES = {
     "merge": "streamsvd.drivers.model",
     "update": "streamsvd.drivers.model",
     "IncrementalSVD": "streamsvd.incremental",
+    "IncrementalPCA": "streamsvd.estimators",  # needs scikit-learn, as does the next
+    "TruncatedSVD": "streamsvd.estimators",
     "verify": "streamsvd.drivers.verify",
     "plan_svd": "streamsvd.drivers.factorise",
     "svd": "streamsvd.drivers.factorise",
@@ -56,9 +58,12 @@ if TYPE_CHECKING:
         StoreError,
         StreamSVDError,
     )
+    from streamsvd.estimators import IncrementalPCA as IncrementalPCA
+    from streamsvd.estimators import TruncatedSVD as TruncatedSVD
     from streamsvd.incremental import IncrementalSVD
     from streamsvd.result import PCA, SVD, Status
 
+# IncrementalPCA and TruncatedSVD are left out: a star import must not need the extra.
 __all__ = [
     "BudgetError",
     "Certificate",

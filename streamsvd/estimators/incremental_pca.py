@@ -1,0 +1,262 @@
+"""Principal components from blocks of rows of any height, each read once: a face of `IncrementalSVD`.
+
+With the state's ``s``, ``Vh`` and exact energy ``E`` of the centred rows, ``m`` rows and ``k`` components:
+``explained_variance_ = s^2 / (m - 1)``, ``explained_variance_ratio_ = s^2 / E``, and the mean of the other
+variances is ``(E - sum s^2) / ((m - 1) (min(m, n) - k))``; `streamsvd.incremental` says how far s can be off.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_array, gen_batches
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from streamsvd.drivers.request import as_source
+from streamsvd.errors import SpecError
+from streamsvd.estimators.completion import completed
+from streamsvd.estimators.inputs import (
+    check_components,
+    check_count,
+    check_in_memory,
+    is_stored,
+    panels,
+)
+from streamsvd.incremental import SMALL, TALL, IncrementalSVD
+from streamsvd.typing import Matrix, Real
+
+FLOATS = [np.float64, np.float32]
+
+
+class IncrementalPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Principal component analysis that sees each row once, in blocks of any height, and knows its own error.
+
+    Parameters
+    ----------
+    n_components
+        Components wanted, at most the columns; None for all, or for as many as ``tol`` needs.
+    whiten
+        Whether `transform` divides each component by its standard deviation.
+    batch_size
+        Rows that `fit` absorbs at a time. Left out, the most that are stacked without a sketch:
+        ``max(3 * (n_components + buffer), 256)``.
+    buffer
+        Directions kept beyond the components; ``max(10, n_components)`` if left out. More is more accurate.
+    tol
+        Instead of ``n_components``: relative Frobenius error of the centred data, in (0, 1). All components
+        that this needs are kept, so that their number may change as blocks arrive.
+
+    Attributes
+    ----------
+    components_
+        Orthonormal rows, ``(n_components_, n)``, of descending variance; the entry of largest modulus of
+        each is positive, as `svd_flip` of scikit-learn has it.
+    explained_variance_, explained_variance_ratio_, singular_values_
+        ``(n_components_,)``; the singular values are those of the centred rows.
+    mean_, var_
+        Of each column, ``(n,)``; the variance is ``sum (x - mean)**2 / m``.
+    noise_variance_
+        Mean of the variances of the directions left out; 0 if there are none.
+    n_components_
+        ``min(n_components, rows seen, columns)``, whatever the values are; or what ``tol`` needs.
+    n_samples_seen_, batch_size_, n_features_in_, feature_names_in_
+        Rows absorbed; rows that `fit` takes at a time; columns, and their names where the data had some.
+    certificate_
+        Interval of every singular value, error of the factorisation, angle of the subspace.
+    state_
+        The `streamsvd.incremental.Factor` that the next block is absorbed into.
+
+    Notes
+    -----
+    Cost: ``O(n (l + b)^2)`` flops for a block of b rows where l directions are kept, memory ``O(n (l + b))``,
+    beside one copy of the block in double precision.
+
+    The first and the last block may have fewer rows than there are components, even one. Directions in
+    which the rows have no variance are made up where there are too few with: any orthonormal ones, of value 0,
+    which whitening sends to 0. The state is exact while all directions fit into components and buffer,
+    otherwise as good as ``certificate_`` says; options may be changed between blocks.
+
+    References
+    ----------
+    .. [1] Levy, Lindenbaum, IEEE Trans. Image Processing 9 (2000), the update.
+    .. [2] Ross, Lim, Lin, Yang, Int. J. Computer Vision 77 (2008), the moving mean.
+
+    Examples
+    --------
+    >>> import numpy as np, streamsvd
+    >>> X = np.random.default_rng(0).standard_normal((60, 5)) * [9, 4, 1, 1, 1]
+    >>> pca = streamsvd.IncrementalPCA(n_components=2)
+    >>> for row in X:  # one row at a time
+    ...     pca = pca.partial_fit(row[None, :])
+    >>> c = pca.certificate_
+    >>> bool(np.all(c.sigma_lower <= np.linalg.svd(X - X.mean(0))[1][:2]))
+    True
+    >>> pca.transform(X).shape
+    (60, 2)
+    """
+
+    def __init__(
+        self,
+        n_components: int | None = None,
+        *,
+        whiten: bool = False,
+        batch_size: int | None = None,
+        buffer: int | None = None,
+        tol: float | None = None,
+    ) -> None:
+        self.n_components = n_components
+        self.whiten = whiten
+        self.batch_size = batch_size
+        self.buffer = buffer
+        self.tol = tol
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Begin anew and absorb all rows, ``batch_size_`` at a time.
+
+        Parameters
+        ----------
+        X
+            ``(m, n)``; or a path, zarr or dask array, or what `streamsvd.open` returned, which is read once,
+            a run of whole chunks at a time.
+        y
+            Ignored.
+
+        Raises
+        ------
+        SpecError, ShapeError
+            If an option cannot be meant; more components than columns.
+        """
+        del y
+        if is_stored(X):
+            source = as_source(X)
+            self._begin(source.shape[1])
+            self.__dict__.pop("feature_names_in_", None)
+            self.n_features_in_ = source.shape[1]
+            for panel in panels(source):
+                self._absorb_in_batches(check_array(panel, dtype=FLOATS))
+        else:
+            X = validate_data(self, X, dtype=FLOATS)
+            self._begin(X.shape[1])
+            self._absorb_in_batches(X)
+        return self._summarised()
+
+    def partial_fit(self, X: Any, y: Any = None) -> Self:
+        """Absorb a block of one or more rows, ``(b, n)``; ``y`` is ignored.
+
+        Raises
+        ------
+        SpecError, ShapeError
+            As in `fit`.
+        """
+        del y
+        check_in_memory(X, remedy="Pass it to fit, or slice it: partial_fit(X[:1000]).")
+        first = not hasattr(self, "state_")
+        X = validate_data(self, X, dtype=FLOATS, reset=first)
+        if first:
+            self._begin(X.shape[1])
+        self._absorb(self._method(X.shape[1]), X)
+        return self._summarised()
+
+    def transform(self, X: Any) -> Matrix:
+        """Coordinates of rows along the components, ``(m, n_components_)``; whitened where asked."""
+        check_is_fitted(self)
+        check_in_memory(X, remedy="Slice it: transform(X[:1000]).")
+        X = validate_data(self, X, dtype=FLOATS, reset=False)
+        scores: Matrix = (X - self.mean_) @ self.components_.T
+        if self.whiten:
+            deviation = np.sqrt(self.explained_variance_)
+            alive = deviation > 0
+            scores *= np.divide(1.0, deviation, out=np.zeros_like(deviation), where=alive)
+        return scores
+
+    def inverse_transform(self, X: Any) -> Matrix:
+        """Rows ``(m, n)`` whose coordinates these are, within the span of the components."""
+        check_is_fitted(self)
+        scores = check_array(X, dtype=FLOATS)
+        if self.whiten:
+            scores = scores * np.sqrt(self.explained_variance_)
+        rows: Matrix = scores @ self.components_ + self.mean_
+        return rows
+
+    def get_covariance(self) -> Matrix:
+        """Covariance ``(n, n)`` of the model: the components with their variances, noise in all other directions."""
+        check_is_fitted(self)
+        above = self.explained_variance_ - self.noise_variance_
+        covariance = (self.components_.T * above) @ self.components_
+        covariance[np.diag_indices_from(covariance)] += self.noise_variance_
+        return np.asarray(covariance)
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self.components_.shape[0])
+
+    # The state and what it says ---------------------------------------------------------------------
+
+    def _method(self, n_features: int) -> IncrementalSVD:
+        rank = check_count("n_components", self.n_components)
+        check_components(rank, n_features)
+        if self.tol is not None:
+            if rank is not None:
+                raise SpecError(
+                    f"n_components={rank} and tol={self.tol} exclude each other. Pass one of them."
+                )
+            return IncrementalSVD(tol=self.tol, max_rank=n_features, center=True)
+        if rank is None:
+            return IncrementalSVD(rank=n_features, buffer=0, center=True)
+        return IncrementalSVD(rank=rank, buffer=self.buffer, center=True)
+
+    def _begin(self, n_features: int) -> None:
+        method = self._method(n_features)
+        asked = check_count("batch_size", self.batch_size)
+        self.batch_size_ = asked or max(TALL * method.width, SMALL)
+        self.state_ = method.init(n_features, like=np.zeros(0))
+        self.var_: Real = np.zeros(n_features)
+
+    def _absorb_in_batches(self, X: Matrix) -> None:
+        method = self._method(X.shape[1])
+        for batch in gen_batches(X.shape[0], self.batch_size_):
+            self._absorb(method, X[batch])
+
+    def _absorb(self, method: IncrementalSVD, block: Matrix) -> None:
+        before = self.state_
+        after = method.update(before, block)
+        variance = pooled_variance(self.var_, before.mean, before.n_rows, block, after.mean)
+        self.state_, self.var_ = after, variance
+
+    def _summarised(self) -> Self:
+        """The attributes that users know, of the state as it is."""
+        state = self.state_
+        m, n = state.n_rows, state.Vh.shape[1]
+        method = self._method(n)
+        found = method.finalize(state)
+        by_shape = min(self.n_components or n, m, n)
+        count = by_shape if self.tol is None else max(found.s.size, 1)
+        found = completed(found, state, count)
+        energy, freedom = state.ledger.energy, max(m - 1, 1)
+        squares = found.s**2
+        self.n_components_ = count
+        self.n_samples_seen_ = m
+        self.mean_ = state.mean
+        self.components_ = found.Vh
+        self.singular_values_ = found.s
+        self.explained_variance_ = squares / freedom
+        self.explained_variance_ratio_ = squares / energy if energy > 0 else np.zeros(count)
+        others = min(m, n) - count
+        left = max(energy - float(np.sum(squares)), 0.0)
+        self.noise_variance_ = left / (freedom * others) if others > 0 else 0.0
+        self.certificate_ = found.certificate
+        return self
+
+
+def pooled_variance(
+    variance: Real, mean: Matrix | None, n_rows: int, block: Matrix, new_mean: Matrix | None
+) -> Real:
+    """Variance of each column of the rows so far and of a block; nothing cancels (Chan, Golub, LeVeque 1983)."""
+    assert mean is not None
+    assert new_mean is not None
+    total = n_rows + block.shape[0]
+    about = np.sum(np.square(block - new_mean), axis=0)
+    pooled: Real = (n_rows * (variance + np.square(mean - new_mean)) + about) / total
+    return pooled

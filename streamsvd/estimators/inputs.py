@@ -1,0 +1,97 @@
+"""What estimators are given: numbers in memory, or a matrix that stays where it is stored."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from streamsvd.blocks import Preparation
+from streamsvd.drivers.factorise import plan_svd
+from streamsvd.engine.execute import Runner
+from streamsvd.engine.sample import power_of_two
+from streamsvd.errors import ShapeError, SpecError
+from streamsvd.passes import NormalPass, Thin
+from streamsvd.protocols import Source
+from streamsvd.typing import Matrix
+
+
+def is_stored(X: Any) -> bool:
+    """Whether ``X`` is for `streamsvd.open`: a path, or chunked (zarr, dask, what `streamsvd.open` returned)."""
+    return isinstance(X, str | os.PathLike) or isinstance(getattr(X, "chunks", None), tuple)
+
+
+def check_in_memory(X: Any, *, remedy: str) -> None:
+    """Refuse what numpy would read whole, without a word.
+
+    Raises
+    ------
+    SpecError
+        If ``X`` is stored.
+    """
+    if is_stored(X):
+        raise SpecError(
+            f"a block of rows in memory was expected, not {type(X).__name__}: a stored matrix is not loaded "
+            f"whole. {remedy}"
+        )
+
+
+def check_count(name: str, value: Any) -> int | None:
+    """An option that is None or an integer of at least 1.
+
+    Raises
+    ------
+    SpecError
+        If it is neither.
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise SpecError(f"{name}={value!r} is no count. Pass an integer of at least 1.")
+    return int(value)
+
+
+def check_components(n_components: int | None, n_features: int) -> None:
+    """Refuse more components than there are columns.
+
+    Raises
+    ------
+    ShapeError
+        With both numbers.
+    """
+    if n_components is not None and n_components > n_features:
+        raise ShapeError(
+            f"n_components={n_components} exceeds n_features={n_features}. Pass n_components <= {n_features}."
+        )
+
+
+def panels(source: Source) -> Iterator[Matrix]:
+    """All rows in order, in runs of whole chunks, each decoded once."""
+    m, n = source.shape
+    step = max(source.chunks[0], 1)
+    for start in range(0, m, step):
+        rows = slice(start, min(start + step, m))
+        out = np.empty((rows.stop - start, n), dtype=source.dtype)
+        source.read(rows, slice(0, n), out)
+        yield out
+
+
+def column_means(source: Source, *, energy: float, memory: int | str | None) -> Matrix:
+    """Mean of each column of a matrix of squared norm ``energy``: one planned pass that multiplies nothing else.
+
+    Notes
+    -----
+    Cost: one pass, within ``memory``.
+    """
+    m, n = source.shape
+    plan = plan_svd(source, 1, memory=memory, axis="rows", route="krylov", precision="double")
+    alpha = power_of_two(float(np.sqrt(energy / (m * n))), source.dtype)
+    prep = Preparation(axis="rows", alpha=alpha, complex_=source.dtype.kind == "c")
+    fold = NormalPass(prep, (Thin(np.zeros((n, 1)), single=False),), moments=True)
+    runner = Runner(source, plan.workers, plan.prefetch, plan.device)
+    moments = runner(plan.layout, fold, "means").moments
+    assert moments is not None
+    mean: Matrix = moments.total / (alpha * moments.weight)
+    return mean

@@ -1,0 +1,224 @@
+"""Leading singular triplets in the manner of scikit-learn: a face of `svd`, and of `IncrementalSVD` block by block.
+
+The variance of a column of ``A V`` is ``s_i^2 / m - |mean v_i|^2``, that of all columns of A together
+``||A||_F^2 / m - ||mean||^2``: beside the factors it takes the means, which are not subtracted.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_array
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from streamsvd.certificate import Certificate
+from streamsvd.drivers.factorise import svd
+from streamsvd.drivers.model.state import of_result
+from streamsvd.drivers.request import as_source
+from streamsvd.errors import SpecError
+from streamsvd.estimators.completion import completed
+from streamsvd.estimators.inputs import (
+    check_components,
+    check_count,
+    check_in_memory,
+    column_means,
+    is_stored,
+)
+from streamsvd.incremental import IncrementalSVD
+from streamsvd.result import SVD
+from streamsvd.typing import Matrix, Real
+
+FLOATS = [np.float64, np.float32]
+
+
+class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Projection on the leading right singular vectors, uncentred, with the proof of how good they are.
+
+    `fit` has the matrix and reads it as often as the certificate needs; `partial_fit` sees each block once
+    and adds what it lost to the certificate.
+
+    Parameters
+    ----------
+    n_components
+        Triplets wanted, at most the columns.
+    tol
+        Relative width asked of the interval of every singular value, in `fit`; 1e-3 if left out.
+    memory
+        Budget of `fit` in bytes, or a text such as ``"256MiB"``; half of what is free if left out.
+    buffer
+        Directions that `partial_fit` keeps beyond the components; ``max(10, n_components)`` if left out.
+    random_state
+        Integer: the seed of the random blocks. Equal seeds give equal bits.
+
+    Attributes
+    ----------
+    components_
+        Orthonormal rows, ``(k, n)`` with ``k = min(n_components, rows, columns)``; the entry of largest
+        modulus of each is positive, as `svd_flip` of scikit-learn has it.
+    singular_values_
+        Descending, ``(k,)``.
+    explained_variance_, explained_variance_ratio_
+        Variance of each column of the projected data, and its share of the variance of all columns.
+    mean_
+        Mean of each column, ``(n,)``; it is not subtracted.
+    certificate_
+        Interval of every singular value, error of the factorisation, angle of the subspace.
+    info_
+        Record of the run: passes, bytes, measured memory; of `fit` only.
+    n_samples_seen_, n_features_in_, feature_names_in_
+        Rows; columns, and their names where the data had some.
+    state_
+        The `streamsvd.incremental.Factor` that the next block is absorbed into.
+
+    Notes
+    -----
+    Cost of `fit`: that of `streamsvd.svd`, for a decaying spectrum a sample of at most a fifth of a pass and two
+    passes to 1e-3, three to 1e-6, one on the Gram path. One more pass for the means where the matrix is stored;
+    `fit_transform` of a stored matrix takes yet another, for its rows. Cost of `partial_fit`: that of
+    `IncrementalSVD`.
+
+    Examples
+    --------
+    >>> import numpy as np, streamsvd
+    >>> X = np.random.default_rng(0).standard_normal((60, 5)) * [9, 4, 1, 1, 1]
+    >>> lsa = streamsvd.TruncatedSVD(n_components=2, tol=1e-6).fit(X)
+    >>> bool(np.allclose(lsa.singular_values_, np.linalg.svd(X)[1][:2]))
+    True
+    """
+
+    def __init__(
+        self,
+        n_components: int = 2,
+        *,
+        tol: float | None = None,
+        memory: int | str | None = None,
+        buffer: int | None = None,
+        random_state: int = 0,
+    ) -> None:
+        self.n_components = n_components
+        self.tol = tol
+        self.memory = memory
+        self.buffer = buffer
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Factorise the whole matrix, as accurately as asked.
+
+        Parameters
+        ----------
+        X
+            ``(m, n)``; or a path, zarr or dask array, or what `streamsvd.open` returned, which is never loaded
+            whole: it is read as `streamsvd.svd` plans it, and once more for the means.
+        y
+            Ignored.
+
+        Raises
+        ------
+        NotConverged
+            If the certificate misses the tolerance; it carries the partial result.
+        StreamSVDError
+            Whatever else `streamsvd.svd` raises; more components than columns.
+        """
+        del y
+        self._fit(X, u=False)
+        return self
+
+    def fit_transform(self, X: Any, y: Any = None) -> Matrix:
+        """`fit`, and the coordinates of its rows, ``(m, k)`` in memory; a stored matrix is read once more for them."""
+        del y
+        if not is_stored(X):
+            projected: Matrix = self.fit(X).transform(X)
+            return projected
+        result = self._fit(X, u=True)
+        return np.asarray(result.U) * result.s
+
+    def partial_fit(self, X: Any, y: Any = None) -> Self:
+        """Absorb a block of one or more rows, ``(b, n)``, after `fit` or other blocks; ``y`` is ignored.
+
+        After `fit` the state is what its certificate proves: the components alone, without a buffer, at the lower
+        ends of their intervals. What they leave out widens the intervals that follow.
+
+        Raises
+        ------
+        SpecError, ShapeError
+            If an option cannot be meant; more components than columns.
+        """
+        del y
+        check_in_memory(X, remedy="Pass it to fit, or slice it: partial_fit(X[:1000]).")
+        first = not hasattr(self, "state_")
+        X = validate_data(self, X, dtype=FLOATS, reset=first)
+        n = X.shape[1]
+        method = IncrementalSVD(rank=self._rank(n), buffer=self.buffer, seed=self._seed())
+        if first:
+            self.state_ = method.init(n, like=X)
+            self.mean_ = np.zeros(n)
+        self.state_ = state = method.update(self.state_, X)
+        self.mean_ = self.mean_ + np.sum(X - self.mean_, axis=0) / state.n_rows
+        found = completed(method.finalize(state), state, min(self._rank(n), state.n_rows))
+        self._describe(found.s, found.Vh, found.certificate, state.n_rows)
+        self.__dict__.pop("info_", None)
+        return self
+
+    def transform(self, X: Any) -> Matrix:
+        """Coordinates of rows along the components, ``(m, k)``."""
+        check_is_fitted(self)
+        check_in_memory(X, remedy="Use fit_transform, or streamsvd.svd with u=True and out=.")
+        X = validate_data(self, X, dtype=FLOATS, reset=False)
+        projected: Matrix = X @ self.components_.conj().T
+        return projected
+
+    def inverse_transform(self, X: Any) -> Matrix:
+        """Rows ``(m, n)`` whose coordinates these are, within the span of the components."""
+        check_is_fitted(self)
+        rows: Matrix = check_array(X, dtype=FLOATS) @ self.components_
+        return rows
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self.components_.shape[0])
+
+    def _fit(self, X: Any, *, u: bool) -> SVD:
+        stored = is_stored(X)
+        if not stored:
+            X = validate_data(self, X, dtype=FLOATS)
+        source = as_source(X)
+        m, n = source.shape
+        rank = min(self._rank(n), m)
+        result = svd(source, rank, tol=self.tol, memory=self.memory, u=u, seed=self._seed())
+        if stored:
+            self.__dict__.pop("feature_names_in_", None)
+            self.n_features_in_ = n
+            self.mean_ = column_means(source, energy=result.certificate.energy, memory=self.memory)
+        else:
+            self.mean_ = np.asarray(X.mean(axis=0, dtype=np.float64))
+        self.state_ = of_result(result).factor
+        self.info_ = result.info
+        self._describe(result.s, result.Vh, result.certificate, m)
+        return result
+
+    def _rank(self, n_features: int) -> int:
+        rank = check_count("n_components", self.n_components)
+        if rank is None:
+            raise SpecError("n_components=None does not say how much is wanted. Pass an integer.")
+        check_components(rank, n_features)
+        return rank
+
+    def _seed(self) -> int:
+        seed = self.random_state
+        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+            raise SpecError(f"random_state={seed!r} is no seed. Pass an integer of at least 0.")
+        return int(seed)
+
+    def _describe(self, s: Real, Vh: Matrix, certificate: Certificate, m: int) -> None:
+        """The attributes that users know."""
+        self.components_ = Vh
+        self.singular_values_ = s
+        self.certificate_ = certificate
+        self.n_samples_seen_ = m
+        centre = np.square(np.abs(Vh.conj() @ self.mean_))
+        variance = np.maximum(np.square(s) / m - centre, 0.0)
+        total = certificate.energy / m - float(np.sum(np.square(np.abs(self.mean_))))
+        self.explained_variance_ = variance
+        self.explained_variance_ratio_ = variance / total if total > 0 else np.zeros_like(variance)
