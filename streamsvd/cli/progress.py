@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import click
 
-from streamsvd.engine.events import Committed, Event, PassDone, PassStarted, SpanDone
+from streamsvd.engine.events import Committed, Event, Looked, PassDone, PassStarted, SpanDone
 
 LINE_SECONDS = 10.0
 """Least time between two plain lines of one pass."""
@@ -58,7 +58,8 @@ class Tally:
         elif isinstance(event, PassDone):
             self.earlier_bytes += self.pass_bytes
             self.pass_bytes, self.share = 0, 0.0
-            self.width = event.width if event.width is not None else self.width
+        elif isinstance(event, Looked):
+            self.width = event.width
         else:
             self.committed = event.path
 
@@ -109,10 +110,9 @@ class Lines(AbstractContextManager["Lines"]):
                 left = "" if t.seconds_left is None else f", about {t.seconds_left:.0f} s left"
                 return f"pass {number}: {done / spans:.0%}, {t.rate / 1e9:.2f} GB/s{left}"
             case PassDone(number, _, elapsed):
-                within = (
-                    "" if t.width is None else f"; intervals were within {t.width:.2g} before it"
-                )
-                return f"pass {number} took {elapsed:.3g} s{within}"
+                return f"pass {number} took {elapsed:.3g} s"
+            case Looked(number, width):
+                return f"after pass {number} every interval is within {width:.2g}"
             case Committed(path):
                 return f"written to {path}"
 

@@ -46,7 +46,7 @@ class Iteration:
         gram = self.session.plan.route == "gram"
         for look in self._gram() if gram else self._krylov():
             self.best = look
-            self.session.widths.append(look.certificate.relative_width)
+            self.session.looked(look.certificate.relative_width)
             yield look
 
     def _begin(self) -> Matrix | None:

@@ -10,7 +10,7 @@ import numpy as np
 from streamsvd.certificate import Kind
 from streamsvd.drivers.problem import Options
 from streamsvd.drivers.terms import Terms
-from streamsvd.engine.events import Callback, Event, PassDone, ignore
+from streamsvd.engine.events import Callback, Event, Looked, PassDone, ignore
 from streamsvd.engine.execute import Runner
 from streamsvd.engine.meter import Mark, mark, peak_since
 from streamsvd.engine.plan import Plan
@@ -73,9 +73,14 @@ class Session:
         """One pass."""
         return self.runner(self.plan.layout, fold, purpose, sink)
 
+    def looked(self, width: float) -> None:
+        """Keep and tell the largest relative width of the intervals after a look."""
+        self.widths.append(width)
+        self.notify(Looked(self.runner.passes, width))
+
     def _watched(self, event: Event) -> None:
         if isinstance(event, PassDone) and self.widths:
-            event = replace(event, width=self.widths[-1])
+            event = replace(event, width_before=self.widths[-1])
         self.notify(event)
 
     def info(self, status: Status, terms: Terms) -> Info:

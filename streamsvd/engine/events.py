@@ -27,12 +27,23 @@ class SpanDone:
 
 @dataclass(frozen=True, slots=True)
 class PassDone:
-    """A pass ended: its wall seconds, and the widest certified interval so far (None before a look)."""
+    """A pass ended: its wall seconds, and the widest interval known before it (None before the first look).
+
+    What the pass itself has taught is known after a `Looked`.
+    """
 
     number: int
     purpose: str
     elapsed_s: float
-    width: float | None
+    width_before: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """The intervals after a pass of that number: the largest relative width."""
+
+    number: int
+    width: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +53,7 @@ class Committed:
     path: str
 
 
-Event: TypeAlias = PassStarted | SpanDone | PassDone | Committed
+Event: TypeAlias = PassStarted | SpanDone | PassDone | Looked | Committed
 Callback: TypeAlias = Callable[[Event], None]
 
 

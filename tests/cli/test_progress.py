@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from streamsvd.cli import progress
-from streamsvd.engine.events import Committed, PassDone, PassStarted, SpanDone
+from streamsvd.engine.events import Committed, Looked, PassDone, PassStarted, SpanDone
 
 GB = 10**9
 EVENTS = [
@@ -13,11 +13,14 @@ EVENTS = [
     SpanDone(1, 1, 4),
     SpanDone(1, 4, 4),
     PassDone(1, "products, moments and probes", 2.0, None),
+    Looked(1, 3e-2),
     PassStarted(2, "products and probes", GB),
     SpanDone(2, 2, 4),
     PassDone(2, "products and probes", 1.5, 3e-2),
+    Looked(2, 5e-3),
     PassStarted(3, "products and probes", GB),
-    PassDone(3, "products and probes", 1.5, 3e-4),
+    PassDone(3, "products and probes", 1.5, 5e-3),
+    Looked(3, 3e-4),
     Committed("M.zarr"),
 ]
 
@@ -55,10 +58,13 @@ def test_lines_tell_begin_end_width_and_place(capsys) -> None:
     assert err.splitlines() == [
         "streamsvd: pass 1 of about 2: products, moments and probes, 1 GB",
         "streamsvd: pass 1 took 2 s",
+        "streamsvd: after pass 1 every interval is within 0.03",
         "streamsvd: pass 2 of about 2: products and probes, 1 GB",
-        "streamsvd: pass 2 took 1.5 s; intervals were within 0.03 before it",
+        "streamsvd: pass 2 took 1.5 s",
+        "streamsvd: after pass 2 every interval is within 0.005",
         "streamsvd: pass 3 of about 3: products and probes, 1 GB",
-        "streamsvd: pass 3 took 1.5 s; intervals were within 0.0003 before it",
+        "streamsvd: pass 3 took 1.5 s",
+        "streamsvd: after pass 3 every interval is within 0.0003",
         "streamsvd: written to M.zarr",
     ]
 
@@ -83,7 +89,9 @@ def test_bars_show_every_pass(capsys) -> None:
     assert out == ""
     for name in ("pass 1/2", "pass 2/2", "pass 3/3"):
         assert name in err
-    assert "within 3.0e-02" in err
+    for number, within in (("pass 2/2", "3.0e-02"), ("pass 3/3", "5.0e-03")):
+        line = next(line for line in err.splitlines() if f"✓ {number}" in line)
+        assert f"within {within}" in line  # what was known when the pass began
 
 
 def test_bars_stop_cleanly_when_interrupted(capsys) -> None:
