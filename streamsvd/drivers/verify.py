@@ -23,13 +23,18 @@ from streamsvd.drivers.session import Session, Settings
 from streamsvd.drivers.terms import guessed
 from streamsvd.engine.events import Callback, ignore
 from streamsvd.engine.sample import Pilot, power_of_two
-from streamsvd.errors import ShapeError, SpecError
+from streamsvd.errors import NonFiniteError, ShapeError, SpecError
 from streamsvd.result import SVD
 from streamsvd.ritz import spectral_norm
 from streamsvd.store.model import is_model
 from streamsvd.store.objects import objects_at
 from streamsvd.store.result import load, load_weights
 from streamsvd.typing import Matrix
+
+REMEDY = "The result was made of a matrix that had none there: pass that matrix, or make the result again of this one."
+MODEL_REMEDY = (
+    "A model does not hold what it made of NaN. Verify its objects alone, without a source."
+)
 
 SLACK = 1e-6
 """Relative disagreement that rounding of the stored factors to their type explains."""
@@ -99,6 +104,8 @@ def verify(
         If the path holds no result, or one that is damaged.
     ShapeError
         If the matrix has other columns than the result.
+    NonFiniteError
+        If there is an Inf, or a NaN that the policy stored with the result does not allow.
 
     Notes
     -----
@@ -137,7 +144,11 @@ def verify(
     )
     terms = guessed(options, plan.layout, guess, single=False, complex_=session.complex_)
     loop = Iteration(session, terms)
-    space, probes = loop.first_pass(result.Vh.conj().T.astype(terms.prep.wide))
+    try:
+        space, probes = loop.first_pass(result.Vh.conj().T.astype(terms.prep.wide))
+    except NonFiniteError as bad:  # the policy is the result's: another would be another matrix
+        remedy = REMEDY if "nonfinite" in kept else MODEL_REMEDY
+        raise NonFiniteError(bad.value, bad.row, bad.column, bad.chunk, remedy) from None
     look = krylov_look(krylov.learn(space), probes, loop.known.known, settings, 1)
     fresh = look.certificate.scaled(1 / unit(session, loop.known))
     fresh = replace(fresh, orthogonality=_gram_error(result.Vh.conj().T))

@@ -171,6 +171,28 @@ def test_verify_tells_another_matrix_from_its_own(run, data, tmp_path) -> None:
     assert run("verify", out, data / "narrow.npy").code == 2
 
 
+@pytest.mark.parametrize("policy", ["zero", "mean", "drop_columns"])
+def test_verify_takes_nan_for_what_it_was_when_the_result_was_made(
+    run, data, tmp_path, policy
+) -> None:
+    out = tmp_path / "M.zarr"
+    made = run("svd", data / "nan.npy", "--rank", 4, "--nonfinite", policy, "--out", out, "--quiet")
+    assert made.code == 0
+    assert run("verify", out, data / "nan.npy", "--json").record["status"] == "agrees"
+
+
+def test_verify_advises_no_option_that_it_lacks(run, data, tmp_path) -> None:
+    out = tmp_path / "M.zarr"
+    assert run("svd", data / "A.npy", "--rank", 4, "--out", out, "--quiet").code == 0
+    done = run("verify", out, data / "nan.npy", "--quiet")
+    assert done.code == 1
+    assert "NaN at row 77, column 3 " in done.err
+    assert done.err.endswith(
+        ". The result was made of a matrix that had none there: pass that matrix, "
+        "or make the result again of this one.\n"
+    )
+
+
 def test_threads_are_as_many_as_told(run, data) -> None:
     for workers in (1, 3):
         record = run("plan", data / "A.zarr", "--rank", 3, "--workers", workers, "--json").record
