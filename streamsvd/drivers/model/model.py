@@ -131,7 +131,7 @@ class Model:
         )
         if "://" not in os.fspath(path):
             place = Path(path)
-            if place.exists() and (not place.is_dir() or any(place.iterdir())):
+            if not _vacant(place):
                 if (place / "model.json").exists():
                     raise StoreError(
                         f"{place} is a model already. Open it, or choose another place."
@@ -480,7 +480,10 @@ def _vacant(path: str | os.PathLike[str]) -> bool:
     if "://" in os.fspath(path):
         return not objects_at(path).names("log")
     place = Path(path)
-    return not place.exists() or (place.is_dir() and not any(place.iterdir()))
+    if not place.is_dir():
+        return not place.exists()
+    # One that was killed while it made the model leaves its temporary file.
+    return all(p.name.startswith("model.json.") for p in place.iterdir())
 
 
 def _settings_of(path: Path) -> Settings:

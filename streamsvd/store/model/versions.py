@@ -317,6 +317,8 @@ class ModelStore:
                 raise StoreError(
                     f"{self.name} is a model already. Open it, or choose another place."
                 )
+            # From now on a head that is missing was lost.
+            self.objects.create(HEAD, sealed(Head(0)))
 
     def draft(self, version: int) -> Draft:
         """A place for the version after the newest."""
