@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import asdict
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,31 @@ from streamsvd.engine.plan import Plan
 from streamsvd.result import PCA, SVD
 from streamsvd.store.result import plain
 
+Number = float | Fraction
+
 SHOWN = 10
 """Leading values that the table shows, besides the last."""
+
+
+def rounded(x: Number, digits: int, direction: str = ROUND_HALF_EVEN) -> str:
+    """So many digits of a number, rounded as told: the exact number, never a float near it."""
+    if isinstance(x, float) and not np.isfinite(x):
+        return str(float(x))
+    exact = Fraction(x)
+    context = Context(prec=digits, rounding=direction)
+    d = context.divide(Decimal(exact.numerator), Decimal(exact.denominator))
+    point = digits - 1 - d.adjusted()
+    return f"{d:.{point}f}" if 0 <= point < digits + 4 else f"{d:.{digits - 1}e}"
+
+
+def at_least(x: Number, digits: int) -> str:
+    """A lower bound, rounded down: what is printed still holds."""
+    return rounded(x, digits, ROUND_FLOOR)
+
+
+def at_most(x: Number, digits: int) -> str:
+    """An upper bound, rounded up."""
+    return rounded(x, digits, ROUND_CEILING)
 
 
 def show_json(record: dict[str, Any]) -> None:
@@ -78,10 +103,11 @@ def show_result(result: SVD | PCA, plan: Plan, out: Path | None) -> None:
     click.echo()
     facts(
         [
-            ("width", f"every interval within {c.relative_width:.2g} of its upper end"),
+            ("width", f"every interval within {at_most(c.relative_width, 2)} of its upper end"),
             (
                 "error",
-                f"||A - U s Vh||_F <= {c.frobenius_error:.6g}, {c.captured:.4%} of the energy is held",
+                f"||A - U s Vh||_F <= {at_most(c.frobenius_error, 6)}, "
+                f"{_share(c.captured)} of the energy is held",
             ),
             ("subspace", _angle(c)),
             ("chance", _chance(c)),
@@ -137,8 +163,7 @@ def _values(result: SVD | PCA, proved: bool) -> tuple[list[str], list[list[str]]
             rows.append(["..."] * 5)
             continue
         low, high = float(c.sigma_lower[i]), float(c.sigma_upper[i])
-        digits = _digits(low, high)
-        values = [f"{x:#.{digits}g}" for x in (float(result.s[i]), low, high)]
+        values = bracketed(float(result.s[i]), low, high)
         rows.append([str(i + 1), *values, _width(low, high)])
     if not proved:
         head[2:4] = ["about from", "to"]
@@ -155,28 +180,43 @@ def variance_rows(result: PCA) -> tuple[list[str], list[list[str]]]:
         if i is None:
             rows.append(["..."] * 6)
             continue
-        low, high = (float(x) ** 2 / freedom for x in (c.sigma_lower[i], c.sigma_upper[i]))
-        digits = _digits(low, high)
-        values = [f"{x:#.{digits}g}" for x in (float(result.explained_variance[i]), low, high)]
+        low, high = (_variance(float(end[i]), freedom) for end in (c.sigma_lower, c.sigma_upper))
+        values = bracketed(float(result.explained_variance[i]), low, high)
         shares = [f"{result.explained_variance_ratio[i]:.4%}", f"{so_far[i]:.4%}"]
         rows.append([str(i + 1), *values, *shares])
     return head, rows
 
 
-def _digits(low: float, high: float) -> int:
+def _variance(s: float, freedom: int) -> Number:
+    return Fraction(s) ** 2 / freedom if np.isfinite(s) else s
+
+
+def bracketed(value: Number, low: Number, high: Number) -> list[str]:
+    """A value and the ends of its interval, which are rounded outward: the one stored is within."""
+    digits = _digits(low, high)
+    inside = min(max(value, low), high)  # a value may be outside by the rounding of its own root
+    return [rounded(inside, digits), at_least(low, digits), at_most(high, digits)]
+
+
+def _digits(low: Number, high: Number) -> int:
     """Digits that show where an interval ends, between 5 and 12."""
     if not 0 <= low < high < np.inf:
         return 7
-    return int(np.clip(np.ceil(-np.log10((high - low) / high)) + 2, 5, 12))
+    return int(np.clip(np.ceil(-np.log10(float((high - low) / high))) + 2, 5, 12))
 
 
 def _width(low: float, high: float) -> str:
-    return f"{(high - low) / high:.1e}" if 0 < high < np.inf else "-"
+    return f"{Decimal(at_most((high - low) / high, 2)):.1e}" if 0 < high < np.inf else "-"
+
+
+def _share(captured: float) -> str:
+    """A share of the energy that is held at least, in per cent."""
+    return f"{np.floor(captured * 1e6) / 1e4:.4f}%"
 
 
 def _angle(c: Certificate) -> str:
     if np.isfinite(c.subspace_angle_bound):
-        return f"sine of its largest angle to the true one <= {c.subspace_angle_bound:.2g}"
+        return f"sine of its largest angle to the true one <= {at_most(c.subspace_angle_bound, 2)}"
     return "undetermined: no gap after the last value could be proved"
 
 

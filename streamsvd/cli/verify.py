@@ -100,7 +100,7 @@ def _check_objects(result: str, *, as_json: bool, last: bool) -> bool:
 
 def _show(found: Verification, result: str, *, as_json: bool) -> None:
     from streamsvd import __version__
-    from streamsvd.cli.present import certificate_record, facts, show_json
+    from streamsvd.cli.present import at_most, certificate_record, facts, show_json
 
     if as_json:
         show_json(
@@ -124,7 +124,8 @@ def _show(found: Verification, result: str, *, as_json: bool) -> None:
         [
             (
                 "error",
-                f"<= {fresh.frobenius_error:.6g} in this pass, <= {stored.frobenius_error:.6g} stored",
+                f"<= {at_most(fresh.frobenius_error, 6)} in this pass, "
+                f"<= {at_most(stored.frobenius_error, 6)} stored",
             ),
             ("first", f"{_interval(fresh)} in this pass, {_interval(stored)} stored"),
             ("passes", f"{found.passes:.3g} in {found.elapsed_s:.3g} s"),
@@ -133,4 +134,6 @@ def _show(found: Verification, result: str, *, as_json: bool) -> None:
 
 
 def _interval(certificate: Any) -> str:
-    return f"[{certificate.sigma_lower[0]:.7g}, {certificate.sigma_upper[0]:.7g}]"
+    from streamsvd.cli.present import at_least, at_most
+
+    return f"[{at_least(certificate.sigma_lower[0], 7)}, {at_most(certificate.sigma_upper[0], 7)}]"
