@@ -28,6 +28,7 @@ MODULES = {
     "T2": "equal_accuracy",
     "T3": "pass_cost",
     "T4": "memory",
+    "T6": "updates",
     "T7": "grids",
     "T8": "planner",
     "T9": "graphs",

@@ -26,8 +26,9 @@ Ghashami, Liberty, Phillips, Woodruff (2016) for the robust variant.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy import linalg
@@ -45,6 +46,7 @@ BUDGET_SHARE = 0.3
 PROBES = 16
 OVERSAMPLES = 10
 """Columns of a sketch beyond the directions kept."""
+Each = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 TALL, SMALL = 3, 256
 """Blocks whose shorter side exceeds this many widths, and this number, are sketched before they are stacked."""
 
@@ -416,7 +418,13 @@ class IncrementalSVD:
     # A block as a part -----------------------------------------------------------------------------
 
     def part(
-        self, block: Matrix, *, index: int = 0, guess: Factor | None = None, left: bool = True
+        self,
+        block: Matrix,
+        *,
+        index: int = 0,
+        guess: Factor | None = None,
+        left: bool = True,
+        each: Each = map,
     ) -> Part:
         """A block of rows as a part: exact if it is short or narrow, sketched with its ledger if not.
 
@@ -430,34 +438,32 @@ class IncrementalSVD:
             A state whose right vectors may span most of the block, where the result may depend on it.
         left
             Whether the left vectors are wanted.
+        each
+            Maps a function over panels of a tall block, as `map` does; a pool's map does some at once. Sums are
+            in the order of the panels, so that bits do not depend on it.
         """
-        b = block.shape[0]
-        wide = block.astype(np.result_type(block.dtype, np.float64))
-        mean = None
-        if self.center:
-            mean = wide.mean(axis=0)
-            mean += (wide - mean).mean(axis=0)
-            wide -= mean
-        ledger = Ledger(energy=_energy(wide), height=max(wide.shape))
+        mean = _mean(block) if self.center else None
         width = self.width
         while True:
-            if min(wide.shape) <= max(TALL * width, SMALL):
-                return self._exact(wide, mean, ledger, left)
-            single = block.dtype.itemsize <= (8 if block.dtype.kind == "c" else 4)
-            sketched = width + OVERSAMPLES
-            u, rows, ledger_after = self._sketched(
-                wide, ledger, sketched, index, guess, single=single
+            if min(block.shape) <= max(TALL * width, SMALL):
+                return self._exact(block, mean, left)
+            found = _Sketch(block, mean, each).part(
+                width + OVERSAMPLES, guess, self.seed, index, self.delta, left=left
             )
             if self.rank is not None or width >= self.max_rank:
-                break
+                return found
             assert self.tol is not None
-            if ledger_after.discarded <= (BUDGET_SHARE * self.tol) ** 2 * ledger.energy / 2:
-                break
+            allowed = (BUDGET_SHARE * self.tol) ** 2 * found.ledger.energy / 2
+            if found.ledger.discarded <= allowed:
+                return found
             width = min(2 * width, self.max_rank)
-        return Part(rows, u if left else None, mean, float(b), b, ledger_after)
 
     @staticmethod
-    def _exact(wide: Matrix, mean: Matrix | None, ledger: Ledger, left: bool) -> Part:
+    def _exact(block: Matrix, mean: Matrix | None, left: bool) -> Part:
+        wide = block.astype(np.result_type(block.dtype, np.float64))
+        if mean is not None:
+            wide -= mean
+        ledger = Ledger(energy=_energy(wide), height=max(wide.shape))
         b, n = wide.shape
         if b <= n:
             return Part(wide, None, mean, float(b), b, ledger)
@@ -466,74 +472,6 @@ class IncrementalSVD:
         else:
             u, rows = None, linalg.qr(wide, mode="r", overwrite_a=True, check_finite=False)[0][:n]
         return Part(rows, u, mean, float(b), b, replace(ledger, truncations=1))
-
-    def _sketched(
-        self,
-        wide: Matrix,
-        ledger: Ledger,
-        width: int,
-        index: int,
-        guess: Factor | None,
-        *,
-        single: bool,
-    ) -> tuple[Matrix, Matrix, Ledger]:
-        """Rows ``U* A`` for an orthonormal U near the leading left vectors, and what that leaves out.
-
-        U comes from one step and a half of subspace iteration, in single precision where the data are:
-        whatever its span, the ledger of ``A = U U* A + X`` is exact. ``||X||^2`` is bounded by
-        ``(||X X* X Omega|| / chi)^(2/3)``, Omega Gaussian (lemma of `streamsvd.certificate`, for singular
-        values of X instead of eigenvalues).
-        """
-        n = wide.shape[1]
-        complex_ = np.iscomplexobj(wide)
-        start = sketch.gaussian(
-            n, width, seed=self.seed, purpose="block", complex_=complex_, index=index
-        )
-        if guess is not None and guess.s.size:
-            known = guess.Vh[: width - OVERSAMPLES].conj().T
-            start = np.concatenate([known, start[:, : width - known.shape[1]]], axis=1)
-        narrow = wide.astype(np.complex64 if complex_ else np.float32) if single else wide
-        Q = linalg.qr(
-            narrow.conj().T @ (narrow @ start.astype(narrow.dtype)),
-            mode="economic",
-            check_finite=False,
-        )[0]
-        Y = (narrow @ Q).astype(wide.dtype)
-        del narrow
-        U = linalg.qr(Y, mode="economic", overwrite_a=True, check_finite=False)[0]
-        omega = sketch.gaussian(
-            n, PROBES, seed=self.seed, purpose="residual", complex_=complex_, index=index
-        )
-        rows = U.conj().T @ wide
-        first = wide @ omega - U @ (rows @ omega)  # X Omega
-        second = wide.conj().T @ first - rows.conj().T @ (U.conj().T @ first)  # X* X Omega
-        third = wide @ second - U @ (rows @ second)
-        left_over = self._left_over(wide, U, rows, ledger.energy)
-        share = self.delta / ((index + 1) * (index + 2))
-        chi = chi_lower(PROBES * (2 if complex_ else 1), share)
-        floor = 8 * UNIT_ROUNDOFF * np.sqrt(max(wide.shape)) * np.sqrt(ledger.energy)
-        bound = (spectral_norm(third) / chi) ** (1 / 3) + floor
-        norm = float(min(bound * bound, left_over))
-        return (
-            U,
-            rows,
-            replace(
-                ledger,
-                discarded=left_over,
-                discarded_norm=norm,
-                truncations=1,
-                failure=share if norm < left_over else 0.0,
-            ),
-        )
-
-    @staticmethod
-    def _left_over(wide: Matrix, U: Matrix, rows: Matrix, energy: float) -> float:
-        """``||A - U U* A||_F^2``; the difference of energies where it has digits, else term by term."""
-        difference = energy - _energy(rows)
-        if difference > 1e-6 * energy:
-            return difference
-        blocks = range(0, wide.shape[0], 1024)
-        return sum(_energy(wide[a : a + 1024] - U[a : a + 1024] @ rows) for a in blocks)
 
     # What a state proves ----------------------------------------------------------------------------
 
@@ -579,6 +517,139 @@ class IncrementalSVD:
         tails = np.concatenate([np.cumsum(squares[::-1])[::-1], [0.0]]) + state.ledger.discarded
         enough = np.flatnonzero(tails <= self.tol**2 * state.ledger.energy)
         return int(enough[0]) if enough.size else squares.size
+
+
+PANEL = 512
+"""Rows of a tall block that are converted and multiplied at a time; they stay in the cache."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sketch:
+    """A tall block as ``U U* A + X`` with ``U* X = 0``, panel by panel.
+
+    U comes from one step and a half of subspace iteration, in single precision where the data are: whatever its
+    span, ``||A||^2 = ||U* A||^2 + ||X||^2`` is exact. ``||X||^2`` in the spectral norm is bounded by
+    ``(||X X* X Omega|| / chi)^(2/3)``, Omega Gaussian (the lemma of `streamsvd.certificate`, for singular values
+    of X instead of eigenvalues).
+    """
+
+    block: Matrix
+    mean: Matrix | None
+    each: Each
+
+    def part(
+        self,
+        width: int,
+        guess: Factor | None,
+        seed: int,
+        index: int,
+        delta: float,
+        *,
+        left: bool,
+    ) -> Part:
+        """The rows ``U* A``, and the ledger of what they leave out."""
+        b, n = self.block.shape
+        complex_ = self.block.dtype.kind == "c"
+        start = sketch.gaussian(
+            n, width, seed=seed, purpose="block", complex_=complex_, index=index
+        )
+        if guess is not None and guess.s.size:
+            known = guess.Vh[: width - OVERSAMPLES].conj().T
+            start = np.concatenate([known, start[:, : width - known.shape[1]]], axis=1)
+        U = self._basis(start)
+        omega = sketch.gaussian(
+            n, PROBES, seed=seed, purpose="residual", complex_=complex_, index=index
+        )
+        energy, rows, first = self._projected(U, omega)
+        first -= U @ (rows @ omega)  # X Omega
+        second = self._adjoint(first) - rows.conj().T @ (U.conj().T @ first)  # X* X Omega
+        third = self._times(second) - U @ (rows @ second)
+        left_over = energy - _energy(rows)
+        if left_over <= 1e-6 * energy:  # the difference has few digits left
+            left_over = self._residual(U, rows)
+        share = delta / ((index + 1) * (index + 2))
+        chi = chi_lower(PROBES * (2 if complex_ else 1), share)
+        floor = 8 * UNIT_ROUNDOFF * np.sqrt(max(b, n)) * np.sqrt(energy)
+        bound = (spectral_norm(third) / chi) ** (1 / 3) + floor
+        norm = float(min(bound * bound, left_over))
+        ledger = Ledger(
+            energy=energy,
+            discarded=left_over,
+            discarded_norm=norm,
+            truncations=1,
+            height=max(b, n),
+            failure=share if norm < left_over else 0.0,
+        )
+        return Part(rows, U if left else None, self.mean, float(b), b, ledger)
+
+    def _panels(self) -> list[slice]:
+        return [slice(a, a + PANEL) for a in range(0, self.block.shape[0], PANEL)]
+
+    def _wide(self, rows: slice) -> Matrix:
+        wide = self.block[rows].astype(np.result_type(self.block.dtype, np.float64))
+        return wide if self.mean is None else wide - self.mean
+
+    def _basis(self, start: Matrix) -> Matrix:
+        """Orthonormal basis of ``A orth(A* (A start))``."""
+        kind = self.block.dtype
+        wide = np.result_type(kind, np.float64)
+        single = kind.itemsize <= (8 if kind.kind == "c" else 4) and kind.kind in "fc"
+        narrow = (np.complex64 if kind.kind == "c" else np.float32) if single else wide
+        mean = None if self.mean is None else self.mean.astype(narrow)
+
+        def panel(rows: slice) -> Matrix:
+            P = self.block[rows].astype(narrow, copy=False)
+            return P if mean is None else P - mean
+
+        X = start.astype(narrow)
+        Z = np.zeros(start.shape, dtype=wide)
+        for product in self.each(
+            lambda rows: (P := panel(rows)).conj().T @ (P @ X), self._panels()
+        ):
+            Z += product
+        Q = linalg.qr(Z, mode="economic", overwrite_a=True, check_finite=False)[0].astype(narrow)
+        Y = np.concatenate(list(self.each(lambda rows: panel(rows) @ Q, self._panels())))
+        return np.asarray(linalg.qr(Y.astype(wide), mode="economic", check_finite=False)[0])
+
+    def _projected(self, U: Matrix, omega: Matrix) -> tuple[float, Matrix, Matrix]:
+        """``||A||_F^2``, ``U* A`` and ``A Omega``."""
+
+        def one(rows: slice) -> tuple[float, Matrix, Matrix]:
+            P = self._wide(rows)
+            return _energy(P), U[rows].conj().T @ P, P @ omega
+
+        energy, total, products = 0.0, np.zeros((U.shape[1], self.block.shape[1]), U.dtype), []
+        for size, rows, product in self.each(one, self._panels()):
+            energy += size
+            total += rows
+            products.append(product)
+        return energy, total, np.concatenate(products)
+
+    def _adjoint(self, Y: Matrix) -> Matrix:
+        """``A* Y``."""
+        total = np.zeros((self.block.shape[1], Y.shape[1]), Y.dtype)
+        for product in self.each(lambda rows: self._wide(rows).conj().T @ Y[rows], self._panels()):
+            total += product
+        return total
+
+    def _times(self, X: Matrix) -> Matrix:
+        """``A X``."""
+        return np.concatenate(list(self.each(lambda rows: self._wide(rows) @ X, self._panels())))
+
+    def _residual(self, U: Matrix, rows: Matrix) -> float:
+        """``||A - U U* A||_F^2``, term by term."""
+        parts = self.each(lambda r: _energy(self._wide(r) - U[r] @ rows), self._panels())
+        return float(sum(parts))
+
+
+def _mean(block: Matrix) -> Matrix:
+    """Mean of the rows, about their first guess of it, so that data far from zero keep their digits."""
+    wide = np.result_type(block.dtype, np.float64)
+    first = block.mean(axis=0, dtype=wide)
+    rest = np.zeros_like(first)
+    for at in range(0, block.shape[0], PANEL):
+        rest += (block[at : at + PANEL] - first).sum(axis=0)
+    return np.asarray(first + rest / block.shape[0])
 
 
 def economic(W: Matrix) -> tuple[Matrix, Real, Matrix]:

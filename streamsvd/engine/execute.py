@@ -5,7 +5,10 @@ from __future__ import annotations
 import sys
 import time
 import uuid
-from contextlib import AbstractContextManager
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -161,6 +164,24 @@ def dense_threads(width: int) -> AbstractContextManager[object]:
         1 if width < DENSE_WIDTH else None, user_api="blas"
     )
     return limits
+
+
+@contextmanager
+def at_once() -> Iterator[Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]]:
+    """A `map` whose calls run on as many threads as spans would; results come in order, few of them wait."""
+    threads = concurrency()[1]
+    with ThreadPoolExecutor(threads) as pool:
+
+        def mapped(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+            waiting: deque[Future[Any]] = deque()
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) > threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+
+        yield mapped
 
 
 def active_client() -> Any | None:

@@ -15,6 +15,7 @@ from benchmarks import (
     planner,
     run,
     startup,
+    updates,
 )
 from benchmarks.tables import Table
 
@@ -23,6 +24,7 @@ SMALLEST = {
     "T2": lambda: equal_accuracy.table("small", 1, cases=[("pow1", 1e-3)]),
     "T3": lambda: pass_cost.table("small", 1, cases=["none"]),
     "T4": lambda: memory.table("small", 1, cases=memory.GRID[:1]),
+    "T6": lambda: updates.table("small", 1),
     "T7": lambda: grids.table("small"),
     "T8": lambda: planner.table("small", 1, cases=planner.JOBS["small"][:1]),
     "T9": lambda: graphs.table("small", 1, cases=[(1_000, 1)]),
@@ -58,6 +60,7 @@ ASV = (
     passes.Passes,
     planner.Planner,
     startup.Startup,
+    updates.Updates,
 )
 
 

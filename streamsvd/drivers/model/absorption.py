@@ -18,8 +18,9 @@ from streamsvd.drivers.model.options import agreed, method_of
 from streamsvd.drivers.model.state import State, fresh, stored
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.events import Callback, Committed, PassDone, PassStarted, SpanDone
+from streamsvd.engine.execute import at_once, concurrency, dense_threads
 from streamsvd.errors import ConflictError, ShapeError, SpecError, StoreError
-from streamsvd.incremental import Factor, IncrementalSVD, Turn, captured, principal_angles
+from streamsvd.incremental import Each, Factor, IncrementalSVD, Turn, captured, principal_angles
 from streamsvd.protocols import Source
 from streamsvd.store.model import BlockEntry, Draft, ModelStore, Settings, Spec, Summary
 from streamsvd.typing import Matrix
@@ -73,6 +74,7 @@ class Absorption:
         self.budget, self.nonfinite, self.callback = budget, nonfinite, callback
         self.columns = columns
         self.absorbed = self.committed = 0
+        self.each: Each = map
 
     def run(self) -> Update:
         held = self.held
@@ -84,7 +86,7 @@ class Absorption:
             if feed is None:
                 held.store.settle()  # who committed it may have been killed before it was durable
                 return self._done(skipped)
-            with held_memory():
+            with held_memory(), dense_threads(spec.width or 0), at_once() as self.each:
                 outcome = self._absorb(spec, feed)
             if outcome == "nonfinite":
                 return self._done("nonfinite")
@@ -105,8 +107,10 @@ class Absorption:
         held, source = self.held, self.source
         along = 0 if spec.axis == "rows" else 1
         count = source.shape[along]
+        threads = concurrency()[1]
+        new = count - held.n_rows if self.grows else count
         kept = method_of(spec).width
-        height = piece_height(source, spec, kept, self.budget)
+        height = piece_height(source, spec, max(new, 1), kept, self.budget, threads)
         whole = Feed(source, spec.axis, 0, count, height)
         if count == 0:
             return None, "nothing new"
@@ -177,6 +181,7 @@ class Absorption:
                 len(held.blocks) + len(entries),
                 len(entries),
                 stop - start,
+                self.each,
             )
             files = draft.add(arrays) if arrays else {}
             ident = name or f"@{at}-{at + stop - start}"
@@ -262,6 +267,7 @@ def _joined(
     number: int,
     step: int,
     count: int,
+    each: Each,
 ) -> tuple[State, dict[str, Matrix]]:
     """The state with a piece in it, and the arrays of left vectors that it adds.
 
@@ -272,9 +278,9 @@ def _joined(
         nothing = np.zeros((count, kept), dtype=state.factor.Vh.dtype)
         return state, block_arrays(step, Turn(np.eye(kept), None), nothing) if spec.u else {}
     if spec.window is not None:
-        part = method.part(data, index=number, left=False)
+        part = method.part(data, index=number, left=False, each=each)
         return state.slid(method, part, spec.window), {}
-    part = method.part(data, index=number, guess=state.factor, left=spec.u)
+    part = method.part(data, index=number, guess=state.factor, left=spec.u, each=each)
     factor, old, new = method.absorbed(state.factor, part)
     after = State(factor, None, scale=state.scale)
     if not spec.u:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from streamsvd.engine.memory import BASE_BYTES, show_bytes
 from streamsvd.errors import BudgetError, NonFiniteError, SpecError
-from streamsvd.incremental import SMALL, TALL, Factor
+from streamsvd.incremental import OVERSAMPLES, PANEL, SMALL, TALL, Factor
 from streamsvd.protocols import Source
 from streamsvd.store.model import Spec
 
@@ -25,7 +25,7 @@ POLICIES = ("raise", "skip-block", "impute-mean")
 REMEDY = 'Mend the data, or choose what it means with nonfinite="skip-block" or "impute-mean" (--nonfinite).'
 
 
-def piece_bytes(rows: int, width: int, kept: int, item: int) -> int:
+def piece_bytes(rows: int, width: int, kept: int, item: int, threads: int) -> int:
     """Upper bound of the memory that absorbing a piece takes, in bytes.
 
     Parameters
@@ -36,16 +36,24 @@ def piece_bytes(rows: int, width: int, kept: int, item: int) -> int:
         Directions kept.
     item
         Bytes of an entry as stored.
+    threads
+        Panels of a tall block that are multiplied at once.
     """
     wide = 16 if item == 16 else 8
-    stacked = kept + min(rows, max(width, 1), max(TALL * kept, SMALL)) + 2
-    block = rows * width * (2 * item + 3 * wide) + 5 * rows * kept * wide
+    exact = max(TALL * kept, SMALL)  # up to here a block is stacked as it is
+    stacked = kept + min(rows, max(width, 1), exact) + 2
+    copied = rows if width <= exact else min(rows, exact)
+    block = 2 * rows * width * item + 3 * copied * width * wide
+    sketch = 4 * rows * (kept + OVERSAMPLES) * wide
+    sketch += threads * width * (3 * PANEL + 2 * (kept + OVERSAMPLES)) * wide
     dense = (5 * stacked * width + 8 * stacked * stacked + 8 * kept * width) * wide
-    return BASE_BYTES + block + dense
+    return BASE_BYTES + block + sketch + dense
 
 
-def piece_height(source: Source, spec: Spec, kept: int, budget: int) -> int:
-    """Rows (or columns) of a piece, in whole chunks where they fit.
+def piece_height(
+    source: Source, spec: Spec, count: int, kept: int, budget: int, threads: int
+) -> int:
+    """Rows (or columns) of a piece of ``count`` new ones, in whole chunks where they must be cut.
 
     Raises
     ------
@@ -55,7 +63,7 @@ def piece_height(source: Source, spec: Spec, kept: int, budget: int) -> int:
     along = 0 if spec.axis == "rows" else 1
     width, chunk, item = source.shape[1 - along], source.chunks[along], source.dtype.itemsize
     extra = 2 * source.read_bytes
-    least = piece_bytes(1, width, kept, item) + extra
+    least = piece_bytes(1, width, kept, item, threads) + extra
     if least > budget:
         raise BudgetError(
             f"absorbing one row of {width:,} into {kept} directions",
@@ -63,14 +71,13 @@ def piece_height(source: Source, spec: Spec, kept: int, budget: int) -> int:
             budget,
             f"Pass memory={show_bytes(least + (1 << 20))!r} or more, or keep fewer directions.",
         )
-    low, high = 1, max(1, min(source.shape[along], MOST_BYTES // max(8 * width, 1)))
+    low, high = 1, max(1, min(count, MOST_BYTES // max(8 * width, 1)))
     while low < high:
         middle = (low + high + 1) // 2
-        if piece_bytes(middle, width, kept, item) + extra <= budget:
+        if piece_bytes(middle, width, kept, item, threads) + extra <= budget:
             low = middle
         else:
             high = middle - 1
-    count = source.shape[along]
     if low >= count or low < chunk:
         return low
     pieces = -(-count // (low // chunk * chunk))  # equal ones, of whole chunks
