@@ -445,7 +445,7 @@ def update(
         options["columns"] = options.pop("columns_grow", False)
         model = Model.create(path, **options)
     else:
-        same_options(options, model.spec)
+        same_options(options, model.spec, model._held.settings.keep)
     return model.update(
         block, block_id, memory=memory, nonfinite=nonfinite, columns=columns, callback=callback
     )

@@ -142,7 +142,7 @@ def agreed(spec: Spec, source: Source, names: Sequence[Any] | None) -> Spec:
     )
 
 
-def same_options(asked: dict[str, Any], spec: Spec) -> None:
+def same_options(asked: dict[str, Any], spec: Spec, keep: int) -> None:
     """Refuse options that contradict an existing model's.
 
     Raises
@@ -151,7 +151,10 @@ def same_options(asked: dict[str, Any], spec: Spec) -> None:
         Naming both values.
     """
     for name, value in asked.items():
-        found = spec.axis == "columns" if name == "columns_grow" else getattr(spec, name)
+        if name == "columns_grow":
+            found = spec.axis == "columns"
+        else:
+            found = keep if name == "keep" else getattr(spec, name)
         if value is not None and value != found:
             raise SpecError(
                 f"{name}={value!r} was asked, the model was made with {name}={found!r}. Leave the option out, or "

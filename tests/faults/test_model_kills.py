@@ -1,0 +1,146 @@
+"""SIGKILL at random moments: nothing torn, nothing acknowledged lost, nothing absorbed twice (P1, P2).
+
+Writers are forked from a server that has imported everything, so that a kill costs milliseconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from streamsvd import Model, update
+from tests.faults.model_kit import applied, assert_chain, assert_serial, block_of
+
+KILLS, SOAK = 20, 200
+
+
+def write_for_ever(path: str, first: int, told: Connection) -> None:
+    """Updates without end; every block is acknowledged when the call has returned."""
+    model = Model.open(path)
+    told.send("ready")
+    number = first
+    while True:
+        name = f"b{number}"
+        model.update(block_of(name), name)
+        told.send(name)
+        number += 1
+
+
+def begin_and_write(path: str, told: Connection) -> None:
+    """As above, but the model is still to be made."""
+    told.send("ready")
+    for number in range(1000):
+        update(path, block_of(f"b{number}"), f"b{number}", rank=3, keep=2)
+        told.send(f"b{number}")
+
+
+@pytest.fixture(scope="module")
+def server() -> multiprocessing.context.ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["streamsvd.drivers.model", "tests.faults.model_kit"])
+    return context
+
+
+@contextlib.contextmanager
+def running(
+    server: multiprocessing.context.ForkServerContext, target: object, *args: object
+) -> Iterator[tuple[ForkServerProcess, Connection]]:
+    here, there = server.Pipe(duplex=False)
+    process = server.Process(target=target, args=(*args, there), daemon=True)
+    process.start()
+    there.close()
+    try:
+        assert here.poll(60), "the writer never started"
+        assert here.recv() == "ready"
+        yield process, here
+    finally:
+        if process.is_alive():
+            os.kill(process.pid, signal.SIGKILL)
+        process.join()
+        here.close()
+
+
+def killed(process: ForkServerProcess, told: Connection, after: float) -> list[str]:
+    """What was acknowledged before the kill."""
+    time.sleep(after)
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    names = []
+    with contextlib.suppress(EOFError, OSError):
+        while told.poll():
+            names.append(told.recv())
+    return names
+
+
+@pytest.mark.parametrize("kills", [KILLS, pytest.param(SOAK, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("options", [{}, {"u": True, "center": True}], ids=["plain", "left"])
+def test_a_killed_writer_loses_nothing_that_it_acknowledged(
+    tmp_path: Path,
+    server: multiprocessing.context.ForkServerContext,
+    kills: int,
+    options: dict[str, bool],
+) -> None:
+    path, draw = tmp_path / "model", random.Random(kills)
+    Model.create(path, 3, keep=3, **options)
+    acknowledged: set[str] = set()
+    for _ in range(kills):
+        count = len(Model.open(path).blocks)
+        with running(server, write_for_ever, str(path), count) as (process, told):
+            acknowledged |= set(killed(process, told, draw.uniform(0.0, 0.25)))
+        model = Model.open(path)
+        names = assert_serial(model)
+        assert acknowledged <= set(names), "an acknowledged block was lost"
+        assert len(names) <= len(acknowledged) + kills
+        assert model.verify() == []
+        acknowledged |= set(names)  # known from now on
+    assert len(acknowledged) > kills
+    model = Model.open(path)
+    assert model.update(block_of("last"), "last").absorbed
+    assert_chain(path)
+    if options:
+        U = model.U[:]
+        V = model.Vh
+        A = np.concatenate([block_of(name) for name in applied(model)]) - model.mean
+        error = np.linalg.norm(A - (U * model.s) @ V)
+        assert error <= model.certificate.frobenius_error * (1 + 1e-6)
+    assert_rubbish_is_collected(path, model)
+
+
+def assert_rubbish_is_collected(path: Path, model: Model) -> None:
+    """What killed writers left goes with the next versions, except temporary files younger than a lease."""
+    for i in range(3):
+        model.update(block_of(f"later{i}"), f"later{i}")
+    model.collect()
+    kept = {entry.folder for entry in model.versions[-3:]}
+    kept |= {e.folder for e in model.blocks if e.files}
+    kept |= {s.key.rpartition("/")[0] for s in model._held.manifest.segments}
+    found = {f"versions/{p.name}" for p in (path / "versions").iterdir()}
+    assert found == kept
+    assert not list((path / "log").glob("*.tmp"))
+    assert model.verify() == []
+
+
+def test_a_writer_killed_while_it_makes_the_model_leaves_a_place_for_the_next(
+    tmp_path: Path, server: multiprocessing.context.ForkServerContext
+) -> None:
+    draw = random.Random(1)
+    for i in range(8):
+        path = tmp_path / f"model{i}"
+        with running(server, begin_and_write, str(path)) as (process, told):
+            names = killed(process, told, draw.uniform(0.0, 0.06))
+        update(path, block_of("next"), "next", rank=3, keep=2)
+        model = Model.open(path)
+        found = assert_serial(model)
+        assert set(names) <= set(found)
+        assert model.verify() == []
