@@ -398,7 +398,6 @@ class IncrementalSVD:
             squares = np.maximum(squares - tail[0], 0.0)
             keep = int(np.count_nonzero(squares > 0))
             squares = squares[:keep]
-            ledger = replace(ledger, discarded_norm=ledger.discarded_norm)
         else:
             ledger = ledger.truncated(tail, rounding=rounding)
         Vh = Vh[:keep]

@@ -6,7 +6,8 @@ import re
 
 _NAMES = (
     "rank|energy|tol|memory|center|scale|row_weights|column_weights|nonfinite|out|overwrite|seed|max_passes|"
-    "certify|delta|device|precision|variable|rows|missing|scheduler|workers|u"
+    "certify|delta|device|precision|variable|rows|missing|scheduler|workers|u|"
+    "block_id|forget|window|robust|columns"
 )
 _SETTING = re.compile(
     rf"""(?<![\w-])({_NAMES})=("[^"]*"|'[^']*'|\([^)]*\)|-?\w[\w.+-]*\w|-?\w|(?=[\s,;.)]))"""
@@ -22,7 +23,7 @@ def in_options(message: str) -> str:
     'Pass --overwrite, --nonfinite mean or --max-passes 20.'
     """
     text = _SETTING.sub(_option, message)
-    text = re.sub(r"(?<![\w-])(row_weights|column_weights|max_passes)\b", _flag, text)
+    text = re.sub(r"(?<![\w-])(row_weights|column_weights|max_passes|block_id)\b", _flag, text)
     text = re.sub(r"(--[\w-]+) \(\1\)", r"\1", text)
     if text != message:
         text = re.sub(r'"([\w.-]+)"', r"\1", text)  # values need no quotes here

@@ -1,0 +1,176 @@
+"""The verbs of models, as someone types them."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import numpy as np
+import pytest
+import zarr
+
+from streamsvd import Model
+
+ASKED = {
+    "version", "absorbed", "skipped", "n_rows", "singular_values", "frobenius_error", "drift",
+}  # fmt: skip
+
+
+@pytest.fixture
+def growing(tmp_path):
+    """An array of 300 rows on disk, and the rows that will come."""
+    rows = np.random.default_rng(0).standard_normal((900, 30)) * 0.8 ** np.arange(30)
+    array = zarr.create_array(
+        str(tmp_path / "grow.zarr"), shape=(300, 30), chunks=(100, 30), dtype="f8"
+    )
+    array[:] = rows[:300]
+    return tmp_path / "grow.zarr", array, rows
+
+
+def test_the_first_update_makes_the_model_and_later_ones_take_what_is_new(run, growing, tmp_path):
+    path, array, rows = growing
+    record = run("update", tmp_path / "m", path, "--rank", 4, "--center", "--json").record
+    assert set(record) >= ASKED
+    assert (record["version"], record["absorbed"], record["n_rows"]) == (1, 300, 300)
+    assert record["drift"]["captured"] is None
+    array.append(rows[300:])
+    record = run("update", tmp_path / "m", path, "--json").record
+    assert (record["version"], record["absorbed"], record["n_rows"]) == (2, 600, 900)
+    assert record["singular_values"] == Model.open(tmp_path / "m").s.tolist()
+    assert 0 < record["drift"]["captured"] <= 1
+    record = run("update", tmp_path / "m", path, "--json").record
+    assert (record["status"], record["skipped"], record["version"]) == ("skipped", "nothing new", 2)
+    shown = run("update", tmp_path / "m", path)
+    assert "version 2: no new rows" in shown.out
+    assert "of the energy is held" in shown.out
+
+
+def test_a_named_block_enters_once(run, data, tmp_path):
+    np.save(tmp_path / "b.npy", np.random.default_rng(0).standard_normal((20, 60)))
+    given = ("update", tmp_path / "m", tmp_path / "b.npy", "--rank", 3, "--block-id", "b")
+    assert "20 rows absorbed, 20 in all" in run(*given).out
+    assert "this block is in the model already" in run(*given).out
+    np.save(tmp_path / "b.npy", np.ones((20, 60)))
+    refused = run(*given)
+    assert refused.code == 2
+    assert "'b' is in the model with other content" in refused.err
+    assert "Traceback" not in refused.err
+    del data
+
+
+def test_the_log_tells_versions_errors_and_drift(run, growing, tmp_path):
+    path, array, rows = growing
+    run("update", tmp_path / "m", path, "--rank", 4, "--tol", 0.01)
+    array.append(rows[300:])
+    run("update", tmp_path / "m", path)
+    record = run("log", tmp_path / "m", "--json").record
+    assert [v["version"] for v in record["versions"]] == [1, 2]
+    assert record["versions"][1]["absorbed"] == 600
+    assert record["ledger"]["energy"] == pytest.approx(np.linalg.norm(rows) ** 2)
+    assert "make the model again" in record["advice"]
+    shown = run("log", tmp_path / "m", "--last", 1).out
+    assert shown.splitlines()[1].split()[0] == "2"
+    assert "advice" in shown
+
+
+def test_verify_and_repair_speak_of_the_damage(run, growing, tmp_path):
+    path, array, rows = growing
+    run("update", tmp_path / "m", path, "--rank", 4)
+    array.append(rows[300:])
+    run("update", tmp_path / "m", path)
+    assert "is intact at version 2" in run("verify", tmp_path / "m").out
+    assert run("verify", tmp_path / "m", path, "--json").record["status"] == "agrees"
+    chunk = max((tmp_path / "m" / "versions").glob("000000000002-*/Vh/c/*/*"))
+    content = bytearray(chunk.read_bytes())
+    content[100] ^= 1
+    chunk.write_bytes(content)
+    found = run("verify", tmp_path / "m", "--json")
+    assert found.code == 1
+    assert [d["key"] for d in found.record["damage"]] == [
+        chunk.relative_to(tmp_path / "m").as_posix()
+    ]
+    assert run("update", tmp_path / "m", path).code == 1
+    mended = run("repair", tmp_path / "m", "--json").record
+    assert (mended["status"], mended["n_rows"]) == ("repaired", 300)
+    assert run("update", tmp_path / "m", path, "--json").record["n_rows"] == 900
+    assert run("repair", tmp_path / "m", "--json").record["status"] in ("intact", "repaired")
+    refused = run("verify", path)
+    assert refused.code == 2
+    assert "only its source can tell" in refused.err
+
+
+def test_rollback_merge_and_export(run, growing, tmp_path):
+    path, array, rows = growing
+    run("update", tmp_path / "m", path, "--rank", 4, "--u")
+    array.append(rows[300:])
+    run("update", tmp_path / "m", path)
+    assert run("rollback", tmp_path / "m", 1, "--json").record["n_rows"] == 300
+    assert run("rollback", tmp_path / "m", 7).code == 1
+    np.save(tmp_path / "rest.npy", rows[300:])
+    run("update", tmp_path / "rest", tmp_path / "rest.npy", "--rank", 4)
+    merged = run("merge", tmp_path / "m", tmp_path / "rest", "--out", tmp_path / "all", "--json")
+    assert merged.record["n_rows"] == 900
+    assert (
+        "900 rows" in run("merge", tmp_path / "m", tmp_path / "rest", "--out", tmp_path / "b").out
+    )
+    exported = run("export", tmp_path / "m", "--out", tmp_path / "e.npz", "--json").record
+    assert exported["rank"] == 4
+    assert np.load(tmp_path / "e.npz")["U"].shape == (300, 4)
+    assert run("export", tmp_path / "m", "--out", tmp_path / "e.npz").code == 1
+    assert (
+        "4 triplets"
+        in run("export", tmp_path / "m", "--out", tmp_path / "e.npz", "--overwrite").out
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("update", "m", "nothing.npy"), 1, "nothing.npy"),
+        (("update", "m", "wide.npy", "--forget", "2"), 2, "--forget 2.0 is outside"),
+        (
+            ("update", "m", "wide.npy", "--rank", "5", "--window", "3"),
+            2,
+            "--window 3 rows cannot hold",
+        ),
+        (("update", "m", "wide.npy", "--rank", "500"), 2, "exceeds the 30 columns"),
+        (("log", "nowhere"), 1, "not a model"),
+        (("repair", "nowhere"), 1, "no version that is whole"),
+        (("watch", "wide.npy", "m", "--every", "often"), 2, "is no time"),
+        (("export", "nowhere", "--out", "e.npz"), 1, "not a model"),
+    ],
+)
+def test_errors_are_one_sentence(run, tmp_path, monkeypatch, arguments, code, message):
+    monkeypatch.chdir(tmp_path)
+    np.save("wide.npy", np.random.default_rng(0).standard_normal((50, 30)))
+    found = run(*arguments)
+    assert found.code == code, found
+    assert message in found.err
+    assert "Traceback" not in found.err
+    assert not (tmp_path / "m").exists() or list((tmp_path / "m").iterdir())
+
+
+def test_a_watch_follows_the_array_until_it_is_stopped(start, growing, tmp_path):
+    path, array, rows = growing
+    process = start("watch", path, tmp_path / "m", "--rank", 4, "--every", "0.2s", "--quiet")
+    try:
+        assert "300 rows absorbed" in process.stdout.readline()
+        array.append(rows[300:600])
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline and Model.open(tmp_path / "m").n_rows < 600:
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 0
+    assert "stopped" in err
+    assert Model.open(tmp_path / "m").n_rows == 600
+    del out
+
+
+def test_a_watch_waits_for_a_source_that_is_not_there_yet(run, growing, tmp_path):
+    found = run("watch", tmp_path / "later.zarr", tmp_path / "m", "--every", "0.1s", "--looks", 2)
+    assert found.code == 0
+    assert found.err.count("later.zarr") == 2
+    del growing
