@@ -7,9 +7,11 @@ click is imported before a verb is known, so that ``--help`` is instant.
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -27,6 +29,11 @@ VERBS = (
 )  # fmt: skip
 FAILED, USAGE, NOT_CONVERGED, INTERRUPTED = 1, 2, 3, 130
 INTERRUPTED_SENTENCE = "interrupted; nothing was kept."
+MOMENT = 1.0
+"""Seconds in which a second Ctrl-C is the same one, so that the clean-up can begin."""
+CLOSED_SENTENCE = (
+    "standard output is closed, where results go. Redirect it to a file or to /dev/null."
+)
 
 
 class Verbs(click.Group):
@@ -65,7 +72,12 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         signal.getsignal(signal.SIGINT) is signal.default_int_handler
     ):  # not where a shell ignores it
         signal.signal(signal.SIGINT, stop)
-    sys.exit(run(given, stop))
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115 - for as long as the process lives
+    code = run(given, stop)
+    for number in (signal.SIGINT, signal.SIGTERM):  # all is said; not even the interpreter's end is
+        signal.signal(number, signal.SIG_IGN)
+    sys.exit(code)
 
 
 @dataclass(slots=True)
@@ -73,17 +85,21 @@ class Stop:
     """Handler of the signals that ask to stop: `KeyboardInterrupt` in the main thread.
 
     A SIGTERM that follows changes nothing, as a second interrupt would hit the first one's clean-up; a
-    second Ctrl-C does interrupt it.
+    Ctrl-C after a moment does interrupt it, but for the stretches that must stay whole. Once the command is
+    `over`, and only says how it ended, no signal changes that.
     """
 
     asked: bool = False
+    over: bool = False
+    last: float = -math.inf
 
     def __call__(self, number: int, frame: object) -> None:
         """The signal has come."""
         del frame
-        if self.asked and number == signal.SIGTERM:
+        now = time.monotonic()
+        if self.over or (self.asked and number == signal.SIGTERM) or now - self.last < MOMENT:
             return
-        self.asked = True
+        self.asked, self.last = True, now
         raise KeyboardInterrupt
 
 
@@ -91,25 +107,47 @@ def run(given: list[str], stop: Stop | None = None) -> int:
     """Exit code of one command; every error is reported here and nowhere else."""
     stop = stop or Stop()
     try:
-        code = verbs.main(given, prog_name="streamsvd", standalone_mode=False)
+        if sys.stdout is None:
+            return _report("OSError", CLOSED_SENTENCE, FAILED, given)
+        try:
+            return _outcome(given, stop)
+        except (KeyboardInterrupt, click.Abort):
+            stop.over = True
+            return _report("Interrupted", INTERRUPTED_SENTENCE, INTERRUPTED, given)
+    except BrokenPipeError:  # whoever read our output has seen enough
+        _drop_broken_output()
+        return FAILED
+
+
+def _outcome(given: list[str], stop: Stop) -> int:
+    """Exit code of one command that is not interrupted and whose output is read."""
+    try:
+        code = verbs.main(given, prog_name="streamsvd", standalone_mode=False, obj=stop)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
-    except BrokenPipeError:  # whoever read our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+    except BrokenPipeError:
+        raise
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         return USAGE
-    except (KeyboardInterrupt, click.Abort):
-        return _report("Interrupted", INTERRUPTED_SENTENCE, INTERRUPTED, given)
     except Exception as error:
         if stop.asked:  # an interrupt inside a lock may come out as another error
+            stop.over = True
             return _report("Interrupted", INTERRUPTED_SENTENCE, INTERRUPTED, given)
         if os.environ.get("STREAMSVD_DEBUG"):
             raise
         usage = isinstance(error, click.UsageError)  # its subclasses vary with the version of click
         kind = "UsageError" if usage else type(error).__name__
         return _report(kind, _sentence(error), _code(error), given)
+
+
+def _drop_broken_output() -> None:
+    """What is left in the buffers goes nowhere, or the interpreter would complain of it at its end."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _code(error: Exception) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 import numpy as np
 
-from streamsvd.cli.app import INTERRUPTED, NOT_CONVERGED
+from streamsvd.cli.app import INTERRUPTED, NOT_CONVERGED, Stop
 from streamsvd.cli.present import result_record, show_json, show_result
 from streamsvd.cli.progress import watching
 from streamsvd.cli.wording import in_options
@@ -67,6 +67,7 @@ def factorise(
             show(partial, plan, out, as_json=as_json)
             return NOT_CONVERGED
         except KeyboardInterrupt:
+            click.get_current_context().ensure_object(Stop).over = True
             if watch.tally.committed is None or out is None:
                 raise
             kept = load(out)[0]

@@ -27,6 +27,7 @@ from streamsvd.errors import NotConverged, SpecError
 from streamsvd.protocols import Source
 from streamsvd.result import PCA, SVD, Status
 from streamsvd.store.result import ResultWriter, load_u
+from streamsvd.store.shield import uninterrupted
 from streamsvd.typing import Real
 
 Weights = Sequence[float] | Real | None
@@ -361,12 +362,15 @@ def _run(session: Session, writer: ResultWriter | None, *, u: bool) -> SVD:
         if writer is not None:
             result = _keep(session, writer, result)
     except KeyboardInterrupt:
-        if writer is not None:
-            _keep_interrupted(loop, writer)
+        with uninterrupted():  # a second one waits until what the first has left is in order
+            session.halt()
+            if writer is not None and not writer.committed:
+                _keep_interrupted(loop, writer)
         raise
     except BaseException:
-        if writer is not None:
-            writer.discard()
+        with uninterrupted():
+            if writer is not None:
+                writer.discard()
         raise
     if status is Status.NOT_CONVERGED:
         raise NotConverged(_shortfall(session, result), result)
@@ -378,9 +382,13 @@ def _keep_interrupted(loop: Iteration, writer: ResultWriter) -> None:
     if loop.best is None or loop.session.plan.layout.axis == "columns":
         writer.discard()
         return
-    writer.drop_u()
-    made = factors(loop.session, loop.known, loop.best, sink=None, want_u=False)
-    _keep(loop.session, writer, _result(loop.session, loop.known, made, Status.INTERRUPTED))
+    try:
+        writer.drop_u()
+        made = factors(loop.session, loop.known, loop.best, sink=None, want_u=False)
+        _keep(loop.session, writer, _result(loop.session, loop.known, made, Status.INTERRUPTED))
+    except BaseException:
+        writer.discard()
+        raise
 
 
 def _result(session: Session, terms: Terms, made: Factors, status: Status) -> SVD:
@@ -391,8 +399,9 @@ def _result(session: Session, terms: Terms, made: Factors, status: Status) -> SV
 
 
 def _keep(session: Session, writer: ResultWriter, result: SVD) -> SVD:
-    path = writer.commit(result, options=asdict(session.options), source=session.source.name)
-    session.notify(Committed(str(path)))
+    with uninterrupted():  # whoever is told of an interrupt is told first that the result is there
+        path = writer.commit(result, options=asdict(session.options), source=session.source.name)
+        session.notify(Committed(str(path)))
     return replace(result, U=load_u(path)) if writer.has_u else result
 
 

@@ -14,7 +14,7 @@ from streamsvd.engine.events import Callback, Event, Looked, PassDone, ignore
 from streamsvd.engine.execute import Runner
 from streamsvd.engine.meter import Mark, mark, peak_since
 from streamsvd.engine.plan import Plan
-from streamsvd.engine.span import Sink
+from streamsvd.engine.span import Sink, stop
 from streamsvd.passes import Fold, Sums
 from streamsvd.protocols import Source
 from streamsvd.result import Info, Status
@@ -72,6 +72,10 @@ class Session:
     def read(self, fold: Fold, purpose: str, sink: Sink | None = None) -> Sums:
         """One pass."""
         return self.runner(self.plan.layout, fold, purpose, sink)
+
+    def halt(self) -> None:
+        """Wait for what is left of a pass that was cut short: after that nothing is read or written."""
+        stop(self.runner.run)
 
     def looked(self, width: float) -> None:
         """Keep and tell the largest relative width of the intervals after a look."""

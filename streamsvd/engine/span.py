@@ -20,6 +20,7 @@ from streamsvd.engine.layout import Layout
 from streamsvd.errors import NonFiniteError, ScaleError, StreamSVDError
 from streamsvd.passes import Fold, Sums
 from streamsvd.protocols import Source
+from streamsvd.store.shield import uninterrupted
 from streamsvd.typing import Matrix
 
 cancelled: set[str] = set()
@@ -44,8 +45,8 @@ def _counted(run: str) -> Iterator[None]:
 
 def stop(run: str) -> None:
     """Cancel a run and wait for its spans in this process: after that none of them writes any more."""
-    cancelled.add(run)
-    with _changed:
+    with uninterrupted(), _changed:
+        cancelled.add(run)
         _changed.wait_for(lambda: _running[run] == 0, timeout=STOP_SECONDS)
         del _running[run]
 

@@ -22,6 +22,7 @@ from zarr.codecs import BytesCodec, Crc32cCodec
 from streamsvd.certificate import Certificate, Kind
 from streamsvd.errors import StoreError
 from streamsvd.result import SVD, Info, Status
+from streamsvd.store.shield import uninterrupted
 from streamsvd.typing import Matrix
 
 FORMAT = 1
@@ -68,7 +69,7 @@ class ResultWriter:
 
     def __init__(self, path: Path, *, overwrite: bool) -> None:
         self.path, self.overwrite = path, overwrite
-        self.has_u = False
+        self.has_u = self.committed = False
         if path.exists() and not overwrite:
             raise StoreError(
                 f"{path} exists already. Pass overwrite=True (--overwrite) to replace it."
@@ -114,7 +115,7 @@ class ResultWriter:
     def commit(self, result: SVD, *, options: dict[str, Any], source: str) -> Path:
         """Write the small arrays and the record, then rename the folder into place."""
         try:
-            with _explained(self.path):
+            with _explained(self.path), uninterrupted():
                 _write_small(self.partial, result, options, source)
                 _sync(self.partial)
                 if self.path.exists():
@@ -132,6 +133,7 @@ class ResultWriter:
                         shutil.rmtree(old)
                 else:
                     self.partial.rename(self.path)
+                self.committed = True
         except BaseException:
             self.discard()
             raise

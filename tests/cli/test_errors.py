@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
+import subprocess
+import sys
 
 import pytest
 
@@ -182,3 +186,65 @@ def test_a_reader_that_leaves_early_is_no_fault(start, data) -> None:
     _, err = child.communicate(timeout=60)
     assert err == ""
     assert child.returncode == 1
+
+
+def _in_shell(data, line: str, redirected: str) -> subprocess.CompletedProcess[str]:
+    """A command line in a shell, which can close what no pipe can."""
+    command = f"{shlex.quote(sys.executable)} -m streamsvd.cli {line} {redirected}"
+    return subprocess.run(
+        ["sh", "-c", command],
+        cwd=data,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+
+
+@pytest.mark.parametrize(
+    "line", ["svd A.zarr --rank 5 --out no.zarr", "info A.zarr --json", "--help"]
+)
+def test_a_closed_stdout_is_one_sentence_before_any_work(data, line) -> None:
+    done = _in_shell(data, line, ">&-")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "streamsvd: standard output is closed, where results go. Redirect it to a file or to /dev/null.\n"
+    )
+    assert not (data / "no.zarr").exists()
+
+
+def test_a_closed_stderr_is_as_good_as_quiet(data) -> None:
+    done = _in_shell(data, "svd A.zarr --rank 5", "2>&-")
+    assert done.returncode == 0
+    assert "converged: 5 singular values certified" in done.stdout
+    assert _in_shell(data, "svd A.zarr --rank 5", ">&- 2>&-").returncode == 1
+
+
+@pytest.mark.parametrize("line", ["svd A.zarr --rank 5 --json", "svd nothere --rank 5 --json"])
+def test_a_pipe_whose_reader_is_gone_costs_no_traceback(start, data, monkeypatch, line) -> None:
+    monkeypatch.chdir(data)
+    child = start(*line.split(), "--quiet")
+    child.stdout.close()
+    _, err = child.communicate(timeout=60)
+    assert "Traceback" not in err
+    assert "Exception ignored" not in err
+    assert child.returncode == 1
+
+
+@pytest.mark.parametrize("lines", [0, 1])
+def test_a_reader_of_both_streams_that_leaves_early_is_no_fault(data, lines) -> None:
+    line = f"(svd A.zarr --rank 5 --out both.zarr; echo $? >both.code) 2>&1 | head -{lines}"
+    command = line.replace("svd", f"{shlex.quote(sys.executable)} -m streamsvd.cli svd", 1)
+    done = subprocess.run(
+        ["sh", "-c", command],
+        cwd=data,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert done.stdout.count("\n") == lines
+    assert done.stderr == ""
+    assert (data / "both.code").read_text() in ("0\n", "1\n")
+    (data / "both.code").unlink()
+    assert not list(data.glob("both.zarr.partial-*"))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import zarr
 
+import streamsvd
 from streamsvd.cli import app
 from streamsvd.testing.spectra import KnownMatrix
 
@@ -92,6 +94,43 @@ def test_an_error_that_an_interrupt_became_is_an_interrupt(capsys, monkeypatch) 
     monkeypatch.setattr("streamsvd.drivers.opening.open", broken)
     assert app.run(["info", "A.zarr"], stop) == 130
     assert capsys.readouterr().err == "streamsvd: interrupted; nothing was kept.\n"
+
+
+def test_a_second_stop_ends_a_clean_up_and_not_what_is_said_at_the_end(monkeypatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(app.time, "monotonic", lambda: clock[0])
+    stop = app.Stop()
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            stop(signal.SIGINT, None)
+        stop(signal.SIGINT, None)  # the same one still
+        clock[0] += app.MOMENT
     stop(signal.SIGTERM, None)  # asked already
-    with pytest.raises(KeyboardInterrupt):
-        stop(signal.SIGINT, None)
+    stop.over = True
+    stop(signal.SIGINT, None)
+
+
+@pytest.mark.parametrize("wait", [0.0, 0.05])
+@pytest.mark.parametrize("kept", [True, False])
+def test_any_number_of_stops_is_one(start, hard, tmp_path, wait, kept) -> None:
+    out = tmp_path / "M.zarr"
+    child = start("svd", hard, *ENDLESS, "--u", "--out", out)
+    for line in child.stderr:
+        if f"pass {3 if kept else 1} " in line:
+            break
+    while child.poll() is None:
+        child.send_signal(signal.SIGINT)
+        time.sleep(wait)
+    text, err = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert "Traceback" not in err
+    assert "Exception ignored" not in err
+    last = err.rstrip().splitlines()[-1]
+    assert last.startswith("streamsvd: interrupted; ")
+    left = [path.name for path in tmp_path.iterdir()]
+    if "nothing was kept" in last:
+        assert (left, text) == ([], "")
+    else:
+        assert left == ["M.zarr"]
+        assert streamsvd.load(out).rank == 5
+        assert "interrupted: 5 singular values certified" in text

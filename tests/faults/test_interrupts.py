@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 import time
 from dataclasses import replace
@@ -13,7 +14,9 @@ import pytest
 from zarr.storage import LocalStore
 
 import streamsvd
-from streamsvd.engine.events import Event, PassDone, PassStarted, SpanDone
+from streamsvd.drivers import factorise as factorise_module
+from streamsvd.engine.events import Committed, Event, PassDone, PassStarted, SpanDone
+from streamsvd.store import result as result_module
 from streamsvd.store.result import load
 from streamsvd.testing.spectra import KnownMatrix
 from tests.drivers.conftest import Rows, assert_right
@@ -154,3 +157,50 @@ def test_an_interrupted_run_does_not_disturb_the_next(A):
     interrupted(A, SpanDone, 2)
     result = streamsvd.svd(Rows(A, 100), 3)
     assert result.info.status is streamsvd.Status.CONVERGED
+
+
+@pytest.mark.parametrize("at", ["_write_small", "_sync"])
+def test_a_result_on_its_way_to_disk_arrives_whole(A, tmp_path, monkeypatch, at):
+    """The interrupt comes when the result is there and has been told of; the one before is gone."""
+    out, told = tmp_path / "M.zarr", []
+    streamsvd.svd(A, 3, out=out)
+    original = getattr(result_module, at)
+
+    def struck(*arguments: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+        original(*arguments)
+
+    monkeypatch.setattr(result_module, at, struck)
+    with pytest.raises(KeyboardInterrupt):
+        streamsvd.svd(A, 4, out=out, overwrite=True, callback=told.append)
+    assert told[-1] == Committed(str(out))
+    assert streamsvd.load(out).rank == 4
+    assert load(out)[0].info.status is streamsvd.Status.CONVERGED
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["M.zarr"]
+
+
+def test_a_second_interrupt_waits_for_what_the_first_has_left(A, tmp_path, monkeypatch):
+    drop = result_module.ResultWriter.drop_u
+
+    def struck(self: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+        drop(self)
+
+    monkeypatch.setattr(result_module.ResultWriter, "drop_u", struck)
+    interrupted(A, SpanDone, 2, out=tmp_path / "M.zarr", u=True)
+    assert streamsvd.load(tmp_path / "M.zarr").info.status is streamsvd.Status.INTERRUPTED
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["M.zarr"]
+
+
+def test_a_clean_up_that_fails_leaves_nothing(A, tmp_path, monkeypatch):
+    monkeypatch.setattr(factorise_module, "factors", lambda *_, **__: 1 / 0)
+    source = Rows(A, 100)
+    plan = streamsvd.plan_svd(source, 10, axis="rows", route="krylov", tol=1e-6)
+
+    def strike(event: Event) -> None:
+        if isinstance(event, SpanDone) and event.number == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(ZeroDivisionError):
+        streamsvd.svd(source, 10, plan=plan, out=tmp_path / "M.zarr", callback=strike)
+    assert not any(tmp_path.iterdir())
