@@ -152,7 +152,7 @@ def same_options(asked: dict[str, Any], spec: Spec, keep: int) -> None:
     """
     for name, value in asked.items():
         if name == "columns_grow":
-            found = spec.axis == "columns"
+            found: Any = spec.axis == "columns"
         else:
             found = keep if name == "keep" else getattr(spec, name)
         if value is not None and value != found:

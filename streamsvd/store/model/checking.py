@@ -36,6 +36,8 @@ from streamsvd.store.model.versions import (
     numbered,
 )
 
+TRIES = 5
+"""Checks beside writers that are never idle, before what is still missing counts."""
 MOST_MISSING = 10_000
 """Log entries that may be missing before a model is beyond repair."""
 
@@ -68,8 +70,22 @@ def check(store: ModelStore) -> tuple[list[Damage], int]:
 
     Notes
     -----
-    Cost: reads every object of every kept version once.
+    Cost: reads every object of every kept version once; again, if writers have gone on and something is
+    missing: they collect what is no longer kept.
     """
+    for _ in range(TRIES):
+        found, whole, last = _checked(store)
+        later = max(numbered(store.names(LOG)), default=0)
+        if not found or later <= last:
+            break
+        with contextlib.suppress(StoreError):
+            floor = store.manifest(later).floor
+            found = [d for d in found if not 0 < d.version < floor]
+    return found, whole
+
+
+def _checked(store: ModelStore) -> tuple[list[Damage], int, int]:
+    """As above, and the newest version that there was when it began."""
     found: list[Damage] = []
     try:
         store.settings()
@@ -77,7 +93,7 @@ def check(store: ModelStore) -> tuple[list[Damage], int]:
         raise
     except StoreError as error:
         found.append(Damage("model.json", _reason(error), 0))
-    entries = _entries(store, found)
+    entries, last = _entries(store, found)
     manifests = {v: m for v in entries if (m := _manifest(store, entries[v], found)) is not None}
     newest = max(manifests, default=0)
     # What a lost newest version allowed to be collected is not known: nothing below its neighbour's is damage.
@@ -96,7 +112,7 @@ def check(store: ModelStore) -> tuple[list[Damage], int]:
         for d in found
         if not (d.version and d.version < floor and d.key.endswith("manifest.json"))
     ]
-    return found, whole
+    return found, whole, last
 
 
 def _reason(error: Exception) -> str:
@@ -104,7 +120,7 @@ def _reason(error: Exception) -> str:
     return "missing" if "missing" in text or isinstance(error, FileNotFoundError) else text
 
 
-def _entries(store: ModelStore, found: list[Damage]) -> dict[int, LogEntry]:
+def _entries(store: ModelStore, found: list[Damage]) -> tuple[dict[int, LogEntry], int]:
     """Log entries that can be read; gaps, strangers and a head that is ahead are damage."""
     # The head before the log: what a writer commits meanwhile must not look like a head that is ahead.
     head = _head(store, found)
@@ -137,7 +153,7 @@ def _entries(store: ModelStore, found: list[Damage]) -> dict[int, LogEntry]:
             continue
         except OSError as error:
             found.append(Damage(key, str(error), 0))
-    return entries
+    return entries, last
 
 
 def _head(store: ModelStore, found: list[Damage]) -> int | None:

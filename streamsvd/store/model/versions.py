@@ -409,9 +409,15 @@ class ModelStore:
             time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             manifest.summary,
         )
-        with explained(self.name):
-            # If this raises, the entry may exist or not; the folder must stay.
-            created = self.objects.create(log_key(draft.version), sealed(entry))
+        try:
+            with explained(self.name):
+                created = self.objects.create(log_key(draft.version), sealed(entry))
+        except StoreError:
+            # The entry may exist or not, so that the folder must stay; unless another writer's is there. A
+            # writer that was stopped may find that others have collected what it was about to link.
+            if not self.exists(draft.version) or self.entry(draft.version).folder == draft.folder:
+                raise
+            created = False
         if not created:
             self.discard(draft)
             return False
