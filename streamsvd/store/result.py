@@ -22,6 +22,7 @@ from zarr.codecs import BytesCodec, Crc32cCodec
 from streamsvd.certificate import Certificate, Kind
 from streamsvd.errors import StoreError
 from streamsvd.result import SVD, Info, Status
+from streamsvd.store.partial import Partial
 from streamsvd.store.shield import uninterrupted
 from streamsvd.typing import Matrix
 
@@ -78,9 +79,8 @@ class ResultWriter:
             raise StoreError(
                 f"{path} exists and is not a result of streamsvd; it will not be replaced. Choose another place."
             )
-        self.partial = path.with_name(f"{path.name}.partial-{uuid.uuid4().hex[:8]}")
         try:
-            self.partial.mkdir(parents=True)
+            self.partial = Partial(path)
         except OSError as error:
             raise StoreError(
                 f"cannot write beside {path}: {error}. Choose a folder you may write."
@@ -90,7 +90,7 @@ class ResultWriter:
         """Make the array of ``U``, chunked as the spans are, and the sink that fills it."""
         rows = min(layout.grain, m) if layout.axis == "rows" else m
         dtype = prep.narrow if layout.axis == "rows" else prep.wide
-        target = self.partial / "U"
+        target = self.partial.folder / "U"
         with _explained(self.path):
             _create(target, (m, rank), (max(rows, 1), rank), dtype)
         self.has_u = True
@@ -101,23 +101,23 @@ class ResultWriter:
         m, rank = U.shape
         rows = max(1, min(m, rows_at_once))
         with _explained(self.path):
-            _create(self.partial / "U", (m, rank), (rows, rank), U.dtype)
+            _create(self.partial.folder / "U", (m, rank), (rows, rank), U.dtype)
         self.has_u = True
-        sink = USink(str(self.partial / "U"))
+        sink = USink(str(self.partial.folder / "U"))
         for start in range(0, m, rows):
             sink.write(start, np.asarray(U[start : start + rows]))
 
     def drop_u(self) -> None:
         """Leave ``U`` out after all: it is not whole."""
-        shutil.rmtree(self.partial / "U", ignore_errors=True)
+        shutil.rmtree(self.partial.folder / "U", ignore_errors=True)
         self.has_u = False
 
     def commit(self, result: SVD, *, options: dict[str, Any], source: str) -> Path:
         """Write the small arrays and the record, then rename the folder into place."""
         try:
             with _explained(self.path), uninterrupted():
-                _write_small(self.partial, result, options, source)
-                _sync(self.partial)
+                _write_small(self.partial.folder, result, options, source)
+                _sync(self.partial.folder)
                 if self.path.exists():
                     if not self.overwrite:
                         raise StoreError(
@@ -125,14 +125,15 @@ class ResultWriter:
                             "Pass overwrite=True (--overwrite) to replace it, or choose another place."
                         )
                     old = self.path.with_name(f"{self.path.name}.old-{uuid.uuid4().hex[:8]}")
+                    whole = self.partial.close()
                     self.path.rename(old)
-                    self.partial.rename(self.path)
+                    whole.rename(self.path)
                     if old.is_symlink():  # the link made way; what it led to is left alone
                         old.unlink()
                     else:
                         shutil.rmtree(old)
                 else:
-                    self.partial.rename(self.path)
+                    self.partial.close().rename(self.path)
                 self.committed = True
         except BaseException:
             self.discard()
@@ -141,7 +142,7 @@ class ResultWriter:
 
     def discard(self) -> None:
         """Remove what was written so far; what was at the path before is untouched."""
-        shutil.rmtree(self.partial, ignore_errors=True)
+        self.partial.remove()
 
 
 class _explained:
