@@ -164,9 +164,8 @@ growth = together(
     click.option("--center/--no-center", default=None, help="Less the mean, which may move."),
     click.option(
         "--columns",
-        "grow_columns",
-        is_flag=True,
-        default=None,
+        "axis",
+        flag_value="columns",
         help="New columns arrive, not rows.",
     ),
     click.option(

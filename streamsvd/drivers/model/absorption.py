@@ -6,12 +6,12 @@ import contextlib
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from streamsvd.drivers.model.feed import Feed, check_policy, finite, piece_height
+from streamsvd.drivers.model.feed import Feed, check_policy, finite, plan_cut
 from streamsvd.drivers.model.held import Held
 from streamsvd.drivers.model.left import block_arrays, turned
 from streamsvd.drivers.model.options import agreed, method_of
@@ -54,6 +54,19 @@ class Update:
     skipped: str
     n_rows: int
     versions: int
+
+
+@dataclass(slots=True, eq=False)
+class _Work:
+    """A version on its way: what it began from, what it has become, and the pieces in it."""
+
+    spec: Spec
+    before: State
+    state: State
+    draft: Draft
+    at: int
+    number: int
+    entries: list[BlockEntry] = field(default_factory=list)
 
 
 class Absorption:
@@ -110,8 +123,8 @@ class Absorption:
         threads = concurrency()[1]
         new = count - held.n_rows if self.grows else count
         kept = method_of(spec).width
-        height = piece_height(source, spec, max(new, 1), kept, self.budget, threads)
-        whole = Feed(source, spec.axis, 0, count, height)
+        cut = plan_cut(source, spec, max(new, 1), kept, self.budget, threads)
+        whole = Feed(source, spec.axis, 0, count, cut)
         if count == 0:
             return None, "nothing new"
         if self.block_id is not None:
@@ -145,79 +158,81 @@ class Absorption:
             )
         if count == seen:
             return None, "nothing new"
-        return Feed(source, spec.axis, seen, count, height), ""
+        return Feed(source, spec.axis, seen, count, cut), ""
 
     def _absorb(self, spec: Spec, feed: Feed) -> str:
         """Absorb and commit; ``"all"``, ``"nonfinite"``, or ``"conflict"`` with the rest still to do."""
-        held, method = self.held, method_of(spec)
-        state = held.state or fresh(method, spec, self.source.dtype)
-        store = held.store
+        held, store = self.held, self.held.store
+        state = held.state or fresh(method_of(spec), spec, self.source.dtype)
         if held.version == 0 and held.settings.base:
             store_settings(store, held.settings)
-        before, draft = state, store.draft(held.version + 1)
-        entries: list[BlockEntry] = []
-        at = held.n_rows
-        name = self.block_id or ""
         single = self.block_id is not None or not self.grows
         began, done = time.perf_counter(), 0
-        pieces = -(-(feed.stop - feed.start) // feed.height)
         size = (feed.stop - feed.start) * (spec.width or 0) * self.source.dtype.itemsize
         self.callback(PassStarted(1, "absorbing", size))
+        work = _Work(
+            spec, state, state, store.draft(held.version + 1), held.n_rows, len(held.blocks)
+        )
         for start, stop, rows in feed.pieces():
-            clean = finite(rows, feed, start, self.nonfinite, _filled(state))
-            if clean is None:
-                if single:
-                    store.discard(draft)
-                    return "nonfinite"
-                clean = rows[:0]  # it takes its place among the rows, and nothing else
-            data = clean if state.scale is None else clean * state.scale
-            share = captured(state.factor, data, method.width if spec.rank is None else spec.rank)
-            first = state.factor.n_rows == 0
-            state, arrays = _joined(
-                method,
-                spec,
-                state,
-                data,
-                len(held.blocks) + len(entries),
-                len(entries),
-                stop - start,
-                self.each,
-            )
-            files = draft.add(arrays) if arrays else {}
-            ident = name or f"@{at}-{at + stop - start}"
-            last_digest = feed.digest_so_far() if stop == feed.stop else ""
+            try:
+                skipped = self._piece(work, feed, start, stop, rows)
+            except BaseException:
+                store.discard(work.draft)
+                raise
+            if skipped and single:
+                store.discard(work.draft)
+                return "nonfinite"
             done += 1
-            self.callback(SpanDone(1, done, pieces))
-            entries.append(
-                BlockEntry(
-                    ident, at, at + stop - start, draft.version, draft.folder, len(entries),
-                    last_digest, feed.digest.seam(rows), 1.0 if first else share, files,
-                )
-            )  # fmt: skip
-            at += stop - start
+            self.callback(SpanDone(1, done, feed.count))
             if single and stop < feed.stop:
-                if arrays:
-                    store.flush(draft)
                 continue
-            if not self._commit(draft, spec, before, state, entries, at):
+            if not self._commit(work):
                 return "conflict"
-            before, draft = state, store.draft(held.version + 1)
-            entries = []
+            draft = store.draft(held.version + 1)
+            work = _Work(spec, work.state, work.state, draft, work.at, len(held.blocks))
         self.callback(PassDone(1, "absorbing", time.perf_counter() - began, None))
         return "all"
 
-    def _commit(
-        self,
-        draft: Draft,
-        spec: Spec,
-        before: State,
-        state: State,
-        entries: list[BlockEntry],
-        n_rows: int,
-    ) -> bool:
-        held, store = self.held, self.held.store
-        parent = held.manifest
+    def _piece(self, work: _Work, feed: Feed, start: int, stop: int, rows: Matrix) -> bool:
+        """Absorb one piece into the work; True if it was skipped for its missing values."""
+        spec, method, state = work.spec, method_of(work.spec), work.state
+        clean = finite(rows, feed, start, self.nonfinite, _filled(state))
+        skipped = clean is None
+        if clean is None:
+            clean = rows[:0]  # it takes its place among the rows, and nothing else
+        data = clean if state.scale is None else clean * state.scale
+        known = state.factor.n_rows > 0
+        share = captured(state.factor, data, method.width if spec.rank is None else spec.rank)
+        step, number = len(work.entries), work.number + len(work.entries)
+        work.state, arrays = _joined(
+            method, spec, state, data, number, step, stop - start, self.each
+        )
+        files = work.draft.add(arrays) if arrays else {}
+        end = work.at + stop - start
+        entry = BlockEntry(
+            id=self.block_id or f"@{work.at}-{end}",
+            start=work.at,
+            stop=end,
+            version=work.draft.version,
+            folder=work.draft.folder,
+            step=step,
+            digest=feed.digest_so_far() if stop == feed.stop else "",
+            seam=feed.digest.seam(rows),
+            captured=share if known else 1.0,
+            files=files,
+        )
+        work.entries.append(entry)
+        work.at = end
+        if arrays and stop < feed.stop:
+            self.held.store.flush(work.draft)
+        return skipped
+
+    def _commit(self, work: _Work) -> bool:
+        """Make the work a version; False if another writer was first."""
+        held, store, spec, draft = self.held, self.held.store, work.spec, work.draft
+        parent, state, entries, n_rows = held.manifest, work.state, work.entries, work.at
         record, nodes = stored(draft, state, parent)
+        before = work.before
         summary = summarise(method_of(spec), before.factor, state.factor, entries, n_rows)
         manifest = store.commit(
             draft,

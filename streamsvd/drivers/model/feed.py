@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,7 +26,7 @@ REMEDY = 'Mend the data, or choose what it means with nonfinite="skip-block" or 
 
 
 def piece_bytes(rows: int, width: int, kept: int, item: int, threads: int) -> int:
-    """Upper bound of the memory that absorbing a piece takes, in bytes.
+    """Upper bound of the memory that absorbing a piece takes beside what is read, in bytes.
 
     Parameters
     ----------
@@ -43,17 +43,26 @@ def piece_bytes(rows: int, width: int, kept: int, item: int, threads: int) -> in
     exact = max(TALL * kept, SMALL)  # up to here a block is stacked as it is
     stacked = kept + min(rows, max(width, 1), exact) + 2
     copied = rows if width <= exact else min(rows, exact)
-    block = 2 * rows * width * item + 3 * copied * width * wide
+    block = 3 * copied * width * wide
     sketch = 4 * rows * (kept + OVERSAMPLES) * wide
     sketch += threads * width * (3 * PANEL + 2 * (kept + OVERSAMPLES)) * wide
     dense = (5 * stacked * width + 8 * stacked * stacked + 8 * kept * width) * wide
     return BASE_BYTES + block + sketch + dense
 
 
-def piece_height(
-    source: Source, spec: Spec, count: int, kept: int, budget: int, threads: int
-) -> int:
-    """Rows (or columns) of a piece of ``count`` new ones, in whole chunks where they must be cut.
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """How new rows are cut: rows of a piece, rows that are read at once, and whether the next are read ahead."""
+
+    height: int
+    run: int
+    ahead: bool
+
+
+def plan_cut(source: Source, spec: Spec, count: int, kept: int, budget: int, threads: int) -> Cut:
+    """The cut of ``count`` new rows (or columns): whole chunks read ahead, if the budget allows it.
+
+    Otherwise one chunk at a time, absorbed in shorter pieces; if even that is too much, parts of chunks.
 
     Raises
     ------
@@ -62,26 +71,46 @@ def piece_height(
     """
     along = 0 if spec.axis == "rows" else 1
     width, chunk, item = source.shape[1 - along], source.chunks[along], source.dtype.itemsize
-    extra = 2 * source.read_bytes
-    least = piece_bytes(1, width, kept, item, threads) + extra
-    if least > budget:
-        raise BudgetError(
-            f"absorbing one row of {width:,} into {kept} directions",
-            least,
-            budget,
-            f"Pass memory={show_bytes(least + (1 << 20))!r} or more, or keep fewer directions.",
-        )
-    low, high = 1, max(1, min(count, MOST_BYTES // max(8 * width, 1)))
+    chunk = min(chunk, count)
+    turned = along  # columns are copied to become rows
+    row = width * item
+
+    def ahead(rows: int) -> int:
+        read = (2 + turned) * rows * row + 2 * source.read_bytes
+        return read + piece_bytes(rows, width, kept, item, threads)
+
+    def behind(rows: int) -> int:
+        read = (1 + turned) * chunk * row + source.read_bytes
+        return read + piece_bytes(rows, width, kept, item, threads)
+
+    most = max(1, min(count, MOST_BYTES // max(8 * width, 1)))
+    high = _largest(ahead, most, budget)
+    if high >= chunk:
+        pieces = -(
+            -count // (high // chunk * chunk)
+        )  # as many as needed, of like size, of whole chunks
+        height = -(-count // (pieces * chunk)) * chunk
+        return Cut(height, height, True)
+    short = _largest(behind, min(most, chunk), budget)
+    if short:
+        return Cut(short, chunk, False)
+    if high:
+        return Cut(high, high, True)
+    raise BudgetError(
+        f"absorbing one row of {width:,} into {kept} directions",
+        ahead(1),
+        budget,
+        f"Pass memory={show_bytes(ahead(1) + (1 << 20))!r} or more, or keep fewer directions.",
+    )
+
+
+def _largest(need: Callable[[int], int], most: int, budget: int) -> int:
+    """Most rows whose need is within the budget; 0 if one is too many."""
+    low, high = 0, most
     while low < high:
         middle = (low + high + 1) // 2
-        if piece_bytes(middle, width, kept, item, threads) + extra <= budget:
-            low = middle
-        else:
-            high = middle - 1
-    if low >= count or low < chunk:
-        return low
-    pieces = -(-count // (low // chunk * chunk))  # equal ones, of whole chunks
-    return -(-count // pieces // chunk) * chunk
+        low, high = (middle, high) if need(middle) <= budget else (low, middle - 1)
+    return low
 
 
 class Digest:
@@ -122,15 +151,15 @@ class Feed:
         Which extent grows.
     start, stop
         Rows (or columns) of the source.
-    height
-        Of a piece.
+    cut
+        Into pieces.
     """
 
     source: Source
     axis: str
     start: int
     stop: int
-    height: int
+    cut: Cut
     digest: Digest = field(init=False)
     _hashing: Future[None] | None = None
 
@@ -151,18 +180,37 @@ class Feed:
 
     def pieces(self) -> Iterator[tuple[int, int, Array]]:
         """Start, stop and rows of each piece, the next one being read meanwhile."""
-        cuts = [
-            (a, min(a + self.height, self.stop)) for a in range(self.start, self.stop, self.height)
-        ]
+        runs = list(self._runs())
         with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as hasher:
             waiting = None
-            for index, (a, b) in enumerate(cuts):
+            for index, (a, b) in enumerate(runs):
                 rows = waiting.result() if waiting is not None else self.read(a, b)
-                following = cuts[index + 1] if index + 1 < len(cuts) else None
-                waiting = reader.submit(self.read, *following) if following else None
+                waiting = None
+                if self.cut.ahead and index + 1 < len(runs):
+                    waiting = reader.submit(self.read, *runs[index + 1])
                 self._hashing = hasher.submit(self.digest.add, rows)
-                yield a, b, rows
+                for at in range(a, b, self.cut.height):
+                    end = min(at + self.cut.height, b)
+                    yield at, end, rows[at - a : end - a]
                 self._hashing.result()
+                del rows
+
+    def _runs(self) -> Iterator[tuple[int, int]]:
+        """What is read at once; after the first, runs begin where chunks do."""
+        chunk = self.source.chunks[0 if self.axis == "rows" else 1]
+        at = self.start
+        while at < self.stop:
+            end = at + self.cut.run
+            if self.cut.run % chunk == 0:
+                end -= at % chunk
+            end = min(end, self.stop)
+            yield at, end
+            at = end
+
+    @property
+    def count(self) -> int:
+        """Number of pieces."""
+        return sum(-(-(b - a) // self.cut.height) for a, b in self._runs())
 
     def digest_so_far(self) -> str:
         """Digest of the pieces given out; it is computed beside what is done with them."""

@@ -14,7 +14,7 @@ from streamsvd.certificate import Certificate
 from streamsvd.drivers.model.absorption import Absorption, Update
 from streamsvd.drivers.model.held import Held
 from streamsvd.drivers.model.left import LeftVectors
-from streamsvd.drivers.model.options import make_spec, method_of, same_options
+from streamsvd.drivers.model.options import changed, check_names, make_spec, method_of, same_options
 from streamsvd.drivers.model.state import State, loaded, refuse_base
 from streamsvd.drivers.request import as_source
 from streamsvd.engine.events import Callback, ignore
@@ -67,7 +67,7 @@ class Model:
         buffer: int | None = None,
         max_rank: int = 1000,
         center: bool = False,
-        columns: bool = False,
+        axis: str = "rows",
         forget: float = 1.0,
         window: int | None = None,
         robust: bool = False,
@@ -92,8 +92,8 @@ class Model:
             Most directions kept where ``tol`` decides.
         center
             Factorise the rows less their mean, which moves as rows arrive.
-        columns
-            New columns arrive instead of new rows.
+        axis
+            Which extent grows: ``"rows"``, or ``"columns"`` where new columns arrive.
         forget
             Factor in (0, 1] by which all rows fade with every block that follows.
         window
@@ -121,7 +121,7 @@ class Model:
             buffer=buffer,
             max_rank=max_rank,
             center=center,
-            columns=columns,
+            axis=axis,
             forget=forget,
             window=window,
             robust=robust,
@@ -309,7 +309,7 @@ class Model:
         *,
         memory: int | str | None = None,
         nonfinite: str = "raise",
-        columns: Sequence[Any] | None = None,
+        column_names: Sequence[Any] | None = None,
         callback: Callback = ignore,
     ) -> Update:
         """Absorb a block of new rows (or columns), once.
@@ -326,7 +326,7 @@ class Model:
         nonfinite
             What a NaN means: ``"raise"``; ``"skip-block"``; ``"impute-mean"`` of the model. Inf is always an
             error.
-        columns
+        column_names
             Names of the columns: later blocks must have the same in the same order.
         callback
             Receives an event for every version committed.
@@ -357,8 +357,21 @@ class Model:
         grows = block_id is None and not _is_array(block)
         budget = default_budget() if memory is None else parse_bytes(memory)
         return Absorption(
-            self._held, source, block_id, grows, budget, nonfinite, columns, callback
+            self._held, source, block_id, grows, budget, nonfinite, column_names, callback
         ).run()
+
+    def _agree(self, options: dict[str, Any]) -> None:
+        """Options of a call must be the model's; those of a model that has absorbed nothing may change."""
+        held = self._held
+        if held.version == 0 and not held.settings.base and options:
+            asked = dict(options)
+            keep = asked.pop("keep", held.settings.keep)
+            spec = changed(held.settings.spec, asked)
+            if (spec, keep) != (held.settings.spec, held.settings.keep):
+                held.settings = msgspec.structs.replace(held.settings, spec=spec, keep=keep)
+                held.store.resettle(held.settings)
+            return
+        same_options(options, self.spec, held.settings.keep)
 
     # Mending --------------------------------------------------------------------------------------------
 
@@ -414,7 +427,7 @@ def update(
     *,
     memory: int | str | None = None,
     nonfinite: str = "raise",
-    columns: Sequence[Any] | None = None,
+    column_names: Sequence[Any] | None = None,
     callback: Callback = ignore,
     **options: Any,
 ) -> Update:
@@ -424,7 +437,7 @@ def update(
     ----------
     path
         Of the model, or of a result that `svd` or `pca` kept.
-    block, block_id, memory, nonfinite, columns, callback
+    block, block_id, memory, nonfinite, column_names, callback
         As in `Model.update`.
     options
         As in `Model.create`; an existing model must have been made with the same.
@@ -434,20 +447,25 @@ def update(
     update
         What was absorbed.
     """
+    check_names(options)
     try:
         model = Model.open(path)
     except StoreError:
         if not _vacant(path):
             raise
         if options.get("rank") is None and options.get("tol") is None:
-            fixed = as_source(block).shape[0 if options.get("columns_grow") else 1]
+            fixed = as_source(block).shape[0 if options.get("axis") == "columns" else 1]
             options["rank"] = min(DEFAULT_RANK, fixed)
-        options["columns"] = options.pop("columns_grow", False)
         model = Model.create(path, **options)
     else:
-        same_options(options, model.spec, model._held.settings.keep)
+        model._agree(options)
     return model.update(
-        block, block_id, memory=memory, nonfinite=nonfinite, columns=columns, callback=callback
+        block,
+        block_id,
+        memory=memory,
+        nonfinite=nonfinite,
+        column_names=column_names,
+        callback=callback,
     )
 
 
@@ -493,17 +511,9 @@ def _settings_of(path: Path) -> Settings:
     refuse_base(result, [name for name in names if load_weights(path, name) is not None])
     spec = make_spec(
         rank=max(result.rank, 1),
-        tol=None,
-        buffer=None,
-        max_rank=1000,
         center=bool(record.options.get("center")),
-        columns=False,
-        forget=1.0,
-        window=None,
-        robust=False,
         u=result.U is not None,
         seed=result.info.seed,
-        delta=1e-6,
     )
     spec = msgspec.structs.replace(spec, width=result.Vh.shape[1], scaled=result.scale is not None)
     return Settings(1, spec, DEFAULT_KEEP, True)

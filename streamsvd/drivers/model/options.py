@@ -25,17 +25,17 @@ KINDS = {
 def make_spec(
     *,
     rank: int | None,
-    tol: float | None,
-    buffer: int | None,
-    max_rank: int,
-    center: bool,
-    columns: bool,
-    forget: float,
-    window: int | None,
-    robust: bool,
-    u: bool,
-    seed: int,
-    delta: float,
+    tol: float | None = None,
+    buffer: int | None = None,
+    max_rank: int = 1000,
+    center: bool = False,
+    axis: str = "rows",
+    forget: float = 1.0,
+    window: int | None = None,
+    robust: bool = False,
+    u: bool = False,
+    seed: int = 0,
+    delta: float = 1e-6,
 ) -> Spec:
     """The options, checked.
 
@@ -44,6 +44,8 @@ def make_spec(
     SpecError
         If one is out of range or two exclude each other.
     """
+    if axis not in ("rows", "columns"):
+        raise SpecError(f'axis={axis!r} is unknown. Pass "rows" or "columns", whichever grows.')
     spec = Spec(
         rank=rank,
         tol=tol,
@@ -54,7 +56,7 @@ def make_spec(
         robust=robust,
         seed=seed,
         delta=delta,
-        axis="columns" if columns else "rows",
+        axis=axis,  # type: ignore[arg-type]  # checked above
         window=window,
         u=u,
     )
@@ -67,7 +69,7 @@ def make_spec(
             )
         if u:
             raise SpecError("u=True keeps rows that window= forgets. Leave one of them out.")
-    if columns and center:
+    if axis == "columns" and center:
         raise SpecError(
             "center=True subtracts the mean of each column, which new columns do not change. Centre the columns "
             "before, or let rows grow."
@@ -151,12 +153,35 @@ def same_options(asked: dict[str, Any], spec: Spec, keep: int) -> None:
         Naming both values.
     """
     for name, value in asked.items():
-        if name == "columns_grow":
-            found: Any = spec.axis == "columns"
-        else:
-            found = keep if name == "keep" else getattr(spec, name)
+        found = keep if name == "keep" else getattr(spec, name)
         if value is not None and value != found:
             raise SpecError(
                 f"{name}={value!r} was asked, the model was made with {name}={found!r}. Leave the option out, or "
                 "begin another model."
             )
+
+
+OPTIONS = (
+    "rank", "tol", "buffer", "max_rank", "center", "axis", "forget", "window", "robust", "u", "seed", "delta",
+)  # fmt: skip
+"""What a caller chooses; the rest of a `Spec` follows from the first block."""
+
+
+def check_names(options: dict[str, Any]) -> None:
+    """Refuse options that models do not have."""
+    unknown = set(options) - {*OPTIONS, "keep"}
+    if unknown:
+        raise SpecError(
+            f"{min(unknown)!r} is no option of a model. Pass one of {', '.join(OPTIONS)}."
+        )
+
+
+def changed(spec: Spec, asked: dict[str, Any]) -> Spec:
+    """The options of a model that has absorbed nothing, some of them chosen anew.
+
+    Raises
+    ------
+    SpecError
+        As `make_spec`.
+    """
+    return make_spec(**{name: getattr(spec, name) for name in OPTIONS} | asked)

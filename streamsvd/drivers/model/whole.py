@@ -74,7 +74,7 @@ def merge(
     factor = method.merge(a._held.state.factor, b._held.state.factor)
     model = Model.create(
         out, spec.rank, tol=spec.tol, buffer=spec.buffer, max_rank=spec.max_rank, center=spec.center,
-        columns=spec.axis == "columns", robust=spec.robust, seed=spec.seed, delta=spec.delta,
+        axis=spec.axis, robust=spec.robust, seed=spec.seed, delta=spec.delta,
     )  # fmt: skip
     store = model._held.store
     draft = store.draft(1)

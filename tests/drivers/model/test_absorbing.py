@@ -189,7 +189,7 @@ def test_forgetting_fades_rows_with_every_block(A, tmp_path):
 @pytest.mark.parametrize("complex_", [False, True])
 def test_columns_that_arrive_are_rows_of_the_adjoint(A, tmp_path, complex_):
     B = A[:, :30] + (1j * A[:, 10:] if complex_ else 0)
-    model = Model.create(tmp_path / "m", K, columns=True, u=True)
+    model = Model.create(tmp_path / "m", K, axis="columns", u=True)
     for i, block in enumerate(np.split(B, [5, 6, 20], axis=1)):
         assert model.update(block, str(i)).absorbed == block.shape[1]
     error = np.linalg.norm(B - (model.U * model.s) @ model.Vh)
@@ -276,7 +276,7 @@ def test_blocks_with_gaps_are_skipped_or_filled_with_the_mean(A, tmp_path):
 def test_blocks_that_do_not_fit_the_model_are_refused(A, tmp_path):
     model = Model.create(tmp_path / "m", K)
     names = [f"c{i}" for i in range(N)]
-    model.update(A[:100], "first", columns=names)
+    model.update(A[:100], "first", column_names=names)
     with pytest.raises(ShapeError, match="39 columns, the model has 40"):
         model.update(A[100:200, 1:], "x")
     with pytest.raises(SpecError, match="integers, the model was made of floats"):
@@ -284,9 +284,9 @@ def test_blocks_that_do_not_fit_the_model_are_refused(A, tmp_path):
     with pytest.raises(SpecError, match="complex numbers"):
         model.update(A[100:200].astype(complex), "x")
     with pytest.raises(SpecError, match="names of the block's columns, or their order"):
-        model.update(A[100:200], "x", columns=names[::-1])
+        model.update(A[100:200], "x", column_names=names[::-1])
     with pytest.raises(ShapeError, match="3 column names were given for 40"):
-        model.update(A[100:200], "x", columns=["a", "b", "c"])
+        model.update(A[100:200], "x", column_names=["a", "b", "c"])
     assert model.version == 1
 
 
@@ -297,8 +297,9 @@ def test_blocks_that_do_not_fit_the_model_are_refused(A, tmp_path):
         ({"rank": 5, "forget": 1.5}, SpecError, r"outside \(0, 1\]"),
         ({"rank": 5, "window": 3}, SpecError, "window=3 rows cannot hold rank 5"),
         ({"rank": 5, "window": 30, "u": True}, SpecError, "u=True"),
-        ({"rank": 5, "columns": True, "center": True}, SpecError, "center=True"),
+        ({"rank": 5, "axis": "columns", "center": True}, SpecError, "center=True"),
         ({"rank": 5, "robust": True, "u": True}, SpecError, "robust=True"),
+        ({"rank": 5, "axis": "time"}, SpecError, "'time' is unknown"),
         ({"rank": 5, "keep": 1}, SpecError, "keep=1"),
     ],
 )
@@ -330,8 +331,12 @@ def test_places_that_are_no_models_are_refused(A, tmp_path):
         Model.create(tmp_path / "m", 3)
     with pytest.raises(StoreError, match="absorbed nothing yet"):
         Model.open(tmp_path / "m").s  # noqa: B018
-    with pytest.raises(SpecError, match="rank=4 was asked, the model was made with rank=3"):
-        streamsvd.update(tmp_path / "m", A, "x", rank=4)
+    streamsvd.update(tmp_path / "m", A, "x", rank=4)  # nothing was absorbed: it may still be chosen
+    assert Model.open(tmp_path / "m").spec.rank == 4
+    with pytest.raises(SpecError, match="rank=3 was asked, the model was made with rank=4"):
+        streamsvd.update(tmp_path / "m", A, "y", rank=3)
+    with pytest.raises(SpecError, match="'ranks' is no option"):
+        streamsvd.update(tmp_path / "f2", A, "x", ranks=3)
 
 
 def test_rolling_back_makes_later_blocks_unknown_again(A, tmp_path):
