@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from streamsvd.incremental import Factor, IncrementalSVD, Part
+from streamsvd.incremental import IncrementalSVD
+from streamsvd.ledger import Factor, Part
 
 Key = tuple[int, int]
 """Level and index of a node."""

@@ -26,173 +26,24 @@ Ghashami, Liberty, Phillips, Woodruff (2016) for the robust variant.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from scipy import linalg
 
 from streamsvd.certificate import UNIT_ROUNDOFF, Certificate, Kind
 from streamsvd.errors import ShapeError, SpecError
-from streamsvd.kernels import sketch
 from streamsvd.kernels.signs import phases
-from streamsvd.probes import chi_lower
+from streamsvd.ledger import Factor, Ledger, Part, Turn, energy_of
 from streamsvd.ritz import spectral_norm
+from streamsvd.tall import OVERSAMPLES, Each, Sketch, column_mean
 from streamsvd.typing import Matrix, Real
 
 BUDGET_SHARE = 0.3
 """Share of the tolerance that truncations along the way may spend; the final cut takes the rest."""
-PROBES = 16
-OVERSAMPLES = 10
-"""Columns of a sketch beyond the directions kept."""
-Each = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 TALL, SMALL = 3, 256
 """Blocks whose shorter side exceeds this many widths, and this number, are sketched before they are stacked."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ledger:
-    """What has entered a state and what has left it; all sums in float64.
-
-    Attributes
-    ----------
-    energy
-        ``E = ||A||_F**2`` of the matrix as weighted and centred.
-    discarded
-        ``t``, the trace of what was dropped: ``||A - U s Vh||_F**2`` exactly.
-    discarded_norm
-        ``w``, an upper bound of its spectral norm: the sum over truncations of the largest square dropped.
-    truncations
-        How many steps may have rounded.
-    height
-        Most rows that were ever stacked.
-    failure
-        Probability that `discarded_norm` is wrong, over the probes of sketched blocks; 0 without any.
-    proved
-        False if the state began from an estimate.
-    """
-
-    energy: float = 0.0
-    discarded: float = 0.0
-    discarded_norm: float = 0.0
-    truncations: int = 0
-    height: int = 0
-    failure: float = 0.0
-    proved: bool = True
-
-    def faded(self, fade: float) -> Ledger:
-        """The ledger of ``fade * A``."""
-        square = fade * fade
-        return replace(
-            self,
-            energy=self.energy * square,
-            discarded=self.discarded * square,
-            discarded_norm=self.discarded_norm * square,
-        )
-
-    def __add__(self, other: Ledger) -> Ledger:
-        """The ledger of both matrices stacked."""
-        return Ledger(
-            self.energy + other.energy,
-            self.discarded + other.discarded,
-            self.discarded_norm + other.discarded_norm,
-            self.truncations + other.truncations,
-            max(self.height, other.height),
-            self.failure + other.failure,
-            self.proved and other.proved,
-        )
-
-    def truncated(self, tail: Real, *, rounding: bool) -> Ledger:
-        """The ledger after the squares ``tail`` were dropped."""
-        return replace(
-            self,
-            discarded=self.discarded + float(np.sum(tail[::-1])),
-            discarded_norm=self.discarded_norm + (float(tail[0]) if tail.size else 0.0),
-            truncations=self.truncations + rounding,
-        )
-
-    @property
-    def slack(self) -> float:
-        """Rounding of every value and of the error, in the norm of A (eight times what was observed at most)."""
-        terms = 8 * UNIT_ROUNDOFF * (self.truncations + 1) * np.sqrt(max(self.height, 1))
-        return float(terms * np.sqrt(max(self.energy, 0.0)))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Part:
-    """Rows to be stacked: ``left @ rows`` are those of a block less their mean.
-
-    Attributes
-    ----------
-    rows
-        ``(r, n)`` in double precision.
-    left
-        Orthonormal ``(b, r)``; None for the identity, or where nobody asked for it.
-    mean
-        Mean of the block's rows, ``(n,)``; None without centring.
-    weight
-        Sum of the squared weights of the rows; their number where nothing is forgotten.
-    n_rows
-        How many rows it stands for.
-    ledger
-        Of this part alone.
-    """
-
-    rows: Matrix
-    left: Matrix | None
-    mean: Matrix | None
-    weight: float
-    n_rows: int
-    ledger: Ledger
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Factor:
-    """The state: factors of all rows seen, and the ledger.
-
-    Attributes
-    ----------
-    s, Vh
-        ``(l,)`` descending and ``(l, n)``; l is the rank and the buffer, or fewer.
-    mean
-        Mean of the rows seen, ``(n,)``; None without centring.
-    weight, n_rows
-        Sum of squared weights, and number, of the rows seen.
-    ledger
-        What has been lost.
-    """
-
-    s: Real
-    Vh: Matrix
-    mean: Matrix | None
-    weight: float
-    n_rows: int
-    ledger: Ledger
-
-    def as_part(self, fade: float = 1.0) -> Part:
-        """The factor as rows to be stacked, all of them faded."""
-        return Part(
-            (fade * self.s)[:, None] * self.Vh,
-            None,
-            self.mean,
-            self.weight * fade * fade,
-            self.n_rows,
-            self.ledger.faded(fade),
-        )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Turn:
-    """How left vectors of a part become those of the whole: ``left @ rotation + constant``.
-
-    The constant of a row is ``offset`` times the weight of that row over the root of the part's weight; the
-    second is in `offset` already.
-    """
-
-    rotation: Matrix
-    offset: Matrix | None
-    fade: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -441,12 +292,12 @@ class IncrementalSVD:
             Maps a function over panels of a tall block, as `map` does; a pool's map does some at once. Sums are
             in the order of the panels, so that bits do not depend on it.
         """
-        mean = _mean(block) if self.center else None
+        mean = column_mean(block) if self.center else None
         width = self.width
         while True:
             if min(block.shape) <= max(TALL * width, SMALL):
                 return self._exact(block, mean, left)
-            found = _Sketch(block, mean, each).part(
+            found = Sketch(block, mean, each).part(
                 width + OVERSAMPLES, guess, self.seed, index, self.delta, left=left
             )
             if self.rank is not None or width >= self.max_rank:
@@ -462,7 +313,7 @@ class IncrementalSVD:
         wide = block.astype(np.result_type(block.dtype, np.float64))
         if mean is not None:
             wide -= mean
-        ledger = Ledger(energy=_energy(wide), height=max(wide.shape))
+        ledger = Ledger(energy=energy_of(wide), height=max(wide.shape))
         b, n = wide.shape
         if b <= n:
             return Part(wide, None, mean, float(b), b, ledger)
@@ -518,139 +369,6 @@ class IncrementalSVD:
         return int(enough[0]) if enough.size else squares.size
 
 
-PANEL = 512
-"""Rows of a tall block that are converted and multiplied at a time; they stay in the cache."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Sketch:
-    """A tall block as ``U U* A + X`` with ``U* X = 0``, panel by panel.
-
-    U comes from one step and a half of subspace iteration, in single precision where the data are: whatever its
-    span, ``||A||^2 = ||U* A||^2 + ||X||^2`` is exact. ``||X||^2`` in the spectral norm is bounded by
-    ``(||X X* X Omega|| / chi)^(2/3)``, Omega Gaussian (the lemma of `streamsvd.certificate`, for singular values
-    of X instead of eigenvalues).
-    """
-
-    block: Matrix
-    mean: Matrix | None
-    each: Each
-
-    def part(
-        self,
-        width: int,
-        guess: Factor | None,
-        seed: int,
-        index: int,
-        delta: float,
-        *,
-        left: bool,
-    ) -> Part:
-        """The rows ``U* A``, and the ledger of what they leave out."""
-        b, n = self.block.shape
-        complex_ = self.block.dtype.kind == "c"
-        start = sketch.gaussian(
-            n, width, seed=seed, purpose="block", complex_=complex_, index=index
-        )
-        if guess is not None and guess.s.size:
-            known = guess.Vh[: width - OVERSAMPLES].conj().T
-            start = np.concatenate([known, start[:, : width - known.shape[1]]], axis=1)
-        U = self._basis(start)
-        omega = sketch.gaussian(
-            n, PROBES, seed=seed, purpose="residual", complex_=complex_, index=index
-        )
-        energy, rows, first = self._projected(U, omega)
-        first -= U @ (rows @ omega)  # X Omega
-        second = self._adjoint(first) - rows.conj().T @ (U.conj().T @ first)  # X* X Omega
-        third = self._times(second) - U @ (rows @ second)
-        left_over = energy - _energy(rows)
-        if left_over <= 1e-6 * energy:  # the difference has few digits left
-            left_over = self._residual(U, rows)
-        share = delta / ((index + 1) * (index + 2))
-        chi = chi_lower(PROBES * (2 if complex_ else 1), share)
-        floor = 8 * UNIT_ROUNDOFF * np.sqrt(max(b, n)) * np.sqrt(energy)
-        bound = (spectral_norm(third) / chi) ** (1 / 3) + floor
-        norm = float(min(bound * bound, left_over))
-        ledger = Ledger(
-            energy=energy,
-            discarded=left_over,
-            discarded_norm=norm,
-            truncations=1,
-            height=max(b, n),
-            failure=share if norm < left_over else 0.0,
-        )
-        return Part(rows, U if left else None, self.mean, float(b), b, ledger)
-
-    def _panels(self) -> list[slice]:
-        return [slice(a, a + PANEL) for a in range(0, self.block.shape[0], PANEL)]
-
-    def _wide(self, rows: slice) -> Matrix:
-        wide = self.block[rows].astype(np.result_type(self.block.dtype, np.float64))
-        return wide if self.mean is None else wide - self.mean
-
-    def _basis(self, start: Matrix) -> Matrix:
-        """Orthonormal basis of ``A orth(A* (A start))``."""
-        kind = self.block.dtype
-        wide = np.result_type(kind, np.float64)
-        single = kind.itemsize <= (8 if kind.kind == "c" else 4) and kind.kind in "fc"
-        narrow = (np.complex64 if kind.kind == "c" else np.float32) if single else wide
-        mean = None if self.mean is None else self.mean.astype(narrow)
-
-        def panel(rows: slice) -> Matrix:
-            P = self.block[rows].astype(narrow, copy=False)
-            return P if mean is None else P - mean
-
-        X = start.astype(narrow)
-        Z = np.zeros(start.shape, dtype=wide)
-        for product in self.each(
-            lambda rows: (P := panel(rows)).conj().T @ (P @ X), self._panels()
-        ):
-            Z += product
-        Q = linalg.qr(Z, mode="economic", overwrite_a=True, check_finite=False)[0].astype(narrow)
-        Y = np.concatenate(list(self.each(lambda rows: panel(rows) @ Q, self._panels())))
-        return np.asarray(linalg.qr(Y.astype(wide), mode="economic", check_finite=False)[0])
-
-    def _projected(self, U: Matrix, omega: Matrix) -> tuple[float, Matrix, Matrix]:
-        """``||A||_F^2``, ``U* A`` and ``A Omega``."""
-
-        def one(rows: slice) -> tuple[float, Matrix, Matrix]:
-            P = self._wide(rows)
-            return _energy(P), U[rows].conj().T @ P, P @ omega
-
-        energy, total, products = 0.0, np.zeros((U.shape[1], self.block.shape[1]), U.dtype), []
-        for size, rows, product in self.each(one, self._panels()):
-            energy += size
-            total += rows
-            products.append(product)
-        return energy, total, np.concatenate(products)
-
-    def _adjoint(self, Y: Matrix) -> Matrix:
-        """``A* Y``."""
-        total = np.zeros((self.block.shape[1], Y.shape[1]), Y.dtype)
-        for product in self.each(lambda rows: self._wide(rows).conj().T @ Y[rows], self._panels()):
-            total += product
-        return total
-
-    def _times(self, X: Matrix) -> Matrix:
-        """``A X``."""
-        return np.concatenate(list(self.each(lambda rows: self._wide(rows) @ X, self._panels())))
-
-    def _residual(self, U: Matrix, rows: Matrix) -> float:
-        """``||A - U U* A||_F^2``, term by term."""
-        parts = self.each(lambda r: _energy(self._wide(r) - U[r] @ rows), self._panels())
-        return float(sum(parts))
-
-
-def _mean(block: Matrix) -> Matrix:
-    """Mean of the rows, about their first guess of it, so that data far from zero keep their digits."""
-    wide = np.result_type(block.dtype, np.float64)
-    first = block.mean(axis=0, dtype=wide)
-    rest = np.zeros_like(first)
-    for at in range(0, block.shape[0], PANEL):
-        rest += (block[at : at + PANEL] - first).sum(axis=0)
-    return np.asarray(first + rest / block.shape[0])
-
-
 def economic(W: Matrix) -> tuple[Matrix, Real, Matrix]:
     """``u, s, vh`` with ``min(W.shape)`` triplets, through the QR of the longer side."""
     r, n = W.shape
@@ -663,42 +381,3 @@ def economic(W: Matrix) -> tuple[Matrix, Real, Matrix]:
     Q, R = linalg.qr(W, mode="economic", check_finite=False)
     u, s, vh = linalg.svd(R, check_finite=False)
     return Q @ u, s, vh
-
-
-def captured(state: Factor, block: Matrix, rank: int) -> float:
-    """Share of a block's energy, about the state's mean, that the leading ``rank`` directions hold."""
-    narrow = np.result_type(block.dtype, np.complex64 if state.Vh.dtype.kind == "c" else np.float32)
-    V = state.Vh[:rank].conj().T.astype(narrow)  # a share needs no more digits than the data have
-    kept = total = 0.0
-    for at in range(0, block.shape[0], 1024):
-        rows = block[at : at + 1024]
-        if state.mean is not None:
-            rows = rows - state.mean
-        rows = rows.astype(narrow, copy=False)
-        total += _energy(rows)
-        kept += _energy(rows @ V)
-    return min(kept / total, 1.0) if total > 0 else 1.0
-
-
-def _energy(X: Matrix) -> float:
-    """``||X||_F**2`` with the sum in float64, without a large copy."""
-    total = 0.0
-    for at in range(0, X.shape[0], 64):
-        rows = X[at : at + 64]
-        for part in (rows.real, rows.imag) if np.iscomplexobj(X) else (rows,):
-            flat = part.astype(np.float64, copy=False).ravel()
-            total += float(np.dot(flat, flat))
-    return total
-
-
-def principal_angles(a: Matrix, b: Matrix) -> Real:
-    """Angles in radians, ascending, between the row spaces of two orthonormal ``(k, n)`` factors."""
-    if min(a.shape[0], b.shape[0]) == 0:
-        return np.zeros(0)
-    if a.shape[0] < b.shape[0]:
-        a, b = b, a
-    product = a.conj() @ b.T
-    cosine = linalg.svd(product, compute_uv=False, check_finite=False)
-    residual = b.T - a.T @ product  # small angles from their sines (Björck, Golub 1973)
-    sine = linalg.svd(residual, compute_uv=False, check_finite=False)[::-1][: cosine.size]
-    return np.where(cosine > 0.7, np.arcsin(np.minimum(sine, 1)), np.arccos(np.minimum(cosine, 1)))

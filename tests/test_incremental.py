@@ -11,13 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamsvd.errors import ShapeError, SpecError
-from streamsvd.incremental import (
-    Factor,
-    IncrementalSVD,
-    captured,
-    economic,
-    principal_angles,
-)
+from streamsvd.incremental import IncrementalSVD, economic
+from streamsvd.ledger import Factor
+from streamsvd.subspaces import captured, principal_angles
 
 
 def orthonormal(rng, m, k):

@@ -12,9 +12,10 @@ from dataclasses import replace
 import numpy as np
 from scipy import linalg
 
-from streamsvd.incremental import Factor, Truncated
+from streamsvd.incremental import Truncated
 from streamsvd.kernels import sketch
 from streamsvd.kernels.signs import phases
+from streamsvd.ledger import Factor
 from streamsvd.ritz import spectral_norm
 
 

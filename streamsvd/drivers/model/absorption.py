@@ -20,9 +20,12 @@ from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.events import Callback, Committed, PassDone, PassStarted, SpanDone
 from streamsvd.engine.execute import at_once, concurrency, dense_threads
 from streamsvd.errors import ConflictError, ShapeError, SpecError, StoreError
-from streamsvd.incremental import Each, Factor, IncrementalSVD, Turn, captured, principal_angles
+from streamsvd.incremental import IncrementalSVD
+from streamsvd.ledger import Factor, Turn
 from streamsvd.protocols import Source
 from streamsvd.store.model import BlockEntry, Draft, ModelStore, Settings, Spec, Summary
+from streamsvd.subspaces import captured, principal_angles
+from streamsvd.tall import Each
 from streamsvd.typing import Matrix
 
 TRIES = 200

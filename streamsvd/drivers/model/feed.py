@@ -13,9 +13,11 @@ import numpy.typing as npt
 
 from streamsvd.engine.memory import BASE_BYTES, show_bytes
 from streamsvd.errors import BudgetError, NonFiniteError, SpecError
-from streamsvd.incremental import OVERSAMPLES, PANEL, SMALL, TALL, Factor
+from streamsvd.incremental import SMALL, TALL
+from streamsvd.ledger import Factor
 from streamsvd.protocols import Source
 from streamsvd.store.model import Spec
+from streamsvd.tall import OVERSAMPLES, PANEL
 
 Array = npt.NDArray[Any]
 

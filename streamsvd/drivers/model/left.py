@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.incremental import Turn
+from streamsvd.ledger import Turn
 from streamsvd.store.model import BlockEntry
 from streamsvd.typing import Matrix
 

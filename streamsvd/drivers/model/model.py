@@ -21,7 +21,8 @@ from streamsvd.engine.events import Callback, ignore
 from streamsvd.engine.memory import parse_bytes
 from streamsvd.engine.plan import default_budget
 from streamsvd.errors import SpecError, StoreError
-from streamsvd.incremental import Ledger, Truncated
+from streamsvd.incremental import Truncated
+from streamsvd.ledger import Ledger
 from streamsvd.result import SVD, Info, Status
 from streamsvd.store.model import (
     DEFAULT_KEEP,

@@ -12,7 +12,8 @@ import numpy as np
 from streamsvd.certificate import Kind
 from streamsvd.errors import SpecError
 from streamsvd.forest import Forest
-from streamsvd.incremental import Factor, IncrementalSVD, Ledger, Part
+from streamsvd.incremental import IncrementalSVD
+from streamsvd.ledger import Factor, Ledger, Part
 from streamsvd.result import SVD
 from streamsvd.store.model import Draft, FactorRecord, LedgerRecord, Manifest, ModelStore, Spec
 from streamsvd.typing import Matrix, Real
