@@ -80,8 +80,14 @@ def check_retry(path: Path, files: Failing, raised: bool) -> None:
     assert_chain(path)
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("count", [0, 2, COLLECT_EVERY - 1])
+@pytest.mark.parametrize(
+    ("fault", "count"),
+    [(fault, count) for fault in FAULTS for count in (0, 2)]
+    + [
+        pytest.param(fault, COLLECT_EVERY - 1, marks=[] if i == 0 else [pytest.mark.slow])
+        for i, fault in enumerate(FAULTS)
+    ],
+)
 def test_an_update_that_fails_anywhere_leaves_a_whole_version_and_can_be_retried(
     tmp_path: Path, fault: str, count: int
 ) -> None:

@@ -92,7 +92,8 @@ def _checked(store: ModelStore) -> tuple[list[Damage], int, int]:
     except NewerFormatError:
         raise
     except StoreError as error:
-        found.append(Damage("model.json", _reason(error), 0))
+        reason = "missing" if _absent(store, SETTINGS) else str(error)
+        found.append(Damage(SETTINGS, reason, 0))
     entries, last = _entries(store, found)
     manifests = {v: m for v in entries if (m := _manifest(store, entries[v], found)) is not None}
     newest = max(manifests, default=0)
@@ -156,6 +157,16 @@ def _entries(store: ModelStore, found: list[Damage]) -> tuple[dict[int, LogEntry
     return entries, last
 
 
+def _absent(store: ModelStore, key: str) -> bool:
+    try:
+        store.read(key)
+    except FileNotFoundError:
+        return True
+    except StoreError:
+        return False
+    return False
+
+
 def _head(store: ModelStore, found: list[Damage]) -> int | None:
     """The version that the head names; 0 if it cannot be read, None if it is missing."""
     try:
@@ -184,7 +195,7 @@ def _objects(
     store: ModelStore, manifest: Manifest, sound: dict[tuple[str, Mark], str | None]
 ) -> list[Damage]:
     """Damage among the objects that a version needs; each is read once for all versions."""
-    marks = dict(manifest.files) | {s.key: (s.crc, s.length) for s in manifest.segments}
+    marks = dict(manifest.files) | {s.key: (s.hash, s.length) for s in manifest.segments}
     damaged = [
         d for d in (_object(store, k, m, manifest.version, sound) for k, m in marks.items()) if d
     ]
@@ -242,6 +253,7 @@ def repair(store: ModelStore) -> tuple[int, list[Damage]]:
         if any(d.key == SETTINGS for d in found):
             store.objects.replace(SETTINGS, sealed(_settings(store, good)))
         if last > whole:
+            good = msgspec.structs.replace(good, floor=_kept_since(store, good))
             republish(store, good, last, "repair")
             last += 1
         store.objects.replace(HEAD, sealed(Head(last)))
@@ -255,6 +267,19 @@ def _settings(store: ModelStore, good: Manifest) -> Settings:
     # Rows before the first block are those of a batch result.
     base = blocks[0].start > 0 if blocks else good.n_rows > 0
     return Settings(FORMAT, good.spec, max(keep, 2), base)
+
+
+def _kept_since(store: ModelStore, good: Manifest) -> int:
+    """The earliest version from which on all are there up to a good one: those before it were collected.
+
+    How far they were, only the versions that were lost know.
+    """
+    floor = good.version
+    with contextlib.suppress(StoreError):
+        while floor > good.floor:
+            store.manifest(floor - 1)
+            floor -= 1
+    return floor
 
 
 def _mend_log(store: ModelStore, found: list[Damage], summary: Summary) -> int:

@@ -1,7 +1,7 @@
 """What the small objects of a model say, as typed records that refuse anything else.
 
 Every record is sealed: one line of JSON and the crc32c of that line. A torn or altered record is an error
-that names it, never a guess.
+that names it, never a guess. All other objects are held against a hash and a length that a record has of them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ FORMAT = 1
 """Layout of the store; older ones are read, newer ones refused."""
 
 Mark: TypeAlias = tuple[int, int]
-"""crc32c and length of a stored object."""
+"""Hash and length of a stored object."""
+
+HASH_BYTES = 6
+"""Of a mark: below 2**53, so that every reader of JSON keeps all digits."""
 
 Kind: TypeAlias = Literal["update", "base", "rollback", "merge", "repair"]
 R = TypeVar("R")
@@ -29,8 +32,12 @@ class NewerFormatError(StoreError):
 
 
 def mark(data: bytes) -> Mark:
-    """The mark of an object's bytes."""
-    return int(google_crc32c.value(data)), len(data)
+    """The mark of an object's bytes.
+
+    Not a crc: that of data which end with their own crc, as chunks do, is the same for all data, and two chunks
+    that changed places would not be seen.
+    """
+    return int.from_bytes(hashlib.blake2b(data, digest_size=HASH_BYTES).digest()), len(data)
 
 
 class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -116,7 +123,7 @@ class Segment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A stored run of block entries."""
 
     key: str
-    crc: int
+    hash: int
     length: int
     count: int
 

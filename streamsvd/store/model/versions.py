@@ -98,12 +98,13 @@ class Draft:
         """Arrays of this version; returns the marks of their objects."""
         added = {}
         for name, data in encoded(arrays).items():
+            key = f"{self.folder}/{name}"
             if name == "zarr.json":  # of the group: the same for all, written once
                 if not self.grouped:
                     self.pending[name] = data
+                    self.files[key] = mark(data)
                 self.grouped = True
                 continue
-            key = f"{self.folder}/{name}"
             self.pending[name] = data
             added[key] = mark(data)
         for name in arrays:
@@ -299,7 +300,7 @@ class ModelStore:
 
     def segment(self, s: Segment) -> list[BlockEntry]:
         """The blocks of one segment."""
-        data = self.checked(s.key, (s.crc, s.length))
+        data = self.checked(s.key, (s.hash, s.length))
         return plain_record(data, list[BlockEntry], f"{self.name}/{s.key}")
 
     # Writing ------------------------------------------------------------------------------------------
@@ -319,6 +320,11 @@ class ModelStore:
                 )
             # From now on a head that is missing was lost.
             self.objects.create(HEAD, sealed(Head(0)))
+
+    def resettle(self, settings: Settings) -> None:
+        """Other settings, of a model that has no version yet."""
+        with explained(self.name):
+            self.objects.replace(SETTINGS, sealed(settings))
 
     def draft(self, version: int) -> Draft:
         """A place for the version after the newest."""
@@ -469,7 +475,7 @@ class ModelStore:
             joined: list[BlockEntry] = []
             for s in segments[-RUN:]:
                 data = draft.pending.pop(s.key.removeprefix(draft.folder + "/"), None)
-                data = self.checked(s.key, (s.crc, s.length)) if data is None else data
+                data = self.checked(s.key, (s.hash, s.length)) if data is None else data
                 joined += plain_record(data, list[BlockEntry], s.key)
             segments = [*segments[:-RUN], self._segment(draft, len(segments), joined)]
         return segments, tail
