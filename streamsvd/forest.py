@@ -8,14 +8,17 @@ subtracted, and what is known is a function of the blocks held alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import reduce
 
 from streamsvd.incremental import IncrementalSVD
 from streamsvd.ledger import Factor, Part
 
 Key = tuple[int, int]
 """Level and index of a node."""
+Load = Callable[[], Factor]
+"""How a factor is had: most of them are stored, and few are needed at a time."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,23 +30,24 @@ class Forest:
     first, stop
         The blocks that are held.
     nodes
-        Their factors; every node that lies within the range is there.
+        How their factors are had; every node that lies within the range is there.
     """
 
     first: int = 0
     stop: int = 0
-    nodes: Mapping[Key, Factor] = field(default_factory=dict)
+    nodes: Mapping[Key, Load] = field(default_factory=dict)
 
     def appended(self, method: IncrementalSVD, part: Part) -> Forest:
         """The forest with one more block, and all nodes that it completes."""
         nodes = dict(self.nodes)
         level, index = 0, self.stop
-        nodes[0, index] = method.joined([part], share=_share(0))[0]
+        newest = method.joined([part], share=_share(0))[0]
+        nodes[0, index] = _held(newest)
         while index % 2 and (level, index - 1) in nodes:
+            older = nodes[level, index - 1]().as_part(method.forget ** (1 << level))
             level, index = level + 1, index // 2
-            nodes[level, index] = _merged(
-                method, [nodes[level - 1, 2 * index], nodes[level - 1, 2 * index + 1]], level
-            )
+            newest = method.joined([older, newest.as_part()], share=_share(level))[0]
+            nodes[level, index] = _held(newest)
         return replace(self, stop=self.stop + 1, nodes=nodes)
 
     def from_block(self, first: int) -> Forest:
@@ -67,17 +71,17 @@ class Forest:
 
     def factor(self, method: IncrementalSVD) -> Factor:
         """The factor of all blocks held."""
-        ends = [(key[1] + 1) << key[0] for key in self.cover()]
-        parts = [
-            self.nodes[key].as_part(method.forget ** (self.stop - end))
-            for key, end in zip(self.cover(), ends, strict=True)
-        ]
-        return method.joined(parts)[0]
+
+        def beside(known: Factor, key: Key) -> Factor:
+            parts = [known.as_part(method.forget ** (1 << key[0])), self.nodes[key]().as_part()]
+            return method.joined(parts)[0]
+
+        first, *rest = self.cover()
+        return reduce(beside, rest, self.nodes[first]())
 
 
-def _merged(method: IncrementalSVD, halves: list[Factor], level: int) -> Factor:
-    older = halves[0].as_part(method.forget ** (1 << (level - 1)))
-    return method.joined([older, halves[1].as_part()], share=_share(level))[0]
+def _held(factor: Factor) -> Load:
+    return lambda: factor
 
 
 def _share(level: int) -> float:

@@ -15,7 +15,7 @@ from streamsvd.drivers.model.feed import Feed, check_policy, finite, plan_cut
 from streamsvd.drivers.model.held import Held
 from streamsvd.drivers.model.left import block_arrays, turned
 from streamsvd.drivers.model.options import agreed, method_of
-from streamsvd.drivers.model.state import State, fresh, stored
+from streamsvd.drivers.model.state import State, fresh, settled, stored
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.events import Callback, Committed, PassDone, PassStarted, SpanDone
 from streamsvd.engine.execute import at_once, concurrency, dense_threads
@@ -191,8 +191,9 @@ class Absorption:
                 continue
             if not self._commit(work):
                 return "conflict"
+            assert held.state is not None
             draft = store.draft(held.version + 1)
-            work = _Work(spec, work.state, work.state, draft, work.at, len(held.blocks))
+            work = _Work(spec, held.state, held.state, draft, work.at, len(held.blocks))
         self.callback(PassDone(1, "absorbing", time.perf_counter() - began, None))
         return "all"
 
@@ -252,7 +253,7 @@ class Absorption:
         )
         if manifest is None:
             return False
-        held.advance(manifest, state, entries)
+        held.advance(manifest, settled(store, manifest, state), entries)
         self.committed += 1
         self.absorbed += sum(entry.stop - entry.start for entry in entries)
         self.callback(Committed(f"{store.name} version {manifest.version}"))

@@ -43,7 +43,7 @@ def piece_bytes(rows: int, width: int, kept: int, item: int, threads: int) -> in
     """
     wide = 16 if item == 16 else 8
     exact = max(TALL * kept, SMALL)  # up to here a block is stacked as it is
-    stacked = kept + min(rows, max(width, 1), exact) + 2
+    stacked = kept + max(kept, min(rows, max(width, 1), exact)) + 2
     copied = rows if width <= exact else min(rows, exact)
     block = 3 * copied * width * wide
     sketch = 4 * rows * (kept + OVERSAMPLES) * wide

@@ -11,7 +11,7 @@ import numpy as np
 
 from streamsvd.certificate import Kind
 from streamsvd.errors import SpecError
-from streamsvd.forest import Forest
+from streamsvd.forest import Forest, Load
 from streamsvd.incremental import IncrementalSVD
 from streamsvd.ledger import Factor, Ledger, Part
 from streamsvd.result import SVD
@@ -180,12 +180,14 @@ def stored(
             draft.add({"scale": state.scale})
     nodes: dict[str, FactorRecord] = {}
     if state.forest is not None:
-        for key, node in state.forest.nodes.items():
+        for key, load in state.forest.nodes.items():
             name = node_name(key)
-            nodes[name] = factor_record(node, name)
             if parent is not None and name in parent.arrays:
+                nodes[name] = parent.nodes[name]
                 draft.keep(parent, [name])
             else:
+                node = load()
+                nodes[name] = factor_record(node, name)
                 draft.add({name: packed(node)})
     return factor_record(factor, ""), nodes
 
@@ -199,13 +201,26 @@ def loaded(store: ModelStore, manifest: Manifest) -> State:
     center = manifest.spec.center
     factor = restored(array("s"), array("Vh"), array("mean") if center else None, manifest.factor)
     scale = array("scale") if "scale" in manifest.arrays else None
+    return settled(store, manifest, State(factor, None, scale=scale))
+
+
+def settled(store: ModelStore, manifest: Manifest, state: State) -> State:
+    """The state with all nodes of its window in the store, to be read when they are needed."""
     if manifest.spec.window is None:
-        return State(factor, None, scale=scale)
-    nodes = {}
+        return state
+
+    def loader(name: str, record: FactorRecord) -> Load:
+        def load() -> Factor:
+            array = store.array(manifest.arrays[name], manifest.files)
+            return unpacked(array, record, center=manifest.spec.center)
+
+        return load
+
+    nodes, leaves = {}, {}
     for name, record in manifest.nodes.items():
-        _, level, index = name.split("-")
-        nodes[int(level), int(index)] = unpacked(array(name), record, center=center)
-    leaves = {key[1]: node.n_rows for key, node in nodes.items() if key[0] == 0}
-    first = manifest.first
-    forest = Forest(first, first + len(leaves), nodes)
-    return State(factor, forest, tuple(leaves[i] for i in sorted(leaves)), scale)
+        level, index = (int(part) for part in name.split("-")[1:])
+        nodes[level, index] = loader(name, record)
+        if level == 0:
+            leaves[index] = record.n_rows
+    forest = Forest(manifest.first, manifest.first + len(leaves), nodes)
+    return replace(state, forest=forest, sizes=tuple(leaves[i] for i in sorted(leaves)))
