@@ -24,7 +24,9 @@ Array = npt.NDArray[Any]
 MOST_BYTES = 256 << 20
 """Pieces are no larger in double precision than this: beyond it nothing gets faster."""
 POLICIES = ("raise", "skip-block", "impute-mean")
-REMEDY = 'Mend the data, or choose what it means with nonfinite="skip-block" or "impute-mean" (--nonfinite).'
+REMEDY = 'Mend the data, or pass nonfinite="skip-block" or nonfinite="impute-mean".'
+LARGEST, SMALLEST, EXACT = 1e140, 1e-140, 2**53
+"""Sizes whose squares float64 holds with room for sums, and the integers that it holds."""
 
 
 def piece_bytes(rows: int, width: int, kept: int, item: int, threads: int) -> int:
@@ -239,7 +241,8 @@ def finite(rows: Array, feed: Feed, start: int, policy: str, state: Factor) -> A
     NonFiniteError
         If there is an Inf, or a NaN under ``"raise"``; it names row, column and chunk.
     """
-    if rows.dtype.kind in "iub":
+    _check_size(rows, feed)
+    if rows.dtype.kind in "iu":
         return rows
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(np.sum(rows)) or np.isfinite(rows).all():
@@ -261,6 +264,24 @@ def finite(rows: Array, feed: Feed, start: int, policy: str, state: Factor) -> A
         known = np.maximum((~holes).sum(axis=0), 1)
         fill = np.where(holes, 0, rows).sum(axis=0, dtype=state.Vh.dtype) / known
     return np.asarray(np.where(holes, fill.astype(rows.dtype)[None, :], rows))
+
+
+def _check_size(rows: Array, feed: Feed) -> None:
+    """Refuse entries whose squares would overflow or vanish, and integers that float64 would round."""
+    if not rows.size:
+        return
+    with np.errstate(invalid="ignore"):
+        parts = (rows.real, rows.imag) if rows.dtype.kind == "c" else (rows,)
+        size = max(max(abs(float(p.max())), abs(float(p.min()))) for p in parts)
+    if rows.dtype.kind in "iu" and rows.dtype.itemsize == 8 and size > EXACT:
+        raise SpecError(
+            f"{feed.source.name} has integers of size {size:.6g}, which float64 rounds. Divide or cast them first."
+        )
+    if LARGEST < size < np.inf or 0 < size < SMALLEST:
+        raise SpecError(
+            f"{feed.source.name} has entries of size {size:.3g}, whose squares float64 does not hold. Multiply the data "
+            "of the model by a power of two, which changes nothing else."
+        )
 
 
 def check_policy(policy: str, spec: Spec) -> None:

@@ -464,3 +464,32 @@ def test_integers_and_half_precision_are_absorbed_in_double(tmp_path):
 def test_options_print_and_compare_as_values():
     assert IncrementalSVD(rank=3) == IncrementalSVD(rank=3)
     assert replace(IncrementalSVD(rank=3), tol=0.1).tol == 0.1
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        (np.full((5, 4), 1e200), "entries of size 1e\\+200, whose squares"),
+        (np.full((5, 4), 1e-200), "entries of size 1e-200, whose squares"),
+        (np.full((5, 4), 1e200j), "entries of size 1e\\+200"),
+        (np.full((5, 4), 2**60 + 1), "integers of size 1.15292e\\+18, which float64 rounds"),
+    ],
+)
+def test_entries_that_squares_do_not_hold_are_refused_and_nothing_is_written(
+    tmp_path, block, message
+):
+    model = Model.create(tmp_path / "m", 2)
+    with pytest.raises(SpecError, match=message):
+        model.update(block, "x")
+    assert model.version == 0
+    assert sorted(p.name for p in (tmp_path / "m").iterdir()) == ["model.json"]
+    assert model.update(np.zeros((3, 4), dtype=block.dtype), "zeros").absorbed == 3
+
+
+def test_a_model_grows_along_one_axis_only(A, tmp_path):
+    """Truncating along both would lose the ledger: an error that no figure tells (A22)."""
+    streamsvd.update(tmp_path / "m", A[:300], "rows", rank=K)
+    with pytest.raises(
+        SpecError, match="axis='columns' was asked, the model was made with axis='rows'"
+    ):
+        streamsvd.update(tmp_path / "m", A[:, :5], "columns", axis="columns")
