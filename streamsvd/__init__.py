@@ -9,7 +9,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "open": "streamsvd.drivers.opening",
-    "load": "streamsvd.drivers.opening",
+    "load": "streamsvd.drivers.loading",
     "Model": "streamsvd.drivers.model",
     "Update": "streamsvd.drivers.model",
     "export": "streamsvd.drivers.model",
@@ -42,8 +42,9 @@ _HOMES = {
 if TYPE_CHECKING:
     from streamsvd.certificate import Certificate
     from streamsvd.drivers.factorise import pca, plan_svd, svd
+    from streamsvd.drivers.loading import load
     from streamsvd.drivers.model import Model, Update, export, merge, update
-    from streamsvd.drivers.opening import load, open
+    from streamsvd.drivers.opening import open
     from streamsvd.drivers.verify import verify
     from streamsvd.engine.plan import Plan
     from streamsvd.errors import (

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 from streamsvd.engine.dask_source import dask_source, is_dask_array
 from streamsvd.errors import SpecError
 from streamsvd.protocols import Source
-from streamsvd.result import SVD
-from streamsvd.store.model import is_model
-from streamsvd.store.objects import objects_at
-from streamsvd.store.result import load as load_result
 from streamsvd.store.sources import open_source
 
 
@@ -61,23 +55,3 @@ def open(
             )
         return dask_source(source)
     return open_source(source, variable=variable, rows=rows, missing=missing)
-
-
-def load(path: str | os.PathLike[str]) -> SVD:
-    """A result that `svd` or `pca` kept at ``out``, or the newest version of a model; its ``U`` stays lazy.
-
-    Parameters
-    ----------
-    path
-        The folder.
-
-    Raises
-    ------
-    StoreError
-        If there is no result, or one that is damaged or of a newer format.
-    """
-    if is_model(objects_at(path)):
-        from streamsvd.drivers.model import Model  # which opens sources through this module
-
-        return Model.open(path).as_svd()
-    return load_result(Path(path))[0]

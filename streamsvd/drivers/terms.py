@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.blocks import Moments, Preparation
+from streamsvd.blocks import Moments, Preparation, check_faint, faintest, no_ends
 from streamsvd.drivers.problem import Frame, Options, Statistics, column_scale, statistics
 from streamsvd.engine.layout import Layout
 from streamsvd.engine.sample import Pilot
@@ -151,6 +151,9 @@ def absorbed(terms: Terms, options: Options, total: Moments) -> tuple[Terms, boo
         order = sorted(total.features, key=lambda feature: feature[0])
         mean = np.concatenate([f[1] for f in order])
         deviation = np.concatenate([f[2] for f in order])
+        for start, _, _, ends in order:
+            if ends is not None:
+                check_faint(ends, start)
         frame = Frame(terms.d, None, 0.0)
         stats = Statistics(frame, total.energy, total.energy, mean, deviation)
         return replace(terms, stats=stats, missing=missing), False
@@ -158,6 +161,9 @@ def absorbed(terms: Terms, options: Options, total: Moments) -> tuple[Terms, boo
     dropped, prep = terms.dropped, terms.prep
     if options.nonfinite == "drop_columns":
         dropped = dropped | holes
+    if total.ends is not None:
+        faint = ~dropped & (total.squares < faintest(prep.weights))
+        check_faint(np.where(faint[:, None], total.ends, no_ends(faint.size, 1)))
     stats = statistics(options, total, prep, dropped=dropped)
     d = stats.frame.d
     if not d.any():
