@@ -541,7 +541,8 @@ class ModelStore:
                 folder = f"{VERSIONS}/{name}"
                 if folder in own or not _FOLDER.fullmatch(name) or int(name[:12]) > newest:
                     continue
-                removed += self.objects.clear(folder, needed)
+                with contextlib.suppress(StoreError):  # a link: not ours to follow or to remove
+                    removed += self.objects.clear(folder, needed)
             doomed = [
                 f"{LOG}/{name}"
                 for name in self.names(LOG)
