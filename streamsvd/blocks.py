@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from streamsvd.errors import StreamSVDError
 from streamsvd.kernels import moments, products
 from streamsvd.typing import Matrix, Real
 
@@ -38,6 +39,35 @@ class OutOfScale(ArithmeticError):
     def __init__(self, size: float) -> None:
         super().__init__(size)
         self.size = size
+
+
+def faintest(weights: Real | None) -> float:
+    """Sum of squares of a column below which some may have been lost to underflow; far above what was lost."""
+    return 1e-290 if weights is None else 1e-290 * max(1.0, float(weights.max()))
+
+
+def check_faint(ends: Real, first: int = 0) -> None:
+    """Raise for a column that is not constant, of those whose squares are lost; the others have no ends.
+
+    Raises
+    ------
+    StreamSVDError
+        It names the column, counted from ``first``.
+    """
+    spread = np.max(ends[1] - ends[0], axis=1)
+    varies = spread > 1e-15 * np.max(np.abs(ends), axis=(0, 2))  # more than a mean is rounded
+    if varies.any():
+        j = int(np.argmax(varies))
+        raise StreamSVDError(
+            f"column {first + j} varies by {spread[j]:.2g}, beside entries so much larger that its squares "
+            "vanish in float64: scale=True would take it for constant. Multiply it by a power of two, or pass "
+            "scale=False."
+        )
+
+
+def no_ends(n_columns: int, parts: int) -> Real:
+    """Least and largest entry of no row."""
+    return np.stack([np.full((n_columns, parts), end) for end in (np.inf, -np.inf)])
 
 
 class BadEntry(ValueError):
@@ -116,7 +146,10 @@ class Moments:
     largest
         Largest modulus of an entry of ``X`` where its square might have vanished; 0 where none could.
     features
-        Along columns: for each block its first column, the means and the standard deviations.
+        Along columns: for each block its first column, the means, the standard deviations, and ``ends``.
+    ends
+        Under scaling, where squares of a column may have vanished: least and largest entry of each such
+        column, by real and imaginary part, ``(2, n, 1)`` or ``(2, n, 2)``; on the host, and None elsewhere.
     """
 
     total: Array
@@ -126,7 +159,8 @@ class Moments:
     missing: Array
     missing_weight: Array
     largest: float = 0.0
-    features: tuple[tuple[int, Real, Real], ...] = ()
+    features: tuple[tuple[int, Real, Real, Real | None], ...] = ()
+    ends: Real | None = None
 
     def merge(self, other: Moments) -> Moments:
         """Moments of the rows of both."""
@@ -139,7 +173,14 @@ class Moments:
             self.missing_weight + other.missing_weight,
             max(self.largest, other.largest),
             self.features + other.features,
+            _outermost(self.ends, other.ends),
         )
+
+
+def _outermost(a: Real | None, b: Real | None) -> Real | None:
+    if a is None or b is None:
+        return b if a is None else a
+    return np.stack([np.minimum(a[0], b[0]), np.maximum(a[1], b[1])])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -208,9 +249,8 @@ class Reader:
             if missing is None:
                 missing = gone = xp.zeros_like(squares)
             weight = weight if columns.start == 0 else 0.0
-            tally = Moments(
-                total, squares, weight, energy, missing, gone, self._largest(wide, energy)
-            )
+            largest, ends = self._largest(wide, energy), self._ends(raw, start, squares)
+            tally = Moments(total, squares, weight, energy, missing, gone, largest, ends=ends)
         return Block(X, wide, weights, tally)
 
     def _filled(
@@ -243,21 +283,25 @@ class Reader:
         if prep.weights is not None:
             w = self.backend.to_device(prep.weights, "float64")[:, None]
         X, mean, rest = self._centred(X, holes, w, xp)
-        power = self._power(X, w, xp)
-        spread = xp.sqrt(power / xp.sum(w))
+        power = about = self._power(X, w, xp)
         if (
             rest is not None and not prep.center
         ):  # deviations are about the mean, also where it stays
-            spread = xp.sqrt(self._power(rest, w, xp) / xp.sum(w))
+            about = self._power(rest, w, xp)
+        spread = xp.sqrt(about / xp.sum(w))
         del rest
         if prep.scale:  # what is left of a constant column is the rounding of its mean
-            spread = xp.where(spread > 1e-15 * xp.abs(mean), spread, xp.zeros_like(spread))
+            alive = (spread > 1e-15 * xp.abs(mean)) & (about >= faintest(prep.weights))
+            spread = xp.where(alive, spread, xp.zeros_like(spread))
         factor = self._factor(spread, holes, start, xp)
         tally = None
         if self.need_moments:
             n_holes = 0.0 if holes is None else self._number(xp.sum(xp.astype(holes, xp.float64)))
             to_host = self.backend.to_host
-            feature = (start, to_host(mean / prep.alpha), to_host(spread / prep.alpha))
+            ends = self._ends(raw, 0, about)
+            if ends is not None and holes is not None and prep.policy == "drop_columns":
+                ends = np.where(to_host(xp.any(holes, axis=0))[:, None], no_ends(p, 1), ends)
+            feature = (start, to_host(mean / prep.alpha), to_host(spread / prep.alpha), ends)
             none = self.backend.zeros((1,), "float64")
             energy = self._number(xp.sum(power * factor * factor))
             if not energy < self._limit:
@@ -322,6 +366,26 @@ class Reader:
     def _largest(self, X: Array, energy: float) -> float:
         """Largest modulus of a block so small that squares may have vanished; 0 of any other."""
         return self._number(self.backend.xp.max(self.backend.xp.abs(X))) if energy < 1e-200 else 0.0
+
+    def _ends(self, raw: Array, first_row: int, squares: Array) -> Real | None:
+        """Least and largest entry of the columns whose squares may have vanished; None where none have."""
+        xp, prep, to_host = self.backend.xp, self.prep, self.backend.to_host
+        if not prep.scale or not xp.isdtype(raw.dtype, (xp.float64, xp.complex128)):
+            return None  # the squares of narrower types do not vanish
+        if not self._number(xp.min(squares)) < 1e-190:  # weights are at most 1e100
+            return None
+        faint = np.flatnonzero(to_host(squares) < faintest(prep.weights))
+        data = to_host(xp.take(raw, self.backend.to_device(faint), axis=1))
+        data = np.ascontiguousarray(data).view("float64").reshape(*data.shape, -1)
+        apart = np.isnan(data).any(axis=2, keepdims=True)
+        if prep.policy == "zero":
+            data, apart = np.where(apart, 0.0, data), np.zeros_like(apart)
+        if prep.weights is not None:
+            apart |= (prep.weights[first_row : first_row + data.shape[0]] == 0)[:, None, None]
+        out = no_ends(squares.shape[0], data.shape[2])
+        out[0, faint] = np.where(apart, np.inf, data).min(axis=0)
+        out[1, faint] = np.where(apart, -np.inf, data).max(axis=0)
+        return out
 
     def _check_integers(self, raw: Array, row: int, column: int) -> None:
         """Raise for an integer that float64 does not hold."""

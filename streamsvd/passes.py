@@ -13,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
-from streamsvd.blocks import Array, Backend, Block, Moments, Preparation, Reader
+from streamsvd.blocks import Array, Backend, Block, Moments, Preparation, Reader, no_ends
 from streamsvd.kernels import products
 from streamsvd.typing import Matrix, Real
 
@@ -70,6 +70,7 @@ class State:
                 squares=self._placed(part.squares, columns, width, "float64"),
                 missing=self._placed(part.missing, columns, width, "float64"),
                 missing_weight=self._placed(part.missing_weight, columns, width, "float64"),
+                ends=_among(part.ends, columns, width),
             )
         self.moments = part if self.moments is None else self.moments.merge(part)
 
@@ -77,6 +78,15 @@ class State:
         out = self.reader.backend.zeros((width,), dtype)
         out[columns] = x
         return out
+
+
+def _among(ends: Real | None, columns: slice, width: int) -> Real | None:
+    """Least and largest entries of a tile's columns among all."""
+    if ends is None:
+        return None
+    out = no_ends(width, ends.shape[2])
+    out[:, columns] = ends
+    return out
 
 
 class Fold(Protocol):

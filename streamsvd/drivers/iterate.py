@@ -13,7 +13,7 @@ from streamsvd.certificate import UNIT_ROUNDOFF
 from streamsvd.drivers.looks import Look, gram_look, krylov_look, model_floor
 from streamsvd.drivers.problem import Frame
 from streamsvd.drivers.session import Session
-from streamsvd.drivers.terms import Terms, absorbed, guessed, rescaled
+from streamsvd.drivers.terms import Terms, absorbed, guessed, lowered
 from streamsvd.engine.arrangements import fits_single, sample_threads
 from streamsvd.engine.sample import draw, pilot, start_block
 from streamsvd.errors import ScaleError
@@ -102,7 +102,7 @@ class Iteration:
             try:
                 sums = session.read(fold, "Gram matrix and moments")
             except ScaleError as error:
-                self.terms = rescaled(before, options, error.size)
+                self.terms = lowered(before, options, error.size)
                 continue
             assert sums.moments is not None
             self.terms, again = absorbed(before, options, sums.moments)
@@ -162,7 +162,7 @@ class Iteration:
             try:
                 sums = self._multiply(blocks, "products, moments and probes", moments=True)
             except ScaleError as error:
-                self.terms = rescaled(terms, session.options, error.size)
+                self.terms = lowered(terms, session.options, error.size)
                 continue
             assert sums.moments is not None
             self.terms, again = absorbed(terms, session.options, sums.moments)

@@ -115,6 +115,24 @@ def rescaled(terms: Terms, options: Options, size: float) -> Terms:
     return replace(terms, prep=replace(prep, alpha=alpha, fill=fill), d=d)
 
 
+def lowered(terms: Terms, options: Options, size: float) -> Terms:
+    """Terms for entries of a size whose squares were too large.
+
+    Raises
+    ------
+    SpecError
+        If they are so already: it is the weights that are too large.
+    """
+    lower = rescaled(terms, options, size)
+    if lower.prep.alpha == terms.prep.alpha:
+        given = (options.row_weights, options.column_weights)
+        most = max((float(weights.max()) for weights in given if weights is not None), default=1.0)
+        raise SpecError(
+            f"weights of up to {most:g} carry sums of squares beyond their range. Divide them by {most:g}."
+        )
+    return lower
+
+
 def _far(stats: Statistics, prep: Preparation) -> bool:
     """Whether the pilot is so far from the mean that deviations about it lose digits."""
     if prep.pilot is None or stats.frame.delta is None:

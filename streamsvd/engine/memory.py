@@ -98,7 +98,7 @@ def resident_bytes(width: int, s: Sizes) -> int:
 def partial_bytes(layout: Layout, s: Sizes, at_once: int) -> int:
     """Sums of finished spans that wait in the merge tree."""
     waiting = max(1, len(layout.spans)).bit_length() + at_once
-    return waiting * layout.width * (s.block + s.probes + 4) * s.wide
+    return waiting * layout.width * (s.block + s.probes + 6) * s.wide
 
 
 def span_bytes(layout: Layout, s: Sizes, *, prefetch: bool) -> int:

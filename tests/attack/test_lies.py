@@ -129,3 +129,14 @@ def test_one_row_that_scaling_leaves_nothing_of_ends(axis, route):
         assert streamsvd.svd(A, plan=plan, scale=True).s[0] == 0
     except streamsvd.SpecError as error:
         assert "nothing is left to factorise" in str(error)
+
+
+@pytest.mark.parametrize("axis", ["rows", "columns"])
+@pytest.mark.parametrize("route", ["gram", "krylov"])
+def test_weights_too_large_to_sum_end_in_a_sentence(axis, route):
+    """No power of two of the entries makes up for them: the pass is not taken again for ever."""
+    A = np.random.default_rng(0).normal(size=(300, 6))
+    weights = np.full(300, 1e50)
+    plan = streamsvd.plan_svd(A, 2, axis=axis, route=route, row_weights=weights)
+    with pytest.raises(streamsvd.SpecError, match=r"weights of up to 1e\+50 .* Divide them by"):
+        streamsvd.svd(A, 2, plan=plan, row_weights=weights)
