@@ -108,10 +108,13 @@ def _checked(store: ModelStore) -> tuple[list[Damage], int, int]:
         found += damaged
         if not damaged:
             whole = version
+    # Every version that was lost may have let one more be collected.
+    gone = min(floor + last - newest, newest)
     found = [
         d
         for d in found
-        if not (d.version and d.version < floor and d.key.endswith("manifest.json"))
+        if not (d.key.endswith("manifest.json") and 0 < d.version < floor)
+        and not (d.key.endswith("manifest.json") and 0 < d.version < gone and d.reason == "missing")
     ]
     return found, whole, last
 
