@@ -6,7 +6,6 @@ from dataclasses import asdict
 from typing import Any
 
 import click
-import numpy as np
 
 from streamsvd.cli import options
 

@@ -52,3 +52,40 @@ def test_the_peak_of_an_update_stays_within_the_budget(rows, tmp_path, memory, o
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["absorbed"] == 16_000
     assert found["peak"] <= parse_bytes(memory)
+
+
+MANY = """
+import gc, json, sys
+import numpy as np, psutil, streamsvd
+rng = np.random.default_rng(0)
+V = np.linalg.qr(rng.standard_normal((40, 40)))[0]
+model = streamsvd.Model.create(sys.argv[1], 5, u=sys.argv[2] == "u")
+seen = []
+for i in range(int(sys.argv[3])):
+    model.update((rng.standard_normal((4, 40)) * 0.8 ** np.arange(40)) @ V, str(i))
+    if i % 500 == 499:
+        gc.collect()
+        seen.append(psutil.Process().memory_info().rss)
+error = np.linalg.norm(model.Vh @ model.Vh.T - np.eye(5), 2)
+if sys.argv[2] == "u":
+    U = np.asarray(model.U)
+    error = max(error, np.linalg.norm(U.T @ U - np.eye(5), 2))
+damage = [str(d) for d in streamsvd.Model.open(sys.argv[1]).verify()]
+print(json.dumps({"seen": seen, "error": error, "damage": damage}))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+@pytest.mark.parametrize(("kind", "count"), [("plain", 10_000), ("u", 2_000)])
+def test_thousands_of_updates_stay_orthonormal_in_constant_memory(tmp_path, kind, count):
+    """Ids, which must be remembered, are all that grows: under a kilobyte a block."""
+    done = subprocess.run(
+        [sys.executable, "-c", MANY, tmp_path / "m", kind, str(count)],
+        capture_output=True, text=True, cwd=ROOT, timeout=1400, check=True,
+    )  # fmt: skip
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["error"] <= 1e-12
+    assert found["damage"] == []
+    settled = found["seen"][1]
+    assert found["seen"][-1] - settled <= 1024 * (count - 1000) + (4 << 20)
