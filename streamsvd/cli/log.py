@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from typing import Any
 
@@ -71,7 +72,7 @@ def _record(entry: Any) -> dict[str, Any]:
     return {
         "version": entry.version,
         "time": entry.time,
-        "kind": entry.kind,
+        "kind": entry.kind if entry.folder else "lost",
         "blocks": s.blocks,
         "absorbed": s.rows,
         "n_rows": s.n_rows,
@@ -86,9 +87,8 @@ def _record(entry: Any) -> dict[str, Any]:
 
 def _row(r: dict[str, Any]) -> list[str]:
     held = "" if r["captured"] is None else f"{r['captured']:.2%}"
-    angle = "" if r["captured"] is None else f"{np.degrees(r['largest_angle']):.2g}°"
-    lost = r["kind"] == "repair" and not r["rank"]
+    angle = "" if r["captured"] is None else f"{math.degrees(r['largest_angle']):.2g}°"
     return [
-        str(r["version"]), r["time"], "lost" if lost else r["kind"], f"{r['absorbed']:,}", f"{r['n_rows']:,}",
+        str(r["version"]), r["time"], r["kind"], f"{r['absorbed']:,}", f"{r['n_rows']:,}",
         str(r["rank"]), f"{r['relative_error']:.2e}", f"{r['relative_error_lower']:.2e}", held, angle,
     ]  # fmt: skip

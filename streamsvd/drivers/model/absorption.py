@@ -30,7 +30,7 @@ from streamsvd.typing import Matrix
 
 TRIES = 200
 """Commits that may be lost to other writers before an update gives up."""
-COLLECT_EVERY = 8
+COLLECT_EVERY, COLLECT_ALL = 8, 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +259,7 @@ class Absorption:
         self.callback(Committed(f"{store.name} version {manifest.version}"))
         if manifest.version % COLLECT_EVERY == 0:
             with contextlib.suppress(StoreError):  # tidying may wait; verify says what is wrong
-                store.collect()
+                store.collect(back=None if manifest.version % COLLECT_ALL == 0 else COLLECT_ALL)
         return True
 
 

@@ -85,7 +85,7 @@ class Held:
 
     def refresh(self) -> None:
         """Read the newest version, if another writer has committed one."""
-        if self.store.newest() != self.version:
+        if self.store.moved_beyond(self.version):
             self.load()
 
     def advance(self, manifest: Manifest, state: State, entries: list[BlockEntry]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -54,6 +55,7 @@ class Model:
     def __init__(self, store: ModelStore, settings: Settings, version: int | None = None) -> None:
         self._held = Held(store, settings)
         self._pinned = version is not None
+        self._leased = False
         self._held.load(version)
 
     # Opening --------------------------------------------------------------------------------------------
@@ -225,6 +227,10 @@ class Model:
                 return None
             return store.array(folder, block.files)
 
+        if self._pinned and not self._leased:  # no other version can be collected while it is read
+            with contextlib.suppress(StoreError):  # where we may not write, nobody waits for us
+                store.lease(self.version)
+            self._leased = True
         base = load_u(Path(store.name)) if self._held.settings.base else None
         rank = int(self._truncated.s.size)
         return LeftVectors(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from streamsvd.errors import ConflictError, StoreError
+from streamsvd.errors import ConflictError, CorruptChunkError, StoreError
 from streamsvd.store.model.records import (
     FORMAT,
     Head,
@@ -120,6 +120,8 @@ def _checked(store: ModelStore) -> tuple[list[Damage], int, int]:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, CorruptChunkError):
+        return error.reason
     text = str(error)
     return "missing" if "missing" in text or isinstance(error, FileNotFoundError) else text
 
@@ -233,7 +235,8 @@ def _object(
 def repair(store: ModelStore) -> tuple[int, list[Damage]]:
     """Make the newest whole version the newest one; returns its number and what was damaged.
 
-    What is damaged stays where it is; log entries that cannot be read are replaced by ones that say so.
+    Versions that are damaged are given up: their log entries, and those that cannot be read, are replaced by ones
+    that say so. What is left of them is collected later.
 
     Raises
     ------
@@ -255,12 +258,21 @@ def repair(store: ModelStore) -> tuple[int, list[Damage]]:
             store.objects.remove([d.key for d in found if d.key.startswith(LEASES)])
         if any(d.key == SETTINGS for d in found):
             store.objects.replace(SETTINGS, sealed(_settings(store, good)))
+        floor = _kept_since(store, good)
+        for version in {d.version for d in found} - {0, whole}:
+            _give_up(store, version)
         if last > whole:
-            good = msgspec.structs.replace(good, floor=_kept_since(store, good))
+            good = msgspec.structs.replace(good, floor=floor)
             republish(store, good, last, "repair")
             last += 1
         store.objects.replace(HEAD, sealed(Head(last)))
     return whole, found
+
+
+def _give_up(store: ModelStore, version: int) -> None:
+    """Say in the log that a version is lost; what it had absorbed stays on record."""
+    lost = msgspec.structs.replace(store.entry(version), kind="repair", folder="", manifest=(0, 0))
+    store.objects.replace(log_key(version), sealed(lost))
 
 
 def _settings(store: ModelStore, good: Manifest) -> Settings:

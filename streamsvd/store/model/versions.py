@@ -224,6 +224,10 @@ class ModelStore:
             )
         return newest
 
+    def moved_beyond(self, version: int) -> bool:
+        """Whether there is a newer version than this one: two reads, however long the log is."""
+        return self.head() > version or self.exists(version + 1)
+
     def head(self) -> int:
         """The version that the hint names; 0 without a hint."""
         try:
@@ -518,8 +522,13 @@ class ModelStore:
                 self.release(key)
         return held
 
-    def collect(self) -> int:
+    def collect(self, *, back: int | None = None) -> int:
         """Remove what no kept version, no lease and no block needs; returns how many objects went.
+
+        Parameters
+        ----------
+        back
+            Look at so many versions below those kept, where older ones were looked at before; all if left out.
 
         A folder is collected only if its number is not above the newest version: a draft of a writer at work
         has a number above it, and one that lost or was killed can never be committed any more.
@@ -540,6 +549,8 @@ class ModelStore:
             for name in self.names(VERSIONS):
                 folder = f"{VERSIONS}/{name}"
                 if folder in own or not _FOLDER.fullmatch(name) or int(name[:12]) > newest:
+                    continue
+                if back is not None and int(name[:12]) < floor - back:
                     continue
                 with contextlib.suppress(StoreError):  # a link: not ours to follow or to remove
                     removed += self.objects.clear(folder, needed)
