@@ -41,6 +41,13 @@ class MissingChunkError(StoreError):
         )
 
 
+class MissingObjectError(MissingChunkError):
+    """An object of a model is absent that a version needs."""
+
+    def __str__(self) -> str:
+        return f"{self.key} of {self.where} is missing. Run streamsvd repair."
+
+
 class CorruptChunkError(StoreError):
     """A stored chunk cannot be decoded to the bytes the metadata promise."""
 

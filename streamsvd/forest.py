@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import reduce
 
 from streamsvd.incremental import IncrementalSVD
-from streamsvd.ledger import Factor, Part
+from streamsvd.ledger import Factor
 
 Key = tuple[int, int]
 """Level and index of a node."""
@@ -37,16 +37,16 @@ class Forest:
     stop: int = 0
     nodes: Mapping[Key, Load] = field(default_factory=dict)
 
-    def appended(self, method: IncrementalSVD, part: Part) -> Forest:
-        """The forest with one more block, and all nodes that it completes."""
+    def appended(self, method: IncrementalSVD, leaf: Factor) -> Forest:
+        """The forest with the factor of one more block, and all nodes that it completes."""
         nodes = dict(self.nodes)
         level, index = 0, self.stop
-        newest = method.joined([part], share=_share(0))[0]
-        nodes[0, index] = _held(newest)
+        newest = leaf
+        nodes[0, index] = _held(leaf)
         while index % 2 and (level, index - 1) in nodes:
             older = nodes[level, index - 1]().as_part(method.forget ** (1 << level))
             level, index = level + 1, index // 2
-            newest = method.joined([older, newest.as_part()], share=_share(level))[0]
+            newest = method.joined([older, newest.as_part()], share=share(level))[0]
             nodes[level, index] = _held(newest)
         return replace(self, stop=self.stop + 1, nodes=nodes)
 
@@ -84,6 +84,6 @@ def _held(factor: Factor) -> Load:
     return lambda: factor
 
 
-def _share(level: int) -> float:
+def share(level: int) -> float:
     """Share of the truncation budget that a node may have spent: a half, three quarters, ... of it."""
     return 1.0 - 0.5 ** (level + 1)

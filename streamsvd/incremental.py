@@ -155,17 +155,17 @@ class IncrementalSVD:
         """The state after one more block of rows ``(b, n)``, finite."""
         if block.shape[0] == 0:
             return state
-        index = state.ledger.truncations
-        return self.absorbed(state, self.part(block, index=index, guess=state, left=False))[0]
+        part = self.part(block, index=state.ledger.truncations, guess=state, left=False)
+        return self.absorbed(state.faded(self.forget), part)[0]
 
     def merge(self, a: Factor, b: Factor) -> Factor:
         """The state of the rows of both, as if stacked."""
         return self.joined([a.as_part(), b.as_part()])[0]
 
     def absorbed(self, state: Factor, part: Part) -> tuple[Factor, Turn, Turn]:
-        """The state with a part stacked below it, and the turns of both."""
-        factor, (old, new) = self.joined([state.as_part(self.forget), part])
-        return factor, replace(old, fade=self.forget), new
+        """The state with a part stacked below it, and the turns of both; nothing fades."""
+        factor, (old, new) = self.joined([state.as_part(), part])
+        return factor, old, new
 
     def joined(
         self, parts: Sequence[Part], *, share: float = 1.0
@@ -329,6 +329,9 @@ class IncrementalSVD:
         """The leading triplets of the rank asked for, with what is proved of them."""
         rank = self._final_rank(state)
         ledger, slack = state.ledger, state.ledger.slack
+        if state.mean is not None:  # every merge rounds the mean, which rows far from zero feel
+            size = float(np.linalg.norm(state.mean)) * np.sqrt(max(state.weight, 0.0))
+            slack += 8 * UNIT_ROUNDOFF * float(np.sqrt(ledger.truncations + 1)) * size
         squares = state.s**2
         lost = ledger.discarded + float(np.sum(squares[rank:][::-1]))
         d = min(ledger.discarded, ledger.discarded_norm)

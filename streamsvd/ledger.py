@@ -132,16 +132,21 @@ class Factor:
     n_rows: int
     ledger: Ledger
 
-    def as_part(self, fade: float = 1.0) -> Part:
-        """The factor as rows to be stacked, all of them faded."""
-        return Part(
-            (fade * self.s)[:, None] * self.Vh,
-            None,
+    def faded(self, fade: float) -> Factor:
+        """The factor of all rows times ``fade``."""
+        return Factor(
+            fade * self.s,
+            self.Vh,
             self.mean,
             self.weight * fade * fade,
             self.n_rows,
             self.ledger.faded(fade),
         )
+
+    def as_part(self, fade: float = 1.0) -> Part:
+        """The factor as rows to be stacked, all of them faded."""
+        f = self if fade == 1 else self.faded(fade)
+        return Part(f.s[:, None] * f.Vh, None, f.mean, f.weight, f.n_rows, f.ledger)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -154,7 +159,6 @@ class Turn:
 
     rotation: Matrix
     offset: Matrix | None
-    fade: float = 1.0
 
 
 def energy_of(X: Matrix) -> float:

@@ -6,12 +6,12 @@ import contextlib
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from streamsvd.drivers.model.feed import Feed, check_policy, finite, plan_cut
+from streamsvd.drivers.model.feed import Feed, check_policy, finite, plan_cut, written
 from streamsvd.drivers.model.held import Held
 from streamsvd.drivers.model.left import block_arrays, turned
 from streamsvd.drivers.model.options import agreed, method_of
@@ -20,6 +20,7 @@ from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.events import Callback, Committed, PassDone, PassStarted, SpanDone
 from streamsvd.engine.execute import at_once, concurrency, dense_threads
 from streamsvd.errors import ConflictError, ShapeError, SpecError, StoreError
+from streamsvd.forest import share
 from streamsvd.incremental import IncrementalSVD
 from streamsvd.ledger import Factor, Turn
 from streamsvd.protocols import Source
@@ -31,6 +32,8 @@ from streamsvd.typing import Matrix
 TRIES = 200
 """Commits that may be lost to other writers before an update gives up."""
 COLLECT_EVERY, COLLECT_ALL = 8, 512
+COMMIT_SECONDS = 30.0
+"""A long update of a growing array commits what it has this often, so that a kill costs no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,7 @@ class _Work:
     at: int
     number: int
     entries: list[BlockEntry] = field(default_factory=list)
+    block: Factor | None = None
 
 
 class Absorption:
@@ -104,8 +108,8 @@ class Absorption:
                 return self._done(skipped)
             with held_memory(), dense_threads(spec.width or 0), at_once() as self.each:
                 outcome = self._absorb(spec, feed)
-            if outcome == "nonfinite":
-                return self._done("nonfinite")
+            if outcome in ("nonfinite", "nothing new"):
+                return self._done(outcome)
             if outcome == "all":
                 return self._done("")
             time.sleep(min(0.002 * attempt, 0.05) * random.random())
@@ -131,9 +135,9 @@ class Absorption:
         if count == 0:
             return None, "nothing new"
         if self.block_id is not None:
-            if self.block_id.startswith("@") or not self.block_id:
+            if not isinstance(self.block_id, str) or not self.block_id or self.block_id[0] == "@":
                 raise SpecError(
-                    f"block_id={self.block_id!r} is reserved for blocks without a name. Pass another."
+                    f"block_id={self.block_id!r} is no name of a block. Pass a text that does not begin with @."
                 )
             known = held.ids.get(self.block_id)
             if known is None:
@@ -169,37 +173,46 @@ class Absorption:
         state = held.state or fresh(method_of(spec), spec, self.source.dtype)
         if held.version == 0 and held.settings.base:
             store_settings(store, held.settings)
-        single = self.block_id is not None or not self.grows
+        # What fades or slides does so once for all that arrives, and cannot be committed in parts.
+        named = self.block_id is not None or not self.grows
+        whole = named or spec.forget != 1 or spec.window is not None
         began, done = time.perf_counter(), 0
         size = (feed.stop - feed.start) * (spec.width or 0) * self.source.dtype.itemsize
         self.callback(PassStarted(1, "absorbing", size))
         work = _Work(
             spec, state, state, store.draft(held.version + 1), held.n_rows, len(held.blocks)
         )
+        committed = began
         for start, stop, rows in feed.pieces():
+            last = stop == feed.stop
             try:
-                skipped = self._piece(work, feed, start, stop, rows)
+                skipped = self._piece(work, feed, start, rows, last=last)
             except BaseException:
                 store.discard(work.draft)
                 raise
-            if skipped and single:
+            if (skipped and named) or (last and not work.entries):
                 store.discard(work.draft)
-                return "nonfinite"
+                return "nonfinite" if skipped else "nothing new"
             done += 1
             self.callback(SpanDone(1, done, feed.count))
-            if single and stop < feed.stop:
+            if not last and (whole or time.perf_counter() - committed < COMMIT_SECONDS):
                 continue
             if not self._commit(work):
                 return "conflict"
+            committed = time.perf_counter()
             assert held.state is not None
             draft = store.draft(held.version + 1)
             work = _Work(spec, held.state, held.state, draft, work.at, len(held.blocks))
         self.callback(PassDone(1, "absorbing", time.perf_counter() - began, None))
         return "all"
 
-    def _piece(self, work: _Work, feed: Feed, start: int, stop: int, rows: Matrix) -> bool:
+    def _piece(self, work: _Work, feed: Feed, start: int, rows: Matrix, *, last: bool) -> bool:
         """Absorb one piece into the work; True if it was skipped for its missing values."""
         spec, method, state = work.spec, method_of(work.spec), work.state
+        if self.grows and last:
+            rows = written(rows)
+            if not rows.shape[0]:
+                return False
         clean = finite(rows, feed, start, self.nonfinite, _filled(state))
         skipped = clean is None
         if clean is None:
@@ -207,27 +220,24 @@ class Absorption:
         data = clean if state.scale is None else clean * state.scale
         known = state.factor.n_rows > 0
         share = captured(state.factor, data, method.width if spec.rank is None else spec.rank)
-        step, number = len(work.entries), work.number + len(work.entries)
-        work.state, arrays = _joined(
-            method, spec, state, data, number, step, stop - start, self.each
-        )
+        arrays = _joined(method, work, data, rows.shape[0], self.each, last=last)
         files = work.draft.add(arrays) if arrays else {}
-        end = work.at + stop - start
+        end = work.at + rows.shape[0]
         entry = BlockEntry(
             id=self.block_id or f"@{work.at}-{end}",
             start=work.at,
             stop=end,
             version=work.draft.version,
             folder=work.draft.folder,
-            step=step,
-            digest=feed.digest_so_far() if stop == feed.stop else "",
+            step=len(work.entries),
+            digest=feed.digest_so_far() if last and not self.grows else "",
             seam=feed.digest.seam(rows),
             captured=share if known else 1.0,
             files=files,
         )
         work.entries.append(entry)
         work.at = end
-        if arrays and stop < feed.stop:
+        if arrays and not last:
             self.held.store.flush(work.draft)
         return skipped
 
@@ -279,33 +289,33 @@ def _filled(state: State) -> Factor:
 
 
 def _joined(
-    method: IncrementalSVD,
-    spec: Spec,
-    state: State,
-    data: Matrix,
-    number: int,
-    step: int,
-    count: int,
-    each: Each,
-) -> tuple[State, dict[str, Matrix]]:
-    """The state with a piece in it, and the arrays of left vectors that it adds.
+    method: IncrementalSVD, work: _Work, data: Matrix, count: int, each: Each, *, last: bool
+) -> dict[str, Matrix]:
+    """Put a piece into the state of the work; the arrays of left vectors that it adds.
 
     A piece that was skipped has no data, and zeros for its ``count`` left vectors.
     """
+    spec, step = work.spec, len(work.entries)
+    number = work.number + step
+    if spec.window is not None:
+        if data.shape[0]:
+            part = method.part(data, index=number, left=False, each=each)
+            parts = [part] if work.block is None else [work.block.as_part(), part]
+            work.block = method.joined(parts, share=share(0))[0]
+        if last and work.block is not None:
+            work.state = work.state.slid(method, work.block, spec.window)
+        return {}
+    if step == 0:  # once for a block, however many pieces it comes in
+        work.state = replace(work.state, factor=work.state.factor.faded(spec.forget))
+    state = work.state
     if data.shape[0] == 0:
         kept = state.factor.s.size
         nothing = np.zeros((count, kept), dtype=state.factor.Vh.dtype)
-        return state, block_arrays(step, Turn(np.eye(kept), None), nothing) if spec.u else {}
-    if spec.window is not None:
-        part = method.part(data, index=number, left=False, each=each)
-        return state.slid(method, part, spec.window), {}
+        return block_arrays(step, Turn(np.eye(kept), None), nothing) if spec.u else {}
     part = method.part(data, index=number, guess=state.factor, left=spec.u, each=each)
     factor, old, new = method.absorbed(state.factor, part)
-    after = State(factor, None, scale=state.scale)
-    if not spec.u:
-        return after, {}
-    rows = turned(part.left, new)
-    return after, block_arrays(step, old, rows)
+    work.state = replace(state, factor=factor)
+    return block_arrays(step, old, turned(part.left, new)) if spec.u else {}
 
 
 def summarise(

@@ -87,14 +87,14 @@ def plan_cut(source: Source, spec: Spec, count: int, kept: int, budget: int, thr
         read = (1 + turned) * chunk * row + source.read_bytes
         return read + piece_bytes(rows, width, kept, item, threads)
 
-    most = max(1, min(count, MOST_BYTES // max(8 * width, 1)))
+    most = max(1, MOST_BYTES // max(8 * width, 1))
     high = _largest(ahead, most, budget)
-    if high >= chunk:
-        pieces = -(
-            -count // (high // chunk * chunk)
-        )  # as many as needed, of like size, of whole chunks
-        height = -(-count // (pieces * chunk)) * chunk
-        return Cut(height, height, True)
+    if high >= count:
+        return Cut(count, count, True)
+    if (
+        high >= chunk
+    ):  # not of equal size: a run that goes on after a kill must cut where it would have cut
+        return Cut(high // chunk * chunk, high // chunk * chunk, True)
     short = _largest(behind, min(most, chunk), budget)
     if short:
         return Cut(short, chunk, False)
@@ -252,10 +252,17 @@ def finite(rows: Array, feed: Feed, start: int, policy: str, state: Factor) -> A
         i, j = (int(x) for x in np.unravel_index(int(np.argmax(bad)), bad.shape))
         value = "NaN" if np.isnan(rows[i, j]) else "Inf"
         row, column = (start + i, j) if feed.axis == "rows" else (j, start + i)
-        raise NonFiniteError(value, row, column, feed.source.locate(row, column), REMEDY)
+        remedy = REMEDY if value == "NaN" else "Mend the data."
+        raise NonFiniteError(value, row, column, feed.source.locate(row, column), remedy)
     if policy == "skip-block":
         return None
     holes = np.isnan(rows)
+    if not state.n_rows and holes.all(axis=0).any():
+        column = int(np.argmax(holes.all(axis=0)))
+        raise SpecError(
+            f"column {column} has no value in the first block, and the model knows no mean of it yet. Leave the column "
+            "out, or begin with a block that has values in it."
+        )
     if state.n_rows and state.mean is not None:
         fill = state.mean
     elif state.mean is None:
@@ -264,6 +271,16 @@ def finite(rows: Array, feed: Feed, start: int, policy: str, state: Factor) -> A
         known = np.maximum((~holes).sum(axis=0), 1)
         fill = np.where(holes, 0, rows).sum(axis=0, dtype=state.Vh.dtype) / known
     return np.asarray(np.where(holes, fill.astype(rows.dtype)[None, :], rows))
+
+
+def written(rows: Array) -> Array:
+    """The rows of a growing array without those at its end that are zero throughout.
+
+    An array is often made longer before its rows are written: what is zero up to the end may be on its way, and
+    is taken when rows follow it.
+    """
+    there = np.flatnonzero(rows.any(axis=1))
+    return rows[: int(there[-1]) + 1 if there.size else 0]
 
 
 def _check_size(rows: Array, feed: Feed) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from streamsvd.drivers.model.state import State, loaded, of_result
-from streamsvd.errors import StoreError
+from streamsvd.errors import MissingChunkError, StoreError
 from streamsvd.store.model import BlockEntry, Manifest, ModelStore, Settings, Spec
 from streamsvd.store.result import load
 
@@ -78,10 +78,28 @@ class Held:
             state = of_result(load(Path(store.name))[0]) if self.settings.base else None
             self.manifest, self.state, self.blocks, self.ids = None, state, [], {}
             return
-        manifest = store.manifest(newest if version is None else version)
+        manifest = store.manifest(newest) if version is None else self.earlier(version, newest)
         state, blocks = loaded(store, manifest), store.blocks(manifest)
         self.manifest, self.state, self.blocks = manifest, state, blocks
         self.ids = {entry.id: entry for entry in blocks}
+
+    def earlier(self, version: int, newest: int) -> Manifest:
+        """The manifest of an earlier version.
+
+        Raises
+        ------
+        StoreError
+            If it was collected; it says which ones are kept.
+        """
+        try:
+            return self.store.manifest(version)
+        except MissingChunkError:
+            floor = self.store.manifest(newest).floor
+            if version >= floor:
+                raise
+            raise StoreError(
+                f"version {version} is missing: it was collected. Versions {floor} to {newest} are kept."
+            ) from None
 
     def refresh(self) -> None:
         """Read the newest version, if another writer has committed one."""

@@ -84,7 +84,9 @@ class LeftVectors:
             else:
                 P, step = R @ P, None if o is None else o @ P
             if step is not None:
-                c = self.forget * (step if c is None else step + c)
+                c = step if c is None else step + c
+            if c is not None and block.step == 0:  # rows fade with a block, not with its pieces
+                c = self.forget * c
         yield None, P, c
 
     def read(self, start: int, stop: int) -> Matrix:
@@ -117,6 +119,14 @@ class LeftVectors:
             return self.read(start, stop)[::step, rest] if step > 0 else self.read(0, m)[rows, rest]
         if rows is Ellipsis:
             return self.read(0, m)[:, rest]
+        if not isinstance(rows, int | np.integer):
+            chosen = np.arange(m)[rows]  # a list of rows, or a mask
+            low, high = int(chosen.min(initial=m)), int(chosen.max(initial=-1)) + 1
+            return (
+                self.read(low, high)[chosen - low, rest]
+                if chosen.size
+                else self.read(0, 0)[:, rest]
+            )
         index = range(m)[int(rows)]
         return np.asarray(self.read(index, index + 1)[0, rest])
 

@@ -35,6 +35,7 @@ from streamsvd.store.model import (
     Spec,
     Summary,
     check,
+    is_model,
     repair,
     republish,
 )
@@ -395,11 +396,13 @@ class Model:
             If that version was collected or is damaged.
         """
         newest = self._held.store.newest()
+        if newest == 0:
+            raise StoreError(f"{self._held.store.name} has no version yet: nothing was absorbed.")
         if not 1 <= version <= newest:
             raise StoreError(f"{self._held.store.name} has versions 1 to {newest}, not {version}.")
         lease = self._held.store.lease(version)
         try:
-            manifest = self._held.store.manifest(version)
+            manifest = self._held.earlier(version, newest)
             loaded(self._held.store, manifest)
             floor = self._held.store.manifest(newest).floor
             manifest = msgspec.structs.replace(manifest, floor=max(manifest.floor, floor))
@@ -423,6 +426,8 @@ def repair_model(path: str | os.PathLike[str]) -> tuple[Model, list[Damage]]:
         If none is whole.
     """
     store = ModelStore(objects_at(path))
+    if not is_model(store.objects) and not store.objects.names("log"):
+        return Model.open(path), []  # a result that nothing was added to
     _, damage = repair(store)
     return Model.open(path), damage
 

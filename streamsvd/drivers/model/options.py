@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from streamsvd.errors import ShapeError, SpecError
 from streamsvd.incremental import IncrementalSVD
@@ -46,19 +47,20 @@ def make_spec(
     """
     if axis not in ("rows", "columns"):
         raise SpecError(f'axis={axis!r} is unknown. Pass "rows" or "columns", whichever grows.')
+    rank, window = _whole("rank", rank), _whole("window", window)
     spec = Spec(
         rank=rank,
-        tol=tol,
-        buffer=buffer,
-        max_rank=max_rank,
-        center=center,
-        forget=float(forget),
-        robust=robust,
-        seed=seed,
-        delta=delta,
+        tol=None if tol is None else _real("tol", tol),
+        buffer=_whole("buffer", buffer),
+        max_rank=_whole("max_rank", max_rank) or 0,
+        center=bool(center),
+        forget=_real("forget", forget),
+        robust=bool(robust),
+        seed=_whole("seed", seed) or 0,
+        delta=_real("delta", delta),
         axis=axis,  # type: ignore[arg-type]  # checked above
         window=window,
-        u=u,
+        u=bool(u),
     )
     method_of(spec)
     if window is not None:
@@ -79,6 +81,21 @@ def make_spec(
             "robust=True shrinks the values, for which there is no U. Leave one of them out."
         )
     return spec
+
+
+def _whole(name: str, value: Any) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        return int(value)
+    raise SpecError(f"{name}={value!r} is no whole number.")
+
+
+def _real(name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise SpecError(f"{name}={value!r} is no number.") from None
 
 
 def method_of(spec: Spec) -> IncrementalSVD:
@@ -129,9 +146,10 @@ def agreed(spec: Spec, source: Source, names: Sequence[Any] | None) -> Spec:
         )
     kind = source.dtype.kind
     if spec.kind is not None and spec.kind != kind:
+        mixed = "" if "c" in (kind, spec.kind) else ": packed and unpacked values must not be mixed"
         raise SpecError(
-            f"the block holds {KINDS.get(kind, kind)}, the model was made of {KINDS.get(spec.kind, spec.kind)}: "
-            "packed and unpacked values must not be mixed. Unpack or cast the block, or begin another model."
+            f"the block holds {KINDS.get(kind, kind)}, the model was made of {KINDS.get(spec.kind, spec.kind)}{mixed}. "
+            "Unpack or cast the block, or begin another model."
         )
     mark = fingerprint(names)
     if spec.columns is not None and mark is not None and spec.columns != mark:
@@ -155,8 +173,9 @@ def same_options(asked: dict[str, Any], spec: Spec, keep: int) -> None:
     for name, value in asked.items():
         found = keep if name == "keep" else getattr(spec, name)
         if value is not None and value != found:
+            made = f"without {name}" if found is None else f"with {name}={found!r}"
             raise SpecError(
-                f"{name}={value!r} was asked, the model was made with {name}={found!r}. Leave the option out, or "
+                f"{name}={value!r} was asked, the model was made {made}. Leave the option out, or "
                 "begin another model."
             )
 

@@ -13,7 +13,7 @@ from streamsvd.certificate import Kind
 from streamsvd.errors import SpecError
 from streamsvd.forest import Forest, Load
 from streamsvd.incremental import IncrementalSVD
-from streamsvd.ledger import Factor, Ledger, Part
+from streamsvd.ledger import Factor, Ledger
 from streamsvd.result import SVD
 from streamsvd.store.model import Draft, FactorRecord, LedgerRecord, Manifest, ModelStore, Spec
 from streamsvd.typing import Matrix, Real
@@ -48,11 +48,11 @@ class State:
             return mean
         return np.divide(mean, self.scale, out=np.zeros_like(mean), where=self.scale > 0)
 
-    def slid(self, method: IncrementalSVD, part: Part, window: int) -> State:
+    def slid(self, method: IncrementalSVD, block: Factor, window: int) -> State:
         """The state of the newest blocks that hold ``window`` rows, or all while there are fewer."""
         assert self.forest is not None
-        forest = self.forest.appended(method, part)
-        sizes = [*self.sizes, part.n_rows]
+        forest = self.forest.appended(method, block)
+        sizes = [*self.sizes, block.n_rows]
         while sum(sizes) - sizes[0] >= window:
             sizes.pop(0)
         forest = forest.from_block(forest.stop - len(sizes))

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from streamsvd.errors import CorruptChunkError, MissingChunkError, StoreError
+from streamsvd.errors import CorruptChunkError, MissingObjectError, StoreError
 from streamsvd.store.model.arrays import Array, decoded, encoded
 from streamsvd.store.model.records import (
     FORMAT,
@@ -265,13 +265,13 @@ class ModelStore:
 
         Raises
         ------
-        MissingChunkError, CorruptChunkError
+        MissingObjectError, CorruptChunkError
             Naming the key.
         """
         try:
             data = self.read(key)
         except FileNotFoundError:
-            raise MissingChunkError(key, self.name) from None
+            raise MissingObjectError(key, self.name) from None
         if len(data) != expected[1]:
             raise CorruptChunkError(
                 key, self.name, f"{len(data):,} bytes instead of {expected[1]:,}"
@@ -582,7 +582,7 @@ class ModelStore:
                 continue
             try:
                 manifest = self.manifest(version)
-            except MissingChunkError:
+            except MissingObjectError:
                 if version in certain:
                     raise
                 continue

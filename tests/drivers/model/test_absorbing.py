@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import streamsvd
 from streamsvd import IncrementalSVD, Model, NonFiniteError, ShapeError, SpecError, StoreError
+from streamsvd.drivers.model import repair_model
 from streamsvd.engine.events import Committed
 from streamsvd.testing.spectra import KnownMatrix
 
@@ -105,7 +106,7 @@ def test_a_known_block_is_not_absorbed_again_and_another_of_its_name_is_refused(
         model.update(A[:300] + 1, "block-0")
     with pytest.raises(SpecError, match="other content"):
         model.update(A[:299], "block-0")
-    with pytest.raises(SpecError, match="reserved"):
+    with pytest.raises(SpecError, match="is no name of a block"):
         model.update(A[:300], "@0-300")
     assert model.version == before
 
@@ -247,7 +248,7 @@ def test_a_bad_entry_is_named_and_the_model_stays_as_it_is(A, tmp_path, value, a
     before = {p: p.read_bytes() for p in (tmp_path / "m").rglob("*") if p.is_file()}
     bad = A[300:400].copy()
     bad[at] = value
-    with pytest.raises(NonFiniteError, match=rf"row {at[0]}, column {at[1]}.*skip-block"):
+    with pytest.raises(NonFiniteError, match=rf"row {at[0]}, column {at[1]} .*Mend the data"):
         model.update(bad, "bad")
     after = {p: p.read_bytes() for p in (tmp_path / "m").rglob("*") if p.is_file()}
     assert after == before
@@ -493,3 +494,133 @@ def test_a_model_grows_along_one_axis_only(A, tmp_path):
         SpecError, match="axis='columns' was asked, the model was made with axis='rows'"
     ):
         streamsvd.update(tmp_path / "m", A[:, :5], "columns", axis="columns")
+
+
+TIGHT = "48MiB"
+
+
+@pytest.mark.parametrize("memory", [TIGHT, "1GiB"])
+@pytest.mark.parametrize("named", [True, False])
+def test_rows_fade_with_a_block_and_not_with_its_pieces(A, tmp_path, memory, named):
+    rows = np.tile(A, (40, 1))
+    store = zarr.create_array(
+        str(tmp_path / "a.zarr"), shape=(12_000, N), chunks=(500, N), dtype="f8"
+    )
+    store[:] = rows[:12_000]
+    options = {"rank": K, "forget": 0.5, "u": True, "center": True}
+    ids = ("one", "two") if named else (None, None)
+    streamsvd.update(tmp_path / "m", str(tmp_path / "a.zarr"), ids[0], memory=memory, **options)
+    if not named:
+        store.append(rows[12_000:])
+    later = rows[12_000:] if named else str(tmp_path / "a.zarr")
+    streamsvd.update(tmp_path / "m", later, ids[1], memory=memory)
+    model = Model.open(tmp_path / "m")
+    assert model.n_rows == 24_000
+    assert (memory == TIGHT) == (len(model.blocks) > 2)
+    weights = np.repeat([0.5, 1.0], 12_000)
+    B = weights[:, None] * (rows - (weights**2 @ rows) / np.sum(weights**2))
+    s = np.linalg.svd(B, compute_uv=False)[:K]
+    c = model.certificate
+    assert (c.sigma_lower <= s).all()
+    assert (s <= c.sigma_upper).all()
+    assert c.energy == pytest.approx(np.linalg.norm(B) ** 2, rel=1e-10)
+    error = np.linalg.norm(B - (np.asarray(model.U) * model.s) @ model.Vh)
+    assert error == pytest.approx(c.frobenius_error, rel=1e-8)
+
+
+@pytest.mark.parametrize("memory", [TIGHT, "1GiB"])
+def test_a_window_slides_by_blocks_and_not_by_their_pieces(A, tmp_path, memory):
+    rows = np.tile(A, (40, 1))
+    model = Model.create(tmp_path / "m", K, window=1000)
+    model.update(rows[:12_000], "long", memory=memory)
+    s = np.linalg.svd(rows[:12_000], compute_uv=False)[:K]
+    c = model.certificate
+    assert (c.sigma_lower <= s).all()
+    assert (s <= c.sigma_upper).all()
+    model.update(rows[12_000:], "next", memory=memory)
+    assert model.ledger.energy == pytest.approx(np.linalg.norm(rows[12_000:]) ** 2)
+
+
+def test_rows_that_are_not_written_yet_are_left_for_later(A, tmp_path):
+    store = zarr.create_array(str(tmp_path / "a.zarr"), shape=(130, N), chunks=(100, N), dtype="f8")
+    store[:] = A[:130]
+    streamsvd.update(tmp_path / "m", str(tmp_path / "a.zarr"), rank=K)
+    store.resize((150, N))
+    assert streamsvd.update(tmp_path / "m", str(tmp_path / "a.zarr")).skipped == "nothing new"
+    store[130:140] = A[130:140]
+    assert streamsvd.update(tmp_path / "m", str(tmp_path / "a.zarr")).absorbed == 10
+    store[140:] = A[140:150]
+    assert streamsvd.update(tmp_path / "m", str(tmp_path / "a.zarr")).absorbed == 10
+    s = np.linalg.svd(A[:150], compute_uv=False)[:K]
+    c = Model.open(tmp_path / "m").certificate
+    assert (c.sigma_lower <= s).all()
+    assert (s <= c.sigma_upper).all()
+
+
+def test_a_column_without_any_value_has_no_mean_to_be_filled_with(A, tmp_path):
+    gap = A[:20].copy()
+    gap[:, 2] = np.nan
+    model = Model.create(tmp_path / "m", K, center=True)
+    with pytest.raises(SpecError, match="column 2 has no value in the first block"):
+        model.update(gap, "a", nonfinite="impute-mean")
+    assert model.version == 0
+
+
+@pytest.mark.parametrize("offset", [1e6, 1e9, 1e12])
+def test_centred_intervals_know_the_rounding_of_a_mean_far_from_zero(tmp_path, offset):
+    X = np.random.default_rng(0).integers(-9, 10, (400, 6)).astype(float)
+    exact = np.concatenate([X, -X])  # its mean is zero exactly, and every sum is an integer
+    model = Model.create(tmp_path / "m", 6, center=True)
+    for i, rows in enumerate(np.split(exact + offset, 8)):
+        model.update(rows, str(i))
+    s = np.linalg.svd(exact, compute_uv=False)
+    c = model.certificate
+    assert (c.sigma_lower <= s).all()
+    assert (s <= c.sigma_upper).all()
+
+
+def test_rows_of_u_are_chosen_by_lists_and_masks(A, tmp_path):
+    model = absorbed(tmp_path / "m", A, [100, 350], u=True)
+    whole = np.asarray(model.U)
+    mask = np.arange(M) % 7 == 0
+    np.testing.assert_allclose(model.U[[1, 120, -1]], whole[[1, 120, -1]], atol=1e-14)
+    np.testing.assert_allclose(model.U[mask], whole[mask], atol=1e-14)
+    assert model.U[[]].shape == (0, K)
+
+
+def test_numbers_of_numpy_are_numbers_and_others_are_refused(A, tmp_path):
+    assert (
+        Model.create(tmp_path / "m", np.int64(2), forget=np.float32(1)).update(A, "x").version == 1
+    )
+    for wrong in (2.5, True, "3"):
+        with pytest.raises(SpecError, match="is no whole number"):
+            Model.create(tmp_path / "n", wrong)
+    with pytest.raises(SpecError, match="is no number"):
+        Model.create(tmp_path / "n", 2, forget="much")
+    with pytest.raises(SpecError, match="block_id=5 is no name"):
+        Model.open(tmp_path / "m").update(A, 5)
+
+
+def test_a_collected_version_and_a_lost_object_are_told_apart(A, tmp_path):
+    model = Model.create(tmp_path / "m", K, keep=2)
+    for i in range(16):
+        model.update(A[i : i + 5], str(i))
+    with pytest.raises(
+        StoreError, match="version 1 is missing: it was collected. Versions 15 to 16 are kept"
+    ):
+        Model.open(tmp_path / "m", version=1)
+    next((tmp_path / "m" / "versions").glob("*16-*/Vh/c/0/0")).unlink()
+    with pytest.raises(StoreError, match="is missing. Run streamsvd repair"):
+        Model.open(tmp_path / "m")
+
+
+def test_a_healthy_batch_result_is_intact_and_nothing_new_is_no_error(A, tmp_path):
+    np.save(tmp_path / "a.npy", A)
+    streamsvd.svd(A, K, out=tmp_path / "r")
+    done = streamsvd.update(tmp_path / "r", tmp_path / "a.npy")
+    assert (done.skipped, done.version) == ("nothing new", 0)
+    model, damage = repair_model(tmp_path / "r")
+    assert damage == []
+    assert model.n_rows == M
+    with pytest.raises(StoreError, match="no version yet"):
+        model.rollback(0)
