@@ -31,6 +31,7 @@ def command(model: str, last: int | None, as_json: bool) -> int:
                 "version": found.version,
                 "n_rows": found.n_rows,
                 "ledger": asdict(found.ledger) if found.version else {},
+                "kept_from": found.kept_from,
                 "versions": records,
                 "advice": found.advice,
                 "streamsvd": __version__,
@@ -61,7 +62,12 @@ def command(model: str, last: int | None, as_json: bool) -> int:
                 "energy",
                 f"{seen.energy:.6g} seen, {seen.discarded:.6g} discarded in {seen.truncations:,} steps",
             ),
-            ("advice", found.advice or "none: the error is within what was asked"),
+            ("kept", f"versions {found.kept_from} to {found.version}, to which rollback can go"),
+            (
+                "advice",
+                found.advice
+                or ("none: the error is within what was asked" if found.spec.tol else ""),
+            ),
         ]
     )
     return 0

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from streamsvd.cli import options
+from streamsvd.cli.app import INTERRUPTED
 
 if TYPE_CHECKING:
     from streamsvd.drivers.model import Model, Update
@@ -38,12 +39,21 @@ def command(
     Without --block-id, SOURCE is an array that grows: the rows beyond those absorbed are taken.
     """
     from streamsvd.cli.progress import watching
-    from streamsvd.drivers.model import Model
+    from streamsvd.drivers.model import Model, Update
     from streamsvd.drivers.opening import open as open_matrix
 
     A = open_matrix(source, variable=variable, rows=rows, missing=missing)
-    with watching(A.nbytes, quiet=quiet) as watch:
-        done = absorb(model, A, watch, **given)
+    try:
+        with watching(A.nbytes, quiet=quiet) as watch:
+            done = absorb(model, A, watch, **given)
+    except KeyboardInterrupt:
+        if watch.tally.committed is None:
+            raise
+        kept = Model.open(model)
+        click.echo(f"streamsvd: interrupted; what was committed is kept in {model}.", err=True)
+        done = Update(kept.version, 0, "interrupted", kept.n_rows, 0)
+        show(kept, done, as_json=as_json)
+        return INTERRUPTED
     show(Model.open(model), done, as_json=as_json)
     return 0
 
@@ -66,7 +76,11 @@ def show(model: Model, done: Update, *, as_json: bool) -> None:
     if as_json:
         show_json(
             {
-                "status": "skipped" if done.skipped else "absorbed",
+                "status": "interrupted"
+                if done.skipped == "interrupted"
+                else "skipped"
+                if done.skipped
+                else "absorbed",
                 "version": done.version,
                 "absorbed": done.absorbed,
                 "skipped": done.skipped,
@@ -87,6 +101,7 @@ def show(model: Model, done: Update, *, as_json: bool) -> None:
         "known": "this block is in the model already",
         "nothing new": f"no new {what}",
         "nonfinite": "the block has missing values and was skipped",
+        "interrupted": f"interrupted, {done.n_rows:,} {what} are in the model",
     }
     text = reason.get(done.skipped, f"{done.absorbed:,} {what} absorbed, {done.n_rows:,} in all")
     click.echo(f"version {done.version}: {text}")
@@ -110,6 +125,8 @@ def show(model: Model, done: Update, *, as_json: bool) -> None:
 
 def drift_of(model: Model) -> dict[str, Any]:
     """How well the basis held the newest block before it came, and how far it turned."""
+    if model.version == 0:  # a batch result that nothing was added to
+        return {"captured": None, "largest_angle": 0.0, "angles": []}
     summary = model.summary
     largest = max(summary.angles, default=0.0)
     return {"captured": summary.captured, "largest_angle": largest, "angles": summary.angles}

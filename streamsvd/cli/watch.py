@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from streamsvd.cli import options
+from streamsvd.cli.app import FAILED
 
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -58,10 +59,11 @@ def command(
     from streamsvd.drivers.opening import open as open_matrix
     from streamsvd.errors import StoreError
 
-    done = 0
+    done, failed = 0, False
     try:
         while True:
             began = time.monotonic()
+            failed = False
             try:
                 A = open_matrix(source, variable=variable, rows=rows, missing=missing)
                 with watching(A.nbytes, quiet=quiet) as progress:
@@ -70,9 +72,10 @@ def command(
                     show(Model.open(model), update, as_json=as_json)
             except StoreError as error:
                 click.echo(f"streamsvd: {error}", err=True)
+                failed = True
             done += 1
             if looks is not None and done >= looks:
-                return 0
+                return FAILED if failed else 0
             time.sleep(max(0.0, every - (time.monotonic() - began)))
     except KeyboardInterrupt:
         click.echo("streamsvd: stopped; the model holds every block that was reported", err=True)

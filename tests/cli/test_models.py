@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -135,7 +138,7 @@ def test_rollback_merge_and_export(run, growing, tmp_path):
         ),
         (("update", "m", "wide.npy", "--rank", "500"), 2, "exceeds the 30 columns"),
         (("log", "nowhere"), 1, "not a model"),
-        (("repair", "nowhere"), 1, "no version that is whole"),
+        (("repair", "nowhere"), 1, "not a model"),
         (("watch", "wide.npy", "m", "--every", "often"), 2, "is no time"),
         (("export", "nowhere", "--out", "e.npz"), 1, "not a model"),
     ],
@@ -171,6 +174,67 @@ def test_a_watch_follows_the_array_until_it_is_stopped(start, growing, tmp_path)
 
 def test_a_watch_waits_for_a_source_that_is_not_there_yet(run, growing, tmp_path):
     found = run("watch", tmp_path / "later.zarr", tmp_path / "m", "--every", "0.1s", "--looks", 2)
-    assert found.code == 0
+    assert found.code == 1
     assert found.err.count("later.zarr") == 2
     del growing
+
+
+def test_an_interrupt_says_what_was_committed(start, tmp_path):
+    """Pieces of a growing array that were committed before Ctrl-C are kept, and said to be."""
+    rows = np.random.default_rng(0).standard_normal((40_000, 200))
+    array = zarr.create_array(
+        str(tmp_path / "a.zarr"), shape=rows.shape, chunks=(500, 200), dtype="f8"
+    )
+    array[:] = rows
+    code = (
+        "import streamsvd.drivers.model.absorption as a; a.COMMIT_SECONDS = 0;"
+        "from streamsvd.cli import app; import sys; app.main(sys.argv[1:])"
+    )
+    given = [
+        "update",
+        tmp_path / "m",
+        tmp_path / "a.zarr",
+        "--rank",
+        30,
+        "--memory",
+        "80MiB",
+        "--json",
+    ]
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, given)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and not list((tmp_path / "m" / "log").glob("*2.json")):
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130, err
+    record = json.loads(out)
+    assert record["status"] == "interrupted"
+    assert 0 < record["n_rows"] == Model.open(tmp_path / "m").n_rows < 40_000
+    assert "nothing was kept" not in err
+    del start
+
+
+def test_a_result_that_nothing_was_added_to_is_no_error(run, growing, tmp_path):
+    path, _, _ = growing
+    run("svd", path, "--rank", 3, "--out", tmp_path / "r")
+    assert "no new rows" in run("update", tmp_path / "r", path).out
+    assert "is intact" in run("repair", tmp_path / "r").out
+    assert run("rollback", tmp_path / "r", 0).code == 1
+
+
+def test_columns_without_their_vectors_are_exported_as_far_as_they_are_known(run, tmp_path):
+    np.save(tmp_path / "c.npy", np.random.default_rng(0).standard_normal((30, 20)))
+    run("update", tmp_path / "m", tmp_path / "c.npy", "--columns", "--rank", 3)
+    assert run("export", tmp_path / "m", "--out", tmp_path / "e.npz").code == 0
+    assert np.load(tmp_path / "e.npz")["U"].shape == (30, 3)
+    assert "not kept" in run("export", tmp_path / "m", "--out", tmp_path / "e").err
+    assert (
+        "folder that exists"
+        in run("export", tmp_path / "m", "--out", tmp_path / "no" / "e.npz").err
+    )

@@ -178,6 +178,11 @@ class Model:
         return self._held.version
 
     @property
+    def kept_from(self) -> int:
+        """The earliest version that `rollback` can go to; 0 before the first update."""
+        return self._held.manifest.floor if self._held.manifest else 0
+
+    @property
     def spec(self) -> Spec:
         """The options that the model was made with."""
         return self._held.spec

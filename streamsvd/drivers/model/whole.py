@@ -126,7 +126,10 @@ def export(model: Model, out: str | os.PathLike[str], *, overwrite: bool = False
     StoreError
         If there is something at ``out`` and it may not be replaced.
     """
-    path, result = Path(out), model.as_svd()
+    path = Path(out)
+    if model.spec.axis == "columns" and not model.spec.u:
+        return _export_left(model, path, overwrite=overwrite)
+    result = model.as_svd()
     if path.suffix != ".npz":
         writer = ResultWriter(path, overwrite=overwrite)
         try:
@@ -136,8 +139,6 @@ def export(model: Model, out: str | os.PathLike[str], *, overwrite: bool = False
         except BaseException:
             writer.discard()
             raise
-    if path.exists() and not overwrite:
-        raise StoreError(f"{path} exists already. Pass overwrite=True (--overwrite) to replace it.")
     arrays: dict[str, Any] = {
         "s": result.s,
         "Vh": result.Vh,
@@ -146,7 +147,27 @@ def export(model: Model, out: str | os.PathLike[str], *, overwrite: bool = False
     }
     if result.U is not None:
         arrays["U"] = np.asarray(result.U)
+    return _saved(path, arrays, overwrite=overwrite)
+
+
+def _export_left(model: Model, path: Path, *, overwrite: bool) -> Path:
+    """What is known of columns whose own vectors are not kept."""
+    if path.suffix != ".npz":
+        raise SpecError(
+            "the right vectors of the columns are not kept: only values and left vectors can be exported, to a .npz "
+            "file. Create the model with u=True to keep them."
+        )
+    return _saved(path, {"s": model.s, "U": model.U}, overwrite=overwrite)
+
+
+def _saved(path: Path, arrays: dict[str, Any], *, overwrite: bool) -> Path:
+    """A ``.npz`` file that is there whole or not at all."""
+    if path.exists() and not overwrite:
+        raise StoreError(f"{path} exists already. Pass overwrite=True (--overwrite) to replace it.")
     partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as file:
-        np.savez(file, allow_pickle=False, **{k: v for k, v in arrays.items() if v is not None})
-    return partial.replace(path)
+    try:
+        with partial.open("wb") as file:
+            np.savez(file, allow_pickle=False, **{k: v for k, v in arrays.items() if v is not None})
+        return partial.replace(path)
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error}. Choose a folder that exists.") from error
