@@ -345,7 +345,7 @@ def seconds_of(
     speed = rates.double if slow else rates.single
     loop = 2 if request.tol >= 1e-5 else 3
     work = loop * 4 * entries * (s.block + s.probes) / speed
-    sample = 7 * 4 * float(shape.sample_rows) * lay.width * s.block / rates.single
+    sample = 5 * 4 * float(shape.sample_rows) * lay.width * s.block / rates.single
     dense = loop * 12 * lay.width * float(2 * s.block) ** 2 / rates.dense
     full = 11 if request.searching else 4
     dense *= 1 + 0.1 * max(

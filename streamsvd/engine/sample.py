@@ -27,7 +27,7 @@ from streamsvd.kernels import products, sketch
 from streamsvd.protocols import Source
 from streamsvd.typing import Matrix, Real
 
-ITERATIONS = 6
+ITERATIONS = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
