@@ -157,7 +157,8 @@ def measured(work: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
     before, cpu, wall = _status_bytes("VmRSS"), cpu_s(), time.perf_counter()
     result = work()
     cost = {"wall_s": time.perf_counter() - wall, "cpu_s": cpu_s() - cpu}
-    return result, {**cost, "peak_rss_bytes": _status_bytes("VmHWM") - before}
+    # The kernel gathers its counters of threads in batches: a peak may seem to lie a little below the start.
+    return result, {**cost, "peak_rss_bytes": max(_status_bytes("VmHWM") - before, 0)}
 
 
 def cpu_s() -> float:
