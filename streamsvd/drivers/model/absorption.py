@@ -220,7 +220,7 @@ class Absorption:
         data = clean if state.scale is None else clean * state.scale
         known = state.factor.n_rows > 0
         share = captured(state.factor, data, method.width if spec.rank is None else spec.rank)
-        arrays = _joined(method, work, data, rows.shape[0], self.each, last=last)
+        arrays = _joined(method, work, data, rows.shape[0], self.each)
         files = work.draft.add(arrays) if arrays else {}
         end = work.at + rows.shape[0]
         entry = BlockEntry(
@@ -244,6 +244,8 @@ class Absorption:
     def _commit(self, work: _Work) -> bool:
         """Make the work a version; False if another writer was first."""
         held, store, spec, draft = self.held, self.held.store, work.spec, work.draft
+        if spec.window is not None and work.block is not None:  # a window slides by whole blocks
+            work.state = work.state.slid(method_of(spec), work.block, spec.window)
         parent, state, entries, n_rows = held.manifest, work.state, work.entries, work.at
         record, nodes = stored(draft, state, parent)
         before = work.before
@@ -289,7 +291,7 @@ def _filled(state: State) -> Factor:
 
 
 def _joined(
-    method: IncrementalSVD, work: _Work, data: Matrix, count: int, each: Each, *, last: bool
+    method: IncrementalSVD, work: _Work, data: Matrix, count: int, each: Each
 ) -> dict[str, Matrix]:
     """Put a piece into the state of the work; the arrays of left vectors that it adds.
 
@@ -302,8 +304,6 @@ def _joined(
             part = method.part(data, index=number, left=False, each=each)
             parts = [part] if work.block is None else [work.block.as_part(), part]
             work.block = method.joined(parts, share=share(0))[0]
-        if last and work.block is not None:
-            work.state = work.state.slid(method, work.block, spec.window)
         return {}
     if step == 0:  # once for a block, however many pieces it comes in
         work.state = replace(work.state, factor=work.state.factor.faded(spec.forget))

@@ -624,3 +624,17 @@ def test_a_healthy_batch_result_is_intact_and_nothing_new_is_no_error(A, tmp_pat
     assert model.n_rows == M
     with pytest.raises(StoreError, match="no version yet"):
         model.rollback(0)
+
+
+def test_a_window_slides_also_where_the_last_piece_is_not_written_yet(A, tmp_path):
+    rows = np.tile(A, (40, 1))[:20_000]
+    store = zarr.create_array(
+        str(tmp_path / "a.zarr"), shape=rows.shape, chunks=(500, N), dtype="f8"
+    )
+    store[:19_500] = rows[:19_500]
+    store[19_500:] = 0
+    source = streamsvd.open(str(tmp_path / "a.zarr"), missing="fill")
+    streamsvd.update(tmp_path / "m", source, rank=K, window=1000, memory=TIGHT)
+    model = Model.open(tmp_path / "m")
+    assert len(model.blocks) > 1
+    assert model.ledger.energy == pytest.approx(np.linalg.norm(rows[:19_500]) ** 2)
