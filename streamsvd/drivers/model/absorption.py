@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from streamsvd.drivers.model.feed import Feed, check_policy, finite, plan_cut, written
+from streamsvd.drivers.model.feed import Feed, check_policy, finite, plan_cut
 from streamsvd.drivers.model.held import Held
 from streamsvd.drivers.model.left import block_arrays, turned
 from streamsvd.drivers.model.options import agreed, method_of
@@ -108,10 +108,8 @@ class Absorption:
                 return self._done(skipped)
             with held_memory(), dense_threads(spec.width or 0), at_once() as self.each:
                 outcome = self._absorb(spec, feed)
-            if outcome in ("nonfinite", "nothing new"):
-                return self._done(outcome)
-            if outcome == "all":
-                return self._done("")
+            if outcome != "conflict":
+                return self._done("" if outcome == "all" else outcome)
             time.sleep(min(0.002 * attempt, 0.05) * random.random())
         raise ConflictError(
             f"{held.store.name} is busy: other writers were first {TRIES} times. The block is not in it; try again."
@@ -163,9 +161,10 @@ class Absorption:
                 f"row {seen - 1:,} of {source.name} is not the last one that the model absorbed. Pass the array that "
                 "grows, or name a separate block with block_id= (--block-id)."
             )
-        if count == seen:
+        stop = whole.written(seen)
+        if stop == seen:
             return None, "nothing new"
-        return Feed(source, spec.axis, seen, count, cut), ""
+        return Feed(source, spec.axis, seen, stop, cut), ""
 
     def _absorb(self, spec: Spec, feed: Feed) -> str:
         """Absorb and commit; ``"all"``, ``"nonfinite"``, or ``"conflict"`` with the rest still to do."""
@@ -190,9 +189,9 @@ class Absorption:
             except BaseException:
                 store.discard(work.draft)
                 raise
-            if (skipped and named) or (last and not work.entries):
+            if skipped and named:
                 store.discard(work.draft)
-                return "nonfinite" if skipped else "nothing new"
+                return "nonfinite"
             done += 1
             self.callback(SpanDone(1, done, feed.count))
             if not last and (whole or time.perf_counter() - committed < COMMIT_SECONDS):
@@ -209,10 +208,6 @@ class Absorption:
     def _piece(self, work: _Work, feed: Feed, start: int, rows: Matrix, *, last: bool) -> bool:
         """Absorb one piece into the work; True if it was skipped for its missing values."""
         spec, method, state = work.spec, method_of(work.spec), work.state
-        if self.grows and last:
-            rows = written(rows)
-            if not rows.shape[0]:
-                return False
         clean = finite(rows, feed, start, self.nonfinite, _filled(state))
         skipped = clean is None
         if clean is None:

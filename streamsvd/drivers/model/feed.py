@@ -91,9 +91,8 @@ def plan_cut(source: Source, spec: Spec, count: int, kept: int, budget: int, thr
     high = _largest(ahead, most, budget)
     if high >= count:
         return Cut(count, count, True)
-    if (
-        high >= chunk
-    ):  # not of equal size: a run that goes on after a kill must cut where it would have cut
+    # Not of equal size: a run that goes on after a kill must cut where it would have cut.
+    if high >= chunk:
         return Cut(high // chunk * chunk, high // chunk * chunk, True)
     short = _largest(behind, min(most, chunk), budget)
     if short:
@@ -228,6 +227,21 @@ class Feed:
             pass
         return self.digest_so_far()
 
+    def written(self, start: int) -> int:
+        """Where the rows from ``start`` on end, without those that are zero throughout up to the end.
+
+        An array is often made longer before its rows are written: what is zero up to the end may be on its way, and
+        is taken when rows follow it. Costs one row, unless it is zero.
+        """
+        height, stop = 1, self.stop
+        while stop > start:
+            first = max(start, stop - height)
+            there = np.flatnonzero(self.read(first, stop).any(axis=1))
+            if there.size:
+                return first + int(there[-1]) + 1
+            height, stop = self.cut.height, first
+        return start
+
     def seam(self, row: int) -> str:
         """Digest of one row of the source."""
         return self.digest.of(self.read(row, row + 1))
@@ -271,16 +285,6 @@ def finite(rows: Array, feed: Feed, start: int, policy: str, state: Factor) -> A
         known = np.maximum((~holes).sum(axis=0), 1)
         fill = np.where(holes, 0, rows).sum(axis=0, dtype=state.Vh.dtype) / known
     return np.asarray(np.where(holes, fill.astype(rows.dtype)[None, :], rows))
-
-
-def written(rows: Array) -> Array:
-    """The rows of a growing array without those at its end that are zero throughout.
-
-    An array is often made longer before its rows are written: what is zero up to the end may be on its way, and
-    is taken when rows follow it.
-    """
-    there = np.flatnonzero(rows.any(axis=1))
-    return rows[: int(there[-1]) + 1 if there.size else 0]
 
 
 def _check_size(rows: Array, feed: Feed) -> None:

@@ -626,15 +626,19 @@ def test_a_healthy_batch_result_is_intact_and_nothing_new_is_no_error(A, tmp_pat
         model.rollback(0)
 
 
-def test_a_window_slides_also_where_the_last_piece_is_not_written_yet(A, tmp_path):
+@pytest.mark.parametrize("options", [{}, {"window": 1000}, {"forget": 0.5}])
+def test_rows_not_written_yet_wait_however_many_pieces_they_fill(A, tmp_path, options):
     rows = np.tile(A, (40, 1))[:20_000]
     store = zarr.create_array(
         str(tmp_path / "a.zarr"), shape=rows.shape, chunks=(500, N), dtype="f8"
     )
-    store[:19_500] = rows[:19_500]
-    store[19_500:] = 0
+    store[:5_250] = rows[:5_250]
     source = streamsvd.open(str(tmp_path / "a.zarr"), missing="fill")
-    streamsvd.update(tmp_path / "m", source, rank=K, window=1000, memory=TIGHT)
-    model = Model.open(tmp_path / "m")
-    assert len(model.blocks) > 1
-    assert model.ledger.energy == pytest.approx(np.linalg.norm(rows[:19_500]) ** 2)
+    done = streamsvd.update(tmp_path / "m", source, rank=K, memory=TIGHT, **options)
+    assert done.absorbed == 5_250
+    assert Model.open(tmp_path / "m").ledger.energy == pytest.approx(
+        np.linalg.norm(rows[:5_250]) ** 2
+    )
+    store[5_250:] = rows[5_250:]
+    assert streamsvd.update(tmp_path / "m", source, memory=TIGHT).absorbed == 14_750
+    assert len(Model.open(tmp_path / "m").blocks) > 2
