@@ -22,11 +22,13 @@ from zarr.codecs import BytesCodec, Crc32cCodec
 from streamsvd.certificate import Certificate, Kind
 from streamsvd.errors import StoreError
 from streamsvd.result import SVD, Info, Status
+from streamsvd.store.explained import explained
 from streamsvd.store.partial import Partial
 from streamsvd.store.shield import uninterrupted
 from streamsvd.typing import Matrix
 
 FORMAT = 1
+REMEDY = "Free space or choose another place; nothing was replaced."
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ class ResultWriter:
         rows = min(layout.grain, m) if layout.axis == "rows" else m
         dtype = prep.narrow if layout.axis == "rows" else prep.wide
         target = self.partial.folder / "U"
-        with _explained(self.path):
+        with explained(self.path, REMEDY):
             _create(target, (m, rank), (max(rows, 1), rank), dtype)
         self.has_u = True
         return USink(str(target))
@@ -100,7 +102,7 @@ class ResultWriter:
         """Write a left factor that exists already, a run of rows at a time."""
         m, rank = U.shape
         rows = max(1, min(m, rows_at_once))
-        with _explained(self.path):
+        with explained(self.path, REMEDY):
             _create(self.partial.folder / "U", (m, rank), (rows, rank), U.dtype)
         self.has_u = True
         sink = USink(str(self.partial.folder / "U"))
@@ -115,7 +117,7 @@ class ResultWriter:
     def commit(self, result: SVD, *, options: dict[str, Any], source: str) -> Path:
         """Write the small arrays and the record, then rename the folder into place."""
         try:
-            with _explained(self.path), uninterrupted():
+            with explained(self.path, REMEDY), uninterrupted():
                 _write_small(self.partial.folder, result, options, source)
                 _sync(self.partial.folder)
                 if self.path.exists():
@@ -143,22 +145,6 @@ class ResultWriter:
     def discard(self) -> None:
         """Remove what was written so far; what was at the path before is untouched."""
         self.partial.remove()
-
-
-class _explained:
-    """Turns what an operating system says of a write into what to do about it."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError) and not isinstance(error, StoreError):
-            raise StoreError(
-                f"cannot write {self._path}: {error}. Free space or choose another place; nothing was replaced."
-            ) from error
 
 
 def _create(path: Path, shape: tuple[int, ...], chunks: tuple[int, ...], dtype: Any) -> Any:

@@ -11,7 +11,7 @@ import pytest
 
 from streamsvd import Model, StoreError
 from streamsvd.drivers.model import repair_model
-from streamsvd.store.model import Damage, ModelStore, check
+from streamsvd.store.model import Damage, ModelStore, check, lease
 from streamsvd.store.model import versions as versions_module
 from streamsvd.store.model.records import Head, Lease, sealed
 from streamsvd.store.objects import objects_at
@@ -199,7 +199,7 @@ def test_no_bit_flip_of_the_newest_factor_is_silent(model_path: Path, tmp_path: 
 def test_a_lease_that_is_damaged_is_named_and_removed(model_path: Path, tmp_path: Path) -> None:
     path = copy(model_path, tmp_path / "work")
     store = ModelStore(objects_at(path))
-    key = store.lease(7)
+    key = lease(store, 7)
     (path / key).write_bytes(b"{")
     assert names_it(check(store)[0], {key})
     model, _ = repair_model(path)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from streamsvd import ConflictError, Model, StoreError, update
-from streamsvd.store.model import ModelStore, check, republish
+from streamsvd.store.model import ModelStore, check, lease, leased, release, republish
 from streamsvd.store.objects import objects_at
 from streamsvd.store.objects.posix import FileSystem, LocalObjects
 from tests.faults.model_kit import (
@@ -210,7 +210,7 @@ def test_a_leased_version_outlives_what_is_kept(tmp_path: Path) -> None:
     for i in range(3):
         model.update(block_of(f"b{i}"), f"b{i}")
     store = ModelStore(objects_at(path))
-    lease = store.lease(2)
+    held = lease(store, 2)
     for i in range(3, 12):
         model.update(block_of(f"b{i}"), f"b{i}")
     model.collect()
@@ -219,11 +219,11 @@ def test_a_leased_version_outlives_what_is_kept(tmp_path: Path) -> None:
     assert old.U[:].shape == (8, 3)
     with pytest.raises(StoreError, match="missing"):
         Model.open(path, version=1)
-    store.release(lease)
+    release(store, held)
     assert model.collect() == 0  # whoever reads left vectors of an earlier version has leased it
     assert old.U[2:5].shape == (3, 3)
     for key in store.objects.keys("leases"):
-        store.release(key)
+        release(store, key)
     assert model.collect() > 0
     with pytest.raises(StoreError, match="missing"):
         Model.open(path, version=2)
@@ -236,15 +236,15 @@ def test_a_lease_that_has_run_out_or_names_nothing_protects_nothing(tmp_path: Pa
     for i in range(4):
         model.update(block_of(f"b{i}"), f"b{i}")
     store = ModelStore(objects_at(path))
-    store.lease(1, seconds=-1.0)
-    store.lease(10**9)
+    lease(store, 1, seconds=-1.0)
+    lease(store, 10**9)
     assert model.collect() > 0
-    store.lease(1)  # too late: it is gone, and collecting goes on
+    lease(store, 1)  # too late: it is gone, and collecting goes on
     model.update(block_of("more"), "more")
     assert model.collect() > 0
     with pytest.raises(StoreError, match="missing"):
         Model.open(path, version=1)
-    assert len(store.leased()) == 2
+    assert len(leased(store)) == 2
 
 
 @pytest.mark.parametrize("keep", [2, 3, 5])

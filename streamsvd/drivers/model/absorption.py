@@ -24,7 +24,16 @@ from streamsvd.forest import share
 from streamsvd.incremental import IncrementalSVD
 from streamsvd.ledger import Factor, Turn
 from streamsvd.protocols import Source
-from streamsvd.store.model import BlockEntry, Draft, ModelStore, Settings, Spec, Summary
+from streamsvd.store.model import (
+    BlockEntry,
+    Draft,
+    ModelStore,
+    Settings,
+    Spec,
+    Summary,
+    collect,
+    is_model,
+)
 from streamsvd.subspaces import captured, principal_angles
 from streamsvd.tall import Each
 from streamsvd.typing import Matrix
@@ -208,12 +217,12 @@ class Absorption:
     def _piece(self, work: _Work, feed: Feed, start: int, rows: Matrix, *, last: bool) -> bool:
         """Absorb one piece into the work; True if it was skipped for its missing values."""
         spec, method, state = work.spec, method_of(work.spec), work.state
-        clean = finite(rows, feed, start, self.nonfinite, _filled(state))
+        known = state.factor.n_rows > 0
+        clean = finite(rows, feed, start, self.nonfinite, state.raw_mean if known else None)
         skipped = clean is None
         if clean is None:
             clean = rows[:0]  # it takes its place among the rows, and nothing else
         data = clean if state.scale is None else clean * state.scale
-        known = state.factor.n_rows > 0
         share = captured(state.factor, data, method.width if spec.rank is None else spec.rank)
         arrays = _joined(method, work, data, rows.shape[0], self.each)
         files = work.draft.add(arrays) if arrays else {}
@@ -266,7 +275,7 @@ class Absorption:
         self.callback(Committed(f"{store.name} version {manifest.version}"))
         if manifest.version % COLLECT_EVERY == 0:
             with contextlib.suppress(StoreError):  # tidying may wait; verify says what is wrong
-                store.collect(back=None if manifest.version % COLLECT_ALL == 0 else COLLECT_ALL)
+                collect(store, back=None if manifest.version % COLLECT_ALL == 0 else COLLECT_ALL)
         return True
 
 
@@ -275,14 +284,8 @@ def store_settings(store: ModelStore, settings: Settings) -> None:
     try:
         store.create(settings)
     except StoreError:
-        store.settings()
-
-
-def _filled(state: State) -> Factor:
-    """The factor with its mean in the units of the data."""
-    raw = state.raw_mean
-    f = state.factor
-    return f if raw is f.mean else Factor(f.s, f.Vh, raw, f.weight, f.n_rows, f.ledger)
+        if not is_model(store.objects):
+            raise
 
 
 def _joined(

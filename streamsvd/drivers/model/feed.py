@@ -14,7 +14,6 @@ import numpy.typing as npt
 from streamsvd.engine.memory import BASE_BYTES, show_bytes
 from streamsvd.errors import BudgetError, NonFiniteError, SpecError
 from streamsvd.incremental import SMALL, TALL
-from streamsvd.ledger import Factor
 from streamsvd.protocols import Source
 from streamsvd.store.model import Spec
 from streamsvd.tall import OVERSAMPLES, PANEL
@@ -247,13 +246,24 @@ class Feed:
         return self.digest.of(self.read(row, row + 1))
 
 
-def finite(rows: Array, feed: Feed, start: int, policy: str, state: Factor) -> Array | None:
+def finite(rows: Array, feed: Feed, start: int, policy: str, mean: Array | None) -> Array | None:
     """The rows with missing values treated as the policy says; None if the block is to be skipped.
+
+    Parameters
+    ----------
+    rows, feed, start
+        A piece, and where it begins in the source.
+    policy
+        One that `check_policy` has let through.
+    mean
+        Of what the model knows, in the units of the data; None if it knows nothing yet.
 
     Raises
     ------
     NonFiniteError
         If there is an Inf, or a NaN under ``"raise"``; it names row, column and chunk.
+    SpecError
+        If a column has no value and no mean yet.
     """
     _check_size(rows, feed)
     if rows.dtype.kind in "iu":
@@ -271,20 +281,15 @@ def finite(rows: Array, feed: Feed, start: int, policy: str, state: Factor) -> A
     if policy == "skip-block":
         return None
     holes = np.isnan(rows)
-    if not state.n_rows and holes.all(axis=0).any():
-        column = int(np.argmax(holes.all(axis=0)))
-        raise SpecError(
-            f"column {column} has no value in the first block, and the model knows no mean of it yet. Leave the column "
-            "out, or begin with a block that has values in it."
-        )
-    if state.n_rows and state.mean is not None:
-        fill = state.mean
-    elif state.mean is None:
-        fill = np.zeros(rows.shape[1])
-    else:
-        known = np.maximum((~holes).sum(axis=0), 1)
-        fill = np.where(holes, 0, rows).sum(axis=0, dtype=state.Vh.dtype) / known
-    return np.asarray(np.where(holes, fill.astype(rows.dtype)[None, :], rows))
+    if mean is None:
+        empty = holes.all(axis=0)
+        if empty.any():
+            raise SpecError(
+                f"column {int(np.argmax(empty))} has no value in the first block, and the model knows no mean of it yet. "
+                "Leave the column out, or begin with a block that has values in it."
+            )
+        mean = np.nanmean(rows, axis=0, dtype=np.result_type(rows.dtype, np.float64))
+    return np.asarray(np.where(holes, mean.astype(rows.dtype)[None, :], rows))
 
 
 def _check_size(rows: Array, feed: Feed) -> None:

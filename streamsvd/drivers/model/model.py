@@ -35,7 +35,10 @@ from streamsvd.store.model import (
     Spec,
     Summary,
     check,
+    collect,
     is_model,
+    lease,
+    release,
     repair,
     republish,
 )
@@ -235,7 +238,7 @@ class Model:
 
         if self._pinned and not self._leased:  # no other version can be collected while it is read
             with contextlib.suppress(StoreError):  # where we may not write, nobody waits for us
-                store.lease(self.version)
+                lease(store, self.version)
             self._leased = True
         base = load_u(Path(store.name)) if self._held.settings.base else None
         rank = int(self._truncated.s.size)
@@ -405,7 +408,7 @@ class Model:
             raise StoreError(f"{self._held.store.name} has no version yet: nothing was absorbed.")
         if not 1 <= version <= newest:
             raise StoreError(f"{self._held.store.name} has versions 1 to {newest}, not {version}.")
-        lease = self._held.store.lease(version)
+        held = lease(self._held.store, version)
         try:
             manifest = self._held.earlier(version, newest)
             loaded(self._held.store, manifest)
@@ -413,13 +416,13 @@ class Model:
             manifest = msgspec.structs.replace(manifest, floor=max(manifest.floor, floor))
             republish(self._held.store, manifest, newest, "rollback")
         finally:
-            self._held.store.release(lease)
+            release(self._held.store, held)
         self._held.load()
         return self
 
     def collect(self) -> int:
         """Remove what no kept version needs; returns how many objects went. Updates do it now and then."""
-        return self._held.store.collect()
+        return collect(self._held.store)
 
 
 def repair_model(path: str | os.PathLike[str]) -> tuple[Model, list[Damage]]:

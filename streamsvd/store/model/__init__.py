@@ -1,6 +1,8 @@
 """A model on disk: immutable versions, and a log whose next entry exists exactly once."""
 
 from streamsvd.store.model.checking import Damage, check, repair, republish
+from streamsvd.store.model.collecting import collect, lease, leased, release
+from streamsvd.store.model.draft import Draft
 from streamsvd.store.model.records import (
     BlockEntry,
     FactorRecord,
@@ -12,7 +14,7 @@ from streamsvd.store.model.records import (
     Spec,
     Summary,
 )
-from streamsvd.store.model.versions import DEFAULT_KEEP, Draft, ModelStore, is_model
+from streamsvd.store.model.versions import DEFAULT_KEEP, ModelStore, is_model
 
 __all__ = [
     "DEFAULT_KEEP",
@@ -29,7 +31,11 @@ __all__ = [
     "Spec",
     "Summary",
     "check",
+    "collect",
     "is_model",
+    "lease",
+    "leased",
+    "release",
     "repair",
     "republish",
 ]

@@ -31,7 +31,6 @@ from streamsvd.store.model.versions import (
     LOG,
     SETTINGS,
     ModelStore,
-    explained,
     log_key,
     numbered,
 )
@@ -252,7 +251,7 @@ def repair(store: ModelStore) -> tuple[int, list[Damage]]:
             "Restore it from a copy."
         )
     good = store.manifest(whole)
-    with explained(store.name):
+    with store.explained():
         last = _mend_log(store, found, good.summary)
         with contextlib.suppress(OSError):
             store.objects.remove([d.key for d in found if d.key.startswith(LEASES)])

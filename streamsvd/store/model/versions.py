@@ -12,19 +12,20 @@ import re
 import time
 import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import msgspec
 
 from streamsvd.errors import CorruptChunkError, MissingObjectError, StoreError
-from streamsvd.store.model.arrays import Array, decoded, encoded
+from streamsvd.store.explained import explained
+from streamsvd.store.model.arrays import Array, decoded
+from streamsvd.store.model.draft import Draft
 from streamsvd.store.model.records import (
     FORMAT,
     BlockEntry,
     FactorRecord,
     Head,
     Kind,
-    Lease,
     LogEntry,
     Manifest,
     Mark,
@@ -42,10 +43,9 @@ from streamsvd.store.objects import Objects
 SETTINGS, HEAD, LOG, VERSIONS, LEASES = "model.json", "head.json", "log", "versions", "leases"
 RUN = 64
 """Block entries of a segment; as many segments of one size are joined to a larger one."""
-LEASE_SECONDS = 3600.0
 DEFAULT_KEEP = 10
-_ENTRY = re.compile(r"[0-9]{12}\.json")
-_FOLDER = re.compile(r"[0-9]{12}-[0-9a-f]{12}")
+ENTRY = re.compile(r"[0-9]{12}\.json")
+FOLDER = re.compile(r"[0-9]{12}-[0-9a-f]{12}")
 
 
 def log_key(version: int) -> str:
@@ -55,69 +55,16 @@ def log_key(version: int) -> str:
 
 def numbered(names: Iterable[str]) -> list[int]:
     """Versions that these names of log entries stand for, ascending."""
-    return sorted(int(name[:12]) for name in names if _ENTRY.fullmatch(name))
+    return sorted(int(name[:12]) for name in names if ENTRY.fullmatch(name))
 
 
 def is_model(objects: Objects) -> bool:
     """Whether there is a model, not merely something."""
     try:
         objects.read(SETTINGS)
-    except FileNotFoundError:
-        return False
     except OSError:
         return False
     return True
-
-
-@dataclass(slots=True, eq=False)
-class Draft:
-    """A version that is being made, in a folder of its own that nobody else sees.
-
-    Attributes
-    ----------
-    version
-        The number it will have.
-    folder
-        Where its objects go.
-    arrays, files
-        As in the manifest.
-    pending
-        Objects not written yet, by their names in the folder.
-    grouped
-        Whether the metadata of the group are among what was written or is pending.
-    """
-
-    version: int
-    folder: str
-    arrays: dict[str, str] = field(default_factory=dict)
-    files: dict[str, Mark] = field(default_factory=dict)
-    pending: dict[str, bytes] = field(default_factory=dict)
-    grouped: bool = False
-
-    def add(self, arrays: Mapping[str, Array]) -> dict[str, Mark]:
-        """Arrays of this version; returns the marks of their objects."""
-        added = {}
-        for name, data in encoded(arrays).items():
-            key = f"{self.folder}/{name}"
-            if name == "zarr.json":  # of the group: the same for all, written once
-                if not self.grouped:
-                    self.pending[name] = data
-                    self.files[key] = mark(data)
-                self.grouped = True
-                continue
-            self.pending[name] = data
-            added[key] = mark(data)
-        for name in arrays:
-            self.arrays[name] = f"{self.folder}/{name}"
-        self.files |= added
-        return added
-
-    def keep(self, earlier: Manifest, names: Iterable[str]) -> None:
-        """Arrays of an earlier version, where they are."""
-        for name in names:
-            folder = earlier.arrays[name]
-            self.arrays[name] = folder
-            self.files |= {k: m for k, m in earlier.files.items() if k.startswith(folder + "/")}
 
 
 @dataclass(slots=True, eq=False)
@@ -136,6 +83,12 @@ class ModelStore:
     def name(self) -> str:
         """How messages call it."""
         return self.objects.name
+
+    def explained(self) -> explained:
+        """Words for what goes wrong in writing."""
+        return explained(
+            self.name, "The last version is intact; free space or mend access and run again."
+        )
 
     # Reading ------------------------------------------------------------------------------------------
 
@@ -317,7 +270,7 @@ class ModelStore:
         StoreError
             If there is one already.
         """
-        with explained(self.name):
+        with self.explained():
             if not self.objects.create(SETTINGS, sealed(settings)):
                 raise StoreError(
                     f"{self.name} is a model already. Open it, or choose another place."
@@ -327,7 +280,7 @@ class ModelStore:
 
     def resettle(self, settings: Settings) -> None:
         """Other settings, of a model that has no version yet."""
-        with explained(self.name):
+        with self.explained():
             self.objects.replace(SETTINGS, sealed(settings))
 
     def draft(self, version: int) -> Draft:
@@ -341,7 +294,7 @@ class ModelStore:
         `commit` will say so.
         """
         try:
-            with explained(self.name):
+            with self.explained():
                 self.objects.write(draft.folder, draft.pending)
         except StoreError:
             self.discard(draft)
@@ -420,7 +373,7 @@ class ModelStore:
             manifest.summary,
         )
         try:
-            with explained(self.name):
+            with self.explained():
                 created = self.objects.create(log_key(draft.version), sealed(entry))
         except StoreError:
             # The entry may exist or not, so that the folder must stay; unless another writer's is there. A
@@ -442,7 +395,7 @@ class ModelStore:
         writers replace it in any order.
         """
         while True:
-            with explained(self.name):
+            with self.explained():
                 self.objects.replace(HEAD, sealed(Head(version)))
             newest = version
             while self.exists(newest + 1):
@@ -458,7 +411,7 @@ class ModelStore:
         """
         newest = self.newest()
         if newest and self.head() < newest:
-            with explained(self.name):
+            with self.explained():
                 self.objects.settle(LOG)
             with contextlib.suppress(OSError):
                 self._point(newest)
@@ -490,125 +443,3 @@ class ModelStore:
         data = msgspec.json.encode(entries)
         draft.pending[name] = data
         return Segment(f"{draft.folder}/{name}", *mark(data), len(entries))
-
-    # Collecting ---------------------------------------------------------------------------------------
-
-    def lease(self, version: int, seconds: float = LEASE_SECONDS) -> str:
-        """Protect a version from being collected for a while; returns the key of the lease."""
-        key = f"{LEASES}/{version:012d}-{uuid.uuid4().hex[:12]}.json"
-        with explained(self.name):
-            self.objects.create(key, sealed(Lease(version, time.time() + seconds)))
-        return key
-
-    def release(self, key: str) -> None:
-        """End a lease."""
-        with contextlib.suppress(OSError):
-            self.objects.remove([key])
-
-    def leased(self) -> set[int]:
-        """Versions that someone reads; leases that have run out are removed."""
-        held = set()
-        for name in self.names(LEASES):
-            key = f"{LEASES}/{name}"
-            if not _ENTRY.fullmatch(name[:12] + name[25:]):  # half made, or a stranger
-                continue
-            try:
-                lease = unsealed(self.read(key), Lease, key)
-            except (StoreError, FileNotFoundError):
-                continue
-            if lease.expires > time.time():
-                held.add(lease.version)
-            else:
-                self.release(key)
-        return held
-
-    def collect(self, *, back: int | None = None) -> int:
-        """Remove what no kept version, no lease and no block needs; returns how many objects went.
-
-        Parameters
-        ----------
-        back
-            Look at so many versions below those kept, where older ones were looked at before; all if left out.
-
-        A folder is collected only if its number is not above the newest version: a draft of a writer at work
-        has a number above it, and one that lost or was killed can never be committed any more.
-
-        Raises
-        ------
-        StoreError
-            If a version that must be kept cannot be read, so that nobody knows what it needs; or if the store
-            does not let go.
-        """
-        newest = self.newest()
-        if not newest:
-            return 0
-        floor = max(self.manifest(newest).floor, 1)
-        needed, own = self._needed(range(floor, newest + 1), self.leased())
-        removed = 0
-        with explained(self.name):
-            for name in self.names(VERSIONS):
-                folder = f"{VERSIONS}/{name}"
-                if folder in own or not _FOLDER.fullmatch(name) or int(name[:12]) > newest:
-                    continue
-                if back is not None and int(name[:12]) < floor - back:
-                    continue
-                with contextlib.suppress(StoreError):  # a link: not ours to follow or to remove
-                    removed += self.objects.clear(folder, needed)
-            doomed = [
-                f"{LOG}/{name}"
-                for name in self.names(LOG)
-                if name.endswith(".tmp")
-                and _ENTRY.fullmatch(name[:17])
-                and int(name[:12]) <= newest
-            ]
-            doomed += [key for key in self.objects.strays(LEASE_SECONDS) if key not in doomed]
-            self.objects.remove(doomed)
-        return removed + len(doomed)
-
-    def _needed(self, kept: Iterable[int], leased: set[int]) -> tuple[set[str], set[str]]:
-        """Objects, and whole folders, that these versions need.
-
-        A lease on a version that is gone, or never was, protects nothing.
-        """
-        needed: set[str] = set()
-        own: set[str] = set()
-        segments: dict[str, list[BlockEntry]] = {}
-        certain = set(kept)
-        for version in sorted(certain | leased):
-            if version not in certain and not self.exists(version):
-                continue
-            entry = self.entry(version)
-            if not entry.folder:  # lost, and repaired over
-                continue
-            try:
-                manifest = self.manifest(version)
-            except MissingObjectError:
-                if version in certain:
-                    raise
-                continue
-            own.add(entry.folder)
-            needed |= set(manifest.files) | {s.key for s in manifest.segments}
-            # Left vectors of blocks outlive the versions that absorbed them.
-            for s in manifest.segments:
-                if s.key not in segments:
-                    segments[s.key] = self.segment(s)
-                needed.update(key for block in segments[s.key] for key in block.files)
-            needed.update(key for block in manifest.tail for key in block.files)
-        return needed, own
-
-
-class explained(contextlib.AbstractContextManager[None]):
-    """Turns what a store says of a write into what to do about it."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError) and not isinstance(error, StoreError):
-            raise StoreError(
-                f"cannot write {self._name}: {error}. The last version is intact; free space or mend access and "
-                "run again."
-            ) from error

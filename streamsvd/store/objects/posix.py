@@ -11,7 +11,7 @@ import os
 import re
 import time
 import uuid
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from streamsvd.errors import StoreError
@@ -143,41 +143,36 @@ class LocalObjects:
         if self._path(folder).is_dir():
             self._sync_folders({self._path(folder)})
 
-    def _partial(self, path: Path) -> Path:
-        """A name beside that no other writer uses, and that tells its age."""
-        return path.with_name(f"{path.name}.{int(time.time()):010d}-{uuid.uuid4().hex[:12]}.tmp")
+    @contextlib.contextmanager
+    def _prepared(self, path: Path, data: bytes) -> Iterator[Path]:
+        """The object, synced, under a name beside its own that no other writer uses and that tells its age."""
+        self._ensure(path.parent)
+        name = f"{path.name}.{int(time.time()):010d}-{uuid.uuid4().hex[:12]}.tmp"
+        partial = path.with_name(name)
+        try:
+            self.files.write(partial, data)
+            self.files.sync(partial)
+            yield partial
+        finally:
+            with contextlib.suppress(OSError):
+                self.files.remove(partial)
 
     def create(self, key: str, data: bytes) -> bool:
         """See `Objects.create`."""
         path = self._path(key)
-        self._ensure(path.parent)
-        partial = self._partial(path)
-        try:
-            self.files.write(partial, data)
-            self.files.sync(partial)
+        with self._prepared(path, data) as partial:
             try:
                 self.files.link(partial, path)
             except FileExistsError:
                 return False
-        finally:
-            with contextlib.suppress(OSError):
-                self.files.remove(partial)
         self._sync_folders({path.parent})
         return True
 
     def replace(self, key: str, data: bytes) -> None:
         """See `Objects.replace`."""
         path = self._path(key)
-        self._ensure(path.parent)
-        partial = self._partial(path)
-        try:
-            self.files.write(partial, data)
-            self.files.sync(partial)
+        with self._prepared(path, data) as partial:
             self.files.rename(partial, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                self.files.remove(partial)
-            raise
         self._sync_folders({path.parent})
 
     def names(self, folder: str) -> list[str]:

@@ -17,7 +17,7 @@ from streamsvd import Model, StoreError, update
 from streamsvd.drivers.model import repair_model
 from streamsvd.store.model import ModelStore, Settings
 from streamsvd.store.objects import Objects, checked_key, objects_at
-from streamsvd.store.objects.posix import LocalObjects
+from streamsvd.store.objects.posix import FileSystem, LocalObjects
 from streamsvd.store.objects.remote import RemoteObjects
 from tests.faults.model_kit import applied, assert_chain, assert_serial, block_of
 
@@ -294,10 +294,20 @@ def test_a_root_may_be_a_link(tmp_path: Path) -> None:
 def test_half_made_files_are_strays_when_they_are_old(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    class Dying(FileSystem):
+        """A process that ends between the write and the rename, and tidies nothing."""
+
+        def rename(self, source: Path, target: Path) -> None:
+            raise OSError("gone")
+
+        def remove(self, path: Path) -> None:
+            raise OSError("gone")
+
     objects = LocalObjects(tmp_path / "model")
     objects.replace("head.json", b"1")
-    partial = objects._partial(tmp_path / "model" / "head.json")
-    partial.write_bytes(b"")
+    with pytest.raises(OSError, match="gone"):
+        LocalObjects(tmp_path / "model", Dying()).replace("head.json", b"2")
+    (partial,) = (tmp_path / "model").glob("head.json.*.tmp")
     (tmp_path / "model" / "mine.tmp").write_bytes(b"")
     assert objects.strays(3600) == []
     later = time.time() + 3700
