@@ -51,8 +51,12 @@ def grown(ritz: Ritz, block: Matrix, product: Matrix) -> Space:
 
 
 def compressed(ritz: Ritz, keep: int) -> Ritz:
-    """The leading ``keep`` Ritz pairs alone (thick restart); their residuals stay what they were."""
-    return Ritz(ritz.theta[:keep], ritz.V[:, :keep], ritz.R[:, :keep], ritz.skew)
+    """The leading ``keep`` Ritz pairs alone (thick restart); their residuals stay what they were.
+
+    Copies: views would keep the memory of all the others.
+    """
+    V, R = (X[:, :keep].copy(order="K") for X in (ritz.V, ritz.R))
+    return Ritz(ritz.theta[:keep], V, R, ritz.skew)
 
 
 def next_block(ritz: Ritz, width: int, noise: float, limit: int) -> Matrix:

@@ -138,10 +138,16 @@ class Iteration:
                 return
             if size >= stats.frame.dimension and (number > 1 or not self.known.prep.single):
                 return  # the space is everything: more passes teach nothing
-            step = self._next_pass(ritz, probes)
-            if step is None:
+            chosen = self._chosen(ritz, probes)
+            if chosen is None:
                 return
-            space, probes = step
+            ritz, block, probes = chosen  # what was compressed is let go before the pass
+            del chosen
+            if block is None:
+                space, probes = self._multiplied_anew(ritz, probes)
+            else:
+                space, probes = self._appended(ritz, block, probes)
+            del ritz, block
 
     def _multiply(self, blocks: tuple[Thin, ...], purpose: str, *, moments: bool = False) -> Sums:
         return self.session.read(NormalPass(self.known.prep, blocks, moments=moments), purpose)
@@ -187,15 +193,18 @@ class Iteration:
         )
         return space, probes
 
-    def _next_pass(
+    def _chosen(
         self, ritz: Ritz, probes: Probes | None
-    ) -> tuple[krylov.Space, Probes | None] | None:
-        """One more block in the space; None where there is none left to append."""
+    ) -> tuple[Ritz, Matrix | None, Probes | None] | None:
+        """What the next pass starts from and the block it appends; None where there is none left to append.
+
+        No block says that the vectors are to be multiplied anew, in float64.
+        """
         plan, stats = self.session.plan, self.known.known
         limit = stats.frame.dimension
         if self.known.prep.single and self._drowned(ritz.theta):
             self.terms = self.known.widened()
-            return self._multiplied_anew(krylov.compressed(ritz, plan.block), probes)
+            return krylov.compressed(ritz, plan.block), None, probes
         if ritz.theta.size + 1 > plan.basis and ritz.theta.size < limit:
             keep = max(plan.basis - plan.block, self.session.settings.rank + 1)
             ritz = krylov.compressed(ritz, keep)
@@ -205,7 +214,7 @@ class Iteration:
         block = krylov.next_block(ritz, width, noise, limit)
         if block.shape[1] == 0 and probes is None:
             return None
-        return self._appended(ritz, block, probes)
+        return ritz, block, probes
 
     def _appended(
         self, ritz: Ritz, block: Matrix, probes: Probes | None

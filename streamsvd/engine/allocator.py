@@ -11,7 +11,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -24,7 +24,7 @@ _DEFAULT_BYTES = 128 << 10
 _HUGE_BYTES = 4 << 20
 _lock = threading.Lock()
 _holders = 0
-_free: dict[int, list[PanelBuffer]] = {}
+_free: dict[tuple[Callable[[int], PanelBuffer], int], list[PanelBuffer]] = {}
 
 
 def _libc() -> ctypes.CDLL | None:
@@ -58,15 +58,19 @@ def held_memory() -> Iterator[None]:
                 libc.malloc_trim(0)
 
 
-class PanelBuffer:
-    """Pages of our own for one panel, outside the heap; huge pages where the kernel has them."""
+def _mapped(n_bytes: int) -> mmap.mmap:
+    pages = mmap.mmap(-1, n_bytes)
+    if hasattr(mmap, "MADV_HUGEPAGE") and n_bytes >= _HUGE_BYTES:
+        with suppress(OSError):
+            pages.madvise(mmap.MADV_HUGEPAGE)
+    return pages
 
-    def __init__(self, n_bytes: int) -> None:
-        self.n_bytes = max(n_bytes, 1)
-        self._pages = mmap.mmap(-1, self.n_bytes)
-        if hasattr(mmap, "MADV_HUGEPAGE") and self.n_bytes >= _HUGE_BYTES:
-            with suppress(OSError):
-                self._pages.madvise(mmap.MADV_HUGEPAGE)
+
+class PanelBuffer:
+    """Memory of one panel: ``pages`` of a device's, or pages outside the heap, huge where the kernel has them."""
+
+    def __init__(self, n_bytes: int, pages: npt.NDArray[np.uint8] | None = None) -> None:
+        self._pages = _mapped(max(n_bytes, 1)) if pages is None else pages
 
     def array(self, shape: tuple[int, int], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
         """The front of the buffer as an array."""
@@ -75,16 +79,19 @@ class PanelBuffer:
 
 
 @contextmanager
-def panel_buffers(count: int, n_bytes: int) -> Iterator[list[PanelBuffer]]:
-    """Buffers of a span, handed on to the next span of their size while memory is held."""
+def panel_buffers(
+    count: int, n_bytes: int, make: Callable[[int], PanelBuffer] = PanelBuffer
+) -> Iterator[list[PanelBuffer]]:
+    """Buffers of a span, handed on to the next span of their size and kind while memory is held."""
     taken: list[PanelBuffer] = []
+    kind = (make, n_bytes)
     with _lock:
-        while len(taken) < count and _free.get(n_bytes):
-            taken.append(_free[n_bytes].pop())
-    taken += [PanelBuffer(n_bytes) for _ in range(count - len(taken))]
+        while len(taken) < count and _free.get(kind):
+            taken.append(_free[kind].pop())
+    taken += [make(n_bytes) for _ in range(count - len(taken))]
     try:
         yield taken
     finally:
         with _lock:
             if _holders:
-                _free.setdefault(n_bytes, []).extend(taken)
+                _free.setdefault(kind, []).extend(taken)

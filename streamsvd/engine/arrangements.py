@@ -148,8 +148,13 @@ def arrangements(
     *,
     threads: tuple[int, int],
     budget: int,
+    device: str,
 ) -> Iterator[Arrangement]:
-    """Arrangements of a route; ``threads`` in all and in one process."""
+    """Arrangements of a route; ``threads`` in all and in one process.
+
+    A CUDA device multiplies larger blocks, which take no memory of the host: starting one costs what
+    starting a small one does.
+    """
     total, per_process = threads
     rows, columns = source.shape
     length, width = (rows, columns) if axis == "rows" else (columns, rows)
@@ -160,7 +165,9 @@ def arrangements(
     counts = (11, 8, 6, 4, 3, 2) if request.searching else (4, 3, 2)
     wide = 16 if source.dtype.kind == "c" else 8
     probes = probe_width(request, block, width) if route == "krylov" else 0
-    for items in (BLOCK_ITEMS, BLOCK_ITEMS // 4, BLOCK_ITEMS // 16, BLOCK_ITEMS // 64):
+    there = device == "cuda"
+    largest = 4 * BLOCK_ITEMS if there else BLOCK_ITEMS
+    for items in (largest, largest // 4, largest // 16, largest // 64):
         base = cut(axis, length, width, chunk, items=items, spans=span_count(total))
         for blocks in counts if route == "krylov" else (1,):
             basis = min(width, blocks * block)
@@ -172,7 +179,7 @@ def arrangements(
                 source.dtype.itemsize,
                 wide // 2 if fits_single(source.dtype) and request.precision != "double" else wide,
                 wide,
-                _entry_bytes(request, axis, wide),
+                0 if there else _entry_bytes(request, axis, wide),
                 _read_bytes(source, axis),
             )
             for at_once, prefetch in _ladder(per_process):
@@ -237,18 +244,24 @@ def _shape(
     extra = 0
     if layout.axis == "columns" or (request.u and request.u_in_memory):
         extra = 5 * layout.length * request.rank * s.wide  # pieces, their union, QR and its copies
+    written = 0
+    if layout.axis == "rows" and request.u and not request.u_in_memory:
+        ahead = prefetch and layout.tile is None
+        written = at_once * memory.project_span_bytes(layout, s, prefetch=ahead)
     if route == "gram":
         layout = replace(layout, spans=_fewer(layout, 4))
         running = at_once * memory.gram_span_bytes(layout, s, prefetch=prefetch)
         running += 3 * width * width * s.wide
-        peak = max(running, memory.gram_dense_bytes(width, s))
+        written += 3 * width * width * s.wide if written else 0
+        peak = max(running, written, memory.gram_dense_bytes(width, s))
         rows = _sample_rows(layout, request, s, budget, minimal=True)
         peak = max(peak, rows * memory.sample_row_bytes(width, s) + s.read_bytes)
         return Arrangement(
             route, layout, s, rows, 1, at_once, prefetch, memory.BASE_BYTES + peak + extra
         )
-    running = memory.resident_bytes(width, s) + memory.partial_bytes(layout, s, at_once)
-    running += at_once * memory.span_bytes(layout, s, prefetch=prefetch and layout.tile is None)
+    running = at_once * memory.span_bytes(layout, s, prefetch=prefetch and layout.tile is None)
+    resident = memory.resident_bytes(width, s)
+    running = resident + memory.partial_bytes(layout, s, at_once) + max(running, written)
     peak = max(running, memory.dense_bytes(width, s))
     room = max(budget - memory.BASE_BYTES - extra, peak)
     rows, readers, sample = _sampled(layout, request, s, room, at_once)

@@ -1,19 +1,22 @@
-"""Where a span computes: the two doors between host and device, and byte counters on both.
+"""Where a span computes: the doors between host and device, and byte counters on them.
 
-Device arrays never leave a task. The cupy backend has not run on hardware yet: ``tests/gpu`` is what
-proves it, and until then its answers are unverified.
+Device arrays never leave a task. What panels are read into is the device's to choose: a CUDA device copies
+from page-locked memory without a second copy on the host, and while other work goes on.
 """
 
 from __future__ import annotations
 
 import importlib
 import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from streamsvd.blocks import Backend
+from streamsvd.engine.allocator import PanelBuffer
 from streamsvd.errors import SpecError
 from streamsvd.typing import Matrix
 
@@ -28,8 +31,48 @@ class Traffic:
     to_host_bytes: int = 0
 
 
+class Device(Backend, Protocol):
+    """A backend that panels are sent to."""
+
+    @property
+    def panel(self) -> Callable[[int], PanelBuffer]:
+        """Makes the memory that panels are read into, from its size."""
+        ...
+
+    def computing(self) -> AbstractContextManager[object]:
+        """What a span computes in: work of one thread does not wait for that of another."""
+        ...
+
+    def send(self, panel: Matrix) -> Array:
+        """A panel on the device; its memory on the host stays as it is until `settle`."""
+        ...
+
+    def settle(self) -> None:
+        """Return when every panel sent has left the host's memory."""
+        ...
+
+
+class _Immediate:
+    """A device whose copies are done when they return."""
+
+    __slots__ = ()
+    panel: Callable[[int], PanelBuffer] = PanelBuffer
+
+    def computing(self) -> AbstractContextManager[object]:
+        return nullcontext()
+
+    def send(self, panel: Matrix) -> Array:
+        return self.to_device(panel)
+
+    def settle(self) -> None:
+        return
+
+    def to_device(self, a: Matrix, dtype: str | None = None) -> Array:
+        raise NotImplementedError
+
+
 @dataclass(slots=True)
-class NumpyBackend:
+class NumpyBackend(_Immediate):
     """The host itself: both doors are open and cost nothing."""
 
     xp: Any = np
@@ -53,7 +96,7 @@ class NumpyBackend:
 
 
 @dataclass(slots=True)
-class ArrayApiBackend:
+class ArrayApiBackend(_Immediate):
     """Any array-API namespace with a device; array-api-strict's ``device1`` stands in for a GPU in tests."""
 
     xp: Any
@@ -81,46 +124,51 @@ class ArrayApiBackend:
 
 
 class CupyBackend:
-    """CUDA through cupy: blocks pass through two pinned buffers on a copy stream.
+    """CUDA through cupy: panels leave page-locked memory on a copy stream while others are multiplied.
 
-    While the compute stream multiplies one block, the next is staged; it is copied when that stream is done
-    with the memory it gets. An event per buffer keeps a buffer from being filled before its copy is done.
+    Each backend, so each thread, has a compute stream of its own: on one stream a copy would wait for the
+    products of all threads. Waiting sleeps: a thread that spins would keep a core from reading.
     """
 
     has_float64 = True
 
     def __init__(self) -> None:
-        self._cupy = importlib.import_module("cupy")
-        self._cupyx = importlib.import_module("cupyx")
-        self._cupy.ones((2, 2)) @ self._cupy.ones(
-            (2, 2)
-        )  # importing succeeds without a GPU: multiply
+        cupy = self._cupy = importlib.import_module("cupy")
+        cupy.ones((2, 2)) @ cupy.ones((2, 2))  # importing succeeds without a GPU: multiply
         self.xp = importlib.import_module("array_api_compat.cupy")
         self.traffic = Traffic()
-        self._copies = self._cupy.cuda.Stream(non_blocking=True)
-        self._pinned: list[Any] = [None, None]
-        self._done: list[Any] = [None, None]
-        self._turn = 0
+        self._stream, self._copies = (cupy.cuda.Stream(non_blocking=True) for _ in range(2))
+        self._free, self._sent = (
+            cupy.cuda.Event(block=True, disable_timing=True) for _ in range(2)
+        )
+        self.panel: Callable[[int], PanelBuffer] = page_locked
+
+    def computing(self) -> AbstractContextManager[object]:
+        """The compute stream of this backend."""
+        return self._stream  # type: ignore[no-any-return]
 
     def to_device(self, a: Matrix, dtype: str | None = None) -> Array:
-        """Stage in a pinned buffer, copy on the copy stream, and let the compute stream wait for it."""
+        """Copy to the device; the host's memory may change at once."""
         host = np.ascontiguousarray(a)
         self.traffic.to_device_bytes += host.nbytes
-        turn, self._turn = self._turn, 1 - self._turn
-        if self._done[turn] is not None:
-            self._done[turn].synchronize()
-        if self._pinned[turn] is None or self._pinned[turn].nbytes < host.nbytes:
-            self._pinned[turn] = self._cupyx.empty_pinned(host.nbytes, dtype=np.uint8)
-        staged = self._pinned[turn][: host.nbytes].view(host.dtype).reshape(host.shape)
-        np.copyto(staged, host)
-        out = self._cupy.empty(host.shape, dtype=host.dtype)
-        # The pool may hand out memory that queued products still read: the copy waits for them.
-        self._copies.wait_event(self._cupy.cuda.get_current_stream().record())
-        with self._copies:
-            out.set(staged, stream=self._copies)
-        self._done[turn] = self._copies.record()
-        self._cupy.cuda.get_current_stream().wait_event(self._done[turn])
+        out = self._cupy.asarray(host)
         return out if dtype is None else out.astype(dtype, copy=False)
+
+    def send(self, panel: Matrix) -> Array:
+        """Copy a page-locked panel on the copy stream, and let the compute stream wait for it."""
+        self.traffic.to_device_bytes += panel.nbytes
+        out = self._cupy.empty(panel.shape, dtype=panel.dtype)
+        compute = self._cupy.cuda.get_current_stream()
+        self._free.record(compute)  # the pool may hand out memory that queued products still read
+        self._copies.wait_event(self._free)
+        out.set(panel, stream=self._copies)
+        self._sent.record(self._copies)
+        compute.wait_event(self._sent)
+        return out
+
+    def settle(self) -> None:
+        """Wait for the last copy."""
+        self._sent.synchronize()
 
     def to_host(self, x: Array) -> Matrix:
         """Copy to the host; waits for the compute stream."""
@@ -133,10 +181,16 @@ class CupyBackend:
         return self._cupy.zeros(shape, dtype=dtype)
 
 
+def page_locked(n_bytes: int) -> PanelBuffer:
+    """A panel in memory that a CUDA device copies from by itself; cupy keeps what is freed for the next."""
+    pages = importlib.import_module("cupyx").empty_pinned(max(n_bytes, 1), dtype=np.uint8)
+    return PanelBuffer(n_bytes, pages)
+
+
 _LOCAL = threading.local()
 
 
-def backend(device: str) -> Backend:
+def backend(device: str) -> Device:
     """The backend of this thread for ``"cpu"``, ``"cuda"`` or ``"strict"`` (array-api-strict, for tests).
 
     Raises
@@ -144,13 +198,13 @@ def backend(device: str) -> Backend:
     SpecError
         If the device is unknown or does not answer a small product.
     """
-    made: dict[str, Backend] = _LOCAL.__dict__.setdefault("backends", {})
+    made: dict[str, Device] = _LOCAL.__dict__.setdefault("backends", {})
     if device not in made:
         made[device] = _make(device)
     return made[device]
 
 
-def _make(device: str) -> Backend:
+def _make(device: str) -> Device:
     if device == "cpu":
         return NumpyBackend()
     if device == "strict":

@@ -114,6 +114,24 @@ def span_bytes(layout: Layout, s: Sizes, *, prefetch: bool) -> int:
     return panels + s.read_bytes + block + width * thin * 4 * s.wide
 
 
+WRITTEN_COPIES = 5
+"""Of the rows of ``U`` on their way to a store: pieces, their union, the chunk, its bytes, and their check."""
+
+
+def project_span_bytes(layout: Layout, s: Sizes, *, prefetch: bool) -> int:
+    """One span of the pass that writes ``U``: as ever, with the rows of a panel on their way out.
+
+    A chunk of ``U`` is a grain; what is less is read back, and written again whole.
+    """
+    width, unit = layout.width, min(layout.unit, layout.panel)
+    columns = layout.tile or width
+    panels = (2 if prefetch else 1) * layout.panel * columns * s.item
+    block = unit * columns * s.entry + 5 * unit * s.rank * s.wide
+    rows = max(layout.panel, min(layout.grain, layout.length))
+    written = (WRITTEN_COPIES + (layout.tile is not None)) * rows * s.rank * s.wide
+    return panels + s.read_bytes + block + written + 4 * width * s.rank * s.wide
+
+
 def gram_span_bytes(layout: Layout, s: Sizes, *, prefetch: bool) -> int:
     """One span of the Gram path: panels, a block, the sum and the product that is added to it."""
     width = layout.width

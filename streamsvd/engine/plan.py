@@ -185,7 +185,13 @@ def make_plan(
         timed = [
             (seconds_of(source, request, shape, rates, total, per_process), shape)
             for shape in arrangements(
-                source, request, way, along, threads=(total, per_process), budget=budget
+                source,
+                request,
+                way,
+                along,
+                threads=(total, per_process),
+                budget=budget,
+                device=device,
             )
         ]
         within = [pair for pair in timed if pair[1].projected <= budget]

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from streamsvd.blocks import Axis, BadEntry, OutOfScale
 from streamsvd.engine.allocator import PanelBuffer, held_memory, panel_buffers
-from streamsvd.engine.device import backend
+from streamsvd.engine.device import Device, backend
 from streamsvd.engine.layout import Layout
 from streamsvd.errors import NonFiniteError, ScaleError, StreamSVDError
 from streamsvd.passes import Fold, Sums
@@ -90,23 +90,13 @@ def run_span(work: Work, span: tuple[int, int]) -> Sums:
 
 def _run_span(work: Work, span: tuple[int, int]) -> Sums:
     engine = backend(work.device)
-    state = work.fold.init(engine)
-    rows_axis = work.layout.axis == "rows"
     try:
-        with held_memory():
+        with engine.computing(), held_memory():
+            state = work.fold.init(engine)
             if work.layout.tile is not None:
-                _tiled(work, span, state)
+                _tiled(work, engine, span, state)
             else:
-                for start, panel in _panels(work, span):
-                    stop = start + panel.shape[0 if rows_axis else 1]
-                    for a, b in work.layout.blocks(start, stop):
-                        part = (
-                            panel[a - start : b - start]
-                            if rows_axis
-                            else panel[:, a - start : b - start]
-                        )
-                        work.fold.update(state, engine.to_device(part), a)
-                    _flush(work, state)
+                _untiled(work, engine, span, state)
             return work.fold.close(state)
     except BadEntry as bad:
         chunk = work.source.locate(bad.row, bad.column)
@@ -135,7 +125,23 @@ def _check(work: Work) -> None:
         raise Cancelled("interrupted")
 
 
-def _panels(work: Work, span: tuple[int, int]) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+def _untiled(work: Work, engine: Device, span: tuple[int, int], state: Any) -> None:
+    """Blocks of every panel, one after another."""
+    rows_axis = work.layout.axis == "rows"
+    for start, panel in _panels(work, engine, span):
+        stop = start + panel.shape[0 if rows_axis else 1]
+        there = engine.send(panel)
+        for a, b in work.layout.blocks(start, stop):
+            run = slice(a - start, b - start)
+            work.fold.update(state, there[run, :] if rows_axis else there[:, run], a)
+        del there
+        engine.settle()
+        _flush(work, state)
+
+
+def _panels(
+    work: Work, engine: Device, span: tuple[int, int]
+) -> Iterator[tuple[int, npt.NDArray[Any]]]:
     """Panels of a span with their first row; with prefetch, one reader thread stays one panel ahead."""
     layout, source = work.layout, work.source
     dtype = source.dtype
@@ -151,12 +157,12 @@ def _panels(work: Work, span: tuple[int, int]) -> Iterator[tuple[int, npt.NDArra
         return out
 
     if not work.prefetch:
-        with panel_buffers(1, size) as (only,):
+        with panel_buffers(1, size, engine.panel) as (only,):
             for start, stop in layout.panels(span):
                 yield start, load(only, start, stop)
         return
     with (
-        panel_buffers(2, size) as buffers,
+        panel_buffers(2, size, engine.panel) as buffers,
         ThreadPoolExecutor(1, thread_name_prefix="streamsvd-read") as reader,
     ):
         pending = None
@@ -169,38 +175,45 @@ def _panels(work: Work, span: tuple[int, int]) -> Iterator[tuple[int, npt.NDArra
             yield pending[0], pending[1].result()
 
 
-def _tiled(work: Work, span: tuple[int, int], state: Any) -> None:
+def _tiled(work: Work, engine: Device, span: tuple[int, int], state: Any) -> None:
     """Two half-passes over each panel, a tile of columns at a time: twice the reads, a fraction of the memory."""
     layout, fold = work.layout, work.fold
-    engine = backend(work.device)
     assert layout.tile is not None
-    buffer = PanelBuffer(layout.panel * layout.tile * work.source.dtype.itemsize)
+    size = layout.panel * layout.tile * work.source.dtype.itemsize
     tiles = [
         slice(c, min(c + layout.tile, layout.width)) for c in range(0, layout.width, layout.tile)
     ]
-    for start, stop in layout.panels(span):
-        sums: dict[int, list[Any]] = {}
-        for columns, a, part in _tiles(work, start, stop, buffer, tiles):
-            Y = fold.forward(state, engine.to_device(part), a, columns)
-            sums[a] = [p + y for p, y in zip(sums[a], Y, strict=True)] if a in sums else Y
-            state.block = None
-        if fold.two_sided:
-            for columns, a, part in _tiles(work, start, stop, buffer, tiles):
-                fold.backward(state, engine.to_device(part), a, columns, sums[a])
-        else:
-            for a, Y in sums.items():
-                fold.backward(state, None, a, tiles[0], Y)
-        _flush(work, state)
+    with panel_buffers(1, size, engine.panel) as (buffer,):
+        for start, stop in layout.panels(span):
+            sums: dict[int, list[Any]] = {}
+            for columns, a, part in _tiles(work, engine, start, stop, buffer, tiles):
+                Y = fold.forward(state, part, a, columns)
+                sums[a] = [p + y for p, y in zip(sums[a], Y, strict=True)] if a in sums else Y
+                state.block = None
+            if fold.two_sided:
+                for columns, a, part in _tiles(work, engine, start, stop, buffer, tiles):
+                    fold.backward(state, part, a, columns, sums[a])
+            else:
+                for a, Y in sums.items():
+                    fold.backward(state, None, a, tiles[0], Y)
+            _flush(work, state)
 
 
 def _tiles(
-    work: Work, start: int, stop: int, buffer: PanelBuffer, tiles: list[slice]
-) -> Iterator[tuple[slice, int, npt.NDArray[Any]]]:
-    """Blocks of each tile of a panel: the tile's columns, the block's first row, its data."""
+    work: Work,
+    engine: Device,
+    start: int,
+    stop: int,
+    buffer: PanelBuffer,
+    tiles: list[slice],
+) -> Iterator[tuple[slice, int, Any]]:
+    """Blocks of each tile of a panel: the tile's columns, the block's first row, its data on the device."""
     for columns in tiles:
         _check(work)
         shape = (stop - start, columns.stop - columns.start)
         out = buffer.array(shape, work.source.dtype)
         work.source.read(slice(start, stop), columns, out)
+        there = engine.send(out)
         for a, b in work.layout.blocks(start, stop):
-            yield columns, a, out[a - start : b - start]
+            yield columns, a, there[a - start : b - start, :]
+        engine.settle()

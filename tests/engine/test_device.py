@@ -70,3 +70,14 @@ def test_every_thread_has_its_own_backend():
     other.join()
     assert seen[0] is backend("strict")
     assert seen[0] is not seen[1]
+
+
+@pytest.mark.parametrize("name", ["cpu", "strict"])
+def test_a_panel_sent_is_a_panel_there(name):
+    engine = backend(name)
+    panel = engine.panel(240).array((6, 5), np.dtype("float64"))
+    panel[...] = np.arange(30.0).reshape(6, 5)
+    with engine.computing():
+        there = engine.send(panel)
+        engine.settle()
+    np.testing.assert_array_equal(engine.to_host(there[2:4, :]), panel[2:4])

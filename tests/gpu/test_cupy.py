@@ -42,31 +42,41 @@ def test_parts_that_are_not_contiguous_arrive_whole(engine):
         np.testing.assert_array_equal(engine.to_host(engine.to_device(part)), part)
 
 
-def test_a_buffer_is_not_filled_again_before_its_copy_is_done(engine):
-    """Many blocks at once through two pinned buffers, with work queued on each."""
+def test_a_panel_may_be_filled_again_once_it_is_settled(engine):
+    """Many panels through one page-locked buffer, with work queued on each."""
     rng = np.random.default_rng(0)
     blocks = [rng.standard_normal((2000, 1000)) for _ in range(12)]
+    panel = engine.panel(blocks[0].nbytes).array((2000, 1000), np.dtype("float64"))
     there = []
-    for block in blocks:
-        x = engine.to_device(block)
-        there.append(x @ x.T[:, :8])
-    for block, product in zip(blocks, there, strict=True):
-        np.testing.assert_allclose(engine.to_host(product), block @ block.T[:, :8], rtol=1e-9)
+    with engine.computing():
+        for block in blocks:
+            panel[...] = block
+            x = engine.send(panel)
+            there.append(x @ x.T[:, :8])
+            engine.settle()
+        for block, product in zip(blocks, there, strict=True):
+            np.testing.assert_allclose(engine.to_host(product), block @ block.T[:, :8], rtol=1e-9)
 
 
 def test_memory_handed_back_is_not_overwritten_while_it_is_read(engine):
-    """A block is dropped as soon as its products are queued; the next one may get its memory."""
+    """A panel is dropped as soon as its products are queued; the next one may get its memory."""
     rng = np.random.default_rng(0)
-    Q = engine.to_device(rng.standard_normal((1500, 64)))
-    truth, sums = np.zeros((1500, 64)), cupy.zeros((1500, 64))
-    host_q = engine.to_host(Q)
-    for _ in range(30):
-        block = rng.standard_normal((3000, 1500))
-        x = engine.to_device(block)
-        sums += x.T @ (x @ Q)
-        del x
-        truth += block.T @ (block @ host_q)
-    np.testing.assert_allclose(engine.to_host(sums), truth, rtol=1e-9, atol=1e-6)
+    host_q = rng.standard_normal((1500, 64))
+    truth = np.zeros((1500, 64))
+    panels = [
+        engine.panel(8 * 3000 * 1500).array((3000, 1500), np.dtype("float64")) for _ in range(2)
+    ]
+    with engine.computing():
+        Q, sums = engine.to_device(host_q), engine.zeros((1500, 64), "float64")
+        for turn in range(30):
+            block = panels[turn % 2]
+            block[...] = rng.standard_normal((3000, 1500))
+            x = engine.send(block)
+            sums += x.T @ (x @ Q)
+            del x
+            truth += block.T @ (block @ host_q)
+            engine.settle()
+        np.testing.assert_allclose(engine.to_host(sums), truth, rtol=1e-9, atol=1e-6)
 
 
 def test_threads_do_not_disturb_one_another():
@@ -75,10 +85,12 @@ def test_threads_do_not_disturb_one_another():
     def work(seed: int) -> None:
         mine = backend("cuda")
         rng = np.random.default_rng(seed)
+        panel = mine.panel(8 * 1000 * 500).array((1000, 500), np.dtype("float64"))
         for _ in range(10):
-            block = rng.standard_normal((1000, 500))
-            x = mine.to_device(block)
-            good = np.allclose(mine.to_host(x.T @ x), block.T @ block)
+            panel[...] = rng.standard_normal((1000, 500))
+            with mine.computing():
+                x = mine.send(panel)
+                good = np.allclose(mine.to_host(x.T @ x), panel.T @ panel)
             with lock:
                 results.append(good)
 

@@ -1,0 +1,28 @@
+"""``measured <= projected <= budget`` of factorisations, each in a process of its own, at the least budget that works."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.memory import GRID, Case, lawful, measure, within
+
+CASES = (
+    Case((1_500, 12_000), (500, 2_000), options=("--rank=40", "--axis=rows", "--max-passes=3")),
+    Case((500_000, 20), (50_000, 20), options=("--rank=20", "--u", "--out=OUT")),
+    Case((100_000, 100), (20_000, 100), options=("--rank=80", "--u", "--out=OUT")),
+)
+"""A basis that is compressed between passes; a left factor larger than what is read."""
+
+
+@pytest.mark.parametrize("case", [within(case)[0] for case in CASES], ids=str)
+def test_the_least_budget_is_kept(case, tmp_path):
+    figures = measure(case, tmp_path)
+    assert lawful(figures), (figures["peak_rss_bytes"], figures["projected_bytes"])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("case", [c for case in GRID for c in within(case)], ids=str)
+def test_every_budget_of_the_grid_is_kept(case, tmp_path):
+    figures = measure(case, tmp_path)
+    assert lawful(figures), (figures["peak_rss_bytes"], figures["projected_bytes"])
