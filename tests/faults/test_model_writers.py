@@ -9,6 +9,7 @@ import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -202,6 +203,21 @@ def test_a_commit_with_a_number_that_is_taken_is_refused_and_leaves_nothing(tmp_
 
 
 # Readers and collection -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_version_that_is_not_finite_is_not_written(tmp_path: Path, value: float) -> None:
+    model = Model.create(tmp_path / "m", 3)
+    model.update(block_of("a"), "a")
+    store, manifest = model._held.store, model._held.manifest
+    assert manifest is not None
+    wrong = msgspec.structs.replace(
+        manifest, version=2, summary=msgspec.structs.replace(manifest.summary, error=value)
+    )
+    with pytest.raises(StoreError, match=r"version 2 of .*is not finite .*summary.error"):
+        store.publish(store.draft(2), wrong)
+    assert Model.open(tmp_path / "m").version == 1
+    assert check(store) == ([], 1)
 
 
 def test_a_leased_version_outlives_what_is_kept(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from streamsvd.drivers.model.size import check_size
 from streamsvd.engine.memory import BASE_BYTES, show_bytes
 from streamsvd.errors import BudgetError, NonFiniteError, SpecError
 from streamsvd.incremental import SMALL, TALL
@@ -24,8 +25,6 @@ MOST_BYTES = 256 << 20
 """Pieces are no larger in double precision than this: beyond it nothing gets faster."""
 POLICIES = ("raise", "skip-block", "impute-mean")
 REMEDY = 'Mend the data, or pass nonfinite="skip-block" or nonfinite="impute-mean".'
-LARGEST, SMALLEST, EXACT = 1e140, 1e-140, 2**53
-"""Sizes whose squares float64 holds with room for sums, and the integers that it holds."""
 
 
 def piece_bytes(rows: int, width: int, kept: int, item: int, threads: int) -> int:
@@ -265,7 +264,7 @@ def finite(rows: Array, feed: Feed, start: int, policy: str, mean: Array | None)
     SpecError
         If a column has no value and no mean yet.
     """
-    _check_size(rows, feed)
+    check_size(rows, feed.source.name)
     if rows.dtype.kind in "iu":
         return rows
     with np.errstate(over="ignore", invalid="ignore"):
@@ -290,24 +289,6 @@ def finite(rows: Array, feed: Feed, start: int, policy: str, mean: Array | None)
             )
         mean = np.nanmean(rows, axis=0, dtype=np.result_type(rows.dtype, np.float64))
     return np.asarray(np.where(holes, mean.astype(rows.dtype)[None, :], rows))
-
-
-def _check_size(rows: Array, feed: Feed) -> None:
-    """Refuse entries whose squares would overflow or vanish, and integers that float64 would round."""
-    if not rows.size:
-        return
-    with np.errstate(invalid="ignore"):
-        parts = (rows.real, rows.imag) if rows.dtype.kind == "c" else (rows,)
-        size = max(max(abs(float(p.max())), abs(float(p.min()))) for p in parts)
-    if rows.dtype.kind in "iu" and rows.dtype.itemsize == 8 and size > EXACT:
-        raise SpecError(
-            f"{feed.source.name} has integers of size {size:.6g}, which float64 rounds. Divide or cast them first."
-        )
-    if LARGEST < size < np.inf or 0 < size < SMALLEST:
-        raise SpecError(
-            f"{feed.source.name} has entries of size {size:.3g}, whose squares float64 does not hold. Multiply the data "
-            "of the model by a power of two, which changes nothing else."
-        )
 
 
 def check_policy(policy: str, spec: Spec) -> None:

@@ -353,10 +353,17 @@ class ModelStore:
         return manifest if self.publish(draft, manifest) else None
 
     def publish(self, draft: Draft, manifest: Manifest) -> bool:
-        """Write the manifest and create the log entry; False, and nothing left behind, if it exists."""
+        """Write the manifest and create the log entry; False, and nothing left behind, if it exists.
+
+        Raises
+        ------
+        StoreError
+            If it cannot be written, or could not be read again: JSON has no NaN and no Inf.
+        """
         data = msgspec.json.encode(manifest)
         draft.pending["manifest.json"] = data
         try:
+            self._require_finite(data, draft.version)
             self.flush(draft)
         except BaseException:
             self.discard(draft)
@@ -387,6 +394,16 @@ class ModelStore:
         with contextlib.suppress(OSError):  # a hint: the version is committed
             self._point(draft.version)
         return True
+
+    def _require_finite(self, manifest: bytes, version: int) -> None:
+        """Refuse a manifest that could not be read again."""
+        try:
+            msgspec.json.decode(manifest, type=Manifest)
+        except msgspec.ValidationError as error:
+            raise StoreError(
+                f"version {version} of {self.name} is not finite ({error}), and was not written; the last version "
+                "is intact. Leave the block out, or scale the data."
+            ) from error
 
     def _point(self, version: int) -> None:
         """Let the head name the newest version.

@@ -473,15 +473,17 @@ def test_options_print_and_compare_as_values():
         (np.full((5, 4), 1e200), "entries of size 1e\\+200, whose squares"),
         (np.full((5, 4), 1e-200), "entries of size 1e-200, whose squares"),
         (np.full((5, 4), 1e200j), "entries of size 1e\\+200"),
+        (np.where(np.eye(5, 4) > 0, np.nan, 1e200), "entries of size 1e\\+200"),
+        (np.where(np.eye(5, 4) > 0, np.nan, -1e-200), "entries of size 1e-200"),
         (np.full((5, 4), 2**60 + 1), "integers of size 1.15292e\\+18, which float64 rounds"),
     ],
 )
 def test_entries_that_squares_do_not_hold_are_refused_and_nothing_is_written(
     tmp_path, block, message
 ):
-    model = Model.create(tmp_path / "m", 2)
+    model = Model.create(tmp_path / "m", 2, center=True)
     with pytest.raises(SpecError, match=message):
-        model.update(block, "x")
+        model.update(block, "x", nonfinite="impute-mean")
     assert model.version == 0
     assert {p.name for p in (tmp_path / "m").iterdir()} == {"head.json", "model.json"}
     assert model.update(np.zeros((3, 4), dtype=block.dtype), "zeros").absorbed == 3
