@@ -7,20 +7,26 @@ variances is ``(E - sum s^2) / ((m - 1) (min(m, n) - k))``; `streamsvd.increment
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
+from scipy import linalg
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_array, gen_batches
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from streamsvd.drivers.model.size import check_size
 from streamsvd.drivers.request import as_source
 from streamsvd.errors import SpecError
 from streamsvd.estimators.completion import completed
 from streamsvd.estimators.inputs import (
+    all_or_nothing,
+    as_narrow_as,
     check_components,
     check_count,
     check_in_memory,
+    check_share,
     is_stored,
     panels,
 )
@@ -126,21 +132,23 @@ class IncrementalPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         Raises
         ------
         SpecError, ShapeError
-            If an option cannot be meant; more components than columns.
+            If an option cannot be meant; more components than columns; entries whose squares float64 does
+            not hold. After this and any other error the estimator is as it was.
         """
         del y
-        if is_stored(X):
-            source = as_source(X)
-            self._begin(source.shape[1])
-            self.__dict__.pop("feature_names_in_", None)
-            self.n_features_in_ = source.shape[1]
-            for panel in panels(source):
-                self._absorb_in_batches(check_array(panel, dtype=FLOATS))
-        else:
-            X = validate_data(self, X, dtype=FLOATS)
-            self._begin(X.shape[1])
-            self._absorb_in_batches(X)
-        return self._summarised()
+        with all_or_nothing(self):
+            if is_stored(X):
+                source = as_source(X)
+                self._begin(source.shape[1])
+                self.__dict__.pop("feature_names_in_", None)
+                self.n_features_in_ = source.shape[1]
+                for panel in panels(source):
+                    self._absorb_in_batches(check_array(panel, dtype=FLOATS))
+            else:
+                X = validate_data(self, X, dtype=FLOATS)
+                self._begin(X.shape[1])
+                self._absorb_in_batches(X)
+            return self._summarised()
 
     def partial_fit(self, X: Any, y: Any = None) -> Self:
         """Absorb a block of one or more rows, ``(b, n)``; ``y`` is ignored.
@@ -153,14 +161,15 @@ class IncrementalPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         del y
         check_in_memory(X, remedy="Pass it to fit, or slice it: partial_fit(X[:1000]).")
         first = not hasattr(self, "state_")
-        X = validate_data(self, X, dtype=FLOATS, reset=first)
-        if first:
-            self._begin(X.shape[1])
-        self._absorb(self._method(X.shape[1]), X)
-        return self._summarised()
+        with all_or_nothing(self):
+            X = validate_data(self, X, dtype=FLOATS, reset=first)
+            if first:
+                self._begin(X.shape[1])
+            self._absorb(self._method(X.shape[1]), X)
+            return self._summarised()
 
     def transform(self, X: Any) -> Matrix:
-        """Coordinates of rows along the components, ``(m, n_components_)``; whitened where asked."""
+        """Coordinates of rows along the components, ``(m, n_components_)``, whitened where asked; float32 stays so."""
         check_is_fitted(self)
         check_in_memory(X, remedy="Slice it: transform(X[:1000]).")
         X = validate_data(self, X, dtype=FLOATS, reset=False)
@@ -169,24 +178,39 @@ class IncrementalPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             deviation = np.sqrt(self.explained_variance_)
             alive = deviation > 0
             scores *= np.divide(1.0, deviation, out=np.zeros_like(deviation), where=alive)
-        return scores
+        return as_narrow_as(scores, X.dtype)
 
     def inverse_transform(self, X: Any) -> Matrix:
         """Rows ``(m, n)`` whose coordinates these are, within the span of the components."""
         check_is_fitted(self)
-        scores = check_array(X, dtype=FLOATS)
-        if self.whiten:
-            scores = scores * np.sqrt(self.explained_variance_)
-        rows: Matrix = scores @ self.components_ + self.mean_
-        return rows
+        X = check_array(X, dtype=FLOATS)
+        scores = X * np.sqrt(self.explained_variance_) if self.whiten else X
+        return as_narrow_as(scores @ self.components_ + self.mean_, X.dtype)
 
     def get_covariance(self) -> Matrix:
         """Covariance ``(n, n)`` of the model: the components with their variances, noise in all other directions."""
         check_is_fitted(self)
-        above = self.explained_variance_ - self.noise_variance_
+        above = np.maximum(self.explained_variance_ - self.noise_variance_, 0.0)
         covariance = (self.components_.T * above) @ self.components_
         covariance[np.diag_indices_from(covariance)] += self.noise_variance_
         return np.asarray(covariance)
+
+    def get_precision(self) -> Matrix:
+        """Inverse ``(n, n)`` of `get_covariance`; an error of scipy where there is none."""
+        check_is_fitted(self)
+        if self.noise_variance_ == 0:
+            return np.asarray(linalg.inv(self.get_covariance()))
+        # The components are orthonormal: each direction is inverted on its own.
+        variance = np.maximum(self.explained_variance_, self.noise_variance_)
+        beside = 1 / variance - 1 / self.noise_variance_
+        precision = (self.components_.T * beside) @ self.components_
+        precision[np.diag_indices_from(precision)] += 1 / self.noise_variance_
+        return np.asarray(precision)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
 
     @property
     def _n_features_out(self) -> int:
@@ -197,15 +221,16 @@ class IncrementalPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     def _method(self, n_features: int) -> IncrementalSVD:
         rank = check_count("n_components", self.n_components)
         check_components(rank, n_features)
-        if self.tol is not None:
+        tol, buffer = check_share("tol", self.tol), check_count("buffer", self.buffer, least=0)
+        if tol is not None:
             if rank is not None:
                 raise SpecError(
                     f"n_components={rank} and tol={self.tol} exclude each other. Pass one of them."
                 )
-            return IncrementalSVD(tol=self.tol, max_rank=n_features, center=True)
+            return IncrementalSVD(tol=tol, max_rank=n_features, center=True)
         if rank is None:
             return IncrementalSVD(rank=n_features, buffer=0, center=True)
-        return IncrementalSVD(rank=rank, buffer=self.buffer, center=True)
+        return IncrementalSVD(rank=rank, buffer=buffer, center=True)
 
     def _begin(self, n_features: int) -> None:
         method = self._method(n_features)
@@ -220,6 +245,7 @@ class IncrementalPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             self._absorb(method, X[batch])
 
     def _absorb(self, method: IncrementalSVD, block: Matrix) -> None:
+        check_size(block, "the block")
         before = self.state_
         after = method.update(before, block)
         variance = pooled_variance(self.var_, before.mean, before.n_rows, block, after.mean)
@@ -230,10 +256,9 @@ class IncrementalPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         state = self.state_
         m, n = state.n_rows, state.Vh.shape[1]
         method = self._method(n)
-        found = method.finalize(state)
-        by_shape = min(self.n_components or n, m, n)
-        count = by_shape if self.tol is None else max(found.s.size, 1)
-        found = completed(found, state, count)
+        wanted = method.rank or max(method.finalize(state).s.size, 1)
+        count = min(wanted, m, n)  # a state may hold more: rounding, where rows are far from zero
+        found = completed(replace(method, rank=count, tol=None).finalize(state), state, count)
         energy, freedom = state.ledger.energy, max(m - 1, 1)
         squares = found.s**2
         self.n_components_ = count

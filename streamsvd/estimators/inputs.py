@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -38,8 +39,20 @@ def check_in_memory(X: Any, *, remedy: str) -> None:
         )
 
 
-def check_count(name: str, value: Any) -> int | None:
-    """An option that is None or an integer of at least 1.
+@contextlib.contextmanager
+def all_or_nothing(estimator: Any) -> Iterator[None]:
+    """The estimator as it was, if what is done with it fails; states are never written into."""
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
+
+
+def check_count(name: str, value: Any, *, least: int = 1) -> int | None:
+    """An option that is None or an integer, not below the least.
 
     Raises
     ------
@@ -48,9 +61,24 @@ def check_count(name: str, value: Any) -> int | None:
     """
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise SpecError(f"{name}={value!r} is no count. Pass an integer of at least 1.")
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise SpecError(f"{name}={value!r} is no count. Pass an integer of at least {least}.")
     return int(value)
+
+
+def check_share(name: str, value: Any) -> float | None:
+    """An option that is None or a number in (0, 1).
+
+    Raises
+    ------
+    SpecError
+        If it is neither.
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, float | np.floating) or not 0 < value < 1:
+        raise SpecError(f"{name}={value!r} is no relative error. Pass one in (0, 1), such as 0.01.")
+    return float(value)
 
 
 def check_components(n_components: int | None, n_features: int) -> None:
@@ -65,6 +93,13 @@ def check_components(n_components: int | None, n_features: int) -> None:
         raise ShapeError(
             f"n_components={n_components} exceeds n_features={n_features}. Pass n_components <= {n_features}."
         )
+
+
+def as_narrow_as(rows: Matrix, dtype: np.dtype[Any]) -> Matrix:
+    """Rows that were computed in double precision, in single precision where what was given is in it."""
+    if dtype.newbyteorder("=") not in (np.float32, np.complex64):
+        return rows
+    return rows.astype(np.complex64 if np.iscomplexobj(rows) else np.float32)
 
 
 def panels(source: Source) -> Iterator[Matrix]:

@@ -6,6 +6,7 @@ The variance of a column of ``A V`` is ``s_i^2 / m - |mean v_i|^2``, that of all
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -15,11 +16,14 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from streamsvd.certificate import Certificate
 from streamsvd.drivers.factorise import svd
+from streamsvd.drivers.model.size import check_result, check_size
 from streamsvd.drivers.model.state import of_result
 from streamsvd.drivers.request import as_source
 from streamsvd.errors import SpecError
 from streamsvd.estimators.completion import completed
 from streamsvd.estimators.inputs import (
+    all_or_nothing,
+    as_narrow_as,
     check_components,
     check_count,
     check_in_memory,
@@ -119,10 +123,12 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         NotConverged
             If the certificate misses the tolerance; it carries the partial result.
         StreamSVDError
-            Whatever else `streamsvd.svd` raises; more components than columns.
+            Whatever else `streamsvd.svd` raises; more components than columns; entries whose squares, which are
+            the variances, float64 does not hold. After any error the estimator is as it was.
         """
         del y
-        self._fit(X, u=False)
+        with all_or_nothing(self):
+            self._fit(X, u=False)
         return self
 
     def fit_transform(self, X: Any, y: Any = None) -> Matrix:
@@ -131,8 +137,10 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         if not is_stored(X):
             projected: Matrix = self.fit(X).transform(X)
             return projected
-        result = self._fit(X, u=True)
-        return np.asarray(result.U) * result.s
+        source = as_source(X)
+        with all_or_nothing(self):
+            result = self._fit(source, u=True)
+        return as_narrow_as(np.asarray(result.U) * result.s, source.dtype)
 
     def partial_fit(self, X: Any, y: Any = None) -> Self:
         """Absorb a block of one or more rows, ``(b, n)``, after `fit` or other blocks; ``y`` is ignored.
@@ -148,32 +156,40 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         del y
         check_in_memory(X, remedy="Pass it to fit, or slice it: partial_fit(X[:1000]).")
         first = not hasattr(self, "state_")
-        X = validate_data(self, X, dtype=FLOATS, reset=first)
-        n = X.shape[1]
-        method = IncrementalSVD(rank=self._rank(n), buffer=self.buffer, seed=self._seed())
-        if first:
-            self.state_ = method.init(n, like=X)
-            self.mean_ = np.zeros(n)
-        self.state_ = state = method.update(self.state_, X)
-        self.mean_ = self.mean_ + np.sum(X - self.mean_, axis=0) / state.n_rows
-        found = completed(method.finalize(state), state, min(self._rank(n), state.n_rows))
-        self._describe(found.s, found.Vh, found.certificate, state.n_rows)
-        self.__dict__.pop("info_", None)
+        with all_or_nothing(self):
+            X = validate_data(self, X, dtype=FLOATS, reset=first)
+            n = X.shape[1]
+            buffer = check_count("buffer", self.buffer, least=0)
+            method = IncrementalSVD(rank=self._rank(n), buffer=buffer, seed=self._seed())
+            check_size(X, "the block")
+            if first:
+                self.state_ = method.init(n, like=X)
+                self.mean_ = np.zeros(n)
+            self.state_ = state = method.update(self.state_, X)
+            self.mean_ = self.mean_ + np.sum(X - self.mean_, axis=0) / state.n_rows
+            count = min(self._rank(n), state.n_rows)
+            found = completed(replace(method, rank=count).finalize(state), state, count)
+            self._describe(found.s, found.Vh, found.certificate, state.n_rows)
+            self.__dict__.pop("info_", None)
         return self
 
     def transform(self, X: Any) -> Matrix:
-        """Coordinates of rows along the components, ``(m, k)``."""
+        """Coordinates of rows along the components, ``(m, k)``; float32 stays so."""
         check_is_fitted(self)
         check_in_memory(X, remedy="Use fit_transform, or streamsvd.svd with u=True and out=.")
         X = validate_data(self, X, dtype=FLOATS, reset=False)
-        projected: Matrix = X @ self.components_.conj().T
-        return projected
+        return as_narrow_as(X @ self.components_.conj().T, X.dtype)
 
     def inverse_transform(self, X: Any) -> Matrix:
         """Rows ``(m, n)`` whose coordinates these are, within the span of the components."""
         check_is_fitted(self)
-        rows: Matrix = check_array(X, dtype=FLOATS) @ self.components_
-        return rows
+        X = check_array(X, dtype=FLOATS)
+        return as_narrow_as(X @ self.components_, X.dtype)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
 
     @property
     def _n_features_out(self) -> int:
@@ -183,10 +199,12 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         stored = is_stored(X)
         if not stored:
             X = validate_data(self, X, dtype=FLOATS)
+            check_size(X, "the matrix")
         source = as_source(X)
         m, n = source.shape
         rank = min(self._rank(n), m)
         result = svd(source, rank, tol=self.tol, memory=self.memory, u=u, seed=self._seed())
+        check_result(result, source.name)
         if stored:
             self.__dict__.pop("feature_names_in_", None)
             self.n_features_in_ = n

@@ -79,6 +79,18 @@ def test_frames_come_back_with_names(model, steep):
 
 
 @both
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_coordinates_and_rows_keep_the_precision_of_what_is_given(model, dtype, steep):
+    X = steep.astype(dtype)
+    for fitted in (clone(model).fit(X), clone(model).partial_fit(X)):
+        scores = fitted.transform(X)
+        assert scores.dtype == fitted.inverse_transform(scores).dtype == dtype
+        assert fitted.components_.dtype == np.float64  # what the certificate speaks of
+        wide = fitted.transform(X.astype(np.float64))
+        np.testing.assert_array_equal(scores, wide.astype(dtype))
+
+
+@both
 def test_signs_are_those_of_svd_flip(model, steep):
     C = clone(model).fit(steep).components_
     np.testing.assert_array_equal(svd_flip(np.eye(2), C, u_based_decision=False)[1], C)

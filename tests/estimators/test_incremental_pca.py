@@ -256,7 +256,10 @@ def test_single_precision_far_from_zero_keeps_its_digits():
     ("options", "message"),
     [
         ({"batch_size": 0}, "batch_size=0 is no count"),
-        ({"n_components": 2, "buffer": -1}, "buffer=-1"),
+        ({"n_components": 2, "buffer": -1}, "buffer=-1 is no count. Pass an integer of at least 0"),
+        ({"n_components": 2, "buffer": 1.5}, "buffer=1.5 is no count"),
+        ({"n_components": 2, "buffer": "3"}, "buffer='3' is no count"),
+        ({"tol": "0.1"}, "tol='0.1' is no relative error"),
         ({"tol": 2.0}, "tol=2.0 is no relative error"),
         ({"tol": 0.1, "n_components": 2}, "n_components=2 and tol=0.1 exclude each other"),
     ],
@@ -292,3 +295,55 @@ def test_nan_is_refused_and_leaves_the_state_as_it_was(steep):
     with pytest.raises(ValueError, match="NaN"):
         made.partial_fit(bad)
     assert made.state_.n_rows == 300
+
+
+@pytest.mark.parametrize("scale", [1e-170, 1e160])
+def test_sizes_whose_squares_do_not_fit_are_refused_and_leave_the_state_as_it_was(scale, steep):
+    with pytest.raises(streamsvd.SpecError, match="entries of size .*, whose squares"):
+        IncrementalPCA(2).fit(scale * steep)
+    made = IncrementalPCA(2).partial_fit(steep)
+    before = dict(vars(made))
+    with pytest.raises(streamsvd.SpecError, match="the block has entries of size"):
+        made.partial_fit(scale * steep)
+    assert vars(made) == before
+    assert made.partial_fit(steep).n_samples_seen_ == 600
+
+
+def test_a_fit_that_fails_midway_leaves_everything_as_it_was(steep, tmp_path):
+    made = IncrementalPCA(2).fit(steep)
+    before = dict(vars(made))
+    bad = np.concatenate([steep + 1, steep])[:, :7]
+    bad[500, 3] = np.nan
+    stored = zarr.create_array(str(tmp_path / "X"), shape=bad.shape, chunks=(64, 7), dtype="f8")
+    stored[...] = bad
+    for rows in (stored, bad):
+        with pytest.raises(ValueError, match="NaN"):
+            made.fit(rows)
+        assert vars(made) == before
+    assert made.transform(steep).shape == (300, 2)
+    fresh = IncrementalPCA(2)
+    with pytest.raises(ValueError, match="NaN"):
+        fresh.partial_fit(bad)
+    assert set(vars(fresh)) == set(fresh.get_params())
+
+
+def test_the_number_of_components_is_that_of_the_rows_where_rounding_adds_directions():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((10, 20)) + 1e4 * rng.standard_normal(20)
+    for options in ({"n_components": 15}, {"tol": 1e-12}, {}):
+        made = IncrementalPCA(**options)
+        for row in X:
+            made.partial_fit(row[None, :])
+            shape = (min(made.n_samples_seen_, 15 if "n_components" in options else 20), 20)
+            assert made.components_.shape[0] == made.n_components_ == made.singular_values_.size
+            assert made.certificate_.sigma_upper.size == made.n_components_
+            if "tol" not in options:
+                assert made.components_.shape == shape
+        assert made.n_components_ <= 10
+
+
+@pytest.mark.parametrize("k", [3, 40])
+def test_the_precision_is_that_of_pca(k, crowded):
+    made, true = IncrementalPCA(k, buffer=40).fit(crowded), reference(crowded, k)
+    np.testing.assert_allclose(made.get_precision(), true.get_precision(), atol=1e-10)
+    np.testing.assert_allclose(made.get_precision() @ made.get_covariance(), np.eye(40), atol=1e-10)

@@ -184,11 +184,57 @@ def test_nothing_but_zeros():
         ({"random_state": "a"}, "random_state='a' is no seed"),
         ({"random_state": -1}, "random_state=-1 is no seed"),
         ({"tol": 3}, "tol=3 is out of range"),
+        ({"tol": "0.1"}, "tol='0.1' is not a number"),
     ],
 )
 def test_options_that_cannot_be_meant_are_refused(options, message, steep):
     with pytest.raises(streamsvd.SpecError, match=message):
         TruncatedSVD(**options).fit(steep)
+
+
+@pytest.mark.parametrize("buffer", [1.5, "3", -1])
+def test_a_buffer_is_a_count(buffer, steep):
+    with pytest.raises(streamsvd.SpecError, match=f"buffer={buffer!r} is no count"):
+        TruncatedSVD(2, buffer=buffer).partial_fit(steep)
+
+
+@pytest.mark.parametrize("scale", [1e-170, 1e150, 1e160])
+def test_sizes_whose_squares_do_not_fit_are_refused_and_leave_the_state_as_it_was(
+    scale, steep, tmp_path
+):
+    made = TruncatedSVD(2).fit(steep)
+    before = dict(vars(made))
+    np.save(tmp_path / "X.npy", scale * steep)
+    for act, rows in (
+        (made.partial_fit, scale * steep),
+        (made.fit, scale * steep),
+        (made.fit_transform, scale * steep),
+        (made.fit, tmp_path / "X.npy"),
+        (made.fit_transform, tmp_path / "X.npy"),
+    ):
+        with pytest.raises(streamsvd.SpecError, match="entries of size .*, whose squares"):
+            act(rows)
+        assert vars(made) == before
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rows_of_a_stored_matrix_keep_its_precision(dtype, steep, tmp_path):
+    np.save(tmp_path / "X.npy", steep.astype(dtype))
+    assert TruncatedSVD(2).fit_transform(tmp_path / "X.npy").dtype == dtype
+
+
+def test_a_fit_that_fails_midway_leaves_everything_as_it_was(steep, tmp_path, monkeypatch):
+    def broken(*_, **__):
+        raise streamsvd.StoreError("the disk is gone")
+
+    made = TruncatedSVD(2).fit(steep)
+    before = dict(vars(made))
+    np.save(tmp_path / "X.npy", steep[:50, :9])
+    monkeypatch.setattr("streamsvd.estimators.truncated_svd.column_means", broken)
+    for fit in (made.fit, made.fit_transform):
+        with pytest.raises(streamsvd.StoreError, match="the disk is gone"):
+            fit(tmp_path / "X.npy")
+        assert vars(made) == before
 
 
 def test_a_budget_that_cannot_be_kept_is_refused_before_reading(steep):
