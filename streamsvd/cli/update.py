@@ -100,7 +100,7 @@ def show(model: Model, done: Update, *, as_json: bool) -> None:
     reason = {
         "known": "this block is in the model already",
         "nothing new": f"no new {what}",
-        "nonfinite": "the block has missing values and was skipped",
+        "nonfinite": f"missing values: none of the {what} was absorbed",
         "interrupted": f"interrupted, {done.n_rows:,} {what} are in the model",
     }
     text = reason.get(done.skipped, f"{done.absorbed:,} {what} absorbed, {done.n_rows:,} in all")

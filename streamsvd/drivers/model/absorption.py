@@ -22,7 +22,7 @@ from streamsvd.engine.execute import at_once, concurrency, dense_threads
 from streamsvd.errors import ConflictError, ShapeError, SpecError, StoreError
 from streamsvd.forest import share
 from streamsvd.incremental import IncrementalSVD
-from streamsvd.ledger import Factor, Turn
+from streamsvd.ledger import Factor
 from streamsvd.protocols import Source
 from streamsvd.store.model import (
     BlockEntry,
@@ -181,9 +181,11 @@ class Absorption:
         state = held.state or fresh(method_of(spec), spec, self.source.dtype)
         if held.version == 0 and held.settings.base:
             store_settings(store, held.settings)
-        # What fades or slides does so once for all that arrives, and cannot be committed in parts.
+        # What fades or slides does so once for all that arrives, and what may be skipped is so as a whole: neither
+        # can be committed in parts.
         named = self.block_id is not None or not self.grows
-        whole = named or spec.forget != 1 or spec.window is not None
+        once = spec.forget != 1 or spec.window is not None
+        whole = named or once or self.nonfinite == "skip-block"
         began, done = time.perf_counter(), 0
         size = (feed.stop - feed.start) * (spec.width or 0) * self.source.dtype.itemsize
         self.callback(PassStarted(1, "absorbing", size))
@@ -194,11 +196,11 @@ class Absorption:
         for start, stop, rows in feed.pieces():
             last = stop == feed.stop
             try:
-                skipped = self._piece(work, feed, start, rows, last=last)
+                absorbed = self._piece(work, feed, start, rows, last=last)
             except BaseException:
                 store.discard(work.draft)
                 raise
-            if skipped and named:
+            if not absorbed:
                 store.discard(work.draft)
                 return "nonfinite"
             done += 1
@@ -215,16 +217,15 @@ class Absorption:
         return "all"
 
     def _piece(self, work: _Work, feed: Feed, start: int, rows: Matrix, *, last: bool) -> bool:
-        """Absorb one piece into the work; True if it was skipped for its missing values."""
+        """Absorb one piece into the work; False if the block is to be skipped for its missing values."""
         spec, method, state = work.spec, method_of(work.spec), work.state
         known = state.factor.n_rows > 0
         clean = finite(rows, feed, start, self.nonfinite, state.raw_mean if known else None)
-        skipped = clean is None
         if clean is None:
-            clean = rows[:0]  # it takes its place among the rows, and nothing else
+            return False
         data = clean if state.scale is None else clean * state.scale
         share = captured(state.factor, data, method.width if spec.rank is None else spec.rank)
-        arrays = _joined(method, work, data, rows.shape[0], self.each)
+        arrays = _joined(method, work, data, self.each)
         files = work.draft.add(arrays) if arrays else {}
         end = work.at + rows.shape[0]
         entry = BlockEntry(
@@ -243,7 +244,7 @@ class Absorption:
         work.at = end
         if arrays and not last:
             self.held.store.flush(work.draft)
-        return skipped
+        return True
 
     def _commit(self, work: _Work) -> bool:
         """Make the work a version; False if another writer was first."""
@@ -288,28 +289,18 @@ def store_settings(store: ModelStore, settings: Settings) -> None:
             raise
 
 
-def _joined(
-    method: IncrementalSVD, work: _Work, data: Matrix, count: int, each: Each
-) -> dict[str, Matrix]:
-    """Put a piece into the state of the work; the arrays of left vectors that it adds.
-
-    A piece that was skipped has no data, and zeros for its ``count`` left vectors.
-    """
+def _joined(method: IncrementalSVD, work: _Work, data: Matrix, each: Each) -> dict[str, Matrix]:
+    """Put a piece into the state of the work; the arrays of left vectors that it adds."""
     spec, step = work.spec, len(work.entries)
     number = work.number + step
     if spec.window is not None:
-        if data.shape[0]:
-            part = method.part(data, index=number, left=False, each=each)
-            parts = [part] if work.block is None else [work.block.as_part(), part]
-            work.block = method.joined(parts, share=share(0))[0]
+        part = method.part(data, index=number, left=False, each=each)
+        parts = [part] if work.block is None else [work.block.as_part(), part]
+        work.block = method.joined(parts, share=share(0))[0]
         return {}
     if step == 0:  # once for a block, however many pieces it comes in
         work.state = replace(work.state, factor=work.state.factor.faded(spec.forget))
     state = work.state
-    if data.shape[0] == 0:
-        kept = state.factor.s.size
-        nothing = np.zeros((count, kept), dtype=state.factor.Vh.dtype)
-        return block_arrays(step, Turn(np.eye(kept), None), nothing) if spec.u else {}
     part = method.part(data, index=number, guess=state.factor, left=spec.u, each=each)
     factor, old, new = method.absorbed(state.factor, part)
     work.state = replace(state, factor=factor)

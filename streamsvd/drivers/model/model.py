@@ -340,8 +340,9 @@ class Model:
         memory
             Bytes that absorbing may use; half of what is free if left out. Larger blocks go in pieces.
         nonfinite
-            What a NaN means: ``"raise"``; ``"skip-block"``; ``"impute-mean"`` of the model. Inf is always an
-            error.
+            What a NaN means: ``"raise"``; ``"skip-block"``, nothing of the block is absorbed, which of an array
+            that grows is all that is new, so that it waits until the data are mended; ``"impute-mean"`` of the
+            model as it is when the piece with the NaN comes. Inf is always an error.
         column_names
             Names of the columns: later blocks must have the same in the same order.
         callback

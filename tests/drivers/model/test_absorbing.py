@@ -152,7 +152,7 @@ def test_an_array_that_is_not_the_one_that_grew_is_refused(A, tmp_path):
 
 @pytest.mark.parametrize("window", [100, 150, 1000])
 def test_a_window_knows_nothing_but_the_newest_blocks(A, tmp_path, window):
-    """A block that left has left no trace: the bits are those of a model that never saw it."""
+    """A block that left has left no trace: the bits are those with any other block in its place."""
     blocks = [A[i : i + 50] for i in range(0, M, 50)]
     model = Model.create(tmp_path / "m", K, window=window, center=True)
     for i, rows in enumerate(blocks):
@@ -272,6 +272,33 @@ def test_blocks_with_gaps_are_skipped_or_filled_with_the_mean(A, tmp_path):
     np.testing.assert_array_equal(model.s, other.s)
     with pytest.raises(SpecError, match="'zero' is unknown"):
         model.update(gap, "z", nonfinite="zero")
+
+
+@pytest.mark.parametrize("rows", [37, M])
+@pytest.mark.parametrize("options", [{}, {"forget": 0.5}, {"window": 300}, {"u": True}])
+def test_an_array_with_gaps_waits_until_it_is_mended(A, tmp_path, monkeypatch, rows, options):
+    """Nothing is lost, however the new rows are cut, and however long it takes."""
+    monkeypatch.setattr("streamsvd.drivers.model.feed.MOST_BYTES", 8 * N * rows)
+    monkeypatch.setattr("streamsvd.drivers.model.absorption.COMMIT_SECONDS", 0.0)
+    grown = zarr.create_array(tmp_path / "a", shape=(300, N), chunks=(50, N), dtype="f8")
+    grown[...] = A[:300]
+    model = Model.create(tmp_path / "m", K, **options)
+    model.update(grown)
+    before = model.ledger
+    gap = A[300:].copy()
+    gap[170, 7] = np.nan
+    grown.append(gap)
+    done = model.update(grown, nonfinite="skip-block")
+    assert (done.skipped, done.absorbed, done.n_rows) == ("nonfinite", 0, 300)
+    assert model.ledger == before
+    grown[300:] = A[300:]
+    mended = model.update(grown, nonfinite="skip-block")
+    assert (mended.skipped, mended.absorbed, mended.n_rows, mended.versions) == ("", 300, 600, 1)
+    whole = Model.create(tmp_path / "whole", K, **options)
+    whole.update(A[:300], "a")
+    whole.update(A[300:], "b")
+    np.testing.assert_allclose(model.s, whole.s, rtol=1e-2)
+    assert model.ledger.energy == pytest.approx(whole.ledger.energy)
 
 
 def test_blocks_that_do_not_fit_the_model_are_refused(A, tmp_path):
