@@ -23,6 +23,10 @@ Algorithm 3); the right is monotonicity of eigenvalues, equivalent to the inerti
 Parlett (1998, section 10). Ordered eigenvalues of both sides bracket those of ``B``, *all of them*: nothing
 larger is missed. Rounding of the leading columns reaches the trailing values to second order only.
 
+What is added to ``A`` later may cancel what the shift took from directions that were left out: as a summand the
+k pairs of the left side are worth ``V diag(lower) V* <= B + deficit I``, where ``deficit`` is how far below zero
+the left side, at the smallest ``tau`` of use, less those pairs lies.
+
 ``beta`` comes from Gaussian probes ``Omega`` (n x s), independent of everything that entered ``V``. With
 ``T_q = (B P_0)^(q-1) B Omega`` for a fixed projector ``P_0`` whose range holds that of ``P``,
 
@@ -49,6 +53,7 @@ from enum import Enum
 import numpy as np
 from scipy import linalg
 
+from streamsvd.eigen import leading, least
 from streamsvd.ritz import Ritz, spectral_norm
 from streamsvd.typing import Matrix, Real
 
@@ -91,6 +96,9 @@ class Certificate:
         Bound of the norm of ``A`` outside the searched space, relative to the largest singular value.
     numerical_rank
         How many of the k values are proved to be positive.
+    deficit
+        ``Vh* diag(sigma_lower**2) Vh`` exceeds ``A* A`` by at most this in any direction: what counts once other
+        rows are added to ``A``.
     kind
         Whether the fields are bounds or estimates.
     """
@@ -105,6 +113,7 @@ class Certificate:
     rounding: float
     tail: float
     numerical_rank: int
+    deficit: float
     kind: Kind
 
     @property
@@ -132,6 +141,7 @@ class Certificate:
             self.rounding,
             self.tail,
             self.numerical_rank,
+            self.deficit * factor * factor,
             self.kind,
         )
 
@@ -163,12 +173,15 @@ class Bracket:
         Orthonormal, ``(n, j)`` with ``j <= count``; ``norm(A @ vectors)**2 >= sum(lower[:j])``.
     values
         Nyström eigenvalues without the shift: the best guess, inside the interval, ``(count,)``.
+    deficit
+        ``vectors diag(lower) vectors* <= B + deficit I``.
     """
 
     lower: Real
     upper: Real
     vectors: Matrix
     values: Real
+    deficit: float
 
 
 def bracket(ritz: Ritz, *, beta: float, noise: Real, count: int) -> Bracket:
@@ -187,7 +200,7 @@ def bracket(ritz: Ritz, *, beta: float, noise: Real, count: int) -> Bracket:
 
     Notes
     -----
-    Cost: one QR of ``n x L`` and two eigenproblems of size ``2 L``.
+    Cost: one QR of ``n x L`` and three eigenproblems of size ``2 L``.
     """
     n, L = ritz.V.shape
     theta = ritz.theta
@@ -202,23 +215,19 @@ def bracket(ritz: Ritz, *, beta: float, noise: Real, count: int) -> Bracket:
         tau, gamma = 0.0, noise
     outside = F.shape[0]
 
-    shifted = theta + gamma
-    keep = shifted > 4 * UNIT_ROUNDOFF * top
-    root = np.sqrt(shifted[keep])
-    G = np.concatenate([np.eye(L)[:, keep] * root, F[:, keep] / root], axis=0)
-    low = G @ G.conj().T
-    shift = np.concatenate([gamma, np.full(outside, tau)])
-    low[np.diag_indices_from(low)] -= 2 * shift
+    low, shift = _lower_side(theta, F, gamma, tau, top)
     size = L + outside
     wanted = min(count, L)
-    values, left = linalg.eigh(
-        low, subset_by_index=(size - wanted, size - 1), overwrite_a=True, check_finite=False
-    )
-    left = left[:, ::-1]
+    values, left = leading(low, wanted)
     lower = np.zeros(count)
-    lower[:wanted] = np.maximum(values[::-1], 0.0)
+    lower[:wanted] = np.maximum(values, 0.0)
     guess = np.zeros(count)
-    guess[:wanted] = values[::-1] + np.sum(np.abs(left) ** 2 * shift[:, None], axis=0)
+    guess[:wanted] = values + np.sum(np.abs(left) ** 2 * shift[:, None] / 2, axis=0)
+    if outside:
+        finest = max(float(np.max(noise)), UNIT_ROUNDOFF * top)
+        low, _ = _lower_side(theta, F, noise + noise**2 / finest, finest, top)
+    deficit = max(-least(low - (left * lower[:wanted]) @ left.conj().T), 0.0)
+    deficit += 16 * UNIT_ROUNDOFF * top
     vectors = ritz.V @ left[:L] + Q_R @ left[L:]
     # Q_R is orthogonal to V only as far as residuals exceed rounding: vectors of values near zero need it.
     vectors = linalg.qr(vectors, mode="economic", check_finite=False)[0]
@@ -237,7 +246,21 @@ def bracket(ritz: Ritz, *, beta: float, noise: Real, count: int) -> Bracket:
         upper = np.maximum(upper, beta + tau)
     upper = np.maximum(upper, 0.0)
     guess = np.clip(guess, lower, np.maximum(upper[:count], lower))
-    return Bracket(lower, upper, vectors, np.sort(guess)[::-1])  # in order, and still inside
+    in_order = np.sort(guess)[::-1]  # and still inside
+    return Bracket(lower, upper, vectors, in_order, deficit)
+
+
+def _lower_side(theta: Real, F: Matrix, gamma: Real, tau: float, top: float) -> tuple[Matrix, Real]:
+    """The matrix below ``B`` in ``[V, Q_R]``, and the diagonal it was shifted by."""
+    L, outside = theta.size, F.shape[0]
+    shifted = theta + gamma
+    keep = shifted > 4 * UNIT_ROUNDOFF * top
+    root = np.sqrt(shifted[keep])
+    G = np.concatenate([np.eye(L)[:, keep] * root, F[:, keep] / root], axis=0)
+    low = G @ G.conj().T
+    shift = 2 * np.concatenate([gamma, np.full(outside, tau)])
+    low[np.diag_indices_from(low)] -= shift
+    return low, shift
 
 
 def certify(
@@ -276,5 +299,6 @@ def certify(
         rounding=nu / top if top > 0 else 0.0,
         tail=float(np.sqrt(beta / top)) if top > 0 else 0.0,
         numerical_rank=int(np.count_nonzero(found.lower[:rank] > 0)),
+        deficit=found.deficit,
         kind=kind,
     )

@@ -16,6 +16,9 @@ every tree of such steps keeps it, so from Ky Fan and Weyl, with ``d = min(t, w)
 - the best rank-r error has ``up - min(t, r w) <= err_r^2 <= up``;
 - ``||sin angle(V_r, true)|| <= d / (s_r^2 - s_{r+1}^2 - d)`` where that is positive (Davis, Kahan 1970).
 
+A state that begins from a batch result knows only ``D >= -deficit I``: squares below lose the deficit, errors gain
+one for each vector, and d is w.
+
 *Centring.* Rows less the mean of their part, and beside them ``sqrt(weight) (mean of the part - mean of
 all)``: the Gram matrix of this stack is the scatter about the common mean, and its left factor has
 orthonormal columns because each part is orthogonal to its own constant vector.
@@ -218,11 +221,12 @@ class IncrementalSVD:
         if not self.center:
             return np.concatenate(rows, axis=0), False, None, 0.0
         means = [part.mean for part in parts]
-        first = means[0]
+        # About the mean that weighs most, so that data far from zero keep their digits, and what has faded harms none.
+        first = max(parts, key=lambda part: part.weight).mean
         assert first is not None
         mean = first.copy()
-        if weight > 0:  # about the first mean, so that data far from zero keep their digits
-            for part in parts[1:]:
+        if weight > 0:
+            for part in parts:
                 assert part.mean is not None
                 mean += (part.weight / weight) * (part.mean - first)
         shifts = np.stack(
@@ -332,20 +336,22 @@ class IncrementalSVD:
         if state.mean is not None:  # every merge rounds the mean, which rows far from zero feel
             size = float(np.linalg.norm(state.mean)) * np.sqrt(max(state.weight, 0.0))
             slack += 8 * UNIT_ROUNDOFF * float(np.sqrt(ledger.truncations + 1)) * size
-        squares = state.s**2
+        squares, deficit = state.s**2, ledger.deficit
         lost = ledger.discarded + float(np.sum(squares[rank:][::-1]))
-        d = min(ledger.discarded, ledger.discarded_norm)
-        optimum = max(lost - min(ledger.discarded, rank * ledger.discarded_norm), 0.0)
+        d = ledger.above
+        least = rank * d if deficit else min(ledger.discarded, rank * d)
+        optimum = max(lost - least, 0.0)
         s, Vh = state.s[:rank], state.Vh[:rank]
         top = float(s[0]) if s.size else 0.0
         gap = 0.0
         if rank:
             following = float(squares[rank]) if rank < squares.size else 0.0
-            gap = float(squares[rank - 1]) - following - d - 2 * top * slack
-        angle = (d + 2 * top * slack) / gap if gap > 0 else np.inf
-        error = float(np.sqrt(lost)) + slack
+            gap = float(squares[rank - 1]) - following - max(d, deficit) - 2 * top * slack
+        angle = (max(d, deficit) + 2 * top * slack) / gap if gap > 0 else np.inf
+        error = float(np.sqrt(lost + rank * deficit)) + slack
+        lower = np.maximum(np.sqrt(np.maximum(s**2 - deficit, 0.0)) - slack, 0.0)
         certificate = Certificate(
-            sigma_lower=np.maximum(s - slack, 0.0),
+            sigma_lower=lower,
             sigma_upper=np.sqrt(s**2 + d) + slack,
             frobenius_error=error,
             energy=ledger.energy,
@@ -354,7 +360,8 @@ class IncrementalSVD:
             orthogonality=spectral_norm(Vh.conj() @ Vh.T - np.eye(rank)),
             rounding=slack / top if top else 0.0,
             tail=float(np.sqrt(d)) / top if top else 0.0,
-            numerical_rank=int(np.count_nonzero(s > slack)),
+            numerical_rank=int(np.count_nonzero(lower > 0)),
+            deficit=deficit + 2 * top * slack,
             kind=Kind.BOUNDS if ledger.proved else Kind.ESTIMATE,
         )
         met = self.tol is None or error <= self.tol * np.sqrt(ledger.energy) + slack

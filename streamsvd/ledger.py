@@ -33,6 +33,8 @@ class Ledger:
         Probability that `discarded_norm` is wrong, over the probes of sketched blocks; 0 without any.
     proved
         False if the state began from an estimate.
+    deficit
+        How far below zero D may reach: 0 but for states that began from a batch result.
     """
 
     energy: float = 0.0
@@ -42,6 +44,14 @@ class Ledger:
     height: int = 0
     failure: float = 0.0
     proved: bool = True
+    deficit: float = 0.0
+
+    @property
+    def above(self) -> float:
+        """Upper bound of the largest eigenvalue of D; its trace is one only where nothing is negative."""
+        if self.deficit > 0:
+            return self.discarded_norm
+        return min(self.discarded, self.discarded_norm)
 
     def faded(self, fade: float) -> Ledger:
         """The ledger of ``fade * A``."""
@@ -51,6 +61,7 @@ class Ledger:
             energy=self.energy * square,
             discarded=self.discarded * square,
             discarded_norm=self.discarded_norm * square,
+            deficit=self.deficit * square,
         )
 
     def __add__(self, other: Ledger) -> Ledger:
@@ -63,6 +74,7 @@ class Ledger:
             max(self.height, other.height),
             self.failure + other.failure,
             self.proved and other.proved,
+            self.deficit + other.deficit,
         )
 
     def truncated(self, tail: Real, *, rounding: bool) -> Ledger:

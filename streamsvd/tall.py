@@ -23,6 +23,9 @@ OVERSAMPLES = 10
 PANEL = 512
 """Rows of a tall block that are converted and multiplied at a time; they stay in the cache."""
 
+SINGLE_RANGE = 1e12
+"""Entries beyond it, or all below its inverse, are multiplied in double: cubes of theirs leave float32."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sketch:
@@ -66,7 +69,7 @@ class Sketch:
         second = self._adjoint(first) - rows.conj().T @ (U.conj().T @ first)  # X* X Omega
         third = self._times(second) - U @ (rows @ second)
         left_over = energy - energy_of(rows)
-        if left_over <= 1e-6 * energy:  # the difference has few digits left
+        if left_over <= 1e-3 * energy:  # the difference has lost digits
             left_over = self._residual(U, rows)
         share = delta / ((index + 1) * (index + 2))
         chi = chi_lower(PROBES * (2 if complex_ else 1), share)
@@ -95,6 +98,7 @@ class Sketch:
         kind = self.block.dtype
         wide = np.result_type(kind, np.float64)
         single = kind.itemsize <= (8 if kind.kind == "c" else 4) and kind.kind in "fc"
+        single = single and 1 / SINGLE_RANGE < largest(self.block) < SINGLE_RANGE
         narrow = (np.complex64 if kind.kind == "c" else np.float32) if single else wide
         mean = None if self.mean is None else self.mean.astype(narrow)
 
@@ -109,8 +113,15 @@ class Sketch:
         ):
             Z += product
         Q = linalg.qr(Z, mode="economic", overwrite_a=True, check_finite=False)[0].astype(narrow)
-        Y = np.concatenate(list(self.each(lambda rows: panel(rows) @ Q, self._panels())))
-        return np.asarray(linalg.qr(Y.astype(wide), mode="economic", check_finite=False)[0])
+        Y = np.concatenate(list(self.each(lambda rows: panel(rows) @ Q, self._panels()))).astype(
+            wide
+        )
+        if (
+            mean is not None
+        ):  # rounded above: what is orthogonal to constants stays so when parts are stacked
+            for _ in range(2):
+                Y -= Y.mean(axis=0)
+        return np.asarray(linalg.qr(Y, mode="economic", check_finite=False)[0])
 
     def _projected(self, U: Matrix, omega: Matrix) -> tuple[float, Matrix, Matrix]:
         """``||A||_F^2``, ``U* A`` and ``A Omega``."""
@@ -141,6 +152,12 @@ class Sketch:
         """``||A - U U* A||_F^2``, term by term."""
         parts = self.each(lambda r: energy_of(self._wide(r) - U[r] @ rows), self._panels())
         return float(sum(parts))
+
+
+def largest(block: Matrix) -> float:
+    """Largest modulus of a real or imaginary part."""
+    parts = (block.real, block.imag) if np.iscomplexobj(block) else (block,)
+    return max(float(max(part.max(), -part.min())) for part in parts)
 
 
 def column_mean(block: Matrix) -> Matrix:

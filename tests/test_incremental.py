@@ -313,6 +313,50 @@ def test_centring_far_from_zero_keeps_digits(offset):
     np.testing.assert_allclose(found.mean, A.mean(axis=0), rtol=1e-14)
 
 
+@pytest.mark.parametrize("forget", [1e-1, 1e-3, 1e-6, 1e-8])
+def test_a_mean_that_has_faded_leaves_no_digits_behind(forget):
+    """One huge row, then zeros: the matrix has rank one."""
+    method = IncrementalSVD(rank=5, center=True, forget=forget)
+    for seed in range(10):
+        row = 1e3 * np.random.default_rng(seed).standard_normal((1, 5))
+        state = chain(method, [row, np.zeros((30, 5))])
+        assert method.finalize(state).certificate.numerical_rank <= 1
+
+
+@pytest.mark.parametrize("offset", [1e3, 1e6, 1e8])
+def test_left_vectors_of_a_centred_single_block_are_orthogonal_to_constants(offset):
+    rng = np.random.default_rng(0)
+    block = (rng.standard_normal((400, 40)) @ rng.standard_normal((40, 300)) + offset).astype("f4")
+    part = IncrementalSVD(rank=20, center=True).part(block)
+    assert np.abs(part.left.sum(axis=0)).max() <= 1e-13 * 400
+    np.testing.assert_allclose(part.left.T @ part.left, np.eye(part.left.shape[1]), atol=1e-13)
+
+
+@pytest.mark.parametrize("noise", [2e-2, 1e-3, 1.05e-3, 1e-5])
+def test_what_a_tall_block_leaves_out_is_not_understated(noise):
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        A = np.outer(rng.standard_normal(2000), rng.standard_normal(300))
+        N = rng.standard_normal(A.shape)
+        A += noise * np.linalg.norm(A) / np.linalg.norm(N) * N
+        method = IncrementalSVD(rank=1, buffer=0)
+        found = method.finalize(chain(method, [A]))
+        wide = A.astype(np.longdouble)
+        V = found.Vh.T.astype(np.longdouble)
+        true = np.sqrt(np.sum((wide - (wide @ V) @ V.T) ** 2))
+        assert found.certificate.frobenius_error >= true * (1 - 1e-15)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-25, 1e18, 1e30])
+def test_single_blocks_of_any_size_are_sketched_alike(size):
+    block = np.random.default_rng(0).standard_normal((1000, 600)).astype("f4")
+    method = IncrementalSVD(rank=5)
+    usual, scaled = (
+        method.finalize(chain(method, [b])).s for b in (block, block * np.float32(size))
+    )
+    np.testing.assert_allclose(scaled / size, usual, rtol=1e-4)
+
+
 def test_parts_of_different_width_are_refused():
     method = IncrementalSVD(rank=2)
     a = method.update(method.init(3, like=np.zeros(0)), np.ones((2, 3)))

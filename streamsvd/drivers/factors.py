@@ -12,6 +12,7 @@ from streamsvd.certificate import UNIT_ROUNDOFF, Certificate
 from streamsvd.drivers.looks import Look
 from streamsvd.drivers.session import Session
 from streamsvd.drivers.terms import Terms
+from streamsvd.eigen import least
 from streamsvd.engine.span import Sink
 from streamsvd.kernels import sketch
 from streamsvd.kernels.signs import phases
@@ -53,13 +54,18 @@ def factors(
     if terms.prep.axis == "rows":
         U = _project(session, terms, found, s, sink) if want_u else None
         return Factors(s, found.conj().T, U, certificate)
-    V = completed(_cleaned(_project(session, terms, found, s, None), s), look.rank, seed)
+    V, R = _cleaned(_project(session, terms, found, s, None), s)
+    V = completed(V, look.rank, seed)
     turn = phases(V)
     V, U = V * turn, found * turn
     if want_u and sink is not None:
         sink.write(0, U)
     error = spectral_norm(V.conj().T @ V - np.eye(look.rank))
-    certificate = replace(certificate, orthogonality=error)
+    # A* A >= (U* A)* (U* A) = V R R* V*, which is less than the lower ends by at most:
+    top = float(certificate.sigma_upper[0]) or 1.0  # squares of the data may not be numbers
+    R, lower = R / top, certificate.sigma_lower / top
+    below = max(-least(R @ R.conj().T - np.diag(lower**2)), 0.0) + 16 * UNIT_ROUNDOFF
+    certificate = replace(certificate, orthogonality=error, deficit=below * top * top)
     return Factors(s, V.conj().T, U if want_u and sink is None else None, certificate)
 
 
@@ -78,13 +84,16 @@ def _project(session: Session, terms: Terms, Z: Matrix, s: Real, sink: Sink | No
     return np.concatenate([rows for _, rows in sums.pieces], axis=0)
 
 
-def _cleaned(Y: Matrix, s: Real) -> Matrix:
-    """Columns of ``Y`` that belong to positive values, made orthonormal to the last digit."""
+def _cleaned(Y: Matrix, s: Real) -> tuple[Matrix, Matrix]:
+    """Columns of ``Y`` that belong to positive values, made orthonormal to the last digit, and R of ``Y s = V R``."""
     alive = int(np.count_nonzero(np.any(Y != 0, axis=0) & (s > 0)))
     Q, R = linalg.qr(Y[:, :alive], mode="economic", check_finite=False)
     turn = np.diagonal(R)
     size = np.abs(turn)
-    return np.asarray(Q * np.divide(turn, size, out=np.ones_like(turn), where=size > 0))
+    turn = np.divide(turn, size, out=np.ones_like(turn), where=size > 0)
+    whole = np.zeros((s.size, s.size), dtype=R.dtype)
+    whole[:alive, :alive] = turn.conj()[:, None] * R * s[:alive]
+    return np.asarray(Q * turn), whole
 
 
 def completed(V: Matrix, rank: int, seed: int) -> Matrix:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import linalg
 
 from streamsvd import krylov
 from streamsvd.certificate import UNIT_ROUNDOFF
@@ -14,6 +13,7 @@ from streamsvd.drivers.looks import Look, gram_look, krylov_look, model_floor
 from streamsvd.drivers.problem import Frame
 from streamsvd.drivers.session import Session
 from streamsvd.drivers.terms import Terms, absorbed, guessed, lowered
+from streamsvd.eigen import leading
 from streamsvd.engine.arrangements import fits_single, sample_threads
 from streamsvd.engine.sample import draw, pilot, start_block
 from streamsvd.errors import ScaleError
@@ -111,14 +111,10 @@ class Iteration:
         G = stats.frame.gram(sums.products[0])
         width = layout.width
         count = min(settings.rank, width, *session.source.shape)
-        first = max(width - count - 1, 0)
-        theta, V = linalg.eigh(
-            G, subset_by_index=(first, width - 1), overwrite_a=True, check_finite=False
-        )
-        values = np.zeros(count + 1)
-        values[: theta.size] = theta[::-1]
+        values, wanted = np.zeros(count + 1), min(count + 1, width)
+        values[:wanted], V = leading(G, wanted)
         floor = model_floor(stats, width + layout.unit)
-        yield gram_look(values, V[:, ::-1][:, :count], stats, settings, floor)
+        yield gram_look(values, V[:, :count], stats, settings, floor)
 
     # The Krylov route -----------------------------------------------------------------------------
 

@@ -86,6 +86,7 @@ def gram_look(theta: Real, V: Matrix, stats: Statistics, settings: Settings, flo
         upper=np.maximum(theta + floor, 0.0),
         vectors=V[:, :count],
         values=np.maximum(theta[:count], 0.0),
+        deficit=floor,
     )
     noise = np.full(count, floor)
     return _judged(found, stats, settings, noise, beta=0.0, floor=floor, failure=0.0)

@@ -42,7 +42,7 @@ def completed(found: Truncated, state: Factor, count: int) -> Truncated:
     Vh = np.concatenate([found.Vh, (new * phases(new)).conj().T])
     nothing = np.zeros(missing)
     ledger, c = state.ledger, found.certificate
-    upper = np.sqrt(min(ledger.discarded, ledger.discarded_norm)) + ledger.slack
+    upper = np.sqrt(ledger.above) + ledger.slack
     certificate = replace(
         c,
         sigma_lower=np.concatenate([c.sigma_lower, nothing]),

@@ -205,6 +205,7 @@ class _CertificateRecord(msgspec.Struct, forbid_unknown_fields=True):
     rounding: float
     tail: float | str
     numerical_rank: int
+    deficit: float
     kind: str
 
 
@@ -280,6 +281,7 @@ def load(path: Path) -> tuple[SVD, Record]:
             c.rounding,
             float(c.tail),
             c.numerical_rank,
+            c.deficit,
             Kind(c.kind),
         )
         fields = msgspec.structs.asdict(i)

@@ -69,26 +69,26 @@ def fresh(method: IncrementalSVD, spec: Spec, like: np.dtype[Any]) -> State:
 def of_result(result: SVD) -> State:
     """The state that a certified batch result stands for.
 
-    ``B - V diag(sigma_lower^2) V*`` is positive semidefinite, because the lower ends are eigenvalues of a
-    matrix below B; its trace is the square of the error reported. On the span of V its trace is at most
-    ``spread = sum(sigma_upper^2 - sigma_lower^2)``, and what B does outside is below ``spread`` and the next
-    eigenvalue (Ky Fan), so that its norm is at most ``2 spread + sigma_upper_k^2``.
+    ``B - V diag(sigma_lower^2) V*`` is above ``-deficit``; its trace is the square of the error reported. On the
+    span of V its trace is at most ``spread = sum(sigma_upper^2 - sigma_lower^2)``, and what B does outside is below
+    ``spread`` and the next eigenvalue (Ky Fan), so that its norm is at most ``2 spread + sigma_upper_k^2``. Values
+    of which nothing is proved stay as zeros, beside their left vectors.
     """
     c = result.certificate
-    keep = c.sigma_lower > 0
-    squares = c.sigma_lower[keep] ** 2
+    squares = c.sigma_lower**2
     discarded = c.frobenius_error**2
-    spread = float(np.sum(c.sigma_upper[keep] ** 2) - np.sum(squares))
-    norm = min(2 * spread + float(c.sigma_upper[-1] ** 2), discarded)
+    spread = float(np.sum(c.sigma_upper**2) - np.sum(squares))
     m, n = result.info.n_rows, result.Vh.shape[1]
+    norm = 2 * spread + float(c.sigma_upper[-1] ** 2)
     ledger = Ledger(
         energy=float(np.sum(squares)) + discarded,
         discarded=discarded,
-        discarded_norm=norm,
+        discarded_norm=min(norm, discarded + squares.size * c.deficit),
         truncations=1,
         height=m + n,
         failure=c.failure_probability,
         proved=c.kind is Kind.BOUNDS,
+        deficit=c.deficit,
     )
     scale = (
         None
@@ -98,7 +98,7 @@ def of_result(result: SVD) -> State:
     mean = result.mean
     if mean is not None and scale is not None:
         mean = mean * scale
-    factor = Factor(c.sigma_lower[keep], result.Vh[keep], mean, float(m), m, ledger)
+    factor = Factor(c.sigma_lower, result.Vh, mean, float(m), m, ledger)
     return State(factor, None, scale=scale)
 
 

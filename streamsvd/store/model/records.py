@@ -89,6 +89,7 @@ class LedgerRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     height: int
     failure: float
     proved: bool
+    deficit: float = 0.0
 
 
 class FactorRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
