@@ -66,7 +66,12 @@ class LeftVectors:
     @property
     def shape(self) -> tuple[int, int]:
         """Rows seen, and rank."""
-        return (self.blocks[-1].stop if self.blocks else 0), self.rank
+        return (self.blocks[-1].stop if self.blocks else self._first), self.rank
+
+    @property
+    def _first(self) -> int:
+        """Rows before the first block: those of the batch result."""
+        return 0 if self.base is None else int(self.base.shape[0])
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -92,9 +97,8 @@ class LeftVectors:
     def read(self, start: int, stop: int) -> Matrix:
         """Rows ``start <= row < stop``."""
         out = np.zeros((max(stop - start, 0), self.rank), dtype=self.dtype)
-        first = self.blocks[0].start if self.blocks else 0
         for block, P, c in self._compositions():
-            a, b = (0, first) if block is None else (block.start, block.stop)
+            a, b = (0, self._first) if block is None else (block.start, block.stop)
             low, high = max(a, start), min(b, stop)
             if low >= high:
                 continue

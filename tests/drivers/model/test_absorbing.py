@@ -227,6 +227,21 @@ def test_a_batch_result_is_a_model_that_update_extends(A, tmp_path, options):
     assert model.verify() == []
 
 
+@pytest.mark.parametrize("name", ["plain.npz", "folder"])
+def test_left_vectors_of_a_batch_result_are_there_before_the_first_update(A, tmp_path, name):
+    result = streamsvd.svd(A, K, tol=1e-6, u=True, out=tmp_path / "r")
+    model = Model.open(tmp_path / "r")
+    assert model.U.shape == (M, K)
+    np.testing.assert_array_equal(np.asarray(model.U), result.U[...])
+    np.testing.assert_array_equal(model.U[M - 3 :], result.U[M - 3 :])
+    streamsvd.export(model, tmp_path / name)
+    if name == "folder":
+        U = streamsvd.load(tmp_path / name).U[...]
+    else:
+        U = np.load(tmp_path / name)["U"]
+    np.testing.assert_array_equal(U, result.U[...])
+
+
 def test_an_estimate_stays_an_estimate(A, tmp_path):
     out = tmp_path / "r.zarr"
     streamsvd.svd(A[:400], K, out=out, certify="estimate")
