@@ -31,6 +31,10 @@ FORMAT = 1
 REMEDY = "Free space or choose another place; nothing was replaced."
 
 
+ARRAYS = ("s", "Vh", "U", "mean", "scale", "row_weights", "column_weights")
+"""What a result may hold; a model that extends it has objects of its own beside them."""
+
+
 @dataclass(frozen=True, slots=True)
 class USink:
     """Writes runs of rows of ``U``; each run is whole chunks that one task owns."""
@@ -258,8 +262,9 @@ def load(path: Path) -> tuple[SVD, Record]:
                 f"{path} has format {record.format}, this version reads up to {FORMAT}. Upgrade streamsvd."
             )
         c, i = record.certificate, record.info
-        for name, array in group.arrays():  # a chunk that is not there would read as zeros
-            if array.nchunks_initialized != array.nchunks:
+        for name in ARRAYS:  # a chunk that is not there would read as zeros
+            array = group.get(name)
+            if array is not None and array.nchunks_initialized != array.nchunks:
                 raise StoreError(
                     f"{path} lacks {array.nchunks - array.nchunks_initialized} of the {array.nchunks} chunks of "
                     f"{name}. Restore it from a copy."

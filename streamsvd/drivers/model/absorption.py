@@ -239,6 +239,7 @@ class Absorption:
             seam=feed.digest.seam(rows),
             captured=share if known else 1.0,
             files=files,
+            origin=work.draft.mark,
         )
         work.entries.append(entry)
         work.at = end

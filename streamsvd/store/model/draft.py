@@ -34,6 +34,11 @@ class Draft:
     pending: dict[str, bytes] = field(default_factory=dict)
     grouped: bool = False
 
+    @property
+    def mark(self) -> str:
+        """What tells it from every other draft."""
+        return self.folder.rpartition("-")[2]
+
     def add(self, arrays: Mapping[str, Array]) -> dict[str, Mark]:
         """Arrays of this version; returns the marks of their objects."""
         added = {}

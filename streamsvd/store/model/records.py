@@ -105,7 +105,8 @@ class BlockEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One block, or one piece of a block that was too large for memory, in the order of absorption.
 
     ``digest`` is of all rows of the block, on its last piece; ``seam`` of the last row. ``step`` counts
-    pieces within a version; ``files`` are the objects of its left vectors, which outlive the version.
+    pieces within a version; ``files`` are the objects of its left vectors, which outlive the version. ``origin``
+    is the mark of the commit that absorbed it, whatever model that was; empty in models made before there were any.
     """
 
     id: str
@@ -118,6 +119,7 @@ class BlockEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seam: str
     captured: float
     files: dict[str, Mark] = {}
+    origin: str = ""
 
 
 class Segment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

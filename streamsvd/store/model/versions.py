@@ -375,7 +375,7 @@ class ModelStore:
             draft.folder,
             mark(data),
             manifest.spec.digest,
-            draft.folder.rpartition("-")[2],
+            draft.mark,
             time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             manifest.summary,
         )
