@@ -12,7 +12,7 @@ import uuid
 from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 import numpy as np
@@ -29,8 +29,6 @@ from streamsvd.typing import Matrix
 
 FORMAT = 1
 REMEDY = "Free space or choose another place; nothing was replaced."
-
-
 ARRAYS = ("s", "Vh", "U", "mean", "scale", "row_weights", "column_weights")
 """What a result may hold; a model that extends it has objects of its own beside them."""
 
@@ -198,18 +196,22 @@ def plain(value: Any) -> Any:
     return value
 
 
-class _CertificateRecord(msgspec.Struct, forbid_unknown_fields=True):
-    sigma_lower: list[float]
-    sigma_upper: list[float]
-    frobenius_error: float
-    energy: float
+Number: TypeAlias = float | str
+"""A float, or the text of an infinite one: squares may overflow where values do not."""
+
+
+class _CertificateRecord(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    sigma_lower: list[Number]
+    sigma_upper: list[Number]
+    frobenius_error: Number
+    energy: Number
     failure_probability: float
-    subspace_angle_bound: float | str
+    subspace_angle_bound: Number
     orthogonality: float
-    rounding: float
-    tail: float | str
+    rounding: Number
+    tail: Number
     numerical_rank: int
-    deficit: float
+    deficit: Number = 0.0
     kind: str
 
 
@@ -226,7 +228,7 @@ class _InfoRecord(msgspec.Struct, forbid_unknown_fields=True):
     precision: str
     missing: int
     dropped_columns: list[int]
-    widths: list[float | str]
+    widths: list[Number]
     seed: int
 
 
@@ -278,15 +280,15 @@ def load(path: Path) -> tuple[SVD, Record]:
         certificate = Certificate(
             np.asarray(c.sigma_lower, dtype=np.float64),
             np.asarray(c.sigma_upper, dtype=np.float64),
-            c.frobenius_error,
-            c.energy,
+            float(c.frobenius_error),
+            float(c.energy),
             c.failure_probability,
             float(c.subspace_angle_bound),
             c.orthogonality,
-            c.rounding,
+            float(c.rounding),
             float(c.tail),
             c.numerical_rank,
-            c.deficit,
+            float(c.deficit),
             Kind(c.kind),
         )
         fields = msgspec.structs.asdict(i)

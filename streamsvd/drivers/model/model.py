@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from streamsvd.drivers.model.absorption import Absorption, Update
 from streamsvd.drivers.model.held import Held
 from streamsvd.drivers.model.left import LeftVectors
 from streamsvd.drivers.model.options import changed, check_names, make_spec, method_of, same_options
+from streamsvd.drivers.model.size import check_result
 from streamsvd.drivers.model.state import State, loaded, refuse_base
 from streamsvd.drivers.request import as_source
 from streamsvd.engine.events import Callback, ignore
@@ -529,7 +531,10 @@ def _settings_of(path: Path) -> Settings:
     """Settings of a batch result, as if it had been a model from the beginning."""
     result, record = load(path)
     names = ("row_weights", "column_weights")
-    refuse_base(result, [name for name in names if load_weights(path, name) is not None])
+    weighted = [name for name in names if load_weights(path, name) is not None]
+    # A column left out has a scale all the same, by which it would come back: refused as without one.
+    refuse_base(replace(result, scale=None), weighted)
+    check_result(result, str(path))
     spec = make_spec(
         rank=max(result.rank, 1),
         center=bool(record.options.get("center")),

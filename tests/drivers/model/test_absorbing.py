@@ -227,6 +227,25 @@ def test_a_batch_result_is_a_model_that_update_extends(A, tmp_path, options):
     assert model.verify() == []
 
 
+@pytest.mark.parametrize("scale", [False, True])
+def test_results_without_some_columns_are_not_extended(A, tmp_path, scale):
+    gap = A.copy()
+    gap[5, 3] = np.nan
+    out = tmp_path / "r"
+    streamsvd.pca(gap, 3, out=out, nonfinite="drop_columns", scale=scale)
+    with pytest.raises(SpecError, match="left columns out for their missing values"):
+        streamsvd.update(out, A, "more")
+
+
+@pytest.mark.parametrize("scale", [1e160, 1e-170])
+def test_results_whose_squares_do_not_fit_are_not_extended(A, tmp_path, scale):
+    result = streamsvd.svd(A * scale, 3, out=tmp_path / "r")
+    stored = streamsvd.load(tmp_path / "r").certificate  # its energy is infinite, or nothing
+    assert stored.energy == result.certificate.energy
+    with pytest.raises(SpecError, match="entries of size .*, whose squares"):
+        streamsvd.update(tmp_path / "r", A, "more")
+
+
 @pytest.mark.parametrize("name", ["plain.npz", "folder"])
 def test_left_vectors_of_a_batch_result_are_there_before_the_first_update(A, tmp_path, name):
     result = streamsvd.svd(A, K, tol=1e-6, u=True, out=tmp_path / "r")
