@@ -8,12 +8,14 @@ import signal
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
 
-from streamsvd import ConflictError, Model, StoreError, update
+from streamsvd import ConflictError, Model, SpecError, StoreError, update
+from streamsvd.drivers.model.held import Held
 from streamsvd.store.model import ModelStore, check, lease, leased, release, republish
 from streamsvd.store.objects import objects_at
 from streamsvd.store.objects.posix import FileSystem, LocalObjects
@@ -203,6 +205,52 @@ def test_a_commit_with_a_number_that_is_taken_is_refused_and_leaves_nothing(tmp_
 
 
 # Readers and collection -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("moment", ["open", "load", "begin", "publish"])
+@pytest.mark.parametrize("options", [{}, {"rank": 3}, {"rank": 2}, {"keep": 4}])
+def test_writers_that_both_make_the_model_lose_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str, options: dict[str, int]
+) -> None:
+    """Another writer makes it while we do; both blocks are in, or the options are told to differ."""
+    path = tmp_path / "m"
+    owner = {"open": Model, "load": Held}.get(moment, ModelStore)
+    real = getattr(owner, moment)
+
+    def overtaken(*arguments: Any, **named: Any) -> Any:
+        monkeypatch.setattr(owner, moment, real)
+        update(path, block_of("b"), "b", rank=3, keep=5)
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(owner, moment, overtaken)
+    if options in ({}, {"rank": 3}):
+        assert update(path, block_of("a"), "a", **options).n_rows == 8
+        assert applied(Model.open(path)) == ["b", "a"]
+    else:
+        with pytest.raises(SpecError, match=r"was asked, the model was made with (rank=3|keep=5)"):
+            update(path, block_of("a"), "a", **options)
+        assert applied(Model.open(path)) == ["b"]
+    found = ModelStore(objects_at(path))
+    assert (found.settings().keep, found.settings().spec.rank) == (5, 3)
+    assert check(found)[0] == []
+
+
+def test_two_processes_make_one_model(tmp_path: Path) -> None:
+    for trial in range(8):
+        path = str(tmp_path / f"m{trial}")
+        here, there = multiprocessing.Pipe()
+        names = ["a", "b"]
+        started = [
+            multiprocessing.Process(target=write_blocks, args=(path, [name], there))
+            for name in names
+        ]
+        for one in started:
+            one.start()
+        for one in started:
+            one.join(60)
+        assert [one.exitcode for one in started] == [0, 0]
+        assert sorted(assert_serial(Model.open(path))) == names
+        here.close()
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

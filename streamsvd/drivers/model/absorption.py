@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 from streamsvd.drivers.model.feed import Feed, check_policy, finite, plan_cut
 from streamsvd.drivers.model.held import Held
 from streamsvd.drivers.model.left import block_arrays, turned
-from streamsvd.drivers.model.options import agreed, method_of
+from streamsvd.drivers.model.options import agreed, method_of, same_options
 from streamsvd.drivers.model.state import State, fresh, settled, stored
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.events import Callback, Committed, PassDone, PassStarted, SpanDone
@@ -27,12 +27,9 @@ from streamsvd.protocols import Source
 from streamsvd.store.model import (
     BlockEntry,
     Draft,
-    ModelStore,
-    Settings,
     Spec,
     Summary,
     collect,
-    is_model,
 )
 from streamsvd.subspaces import captured, principal_angles
 from streamsvd.tall import Each
@@ -97,11 +94,12 @@ class Absorption:
         budget: int,
         nonfinite: str,
         columns: Sequence[Any] | None,
+        asked: Mapping[str, Any],
         callback: Callback,
     ) -> None:
         self.held, self.source, self.block_id, self.grows = held, source, block_id, grows
         self.budget, self.nonfinite, self.callback = budget, nonfinite, callback
-        self.columns = columns
+        self.columns, self.asked = columns, asked
         self.absorbed = self.committed = 0
         self.each: Each = map
 
@@ -109,6 +107,7 @@ class Absorption:
         held = self.held
         for attempt in range(TRIES):
             held.refresh()
+            same_options(self.asked, held.spec, held.settings.keep)
             spec = agreed(held.spec, self.source, self.columns)
             check_policy(self.nonfinite, spec)
             feed, skipped = self._feed(spec)
@@ -127,6 +126,10 @@ class Absorption:
     def _done(self, skipped: str) -> Update:
         if self.absorbed:
             skipped = ""
+        if self.held.version == 0 and not self.held.settings.base:
+            self.held.store.begin(
+                self.held.settings
+            )  # its options are kept although it holds nothing
         return Update(self.held.version, self.absorbed, skipped, self.held.n_rows, self.committed)
 
     def _feed(self, spec: Spec) -> tuple[Feed | None, str]:
@@ -179,8 +182,6 @@ class Absorption:
         """Absorb and commit; ``"all"``, ``"nonfinite"``, or ``"conflict"`` with the rest still to do."""
         held, store = self.held, self.held.store
         state = held.state or fresh(method_of(spec), spec, self.source.dtype)
-        if held.version == 0 and held.settings.base:
-            store_settings(store, held.settings)
         # What fades or slides does so once for all that arrives, and what may be skipped is so as a whole: neither
         # can be committed in parts.
         named = self.block_id is not None or not self.grows
@@ -247,9 +248,27 @@ class Absorption:
             self.held.store.flush(work.draft)
         return True
 
+    def _begun(self, draft: Draft) -> bool:
+        """Make the model before its first version; False if another writer made one with other options."""
+        held = self.held
+        if held.version:
+            return True
+        try:
+            found = held.store.begin(held.settings)
+        except BaseException:
+            held.store.discard(draft)
+            raise
+        if found != held.settings:
+            held.store.discard(draft)
+            held.settings = found
+            return False
+        return True
+
     def _commit(self, work: _Work) -> bool:
         """Make the work a version; False if another writer was first."""
         held, store, spec, draft = self.held, self.held.store, work.spec, work.draft
+        if not self._begun(draft):
+            return False
         if spec.window is not None and work.block is not None:  # a window slides by whole blocks
             work.state = work.state.slid(method_of(spec), work.block, spec.window)
         parent, state, entries, n_rows = held.manifest, work.state, work.entries, work.at
@@ -279,15 +298,6 @@ class Absorption:
             with contextlib.suppress(StoreError):  # tidying may wait; verify says what is wrong
                 collect(store, back=None if manifest.version % COLLECT_ALL == 0 else COLLECT_ALL)
         return True
-
-
-def store_settings(store: ModelStore, settings: Settings) -> None:
-    """Make a batch result a model, unless another writer just did."""
-    try:
-        store.create(settings)
-    except StoreError:
-        if not is_model(store.objects):
-            raise
 
 
 def _joined(method: IncrementalSVD, work: _Work, data: Matrix, each: Each) -> dict[str, Matrix]:

@@ -78,6 +78,8 @@ class Held:
             state = of_result(load(Path(store.name))[0]) if self.settings.base else None
             self.manifest, self.state, self.blocks, self.ids = None, state, [], {}
             return
+        if self.manifest is None:  # whoever committed may have made it with other options than ours
+            self.settings = store.settings()
         manifest = store.manifest(newest) if version is None else self.earlier(version, newest)
         state, blocks = loaded(store, manifest), store.blocks(manifest)
         self.manifest, self.state, self.blocks = manifest, state, blocks

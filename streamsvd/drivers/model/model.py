@@ -16,7 +16,7 @@ from streamsvd.certificate import Certificate
 from streamsvd.drivers.model.absorption import Absorption, Update
 from streamsvd.drivers.model.held import Held
 from streamsvd.drivers.model.left import LeftVectors
-from streamsvd.drivers.model.options import changed, check_names, make_spec, method_of, same_options
+from streamsvd.drivers.model.options import changed, check_names, make_spec, method_of
 from streamsvd.drivers.model.size import check_result
 from streamsvd.drivers.model.state import State, loaded, refuse_base
 from streamsvd.drivers.request import as_source
@@ -29,6 +29,8 @@ from streamsvd.ledger import Ledger
 from streamsvd.result import SVD, Info, Status
 from streamsvd.store.model import (
     DEFAULT_KEEP,
+    FOLDER,
+    VERSIONS,
     BlockEntry,
     Damage,
     LogEntry,
@@ -61,6 +63,7 @@ class Model:
     def __init__(self, store: ModelStore, settings: Settings, version: int | None = None) -> None:
         self._held = Held(store, settings)
         self._pinned = version is not None
+        self._asked: dict[str, Any] = {}
         self._leased = False
         self._held.load(version)
 
@@ -122,9 +125,8 @@ class Model:
         SpecError, StoreError
             If an option is out of range, or there is something at the path.
         """
-        if keep < 2:
-            raise SpecError(f"keep={keep} leaves nothing to return to. Pass keep >= 2.")
-        spec = make_spec(
+        settings = _new_settings(
+            keep=keep,
             rank=rank,
             tol=tol,
             buffer=buffer,
@@ -147,7 +149,6 @@ class Model:
                     )
                 raise StoreError(f"{place} exists and is no empty folder. Choose another place.")
         store = ModelStore(objects_at(path))
-        settings = Settings(1, spec, keep, False)
         store.create(settings)
         return cls(store, settings)
 
@@ -376,7 +377,15 @@ class Model:
         grows = block_id is None and not _is_array(block)
         budget = default_budget() if memory is None else parse_bytes(memory)
         return Absorption(
-            self._held, source, block_id, grows, budget, nonfinite, column_names, callback
+            self._held,
+            source,
+            block_id,
+            grows,
+            budget,
+            nonfinite,
+            column_names,
+            self._asked,
+            callback,
         ).run()
 
     def _agree(self, options: dict[str, Any]) -> None:
@@ -389,8 +398,7 @@ class Model:
             if (spec, keep) != (held.settings.spec, held.settings.keep):
                 held.settings = msgspec.structs.replace(held.settings, spec=spec, keep=keep)
                 held.store.resettle(held.settings)
-            return
-        same_options(options, self.spec, held.settings.keep)
+        self._asked = options  # what an update that finds other writers' work holds it against
 
     # Mending --------------------------------------------------------------------------------------------
 
@@ -471,15 +479,19 @@ def update(
         What was absorbed.
     """
     check_names(options)
+    vacant = _vacant(path)  # before it is opened: whatever others make meanwhile is found
     try:
         model = Model.open(path)
     except StoreError:
-        if not _vacant(path):
+        if not vacant:
             raise
+        wanted = dict(options)
         if options.get("rank") is None and options.get("tol") is None:
             fixed = as_source(block).shape[0 if options.get("axis") == "columns" else 1]
-            options["rank"] = min(DEFAULT_RANK, fixed)
-        model = Model.create(path, **options)
+            wanted["rank"] = min(DEFAULT_RANK, fixed)
+        # Made by its first version: a first update that fails leaves nothing.
+        model = Model(ModelStore(objects_at(path)), _new_settings(**wanted))
+        model._asked = options
     else:
         model._agree(options)
     return model.update(
@@ -523,8 +535,22 @@ def _vacant(path: str | os.PathLike[str]) -> bool:
     place = Path(path)
     if not place.is_dir():
         return not place.exists()
-    # One that was killed while it made the model leaves its temporary file.
-    return all(p.name.startswith("model.json.") for p in place.iterdir())
+    # One that was killed while it made the model leaves temporary files, and drafts that nobody refers to.
+    return all(
+        p.name.startswith("model.json.") or (p.name == VERSIONS and _only_drafts(p))
+        for p in place.iterdir()
+    )
+
+
+def _only_drafts(folder: Path) -> bool:
+    return all(FOLDER.fullmatch(p.name) for p in folder.iterdir())
+
+
+def _new_settings(*, keep: int = DEFAULT_KEEP, **options: Any) -> Settings:
+    """What a model that has seen nothing is made with."""
+    if keep < 2:
+        raise SpecError(f"keep={keep} leaves nothing to return to. Pass keep >= 2.")
+    return Settings(1, make_spec(**{"rank": None} | options), keep, False)
 
 
 def _settings_of(path: Path) -> Settings:

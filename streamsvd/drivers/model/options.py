@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -162,7 +162,7 @@ def agreed(spec: Spec, source: Source, names: Sequence[Any] | None) -> Spec:
     )
 
 
-def same_options(asked: dict[str, Any], spec: Spec, keep: int) -> None:
+def same_options(asked: Mapping[str, Any], spec: Spec, keep: int) -> None:
     """Refuse options that contradict an existing model's.
 
     Raises

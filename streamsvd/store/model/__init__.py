@@ -14,10 +14,12 @@ from streamsvd.store.model.records import (
     Spec,
     Summary,
 )
-from streamsvd.store.model.versions import DEFAULT_KEEP, ModelStore, is_model
+from streamsvd.store.model.versions import DEFAULT_KEEP, FOLDER, VERSIONS, ModelStore, is_model
 
 __all__ = [
     "DEFAULT_KEEP",
+    "FOLDER",
+    "VERSIONS",
     "BlockEntry",
     "Damage",
     "Draft",

@@ -278,6 +278,16 @@ class ModelStore:
             # From now on a head that is missing was lost.
             self.objects.create(HEAD, sealed(Head(0)))
 
+    def begin(self, settings: Settings) -> Settings:
+        """Make the model, unless there is one; what it was made with, by whoever was first."""
+        if not is_model(self.objects):
+            try:
+                self.create(settings)
+            except StoreError:
+                if not is_model(self.objects):
+                    raise
+        return self.settings()
+
     def resettle(self, settings: Settings) -> None:
         """Other settings, of a model that has no version yet."""
         with self.explained():

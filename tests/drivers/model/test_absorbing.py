@@ -379,6 +379,27 @@ def test_a_rank_beyond_the_columns_is_refused(A, tmp_path):
     assert streamsvd.update(tmp_path / "default", A, "x").absorbed == M
 
 
+@pytest.mark.parametrize("u", [False, True])
+def test_a_first_update_that_fails_leaves_nothing(A, tmp_path, monkeypatch, u):
+    """So that the next one is free to ask for something else."""
+    monkeypatch.setattr("streamsvd.drivers.model.feed.MOST_BYTES", 8 * N * 37)
+    bad = A.copy()
+    bad[-1, -1] = np.nan
+    path = tmp_path / "m"
+    with pytest.raises(ShapeError, match="rank=99 exceeds the 40 columns"):
+        streamsvd.update(path, A, "x", rank=99)
+    assert not path.exists()
+    with pytest.raises(NonFiniteError):
+        streamsvd.update(path, bad, "x", rank=3, u=u)
+    with pytest.raises(StoreError, match="not a model"):
+        Model.open(path)
+    assert streamsvd.update(path, A, "x", u=u).absorbed == M
+    assert Model.open(path).spec.rank == N
+    done = streamsvd.update(tmp_path / "none", bad, "x", rank=3, nonfinite="skip-block")
+    assert (done.version, done.skipped) == (0, "nonfinite")
+    assert Model.open(tmp_path / "none").spec.rank == 3
+
+
 def test_places_that_are_no_models_are_refused(A, tmp_path):
     (tmp_path / "f").mkdir()
     (tmp_path / "f" / "notes.txt").write_text("mine")
