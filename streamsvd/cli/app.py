@@ -108,12 +108,12 @@ def run(given: list[str], stop: Stop | None = None) -> int:
     stop = stop or Stop()
     try:
         if sys.stdout is None:
-            return _report("OSError", CLOSED_SENTENCE, FAILED, given)
+            return report("OSError", CLOSED_SENTENCE, FAILED, as_json=wants_json(given))
         try:
             return _outcome(given, stop)
         except (KeyboardInterrupt, click.Abort):
             stop.over = True
-            return _report("Interrupted", INTERRUPTED_SENTENCE, INTERRUPTED, given)
+            return _interrupted(given)
     except BrokenPipeError:  # whoever read our output has seen enough
         _drop_broken_output()
         return FAILED
@@ -133,12 +133,12 @@ def _outcome(given: list[str], stop: Stop) -> int:
     except Exception as error:
         if stop.asked:  # an interrupt inside a lock may come out as another error
             stop.over = True
-            return _report("Interrupted", INTERRUPTED_SENTENCE, INTERRUPTED, given)
+            return _interrupted(given)
         if os.environ.get("STREAMSVD_DEBUG"):
             raise
         usage = isinstance(error, click.UsageError)  # its subclasses vary with the version of click
         kind = "UsageError" if usage else type(error).__name__
-        return _report(kind, _sentence(error), _code(error), given)
+        return report(kind, _sentence(error), _code(error), as_json=wants_json(given))
 
 
 def _drop_broken_output() -> None:
@@ -175,13 +175,17 @@ def _sentence(error: Exception) -> str:
     )
 
 
-def _report(kind: str, message: str, code: int, given: Sequence[str]) -> int:
+def _interrupted(given: Sequence[str]) -> int:
+    return report("Interrupted", INTERRUPTED_SENTENCE, INTERRUPTED, as_json=wants_json(given))
+
+
+def report(kind: str, message: str, code: int, *, as_json: bool) -> int:
     """One sentence on stderr, and one object on stdout where JSON was asked for."""
     click.echo(f"streamsvd: {message}", err=True)
-    if wants_json(given):
+    if as_json:
         status = "interrupted" if code == INTERRUPTED else "error"
         record: dict[str, Any] = {"status": status, "error": kind, "message": message}
-        click.echo(json.dumps({**record, "exit_code": code, "version": __version__}))
+        click.echo(json.dumps({**record, "exit_code": code, "streamsvd": __version__}))
     return code
 
 

@@ -28,8 +28,6 @@ def command(source: str, variable: str | None, rows: Any, missing: str, as_json:
 
 def describe(A: Any) -> dict[str, Any]:
     """All that is known of an opened matrix."""
-    from streamsvd import __version__
-
     (m, n), (p, q) = A.shape, A.chunks
     record = {
         "status": "opened",
@@ -42,7 +40,6 @@ def describe(A: Any) -> dict[str, Any]:
         "chunk_bytes": p * q * A.dtype.itemsize,
         "dims": None,
         "missing_values": None,
-        "version": __version__,
     }
     layout = getattr(A, "layout", None)  # of an N-dimensional array
     if layout is not None:

@@ -17,12 +17,14 @@ from streamsvd.cli import options
 @options.as_json
 def command(model: str, last: int | None, as_json: bool) -> int:
     """Show the versions of MODEL: blocks, error ledger, drift, and whether a refit is advised."""
-    from streamsvd import __version__
     from streamsvd.cli.present import aligned, facts, show_json
     from streamsvd.drivers.model import Model
 
     found = Model.open(model)
-    entries = found.versions[-last:] if last else found.versions
+    versions = found.versions
+    entries = versions[-last:] if last else versions
+    # One that was lost, and repaired over, has an entry that refers to nothing.
+    kept = [e.version for e in versions if e.folder and e.version >= found.kept_from]
     records = [_record(entry) for entry in entries]
     if as_json:
         show_json(
@@ -32,9 +34,9 @@ def command(model: str, last: int | None, as_json: bool) -> int:
                 "n_rows": found.n_rows,
                 "ledger": asdict(found.ledger) if found.version else {},
                 "kept_from": found.kept_from,
+                "kept": kept,
                 "versions": records,
                 "advice": found.advice,
-                "streamsvd": __version__,
             }
         )
         return 0
@@ -62,7 +64,7 @@ def command(model: str, last: int | None, as_json: bool) -> int:
                 "energy",
                 f"{seen.energy:.6g} seen, {seen.discarded:.6g} discarded in {seen.truncations:,} steps",
             ),
-            ("kept", f"versions {found.kept_from} to {found.version}, to which rollback can go"),
+            ("kept", f"versions {runs(kept)}, to which rollback can go"),
             (
                 "advice",
                 found.advice
@@ -71,6 +73,25 @@ def command(model: str, last: int | None, as_json: bool) -> int:
         ]
     )
     return 0
+
+
+def runs(numbers: list[int]) -> str:
+    """Ascending numbers in words.
+
+    Examples
+    --------
+    >>> runs([1, 4, 5, 6, 9, 10])
+    '1, 4 to 6, 9, 10'
+    """
+    found: list[list[int]] = []
+    for number in numbers:
+        if found and number == found[-1][-1] + 1:
+            found[-1].append(number)
+        else:
+            found.append([number])
+    return ", ".join(
+        f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in found
+    )
 
 
 def _record(entry: Any) -> dict[str, Any]:

@@ -73,8 +73,6 @@ def show_rates(rates: Rates) -> str:
 
 def plan_record(plan: Plan, rates: Rates | None) -> dict[str, Any]:
     """What ``plan --json`` prints."""
-    from streamsvd import __version__
-
     layout = plan.layout
     return {
         "status": "planned",
@@ -105,5 +103,4 @@ def plan_record(plan: Plan, rates: Rates | None) -> dict[str, Any]:
         "request": asdict(plan.request),
         "alternatives": [asdict(alternative) for alternative in plan.alternatives],
         "rates": None if rates is None else asdict(rates),
-        "version": __version__,
     }

@@ -48,8 +48,8 @@ def at_most(x: Number, digits: int) -> str:
 
 
 def show_json(record: dict[str, Any]) -> None:
-    """One object on one line; infinities and NaN are text, as in the stored certificate."""
-    click.echo(json.dumps(plain(record), allow_nan=False))
+    """One object on one line, with the release that made it; infinities are text, as in the stored certificate."""
+    click.echo(json.dumps(plain({**record, "streamsvd": __version__}), allow_nan=False))
 
 
 def certificate_record(c: Certificate) -> dict[str, Any]:

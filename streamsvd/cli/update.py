@@ -68,35 +68,17 @@ def absorb(model: str, A: Any, watch: Callback, **given: Any) -> Update:
 
 def show(model: Model, done: Update, *, as_json: bool) -> None:
     """What an update did, on stdout."""
-    from streamsvd import __version__
-    from streamsvd.cli.present import certificate_record, facts, show_json
+    from streamsvd.cli.present import facts, show_json
 
-    c, what = model.certificate, model.spec.axis
-    drift = drift_of(model)
-    if as_json:
-        show_json(
-            {
-                "status": "interrupted"
-                if done.skipped == "interrupted"
-                else "skipped"
-                if done.skipped
-                else "absorbed",
-                "version": done.version,
-                "absorbed": done.absorbed,
-                "skipped": done.skipped,
-                "versions": done.versions,
-                "n_rows": done.n_rows,
-                "rank": int(model.s.size),
-                "singular_values": model.s,
-                "frobenius_error": c.frobenius_error,
-                "optimal_error_lower": model.optimal_error_lower,
-                "certificate": certificate_record(c),
-                "drift": drift,
-                "advice": model.advice,
-                "streamsvd": __version__,
-            }
-        )
-        return
+    what = model.spec.axis
+    record = {
+        "status": {"interrupted": "interrupted", "": "absorbed"}.get(done.skipped, "skipped"),
+        "version": done.version,
+        "absorbed": done.absorbed,
+        "skipped": done.skipped,
+        "versions": done.versions,
+        "n_rows": done.n_rows,
+    }
     reason = {
         "known": "this block is in the model already",
         "nothing new": f"no new {what}",
@@ -104,7 +86,15 @@ def show(model: Model, done: Update, *, as_json: bool) -> None:
         "interrupted": f"interrupted, {done.n_rows:,} {what} are in the model",
     }
     text = reason.get(done.skipped, f"{done.absorbed:,} {what} absorbed, {done.n_rows:,} in all")
+    if model.n_rows:  # or there is nothing yet to show of it
+        record |= _found(model)
+    if as_json:
+        show_json(record)
+        return
     click.echo(f"version {done.version}: {text}")
+    if not model.n_rows:
+        return
+    c = model.certificate
     facts(
         [
             (
@@ -117,10 +107,26 @@ def show(model: Model, done: Update, *, as_json: bool) -> None:
                 "error",
                 f"||A - U s Vh||_F <= {c.frobenius_error:.6g}, {c.captured:.4%} of the energy is held",
             ),
-            ("drift", drift_line(drift)),
+            ("drift", drift_line(drift_of(model))),
             ("advice", model.advice),
         ]
     )
+
+
+def _found(model: Model) -> dict[str, Any]:
+    """What a model holds and proves."""
+    from streamsvd.cli.present import certificate_record
+
+    c = model.certificate
+    return {
+        "rank": int(model.s.size),
+        "singular_values": model.s,
+        "frobenius_error": c.frobenius_error,
+        "optimal_error_lower": model.optimal_error_lower,
+        "certificate": certificate_record(c),
+        "drift": drift_of(model),
+        "advice": model.advice,
+    }
 
 
 def drift_of(model: Model) -> dict[str, Any]:

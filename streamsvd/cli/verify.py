@@ -89,17 +89,17 @@ def _check_objects(result: str, *, as_json: bool, last: bool) -> bool:
         status = "damaged" if damage else "intact"
         show_json({"status": status, "damage": records, "newest_intact_version": whole})
     elif damage:
-        click.echo(f"{result} is damaged; the newest version that is whole is {whole}")
+        found = f"the newest version that is whole is {whole}" if whole else "no version is whole"
+        click.echo(f"{result} is damaged; {found}")
         for one in damage:
             click.echo(f"  - {one}")
-        click.echo("streamsvd repair goes back to it")
+        click.echo("streamsvd repair goes back to it" if whole else "restore it from a copy")
     elif not as_json:
         click.echo(f"{result} is intact at version {whole}")
     return not damage
 
 
 def _show(found: Verification, result: str, *, as_json: bool) -> None:
-    from streamsvd import __version__
     from streamsvd.cli.present import at_most, certificate_record, facts, show_json
 
     if as_json:
@@ -111,7 +111,6 @@ def _show(found: Verification, result: str, *, as_json: bool) -> None:
                 "stored": certificate_record(found.stored),
                 "passes": found.passes,
                 "elapsed_s": found.elapsed_s,
-                "version": __version__,
             }
         )
         return

@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from streamsvd.cli import options
-from streamsvd.cli.app import FAILED
+from streamsvd.cli.app import FAILED, report
+from streamsvd.cli.wording import in_options
 
 UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -71,7 +72,7 @@ def command(
                 if update.absorbed or as_json:
                     show(Model.open(model), update, as_json=as_json)
             except StoreError as error:
-                click.echo(f"streamsvd: {error}", err=True)
+                report(type(error).__name__, in_options(str(error)), FAILED, as_json=as_json)
                 failed = True
             done += 1
             if looks is not None and done >= looks:

@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+import streamsvd
 from streamsvd.cli import app
 
 CASES = [
@@ -140,6 +141,8 @@ def test_an_error_is_one_sentence_and_one_object(
     assert told.record["status"] == "error"
     assert told.record["error"] == kind
     assert told.record["exit_code"] == code
+    assert told.record["streamsvd"] == streamsvd.__version__
+    assert "version" not in told.record
     assert re.search(sentence, told.record["message"])
     assert sorted(path.name for path in data.iterdir()) == before
 

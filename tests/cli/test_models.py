@@ -179,6 +179,62 @@ def test_a_watch_waits_for_a_source_that_is_not_there_yet(run, growing, tmp_path
     del growing
 
 
+def test_a_look_that_fails_is_an_object_too(run, tmp_path):
+    look = ("watch", tmp_path / "nope.npy", tmp_path / "m", "--every", "0.1s", "--looks")
+    found = run(*look, 1, "--json")
+    assert (found.code, found.record["status"], found.record["exit_code"]) == (1, "error", 1)
+    assert found.record["error"] == "StoreError"
+    assert "nope.npy" in found.record["message"]
+    assert run(*look, 2, "--json").out.count("\n") == 2
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_model_that_holds_nothing_yet_is_no_error(run, tmp_path):
+    zarr.create_array(str(tmp_path / "z"), shape=(50, 6), chunks=(10, 6), dtype="f8")
+    given = (tmp_path / "m", tmp_path / "z", "--missing", "fill", "--rank", 2)
+    found = run("update", *given, "--json").record
+    assert (found["status"], found["skipped"], found["version"]) == ("skipped", "nothing new", 0)
+    assert "version 0: no new rows" in run("update", *given).out
+    assert run("watch", given[1], given[0], *given[2:], "--looks", 1, "--json").code == 0
+
+
+def test_a_first_update_that_fails_may_ask_for_less_next_time(run, tmp_path):
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).standard_normal((50, 30)))
+    assert run("update", tmp_path / "m", tmp_path / "a.npy", "--rank", 99).code == 2
+    assert not (tmp_path / "m").exists()
+    assert run("update", tmp_path / "m", tmp_path / "a.npy", "--json").record["rank"] == 30
+
+
+def test_the_log_names_the_versions_that_are_there(run, growing, tmp_path):
+    path, array, rows = growing
+    run("update", tmp_path / "m", path, "--rank", 4)
+    for start in (300, 400, 500):
+        array.append(rows[start : start + 100])
+        run("update", tmp_path / "m", path)
+    assert "versions 1 to 4, to which" in run("log", tmp_path / "m").out
+    for version in (2, 4):
+        chunk = next((tmp_path / "m" / "versions").glob(f"{version:012d}-*/Vh/c/0/0"))
+        chunk.write_bytes(b"")
+    run("repair", tmp_path / "m")
+    assert "versions 1, 3, 5, to which" in run("log", tmp_path / "m").out
+    assert run("log", tmp_path / "m", "--json").record["kept"] == [1, 3, 5]
+    for version in (1, 3, 5):
+        assert run("rollback", tmp_path / "m", version).code == 0
+    assert run("rollback", tmp_path / "m", 2).code == 1
+
+
+def test_a_model_without_any_whole_version_is_told_to_be_restored(run, growing, tmp_path):
+    run("update", tmp_path / "m", growing[0], "--rank", 4)
+    for chunk in (tmp_path / "m" / "versions").glob("*/Vh/c/0/0"):
+        chunk.write_bytes(b"")
+    found = run("verify", tmp_path / "m")
+    assert found.code == 1
+    assert "is damaged; no version is whole" in found.out
+    assert "restore it from a copy" in found.out
+    assert "repair" not in found.out
+    assert run("repair", tmp_path / "m").code == 1
+
+
 def test_an_interrupt_says_what_was_committed(start, tmp_path):
     """Pieces of a growing array that were committed before Ctrl-C are kept, and said to be."""
     rows = np.random.default_rng(0).standard_normal((40_000, 200))
