@@ -20,12 +20,14 @@ from streamsvd.drivers.model.options import changed, check_names, make_spec, met
 from streamsvd.drivers.model.size import check_result
 from streamsvd.drivers.model.state import State, loaded, refuse_base
 from streamsvd.drivers.request import as_source
+from streamsvd.engine.dask_source import DaskSource
 from streamsvd.engine.events import Callback, ignore
 from streamsvd.engine.memory import parse_bytes
 from streamsvd.engine.plan import default_budget
 from streamsvd.errors import SpecError, StoreError
 from streamsvd.incremental import Truncated
 from streamsvd.ledger import Ledger
+from streamsvd.protocols import Source
 from streamsvd.result import SVD, Info, Status
 from streamsvd.store.model import (
     DEFAULT_KEEP,
@@ -48,6 +50,7 @@ from streamsvd.store.model import (
 )
 from streamsvd.store.objects import objects_at
 from streamsvd.store.result import is_result, load, load_u, load_weights
+from streamsvd.store.sources.arrays import ArraySource
 from streamsvd.typing import Matrix, Real
 
 DEFAULT_RANK = 50
@@ -336,7 +339,7 @@ class Model:
         Parameters
         ----------
         block
-            An array ``(b, n)`` of new rows; or a stored matrix that grows, of which the rows beyond those
+            An array ``(b, n)`` of new rows, of numpy or dask; or a stored matrix that grows, of which the rows beyond those
             absorbed are taken; or, with ``block_id``, a stored matrix that is the block.
         block_id
             Name of the block: it enters the model once, however often it is sent.
@@ -374,7 +377,7 @@ class Model:
                 f"version {self.version} was opened by number and stays as it is. Open the newest."
             )
         source = as_source(block)
-        grows = block_id is None and not _is_array(block)
+        grows = block_id is None and not _is_array(block, source)
         budget = default_budget() if memory is None else parse_bytes(memory)
         return Absorption(
             self._held,
@@ -519,13 +522,9 @@ def advice(spec: Spec, found: Truncated) -> str:
     return f"the error {error:.3g} exceeds tol={spec.tol:g}: make the model again from the data with svd."
 
 
-def _is_array(block: Any) -> bool:
-    """Whether a block is in memory (or lazily computed), rather than stored somewhere that may grow."""
-    return (
-        not isinstance(block, str | os.PathLike)
-        and hasattr(block, "__array__")
-        and not hasattr(block, "store")
-    )
+def _is_array(block: Any, source: Source) -> bool:
+    """Whether a block is in memory or lazily computed, rather than stored somewhere that may grow."""
+    return isinstance(block, np.ndarray) or isinstance(source, ArraySource | DaskSource)
 
 
 def _vacant(path: str | os.PathLike[str]) -> bool:

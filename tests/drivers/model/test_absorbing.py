@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import dask.array as da
 import numpy as np
 import pytest
 import zarr
@@ -136,6 +137,24 @@ def test_a_growing_array_gives_the_rows_beyond_those_absorbed(A, tmp_path):
     c = Model.open(tmp_path / "m").certificate
     assert (c.sigma_lower <= s).all()
     assert (s <= c.sigma_upper).all()
+
+
+@pytest.mark.parametrize("kind", ["numpy", "opened", "dask", "opened dask", "memmap"])
+def test_an_array_in_memory_or_computed_is_a_block_and_not_one_that_grows(A, tmp_path, kind):
+    np.save(tmp_path / "A.npy", A)
+    model = Model.create(tmp_path / "m", K)
+    for start in (0, 300):
+        rows = A[start : start + 300]
+        block = {
+            "numpy": rows,
+            "opened": streamsvd.open(rows),
+            "dask": da.from_array(rows, chunks=(100, N)),
+            "opened dask": streamsvd.open(da.from_array(rows, chunks=(100, N))),
+            "memmap": np.load(tmp_path / "A.npy", mmap_mode="r")[start : start + 300],
+        }[kind]
+        assert model.update(block).absorbed == 300
+    np.testing.assert_allclose(model.s, reference(A, False)[1][:K], rtol=1e-2)
+    assert [block.digest != "" for block in model.blocks] == [True, True]
 
 
 def test_an_array_that_is_not_the_one_that_grew_is_refused(A, tmp_path):
