@@ -1,0 +1,16 @@
+"""Leading eigenvectors of ``A* A`` from one pass over the rows, in space that does not grow with them."""
+
+from streamsvd.stream.claims import StreamCertificate
+from streamsvd.stream.directions import FrequentDirections
+from streamsvd.stream.options import StreamOptions
+from streamsvd.stream.refine import Refinement
+from streamsvd.stream.top import Found, TopRows
+
+__all__ = [
+    "Found",
+    "FrequentDirections",
+    "Refinement",
+    "StreamCertificate",
+    "StreamOptions",
+    "TopRows",
+]

@@ -1,0 +1,512 @@
+"""One pass over rows: iterated vectors, heavy rows, a sketch that no order fools, and a test of the order.
+
+All four see the same micro-batches of 64 rows, counted from the first, so that bits do not depend on the blocks in
+which rows arrive. In random order the iterated vectors win wherever the spectrum is flat, the sketch where it decays;
+in sorted order the sketch, or nothing, is right. Which it was is measured, and rows that only judge decide.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from math import ceil
+
+import numpy as np
+from scipy import linalg
+
+from streamsvd.errors import NonFiniteError, ShapeError, SpecError
+from streamsvd.kernels import sketch
+from streamsvd.kernels.signs import phases
+from streamsvd.stream import claims
+from streamsvd.stream.claims import Minorant, StreamCertificate
+from streamsvd.stream.directions import FrequentDirections
+from streamsvd.stream.growth import Growth, sine_bound
+from streamsvd.stream.heavy import HeavyRows
+from streamsvd.stream.options import GRID, MICROBATCH, StreamOptions, state_bytes
+from streamsvd.stream.order import FIRST_SPAN, FIXED, WINDOWS, Order, OrderTest
+from streamsvd.stream.power import History, Window, orthonormal
+from streamsvd.typing import Matrix, Real
+
+REMEDY = "Mend or leave out the row; the rows before it are in."
+SMALLEST, LARGEST = 1e-130, 1e140
+"""Entries whose squares, and their sums, float64 holds with all digits."""
+
+
+SURE = 0.1
+"""Where the sketch proves a sine below this, its vectors are taken: rows that judge are too few to tell better ones."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """The answer of a stream.
+
+    Attributes
+    ----------
+    components
+        Orthonormal, ``(k, d)``.
+    values
+        Eigenvalues of ``A* A`` that go with them, ``(k,)``, descending: estimates inside the certified intervals.
+    method
+        ``"power"`` (iterated), ``"directions"`` (Frequent Directions) or ``"growth"`` (Oja's rule).
+    order
+        What the test of the order found.
+    certificate
+        What is proved.
+    n_rows, energy
+        Rows seen and the sum of their squared norms.
+    heavy_rows, overflow
+        Heavy rows kept, and whether more were heavy than there was room for.
+    basis
+        Orthonormal columns that a further pass may refine, ``(d, c)``.
+    """
+
+    components: Matrix
+    values: Real
+    method: str
+    order: Order
+    certificate: StreamCertificate
+    n_rows: int
+    energy: float
+    heavy_rows: int
+    overflow: bool
+    basis: Matrix
+    minorant: Minorant
+
+
+@dataclass(slots=True, eq=False)
+class TopRows:
+    """The state of a stream of rows of ``d`` numbers.
+
+    Parameters
+    ----------
+    options
+        What is asked.
+    d
+        Numbers in a row.
+    n_rows
+        Length of the stream, if it is known: the last tenth then judges the answer; otherwise the last window does.
+    """
+
+    options: StreamOptions
+    d: int
+    n_rows: int | None = None
+    seen: int = 0
+    energy: float = 0.0
+    largest: float = 0.0
+    threshold: float = 0.0
+    valued_at: int = 1
+    closed: bool = False
+    pending: Matrix = field(init=False)
+    heavy: HeavyRows = field(init=False)
+    directions: FrequentDirections = field(init=False)
+    omega: Matrix = field(init=False)
+    products: Matrix = field(init=False)
+    order: OrderTest | None = None
+    history: History | None = None
+    window: Window | None = None
+    judged: Window | None = None
+    growth: Growth | None = None
+
+    def __post_init__(self) -> None:
+        o, d = self.options, self.d
+        if d < 1:
+            raise ShapeError("rows of no numbers have no eigenvectors.")
+        if o.k > d:
+            raise SpecError(f"k={o.k} exceeds the {d} numbers of a row. Pass k <= {d}.")
+        if self.n_rows is not None and self.n_rows < 1:
+            raise SpecError(
+                f"n_rows={self.n_rows} is no length of a stream. Leave it out if unknown."
+            )
+        self.pending = np.zeros((0, d))
+        self.heavy = HeavyRows(o.heavy_rows, d)
+        self.directions = FrequentDirections(min(o.rows, d), d)
+        self.omega = self._gaussian(o.probes, 1, "probes")
+        self.products = np.zeros((d, o.probes))
+        if o.order == "arbitrary":
+            if o.k == 1:
+                start = self._gaussian(1, 2, "start")[:, 0]
+                self.growth = Growth(d, start, GRID, self.n_rows)
+            return
+        b = min(o.columns, d)
+        basis = orthonormal(self._gaussian(b, 1, "start"))
+        self.window = Window(basis, np.zeros((d, o.k)))
+        self.history = History(o.k, b, o.forgetting, np.zeros((d, b)), np.zeros(o.k))
+        n = self.n_rows
+        span = FIRST_SPAN if n is None else max(1, ceil(n / WINDOWS / MICROBATCH)) * MICROBATCH
+        self.order = OrderTest(
+            d,
+            self._gaussian(FIXED, 1, "sample"),
+            span,
+            None if n is None else n // 8,
+        )
+
+    def _gaussian(self, columns: int, index: int, purpose: str) -> Matrix:
+        return sketch.gaussian(
+            self.d, columns, seed=self.options.seed, purpose=purpose, complex_=False, index=index
+        )
+
+    # Rows in -----------------------------------------------------------------------------------------
+
+    def partial_fit(self, rows: Matrix) -> TopRows:
+        """Absorb a block of rows ``(r, d)``, any r; it is not changed, and no reference to it is kept.
+
+        Raises
+        ------
+        ShapeError, SpecError, NonFiniteError, ScaleError
+            If the block is not real and of d columns, holds NaN or Inf, or entries beyond 1e140; the state is then
+            what it was.
+        """
+        rows = self._checked(rows)
+        at = 0
+        if self.pending.shape[0]:
+            take = min(MICROBATCH - self.pending.shape[0], rows.shape[0])
+            self.pending = np.concatenate([self.pending, rows[:take]])
+            at = take
+            if self.pending.shape[0] == MICROBATCH:
+                batch, self.pending = self.pending, np.zeros((0, self.d))
+                self._step(batch)
+        while rows.shape[0] - at >= MICROBATCH:
+            self._step(rows[at : at + MICROBATCH].astype(np.float64))
+            at += MICROBATCH
+        if at < rows.shape[0]:
+            self.pending = rows[at:].astype(np.float64)  # a copy
+        return self
+
+    @property
+    def taken(self) -> int:
+        """Rows absorbed, those that wait for a full micro-batch included."""
+        return self.seen + int(self.pending.shape[0])
+
+    def _checked(self, rows: Matrix) -> Matrix:
+        if self.closed:
+            raise SpecError("the stream was finalized; begin another one for further rows.")
+        rows = np.asarray(rows)
+        if rows.ndim != 2 or rows.shape[1] != self.d:
+            raise ShapeError(
+                f"a block of shape {rows.shape} came after rows of {self.d} numbers. Every block must be "
+                f"(rows, {self.d})."
+            )
+        if rows.dtype.kind not in "fiub":
+            raise SpecError(
+                f"blocks of {rows.dtype} cannot be absorbed: rows of a stream are real numbers."
+            )
+        if self.n_rows is not None and self.taken + rows.shape[0] > self.n_rows:
+            raise SpecError(
+                f"{self.taken + rows.shape[0]:,} rows have come, {self.n_rows:,} were announced. Leave n_rows out "
+                "where the length is not known."
+            )
+        largest = max(float(np.max(rows)), -float(np.min(rows))) if rows.size else 0.0
+        if not largest <= LARGEST:  # NaN goes here too
+            self._complain(rows)
+        self.largest = max(self.largest, largest)
+        return rows
+
+    def _complain(self, rows: Matrix) -> None:
+        bad = ~np.isfinite(rows)
+        if bad.any():
+            i, j = np.unravel_index(int(np.argmax(bad)), bad.shape)
+            value = "NaN" if np.isnan(rows[i, j]) else "Inf"
+            raise NonFiniteError(
+                value,
+                self.taken + int(i),
+                int(j),
+                f"row {self.taken + int(i)} of the stream",
+                REMEDY,
+            )
+        raise SpecError(
+            f"a row has entries of size {float(np.max(np.abs(rows))):.2g}, whose squares float64 does not hold. Divide "
+            "the rows by a power of two."
+        )
+
+    def _step(self, x: Matrix) -> None:
+        energy = np.einsum("ij,ij->i", x, x)
+        total = float(energy.sum())
+        self.energy += total
+        self.seen += x.shape[0]
+        self.products += x.T @ (x @ self.omega)
+        if self.growth is not None:
+            self.growth.update(x, total)
+        if self.window is None:
+            self.directions.update(self.heavy.offer(x, energy, self._heavy_from()))
+            return
+        assert self.order is not None
+        assert self.history is not None
+        self.order.update(x, energy, self.window.basis)
+        light = self.heavy.offer(x, energy, self._heavy_from())
+        self.directions.update(light)
+        self.window.update(light)
+        self.history.n_light += light.shape[0]
+        if self.window.rows >= self._window_rows() and not self._judging:
+            self._advance()
+        if self._judging and self.judged is None and self.n_rows is not None:
+            if self.window.rows:
+                self._advance()
+            self.judged = self.window
+
+    def _heavy_from(self) -> float:
+        """Squared norm from which a row is heavy; what it was when the rows that only judge began."""
+        if self.judged is None or self.n_rows is None:
+            top = 0.0
+            if self.history is not None:
+                top = float(self.history.values[-1]) * self.seen / self.valued_at
+            self.threshold = max(self.energy / self.d, top) / self.options.heavy_share
+        return self.threshold
+
+    @property
+    def _judging(self) -> bool:
+        """Whether the rows that only judge have begun."""
+        if self.n_rows is None:
+            return False
+        begin = int((1 - self.options.holdout) * self.n_rows) // MICROBATCH * MICROBATCH
+        return self.seen >= begin
+
+    def _window_rows(self) -> int:
+        least = 4 * min(self.options.columns, self.d)
+        if self.n_rows is None:
+            return max(least, ceil(0.05 * self.seen))
+        return max(least, ceil(self.n_rows / self.options.windows))
+
+    def _advance(self) -> None:
+        """The next window, with a basis that has learnt from the last."""
+        assert self.history is not None
+        assert self.window is not None
+        if self.n_rows is None:
+            self.judged = self.window
+        basis = self.history.advance(self.window, self.heavy.held)
+        self.valued_at = self.seen
+        self.window = Window(basis, self._rival())
+        assert self.state_bytes <= state_bytes(self.options, self.d), "the space bound is broken"
+
+    def _rival(self) -> Matrix:
+        """Leading vectors of the sketch for the next window to judge; zeros where it will not."""
+        if self.n_rows is not None and not self._judging:
+            return np.zeros((self.d, self.options.k))
+        rows = np.concatenate([self.heavy.held, self.directions.held])
+        square, U = linalg.eigh(rows @ rows.T, driver="evd", check_finite=False)
+        alive = square[::-1][: self.options.k] > 1e-14 * max(float(square[-1]), 0.0)
+        V = orthonormal(rows.T @ U[:, ::-1][:, : self.options.k][:, alive])
+        return np.pad(V, ((0, 0), (0, self.options.k - V.shape[1])))
+
+    def _minorant(self, count: int) -> Minorant:
+        f = self.directions
+        return Minorant.of(
+            self.heavy.held, f.held, f.shrunk + f.slack(self.energy), min(count, self.d)
+        )
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of all arrays that the stream remembers."""
+        return sum(a.nbytes for a in _arrays(self))
+
+    # The answer --------------------------------------------------------------------------------------
+
+    def finalize(self) -> Found:
+        """The answer for the rows so far; the stream is closed.
+
+        Raises
+        ------
+        SpecError
+            If no row has come.
+        """
+        if self.taken == 0:
+            raise SpecError(
+                "no row has come: there is nothing to find. Pass at least one block of rows."
+            )
+        if not self.closed and self.pending.shape[0]:
+            batch, self.pending = self.pending, np.zeros((0, self.d))
+            self._step(batch)
+        self.closed = True
+        if 0 < self.largest < SMALLEST:
+            raise SpecError(
+                f"no entry is larger than {self.largest:.2g}: squares vanish in float64. Multiply the rows by a power of two."
+            )
+        minorant = self._minorant(self.options.k + 1)
+        order = Order(1.0, 1.0, "", None) if self.order is None else self.order.finding()
+        directions = completed(minorant.vectors[:, : self.options.k], self.options.k)
+        if self.window is None:
+            return self._in_any_order(minorant, directions, order)
+        return self._in_some_order(minorant, directions, order)
+
+    def _in_any_order(self, minorant: Minorant, directions: Matrix, order: Order) -> Found:
+        """Frequent Directions, or the vector that grew, whichever the independent probes prefer."""
+        k = self.options.k
+        sine = claims.sketch_sine(_padded(minorant.values, k + 1), k, minorant.above)
+        grown = self.growth.answer() if self.growth is not None else None
+        if grown is not None:
+            rate, log_growth, vector = grown
+            v = vector[:, None]
+            bound = sine_bound(rate, log_growth, minorant.outside(v))
+            better = np.linalg.norm(v.T @ self.products) > np.linalg.norm(
+                directions.T @ self.products
+            )
+            if bound < sine or (better and sine >= 1):
+                bound = min(bound, claims.carried(sine, directions, v))
+                return self._found(v, "growth", minorant, order, bound, v)
+        basis = completed(minorant.vectors, min(k + 1, self.d))
+        return self._found(directions, "directions", minorant, order, sine, basis)
+
+    def _in_some_order(self, minorant: Minorant, directions: Matrix, order: Order) -> Found:
+        assert self.window is not None
+        assert self.history is not None
+        o, k = self.options, self.options.k
+        judged = self.judged
+        last = self.window
+        basis = last.basis
+        if last.rows:
+            basis = self.history.advance(last, self.heavy.held)
+        power = completed(basis[:, :k], k)
+        trusted = o.order == "random" or order.random is True
+        if o.order == "random" and order.random is False:
+            trusted = False  # the data say otherwise
+        enough = judged is not None and judged.rows >= 2
+        sine = claims.sketch_sine(_padded(minorant.values, k + 1), k, minorant.above)
+        if (
+            self.history.weight == 0 or sine <= SURE
+        ):  # every row is held, or the sketch lost next to nothing
+            wins = "directions"
+        elif trusted and enough:
+            assert judged is not None
+            wins = "power" if self._held(judged, 0) >= self._held(judged, 2) else "directions"
+        else:
+            by_probes = [float(np.linalg.norm(V.T @ self.products)) for V in (power, directions)]
+            wins = "power" if by_probes[0] > by_probes[1] else "directions"
+        answer = power if wins == "power" else directions
+        best = claims.carried(sine, directions, answer) if wins == "power" else sine
+        values = self.history.values if wins == "power" else None
+        found = self._found(answer, wins, minorant, order, best, basis, values)
+        if not enough:
+            return found
+        assert judged is not None
+        return self._judged(found, judged, trusted)
+
+    def _held(self, judged: Window, which: int) -> float:
+        """Energy that a candidate would hold of all rows: heavy ones exactly, light ones by the rows that judge."""
+        V = judged.basis[:, : self.options.k] if which == 0 else judged.rival
+        assert self.history is not None
+        scale = self.history.n_light / judged.rows
+        return float(np.sum((self.heavy.held @ V) ** 2)) + scale * float(judged.energies[which])
+
+    def _judged(self, found: Found, judged: Window, trusted: bool) -> Found:
+        """The claims that rest on rows which only judged."""
+        assert self.history is not None
+        o, k, m = self.options, self.options.k, judged.rows
+        scale = self.history.n_light / m
+        V = judged.basis[:, :k]
+        H = self.heavy.held
+        GV = scale * judged.products[:, :k] + H.T @ (H @ V)
+        R = V.T @ GV
+        w, turn = linalg.eigh((R + R.T) / 2, driver="evd", check_finite=False)
+        w, turn = np.maximum(w[::-1], 0.0), turn[:, ::-1]
+        V, GV = V @ turn, GV @ turn
+        residuals = np.linalg.norm(GV - V @ (V.T @ GV), axis=0)
+        effect = max(1.0, found.order.design_effect)
+        share = o.delta / 3
+        # Fourth moments along turned vectors, by Minkowski from those along the vectors that were judged.
+        fourth = (np.abs(turn).T @ np.maximum(judged.fourths[:k] / m, 0.0) ** 0.25) ** 4
+        second = np.einsum("ij,ij->j", V, judged.products[:, :k] @ turn) / m
+        error = np.sqrt(effect * np.maximum(fourth - second**2, 0.0) / m)
+        lower = w - claims.normal_quantile(share / k) * self.history.n_light * error
+        beta = min(found.minorant.outside(V), claims.probed_tail(V, self.products, share))
+        sine = claims.residual_sine(lower, residuals, beta)
+        sine = claims.carried(sine, V, found.components.T)
+        estimate = self._estimated(found, V, w, residuals)
+        mean = float(judged.energies[0]) / m
+        deviation = np.sqrt(max(float(judged.energies[1]) / m - mean * mean, 0.0) * effect / m)
+        z = claims.normal_quantile(share)
+        held = float(np.sum((H @ V) ** 2)) + self.history.n_light * (mean - z * deviation)
+        c = found.certificate
+        captured = held / self.energy if self.energy else 1.0
+        new = replace(c, sine_estimate=estimate)
+        if found.method == "power":
+            about = float(np.sum(w))
+            new = replace(
+                new, captured_estimate=min(1.0, about / self.energy) if self.energy else 1.0
+            )
+        values = found.values
+        if trusted:
+            if sine < new.sine:
+                new = replace(new, sine=sine, evidence="statistical", failure_probability=o.delta)
+            if found.method == "power" and captured > new.captured_lower:
+                # Of the vectors judged; the answer has learnt from the judging rows too.
+                moved = claims.carried(0.0, V, found.components.T)
+                less = moved * np.sqrt(k * found.minorant.outside(found.components.T) / self.energy)
+                kept = max(np.sqrt(max(captured, 0.0)) - less, 0.0) ** 2
+                if kept > new.captured_lower:
+                    new = replace(
+                        new,
+                        captured_lower=min(float(kept), 1.0),
+                        captured_evidence="statistical",
+                        failure_probability=o.delta,
+                    )
+            if found.method == "power":
+                values = np.clip(w, c.values_lower, c.values_upper)
+        return replace(found, certificate=new, values=np.sort(values)[::-1])
+
+    def _estimated(self, found: Found, V: Matrix, w: Real, residuals: Real) -> float:
+        """The residual bound with the next Ritz value in place of a bound of the tail."""
+        values = found.minorant.values
+        following = float(values[len(w)]) if values.size > len(w) else 0.0
+        sine = claims.residual_sine(w, residuals, following)
+        return claims.carried(sine, V, found.components.T)
+
+    def _found(
+        self,
+        V: Matrix,
+        method: str,
+        minorant: Minorant,
+        order: Order,
+        sine: float,
+        basis: Matrix,
+        values: Real | None = None,
+    ) -> Found:
+        k = self.options.k
+        low = _padded(minorant.values, k)[:k]
+        high = np.minimum(low + minorant.above, self.energy)
+        held = minorant.energy(V)
+        captured = min(1.0, held / self.energy) if self.energy > 0 else 1.0
+        certificate = StreamCertificate(
+            low,
+            high,
+            sine,
+            "deterministic" if sine < 1 else "none",
+            captured,
+            "deterministic",
+            0.0,
+            sine,
+            captured,
+        )
+        heavy = int(np.count_nonzero(self.heavy.energy[: self.heavy.count] >= self._heavy_from()))
+        overflow = self.heavy.overflow >= self._heavy_from() > 0
+        values = low if values is None else np.clip(values, low, high)
+        return Found(
+            (V * phases(V)).T, values, method, order, certificate, self.seen, self.energy,
+            heavy, overflow, basis, minorant,
+        )  # fmt: skip
+
+
+def _padded(values: Real, count: int) -> Real:
+    return np.pad(values, (0, max(0, count - values.size)))
+
+
+def completed(V: Matrix, k: int) -> Matrix:
+    """Orthonormal columns, k of them; those that the data do not determine are arbitrary, and always the same."""
+    if V.shape[1] >= k:
+        return V[:, :k]
+    eye = np.eye(V.shape[0])
+    rest = eye - V @ (V.T @ eye)
+    _, _, order = linalg.qr(rest, mode="economic", pivoting=True, check_finite=False)
+    extra = rest[:, order[: k - V.shape[1]]]
+    for _ in range(2):
+        extra = orthonormal(extra - V @ (V.T @ extra))
+    return np.concatenate([V, extra], axis=1)
+
+
+def _arrays(state: object) -> list[Matrix]:
+    """Every array below a state."""
+    found: list[Matrix] = []
+    for name in getattr(state, "__slots__", ()):
+        value = getattr(state, name, None)
+        if isinstance(value, np.ndarray):
+            found.append(value)
+        elif value is not None and hasattr(value, "__dataclass_fields__"):
+            found += _arrays(value)
+    return found
