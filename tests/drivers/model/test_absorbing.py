@@ -470,7 +470,7 @@ def test_models_of_different_rows_merge_to_that_of_all(A, tmp_path, center):
     assert (c.sigma_lower <= s).all()
     assert (s <= c.sigma_upper).all()
     assert merged.update(A[350:], "later").skipped == "known"
-    with pytest.raises(SpecError, match="of the same content is in both"):
+    with pytest.raises(SpecError, match="is in both models: its rows would count twice"):
         streamsvd.merge(tmp_path / "a", tmp_path / "a", tmp_path / "d")
     Model.create(tmp_path / "e", K + 1, center=center).update(A, "e")
     with pytest.raises(SpecError, match=f"differ in rank: {K} and {K + 1}"):
