@@ -34,6 +34,7 @@ MODULES = {
     "T9": "graphs",
     "T10": "startup",
     "T11": "device_pass",
+    "S1": "streams",
 }
 
 EVERYWHERE = [target for target in MODULES if target != "T11"]

@@ -15,6 +15,11 @@ _HOMES = {
     "export": "streamsvd.drivers.model",
     "merge": "streamsvd.drivers.model",
     "update": "streamsvd.drivers.model",
+    "top_eigenvectors": "streamsvd.drivers.stream",
+    "TopEigenvectors": "streamsvd.drivers.stream",
+    "StreamResult": "streamsvd.drivers.stream",
+    "shuffle": "streamsvd.drivers.stream",
+    "StreamCertificate": "streamsvd.stream",
     "IncrementalSVD": "streamsvd.incremental",
     "IncrementalPCA": "streamsvd.estimators",  # needs scikit-learn, as does the next
     "TruncatedSVD": "streamsvd.estimators",
@@ -33,6 +38,7 @@ _HOMES = {
     "MissingChunkError": "streamsvd.errors",
     "NonFiniteError": "streamsvd.errors",
     "NotConverged": "streamsvd.errors",
+    "OrderWarning": "streamsvd.errors",
     "ShapeError": "streamsvd.errors",
     "SpecError": "streamsvd.errors",
     "StoreError": "streamsvd.errors",
@@ -45,6 +51,7 @@ if TYPE_CHECKING:
     from streamsvd.drivers.loading import load
     from streamsvd.drivers.model import Model, Update, export, merge, update
     from streamsvd.drivers.opening import open
+    from streamsvd.drivers.stream import StreamResult, TopEigenvectors, shuffle, top_eigenvectors
     from streamsvd.drivers.verify import verify
     from streamsvd.engine.plan import Plan
     from streamsvd.errors import (
@@ -54,6 +61,7 @@ if TYPE_CHECKING:
         MissingChunkError,
         NonFiniteError,
         NotConverged,
+        OrderWarning,
         ShapeError,
         SpecError,
         StoreError,
@@ -63,6 +71,7 @@ if TYPE_CHECKING:
     from streamsvd.estimators import TruncatedSVD as TruncatedSVD
     from streamsvd.incremental import IncrementalSVD
     from streamsvd.result import PCA, SVD, Status
+    from streamsvd.stream import StreamCertificate
 
 # IncrementalPCA and TruncatedSVD are left out: a star import must not need the extra.
 __all__ = [
@@ -75,6 +84,7 @@ __all__ = [
     "Model",
     "NonFiniteError",
     "NotConverged",
+    "OrderWarning",
     "PCA",
     "Plan",
     "SVD",
@@ -82,7 +92,10 @@ __all__ = [
     "SpecError",
     "Status",
     "StoreError",
+    "StreamCertificate",
+    "StreamResult",
     "StreamSVDError",
+    "TopEigenvectors",
     "Update",
     "export",
     "load",
@@ -90,7 +103,9 @@ __all__ = [
     "open",
     "pca",
     "plan_svd",
+    "shuffle",
     "svd",
+    "top_eigenvectors",
     "update",
     "verify",
 ]

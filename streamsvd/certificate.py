@@ -126,7 +126,12 @@ class Certificate:
         """Share of the energy that the factorisation captures, at least; 1 for the zero matrix."""
         if self.energy <= 0:
             return 1.0
-        return max(0.0, 1.0 - self.frobenius_error**2 / self.energy)
+        if np.isfinite(self.energy):
+            return max(0.0, 1.0 - self.frobenius_error / self.energy * self.frobenius_error)
+        # Squares of the data are no numbers: what is held is as large as the lower ends say.
+        held = float(np.linalg.norm(self.sigma_lower / self.sigma_upper[0]))
+        lost = self.frobenius_error / float(self.sigma_upper[0])
+        return held * held / (held * held + lost * lost)
 
     def scaled(self, factor: float) -> Certificate:
         """The certificate of ``factor * A``."""

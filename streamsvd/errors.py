@@ -125,3 +125,7 @@ class NotConverged(StreamSVDError, ArithmeticError):
 
     def __str__(self) -> str:
         return self.message
+
+
+class OrderWarning(UserWarning):
+    """Rows were said to come in random order, and do not look like it."""

@@ -6,9 +6,7 @@ it. Column signs, certificate and the record of the run are in the group's attri
 
 from __future__ import annotations
 
-import os
 import shutil
-import uuid
 from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
@@ -24,6 +22,7 @@ from streamsvd.errors import StoreError
 from streamsvd.result import SVD, Info, Status
 from streamsvd.store.explained import explained
 from streamsvd.store.partial import Partial
+from streamsvd.store.placing import put_in_place
 from streamsvd.store.shield import uninterrupted
 from streamsvd.typing import Matrix
 
@@ -121,23 +120,7 @@ class ResultWriter:
         try:
             with explained(self.path, REMEDY), uninterrupted():
                 _write_small(self.partial.folder, result, options, source)
-                _sync(self.partial.folder)
-                if self.path.exists():
-                    if not self.overwrite:
-                        raise StoreError(
-                            f"{self.path} was made by another run meanwhile; it will not be replaced. "
-                            "Pass overwrite=True (--overwrite) to replace it, or choose another place."
-                        )
-                    old = self.path.with_name(f"{self.path.name}.old-{uuid.uuid4().hex[:8]}")
-                    whole = self.partial.close()
-                    self.path.rename(old)
-                    whole.rename(self.path)
-                    if old.is_symlink():  # the link made way; what it led to is left alone
-                        old.unlink()
-                    else:
-                        shutil.rmtree(old)
-                else:
-                    self.partial.close().rename(self.path)
+                put_in_place(self.partial, self.path, overwrite=self.overwrite)
                 self.committed = True
         except BaseException:
             self.discard()
@@ -325,14 +308,3 @@ def is_result(path: Path) -> bool:
         return "streamsvd" in zarr.open_group(str(path), mode="r").attrs
     except Exception:
         return False
-
-
-def _sync(folder: Path) -> None:
-    """Everything below the folder to disk, so that the rename never outruns the data."""
-    for root, _, files in os.walk(folder):
-        for name in (*files, "."):
-            handle = os.open(os.path.join(root, name), os.O_RDONLY)  # noqa: PTH118 - os.walk's own text
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)

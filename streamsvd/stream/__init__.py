@@ -2,15 +2,20 @@
 
 from streamsvd.stream.claims import StreamCertificate
 from streamsvd.stream.directions import FrequentDirections
-from streamsvd.stream.options import StreamOptions
+from streamsvd.stream.options import StreamOptions, state_bytes, within, work_bytes
+from streamsvd.stream.order import Order
 from streamsvd.stream.refine import Refinement
 from streamsvd.stream.top import Found, TopRows
 
 __all__ = [
     "Found",
     "FrequentDirections",
+    "Order",
     "Refinement",
     "StreamCertificate",
     "StreamOptions",
     "TopRows",
+    "state_bytes",
+    "within",
+    "work_bytes",
 ]

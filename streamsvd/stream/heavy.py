@@ -27,6 +27,8 @@ class HeavyRows:
         ``(capacity, d)`` and their squared norms; the first ``count`` are in use.
     overflow
         Largest squared norm of a row that had to leave although it was heavy; 0 where none had to.
+    left_out
+        How many rows had to, by the exponent of their squared norm, ``(2048,)``.
     """
 
     capacity: int
@@ -35,8 +37,10 @@ class HeavyRows:
     energy: Real = field(init=False)
     count: int = 0
     overflow: float = 0.0
+    left_out: Real = field(init=False)
 
     def __post_init__(self) -> None:
+        self.left_out = np.zeros(2048)
         self.rows = np.zeros((self.capacity, self.d))
         self.energy = np.zeros(self.capacity)
 
@@ -64,7 +68,9 @@ class HeavyRows:
         both = np.concatenate([self.energy[: self.count], energy])
         chosen = np.zeros(both.size, dtype=bool)
         chosen[np.argsort(-both, kind="stable")[: self.capacity]] = True
-        self.overflow = max(self.overflow, float(both[~chosen].max()))
+        leaving = both[~chosen]
+        self.overflow = max(self.overflow, float(leaving.max()))
+        np.add.at(self.left_out, np.frexp(leaving)[1] + 1024, 1)
         old, new = chosen[: self.count], chosen[self.count :]
         left = [self.held[~old].copy(), rows[~new]]
         room = np.concatenate([np.flatnonzero(~old), np.arange(self.count, self.capacity)])
@@ -74,6 +80,12 @@ class HeavyRows:
 
     def _put(self, where: slice | Indices, rows: Matrix, energy: Real) -> None:
         self.rows[where], self.energy[where] = rows, energy
+
+    def wanted(self, threshold: float) -> int:
+        """Rows for which there should have been room, about: those held, and those that left and are still heavy."""
+        heavy = int(np.count_nonzero(self.energy[: self.count] >= threshold))
+        exponent = int(np.frexp(threshold)[1]) + 1024
+        return heavy + int(self.left_out[exponent:].sum())
 
     def _aged(self, threshold: float) -> list[Matrix]:
         """Rows that the threshold has overtaken."""

@@ -121,10 +121,10 @@ def state_bytes(options: StreamOptions, d: int) -> int:
     b, k, h = min(options.columns, d), min(options.k, d), options.heavy_rows
     c, size = min(b + k, d), min(options.rows, d)
     if options.order == "arbitrary":
-        rows = h + 2 * size + 2 * options.probes + (GRID if k == 1 else 0) + 2 * MICROBATCH + k
+        rows = h + 2 * size + 2 * options.probes + (GRID + 1 if k == 1 else 0) + 2 * MICROBATCH + k
     else:
         rows = 5 * c + h + 2 * size + 2 * options.probes + 3 * k + 2 * MICROBATCH + WORK_ROWS
-    return 8 * (d * rows + 64 * 24 * 3 + 16 * c + 4 * h) + 4096
+    return 8 * (d * rows + 64 * 24 * 3 + 16 * c + 4 * h + 2048) + 4096
 
 
 def work_bytes(options: StreamOptions, d: int) -> int:

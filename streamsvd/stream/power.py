@@ -52,6 +52,8 @@ class Window:
     energies: Real = field(init=False)
 
     def __post_init__(self) -> None:
+        # One layout in memory, whatever made them: products of another are other bits, after a save too.
+        self.basis, self.rival = np.ascontiguousarray(self.basis), np.ascontiguousarray(self.rival)
         self.products = np.zeros_like(self.basis)
         self.squares, self.fourths = np.zeros(self.basis.shape[1]), np.zeros(self.basis.shape[1])
         self.energies = np.zeros(3)

@@ -53,8 +53,8 @@ class Found:
         What is proved.
     n_rows, energy
         Rows seen and the sum of their squared norms.
-    heavy_rows, overflow
-        Heavy rows kept, and whether more were heavy than there was room for.
+    heavy_rows, overflow, wanted_heavy
+        Heavy rows kept, whether more were heavy than there was room for, and how many were, about.
     basis
         Orthonormal columns that a further pass may refine, ``(d, c)``.
     """
@@ -68,6 +68,7 @@ class Found:
     energy: float
     heavy_rows: int
     overflow: bool
+    wanted_heavy: int
     basis: Matrix
     minorant: Minorant
 
@@ -476,10 +477,12 @@ class TopRows:
         )
         heavy = int(np.count_nonzero(self.heavy.energy[: self.heavy.count] >= self._heavy_from()))
         overflow = self.heavy.overflow >= self._heavy_from() > 0
-        values = low if values is None else np.clip(values, low, high)
+        if values is None:  # a direction that stays in the sketch loses what every shrink takes, the others less
+            values = np.where(low > minorant.above, high, (low + high) / 2)
+        values = np.clip(values, low, high)
         return Found(
             (V * phases(V)).T, values, method, order, certificate, self.seen, self.energy,
-            heavy, overflow, basis, minorant,
+            heavy, overflow, self.heavy.wanted(self._heavy_from()), basis, minorant,
         )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from benchmarks import (
     planner,
     run,
     startup,
+    streams,
     updates,
 )
 from benchmarks.tables import Table
@@ -29,6 +30,7 @@ SMALLEST = {
     "T8": lambda: planner.table("small", 1, cases=planner.JOBS["small"][:1]),
     "T9": lambda: graphs.table("small", 1, cases=[(1_000, 1)]),
     "T10": lambda: startup.table("small", 1),
+    "S1": lambda: streams.table("small", 1),
 }
 SECONDS = {"T10: streamsvd --help"}
 """Rows that only a quiet machine may judge."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -558,7 +557,7 @@ def _settings_of(path: Path) -> Settings:
     names = ("row_weights", "column_weights")
     weighted = [name for name in names if load_weights(path, name) is not None]
     # A column left out has a scale all the same, by which it would come back: refused as without one.
-    refuse_base(replace(result, scale=None), weighted)
+    refuse_base(result, weighted)
     check_result(result, str(path))
     spec = make_spec(
         rank=max(result.rank, 1),

@@ -112,7 +112,7 @@ def refuse_base(result: SVD, weighted: Sequence[str]) -> None:
     """
     if result.info.status.value == "interrupted":
         raise SpecError("the result was interrupted; run svd to its end before updating it.")
-    if result.info.dropped_columns and result.scale is None:
+    if result.info.dropped_columns:
         raise SpecError(
             "the result left columns out for their missing values. Run svd with another nonfinite=, or without "
             "these columns, before updating it."

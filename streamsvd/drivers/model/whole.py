@@ -12,6 +12,7 @@ import numpy as np
 from streamsvd.drivers.model.absorption import summarise
 from streamsvd.drivers.model.model import Model
 from streamsvd.drivers.model.options import method_of
+from streamsvd.drivers.model.overlap import refuse_shared
 from streamsvd.drivers.model.state import State, stored
 from streamsvd.errors import ConflictError, SpecError, StoreError
 from streamsvd.store.result import ResultWriter
@@ -59,16 +60,7 @@ def merge(
         raise SpecError(
             "a model that has absorbed nothing, or that scales its columns, cannot be merged."
         )
-    digests = {e.digest for e in a.blocks if e.digest} & {e.digest for e in b.blocks}
-    if digests:
-        raise SpecError(
-            "a block of the same content is in both models: its rows would count twice. Roll one back."
-        )
-    both = {x for x in a._held.ids if not x.startswith("@")} & set(b._held.ids)
-    if both:
-        raise SpecError(
-            f"block {min(both)!r} is in both models: its rows would count twice. Roll one back."
-        )
+    refuse_shared(a._held, b._held)
     spec = msgspec.structs.replace(a.spec, u=False)
     method = method_of(spec)
     factor = method.merge(a._held.state.factor, b._held.state.factor)

@@ -1,0 +1,56 @@
+"""``streamsvd shuffle``: the rows of a matrix in random order, in a new zarr array."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from streamsvd.cli import options
+
+
+@click.command("shuffle", short_help="Write the rows in uniformly random order.")
+@options.source
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    required=True,
+    help="Folder of the new zarr array.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the array at --out once it is whole.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the order.")
+@options.memory
+@options.as_json
+@options.quiet
+def command(
+    source: str,
+    variable: str | None,
+    rows: Any,
+    missing: str,
+    out: Path,
+    overwrite: bool,
+    seed: int,
+    memory: str | None,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Write the rows of SOURCE to a new zarr array in uniformly random order.
+
+    Two reads and two writes of the matrix, within the memory allowed; worth it before many passes over sorted rows.
+    """
+    from streamsvd.cli.present import show_json
+    from streamsvd.cli.progress import watching
+    from streamsvd.drivers.opening import open as open_matrix
+    from streamsvd.drivers.stream import shuffle
+
+    A = open_matrix(source, variable=variable, rows=rows, missing=missing)
+    with watching(2 * A.nbytes, quiet=quiet) as watch:
+        path = shuffle(A, out, memory=memory, seed=seed, overwrite=overwrite, callback=watch)
+    m, n = A.shape
+    if as_json:
+        show_json({"status": "done", "out": str(path), "n_rows": m, "n_columns": n, "seed": seed})
+    else:
+        click.echo(f"{m:,} rows of {n:,} in random order: {path}")
+    return 0

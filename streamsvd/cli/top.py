@@ -1,0 +1,226 @@
+"""``streamsvd top``: leading eigenvectors from one pass, of a stored matrix or of blocks on standard input."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import click
+
+from streamsvd.cli import options
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from streamsvd.drivers.stream import StreamResult
+
+
+@click.command("top", short_help="Leading eigenvectors from one pass, in bounded space.")
+@options.source
+@click.option("--k", type=int, default=1, show_default=True, help="Eigenvectors wanted.")
+@click.option(
+    "--order",
+    type=click.Choice(["auto", "random", "arbitrary"]),
+    default="auto",
+    show_default=True,
+    help="auto mixes the rows and measures their order; random trusts it; arbitrary assumes nothing.",
+)
+@click.option(
+    "--passes", type=int, default=1, show_default=True, help="Further passes make them exact."
+)
+@click.option("--width", type=int, metavar="B", help="Columns iterated [k + max(10, k)].")
+@click.option(
+    "--heavy-rows",
+    type=int,
+    default=64,
+    show_default=True,
+    help="Rows of large norm kept as they are.",
+)
+@click.option(
+    "--n-rows", type=int, metavar="N", help="Rows on standard input, if their number is known."
+)
+@click.option(
+    "--checkpoint",
+    metavar="PLACE",
+    help="Save the state there every 30 s, and go on from it after a kill.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.npz",
+    help="Write components and values there.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the file at --out.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the random numbers.")
+@click.option(
+    "--delta",
+    type=float,
+    default=0.05,
+    show_default=True,
+    help="Probability that a statistical claim fails.",
+)
+@options.memory
+@options.as_json
+@options.quiet
+def command(
+    source: str,
+    variable: str | None,
+    rows: Any,
+    missing: str,
+    out: Path | None,
+    overwrite: bool,
+    as_json: bool,
+    quiet: bool,
+    n_rows: int | None,
+    **given: Any,
+) -> int:
+    """Leading eigenvectors of A* A for the matrix SOURCE, or for .npy blocks on standard input if SOURCE is -.
+
+    One pass, in memory that does not grow with the rows. What is proved, and on what it rests, is printed with them.
+    """
+    from streamsvd.cli.progress import watching
+    from streamsvd.drivers.opening import open as open_matrix
+    from streamsvd.drivers.stream import top_eigenvectors
+    from streamsvd.errors import SpecError, StoreError
+
+    if out is not None and out.exists() and not overwrite:
+        raise StoreError(f"{out} exists already. Pass --overwrite to replace it.")
+    if source == "-":
+        given |= {"n_rows": n_rows}
+        A: Any = frames()
+    elif n_rows is not None:
+        raise SpecError("n_rows belongs to standard input; the rows of a stored matrix are known.")
+    else:
+        A = open_matrix(source, variable=variable, rows=rows, missing=missing)
+    n_bytes = 0 if source == "-" else A.nbytes * max(given["passes"], 1)
+    with watching(n_bytes, quiet=quiet or source == "-") as watch:
+        result = top_eigenvectors(A, callback=watch, **given)
+    if out is not None:
+        written(out, result)
+    for sentence in result.info.warnings:
+        click.echo(f"streamsvd: {sentence}", err=True)
+    show(source, result, out, as_json=as_json)
+    return 0
+
+
+def frames() -> Iterator[np.ndarray[Any, Any]]:
+    """The ``.npy`` arrays that follow one another on standard input."""
+    import numpy as np
+
+    from streamsvd.errors import SpecError
+
+    stream = Piped(sys.stdin.buffer)
+    number = 0
+    while not stream.over():
+        number += 1
+        try:
+            yield np.lib.format.read_array(stream, allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise SpecError(
+                f"block {number} on standard input is no .npy array: {error}. Write each as numpy.save does."
+            ) from error
+
+
+class Piped:
+    """A stream that can only be read on: numpy asks for the position of what it takes for a file."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream, self._next = stream, b""
+
+    def over(self) -> bool:
+        """Whether nothing follows."""
+        self._next = self._next or self._stream.read(1)
+        return not self._next
+
+    def read(self, count: int = -1, /) -> bytes:
+        """Bytes, fewer only at the end."""
+        first, self._next = self._next[:count], self._next[count:]
+        return first + self._stream.read(count - len(first))
+
+
+def written(out: Path, result: StreamResult) -> None:
+    """Components and values as a ``.npz`` file, which is there whole or not at all."""
+    import numpy as np
+
+    from streamsvd.store.explained import explained
+
+    partial = out.with_name(f".{out.name}.partial")
+    with explained(out, "Choose a folder that exists and has room."), partial.open("wb") as file:
+        np.savez(file, allow_pickle=False, components=result.components, values=result.values)
+        partial.replace(out)
+
+
+def show(source: str, result: StreamResult, out: Path | None, *, as_json: bool) -> None:
+    """The result on stdout."""
+    from dataclasses import asdict
+
+    from streamsvd.cli.present import aligned, at_least, at_most, facts, rounded, show_json
+    from streamsvd.engine.memory import show_bytes
+
+    c, i, o = result.certificate, result.info, result.order
+    if as_json:
+        show_json(
+            {
+                "status": "done",
+                "values": result.values,
+                "method": result.method,
+                "order": asdict(o),
+                "certificate": asdict(c),
+                **asdict(i),
+                "out": None if out is None else str(out),
+            }
+        )
+        return
+    click.echo(
+        f"{source}: {i.n_rows:,} rows, {result.values.size} eigenvectors of A* A by {result.method}\n"
+    )
+    table = [
+        [str(j + 1), rounded(float(v), 7), at_least(float(a), 7), at_most(float(b), 7)]
+        for j, (v, a, b) in enumerate(
+            zip(result.values, c.values_lower, c.values_upper, strict=True)
+        )
+    ]
+    click.echo(
+        "\n".join(
+            f"  {line}" for line in aligned(["i", "eigenvalue", "at least", "at most"], table)
+        )
+    )
+    click.echo()
+    proof = f"sine of the largest angle to the true vectors <= {at_most(c.sine, 2)}, {c.evidence}"
+    order = (
+        "unknown: too few rows"
+        if o.random is None
+        else "as if random"
+        if o.random
+        else "not random"
+    )
+    facts(
+        [
+            ("angle", proof if c.evidence != "none" else "nothing is proved of the angle"),
+            ("", f"{at_most(c.sine_estimate, 2)} by estimate" if c.sine_estimate < 1 else ""),
+            (
+                "energy",
+                f"at least {at_least(100 * c.captured_lower, 4)} % is held, {c.captured_evidence}",
+            ),
+            (
+                "chance",
+                f"a statistical claim fails with probability at most {c.failure_probability:g}"
+                if c.failure_probability
+                else "nothing rests on chance",
+            ),
+            (
+                "order",
+                f"{order} (p = {o.p_value:.2g}, design effect {o.design_effect:.3g})"
+                if o.random is not None
+                else order,
+            ),
+            (
+                "state",
+                f"{show_bytes(i.state_bytes)}, at most {show_bytes(i.bound_bytes)} for any number of rows",
+            ),
+            ("passes", f"{i.passes}: {show_bytes(i.bytes_read)} in {i.elapsed_s:.3g} s"),
+            ("written", "" if out is None else str(out)),
+        ]
+    )

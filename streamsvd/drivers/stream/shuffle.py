@@ -1,0 +1,141 @@
+"""Rows in uniformly random order, once and for all: two reads and two writes of the matrix, whatever the memory.
+
+Each row goes to one of K buckets, uniformly; each bucket is then permuted in memory. Every order of the rows is equally
+likely.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from streamsvd.drivers.request import as_source
+from streamsvd.drivers.stream.feed import Feed
+from streamsvd.engine.allocator import held_memory
+from streamsvd.engine.events import Callback, Committed, PassDone, PassStarted, SpanDone, ignore
+from streamsvd.engine.memory import BASE_BYTES, parse_bytes
+from streamsvd.engine.plan import default_budget
+from streamsvd.errors import BudgetError, ShapeError, SpecError
+from streamsvd.kernels import sketch
+from streamsvd.protocols import Source
+from streamsvd.store.rows import RowsWriter
+
+MOST_BUCKETS = 4096
+
+
+def shuffle(
+    A: Any,
+    out: str | os.PathLike[str],
+    *,
+    memory: int | float | str | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+    callback: Callback = ignore,
+) -> Path:
+    """Write the rows of a matrix to a new zarr array in uniformly random order.
+
+    Parameters
+    ----------
+    A
+        A matrix as `svd` takes it.
+    out
+        Folder of the new array: same columns, type and chunks.
+    memory
+        Bytes this process may use above its imports; half of what is free if left out.
+    seed
+        Of the order: the same seed gives the same.
+    overwrite
+        Replace what is at ``out`` once the new array is whole.
+    callback
+        Receives events.
+
+    Raises
+    ------
+    BudgetError
+        If the memory is too small for the matrix; it names the smallest that works.
+    StoreError
+        If ``out`` exists and may not be replaced, or cannot be written.
+
+    Notes
+    -----
+    Cost: reads and writes the matrix twice, through files of its size beside ``out``.
+    """
+    source = as_source(A)
+    if 0 in source.shape:
+        raise ShapeError(f"{source.name} has shape {source.shape}: there are no rows to shuffle.")
+    if seed < 0:
+        raise SpecError(f"seed={seed} is negative. Pass 0 or more.")
+    budget = default_budget() if memory is None else parse_bytes(memory)
+    feed, count = _planned(source, budget)
+    writer = RowsWriter(Path(out), source.shape, source.chunks, source.dtype, overwrite=overwrite)
+    try:
+        with held_memory():
+            _scatter(feed, writer, count, seed, callback)
+            _gather(writer, count, seed, callback, source.nbytes)
+        path = writer.commit()
+    except BaseException:
+        writer.discard()
+        raise
+    callback(Committed(str(path)))
+    return path
+
+
+def _planned(source: Source, budget: int) -> tuple[Feed, int]:
+    """How to read, and the number of buckets, each of which fits beside its permuted copy."""
+    m, n = source.shape
+    row = n * source.dtype.itemsize
+    chunk = min(source.chunks[0], m)
+    feed = Feed(source, chunk, 0, False, 0)
+    band = chunk * row
+
+    def needed(buckets: int) -> int:
+        scattering = feed.bytes_needed + band
+        expected = m / buckets
+        largest = expected if buckets == 1 else expected + 6 * math.sqrt(expected) + 6
+        gathering = int(2 * largest * row) + 3 * band
+        return BASE_BYTES + max(scattering, gathering)
+
+    buckets = 1
+    while buckets < MOST_BUCKETS and needed(buckets) > budget:
+        buckets *= 2
+    if needed(buckets) > budget:
+        least = needed(MOST_BUCKETS)
+        raise BudgetError(
+            f"shuffling {source.name} ({m:,} x {n:,} {source.dtype})",
+            least,
+            budget,
+            f"The smallest budget that works is memory={least}.",
+        )
+    return feed, buckets
+
+
+def _scatter(feed: Feed, writer: RowsWriter, count: int, seed: int, notify: Callback) -> None:
+    notify(PassStarted(1, "rows into buckets", feed.pass_bytes))
+    began = time.perf_counter()
+    for index, pieces in feed.windows():
+        rng = sketch.generator(seed, "sample", index=2 * index)
+        for rows in pieces:
+            bucket = rng.integers(count, size=rows.shape[0])
+            order = np.argsort(bucket, kind="stable")
+            ends = np.concatenate([[0], np.cumsum(np.bincount(bucket, minlength=count))])
+            for b in range(count):
+                if ends[b] < ends[b + 1]:
+                    writer.put(b, rows[order[ends[b] : ends[b + 1]]])
+        notify(SpanDone(1, index + 1, feed.n_windows))
+    notify(PassDone(1, "rows into buckets", time.perf_counter() - began, None))
+
+
+def _gather(writer: RowsWriter, count: int, seed: int, notify: Callback, n_bytes: int) -> None:
+    notify(PassStarted(2, "buckets in random order", n_bytes))
+    began = time.perf_counter()
+    for b in range(count):
+        rows = writer.take(b)
+        order = sketch.generator(seed, "sample", index=2 * b + 1).permutation(rows.shape[0])
+        writer.append(rows, order)
+        notify(SpanDone(2, b + 1, count))
+    notify(PassDone(2, "buckets in random order", time.perf_counter() - began, None))
