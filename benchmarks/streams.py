@@ -67,8 +67,8 @@ CASES: dict[str, tuple[int, Callable[[np.random.Generator], Array]]] = {
     "spike of 2, random order": (1, lambda rng: spiked(rng, 2)),
     "spike of 4, random order": (1, lambda rng: spiked(rng, 4)),
     "3 heavy rows among tiny ones": (1, lambda rng: hard(rng, 3)),
-    "12 clusters, sorted": (11, lambda rng: clusters(rng, True)),
-    "12 clusters, random order": (11, lambda rng: clusters(rng, False)),
+    "12 clusters, sorted": (12, lambda rng: clusters(rng, True)),
+    "12 clusters, random order": (12, lambda rng: clusters(rng, False)),
     "1/j, random order": (10, lambda rng: decaying(rng, 1)),
     "1/j^2, random order": (10, lambda rng: decaying(rng, 2)),
 }
@@ -135,6 +135,12 @@ def ours(A: Array, k: int) -> Array:
     return TopRows(StreamOptions(k=k), A.shape[1], len(A)).partial_fit(A).finalize().components.T
 
 
+def in_any_order(A: Array, k: int) -> Array:
+    """The same where nothing is assumed of the order."""
+    options = StreamOptions(k=k, order="arbitrary")
+    return TopRows(options, A.shape[1], len(A)).partial_fit(A).finalize().components.T
+
+
 METHODS: dict[str, Callable[[Array, int], Array]] = {
     "Oja, best rate": oja,
     "AdaOja": ada_oja,
@@ -142,6 +148,7 @@ METHODS: dict[str, Callable[[Array, int], Array]] = {
     "incremental SVD": incremental,
     "Frequent Directions": sketch,
     "ours": ours,
+    "ours, any order": in_any_order,
 }
 
 
@@ -168,7 +175,7 @@ def failures(size: Size, seeds: int) -> tuple[list[Row], Figures]:
             for method, function in METHODS.items():
                 found[method] = min(found.get(method, 1.0), _least_cos2(function(A, k), truth))
         figures[name] = found
-        best = max(v for method, v in found.items() if method != "ours")
+        best = max(v for method, v in found.items() if not method.startswith("ours"))
         text = ", ".join(f"{method} {v:.4f}" for method, v in found.items())
         asked = "within 0.01 of the best, or better"
         rows.append(

@@ -7,7 +7,7 @@ import re
 _NAMES = (
     "rank|energy|tol|memory|center|scale|row_weights|column_weights|nonfinite|out|overwrite|seed|max_passes|"
     "certify|delta|device|precision|variable|rows|missing|scheduler|workers|u|"
-    "block_id|forget|window|robust|columns"
+    "block_id|forget|window|robust|columns|k|order|passes|width|heavy_rows|n_rows|checkpoint"
 )
 _SETTING = re.compile(
     rf"""(?<![\w-])({_NAMES})=("[^"]*"|'[^']*'|\([^)]*\)|-?\w[\w.+-]*\w|-?\w|(?=[\s,;.)]))"""
@@ -23,7 +23,11 @@ def in_options(message: str) -> str:
     'Pass --overwrite, --nonfinite mean or --max-passes 20.'
     """
     text = _SETTING.sub(_option, message)
-    text = re.sub(r"(?<![\w-])(row_weights|column_weights|max_passes|block_id)\b", _flag, text)
+    text = re.sub(
+        r"(?<![\w-])(row_weights|column_weights|max_passes|block_id|heavy_rows|n_rows)\b",
+        _flag,
+        text,
+    )
     text = re.sub(r"(--[\w-]+) \(\1\)", r"\1", text)
     if text != message:
         text = re.sub(r'"([\w.-]+)"', r"\1", text)  # values need no quotes here

@@ -31,7 +31,8 @@ class StreamOptions:
     heavy_share
         A row is heavy if its squared norm is at least ``max(||A||_F^2 / d, value_k) / heavy_share``; 16.
     sketch_rows
-        Rows of the Frequent Directions sketch, which no order of rows can fool; twice the width if left out.
+        Rows of the Frequent Directions sketch, which no order of rows can fool; twice the width if left out, four
+        times where the order is arbitrary.
     probes
         Gaussian columns that bound what lies outside the answer, and choose between candidates; 16.
     windows
@@ -108,8 +109,10 @@ class StreamOptions:
 
     @property
     def rows(self) -> int:
-        """Rows of the Frequent Directions sketch, l."""
-        return max(2 * self.columns, 20) if self.sketch_rows is None else self.sketch_rows
+        """Rows of the Frequent Directions sketch, l; it has all the room where nothing else is kept."""
+        if self.sketch_rows is not None:
+            return self.sketch_rows
+        return max((4 if self.order == "arbitrary" else 2) * self.columns, 20)
 
 
 def state_bytes(options: StreamOptions, d: int) -> int:

@@ -477,7 +477,9 @@ class TopRows:
         )
         heavy = int(np.count_nonzero(self.heavy.energy[: self.heavy.count] >= self._heavy_from()))
         overflow = self.heavy.overflow >= self._heavy_from() > 0
-        if values is None:  # a direction that stays in the sketch loses what every shrink takes, the others less
+        if (
+            values is None
+        ):  # a direction that stays in the sketch loses what every shrink takes, the others less
             values = np.where(low > minorant.above, high, (low + high) / 2)
         values = np.clip(values, low, high)
         return Found(

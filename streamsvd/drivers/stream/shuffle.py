@@ -20,7 +20,7 @@ from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.events import Callback, Committed, PassDone, PassStarted, SpanDone, ignore
 from streamsvd.engine.memory import BASE_BYTES, parse_bytes
 from streamsvd.engine.plan import default_budget
-from streamsvd.errors import BudgetError, ShapeError, SpecError
+from streamsvd.errors import BudgetError, SpecError
 from streamsvd.kernels import sketch
 from streamsvd.protocols import Source
 from streamsvd.store.rows import RowsWriter
@@ -66,8 +66,6 @@ def shuffle(
     Cost: reads and writes the matrix twice, through files of its size beside ``out``.
     """
     source = as_source(A)
-    if 0 in source.shape:
-        raise ShapeError(f"{source.name} has shape {source.shape}: there are no rows to shuffle.")
     if seed < 0:
         raise SpecError(f"seed={seed} is negative. Pass 0 or more.")
     budget = default_budget() if memory is None else parse_bytes(memory)
