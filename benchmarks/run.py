@@ -35,6 +35,7 @@ MODULES = {
     "T10": "startup",
     "T11": "device_pass",
     "S1": "streams",
+    "S2": "sweep_start",
 }
 
 EVERYWHERE = [target for target in MODULES if target != "T11"]

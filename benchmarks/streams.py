@@ -73,6 +73,8 @@ CASES: dict[str, tuple[int, Callable[[np.random.Generator], Array]]] = {
     "1/j^2, random order": (10, lambda rng: decaying(rng, 2)),
 }
 
+SMALL_CASE = "3 heavy rows among tiny ones"
+
 
 # Plain methods -----------------------------------------------------------------------------------------------
 
@@ -166,8 +168,9 @@ def _least_cos2(V: Array, truth: Array) -> float:
 def failures(size: Size, seeds: int) -> tuple[list[Row], Figures]:
     """Least squared cosine of the largest angle, over seeds, of every method on every case."""
     rows, figures = [], {}
-    cases = dict(list(CASES.items())[:2]) if size == "small" else CASES
-    for name, (k, make) in cases.items():
+    for name, (k, make) in CASES.items():
+        if size == "small" and name != SMALL_CASE:
+            continue
         found: dict[str, float] = {}
         for seed in range(seeds):
             A = make(np.random.default_rng(seed))
