@@ -135,7 +135,8 @@ def work_bytes(options: StreamOptions, d: int) -> int:
     b, k, h = min(options.columns, d), min(options.k, d), options.heavy_rows
     c, size = min(b + k, d), min(options.rows, d)
     small = h + c + 2 * size
-    return 8 * (d * (6 * c + 2 * size + 2 * h + WORK_ROWS) + 6 * small * small)
+    rows = 6 * c + 5 * (h + 2 * size) + WORK_ROWS + 4 * MICROBATCH
+    return 8 * (d * rows + 6 * small * small)
 
 
 def within(options: StreamOptions, d: int, budget: int) -> StreamOptions:

@@ -27,11 +27,11 @@ from streamsvd.stream.power import History, Window, orthonormal
 from streamsvd.typing import Matrix, Real
 
 REMEDY = "Mend or leave out the row; the rows before it are in."
-SMALLEST, LARGEST = 1e-130, 1e140
-"""Entries whose squares, and their sums, float64 holds with all digits."""
+SMALLEST, LARGEST = 1e-65, 1e65
+"""Entries whose fourth powers, and their sums, float64 holds with all digits."""
 
 
-SURE = 0.1
+SURE = 0.5
 """Where the sketch proves a sine below this, its vectors are taken: rows that judge are too few to tell better ones."""
 
 
@@ -152,24 +152,24 @@ class TopRows:
 
         Raises
         ------
-        ShapeError, SpecError, NonFiniteError, ScaleError
-            If the block is not real and of d columns, holds NaN or Inf, or entries beyond 1e140; the state is then
+        ShapeError, SpecError, NonFiniteError
+            If the block is not real and of d columns, holds NaN or Inf, or entries beyond 1e65; the state is then
             what it was.
         """
         rows = self._checked(rows)
         at = 0
         if self.pending.shape[0]:
             take = min(MICROBATCH - self.pending.shape[0], rows.shape[0])
-            self.pending = np.concatenate([self.pending, rows[:take]])
+            self.pending = np.concatenate([self.pending, rows[:take].astype(np.float64, order="C")])
             at = take
             if self.pending.shape[0] == MICROBATCH:
                 batch, self.pending = self.pending, np.zeros((0, self.d))
                 self._step(batch)
         while rows.shape[0] - at >= MICROBATCH:
-            self._step(rows[at : at + MICROBATCH].astype(np.float64))
+            self._step(rows[at : at + MICROBATCH].astype(np.float64, order="C"))
             at += MICROBATCH
         if at < rows.shape[0]:
-            self.pending = rows[at:].astype(np.float64)  # a copy
+            self.pending = rows[at:].astype(np.float64, order="C")  # a copy
         return self
 
     @property
@@ -214,7 +214,7 @@ class TopRows:
                 REMEDY,
             )
         raise SpecError(
-            f"a row has entries of size {float(np.max(np.abs(rows))):.2g}, whose squares float64 does not hold. Divide "
+            f"a row has entries of size {float(np.max(np.abs(rows))):.2g}, whose powers float64 does not hold. Divide "
             "the rows by a power of two."
         )
 
@@ -318,7 +318,7 @@ class TopRows:
         self.closed = True
         if 0 < self.largest < SMALLEST:
             raise SpecError(
-                f"no entry is larger than {self.largest:.2g}: squares vanish in float64. Multiply the rows by a power of two."
+                f"no entry is larger than {self.largest:.2g}: powers of it vanish in float64. Multiply the rows by a power of two."
             )
         minorant = self._minorant(self.options.k + 1)
         order = Order(1.0, 1.0, "", None) if self.order is None else self.order.finding()
@@ -494,15 +494,15 @@ def _padded(values: Real, count: int) -> Real:
 
 def completed(V: Matrix, k: int) -> Matrix:
     """Orthonormal columns, k of them; those that the data do not determine are arbitrary, and always the same."""
-    if V.shape[1] >= k:
-        return V[:, :k]
-    eye = np.eye(V.shape[0])
-    rest = eye - V @ (V.T @ eye)
-    _, _, order = linalg.qr(rest, mode="economic", pivoting=True, check_finite=False)
-    extra = rest[:, order[: k - V.shape[1]]]
-    for _ in range(2):
-        extra = orthonormal(extra - V @ (V.T @ extra))
-    return np.concatenate([V, extra], axis=1)
+    V = V[:, :k]
+    while V.shape[1] < k:  # the axis that the others hold least of
+        extra = np.zeros((V.shape[0], 1))
+        extra[int(np.argmin(np.einsum("ij,ij->i", V, V))), 0] = 1
+        for _ in range(2):
+            extra -= V @ (V.T @ extra)
+            extra /= np.linalg.norm(extra)
+        V = np.concatenate([V, extra], axis=1)
+    return V
 
 
 def _arrays(state: object) -> list[Matrix]:

@@ -223,7 +223,7 @@ def test_entries_whose_squares_float64_does_not_hold_are_refused(way):
         found(1e200 * rows(), **way)
     with pytest.raises(SpecError, match="power of two"):
         found(1e-200 * rows(), **way)
-    f = found(2.0**300 * 1e-200 * rows(), **way)
+    f = found(2.0**600 * 1e-200 * rows(), **way)
     assert_well_formed(f, 1, 20)
 
 
@@ -239,18 +239,11 @@ def test_scale_is_no_matter(exponent):
     assert one.certificate.evidence == other.certificate.evidence == "statistical"
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=(AssertionError, RuntimeWarning),
-    reason="fourth moments leave float64 though entries are within 1e-130 to 1e140: below 1e-80 they vanish, standard "
-    "errors become 0 and a statistical sine of 0.24 is claimed as 0.016; above 1e77 they overflow, with warnings",
-)
 @pytest.mark.parametrize("exponent", [-400, -300, 300, 450])
-def test_scale_is_no_matter_within_the_entries_allowed(exponent):
+def test_scales_whose_powers_float64_does_not_hold_are_refused(exponent):
     A = spiked(np.random.default_rng(4), 20, 3000, 100)
-    one, other = found(A, **LEAN), found(2.0**exponent * A, **LEAN)
-    assert one.certificate.sine == pytest.approx(other.certificate.sine)
-    assert one.certificate.captured_lower == pytest.approx(other.certificate.captured_lower)
+    with pytest.raises(SpecError, match="power of two"):
+        found(2.0**exponent * A, **LEAN)
 
 
 @pytest.mark.parametrize("options", [{"windows": 1}, {"holdout": 0.99}, {"holdout": 0.001}, {"forgetting": 0.0}, {"heavy_share": 1e-3}, {"heavy_share": 1e6}, {"width": 4, "sketch_rows": 4, "heavy_rows": 0, "probes": 2}])  # fmt: skip

@@ -226,7 +226,7 @@ def test_fewer_rows_than_announced_are_told():
         ([np.ones((3, 4)) * 1j], "complex"),
         (np.ones((3, 4)) * 1j, "complex"),
         (np.ones((0, 4)), "is empty"),
-        ([np.full((3, 4), 1e200)], "whose squares float64 does not hold"),
+        ([np.full((3, 4), 1e200)], "whose powers float64 does not hold"),
         ([np.array([["a", "b"]])], "real numbers"),
     ],
 )
