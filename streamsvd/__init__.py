@@ -15,6 +15,8 @@ _HOMES = {
     "export": "streamsvd.drivers.model",
     "merge": "streamsvd.drivers.model",
     "update": "streamsvd.drivers.model",
+    "nystrom": "streamsvd.drivers.nystrom",
+    "Nystrom": "streamsvd.drivers.nystrom",
     "top_eigenvectors": "streamsvd.drivers.stream",
     "TopEigenvectors": "streamsvd.drivers.stream",
     "StreamResult": "streamsvd.drivers.stream",
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     from streamsvd.drivers.factorise import pca, plan_svd, svd
     from streamsvd.drivers.loading import load
     from streamsvd.drivers.model import Model, Update, export, merge, update
+    from streamsvd.drivers.nystrom import Nystrom, nystrom
     from streamsvd.drivers.opening import open
     from streamsvd.drivers.stream import StreamResult, TopEigenvectors, shuffle, top_eigenvectors
     from streamsvd.drivers.verify import verify
@@ -84,6 +87,7 @@ __all__ = [
     "Model",
     "NonFiniteError",
     "NotConverged",
+    "Nystrom",
     "OrderWarning",
     "PCA",
     "Plan",
@@ -100,6 +104,7 @@ __all__ = [
     "export",
     "load",
     "merge",
+    "nystrom",
     "open",
     "pca",
     "plan_svd",

@@ -81,6 +81,7 @@ def command(
     One pass, in memory that does not grow with the rows. What is proved, and on what it rests, is printed with them.
     """
     from streamsvd.cli.progress import watching
+    from streamsvd.cli.saved import written
     from streamsvd.drivers.opening import open as open_matrix
     from streamsvd.drivers.stream import top_eigenvectors
     from streamsvd.errors import SpecError, StoreError
@@ -98,7 +99,7 @@ def command(
     with watching(n_bytes, quiet=quiet or source == "-") as watch:
         result = top_eigenvectors(A, callback=watch, **given)
     if out is not None:
-        written(out, result)
+        written(out, {"components": result.components, "values": result.values})
     for sentence in result.info.warnings:
         click.echo(f"streamsvd: {sentence}", err=True)
     show(source, result, out, as_json=as_json)
@@ -138,18 +139,6 @@ class Piped:
         """Bytes, fewer only at the end."""
         first, self._next = self._next[:count], self._next[count:]
         return first + self._stream.read(count - len(first))
-
-
-def written(out: Path, result: StreamResult) -> None:
-    """Components and values as a ``.npz`` file, which is there whole or not at all."""
-    import numpy as np
-
-    from streamsvd.store.explained import explained
-
-    partial = out.with_name(f".{out.name}.partial")
-    with explained(out, "Choose a folder that exists and has room."), partial.open("wb") as file:
-        np.savez(file, allow_pickle=False, components=result.components, values=result.values)
-        partial.replace(out)
 
 
 def show(source: str, result: StreamResult, out: Path | None, *, as_json: bool) -> None:

@@ -1,0 +1,31 @@
+"""Kernel methods on rows that do not fit in memory: dictionaries by ridge leverage scores, features, ridge regression."""
+
+from streamsvd.leverage.centres import FeatureMap, Pivots, pivots, remaining
+from streamsvd.leverage.dictionary import (
+    Dictionary,
+    Spec,
+    exact_scores,
+    leaf,
+    merged,
+    pushed,
+    scores,
+    uniforms,
+)
+from streamsvd.leverage.kernels import Kernel, typical_length
+
+__all__ = [
+    "Dictionary",
+    "FeatureMap",
+    "Kernel",
+    "Pivots",
+    "Spec",
+    "exact_scores",
+    "leaf",
+    "merged",
+    "pivots",
+    "pushed",
+    "remaining",
+    "scores",
+    "typical_length",
+    "uniforms",
+]

@@ -1,0 +1,116 @@
+r"""From a dictionary to few centres and a feature map, and what is known of the error.
+
+The dictionary's weighted matrix ``B = W^{1/2} K_DD W^{1/2}`` stands for ``K`` at the resolution ``gamma``. Greedy pivoted
+Cholesky on it picks the centres C, and the map is ``z(x) = L_r^{-1/2} U_r* k_C(x)`` from ``K_CC = U L U*``, eigenvalues that
+are rounding left out, so that ``z(x).z(y)`` is the Nyström approximation ``k_C(x)* K_CC^+ k_C(y)``. For every C,
+``0 <= K - K_C``: so the trace that a pass over the rows sums, ``tr K - sum |z(x)|^2``, bounds the spectral norm of the error.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import linalg
+
+from streamsvd.certificate import UNIT_ROUNDOFF
+from streamsvd.leverage.dictionary import Dictionary, Spec, check_definite
+from streamsvd.leverage.kernels import Kernel
+from streamsvd.typing import Matrix, Real
+
+ACTUAL = 2.5
+"""What remains of the whole over what remains of the dictionary, as observed."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pivots:
+    """Centres by their places in the dictionary, and what they leave of its weighted matrix.
+
+    Attributes
+    ----------
+    chosen
+        In the order of choice.
+    left_norm, left_trace
+        ``||B - F F*||_2`` and its trace.
+    """
+
+    chosen: npt.NDArray[np.intp]
+    left_norm: float
+    left_trace: float
+
+
+def pivots(spec: Spec, state: Dictionary, count: int) -> Pivots:
+    """Greedy pivoted Cholesky of the weighted Gram matrix: the row of the largest remaining diagonal, again and again.
+
+    Notes
+    -----
+    Cost: ``m count^2`` flops and ``m count`` kernel entries; no data are read.
+    """
+    w = state.weights(spec)
+    root = np.sqrt(w)
+    d = w * spec.kernel.diagonal(state.rows)
+    total = float(d.sum())
+    F = np.zeros((state.size, min(count, state.size)))
+    chosen: list[int] = []
+    for j in range(F.shape[1]):
+        i = int(np.argmax(d))
+        if d[i] <= 0 or float(d.sum()) <= 1e-12 * total:
+            break
+        column = root * spec.kernel(state.rows, state.rows[i : i + 1])[:, 0] * root[i]
+        column -= F[:, :j] @ F[i, :j]
+        F[:, j] = column / np.sqrt(max(float(column[i]), np.finfo(float).tiny))
+        d = np.maximum(d - F[:, j] ** 2, 0.0)
+        d[i] = 0.0
+        chosen.append(i)
+    B = spec.kernel.gram(state.rows) * root[:, None] * root
+    F = F[:, : len(chosen)]
+    left = B - F @ F.T
+    norm = float(np.linalg.norm(left, 2)) if left.size else 0.0
+    return Pivots(np.array(chosen, dtype=np.intp), norm, float(d.sum()))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FeatureMap:
+    """``z(x)``, of as many features as ``K_CC`` has rank.
+
+    Attributes
+    ----------
+    kernel, centres
+        The kernel, and rows ``(M, d)``.
+    whitening
+        ``U_r L_r^{-1/2}``, ``(M, r)``.
+    """
+
+    kernel: Kernel
+    centres: Matrix
+    whitening: Matrix
+
+    @classmethod
+    def of(cls, kernel: Kernel, centres: Matrix) -> FeatureMap:
+        """From centres; directions of numerical rank only."""
+        if centres.shape[0] == 0:
+            return cls(kernel, centres, np.zeros((0, 0)))
+        values, U = linalg.eigh(kernel.gram(centres), driver="evd", check_finite=False)
+        check_definite(float(values[0]), float(np.sum(np.abs(values))))
+        keep = values > values.size * 2 * UNIT_ROUNDOFF * max(float(values[-1]), 0.0)
+        return cls(kernel, centres, U[:, keep][:, ::-1] / np.sqrt(values[keep][::-1]))
+
+    @property
+    def n_features(self) -> int:
+        """Length of ``z(x)``."""
+        return int(self.whitening.shape[1])
+
+    def __call__(self, X: Matrix) -> Matrix:
+        """Features of rows ``(p, d)``: ``(p, r)``."""
+        if self.centres.shape[0] == 0:
+            return np.zeros((X.shape[0], 0))
+        return np.asarray(self.kernel(X, self.centres) @ self.whitening)
+
+
+def remaining(map_: FeatureMap, X: Matrix) -> Real:
+    """``k(x, x) - |z(x)|^2`` of each row, at least 0: what the centres leave of it."""
+    Z, whole = map_(X), map_.kernel.diagonal(X)
+    left = whole - np.einsum("ij,ij->i", Z, Z)
+    check_definite(float(left.min(initial=0.0)), 100 * float(whole.max(initial=0.0)))
+    return np.asarray(np.maximum(left, 0.0))
