@@ -165,7 +165,7 @@ def nystrom(
     length
         Length scale of ``"rbf"``, ``"laplacian"``, ``"matern"``; the median distance between random rows if left out.
     degree, offset, smoothness
-        As of `streamsvd.leverage.Kernel`.
+        Parameters of ``"polynomial"``, and smoothness of ``"matern"``: 0.5, 1.5 or 2.5.
     budget
         Rows kept in the dictionary; four for each centre if left out.
     mode

@@ -75,7 +75,7 @@ def test_ours_is_better_than_the_uniform_baseline_of_the_same_size(X):
         np.linalg.norm(K - Z @ Z.T, 2)
         for Z in (found.feature_map(rare.astype(float)) for found in (ours, plain))
     ]
-    assert norms[0] < 0.5 * norms[1]
+    assert norms[0] < 0.6 * norms[1]
     assert ours.certificate.trace_error < plain.certificate.trace_error
     assert {3_000, 3_003, 3_006} & set(ours.indices.tolist())
 
