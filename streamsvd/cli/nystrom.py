@@ -73,13 +73,11 @@ def command(
 ) -> int:
     """Choose rows of SOURCE that stand for its kernel matrix, and make a feature map of them."""
     from streamsvd.cli.progress import watching
-    from streamsvd.cli.saved import written
+    from streamsvd.cli.saved import check_place, written
     from streamsvd.drivers.nystrom import nystrom
     from streamsvd.drivers.opening import open as open_matrix
-    from streamsvd.errors import StoreError
 
-    if out is not None and out.exists() and not overwrite:
-        raise StoreError(f"{out} exists already. Pass --overwrite to replace it.")
+    check_place(out, overwrite=overwrite)
     A = open_matrix(source, variable=variable, rows=rows, missing=missing)
     passes = 2 if given["certify"] else 1
     with watching(passes * A.nbytes, quiet=quiet) as watch:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from streamsvd.errors import StoreError
 from streamsvd.store.explained import explained
 
 
@@ -20,6 +21,27 @@ def written(out: Path, arrays: Mapping[str, Any]) -> None:
         If the folder is not there, or has no room.
     """
     partial = out.with_name(f".{out.name}.partial")
-    with explained(out, "Choose a folder that exists and has room."), partial.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
-        partial.replace(out)
+    try:
+        with explained(out, "Choose a folder that has room."):
+            with partial.open("wb") as file:
+                np.savez(file, allow_pickle=False, **arrays)
+            partial.replace(out)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def check_place(out: Path | None, *, overwrite: bool) -> None:
+    """Refuse a place that cannot be written, before any work.
+
+    Raises
+    ------
+    StoreError
+        If the file is there and may not be replaced, or its folder is not.
+    """
+    if out is None:
+        return
+    if out.exists() and not overwrite:
+        raise StoreError(f"{out} exists already. Pass --overwrite to replace it.")
+    if not out.absolute().parent.is_dir():
+        raise StoreError(f"{out.absolute().parent} is no folder. Make it, or choose another place.")

@@ -46,8 +46,13 @@ def command(
     from streamsvd.drivers.stream import shuffle
 
     A = open_matrix(source, variable=variable, rows=rows, missing=missing)
-    with watching(2 * A.nbytes, quiet=quiet) as watch:
-        path = shuffle(A, out, memory=memory, seed=seed, overwrite=overwrite, callback=watch)
+    try:
+        with watching(2 * A.nbytes, quiet=quiet) as watch:
+            path = shuffle(A, out, memory=memory, seed=seed, overwrite=overwrite, callback=watch)
+    except KeyboardInterrupt:
+        if watch.tally.committed is None:
+            raise
+        path = out  # it came when all was done
     m, n = A.shape
     if as_json:
         show_json({"status": "done", "out": str(path), "n_rows": m, "n_columns": n, "seed": seed})

@@ -81,13 +81,12 @@ def command(
     One pass, in memory that does not grow with the rows. What is proved, and on what it rests, is printed with them.
     """
     from streamsvd.cli.progress import watching
-    from streamsvd.cli.saved import written
+    from streamsvd.cli.saved import check_place, written
     from streamsvd.drivers.opening import open as open_matrix
     from streamsvd.drivers.stream import top_eigenvectors
-    from streamsvd.errors import SpecError, StoreError
+    from streamsvd.errors import SpecError
 
-    if out is not None and out.exists() and not overwrite:
-        raise StoreError(f"{out} exists already. Pass --overwrite to replace it.")
+    check_place(out, overwrite=overwrite)
     if source == "-":
         given |= {"n_rows": n_rows}
         A: Any = frames()

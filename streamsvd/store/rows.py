@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import zarr
@@ -58,16 +59,21 @@ class RowsWriter:
         self.band = min(chunks[0], shape[0])
         with explained(path, REMEDY):
             self.partial = Partial(path)
-            self._buckets = self.partial.folder / "buckets"
-            self._buckets.mkdir()
-            self._array = zarr.create_array(
-                str(self.partial.folder / "array"),
-                shape=shape,
-                chunks=(self.band, min(chunks[1], shape[1])),
-                dtype=dtype,
-                fill_value=0,
-                config={"write_empty_chunks": True},
-            )
+        self._buckets = self.partial.folder / "buckets"
+        try:
+            with explained(path, REMEDY):
+                self._buckets.mkdir()
+                self._array = zarr.create_array(
+                    str(self.partial.folder / "array"),
+                    shape=shape,
+                    chunks=(self.band, min(chunks[1], shape[1])),
+                    dtype=dtype,
+                    fill_value=0,
+                    config={"write_empty_chunks": True},
+                )
+        except BaseException:
+            self.partial.remove()
+            raise
         self._waiting: list[Array] = []
         self._held = self._written = 0
 
@@ -131,4 +137,9 @@ class RowsWriter:
 
 
 def _is_array(path: Path) -> bool:
-    return (path / "zarr.json").exists() or (path / ".zarray").exists()
+    if (path / ".zarray").exists():
+        return True
+    try:
+        return bool(msgspec.json.decode((path / "zarr.json").read_bytes())["node_type"] == "array")
+    except (OSError, msgspec.DecodeError, KeyError, TypeError):
+        return False

@@ -69,16 +69,20 @@ class StreamCertificate:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Minorant:
-    """``M* M <= A* A <= M* M + above I``: heavy rows and sketch, and its leading eigenpairs."""
+    """``M* M - slack I <= A* A <= M* M + above I``: heavy rows and sketch, and its leading eigenpairs.
+
+    ``above`` is what the sketch has lost and ``slack``, the rounding of all of it.
+    """
 
     M: Matrix
     above: float
+    slack: float
     values: Real
     vectors: Matrix
 
     @classmethod
-    def of(cls, heavy: Matrix, sketch: Matrix, above: float, count: int) -> Minorant:
-        """From heavy rows, a sketch and what it has lost; ``count`` eigenpairs, padded with zeros."""
+    def of(cls, heavy: Matrix, sketch: Matrix, lost: float, slack: float, count: int) -> Minorant:
+        """From heavy rows, a sketch, what it has lost, rounding; ``count`` eigenpairs, padded with zeros."""
         M = np.concatenate([heavy, sketch])
         d = M.shape[1]
         values, vectors = np.zeros(count), np.zeros((d, 0))
@@ -88,7 +92,7 @@ class Minorant:
             real = min(count, s.size)
             values[:real] = s[:real] ** 2
             vectors = Vh[:real][s[:real] > 1e-14 * s[0]].T if s[0] > 0 else Vh[:0].T
-        return cls(M, above, values, vectors)
+        return cls(M, lost + slack, slack, values, vectors)
 
     def energy(self, V: Matrix) -> float:
         """``||M V||_F^2``, at most ``||A V||_F^2``."""

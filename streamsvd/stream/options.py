@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
+import numpy as np
+
 from streamsvd.errors import BudgetError, SpecError
 
 Order = Literal["auto", "random", "arbitrary"]
@@ -73,24 +75,22 @@ class StreamOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.k < 1:
-            raise SpecError(f"k={self.k} is no number of eigenvectors. Pass k >= 1.")
-        if self.width is not None and self.width < self.k + 1:
-            raise SpecError(
-                f"width={self.width} leaves no room beyond k={self.k}. Pass k + 1 or more."
-            )
-        if self.heavy_rows < 0:
-            raise SpecError(f"heavy_rows={self.heavy_rows} is no number of rows. Pass 0 or more.")
+        for name in ("k", "width", "heavy_rows", "sketch_rows", "probes", "windows", "seed"):
+            value = getattr(self, name)
+            if value is not None:  # numpy's integers become plain ones, which can be saved
+                object.__setattr__(self, name, whole(name, value))
+        for name in ("heavy_share", "holdout", "forgetting", "delta"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+                raise SpecError(f"{name}={value!r} is not a number. Pass one.")
+            object.__setattr__(self, name, float(value))
+        self._check_sizes()
+        self._check_shares()
+
+    def _check_shares(self) -> None:
+        """Refuse shares, exponents and words out of range."""
         if not 0 < self.heavy_share < float("inf"):
             raise SpecError(f"heavy_share={self.heavy_share} is no share. Pass a positive number.")
-        if self.sketch_rows is not None and self.sketch_rows <= self.k:
-            raise SpecError(
-                f"sketch_rows={self.sketch_rows} cannot hold k={self.k} directions. Pass more than k."
-            )
-        if self.probes < 2:
-            raise SpecError(f"probes={self.probes} bound nothing. Pass 2 or more.")
-        if self.windows < 1:
-            raise SpecError(f"windows={self.windows} is no number of parts. Pass 1 or more.")
         if not 0 < self.holdout < 1:
             raise SpecError(f"holdout={self.holdout} is outside (0, 1). Pass a share such as 0.1.")
         if not 0 <= self.forgetting < float("inf"):
@@ -101,6 +101,27 @@ class StreamOptions:
             raise SpecError(
                 f'order={self.order!r} is unknown. Pass "auto", "random" or "arbitrary".'
             )
+
+    def _check_sizes(self) -> None:
+        """Refuse numbers of rows and columns out of range."""
+        if not 0 <= self.seed < 2**63:
+            raise SpecError(f"seed={self.seed} is out of range. Pass 0 or more, below 2**63.")
+        if self.k < 1:
+            raise SpecError(f"k={self.k} is no number of eigenvectors. Pass k >= 1.")
+        if self.width is not None and self.width < self.k + 1:
+            raise SpecError(
+                f"width={self.width} leaves no room beyond k={self.k}. Pass k + 1 or more."
+            )
+        if self.heavy_rows < 0:
+            raise SpecError(f"heavy_rows={self.heavy_rows} is no number of rows. Pass 0 or more.")
+        if self.sketch_rows is not None and self.sketch_rows <= self.k:
+            raise SpecError(
+                f"sketch_rows={self.sketch_rows} cannot hold k={self.k} directions. Pass more than k."
+            )
+        if self.probes < 2:
+            raise SpecError(f"probes={self.probes} bound nothing. Pass 2 or more.")
+        if self.windows < 1:
+            raise SpecError(f"windows={self.windows} is no number of parts. Pass 1 or more.")
 
     @property
     def columns(self) -> int:
@@ -113,6 +134,19 @@ class StreamOptions:
         if self.sketch_rows is not None:
             return self.sketch_rows
         return max((4 if self.order == "arbitrary" else 2) * self.columns, 20)
+
+
+def whole(name: str, value: Any) -> int:
+    """An integer option as a plain int.
+
+    Raises
+    ------
+    SpecError
+        If it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise SpecError(f"{name}={value!r} is not an integer. Pass a whole number.")
+    return int(value)
 
 
 def state_bytes(options: StreamOptions, d: int) -> int:

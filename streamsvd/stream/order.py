@@ -21,6 +21,7 @@ WINDOWS = 64
 FEWEST = 6
 SURPRISE, EFFECT = 1e-3, 2.0
 FIRST_SPAN = 256
+MOST_EFFECT = 1e12
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,7 @@ class OrderTest:
     def finding(self) -> Order:
         """The verdict on the rows so far."""
         learnt = self._learnt
-        largest, effect, which = 1.0, 1.0, ""
+        largest, effect, which = 1.0, 1.0, ""  # the effect is capped: parts may differ for certain
         enough = False
         for j in range(SCALARS):
             counts = self.learnt_counts if learnt[j] else self.counts
@@ -132,7 +133,7 @@ class OrderTest:
                 effect, which = F, _name(j)
         p_value = min(1.0, SCALARS * largest)
         random = (p_value >= SURPRISE or effect <= EFFECT) if enough else None
-        return Order(p_value, effect, which, random)
+        return Order(p_value, min(effect, MOST_EFFECT), which, random)
 
 
 def _anova(counts: Real, sums: Real, squares: Real) -> tuple[float, float]:

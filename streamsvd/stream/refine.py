@@ -77,11 +77,13 @@ class Refinement:
         answer = better[:, :k] * phases(better[:, :k])
         sine = claims.residual_sine(theta[:k] - rounding, residuals, beta)
         sine = claims.carried(sine, known, answer)
+        c = first.certificate
+        if c.evidence == "deterministic":  # what was proved stays proved
+            sine = min(sine, claims.carried(c.sine, first.components.T, answer))
         moved = claims.carried(0.0, known, answer)
         held = float(np.sum(theta[:k]))
         less = moved * float(np.sqrt(k * first.minorant.outside(answer)))
         captured = max(np.sqrt(held) - less, 0.0) ** 2 / first.energy if first.energy else 1.0
-        c = first.certificate
         lower = np.maximum(c.values_lower, theta[:k] - rounding)
         following = float(theta[k]) if theta.size > k else 0.0
         estimate = claims.carried(
@@ -99,7 +101,7 @@ class Refinement:
             else 1.0,
             captured_evidence="deterministic",
             failure_probability=0.0,
-            sine_estimate=estimate,
+            sine_estimate=min(estimate, sine),
             captured_estimate=min(1.0, held / first.energy) if first.energy else 1.0,
         )
         values = np.clip(theta[:k], certificate.values_lower, certificate.values_upper)

@@ -23,7 +23,7 @@ from streamsvd.stream.growth import Growth, sine_bound
 from streamsvd.stream.heavy import HeavyRows
 from streamsvd.stream.options import GRID, MICROBATCH, StreamOptions, state_bytes
 from streamsvd.stream.order import FIRST_SPAN, FIXED, WINDOWS, Order, OrderTest
-from streamsvd.stream.power import History, Window, orthonormal
+from streamsvd.stream.power import History, Window, appended, orthonormal
 from streamsvd.typing import Matrix, Real
 
 REMEDY = "Mend or leave out the row; the rows before it are in."
@@ -290,7 +290,7 @@ class TopRows:
     def _minorant(self, count: int) -> Minorant:
         f = self.directions
         return Minorant.of(
-            self.heavy.held, f.held, f.shrunk + f.slack(self.energy), min(count, self.d)
+            self.heavy.held, f.held, f.shrunk, f.slack(self.energy), min(count, self.d)
         )
 
     @property
@@ -373,6 +373,8 @@ class TopRows:
         answer = power if wins == "power" else directions
         best = claims.carried(sine, directions, answer) if wins == "power" else sine
         values = self.history.values if wins == "power" else None
+        if wins == "directions":  # a further pass begins from what was found
+            basis = appended(directions, basis)
         found = self._found(answer, wins, minorant, order, best, basis, values)
         if not enough:
             return found
@@ -416,7 +418,7 @@ class TopRows:
         held = float(np.sum((H @ V) ** 2)) + self.history.n_light * (mean - z * deviation)
         c = found.certificate
         captured = held / self.energy if self.energy else 1.0
-        new = replace(c, sine_estimate=estimate)
+        new = replace(c, sine_estimate=min(estimate, c.sine))
         if found.method == "power":
             about = float(np.sum(w))
             new = replace(
@@ -426,6 +428,7 @@ class TopRows:
         if trusted:
             if sine < new.sine:
                 new = replace(new, sine=sine, evidence="statistical", failure_probability=o.delta)
+                new = replace(new, sine_estimate=min(new.sine_estimate, sine))
             if found.method == "power" and captured > new.captured_lower:
                 # Of the vectors judged; the answer has learnt from the judging rows too.
                 moved = claims.carried(0.0, V, found.components.T)
@@ -460,8 +463,9 @@ class TopRows:
         values: Real | None = None,
     ) -> Found:
         k = self.options.k
-        low = _padded(minorant.values, k)[:k]
-        high = np.minimum(low + minorant.above, self.energy)
+        low = np.maximum(_padded(minorant.values, k)[:k] - minorant.slack, 0.0)
+        top = _padded(minorant.values, k)[:k] + minorant.above
+        high = np.minimum(top, self.energy + minorant.slack)
         held = minorant.energy(V)
         captured = min(1.0, held / self.energy) if self.energy > 0 else 1.0
         certificate = StreamCertificate(

@@ -88,7 +88,7 @@ def test_the_tail_of_a_minorant_bounds_the_tail():
         E = perturbation(rng, d, k, above, 0)
         V = orthonormal(rng, d, k)
         P = np.eye(d) - V @ V.T
-        m = Minorant.of(M[:3], M[3:], above, k + 1)
+        m = Minorant.of(M[:3], M[3:], above, 0.0, k + 1)
         G = M.T @ M + E
         assert np.linalg.norm(P @ G @ P, 2) <= m.outside(V) * (1 + 1e-12)
         s = np.linalg.eigvalsh(G)[::-1][: k + 1]

@@ -7,7 +7,7 @@ import time
 from typing import Any, Self
 
 from streamsvd.drivers.stream.result import StreamResult, cautions, result_of
-from streamsvd.drivers.stream.saved import PURPOSE, packed, restored
+from streamsvd.drivers.stream.saved import packed, restored
 from streamsvd.drivers.stream.top import as_rows, check_k, fitted, projected_bytes
 from streamsvd.engine.execute import dense_threads
 from streamsvd.engine.memory import parse_bytes
@@ -15,7 +15,9 @@ from streamsvd.engine.plan import default_budget
 from streamsvd.errors import SpecError, StoreError
 from streamsvd.store.checkpoint import Checkpoint
 from streamsvd.stream import StreamOptions, TopRows
-from streamsvd.stream.options import Order
+from streamsvd.stream.options import Order, whole
+
+PURPOSE = "TopEigenvectors"
 
 
 class TopEigenvectors:
@@ -55,7 +57,8 @@ class TopEigenvectors:
             k=k, order=order, width=width, heavy_rows=heavy_rows, delta=delta, seed=seed
         )
         self._budget = default_budget() if memory is None else parse_bytes(memory)
-        self._n_rows, self._state = n_rows, None
+        self._n_rows = None if n_rows is None else whole("n_rows", n_rows)
+        self._state = None
         self._bytes, self._seconds, self._largest = 0, 0.0, 0
 
     _state: TopRows | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.engine.execute import concurrency
+from streamsvd.errors import NonFiniteError
 from streamsvd.kernels import sketch
 from streamsvd.protocols import Source
 
@@ -78,6 +80,46 @@ class Feed:
         parts = -(-chunk // self.unit) if self.unit < chunk else 1
         return self.source.nbytes * parts
 
+    def fingerprint(self) -> str:
+        """Digest of a few rows: of the same matrix it is the same."""
+        m, n = self.source.shape
+        out = np.empty((1, n), dtype=self.source.dtype)
+        found = hashlib.blake2b(digest_size=8)
+        for row in sorted({0, m // 3, 2 * m // 3, m - 1}):
+            self.source.read(slice(row, row + 1), slice(0, n), out)
+            found.update(out.tobytes())
+        return found.hexdigest()
+
+    def complain(self, window: int) -> None:
+        """Raise for the first entry of a window that is NaN or Inf, naming where it lies in the matrix.
+
+        Raises
+        ------
+        NonFiniteError
+            If there is one.
+        """
+        n = self.source.shape[1]
+        for a, b in sorted(self._groups()[window]):
+            rows = np.empty((b - a, n), dtype=self.source.dtype)
+            self.source.read(slice(a, b), slice(0, n), rows)
+            bad = ~np.isfinite(rows)
+            if bad.any():
+                i, j = np.unravel_index(int(np.argmax(bad)), bad.shape)
+                value = "NaN" if np.isnan(rows[i, j]) else "Inf"
+                row, column = a + int(i), int(j)
+                chunk = self.source.locate(row, column)
+                raise NonFiniteError(
+                    value, row, column, chunk, "Mend or leave out the row."
+                ) from None
+
+    def _groups(self) -> list[list[tuple[int, int]]]:
+        """Runs of each window."""
+        units = self._units()
+        if self.mixed:
+            order = sketch.generator(self.seed, "sample", index=2).permutation(len(units))
+            units = [units[i] for i in order]
+        return [units[a : a + self.together] for a in range(0, len(units), self.together)]
+
     def _units(self) -> list[tuple[int, int]]:
         m, chunk = self.source.shape[0], min(self.source.chunks[0], self.source.shape[0])
         if self.unit >= chunk:
@@ -94,11 +136,7 @@ class Feed:
 
     def windows(self, begin: int = 0) -> Iterator[tuple[int, Iterator[Array]]]:
         """Number of each window from ``begin`` on, and its rows in pieces, mixed where asked."""
-        units = self._units()
-        if self.mixed:
-            order = sketch.generator(self.seed, "sample", index=2).permutation(len(units))
-            units = [units[i] for i in order]
-        groups = [units[a : a + self.together] for a in range(0, len(units), self.together)]
+        groups = self._groups()
         with ThreadPoolExecutor(self._readers()) as readers, ThreadPoolExecutor(1) as next_one:
             waiting = None
             for index in range(begin, len(groups)):

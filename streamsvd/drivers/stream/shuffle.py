@@ -24,6 +24,7 @@ from streamsvd.errors import BudgetError, SpecError
 from streamsvd.kernels import sketch
 from streamsvd.protocols import Source
 from streamsvd.store.rows import RowsWriter
+from streamsvd.stream.options import whole
 
 MOST_BUCKETS = 4096
 
@@ -66,8 +67,12 @@ def shuffle(
     Cost: reads and writes the matrix twice, through files of its size beside ``out``.
     """
     source = as_source(A)
-    if seed < 0:
-        raise SpecError(f"seed={seed} is negative. Pass 0 or more.")
+    if not 0 <= whole("seed", seed) < 2**63:
+        raise SpecError(f"seed={seed} is out of range. Pass 0 or more, below 2**63.")
+    if "://" in os.fspath(out):
+        raise SpecError(
+            f"out={os.fspath(out)!r} is a URL; the array is written to a local folder. Pass a path."
+        )
     budget = default_budget() if memory is None else parse_bytes(memory)
     feed, count = _planned(source, budget)
     writer = RowsWriter(Path(out), source.shape, source.chunks, source.dtype, overwrite=overwrite)

@@ -22,7 +22,7 @@ from streamsvd.engine.execute import dense_threads
 from streamsvd.engine.memory import BASE_BYTES, parse_bytes
 from streamsvd.engine.meter import mark, peak_since
 from streamsvd.engine.plan import default_budget
-from streamsvd.errors import BudgetError, OrderWarning, ShapeError, SpecError
+from streamsvd.errors import BudgetError, NonFiniteError, OrderWarning, ShapeError, SpecError
 from streamsvd.protocols import Source
 from streamsvd.store.checkpoint import Checkpoint
 from streamsvd.stream import (
@@ -34,7 +34,7 @@ from streamsvd.stream import (
     within,
     work_bytes,
 )
-from streamsvd.stream.options import Order
+from streamsvd.stream.options import Order, whole
 
 SAVE_SECONDS = 30.0
 
@@ -131,8 +131,12 @@ def top_eigenvectors(
     >>> int(np.argmax(np.abs(result.components[0]))), result.order.random
     (3, True)
     """
+    passes = whole("passes", passes)
     if passes < 1:
         raise SpecError(f"passes={passes} leaves nothing to do. Pass at least 1.")
+    n_rows = None if n_rows is None else whole("n_rows", n_rows)
+    if checkpoint is not None and not os.fspath(checkpoint):
+        raise SpecError("checkpoint is empty. Pass a folder, or leave it out.")
     options = StreamOptions(
         k=k, order=order, width=width, heavy_rows=heavy_rows, delta=delta, seed=seed
     )
@@ -280,15 +284,19 @@ class _Stored(_Run):
         m, n = feed.source.shape
         run = {
             "options": asdict(self.options), "source": feed.source.name, "shape": [m, n],
-            "dtype": feed.source.dtype.str, "unit": feed.unit, "mixed": feed.mixed,
+            "dtype": feed.source.dtype.str, "unit": feed.unit, "mixed": feed.mixed, "rows": feed.fingerprint() if self.saves else "",
         }  # fmt: skip
         state, begin = TopRows(self.options, n, m), 0
         saved = None if self.saves is None else self.saves.begun(run)
         if saved is not None:
             state, begin = saved[0], int(saved[1]["position"])
         for index, pieces in self._watched(1, "top eigenvectors", begin):
-            for rows in pieces:
-                state.partial_fit(rows)
+            try:
+                for rows in pieces:
+                    state.partial_fit(rows)
+            except NonFiniteError:
+                feed.complain(index)  # rows are mixed: the entry is somewhere in this window
+                raise
             if self.saves is not None and self.saves.due():
                 self.saves.save(state, run, index + 1)
         return state
@@ -352,6 +360,11 @@ class _Blocks(_Run):
         for rows in self._watched(1, "top eigenvectors"):
             if state is None:
                 state = TopRows(self._chosen(rows), rows.shape[1], self.n_rows)
+            if rows.shape[1] != state.d:
+                raise ShapeError(
+                    f"a block of shape {rows.shape} came after rows of {state.d} numbers. Every block must be "
+                    f"(rows, {state.d})."
+                )
             fresh = rows[min(skip, rows.shape[0]) :]
             skip -= rows.shape[0] - fresh.shape[0]
             state.partial_fit(fresh)
@@ -360,6 +373,11 @@ class _Blocks(_Run):
         if state is None:
             raise SpecError(
                 "no block has come: there is nothing to find. Pass at least one block of rows."
+            )
+        if skip > 0:
+            raise SpecError(
+                f"the checkpoint had seen {skip:,} rows more than came: this is another stream. Pass the same rows again, "
+                "replay=False if they go on where they were, or another checkpoint."
             )
         return state
 
@@ -397,6 +415,10 @@ class _Blocks(_Run):
 
 def as_rows(block: Any) -> np.ndarray[Any, Any]:
     """A block as an array of rows; one row alone is a block of one."""
+    if np.ma.isMaskedArray(block):
+        raise SpecError(
+            "a masked block came: it would lose its mask. Fill it first (block.filled(...)), or leave rows out."
+        )
     rows = np.asarray(block)
     if rows.ndim == 1:
         rows = rows[None, :]
