@@ -159,16 +159,16 @@ def test_an_interrupted_run_does_not_disturb_the_next(A):
     assert result.info.status is streamsvd.Status.CONVERGED
 
 
-@pytest.mark.parametrize("at", ["_write_small", "_sync"])
+@pytest.mark.parametrize("at", ["_write_small", "put_in_place"])
 def test_a_result_on_its_way_to_disk_arrives_whole(A, tmp_path, monkeypatch, at):
     """The interrupt comes when the result is there and has been told of; the one before is gone."""
     out, told = tmp_path / "M.zarr", []
     streamsvd.svd(A, 3, out=out)
     original = getattr(result_module, at)
 
-    def struck(*arguments: Any) -> None:
+    def struck(*arguments: Any, **options: Any) -> None:
         signal.raise_signal(signal.SIGINT)
-        original(*arguments)
+        original(*arguments, **options)
 
     monkeypatch.setattr(result_module, at, struck)
     with pytest.raises(KeyboardInterrupt):
