@@ -16,6 +16,9 @@ _HOMES = {
     "merge": "streamsvd.drivers.model",
     "update": "streamsvd.drivers.model",
     "nystrom": "streamsvd.drivers.nystrom",
+    "kernel_ridge": "streamsvd.drivers.ridge",
+    "load_ridge": "streamsvd.drivers.ridge",
+    "KernelRidge": "streamsvd.drivers.ridge",
     "Nystrom": "streamsvd.drivers.nystrom",
     "top_eigenvectors": "streamsvd.drivers.stream",
     "TopEigenvectors": "streamsvd.drivers.stream",
@@ -54,6 +57,7 @@ if TYPE_CHECKING:
     from streamsvd.drivers.model import Model, Update, export, merge, update
     from streamsvd.drivers.nystrom import Nystrom, nystrom
     from streamsvd.drivers.opening import open
+    from streamsvd.drivers.ridge import KernelRidge, kernel_ridge, load_ridge
     from streamsvd.drivers.stream import StreamResult, TopEigenvectors, shuffle, top_eigenvectors
     from streamsvd.drivers.verify import verify
     from streamsvd.engine.plan import Plan
@@ -83,6 +87,7 @@ __all__ = [
     "ConflictError",
     "CorruptChunkError",
     "IncrementalSVD",
+    "KernelRidge",
     "MissingChunkError",
     "Model",
     "NonFiniteError",
@@ -102,7 +107,9 @@ __all__ = [
     "TopEigenvectors",
     "Update",
     "export",
+    "kernel_ridge",
     "load",
+    "load_ridge",
     "merge",
     "nystrom",
     "open",

@@ -230,7 +230,7 @@ def nystrom(
         seed=seed,
     )
     allowed = default_budget() if memory is None else parse_bytes(memory)
-    feed = _fitted(source, budget, allowed)
+    feed = fitted(source, budget, allowed)
     began, start = time.perf_counter(), mark()
     with held_memory(), dense_threads(1):
         sample = _sample(source, seed)
@@ -285,7 +285,7 @@ def _needed(feed: Feed, budget: int) -> int:
     return BASE_BYTES + feed.bytes_needed + 40 * together**2 + rows + 8 * 3 * feed.piece * budget
 
 
-def _fitted(source: Source, budget: int, allowed: int) -> Feed:
+def fitted(source: Source, budget: int, allowed: int) -> Feed:
     """How to read within the memory: whole chunks ahead if it holds them."""
     chunk = min(source.chunks[0], source.shape[0])
     unit, tried = chunk, []
@@ -337,7 +337,7 @@ def _dictionary(feed: Feed, spec: Spec, notify: Callback) -> Dictionary:
     waiting: list[Matrix] = []
     first, step = 0, spec.budget or 256
     held = 0
-    for rows in _rows(feed, 1, "dictionary", notify):
+    for _, rows in blocks_of(feed, 1, "dictionary", notify):
         waiting.append(rows)
         held += rows.shape[0]
         while held >= step:  # blocks of one size, counted from the first row, whatever the chunks
@@ -353,14 +353,16 @@ def _dictionary(feed: Feed, spec: Spec, notify: Callback) -> Dictionary:
 def _trace_left(feed: Feed, map_: FeatureMap, notify: Callback) -> float:
     """``trace(K - K_C)``, rounded up."""
     left = trace = 0.0
-    for rows in _rows(feed, 2, "error", notify):
+    for _, rows in blocks_of(feed, 2, "error", notify):
         left += float(remaining(map_, rows).sum())
         trace += float(map_.kernel.diagonal(rows).sum())
     return left + 8 * UNIT_ROUNDOFF * float(np.sqrt(max(map_.n_features, 1))) * trace
 
 
-def _rows(feed: Feed, number: int, purpose: str, notify: Callback) -> Iterator[Matrix]:
-    """All rows in their order, in float64, checked."""
+def blocks_of(
+    feed: Feed, number: int, purpose: str, notify: Callback
+) -> Iterator[tuple[int, Matrix]]:
+    """All rows in their order, in float64, checked: number of the first, and a block."""
     notify(PassStarted(number, purpose, feed.pass_bytes))
     began, at = time.perf_counter(), 0
     for index, pieces in feed.windows():
@@ -375,7 +377,7 @@ def _rows(feed: Feed, number: int, purpose: str, notify: Callback) -> Iterator[M
                 raise NonFiniteError(
                     value, at + int(i), int(j), chunk, "Mend or leave out the row."
                 )
-            yield rows
+            yield at, rows
             at += rows.shape[0]
         notify(SpanDone(number, index + 1, feed.n_windows))
     notify(PassDone(number, purpose, time.perf_counter() - began, None))

@@ -3,6 +3,7 @@
 from streamsvd.leverage.centres import FeatureMap, Pivots, pivots, remaining
 from streamsvd.leverage.dictionary import (
     Dictionary,
+    Mode,
     Spec,
     exact_scores,
     leaf,
@@ -17,6 +18,7 @@ __all__ = [
     "Dictionary",
     "FeatureMap",
     "Kernel",
+    "Mode",
     "Pivots",
     "Spec",
     "exact_scores",
