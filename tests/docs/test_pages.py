@@ -69,7 +69,8 @@ def test_no_option_is_documented_that_is_not_there() -> None:
     for name in app.VERBS:
         verb = app.verbs.get_command(context, name)
         assert verb is not None
-        known |= {o for p in verb.params for o in [*p.opts, *p.secondary_opts]}
+        parts = [verb, *getattr(verb, "commands", {}).values()]
+        known |= {o for part in parts for p in part.params for o in [*p.opts, *p.secondary_opts]}
     assert set(re.findall(r"`(--[a-z-]+)", text)) <= known
 
 
