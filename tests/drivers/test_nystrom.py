@@ -21,6 +21,7 @@ def X():
 
 @pytest.mark.parametrize("kernel", ["linear", "polynomial", "rbf", "laplacian", "matern", "cosine"])
 def test_the_trace_of_the_error_is_exact_and_bounds_its_norm(X, kernel):
+    X = X[:1_000]
     found = streamsvd.nystrom(X, kernel, n_centres=60, length=2.0, gamma=0.5)
     K = Kernel(kernel, length=2.0).gram(X.astype(float))
     Z = found.feature_map(X.astype(float))
@@ -28,8 +29,9 @@ def test_the_trace_of_the_error_is_exact_and_bounds_its_norm(X, kernel):
     np.testing.assert_allclose(
         found.certificate.trace_error, np.trace(error), rtol=1e-6, atol=1e-9 * np.trace(K)
     )
-    assert np.linalg.norm(error, 2) <= found.certificate.trace_error
-    assert np.linalg.eigvalsh(error)[0] >= -1e-9 * np.trace(K)
+    values = np.linalg.eigvalsh(error)
+    assert values[-1] <= found.certificate.trace_error
+    assert values[0] >= -1e-9 * np.trace(K)
     np.testing.assert_allclose(found.certificate.trace, np.trace(K), rtol=1e-9)
     assert found.centres.size <= 60
     np.testing.assert_array_equal(found.rows, X[found.indices].astype(float))
@@ -72,7 +74,7 @@ def test_ours_is_better_than_the_uniform_baseline_of_the_same_size(X):
     )
     K = Kernel("rbf", length=1.0).gram(rare.astype(float))
     norms = [
-        np.linalg.norm(K - Z @ Z.T, 2)
+        np.linalg.eigvalsh(K - Z @ Z.T)[-1]
         for Z in (found.feature_map(rare.astype(float)) for found in (ours, plain))
     ]
     assert norms[0] < 0.6 * norms[1]

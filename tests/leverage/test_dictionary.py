@@ -75,7 +75,7 @@ def sides(spec, X, state, gamma):
 
 def left_over(kernel, X, centres):
     Z = FeatureMap.of(kernel, centres)(X)
-    return float(np.linalg.norm(kernel.gram(X) - Z @ Z.T, 2))
+    return float(np.linalg.eigvalsh(kernel.gram(X) - Z @ Z.T)[-1])
 
 
 def test_nothing_is_lost_while_everything_fits():
@@ -176,10 +176,10 @@ def test_the_budget_is_kept_chances_only_fall_and_the_ridge_only_rises():
 
 
 def test_rows_that_nothing_else_stands_for_are_kept_in_any_order():
-    X, spikes = coherent(2000)
+    X, spikes = coherent(1200)
     kernel = Kernel("linear")
     for seed in range(4):
-        order = np.random.default_rng(seed).permutation(2000)
+        order = np.random.default_rng(seed).permutation(1200)
         spec = Spec(kernel=kernel, gamma=1.0, budget=50)
         state = streamed(spec, X[order], 50)
         assert spikes <= set(order[state.ids].tolist())
