@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from streamsvd.cli import options
+from streamsvd.cli.app import INTERRUPTED, Stop, report
 
 if TYPE_CHECKING:
     import numpy as np
@@ -95,8 +96,15 @@ def command(
     else:
         A = open_matrix(source, variable=variable, rows=rows, missing=missing)
     n_bytes = 0 if source == "-" else A.nbytes * max(given["passes"], 1)
-    with watching(n_bytes, quiet=quiet or source == "-") as watch:
-        result = top_eigenvectors(A, callback=watch, **given)
+    try:
+        with watching(n_bytes, quiet=quiet or source == "-") as watch:
+            result = top_eigenvectors(A, callback=watch, **given)
+    except KeyboardInterrupt:
+        if given["checkpoint"] is None:
+            raise
+        click.get_current_context().ensure_object(Stop).over = True
+        sentence = f"interrupted; what was saved is in {given['checkpoint']}, and the same command goes on from it."
+        return report("Interrupted", sentence, INTERRUPTED, as_json=as_json)
     if out is not None:
         written(out, {"components": result.components, "values": result.values})
     for sentence in result.info.warnings:

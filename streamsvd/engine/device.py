@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -52,7 +53,7 @@ class Device(Backend, Protocol):
         ...
 
 
-class _Immediate:
+class _Immediate(ABC):
     """A device whose copies are done when they return."""
 
     __slots__ = ()
@@ -67,8 +68,8 @@ class _Immediate:
     def settle(self) -> None:
         return
 
-    def to_device(self, a: Matrix, dtype: str | None = None) -> Array:
-        raise NotImplementedError
+    @abstractmethod
+    def to_device(self, a: Matrix, dtype: str | None = None) -> Array: ...
 
 
 @dataclass(slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 import warnings as python_warnings
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -203,7 +204,7 @@ class Saves:
 
 
 @dataclass(slots=True, eq=False)
-class _Run:
+class _Run(ABC):
     """What stored matrices and iterables share."""
 
     options: StreamOptions
@@ -239,17 +240,17 @@ class _Run:
         if self.options.order == "random" and found.order.random is False:
             python_warnings.warn(order_caution(found), OrderWarning, stacklevel=5)
 
-    def first_pass(self) -> TopRows:
-        raise NotImplementedError
+    @abstractmethod
+    def first_pass(self) -> TopRows: ...
 
-    def further_pass(self, found: Found, number: int) -> Found:
-        raise NotImplementedError
+    @abstractmethod
+    def further_pass(self, found: Found, number: int) -> Found: ...
 
-    def bytes_read(self, passes: int) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def bytes_read(self, passes: int) -> int: ...
 
-    def projected(self, state: TopRows) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def projected(self, state: TopRows) -> int: ...
 
     def mixed(self) -> int:
         return 0
@@ -271,10 +272,6 @@ class _Stored(_Run):
     ) -> None:
         if source.dtype.kind == "c":
             raise SpecError(f"{source.name} is complex: rows of a stream are real numbers.")
-        if 0 in source.shape:
-            raise ShapeError(
-                f"{source.name} has shape {source.shape}: there are no rows to stream."
-            )
         check_k(options, source.shape[1])
         self.feed, chosen = planned(source, options, budget)
         super().__init__(chosen, budget, saves, notify)
