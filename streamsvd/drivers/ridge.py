@@ -21,7 +21,8 @@ from streamsvd.engine.execute import dense_threads
 from streamsvd.engine.memory import parse_bytes
 from streamsvd.engine.plan import default_budget
 from streamsvd.errors import ShapeError, SpecError, StoreError
-from streamsvd.leverage import FeatureMap, Kernel, Mode, uniforms
+from streamsvd.kernels.uniforms import uniforms
+from streamsvd.leverage import FeatureMap, Kernel, Mode
 from streamsvd.leverage.ridge import Moments, best_ridge, coefficients
 from streamsvd.store.rows import RowsWriter
 from streamsvd.typing import Matrix, Real
