@@ -15,11 +15,12 @@ _HOMES = {
     "export": "streamsvd.drivers.model",
     "merge": "streamsvd.drivers.model",
     "update": "streamsvd.drivers.model",
-    "nystrom": "streamsvd.drivers.nystrom",
-    "kernel_ridge": "streamsvd.drivers.ridge",
-    "load_ridge": "streamsvd.drivers.ridge",
-    "KernelRidge": "streamsvd.drivers.ridge",
-    "Nystrom": "streamsvd.drivers.nystrom",
+    "nystrom": "streamsvd.drivers.kernel",
+    "kernel_ridge": "streamsvd.drivers.kernel",
+    "load_nystrom": "streamsvd.drivers.kernel",
+    "load_ridge": "streamsvd.drivers.kernel",
+    "KernelRidge": "streamsvd.drivers.kernel",
+    "Nystrom": "streamsvd.drivers.kernel",
     "top_eigenvectors": "streamsvd.drivers.stream",
     "TopEigenvectors": "streamsvd.drivers.stream",
     "StreamResult": "streamsvd.drivers.stream",
@@ -53,11 +54,17 @@ _HOMES = {
 if TYPE_CHECKING:
     from streamsvd.certificate import Certificate
     from streamsvd.drivers.factorise import pca, plan_svd, svd
+    from streamsvd.drivers.kernel import (
+        KernelRidge,
+        Nystrom,
+        kernel_ridge,
+        load_nystrom,
+        load_ridge,
+        nystrom,
+    )
     from streamsvd.drivers.loading import load
     from streamsvd.drivers.model import Model, Update, export, merge, update
-    from streamsvd.drivers.nystrom import Nystrom, nystrom
     from streamsvd.drivers.opening import open
-    from streamsvd.drivers.ridge import KernelRidge, kernel_ridge, load_ridge
     from streamsvd.drivers.stream import StreamResult, TopEigenvectors, shuffle, top_eigenvectors
     from streamsvd.drivers.verify import verify
     from streamsvd.engine.plan import Plan
@@ -109,6 +116,7 @@ __all__ = [
     "export",
     "kernel_ridge",
     "load",
+    "load_nystrom",
     "load_ridge",
     "merge",
     "nystrom",

@@ -65,8 +65,8 @@ def fit(
     from streamsvd.cli.present import facts, rounded, show_json
     from streamsvd.cli.progress import watching
     from streamsvd.cli.saved import check_place, written
+    from streamsvd.drivers.kernel import kernel_ridge
     from streamsvd.drivers.opening import open as open_matrix
-    from streamsvd.drivers.ridge import kernel_ridge
     from streamsvd.errors import SpecError
 
     check_place(out, overwrite=overwrite)
@@ -136,8 +136,8 @@ def predict(
     """Predict for the rows of SOURCE with the regression MODEL."""
     from streamsvd.cli.present import show_json
     from streamsvd.cli.progress import watching
+    from streamsvd.drivers.kernel import load_ridge
     from streamsvd.drivers.opening import open as open_matrix
-    from streamsvd.drivers.ridge import load_ridge
 
     fit = load_ridge(model)
     A = open_matrix(source, variable=variable, rows=rows, missing=missing)

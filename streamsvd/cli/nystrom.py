@@ -10,7 +10,7 @@ import click
 from streamsvd.cli import options
 
 if TYPE_CHECKING:
-    from streamsvd.drivers.nystrom import Nystrom
+    from streamsvd.drivers.kernel import Nystrom
 
 
 @click.command("nystrom", short_help="Rows that stand for a kernel matrix, with the error.")
@@ -46,7 +46,7 @@ def command(
     """Choose rows of SOURCE that stand for its kernel matrix, and make a feature map of them."""
     from streamsvd.cli.progress import watching
     from streamsvd.cli.saved import check_place, written
-    from streamsvd.drivers.nystrom import nystrom
+    from streamsvd.drivers.kernel import nystrom
     from streamsvd.drivers.opening import open as open_matrix
 
     check_place(out, overwrite=overwrite)
