@@ -19,7 +19,7 @@ _HOMES = {
     "kernel_ridge": "streamsvd.drivers.kernel",
     "load_nystrom": "streamsvd.drivers.kernel",
     "load_ridge": "streamsvd.drivers.kernel",
-    "KernelRidge": "streamsvd.drivers.kernel",
+    "KernelRidgeFit": "streamsvd.drivers.kernel",
     "Nystrom": "streamsvd.drivers.kernel",
     "top_eigenvectors": "streamsvd.drivers.stream",
     "TopEigenvectors": "streamsvd.drivers.stream",
@@ -27,7 +27,9 @@ _HOMES = {
     "shuffle": "streamsvd.drivers.stream",
     "StreamCertificate": "streamsvd.stream",
     "IncrementalSVD": "streamsvd.incremental",
-    "IncrementalPCA": "streamsvd.estimators",  # needs scikit-learn, as does the next
+    "IncrementalPCA": "streamsvd.estimators",  # needs scikit-learn, as do the next
+    "KernelRidge": "streamsvd.estimators",
+    "Nystroem": "streamsvd.estimators",
     "TruncatedSVD": "streamsvd.estimators",
     "verify": "streamsvd.drivers.verify",
     "plan_svd": "streamsvd.drivers.factorise",
@@ -55,7 +57,7 @@ if TYPE_CHECKING:
     from streamsvd.certificate import Certificate
     from streamsvd.drivers.factorise import pca, plan_svd, svd
     from streamsvd.drivers.kernel import (
-        KernelRidge,
+        KernelRidgeFit,
         Nystrom,
         kernel_ridge,
         load_nystrom,
@@ -82,19 +84,21 @@ if TYPE_CHECKING:
         StreamSVDError,
     )
     from streamsvd.estimators import IncrementalPCA as IncrementalPCA
+    from streamsvd.estimators import KernelRidge as KernelRidge
+    from streamsvd.estimators import Nystroem as Nystroem
     from streamsvd.estimators import TruncatedSVD as TruncatedSVD
     from streamsvd.incremental import IncrementalSVD
     from streamsvd.result import PCA, SVD, Status
     from streamsvd.stream import StreamCertificate
 
-# IncrementalPCA and TruncatedSVD are left out: a star import must not need the extra.
+# IncrementalPCA and the other estimators are left out: a star import must not need the extra.
 __all__ = [
     "BudgetError",
     "Certificate",
     "ConflictError",
     "CorruptChunkError",
     "IncrementalSVD",
-    "KernelRidge",
+    "KernelRidgeFit",
     "MissingChunkError",
     "Model",
     "NonFiniteError",

@@ -75,7 +75,7 @@ def fit(
     from streamsvd.cli.progress import watching
     from streamsvd.cli.saved import check_place, written
     from streamsvd.cli.wording import in_options
-    from streamsvd.drivers.kernel import KernelRidge, kernel_ridge
+    from streamsvd.drivers.kernel import KernelRidgeFit, kernel_ridge
     from streamsvd.drivers.opening import open as open_matrix
     from streamsvd.engine.schedulers import scheduled
     from streamsvd.errors import NotConverged
@@ -89,7 +89,7 @@ def fit(
             with watching(2 * A.nbytes, quiet=quiet) as watch:
                 found = kernel_ridge(A, y, smoothness=float(smoothness), callback=watch, **given)
         except NotConverged as error:
-            assert isinstance(error.result, KernelRidge)
+            assert isinstance(error.result, KernelRidgeFit)
             found, code = error.result, NOT_CONVERGED
             said = in_options(error.message).partition("; the regression so far")[0]
             click.echo(f"streamsvd: {said}; the regression so far is in {out}.", err=True)

@@ -17,6 +17,8 @@ from streamsvd.typing import Matrix, Real
 
 GRID = 25
 """Ridges tried where none is given, from the largest eigenvalue down by factors of ten in pairs of steps."""
+JUDGES = 8
+"""Rows held out that are enough to judge by."""
 LENGTHS = (0.25, 0.5, 1.0, 2.0, 4.0)
 """Multiples of the median distance tried as a length scale where none is given."""
 
@@ -82,15 +84,24 @@ def coefficients(sums: Moments, ridge: float) -> Matrix:
 
 
 def best_ridge(train: Moments, held_out: Moments, least: float = 0.0) -> tuple[float, Real]:
-    """The ridge of least held-out error of a grid, none below ``least``, and the error of each; one eigenproblem for all."""
+    """The ridge of least held-out error of a grid, none below ``least``, and the error of each; one eigenproblem for all.
+
+    Fewer than `JUDGES` rows held out judge nothing: then generalised cross-validation does (Golub, Heath, Wahba 1979), from the
+    same sums.
+    """
     values, U = linalg.eigh(train.H, driver="evd", check_finite=False)
     values = np.maximum(values, 0.0)
-    top = float(values[-1]) if values.size else 1.0
+    top = float(values[-1]) if values.size and values[-1] > 0 else 1.0
     ridges = np.unique(np.maximum(top * 10.0 ** (-np.arange(GRID) / 2), least))[::-1]
     turned = U.T @ train.r
-    errors = [
-        float(held_out.error(U @ (turned / (values + ridge)[:, None])).sum()) for ridge in ridges
-    ]
+    errors = []
+    for ridge in ridges:
+        beta = U @ (turned / (values + ridge)[:, None])
+        if held_out.n_rows >= JUDGES:
+            errors.append(float(held_out.error(beta).sum()))
+        else:
+            free = train.n_rows - float(np.sum(values / (values + ridge)))
+            errors.append(float(train.error(beta).sum()) / max(free, 1e-3) ** 2)
     return float(ridges[int(np.argmin(errors))]), np.array(errors)
 
 

@@ -53,7 +53,7 @@ MOST_DIRECT = 4096
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class KernelRidge:
+class KernelRidgeFit:
     """A kernel ridge regression on the centres of a dictionary.
 
     Attributes
@@ -187,7 +187,7 @@ def kernel_ridge(
     checkpoint: str | os.PathLike[str] | None = None,
     save_seconds: float = SAVE_SECONDS,
     callback: Callback = ignore,
-) -> KernelRidge:
+) -> KernelRidgeFit:
     """Kernel ridge regression on rows that do not fit in memory: two passes, never n x n.
 
     Parameters
@@ -302,7 +302,7 @@ def kernel_ridge(
         "trace_error": solution.left, "residuals": list(solution.residuals), "warnings": list(said),
     }  # fmt: skip
     rmse = np.sqrt(solution.squared_error / judges) if judges else np.full(values.shape[1], np.nan)
-    fit = KernelRidge(map_, solution.beta, mean, solution.ridge, rmse, flat, found, info)
+    fit = KernelRidgeFit(map_, solution.beta, mean, solution.ridge, rmse, flat, found, info)
     if saves is not None:
         saves.over()
     if solution.residuals and solution.residuals[-1] > tol:
@@ -378,7 +378,7 @@ def _targets(y: Any, m: int, name: str) -> tuple[Matrix, bool]:
     return wide, values.ndim == 1
 
 
-def load_ridge(path: str | os.PathLike[str]) -> KernelRidge:
+def load_ridge(path: str | os.PathLike[str]) -> KernelRidgeFit:
     """The regression that ``numpy.savez(path, **fit.arrays())`` saved.
 
     Raises
@@ -397,7 +397,7 @@ def load_ridge(path: str | os.PathLike[str]) -> KernelRidge:
         raise StoreError(f"{os.fspath(path)} holds no kernel ridge regression: {error}.") from error
     if newer:
         raise StoreError(f"{os.fspath(path)} was saved by a newer release. Upgrade streamsvd.")
-    return KernelRidge(
+    return KernelRidgeFit(
         map_, arrays["coefficients"], arrays["mean"], record["ridge"], arrays["held_out_rmse"], record["flat"],
         None, record["info"],
     )  # fmt: skip

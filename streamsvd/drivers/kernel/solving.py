@@ -9,9 +9,10 @@ import numpy as np
 from streamsvd.drivers.kernel.jobs import Products, Summing, Targets, held_out_errors
 from streamsvd.drivers.kernel.nystrom import Nystrom
 from streamsvd.drivers.kernel.passes import Passes
+from streamsvd.errors import SpecError
 from streamsvd.leverage import FeatureMap
 from streamsvd.leverage.conjugate import Descent, Preconditioner, advanced, begun
-from streamsvd.leverage.ridge import best_ridge, coefficients
+from streamsvd.leverage.ridge import JUDGES, best_ridge, coefficients
 from streamsvd.typing import Matrix, Real
 
 TOL, MAX_PASSES = 1e-3, 30
@@ -75,6 +76,10 @@ def streamed(
     by = Preconditioner.of(map_, found.rows, found.weights)
     job = Summing(passes.arrangement.rows, map_, targets, products=False)
     sums = passes.once("right-hand side", job)
+    if ridge is None and sums.held_out.n_rows < JUDGES:
+        raise SpecError(
+            f"held_out={targets.held_out} leaves {sums.held_out.n_rows} rows to choose a ridge by. Pass ridge=, or solver='direct'."
+        )
     tried = np.array([ridge]) if ridge is not None else found.gamma * TRIED
     q = targets.values.shape[1]
     run = _Run(passes, map_, by, tol, max_passes)
