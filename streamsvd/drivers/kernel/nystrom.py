@@ -468,7 +468,8 @@ def saved(
         return None
     run = {
         "source": source.name, "shape": list(source.shape), "dtype": source.dtype.str, "rows": fingerprint(source),
-        "runs": len(arrangement.parts), "kernel": spec.kernel.record, **{name: getattr(spec, name) for name in SPEC}, **further,
+        "kernel": spec.kernel.record, **{name: getattr(spec, name) for name in SPEC}, **further,
+        "chunks": list(source.chunks), "runs": len(arrangement.parts),
     }  # fmt: skip
     known = {kind.__name__: kind for kind in (Dictionary, *kinds)}
     return Saves.at(place, purpose, run, known, seconds)
