@@ -215,7 +215,7 @@ kernels = together(
     click.option("--budget", type=int, metavar="M", help="Rows of the dictionary [4 a centre]."),
     click.option(
         "--mode",
-        type=click.Choice(["poisson", "squeak", "ink", "uniform"]),
+        type=click.Choice(["poisson", "squeak", "ink", "kors", "uniform"]),
         default="poisson",
         show_default=True,
         help="How rows are sampled.",
