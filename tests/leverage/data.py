@@ -10,7 +10,7 @@ import numpy as np
 from scipy import linalg
 from scipy.sparse.linalg import LinearOperator, eigsh
 
-from streamsvd.leverage import Dictionary, FeatureMap, Kernel, Spec, leaf, merged, pushed
+from streamsvd.leverage import Dictionary, FeatureMap, Kernel, leaf, merged, pushed
 
 RBF = Kernel("rbf", length=1.5)
 LINEAR = Kernel("linear")
@@ -69,10 +69,9 @@ def cube(n, seed=1):
 def cube3(n=19_992):
     """Uniform in the unit cube, then eight tight clumps of 3 to 10 rows far from it."""
     rng = np.random.default_rng(3)
-    parts = [rng.random((n - 52, 3))]
-    for j in range(8):
-        parts.append(0.02 * rng.normal(size=(3 + j, 3)) + np.array([2 + 0.7 * j, 2, -1]))
-    return np.concatenate(parts)
+    bulk = rng.random((n - 52, 3))
+    clumps = [0.02 * rng.normal(size=(3 + j, 3)) + [2 + 0.7 * j, 2, -1] for j in range(8)]
+    return np.concatenate([bulk, *clumps])
 
 
 SETS = {
@@ -87,8 +86,10 @@ SETS = {
 
 
 def streamed(spec, X, block):
-    """Pushed block after block."""
-    *_, state = streaming(spec, X, block)
+    """Pushed block after block; None for no rows."""
+    state = None
+    for state in streaming(spec, X, block):  # noqa: B007 the last is wanted
+        pass
     return state
 
 
