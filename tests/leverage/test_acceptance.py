@@ -81,7 +81,6 @@ def test_weights_are_unbiased_over_400_seeds():
     for seed in range(400):
         spec = Spec(kernel=RBF, gamma=1.0, budget=100, seed=seed)
         sums.append(streamed(spec, X, 50).weights(spec).sum() / 400)
-    print("3", np.mean(sums), np.std(sums))
     assert abs(np.mean(sums) - 1) <= 0.03
     assert np.std(sums) >= 0.03
 
@@ -101,7 +100,6 @@ def test_weights_are_unbiased_over_400_seeds():
 def test_effective_dimensions_are_those_known(name, n, dimension, largest):
     kernel, made = SETS[name]
     tau = exact_scores(kernel, made(n), 1.0)
-    print("5", name, n, tau.sum(), tau.max())
     assert tau.sum() == pytest.approx(dimension, abs=0.051)
     if largest is not None:
         assert tau.max() == pytest.approx(largest, abs=0.00051)
@@ -110,7 +108,6 @@ def test_effective_dimensions_are_those_known(name, n, dimension, largest):
 @pytest.mark.slow
 def test_the_effective_dimension_of_twenty_thousand_rows_is_that_known():
     tau = known("cube3", 19_992)[2].scores(1.0)
-    print("5 cube3", tau.sum(), tau.max())
     assert tau.sum() == pytest.approx(149.2, abs=0.051)
     assert tau.max() == pytest.approx(0.256, abs=0.00051)
 
@@ -128,26 +125,15 @@ def of_cube3(n, shape):
     return spec, state, order
 
 
-def shapes(**failing):
-    """Of the full size, slow, those that fail marked; and one of a quarter of the rows."""
-    full = ("file", "shuffled", "tree of 2", "tree of 8")
-    marks = {
-        shape: pytest.mark.xfail(strict=True, reason=failing[shape.replace(" ", "_")])
-        for shape in full
-        if shape.replace(" ", "_") in failing
-    }
-    return pytest.mark.parametrize(
-        ("n", "shape"),
-        [
-            (5000, "file"),
-            *(
-                pytest.param(
-                    19_992, s, marks=[pytest.mark.slow, *([marks[s]] if s in marks else [])]
-                )
-                for s in full
-            ),
-        ],
-    )
+def shapes(**missed):
+    """Twenty thousand rows in every shape, slow, those that miss a figure marked; and a quarter of them in one."""
+    cases = [(5000, "file")]
+    for shape in ("file", "shuffled", "tree of 2", "tree of 8"):
+        marks = [pytest.mark.slow]
+        if reason := missed.get(shape.replace(" ", "_")):
+            marks.append(pytest.mark.xfail(strict=True, raises=AssertionError, reason=reason))
+        cases.append(pytest.param(19_992, shape, marks=marks))
+    return pytest.mark.parametrize(("n", "shape"), cases)
 
 
 def score_of_rows(spec, state, X):
@@ -158,12 +144,14 @@ def score_of_rows(spec, state, X):
     return (spec.kernel.diagonal(X) - np.einsum("ij,ij->j", across, solved)) / state.gamma
 
 
-@shapes(file="an atom's score is 0.343 of the exact one", shuffled="it is 0.372")
+@shapes(
+    file="an atom has 0.343 of its score; 0.34 to 0.49 over seeds",
+    shuffled="0.372; 0.36 to 0.51 over seeds",
+)
 def test_scores_of_atoms_are_near_the_exact_ones(n, shape):
     exact = known("cube3", n)[2].scores(1.0)
     _, state, order = of_cube3(n, shape)
     ratio = state.scores / exact[order[state.ids]]
-    print("6", n, shape, ratio.min(), ratio.max())
     assert ratio.max() <= 2.6
     assert ratio.min() >= 0.4
 
@@ -172,39 +160,38 @@ def test_scores_of_atoms_are_near_the_exact_ones(n, shape):
 def test_scores_of_other_rows_and_the_dimension_are_near_the_exact_ones(n, shape):
     _, X, whole = known("cube3", n)
     exact = whole.scores(1.0)
-    spec, state, _ = of_cube3(n, shape)
+    spec, state, order = of_cube3(n, shape)
     some = shuffled(n, 5)[:2000]
     ratio = score_of_rows(spec, state, X[some]) / exact[some]
-    print("6", n, shape, ratio.min(), ratio.max(), np.median(ratio), state.dimension / exact.sum())
     assert ratio.min() >= 0.35
     assert ratio.max() <= 4.5
     assert 1.0 <= np.median(ratio) <= 1.4
     assert 0.9 <= state.dimension / exact.sum() <= 1.05
+    assert (state.scores / exact[order[state.ids]]).min() >= 0.3
 
 
 @shapes()
 def test_a_projection_onto_the_atoms_leaves_less_than_the_ridge(n, shape):
     whole = known("cube3", n)[2]
     spec, state, order = of_cube3(n, shape)
-    under, _ = whole.sides(spec, state, 1.0, order)
+    under, over = whole.sides(spec, state, 1.0, order)
     left, uniform = whole.left(order[state.ids]), whole.left(shuffled(n, 5)[: state.size])
-    print("7", n, shape, under, left, uniform)
     assert state.size <= spec.budget
     assert state.gamma == 1.0
     assert under <= 0.88
+    assert over <= 3.0
     assert left <= 0.35
     assert uniform >= 3
 
 
-@shapes(file="over is 2.06")
+@shapes(file="over is 2.06; 1.35 to 2.11 over seeds")
 def test_weights_do_not_overstate(n, shape):
     spec, state, order = of_cube3(n, shape)
     _, over = known("cube3", n)[2].sides(spec, state, 1.0, order)
-    print("7 over", n, shape, over)
     assert over <= 2.0
 
 
-@shapes(tree_of_2="the centres leave 1.24")
+@shapes(tree_of_2="the centres leave 1.24; 0.68 to 1.24 over seeds")
 def test_centres_of_three_halves_of_the_dimension_leave_the_ridge(n, shape):
     whole = known("cube3", n)[2]
     spec, state, order = of_cube3(n, shape)
@@ -212,7 +199,6 @@ def test_centres_of_three_halves_of_the_dimension_leave_the_ridge(n, shape):
     found = pivots(spec, state, count)
     left = whole.left(order[state.ids][found.chosen])
     uniform = whole.left(shuffled(n, 5)[:count])
-    print("8", n, shape, count, left, uniform, left / found.left_norm)
     assert found.left_norm <= left <= 3.5 * found.left_norm
     assert left <= uniform / 8
     assert left <= 1.2
@@ -254,6 +240,10 @@ def test_a_stream_holds_no_more_than_the_squares_of_what_it_keeps():
     spec = Spec(kernel=Kernel(counted), gamma=1e-3, budget=150)
     streamed(spec, X, 100)
     assert max(max(pair) for pair in sizes) <= 250
+    parts = leaves(spec, X[:1500], 10)
+    sizes.clear()
+    assert merged(spec, parts).size <= 150
+    assert 300 <= max(max(pair) for pair in sizes) <= 4 * 150
     spec = Spec(kernel=RBF, gamma=1.0, budget=150)
     state = streamed(spec, X[:150], 150)
     tracemalloc.start()
@@ -261,7 +251,6 @@ def test_a_stream_holds_no_more_than_the_squares_of_what_it_keeps():
         state = pushed(spec, state, X[a : a + 150], a)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    print("9", peak / (300**2))
     assert peak <= 64 * 300**2 + X[:150].nbytes
 
 
@@ -279,7 +268,9 @@ def built(spec, X, shape, seed):
     kind, size = shape.split()
     if kind == "blocks":
         return streamed(spec, X, int(size))
-    return random_tree(spec, X, 12, seed) if size == "random" else tree(spec, X, 12, int(size))
+    if size == "random":
+        return random_tree(spec, X, 12, seed)
+    return tree(spec, X, 24 if size == "12" else 12, int(size))
 
 
 def assert_one_of_any_order(order, shape, seeds):
@@ -291,7 +282,6 @@ def assert_one_of_any_order(order, shape, seeds):
         state = built(spec, X[order], shape, seed)
         under, _ = whole.sides(spec, state, 1.0, order)
         left = whole.left(order[state.ids])
-        print("10", shape, seed, state.size / tau.sum(), under, left)
         assert 3.2 <= state.size / tau.sum() <= 4.3
         assert under <= 0.80
         assert left <= 0.5
@@ -342,7 +332,6 @@ def figures(name, seeds):
                 whole.risk(ids, 1.0, f, noise) / exact,
             )
         )
-    print("11", name, np.round(found, 4).tolist())
     return np.median(found, axis=0)
 
 
@@ -364,7 +353,7 @@ def test_size_error_and_risk_of_one_seed_are_near_those_listed(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", list(RISKS))
 def test_size_error_and_risk_are_those_listed(name):
-    assert_as_listed(name, range(5))
+    assert_as_listed(name, range(2 if name == "heavy" else 5))
 
 
 def test_a_uniform_sample_of_the_same_size_costs_risk():
@@ -375,7 +364,6 @@ def test_a_uniform_sample_of_the_same_size_costs_risk():
         rows = shuffled(2000, seed)[:333]
         ratios.append(whole.risk(rows, 1.0, f, noise) / whole.risk(None, 1.0, f, noise))
         assert whole.left(rows) >= 3
-    print("19 uniform", ratios)
     assert np.mean(ratios) >= 1.05
 
 
@@ -392,7 +380,6 @@ def test_ten_rows_alone_are_kept_by_twice_the_effective_dimension(gamma):
         assert (order[state.ids] >= 2990).sum() == 10
         plain = streamed(replace(spec, mode="uniform"), X[order], spec.budget)
         kept += int((order[plain.ids] >= 2990).sum())
-    print("12", gamma, spec.budget, kept)
     assert kept <= 50
 
 
@@ -412,7 +399,6 @@ def test_spikes_are_kept_and_nothing_is_left_of_few_directions():
         order = shuffled(2000, seed)
         ids = order[streamed(spec, X[order], 50).ids]
         assert spikes <= set(ids.tolist())
-        print("13", whole.left(ids), whole.left(order[:50]))
         assert whole.left(ids) <= 1e-8
         assert whole.left(order[:50]) >= 5
 
@@ -427,7 +413,6 @@ def test_half_the_effective_dimension_raises_the_ridge_and_bounds_the_error():
         assert state.gamma > 1.0
         assert state.size <= 11
         errors.append(whole.left(state.ids))
-    print("14", np.round(errors, 2))
     assert np.median(errors) <= 200
 
 
@@ -441,7 +426,6 @@ def test_a_ridge_of_nothing_rises_to_what_the_budget_can_hold(name):
         spec = Spec(kernel=kernel, gamma=1e-12, budget=budget, least=3.0, seed=seed)
         order = shuffled(2000, seed)
         state = streamed(spec, X[order], budget)
-        print("15", name, state.gamma, whole.left(order[state.ids]))
         assert 0.2 <= state.gamma <= 1.0
         assert whole.left(order[state.ids]) <= 1.0
 
@@ -461,7 +445,6 @@ def test_whitened_sums_say_what_orthogonal_factors_say(ridge):
     Q, R = np.linalg.qr(np.concatenate([Z, np.sqrt(ridge) * np.eye(Z.shape[1])]))
     exact = Z @ linalg.solve_triangular(R, Q[:2000].T @ y)
     found = Z @ coefficients(sums, ridge)
-    print("17", ridge, np.linalg.norm(found - exact) / np.linalg.norm(exact))
     assert np.linalg.norm(found - exact) <= 1e-10 * np.linalg.norm(exact)
     raw = kernel(X, centres)
     with pytest.raises(linalg.LinAlgError):  # what whitening is for
@@ -484,7 +467,6 @@ def test_identical_rows_stand_for_their_number():
     for seed in range(20):
         spec = Spec(kernel=RBF, gamma=1.0, budget=50, seed=seed)
         sums.append(streamed(spec, np.ones((5000, 3)), 50).weights(spec).sum() / 5000)
-    print("20", min(sums), max(sums))
     assert min(sums) >= 0.6
     assert max(sums) <= 1.5
 

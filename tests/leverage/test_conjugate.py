@@ -56,7 +56,6 @@ def assert_few_passes(name, n, budget, centres):
     fine, state = passes_to(Z, y, ridges, by, 1e-7)
     kappa, without = condition(Z, by, 1.0), condition(Z, plain, 1.0)
     exact = linalg.solve(Z.T @ Z + np.eye(Z.shape[1]), Z.T @ y, assume_a="pos")
-    print("18", name, coarse, fine, kappa, without, passes_to(Z, y, ridges, plain, 1e-3)[0])
     assert coarse <= 10
     assert fine <= 22
     assert kappa <= 9

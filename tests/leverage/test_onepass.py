@@ -77,7 +77,6 @@ def compared(name, shape, order, times=4.0):
     rough = map_(tests) @ coefficients(alone, 1.0)
     worse = np.sum((rough - truth) ** 2) / np.sum((exact - truth) ** 2)
     far = float(np.linalg.norm(ours - second) / np.linalg.norm(second))
-    print("16", name, shape, order, spec.budget, far, ratio, worse, state.captured)
     assert 0.9 <= state.captured <= 1
     return far, float(ratio), float(worse)
 
