@@ -19,7 +19,7 @@ from tests.leverage.data import SETS, streamed
 
 @cache
 def problem(name, n, budget, centres, gamma=1.0):
-    """Features of all rows, targets, and preconditioners: of the dictionary, and of no dictionary."""
+    """Features of all rows, targets, and preconditioners: of the dictionary, of its rows as if all weighed the same, none."""
     kernel, made = SETS[name]
     X = made(n)
     X = X[np.random.default_rng(4).permutation(len(X))]
@@ -30,8 +30,9 @@ def problem(name, n, budget, centres, gamma=1.0):
     f = kernel(X, X[:40]) @ rng.normal(size=(40, 2))
     y = f + 0.3 * f.std() * rng.normal(size=f.shape)
     by = Preconditioner.of(map_, state.rows, state.weights(spec))
+    even = Preconditioner.of(map_, state.rows, np.full(state.size, n / state.size))
     plain = Preconditioner(np.zeros(map_.n_features), np.eye(map_.n_features))
-    return map_(X), y, by, plain
+    return map_(X), y, by, even, plain
 
 
 def passes_to(Z, y, ridges, by, tol, most=60):
@@ -49,23 +50,25 @@ def condition(Z, by, ridge):
     return float(values[-1] / values[0])
 
 
-def assert_few_passes(name, n, budget, centres):
-    Z, y, by, plain = problem(name, n, budget, centres)
-    ridges = np.ones(2)
+def assert_few_passes(name, n, budget, centres, ridge=1.0):
+    Z, y, by, even, plain = problem(name, n, budget, centres, ridge)
+    ridges = np.full(2, ridge)
     coarse, _ = passes_to(Z, y, ridges, by, 1e-3)
     fine, state = passes_to(Z, y, ridges, by, 1e-7)
-    kappa, without = condition(Z, by, 1.0), condition(Z, plain, 1.0)
-    exact = linalg.solve(Z.T @ Z + np.eye(Z.shape[1]), Z.T @ y, assume_a="pos")
+    kappa = condition(Z, by, ridge)
+    exact = linalg.solve(Z.T @ Z + ridge * np.eye(Z.shape[1]), Z.T @ y, assume_a="pos")
     assert coarse <= 10
     assert fine <= 22
     assert kappa <= 9
     assert np.linalg.norm(Z @ (state.x - exact)) <= 1e-5 * np.linalg.norm(Z @ exact)
-    assert without >= 10 * kappa
+    assert condition(Z, even, ridge) >= 1.5 * kappa  # the weights are what makes it so
+    assert condition(Z, plain, ridge) >= 10 * kappa
     assert passes_to(Z, y, ridges, plain, 1e-3)[0] > coarse
 
 
-def test_few_passes_by_the_dictionary():
-    assert_few_passes("clusters", 3000, 900, 300)
+@pytest.mark.parametrize("ridge", [1.0, 0.01])
+def test_few_passes_by_the_dictionary(ridge):
+    assert_few_passes("clusters", 3000, 900, 300, ridge)
 
 
 @pytest.mark.slow
@@ -85,7 +88,7 @@ def saved(value):
 
 @pytest.mark.parametrize("stopped", [0, 1, 4])
 def test_a_descent_saved_in_the_middle_of_an_iteration_is_the_same(stopped):
-    Z, y, by, _ = problem("clusters", 3000, 900, 300)
+    Z, y, by, *_ = problem("clusters", 3000, 900, 300)
     ridges = np.array([1.0, 30.0])
     never = again = begun(Z.T @ y, ridges, by)
     for k in range(8):
@@ -111,7 +114,7 @@ def test_a_descent_saved_in_the_middle_of_an_iteration_is_the_same(stopped):
 
 
 def test_ridges_and_targets_beside_each_other_are_as_each_alone():
-    Z, y, by, _ = problem("clusters", 3000, 900, 300)
+    Z, y, by, *_ = problem("clusters", 3000, 900, 300)
     ridges = np.array([1.0, 100.0])
     _, both = passes_to(Z, y, ridges, by, 1e-9)
     for j in range(2):
@@ -122,7 +125,7 @@ def test_ridges_and_targets_beside_each_other_are_as_each_alone():
 
 
 def test_an_iterate_known_already_needs_no_pass():
-    Z, y, by, _ = problem("clusters", 3000, 900, 300)
+    Z, y, by, *_ = problem("clusters", 3000, 900, 300)
     ridges = np.ones(2)
     exact = linalg.solve(Z.T @ Z + np.eye(Z.shape[1]), Z.T @ y, assume_a="pos")
     assert begun(Z.T @ y, ridges, by, (exact, Z.T @ (Z @ exact))).residual <= 1e-9
