@@ -211,7 +211,7 @@ def _end(apply, size, which):
         return float(values[-1 if which == "LA" else 0])
     A = LinearOperator((size, size), matvec=apply, dtype=np.float64)
     start = np.random.default_rng(0).normal(size=size)
-    found = eigsh(A, k=1, which=which, v0=start, tol=1e-4, return_eigenvectors=False)
+    found = eigsh(A, k=1, which=which, v0=start, tol=1e-4, maxiter=500, return_eigenvectors=False)
     return float(found[0])
 
 
