@@ -19,47 +19,7 @@ from streamsvd.leverage import (
     pivots,
     pushed,
 )
-
-RBF = Kernel("rbf", length=1.5)
-
-
-def clusters(n, seed=1):
-    rng = np.random.default_rng(seed)
-    centres = 4 * rng.normal(size=(11, 5))
-    tiny = rng.integers(3, 11, size=8)
-    big = np.full(3, (n - tiny.sum()) // 3)
-    big[0] += n - tiny.sum() - big.sum()
-    parts = [centres[j] + 0.5 * rng.normal(size=(big[j], 5)) for j in range(3)]
-    parts += [1.8 * centres[3 + j] + 0.3 * rng.normal(size=(tiny[j], 5)) for j in range(8)]
-    return np.concatenate(parts)
-
-
-def coherent(n, seed=1):
-    rng = np.random.default_rng(seed)
-    X = np.zeros((n, 40))
-    X[:, :10] = rng.normal(size=(n, 10)) * np.geomspace(3, 0.3, 10)
-    X[:, 25:] = 0.01 * rng.normal(size=(n, 15))
-    spikes = rng.choice(n, 15, replace=False)
-    X[spikes] = 0
-    X[spikes, 10 + np.arange(15)] = rng.uniform(1, 4, 15)
-    return X, set(spikes.tolist())
-
-
-def streamed(spec, X, block):
-    state = None
-    for a in range(0, len(X), block):
-        state = pushed(spec, state, X[a : a + block], a)
-    return state
-
-
-def tree(spec, X, leaves, fan):
-    parts = [
-        merged(spec, [leaf(spec, X[a : a + len(X) // leaves + 1], a)])
-        for a in range(0, len(X), len(X) // leaves + 1)
-    ]
-    while len(parts) > 1:
-        parts = [merged(spec, parts[a : a + fan]) for a in range(0, len(parts), fan)]
-    return parts[0]
+from tests.leverage.data import RBF, clusters, coherent, streamed, tree
 
 
 def sides(spec, X, state, gamma):
