@@ -20,6 +20,10 @@ _HOMES = {
     "load_ridge": "streamsvd.drivers.ridge",
     "KernelRidge": "streamsvd.drivers.ridge",
     "Nystrom": "streamsvd.drivers.nystrom",
+    "sample_rows": "streamsvd.drivers.rows",
+    "RowSample": "streamsvd.drivers.rows",
+    "lstsq": "streamsvd.drivers.lstsq",
+    "LeastSquares": "streamsvd.drivers.lstsq",
     "top_eigenvectors": "streamsvd.drivers.stream",
     "TopEigenvectors": "streamsvd.drivers.stream",
     "StreamResult": "streamsvd.drivers.stream",
@@ -54,10 +58,12 @@ if TYPE_CHECKING:
     from streamsvd.certificate import Certificate
     from streamsvd.drivers.factorise import pca, plan_svd, svd
     from streamsvd.drivers.loading import load
+    from streamsvd.drivers.lstsq import LeastSquares, lstsq
     from streamsvd.drivers.model import Model, Update, export, merge, update
     from streamsvd.drivers.nystrom import Nystrom, nystrom
     from streamsvd.drivers.opening import open
     from streamsvd.drivers.ridge import KernelRidge, kernel_ridge, load_ridge
+    from streamsvd.drivers.rows import RowSample, sample_rows
     from streamsvd.drivers.stream import StreamResult, TopEigenvectors, shuffle, top_eigenvectors
     from streamsvd.drivers.verify import verify
     from streamsvd.engine.plan import Plan
@@ -88,6 +94,7 @@ __all__ = [
     "CorruptChunkError",
     "IncrementalSVD",
     "KernelRidge",
+    "LeastSquares",
     "MissingChunkError",
     "Model",
     "NonFiniteError",
@@ -96,6 +103,7 @@ __all__ = [
     "OrderWarning",
     "PCA",
     "Plan",
+    "RowSample",
     "SVD",
     "ShapeError",
     "SpecError",
@@ -110,11 +118,13 @@ __all__ = [
     "kernel_ridge",
     "load",
     "load_ridge",
+    "lstsq",
     "merge",
     "nystrom",
     "open",
     "pca",
     "plan_svd",
+    "sample_rows",
     "shuffle",
     "svd",
     "top_eigenvectors",
