@@ -48,7 +48,8 @@ class SampleCertificate:
     Attributes
     ----------
     lower, upper
-        The two distortions, rounding included. A lower of 1 says that the sample misses a direction.
+        The two distortions, rounding included; negative where every ratio is beyond 1, or below. A lower of 1 says that the
+        sample misses a direction.
     gamma
         Ridge that both sides have: ``gamma |x|^2`` is added to ``|A x|^2`` and to ``|S A x|^2``; 0 without one.
     rank

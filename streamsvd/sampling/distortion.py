@@ -20,7 +20,8 @@ from streamsvd.typing import Matrix, Real
 def certified(space: RowSpace, rows: Matrix, weights: Real, gamma: float) -> tuple[float, float]:
     """``lower, upper`` such that ``(1 - lower) q(x) <= q_S(x) <= (1 + upper) q(x)`` for every x of the row space.
 
-    ``q(x) = ||A x||^2 + gamma ||x||^2`` and ``q_S`` is the same of the sample; the space is that of ``[A; sqrt(gamma) I]``.
+    ``q(x) = ||A x||^2 + gamma ||x||^2`` and ``q_S`` is the same of the sample; the space is that of ``[A; sqrt(gamma) I]``. Either
+    may be negative, where the weights are all too large or too small.
     """
     if space.rank == 0:
         return 0.0, 0.0
@@ -39,4 +40,4 @@ def certified(space: RowSpace, rows: Matrix, weights: Real, gamma: float) -> tup
     delta = space.distortion
     lower = 1 - max(bottom - zeta, 0.0) ** 2 / (1 + delta) ** 2
     upper = (top + zeta) ** 2 / (1 - delta) ** 2 - 1 if delta < 1 else float("inf")
-    return float(lower), float(max(upper, 0.0))
+    return float(lower), float(upper)
