@@ -4,7 +4,8 @@ A pass takes ``A* (b - A x)`` at the point reached and ``A* A p`` for the direct
 begins from a gradient that was measured, not from one carried along by recurrence: rounding does not pile up, and the length of
 the step is the best along its direction. As ``A W`` has singular values in about ``1 / (1 +- sqrt(1/8))``, errors fall by about
 0.35 a pass whatever the condition of A. A step counts if ``||W* A* r||`` has fallen; the first that does not ends the iteration,
-because what follows is rounding, and going on from there diverges.
+because what follows is rounding, and going on from there diverges. So does one that falls by less than half where x solves the
+problem of a b that differs by a few units of rounding.
 
 *The error.* ``x* - x = (A* A)^{-1} A* r``, so ``||x* - x|| <= ||W|| ||W* A* r|| / alpha^2`` with ``alpha`` the least singular value of ``A W``,
 plus what rounding hides of the gradient. ``alpha`` is not measured: it is taken as for Gaussian sketches, so this is an estimate.
@@ -23,6 +24,8 @@ from streamsvd.sampling.space import RowSpace
 from streamsvd.typing import Matrix, Real
 
 MOST_ITERATIONS = 40
+ROUNDED = 8 * UNIT_ROUNDOFF
+"""Gradients below this share of ``||b||`` are as small as those of a b that was rounded."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,17 +112,18 @@ class Descent:
         """Whether nothing moves."""
         return not bool(self.moving.any())
 
-    def advanced(self, space: RowSpace, sums: Products, goal: Real) -> Descent:
-        """One step, from the sums of a pass; gradients below ``goal`` are small enough."""
+    def advanced(self, space: RowSpace, sums: Products, b: Real, tol: float) -> Descent:
+        """One step, from the sums of a pass; gradients below ``tol`` times the norms ``b`` are small enough."""
         s = space.W.T @ sums.G
-        norm = np.linalg.norm(s, axis=0)
+        norm, goal = np.linalg.norm(s, axis=0), tol * b
         if self.passes == 0:  # no direction yet: the next pass sees the same point again
             moving = self.moving & (norm > goal)
             P = space.W @ np.where(moving, s, 0.0)
             return Descent(self.X, P, self.X, norm, np.sqrt(sums.residual), moving, 1)
         better = self.moving & ((norm < self.gradient) | (self.passes == 1))
         best = np.where(better, self.X, self.best)
-        moving = better & (norm > goal) & (sums.curvature > 0)
+        slow = (self.passes > 1) & (norm > self.gradient / 2) & (norm <= ROUNDED * b)
+        moving = better & ~slow & (norm > goal) & (sums.curvature > 0)
         curvature = np.where(moving, sums.curvature, 1.0)
         step = np.where(moving, np.einsum("ij,ij->j", self.P, sums.G) / curvature, 0.0)
         ahead = s - step * (space.W.T @ sums.H)

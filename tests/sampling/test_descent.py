@@ -37,13 +37,15 @@ def begun(A, b, seed=0):
     return solved(sketch.triangle(), n)
 
 
-def run(A, b, start, *, ridge=0.0, goal=0.0, most=MOST_ITERATIONS):
+def run(A, b, start, *, ridge=0.0, tol=0.0, most=MOST_ITERATIONS):
     state, seen = Descent.begun(start.x), []
     while not state.done and state.passes < most:
         sums = Products.zero(*state.X.shape)
         for a in range(0, A.shape[0], 1000):
             sums = sums.update(state, A[a : a + 1000], b[a : a + 1000])
-        state = state.advanced(start.space, sums.ridged(state, ridge), np.full(b.shape[1], goal))
+        state = state.advanced(
+            start.space, sums.ridged(state, ridge), np.linalg.norm(b, axis=0), tol
+        )
         seen.append(state.gradient.copy())
     return state, np.array(seen)
 
@@ -100,10 +102,22 @@ def test_right_hand_sides_stop_each_at_its_own_time():
 def test_a_goal_ends_it_early():
     A, b, _ = problem(3, 1.0, m=2000, n=20, condition=1e2)
     start = begun(A, b[:, None])
-    early, seen = run(A, b[:, None], start, goal=1e-5)
+    early, seen = run(A, b[:, None], start, tol=1e-5)
     late, _ = run(A, b[:, None], start)
-    assert early.gradient[0] <= 1e-5 < seen[-2, 0]
+    goal = 1e-5 * np.linalg.norm(b)
+    assert early.gradient[0] <= goal < seen[-2, 0]
     assert early.passes < late.passes
+
+
+def test_rounding_ends_it_where_nothing_is_ill_conditioned():
+    rng = np.random.default_rng(5)
+    A, b = rng.standard_normal((3000, 150)), rng.standard_normal((3000, 1))
+    start = begun(A, b)
+    state, seen = run(A, b, start)
+    assert state.done
+    assert state.passes <= 36
+    x = np.linalg.lstsq(A, b, rcond=None)[0]
+    assert np.linalg.norm(state.best - x) <= 20 * 2.0**-53 * np.linalg.norm(b) / 30
 
 
 def test_a_ridge_is_minimised_too():
