@@ -113,7 +113,7 @@ def test_rounding_ends_it_where_nothing_is_ill_conditioned():
     rng = np.random.default_rng(5)
     A, b = rng.standard_normal((3000, 150)), rng.standard_normal((3000, 1))
     start = begun(A, b)
-    state, seen = run(A, b, start)
+    state, _ = run(A, b, start)
     assert state.done
     assert state.passes <= 36
     x = np.linalg.lstsq(A, b, rcond=None)[0]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import linalg
 
-from streamsvd.sampling import RowSpace, certified, reduced
+from streamsvd.certificate import UNIT_ROUNDOFF
+from streamsvd.sampling import RowSpace, Triangle, certified, reduced
 
 
 @pytest.mark.parametrize("gamma", [0.0, 3.0])
@@ -29,6 +32,39 @@ def test_it_is_exact_and_holds_for_every_vector(gamma, condition, scale):
     x = rng.standard_normal((8, 1000))
     ratio = np.einsum("ij,ij->j", x, S @ x) / np.einsum("ij,ij->j", x, G @ x)
     assert np.all((1 - lower <= ratio) & (ratio <= 1 + upper))
+
+
+def test_it_holds_for_the_matrix_and_not_for_its_rounded_triangle():
+    """A triangle wrong by 1e-6 of each column, along the weakest direction, where that does most."""
+    rng = np.random.default_rng(5)
+    U, V = (np.linalg.qr(rng.standard_normal((k, 6)))[0] for k in (400, 6))
+    s = np.geomspace(1, 1e-4, 6)
+    A, eta = U * s @ V.T, 1e-6
+    sizes = np.linalg.norm(A, axis=0)
+    depth = int(eta / (8 * UNIT_ROUNDOFF * np.sqrt(400))) + 1
+    for sign in (1, -1):
+        wrong = A + sign * eta * np.outer(U[:, -1], sizes * np.sign(V[:, -1]))
+        space = RowSpace.of(Triangle(np.linalg.qr(wrong, mode="r"), depth, 400))
+        assert eta <= space.rounding <= 1.001 * eta
+        keep, w = np.arange(0, 400, 4), np.full(100, 4.0)
+        values = linalg.eigh(4 * A[keep].T @ A[keep], A.T @ A, eigvals_only=True)
+        lower, upper = certified(space, A[keep], w, 0.0)
+        assert 1 - lower <= values[0] <= values[-1] <= 1 + upper
+        assert 1 + upper < 1.5 * values[-1]
+        everything = certified(space, A, np.ones(400), 0.0)
+        assert everything[0] >= 0
+        assert everything[1] >= 0
+
+
+def test_rounding_of_the_sample_is_counted():
+    """One column: what is computed is 1 but for a unit or two of rounding, of either sign."""
+    rng = np.random.default_rng(6)
+    for _ in range(200):
+        A = rng.standard_normal((30, 1))
+        exact = replace(RowSpace.of(reduced(A)), rounding=0.0)
+        lower, upper = certified(exact, A, np.ones(30), 0.0)
+        assert lower >= 0
+        assert upper >= 0
 
 
 def test_all_rows_are_no_distortion_but_rounding():

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streamsvd.sampling import Tower, solved
+from streamsvd.certificate import UNIT_ROUNDOFF
+from streamsvd.sampling import Tower, Triangle, solved
 
 
 def triangle(A, b):
@@ -42,6 +43,29 @@ def test_the_error_is_within_its_bound(condition, residual, scale):
     np.testing.assert_allclose(found.residual, norms, rtol=1e-6, atol=1e-13)
     worst = 1e-11 * (condition * np.linalg.norm(b) + condition**2 * norms.max())
     assert np.all(found.error * scale <= worst)  # it says something
+
+
+@pytest.mark.parametrize("residual", [0.0, 1.0])
+def test_the_bound_covers_the_worst_rounding_that_is_said(residual):
+    """A and b changed by 1e-9 of each column, along the residual or the weakest direction."""
+    rng = np.random.default_rng(4)
+    U, V = (np.linalg.qr(rng.standard_normal((k, 6)))[0] for k in (400, 6))
+    A, eta = U * np.geomspace(1, 1e-3, 6) @ V.T, 1e-9
+    r = rng.standard_normal(400)
+    r -= U @ (U.T @ r)
+    b = A @ rng.standard_normal((6, 1)) + residual * (r / np.linalg.norm(r))[:, None]
+    exact = np.asarray(truth(A, b), float)
+    sizes, depth = np.linalg.norm(A, axis=0), int(eta / (8 * UNIT_ROUNDOFF * np.sqrt(400))) + 1
+    worst = 0.0
+    for along in (r / np.linalg.norm(r), U[:, -1]):
+        wrong = A + eta * np.outer(along, sizes * np.sign(V[:, -1]))
+        right = b + eta * np.linalg.norm(b) * U[:, -1:]
+        R = np.linalg.qr(np.concatenate([wrong, right], axis=1), mode="r")
+        found = solved(Triangle(R, depth, 400), 6)
+        error = np.linalg.norm(found.x - exact)
+        assert error <= found.error[0]
+        worst = max(worst, error)
+    assert found.error[0] <= 30 * worst  # and is not much more
 
 
 def test_units_of_columns_do_not_matter():
