@@ -9,7 +9,13 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from streamsvd.drivers.model.size import check_size
-from streamsvd.drivers.rowwise import blocks_of_height, check_seed, reader, real_source
+from streamsvd.drivers.rowwise import (
+    blocks_of_height,
+    check_numbers,
+    check_seed,
+    reader,
+    real_source,
+)
 from streamsvd.drivers.stream.feed import Feed
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.events import Callback, ignore
@@ -268,6 +274,7 @@ def _checked(method: Method, ridge: Any, tol: Any, seed: Any) -> tuple[float, fl
     if method not in get_args(Method):
         raise SpecError(f"method={method!r} is unknown. Pass one of {', '.join(get_args(Method))}.")
     check_seed(seed)
+    check_numbers(ridge=ridge, tol=tol)
     if not 0 <= ridge < float("inf"):
         raise SpecError(f"ridge={ridge} is no ridge. Pass a positive number, or 0 for none.")
     if not 0 <= tol < 1:

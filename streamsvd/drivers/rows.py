@@ -9,7 +9,13 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.drivers.rowwise import blocks_of_height, check_seed, reader, real_source
+from streamsvd.drivers.rowwise import (
+    blocks_of_height,
+    check_numbers,
+    check_seed,
+    reader,
+    real_source,
+)
 from streamsvd.drivers.stream.feed import Feed
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.events import Callback, ignore
@@ -262,6 +268,7 @@ def _checked(
                 f"{name}={value!r} is unknown. Pass one of {', '.join(get_args(known))}."
             )
     check_seed(seed)
+    check_numbers(oversampling=oversampling, gamma=gamma, p=p)
     _check_amount(size, oversampling)
     _check_norm(kind, p)
     if gamma is not None and not 0 < gamma < float("inf"):

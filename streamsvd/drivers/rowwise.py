@@ -48,6 +48,20 @@ def check_seed(seed: Any) -> None:
         raise SpecError(f"seed={seed!r} is no seed. Pass an integer from 0 to 2^63 - 1.")
 
 
+def check_numbers(**given: Any) -> None:
+    """Refuse what is no real number; None is left to others.
+
+    Raises
+    ------
+    SpecError
+        Naming the argument.
+    """
+    for name, value in given.items():
+        number = isinstance(value, int | float | np.floating | np.integer)
+        if value is not None and (isinstance(value, bool) or not number):
+            raise SpecError(f"{name}={value!r} is not a number. Pass one.")
+
+
 def reader(
     source: Source, height: int, beside: int, allowed: int, what: str, remedy: str
 ) -> tuple[Feed, int]:

@@ -178,6 +178,8 @@ def test_an_iteration_without_end_hands_back_what_it_has(monkeypatch, data):
         ({"method": "lu"}, streamsvd.SpecError, "method='lu' is unknown"),
         ({"ridge": -1.0}, streamsvd.SpecError, "ridge=-1.0 is no ridge"),
         ({"ridge": np.inf}, streamsvd.SpecError, "ridge=inf is no ridge"),
+        ({"tol": "a"}, streamsvd.SpecError, "tol='a' is not a number"),
+        ({"ridge": 1j}, streamsvd.SpecError, "ridge=1j is not a number"),
         ({"tol": 1.0}, streamsvd.SpecError, "tol=1.0 is out of range"),
         ({"seed": 0.5}, streamsvd.SpecError, "seed=0.5 is no seed"),
         ({"memory": "1MiB"}, streamsvd.BudgetError, "least squares by method='qr' with 20 columns"),

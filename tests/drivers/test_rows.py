@@ -240,6 +240,8 @@ def test_too_few_rows_are_told(A):
         ({"size": 5, "oversampling": 2.0}, streamsvd.SpecError, "exclude each other"),
         ({"oversampling": 0.0}, streamsvd.SpecError, "oversampling=0.0 keeps nothing"),
         ({"oversampling": np.nan}, streamsvd.SpecError, "oversampling=nan keeps nothing"),
+        ({"p": "2"}, streamsvd.SpecError, "p='2' is not a number"),
+        ({"gamma": True}, streamsvd.SpecError, "gamma=True is not a number"),
         ({"scores": "best"}, streamsvd.SpecError, "scores='best' is unknown"),
         ({"method": "three"}, streamsvd.SpecError, "method='three' is unknown"),
         ({"scores": "ridge"}, streamsvd.SpecError, "Pass gamma="),
