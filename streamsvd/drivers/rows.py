@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -357,8 +357,8 @@ def _online(
 ) -> tuple[Sample, RowSpace, float, _Asked]:
     """The one pass: the sample, and the row space that judges it."""
     m, n = feed.source.shape
-    assert asked.oversampling is not None
-    state, tower = None, Tower()
+    c, state, tower = asked.oversampling, None, Tower()
+    assert c is not None
     for first, rows in blocks_of_height(feed, height, 1, "sample", notify):
         tower = tower.push(rows)
         if state is None:
@@ -366,10 +366,8 @@ def _online(
             gamma = ONLINE_RIDGE * energy if asked.gamma is None else asked.gamma
             if gamma == 0:
                 continue  # rows of zeros alone are never kept
-            asked = _Asked(
-                asked.kind, asked.p, None, asked.oversampling, gamma, asked.method, asked.seed
-            )
-            state = Online.begun(n, gamma, oversampling=asked.oversampling or 0.0, seed=asked.seed)
+            asked = replace(asked, gamma=gamma)
+            state = Online.begun(n, gamma, oversampling=c, seed=asked.seed)
         state = state.push(first, rows)
         if state.held > most:
             raise BudgetError(
@@ -377,7 +375,7 @@ def _online(
                 48 * n * state.held, 48 * n * most, "Pass a larger gamma, a smaller oversampling, or take two passes.",
             )  # fmt: skip
     if state is None:
-        empty = Draw(asked.seed, asked.oversampling, None).finalize(n)
+        empty = Draw(asked.seed, c, None).finalize(n)
         return empty, _closed(tower, n, 0.0), 0.0, asked
     return state.finalize(), _closed(tower, n, asked.ridge), state.total, asked
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from streamsvd.certificate import UNIT_ROUNDOFF
 from streamsvd.sampling.space import RowSpace
@@ -96,7 +97,7 @@ class Descent:
     best: Matrix
     gradient: Real
     residual: Real
-    moving: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    moving: npt.NDArray[np.bool_]
     passes: int = 0
 
     @classmethod

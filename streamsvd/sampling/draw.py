@@ -8,9 +8,10 @@ numbers of all other rows, row i is kept if ``u_i <= min(1, c score_i)`` for a c
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from streamsvd.kernels.uniforms import Integers, uniforms
 from streamsvd.typing import Matrix, Real
@@ -35,7 +36,7 @@ class Part:
             np.concatenate([p.ratios for p in parts]),
         )
 
-    def of(self, keep: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Part:
+    def of(self, keep: npt.NDArray[np.bool_]) -> Part:
         """Those rows alone."""
         return Part(self.ids[keep], self.rows[keep], self.scores[keep], self.ratios[keep])
 
@@ -104,25 +105,20 @@ class Draw:
         if keep.any():
             parts = (*parts, Part(ids, rows, scores, ratios).of(keep))
             held += int(np.count_nonzero(keep))
-        made = Draw(
-            self.seed, self.oversampling, self.size, parts, held, self.limit,
-            self.total + float(scores.sum()),
-        )  # fmt: skip
+        made = replace(self, parts=parts, held=held, total=self.total + float(scores.sum()))
         return made._pruned() if self.size is not None and held > 2 * (self.size + 1) else made
 
     def _pruned(self) -> Draw:
         """The ``size + 1`` rows of least ratio: the last of them is the threshold, if no other comes before it."""
         assert self.size is not None
-        whole = Part.joined(self.parts)
         if self.held <= self.size + 1:
             return self
+        whole = Part.joined(self.parts)
         order = np.lexsort((whole.ids, whole.ratios))[: self.size + 1]
         keep = np.zeros(self.held, dtype=bool)
         keep[order] = True
-        return Draw(
-            self.seed, None, self.size, (whole.of(keep),), self.size + 1,
-            float(whole.ratios[order[-1]]), self.total,
-        )  # fmt: skip
+        limit = float(whole.ratios[order[-1]])
+        return replace(self, parts=(whole.of(keep),), held=self.size + 1, limit=limit)
 
     def finalize(self, n_columns: int) -> Sample:
         """The sample."""

@@ -9,7 +9,7 @@ fail by the scores at the start of a block are out, and only the others are gone
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import linalg
@@ -58,43 +58,30 @@ class Online:
         """With further rows, numbered from ``first`` on."""
         state, c = self, self.oversampling * (1 + EPSILON)
         at = 0
-        u = uniforms(self.seed, np.arange(first, first + rows.shape[0], dtype=np.int64), 1)[:, 0]
+        ids = np.arange(first, first + rows.shape[0], dtype=np.int64)
+        u = uniforms(self.seed, ids, 1)[:, 0]
         while at < rows.shape[0]:
             Z = _whitened(state.R, rows[at:])
             tau = np.einsum("ij,ij->i", Z, Z)
-            open_ = np.flatnonzero((tau > 0) & (u[at:] <= c * tau))
-            stop = int(open_[TOGETHER]) if open_.size > TOGETHER else rows.shape[0] - at
-            open_ = open_[:TOGETHER]
-            scores, chances = _judged(Z[open_], u[at + open_], c)
-            passed = float(tau[:stop].sum() - tau[open_].sum() + scores.sum())
-            keep = u[at + open_] <= chances
-            state = state._with(
-                first + at + open_[keep],
-                rows[at + open_[keep]],
-                scores[keep],
-                chances[keep],
-                passed,
-            )
+            likely = np.flatnonzero((tau > 0) & (u[at:] <= c * tau))
+            stop = int(likely[TOGETHER]) if likely.size > TOGETHER else rows.shape[0] - at
+            likely = likely[:TOGETHER]
+            scores, chances = _judged(Z[likely], u[at + likely], c)
+            passed = float(tau[:stop].sum() - tau[likely].sum() + scores.sum())
+            judged = Part(ids[at + likely], rows[at + likely], scores, chances)
+            state = state._with(judged.of(u[at + likely] <= chances), passed)
             at += stop
         return state
 
-    def _with(
-        self,
-        ids: np.ndarray[tuple[int], np.dtype[np.int64]],
-        rows: Matrix,
-        scores: Real,
-        chances: Real,
-        passed: float,
-    ) -> Online:
-        if ids.size == 0:
-            return Online(
-                self.seed, self.oversampling, self.R, self.parts, self.held, self.total + passed
-            )
-        R = reduced(np.concatenate([self.R, rows / np.sqrt(chances)[:, None]])).R
-        parts = (*self.parts, Part(ids.astype(np.int64), rows, scores, chances))
-        return Online(
-            self.seed, self.oversampling, R, parts, self.held + ids.size, self.total + passed
-        )
+    def _with(self, kept: Part, passed: float) -> Online:
+        """With these rows, and the scores of all that were judged meanwhile."""
+        total = self.total + passed
+        if kept.ids.size == 0:
+            return replace(self, total=total)
+        weighted = kept.rows / np.sqrt(kept.ratios)[:, None]
+        R = reduced(np.concatenate([self.R, weighted])).R
+        parts, held = (*self.parts, kept), self.held + kept.ids.size
+        return replace(self, R=R, parts=parts, held=held, total=total)
 
     def finalize(self) -> Sample:
         """The sample so far."""
