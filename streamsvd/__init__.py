@@ -21,6 +21,10 @@ _HOMES = {
     "load_ridge": "streamsvd.drivers.kernel",
     "KernelRidgeFit": "streamsvd.drivers.kernel",
     "Nystrom": "streamsvd.drivers.kernel",
+    "sample_rows": "streamsvd.drivers.rows",
+    "RowSample": "streamsvd.drivers.rows",
+    "lstsq": "streamsvd.drivers.lstsq",
+    "LeastSquares": "streamsvd.drivers.lstsq",
     "top_eigenvectors": "streamsvd.drivers.stream",
     "TopEigenvectors": "streamsvd.drivers.stream",
     "StreamResult": "streamsvd.drivers.stream",
@@ -65,8 +69,10 @@ if TYPE_CHECKING:
         nystrom,
     )
     from streamsvd.drivers.loading import load
+    from streamsvd.drivers.lstsq import LeastSquares, lstsq
     from streamsvd.drivers.model import Model, Update, export, merge, update
     from streamsvd.drivers.opening import open
+    from streamsvd.drivers.rows import RowSample, sample_rows
     from streamsvd.drivers.stream import StreamResult, TopEigenvectors, shuffle, top_eigenvectors
     from streamsvd.drivers.verify import verify
     from streamsvd.engine.plan import Plan
@@ -99,6 +105,7 @@ __all__ = [
     "CorruptChunkError",
     "IncrementalSVD",
     "KernelRidgeFit",
+    "LeastSquares",
     "MissingChunkError",
     "Model",
     "NonFiniteError",
@@ -107,6 +114,7 @@ __all__ = [
     "OrderWarning",
     "PCA",
     "Plan",
+    "RowSample",
     "SVD",
     "ShapeError",
     "SpecError",
@@ -122,11 +130,13 @@ __all__ = [
     "load",
     "load_nystrom",
     "load_ridge",
+    "lstsq",
     "merge",
     "nystrom",
     "open",
     "pca",
     "plan_svd",
+    "sample_rows",
     "shuffle",
     "svd",
     "top_eigenvectors",

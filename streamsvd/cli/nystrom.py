@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--start",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE.npz",
     help="Go on from this dictionary with the new rows; kernel and sampling are its own.",
 )

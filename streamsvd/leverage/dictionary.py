@@ -147,8 +147,11 @@ def leaf(spec: Spec, rows: Matrix, first: int) -> Dictionary:
     Raises
     ------
     SpecError
-        If ``k(x, x)`` of a row is negative or not finite: the kernel is not positive definite there.
+        If a row is not finite, or ``k(x, x)`` of it is negative or not finite: the kernel is not positive definite there.
     """
+    if not np.isfinite(rows).all():
+        i = int(np.argmax(~np.isfinite(rows).all(axis=1)))
+        raise SpecError(f"row {first + i} holds NaN or Inf. Mend or leave out the row.")
     with np.errstate(over="ignore"):
         diagonal = spec.kernel.diagonal(rows)
     bad = ~(np.isfinite(diagonal) & (diagonal >= 0))
@@ -171,8 +174,13 @@ def merged(spec: Spec, parts: Sequence[Dictionary]) -> Dictionary:
     Raises
     ------
     SpecError
-        If a row is in two parts.
+        If a row is in two parts, or rows have different lengths.
     """
+    widths = sorted({p.rows.shape[1] for p in parts})
+    if len(widths) > 1:
+        raise SpecError(
+            f"dictionaries of rows of {widths[0]} and of {widths[-1]} numbers were to be merged. Merge those of one matrix."
+        )
     while len(parts) > FAN_IN:
         parts = [merged(spec, parts[a : a + FAN_IN]) for a in range(0, len(parts), FAN_IN)]
     ids = np.concatenate([p.ids for p in parts])
@@ -194,6 +202,9 @@ def merged(spec: Spec, parts: Sequence[Dictionary]) -> Dictionary:
         float(np.sum(np.sort([p.trace for p in parts]))),
         0.0,
     )
+    full = [p for p in parts if p.size]
+    if len(full) == 1 and len(parts) > 1:  # the others have rows that the kernel maps to nothing
+        return replace(full[0], n_rows=joined.n_rows, trace=joined.trace, gamma=joined.gamma)
     return shrunk(spec, joined)
 
 

@@ -119,6 +119,20 @@ def test_merging_is_the_same_in_any_order_of_parts():
         merged(spec, [parts[0], parts[0]])
 
 
+def test_merging_with_nothing_changes_nothing_and_what_does_not_fit_is_refused():
+    spec = Spec(kernel=Kernel("linear"), gamma=1.0)
+    state = streamed(spec, coherent(800)[0], 100)
+    nothing = merged(spec, [leaf(spec, np.zeros((50, 40)), 800)])
+    both = merged(spec, [state, nothing])
+    np.testing.assert_array_equal(both.ids, state.ids)
+    np.testing.assert_array_equal(both.chance, state.chance)
+    assert both.n_rows == 850
+    with pytest.raises(SpecError, match="of 3 and of 40 numbers"):
+        merged(spec, [state, leaf(spec, np.ones((5, 3)), 2000)])
+    with pytest.raises(SpecError, match="row 12 holds NaN or Inf"):
+        leaf(Spec(kernel=RBF, gamma=1.0), np.array([[1.0], [2.0], [np.nan]]), 10)
+
+
 def test_the_budget_is_kept_chances_only_fall_and_the_ridge_only_rises():
     X, _ = coherent(1500)
     spec = Spec(kernel=Kernel("linear"), gamma=1.0, budget=40)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from streamsvd.drivers.model.size import check_size
+from streamsvd.drivers.finite import finite_rows
 from streamsvd.engine.execute import concurrency
 from streamsvd.engine.memory import BASE_BYTES, parse_bytes
 from streamsvd.engine.plan import default_budget
 from streamsvd.engine.submit import active_client
 from streamsvd.engine.tree import Run, runs
-from streamsvd.errors import BudgetError, NonFiniteError
+from streamsvd.errors import BudgetError
 from streamsvd.protocols import Source
 from streamsvd.typing import Matrix
 
@@ -62,11 +62,7 @@ class Rows:
             raw = np.empty((end - start, n), dtype=self.source.dtype)
             self.source.read(slice(start, end), slice(0, n), raw)
             for a in range(0, end - start, self.piece):
-                part = raw[a : a + self.piece]
-                check_size(part, self.source.name)
-                rows = part.astype(np.float64)
-                self._check(rows, start + a)
-                yield start + a, rows
+                yield start + a, finite_rows(self.source, raw[a : a + self.piece], start + a)
             start = end
 
     def even(self, run: Run, step: int) -> Iterator[tuple[int, Matrix]]:
@@ -81,15 +77,6 @@ class Rows:
                 first, waiting, held = first + step, [joined[step:]], held - step
         if held:
             yield first, np.concatenate(waiting)
-
-    def _check(self, rows: Matrix, first: int) -> None:
-        bad = ~np.isfinite(rows)
-        if bad.any():
-            i, j = np.unravel_index(int(np.argmax(bad)), bad.shape)
-            value = "NaN" if np.isnan(rows[i, j]) else "Inf"
-            row, column = first + int(i), int(j)
-            chunk = self.source.locate(row, column)
-            raise NonFiniteError(value, row, column, chunk, "Mend or leave out the row.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,140 @@
+"""``streamsvd lstsq``: least squares with a tall matrix, and how far the solution may be off."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from streamsvd.cli import options
+
+if TYPE_CHECKING:
+    from streamsvd.drivers.lstsq import LeastSquares
+
+
+@click.command("lstsq", short_help="Least squares, with the error of the solution.")
+@options.source
+@click.option(
+    "--b",
+    "sides",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE.npy",
+    required=True,
+    help="One right-hand side, or one row of several, for each row.",
+)
+@click.option(
+    "--method",
+    type=click.Choice(["auto", "qr", "precondition", "sketch"]),
+    default="auto",
+    show_default=True,
+    help="One pass by the triangle; a sketch and some passes; the sketch alone.",
+)
+@click.option(
+    "--ridge", type=float, default=0.0, show_default=True, help="Times |x|^2, which is added."
+)
+@click.option(
+    "--tol",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Gradient, relative to b, that ends the iteration; 0 for as small as rounding lets it be.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.npz",
+    help="Write x, residual_norm and forward_error there.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the file at --out.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the sketch.")
+@options.memory
+@options.as_json
+@options.quiet
+def command(
+    source: str,
+    variable: str | None,
+    rows: Any,
+    missing: str,
+    sides: Path,
+    out: Path | None,
+    overwrite: bool,
+    as_json: bool,
+    quiet: bool,
+    **given: Any,
+) -> int:
+    """Solve for the x that brings SOURCE times x nearest to b."""
+    import numpy as np
+
+    from streamsvd.cli.app import NOT_CONVERGED
+    from streamsvd.cli.progress import watching
+    from streamsvd.cli.saved import check_place, written
+    from streamsvd.cli.wording import in_options
+    from streamsvd.drivers.lstsq import LeastSquares, lstsq
+    from streamsvd.drivers.opening import open as open_matrix
+    from streamsvd.errors import NotConverged, SpecError
+
+    check_place(out, overwrite=overwrite)
+    A = open_matrix(source, variable=variable, rows=rows, missing=missing)
+    try:
+        b = np.load(sides, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise SpecError(f"b={sides} is no .npy file of numbers: {error}.") from error
+    code = 0
+    with watching(A.nbytes, quiet=quiet) as watch:
+        try:
+            found = lstsq(A, b, callback=watch, **given)
+        except NotConverged as error:
+            assert isinstance(error.result, LeastSquares)
+            click.echo(f"streamsvd: {in_options(error.message)}", err=True)
+            found, code = error.result, NOT_CONVERGED
+    if out is not None:
+        names = ("x", "residual_norm", "forward_error")
+        written(out, {name: getattr(found, name) for name in names})
+    for sentence in found.info.warnings:
+        click.echo(f"streamsvd: {in_options(sentence)}", err=True)
+    show(source, found, out, as_json=as_json)
+    return code
+
+
+def show(source: str, found: LeastSquares, out: Path | None, *, as_json: bool) -> None:
+    """The solution on stdout; without ``--out`` and with ``--json`` it is in the object."""
+    from dataclasses import asdict
+
+    from streamsvd.cli.present import at_most, facts, rounded, show_json
+    from streamsvd.engine.memory import show_bytes
+
+    i = found.info
+    if as_json:
+        show_json(
+            {
+                "status": found.status,
+                **({"x": found.x} if out is None else {}),
+                "residual_norm": found.residual_norm,
+                "forward_error": found.forward_error,
+                "proved": found.proved,
+                "iterations": found.iterations,
+                "rank": found.rank,
+                **asdict(i),
+                "out": None if out is None else str(out),
+            }
+        )
+        return
+    click.echo(f"{source}: {i.n_rows:,} rows, {found.x.shape[0]:,} unknowns, rank {found.rank}\n")
+    said = "proved" if found.proved else "by estimate"
+    facts(
+        [
+            (
+                "method",
+                f"{i.method}: {found.status}"
+                + (f" after {found.iterations} iterations" if found.iterations else ""),
+            ),
+            ("residual", ", ".join(rounded(float(r), 4) for r in found.residual_norm)),
+            (
+                "error",
+                f"|x - x*| <= {', '.join(at_most(float(e), 2) for e in found.forward_error)}, {said}",
+            ),
+            ("passes", f"{i.passes}: {show_bytes(i.bytes_read)} in {i.elapsed_s:.3g} s"),
+            ("written", "" if out is None else str(out)),
+        ]
+    )
