@@ -203,7 +203,7 @@ def merged(spec: Spec, parts: Sequence[Dictionary]) -> Dictionary:
         0.0,
     )
     full = [p for p in parts if p.size]
-    if len(full) == 1 and len(parts) > 1:  # the others have rows that the kernel maps to nothing
+    if len(full) == 1 < len(parts) and full[0].dimension > 0:  # nothing was left of the others
         return replace(full[0], n_rows=joined.n_rows, trace=joined.trace, gamma=joined.gamma)
     return shrunk(spec, joined)
 
