@@ -9,30 +9,21 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from streamsvd.drivers.model.size import check_size
-from streamsvd.drivers.rowwise import (
-    blocks_of_height,
-    check_numbers,
-    check_seed,
-    reader,
-    real_source,
-)
-from streamsvd.drivers.stream.feed import Feed
+from streamsvd.drivers.request import as_source
+from streamsvd.drivers.runs import Passes, Rows, allowed_bytes, arranged
+from streamsvd.drivers.runs.checks import check_numbers, check_real, check_seed
+from streamsvd.drivers.runs.jobs import Descending, Sketching, Triangles
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.events import Callback, ignore
 from streamsvd.engine.execute import dense_threads
-from streamsvd.engine.memory import parse_bytes
 from streamsvd.engine.meter import mark, peak_since
-from streamsvd.engine.plan import default_budget
 from streamsvd.errors import NotConverged, ShapeError, SpecError
 from streamsvd.protocols import Source
 from streamsvd.sampling import (
     MOST_ITERATIONS,
     NONZEROS,
     Descent,
-    Products,
-    Sketch,
     Solution,
-    Tower,
     Triangle,
     block_height,
     joined,
@@ -45,6 +36,8 @@ from streamsvd.typing import Matrix, Real
 
 Method = Literal["auto", "qr", "precondition", "sketch"]
 Status = Literal["solved", "stagnated", "tolerance", "sketched", "capped"]
+MOST_TRIANGLES, MOST_SKETCHES = 16, 4
+"""Tasks of a pass: what they found waits to be joined, and a sketch is eight times as large as a triangle."""
 TRIANGLE_COLUMNS = 2000
 """Columns up to which the triangle of all rows is affordable: one pass, and backward stable."""
 
@@ -120,23 +113,22 @@ class LeastSquares:
 class _Problem:
     """A problem on its way: what is read, and how."""
 
-    feed: Feed
+    passes: Passes
     height: int
     b: Matrix
     ridge: float
     tol: float
     seed: int
-    notify: Callback
+
+    @property
+    def rows(self) -> Rows:
+        """How rows are read."""
+        return self.passes.arrangement.rows
 
     @property
     def n(self) -> int:
         """Columns of A."""
-        return self.feed.source.shape[1]
-
-    def blocks(self, number: int, purpose: str) -> Any:
-        """Number of the first row of each block, the rows, and those of b."""
-        for first, rows in blocks_of_height(self.feed, self.height, number, purpose, self.notify):
-            yield first, rows, self.b[first : first + rows.shape[0]]
+        return self.rows.source.shape[1]
 
     def closed(self, triangle: Triangle) -> Triangle:
         """With the rows of the ridge."""
@@ -228,27 +220,30 @@ def lstsq(
     >>> bool(abs(found.x - x).max() <= found.forward_error[0] < 1e-10), found.status
     (True, 'solved')
     """
-    source = real_source(A)
+    source = as_source(A)
+    check_real(source)
     targets, flat = _right_hand_sides(b, source)
     ridge, tol = _checked(method, ridge, tol, seed)
     chosen = _chosen(method, source)
-    allowed = default_budget() if memory is None else parse_bytes(memory)
     (m, n), q = source.shape, targets.shape[1]
     height = block_height(n + q)
-    feed, projected = reader(
-        source, height, _needed(chosen, m, n, q, height), allowed,
-        f"least squares by method={chosen!r} with {n:,} columns and {q:,} right-hand sides from {source.name}",
-        "" if chosen == "qr" else ', or method="qr"',
+    needs = _needed(chosen, m, n, q, height)
+    arrangement = arranged(
+        source, height, allowed_bytes(memory), work=lambda piece: needs.task, found=needs.found, held=needs.held,
+        most=MOST_TRIANGLES if chosen == "qr" else MOST_SKETCHES,
+        what=f"least squares by method={chosen!r} with {n:,} columns and {q:,} right-hand sides from {source.name}",
+        remedy="" if chosen == "qr" else ', or method="qr"',
     )  # fmt: skip
     began, start = time.perf_counter(), mark()
-    problem = _Problem(feed, height, targets, ridge, tol, seed, callback)
+    passes = Passes(arrangement, callback)
+    problem = _Problem(passes, height, targets, ridge, tol, seed)
     with held_memory(), dense_threads(1), np.errstate(under="ignore"):
         found = {"qr": _by_triangle, "sketch": _by_sketch, "precondition": _by_iteration}[chosen](
             problem
         )
     info = LeastSquaresInfo(
-        n_rows=m, passes=found.passes, bytes_read=found.passes * feed.pass_bytes, elapsed_s=time.perf_counter() - began,
-        peak_bytes=peak_since(start), projected_bytes=projected, method=chosen, ridge=ridge, seed=seed,
+        n_rows=m, passes=found.passes, bytes_read=passes.bytes_read, elapsed_s=time.perf_counter() - began,
+        peak_bytes=peak_since(start), projected_bytes=arrangement.projected_bytes, method=chosen, ridge=ridge, seed=seed,
         gradients=found.gradients, warnings=_warnings(source, found),
     )  # fmt: skip
     result = LeastSquares(
@@ -311,31 +306,38 @@ def _right_hand_sides(b: Any, source: Source) -> tuple[Matrix, bool]:
     return wide, values.ndim == 1
 
 
-def _needed(method: Method, m: int, n: int, q: int, height: int) -> int:
-    """Upper bound of the memory beside the rows being read: b, the space, and the triangles or the sketch."""
-    w = n + q
-    always = 9 * m * q + 64 * n * n + 24 * w * min(height, m)
+@dataclass(frozen=True, slots=True)
+class _Needs:
+    """Bytes: of a task, of what it finds, and of what there is once."""
+
+    task: int
+    found: int
+    held: int
+
+
+def _needed(method: Method, m: int, n: int, q: int, height: int) -> _Needs:
+    """Upper bounds of the memory beside the rows being read: b, the space, and the triangles or the sketch."""
+    w, tall = n + q, min(height, m)
+    held = 9 * m * q + 64 * n * n
+    blocks = 8 * w * 4 * tall
     if method == "qr":
-        return always + tower_bytes(w, height, m)
-    sketched = 8 * n * w * (NONZEROS + 1) + tower_bytes(w, n, NONZEROS * n)
-    return always + sketched + 16 * NONZEROS * height * 8 + 8 * q * (16 * n + 4 * height)
+        return _Needs(blocks + tower_bytes(w, height, m), 8 * w * w, held)
+    sketch = 8 * n * w * NONZEROS
+    task = blocks + sketch + 16 * NONZEROS * height * 8 + 8 * q * (16 * n + 4 * height)
+    return _Needs(task, sketch, held + 8 * n * w + tower_bytes(w, n, NONZEROS * n))
 
 
 def _by_triangle(problem: _Problem) -> _Answer:
-    tower = Tower()
-    for _, rows, b in problem.blocks(1, "triangle"):
-        tower = tower.push(np.concatenate([rows, b], axis=1))
-    found = solved(problem.closed(tower.top()), problem.n)
+    job = Triangles(problem.rows, problem.height, problem.b)
+    found = solved(problem.closed(problem.passes("triangle", job)), problem.n)
     return _Answer(found.x, found.residual, found.error, True, "solved", found.space.rank, 1)
 
 
 def _sketched(problem: _Problem) -> Solution:
     """The solution of the sketched problem."""
-    n, q = problem.n, problem.b.shape[1]
-    sketch = Sketch.zero(n, n + q, seed=problem.seed)
-    for first, rows, b in problem.blocks(1, "sketch"):
-        sketch = sketch.update(first, np.concatenate([rows, b], axis=1))
-    return solved(problem.closed(sketch.triangle()), n)
+    job = Sketching(problem.rows, problem.height, problem.b, problem.seed)
+    sketch = problem.passes("sketch", job)
+    return solved(problem.closed(sketch.triangle()), problem.n)
 
 
 def _by_sketch(problem: _Problem) -> _Answer:
@@ -356,9 +358,8 @@ def _by_iteration(problem: _Problem) -> _Answer:
     norms = np.linalg.norm(b, axis=0)
     state, gradients = Descent.begun(begun.x), []
     while not state.done and state.passes <= MOST_ITERATIONS:
-        sums = Products.zero(*state.X.shape)
-        for _, rows, part in problem.blocks(2 + state.passes, "iteration"):
-            sums = sums.update(state, rows, part)
+        job = Descending(problem.rows, problem.height, b, state)
+        sums = problem.passes(f"iteration {state.passes + 1}", job)
         state = state.advanced(space, sums.ridged(state, ridge), norms, problem.tol)
         gradients.append(tuple(state.gradient.tolist()))
     alpha = least_singular(space.rank, NONZEROS * problem.n)

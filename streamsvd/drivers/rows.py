@@ -9,20 +9,14 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.drivers.rowwise import (
-    blocks_of_height,
-    check_numbers,
-    check_seed,
-    reader,
-    real_source,
-)
-from streamsvd.drivers.stream.feed import Feed
+from streamsvd.drivers.request import as_source
+from streamsvd.drivers.runs import Arrangement, Passes, allowed_bytes, arranged, watched
+from streamsvd.drivers.runs.checks import check_numbers, check_real, check_seed
+from streamsvd.drivers.runs.jobs import Drawing, Triangles
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.events import Callback, ignore
 from streamsvd.engine.execute import dense_threads
-from streamsvd.engine.memory import parse_bytes
 from streamsvd.engine.meter import mark, peak_since
-from streamsvd.engine.plan import default_budget
 from streamsvd.errors import BudgetError, SpecError
 from streamsvd.protocols import Source
 from streamsvd.sampling import (
@@ -33,10 +27,11 @@ from streamsvd.sampling import (
     RowSpace,
     Sample,
     Tower,
+    Triangle,
     block_height,
     certified,
-    leverage,
-    sensitivity,
+    joined,
+    reduced,
     total,
     tower_bytes,
 )
@@ -204,8 +199,8 @@ def sample_rows(
 
     Notes
     -----
-    Cost: two passes, or one online; ``4 m n^2`` flops for each. Memory: ``8 n^2 log2(m / 2n)`` bytes for triangles, and
-    the rows kept. The row space is numerical (`streamsvd.sampling.space`); rows of zeros are never kept.
+    Cost: two passes, or one online; ``4 m n^2`` flops for each. Memory: ``8 n^2 log2(m / 2n)`` bytes a task for triangles,
+    and the rows kept. The row space is numerical (`streamsvd.sampling.space`); rows of zeros are never kept.
 
     References
     ----------
@@ -219,29 +214,33 @@ def sample_rows(
     >>> found.indices.size, round(found.dimension), found.certificate.upper < 0.6
     (400, 10, True)
     """
-    source = real_source(A)
+    source = as_source(A)
+    check_real(source)
     m, n = source.shape
     asked = _checked(source, size, scores, oversampling, gamma, p, method, seed)
-    allowed = default_budget() if memory is None else parse_bytes(memory)
     height, kept = block_height(n), _most_kept(asked, m, n)
-    beside = tower_bytes(n, height, m) + 64 * n * n + 16 * n * min(height, m) + 48 * n * kept
-    feed, projected = reader(
-        source, height, beside, allowed,
-        f"a sample of up to {kept:,} rows of {n:,} numbers from {source.name}", ", or a smaller size or oversampling",
+    arrangement = arranged(
+        source, height, allowed_bytes(memory), work=lambda piece: _work(n, height, m), found=8 * n * n,
+        held=64 * n * n + 48 * n * kept, what=f"a sample of up to {kept:,} rows of {n:,} numbers from {source.name}",
+        remedy=", or a smaller size or oversampling",
     )  # fmt: skip
     began, start = time.perf_counter(), mark()
     with held_memory(), dense_threads(1):
         if method == "online":
-            sample, space, dimension, asked = _online(feed, height, kept, asked, callback)
+            sample, space, dimension, asked = _online(arrangement, height, kept, asked, callback)
         else:
-            space = _space(feed, height, asked, callback)
-            sample, dimension = _drawn(feed, height, space, asked, callback)
+            passes = Passes(arrangement, callback)
+            triangle = passes("triangle", Triangles(arrangement.rows, height))
+            space = _closed(triangle, n, asked.ridge)
+            draw = Draw(asked.seed, asked.oversampling, asked.size)
+            draw = passes("sample", Drawing(arrangement.rows, height, space, draw, asked.p))
+            sample, dimension = draw.finalize(n), draw.total
         lower, upper = certified(space, sample.rows, sample.weights, asked.ridge)
-    passes = 1 if method == "online" else 2
+    count = 1 if method == "online" else 2
     chosen = [] if size is not None or oversampling is not None else ["oversampling"]
     info = SampleInfo(
-        n_rows=m, passes=passes, bytes_read=passes * feed.pass_bytes, elapsed_s=time.perf_counter() - began,
-        peak_bytes=peak_since(start), projected_bytes=projected, scores=asked.kind, p=asked.p, method=method,
+        n_rows=m, passes=count, bytes_read=count * arrangement.pass_bytes, elapsed_s=time.perf_counter() - began,
+        peak_bytes=peak_since(start), projected_bytes=arrangement.projected_bytes, scores=asked.kind, p=asked.p, method=method,
         gamma=asked.gamma, oversampling=sample.oversampling, seed=seed,
         chosen=(*chosen, *(["gamma"] if method == "online" and gamma is None else [])),
         warnings=_warnings(source, space, sample, lower),
@@ -329,37 +328,26 @@ def _most_kept(asked: _Asked, m: int, n: int) -> int:
     return int(min(m, mean + 6 * np.sqrt(mean) + 36))
 
 
-def _space(feed: Feed, height: int, asked: _Asked, notify: Callback) -> RowSpace:
-    """First pass: the row space."""
-    tower = Tower()
-    for _, rows in blocks_of_height(feed, height, 1, "triangle", notify):
-        tower = tower.push(rows)
-    return _closed(tower, feed.source.shape[1], asked.ridge)
+def _work(n: int, height: int, m: int) -> int:
+    """Bytes of a task beside reading: the triangles of its blocks, and blocks as they are scored."""
+    return tower_bytes(n, height, m) + 8 * n * 6 * min(height, m)
 
 
-def _closed(tower: Tower, n: int, ridge: float) -> RowSpace:
-    return RowSpace.of((tower.push(np.sqrt(ridge) * np.eye(n)) if ridge else tower).top())
-
-
-def _drawn(
-    feed: Feed, height: int, space: RowSpace, asked: _Asked, notify: Callback
-) -> tuple[Sample, float]:
-    """Second pass: the sample, and the sum of all scores."""
-    draw = Draw(asked.seed, asked.oversampling, asked.size)
-    m, n = feed.source.shape
-    for first, rows in blocks_of_height(feed, height, 2, "sample", notify):
-        draw = draw.push(first, rows, sensitivity(leverage(space, rows), asked.p, m))
-    return draw.finalize(n), draw.total
+def _closed(triangle: Triangle, n: int, ridge: float) -> RowSpace:
+    """The row space, with the rows of the ridge."""
+    return RowSpace.of(joined(triangle, reduced(np.sqrt(ridge) * np.eye(n))) if ridge else triangle)
 
 
 def _online(
-    feed: Feed, height: int, most: int, asked: _Asked, notify: Callback
+    arrangement: Arrangement, height: int, most: int, asked: _Asked, notify: Callback
 ) -> tuple[Sample, RowSpace, float, _Asked]:
     """The one pass: the sample, and the row space that judges it."""
-    m, n = feed.source.shape
+    source = arrangement.rows.source
+    m, n = source.shape
     c, state, tower = asked.oversampling, None, Tower()
     assert c is not None
-    for first, rows in blocks_of_height(feed, height, 1, "sample", notify):
+    blocks = arrangement.rows.even((0, m), height)
+    for first, rows in watched(blocks, "sample", arrangement.pass_bytes, m, notify):
         tower = tower.push(rows)
         if state is None:
             energy = float(np.einsum("ij,ij->", rows, rows)) * (m / rows.shape[0])
@@ -376,8 +364,8 @@ def _online(
             )  # fmt: skip
     if state is None:
         empty = Draw(asked.seed, c, None).finalize(n)
-        return empty, _closed(tower, n, 0.0), 0.0, asked
-    return state.finalize(), _closed(tower, n, asked.ridge), state.total, asked
+        return empty, _closed(tower.top(), n, 0.0), 0.0, asked
+    return state.finalize(), _closed(tower.top(), n, asked.ridge), state.total, asked
 
 
 def _warnings(source: Source, space: RowSpace, sample: Sample, lower: float) -> tuple[str, ...]:

@@ -63,6 +63,15 @@ class Products:
             self.G + down[:, :q], self.H + down[:, q:], self.residual + squares[:q], self.curvature + squares[q:]
         )  # fmt: skip
 
+    def merge(self, other: Products) -> Products:
+        """Of the rows of both."""
+        return Products(
+            self.G + other.G,
+            self.H + other.H,
+            self.residual + other.residual,
+            self.curvature + other.curvature,
+        )
+
     def ridged(self, state: Descent, ridge: float) -> Products:
         """With the rows ``sqrt(ridge) I`` of A and zeros of b."""
         X, P = state.X, state.P

@@ -108,6 +108,17 @@ class Draw:
         made = replace(self, parts=parts, held=held, total=self.total + float(scores.sum()))
         return made._pruned() if self.size is not None and held > 2 * (self.size + 1) else made
 
+    def merge(self, other: Draw) -> Draw:
+        """Of the rows of both, of which those of the other come later."""
+        made = replace(
+            self,
+            parts=self.parts + other.parts,
+            held=self.held + other.held,
+            limit=min(self.limit, other.limit),
+            total=self.total + other.total,
+        )
+        return made._pruned() if self.size is not None else made
+
     def _pruned(self) -> Draw:
         """The ``size + 1`` rows of least ratio: the last of them is the threshold, if no other comes before it."""
         assert self.size is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import dask
 import numpy as np
 import pytest
 import zarr
@@ -11,6 +12,7 @@ import zarr
 import streamsvd
 from streamsvd.cli import app
 from streamsvd.drivers import lstsq as module
+from streamsvd.engine.memory import parse_bytes
 
 
 @pytest.fixture(scope="module")
@@ -61,17 +63,18 @@ def test_the_sketch_alone_is_near_and_says_so(data):
 
 @pytest.mark.parametrize("method", ["qr", "precondition", "sketch"])
 @pytest.mark.parametrize("chunk", [64, 1_501, 4_000])
-def test_chunks_and_memory_change_no_bit(tmp_path, data, method, chunk):
+def test_memory_and_threads_change_no_bit(tmp_path, data, method, chunk):
     A, b = data
     path = tmp_path / "a.zarr"
     zarr.create_array(path, shape=A.shape, chunks=(chunk, 7), dtype="f8")[...] = A
-    whole = streamsvd.lstsq(A, b, method=method)
-    for memory in (None, "60MiB"):
-        found = streamsvd.lstsq(path, b, method=method, memory=memory)
+    whole = streamsvd.lstsq(path, b, method=method)
+    for memory, threads in (("60MiB", 1), ("200MiB", 4)):
+        with dask.config.set(num_workers=threads):
+            found = streamsvd.lstsq(path, b, method=method, memory=memory)
         for name in ("x", "residual_norm", "forward_error"):
             np.testing.assert_array_equal(getattr(found, name), getattr(whole, name))
         assert found.info.gradients == whole.info.gradients
-    assert found.info.peak_bytes <= found.info.projected_bytes <= 60 << 20
+        assert found.info.peak_bytes <= found.info.projected_bytes <= parse_bytes(memory)
 
 
 @pytest.mark.parametrize("method", ["qr", "precondition", "sketch"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import dask
 import numpy as np
 import pytest
 import zarr
@@ -11,6 +12,7 @@ from scipy import linalg
 
 import streamsvd
 from streamsvd.cli import app
+from streamsvd.engine.memory import parse_bytes
 
 N, D = 20_000, 40
 
@@ -84,15 +86,34 @@ def same(one, other):
 @pytest.mark.parametrize(
     "how", [{"size": 200}, {"oversampling": 5.0}, {"method": "online", "oversampling": 2.0}]
 )
-def test_chunks_and_memory_change_no_bit(tmp_path, A, chunk, how):
+def test_memory_threads_and_clusters_change_no_bit(tmp_path, A, chunk, how):
     path = tmp_path / "a.zarr"
     zarr.create_array(path, shape=A.shape, chunks=(chunk, 5), dtype="f4")[...] = A
-    whole = streamsvd.sample_rows(A, **how)
-    for memory in (None, "60MiB"):
-        found = streamsvd.sample_rows(path, memory=memory, **how)
+    whole = streamsvd.sample_rows(path, **how)
+    for memory, threads in (("60MiB", 1), ("200MiB", 4)):
+        with dask.config.set(num_workers=threads):
+            found = streamsvd.sample_rows(path, memory=memory, **how)
         same(found, whole)
-    assert found.info.peak_bytes <= found.info.projected_bytes <= 60 << 20
+        assert found.info.peak_bytes <= found.info.projected_bytes <= parse_bytes(memory)
     assert found.info.passes == (1 if "method" in how else 2)
+    if "method" in how:
+        same(streamsvd.sample_rows(A, **how), whole)  # one run of blocks: chunks change nothing
+
+
+def test_a_cluster_draws_the_same(tmp_path, A):
+    from distributed import Client, LocalCluster
+
+    path = tmp_path / "a.zarr"
+    zarr.create_array(path, shape=A.shape, chunks=(300, 5), dtype="f4")[...] = A
+    here = streamsvd.sample_rows(path, 200)
+    cluster = LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None
+    )
+    with cluster, Client(cluster):
+        there = streamsvd.sample_rows(path, 200)
+        solved = streamsvd.lstsq(path, A[:, 0], method="precondition")
+    same(there, here)
+    np.testing.assert_array_equal(solved.x, streamsvd.lstsq(path, A[:, 0], method="precondition").x)
 
 
 def test_a_sample_is_what_it_says(A):

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from streamsvd.errors import SpecError
 from streamsvd.leverage import Kernel, typical_length
 from streamsvd.leverage.kernels import SCALED
 from streamsvd.leverage.ridge import best_length
@@ -102,15 +101,3 @@ def settled(
             best = best_length(plain, sample[order], targets[order])
             kernel = replace(kernel, length=best)
     return kernel
-
-
-def check_real(source: Source) -> None:
-    """Refuse complex rows.
-
-    Raises
-    ------
-    SpecError
-        If they are.
-    """
-    if source.dtype.kind == "c":
-        raise SpecError(f"{source.name} is complex: kernels are of real rows.")

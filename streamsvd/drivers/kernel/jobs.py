@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.drivers.kernel.reading import Rows
+from streamsvd.drivers.runs import Rows
 from streamsvd.engine.tree import Run
 from streamsvd.kernels.uniforms import uniforms
 from streamsvd.leverage import Dictionary, FeatureMap, Spec, merged, pushed, remaining

@@ -15,15 +15,14 @@ import numpy.typing as npt
 from streamsvd.certificate import UNIT_ROUNDOFF
 from streamsvd.drivers.kernel.choice import (
     SAMPLE_ROWS,
-    check_real,
     given_kernel,
     sampled,
     settled,
 )
 from streamsvd.drivers.kernel.jobs import Choosing, Remaining
-from streamsvd.drivers.kernel.passes import Passes
-from streamsvd.drivers.kernel.reading import Arrangement, allowed_bytes, arranged
 from streamsvd.drivers.request import as_source
+from streamsvd.drivers.runs import Arrangement, Passes, allowed_bytes, arranged
+from streamsvd.drivers.runs.checks import check_real, check_seed
 from streamsvd.drivers.saves import SAVE_SECONDS, Saves, fingerprint
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.events import Callback, ignore
@@ -403,6 +402,7 @@ def asked(
     SpecError
         If an option cannot be meant.
     """
+    check_seed(seed)
     if n_centres < 1:
         raise SpecError(f"n_centres={n_centres} makes no map. Pass 1 or more.")
     budget = RATIO * n_centres if budget is None else budget
@@ -449,7 +449,9 @@ def fitted(
         allowed_bytes(memory),
         work=work,
         held=held + 8 * n * 4 * SAMPLE_ROWS,
-        what=f"a dictionary of {size:,} rows of {n:,} numbers",
+        found=8 * size * (n + 4),
+        what=f"a dictionary of {size:,} rows of {n:,} numbers from {source.name}",
+        remedy=", or fewer rows of the dictionary (budget, n_centres)",
     )
 
 

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.drivers.kernel.choice import check_real, given_kernel, sampled, settled
+from streamsvd.drivers.kernel.choice import given_kernel, sampled, settled
 from streamsvd.drivers.kernel.jobs import Fitting, Sums, Targets
 from streamsvd.drivers.kernel.nystrom import (
     DEFAULT_CENTRES,
@@ -28,10 +28,10 @@ from streamsvd.drivers.kernel.nystrom import (
     rounded_up,
     saved,
 )
-from streamsvd.drivers.kernel.passes import Passes, watched
-from streamsvd.drivers.kernel.reading import allowed_bytes, arranged
 from streamsvd.drivers.kernel.solving import MAX_PASSES, TOL, Solution, direct, streamed
 from streamsvd.drivers.request import as_source
+from streamsvd.drivers.runs import Passes, allowed_bytes, arranged, watched
+from streamsvd.drivers.runs.checks import check_real
 from streamsvd.drivers.saves import SAVE_SECONDS
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.events import Callback, Committed, ignore
@@ -122,17 +122,19 @@ class KernelRidgeFit:
         size = self.feature_map.centres.shape[0]
         arrangement = arranged(
             source, size, allowed_bytes(memory), work=lambda piece: 8 * 3 * piece * (size + width), held=8 * size**2,
-            what=f"predictions by {size:,} centres",
+            what=f"predictions by {size:,} centres from {source.name}", remedy="",
         )  # fmt: skip
         rows = arrangement.rows
         chunks = (min(source.chunks[0], m), q)
         writer = RowsWriter(Path(out), (m, q), chunks, np.dtype(np.float64), overwrite=overwrite)
         try:
-            with held_memory(), dense_threads(1), watched(callback, source.nbytes, m) as tell:
-                for first, block in rows.blocks((0, m)):
+            blocks = watched(
+                rows.blocks((0, m)), "predictions", arrangement.pass_bytes, m, callback
+            )
+            with held_memory(), dense_threads(1):
+                for _, block in blocks:
                     values = self.feature_map(block) @ self.coefficients + self.mean
                     writer.append(values, np.arange(block.shape[0]))
-                    tell(first + block.shape[0])
             path = writer.commit()
         except BaseException:
             writer.discard()

@@ -8,7 +8,7 @@ import numpy as np
 
 from streamsvd.drivers.kernel.jobs import Products, Summing, Targets, held_out_errors
 from streamsvd.drivers.kernel.nystrom import Nystrom
-from streamsvd.drivers.kernel.passes import Passes
+from streamsvd.drivers.runs import Passes
 from streamsvd.errors import SpecError
 from streamsvd.leverage import FeatureMap
 from streamsvd.leverage.conjugate import Descent, Preconditioner, advanced, begun

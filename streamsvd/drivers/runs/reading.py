@@ -1,4 +1,4 @@
-"""Rows on their way into kernels: runs of them read within the memory, checked, in float64."""
+"""Runs of rows, read within the memory, checked, in float64."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PIECE_BYTES = 4 << 20
 LEAST_UNIT = 64
 MOST_RUNS = 64
 RUN_BLOCKS = 4
-"""Dictionaries' worth of rows in a run, at least: joining two costs as much as taking in one more."""
+"""Blocks of rows in a run, at least: joining two costs as much as taking in one more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class Arrangement:
     rows
         How they are read.
     parts
-        Runs of rows, each a task; they depend on the matrix, its chunks and the dictionary alone.
+        Runs of rows, each a task; they depend on the matrix, its chunks and the height of blocks alone.
     workers
         Tasks that run at once in this process.
     projected_bytes
@@ -111,25 +111,30 @@ class Arrangement:
 
 def arranged(
     source: Source,
-    budget: int,
+    height: int,
     allowed: int,
     *,
     work: Callable[[int], int],
     held: int = 0,
+    found: int = 0,
+    most: int = MOST_RUNS,
     what: str,
+    remedy: str,
 ) -> Arrangement:
     """As many tasks at once as the memory allows, reading whole chunks if it does.
 
     Parameters
     ----------
-    source, budget, allowed
-        The matrix, rows of a dictionary, and bytes.
+    source, height, allowed
+        The matrix, rows of a block, and bytes.
     work
         Bytes that a task takes beside reading, of the rows converted at once.
-    held
-        Bytes that there are once, not in each task.
-    what
-        How the message calls it.
+    held, found
+        Bytes that there are once, not in each task; and of what a task finds, as it waits to be joined.
+    most
+        Most runs.
+    what, remedy
+        For the message: what needs the memory, and what to pass instead of more of it.
 
     Raises
     ------
@@ -141,7 +146,8 @@ def arranged(
     chunk = min(source.chunks[0], m)
     target = max(LEAST_UNIT, PIECE_BYTES // max(row, 1))
     unit = min(m, chunk * max(1, target // chunk))
-    parts = runs(source, RUN_BLOCKS * budget, MOST_RUNS)
+    parts = runs(source, RUN_BLOCKS * height, most)
+    waiting = len(parts).bit_length()
     most = concurrency()[1]
     fewest = most if active_client() is not None else 1  # threads of a cluster are what they are
     tried = []
@@ -150,6 +156,7 @@ def arranged(
         reading = unit * row + source.read_bytes + 2 * piece * n * 8
         for workers in range(min(most, len(parts)), min(fewest, len(parts)) - 1, -1):
             needed = BASE_BYTES + held + workers * (reading + work(piece))
+            needed += found * (workers + waiting) if len(parts) > 1 else found
             if needed <= allowed:
                 return Arrangement(Rows(source, unit, piece), parts, workers, needed)
             tried.append(needed)
@@ -160,7 +167,7 @@ def arranged(
         f"{what} from {source.name}",
         min(tried),
         allowed,
-        f"Pass memory={min(tried)} or more, or fewer rows of the dictionary (budget, n_centres).",
+        f"Pass memory={min(tried)} or more{remedy}.",
     )
 
 

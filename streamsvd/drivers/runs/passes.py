@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from streamsvd.drivers.kernel.reading import Arrangement
+from streamsvd.drivers.runs.reading import Arrangement
 from streamsvd.drivers.saves import Saves
 from streamsvd.engine.events import Callback, PassDone, PassStarted, SpanDone
 from streamsvd.engine.tree import Job, reduced
+from streamsvd.typing import Matrix
 
 T = TypeVar("T")
 
@@ -73,10 +73,13 @@ class Passes:
             self.saves.finished(name, value)
 
 
-@contextmanager
-def watched(notify: Callback, nbytes: int, rows: int) -> Iterator[Callable[[int], None]]:
-    """Events of a pass that is no graph: what is yielded is told how many rows are done."""
-    notify(PassStarted(1, "predictions", nbytes))
+def watched(
+    blocks: Iterable[tuple[int, Matrix]], purpose: str, nbytes: int, rows: int, notify: Callback
+) -> Iterator[tuple[int, Matrix]]:
+    """Blocks of rows in their order, with the events of a pass that is no graph."""
+    notify(PassStarted(1, purpose, nbytes))
     began = time.perf_counter()
-    yield lambda done: notify(SpanDone(1, done, rows))
-    notify(PassDone(1, "predictions", time.perf_counter() - began, None))
+    for first, block in blocks:
+        yield first, block
+        notify(SpanDone(1, first + block.shape[0], rows))
+    notify(PassDone(1, purpose, time.perf_counter() - began, None))
