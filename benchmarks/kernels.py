@@ -98,6 +98,7 @@ def regression(size: Size) -> tuple[list[Row], Figures]:
         "exact": exact(kernel, X[:n], y[:n], some.ridge),
         "ours": some.predict,
         "uniform": streamsvd.kernel_ridge(X[:n], y[:n], **options, **chosen, mode="uniform", budget=M).predict,
+        "ours, no pivoting": streamsvd.kernel_ridge(X[:n], y[:n], **options, **chosen, budget=M).predict,
         "ours, all rows": streamsvd.kernel_ridge(X, y, **options).predict,
         "uniform, all rows": streamsvd.kernel_ridge(X, y, **options, mode="uniform", budget=M).predict,
         "one pass": streamsvd.kernel_ridge(X, y, **options | {"n_centres": M // 2, "budget": M}, solver="onepass").predict,

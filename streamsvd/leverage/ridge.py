@@ -7,6 +7,7 @@ whitened (`streamsvd.leverage.centres`): raw normal equations of kernel columns 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,8 +20,8 @@ GRID = 25
 """Ridges tried where none is given, from the largest eigenvalue down by factors of ten in pairs of steps."""
 JUDGES = 8
 """Rows held out that are enough to judge by."""
-LENGTHS = (0.25, 0.5, 1.0, 2.0, 4.0)
-"""Multiples of the median distance tried as a length scale where none is given."""
+LENGTHS = (1.0, 0.5, 2.0, 0.25, 4.0)
+"""Multiples of the median distance tried as a length scale where none is given, in the order of preference."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,9 +85,10 @@ def coefficients(sums: Moments, ridge: float) -> Matrix:
 
 
 def best_ridge(train: Moments, held_out: Moments, least: float = 0.0) -> tuple[float, Real]:
-    """The ridge of least held-out error of a grid, none below ``least``, and the error of each; one eigenproblem for all.
+    """The ridge of a grid, none below ``least``, that the rows held out say, and the error of each; one eigenproblem for all.
 
-    Fewer than `JUDGES` rows held out judge nothing: then generalised cross-validation does (Golub, Heath, Wahba 1979), from the
+    It is the largest whose error is within one standard error of the least (Breiman et al. 1984): what is smaller is no better
+    as far as can be told, and far from the data it is wilder. Fewer than `JUDGES` rows held out judge nothing: then generalised cross-validation does (Golub, Heath, Wahba 1979), from the
     same sums.
     """
     values, U = linalg.eigh(train.H, driver="evd", check_finite=False)
@@ -102,11 +104,22 @@ def best_ridge(train: Moments, held_out: Moments, least: float = 0.0) -> tuple[f
         else:
             free = train.n_rows - float(np.sum(values / (values + ridge)))
             errors.append(float(train.error(beta).sum()) / max(free, 1e-3) ** 2)
-    return float(ridges[int(np.argmin(errors))]), np.array(errors)
+    return float(ridges[largest_within(errors, held_out.n_rows)]), np.array(errors)
+
+
+def largest_within(errors: Sequence[float], judges: int) -> int:
+    """Place of the first squared error, of several in the order of preference, that is within one standard error of the least.
+
+    The relative standard error of a sum of squares of n Gaussian numbers is ``sqrt(2 / n)``; of fewer than `JUDGES` none is taken.
+    """
+    allowed = 1 + np.sqrt(2 / judges) if judges >= JUDGES else 1.0
+    return int(np.argmax(np.asarray(errors) <= allowed * min(errors)))
 
 
 def best_length(kernel: Kernel, X: Matrix, y: Matrix) -> float:
-    """The length scale, of `LENGTHS` times that of the kernel, whose exact regression has the least error on a quarter of the rows.
+    """The length scale that a quarter of the rows says, which do not train: of `LENGTHS` times that of the kernel.
+
+    It is the first of them whose exact regression, with its best ridge, is within one standard error of the least.
 
     Notes
     -----
@@ -127,4 +140,4 @@ def best_length(kernel: Kernel, X: Matrix, y: Matrix) -> float:
             for mu in ridges
         ]
         errors.append(min(found))
-    return kernel.length * LENGTHS[int(np.argmin(errors))]
+    return kernel.length * LENGTHS[largest_within(errors, held)]

@@ -77,7 +77,7 @@ def settled(
     sample
         Rows.
     length
-        As given; left out, the median distance of rows, or with targets the multiple of it that predicts best.
+        As given; left out, the median distance of rows, or with targets a multiple of it that predicts better.
     scale
         Whether columns are divided by their standard deviations.
     targets

@@ -201,10 +201,11 @@ def kernel_ridge(
     kernel, n_centres, degree, offset, smoothness, scale, budget, mode
         As of `streamsvd.nystrom`.
     length
-        Length scale of ``"rbf"``, ``"laplacian"``, ``"matern"``; left out, the multiple of the median distance that predicts
-        best on a sample of the rows.
+        Length scale of ``"rbf"``, ``"laplacian"``, ``"matern"``; left out, the median distance of rows, or a
+        multiple of it that predicts better on a sample of them.
     ridge
-        ``mu`` in ``sum (y - f(x))^2 + mu ||f||^2``; left out, the one of a grid with the least error on the rows held out.
+        ``mu`` in ``sum (y - f(x))^2 + mu ||f||^2``; left out, the largest of a grid within one
+        standard error of the least error on the rows held out.
     solver
         ``"direct"``: a second pass for sums of products of features. ``"pcg"``: conjugate gradients, a pass for each iteration,
         preconditioned by the dictionary: less work for many centres, and no square sums. ``"onepass"``: no second pass; the

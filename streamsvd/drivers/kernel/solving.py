@@ -12,11 +12,11 @@ from streamsvd.drivers.runs import Passes
 from streamsvd.errors import SpecError
 from streamsvd.leverage import FeatureMap
 from streamsvd.leverage.conjugate import Descent, Preconditioner, advanced, begun
-from streamsvd.leverage.ridge import JUDGES, best_ridge, coefficients
+from streamsvd.leverage.ridge import JUDGES, best_ridge, coefficients, largest_within
 from streamsvd.typing import Matrix, Real
 
 TOL, MAX_PASSES = 1e-3, 30
-TRIED = 10.0 ** np.arange(-2.0, 4.0)
+TRIED = 10.0 ** np.arange(3.0, -3.0, -1.0)
 """Multiples of the dictionary's ridge that conjugate gradients try at once where none is given."""
 
 
@@ -93,7 +93,7 @@ def streamed(
     )
     train, judged = run.products("judgement", first.x, targets)
     errors = held_out_errors(sums.held_out, first.x, judged, tried.size).reshape(tried.size, q)
-    best = int(np.argmin(errors.sum(axis=1)))
+    best = largest_within(errors.sum(axis=1).tolist(), sums.held_out.n_rows)
     mine = slice(best * q, (best + 1) * q)
     start = (first.x[:, mine], train[:, mine] + judged[:, mine])
     whole = Targets(targets.values, 0.0, targets.seed)
