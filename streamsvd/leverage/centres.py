@@ -21,6 +21,7 @@ from streamsvd.typing import Matrix, Real
 
 ACTUAL = 2.5
 """What remains of the whole over what remains of the dictionary, as observed."""
+POWER_STEPS = 30
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,8 +67,22 @@ def pivots(spec: Spec, state: Dictionary, count: int) -> Pivots:
     B = spec.kernel.gram(state.rows) * root[:, None] * root
     F = F[:, : len(chosen)]
     left = B - F @ F.T
-    norm = float(np.linalg.norm(left, 2)) if left.size else 0.0
-    return Pivots(np.array(chosen, dtype=np.intp), norm, float(d.sum()))
+    return Pivots(np.array(chosen, dtype=np.intp), _norm(left), float(d.sum()))
+
+
+def _norm(left: Matrix) -> float:
+    """Spectral norm of a semidefinite matrix within some per cent, from below, by the power method."""
+    if not left.any():
+        return 0.0
+    v = np.sqrt(np.maximum(np.diagonal(left), 0.0))
+    value = 0.0
+    for _ in range(POWER_STEPS):
+        size = float(np.linalg.norm(v))
+        if size == 0:
+            break
+        v = left @ (v / size)
+        value = max(value, float(np.linalg.norm(v)))
+    return value
 
 
 @dataclass(frozen=True, slots=True, eq=False)
