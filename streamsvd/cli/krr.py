@@ -147,9 +147,16 @@ def loaded(path: Path) -> Any:
     from streamsvd.errors import SpecError
 
     try:
-        return np.load(path, allow_pickle=False)
+        found = np.load(path, allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise SpecError(f"y={path} is no .npy file of numbers: {error}.") from error
+        raise SpecError(
+            f"y={path} is no .npy file of numbers. Write it with numpy.save."
+        ) from error
+    if not isinstance(found, np.ndarray):
+        raise SpecError(
+            f"y={path} holds several arrays. Write the one that is meant with numpy.save."
+        )
+    return found
 
 
 @command.command("predict", short_help="Predictions for all rows, as a zarr array.")

@@ -43,5 +43,9 @@ def check_place(out: Path | None, *, overwrite: bool) -> None:
         return
     if out.exists() and not overwrite:
         raise StoreError(f"{out} exists already. Pass --overwrite to replace it.")
+    if out.exists() and not out.is_file():
+        raise StoreError(
+            f"{out} is no regular file; it will not be replaced. Choose another place."
+        )
     if not out.absolute().parent.is_dir():
         raise StoreError(f"{out.absolute().parent} is no folder. Make it, or choose another place.")

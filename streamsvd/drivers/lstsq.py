@@ -237,9 +237,18 @@ def lstsq(
     began, start = time.perf_counter(), mark()
     passes = Passes(arrangement, callback)
     problem = _Problem(passes, height, targets, ridge, tol, seed)
-    with held_memory(), dense_threads(1), np.errstate(under="ignore"):
+    with (
+        held_memory(),
+        dense_threads(1),
+        np.errstate(under="ignore", over="ignore", invalid="ignore"),
+    ):
         found = {"qr": _by_triangle, "sketch": _by_sketch, "precondition": _by_iteration}[chosen](
             problem
+        )
+    if not np.isfinite(found.x).all() or np.isnan(found.residual).any():
+        raise SpecError(
+            f"the sizes of {source.name} and of b are so far apart that the solution is beyond float64. Multiply one of them by "
+            "a power of two."
         )
     info = LeastSquaresInfo(
         n_rows=m, passes=found.passes, bytes_read=passes.bytes_read, elapsed_s=time.perf_counter() - began,

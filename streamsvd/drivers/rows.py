@@ -284,7 +284,9 @@ def _checked(
     if size is None and oversampling is None:
         oversampling = 8 * float(np.log(max(min(source.shape), 3)))
         oversampling /= EPSILON**2 if method == "online" else 1
-    return _Asked(kind, float(p), size, oversampling, gamma, method, int(seed))
+    return _Asked(
+        kind, float(p), None if size is None else int(size), oversampling, gamma, method, int(seed)
+    )
 
 
 def _check_amount(size: int | None, oversampling: float | None) -> None:

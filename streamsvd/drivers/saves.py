@@ -16,6 +16,7 @@ from streamsvd.errors import SpecError, StoreError
 from streamsvd.protocols import Source
 from streamsvd.store.checkpoint import Checkpoint
 from streamsvd.store.packing import packed, unpacked
+from streamsvd.typing import Matrix
 
 SAVE_SECONDS = 30.0
 
@@ -134,6 +135,25 @@ def agreed(saved: Mapping[str, Any], wanted: Mapping[str, Any], place: str) -> N
                 f"the checkpoint {place} is of a run with {name}={saved.get(name)!r}, this one has {value!r}. Run with the "
                 "same options, or choose another checkpoint."
             )
+
+
+def digest(values: Matrix) -> str:
+    """Of an array, to tell it from another."""
+    held = np.ascontiguousarray(values).tobytes()
+    return hashlib.blake2b(held, digest_size=8).hexdigest()
+
+
+def check_seconds(seconds: Any) -> None:
+    """Refuse what is no time between saves.
+
+    Raises
+    ------
+    SpecError
+        If it is not a number, or below 0.
+    """
+    number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if not number or not 0 <= seconds < float("inf"):
+        raise SpecError(f"save_seconds={seconds!r} is no time. Pass seconds, 0 or more.")
 
 
 def fingerprint(source: Source) -> str:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from scipy import linalg
 
 from streamsvd.certificate import UNIT_ROUNDOFF
+from streamsvd.errors import ShapeError, SpecError
 from streamsvd.leverage.dictionary import Dictionary, Spec, check_definite
 from streamsvd.leverage.kernels import Kernel
 from streamsvd.typing import Matrix, Real
@@ -117,7 +118,24 @@ class FeatureMap:
         return int(self.whitening.shape[1])
 
     def __call__(self, X: Matrix) -> Matrix:
-        """Features of rows ``(p, d)``: ``(p, r)``."""
+        """Features of rows ``(p, d)``: ``(p, r)``.
+
+        Raises
+        ------
+        ShapeError, SpecError
+            If they are no rows of so many finite real numbers.
+        """
+        X = np.asarray(X)
+        if X.ndim != 2 or X.shape[1] != self.centres.shape[1]:
+            raise ShapeError(
+                f"rows of shape {X.shape} came; the map is of rows of {self.centres.shape[1]} numbers."
+            )
+        if X.dtype.kind not in "fiub":
+            raise SpecError(f"rows of type {X.dtype} came. Pass real numbers.")
+        X = X.astype(np.float64, copy=False)
+        if not np.isfinite(X).all():
+            i = int(np.argmax(~np.isfinite(X).all(axis=1)))
+            raise SpecError(f"row {i} holds NaN or Inf. Mend or leave out the row.")
         if self.centres.shape[0] == 0:
             return np.zeros((X.shape[0], 0))
         return np.asarray(self.kernel(X, self.centres) @ self.whitening)

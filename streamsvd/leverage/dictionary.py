@@ -34,6 +34,8 @@ Integers = npt.NDArray[np.int64]
 FAN_IN = 4
 LEAST, MOST = 2.0, 4.0
 """Oversampling kept whatever the budget, and without one."""
+CHECKED = 64
+"""Rows of a block on which a function is looked at."""
 ARRIVING = 32
 """Rows that are decided on together where decisions are for ever."""
 
@@ -161,11 +163,26 @@ def leaf(spec: Spec, rows: Matrix, first: int) -> Dictionary:
             f"k(x, x) of row {first + i} is {diagonal[i]:g}: not a positive definite kernel there, or beyond float64. "
             "Scale the rows, or choose another kernel."
         )
+    if callable(spec.kernel.name):
+        _check_function(spec.kernel, rows[:CHECKED], diagonal[:CHECKED], first)
     n = rows.shape[0]
     ids = np.arange(first, first + n, dtype=np.int64)
     ones = np.ones(n)
     top = spec.oversampling
     return Dictionary(rows, ids, ones, ones, spec.gamma, top, n, float(diagonal.sum()), 0.0)
+
+
+def _check_function(kernel: Kernel, rows: Matrix, diagonal: Real, first: int) -> None:
+    """Refuse a function that is not symmetric, or beyond ``k(x, y)^2 <= k(x, x) k(y, y)``, on some rows."""
+    K = kernel(rows, rows)
+    bound = np.sqrt(np.outer(diagonal, diagonal))
+    bad = (np.abs(K) > bound * (1 + 1e-6)) | (np.abs(K - K.T) > 1e-6 * bound)
+    if bad.any():
+        i, j = np.unravel_index(int(np.argmax(bad)), bad.shape)
+        raise SpecError(
+            f"the kernel is not positive definite: of rows {first + i} and {first + j} it says {K[i, j]:g} and {K[j, i]:g}, "
+            f"k(x, x) of them is {diagonal[i]:g} and {diagonal[j]:g}. Choose another kernel."
+        )
 
 
 def merged(spec: Spec, parts: Sequence[Dictionary]) -> Dictionary:

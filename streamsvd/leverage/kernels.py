@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from scipy.spatial.distance import cdist
 
+from streamsvd.certificate import UNIT_ROUNDOFF
 from streamsvd.errors import SpecError
 from streamsvd.typing import Matrix, Real
 
@@ -20,6 +21,12 @@ Name = Literal["linear", "polynomial", "rbf", "laplacian", "matern", "cosine"]
 SCALED = ("rbf", "laplacian", "matern")
 """Kernels of a distance over a length."""
 SMOOTHNESS = (0.5, 1.5, 2.5)
+SHORTEST = 1e-140
+"""Lengths whose squares float64 holds; and their inverses."""
+FAR = 1e3
+"""Distances over the length beyond which every kernel is 0."""
+CANCELLED = 1e-10
+"""Error of a squared distance over the squared length from which on it is taken term by term."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,11 +70,11 @@ class Kernel:
             raise SpecError(
                 f"kernel={self.name!r} is unknown. Pass one of {known}, or a function of two blocks."
             )
-        if not 0 < self.length < float("inf"):
+        if not SHORTEST < self.length < 1 / SHORTEST:
             raise SpecError(f"length={self.length} is no length scale. Pass a positive number.")
-        if self.degree < 1 or self.offset < 0:
+        if self.degree < 1 or self.degree != int(self.degree) or not 0 <= self.offset < np.inf:
             raise SpecError(
-                f"degree={self.degree}, offset={self.offset} make no positive definite kernel. Pass degree >= 1, offset >= 0."
+                f"degree={self.degree}, offset={self.offset} make no positive definite kernel. Pass an integer degree >= 1, offset >= 0."
             )
         if self.smoothness not in SMOOTHNESS:
             raise SpecError(f"smoothness={self.smoothness} is unknown. Pass 0.5, 1.5 or 2.5.")
@@ -76,7 +83,13 @@ class Kernel:
         """``k(x_i, y_j)`` for rows of X ``(p, d)`` and Y ``(q, d)``: ``(p, q)``."""
         X, Y = self._scaled(X), self._scaled(Y)
         if callable(self.name):
-            K = np.asarray(self.name(X, Y), dtype=np.float64)
+            K = np.asarray(self.name(X, Y))
+            if K.dtype != np.float64:
+                raise SpecError(
+                    f"the kernel gave values of type {K.dtype}; what is proved of the error needs real ones in float64."
+                )
+            if not np.isfinite(K).all():
+                raise SpecError("the kernel gave NaN or Inf. It must give numbers for any rows.")
             if K.shape != (X.shape[0], Y.shape[0]):
                 raise SpecError(
                     f"the kernel gave shape {K.shape} for blocks of {X.shape[0]} and {Y.shape[0]} rows. It must give "
@@ -94,7 +107,7 @@ class Kernel:
         square = self._squares(X, Y) / self.length**2
         if self.name == "rbf":
             return np.exp(-square / 2)
-        scaled = np.sqrt(2 * self.smoothness * square)
+        scaled = np.minimum(np.sqrt(2 * self.smoothness * square), FAR)
         if self.smoothness == 0.5:
             return np.exp(-scaled)
         if self.smoothness == 1.5:
@@ -130,7 +143,11 @@ class Kernel:
     def _squares(self, X: Matrix, Y: Matrix) -> Matrix:
         if self.centre is not None:
             X, Y = X - self.centre, Y - self.centre
-        square = np.einsum("ij,ij->i", X, X)[:, None] + np.einsum("ij,ij->i", Y, Y)[None, :]
+        sizes = np.einsum("ij,ij->i", X, X), np.einsum("ij,ij->i", Y, Y)
+        largest = max(float(size.max(initial=0.0)) for size in sizes)
+        if 8 * UNIT_ROUNDOFF * largest > CANCELLED * self.length**2:
+            return np.asarray(cdist(X, Y, "sqeuclidean"))
+        square = sizes[0][:, None] + sizes[1][None, :]
         square -= 2 * (X @ Y.T)
         return np.asarray(np.maximum(square, 0.0))
 
@@ -153,7 +170,9 @@ def typical_length(X: Matrix, name: str, *, pairs: int = 4096, seed: int = 0) ->
     """Median distance between random rows of a sample: the length scale where none is given; 1 where all are equal."""
     rng = np.random.default_rng(seed)
     a, b = rng.integers(X.shape[0], size=(2, pairs))
-    apart = X[a] - X[b]
-    size = np.abs(apart).sum(axis=1) if name == "laplacian" else np.linalg.norm(apart, axis=1)
+    size = np.empty(pairs)
+    for i in range(pairs):  # one pair at a time: rows may be long
+        apart = X[a[i]] - X[b[i]]
+        size[i] = np.abs(apart).sum() if name == "laplacian" else np.linalg.norm(apart)
     size = size[size > 0]
     return float(np.median(size)) if size.size else 1.0

@@ -74,6 +74,8 @@ class Products:
 
     def ridged(self, state: Descent, ridge: float) -> Products:
         """With the rows ``sqrt(ridge) I`` of A and zeros of b."""
+        if not ridge:
+            return self
         X, P = state.X, state.P
         return Products(
             self.G - ridge * X,

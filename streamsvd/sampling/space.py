@@ -36,6 +36,8 @@ class RowSpace:
         Upper bound of ``||D W||_2``, the inverse of the smallest singular value of ``A D^{-1}`` that counts.
     rounding
         ``eta`` of the triangle.
+    unseen
+        Orthonormal ``(n, n - rank)``: what ``A D^{-1}`` maps to rounding.
     """
 
     W: Matrix
@@ -43,6 +45,7 @@ class RowSpace:
     size: float
     stretch: float
     rounding: float
+    unseen: Matrix
 
     @classmethod
     def of(cls, triangle: Triangle) -> RowSpace:
@@ -61,12 +64,14 @@ class RowSpace:
                 inverse = linalg.lapack.dtrtri(S)[0]
                 stretch = float(np.linalg.norm(inverse))
             if eta * size * stretch <= RESOLVED:
-                return cls(inverse / scale[:, None], scale, size, stretch, eta)
-        _, s, Vh = linalg.svd(S, full_matrices=False, check_finite=False, lapack_driver="gesvd")
-        keep = s * RESOLVED > eta * size
-        V, s = Vh[keep].T, s[keep]
+                return cls(
+                    inverse / scale[:, None], scale, size, stretch, eta, np.zeros((scale.size, 0))
+                )
+        _, s, Vh = linalg.svd(S, check_finite=False, lapack_driver="gesvd")
+        rank = int(np.count_nonzero(s * RESOLVED > eta * size))
+        V, unseen, s = Vh[:rank].T, Vh[rank:].T, s[:rank]
         stretch = 1 / float(s[-1]) if s.size else 0.0
-        return cls(V / s / scale[:, None], scale, size, stretch, eta)
+        return cls(V / s / scale[:, None], scale, size, stretch, eta, unseen)
 
     @property
     def rank(self) -> int:
@@ -84,12 +89,19 @@ class RowSpace:
         return self.rounding * self.size * self.stretch
 
     def least_norm(self, x: Matrix) -> Matrix:
-        """Of all that A maps to the same as x ``(n, q)``, the one of least norm."""
+        """Of all that A maps to the same as x ``(n, q)``, the one of least norm.
+
+        Where scales of columns are so far apart that what A does not see is rounding alone, x stays as it is.
+        """
         if self.full:
             return x
-        # what A D^{-1} does not see is orthogonal to the columns of D W
-        basis = linalg.qr((self.scale**2)[:, None] * self.W, mode="economic", check_finite=False)[0]
-        return np.asarray(basis @ (basis.T @ x))
+        # taken away in coordinates in which A does not see it: so A x stays what it is, however columns are scaled
+        away = self.unseen / self.scale[:, None]
+        size = np.linalg.norm(away, axis=0)
+        t = linalg.lstsq(away / size, x, check_finite=False, lapack_driver="gelsy")[0]
+        moved = np.linalg.norm(t / size[:, None], axis=0)
+        sound = moved <= 10 * np.linalg.norm(self.scale[:, None] * x, axis=0)
+        return np.asarray(x - (away / size) @ np.where(sound, t, 0.0))
 
     def __call__(self, rows: Matrix) -> Matrix:
         """Coordinates of rows ``(p, n)``: ``(p, rank)``."""

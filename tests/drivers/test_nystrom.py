@@ -140,7 +140,7 @@ def test_without_a_second_pass_nothing_is_proved(X):
         ({"memory": "1MiB"}, streamsvd.BudgetError, "memory="),
         ({"kernel": lambda a, b: -(a @ b.T)}, streamsvd.SpecError, "not a positive definite"),
         (
-            {"kernel": lambda a, b: ((a[:, None] - b[None]) ** 2).sum(2) < 1.0},
+            {"kernel": lambda a, b: 1.0 * (((a[:, None] - b[None]) ** 2).sum(2) < 1.0)},
             streamsvd.SpecError,
             "not positive definite",
         ),

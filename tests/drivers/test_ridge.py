@@ -172,7 +172,7 @@ def test_predictions_are_streamed_and_the_fit_is_saved_to_the_bit(data, tmp_path
         again.predict_to(path, tmp_path / "p.zarr")
     with pytest.raises(streamsvd.ShapeError, match="was on rows of 3"):
         again.predict_to(np.ones((4, 5)), tmp_path / "q.zarr")
-    with pytest.raises(streamsvd.ShapeError, match="was on rows of 3"):
+    with pytest.raises(streamsvd.ShapeError, match="the map is of rows of 3"):
         again.predict(np.ones((4, 5)))
 
 

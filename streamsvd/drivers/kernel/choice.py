@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
+from streamsvd.drivers.runs.checks import check_numbers
 from streamsvd.leverage import Kernel, typical_length
 from streamsvd.leverage.kernels import SCALED
 from streamsvd.leverage.ridge import best_length
@@ -33,6 +35,7 @@ def given_kernel(
     SpecError
         If a parameter is out of range.
     """
+    check_numbers(length=length, degree=degree, offset=offset, smoothness=smoothness)
     return Kernel(name, 1.0 if length is None else length, degree, offset, smoothness)  # type: ignore[arg-type]
 
 
@@ -66,6 +69,7 @@ def settled(
     length: float | None,
     scale: bool,
     targets: Matrix | None = None,
+    trains: npt.NDArray[np.bool_] | None = None,
     seed: int = 0,
 ) -> Kernel:
     """The kernel with its scale and centre, and a length where none was given.
@@ -80,8 +84,8 @@ def settled(
         As given; left out, the median distance of rows, or with targets a multiple of it that predicts better.
     scale
         Whether columns are divided by their standard deviations.
-    targets
-        Of the rows of the sample.
+    targets, trains
+        Of the rows of the sample: targets, and which of them may be looked at.
     seed
         Of the pairs, and of the rows that judge.
     """
@@ -96,7 +100,8 @@ def settled(
     if length is None and name in SCALED:
         kernel = replace(kernel, length=typical_length(sample, name, seed=seed))
         if targets is not None:
-            order = np.random.default_rng(seed).permutation(sample.shape[0])[:JUDGED_ROWS]
+            order = np.random.default_rng(seed).permutation(sample.shape[0])
+            order = order[:JUDGED_ROWS] if trains is None else order[trains[order]][:JUDGED_ROWS]
             plain = replace(kernel, scale=None)  # the sample is divided already
             best = best_length(plain, sample[order], targets[order])
             kernel = replace(kernel, length=best)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from streamsvd.drivers.runs import Rows
 from streamsvd.engine.tree import Run
+from streamsvd.errors import SpecError
 from streamsvd.kernels.uniforms import uniforms
 from streamsvd.leverage import Dictionary, FeatureMap, Spec, merged, pushed, remaining
 from streamsvd.leverage.onepass import Regression, joined, regression
 from streamsvd.leverage.ridge import Moments
 from streamsvd.typing import Matrix, Real
 
+_TOGETHER = 1 << 16
 _JUDGES = 0x5EED
 """Turns the seed of the sampling into that of the rows held out."""
 
@@ -63,7 +65,10 @@ class Remaining:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Targets:
-    """Centred targets ``(rows, q)``, and which rows judge.
+    """Targets ``(rows, q)``, and which rows judge.
+
+    Rows that judge must not have trained the mean either: sums are of targets less the mean of the rows that train, beside those of a
+    column of ones, which turn them into sums about the mean of all rows.
 
     Attributes
     ----------
@@ -73,17 +78,63 @@ class Targets:
         Share of the rows that judge.
     seed
         Of the choice.
+    mean, whole_mean
+        Over the rows that train, and over all, ``(q,)``.
     """
 
     values: Matrix
     held_out: float
     seed: int
+    mean: Real
+    whole_mean: Real
+
+    @classmethod
+    def centred(cls, values: Matrix, held_out: float, seed: int) -> Targets:
+        """With their means.
+
+        Raises
+        ------
+        SpecError
+            If no row trains.
+        """
+        m, q = values.shape
+        made = cls(values, held_out, seed, np.zeros(q), values.mean(axis=0))
+        total, count = np.zeros(q), 0
+        for first in range(0, m, _TOGETHER):
+            numbers = np.arange(first, min(first + _TOGETHER, m), dtype=np.int64)
+            trains = ~made.judges(numbers)
+            total += values[numbers[trains]].sum(axis=0)
+            count += int(np.count_nonzero(trains))
+        if count == 0:
+            raise SpecError(
+                f"held_out={held_out} leaves none of the {m} rows to train on. Pass less, or 0 and a ridge."
+            )
+        mean = made.whole_mean if count == m else total / count
+        return replace(made, mean=np.asarray(mean))
+
+    @property
+    def count(self) -> int:
+        """Targets of a row."""
+        return int(self.values.shape[1])
 
     def of(self, first: int, count: int) -> tuple[Matrix, npt.NDArray[np.bool_]]:
-        """Targets of some rows, and whether each judges."""
+        """Centred targets and a column of ones for some rows, and whether each judges."""
         numbers = np.arange(first, first + count, dtype=np.int64)
-        judge = uniforms(self.seed ^ _JUDGES, numbers, 1)[:, 0] < self.held_out
-        return self.values[first : first + count], judge
+        y = self.values[first : first + count] - self.mean
+        return np.concatenate([y, np.ones((count, 1))], axis=1), self.judges(numbers)
+
+    def plain(self, sums: Moments) -> Moments:
+        """Sums about the mean of the rows that train."""
+        return replace(sums, r=sums.r[:, :-1], squares=sums.squares[:-1])
+
+    def about_whole(self, sums: Moments) -> Moments:
+        """Sums of all rows about the mean of all rows; the squares stay as they are."""
+        moved = np.outer(sums.r[:, -1], self.whole_mean - self.mean)
+        return replace(self.plain(sums), r=sums.r[:, :-1] - moved)
+
+    def judges(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Whether rows of these numbers judge."""
+        return np.asarray(uniforms(self.seed ^ _JUDGES, numbers, 1)[:, 0] < self.held_out)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,7 +188,7 @@ class Summing:
 
     def leaf(self, run: Run) -> Sums:
         """Sums over the rows."""
-        q = self.targets.values.shape[1]
+        q = self.targets.count + 1
         size = self.map_.n_features
         side = size if self.products else 0
         train = out = Moments(np.zeros((side, side)), np.zeros((size, q)), np.zeros(q), 0)

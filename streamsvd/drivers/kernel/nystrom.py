@@ -19,11 +19,12 @@ from streamsvd.drivers.kernel.choice import (
     sampled,
     settled,
 )
+from streamsvd.drivers.kernel.files import DAMAGE, arrays_in, check_shapes, damage
 from streamsvd.drivers.kernel.jobs import Choosing, Remaining
 from streamsvd.drivers.request import as_source
 from streamsvd.drivers.runs import Arrangement, Passes, allowed_bytes, arranged
-from streamsvd.drivers.runs.checks import check_real, check_seed
-from streamsvd.drivers.saves import SAVE_SECONDS, Saves, fingerprint
+from streamsvd.drivers.runs.checks import check_numbers, check_real, check_seed, whole
+from streamsvd.drivers.saves import SAVE_SECONDS, Saves, check_seconds, digest
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.events import Callback, ignore
 from streamsvd.engine.execute import dense_threads
@@ -73,6 +74,8 @@ class NystromInfo:
     ----------
     n_rows, passes, bytes_read, elapsed_s, peak_bytes, projected_bytes
         As of a factorisation.
+    n_centres
+        Asked for; there are fewer where rows, or directions, are.
     kernel
         Name and parameters, those that were chosen included.
     chosen
@@ -91,6 +94,7 @@ class NystromInfo:
     elapsed_s: float
     peak_bytes: int
     projected_bytes: int
+    n_centres: int
     kernel: dict[str, Any]
     chosen: tuple[str, ...]
     oversampling: float
@@ -178,7 +182,7 @@ class Nystrom:
             state = chosen_rows(passes, self.spec, offset=self.dictionary.n_rows)
             state = merged(self.spec, [self.dictionary, state])
             return made(
-                passes, self.spec, state, self.centres.size, self.info.chosen, False, began, start
+                passes, self.spec, state, self.info.n_centres, self.info.chosen, False, began, start
             )
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
@@ -245,10 +249,10 @@ def load_nystrom(path: str | os.PathLike[str]) -> Nystrom:
         If the file is no such thing, or of a newer release.
     """
     try:
-        with np.load(path, allow_pickle=False) as kept:
-            arrays = {name: kept[name] for name in kept.files}
+        arrays = arrays_in(path)
         record = msgspec.json.decode(arrays["record"].tobytes())
-        newer = record["format"] > FORMAT
+        if record["format"] > FORMAT:
+            raise StoreError(f"{os.fspath(path)} was saved by a newer release. Upgrade streamsvd.")
         kernel = kernel_of(record["kernel"], arrays)
         spec = Spec(kernel=kernel, **record["spec"])
         state = Dictionary(
@@ -262,10 +266,15 @@ def load_nystrom(path: str | os.PathLike[str]) -> Nystrom:
         info = msgspec.convert(record["info"], NystromInfo)
         map_ = FeatureMap(kernel, arrays["centre_rows"], arrays["whitening"])
         found = Nystrom(spec, state, arrays["centres"], map_, NystromCertificate(**proved), info)
-    except (OSError, ValueError, KeyError, TypeError, EOFError, msgspec.MsgspecError) as error:
-        raise StoreError(f"{os.fspath(path)} holds no dictionary of rows: {error}.") from error
-    if newer:
-        raise StoreError(f"{os.fspath(path)} was saved by a newer release. Upgrade streamsvd.")
+        check_shapes(
+            (state.ids, state.chance, state.scores, state.rows), (map_.centres, map_.whitening), (state.rows.T, map_.centres.T)
+        )  # fmt: skip
+    except StoreError:
+        raise
+    except DAMAGE as error:
+        raise StoreError(
+            f"{os.fspath(path)} holds no dictionary of rows: {damage(error)}."
+        ) from error
     return found
 
 
@@ -376,7 +385,16 @@ def nystrom(
         spec = replace(
             spec, kernel=settled(spec.kernel, sample, length=length, scale=scale, seed=seed)
         )
-        saves = saved(checkpoint, save_seconds, PURPOSE, source, spec, arrangement)
+        saves = saved(
+            checkpoint,
+            save_seconds,
+            PURPOSE,
+            source,
+            sample,
+            spec,
+            arrangement,
+            n_centres=n_centres,
+        )
         passes = Passes(arrangement, callback, saves)
         state = chosen_rows(passes, spec)
         found = made(passes, spec, state, n_centres, chosen, certify, began, start)
@@ -403,9 +421,9 @@ def asked(
         If an option cannot be meant.
     """
     check_seed(seed)
-    if n_centres < 1:
-        raise SpecError(f"n_centres={n_centres} makes no map. Pass 1 or more.")
-    budget = RATIO * n_centres if budget is None else budget
+    check_numbers(gamma=gamma, length=length)
+    n_centres = whole("n_centres", n_centres)
+    budget = RATIO * n_centres if budget is None else whole("budget", budget)
     if budget < n_centres:
         raise SpecError(
             f"budget={budget} is less than n_centres={n_centres}. Pass at least as many."
@@ -413,6 +431,8 @@ def asked(
     open_ = [name for name, value in (("length", length), ("gamma", gamma)) if value is None]
     if kernel.name not in SCALED:
         open_ = [name for name in open_ if name != "length"]
+    if mode == "kors" and gamma is None:
+        raise SpecError("mode='kors' decides for ever and needs a ridge. Pass gamma=.")
     least = AUTO_LEAST if gamma is None else LEAST
     gamma = SMALLEST_GAMMA if gamma is None else gamma
     spec = Spec(kernel=kernel, gamma=gamma, budget=budget, mode=mode, least=least, seed=seed)
@@ -460,19 +480,32 @@ def saved(
     seconds: float,
     purpose: str,
     source: Source,
+    sample: Matrix,
     spec: Spec,
     arrangement: Arrangement,
     kinds: tuple[type, ...] = (),
     **further: Any,
 ) -> Saves | None:
-    """Saves at a place, of this run and no other."""
+    """Saves at a place, of this run and no other.
+
+    Raises
+    ------
+    SpecError
+        If the kernel is a function, which cannot be told from another; if what was saved is of another run.
+    """
     if place is None:
         return None
+    if callable(spec.kernel.name):
+        raise SpecError(
+            "a kernel that is a function cannot be told from another one, so its runs cannot go on from saves. Leave "
+            "checkpoint= out, or use one of the named kernels."
+        )
     run = {
-        "source": source.name, "shape": list(source.shape), "dtype": source.dtype.str, "rows": fingerprint(source),
+        "source": source.name, "shape": list(source.shape), "dtype": source.dtype.str, "rows": digest(sample),
         "kernel": spec.kernel.record, **{name: getattr(spec, name) for name in SPEC}, **further,
         "chunks": list(source.chunks), "runs": len(arrangement.parts),
     }  # fmt: skip
+    check_seconds(seconds)
     known = {kind.__name__: kind for kind in (Dictionary, *kinds)}
     return Saves.at(place, purpose, run, known, seconds)
 
@@ -501,7 +534,7 @@ def made(
     info = NystromInfo(
         n_rows=state.n_rows, passes=2 if certify else 1, bytes_read=passes.bytes_read,
         elapsed_s=time.perf_counter() - began, peak_bytes=peak_since(start),
-        projected_bytes=passes.arrangement.projected_bytes, kernel=spec.kernel.record,
+        projected_bytes=passes.arrangement.projected_bytes, n_centres=n_centres, kernel=spec.kernel.record,
         chosen=chosen, oversampling=float(min(state.multiplier, 1e300)), seed=spec.seed,
         warnings=_warnings(spec, state, None if "gamma" in chosen else spec.gamma),
     )  # fmt: skip

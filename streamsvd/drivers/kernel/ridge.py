@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Callable
@@ -15,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.drivers.kernel.choice import given_kernel, sampled, settled
+from streamsvd.drivers.kernel.files import DAMAGE, arrays_in, check_shapes, damage
 from streamsvd.drivers.kernel.jobs import Fitting, Sums, Targets
 from streamsvd.drivers.kernel.nystrom import (
     DEFAULT_CENTRES,
@@ -29,10 +29,11 @@ from streamsvd.drivers.kernel.nystrom import (
     saved,
 )
 from streamsvd.drivers.kernel.solving import MAX_PASSES, TOL, Solution, direct, streamed
+from streamsvd.drivers.model.size import check_size
 from streamsvd.drivers.request import as_source
 from streamsvd.drivers.runs import Passes, allowed_bytes, arranged, watched
-from streamsvd.drivers.runs.checks import check_real
-from streamsvd.drivers.saves import SAVE_SECONDS
+from streamsvd.drivers.runs.checks import check_numbers, check_real, whole
+from streamsvd.drivers.saves import SAVE_SECONDS, digest
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.events import Callback, Committed, ignore
 from streamsvd.engine.execute import dense_threads
@@ -41,7 +42,7 @@ from streamsvd.errors import NotConverged, ShapeError, SpecError, StoreError
 from streamsvd.leverage import FeatureMap, Mode, Spec
 from streamsvd.leverage.conjugate import Descent
 from streamsvd.leverage.onepass import Regression
-from streamsvd.leverage.ridge import Moments, best_ridge, coefficients
+from streamsvd.leverage.ridge import JUDGES, Moments, best_ridge, coefficients
 from streamsvd.store.rows import RowsWriter
 from streamsvd.typing import Matrix, Real
 
@@ -85,13 +86,7 @@ class KernelRidgeFit:
 
     def predict(self, X: Any) -> Matrix:
         """Predictions for rows ``(p, n)`` in memory: ``(p,)`` or ``(p, q)``."""
-        rows = np.asarray(X, dtype=np.float64)
-        width = self.feature_map.centres.shape[1]
-        if rows.ndim != 2 or rows.shape[1] != width:
-            raise ShapeError(
-                f"rows of shape {rows.shape} came; the fit was on rows of {width} numbers."
-            )
-        found = self.feature_map(rows) @ self.coefficients + self.mean
+        found = self.feature_map(X) @ self.coefficients + self.mean
         return np.asarray(found[:, 0] if self.flat else found)
 
     def predict_to(
@@ -113,6 +108,7 @@ class KernelRidgeFit:
             If ``out`` exists and may not be replaced, or cannot be written.
         """
         source = as_source(X)
+        check_real(source)
         width = self.feature_map.centres.shape[1]
         if source.shape[1] != width:
             raise ShapeError(
@@ -272,17 +268,17 @@ def kernel_ridge(
     arrangement = fitted(source, spec, memory, further=8 * squares[solver], held=3 * values.nbytes)
     began, start = time.perf_counter(), mark()
     with held_memory(), dense_threads(1):
-        mean = values.mean(axis=0)
-        targets = Targets(values - mean, held_out, seed)
+        targets = Targets.centred(values, held_out, seed)
         sample, numbers = sampled(source)
+        trains = ~targets.judges(numbers)
         settled_kernel = settled(
-            spec.kernel, sample, length=length, scale=scale, targets=targets.values[numbers], seed=seed
+            spec.kernel, sample, length=length, scale=scale, targets=values[numbers] - targets.mean, trains=trains, seed=seed
         )  # fmt: skip
         spec = replace(spec, kernel=settled_kernel)
         saves = saved(
-            checkpoint, save_seconds, PURPOSE, source, spec, arrangement,
+            checkpoint, save_seconds, PURPOSE, source, sample, spec, arrangement,
             kinds=(Moments, Sums, Regression, Descent), solver=solver, ridge=ridge, n_centres=n_centres,
-            held_out=held_out, tol=tol, y=_digest(values),
+            held_out=held_out, tol=tol, y=digest(values),
         )  # fmt: skip
         passes = Passes(arrangement, callback, saves)
         if solver == "onepass":
@@ -298,6 +294,12 @@ def kernel_ridge(
             )
     names = [name for name in chosen if name != "gamma"] + (["ridge"] if ridge is None else [])
     judges = solution.n_judges
+    if judges < JUDGES and held_out:
+        said = (
+            *said,
+            f"{judges} rows were held out: too few to judge by; generalised cross-validation took their place where a ridge was "
+            "to be chosen. Pass a larger held_out.",
+        )
     info = {
         "n_rows": source.shape[0], "held_out": judges, "passes": passes.number, "bytes_read": passes.bytes_read,
         "elapsed_s": time.perf_counter() - began, "peak_bytes": peak_since(start),
@@ -305,7 +307,9 @@ def kernel_ridge(
         "trace_error": solution.left, "residuals": list(solution.residuals), "warnings": list(said),
     }  # fmt: skip
     rmse = np.sqrt(solution.squared_error / judges) if judges else np.full(values.shape[1], np.nan)
-    fit = KernelRidgeFit(map_, solution.beta, mean, solution.ridge, rmse, flat, found, info)
+    fit = KernelRidgeFit(
+        map_, solution.beta, targets.whole_mean, solution.ridge, rmse, flat, found, info
+    )
     if saves is not None:
         saves.over()
     if solution.residuals and solution.residuals[-1] > tol:
@@ -326,23 +330,26 @@ def _in_one_pass(
     state = passes.once("dictionary and sums", job)
     least = state.dictionary.gamma
     said: tuple[str, ...] = ()
+    train, held_out = targets.plain(state.train), targets.plain(state.held_out)
     if ridge is None:
-        ridge = best_ridge(state.train, state.held_out, least)[0]
+        ridge = best_ridge(train, held_out, least)[0]
     elif ridge < 0.999 * least:
         said = (
             f"ridge={ridge:g} is finer than the {least:.3g} at which the dictionary is accurate: one pass loses more than it "
             "says. Pass a larger budget, or solver='direct'.",
         )
-    error = state.held_out.error(coefficients(state.train, ridge))
-    beta = coefficients(state.train.merge(state.held_out), ridge)
+    error = held_out.error(coefficients(train, ridge))
+    beta = coefficients(targets.about_whole(state.train.merge(state.held_out)), ridge)
     map_ = state.feature_map(spec)
     left = rounded_up((1 - state.captured) * state.dictionary.trace, map_, state.dictionary.trace)
-    return map_, Solution(beta, ridge, error, state.held_out.n_rows, left), None, said
+    return map_, Solution(beta, ridge, error, held_out.n_rows, left), None, said
 
 
 def _check_options(
     ridge: float | None, held_out: float, solver: str, tol: float, max_passes: int
 ) -> None:
+    check_numbers(ridge=ridge, held_out=held_out, tol=tol)
+    whole("max_passes", max_passes)
     if ridge is not None and not 0 < ridge < float("inf"):
         raise SpecError(f"ridge={ridge} is no ridge. Pass a positive number, or leave it out.")
     if not 0 <= held_out < 1 or (ridge is None and held_out == 0):
@@ -351,14 +358,8 @@ def _check_options(
         )
     if solver not in get_args(Solver):
         raise SpecError(f"solver={solver!r} is unknown. Pass one of {', '.join(get_args(Solver))}.")
-    if not 0 < tol < 1 or max_passes < 1:
-        raise SpecError(
-            f"tol={tol}, max_passes={max_passes}: pass a relative residual in (0, 1) and at least one pass."
-        )
-
-
-def _digest(values: Matrix) -> str:
-    return hashlib.blake2b(np.ascontiguousarray(values).tobytes(), digest_size=8).hexdigest()
+    if not 0 < tol < 1:
+        raise SpecError(f"tol={tol} is out of range. Pass a relative residual in (0, 1).")
 
 
 def _targets(y: Any, m: int, name: str) -> tuple[Matrix, bool]:
@@ -371,6 +372,11 @@ def _targets(y: Any, m: int, name: str) -> tuple[Matrix, bool]:
         raise SpecError(
             f"y holds {values.dtype}: targets are real numbers. Encode categories as numbers first."
         )
+    if values.size == 0:
+        raise ShapeError(
+            f"y has shape {values.shape}: there is nothing to fit. Pass one target or more."
+        )
+    check_size(values, "y")
     wide = values.astype(np.float64).reshape(m, -1)
     bad = ~np.isfinite(wide)
     if bad.any():
@@ -390,17 +396,27 @@ def load_ridge(path: str | os.PathLike[str]) -> KernelRidgeFit:
         If the file is no such thing, or of a newer release.
     """
     try:
-        with np.load(path, allow_pickle=False) as kept:
-            arrays = {name: kept[name] for name in kept.files}
+        arrays = arrays_in(path)
         record = msgspec.json.decode(arrays["record"].tobytes())
-        newer = record["format"] > FORMAT
+        if record["format"] > FORMAT:
+            raise StoreError(f"{os.fspath(path)} was saved by a newer release. Upgrade streamsvd.")
         kernel = kernel_of(record["kernel"], arrays)
         map_ = FeatureMap(kernel, arrays["centres"], arrays["whitening"])
-    except (OSError, ValueError, KeyError, TypeError, msgspec.DecodeError) as error:
-        raise StoreError(f"{os.fspath(path)} holds no kernel ridge regression: {error}.") from error
-    if newer:
-        raise StoreError(f"{os.fspath(path)} was saved by a newer release. Upgrade streamsvd.")
-    return KernelRidgeFit(
-        map_, arrays["coefficients"], arrays["mean"], record["ridge"], arrays["held_out_rmse"], record["flat"],
-        None, record["info"],
-    )  # fmt: skip
+        beta, mean = arrays["coefficients"], arrays["mean"]
+        check_shapes((map_.centres, map_.whitening), (map_.whitening.T, beta), (beta.T, mean))
+        return KernelRidgeFit(
+            map_,
+            beta,
+            mean,
+            record["ridge"],
+            arrays["held_out_rmse"],
+            record["flat"],
+            None,
+            record["info"],
+        )
+    except StoreError:
+        raise
+    except DAMAGE as error:
+        raise StoreError(
+            f"{os.fspath(path)} holds no kernel ridge regression: {damage(error)}."
+        ) from error

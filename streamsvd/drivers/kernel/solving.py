@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,8 +16,8 @@ from streamsvd.leverage.ridge import JUDGES, best_ridge, coefficients, largest_w
 from streamsvd.typing import Matrix, Real
 
 TOL, MAX_PASSES = 1e-3, 30
-TRIED = 10.0 ** np.arange(3.0, -3.0, -1.0)
-"""Multiples of the dictionary's ridge that conjugate gradients try at once where none is given."""
+RIDGES, FINEST = 8, 1e-9
+"""Ridges that conjugate gradients try at once where none is given, and the finest of the largest eigenvalue."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,11 +52,12 @@ def direct(passes: Passes, found: Nystrom, targets: Targets, ridge: float | None
     """One pass for the sums of products of features, then any ridge."""
     job = Summing(passes.arrangement.rows, found.feature_map, targets, products=True)
     sums = passes.once("sums", job)
+    train, held_out = targets.plain(sums.train), targets.plain(sums.held_out)
     if ridge is None:
-        ridge = best_ridge(sums.train, sums.held_out)[0]
-    error = sums.held_out.error(coefficients(sums.train, ridge))
-    beta = coefficients(sums.train.merge(sums.held_out), ridge)
-    return Solution(beta, ridge, error, sums.held_out.n_rows, sums.left)
+        ridge = best_ridge(train, held_out)[0]
+    error = held_out.error(coefficients(train, ridge))
+    beta = coefficients(targets.about_whole(sums.train.merge(sums.held_out)), ridge)
+    return Solution(beta, ridge, error, held_out.n_rows, sums.left)
 
 
 def streamed(
@@ -80,27 +81,33 @@ def streamed(
         raise SpecError(
             f"held_out={targets.held_out} leaves {sums.held_out.n_rows} rows to choose a ridge by. Pass ridge=, or solver='direct'."
         )
-    tried = np.array([ridge]) if ridge is not None else found.gamma * TRIED
-    q = targets.values.shape[1]
+    tried = np.array([ridge]) if ridge is not None else tried_ridges(by, found.gamma)
+    q = targets.count
     run = _Run(passes, map_, by, tol, max_passes)
-    everything = sums.train.r + sums.held_out.r
+    everything = targets.about_whole(sums.train.merge(sums.held_out)).r
+    train, held_out = targets.plain(sums.train), targets.plain(sums.held_out)
     if sums.held_out.n_rows == 0:
         final = run.solved("fit", everything, np.repeat(tried, q), targets)
         return Solution(final.x, float(tried[0]), np.full(q, np.nan), 0, sums.left, final.residuals)
     columns = np.repeat(tried, q)
-    first = run.solved(
-        "fit without judges", np.tile(sums.train.r, (1, tried.size)), columns, targets
-    )
-    train, judged = run.products("judgement", first.x, targets)
-    errors = held_out_errors(sums.held_out, first.x, judged, tried.size).reshape(tried.size, q)
+    first = run.solved("fit without judges", np.tile(train.r, (1, tried.size)), columns, targets)
+    trained, judged = run.products("judgement", first.x, targets)
+    errors = held_out_errors(held_out, first.x, judged, tried.size).reshape(tried.size, q)
     best = largest_within(errors.sum(axis=1).tolist(), sums.held_out.n_rows)
     mine = slice(best * q, (best + 1) * q)
-    start = (first.x[:, mine], train[:, mine] + judged[:, mine])
-    whole = Targets(targets.values, 0.0, targets.seed)
+    start = (first.x[:, mine], trained[:, mine] + judged[:, mine])
+    whole = replace(targets, held_out=0.0)
     final = run.solved("fit", everything, columns[mine], whole, start)
     return Solution(
         final.x, float(tried[best]), errors[best], sums.held_out.n_rows, sums.left, final.residuals
     )
+
+
+def tried_ridges(by: Preconditioner, gamma: float) -> Real:
+    """From a tenth of the largest eigenvalue down, evenly in logarithms, to where the dictionary is accurate."""
+    top = float(by.values[-1]) if by.values.size and by.values[-1] > 0 else 1.0
+    least = min(max(gamma, FINEST * top), top / 100)
+    return np.asarray(np.geomspace(top / 10, least, RIDGES))
 
 
 @dataclass(slots=True, eq=False)

@@ -49,3 +49,16 @@ def check_numbers(**given: Any) -> None:
         number = isinstance(value, int | float | np.floating | np.integer)
         if value is not None and (isinstance(value, bool) or not number):
             raise SpecError(f"{name}={value!r} is not a number. Pass one.")
+
+
+def whole(name: str, value: Any, *, least: int = 1) -> int:
+    """An integer of at least so much, of any integer type.
+
+    Raises
+    ------
+    SpecError
+        If it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise SpecError(f"{name}={value!r} is no count. Pass an integer of at least {least}.")
+    return int(value)
