@@ -1,0 +1,36 @@
+"""Which blocks with a common side may share a basis, and how large the error then is at least and at most."""
+
+from streamsvd.concat.cluster import Bracket, State, certified, join, single
+from streamsvd.concat.clustering import (
+    Cluster,
+    certify,
+    clustered,
+    compression_ratio,
+    left_factor,
+)
+from streamsvd.concat.options import ClusterOptions, Method, Mode
+from streamsvd.concat.published import estimate
+from streamsvd.concat.sketches import Sketch, from_gram, gram, projection, proposed, sketch
+
+__all__ = [
+    "Bracket",
+    "Cluster",
+    "ClusterOptions",
+    "Method",
+    "Mode",
+    "Sketch",
+    "State",
+    "certified",
+    "certify",
+    "clustered",
+    "compression_ratio",
+    "estimate",
+    "from_gram",
+    "gram",
+    "join",
+    "left_factor",
+    "projection",
+    "proposed",
+    "single",
+    "sketch",
+]

@@ -1,0 +1,240 @@
+"""Greedy merging of pairs: always the best pair there is, found with few eigenvalue problems.
+
+Every pair has a key, the smaller the better, of which a lower bound costs no eigenvalues. The pair of least key is
+merged once that key is exact; keys of pairs whose bound is never reached are never computed, and the result is that of
+computing all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from streamsvd.concat.cluster import State, pair_errors, pair_floors, uppers
+from streamsvd.concat.modes import Rule
+from streamsvd.typing import Matrix, Real
+
+MOST = 1500
+"""Clusters of which all pairs are looked at."""
+AT_ONCE = 16
+"""Pairs of one row that are made exact together."""
+
+
+class Goal(Protocol):
+    """What merging is for."""
+
+    rule: Rule
+    least: int
+    """Directions kept of what is merged."""
+
+    def value(self, state: State) -> float:
+        """What a cluster costs."""
+        ...
+
+    def key(self, energy: float, width: int, errors: Real, values: float) -> float:
+        """How good a pair is, from its errors at every rank and the sum of what both cost; infinite if never."""
+        ...
+
+    def room(self, values: Iterable[float]) -> float:
+        """Largest key that is still worth merging."""
+        ...
+
+    def accepts(self, state: State, values: float) -> bool:
+        """Whether the merged cluster is what its key promised."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Storage:
+    """Fewer numbers stored, each cluster at the smallest rank that meets the error."""
+
+    rule: Rule
+    least: int = 0
+
+    def value(self, state: State) -> float:
+        return float(self.rule.cost_of(state))
+
+    def key(self, energy: float, width: int, errors: Real, values: float) -> float:
+        met = errors <= self.rule.promising(energy)
+        r = int(np.argmax(met)) if met.any() else errors.size - 1
+        saved = values - self.rule.cost(r, width)
+        return -float(saved) if saved > 0 else np.inf
+
+    def room(self, values: Iterable[float]) -> float:
+        del values
+        return 0.0
+
+    def accepts(self, state: State, values: float) -> bool:
+        return self.value(state) < values
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fewest:
+    """Fewer clusters of one rank, each of which meets the error; least error first."""
+
+    rule: Rule
+    least: int
+
+    def value(self, state: State) -> float:
+        return float(uppers(state)[min(self.least, state.squares.size)])
+
+    def key(self, energy: float, width: int, errors: Real, values: float) -> float:
+        del width
+        error = float(errors[min(self.least, errors.size - 1)])
+        return error - values if error <= self.rule.promising(energy) else np.inf
+
+    def room(self, values: Iterable[float]) -> float:
+        del values
+        return np.finfo(float).max
+
+    def accepts(self, state: State, values: float) -> bool:
+        del values
+        return self.rule.accepts(state, self.least)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Together:
+    """Fewer clusters of one rank that meet the error all together; least error first."""
+
+    rule: Rule
+    least: int
+    budget: float
+
+    def value(self, state: State) -> float:
+        return float(uppers(state)[min(self.least, state.squares.size)])
+
+    def key(self, energy: float, width: int, errors: Real, values: float) -> float:
+        del energy, width
+        return float(errors[min(self.least, errors.size - 1)]) - values
+
+    def room(self, values: Iterable[float]) -> float:
+        return self.budget - sum(values)
+
+    def accepts(self, state: State, values: float) -> bool:
+        lost = (2 * state.ledger.slack) ** 2
+        return self.value(state) - values <= max(self.budget, lost)
+
+
+def merged(states: Sequence[State], goal: Goal) -> list[State]:
+    """Pairs merged until none is worth it, in groups of like clusters where there are too many for all pairs."""
+    states = sorted(states, key=lambda s: s.members[0])
+    while len(states) > MOST:
+        before = len(states)
+        groups = _alike(states)
+        states = [s for group in groups for s in _Merging.of(group, goal, len(states)).run()]
+        states.sort(key=lambda s: s.members[0])
+        if len(states) > 0.9 * before:
+            return states
+    return _Merging.of(states, goal, len(states)).run()
+
+
+@dataclass(slots=True, eq=False)
+class _Merging:
+    """Keys of all pairs, exact or bounds of them, and the least of each row."""
+
+    goal: Goal
+    states: list[State]
+    values: list[float]
+    keys: Matrix
+    settled: npt.NDArray[np.bool_]
+    least: Real
+    share: float
+
+    @classmethod
+    def of(cls, states: Sequence[State], goal: Goal, whole: int) -> _Merging:
+        """With bounds of all keys."""
+        n = len(states)
+        values = [goal.value(s) for s in states]
+        keys, settled = np.full((n, n), np.inf), np.zeros((n, n), dtype=np.bool_)
+        out = cls(goal, list(states), values, keys, settled, np.full(n, np.inf), n / max(whole, 1))
+        for i in range(n - 1):
+            others = np.arange(i + 1, n)
+            keys[i, others] = keys[others, i] = out._keys(i, others, exact=False)
+        out.least = keys.min(axis=1, initial=np.inf)
+        return out
+
+    def run(self) -> list[State]:
+        """The states that are left."""
+        alive = np.ones(len(self.states), dtype=np.bool_)
+        while alive.size:
+            i = int(np.argmin(self.least))
+            j = int(np.argmin(self.keys[i]))
+            room = self.goal.room(v for v, on in zip(self.values, alive, strict=True) if on)
+            if not self.keys[i, j] <= max(room * self.share, self._lost(i, j)):
+                break
+            if not self.settled[i, j]:
+                self._settle(i)
+                continue
+            both = self.goal.rule.joined([self.states[i], self.states[j]], self.goal.least)
+            if not self.goal.accepts(both, self.values[i] + self.values[j]):
+                self._write(i, np.array([j]), np.array([np.inf]))
+                continue
+            i, j = min(i, j), max(i, j)
+            alive[j] = False
+            self._write(j, np.arange(alive.size), np.full(alive.size, np.inf))
+            self.states[i], self.values[i] = both, self.goal.value(both)
+            others = np.flatnonzero(alive & (np.arange(alive.size) != i))
+            self.settled[i] = self.settled[:, i] = False
+            self._write(i, others, self._keys(i, others, exact=False))
+        return [s for s, on in zip(self.states, alive, strict=True) if on]
+
+    def _lost(self, i: int, j: int) -> float:
+        """A key that is nothing but rounding."""
+        if not isinstance(self.goal, Together):
+            return 0.0
+        return (self.states[i].ledger.slack + self.states[j].ledger.slack) ** 2
+
+    def _settle(self, i: int) -> None:
+        """Makes the best bounds of a row exact."""
+        row = np.where(self.settled[i], np.inf, self.keys[i])
+        best = np.argsort(row, kind="stable")[:AT_ONCE]
+        best = best[np.isfinite(row[best])]
+        self.settled[i, best] = self.settled[best, i] = True
+        self._write(i, best, self._keys(i, best, exact=True))
+
+    def _keys(self, i: int, others: npt.NDArray[np.intp], *, exact: bool) -> Real:
+        a, order = self.states[i], sorted(others, key=lambda j: self.states[j].squares.size)
+        batch = [self.states[j] for j in order]
+        found = (
+            pair_errors(a, batch, exact=self.goal.rule.exact) if exact else pair_floors(a, batch)
+        )
+        keys = np.full(len(self.states), np.inf)
+        for j, b, errors in zip(order, batch, found, strict=True):
+            values = self.values[i] + self.values[j]
+            keys[j] = self.goal.key(a.energy + b.energy, a.width + b.width, errors, values)
+        return keys[others]
+
+    def _write(self, i: int, others: npt.NDArray[np.intp], keys: Real) -> None:
+        """Sets keys of one row and column, and keeps the least of each row."""
+        before = self.keys[others, i]
+        self.keys[i, others] = self.keys[others, i] = keys
+        stale = others[before <= self.least[others]]
+        self.least[others] = np.minimum(self.least[others], keys)
+        self.least[stale] = self.keys[stale].min(axis=1)
+        self.least[i] = self.keys[i].min()
+
+
+def _alike(states: Sequence[State]) -> list[list[State]]:
+    """Groups of at most `MOST`, halved again and again along the direction in which Gram matrices vary most."""
+    if len(states) <= MOST:
+        return [list(states)]
+    features = np.array([_feature(s) for s in states])
+    features -= features.mean(axis=0)
+    direction = np.linalg.eigh(features.T @ features)[1][:, -1]
+    along = features @ (direction * np.sign(direction[np.argmax(np.abs(direction))]))
+    order = np.argsort(along, kind="stable")
+    half = len(states) // 2
+    parts = (sorted(order[:half]), sorted(order[half:]))
+    return [group for part in parts for group in _alike([states[i] for i in part])]
+
+
+def _feature(state: State) -> Real:
+    """A projected Gram matrix of norm 1: near for states that share directions."""
+    rng = np.random.Generator(np.random.Philox(key=0))
+    Y = rng.standard_normal((16, state.L.shape[0])) @ state.L
+    G = (Y @ Y.T)[np.tril_indices(16)]
+    return np.asarray(G / max(float(np.linalg.norm(G)), np.finfo(float).tiny))
