@@ -1,6 +1,6 @@
 """Which blocks with a common side may share a basis, and how large the error then is at least and at most."""
 
-from streamsvd.concat.cluster import Bracket, State, certified, join, single
+from streamsvd.concat.cluster import Bracket, State, certified, join, singles
 from streamsvd.concat.clustering import (
     Cluster,
     certify,
@@ -31,6 +31,6 @@ __all__ = [
     "left_factor",
     "projection",
     "proposed",
-    "single",
+    "singles",
     "sketch",
 ]

@@ -7,16 +7,15 @@ state's own rank-r factors, and ``up - min(t, r w) <= err_r^2(A) <= up`` bracket
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
-from itertools import groupby
 from operator import add
 
 import numpy as np
+import numpy.typing as npt
 from scipy import linalg
 
-from streamsvd.certificate import UNIT_ROUNDOFF
 from streamsvd.concat import bounds
 from streamsvd.concat.sketches import Sketch, kept, thin_svd
 from streamsvd.ledger import Ledger
@@ -75,6 +74,13 @@ def single(place: int, found: Sketch, scale: float = 1.0) -> State:
         found.width,
         found.ledger.faded(scale),
     )
+
+
+def singles(sketches: Sequence[Sketch]) -> tuple[list[State], int]:
+    """The states of blocks, each alone, and the exponent of the power of two that was taken out of all."""
+    top = max((s.exponent for s in sketches if s.energy > 0), default=0)
+    scales = [2.0 ** (s.exponent - top) if s.energy > 0 else 1.0 for s in sketches]
+    return [single(i, s, x) for i, (s, x) in enumerate(zip(sketches, scales, strict=True))], top
 
 
 def join(states: Sequence[State], *, least: int, budget: float) -> State:
@@ -139,7 +145,7 @@ def allowance(state: State, error: float) -> float:
     return float(max(error * error * state.energy, (2 * state.ledger.slack) ** 2))
 
 
-def pair_errors(a: State, others: Sequence[State], *, exact: bool = False) -> Iterator[Real]:
+def pair_errors(a: State, others: Sequence[State], *, exact: bool = False) -> Matrix:
     """Squared error of ``a`` with each of the others for every rank from 0: no more than rounding below the certified.
 
     Parameters
@@ -148,25 +154,79 @@ def pair_errors(a: State, others: Sequence[State], *, exact: bool = False) -> It
         Of different blocks.
     exact
         By singular values: slower, and right to the last digit of small errors.
+
+    Returns
+    -------
+    errors
+        ``(len(others), ranks)``; larger ranks than a pair has repeat its last error.
     """
-    if exact:
-        for b in others:
-            stacked = np.concatenate([a.L, b.L], axis=1)
-            values = linalg.svd(stacked, compute_uv=False, check_finite=False)
-            yield _errors(values[::-1] ** 2, a.ledger + b.ledger, 0.0)
-        return
-    for _, group in groupby(others, key=lambda b: b.squares.size):
-        batch = list(group)
-        for b, w in zip(batch, _eigenvalues(a, batch), strict=True):
-            ledger = a.ledger + b.ledger
-            lost = bounds.rounding(w.size, ledger.energy)
-            yield _errors(np.maximum(w, 0.0), ledger, lost)
+
+    def tails(batch: Sequence[State]) -> Matrix:
+        ascending = _values(a, batch) if exact else np.maximum(_eigenvalues(a, batch), 0.0)
+        return np.asarray(_pad(np.cumsum(ascending, axis=1))[:, ::-1])
+
+    errors = _by_size(a, others, tails)
+    ledgers = [b.ledger for b in others]
+    discarded = np.array([x.discarded for x in ledgers]) + a.ledger.discarded
+    deficit = np.array([x.deficit for x in ledgers]) + a.ledger.deficit
+    if not exact:
+        energy = np.array([x.energy for x in ledgers]) + a.energy
+        discarded += bounds.rounding(errors.shape[1], 1.0) * energy
+    errors += discarded[:, None]
+    if np.any(deficit > 0):
+        errors += np.maximum(np.arange(errors.shape[1]), 1) * deficit[:, None]
+    return errors
 
 
-def _errors(ascending: Real, ledger: Ledger, lost: float) -> Real:
-    tails = np.concatenate([[0.0], np.cumsum(ascending)])[::-1]
-    beyond = np.maximum(np.arange(tails.size), 1) * ledger.deficit
-    return np.asarray(tails + (ledger.discarded + lost) + beyond)
+def pair_floors(a: State, others: Sequence[State]) -> Matrix:
+    """Lower bounds of `pair_errors` without eigenvalues, in the same form.
+
+    Errors are superadditive; ``Top_r`` of both is at most that of the squares pooled and ``sqrt(r) ||X||_F`` more, and
+    at most ``sqrt(r) ||G||_F``.
+    """
+
+    def tails(batch: Sequence[State]) -> Matrix:
+        cross = np.sum(products(a, batch) ** 2, axis=(1, 2))
+        S = np.array([b.squares for b in batch])
+        both = np.concatenate([np.broadcast_to(a.squares, (len(batch), a.squares.size)), S], 1)
+        both = -np.sort(-both, axis=1)
+        root = np.sqrt(np.arange(both.shape[1] + 1))
+        pooled = _pad(np.cumsum(both, axis=1))
+        whole = np.sqrt(np.sum(both * both, axis=1) + 2 * cross)
+        top = np.minimum(pooled + root * np.sqrt(cross)[:, None], root * whole[:, None])
+        alone = _tails(a.squares[None], root.size) + _tails(S, root.size)
+        return np.asarray(np.maximum(pooled[:, -1:] - top, alone))
+
+    discarded = np.array([b.ledger.discarded for b in others]) + a.ledger.discarded
+    return _by_size(a, others, tails) + discarded[:, None]
+
+
+def _by_size(
+    a: State, others: Sequence[State], tails: Callable[[Sequence[State]], Matrix]
+) -> Matrix:
+    """Rows for all others, computed together for those of one size, wider ones setting the width."""
+    sizes = np.array([b.squares.size for b in others], dtype=np.intp)
+    out = np.zeros((sizes.size, a.squares.size + int(sizes.max(initial=0)) + 1))
+    for size in np.unique(sizes):
+        places = np.flatnonzero(sizes == size)
+        rows = tails([others[int(i)] for i in places])
+        out[places, : rows.shape[1]] = rows
+        out[places, rows.shape[1] :] = rows[:, -1:]
+    return out
+
+
+def _pad(rows: Matrix) -> Matrix:
+    return np.concatenate([np.zeros((rows.shape[0], 1)), rows], axis=1)
+
+
+def _values(a: State, batch: Sequence[State]) -> Matrix:
+    """Squared singular values of ``[L_a, L_b]``, ascending, with zeros where rows are fewer than columns."""
+    out = np.zeros((len(batch), a.squares.size + batch[0].squares.size))
+    for row, b in zip(out, batch, strict=True):
+        stacked = np.concatenate([a.L, b.L], axis=1)
+        values = linalg.svd(stacked, compute_uv=False, check_finite=False)
+        row[row.size - values.size :] = values[::-1] ** 2
+    return out
 
 
 def _eigenvalues(a: State, batch: Sequence[State]) -> Matrix:
@@ -186,42 +246,38 @@ def products(a: State, batch: Sequence[State]) -> Matrix:
     return np.asarray(stacked.reshape(a.squares.size, len(batch), -1).transpose(1, 0, 2))
 
 
-def pair_floors(a: State, others: Sequence[State]) -> Iterator[Real]:
-    """Lower bounds of `pair_errors` without eigenvalues, for every rank from 0.
-
-    Errors are superadditive; ``Top_r`` of both is at most that of the squares pooled and ``sqrt(r) ||X||_F`` more, and
-    at most ``sqrt(r) ||G||_F``.
-    """
-    for _, group in groupby(others, key=lambda b: b.squares.size):
-        batch = list(group)
-        cross = np.sum(products(a, batch) ** 2, axis=(1, 2))
-        S = np.array([b.squares for b in batch])
-        pooled = np.concatenate([np.broadcast_to(a.squares, (len(batch), a.squares.size)), S], 1)
-        pooled = -np.sort(-pooled, axis=1)
-        root = np.sqrt(np.arange(pooled.shape[1] + 1))
-        top = np.pad(np.cumsum(pooled, axis=1), ((0, 0), (1, 0))) + root * np.sqrt(cross)[:, None]
-        whole = np.sqrt(np.sum(pooled**2, axis=1) + 2 * cross)[:, None]
-        top = np.minimum(top, root * whole)
-        alone = _tails(a.squares[None], top.shape[1]) + _tails(S, top.shape[1])
-        floors = np.maximum(np.sum(pooled, axis=1)[:, None] - top, alone)
-        for b, floor in zip(batch, floors, strict=True):
-            yield floor + (a.ledger.discarded + b.ledger.discarded)
-
-
 def _tails(squares: Matrix, length: int) -> Matrix:
     """Sums of what follows the first r squares of each row, r from 0 to ``length - 1``."""
-    tails = np.cumsum(squares[:, ::-1], axis=1)[:, ::-1]
-    return np.pad(tails, ((0, 0), (0, length - squares.shape[1])))
+    out = np.zeros((squares.shape[0], length))
+    out[:, : squares.shape[1]] = np.cumsum(squares[:, ::-1], axis=1)[:, ::-1]
+    return out
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pool:
+    """Single blocks side by side, to be scored at once."""
+
+    states: tuple[State, ...]
+    columns: Matrix
+    edges: npt.NDArray[np.intp]
+    energies: Real
+
+    @classmethod
+    def of(cls, states: Sequence[State]) -> Pool:
+        """Of one block or more."""
+        columns = np.concatenate([s.L for s in states], axis=1)
+        edges = np.cumsum([0] + [s.squares.size for s in states[:-1]])
+        return cls(tuple(states), columns, edges, np.array([s.energy for s in states]))
+
+    def left_over(self, W: Matrix) -> Real:
+        """``||A_c - W W* A_c||_F^2`` of each, for an orthonormal basis: no eigenproblem."""
+        captured = np.add.reduceat(np.sum((W.T @ self.columns) ** 2, axis=0), self.edges)
+        return np.asarray(np.maximum(self.energies - captured, 0.0))
 
 
 def left_over(W: Matrix, factors: Sequence[State]) -> Real:
-    """``||A_c - W W* A_c||_F^2`` of single blocks, for an orthonormal basis: no eigenproblem."""
-    if not factors:
-        return np.zeros(0)
-    stacked = np.concatenate([c.L for c in factors], axis=1)
-    edges = np.cumsum([0] + [c.squares.size for c in factors[:-1]])
-    captured = np.add.reduceat(np.sum((W.T @ stacked) ** 2, axis=0), edges)
-    return np.asarray(np.maximum(np.array([c.energy for c in factors]) - captured, 0.0))
+    """What a basis leaves of each of some blocks, or of none."""
+    return Pool.of(factors).left_over(W) if factors else np.zeros(0)
 
 
 def fixed(state: State, r: int, factors: Sequence[State]) -> float:

@@ -9,12 +9,13 @@ judged by eigenvalues of products of sketches, and every cluster carries its led
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
-from streamsvd.concat.cluster import State, certified, single
+from streamsvd.concat.cluster import State, certified, single, singles
 from streamsvd.concat.growth import of_rank
 from streamsvd.concat.modes import Rule, pooled_ranks
 from streamsvd.concat.options import ClusterOptions
@@ -166,7 +167,7 @@ def _checked(sketches: Sequence[Sketch]) -> list[Sketch]:
     if not sketches:
         raise ShapeError("no blocks to cluster. Pass one or more.")
     ordered = sorted(sketches, key=lambda s: s.key)
-    for a, b in zip(ordered, ordered[1:], strict=False):
+    for a, b in pairwise(ordered):
         if a.key == b.key:
             raise SpecError(f"block {a.key!r} is there twice. Give every block a key of its own.")
         if (a.rows, a.L.shape[0]) != (b.rows, b.L.shape[0]):
@@ -207,12 +208,9 @@ def _band_clusters(band: Sequence[Sketch], options: ClusterOptions) -> list[Clus
 
 def _rule(full: Sequence[Sketch], options: ClusterOptions) -> tuple[Rule, int]:
     """The rule with all blocks to one scale, and the exponent taken out."""
-    top = max(s.exponent for s in full)
+    blocks, top = singles(full)
     if options.mode == "block":
-        scales = [1 / float(np.sqrt(s.energy)) for s in full]
-    else:
-        scales = [2.0 ** (s.exponent - top) for s in full]
-    blocks = [single(i, s, scale) for i, (s, scale) in enumerate(zip(full, scales, strict=True))]
+        blocks = [single(i, s, 1 / float(np.sqrt(s.energy))) for i, s in enumerate(full)]
     return Rule(float(options.error), options.share, options.mode, full[0].rows, blocks), top
 
 
@@ -266,8 +264,7 @@ def _emitted(
         left = float(np.linalg.norm(s.L - U @ inner))
         error = np.sqrt((left * left + s.tail) / s.energy)
         parts.append((s.key, scale * (inner @ s.Vh), error, scale * scale * s.energy))
-    for s in empty:
-        parts.append((s.key, np.zeros((r, s.width)), 0.0, 0.0))
+    parts.extend((s.key, np.zeros((r, s.width)), 0.0, 0.0) for s in empty)
     parts.sort(key=lambda p: p[0])
     found, norm = certified(state, r), float(np.sqrt(state.energy))
     width = sum(p[1].shape[1] for p in parts)
@@ -309,6 +306,8 @@ def _as_one(ordered: Sequence[Sketch], options: ClusterOptions) -> Cluster | Non
     state = rule.joined(rule.blocks, options.rank or 0)
     r = rule.rank_of(state) if options.rank is None else min(options.rank, state.squares.size)
     if r is None or not rule.accepts(state, r):
+        return None
+    if options.rank is None and rule.cost_of(state) > sum(rule.cost_of(b) for b in rule.blocks):
         return None
     return _emitted(state, r, False, full, rule, exponent, empty)
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from streamsvd.concat import bounds
-from streamsvd.concat.cluster import State, certified, left_over, pair_errors, pair_floors
+from streamsvd.concat.cluster import Pool, State, certified, left_over, pair_errors, pair_floors
 from streamsvd.concat.merging import MOST, Fewest, Together, merged
 from streamsvd.concat.modes import Rule
-from streamsvd.typing import Real
+from streamsvd.typing import Matrix, Real
 
 PREFIX = 32
 """Most blocks that are taken at once."""
@@ -26,40 +27,48 @@ SMALL = 300
 
 def grown(rule: Rule, r: int, *, max_fail: int) -> list[State]:
     """Clusters grown one after the other, the largest block left first."""
-    left = sorted(rule.blocks, key=lambda b: (-b.energy, b.members))
+    ordered = sorted(rule.blocks, key=lambda b: (-b.energy, b.members))
+    pool, alive = Pool.of(ordered), np.ones(len(ordered), dtype=np.bool_)
     out = []
-    while left:
-        cluster, left = left[0], left[1:]
-        while left:
-            taken, left = _taken(rule, cluster, left, r, max_fail)
-            if taken is cluster:
+    while alive.any():
+        first = int(np.argmax(alive))
+        cluster = pool.states[first]
+        alive[first] = False
+        while alive.any():
+            taken = _taken(rule, cluster, pool, alive, r, max_fail)
+            if taken is None:
                 break
-            cluster = taken
+            cluster, places = taken
+            alive[places] = False
         out.append(cluster)
+        if 0 < 2 * np.count_nonzero(alive) < alive.size:  # those taken are no longer scored
+            pool = Pool.of([s for s, on in zip(pool.states, alive, strict=True) if on])
+            alive = np.ones(len(pool.states), dtype=np.bool_)
     return out
 
 
 def _taken(
-    rule: Rule, cluster: State, left: list[State], r: int, max_fail: int
-) -> tuple[State, list[State]]:
-    """The cluster with some blocks more, and the others; the same cluster if there is none to add."""
-    scores = left_over(cluster.basis(r), left)
-    order = [int(i) for i in np.argsort(scores, kind="stable")]  # left: by energy and place
-    count = 0 if rule.exact else _prefix(rule, cluster, [left[i] for i in order[:PREFIX]], r)
+    rule: Rule, cluster: State, pool: Pool, alive: npt.NDArray[np.bool_], r: int, max_fail: int
+) -> tuple[State, list[int]] | None:
+    """The cluster with some blocks more, and their places; None if there is none to add."""
+    scores = np.where(alive, pool.left_over(cluster.basis(r)), np.inf)
+    most = min(max(PREFIX, max_fail), int(np.count_nonzero(alive)))
+    order = [int(i) for i in np.argsort(scores, kind="stable")[:most]]
+    near = [pool.states[i] for i in order]
+    count = 0 if rule.exact else _prefix(rule, cluster, near[:PREFIX], r)
     while count:
-        both = rule.joined([cluster, *(left[i] for i in order[:count])], r)
+        both = rule.joined([cluster, *near[:count]], r)
         if rule.accepts(both, r):
-            taken = set(order[:count])
-            return both, [b for i, b in enumerate(left) if i not in taken]
+            return both, order[:count]
         count //= 2
-    for at in range(0, min(len(left), max_fail), BATCH):
-        batch = order[at : min(at + BATCH, max_fail)]
-        errors = relative_errors(cluster, [left[i] for i in batch], r, rule)
-        for i, error in zip(batch, errors, strict=True):
-            both_or_none = _joined(rule, cluster, left[i], r, float(error))
-            if both_or_none is not None:
-                return both_or_none, left[:i] + left[i + 1 :]
-    return cluster, left
+    for at in range(0, min(most, max_fail), BATCH):
+        batch = near[at : min(at + BATCH, max_fail)]
+        errors = relative_errors(cluster, batch, r, rule)
+        for i, (block, error) in enumerate(zip(batch, errors, strict=True)):
+            one_more = _joined(rule, cluster, block, r, float(error))
+            if one_more is not None:
+                return one_more, [order[at + i]]
+    return None
 
 
 def _prefix(rule: Rule, cluster: State, ordered: Sequence[State], r: int) -> int:
@@ -74,21 +83,18 @@ def _prefix(rule: Rule, cluster: State, ordered: Sequence[State], r: int) -> int
 
 def relative_errors(a: State, others: Sequence[State], r: int, rule: Rule) -> Real:
     """Squared relative error of ``a`` with each of the others at rank r; infinite where a bound says it is too large."""
-    order = sorted(range(len(others)), key=lambda i: others[i].squares.size)
-    out = np.full(len(others), np.inf)
+    energies = np.array([b.energy for b in others]) + a.energy
+    places, out = np.arange(len(others)), np.full(len(others), np.inf)
     if not rule.exact:
-        floors = pair_floors(a, [others[i] for i in order])
-        small = [_at(f, r) <= rule.limit(a.energy + others[i].energy)
-                 for i, f in zip(order, floors, strict=True)]  # fmt: skip
-        order = [i for i, fits in zip(order, small, strict=True) if fits]
-    found = pair_errors(a, [others[i] for i in order], exact=rule.exact)
-    for i, errors in zip(order, found, strict=True):
-        out[i] = _at(errors, r) / (a.energy + others[i].energy)
+        places = np.flatnonzero(_at(pair_floors(a, others), r) <= rule.limit(1.0) * energies)
+    if places.size:
+        errors = pair_errors(a, [others[int(i)] for i in places], exact=rule.exact)
+        out[places] = _at(errors, r) / energies[places]
     return out
 
 
-def _at(errors: Real, r: int) -> float:
-    return float(errors[min(r, errors.size - 1)])
+def _at(errors: Matrix, r: int) -> Real:
+    return np.asarray(errors[:, min(r, errors.shape[1] - 1)])
 
 
 def _joined(rule: Rule, a: State, b: State, r: int, error: float) -> State | None:

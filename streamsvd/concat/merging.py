@@ -7,7 +7,7 @@ computing all of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,7 +19,9 @@ from streamsvd.concat.modes import Rule
 from streamsvd.typing import Matrix, Real
 
 MOST = 1500
-"""Clusters of which all pairs are looked at."""
+"""Clusters that are merged together; more go in groups."""
+ALL_PAIRS, NEAREST = 300, 32
+"""Clusters of which all pairs are looked at; of more, those nearest to each."""
 AT_ONCE = 16
 """Pairs of one row that are made exact together."""
 
@@ -27,19 +29,25 @@ AT_ONCE = 16
 class Goal(Protocol):
     """What merging is for."""
 
-    rule: Rule
-    least: int
-    """Directions kept of what is merged."""
+    @property
+    def rule(self) -> Rule:
+        """What clusters must meet."""
+        ...
+
+    @property
+    def least(self) -> int:
+        """Directions kept of what is merged."""
+        ...
 
     def value(self, state: State) -> float:
         """What a cluster costs."""
         ...
 
-    def key(self, energy: float, width: int, errors: Real, values: float) -> float:
-        """How good a pair is, from its errors at every rank and the sum of what both cost; infinite if never."""
+    def keys(self, energies: Real, widths: Real, errors: Matrix, values: Real) -> Real:
+        """How good pairs are, from their errors at every rank and the sum of what both cost; infinite if never."""
         ...
 
-    def room(self, values: Iterable[float]) -> float:
+    def room(self, values: Real) -> float:
         """Largest key that is still worth merging."""
         ...
 
@@ -58,13 +66,14 @@ class Storage:
     def value(self, state: State) -> float:
         return float(self.rule.cost_of(state))
 
-    def key(self, energy: float, width: int, errors: Real, values: float) -> float:
-        met = errors <= self.rule.promising(energy)
-        r = int(np.argmax(met)) if met.any() else errors.size - 1
-        saved = values - self.rule.cost(r, width)
-        return -float(saved) if saved > 0 else np.inf
+    def keys(self, energies: Real, widths: Real, errors: Matrix, values: Real) -> Real:
+        met = errors <= self.rule.promising(1.0) * energies[:, None]
+        met[:, -1] = True
+        ranks, rows = np.argmax(met, axis=1), self.rule.rows
+        saved = values - np.minimum(ranks * (rows + widths), rows * widths)
+        return np.where(saved > 0, -saved, np.inf)
 
-    def room(self, values: Iterable[float]) -> float:
+    def room(self, values: Real) -> float:
         del values
         return 0.0
 
@@ -82,12 +91,12 @@ class Fewest:
     def value(self, state: State) -> float:
         return float(uppers(state)[min(self.least, state.squares.size)])
 
-    def key(self, energy: float, width: int, errors: Real, values: float) -> float:
-        del width
-        error = float(errors[min(self.least, errors.size - 1)])
-        return error - values if error <= self.rule.promising(energy) else np.inf
+    def keys(self, energies: Real, widths: Real, errors: Matrix, values: Real) -> Real:
+        del widths
+        at = errors[:, min(self.least, errors.shape[1] - 1)]
+        return np.where(at <= self.rule.promising(1.0) * energies, at - values, np.inf)
 
-    def room(self, values: Iterable[float]) -> float:
+    def room(self, values: Real) -> float:
         del values
         return np.finfo(float).max
 
@@ -107,12 +116,12 @@ class Together:
     def value(self, state: State) -> float:
         return float(uppers(state)[min(self.least, state.squares.size)])
 
-    def key(self, energy: float, width: int, errors: Real, values: float) -> float:
-        del energy, width
-        return float(errors[min(self.least, errors.size - 1)]) - values
+    def keys(self, energies: Real, widths: Real, errors: Matrix, values: Real) -> Real:
+        del energies, widths
+        return np.asarray(errors[:, min(self.least, errors.shape[1] - 1)] - values)
 
-    def room(self, values: Iterable[float]) -> float:
-        return self.budget - sum(values)
+    def room(self, values: Real) -> float:
+        return self.budget - float(np.sum(values))
 
     def accepts(self, state: State, values: float) -> bool:
         lost = (2 * state.ledger.slack) ** 2
@@ -138,21 +147,26 @@ class _Merging:
 
     goal: Goal
     states: list[State]
-    values: list[float]
+    values: Real
     keys: Matrix
     settled: npt.NDArray[np.bool_]
     least: Real
     share: float
+    features: Matrix | None
+    """Of each state where pairs are too many, to find those near."""
 
     @classmethod
     def of(cls, states: Sequence[State], goal: Goal, whole: int) -> _Merging:
         """With bounds of all keys."""
         n = len(states)
-        values = [goal.value(s) for s in states]
+        values = np.array([goal.value(s) for s in states])
         keys, settled = np.full((n, n), np.inf), np.zeros((n, n), dtype=np.bool_)
-        out = cls(goal, list(states), values, keys, settled, np.full(n, np.inf), n / max(whole, 1))
+        features = np.array([_feature(s) for s in states]) if n > ALL_PAIRS else None
+        least, share = np.full(n, np.inf), n / max(whole, 1)
+        out = cls(goal, list(states), values, keys, settled, least, share, features)
         for i in range(n - 1):
-            others = np.arange(i + 1, n)
+            others = np.arange(n)
+            others = out._near(i, others[others != i] if features is not None else others[i + 1 :])
             keys[i, others] = keys[others, i] = out._keys(i, others, exact=False)
         out.least = keys.min(axis=1, initial=np.inf)
         return out
@@ -163,24 +177,41 @@ class _Merging:
         while alive.size:
             i = int(np.argmin(self.least))
             j = int(np.argmin(self.keys[i]))
-            room = self.goal.room(v for v, on in zip(self.values, alive, strict=True) if on)
+            room = self.goal.room(self.values[alive])
             if not self.keys[i, j] <= max(room * self.share, self._lost(i, j)):
                 break
             if not self.settled[i, j]:
                 self._settle(i)
                 continue
             both = self.goal.rule.joined([self.states[i], self.states[j]], self.goal.least)
-            if not self.goal.accepts(both, self.values[i] + self.values[j]):
+            if not self.goal.accepts(both, float(self.values[i] + self.values[j])):
                 self._write(i, np.array([j]), np.array([np.inf]))
                 continue
             i, j = min(i, j), max(i, j)
             alive[j] = False
             self._write(j, np.arange(alive.size), np.full(alive.size, np.inf))
-            self.states[i], self.values[i] = both, self.goal.value(both)
-            others = np.flatnonzero(alive & (np.arange(alive.size) != i))
-            self.settled[i] = self.settled[:, i] = False
-            self._write(i, others, self._keys(i, others, exact=False))
+            self._replace(i, both, np.flatnonzero(alive & (np.arange(alive.size) != i)))
         return [s for s, on in zip(self.states, alive, strict=True) if on]
+
+    def _replace(self, i: int, state: State, others: npt.NDArray[np.intp]) -> None:
+        """Puts a merged state into a place, with bounds of its keys."""
+        self.states[i], self.values[i] = state, self.goal.value(state)
+        self.settled[i] = self.settled[:, i] = False
+        keys = np.full(others.size, np.inf)
+        if self.features is None:
+            keys = self._keys(i, others, exact=False)
+        else:
+            self.features[i] = _feature(state)
+            near = np.isin(others, self._near(i, others))
+            keys[near] = self._keys(i, others[near], exact=False)
+        self._write(i, others, keys)
+
+    def _near(self, i: int, others: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+        """Those of the others that may share most with a state, ascending; all where they are few."""
+        if self.features is None or others.size <= NEAREST:
+            return others
+        alike = self.features[others] @ self.features[i]
+        return np.sort(others[np.argsort(-alike, kind="stable")[:NEAREST]])
 
     def _lost(self, i: int, j: int) -> float:
         """A key that is nothing but rounding."""
@@ -197,16 +228,13 @@ class _Merging:
         self._write(i, best, self._keys(i, best, exact=True))
 
     def _keys(self, i: int, others: npt.NDArray[np.intp], *, exact: bool) -> Real:
-        a, order = self.states[i], sorted(others, key=lambda j: self.states[j].squares.size)
-        batch = [self.states[j] for j in order]
+        a, batch = self.states[i], [self.states[j] for j in others]
         found = (
             pair_errors(a, batch, exact=self.goal.rule.exact) if exact else pair_floors(a, batch)
         )
-        keys = np.full(len(self.states), np.inf)
-        for j, b, errors in zip(order, batch, found, strict=True):
-            values = self.values[i] + self.values[j]
-            keys[j] = self.goal.key(a.energy + b.energy, a.width + b.width, errors, values)
-        return keys[others]
+        energies = np.array([b.energy for b in batch]) + a.energy
+        widths = np.array([b.width for b in batch], dtype=np.float64) + a.width
+        return self.goal.keys(energies, widths, found, self.values[others] + self.values[i])
 
     def _write(self, i: int, others: npt.NDArray[np.intp], keys: Real) -> None:
         """Sets keys of one row and column, and keeps the least of each row."""

@@ -9,9 +9,7 @@ Reference: Shamrai (2026), arXiv 2601.11626.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
-import numpy as np
+from collections.abc import Sequence
 
 from streamsvd.concat import bounds
 from streamsvd.concat.cluster import State, certified, join, left_over
@@ -20,8 +18,6 @@ from streamsvd.concat.options import ClusterOptions
 
 BUFFER = 5
 """Directions that the incremental estimate keeps beyond the rank."""
-
-Fits = Callable[[State, Sequence[State]], bool]
 
 
 def published(rule: Rule, options: ClusterOptions) -> list[State]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy import linalg
@@ -236,7 +237,7 @@ def from_gram(
         )
     edges = np.concatenate([[0], np.cumsum(widths)]).astype(int)
     diagonal = np.diag(K)
-    norms = np.sqrt([diagonal[a:b].sum() for a, b in zip(edges, edges[1:], strict=False)])
+    norms = np.sqrt([diagonal[a:b].sum() for a, b in pairwise(edges)])
     unit = np.repeat(np.where(norms > 0, norms, 1.0), widths)
     values, W = linalg.eigh(K / unit[:, None] / unit, driver="evd", check_finite=False)
     real = values > 4 * UNIT_ROUNDOFF * max(float(values[-1]), 0.0) * values.size
@@ -263,7 +264,8 @@ def _blurred(found: Sketch, deficit: float) -> Sketch:
 
 def projection(rows: int, *, columns: int = 96, seed: int = 0) -> Matrix:
     """Gaussian ``(columns, rows)`` that keeps norms on average; the same for all blocks of a collection."""
-    return gaussian(rows, columns, seed=seed, purpose="block", complex_=False).T / np.sqrt(columns)
+    omega = gaussian(rows, columns, seed=seed, purpose="block", complex_=False)
+    return np.asarray(omega.T / np.sqrt(columns))
 
 
 def proposed(

@@ -12,20 +12,31 @@ from streamsvd.concat.modes import Rule, pooled_ranks
 
 def cheapest(rule: Rule, *, max_fail: int) -> list[State]:
     """The cheapest of all clusterings tried: merged from single blocks, and from clusters grown at each of many ranks."""
-    best = merged(list(rule.blocks), Storage(rule))
-    least = total_cost(best, rule)
-    for r in ranks(rule):
-        states = grown(rule, r, max_fail=max_fail)
-        one = len(states) == 1
-        if len(states) <= MOST:
-            states = polished(merged(states, Fewest(rule, r)), rule, r)
+    tried: set[tuple[tuple[int, ...], ...]] = set()
+    best, least = list(rule.blocks), total_cost(rule.blocks, rule)
+    for states in starts(rule, max_fail=max_fail):
+        partition = tuple(sorted(s.members for s in states))
+        if partition in tried:
+            continue
+        tried.add(partition)
         states = merged(states, Storage(rule))
         cost = total_cost(states, rule)
         if cost < least:
             best, least = states, cost
-        if one:  # larger ranks would grow the same cluster
-            break
     return best
+
+
+def starts(rule: Rule, *, max_fail: int) -> Iterator[list[State]]:
+    """Single blocks, then clusters of each rank until all blocks are one."""
+    yield list(rule.blocks)
+    for r in ranks(rule):
+        states = grown(rule, r, max_fail=max_fail)
+        one = len(states) == 1
+        if 1 < len(states) < min(len(rule.blocks), MOST):
+            states = polished(merged(states, Fewest(rule, r)), rule, r)
+        yield states
+        if one:  # larger ranks would grow the same cluster
+            return
 
 
 def ranks(rule: Rule) -> Iterator[int]:
