@@ -23,6 +23,8 @@ from streamsvd.typing import Matrix, Real
 
 EXACT_BELOW = 1e-6
 """Errors below it are judged by singular values, not by eigenvalues of products."""
+FAN_IN = 40
+"""States that are stacked at once; more are joined as a tree."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,6 +102,9 @@ def join(states: Sequence[State], *, least: int, budget: float) -> State:
     Cost: ``2 m K^2`` flops for K columns stacked. Blocks stand side by side, so their rounding errors add in squares:
     the ledger counts levels of joining, not joins.
     """
+    while len(states) > FAN_IN:
+        parts = (states[at : at + FAN_IN] for at in range(0, len(states), FAN_IN))
+        states = [join(part, least=least, budget=budget) for part in parts]
     ledger = reduce(add, (s.ledger for s in states))
     W = np.concatenate([s.L for s in states], axis=1)
     U, values, _ = thin_svd(W)
@@ -129,7 +134,7 @@ def certified(state: State, r: int) -> Bracket:
     norm = float(np.sqrt(ledger.energy))
     upper = float(np.sqrt(high + beyond)) + ledger.slack
     lower = float(np.sqrt(max(low - beyond, 0.0))) - ledger.slack
-    return Bracket(max(lower, 0.0), min(upper, norm + ledger.slack))
+    return Bracket(max(lower, 0.0), min(upper, norm))  # no basis loses more than all
 
 
 def uppers(state: State) -> Real:
@@ -137,7 +142,8 @@ def uppers(state: State) -> Real:
     ledger = state.ledger
     tails = np.concatenate([np.cumsum(state.squares[::-1])[::-1], [0.0]]) + ledger.discarded
     beyond = np.maximum(np.arange(tails.size), 1) * ledger.deficit
-    return np.asarray((np.sqrt(tails + beyond) + ledger.slack) ** 2)
+    found = (np.sqrt(tails + beyond) + ledger.slack) ** 2
+    return np.asarray(np.minimum(found, ledger.energy))
 
 
 def allowance(state: State, error: float) -> float:
@@ -169,13 +175,13 @@ def pair_errors(a: State, others: Sequence[State], *, exact: bool = False) -> Ma
     ledgers = [b.ledger for b in others]
     discarded = np.array([x.discarded for x in ledgers]) + a.ledger.discarded
     deficit = np.array([x.deficit for x in ledgers]) + a.ledger.deficit
+    energy = np.array([x.energy for x in ledgers]) + a.energy
     if not exact:
-        energy = np.array([x.energy for x in ledgers]) + a.energy
         discarded += bounds.rounding(errors.shape[1], 1.0) * energy
     errors += discarded[:, None]
     if np.any(deficit > 0):
         errors += np.maximum(np.arange(errors.shape[1]), 1) * deficit[:, None]
-    return errors
+    return np.asarray(np.minimum(errors, energy[:, None]))
 
 
 def pair_floors(a: State, others: Sequence[State]) -> Matrix:
@@ -198,7 +204,8 @@ def pair_floors(a: State, others: Sequence[State]) -> Matrix:
         return np.asarray(np.maximum(pooled[:, -1:] - top, alone))
 
     discarded = np.array([b.ledger.discarded for b in others]) + a.ledger.discarded
-    return _by_size(a, others, tails) + discarded[:, None]
+    energy = np.array([b.energy for b in others]) + a.energy
+    return np.asarray(np.minimum(_by_size(a, others, tails) + discarded[:, None], energy[:, None]))
 
 
 def _by_size(

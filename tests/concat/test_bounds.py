@@ -142,7 +142,10 @@ def check(blocks, r, rng):
     budget, least = float(rng.choice([0.0, 1e-3, 0.05, 1.0])), int(rng.integers(0, r + 3))
     errors = rng.choice([0.0, 0.3, 1.0], size=len(blocks))
     found, exponent = singles(
-        [sketch(str(i), B, error=e, share=0.5) for i, (B, e) in enumerate(zip(blocks, errors))]
+        [
+            sketch(str(i), B, error=e, share=0.5)
+            for i, (B, e) in enumerate(zip(blocks, errors, strict=True))
+        ]
     )
     A = np.ldexp(A, -exponent)
     values, E, true = (np.ldexp(x, -2 * exponent) for x in (values, E, true))
