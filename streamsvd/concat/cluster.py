@@ -205,7 +205,9 @@ def pair_floors(a: State, others: Sequence[State]) -> Matrix:
 
     discarded = np.array([b.ledger.discarded for b in others]) + a.ledger.discarded
     energy = np.array([b.energy for b in others]) + a.energy
-    return np.asarray(np.minimum(_by_size(a, others, tails) + discarded[:, None], energy[:, None]))
+    floors = _by_size(a, others, tails)
+    discarded -= bounds.rounding(floors.shape[1], 1.0) * energy
+    return np.asarray(np.clip(floors + discarded[:, None], 0.0, energy[:, None]))
 
 
 def _by_size(

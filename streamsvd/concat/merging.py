@@ -8,7 +8,7 @@ computing all of them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -47,8 +47,12 @@ class Goal(Protocol):
         """How good pairs are, from their errors at every rank and the sum of what both cost; infinite if never."""
         ...
 
-    def room(self, values: Real) -> float:
-        """Largest key that is still worth merging."""
+    def room(self, values: Real, lost: float) -> float:
+        """Largest key that is still worth merging, where one up to ``lost`` is rounding."""
+        ...
+
+    def part(self, group: Sequence[State], states: Sequence[State]) -> Goal:
+        """The same for a group of the states."""
         ...
 
     def accepts(self, state: State, values: float) -> bool:
@@ -73,9 +77,13 @@ class Storage:
         saved = values - np.minimum(ranks * (rows + widths), rows * widths)
         return np.where(saved > 0, -saved, np.inf)
 
-    def room(self, values: Real) -> float:
-        del values
+    def room(self, values: Real, lost: float) -> float:
+        del values, lost
         return 0.0
+
+    def part(self, group: Sequence[State], states: Sequence[State]) -> Storage:
+        del group, states
+        return self
 
     def accepts(self, state: State, values: float) -> bool:
         return self.value(state) < values
@@ -96,9 +104,13 @@ class Fewest:
         at = errors[:, min(self.least, errors.shape[1] - 1)]
         return np.where(at <= self.rule.promising(1.0) * energies, at - values, np.inf)
 
-    def room(self, values: Real) -> float:
-        del values
+    def room(self, values: Real, lost: float) -> float:
+        del values, lost
         return np.finfo(float).max
+
+    def part(self, group: Sequence[State], states: Sequence[State]) -> Fewest:
+        del group, states
+        return self
 
     def accepts(self, state: State, values: float) -> bool:
         del values
@@ -120,8 +132,13 @@ class Together:
         del energies, widths
         return np.asarray(errors[:, min(self.least, errors.shape[1] - 1)] - values)
 
-    def room(self, values: Real) -> float:
-        return self.budget - float(np.sum(values))
+    def room(self, values: Real, lost: float) -> float:
+        return max(self.budget - float(np.sum(values)), lost)
+
+    def part(self, group: Sequence[State], states: Sequence[State]) -> Together:
+        own, whole = (sum(self.value(s) for s in some) for some in (group, states))
+        share = len(group) / len(states)
+        return replace(self, budget=own + share * (self.budget - whole))
 
     def accepts(self, state: State, values: float) -> bool:
         lost = (2 * state.ledger.slack) ** 2
@@ -133,12 +150,15 @@ def merged(states: Sequence[State], goal: Goal) -> list[State]:
     states = sorted(states, key=lambda s: s.members[0])
     while len(states) > MOST:
         before = len(states)
-        groups = _alike(states)
-        states = [s for group in groups for s in _Merging.of(group, goal, len(states)).run()]
+        states = [
+            s
+            for group in _alike(states)
+            for s in _Merging.of(group, goal.part(group, states)).run()
+        ]
         states.sort(key=lambda s: s.members[0])
         if len(states) > 0.9 * before:
             return states
-    return _Merging.of(states, goal, len(states)).run()
+    return _Merging.of(states, goal).run()
 
 
 @dataclass(slots=True, eq=False)
@@ -151,19 +171,17 @@ class _Merging:
     keys: Matrix
     settled: npt.NDArray[np.bool_]
     least: Real
-    share: float
     features: Matrix | None
     """Of each state where pairs are too many, to find those near."""
 
     @classmethod
-    def of(cls, states: Sequence[State], goal: Goal, whole: int) -> _Merging:
+    def of(cls, states: Sequence[State], goal: Goal) -> _Merging:
         """With bounds of all keys."""
         n = len(states)
         values = np.array([goal.value(s) for s in states])
         keys, settled = np.full((n, n), np.inf), np.zeros((n, n), dtype=np.bool_)
         features = np.array([_feature(s) for s in states]) if n > ALL_PAIRS else None
-        least, share = np.full(n, np.inf), n / max(whole, 1)
-        out = cls(goal, list(states), values, keys, settled, least, share, features)
+        out = cls(goal, list(states), values, keys, settled, np.full(n, np.inf), features)
         for i in range(n - 1):
             others = np.arange(n)
             others = out._near(i, others[others != i] if features is not None else others[i + 1 :])
@@ -177,8 +195,8 @@ class _Merging:
         while alive.size:
             i = int(np.argmin(self.least))
             j = int(np.argmin(self.keys[i]))
-            room = self.goal.room(self.values[alive])
-            if not self.keys[i, j] <= max(room * self.share, self._lost(i, j)):
+            lost = (self.states[i].ledger.slack + self.states[j].ledger.slack) ** 2
+            if not self.keys[i, j] <= self.goal.room(self.values[alive], lost):
                 break
             if not self.settled[i, j]:
                 self._settle(i)
@@ -212,12 +230,6 @@ class _Merging:
             return others
         alike = self.features[others] @ self.features[i]
         return np.sort(others[np.argsort(-alike, kind="stable")[:NEAREST]])
-
-    def _lost(self, i: int, j: int) -> float:
-        """A key that is nothing but rounding."""
-        if not isinstance(self.goal, Together):
-            return 0.0
-        return (self.states[i].ledger.slack + self.states[j].ledger.slack) ** 2
 
     def _settle(self, i: int) -> None:
         """Makes the best bounds of a row exact."""

@@ -104,42 +104,34 @@ def pooled_ranks(states: Sequence[State], rule: Rule) -> list[int | None]:
 
     None stands for a cluster kept as it is, which costs no error.
     """
+    errors = [uppers(s) for s in states]
     budget = rule.limit(sum(s.energy for s in states))
-    start = [s.squares.size for s in states]
-    spent = sum(float(uppers(s)[-1]) for s in states)
-    rates = [s.squares / (rule.rows + s.width) for s in states]
-    owner = np.repeat(np.arange(len(states)), start)
-    flat = np.concatenate([np.zeros(0), *rates])
-    ranks: list[int | None] = list(start)
-    for at in np.lexsort((owner, flat)):  # ascending, so the last of each cluster first
-        i = int(owner[at])
+    spent = sum(float(e[-1]) for e in errors)
+    ranks = [s.squares.size for s in states]
+    prices = np.concatenate([s.squares / (rule.rows + s.width) for s in states])
+    owners = np.repeat(np.arange(len(states)), ranks)
+    for i in owners[np.lexsort((owners, prices))]:  # of each cluster the last direction first
         r = ranks[i]
-        assert r is not None
-        more = _gain(uppers(states[i]), r)
-        if spent + more > budget:
+        spent += float(errors[i][r - 1] - errors[i][r])
+        if spent > budget:
             break
-        spent += more
         ranks[i] = r - 1
-    return _raw_where_cheaper(states, ranks, rule)
-
-
-def _gain(errors: Real, r: int) -> float:
-    return float(errors[r - 1] - errors[r])
+    return _raw_where_cheaper(states, ranks, errors, rule)
 
 
 def _raw_where_cheaper(
-    states: Sequence[State], ranks: list[int | None], rule: Rule
+    states: Sequence[State], ranks: Sequence[int], errors: Sequence[Real], rule: Rule
 ) -> list[int | None]:
-    """Clusters whose factors are larger than themselves stand as they are; dearest first until the error is met."""
-    out = [
-        None if r is not None and r * (rule.rows + s.width) >= rule.rows * s.width else r
+    """Clusters whose factors are larger than themselves stay as they are, and the dearest until the error is met."""
+    out: list[int | None] = [
+        r if r * (rule.rows + s.width) < rule.rows * s.width else None
         for s, r in zip(states, ranks, strict=True)
     ]
-    errors = [0.0 if r is None else float(uppers(s)[r]) for s, r in zip(states, out, strict=True)]
-    total = sum(s.energy for s in states)
-    lost = max((2 * s.ledger.slack) ** 2 for s in states) * len(states)
-    for i in np.argsort(-np.array(errors), kind="stable"):
-        if sum(errors) <= max(rule.limit(total), lost):
+    lost = [0.0 if r is None else float(e[r]) for r, e in zip(out, errors, strict=True)]
+    rounding = sum((2 * s.ledger.slack) ** 2 for s in states)
+    budget = max(rule.limit(sum(s.energy for s in states)), rounding)
+    for i in np.argsort(-np.array(lost), kind="stable"):
+        if sum(lost) <= budget:
             break
-        out[i], errors[i] = None, 0.0
+        out[i], lost[i] = None, 0.0
     return out

@@ -3,40 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from streamsvd.concat.cluster import State
 from streamsvd.concat.growth import grown, polished
 from streamsvd.concat.merging import MOST, Fewest, Storage, merged
 from streamsvd.concat.modes import Rule, pooled_ranks
 
+SAMPLE = 400
+"""Blocks on which ranks are tried where all are too many."""
+
 
 def cheapest(rule: Rule, *, max_fail: int) -> list[State]:
-    """The cheapest of all clusterings tried: merged from single blocks, and from clusters grown at each of many ranks."""
-    tried: set[tuple[tuple[int, ...], ...]] = set()
-    best, least = list(rule.blocks), total_cost(rule.blocks, rule)
-    for states in starts(rule, max_fail=max_fail):
-        partition = tuple(sorted(s.members for s in states))
-        if partition in tried:
-            continue
-        tried.add(partition)
-        states = merged(states, Storage(rule))
-        cost = total_cost(states, rule)
-        if cost < least:
-            best, least = states, cost
-    return best
+    """The cheapest of all clusterings tried: merged from single blocks, and from clusters grown at each of many ranks.
+
+    Of more than 1500 blocks the rank that is best for a sample is the only one tried.
+    """
+    if len(rule.blocks) <= MOST:
+        return best_of(rule, max_fail=max_fail)[1]
+    r, _ = best_of(_sample(rule), max_fail=max_fail, singles=False)
+    alone = list(rule.blocks)
+    if r is None:
+        return merged(alone, Storage(rule))
+    found = merged(started(rule, r, max_fail=max_fail), Storage(rule))
+    return min(found, alone, key=lambda states: total_cost(states, rule))
 
 
-def starts(rule: Rule, *, max_fail: int) -> Iterator[list[State]]:
-    """Single blocks, then clusters of each rank until all blocks are one."""
-    yield list(rule.blocks)
+def best_of(rule: Rule, *, max_fail: int, singles: bool = True) -> tuple[int | None, list[State]]:
+    """The cheapest clustering and the rank at which it was grown; None for single blocks."""
+    tried = {tuple(s.members for s in rule.blocks)}
+    rank, best = None, list(rule.blocks)
+    if singles:
+        best = merged(best, Storage(rule))
+    least = total_cost(best, rule)
     for r in ranks(rule):
-        states = grown(rule, r, max_fail=max_fail)
+        states = started(rule, r, max_fail=max_fail)
         one = len(states) == 1
-        if 1 < len(states) < min(len(rule.blocks), MOST):
-            states = polished(merged(states, Fewest(rule, r)), rule, r)
-        yield states
+        partition = tuple(sorted(s.members for s in states))
+        if partition not in tried:
+            tried.add(partition)
+            states = merged(states, Storage(rule))
+            cost = total_cost(states, rule)
+            if cost < least:
+                rank, best, least = r, states, cost
         if one:  # larger ranks would grow the same cluster
-            return
+            break
+    return rank, best
+
+
+def started(rule: Rule, r: int, *, max_fail: int) -> list[State]:
+    """Clusters of one rank."""
+    states = grown(rule, r, max_fail=max_fail)
+    if 1 < len(states) < min(len(rule.blocks), MOST):
+        states = polished(merged(states, Fewest(rule, r)), rule, r)
+    return states
+
+
+def _sample(rule: Rule) -> Rule:
+    """The rule with few of its blocks, evenly from all."""
+    step = -(-len(rule.blocks) // SAMPLE)
+    few = rule.blocks[::step]
+    return replace(rule, blocks=[replace(b, members=(i,)) for i, b in enumerate(few)])
 
 
 def ranks(rule: Rule) -> Iterator[int]:

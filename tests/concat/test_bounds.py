@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from streamsvd.concat import bounds, certified, estimate, join, singles, sketch
+from streamsvd.concat.cluster import fixed, pair_errors, pair_floors
 from tests.concat.blocks import best_error, noisy, orthonormal
 
 SLOP = 1e-12
@@ -199,6 +200,37 @@ def test_a_bracket_is_tight_where_little_was_discarded():
     assert bracket.lower / norm <= true <= bracket.upper / norm
     assert bracket.upper / norm - true <= 0.006 * 0.05
     assert bracket.lower > 0.5 * bracket.upper
+
+
+def test_errors_of_pairs_are_those_of_both_and_their_floors_below():
+    rng = np.random.default_rng(7)
+    for _ in range(100):
+        blocks, _ = fuzz(rng)
+        found, exponent = singles([sketch(str(i), B, error=0.1) for i, B in enumerate(blocks)])
+        a, others = found[0], found[1:]
+        errors, floors = pair_errors(a, others), pair_floors(a, others)
+        exact = pair_errors(a, others, exact=True)
+        assert (floors <= errors).all()
+        for i, b in enumerate(others):
+            both = np.ldexp(np.concatenate([blocks[0], blocks[i + 1]], axis=1), -exponent)
+            values = np.linalg.svd(both, compute_uv=False) ** 2
+            E, most = a.energy + b.energy, a.ledger.discarded + b.ledger.discarded
+            for r in range(errors.shape[1]):
+                true = float(np.sum(values[r:][::-1]))
+                assert true - SLOP * E <= errors[i, r] <= true + most + SLOP * E
+                assert true - SLOP * E <= exact[i, r] <= true + most + SLOP * E
+                assert floors[i, r] <= true + most + SLOP * E
+
+
+def test_a_fixed_basis_bounds_what_a_cluster_becomes():
+    rng = np.random.default_rng(9)
+    for _ in range(100):
+        blocks, r = fuzz(rng)
+        found = states(blocks)
+        whole = join(found, least=r, budget=0.0)
+        upper = fixed(found[0], r, found[1:])
+        assert upper >= certified(whole, r).lower ** 2 - SLOP * whole.energy
+        assert upper <= whole.energy * (1 + 1e-9)
 
 
 def test_blocks_of_nothing_have_no_error():
