@@ -9,7 +9,7 @@ columns (`from_gram`), or random projections (`proposed`), whose clusters a seco
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -215,7 +215,7 @@ def from_gram(
     Raises
     ------
     SpecError
-        If the error is below what squares resolve.
+        If the error is below what squares resolve, or a block is not finite.
     ShapeError
         If the widths do not fill the matrix.
 
@@ -236,30 +236,34 @@ def from_gram(
             "Pass the width of every block."
         )
     edges = np.concatenate([[0], np.cumsum(widths)]).astype(int)
-    diagonal = np.diag(K)
-    norms = np.sqrt([diagonal[a:b].sum() for a, b in pairwise(edges)])
-    unit = np.repeat(np.where(norms > 0, norms, 1.0), widths)
-    values, W = linalg.eigh(K / unit[:, None] / unit, driver="evd", check_finite=False)
-    real = values > 4 * UNIT_ROUNDOFF * max(float(values[-1]), 0.0) * values.size
+    squares = [float(np.diag(K)[a:b].sum()) for a, b in pairwise(edges)]
+    for key, square in zip(keys, squares, strict=True):
+        if not np.isfinite(square):
+            raise SpecError(
+                f"the squares of block {key!r} sum to {square}: NaN or Inf, or beyond float64. "
+                "Replace such values, or divide all slabs by a power of two and pass exponent=."
+            )
+    L, blur = _coordinates(K, np.repeat([np.sqrt(x) if x > 0 else 1.0 for x in squares], widths))
+    found = (
+        _cut(key, L[:, a:b], rows, exponent, min(share * error, 1.0))
+        for key, (a, b) in zip(keys, pairwise(edges), strict=True)
+    )
+    return tuple(_blurred(s, blur * square) for s, square in zip(found, squares, strict=True))
+
+
+def _coordinates(K: Matrix, norms: Real) -> tuple[Matrix, float]:
+    """Columns with the products K, and what eigenvalues lose of them where every block is scaled to norm 1."""
+    if K.size == 0:
+        return np.zeros((0, 0)), 0.0
+    values, W = linalg.eigh(K / norms[:, None] / norms, driver="evd", check_finite=False)
+    top = max(float(values[-1]), 0.0)
+    real = values > 4 * UNIT_ROUNDOFF * top * values.size
     L = np.sqrt(values[real])[:, None] * W[:, real].T
-    top = float(values[-1]) if values.size else 0.0
-    blur = 16 * UNIT_ROUNDOFF * values.size * max(top, 1.0)
-    out = []
-    for i, key in enumerate(keys):
-        columns = L[:, edges[i] : edges[i + 1]] * norms[i]
-        found = _cut(key, columns, rows, exponent, min(share * error, 1.0))
-        out.append(_blurred(found, blur * float(norms[i]) ** 2))
-    return tuple(out)
+    return L * norms, 16 * UNIT_ROUNDOFF * values.size * max(top, 1.0)
 
 
 def _blurred(found: Sketch, deficit: float) -> Sketch:
-    led = found.ledger
-    ledger = Ledger(
-        led.energy, led.discarded, led.discarded_norm, led.truncations, led.height, deficit=deficit
-    )
-    return Sketch(
-        found.key, found.L, found.squares, found.Vh, ledger, found.rows, found.width, found.exponent
-    )
+    return replace(found, ledger=replace(found.ledger, deficit=deficit))
 
 
 def projection(rows: int, *, columns: int = 96, seed: int = 0) -> Matrix:

@@ -150,6 +150,17 @@ def test_gram_matrices_refuse_what_they_cannot_hold():
         from_gram(K, ["a"], [4], 9, error=1e-8)
     with pytest.raises(ShapeError, match="2 blocks of 5 columns"):
         from_gram(K, ["a", "b"], [2, 3], 9, error=0.1)
+    K[3, 3] = np.nan
+    with pytest.raises(SpecError, match="squares of block 'b' sum to nan"):
+        from_gram(K, ["a", "b"], [2, 2], 9, error=0.1)
+
+
+def test_gram_coordinates_of_nothing():
+    (empty,) = from_gram(np.zeros((0, 0)), ["a"], [0], 9, error=0.1)
+    assert (empty.energy, empty.rows, empty.Vh.shape) == (0, 9, (0, 0))
+    zero, one = from_gram(np.diag([0.0, 4.0]), ["a", "b"], [1, 1], 9, error=0.1)
+    assert zero.energy == 0
+    assert np.ldexp(one.energy, 2 * one.exponent) == pytest.approx(4)
 
 
 def test_projections_repeat_and_keep_norms_on_average():
