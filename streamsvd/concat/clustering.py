@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from streamsvd.concat.cluster import State, certified, single, singles
+from streamsvd.concat.cluster import State, certified, single, singles, slack
 from streamsvd.concat.factors import Cluster, Kept, factors, nothing
 from streamsvd.concat.growth import of_rank
 from streamsvd.concat.modes import Rule, pooled_ranks
@@ -137,7 +137,7 @@ def _missed(states: Sequence[State], fixed: Sequence[int], rule: Rule) -> list[b
     if rule.mode != "global":
         return [not rule.accepts(s, r) for s, r in zip(states, fixed, strict=True)]
     errors = [certified(s, r).upper ** 2 for s, r in zip(states, fixed, strict=True)]
-    lost = sum((2 * s.ledger.slack) ** 2 for s in states)
+    lost = sum((2 * slack(s.ledger)) ** 2 for s in states)
     budget = max(rule.limit(sum(s.energy for s in states)), lost)
     out = [False] * len(states)
     for i in np.argsort(-np.array(errors), kind="stable"):

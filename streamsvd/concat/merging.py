@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.concat.cluster import State, pair_errors, pair_floors, uppers
+from streamsvd.concat.cluster import State, pair_errors, pair_floors, slack, uppers
 from streamsvd.concat.modes import Rule
 from streamsvd.typing import Matrix, Real
 
@@ -141,7 +141,7 @@ class Together:
         return replace(self, budget=own + share * (self.budget - whole))
 
     def accepts(self, state: State, values: float) -> bool:
-        lost = (2 * state.ledger.slack) ** 2
+        lost = (2 * slack(state.ledger)) ** 2
         return self.value(state) - values <= max(self.budget, lost)
 
 
@@ -195,7 +195,7 @@ class _Merging:
         while alive.size:
             i = int(np.argmin(self.least))
             j = int(np.argmin(self.keys[i]))
-            lost = (self.states[i].ledger.slack + self.states[j].ledger.slack) ** 2
+            lost = (slack(self.states[i].ledger) + slack(self.states[j].ledger)) ** 2
             if not self.keys[i, j] <= self.goal.room(self.values[alive], lost):
                 break
             if not self.settled[i, j]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from streamsvd.concat import bounds
-from streamsvd.concat.cluster import EXACT_BELOW, State, allowance, join, uppers
+from streamsvd.concat.cluster import EXACT_BELOW, State, allowance, join, slack, uppers
 from streamsvd.concat.options import Mode
 from streamsvd.typing import Matrix, Real
 
@@ -128,7 +128,7 @@ def _raw_where_cheaper(
         for s, r in zip(states, ranks, strict=True)
     ]
     lost = [0.0 if r is None else float(e[r]) for r, e in zip(out, errors, strict=True)]
-    rounding = sum((2 * s.ledger.slack) ** 2 for s in states)
+    rounding = sum((2 * slack(s.ledger)) ** 2 for s in states)
     budget = max(rule.limit(sum(s.energy for s in states)), rounding)
     for i in np.argsort(-np.array(lost), kind="stable"):
         if sum(lost) <= budget:

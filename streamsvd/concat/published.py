@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from streamsvd.concat import bounds
-from streamsvd.concat.cluster import State, certified, join, left_over
+from streamsvd.concat.cluster import State, allowance, certified, join, left_over
 from streamsvd.concat.modes import Rule
 from streamsvd.concat.options import ClusterOptions
 
@@ -80,9 +80,7 @@ def _incremental(seed: State, ordered: Sequence[State], rule: Rule, r: int) -> t
     state = seed
     for count, block in enumerate(ordered):
         both = estimate([state, block], r)
-        if certified(both, r).upper ** 2 > max(
-            rule.limit(both.energy), (2 * both.ledger.slack) ** 2
-        ):
+        if certified(both, r).upper ** 2 > allowance(both, rule.error):
             return count, state
         state = both
     return len(ordered), state

@@ -233,6 +233,19 @@ def test_a_fixed_basis_bounds_what_a_cluster_becomes():
         assert upper <= whole.energy * (1 + 1e-9)
 
 
+def test_certificates_cover_what_lapack_rounds():
+    """Products of factors of matrices with one dominant direction are off by more than ``8 u sqrt(m + n)``."""
+    rng = np.random.default_rng(0)
+    for _ in range(3000):
+        m, n = (int(i) for i in rng.integers(1, 30, size=2))
+        A = np.outer(rng.standard_normal(m), rng.standard_normal(n))
+        A += 10 ** rng.uniform(-4, 0) * rng.standard_normal((m, n))
+        found = sketch("a", A, error=0.0)
+        (state,), exponent = singles([found])
+        off = np.linalg.norm(A - np.ldexp(found.L @ found.Vh, exponent))
+        assert off <= np.ldexp(certified(state, min(m, n)).upper, exponent)
+
+
 def test_blocks_of_nothing_have_no_error():
     found = all_uppers([np.zeros((5, 2)), np.zeros((5, 0))], 1)
     assert set(found.values()) == {0.0}
