@@ -243,7 +243,7 @@ def from_gram(
                 f"the squares of block {key!r} sum to {square}: NaN or Inf, or beyond float64. "
                 "Replace such values, or divide all slabs by a power of two and pass exponent=."
             )
-    L, blur = _coordinates(K, np.repeat([np.sqrt(x) if x > 0 else 1.0 for x in squares], widths))
+    L, blur = _coordinates(K, np.repeat(np.sqrt(np.maximum(squares, 0.0)), widths))
     found = (
         _cut(key, L[:, a:b], rows, exponent, min(share * error, 1.0))
         for key, (a, b) in zip(keys, pairwise(edges), strict=True)
@@ -255,10 +255,12 @@ def _coordinates(K: Matrix, norms: Real) -> tuple[Matrix, float]:
     """Columns with the products K, and what eigenvalues lose of them where every block is scaled to norm 1."""
     if K.size == 0:
         return np.zeros((0, 0)), 0.0
-    values, W = linalg.eigh(K / norms[:, None] / norms, driver="evd", check_finite=False)
+    unit = np.where(norms > 0, norms, 1.0)
+    values, W = linalg.eigh(K / unit[:, None] / unit, driver="evd", check_finite=False)
     top = max(float(values[-1]), 0.0)
     real = values > 4 * UNIT_ROUNDOFF * top * values.size
     L = np.sqrt(values[real])[:, None] * W[:, real].T
+    # Zero norms leave nothing of blocks of zeros, of which eigenvectors hold rounding.
     return L * norms, 16 * UNIT_ROUNDOFF * values.size * max(top, 1.0)
 
 

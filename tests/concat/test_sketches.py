@@ -155,6 +155,12 @@ def test_gram_matrices_refuse_what_they_cannot_hold():
         from_gram(K, ["a", "b"], [2, 2], 9, error=0.1)
 
 
+def test_gram_coordinates_of_zero_blocks_are_zero():
+    rng = np.random.default_rng(1)
+    blocks = [rng.standard_normal((20, 3)), np.zeros((20, 8)), 1e-3 * rng.standard_normal((20, 7))]
+    assert [s.energy > 0 for s in of_gram(blocks, 0.5)] == [True, False, True]
+
+
 def test_gram_coordinates_of_nothing():
     (empty,) = from_gram(np.zeros((0, 0)), ["a"], [0], 9, error=0.1)
     assert (empty.energy, empty.rows, empty.Vh.shape) == (0, 9, (0, 0))
