@@ -36,6 +36,7 @@ MODULES = {
     "T11": "device_pass",
     "S1": "streams",
     "S2": "sweep_start",
+    "K1": "kernels",
 }
 
 EVERYWHERE = [target for target in MODULES if target != "T11"]

@@ -15,18 +15,21 @@ _HOMES = {
     "export": "streamsvd.drivers.model",
     "merge": "streamsvd.drivers.model",
     "update": "streamsvd.drivers.model",
-    "nystrom": "streamsvd.drivers.nystrom",
-    "kernel_ridge": "streamsvd.drivers.ridge",
-    "load_ridge": "streamsvd.drivers.ridge",
-    "KernelRidge": "streamsvd.drivers.ridge",
-    "Nystrom": "streamsvd.drivers.nystrom",
+    "nystrom": "streamsvd.drivers.kernel",
+    "kernel_ridge": "streamsvd.drivers.kernel",
+    "load_nystrom": "streamsvd.drivers.kernel",
+    "load_ridge": "streamsvd.drivers.kernel",
+    "KernelRidgeFit": "streamsvd.drivers.kernel",
+    "Nystrom": "streamsvd.drivers.kernel",
     "top_eigenvectors": "streamsvd.drivers.stream",
     "TopEigenvectors": "streamsvd.drivers.stream",
     "StreamResult": "streamsvd.drivers.stream",
     "shuffle": "streamsvd.drivers.stream",
     "StreamCertificate": "streamsvd.stream",
     "IncrementalSVD": "streamsvd.incremental",
-    "IncrementalPCA": "streamsvd.estimators",  # needs scikit-learn, as does the next
+    "IncrementalPCA": "streamsvd.estimators",  # needs scikit-learn, as do the next
+    "KernelRidge": "streamsvd.estimators",
+    "Nystroem": "streamsvd.estimators",
     "TruncatedSVD": "streamsvd.estimators",
     "verify": "streamsvd.drivers.verify",
     "plan_svd": "streamsvd.drivers.factorise",
@@ -53,11 +56,17 @@ _HOMES = {
 if TYPE_CHECKING:
     from streamsvd.certificate import Certificate
     from streamsvd.drivers.factorise import pca, plan_svd, svd
+    from streamsvd.drivers.kernel import (
+        KernelRidgeFit,
+        Nystrom,
+        kernel_ridge,
+        load_nystrom,
+        load_ridge,
+        nystrom,
+    )
     from streamsvd.drivers.loading import load
     from streamsvd.drivers.model import Model, Update, export, merge, update
-    from streamsvd.drivers.nystrom import Nystrom, nystrom
     from streamsvd.drivers.opening import open
-    from streamsvd.drivers.ridge import KernelRidge, kernel_ridge, load_ridge
     from streamsvd.drivers.stream import StreamResult, TopEigenvectors, shuffle, top_eigenvectors
     from streamsvd.drivers.verify import verify
     from streamsvd.engine.plan import Plan
@@ -75,19 +84,21 @@ if TYPE_CHECKING:
         StreamSVDError,
     )
     from streamsvd.estimators import IncrementalPCA as IncrementalPCA
+    from streamsvd.estimators import KernelRidge as KernelRidge
+    from streamsvd.estimators import Nystroem as Nystroem
     from streamsvd.estimators import TruncatedSVD as TruncatedSVD
     from streamsvd.incremental import IncrementalSVD
     from streamsvd.result import PCA, SVD, Status
     from streamsvd.stream import StreamCertificate
 
-# IncrementalPCA and TruncatedSVD are left out: a star import must not need the extra.
+# IncrementalPCA and the other estimators are left out: a star import must not need the extra.
 __all__ = [
     "BudgetError",
     "Certificate",
     "ConflictError",
     "CorruptChunkError",
     "IncrementalSVD",
-    "KernelRidge",
+    "KernelRidgeFit",
     "MissingChunkError",
     "Model",
     "NonFiniteError",
@@ -109,6 +120,7 @@ __all__ = [
     "export",
     "kernel_ridge",
     "load",
+    "load_nystrom",
     "load_ridge",
     "merge",
     "nystrom",

@@ -189,6 +189,17 @@ def report(kind: str, message: str, code: int, *, as_json: bool) -> int:
     return code
 
 
+def interrupted(error: KeyboardInterrupt, checkpoint: str | None, *, as_json: bool) -> int:
+    """Says where the saves are; raises the interrupt again where there are none."""
+    if checkpoint is None:
+        raise error
+    click.get_current_context().ensure_object(Stop).over = True
+    sentence = (
+        f"interrupted; what was saved is in {checkpoint}, and the same command goes on from it."
+    )
+    return report("Interrupted", sentence, INTERRUPTED, as_json=as_json)
+
+
 def wants_json(given: Sequence[str]) -> bool:
     """Whether ``--json`` is among the arguments, which may not have been parsed."""
     options = given[: given.index("--")] if "--" in given else given

@@ -25,14 +25,7 @@ def command() -> None:
     required=True,
     help="One target, or one row of targets, for each row.",
 )
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE.npz",
-    required=True,
-    help="Where the regression is written.",
-)
-@click.option("--overwrite", is_flag=True, help="Replace the file at --out.")
+@options.npz("Where the regression is written.", required=True)
 @options.kernels
 @click.option("--ridge", type=float, metavar="MU", help="Ridge [least error on the rows held out].")
 @click.option(
@@ -42,8 +35,23 @@ def command() -> None:
     show_default=True,
     help="Share of the rows that judge.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the sampling.")
+@click.option(
+    "--solver",
+    type=click.Choice(["auto", "direct", "onepass", "pcg"]),
+    default="auto",
+    show_default=True,
+    help="One more pass, none, or one for each iteration.",
+)
+@click.option(
+    "--tol", type=float, default=1e-3, show_default=True, help="Relative residual, with pcg."
+)
+@click.option(
+    "--max-passes", type=int, default=30, show_default=True, help="Most iterations, with pcg."
+)
+@options.checkpoint
+@options.seed
 @options.memory
+@options.machine
 @options.as_json
 @options.quiet
 def fit(
@@ -55,35 +63,45 @@ def fit(
     out: Path,
     overwrite: bool,
     smoothness: str,
+    scheduler: str | None,
+    workers: int | None,
     as_json: bool,
     quiet: bool,
     **given: Any,
 ) -> int:
     """Fit targets on the rows of SOURCE."""
-    import numpy as np
-
+    from streamsvd.cli.app import NOT_CONVERGED, interrupted
     from streamsvd.cli.present import facts, rounded, show_json
     from streamsvd.cli.progress import watching
     from streamsvd.cli.saved import check_place, written
+    from streamsvd.cli.wording import in_options
+    from streamsvd.drivers.kernel import KernelRidgeFit, kernel_ridge
     from streamsvd.drivers.opening import open as open_matrix
-    from streamsvd.drivers.ridge import kernel_ridge
-    from streamsvd.errors import SpecError
+    from streamsvd.engine.schedulers import scheduled
+    from streamsvd.errors import NotConverged
 
     check_place(out, overwrite=overwrite)
-    A = open_matrix(source, variable=variable, rows=rows, missing=missing)
-    try:
-        y = np.load(targets, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise SpecError(f"y={targets} is no .npy file of numbers: {error}.") from error
-    with watching(2 * A.nbytes, quiet=quiet) as watch:
-        found = kernel_ridge(A, y, smoothness=float(smoothness), callback=watch, **given)
+    y = loaded(targets)
+    code = 0
+    with scheduled(scheduler, workers):
+        A = open_matrix(source, variable=variable, rows=rows, missing=missing)
+        try:
+            with watching(2 * A.nbytes, quiet=quiet) as watch:
+                found = kernel_ridge(A, y, smoothness=float(smoothness), callback=watch, **given)
+        except NotConverged as error:
+            assert isinstance(error.result, KernelRidgeFit)
+            found, code = error.result, NOT_CONVERGED
+            said = in_options(error.message).partition("; the regression so far")[0]
+            click.echo(f"streamsvd: {said}; the regression so far is in {out}.", err=True)
+        except KeyboardInterrupt as error:
+            return interrupted(error, given["checkpoint"], as_json=as_json)
     written(out, found.arrays())
     for sentence in found.info["warnings"]:
         click.echo(f"streamsvd: {sentence}", err=True)
     if as_json:
         show_json(
             {
-                "status": "done",
+                "status": "not converged" if code else "done",
                 "ridge": found.ridge,
                 "held_out_rmse": found.held_out_rmse,
                 "features": found.feature_map.n_features,
@@ -91,7 +109,7 @@ def fit(
                 "out": str(out),
             }
         )
-        return 0
+        return code
     i = found.info
     click.echo(f"{source}: {i['n_rows']:,} rows, {found.feature_map.n_features} features\n")
     errors = ", ".join(rounded(float(e), 4) for e in found.held_out_rmse)
@@ -99,25 +117,45 @@ def fit(
         [
             ("ridge", rounded(found.ridge, 4)),
             ("chosen", ", ".join(i["chosen"]) + ", on the data" if i["chosen"] else ""),
-            ("error", f"{errors} root mean square on {i['held_out']:,} rows held out"),
-            ("passes", f"2 in {i['elapsed_s']:.3g} s"),
+            (
+                "error",
+                f"{errors} root mean square on {i['held_out']:,} rows held out"
+                if i["held_out"]
+                else "not judged: no row was held out",
+            ),
+            (
+                "residual",
+                f"{i['residuals'][-1]:.2g} of the right-hand side" if i["residuals"] else "",
+            ),
+            ("passes", f"{i['passes']} in {i['elapsed_s']:.3g} s, {i['solver']}"),
             ("written", str(out)),
         ]
     )
-    return 0
+    return code
+
+
+def loaded(path: Path) -> Any:
+    """The array in a ``.npy`` file.
+
+    Raises
+    ------
+    SpecError
+        If there is none.
+    """
+    import numpy as np
+
+    from streamsvd.errors import SpecError
+
+    try:
+        return np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise SpecError(f"y={path} is no .npy file of numbers: {error}.") from error
 
 
 @command.command("predict", short_help="Predictions for all rows, as a zarr array.")
 @click.argument("model", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @options.source
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    metavar="PATH",
-    required=True,
-    help="Folder of the new zarr array, rows by targets.",
-)
-@click.option("--overwrite", is_flag=True, help="Replace the array at --out once it is whole.")
+@options.zarr_array("Folder of the new zarr array, rows by targets.")
 @options.memory
 @options.as_json
 @options.quiet
@@ -136,8 +174,8 @@ def predict(
     """Predict for the rows of SOURCE with the regression MODEL."""
     from streamsvd.cli.present import show_json
     from streamsvd.cli.progress import watching
+    from streamsvd.drivers.kernel import load_ridge
     from streamsvd.drivers.opening import open as open_matrix
-    from streamsvd.drivers.ridge import load_ridge
 
     fit = load_ridge(model)
     A = open_matrix(source, variable=variable, rows=rows, missing=missing)

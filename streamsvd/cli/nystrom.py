@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from streamsvd.cli import options
+from streamsvd.cli.app import interrupted
 
 if TYPE_CHECKING:
-    from streamsvd.drivers.nystrom import Nystrom
+    from streamsvd.drivers.kernel import Nystrom
 
 
 @click.command("nystrom", short_help="Rows that stand for a kernel matrix, with the error.")
@@ -21,24 +22,32 @@ if TYPE_CHECKING:
     "--certify/--no-certify", default=True, help="A second pass sums the exact trace of the error."
 )
 @click.option(
-    "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
+    "--start",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE.npz",
-    help="Write dictionary and feature map there.",
+    help="Go on from this dictionary with the new rows; kernel and sampling are its own.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace the file at --out.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the sampling.")
+@options.npz("Write dictionary and feature map there.")
+@options.checkpoint
+@options.seed
 @options.memory
+@options.machine
 @options.as_json
 @options.quiet
+@click.pass_context
 def command(
+    ctx: click.Context,
+    /,
     source: str,
     variable: str | None,
     rows: Any,
     missing: str,
+    start: Path | None,
     out: Path | None,
     overwrite: bool,
     smoothness: str,
+    scheduler: str | None,
+    workers: int | None,
     as_json: bool,
     quiet: bool,
     **given: Any,
@@ -46,24 +55,57 @@ def command(
     """Choose rows of SOURCE that stand for its kernel matrix, and make a feature map of them."""
     from streamsvd.cli.progress import watching
     from streamsvd.cli.saved import check_place, written
-    from streamsvd.drivers.nystrom import nystrom
+    from streamsvd.drivers.kernel import load_nystrom, nystrom
     from streamsvd.drivers.opening import open as open_matrix
+    from streamsvd.engine.schedulers import scheduled
 
     check_place(out, overwrite=overwrite)
-    A = open_matrix(source, variable=variable, rows=rows, missing=missing)
-    passes = 2 if given["certify"] else 1
-    with watching(passes * A.nbytes, quiet=quiet) as watch:
-        found = nystrom(A, smoothness=float(smoothness), callback=watch, **given)
+    if start is not None:
+        check_left_out(ctx, start)
+    with scheduled(scheduler, workers):
+        A = open_matrix(source, variable=variable, rows=rows, missing=missing)
+        passes = 2 if given["certify"] and start is None else 1
+        try:
+            with watching(passes * A.nbytes, quiet=quiet) as watch:
+                if start is None:
+                    found = nystrom(A, smoothness=float(smoothness), callback=watch, **given)
+                else:
+                    known = load_nystrom(start)
+                    found = known.update(A, memory=given["memory"], callback=watch)
+        except KeyboardInterrupt as error:
+            return interrupted(error, given["checkpoint"], as_json=as_json)
     if out is not None:
-        arrays = {
-            "indices": found.indices, "rows": found.rows, "weights": found.weights, "centres": found.centres,
-            "centre_rows": found.feature_map.centres, "whitening": found.feature_map.whitening,
-        }  # fmt: skip
-        written(out, arrays)
+        written(out, found.arrays())
     for sentence in found.info.warnings:
         click.echo(f"streamsvd: {sentence}", err=True)
     show(source, found, out, as_json=as_json)
     return 0
+
+
+OF_THE_DICTIONARY = (
+    "kernel", "n_centres", "length", "degree", "offset", "smoothness", "scale", "budget", "mode", "gamma", "seed", "certify",
+    "checkpoint",
+)  # fmt: skip
+
+
+def check_left_out(ctx: click.Context, start: Path) -> None:
+    """Refuse options that say again, or otherwise, how a dictionary was made.
+
+    Raises
+    ------
+    SpecError
+        It names the option.
+    """
+    from click.core import ParameterSource
+
+    from streamsvd.errors import SpecError
+
+    for name in OF_THE_DICTIONARY:
+        if ctx.get_parameter_source(name) == ParameterSource.COMMANDLINE:
+            raise SpecError(
+                f"{name}={ctx.params[name]} was passed, but {start} says how its rows were chosen. Leave the option out, or "
+                "begin anew without --start."
+            )
 
 
 def show(source: str, found: Nystrom, out: Path | None, *, as_json: bool) -> None:

@@ -209,6 +209,9 @@ kernels = together(
         show_default=True,
         help="Of the Matérn kernel.",
     ),
+    click.option(
+        "--scale/--no-scale", default=False, help="Divide each column by its standard deviation."
+    ),
     click.option("--budget", type=int, metavar="M", help="Rows of the dictionary [4 a centre]."),
     click.option(
         "--mode",
@@ -218,6 +221,34 @@ kernels = together(
         help="How rows are sampled.",
     ),
 )
+
+seed = click.option("--seed", type=int, default=0, show_default=True, help="Of the random numbers.")
+checkpoint = click.option(
+    "--checkpoint",
+    metavar="PLACE",
+    help="Save the state there every 30 s, and go on from it after a kill.",
+)
+
+
+def npz(what: str, *, required: bool = False) -> Callable[[F], F]:
+    """Where a ``.npz`` file goes, and whether it may replace one."""
+    place = click.Path(path_type=Path, dir_okay=False)
+    return together(
+        click.option("--out", type=place, metavar="FILE.npz", required=required, help=what),
+        click.option("--overwrite", is_flag=True, help="Replace the file at --out."),
+    )
+
+
+def zarr_array(what: str) -> Callable[[F], F]:
+    """Where a new zarr array goes, and whether it may replace one."""
+    place = click.Path(path_type=Path)
+    return together(
+        click.option("--out", type=place, metavar="PATH", required=True, help=what),
+        click.option(
+            "--overwrite", is_flag=True, help="Replace the array at --out once it is whole."
+        ),
+    )
+
 
 as_json = click.option(
     "--json", "as_json", is_flag=True, help="One JSON object on stdout, and nothing else."

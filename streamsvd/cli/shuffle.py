@@ -12,15 +12,8 @@ from streamsvd.cli import options
 
 @click.command("shuffle", short_help="Write the rows in uniformly random order.")
 @options.source
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    metavar="PATH",
-    required=True,
-    help="Folder of the new zarr array.",
-)
-@click.option("--overwrite", is_flag=True, help="Replace the array at --out once it is whole.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the order.")
+@options.zarr_array("Folder of the new zarr array.")
+@options.seed
 @options.memory
 @options.as_json
 @options.quiet

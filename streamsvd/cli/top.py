@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from streamsvd.cli import options
-from streamsvd.cli.app import INTERRUPTED, Stop, report
+from streamsvd.cli.app import interrupted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,19 +42,9 @@ if TYPE_CHECKING:
 @click.option(
     "--n-rows", type=int, metavar="N", help="Rows on standard input, if their number is known."
 )
-@click.option(
-    "--checkpoint",
-    metavar="PLACE",
-    help="Save the state there every 30 s, and go on from it after a kill.",
-)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE.npz",
-    help="Write components and values there.",
-)
-@click.option("--overwrite", is_flag=True, help="Replace the file at --out.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the random numbers.")
+@options.checkpoint
+@options.npz("Write components and values there.")
+@options.seed
 @click.option(
     "--delta",
     type=float,
@@ -99,12 +89,8 @@ def command(
     try:
         with watching(n_bytes, quiet=quiet or source == "-") as watch:
             result = top_eigenvectors(A, callback=watch, **given)
-    except KeyboardInterrupt:
-        if given["checkpoint"] is None:
-            raise
-        click.get_current_context().ensure_object(Stop).over = True
-        sentence = f"interrupted; what was saved is in {given['checkpoint']}, and the same command goes on from it."
-        return report("Interrupted", sentence, INTERRUPTED, as_json=as_json)
+    except KeyboardInterrupt as error:
+        return interrupted(error, given["checkpoint"], as_json=as_json)
     if out is not None:
         written(out, {"components": result.components, "values": result.values})
     for sentence in result.info.warnings:

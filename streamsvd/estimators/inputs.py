@@ -66,6 +66,19 @@ def check_count(name: str, value: Any, *, least: int = 1) -> int | None:
     return int(value)
 
 
+def check_seed(seed: Any) -> int:
+    """A seed: an integer.
+
+    Raises
+    ------
+    SpecError
+        If it is none; generators have a state, and equal options could not mean equal bits.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise SpecError(f"random_state={seed!r} is no seed. Pass an integer of at least 0.")
+    return int(seed)
+
+
 def check_share(name: str, value: Any) -> float | None:
     """An option that is None or a number in (0, 1).
 

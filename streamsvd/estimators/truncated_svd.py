@@ -27,6 +27,7 @@ from streamsvd.estimators.inputs import (
     check_components,
     check_count,
     check_in_memory,
+    check_seed,
     column_means,
     is_stored,
 )
@@ -160,7 +161,9 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             X = validate_data(self, X, dtype=FLOATS, reset=first)
             n = X.shape[1]
             buffer = check_count("buffer", self.buffer, least=0)
-            method = IncrementalSVD(rank=self._rank(n), buffer=buffer, seed=self._seed())
+            method = IncrementalSVD(
+                rank=self._rank(n), buffer=buffer, seed=check_seed(self.random_state)
+            )
             check_size(X, "the block")
             if first:
                 self.state_ = method.init(n, like=X)
@@ -203,7 +206,9 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         source = as_source(X)
         m, n = source.shape
         rank = min(self._rank(n), m)
-        result = svd(source, rank, tol=self.tol, memory=self.memory, u=u, seed=self._seed())
+        result = svd(
+            source, rank, tol=self.tol, memory=self.memory, u=u, seed=check_seed(self.random_state)
+        )
         check_result(result, source.name)
         if stored:
             self.__dict__.pop("feature_names_in_", None)
@@ -222,12 +227,6 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             raise SpecError("n_components=None does not say how much is wanted. Pass an integer.")
         check_components(rank, n_features)
         return rank
-
-    def _seed(self) -> int:
-        seed = self.random_state
-        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-            raise SpecError(f"random_state={seed!r} is no seed. Pass an integer of at least 0.")
-        return int(seed)
 
     def _describe(self, s: Real, Vh: Matrix, certificate: Certificate, m: int) -> None:
         """The attributes that users know."""

@@ -10,7 +10,6 @@ from streamsvd.leverage.dictionary import (
     merged,
     pushed,
     scores,
-    uniforms,
 )
 from streamsvd.leverage.kernels import Kernel, typical_length
 
@@ -29,5 +28,4 @@ __all__ = [
     "remaining",
     "scores",
     "typical_length",
-    "uniforms",
 ]

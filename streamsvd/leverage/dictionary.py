@@ -25,14 +25,17 @@ from scipy import linalg
 
 from streamsvd.certificate import UNIT_ROUNDOFF
 from streamsvd.errors import SpecError
+from streamsvd.kernels.uniforms import uniforms
 from streamsvd.leverage.kernels import Kernel
 from streamsvd.typing import Matrix, Real
 
-Mode = Literal["poisson", "squeak", "ink", "uniform"]
+Mode = Literal["poisson", "squeak", "ink", "kors", "uniform"]
 Integers = npt.NDArray[np.int64]
 FAN_IN = 4
 LEAST, MOST = 2.0, 4.0
 """Oversampling kept whatever the budget, and without one."""
+ARRIVING = 32
+"""Rows that are decided on together where decisions are for ever."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -49,7 +52,8 @@ class Spec:
         Most rows kept; None for as many as ``oversampling`` times the effective dimension.
     mode
         ``"poisson"`` (default): one uniform number a row. ``"squeak"``: as many copies as the oversampling, as published.
-        ``"ink"``: probabilities normalised to the budget. ``"uniform"``: the baseline, a reservoir.
+        ``"ink"``: probabilities normalised to the budget. ``"kors"``: decided once, when a row comes, from those before it;
+        never dropped, so that a budget can only be exceeded. ``"uniform"``: the baseline, a reservoir.
     oversampling, least
         Rows kept for each unit of effective dimension; the least before ``gamma`` rises.
     seed
@@ -137,23 +141,6 @@ class Dictionary:
         return np.asarray(kept / (spec.copies * self.chance))
 
 
-def uniforms(seed: int, ids: Integers, copies: int) -> Matrix:
-    """Numbers in (0, 1) that depend on the seed, the row and the copy alone, ``(m, copies)`` (splitmix64)."""
-    with np.errstate(over="ignore"):
-        x = ids.astype(np.uint64)[:, None] * np.uint64(0xD1342543DE82EF95)
-        x = x + np.arange(copies, dtype=np.uint64)[None, :] * np.uint64(0x9E3779B97F4A7C15)
-        x = x + _mixed(np.array([seed], dtype=np.uint64))
-        return np.asarray(((_mixed(x) >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53)
-
-
-def _mixed(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    with np.errstate(over="ignore"):
-        x = x + np.uint64(0x9E3779B97F4A7C15)
-        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return np.asarray(x ^ (x >> np.uint64(31)))
-
-
 def leaf(spec: Spec, rows: Matrix, first: int) -> Dictionary:
     """A block of rows as it is: all of them, nothing sampled.
 
@@ -212,11 +199,45 @@ def merged(spec: Spec, parts: Sequence[Dictionary]) -> Dictionary:
 
 def pushed(spec: Spec, state: Dictionary | None, rows: Matrix, first: int) -> Dictionary:
     """The dictionary after a block of rows that follow one another from number ``first``, piece by piece."""
+    if spec.mode == "kors":
+        return arrived(spec, state, rows, first)
     step = spec.budget or max(256, 0 if state is None else state.size)
     for a in range(0, rows.shape[0], step):
         block = leaf(spec, rows[a : a + step], first + a)
         state = merged(spec, [block] if state is None else [state, block])
     return leaf(spec, rows, first) if state is None else state
+
+
+def arrived(spec: Spec, state: Dictionary | None, rows: Matrix, first: int) -> Dictionary:
+    """The dictionary of KORS after a block: each row kept with ``min(1, c s / (s + gamma))``, for ever.
+
+    ``s = k(x, x) - k_D(x)* (K_DD + gamma W^{-1})^{-1} k_D(x)`` of the rows kept so far; the Cholesky factor of the matrix grows
+    with them.
+    """
+    kernel, gamma = spec.kernel, spec.gamma
+    whole = leaf(spec, rows, first)
+    known = state.rows if state is not None else rows[:0]
+    weights = state.weights(spec) if state is not None else np.zeros(0)
+    L = linalg.cholesky(
+        kernel.gram(known) + np.diag(gamma / weights), lower=True, check_finite=False
+    )
+    keep, chance = np.zeros(rows.shape[0], dtype=bool), np.ones(rows.shape[0])
+    u = uniforms(spec.seed, whole.ids, 1)[:, 0]
+    for a in range(0, rows.shape[0], ARRIVING):
+        part = slice(a, min(a + ARRIVING, rows.shape[0]))
+        across = linalg.solve_triangular(L, kernel(known, rows[part]), lower=True)
+        s = np.maximum(kernel.diagonal(rows[part]) - np.einsum("ij,ij->j", across, across), 0.0)
+        p = np.maximum(np.minimum(1.0, spec.oversampling * s / (s + gamma)), np.finfo(float).tiny)
+        chance[part], keep[part] = p, u[part] <= p
+        new = keep[part]
+        if new.any():
+            block = kernel.gram(rows[part][new]) + np.diag(gamma / p[new])
+            below = across[:, new].T
+            corner = linalg.cholesky(block - below @ below.T, lower=True, check_finite=False)
+            L = np.block([[L, np.zeros((L.shape[0], corner.shape[0]))], [below, corner]])
+            known = np.concatenate([known, rows[part][new]])
+    kept = _chosen(replace(whole, chance=chance), keep)
+    return merged(spec, [kept] if state is None else [state, kept])
 
 
 def shrunk(spec: Spec, state: Dictionary) -> Dictionary:
@@ -231,6 +252,11 @@ def shrunk(spec: Spec, state: Dictionary) -> Dictionary:
     if spec.mode == "uniform":
         assert spec.budget is not None
         return _reservoir(spec, state, u)
+    if spec.mode == "kors" and spec.budget is not None and state.size > spec.budget:
+        raise SpecError(
+            f"mode='kors' kept more rows than budget={spec.budget}: what it keeps is never dropped. Pass a larger gamma or "
+            "budget, or mode='poisson'."
+        )
     w = np.count_nonzero(u <= state.chance[:, None], axis=1) / (spec.copies * state.chance)
     root = np.sqrt(w)
     B = spec.kernel.gram(state.rows) * root[:, None] * root
@@ -240,7 +266,7 @@ def shrunk(spec: Spec, state: Dictionary) -> Dictionary:
     budget = spec.budget
     if (
         budget is not None
-        and spec.mode != "ink"
+        and spec.mode not in ("ink", "kors")
         and state.size > budget
         and spec.least * dimension > budget
     ):
@@ -251,7 +277,9 @@ def shrunk(spec: Spec, state: Dictionary) -> Dictionary:
     if spec.mode == "ink":
         assert budget is not None
         multiplier = budget / dimension
-    if budget is not None and state.size <= budget and spec.mode == "poisson":
+    if spec.mode == "kors" or (
+        budget is not None and state.size <= budget and spec.mode == "poisson"
+    ):
         # Everything seen fits, or everything kept does: nothing has to go.
         return replace(state, scores=tau, gamma=gamma, dimension=dimension)
     return _thinned(spec, replace(state, gamma=gamma, dimension=dimension), tau, u, multiplier)

@@ -39,7 +39,9 @@ class Kernel:
     smoothness
         Of ``"matern"``.
     centre
-        Subtracted before distances are taken, ``(d,)``; it changes nothing but rounding.
+        Subtracted before distances are taken, ``(d,)``, after the division; it changes nothing but rounding.
+    scale
+        What columns are divided by, ``(d,)``; None for nothing.
 
     Raises
     ------
@@ -53,6 +55,7 @@ class Kernel:
     offset: float = 1.0
     smoothness: float = 1.5
     centre: Real | None = None
+    scale: Real | None = None
 
     def __post_init__(self) -> None:
         if not callable(self.name) and self.name not in get_args(Name):
@@ -71,6 +74,7 @@ class Kernel:
 
     def __call__(self, X: Matrix, Y: Matrix) -> Matrix:
         """``k(x_i, y_j)`` for rows of X ``(p, d)`` and Y ``(q, d)``: ``(p, q)``."""
+        X, Y = self._scaled(X), self._scaled(Y)
         if callable(self.name):
             K = np.asarray(self.name(X, Y), dtype=np.float64)
             if K.shape != (X.shape[0], Y.shape[0]):
@@ -102,6 +106,7 @@ class Kernel:
         if callable(self.name):
             ones = (float(self(X[i : i + 1], X[i : i + 1])[0, 0]) for i in range(X.shape[0]))
             return np.fromiter(ones, dtype=np.float64, count=X.shape[0])
+        X = self._scaled(X)
         if self.name == "linear":
             return np.asarray(np.einsum("ij,ij->i", X, X))
         if self.name == "polynomial":
@@ -119,6 +124,9 @@ class Kernel:
         np.fill_diagonal(K, self.diagonal(X))
         return K
 
+    def _scaled(self, X: Matrix) -> Matrix:
+        return X if self.scale is None else X / self.scale
+
     def _squares(self, X: Matrix, Y: Matrix) -> Matrix:
         if self.centre is not None:
             X, Y = X - self.centre, Y - self.centre
@@ -132,6 +140,7 @@ class Kernel:
         return {
             "name": self.name if isinstance(self.name, str) else getattr(self.name, "__qualname__", "function"),
             "length": self.length, "degree": self.degree, "offset": self.offset, "smoothness": self.smoothness,
+            "scaled": self.scale is not None,
         }  # fmt: skip
 
 

@@ -7,15 +7,20 @@ whitened (`streamsvd.leverage.centres`): raw normal equations of kernel columns 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import linalg
 
+from streamsvd.leverage.kernels import Kernel
 from streamsvd.typing import Matrix, Real
 
 GRID = 25
 """Ridges tried where none is given, from the largest eigenvalue down by factors of ten in pairs of steps."""
+JUDGES = 8
+"""Rows held out that are enough to judge by."""
+LENGTHS = (0.25, 0.5, 1.0, 2.0, 4.0)
+"""Multiples of the median distance tried as a length scale where none is given."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,14 +83,48 @@ def coefficients(sums: Moments, ridge: float) -> Matrix:
     return np.asarray(linalg.solve(A, sums.r, assume_a="pos", check_finite=False))
 
 
-def best_ridge(train: Moments, held_out: Moments) -> tuple[float, Real]:
-    """The ridge of least held-out error of a grid, and the error of each ridge tried; one eigenproblem for all."""
+def best_ridge(train: Moments, held_out: Moments, least: float = 0.0) -> tuple[float, Real]:
+    """The ridge of least held-out error of a grid, none below ``least``, and the error of each; one eigenproblem for all.
+
+    Fewer than `JUDGES` rows held out judge nothing: then generalised cross-validation does (Golub, Heath, Wahba 1979), from the
+    same sums.
+    """
     values, U = linalg.eigh(train.H, driver="evd", check_finite=False)
     values = np.maximum(values, 0.0)
-    top = float(values[-1]) if values.size else 1.0
-    ridges = top * 10.0 ** (-np.arange(GRID) / 2)
+    top = float(values[-1]) if values.size and values[-1] > 0 else 1.0
+    ridges = np.unique(np.maximum(top * 10.0 ** (-np.arange(GRID) / 2), least))[::-1]
     turned = U.T @ train.r
-    errors = [
-        float(held_out.error(U @ (turned / (values + ridge)[:, None])).sum()) for ridge in ridges
-    ]
+    errors = []
+    for ridge in ridges:
+        beta = U @ (turned / (values + ridge)[:, None])
+        if held_out.n_rows >= JUDGES:
+            errors.append(float(held_out.error(beta).sum()))
+        else:
+            free = train.n_rows - float(np.sum(values / (values + ridge)))
+            errors.append(float(train.error(beta).sum()) / max(free, 1e-3) ** 2)
     return float(ridges[int(np.argmin(errors))]), np.array(errors)
+
+
+def best_length(kernel: Kernel, X: Matrix, y: Matrix) -> float:
+    """The length scale, of `LENGTHS` times that of the kernel, whose exact regression has the least error on a quarter of the rows.
+
+    Notes
+    -----
+    Cost: an eigenproblem of three quarters of the rows for each.
+    """
+    held = max(1, X.shape[0] // 4)
+    if X.shape[0] - held < 2:
+        return kernel.length
+    errors = []
+    for factor in LENGTHS:
+        one = replace(kernel, length=kernel.length * factor)
+        values, U = linalg.eigh(one.gram(X[held:]), driver="evd", check_finite=False)
+        values = np.maximum(values, 0.0)
+        across, turned = one(X[:held], X[held:]) @ U, U.T @ y[held:]
+        ridges = float(values[-1]) * 10.0 ** (-np.arange(GRID) / 2)
+        found = [
+            float(np.sum((across @ (turned / (values + mu)[:, None]) - y[:held]) ** 2))
+            for mu in ridges
+        ]
+        errors.append(min(found))
+    return kernel.length * LENGTHS[int(np.argmin(errors))]

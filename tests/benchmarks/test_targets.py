@@ -9,6 +9,7 @@ from benchmarks import (
     equal_accuracy,
     graphs,
     grids,
+    kernels,
     memory,
     pass_cost,
     passes,
@@ -33,6 +34,7 @@ SMALLEST = {
     "T10": lambda: startup.table("small", 1),
     "S1": lambda: streams.table("small", 1),
     "S2": lambda: sweep_start.table("small"),
+    "K1": lambda: kernels.table("small", 1),
 }
 SECONDS = {"T10: streamsvd --help"}
 """Rows that only a quiet machine may judge."""

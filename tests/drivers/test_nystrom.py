@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dask
 import numpy as np
 import pytest
 import zarr
 
 import streamsvd
+from streamsvd.engine.memory import parse_bytes
 from streamsvd.leverage import Kernel
 
 
@@ -38,16 +40,18 @@ def test_the_trace_of_the_error_is_exact_and_bounds_its_norm(X, kernel):
 
 
 @pytest.mark.parametrize("chunk", [50, 999, 3_000])
-def test_chunks_and_memory_change_no_bit(tmp_path, X, chunk):
+def test_memory_and_threads_change_no_bit(tmp_path, X, chunk):
     path = tmp_path / "x.zarr"
     zarr.create_array(path, shape=X.shape, chunks=(chunk, 2), dtype="f4")[...] = X
-    whole = streamsvd.nystrom(X, n_centres=40, length=1.0)
-    for memory in (None, "70MiB"):
-        found = streamsvd.nystrom(path, n_centres=40, length=1.0, memory=memory)
+    whole = streamsvd.nystrom(path, n_centres=40, length=1.0)
+    for memory, threads in (("70MiB", 1), ("200MiB", 1), ("400MiB", 4)):
+        with dask.config.set(num_workers=threads):
+            found = streamsvd.nystrom(path, n_centres=40, length=1.0, memory=memory)
         np.testing.assert_array_equal(found.indices, whole.indices)
+        np.testing.assert_array_equal(found.dictionary.chance, whole.dictionary.chance)
         np.testing.assert_array_equal(found.centres, whole.centres)
-        assert found.certificate.trace_error == pytest.approx(whole.certificate.trace_error)
-    assert found.info.peak_bytes <= found.info.projected_bytes <= 70 << 20
+        assert found.certificate.trace_error == whole.certificate.trace_error
+        assert found.info.peak_bytes <= found.info.projected_bytes <= parse_bytes(memory)
 
 
 def test_what_was_not_given_is_chosen_and_said(X):
@@ -80,6 +84,42 @@ def test_ours_is_better_than_the_uniform_baseline_of_the_same_size(X):
     assert norms[0] < 0.6 * norms[1]
     assert ours.certificate.trace_error < plain.certificate.trace_error
     assert {3_000, 3_003, 3_006} & set(ours.indices.tolist())
+
+
+def test_rows_that_come_later_are_taken_in(X, tmp_path):
+    first = streamsvd.nystrom(X[:2_000], n_centres=60, length=1.0, gamma=0.5)
+    np.savez(tmp_path / "d.npz", **first.arrays())
+    both = streamsvd.load_nystrom(tmp_path / "d.npz").update(X[2_000:])
+    again = first.update(X[2_000:])
+    np.testing.assert_array_equal(both.indices, again.indices)
+    assert both.info.n_rows == both.dictionary.n_rows == 3_000
+    assert both.certificate.trace_error == float("inf")
+    np.testing.assert_array_equal(both.rows, X[both.indices].astype(float))
+    K, Z = Kernel("rbf", length=1.0).gram(X.astype(float)), both.feature_map(X.astype(float))
+    whole = streamsvd.nystrom(X, n_centres=60, length=1.0, gamma=0.5).certificate.trace_error
+    assert np.trace(K - Z @ Z.T) <= 1.5 * whole
+    with pytest.raises(streamsvd.ShapeError, match="is of rows of 3 numbers"):
+        first.update(np.ones((9, 4)))
+    with pytest.raises(streamsvd.SpecError, match="function cannot be saved"):
+        streamsvd.nystrom(X[:50], lambda a, b: a @ b.T, n_centres=2).arrays()
+
+
+def test_a_file_that_is_no_dictionary_is_told(tmp_path):
+    np.savez(tmp_path / "a.npz", x=np.ones(3))
+    for name in ("a.npz", "nothing.npz"):
+        with pytest.raises(streamsvd.StoreError, match="holds no dictionary of rows"):
+            streamsvd.load_nystrom(tmp_path / name)
+
+
+def test_decisions_for_ever_keep_more_rows_and_say_when_they_are_too_many(X):
+    ours, kors = (
+        streamsvd.nystrom(X, length=1.0, gamma=2.0, n_centres=40, budget=2_000, mode=mode)
+        for mode in ("squeak", "kors")
+    )
+    assert ours.indices.size < kors.indices.size < 1_500
+    assert abs(kors.weights.sum() / 3_000 - 1) < 0.3
+    with pytest.raises(streamsvd.SpecError, match="kept more rows than budget=60"):
+        streamsvd.nystrom(X, length=1.0, gamma=0.1, n_centres=40, budget=60, mode="kors")
 
 
 def test_without_a_second_pass_nothing_is_proved(X):
@@ -160,5 +200,10 @@ def test_the_command_line_says_the_same(X, tmp_path, capsys):
     assert app.run(asked) == 0
     text = capsys.readouterr().out
     assert "||K - K_C||_2 <= trace(K - K_C) <=" in text
+    more = [*asked[:2], "--start", str(out), "--quiet", "--json"]
+    assert app.run(more) == 0
+    assert json.loads(capsys.readouterr().out)["n_rows"] == 6_000
+    assert app.run([*more[:-1], "--kernel", "linear"]) == 2
+    assert "--kernel linear was passed, but" in capsys.readouterr().err
     assert app.run([*asked[:2], "--gamma", "0"]) == 2
     assert "--gamma 0" in capsys.readouterr().err

@@ -71,6 +71,83 @@ def test_the_ridge_is_chosen_by_rows_held_out(data):
         assert other.held_out_rmse[0] >= fit.held_out_rmse[0]
 
 
+@pytest.mark.parametrize("kernel", ["rbf", "laplacian"])
+def test_every_solver_finds_the_same(data, kernel):
+    X, y = data
+    options = {"n_centres": 120, "length": 1.5, "ridge": 0.3}
+    fits = {
+        solver: streamsvd.kernel_ridge(X, y, kernel, **options, solver=solver, tol=1e-9)
+        for solver in ("direct", "pcg", "onepass")
+    }
+    direct = fits["direct"].predict(X)
+    np.testing.assert_allclose(fits["pcg"].predict(X), direct, atol=1e-6 * np.abs(direct).max())
+    np.testing.assert_allclose(fits["pcg"].held_out_rmse, fits["direct"].held_out_rmse, rtol=1e-6)
+    residuals = fits["pcg"].info["residuals"]
+    assert residuals[-1] <= 1e-9 < residuals[-2]
+    assert fits["onepass"].info["passes"] == 1
+    error = [np.sqrt(np.mean((fit.predict(X) - y) ** 2)) for fit in fits.values()]
+    assert error[2] <= 1.02 * error[0]  # with all of the dictionary it may be better
+    for name in ("direct", "pcg"):
+        map_ = fits[name].feature_map
+        K, Z = map_.kernel.gram(X[:500]), map_(X[:500])
+        assert 0 < np.trace(K - Z @ Z.T) <= fits[name].info["trace_error"]
+
+
+def test_gradients_choose_a_ridge_too(data):
+    X, y = data
+    fits = [streamsvd.kernel_ridge(X, y, n_centres=150, solver=s) for s in ("direct", "pcg")]
+    assert fits[1].info["chosen"] == ["length", "ridge"]
+    assert fits[1].held_out_rmse[0] <= 1.1 * fits[0].held_out_rmse[0]
+    few = X[:40], y[:40]
+    with pytest.raises(streamsvd.SpecError, match=r"held_out=0.01 leaves \d rows"):
+        streamsvd.kernel_ridge(*few, n_centres=10, solver="pcg", held_out=0.01)
+    assert streamsvd.kernel_ridge(*few, n_centres=10, held_out=0.01).ridge > 0
+
+
+def test_gradients_that_do_not_arrive_carry_what_they_have(data):
+    X, y = data
+    with pytest.raises(streamsvd.NotConverged, match="after 2 passes, 1e-12 was asked") as caught:
+        streamsvd.kernel_ridge(
+            X, y, n_centres=100, solver="pcg", ridge=0.01, tol=1e-12, max_passes=2
+        )
+    so_far = caught.value.result
+    assert np.sqrt(np.mean((so_far.predict(X) - y) ** 2)) < 0.2
+    assert so_far.info["residuals"][-1] > 1e-12
+
+
+def test_one_pass_says_when_its_dictionary_is_too_coarse(data):
+    X, y = data
+    options = {"n_centres": 20, "length": 0.5, "solver": "onepass"}
+    fit = streamsvd.kernel_ridge(X, y, ridge=1e-6, **options)
+    assert any("finer than the" in said for said in fit.info["warnings"])
+    free = streamsvd.kernel_ridge(X, y, **options)
+    assert free.ridge >= 1e-6
+    assert not free.info["warnings"]
+
+
+def test_columns_in_different_units_are_scaled(data, tmp_path):
+    X, y = data
+    units = np.array([1.0, 1e4, 1e-3])
+    plain, scaled = (
+        streamsvd.kernel_ridge(X * units, y, n_centres=150, scale=scale) for scale in (False, True)
+    )
+    assert scaled.held_out_rmse[0] < 0.1 < plain.held_out_rmse[0]
+    np.savez(tmp_path / "fit.npz", **scaled.arrays())
+    again = streamsvd.load_ridge(tmp_path / "fit.npz")
+    np.testing.assert_array_equal(again.predict(X * units), scaled.predict(X * units))
+    constant = np.concatenate([X, np.full((len(X), 1), 7.0)], axis=1)
+    assert streamsvd.kernel_ridge(constant, y, n_centres=50, scale=True).held_out_rmse[0] < 0.2
+
+
+def test_the_length_is_the_one_that_predicts_best(data):
+    X, y = data
+    wiggly = np.sin(6 * X[:, 0]) * np.cos(6 * X[:, 1])
+    smooth, fine = (streamsvd.kernel_ridge(X, t, n_centres=60) for t in (y, wiggly))
+    lengths = [fit.feature_map.kernel.length for fit in (smooth, fine)]
+    assert lengths[1] < lengths[0]
+    assert smooth.info["chosen"] == ["length", "ridge"]
+
+
 def test_several_targets_are_fitted_each(data):
     X, y = data
     both = streamsvd.kernel_ridge(X, np.stack([y, -2 * y + 7], axis=1), n_centres=100, ridge=0.1)
@@ -108,6 +185,9 @@ def test_predictions_are_streamed_and_the_fit_is_saved_to_the_bit(data, tmp_path
         ({"ridge": 0.0}, streamsvd.SpecError, "ridge=0"),
         ({"held_out": 0.0}, streamsvd.SpecError, "held_out=0"),
         ({"held_out": 1.0, "ridge": 1.0}, streamsvd.SpecError, "held_out=1"),
+        ({"solver": "best"}, streamsvd.SpecError, "solver='best'"),
+        ({"tol": 0.0}, streamsvd.SpecError, "tol=0"),
+        ({"max_passes": 0}, streamsvd.SpecError, "max_passes=0"),
         ({"memory": "1MiB"}, streamsvd.BudgetError, "memory="),
     ],
 )

@@ -17,7 +17,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.extmath import svd_flip
 
 import streamsvd
-from streamsvd import IncrementalPCA, TruncatedSVD
+from streamsvd import IncrementalPCA, KernelRidge, Nystroem, TruncatedSVD
 
 BOTH = [IncrementalPCA(n_components=2), TruncatedSVD(n_components=2)]
 both = pytest.mark.parametrize("model", BOTH, ids=lambda model: type(model).__name__)
@@ -32,6 +32,9 @@ both = pytest.mark.parametrize("model", BOTH, ids=lambda model: type(model).__na
         IncrementalPCA(n_components=2, whiten=True, batch_size=3, buffer=0),
         TruncatedSVD(),
         TruncatedSVD(n_components=1, tol=1e-6, memory="64MiB"),
+        Nystroem(n_components=10),
+        KernelRidge(n_components=20),
+        KernelRidge(alpha=1.0, n_components=20, solver="pcg"),
     ]
 )
 def test_scikit_learn_accepts_it(estimator, check):

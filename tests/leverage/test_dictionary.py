@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from streamsvd.errors import SpecError
+from streamsvd.kernels.uniforms import uniforms
 from streamsvd.leverage import (
     FeatureMap,
     Kernel,
@@ -17,7 +18,6 @@ from streamsvd.leverage import (
     merged,
     pivots,
     pushed,
-    uniforms,
 )
 
 RBF = Kernel("rbf", length=1.5)

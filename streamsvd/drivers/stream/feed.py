@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -79,16 +78,6 @@ class Feed:
         chunk = min(self.source.chunks[0], self.source.shape[0])
         parts = -(-chunk // self.unit) if self.unit < chunk else 1
         return self.source.nbytes * parts
-
-    def fingerprint(self) -> str:
-        """Digest of a few rows: of the same matrix it is the same."""
-        m, n = self.source.shape
-        out = np.empty((1, n), dtype=self.source.dtype)
-        found = hashlib.blake2b(digest_size=8)
-        for row in sorted({0, m // 3, 2 * m // 3, m - 1}):
-            self.source.read(slice(row, row + 1), slice(0, n), out)
-            found.update(out.tobytes())
-        return found.hexdigest()
 
     def complain(self, window: int) -> None:
         """Raise for the first entry of a window that is NaN or Inf, naming where it lies in the matrix.

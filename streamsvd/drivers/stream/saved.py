@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from streamsvd.errors import SpecError
 from streamsvd.stream import StreamOptions, TopRows
 from streamsvd.stream.directions import FrequentDirections
 from streamsvd.stream.growth import Growth
@@ -78,19 +77,3 @@ def _part(
         name = prefix + f.name
         setattr(part, f.name, arrays[name].copy() if name in arrays else plain[name])
     return part
-
-
-def agreed(saved: dict[str, Any], wanted: dict[str, Any], place: str) -> None:
-    """Refuse to go on from the state of another run.
-
-    Raises
-    ------
-    SpecError
-        It names what differs.
-    """
-    for name, value in wanted.items():
-        if saved.get(name) != value:
-            raise SpecError(
-                f"the checkpoint {place} is of a run with {name}={saved.get(name)!r}, this one has {value!r}. Run with the "
-                "same options, or choose another checkpoint."
-            )

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from streamsvd.drivers.request import as_source
+from streamsvd.drivers.saves import SAVE_SECONDS, agreed, fingerprint
 from streamsvd.drivers.stream.feed import FEW_CHUNKS, MIXED, Feed
 from streamsvd.drivers.stream.result import StreamResult, cautions, order_caution, result_of
-from streamsvd.drivers.stream.saved import PURPOSE, agreed, packed, restored
+from streamsvd.drivers.stream.saved import PURPOSE, packed, restored
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.events import Callback, PassDone, PassStarted, SpanDone, ignore
 from streamsvd.engine.execute import dense_threads
@@ -36,8 +37,6 @@ from streamsvd.stream import (
     work_bytes,
 )
 from streamsvd.stream.options import Order, whole
-
-SAVE_SECONDS = 30.0
 
 
 def top_eigenvectors(
@@ -281,7 +280,7 @@ class _Stored(_Run):
         m, n = feed.source.shape
         run = {
             "options": asdict(self.options), "source": feed.source.name, "shape": [m, n],
-            "dtype": feed.source.dtype.str, "unit": feed.unit, "mixed": feed.mixed, "rows": feed.fingerprint() if self.saves else "",
+            "dtype": feed.source.dtype.str, "unit": feed.unit, "mixed": feed.mixed, "rows": fingerprint(feed.source) if self.saves else "",
         }  # fmt: skip
         state, begin = TopRows(self.options, n, m), 0
         saved = None if self.saves is None else self.saves.begun(run)

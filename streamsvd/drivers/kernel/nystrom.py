@@ -1,0 +1,535 @@
+"""The verb ``nystrom``: a dictionary of rows in one pass, centres and a feature map, and the error certified in a second."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from streamsvd.certificate import UNIT_ROUNDOFF
+from streamsvd.drivers.kernel.choice import (
+    SAMPLE_ROWS,
+    check_real,
+    given_kernel,
+    sampled,
+    settled,
+)
+from streamsvd.drivers.kernel.jobs import Choosing, Remaining
+from streamsvd.drivers.kernel.passes import Passes
+from streamsvd.drivers.kernel.reading import Arrangement, allowed_bytes, arranged
+from streamsvd.drivers.request import as_source
+from streamsvd.drivers.saves import SAVE_SECONDS, Saves, fingerprint
+from streamsvd.engine.allocator import held_memory
+from streamsvd.engine.events import Callback, ignore
+from streamsvd.engine.execute import dense_threads
+from streamsvd.engine.meter import mark, peak_since
+from streamsvd.errors import ShapeError, SpecError, StoreError
+from streamsvd.leverage import Dictionary, FeatureMap, Kernel, Spec, merged, pivots
+from streamsvd.leverage.centres import ACTUAL
+from streamsvd.leverage.dictionary import LEAST, Mode
+from streamsvd.leverage.kernels import SCALED
+from streamsvd.protocols import Source
+from streamsvd.typing import Matrix, Real
+
+FORMAT = 1
+PURPOSE = "nystrom"
+SMALLEST_GAMMA, AUTO_LEAST = 1e-12, 3.0
+"""Where no ridge is given: what to begin from, and the oversampling below which it rises."""
+DEFAULT_CENTRES = 256
+RATIO = 4
+"""Rows of the dictionary for each centre: four of them make greedy centres as good as those of many passes."""
+
+
+@dataclass(frozen=True, slots=True)
+class NystromCertificate:
+    """What is known of ``K - K_C``, the error of the Nyström approximation by the centres.
+
+    Attributes
+    ----------
+    trace_error
+        ``trace(K - K_C)``, summed over all rows in a second pass, and so an upper bound of its spectral norm, as
+        ``K - K_C`` is positive semidefinite whatever the centres; infinite where no second pass was made.
+    spectral_estimate
+        Likely spectral norm, from the dictionary alone; nothing is proved of it.
+    trace
+        ``trace(K)``.
+    """
+
+    trace_error: float
+    spectral_estimate: float
+    trace: float
+
+
+@dataclass(frozen=True, slots=True)
+class NystromInfo:
+    """How a result came about.
+
+    Attributes
+    ----------
+    n_rows, passes, bytes_read, elapsed_s, peak_bytes, projected_bytes
+        As of a factorisation.
+    kernel
+        Name and parameters, those that were chosen included.
+    chosen
+        Which of ``length`` and ``gamma`` were not given, but chosen on the data.
+    oversampling
+        Rows kept for each unit of effective dimension that the budget left.
+    seed
+        Of the sampling.
+    warnings
+        What a careful user should know.
+    """
+
+    n_rows: int
+    passes: int
+    bytes_read: int
+    elapsed_s: float
+    peak_bytes: int
+    projected_bytes: int
+    kernel: dict[str, Any]
+    chosen: tuple[str, ...]
+    oversampling: float
+    seed: int
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Nystrom:
+    """A dictionary, centres, and the feature map they make.
+
+    Attributes
+    ----------
+    spec, dictionary
+        How rows were sampled, and what is kept of them.
+    centres
+        Numbers of the rows that are centres, in the order of choice.
+    feature_map
+        ``z(X)`` of rows ``(p, n)``, with ``z(x).z(y)`` near ``k(x, y)``.
+    certificate, info
+        What is known of the error, and how it came about.
+    """
+
+    spec: Spec
+    dictionary: Dictionary
+    centres: npt.NDArray[np.int64]
+    feature_map: FeatureMap
+    certificate: NystromCertificate
+    info: NystromInfo
+
+    @property
+    def indices(self) -> npt.NDArray[np.int64]:
+        """Numbers of the rows of the dictionary in the matrix, ascending."""
+        return self.dictionary.ids
+
+    @property
+    def rows(self) -> Matrix:
+        """Rows of the dictionary, ``(m, n)``."""
+        return self.dictionary.rows
+
+    @property
+    def weights(self) -> Real:
+        """How many rows each stands for, ``(m,)``."""
+        return self.dictionary.weights(self.spec)
+
+    @property
+    def effective_dimension(self) -> float:
+        """``sum_i lambda_i / (lambda_i + gamma)`` of the kernel matrix, as estimated."""
+        return self.dictionary.dimension
+
+    @property
+    def gamma(self) -> float:
+        """Ridge at which the dictionary is accurate: that asked for, or larger where the budget was too small for it."""
+        return self.dictionary.gamma
+
+    def update(
+        self,
+        X: Any,
+        *,
+        memory: int | float | str | None = None,
+        callback: Callback = ignore,
+    ) -> Nystrom:
+        """The same of all rows so far and those of ``X``: one pass over the new rows alone.
+
+        Kernel, scale, ridge, budget and seed stay what they are. The old rows are not read again, so nothing is proved
+        of the error: ``certificate.trace_error`` is infinite.
+
+        Raises
+        ------
+        ShapeError
+            If the rows have another length.
+        SpecError, NonFiniteError, BudgetError
+            As `streamsvd.nystrom`.
+        """
+        source = as_source(X)
+        check_real(source)
+        width = self.feature_map.centres.shape[1]
+        if source.shape[1] != width:
+            raise ShapeError(
+                f"{source.name} has {source.shape[1]} columns; the dictionary is of rows of {width} numbers."
+            )
+        passes = Passes(fitted(source, self.spec, memory), callback)
+        began, start = time.perf_counter(), mark()
+        with held_memory(), dense_threads(1):
+            state = chosen_rows(passes, self.spec, offset=self.dictionary.n_rows)
+            state = merged(self.spec, [self.dictionary, state])
+            return made(
+                passes, self.spec, state, self.centres.size, self.info.chosen, False, began, start
+            )
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """All that `load_nystrom` needs, for a ``.npz`` file.
+
+        Raises
+        ------
+        SpecError
+            If the kernel is a function, which cannot be saved.
+        """
+        spec, state = self.spec, self.dictionary
+        record = {
+            "format": FORMAT, "kernel": spec.kernel.record, "spec": {name: getattr(spec, name) for name in SPEC},
+            "state": {name: getattr(state, name) for name in STATE},
+            "certificate": {name: None if value == float("inf") else value for name, value in (
+                ("trace_error", self.certificate.trace_error), ("spectral_estimate", self.certificate.spectral_estimate),
+                ("trace", self.certificate.trace))},
+            "info": msgspec.to_builtins(self.info),
+        }  # fmt: skip
+        return {
+            "indices": state.ids, "rows": state.rows, "weights": self.weights, "centres": self.centres,
+            "chance": state.chance, "scores": state.scores, "centre_rows": self.feature_map.centres,
+            "whitening": self.feature_map.whitening, **kernel_arrays(spec.kernel),
+            "record": np.frombuffer(msgspec.json.encode(record), dtype=np.uint8),
+        }  # fmt: skip
+
+
+SPEC = ("gamma", "budget", "mode", "oversampling", "least", "seed")
+STATE = ("gamma", "multiplier", "n_rows", "trace", "dimension")
+
+
+def kernel_arrays(kernel: Kernel) -> dict[str, npt.NDArray[Any]]:
+    """What of a kernel is arrays, empty where there is none.
+
+    Raises
+    ------
+    SpecError
+        If the kernel is a function, which cannot be saved.
+    """
+    if callable(kernel.name):
+        raise SpecError(
+            "a kernel that is a function cannot be saved. Use one of the named kernels."
+        )
+    none = np.zeros(0)
+    return {
+        "centre": none if kernel.centre is None else kernel.centre,
+        "scale": none if kernel.scale is None else kernel.scale,
+    }
+
+
+def kernel_of(record: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -> Kernel:
+    """The kernel that was saved."""
+    centre, scale = (a if a.size else None for a in (arrays["centre"], arrays["scale"]))
+    k = record
+    return Kernel(k["name"], k["length"], k["degree"], k["offset"], k["smoothness"], centre, scale)
+
+
+def load_nystrom(path: str | os.PathLike[str]) -> Nystrom:
+    """The dictionary that ``numpy.savez(path, **found.arrays())`` or ``streamsvd nystrom --out`` saved.
+
+    Raises
+    ------
+    StoreError
+        If the file is no such thing, or of a newer release.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            arrays = {name: kept[name] for name in kept.files}
+        record = msgspec.json.decode(arrays["record"].tobytes())
+        newer = record["format"] > FORMAT
+        kernel = kernel_of(record["kernel"], arrays)
+        spec = Spec(kernel=kernel, **record["spec"])
+        state = Dictionary(
+            rows=arrays["rows"],
+            ids=arrays["indices"],
+            chance=arrays["chance"],
+            scores=arrays["scores"],
+            **record["state"],
+        )
+        proved = {n: float("inf") if v is None else v for n, v in record["certificate"].items()}
+        info = msgspec.convert(record["info"], NystromInfo)
+        map_ = FeatureMap(kernel, arrays["centre_rows"], arrays["whitening"])
+        found = Nystrom(spec, state, arrays["centres"], map_, NystromCertificate(**proved), info)
+    except (OSError, ValueError, KeyError, TypeError, EOFError, msgspec.MsgspecError) as error:
+        raise StoreError(f"{os.fspath(path)} holds no dictionary of rows: {error}.") from error
+    if newer:
+        raise StoreError(f"{os.fspath(path)} was saved by a newer release. Upgrade streamsvd.")
+    return found
+
+
+def nystrom(
+    X: Any,
+    kernel: str | Callable[[Matrix, Matrix], Matrix] = "rbf",
+    *,
+    n_centres: int = DEFAULT_CENTRES,
+    gamma: float | None = None,
+    length: float | None = None,
+    degree: int = 3,
+    offset: float = 1.0,
+    smoothness: float = 1.5,
+    scale: bool = False,
+    budget: int | None = None,
+    mode: Mode = "poisson",
+    certify: bool = True,
+    memory: int | float | str | None = None,
+    seed: int = 0,
+    checkpoint: str | os.PathLike[str] | None = None,
+    save_seconds: float = SAVE_SECONDS,
+    callback: Callback = ignore,
+) -> Nystrom:
+    """Nyström approximation of a kernel matrix that is never formed, from one pass over the rows.
+
+    Parameters
+    ----------
+    X
+        A matrix as `svd` takes it; its rows are the points.
+    kernel
+        ``"linear"``, ``"polynomial"``, ``"rbf"``, ``"laplacian"``, ``"matern"``, ``"cosine"``, or a positive definite
+        function of two blocks of rows.
+    n_centres
+        Rows that the feature map is made of.
+    gamma
+        Ridge: how fine the approximation is to be; directions of the kernel matrix with eigenvalues below it are not
+        resolved. Left out, it is the smallest that the budget allows.
+    length
+        Length scale of ``"rbf"``, ``"laplacian"``, ``"matern"``; the median distance between random rows if left out.
+    degree, offset, smoothness
+        Parameters of ``"polynomial"``, and smoothness of ``"matern"``: 0.5, 1.5 or 2.5.
+    scale
+        Divide each column by its standard deviation, as a sample of the rows has it; for columns in different units.
+    budget
+        Rows kept in the dictionary; four for each centre if left out.
+    mode
+        ``"poisson"``; or ``"squeak"``, ``"ink"`` as published; or ``"uniform"``, the baseline.
+    certify
+        Whether a second pass sums the exact trace of the error.
+    memory
+        Bytes this process may use above its imports; half of what is free if left out.
+    seed
+        Of the sampling: it and the order of rows decide which are kept.
+    checkpoint
+        Folder, or URL of an object store, where finished parts of a pass are saved now and then, so that a run that was
+        killed goes on from there, to the same bits. It is removed at the end.
+    save_seconds
+        Least time between two saves.
+    callback
+        Receives events.
+
+    Raises
+    ------
+    SpecError
+        If an option cannot be meant, the data are complex, or the kernel is not positive definite on them.
+    NonFiniteError
+        If an entry is NaN or Inf; it names row and column.
+    BudgetError
+        If the dictionary does not fit in the memory; it names the smallest that works.
+    ConflictError
+        If another run saves to the same checkpoint.
+
+    Notes
+    -----
+    Cost: one pass, ``8 n m^2`` flops for a dictionary of m rows and ``n m`` kernel entries twice; a second pass of
+    ``n M^2`` to certify. Runs of rows are tasks, at most 64, joined in a tree of fixed shape: bits depend on the matrix, its
+    chunks and the options, not on memory, threads or cluster. Memory: ``40 (2 m)^2`` bytes a task and the rows kept;
+    never n x n.
+
+    References
+    ----------
+    Calandriello, Lazaric, Valko (2017), SQUEAK and DISQUEAK; centres by greedy pivoted Cholesky of the weighted
+    dictionary.
+
+    Examples
+    --------
+    >>> import numpy as np, streamsvd
+    >>> X = np.random.default_rng(0).standard_normal((3000, 4))
+    >>> found = streamsvd.nystrom(X, n_centres=200, length=3.0)
+    >>> found.feature_map(X[:5]).shape[0], found.certificate.trace_error < 0.05 * 3000
+    (5, True)
+    """
+    source = as_source(X)
+    check_real(source)
+    spec, chosen = asked(
+        given_kernel(kernel, length, degree, offset, smoothness),
+        length=length,
+        gamma=gamma,
+        n_centres=n_centres,
+        budget=budget,
+        mode=mode,
+        seed=seed,
+    )
+    arrangement = fitted(source, spec, memory)
+    began, start = time.perf_counter(), mark()
+    with held_memory(), dense_threads(1):
+        sample, _ = sampled(source)
+        spec = replace(
+            spec, kernel=settled(spec.kernel, sample, length=length, scale=scale, seed=seed)
+        )
+        saves = saved(checkpoint, save_seconds, PURPOSE, source, spec, arrangement)
+        passes = Passes(arrangement, callback, saves)
+        state = chosen_rows(passes, spec)
+        found = made(passes, spec, state, n_centres, chosen, certify, began, start)
+    if saves is not None:
+        saves.over()
+    return found
+
+
+def asked(
+    kernel: Kernel,
+    *,
+    length: float | None,
+    gamma: float | None,
+    n_centres: int,
+    budget: int | None,
+    mode: Mode,
+    seed: int,
+) -> tuple[Spec, tuple[str, ...]]:
+    """How rows are sampled, and which of length and ridge are left to be chosen.
+
+    Raises
+    ------
+    SpecError
+        If an option cannot be meant.
+    """
+    if n_centres < 1:
+        raise SpecError(f"n_centres={n_centres} makes no map. Pass 1 or more.")
+    budget = RATIO * n_centres if budget is None else budget
+    if budget < n_centres:
+        raise SpecError(
+            f"budget={budget} is less than n_centres={n_centres}. Pass at least as many."
+        )
+    open_ = [name for name, value in (("length", length), ("gamma", gamma)) if value is None]
+    if kernel.name not in SCALED:
+        open_ = [name for name in open_ if name != "length"]
+    least = AUTO_LEAST if gamma is None else LEAST
+    gamma = SMALLEST_GAMMA if gamma is None else gamma
+    spec = Spec(kernel=kernel, gamma=gamma, budget=budget, mode=mode, least=least, seed=seed)
+    return spec, tuple(open_)
+
+
+def fitted(
+    source: Source,
+    spec: Spec,
+    memory: int | float | str | None,
+    *,
+    further: int = 0,
+    held: int = 0,
+) -> Arrangement:
+    """How to run within the memory.
+
+    Parameters
+    ----------
+    source, spec, memory
+        The matrix, the sampling, and bytes as the caller wrote them.
+    further, held
+        Bytes that a task holds beside its dictionary, and that there are once.
+    """
+    n = source.shape[1]
+    size = min(spec.budget or source.shape[0], source.shape[0])
+    rows = 8 * n * 8 * size  # waiting, joined, and of both dictionaries
+
+    def work(piece: int) -> int:
+        return 40 * (2 * size) ** 2 + further + rows + 8 * 3 * piece * (size + n)
+
+    return arranged(
+        source,
+        size,
+        allowed_bytes(memory),
+        work=work,
+        held=held + 8 * n * 4 * SAMPLE_ROWS,
+        what=f"a dictionary of {size:,} rows of {n:,} numbers",
+    )
+
+
+def saved(
+    place: str | os.PathLike[str] | None,
+    seconds: float,
+    purpose: str,
+    source: Source,
+    spec: Spec,
+    arrangement: Arrangement,
+    kinds: tuple[type, ...] = (),
+    **further: Any,
+) -> Saves | None:
+    """Saves at a place, of this run and no other."""
+    if place is None:
+        return None
+    run = {
+        "source": source.name, "shape": list(source.shape), "dtype": source.dtype.str, "rows": fingerprint(source),
+        "kernel": spec.kernel.record, **{name: getattr(spec, name) for name in SPEC}, **further,
+        "chunks": list(source.chunks), "runs": len(arrangement.parts),
+    }  # fmt: skip
+    known = {kind.__name__: kind for kind in (Dictionary, *kinds)}
+    return Saves.at(place, purpose, run, known, seconds)
+
+
+def chosen_rows(passes: Passes, spec: Spec, offset: int = 0) -> Dictionary:
+    """The dictionary of all rows: one pass."""
+    assert spec.budget is not None
+    job = Choosing(passes.arrangement.rows, spec, spec.budget, offset)
+    return passes.once("dictionary", job)
+
+
+def made(
+    passes: Passes,
+    spec: Spec,
+    state: Dictionary,
+    n_centres: int,
+    chosen: tuple[str, ...],
+    certify: bool,
+    began: float,
+    start: Any,
+) -> Nystrom:
+    """Centres and feature map of a dictionary, and a pass that certifies them where it is wanted."""
+    found = pivots(spec, state, n_centres)
+    map_ = FeatureMap.of(spec.kernel, state.rows[found.chosen])
+    left = _trace_left(passes, map_) if certify else float("inf")
+    info = NystromInfo(
+        n_rows=state.n_rows, passes=2 if certify else 1, bytes_read=passes.bytes_read,
+        elapsed_s=time.perf_counter() - began, peak_bytes=peak_since(start),
+        projected_bytes=passes.arrangement.projected_bytes, kernel=spec.kernel.record,
+        chosen=chosen, oversampling=float(min(state.multiplier, 1e300)), seed=spec.seed,
+        warnings=_warnings(spec, state, None if "gamma" in chosen else spec.gamma),
+    )  # fmt: skip
+    certificate = NystromCertificate(left, ACTUAL * found.left_norm, state.trace)
+    return Nystrom(spec, state, state.ids[found.chosen], map_, certificate, info)
+
+
+def _warnings(spec: Spec, state: Dictionary, gamma: float | None) -> tuple[str, ...]:
+    said = []
+    if gamma is not None and state.gamma > 1.0001 * gamma:
+        said.append(
+            f"budget={spec.budget} is too small for gamma={gamma:g}: the dictionary is accurate at {state.gamma:.3g}. "
+            "Pass a larger budget, or a larger gamma."
+        )
+    if spec.budget is not None and spec.budget < 16:
+        said.append(f"budget={spec.budget} is hardly of use; 16 is the least that is.")
+    if state.n_rows > (spec.budget or 0) and state.dimension > state.n_rows / 4:
+        said.append(
+            f"the effective dimension {state.dimension:.0f} is more than a quarter of the {state.n_rows:,} rows: the kernel "
+            "matrix has no low rank at this gamma."
+        )
+    return tuple(said)
+
+
+def _trace_left(passes: Passes, map_: FeatureMap) -> float:
+    """``trace(K - K_C)``, rounded up."""
+    left, trace = passes.once("error", Remaining(passes.arrangement.rows, map_))
+    return rounded_up(left, map_, trace)
+
+
+def rounded_up(left: float, map_: FeatureMap, trace: float) -> float:
+    """A sum of what is left of the diagonal, and what rounding may have hidden of it."""
+    return left + 8 * UNIT_ROUNDOFF * float(np.sqrt(max(map_.n_features, 1))) * trace

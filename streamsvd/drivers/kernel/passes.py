@@ -1,0 +1,82 @@
+"""Passes over runs of rows, one after another: each a graph of tasks, counted, watched, and saved on the way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from streamsvd.drivers.kernel.reading import Arrangement
+from streamsvd.drivers.saves import Saves
+from streamsvd.engine.events import Callback, PassDone, PassStarted, SpanDone
+from streamsvd.engine.tree import Job, reduced
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True, eq=False)
+class Passes:
+    """Runs jobs over all rows.
+
+    Attributes
+    ----------
+    arrangement
+        How rows are read.
+    notify
+        Receives events.
+    saves
+        Where what is found is saved; None for nowhere.
+    number, bytes_read
+        Passes made and bytes asked of the store, in this process.
+    """
+
+    arrangement: Arrangement
+    notify: Callback
+    saves: Saves | None = None
+    number: int = 0
+    bytes_read: int = 0
+
+    def __call__(self, purpose: str, job: Job[T]) -> T:
+        """What a job finds in all rows."""
+        self.number += 1
+        number, saves = self.number, self.saves
+        self.notify(PassStarted(number, purpose, self.arrangement.pass_bytes))
+        began = time.perf_counter()
+        value: T = reduced(
+            job,
+            self.arrangement.parts,
+            workers=self.arrangement.workers,
+            leaf_done=lambda done, runs: self.notify(SpanDone(number, done, runs)),
+            known=None if saves is None else saves.known(purpose),
+            found=None if saves is None else saves.found,
+            what=purpose,
+        )
+        self.bytes_read += self.arrangement.pass_bytes
+        self.notify(PassDone(number, purpose, time.perf_counter() - began, None))
+        return value
+
+    def once(self, name: str, job: Job[T]) -> T:
+        """The same, unless it was saved under this name."""
+        saves = self.saves
+        if saves is not None and name in saves.values:
+            saved: T = saves.values[name]
+            return saved
+        value = self(name, job)
+        self.keep(name, value)
+        return value
+
+    def keep(self, name: str, value: Any) -> None:
+        """Save what was found under a name."""
+        if self.saves is not None:
+            self.saves.finished(name, value)
+
+
+@contextmanager
+def watched(notify: Callback, nbytes: int, rows: int) -> Iterator[Callable[[int], None]]:
+    """Events of a pass that is no graph: what is yielded is told how many rows are done."""
+    notify(PassStarted(1, "predictions", nbytes))
+    began = time.perf_counter()
+    yield lambda done: notify(SpanDone(1, done, rows))
+    notify(PassDone(1, "predictions", time.perf_counter() - began, None))

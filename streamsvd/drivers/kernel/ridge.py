@@ -1,0 +1,403 @@
+"""The verb ``kernel_ridge``: a dictionary and a regression on it in one, two or more passes; predictions streamed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from streamsvd.drivers.kernel.choice import check_real, given_kernel, sampled, settled
+from streamsvd.drivers.kernel.jobs import Fitting, Sums, Targets
+from streamsvd.drivers.kernel.nystrom import (
+    DEFAULT_CENTRES,
+    Nystrom,
+    asked,
+    chosen_rows,
+    fitted,
+    kernel_arrays,
+    kernel_of,
+    made,
+    rounded_up,
+    saved,
+)
+from streamsvd.drivers.kernel.passes import Passes, watched
+from streamsvd.drivers.kernel.reading import allowed_bytes, arranged
+from streamsvd.drivers.kernel.solving import MAX_PASSES, TOL, Solution, direct, streamed
+from streamsvd.drivers.request import as_source
+from streamsvd.drivers.saves import SAVE_SECONDS
+from streamsvd.engine.allocator import held_memory
+from streamsvd.engine.events import Callback, Committed, ignore
+from streamsvd.engine.execute import dense_threads
+from streamsvd.engine.meter import mark, peak_since
+from streamsvd.errors import NotConverged, ShapeError, SpecError, StoreError
+from streamsvd.leverage import FeatureMap, Mode, Spec
+from streamsvd.leverage.conjugate import Descent
+from streamsvd.leverage.onepass import Regression
+from streamsvd.leverage.ridge import Moments, best_ridge, coefficients
+from streamsvd.store.rows import RowsWriter
+from streamsvd.typing import Matrix, Real
+
+FORMAT = 1
+PURPOSE = "kernel_ridge"
+Solver = Literal["auto", "direct", "onepass", "pcg"]
+MOST_DIRECT = 4096
+"""Centres up to which the sums are kept as a square matrix, if nothing is said."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KernelRidgeFit:
+    """A kernel ridge regression on the centres of a dictionary.
+
+    Attributes
+    ----------
+    feature_map, coefficients
+        ``f(x) = z(x) @ coefficients + mean``, ``(features, targets)``.
+    mean
+        Of the targets, which are centred, ``(q,)``.
+    ridge
+        ``mu`` in ``sum (y - f(x))^2 + mu ||f||^2``.
+    held_out_rmse
+        Root mean squared error of each target on the rows held out, of the fit without them; NaN where none were.
+    flat
+        Whether targets were given as one vector, and predictions are.
+    nystrom
+        The dictionary and its record; None after loading.
+    info
+        How it came about: ``n_rows``, ``held_out``, ``passes``, ``elapsed_s``, ``chosen``.
+    """
+
+    feature_map: FeatureMap
+    coefficients: Matrix
+    mean: Real
+    ridge: float
+    held_out_rmse: Real
+    flat: bool
+    nystrom: Nystrom | None
+    info: dict[str, Any]
+
+    def predict(self, X: Any) -> Matrix:
+        """Predictions for rows ``(p, n)`` in memory: ``(p,)`` or ``(p, q)``."""
+        rows = np.asarray(X, dtype=np.float64)
+        width = self.feature_map.centres.shape[1]
+        if rows.ndim != 2 or rows.shape[1] != width:
+            raise ShapeError(
+                f"rows of shape {rows.shape} came; the fit was on rows of {width} numbers."
+            )
+        found = self.feature_map(rows) @ self.coefficients + self.mean
+        return np.asarray(found[:, 0] if self.flat else found)
+
+    def predict_to(
+        self,
+        X: Any,
+        out: str | os.PathLike[str],
+        *,
+        memory: int | float | str | None = None,
+        overwrite: bool = False,
+        callback: Callback = ignore,
+    ) -> Path:
+        """Predictions for all rows of a stored matrix, ``(rows, targets)``, as a new zarr array: one pass.
+
+        Raises
+        ------
+        ShapeError
+            If its rows have another length.
+        StoreError
+            If ``out`` exists and may not be replaced, or cannot be written.
+        """
+        source = as_source(X)
+        width = self.feature_map.centres.shape[1]
+        if source.shape[1] != width:
+            raise ShapeError(
+                f"{source.name} has {source.shape[1]} columns; the fit was on rows of {width} numbers."
+            )
+        m, q = source.shape[0], self.coefficients.shape[1]
+        size = self.feature_map.centres.shape[0]
+        arrangement = arranged(
+            source, size, allowed_bytes(memory), work=lambda piece: 8 * 3 * piece * (size + width), held=8 * size**2,
+            what=f"predictions by {size:,} centres",
+        )  # fmt: skip
+        rows = arrangement.rows
+        chunks = (min(source.chunks[0], m), q)
+        writer = RowsWriter(Path(out), (m, q), chunks, np.dtype(np.float64), overwrite=overwrite)
+        try:
+            with held_memory(), dense_threads(1), watched(callback, source.nbytes, m) as tell:
+                for first, block in rows.blocks((0, m)):
+                    values = self.feature_map(block) @ self.coefficients + self.mean
+                    writer.append(values, np.arange(block.shape[0]))
+                    tell(first + block.shape[0])
+            path = writer.commit()
+        except BaseException:
+            writer.discard()
+            raise
+        callback(Committed(str(path)))
+        return path
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """All that `load_ridge` needs, for a ``.npz`` file.
+
+        Raises
+        ------
+        SpecError
+            If the kernel is a function, which cannot be saved.
+        """
+        kernel = self.feature_map.kernel
+        held = kernel_arrays(kernel)
+        record = {
+            "format": FORMAT,
+            "kernel": kernel.record,
+            "ridge": self.ridge,
+            "flat": self.flat,
+            "info": self.info,
+        }
+        return {
+            "centres": self.feature_map.centres, "whitening": self.feature_map.whitening,
+            "coefficients": self.coefficients, "mean": self.mean, "held_out_rmse": self.held_out_rmse,
+            **held, "record": np.frombuffer(msgspec.json.encode(record), dtype=np.uint8),
+        }  # fmt: skip
+
+
+def kernel_ridge(
+    X: Any,
+    y: Any,
+    kernel: str | Callable[[Matrix, Matrix], Matrix] = "rbf",
+    *,
+    ridge: float | None = None,
+    n_centres: int = DEFAULT_CENTRES,
+    length: float | None = None,
+    degree: int = 3,
+    offset: float = 1.0,
+    smoothness: float = 1.5,
+    scale: bool = False,
+    budget: int | None = None,
+    mode: Mode = "poisson",
+    solver: Solver = "auto",
+    tol: float = TOL,
+    max_passes: int = MAX_PASSES,
+    held_out: float = 0.1,
+    memory: int | float | str | None = None,
+    seed: int = 0,
+    checkpoint: str | os.PathLike[str] | None = None,
+    save_seconds: float = SAVE_SECONDS,
+    callback: Callback = ignore,
+) -> KernelRidgeFit:
+    """Kernel ridge regression on rows that do not fit in memory: two passes, never n x n.
+
+    Parameters
+    ----------
+    X
+        A matrix as `svd` takes it; its rows are the points.
+    y
+        Targets in memory, ``(rows,)`` or ``(rows, targets)``; their mean is taken out and put back.
+    kernel, n_centres, degree, offset, smoothness, scale, budget, mode
+        As of `streamsvd.nystrom`.
+    length
+        Length scale of ``"rbf"``, ``"laplacian"``, ``"matern"``; left out, the multiple of the median distance that predicts
+        best on a sample of the rows.
+    ridge
+        ``mu`` in ``sum (y - f(x))^2 + mu ||f||^2``; left out, the one of a grid with the least error on the rows held out.
+    solver
+        ``"direct"``: a second pass for sums of products of features. ``"pcg"``: conjugate gradients, a pass for each iteration,
+        preconditioned by the dictionary: less work for many centres, and no square sums. ``"onepass"``: no second pass; the
+        features are those of the whole dictionary, and what rows had outside its span when it changed is lost.
+        ``"auto"``: direct up to 4096 centres.
+    tol, max_passes
+        Of ``"pcg"``: relative residual in the norm of the preconditioner, and most iterations of one fit.
+    held_out
+        Share of the rows that do not train but judge; the final fit is on all rows.
+    memory
+        Bytes this process may use above its imports; half of what is free if left out.
+    seed
+        Of the sampling and of the rows held out.
+    checkpoint, save_seconds
+        As of `streamsvd.nystrom`.
+    callback
+        Receives events.
+
+    Raises
+    ------
+    ShapeError
+        If X and y have different numbers of rows.
+    SpecError, NonFiniteError, BudgetError, ConflictError
+        As `streamsvd.nystrom`; if y is not finite real numbers.
+    NotConverged
+        If ``"pcg"`` has used its passes; ``result`` is the regression as far as it came.
+
+    Notes
+    -----
+    Cost: two passes, ``8 n m^2 + n M^2`` flops for m rows of the dictionary and M centres. One pass: ``8 n m^2`` and ``15 m^3``
+    for each m rows. ``"pcg"``: about ``4 n M`` flops and ``n M`` kernel entries a pass, 8 to 20 passes. The held-out error of every ridge
+    follows from sums, without a pass.
+
+    References
+    ----------
+    Rudi, Carratino, Rosasco (2017), FALKON; here with the dictionary as preconditioner.
+
+    Examples
+    --------
+    >>> import numpy as np, streamsvd
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.uniform(-2, 2, (2000, 2)); y = np.sin(X[:, 0]) * X[:, 1]
+    >>> fit = streamsvd.kernel_ridge(X, y, n_centres=100)
+    >>> bool(fit.held_out_rmse[0] < 0.05)
+    True
+    """
+    source = as_source(X)
+    check_real(source)
+    values, flat = _targets(y, source.shape[0], source.name)
+    _check_options(ridge, held_out, solver, tol, max_passes)
+    spec, chosen = asked(
+        given_kernel(kernel, length, degree, offset, smoothness),
+        length=length,
+        gamma=ridge,
+        n_centres=n_centres,
+        budget=budget,
+        mode=mode,
+        seed=seed,
+    )
+    if solver == "auto":
+        solver = "direct" if n_centres <= MOST_DIRECT else "pcg"
+    assert spec.budget is not None
+    squares = {"onepass": 16 * spec.budget**2, "direct": 8 * n_centres**2, "pcg": 4 * n_centres**2}
+    arrangement = fitted(source, spec, memory, further=8 * squares[solver], held=3 * values.nbytes)
+    began, start = time.perf_counter(), mark()
+    with held_memory(), dense_threads(1):
+        mean = values.mean(axis=0)
+        targets = Targets(values - mean, held_out, seed)
+        sample, numbers = sampled(source)
+        settled_kernel = settled(
+            spec.kernel, sample, length=length, scale=scale, targets=targets.values[numbers], seed=seed
+        )  # fmt: skip
+        spec = replace(spec, kernel=settled_kernel)
+        saves = saved(
+            checkpoint, save_seconds, PURPOSE, source, spec, arrangement,
+            kinds=(Moments, Sums, Regression, Descent), solver=solver, ridge=ridge, n_centres=n_centres,
+            held_out=held_out, tol=tol, y=_digest(values),
+        )  # fmt: skip
+        passes = Passes(arrangement, callback, saves)
+        if solver == "onepass":
+            map_, solution, found, said = _in_one_pass(passes, spec, targets, ridge)
+        else:
+            state = chosen_rows(passes, spec)
+            found = made(passes, spec, state, n_centres, chosen, False, began, start)
+            map_, said = found.feature_map, found.info.warnings
+            solution = (
+                direct(passes, found, targets, ridge)
+                if solver == "direct"
+                else streamed(passes, found, targets, ridge, tol, max_passes)
+            )
+    names = [name for name in chosen if name != "gamma"] + (["ridge"] if ridge is None else [])
+    judges = solution.n_judges
+    info = {
+        "n_rows": source.shape[0], "held_out": judges, "passes": passes.number, "bytes_read": passes.bytes_read,
+        "elapsed_s": time.perf_counter() - began, "peak_bytes": peak_since(start),
+        "projected_bytes": arrangement.projected_bytes, "solver": solver, "chosen": names, "seed": seed,
+        "trace_error": solution.left, "residuals": list(solution.residuals), "warnings": list(said),
+    }  # fmt: skip
+    rmse = np.sqrt(solution.squared_error / judges) if judges else np.full(values.shape[1], np.nan)
+    fit = KernelRidgeFit(map_, solution.beta, mean, solution.ridge, rmse, flat, found, info)
+    if saves is not None:
+        saves.over()
+    if solution.residuals and solution.residuals[-1] > tol:
+        raise NotConverged(
+            f"the residual is {solution.residuals[-1]:.3g} after {len(solution.residuals) - 1} passes, {tol:g} was asked. "
+            "Pass more max_passes, a larger ridge or budget, or solver='direct'; the regression so far is .result.",
+            fit,
+        )
+    return fit
+
+
+def _in_one_pass(
+    passes: Passes, spec: Spec, targets: Targets, ridge: float | None
+) -> tuple[FeatureMap, Solution, Nystrom | None, tuple[str, ...]]:
+    """The dictionary and the sums together."""
+    assert spec.budget is not None
+    job = Fitting(passes.arrangement.rows, spec, spec.budget, targets)
+    state = passes.once("dictionary and sums", job)
+    least = state.dictionary.gamma
+    said: tuple[str, ...] = ()
+    if ridge is None:
+        ridge = best_ridge(state.train, state.held_out, least)[0]
+    elif ridge < 0.999 * least:
+        said = (
+            f"ridge={ridge:g} is finer than the {least:.3g} at which the dictionary is accurate: one pass loses more than it "
+            "says. Pass a larger budget, or solver='direct'.",
+        )
+    error = state.held_out.error(coefficients(state.train, ridge))
+    beta = coefficients(state.train.merge(state.held_out), ridge)
+    map_ = state.feature_map(spec)
+    left = rounded_up((1 - state.captured) * state.dictionary.trace, map_, state.dictionary.trace)
+    return map_, Solution(beta, ridge, error, state.held_out.n_rows, left), None, said
+
+
+def _check_options(
+    ridge: float | None, held_out: float, solver: str, tol: float, max_passes: int
+) -> None:
+    if ridge is not None and not 0 < ridge < float("inf"):
+        raise SpecError(f"ridge={ridge} is no ridge. Pass a positive number, or leave it out.")
+    if not 0 <= held_out < 1 or (ridge is None and held_out == 0):
+        raise SpecError(
+            f"held_out={held_out} leaves nothing to choose a ridge by, or to train on. Pass a share in (0, 1)."
+        )
+    if solver not in get_args(Solver):
+        raise SpecError(f"solver={solver!r} is unknown. Pass one of {', '.join(get_args(Solver))}.")
+    if not 0 < tol < 1 or max_passes < 1:
+        raise SpecError(
+            f"tol={tol}, max_passes={max_passes}: pass a relative residual in (0, 1) and at least one pass."
+        )
+
+
+def _digest(values: Matrix) -> str:
+    return hashlib.blake2b(np.ascontiguousarray(values).tobytes(), digest_size=8).hexdigest()
+
+
+def _targets(y: Any, m: int, name: str) -> tuple[Matrix, bool]:
+    values = np.asarray(y)
+    if values.ndim not in (1, 2) or values.shape[0] != m:
+        raise ShapeError(
+            f"y has shape {values.shape}, {name} has {m:,} rows. Pass one target, or one row of them, for each."
+        )
+    if values.dtype.kind not in "fiub":
+        raise SpecError(
+            f"y holds {values.dtype}: targets are real numbers. Encode categories as numbers first."
+        )
+    wide = values.astype(np.float64).reshape(m, -1)
+    bad = ~np.isfinite(wide)
+    if bad.any():
+        i, j = np.unravel_index(int(np.argmax(bad)), bad.shape)
+        raise SpecError(
+            f"y is {wide[i, j]} at row {int(i)}, target {int(j)}. Mend or leave out the row."
+        )
+    return wide, values.ndim == 1
+
+
+def load_ridge(path: str | os.PathLike[str]) -> KernelRidgeFit:
+    """The regression that ``numpy.savez(path, **fit.arrays())`` saved.
+
+    Raises
+    ------
+    StoreError
+        If the file is no such thing, or of a newer release.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            arrays = {name: kept[name] for name in kept.files}
+        record = msgspec.json.decode(arrays["record"].tobytes())
+        newer = record["format"] > FORMAT
+        kernel = kernel_of(record["kernel"], arrays)
+        map_ = FeatureMap(kernel, arrays["centres"], arrays["whitening"])
+    except (OSError, ValueError, KeyError, TypeError, msgspec.DecodeError) as error:
+        raise StoreError(f"{os.fspath(path)} holds no kernel ridge regression: {error}.") from error
+    if newer:
+        raise StoreError(f"{os.fspath(path)} was saved by a newer release. Upgrade streamsvd.")
+    return KernelRidgeFit(
+        map_, arrays["coefficients"], arrays["mean"], record["ridge"], arrays["held_out_rmse"], record["flat"],
+        None, record["info"],
+    )  # fmt: skip

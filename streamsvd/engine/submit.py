@@ -1,0 +1,174 @@
+"""Running a graph of tasks: on threads of this process, or on the cluster of an active distributed client."""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import dask
+from dask.callbacks import Callback as DaskCallback
+from threadpoolctl import threadpool_limits
+
+from streamsvd.engine.allocator import held_memory
+from streamsvd.errors import StreamSVDError
+
+RETRIES = 3
+"""Times a graph is begun anew when a worker that held its shared input was lost."""
+SCATTER_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """Delayed tasks.
+
+    Attributes
+    ----------
+    leaves
+        Those whose ends are progress.
+    root
+        The one whose value is wanted.
+    named
+        Tasks whose values are told as they come, under their names.
+    """
+
+    leaves: list[Any]
+    root: Any
+    named: dict[Any, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Who is told what while a graph runs: leaves done of all, and values of named tasks."""
+
+    leaf: Callable[[int, int], None]
+    value: Callable[[Any, Any], None] | None = None
+
+
+def run_graph(
+    shared: Any,
+    build: Callable[[Any], Graph],
+    *,
+    workers: int,
+    blas: int | None,
+    told: Told,
+    what: str,
+) -> Any:
+    """The value of the root.
+
+    Parameters
+    ----------
+    shared
+        What many tasks receive: one copy in each process.
+    build
+        Makes the graph from a handle of it; called again when workers were lost.
+    workers, blas
+        Threads of this process, and those of BLAS in each; a cluster has its own.
+    told
+        Who watches.
+    what
+        How messages call it, such as ``"pass 3"``.
+
+    Raises
+    ------
+    StreamSVDError
+        If a cluster lost its workers again and again.
+    """
+    client = active_client()
+    if client is not None:
+        return _cluster(client, shared, build, told, what)
+    handle = dask.delayed(shared, traverse=False, name=f"shared-{uuid.uuid4().hex}")
+    graph = build(handle)
+    with held_memory(), threadpool_limits(blas, user_api="blas"), _Watch(graph, told):
+        (value,) = dask.compute(
+            graph.root, scheduler="threads", num_workers=workers, optimize_graph=False
+        )
+    return value
+
+
+def _cluster(client: Any, shared: Any, build: Callable[[Any], Graph], told: Told, what: str) -> Any:
+    from distributed import as_completed
+    from distributed.client import FutureCancelledError
+    from distributed.scheduler import KilledWorker
+
+    futures: list[Any] = []
+    for attempt in range(RETRIES):
+        try:
+            graph = build(_scattered(client, shared))
+            leaves = {leaf.key for leaf in graph.leaves}
+            named = {task.key: name for name, task in graph.named.items() if told.value}
+            watched = {task.key: task for task in (*graph.leaves, *graph.named.values())}
+            tasks = [task for key, task in watched.items() if key in leaves or key in named]
+            futures = client.compute([*tasks, graph.root], optimize_graph=False)
+            root, done = futures[-1], 0
+            for future in as_completed(futures[:-1], raise_errors=False):
+                if future.status == "error":
+                    break
+                if future.key in leaves:
+                    done += 1
+                    told.leaf(done, len(leaves))
+                if told.value is not None and future.key in named:
+                    told.value(named[future.key], future.result())
+            return root.result()
+        except (FutureCancelledError, KilledWorker, _Lost) as error:
+            if attempt == RETRIES - 1:
+                raise StreamSVDError(
+                    f"{what} lost its workers {RETRIES} times: {error}. Give the workers more "
+                    "memory than the budget of the plan, or fewer threads each."
+                ) from error
+        except BaseException:
+            client.cancel(futures)
+            raise
+    raise AssertionError
+
+
+class _Lost(Exception):
+    """A worker left while it was sent its work."""
+
+
+def _scattered(client: Any, shared: Any) -> Any:
+    """One copy, which each worker fetches once; a graph that carried it would pass through the scheduler.
+
+    Broadcasting it would wait for ever for a worker that dies meanwhile.
+    """
+    try:
+        client.wait_for_workers(1, timeout=SCATTER_SECONDS)
+        (handle,) = client.scatter([shared], hash=False)
+    except (
+        OSError,
+        KeyError,
+        TimeoutError,
+    ) as error:  # what a closed connection looks like from here
+        raise _Lost(str(error) or type(error).__name__) from error
+    return handle
+
+
+class _Watch(DaskCallback):  # type: ignore[misc]
+    """Turns finished tasks of the threaded scheduler into what is told."""
+
+    def __init__(self, graph: Graph, told: Told) -> None:
+        super().__init__(posttask=self._finished)
+        self._keys, self._told = {leaf.key for leaf in graph.leaves}, told
+        self._named = {task.key: name for name, task in graph.named.items()}
+        self._total, self._count = len(self._keys), 0
+
+    def _finished(self, key: Any, value: Any, *_: Any) -> None:
+        if key in self._keys:
+            self._count += 1
+            self._told.leaf(self._count, self._total)
+        if self._told.value is not None and key in self._named:
+            self._told.value(self._named[key], value)
+
+
+def active_client() -> Any | None:
+    """The distributed client in force, if distributed was imported and one is; never imports it."""
+    if "distributed" not in sys.modules:
+        return None
+    from distributed import get_client
+
+    try:
+        return get_client()
+    except ValueError:
+        return None
