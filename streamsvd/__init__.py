@@ -31,6 +31,15 @@ _HOMES = {
     "KernelRidge": "streamsvd.estimators",
     "Nystroem": "streamsvd.estimators",
     "TruncatedSVD": "streamsvd.estimators",
+    "Clustering": "streamsvd.drivers.collection",
+    "Compressed": "streamsvd.drivers.collection",
+    "Compression": "streamsvd.drivers.collection",
+    "SharedBasis": "streamsvd.drivers.collection",
+    "cluster": "streamsvd.drivers.collection",
+    "compress": "streamsvd.drivers.collection",
+    "decompress": "streamsvd.drivers.collection",
+    "open_compressed": "streamsvd.drivers.collection",
+    "open_collection": "streamsvd.store.collection",
     "verify": "streamsvd.drivers.verify",
     "plan_svd": "streamsvd.drivers.factorise",
     "svd": "streamsvd.drivers.factorise",
@@ -55,6 +64,16 @@ _HOMES = {
 
 if TYPE_CHECKING:
     from streamsvd.certificate import Certificate
+    from streamsvd.drivers.collection import (
+        Clustering,
+        Compressed,
+        Compression,
+        SharedBasis,
+        cluster,
+        compress,
+        decompress,
+        open_compressed,
+    )
     from streamsvd.drivers.factorise import pca, plan_svd, svd
     from streamsvd.drivers.kernel import (
         KernelRidgeFit,
@@ -89,12 +108,16 @@ if TYPE_CHECKING:
     from streamsvd.estimators import TruncatedSVD as TruncatedSVD
     from streamsvd.incremental import IncrementalSVD
     from streamsvd.result import PCA, SVD, Status
+    from streamsvd.store.collection import open_collection
     from streamsvd.stream import StreamCertificate
 
 # IncrementalPCA and the other estimators are left out: a star import must not need the extra.
 __all__ = [
     "BudgetError",
     "Certificate",
+    "Clustering",
+    "Compressed",
+    "Compression",
     "ConflictError",
     "CorruptChunkError",
     "IncrementalSVD",
@@ -109,6 +132,7 @@ __all__ = [
     "Plan",
     "SVD",
     "ShapeError",
+    "SharedBasis",
     "SpecError",
     "Status",
     "StoreError",
@@ -117,6 +141,9 @@ __all__ = [
     "StreamSVDError",
     "TopEigenvectors",
     "Update",
+    "cluster",
+    "compress",
+    "decompress",
     "export",
     "kernel_ridge",
     "load",
@@ -125,6 +152,8 @@ __all__ = [
     "merge",
     "nystrom",
     "open",
+    "open_collection",
+    "open_compressed",
     "pca",
     "plan_svd",
     "shuffle",

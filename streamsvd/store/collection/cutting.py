@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from streamsvd.errors import ShapeError, SpecError
-from streamsvd.store.collection.members import Part
+from streamsvd.store.collection.members import Part, span_bytes
 from streamsvd.store.collection.stored import Stored
 
 PART_BYTES = 4 << 20
@@ -58,8 +58,7 @@ def _together(
         held = (end - edges[start][0]) * slab
         whole = end % chunk == 0 and held >= PART_BYTES
         if i == len(edges) or whole or held >= MOST_BYTES:
-            a, b = edges[start][0], end
-            decoded = min(-(-b // chunk) * chunk, length) - a // chunk * chunk
-            out.append(Part(stored, start, axis, tuple(edges[start:i]), dropped, decoded * slab))
+            decoded = span_bytes(stored, axis, edges[start][0], end)
+            out.append(Part(stored, start, axis, tuple(edges[start:i]), dropped, decoded))
             start = i
     return out

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -90,6 +90,14 @@ class Part:
         length = self.edges[-1][1] - self.edges[0][0]
         return whole // max(1, self.stored.shape[self.axis]) * length
 
+    def some(self, start: int, stop: int, first: int) -> Part:
+        """Neighbours among the members, of which the first has another number."""
+        if self.axis is None or stop - start == self.count:
+            return replace(self, first=first)
+        edges = self.edges[start:stop]
+        decoded = span_bytes(self.stored, self.axis, edges[0][0], edges[-1][1])
+        return replace(self, first=first, edges=edges, bytes_read=decoded)
+
     def read(self) -> Iterator[Array]:
         """The arrays of the members, in one read."""
         box = [slice(0, extent) for extent in self.stored.shape]
@@ -152,6 +160,17 @@ class Collection:
         for member, values in zip(self.members[part.first :], part.read(), strict=False):
             yield member, member.layout.matrix(values)
 
+    def only(self, numbers: Sequence[int]) -> Collection:
+        """Some of the members, in their order; of a part that has others, those alone are read."""
+        wanted = set(numbers)
+        members: list[Member] = []
+        parts: list[Part] = []
+        for part in self.parts:
+            for run in _runs([i for i in range(part.count) if part.first + i in wanted]):
+                parts.append(part.some(run[0], run[-1] + 1, len(members)))
+                members += self.members[part.first + run[0] : part.first + run[-1] + 1]
+        return Collection(self.name, tuple(members), tuple(parts), self.zeros)
+
     def checked(self) -> Collection:
         """The same, if all is as a collection must be.
 
@@ -176,6 +195,24 @@ class Collection:
             seen[m.name] = m
         check_rows(self.members)
         return self
+
+
+def span_bytes(stored: Stored, axis: int, start: int, stop: int) -> int:
+    """Bytes that are decoded to read a span along a dimension: those of whole chunks."""
+    chunk, length = stored.chunks[axis], stored.shape[axis]
+    decoded = min(-(-stop // chunk) * chunk, length) - start // chunk * chunk
+    return math.prod(stored.shape) // max(length, 1) * stored.dtype.itemsize * decoded
+
+
+def _runs(numbers: Sequence[int]) -> list[list[int]]:
+    """Numbers without gaps, together."""
+    out: list[list[int]] = []
+    for i in numbers:
+        if out and out[-1][-1] == i - 1:
+            out[-1].append(i)
+        else:
+            out.append([i])
+    return out
 
 
 def check_kind(name: str, dtype: np.dtype[Any]) -> None:
