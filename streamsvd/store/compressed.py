@@ -146,7 +146,7 @@ class CompressedStore:
             return []
         if root.exists() and not root.is_dir():
             return [root.name]
-        return sorted(os.listdir(root)) if root.exists() else []
+        return sorted(path.name for path in root.iterdir()) if root.exists() else []
 
     def newest(self) -> Contents:
         """What the newest version holds, checked against its log entry.
@@ -222,7 +222,11 @@ class CompressedStore:
         needed.add(self._edition(contents.version).folder)
         for name in self.versions.names(VERSIONS):
             folder = f"{VERSIONS}/{name}"
-            if FOLDER.fullmatch(name) and int(name[:12]) <= contents.version and folder not in needed:
+            if (
+                FOLDER.fullmatch(name)
+                and int(name[:12]) <= contents.version
+                and folder not in needed
+            ):
                 self.versions.objects.clear(folder)
         self.versions.objects.remove(self.versions.objects.strays(STRAY_SECONDS))
 

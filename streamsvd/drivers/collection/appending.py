@@ -236,9 +236,7 @@ def _planned(source: Collection, held: Contents, budget: int, asked: Asked) -> C
     return replace(plan, projected_bytes=plan.projected_bytes + bases, budget_bytes=budget)
 
 
-def _placing(
-    store: CompressedStore, held: Contents, source: Collection, asked: Asked
-) -> Placing:
+def _placing(store: CompressedStore, held: Contents, source: Collection, asked: Asked) -> Placing:
     known = [
         Known.of(i, store.array(held, c.basis))
         for i, c in enumerate(held.clusters)

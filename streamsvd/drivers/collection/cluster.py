@@ -16,7 +16,6 @@ from streamsvd.concat import (
     ClusterOptions,
     Method,
     Mode,
-    Sketch,
     certify,
     clustered,
     projection,
@@ -157,7 +156,14 @@ class Asked:
 
     @classmethod
     def of(
-        cls, source: Collection, *, error: float, rank: int | None, mode: Mode, method: Method, seed: int
+        cls,
+        source: Collection,
+        *,
+        error: float,
+        rank: int | None,
+        mode: Mode,
+        method: Method,
+        seed: int,
     ) -> Asked:
         """Checked.
 
@@ -237,7 +243,11 @@ class Clustered:
         out = {}
         for part in few.parts:
             for member, A in few.matrices(part):
-                A = np.where(np.isnan(A), 0, A).astype(A.dtype) if self.source.zeros and A.dtype.kind == "f" else A
+                A = (
+                    np.where(np.isnan(A), 0, A).astype(A.dtype)
+                    if self.source.zeros and A.dtype.kind == "f"
+                    else A
+                )
                 out[member.name] = member.layout.array(A)
         return out
 
@@ -361,5 +371,3 @@ def run_of(
     plan = planned(source, backend, allowed_bytes(memory), error=asked.options.error, keep=keep)
     with held_memory(), dense_threads(1):
         yield Clustered(source, asked, plan, notify, keep)
-
-

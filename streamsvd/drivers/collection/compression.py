@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import Any
 
 from streamsvd.concat import Method, Mode
@@ -16,7 +15,7 @@ from streamsvd.drivers.collection.result import Compression, compression
 from streamsvd.engine.events import Callback, Committed, ignore
 from streamsvd.errors import SpecError
 from streamsvd.store.collection import as_collection
-from streamsvd.store.compressed import AskedRecord, CompressedStore
+from streamsvd.store.compressed import AskedRecord, ClusterRecord, CompressedStore, MemberRecord
 
 __all__ = ["Compression", "compress"]
 
@@ -94,7 +93,8 @@ def compress(
     with run_of(source, asked, backend, memory, callback, keep=True) as run:
         writing = store.begin(overwrite=overwrite)
         try:
-            clusters, records = [], {}
+            clusters: list[ClusterRecord] = []
+            records: dict[str, MemberRecord] = {}
             for number, (shared, held) in enumerate(run.found()):
                 one, some = put(writing, number, shared, held, members, run.zeros)
                 clusters.append(one)
@@ -112,4 +112,3 @@ def compress(
 def in_order(records: dict[str, Any], members: dict[str, Any]) -> dict[str, Any]:
     """In the order of the collection."""
     return {name: records[name] for name in members}
-

@@ -50,7 +50,9 @@ def decompress(
     """
     held = open_compressed(path)
     if Path(out).resolve() == Path(path).resolve():
-        raise SpecError(f"out={os.fspath(out)!r} is the compressed collection itself. Choose another place.")
+        raise SpecError(
+            f"out={os.fspath(out)!r} is the compressed collection itself. Choose another place."
+        )
     given = patterns(names)
     chosen = wanted(list(held), given)
     shapes = {name: (held.kind(name), held.shape(name)) for name in chosen}

@@ -131,7 +131,7 @@ def _holds(
 
 def ladder(of: Sequence[Member]) -> list[np.dtype[Any]]:
     """Types of factors that may do, the narrowest first."""
-    types = [np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)]
+    types: list[np.dtype[Any]] = [np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)]
     return types[max(_narrowest(m) for m in of) :]
 
 
@@ -216,7 +216,7 @@ def _whole(A: Matrix, dtype: np.dtype[Any]) -> Array:
     info = np.iinfo(dtype)
     low, high = float(info.min), float(info.max)
     out = np.clip(A, low, np.nextafter(high, 0) if high > 2.0**53 else high).astype(dtype)
-    out[A >= high] = info.max
+    out[high <= A] = info.max
     return out
 
 

@@ -80,9 +80,9 @@ def planned(
             held, task = needs(collection, name, keep=keep)
             needed = BASE_BYTES + held + workers * task
             if needed <= budget:
-                spare = budget - needed if name == "propose" else 0
-                projected = needed + spare
-                return CollectionPlan(name, runs_of(collection), workers, held + spare, projected, budget)
+                spare = min(budget - needed, _all(collection)) if name == "propose" else 0
+                runs = runs_of(collection)
+                return CollectionPlan(name, runs, workers, held + spare, needed + spare, budget)
             least.append(needed)
     raise BudgetError(
         f"clustering the {len(collection.members):,} blocks of {collection.name}",
@@ -90,6 +90,11 @@ def planned(
         budget,
         f"The smallest budget that works is memory={min(least)}.",
     )
+
+
+def _all(collection: Collection) -> int:
+    """Bytes of the sketches of all, which no group of them exceeds."""
+    return sum(sketch_bytes(*m.shape) for m in collection.members)
 
 
 def gram_refused(collection: Collection, error: float) -> str:

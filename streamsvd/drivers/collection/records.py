@@ -40,7 +40,14 @@ def check_storable(members: Mapping[str, Member]) -> None:
 
 
 def record_of(
-    member: Member, cluster: int, array: str, *, exponent: int, error: float, norm: float, zeros: int
+    member: Member,
+    cluster: int,
+    array: str,
+    *,
+    exponent: int,
+    error: float,
+    norm: float,
+    zeros: int,
 ) -> MemberRecord:
     """A block as the store keeps it."""
     layout = member.layout

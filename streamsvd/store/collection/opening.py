@@ -214,7 +214,8 @@ def _in_folder(path: Path) -> Named:
         raise SpecError(f"{path} holds .npy and .safetensors files. Pass a folder of one kind.")
     if ".npy" in found:
         return [
-            (file.relative_to(path).with_suffix("").as_posix(), _npy(file)) for file in found[".npy"]
+            (file.relative_to(path).with_suffix("").as_posix(), _npy(file))
+            for file in found[".npy"]
         ]
     return [pair for file in found[".safetensors"] for pair in tensors(file).items()]
 

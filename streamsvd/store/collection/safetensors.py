@@ -49,7 +49,9 @@ def tensors(path: Path) -> dict[str, InFile]:
             size = path.stat().st_size
             length = int.from_bytes(file.read(8), "little")
             if not 2 <= length <= min(MOST_HEADER, size - 8):
-                raise ValueError(f"it promises a header of {length:,} bytes and has {size:,} in all")
+                raise ValueError(
+                    f"it promises a header of {length:,} bytes and has {size:,} in all"
+                )
             header = msgspec.json.decode(file.read(length), type=dict[str, Any])
         header.pop("__metadata__", None)
         return {

@@ -68,7 +68,8 @@ class InMemory:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        return np.dtype(self.values.dtype).newbyteorder("=")
+        found: np.dtype[Any] = np.dtype(self.values.dtype).newbyteorder("=")
+        return found
 
     @property
     def kind(self) -> str:
