@@ -23,7 +23,7 @@ from streamsvd.concat import (
 from streamsvd.concat.cluster import EXACT_BELOW
 from streamsvd.drivers.collection.gram import by_gram
 from streamsvd.drivers.collection.jobs import Seen, Sketching
-from streamsvd.drivers.collection.keeping import Shared, kept, margin
+from streamsvd.drivers.collection.keeping import Shared, kept, margin, parted
 from streamsvd.drivers.collection.planning import (
     PROJECTED,
     Backend,
@@ -221,16 +221,15 @@ class Clustered:
         found = self._primal() if self.plan.backend == "primal" else self._proposed()
         members = {m.name: m for m in self.source.members}
         for one, held in found:
-            yield self.stored(one, held, members)
+            a = self.asked
+            whole = kept(one, members, error=a.error, spare=a.spare, mode=a.options.mode)
+            for shared in parted(whole, members):
+                yield shared, self.held(shared, held)
 
-    def stored(
-        self, one: Cluster, held: dict[str, Array], members: dict[str, Member]
-    ) -> tuple[Shared, dict[str, Array]]:
-        """A cluster as stored, and the arrays it keeps; those not at hand are read once more."""
-        a = self.asked
-        shared = kept(one, members, error=a.error, spare=a.spare, mode=a.options.mode)
+    def held(self, shared: Shared, at_hand: dict[str, Array]) -> dict[str, Array]:
+        """The arrays that a cluster keeps as they are; those not at hand are read once more."""
         if not (self.keep and shared.raw):
-            return shared, {}
+            return {}
         return shared, {**self.again([k for k in one.keys if k not in held]),
                         **{k: held[k] for k in one.keys if k in held}}  # fmt: skip
 

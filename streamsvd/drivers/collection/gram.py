@@ -57,7 +57,10 @@ class Summing:
         for start, stop in steps(rows, n):
             slabs = []
             for i, (A, zeros) in enumerate(slab_of(self.collection, start, stop)):
-                out.largest[i] = max(out.largest[i], float(np.abs(A).max(initial=0.0)))
+                size = float(np.abs(A).max(initial=0.0))
+                if size >= SAFE:
+                    raise unsafe(self.collection.members[i], size)
+                out.largest[i] = max(out.largest[i], size)
                 out.zeros[i] += zeros
                 slabs.append(A)
             K = gram(K, np.concatenate(slabs, axis=1))
@@ -89,7 +92,10 @@ def slab_of(collection: Collection, start: int, stop: int) -> Iterator[tuple[Mat
         box = member.layout.slab(start, stop)
         assert box is not None
         values = part.stored.read(box)
-        A = (values.T if member.layout.transposed else values).astype(np.float64)
+        rows = (
+            values.T if member.layout.transposed else values.reshape(stop - start, member.shape[1])
+        )
+        A = rows.astype(np.float64)
         zeros = 0
         if collection.zeros:
             gaps = np.isnan(A)
@@ -211,11 +217,16 @@ def by_gram(run: Clustered) -> Iterator[tuple[Shared, dict[str, Array]]]:
 
 def _check_sizes(members: Sequence[Member], largest: Real) -> None:
     for member, size in zip(members, largest, strict=True):
-        if size and not 1 / SAFE < size < SAFE:
-            raise SpecError(
-                f"entries of block {member.name!r} reach {size:g}, whose squares float64 does not sum. "
-                "Pass backend='primal' or 'propose'."
-            )
+        if 0 < size <= 1 / SAFE:
+            raise unsafe(member, size)
+
+
+def unsafe(member: Member, size: float) -> SpecError:
+    """Entries that are too large, or all too small, for sums of squares."""
+    return SpecError(
+        f"entries of block {member.name!r} reach {size:g}, whose squares float64 does not sum. "
+        "Pass backend='primal' or 'propose'."
+    )
 
 
 def _completing(source: Collection, usable: Sequence[Cluster], place: dict[str, int]) -> Completing:

@@ -8,7 +8,7 @@ gives way to a wider one, and where none is smaller than the blocks they are kep
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -113,6 +113,23 @@ def as_they_are(found: Cluster, rows: int) -> Shared:
     count, none = len(found.keys), np.zeros((rows, 0), np.float32)
     zeros = (0.0,) * count
     return Shared(found.keys, none, (), (), 0.0, 0.0, zeros, _norms(found), True)
+
+
+def parted(shared: Shared, members: Mapping[str, Member]) -> list[Shared]:
+    """Blocks of zeros among those that are kept as they are get a cluster of their own, which stores nothing of them."""
+    zero = [name for name, norm in zip(shared.names, shared.norms, strict=True) if norm == 0]
+    if not shared.raw or not zero:
+        return [shared]
+    rest = [(n, x) for n, x in zip(shared.names, shared.norms, strict=True) if x > 0]
+    none = (0.0,) * len(zero)
+    coefficients = tuple(np.zeros((0, members[name].shape[1]), np.float32) for name in zero)
+    nothing = Shared(
+        tuple(zero), shared.basis, coefficients, (0,) * len(zero), 0.0, 0.0, none, none, False
+    )
+    if not rest:
+        return [nothing]
+    names, norms = tuple(n for n, _ in rest), tuple(x for _, x in rest)
+    return [replace(shared, names=names, block_errors=(0.0,) * len(rest), norms=norms), nothing]
 
 
 def _norms(found: Cluster) -> tuple[float, ...]:

@@ -103,7 +103,7 @@ def gram_refused(collection: Collection, error: float) -> str:
     if columns > MOST_COLUMNS:
         return f"{columns:,} columns are too many for a Gram matrix, {MOST_COLUMNS:,} at most."
     if error < GRAM_LEAST:
-        return f"error={error:g} is lost in the squares of a Gram matrix, which resolves {GRAM_LEAST:g}."
+        return f"error={error:.3g} is lost in the squares of a Gram matrix, which resolves {GRAM_LEAST:g}."
     if any(p.axis is not None for p in collection.parts):
         return "a Gram matrix is summed over rows of whole arrays, this one is cut."
     for m in collection.members:

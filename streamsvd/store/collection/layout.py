@@ -83,6 +83,8 @@ class Layout:
 
     def slab(self, start: int, stop: int) -> Box | None:
         """The rectangle of the array that holds these rows of the matrix; None if no rectangle does."""
+        if len(self.stored) == 1 and not self.transposed and self.columns in (None, 1):
+            return (slice(start, stop),)
         if len(self.stored) != 2 or (self.columns is not None and self.columns != self.stored[1]):
             return None
         rows = slice(start, stop)
