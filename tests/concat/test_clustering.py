@@ -31,6 +31,7 @@ from tests.concat.blocks import (
     found,
     groups,
     named,
+    orthonormal,
     own_error,
     sketches,
     stacked,
@@ -387,3 +388,30 @@ def test_collections_that_cannot_be_meant():
 def test_options_that_cannot_be_meant(options, message):
     with pytest.raises(SpecError, match=message):
         ClusterOptions(**options)
+
+
+@pytest.mark.parametrize("options", [{}, {"rank": 10}])
+def test_twelve_identical_blocks_are_one_cluster(options):
+    """A3: where the published bounds say 0.957 for every rank of 10."""
+    A = np.random.default_rng(3).standard_normal((60, 10))
+    (one,) = found([A] * 12, 1e-3, **options)
+    assert one.rank == 10
+    assert one.error_upper <= 1e-7
+    assert np.max(one.block_errors) <= 1e-7
+
+
+def test_a_proposal_far_off_is_certified_in_few_joins(monkeypatch):
+    """Many strangers in a proposal go in portions, and those of the last portion that fit are taken back."""
+    from streamsvd.concat import certifying
+
+    rng = np.random.default_rng(4)
+    B = orthonormal(rng, 60, 3)
+    kin = [B @ rng.standard_normal((3, 5)) for _ in range(130)]
+    others = [rng.standard_normal((60, 5)) for _ in range(70)]
+    joins = []
+    whole = certifying._as_one
+    monkeypatch.setattr(certifying, "_as_one", lambda *a: joins.append(1) or whole(*a))
+    clusters = certify(sketches([*kin, *others], 0.05), ClusterOptions(error=0.05, rank=3))
+    assert len(joins) < 20
+    largest = max(clusters, key=lambda c: len(c.keys))
+    assert {int(k) for k in largest.keys} == set(range(130))

@@ -108,9 +108,10 @@ def test_published_methods_for_comparison(method):
 
 def test_order_and_powers_of_two_change_nothing():
     blocks = named(d7())
-    expected = streamsvd.cluster(blocks)
+    expected = streamsvd.cluster(blocks, rank=10)
     for scale, order in itertools.product([1.0, 2.0**200, 2.0**-200], [1, -1]):
-        found = streamsvd.cluster({k: A * scale for k, A in list(blocks.items())[::order]})
+        given = {k: A * scale for k, A in list(blocks.items())[::order]}
+        found = streamsvd.cluster(given, rank=10)
         assert found.labels == expected.labels
         assert [c.error_upper for c in found.clusters] == [c.error_upper for c in expected.clusters]
 
@@ -189,7 +190,7 @@ def test_what_is_not_finite_is_named_and_nan_may_count_as_zero(backend, bad):
         with pytest.raises(NonFiniteError, match=said):
             streamsvd.cluster(allowed, backend=backend)
         return
-    found = streamsvd.cluster(allowed, backend=backend)
+    found = streamsvd.cluster(allowed, rank=10, backend=backend)
     assert found.info.zeros == {"00033": 1}
     assert found.info.warnings[-1] == "1 missing values of 1 blocks count as zero."
     blocks["00033"][7, 3] = 0
@@ -238,11 +239,11 @@ def test_a_budget_is_refused_before_reading_and_the_one_it_names_works(monkeypat
     reads = counted(monkeypatch)
     for backend in [*BACKENDS, "auto"]:
         with pytest.raises(BudgetError, match="The smallest budget that works is memory=") as told:
-            streamsvd.cluster(blocks, backend=backend, memory="1MiB")
+            streamsvd.cluster(blocks, rank=10, backend=backend, memory="1MiB")
         assert not reads
         with pytest.raises(BudgetError):
-            streamsvd.cluster(blocks, backend=backend, memory=told.value.needs - 1)
-        found = streamsvd.cluster(blocks, backend=backend, memory=told.value.needs)
+            streamsvd.cluster(blocks, rank=10, backend=backend, memory=told.value.needs - 1)
+        found = streamsvd.cluster(blocks, rank=10, backend=backend, memory=told.value.needs)
         assert found.info.projected_bytes <= found.info.budget_bytes == told.value.needs
         assert_holds(blocks, found, 0.05)
         reads.clear()

@@ -14,7 +14,7 @@ from scipy import linalg
 from streamsvd.concat import Method, Mode, Sketch, clustered, sketch
 from streamsvd.drivers.collection.cluster import Asked, Clustered
 from streamsvd.drivers.collection.jobs import checked_matrices, factors_pay
-from streamsvd.drivers.collection.keeping import decoded, kept, narrowed, slack
+from streamsvd.drivers.collection.keeping import decoded, kept, narrowed, parted, slack
 from streamsvd.drivers.collection.opened import Compressed, total_norm
 from streamsvd.drivers.collection.planning import CollectionPlan, planned
 from streamsvd.drivers.collection.records import check_storable, put, record_of
@@ -178,14 +178,14 @@ def append(
             rest = [p.sketch for p in placed if p.sketch is not None]
             values = {p.name: p.values for p in placed if p.values is not None}
             for one in clustered(rest, asked.options) if rest else ():
-                shared = kept(
+                whole = kept(
                     one, members, error=asked.error, spare=asked.spare, mode=asked.options.mode
                 )
-                missing = [n for n in one.keys if shared.raw and n not in values]
-                own = {**values, **run.again(missing)}
-                c, some = put(writing, len(clusters), shared, own, members, run.zeros)
-                clusters.append(c)
-                records |= some
+                for shared in parted(whole, members):
+                    own = run.held(shared, values)
+                    c, some = put(writing, len(clusters), shared, own, members, run.zeros)
+                    clusters.append(c)
+                    records |= some
             ordered = {n: records[n] for n in (*held.members, *members)}
             contents = writing.commit(a, held.rows, ordered, clusters)
         except BaseException:

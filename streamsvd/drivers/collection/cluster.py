@@ -230,8 +230,8 @@ class Clustered:
         """The arrays that a cluster keeps as they are; those not at hand are read once more."""
         if not (self.keep and shared.raw):
             return {}
-        return shared, {**self.again([k for k in one.keys if k not in held]),
-                        **{k: held[k] for k in one.keys if k in held}}  # fmt: skip
+        here = {name: at_hand[name] for name in shared.names if name in at_hand}
+        return here | self.again([name for name in shared.names if name not in here])
 
     def again(self, names: Sequence[str]) -> dict[str, Array]:
         """Arrays read once more."""

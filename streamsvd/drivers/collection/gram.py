@@ -17,6 +17,7 @@ from streamsvd.drivers.collection.keeping import (
     decoded,
     ladder,
     narrowed,
+    parted,
     slack,
 )
 from streamsvd.drivers.collection.planning import gram_slab
@@ -212,7 +213,8 @@ def by_gram(run: Clustered) -> Iterator[tuple[Shared, dict[str, Array]]]:
             shared = _nothing(c, source.rows)
         else:
             shared = as_they_are(c, source.rows)
-        yield shared, run.again(c.keys) if shared.raw and run.keep else {}
+        for one in parted(shared, by_name):
+            yield one, run.held(one, {})
 
 
 def _check_sizes(members: Sequence[Member], largest: Real) -> None:
