@@ -28,9 +28,9 @@ from streamsvd.drivers.collection.planning import (
     PROJECTED,
     Backend,
     CollectionPlan,
+    certified_bytes,
     planned,
     runs_of,
-    sketch_bytes,
 )
 from streamsvd.drivers.collection.result import Clustering, ClusteringInfo, clustering
 from streamsvd.drivers.kernel.reading import allowed_bytes
@@ -333,7 +333,7 @@ def batches(
     held = 0
     for group in groups:
         for piece in _pieces(group, members, room):
-            size = sum(sketch_bytes(*members[name].shape) for name in piece)
+            size = sum(certified_bytes(members[name]) for name in piece)
             if batch and held + size > room:
                 yield batch
                 batch, held = [], 0
@@ -347,7 +347,7 @@ def _pieces(group: Sequence[str], members: dict[str, Member], room: int) -> Iter
     piece: list[str] = []
     held = 0
     for name in group:
-        size = sketch_bytes(*members[name].shape)
+        size = certified_bytes(members[name])
         if piece and held + size > room:
             yield piece
             piece, held = [], 0

@@ -24,6 +24,8 @@ MOST_RUNS = 512
 COPIES = 5
 """Of the left factors of all sketches, while clusters are tried: scored, joined, stacked and decomposed."""
 ITEM = 8
+WRITTEN = 24 << 20
+"""Arrays on their way to the store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ def planned(
 
 def _all(collection: Collection) -> int:
     """Bytes of the sketches of all, which no group of them exceeds."""
-    return sum(sketch_bytes(*m.shape) for m in collection.members)
+    return sum(certified_bytes(m) for m in collection.members)
 
 
 def gram_refused(collection: Collection, error: float) -> str:
@@ -148,10 +150,11 @@ def needs(collection: Collection, backend: Backend, *, keep: bool) -> tuple[int,
     if backend == "propose":
         tall = [(min(PROJECTED, m.shape[0]), m.shape[1]) for m in members]
         proposals = sum(sketch_bytes(p, n) for p, n in tall) + keys_bytes(len(members))
-        certified = max(sketch_bytes(*m.shape) for m in members) + keys_bytes(0)
-        out = sum(m.nbytes for m in members)  # factors are smaller than what they stand for
+        certified = max(certified_bytes(m) for m in members) + keys_bytes(0)
+        # Factors are smaller than what they stand for; those that are written are not held.
+        out = WRITTEN if keep else sum(m.nbytes for m in members)
         omega = ITEM * 2 * PROJECTED * collection.rows
-        return max(proposals, certified + out) + omega + kept, reading + alone
+        return max(proposals, certified + out) + omega, reading + alone
     held = sum(sketch_bytes(*m.shape) for m in members) + keys_bytes(len(members))
     return held + kept, reading + alone
 
@@ -160,6 +163,11 @@ def sketch_bytes(rows: int, columns: int) -> int:
     """A sketch that keeps all directions, and what clustering makes of it."""
     k = min(rows, columns)
     return ITEM * k * ((1 + COPIES) * rows + 3 * columns) + 2_000
+
+
+def certified_bytes(member: Member) -> int:
+    """A sketch, its factors, and the matrix itself where it is kept as it is."""
+    return sketch_bytes(*member.shape) + 2 * member.nbytes
 
 
 def keys_bytes(count: int) -> int:
