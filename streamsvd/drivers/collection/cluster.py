@@ -45,6 +45,8 @@ from streamsvd.store.collection import Collection, Member, as_collection
 Array = npt.NDArray[Any]
 PROPOSED = 0.9
 """Part of the error for which clusters are proposed on projections."""
+SPENT = 0.4
+"""Part of it that sketches may spend when those are certified: in squares less than proposals have left."""
 
 
 def cluster(
@@ -273,16 +275,15 @@ class Clustered:
         self.notify(PassDone(number, purpose, time.perf_counter() - began, None))
         return value
 
-    def _sketched(self, collection: Collection, purpose: str) -> list[Seen]:
-        o = self.asked.options
+    def _sketched(self, collection: Collection, purpose: str, o: ClusterOptions) -> list[Seen]:
         seen: list[Seen] = self.read(
-            collection, Sketching(collection, o.error, o.rank, self.keep), purpose
+            collection, Sketching(collection, o.error, o.rank, self.keep, share=o.share), purpose
         )
         self.zeros |= {s.sketch.key: s.zeros for s in seen if s.zeros}
         return seen
 
     def _primal(self) -> Iterator[tuple[Cluster, dict[str, Array]]]:
-        seen = self._sketched(self.source, "sketches")
+        seen = self._sketched(self.source, "sketches", self.asked.options)
         held = {s.sketch.key: s.values for s in seen if s.values is not None}
         sketches = [s.sketch for s in seen]
         seen.clear()
@@ -299,9 +300,10 @@ class Clustered:
         seen: list[Seen] = self.read(self.source, job, "projections")
         groups = [c.keys for c in clustered([s.sketch for s in seen], wide)]
         del seen
+        o = replace(o, share=SPENT)
         for names in batches(groups, {m.name: m for m in self.source.members}, self.plan.room):
             few = self.some([name for group in names for name in group])
-            found = self._sketched(few, "certificates")
+            found = self._sketched(few, "certificates", o)
             by_name = {s.sketch.key: s for s in found}
             held = {s.sketch.key: s.values for s in found if s.values is not None}
             for group in names:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.concat import Sketch, proposed, sketch
+from streamsvd.concat.sketches import SHARE
 from streamsvd.engine.tree import Run
 from streamsvd.store.collection import Collection, Member
 from streamsvd.typing import Matrix
@@ -48,6 +49,8 @@ class Sketching:
         Whether matrices are kept.
     omega
         Projection to propose by; None to sketch the matrices themselves.
+    share
+        Part of the error that a sketch may spend.
     """
 
     collection: Collection
@@ -55,6 +58,7 @@ class Sketching:
     rank: int | None
     keep: bool
     omega: Matrix | None = None
+    share: float = SHARE
 
     def leaf(self, rows: Run) -> list[Seen]:
         """Those of some parts."""
@@ -71,7 +75,7 @@ class Sketching:
     def _seen(self, member: Member, A: Array, zeros: int) -> Seen:
         if self.omega is not None:
             return Seen(proposed(member.name, A, self.omega, error=self.error), None, zeros)
-        found = sketch(member.name, A, error=self.error)
+        found = sketch(member.name, A, error=self.error, share=self.share)
         keep = self.keep and not factors_pay(found, self.error, self.rank)
         return Seen(found, member.layout.array(A.copy()) if keep else None, zeros)
 

@@ -23,6 +23,8 @@ RUN_BYTES = 2 << 20
 MOST_RUNS = 512
 COPIES = 5
 """Of the left factors of all sketches, while clusters are tried: scored, joined, stacked and decomposed."""
+FEW_COPIES = 3
+"""The same of projections, whose stacks have few rows."""
 ITEM = 8
 WRITTEN = 24 << 20
 """Arrays on their way to the store."""
@@ -149,7 +151,7 @@ def needs(collection: Collection, backend: Backend, *, keep: bool) -> tuple[int,
         return kept, 2 * ITEM * n * n + ITEM * 4 * gram_slab(n) * n
     if backend == "propose":
         tall = [(min(PROJECTED, m.shape[0]), m.shape[1]) for m in members]
-        proposals = sum(sketch_bytes(p, n) for p, n in tall) + keys_bytes(len(members))
+        proposals = sum(sketch_bytes(p, n, FEW_COPIES) for p, n in tall) + keys_bytes(len(members))
         certified = max(certified_bytes(m) for m in members) + keys_bytes(0)
         # Factors are smaller than what they stand for; those that are written are not held.
         out = WRITTEN if keep else sum(m.nbytes for m in members)
@@ -159,10 +161,10 @@ def needs(collection: Collection, backend: Backend, *, keep: bool) -> tuple[int,
     return held + kept, reading + alone
 
 
-def sketch_bytes(rows: int, columns: int) -> int:
+def sketch_bytes(rows: int, columns: int, copies: int = COPIES) -> int:
     """A sketch that keeps all directions, and what clustering makes of it."""
     k = min(rows, columns)
-    return ITEM * k * ((1 + COPIES) * rows + 3 * columns) + 2_000
+    return ITEM * k * ((1 + copies) * rows + 3 * columns) + 2_000
 
 
 def certified_bytes(member: Member) -> int:
