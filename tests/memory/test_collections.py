@@ -22,6 +22,7 @@ print(json.dumps([i.peak_bytes, i.projected_bytes, i.budget_bytes, len(done.clus
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["primal", "propose"])
 def test_compressing_keeps_the_budget(backend, tmp_path):
     import numpy as np
