@@ -310,3 +310,15 @@ def test_safetensors_in_and_out(tmp_path):
     for name, A in weights.items():
         assert held[name].shape == A.shape
         assert error_of(A, held[name]) <= held.block_errors[name] <= 0.01 + 1e-12
+
+
+def test_numbers_at_both_ends_of_float64(tmp_path):
+    rng = np.random.default_rng(0)
+    low = {i: rng.standard_normal((30, 2)) @ rng.standard_normal((2, 20)) for i in range(4)}
+    A = {f"a{s}": low[i] * 10.0**s for i, s in enumerate([300, 150, -150, -300])}
+    A |= {"least": np.full((30, 4), 5e-324), "most": np.full((30, 4), 1.7e308)}
+    streamsvd.compress(A, tmp_path / "c.zarr", 0.05, mode="block")
+    held = streamsvd.open_compressed(tmp_path / "c.zarr")
+    for name, values in A.items():
+        size = np.abs(values).max()
+        assert error_of(values / size, held[name] / size) <= held.block_errors[name] <= 0.05

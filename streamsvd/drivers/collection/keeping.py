@@ -133,7 +133,11 @@ def parted(shared: Shared, members: Mapping[str, Member]) -> list[Shared]:
 
 
 def _norms(found: Cluster) -> tuple[float, ...]:
-    return tuple(float(np.ldexp(np.sqrt(e), found.exponent)) for e in found.energies)
+    with np.errstate(
+        over="ignore"
+    ):  # of entries near the end of float64: the largest number stands for it
+        norms = np.ldexp(np.sqrt(found.energies), found.exponent)
+    return tuple(float(x) for x in np.minimum(norms, np.finfo(np.float64).max))
 
 
 def _holds(
@@ -215,16 +219,15 @@ def deviation(
 
 def decoded(basis: Array, coefficients: Array, exponent: int, member: Member) -> Array:
     """Rows of a block from factors, in its type: integers are the nearest, and within the range of the type."""
-    A = np.ldexp(basis.astype(np.float64) @ coefficients.astype(np.float64), exponent)
+    with np.errstate(over="ignore"):
+        A = np.ldexp(basis.astype(np.float64) @ coefficients.astype(np.float64), exponent)
     dtype = member.dtype
     if dtype.kind == "b":
         return A >= 0.5
     if dtype.kind in "iu":
         return _whole(np.rint(A), dtype)
-    if dtype.itemsize < 8:
-        limit = float(np.finfo(dtype).max)
-        A = np.clip(A, -limit, limit)
-    B = A.astype(dtype)
+    limit = float(min(np.finfo(dtype).max, np.finfo(np.float64).max))
+    B = np.clip(A, -limit, limit).astype(dtype)
     return as_brain(B) if member.kind == BRAIN else B
 
 
