@@ -37,6 +37,7 @@ MODULES = {
     "S1": "streams",
     "S2": "sweep_start",
     "K1": "kernels",
+    "C1": "concat",
 }
 
 EVERYWHERE = [target for target in MODULES if target != "T11"]

@@ -35,6 +35,15 @@ _HOMES = {
     "KernelRidge": "streamsvd.estimators",
     "Nystroem": "streamsvd.estimators",
     "TruncatedSVD": "streamsvd.estimators",
+    "Clustering": "streamsvd.drivers.collection",
+    "Compressed": "streamsvd.drivers.collection",
+    "Compression": "streamsvd.drivers.collection",
+    "SharedBasis": "streamsvd.drivers.collection",
+    "cluster": "streamsvd.drivers.collection",
+    "compress": "streamsvd.drivers.collection",
+    "decompress": "streamsvd.drivers.collection",
+    "open_compressed": "streamsvd.drivers.collection",
+    "open_collection": "streamsvd.store.collection",
     "verify": "streamsvd.drivers.verify",
     "plan_svd": "streamsvd.drivers.factorise",
     "svd": "streamsvd.drivers.factorise",
@@ -59,6 +68,16 @@ _HOMES = {
 
 if TYPE_CHECKING:
     from streamsvd.certificate import Certificate
+    from streamsvd.drivers.collection import (
+        Clustering,
+        Compressed,
+        Compression,
+        SharedBasis,
+        cluster,
+        compress,
+        decompress,
+        open_compressed,
+    )
     from streamsvd.drivers.factorise import pca, plan_svd, svd
     from streamsvd.drivers.kernel import (
         KernelRidgeFit,
@@ -95,12 +114,16 @@ if TYPE_CHECKING:
     from streamsvd.estimators import TruncatedSVD as TruncatedSVD
     from streamsvd.incremental import IncrementalSVD
     from streamsvd.result import PCA, SVD, Status
+    from streamsvd.store.collection import open_collection
     from streamsvd.stream import StreamCertificate
 
 # IncrementalPCA and the other estimators are left out: a star import must not need the extra.
 __all__ = [
     "BudgetError",
     "Certificate",
+    "Clustering",
+    "Compressed",
+    "Compression",
     "ConflictError",
     "CorruptChunkError",
     "IncrementalSVD",
@@ -117,6 +140,7 @@ __all__ = [
     "RowSample",
     "SVD",
     "ShapeError",
+    "SharedBasis",
     "SpecError",
     "Status",
     "StoreError",
@@ -125,6 +149,9 @@ __all__ = [
     "StreamSVDError",
     "TopEigenvectors",
     "Update",
+    "cluster",
+    "compress",
+    "decompress",
     "export",
     "kernel_ridge",
     "load",
@@ -134,6 +161,8 @@ __all__ = [
     "merge",
     "nystrom",
     "open",
+    "open_collection",
+    "open_compressed",
     "pca",
     "plan_svd",
     "sample_rows",

@@ -1,4 +1,4 @@
-"""``streamsvd info``: what a source is, without reading any of its values."""
+"""``streamsvd info``: what a source, or a compressed collection, is, without reading any of its values."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from streamsvd.cli import options
 @options.source
 @options.as_json
 def command(source: str, variable: str | None, rows: Any, missing: str, as_json: bool) -> None:
-    """Shape, type and chunks of a matrix; reads none of its values."""
+    """Shape, type and chunks of a matrix, or what a compressed collection holds; reads no values."""
     from streamsvd.cli.present import facts, show_json
     from streamsvd.drivers.opening import open as open_matrix
 
+    if is_compressed(source):
+        show_compressed(source, as_json=as_json)
+        return
     A = open_matrix(source, variable=variable, rows=rows, missing=missing)
     record = describe(A)
     if as_json:
@@ -24,6 +27,143 @@ def command(source: str, variable: str | None, rows: Any, missing: str, as_json:
         return
     click.echo(record["name"])
     facts(_said(record))
+
+
+def is_compressed(source: str) -> bool:
+    """Whether it is a compressed collection; of a URL only its store can tell."""
+    from pathlib import Path
+
+    if "://" not in source:
+        return (Path(source) / "collection.json").is_file()
+    if not source.startswith(("s3://", "gs://", "az://", "file://")):
+        return False
+    from streamsvd.errors import StoreError
+    from streamsvd.store.compressed import CompressedStore
+
+    try:
+        return CompressedStore.at(source).is_there()
+    except StoreError:
+        return False
+
+
+def show_compressed(source: str, *, as_json: bool) -> None:
+    """Clusters, certified intervals, errors of blocks, bytes before and after."""
+    from dataclasses import asdict
+
+    import msgspec
+
+    from streamsvd.cli.present import aligned, at_least, at_most, facts, show_json
+    from streamsvd.drivers.collection import open_compressed
+    from streamsvd.engine.memory import show_bytes
+
+    held = open_compressed(source)
+    if as_json:
+        show_json(
+            {
+                "status": "opened",
+                "name": held.name,
+                "version": held.version,
+                "asked": msgspec.to_builtins(held.asked),
+                "rows": held.rows,
+                "clusters": [asdict(c) for c in held.clusters],
+                "blocks": {
+                    name: {
+                        "shape": held.shape(name),
+                        "dtype": held.kind(name),
+                        "cluster": held.labels[name],
+                        "error": error,
+                    }
+                    for name, error in held.block_errors.items()
+                },
+                "zeros": held.zeros,
+                "bytes_before": held.bytes_before,
+                "bytes_after": held.bytes_after,
+                "compression_ratio": held.compression_ratio,
+            }
+        )
+        return
+    a = held.asked
+    rank = "least storage" if a.rank is None else f"rank {a.rank}"
+    click.echo(
+        f"{held.name}: {len(held):,} matrices of {held.rows:,} rows, version {held.version}\n"
+    )
+    facts(
+        [
+            (
+                "asked",
+                f"error {a.error:g} of each {a.mode if a.mode != 'global' else 'collection'}, {rank}, {a.method}",
+            ),
+            *cluster_facts(held.clusters, held.block_errors),
+            (
+                "bytes",
+                f"{show_bytes(held.bytes_before)} -> {show_bytes(held.bytes_after)}, {held.compression_ratio:.3g} times less",
+            ),
+            (
+                "missing",
+                f"{sum(held.zeros.values()):,} entries of {len(held.zeros)} count as zero"
+                if held.zeros
+                else "",
+            ),
+        ]
+    )
+    click.echo()
+    head = ["cluster", "matrices", "rank", "error at least", "at most"]
+    rows = [
+        [
+            str(i),
+            str(len(c.members)),
+            "raw" if c.raw else str(c.rank),
+            at_least(c.error_lower, 4),
+            at_most(c.error_upper, 4),
+        ]
+        for i, c in enumerate(held.clusters)
+    ]
+    click.echo("\n".join(f"  {line}" for line in aligned(head, shortened(rows))))
+    click.echo()
+    errors = [
+        [name, str(held.labels[name]), at_most(e, 4)] for name, e in held.block_errors.items()
+    ]
+    click.echo(
+        "\n".join(
+            f"  {line}"
+            for line in aligned(["matrix", "cluster", "error at most"], shortened(errors))
+        )
+    )
+
+
+MOST_LINES = 40
+
+
+def shortened(rows: list[list[str]]) -> list[list[str]]:
+    """The first of many lines; JSON has all."""
+    if len(rows) <= MOST_LINES:
+        return rows
+    return [
+        *rows[: MOST_LINES - 1],
+        [f"... {len(rows) - MOST_LINES + 1} more", *[""] * (len(rows[0]) - 1)],
+    ]
+
+
+def cluster_facts(clusters: Any, errors: dict[str, float]) -> list[tuple[str, str]]:
+    """Lines about clusters that several verbs print."""
+    from streamsvd.cli.present import at_most
+
+    shared = [c for c in clusters if not c.raw]
+    raw = sum(len(c.members) for c in clusters if c.raw)
+    ranks = sorted(c.rank for c in shared)
+    said = f", ranks {ranks[0]} to {ranks[-1]}" if ranks else ""
+    worst = max(errors.values(), default=0.0)
+    upper = max((c.error_upper for c in shared), default=0.0)
+    return [
+        (
+            "clusters",
+            f"{len(shared):,}{said}" + (f"; {raw:,} matrices kept as they are" if raw else ""),
+        ),
+        (
+            "error",
+            f"<= {at_most(upper, 4)} of every cluster, <= {at_most(worst, 4)} of every matrix",
+        ),
+    ]
 
 
 def describe(A: Any) -> dict[str, Any]:

@@ -35,6 +35,37 @@ def together(*options: Any) -> Callable[[F], F]:
     return decorate
 
 
+def _cut(ctx: Any, param: Any, value: str | None) -> Any:
+    """``"0"`` as 0, ``"1,20"`` as ``(1, 20)``."""
+    del ctx, param
+    if value is None:
+        return None
+    parts = value.split(",")
+    if len(parts) > 2 or not all(part.strip().lstrip("-").isdigit() for part in parts):
+        raise click.BadParameter(
+            "pass a dimension, or a dimension and a width: --cut 0, --cut 1,20."
+        )
+    numbers = tuple(int(part) for part in parts)
+    return numbers[0] if len(numbers) == 1 else numbers
+
+
+def _reshapes(ctx: Any, param: Any, value: tuple[str, ...]) -> Any:
+    """``("20",)`` as 20, ``("patch*=20",)`` as a mapping; None for none."""
+    del ctx, param
+    found: dict[str, int] = {}
+    for text in value:
+        pattern, _, count = text.rpartition("=")
+        if not count.isdigit() or not int(count):
+            raise click.BadParameter(f"{text!r} is no number of columns. Pass N, or PATTERN=N.")
+        found[pattern or "*"] = int(count)
+    return found or None
+
+
+def _patterns(ctx: Any, param: Any, value: tuple[str, ...]) -> Any:
+    del ctx, param
+    return value or None
+
+
 details = together(
     click.option("--variable", metavar="NAME", help="Array within a zarr group."),
     click.option(
@@ -249,6 +280,44 @@ def zarr_array(what: str) -> Callable[[F], F]:
         ),
     )
 
+
+collection = together(
+    click.argument("collection"),
+    click.option(
+        "--select",
+        multiple=True,
+        metavar="PATTERN",
+        callback=_patterns,
+        help="Blocks of these names only, such as 'encoder.*'; repeat for more.",
+    ),
+    click.option(
+        "--transpose",
+        multiple=True,
+        metavar="PATTERN",
+        callback=_patterns,
+        help="Blocks of these names are transposed.",
+    ),
+    click.option(
+        "--columns",
+        multiple=True,
+        metavar="[PATTERN=]N",
+        callback=_reshapes,
+        help="Arrays become matrices of N columns, in C order [the last dimension].",
+    ),
+    click.option(
+        "--cut",
+        metavar="AXIS[,WIDTH]",
+        callback=_cut,
+        help="One array, cut along a dimension, is the collection.",
+    ),
+    click.option(
+        "--missing",
+        type=click.Choice(["error", "fill", "zero"]),
+        default="error",
+        show_default=True,
+        help="What an absent chunk is: an error, or its fill value; zero: NaN counts as zero too.",
+    ),
+)
 
 as_json = click.option(
     "--json", "as_json", is_flag=True, help="One JSON object on stdout, and nothing else."

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from benchmarks import (
+    concat,
     equal_accuracy,
     graphs,
     grids,
@@ -35,6 +36,7 @@ SMALLEST = {
     "S1": lambda: streams.table("small", 1),
     "S2": lambda: sweep_start.table("small"),
     "K1": lambda: kernels.table("small", 1),
+    "C1": lambda: concat.table("small", 1),
 }
 SECONDS = {"T10: streamsvd --help"}
 """Rows that only a quiet machine may judge."""

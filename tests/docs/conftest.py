@@ -36,5 +36,18 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_grid(
         tmp_path / "air.zarr", "t2m", field, ("time", "lat", "lon"), {"units": "K"}, chunk=20
     )
+    write_weights(tmp_path, rng)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def write_weights(folder: Path, rng: np.random.Generator) -> None:
+    """A small collection: layers whose matrices share a basis of three directions."""
+    basis = np.linalg.qr(rng.standard_normal((40, 3)))[0]
+    for place, layers in (("weights", (0, 1)), ("more", (2,))):
+        for layer in layers:
+            for name in ("query", "key", "up"):
+                W = (basis @ rng.standard_normal((3, 24))).astype(np.float32)
+                path = folder / place / f"layer.{layer}" / f"{name}.npy"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                np.save(path, W)

@@ -81,7 +81,7 @@ def open_zarr(
         If it holds several matrices, or none of this name.
     """
     try:
-        node = source if isinstance(source, zarr.Array | zarr.Group) else _open(source)
+        node = source if isinstance(source, zarr.Array | zarr.Group) else open_node(source)
         return _source(_pick(node, variable), rows, missing)
     except StreamSVDError:
         raise
@@ -89,13 +89,20 @@ def open_zarr(
         Exception
     ) as error:  # whatever damaged metadata make zarr, or the reading of them, trip over
         raise StoreError(
-            f"the zarr metadata of {_store_name(source)} cannot be read: "
+            f"the zarr metadata of {store_name(source)} cannot be read: "
             f"{type(error).__name__}: {error}. "
             "Restore zarr.json (or .zarray) from a copy, or write the array again."
         ) from error
 
 
-def _open(source: Path | str | Store) -> zarr.Array | zarr.Group:
+def open_node(source: Path | str | Store) -> zarr.Array | zarr.Group:
+    """The array or group at a place.
+
+    Raises
+    ------
+    StoreError
+        If there is none.
+    """
     store: Store | Path | str = source
     if isinstance(source, Path) and source.suffix == ".zip":
         store = ZipStore(source, mode="r")
@@ -103,16 +110,17 @@ def _open(source: Path | str | Store) -> zarr.Array | zarr.Group:
         return zarr.open(store=store, mode="r")
     except FileNotFoundError as error:
         raise StoreError(
-            f"{_store_name(source)} holds no zarr array or group (no zarr.json, .zarray or .zgroup). "
+            f"{store_name(source)} holds no zarr array or group (no zarr.json, .zarray or .zgroup). "
             "Give the folder that contains one of these."
         ) from error
 
 
-def _store_name(source: Any) -> str:
+def store_name(source: Any) -> str:
+    """How messages call a store, or what is in one."""
     if isinstance(source, zarr.Array | zarr.Group):
-        return "/".join(part for part in (_store_name(source.store), source.path) if part)
+        return "/".join(part for part in (store_name(source.store), source.path) if part)
     if isinstance(source, WrapperStore):
-        return _store_name(source._store)
+        return store_name(source._store)
     if isinstance(source, LocalStore):
         return str(source.root)
     if isinstance(source, ZipStore | FsspecStore):
@@ -121,7 +129,7 @@ def _store_name(source: Any) -> str:
 
 
 def _pick(node: zarr.Array | zarr.Group, variable: str | None) -> zarr.Array:
-    where = _store_name(node)
+    where = store_name(node)
     if isinstance(node, zarr.Array):
         if variable is not None:
             raise SpecError(
@@ -158,13 +166,17 @@ def _contents(arrays: Mapping[str, Any]) -> str:
 
 
 def _source(array: zarr.Array, rows: Rows, missing: str) -> ZarrSource:
-    where = _store_name(array)
-    dtype = np.dtype(array.dtype)
-    check_dtype(dtype, where)
-    attributes = dict(array.attrs)
-    names = _dimension_names(array, attributes)
+    where = store_name(array)
+    check_dtype(np.dtype(array.dtype), where)
+    names = _dimension_names(array, dict(array.attrs))
     layout = flattening(array.metadata.shape, names, rows, where)
-    decoder, shards = _decoder(array, dtype, where)
+    return ZarrSource(chunked_array(array, missing), layout)
+
+
+def chunked_array(array: zarr.Array, missing: str) -> ChunkedArray:
+    """An array of any number of dimensions, to be read strictly; absent chunks are filled unless ``missing="error"``."""
+    where, attributes = store_name(array), dict(array.attrs)
+    decoder, shards = _decoder(array, np.dtype(array.dtype), where)
     packed = packing(
         decoder.dtype,
         attributes,
@@ -173,18 +185,15 @@ def _source(array: zarr.Array, rows: Rows, missing: str) -> ZarrSource:
         fill_is_missing=array.metadata.zarr_format == 2 and "_ARRAY_DIMENSIONS" in attributes,
         where=where,
     )
-    return ZarrSource(
-        ChunkedArray(
-            store=array.store,
-            encode_key=_KeyEncoder(array.path, array.metadata),
-            decoder=decoder,
-            packing=packed,
-            shards=shards,
-            fill_value=array.metadata.fill_value,
-            fill_missing=missing == "fill",
-            name=where,
-        ),
-        layout,
+    return ChunkedArray(
+        store=array.store,
+        encode_key=_KeyEncoder(array.path, array.metadata),
+        decoder=decoder,
+        packing=packed,
+        shards=shards,
+        fill_value=array.metadata.fill_value,
+        fill_missing=missing != "error",
+        name=where,
     )
 
 

@@ -1,0 +1,158 @@
+"""C1: matrices that share a basis: clusters, compression, worst error and reads, beside the published methods.
+
+``python -m benchmarks.run --only C1 --size full``. Collections of hidden subspaces whose clusters are known, at an error of
+0.05: ours with ranks of its own choice, and the three published methods at the rank of the published tables (candidates in both
+orders, the better one shown; on sketches, so that they read once where the originals read 3 to 8 times). At full size also
+the 36 matrices of MiniLM-L6, of nearly full rank, beside an SVD of each alone. Errors are those of a dense comparison.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import streamsvd
+from benchmarks.fresh import Figures
+from benchmarks.tables import Row, Size, Table, judged
+from streamsvd.concat import Cluster, ClusterOptions, clustered, compression_ratio, sketch
+from streamsvd.concat.options import Order
+from tests.concat import blocks
+
+Array = npt.NDArray[Any]
+Blocks = Mapping[str, Array]
+ERROR = 0.05
+SETS: dict[str, tuple[Callable[[], list[Array]], int, float]] = {
+    "D6": (blocks.d6, 10, 13.33),
+    "D1": (blocks.d1, 10, 5.55),
+    "D2": (blocks.d2, 10, 5.55),
+    "D7": (blocks.d7, 10, 8.57),
+    "D8": (blocks.d8, 16, 3.04),
+}
+"""Collection, rank of the published tables, and the compression that ours is to reach."""
+ORDERS: tuple[Order, ...] = ("norm", "residual")
+
+
+def relative(A: Array, B: Array) -> float:
+    """Relative Frobenius error."""
+    A = np.asarray(A, dtype=np.float64)
+    return float(np.linalg.norm(A - B) / np.linalg.norm(A))
+
+
+def ours(given: Blocks, error: float, **options: Any) -> Figures:
+    """What ``cluster`` finds, and the worst error of what it decodes."""
+    began = time.perf_counter()
+    found = streamsvd.cluster(given, error=error, **options)
+    elapsed = time.perf_counter() - began
+    raw = {name for c in found.clusters if c.raw for name in c.members}
+    errors = {k: 0.0 if k in raw else relative(A, found.approximation(k)) for k, A in given.items()}
+    return {
+        "clusters": len(found.clusters),
+        "raw": len(raw),
+        "compression": found.compression_ratio,
+        "cluster_error": max(c.error_upper for c in found.clusters),
+        "worst": max(errors.values()),
+        "held": all(errors[k] <= found.block_errors[k] for k in given),
+        "reads": found.reads,
+        "seconds": elapsed,
+    }
+
+
+def published(given: Blocks, rank: int, method: Any) -> Figures:
+    """The better of both orders of a published method, on sketches."""
+    seen = [sketch(k, A, error=ERROR) for k, A in given.items()]
+    rows = next(iter(given.values())).shape[0]
+    tried = [
+        clustered(seen, ClusterOptions(error=ERROR, rank=rank, method=method, order=order))
+        for order in ORDERS
+    ]
+    best = max(tried, key=lambda clusters: compression_ratio(clusters, rows))
+    return {
+        "clusters": len(best),
+        "compression": compression_ratio(best, rows),
+        "worst": max(worst(c, given) for c in best),
+        "reads": 1.0,
+    }
+
+
+def worst(cluster: Cluster, given: Blocks) -> float:
+    """Worst error of its blocks; none where they are kept as they are."""
+    if cluster.raw:
+        return 0.0
+    return max(
+        relative(given[key], np.ldexp(cluster.basis @ C, cluster.exponent))
+        for key, C in zip(cluster.keys, cluster.coefficients, strict=True)
+    )
+
+
+def said(f: Figures) -> str:
+    """Figures in words."""
+    return f"{f['clusters']} clusters, {f['compression']:.2f} x, worst {f['worst']:.3g}, {f['reads']:.2g} reads"
+
+
+def alone(given: Blocks, error: float) -> float:
+    """Compression by an SVD of each matrix alone, kept as it is where that is no smaller."""
+    stored = whole = 0
+    for A in given.values():
+        s = np.linalg.svd(np.asarray(A, dtype=np.float64), compute_uv=False)
+        tails = np.sqrt(np.cumsum(s[::-1] ** 2)[::-1])
+        r = int(np.count_nonzero(tails > error * np.linalg.norm(s)))
+        stored += min(r * sum(A.shape), A.size)
+        whole += A.size
+    return whole / stored
+
+
+def minilm() -> tuple[list[Row], Figures]:
+    """The 36 matrices, at errors where low rank begins to pay."""
+    import zarr
+
+    from tools.realdata import fetch
+
+    path = fetch("minilm-layers")
+    group = zarr.open_group(str(path), mode="r")
+    arrays = {name: np.asarray(value[...]) for name, value in group.arrays()}
+    given = {k: A.T if "intermediate" in k else A for k, A in arrays.items()}
+    rows, figures = [], {}
+    for error in (0.3, 0.5):
+        f = ours(given, error, mode="block")
+        single = alone(given, error)
+        figures[f"{error}"] = f | {"alone": single}
+        met = f["held"] and f["worst"] <= error and f["reads"] == 1.0
+        rows.append(
+            Row(
+                f"MiniLM-L6, error {error}", f"every error <= {error}, 1 read",
+                f"{said(f)}; SVD of each {single:.2f} x", judged(met),
+            )
+        )  # fmt: skip
+    return rows, figures
+
+
+def table(size: Size, rounds: int = 1) -> Table:
+    """All collections; at small size the first."""
+    del rounds
+    rows: list[Row] = []
+    figures: dict[str, Any] = {}
+    for name, (make, rank, goal) in list(SETS.items())[: 1 if size == "small" else None]:
+        given = blocks.named(make())
+        f = ours(given, ERROR)
+        met = (
+            f["held"]
+            and f["cluster_error"] <= ERROR
+            and f["reads"] == 1
+            and f["compression"] >= goal
+        )
+        rows.append(
+            Row(f"{name}, ours", f"clusters <= {ERROR}, >= {goal} x, 1 read", said(f), judged(met))
+        )
+        figures[name] = {"ours": f}
+        for method in ("maxnorm", "residual", "incremental"):
+            p = published(given, rank, method)
+            figures[name][method] = p
+            rows.append(Row(f"{name}, {method} at rank {rank}", "-", said(p), "not judged"))
+    if size == "full":
+        more, figures["minilm"] = minilm()
+        rows += more
+    return Table("C1", "matrices that share a basis", rows, figures=figures)

@@ -1,0 +1,137 @@
+"""``streamsvd compress``: a collection of matrices stored as bases that they share, with every error certified."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from streamsvd.cli import options
+
+if TYPE_CHECKING:
+    from streamsvd.drivers.collection import Compression
+
+
+@click.command("compress", short_help="Store matrices as bases that they share.")
+@options.collection
+@click.option("--error", type=float, metavar="E", help="Relative error allowed [0.05].")
+@click.option(
+    "--rank", type=int, metavar="R", help="Of every basis [what takes the least storage]."
+)
+@click.option(
+    "--mode",
+    type=click.Choice(["cluster", "global", "block"]),
+    help="Whose error it is: of each cluster, of all together, of every block [cluster].",
+)
+@click.option(
+    "--method",
+    type=click.Choice(["certified", "maxnorm", "residual", "incremental"]),
+    help="Ours, or one of the published, which need a rank [certified].",
+)
+@click.option(
+    "--backend",
+    type=click.Choice(["auto", "primal", "gram", "propose"]),
+    default="auto",
+    show_default=True,
+    help="What is in memory: sketches, a Gram matrix, or projections.",
+)
+@click.option(
+    "--out", metavar="PATH", required=True, help="Folder or URL of the compressed collection."
+)
+@click.option("--append", is_flag=True, help="Add to the collection at --out.")
+@click.option(
+    "--overwrite", is_flag=True, help="Replace the collection at --out once the new one is whole."
+)
+@options.seed
+@options.memory
+@options.machine
+@options.as_json
+@options.quiet
+def command(
+    collection: str,
+    select: Any,
+    transpose: Any,
+    columns: Any,
+    cut: Any,
+    missing: str,
+    out: str,
+    scheduler: str | None,
+    workers: int | None,
+    as_json: bool,
+    quiet: bool,
+    **given: Any,
+) -> int:
+    """Store the matrices of COLLECTION as bases that they share, each error certified.
+
+    COLLECTION is a zarr group, a folder of .npy or .safetensors files, one .safetensors file, or an array to --cut.
+    """
+    from streamsvd.cli.progress import watching
+    from streamsvd.drivers.collection import compress
+    from streamsvd.engine.schedulers import scheduled
+    from streamsvd.store.collection import open_collection
+
+    with scheduled(scheduler, workers):
+        source = open_collection(
+            collection,
+            select=select,
+            transpose=transpose,
+            columns=columns,
+            cut=cut,
+            missing=missing,
+        )
+        with watching(source.pass_bytes, quiet=quiet) as watch:
+            done = compress(source, out, callback=watch, **given)
+    for sentence in done.info.warnings:
+        click.echo(f"streamsvd: {sentence}", err=True)
+    show(collection, done, as_json=as_json)
+    return 0
+
+
+def show(collection: str, done: Compression, *, as_json: bool) -> None:
+    """What was stored, on stdout."""
+    from dataclasses import asdict
+
+    from streamsvd.cli.info import cluster_facts
+    from streamsvd.cli.present import facts, memory_line, show_json
+    from streamsvd.engine.memory import show_bytes
+
+    i = done.info
+    if as_json:
+        show_json(
+            {
+                "status": "done",
+                "out": done.path,
+                "version": done.version,
+                "clusters": [asdict(c) for c in done.clusters],
+                "labels": done.labels,
+                "block_errors": done.block_errors,
+                "bytes_before": done.bytes_before,
+                "bytes_after": done.bytes_after,
+                "compression_ratio": done.compression_ratio,
+                "reads": done.reads,
+                **asdict(i),
+            }
+        )
+        return
+    click.echo(
+        f"{collection}: {i.n_blocks:,} matrices of {i.rows:,} rows, {i.columns:,} columns in all\n"
+    )
+    facts(
+        [
+            *cluster_facts(done.clusters, done.block_errors),
+            (
+                "bytes",
+                f"{show_bytes(done.bytes_before)} -> {show_bytes(done.bytes_after)}, {done.compression_ratio:.3g} times less",
+            ),
+            (
+                "reads",
+                f"{done.reads:.3g}: {show_bytes(i.bytes_read)} in {i.elapsed_s:.3g} s, by {i.backend}",
+            ),
+            ("memory", memory_line(i.peak_bytes, i.projected_bytes, i.budget_bytes)),
+            (
+                "written",
+                f"{Path(done.path) if '://' not in done.path else done.path}, version {done.version}",
+            ),
+        ]
+    )

@@ -1,0 +1,40 @@
+"""``streamsvd decompress``: matrices of a compressed collection, with their names, shapes and types."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from streamsvd.cli import options
+
+
+@click.command("decompress", short_help="Write matrices of a compressed collection.")
+@click.argument("compressed")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="PLACE",
+    help="NAME.zarr, NAME.safetensors, or a folder for .npy files.",
+)
+@click.option(
+    "--name", "names", multiple=True, metavar="PATTERN", help="These only; repeat for more."
+)
+@click.option(
+    "--overwrite", is_flag=True, help="Replace what is at --out once the new one is whole."
+)
+@options.as_json
+def command(
+    compressed: str, out: Path, names: tuple[str, ...], overwrite: bool, as_json: bool
+) -> int:
+    """Write matrices of COMPRESSED, a collection that streamsvd compress made."""
+    from streamsvd.cli.present import show_json
+    from streamsvd.drivers.collection import decompress
+
+    written = decompress(compressed, out, names or None, overwrite=overwrite)
+    if as_json:
+        show_json({"status": "done", "out": str(out), "names": written})
+    else:
+        click.echo(f"{len(written):,} matrices: {out}")
+    return 0

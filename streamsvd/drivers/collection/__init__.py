@@ -1,0 +1,21 @@
+"""Collections of matrices: which may share a basis, stored so, and read again one by one."""
+
+from streamsvd.drivers.collection.appending import append
+from streamsvd.drivers.collection.cluster import cluster
+from streamsvd.drivers.collection.compression import Compression, compress
+from streamsvd.drivers.collection.decompression import decompress
+from streamsvd.drivers.collection.opened import Compressed, open_compressed
+from streamsvd.drivers.collection.result import Clustering, ClusteringInfo, SharedBasis
+
+__all__ = [
+    "Clustering",
+    "ClusteringInfo",
+    "Compressed",
+    "Compression",
+    "SharedBasis",
+    "append",
+    "cluster",
+    "compress",
+    "decompress",
+    "open_compressed",
+]

@@ -1,0 +1,267 @@
+"""Matrices added to a compressed collection: into bases that hold them already, or into clusters of their own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+from scipy import linalg
+
+from streamsvd.concat import Method, Mode, Sketch, clustered, sketch
+from streamsvd.drivers.collection.cluster import Asked, Clustered
+from streamsvd.drivers.collection.jobs import checked_matrices, factors_pay
+from streamsvd.drivers.collection.keeping import decoded, kept, narrowed, parted, slack
+from streamsvd.drivers.collection.opened import Compressed, total_norm
+from streamsvd.drivers.collection.planning import CollectionPlan, planned
+from streamsvd.drivers.collection.records import check_storable, put, record_of
+from streamsvd.drivers.collection.result import Compression, compression
+from streamsvd.drivers.runs import allowed_bytes
+from streamsvd.engine.allocator import held_memory
+from streamsvd.engine.events import Callback, Committed, ignore
+from streamsvd.engine.execute import dense_threads
+from streamsvd.engine.tree import Run
+from streamsvd.errors import BudgetError, ShapeError, SpecError
+from streamsvd.store.collection import Collection, Member, as_collection
+from streamsvd.store.compressed import ClusterRecord, CompressedStore, Contents, MemberRecord
+from streamsvd.typing import Matrix
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Known:
+    """A basis that is stored already: its cluster, itself, and its factors ``Q R``."""
+
+    cluster: int
+    basis: Array
+    Q: Matrix
+    R: Matrix
+
+    @classmethod
+    def of(cls, cluster: int, basis: Array) -> Known:
+        """With its factors."""
+        Q, R = linalg.qr(basis.astype(np.float64), mode="economic", check_finite=False)
+        return cls(cluster, basis, Q, R)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fit:
+    """A matrix in a basis that is there: its coefficients, and the error that was measured of what will be read."""
+
+    cluster: int
+    coefficients: Array
+    exponent: int
+    error: float
+    norm: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Placed:
+    """What a read of one new matrix leaves: where it fits, or its sketch and, where no factors will do, itself."""
+
+    name: str
+    fit: Fit | None
+    sketch: Sketch | None
+    values: Array | None
+    zeros: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Placing:
+    """Places for the matrices of a collection."""
+
+    collection: Collection
+    known: Sequence[Known]
+    error: float
+    inner: float
+    rank: int | None
+
+    def leaf(self, rows: Run) -> list[Placed]:
+        """Those of some parts."""
+        return [
+            self._placed(member, A, zeros)
+            for number in range(*rows)
+            for member, A, zeros in checked_matrices(self.collection, number)
+        ]
+
+    def join(self, left: list[Placed], right: list[Placed]) -> list[Placed]:
+        """One after the other."""
+        return left + right
+
+    def _placed(self, member: Member, A: Array, zeros: int) -> Placed:
+        found = sketch(member.name, A, error=self.inner)
+        fit = self._fit(member, A, found)
+        if fit is not None:
+            return Placed(member.name, fit, None, None, zeros)
+        keep = not factors_pay(found, self.inner, self.rank)
+        values = member.layout.array(A.copy()) if keep else None
+        return Placed(member.name, None, found, values, zeros)
+
+    def _fit(self, member: Member, A: Array, found: Sketch) -> Fit | None:
+        """The basis that leaves least, if the matrix meets the error in it and costs no more than alone."""
+        if not self.known or found.energy == 0:
+            return None
+        left = [float(np.linalg.norm(found.L - k.Q @ (k.Q.T @ found.L))) for k in self.known]
+        best = self.known[int(np.argmin(left))]
+        if left[int(np.argmin(left))] ** 2 > self.error**2 * found.energy:
+            return None
+        m, n = member.shape
+        if best.R.shape[1] * n >= alone(found, self.inner, m, n):
+            return None
+        B = np.ldexp(A.astype(np.float64), -found.exponent)
+        C = linalg.solve_triangular(best.R, best.Q.T @ B, check_finite=False)
+        stored, exponent = narrowed(C, best.basis.dtype)
+        exponent += found.exponent
+        D = np.asarray(decoded(best.basis, stored, exponent, member), dtype=np.float64)
+        norm = float(np.linalg.norm(B))
+        error = float(np.linalg.norm(B - np.ldexp(D, -found.exponent))) / norm + slack(m, n)
+        if not error <= max(self.error, 4 * slack(m, n)):
+            return None
+        return Fit(best.cluster, stored, exponent, error, float(np.ldexp(norm, found.exponent)))
+
+
+def alone(found: Sketch, error: float, m: int, n: int) -> int:
+    """Numbers that a matrix takes by itself."""
+    tails = np.cumsum(found.squares[::-1])[::-1] + found.tail
+    r = int(np.count_nonzero(tails > error * error * found.energy))
+    return min(r * (m + n), m * n)
+
+
+def append(
+    path: str | os.PathLike[str],
+    collection: Any,
+    *,
+    memory: int | float | str | None = None,
+    seed: int = 0,
+    callback: Callback = ignore,
+) -> Compression:
+    """Matrices added to a compressed collection, as one version; see `compress`."""
+    store = CompressedStore.at(path)
+    held = store.newest()
+    source = as_collection(collection)
+    members = {m.name: m for m in source.members}
+    check_fits(store.name, held, source)
+    check_storable(members)
+    a = held.asked
+    asked = Asked.of(
+        source,
+        error=a.error,
+        rank=a.rank,
+        mode=cast("Mode", a.mode),
+        method=cast("Method", a.method),
+        seed=seed,
+    )
+    plan = _planned(source, held, allowed_bytes(memory), asked)
+    with held_memory(), dense_threads(1):
+        run = Clustered(source, asked, plan, callback, keep=True)
+        placed: list[Placed] = run.read(source, _placing(store, held, source, asked), "places")
+        run.zeros |= {p.name: p.zeros for p in placed if p.zeros}
+        writing = store.after(held.version)
+        writing.keep(held)
+        try:
+            clusters, records = list(held.clusters), dict(held.members)
+            for i, p in enumerate(placed):
+                if p.fit is not None:
+                    short = f"a{i}"
+                    folder = writing.add({short: p.fit.coefficients})[short]
+                    records[p.name] = record_of(
+                        members[p.name], p.fit.cluster, folder, exponent=p.fit.exponent,
+                        error=p.fit.error, norm=p.fit.norm, zeros=p.zeros,
+                    )  # fmt: skip
+            for number in {p.fit.cluster for p in placed if p.fit is not None}:
+                fits = [p.fit for p in placed if p.fit is not None and p.fit.cluster == number]
+                clusters[number] = extended(clusters[number], number, held, fits)
+            rest = [p.sketch for p in placed if p.sketch is not None]
+            values = {p.name: p.values for p in placed if p.values is not None}
+            for one in clustered(rest, asked.options) if rest else ():
+                whole = kept(
+                    one, members, error=asked.error, spare=asked.spare, mode=asked.options.mode
+                )
+                for shared in parted(whole, members):
+                    own = run.held(shared, values)
+                    c, some = put(writing, len(clusters), shared, own, members, run.zeros)
+                    clusters.append(c)
+                    records |= some
+            ordered = {n: records[n] for n in (*held.members, *members)}
+            contents = writing.commit(a, held.rows, ordered, clusters)
+        except BaseException:
+            writing.abandon()
+            raise
+        info = run.info()
+    callback(Committed(store.name))
+    return compression(Compressed(store, contents), run.reads, info)
+
+
+def check_fits(name: str, held: Contents, source: Collection) -> None:
+    """Refuse matrices that cannot be added.
+
+    Raises
+    ------
+    SpecError
+        If a name is there already.
+    ShapeError
+        If rows differ.
+    """
+    there = [m.name for m in source.members if m.name in held.members]
+    if there:
+        more = f", and {len(there) - 1} others" if len(there) > 1 else ""
+        raise SpecError(
+            f"block {there[0]!r}{more} is in {name} already, and stays as it is. Give additions other names."
+        )
+    if source.rows != held.rows:
+        raise ShapeError(
+            f"block {source.members[0].name!r} has {source.rows:,} rows, those in {name} have {held.rows:,}. "
+            "Transpose or reshape additions as the collection was."
+        )
+
+
+def _planned(source: Collection, held: Contents, budget: int, asked: Asked) -> CollectionPlan:
+    """Sketches in memory, beside the bases that are there."""
+    ranks = sum(c.rank for c in held.clusters)
+    bases = 3 * 8 * held.rows * ranks
+    try:
+        plan = planned(source, "primal", budget - bases, error=asked.options.error, keep=True)
+    except BudgetError as error:
+        least = error.needs + bases
+        raise BudgetError(
+            f"adding {len(source.members):,} blocks to {len(held.clusters):,} clusters",
+            least,
+            budget,
+            f"The smallest budget that works is memory={least}, or add fewer blocks at a time.",
+        ) from None
+    return replace(plan, projected_bytes=plan.projected_bytes + bases, budget_bytes=budget)
+
+
+def _placing(store: CompressedStore, held: Contents, source: Collection, asked: Asked) -> Placing:
+    known = [
+        Known.of(i, store.array(held, c.basis))
+        for i, c in enumerate(held.clusters)
+        if c.rank > 0 and not c.raw
+    ]
+    return Placing(source, known, asked.error, asked.options.error, asked.options.rank)
+
+
+def extended(
+    cluster: ClusterRecord, number: int, held: Contents, fits: Sequence[Fit]
+) -> ClusterRecord:
+    """A cluster with more members: errors add in squares, and no basis does better on more columns."""
+    old = old_norms(held.members, number)
+    new = np.array([f.norm for f in fits])
+    if held.asked.mode == "block":  # every block counts as of norm 1
+        old, new = (old > 0).astype(np.float64), np.ones_like(new)
+    before, after = total_norm(old), total_norm(np.concatenate([old, new]))
+    errors = np.array([f.error for f in fits]) * (new / after)
+    share = before / after
+    upper = float(np.hypot(cluster.error_upper * share, np.linalg.norm(errors)))
+    return ClusterRecord(
+        cluster.rank, cluster.raw, cluster.error_lower * share, upper, cluster.basis
+    )
+
+
+def old_norms(members: Mapping[str, MemberRecord], number: int) -> npt.NDArray[np.float64]:
+    """Norms of the members of a cluster."""
+    return np.array([r.norm for r in members.values() if r.cluster == number])

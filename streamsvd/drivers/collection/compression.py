@@ -1,0 +1,114 @@
+"""The verb ``compress``: a collection as bases and coefficients, each matrix read once."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from streamsvd.concat import Method, Mode
+from streamsvd.drivers.collection.appending import append as append_to
+from streamsvd.drivers.collection.cluster import Asked, run_of
+from streamsvd.drivers.collection.opened import Compressed
+from streamsvd.drivers.collection.planning import Backend
+from streamsvd.drivers.collection.records import check_storable, put
+from streamsvd.drivers.collection.result import Compression, compression
+from streamsvd.engine.events import Callback, Committed, ignore
+from streamsvd.errors import SpecError
+from streamsvd.store.collection import as_collection
+from streamsvd.store.compressed import AskedRecord, ClusterRecord, CompressedStore, MemberRecord
+
+__all__ = ["Compression", "compress"]
+
+
+def compress(
+    collection: Any,
+    out: str | os.PathLike[str],
+    error: float | None = None,
+    rank: int | None = None,
+    mode: Mode | None = None,
+    *,
+    method: Method | None = None,
+    backend: Backend = "auto",
+    memory: int | float | str | None = None,
+    seed: int = 0,
+    append: bool = False,
+    overwrite: bool = False,
+    callback: Callback = ignore,
+) -> Compression:
+    """A collection stored as bases that its matrices share, each within a certified error.
+
+    Parameters
+    ----------
+    collection, rank, mode, method, backend, memory, seed, callback
+        As `cluster` takes them; mode ``"cluster"`` and method ``"certified"`` if left out.
+    out
+        Folder of the compressed collection, or URL of an object store.
+    error
+        Relative Frobenius error allowed; 0.05 if left out.
+    append
+        Add to the collection there, by what was asked when it was made: a matrix goes to an existing basis where it
+        meets the error by itself and costs no more than alone, or into new clusters. Matrices there already stay as they
+        are.
+    overwrite
+        Replace a compressed collection at ``out``, once the new one is whole.
+
+    Returns
+    -------
+    done
+        The version that was made, and what is certified of it.
+
+    Raises
+    ------
+    SpecError, ShapeError, NonFiniteError, BudgetError
+        As `cluster`; SpecError also for a name that is there already.
+    StoreError
+        If the place is taken, or cannot be written; what was there before is whole.
+    ConflictError
+        If another writer was first.
+
+    Notes
+    -----
+    Cost: one read, and a write of factors; matrices that are no smaller as factors are kept as they are, exactly. A kill
+    at any moment leaves the version before.
+    """
+    if append:
+        given = {"error": error, "rank": rank, "mode": mode, "method": method}
+        for name, value in given.items():
+            if value is not None:
+                raise SpecError(
+                    f"{name}={value} was passed, but additions are held to what the collection was made with. Leave it out."
+                )
+        if overwrite:
+            raise SpecError("append=True adds, overwrite=True replaces. Pass one of them.")
+        return append_to(out, collection, memory=memory, seed=seed, callback=callback)
+    source = as_collection(collection)
+    how: Method = method or "certified"
+    what: Mode = mode or "cluster"
+    allowed = 0.05 if error is None else error
+    asked = Asked.of(source, error=allowed, rank=rank, mode=what, method=how, seed=seed)
+    members = {m.name: m for m in source.members}
+    check_storable(members)
+    store = CompressedStore.at(out)
+    store.check_free(overwrite=overwrite)
+    with run_of(source, asked, backend, memory, callback, keep=True) as run:
+        writing = store.begin(overwrite=overwrite)
+        try:
+            clusters: list[ClusterRecord] = []
+            records: dict[str, MemberRecord] = {}
+            for number, (shared, held) in enumerate(run.found()):
+                one, some = put(writing, number, shared, held, members, run.zeros)
+                clusters.append(one)
+                records |= some
+            record = AskedRecord(asked.error, rank, what, how)
+            contents = writing.commit(record, source.rows, in_order(records, members), clusters)
+        except BaseException:
+            writing.abandon()
+            raise
+        info = run.info()
+    callback(Committed(store.name))
+    return compression(Compressed(store, contents), run.reads, info)
+
+
+def in_order(records: dict[str, Any], members: dict[str, Any]) -> dict[str, Any]:
+    """In the order of the collection."""
+    return {name: records[name] for name in members}

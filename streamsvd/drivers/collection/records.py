@@ -1,0 +1,99 @@
+"""Members and clusters as the store keeps them, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from streamsvd.drivers.collection.keeping import BRAIN, Shared
+from streamsvd.errors import SpecError
+from streamsvd.store.collection import Layout, Member
+from streamsvd.store.collection.safetensors import to_brain
+from streamsvd.store.compressed import ClusterRecord, MemberRecord, Writing
+
+Array = npt.NDArray[Any]
+LARGEST = float(np.finfo(np.float64).max)
+
+
+def member_of(name: str, record: MemberRecord) -> Member:
+    """What is known of a block."""
+    layout = Layout(tuple(record.shape), record.columns, record.transposed)
+    return Member(name, layout, np.dtype(record.dtype), record.kind, name)
+
+
+def check_storable(members: Mapping[str, Member]) -> None:
+    """Refuse types that a store has no name for.
+
+    Raises
+    ------
+    SpecError
+        It names the block.
+    """
+    for name, member in members.items():
+        if member.dtype.itemsize > 8:
+            raise SpecError(
+                f"block {name!r} holds {member.dtype}, which a store has no name for. Convert it to float64."
+            )
+
+
+def record_of(
+    member: Member,
+    cluster: int,
+    array: str,
+    *,
+    exponent: int,
+    error: float,
+    norm: float,
+    zeros: int,
+) -> MemberRecord:
+    """A block as the store keeps it."""
+    layout = member.layout
+    return MemberRecord(
+        list(layout.stored), layout.columns, layout.transposed, member.dtype.str, member.kind, cluster, array, exponent,
+        error, min(norm, LARGEST), zeros,
+    )  # fmt: skip
+
+
+def put(
+    writing: Writing,
+    number: int,
+    shared: Shared,
+    held: Mapping[str, Array],
+    members: Mapping[str, Member],
+    zeros: Mapping[str, int],
+) -> tuple[ClusterRecord, dict[str, MemberRecord]]:
+    """Write a cluster, of this number, and describe it."""
+    basis = ""
+    if not shared.raw:
+        basis = writing.add({f"u{number}": shared.basis})[f"u{number}"]
+    records = {}
+    for i, name in enumerate(shared.names):
+        short = f"b{number}-{i}"
+        values = as_stored(held[name], members[name]) if shared.raw else shared.coefficients[i]
+        folder = writing.add({short: values})[short]
+        records[name] = record_of(
+            members[name],
+            number,
+            folder,
+            exponent=0 if shared.raw else shared.exponents[i],
+            error=shared.block_errors[i],
+            norm=shared.norms[i],
+            zeros=zeros.get(name, 0),
+        )
+    c = ClusterRecord(shared.rank, shared.raw, shared.error_lower, shared.error_upper, basis)
+    return c, records
+
+
+def as_stored(values: Array, member: Member) -> Array:
+    """An array that is kept as it is; halves of float32 take two bytes."""
+    return to_brain(values) if member.kind == BRAIN else np.ascontiguousarray(values)
+
+
+def from_stored(values: Array, member: Member) -> Array:
+    """The array again."""
+    if member.kind == BRAIN:
+        return (values.astype(np.uint32) << 16).view(np.float32)
+    return values

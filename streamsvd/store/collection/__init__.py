@@ -1,0 +1,17 @@
+"""Collections of named arrays that are seen as matrices with a common number of rows, each read once."""
+
+from streamsvd.store.collection.layout import Layout
+from streamsvd.store.collection.members import Collection, Member, Part
+from streamsvd.store.collection.opening import as_collection, open_collection
+from streamsvd.store.collection.writing import check_target, write_collection
+
+__all__ = [
+    "Collection",
+    "Layout",
+    "Member",
+    "Part",
+    "as_collection",
+    "check_target",
+    "open_collection",
+    "write_collection",
+]

@@ -1,0 +1,245 @@
+"""One door for every kind of collection."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from streamsvd.errors import SpecError, StoreError
+from streamsvd.store.collection.cutting import cut_parts
+from streamsvd.store.collection.members import Collection, Member, Part, check_kind
+from streamsvd.store.collection.names import (
+    Columns,
+    Patterns,
+    check_used,
+    layout_of,
+    patterns,
+    wanted,
+)
+from streamsvd.store.collection.safetensors import tensors
+from streamsvd.store.collection.stored import InFile, InMemory, Stored
+
+MISSING = ("error", "fill", "zero")
+Cut = int | tuple[int, int] | None
+Named = list[tuple[str, Stored]]
+
+
+def open_collection(
+    source: Any,
+    *,
+    select: Patterns = None,
+    transpose: Patterns = None,
+    columns: Columns = None,
+    cut: Cut = None,
+    missing: str = "error",
+) -> Collection:
+    """Named arrays as matrices of one number of rows; none of their values is read here.
+
+    Parameters
+    ----------
+    source
+        A mapping of names to arrays, or pairs of them; a zarr group, its folder, ``.zip`` or URL, whose arrays of all
+        levels are taken; a folder of ``.npy`` or of ``.safetensors`` files, of all levels; one ``.safetensors`` file; with
+        ``cut``, one array of any of these kinds.
+    select
+        Patterns such as ``"encoder.*"``; names that match none are left out.
+    transpose
+        Patterns of the names of matrices that are transposed.
+    columns
+        Columns of the matrices that arrays are made into, in C order; or a mapping of patterns to them. Left out, a
+        matrix is itself, a vector a column, and of more dimensions the last makes the columns.
+    cut
+        Dimension along which one array is cut, into pieces of one index without the dimension; or the dimension and the
+        width of pieces that have it.
+    missing
+        ``"error"``; ``"fill"``: absent chunks hold their fill value; ``"zero"``: they do, and NaN counts as zero.
+
+    Raises
+    ------
+    StoreError
+        If there is nothing there, or it cannot be read.
+    ShapeError
+        If it is empty, or rows differ; it names the blocks.
+    SpecError
+        If a name is there twice, a block is not of real numbers, or a pattern matches nothing.
+    """
+    if missing not in MISSING:
+        raise SpecError(f'missing={missing!r} is unknown. Pass "error", "fill" or "zero".')
+    name, found = _found(source, missing)
+    if cut is not None:
+        return _cut(name, found, cut, columns, patterns(transpose), missing)
+    names = [key for key, _ in found]
+    kept = set(wanted(names, select))
+    found = [(key, stored) for key, stored in found if key in kept]
+    return _collected(name, found, columns, patterns(transpose), missing)
+
+
+def as_collection(source: Any) -> Collection:
+    """A collection, opened if it is not one yet."""
+    return source if isinstance(source, Collection) else open_collection(source)
+
+
+def _collected(
+    name: str, found: Named, columns: Columns, transpose: Sequence[str], missing: str
+) -> Collection:
+    names = [key for key, _ in found]
+    check_used(names, transpose, "transpose")
+    if isinstance(columns, Mapping):
+        check_used(names, list(columns), "columns")
+    members, parts = [], []
+    for number, (key, stored) in enumerate(found):
+        check_kind(key, stored.dtype)
+        members.append(_member(key, stored, stored.shape, transpose, columns))
+        size = math.prod(stored.shape) * stored.dtype.itemsize
+        parts.append(Part(stored, number, bytes_read=size))
+    return Collection(name, tuple(members), tuple(parts), missing == "zero").checked()
+
+
+def _member(
+    key: str, stored: Stored, shape: tuple[int, ...], transpose: Sequence[str], columns: Columns
+) -> Member:
+    layout = layout_of(key, shape, transpose, columns).checked(key)
+    return Member(key, layout, stored.dtype, stored.kind, stored.where)
+
+
+def _cut(
+    name: str, found: Named, cut: Cut, columns: Columns, transpose: Sequence[str], missing: str
+) -> Collection:
+    if len(found) != 1:
+        raise SpecError(
+            f"cut={cut!r} cuts one array, {name} holds {len(found)}. Pass the array itself."
+        )
+    assert cut is not None
+    (_, stored) = found[0]
+    check_kind(name, stored.dtype)
+    axis, width = (cut, None) if isinstance(cut, int) else cut
+    names, parts = cut_parts(stored, axis, width)
+    members = []
+    keys = iter(names)
+    for part in parts:
+        for a, b in part.edges:
+            shape = list(stored.shape)
+            shape[axis] = b - a
+            if part.dropped:
+                del shape[axis % len(stored.shape)]
+            members.append(_member(next(keys), stored, tuple(shape), transpose, columns))
+    return Collection(name, tuple(members), tuple(parts), missing == "zero").checked()
+
+
+def _found(source: Any, missing: str) -> tuple[str, Named]:
+    """How messages call it, and every array by name, in order of names for what is stored."""
+    if isinstance(source, str | os.PathLike) and "://" not in str(source):
+        return str(source), _at_path(Path(source), missing)
+    if isinstance(source, str) or _is_zarr(source):
+        return str(source), _zarr_arrays(source, missing)
+    if isinstance(source, Mapping):
+        return "the mapping", [(str(k), _one(str(k), v, missing)) for k, v in source.items()]
+    if _is_array(source):
+        return "the array", [("", _one("the array", source, missing))]
+    if isinstance(source, Iterable):
+        pairs = list(source)
+        if all(isinstance(p, tuple) and len(p) == 2 for p in pairs):
+            return "the pairs", [(str(k), _one(str(k), v, missing)) for k, v in pairs]
+    kind = f"{type(source).__module__}.{type(source).__qualname__}"
+    raise SpecError(
+        f"{kind} is no collection. Pass a mapping of names to arrays, a zarr group, a folder of .npy or .safetensors "
+        "files, or the path of one of these."
+    )
+
+
+def _is_array(value: Any) -> bool:
+    return hasattr(value, "shape") and hasattr(value, "dtype") and hasattr(value, "__getitem__")
+
+
+def _is_zarr(source: Any) -> bool:
+    return any(base.__module__.split(".")[0] == "zarr" for base in type(source).__mro__)
+
+
+def _one(name: str, value: Any, missing: str) -> Stored:
+    """An array of a mapping."""
+    if _is_zarr(value):
+        from streamsvd.store.collection.zarr_arrays import stored_array
+
+        return stored_array(value, missing)
+    if not _is_array(value):
+        value = np.asarray(value)
+        if value.dtype == object:
+            raise SpecError(f"block {name!r} holds objects, real numbers are needed. Convert it.")
+    return InMemory(value)
+
+
+def _zarr_arrays(source: Any, missing: str) -> Named:
+    from streamsvd.store.collection.zarr_arrays import stored_arrays  # half a second of imports
+
+    return stored_arrays(source, missing)
+
+
+def _at_path(path: Path, missing: str) -> Named:
+    if not path.exists():
+        raise StoreError(f"{path} does not exist. Check the path.")
+    if path.suffix == ".npy":
+        return [(path.stem, _npy(path))]
+    if path.suffix == ".safetensors" and path.is_file():
+        return list(tensors(path).items())
+    if path.is_dir() and not _holds_zarr(path):
+        return _in_folder(path)
+    if path.is_dir() or path.suffix == ".zip":
+        return _zarr_arrays(path, missing)
+    raise StoreError(
+        f"{path} is a file of a kind that holds no collection; it must end in .safetensors, .npy or .zip, or be a folder."
+    )
+
+
+def _holds_zarr(path: Path) -> bool:
+    return any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zarray"))
+
+
+def _in_folder(path: Path) -> Named:
+    """Arrays of a folder of files, of one kind."""
+    found: dict[str, list[Path]] = {}
+    for kind in (".npy", ".safetensors"):
+        files = sorted(p for p in path.rglob(f"*{kind}") if p.is_file())
+        if files:
+            found[kind] = files
+    if not found:
+        raise StoreError(
+            f"{path} holds no zarr group, no .npy and no .safetensors files. Check the path."
+        )
+    if len(found) > 1:
+        raise SpecError(f"{path} holds .npy and .safetensors files. Pass a folder of one kind.")
+    if ".npy" in found:
+        return [
+            (file.relative_to(path).with_suffix("").as_posix(), _npy(file))
+            for file in found[".npy"]
+        ]
+    return [pair for file in found[".safetensors"] for pair in tensors(file).items()]
+
+
+def _npy(path: Path) -> InFile:
+    """A ``.npy`` file; only its header is read."""
+    try:
+        with path.open("rb") as file:
+            version = np.lib.format.read_magic(file)
+            read = (
+                np.lib.format.read_array_header_1_0
+                if version == (1, 0)
+                else np.lib.format.read_array_header_2_0
+            )
+            shape, fortran, dtype = read(file)
+            offset = file.tell()
+        there = path.stat().st_size - offset
+    except (OSError, ValueError, EOFError) as error:
+        raise StoreError(
+            f"{path} is not a complete .npy file: {error}. Write it again with numpy.save."
+        ) from error
+    if dtype.kind in "biuf" and there < math.prod(shape) * dtype.itemsize:
+        raise StoreError(
+            f"{path} is not a complete .npy file: {there:,} bytes of {math.prod(shape) * dtype.itemsize:,} are there. "
+            "Write it again with numpy.save."
+        )
+    return InFile(path, offset, tuple(shape), dtype, bool(fortran))

@@ -1,0 +1,64 @@
+"""Arrays of a zarr group, of all levels, read strictly."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import zarr
+
+from streamsvd.errors import StoreError, StreamSVDError
+from streamsvd.store.collection.members import check_kind
+from streamsvd.store.collection.stored import InChunks, Stored
+from streamsvd.store.sources.zarr_array import chunked_array, open_node, store_name
+
+
+def stored_arrays(source: Any, missing: str) -> list[tuple[str, Stored]]:
+    """Addresses of the arrays below a group by path, in their order; of an array, its own under its name.
+
+    Raises
+    ------
+    StoreError
+        If there is no readable zarr array or group.
+    """
+    try:
+        node = source if isinstance(source, zarr.Array | zarr.Group) else open_node(source)
+        if isinstance(node, zarr.Array):
+            return [(node.basename or "", stored_array(node, missing))]
+        found = sorted(node.members(max_depth=None), key=lambda pair: pair[0])
+        arrays = [(name, value) for name, value in found if isinstance(value, zarr.Array)]
+    except StreamSVDError:
+        raise
+    except Exception as error:  # whatever damaged metadata make zarr trip over
+        raise StoreError(
+            f"the zarr metadata of {store_name(source)} cannot be read: {type(error).__name__}: {error}. "
+            "Restore zarr.json (or .zarray) from a copy, or write the arrays again."
+        ) from error
+    return [(name, _deferred(name, array, missing)) for name, array in arrays]
+
+
+def stored_array(array: zarr.Array, missing: str) -> Stored:
+    """The address of one array."""
+    values = chunked_array(array, missing)
+    return InChunks(values, tuple(int(extent) for extent in array.shape))
+
+
+def _deferred(name: str, array: zarr.Array, missing: str) -> Stored:
+    """The address, or of what holds no real numbers something that is refused unless it is left out."""
+    dtype = np.dtype(array.dtype)
+    if dtype.kind in "biuf":
+        return stored_array(array, missing)
+    return _Refused(name, tuple(array.shape), dtype)
+
+
+class _Refused:
+    """An array of a type that no collection has; refused by name unless it is left out."""
+
+    def __init__(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self.shape, self.dtype, self.kind = shape, dtype, dtype.name
+        self.chunks, self.read_bytes, self.where = shape, 0, name
+
+    def read(self, box: Any) -> Any:
+        """Never reached: `check_kind` refuses it."""
+        del box
+        check_kind(self.where, self.dtype)

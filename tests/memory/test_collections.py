@@ -1,0 +1,48 @@
+"""``measured <= projected <= budget`` for collections, in fresh processes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import json, sys
+import numpy as np
+import streamsvd
+from streamsvd.store.collection import open_collection
+streamsvd.cluster({"warm": np.ones((4, 2))})
+path, backend, memory, out = sys.argv[1:]
+source = open_collection(path, cut=0)
+done = streamsvd.compress(source, out, 0.05, backend=backend, memory=int(memory))
+i = done.info
+print(json.dumps([i.peak_bytes, i.projected_bytes, i.budget_bytes, len(done.clusters), i.backend]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["primal", "propose"])
+def test_compressing_keeps_the_budget(backend, tmp_path):
+    import numpy as np
+
+    from streamsvd.drivers.collection.planning import BASE_BYTES, needs
+    from streamsvd.store.collection import open_collection
+
+    rng = np.random.default_rng(0)
+    bases = [np.linalg.qr(rng.standard_normal((500, 4)))[0] for _ in range(10)]
+    A = np.stack([bases[i % 10] @ rng.standard_normal((4, 40)) for i in range(400)])
+    A[::7] += rng.standard_normal((500, 40))  # some are kept as they are
+    np.save(tmp_path / "a.npy", A)
+    held, task = needs(open_collection(tmp_path / "a.npy", cut=0), backend, keep=True)
+    budget = BASE_BYTES + held + 2 * task
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(tmp_path / "a.npy"), backend, str(budget), str(tmp_path / "c.zarr")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    peak, projected, allowed, clusters, used = json.loads(done.stdout.splitlines()[-1])
+    assert peak <= projected <= allowed == budget
+    assert used == backend
+    assert clusters >= 10
