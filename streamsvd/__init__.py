@@ -21,10 +21,10 @@ _HOMES = {
     "load_ridge": "streamsvd.drivers.kernel",
     "KernelRidgeFit": "streamsvd.drivers.kernel",
     "Nystrom": "streamsvd.drivers.kernel",
-    "sample_rows": "streamsvd.drivers.rows",
-    "RowSample": "streamsvd.drivers.rows",
-    "lstsq": "streamsvd.drivers.lstsq",
-    "LeastSquares": "streamsvd.drivers.lstsq",
+    "sample_rows": "streamsvd.drivers.sampling",
+    "RowSample": "streamsvd.drivers.sampling",
+    "lstsq": "streamsvd.drivers.sampling",
+    "LeastSquares": "streamsvd.drivers.sampling",
     "top_eigenvectors": "streamsvd.drivers.stream",
     "TopEigenvectors": "streamsvd.drivers.stream",
     "StreamResult": "streamsvd.drivers.stream",
@@ -88,10 +88,9 @@ if TYPE_CHECKING:
         nystrom,
     )
     from streamsvd.drivers.loading import load
-    from streamsvd.drivers.lstsq import LeastSquares, lstsq
     from streamsvd.drivers.model import Model, Update, export, merge, update
     from streamsvd.drivers.opening import open
-    from streamsvd.drivers.rows import RowSample, sample_rows
+    from streamsvd.drivers.sampling import LeastSquares, RowSample, lstsq, sample_rows
     from streamsvd.drivers.stream import StreamResult, TopEigenvectors, shuffle, top_eigenvectors
     from streamsvd.drivers.verify import verify
     from streamsvd.engine.plan import Plan

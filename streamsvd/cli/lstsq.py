@@ -10,7 +10,7 @@ import click
 from streamsvd.cli import options
 
 if TYPE_CHECKING:
-    from streamsvd.drivers.lstsq import LeastSquares
+    from streamsvd.drivers.sampling.lstsq import LeastSquares
 
 
 @click.command("lstsq", short_help="Least squares, with the error of the solution.")
@@ -70,8 +70,8 @@ def command(
     from streamsvd.cli.progress import watching
     from streamsvd.cli.saved import check_place, written
     from streamsvd.cli.wording import in_options
-    from streamsvd.drivers.lstsq import LeastSquares, lstsq
     from streamsvd.drivers.opening import open as open_matrix
+    from streamsvd.drivers.sampling import LeastSquares, lstsq
     from streamsvd.errors import NotConverged, SpecError
 
     check_place(out, overwrite=overwrite)

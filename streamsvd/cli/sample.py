@@ -10,7 +10,7 @@ import click
 from streamsvd.cli import options
 
 if TYPE_CHECKING:
-    from streamsvd.drivers.rows import RowSample
+    from streamsvd.drivers.sampling.rows import RowSample
 
 
 @click.command("sample", short_help="Rows that stand for a tall matrix, with the distortion.")
@@ -72,7 +72,7 @@ def command(
     from streamsvd.cli.progress import watching
     from streamsvd.cli.saved import check_place, written
     from streamsvd.drivers.opening import open as open_matrix
-    from streamsvd.drivers.rows import sample_rows
+    from streamsvd.drivers.sampling.rows import sample_rows
 
     check_place(out, overwrite=overwrite)
     A = open_matrix(source, variable=variable, rows=rows, missing=missing)

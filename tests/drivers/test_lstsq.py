@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 
 import dask
@@ -11,8 +12,9 @@ import zarr
 
 import streamsvd
 from streamsvd.cli import app
-from streamsvd.drivers import lstsq as module
 from streamsvd.engine.memory import parse_bytes
+
+module = importlib.import_module("streamsvd.drivers.sampling.lstsq")
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from streamsvd.drivers.request import as_source
 from streamsvd.drivers.runs import Arrangement, Passes, allowed_bytes, arranged, watched
 from streamsvd.drivers.runs.checks import check_numbers, check_real, check_seed
-from streamsvd.drivers.runs.jobs import Drawing, Triangles
+from streamsvd.drivers.sampling.jobs import Drawing, Triangles
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.events import Callback, ignore
 from streamsvd.engine.execute import dense_threads

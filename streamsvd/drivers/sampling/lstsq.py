@@ -12,7 +12,7 @@ from streamsvd.drivers.model.size import check_size
 from streamsvd.drivers.request import as_source
 from streamsvd.drivers.runs import Passes, Rows, allowed_bytes, arranged
 from streamsvd.drivers.runs.checks import check_numbers, check_real, check_seed
-from streamsvd.drivers.runs.jobs import Descending, Sketching, Triangles
+from streamsvd.drivers.sampling.jobs import Descending, Sketching, Triangles
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.events import Callback, ignore
 from streamsvd.engine.execute import dense_threads
