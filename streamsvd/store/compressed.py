@@ -7,14 +7,16 @@ created, which can succeed once, as versions of a model do. Later versions refer
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import msgspec
 
-from streamsvd.errors import ConflictError, StoreError
+from streamsvd.errors import ConflictError, SpecError, StoreError
 from streamsvd.store.model.arrays import Array
 from streamsvd.store.model.draft import Draft
 from streamsvd.store.model.records import FORMAT, Head, Mark, mark, plain_record, sealed, unsealed
@@ -149,6 +151,11 @@ class CompressedStore:
         return sorted(path.name for path in root.iterdir()) if root.exists() else []
 
     def newest(self) -> Contents:
+        """As `_newest`, in the words of collections."""
+        with _no_model():
+            return self._newest()
+
+    def _newest(self) -> Contents:
         """What the newest version holds, checked against its log entry.
 
         Raises
@@ -178,6 +185,10 @@ class CompressedStore:
 
     def array(self, contents: Contents, folder: str) -> Array:
         """An array of a version, every object of it checked."""
+        with _no_model():
+            return self._array(contents, folder)
+
+    def _array(self, contents: Contents, folder: str) -> Array:
         keys = (f"{folder}/zarr.json", f"{folder}/c/0/0", f"{folder}/c/0", f"{folder}/c")
         files = {key: contents.files[key] for key in keys if key in contents.files}
         if len(files) < 2:  # of other dimensions, or of no values
@@ -272,7 +283,18 @@ class Writing:
             If another writer was first; what it wrote is there, and nothing of this.
         StoreError
             If it cannot be written; the version before is whole.
+        SpecError
+            If an error is no number; the same.
         """
+        numbers = [
+            *(n for c in clusters for n in (c.error_lower, c.error_upper)),
+            *(n for m in members.values() for n in (m.error, m.norm)),
+        ]
+        if not all(math.isfinite(n) for n in numbers):
+            raise SpecError(
+                f"errors of {self.store.name} are beyond float64 with these matrices: sizes are too far apart. Multiply all by a "
+                "power of two, or compress them to a place of their own."
+            )
         versions, draft = self.store.versions, self.draft
         files = {**self.files, **draft.files}
         contents = Contents(FORMAT, draft.version, asked, rows, members, clusters, files)
@@ -307,3 +329,19 @@ class Writing:
     def discard(self) -> None:
         """Remove what was written."""
         self.store.versions.discard(self.draft)
+
+
+@contextmanager
+def _no_model() -> Iterator[None]:
+    """Messages of stored versions say what mends a model; a collection is written again or restored."""
+    try:
+        yield
+    except StoreError as error:
+        text = str(error)
+        if REPAIR not in text:
+            raise
+        remedy = "Open it again if it was replaced meanwhile; else restore it from a copy."
+        raise StoreError(text.replace(REPAIR, remedy)) from error
+
+
+REPAIR = "Run streamsvd repair."

@@ -281,7 +281,7 @@ def test_options_that_cannot_be_meant():
     blocks = named(d7())
     with pytest.raises(SpecError, match="backend='x' is unknown"):
         streamsvd.cluster(blocks, backend="x")
-    with pytest.raises(SpecError, match="seed=-1 is out of range"):
+    with pytest.raises(SpecError, match="seed=-1 is no seed"):
         streamsvd.cluster(blocks, seed=-1)
     with pytest.raises(SpecError, match=r"error=1e-08 is lost in the squares"):
         streamsvd.cluster(blocks, error=1e-8, backend="gram")

@@ -75,11 +75,11 @@ def test_decompressed_collections_are_collections_again(weights, tmp_path, targe
     assert len(again.members) == len(weights)
     some = streamsvd.decompress(tmp_path / "c.zarr", tmp_path / "some", ["enc.*", "bias"])
     assert set(some) == {"bias", *(k for k in weights if k.startswith("enc"))}
-    with pytest.raises(SpecError, match="select='x' matches no name"):
+    with pytest.raises(SpecError, match="name='x' matches no name"):
         streamsvd.decompress(tmp_path / "c.zarr", tmp_path / "none", "x")
     with pytest.raises(StoreError, match="exists already"):
         streamsvd.decompress(tmp_path / "c.zarr", tmp_path / target)
-    with pytest.raises(SpecError, match="is the compressed collection itself"):
+    with pytest.raises(SpecError, match="lie in one another"):
         streamsvd.decompress(tmp_path / "c.zarr", tmp_path / "c.zarr", overwrite=True)
 
 

@@ -121,7 +121,13 @@ class Placing:
         error = float(np.linalg.norm(B - np.ldexp(D, -found.exponent))) / norm + slack(m, n)
         if not error <= max(self.error, 4 * slack(m, n)):
             return None
-        return Fit(best.cluster, stored, exponent, error, float(np.ldexp(norm, found.exponent)))
+        return Fit(best.cluster, stored, exponent, error, finite(norm, found.exponent))
+
+
+def finite(norm: float, exponent: int) -> float:
+    """``norm 2^exponent``, or the largest number."""
+    with np.errstate(over="ignore"):
+        return float(min(np.ldexp(norm, exponent), np.finfo(float).max))
 
 
 def alone(found: Sketch, error: float, m: int, n: int) -> int:
@@ -253,6 +259,8 @@ def extended(
     new = np.array([f.norm for f in fits])
     if held.asked.mode == "block":  # every block counts as of norm 1
         old, new = (old > 0).astype(np.float64), np.ones_like(new)
+    top = max(float(old.max(initial=0.0)), float(new.max(initial=0.0)), np.finfo(float).tiny)
+    old, new = old / top, new / top  # sums of the largest numbers overflow
     before, after = total_norm(old), total_norm(np.concatenate([old, new]))
     errors = np.array([f.error for f in fits]) * (new / after)
     share = before / after

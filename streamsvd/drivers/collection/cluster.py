@@ -34,12 +34,12 @@ from streamsvd.drivers.collection.planning import (
 )
 from streamsvd.drivers.collection.result import Clustering, ClusteringInfo, clustering
 from streamsvd.drivers.runs import allowed_bytes
+from streamsvd.drivers.runs.checks import check_seed
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.events import Callback, PassDone, PassStarted, SpanDone, ignore
 from streamsvd.engine.execute import dense_threads
 from streamsvd.engine.meter import Mark, mark, peak_since
 from streamsvd.engine.tree import Job, Run, reduced
-from streamsvd.errors import SpecError
 from streamsvd.store.collection import Collection, Member, as_collection
 
 Array = npt.NDArray[Any]
@@ -175,10 +175,11 @@ class Asked:
             If an option is out of range.
         """
         options = ClusterOptions(error=error, rank=rank, mode=mode, method=method)
-        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
-            raise SpecError(f"seed={seed!r} is out of range. Pass 0 or more, below 2**63.")
+        if rank is not None:
+            options = replace(options, rank=int(rank))
+        check_seed(seed)
         spare = margin(list({m.dtype for m in source.members}), float(error))
-        return cls(replace(options, error=float(error) - spare), float(error), spare, seed)
+        return cls(replace(options, error=float(error) - spare), float(error), spare, int(seed))
 
 
 @dataclass(slots=True, eq=False)

@@ -78,6 +78,10 @@ def compress(
                 raise SpecError(
                     f"{name}={value} was passed, but additions are held to what the collection was made with. Leave it out."
                 )
+        if backend != "auto":
+            raise SpecError(
+                f"backend={backend!r} was passed, but additions are sketched in memory. Leave it out."
+            )
         if overwrite:
             raise SpecError("append=True adds, overwrite=True replaces. Pass one of them.")
         return append_to(out, collection, memory=memory, seed=seed, callback=callback)
@@ -99,7 +103,7 @@ def compress(
                 one, some = put(writing, number, shared, held, members, run.zeros)
                 clusters.append(one)
                 records |= some
-            record = AskedRecord(asked.error, rank, what, how)
+            record = AskedRecord(asked.error, asked.options.rank, what, how)
             contents = writing.commit(record, source.rows, in_order(records, members), clusters)
         except BaseException:
             writing.abandon()

@@ -49,12 +49,27 @@ def decompress(
     Cost: one matrix in memory at a time, with the basis of its cluster.
     """
     held = open_compressed(path)
-    if Path(out).resolve() == Path(path).resolve():
-        raise SpecError(
-            f"out={os.fspath(out)!r} is the compressed collection itself. Choose another place."
-        )
+    place = Path(out).resolve()
+    check_apart(place, path)
     given = patterns(names)
-    chosen = wanted(list(held), given)
+    chosen = wanted(list(held), given, option="name")
     shapes = {name: (held.kind(name), held.shape(name)) for name in chosen}
-    write_collection(Path(out), shapes, ((n, held[n]) for n in chosen), overwrite=overwrite)
+    write_collection(place, shapes, ((n, held[n]) for n in chosen), overwrite=overwrite)
     return tuple(chosen)
+
+
+def check_apart(place: Path, source: str | os.PathLike[str]) -> None:
+    """Refuse a place that holds the compressed collection, or is inside it.
+
+    Raises
+    ------
+    SpecError
+        It names both.
+    """
+    if "://" in os.fspath(source):
+        return
+    here = Path(source).resolve()
+    if place == here or place in here.parents or here in place.parents:
+        raise SpecError(
+            f"out={str(place)!r} and the compressed collection {str(here)!r} lie in one another. Choose another place."
+        )

@@ -21,7 +21,7 @@ MOST_COLUMNS = 15_000
 """Columns of a Gram matrix."""
 RUN_BYTES = 2 << 20
 MOST_RUNS = 512
-COPIES = 5
+COPIES = 7
 """Of the left factors of all sketches, while clusters are tried: scored, joined, stacked and decomposed."""
 FEW_COPIES = 3
 """The same of projections, whose stacks have few rows."""
@@ -104,6 +104,8 @@ def _all(collection: Collection) -> int:
 def gram_refused(collection: Collection, error: float) -> str:
     """Why a Gram matrix of all columns cannot be used; empty if it can."""
     columns = sum(m.shape[1] for m in collection.members)
+    if collection.rows == 0:
+        return "blocks without rows have no Gram matrix."
     if columns > MOST_COLUMNS:
         return f"{columns:,} columns are too many for a Gram matrix, {MOST_COLUMNS:,} at most."
     if error < GRAM_LEAST:

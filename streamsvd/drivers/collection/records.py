@@ -25,7 +25,7 @@ def member_of(name: str, record: MemberRecord) -> Member:
 
 
 def check_storable(members: Mapping[str, Member]) -> None:
-    """Refuse types that a store has no name for.
+    """Refuse types that a store has no name for, and names that are no text.
 
     Raises
     ------
@@ -33,6 +33,12 @@ def check_storable(members: Mapping[str, Member]) -> None:
         It names the block.
     """
     for name, member in members.items():
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise SpecError(
+                f"block {name!r} has a name that is no text in UTF-8. Rename it."
+            ) from None
         if member.dtype.itemsize > 8:
             raise SpecError(
                 f"block {name!r} holds {member.dtype}, which a store has no name for. Convert it to float64."

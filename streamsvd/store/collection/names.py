@@ -24,8 +24,8 @@ def matches(name: str, given: Sequence[str]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in given)
 
 
-def wanted(names: Sequence[str], select: Patterns) -> list[str]:
-    """Names that are asked for; all if nothing was said.
+def wanted(names: Sequence[str], select: Patterns, option: str = "select") -> list[str]:
+    """Names that are asked for; all if nothing was said. A pattern that is a name is that name alone.
 
     Raises
     ------
@@ -33,8 +33,10 @@ def wanted(names: Sequence[str], select: Patterns) -> list[str]:
         If a pattern matches none.
     """
     given = patterns(select)
-    check_used(names, given, "select")
-    return [name for name in names if not given or matches(name, given)]
+    check_used(names, given, option)
+    known = set(names)
+    exact, loose = {p for p in given if p in known}, [p for p in given if p not in known]
+    return [name for name in names if not given or name in exact or matches(name, loose)]
 
 
 def check_used(names: Sequence[str], given: Sequence[str], option: str) -> None:
@@ -46,7 +48,7 @@ def check_used(names: Sequence[str], given: Sequence[str], option: str) -> None:
         It shows some of the names that there are.
     """
     for pattern in given:
-        if not any(fnmatchcase(name, pattern) for name in names):
+        if pattern not in names and not any(fnmatchcase(name, pattern) for name in names):
             shown = ", ".join(repr(n) for n in names[:3]) + (", ..." if len(names) > 3 else "")
             raise SpecError(
                 f"{option}={pattern!r} matches no name; there are {len(names)}: {shown}."

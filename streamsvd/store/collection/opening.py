@@ -166,6 +166,10 @@ def _one(name: str, value: Any, missing: str) -> Stored:
         from streamsvd.store.collection.zarr_arrays import stored_array
 
         return stored_array(value, missing)
+    if isinstance(value, np.ma.MaskedArray):
+        raise SpecError(
+            f"block {name!r} is a masked array, and what is masked would count as values. Fill it first: x.filled(0)."
+        )
     if not _is_array(value):
         value = np.asarray(value)
         if value.dtype == object:

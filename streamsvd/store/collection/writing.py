@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -36,20 +35,61 @@ def check_target(place: Path, names: Iterable[str], *, overwrite: bool) -> None:
         raise SpecError(f"out={str(place)!r} is a URL; matrices are written to a local place.")
     if (place.exists() or place.is_symlink()) and not overwrite:
         raise StoreError(f"{place} exists already. Pass overwrite=True to replace it.")
-    if place.suffix == ".safetensors":
-        return
+    if place.exists() and not _is_output(place):
+        raise StoreError(
+            f"{place} exists and holds something else than decompressed matrices, which is never replaced. Choose another place."
+        )
     known = set(names)
     for name in known:
-        parts = name.split("/")
-        if any(part in ("", ".", "..") or "\0" in part for part in parts):
-            raise SpecError(
-                f"block {name!r} is no name of an array in {place}. Write a .safetensors."
-            )
-        above = ("/".join(parts[:i]) for i in range(1, len(parts)))
-        if place.suffix == ".zarr" and (inside := next((a for a in above if a in known), None)):
-            raise SpecError(
-                f"block {name!r} would lie inside the array {inside!r}. Write a .safetensors or a folder of .npy files."
-            )
+        _check_name(place, name, known)
+
+
+RESERVED = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata", "writing.lock")
+LONGEST = 200
+"""Bytes of a part of a name that every file system takes."""
+
+
+def _check_name(place: Path, name: str, known: set[str]) -> None:
+    """Refuse a name that is none in that kind of place."""
+    advice = "Rename it before compressing."
+    try:
+        name.encode()
+        bad = place.suffix == ".safetensors" and name == "__metadata__"
+    except UnicodeEncodeError:
+        bad = True
+    parts = name.split("/")
+    if place.suffix != ".safetensors" and not bad:
+        advice = "Write a .safetensors."
+        bad = any(
+            part in ("", ".", "..", *RESERVED)
+            or "\0" in part
+            or "\\" in part
+            or len(part.encode()) > LONGEST
+            for part in parts
+        )
+    if bad:
+        raise SpecError(f"block {name!r} is no name of an array in {place}. {advice}")
+    if place.suffix == ".safetensors":
+        return
+    above = ["/".join(parts[:i]) for i in range(1, len(parts))]
+    file = "" if place.suffix == ".zarr" else ".npy"
+    if inside := next(
+        (a for a in above if a.removesuffix(file) in known and a.endswith(file)), None
+    ):
+        raise SpecError(
+            f"block {name!r} would lie inside the array {inside!r}. Write a .safetensors, or a folder of .npy files."
+        )
+
+
+def _is_output(place: Path) -> bool:
+    """Whether it looks like what was written here before, or an empty folder."""
+    if place.suffix == ".safetensors":
+        return place.is_file()
+    if not place.is_dir():
+        return False
+    if place.suffix == ".zarr":
+        return (place / "zarr.json").is_file() or not any(place.iterdir())
+    return all(path.suffix == ".npy" for path in place.rglob("*") if not path.is_dir())
 
 
 def write_collection(place: Path, shapes: Shapes, pairs: Pairs, *, overwrite: bool = False) -> Path:
@@ -95,8 +135,6 @@ def _file(place: Path, shapes: Shapes, pairs: Pairs) -> Path:
     partial = place.with_name(f"{place.name}.partial-{uuid.uuid4().hex[:8]}")
     try:
         write_tensors(partial, dict(shapes), (values for _, values in pairs))
-        if place.is_dir() and not place.is_symlink():
-            shutil.rmtree(place)
         partial.replace(place)
     finally:
         partial.unlink(missing_ok=True)
