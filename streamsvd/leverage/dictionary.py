@@ -34,6 +34,8 @@ Integers = npt.NDArray[np.int64]
 FAN_IN = 4
 LEAST, MOST = 2.0, 4.0
 """Oversampling kept whatever the budget, and without one."""
+SLACK = 0.95
+"""Share of the effective dimension that a budget allows to which a ridge is raised: a little more, and seldom."""
 CHECKED = 64
 """Rows of a block on which a function is looked at."""
 ARRIVING = 32
@@ -298,7 +300,7 @@ def shrunk(spec: Spec, state: Dictionary) -> Dictionary:
         and state.size > budget
         and spec.least * dimension > budget
     ):
-        gamma = _raised(B, gamma, budget / spec.least)
+        gamma = _raised(B, gamma, SLACK * budget / spec.least)
         tau = scores(B, w, gamma)
         dimension = float(np.sum(w * tau))
     multiplier = spec.oversampling if budget is None or spec.mode == "squeak" else np.inf
