@@ -73,7 +73,7 @@ def fit(
     from streamsvd.cli.app import NOT_CONVERGED, interrupted
     from streamsvd.cli.present import facts, rounded, show_json
     from streamsvd.cli.progress import watching
-    from streamsvd.cli.saved import check_place, written
+    from streamsvd.cli.saved import check_place, loaded, written
     from streamsvd.cli.wording import in_options
     from streamsvd.drivers.kernel import KernelRidgeFit, kernel_ridge
     from streamsvd.drivers.opening import open as open_matrix
@@ -81,7 +81,7 @@ def fit(
     from streamsvd.errors import NotConverged
 
     check_place(out, overwrite=overwrite)
-    y = loaded(targets)
+    y = loaded("y", targets)
     code = 0
     with scheduled(scheduler, workers):
         A = open_matrix(source, variable=variable, rows=rows, missing=missing)
@@ -132,31 +132,6 @@ def fit(
         ]
     )
     return code
-
-
-def loaded(path: Path) -> Any:
-    """The array in a ``.npy`` file.
-
-    Raises
-    ------
-    SpecError
-        If there is none.
-    """
-    import numpy as np
-
-    from streamsvd.errors import SpecError
-
-    try:
-        found = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise SpecError(
-            f"y={path} is no .npy file of numbers. Write it with numpy.save."
-        ) from error
-    if not isinstance(found, np.ndarray):
-        raise SpecError(
-            f"y={path} holds several arrays. Write the one that is meant with numpy.save."
-        )
-    return found
 
 
 @command.command("predict", short_help="Predictions for all rows, as a zarr array.")

@@ -40,14 +40,8 @@ if TYPE_CHECKING:
     show_default=True,
     help="Gradient, relative to b, that ends the iteration; 0 for as small as rounding lets it be.",
 )
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE.npz",
-    help="Write x, residual_norm and forward_error there.",
-)
-@click.option("--overwrite", is_flag=True, help="Replace the file at --out.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the sketch.")
+@options.npz("Write x, residual_norm and forward_error there.")
+@options.seed
 @options.memory
 @options.as_json
 @options.quiet
@@ -64,22 +58,17 @@ def command(
     **given: Any,
 ) -> int:
     """Solve for the x that brings SOURCE times x nearest to b."""
-    import numpy as np
-
     from streamsvd.cli.app import NOT_CONVERGED
     from streamsvd.cli.progress import watching
-    from streamsvd.cli.saved import check_place, written
+    from streamsvd.cli.saved import check_place, loaded, written
     from streamsvd.cli.wording import in_options
     from streamsvd.drivers.opening import open as open_matrix
     from streamsvd.drivers.sampling import LeastSquares, lstsq
-    from streamsvd.errors import NotConverged, SpecError
+    from streamsvd.errors import NotConverged
 
     check_place(out, overwrite=overwrite)
     A = open_matrix(source, variable=variable, rows=rows, missing=missing)
-    try:
-        b = np.load(sides, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise SpecError(f"b={sides} is no .npy file of numbers: {error}.") from error
+    b = loaded("b", sides)
     code = 0
     with watching(A.nbytes, quiet=quiet) as watch:
         try:

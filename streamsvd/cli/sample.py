@@ -46,14 +46,8 @@ if TYPE_CHECKING:
     show_default=True,
     help="Exact scores, or one pass and more rows.",
 )
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE.npz",
-    help="Write rows, indices, weights, chances and scores there.",
-)
-@click.option("--overwrite", is_flag=True, help="Replace the file at --out.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the sampling.")
+@options.npz("Write rows, indices, weights, chances and scores there.")
+@options.seed
 @options.memory
 @options.as_json
 @options.quiet

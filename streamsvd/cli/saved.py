@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from streamsvd.errors import StoreError
+from streamsvd.errors import SpecError, StoreError
 from streamsvd.store.explained import explained
 
 
@@ -49,3 +49,25 @@ def check_place(out: Path | None, *, overwrite: bool) -> None:
         )
     if not out.absolute().parent.is_dir():
         raise StoreError(f"{out.absolute().parent} is no folder. Make it, or choose another place.")
+
+
+def loaded(name: str, path: Path) -> Any:
+    """The array in the ``.npy`` file that an option names.
+
+    Raises
+    ------
+    SpecError
+        If there is none, or more than one.
+    """
+    try:
+        found = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise SpecError(
+            f"{name}={path} is no .npy file of numbers. Write it with numpy.save."
+        ) from error
+    if not isinstance(found, np.ndarray):
+        found.close()
+        raise SpecError(
+            f"{name}={path} holds several arrays. Write the one that is meant with numpy.save."
+        )
+    return found

@@ -249,3 +249,13 @@ def test_what_is_no_regular_file_is_not_replaced(tmp_path, A, capsys):
     given = ["nystrom", str(tmp_path / "a.npy"), "--n-centres", "4", "--quiet"]
     assert app.run([*given, "--out", str(tmp_path / "pipe"), "--overwrite"]) == 1
     assert "is no regular file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", [["lstsq", "--b"], ["krr", "fit", "--y"]])
+def test_a_file_of_several_arrays_is_no_right_hand_side(tmp_path, A, capsys, verb):
+    np.save(tmp_path / "a.npy", A)
+    np.savez(tmp_path / "two.npz", x=A[:, 0], y=A[:, 1])
+    *verb, option = verb
+    given = [*verb, str(tmp_path / "a.npy"), option, str(tmp_path / "two.npz")]
+    assert app.run([*given, "--out", str(tmp_path / "o.npz")]) == 2
+    assert "holds several arrays" in capsys.readouterr().err
