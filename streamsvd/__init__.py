@@ -42,6 +42,7 @@ _HOMES = {
     "cluster": "streamsvd.drivers.collection",
     "compress": "streamsvd.drivers.collection",
     "decompress": "streamsvd.drivers.collection",
+    "input_factor": "streamsvd.drivers.collection",
     "open_compressed": "streamsvd.drivers.collection",
     "open_collection": "streamsvd.store.collection",
     "verify": "streamsvd.drivers.verify",
@@ -76,6 +77,7 @@ if TYPE_CHECKING:
         cluster,
         compress,
         decompress,
+        input_factor,
         open_compressed,
     )
     from streamsvd.drivers.factorise import pca, plan_svd, svd
@@ -152,6 +154,7 @@ __all__ = [
     "compress",
     "decompress",
     "export",
+    "input_factor",
     "kernel_ridge",
     "load",
     "load_nystrom",

@@ -7,12 +7,15 @@ from streamsvd.concat.factors import Cluster, compression_ratio, left_factor
 from streamsvd.concat.options import ClusterOptions, Method, Mode
 from streamsvd.concat.published import estimate
 from streamsvd.concat.sketches import Sketch, from_gram, gram, projection, proposed, sketch
+from streamsvd.concat.weights import PLAIN, Metric
 
 __all__ = [
+    "PLAIN",
     "Bracket",
     "Cluster",
     "ClusterOptions",
     "Method",
+    "Metric",
     "Mode",
     "Sketch",
     "State",

@@ -53,8 +53,11 @@ class ClusterRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     basis: str
 
 
-class MemberRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A block: shape and type as they were, how it is seen as a matrix, and where its coefficients, or values, are."""
+class MemberRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A block: shape and type as they were, how it is seen as a matrix, and where its coefficients, or values, are.
+
+    Error and norm are weighted where ``weighted`` says that the block has weights, or inputs, of its own, or rows have.
+    """
 
     shape: list[int]
     columns: int | None
@@ -67,10 +70,11 @@ class MemberRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     error: float
     norm: float
     zeros: int
+    weighted: bool = False
 
 
-class Contents(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All that a version consists of; ``files`` has every stored object of its arrays."""
+class Contents(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """All that a version consists of; ``files`` has every stored object of its arrays, ``row_weights`` is the folder of theirs."""
 
     format: int
     version: int
@@ -79,6 +83,7 @@ class Contents(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     members: dict[str, MemberRecord]
     clusters: list[ClusterRecord]
     files: dict[str, Mark]
+    row_weights: str = ""
 
 
 class Edition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -274,6 +279,7 @@ class Writing:
         rows: int,
         members: dict[str, MemberRecord],
         clusters: list[ClusterRecord],
+        row_weights: str = "",
     ) -> Contents:
         """The version: when this returns, it survives a power cut.
 
@@ -297,7 +303,9 @@ class Writing:
             )
         versions, draft = self.store.versions, self.draft
         files = {**self.files, **draft.files}
-        contents = Contents(FORMAT, draft.version, asked, rows, members, clusters, files)
+        contents = Contents(
+            FORMAT, draft.version, asked, rows, members, clusters, files, row_weights
+        )
         data = msgspec.json.encode(contents)
         draft.pending["manifest.json"] = data
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import linalg
 
-from streamsvd.concat import Method, Mode, Sketch, clustered, sketch
+from streamsvd.concat import Method, Metric, Mode, Sketch, clustered, sketch
 from streamsvd.drivers.collection.cluster import Asked, Clustered
 from streamsvd.drivers.collection.jobs import checked_matrices, factors_pay
 from streamsvd.drivers.collection.keeping import decoded, kept, narrowed, parted, slack
@@ -19,6 +19,7 @@ from streamsvd.drivers.collection.opened import Compressed, total_norm
 from streamsvd.drivers.collection.planning import CollectionPlan, planned
 from streamsvd.drivers.collection.records import check_storable, put, record_of
 from streamsvd.drivers.collection.result import Compression, compression
+from streamsvd.drivers.collection.weights import Metrics, Weights
 from streamsvd.drivers.runs import allowed_bytes
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.events import Callback, Committed, ignore
@@ -34,7 +35,7 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Known:
-    """A basis that is stored already: its cluster, itself, and its factors ``Q R``."""
+    """A basis that is stored already: its cluster, itself, and its factors ``Q R``, rows weighted where errors are."""
 
     cluster: int
     basis: Array
@@ -42,9 +43,10 @@ class Known:
     R: Matrix
 
     @classmethod
-    def of(cls, cluster: int, basis: Array) -> Known:
+    def of(cls, cluster: int, basis: Array, rows: Metric) -> Known:
         """With its factors."""
-        Q, R = linalg.qr(basis.astype(np.float64), mode="economic", check_finite=False)
+        weighted = rows.left(basis.astype(np.float64))
+        Q, R = linalg.qr(weighted, mode="economic", check_finite=False)
         return cls(cluster, basis, Q, R)
 
 
@@ -79,6 +81,7 @@ class Placing:
     error: float
     inner: float
     rank: int | None
+    metrics: Metrics
 
     def leaf(self, rows: Run) -> list[Placed]:
         """Those of some parts."""
@@ -93,7 +96,7 @@ class Placing:
         return left + right
 
     def _placed(self, member: Member, A: Array, zeros: int) -> Placed:
-        found = sketch(member.name, A, error=self.inner)
+        found = sketch(member.name, A, error=self.inner, metric=self.metrics.of(member.name))
         fit = self._fit(member, A, found)
         if fit is not None:
             return Placed(member.name, fit, None, None, zeros)
@@ -113,13 +116,16 @@ class Placing:
         if best.R.shape[1] * n >= alone(found, self.inner, m, n):
             return None
         B = np.ldexp(A.astype(np.float64), -found.exponent)
-        C = linalg.solve_triangular(best.R, best.Q.T @ B, check_finite=False)
+        metric = self.metrics.of(member.name)
+        C = linalg.solve_triangular(best.R, best.Q.T @ metric.left(B), check_finite=False)
         stored, exponent = narrowed(C, best.basis.dtype)
         exponent += found.exponent
         D = np.asarray(decoded(best.basis, stored, exponent, member), dtype=np.float64)
-        norm = float(np.linalg.norm(B))
-        error = float(np.linalg.norm(B - np.ldexp(D, -found.exponent))) / norm + slack(m, n)
-        if not error <= max(self.error, 4 * slack(m, n)):
+        norm = float(np.linalg.norm(metric.of(B)))
+        hidden = slack(m, n) * found.strain
+        lost = metric.of(B - np.ldexp(D, -found.exponent))
+        error = float(np.linalg.norm(lost)) / norm + hidden
+        if not error <= max(self.error, 4 * hidden):
             return None
         return Fit(best.cluster, stored, exponent, error, finite(norm, found.exponent))
 
@@ -143,6 +149,9 @@ def append(
     *,
     memory: int | float | str | None = None,
     seed: int = 0,
+    column_weights: Any = None,
+    inputs: Any = None,
+    damping: float = 0.0,
     callback: Callback = ignore,
 ) -> Compression:
     """Matrices added to a compressed collection, as one version; see `compress`."""
@@ -153,6 +162,8 @@ def append(
     check_fits(store.name, held, source)
     check_storable(members)
     a = held.asked
+    rows = store.array(held, held.row_weights) if held.row_weights else None
+    weights = Weights.of(source, rows, column_weights, inputs, damping)
     asked = Asked.of(
         source,
         error=a.error,
@@ -160,11 +171,16 @@ def append(
         mode=cast("Mode", a.mode),
         method=cast("Method", a.method),
         seed=seed,
+        weights=weights,
     )
-    plan = _planned(source, held, allowed_bytes(memory), asked)
+    budget = allowed_bytes(memory)
+    plan = _planned(source, held, budget, asked)
+    metrics = weights.read(budget, callback)
     with held_memory(), dense_threads(1):
-        run = Clustered(source, asked, plan, callback, keep=True)
-        placed: list[Placed] = run.read(source, _placing(store, held, source, asked), "places")
+        run = Clustered(
+            source, asked, plan, callback, True, metrics, warnings=list(weights.warnings())
+        )
+        placed: list[Placed] = run.read(source, _placing(store, held, run), "places")
         run.zeros |= {p.name: p.zeros for p in placed if p.zeros}
         writing = store.after(held.version)
         writing.keep(held)
@@ -176,7 +192,7 @@ def append(
                     folder = writing.add({short: p.fit.coefficients})[short]
                     records[p.name] = record_of(
                         members[p.name], p.fit.cluster, folder, exponent=p.fit.exponent,
-                        error=p.fit.error, norm=p.fit.norm, zeros=p.zeros,
+                        error=p.fit.error, norm=p.fit.norm, zeros=p.zeros, weighted=not metrics.of(p.name).plain,
                     )  # fmt: skip
             for number in {p.fit.cluster for p in placed if p.fit is not None}:
                 fits = [p.fit for p in placed if p.fit is not None and p.fit.cluster == number]
@@ -185,15 +201,20 @@ def append(
             values = {p.name: p.values for p in placed if p.values is not None}
             for one in clustered(rest, asked.options) if rest else ():
                 whole = kept(
-                    one, members, error=asked.error, spare=asked.spare, mode=asked.options.mode
+                    one,
+                    members,
+                    error=asked.error,
+                    spare=asked.spare,
+                    mode=asked.options.mode,
+                    metrics=metrics,
                 )
                 for shared in parted(whole, members):
                     own = run.held(shared, values)
-                    c, some = put(writing, len(clusters), shared, own, members, run.zeros)
+                    c, some = put(writing, len(clusters), shared, own, members, run.zeros, metrics)
                     clusters.append(c)
                     records |= some
             ordered = {n: records[n] for n in (*held.members, *members)}
-            contents = writing.commit(a, held.rows, ordered, clusters)
+            contents = writing.commit(a, held.rows, ordered, clusters, held.row_weights)
         except BaseException:
             writing.abandon()
             raise
@@ -230,7 +251,14 @@ def _planned(source: Collection, held: Contents, budget: int, asked: Asked) -> C
     ranks = sum(c.rank for c in held.clusters)
     bases = 3 * 8 * held.rows * ranks
     try:
-        plan = planned(source, "primal", budget - bases, error=asked.options.error, keep=True)
+        plan = planned(
+            source,
+            "primal",
+            budget - bases,
+            error=asked.options.error,
+            keep=True,
+            weights=asked.weights,
+        )
     except BudgetError as error:
         least = error.needs + bases
         raise BudgetError(
@@ -242,13 +270,16 @@ def _planned(source: Collection, held: Contents, budget: int, asked: Asked) -> C
     return replace(plan, projected_bytes=plan.projected_bytes + bases, budget_bytes=budget)
 
 
-def _placing(store: CompressedStore, held: Contents, source: Collection, asked: Asked) -> Placing:
+def _placing(store: CompressedStore, held: Contents, run: Clustered) -> Placing:
+    asked, rows = run.asked, Metric(rows=run.metrics.rows)
     known = [
-        Known.of(i, store.array(held, c.basis))
+        Known.of(i, store.array(held, c.basis), rows)
         for i, c in enumerate(held.clusters)
         if c.rank > 0 and not c.raw
     ]
-    return Placing(source, known, asked.error, asked.options.error, asked.options.rank)
+    return Placing(
+        run.source, known, asked.error, asked.options.error, asked.options.rank, run.metrics
+    )
 
 
 def extended(

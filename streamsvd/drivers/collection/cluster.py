@@ -33,6 +33,7 @@ from streamsvd.drivers.collection.planning import (
     runs_of,
 )
 from streamsvd.drivers.collection.result import Clustering, ClusteringInfo, clustering
+from streamsvd.drivers.collection.weights import UNWEIGHTED, Metrics, Weights
 from streamsvd.drivers.runs import allowed_bytes
 from streamsvd.drivers.runs.checks import check_seed
 from streamsvd.engine.allocator import held_memory
@@ -59,6 +60,10 @@ def cluster(
     backend: Backend = "auto",
     memory: int | float | str | None = None,
     seed: int = 0,
+    row_weights: Any = None,
+    column_weights: Any = None,
+    inputs: Any = None,
+    damping: float = 0.0,
     callback: Callback = ignore,
 ) -> Clustering:
     """Clusters of matrices with equal rows, each of which shares one basis within an error.
@@ -84,6 +89,15 @@ def cluster(
         Bytes this process may use above its imports; half of what is free if left out.
     seed
         Of the projections.
+    row_weights, column_weights
+        Where errors matter: every error is then that of matrices with rows and columns multiplied by these. Positive
+        weights of the rows, ``(m,)``, the same for all; weights of the columns, ``(n,)``, of all matrices or a mapping of patterns
+        of names to them.
+    inputs
+        What matrices act on: samples as rows of as many entries as a matrix has columns, of any number, anything that `svd`
+        takes; of all matrices, or a mapping of patterns to them. Errors are then those of ``A x``, in the mean square over samples x.
+    damping
+        As of `input_factor`.
     callback
         Receives events.
 
@@ -107,7 +121,7 @@ def cluster(
     -----
     Cost: one read, ``2 m n min(m, n)`` flops a matrix and about four small eigenvalue problems a matrix and start;
     memory of the sketches, at most ``8 k (6 m + 3 n)`` bytes for a matrix of rank k. ``"gram"`` and ``"propose"`` read
-    twice. Errors are bounds in floating point too, with the rounding of factors to the type of the blocks.
+    twice. Inputs are read once more, for ``4 N n^2`` flops and ``8 n^2`` bytes. Errors are bounds in floating point too, with the rounding of factors to the type of the blocks.
 
     References
     ----------
@@ -124,7 +138,10 @@ def cluster(
     ([('w0', 'w2', 'w4'), ('w1', 'w3', 'w5')], [3, 3])
     """
     source = as_collection(collection)
-    asked = Asked.of(source, error=error, rank=rank, mode=mode, method=method, seed=seed)
+    weights = Weights.of(source, row_weights, column_weights, inputs, damping)
+    asked = Asked.of(
+        source, error=error, rank=rank, mode=mode, method=method, seed=seed, weights=weights
+    )
     with run_of(source, asked, backend, memory, callback, keep=False) as run:
         shared = tuple(s for s, _ in run.found())
         info = run.info()
@@ -149,12 +166,15 @@ class Asked:
         What was asked, and that part.
     seed
         Of projections.
+    weights
+        Where errors matter.
     """
 
     options: ClusterOptions
     error: float
     spare: float
     seed: int
+    weights: Weights
 
     @classmethod
     def of(
@@ -166,6 +186,7 @@ class Asked:
         mode: Mode,
         method: Method,
         seed: int,
+        weights: Weights = UNWEIGHTED,
     ) -> Asked:
         """Checked.
 
@@ -179,7 +200,8 @@ class Asked:
             options = replace(options, rank=int(rank))
         check_seed(seed)
         spare = margin(list({m.dtype for m in source.members}), float(error))
-        return cls(replace(options, error=float(error) - spare), float(error), spare, int(seed))
+        options = replace(options, error=float(error) - spare)
+        return cls(options, float(error), spare, int(seed), weights)
 
 
 @dataclass(slots=True, eq=False)
@@ -192,6 +214,8 @@ class Clustered:
         What is read, what is asked, how, and who is told.
     keep
         Whether matrices that are kept as they are are handed out.
+    metrics
+        How errors are measured.
     """
 
     source: Collection
@@ -199,6 +223,7 @@ class Clustered:
     plan: CollectionPlan
     notify: Callback
     keep: bool
+    metrics: Metrics
     passes: int = 0
     bytes_read: int = 0
     zeros: dict[str, int] = field(default_factory=dict)
@@ -225,7 +250,14 @@ class Clustered:
         members = {m.name: m for m in self.source.members}
         for one, held in found:
             a = self.asked
-            whole = kept(one, members, error=a.error, spare=a.spare, mode=a.options.mode)
+            whole = kept(
+                one,
+                members,
+                error=a.error,
+                spare=a.spare,
+                mode=a.options.mode,
+                metrics=self.metrics,
+            )
             for shared in parted(whole, members):
                 yield shared, self.held(shared, held)
 
@@ -277,9 +309,8 @@ class Clustered:
         return value
 
     def _sketched(self, collection: Collection, purpose: str, o: ClusterOptions) -> list[Seen]:
-        seen: list[Seen] = self.read(
-            collection, Sketching(collection, o.error, o.rank, self.keep, share=o.share), purpose
-        )
+        job = Sketching(collection, o.error, o.rank, self.keep, share=o.share, metrics=self.metrics)
+        seen: list[Seen] = self.read(collection, job, purpose)
         self.zeros |= {s.sketch.key: s.zeros for s in seen if s.zeros}
         return seen
 
@@ -297,7 +328,7 @@ class Clustered:
         wide = replace(o, error=PROPOSED * o.error)
         rows = min(PROJECTED, self.source.rows)
         omega = projection(self.source.rows, columns=rows, seed=self.asked.seed)
-        job = Sketching(self.source, wide.error, None, False, omega)
+        job = Sketching(self.source, wide.error, None, False, omega, metrics=self.metrics)
         seen: list[Seen] = self.read(self.source, job, "projections")
         groups = [c.keys for c in clustered([s.sketch for s in seen], wide)]
         del seen
@@ -324,7 +355,8 @@ class Clustered:
             backend=self.plan.backend, passes=self.passes, bytes_read=self.bytes_read,
             elapsed_s=time.perf_counter() - self.began, peak_bytes=peak_since(self.memory),
             projected_bytes=self.plan.projected_bytes, budget_bytes=self.plan.budget_bytes,
-            zeros=dict(self.zeros), seed=self.asked.seed, warnings=tuple(self.warnings),
+            zeros=dict(self.zeros), seed=self.asked.seed, input_bytes=self.asked.weights.input_bytes,
+            warnings=tuple(self.warnings),
         )  # fmt: skip
 
 
@@ -370,6 +402,11 @@ def run_of(
     keep: bool,
 ) -> Iterator[Clustered]:
     """A run within the memory, planned before anything is read."""
-    plan = planned(source, backend, allowed_bytes(memory), error=asked.options.error, keep=keep)
+    weights, budget = asked.weights, allowed_bytes(memory)
+    plan = planned(source, backend, budget, error=asked.options.error, keep=keep, weights=weights)
+    began, start = time.perf_counter(), mark()
+    metrics = weights.read(budget, notify)
     with held_memory(), dense_threads(1):
-        yield Clustered(source, asked, plan, notify, keep)
+        yield Clustered(
+            source, asked, plan, notify, keep, metrics, warnings=list(weights.warnings()), began=began, memory=start,
+        )  # fmt: skip

@@ -12,6 +12,7 @@ from streamsvd.drivers.collection.opened import Compressed
 from streamsvd.drivers.collection.planning import Backend
 from streamsvd.drivers.collection.records import check_storable, put
 from streamsvd.drivers.collection.result import Compression, compression
+from streamsvd.drivers.collection.weights import Weights
 from streamsvd.engine.events import Callback, Committed, ignore
 from streamsvd.errors import SpecError
 from streamsvd.store.collection import as_collection
@@ -31,6 +32,10 @@ def compress(
     backend: Backend = "auto",
     memory: int | float | str | None = None,
     seed: int = 0,
+    row_weights: Any = None,
+    column_weights: Any = None,
+    inputs: Any = None,
+    damping: float = 0.0,
     append: bool = False,
     overwrite: bool = False,
     callback: Callback = ignore,
@@ -39,7 +44,7 @@ def compress(
 
     Parameters
     ----------
-    collection, rank, mode, method, backend, memory, seed, callback
+    collection, rank, mode, method, backend, memory, seed, row_weights, column_weights, inputs, damping, callback
         As `cluster` takes them; mode ``"cluster"`` and method ``"certified"`` if left out.
     out
         Folder of the compressed collection, or URL of an object store.
@@ -73,23 +78,36 @@ def compress(
     """
     if append:
         given = {"error": error, "rank": rank, "mode": mode, "method": method}
-        for name, value in given.items():
-            if value is not None:
-                raise SpecError(
-                    f"{name}={value} was passed, but additions are held to what the collection was made with. Leave it out."
-                )
+        said = [f"{name}={value}" for name, value in given.items() if value is not None]
+        said += ["row_weights"] if row_weights is not None else []
+        if said:
+            raise SpecError(
+                f"{said[0]} was passed, but additions are held to what the collection was made with. Leave it out."
+            )
         if backend != "auto":
             raise SpecError(
                 f"backend={backend!r} was passed, but additions are sketched in memory. Leave it out."
             )
         if overwrite:
             raise SpecError("append=True adds, overwrite=True replaces. Pass one of them.")
-        return append_to(out, collection, memory=memory, seed=seed, callback=callback)
+        return append_to(
+            out,
+            collection,
+            memory=memory,
+            seed=seed,
+            column_weights=column_weights,
+            inputs=inputs,
+            damping=damping,
+            callback=callback,
+        )
     source = as_collection(collection)
     how: Method = method or "certified"
     what: Mode = mode or "cluster"
     allowed = 0.05 if error is None else error
-    asked = Asked.of(source, error=allowed, rank=rank, mode=what, method=how, seed=seed)
+    weights = Weights.of(source, row_weights, column_weights, inputs, damping)
+    asked = Asked.of(
+        source, error=allowed, rank=rank, mode=what, method=how, seed=seed, weights=weights
+    )
     members = {m.name: m for m in source.members}
     check_storable(members)
     store = CompressedStore.at(out)
@@ -100,11 +118,13 @@ def compress(
             clusters: list[ClusterRecord] = []
             records: dict[str, MemberRecord] = {}
             for number, (shared, held) in enumerate(run.found()):
-                one, some = put(writing, number, shared, held, members, run.zeros)
+                one, some = put(writing, number, shared, held, members, run.zeros, run.metrics)
                 clusters.append(one)
                 records |= some
             record = AskedRecord(asked.error, asked.options.rank, what, how)
-            contents = writing.commit(record, source.rows, in_order(records, members), clusters)
+            ordered = in_order(records, members)
+            at = "" if weights.rows is None else writing.add({"rows": weights.rows})["rows"]
+            contents = writing.commit(record, source.rows, ordered, clusters, at)
         except BaseException:
             writing.abandon()
             raise

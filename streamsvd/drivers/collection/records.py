@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.drivers.collection.keeping import BRAIN, Shared
+from streamsvd.drivers.collection.weights import Metrics
 from streamsvd.errors import SpecError
 from streamsvd.store.collection import Layout, Member
 from streamsvd.store.collection.safetensors import to_brain
@@ -54,12 +55,13 @@ def record_of(
     error: float,
     norm: float,
     zeros: int,
+    weighted: bool,
 ) -> MemberRecord:
     """A block as the store keeps it."""
     layout = member.layout
     return MemberRecord(
         list(layout.stored), layout.columns, layout.transposed, member.dtype.str, member.kind, cluster, array, exponent,
-        error, min(norm, LARGEST), zeros,
+        error, min(norm, LARGEST), zeros, weighted,
     )  # fmt: skip
 
 
@@ -70,6 +72,7 @@ def put(
     held: Mapping[str, Array],
     members: Mapping[str, Member],
     zeros: Mapping[str, int],
+    metrics: Metrics,
 ) -> tuple[ClusterRecord, dict[str, MemberRecord]]:
     """Write a cluster, of this number, and describe it."""
     basis = ""
@@ -88,6 +91,7 @@ def put(
             error=shared.block_errors[i],
             norm=shared.norms[i],
             zeros=zeros.get(name, 0),
+            weighted=not metrics.of(name).plain,
         )
     c = ClusterRecord(shared.rank, shared.raw, shared.error_lower, shared.error_upper, basis)
     return c, records
