@@ -34,13 +34,17 @@ class Marker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     format: int
 
 
-class AskedRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What was asked when the collection was made; additions are held to it."""
+class AskedRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What was asked when the collection was made; additions are held to it.
+
+    ``principal`` is the error of what blocks share, where residuals make up for the rest.
+    """
 
     error: float
     rank: int | None
     mode: str
     method: str
+    principal: float | None = None
 
 
 class ClusterRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -56,7 +60,8 @@ class ClusterRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class MemberRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A block: shape and type as they were, how it is seen as a matrix, and where its coefficients, or values, are.
 
-    Error and norm are weighted where ``weighted`` says that the block has weights, or inputs, of its own, or rows have.
+    Error and norm are weighted where ``weighted`` says that the block has weights, or inputs, of its own, or rows have. ``codes``
+    and ``steps`` are folders of a residual in whole numbers, ``array`` is empty where there are no coefficients beside it.
     """
 
     shape: list[int]
@@ -71,6 +76,8 @@ class MemberRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
     norm: float
     zeros: int
     weighted: bool = False
+    codes: str = ""
+    steps: str = ""
 
 
 class Contents(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

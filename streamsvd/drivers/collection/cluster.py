@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -41,9 +41,11 @@ from streamsvd.engine.events import Callback, PassDone, PassStarted, SpanDone, i
 from streamsvd.engine.execute import dense_threads
 from streamsvd.engine.meter import Mark, mark, peak_since
 from streamsvd.engine.tree import Job, Run, reduced
+from streamsvd.errors import SpecError
 from streamsvd.store.collection import Collection, Member, as_collection
 
 Array = npt.NDArray[Any]
+Principal = float | Literal["auto"] | None
 PROPOSED = 0.9
 """Part of the error for which clusters are proposed on projections."""
 SPENT = 0.4
@@ -168,6 +170,9 @@ class Asked:
         Of projections.
     weights
         Where errors matter.
+    principal, target
+        Error of what blocks share, where residuals make up for the rest, and the error that they are to meet; None
+        where there are none.
     """
 
     options: ClusterOptions
@@ -175,6 +180,8 @@ class Asked:
     spare: float
     seed: int
     weights: Weights
+    principal: Principal = None
+    target: float | None = None
 
     @classmethod
     def of(
@@ -187,6 +194,7 @@ class Asked:
         method: Method,
         seed: int,
         weights: Weights = UNWEIGHTED,
+        principal: Principal = None,
     ) -> Asked:
         """Checked.
 
@@ -199,9 +207,37 @@ class Asked:
         if rank is not None:
             options = replace(options, rank=int(rank))
         check_seed(seed)
+        target = None
+        if principal is not None:
+            target = float(error)
+            error = check_principal(principal, target)
+            options = replace(options, error=error)
         spare = margin(list({m.dtype for m in source.members}), float(error))
         options = replace(options, error=float(error) - spare)
-        return cls(options, float(error), spare, int(seed), weights)
+        return cls(options, float(error), spare, int(seed), weights, principal, target)
+
+
+def check_principal(principal: float | Literal["auto"], target: float) -> float:
+    """The error for which blocks are sketched.
+
+    Raises
+    ------
+    SpecError
+        If the principal part would meet the error by itself, or is no number.
+    """
+    if principal == "auto":
+        return target
+    number = isinstance(principal, int | float | np.number) and not isinstance(principal, bool)
+    if not number or not target < float(principal) <= 1:
+        raise SpecError(
+            f"principal={principal!r} is no error of a principal part beside error={target:g}. Pass a larger error, at most 1 for no "
+            'shared bases, or "auto".'
+        )
+    if target <= 0:
+        raise SpecError(
+            "error=0 leaves no room for residuals in whole numbers. Pass an error, or leave principal out."
+        )
+    return float(principal) if principal < 1 else target
 
 
 @dataclass(slots=True, eq=False)
@@ -216,6 +252,8 @@ class Clustered:
         Whether matrices that are kept as they are are handed out.
     metrics
         How errors are measured.
+    principal
+        Error of what blocks share, as it was chosen.
     """
 
     source: Collection
@@ -224,6 +262,7 @@ class Clustered:
     notify: Callback
     keep: bool
     metrics: Metrics
+    principal: float | None = None
     passes: int = 0
     bytes_read: int = 0
     zeros: dict[str, int] = field(default_factory=dict)
@@ -308,14 +347,15 @@ class Clustered:
         self.notify(PassDone(number, purpose, time.perf_counter() - began, None))
         return value
 
-    def _sketched(self, collection: Collection, purpose: str, o: ClusterOptions) -> list[Seen]:
+    def sketched(self, collection: Collection, purpose: str, o: ClusterOptions) -> list[Seen]:
+        """Sketches of all blocks of a collection."""
         job = Sketching(collection, o.error, o.rank, self.keep, share=o.share, metrics=self.metrics)
         seen: list[Seen] = self.read(collection, job, purpose)
         self.zeros |= {s.sketch.key: s.zeros for s in seen if s.zeros}
         return seen
 
     def _primal(self) -> Iterator[tuple[Cluster, dict[str, Array]]]:
-        seen = self._sketched(self.source, "sketches", self.asked.options)
+        seen = self.sketched(self.source, "sketches", self.asked.options)
         held = {s.sketch.key: s.values for s in seen if s.values is not None}
         sketches = [s.sketch for s in seen]
         seen.clear()
@@ -335,7 +375,7 @@ class Clustered:
         o = replace(o, share=SPENT)
         for names in batches(groups, {m.name: m for m in self.source.members}, self.plan.room):
             few = self.some([name for group in names for name in group])
-            found = self._sketched(few, "certificates", o)
+            found = self.sketched(few, "certificates", o)
             by_name = {s.sketch.key: s for s in found}
             held = {s.sketch.key: s.values for s in found if s.values is not None}
             for group in names:

@@ -19,12 +19,55 @@ from streamsvd.certificate import UNIT_ROUNDOFF
 from streamsvd.concat import Cluster, Metric, Mode
 from streamsvd.drivers.collection.weights import ALIKE, Metrics
 from streamsvd.store.collection import Member
-from streamsvd.typing import Matrix
+from streamsvd.typing import Matrix, Real
 
 Array = npt.NDArray[Any]
 SLAB = 1 << 18
 """Entries that are multiplied at once."""
 BRAIN = "bfloat16"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Factors:
+    """Factors of a block as they are stored."""
+
+    basis: Array
+    coefficients: Array
+    exponent: int
+
+    def product(self) -> Matrix:
+        """The principal part of the block."""
+        with np.errstate(over="ignore"):
+            return np.asarray(
+                np.ldexp(
+                    self.basis.astype(np.float64) @ self.coefficients.astype(np.float64),
+                    self.exponent,
+                )
+            )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Piece:
+    """What factors leave of a block, as it is stored.
+
+    Attributes
+    ----------
+    packed
+        Whole numbers as bytes; none where factors meet the error by themselves.
+    steps
+        What they are multiplied by, of every column or of all.
+    error
+        Relative error of the block, certified.
+    """
+
+    packed: npt.NDArray[np.uint8]
+    steps: Real
+    error: float
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes stored."""
+        return int(self.packed.nbytes + self.steps.nbytes)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,6 +86,8 @@ class Shared:
         Frobenius norm of each block.
     raw
         Whether the blocks are kept as they are.
+    codes
+        Residual of each block; nothing where there are none.
     """
 
     names: tuple[str, ...]
@@ -54,6 +99,7 @@ class Shared:
     block_errors: tuple[float, ...]
     norms: tuple[float, ...]
     raw: bool
+    codes: tuple[Piece, ...] = ()
 
     @property
     def rank(self) -> int:
@@ -64,7 +110,8 @@ class Shared:
         """Bytes stored."""
         if self.raw:
             return sum(members[name].nbytes for name in self.names)
-        return int(self.basis.nbytes + sum(c.nbytes for c in self.coefficients))
+        factors = self.basis.nbytes + sum(c.nbytes for c in self.coefficients)
+        return int(factors + sum(piece.nbytes for piece in self.codes))
 
     def coefficients_of(self, name: str) -> Matrix:
         """Those of one block, not scaled."""
@@ -245,7 +292,11 @@ def deviation(
 def decoded(basis: Array, coefficients: Array, exponent: int, member: Member) -> Array:
     """Rows of a block from factors, in its type: integers are the nearest, and within the range of the type."""
     with np.errstate(over="ignore"):
-        A = np.ldexp(basis.astype(np.float64) @ coefficients.astype(np.float64), exponent)
+        return rendered(Factors(basis, coefficients, exponent).product(), member)
+
+
+def rendered(A: Matrix, member: Member) -> Array:
+    """Rows of a block in its type."""
     dtype = member.dtype
     if dtype.kind == "b":
         return A >= 0.5

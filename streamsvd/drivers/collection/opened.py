@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.drivers.collection.keeping import decoded
+from streamsvd.concat.residuals import values as residual
+from streamsvd.drivers.collection.keeping import Factors, decoded, rendered
 from streamsvd.drivers.collection.records import from_stored, member_of
+from streamsvd.store.codes import unpacked
 from streamsvd.store.compressed import AskedRecord, CompressedStore, Contents
 
 Array = npt.NDArray[Any]
@@ -121,12 +123,24 @@ class Compressed(Mapping[str, Array]):
     def __getitem__(self, name: str) -> Array:
         record = self._contents.members[name]
         member = member_of(name, record)
-        values = self._store.array(self._contents, record.array)
         cluster = self._contents.clusters[record.cluster]
         if cluster.raw:
+            values = self._array(record.array)
             return from_stored(values, member).reshape(member.layout.stored)
-        basis = self._basis(cluster.basis)
-        return member.layout.array(decoded(basis, values, record.exponent, member))
+        P = np.zeros(member.shape)
+        if record.array:
+            coefficients = self._array(record.array)
+            if not record.codes:
+                basis = self._basis(cluster.basis)
+                return member.layout.array(decoded(basis, coefficients, record.exponent, member))
+            P = Factors(self._basis(cluster.basis), coefficients, record.exponent).product()
+        codes = unpacked(self._array(record.codes), member.shape, f"{self.name}/{record.codes}")
+        rows = self._array(self._contents.row_weights) if self._contents.row_weights else None
+        A = P + residual(codes, self._array(record.steps), rows)
+        return member.layout.array(rendered(A, member))
+
+    def _array(self, folder: str) -> Array:
+        return self._store.array(self._contents, folder)
 
     def _basis(self, folder: str) -> Array:
         """Of a cluster; the last one used is held."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.drivers.collection.keeping import BRAIN, Shared
+from streamsvd.drivers.collection.keeping import BRAIN, Piece, Shared
 from streamsvd.drivers.collection.weights import Metrics
 from streamsvd.errors import SpecError
 from streamsvd.store.collection import Layout, Member
@@ -56,12 +56,13 @@ def record_of(
     norm: float,
     zeros: int,
     weighted: bool,
+    residual: tuple[str, str] = ("", ""),
 ) -> MemberRecord:
     """A block as the store keeps it."""
     layout = member.layout
     return MemberRecord(
         list(layout.stored), layout.columns, layout.transposed, member.dtype.str, member.kind, cluster, array, exponent,
-        error, min(norm, LARGEST), zeros, weighted,
+        error, min(norm, LARGEST), zeros, weighted, *residual,
     )  # fmt: skip
 
 
@@ -80,9 +81,11 @@ def put(
         basis = writing.add({f"u{number}": shared.basis})[f"u{number}"]
     records = {}
     for i, name in enumerate(shared.names):
-        short = f"b{number}-{i}"
-        values = as_stored(held[name], members[name]) if shared.raw else shared.coefficients[i]
-        folder = writing.add({short: values})[short]
+        residual = put_residual(writing, f"{number}-{i}", shared.codes[i] if shared.codes else None)
+        short, folder = f"b{number}-{i}", ""
+        if shared.raw or shared.rank or not residual[0]:
+            values = as_stored(held[name], members[name]) if shared.raw else shared.coefficients[i]
+            folder = writing.add({short: values})[short]
         records[name] = record_of(
             members[name],
             number,
@@ -92,9 +95,18 @@ def put(
             norm=shared.norms[i],
             zeros=zeros.get(name, 0),
             weighted=not metrics.of(name).plain,
+            residual=residual,
         )
     c = ClusterRecord(shared.rank, shared.raw, shared.error_lower, shared.error_upper, basis)
     return c, records
+
+
+def put_residual(writing: Writing, place: str, piece: Piece | None) -> tuple[str, str]:
+    """Write the residual of a block, and say where; nowhere if it has none."""
+    if piece is None or not piece.packed.size:
+        return "", ""
+    where = writing.add({f"q{place}": piece.packed, f"s{place}": piece.steps})
+    return where[f"q{place}"], where[f"s{place}"]
 
 
 def as_stored(values: Array, member: Member) -> Array:
