@@ -225,6 +225,10 @@ def check_principal(principal: float | Literal["auto"], target: float) -> float:
     SpecError
         If the principal part would meet the error by itself, or is no number.
     """
+    if target <= 0:
+        raise SpecError(
+            "error=0 leaves no room for residuals in whole numbers. Pass an error, or leave principal out."
+        )
     if principal == "auto":
         return target
     number = isinstance(principal, int | float | np.number) and not isinstance(principal, bool)
@@ -232,10 +236,6 @@ def check_principal(principal: float | Literal["auto"], target: float) -> float:
         raise SpecError(
             f"principal={principal!r} is no error of a principal part beside error={target:g}. Pass a larger error, at most 1 for no "
             'shared bases, or "auto".'
-        )
-    if target <= 0:
-        raise SpecError(
-            "error=0 leaves no room for residuals in whole numbers. Pass an error, or leave principal out."
         )
     return float(principal) if principal < 1 else target
 
