@@ -61,7 +61,8 @@ class MemberRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
     """A block: shape and type as they were, how it is seen as a matrix, and where its coefficients, or values, are.
 
     Error and norm are weighted where ``weighted`` says that the block has weights, or inputs, of its own, or rows have. ``codes``
-    and ``steps`` are folders of a residual in whole numbers, ``array`` is empty where there are no coefficients beside it.
+    is the folder of a residual in whole numbers, times ``step`` in all columns or what is in the folder ``steps``; ``array`` is
+    empty where there are no coefficients beside it.
     """
 
     shape: list[int]
@@ -78,6 +79,7 @@ class MemberRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
     weighted: bool = False
     codes: str = ""
     steps: str = ""
+    step: float = 0.0
 
 
 class Contents(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -27,6 +27,8 @@ class StoredCluster:
     ----------
     members, rank, error_lower, error_upper, raw
         As of `SharedBasis`.
+    coded
+        How many of them have a residual in whole numbers.
     """
 
     members: tuple[str, ...]
@@ -34,6 +36,7 @@ class StoredCluster:
     error_lower: float
     error_upper: float
     raw: bool
+    coded: int
 
 
 class Compressed(Mapping[str, Array]):
@@ -44,7 +47,7 @@ class Compressed(Mapping[str, Array]):
     Attributes
     ----------
     asked
-        Error, rank, mode and method that it was made with.
+        Error, rank, mode, method, and error of the principal part, that it was made with.
     version
         Its number; each addition makes one.
     """
@@ -90,12 +93,19 @@ class Compressed(Mapping[str, Array]):
     def clusters(self) -> tuple[StoredCluster, ...]:
         """All of them; members in the order in which they came."""
         members: list[list[str]] = [[] for _ in self._contents.clusters]
+        coded = [0] * len(members)
         for name, record in self._contents.members.items():
             members[record.cluster].append(name)
+            coded[record.cluster] += bool(record.codes)
         return tuple(
-            StoredCluster(tuple(names), c.rank, c.error_lower, c.error_upper, c.raw)
-            for names, c in zip(members, self._contents.clusters, strict=True)
+            StoredCluster(tuple(names), c.rank, c.error_lower, c.error_upper, c.raw, count)
+            for names, c, count in zip(members, self._contents.clusters, coded, strict=True)
         )
+
+    @property
+    def weighted(self) -> tuple[str, ...]:
+        """Names of the matrices whose errors are weighted ones."""
+        return tuple(name for name, r in self._contents.members.items() if r.weighted)
 
     @property
     def bytes_before(self) -> int:
@@ -136,7 +146,8 @@ class Compressed(Mapping[str, Array]):
             P = Factors(self._basis(cluster.basis), coefficients, record.exponent).product()
         codes = unpacked(self._array(record.codes), member.shape, f"{self.name}/{record.codes}")
         rows = self._array(self._contents.row_weights) if self._contents.row_weights else None
-        A = P + residual(codes, self._array(record.steps), rows)
+        steps = self._array(record.steps) if record.steps else np.array([record.step])
+        A = P + residual(codes, steps, rows)
         return member.layout.array(rendered(A, member))
 
     def _array(self, folder: str) -> Array:

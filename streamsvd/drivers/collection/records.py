@@ -16,6 +16,7 @@ from streamsvd.store.collection.safetensors import to_brain
 from streamsvd.store.compressed import ClusterRecord, MemberRecord, Writing
 
 Array = npt.NDArray[Any]
+NO_RESIDUAL = ("", "", 0.0)
 LARGEST = float(np.finfo(np.float64).max)
 
 
@@ -56,7 +57,7 @@ def record_of(
     norm: float,
     zeros: int,
     weighted: bool,
-    residual: tuple[str, str] = ("", ""),
+    residual: tuple[str, str, float] = NO_RESIDUAL,
 ) -> MemberRecord:
     """A block as the store keeps it."""
     layout = member.layout
@@ -101,12 +102,15 @@ def put(
     return c, records
 
 
-def put_residual(writing: Writing, place: str, piece: Piece | None) -> tuple[str, str]:
-    """Write the residual of a block, and say where; nowhere if it has none."""
+def put_residual(writing: Writing, place: str, piece: Piece | None) -> tuple[str, str, float]:
+    """Write the residual of a block: folders of its codes and steps, and the step where one is for all."""
     if piece is None or not piece.packed.size:
-        return "", ""
-    where = writing.add({f"q{place}": piece.packed, f"s{place}": piece.steps})
-    return where[f"q{place}"], where[f"s{place}"]
+        return NO_RESIDUAL
+    codes, steps = f"q{place}", f"s{place}"
+    if piece.steps.size == 1:
+        return writing.add({codes: piece.packed})[codes], "", float(piece.steps[0])
+    where = writing.add({codes: piece.packed, steps: piece.steps})
+    return where[codes], where[steps], 0.0
 
 
 def as_stored(values: Array, member: Member) -> Array:
