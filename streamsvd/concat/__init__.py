@@ -6,7 +6,15 @@ from streamsvd.concat.clustering import clustered
 from streamsvd.concat.factors import Cluster, compression_ratio, left_factor
 from streamsvd.concat.options import ClusterOptions, Method, Mode
 from streamsvd.concat.published import estimate
-from streamsvd.concat.sketches import Sketch, from_gram, gram, projection, proposed, sketch
+from streamsvd.concat.sketches import (
+    Sketch,
+    from_gram,
+    gram,
+    projection,
+    proposed,
+    shortened,
+    sketch,
+)
 from streamsvd.concat.weights import PLAIN, Metric
 
 __all__ = [
@@ -30,6 +38,7 @@ __all__ = [
     "left_factor",
     "projection",
     "proposed",
+    "shortened",
     "singles",
     "sketch",
 ]

@@ -14,20 +14,31 @@ import numpy as np
 import streamsvd
 from streamsvd.store.collection import open_collection
 streamsvd.cluster({"warm": np.ones((4, 2))})
-path, backend, memory, out = sys.argv[1:]
+path, backend, memory, out, more = sys.argv[1:]
 source = open_collection(path, cut=0)
-done = streamsvd.compress(source, out, 0.05, backend=backend, memory=int(memory))
+done = streamsvd.compress(source, out, 0.05, backend=backend, memory=int(memory), **json.loads(more))
 i = done.info
 print(json.dumps([i.peak_bytes, i.projected_bytes, i.budget_bytes, len(done.clusters), i.backend]))
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["primal", "propose"])
-def test_compressing_keeps_the_budget(backend, tmp_path):
+@pytest.mark.parametrize(
+    ("backend", "more"),
+    [
+        ("primal", ()),
+        ("propose", ()),
+        ("primal", ("inputs",)),
+        ("propose", ("inputs",)),
+        ("primal", ("principal",)),
+        ("primal", ("inputs", "principal")),
+    ],
+)
+def test_compressing_keeps_the_budget(backend, more, tmp_path):
     import numpy as np
 
     from streamsvd.drivers.collection.planning import BASE_BYTES, needs
+    from streamsvd.drivers.collection.weights import Weights
     from streamsvd.store.collection import open_collection
 
     rng = np.random.default_rng(0)
@@ -35,14 +46,19 @@ def test_compressing_keeps_the_budget(backend, tmp_path):
     A = np.stack([bases[i % 10] @ rng.standard_normal((4, 40)) for i in range(400)])
     A[::7] += rng.standard_normal((500, 40))  # some are kept as they are
     np.save(tmp_path / "a.npy", A)
-    held, task = needs(open_collection(tmp_path / "a.npy", cut=0), backend, keep=True)
+    np.save(tmp_path / "x.npy", rng.standard_normal((20_000, 40)))
+    given = {"inputs": str(tmp_path / "x.npy"), "principal": 0.2}
+    given = {name: given[name] for name in more}
+    source = open_collection(tmp_path / "a.npy", cut=0)
+    weights = Weights.of(source, None, None, given.get("inputs"), 0.0)
+    held, task = needs(source, backend, keep=True, weights=weights)
     budget = BASE_BYTES + held + 2 * task
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(tmp_path / "a.npy"), backend, str(budget), str(tmp_path / "c.zarr")],
+        [sys.executable, "-c", SCRIPT, str(tmp_path / "a.npy"), backend, str(budget), str(tmp_path / "c.zarr"), json.dumps(given)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     peak, projected, allowed, clusters, used = json.loads(done.stdout.splitlines()[-1])
     assert peak <= projected <= allowed == budget
     assert used == backend
-    assert clusters >= 10
+    assert clusters >= (2 if "principal" in more else 10)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.concat import Metric, clustered
+from streamsvd.concat import Metric, Sketch, clustered, shortened
 from streamsvd.concat.residuals import bits, coded
 from streamsvd.drivers.collection.jobs import Seen, checked_matrices
 from streamsvd.drivers.collection.keeping import (
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 RUNGS = (1.0, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01)
 """Errors of principal parts that are tried; 1 for none."""
+SPENT = 0.7
+"""Part of such an error that sketches may spend: residuals make up for it, and sketches are short."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -202,9 +204,13 @@ def principal_parts(run: Clustered) -> list[Shared]:
     for rung in rungs:
         if rung == 1.0:
             clusters = [nothing_shared(members, source.rows)]
+        elif least <= least_estimated(sketches, members, rung, target):
+            continue
         else:
             spare = margin(list({m.dtype for m in members.values()}), rung)
-            found = clustered(sketches, replace(o, error=rung - spare))
+            inner = rung - spare
+            short = [shortened(s, error=inner, share=SPENT) for s in sketches]
+            found = clustered(short, replace(o, error=inner, share=SPENT))
             clusters = [
                 part
                 for one in found
@@ -242,6 +248,23 @@ def estimated(clusters: Sequence[Shared], members: Mapping[str, Member], error: 
             left = bits(np.array(shared.block_errors), error)
             beside = shared.nbytes(members) + float(np.sum(left / 8 * sizes))
         total += min(alone, beside)
+    return total
+
+
+def least_estimated(
+    sketches: Sequence[Sketch], members: Mapping[str, Member], rung: float, error: float
+) -> float:
+    """What bases of an error take at least, about: coefficients of each block at the rank that it needs alone, and residuals."""
+    total = 0.0
+    for s in sketches:
+        if s.energy == 0:
+            continue
+        member = members[s.key]
+        tails = np.concatenate([np.cumsum(s.squares[::-1])[::-1] + s.tail, [s.tail]])
+        r = int(np.argmax(np.append(tails[:-1] <= rung * rung * s.energy, True)))
+        left = bits(np.sqrt(tails[r] / s.energy), error)
+        m, n = member.shape
+        total += r * n * member.dtype.itemsize + float(left) / 8 * m * n
     return total
 
 
