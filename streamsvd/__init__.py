@@ -38,11 +38,15 @@ _HOMES = {
     "Clustering": "streamsvd.drivers.collection",
     "Compressed": "streamsvd.drivers.collection",
     "Compression": "streamsvd.drivers.collection",
+    "Merge": "streamsvd.concat",
+    "Rate": "streamsvd.drivers.collection",
+    "Rates": "streamsvd.drivers.collection",
     "SharedBasis": "streamsvd.drivers.collection",
     "cluster": "streamsvd.drivers.collection",
     "compress": "streamsvd.drivers.collection",
     "decompress": "streamsvd.drivers.collection",
     "open_compressed": "streamsvd.drivers.collection",
+    "rates": "streamsvd.drivers.collection",
     "open_collection": "streamsvd.store.collection",
     "verify": "streamsvd.drivers.verify",
     "plan_svd": "streamsvd.drivers.factorise",
@@ -68,15 +72,19 @@ _HOMES = {
 
 if TYPE_CHECKING:
     from streamsvd.certificate import Certificate
+    from streamsvd.concat import Merge
     from streamsvd.drivers.collection import (
         Clustering,
         Compressed,
         Compression,
+        Rate,
+        Rates,
         SharedBasis,
         cluster,
         compress,
         decompress,
         open_compressed,
+        rates,
     )
     from streamsvd.drivers.factorise import pca, plan_svd, svd
     from streamsvd.drivers.kernel import (
@@ -128,6 +136,7 @@ __all__ = [
     "IncrementalSVD",
     "KernelRidgeFit",
     "LeastSquares",
+    "Merge",
     "MissingChunkError",
     "Model",
     "NonFiniteError",
@@ -136,6 +145,8 @@ __all__ = [
     "OrderWarning",
     "PCA",
     "Plan",
+    "Rate",
+    "Rates",
     "RowSample",
     "SVD",
     "ShapeError",
@@ -164,6 +175,7 @@ __all__ = [
     "open_compressed",
     "pca",
     "plan_svd",
+    "rates",
     "sample_rows",
     "shuffle",
     "svd",

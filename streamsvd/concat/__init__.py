@@ -4,6 +4,7 @@ from streamsvd.concat.certifying import certify
 from streamsvd.concat.cluster import Bracket, State, certified, join, singles
 from streamsvd.concat.clustering import clustered
 from streamsvd.concat.factors import Cluster, compression_ratio, left_factor
+from streamsvd.concat.merges import Merge, numbered
 from streamsvd.concat.options import ClusterOptions, Method, Mode
 from streamsvd.concat.published import estimate
 from streamsvd.concat.sketches import Sketch, from_gram, gram, projection, proposed, sketch
@@ -12,6 +13,7 @@ __all__ = [
     "Bracket",
     "Cluster",
     "ClusterOptions",
+    "Merge",
     "Method",
     "Mode",
     "Sketch",
@@ -25,6 +27,7 @@ __all__ = [
     "gram",
     "join",
     "left_factor",
+    "numbered",
     "projection",
     "proposed",
     "singles",

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from streamsvd.concat.cluster import State, certified
+from streamsvd.concat.merges import Merge, merges
 from streamsvd.concat.sketches import Sketch
 from streamsvd.typing import Matrix, Real
 
@@ -45,6 +46,8 @@ class Cluster:
         Numbers stored.
     exponent
         Of the power of two that was taken out.
+    merges
+        How it came about.
     """
 
     keys: tuple[str, ...]
@@ -59,6 +62,7 @@ class Cluster:
     raw: bool
     cost: int
     exponent: int
+    merges: tuple[Merge, ...] = ()
 
     @property
     def width(self) -> int:
@@ -105,6 +109,7 @@ def factors(
         how.raw or two >= whole,
         whole if how.raw else min(whole, two),
         exponent,
+        merges(state, r, {i: s.key for i, s in zip(state.members, members, strict=True)}),
     )
 
 

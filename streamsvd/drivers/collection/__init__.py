@@ -5,6 +5,7 @@ from streamsvd.drivers.collection.cluster import cluster
 from streamsvd.drivers.collection.compression import Compression, compress
 from streamsvd.drivers.collection.decompression import decompress
 from streamsvd.drivers.collection.opened import Compressed, open_compressed
+from streamsvd.drivers.collection.rates import Rate, Rates, rates
 from streamsvd.drivers.collection.result import Clustering, ClusteringInfo, SharedBasis
 
 __all__ = [
@@ -12,10 +13,13 @@ __all__ = [
     "ClusteringInfo",
     "Compressed",
     "Compression",
+    "Rate",
+    "Rates",
     "SharedBasis",
     "append",
     "cluster",
     "compress",
     "decompress",
     "open_compressed",
+    "rates",
 ]
