@@ -117,18 +117,21 @@ def _sizes(axis: Any, rate: Rate) -> None:
         for raw in (False, True)
     ]
     shared, raw = sizes
-    width = 0.8 if len(rate.clusters) <= 60 else 1.0
-    axis.bar(range(1, len(shared) + 1), shared, width, color=BLUE, label="sharing a basis")
+    # Many that are kept as they are get narrow bars, or nothing would be seen of the others.
+    narrow = min(1.0, max(len(shared), 8) / len(raw)) if shared and raw else 1.0
+    share = 0.8 if max(len(shared), narrow * len(raw)) <= 60 else 1.0
+    axis.bar(range(1, len(shared) + 1), shared, share, color=BLUE, label="sharing a basis")
     if raw:
-        after = range(len(shared) + 1, len(shared) + len(raw) + 1)
-        axis.bar(after, raw, width, color=GREY, label="kept as they are")
+        after = [len(shared) + 0.5 + narrow * (i + 0.5) for i in range(len(raw))]
+        axis.bar(after, raw, share * narrow, color=GREY, label="kept as they are")
         axis.legend(frameon=False, fontsize=9, labelcolor=INK)
-    axis.set_xlim(0.4, max(len(rate.clusters), 8) + 0.6)
+    axis.set_xlim(0.4, max(len(shared) + narrow * len(raw), 8) + 0.6)
     axis.set_ylim(0, 1.15 * max([*shared, *raw]))
     for numbers in (axis.xaxis, axis.yaxis):
         numbers.get_major_locator().set_params(integer=True)
-    if len(rate.clusters) < 12:
-        axis.set_xticks(range(1, len(rate.clusters) + 1))
+    counted = len(rate.clusters) if narrow == 1 else len(shared)
+    ticks = range(1, counted + 1) if counted < 12 else axis.get_xticks()
+    axis.set_xticks([x for x in ticks if 1 <= x <= counted])
     axis.set_xlabel("cluster, the largest first", **SMALL)
     axis.set_ylabel("matrices", **SMALL)
     said = f"{len(shared):,} cluster{'s' * (len(shared) != 1)} at error {rate.error:g}"

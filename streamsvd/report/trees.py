@@ -18,10 +18,17 @@ RANKS = 24
 """Most clusters whose ranks are."""
 ALONE = 24
 """Most matrices in no merge that are drawn; more are counted only."""
+THICK = 200
+"""Most matrices whose lines are of full width."""
 LETTERS = 24
 """Of a name."""
 DECADES = 30
 """Largest over smallest height from which on the axis is logarithmic."""
+DEEPEST = 1e-4
+"""Part of the largest height below which nothing is told apart there: such errors are mostly rounding."""
+
+
+Line = tuple[tuple[float, float], tuple[float, float]]
 
 
 @dataclass(slots=True)
@@ -47,8 +54,9 @@ def tree(axis: Any, rate: Rate, *, mode: str) -> None:
     """The merges of a clustering; of clusters the largest first, as bars of their sizes are."""
     branches = branches_of(rate)
     alone = [b for b in branches if not b.merges]
-    if len(alone) > ALONE:
-        branches = [b for b in branches if b.merges]
+    few = sum(len(b.names) for b in alone) <= ALONE
+    branches = branches if few else [b for b in branches if b.merges]
+    thin = min(1.0, THICK / max(sum(len(b.names) for b in branches), 1))
     floor, stub = _scaled(axis, rate, mode)
     at = 0.0
     centres: list[float] = []
@@ -56,9 +64,10 @@ def tree(axis: Any, rate: Rate, *, mode: str) -> None:
     places: list[float] = []
     for number, branch in enumerate(branches):
         where = {name: at + i for i, name in enumerate(branch.names)}
-        xs, ys = _lines(branch, where, rate.merges, floor, stub)
+        stems, joints = _lines(branch, where, rate.merges, floor, stub)
         colour = GREY if branch.rank is None else (BLUE, INK)[number % 2]
-        axis.plot(xs, ys, color=colour, linewidth=1.0 if len(names) < 400 else 0.6)
+        axis.plot(*_ends(stems), color=colour, linewidth=thin)
+        axis.plot(*_ends(joints), color=colour, linewidth=1.0)
         names += branch.names
         places += where.values()
         centres.append(at + (len(branch.names) - 1) / 2)
@@ -66,7 +75,7 @@ def tree(axis: Any, rate: Rate, *, mode: str) -> None:
     axis.set_xlim(-1.0, max(at - 0.8, 1.0))
     _said_below(axis, branches, names, places, centres)
     title = f"Who joined whom at error {rate.error:g}"
-    if len(alone) > ALONE:
+    if not few:
         title += f"; {matrices(sum(len(b.names) for b in alone))} joined none"
     axis.set_title(title, loc="left", **STYLE)
     if rate.merges:
@@ -80,7 +89,7 @@ def branches_of(rate: Rate) -> list[Branch]:
     merges = rate.merges
     into = {part: i for i, m in enumerate(merges) for part in m.parts}
     root = list(range(len(merges)))
-    for i in reversed(root):
+    for i in reversed(range(len(merges))):
         root[i] = root[into[i]] if i in into else i
     of_root: dict[int, list[int]] = {}
     for i, top in enumerate(root):
@@ -120,27 +129,31 @@ def _leaves(root: int, merges: Sequence[Merge], sizes: Sequence[int]) -> list[st
 
 def _lines(
     branch: Branch, where: dict[str, float], merges: Sequence[Merge], floor: float, stub: float
-) -> tuple[list[float], list[float]]:
-    """The lines of a cluster as one, with gaps that are no numbers."""
-    xs: list[float] = []
-    ys: list[float] = []
-    joints: dict[int, tuple[float, float]] = {}
+) -> tuple[list[Line], list[Line]]:
+    """The lines of a cluster: from matrices upwards, and all others."""
     joined = {p for i in branch.merges for p in merges[i].parts}
-    for name, x in where.items():
-        if name not in joined:
-            xs += [x, x, nan]
-            ys += [floor, stub, nan]
+    stems = [((x, x), (floor, stub)) for name, x in where.items() if name not in joined]
+    joints: list[Line] = []
+    tops: dict[int, tuple[float, float]] = {}
     for i in branch.merges:
-        ends = [joints[p] if isinstance(p, int) else (where[p], floor) for p in merges[i].parts]
         height = max(merges[i].height, floor)
-        left, right = min(x for x, _ in ends), max(x for x, _ in ends)
-        for x, y in ends:
-            xs += [x, x, nan]
-            ys += [y, height, nan]
-        xs += [left, right, nan]
-        ys += [height, height, nan]
-        joints[i] = (left + right) / 2, height
-    return xs, ys
+        ends = [tops[p][0] if isinstance(p, int) else where[p] for p in merges[i].parts]
+        for p, x in zip(merges[i].parts, ends, strict=True):
+            if isinstance(p, int):
+                joints.append(((x, x), (tops[p][1], height)))
+            else:
+                stems.append(((x, x), (floor, height)))
+        joints.append(((min(ends), max(ends)), (height, height)))
+        tops[i] = (min(ends) + max(ends)) / 2, height
+    return stems, joints
+
+
+def _ends(lines: Sequence[Line]) -> tuple[list[float], list[float]]:
+    """Many lines as one, with gaps that are no numbers."""
+    return (
+        [x for (left, right), _ in lines for x in (left, right, nan)],
+        [y for _, (low, high) in lines for y in (low, high, nan)],
+    )
 
 
 def _scaled(axis: Any, rate: Rate, mode: str) -> tuple[float, float]:
@@ -153,7 +166,7 @@ def _scaled(axis: Any, rate: Rate, mode: str) -> tuple[float, float]:
     top = max(heights) or 1.0
     low = min((h for h in heights if h > 0), default=top)
     if top > DECADES * low:
-        floor, above = low / 2, top * 2
+        floor, above = max(low / 2, DEEPEST * top), top * 2
         stub = floor * (above / floor) ** 0.05
         axis.set_yscale("log")
     else:
@@ -186,7 +199,8 @@ def _said_below(
         axis.set_xticks(centres, said, fontsize=8, rotation=45 if len(branches) > 10 else 0)
     else:
         axis.set_xticks([])
-    axis.set_xlabel(f"{matrices(len(names))}, in the order of the bars", color=INK, fontsize=9)
+    if names:
+        axis.set_xlabel(f"{matrices(len(names))}, in the order of the bars", color=INK, fontsize=9)
 
 
 def short(names: Sequence[str]) -> list[str]:

@@ -14,10 +14,12 @@ import numpy.typing as npt
 from streamsvd.concat import (
     Cluster,
     ClusterOptions,
+    Merge,
     Method,
     Mode,
     certify,
     clustered,
+    numbered,
     projection,
 )
 from streamsvd.concat.cluster import EXACT_BELOW
@@ -129,7 +131,7 @@ def cluster(
         shared = tuple(s for s, _ in run.found())
         info = run.info()
     members = {m.name: m for m in source.members}
-    return clustering(in_order(shared), members, run.reads, info)
+    return clustering(in_order(shared), members, run.reads, info, numbered(run.merges))
 
 
 def in_order(shared: Sequence[Shared]) -> tuple[Shared, ...]:
@@ -192,6 +194,8 @@ class Clustered:
         What is read, what is asked, how, and who is told.
     keep
         Whether matrices that are kept as they are are handed out.
+    merges
+        How each cluster that was found came about.
     """
 
     source: Collection
@@ -203,6 +207,7 @@ class Clustered:
     bytes_read: int = 0
     zeros: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    merges: list[tuple[Merge, ...]] = field(default_factory=list)
     began: float = field(default_factory=time.perf_counter)
     memory: Mark = field(default_factory=mark)
 
@@ -224,6 +229,7 @@ class Clustered:
         found = self._primal() if self.plan.backend == "primal" else self._proposed()
         members = {m.name: m for m in self.source.members}
         for one, held in found:
+            self.merges.append(one.merges)
             a = self.asked
             whole = kept(one, members, error=a.error, spare=a.spare, mode=a.options.mode)
             for shared in parted(whole, members):
