@@ -19,12 +19,12 @@ USUAL = 0.05
 
 def _errors(ctx: Any, param: Any, value: str | None) -> Any:
     """``"0.05,0.1"`` as ``(0.05, 0.1)``; those of the driver for None."""
-    from streamsvd.concat.options import check_error
-    from streamsvd.errors import SpecError
-
     del ctx, param
     if value is None:
         return None
+    from streamsvd.concat.options import check_error
+    from streamsvd.errors import SpecError
+
     try:
         found = tuple(float(part) for part in value.split(","))
     except ValueError:
