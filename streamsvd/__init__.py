@@ -45,6 +45,7 @@ _HOMES = {
     "cluster": "streamsvd.drivers.collection",
     "compress": "streamsvd.drivers.collection",
     "decompress": "streamsvd.drivers.collection",
+    "input_factor": "streamsvd.drivers.collection",
     "open_compressed": "streamsvd.drivers.collection",
     "rates": "streamsvd.drivers.collection",
     "open_collection": "streamsvd.store.collection",
@@ -83,6 +84,7 @@ if TYPE_CHECKING:
         cluster,
         compress,
         decompress,
+        input_factor,
         open_compressed,
         rates,
     )
@@ -163,6 +165,7 @@ __all__ = [
     "compress",
     "decompress",
     "export",
+    "input_factor",
     "kernel_ridge",
     "load",
     "load_nystrom",

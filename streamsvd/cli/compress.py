@@ -13,6 +13,17 @@ if TYPE_CHECKING:
     from streamsvd.drivers.collection import Compression
 
 
+def _principal(ctx: Any, param: Any, value: str | None) -> Any:
+    """``"0.3"`` as 0.3."""
+    del ctx, param
+    if value is None or value == "auto":
+        return value
+    try:
+        return float(value)
+    except ValueError:
+        raise click.BadParameter("pass an error, or auto.") from None
+
+
 @click.command("compress", short_help="Store matrices as bases that they share.")
 @options.collection
 @click.option("--error", type=float, metavar="E", help="Relative error allowed [0.05].")
@@ -37,6 +48,13 @@ if TYPE_CHECKING:
     help="What is in memory: sketches, a Gram matrix, or projections.",
 )
 @click.option(
+    "--principal",
+    metavar="P|auto",
+    callback=_principal,
+    help="Share bases within this larger error, and store what they leave in whole numbers [no residuals].",
+)
+@options.weights
+@click.option(
     "--out", metavar="PATH", required=True, help="Folder or URL of the compressed collection."
 )
 @click.option("--append", is_flag=True, help="Add to the collection at --out.")
@@ -55,6 +73,8 @@ def command(
     columns: Any,
     cut: Any,
     missing: str,
+    row_weights: Path | None,
+    column_weights: dict[str, str] | None,
     out: str,
     scheduler: str | None,
     workers: int | None,
@@ -67,6 +87,7 @@ def command(
     COLLECTION is a zarr group, a folder of .npy or .safetensors files, one .safetensors file, or an array to --cut.
     """
     from streamsvd.cli.progress import watching
+    from streamsvd.cli.saved import weights
     from streamsvd.drivers.collection import compress
     from streamsvd.engine.schedulers import scheduled
     from streamsvd.store.collection import open_collection
@@ -80,6 +101,7 @@ def command(
             cut=cut,
             missing=missing,
         )
+        given |= weights(row_weights, column_weights)
         with watching(source.pass_bytes, quiet=quiet) as watch:
             done = compress(source, out, callback=watch, **given)
     for sentence in done.info.warnings:

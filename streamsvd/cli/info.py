@@ -50,20 +50,19 @@ def show_compressed(source: str, *, as_json: bool) -> None:
     """Clusters, certified intervals, errors of blocks, bytes before and after."""
     from dataclasses import asdict
 
-    import msgspec
-
     from streamsvd.cli.present import aligned, at_least, at_most, facts, show_json
     from streamsvd.drivers.collection import open_compressed
     from streamsvd.engine.memory import show_bytes
 
     held = open_compressed(source)
+    weighted = set(held.weighted)
     if as_json:
         show_json(
             {
                 "status": "opened",
                 "name": held.name,
                 "version": held.version,
-                "asked": msgspec.to_builtins(held.asked),
+                "asked": {f: getattr(held.asked, f) for f in held.asked.__struct_fields__},
                 "rows": held.rows,
                 "clusters": [asdict(c) for c in held.clusters],
                 "blocks": {
@@ -72,6 +71,7 @@ def show_compressed(source: str, *, as_json: bool) -> None:
                         "dtype": held.kind(name),
                         "cluster": held.labels[name],
                         "error": error,
+                        "weighted": name in weighted,
                     }
                     for name, error in held.block_errors.items()
                 },
@@ -91,8 +91,10 @@ def show_compressed(source: str, *, as_json: bool) -> None:
         [
             (
                 "asked",
-                f"error {a.error:g} of each {a.mode if a.mode != 'global' else 'collection'}, {rank}, {a.method}",
+                f"error {a.error:g} of each {a.mode if a.mode != 'global' else 'collection'}, {rank}, {a.method}"
+                + (f", bases within {a.principal:g}" if a.principal is not None else ""),
             ),
+            ("weights", f"errors of {len(weighted):,} matrices are weighted" if weighted else ""),
             *cluster_facts(held.clusters, held.block_errors),
             (
                 "bytes",
@@ -152,12 +154,15 @@ def cluster_facts(clusters: Any, errors: dict[str, float]) -> list[tuple[str, st
     raw = sum(len(c.members) for c in clusters if c.raw)
     ranks = sorted(c.rank for c in shared)
     said = f", ranks {ranks[0]} to {ranks[-1]}" if ranks else ""
+    coded = sum(c.coded for c in clusters)
     worst = max(errors.values(), default=0.0)
     upper = max((c.error_upper for c in shared), default=0.0)
     return [
         (
             "clusters",
-            f"{len(shared):,}{said}" + (f"; {raw:,} matrices kept as they are" if raw else ""),
+            f"{len(shared):,}{said}"
+            + (f"; residuals of {coded:,} matrices" if coded else "")
+            + (f"; {raw:,} matrices kept as they are" if raw else ""),
         ),
         (
             "error",

@@ -61,6 +61,21 @@ def _reshapes(ctx: Any, param: Any, value: tuple[str, ...]) -> Any:
     return found or None
 
 
+def _places(ctx: Any, param: Any, value: tuple[str, ...]) -> Any:
+    """``("x.zarr",)`` as ``{"*": "x.zarr"}``, ``("layer.*=x.zarr",)`` as a mapping; None for none."""
+    del ctx
+    found: dict[str, str] = {}
+    for text in value:
+        pattern, _, place = text.rpartition("=") if "=" in text else ("*", "", text)
+        if not place or not pattern:
+            raise click.BadParameter(f"{text!r} names nothing. Pass PATH, or PATTERN=PATH.")
+        if found.setdefault(pattern, place) != place:
+            raise click.BadParameter(
+                f"{param.opts[0]} names two places for {pattern!r}: {found[pattern]} and {place}."
+            )
+    return found or None
+
+
 def _patterns(ctx: Any, param: Any, value: tuple[str, ...]) -> Any:
     del ctx, param
     return value or None
@@ -316,6 +331,36 @@ collection = together(
         default="error",
         show_default=True,
         help="What an absent chunk is: an error, or its fill value; zero: NaN counts as zero too.",
+    ),
+)
+
+weights = together(
+    click.option(
+        "--row-weights",
+        type=_ARRAY,
+        metavar="FILE",
+        help="A .npy of positive weights of the rows: errors count by them.",
+    ),
+    click.option(
+        "--column-weights",
+        multiple=True,
+        metavar="[PATTERN=]FILE",
+        callback=_places,
+        help="A .npy of weights of the columns, of blocks of these names.",
+    ),
+    click.option(
+        "--inputs",
+        multiple=True,
+        metavar="[PATTERN=]PATH",
+        callback=_places,
+        help="Samples on which blocks of these names act, one a row: errors are those of A x.",
+    ),
+    click.option(
+        "--damping",
+        type=float,
+        default=0.0,
+        metavar="D",
+        help="Part of the mean square of inputs that every direction has at least [0].",
     ),
 )
 

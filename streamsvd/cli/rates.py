@@ -83,6 +83,7 @@ def _figure(ctx: Any, param: Any, value: Path | None) -> Path | None:
     "--at", type=float, metavar="E", help="Of --errors, the one whose clusters are drawn [0.05]."
 )
 @click.option("--overwrite", is_flag=True, help="Replace the file at --figure.")
+@options.weights
 @options.memory
 @options.machine
 @options.as_json
@@ -94,6 +95,8 @@ def command(
     columns: Any,
     cut: Any,
     missing: str,
+    row_weights: Path | None,
+    column_weights: dict[str, str] | None,
     errors: tuple[float, ...] | None,
     figure: Path | None,
     at: float | None,
@@ -109,7 +112,7 @@ def command(
     COLLECTION is a zarr group, a folder of .npy or .safetensors files, one .safetensors file, or an array to --cut.
     """
     from streamsvd.cli.progress import watching
-    from streamsvd.cli.saved import check_place
+    from streamsvd.cli.saved import check_place, weights
     from streamsvd.drivers.collection import rates
     from streamsvd.drivers.collection.rates import ERRORS
     from streamsvd.engine.schedulers import scheduled
@@ -127,6 +130,7 @@ def command(
             cut=cut,
             missing=missing,
         )
+        given |= weights(row_weights, column_weights)
         with watching(source.pass_bytes, quiet=quiet) as watch:
             found = rates(source, errors, callback=watch, **given)
     if figure is not None:

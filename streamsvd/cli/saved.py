@@ -64,6 +64,24 @@ def check_place(out: Path | None, *, overwrite: bool) -> None:
         raise StoreError(f"{out.absolute().parent} is no folder. Make it, or choose another place.")
 
 
+def weights(rows: Path | None, columns: Mapping[str, str] | None) -> dict[str, Any]:
+    """Arguments that files of weights of rows, and of the columns of blocks by pattern, stand for.
+
+    Raises
+    ------
+    SpecError
+        If one is no ``.npy`` file of numbers.
+    """
+    found: dict[str, Any] = {}
+    if rows is not None:
+        found["row_weights"] = loaded("--row-weights", rows)
+    if columns is not None:
+        found["column_weights"] = {
+            pattern: loaded("--column-weights", Path(place)) for pattern, place in columns.items()
+        }
+    return found
+
+
 def loaded(name: str, path: Path) -> Any:
     """The array in the ``.npy`` file that an option names.
 

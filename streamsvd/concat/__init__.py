@@ -8,13 +8,16 @@ from streamsvd.concat.merges import Merge, numbered
 from streamsvd.concat.options import ClusterOptions, Method, Mode
 from streamsvd.concat.published import estimate
 from streamsvd.concat.sketches import Sketch, from_gram, gram, projection, proposed, sketch
+from streamsvd.concat.weights import PLAIN, Metric
 
 __all__ = [
+    "PLAIN",
     "Bracket",
     "Cluster",
     "ClusterOptions",
     "Merge",
     "Method",
+    "Metric",
     "Mode",
     "Sketch",
     "State",

@@ -1,7 +1,8 @@
 r"""What is handed out of a cluster: its factors, and what is certified of them.
 
 ``U``, the leading left vectors of what is known of the blocks, and ``C_i = (U* L_i) V_i*``: no second read of a block. As
-``T_i V_i = 0``, the error of a block is ``||L_i - U U* L_i||_F^2 + t_i`` exactly.
+``T_i V_i = 0``, the error of a block is ``||L_i - U U* L_i||_F^2 + t_i`` exactly. Where errors are weighted, ``U C_i`` is the
+block with its rows weighted, and all errors are weighted ones.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ class Cluster:
         Numbers stored.
     exponent
         Of the power of two that was taken out.
+    strains
+        Of the sketch of each block.
     merges
         How it came about.
     """
@@ -62,6 +65,7 @@ class Cluster:
     raw: bool
     cost: int
     exponent: int
+    strains: Real
     merges: tuple[Merge, ...] = ()
 
     @property
@@ -90,8 +94,9 @@ def factors(
         inner = U.T @ s.L
         left = float(np.linalg.norm(s.L - U @ inner))
         error = np.sqrt((left * left + s.tail) / s.energy)
-        parts.append((s.key, scale * (inner @ s.Vh), error, scale * scale * s.energy))
-    parts.extend((s.key, np.zeros((r, s.width)), 0.0, 0.0) for s in empty)
+        energy = scale * scale * s.energy
+        parts.append((s.key, scale * (inner @ s.Vh), error, energy, s.strain))
+    parts.extend((s.key, np.zeros((r, s.width)), 0.0, 0.0, 1.0) for s in empty)
     parts.sort(key=lambda p: p[0])
     found, norm = certified(state, r), float(np.sqrt(state.energy))
     width = sum(p[1].shape[1] for p in parts)
@@ -109,6 +114,7 @@ def factors(
         how.raw or two >= whole,
         whole if how.raw else min(whole, two),
         exponent,
+        np.array([p[4] for p in parts]),
         merges(state, r, {i: s.key for i, s in zip(state.members, members, strict=True)}),
     )
 
@@ -118,7 +124,8 @@ def nothing(empty: Sequence[Sketch]) -> Cluster:
     zeros, basis = np.zeros(len(empty)), np.zeros((empty[0].L.shape[0], 0))
     coefficients = tuple(np.zeros((0, s.width)) for s in empty)
     keys = tuple(s.key for s in empty)
-    return Cluster(keys, 0, basis, coefficients, 0.0, 0.0, zeros, zeros, True, False, 0, 0)
+    ones = np.ones(len(empty))
+    return Cluster(keys, 0, basis, coefficients, 0.0, 0.0, zeros, zeros, True, False, 0, 0, ones)
 
 
 def left_factor(columns: Matrix, coefficients: Matrix) -> Matrix:

@@ -17,6 +17,7 @@ from scipy import linalg
 
 from streamsvd.certificate import UNIT_ROUNDOFF
 from streamsvd.concat.options import check_error
+from streamsvd.concat.weights import PLAIN, Metric
 from streamsvd.errors import NonFiniteError, ShapeError, SpecError
 from streamsvd.kernels.sketch import gaussian
 from streamsvd.ledger import Ledger
@@ -24,13 +25,15 @@ from streamsvd.typing import Matrix, Real
 
 SHARE = 0.1
 """Part of the error that a sketch may spend."""
+LEAST_WEIGHTED = 1e-250
+"""Entries of a weighted block of size 1 all below it are none."""
 GRAM_LEAST = 1e-6
 """Errors below it are lost in the squares of a Gram matrix."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sketch:
-    """One block, as far as clustering needs it; everything is of ``A * 2**-exponent``.
+    """One block, as far as clustering needs it; everything is of ``A * 2**-exponent``, weighted where the error is.
 
     Attributes
     ----------
@@ -41,13 +44,16 @@ class Sketch:
     squares
         Their squared norms, ``(k,)``.
     Vh
-        Orthonormal rows ``(k, n)``: ``L @ Vh`` is the block less what the ledger has discarded.
+        ``(k, n)``: ``L @ Vh`` is the block less what the ledger has discarded, with rows weighted but not columns; orthonormal
+        rows where nothing is.
     ledger
         Energy, and what was discarded.
     rows, width
         Shape of the block.
     exponent
         Of the power of two that was taken out.
+    strain
+        How much larger rounding may be for weights, by `Metric.strain`.
     """
 
     key: str
@@ -58,6 +64,7 @@ class Sketch:
     rows: int
     width: int
     exponent: int
+    strain: float = 1.0
 
     @property
     def energy(self) -> float:
@@ -75,7 +82,9 @@ class Sketch:
         return self.ledger.discarded_norm
 
 
-def sketch(key: str, block: Matrix, *, error: float, share: float = SHARE) -> Sketch:
+def sketch(
+    key: str, block: Matrix, *, error: float, share: float = SHARE, metric: Metric = PLAIN
+) -> Sketch:
     """The leading directions of a block, all but ``(share * error)**2`` of its energy.
 
     Parameters
@@ -86,21 +95,47 @@ def sketch(key: str, block: Matrix, *, error: float, share: float = SHARE) -> Sk
         ``(m, n)``, any real numbers; wide and empty ones too.
     error, share
         Relative error of the clustering to come, and the part of it spent here; 0 keeps everything.
+    metric
+        How errors of the block are measured.
 
     Raises
     ------
     NonFiniteError
         At the first NaN or Inf.
     ShapeError, SpecError
-        If it is no matrix of real numbers.
+        If it is no matrix of real numbers, or its weights leave nothing of it.
 
     Notes
     -----
-    Cost: ``2 m n min(m, n)`` flops and two copies of the block in float64.
+    Cost: ``2 m n min(m, n)`` flops and two copies of the block in float64; with inputs ``2 m n q`` more.
     """
     check_error(error, allow_trivial=True)
     A, exponent = checked(key, block)
-    return _cut(key, A, A.shape[0], exponent, min(share * error, 1.0))
+    allowed = min(share * error, 1.0)
+    if metric.plain or not A.any():
+        return _cut(key, A, A.shape[0], exponent, allowed)
+    B, lift = _weighted(key, A, metric)
+    found = _cut(key, B, A.shape[0], exponent + lift, allowed)
+    inner = found.L.T @ metric.left(np.ldexp(A, -lift))
+    return replace(
+        found,
+        Vh=inner / found.squares[:, None],
+        width=A.shape[1],
+        strain=metric.strain(np.ldexp(A, -lift), float(np.sqrt(found.energy))),
+    )
+
+
+def _weighted(key: str, A: Matrix, metric: Metric) -> tuple[Matrix, int]:
+    """``D A S`` of size at most 1, and the exponent of the power of two taken out."""
+    B = metric.of(A)
+    largest = float(np.abs(B).max(initial=0.0))
+    if not largest > LEAST_WEIGHTED:
+        raise SpecError(
+            f"weights leave nothing of block {key!r}, which is not zero: any error of it would count as none. "
+            "Give it weights, or inputs, that are not all zero, or leave it out."
+        )
+    lift = int(np.frexp(largest)[1])
+    return np.ldexp(B, -lift), lift
 
 
 def checked(key: str, block: Matrix) -> tuple[Matrix, int]:
@@ -275,7 +310,13 @@ def projection(rows: int, *, columns: int = 96, seed: int = 0) -> Matrix:
 
 
 def proposed(
-    key: str, block: Matrix, omega: Matrix, *, error: float, share: float = SHARE
+    key: str,
+    block: Matrix,
+    omega: Matrix,
+    *,
+    error: float,
+    share: float = SHARE,
+    metric: Metric = PLAIN,
 ) -> Sketch:
     """The sketch of ``omega @ block``: enough to propose clusters, not to certify them.
 
@@ -293,4 +334,8 @@ def proposed(
             f"block {key!r} has {A.shape[0]} rows, the projection was made for {omega.shape[1]}. "
             "Blocks of a collection have equal rows."
         )
-    return _cut(key, omega @ A, A.shape[0], exponent, min(share * error, 1.0))
+    if not metric.plain and A.any():
+        A, lift = _weighted(key, A, metric)
+        exponent += lift
+    found = _cut(key, omega @ A, A.shape[0], exponent, min(share * error, 1.0))
+    return replace(found, width=np.shape(block)[1])

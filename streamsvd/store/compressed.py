@@ -34,13 +34,17 @@ class Marker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     format: int
 
 
-class AskedRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What was asked when the collection was made; additions are held to it."""
+class AskedRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What was asked when the collection was made; additions are held to it.
+
+    ``principal`` is the error of what blocks share, where residuals make up for the rest.
+    """
 
     error: float
     rank: int | None
     mode: str
     method: str
+    principal: float | None = None
 
 
 class ClusterRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,8 +57,13 @@ class ClusterRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     basis: str
 
 
-class MemberRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A block: shape and type as they were, how it is seen as a matrix, and where its coefficients, or values, are."""
+class MemberRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A block: shape and type as they were, how it is seen as a matrix, and where its coefficients, or values, are.
+
+    Error and norm are weighted where ``weighted`` says that the block has weights, or inputs, of its own, or rows have. ``codes``
+    is the folder of a residual in whole numbers, times ``step`` in all columns or what is in the folder ``steps``; ``array`` is
+    empty where there are no coefficients beside it.
+    """
 
     shape: list[int]
     columns: int | None
@@ -67,10 +76,14 @@ class MemberRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     error: float
     norm: float
     zeros: int
+    weighted: bool = False
+    codes: str = ""
+    steps: str = ""
+    step: float = 0.0
 
 
-class Contents(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All that a version consists of; ``files`` has every stored object of its arrays."""
+class Contents(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """All that a version consists of; ``files`` has every stored object of its arrays, ``row_weights`` is the folder of theirs."""
 
     format: int
     version: int
@@ -79,6 +92,7 @@ class Contents(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     members: dict[str, MemberRecord]
     clusters: list[ClusterRecord]
     files: dict[str, Mark]
+    row_weights: str = ""
 
 
 class Edition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -274,6 +288,7 @@ class Writing:
         rows: int,
         members: dict[str, MemberRecord],
         clusters: list[ClusterRecord],
+        row_weights: str = "",
     ) -> Contents:
         """The version: when this returns, it survives a power cut.
 
@@ -297,7 +312,9 @@ class Writing:
             )
         versions, draft = self.store.versions, self.draft
         files = {**self.files, **draft.files}
-        contents = Contents(FORMAT, draft.version, asked, rows, members, clusters, files)
+        contents = Contents(
+            FORMAT, draft.version, asked, rows, members, clusters, files, row_weights
+        )
         data = msgspec.json.encode(contents)
         draft.pending["manifest.json"] = data
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

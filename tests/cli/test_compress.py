@@ -134,3 +134,58 @@ def test_missing_values_may_count_as_zero(run, folder):
     assert done.code == 0
     assert "1 missing values of 1 blocks count as zero" in done.err
     assert "1 entries of 1 count as zero" in run("info", "C.zarr").out
+
+
+def test_weights_and_inputs_from_files(run, folder):
+    rng = np.random.default_rng(0)
+    X = (rng.standard_normal((200, 10)) * 0.4 ** np.arange(10)).astype(np.float32)
+    np.save("x.npy", X)
+    zarr.create_array("x.zarr", data=X, chunks=(64, 10))
+    np.save("rows.npy", np.linspace(0.5, 2.0, 80))
+    np.save("columns.npy", np.linspace(1.0, 3.0, 10))
+    done = run(
+        "compress", "W", "--out", "C.zarr", "--row-weights", "rows.npy", "--column-weights", "odd/*=columns.npy",
+        "--inputs", "even/*=x.zarr", "--damping", "0.001", "--json", "--quiet",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["input_bytes"] == X.nbytes
+    done = run("info", "C.zarr")
+    assert "errors of 72 matrices are weighted" in done.out
+    assert all(
+        b["weighted"] for b in json.loads(run("info", "C.zarr", "--json").out)["blocks"].values()
+    )
+    done = run("compress", "W", "--out", "D.zarr", "--inputs", "x.npy")
+    assert done.code == 0, done.err
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("--inputs", "even/*="), "names nothing. Pass PATH, or PATTERN=PATH"),
+        (("--inputs", "x.npy", "--inputs", "y.npy"), r"names two places for '*': x.npy and y.npy"),
+        (("--principal", "most"), "pass an error, or auto"),
+        (("--column-weights", "nothing.npy"), "nothing.npy"),
+        (("--principal", "0.01"), "principal=0.01 is no error of a principal part beside --error 0.05"),
+        (("--damping", "0.1"), "damping=0.1 was passed, but there are no inputs"),
+    ],
+)  # fmt: skip
+def test_weights_that_cannot_be_meant(run, folder, given, said):
+    done = run("compress", "W", "--out", "C.zarr", *given)
+    assert done.code in (1, 2)
+    assert said in done.err
+    assert not (folder / "C.zarr").exists()
+
+
+def test_residuals_are_told_and_come_back(run, folder):
+    done = run("compress", "W", "--error", "0.005", "--principal", "auto", "--out", "C.zarr")
+    assert done.code == 0, done.err
+    assert "residuals of 72 matrices" in done.out
+    assert "bases within 0." in run("info", "C.zarr").out
+    record = json.loads(run("info", "C.zarr", "--json").out)
+    assert sum(c["coded"] for c in record["clusters"]) == 72
+    assert record["asked"]["principal"] > 0.005 == record["asked"]["error"]
+    run("decompress", "C.zarr", "--out", "back")
+    for path in (folder / "W").rglob("*.npy"):
+        A = np.load(path)
+        B = np.load(folder / "back" / path.relative_to(folder / "W"))
+        assert np.linalg.norm(A - B) <= 0.005 * np.linalg.norm(A)

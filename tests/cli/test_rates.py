@@ -89,6 +89,20 @@ def test_what_cannot_be_meant_is_refused_before_reading(run, folder, options, sa
     assert said in done.err
 
 
+def test_weights_are_those_of_compress(run, folder):
+    np.save(folder / "rows.npy", np.linspace(0.1, 1, 80))
+    np.save(folder / "inputs.npy", np.eye(10)[:2])
+    given = ("rates", "W", "--errors", "0.1", "--json", "--quiet")
+    plain = run(*given).record["rates"][0]
+    weighted = ("--row-weights", "rows.npy", "--inputs", "0000*=inputs.npy")
+    found = run(*given, *weighted).record
+    assert found["input_bytes"] == 160
+    assert found["rates"][0]["bytes_alone"] < plain["bytes_alone"]
+    done = run(*given, "--row-weights", "inputs.npy")
+    assert done.code == 2
+    assert "weight" in done.err
+
+
 def test_an_error_to_draw_is_one_of_the_errors(run, folder):
     pytest.importorskip("matplotlib")
     done = run("rates", "W", "--errors", "0.1,0.2", "--figure", "F.png", "--at", "0.15")

@@ -36,6 +36,28 @@ def test_every_error_has_the_clusters_and_bytes_of_cluster(mode, rank, dtype):
         assert rate.raw == sum(len(c.members) for c in one.clusters if c.raw)
 
 
+def test_errors_are_measured_where_weights_and_inputs_say():
+    rng = np.random.default_rng(0)
+    blocks = named(d7()[:24])
+    few = rng.standard_normal((30, 10)) * 0.3 ** np.arange(10)
+    given = {
+        "row_weights": rng.random(80) + 0.1,
+        "column_weights": {"0000[0-4]": np.arange(10.0)},
+        "inputs": {"0001*": few},
+    }
+    found = streamsvd.rates(blocks, (0.05, 0.3), **given)
+    plain = streamsvd.rates(blocks, (0.05, 0.3))
+    for rate, same in zip(found.rates, plain.rates, strict=True):
+        one = streamsvd.cluster(blocks, rate.error, **given)
+        assert [(c.members, c.rank) for c in rate.clusters] == [
+            (c.members, c.rank) for c in one.clusters
+        ]
+        assert rate.compression_ratio == one.compression_ratio
+        assert rate.block_error == pytest.approx(max(one.block_errors.values()), rel=1e-6)
+        assert rate.bytes_alone < same.bytes_alone
+    assert found.info.input_bytes == few.nbytes
+
+
 def test_all_is_found_in_one_read(tmp_path):
     root = zarr.open_group(str(tmp_path / "g.zarr"), mode="w")
     for name, A in named(d7()).items():

@@ -118,7 +118,7 @@ def test_an_error_that_was_not_asked_for_cannot_be_drawn(seventy_two, tmp_path):
 
 
 def rate_of(clusters, merges, error=0.1):
-    stored = tuple(StoredCluster(c, 2, 0.0, error, len(c) == 1) for c in clusters)
+    stored = tuple(StoredCluster(c, 2, 0.0, error, len(c) == 1, 0) for c in clusters)
     return Rate(error, stored, 10, 2.0, 15, error, tuple(merges), 0.1)
 
 

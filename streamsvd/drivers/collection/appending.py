@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -11,14 +11,35 @@ import numpy as np
 import numpy.typing as npt
 from scipy import linalg
 
-from streamsvd.concat import Method, Mode, Sketch, clustered, sketch
+from streamsvd.concat import Method, Metric, Mode, Sketch, clustered, sketch
 from streamsvd.drivers.collection.cluster import Asked, Clustered
 from streamsvd.drivers.collection.jobs import checked_matrices, factors_pay
-from streamsvd.drivers.collection.keeping import decoded, kept, narrowed, parted, slack
+from streamsvd.drivers.collection.keeping import (
+    Factors,
+    Piece,
+    Shared,
+    decoded,
+    kept,
+    narrowed,
+    parted,
+    slack,
+)
 from streamsvd.drivers.collection.opened import Compressed, total_norm
 from streamsvd.drivers.collection.planning import CollectionPlan, planned
-from streamsvd.drivers.collection.records import check_storable, put, record_of
+from streamsvd.drivers.collection.records import (
+    check_storable,
+    put,
+    put_residual,
+    record_of,
+)
+from streamsvd.drivers.collection.residuals import (
+    cheapest,
+    factors_of,
+    nothing_shared,
+    split,
+)
 from streamsvd.drivers.collection.result import Compression, compression
+from streamsvd.drivers.collection.weights import Metrics, Weights
 from streamsvd.drivers.runs import allowed_bytes
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.events import Callback, Committed, ignore
@@ -34,7 +55,7 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Known:
-    """A basis that is stored already: its cluster, itself, and its factors ``Q R``."""
+    """A basis that is stored already: its cluster, itself, and its factors ``Q R``, rows weighted where errors are."""
 
     cluster: int
     basis: Array
@@ -42,9 +63,10 @@ class Known:
     R: Matrix
 
     @classmethod
-    def of(cls, cluster: int, basis: Array) -> Known:
+    def of(cls, cluster: int, basis: Array, rows: Metric) -> Known:
         """With its factors."""
-        Q, R = linalg.qr(basis.astype(np.float64), mode="economic", check_finite=False)
+        weighted = rows.left(basis.astype(np.float64))
+        Q, R = linalg.qr(weighted, mode="economic", check_finite=False)
         return cls(cluster, basis, Q, R)
 
 
@@ -57,11 +79,12 @@ class Fit:
     exponent: int
     error: float
     norm: float
+    residual: Piece | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Placed:
-    """What a read of one new matrix leaves: where it fits, or its sketch and, where no factors will do, itself."""
+    """What a read of one new matrix leaves: where it fits, or its sketch and itself, where no factors or only residuals will do."""
 
     name: str
     fit: Fit | None
@@ -79,6 +102,8 @@ class Placing:
     error: float
     inner: float
     rank: int | None
+    metrics: Metrics
+    target: float | None
 
     def leaf(self, rows: Run) -> list[Placed]:
         """Those of some parts."""
@@ -93,11 +118,13 @@ class Placing:
         return left + right
 
     def _placed(self, member: Member, A: Array, zeros: int) -> Placed:
-        found = sketch(member.name, A, error=self.inner)
+        found = sketch(member.name, A, error=self.inner, metric=self.metrics.of(member.name))
         fit = self._fit(member, A, found)
+        if fit is not None and self.target is not None:
+            fit = self._completed(fit, member, A, zeros)
         if fit is not None:
             return Placed(member.name, fit, None, None, zeros)
-        keep = not factors_pay(found, self.inner, self.rank)
+        keep = self.target is not None or not factors_pay(found, self.inner, self.rank)
         values = member.layout.array(A.copy()) if keep else None
         return Placed(member.name, None, found, values, zeros)
 
@@ -113,15 +140,30 @@ class Placing:
         if best.R.shape[1] * n >= alone(found, self.inner, m, n):
             return None
         B = np.ldexp(A.astype(np.float64), -found.exponent)
-        C = linalg.solve_triangular(best.R, best.Q.T @ B, check_finite=False)
+        metric = self.metrics.of(member.name)
+        C = linalg.solve_triangular(best.R, best.Q.T @ metric.left(B), check_finite=False)
         stored, exponent = narrowed(C, best.basis.dtype)
         exponent += found.exponent
         D = np.asarray(decoded(best.basis, stored, exponent, member), dtype=np.float64)
-        norm = float(np.linalg.norm(B))
-        error = float(np.linalg.norm(B - np.ldexp(D, -found.exponent))) / norm + slack(m, n)
-        if not error <= max(self.error, 4 * slack(m, n)):
+        norm = float(np.linalg.norm(metric.of(B)))
+        hidden = slack(m, n) * found.strain
+        lost = metric.of(B - np.ldexp(D, -found.exponent))
+        error = float(np.linalg.norm(lost)) / norm + hidden
+        if not error <= max(self.error, 4 * hidden):
             return None
         return Fit(best.cluster, stored, exponent, error, finite(norm, found.exponent))
+
+    def _completed(self, fit: Fit, member: Member, A: Array, zeros: int) -> Fit | None:
+        """With what the basis leaves in whole numbers, where that is less than the whole matrix so."""
+        assert self.target is not None
+        basis = next(k.basis for k in self.known if k.cluster == fit.cluster)
+        factors = Factors(basis, fit.coefficients, fit.exponent)
+        metric = self.metrics.of(member.name)
+        s = split(member, A, factors, metric, self.target, zeros)
+        alone = member.nbytes if s.alone is None else s.alone.nbytes
+        if s.beside is None or s.beside.nbytes + fit.coefficients.nbytes > alone:
+            return None
+        return replace(fit, error=s.beside.error, residual=s.beside)
 
 
 def finite(norm: float, exponent: int) -> float:
@@ -143,6 +185,9 @@ def append(
     *,
     memory: int | float | str | None = None,
     seed: int = 0,
+    column_weights: Any = None,
+    inputs: Any = None,
+    damping: float = 0.0,
     callback: Callback = ignore,
 ) -> Compression:
     """Matrices added to a compressed collection, as one version; see `compress`."""
@@ -153,6 +198,8 @@ def append(
     check_fits(store.name, held, source)
     check_storable(members)
     a = held.asked
+    rows = store.array(held, held.row_weights) if held.row_weights else None
+    weights = Weights.of(source, rows, column_weights, inputs, damping)
     asked = Asked.of(
         source,
         error=a.error,
@@ -160,11 +207,17 @@ def append(
         mode=cast("Mode", a.mode),
         method=cast("Method", a.method),
         seed=seed,
+        weights=weights,
+        principal=a.principal,
     )
-    plan = _planned(source, held, allowed_bytes(memory), asked)
+    budget = allowed_bytes(memory)
+    plan = _planned(source, held, budget, asked)
+    metrics = weights.read(budget, callback)
     with held_memory(), dense_threads(1):
-        run = Clustered(source, asked, plan, callback, keep=True)
-        placed: list[Placed] = run.read(source, _placing(store, held, source, asked), "places")
+        run = Clustered(
+            source, asked, plan, callback, True, metrics, warnings=list(weights.warnings())
+        )
+        placed: list[Placed] = run.read(source, _placing(store, held, run), "places")
         run.zeros |= {p.name: p.zeros for p in placed if p.zeros}
         writing = store.after(held.version)
         writing.keep(held)
@@ -174,32 +227,70 @@ def append(
                 if p.fit is not None:
                     short = f"a{i}"
                     folder = writing.add({short: p.fit.coefficients})[short]
+                    residual = put_residual(writing, short, p.fit.residual)
                     records[p.name] = record_of(
                         members[p.name], p.fit.cluster, folder, exponent=p.fit.exponent,
-                        error=p.fit.error, norm=p.fit.norm, zeros=p.zeros,
+                        error=p.fit.error, norm=p.fit.norm, zeros=p.zeros, weighted=not metrics.of(p.name).plain,
+                        residual=residual,
                     )  # fmt: skip
             for number in {p.fit.cluster for p in placed if p.fit is not None}:
                 fits = [p.fit for p in placed if p.fit is not None and p.fit.cluster == number]
                 clusters[number] = extended(clusters[number], number, held, fits)
             rest = [p.sketch for p in placed if p.sketch is not None]
             values = {p.name: p.values for p in placed if p.values is not None}
-            for one in clustered(rest, asked.options) if rest else ():
-                whole = kept(
-                    one, members, error=asked.error, spare=asked.spare, mode=asked.options.mode
-                )
-                for shared in parted(whole, members):
-                    own = run.held(shared, values)
-                    c, some = put(writing, len(clusters), shared, own, members, run.zeros)
-                    clusters.append(c)
-                    records |= some
+            for shared, own in new_clusters(run, rest, values):
+                c, some = put(writing, len(clusters), shared, own, members, run.zeros, metrics)
+                clusters.append(c)
+                records |= some
             ordered = {n: records[n] for n in (*held.members, *members)}
-            contents = writing.commit(a, held.rows, ordered, clusters)
+            contents = writing.commit(a, held.rows, ordered, clusters, held.row_weights)
         except BaseException:
             writing.abandon()
             raise
         info = run.info()
     callback(Committed(store.name))
     return compression(Compressed(store, contents), run.reads, info)
+
+
+def new_clusters(
+    run: Clustered, sketches: Sequence[Sketch], values: Mapping[str, Array]
+) -> Iterator[tuple[Shared, dict[str, Array]]]:
+    """Clusters of those that fit nowhere, and the arrays that are kept as they are."""
+    if not sketches:
+        return
+    asked, metrics = run.asked, run.metrics
+    members = {m.name: m for m in run.source.members}
+    mode, target = asked.options.mode, asked.target
+    if asked.principal == 1:
+        mine = {s.key: members[s.key] for s in sketches}
+        found = [nothing_shared(mine, run.source.rows)]
+    else:
+        found = [
+            part
+            for one in clustered(sketches, asked.options)
+            for part in parted(
+                kept(
+                    one, members, error=asked.error, spare=asked.spare, mode=mode, metrics=metrics
+                ),
+                members,
+            )
+        ]
+    for shared in found:
+        if target is None:
+            yield shared, run.held(shared, dict(values))
+            continue
+        each = [
+            split(
+                members[name],
+                members[name].layout.matrix(values[name]),
+                factors_of(shared, i),
+                metrics.of(name),
+                target,
+                0,
+            )
+            for i, name in enumerate(shared.names)
+        ]
+        yield from cheapest(shared, each, members, mode)
 
 
 def check_fits(name: str, held: Contents, source: Collection) -> None:
@@ -230,7 +321,14 @@ def _planned(source: Collection, held: Contents, budget: int, asked: Asked) -> C
     ranks = sum(c.rank for c in held.clusters)
     bases = 3 * 8 * held.rows * ranks
     try:
-        plan = planned(source, "primal", budget - bases, error=asked.options.error, keep=True)
+        plan = planned(
+            source,
+            "primal",
+            budget - bases,
+            error=asked.options.error,
+            keep=True,
+            weights=asked.weights,
+        )
     except BudgetError as error:
         least = error.needs + bases
         raise BudgetError(
@@ -242,13 +340,26 @@ def _planned(source: Collection, held: Contents, budget: int, asked: Asked) -> C
     return replace(plan, projected_bytes=plan.projected_bytes + bases, budget_bytes=budget)
 
 
-def _placing(store: CompressedStore, held: Contents, source: Collection, asked: Asked) -> Placing:
-    known = [
-        Known.of(i, store.array(held, c.basis))
-        for i, c in enumerate(held.clusters)
-        if c.rank > 0 and not c.raw
-    ]
-    return Placing(source, known, asked.error, asked.options.error, asked.options.rank)
+def _placing(store: CompressedStore, held: Contents, run: Clustered) -> Placing:
+    asked, rows = run.asked, Metric(rows=run.metrics.rows)
+    known = (
+        []
+        if asked.principal == 1
+        else [
+            Known.of(i, store.array(held, c.basis), rows)
+            for i, c in enumerate(held.clusters)
+            if c.rank > 0 and not c.raw
+        ]
+    )
+    return Placing(
+        run.source,
+        known,
+        asked.error,
+        asked.options.error,
+        asked.options.rank,
+        run.metrics,
+        asked.target,
+    )
 
 
 def extended(

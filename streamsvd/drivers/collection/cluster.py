@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,7 @@ from streamsvd.drivers.collection.planning import (
     runs_of,
 )
 from streamsvd.drivers.collection.result import Clustering, ClusteringInfo, clustering
+from streamsvd.drivers.collection.weights import UNWEIGHTED, Metrics, Weights
 from streamsvd.drivers.runs import allowed_bytes
 from streamsvd.drivers.runs.checks import check_seed
 from streamsvd.engine.allocator import held_memory
@@ -42,9 +43,11 @@ from streamsvd.engine.events import Callback, PassDone, PassStarted, SpanDone, i
 from streamsvd.engine.execute import dense_threads
 from streamsvd.engine.meter import Mark, mark, peak_since
 from streamsvd.engine.tree import Job, Run, reduced
+from streamsvd.errors import SpecError
 from streamsvd.store.collection import Collection, Member, as_collection
 
 Array = npt.NDArray[Any]
+Principal = float | Literal["auto"] | None
 PROPOSED = 0.9
 """Part of the error for which clusters are proposed on projections."""
 SPENT = 0.4
@@ -61,6 +64,10 @@ def cluster(
     backend: Backend = "auto",
     memory: int | float | str | None = None,
     seed: int = 0,
+    row_weights: Any = None,
+    column_weights: Any = None,
+    inputs: Any = None,
+    damping: float = 0.0,
     callback: Callback = ignore,
 ) -> Clustering:
     """Clusters of matrices with equal rows, each of which shares one basis within an error.
@@ -86,6 +93,15 @@ def cluster(
         Bytes this process may use above its imports; half of what is free if left out.
     seed
         Of the projections.
+    row_weights, column_weights
+        Where errors matter: every error is then that of matrices with rows and columns multiplied by these. Positive
+        weights of the rows, ``(m,)``, the same for all; weights of the columns, ``(n,)``, of all matrices or a mapping of patterns
+        of names to them.
+    inputs
+        What matrices act on: samples as rows of as many entries as a matrix has columns, of any number, anything that `svd`
+        takes; of all matrices, or a mapping of patterns to them. Errors are then those of ``A x``, in the mean square over samples x.
+    damping
+        As of `input_factor`.
     callback
         Receives events.
 
@@ -109,7 +125,7 @@ def cluster(
     -----
     Cost: one read, ``2 m n min(m, n)`` flops a matrix and about four small eigenvalue problems a matrix and start;
     memory of the sketches, at most ``8 k (6 m + 3 n)`` bytes for a matrix of rank k. ``"gram"`` and ``"propose"`` read
-    twice. Errors are bounds in floating point too, with the rounding of factors to the type of the blocks.
+    twice. Inputs are read once more, for ``4 N n^2`` flops and ``8 n^2`` bytes. Errors are bounds in floating point too, with the rounding of factors to the type of the blocks.
 
     References
     ----------
@@ -126,7 +142,10 @@ def cluster(
     ([('w0', 'w2', 'w4'), ('w1', 'w3', 'w5')], [3, 3])
     """
     source = as_collection(collection)
-    asked = Asked.of(source, error=error, rank=rank, mode=mode, method=method, seed=seed)
+    weights = Weights.of(source, row_weights, column_weights, inputs, damping)
+    asked = Asked.of(
+        source, error=error, rank=rank, mode=mode, method=method, seed=seed, weights=weights
+    )
     with run_of(source, asked, backend, memory, callback, keep=False) as run:
         shared = tuple(s for s, _ in run.found())
         info = run.info()
@@ -151,12 +170,20 @@ class Asked:
         What was asked, and that part.
     seed
         Of projections.
+    weights
+        Where errors matter.
+    principal, target
+        Error of what blocks share, where residuals make up for the rest, and the error that they are to meet; None
+        where there are none.
     """
 
     options: ClusterOptions
     error: float
     spare: float
     seed: int
+    weights: Weights
+    principal: Principal = None
+    target: float | None = None
 
     @classmethod
     def of(
@@ -168,6 +195,8 @@ class Asked:
         mode: Mode,
         method: Method,
         seed: int,
+        weights: Weights = UNWEIGHTED,
+        principal: Principal = None,
     ) -> Asked:
         """Checked.
 
@@ -180,8 +209,37 @@ class Asked:
         if rank is not None:
             options = replace(options, rank=int(rank))
         check_seed(seed)
+        target = None
+        if principal is not None:
+            target = float(error)
+            error = check_principal(principal, target)
+            options = replace(options, error=error)
         spare = margin(list({m.dtype for m in source.members}), float(error))
-        return cls(replace(options, error=float(error) - spare), float(error), spare, int(seed))
+        options = replace(options, error=float(error) - spare)
+        return cls(options, float(error), spare, int(seed), weights, principal, target)
+
+
+def check_principal(principal: float | Literal["auto"], target: float) -> float:
+    """The error for which blocks are sketched.
+
+    Raises
+    ------
+    SpecError
+        If the principal part would meet the error by itself, or is no number.
+    """
+    if target <= 0:
+        raise SpecError(
+            "error=0 leaves no room for residuals in whole numbers. Pass an error, or leave principal out."
+        )
+    if principal == "auto":
+        return target
+    number = isinstance(principal, int | float | np.number) and not isinstance(principal, bool)
+    if not number or not target < float(principal) <= 1:
+        raise SpecError(
+            f"principal={principal!r} is no error of a principal part beside error={target:g}. Pass a larger error, at most 1 for no "
+            'shared bases, or "auto".'
+        )
+    return float(principal) if principal < 1 else target
 
 
 @dataclass(slots=True, eq=False)
@@ -194,6 +252,10 @@ class Clustered:
         What is read, what is asked, how, and who is told.
     keep
         Whether matrices that are kept as they are are handed out.
+    metrics
+        How errors are measured.
+    principal
+        Error of what blocks share, as it was chosen.
     merges
         How each cluster that was found came about.
     """
@@ -203,6 +265,8 @@ class Clustered:
     plan: CollectionPlan
     notify: Callback
     keep: bool
+    metrics: Metrics
+    principal: float | None = None
     passes: int = 0
     bytes_read: int = 0
     zeros: dict[str, int] = field(default_factory=dict)
@@ -231,7 +295,14 @@ class Clustered:
         for one, held in found:
             self.merges.append(one.merges)
             a = self.asked
-            whole = kept(one, members, error=a.error, spare=a.spare, mode=a.options.mode)
+            whole = kept(
+                one,
+                members,
+                error=a.error,
+                spare=a.spare,
+                mode=a.options.mode,
+                metrics=self.metrics,
+            )
             for shared in parted(whole, members):
                 yield shared, self.held(shared, held)
 
@@ -282,15 +353,15 @@ class Clustered:
         self.notify(PassDone(number, purpose, time.perf_counter() - began, None))
         return value
 
-    def _sketched(self, collection: Collection, purpose: str, o: ClusterOptions) -> list[Seen]:
-        seen: list[Seen] = self.read(
-            collection, Sketching(collection, o.error, o.rank, self.keep, share=o.share), purpose
-        )
+    def sketched(self, collection: Collection, purpose: str, o: ClusterOptions) -> list[Seen]:
+        """Sketches of all blocks of a collection."""
+        job = Sketching(collection, o.error, o.rank, self.keep, share=o.share, metrics=self.metrics)
+        seen: list[Seen] = self.read(collection, job, purpose)
         self.zeros |= {s.sketch.key: s.zeros for s in seen if s.zeros}
         return seen
 
     def _primal(self) -> Iterator[tuple[Cluster, dict[str, Array]]]:
-        seen = self._sketched(self.source, "sketches", self.asked.options)
+        seen = self.sketched(self.source, "sketches", self.asked.options)
         held = {s.sketch.key: s.values for s in seen if s.values is not None}
         sketches = [s.sketch for s in seen]
         seen.clear()
@@ -303,14 +374,14 @@ class Clustered:
         wide = replace(o, error=PROPOSED * o.error)
         rows = min(PROJECTED, self.source.rows)
         omega = projection(self.source.rows, columns=rows, seed=self.asked.seed)
-        job = Sketching(self.source, wide.error, None, False, omega)
+        job = Sketching(self.source, wide.error, None, False, omega, metrics=self.metrics)
         seen: list[Seen] = self.read(self.source, job, "projections")
         groups = [c.keys for c in clustered([s.sketch for s in seen], wide)]
         del seen
         o = replace(o, share=SPENT)
         for names in batches(groups, {m.name: m for m in self.source.members}, self.plan.room):
             few = self.some([name for group in names for name in group])
-            found = self._sketched(few, "certificates", o)
+            found = self.sketched(few, "certificates", o)
             by_name = {s.sketch.key: s for s in found}
             held = {s.sketch.key: s.values for s in found if s.values is not None}
             for group in names:
@@ -330,7 +401,8 @@ class Clustered:
             backend=self.plan.backend, passes=self.passes, bytes_read=self.bytes_read,
             elapsed_s=time.perf_counter() - self.began, peak_bytes=peak_since(self.memory),
             projected_bytes=self.plan.projected_bytes, budget_bytes=self.plan.budget_bytes,
-            zeros=dict(self.zeros), seed=self.asked.seed, warnings=tuple(self.warnings),
+            zeros=dict(self.zeros), seed=self.asked.seed, input_bytes=self.asked.weights.input_bytes,
+            warnings=tuple(self.warnings),
         )  # fmt: skip
 
 
@@ -376,6 +448,11 @@ def run_of(
     keep: bool,
 ) -> Iterator[Clustered]:
     """A run within the memory, planned before anything is read."""
-    plan = planned(source, backend, allowed_bytes(memory), error=asked.options.error, keep=keep)
+    weights, budget = asked.weights, allowed_bytes(memory)
+    plan = planned(source, backend, budget, error=asked.options.error, keep=keep, weights=weights)
+    began, start = time.perf_counter(), mark()
+    metrics = weights.read(budget, notify)
     with held_memory(), dense_threads(1):
-        yield Clustered(source, asked, plan, notify, keep)
+        yield Clustered(
+            source, asked, plan, notify, keep, metrics, warnings=list(weights.warnings()), began=began, memory=start,
+        )  # fmt: skip

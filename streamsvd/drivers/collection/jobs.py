@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from streamsvd.concat import Sketch, proposed, sketch
 from streamsvd.concat.sketches import SHARE
+from streamsvd.drivers.collection.weights import ALIKE, Metrics
 from streamsvd.engine.tree import Run
 from streamsvd.store.collection import Collection, Member
 from streamsvd.typing import Matrix
@@ -51,6 +52,8 @@ class Sketching:
         Projection to propose by; None to sketch the matrices themselves.
     share
         Part of the error that a sketch may spend.
+    metrics
+        How errors are measured.
     """
 
     collection: Collection
@@ -59,6 +62,7 @@ class Sketching:
     keep: bool
     omega: Matrix | None = None
     share: float = SHARE
+    metrics: Metrics = ALIKE
 
     def leaf(self, rows: Run) -> list[Seen]:
         """Those of some parts."""
@@ -73,9 +77,11 @@ class Sketching:
         return left + right
 
     def _seen(self, member: Member, A: Array, zeros: int) -> Seen:
+        metric = self.metrics.of(member.name)
         if self.omega is not None:
-            return Seen(proposed(member.name, A, self.omega, error=self.error), None, zeros)
-        found = sketch(member.name, A, error=self.error, share=self.share)
+            found = proposed(member.name, A, self.omega, error=self.error, metric=metric)
+            return Seen(found, None, zeros)
+        found = sketch(member.name, A, error=self.error, share=self.share, metric=metric)
         keep = self.keep and not factors_pay(found, self.error, self.rank)
         return Seen(found, member.layout.array(A.copy()) if keep else None, zeros)
 

@@ -2,7 +2,8 @@ r"""Factors in the type of the blocks, and what that rounding adds to the error.
 
 With ``A = U C + R`` the stored factors, multiplied and rounded to the type of the block, are some ``B``; the error is at
 most ``||R|| + ||U C - B||``, and the second term is computed. A narrow type that takes the error beyond what was asked
-gives way to a wider one, and where none is smaller than the blocks they are kept as they are.
+gives way to a wider one, and where none is smaller than the blocks they are kept as they are. Where errors are weighted,
+all of these norms are.
 """
 
 from __future__ import annotations
@@ -15,14 +16,58 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.certificate import UNIT_ROUNDOFF
-from streamsvd.concat import Cluster, Mode
+from streamsvd.concat import Cluster, Metric, Mode
+from streamsvd.drivers.collection.weights import ALIKE, Metrics
 from streamsvd.store.collection import Member
-from streamsvd.typing import Matrix
+from streamsvd.typing import Matrix, Real
 
 Array = npt.NDArray[Any]
 SLAB = 1 << 18
 """Entries that are multiplied at once."""
 BRAIN = "bfloat16"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Factors:
+    """Factors of a block as they are stored."""
+
+    basis: Array
+    coefficients: Array
+    exponent: int
+
+    def product(self) -> Matrix:
+        """The principal part of the block."""
+        with np.errstate(over="ignore"):
+            return np.asarray(
+                np.ldexp(
+                    self.basis.astype(np.float64) @ self.coefficients.astype(np.float64),
+                    self.exponent,
+                )
+            )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Piece:
+    """What factors leave of a block, as it is stored.
+
+    Attributes
+    ----------
+    packed
+        Whole numbers as bytes; none where factors meet the error by themselves.
+    steps
+        What they are multiplied by, of every column or of all.
+    error
+        Relative error of the block, certified.
+    """
+
+    packed: npt.NDArray[np.uint8]
+    steps: Real
+    error: float
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes stored."""
+        return int(self.packed.nbytes + self.steps.nbytes)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,6 +86,8 @@ class Shared:
         Frobenius norm of each block.
     raw
         Whether the blocks are kept as they are.
+    codes
+        Residual of each block; nothing where there are none.
     """
 
     names: tuple[str, ...]
@@ -52,6 +99,7 @@ class Shared:
     block_errors: tuple[float, ...]
     norms: tuple[float, ...]
     raw: bool
+    codes: tuple[Piece, ...] = ()
 
     @property
     def rank(self) -> int:
@@ -62,7 +110,8 @@ class Shared:
         """Bytes stored."""
         if self.raw:
             return sum(members[name].nbytes for name in self.names)
-        return int(self.basis.nbytes + sum(c.nbytes for c in self.coefficients))
+        factors = self.basis.nbytes + sum(c.nbytes for c in self.coefficients)
+        return int(factors + sum(piece.nbytes for piece in self.codes))
 
     def coefficients_of(self, name: str) -> Matrix:
         """Those of one block, not scaled."""
@@ -82,7 +131,13 @@ def slack(rows: int, columns: int) -> float:
 
 
 def kept(
-    found: Cluster, members: Mapping[str, Member], *, error: float, spare: float, mode: Mode
+    found: Cluster,
+    members: Mapping[str, Member],
+    *,
+    error: float,
+    spare: float,
+    mode: Mode,
+    metrics: Metrics = ALIKE,
 ) -> Shared:
     """A cluster in the narrowest type that meets the error, or its blocks as they are.
 
@@ -94,13 +149,15 @@ def kept(
         By name.
     error, spare, mode
         What was asked, and the part left to rounding.
+    metrics
+        How errors are measured.
     """
     of = [members[key] for key in found.keys]
     whole = sum(m.nbytes for m in of)
     if found.raw or not found.met:
         return as_they_are(found, of[0].shape[0])
     for dtype in ladder(of):
-        shared = _in_type(found, of, dtype, mode)
+        shared = _in_type(found, of, dtype, mode, metrics)
         if shared.rank and shared.nbytes(members) >= whole:
             break
         if _holds(shared, found, of, error, spare, mode):
@@ -144,6 +201,7 @@ def _holds(
     shared: Shared, found: Cluster, of: Sequence[Member], error: float, spare: float, mode: Mode
 ) -> bool:
     floor = 4 * slack(of[0].shape[0], max(m.shape[1] for m in of))
+    floor *= float(found.strains.max(initial=1.0))
     if mode == "global":
         return shared.error_upper - found.error_upper <= max(spare, floor)
     worst = max(shared.block_errors) if mode == "block" else shared.error_upper
@@ -165,19 +223,26 @@ def _narrowest(member: Member) -> int:
     return 2
 
 
-def _in_type(found: Cluster, of: Sequence[Member], dtype: np.dtype[Any], mode: Mode) -> Shared:
+def _in_type(
+    found: Cluster, of: Sequence[Member], dtype: np.dtype[Any], mode: Mode, metrics: Metrics
+) -> Shared:
     """The factors in one type, and their certified errors."""
-    basis = found.basis.astype(dtype)
+    left = found.basis if metrics.rows is None else found.basis / metrics.rows[:, None]
+    largest = float(np.finfo(dtype).max)  # what is cut off is in the error that is measured
+    basis = np.clip(left, -largest, largest).astype(dtype)
     coefficients, exponents, added = [], [], []
     for member, C in zip(of, found.coefficients, strict=True):
         stored, exponent = narrowed(C, dtype)
         coefficients.append(stored)
         exponents.append(exponent + found.exponent)
-        added.append(deviation(found, C, basis, stored, exponent + found.exponent, member))
+        metric = metrics.of(member.name)
+        added.append(
+            deviation(left, C, basis, stored, exponents[-1], found.exponent, member, metric)
+        )
     norms = np.sqrt(found.energies)
     delta = np.array(added)
     relative = np.divide(delta, norms, out=np.zeros_like(delta), where=norms > 0)
-    hidden = slack(of[0].shape[0], max(m.shape[1] for m in of)) * (norms > 0)
+    hidden = slack(of[0].shape[0], max(m.shape[1] for m in of)) * found.strains * (norms > 0)
     errors = found.block_errors + relative + hidden
     if mode == "block":
         full = max(int(np.count_nonzero(norms)), 1)
@@ -185,12 +250,13 @@ def _in_type(found: Cluster, of: Sequence[Member], dtype: np.dtype[Any], mode: M
     else:
         total = float(np.linalg.norm(norms))
         more = float(np.linalg.norm(delta)) / total if total else 0.0
+    strained = float(hidden.max(initial=0.0)) if found.strains.max(initial=1.0) > 1 else 0.0
     return Shared(
         found.keys,
         basis,
         tuple(coefficients),
         tuple(exponents),
-        found.error_lower,
+        max(0.0, found.error_lower - strained),
         found.error_upper + more + float(hidden.max(initial=0.0)),
         tuple(float(e) for e in errors),
         _norms(found),
@@ -205,22 +271,32 @@ def narrowed(C: Matrix, dtype: np.dtype[Any]) -> tuple[Array, int]:
 
 
 def deviation(
-    found: Cluster, C: Matrix, basis: Array, stored: Array, exponent: int, member: Member
+    left: Matrix,
+    C: Matrix,
+    basis: Array,
+    stored: Array,
+    exponent: int,
+    unit: int,
+    member: Member,
+    metric: Metric,
 ) -> float:
-    """``||U C - B||_F`` times ``2**-found.exponent``, B the block as it will be read."""
+    """``||left C - B||`` times ``2**-unit``, B the block as it will be read, in the norm of its error."""
     total, step = 0.0, max(1, SLAB // max(C.shape[1], 1))
     for at in range(0, basis.shape[0], step):
-        exact = found.basis[at : at + step] @ C
         B = decoded(basis[at : at + step], stored, exponent, member)
-        D = np.ldexp(np.asarray(B, dtype=np.float64), -found.exponent)
-        total += float(np.sum((exact - D) ** 2))
+        D = np.ldexp(np.asarray(B, dtype=np.float64), -unit)
+        total += float(np.sum(metric.of(left[at : at + step] @ C - D, at) ** 2))
     return float(np.sqrt(total))
 
 
 def decoded(basis: Array, coefficients: Array, exponent: int, member: Member) -> Array:
     """Rows of a block from factors, in its type: integers are the nearest, and within the range of the type."""
     with np.errstate(over="ignore"):
-        A = np.ldexp(basis.astype(np.float64) @ coefficients.astype(np.float64), exponent)
+        return rendered(Factors(basis, coefficients, exponent).product(), member)
+
+
+def rendered(A: Matrix, member: Member) -> Array:
+    """Rows of a block in its type."""
     dtype = member.dtype
     if dtype.kind == "b":
         return A >= 0.5

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.drivers.collection.keeping import decoded
+from streamsvd.concat.residuals import values as residual
+from streamsvd.drivers.collection.keeping import Factors, decoded, rendered
 from streamsvd.drivers.collection.records import from_stored, member_of
+from streamsvd.store.codes import unpacked
 from streamsvd.store.compressed import AskedRecord, CompressedStore, Contents
 
 Array = npt.NDArray[Any]
@@ -25,6 +27,8 @@ class StoredCluster:
     ----------
     members, rank, error_lower, error_upper, raw
         As of `SharedBasis`.
+    coded
+        How many of them have a residual in whole numbers.
     """
 
     members: tuple[str, ...]
@@ -32,6 +36,7 @@ class StoredCluster:
     error_lower: float
     error_upper: float
     raw: bool
+    coded: int
 
 
 class Compressed(Mapping[str, Array]):
@@ -42,7 +47,7 @@ class Compressed(Mapping[str, Array]):
     Attributes
     ----------
     asked
-        Error, rank, mode and method that it was made with.
+        Error, rank, mode, method, and error of the principal part, that it was made with.
     version
         Its number; each addition makes one.
     """
@@ -88,12 +93,19 @@ class Compressed(Mapping[str, Array]):
     def clusters(self) -> tuple[StoredCluster, ...]:
         """All of them; members in the order in which they came."""
         members: list[list[str]] = [[] for _ in self._contents.clusters]
+        coded = [0] * len(members)
         for name, record in self._contents.members.items():
             members[record.cluster].append(name)
+            coded[record.cluster] += bool(record.codes)
         return tuple(
-            StoredCluster(tuple(names), c.rank, c.error_lower, c.error_upper, c.raw)
-            for names, c in zip(members, self._contents.clusters, strict=True)
+            StoredCluster(tuple(names), c.rank, c.error_lower, c.error_upper, c.raw, count)
+            for names, c, count in zip(members, self._contents.clusters, coded, strict=True)
         )
+
+    @property
+    def weighted(self) -> tuple[str, ...]:
+        """Names of the matrices whose errors are weighted ones."""
+        return tuple(name for name, r in self._contents.members.items() if r.weighted)
 
     @property
     def bytes_before(self) -> int:
@@ -121,12 +133,25 @@ class Compressed(Mapping[str, Array]):
     def __getitem__(self, name: str) -> Array:
         record = self._contents.members[name]
         member = member_of(name, record)
-        values = self._store.array(self._contents, record.array)
         cluster = self._contents.clusters[record.cluster]
         if cluster.raw:
+            values = self._array(record.array)
             return from_stored(values, member).reshape(member.layout.stored)
-        basis = self._basis(cluster.basis)
-        return member.layout.array(decoded(basis, values, record.exponent, member))
+        P = np.zeros(member.shape)
+        if record.array:
+            coefficients = self._array(record.array)
+            if not record.codes:
+                basis = self._basis(cluster.basis)
+                return member.layout.array(decoded(basis, coefficients, record.exponent, member))
+            P = Factors(self._basis(cluster.basis), coefficients, record.exponent).product()
+        codes = unpacked(self._array(record.codes), member.shape, f"{self.name}/{record.codes}")
+        rows = self._array(self._contents.row_weights) if self._contents.row_weights else None
+        steps = self._array(record.steps) if record.steps else np.array([record.step])
+        A = P + residual(codes, steps, rows)
+        return member.layout.array(rendered(A, member))
+
+    def _array(self, folder: str) -> Array:
+        return self._store.array(self._contents, folder)
 
     def _basis(self, folder: str) -> Array:
         """Of a cluster; the last one used is held."""

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Literal, get_args
 
 from streamsvd.concat.sketches import GRAM_LEAST
+from streamsvd.drivers.collection.weights import UNWEIGHTED, Weights
 from streamsvd.engine.execute import concurrency
 from streamsvd.engine.memory import BASE_BYTES
 from streamsvd.engine.submit import active_client
@@ -26,6 +27,7 @@ COPIES = 7
 FEW_COPIES = 3
 """The same of projections, whose stacks have few rows."""
 ITEM = 8
+WEIGHTED = "a Gram matrix knows no weights."
 WRITTEN = 24 << 20
 """Arrays on their way to the store."""
 
@@ -57,7 +59,13 @@ class CollectionPlan:
 
 
 def planned(
-    collection: Collection, backend: Backend, budget: int, *, error: float, keep: bool
+    collection: Collection,
+    backend: Backend,
+    budget: int,
+    *,
+    error: float,
+    keep: bool,
+    weights: Weights = UNWEIGHTED,
 ) -> CollectionPlan:
     """The plan of the first backend that fits: sketches in memory, else the Gram matrix, else proposals.
 
@@ -72,7 +80,7 @@ def planned(
         raise SpecError(
             f"backend={backend!r} is unknown. Pass one of {', '.join(get_args(Backend))}."
         )
-    refused = gram_refused(collection, error)
+    refused = gram_refused(collection, error) if weights.plain else WEIGHTED
     if backend == "gram" and refused:
         raise SpecError(f"{refused} Pass backend='auto'.")
     order: list[Backend] = ["primal", "gram", "propose"] if backend == "auto" else [backend]
@@ -81,7 +89,7 @@ def planned(
         if name == "gram" and refused:
             continue
         for workers in range(most_workers(collection), fewest_workers() - 1, -1):
-            held, task = needs(collection, name, keep=keep)
+            held, task = needs(collection, name, keep=keep, weights=weights)
             needed = BASE_BYTES + held + workers * task
             if needed <= budget:
                 spare = min(budget - needed, _all(collection)) if name == "propose" else 0
@@ -141,12 +149,14 @@ def runs_of(collection: Collection) -> tuple[Run, ...]:
     return tuple(pairwise(edges))
 
 
-def needs(collection: Collection, backend: Backend, *, keep: bool) -> tuple[int, int]:
+def needs(
+    collection: Collection, backend: Backend, *, keep: bool, weights: Weights = UNWEIGHTED
+) -> tuple[int, int]:
     """Bytes there are once, and in each task."""
     members = collection.members
-    kept = sum(m.nbytes for m in members) if keep else 0
+    kept = (sum(m.nbytes for m in members) if keep else 0) + weights.nbytes
     reading = max(p.nbytes + p.stored.read_bytes for p in collection.parts)
-    alone = max(task_bytes(m) for m in members)
+    alone = max(task_bytes(m, weighted=not weights.plain) for m in members)
     if backend == "gram":
         n = sum(m.shape[1] for m in members)
         kept += ITEM * n * n * 16 + ITEM * collection.rows * sum(min(m.shape) for m in members)
@@ -158,7 +168,7 @@ def needs(collection: Collection, backend: Backend, *, keep: bool) -> tuple[int,
         # Factors are smaller than what they stand for; those that are written are not held.
         out = WRITTEN if keep else sum(m.nbytes for m in members)
         omega = ITEM * 2 * PROJECTED * collection.rows
-        return max(proposals, certified + out) + omega, reading + alone
+        return max(proposals, certified + out) + omega + weights.nbytes, reading + alone
     held = sum(sketch_bytes(*m.shape) for m in members) + keys_bytes(len(members))
     return held + kept, reading + alone
 
@@ -179,10 +189,11 @@ def keys_bytes(count: int) -> int:
     return 9 * min(count, 1500) ** 2 + (2 << 20)
 
 
-def task_bytes(member: Member) -> int:
-    """A matrix in float64, scaled, and its decomposition."""
+def task_bytes(member: Member, *, weighted: bool = False) -> int:
+    """A matrix in float64, scaled, with weights if it has any, and its decomposition."""
     m, n = member.shape
-    return ITEM * (6 * m * n + 8 * min(m, n) ** 2 + 4 * PROJECTED * n)
+    copies = 10 if weighted else 6
+    return ITEM * (copies * m * n + 8 * min(m, n) ** 2 + 4 * PROJECTED * n)
 
 
 def gram_slab(columns: int) -> int:

@@ -14,15 +14,16 @@ from streamsvd.concat.cluster import EXACT_BELOW
 from streamsvd.concat.coarser import coarser
 from streamsvd.concat.options import check_error
 from streamsvd.drivers.collection.cluster import Asked, Clustered
-from streamsvd.drivers.collection.jobs import Seen, Sketching
 from streamsvd.drivers.collection.keeping import Shared, kept, ladder, parted
 from streamsvd.drivers.collection.opened import StoredCluster
 from streamsvd.drivers.collection.planning import CollectionPlan, planned
 from streamsvd.drivers.collection.result import ClusteringInfo
+from streamsvd.drivers.collection.weights import Metrics, Weights
 from streamsvd.drivers.runs import allowed_bytes
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.events import Callback, ignore
 from streamsvd.engine.execute import dense_threads
+from streamsvd.engine.meter import mark
 from streamsvd.errors import BudgetError, SpecError
 from streamsvd.store.collection import Collection, Member, as_collection
 
@@ -116,13 +117,17 @@ def rates(
     *,
     method: Method = "certified",
     memory: int | float | str | None = None,
+    row_weights: Any = None,
+    column_weights: Any = None,
+    inputs: Any = None,
+    damping: float = 0.0,
     callback: Callback = ignore,
 ) -> Rates:
     """What a collection of matrices takes at each of several errors, before one is chosen.
 
     Parameters
     ----------
-    collection, mode, rank, method
+    collection, mode, rank, method, row_weights, column_weights, inputs, damping
         As of `cluster`.
     errors
         Relative Frobenius errors, in [0, 1), in any order.
@@ -150,7 +155,7 @@ def rates(
 
     Notes
     -----
-    Cost: one read, and a clustering for each error. Sketches are made for the smallest error and cut for the others; the
+    Cost: one read, of inputs too, and a clustering for each error. Sketches are made for the smallest error and cut for the others; the
     factors of one error are gone before the next.
 
     Examples
@@ -164,20 +169,26 @@ def rates(
     (57600, [(4320, 11520), (2880, 7680)])
     """
     source = as_collection(collection)
+    weights = Weights.of(source, row_weights, column_weights, inputs, damping)
     several = [
-        Asked.of(source, error=e, rank=rank, mode=mode, method=method, seed=0)
+        Asked.of(source, error=e, rank=rank, mode=mode, method=method, seed=0, weights=weights)
         for e in ascending(errors)
     ]
-    plan = _planned(source, several, allowed_bytes(memory))
+    budget = allowed_bytes(memory)
+    plan = _planned(source, several, budget)
+    began, start = time.perf_counter(), mark()
+    metrics = weights.read(budget, callback)
     with held_memory(), dense_threads(1):
-        run = Clustered(source, several[0], plan, callback, keep=False)
+        run = Clustered(
+            source, several[0], plan, callback, False, metrics, warnings=list(weights.warnings()), began=began, memory=start,
+        )  # fmt: skip
         if several[0].error < EXACT_BELOW:
             run.warnings.append(
                 f"error={several[0].error:g} is near rounding: singular values decide, which is slower."
             )
-        sketches = _sketched(run)
+        sketches = [s.sketch for s in run.sketched(source, "sketches", several[0].options)]
         members = {m.name: m for m in source.members}
-        found = tuple(_rate(sketches, members, asked) for asked in several)
+        found = tuple(_rate(sketches, members, asked, metrics) for asked in several)
         info = run.info()
     return Rates(found, mode, several[0].options.rank, source.nbytes, run.reads, info)
 
@@ -203,9 +214,11 @@ def ascending(errors: Iterable[float]) -> list[float]:
 def _planned(source: Collection, several: Sequence[Asked], budget: int) -> CollectionPlan:
     """Sketches in memory, beside what the result holds."""
     records = RECORD * len(several) * len(source.members)
-    error = several[0].options.error
+    a = several[0]
     try:
-        plan = planned(source, "primal", budget - records, error=error, keep=False)
+        plan = planned(
+            source, "primal", budget - records, error=a.options.error, keep=False, weights=a.weights
+        )
     except BudgetError as refused:
         least = refused.needs + records
         raise BudgetError(
@@ -218,16 +231,9 @@ def _planned(source: Collection, several: Sequence[Asked], budget: int) -> Colle
     return replace(plan, projected_bytes=plan.projected_bytes + records, budget_bytes=budget)
 
 
-def _sketched(run: Clustered) -> list[Sketch]:
-    """Sketches of all matrices for the smallest error; the one read."""
-    o = run.asked.options
-    job = Sketching(run.source, o.error, o.rank, keep=False, share=o.share)
-    seen: list[Seen] = run.read(run.source, job, "sketches")
-    run.zeros |= {s.sketch.key: s.zeros for s in seen if s.zeros}
-    return [s.sketch for s in seen]
-
-
-def _rate(sketches: Sequence[Sketch], members: dict[str, Member], asked: Asked) -> Rate:
+def _rate(
+    sketches: Sequence[Sketch], members: dict[str, Member], asked: Asked, metrics: Metrics
+) -> Rate:
     """One error."""
     began, o = time.perf_counter(), asked.options
     few = [coarser(s, error=o.error, share=o.share) for s in sketches]
@@ -235,7 +241,9 @@ def _rate(sketches: Sequence[Sketch], members: dict[str, Member], asked: Asked) 
     merges: list[tuple[Merge, ...]] = []
     for one in clustered(few, o):
         merges.append(one.merges)
-        whole = kept(one, members, error=asked.error, spare=asked.spare, mode=o.mode)
+        whole = kept(
+            one, members, error=asked.error, spare=asked.spare, mode=o.mode, metrics=metrics
+        )
         stored += [_told(shared, members) for shared in parted(whole, members)]
     after, before = sum(size for _, size, _ in stored), sum(m.nbytes for m in members.values())
     return Rate(
@@ -253,7 +261,7 @@ def _rate(sketches: Sequence[Sketch], members: dict[str, Member], asked: Asked) 
 def _told(shared: Shared, members: dict[str, Member]) -> tuple[StoredCluster, int, float]:
     """A cluster without its factors, their bytes, and the largest error of a matrix."""
     cluster = StoredCluster(
-        shared.names, shared.rank, shared.error_lower, shared.error_upper, shared.raw
+        shared.names, shared.rank, shared.error_lower, shared.error_upper, shared.raw, 0
     )
     return cluster, shared.nbytes(members), max(shared.block_errors)
 

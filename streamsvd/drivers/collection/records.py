@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.drivers.collection.keeping import BRAIN, Shared
+from streamsvd.drivers.collection.keeping import BRAIN, Piece, Shared
+from streamsvd.drivers.collection.weights import Metrics
 from streamsvd.errors import SpecError
 from streamsvd.store.collection import Layout, Member
 from streamsvd.store.collection.safetensors import to_brain
 from streamsvd.store.compressed import ClusterRecord, MemberRecord, Writing
 
 Array = npt.NDArray[Any]
+NO_RESIDUAL = ("", "", 0.0)
 LARGEST = float(np.finfo(np.float64).max)
 
 
@@ -54,12 +56,14 @@ def record_of(
     error: float,
     norm: float,
     zeros: int,
+    weighted: bool,
+    residual: tuple[str, str, float] = NO_RESIDUAL,
 ) -> MemberRecord:
     """A block as the store keeps it."""
     layout = member.layout
     return MemberRecord(
         list(layout.stored), layout.columns, layout.transposed, member.dtype.str, member.kind, cluster, array, exponent,
-        error, min(norm, LARGEST), zeros,
+        error, min(norm, LARGEST), zeros, weighted, *residual,
     )  # fmt: skip
 
 
@@ -70,6 +74,7 @@ def put(
     held: Mapping[str, Array],
     members: Mapping[str, Member],
     zeros: Mapping[str, int],
+    metrics: Metrics,
 ) -> tuple[ClusterRecord, dict[str, MemberRecord]]:
     """Write a cluster, of this number, and describe it."""
     basis = ""
@@ -77,9 +82,11 @@ def put(
         basis = writing.add({f"u{number}": shared.basis})[f"u{number}"]
     records = {}
     for i, name in enumerate(shared.names):
-        short = f"b{number}-{i}"
-        values = as_stored(held[name], members[name]) if shared.raw else shared.coefficients[i]
-        folder = writing.add({short: values})[short]
+        residual = put_residual(writing, f"{number}-{i}", shared.codes[i] if shared.codes else None)
+        short, folder = f"b{number}-{i}", ""
+        if shared.raw or shared.rank or not residual[0]:
+            values = as_stored(held[name], members[name]) if shared.raw else shared.coefficients[i]
+            folder = writing.add({short: values})[short]
         records[name] = record_of(
             members[name],
             number,
@@ -88,9 +95,22 @@ def put(
             error=shared.block_errors[i],
             norm=shared.norms[i],
             zeros=zeros.get(name, 0),
+            weighted=not metrics.of(name).plain,
+            residual=residual,
         )
     c = ClusterRecord(shared.rank, shared.raw, shared.error_lower, shared.error_upper, basis)
     return c, records
+
+
+def put_residual(writing: Writing, place: str, piece: Piece | None) -> tuple[str, str, float]:
+    """Write the residual of a block: folders of its codes and steps, and the step where one is for all."""
+    if piece is None or not piece.packed.size:
+        return NO_RESIDUAL
+    codes, steps = f"q{place}", f"s{place}"
+    if piece.steps.size == 1:
+        return writing.add({codes: piece.packed})[codes], "", float(piece.steps[0])
+    where = writing.add({codes: piece.packed, steps: piece.steps})
+    return where[codes], where[steps], 0.0
 
 
 def as_stored(values: Array, member: Member) -> Array:

@@ -33,6 +33,8 @@ class ClusteringInfo:
         Entries that were NaN and count as zero, by block; empty unless that was asked for.
     seed
         Of the projections.
+    input_bytes
+        Bytes of the inputs that were read beside the collection.
     warnings
         What a careful user should know.
     """
@@ -49,6 +51,7 @@ class ClusteringInfo:
     budget_bytes: int
     zeros: dict[str, int]
     seed: int
+    input_bytes: int
     warnings: tuple[str, ...]
 
 

@@ -1,0 +1,307 @@
+"""Blocks as a principal part, what they share, and a residual in whole numbers that meets the error by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from streamsvd.concat import Metric, clustered
+from streamsvd.concat.residuals import bits, coded
+from streamsvd.drivers.collection.jobs import Seen, checked_matrices
+from streamsvd.drivers.collection.keeping import (
+    Factors,
+    Piece,
+    Shared,
+    kept,
+    margin,
+    parted,
+    rendered,
+    slack,
+)
+from streamsvd.drivers.collection.weights import Metrics
+from streamsvd.engine.tree import Run
+from streamsvd.store.codes import packed
+from streamsvd.store.collection import Collection, Member
+from streamsvd.typing import Matrix
+
+if TYPE_CHECKING:
+    from streamsvd.drivers.collection.cluster import Clustered
+
+Array = npt.NDArray[Any]
+RUNGS = (1.0, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01)
+"""Errors of principal parts that are tried; 1 for none."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Split:
+    """A block in both ways: what its basis leaves in whole numbers, and the whole of it; and itself where neither will do.
+
+    Attributes
+    ----------
+    name, norm, zeros
+        Of the block; its norm is that of its error.
+    beside, alone
+        Codes beside the factors of its cluster, and without; None if there are none.
+    values
+        The array itself, where codes alone would be no smaller.
+    """
+
+    name: str
+    norm: float
+    zeros: int
+    beside: Piece | None
+    alone: Piece | None
+    values: Array | None
+
+
+def split(
+    member: Member, A: Array, factors: Factors | None, metric: Metric, error: float, zeros: int
+) -> Split:
+    """A block coded beside factors and alone, each within the error."""
+    exponent = int(np.frexp(float(np.abs(A.astype(np.float64)).max(initial=0.0)))[1])
+    B = np.ldexp(A.astype(np.float64), -exponent)
+    norm = float(np.linalg.norm(metric.of(B)))
+    hidden = slack(*member.shape) * metric.strain(B, norm) if norm else 0.0
+    work = _Work(member, B, exponent, metric, norm, hidden, error)
+    alone = work.piece(np.zeros_like(B))
+    beside = None if factors is None else work.piece(factors.product())
+    if alone is not None and alone.nbytes >= member.nbytes:
+        alone = None
+    keep = member.layout.array(A.copy()) if alone is None else None
+    with np.errstate(over="ignore"):
+        whole = float(min(np.ldexp(norm, exponent), np.finfo(np.float64).max))
+    return Split(member.name, whole, zeros, beside, alone, keep)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Work:
+    """A block of size 1, and what is asked of it."""
+
+    member: Member
+    B: Matrix
+    exponent: int
+    metric: Metric
+    norm: float
+    hidden: float
+    error: float
+
+    def piece(self, principal: Matrix) -> Piece | None:
+        """Codes beside a principal part; None if the error cannot be met."""
+        if not np.isfinite(principal).all():
+            return None
+        P = np.ldexp(principal, -self.exponent)
+        bare = self._lost(P, np.zeros(1))
+        if bare + self.hidden * self.norm <= self.error * self.norm:
+            return Piece(np.zeros(0, np.uint8), np.zeros(0), self._relative(bare))
+        allowed = (self.error - self.hidden) * self.norm
+        found = (
+            coded(self.B - P, self.metric, allowed, lambda X: self._lost(P, X))
+            if allowed > 0
+            else None
+        )
+        if found is None:
+            return None
+        with np.errstate(over="ignore"):
+            steps = np.ldexp(found.steps, self.exponent)
+        if not (np.isfinite(steps).all() and (steps >= np.finfo(np.float64).tiny).all()):
+            return None
+        return Piece(packed(found.codes), steps, self._relative(found.lost))
+
+    def _lost(self, P: Matrix, X: Matrix) -> float:
+        """The norm of the error once what is read is rounded to the type of the block."""
+        with np.errstate(over="ignore"):
+            read = rendered(np.ldexp(P + X, self.exponent), self.member)
+        return float(
+            np.linalg.norm(
+                self.metric.of(self.B - np.ldexp(read.astype(np.float64), -self.exponent))
+            )
+        )
+
+    def _relative(self, lost: float) -> float:
+        return lost / self.norm + self.hidden if self.norm else 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Splitting:
+    """The blocks of a collection, each beside the basis of its cluster and alone."""
+
+    collection: Collection
+    places: Mapping[str, tuple[Shared, int]]
+    metrics: Metrics
+    error: float
+
+    def leaf(self, rows: Run) -> list[Split]:
+        """Those of some parts."""
+        return [
+            split(
+                member,
+                A,
+                self._factors(member.name),
+                self.metrics.of(member.name),
+                self.error,
+                zeros,
+            )
+            for number in range(*rows)
+            for member, A, zeros in checked_matrices(self.collection, number)
+        ]
+
+    def join(self, left: list[Split], right: list[Split]) -> list[Split]:
+        """One after the other."""
+        return left + right
+
+    def _factors(self, name: str) -> Factors | None:
+        shared, i = self.places[name]
+        return factors_of(shared, i)
+
+
+def factors_of(shared: Shared, i: int) -> Factors | None:
+    """Those of the i-th block of a cluster; None if it has none."""
+    if shared.raw or not shared.rank:
+        return None
+    return Factors(shared.basis, shared.coefficients[i], shared.exponents[i])
+
+
+def splits(run: Clustered) -> Iterator[tuple[Shared, dict[str, Array]]]:
+    """Clusters as stored, with residuals, and the arrays that are kept as they are: two reads, one where nothing is shared."""
+    found = principal_parts(run)
+    places = {name: (shared, i) for shared in found for i, name in enumerate(shared.names)}
+    assert run.asked.target is not None
+    job = Splitting(run.source, places, run.metrics, run.asked.target)
+    each: list[Split] = run.read(run.source, job, "residuals")
+    run.zeros |= {s.name: s.zeros for s in each if s.zeros}
+    by_name = {s.name: s for s in each}
+    members = {m.name: m for m in run.source.members}
+    for shared in found:
+        yield from cheapest(
+            shared, [by_name[name] for name in shared.names], members, run.asked.options.mode
+        )
+
+
+def principal_parts(run: Clustered) -> list[Shared]:
+    """The clusters of the principal error that was asked, or of the one that seems to store least."""
+    asked, source = run.asked, run.source
+    members = {m.name: m for m in source.members}
+    target, o = asked.target, asked.options
+    assert target is not None
+    assert asked.principal is not None
+    if asked.principal == "auto":
+        rungs = [p for p in RUNGS if p > target]
+    else:
+        rungs = [float(asked.principal)]
+    if rungs == [1.0]:
+        run.principal = 1.0
+        return [nothing_shared(members, source.rows)]
+    run.keep = False  # they are read again
+    seen: list[Seen] = run.sketched(source, "sketches", o)
+    sketches = [s.sketch for s in seen]
+    least, best = np.inf, (1.0, list[Shared]())
+    for rung in rungs:
+        if rung == 1.0:
+            clusters = [nothing_shared(members, source.rows)]
+        else:
+            spare = margin(list({m.dtype for m in members.values()}), rung)
+            found = clustered(sketches, replace(o, error=rung - spare))
+            clusters = [
+                part
+                for one in found
+                for part in parted(
+                    kept(one, members, error=rung, spare=spare, mode=o.mode, metrics=run.metrics),
+                    members,
+                )
+            ]
+        size = estimated(clusters, members, target)
+        if size < least:
+            least, best = size, (rung, clusters)
+    run.principal = best[0]
+    return best[1]
+
+
+def nothing_shared(members: Mapping[str, Member], rows: int) -> Shared:
+    """All blocks without a basis."""
+    none = (0.0,) * len(members)
+    empty = tuple(np.zeros((0, m.shape[1]), np.float32) for m in members.values())
+    names, basis = tuple(sorted(members)), np.zeros((rows, 0), np.float32)
+    return Shared(names, basis, empty, (0,) * len(members), 0.0, 0.0, none, none, False)
+
+
+def estimated(clusters: Sequence[Shared], members: Mapping[str, Member], error: float) -> float:
+    """About how many bytes clusters and residuals take."""
+    total = 0.0
+    for shared in clusters:
+        of = [members[name] for name in shared.names]
+        sizes = np.array([m.shape[0] * m.shape[1] for m in of], dtype=np.float64)
+        alone = float(
+            np.sum(np.minimum(bits(np.ones(len(of)), error) / 8 * sizes, [m.nbytes for m in of]))
+        )
+        beside = np.inf
+        if not shared.raw and shared.rank:
+            left = bits(np.array(shared.block_errors), error)
+            beside = shared.nbytes(members) + float(np.sum(left / 8 * sizes))
+        total += min(alone, beside)
+    return total
+
+
+def cheapest(
+    shared: Shared, each: Sequence[Split], members: Mapping[str, Member], mode: str
+) -> Iterator[tuple[Shared, dict[str, Array]]]:
+    """A cluster with residuals beside its basis, or without one; and those of its blocks that are kept as they are."""
+    alone = sum(s.alone.nbytes if s.alone else members[s.name].nbytes for s in each)
+    beside = [s.beside for s in each if s.beside is not None]
+    if not shared.raw and shared.rank and len(beside) == len(each):
+        both = replace(shared, codes=tuple(beside))
+        if both.nbytes(members) < alone:
+            yield _measured(both, each, mode), {}
+            return
+    whole = [s for s in each if s.alone is not None]
+    raw = [s for s in each if s.alone is None]
+    rows, none = shared.basis.shape[0], np.float32
+    if whole:
+        empty = tuple(np.zeros((0, members[s.name].shape[1]), none) for s in whole)
+        pieces = tuple(s.alone for s in whole if s.alone is not None)
+        names = tuple(s.name for s in whole)
+        zero = (0.0,) * len(whole)
+        one = Shared(
+            names,
+            np.zeros((rows, 0), none),
+            empty,
+            (0,) * len(whole),
+            0.0,
+            0.0,
+            zero,
+            zero,
+            False,
+            pieces,
+        )
+        yield _measured(one, whole, mode), {}
+    if raw:
+        zero = (0.0,) * len(raw)
+        norms = tuple(s.norm for s in raw)
+        kept_as = Shared(
+            tuple(s.name for s in raw),
+            np.zeros((rows, 0), none),
+            (),
+            (),
+            0.0,
+            0.0,
+            zero,
+            norms,
+            True,
+        )
+        yield kept_as, {s.name: s.values for s in raw if s.values is not None}
+
+
+def _measured(shared: Shared, each: Sequence[Split], mode: str) -> Shared:
+    """With the errors of what will be read."""
+    norms = np.array([s.norm for s in each])
+    errors = np.array([piece.error for piece in shared.codes])
+    top = float(norms.max(initial=0.0))
+    counts = (norms > 0).astype(np.float64) if mode == "block" else norms / (top or 1.0)
+    total = float(np.linalg.norm(counts))
+    upper = float(np.linalg.norm(errors * counts)) / total if total else 0.0
+    return replace(
+        shared, error_lower=0.0, error_upper=upper, block_errors=tuple(errors.tolist()), norms=tuple(norms.tolist())
+    )  # fmt: skip
