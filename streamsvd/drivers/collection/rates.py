@@ -140,7 +140,7 @@ def rates(
     Returns
     -------
     found
-        Clusters and bytes at each error are those of `cluster` at that error.
+        Clusters and bytes at each error are those of `cluster` at that error, but for rounding.
 
     Raises
     ------
@@ -155,8 +155,8 @@ def rates(
 
     Notes
     -----
-    Cost: one read, of inputs too, and a clustering for each error. Sketches are made for the smallest error and cut for the others; the
-    factors of one error are gone before the next.
+    Cost: one read, of inputs too, and a clustering for each error. Sketches are made for the smallest error and cut for
+    the others; the factors of one error are gone before the next.
 
     Examples
     --------
