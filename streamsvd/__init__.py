@@ -38,12 +38,16 @@ _HOMES = {
     "Clustering": "streamsvd.drivers.collection",
     "Compressed": "streamsvd.drivers.collection",
     "Compression": "streamsvd.drivers.collection",
+    "Merge": "streamsvd.concat",
+    "Rate": "streamsvd.drivers.collection",
+    "Rates": "streamsvd.drivers.collection",
     "SharedBasis": "streamsvd.drivers.collection",
     "cluster": "streamsvd.drivers.collection",
     "compress": "streamsvd.drivers.collection",
     "decompress": "streamsvd.drivers.collection",
     "input_factor": "streamsvd.drivers.collection",
     "open_compressed": "streamsvd.drivers.collection",
+    "rates": "streamsvd.drivers.collection",
     "open_collection": "streamsvd.store.collection",
     "verify": "streamsvd.drivers.verify",
     "plan_svd": "streamsvd.drivers.factorise",
@@ -69,16 +73,20 @@ _HOMES = {
 
 if TYPE_CHECKING:
     from streamsvd.certificate import Certificate
+    from streamsvd.concat import Merge
     from streamsvd.drivers.collection import (
         Clustering,
         Compressed,
         Compression,
+        Rate,
+        Rates,
         SharedBasis,
         cluster,
         compress,
         decompress,
         input_factor,
         open_compressed,
+        rates,
     )
     from streamsvd.drivers.factorise import pca, plan_svd, svd
     from streamsvd.drivers.kernel import (
@@ -130,6 +138,7 @@ __all__ = [
     "IncrementalSVD",
     "KernelRidgeFit",
     "LeastSquares",
+    "Merge",
     "MissingChunkError",
     "Model",
     "NonFiniteError",
@@ -138,6 +147,8 @@ __all__ = [
     "OrderWarning",
     "PCA",
     "Plan",
+    "Rate",
+    "Rates",
     "RowSample",
     "SVD",
     "ShapeError",
@@ -167,6 +178,7 @@ __all__ = [
     "open_compressed",
     "pca",
     "plan_svd",
+    "rates",
     "sample_rows",
     "shuffle",
     "svd",

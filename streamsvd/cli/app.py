@@ -24,7 +24,7 @@ from streamsvd.cli.wording import in_options
 from streamsvd.errors import ShapeError, SpecError, StreamSVDError
 
 VERBS = (
-    "info", "plan", "svd", "pca", "top", "shuffle", "nystrom", "krr", "sample", "lstsq", "compress", "decompress", "update", "watch", "log", "verify", "repair", "rollback", "merge", "export",
+    "info", "plan", "svd", "pca", "top", "shuffle", "nystrom", "krr", "sample", "lstsq", "compress", "rates", "decompress", "update", "watch", "log", "verify", "repair", "rollback", "merge", "export",
     "demo",
 )  # fmt: skip
 FAILED, USAGE, NOT_CONVERGED, INTERRUPTED = 1, 2, 3, 130

@@ -87,7 +87,7 @@ def command(
     COLLECTION is a zarr group, a folder of .npy or .safetensors files, one .safetensors file, or an array to --cut.
     """
     from streamsvd.cli.progress import watching
-    from streamsvd.cli.saved import loaded
+    from streamsvd.cli.saved import weights
     from streamsvd.drivers.collection import compress
     from streamsvd.engine.schedulers import scheduled
     from streamsvd.store.collection import open_collection
@@ -101,13 +101,7 @@ def command(
             cut=cut,
             missing=missing,
         )
-        if row_weights is not None:
-            given["row_weights"] = loaded("--row-weights", row_weights)
-        if column_weights is not None:
-            given["column_weights"] = {
-                pattern: loaded("--column-weights", Path(place))
-                for pattern, place in column_weights.items()
-            }
+        given |= weights(row_weights, column_weights)
         with watching(source.pass_bytes, quiet=quiet) as watch:
             done = compress(source, out, callback=watch, **given)
     for sentence in done.info.warnings:

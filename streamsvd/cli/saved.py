@@ -1,8 +1,9 @@
-"""Arrays in a ``.npz`` file that is there whole or not at all."""
+"""Files that are there whole or not at all: arrays in a ``.npz`` file, figures."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,23 @@ def written(out: Path, arrays: Mapping[str, Any]) -> None:
     StoreError
         If the folder is not there, or has no room.
     """
+    with beside(out) as partial, partial.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+
+
+@contextmanager
+def beside(out: Path) -> Iterator[Path]:
+    """A file to write, which then takes the place of another; it is gone if anything fails.
+
+    Raises
+    ------
+    StoreError
+        If the folder is not there, or has no room.
+    """
     partial = out.with_name(f".{out.name}.partial")
     try:
         with explained(out, "Choose a folder that has room."):
-            with partial.open("wb") as file:
-                np.savez(file, allow_pickle=False, **arrays)
+            yield partial
             partial.replace(out)
     except BaseException:
         partial.unlink(missing_ok=True)
@@ -49,6 +62,24 @@ def check_place(out: Path | None, *, overwrite: bool) -> None:
         )
     if not out.absolute().parent.is_dir():
         raise StoreError(f"{out.absolute().parent} is no folder. Make it, or choose another place.")
+
+
+def weights(rows: Path | None, columns: Mapping[str, str] | None) -> dict[str, Any]:
+    """Arguments that files of weights of rows, and of the columns of blocks by pattern, stand for.
+
+    Raises
+    ------
+    SpecError
+        If one is no ``.npy`` file of numbers.
+    """
+    found: dict[str, Any] = {}
+    if rows is not None:
+        found["row_weights"] = loaded("--row-weights", rows)
+    if columns is not None:
+        found["column_weights"] = {
+            pattern: loaded("--column-weights", Path(place)) for pattern, place in columns.items()
+        }
+    return found
 
 
 def loaded(name: str, path: Path) -> Any:

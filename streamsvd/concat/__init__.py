@@ -3,7 +3,9 @@
 from streamsvd.concat.certifying import certify
 from streamsvd.concat.cluster import Bracket, State, certified, join, singles
 from streamsvd.concat.clustering import clustered
+from streamsvd.concat.coarser import coarser
 from streamsvd.concat.factors import Cluster, compression_ratio, left_factor
+from streamsvd.concat.merges import Merge, numbered
 from streamsvd.concat.options import ClusterOptions, Method, Mode
 from streamsvd.concat.published import estimate
 from streamsvd.concat.sketches import (
@@ -22,6 +24,7 @@ __all__ = [
     "Bracket",
     "Cluster",
     "ClusterOptions",
+    "Merge",
     "Method",
     "Metric",
     "Mode",
@@ -30,15 +33,16 @@ __all__ = [
     "certified",
     "certify",
     "clustered",
+    "coarser",
     "compression_ratio",
     "estimate",
     "from_gram",
     "gram",
     "join",
     "left_factor",
+    "numbered",
     "projection",
     "proposed",
-    "shortened",
     "singles",
     "sketch",
 ]

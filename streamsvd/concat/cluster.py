@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +31,37 @@ FAN_IN = 40
 """States that are stacked at once; more are joined as a tree."""
 
 
+class Known(Protocol):
+    """What bounds of errors are made of."""
+
+    @property
+    def squares(self) -> Real:
+        """Squared norms of the directions kept."""
+        ...
+
+    @property
+    def ledger(self) -> Ledger:
+        """Energy, and what was discarded."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Joined:
+    """How a state came about, and what bounds its errors; no columns, so that many can be kept.
+
+    Attributes
+    ----------
+    parts
+        Places of single blocks, and what was joined before.
+    squares, ledger
+        As of the state.
+    """
+
+    parts: tuple[int | Joined, ...]
+    squares: Real
+    ledger: Ledger
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class State:
     """Some blocks side by side.
@@ -44,6 +76,8 @@ class State:
         Columns of all blocks.
     ledger
         Energy, and what is in none of L.
+    tree
+        How it was joined; None for a single block.
     """
 
     members: tuple[int, ...]
@@ -51,6 +85,7 @@ class State:
     squares: Real
     width: int
     ledger: Ledger
+    tree: Joined | None = None
 
     @property
     def energy(self) -> float:
@@ -123,16 +158,22 @@ def join(states: Sequence[State], *, least: int, budget: float) -> State:
         truncations=max(s.ledger.truncations for s in states),
         height=max(ledger.height, sum(W.shape)),
     )
+    squares, dropped = squares[:keep], squares[keep:]
+    ledger = ledger.truncated(dropped, rounding=True)
+    tree = states[0].tree
+    if len(states) > 1:
+        tree = Joined(tuple(s.tree or s.members[0] for s in states), squares, ledger)
     return State(
         tuple(sorted(i for s in states for i in s.members)),
         U[:, :keep] * values[:keep],
-        squares[:keep],
+        squares,
         sum(s.width for s in states),
-        ledger.truncated(squares[keep:], rounding=True),
+        ledger,
+        tree,
     )
 
 
-def certified(state: State, r: int) -> Bracket:
+def certified(state: Known, r: int) -> Bracket:
     """Bounds of the best rank-r error that hold in floating point too."""
     ledger = state.ledger
     if ledger.energy == 0:

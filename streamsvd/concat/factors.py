@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from streamsvd.concat.cluster import State, certified
+from streamsvd.concat.merges import Merge, merges
 from streamsvd.concat.sketches import Sketch
 from streamsvd.typing import Matrix, Real
 
@@ -48,6 +49,8 @@ class Cluster:
         Of the power of two that was taken out.
     strains
         Of the sketch of each block.
+    merges
+        How it came about.
     """
 
     keys: tuple[str, ...]
@@ -63,6 +66,7 @@ class Cluster:
     cost: int
     exponent: int
     strains: Real
+    merges: tuple[Merge, ...] = ()
 
     @property
     def width(self) -> int:
@@ -111,6 +115,7 @@ def factors(
         whole if how.raw else min(whole, two),
         exponent,
         np.array([p[4] for p in parts]),
+        merges(state, r, {i: s.key for i, s in zip(state.members, members, strict=True)}),
     )
 
 

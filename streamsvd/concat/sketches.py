@@ -184,28 +184,6 @@ def _cut(key: str, A: Matrix, rows: int, exponent: int, allowed: float) -> Sketc
     )
 
 
-def shortened(found: Sketch, *, error: float, share: float = SHARE) -> Sketch:
-    """A sketch that was made for a smaller error, as one for this: fewer directions, no read.
-
-    Parameters
-    ----------
-    found
-        By `sketch`.
-    error, share
-        As there.
-    """
-    keep = kept(found.squares, (share * error) ** 2 * found.energy, spent=found.tail)
-    if keep == found.squares.size:
-        return found
-    return replace(
-        found,
-        L=found.L[:, :keep],
-        squares=found.squares[:keep],
-        Vh=found.Vh[:keep],
-        ledger=found.ledger.truncated(found.squares[keep:], rounding=True),
-    )
-
-
 def thin_svd(A: Matrix) -> tuple[Matrix, Real, Matrix]:
     """``U s Vh`` by QR of the longer side; the same for a matrix and its transpose."""
     if A.shape[0] < A.shape[1]:

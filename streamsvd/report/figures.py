@@ -19,7 +19,7 @@ from streamsvd.typing import Real
 
 INK, BLUE, RED, GREY = "#22303c", "#2166ac", "#b2182b", "#8a949e"
 DPI = 150
-_STYLE = {"color": INK, "fontsize": 11}
+STYLE = {"color": INK, "fontsize": 11}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,7 +35,7 @@ class Map:
 def maps(path: Path, fields: Sequence[Map], *, title: str, units: str) -> Path:
     """Fields side by side, two a row, each with a diverging scale about zero of its own."""
     rows = -(-len(fields) // 2)
-    figure = _figure(11, 3.7 * rows + 0.6, title, layout="compressed")
+    figure = sheet(11, 3.7 * rows + 0.6, title, layout="compressed")
     axes = figure.subplots(rows, 2, squeeze=False).ravel()
     for axis, field in zip(axes, fields, strict=False):
         limit = float(np.abs(field.values).max()) or 1.0
@@ -58,17 +58,17 @@ def maps(path: Path, fields: Sequence[Map], *, title: str, units: str) -> Path:
             alpha=0.6,
         )
         axis.set_aspect(1 / np.cos(np.deg2rad(float(np.mean(field.latitude)))))
-        axis.set_title(field.title, loc="left", **_STYLE)
+        axis.set_title(field.title, loc="left", **STYLE)
         axis.xaxis.set_major_formatter(FuncFormatter(_east_west))
         axis.yaxis.set_major_formatter(FuncFormatter(_north_south))
         axis.xaxis.set_major_locator(MaxNLocator(5))
         axis.yaxis.set_major_locator(MaxNLocator(5))
         bar = figure.colorbar(drawn, ax=axis, pad=0.02)
         bar.set_label(units, color=INK, fontsize=9)
-        _quiet(axis, bar.ax)
+        quiet(axis, bar.ax)
     for axis in axes[len(fields) :]:
         axis.remove()
-    return _saved(figure, path)
+    return saved(figure, path)
 
 
 def series(
@@ -83,7 +83,7 @@ def series(
 ) -> Path:
     """Columns as curves below one another, ``(len(x), k)``, shaded on both sides of zero."""
     k = columns.shape[1]
-    figure = _figure(11, 1.6 * k + 1.0, title)
+    figure = sheet(11, 1.6 * k + 1.0, title)
     axes = figure.subplots(k, 1, sharex=True, squeeze=False).ravel()
     for axis, y, label in zip(axes, columns.T, labels, strict=True):
         axis.fill_between(
@@ -97,16 +97,16 @@ def series(
         axis.set_title(label, loc="left", color=INK, fontsize=10)
         axis.margins(x=0.01)
         axis.yaxis.set_major_locator(MaxNLocator(4))
-        _quiet(axis)
+        quiet(axis)
     axes[-1].set_xlabel(xlabel, color=INK)
     figure.supylabel(ylabel, color=INK, fontsize=10)
-    return _saved(figure, path)
+    return saved(figure, path)
 
 
 def scree(path: Path, share: Real, low: Real, high: Real, *, title: str, tol: float) -> Path:
     """Share of the variance of each component with its certified interval, and how wide that is."""
     i = np.arange(1, share.size + 1)
-    figure = _figure(11, 5.2, title)
+    figure = sheet(11, 5.2, title)
     left, right = figure.subplots(1, 2, width_ratios=[1.25, 1])
     left.bar(i, share * 100, color=BLUE, alpha=0.35, width=0.7)
     left.set_xticks(i)
@@ -133,10 +133,10 @@ def scree(path: Path, share: Real, low: Real, high: Real, *, title: str, tol: fl
     _widths(right, i, (high - low) / high, tol)
     right.set_xlabel("component", color=INK)
     right.set_ylim(top=tol * 30)
-    left.set_title("Shares; the intervals are narrower than their lines", loc="left", **_STYLE)
+    left.set_title("Shares; the intervals are narrower than their lines", loc="left", **STYLE)
     right.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _quiet(left, right)
-    return _saved(figure, path)
+    quiet(left, right)
+    return saved(figure, path)
 
 
 def against_truth(
@@ -152,7 +152,7 @@ def against_truth(
     """Certified intervals with the true values in them, and certified widths above the true errors."""
     i = np.arange(1, s.size + 1)
     low, high = certificate.sigma_lower, certificate.sigma_upper
-    figure = _figure(11, 5.2, title)
+    figure = sheet(11, 5.2, title)
     left, right = figure.subplots(1, 2)
     left.fill_between(
         i, (low / truth - 1), (high / truth - 1), step="mid", color=BLUE, alpha=0.25, linewidth=0,
@@ -161,7 +161,7 @@ def against_truth(
     left.plot(i, s / truth - 1, "o", color=RED, markersize=3, label="computed value")
     left.axhline(0, color=INK, linewidth=0.9, label="true value")
     inside = (low <= truth * (1 + known_to)) & (truth * (1 - known_to) <= high)
-    left.set_title(f"The truth lies in {inside.sum()} of {s.size} intervals", loc="left", **_STYLE)
+    left.set_title(f"The truth lies in {inside.sum()} of {s.size} intervals", loc="left", **STYLE)
     left.set_xlabel("i", color=INK)
     left.set_ylabel("relative distance from the true singular value", color=INK)
     left.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.1e}" if value else "0"))
@@ -172,15 +172,15 @@ def against_truth(
     floor = min(known_to, float(error[error > 0].min(initial=known_to))) / 5
     right.axhspan(floor, known_to, color=GREY, alpha=0.15, linewidth=0)
     right.set_ylim(floor, tol * 5)
-    right.set_title("Certified width above true error", loc="left", **_STYLE)
+    right.set_title("Certified width above true error", loc="left", **STYLE)
     right.annotate(
         "grey: rounding of the entries to float32 hides the truth", (1, known_to), (0, -12),
         textcoords="offset points", fontsize=8, color=GREY,
     )  # fmt: skip
     right.set_xlabel("i", color=INK)
     right.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, 0.82), ncols=2)
-    _quiet(left, right)
-    return _saved(figure, path)
+    quiet(left, right)
+    return saved(figure, path)
 
 
 def _widths(axis: Any, i: Any, width: Real, tol: float) -> None:
@@ -198,15 +198,16 @@ def _widths(axis: Any, i: Any, width: Real, tol: float) -> None:
         color=INK,
     )
     axis.set_ylabel("relative to the value", color=INK)
-    axis.set_title("Certified width of each interval", loc="left", **_STYLE)
+    axis.set_title("Certified width of each interval", loc="left", **STYLE)
 
 
-def _figure(
+def sheet(
     width: float,
     height: float,
     title: str,
     layout: Literal["constrained", "compressed"] = "constrained",
 ) -> Figure:
+    """An empty figure with its title; inches."""
     figure = Figure(figsize=(width, height), layout=layout)
     engine = figure.get_layout_engine()
     assert engine is not None
@@ -215,12 +216,16 @@ def _figure(
     return figure
 
 
-def _saved(figure: Figure, path: Path) -> Path:
-    figure.savefig(path, dpi=DPI, facecolor="white", bbox_inches="tight", pad_inches=0.15)
+def saved(figure: Figure, path: Path, format: str | None = None) -> Path:
+    """Written as its suffix says, or in another format."""
+    figure.savefig(
+        path, format=format, dpi=DPI, facecolor="white", bbox_inches="tight", pad_inches=0.15
+    )
     return path
 
 
-def _quiet(*axes: Any) -> None:
+def quiet(*axes: Any) -> None:
+    """Thin grey frames and small numbers."""
     for axis in axes:
         axis.tick_params(colors=INK, labelsize=9)
         for side in axis.spines.values():

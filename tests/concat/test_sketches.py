@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streamsvd.concat import from_gram, gram, left_factor, projection, proposed, shortened, sketch
+from streamsvd.concat import from_gram, gram, left_factor, projection, proposed, sketch
 from streamsvd.errors import NonFiniteError, ShapeError, SpecError
 from tests.concat.blocks import named, orthonormal, subspaces
 
@@ -43,19 +43,6 @@ def test_as_few_directions_as_the_budget_allows():
     values = np.linalg.svd(A, compute_uv=False) ** 2
     k = s.squares.size
     assert values[k:].sum() <= 0.05**2 * values.sum() < values[k - 1 :].sum()
-
-
-@pytest.mark.parametrize("error", [0.01, 0.1, 0.5])
-def test_a_sketch_made_short_is_as_good_as_one_made_so(error):
-    A = decaying(np.random.default_rng(2), 30, 20)
-    long, short = sketch("a", A, error=1e-4), sketch("a", A, error=error)
-    made = shortened(long, error=error)
-    assert made.squares.size == short.squares.size < long.squares.size
-    np.testing.assert_array_equal(made.L, short.L)
-    np.testing.assert_array_equal(made.Vh, short.Vh)
-    assert made.tail == pytest.approx(short.tail, rel=1e-9)
-    assert made.tail_norm >= short.tail_norm * (1 - 1e-12)
-    assert shortened(made, error=error) is made
 
 
 def test_powers_of_two_change_the_exponent_and_nothing_else():

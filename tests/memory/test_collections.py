@@ -62,3 +62,41 @@ def test_compressing_keeps_the_budget(backend, more, tmp_path):
     assert peak <= projected <= allowed == budget
     assert used == backend
     assert clusters >= (2 if "principal" in more else 10)
+
+
+RATES = """
+import json, sys
+import numpy as np
+import streamsvd
+from streamsvd.store.collection import open_collection
+streamsvd.rates({"warm": np.ones((4, 2))}, (0.1,))
+source = open_collection(sys.argv[1], cut=0)
+errors = (0.02, 0.05, 0.2)
+try:
+    streamsvd.rates(source, errors, memory="1MiB")
+except streamsvd.BudgetError as error:
+    needs = error.needs
+done = streamsvd.rates(source, errors, memory=needs)
+i = done.info
+print(json.dumps([i.peak_bytes, i.projected_bytes, i.budget_bytes, needs, len(done.rates[1].merges)]))
+"""
+
+
+@pytest.mark.slow
+def test_several_errors_keep_the_smallest_budget_that_works(tmp_path):
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    bases = [np.linalg.qr(rng.standard_normal((300, 4)))[0] for _ in range(5)]
+    A = np.stack([bases[i % 5] @ rng.standard_normal((4, 40)) for i in range(100)])
+    A += 1e-3 * rng.standard_normal(A.shape)
+    A[::10] += rng.standard_normal((300, 40))  # some are kept as they are
+    np.save(tmp_path / "a.npy", A)
+    done = subprocess.run(
+        [sys.executable, "-c", RATES, str(tmp_path / "a.npy")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    peak, projected, allowed, needs, merges = json.loads(done.stdout.splitlines()[-1])
+    assert peak <= projected <= allowed == needs
+    assert merges >= 5

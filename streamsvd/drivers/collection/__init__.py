@@ -6,6 +6,7 @@ from streamsvd.drivers.collection.compression import Compression, compress
 from streamsvd.drivers.collection.decompression import decompress
 from streamsvd.drivers.collection.inputs import input_factor
 from streamsvd.drivers.collection.opened import Compressed, open_compressed
+from streamsvd.drivers.collection.rates import Rate, Rates, rates
 from streamsvd.drivers.collection.result import Clustering, ClusteringInfo, SharedBasis
 
 __all__ = [
@@ -13,6 +14,8 @@ __all__ = [
     "ClusteringInfo",
     "Compressed",
     "Compression",
+    "Rate",
+    "Rates",
     "SharedBasis",
     "append",
     "cluster",
@@ -20,4 +23,5 @@ __all__ = [
     "decompress",
     "input_factor",
     "open_compressed",
+    "rates",
 ]

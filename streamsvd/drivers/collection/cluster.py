@@ -14,10 +14,12 @@ import numpy.typing as npt
 from streamsvd.concat import (
     Cluster,
     ClusterOptions,
+    Merge,
     Method,
     Mode,
     certify,
     clustered,
+    numbered,
     projection,
 )
 from streamsvd.concat.cluster import EXACT_BELOW
@@ -148,7 +150,7 @@ def cluster(
         shared = tuple(s for s, _ in run.found())
         info = run.info()
     members = {m.name: m for m in source.members}
-    return clustering(in_order(shared), members, run.reads, info)
+    return clustering(in_order(shared), members, run.reads, info, numbered(run.merges))
 
 
 def in_order(shared: Sequence[Shared]) -> tuple[Shared, ...]:
@@ -254,6 +256,8 @@ class Clustered:
         How errors are measured.
     principal
         Error of what blocks share, as it was chosen.
+    merges
+        How each cluster that was found came about.
     """
 
     source: Collection
@@ -267,6 +271,7 @@ class Clustered:
     bytes_read: int = 0
     zeros: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    merges: list[tuple[Merge, ...]] = field(default_factory=list)
     began: float = field(default_factory=time.perf_counter)
     memory: Mark = field(default_factory=mark)
 
@@ -288,6 +293,7 @@ class Clustered:
         found = self._primal() if self.plan.backend == "primal" else self._proposed()
         members = {m.name: m for m in self.source.members}
         for one, held in found:
+            self.merges.append(one.merges)
             a = self.asked
             whole = kept(
                 one,

@@ -198,6 +198,7 @@ def by_gram(run: Clustered) -> Iterator[tuple[Shared, dict[str, Array]]]:
     sketches = from_gram(summed.K, names, widths, source.rows, error=asked.options.error)
     del summed
     found = clustered(sketches, asked.options)
+    run.merges += [c.merges for c in found]
     del sketches
     usable = [c for c in found if c.met and not c.raw and c.rank > 0]
     place = {name: i for i, name in enumerate(names)}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.concat import Metric, Sketch, clustered, shortened
+from streamsvd.concat import Metric, Sketch, clustered, coarser
 from streamsvd.concat.residuals import bits, coded
 from streamsvd.drivers.collection.jobs import Seen, checked_matrices
 from streamsvd.drivers.collection.keeping import (
@@ -209,7 +209,7 @@ def principal_parts(run: Clustered) -> list[Shared]:
         else:
             spare = margin(list({m.dtype for m in members.values()}), rung)
             inner = rung - spare
-            short = [shortened(s, error=inner, share=SPENT) for s in sketches]
+            short = [coarser(s, error=inner, share=SPENT) for s in sketches]
             found = clustered(short, replace(o, error=inner, share=SPENT))
             clusters = [
                 part

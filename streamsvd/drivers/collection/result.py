@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy.typing as npt
 
+from streamsvd.concat import Merge
 from streamsvd.drivers.collection.keeping import Shared, decoded
 from streamsvd.drivers.collection.opened import Compressed, StoredCluster
 from streamsvd.store.collection import Member
@@ -101,6 +102,8 @@ class Clustering:
         Bytes decoded over bytes of the collection.
     info
         How it came about.
+    merges
+        Who joined whom: the dendrogram. Matrices of zeros are in none. Of proposed clusters, what the second read joined.
     """
 
     labels: dict[str, int]
@@ -109,6 +112,7 @@ class Clustering:
     compression_ratio: float
     reads: float
     info: ClusteringInfo
+    merges: tuple[Merge, ...]
     _shared: tuple[Shared, ...]
     _members: dict[str, Member]
 
@@ -140,7 +144,11 @@ class Clustering:
 
 
 def clustering(
-    shared: tuple[Shared, ...], members: dict[str, Member], reads: float, info: ClusteringInfo
+    shared: tuple[Shared, ...],
+    members: dict[str, Member],
+    reads: float,
+    info: ClusteringInfo,
+    merges: tuple[Merge, ...],
 ) -> Clustering:
     """The result of clusters as they are stored."""
     whole = sum(m.nbytes for m in members.values())
@@ -155,6 +163,7 @@ def clustering(
         whole / stored if stored else (float("inf") if whole else 1.0),
         reads,
         info,
+        merges,
         shared,
         members,
     )

@@ -1,0 +1,238 @@
+"""``streamsvd rates``: what a collection takes at each of several errors, as a table and as a figure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from streamsvd.cli import options
+
+if TYPE_CHECKING:
+    from streamsvd.drivers.collection import Rates
+
+FORMATS = (".png", ".svg", ".pdf")
+USUAL = 0.05
+"""Error whose clusters are drawn where none is named."""
+
+
+def _errors(ctx: Any, param: Any, value: str | None) -> Any:
+    """``"0.05,0.1"`` as ``(0.05, 0.1)``; those of the driver for None."""
+    del ctx, param
+    if value is None:
+        return None
+    from streamsvd.concat.options import check_error
+    from streamsvd.errors import SpecError
+
+    try:
+        found = tuple(float(part) for part in value.split(","))
+    except ValueError:
+        raise click.BadParameter(
+            f"{value!r} are no numbers. Pass several, such as 0.05,0.1."
+        ) from None
+    try:
+        for error in found:
+            check_error(error)
+    except SpecError as error:
+        raise click.BadParameter(str(error).removeprefix("error=")) from None
+    return found
+
+
+def _figure(ctx: Any, param: Any, value: Path | None) -> Path | None:
+    """A file of a format that can be drawn."""
+    del ctx, param
+    if value is not None and value.suffix.lower() not in FORMATS:
+        raise click.BadParameter(f"{value} is of no known format. Name it {', '.join(FORMATS)}.")
+    return value
+
+
+@click.command("rates", short_help="Bytes of shared bases at several errors, and a figure.")
+@options.collection
+@click.option(
+    "--errors",
+    metavar="E,E,...",
+    callback=_errors,
+    help="Relative errors tried [0.02,0.05,0.1,0.2,0.5].",
+)
+@click.option(
+    "--rank", type=int, metavar="R", help="Of every basis [what takes the least storage]."
+)
+@click.option(
+    "--mode",
+    type=click.Choice(["cluster", "global", "block"]),
+    default="cluster",
+    show_default=True,
+    help="Whose error it is: of each cluster, of all together, of every block.",
+)
+@click.option(
+    "--method",
+    type=click.Choice(["certified", "maxnorm", "residual", "incremental"]),
+    default="certified",
+    show_default=True,
+    help="Ours, or one of the published, which need a rank.",
+)
+@click.option(
+    "--figure",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    callback=_figure,
+    help="Draw bytes against error, clusters and their merges: .png, .svg or .pdf.",
+)
+@click.option(
+    "--at", type=float, metavar="E", help="Of --errors, the one whose clusters are drawn [0.05]."
+)
+@click.option("--overwrite", is_flag=True, help="Replace the file at --figure.")
+@options.weights
+@options.memory
+@options.machine
+@options.as_json
+@options.quiet
+def command(
+    collection: str,
+    select: Any,
+    transpose: Any,
+    columns: Any,
+    cut: Any,
+    missing: str,
+    row_weights: Path | None,
+    column_weights: dict[str, str] | None,
+    errors: tuple[float, ...] | None,
+    figure: Path | None,
+    at: float | None,
+    overwrite: bool,
+    scheduler: str | None,
+    workers: int | None,
+    as_json: bool,
+    quiet: bool,
+    **given: Any,
+) -> int:
+    """What the matrices of COLLECTION take as bases that they share, at several errors, from one read.
+
+    COLLECTION is a zarr group, a folder of .npy or .safetensors files, one .safetensors file, or an array to --cut.
+    """
+    from streamsvd.cli.progress import watching
+    from streamsvd.cli.saved import check_place, weights
+    from streamsvd.drivers.collection import rates
+    from streamsvd.drivers.collection.rates import ERRORS
+    from streamsvd.engine.schedulers import scheduled
+    from streamsvd.store.collection import open_collection
+
+    errors = ERRORS if errors is None else errors
+    check_place(figure, overwrite=overwrite)
+    drawn = _drawn_at(figure, at, errors)
+    with scheduled(scheduler, workers):
+        source = open_collection(
+            collection,
+            select=select,
+            transpose=transpose,
+            columns=columns,
+            cut=cut,
+            missing=missing,
+        )
+        given |= weights(row_weights, column_weights)
+        with watching(source.pass_bytes, quiet=quiet) as watch:
+            found = rates(source, errors, callback=watch, **given)
+    if figure is not None:
+        _draw(figure, found, drawn, Path(collection).name)
+    for sentence in found.info.warnings:
+        click.echo(f"streamsvd: {sentence}", err=True)
+    show(collection, found, figure, drawn, as_json=as_json)
+    return 0
+
+
+def _drawn_at(figure: Path | None, at: float | None, errors: tuple[float, ...]) -> float:
+    """The error whose clusters are drawn; refused before any work where it cannot be, or nothing can."""
+    from importlib.util import find_spec
+
+    from streamsvd.errors import StreamSVDError
+
+    if figure is None and at is not None:
+        raise click.UsageError("--at says what a figure shows. Pass --figure too, or leave it out.")
+    if figure is not None and find_spec("matplotlib") is None:
+        raise StreamSVDError(
+            "a figure needs matplotlib, which comes with an extra. Install it with: pip install 'streamsvd[demo]'"
+        )
+    if at is not None and at not in errors:
+        known = ", ".join(f"{error:g}" for error in errors)
+        raise click.UsageError(f"--at {at:g} is none of --errors. Pass one of {known}.")
+    if at is None:
+        at = USUAL if USUAL in errors else sorted(errors)[len(errors) // 2]
+    return at
+
+
+def _draw(figure: Path, found: Rates, at: float, title: str) -> None:
+    """The figure, there whole or not at all."""
+    from streamsvd.cli.saved import beside
+    from streamsvd.report import collections
+
+    with beside(figure) as partial:
+        collections.rates(partial, found, at=at, title=title, format=figure.suffix[1:].lower())
+
+
+def show(
+    collection: str, found: Rates, figure: Path | None, drawn: float, *, as_json: bool
+) -> None:
+    """A line for each error, on stdout."""
+    from dataclasses import asdict
+
+    from streamsvd.cli.present import aligned, facts, memory_line, show_json
+    from streamsvd.engine.memory import show_bytes
+
+    i = found.info
+    if as_json:
+        show_json(
+            {
+                "status": "done",
+                "mode": found.mode,
+                "rank": found.rank,
+                "bytes_before": found.bytes_before,
+                "rates": [asdict(rate) for rate in found.rates],
+                "figure": None if figure is None else str(figure),
+                "drawn_at": None if figure is None else drawn,
+                "reads": found.reads,
+                **asdict(i),
+            }
+        )
+        return
+    click.echo(
+        f"{collection}: {i.n_blocks:,} matrices of {i.rows:,} rows, {i.columns:,} columns in all, "
+        f"{show_bytes(found.bytes_before)}\n"
+    )
+    head, rows = table(found)
+    click.echo("\n".join(f"  {line}" for line in aligned(head, rows)))
+    click.echo()
+    facts(
+        [
+            ("reads", f"{found.reads:.3g}: {show_bytes(i.bytes_read)} in {i.elapsed_s:.3g} s"),
+            ("memory", memory_line(i.peak_bytes, i.projected_bytes, i.budget_bytes)),
+            ("figure", "" if figure is None else f"{figure}, clusters at error {drawn:g}"),
+        ]
+    )
+
+
+def table(found: Rates) -> tuple[list[str], list[list[str]]]:
+    """Names of the columns, and a row for each error."""
+    from streamsvd.cli.present import at_most
+    from streamsvd.engine.memory import show_bytes
+
+    head = ["error", "clusters", "ranks", "kept as they are", "bytes", "times less"]
+    head += ["SVD of each alone", "error of a matrix at most", "seconds"]
+    rows = []
+    for rate in found.rates:
+        ranks = sorted({c.rank for c in rate.clusters if not c.raw})
+        span = f"{ranks[0]}" + (f" to {ranks[-1]}" if len(ranks) > 1 else "") if ranks else "-"
+        rows.append(
+            [
+                f"{rate.error:g}",
+                f"{sum(not c.raw for c in rate.clusters):,}",
+                span,
+                f"{rate.raw:,}",
+                show_bytes(rate.bytes_after),
+                f"{rate.compression_ratio:.3g}",
+                show_bytes(rate.bytes_alone),
+                at_most(rate.block_error, 3),
+                f"{rate.seconds:.3g}",
+            ]
+        )
+    return head, rows
