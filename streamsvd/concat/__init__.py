@@ -14,7 +14,6 @@ from streamsvd.concat.sketches import (
     gram,
     projection,
     proposed,
-    shortened,
     sketch,
 )
 from streamsvd.concat.weights import PLAIN, Metric
