@@ -51,3 +51,5 @@ def write_weights(folder: Path, rng: np.random.Generator) -> None:
                 path = folder / place / f"layer.{layer}" / f"{name}.npy"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 np.save(path, W)
+    inputs = rng.standard_normal((600, 24)) * 0.8 ** np.arange(24)
+    zarr.create_array(folder / "inputs.zarr", data=inputs, chunks=(200, 24))
