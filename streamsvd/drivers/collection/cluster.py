@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from streamsvd.checks import check_seed
 from streamsvd.concat import (
     Cluster,
     ClusterOptions,
@@ -34,7 +35,6 @@ from streamsvd.drivers.collection.planning import (
 )
 from streamsvd.drivers.collection.result import Clustering, ClusteringInfo, clustering
 from streamsvd.drivers.runs import allowed_bytes
-from streamsvd.drivers.runs.checks import check_seed
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.events import Callback, PassDone, PassStarted, SpanDone, ignore
 from streamsvd.engine.execute import dense_threads

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
+from streamsvd.checks import check_numbers, check_seed, whole
 from streamsvd.drivers.kernel.choice import given_kernel, settled
-from streamsvd.drivers.runs.checks import check_numbers, check_seed, whole
 from streamsvd.errors import SpecError
 from streamsvd.leverage import Mode, Spec
 from streamsvd.leverage.dictionary import LEAST
@@ -59,8 +59,8 @@ class Asked:
         check_seed(self.seed)
         gamma, least = self.gamma, LEAST
         check_numbers(gamma=gamma)
-        n_centres = whole("n_centres", self.n_centres)
-        budget = RATIO * n_centres if self.budget is None else whole("budget", self.budget)
+        n_centres = whole("n_centres", self.n_centres, least=1)
+        budget = RATIO * n_centres if self.budget is None else whole("budget", self.budget, least=1)
         if budget < n_centres:
             raise SpecError(
                 f"budget={budget} is less than n_centres={n_centres}. Pass at least as many."

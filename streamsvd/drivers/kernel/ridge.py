@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from streamsvd.checks import check_numbers, whole
 from streamsvd.drivers.kernel.asking import DEFAULT_CENTRES, Asked
 from streamsvd.drivers.kernel.choice import sampled
 from streamsvd.drivers.kernel.files import check_shapes, map_arrays, map_in, reading, record_array
@@ -28,7 +29,7 @@ from streamsvd.drivers.kernel.solving import MAX_PASSES, TOL, Solution, direct, 
 from streamsvd.drivers.model.size import check_size
 from streamsvd.drivers.request import as_source
 from streamsvd.drivers.runs import Passes, allowed_bytes, arranged, watched
-from streamsvd.drivers.runs.checks import check_numbers, check_real, whole
+from streamsvd.drivers.runs.checks import check_real
 from streamsvd.drivers.saves import SAVE_SECONDS, digest
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.events import Callback, Committed, ignore
@@ -330,7 +331,7 @@ def _check_options(
     ridge: float | None, held_out: float, solver: str, tol: float, max_passes: int
 ) -> None:
     check_numbers(ridge=ridge, held_out=held_out, tol=tol)
-    whole("max_passes", max_passes)
+    whole("max_passes", max_passes, least=1)
     if ridge is not None and not 0 < ridge < float("inf"):
         raise SpecError(f"ridge={ridge} is no ridge. Pass a positive number, or leave it out.")
     if not 0 <= held_out < 1 or (ridge is None and held_out == 0):

@@ -8,10 +8,11 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from streamsvd.checks import check_numbers, check_seed
 from streamsvd.drivers.model.size import check_size
 from streamsvd.drivers.request import as_source
 from streamsvd.drivers.runs import Passes, Rows, allowed_bytes, arranged
-from streamsvd.drivers.runs.checks import check_numbers, check_real, check_seed
+from streamsvd.drivers.runs.checks import check_real
 from streamsvd.drivers.sampling.jobs import Descending, Sketching, Triangles
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.events import Callback, ignore

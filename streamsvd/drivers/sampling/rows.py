@@ -9,9 +9,10 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from streamsvd.checks import check_numbers, check_seed
 from streamsvd.drivers.request import as_source
 from streamsvd.drivers.runs import Arrangement, Passes, allowed_bytes, arranged, watched
-from streamsvd.drivers.runs.checks import check_numbers, check_real, check_seed
+from streamsvd.drivers.runs.checks import check_real
 from streamsvd.drivers.sampling.jobs import Drawing, Triangles
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.events import Callback, ignore

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from streamsvd.checks import whole
 from streamsvd.drivers.request import as_source
 from streamsvd.drivers.saves import SAVE_SECONDS, agreed, fingerprint
 from streamsvd.drivers.stream.feed import FEW_CHUNKS, MIXED, Feed
@@ -36,7 +37,7 @@ from streamsvd.stream import (
     within,
     work_bytes,
 )
-from streamsvd.stream.options import Order, whole
+from streamsvd.stream.options import Order
 
 
 def top_eigenvectors(
