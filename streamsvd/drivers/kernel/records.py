@@ -32,8 +32,10 @@ class NystromInfo:
 
     Attributes
     ----------
-    n_rows, passes, bytes_read, elapsed_s, peak_bytes, projected_bytes
+    n_rows, passes, elapsed_s, peak_bytes, projected_bytes
         As of a factorisation.
+    bytes_read
+        Decoded bytes that this run asked of the store; less than its passes where it went on from saves.
     n_centres
         Asked for; there are fewer where rows, or directions, are.
     kernel
