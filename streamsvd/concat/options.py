@@ -82,7 +82,7 @@ class ClusterOptions:
             raise SpecError(f"share={self.share} is outside [0, 1). Pass a share such as 0.1.")
         if self.max_fail < 1:
             raise SpecError(f"max_fail={self.max_fail} tries nothing. Pass 1 or more.")
-        if self.patience is not None and self.patience < 1:
+        if self.patience is not None and whole("patience", self.patience) < 1:
             raise SpecError(f"patience={self.patience} stops at once. Pass 1 or more, or None.")
 
 

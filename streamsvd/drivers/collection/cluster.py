@@ -22,6 +22,7 @@ from streamsvd.concat import (
     projection,
 )
 from streamsvd.concat.cluster import EXACT_BELOW
+from streamsvd.concat.options import Order
 from streamsvd.drivers.collection.gram import by_gram
 from streamsvd.drivers.collection.jobs import Seen, Sketching
 from streamsvd.drivers.collection.keeping import Shared, kept, margin, parted
@@ -40,6 +41,7 @@ from streamsvd.engine.events import Callback, PassDone, PassStarted, SpanDone, i
 from streamsvd.engine.execute import dense_threads
 from streamsvd.engine.meter import Mark, mark, peak_since
 from streamsvd.engine.tree import Job, Run, reduced
+from streamsvd.errors import SpecError
 from streamsvd.store.collection import Collection, Member, as_collection
 
 Array = npt.NDArray[Any]
@@ -56,6 +58,8 @@ def cluster(
     mode: Mode = "cluster",
     *,
     method: Method = "certified",
+    order: Order = "norm",
+    patience: int | None = None,
     backend: Backend = "auto",
     memory: int | float | str | None = None,
     seed: int = 0,
@@ -76,6 +80,9 @@ def cluster(
         together; ``"block"``: of every matrix.
     method
         ``"certified"``, or one of the published ``"maxnorm"``, ``"residual"``, ``"incremental"``, which need a rank.
+    order, patience
+        Of the published methods: the order in which matrices are tried, ``"norm"`` or ``"residual"``, ascending; and how many
+        clusters in a row may gain nothing before the rest stay alone, without end if left out.
     backend
         ``"primal"``: sketches of all matrices are in memory. ``"gram"``: sums over rows, for matrices of very many rows
         and few columns; a second read completes the bases. ``"propose"``: clusters are proposed on random projections,
@@ -124,7 +131,9 @@ def cluster(
     ([('w0', 'w2', 'w4'), ('w1', 'w3', 'w5')], [3, 3])
     """
     source = as_collection(collection)
-    asked = Asked.of(source, error=error, rank=rank, mode=mode, method=method, seed=seed)
+    asked = Asked.of(
+        source, error=error, rank=rank, mode=mode, method=method, order=order, patience=patience, seed=seed
+    )  # fmt: skip
     with run_of(source, asked, backend, memory, callback, keep=False) as run:
         shared = tuple(s for s, _ in run.found())
         info = run.info()
@@ -165,6 +174,8 @@ class Asked:
         rank: int | None,
         mode: Mode,
         method: Method,
+        order: Order = "norm",
+        patience: int | None = None,
         seed: int,
     ) -> Asked:
         """Checked.
@@ -174,7 +185,13 @@ class Asked:
         SpecError
             If an option is out of range.
         """
-        options = ClusterOptions(error=error, rank=rank, mode=mode, method=method)
+        options = ClusterOptions(
+            error=error, rank=rank, mode=mode, method=method, order=order, patience=patience
+        )
+        if method == "certified" and (order != "norm" or patience is not None):
+            raise SpecError(
+                f'order={order!r} and patience={patience} are of the published methods. Leave them out, or pass method="residual".'
+            )
         if rank is not None:
             options = replace(options, rank=int(rank))
         check_seed(seed)
@@ -370,6 +387,13 @@ def run_of(
     keep: bool,
 ) -> Iterator[Clustered]:
     """A run within the memory, planned before anything is read."""
-    plan = planned(source, backend, allowed_bytes(memory), error=asked.options.error, keep=keep)
+    plan = planned(
+        source,
+        backend,
+        allowed_bytes(memory),
+        error=asked.options.error,
+        keep=keep,
+        rank=asked.options.rank,
+    )
     with held_memory(), dense_threads(1):
         yield Clustered(source, asked, plan, notify, keep)
