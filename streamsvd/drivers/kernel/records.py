@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from streamsvd.drivers.runs import RunInfo
+
 
 @dataclass(frozen=True, slots=True)
 class NystromCertificate:
@@ -27,15 +29,13 @@ class NystromCertificate:
 
 
 @dataclass(frozen=True, slots=True)
-class NystromInfo:
+class NystromInfo(RunInfo):
     """How a result came about.
 
     Attributes
     ----------
-    n_rows, passes, elapsed_s, peak_bytes, projected_bytes
-        As of a factorisation.
-    bytes_read
-        Decoded bytes that this run asked of the store; less than its passes where it went on from saves.
+    n_rows, passes, bytes_read, elapsed_s, peak_bytes, projected_bytes, seed, warnings
+        As of every verb of rows.
     n_centres
         Asked for; there are fewer where rows, or directions, are.
     kernel
@@ -44,21 +44,9 @@ class NystromInfo:
         Which of ``length`` and ``gamma`` were not given, but chosen on the data.
     oversampling
         Rows kept for each unit of effective dimension that the budget left.
-    seed
-        Of the sampling.
-    warnings
-        What a careful user should know.
     """
 
-    n_rows: int
-    passes: int
-    bytes_read: int
-    elapsed_s: float
-    peak_bytes: int
-    projected_bytes: int
     n_centres: int
     kernel: dict[str, Any]
     chosen: tuple[str, ...]
     oversampling: float
-    seed: int
-    warnings: tuple[str, ...]
