@@ -23,7 +23,7 @@ import streamsvd
 from benchmarks import data
 from benchmarks.fresh import Figures, fresh, median
 from benchmarks.tables import Row, Size, Table, judged
-from streamsvd.drivers.stream.top import planned
+from streamsvd.drivers.stream.planning import planned
 from streamsvd.engine.execute import dense_threads
 from streamsvd.stream import FrequentDirections, StreamOptions, TopRows, state_bytes
 

@@ -191,13 +191,22 @@ def report(kind: str, message: str, code: int, *, as_json: bool) -> int:
 
 def interrupted(error: KeyboardInterrupt, checkpoint: str | None, *, as_json: bool) -> int:
     """Says where the saves are; raises the interrupt again where there are none."""
-    if checkpoint is None:
-        raise error
     click.get_current_context().ensure_object(Stop).over = True
+    if checkpoint is None or not _saved_in(checkpoint):
+        raise error
     sentence = (
         f"interrupted; what was saved is in {checkpoint}, and the same command goes on from it."
     )
     return report("Interrupted", sentence, INTERRUPTED, as_json=as_json)
+
+
+def _saved_in(checkpoint: str) -> bool:
+    from streamsvd.store.checkpoint import holds_saves
+
+    try:
+        return holds_saves(checkpoint)
+    except (StreamSVDError, OSError):  # it cannot be seen; a run that goes on will say why
+        return True
 
 
 def wants_json(given: Sequence[str]) -> bool:

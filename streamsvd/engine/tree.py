@@ -6,7 +6,7 @@ The shape depends on the number of runs alone, so a result is the same bits on a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Protocol, TypeVar
 
@@ -86,6 +86,16 @@ def children(node: Node, count: int) -> tuple[Node, ...]:
     for _ in range(level - 1):
         below = -(-below // 2)
     return tuple((level - 1, i) for i in (2 * index, 2 * index + 1) if i < below)
+
+
+def unfound(parts: Sequence[Run], known: Container[Node]) -> list[Run]:
+    """Runs that are still to be read: neither they nor a node above them is known."""
+    height = (len(parts) - 1).bit_length()
+    return [
+        run
+        for index, run in enumerate(parts)
+        if not any((level, index >> level) in known for level in range(height + 1))
+    ]
 
 
 def _grown(shared: Any, parts: Sequence[Run], known: Mapping[Node, Any]) -> Graph:

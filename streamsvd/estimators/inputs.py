@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from streamsvd.blocks import Preparation
+from streamsvd.checks import whole
 from streamsvd.drivers.factorise import plan_svd
 from streamsvd.engine.execute import Runner
 from streamsvd.engine.sample import power_of_two
@@ -59,24 +60,7 @@ def check_count(name: str, value: Any, *, least: int = 1) -> int | None:
     SpecError
         If it is neither.
     """
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise SpecError(f"{name}={value!r} is no count. Pass an integer of at least {least}.")
-    return int(value)
-
-
-def check_seed(seed: Any) -> int:
-    """A seed: an integer.
-
-    Raises
-    ------
-    SpecError
-        If it is none; generators have a state, and equal options could not mean equal bits.
-    """
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise SpecError(f"random_state={seed!r} is no seed. Pass an integer of at least 0.")
-    return int(seed)
+    return None if value is None else whole(name, value, least=least)
 
 
 def check_share(name: str, value: Any) -> float | None:

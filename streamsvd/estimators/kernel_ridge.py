@@ -10,13 +10,13 @@ from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from streamsvd.checks import check_seed
 from streamsvd.drivers.kernel import kernel_ridge
 from streamsvd.drivers.request import as_source
 from streamsvd.estimators.inputs import (
     all_or_nothing,
     check_count,
     check_in_memory,
-    check_seed,
     is_stored,
 )
 from streamsvd.estimators.kernels import length_of
@@ -116,7 +116,7 @@ class KernelRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
                 budget=self.budget,
                 solver=self.solver,  # type: ignore[arg-type]
                 memory=self.memory,
-                seed=check_seed(self.random_state),
+                seed=check_seed(self.random_state, name="random_state"),
             )
             self.alpha_ = found.ridge
             dual = found.feature_map.whitening @ found.coefficients

@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from streamsvd.checks import check_seed
 from streamsvd.drivers.kernel import nystrom
 from streamsvd.drivers.request import as_source
 from streamsvd.estimators.inputs import (
@@ -16,7 +17,6 @@ from streamsvd.estimators.inputs import (
     as_narrow_as,
     check_count,
     check_in_memory,
-    check_seed,
     is_stored,
 )
 from streamsvd.estimators.kernels import length_of
@@ -120,7 +120,7 @@ class Nystroem(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
                 offset=self.coef0,
                 budget=self.budget,
                 memory=self.memory,
-                seed=check_seed(self.random_state),
+                seed=check_seed(self.random_state, name="random_state"),
             )
             self.components_ = found.feature_map.centres
             self.component_indices_ = found.centres

@@ -15,6 +15,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from streamsvd.certificate import Certificate
+from streamsvd.checks import check_seed
 from streamsvd.drivers.factorise import svd
 from streamsvd.drivers.model.size import check_result, check_size
 from streamsvd.drivers.model.state import of_result
@@ -27,7 +28,6 @@ from streamsvd.estimators.inputs import (
     check_components,
     check_count,
     check_in_memory,
-    check_seed,
     column_means,
     is_stored,
 )
@@ -162,7 +162,9 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             n = X.shape[1]
             buffer = check_count("buffer", self.buffer, least=0)
             method = IncrementalSVD(
-                rank=self._rank(n), buffer=buffer, seed=check_seed(self.random_state)
+                rank=self._rank(n),
+                buffer=buffer,
+                seed=check_seed(self.random_state, name="random_state"),
             )
             check_size(X, "the block")
             if first:
@@ -207,7 +209,12 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         m, n = source.shape
         rank = min(self._rank(n), m)
         result = svd(
-            source, rank, tol=self.tol, memory=self.memory, u=u, seed=check_seed(self.random_state)
+            source,
+            rank,
+            tol=self.tol,
+            memory=self.memory,
+            u=u,
+            seed=check_seed(self.random_state, name="random_state"),
         )
         check_result(result, source.name)
         if stored:

@@ -9,9 +9,9 @@ from streamsvd.leverage.dictionary import (
     leaf,
     merged,
     pushed,
-    scores,
 )
 from streamsvd.leverage.kernels import Kernel, typical_length
+from streamsvd.leverage.resolution import scores
 
 __all__ = [
     "Dictionary",

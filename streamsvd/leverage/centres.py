@@ -16,8 +16,9 @@ from scipy import linalg
 
 from streamsvd.certificate import UNIT_ROUNDOFF
 from streamsvd.errors import ShapeError, SpecError
-from streamsvd.leverage.dictionary import Dictionary, Spec, check_definite
+from streamsvd.leverage.dictionary import Dictionary, Spec
 from streamsvd.leverage.kernels import Kernel
+from streamsvd.leverage.resolution import check_definite
 from streamsvd.typing import Matrix, Real
 
 ACTUAL = 2.5

@@ -27,6 +27,7 @@ from streamsvd.certificate import UNIT_ROUNDOFF
 from streamsvd.errors import SpecError
 from streamsvd.kernels.uniforms import uniforms
 from streamsvd.leverage.kernels import Kernel
+from streamsvd.leverage.resolution import raised, resolved
 from streamsvd.typing import Matrix, Real
 
 Mode = Literal["poisson", "squeak", "ink", "kors", "uniform"]
@@ -34,8 +35,6 @@ Integers = npt.NDArray[np.int64]
 FAN_IN = 4
 LEAST, MOST = 2.0, 4.0
 """Oversampling kept whatever the budget, and without one."""
-SLACK = 0.95
-"""Share of the effective dimension that a budget allows to which a ridge is raised: a little more, and seldom."""
 CHECKED = 64
 """Rows of a block on which a function is looked at."""
 ARRIVING = 32
@@ -291,18 +290,16 @@ def shrunk(spec: Spec, state: Dictionary) -> Dictionary:
     root = np.sqrt(w)
     B = spec.kernel.gram(state.rows) * root[:, None] * root
     gamma = max(state.gamma, 10 * state.size * UNIT_ROUNDOFF * float(np.max(w * diagonal)))
-    tau = scores(B, w, gamma)
-    dimension = float(np.sum(w * tau))
+    at = resolved(B, w, gamma)
     budget = spec.budget
     if (
         budget is not None
         and spec.mode not in ("ink", "kors")
         and state.size > budget
-        and spec.least * dimension > budget
+        and spec.least * at.dimension > budget
     ):
-        gamma = _raised(B, gamma, SLACK * budget / spec.least)
-        tau = scores(B, w, gamma)
-        dimension = float(np.sum(w * tau))
+        at = raised(B, w, at, budget / spec.least)
+    gamma, tau, dimension = at.gamma, at.tau, at.dimension
     multiplier = spec.oversampling if budget is None or spec.mode == "squeak" else np.inf
     if spec.mode == "ink":
         assert budget is not None
@@ -358,57 +355,6 @@ def _chosen(state: Dictionary, keep: npt.NDArray[np.bool_]) -> Dictionary:
         chance=state.chance[keep],
         scores=state.scores[keep],
     )
-
-
-def scores(B: Matrix, w: Real, gamma: float) -> Real:
-    """Ridge leverage scores of the rows of a dictionary from its weighted Gram matrix, in ``(0, 1]``.
-
-    Raises
-    ------
-    SpecError
-        If the kernel is not positive definite on these rows.
-    """
-    m = B.shape[0]
-    try:
-        factor = linalg.cholesky(B + gamma * np.eye(m), lower=True, check_finite=False)
-        inverse, info = linalg.lapack.dpotri(factor, lower=1)
-        if info:
-            raise linalg.LinAlgError
-        tau = (1 - gamma * np.diagonal(inverse)) / w
-    except linalg.LinAlgError:
-        values, Q = linalg.eigh(B, driver="evd", check_finite=False)
-        check_definite(float(values[0]), float(np.trace(B)))
-        values = np.maximum(values, 0.0)
-        tau = (Q**2 @ (values / (values + gamma))) / w
-    return np.clip(tau, np.finfo(float).tiny, 1.0)
-
-
-def check_definite(least: float, trace: float) -> None:
-    """Refuse a kernel of whose matrix an eigenvalue is below zero by more than rounding.
-
-    Raises
-    ------
-    SpecError
-        With the eigenvalue.
-    """
-    if least < -1e-8 * trace:
-        raise SpecError(
-            f"the kernel is not positive definite: {least:.3g} was found where nothing below 0 can be, beside a trace of "
-            f"{trace:.3g}. Choose another kernel."
-        )
-
-
-def _raised(B: Matrix, gamma: float, dimension: float) -> float:
-    """Smallest ridge from ``gamma`` on at which the effective dimension is no more than this."""
-    values = np.maximum(linalg.eigvalsh(B, check_finite=False), 0.0)
-    low, high = gamma, max(gamma, float(values.sum()) / max(dimension, 1e-300))
-    for _ in range(60):
-        middle = float(np.sqrt(low * high))
-        if float(np.sum(values / (values + middle))) <= dimension:
-            high = middle
-        else:
-            low = middle
-    return high
 
 
 def exact_scores(kernel: Kernel, X: Matrix, gamma: float) -> Real:

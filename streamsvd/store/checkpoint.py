@@ -25,6 +25,11 @@ KEEP = 2
 """Saves kept: the newest, and the one before in case that it is damaged."""
 
 
+def holds_saves(address: str | os.PathLike[str]) -> bool:
+    """Whether anything was saved at a path, or a URL of an object store."""
+    return bool(numbered(objects_at(address).names("log")))
+
+
 class Saved(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``log/N.json``: what was saved, and the marks of its objects by key."""
 

@@ -7,6 +7,7 @@ some shared file systems keep locks to themselves on every machine, so that anot
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import platform
@@ -76,6 +77,21 @@ def _swept(folder: Path) -> bool:
         _removed(folder)
         return not folder.exists()
     finally:
+        os.close(handle)
+
+
+def dropped(path: Path) -> None:
+    """Remove a folder that has made way for another, or the link to one; what a kill leaves of it can be swept."""
+    if path.is_symlink():  # what it led to is left alone
+        path.unlink()
+        return
+    handle = -1
+    with contextlib.suppress(OSError):  # it may not be written
+        handle = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+        if _locked(handle):
+            os.write(handle, platform.node().encode())
+    _removed(path)
+    if handle >= 0:
         os.close(handle)
 
 

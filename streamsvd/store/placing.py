@@ -1,14 +1,20 @@
-"""A folder that is whole takes its place by one rename; what was there before is removed only then."""
+"""A folder that is whole takes its place in one step; what was there before is removed only then.
+
+Where something is replaced the two trade names, so that a kill at any moment leaves one of them there. Without that step
+there is a moment between two renames at which neither is; what was put aside in it comes back with the next run.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
-import shutil
+import re
 import uuid
 from pathlib import Path
 
 from streamsvd.errors import StoreError
-from streamsvd.store.partial import Partial
+from streamsvd.store.exchange import exchanged
+from streamsvd.store.partial import Partial, dropped
 
 
 def put_in_place(partial: Partial, path: Path, *, overwrite: bool) -> None:
@@ -30,14 +36,33 @@ def put_in_place(partial: Partial, path: Path, *, overwrite: bool) -> None:
             f"{path} was made by another run meanwhile; it will not be replaced. "
             "Pass overwrite=True (--overwrite) to replace it, or choose another place."
         )
-    old = path.with_name(f"{path.name}.old-{uuid.uuid4().hex[:8]}")
     whole = partial.close()
+    if not exchanged(whole, path):
+        _renamed(whole, path)
+    dropped(whole)  # the name is that of what was there before, by now
+
+
+def _renamed(whole: Path, path: Path) -> None:
+    """The same as an exchange, in three steps."""
+    old = path.with_name(f"{path.name}.old-{uuid.uuid4().hex[:8]}")
     path.rename(old)
-    whole.rename(path)
-    if old.is_symlink():  # the link made way; what it led to is left alone
-        old.unlink()
-    else:
-        shutil.rmtree(old)
+    try:
+        whole.rename(path)
+    except OSError:
+        old.rename(path)
+        raise
+    old.rename(whole)
+
+
+def put_back(path: Path) -> None:
+    """Give what a kill has left aside between two renames its place again, if nothing has taken it."""
+    if os.path.lexists(path):
+        return
+    pattern = re.compile(re.escape(path.name) + r"\.old-[0-9a-f]{8}")
+    with contextlib.suppress(OSError):  # no folder yet, or one that may not be changed
+        left = [each for each in path.parent.iterdir() if pattern.fullmatch(each.name)]
+        if len(left) == 1:
+            left[0].rename(path)
 
 
 def synced(folder: Path) -> None:

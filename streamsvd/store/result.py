@@ -22,7 +22,7 @@ from streamsvd.errors import StoreError
 from streamsvd.result import SVD, Info, Status
 from streamsvd.store.explained import explained
 from streamsvd.store.partial import Partial
-from streamsvd.store.placing import put_in_place
+from streamsvd.store.placing import put_back, put_in_place
 from streamsvd.store.shield import uninterrupted
 from streamsvd.typing import Matrix
 
@@ -74,6 +74,7 @@ class ResultWriter:
     def __init__(self, path: Path, *, overwrite: bool) -> None:
         self.path, self.overwrite = path, overwrite
         self.has_u = self.committed = False
+        put_back(path)
         if path.exists() and not overwrite:
             raise StoreError(
                 f"{path} exists already. Pass overwrite=True (--overwrite) to replace it."

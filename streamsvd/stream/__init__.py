@@ -5,7 +5,8 @@ from streamsvd.stream.directions import FrequentDirections
 from streamsvd.stream.options import StreamOptions, state_bytes, within, work_bytes
 from streamsvd.stream.order import Order
 from streamsvd.stream.refine import Refinement
-from streamsvd.stream.top import Found, TopRows
+from streamsvd.stream.top import TopRows
+from streamsvd.stream.verdict import Found
 
 __all__ = [
     "Found",

@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from streamsvd.checks import check_seed, whole
 from streamsvd.errors import BudgetError, SpecError
 
 Order = Literal["auto", "random", "arbitrary"]
@@ -104,8 +105,7 @@ class StreamOptions:
 
     def _check_sizes(self) -> None:
         """Refuse numbers of rows and columns out of range."""
-        if not 0 <= self.seed < 2**63:
-            raise SpecError(f"seed={self.seed} is out of range. Pass 0 or more, below 2**63.")
+        check_seed(self.seed)
         if self.k < 1:
             raise SpecError(f"k={self.k} is no number of eigenvectors. Pass k >= 1.")
         if self.width is not None and self.width < self.k + 1:
@@ -134,19 +134,6 @@ class StreamOptions:
         if self.sketch_rows is not None:
             return self.sketch_rows
         return max((4 if self.order == "arbitrary" else 2) * self.columns, 20)
-
-
-def whole(name: str, value: Any) -> int:
-    """An integer option as a plain int.
-
-    Raises
-    ------
-    SpecError
-        If it is none.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise SpecError(f"{name}={value!r} is not an integer. Pass a whole number.")
-    return int(value)
 
 
 def state_bytes(options: StreamOptions, d: int) -> int:

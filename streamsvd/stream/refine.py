@@ -17,7 +17,7 @@ from streamsvd.errors import ShapeError, SpecError
 from streamsvd.kernels.signs import phases
 from streamsvd.stream import claims
 from streamsvd.stream.power import orthonormal
-from streamsvd.stream.top import Found
+from streamsvd.stream.verdict import Found
 from streamsvd.typing import Matrix
 
 

@@ -7,7 +7,7 @@ in sorted order the sketch, or nothing, is right. Which it was is measured, and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import ceil
 
 import numpy as np
@@ -15,62 +15,18 @@ from scipy import linalg
 
 from streamsvd.errors import NonFiniteError, ShapeError, SpecError
 from streamsvd.kernels import sketch
-from streamsvd.kernels.signs import phases
-from streamsvd.stream import claims
-from streamsvd.stream.claims import Minorant, StreamCertificate
 from streamsvd.stream.directions import FrequentDirections
-from streamsvd.stream.growth import Growth, sine_bound
+from streamsvd.stream.growth import Growth
 from streamsvd.stream.heavy import HeavyRows
 from streamsvd.stream.options import GRID, MICROBATCH, StreamOptions, state_bytes
-from streamsvd.stream.order import FIRST_SPAN, FIXED, WINDOWS, Order, OrderTest
-from streamsvd.stream.power import History, Window, appended, orthonormal
-from streamsvd.typing import Matrix, Real
+from streamsvd.stream.order import FIRST_SPAN, FIXED, WINDOWS, OrderTest
+from streamsvd.stream.power import History, Window, orthonormal
+from streamsvd.stream.verdict import Found, verdict
+from streamsvd.typing import Matrix
 
 REMEDY = "Mend or leave out the row; the rows before it are in."
 SMALLEST, LARGEST = 1e-65, 1e65
 """Entries whose fourth powers, and their sums, float64 holds with all digits."""
-
-
-SURE = 0.5
-"""Where the sketch proves a sine below this, its vectors are taken: rows that judge are too few to tell better ones."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Found:
-    """The answer of a stream.
-
-    Attributes
-    ----------
-    components
-        Orthonormal, ``(k, d)``.
-    values
-        Eigenvalues of ``A* A`` that go with them, ``(k,)``, descending: estimates inside the certified intervals.
-    method
-        ``"power"`` (iterated), ``"directions"`` (Frequent Directions) or ``"growth"`` (Oja's rule).
-    order
-        What the test of the order found.
-    certificate
-        What is proved.
-    n_rows, energy
-        Rows seen and the sum of their squared norms.
-    heavy_rows, overflow, wanted_heavy
-        Heavy rows kept, whether more were heavy than there was room for, and how many were, about.
-    basis
-        Orthonormal columns that a further pass may refine, ``(d, c)``.
-    """
-
-    components: Matrix
-    values: Real
-    method: str
-    order: Order
-    certificate: StreamCertificate
-    n_rows: int
-    energy: float
-    heavy_rows: int
-    overflow: bool
-    wanted_heavy: int
-    basis: Matrix
-    minorant: Minorant
 
 
 @dataclass(slots=True, eq=False)
@@ -227,12 +183,12 @@ class TopRows:
         if self.growth is not None:
             self.growth.update(x, total)
         if self.window is None:
-            self.directions.update(self.heavy.offer(x, energy, self._heavy_from()))
+            self.directions.update(self.heavy.offer(x, energy, self.heavy_from()))
             return
         assert self.order is not None
         assert self.history is not None
         self.order.update(x, energy, self.window.basis)
-        light = self.heavy.offer(x, energy, self._heavy_from())
+        light = self.heavy.offer(x, energy, self.heavy_from())
         self.directions.update(light)
         self.window.update(light)
         self.history.n_light += light.shape[0]
@@ -243,7 +199,7 @@ class TopRows:
                 self._advance()
             self.judged = self.window
 
-    def _heavy_from(self) -> float:
+    def heavy_from(self) -> float:
         """Squared norm from which a row is heavy; what it was when the rows that only judge began."""
         if self.judged is None or self.n_rows is None:
             top = 0.0
@@ -287,12 +243,6 @@ class TopRows:
         V = orthonormal(rows.T @ U[:, ::-1][:, : self.options.k][:, alive])
         return np.pad(V, ((0, 0), (0, self.options.k - V.shape[1])))
 
-    def _minorant(self, count: int) -> Minorant:
-        f = self.directions
-        return Minorant.of(
-            self.heavy.held, f.held, f.shrunk, f.slack(self.energy), min(count, self.d)
-        )
-
     @property
     def state_bytes(self) -> int:
         """Bytes of all arrays that the stream remembers."""
@@ -320,193 +270,7 @@ class TopRows:
             raise SpecError(
                 f"no entry is larger than {self.largest:.2g}: powers of it vanish in float64. Multiply the rows by a power of two."
             )
-        minorant = self._minorant(self.options.k + 1)
-        order = Order(1.0, 1.0, "", None) if self.order is None else self.order.finding()
-        directions = completed(minorant.vectors[:, : self.options.k], self.options.k)
-        if self.window is None:
-            return self._in_any_order(minorant, directions, order)
-        return self._in_some_order(minorant, directions, order)
-
-    def _in_any_order(self, minorant: Minorant, directions: Matrix, order: Order) -> Found:
-        """Frequent Directions, or the vector that grew, whichever the independent probes prefer."""
-        k = self.options.k
-        sine = claims.sketch_sine(_padded(minorant.values, k + 1), k, minorant.above)
-        grown = self.growth.answer() if self.growth is not None else None
-        if grown is not None:
-            rate, log_growth, vector = grown
-            v = vector[:, None]
-            bound = sine_bound(rate, log_growth, minorant.outside(v))
-            better = np.linalg.norm(v.T @ self.products) > np.linalg.norm(
-                directions.T @ self.products
-            )
-            if bound < sine or (better and sine >= 1):
-                bound = min(bound, claims.carried(sine, directions, v))
-                return self._found(v, "growth", minorant, order, bound, v)
-        basis = completed(minorant.vectors, min(k + 1, self.d))
-        return self._found(directions, "directions", minorant, order, sine, basis)
-
-    def _in_some_order(self, minorant: Minorant, directions: Matrix, order: Order) -> Found:
-        assert self.window is not None
-        assert self.history is not None
-        o, k = self.options, self.options.k
-        judged = self.judged
-        last = self.window
-        basis = last.basis
-        if last.rows:
-            basis = self.history.advance(last, self.heavy.held)
-        power = completed(basis[:, :k], k)
-        trusted = o.order == "random" or order.random is True
-        if o.order == "random" and order.random is False:
-            trusted = False  # the data say otherwise
-        enough = judged is not None and judged.rows >= 2
-        sine = claims.sketch_sine(_padded(minorant.values, k + 1), k, minorant.above)
-        if (
-            self.history.weight == 0 or sine <= SURE
-        ):  # every row is held, or the sketch lost next to nothing
-            wins = "directions"
-        elif trusted and enough:
-            assert judged is not None
-            wins = "power" if self._held(judged, 0) >= self._held(judged, 2) else "directions"
-        else:
-            by_probes = [float(np.linalg.norm(V.T @ self.products)) for V in (power, directions)]
-            wins = "power" if by_probes[0] > by_probes[1] else "directions"
-        answer = power if wins == "power" else directions
-        best = claims.carried(sine, directions, answer) if wins == "power" else sine
-        values = self.history.values if wins == "power" else None
-        if wins == "directions":  # a further pass begins from what was found
-            basis = appended(directions, basis)
-        found = self._found(answer, wins, minorant, order, best, basis, values)
-        if not enough:
-            return found
-        assert judged is not None
-        return self._judged(found, judged, trusted)
-
-    def _held(self, judged: Window, which: int) -> float:
-        """Energy that a candidate would hold of all rows: heavy ones exactly, light ones by the rows that judge."""
-        V = judged.basis[:, : self.options.k] if which == 0 else judged.rival
-        assert self.history is not None
-        scale = self.history.n_light / judged.rows
-        return float(np.sum((self.heavy.held @ V) ** 2)) + scale * float(judged.energies[which])
-
-    def _judged(self, found: Found, judged: Window, trusted: bool) -> Found:
-        """The claims that rest on rows which only judged."""
-        assert self.history is not None
-        o, k, m = self.options, self.options.k, judged.rows
-        scale = self.history.n_light / m
-        V = judged.basis[:, :k]
-        H = self.heavy.held
-        GV = scale * judged.products[:, :k] + H.T @ (H @ V)
-        R = V.T @ GV
-        w, turn = linalg.eigh((R + R.T) / 2, driver="evd", check_finite=False)
-        w, turn = np.maximum(w[::-1], 0.0), turn[:, ::-1]
-        V, GV = V @ turn, GV @ turn
-        residuals = np.linalg.norm(GV - V @ (V.T @ GV), axis=0)
-        effect = max(1.0, found.order.design_effect)
-        share = o.delta / 3
-        # Fourth moments along turned vectors, by Minkowski from those along the vectors that were judged.
-        fourth = (np.abs(turn).T @ np.maximum(judged.fourths[:k] / m, 0.0) ** 0.25) ** 4
-        second = np.einsum("ij,ij->j", V, judged.products[:, :k] @ turn) / m
-        error = np.sqrt(effect * np.maximum(fourth - second**2, 0.0) / m)
-        lower = w - claims.normal_quantile(share / k) * self.history.n_light * error
-        beta = min(found.minorant.outside(V), claims.probed_tail(V, self.products, share))
-        sine = claims.residual_sine(lower, residuals, beta)
-        sine = claims.carried(sine, V, found.components.T)
-        estimate = self._estimated(found, V, w, residuals)
-        mean = float(judged.energies[0]) / m
-        deviation = np.sqrt(max(float(judged.energies[1]) / m - mean * mean, 0.0) * effect / m)
-        z = claims.normal_quantile(share)
-        held = float(np.sum((H @ V) ** 2)) + self.history.n_light * (mean - z * deviation)
-        c = found.certificate
-        captured = held / self.energy if self.energy else 1.0
-        new = replace(c, sine_estimate=min(estimate, c.sine))
-        if found.method == "power":
-            about = float(np.sum(w))
-            new = replace(
-                new, captured_estimate=min(1.0, about / self.energy) if self.energy else 1.0
-            )
-        values = found.values
-        if trusted:
-            if sine < new.sine:
-                new = replace(new, sine=sine, evidence="statistical", failure_probability=o.delta)
-                new = replace(new, sine_estimate=min(new.sine_estimate, sine))
-            if found.method == "power" and captured > new.captured_lower:
-                # Of the vectors judged; the answer has learnt from the judging rows too.
-                moved = claims.carried(0.0, V, found.components.T)
-                less = moved * np.sqrt(k * found.minorant.outside(found.components.T) / self.energy)
-                kept = max(np.sqrt(max(captured, 0.0)) - less, 0.0) ** 2
-                if kept > new.captured_lower:
-                    new = replace(
-                        new,
-                        captured_lower=min(float(kept), 1.0),
-                        captured_evidence="statistical",
-                        failure_probability=o.delta,
-                    )
-            if found.method == "power":
-                values = np.clip(w, c.values_lower, c.values_upper)
-        return replace(found, certificate=new, values=np.sort(values)[::-1])
-
-    def _estimated(self, found: Found, V: Matrix, w: Real, residuals: Real) -> float:
-        """The residual bound with the next Ritz value in place of a bound of the tail."""
-        values = found.minorant.values
-        following = float(values[len(w)]) if values.size > len(w) else 0.0
-        sine = claims.residual_sine(w, residuals, following)
-        return claims.carried(sine, V, found.components.T)
-
-    def _found(
-        self,
-        V: Matrix,
-        method: str,
-        minorant: Minorant,
-        order: Order,
-        sine: float,
-        basis: Matrix,
-        values: Real | None = None,
-    ) -> Found:
-        k = self.options.k
-        low = np.maximum(_padded(minorant.values, k)[:k] - minorant.slack, 0.0)
-        top = _padded(minorant.values, k)[:k] + minorant.above
-        high = np.minimum(top, self.energy + minorant.slack)
-        held = minorant.energy(V)
-        captured = min(1.0, held / self.energy) if self.energy > 0 else 1.0
-        certificate = StreamCertificate(
-            low,
-            high,
-            sine,
-            "deterministic" if sine < 1 else "none",
-            captured,
-            "deterministic",
-            0.0,
-            sine,
-            captured,
-        )
-        heavy = int(np.count_nonzero(self.heavy.energy[: self.heavy.count] >= self._heavy_from()))
-        overflow = self.heavy.overflow >= self._heavy_from() > 0
-        if (
-            values is None
-        ):  # a direction that stays in the sketch loses what every shrink takes, the others less
-            values = np.where(low > minorant.above, high, (low + high) / 2)
-        values = np.clip(values, low, high)
-        return Found(
-            (V * phases(V)).T, values, method, order, certificate, self.seen, self.energy,
-            heavy, overflow, self.heavy.wanted(self._heavy_from()), basis, minorant,
-        )  # fmt: skip
-
-
-def _padded(values: Real, count: int) -> Real:
-    return np.pad(values, (0, max(0, count - values.size)))
-
-
-def completed(V: Matrix, k: int) -> Matrix:
-    """Orthonormal columns, k of them; those that the data do not determine are arbitrary, and always the same."""
-    V = V[:, :k]
-    while V.shape[1] < k:  # the axis that the others hold least of
-        extra = np.zeros((V.shape[0], 1))
-        extra[int(np.argmin(np.einsum("ij,ij->i", V, V))), 0] = 1
-        for _ in range(2):
-            extra -= V @ (V.T @ extra)
-            extra /= np.linalg.norm(extra)
-        V = np.concatenate([V, extra], axis=1)
-    return V
+        return verdict(self)
 
 
 def _arrays(state: object) -> list[Matrix]:

@@ -14,6 +14,7 @@ import zarr
 
 import streamsvd
 from streamsvd.cli import app
+from streamsvd.store.checkpoint import Checkpoint
 from streamsvd.testing.spectra import KnownMatrix
 
 ENDLESS = ["--rank", "5", "--tol", "1e-12", "--max-passes", "1000000", "--memory", "256MiB"]
@@ -71,6 +72,37 @@ def test_a_stop_before_the_first_pass_leaves_nothing(start, hard, tmp_path) -> N
     assert kept in ([], ["M.zarr"])  # the first pass may just have ended
     assert ("nothing was kept" in err) == (kept == [])
     assert (text == "") == (kept == [])
+
+
+@pytest.mark.parametrize("saved", [False, True])
+@pytest.mark.parametrize("verb", ["nystrom", "krr fit", "top"])
+def test_saves_are_spoken_of_where_there_are_any(
+    capsys, tmp_path, monkeypatch, verb, saved
+) -> None:
+    np.save(tmp_path / "A.npy", np.random.default_rng(0).standard_normal((900, 4)))
+    np.save(tmp_path / "y.npy", np.zeros(900))
+
+    def stopped(A, *_: object, checkpoint: str, **__: object) -> None:
+        if saved:
+            Checkpoint.at(checkpoint, "test").save({"row": 7}, {})
+        raise KeyboardInterrupt
+
+    for name in ("kernel.nystrom", "kernel.kernel_ridge", "stream.top_eigenvectors"):
+        monkeypatch.setattr(f"streamsvd.drivers.{name}", stopped)
+    target = []
+    if verb == "krr fit":
+        target = ["--y", tmp_path / "y.npy", "--out", tmp_path / "fit.npz"]
+    place = tmp_path / "saves"
+    given = [*verb.split(), tmp_path / "A.npy", *target, "--checkpoint", place, "--json"]
+    assert app.run([str(each) for each in given], app.Stop(asked=True)) == 130
+    out, err = capsys.readouterr()
+    sentence = (
+        f"interrupted; what was saved is in {place}, and the same command goes on from it."
+        if saved
+        else "interrupted; nothing was kept."
+    )
+    assert json.loads(out)["message"] == sentence
+    assert err.endswith(f"streamsvd: {sentence}\n")
 
 
 def test_more_signals_do_not_spoil_the_first(start, hard, tmp_path) -> None:

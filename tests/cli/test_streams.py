@@ -119,16 +119,6 @@ def test_wrong_usage_is_a_sentence(run, matrix, arguments, words):
     assert "Traceback" not in out.err
 
 
-def test_an_interrupt_says_where_the_saves_are(run, matrix, tmp_path, monkeypatch):
-    def struck(*arguments, **options):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("streamsvd.drivers.stream.top_eigenvectors", struck)
-    out = run("top", matrix, "--checkpoint", tmp_path / "saves", "--json")
-    assert out.code == 130
-    assert f"what was saved is in {tmp_path / 'saves'}" in out.record["message"]
-
-
 def test_a_killed_run_goes_on_from_its_checkpoint(tmp_path):
     """SIGKILL while it saves: what is saved is whole, and the answer has the same bits."""
     rng = np.random.default_rng(0)

@@ -7,6 +7,8 @@ import itertools
 import numpy as np
 import pytest
 import zarr
+from hypothesis import given
+from hypothesis import strategies as st
 
 import streamsvd
 from streamsvd import BudgetError, NonFiniteError, SpecError
@@ -275,6 +277,59 @@ def test_a_proposal_too_large_for_memory_is_certified_in_pieces():
     assert 1 < len(found.clusters) < 60
     assert found.reads == 2.0
     assert_holds(blocks, found, 0.05)
+
+
+@given(
+    st.integers(1, 40),
+    st.lists(st.tuples(st.integers(0, 30), st.sampled_from("bhfd"), st.integers(0, 3)), min_size=1),
+    st.integers(0, 45),
+)
+def test_factors_of_any_clusters_fit_what_is_planned_for_them(m, made, rank):
+    blocks = {str(i): np.zeros((m, n), dtype) for i, (n, dtype, _) in enumerate(made)}
+    members = open_collection(blocks).members
+    factors = 0
+    for cluster in range(4):
+        of = [m for m, (*_, its) in zip(members, made, strict=True) if its == cluster]
+        widest = 8 * min(rank, m) * (m + sum(x.shape[1] for x in of)) if of else 0
+        factors += min(widest, sum(x.nbytes for x in of))  # or they are kept as they are
+    assert factors <= planning.factors_bytes(members, rank) <= planning.factors_bytes(members, None)
+
+
+def test_proposals_of_a_rank_need_less_memory():
+    rng = np.random.default_rng(8)
+    B = orthonormal(rng, 3_000, 3)
+    blocks = {f"{i:03d}": B @ rng.standard_normal((3, 40)) for i in range(80)}
+    source = open_collection(blocks)
+    (least, task), (more, _) = (
+        planning.needs(source, "propose", keep=False, rank=rank) for rank in (3, None)
+    )
+    assert 2 * least < more
+    memory = planning.BASE_BYTES + least + task
+    found = streamsvd.cluster(source, rank=3, backend="propose", memory=memory)
+    assert found.info.projected_bytes <= memory
+    assert_holds(blocks, found, 0.05)
+    with pytest.raises(BudgetError):
+        streamsvd.cluster(source, backend="propose", memory=memory)
+
+
+def test_order_and_patience_reach_the_published_methods():
+    blocks = named(d6())
+    asked = {"error": 0.2, "rank": 10, "method": "residual"}
+    by_norm, by_residual, impatient = (
+        streamsvd.cluster(blocks, **asked, **further)
+        for further in ({}, {"order": "residual"}, {"patience": 1})
+    )
+    for found in (by_norm, by_residual, impatient):
+        assert_holds(blocks, found, 0.2)
+    assert [c.members for c in by_norm.clusters] != [c.members for c in by_residual.clusters]
+    assert len(by_norm.clusters) < len(impatient.clusters)
+    for wrong in ({"order": "residual"}, {"patience": 3}):
+        with pytest.raises(SpecError, match="are of the published methods"):
+            streamsvd.cluster(blocks, **wrong)
+    with pytest.raises(SpecError, match="order='size' is unknown"):
+        streamsvd.cluster(blocks, rank=3, method="residual", order="size")
+    with pytest.raises(SpecError, match=r"patience=2.5 is not an integer"):
+        streamsvd.cluster(blocks, rank=3, method="residual", patience=2.5)
 
 
 def test_options_that_cannot_be_meant():

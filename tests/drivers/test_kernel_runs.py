@@ -50,6 +50,7 @@ def data(tmp_path_factory):
 
 OPTIONS = {"n_centres": 40, "length": 1.5, "seed": 3, "budget": 250}
 RUNS = 4
+NBYTES = 4_000 * 3 * 8
 
 
 @pytest.mark.parametrize("purpose", ["dictionary", "error"])
@@ -68,6 +69,8 @@ def test_a_killed_run_goes_on_to_the_same_bits(data, tmp_path, purpose, runs):
     np.testing.assert_array_equal(again.feature_map.whitening, whole.feature_map.whitening)
     assert again.certificate == whole.certificate
     assert rest.done.count(purpose) <= RUNS + 1 - runs
+    assert whole.info.bytes_read == 2 * NBYTES
+    assert again.info.bytes_read == len(rest.done) * NBYTES // RUNS
     assert (purpose == "dictionary") == ("dictionary" in rest.done)
     assert not list((tmp_path / "saves").rglob("*.json"))
 
@@ -97,6 +100,7 @@ def test_a_killed_regression_goes_on_to_the_same_bits(data, tmp_path, solver, pu
     np.testing.assert_array_equal(again.held_out_rmse, whole.held_out_rmse)
     assert again.info["residuals"] == whole.info["residuals"]
     assert 0 < rest.done.count(purpose) < RUNS
+    assert again.info["bytes_read"] == len(rest.done) * NBYTES // RUNS < whole.info["bytes_read"]
 
 
 @pytest.mark.parametrize(

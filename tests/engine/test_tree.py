@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import streamsvd
-from streamsvd.engine.tree import children, reduced, runs
+from streamsvd.engine.tree import children, reduced, runs, unfound
 
 
 @dataclass
@@ -63,6 +63,16 @@ def test_known_nodes_are_not_found_again_and_change_nothing(count, data):
         assert found[name].count(" ") == 0 or found[name] not in [
             f"({a} {b})" for a, b in (x for x in job.asked if isinstance(x[0], str))
         ]
+
+
+@given(st.integers(1, 70), st.data())
+def test_runs_are_unfound_exactly_where_they_are_read(count, data):
+    found = {}
+    fold(count, found=found.__setitem__)
+    known = {n: found[n] for n in data.draw(st.lists(st.sampled_from(sorted(found)), unique=True))}
+    _, job = fold(count, known=known)
+    read = {rows for rows in job.asked if isinstance(rows[0], int)}
+    assert set(unfound(tuple((i, i + 1) for i in range(count)), known)) == read
 
 
 @given(st.integers(1, 200))

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from streamsvd.checks import check_seed
 from streamsvd.concat import (
     Cluster,
     ClusterOptions,
@@ -23,6 +24,7 @@ from streamsvd.concat import (
     projection,
 )
 from streamsvd.concat.cluster import EXACT_BELOW
+from streamsvd.concat.options import Order
 from streamsvd.drivers.collection.gram import by_gram
 from streamsvd.drivers.collection.jobs import Seen, Sketching
 from streamsvd.drivers.collection.keeping import Shared, kept, margin, parted
@@ -37,7 +39,6 @@ from streamsvd.drivers.collection.planning import (
 from streamsvd.drivers.collection.result import Clustering, ClusteringInfo, clustering
 from streamsvd.drivers.collection.weights import UNWEIGHTED, Metrics, Weights
 from streamsvd.drivers.runs import allowed_bytes
-from streamsvd.drivers.runs.checks import check_seed
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.events import Callback, PassDone, PassStarted, SpanDone, ignore
 from streamsvd.engine.execute import dense_threads
@@ -61,6 +62,8 @@ def cluster(
     mode: Mode = "cluster",
     *,
     method: Method = "certified",
+    order: Order = "norm",
+    patience: int | None = None,
     backend: Backend = "auto",
     memory: int | float | str | None = None,
     seed: int = 0,
@@ -85,6 +88,9 @@ def cluster(
         together; ``"block"``: of every matrix.
     method
         ``"certified"``, or one of the published ``"maxnorm"``, ``"residual"``, ``"incremental"``, which need a rank.
+    order, patience
+        Of the published methods: the order in which matrices are tried, ``"norm"`` or ``"residual"``, ascending; and how many
+        clusters in a row may gain nothing before the rest stay alone, without end if left out.
     backend
         ``"primal"``: sketches of all matrices are in memory. ``"gram"``: sums over rows, for matrices of very many rows
         and few columns; a second read completes the bases. ``"propose"``: clusters are proposed on random projections,
@@ -144,8 +150,9 @@ def cluster(
     source = as_collection(collection)
     weights = Weights.of(source, row_weights, column_weights, inputs, damping)
     asked = Asked.of(
-        source, error=error, rank=rank, mode=mode, method=method, seed=seed, weights=weights
-    )
+        source, error=error, rank=rank, mode=mode, method=method, order=order, patience=patience, seed=seed,
+        weights=weights,
+    )  # fmt: skip
     with run_of(source, asked, backend, memory, callback, keep=False) as run:
         shared = tuple(s for s, _ in run.found())
         info = run.info()
@@ -194,6 +201,8 @@ class Asked:
         rank: int | None,
         mode: Mode,
         method: Method,
+        order: Order = "norm",
+        patience: int | None = None,
         seed: int,
         weights: Weights = UNWEIGHTED,
         principal: Principal = None,
@@ -205,7 +214,13 @@ class Asked:
         SpecError
             If an option is out of range.
         """
-        options = ClusterOptions(error=error, rank=rank, mode=mode, method=method)
+        options = ClusterOptions(
+            error=error, rank=rank, mode=mode, method=method, order=order, patience=patience
+        )
+        if method == "certified" and (order != "norm" or patience is not None):
+            raise SpecError(
+                f'order={order!r} and patience={patience} are of the published methods. Leave them out, or pass method="residual".'
+            )
         if rank is not None:
             options = replace(options, rank=int(rank))
         check_seed(seed)
@@ -449,7 +464,8 @@ def run_of(
 ) -> Iterator[Clustered]:
     """A run within the memory, planned before anything is read."""
     weights, budget = asked.weights, allowed_bytes(memory)
-    plan = planned(source, backend, budget, error=asked.options.error, keep=keep, weights=weights)
+    o = asked.options
+    plan = planned(source, backend, budget, error=o.error, keep=keep, rank=o.rank, weights=weights)
     began, start = time.perf_counter(), mark()
     metrics = weights.read(budget, notify)
     with held_memory(), dense_threads(1):

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from streamsvd.checks import check_numbers
 from streamsvd.drivers.request import as_source
 from streamsvd.drivers.runs import Passes, allowed_bytes, arranged
-from streamsvd.drivers.runs.checks import check_numbers, check_real
+from streamsvd.drivers.runs.checks import check_real
 from streamsvd.drivers.sampling.jobs import Triangles
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.events import Callback, ignore

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, get_args
@@ -65,6 +66,7 @@ def planned(
     *,
     error: float,
     keep: bool,
+    rank: int | None = None,
     weights: Weights = UNWEIGHTED,
 ) -> CollectionPlan:
     """The plan of the first backend that fits: sketches in memory, else the Gram matrix, else proposals.
@@ -89,7 +91,7 @@ def planned(
         if name == "gram" and refused:
             continue
         for workers in range(most_workers(collection), fewest_workers() - 1, -1):
-            held, task = needs(collection, name, keep=keep, weights=weights)
+            held, task = needs(collection, name, keep=keep, rank=rank, weights=weights)
             needed = BASE_BYTES + held + workers * task
             if needed <= budget:
                 spare = min(budget - needed, _all(collection)) if name == "propose" else 0
@@ -150,9 +152,14 @@ def runs_of(collection: Collection) -> tuple[Run, ...]:
 
 
 def needs(
-    collection: Collection, backend: Backend, *, keep: bool, weights: Weights = UNWEIGHTED
+    collection: Collection,
+    backend: Backend,
+    *,
+    keep: bool,
+    rank: int | None = None,
+    weights: Weights = UNWEIGHTED,
 ) -> tuple[int, int]:
-    """Bytes there are once, and in each task."""
+    """Bytes there are once, and in each task; with a rank, of clusters of no more than that."""
     members = collection.members
     kept = (sum(m.nbytes for m in members) if keep else 0) + weights.nbytes
     reading = max(p.nbytes + p.stored.read_bytes for p in collection.parts)
@@ -165,12 +172,25 @@ def needs(
         tall = [(min(PROJECTED, m.shape[0]), m.shape[1]) for m in members]
         proposals = sum(sketch_bytes(p, n, FEW_COPIES) for p, n in tall) + keys_bytes(len(members))
         certified = max(certified_bytes(m) for m in members) + keys_bytes(0)
-        # Factors are smaller than what they stand for; those that are written are not held.
-        out = WRITTEN if keep else sum(m.nbytes for m in members)
+        out = (
+            WRITTEN if keep else factors_bytes(members, rank)
+        )  # those that are written are not held
         omega = ITEM * 2 * PROJECTED * collection.rows
         return max(proposals, certified + out) + omega + weights.nbytes, reading + alone
     held = sum(sketch_bytes(*m.shape) for m in members) + keys_bytes(len(members))
     return held + kept, reading + alone
+
+
+def factors_bytes(members: Sequence[Member], rank: int | None) -> int:
+    """Upper bound of the factors of all clusters, however they fall.
+
+    Factors are smaller than what they stand for, or are not kept; without a rank nothing less is known before reading. With
+    one, a cluster takes no more than its members would alone, ``8 rank (m + n)`` bytes each, where that is less than the
+    member; so long as the columns of factors, ``8 rank n``, are not more than those of the members.
+    """
+    if rank is None or any(ITEM * rank * m.shape[1] > m.nbytes for m in members):
+        return sum(m.nbytes for m in members)
+    return sum(min(m.nbytes, ITEM * rank * sum(m.shape)) for m in members)
 
 
 def sketch_bytes(rows: int, columns: int, copies: int = COPIES) -> int:

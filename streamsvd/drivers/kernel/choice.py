@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.drivers.runs.checks import check_numbers
+from streamsvd.checks import check_numbers
 from streamsvd.leverage import Kernel, typical_length
 from streamsvd.leverage.kernels import SCALED
 from streamsvd.leverage.ridge import best_length

@@ -5,101 +5,34 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from streamsvd.certificate import UNIT_ROUNDOFF
-from streamsvd.drivers.kernel.choice import (
-    SAMPLE_ROWS,
-    given_kernel,
-    sampled,
-    settled,
-)
-from streamsvd.drivers.kernel.files import DAMAGE, arrays_in, check_shapes, damage
+from streamsvd.drivers.kernel.asking import DEFAULT_CENTRES, Asked
+from streamsvd.drivers.kernel.choice import SAMPLE_ROWS, sampled
+from streamsvd.drivers.kernel.files import SAMPLING, dictionary_arrays, dictionary_in
 from streamsvd.drivers.kernel.jobs import Choosing, Remaining
+from streamsvd.drivers.kernel.records import NystromCertificate, NystromInfo
 from streamsvd.drivers.request import as_source
 from streamsvd.drivers.runs import Arrangement, Passes, allowed_bytes, arranged
-from streamsvd.drivers.runs.checks import check_numbers, check_real, check_seed, whole
+from streamsvd.drivers.runs.checks import check_real
 from streamsvd.drivers.saves import SAVE_SECONDS, Saves, check_seconds, digest
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.events import Callback, ignore
 from streamsvd.engine.execute import dense_threads
 from streamsvd.engine.meter import mark, peak_since
-from streamsvd.errors import ShapeError, SpecError, StoreError
-from streamsvd.leverage import Dictionary, FeatureMap, Kernel, Spec, merged, pivots
+from streamsvd.errors import ShapeError, SpecError
+from streamsvd.leverage import Dictionary, FeatureMap, Spec, merged, pivots
 from streamsvd.leverage.centres import ACTUAL
-from streamsvd.leverage.dictionary import LEAST, Mode
-from streamsvd.leverage.kernels import SCALED
+from streamsvd.leverage.dictionary import Mode
 from streamsvd.protocols import Source
 from streamsvd.typing import Matrix, Real
 
-FORMAT = 1
 PURPOSE = "nystrom"
-SMALLEST_GAMMA, AUTO_LEAST = 1e-12, 3.0
-"""Where no ridge is given: what to begin from, and the oversampling below which it rises."""
-DEFAULT_CENTRES = 256
-RATIO = 4
-"""Rows of the dictionary for each centre: four of them make greedy centres as good as those of many passes."""
-
-
-@dataclass(frozen=True, slots=True)
-class NystromCertificate:
-    """What is known of ``K - K_C``, the error of the Nyström approximation by the centres.
-
-    Attributes
-    ----------
-    trace_error
-        ``trace(K - K_C)``, summed over all rows in a second pass, and so an upper bound of its spectral norm, as
-        ``K - K_C`` is positive semidefinite whatever the centres; infinite where no second pass was made.
-    spectral_estimate
-        Likely spectral norm, from the dictionary alone; nothing is proved of it.
-    trace
-        ``trace(K)``.
-    """
-
-    trace_error: float
-    spectral_estimate: float
-    trace: float
-
-
-@dataclass(frozen=True, slots=True)
-class NystromInfo:
-    """How a result came about.
-
-    Attributes
-    ----------
-    n_rows, passes, bytes_read, elapsed_s, peak_bytes, projected_bytes
-        As of a factorisation.
-    n_centres
-        Asked for; there are fewer where rows, or directions, are.
-    kernel
-        Name and parameters, those that were chosen included.
-    chosen
-        Which of ``length`` and ``gamma`` were not given, but chosen on the data.
-    oversampling
-        Rows kept for each unit of effective dimension that the budget left.
-    seed
-        Of the sampling.
-    warnings
-        What a careful user should know.
-    """
-
-    n_rows: int
-    passes: int
-    bytes_read: int
-    elapsed_s: float
-    peak_bytes: int
-    projected_bytes: int
-    n_centres: int
-    kernel: dict[str, Any]
-    chosen: tuple[str, ...]
-    oversampling: float
-    seed: int
-    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -193,51 +126,9 @@ class Nystrom:
         SpecError
             If the kernel is a function, which cannot be saved.
         """
-        spec, state = self.spec, self.dictionary
-        record = {
-            "format": FORMAT, "kernel": spec.kernel.record, "spec": {name: getattr(spec, name) for name in SPEC},
-            "state": {name: getattr(state, name) for name in STATE},
-            "certificate": {name: None if value == float("inf") else value for name, value in (
-                ("trace_error", self.certificate.trace_error), ("spectral_estimate", self.certificate.spectral_estimate),
-                ("trace", self.certificate.trace))},
-            "info": msgspec.to_builtins(self.info),
-        }  # fmt: skip
-        return {
-            "indices": state.ids, "rows": state.rows, "weights": self.weights, "centres": self.centres,
-            "chance": state.chance, "scores": state.scores, "centre_rows": self.feature_map.centres,
-            "whitening": self.feature_map.whitening, **kernel_arrays(spec.kernel),
-            "record": np.frombuffer(msgspec.json.encode(record), dtype=np.uint8),
-        }  # fmt: skip
-
-
-SPEC = ("gamma", "budget", "mode", "oversampling", "least", "seed")
-STATE = ("gamma", "multiplier", "n_rows", "trace", "dimension")
-
-
-def kernel_arrays(kernel: Kernel) -> dict[str, npt.NDArray[Any]]:
-    """What of a kernel is arrays, empty where there is none.
-
-    Raises
-    ------
-    SpecError
-        If the kernel is a function, which cannot be saved.
-    """
-    if callable(kernel.name):
-        raise SpecError(
-            "a kernel that is a function cannot be saved. Use one of the named kernels."
+        return dictionary_arrays(
+            self.spec, self.dictionary, self.centres, self.feature_map, self.certificate, self.info
         )
-    none = np.zeros(0)
-    return {
-        "centre": none if kernel.centre is None else kernel.centre,
-        "scale": none if kernel.scale is None else kernel.scale,
-    }
-
-
-def kernel_of(record: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -> Kernel:
-    """The kernel that was saved."""
-    centre, scale = (a if a.size else None for a in (arrays["centre"], arrays["scale"]))
-    k = record
-    return Kernel(k["name"], k["length"], k["degree"], k["offset"], k["smoothness"], centre, scale)
 
 
 def load_nystrom(path: str | os.PathLike[str]) -> Nystrom:
@@ -248,34 +139,7 @@ def load_nystrom(path: str | os.PathLike[str]) -> Nystrom:
     StoreError
         If the file is no such thing, or of a newer release.
     """
-    try:
-        arrays = arrays_in(path)
-        record = msgspec.json.decode(arrays["record"].tobytes())
-        if record["format"] > FORMAT:
-            raise StoreError(f"{os.fspath(path)} was saved by a newer release. Upgrade streamsvd.")
-        kernel = kernel_of(record["kernel"], arrays)
-        spec = Spec(kernel=kernel, **record["spec"])
-        state = Dictionary(
-            rows=arrays["rows"],
-            ids=arrays["indices"],
-            chance=arrays["chance"],
-            scores=arrays["scores"],
-            **record["state"],
-        )
-        proved = {n: float("inf") if v is None else v for n, v in record["certificate"].items()}
-        info = msgspec.convert(record["info"], NystromInfo)
-        map_ = FeatureMap(kernel, arrays["centre_rows"], arrays["whitening"])
-        found = Nystrom(spec, state, arrays["centres"], map_, NystromCertificate(**proved), info)
-        check_shapes(
-            (state.ids, state.chance, state.scores, state.rows), (map_.centres, map_.whitening), (state.rows.T, map_.centres.T)
-        )  # fmt: skip
-    except StoreError:
-        raise
-    except DAMAGE as error:
-        raise StoreError(
-            f"{os.fspath(path)} holds no dictionary of rows: {damage(error)}."
-        ) from error
-    return found
+    return Nystrom(*dictionary_in(path))
 
 
 def nystrom(
@@ -369,74 +233,24 @@ def nystrom(
     """
     source = as_source(X)
     check_real(source)
-    spec, chosen = asked(
-        given_kernel(kernel, length, degree, offset, smoothness),
-        length=length,
-        gamma=gamma,
-        n_centres=n_centres,
-        budget=budget,
-        mode=mode,
-        seed=seed,
-    )
-    arrangement = fitted(source, spec, memory)
+    asked = Asked(
+        kernel=kernel, length=length, degree=degree, offset=offset, smoothness=smoothness, scale=scale,
+        gamma=gamma, n_centres=n_centres, budget=budget, mode=mode, seed=seed,
+    )  # fmt: skip
+    arrangement = fitted(source, asked.spec, memory)
     began, start = time.perf_counter(), mark()
     with held_memory(), dense_threads(1):
         sample, _ = sampled(source)
-        spec = replace(
-            spec, kernel=settled(spec.kernel, sample, length=length, scale=scale, seed=seed)
-        )
+        spec = asked.settled(sample)
         saves = saved(
-            checkpoint,
-            save_seconds,
-            PURPOSE,
-            source,
-            sample,
-            spec,
-            arrangement,
-            n_centres=n_centres,
-        )
+            checkpoint, save_seconds, PURPOSE, source, sample, spec, arrangement, n_centres=n_centres
+        )  # fmt: skip
         passes = Passes(arrangement, callback, saves)
         state = chosen_rows(passes, spec)
-        found = made(passes, spec, state, n_centres, chosen, certify, began, start)
+        found = made(passes, spec, state, n_centres, asked.chosen, certify, began, start)
     if saves is not None:
         saves.over()
     return found
-
-
-def asked(
-    kernel: Kernel,
-    *,
-    length: float | None,
-    gamma: float | None,
-    n_centres: int,
-    budget: int | None,
-    mode: Mode,
-    seed: int,
-) -> tuple[Spec, tuple[str, ...]]:
-    """How rows are sampled, and which of length and ridge are left to be chosen.
-
-    Raises
-    ------
-    SpecError
-        If an option cannot be meant.
-    """
-    check_seed(seed)
-    check_numbers(gamma=gamma, length=length)
-    n_centres = whole("n_centres", n_centres)
-    budget = RATIO * n_centres if budget is None else whole("budget", budget)
-    if budget < n_centres:
-        raise SpecError(
-            f"budget={budget} is less than n_centres={n_centres}. Pass at least as many."
-        )
-    open_ = [name for name, value in (("length", length), ("gamma", gamma)) if value is None]
-    if kernel.name not in SCALED:
-        open_ = [name for name in open_ if name != "length"]
-    if mode == "kors" and gamma is None:
-        raise SpecError("mode='kors' decides for ever and needs a ridge. Pass gamma=.")
-    least = AUTO_LEAST if gamma is None else LEAST
-    gamma = SMALLEST_GAMMA if gamma is None else gamma
-    spec = Spec(kernel=kernel, gamma=gamma, budget=budget, mode=mode, least=least, seed=seed)
-    return spec, tuple(open_)
 
 
 def fitted(
@@ -502,7 +316,7 @@ def saved(
         )
     run = {
         "source": source.name, "shape": list(source.shape), "dtype": source.dtype.str, "rows": digest(sample),
-        "kernel": spec.kernel.record, **{name: getattr(spec, name) for name in SPEC}, **further,
+        "kernel": spec.kernel.record, **{name: getattr(spec, name) for name in SAMPLING}, **further,
         "chunks": list(source.chunks), "runs": len(arrangement.parts),
     }  # fmt: skip
     check_seconds(seconds)

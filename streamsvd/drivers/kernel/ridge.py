@@ -5,25 +5,22 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.drivers.kernel.choice import given_kernel, sampled, settled
-from streamsvd.drivers.kernel.files import DAMAGE, arrays_in, check_shapes, damage
+from streamsvd.checks import check_numbers, whole
+from streamsvd.drivers.kernel.asking import DEFAULT_CENTRES, Asked
+from streamsvd.drivers.kernel.choice import sampled
+from streamsvd.drivers.kernel.files import check_shapes, map_arrays, map_in, reading, record_array
 from streamsvd.drivers.kernel.jobs import Fitting, Sums, Targets
 from streamsvd.drivers.kernel.nystrom import (
-    DEFAULT_CENTRES,
     Nystrom,
-    asked,
     chosen_rows,
     fitted,
-    kernel_arrays,
-    kernel_of,
     made,
     rounded_up,
     saved,
@@ -32,13 +29,13 @@ from streamsvd.drivers.kernel.solving import MAX_PASSES, TOL, Solution, direct, 
 from streamsvd.drivers.model.size import check_size
 from streamsvd.drivers.request import as_source
 from streamsvd.drivers.runs import Passes, allowed_bytes, arranged, watched
-from streamsvd.drivers.runs.checks import check_numbers, check_real, whole
+from streamsvd.drivers.runs.checks import check_real
 from streamsvd.drivers.saves import SAVE_SECONDS, digest
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.events import Callback, Committed, ignore
 from streamsvd.engine.execute import dense_threads
 from streamsvd.engine.meter import mark, peak_since
-from streamsvd.errors import NotConverged, ShapeError, SpecError, StoreError
+from streamsvd.errors import NotConverged, ShapeError, SpecError
 from streamsvd.leverage import FeatureMap, Mode, Spec
 from streamsvd.leverage.conjugate import Descent
 from streamsvd.leverage.onepass import Regression
@@ -46,7 +43,6 @@ from streamsvd.leverage.ridge import JUDGES, Moments, best_ridge, coefficients
 from streamsvd.store.rows import RowsWriter
 from streamsvd.typing import Matrix, Real
 
-FORMAT = 1
 PURPOSE = "kernel_ridge"
 Solver = Literal["auto", "direct", "onepass", "pcg"]
 MOST_DIRECT = 4096
@@ -146,19 +142,10 @@ class KernelRidgeFit:
         SpecError
             If the kernel is a function, which cannot be saved.
         """
-        kernel = self.feature_map.kernel
-        held = kernel_arrays(kernel)
-        record = {
-            "format": FORMAT,
-            "kernel": kernel.record,
-            "ridge": self.ridge,
-            "flat": self.flat,
-            "info": self.info,
-        }
+        record = {"ridge": self.ridge, "flat": self.flat, "info": self.info}
         return {
-            "centres": self.feature_map.centres, "whitening": self.feature_map.whitening,
-            "coefficients": self.coefficients, "mean": self.mean, "held_out_rmse": self.held_out_rmse,
-            **held, "record": np.frombuffer(msgspec.json.encode(record), dtype=np.uint8),
+            **map_arrays(self.feature_map), "coefficients": self.coefficients, "mean": self.mean,
+            "held_out_rmse": self.held_out_rmse, "record": record_array(record, self.feature_map.kernel),
         }  # fmt: skip
 
 
@@ -252,15 +239,11 @@ def kernel_ridge(
     check_real(source)
     values, flat = _targets(y, source.shape[0], source.name)
     _check_options(ridge, held_out, solver, tol, max_passes)
-    spec, chosen = asked(
-        given_kernel(kernel, length, degree, offset, smoothness),
-        length=length,
-        gamma=ridge,
-        n_centres=n_centres,
-        budget=budget,
-        mode=mode,
-        seed=seed,
-    )
+    asked = Asked(
+        kernel=kernel, length=length, degree=degree, offset=offset, smoothness=smoothness, scale=scale,
+        gamma=ridge, n_centres=n_centres, budget=budget, mode=mode, seed=seed,
+    )  # fmt: skip
+    spec = asked.spec
     if solver == "auto":
         solver = "direct" if n_centres <= MOST_DIRECT else "pcg"
     assert spec.budget is not None
@@ -271,10 +254,7 @@ def kernel_ridge(
         targets = Targets.centred(values, held_out, seed)
         sample, numbers = sampled(source)
         trains = ~targets.judges(numbers)
-        settled_kernel = settled(
-            spec.kernel, sample, length=length, scale=scale, targets=values[numbers] - targets.mean, trains=trains, seed=seed
-        )  # fmt: skip
-        spec = replace(spec, kernel=settled_kernel)
+        spec = asked.settled(sample, values[numbers] - targets.mean, trains)
         saves = saved(
             checkpoint, save_seconds, PURPOSE, source, sample, spec, arrangement,
             kinds=(Moments, Sums, Regression, Descent), solver=solver, ridge=ridge, n_centres=n_centres,
@@ -285,14 +265,16 @@ def kernel_ridge(
             map_, solution, found, said = _in_one_pass(passes, spec, targets, ridge)
         else:
             state = chosen_rows(passes, spec)
-            found = made(passes, spec, state, n_centres, chosen, False, began, start)
+            found = made(passes, spec, state, n_centres, asked.chosen, False, began, start)
             map_, said = found.feature_map, found.info.warnings
             solution = (
                 direct(passes, found, targets, ridge)
                 if solver == "direct"
                 else streamed(passes, found, targets, ridge, tol, max_passes)
             )
-    names = [name for name in chosen if name != "gamma"] + (["ridge"] if ridge is None else [])
+    names = [name for name in asked.chosen if name != "gamma"] + (
+        ["ridge"] if ridge is None else []
+    )
     judges = solution.n_judges
     if judges < JUDGES and held_out:
         said = (
@@ -349,7 +331,7 @@ def _check_options(
     ridge: float | None, held_out: float, solver: str, tol: float, max_passes: int
 ) -> None:
     check_numbers(ridge=ridge, held_out=held_out, tol=tol)
-    whole("max_passes", max_passes)
+    whole("max_passes", max_passes, least=1)
     if ridge is not None and not 0 < ridge < float("inf"):
         raise SpecError(f"ridge={ridge} is no ridge. Pass a positive number, or leave it out.")
     if not 0 <= held_out < 1 or (ridge is None and held_out == 0):
@@ -395,28 +377,9 @@ def load_ridge(path: str | os.PathLike[str]) -> KernelRidgeFit:
     StoreError
         If the file is no such thing, or of a newer release.
     """
-    try:
-        arrays = arrays_in(path)
-        record = msgspec.json.decode(arrays["record"].tobytes())
-        if record["format"] > FORMAT:
-            raise StoreError(f"{os.fspath(path)} was saved by a newer release. Upgrade streamsvd.")
-        kernel = kernel_of(record["kernel"], arrays)
-        map_ = FeatureMap(kernel, arrays["centres"], arrays["whitening"])
+    with reading(path, "kernel ridge regression") as (arrays, record):
+        map_ = map_in(arrays, record)
         beta, mean = arrays["coefficients"], arrays["mean"]
         check_shapes((map_.centres, map_.whitening), (map_.whitening.T, beta), (beta.T, mean))
-        return KernelRidgeFit(
-            map_,
-            beta,
-            mean,
-            record["ridge"],
-            arrays["held_out_rmse"],
-            record["flat"],
-            None,
-            record["info"],
-        )
-    except StoreError:
-        raise
-    except DAMAGE as error:
-        raise StoreError(
-            f"{os.fspath(path)} holds no kernel ridge regression: {damage(error)}."
-        ) from error
+        rmse, ridge, flat = arrays["held_out_rmse"], record["ridge"], record["flat"]
+        return KernelRidgeFit(map_, beta, mean, ridge, rmse, flat, None, record["info"])

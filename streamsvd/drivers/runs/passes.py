@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from streamsvd.drivers.runs.reading import Arrangement
 from streamsvd.drivers.saves import Saves
 from streamsvd.engine.events import Callback, PassDone, PassStarted, SpanDone
-from streamsvd.engine.tree import Job, reduced
+from streamsvd.engine.tree import Job, reduced, unfound
 from streamsvd.typing import Matrix
 
 T = TypeVar("T")
@@ -29,7 +29,7 @@ class Passes:
     saves
         Where what is found is saved; None for nowhere.
     number, bytes_read
-        Passes made and bytes asked of the store, in this process.
+        Passes made and bytes asked of the store, in this process; not those that a run before it read and saved.
     """
 
     arrangement: Arrangement
@@ -44,16 +44,18 @@ class Passes:
         number, saves = self.number, self.saves
         self.notify(PassStarted(number, purpose, self.arrangement.pass_bytes))
         began = time.perf_counter()
+        known = {} if saves is None else saves.known(purpose)
+        nbytes = self.arrangement.bytes_of(unfound(self.arrangement.parts, known))
         value: T = reduced(
             job,
             self.arrangement.parts,
             workers=self.arrangement.workers,
             leaf_done=lambda done, runs: self.notify(SpanDone(number, done, runs)),
-            known=None if saves is None else saves.known(purpose),
+            known=known,
             found=None if saves is None else saves.found,
             what=purpose,
         )
-        self.bytes_read += self.arrangement.pass_bytes
+        self.bytes_read += nbytes
         self.notify(PassDone(number, purpose, time.perf_counter() - began, None))
         return value
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,6 +107,11 @@ class Arrangement:
         chunk = min(source.chunks[0], source.shape[0])
         parts = -(-chunk // self.rows.unit) if self.rows.unit < chunk else 1
         return source.nbytes * parts
+
+    def bytes_of(self, read: Sequence[Run]) -> int:
+        """The share of some runs in those of a pass."""
+        rows = sum(stop - start for start, stop in read)
+        return self.pass_bytes * rows // self.rows.source.shape[0]
 
 
 def arranged(

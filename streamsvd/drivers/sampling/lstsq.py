@@ -8,10 +8,11 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from streamsvd.checks import check_numbers, check_seed
 from streamsvd.drivers.model.size import check_size
 from streamsvd.drivers.request import as_source
-from streamsvd.drivers.runs import Passes, Rows, allowed_bytes, arranged
-from streamsvd.drivers.runs.checks import check_numbers, check_real, check_seed
+from streamsvd.drivers.runs import Passes, Rows, RunInfo, allowed_bytes, arranged
+from streamsvd.drivers.runs.checks import check_real
 from streamsvd.drivers.sampling.jobs import Descending, Sketching, Triangles
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.events import Callback, ignore
@@ -43,34 +44,24 @@ TRIANGLE_COLUMNS = 2000
 
 
 @dataclass(frozen=True, slots=True)
-class LeastSquaresInfo:
+class LeastSquaresInfo(RunInfo):
     """How a solution came about.
 
     Attributes
     ----------
-    n_rows, passes, bytes_read, elapsed_s, peak_bytes, projected_bytes
-        As of a factorisation.
+    n_rows, passes, bytes_read, elapsed_s, peak_bytes, projected_bytes, seed, warnings
+        As of every verb of rows.
     method
         ``"qr"``, ``"precondition"`` or ``"sketch"``: that asked for, or the one that was chosen.
-    ridge, seed
+    ridge
         As asked.
     gradients
         ``||W* A* r||`` of each right-hand side after each pass of the iteration, W the preconditioner; empty without one.
-    warnings
-        What a careful user should know.
     """
 
-    n_rows: int
-    passes: int
-    bytes_read: int
-    elapsed_s: float
-    peak_bytes: int
-    projected_bytes: int
     method: str
     ridge: float
-    seed: int
     gradients: tuple[tuple[float, ...], ...]
-    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,9 +9,10 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from streamsvd.checks import check_numbers, check_seed
 from streamsvd.drivers.request import as_source
-from streamsvd.drivers.runs import Arrangement, Passes, allowed_bytes, arranged, watched
-from streamsvd.drivers.runs.checks import check_numbers, check_real, check_seed
+from streamsvd.drivers.runs import Arrangement, Passes, RunInfo, allowed_bytes, arranged, watched
+from streamsvd.drivers.runs.checks import check_real
 from streamsvd.drivers.sampling.jobs import Drawing, Triangles
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.events import Callback, ignore
@@ -64,35 +65,25 @@ class SampleCertificate:
 
 
 @dataclass(frozen=True, slots=True)
-class SampleInfo:
+class SampleInfo(RunInfo):
     """How a sample came about.
 
     Attributes
     ----------
-    n_rows, passes, bytes_read, elapsed_s, peak_bytes, projected_bytes
-        As of a factorisation.
-    scores, p, method, gamma, oversampling, seed
+    n_rows, passes, bytes_read, elapsed_s, peak_bytes, projected_bytes, seed, warnings
+        As of every verb of rows.
+    scores, p, method, gamma, oversampling
         As asked, or chosen where nothing was; the oversampling that a size came to is infinite where all rows were kept.
     chosen
         Which of ``oversampling`` and ``gamma`` were not given.
-    warnings
-        What a careful user should know.
     """
 
-    n_rows: int
-    passes: int
-    bytes_read: int
-    elapsed_s: float
-    peak_bytes: int
-    projected_bytes: int
     scores: str
     p: float
     method: str
     gamma: float | None
     oversampling: float
-    seed: int
     chosen: tuple[str, ...]
-    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

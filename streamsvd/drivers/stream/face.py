@@ -6,16 +6,18 @@ import os
 import time
 from typing import Any, Self
 
+from streamsvd.checks import whole
+from streamsvd.drivers.stream.planning import check_k, fitted, projected_bytes
 from streamsvd.drivers.stream.result import StreamResult, cautions, result_of
+from streamsvd.drivers.stream.running import as_rows
 from streamsvd.drivers.stream.saved import packed, restored
-from streamsvd.drivers.stream.top import as_rows, check_k, fitted, projected_bytes
 from streamsvd.engine.execute import dense_threads
 from streamsvd.engine.memory import parse_bytes
 from streamsvd.engine.plan import default_budget
 from streamsvd.errors import SpecError, StoreError
 from streamsvd.store.checkpoint import Checkpoint
 from streamsvd.stream import StreamOptions, TopRows
-from streamsvd.stream.options import Order, whole
+from streamsvd.stream.options import Order
 
 PURPOSE = "TopEigenvectors"
 

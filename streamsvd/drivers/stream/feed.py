@@ -79,6 +79,11 @@ class Feed:
         parts = -(-chunk // self.unit) if self.unit < chunk else 1
         return self.source.nbytes * parts
 
+    def bytes_from(self, begin: int) -> int:
+        """Those that the windows from ``begin`` on ask for."""
+        rows = sum(b - a for group in self._groups()[begin:] for a, b in group)
+        return self.pass_bytes * rows // self.source.shape[0]
+
     def complain(self, window: int) -> None:
         """Raise for the first entry of a window that is NaN or Inf, naming where it lies in the matrix.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from streamsvd.drivers.runs import RunInfo
 from streamsvd.stream import Found, Order, StreamCertificate, StreamOptions, state_bytes
 from streamsvd.typing import Matrix, Real
 
@@ -11,49 +12,30 @@ CLOSE = 1.1
 """Below this ratio of neighbouring eigenvalues the vectors are hardly determined."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class StreamInfo:
+@dataclass(frozen=True, slots=True)
+class StreamInfo(RunInfo):
     """How a result came about.
 
     Attributes
     ----------
-    n_rows
-        Rows seen.
+    n_rows, passes, bytes_read, elapsed_s, peak_bytes, projected_bytes, seed, warnings
+        As of every verb of rows. Bytes read are those of the blocks where such came; `TopEigenvectors` measures no peak and
+        says 0.
     energy
-        Sum of their squared norms, ``||A||_F**2``.
-    passes
-        Passes over the rows.
-    bytes_read
-        Decoded bytes asked of the store, or bytes of the blocks that came.
+        Sum of the squared norms of the rows, ``||A||_F**2``.
     state_bytes, bound_bytes
         What the stream remembered at its end, and what it may at most, however long it is.
-    peak_bytes, projected_bytes
-        Resident memory above the start, measured and projected; 0 where blocks came from outside.
-    elapsed_s
-        Wall seconds.
     shuffled_chunks
         Runs of rows that were mixed with one another; 0 where rows were taken in their order.
     heavy_rows
         Rows of large norm that were kept as they are.
-    seed
-        Of all random numbers.
-    warnings
-        What a careful user should know, a sentence each.
     """
 
-    n_rows: int
     energy: float
-    passes: int
-    bytes_read: int
     state_bytes: int
     bound_bytes: int
-    peak_bytes: int
-    projected_bytes: int
-    elapsed_s: float
     shuffled_chunks: int
     heavy_rows: int
-    seed: int
-    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from streamsvd.checks import check_seed
 from streamsvd.drivers.request import as_source
 from streamsvd.drivers.stream.feed import Feed
 from streamsvd.engine.allocator import held_memory
@@ -24,7 +25,6 @@ from streamsvd.errors import BudgetError, SpecError
 from streamsvd.kernels import sketch
 from streamsvd.protocols import Source
 from streamsvd.store.rows import RowsWriter
-from streamsvd.stream.options import whole
 
 MOST_BUCKETS = 4096
 
@@ -67,8 +67,7 @@ def shuffle(
     Cost: reads and writes the matrix twice, through files of its size beside ``out``.
     """
     source = as_source(A)
-    if not 0 <= whole("seed", seed) < 2**63:
-        raise SpecError(f"seed={seed} is out of range. Pass 0 or more, below 2**63.")
+    seed = check_seed(seed)
     if "://" in os.fspath(out):
         raise SpecError(
             f"out={os.fspath(out)!r} is a URL; the array is written to a local folder. Pass a path."

@@ -215,8 +215,8 @@ def _runs(numbers: Sequence[int]) -> list[list[int]]:
     return out
 
 
-def check_kind(name: str, dtype: np.dtype[Any]) -> None:
-    """Refuse what is not real.
+def check_kind(name: str, dtype: np.dtype[Any], kind: str | None = None) -> None:
+    """Refuse what is not real, under the name of its type as stored.
 
     Raises
     ------
@@ -230,7 +230,7 @@ def check_kind(name: str, dtype: np.dtype[Any]) -> None:
             else "Convert it to numbers"
         )
         raise SpecError(
-            f"block {name!r} holds {dtype}, real numbers are needed. {remedy}, or leave it out with select."
+            f"block {name!r} holds {kind or dtype}, real numbers are needed. {remedy}, or leave it out with select."
         )
 
 

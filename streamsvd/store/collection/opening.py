@@ -22,7 +22,7 @@ from streamsvd.store.collection.names import (
     wanted,
 )
 from streamsvd.store.collection.safetensors import tensors
-from streamsvd.store.collection.stored import InFile, InMemory, Stored
+from streamsvd.store.collection.stored import InFile, InMemory, Refused, Stored
 
 MISSING = ("error", "fill", "zero")
 Cut = int | tuple[int, int] | None
@@ -93,7 +93,7 @@ def _collected(
         check_used(names, list(columns), "columns")
     members, parts = [], []
     for number, (key, stored) in enumerate(found):
-        check_kind(key, stored.dtype)
+        check_kind(key, stored.dtype, stored.kind if isinstance(stored, Refused) else None)
         members.append(_member(key, stored, stored.shape, transpose, columns))
         size = math.prod(stored.shape) * stored.dtype.itemsize
         parts.append(Part(stored, number, bytes_read=size))
@@ -116,7 +116,7 @@ def _cut(
         )
     assert cut is not None
     (_, stored) = found[0]
-    check_kind(name, stored.dtype)
+    check_kind(name, stored.dtype, stored.kind if isinstance(stored, Refused) else None)
     axis, width = (cut, None) if isinstance(cut, int) else cut
     names, parts = cut_parts(stored, axis, width)
     members = []

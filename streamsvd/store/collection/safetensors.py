@@ -6,7 +6,9 @@ counts in the memory of the process.
 
 from __future__ import annotations
 
+import json
 import math
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.errors import SpecError, StoreError
-from streamsvd.store.collection.stored import InFile
+from streamsvd.store.collection.stored import InFile, Refused, Stored
 
 TYPES = {
     "BOOL": "|b1", "U8": "|u1", "I8": "|i1", "U16": "<u2", "I16": "<i2", "F16": "<f2", "BF16": "<u2",
@@ -36,7 +38,7 @@ class Tensor(msgspec.Struct, frozen=True):
     data_offsets: tuple[int, int]
 
 
-def tensors(path: Path) -> dict[str, InFile]:
+def tensors(path: Path) -> dict[str, Stored]:
     """Addresses of the tensors of a file; only its header is read.
 
     Raises
@@ -52,33 +54,85 @@ def tensors(path: Path) -> dict[str, InFile]:
                 raise ValueError(
                     f"it promises a header of {length:,} bytes and has {size:,} in all"
                 )
-            header = msgspec.json.decode(file.read(length), type=dict[str, Any])
-        header.pop("__metadata__", None)
-        return {
-            name: _tensor(path, name, record, 8 + length, size)
-            for name, record in sorted(header.items())
-        }
-    except StoreError:
-        raise
-    except (OSError, ValueError, msgspec.MsgspecError) as error:
+            header = _header(file.read(length))
+        start = 8 + length
+        found = {name: _tensor(path, name, header[name], start, size) for name in sorted(header)}
+        _check_places({n: record.data_offsets for n, record in header.items()}, size - start)
+    except (OSError, ValueError, RecursionError, msgspec.MsgspecError) as error:
         raise StoreError(
             f"{path} is no whole safetensors file: {error}. Restore it from a copy."
         ) from error
+    return found
 
 
-def _tensor(path: Path, name: str, record: Any, start: int, size: int) -> InFile:
-    found = msgspec.convert(record, Tensor)
-    if found.dtype not in TYPES:
-        raise StoreError(
-            f"tensor {name!r} of {path} is {found.dtype}, which cannot be read; leave it out with select."
-        )
-    dtype, (a, b) = np.dtype(TYPES[found.dtype]), found.data_offsets
-    promised = math.prod(found.shape) * dtype.itemsize
-    if min(found.shape, default=0) < 0 or b - a != promised or not 0 <= a <= b <= size - start:
+def _header(data: bytes) -> dict[str, Tensor]:
+    """What the header says of each tensor; the format knows no name twice.
+
+    Raises
+    ------
+    ValueError
+        If it is no header.
+    """
+    header = json.loads(data.decode("utf-8"), object_pairs_hook=_each_once)
+    if not isinstance(header, dict):
+        raise ValueError("its header is no object of JSON")
+    header.pop("__metadata__", None)
+    return {name: msgspec.convert(record, Tensor) for name, record in header.items()}
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, which names everything once.
+
+    Raises
+    ------
+    ValueError
+        If it does not.
+    """
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        counts = Counter(name for name, _ in pairs)
+        twice = ", ".join(repr(name) for name, count in counts.items() if count > 1)
+        raise ValueError(f"its header names {twice} more than once")
+    return found
+
+
+def _tensor(path: Path, name: str, record: Tensor, start: int, size: int) -> Stored:
+    shape, (a, b) = tuple(record.shape), record.data_offsets
+    if min(shape, default=0) < 0 or not 0 <= a <= b <= size - start:
         raise ValueError(
-            f"tensor {name!r} of shape {found.shape} takes {promised:,} bytes, its place is {a:,} to {b:,}"
+            f"tensor {name!r} has shape {record.shape}, and its place is {a:,} to {b:,} of {size - start:,} bytes"
         )
-    return InFile(path, start + a, tuple(found.shape), dtype, brain=found.dtype == "BF16")
+    if record.dtype not in TYPES:
+        return Refused(shape, np.dtype(np.void), record.dtype, str(path))
+    dtype = np.dtype(TYPES[record.dtype])
+    promised = math.prod(shape) * dtype.itemsize
+    if b - a != promised:
+        raise ValueError(
+            f"tensor {name!r} of shape {record.shape} takes {promised:,} bytes, its place is {a:,} to {b:,}"
+        )
+    return InFile(path, start + a, shape, dtype, brain=record.dtype == "BF16")
+
+
+def _check_places(places: dict[str, tuple[int, int]], size: int) -> None:
+    """Refuse tensors that share bytes, and bytes of no tensor: the format forbids both.
+
+    Raises
+    ------
+    ValueError
+        It names the tensors.
+    """
+    end, last = 0, ""
+    for name, (a, b) in sorted(places.items(), key=lambda item: (*item[1], item[0])):
+        if a < end:
+            raise ValueError(
+                f"tensors {last!r} and {name!r} share bytes: one ends at {end:,}, the other begins at {a:,}"
+            )
+        if a > end:
+            after = f"after tensor {last!r}" if last else "at the beginning"
+            raise ValueError(f"{a - end:,} bytes {after}, before {name!r}, belong to no tensor")
+        end, last = b, name
+    if end != size:
+        raise ValueError(f"{size - end:,} bytes at the end belong to no tensor")
 
 
 def write_tensors(

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.errors import StoreError
+from streamsvd.errors import SpecError, StoreError
 from streamsvd.store.sources.chunked import ChunkedArray
 from streamsvd.store.sources.flatten import Box
 from streamsvd.store.sources.raw import BLOCK_BYTES, read_box
@@ -181,3 +181,34 @@ class InChunks:
         if out.size:
             self.values.read(box, out)
         return out
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An array of a type that no collection has: an error that names it, unless it is left out.
+
+    Attributes
+    ----------
+    shape, dtype, kind
+        Extents, a type that is not one of real numbers, and its name as stored.
+    where
+        How messages call the place.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    kind: str
+    where: str
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        return self.shape
+
+    @property
+    def read_bytes(self) -> int:
+        return 0
+
+    def read(self, box: Box) -> Array:
+        """Never reached: whoever opens the collection refuses it."""
+        del box
+        raise SpecError(f"{self.where} holds {self.kind}, which cannot be read. Leave it out.")

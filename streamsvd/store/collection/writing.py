@@ -15,7 +15,7 @@ from streamsvd.errors import SpecError, StoreError
 from streamsvd.store.collection.safetensors import write_tensors
 from streamsvd.store.explained import explained
 from streamsvd.store.partial import Partial
-from streamsvd.store.placing import put_in_place
+from streamsvd.store.placing import put_back, put_in_place
 
 Shapes = Mapping[str, tuple[str, tuple[int, ...]]]
 Pairs = Iterable[tuple[str, npt.NDArray[Any]]]
@@ -33,6 +33,7 @@ def check_target(place: Path, names: Iterable[str], *, overwrite: bool) -> None:
     """
     if "://" in str(place):
         raise SpecError(f"out={str(place)!r} is a URL; matrices are written to a local place.")
+    put_back(place)
     if (place.exists() or place.is_symlink()) and not overwrite:
         raise StoreError(f"{place} exists already. Pass overwrite=True to replace it.")
     if place.exists() and not _is_output(place):

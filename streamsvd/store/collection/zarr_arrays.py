@@ -8,8 +8,7 @@ import numpy as np
 import zarr
 
 from streamsvd.errors import StoreError, StreamSVDError
-from streamsvd.store.collection.members import check_kind
-from streamsvd.store.collection.stored import InChunks, Stored
+from streamsvd.store.collection.stored import InChunks, Refused, Stored
 from streamsvd.store.sources.zarr_array import chunked_array, open_node, store_name
 
 
@@ -48,17 +47,4 @@ def _deferred(name: str, array: zarr.Array, missing: str) -> Stored:
     dtype = np.dtype(array.dtype)
     if dtype.kind in "biuf":
         return stored_array(array, missing)
-    return _Refused(name, tuple(array.shape), dtype)
-
-
-class _Refused:
-    """An array of a type that no collection has; refused by name unless it is left out."""
-
-    def __init__(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        self.shape, self.dtype, self.kind = shape, dtype, dtype.name
-        self.chunks, self.read_bytes, self.where = shape, 0, name
-
-    def read(self, box: Any) -> Any:
-        """Never reached: `check_kind` refuses it."""
-        del box
-        check_kind(self.where, self.dtype)
+    return Refused(tuple(array.shape), dtype, str(dtype), name)

@@ -76,6 +76,10 @@ def test_a_stored_matrix_goes_on_at_the_window_it_had_reached(tmp_path, A, order
     np.testing.assert_array_equal(result.components, whole.components)
     done = [e.done for e in seen if type(e).__name__ == "SpanDone"]
     assert done[0] > 2
+    left = len(done) / seen[-2].spans
+    assert whole.info.bytes_read == A.nbytes
+    assert 0 < result.info.bytes_read < A.nbytes
+    assert result.info.bytes_read == pytest.approx(left * A.nbytes, rel=0.2)  # the last may be less
 
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path, A):

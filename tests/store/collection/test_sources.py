@@ -147,6 +147,59 @@ def test_a_header_that_lies_about_a_place_is_refused(tmp_path):
         open_collection(path)
 
 
+def written(path, header, data):
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + data)
+    return path
+
+
+def floats(a, b, kind="F32"):
+    return {"dtype": kind, "shape": [(b - a) // 4, 1], "data_offsets": [a, b]}
+
+
+@pytest.mark.parametrize(
+    ("header", "size", "said"),
+    [
+        ({"v": floats(8, 24), "w": floats(0, 16)}, 24, "tensors 'w' and 'v' share bytes: one ends at 16, the other begins at 8"),
+        ({"v": floats(0, 16), "w": floats(0, 16)}, 16, "tensors 'v' and 'w' share bytes"),
+        ({"v": floats(0, 8), "w": floats(4, 8, "F8_E4M3")}, 8, "tensors 'v' and 'w' share bytes"),
+        ({"v": floats(0, 8), "w": floats(16, 24)}, 24, "8 bytes after tensor 'v', before 'w', belong to no tensor"),
+        ({"w": floats(8, 24)}, 24, "8 bytes at the beginning, before 'w', belong to no tensor"),
+        ({"w": floats(0, 16)}, 24, "8 bytes at the end belong to no tensor"),
+        (b'{"w": %s, "v": %s, "w": %s}' % ((json.dumps(floats(0, 8)).encode(),) * 3), 8, "its header names 'w' more than once"),
+        (b'{"w": {"dtype": "F32", "shape": [2], "shape": [2], "data_offsets": [0, 8]}}', 8, "names 'shape' more than once"),
+        (b"[1, 2]", 0, "its header is no object"),
+        (b"[" * 100_000, 0, "no whole safetensors file"),
+        ({"w": floats(0, 16) | {"shape": [-4, -1]}}, 16, "tensor 'w' has shape"),
+        ({"w": {"dtype": "F32", "shape": "no", "data_offsets": [0, 8]}}, 8, "Expected `array`"),
+    ],
+)  # fmt: skip
+def test_a_header_that_the_format_forbids_is_refused(tmp_path, header, size, said):
+    path = written(tmp_path / "w.safetensors", header, bytes(size))
+    with pytest.raises(StoreError, match=said):
+        open_collection(path)
+
+
+def test_places_in_any_order_and_tensors_of_nothing_are_allowed(tmp_path):
+    header = {"a": floats(8, 16), "b": floats(0, 8), "e": floats(8, 8), "__metadata__": {"x": "y"}}
+    data = np.arange(4, dtype="<f4").tobytes()
+    path = written(tmp_path / "w.safetensors", header, data)
+    found = arrays(open_collection(path, select=["a", "b"]))
+    assert [found[name].ravel().tolist() for name in "ab"] == [[2.0, 3.0], [0.0, 1.0]]
+
+
+@pytest.mark.parametrize("kind", ["F8_E4M3", "F8_E5M2", "F4", "C64", "WHATEVER"])
+def test_a_type_that_is_unknown_is_refused_only_where_it_is_selected(tmp_path, kind):
+    path = tmp_path / "w.safetensors"
+    written(path, {"a": floats(0, 8), "q": floats(8, 16, kind)}, bytes(16))
+    assert [m.name for m in open_collection(path, select="a").members] == ["a"]
+    for select in (None, "q", ["a", "q"]):
+        with pytest.raises(
+            SpecError, match=f"block 'q' holds {kind}, real numbers are needed.*select"
+        ):
+            open_collection(path, select=select)
+
+
 @pytest.mark.parametrize("width", [None, 1, 3, 30, 1000])
 @pytest.mark.parametrize("axis", [0, 1, -1])
 def test_a_cut_array_gives_its_pieces(axis, width, tmp_path):
