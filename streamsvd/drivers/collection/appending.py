@@ -12,16 +12,14 @@ import numpy.typing as npt
 from scipy import linalg
 
 from streamsvd.concat import Method, Metric, Mode, Sketch, clustered, sketch
-from streamsvd.drivers.collection.cluster import Asked, Clustered
+from streamsvd.drivers.collection.asking import Asked
 from streamsvd.drivers.collection.jobs import checked_matrices, factors_pay
 from streamsvd.drivers.collection.keeping import (
     Factors,
     Piece,
     Shared,
     decoded,
-    kept,
     narrowed,
-    parted,
     slack,
 )
 from streamsvd.drivers.collection.opened import Compressed, total_norm
@@ -39,6 +37,7 @@ from streamsvd.drivers.collection.residuals import (
     split,
 )
 from streamsvd.drivers.collection.result import Compression, compression
+from streamsvd.drivers.collection.running import Clustered
 from streamsvd.drivers.collection.weights import Metrics, Weights
 from streamsvd.drivers.runs import allowed_bytes
 from streamsvd.engine.allocator import held_memory
@@ -258,8 +257,7 @@ def new_clusters(
     """Clusters of those that fit nowhere, and the arrays that are kept as they are."""
     if not sketches:
         return
-    asked, metrics = run.asked, run.metrics
-    members = {m.name: m for m in run.source.members}
+    asked, metrics, members = run.asked, run.metrics, run.members
     mode, target = asked.options.mode, asked.target
     if asked.principal == 1:
         mine = {s.key: members[s.key] for s in sketches}
@@ -268,12 +266,7 @@ def new_clusters(
         found = [
             part
             for one in clustered(sketches, asked.options)
-            for part in parted(
-                kept(
-                    one, members, error=asked.error, spare=asked.spare, mode=mode, metrics=metrics
-                ),
-                members,
-            )
+            for part in run.stored(one, asked.error, asked.spare)
         ]
     for shared in found:
         if target is None:

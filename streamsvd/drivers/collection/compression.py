@@ -7,12 +7,13 @@ from typing import Any
 
 from streamsvd.concat import Method, Mode
 from streamsvd.drivers.collection.appending import append as append_to
-from streamsvd.drivers.collection.cluster import Asked, Principal, run_of
+from streamsvd.drivers.collection.asking import Asked, Principal
 from streamsvd.drivers.collection.opened import Compressed
 from streamsvd.drivers.collection.planning import Backend
 from streamsvd.drivers.collection.records import check_storable, put
 from streamsvd.drivers.collection.residuals import splits
 from streamsvd.drivers.collection.result import Compression, compression
+from streamsvd.drivers.collection.running import run_of
 from streamsvd.drivers.collection.weights import Weights
 from streamsvd.engine.events import Callback, Committed, ignore
 from streamsvd.errors import SpecError

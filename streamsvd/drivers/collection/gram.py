@@ -27,7 +27,7 @@ from streamsvd.store.collection import Collection, Member
 from streamsvd.typing import Matrix, Real
 
 if TYPE_CHECKING:
-    from streamsvd.drivers.collection.cluster import Clustered
+    from streamsvd.drivers.collection.running import Clustered
 
 Array = npt.NDArray[Any]
 SAFE = 2.0**400

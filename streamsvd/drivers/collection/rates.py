@@ -12,12 +12,13 @@ import numpy as np
 from streamsvd.concat import Merge, Method, Mode, Sketch, clustered, coarser, numbered
 from streamsvd.concat.cluster import EXACT_BELOW
 from streamsvd.concat.options import check_error
-from streamsvd.drivers.collection.cluster import Asked, Clustered
-from streamsvd.drivers.collection.keeping import Shared, kept, ladder, parted
+from streamsvd.drivers.collection.asking import Asked
+from streamsvd.drivers.collection.keeping import Shared, ladder
 from streamsvd.drivers.collection.opened import StoredCluster
 from streamsvd.drivers.collection.planning import CollectionPlan, planned
 from streamsvd.drivers.collection.result import ClusteringInfo
-from streamsvd.drivers.collection.weights import Metrics, Weights
+from streamsvd.drivers.collection.running import Clustered
+from streamsvd.drivers.collection.weights import Weights
 from streamsvd.drivers.runs import allowed_bytes
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.events import Callback, ignore
@@ -186,8 +187,7 @@ def rates(
                 f"error={several[0].error:g} is near rounding: singular values decide, which is slower."
             )
         sketches = [s.sketch for s in run.sketched(source, "sketches", several[0].options)]
-        members = {m.name: m for m in source.members}
-        found = tuple(_rate(sketches, members, asked, metrics) for asked in several)
+        found = tuple(_rate(sketches, run, asked) for asked in several)
         info = run.info()
     return Rates(found, mode, several[0].options.rank, source.nbytes, run.reads, info)
 
@@ -230,20 +230,15 @@ def _planned(source: Collection, several: Sequence[Asked], budget: int) -> Colle
     return replace(plan, projected_bytes=plan.projected_bytes + records, budget_bytes=budget)
 
 
-def _rate(
-    sketches: Sequence[Sketch], members: dict[str, Member], asked: Asked, metrics: Metrics
-) -> Rate:
+def _rate(sketches: Sequence[Sketch], run: Clustered, asked: Asked) -> Rate:
     """One error."""
-    began, o = time.perf_counter(), asked.options
+    began, o, members = time.perf_counter(), asked.options, run.members
     few = [coarser(s, error=o.error, share=o.share) for s in sketches]
     stored: list[tuple[StoredCluster, int, float]] = []
     merges: list[tuple[Merge, ...]] = []
     for one in clustered(few, o):
         merges.append(one.merges)
-        whole = kept(
-            one, members, error=asked.error, spare=asked.spare, mode=o.mode, metrics=metrics
-        )
-        stored += [_told(shared, members) for shared in parted(whole, members)]
+        stored += [_told(s, members) for s in run.stored(one, asked.error, asked.spare)]
     after, before = sum(size for _, size, _ in stored), sum(m.nbytes for m in members.values())
     return Rate(
         asked.error,

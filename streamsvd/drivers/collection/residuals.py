@@ -16,9 +16,7 @@ from streamsvd.drivers.collection.keeping import (
     Factors,
     Piece,
     Shared,
-    kept,
     margin,
-    parted,
     rendered,
     slack,
 )
@@ -29,7 +27,7 @@ from streamsvd.store.collection import Collection, Member
 from streamsvd.typing import Matrix
 
 if TYPE_CHECKING:
-    from streamsvd.drivers.collection.cluster import Clustered
+    from streamsvd.drivers.collection.running import Clustered
 
 Array = npt.NDArray[Any]
 RUNGS = (1.0, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01)
@@ -211,14 +209,7 @@ def principal_parts(run: Clustered) -> list[Shared]:
             inner = rung - spare
             short = [coarser(s, error=inner, share=SPENT) for s in sketches]
             found = clustered(short, replace(o, error=inner, share=SPENT))
-            clusters = [
-                part
-                for one in found
-                for part in parted(
-                    kept(one, members, error=rung, spare=spare, mode=o.mode, metrics=run.metrics),
-                    members,
-                )
-            ]
+            clusters = [part for one in found for part in run.stored(one, rung, spare)]
         size = estimated(clusters, members, target)
         if size < least:
             least, best = size, (rung, clusters)
