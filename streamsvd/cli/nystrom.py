@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     metavar="FILE.npz",
     help="Go on from this dictionary with the new rows; kernel and sampling are its own.",
 )
+@options.device
 @options.npz("Write dictionary and feature map there.")
 @options.checkpoint
 @options.seed
@@ -84,7 +85,7 @@ def command(
 
 OF_THE_DICTIONARY = (
     "kernel", "n_centres", "length", "degree", "offset", "smoothness", "scale", "budget", "mode", "gamma", "seed", "certify",
-    "checkpoint",
+    "device", "checkpoint",
 )  # fmt: skip
 
 

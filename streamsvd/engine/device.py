@@ -52,6 +52,10 @@ class Device(Backend, Protocol):
         """Return when every panel sent has left the host's memory."""
         ...
 
+    def finish(self) -> None:
+        """Return when all that was asked of the device is done, so that other threads may use it."""
+        ...
+
 
 class _Immediate(ABC):
     """A device whose copies are done when they return."""
@@ -66,6 +70,9 @@ class _Immediate(ABC):
         return self.to_device(panel)
 
     def settle(self) -> None:
+        return
+
+    def finish(self) -> None:
         return
 
     @abstractmethod
@@ -170,6 +177,10 @@ class CupyBackend:
     def settle(self) -> None:
         """Wait for the last copy."""
         self._sent.synchronize()
+
+    def finish(self) -> None:
+        """Wait for the compute stream."""
+        self._cupy.cuda.get_current_stream().synchronize()
 
     def to_host(self, x: Array) -> Matrix:
         """Copy to the host; waits for the compute stream."""

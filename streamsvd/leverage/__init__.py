@@ -12,6 +12,7 @@ from streamsvd.leverage.dictionary import (
     scores,
 )
 from streamsvd.leverage.kernels import Kernel, typical_length
+from streamsvd.leverage.placed import Placed
 
 __all__ = [
     "Dictionary",
@@ -19,6 +20,7 @@ __all__ = [
     "Kernel",
     "Mode",
     "Pivots",
+    "Placed",
     "Spec",
     "exact_scores",
     "leaf",

@@ -21,6 +21,7 @@ from streamsvd.drivers.kernel.choice import (
 )
 from streamsvd.drivers.kernel.files import DAMAGE, arrays_in, check_shapes, damage
 from streamsvd.drivers.kernel.jobs import Choosing, Remaining
+from streamsvd.drivers.kernel.placing import check_device
 from streamsvd.drivers.request import as_source
 from streamsvd.drivers.runs import Arrangement, Passes, allowed_bytes, arranged
 from streamsvd.drivers.runs.checks import check_numbers, check_real, check_seed, whole
@@ -292,6 +293,7 @@ def nystrom(
     budget: int | None = None,
     mode: Mode = "poisson",
     certify: bool = True,
+    device: str = "cpu",
     memory: int | float | str | None = None,
     seed: int = 0,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -324,6 +326,8 @@ def nystrom(
         ``"poisson"``; or ``"squeak"``, ``"ink"`` as published; or ``"uniform"``, the baseline.
     certify
         Whether a second pass sums the exact trace of the error.
+    device
+        ``"cpu"`` or ``"cuda"``: where the second pass makes features. Rows are chosen on the host.
     memory
         Bytes this process may use above its imports; half of what is free if left out.
     seed
@@ -378,6 +382,11 @@ def nystrom(
         mode=mode,
         seed=seed,
     )
+    check_device(device, spec.kernel)
+    if device != "cpu" and not certify:
+        raise SpecError(
+            f'device="{device}" is for the second pass, which certify=False leaves out. Pass certify=True, or device="cpu".'
+        )
     arrangement = fitted(source, spec, memory)
     began, start = time.perf_counter(), mark()
     with held_memory(), dense_threads(1):
@@ -394,10 +403,11 @@ def nystrom(
             spec,
             arrangement,
             n_centres=n_centres,
+            device=device,
         )
         passes = Passes(arrangement, callback, saves)
         state = chosen_rows(passes, spec)
-        found = made(passes, spec, state, n_centres, chosen, certify, began, start)
+        found = made(passes, spec, state, n_centres, chosen, certify, began, start, device)
     if saves is not None:
         saves.over()
     return found
@@ -484,6 +494,7 @@ def saved(
     spec: Spec,
     arrangement: Arrangement,
     kinds: tuple[type, ...] = (),
+    device: str = "cpu",
     **further: Any,
 ) -> Saves | None:
     """Saves at a place, of this run and no other.
@@ -504,6 +515,7 @@ def saved(
         "source": source.name, "shape": list(source.shape), "dtype": source.dtype.str, "rows": digest(sample),
         "kernel": spec.kernel.record, **{name: getattr(spec, name) for name in SPEC}, **further,
         "chunks": list(source.chunks), "runs": len(arrangement.parts),
+        **({} if device == "cpu" else {"device": device}),
     }  # fmt: skip
     check_seconds(seconds)
     known = {kind.__name__: kind for kind in (Dictionary, *kinds)}
@@ -526,11 +538,12 @@ def made(
     certify: bool,
     began: float,
     start: Any,
+    device: str = "cpu",
 ) -> Nystrom:
     """Centres and feature map of a dictionary, and a pass that certifies them where it is wanted."""
     found = pivots(spec, state, n_centres)
     map_ = FeatureMap.of(spec.kernel, state.rows[found.chosen])
-    left = _trace_left(passes, map_) if certify else float("inf")
+    left = _trace_left(passes, map_, device) if certify else float("inf")
     info = NystromInfo(
         n_rows=state.n_rows, passes=2 if certify else 1, bytes_read=passes.bytes_read,
         elapsed_s=time.perf_counter() - began, peak_bytes=peak_since(start),
@@ -559,9 +572,9 @@ def _warnings(spec: Spec, state: Dictionary, gamma: float | None) -> tuple[str, 
     return tuple(said)
 
 
-def _trace_left(passes: Passes, map_: FeatureMap) -> float:
+def _trace_left(passes: Passes, map_: FeatureMap, device: str) -> float:
     """``trace(K - K_C)``, rounded up."""
-    left, trace = passes.once("error", Remaining(passes.arrangement.rows, map_))
+    left, trace = passes.once("error", Remaining(passes.arrangement.rows, map_, device))
     return rounded_up(left, map_, trace)
 
 

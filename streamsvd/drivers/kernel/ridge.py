@@ -28,6 +28,7 @@ from streamsvd.drivers.kernel.nystrom import (
     rounded_up,
     saved,
 )
+from streamsvd.drivers.kernel.placing import check_device, computing
 from streamsvd.drivers.kernel.solving import MAX_PASSES, TOL, Solution, direct, streamed
 from streamsvd.drivers.model.size import check_size
 from streamsvd.drivers.request import as_source
@@ -36,8 +37,9 @@ from streamsvd.drivers.runs.checks import check_numbers, check_real, whole
 from streamsvd.drivers.saves import SAVE_SECONDS, digest
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.events import Callback, Committed, ignore
-from streamsvd.engine.execute import dense_threads
+from streamsvd.engine.execute import at_once, dense_threads
 from streamsvd.engine.meter import mark, peak_since
+from streamsvd.engine.tree import Run
 from streamsvd.errors import NotConverged, ShapeError, SpecError, StoreError
 from streamsvd.leverage import FeatureMap, Mode, Spec
 from streamsvd.leverage.conjugate import Descent
@@ -94,16 +96,21 @@ class KernelRidgeFit:
         X: Any,
         out: str | os.PathLike[str],
         *,
+        device: str = "cpu",
         memory: int | float | str | None = None,
         overwrite: bool = False,
         callback: Callback = ignore,
     ) -> Path:
         """Predictions for all rows of a stored matrix, ``(rows, targets)``, as a new zarr array: one pass.
 
+        Parts are read and predicted on as many threads as the memory allows, and written in their order.
+
         Raises
         ------
         ShapeError
             If its rows have another length.
+        SpecError
+            If the device does not answer, or cannot compute the kernel.
         StoreError
             If ``out`` exists and may not be replaced, or cannot be written.
         """
@@ -116,21 +123,31 @@ class KernelRidgeFit:
             )
         m, q = source.shape[0], self.coefficients.shape[1]
         size = self.feature_map.centres.shape[0]
+        check_device(device, self.feature_map.kernel)
+
+        def work(piece: int) -> int:  # with predictions of a part, and of one that waits
+            found = 2 * q * max(piece, int(min(source.chunks[0], m)))
+            return 8 * (3 * piece * int(size + width) + int(found))
+
         arrangement = arranged(
-            source, size, allowed_bytes(memory), work=lambda piece: 8 * 3 * piece * (size + width), held=8 * size**2,
+            source, size, allowed_bytes(memory), work=work, held=8 * size**2,
             what=f"predictions by {size:,} centres from {source.name}", remedy="",
         )  # fmt: skip
         rows = arrangement.rows
+
+        def predicted(part: Run) -> tuple[int, Matrix]:
+            with computing(device, self.feature_map, rows, part) as (engine, features, blocks):
+                beta = engine.to_device(self.coefficients)
+                values = [engine.to_host(features(block) @ beta) + self.mean for _, block in blocks]
+            return part[0], np.concatenate(values)
+
         chunks = (min(source.chunks[0], m), q)
         writer = RowsWriter(Path(out), (m, q), chunks, np.dtype(np.float64), overwrite=overwrite)
         try:
-            blocks = watched(
-                rows.blocks((0, m)), "predictions", arrangement.pass_bytes, m, callback
-            )
-            with held_memory(), dense_threads(1):
-                for _, block in blocks:
-                    values = self.feature_map(block) @ self.coefficients + self.mean
-                    writer.append(values, np.arange(block.shape[0]))
+            with held_memory(), dense_threads(1), at_once(arrangement.workers) as mapped:
+                found = mapped(predicted, rows.units((0, m)))
+                for _, values in watched(found, "predictions", arrangement.pass_bytes, m, callback):
+                    writer.append(values, np.arange(values.shape[0]))
             path = writer.commit()
         except BaseException:
             writer.discard()
@@ -180,6 +197,7 @@ def kernel_ridge(
     tol: float = TOL,
     max_passes: int = MAX_PASSES,
     held_out: float = 0.1,
+    device: str = "cpu",
     memory: int | float | str | None = None,
     seed: int = 0,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -211,6 +229,9 @@ def kernel_ridge(
         Of ``"pcg"``: relative residual in the norm of the preconditioner, and most iterations of one fit.
     held_out
         Share of the rows that do not train but judge; the final fit is on all rows.
+    device
+        ``"cpu"`` or ``"cuda"``: where the passes after the first make features, sums and products, in float64. Rows are chosen,
+        and equations solved, on the host; ``"onepass"`` has no other work.
     memory
         Bytes this process may use above its imports; half of what is free if left out.
     seed
@@ -263,6 +284,12 @@ def kernel_ridge(
     )
     if solver == "auto":
         solver = "direct" if n_centres <= MOST_DIRECT else "pcg"
+    check_device(device, spec.kernel)
+    if device != "cpu" and solver == "onepass":
+        raise SpecError(
+            f'device="{device}" is for passes after the first, and solver="onepass" makes none. Pass solver="direct" or "pcg", '
+            'or device="cpu".'
+        )
     assert spec.budget is not None
     squares = {"onepass": 16 * spec.budget**2, "direct": 8 * n_centres**2, "pcg": 4 * n_centres**2}
     arrangement = fitted(source, spec, memory, further=8 * squares[solver], held=3 * values.nbytes)
@@ -278,7 +305,7 @@ def kernel_ridge(
         saves = saved(
             checkpoint, save_seconds, PURPOSE, source, sample, spec, arrangement,
             kinds=(Moments, Sums, Regression, Descent), solver=solver, ridge=ridge, n_centres=n_centres,
-            held_out=held_out, tol=tol, y=digest(values),
+            held_out=held_out, tol=tol, y=digest(values), device=device,
         )  # fmt: skip
         passes = Passes(arrangement, callback, saves)
         if solver == "onepass":
@@ -288,9 +315,9 @@ def kernel_ridge(
             found = made(passes, spec, state, n_centres, chosen, False, began, start)
             map_, said = found.feature_map, found.info.warnings
             solution = (
-                direct(passes, found, targets, ridge)
+                direct(passes, found, targets, ridge, device)
                 if solver == "direct"
-                else streamed(passes, found, targets, ridge, tol, max_passes)
+                else streamed(passes, found, targets, ridge, tol, max_passes, device)
             )
     names = [name for name in chosen if name != "gamma"] + (["ridge"] if ridge is None else [])
     judges = solution.n_judges
