@@ -72,7 +72,9 @@ def command(
                     found = nystrom(A, smoothness=float(smoothness), callback=watch, **given)
                 else:
                     known = load_nystrom(start)
-                    found = known.update(A, memory=given["memory"], callback=watch)
+                    found = known.update(
+                        A, device=given["device"], memory=given["memory"], callback=watch
+                    )
         except KeyboardInterrupt as error:
             return interrupted(error, given["checkpoint"], as_json=as_json)
     if out is not None:
@@ -85,7 +87,7 @@ def command(
 
 OF_THE_DICTIONARY = (
     "kernel", "n_centres", "length", "degree", "offset", "smoothness", "scale", "budget", "mode", "gamma", "seed", "certify",
-    "device", "checkpoint",
+    "checkpoint",
 )  # fmt: skip
 
 

@@ -29,16 +29,17 @@ def finite_rows(source: Source, raw: npt.NDArray[Any], first: int) -> Matrix:
     return rows
 
 
-def check_rows(source: Source, raw: npt.NDArray[Any], first: int) -> None:
-    """The same of rows that stay as they were read.
+def checked_size(source: Source, raw: npt.NDArray[Any], first: int) -> float:
+    """Largest modulus of an entry of rows that stay as they were read, and are as good.
 
     Raises
     ------
     NonFiniteError, SpecError
         As of `finite_rows`.
     """
-    check_size(raw, source.name)
+    size = check_size(raw, source.name)
     check_finite(source, raw, first)
+    return size
 
 
 def check_finite(source: Source, rows: npt.NDArray[Any], first: int) -> None:

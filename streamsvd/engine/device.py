@@ -9,8 +9,8 @@ from __future__ import annotations
 import importlib
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -214,6 +214,27 @@ def backend(device: str) -> Device:
     if device not in made:
         made[device] = _make(device)
     return made[device]
+
+
+_IDLE: dict[str, list[Device]] = {}
+_LOCK = threading.Lock()
+
+
+@contextmanager
+def lent(device: str) -> Iterator[Device]:
+    """A backend for as long as it is used; then it is the next one's, with its streams and their memory.
+
+    For threads that come and go: what a thread of a pool keeps is `backend`.
+    """
+    with _LOCK:
+        idle = _IDLE.setdefault(device, [])
+        engine = idle.pop() if idle else None
+    engine = _make(device) if engine is None else engine
+    with engine.computing():
+        yield engine
+        engine.finish()
+    with _LOCK:
+        idle.append(engine)
 
 
 def _make(device: str) -> Device:

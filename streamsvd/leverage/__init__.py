@@ -12,7 +12,7 @@ from streamsvd.leverage.dictionary import (
     scores,
 )
 from streamsvd.leverage.kernels import Kernel, typical_length
-from streamsvd.leverage.placed import Placed
+from streamsvd.leverage.placed import Placed, PlacedDense
 
 __all__ = [
     "Dictionary",
@@ -21,6 +21,7 @@ __all__ = [
     "Mode",
     "Pivots",
     "Placed",
+    "PlacedDense",
     "Spec",
     "exact_scores",
     "leaf",

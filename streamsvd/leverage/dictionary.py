@@ -15,9 +15,9 @@ References: Calandriello, Lazaric, Valko (2016 INK-ESTIMATE; 2017 SQUEAK and DIS
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +42,10 @@ ARRIVING = 32
 """Rows that are decided on together where decisions are for ever."""
 
 
+def _weighted(kernel: Kernel, rows: Matrix, root: Real) -> Weighted:
+    return Dense.of(kernel, rows, root)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Spec:
     """What dictionaries must agree in to be merged, and how they shrink.
@@ -62,6 +66,9 @@ class Spec:
         Rows kept for each unit of effective dimension; the least before ``gamma`` rises.
     seed
         Of the uniform numbers.
+    weighted
+        Makes ``B`` of a kernel, rows and roots of weights, and so decides where the cubic work is done; it is no part of what
+        dictionaries must agree in.
 
     Raises
     ------
@@ -76,6 +83,7 @@ class Spec:
     oversampling: float = MOST
     least: float = LEAST
     seed: int = 0
+    weighted: Callable[[Kernel, Matrix, Real], Weighted] = field(default=_weighted, repr=False)
 
     def __post_init__(self) -> None:
         if not 0 < self.gamma < float("inf"):
@@ -288,10 +296,9 @@ def shrunk(spec: Spec, state: Dictionary) -> Dictionary:
             "budget, or mode='poisson'."
         )
     w = np.count_nonzero(u <= state.chance[:, None], axis=1) / (spec.copies * state.chance)
-    root = np.sqrt(w)
-    B = spec.kernel.gram(state.rows) * root[:, None] * root
+    B = spec.weighted(spec.kernel, state.rows, np.sqrt(w))
     gamma = max(state.gamma, 10 * state.size * UNIT_ROUNDOFF * float(np.max(w * diagonal)))
-    tau = scores(B, w, gamma)
+    tau = B.scores(w, gamma)
     dimension = float(np.sum(w * tau))
     budget = spec.budget
     if (
@@ -300,8 +307,8 @@ def shrunk(spec: Spec, state: Dictionary) -> Dictionary:
         and state.size > budget
         and spec.least * dimension > budget
     ):
-        gamma = _raised(B, gamma, SLACK * budget / spec.least)
-        tau = scores(B, w, gamma)
+        gamma = raised(B.eigenvalues(), gamma, SLACK * budget / spec.least)
+        tau = B.scores(w, gamma)
         dimension = float(np.sum(w * tau))
     multiplier = spec.oversampling if budget is None or spec.mode == "squeak" else np.inf
     if spec.mode == "ink":
@@ -360,6 +367,38 @@ def _chosen(state: Dictionary, keep: npt.NDArray[np.bool_]) -> Dictionary:
     )
 
 
+class Weighted(Protocol):
+    """``B = W^{1/2} K_DD W^{1/2}`` of a dictionary, wherever it lies."""
+
+    def scores(self, w: Real, gamma: float, /) -> Real:
+        """As `scores` finds them."""
+        ...
+
+    def eigenvalues(self) -> Real:
+        """Of ``B``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dense:
+    """``B`` on the host."""
+
+    B: Matrix
+
+    @classmethod
+    def of(cls, kernel: Kernel, rows: Matrix, root: Real) -> Dense:
+        """Of rows and roots of their weights."""
+        return cls(kernel.gram(rows) * root[:, None] * root)
+
+    def scores(self, w: Real, gamma: float) -> Real:
+        """As `scores` finds them."""
+        return scores(self.B, w, gamma)
+
+    def eigenvalues(self) -> Real:
+        """Of ``B``."""
+        return np.asarray(linalg.eigvalsh(self.B, check_finite=False))
+
+
 def scores(B: Matrix, w: Real, gamma: float) -> Real:
     """Ridge leverage scores of the rows of a dictionary from its weighted Gram matrix, in ``(0, 1]``.
 
@@ -398,9 +437,9 @@ def check_definite(least: float, trace: float) -> None:
         )
 
 
-def _raised(B: Matrix, gamma: float, dimension: float) -> float:
-    """Smallest ridge from ``gamma`` on at which the effective dimension is no more than this."""
-    values = np.maximum(linalg.eigvalsh(B, check_finite=False), 0.0)
+def raised(values: Real, gamma: float, dimension: float) -> float:
+    """Smallest ridge from ``gamma`` on at which the effective dimension, of these eigenvalues, is no more than this."""
+    values = np.maximum(values, 0.0)
     low, high = gamma, max(gamma, float(values.sum()) / max(dimension, 1e-300))
     for _ in range(60):
         middle = float(np.sqrt(low * high))

@@ -171,6 +171,14 @@ class Kernel:
         """Largest squared distance of a row from the centre, a number where the rows lie."""
         return array_namespace(X).max(row_squares(self._centred(self._scaled(X))))
 
+    def bound(self, columns: int) -> Callable[[float], float]:
+        """What `reach` of rows on the host is at most, by the size of their largest entry."""
+        scale, centre = (
+            np.full(columns, other) if x is None else np.asarray(x)
+            for x, other in ((self.scale, 1.0), (self.centre, 0.0))
+        )
+        return lambda size: float(np.sum((size / np.abs(scale) + np.abs(centre)) ** 2))
+
     def cancels(self, reach: float) -> bool:
         """Whether squared distances of rows that reach so far are to be taken term by term."""
         return 8 * UNIT_ROUNDOFF * reach > CANCELLED * self.length**2

@@ -1,22 +1,30 @@
-r"""A feature map on a device: blocks of ``K(X, C)`` are made there, and multiplied by the whitening, ``z(X) = K(X, C) W``.
+r"""Kernels on a device: features ``z(X) = K(X, C) W`` of rows, and ridge leverage scores of a dictionary.
 
-Centres, whitening and what the kernel subtracts and divides by are sent once. Of a block of rows one number comes back, by which
-distances are taken as `Kernel` takes them on the host; sums stay where they are until their caller brings them home.
+Centres, whitening and what the kernel subtracts and divides by are sent once; features stay there until their caller brings home
+what it sums. Of a dictionary its rows go there and its scores come back: ``[(B + gamma I)^{-1}]_ii = sum_j [L^{-1}]_ji^2`` from the
+Cholesky factor ``L``. All in float64.
 """
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
+from array_api_compat import device as device_of
 
 from streamsvd.blocks import Backend
 from streamsvd.kernels.moments import row_squares
 from streamsvd.leverage.centres import FeatureMap
 from streamsvd.leverage.dictionary import check_definite
 from streamsvd.leverage.kernels import Kernel
-from streamsvd.typing import Matrix
+from streamsvd.typing import Matrix, Real
 
 Array = Any
+_at_work = threading.Lock()
+"""Cubic work is done one matrix after another: each fills the device, and some five of its size are there meanwhile."""
 BLOCK_BYTES = 64 << 20
 """Of a block of the kernel matrix on a device; some six of them are there at once for each thread."""
 
@@ -31,8 +39,10 @@ class Placed:
         The doors of the thread that uses it.
     kernel, centres, whitening
         Of the map, on the device.
-    reach
-        Of the centres.
+    reach, bound
+        Of the centres; and of any row, by the size of its entries.
+    size
+        Largest entry of the rows, if it is known.
     """
 
     backend: Backend
@@ -40,6 +50,8 @@ class Placed:
     centres: Array
     whitening: Array
     reach: float
+    bound: Callable[[float], float]
+    size: float = float("inf")
 
     @classmethod
     def of(cls, map_: FeatureMap, backend: Backend) -> Placed:
@@ -50,11 +62,16 @@ class Placed:
 
         kernel = map_.kernel.placed(there)
         reach = 0.0 if map_.centres.shape[0] == 0 else float(map_.kernel.reach(map_.centres))
-        return cls(backend, kernel, there(map_.centres), there(map_.whitening), reach)
+        bound = map_.kernel.bound(map_.centres.shape[1])
+        return cls(backend, kernel, there(map_.centres), there(map_.whitening), reach, bound)
 
     def by(self, backend: Backend) -> Placed:
         """The same through the doors of another thread."""
         return replace(self, backend=backend)
+
+    def of_entries(self, size: float) -> Placed:
+        """The same for rows whose entries are no larger than ``size``."""
+        return replace(self, size=size)
 
     @property
     def rows_at_once(self) -> int:
@@ -65,11 +82,15 @@ class Placed:
         """Features of rows ``(p, d)`` in float64, finite: ``(p, r)``."""
         if self.centres.shape[0] == 0:
             return self.backend.zeros((X.shape[0], 0), "float64")
-        termwise = None
-        if self.kernel.by_squares:
-            found = float(self.backend.to_host(self.kernel.reach(X)))
-            termwise = self.kernel.cancels(max(found, self.reach))
+        termwise = self._termwise(X) if self.kernel.by_squares else None
         return self.kernel(X, self.centres, termwise=termwise) @ self.whitening
+
+    def _termwise(self, X: Array) -> bool:
+        """What the host would decide; only where a bound does not tell does a number come back."""
+        if not self.kernel.cancels(max(self.bound(self.size), self.reach)):
+            return False
+        found = float(self.backend.to_host(self.kernel.reach(X)))
+        return self.kernel.cancels(max(found, self.reach))
 
     def remaining(self, X: Array) -> tuple[float, float]:
         """As of a `FeatureMap`."""
@@ -80,3 +101,70 @@ class Placed:
         total, trace, least, largest = self.backend.to_host(xp.stack(sums)).tolist()
         check_definite(least, 100 * largest)
         return total, trace
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlacedDense:
+    """``B`` of a dictionary on a device: `Dense` there.
+
+    Attributes
+    ----------
+    backend
+        The doors of the thread that uses it.
+    B
+        On the device.
+    """
+
+    backend: Backend
+    B: Array
+
+    @classmethod
+    def of(cls, backend: Backend, kernel: Kernel, rows: Matrix, root: Real) -> PlacedDense:
+        """Of rows and roots of their weights, on the host."""
+        xp, there = backend.xp, backend.to_device
+        termwise = kernel.cancels(float(kernel.reach(rows))) if kernel.by_squares else None
+        X, w = there(rows, "float64"), there(root, "float64")
+        placed = kernel.placed(there)
+        K = placed(X, X, termwise=termwise)
+        K = (K + K.T) / 2
+        own = xp.eye(rows.shape[0], dtype=xp.bool, device=device_of(K))
+        K = xp.where(own, placed.diagonal(X)[:, None], K)
+        return cls(backend, K * w[:, None] * w[None, :])
+
+    def scores(self, w: Real, gamma: float) -> Real:
+        """As `streamsvd.leverage.scores` finds them.
+
+        Raises
+        ------
+        SpecError
+            If the kernel is not positive definite on these rows.
+        """
+        with _at_work:
+            tau = self._by_factor(gamma)
+            if not np.isfinite(tau).all():
+                tau = self._by_eigenvalues(gamma)
+        return np.clip(tau / w, np.finfo(float).tiny, 1.0)
+
+    def eigenvalues(self) -> Real:
+        """Of ``B``."""
+        with _at_work:
+            return np.asarray(self.backend.to_host(self.backend.xp.linalg.eigvalsh(self.B)))
+
+    def _by_factor(self, gamma: float) -> Real:
+        """Not finite where there is no factor; some namespaces say so, others give NaN."""
+        xp, m = self.backend.xp, self.B.shape[0]
+        ridge = gamma * xp.eye(m, dtype=xp.float64, device=device_of(self.B))
+        try:
+            inverse = xp.linalg.inv(xp.linalg.cholesky(self.B + ridge))
+        except np.linalg.LinAlgError:
+            return np.full(m, np.nan)
+        return np.asarray(self.backend.to_host(1 - gamma * xp.sum(inverse * inverse, axis=0)))
+
+    def _by_eigenvalues(self, gamma: float) -> Real:
+        xp = self.backend.xp
+        values, Q = xp.linalg.eigh(self.B)
+        known = np.asarray(self.backend.to_host(values))
+        check_definite(float(known[0]), float(np.sum(known)))
+        known = np.maximum(known, 0.0)
+        share = self.backend.to_device(known / (known + gamma))
+        return np.asarray(self.backend.to_host((Q * Q) @ share))

@@ -30,6 +30,7 @@ def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> A
 
     monkeypatch.setattr(device_module, "_make", recorded)
     monkeypatch.setattr(device_module, "_LOCAL", type(device_module._LOCAL)())
+    monkeypatch.setattr(device_module, "_IDLE", {})
     return request.param, made
 
 

@@ -33,12 +33,30 @@ KERNELS = ("linear", "polynomial", "rbf", "laplacian", "matern", "cosine")
 OPTIONS = {"n_centres": 30, "length": 1.5, "seed": 3}
 
 
+@pytest.mark.parametrize("mode", ["poisson", "squeak", "ink", "kors", "uniform"])
+def test_rows_are_chosen_as_on_the_host(device, data, mode):
+    X, _ = data
+    options = OPTIONS | {"mode": mode, "gamma": 1.0, "certify": False}
+    options |= {"budget": 2_000} if mode == "kors" else {}
+    here, there = (
+        streamsvd.nystrom(Rows(X, 200), device=name, **options) for name in ("cpu", device[0])
+    )
+    np.testing.assert_array_equal(there.indices, here.indices)
+    np.testing.assert_allclose(there.weights, here.weights, rtol=1e-8)
+    new = (X[::3] * 0.9).astype(np.float64)
+    one, two = (
+        found.update(new, device=name) for found, name in ((here, "cpu"), (there, device[0]))
+    )
+    np.testing.assert_array_equal(two.indices, one.indices)
+
+
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_the_error_is_that_of_the_host(device, data, kernel):
     X, _ = data
     here = streamsvd.nystrom(Rows(X, 200), kernel, **OPTIONS)
     there = streamsvd.nystrom(Rows(X, 200), kernel, device=device[0], **OPTIONS)
-    np.testing.assert_array_equal(there.indices, here.indices)
+    if kernel not in ("linear", "cosine"):  # of rank 3: of all but three rows scores are rounding
+        np.testing.assert_array_equal(there.indices, here.indices)
     c, d = there.certificate, here.certificate
     assert c.trace == d.trace
     assert c.trace_error == pytest.approx(d.trace_error, rel=1e-9, abs=1e-11 * d.trace)
@@ -88,8 +106,9 @@ def test_equal_runs_are_equal_bits(device, data):
 def test_rows_are_sent_once_a_pass_and_the_map_once(device, data, tmp_path):
     X, y = data
     name, made = device
+    kept = OPTIONS | {"budget": 30}
     fit = streamsvd.kernel_ridge(
-        Rows(X, 200), y, solver="pcg", ridge=0.1, device=name, held_out=0.2, **OPTIONS
+        Rows(X, 200), y, solver="pcg", ridge=0.1, device=name, held_out=0.2, **kept
     )
     sent = sum(b.traffic.to_device_bytes for b in made)
     brought = sum(b.traffic.to_host_bytes for b in made)
@@ -99,9 +118,15 @@ def test_rows_are_sent_once_a_pass_and_the_map_once(device, data, tmp_path):
     map_bytes = 8 * (fit.feature_map.centres.size + fit.feature_map.whitening.size + 2 * D)
     indices = 8 * M * passes
     thin = 8 * passes * runs * 2 * r * q
+    shrunk = (
+        M // 30 + 2 * runs
+    )  # dictionaries of up to 60 rows there, their scores back, twice where the ridge rises
+    dictionary = shrunk * 8 * 60 * (D + 2) + shrunk * 8 * D
     assert passes * X.nbytes + map_bytes <= sent
-    assert sent <= passes * X.nbytes + map_bytes + indices + thin + 8 * M * q + 8 * runs * 2 * q
-    assert brought <= thin + 8 * runs * (2 * q + 1) + 8 * passes * runs * 4
+    assert sent <= (
+        passes * X.nbytes + map_bytes + indices + thin + 8 * M * q + 16 * runs * q + dictionary
+    )
+    assert brought <= thin + 8 * runs * (2 * q + 1) + 3 * 8 * 60 * shrunk
     before = sent
     fit.predict_to(Rows(X, 200), tmp_path / "p.zarr", device=name)
     sent = sum(b.traffic.to_device_bytes for b in made) - before
@@ -144,20 +169,16 @@ def test_predictions_come_in_their_order_from_every_number_of_threads(data, tmp_
             {"device": "strict", "kernel": lambda a, b: a @ b.T},
             'device="strict" was asked for, but the kernel is a function',
         ),
-        (
-            {"device": "strict", "certify": False},
-            'device="strict" is for the second pass, which certify=False leaves out',
-        ),
     ],
 )
 def test_what_a_device_cannot_do_is_refused(data, options, message):
+    X, y = data
     with pytest.raises(streamsvd.SpecError, match=message):
-        streamsvd.nystrom(Rows(data[0], 200), n_centres=10, **options)
-    if "certify" in options:
-        options = {"device": "strict", "solver": "onepass"}
-        message = 'solver="onepass" makes none'
+        streamsvd.nystrom(Rows(X, 200), n_centres=10, **options)
     with pytest.raises(streamsvd.SpecError, match=message):
-        streamsvd.kernel_ridge(Rows(data[0], 200), data[1], n_centres=10, **options)
+        streamsvd.kernel_ridge(Rows(X, 200), y, n_centres=10, **options)
+    with pytest.raises(streamsvd.SpecError, match='solver="onepass" computes on the host'):
+        streamsvd.kernel_ridge(Rows(X, 200), y, n_centres=10, device="strict", solver="onepass")
 
 
 def test_saves_of_another_device_are_not_gone_on_from(data, tmp_path):

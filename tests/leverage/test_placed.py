@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 
 from streamsvd.engine.device import backend
 from streamsvd.errors import SpecError
-from streamsvd.leverage import FeatureMap, Kernel, Placed, placed
+from streamsvd.leverage import FeatureMap, Kernel, Placed, PlacedDense, Spec, placed
+from streamsvd.leverage.dictionary import Dense, raised
 
 KERNELS = {
     "linear": Kernel("linear"),
@@ -67,3 +69,56 @@ def test_a_block_takes_what_is_said(engine):
         FeatureMap.of(KERNELS["rbf"], np.random.default_rng(0).random((20, 3))), engine
     )
     assert 8 * 20 * there.rows_at_once <= placed.BLOCK_BYTES < 8 * 20 * (there.rows_at_once + 1)
+
+
+@pytest.mark.parametrize("size", [None, 10.0])
+def test_a_bound_of_the_entries_spares_the_number_that_comes_back(engine, size):
+    X = np.random.default_rng(0).uniform(-1, 1, (30, 3))
+    map_ = FeatureMap.of(KERNELS["rbf"], X[:8])
+    there = Placed.of(map_, engine)
+    there = there if size is None else there.of_entries(size)
+    with engine.computing():
+        before = engine.traffic.to_host_bytes
+        Z = there(engine.to_device(X))
+        assert engine.traffic.to_host_bytes - before == (8 if size is None else 0)
+        np.testing.assert_allclose(engine.to_host(Z), map_(X), atol=1e-10)
+
+
+@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("gamma", [1e-6, 1.0, 1e3])
+def test_scores_are_those_of_the_host(engine, name, gamma):
+    rng = np.random.default_rng(0)
+    X, w = rng.standard_normal((60, 3)), rng.uniform(1, 20, 60)
+    here = Dense.of(KERNELS[name], X, np.sqrt(w))
+    with engine.computing():
+        there = PlacedDense.of(engine, KERNELS[name], X, np.sqrt(w))
+        B, found = engine.to_host(there.B), there.scores(w, gamma)
+        values = there.eigenvalues()
+    top = np.abs(here.B).max()
+    np.testing.assert_allclose(B, here.B, rtol=0, atol=1e-13 * top)
+    condition = 60 * top / gamma
+    np.testing.assert_allclose(found, here.scores(w, gamma), rtol=1e-12 * condition, atol=1e-14)
+    np.testing.assert_allclose(values, here.eigenvalues(), rtol=0, atol=1e-12 * 60 * top)
+    assert raised(values, gamma, 2.0) == pytest.approx(
+        raised(here.eigenvalues(), gamma, 2.0), rel=1e-6
+    )
+
+
+def test_scores_of_what_has_no_factor_are_those_of_its_eigenvalues(engine):
+    """Twenty copies of one row, a little below definite: the factor breaks off, scores are still 1/20."""
+    B = np.ones((20, 20)) - 1e-10 * np.eye(20)
+    with engine.computing():
+        there = PlacedDense(engine, engine.to_device(B))
+        np.testing.assert_allclose(there.scores(np.ones(20), 1e-12), 1 / 20, rtol=1e-6)
+
+
+def test_scores_of_what_is_not_definite_are_refused(engine):
+    with engine.computing(), pytest.raises(SpecError, match="not positive definite: -1 "):
+        PlacedDense(engine, engine.to_device(np.diag([1.0, 2.0, -1.0]))).scores(np.ones(3), 0.5)
+
+
+def test_where_scores_are_found_is_no_part_of_the_sampling():
+    """Two of them print alike, and are saved alike."""
+    spec = Spec(kernel=KERNELS["rbf"], gamma=1.0)
+    assert "weighted" not in repr(spec)
+    assert pickle.loads(pickle.dumps(spec)).weighted is spec.weighted

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.drivers.kernel.placing import computing
+from streamsvd.drivers.kernel.placing import choosing, computing
 from streamsvd.drivers.runs import Rows
 from streamsvd.engine.device import Device
 from streamsvd.engine.tree import Run
@@ -34,18 +34,21 @@ class Choosing:
     spec: Spec
     step: int
     offset: int = 0
+    device: str = "cpu"
 
     def leaf(self, run: Run) -> Dictionary:
         """Block after block."""
         state: Dictionary | None = None
-        for first, block in self.rows.even(run, self.step):
-            state = pushed(self.spec, state, block, self.offset + first)
+        with choosing(self.device, self.spec) as spec:
+            for first, block in self.rows.even(run, self.step):
+                state = pushed(spec, state, block, self.offset + first)
         assert state is not None
         return state
 
     def join(self, left: Dictionary, right: Dictionary) -> Dictionary:
         """Merged and shrunk."""
-        return merged(self.spec, [left, right])
+        with choosing(self.device, self.spec) as spec:
+            return merged(spec, [left, right])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,8 +62,8 @@ class Remaining:
     def leaf(self, run: Run) -> tuple[float, float]:
         """Sums over the rows."""
         left = trace = 0.0
-        with computing(self.device, self.map_, self.rows, run) as (_, features, blocks):
-            for _, block in blocks:
+        with computing(self.device, self.map_, self.rows, run) as (_, blocks):
+            for _, block, features in blocks:
                 part = features.remaining(block)
                 left, trace = left + part[0], trace + part[1]
         return left, trace
@@ -141,6 +144,8 @@ class Targets:
 
     def judges(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """Whether rows of these numbers judge."""
+        if self.held_out == 0:
+            return np.zeros(numbers.size, dtype=bool)
         return np.asarray(uniforms(self.seed ^ _JUDGES, numbers, 1)[:, 0] < self.held_out)
 
 
@@ -200,10 +205,10 @@ class Summing:
         size = self.map_.n_features
         side = size if self.products else 0
         zero = Moments(np.zeros((side, side)), np.zeros((size, q)), np.zeros(q), 0)
-        with computing(self.device, self.map_, self.rows, run) as (engine, features, blocks):
+        with computing(self.device, self.map_, self.rows, run) as (engine, blocks):
             train = out = zero.moved(engine.to_device)
             left = engine.zeros((), "float64")
-            for first, block in blocks:
+            for first, block, features in blocks:
                 y, judge = self.targets.of(first, block.shape[0])
                 Z, xp = features(block), engine.xp
                 apart = features.kernel.diagonal(block) - row_squares(Z)
@@ -237,10 +242,10 @@ class Products:
 
     def leaf(self, run: Run) -> tuple[Matrix, Matrix]:
         """Sums over the rows."""
-        with computing(self.device, self.map_, self.rows, run) as (engine, features, blocks):
+        with computing(self.device, self.map_, self.rows, run) as (engine, blocks):
             V = engine.to_device(self.V)
             train, out = engine.xp.zeros_like(V), engine.xp.zeros_like(V)
-            for first, block in blocks:
+            for first, block, features in blocks:
                 _, judge = self.targets.of(first, block.shape[0])
                 Z = features(block)
                 part = chosen(engine, Z, ~judge)
@@ -259,6 +264,8 @@ class Products:
 
 def chosen(engine: Device, Z: Array, rows: npt.NDArray[np.bool_]) -> Array:
     """Some rows of a block, where it lies."""
+    if rows.all():
+        return Z
     numbers = engine.to_device(np.flatnonzero(rows))
     return engine.xp.take(Z, numbers, axis=0)
 

@@ -21,7 +21,7 @@ from streamsvd.drivers.kernel.choice import (
 )
 from streamsvd.drivers.kernel.files import DAMAGE, arrays_in, check_shapes, damage
 from streamsvd.drivers.kernel.jobs import Choosing, Remaining
-from streamsvd.drivers.kernel.placing import check_device
+from streamsvd.drivers.kernel.placing import check_device, choosing
 from streamsvd.drivers.request import as_source
 from streamsvd.drivers.runs import Arrangement, Passes, allowed_bytes, arranged
 from streamsvd.drivers.runs.checks import check_numbers, check_real, check_seed, whole
@@ -155,6 +155,7 @@ class Nystrom:
         self,
         X: Any,
         *,
+        device: str = "cpu",
         memory: int | float | str | None = None,
         callback: Callback = ignore,
     ) -> Nystrom:
@@ -177,11 +178,13 @@ class Nystrom:
             raise ShapeError(
                 f"{source.name} has {source.shape[1]} columns; the dictionary is of rows of {width} numbers."
             )
-        passes = Passes(fitted(source, self.spec, memory), callback)
+        check_device(device, self.spec.kernel)
+        passes = Passes(fitted(source, self.spec, memory, device=device), callback)
         began, start = time.perf_counter(), mark()
         with held_memory(), dense_threads(1):
-            state = chosen_rows(passes, self.spec, offset=self.dictionary.n_rows)
-            state = merged(self.spec, [self.dictionary, state])
+            state = chosen_rows(passes, self.spec, device, self.dictionary.n_rows)
+            with choosing(device, self.spec) as spec:
+                state = merged(spec, [self.dictionary, state])
             return made(
                 passes, self.spec, state, self.info.n_centres, self.info.chosen, False, began, start
             )
@@ -327,7 +330,8 @@ def nystrom(
     certify
         Whether a second pass sums the exact trace of the error.
     device
-        ``"cpu"`` or ``"cuda"``: where the second pass makes features. Rows are chosen on the host.
+        ``"cpu"`` or ``"cuda"``: where scores of rows, and in the second pass features, are computed, in float64. Centres are
+        picked on the host.
     memory
         Bytes this process may use above its imports; half of what is free if left out.
     seed
@@ -383,11 +387,7 @@ def nystrom(
         seed=seed,
     )
     check_device(device, spec.kernel)
-    if device != "cpu" and not certify:
-        raise SpecError(
-            f'device="{device}" is for the second pass, which certify=False leaves out. Pass certify=True, or device="cpu".'
-        )
-    arrangement = fitted(source, spec, memory)
+    arrangement = fitted(source, spec, memory, device=device)
     began, start = time.perf_counter(), mark()
     with held_memory(), dense_threads(1):
         sample, _ = sampled(source)
@@ -406,7 +406,7 @@ def nystrom(
             device=device,
         )
         passes = Passes(arrangement, callback, saves)
-        state = chosen_rows(passes, spec)
+        state = chosen_rows(passes, spec, device)
         found = made(passes, spec, state, n_centres, chosen, certify, began, start, device)
     if saves is not None:
         saves.over()
@@ -456,6 +456,7 @@ def fitted(
     *,
     further: int = 0,
     held: int = 0,
+    device: str = "cpu",
 ) -> Arrangement:
     """How to run within the memory.
 
@@ -465,13 +466,17 @@ def fitted(
         The matrix, the sampling, and bytes as the caller wrote them.
     further, held
         Bytes that a task holds beside its dictionary, and that there are once.
+    device
+        Where the cubic work of tasks is done; the host then picks centres alone, once.
     """
     n = source.shape[1]
     size = min(spec.budget or source.shape[0], source.shape[0])
     rows = 8 * n * 8 * size  # waiting, joined, and of both dictionaries
+    dense = 40 * (2 * size) ** 2
+    held, dense = (held, dense) if device == "cpu" else (held + 40 * size**2, 8 * size)
 
     def work(piece: int) -> int:
-        return 40 * (2 * size) ** 2 + further + rows + 8 * 3 * piece * (size + n)
+        return dense + further + rows + 8 * 3 * piece * (size + n)
 
     return arranged(
         source,
@@ -522,10 +527,10 @@ def saved(
     return Saves.at(place, purpose, run, known, seconds)
 
 
-def chosen_rows(passes: Passes, spec: Spec, offset: int = 0) -> Dictionary:
+def chosen_rows(passes: Passes, spec: Spec, device: str = "cpu", offset: int = 0) -> Dictionary:
     """The dictionary of all rows: one pass."""
     assert spec.budget is not None
-    job = Choosing(passes.arrangement.rows, spec, spec.budget, offset)
+    job = Choosing(passes.arrangement.rows, spec, spec.budget, offset, device)
     return passes.once("dictionary", job)
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from streamsvd.drivers.runs import Rows
-from streamsvd.engine.device import Device, NumpyBackend, backend
+from streamsvd.engine.device import Device, NumpyBackend, backend, lent
 from streamsvd.engine.tree import Run
 from streamsvd.errors import SpecError
-from streamsvd.leverage import FeatureMap, Kernel, Placed
+from streamsvd.leverage import FeatureMap, Kernel, Placed, PlacedDense, Spec
 
 Array = Any
 _there: WeakKeyDictionary[FeatureMap, dict[str, Placed]] = WeakKeyDictionary()
@@ -40,15 +42,25 @@ def check_device(device: str, kernel: Kernel) -> None:
 @contextmanager
 def computing(
     device: str, map_: FeatureMap, rows: Rows, run: Run
-) -> Iterator[tuple[Device, FeatureMap | Placed, Iterator[tuple[int, Array]]]]:
-    """The engine of this thread for a device, the map as it is used there, and the rows of a run as they come there."""
-    engine = backend(device)
-    with engine.computing():
+) -> Iterator[tuple[Device, Iterator[tuple[int, Array, FeatureMap | Placed]]]]:
+    """The engine of this thread, and the rows of a run as they come to its device, with the map as it is used for them."""
+    with lent(device) as engine:
         if isinstance(engine, NumpyBackend):
-            yield engine, map_, rows.blocks(run)
+            yield engine, ((first, block, map_) for first, block in rows.blocks(run))
         else:
             there = _placed(map_, device, engine)
-            yield engine, there, rows.sent(run, engine, there.rows_at_once)
+            blocks = rows.sent(run, engine, there.rows_at_once)
+            yield engine, ((first, block, there.of_entries(size)) for first, block, size in blocks)
+
+
+@contextmanager
+def choosing(device: str, spec: Spec) -> Iterator[Spec]:
+    """How rows are sampled, with the cubic work on a device."""
+    if device == "cpu":
+        yield spec
+        return
+    with lent(device) as engine:
+        yield replace(spec, weighted=partial(PlacedDense.of, engine))
 
 
 def _placed(map_: FeatureMap, device: str, engine: Device) -> Placed:

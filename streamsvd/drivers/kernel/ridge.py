@@ -136,9 +136,9 @@ class KernelRidgeFit:
         rows = arrangement.rows
 
         def predicted(part: Run) -> tuple[int, Matrix]:
-            with computing(device, self.feature_map, rows, part) as (engine, features, blocks):
+            with computing(device, self.feature_map, rows, part) as (engine, blocks):
                 beta = engine.to_device(self.coefficients)
-                values = [engine.to_host(features(block) @ beta) + self.mean for _, block in blocks]
+                values = [engine.to_host(z(block) @ beta) + self.mean for _, block, z in blocks]
             return part[0], np.concatenate(values)
 
         chunks = (min(source.chunks[0], m), q)
@@ -230,8 +230,8 @@ def kernel_ridge(
     held_out
         Share of the rows that do not train but judge; the final fit is on all rows.
     device
-        ``"cpu"`` or ``"cuda"``: where the passes after the first make features, sums and products, in float64. Rows are chosen,
-        and equations solved, on the host; ``"onepass"`` has no other work.
+        ``"cpu"`` or ``"cuda"``: where scores of rows, features, sums and products are computed, in float64; not with
+        ``"onepass"``. Centres are picked, and equations solved, on the host.
     memory
         Bytes this process may use above its imports; half of what is free if left out.
     seed
@@ -287,12 +287,14 @@ def kernel_ridge(
     check_device(device, spec.kernel)
     if device != "cpu" and solver == "onepass":
         raise SpecError(
-            f'device="{device}" is for passes after the first, and solver="onepass" makes none. Pass solver="direct" or "pcg", '
-            'or device="cpu".'
+            f'device="{device}" was asked for, but solver="onepass" computes on the host. Pass solver="direct" or "pcg", or '
+            'device="cpu".'
         )
     assert spec.budget is not None
     squares = {"onepass": 16 * spec.budget**2, "direct": 8 * n_centres**2, "pcg": 4 * n_centres**2}
-    arrangement = fitted(source, spec, memory, further=8 * squares[solver], held=3 * values.nbytes)
+    arrangement = fitted(
+        source, spec, memory, further=8 * squares[solver], held=3 * values.nbytes, device=device
+    )
     began, start = time.perf_counter(), mark()
     with held_memory(), dense_threads(1):
         targets = Targets.centred(values, held_out, seed)
@@ -311,7 +313,7 @@ def kernel_ridge(
         if solver == "onepass":
             map_, solution, found, said = _in_one_pass(passes, spec, targets, ridge)
         else:
-            state = chosen_rows(passes, spec)
+            state = chosen_rows(passes, spec, device)
             found = made(passes, spec, state, n_centres, chosen, False, began, start)
             map_, said = found.feature_map, found.info.warnings
             solution = (

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from streamsvd.drivers.finite import check_rows, finite_rows
+from streamsvd.drivers.finite import checked_size, finite_rows
 from streamsvd.engine.allocator import panel_buffers
 from streamsvd.engine.device import Device
 from streamsvd.engine.execute import concurrency
@@ -75,8 +75,8 @@ class Rows:
             for a in range(0, end - start, self.piece):
                 yield start + a, finite_rows(self.source, raw[a : a + self.piece], start + a)
 
-    def sent(self, run: Run, engine: Device, at_once: int) -> Iterator[tuple[int, Array]]:
-        """The same on a device that is not the host, no more than so many rows; sent as stored, float64 there.
+    def sent(self, run: Run, engine: Device, at_once: int) -> Iterator[tuple[int, Array, float]]:
+        """The same on a device, no more than so many rows, and a size that no entry exceeds; sent as stored, float64 there.
 
         Raises
         ------
@@ -88,11 +88,11 @@ class Rows:
             for start, end in self.units(run):
                 raw = buffer.array((end - start, n), dtype)
                 self.source.read(slice(start, end), slice(0, n), raw)
-                check_rows(self.source, raw, start)
+                size = checked_size(self.source, raw, start)
                 there = engine.send(raw)
                 for a in range(0, end - start, at_once):
                     part = there[a : min(a + at_once, end - start), :]
-                    yield start + a, engine.xp.astype(part, engine.xp.float64)
+                    yield start + a, engine.xp.astype(part, engine.xp.float64), size
                 engine.settle()
 
     def even(self, run: Run, step: int) -> Iterator[tuple[int, Matrix]]:
