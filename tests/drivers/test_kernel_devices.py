@@ -55,7 +55,11 @@ def test_the_error_is_that_of_the_host(device, data, kernel):
     X, _ = data
     here = streamsvd.nystrom(Rows(X, 200), kernel, **OPTIONS)
     there = streamsvd.nystrom(Rows(X, 200), kernel, device=device[0], **OPTIONS)
-    if kernel not in ("linear", "cosine"):  # of rank 3: of all but three rows scores are rounding
+    if kernel in (
+        "rbf",
+        "laplacian",
+        "matern",
+    ):  # others have few ranks: scores of most rows are rounding
         np.testing.assert_array_equal(there.indices, here.indices)
     c, d = there.certificate, here.certificate
     assert c.trace == d.trace
