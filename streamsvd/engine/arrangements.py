@@ -16,7 +16,7 @@ import numpy as np
 from streamsvd.blocks import Axis
 from streamsvd.engine import memory
 from streamsvd.engine.dask_source import DaskSource
-from streamsvd.engine.layout import BLOCK_ITEMS, SPANS, Layout, cut, span_count
+from streamsvd.engine.layout import BLOCK_ITEMS, Layout, cut, span_count
 from streamsvd.engine.memory import Sizes
 from streamsvd.protocols import Source
 
@@ -153,7 +153,7 @@ def arrangements(
     """Arrangements of a route; ``threads`` in all and in one process.
 
     A CUDA device multiplies larger blocks, which take no memory of the host: starting one costs what
-    starting a small one does. Its spans are half as many: what one costs beside reading is to bring sums home.
+    starting a small one does.
     """
     total, per_process = threads
     rows, columns = source.shape
@@ -166,10 +166,9 @@ def arrangements(
     wide = 16 if source.dtype.kind == "c" else 8
     probes = probe_width(request, block, width) if route == "krylov" else 0
     there = device == "cuda"
-    spans = max(SPANS, span_count(total) // 2) if there else span_count(total)
     largest = 4 * BLOCK_ITEMS if there else BLOCK_ITEMS
     for items in (largest, largest // 4, largest // 16, largest // 64):
-        base = cut(axis, length, width, chunk, items=items, spans=spans)
+        base = cut(axis, length, width, chunk, items=items, spans=span_count(total))
         for blocks in counts if route == "krylov" else (1,):
             basis = min(width, blocks * block)
             sizes = Sizes(

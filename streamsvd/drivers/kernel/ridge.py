@@ -253,7 +253,7 @@ def kernel_ridge(
     Notes
     -----
     Cost: two passes, ``8 n m^2 + n M^2`` flops for m rows of the dictionary and M centres. One pass: ``8 n m^2`` and ``15 m^3``
-    for each m rows. ``"pcg"``: about ``4 n M`` flops and ``n M`` kernel entries a pass, 8 to 20 passes. The held-out error of every ridge
+    for each m rows. ``"pcg"``: features, ``2 n M^2`` flops, and ``4 n M`` flops a pass, 8 to 20 passes. The held-out error of every ridge
     follows from sums, without a pass.
 
     References
