@@ -4,6 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from sklearn.gaussian_process.kernels import Matern
 from sklearn.metrics import pairwise
 
@@ -61,6 +64,22 @@ def test_kernels_are_the_same_wherever_rows_lie(xp, name, away, scaled):
     np.testing.assert_allclose(
         xp.host(there.diagonal(A)), ours.diagonal(rows), rtol=1e-13, atol=1e-300
     )
+
+
+@given(
+    hnp.arrays(np.float64, (6, 3), elements=st.floats(-1e6, 1e6)),
+    hnp.arrays(np.float64, 3, elements=st.floats(-1e6, 1e6)),
+    hnp.arrays(np.float64, 3, elements=st.floats(1e-3, 1e3)),
+)
+def test_no_row_reaches_farther_than_the_bound(rows, centre, scale):
+    for kernel in (
+        Kernel(),
+        Kernel(centre=centre),
+        Kernel(scale=scale),
+        Kernel("matern", centre=centre, scale=scale),
+    ):
+        bound = kernel.bound(3)(float(np.abs(rows).max()))
+        assert float(kernel.reach(rows)) <= bound * (1 + 1e-12)
 
 
 @pytest.mark.parametrize("name", ["rbf", "matern"])

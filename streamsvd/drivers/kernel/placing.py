@@ -11,7 +11,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from streamsvd.drivers.runs import Rows
-from streamsvd.engine.device import Device, NumpyBackend, backend, lent
+from streamsvd.engine.device import Device, NumpyBackend, lent
 from streamsvd.engine.tree import Run
 from streamsvd.errors import SpecError
 from streamsvd.leverage import FeatureMap, Kernel, Placed, PlacedDense, Spec
@@ -31,7 +31,8 @@ def check_device(device: str, kernel: Kernel) -> None:
     """
     if device == "cpu":
         return
-    backend(device)
+    with lent(device):
+        pass  # it answers
     if callable(kernel.name):
         raise SpecError(
             f'device="{device}" was asked for, but the kernel is a function of rows of the host. Use one of the named '
