@@ -125,12 +125,13 @@ class KernelRidgeFit:
         size = self.feature_map.centres.shape[0]
         check_device(device, self.feature_map.kernel)
 
-        def work(piece: int) -> int:  # with predictions of a part, and of one that waits
-            found = 2 * q * max(piece, int(min(source.chunks[0], m)))
-            return 8 * (3 * piece * int(size + width) + int(found))
+        band = q * int(min(source.chunks[0], m))
+
+        def work(piece: int) -> int:  # with predictions: pieces, joined, waiting, written
+            return 8 * int(3 * piece * (size + width) + 4 * max(piece * q, band))
 
         arrangement = arranged(
-            source, size, allowed_bytes(memory), work=work, held=8 * size**2,
+            source, size, allowed_bytes(memory), work=work, held=8 * (size**2 + 4 * band),
             what=f"predictions by {size:,} centres from {source.name}", remedy="",
         )  # fmt: skip
         rows = arrangement.rows
@@ -141,7 +142,7 @@ class KernelRidgeFit:
                 values = [engine.to_host(z(block) @ beta) + self.mean for _, block, z in blocks]
             return part[0], np.concatenate(values)
 
-        chunks = (min(source.chunks[0], m), q)
+        chunks = (band // q, q)
         writer = RowsWriter(Path(out), (m, q), chunks, np.dtype(np.float64), overwrite=overwrite)
         try:
             with held_memory(), dense_threads(1), at_once(arrangement.workers) as mapped:
