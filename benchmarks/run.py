@@ -37,10 +37,11 @@ MODULES = {
     "S1": "streams",
     "S2": "sweep_start",
     "K1": "kernels",
+    "K2": "device_kernels",
     "C1": "concat",
 }
 
-EVERYWHERE = [target for target in MODULES if target != "T11"]
+EVERYWHERE = [target for target in MODULES if target not in ("T11", "K2")]
 """What needs no CUDA device."""
 
 

@@ -48,6 +48,7 @@ def command() -> None:
 @click.option(
     "--max-passes", type=int, default=30, show_default=True, help="Most iterations, with pcg."
 )
+@options.device
 @options.checkpoint
 @options.seed
 @options.memory
@@ -138,6 +139,7 @@ def fit(
 @click.argument("model", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @options.source
 @options.zarr_array("Folder of the new zarr array, rows by targets.")
+@options.device
 @options.memory
 @options.as_json
 @options.quiet
@@ -149,6 +151,7 @@ def predict(
     missing: str,
     out: Path,
     overwrite: bool,
+    device: str,
     memory: str | None,
     as_json: bool,
     quiet: bool,
@@ -162,7 +165,9 @@ def predict(
     fit = load_ridge(model)
     A = open_matrix(source, variable=variable, rows=rows, missing=missing)
     with watching(A.nbytes, quiet=quiet) as watch:
-        path = fit.predict_to(A, out, memory=memory, overwrite=overwrite, callback=watch)
+        path = fit.predict_to(
+            A, out, device=device, memory=memory, overwrite=overwrite, callback=watch
+        )
     if as_json:
         show_json({"status": "done", "n_rows": A.shape[0], "out": str(path)})
     else:

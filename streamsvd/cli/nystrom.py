@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     metavar="FILE.npz",
     help="Go on from this dictionary with the new rows; kernel and sampling are its own.",
 )
+@options.device
 @options.npz("Write dictionary and feature map there.")
 @options.checkpoint
 @options.seed
@@ -71,7 +72,9 @@ def command(
                     found = nystrom(A, smoothness=float(smoothness), callback=watch, **given)
                 else:
                     known = load_nystrom(start)
-                    found = known.update(A, memory=given["memory"], callback=watch)
+                    found = known.update(
+                        A, device=given["device"], memory=given["memory"], callback=watch
+                    )
         except KeyboardInterrupt as error:
             return interrupted(error, given["checkpoint"], as_json=as_json)
     if out is not None:

@@ -143,6 +143,10 @@ transforms = together(
     ),
 )
 
+device = click.option(
+    "--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True
+)
+
 method = together(
     click.option(
         "--max-passes", type=int, default=12, show_default=True, help="Most passes of the loop."
@@ -154,7 +158,7 @@ method = together(
         show_default=True,
         help="Proved intervals, or estimates that may save a pass.",
     ),
-    click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True),
+    device,
     click.option(
         "--precision",
         type=click.Choice(["auto", "single", "double"]),

@@ -9,8 +9,8 @@ from __future__ import annotations
 import importlib
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -52,6 +52,10 @@ class Device(Backend, Protocol):
         """Return when every panel sent has left the host's memory."""
         ...
 
+    def finish(self) -> None:
+        """Return when all that was asked of the device is done, so that other threads may use it."""
+        ...
+
 
 class _Immediate(ABC):
     """A device whose copies are done when they return."""
@@ -66,6 +70,9 @@ class _Immediate(ABC):
         return self.to_device(panel)
 
     def settle(self) -> None:
+        return
+
+    def finish(self) -> None:
         return
 
     @abstractmethod
@@ -171,6 +178,10 @@ class CupyBackend:
         """Wait for the last copy."""
         self._sent.synchronize()
 
+    def finish(self) -> None:
+        """Wait for the compute stream."""
+        self._cupy.cuda.get_current_stream().synchronize()
+
     def to_host(self, x: Array) -> Matrix:
         """Copy to the host; waits for the compute stream."""
         host = self._cupy.asnumpy(x)
@@ -203,6 +214,27 @@ def backend(device: str) -> Device:
     if device not in made:
         made[device] = _make(device)
     return made[device]
+
+
+_IDLE: dict[str, list[Device]] = {}
+_LOCK = threading.Lock()
+
+
+@contextmanager
+def lent(device: str) -> Iterator[Device]:
+    """A backend for as long as it is used; then it is the next one's, with its streams and their memory.
+
+    For threads that come and go: what a thread of a pool keeps is `backend`.
+    """
+    with _LOCK:
+        idle = _IDLE.setdefault(device, [])
+        engine = idle.pop() if idle else None
+    engine = _make(device) if engine is None else engine
+    with engine.computing():
+        yield engine
+        engine.finish()
+    with _LOCK:
+        idle.append(engine)
 
 
 def _make(device: str) -> Device:

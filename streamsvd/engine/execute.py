@@ -92,9 +92,11 @@ def dense_threads(width: int) -> AbstractContextManager[object]:
 
 
 @contextmanager
-def at_once() -> Iterator[Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]]:
-    """A `map` whose calls run on as many threads as spans would; results come in order, few of them wait."""
-    threads = concurrency()[1]
+def at_once(
+    threads: int | None = None,
+) -> Iterator[Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]]:
+    """A `map` whose calls run on so many threads, or as many as spans would; results come in order, few of them wait."""
+    threads = concurrency()[1] if threads is None else threads
     with ThreadPoolExecutor(threads) as pool:
 
         def mapped(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:

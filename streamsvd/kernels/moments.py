@@ -33,3 +33,11 @@ def column_sums(
         xp.matmul(xp.astype(w, X.dtype), X)[0, :],
         xp.matmul(w, squares)[0, :],
     )
+
+
+def row_squares(X: Inexact[Array, "p n"]) -> Inexact[Array, " p"]:
+    """Sum of the squared entries of each row, of real data."""
+    xp = array_namespace(X)
+    if is_numpy_namespace(xp):  # one sweep and no copy
+        return np.einsum("ij,ij->i", X, X)
+    return xp.sum(X * X, axis=1)

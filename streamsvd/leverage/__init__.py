@@ -11,7 +11,7 @@ from streamsvd.leverage.dictionary import (
     pushed,
 )
 from streamsvd.leverage.kernels import Kernel, typical_length
-from streamsvd.leverage.resolution import scores
+from streamsvd.leverage.placed import Placed, PlacedDense
 
 __all__ = [
     "Dictionary",
@@ -19,6 +19,8 @@ __all__ = [
     "Kernel",
     "Mode",
     "Pivots",
+    "Placed",
+    "PlacedDense",
     "Spec",
     "exact_scores",
     "leaf",
@@ -26,6 +28,5 @@ __all__ = [
     "pivots",
     "pushed",
     "remaining",
-    "scores",
     "typical_length",
 ]

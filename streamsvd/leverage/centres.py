@@ -87,7 +87,7 @@ def _norm(left: Matrix) -> float:
     return value
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class FeatureMap:
     """``z(x)``, of as many features as ``K_CC`` has rank.
 
@@ -140,6 +140,10 @@ class FeatureMap:
         if self.centres.shape[0] == 0:
             return np.zeros((X.shape[0], 0))
         return np.asarray(self.kernel(X, self.centres) @ self.whitening)
+
+    def remaining(self, X: Matrix) -> tuple[float, float]:
+        """What the centres leave of the trace of ``K`` over some rows, and that trace."""
+        return float(remaining(self, X).sum()), float(self.kernel.diagonal(X).sum())
 
 
 def remaining(map_: FeatureMap, X: Matrix) -> Real:

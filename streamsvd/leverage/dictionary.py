@@ -15,8 +15,8 @@ References: Calandriello, Lazaric, Valko (2016 INK-ESTIMATE; 2017 SQUEAK and DIS
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -27,7 +27,7 @@ from streamsvd.certificate import UNIT_ROUNDOFF
 from streamsvd.errors import SpecError
 from streamsvd.kernels.uniforms import uniforms
 from streamsvd.leverage.kernels import Kernel
-from streamsvd.leverage.resolution import raised, resolved
+from streamsvd.leverage.resolution import Dense, Weighted, raised
 from streamsvd.typing import Matrix, Real
 
 Mode = Literal["poisson", "squeak", "ink", "kors", "uniform"]
@@ -39,6 +39,10 @@ CHECKED = 64
 """Rows of a block on which a function is looked at."""
 ARRIVING = 32
 """Rows that are decided on together where decisions are for ever."""
+
+
+def _weighted(kernel: Kernel, rows: Matrix, root: Real) -> Weighted:
+    return Dense.of(kernel, rows, root)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -61,6 +65,9 @@ class Spec:
         Rows kept for each unit of effective dimension; the least before ``gamma`` rises.
     seed
         Of the uniform numbers.
+    weighted
+        Makes ``B`` of a kernel, rows and roots of weights, and so decides where the cubic work is done; it is no part of what
+        dictionaries must agree in.
 
     Raises
     ------
@@ -75,6 +82,7 @@ class Spec:
     oversampling: float = MOST
     least: float = LEAST
     seed: int = 0
+    weighted: Callable[[Kernel, Matrix, Real], Weighted] = field(default=_weighted, repr=False)
 
     def __post_init__(self) -> None:
         if not 0 < self.gamma < float("inf"):
@@ -287,10 +295,9 @@ def shrunk(spec: Spec, state: Dictionary) -> Dictionary:
             "budget, or mode='poisson'."
         )
     w = np.count_nonzero(u <= state.chance[:, None], axis=1) / (spec.copies * state.chance)
-    root = np.sqrt(w)
-    B = spec.kernel.gram(state.rows) * root[:, None] * root
+    B = spec.weighted(spec.kernel, state.rows, np.sqrt(w))
     gamma = max(state.gamma, 10 * state.size * UNIT_ROUNDOFF * float(np.max(w * diagonal)))
-    at = resolved(B, w, gamma)
+    at = B.resolved(w, gamma)
     budget = spec.budget
     if (
         budget is not None

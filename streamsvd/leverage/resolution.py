@@ -8,12 +8,16 @@ one taken is certain. Over a long way, and where that fails, all eigenvalues dec
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
 
 import numpy as np
 from scipy import linalg
 
 from streamsvd.errors import SpecError
+from streamsvd.leverage.kernels import Kernel
 from streamsvd.typing import Matrix, Real
 
 SLACK, LOWEST = 0.95, 0.9
@@ -35,25 +39,63 @@ class Resolution:
         Ridge leverage scores, in ``(0, 1]``, ``(m,)``.
     dimension
         Effective dimension, the sum of the weighted scores.
-    M
-        Inverse of the lower Cholesky factor; None where there is none.
+    inverse
+        Finds the trace and the squared Frobenius norm of ``(B + gamma I)^{-1}``; None where there is no factor.
     """
 
     gamma: float
     tau: Real
     dimension: float
-    M: Matrix | None
+    inverse: Callable[[], tuple[float, float]] | None
+
+    @classmethod
+    def of(
+        cls, w: Real, tau: Real, gamma: float, inverse: Callable[[], tuple[float, float]] | None
+    ) -> Resolution:
+        """From scores that rounding may have moved, and weights."""
+        tau = np.clip(tau, np.finfo(float).tiny, 1.0)
+        return cls(gamma, tau, float(np.sum(w * tau)), inverse)
 
     @property
     def slope(self) -> float:
         """``-d log d / d log gamma``, in ``[0, 1]``; 0 where it is not known."""
-        if self.M is None:
+        if self.inverse is None:
             return 0.0
-        inverse, info = linalg.lapack.dlauum(self.M, lower=1)
-        diagonal = np.diagonal(inverse)
-        square = 2 * float(np.einsum("ij,ij->", inverse, inverse)) - float(diagonal @ diagonal)
-        slope = self.gamma * (float(diagonal.sum()) - self.gamma * square) / self.dimension
-        return min(max(slope, 0.0), 1.0) if info == 0 else 0.0
+        trace, square = self.inverse()
+        slope = self.gamma * (trace - self.gamma * square) / self.dimension
+        return min(max(slope, 0.0), 1.0) if np.isfinite(slope) else 0.0
+
+
+class Weighted(Protocol):
+    """``B = W^{1/2} K_DD W^{1/2}`` of a dictionary, wherever it lies."""
+
+    def resolved(self, w: Real, gamma: float, /) -> Resolution:
+        """What it resolves at a ridge, for its weights."""
+        ...
+
+    def eigenvalues(self) -> Real:
+        """All of them."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dense:
+    """The same on the host."""
+
+    B: Matrix
+
+    @classmethod
+    def of(cls, kernel: Kernel, rows: Matrix, root: Real) -> Dense:
+        """Of rows and roots of their weights."""
+        return cls(kernel.gram(rows) * root[:, None] * root)
+
+    def resolved(self, w: Real, gamma: float) -> Resolution:
+        """What it resolves at a ridge, for its weights."""
+        return resolved(self.B, w, gamma)
+
+    def eigenvalues(self) -> Real:
+        """All of them."""
+        return np.asarray(linalg.eigvalsh(self.B, check_finite=False))
 
 
 def resolved(B: Matrix, w: Real, gamma: float) -> Resolution:
@@ -80,19 +122,17 @@ def resolved(B: Matrix, w: Real, gamma: float) -> Resolution:
         values = np.maximum(values, 0.0)
         tau = (Q**2 @ (values / (values + gamma))) / w
         M = None
-    tau = np.clip(tau, np.finfo(float).tiny, 1.0)
-    return Resolution(gamma, tau, float(np.sum(w * tau)), M)
+    return Resolution.of(w, tau, gamma, None if M is None else partial(_inverse, M))
 
 
-def scores(B: Matrix, w: Real, gamma: float) -> Real:
-    """Ridge leverage scores of the rows of a dictionary from its weighted Gram matrix, in ``(0, 1]``.
-
-    Raises
-    ------
-    SpecError
-        If the kernel is not positive definite on these rows.
-    """
-    return resolved(B, w, gamma).tau
+def _inverse(M: Matrix) -> tuple[float, float]:
+    """Trace and squared Frobenius norm of ``M* M``."""
+    inverse, info = linalg.lapack.dlauum(M, lower=1)
+    if info:
+        return np.nan, np.nan
+    diagonal = np.diagonal(inverse)
+    square = 2 * float(np.einsum("ij,ij->", inverse, inverse)) - float(diagonal @ diagonal)
+    return float(diagonal.sum()), square
 
 
 def check_definite(least: float, trace: float) -> None:
@@ -110,7 +150,7 @@ def check_definite(least: float, trace: float) -> None:
         )
 
 
-def raised(B: Matrix, w: Real, at: Resolution, allowed: float) -> Resolution:
+def raised(B: Weighted, w: Real, at: Resolution, allowed: float) -> Resolution:
     """The same at a larger ridge, at which the dimension is no more than ``allowed`` and not much less."""
     target = SLACK * allowed
     low, slope = at, at.slope
@@ -118,17 +158,17 @@ def raised(B: Matrix, w: Real, at: Resolution, allowed: float) -> Resolution:
         way = float(np.log(low.dimension / target))
         if way > NEAR * slope:
             break
-        now = resolved(B, w, low.gamma * float(np.exp(way / slope)))
+        now = B.resolved(w, low.gamma * float(np.exp(way / slope)))
         if LOWEST * allowed <= now.dimension <= allowed:
             return now
         slope = float(np.log(low.dimension / now.dimension) / np.log(now.gamma / low.gamma))
         low = now if now.dimension > allowed else low
-    return resolved(B, w, _smallest(B, at.gamma, target))
+    return B.resolved(w, _smallest(B, at.gamma, target))
 
 
-def _smallest(B: Matrix, gamma: float, dimension: float) -> float:
+def _smallest(B: Weighted, gamma: float, dimension: float) -> float:
     """Smallest ridge from ``gamma`` on at which the effective dimension is no more than this, by all eigenvalues."""
-    values = np.maximum(linalg.eigvalsh(B, check_finite=False), 0.0)
+    values = np.maximum(B.eigenvalues(), 0.0)
     low, high = gamma, max(gamma, float(values.sum()) / max(dimension, 1e-300))
     for _ in range(60):
         middle = float(np.sqrt(low * high))

@@ -7,15 +7,18 @@ whitened (`streamsvd.leverage.centres`): raw normal equations of kernel columns 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from array_api_compat import array_namespace
 from scipy import linalg
 
 from streamsvd.leverage.kernels import Kernel
 from streamsvd.typing import Matrix, Real
 
+Array = Any
 GRID = 25
 """Ridges tried where none is given, from the largest eigenvalue down by factors of ten in pairs of steps."""
 JUDGES = 8
@@ -50,14 +53,18 @@ class Moments:
             np.zeros((features, features)), np.zeros((features, targets)), np.zeros(targets), 0
         )
 
-    def update(self, Z: Matrix, y: Matrix) -> Moments:
-        """With further rows: features ``(p, r)`` and targets ``(p, q)``."""
+    def update(self, Z: Array, y: Array, *, products: bool = True) -> Moments:
+        """With further rows: features ``(p, r)`` and targets ``(p, q)``, where the sums lie; ``H`` only if wanted."""
         return Moments(
-            self.H + Z.T @ Z,
+            self.H + Z.T @ Z if products else self.H,
             self.r + Z.T @ y,
-            self.squares + np.sum(y * y, axis=0),
+            self.squares + array_namespace(y).sum(y * y, axis=0),
             self.n_rows + Z.shape[0],
         )
+
+    def moved(self, to: Callable[[Array], Array]) -> Moments:
+        """The same sums at another place."""
+        return replace(self, H=to(self.H), r=to(self.r), squares=to(self.squares))
 
     def merge(self, other: Moments) -> Moments:
         """Of the rows of both."""

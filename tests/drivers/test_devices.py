@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import streamsvd
-from streamsvd.engine import device as device_module
 from streamsvd.engine.events import PassDone
 from streamsvd.engine.execute import concurrency
 from streamsvd.engine.layout import span_count
@@ -16,25 +15,6 @@ from streamsvd.testing.spectra import KnownMatrix
 from tests.drivers.conftest import Rows, assert_right, prepared, run
 
 WAYS = [(axis, route) for axis in ("rows", "columns") for route in ("krylov", "gram")]
-
-
-@pytest.fixture(params=["strict", pytest.param("cuda", marks=pytest.mark.gpu)])
-def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A device other than the host, its backends collected so that their traffic can be counted."""
-    if request.param == "cuda":
-        pytest.importorskip("cupy")
-    else:
-        request.getfixturevalue("no_hidden_sync")
-    made: list[Any] = []
-    original = device_module._make
-
-    def recorded(name: str) -> Any:
-        made.append(original(name))
-        return made[-1]
-
-    monkeypatch.setattr(device_module, "_make", recorded)
-    monkeypatch.setattr(device_module, "_LOCAL", type(device_module._LOCAL)())
-    return request.param, made
 
 
 @pytest.mark.parametrize(("axis", "route"), WAYS)

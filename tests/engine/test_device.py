@@ -5,7 +5,8 @@ import threading
 import numpy as np
 import pytest
 
-from streamsvd.engine.device import ArrayApiBackend, NumpyBackend, backend
+from streamsvd.engine import device
+from streamsvd.engine.device import ArrayApiBackend, NumpyBackend, backend, lent
 from streamsvd.errors import SpecError
 
 
@@ -70,6 +71,18 @@ def test_every_thread_has_its_own_backend():
     other.join()
     assert seen[0] is backend("strict")
     assert seen[0] is not seen[1]
+
+
+def test_a_backend_is_lent_to_one_at_a_time_and_then_to_the_next(monkeypatch):
+    monkeypatch.setattr(device, "_IDLE", {})
+    with lent("strict") as one, lent("strict") as two:
+        assert one is not two
+    with lent("strict") as again:
+        assert any(again is known for known in (one, two))
+    with pytest.raises(ZeroDivisionError), lent("strict") as failed:
+        _ = 1 / 0
+    with lent("strict") as three, lent("strict") as four:
+        assert all(failed is not known for known in (three, four))  # work may be queued on it
 
 
 @pytest.mark.parametrize("name", ["cpu", "strict"])

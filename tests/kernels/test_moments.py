@@ -39,3 +39,11 @@ def test_sums_about_a_pilot_give_the_moments_about_the_mean(dtype):
     delta = total / w.sum()
     np.testing.assert_allclose(squares - w.sum() * np.abs(delta) ** 2, truth, rtol=1e-8)
     np.testing.assert_allclose(pilot + delta, mean, rtol=1e-14)
+
+
+@pytest.mark.parametrize("shape", [(7, 5), (1, 1), (0, 3)])
+def test_squares_of_rows_are_those_of_their_entries(xp, shape):
+    X = np.random.default_rng(0).standard_normal(shape)
+    np.testing.assert_allclose(
+        xp.host(moments.row_squares(xp.array(X))), (X**2).sum(axis=1), rtol=1e-14
+    )

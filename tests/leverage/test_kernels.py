@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from sklearn.gaussian_process.kernels import Matern
 from sklearn.metrics import pairwise
 
@@ -40,6 +45,55 @@ def test_kernels_are_those_of_scikit_learn(name):
     np.testing.assert_array_equal(gram, gram.T)
     np.testing.assert_array_equal(np.diagonal(gram), ours.diagonal(X))
     np.testing.assert_allclose(ours.diagonal(X), np.diagonal(theirs(X, X)), rtol=1e-10)
+
+
+@pytest.mark.parametrize("name", REFERENCE)
+@pytest.mark.parametrize("away", [0.0, 1e3])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_kernels_are_the_same_wherever_rows_lie(xp, name, away, scaled):
+    ours = REFERENCE[name][0]
+    rows, others = X + away, Y + away
+    rows[3] = 0.0
+    ours = replace(ours, centre=np.full(4, away), scale=np.linspace(0.5, 2, 4) if scaled else None)
+    there = ours.placed(xp.array)
+    A, B = xp.array(rows), xp.array(others)
+    reach = max(float(xp.host(there.reach(x))) for x in (A, B))
+    for termwise in (ours.cancels(reach), True):
+        K = there(A, B, termwise=termwise)
+        np.testing.assert_allclose(xp.host(K), ours(rows, others), rtol=1e-9, atol=1e-11)
+    np.testing.assert_allclose(
+        xp.host(there.diagonal(A)), ours.diagonal(rows), rtol=1e-13, atol=1e-300
+    )
+
+
+@given(
+    hnp.arrays(np.float64, (6, 3), elements=st.floats(-1e6, 1e6)),
+    hnp.arrays(np.float64, 3, elements=st.floats(-1e6, 1e6)),
+    hnp.arrays(np.float64, 3, elements=st.floats(1e-3, 1e3)),
+)
+def test_no_row_reaches_farther_than_the_bound(rows, centre, scale):
+    for kernel in (
+        Kernel(),
+        Kernel(centre=centre),
+        Kernel(scale=scale),
+        Kernel("matern", centre=centre, scale=scale),
+    ):
+        bound = kernel.bound(3)(float(np.abs(rows).max()))
+        assert float(kernel.reach(rows)) <= bound * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("name", ["rbf", "matern"])
+def test_distances_that_would_cancel_are_taken_term_by_term_everywhere(xp, name):
+    """Two rows a length apart, a million lengths from the centre: the product of squares holds no digit of it."""
+    rows = np.array([[1e6, 0.0], [1e6 + 1e-3, 0.0], [-1e6, 0.0]])
+    ours = Kernel(name, length=1e-3, centre=np.zeros(2))
+    there = ours.placed(xp.array)
+    A = xp.array(rows)
+    assert ours.cancels(float(xp.host(there.reach(A))))
+    K = xp.host(there(A, A, termwise=True))
+    np.testing.assert_allclose(K, ours(rows, rows), rtol=1e-9)
+    wrong = xp.host(there(A, A, termwise=False))
+    assert abs(wrong[0, 1] - K[0, 1]) > 0.1
 
 
 def test_data_far_from_zero_keep_their_digits():

@@ -10,7 +10,7 @@ from scipy import linalg
 
 from streamsvd.errors import SpecError
 from streamsvd.leverage import Kernel, resolution
-from streamsvd.leverage.resolution import LOWEST, raised, resolved
+from streamsvd.leverage.resolution import LOWEST, Dense, raised, resolved
 
 
 def spectrum(kind, m):
@@ -62,10 +62,10 @@ def test_scores_and_slope_are_those_of_the_definition(kind, gamma):
 def test_a_raised_ridge_allows_what_was_asked_and_little_more(kind, m, exponent, ratio, seed):
     B, w = weighted(spectrum(kind, m), seed)
     at = resolved(B, w, 10.0**exponent)
-    if at.M is None:
+    if at.inverse is None:
         return
     allowed = at.dimension / ratio
-    found = raised(B, w, at, allowed)
+    found = raised(Dense(B), w, at, allowed)
     assert found.gamma > at.gamma
     assert found.dimension <= allowed * (1 + 1e-9)
     assert dimension_of(B, found.gamma) <= allowed * (1 + 1e-6)
@@ -80,7 +80,7 @@ def test_a_short_way_costs_no_eigenvalues(monkeypatch, ratio):
     at, tried = resolved(B, w, 0.1), []
     monkeypatch.setattr(resolution, "_smallest", None)
     monkeypatch.setattr(resolution, "resolved", lambda *a: tried.append(a) or resolved(*a))
-    assert raised(B, w, at, at.dimension / ratio).dimension <= at.dimension / ratio
+    assert raised(Dense(B), w, at, at.dimension / ratio).dimension <= at.dimension / ratio
     assert len(tried) <= 2
 
 
@@ -89,9 +89,9 @@ def test_without_a_factor_all_eigenvalues_decide():
     at = resolved(
         B - 1e-13 * np.eye(30), w, 1e-14
     )  # no Cholesky factor, yet definite but for rounding
-    assert at.M is None
+    assert at.inverse is None
     assert at.slope == 0
-    found = raised(B, w, at, at.dimension / 2)
+    found = raised(Dense(B), w, at, at.dimension / 2)
     assert LOWEST * at.dimension / 2 <= found.dimension <= at.dimension / 2
     with pytest.raises(SpecError, match="not positive definite"):
         resolved(-B, w, 1e-3)

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from streamsvd.drivers.kernel.placing import choosing, computing
 from streamsvd.drivers.runs import Rows
+from streamsvd.engine.device import Device
 from streamsvd.engine.tree import Run
 from streamsvd.errors import SpecError
+from streamsvd.kernels.moments import row_squares
 from streamsvd.kernels.uniforms import uniforms
-from streamsvd.leverage import Dictionary, FeatureMap, Spec, merged, pushed, remaining
+from streamsvd.leverage import Dictionary, FeatureMap, Spec, merged, pushed
 from streamsvd.leverage.onepass import Regression, joined, regression
 from streamsvd.leverage.ridge import Moments
 from streamsvd.typing import Matrix, Real
 
+Array = Any
 _TOGETHER = 1 << 16
 _JUDGES = 0x5EED
 """Turns the seed of the sampling into that of the rows held out."""
@@ -29,18 +34,21 @@ class Choosing:
     spec: Spec
     step: int
     offset: int = 0
+    device: str = "cpu"
 
     def leaf(self, run: Run) -> Dictionary:
         """Block after block."""
         state: Dictionary | None = None
-        for first, block in self.rows.even(run, self.step):
-            state = pushed(self.spec, state, block, self.offset + first)
+        with choosing(self.device, self.spec) as spec:
+            for first, block in self.rows.even(run, self.step):
+                state = pushed(spec, state, block, self.offset + first)
         assert state is not None
         return state
 
     def join(self, left: Dictionary, right: Dictionary) -> Dictionary:
         """Merged and shrunk."""
-        return merged(self.spec, [left, right])
+        with choosing(self.device, self.spec) as spec:
+            return merged(spec, [left, right])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,13 +57,15 @@ class Remaining:
 
     rows: Rows
     map_: FeatureMap
+    device: str = "cpu"
 
     def leaf(self, run: Run) -> tuple[float, float]:
         """Sums over the rows."""
         left = trace = 0.0
-        for _, block in self.rows.blocks(run):
-            left += float(remaining(self.map_, block).sum())
-            trace += float(self.map_.kernel.diagonal(block).sum())
+        with computing(self.device, self.map_, self.rows, run) as (_, blocks):
+            for _, block, features in blocks:
+                part = features.remaining(block)
+                left, trace = left + part[0], trace + part[1]
         return left, trace
 
     def join(self, left: tuple[float, float], right: tuple[float, float]) -> tuple[float, float]:
@@ -134,6 +144,8 @@ class Targets:
 
     def judges(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """Whether rows of these numbers judge."""
+        if self.held_out == 0:
+            return np.zeros(numbers.size, dtype=bool)
         return np.asarray(uniforms(self.seed ^ _JUDGES, numbers, 1)[:, 0] < self.held_out)
 
 
@@ -185,28 +197,28 @@ class Summing:
     map_: FeatureMap
     targets: Targets
     products: bool
+    device: str = "cpu"
 
     def leaf(self, run: Run) -> Sums:
         """Sums over the rows."""
         q = self.targets.count + 1
         size = self.map_.n_features
         side = size if self.products else 0
-        train = out = Moments(np.zeros((side, side)), np.zeros((size, q)), np.zeros(q), 0)
-        left = 0.0
-        for first, block in self.rows.blocks(run):
-            y, judge = self.targets.of(first, block.shape[0])
-            Z = self.map_(block)
-            whole = self.map_.kernel.diagonal(block)
-            left += float(np.maximum(whole - np.einsum("ij,ij->i", Z, Z), 0.0).sum())
-            train = self._with(train, Z[~judge], y[~judge])
-            out = self._with(out, Z[judge], y[judge])
-        return Sums(train, out, left)
-
-    def _with(self, sums: Moments, Z: Matrix, y: Matrix) -> Moments:
-        if self.products:
-            return sums.update(Z, y)
-        squares = sums.squares + np.sum(y * y, axis=0)
-        return Moments(sums.H, sums.r + Z.T @ y, squares, sums.n_rows + Z.shape[0])
+        zero = Moments(np.zeros((side, side)), np.zeros((size, q)), np.zeros(q), 0)
+        with computing(self.device, self.map_, self.rows, run) as (engine, blocks):
+            train = out = zero.moved(engine.to_device)
+            left = engine.zeros((), "float64")
+            for first, block, features in blocks:
+                y, judge = self.targets.of(first, block.shape[0])
+                Z, xp = features(block), engine.xp
+                apart = features.kernel.diagonal(block) - row_squares(Z)
+                left = left + xp.sum(xp.maximum(apart, 0.0))
+                rows = chosen(engine, Z, ~judge), engine.to_device(y[~judge])
+                train = train.update(*rows, products=self.products)
+                rows = chosen(engine, Z, judge), engine.to_device(y[judge])
+                out = out.update(*rows, products=self.products)
+            home = engine.to_host
+            return Sums(train.moved(home), out.moved(home), float(home(left)))
 
     def join(self, left: Sums, right: Sums) -> Sums:
         """Added."""
@@ -226,23 +238,36 @@ class Products:
     targets: Targets
     V: Matrix
     judges: bool
+    device: str = "cpu"
 
     def leaf(self, run: Run) -> tuple[Matrix, Matrix]:
         """Sums over the rows."""
-        train, out = np.zeros_like(self.V), np.zeros_like(self.V)
-        for first, block in self.rows.blocks(run):
-            _, judge = self.targets.of(first, block.shape[0])
-            Z = self.map_(block)
-            train += Z[~judge].T @ (Z[~judge] @ self.V)
-            if self.judges:
-                out += Z[judge].T @ (Z[judge] @ self.V)
-        return train, out
+        with computing(self.device, self.map_, self.rows, run) as (engine, blocks):
+            V = engine.to_device(self.V)
+            train, out = engine.xp.zeros_like(V), engine.xp.zeros_like(V)
+            for first, block, features in blocks:
+                _, judge = self.targets.of(first, block.shape[0])
+                Z = features(block)
+                part = chosen(engine, Z, ~judge)
+                train += part.T @ (part @ V)
+                if self.judges:
+                    part = chosen(engine, Z, judge)
+                    out += part.T @ (part @ V)
+            return engine.to_host(train), engine.to_host(out)
 
     def join(
         self, left: tuple[Matrix, Matrix], right: tuple[Matrix, Matrix]
     ) -> tuple[Matrix, Matrix]:
         """Added."""
         return left[0] + right[0], left[1] + right[1]
+
+
+def chosen(engine: Device, Z: Array, rows: npt.NDArray[np.bool_]) -> Array:
+    """Some rows of a block, where it lies."""
+    if rows.all():
+        return Z
+    numbers = engine.to_device(np.flatnonzero(rows))
+    return engine.xp.take(Z, numbers, axis=0)
 
 
 def held_out_errors(sums: Moments, beta: Matrix, product: Matrix, columns: int) -> Real:

@@ -16,6 +16,7 @@ from streamsvd.drivers.kernel.asking import DEFAULT_CENTRES, Asked
 from streamsvd.drivers.kernel.choice import SAMPLE_ROWS, sampled
 from streamsvd.drivers.kernel.files import SAMPLING, dictionary_arrays, dictionary_in
 from streamsvd.drivers.kernel.jobs import Choosing, Remaining
+from streamsvd.drivers.kernel.placing import check_device, choosing
 from streamsvd.drivers.kernel.records import NystromCertificate, NystromInfo
 from streamsvd.drivers.request import as_source
 from streamsvd.drivers.runs import Arrangement, Passes, allowed_bytes, arranged
@@ -87,6 +88,7 @@ class Nystrom:
         self,
         X: Any,
         *,
+        device: str = "cpu",
         memory: int | float | str | None = None,
         callback: Callback = ignore,
     ) -> Nystrom:
@@ -109,11 +111,13 @@ class Nystrom:
             raise ShapeError(
                 f"{source.name} has {source.shape[1]} columns; the dictionary is of rows of {width} numbers."
             )
-        passes = Passes(fitted(source, self.spec, memory), callback)
+        check_device(device, self.spec.kernel)
+        passes = Passes(fitted(source, self.spec, memory, device=device), callback)
         began, start = time.perf_counter(), mark()
         with held_memory(), dense_threads(1):
-            state = chosen_rows(passes, self.spec, offset=self.dictionary.n_rows)
-            state = merged(self.spec, [self.dictionary, state])
+            state = chosen_rows(passes, self.spec, device, self.dictionary.n_rows)
+            with choosing(device, self.spec) as spec:
+                state = merged(spec, [self.dictionary, state])
             return made(
                 passes, self.spec, state, self.info.n_centres, self.info.chosen, False, began, start
             )
@@ -156,6 +160,7 @@ def nystrom(
     budget: int | None = None,
     mode: Mode = "poisson",
     certify: bool = True,
+    device: str = "cpu",
     memory: int | float | str | None = None,
     seed: int = 0,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -188,6 +193,9 @@ def nystrom(
         ``"poisson"``; or ``"squeak"``, ``"ink"`` as published; or ``"uniform"``, the baseline.
     certify
         Whether a second pass sums the exact trace of the error.
+    device
+        ``"cpu"`` or ``"cuda"``: where scores of rows, and in the second pass features, are computed, in float64. Centres are
+        picked on the host.
     memory
         Bytes this process may use above its imports; half of what is free if left out.
     seed
@@ -237,17 +245,19 @@ def nystrom(
         kernel=kernel, length=length, degree=degree, offset=offset, smoothness=smoothness, scale=scale,
         gamma=gamma, n_centres=n_centres, budget=budget, mode=mode, seed=seed,
     )  # fmt: skip
-    arrangement = fitted(source, asked.spec, memory)
+    check_device(device, asked.spec.kernel)
+    arrangement = fitted(source, asked.spec, memory, device=device)
     began, start = time.perf_counter(), mark()
     with held_memory(), dense_threads(1):
         sample, _ = sampled(source)
         spec = asked.settled(sample)
         saves = saved(
-            checkpoint, save_seconds, PURPOSE, source, sample, spec, arrangement, n_centres=n_centres
+            checkpoint, save_seconds, PURPOSE, source, sample, spec, arrangement, n_centres=n_centres,
+            device=device,
         )  # fmt: skip
         passes = Passes(arrangement, callback, saves)
-        state = chosen_rows(passes, spec)
-        found = made(passes, spec, state, n_centres, asked.chosen, certify, began, start)
+        state = chosen_rows(passes, spec, device)
+        found = made(passes, spec, state, n_centres, asked.chosen, certify, began, start, device)
     if saves is not None:
         saves.over()
     return found
@@ -260,6 +270,7 @@ def fitted(
     *,
     further: int = 0,
     held: int = 0,
+    device: str = "cpu",
 ) -> Arrangement:
     """How to run within the memory.
 
@@ -269,13 +280,17 @@ def fitted(
         The matrix, the sampling, and bytes as the caller wrote them.
     further, held
         Bytes that a task holds beside its dictionary, and that there are once.
+    device
+        Where the cubic work of tasks is done; the host then picks centres alone, once.
     """
     n = source.shape[1]
     size = min(spec.budget or source.shape[0], source.shape[0])
     rows = 8 * n * 8 * size  # waiting, joined, and of both dictionaries
+    dense = 40 * (2 * size) ** 2
+    held, dense = (held, dense) if device == "cpu" else (held + 40 * size**2, 8 * size)
 
     def work(piece: int) -> int:
-        return 40 * (2 * size) ** 2 + further + rows + 8 * 3 * piece * (size + n)
+        return dense + further + rows + 8 * 3 * piece * (size + n)
 
     return arranged(
         source,
@@ -298,6 +313,7 @@ def saved(
     spec: Spec,
     arrangement: Arrangement,
     kinds: tuple[type, ...] = (),
+    device: str = "cpu",
     **further: Any,
 ) -> Saves | None:
     """Saves at a place, of this run and no other.
@@ -318,16 +334,17 @@ def saved(
         "source": source.name, "shape": list(source.shape), "dtype": source.dtype.str, "rows": digest(sample),
         "kernel": spec.kernel.record, **{name: getattr(spec, name) for name in SAMPLING}, **further,
         "chunks": list(source.chunks), "runs": len(arrangement.parts),
+        **({} if device == "cpu" else {"device": device}),
     }  # fmt: skip
     check_seconds(seconds)
     known = {kind.__name__: kind for kind in (Dictionary, *kinds)}
     return Saves.at(place, purpose, run, known, seconds)
 
 
-def chosen_rows(passes: Passes, spec: Spec, offset: int = 0) -> Dictionary:
+def chosen_rows(passes: Passes, spec: Spec, device: str = "cpu", offset: int = 0) -> Dictionary:
     """The dictionary of all rows: one pass."""
     assert spec.budget is not None
-    job = Choosing(passes.arrangement.rows, spec, spec.budget, offset)
+    job = Choosing(passes.arrangement.rows, spec, spec.budget, offset, device)
     return passes.once("dictionary", job)
 
 
@@ -340,11 +357,12 @@ def made(
     certify: bool,
     began: float,
     start: Any,
+    device: str = "cpu",
 ) -> Nystrom:
     """Centres and feature map of a dictionary, and a pass that certifies them where it is wanted."""
     found = pivots(spec, state, n_centres)
     map_ = FeatureMap.of(spec.kernel, state.rows[found.chosen])
-    left = _trace_left(passes, map_) if certify else float("inf")
+    left = _trace_left(passes, map_, device) if certify else float("inf")
     info = NystromInfo(
         n_rows=state.n_rows, passes=2 if certify else 1, bytes_read=passes.bytes_read,
         elapsed_s=time.perf_counter() - began, peak_bytes=peak_since(start),
@@ -373,9 +391,9 @@ def _warnings(spec: Spec, state: Dictionary, gamma: float | None) -> tuple[str, 
     return tuple(said)
 
 
-def _trace_left(passes: Passes, map_: FeatureMap) -> float:
+def _trace_left(passes: Passes, map_: FeatureMap, device: str) -> float:
     """``trace(K - K_C)``, rounded up."""
-    left, trace = passes.once("error", Remaining(passes.arrangement.rows, map_))
+    left, trace = passes.once("error", Remaining(passes.arrangement.rows, map_, device))
     return rounded_up(left, map_, trace)
 
 

@@ -25,6 +25,7 @@ from streamsvd.drivers.kernel.nystrom import (
     rounded_up,
     saved,
 )
+from streamsvd.drivers.kernel.placing import check_device, computing
 from streamsvd.drivers.kernel.solving import MAX_PASSES, TOL, Solution, direct, streamed
 from streamsvd.drivers.model.size import check_size
 from streamsvd.drivers.request import as_source
@@ -33,8 +34,9 @@ from streamsvd.drivers.runs.checks import check_real
 from streamsvd.drivers.saves import SAVE_SECONDS, digest
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.events import Callback, Committed, ignore
-from streamsvd.engine.execute import dense_threads
+from streamsvd.engine.execute import at_once, dense_threads
 from streamsvd.engine.meter import mark, peak_since
+from streamsvd.engine.tree import Run
 from streamsvd.errors import NotConverged, ShapeError, SpecError
 from streamsvd.leverage import FeatureMap, Mode, Spec
 from streamsvd.leverage.conjugate import Descent
@@ -90,16 +92,21 @@ class KernelRidgeFit:
         X: Any,
         out: str | os.PathLike[str],
         *,
+        device: str = "cpu",
         memory: int | float | str | None = None,
         overwrite: bool = False,
         callback: Callback = ignore,
     ) -> Path:
         """Predictions for all rows of a stored matrix, ``(rows, targets)``, as a new zarr array: one pass.
 
+        Parts are read and predicted on as many threads as the memory allows, and written in their order.
+
         Raises
         ------
         ShapeError
             If its rows have another length.
+        SpecError
+            If the device does not answer, or cannot compute the kernel.
         StoreError
             If ``out`` exists and may not be replaced, or cannot be written.
         """
@@ -112,21 +119,32 @@ class KernelRidgeFit:
             )
         m, q = source.shape[0], self.coefficients.shape[1]
         size = self.feature_map.centres.shape[0]
+        check_device(device, self.feature_map.kernel)
+
+        band = q * int(min(source.chunks[0], m))
+
+        def work(piece: int) -> int:  # with predictions: pieces, joined, waiting, written
+            return 8 * int(3 * piece * (size + width) + 4 * max(piece * q, band))
+
         arrangement = arranged(
-            source, size, allowed_bytes(memory), work=lambda piece: 8 * 3 * piece * (size + width), held=8 * size**2,
+            source, size, allowed_bytes(memory), work=work, held=8 * (size**2 + 4 * band),
             what=f"predictions by {size:,} centres from {source.name}", remedy="",
         )  # fmt: skip
         rows = arrangement.rows
-        chunks = (min(source.chunks[0], m), q)
+
+        def predicted(part: Run) -> tuple[int, Matrix]:
+            with computing(device, self.feature_map, rows, part) as (engine, blocks):
+                beta = engine.to_device(self.coefficients)
+                values = [engine.to_host(z(block) @ beta) + self.mean for _, block, z in blocks]
+            return part[0], np.concatenate(values)
+
+        chunks = (band // q, q)
         writer = RowsWriter(Path(out), (m, q), chunks, np.dtype(np.float64), overwrite=overwrite)
         try:
-            blocks = watched(
-                rows.blocks((0, m)), "predictions", arrangement.pass_bytes, m, callback
-            )
-            with held_memory(), dense_threads(1):
-                for _, block in blocks:
-                    values = self.feature_map(block) @ self.coefficients + self.mean
-                    writer.append(values, np.arange(block.shape[0]))
+            with held_memory(), dense_threads(1), at_once(arrangement.workers) as mapped:
+                found = mapped(predicted, rows.units((0, m)))
+                for _, values in watched(found, "predictions", arrangement.pass_bytes, m, callback):
+                    writer.append(values, np.arange(values.shape[0]))
             path = writer.commit()
         except BaseException:
             writer.discard()
@@ -167,6 +185,7 @@ def kernel_ridge(
     tol: float = TOL,
     max_passes: int = MAX_PASSES,
     held_out: float = 0.1,
+    device: str = "cpu",
     memory: int | float | str | None = None,
     seed: int = 0,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -198,6 +217,9 @@ def kernel_ridge(
         Of ``"pcg"``: relative residual in the norm of the preconditioner, and most iterations of one fit.
     held_out
         Share of the rows that do not train but judge; the final fit is on all rows.
+    device
+        ``"cpu"`` or ``"cuda"``: where scores of rows, features, sums and products are computed, in float64; not with
+        ``"onepass"``. Centres are picked, and equations solved, on the host.
     memory
         Bytes this process may use above its imports; half of what is free if left out.
     seed
@@ -219,7 +241,7 @@ def kernel_ridge(
     Notes
     -----
     Cost: two passes, ``8 n m^2 + n M^2`` flops for m rows of the dictionary and M centres. One pass: ``8 n m^2`` and ``15 m^3``
-    for each m rows. ``"pcg"``: about ``4 n M`` flops and ``n M`` kernel entries a pass, 8 to 20 passes. The held-out error of every ridge
+    for each m rows. ``"pcg"``: features, ``2 n M^2`` flops, and ``4 n M`` flops a pass, 8 to 20 passes. The held-out error of every ridge
     follows from sums, without a pass.
 
     References
@@ -246,9 +268,17 @@ def kernel_ridge(
     spec = asked.spec
     if solver == "auto":
         solver = "direct" if n_centres <= MOST_DIRECT else "pcg"
+    check_device(device, spec.kernel)
+    if device != "cpu" and solver == "onepass":
+        raise SpecError(
+            f'device="{device}" was asked for, but solver="onepass" computes on the host. Pass solver="direct" or "pcg", or '
+            'device="cpu".'
+        )
     assert spec.budget is not None
     squares = {"onepass": 16 * spec.budget**2, "direct": 8 * n_centres**2, "pcg": 4 * n_centres**2}
-    arrangement = fitted(source, spec, memory, further=8 * squares[solver], held=3 * values.nbytes)
+    arrangement = fitted(
+        source, spec, memory, further=8 * squares[solver], held=3 * values.nbytes, device=device
+    )
     began, start = time.perf_counter(), mark()
     with held_memory(), dense_threads(1):
         targets = Targets.centred(values, held_out, seed)
@@ -258,19 +288,19 @@ def kernel_ridge(
         saves = saved(
             checkpoint, save_seconds, PURPOSE, source, sample, spec, arrangement,
             kinds=(Moments, Sums, Regression, Descent), solver=solver, ridge=ridge, n_centres=n_centres,
-            held_out=held_out, tol=tol, y=digest(values),
+            held_out=held_out, tol=tol, y=digest(values), device=device,
         )  # fmt: skip
         passes = Passes(arrangement, callback, saves)
         if solver == "onepass":
             map_, solution, found, said = _in_one_pass(passes, spec, targets, ridge)
         else:
-            state = chosen_rows(passes, spec)
+            state = chosen_rows(passes, spec, device)
             found = made(passes, spec, state, n_centres, asked.chosen, False, began, start)
             map_, said = found.feature_map, found.info.warnings
             solution = (
-                direct(passes, found, targets, ridge)
+                direct(passes, found, targets, ridge, device)
                 if solver == "direct"
-                else streamed(passes, found, targets, ridge, tol, max_passes)
+                else streamed(passes, found, targets, ridge, tol, max_passes, device)
             )
     names = [name for name in asked.chosen if name != "gamma"] + (
         ["ridge"] if ridge is None else []

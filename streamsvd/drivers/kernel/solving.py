@@ -48,9 +48,12 @@ class Solution:
     residuals: tuple[float, ...] = ()
 
 
-def direct(passes: Passes, found: Nystrom, targets: Targets, ridge: float | None) -> Solution:
+def direct(
+    passes: Passes, found: Nystrom, targets: Targets, ridge: float | None, device: str
+) -> Solution:
     """One pass for the sums of products of features, then any ridge."""
-    job = Summing(passes.arrangement.rows, found.feature_map, targets, products=True)
+    rows = passes.arrangement.rows
+    job = Summing(rows, found.feature_map, targets, products=True, device=device)
     sums = passes.once("sums", job)
     train, held_out = targets.plain(sums.train), targets.plain(sums.held_out)
     if ridge is None:
@@ -67,6 +70,7 @@ def streamed(
     ridge: float | None,
     tol: float,
     max_passes: int,
+    device: str,
 ) -> Solution:
     """A pass for the right-hand side, then one for each iteration: nothing square but the preconditioner.
 
@@ -75,7 +79,7 @@ def streamed(
     """
     map_ = found.feature_map
     by = Preconditioner.of(map_, found.rows, found.weights)
-    job = Summing(passes.arrangement.rows, map_, targets, products=False)
+    job = Summing(passes.arrangement.rows, map_, targets, products=False, device=device)
     sums = passes.once("right-hand side", job)
     if ridge is None and sums.held_out.n_rows < JUDGES:
         raise SpecError(
@@ -83,7 +87,7 @@ def streamed(
         )
     tried = np.array([ridge]) if ridge is not None else tried_ridges(by, found.gamma)
     q = targets.count
-    run = _Run(passes, map_, by, tol, max_passes)
+    run = _Run(passes, map_, by, tol, max_passes, device)
     everything = targets.about_whole(sums.train.merge(sums.held_out)).r
     train, held_out = targets.plain(sums.train), targets.plain(sums.held_out)
     if sums.held_out.n_rows == 0:
@@ -119,10 +123,14 @@ class _Run:
     by: Preconditioner
     tol: float
     max_passes: int
+    device: str
 
     def products(self, name: str, V: Matrix, targets: Targets) -> tuple[Matrix, Matrix]:
-        job = Products(self.passes.arrangement.rows, self.map_, targets, V, judges=True)
-        return self.passes.once(name, job)
+        return self.passes.once(name, self._job(targets, V, judges=True))
+
+    def _job(self, targets: Targets, V: Matrix, *, judges: bool) -> Products:
+        rows = self.passes.arrangement.rows
+        return Products(rows, self.map_, targets, V, judges=judges, device=self.device)
 
     def solved(
         self,
@@ -137,7 +145,7 @@ class _Run:
         state: Descent | None = None if saves is None else saves.values.get(name)
         state = begun(b, ridges, self.by, start) if state is None else state
         while state.residual > self.tol and len(state.residuals) <= self.max_passes:
-            job = Products(self.passes.arrangement.rows, self.map_, targets, state.p, judges=False)
+            job = self._job(targets, state.p, judges=False)
             product, _ = self.passes(f"{name}, iteration {len(state.residuals)}", job)
             state = advanced(state, product, ridges, self.by)
             self.passes.keep(name, state)

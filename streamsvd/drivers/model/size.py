@@ -21,8 +21,8 @@ def size_of(rows: npt.NDArray[Any]) -> float:
     return max(abs(end) for end in ends)
 
 
-def check_size(rows: npt.NDArray[Any], name: str) -> None:
-    """Refuse entries whose squares would overflow or vanish, and integers that float64 would round.
+def check_size(rows: npt.NDArray[Any], name: str) -> float:
+    """Refuse entries whose squares would overflow or vanish, and integers that float64 would round; the largest modulus.
 
     Parameters
     ----------
@@ -42,6 +42,7 @@ def check_size(rows: npt.NDArray[Any], name: str) -> None:
             f"{name} has integers of size {size:.6g}, which float64 rounds. Divide or cast them first."
         )
     _check(size, name)
+    return size
 
 
 def check_result(result: SVD, name: str) -> None:

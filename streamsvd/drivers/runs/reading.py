@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from streamsvd.drivers.finite import finite_rows
+from streamsvd.drivers.finite import checked_size, finite_rows
+from streamsvd.engine.allocator import panel_buffers
+from streamsvd.engine.device import Device
 from streamsvd.engine.execute import concurrency
 from streamsvd.engine.memory import BASE_BYTES, parse_bytes
 from streamsvd.engine.plan import default_budget
@@ -17,6 +20,7 @@ from streamsvd.errors import BudgetError
 from streamsvd.protocols import Source
 from streamsvd.typing import Matrix
 
+Array = Any
 PIECE_BYTES = 4 << 20
 """Rows handed on at once, about."""
 LEAST_UNIT = 64
@@ -43,6 +47,17 @@ class Rows:
     unit: int
     piece: int
 
+    def units(self, run: Run) -> Iterator[Run]:
+        """Runs of rows that are read at once."""
+        start, stop = run
+        chunk = self.source.chunks[0]
+        while start < stop:
+            end = min(start + self.unit, stop)
+            if self.unit < chunk:  # parts of a chunk: never across its end
+                end = min(end, start + chunk - start % chunk)
+            yield start, end
+            start = end
+
     def blocks(self, run: Run) -> Iterator[tuple[int, Matrix]]:
         """Number of the first row and some rows, in their order.
 
@@ -53,17 +68,32 @@ class Rows:
         SpecError
             If squares of entries leave float64.
         """
-        start, stop = run
-        n, chunk = self.source.shape[1], self.source.chunks[0]
-        while start < stop:
-            end = min(start + self.unit, stop)
-            if self.unit < chunk:  # parts of a chunk: never across its end
-                end = min(end, start + chunk - start % chunk)
+        n = self.source.shape[1]
+        for start, end in self.units(run):
             raw = np.empty((end - start, n), dtype=self.source.dtype)
             self.source.read(slice(start, end), slice(0, n), raw)
             for a in range(0, end - start, self.piece):
                 yield start + a, finite_rows(self.source, raw[a : a + self.piece], start + a)
-            start = end
+
+    def sent(self, run: Run, engine: Device, at_once: int) -> Iterator[tuple[int, Array, float]]:
+        """The same on a device, no more than so many rows, and a size that no entry exceeds; sent as stored, float64 there.
+
+        Raises
+        ------
+        NonFiniteError, SpecError
+            As of `blocks`.
+        """
+        n, dtype = self.source.shape[1], self.source.dtype
+        with panel_buffers(1, self.unit * n * dtype.itemsize, engine.panel) as (buffer,):
+            for start, end in self.units(run):
+                raw = buffer.array((end - start, n), dtype)
+                self.source.read(slice(start, end), slice(0, n), raw)
+                size = checked_size(self.source, raw, start)
+                there = engine.send(raw)
+                for a in range(0, end - start, at_once):
+                    part = there[a : min(a + at_once, end - start), :]
+                    yield start + a, engine.xp.astype(part, engine.xp.float64), size
+                engine.settle()
 
     def even(self, run: Run, step: int) -> Iterator[tuple[int, Matrix]]:
         """The same in blocks of ``step`` rows, whatever the chunks; the last may have fewer."""
