@@ -2,8 +2,9 @@
 
 ``python -m benchmarks.run --only C1 --size full``. Collections of hidden subspaces whose clusters are known, at an error of
 0.05: ours with ranks of its own choice, and the three published methods at the rank of the published tables (candidates in both
-orders, the better one shown; on sketches, so that they read once where the originals read 3 to 8 times). At full size also
-the 36 matrices of MiniLM-L6, of nearly full rank, beside an SVD of each alone. Errors are those of a dense comparison.
+orders, the better one shown; on sketches, so that they read once where the originals read 3 to 8 times). Errors are those of a
+dense comparison. At full size also the matrices of MiniLM-L6 (`benchmarks.minilm`) and ten thousand matrices in little
+memory (`benchmarks.ten_thousand`).
 """
 
 from __future__ import annotations
@@ -16,21 +17,22 @@ import numpy as np
 import numpy.typing as npt
 
 import streamsvd
+from benchmarks import minilm, ten_thousand
 from benchmarks.fresh import Figures
 from benchmarks.tables import Row, Size, Table, judged
 from streamsvd.concat import Cluster, ClusterOptions, clustered, compression_ratio, sketch
 from streamsvd.concat.options import Order
-from tests.concat import blocks
+from streamsvd.testing import collections
 
 Array = npt.NDArray[Any]
 Blocks = Mapping[str, Array]
 ERROR = 0.05
 SETS: dict[str, tuple[Callable[[], list[Array]], int, float]] = {
-    "D6": (blocks.d6, 10, 13.33),
-    "D1": (blocks.d1, 10, 5.55),
-    "D2": (blocks.d2, 10, 5.55),
-    "D7": (blocks.d7, 10, 8.57),
-    "D8": (blocks.d8, 16, 3.04),
+    "D6": (collections.d6, 10, 13.33),
+    "D1": (collections.d1, 10, 5.55),
+    "D2": (collections.d2, 10, 5.55),
+    "D7": (collections.d7, 10, 8.57),
+    "D8": (collections.d8, 16, 3.04),
 }
 """Collection, rank of the published tables, and the compression that ours is to reach."""
 ORDERS: tuple[Order, ...] = ("norm", "residual")
@@ -93,40 +95,18 @@ def said(f: Figures) -> str:
     return f"{f['clusters']} clusters, {f['compression']:.2f} x, worst {f['worst']:.3g}, {f['reads']:.2g} reads"
 
 
-def alone(given: Blocks, error: float) -> float:
-    """Compression by an SVD of each matrix alone, kept as it is where that is no smaller."""
-    stored = whole = 0
-    for A in given.values():
-        s = np.linalg.svd(np.asarray(A, dtype=np.float64), compute_uv=False)
-        tails = np.sqrt(np.cumsum(s[::-1] ** 2)[::-1])
-        r = int(np.count_nonzero(tails > error * np.linalg.norm(s)))
-        stored += min(r * sum(A.shape), A.size)
-        whole += A.size
-    return whole / stored
-
-
-def minilm() -> tuple[list[Row], Figures]:
-    """The 36 matrices, at errors where low rank begins to pay."""
-    import zarr
-
-    from tools.realdata import fetch
-
-    path = fetch("minilm-layers")
-    group = zarr.open_group(str(path), mode="r")
-    arrays = {name: np.asarray(value[...]) for name, value in group.arrays()}
-    given = {k: A.T if "intermediate" in k else A for k, A in arrays.items()}
-    rows, figures = [], {}
-    for error in (0.3, 0.5):
-        f = ours(given, error, mode="block")
-        single = alone(given, error)
-        figures[f"{error}"] = f | {"alone": single}
-        met = f["held"] and f["worst"] <= error and f["reads"] == 1.0
-        rows.append(
-            Row(
-                f"MiniLM-L6, error {error}", f"every error <= {error}, 1 read",
-                f"{said(f)}; SVD of each {single:.2f} x", judged(met),
-            )
-        )  # fmt: skip
+def known(name: str) -> tuple[list[Row], dict[str, Figures]]:
+    """A collection whose clusters are known: a row for ours and for each published method."""
+    make, rank, goal = SETS[name]
+    given = collections.named(make())
+    f = ours(given, ERROR)
+    met = f["held"] and f["cluster_error"] <= ERROR and f["reads"] == 1 and f["compression"] >= goal
+    asked = f"clusters <= {ERROR}, >= {goal} x, 1 read"
+    rows, figures = [Row(f"{name}, ours", asked, said(f), judged(met))], {"ours": f}
+    for method in minilm.PUBLISHED:
+        figures[method] = published(given, rank, method)
+        case = f"{name}, {method} at rank {rank}"
+        rows.append(Row(case, "-", said(figures[method]), "not judged"))
     return rows, figures
 
 
@@ -135,24 +115,11 @@ def table(size: Size, rounds: int = 1) -> Table:
     del rounds
     rows: list[Row] = []
     figures: dict[str, Any] = {}
-    for name, (make, rank, goal) in list(SETS.items())[: 1 if size == "small" else None]:
-        given = blocks.named(make())
-        f = ours(given, ERROR)
-        met = (
-            f["held"]
-            and f["cluster_error"] <= ERROR
-            and f["reads"] == 1
-            and f["compression"] >= goal
-        )
-        rows.append(
-            Row(f"{name}, ours", f"clusters <= {ERROR}, >= {goal} x, 1 read", said(f), judged(met))
-        )
-        figures[name] = {"ours": f}
-        for method in ("maxnorm", "residual", "incremental"):
-            p = published(given, rank, method)
-            figures[name][method] = p
-            rows.append(Row(f"{name}, {method} at rank {rank}", "-", said(p), "not judged"))
-    if size == "full":
-        more, figures["minilm"] = minilm()
+    for name in list(SETS)[: 1 if size == "small" else None]:
+        more, figures[name] = known(name)
         rows += more
+    if size == "full":
+        for name, part in (("minilm", lambda: minilm.table(ours)), ("many", ten_thousand.table)):
+            more, figures[name] = part()
+            rows += more
     return Table("C1", "matrices that share a basis", rows, figures=figures)

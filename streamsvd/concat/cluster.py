@@ -7,7 +7,7 @@ state's own rank-r factors, and ``up - min(t, r w) <= err_r^2(A) <= up`` bracket
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
@@ -15,7 +15,6 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-from scipy import linalg
 
 from streamsvd.concat import bounds
 from streamsvd.concat.sketches import Sketch, kept, thin_svd
@@ -27,6 +26,8 @@ EXACT_BELOW = 1e-6
 ROUNDING = 8.0
 """Times the slack of a ledger, which allows a product of factors 16 units of rounding and ``sqrt(rows + columns)``:
 small matrices with one dominant direction were seen 36 off, from every driver of LAPACK."""
+WIDE = 128
+"""Rows from which states of more than half as many columns hold their Gram matrix."""
 FAN_IN = 40
 """States that are stacked at once; more are joined as a tree."""
 
@@ -62,7 +63,7 @@ class Joined:
     ledger: Ledger
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class State:
     """Some blocks side by side.
 
@@ -76,6 +77,8 @@ class State:
         Columns of all blocks.
     ledger
         Energy, and what is in none of L.
+    G
+        ``L L*`` where L is wide enough that pairs are judged by it, else None.
     tree
         How it was joined; None for a single block.
     """
@@ -85,6 +88,7 @@ class State:
     squares: Real
     width: int
     ledger: Ledger
+    G: Matrix | None = None
     tree: Joined | None = None
 
     @property
@@ -112,13 +116,15 @@ class Bracket:
 
 def single(place: int, found: Sketch, scale: float = 1.0) -> State:
     """The state of one block, times ``scale``."""
-    return State(
-        (place,),
-        found.L * scale,
-        found.squares * (scale * scale),
-        found.width,
-        found.ledger.faded(scale),
-    )
+    L = found.L * scale
+    squares, ledger = found.squares * (scale * scale), found.ledger.faded(scale)
+    return State((place,), L, squares, found.width, ledger, _gram(L))
+
+
+def _gram(L: Matrix) -> Matrix | None:
+    """``L L*`` of many columns."""
+    rows, columns = L.shape
+    return np.asarray(L @ L.T) if rows >= WIDE and 2 * columns > rows else None
 
 
 def singles(sketches: Sequence[Sketch]) -> tuple[list[State], int]:
@@ -128,7 +134,7 @@ def singles(sketches: Sequence[Sketch]) -> tuple[list[State], int]:
     return [single(i, s, x) for i, (s, x) in enumerate(zip(sketches, scales, strict=True))], top
 
 
-def join(states: Sequence[State], *, least: int, budget: float) -> State:
+def join(states: Sequence[State], *, least: int, budget: float, by_products: bool = False) -> State:
     """All blocks of some states, of which directions go while the whole loss is at most ``budget`` times the energy.
 
     Parameters
@@ -139,38 +145,53 @@ def join(states: Sequence[State], *, least: int, budget: float) -> State:
         Directions that stay in any case, but for those that are rounding.
     budget
         Share of the energy that may have been discarded in all.
+    by_products
+        Decompose the sum of Gram matrices where all have one. What eigenvalues lose is the ledger's deficit.
 
     Notes
     -----
-    Cost: ``2 m K^2`` flops for K columns stacked. Blocks stand side by side, so their rounding errors add in squares:
+    Cost: ``2 m K^2`` flops for K columns stacked, ``9 m^3`` by products. Blocks stand side by side, so their rounding errors add in squares:
     the ledger counts levels of joining, not joins.
     """
     while len(states) > FAN_IN:
         parts = (states[at : at + FAN_IN] for at in range(0, len(states), FAN_IN))
-        states = [join(part, least=least, budget=budget) for part in parts]
+        states = [join(part, least=least, budget=budget, by_products=by_products) for part in parts]
     ledger = reduce(add, (s.ledger for s in states))
-    W = np.concatenate([s.L for s in states], axis=1)
-    U, values, _ = thin_svd(W)
+    columns = sum(s.squares.size for s in states)
+    grams = [s.G for s in states if s.G is not None]
+    if by_products and len(grams) == len(states):
+        U, values = _from_products(grams)
+        lost = bounds.rounding(columns, ledger.energy)
+        ledger = replace(ledger, deficit=ledger.deficit + lost)
+    else:
+        U, values, _ = thin_svd(np.concatenate([s.L for s in states], axis=1))
     squares = values * values
     keep = kept(squares, budget * ledger.energy, least=least, spent=ledger.discarded)
     ledger = replace(
         ledger,
         truncations=max(s.ledger.truncations for s in states),
-        height=max(ledger.height, sum(W.shape)),
+        height=max(ledger.height, columns + U.shape[0]),
     )
     squares, dropped = squares[:keep], squares[keep:]
-    ledger = ledger.truncated(dropped, rounding=True)
+    L, ledger = U[:, :keep] * values[:keep], ledger.truncated(dropped, rounding=True)
     tree = states[0].tree
     if len(states) > 1:
         tree = Joined(tuple(s.tree or s.members[0] for s in states), squares, ledger)
     return State(
         tuple(sorted(i for s in states for i in s.members)),
-        U[:, :keep] * values[:keep],
+        L,
         squares,
         sum(s.width for s in states),
         ledger,
+        _gram(L),
         tree,
     )
+
+
+def _from_products(grams: Sequence[Matrix]) -> tuple[Matrix, Real]:
+    """Left vectors and singular values of factors whose Gram matrices are these."""
+    values, U = np.linalg.eigh(reduce(add, grams))
+    return U[:, ::-1], np.sqrt(np.maximum(values[::-1], 0.0))
 
 
 def certified(state: Known, r: int) -> Bracket:
@@ -200,122 +221,12 @@ def allowance(state: State, error: float) -> float:
     return float(max(error * error * state.energy, (2 * slack(state.ledger)) ** 2))
 
 
-def pair_errors(a: State, others: Sequence[State], *, exact: bool = False) -> Matrix:
-    """Squared error of ``a`` with each of the others for every rank from 0: no more than rounding below the certified.
-
-    Parameters
-    ----------
-    a, others
-        Of different blocks.
-    exact
-        By singular values: slower, and right to the last digit of small errors.
-
-    Returns
-    -------
-    errors
-        ``(len(others), ranks)``; larger ranks than a pair has repeat its last error.
-    """
-
-    def tails(batch: Sequence[State]) -> Matrix:
-        ascending = _values(a, batch) if exact else np.maximum(_eigenvalues(a, batch), 0.0)
-        return np.asarray(_pad(np.cumsum(ascending, axis=1))[:, ::-1])
-
-    errors = _by_size(a, others, tails)
-    ledgers = [b.ledger for b in others]
-    discarded = np.array([x.discarded for x in ledgers]) + a.ledger.discarded
-    deficit = np.array([x.deficit for x in ledgers]) + a.ledger.deficit
-    energy = np.array([x.energy for x in ledgers]) + a.energy
-    if not exact:
-        discarded += bounds.rounding(errors.shape[1], 1.0) * energy
-    errors += discarded[:, None]
-    if np.any(deficit > 0):
-        errors += np.maximum(np.arange(errors.shape[1]), 1) * deficit[:, None]
-    return np.asarray(np.minimum(errors, energy[:, None]))
-
-
-def pair_floors(a: State, others: Sequence[State]) -> Matrix:
-    """Lower bounds of `pair_errors` without eigenvalues, in the same form.
-
-    Errors are superadditive; ``Top_r`` of both is at most that of the squares pooled and ``sqrt(r) ||X||_F`` more, and
-    at most ``sqrt(r) ||G||_F``.
-    """
-
-    def tails(batch: Sequence[State]) -> Matrix:
-        cross = np.sum(products(a, batch) ** 2, axis=(1, 2))
-        S = np.array([b.squares for b in batch])
-        both = np.concatenate([np.broadcast_to(a.squares, (len(batch), a.squares.size)), S], 1)
-        both = -np.sort(-both, axis=1)
-        root = np.sqrt(np.arange(both.shape[1] + 1))
-        pooled = _pad(np.cumsum(both, axis=1))
-        whole = np.sqrt(np.sum(both * both, axis=1) + 2 * cross)
-        top = np.minimum(pooled + root * np.sqrt(cross)[:, None], root * whole[:, None])
-        alone = _tails(a.squares[None], root.size) + _tails(S, root.size)
-        return np.asarray(np.maximum(pooled[:, -1:] - top, alone))
-
-    discarded = np.array([b.ledger.discarded for b in others]) + a.ledger.discarded
-    energy = np.array([b.energy for b in others]) + a.energy
-    floors = _by_size(a, others, tails)
-    discarded -= bounds.rounding(floors.shape[1], 1.0) * energy
-    return np.asarray(np.clip(floors + discarded[:, None], 0.0, energy[:, None]))
-
-
-def _by_size(
-    a: State, others: Sequence[State], tails: Callable[[Sequence[State]], Matrix]
-) -> Matrix:
-    """Rows for all others, computed together for those of one size, wider ones setting the width."""
-    sizes = np.array([b.squares.size for b in others], dtype=np.intp)
-    out = np.zeros((sizes.size, a.squares.size + int(sizes.max(initial=0)) + 1))
-    for size in np.unique(sizes):
-        places = np.flatnonzero(sizes == size)
-        rows = tails([others[int(i)] for i in places])
-        out[places, : rows.shape[1]] = rows
-        out[places, rows.shape[1] :] = rows[:, -1:]
-    return out
-
-
-def _pad(rows: Matrix) -> Matrix:
-    return np.concatenate([np.zeros((rows.shape[0], 1)), rows], axis=1)
-
-
-def _values(a: State, batch: Sequence[State]) -> Matrix:
-    """Squared singular values of ``[L_a, L_b]``, ascending, with zeros where rows are fewer than columns."""
-    out = np.zeros((len(batch), a.squares.size + batch[0].squares.size))
-    for row, b in zip(out, batch, strict=True):
-        stacked = np.concatenate([a.L, b.L], axis=1)
-        values = linalg.svd(stacked, compute_uv=False, check_finite=False)
-        row[row.size - values.size :] = values[::-1] ** 2
-    return out
-
-
-def _eigenvalues(a: State, batch: Sequence[State]) -> Matrix:
-    """Eigenvalues of ``[[D_a, X], [X*, D_b]]`` for states b of one size, ascending: ``(len(batch), k_a + k_b)``."""
-    p, q = a.squares.size, batch[0].squares.size
-    H = np.zeros((len(batch), p + q, p + q))
-    on = np.arange(p + q)
-    H[:, on[:p], on[:p]] = a.squares
-    H[:, on[p:], on[p:]] = [b.squares for b in batch]
-    H[:, p:, :p] = products(a, batch).transpose(0, 2, 1)
-    return np.asarray(np.linalg.eigvalsh(H))
-
-
-def products(a: State, batch: Sequence[State]) -> Matrix:
-    """``L_a* L_b`` for states b of one size, ``(len(batch), k_a, k_b)``."""
-    stacked = a.L.T @ np.concatenate([b.L for b in batch], axis=1)
-    return np.asarray(stacked.reshape(a.squares.size, len(batch), -1).transpose(1, 0, 2))
-
-
-def _tails(squares: Matrix, length: int) -> Matrix:
-    """Sums of what follows the first r squares of each row, r from 0 to ``length - 1``."""
-    out = np.zeros((squares.shape[0], length))
-    out[:, : squares.shape[1]] = np.cumsum(squares[:, ::-1], axis=1)[:, ::-1]
-    return out
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Pool:
-    """Single blocks side by side, to be scored at once."""
+    """Single blocks side by side, to be scored at once; columns are those of blocks that are not wide."""
 
     states: tuple[State, ...]
+    narrow: npt.NDArray[np.intp]
     columns: Matrix
     edges: npt.NDArray[np.intp]
     energies: Real
@@ -323,14 +234,23 @@ class Pool:
     @classmethod
     def of(cls, states: Sequence[State]) -> Pool:
         """Of one block or more."""
-        columns = np.concatenate([s.L for s in states], axis=1)
-        edges = np.cumsum([0] + [s.squares.size for s in states[:-1]])
-        return cls(tuple(states), columns, edges, np.array([s.energy for s in states]))
+        narrow = [i for i, s in enumerate(states) if s.G is None]
+        few = [states[i] for i in narrow]
+        columns = np.concatenate([s.L[:, :0] for s in states[:1]] + [s.L for s in few], axis=1)
+        edges = np.cumsum([0] + [s.squares.size for s in few[:-1]])
+        energies = np.array([s.energy for s in states])
+        return cls(tuple(states), np.array(narrow, dtype=np.intp), columns, edges, energies)
 
     def left_over(self, W: Matrix) -> Real:
         """``||A_c - W W* A_c||_F^2`` of each, for an orthonormal basis: no eigenproblem."""
-        captured = np.add.reduceat(np.sum((W.T @ self.columns) ** 2, axis=0), self.edges)
-        return np.asarray(np.maximum(self.energies - captured, 0.0))
+        left = self.energies.copy()
+        if self.narrow.size:
+            squares = np.sum((W.T @ self.columns) ** 2, axis=0)
+            left[self.narrow] -= np.add.reduceat(squares, self.edges)
+        if self.narrow.size < left.size:
+            P = W @ W.T
+            left -= [0.0 if s.G is None else float(np.vdot(P, s.G)) for s in self.states]
+        return np.asarray(np.maximum(left, 0.0))
 
 
 def left_over(W: Matrix, factors: Sequence[State]) -> Real:

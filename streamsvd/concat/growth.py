@@ -12,71 +12,91 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.concat import bounds
-from streamsvd.concat.cluster import Pool, State, certified, left_over, pair_errors, pair_floors
+from streamsvd.concat.cluster import Pool, State, certified
 from streamsvd.concat.merging import MOST, Fewest, Together, merged
 from streamsvd.concat.modes import Rule
+from streamsvd.concat.pairs import pair_errors, pair_floors
 from streamsvd.typing import Matrix, Real
 
 PREFIX = 32
 """Most blocks that are taken at once."""
 BATCH = 8
 """Candidates whose eigenvalues are computed together."""
+WIDE_FAIL = 8
+"""Candidates refused in a row before a wide cluster, whose eigenvalues are dear, stops growing."""
 SMALL = 300
 """Blocks of which all pairs are tried where one error is common to all clusters."""
 
 
 def grown(rule: Rule, r: int, *, max_fail: int) -> list[State]:
-    """Clusters grown one after the other, the largest block left first."""
-    ordered = sorted(rule.blocks, key=lambda b: (-b.energy, b.members))
+    """Clusters grown one after the other, the largest block left first; those that can be in none are left alone."""
+    possible = [rule.possible(b, r) for b in rule.blocks]
+    if not any(possible):
+        return list(rule.blocks)
+    if rule.mode == "block":  # in every basis of this rank such a block misses the error
+        out = [b for b, on in zip(rule.blocks, possible, strict=True) if not on]
+    else:
+        out, possible = [], [True] * len(possible)
+    ordered = [b for b, on in zip(rule.blocks, possible, strict=True) if on]
+    ordered.sort(key=lambda b: (-b.energy, b.members))
     pool, alive = Pool.of(ordered), np.ones(len(ordered), dtype=np.bool_)
-    out = []
     while alive.any():
-        first = int(np.argmax(alive))
-        cluster = pool.states[first]
-        alive[first] = False
-        while alive.any():
-            taken = _taken(rule, cluster, pool, alive, r, max_fail)
-            if taken is None:
-                break
-            cluster, places = taken
-            alive[places] = False
-        out.append(cluster)
+        out.append(_grown_once(rule, pool, alive, r, max_fail))
         if 0 < 2 * np.count_nonzero(alive) < alive.size:  # those taken are no longer scored
             pool = Pool.of([s for s, on in zip(pool.states, alive, strict=True) if on])
             alive = np.ones(len(pool.states), dtype=np.bool_)
     return out
 
 
+def _grown_once(
+    rule: Rule, pool: Pool, alive: npt.NDArray[np.bool_], r: int, max_fail: int
+) -> State:
+    """The cluster of the first block that is left, and of those that it takes away."""
+    first = int(np.argmax(alive))
+    cluster = pool.states[first]
+    alive[first] = False
+    free = alive.copy()
+    while free.any():
+        taken, refused = _taken(rule, cluster, pool, free, r, max_fail)
+        if taken is None:
+            break
+        cluster, places = taken
+        alive[places] = free[places] = False
+        if rule.mode == "block":  # a basis for more blocks leaves no less of those two
+            free[refused] = False
+    return cluster
+
+
 def _taken(
-    rule: Rule, cluster: State, pool: Pool, alive: npt.NDArray[np.bool_], r: int, max_fail: int
-) -> tuple[State, list[int]] | None:
-    """The cluster with some blocks more, and their places; None if there is none to add."""
-    scores = np.where(alive, pool.left_over(cluster.basis(r)), np.inf)
-    most = min(max(PREFIX, max_fail), int(np.count_nonzero(alive)))
+    rule: Rule, cluster: State, pool: Pool, free: npt.NDArray[np.bool_], r: int, max_fail: int
+) -> tuple[tuple[State, list[int]] | None, list[int]]:
+    """The cluster with some blocks more, and their places, or None; and the places of those refused."""
+    scores = np.where(free, pool.left_over(cluster.basis(r)), np.inf)
+    most = min(max(PREFIX, max_fail), int(np.count_nonzero(free)))
     order = [int(i) for i in np.argsort(scores, kind="stable")[:most]]
     near = [pool.states[i] for i in order]
-    count = 0 if rule.exact else _prefix(rule, cluster, near[:PREFIX], r)
+    count = 0 if rule.exact else _prefix(rule, cluster, near[:PREFIX], scores[order[:PREFIX]], r)
     while count:
         both = rule.joined([cluster, *near[:count]], r)
         if rule.accepts(both, r):
-            return both, order[:count]
+            return (both, order[:count]), []
         count //= 2
-    for at in range(0, min(most, max_fail), BATCH):
-        batch = near[at : min(at + BATCH, max_fail)]
+    step, last = (BATCH, max_fail) if cluster.G is None else (1, min(max_fail, WIDE_FAIL))
+    for at in range(0, min(most, last), step):
+        batch = near[at : min(at + step, last)]
         errors = relative_errors(cluster, batch, r, rule)
         for i, (block, error) in enumerate(zip(batch, errors, strict=True)):
             one_more = _joined(rule, cluster, block, r, float(error))
             if one_more is not None:
-                return one_more, [order[at + i]]
-    return None
+                return (one_more, [order[at + i]]), order[: at + i]
+    return None, order
 
 
-def _prefix(rule: Rule, cluster: State, ordered: Sequence[State], r: int) -> int:
-    """How many of the candidates, in their order, a fixed basis proves to fit."""
-    W = cluster.basis(r)
+def _prefix(rule: Rule, cluster: State, ordered: Sequence[State], left: Real, r: int) -> int:
+    """How many of the candidates, in their order, fit for what a fixed basis leaves of them."""
     energies = np.cumsum([b.energy for b in ordered])
-    errors = certified(cluster, r).upper ** 2 + np.cumsum(left_over(W, ordered))
-    errors += bounds.rounding(W.shape[1], 1.0) * energies
+    errors = certified(cluster, r).upper ** 2 + np.cumsum(left)
+    errors += bounds.rounding(r, 1.0) * energies
     fits = np.flatnonzero(errors <= rule.limit(1.0) * (cluster.energy + energies))
     return int(fits[-1]) + 1 if fits.size else 0
 
@@ -88,7 +108,8 @@ def relative_errors(a: State, others: Sequence[State], r: int, rule: Rule) -> Re
     if not rule.exact:
         places = np.flatnonzero(_at(pair_floors(a, others), r) <= rule.limit(1.0) * energies)
     if places.size:
-        errors = pair_errors(a, [others[int(i)] for i in places], exact=rule.exact)
+        near = [others[int(i)] for i in places]
+        errors = pair_errors(a, near, exact=rule.exact, known=rule.known)
         out[places] = _at(errors, r) / energies[places]
     return out
 
@@ -106,15 +127,19 @@ def _joined(rule: Rule, a: State, b: State, r: int, error: float) -> State | Non
 
 
 def polished(states: Sequence[State], rule: Rule, r: int) -> list[State]:
-    """Clusters less those all of whose blocks fit into others, the smallest tried first."""
-    states = list(states)
+    """Merged clusters less those all of whose blocks fit into others, the smallest tried first."""
+    states, before = list(states), set(states)
     again = True
     while again:
         again = False
         for small in sorted(states, key=lambda s: (len(s.members), s.members)):
-            placed = _dissolved(small, [s for s in states if s is not small], rule, r)
+            # Merging has tried wide pairs, whose eigenvalues are dear: of those a single block only tries what is new.
+            tried = before if small.G is not None and len(small.members) == 1 else set()
+            kept = [s for s in states if s is not small and s in tried]
+            others = [s for s in states if s is not small and s not in tried]
+            placed = _dissolved(small, others, rule, r) if others else None
             if placed is not None:
-                states, again = placed, True
+                states, again = [*kept, *placed], True
                 break
     return states
 

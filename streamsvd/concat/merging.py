@@ -9,21 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.concat.cluster import State, pair_errors, pair_floors, slack, uppers
+from streamsvd.concat.cluster import State, slack, uppers
 from streamsvd.concat.modes import Rule
+from streamsvd.concat.pairs import pair_errors, pair_floors
 from streamsvd.typing import Matrix, Real
 
 MOST = 1500
 """Clusters that are merged together; more go in groups."""
 ALL_PAIRS, NEAREST = 300, 32
 """Clusters of which all pairs are looked at; of more, those nearest to each."""
+WIDE_PAIRS = 64
+"""The same of wide states, whose eigenvalues are dear."""
 AT_ONCE = 16
-"""Pairs of one row that are made exact together."""
+"""Pairs of one row that are made exact together; of wide ones there is nothing to share."""
 
 
 class Goal(Protocol):
@@ -86,7 +90,8 @@ class Storage:
         return self
 
     def accepts(self, state: State, values: float) -> bool:
-        return self.value(state) < values
+        most = ceil(values / (self.rule.rows + state.width)) - 1  # the largest rank that saves
+        return most >= 0 and self.rule.accepts(state, most)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -180,7 +185,8 @@ class _Merging:
         n = len(states)
         values = np.array([goal.value(s) for s in states])
         keys, settled = np.full((n, n), np.inf), np.zeros((n, n), dtype=np.bool_)
-        features = np.array([_feature(s) for s in states]) if n > ALL_PAIRS else None
+        few = WIDE_PAIRS if all(s.G is not None for s in states) else ALL_PAIRS
+        features = np.array([_feature(s) for s in states]) if n > few else None
         out = cls(goal, list(states), values, keys, settled, np.full(n, np.inf), features)
         for i in range(n - 1):
             others = np.arange(n)
@@ -234,15 +240,18 @@ class _Merging:
     def _settle(self, i: int) -> None:
         """Makes the best bounds of a row exact."""
         row = np.where(self.settled[i], np.inf, self.keys[i])
-        best = np.argsort(row, kind="stable")[:AT_ONCE]
+        count = 1 if self.states[i].G is not None else AT_ONCE
+        best = np.argsort(row, kind="stable")[:count]
         best = best[np.isfinite(row[best])]
         self.settled[i, best] = self.settled[best, i] = True
         self._write(i, best, self._keys(i, best, exact=True))
 
     def _keys(self, i: int, others: npt.NDArray[np.intp], *, exact: bool) -> Real:
-        a, batch = self.states[i], [self.states[j] for j in others]
+        a, batch, rule = self.states[i], [self.states[j] for j in others], self.goal.rule
         found = (
-            pair_errors(a, batch, exact=self.goal.rule.exact) if exact else pair_floors(a, batch)
+            pair_errors(a, batch, exact=rule.exact, known=rule.known)
+            if exact
+            else pair_floors(a, batch)
         )
         energies = np.array([b.energy for b in batch]) + a.energy
         widths = np.array([b.width for b in batch], dtype=np.float64) + a.width

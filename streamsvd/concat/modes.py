@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from streamsvd.concat import bounds
-from streamsvd.concat.cluster import EXACT_BELOW, State, allowance, join, slack, uppers
+from streamsvd.concat.cluster import (
+    EXACT_BELOW,
+    State,
+    allowance,
+    certified,
+    join,
+    left_over,
+    slack,
+    uppers,
+)
 from streamsvd.concat.options import Mode
-from streamsvd.typing import Matrix, Real
+from streamsvd.concat.pairs import Known
+from streamsvd.typing import Real
 
+COARSE = 1e-2
+"""Errors from which blocks may be joined by products, whose rounding is then no part of the error."""
 NEGLIGIBLE = 1e-11
 """Relative errors below it may be rounding."""
 
@@ -28,6 +40,8 @@ class Rule:
         Rows of the blocks.
     blocks
         State of every block alone, by place.
+    known
+        What was computed of pairs.
     """
 
     error: float
@@ -35,6 +49,7 @@ class Rule:
     mode: Mode
     rows: int
     blocks: Sequence[State]
+    known: Known = field(default_factory=Known)
 
     @property
     def exact(self) -> bool:
@@ -43,7 +58,8 @@ class Rule:
 
     def joined(self, states: Sequence[State], least: int = 0) -> State:
         """Several states as one, truncated by what the error allows."""
-        return join(states, least=least, budget=(self.share * self.error) ** 2)
+        budget, coarse = (self.share * self.error) ** 2, self.error >= COARSE
+        return join(states, least=least, budget=budget, by_products=coarse)
 
     def limit(self, energy: float) -> float:
         """Largest squared error of a cluster of this energy, rounding aside."""
@@ -53,12 +69,16 @@ class Rule:
         """Largest squared error, as known before joining, that joining may prove to be within the limit."""
         return max(self.limit(energy), NEGLIGIBLE * NEGLIGIBLE * energy if self.exact else 0.0)
 
+    def possible(self, block: State, r: int) -> bool:
+        """Whether one block may meet the error at rank r: where none does, by superadditivity no cluster does."""
+        return self.exact or certified(block, r).lower ** 2 <= self.limit(block.energy)
+
     def accepts(self, state: State, r: int) -> bool:
         """Whether rank r of a cluster is certified to meet the error."""
         r = min(r, state.squares.size)
         if uppers(state)[r] > allowance(state, self.error):
             return False
-        return self.mode != "block" or self._least_for_members(state, r) <= r
+        return self.mode != "block" or self._fits_members(state, r)
 
     def rank_of(self, state: State) -> int | None:
         """The smallest rank that meets the error; None if what was discarded forbids it."""
@@ -67,7 +87,7 @@ class Rule:
             return None
         r = int(np.argmax(met))
         if self.mode == "block" and len(state.members) > 1:
-            r = max(r, self._least_for_members(state, state.squares.size))
+            r = self._least_for_members(state, r)
         return r if r <= state.squares.size else None
 
     def cost(self, r: int | None, width: int) -> int:
@@ -79,24 +99,23 @@ class Rule:
         """Numbers stored for a cluster at the smallest rank."""
         return self.cost(self.rank_of(state), state.width)
 
-    def _least_for_members(self, state: State, r: int) -> int:
-        """Smallest rank at which every block meets the error by itself, one more than r if none up to it does."""
-        left = member_errors(state, self.blocks, r)
-        energies = np.array([self.blocks[i].energy for i in state.members])
+    def _fits_members(self, state: State, r: int) -> bool:
+        """Whether every block meets the error by itself in r columns."""
+        found = [self.blocks[i] for i in state.members]
+        left, energies = left_over(state.basis(r), found), np.array([c.energy for c in found])
         lost = bounds.rounding(r, 1.0) * energies
-        met = np.all(left + lost <= np.maximum(self.limit(1.0) * energies, 2 * lost), axis=1)
-        return int(np.argmax(met)) if met.any() else r + 1
+        return bool(np.all(left + lost <= np.maximum(self.limit(1.0) * energies, 2 * lost)))
 
-
-def member_errors(state: State, blocks: Sequence[State], r: int) -> Matrix:
-    """Squared error of each block of a cluster for every rank from 0 to r, ``(r + 1, members)``."""
-    W = state.basis(r)
-    members = [blocks[i] for i in state.members]
-    stacked = np.concatenate([c.L for c in members], axis=1)
-    edges = np.cumsum([0] + [c.squares.size for c in members[:-1]])
-    squares = np.add.reduceat((W.T @ stacked) ** 2, edges, axis=1)
-    captured = np.concatenate([np.zeros((1, len(members))), np.cumsum(squares, axis=0)])
-    return np.asarray(np.maximum(np.array([c.energy for c in members]) - captured, 0.0))
+    def _least_for_members(self, state: State, least: int) -> int:
+        """Smallest rank from ``least`` at which every block meets the error by itself, beyond all if none does."""
+        few, enough = least - 1, state.squares.size + 1
+        while enough - few > 1:  # what a basis leaves of a block falls with every column
+            r = (few + enough) // 2
+            if r <= state.squares.size and self._fits_members(state, r):
+                enough = r
+            else:
+                few = r
+        return enough
 
 
 def pooled_ranks(states: Sequence[State], rule: Rule) -> list[int | None]:

@@ -34,7 +34,8 @@ class ClusterOptions:
     share
         Part of the error that truncation on the way may spend.
     max_fail
-        Candidates refused in a row before a cluster stops growing.
+        Candidates refused in a row before a cluster stops growing; of sketches with more than half as many columns as
+        rows, of 128 or more, never above 8.
     order
         Of candidates, published methods only: ``"norm"`` or ``"residual"``, ascending.
     patience

@@ -1,1 +1,1 @@
-"""Shipped kits for tests: matrices of known spectrum, stores that count and stores that fail."""
+"""Shipped kits for tests: matrices of known spectrum, collections of known clusters, stores that count and stores that fail."""

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from streamsvd.concat import bounds, certified, estimate, join, singles, sketch
-from streamsvd.concat.cluster import fixed, pair_errors, pair_floors
+from streamsvd.concat.cluster import fixed, left_over
+from streamsvd.concat.pairs import Known, pair_errors, pair_floors
 from tests.concat.blocks import best_error, noisy, orthonormal
 
 SLOP = 1e-12
@@ -220,6 +221,57 @@ def test_errors_of_pairs_are_those_of_both_and_their_floors_below():
                 assert true - SLOP * E <= errors[i, r] <= true + most + SLOP * E
                 assert true - SLOP * E <= exact[i, r] <= true + most + SLOP * E
                 assert floors[i, r] <= true + most + SLOP * E
+
+
+def wide(rng, count, *, m=130, n=100):
+    """Blocks of nearly full rank, of which some share directions."""
+    B = rng.standard_normal((m, 20)) @ rng.standard_normal((20, n))
+    return [
+        rng.standard_normal((m, n)) + (3 * B if i % 2 else 0) * rng.uniform() for i in range(count)
+    ]
+
+
+def test_pairs_of_wide_states_are_judged_alike_by_gram_matrices_and_by_singular_values():
+    rng = np.random.default_rng(3)
+    found, _ = singles([sketch(str(i), B, error=0.2) for i, B in enumerate(wide(rng, 6))])
+    assert all(s.G is not None for s in found)
+    a, others, known = found[2], [found[0], *found[3:]], Known()
+    errors = pair_errors(a, others, known=known)
+    exact = pair_errors(a, others, exact=True)
+    assert np.abs(errors - exact).max() <= 1e-11 * exact.max()
+    assert (pair_floors(a, others) <= errors).all()
+    np.testing.assert_array_equal(pair_errors(a, others, known=known), errors)
+    np.testing.assert_array_equal(pair_errors(others[0], [a], known=known)[0], errors[0])
+
+
+def test_joining_by_products_certifies_what_stacking_does():
+    rng = np.random.default_rng(5)
+    blocks = wide(rng, 7)
+    found, exponent = singles([sketch(str(i), B, error=0.2) for i, B in enumerate(blocks)])
+    stacked = np.ldexp(np.concatenate(blocks, axis=1), -exponent)
+    squares = np.linalg.svd(stacked, compute_uv=False) ** 2
+    quick = join(found, least=0, budget=1e-3, by_products=True)
+    slow = join(found, least=0, budget=1e-3)
+    assert quick.ledger.deficit > 0
+    assert np.abs(quick.L.T @ quick.L - np.diag(quick.squares)).max() <= 1e-11 * quick.squares[0]
+    for r in (0, 1, 17, 60, 130):
+        best = float(np.sqrt(np.sum(squares[r:])))
+        W = quick.basis(r)
+        own = float(np.linalg.norm(stacked - W @ (W.T @ stacked)))
+        low, high = (getattr(certified(quick, r), side) for side in ("lower", "upper"))
+        assert low <= best <= own * (1 + 1e-12)
+        assert own <= high * (1 + 1e-12)
+        assert high <= certified(slow, r).upper * (1 + 1e-5) + 1e-5 * np.sqrt(quick.energy)
+
+
+def test_what_a_basis_leaves_is_the_same_of_wide_and_narrow_states():
+    rng = np.random.default_rng(6)
+    blocks = [*wide(rng, 3), rng.standard_normal((130, 4)), *wide(rng, 1)]
+    found, _ = singles([sketch(str(i), B, error=0.0) for i, B in enumerate(blocks)])
+    assert [s.G is None for s in found] == [False, False, False, True, False]
+    W = orthonormal(rng, 130, 30)
+    left = [np.linalg.norm(s.L - W @ (W.T @ s.L)) ** 2 for s in found]
+    np.testing.assert_allclose(left_over(W, found), left, rtol=1e-11)
 
 
 def test_a_fixed_basis_bounds_what_a_cluster_becomes():

@@ -415,3 +415,64 @@ def test_a_proposal_far_off_is_certified_in_few_joins(monkeypatch):
     assert len(joins) < 20
     largest = max(clusters, key=lambda c: len(c.keys))
     assert {int(k) for k in largest.keys} == set(range(130))
+
+
+# ---- wide sketches, judged by Gram matrices ----
+
+
+def wide_blocks():
+    """Of three subspaces of 70 dimensions in 130; each sketch keeps more than half of the rows."""
+    return subspaces(7, m=130, count=3, dim=70, blocks=9, width=150, noise=0.02)
+
+
+def block_error(cluster, blocks):
+    """Worst relative error of a block as its factors give it."""
+    return max(
+        np.linalg.norm(blocks[int(k)] - np.ldexp(cluster.basis @ C, cluster.exponent))
+        / np.linalg.norm(blocks[int(k)])
+        for k, C in zip(cluster.keys, cluster.coefficients, strict=True)
+    )
+
+
+@pytest.mark.parametrize("mode", ["cluster", "global", "block"])
+@pytest.mark.parametrize("rank", [70, 90, None])
+def test_wide_blocks_are_clustered_and_certified_as_others_are(mode, rank):
+    blocks = wide_blocks()
+    clusters = found(blocks, 0.05, rank=rank, mode=mode)
+    assert groups(clusters) == modulo(3, 9)
+    if mode == "block":
+        assert max(block_error(c, blocks) for c in clusters) <= 0.05
+    else:
+        assert_certified(clusters, blocks, error=0.05 if mode == "cluster" else None)
+
+
+def test_wide_blocks_of_nearly_full_rank_are_held_to_the_error():
+    rng = np.random.default_rng(3)
+    B = rng.standard_normal((130, 160))
+    blocks = [rng.standard_normal((130, 160)) + 0.6 * (i % 2) * B for i in range(8)]
+    for mode in ("cluster", "block"):
+        clusters = found(blocks, 0.5, mode=mode)
+        if mode == "block":
+            assert all(c.raw or block_error(c, blocks) <= 0.5 for c in clusters)
+        else:
+            assert_certified(clusters, blocks, error=0.5)
+        assert sum(c.cost for c in clusters) <= sum(
+            c.cost for i in range(8) for c in found([blocks[i]], 0.5, mode=mode)
+        )
+
+
+@pytest.mark.parametrize("mode", ["cluster", "block"])
+def test_a_rank_at_which_no_block_meets_the_error_is_not_tried(monkeypatch, mode):
+    """By superadditivity no cluster meets it either, as joining every pair shows."""
+    from streamsvd.concat import growth
+    from streamsvd.concat.clustering import rule_of
+
+    blocks = wide_blocks()
+    rule, _ = rule_of(sketches(blocks, 0.05), ClusterOptions(error=0.05, mode=mode))
+    for r in (2, 30, 60):
+        for i, a in enumerate(rule.blocks):
+            assert not rule.accepts(a, r)
+            assert not any(rule.accepts(rule.joined([a, b], r), r) for b in rule.blocks[:i])
+    monkeypatch.setattr(growth, "_taken", None)
+    for r in (2, 30, 60):
+        assert growth.grown(rule, r, max_fail=32) == list(rule.blocks)

@@ -72,7 +72,7 @@ def test_heights_never_fall_on_the_way_up():
     states = [State((i,), A, np.sum(A * A, 0), 5, Ledger()) for i, A in enumerate(blocks)]
     small = Joined((0, 1), np.array([1.0, 0.5, 0.25]), Ledger(energy=1.75))
     whole = Joined((small, 3), np.array([100.0, 0.5, 0.25]), Ledger(energy=100.75))
-    state = State((0, 1, 3), states[0].L, whole.squares, 15, whole.ledger, whole)
+    state = State((0, 1, 3), states[0].L, whole.squares, 15, whole.ledger, tree=whole)
     low, high = merges(state, 2, {0: "a", 1: "b", 3: "d"})
     assert low.parts == ("a", "b")
     assert high.parts == (0, "d")
@@ -90,7 +90,9 @@ def test_a_tree_as_deep_as_there_are_blocks_needs_no_recursion():
     tree: int | Joined = 0
     for i in range(1, 20_000):
         tree = Joined((tree, i), np.ones(1), Ledger(energy=1.0))
-    state = State(tuple(range(20_000)), np.ones((1, 1)), np.ones(1), 1, Ledger(energy=1.0), tree)
+    state = State(
+        tuple(range(20_000)), np.ones((1, 1)), np.ones(1), 1, Ledger(energy=1.0), tree=tree
+    )
     made = merges(state, 1, {i: str(i) for i in range(20_000)})
     assert len(made) == 19_999
     assert made[0].parts == ("0", "1")
