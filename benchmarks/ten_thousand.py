@@ -32,7 +32,7 @@ WALL_S, PEAK = 180.0, 1 << 30
 
 def make() -> Path:
     """The array, written once: matrices in turn from each subspace."""
-    path = data.cache_folder() / "data" / f"collection-{COUNT}x{ROWS}x{COLUMNS}-seed0.zarr"
+    path = data.cache_folder() / "data" / f"collection-{COUNT}x{ROWS}x{COLUMNS}-alone-seed0.zarr"
     if path.exists():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,7 +40,7 @@ def make() -> Path:
     bases = [orthonormal(rng, ROWS, DIMENSIONS) for _ in range(SUBSPACES)]
     with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as scratch:
         part = Path(scratch, "array")
-        shape, chunks = (COUNT, ROWS, COLUMNS), (PANEL, ROWS, COLUMNS)
+        shape, chunks = (COUNT, ROWS, COLUMNS), (1, ROWS, COLUMNS)  # each is read alone
         z = zarr.create_array(part, shape=shape, dtype="float32", chunks=chunks)
         for at in range(0, COUNT, PANEL):
             few = range(at, min(at + PANEL, COUNT))

@@ -15,7 +15,7 @@ SAMPLE = 400
 
 
 def cheapest(rule: Rule, *, max_fail: int) -> list[State]:
-    """The cheapest of all clusterings tried: merged from single blocks, and from clusters grown at each of many ranks.
+    """The cheapest of all clusterings tried: merged from single blocks, from clusters grown at each of many ranks, and all.
 
     Of more than 1500 blocks the rank that is best for a sample is the only one tried.
     """
@@ -47,8 +47,9 @@ def best_of(rule: Rule, *, max_fail: int, singles: bool = True) -> tuple[int | N
             if cost < least:
                 rank, best, least = r, states, cost
         if one:  # larger ranks would grow the same cluster
-            break
-    return rank, best
+            return rank, best
+    whole = [rule.joined(rule.blocks)]
+    return (rank, best) if total_cost(whole, rule) >= least else (rule.rows, whole)
 
 
 def started(rule: Rule, r: int, *, max_fail: int) -> list[State]:
