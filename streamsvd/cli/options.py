@@ -66,7 +66,9 @@ def _places(ctx: Any, param: Any, value: tuple[str, ...]) -> Any:
     del ctx
     found: dict[str, str] = {}
     for text in value:
-        pattern, _, place = text.rpartition("=") if "=" in text else ("*", "", text)
+        pattern, cut, place = text.partition("=")
+        if not cut or Path(text).exists():
+            pattern, place = "*", text
         if not place or not pattern:
             raise click.BadParameter(f"{text!r} names nothing. Pass PATH, or PATTERN=PATH.")
         if found.setdefault(pattern, place) != place:
@@ -74,6 +76,15 @@ def _places(ctx: Any, param: Any, value: tuple[str, ...]) -> Any:
                 f"{param.opts[0]} names two places for {pattern!r}: {found[pattern]} and {place}."
             )
     return found or None
+
+
+def _files(ctx: Any, param: Any, value: tuple[str, ...]) -> Any:
+    """The same for files that are there."""
+    found = _places(ctx, param, value)
+    for place in (found or {}).values():
+        if not Path(place).is_file():
+            raise click.BadParameter(f"File {place!r} does not exist.")
+    return found
 
 
 def _patterns(ctx: Any, param: Any, value: tuple[str, ...]) -> Any:
@@ -349,7 +360,7 @@ weights = together(
         "--column-weights",
         multiple=True,
         metavar="[PATTERN=]FILE",
-        callback=_places,
+        callback=_files,
         help="A .npy of weights of the columns, of blocks of these names.",
     ),
     click.option(

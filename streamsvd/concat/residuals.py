@@ -77,15 +77,16 @@ def coded(
     even = X * inverse / shape  # in units in which entries count alike
 
     def tried(step: float) -> Coded | None:
-        codes = np.rint(even / step)
-        if not np.abs(codes).max(initial=0.0) <= LARGEST:
+        if not 0 < step < np.inf or not np.abs(even).max(initial=0.0) < (LARGEST + 0.5) * step:
             return None
+        codes = np.rint(even / step)
         steps = step * shape
         return Coded(codes, steps, lost(values(codes, steps, metric.rows)))
 
     start = allowed * float(np.sqrt(12 / max(X.size, 1)))
     if metric.importance is not None:
-        start /= float(np.sqrt(np.mean((shape * metric.importance) ** 2)))
+        counts = shape * metric.importance
+        start /= float(counts.max() * np.sqrt(np.mean((counts / counts.max()) ** 2)))
     best = _largest(tried, start, allowed)
     if best is None:
         return None

@@ -114,7 +114,7 @@ def sketch(
     allowed = min(share * error, 1.0)
     if metric.plain or not A.any():
         return _cut(key, A, A.shape[0], exponent, allowed)
-    B, lift = _weighted(key, A, metric)
+    B, lift = weighted(key, A, metric)
     found = _cut(key, B, A.shape[0], exponent + lift, allowed)
     inner = found.L.T @ metric.left(np.ldexp(A, -lift))
     return replace(
@@ -125,8 +125,14 @@ def sketch(
     )
 
 
-def _weighted(key: str, A: Matrix, metric: Metric) -> tuple[Matrix, int]:
-    """``D A S`` of size at most 1, and the exponent of the power of two taken out."""
+def weighted(key: str, A: Matrix, metric: Metric) -> tuple[Matrix, int]:
+    """``D A S`` of size at most 1, and the exponent of the power of two taken out.
+
+    Raises
+    ------
+    SpecError
+        If nothing is left of it.
+    """
     B = metric.of(A)
     largest = float(np.abs(B).max(initial=0.0))
     if not largest > LEAST_WEIGHTED:
@@ -335,7 +341,7 @@ def proposed(
             "Blocks of a collection have equal rows."
         )
     if not metric.plain and A.any():
-        A, lift = _weighted(key, A, metric)
+        A, lift = weighted(key, A, metric)
         exponent += lift
     found = _cut(key, omega @ A, A.shape[0], exponent, min(share * error, 1.0))
     return replace(found, width=np.shape(block)[1])

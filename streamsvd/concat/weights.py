@@ -8,7 +8,7 @@ left vectors of ``D A S`` and S is never inverted: inputs that do not span all d
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,7 +24,7 @@ class Metric:
     rows
         The diagonal of D, ``(m,)``; None for ones.
     columns
-        S as the diagonal of a matrix, ``(n,)``; None if it is none.
+        S as the diagonal of a matrix, ``(n,)``, or the same for all, ``(1,)``; None if it is none.
     inputs
         ``S*``, ``(q, n)``; None if S is diagonal.
     """
@@ -49,6 +49,14 @@ class Metric:
             X = X * self.columns
         return X if self.inputs is None else X @ self.inputs.T
 
+    def lifted(self, exponent: int) -> Metric:
+        """The same in a unit that is larger by a power of two; rows keep their weights."""
+        if self.inputs is not None:
+            return replace(self, inputs=np.ldexp(self.inputs, -exponent))
+        if self.columns is not None:
+            return replace(self, columns=np.ldexp(self.columns, -exponent))
+        return replace(self, columns=np.ldexp(np.ones(1), -exponent)) if exponent else self
+
     def strain(self, A: Matrix, norm: float) -> float:
         """How much larger rounding of the products may be, relative to ``norm = ||D A S||``, than without them."""
         if self.inputs is None or not norm:
@@ -57,7 +65,7 @@ class Metric:
 
     @property
     def importance(self) -> Real | None:
-        """What an error in each column counts, ``(n,)``; None if all count the same."""
+        """What an error in each column counts, ``(n,)`` or ``(1,)``; None if all count as they are."""
         if self.inputs is not None:
             return np.asarray(np.linalg.norm(self.inputs, axis=0))
         return self.columns

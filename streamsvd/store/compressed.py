@@ -156,6 +156,17 @@ class CompressedStore:
                 f"{self.name} holds something else ({there[0]}), which is never replaced. Choose another place."
             )
 
+        self._check_writable()
+
+    def _check_writable(self) -> None:
+        """Refuse a local place that cannot be made."""
+        root = getattr(self.versions.objects, "root", None)
+        if root is None:
+            return
+        above = next(p for p in (root, *root.absolute().parents) if p.exists())
+        if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
+            raise StoreError(f"{self.name} cannot be made: {above} is not to be written to.")
+
     def _listed(self) -> list[str]:
         root = getattr(self.versions.objects, "root", None)
         if root is None:

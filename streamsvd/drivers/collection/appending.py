@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -43,6 +44,7 @@ from streamsvd.drivers.runs import allowed_bytes
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.events import Callback, Committed, ignore
 from streamsvd.engine.execute import dense_threads
+from streamsvd.engine.meter import mark
 from streamsvd.engine.tree import Run
 from streamsvd.errors import BudgetError, ShapeError, SpecError
 from streamsvd.store.collection import Collection, Member, as_collection
@@ -166,9 +168,10 @@ class Placing:
 
 
 def finite(norm: float, exponent: int) -> float:
-    """``norm 2^exponent``, or the largest number."""
-    with np.errstate(over="ignore"):
-        return float(min(np.ldexp(norm, exponent), np.finfo(float).max))
+    """``norm 2^exponent``, or the nearest number that is neither zero nor infinite."""
+    ends = np.finfo(float)
+    with np.errstate(over="ignore", under="ignore"):
+        return float(np.clip(np.ldexp(norm, exponent), ends.smallest_subnormal, ends.max))
 
 
 def alone(found: Sketch, error: float, m: int, n: int) -> int:
@@ -211,11 +214,12 @@ def append(
     )
     budget = allowed_bytes(memory)
     plan = _planned(source, held, budget, asked)
+    began, start = time.perf_counter(), mark()
     metrics = weights.read(budget, callback)
     with held_memory(), dense_threads(1):
         run = Clustered(
-            source, asked, plan, callback, True, metrics, warnings=list(weights.warnings())
-        )
+            source, asked, plan, callback, True, metrics, warnings=list(weights.warnings()), began=began, memory=start,
+        )  # fmt: skip
         placed: list[Placed] = run.read(source, _placing(store, held, run), "places")
         run.zeros |= {p.name: p.zeros for p in placed if p.zeros}
         writing = store.after(held.version)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import chain
 from typing import Any
 
 from streamsvd.concat import Method, Mode
@@ -131,12 +132,13 @@ def compress(
     check_backend(backend, principal)
     how_read: Backend = backend if principal is None else "primal"
     with run_of(source, asked, how_read, memory, callback, keep=True) as run:
+        found = run.found() if principal is None else splits(run)
+        first = next(found)  # what cannot be clustered is refused before anything is written
         writing = store.begin(overwrite=overwrite)
         try:
             clusters: list[ClusterRecord] = []
             records: dict[str, MemberRecord] = {}
-            found = run.found() if principal is None else splits(run)
-            for number, (shared, held) in enumerate(found):
+            for number, (shared, held) in enumerate(chain([first], found)):
                 one, some = put(writing, number, shared, held, members, run.zeros, run.metrics)
                 clusters.append(one)
                 records |= some

@@ -19,6 +19,9 @@ from streamsvd.protocols import Source
 from streamsvd.sampling import block_height, tower_bytes
 from streamsvd.typing import Matrix
 
+MOST_DAMPING = 1e6
+"""Of more nothing is left of the inputs."""
+
 
 def input_factor(
     X: Any,
@@ -50,7 +53,7 @@ def input_factor(
     Raises
     ------
     SpecError
-        If the damping is negative or no number, or X is not of real numbers that float64 holds.
+        If the damping is out of range, or X is not of real numbers that float64 holds.
     NonFiniteError
         If an entry of X is NaN or Inf; it names row and column.
     BudgetError
@@ -85,11 +88,13 @@ def check_damping(damping: Any) -> None:
     Raises
     ------
     SpecError
-        If it is negative or no number.
+        If it is negative, too large or no number.
     """
     check_numbers(damping=damping)
-    if not 0 <= damping < float("inf"):
-        raise SpecError(f"damping={damping} is out of range. Pass 0 or more, such as 0.01.")
+    if damping is None or not 0 <= damping <= MOST_DAMPING:
+        raise SpecError(
+            f"damping={damping} is out of range. Pass 0 to {MOST_DAMPING:g}, such as 0.01."
+        )
 
 
 def factor_of(source: Source, damping: float, allowed: int, notify: Callback) -> Matrix:

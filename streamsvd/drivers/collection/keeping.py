@@ -194,7 +194,9 @@ def _norms(found: Cluster) -> tuple[float, ...]:
         over="ignore"
     ):  # of entries near the end of float64: the largest number stands for it
         norms = np.ldexp(np.sqrt(found.energies), found.exponent)
-    return tuple(float(x) for x in np.minimum(norms, np.finfo(np.float64).max))
+    ends = np.finfo(np.float64)  # nothing that is not zero counts as zero
+    least = np.where(found.energies > 0, ends.smallest_subnormal, 0.0)
+    return tuple(float(x) for x in np.clip(norms, least, ends.max))
 
 
 def _holds(

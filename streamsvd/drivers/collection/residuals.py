@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from streamsvd.concat import Metric, Sketch, clustered, coarser
 from streamsvd.concat.residuals import bits, coded
+from streamsvd.concat.sketches import checked, weighted
 from streamsvd.drivers.collection.jobs import Seen, checked_matrices
 from streamsvd.drivers.collection.keeping import (
     Factors,
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 RUNGS = (1.0, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01)
 """Errors of principal parts that are tried; 1 for none."""
+METADATA = 700
+"""Bytes that an array takes beside its numbers, about."""
 SPENT = 0.7
 """Part of such an error that sketches may spend: residuals make up for it, and sketches are short."""
 
@@ -42,8 +45,8 @@ class Split:
 
     Attributes
     ----------
-    name, norm, zeros
-        Of the block; its norm is that of its error.
+    name, size, exponent, zeros
+        Of the block; ``size * 2**exponent`` is its norm, that of its error.
     beside, alone
         Codes beside the factors of its cluster, and without; None if there are none.
     values
@@ -51,20 +54,31 @@ class Split:
     """
 
     name: str
-    norm: float
+    size: float
+    exponent: int
     zeros: int
     beside: Piece | None
     alone: Piece | None
     values: Array | None
+
+    @property
+    def norm(self) -> float:
+        """Within float64, and not zero unless it is."""
+        ends = np.finfo(np.float64)
+        with np.errstate(over="ignore", under="ignore"):
+            norm = float(np.ldexp(self.size, self.exponent))
+        return min(max(norm, float(ends.smallest_subnormal)), float(ends.max)) if self.size else 0.0
 
 
 def split(
     member: Member, A: Array, factors: Factors | None, metric: Metric, error: float, zeros: int
 ) -> Split:
     """A block coded beside factors and alone, each within the error."""
-    exponent = int(np.frexp(float(np.abs(A.astype(np.float64)).max(initial=0.0)))[1])
-    B = np.ldexp(A.astype(np.float64), -exponent)
-    norm = float(np.linalg.norm(metric.of(B)))
+    B, exponent = checked(member.name, A)
+    norm, lift = 0.0, 0
+    if B.any():
+        W, lift = weighted(member.name, B, metric)
+        norm, metric = float(np.linalg.norm(W)), metric.lifted(lift)
     hidden = slack(*member.shape) * metric.strain(B, norm) if norm else 0.0
     work = _Work(member, B, exponent, metric, norm, hidden, error)
     alone = work.piece(np.zeros_like(B))
@@ -72,9 +86,7 @@ def split(
     if alone is not None and alone.nbytes >= member.nbytes:
         alone = None
     keep = member.layout.array(A.copy()) if alone is None else None
-    with np.errstate(over="ignore"):
-        whole = float(min(np.ldexp(norm, exponent), np.finfo(np.float64).max))
-    return Split(member.name, whole, zeros, beside, alone, keep)
+    return Split(member.name, norm, exponent + lift, zeros, beside, alone, keep)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,13 +125,11 @@ class _Work:
 
     def _lost(self, P: Matrix, X: Matrix) -> float:
         """The norm of the error once what is read is rounded to the type of the block."""
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             read = rendered(np.ldexp(P + X, self.exponent), self.member)
-        return float(
-            np.linalg.norm(
-                self.metric.of(self.B - np.ldexp(read.astype(np.float64), -self.exponent))
-            )
-        )
+            left = self.B - np.ldexp(read.astype(np.float64), -self.exponent)
+            lost = float(np.linalg.norm(self.metric.of(left)))
+        return lost if np.isfinite(lost) else np.inf
 
     def _relative(self, lost: float) -> float:
         return lost / self.norm + self.hidden if self.norm else 0.0
@@ -237,7 +247,8 @@ def estimated(clusters: Sequence[Shared], members: Mapping[str, Member], error: 
         beside = np.inf
         if not shared.raw and shared.rank:
             left = bits(np.array(shared.block_errors), error)
-            beside = shared.nbytes(members) + float(np.sum(left / 8 * sizes))
+            named = METADATA * (1 + len(of))
+            beside = shared.nbytes(members) + named + float(np.sum(left / 8 * sizes))
         total += min(alone, beside)
     return total
 
@@ -310,12 +321,14 @@ def cheapest(
 
 def _measured(shared: Shared, each: Sequence[Split], mode: str) -> Shared:
     """With the errors of what will be read."""
-    norms = np.array([s.norm for s in each])
+    sizes, norms = np.array([s.size for s in each]), tuple(s.norm for s in each)
     errors = np.array([piece.error for piece in shared.codes])
-    top = float(norms.max(initial=0.0))
-    counts = (norms > 0).astype(np.float64) if mode == "block" else norms / (top or 1.0)
+    top = max((s.exponent for s in each if s.size), default=0)
+    counts = (sizes > 0).astype(np.float64)
+    if mode != "block":
+        counts = np.ldexp(sizes, np.array([s.exponent - top for s in each]))
     total = float(np.linalg.norm(counts))
     upper = float(np.linalg.norm(errors * counts)) / total if total else 0.0
     return replace(
-        shared, error_lower=0.0, error_upper=upper, block_errors=tuple(errors.tolist()), norms=tuple(norms.tolist())
+        shared, error_lower=0.0, error_upper=upper, block_errors=tuple(errors.tolist()), norms=norms
     )  # fmt: skip

@@ -169,6 +169,7 @@ def _given(collection: Collection, given: Any, option: str) -> list[tuple[str, i
     if given is None:
         return []
     named = given if isinstance(given, Mapping) else {"*": given}
+    named = {str(pattern): value for pattern, value in named.items()}
     names = [m.name for m in collection.members]
     check_used(names, list(named), option)
     out = []
@@ -190,7 +191,7 @@ def _row_weights(given: Any, collection: Collection) -> Real:
         raise SpecError(
             f"row_weights is {values[i]:g} at row {i}; a row that counts for nothing has no error. Pass positive weights."
         )
-    return np.asarray(np.ldexp(values, -int(np.frexp(values.max(initial=1.0))[1])))
+    return np.asarray(np.ldexp(values, -int(np.frexp(values.max(initial=0.0))[1])))
 
 
 def _column_weights(given: Any, name: str, width: int) -> Real:
@@ -205,6 +206,10 @@ def _column_weights(given: Any, name: str, width: int) -> Real:
 
 
 def _numbers(given: Any, option: str, count: int, whose: str, what: str) -> Real:
+    if isinstance(given, np.ma.MaskedArray):
+        raise SpecError(
+            f"{option} is a masked array, and what is masked would count. Fill it first: x.filled(1)."
+        )
     values = np.asarray(given)
     if values.dtype.kind not in "biuf":
         raise SpecError(f"{option} is of type {values.dtype}: weights are real numbers.")
