@@ -19,6 +19,7 @@ import numpy.typing as npt
 import streamsvd
 from benchmarks import minilm, ten_thousand
 from benchmarks.fresh import Figures
+from benchmarks.minilm import relative
 from benchmarks.tables import Row, Size, Table, judged
 from streamsvd.concat import Cluster, ClusterOptions, clustered, compression_ratio, sketch
 from streamsvd.concat.options import Order
@@ -36,12 +37,6 @@ SETS: dict[str, tuple[Callable[[], list[Array]], int, float]] = {
 }
 """Collection, rank of the published tables, and the compression that ours is to reach."""
 ORDERS: tuple[Order, ...] = ("norm", "residual")
-
-
-def relative(A: Array, B: Array) -> float:
-    """Relative Frobenius error."""
-    A = np.asarray(A, dtype=np.float64)
-    return float(np.linalg.norm(A - B) / np.linalg.norm(A))
 
 
 def ours(given: Blocks, error: float, **options: Any) -> Figures:

@@ -39,6 +39,7 @@ MODULES = {
     "K1": "kernels",
     "K2": "device_kernels",
     "C1": "concat",
+    "C2": "network",
 }
 
 EVERYWHERE = [target for target in MODULES if target not in ("T11", "K2")]

@@ -12,6 +12,7 @@ from benchmarks import (
     grids,
     kernels,
     memory,
+    network,
     pass_cost,
     passes,
     planner,
@@ -37,6 +38,7 @@ SMALLEST = {
     "S2": lambda: sweep_start.table("small"),
     "K1": lambda: kernels.table("small", 1),
     "C1": lambda: concat.table("small", 1),
+    "C2": lambda: network.table("small", 1),
 }
 SECONDS = {"T10: streamsvd --help"}
 """Rows that only a quiet machine may judge."""
