@@ -70,23 +70,29 @@ def coded(
 
     Notes
     -----
-    Cost: about eight times that of ``lost``.
+    Cost: about eight times that of ``lost``, and with inputs ``m n^2`` flops more each time.
     """
-    shape = _shape(metric)
+    feedback = None if metric.inputs is None else _triangle(metric.inputs)
+    counts = metric.importance if feedback is None else np.abs(np.diagonal(feedback))
+    shape = _shape(counts)
     inverse = 1.0 if metric.rows is None else metric.rows[:, None]
     even = X * inverse / shape  # in units in which entries count alike
+    if feedback is not None:
+        feedback = feedback * shape / (np.diagonal(feedback) * shape)[:, None]
 
     def tried(step: float) -> Coded | None:
         if not 0 < step < np.inf or not np.abs(even).max(initial=0.0) < (LARGEST + 0.5) * step:
             return None
-        codes = np.rint(even / step)
+        codes = np.rint(even / step) if feedback is None else _fed_back(even, step, feedback)
+        if not np.abs(codes).max(initial=0.0) <= LARGEST:
+            return None
         steps = step * shape
         return Coded(codes, steps, lost(values(codes, steps, metric.rows)))
 
     start = allowed * float(np.sqrt(12 / max(X.size, 1)))
-    if metric.importance is not None:
-        counts = shape * metric.importance
-        start /= float(counts.max() * np.sqrt(np.mean((counts / counts.max()) ** 2)))
+    if counts is not None and counts.any():
+        each = shape * counts
+        start /= float(each.max() * np.sqrt(np.mean((each / each.max()) ** 2)))
     best = _largest(tried, start, allowed)
     if best is None:
         return None
@@ -94,13 +100,33 @@ def coded(
     return Coded(best.codes.astype(np.int8 if small else np.int16), best.steps, best.lost)
 
 
-def _shape(metric: Metric) -> Real:
+def _shape(counts: Real | None) -> Real:
     """Steps of the columns relative to one another, in numbers that a float32 holds."""
-    importance = metric.importance
-    if importance is None or not importance.any():
+    if counts is None or not counts.any():
         return np.ones(1)
-    counts = np.maximum(importance, FAINT * importance.max())
-    return np.asarray((counts.max() / counts).astype(np.float32).astype(np.float64))
+    floored = np.maximum(counts, FAINT * counts.max())
+    return np.asarray((floored.max() / floored).astype(np.float32).astype(np.float64))
+
+
+def _triangle(inputs: Matrix) -> Matrix:
+    """R of the inputs, with a little of every direction, so that none is free of others' losses."""
+    n = inputs.shape[1]
+    top = float(np.abs(inputs).max(initial=0.0))
+    unit = inputs / top if top else inputs
+    little = FAINT * max(float(np.linalg.norm(unit)) / np.sqrt(n), FAINT)
+    R = np.asarray(np.linalg.qr(np.concatenate([unit, little * np.eye(n)]), mode="r"))
+    return R * (top or 1.0)
+
+
+def _fed_back(even: Matrix, step: float, feedback: Matrix) -> Matrix:
+    """Codes of the columns, from the last to the first."""
+    codes = np.empty(even.shape, order="F")
+    lost = np.zeros(even.shape, order="F")
+    for j in range(even.shape[1] - 1, -1, -1):
+        aim = even[:, j] + lost[:, j + 1 :] @ feedback[j, j + 1 :]
+        codes[:, j] = np.rint(aim / step)
+        lost[:, j] = even[:, j] - step * codes[:, j]
+    return codes
 
 
 def _largest(tried: Callable[[float], Coded | None], start: float, allowed: float) -> Coded | None:

@@ -72,6 +72,24 @@ def test_steps_are_small_where_errors_count():
     np.testing.assert_allclose(found.steps * c, found.steps[0] * c[0], rtol=1e-6)
 
 
+def test_inputs_that_are_correlated_take_fewer_bits_by_the_triangle_of_them():
+    """Steps are larger by the geometric mean of the diagonal of R against the root mean square of the inputs."""
+    rng = np.random.default_rng(9)
+    X = rng.standard_normal((300, 60))
+    inputs = (
+        rng.standard_normal((200, 60))
+        @ np.linalg.cholesky(0.95 ** np.abs(np.subtract.outer(range(60), range(60)))).T
+    )
+    metric, plain = Metric(inputs=inputs), Metric()
+    allowed = 0.02 * float(np.linalg.norm(metric.of(X)))
+    found, alike = (coded(X, m, allowed, lost_of(X, metric)) for m in (metric, plain))
+    R = np.abs(np.diagonal(np.linalg.qr(inputs, mode="r")))
+    gain = 0.5 * np.log2(np.mean(np.sum(inputs**2, axis=0))) - np.mean(np.log2(R))
+    assert gain > 1.0
+    saved = np.mean(np.log2(found.steps)) - np.log2(alike.steps[0])
+    assert saved == pytest.approx(gain, rel=0.1)
+
+
 def test_columns_that_do_not_count_have_codes_still():
     rng = np.random.default_rng(2)
     X, c = rng.standard_normal((50, 10)), np.ones(10)

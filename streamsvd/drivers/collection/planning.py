@@ -212,8 +212,8 @@ def keys_bytes(count: int) -> int:
 def task_bytes(member: Member, *, weighted: bool = False) -> int:
     """A matrix in float64, scaled, with weights if it has any, and its decomposition."""
     m, n = member.shape
-    copies = 10 if weighted else 6
-    return ITEM * (copies * m * n + 8 * min(m, n) ** 2 + 4 * PROJECTED * n)
+    weighing = 4 * m * n + 6 * n * n if weighted else 0
+    return ITEM * (6 * m * n + weighing + 8 * min(m, n) ** 2 + 4 * PROJECTED * n)
 
 
 def gram_slab(columns: int) -> int:
