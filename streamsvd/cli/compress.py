@@ -68,11 +68,6 @@ def _principal(ctx: Any, param: Any, value: str | None) -> Any:
 @options.quiet
 def command(
     collection: str,
-    select: Any,
-    transpose: Any,
-    columns: Any,
-    cut: Any,
-    missing: str,
     row_weights: Path | None,
     column_weights: dict[str, str] | None,
     out: str,
@@ -90,17 +85,9 @@ def command(
     from streamsvd.cli.saved import weights
     from streamsvd.drivers.collection import compress
     from streamsvd.engine.schedulers import scheduled
-    from streamsvd.store.collection import open_collection
 
     with scheduled(scheduler, workers):
-        source = open_collection(
-            collection,
-            select=select,
-            transpose=transpose,
-            columns=columns,
-            cut=cut,
-            missing=missing,
-        )
+        source = options.opened(collection, given)
         given |= weights(row_weights, column_weights)
         with watching(source.pass_bytes, quiet=quiet) as watch:
             done = compress(source, out, callback=watch, **given)

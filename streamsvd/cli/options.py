@@ -349,6 +349,15 @@ collection = together(
     ),
 )
 
+
+def opened(collection: str, given: dict[str, Any]) -> Any:
+    """The collection that a verb is given; the options that are of it are taken out of the others."""
+    from streamsvd.store.collection import open_collection
+
+    said = ("select", "transpose", "columns", "cut", "missing")
+    return open_collection(collection, **{name: given.pop(name) for name in said})
+
+
 weights = together(
     click.option(
         "--row-weights",

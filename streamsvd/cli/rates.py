@@ -90,11 +90,6 @@ def _figure(ctx: Any, param: Any, value: Path | None) -> Path | None:
 @options.quiet
 def command(
     collection: str,
-    select: Any,
-    transpose: Any,
-    columns: Any,
-    cut: Any,
-    missing: str,
     row_weights: Path | None,
     column_weights: dict[str, str] | None,
     errors: tuple[float, ...] | None,
@@ -116,20 +111,12 @@ def command(
     from streamsvd.drivers.collection import rates
     from streamsvd.drivers.collection.rates import ERRORS
     from streamsvd.engine.schedulers import scheduled
-    from streamsvd.store.collection import open_collection
 
     errors = ERRORS if errors is None else errors
     check_place(figure, overwrite=overwrite)
     drawn = _drawn_at(figure, at, errors)
     with scheduled(scheduler, workers):
-        source = open_collection(
-            collection,
-            select=select,
-            transpose=transpose,
-            columns=columns,
-            cut=cut,
-            missing=missing,
-        )
+        source = options.opened(collection, given)
         given |= weights(row_weights, column_weights)
         with watching(source.pass_bytes, quiet=quiet) as watch:
             found = rates(source, errors, callback=watch, **given)

@@ -135,9 +135,8 @@ def _largest(tried: Callable[[float], Coded | None], start: float, allowed: floa
     low, high, step = 0.0, np.inf, start
     for _ in range(TRIES):
         found = tried(step)
-        if found is None:  # a step this small has no codes
-            low_enough = best is not None or step >= high
-            if low_enough:
+        if found is None:  # codes of so small a step leave 16 bits
+            if best is not None or step >= high:
                 break
             low = step
         elif found.lost <= allowed:

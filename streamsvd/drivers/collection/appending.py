@@ -22,6 +22,7 @@ from streamsvd.drivers.collection.keeping import (
     decoded,
     narrowed,
     slack,
+    without_basis,
 )
 from streamsvd.drivers.collection.opened import Compressed, total_norm
 from streamsvd.drivers.collection.planning import CollectionPlan, planned
@@ -34,7 +35,6 @@ from streamsvd.drivers.collection.records import (
 from streamsvd.drivers.collection.residuals import (
     cheapest,
     factors_of,
-    nothing_shared,
     split,
 )
 from streamsvd.drivers.collection.result import Compression, compression
@@ -264,8 +264,7 @@ def new_clusters(
     asked, metrics, members = run.asked, run.metrics, run.members
     mode, target = asked.options.mode, asked.target
     if asked.principal == 1:
-        mine = {s.key: members[s.key] for s in sketches}
-        found = [nothing_shared(mine, run.source.rows)]
+        found = [without_basis(sorted(s.key for s in sketches), members, run.source.rows)]
     else:
         found = [
             part

@@ -19,6 +19,7 @@ from streamsvd.drivers.collection.keeping import (
     narrowed,
     parted,
     slack,
+    without_basis,
 )
 from streamsvd.drivers.collection.planning import gram_slab
 from streamsvd.engine.tree import Run
@@ -211,7 +212,7 @@ def by_gram(run: Clustered) -> Iterator[tuple[Shared, dict[str, Array]]]:
             i = usable.index(c)
             shared = _finished(c, job.tried[i], done[i], by_name, run)
         elif c.rank == 0 and not c.raw and c.met:
-            shared = _nothing(c, source.rows)
+            shared = without_basis(c.keys, by_name, source.rows)
         else:
             shared = as_they_are(c, source.rows)
         for one in parted(shared, by_name):
@@ -245,12 +246,6 @@ def _completing(source: Collection, usable: Sequence[Cluster], place: dict[str, 
             each.append((dtype, [p[0] for p in pairs], [p[1] for p in pairs]))
         tried.append(each)
     return Completing(source, places, inverses, tried)
-
-
-def _nothing(c: Cluster, rows: int) -> Shared:
-    none, zeros = np.zeros((rows, 0), np.float32), (0.0,) * len(c.keys)
-    parts = tuple(part.astype(np.float32) for part in c.coefficients)
-    return Shared(c.keys, none, parts, (0,) * len(c.keys), 0.0, 0.0, zeros, zeros, False)
 
 
 def _finished(

@@ -9,7 +9,7 @@ all of these norms are.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -167,9 +167,20 @@ def kept(
 
 def as_they_are(found: Cluster, rows: int) -> Shared:
     """The blocks of a cluster without factors."""
-    count, none = len(found.keys), np.zeros((rows, 0), np.float32)
-    zeros = (0.0,) * count
-    return Shared(found.keys, none, (), (), 0.0, 0.0, zeros, _norms(found), True)
+    return whole_blocks(found.keys, _norms(found), rows)
+
+
+def whole_blocks(names: Sequence[str], norms: Sequence[float], rows: int) -> Shared:
+    """Blocks that are kept as they are."""
+    basis, zeros = np.zeros((rows, 0), np.float32), (0.0,) * len(names)
+    return Shared(tuple(names), basis, (), (), 0.0, 0.0, zeros, tuple(norms), True)
+
+
+def without_basis(names: Sequence[str], members: Mapping[str, Member], rows: int) -> Shared:
+    """Blocks of which no factors are stored: zeros, or what has a residual."""
+    basis, zeros = np.zeros((rows, 0), np.float32), (0.0,) * len(names)
+    empty = tuple(np.zeros((0, members[name].shape[1]), np.float32) for name in names)
+    return Shared(tuple(names), basis, empty, (0,) * len(names), 0.0, 0.0, zeros, zeros, False)
 
 
 def parted(shared: Shared, members: Mapping[str, Member]) -> list[Shared]:
@@ -177,16 +188,12 @@ def parted(shared: Shared, members: Mapping[str, Member]) -> list[Shared]:
     zero = [name for name, norm in zip(shared.names, shared.norms, strict=True) if norm == 0]
     if not shared.raw or not zero:
         return [shared]
+    rows = shared.basis.shape[0]
     rest = [(n, x) for n, x in zip(shared.names, shared.norms, strict=True) if x > 0]
-    none = (0.0,) * len(zero)
-    coefficients = tuple(np.zeros((0, members[name].shape[1]), np.float32) for name in zero)
-    nothing = Shared(
-        tuple(zero), shared.basis, coefficients, (0,) * len(zero), 0.0, 0.0, none, none, False
-    )
+    nothing = without_basis(zero, members, rows)
     if not rest:
         return [nothing]
-    names, norms = tuple(n for n, _ in rest), tuple(x for _, x in rest)
-    return [replace(shared, names=names, block_errors=(0.0,) * len(rest), norms=norms), nothing]
+    return [whole_blocks([n for n, _ in rest], [x for _, x in rest], rows), nothing]
 
 
 def _norms(found: Cluster) -> tuple[float, ...]:

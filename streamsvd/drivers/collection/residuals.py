@@ -20,6 +20,8 @@ from streamsvd.drivers.collection.keeping import (
     margin,
     rendered,
     slack,
+    whole_blocks,
+    without_basis,
 )
 from streamsvd.drivers.collection.weights import Metrics
 from streamsvd.engine.tree import Run
@@ -184,17 +186,14 @@ def splits(run: Clustered) -> Iterator[tuple[Shared, dict[str, Array]]]:
     each: list[Split] = run.read(run.source, job, "residuals")
     run.zeros |= {s.name: s.zeros for s in each if s.zeros}
     by_name = {s.name: s for s in each}
-    members = {m.name: m for m in run.source.members}
     for shared in found:
-        yield from cheapest(
-            shared, [by_name[name] for name in shared.names], members, run.asked.options.mode
-        )
+        mine = [by_name[name] for name in shared.names]
+        yield from cheapest(shared, mine, run.members, run.asked.options.mode)
 
 
 def principal_parts(run: Clustered) -> list[Shared]:
     """The clusters of the principal error that was asked, or of the one that seems to store least."""
-    asked, source = run.asked, run.source
-    members = {m.name: m for m in source.members}
+    asked, source, members = run.asked, run.source, run.members
     target, o = asked.target, asked.options
     assert target is not None
     assert asked.principal is not None
@@ -204,14 +203,14 @@ def principal_parts(run: Clustered) -> list[Shared]:
         rungs = [float(asked.principal)]
     if rungs == [1.0]:
         run.principal = 1.0
-        return [nothing_shared(members, source.rows)]
+        return [without_basis(sorted(members), members, source.rows)]
     run.keep = False  # they are read again
     seen: list[Seen] = run.sketched(source, "sketches", o)
     sketches = [s.sketch for s in seen]
     least, best = np.inf, (1.0, list[Shared]())
     for rung in rungs:
         if rung == 1.0:
-            clusters = [nothing_shared(members, source.rows)]
+            clusters = [without_basis(sorted(members), members, source.rows)]
         elif least <= least_estimated(sketches, members, rung, target):
             continue
         else:
@@ -225,14 +224,6 @@ def principal_parts(run: Clustered) -> list[Shared]:
             least, best = size, (rung, clusters)
     run.principal = best[0]
     return best[1]
-
-
-def nothing_shared(members: Mapping[str, Member], rows: int) -> Shared:
-    """All blocks without a basis."""
-    none = (0.0,) * len(members)
-    empty = tuple(np.zeros((0, m.shape[1]), np.float32) for m in members.values())
-    names, basis = tuple(sorted(members)), np.zeros((rows, 0), np.float32)
-    return Shared(names, basis, empty, (0,) * len(members), 0.0, 0.0, none, none, False)
 
 
 def estimated(clusters: Sequence[Shared], members: Mapping[str, Member], error: float) -> float:
@@ -283,39 +274,13 @@ def cheapest(
             return
     whole = [s for s in each if s.alone is not None]
     raw = [s for s in each if s.alone is None]
-    rows, none = shared.basis.shape[0], np.float32
+    rows = shared.basis.shape[0]
     if whole:
-        empty = tuple(np.zeros((0, members[s.name].shape[1]), none) for s in whole)
         pieces = tuple(s.alone for s in whole if s.alone is not None)
-        names = tuple(s.name for s in whole)
-        zero = (0.0,) * len(whole)
-        one = Shared(
-            names,
-            np.zeros((rows, 0), none),
-            empty,
-            (0,) * len(whole),
-            0.0,
-            0.0,
-            zero,
-            zero,
-            False,
-            pieces,
-        )
-        yield _measured(one, whole, mode), {}
+        one = without_basis([s.name for s in whole], members, rows)
+        yield _measured(replace(one, codes=pieces), whole, mode), {}
     if raw:
-        zero = (0.0,) * len(raw)
-        norms = tuple(s.norm for s in raw)
-        kept_as = Shared(
-            tuple(s.name for s in raw),
-            np.zeros((rows, 0), none),
-            (),
-            (),
-            0.0,
-            0.0,
-            zero,
-            norms,
-            True,
-        )
+        kept_as = whole_blocks([s.name for s in raw], [s.norm for s in raw], rows)
         yield kept_as, {s.name: s.values for s in raw if s.values is not None}
 
 
