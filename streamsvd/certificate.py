@@ -1,63 +1,39 @@
-r"""Two-sided bounds of singular values from the products of one matrix with thin blocks.
+"""Intervals of singular values and what follows from them, between the two matrices of `streamsvd.sides`.
 
-Let ``B = A* A`` (n x n, positive semidefinite), ``V`` an orthonormal n x L basis of Ritz vectors and
-``B V = V diag(theta) + Q_R F - N`` what the passes delivered, ``N`` their rounding, ``V* N`` Hermitian.
-Write ``N = M D`` with ``D = diag(g) > 0`` and ``||M|| <= mu``: graded, because the columns of large Ritz
-vectors are rounded more. The Hermitian ``E = [[V* N, (P N)*], [P N, 0]]`` (in ``V`` and its complement,
-``P = I - V V*``) makes the data exact for ``B + E`` and leaves ``P B P`` alone. ``(V* N)^2 <= mu^2 D^2``, so
-``|V* N| <= mu D`` (the square root is operator monotone), and by Young's inequality, for every ``tau > 0``,
-
-.. math:: \pm E \preceq \Gamma \oplus \tau I, \qquad \Gamma = \mu D + \mu^2 D^2 / \tau .
-
-With ``beta >= ||P B P||`` and ``Theta_s = Theta + Gamma``, in the basis ``[V, Q_R]``,
-
-.. math::
-
-    \begin{pmatrix} \Theta_s \\ F \end{pmatrix} \Theta_s^{-1}
-    \begin{pmatrix} \Theta_s & F^* \end{pmatrix} - 2 (\Gamma \oplus \tau I)
-    \;\preceq\; B \;\preceq\;
-    \begin{pmatrix} \Theta + \Gamma & F^* \\ F & (\beta + \tau) I \end{pmatrix}
-
-The left is the Nyström approximation, shifted to stay semidefinite (Tropp, Yurtsever, Udell, Cevher 2017,
-Algorithm 3); the right is monotonicity of eigenvalues, equivalent to the inertia argument of Lehmann and
-Parlett (1998, section 10). Ordered eigenvalues of both sides bracket those of ``B``, *all of them*: nothing
-larger is missed. Rounding of the leading columns reaches the trailing values to second order only.
+Ordered eigenvalues of both sides bracket those of ``B = A* A``, *all of them*: nothing larger is missed. The vectors are
+those of the lower side.
 
 What is added to ``A`` later may cancel what the shift took from directions that were left out: as a summand the
 k pairs of the left side are worth ``V diag(lower) V* <= B + deficit I``, where ``deficit`` is how far below zero
 the left side, at the smallest ``tau`` of use, less those pairs lies.
 
-``beta`` comes from Gaussian probes ``Omega`` (n x s), independent of everything that entered ``V``. With
-``T_q = (B P_0)^(q-1) B Omega`` for a fixed projector ``P_0`` whose range holds that of ``P``,
+**Excess.** For orthonormal ``V_k``, ``||A - A V_k V_k*||_F^2 = E - ||A V_k||_F^2`` with ``E = ||A||_F^2``, and no factors of
+rank k do better than ``E - KF_k(B)``. With ``cap <= ||A V_k||_F^2``, the sum of the lower ends, and ``K >= KF_k(B)``
+(`streamsvd.kyfan`), the error is at most ``1 + excess = sqrt((E - cap) / (E - K))`` times the best: this needs no gap, and
+holds where single values inside a bulk cannot be told apart.
 
-    ``||P B P|| <= ( ||P T_q||_2 / sqrt(chi2_s(delta)) )^(1/q)``  with probability ``1 - delta``.
-
-*Proof.* Let ``w`` be the top unit eigenvector of ``C = P B P`` in the range of ``P``, ``C_0 = P_0 B P_0``.
-``w* T_q = (B C_0^(q-1) w)* Omega`` and ``||B C_0^(q-1) w|| >= ||C_0^q w|| >= w* C_0^q w >= (w* C_0 w)^q =
-||C||^q`` (Jensen). ``w`` depends on ``B`` and ``V`` alone, so ``||w* T_q||^2 / ||C||^(2q)`` dominates a
-chi-square variable with ``s`` degrees of freedom. []
-
-Deflating the probes by ``P_0`` keeps the leading directions out of them, so that float32 products of the
-later powers do not drown in the rounding of the first.
-
-The same lemma measures rounding: ``N* Omega = (B V + N)* Omega - V* (B Omega)`` is known once ``B Omega``
-is, and ``||M|| <= ||D^-1 N* Omega||_2 / sqrt(chi2_s(delta))``. The rounding of the probes' own later products, which
-depends on ``Omega``, is measured on each half of the columns by the other half.
+**Several looks.** Statements of all looks hold together. So the intervals are intersected and the least ``K`` is kept; what
+belongs to vectors (``cap``, the errors, the deficit, angles) stays with those that are handed back.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
+from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 from scipy import linalg
 
 from streamsvd.eigen import leading, least
-from streamsvd.ritz import Ritz, spectral_norm
+from streamsvd.ritz import Residual, Ritz, residual, spectral_norm
+from streamsvd.sides import UNIT_ROUNDOFF as UNIT_ROUNDOFF
+from streamsvd.sides import Sides, sides
 from streamsvd.typing import Matrix, Real
 
-UNIT_ROUNDOFF = float(np.finfo(np.float64).eps) / 2
+TOL = 1e-3
+"""Relative width of an interval at which a value counts as resolved, where nothing else was asked."""
 
 
 class Kind(Enum):
@@ -101,6 +77,17 @@ class Certificate:
         rows are added to ``A``.
     kind
         Whether the fields are bounds or estimates.
+    excess
+        ``||A - A Vh* Vh||_F`` is at most ``1 + excess`` times the error of the best factors of this rank; ``inf`` where
+        nothing of the kind is proved.
+    spectral_error
+        Upper bound of ``||A - A Vh* Vh||_2``.
+    next_lower
+        Lower end of the interval of the value after the k-th: no factors of this rank have a smaller spectral error.
+    resolved_angle_bound
+        As ``subspace_angle_bound``, for the leading `resolved_count` vectors; ``inf`` where there are none.
+    tol
+        Relative width at which a value counts as resolved.
     """
 
     sigma_lower: Real
@@ -115,6 +102,53 @@ class Certificate:
     numerical_rank: int
     deficit: float
     kind: Kind
+    excess: float = float("inf")
+    spectral_error: float = float("inf")
+    next_lower: float = 0.0
+    resolved_angle_bound: float = float("inf")
+    tol: float = TOL
+
+    @property
+    def widths(self) -> Real:
+        """``(sigma_upper - sigma_lower) / sigma_upper`` of each value, 0 for those that are numerically zero."""
+        return relative_widths(self.sigma_lower, self.sigma_upper)
+
+    @property
+    def resolved(self) -> npt.NDArray[np.bool_]:
+        """Which of the values are known to within ``tol``, ``(k,)``."""
+        return np.asarray(self.widths <= self.tol)
+
+    @property
+    def resolved_count(self) -> int:
+        """How many leading values are resolved, without a gap between them that is not."""
+        return leading_run(self.resolved)
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """The values in runs whose intervals touch: values of one group are not told apart from one another."""
+        return grouped(self.sigma_lower, self.sigma_upper)
+
+    @property
+    def spectral_excess(self) -> float:
+        """``spectral_error`` is at most ``1 + spectral_excess`` times the best of this rank; ``inf`` if not proved."""
+        if self.spectral_error <= 0:
+            return 0.0
+        return self.spectral_error / self.next_lower - 1 if self.next_lower > 0 else float("inf")
+
+    @property
+    def error_vanishes(self) -> bool:
+        """Whether the error is no more than squares of float64 data can tell from zero: the factors hold everything."""
+        if not np.isfinite(self.energy):
+            return False
+        return bool(self.frobenius_error <= ZERO_LEVEL * np.sqrt(self.energy))
+
+    @property
+    def captured_of_best(self) -> float:
+        """Energy of the factors, at least, relative to the most that any of this rank can hold."""
+        if not np.isfinite(self.excess) or not np.isfinite(self.energy) or self.energy <= 0:
+            return 0.0
+        lost = (self.frobenius_error / self.energy) * self.frobenius_error
+        return max(0.0, (1 - lost) / max(1 - lost / (1 + self.excess) ** 2, 1e-300))
 
     @property
     def relative_width(self) -> float:
@@ -135,19 +169,15 @@ class Certificate:
 
     def scaled(self, factor: float) -> Certificate:
         """The certificate of ``factor * A``."""
-        return Certificate(
-            self.sigma_lower * factor,
-            self.sigma_upper * factor,
-            self.frobenius_error * factor,
-            self.energy * factor * factor,
-            self.failure_probability,
-            self.subspace_angle_bound,
-            self.orthogonality,
-            self.rounding,
-            self.tail,
-            self.numerical_rank,
-            self.deficit * factor * factor,
-            self.kind,
+        return replace(
+            self,
+            sigma_lower=self.sigma_lower * factor,
+            sigma_upper=self.sigma_upper * factor,
+            frobenius_error=self.frobenius_error * factor,
+            energy=self.energy * factor * factor,
+            deficit=self.deficit * factor * factor,
+            spectral_error=self.spectral_error * factor,
+            next_lower=self.next_lower * factor,
         )
 
 
@@ -156,14 +186,58 @@ ZERO_LEVEL = 4e-6
 float64 data do not resolve them to three digits."""
 
 
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Consecutive values whose intervals touch.
+
+    Attributes
+    ----------
+    first, last
+        Indices, from 0, both inclusive.
+    lower, upper
+        All of them lie between.
+    """
+
+    first: int
+    last: int
+    lower: float
+    upper: float
+
+    @property
+    def size(self) -> int:
+        """How many values."""
+        return self.last - self.first + 1
+
+
+def grouped(lower: Real, upper: Real) -> tuple[Group, ...]:
+    """Maximal runs of intervals that touch; ends descending."""
+    if lower.size == 0:
+        return ()
+    cuts = np.flatnonzero(lower[:-1] > upper[1:]) + 1
+    edges = [0, *(int(cut) for cut in cuts), lower.size]
+    return tuple(Group(a, b - 1, float(lower[b - 1]), float(upper[a])) for a, b in pairwise(edges))
+
+
+def leading_run(flags: npt.NDArray[np.bool_]) -> int:
+    """How many of the first flags are set, up to the first that is not."""
+    return int(flags.size if flags.all() else np.argmin(flags))
+
+
+def relative_widths(lower: Real, upper: Real) -> Real:
+    """Width of each interval relative to its upper end; 0 for values that are numerically zero."""
+    widths = np.zeros(upper.size)
+    if upper.size == 0 or upper[0] <= 0:
+        return widths
+    alive = upper > ZERO_LEVEL * upper[0]
+    with np.errstate(invalid="ignore"):  # an infinite upper end
+        widths[alive] = (upper[alive] - lower[alive]) / upper[alive]
+    widths[np.isnan(widths)] = 1.0
+    return widths
+
+
 def worst_width(lower: Real, upper: Real) -> float:
     """Largest relative width of the intervals of values that are not numerically zero."""
-    if upper.size == 0 or upper[0] <= 0:
-        return 0.0
-    alive = upper > ZERO_LEVEL * upper[0]
-    if not np.any(alive):
-        return 0.0
-    return float(np.max((upper[alive] - lower[alive]) / upper[alive]))
+    return float(np.max(relative_widths(lower, upper), initial=0.0))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -180,6 +254,11 @@ class Bracket:
         Nyström eigenvalues without the shift: the best guess, inside the interval, ``(count,)``.
     deficit
         ``vectors diag(lower) vectors* <= B + deficit I``.
+    next_lower
+        Lower end of the eigenvalue after the last.
+    sides, left, drift
+        The matrices that the ends come from, the coordinates of the vectors of positive lower ends in their basis, and
+        how far these are from what was handed back; None, None and 0 where the eigenvectors are those of ``B`` itself.
     """
 
     lower: Real
@@ -187,10 +266,100 @@ class Bracket:
     vectors: Matrix
     values: Real
     deficit: float
+    next_lower: float = 0.0
+    sides: Sides | None = None
+    left: Matrix | None = None
+    drift: float = 0.0
+
+    def norm_left(self, rank: int) -> float:
+        """Bound of ``||A - A W W*||_2^2`` for the first ``rank`` of the vectors, ``W``."""
+        if self.sides is None or self.left is None:
+            return float(self.upper[rank]) + self.deficit
+        squared = self.sides.norm_without(self.left[:, :rank])
+        # ||A Q|| moves by no more than ||A|| times what the projector moves by.
+        return float((np.sqrt(squared) + self.drift * np.sqrt(max(self.upper[0], 0.0))) ** 2)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ends:
+    """Intervals of the leading eigenvalues, without vectors.
+
+    Attributes
+    ----------
+    sides
+        The matrices between which ``B`` lies.
+    lower, upper, next_lower, values
+        As in `Bracket`; the guesses are not inside yet.
+    left
+        Eigenvectors of the lower side in ``[V, Q_R]``, ``(L + j, count)``.
+    """
+
+    sides: Sides
+    lower: Real
+    upper: Real
+    next_lower: float
+    values: Real
+    left: Matrix
+
+
+def ends(both: Sides, *, count: int) -> Ends:
+    """Ends of the ``count`` leading eigenvalues; two eigenproblems of size ``2 L``."""
+    L, outside = both.theta.size, both.F.shape[0]
+    n = L + outside + both.rest
+    low, shift = both.below()
+    wanted = min(count, L)
+    values, left = leading(low, min(count + 1, low.shape[0]))
+    next_lower = max(float(values[count]), 0.0) if values.size > count else 0.0
+    values, left = values[:wanted], left[:, :wanted]
+    lower, guess = np.zeros(count), np.zeros(count)
+    lower[:wanted] = np.maximum(values, 0.0)
+    guess[:wanted] = values + np.sum(np.abs(left) ** 2 * shift[:, None] / 2, axis=0)
+    high = both.above(both.beta + both.tau)
+    values = linalg.eigh(high, eigvals_only=True, overwrite_a=True, check_finite=False)[::-1]
+    upper = np.zeros(count + 1)
+    size = min(L + outside, n)
+    upper[: min(size, count + 1)] = values[: min(size, count + 1)]
+    if both.rest:  # directions that no product has touched: beta bounds them
+        upper = np.maximum(upper, both.beta + both.tau)
+    return Ends(both, lower, np.maximum(upper, 0.0), next_lower, guess, left)
+
+
+def attained(found: Ends, ritz: Ritz, known: Residual, *, noise: Real) -> Bracket:
+    """The same with the vectors that attain the lower ends, and what they are worth as a summand."""
+    both, left, count = found.sides, found.left, found.lower.size
+    L, wanted, top = both.theta.size, left.shape[1], both.top
+    outside = both.F.shape[0]
+    low, _ = both.below()
+    if outside:
+        finest = max(float(np.max(noise)), UNIT_ROUNDOFF * top)
+        low, _ = replace(both, gamma=noise + noise**2 / finest, tau=finest).below()
+    deficit = max(-least(low - (left * found.lower[:wanted]) @ left.conj().T), 0.0)
+    deficit += 16 * UNIT_ROUNDOFF * top
+    positive = int(np.count_nonzero(found.lower > 0))
+    vectors = ritz.V @ left[:L]
+    if outside:
+        vectors += known.times(left[L:])
+    real = vectors[:, :positive]
+    drift = spectral_norm(real.conj().T @ real - np.eye(positive))
+    # Q_R is orthogonal to V only as far as residuals exceed rounding: vectors of values near zero need it.
+    vectors = linalg.qr(vectors, mode="economic", overwrite_a=True, check_finite=False)[0]
+    guess = np.clip(found.values, found.lower, np.maximum(found.upper[:count], found.lower))
+    in_order = np.sort(guess)[::-1]  # and still inside
+    return Bracket(
+        found.lower,
+        found.upper,
+        vectors,
+        in_order,
+        deficit,
+        found.next_lower,
+        both,
+        left[:, :positive],
+        drift,
+    )
 
 
 def bracket(ritz: Ritz, *, beta: float, noise: Real, count: int) -> Bracket:
-    """Bracket of the leading eigenvalues of ``B`` by the two matrices of the module's identity.
+    """Bracket of the leading eigenvalues of ``B`` by the two matrices of `streamsvd.sides`.
 
     Parameters
     ----------
@@ -207,65 +376,48 @@ def bracket(ritz: Ritz, *, beta: float, noise: Real, count: int) -> Bracket:
     -----
     Cost: one QR of ``n x L`` and three eigenproblems of size ``2 L``.
     """
-    n, L = ritz.V.shape
-    theta = ritz.theta
-    top = max(float(theta[0]), 0.0)
-    if beta > 0:
-        Q_R, F = linalg.qr(ritz.R, mode="economic", check_finite=False)
-        # Any tau is valid; this one is small beside beta and makes the second-order term small beside the first.
-        tau = max(1e-2 * beta, 1e2 * float(np.min(noise)), UNIT_ROUNDOFF * top)
-        gamma = noise + noise**2 / tau
-    else:  # P B P = 0 makes P B = 0: nothing is outside, and the residuals are rounding
-        Q_R, F = ritz.R[:, :0], ritz.R[:0, :]
-        tau, gamma = 0.0, noise
-    outside = F.shape[0]
-
-    low, shift = _lower_side(theta, F, gamma, tau, top)
-    size = L + outside
-    wanted = min(count, L)
-    values, left = leading(low, wanted)
-    lower = np.zeros(count)
-    lower[:wanted] = np.maximum(values, 0.0)
-    guess = np.zeros(count)
-    guess[:wanted] = values + np.sum(np.abs(left) ** 2 * shift[:, None] / 2, axis=0)
-    if outside:
-        finest = max(float(np.max(noise)), UNIT_ROUNDOFF * top)
-        low, _ = _lower_side(theta, F, noise + noise**2 / finest, finest, top)
-    deficit = max(-least(low - (left * lower[:wanted]) @ left.conj().T), 0.0)
-    deficit += 16 * UNIT_ROUNDOFF * top
-    vectors = ritz.V @ left[:L] + Q_R @ left[L:]
-    # Q_R is orthogonal to V only as far as residuals exceed rounding: vectors of values near zero need it.
-    vectors = linalg.qr(vectors, mode="economic", check_finite=False)[0]
-
-    high = np.zeros((size, size), dtype=F.dtype)
-    high[:L, :L] = np.diag(theta + gamma)
-    high[L:, :L] = F
-    high[L:, L:] = (beta + tau) * np.eye(outside)
-    values = linalg.eigh(high, eigvals_only=True, overwrite_a=True, check_finite=False)[::-1]
-    upper = np.zeros(count + 1)
-    real = min(
-        size, n
-    )  # Q_R may hold directions beyond the space; their eigenvalues only raise the bound
-    upper[: min(real, count + 1)] = values[: min(real, count + 1)]
-    if real < n:  # directions that no product has touched: beta bounds them
-        upper = np.maximum(upper, beta + tau)
-    upper = np.maximum(upper, 0.0)
-    guess = np.clip(guess, lower, np.maximum(upper[:count], lower))
-    in_order = np.sort(guess)[::-1]  # and still inside
-    return Bracket(lower, upper, vectors, in_order, deficit)
+    known = residual(ritz)
+    found = ends(sides(ritz, known.F, beta=beta, noise=noise), count=count)
+    return attained(found, ritz, known, noise=noise)
 
 
-def _lower_side(theta: Real, F: Matrix, gamma: Real, tau: float, top: float) -> tuple[Matrix, Real]:
-    """The matrix below ``B`` in ``[V, Q_R]``, and the diagonal it was shifted by."""
-    L, outside = theta.size, F.shape[0]
-    shifted = theta + gamma
-    keep = shifted > 4 * UNIT_ROUNDOFF * top
-    root = np.sqrt(shifted[keep])
-    G = np.concatenate([np.eye(L)[:, keep] * root, F[:, keep] / root], axis=0)
-    low = G @ G.conj().T
-    shift = 2 * np.concatenate([gamma, np.full(outside, tau)])
-    low[np.diag_indices_from(low)] -= shift
-    return low, shift
+@dataclass(frozen=True, slots=True, eq=False)
+class Proved:
+    """What all looks so far have proved together, whatever vectors are handed back.
+
+    Attributes
+    ----------
+    lower, upper
+        Intervals of the eigenvalues, ``(count,)`` and ``(count + 1,)``.
+    next_lower
+        Lower end of the eigenvalue after the last.
+    rank, largest_sum
+        Bound of the sum of that many largest eigenvalues; ``inf`` and 0 where none was made.
+    """
+
+    lower: Real
+    upper: Real
+    next_lower: float
+    rank: int = 0
+    largest_sum: float = float("inf")
+
+    def met(self, other: Proved) -> Proved:
+        """Both together: the narrower of every two ends."""
+        largest_sum = min(
+            self.largest_sum, other.largest_sum if other.rank == self.rank else float("inf")
+        )
+        return Proved(
+            np.maximum(self.lower, other.lower),
+            np.minimum(self.upper, other.upper),
+            max(self.next_lower, other.next_lower),
+            self.rank,
+            largest_sum,
+        )
+
+    def sum_of(self, rank: int) -> float:
+        """Bound of the sum of the ``rank`` largest eigenvalues."""
+        ends = float(np.sum(self.upper[:rank]))
+        return min(ends, self.largest_sum) if rank == self.rank else ends
 
 
 def certify(
@@ -278,32 +430,70 @@ def certify(
     beta: float,
     failure_probability: float,
     kind: Kind,
+    proved: Proved | None = None,
+    tol: float = TOL,
 ) -> Certificate:
     """The certificate of the ``rank`` leading triplets of a bracket.
 
     ``||A - A V_k V_k*||_F^2 = ||A||_F^2 - ||A V_k||_F^2``, and the Nyström eigenvalues less the rounding
     bound the second term from below. With a gap after the k-th eigenvalue, ``sum(lambda_i) - ||A V_k||_F^2
     >= gap * ||sin angle||_F^2`` bounds the subspace (Knyazev, Argentati 2006).
+
+    Parameters
+    ----------
+    found
+        The bracket of the look whose vectors are handed back.
+    rank
+        Triplets.
+    energy, energy_slack
+        ``||A||_F^2``, and its rounding.
+    nu, beta
+        Rounding of the products, norm outside the space.
+    failure_probability, kind
+        What it is to be called.
+    proved
+        What all looks together say of the eigenvalues; this one's own ends if left out.
+    tol
+        Relative width at which a value counts as resolved.
     """
+    if proved is None:
+        proved = Proved(found.lower, found.upper, found.next_lower)
     vectors = found.vectors[:, :rank]
-    captured = float(np.sum(found.lower[:rank]))
+    own, lower, upper = found.lower[:rank], proved.lower[:rank], proved.upper[:rank]
+    captured = float(np.sum(own))
     missed = max(energy + energy_slack - captured, 0.0)
-    gap = float(found.lower[rank - 1] - found.upper[rank])
-    spread = float(np.sum(found.upper[:rank])) - captured
-    angle = float(np.sqrt(max(spread, 0.0) / gap)) if gap > 0 else float("inf")
+    most = proved.sum_of(rank)
+    best = energy - energy_slack - most  # squared error of the best factors, at least
+    following = proved.next_lower if rank == proved.lower.size else float(proved.lower[rank])
+    sigma_lower, sigma_upper = np.sqrt(lower), np.sqrt(upper)
     gram = vectors.conj().T @ vectors
-    top = float(found.upper[0])
+    top = float(upper[0])
+    r = leading_run(relative_widths(sigma_lower, sigma_upper) <= tol)
     return Certificate(
-        sigma_lower=np.sqrt(found.lower[:rank]),
-        sigma_upper=np.sqrt(found.upper[:rank]),
+        sigma_lower=sigma_lower,
+        sigma_upper=sigma_upper,
         frobenius_error=float(np.sqrt(missed)),
         energy=energy,
         failure_probability=failure_probability,
-        subspace_angle_bound=angle if angle <= 1 else float("inf"),
+        subspace_angle_bound=_angle(proved, most - captured, rank),
         orthogonality=spectral_norm(gram - np.eye(gram.shape[0])),
         rounding=nu / top if top > 0 else 0.0,
         tail=float(np.sqrt(beta / top)) if top > 0 else 0.0,
-        numerical_rank=int(np.count_nonzero(found.lower[:rank] > 0)),
-        deficit=found.deficit,
+        numerical_rank=int(np.count_nonzero(lower > 0)),
+        deficit=found.deficit + float(np.max(lower - own, initial=0.0)),
         kind=kind,
+        excess=float(np.sqrt(missed / best)) - 1 if best > 0 else float("inf"),
+        spectral_error=float(np.sqrt(found.norm_left(rank))),
+        next_lower=float(np.sqrt(following)),
+        resolved_angle_bound=_angle(proved, float(np.sum(upper[:r]) - np.sum(own[:r])), r),
+        tol=tol,
     )
+
+
+def _angle(proved: Proved, spread: float, count: int) -> float:
+    """Bound of the sine of the angle of the first ``count`` vectors, whose energies miss the best by ``spread``."""
+    if count == 0:
+        return float("inf")
+    gap = float(proved.lower[count - 1] - proved.upper[count])
+    angle = float(np.sqrt(max(spread, 0.0) / gap)) if gap > 0 else float("inf")
+    return angle if angle <= 1 else float("inf")

@@ -14,10 +14,28 @@ every tree of such steps keeps it, so from Ky Fan and Weyl, with ``d = min(t, w)
 - ``s_i^2 <= sigma_i(A)^2 <= s_i^2 + d`` for all i;
 - ``||A - A V_r V_r*||_F^2 <= t + sum_{i>r} s_i^2 = up``, an equality for the factorisation ``U_r s_r Vh_r``;
 - the best rank-r error has ``up - min(t, r w) <= err_r^2 <= up``;
-- ``||sin angle(V_r, true)|| <= d / (s_r^2 - s_{r+1}^2 - d)`` where that is positive (Davis, Kahan 1970).
+- so the error of ``V_r`` is at most ``1 + excess = sqrt(up / (up - min(t, r w)))`` times the best of its rank: no gap is
+  needed, and no single value;
+- ``||A - A V_r V_r*||_2^2 <= s_{r+1}^2 + d``, and no factors of rank r have a smaller one than ``s_{r+1}``;
+- ``||sin angle(V_r, true)|| <= d / (s_r^2 - s_{r+1}^2 - d)`` where that is positive (Davis, Kahan 1970), for the rank
+  and for every r below it.
+
+*Proof of the second and the third.* ``||A - A V_r V_r*||_F^2 = E - tr V_r* B V_r``, and ``V_r* B V_r = diag(s_r^2) + V_r* D V_r``
+with ``V_r* D V_r >= 0``. The best is ``E - KF_r``, ``KF_r`` the sum of the r largest eigenvalues of B, the largest
+``tr Z B`` over projectors Z of rank r (Ky Fan): ``tr Z B <= sum_{i<=r} s_i^2 + tr Z D``, and ``tr Z D`` is below ``tr D = t`` and
+below ``r ||D|| <= r w``. For the norm, with ``Q = I - V_r V_r*``: ``Q B Q = sum_{i>r} s_i^2 v_i v_i* + Q D Q``, two
+semidefinite matrices of norms ``s_{r+1}^2`` and at most d. ``sigma_{r+1} >= s_{r+1}`` is the first statement. []
 
 A state that begins from a batch result knows only ``D >= -deficit I``: squares below lose the deficit, errors gain
-one for each vector, and d is w.
+one for each vector (``tr V_r* D V_r >= -r deficit``), and d is w: neither t nor what rests on it bounds a trace of D over
+a subspace. The norm gains nothing, for ``Q D Q <= w Q``.
+
+Rounding is one ``slack`` in the norm of A, which is added to what is an upper end and taken from what is a lower one. An
+error that is all slack has excess 0: the factors hold whatever float64 can tell from zero.
+
+*How many directions are kept.* The l-th value of a stack of an old factor and a new block is what a step adds to w, so intervals
+narrow as l grows: by ``(l / l')^(2 p)`` where values fall like ``i^-p``, by far more where they fall faster, and by little in a
+bulk. `default_buffer` has the numbers.
 
 *Centring.* Rows less the mean of their part, and beside them ``sqrt(weight) (mean of the part - mean of
 all)``: the Gram matrix of this stack is the scatter about the common mean, and its left factor has
@@ -35,7 +53,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import linalg
 
-from streamsvd.certificate import UNIT_ROUNDOFF, Certificate, Kind
+from streamsvd.certificate import (
+    TOL,
+    UNIT_ROUNDOFF,
+    Certificate,
+    Kind,
+    leading_run,
+    relative_widths,
+)
 from streamsvd.errors import ShapeError, SpecError
 from streamsvd.kernels.signs import phases
 from streamsvd.ledger import Factor, Ledger, Part, Turn, energy_of
@@ -47,6 +72,26 @@ BUDGET_SHARE = 0.3
 """Share of the tolerance that truncations along the way may spend; the final cut takes the rest."""
 TALL, SMALL = 3, 256
 """Blocks whose shorter side exceeds this many widths, and this number, are sketched before they are stacked."""
+LEAST, ENOUGH = 64, 100
+"""Directions kept beyond the rank by default: at least the first; twice the rank up to the second."""
+BUFFER_ENTRIES = 1 << 21
+"""Entries of the directions beyond the rank that are kept by default, 16 MiB in double precision."""
+
+
+def default_buffer(rank: int, n_cols: int) -> int:
+    """Directions kept beyond the rank where nobody says how many: ``rank``, or more where that costs little.
+
+    Of shapes alone, so that equal data give equal bits.
+
+    Notes
+    -----
+    64 more cost a block of 100 rows 1.4 to 2 times the seconds of 10 more, and intervals are 4 to 10 times narrower where values
+    fall like ``1 / i``, a thousand times where they fall geometrically. From rank 100 on as many as the rank: this is what a
+    block of 4 000 rows may cost beside a refit. Where columns are so many that 64 rows of them exceed 16 MiB, fewer:
+    every version of a model stores them.
+    """
+    wanted = max(LEAST, min(2 * rank, ENOUGH))
+    return max(10, rank, min(wanted, BUFFER_ENTRIES // max(n_cols, 1)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,7 +130,7 @@ class IncrementalSVD:
         Relative Frobenius error asked for. Alone, the rank follows from it; beside ``rank``, it is what the
         result is held against.
     buffer
-        Directions kept beyond the rank; ``max(10, rank)`` if left out.
+        Directions kept beyond the rank; `default_buffer` if left out, 64 or more of up to 32 768 columns.
     max_rank
         Most directions kept where ``tol`` decides.
     center
@@ -143,10 +188,15 @@ class IncrementalSVD:
 
     @property
     def width(self) -> int:
-        """Directions kept where the rank is fixed; where to begin where the tolerance decides."""
+        """Most directions kept where the rank is fixed, whatever the columns; where to begin where the tolerance decides."""
+        return self.kept(1)
+
+    def kept(self, n_cols: int) -> int:
+        """The same for ``n_cols`` columns: of very many, fewer are kept by default."""
         if self.rank is None:
             return min(64, self.max_rank)
-        return self.rank + (max(10, self.rank) if self.buffer is None else self.buffer)
+        buffer = default_buffer(self.rank, n_cols) if self.buffer is None else self.buffer
+        return self.rank + buffer
 
     def init(self, n_cols: int, *, like: Matrix) -> Factor:
         """The state that has seen nothing; ``like`` says whether numbers are complex."""
@@ -243,7 +293,7 @@ class IncrementalSVD:
         # Numerically zero directions must go: their vectors are arbitrary, and not orthogonal to constants.
         floor = 8 * UNIT_ROUNDOFF * np.sqrt(max(stacked.shape)) * (s[0] if s.size else 0.0)
         alive = int(np.count_nonzero(s > floor))
-        keep = min(alive, self._kept(squares, ledger, share))
+        keep = min(alive, self._kept(squares, ledger, share, stacked.shape[1]))
         tail, squares = squares[keep:], squares[:keep]
         rounding = bool(s.size)
         if self.robust and tail.size and tail[0] > 0:
@@ -259,10 +309,10 @@ class IncrementalSVD:
         turn = phases(Vh.conj().T)
         return u[:, :keep] * turn, np.sqrt(squares), turn.conj()[:, None] * Vh, ledger
 
-    def _kept(self, squares: Real, ledger: Ledger, share: float) -> int:
+    def _kept(self, squares: Real, ledger: Ledger, share: float, n_cols: int) -> int:
         """How many of the stacked values to keep."""
         if self.rank is not None:
-            return self.width
+            return self.kept(n_cols)
         assert self.tol is not None
         allowed = share * (BUDGET_SHARE * self.tol) ** 2 * ledger.energy - ledger.discarded
         tails = np.cumsum(squares[::-1])[::-1]  # tails[i] is dropped if i values are kept
@@ -297,7 +347,7 @@ class IncrementalSVD:
             in the order of the panels, so that bits do not depend on it.
         """
         mean = column_mean(block) if self.center else None
-        width = self.width
+        width = self.kept(block.shape[1])
         while True:
             if min(block.shape) <= max(TALL * width, SMALL):
                 return self._exact(block, mean, left)
@@ -332,42 +382,42 @@ class IncrementalSVD:
     def finalize(self, state: Factor) -> Truncated:
         """The leading triplets of the rank asked for, with what is proved of them."""
         rank = self._final_rank(state)
-        ledger, slack = state.ledger, state.ledger.slack
-        if state.mean is not None:  # every merge rounds the mean, which rows far from zero feel
-            size = float(np.linalg.norm(state.mean)) * np.sqrt(max(state.weight, 0.0))
-            slack += 8 * UNIT_ROUNDOFF * float(np.sqrt(ledger.truncations + 1)) * size
+        ledger, slack = state.ledger, _slack(state)
         squares, deficit = state.s**2, ledger.deficit
         lost = ledger.discarded + float(np.sum(squares[rank:][::-1]))
         d = ledger.above
         least = rank * d if deficit else min(ledger.discarded, rank * d)
-        optimum = max(lost - least, 0.0)
+        optimum = max(float(np.sqrt(max(lost - least, 0.0))) - slack, 0.0)
         s, Vh = state.s[:rank], state.Vh[:rank]
         top = float(s[0]) if s.size else 0.0
-        gap = 0.0
-        if rank:
-            following = float(squares[rank]) if rank < squares.size else 0.0
-            gap = float(squares[rank - 1]) - following - max(d, deficit) - 2 * top * slack
-        angle = (max(d, deficit) + 2 * top * slack) / gap if gap > 0 else np.inf
+        following = float(squares[rank]) if rank < squares.size else 0.0
         error = float(np.sqrt(lost + rank * deficit)) + slack
         lower = np.maximum(np.sqrt(np.maximum(s**2 - deficit, 0.0)) - slack, 0.0)
+        upper = np.sqrt(s**2 + d) + slack
+        off = max(d, deficit) + 2 * top * slack
         certificate = Certificate(
             sigma_lower=lower,
-            sigma_upper=np.sqrt(s**2 + d) + slack,
+            sigma_upper=upper,
             frobenius_error=error,
             energy=ledger.energy,
             failure_probability=ledger.failure,
-            subspace_angle_bound=float(angle) if angle <= 1 else float("inf"),
+            subspace_angle_bound=_angle(squares, rank, off),
             orthogonality=spectral_norm(Vh.conj() @ Vh.T - np.eye(rank)),
             rounding=slack / top if top else 0.0,
             tail=float(np.sqrt(d)) / top if top else 0.0,
             numerical_rank=int(np.count_nonzero(lower > 0)),
             deficit=deficit + 2 * top * slack,
             kind=Kind.BOUNDS if ledger.proved else Kind.ESTIMATE,
+            excess=_excess(error, optimum, slack),
+            spectral_error=min(float(np.sqrt(following + d)) + slack, error),
+            next_lower=max(float(np.sqrt(max(following - deficit, 0.0))) - slack, 0.0),
+            resolved_angle_bound=_angle(
+                squares, leading_run(relative_widths(lower, upper) <= TOL), off
+            ),
+            tol=TOL,
         )
         met = self.tol is None or error <= self.tol * np.sqrt(ledger.energy) + slack
-        return Truncated(
-            s, Vh, state.mean, certificate, max(float(np.sqrt(optimum)) - slack, 0.0), met
-        )
+        return Truncated(s, Vh, state.mean, certificate, optimum, met)
 
     def _final_rank(self, state: Factor) -> int:
         if self.rank is not None:
@@ -377,6 +427,33 @@ class IncrementalSVD:
         tails = np.concatenate([np.cumsum(squares[::-1])[::-1], [0.0]]) + state.ledger.discarded
         enough = np.flatnonzero(tails <= self.tol**2 * state.ledger.energy)
         return int(enough[0]) if enough.size else squares.size
+
+
+def _slack(state: Factor) -> float:
+    """Rounding in the norm of A."""
+    ledger = state.ledger
+    slack = ledger.slack
+    if state.mean is not None:  # every merge rounds the mean, which rows far from zero feel
+        size = float(np.linalg.norm(state.mean)) * np.sqrt(max(state.weight, 0.0))
+        slack += 8 * UNIT_ROUNDOFF * float(np.sqrt(ledger.truncations + 1)) * size
+    return slack
+
+
+def _angle(squares: Real, count: int, off: float) -> float:
+    """Bound of the sine of the angle of the first ``count`` vectors, where B differs by at most ``off`` from what is kept."""
+    if count == 0:
+        return float("inf")
+    following = float(squares[count]) if count < squares.size else 0.0
+    gap = float(squares[count - 1]) - following - off
+    angle = off / gap if gap > 0 else float("inf")
+    return angle if angle <= 1 else float("inf")
+
+
+def _excess(error: float, optimum: float, slack: float) -> float:
+    """How far an error may be above the best, whose lower bound is ``optimum``, as a share of it."""
+    if optimum > 0:
+        return max(error / optimum - 1, 0.0)
+    return 0.0 if error <= 2 * slack else float("inf")
 
 
 def economic(W: Matrix) -> tuple[Matrix, Real, Matrix]:

@@ -34,6 +34,19 @@ class Sums:
         summed = tuple(a + b for a, b in zip(self.products, other.products, strict=True))
         return Sums(summed, both, self.pieces + other.pieces)
 
+    def absorb(self, other: Sums) -> Sums:
+        """The same, bit for bit, in the memory of these sums: for an owner who needs them no more."""
+        both = None
+        if self.moments is not None and other.moments is not None:
+            both = self.moments.merge(other.moments)
+        summed = tuple(_added(a, b) for a, b in zip(self.products, other.products, strict=True))
+        return Sums(summed, both, self.pieces + other.pieces)
+
+
+def _added(a: Matrix, b: Matrix) -> Matrix:
+    """``a + b``, in ``a`` where it may be written."""
+    return np.add(a, b, out=a) if a.flags.writeable else a + b
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Thin:
@@ -190,7 +203,7 @@ class GramPass:
 
     Notes
     -----
-    Cost: ``p n**2`` flops a block in float64, sums of ``n x n``.
+    Cost: ``p n**2`` flops a block in float64, one sum of ``n x n`` and no more on the host.
     """
 
     prep: Preparation
@@ -215,7 +228,8 @@ class GramPass:
         del raw, start, columns, Y
         assert state.block is not None
         assert state.block.wide is not None
-        state.sums[0] += products.gram(state.block.wide, state.block.weights)
+        (G,) = state.sums
+        state.sums[0] = products.grown_gram(G, state.block.wide, state.block.weights)
         state.block = None
 
     def update(self, state: State, raw: Array, start: int) -> None:
@@ -225,6 +239,7 @@ class GramPass:
 
     def close(self, state: State) -> Sums:
         """The Gram matrix and the moments, on the host."""
+        state.sums[0] = products.whole_gram(state.sums[0])
         return _closed(state)
 
 

@@ -1,7 +1,11 @@
 """Gaussian probes: what they prove of the space not searched, and of rounding.
 
-The lemma and its proof stand in `streamsvd.certificate`: for a fixed unit vector ``w``, ``||w* Omega||^2`` is
+The lemma and its proof stand in `streamsvd.tail`: for a fixed unit vector ``w``, ``||w* Omega||^2`` is
 chi-square, and products of ``B`` with ``Omega`` ride along with passes that are made anyway.
+
+The same lemma measures rounding: ``N* Omega = (B V + N)* Omega - V* (B Omega)`` is known once ``B Omega``
+is, and ``||M|| <= ||D^-1 N* Omega||_2 / sqrt(chi2_s(delta))`` for ``N = M D``. The rounding of the probes' own later
+products, which depends on ``Omega``, is measured on each half of the columns by the other half.
 """
 
 from __future__ import annotations
@@ -18,16 +22,6 @@ from streamsvd.typing import Matrix, Real
 def chi_lower(dof: int, delta: float) -> float:
     """Square root of the lower ``delta`` quantile of chi-square with ``dof`` degrees of freedom."""
     return float(np.sqrt(2 * gammaincinv(dof / 2, delta)))
-
-
-def share(delta: float, look: int) -> float:
-    """Failure probability granted to each of the at most ``3 look`` statements of a look.
-
-    One look after the j-th pass states one bound of rounding, one of the deflated probes, and for each of
-    j powers a bound of the tail and two of its rounding. ``sum over look >= 1 of 3 look share <= delta``,
-    whatever the number of looks.
-    """
-    return delta / (look * (look + 1) * 3 * look)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,11 +41,13 @@ class Probes:
     dof
         Degrees of freedom of ``||w* omega||^2`` for each column: 1, or 2 where they are complex.
     basis
-        Basis whose complement is the range of ``P_0``, ``(n, l)``; None until the second pass.
-    powers
+        Basis whose complement is the range of ``P_0``, ``(n, j)``; None until the second pass.
+    later
         ``T_2, T_3, ...``: ``(B P_0)^(q - 1) B omega`` for the passes after the first.
-    inputs
-        The blocks ``P_0 T_(q-1)`` that were multiplied to get `powers`.
+    rounded
+        Bounds of what rounding did to each of `later`, in every direction of the range of ``P_0``.
+    reach
+        Bound of ``||P_0 B||``; known from the second pass on.
     """
 
     omega: Matrix
@@ -60,27 +56,54 @@ class Probes:
     spread: float
     dof: int
     basis: Matrix | None = None
-    powers: tuple[Matrix, ...] = ()
-    inputs: tuple[Matrix, ...] = ()
+    later: tuple[Matrix, ...] = ()
+    rounded: tuple[float, ...] = ()
+    reach: float = 0.0
 
     @property
     def width(self) -> int:
         """Number of columns, s."""
         return int(self.omega.shape[1])
 
-    def deflated(self, basis: Matrix) -> Matrix:
-        """``P_0 T_q``, the columns that the next pass multiplies; ``basis`` counts on the first call."""
-        last = self.powers[-1] if self.powers else self.product
-        return complement(self.basis if self.basis is not None else basis, last)
+    @property
+    def powers(self) -> tuple[Matrix, ...]:
+        """``T_1, T_2, ...``."""
+        return (self.product, *self.later)
 
-    def extended(self, basis: Matrix, block: Matrix, product: Matrix) -> Probes:
-        """The probes after a pass that multiplied ``block`` (as rounded) and gave ``product``."""
-        return replace(
-            self,
-            basis=self.basis if self.basis is not None else basis,
-            powers=(*self.powers, product),
-            inputs=(*self.inputs, block),
-        )
+    @property
+    def slacks(self) -> tuple[float, ...]:
+        """Bounds of the rounding of `powers`."""
+        return (self.floor * spectral_norm(self.omega), *self.rounded)
+
+    @property
+    def sizes(self) -> tuple[float, ...]:
+        """Norms of `powers`."""
+        return tuple(spectral_norm(power) for power in self.powers)
+
+    def pinned(self, basis: Matrix, *, delta: float) -> Probes:
+        """The probes with the complement of a basis as their ``P_0``; later powers of another one are dropped.
+
+        One statement, of ``||P_0 B||``, fails with probability ``delta``.
+        """
+        reach = spectral_norm(complement(basis, self.product)) + self.slacks[0]
+        return replace(self, basis=basis, later=(), rounded=(), reach=reach / self.quantile(delta))
+
+    def deflated(self) -> Matrix:
+        """``P_0 T_q``, the columns that the next pass multiplies."""
+        assert self.basis is not None
+        return complement(self.basis, self.powers[-1])
+
+    def extended(self, block: Matrix, product: Matrix, *, delta: float) -> Probes:
+        """The probes after a pass that multiplied ``block`` (as rounded) and gave ``product``.
+
+        The errors of the power before, and of the block it was rounded to, reach ``w* T_q`` through ``B w``, no longer
+        than ``||P_0 B||``. Two statements, of the rounding of the product, fail with probability ``delta`` each.
+        """
+        assert self.basis is not None
+        cast = spectral_norm(block - complement(self.basis, self.powers[-1]))
+        slack = power_rounding(self, product, block, delta)
+        slack += self.reach * (self.slacks[-1] + cast)
+        return replace(self, later=(*self.later, product), rounded=(*self.rounded, slack))
 
     def quantile(self, delta: float, columns: int | None = None) -> float:
         """Lower bound of ``||w* omega||`` for a fixed unit ``w``, but for probability ``delta``."""
@@ -103,38 +126,6 @@ def power_rounding(probes: Probes, power: Matrix, block: Matrix, delta: float) -
         columns = probes.omega[:, other].shape[1]
         halves.append(2 * spectral_norm(seen) / probes.quantile(delta, columns))
     return float(np.hypot(halves[0], halves[1])) + probes.floor * spectral_norm(block)
-
-
-def tail_norm(V: Matrix, probes: Probes, *, delta: float) -> float:
-    """Upper bound of ``||P B P||``; each statement in it fails with probability ``delta``.
-
-    Parameters
-    ----------
-    V
-        Orthonormal basis that contains the span of ``probes.basis``, ``(n, L)``.
-    probes
-        Products of the passes so far.
-    delta
-        Failure probability of each of at most ``3 q`` statements.
-
-    Notes
-    -----
-    Cost: ``4 n L s`` flops for each power.
-    """
-    quantile = probes.quantile(delta)
-    slack = probes.floor * spectral_norm(probes.omega)
-    bound = (spectral_norm(complement(V, probes.product)) + slack) / quantile
-    if probes.basis is None:
-        return bound
-    # The errors of T_(q-1), and of the block it was rounded to, reach w* T_q through B w, no longer than ||P_0 B||.
-    carried = (spectral_norm(complement(probes.basis, probes.product)) + slack) / quantile
-    before = probes.product
-    for q, (T, block) in enumerate(zip(probes.powers, probes.inputs, strict=True), start=2):
-        cast = spectral_norm(block - complement(probes.basis, before))
-        slack = power_rounding(probes, T, block, delta) + carried * (slack + cast)
-        before = T
-        bound = min(bound, ((spectral_norm(complement(V, T)) + slack) / quantile) ** (1 / q))
-    return bound
 
 
 GRADES = (1.0, 1e-1, 1e-2, 1e-3)

@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Any
 
 from streamsvd.certificate import Certificate
+from streamsvd.sentences import above, below, said_in_short
 from streamsvd.typing import Matrix, Real
 
 
@@ -24,11 +25,8 @@ class Status(Enum):
 
 
 _ADVICE = {
-    Status.CONVERGED: "Every interval is as narrow as was asked.",
-    Status.NOT_CONVERGED: (
-        "The intervals are wider than asked; allow more passes or more memory, loosen tol, or ask for another "
-        "rank if singular values repeat at this one."
-    ),
+    Status.CONVERGED: "What was asked is proved.",
+    Status.NOT_CONVERGED: "What was asked is not proved; the certificate says what is, and the error what to do.",
     Status.INTERRUPTED: "The run was stopped; the result is that of the last whole pass.",
 }
 
@@ -54,7 +52,7 @@ class Info:
     n_rows
         Rows of the matrix.
     route, axis, precision
-        ``"krylov"`` or ``"gram"``; the axis that was streamed; precision of the products.
+        ``"krylov"``, ``"gram"``, or ``"krylov, then gram"``; the axis that was streamed; precision of the products.
     missing
         Number of missing entries that the policy replaced, or left out with their columns.
     dropped_columns
@@ -63,6 +61,9 @@ class Info:
         Largest relative width of the intervals after each look.
     seed
         Of the random blocks.
+    criterion
+        What is proved of what was asked: ``"values"``, every interval within the tolerance; ``"error"``, an error close
+        enough to the best of the rank; empty where neither is.
     """
 
     status: Status
@@ -79,6 +80,7 @@ class Info:
     dropped_columns: tuple[int, ...]
     widths: tuple[float, ...]
     seed: int
+    criterion: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,11 +118,19 @@ class SVD:
     def __repr__(self) -> str:
         c, i = self.certificate, self.info
         m, n = i.n_rows, self.Vh.shape[1]
+        first, last = (self._shown(j) for j in (0, self.rank - 1))
         return (
-            f"<SVD rank {self.rank} of {m:,} x {n:,}: s = {self.s[0]:.6g} .. {self.s[-1]:.6g}, "
-            f"{i.status.value}, intervals within {c.relative_width:.2g} ({c.kind.value}), "
+            f"<SVD rank {self.rank} of {m:,} x {n:,}: s = {first} .. {last}, "
+            f"{i.status.value}, {said_in_short(c)} ({c.kind.value}), "
             f"{i.passes:.3g} passes, {i.elapsed_s:.3g} s>"
         )
+
+    def _shown(self, j: int) -> str:
+        """A value; its interval where it is not resolved."""
+        c = self.certificate
+        if c.resolved[j]:
+            return f"{self.s[j]:.6g}"
+        return f"[{below(float(c.sigma_lower[j]))}, {above(float(c.sigma_upper[j]))}]"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -22,12 +22,21 @@ from streamsvd.certificate import (
     Bracket,
     Certificate,
     Kind,
+    Proved,
     bracket,
     certify,
     worst_width,
 )
-from streamsvd.probes import Probes, chi_lower, power_rounding, rounding, share, tail_norm
+from streamsvd.drivers.iterate import restarted
+from streamsvd.drivers.looks import Past, krylov_look
+from streamsvd.drivers.problem import Frame, Statistics
+from streamsvd.drivers.session import Settings
+from streamsvd.probes import Probes, chi_lower, power_rounding, rounding
 from streamsvd.ritz import Ritz, rayleigh_ritz, spectral_norm
+from streamsvd.tail import (
+    share,
+    tail_norm,
+)
 
 SPECTRA = (
     "noise",
@@ -143,17 +152,22 @@ def start(known: Case, kind: str, width: int) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """What is known after a pass, the bound of the tail and of the rounding included."""
+    """What is known after a pass: the last bracket, what all looks have proved, and two certificates of it."""
 
     ritz: Ritz
     probes: Probes
-    beta: float
-    noise: Any
-    count: int
-    floor: float
-    energy: float
+    past: Past
     found: Bracket
-    certificate: Certificate
+    certificates: tuple[Certificate, Certificate]
+
+    @property
+    def proved(self) -> Proved:
+        assert self.past.proved is not None
+        return self.past.proved
+
+    @property
+    def certificate(self) -> Certificate:
+        return self.certificates[0]
 
 
 class Products:
@@ -179,56 +193,66 @@ class Products:
 
 
 def views(
-    known: Case, Q: Any, *, probes: int, delta: float, passes: int, single: bool
+    known: Case,
+    Q: Any,
+    *,
+    probes: int,
+    delta: float,
+    passes: int,
+    single: bool,
+    restart: int | None = None,
 ) -> Iterator[View]:
-    """The loop of the driver, in memory: one view after each pass."""
+    """The loop of the driver, in memory: one view after each pass; with ``restart``, bases of about that many columns."""
     product = Products(known.A, single=single)
-    n = known.A.shape[1]
-    width = Q.shape[1]
+    n, width = known.A.shape[1], Q.shape[1]
     energy = float(np.sum(np.abs(known.A) ** 2))
+    stats = Statistics(Frame(np.ones(n), None, 0.0), energy, energy, np.zeros(n), np.ones(n))
+    count = min(width, n)
+    options = Settings(count, None, 1e-9, delta, Kind.BOUNDS, passes, 0)
     floor = 8 * UNIT_ROUNDOFF * float(np.sqrt(n + product.run)) * energy
     Omega = gaussian(known.rng, (n, probes), known.complex_)
     thin = product.rounded(Q)
     space = krylov.space(thin, product(thin))
     probe = Probes(Omega, product(Omega, wide=True), floor, 1.0, 2 if known.complex_ else 1)
+    past = Past()
+    ritz = krylov.learn(space)
     for look in range(1, passes + 1):
-        ritz = krylov.learn(space)
-        L = ritz.theta.size
-        count = min(width, L)
-        each = share(delta, look)
-        noise = rounding(ritz, probe, delta=each, needed=count - 1)
-        beta = max(energy - float(ritz.theta.sum()), 0.0) + float(noise.sum()) + floor
-        beta = 0.0 if n <= L else min(beta, tail_norm(ritz.V, probe, delta=each))
-        found = bracket(ritz, beta=beta, noise=noise, count=count)
-        proof = certify(
-            found,
+        seen, past = krylov_look(ritz, probe, stats, options, look, past)
+        assert past.best is not None
+        half = certify(
+            past.best,
             rank=max(1, count // 2),
             energy=energy,
             energy_slack=floor,
-            nu=float(noise[0]),
-            beta=beta,
+            nu=0.0,
+            beta=past.beta,
             failure_probability=delta,
             kind=Kind.BOUNDS,
+            proved=past.proved,
         )
-        yield View(ritz, probe, beta, noise, count, floor, energy, found, proof)
-        if n <= L:
+        yield View(ritz, probe, past, seen.found, (seen.certificate, half))
+        if n <= ritz.theta.size:
             return
-        block = krylov.next_block(ritz, width, 2 * ritz.skew + UNIT_ROUNDOFF * energy, n)
+        each = share(delta, look + 1)
+        if probe.basis is None:
+            probe = probe.pinned(ritz.V[:, : max(1, width // 2)].copy(), delta=each)
+        if restart is not None and ritz.theta.size + width > restart:
+            ritz, past = restarted(ritz, max(restart - width, 1), probe.basis, past)
+        fill = gaussian(known.rng, (n, width), known.complex_) if look % 2 else None
+        block = krylov.next_block(ritz, width, 2 * ritz.skew + UNIT_ROUNDOFF * energy, n, fill)
         block = product.rounded(block)
-        basis = krylov.orthonormal(np.concatenate([ritz.V, block], axis=1))
-        deflated = product.rounded(probe.deflated(basis))
+        deflated = product.rounded(probe.deflated())
         made = product(np.concatenate([block, deflated], axis=1))
-        probe = probe.extended(basis, deflated, made[:, block.shape[1] :])
+        probe = probe.extended(deflated, made[:, block.shape[1] :], delta=each)
         if block.shape[1]:
-            space = krylov.grown(ritz, block, made[:, : block.shape[1]])
+            ritz = krylov.grown(ritz, block, made[:, : block.shape[1]])
 
 
 def broken(known: Case, view: View) -> bool:
     """Whether the truth is outside an interval, beyond the rounding of the truth itself."""
     s, eps = known.s, 4e-15 * known.s[0]
-    j = view.count
-    lower = np.sqrt(view.found.lower)
-    upper = np.sqrt(view.found.upper)
+    j = view.proved.lower.size
+    lower, upper = np.sqrt(view.proved.lower), np.sqrt(view.proved.upper)
     above = min(j + 1, s.size)
     return bool(
         (lower > s[:j] * (1 + 1e-13) + eps).any()
@@ -236,23 +260,51 @@ def broken(known: Case, view: View) -> bool:
     )
 
 
-def faults(known: Case, view: View) -> list[str]:
-    """Claims of a certificate beside its intervals that are not so."""
-    c, k = view.certificate, view.certificate.sigma_lower.size
-    V = view.found.vectors[:, :k]
+def vague(known: Case, c: Certificate, V: Any) -> list[str]:
+    """Claims about angles and groups that are not so."""
     top = max(float(known.s[0]), 1e-300)
     found = []
-    error = float(np.linalg.norm(known.A - known.A @ V @ V.conj().T))
+    for count, bound in (
+        (c.sigma_lower.size, c.subspace_angle_bound),
+        (c.resolved_count, c.resolved_angle_bound),
+    ):
+        if np.isfinite(bound):
+            W = V[:, :count]
+            sine = spectral_norm(W - known.Vh[:count].conj().T @ (known.Vh[:count] @ W))
+            if sine > bound * (1 + 1e-9) + 1e-7:
+                found.append(f"sine {sine} of {count} above its bound {bound}")
+    for group in c.groups:
+        inside = known.s[group.first : group.last + 1]
+        slack = 1e-13 * top
+        if inside.max() > group.upper + slack or inside.min() < group.lower - slack:
+            found.append(f"values {inside} outside their group {group}")
+    return found
+
+
+def faults(known: Case, c: Certificate, vectors: Any) -> list[str]:
+    """Claims of a certificate beside its intervals that are not so."""
+    k = c.sigma_lower.size
+    V = vectors[:, :k]
+    top = max(float(known.s[0]), 1e-300)
+    found = []
+    left = known.A - known.A @ V @ V.conj().T
+    error, best = float(np.linalg.norm(left)), float(np.linalg.norm(known.s[k:]))
     if error > c.frobenius_error * (1 + 1e-9) + 1e-13 * top:
         found.append(f"error {error} above its bound {c.frobenius_error}")
-    if np.isfinite(c.subspace_angle_bound):
-        outside = V - known.Vh[:k].conj().T @ (known.Vh[:k] @ V)
-        sine = spectral_norm(outside)
-        if sine > c.subspace_angle_bound * (1 + 1e-9) + 1e-7:
-            found.append(f"sine {sine} above its bound {c.subspace_angle_bound}")
+    if error > (1 + c.excess) * best * (1 + 1e-9) + 1e-7 * top:
+        found.append(f"error {error} above {1 + c.excess} times the best, {best}")
+    if c.captured_of_best * np.sum(known.s[:k] ** 2) > (error**2 - best**2) * -1 + np.sum(
+        known.s[:k] ** 2
+    ) * (1 + 1e-9):
+        found.append("less energy than the share of the best that is claimed")
+    spectral = spectral_norm(left)
+    if spectral > c.spectral_error * (1 + 1e-9) + 1e-7 * top:
+        found.append(f"spectral error {spectral} above its bound {c.spectral_error}")
+    if k < known.s.size and c.next_lower > known.s[k] * (1 + 1e-9) + 1e-13 * top:
+        found.append(f"the next value {known.s[k]} below its end {c.next_lower}")
+    found += vague(known, c, V)
     if c.numerical_rank > np.count_nonzero(known.s > 0):
         found.append(f"rank {c.numerical_rank} proved of {np.count_nonzero(known.s > 0)}")
-    outside = known.B - V @ (V.conj().T @ known.B)
     if c.orthogonality > 1e-6:
         found.append(f"vectors are orthonormal to {c.orthogonality}")
     return found
@@ -411,12 +463,6 @@ def test_the_zero_matrix_has_the_interval_zero():
 # What holds with a probability --------------------------------------------------------------------
 
 
-def test_shares_of_any_number_of_looks_sum_to_delta_at_most():
-    looks = np.arange(1, 100_000)
-    total = sum(3 * int(look) * share(1e-2, int(look)) for look in looks)
-    assert 0.99e-2 < total <= 1e-2
-
-
 @pytest.mark.parametrize("delta", [0.3, 1e-2, 1e-6, 1e-10])
 @pytest.mark.parametrize("dof", [1, 2, 20, 40])
 def test_the_quantile_is_that_of_chi_square(dof, delta):
@@ -440,9 +486,10 @@ def test_the_tail_is_below_its_bound_as_often_as_promised(power):
         P = np.eye(n) - V @ V.conj().T
         Omega = gaussian(known.rng, (n, 3), known.complex_)
         probes = Probes(Omega, known.B @ Omega, 0.0, 1.0, 2 if known.complex_ else 1)
+        probes = probes.pinned(V, delta=delta)
         for _ in range(power - 1):
-            block = probes.deflated(V)
-            probes = probes.extended(V, block, known.B @ block)
+            block = probes.deflated()
+            probes = probes.extended(block, known.B @ block, delta=delta)
         truth = spectral_norm(P @ known.B @ P)
         return bool(
             truth > tail_norm(V, probes, delta=delta) * (1 + 1e-12) + 1e-14 * known.s[0] ** 2
@@ -498,7 +545,7 @@ def test_a_probe_block_lost_to_underflow_is_not_taken_for_a_small_tail():
     Omega = rng.standard_normal((4, 8))
     probes = Probes(Omega, B @ Omega, 0.0, 1.0, 1)
     nothing = np.zeros_like(Omega)
-    probes = probes.extended(V, nothing, nothing)
+    probes = probes.pinned(V, delta=1e-3).extended(nothing, nothing, delta=1e-3)
     assert tail_norm(V, probes, delta=1e-3) >= 0.5
 
 
@@ -517,8 +564,9 @@ class Count:
         self.broken += wrong
         self.narrow += view.certificate.relative_width <= 1e-2
         if not wrong:
-            told = faults(known, view)
-            assert not told, told
+            for c in view.certificates:
+                told = faults(known, c, view.found.vectors)
+                assert not told, told
 
 
 def attack(seeds: range, delta: float, *, largest: int = 40) -> Count:
@@ -531,7 +579,11 @@ def attack(seeds: range, delta: float, *, largest: int = 40) -> Count:
         width = int(known.rng.integers(1, 12))
         Q = start(known, kind, width)
         probes = int(known.rng.integers(2, 12))
-        for view in views(known, Q, probes=probes, delta=delta, passes=4, single=single):
+        restart = None if known.rng.random() < 0.5 else 2 * width
+        passes = 4 if restart is None else 6
+        for view in views(
+            known, Q, probes=probes, delta=delta, passes=passes, single=single, restart=restart
+        ):
             tally.add(known, view)
     return tally
 
@@ -593,7 +645,7 @@ def test_intervals_shrink_to_the_tolerance_in_a_few_passes(s, width, passes, tol
     known = Case(A, s, linalg.svd(A)[2], rng)
     Q = start(known, "random", width)
     widths = [
-        worst_width(np.sqrt(v.found.lower[:10]), np.sqrt(v.found.upper[:10]))
+        worst_width(np.sqrt(v.proved.lower[:10]), np.sqrt(v.proved.upper[:10]))
         for v in views(known, Q, probes=20, delta=1e-6, passes=passes, single=False)
     ]
     assert widths[-1] <= tol
@@ -622,9 +674,9 @@ def test_the_subspace_bound_is_finite_where_there_is_a_gap_and_undetermined_wher
         *_, last = views(
             known, start(known, "random", 10), probes=20, delta=1e-6, passes=4, single=False
         )
-        assert np.isfinite(last.certificate.subspace_angle_bound) == finite
+        assert np.isfinite(last.certificates[1].subspace_angle_bound) == finite
         if finite:
-            assert last.certificate.subspace_angle_bound < 1e-5
+            assert last.certificates[1].subspace_angle_bound < 1e-5
 
 
 def test_a_scaled_certificate_is_that_of_the_scaled_matrix():

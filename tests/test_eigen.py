@@ -26,3 +26,21 @@ def test_pairs_are_those_of_the_matrix_in_descending_order():
     np.testing.assert_allclose(least(H), np.linalg.eigvalsh(H)[0], rtol=1e-12)
     assert leading(H, 0)[1].shape == (30, 0)
     assert least(np.zeros((0, 0))) == 0
+
+
+@pytest.mark.parametrize("complex_", [False, True])
+@pytest.mark.parametrize("equal", [False, True])
+def test_work_in_the_place_of_the_matrix_finds_the_same_pairs(complex_, equal):
+    rng = np.random.default_rng(3)
+    X = rng.standard_normal((150, 90)) + (1j * rng.standard_normal((150, 90)) if complex_ else 0)
+    if equal:
+        X = np.linalg.qr(X)[0]
+    H = X.conj().T @ X
+    kept, truth = H.copy(), leading(H, 17)
+    np.testing.assert_array_equal(H, kept)
+    theta, V = leading(H, 17, overwrite=True)
+    np.testing.assert_array_equal(theta, truth[0])
+    np.testing.assert_array_equal(V, truth[1])
+    assert not np.array_equal(H, kept)
+    kept.flags.writeable = False
+    np.testing.assert_array_equal(leading(kept, 17, overwrite=True)[0], truth[0])

@@ -10,9 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streamsvd.certificate import TOL, Kind
 from streamsvd.errors import ShapeError, SpecError
-from streamsvd.incremental import IncrementalSVD, economic
-from streamsvd.ledger import Factor
+from streamsvd.incremental import (
+    BUFFER_ENTRIES,
+    IncrementalSVD,
+    default_buffer,
+    economic,
+)
+from streamsvd.ledger import Factor, Ledger
 from streamsvd.subspaces import captured, principal_angles
 
 
@@ -45,6 +51,43 @@ def tree(method, blocks):
 
 
 SHAPES = {"chain": chain, "tree": tree}
+
+
+def assert_proved(found, A, slack):
+    """What stands beside the intervals, against LAPACK; ``slack`` is rounding in the norm of A."""
+    c, r = found.certificate, found.s.size
+    _, sigma, Vh = np.linalg.svd(A)
+    sigma = np.concatenate([sigma, np.zeros(max(Vh.shape[0] - sigma.size, 0) + 1)])
+    best = np.linalg.norm(sigma[r:])
+    rest = A - A @ found.Vh.conj().T @ found.Vh
+    assert found.optimal_error_lower <= best + slack
+    error = np.linalg.norm(rest)
+    assert error <= c.frobenius_error + slack
+    if np.isfinite(c.excess):
+        assert c.excess >= 0
+        assert error <= (1 + c.excess) * best + slack
+        assert c.frobenius_error <= (1 + c.excess) * found.optimal_error_lower * (1 + 1e-12) + slack
+    norm = np.linalg.norm(rest, 2)
+    assert norm <= c.spectral_error + slack
+    assert c.spectral_error <= c.frobenius_error * (1 + 1e-12)
+    assert c.next_lower <= sigma[r] + slack
+    if np.isfinite(c.spectral_excess):
+        assert norm <= (1 + c.spectral_excess) * sigma[r] + slack
+    assert c.tol == TOL
+    for i in np.flatnonzero(c.resolved):
+        assert abs(found.s[i] - sigma[i]) <= 1.001 * TOL * sigma[i] + 1e-5 * sigma[0] + slack
+    assert [g.first for g in c.groups] == [0, *(g.last + 1 for g in c.groups)][:-1]
+    for g in c.groups:
+        inside = sigma[g.first : g.last + 1]
+        assert (g.lower <= inside + slack).all()
+        assert (inside <= g.upper + slack).all()
+    for count, bound in (
+        (r, c.subspace_angle_bound),
+        (c.resolved_count, c.resolved_angle_bound),
+    ):
+        if np.isfinite(bound) and count:
+            angles = principal_angles(found.Vh[:count], Vh[:count])
+            assert np.sin(angles.max()) <= bound + 1e-7
 
 
 def decaying(rng):
@@ -109,9 +152,7 @@ def test_the_ledger_is_the_error_and_its_bounds_hold(name, shape, kept):
         error = np.linalg.norm(A - A @ found.Vh.conj().T @ found.Vh)
         assert best <= error * (1 + 1e-9) + 1e-12 * size
         assert error <= c.frobenius_error * (1 + 1e-12)
-        if np.isfinite(c.subspace_angle_bound) and r:
-            top = np.linalg.svd(A)[2][:r]
-            assert np.sin(principal_angles(found.Vh, top).max()) <= c.subspace_angle_bound + 1e-7
+        assert_proved(found, A, 1e-12 * size)
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -152,6 +193,161 @@ def test_any_cut_any_tree_any_forgetting_keeps_the_identity(seed):
     assert eigenvalues.min() >= -1e-12 * gross
     assert np.trace(D).real == pytest.approx(state.ledger.discarded, abs=1e-11 * gross)
     assert eigenvalues.max() <= state.ledger.discarded_norm + 1e-11 * gross
+
+
+SPECTRA = {
+    "repeated": lambda rng, n: np.repeat([3.0, 1.0], [n // 2, n - n // 2]),
+    "graded": lambda rng, n: 10.0 ** -np.arange(n),
+    "cliff": lambda rng, n: np.r_[np.ones(n // 2), 1e-3 * np.ones(n - n // 2)],
+    "bulk": lambda rng, n: np.r_[9.0, 5.0, rng.uniform(0.9, 1, max(n - 2, 0))][:n],
+    "harmonic": lambda rng, n: 1 / np.arange(1, n + 1),
+    "deficient": lambda rng, n: np.r_[np.arange(4, 0, -1), np.zeros(max(n - 4, 0))][:n],
+    "zero": lambda rng, n: np.zeros(n),
+    "flat": lambda rng, n: np.ones(n),
+}
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from(sorted(SPECTRA)))
+@settings(max_examples=120, deadline=None)
+def test_excess_norm_and_groups_are_what_lapack_finds(seed, name):
+    """Any cut, any order, both precisions, centred, forgetting, shrunk: every statement beside the intervals is true."""
+    rng = np.random.default_rng(seed)
+    n, m = int(rng.integers(1, 25)), int(rng.integers(1, 120))
+    complex_ = bool(rng.integers(0, 2))
+    s = np.sort(SPECTRA[name](rng, min(m, n)))[::-1] * 10.0 ** rng.uniform(-3, 3)
+    A = with_spectrum(s, m, n, seed=seed, complex_=complex_)
+    # In order of size, a chain sees the large rows first, or last; else shuffled.
+    order = rng.choice(["given", "rising", "falling"])
+    sizes = np.linalg.norm(A, axis=1)
+    A = {"given": A, "rising": A[np.argsort(sizes)], "falling": A[np.argsort(-sizes)]}[order]
+    A = A + float(rng.choice([0.0, 1.0, 30.0])) * s[0]
+    if rng.integers(0, 2):
+        A = A.astype("c8" if complex_ else "f4")
+    rank = int(rng.integers(1, 12))
+    center, robust = bool(rng.integers(0, 2)), bool(rng.integers(0, 4) == 0)
+    forget = float(rng.choice([1.0, 1.0, 0.8]))
+    method = IncrementalSVD(
+        rank=rank,
+        buffer=int(rng.integers(0, 8)),
+        center=center,
+        forget=forget,
+        robust=robust,
+    )
+    cuts = np.sort(rng.integers(0, m + 1, int(rng.integers(0, 9))))
+    blocks = [b for b in np.split(A, cuts) if b.shape[0]]
+    found = method.finalize(chain(method, blocks))
+    weights = np.concatenate(
+        [np.full(b.shape[0], forget ** (len(blocks) - 1 - i)) for i, b in enumerate(blocks)]
+    )
+    rows = A.astype(np.result_type(A.dtype, np.float64))
+    mean = (weights**2 @ rows) / np.sum(weights**2) if center else 0
+    seen = weights[:, None] * (rows - mean)
+    assert_proved(found, seen, 1e-12 * np.linalg.norm(weights[:, None] * rows))
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=60, deadline=None)
+def test_statements_hold_where_the_state_knows_only_a_deficit(seed):
+    """A state whose remainder reaches below zero, as those of batch results do, and blocks that come on top."""
+    rng = np.random.default_rng(seed)
+    n, k = int(rng.integers(2, 20)), int(rng.integers(1, 6))
+    k = min(k, n)
+    A = rng.standard_normal((40, n)) * 0.7 ** np.arange(n)
+    Vh = np.linalg.svd(A)[2][:k]
+    Vh = np.linalg.qr((Vh + 0.05 * rng.standard_normal(Vh.shape)).T)[0].T
+    # As if the ends were too high by up to a hundredth: more than the vectors hold.
+    squares = np.sort(np.linalg.norm(A @ Vh.T, axis=0) ** 2 * rng.uniform(0.9, 1.01, k))[::-1]
+    D = A.T @ A - (Vh.T * squares) @ Vh
+    low, high = np.linalg.eigvalsh(D)[[0, -1]]
+    ledger = Ledger(
+        energy=np.linalg.norm(A) ** 2,
+        discarded=np.linalg.norm(A) ** 2 - np.sum(squares),
+        discarded_norm=max(high, 0.0),
+        truncations=1,
+        height=40 + n,
+        deficit=max(-low, 0.0),
+    )
+    state = Factor(np.sqrt(squares), Vh, None, 40.0, 40, ledger)
+    method = IncrementalSVD(rank=k, buffer=int(rng.integers(0, 4)))
+    seen = A
+    for _ in range(int(rng.integers(0, 4))):
+        block = rng.standard_normal((int(rng.integers(1, 9)), n)) * 0.7 ** np.arange(n)[::-1]
+        state = method.update(state, block)
+        seen = np.concatenate([seen, block])
+    assert_proved(method.finalize(state), seen, 1e-12 * np.linalg.norm(seen))
+
+
+def test_the_excess_is_small_where_no_value_of_a_bulk_can_be_told():
+    """Three directions of structure, then noise: the values of the noise are not resolved, the error is close to the best."""
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((600, 200))
+    A[:, :3] *= [40, 30, 20]
+    method = IncrementalSVD(rank=10)
+    found = method.finalize(chain(method, np.split(A, 12)))
+    c = found.certificate
+    assert c.kind is Kind.BOUNDS
+    assert c.failure_probability == 0
+    assert c.excess <= 0.15
+    assert not c.resolved[3:].any()
+    assert [g.size for g in c.groups][-1] >= 5
+    assert_proved(found, A, 1e-12 * np.linalg.norm(A))
+
+
+def test_an_error_that_is_rounding_has_no_excess():
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((200, 4)) @ rng.standard_normal((4, 30))
+    for rank in (4, 6):
+        method = IncrementalSVD(rank=rank, buffer=0)
+        c = method.finalize(chain(method, np.split(A, 10))).certificate
+        assert c.excess == 0
+        assert c.resolved.all()
+    nothing = method.finalize(chain(method, [np.zeros((3, 5))])).certificate
+    assert (nothing.excess, nothing.spectral_error, nothing.groups) == (0, 0, ())
+    # Two equal directions and room for one: what was lost could have been as large as what is kept.
+    tight = IncrementalSVD(rank=1, buffer=0)
+    c = tight.finalize(chain(tight, [np.eye(2)])).certificate
+    assert c.excess == np.inf
+
+
+def test_the_default_buffer_follows_from_shapes_alone():
+    kept = {rank: IncrementalSVD(rank=rank).kept(2000) for rank in (1, 15, 32, 40, 50, 100, 300)}
+    assert kept == {1: 65, 15: 79, 32: 96, 40: 120, 50: 150, 100: 200, 300: 600}
+    assert default_buffer(15, BUFFER_ENTRIES // 64) == 64
+    assert default_buffer(15, BUFFER_ENTRIES // 32) == 32
+    assert default_buffer(15, 10**7) == 15
+    assert default_buffer(5, 10**7) == 10
+    assert IncrementalSVD(rank=15, buffer=3).kept(10**7) == 18
+    assert IncrementalSVD(rank=15).kept(10**7) == 30
+    assert IncrementalSVD(tol=0.1, max_rank=9).kept(100) == 9
+    for rank in (1, 20, 64, 100, 400):  # never fewer than there were
+        for n in (10, 10**4, 10**5, 10**7):
+            assert default_buffer(rank, n) >= max(10, rank)
+
+
+def smooth_fields(m, n):
+    """Sixty waves in time with patterns of their own, and a little noise: the fields of a climate model, in small."""
+    rng = np.random.default_rng(1)
+    t, f = np.linspace(0, 1, m)[:, None], np.arange(1, 61)
+    waves = np.sin(2 * np.pi * f * t + rng.uniform(0, 6, 60)) / f
+    patterns = orthonormal(rng, 60, 60) @ rng.standard_normal((60, n)) / np.sqrt(n)
+    return waves @ patterns + 0.01 * rng.standard_normal((m, n)) / np.sqrt(n)
+
+
+def test_fourteen_blocks_into_rank_fifteen():
+    """What was once intervals a third wide, values off by two hundredths."""
+    A = smooth_fields(1400, 300)
+    true = np.linalg.svd(A, compute_uv=False)[:15]
+    blocks = np.split(A, np.sort(np.random.default_rng(2).integers(0, 1400, 13)))
+    once = IncrementalSVD(rank=15, buffer=15)
+    c = once.finalize(chain(once, blocks)).certificate
+    assert c.relative_width > 0.2
+    assert not c.resolved.any()
+    method = IncrementalSVD(rank=15)
+    found = method.finalize(chain(method, blocks))
+    assert found.certificate.relative_width <= 1e-3
+    assert found.certificate.resolved.all()
+    assert found.certificate.excess <= 2e-3
+    assert np.abs(found.s / true - 1).max() <= 1e-4
 
 
 def test_a_wide_block_of_twelve_rows_gives_at_most_twelve_directions():

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamsvd import krylov
-from streamsvd.ritz import spectral_norm
+from streamsvd.ritz import Ritz, residual, spectral_norm
 
 
 def operator(seed, n=24, complex_=False, rank=None):
@@ -60,11 +60,14 @@ def test_a_block_of_zeros_spans_nothing():
 def test_growing_keeps_the_product_exact_and_raises_every_ritz_value(seed, complex_):
     B, truth, rng = operator(seed, complex_=complex_)
     X = thin(rng, 24, 5, complex_)
-    known = krylov.space(X, B @ X)
+    ritz = krylov.learn(krylov.space(X, B @ X))
     previous = None
     while True:
-        np.testing.assert_allclose(B @ known.K, known.W, atol=1e-11 * truth[0])
-        ritz = krylov.learn(known)
+        V, product = ritz.V, ritz.V * ritz.theta + ritz.R
+        np.testing.assert_allclose(B @ V, product, atol=1e-11 * truth[0])
+        np.testing.assert_allclose(V.conj().T @ V, np.eye(ritz.theta.size), atol=1e-12)
+        np.testing.assert_allclose(V.conj().T @ ritz.R, 0, atol=1e-13 * truth[0])
+        assert (np.diff(ritz.theta) <= 1e-13 * truth[0]).all()
         if previous is not None:
             assert (ritz.theta[: previous.size] >= previous - 1e-12 * truth[0]).all()  # Cauchy
         assert (ritz.theta <= truth[: ritz.theta.size] + 1e-12 * truth[0]).all()
@@ -72,8 +75,8 @@ def test_growing_keeps_the_product_exact_and_raises_every_ritz_value(seed, compl
         block = krylov.next_block(ritz, 5, 0.0, 24)
         if block.shape[1] == 0:
             break
-        known = krylov.grown(ritz, block, B @ block)
-    assert known.size == 24
+        ritz = krylov.grown(ritz, block, B @ block)
+    assert ritz.theta.size == 24
     np.testing.assert_allclose(previous, truth, atol=1e-12 * truth[0])
 
 
@@ -82,7 +85,8 @@ def test_a_restart_keeps_the_leading_pairs_and_their_residuals(seed, keep, compl
     B, truth, rng = operator(seed, complex_=complex_)
     X = thin(rng, 24, 12, complex_)
     ritz = krylov.learn(krylov.space(X, B @ X))
-    kept = krylov.compressed(ritz, keep)
+    kept, coordinates = krylov.compressed(ritz, keep)
+    np.testing.assert_array_equal(coordinates, np.eye(12, keep))
     assert kept.theta.size == keep
     np.testing.assert_array_equal(kept.theta, ritz.theta[:keep])
     np.testing.assert_allclose(B @ kept.V, kept.V * kept.theta + kept.R, atol=1e-12 * truth[0])
@@ -111,19 +115,43 @@ def test_residuals_below_the_noise_give_no_direction():
     assert krylov.next_block(ritz, 8, 1e-12 * truth[0], 24).shape == (24, 0)
 
 
+@given(st.integers(0, 999), st.integers(1, 12), st.integers(0, 8), st.booleans())
+def test_random_columns_take_the_places_of_residuals_that_are_rounding(seed, width, rank, complex_):
+    B, truth, rng = operator(seed, rank=max(rank, 1))
+    X = thin(rng, 24, 10, False)
+    ritz = krylov.learn(krylov.space(X, B @ X))
+    fill = thin(rng, 24, 24, complex_)
+    block = krylov.next_block(ritz, width, 1e-10 * truth[0], 24, fill)
+    assert block.shape[1] == min(width, 14)
+    np.testing.assert_allclose(block.conj().T @ block, np.eye(block.shape[1]), atol=1e-12)
+    np.testing.assert_allclose(ritz.V.conj().T @ block, 0, atol=1e-12)
+
+
+@given(st.integers(0, 999), st.integers(1, 40), st.integers(1, 40), st.booleans())
+def test_reflectors_multiply_as_the_basis_they_stand_for(seed, n, L, complex_):
+    rng = np.random.default_rng(seed)
+    L = min(n, L)
+    R = rng.standard_normal((n, L)) + (1j * rng.standard_normal((n, L)) if complex_ else 0)
+    known = residual(Ritz(np.zeros(L), np.zeros((n, L)), R, 0.0))
+    Q = known.times(np.eye(L))
+    np.testing.assert_allclose(Q @ known.F, R, atol=1e-12)
+    np.testing.assert_allclose(Q.conj().T @ Q, np.eye(L), atol=1e-12)
+    X = rng.standard_normal((L, 3))
+    np.testing.assert_allclose(known.times(X), Q @ X, atol=1e-12)
+
+
 def test_ten_values_converge_at_the_rate_of_krylov():
     """Relative error of the trailing value falls by orders a block; subspace iteration would crawl."""
     s = 1 / np.arange(1, 201.0)
     rng = np.random.default_rng(0)
     Q = np.linalg.qr(rng.standard_normal((200, 200)))[0]
     B = (Q * s**2) @ Q.T
-    known = krylov.space(X := thin(rng, 200, 20, False), B @ X)
+    ritz = krylov.learn(krylov.space(X := thin(rng, 200, 20, False), B @ X))
     errors = []
     for _ in range(4):
-        ritz = krylov.learn(known)
         errors.append(1 - np.sqrt(ritz.theta[9]) / s[9])
         block = krylov.next_block(ritz, 20, 0.0, 200)
-        known = krylov.grown(ritz, block, B @ block)
+        ritz = krylov.grown(ritz, block, B @ block)
     assert all(b < 0.3 * a for a, b in pairwise(errors))
     assert errors[-1] < 1e-4
 

@@ -276,6 +276,25 @@ def test_tiles_of_columns_add_up_to_whole_rows(engine, case, tile):
     close(*(np.concatenate([r for _, r in s.pieces]) for s in rows))
 
 
+def test_sums_are_absorbed_in_their_place_and_are_those_of_a_merge():
+    case = Case("rows", "float64", False, False, False, "raise")
+    fold = NormalPass(case.preparation(), (Thin(thin(case), False),), moments=True)
+    one, other = (
+        folded(fold, backend("cpu"), case.A[part], []) for part in (slice(20), slice(20, M))
+    )
+    merged = one.merge(other)
+    place, untouched = one.products[0], other.products[0].copy()
+    absorbed = one.absorb(other)
+    assert absorbed.products[0] is place
+    np.testing.assert_array_equal(absorbed.products[0], merged.products[0])
+    np.testing.assert_array_equal(other.products[0], untouched)
+    assert absorbed.moments is not None
+    assert merged.moments is not None
+    assert absorbed.moments.energy == merged.moments.energy
+    place.flags.writeable = False  # as a cluster sends it
+    assert absorbed.absorb(other).products[0] is not place
+
+
 @given(
     st.lists(st.integers(1, M - 1), max_size=12),
     st.lists(st.integers(1, M - 1), max_size=12),

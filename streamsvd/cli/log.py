@@ -16,7 +16,7 @@ from streamsvd.cli import options
 @click.option("--last", type=click.IntRange(min=1), metavar="N", help="Only the newest N versions.")
 @options.as_json
 def command(model: str, last: int | None, as_json: bool) -> int:
-    """Show the versions of MODEL: blocks, error ledger, drift, and whether a refit is advised."""
+    """Show the versions of MODEL: blocks, error ledger, what is proved, drift, and whether a refit is advised."""
     from streamsvd.cli.present import aligned, facts, show_json
     from streamsvd.drivers.model import Model
 
@@ -52,6 +52,9 @@ def command(model: str, last: int | None, as_json: bool) -> int:
         "rank",
         "error",
         "at best",
+        "above best",
+        "resolved",
+        "groups",
         "held before",
         "turned",
     ]
@@ -106,6 +109,9 @@ def _record(entry: Any) -> dict[str, Any]:
         "rank": s.rank,
         "relative_error": s.error,
         "relative_error_lower": s.error_lower,
+        "excess": s.excess,
+        "resolved": s.resolved,
+        "groups": s.groups,
         "captured": s.captured,
         "largest_angle": max(s.angles, default=0.0),
         "tolerance_met": s.tolerance_met,
@@ -113,9 +119,14 @@ def _record(entry: Any) -> dict[str, Any]:
 
 
 def _row(r: dict[str, Any]) -> list[str]:
+    from streamsvd.sentences import percent
+
     held = "" if r["captured"] is None else f"{r['captured']:.2%}"
     angle = "" if r["captured"] is None else f"{math.degrees(r['largest_angle']):.2g}°"
+    above = "" if r["excess"] is None else percent(r["excess"])
+    proved = ["" if r[name] is None else str(r[name]) for name in ("resolved", "groups")]
     return [
         str(r["version"]), r["time"], r["kind"], f"{r['absorbed']:,}", f"{r['n_rows']:,}",
-        str(r["rank"]), f"{r['relative_error']:.2e}", f"{r['relative_error_lower']:.2e}", held, angle,
+        str(r["rank"]), f"{r['relative_error']:.2e}", f"{r['relative_error_lower']:.2e}",
+        above, *proved, held, angle,
     ]  # fmt: skip

@@ -160,6 +160,26 @@ device = click.option(
 
 method = together(
     click.option(
+        "--target",
+        type=click.Choice(["auto", "values", "error"]),
+        default="auto",
+        show_default=True,
+        help="Prove every value to --tol, or an error close to the best of the rank; auto: the first, where it can be had.",
+    ),
+    click.option(
+        "--excess-tol",
+        type=float,
+        default=1e-2,
+        show_default=True,
+        metavar="X",
+        help="Share above the best error that is good enough; 0 asks for values alone.",
+    ),
+    click.option(
+        "--route",
+        type=click.Choice(["krylov", "gram"]),
+        help="Restrict the choice to a Krylov space or the Gram matrix.",
+    ),
+    click.option(
         "--max-passes", type=int, default=12, show_default=True, help="Most passes of the loop."
     ),
     click.option(

@@ -18,9 +18,13 @@ from streamsvd.certificate import Certificate, Kind
 from streamsvd.engine.memory import show_bytes
 from streamsvd.engine.plan import Plan
 from streamsvd.result import PCA, SVD
+from streamsvd.sentences import said_of_error, said_of_values, said_of_vectors
 from streamsvd.store.result import plain
 
 Number = float | Fraction
+
+UNRESOLVED = "unresolved"
+"""In the place of a value of which only the interval is known."""
 
 SHOWN = 10
 """Leading values that the table shows, besides the last."""
@@ -53,8 +57,16 @@ def show_json(record: dict[str, Any]) -> None:
 
 
 def certificate_record(c: Certificate) -> dict[str, Any]:
-    """Every field, and the two figures derived from them that people ask for."""
-    return {**asdict(c), "relative_width": c.relative_width, "captured": c.captured}
+    """Every field, and what is derived from them that people ask for."""
+    return {
+        **asdict(c),
+        "relative_width": c.relative_width,
+        "captured": c.captured,
+        "resolved": c.resolved,
+        "resolved_count": c.resolved_count,
+        "groups": [asdict(group) for group in c.groups],
+        "spectral_excess": c.spectral_excess,
+    }
 
 
 def result_record(result: SVD | PCA, plan: Plan, out: Path | None) -> dict[str, Any]:
@@ -62,6 +74,7 @@ def result_record(result: SVD | PCA, plan: Plan, out: Path | None) -> dict[str, 
     i = result.info
     record = {
         "status": i.status.value,
+        "criterion": i.criterion,
         "rank": int(result.s.size),
         "shape": plan.shape,
         "dtype": plan.dtype,
@@ -103,13 +116,16 @@ def show_result(result: SVD | PCA, plan: Plan, out: Path | None) -> None:
     click.echo()
     facts(
         [
+            ("values", said_of_values(c)),
             ("width", f"every interval within {at_most(c.relative_width, 2)} of its upper end"),
             (
                 "error",
                 f"||A - U s Vh||_F <= {at_most(c.frobenius_error, 6)}, "
                 f"{_share(c.captured)} of the energy is held",
             ),
+            ("best", said_of_error(c)),
             ("subspace", _angle(c)),
+            ("vectors", said_of_vectors(c)),
             ("chance", _chance(c)),
             (
                 "passes",
@@ -123,7 +139,11 @@ def show_result(result: SVD | PCA, plan: Plan, out: Path | None) -> None:
     )
 
 
-_ROUTES = {"krylov": "sample start and block Krylov", "gram": "Gram matrix"}
+_ROUTES = {
+    "krylov": "sample start and block Krylov",
+    "gram": "Gram matrix",
+    "krylov, then gram": "block Krylov, then the Gram matrix",
+}
 
 
 def memory_line(peak: int, projected: int, budget: int) -> str:
@@ -164,6 +184,8 @@ def _values(result: SVD | PCA, proved: bool) -> tuple[list[str], list[list[str]]
             continue
         low, high = float(c.sigma_lower[i]), float(c.sigma_upper[i])
         values = bracketed(float(result.s[i]), low, high)
+        if not c.resolved[i]:
+            values[0] = UNRESOLVED
         rows.append([str(i + 1), *values, _width(low, high)])
     if not proved:
         head[2:4] = ["about from", "to"]
@@ -182,6 +204,8 @@ def variance_rows(result: PCA) -> tuple[list[str], list[list[str]]]:
             continue
         low, high = (_variance(float(end[i]), freedom) for end in (c.sigma_lower, c.sigma_upper))
         values = bracketed(float(result.explained_variance[i]), low, high)
+        if not c.resolved[i]:
+            values[0] = UNRESOLVED
         shares = [f"{result.explained_variance_ratio[i]:.4%}", f"{so_far[i]:.4%}"]
         rows.append([str(i + 1), *values, *shares])
     return head, rows

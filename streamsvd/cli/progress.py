@@ -11,8 +11,18 @@ from types import TracebackType
 from typing import Any, Self
 
 import click
+import numpy as np
 
-from streamsvd.engine.events import Committed, Event, Looked, PassDone, PassStarted, SpanDone
+from streamsvd.certificate import TOL
+from streamsvd.engine.events import (
+    Committed,
+    Event,
+    Looked,
+    PassDone,
+    PassStarted,
+    RouteChanged,
+    SpanDone,
+)
 
 LINE_SECONDS = 10.0
 """Least time between two plain lines of one pass."""
@@ -60,6 +70,8 @@ class Tally:
             self.pass_bytes, self.share = 0, 0.0
         elif isinstance(event, Looked):
             self.width = event.width
+        elif isinstance(event, RouteChanged):
+            self.expected_bytes = 0  # one more pass, whatever was planned
         else:
             self.committed = event.path
 
@@ -111,10 +123,28 @@ class Lines(AbstractContextManager["Lines"]):
                 return f"pass {number}: {done / spans:.0%}, {t.rate / 1e9:.2f} GB/s{left}"
             case PassDone(number, _, elapsed):
                 return f"pass {number} took {elapsed:.3g} s"
-            case Looked(number, width):
-                return f"after pass {number} every interval is within {width:.2g}"
+            case Looked(number, width, excess, resolved):
+                return f"after pass {number} {proved_so_far(width, excess, resolved)}"
+            case RouteChanged():
+                return changed(event)
             case Committed(path):
                 return f"written to {path}"
+
+
+def proved_so_far(width: float, excess: float, resolved: int) -> str:
+    """What a look has proved, in a few words."""
+    text = f"every interval is within {width:.2g}"
+    if width > TOL and np.isfinite(excess):
+        text += (
+            f", {resolved} values are resolved, the error is at most {excess:.2g} above the best"
+        )
+    return text
+
+
+def changed(event: RouteChanged) -> str:
+    """Why a run goes on by another way, in one line."""
+    names = {"gram": "the Gram matrix", "krylov": "the Krylov space"}
+    return f"going over to {names[event.after]} along {event.axis}: {event.reason}"
 
 
 class Silence(AbstractContextManager["Silence"]):
@@ -186,6 +216,8 @@ class Bars(AbstractContextManager["Bars"]):
             self._progress.update(self._task, time=f"{event.elapsed_s:.1f} s")
             self._end()
             self._begin("look", "extracting and certifying")
+        elif isinstance(event, RouteChanged):
+            self._progress.console.print(f"streamsvd: {changed(event)}", highlight=False)
 
     def _begin(self, name: str, purpose: str) -> None:
         width = "" if self.tally.width is None else f"within {self.tally.width:.1e}"

@@ -69,6 +69,7 @@ def absorb(model: str, A: Any, watch: Callback, **given: Any) -> Update:
 def show(model: Model, done: Update, *, as_json: bool) -> None:
     """What an update did, on stdout."""
     from streamsvd.cli.present import facts, show_json
+    from streamsvd.sentences import said_of_error, said_of_values, said_of_vectors
 
     what = model.spec.axis
     record = {
@@ -107,6 +108,9 @@ def show(model: Model, done: Update, *, as_json: bool) -> None:
                 "error",
                 f"||A - U s Vh||_F <= {c.frobenius_error:.6g}, {c.captured:.4%} of the energy is held",
             ),
+            ("best", said_of_error(c)),
+            ("resolved", said_of_values(c) if model.s.size else ""),
+            ("vectors", said_of_vectors(c)),
             ("drift", drift_line(drift_of(model))),
             ("advice", model.advice),
         ]
@@ -123,6 +127,9 @@ def _found(model: Model) -> dict[str, Any]:
         "singular_values": model.s,
         "frobenius_error": c.frobenius_error,
         "optimal_error_lower": model.optimal_error_lower,
+        "excess": c.excess,
+        "resolved": int(c.resolved.sum()),
+        "groups": len(c.groups),
         "certificate": certificate_record(c),
         "drift": drift_of(model),
         "advice": model.advice,

@@ -6,7 +6,7 @@ import re
 
 _NAMES = (
     "rank|energy|tol|memory|center|scale|row_weights|column_weights|nonfinite|out|overwrite|seed|max_passes|"
-    "certify|delta|device|precision|variable|rows|missing|scheduler|workers|u|"
+    "certify|target|excess_tol|route|delta|device|precision|variable|rows|missing|scheduler|workers|u|"
     "block_id|forget|window|robust|columns|k|order|passes|width|heavy_rows|n_rows|checkpoint|kernel|n_centres|gamma|length|degree|offset|smoothness|budget|mode|ridge|held_out|solver|y|size|scores|oversampling|p|method|b|error|select|transpose|cut|append|backend"
 )
 _SETTING = re.compile(
@@ -24,7 +24,7 @@ def in_options(message: str) -> str:
     """
     text = _SETTING.sub(_option, message)
     text = re.sub(
-        r"(?<![\w-])(row_weights|column_weights|max_passes|block_id|heavy_rows|n_rows|n_centres|held_out)\b",
+        r"(?<![\w-])(row_weights|column_weights|max_passes|excess_tol|block_id|heavy_rows|n_rows|n_centres|held_out)\b",
         _flag,
         text,
     )

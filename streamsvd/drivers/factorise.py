@@ -15,8 +15,8 @@ from streamsvd.drivers.factors import Factors, factors
 from streamsvd.drivers.iterate import Iteration
 from streamsvd.drivers.problem import check_options
 from streamsvd.drivers.request import as_source, check_request
-from streamsvd.drivers.session import Session, Settings
-from streamsvd.drivers.terms import Terms
+from streamsvd.drivers.session import EXCESS_TOL, Session, Settings
+from streamsvd.drivers.shortfall import shortfall
 from streamsvd.engine.arrangements import Rates
 from streamsvd.engine.device import backend
 from streamsvd.engine.events import Callback, Committed, ignore
@@ -49,10 +49,12 @@ def plan_svd(
     out: str | os.PathLike[str] | None = None,
     max_passes: int = 12,
     certify: str = "bounds",
+    target: str = "auto",
+    excess_tol: float = EXCESS_TOL,
     device: str = "cpu",
     precision: str = "auto",
-    axis: str | None = None,
     route: str | None = None,
+    axis: str | None = None,
     rates: Rates | None = None,
 ) -> Plan:
     """What `svd` would do with these arguments, and what it would cost; reads no data.
@@ -61,12 +63,12 @@ def plan_svd(
     ----------
     A
         The matrix, or anything `streamsvd.open` takes.
-    axis, route
-        Restrict the choice to ``"rows"`` or ``"columns"``, to ``"krylov"`` or ``"gram"``.
+    axis
+        Restrict the choice to ``"rows"`` or ``"columns"``, whichever is to be streamed.
     rates
         Speeds of this machine for the times; typical ones if left out.
     rank, energy, tol, memory, center, scale, row_weights, column_weights, nonfinite, u, out, max_passes, \
-certify, device, precision
+certify, target, excess_tol, device, precision, route
         As in `svd`.
 
     Returns
@@ -103,6 +105,8 @@ certify, device, precision
         max_passes=max_passes,
         certify=certify,
         precision=precision,
+        target=target,
+        excess_tol=excess_tol,
     )
     if axis not in (None, "rows", "columns"):
         raise SpecError(f'axis={axis!r} is unknown. Pass "rows", "columns" or nothing.')
@@ -140,9 +144,12 @@ def svd(
     seed: int = 0,
     max_passes: int = 12,
     certify: str = "bounds",
+    target: str = "auto",
+    excess_tol: float = EXCESS_TOL,
     delta: float = 1e-6,
     device: str = "cpu",
     precision: str = "auto",
+    route: str | None = None,
     plan: Plan | None = None,
     callback: Callback = ignore,
 ) -> SVD:
@@ -182,6 +189,13 @@ def svd(
     certify
         ``"bounds"``: proved intervals, which also decide when to stop. ``"estimate"``: up to a pass
         cheaper, and nothing is proved.
+    target
+        What is to be proved. ``"values"``: every interval within ``tol``. ``"error"``: an error
+        ``||A - A Vh* Vh||_F`` of at most ``1 + excess_tol`` times the best of the rank. ``"auto"``: the first where it can
+        be reached in a few passes, else the second; `Info.criterion` says which held, and
+        `Certificate.resolved` which values are known to ``tol``.
+    excess_tol
+        Excess over the best error that is good enough; 0 asks for values alone.
     delta
         Probability that an upper bound may fail, over the probes.
     device
@@ -189,9 +203,12 @@ def svd(
     precision
         Of products: ``"auto"`` multiplies float32 data in float32 where its rounding, which is measured,
         leaves the tolerance; ``"single"``, ``"double"``.
+    route
+        ``"krylov"`` or ``"gram"`` to restrict the choice; left out, the plan chooses, and the run goes over from the first
+        to the second when the passes still expected cost more.
     plan
         A plan made before for the same matrix and request, to be run as it is: rank, energy, tol, u,
-        certify, precision and memory are the plan's.
+        certify, target, excess_tol, route, precision and memory are the plan's.
     callback
         Receives progress events.
 
@@ -203,8 +220,7 @@ def svd(
     Raises
     ------
     NotConverged
-        If the certificate misses the tolerance after ``max_passes``; it carries the partial result, and
-        ``out`` holds it.
+        If what was asked is not proved after ``max_passes``; it carries the partial result, and ``out`` holds it.
     NonFiniteError
         If there is an Inf, or a NaN that the policy does not allow; it names row, column and chunk.
     BudgetError, SpecError, ShapeError, StoreError
@@ -241,6 +257,9 @@ def svd(
         "tol": tol,
         "center": center,
         "u": u,
+        "target": target,
+        "excess_tol": excess_tol,
+        "route": route,
     }
     if plan is None:
         plan = plan_svd(
@@ -267,6 +286,8 @@ def svd(
         kind=Kind.BOUNDS if plan.request.bounds else Kind.ESTIMATE,
         max_passes=max_passes,
         seed=seed,
+        target=plan.request.target,  # type: ignore[arg-type]  # checked when it was planned
+        excess_tol=plan.request.excess_tol,
     )
     writer = None if out is None else ResultWriter(Path(out), overwrite=overwrite)
     session = Session(source, plan, options, settings, callback)
@@ -332,9 +353,13 @@ def _check_plan(plan: Plan, source: Source, asked: dict[str, Any]) -> None:
         "tol": request.tol,
         "center": request.center,
         "u": request.u,
+        "target": request.target,
+        "excess_tol": request.excess_tol,
+        "route": plan.route,
     }
+    defaults = {"u": False, "target": "auto", "excess_tol": EXCESS_TOL}
     for name, value in asked.items():
-        left_out = value is None or (name == "u" and not value)
+        left_out = value is None or value == defaults.get(name)
         if request.searching and name == "tol":
             left_out = True  # it may be what the energy was made of
         if not left_out and value != planned[name]:
@@ -348,17 +373,15 @@ def _run(session: Session, writer: ResultWriter | None, *, u: bool) -> SVD:
     """The loop, then the factors, kept where asked; an interrupt keeps the last whole look."""
     loop = Iteration(session)
     try:
-        for look in loop.looks():
-            if look.done:
-                break
+        look = loop.run()
         sink = None
         if u and writer is not None:
             sink = writer.sink(
                 session.source.shape[0], look.rank, session.plan.layout, loop.known.prep
             )
         made = factors(session, loop.known, look, sink=sink, want_u=u)
-        status = Status.CONVERGED if look.done else Status.NOT_CONVERGED
-        result = _result(session, loop.known, made, status)
+        status = Status.NOT_CONVERGED if loop.criterion is None else Status.CONVERGED
+        result = _result(session, loop, made, status)
         if writer is not None:
             result = _keep(session, writer, result)
     except KeyboardInterrupt:
@@ -373,28 +396,30 @@ def _run(session: Session, writer: ResultWriter | None, *, u: bool) -> SVD:
                 writer.discard()
         raise
     if status is Status.NOT_CONVERGED:
-        raise NotConverged(_shortfall(session, result), result)
+        raise NotConverged(shortfall(loop, result), result)
     return result
 
 
 def _keep_interrupted(loop: Iteration, writer: ResultWriter) -> None:
     """The last whole look at ``out``; along columns it has no right factor yet, and nothing is kept."""
-    if loop.best is None or loop.session.plan.layout.axis == "columns":
+    if loop.last is None or loop.known.stats is None or loop.session.plan.layout.axis == "columns":
         writer.discard()
         return
     try:
         writer.drop_u()
-        made = factors(loop.session, loop.known, loop.best, sink=None, want_u=False)
-        _keep(loop.session, writer, _result(loop.session, loop.known, made, Status.INTERRUPTED))
+        made = factors(loop.session, loop.known, loop.last, sink=None, want_u=False)
+        _keep(loop.session, writer, _result(loop.session, loop, made, Status.INTERRUPTED))
     except BaseException:
         writer.discard()
         raise
 
 
-def _result(session: Session, terms: Terms, made: Factors, status: Status) -> SVD:
+def _result(session: Session, loop: Iteration, made: Factors, status: Status) -> SVD:
+    terms = loop.known
     mean = terms.known.mean if session.options.center else None
     scale = terms.known.deviation if session.options.scale else None
-    info = session.info(status, terms)
+    criterion = "" if loop.criterion is None else loop.criterion.value
+    info = session.info(status, terms, criterion)
     return SVD(made.s, made.Vh, made.U, mean, scale, made.certificate, info)
 
 
@@ -403,16 +428,3 @@ def _keep(session: Session, writer: ResultWriter, result: SVD) -> SVD:
         path = writer.commit(result, options=asdict(session.options), source=session.source.name)
         session.notify(Committed(str(path)))
     return replace(result, U=load_u(path)) if writer.has_u else result
-
-
-def _shortfall(session: Session, result: SVD) -> str:
-    c, info = result.certificate, result.info
-    asked = f"every interval within {session.settings.tol:g}"
-    found = f"the widest is {c.relative_width:.2g}"
-    if session.settings.energy is not None:
-        asked += f" and {session.settings.energy:.6g} of the energy"
-        found += f", {c.captured:.6g} of the energy is held at rank {result.rank}"
-    return (
-        f"{asked} was asked; after {info.passes:.3g} passes {found}. {Status.NOT_CONVERGED.advice} "
-        "The result so far is in the exception's .result."
-    )

@@ -2,38 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from streamsvd import krylov
-from streamsvd.certificate import UNIT_ROUNDOFF
-from streamsvd.drivers.looks import Look, gram_look, krylov_look, model_floor
+from streamsvd.certificate import UNIT_ROUNDOFF, ZERO_LEVEL, Certificate
+from streamsvd.drivers.looks import Look, Past, gram_look, krylov_look, model_floor
 from streamsvd.drivers.problem import Frame
 from streamsvd.drivers.session import Session
+from streamsvd.drivers.stopping import Means, Next, Prospect, following, prospect
 from streamsvd.drivers.terms import Terms, absorbed, guessed, lowered
 from streamsvd.eigen import leading
 from streamsvd.engine.arrangements import fits_single, sample_threads
-from streamsvd.engine.sample import draw, pilot, start_block
+from streamsvd.engine.sample import Pilot, draw, pilot, start_block
 from streamsvd.errors import ScaleError
 from streamsvd.kernels import sketch
 from streamsvd.passes import GramPass, NormalPass, Sums, Thin
 from streamsvd.probes import Probes
 from streamsvd.ritz import Ritz
+from streamsvd.tail import share
 from streamsvd.typing import Matrix, Real
 
 SINGLE_NOISE = 5e-8
 """Rounding of float32 products in the norm of ``B``, relative to its largest eigenvalue, as certified."""
 
+ERROR_PASSES = 3
+"""Passes after which the error is usually within a hundredth of the best of the rank, whatever the spectrum."""
+
+
+LEAK = 1.1
+"""How much larger than the next Ritz value the norm outside the pinned vectors may be before they are renewed."""
+
+MOST_POWERS = 12
+"""Powers of the probes that are kept; later passes carry none, and what these have proved stays."""
+
 
 @dataclass(slots=True, eq=False)
 class Iteration:
-    """A run of the loop; `terms` and `best` are what is known so far."""
+    """A run of the loop.
+
+    Attributes
+    ----------
+    session
+        What is read, and what was asked.
+    terms
+        What is known of the matrix so far.
+    last
+        The last look, which hands on the best vectors of all.
+    ahead
+        What the last look said of the passes to come.
+    history
+        What each look has proved.
+    criterion
+        What the last look has met of what was asked; None while nothing.
+    """
 
     session: Session
     terms: Terms | None = None
-    best: Look | None = None
+    last: Look | None = None
+    ahead: Prospect = field(default_factory=lambda: Prospect(0.0, 0.0))
+    history: list[Certificate] = field(default_factory=list)
+    criterion: Next | None = None
 
     @property
     def known(self) -> Terms:
@@ -41,13 +71,29 @@ class Iteration:
         assert self.terms is not None
         return self.terms
 
-    def looks(self) -> Iterator[Look]:
-        """One look after each pass, until passes run out or teach nothing more."""
-        gram = self.session.plan.route == "gram"
-        for look in self._gram() if gram else self._krylov():
-            self.best = look
-            self.session.looked(look.certificate.relative_width)
-            yield look
+    def run(self) -> Look:
+        """Pass after pass until what was asked is proved, or nothing more can be learnt; the last look."""
+        if self.session.plan.route == "gram":
+            self._begin()
+            self._gram()
+        else:
+            Q = self._begin()
+            if Q is None:
+                self._gram()
+            else:
+                self._krylov(Q)
+        assert self.last is not None
+        return self.last
+
+    def _looked(self, look: Look, ahead: Prospect, means: Means) -> Next | None:
+        """Keep a look, tell of it, and decide what follows."""
+        then = following(look, self.session.settings, ahead, means, self.history, self.ahead)
+        self.last, self.ahead = look, ahead
+        self.history.append(look.certificate)
+        self.session.looked(look.certificate)
+        if then in (Next.VALUES, Next.ERROR):
+            self.criterion = then
+        return then
 
     def _begin(self) -> Matrix | None:
         """Read the sample; decide pilot, magnitude and precision; the start block of the Krylov route."""
@@ -73,9 +119,60 @@ class Iteration:
             seed=seed,
             threads=threads,
         )
+        if self._flat(start.theta):
+            return None
         if single and plan.request.precision == "auto" and self._drowned(start.theta):
             self.terms = self.terms.widened()
         return start.Q
+
+    def _flat(self, theta: Real) -> bool:
+        """Whether the sample's Ritz values already show that the Gram matrix costs less; the run has then gone over to it."""
+        session = self.session
+        settings, plan = session.settings, session.plan
+        cost = plan.gram_passes
+        if cost is None or plan.fallback is None or settings.energy is not None:
+            return False
+        if settings.tol < 1e-8:  # the rounding of the matrix is not known yet
+            return False
+        if settings.target == "error" or settings.max_passes < 1:
+            return False
+        widths = np.ones(min(settings.rank, theta.size))
+        limit = min(plan.layout.width, plan.layout.length)
+        ahead = prospect(
+            theta,
+            widths,
+            block=plan.block,
+            probes=plan.probes,
+            tail_energy=np.inf,
+            dimension=limit,
+            settings=settings,
+            number=0,
+        )
+        most = ERROR_PASSES if settings.target == "auto" else settings.max_passes
+        means = Means(settings.max_passes, False, cost, plan.fallback.seconds)
+        if cost >= min(ahead.all, most) and not (means.gram_is_cheap and ahead.all > most):
+            return False
+        self._go_over("the sample's spectrum is flat at this rank")
+        return True
+
+    def _go_over(self, reason: str) -> None:
+        """From the Krylov space to the Gram matrix of the narrow side, by the plan's own other way."""
+        session, terms = self.session, self.known
+        before = session.plan.layout
+        session.go_over(reason)
+        after = session.plan.layout
+        if after.axis == before.axis:
+            self.terms = terms.widened()
+            return
+        if terms.stats is None:
+            self.terms = None
+            self._begin()
+            return
+        stats, policy = terms.stats, session.options.nonfinite
+        nothing = np.zeros(after.width, dtype=bool)
+        guess = Pilot(stats.mean, stats.deviation, nothing, terms.prep.alpha)
+        terms = guessed(session.options, after, guess, single=False, complex_=session.complex_)
+        self.terms = replace(terms, mean_filled=policy == "mean")
 
     def _drowned(self, theta: Real) -> bool:
         """Whether float32 rounding would widen the interval of the last value beyond the tolerance.
@@ -91,9 +188,8 @@ class Iteration:
 
     # The Gram route -------------------------------------------------------------------------------
 
-    def _gram(self) -> Iterator[Look]:
+    def _gram(self) -> None:
         session = self.session
-        self._begin()
         layout, options, settings = session.plan.layout, session.options, session.settings
         again = True
         while again:
@@ -114,36 +210,88 @@ class Iteration:
         values, wanted = np.zeros(count + 1), min(count + 1, width)
         values[:wanted], V = leading(G, wanted)
         floor = model_floor(stats, width + layout.unit)
-        yield gram_look(values, V[:, :count], stats, settings, floor)
+        look = gram_look(values, V[:, :count], stats, settings, floor)
+        self._looked(look, Prospect(0.0, 0.0), Means(0, True, None))
 
     # The Krylov route -----------------------------------------------------------------------------
 
-    def _krylov(self) -> Iterator[Look]:
+    def _krylov(self, Q: Matrix) -> None:
         session = self.session
-        Q = self._begin()
-        assert Q is not None
         space, probes = self.first_pass(Q)
-        number = 0
+        ritz, past = krylov.learn(space), Past()
+        del space  # the Ritz pairs say all that it did
         while True:
-            number += 1
-            ritz, size = krylov.learn(space), space.size
-            del space  # the Ritz pairs say all that it did
+            number, size = len(self.history) + 1, ritz.theta.size
             stats = self.known.known
-            yield krylov_look(ritz, probes, stats, session.settings, number)
-            if session.runner.passes >= session.settings.max_passes:
+            look, past = krylov_look(ritz, probes, stats, session.settings, number, past)
+            whole = size >= stats.frame.dimension
+            spent = whole and (number > 1 or not self.known.prep.single)
+            then = self._looked(look, self._ahead(ritz, look), self._means(ritz, look, spent))
+            if then is Next.GRAM:
+                del ritz, probes, past
+                self._go_over("its cost is less than that of the passes still expected")
+                self._gram()
                 return
-            if size >= stats.frame.dimension and (number > 1 or not self.known.prep.single):
-                return  # the space is everything: more passes teach nothing
-            chosen = self._chosen(ritz, probes)
+            if then is not Next.PASS:
+                return
+            del look
+            probes = self._pinned(ritz, probes)
+            chosen = self._chosen(ritz, probes, past)
             if chosen is None:
                 return
-            ritz, block, probes = chosen  # what was compressed is let go before the pass
+            ritz, block, probes, past = chosen  # what was compressed is let go before the pass
             del chosen
             if block is None:
-                space, probes = self._multiplied_anew(ritz, probes)
+                ritz, probes = self._multiplied_anew(ritz, probes)
             else:
-                space, probes = self._appended(ritz, block, probes)
-            del ritz, block
+                ritz, probes = self._appended(ritz, block, probes)
+            del block
+
+    def _ahead(self, ritz: Ritz, look: Look) -> Prospect:
+        """What the Ritz values say of the passes to come; they and the intervals decide what is done, never what is proved."""
+        plan, stats = self.session.plan, self.known.known
+        return prospect(
+            ritz.theta,
+            look.certificate.widths,
+            block=plan.block,
+            probes=plan.probes,
+            tail_energy=max(stats.energy - float(np.sum(ritz.theta)), 0.0),
+            dimension=stats.frame.dimension,
+            settings=self.session.settings,
+            number=len(self.history) + 1,
+        )
+
+    def _means(self, ritz: Ritz, look: Look, spent: bool) -> Means:
+        """What can still be done; a Gram matrix counts where its rounding leaves the last value resolved."""
+        session = self.session
+        plan, settings, stats = session.plan, session.settings, self.known.known
+        left = settings.max_passes - session.runner.passes
+        cost = plan.gram_passes
+        last = float(ritz.theta[min(look.rank, ritz.theta.size) - 1])
+        smallest = max(last, ZERO_LEVEL**2 * float(ritz.theta[0]))
+        if cost is not None and plan.fallback is not None:
+            lay = plan.fallback.layout
+            if 2 * model_floor(stats, lay.width + lay.unit) > settings.tol * smallest:
+                cost = None
+        seconds = np.inf if plan.fallback is None else plan.fallback.seconds
+        return Means(left, spent, cost, seconds)
+
+    def _pinned(self, ritz: Ritz, probes: Probes | None) -> Probes | None:
+        """The probes with the leading vectors of the first look pinned: all later spaces hold them.
+
+        Once, after the second look, they are renewed where they were so rough that they leave out too little, if the
+        basis is soon compressed: until then the space itself makes up for them. Ritz values alone decide.
+        """
+        if probes is None:
+            return None
+        settings, plan, looks = self.session.settings, self.session.plan, len(self.history)
+        soon = ritz.theta.size + 2 * plan.block > plan.basis + plan.pinned
+        whole = plan.basis >= self.known.known.frame.dimension
+        rough = looks == 2 and soon and not whole and _leak(ritz, probes) > LEAK
+        if probes.basis is not None and not rough:
+            return probes
+        each = share(settings.delta, looks + 1)
+        return probes.pinned(ritz.V[:, : plan.pinned].copy(order="K"), delta=each)
 
     def _multiply(self, blocks: tuple[Thin, ...], purpose: str, *, moments: bool = False) -> Sums:
         return self.session.read(NormalPass(self.known.prep, blocks, moments=moments), purpose)
@@ -190,64 +338,106 @@ class Iteration:
         return space, probes
 
     def _chosen(
-        self, ritz: Ritz, probes: Probes | None
-    ) -> tuple[Ritz, Matrix | None, Probes | None] | None:
+        self, ritz: Ritz, probes: Probes | None, past: Past
+    ) -> tuple[Ritz, Matrix | None, Probes | None, Past] | None:
         """What the next pass starts from and the block it appends; None where there is none left to append.
 
-        No block says that the vectors are to be multiplied anew, in float64.
+        No block says that the vectors are to be multiplied anew, in float64. Ritz values alone decide.
         """
-        plan, stats = self.session.plan, self.known.known
+        session = self.session
+        plan, stats = session.plan, self.known.known
         limit = stats.frame.dimension
         if self.known.prep.single and self._drowned(ritz.theta):
             self.terms = self.known.widened()
-            return krylov.compressed(ritz, plan.block), None, probes
-        if ritz.theta.size + 1 > plan.basis and ritz.theta.size < limit:
-            keep = max(plan.basis - plan.block, self.session.settings.rank + 1)
-            ritz = krylov.compressed(ritz, keep)
-            probes = _undeflated(probes)
+            ritz, past = restarted(ritz, plan.block, None, past)
+            if probes is not None:  # powers of float32 products have no digits left to give
+                probes = self._pinned(ritz, replace(probes, basis=None))
+            return ritz, None, probes, past
+        pinned = None if probes is None else probes.basis
+        most = plan.basis + (0 if pinned is None else pinned.shape[1])
+        if ritz.theta.size + 1 > most and ritz.theta.size < limit:
+            keep = plan.basis - plan.block
+            if session.settings.energy is None:
+                keep = max(keep, session.settings.rank + 1)
+            ritz, past = restarted(ritz, keep, pinned, past)
         noise = 2 * ritz.skew + UNIT_ROUNDOFF * stats.gross
-        width = max(1, min(plan.block, plan.basis - ritz.theta.size))
-        block = krylov.next_block(ritz, width, noise, limit)
+        width = max(1, min(plan.block, most - ritz.theta.size))
+        fill = None
+        if probes is not None:
+            fill = (
+                sketch.gaussian(
+                    plan.layout.width,
+                    width,
+                    seed=session.settings.seed,
+                    purpose="fill",
+                    complex_=session.complex_,
+                    index=len(self.history),
+                )
+                * (stats.frame.d > 0)[:, None]
+            )
+        block = krylov.next_block(ritz, width, noise, limit, fill)
         if block.shape[1] == 0 and probes is None:
             return None
-        return ritz, block, probes
+        return ritz, block, probes, past
 
     def _appended(
         self, ritz: Ritz, block: Matrix, probes: Probes | None
-    ) -> tuple[krylov.Space, Probes | None]:
+    ) -> tuple[Ritz, Probes | None]:
         """The pass that multiplies a block and the deflated probes together."""
+        pushed, product, probes = self._with_probes(block, probes)
+        if block.shape[1] == 0:
+            return ritz, probes
+        return krylov.grown(ritz, pushed, product), probes
+
+    def _multiplied_anew(self, ritz: Ritz, probes: Probes | None) -> tuple[Ritz, Probes | None]:
+        """float32 can no longer resolve the last value: the best vectors again, in float64."""
+        pushed, product, probes = self._with_probes(ritz.V, probes)
+        return krylov.learn(krylov.space(pushed, product)), probes
+
+    def _with_probes(
+        self, X: Matrix, probes: Probes | None
+    ) -> tuple[Matrix, Matrix, Probes | None]:
+        """One pass: the block that was multiplied, its product, and the probes with one more power."""
         terms = self.known
         frame, kind = terms.known.frame, terms.product_type
-        pushed = frame.push(block, kind)
-        parts = [pushed]
-        basis = krylov.orthonormal(np.concatenate([ritz.V, frame.seen(pushed)], axis=1))
-        if probes is not None:
+        parts, lift = [frame.push(X, kind)], 1.0
+        if probes is not None and len(probes.powers) < MOST_POWERS:
             # Powers of B leave the range of float32 soon: multiplied near one, exactly, and back.
-            deflated = probes.deflated(basis)
+            deflated = probes.deflated()
             size = float(np.abs(deflated).max(initial=0.0))
             lift = float(2.0 ** -np.clip(np.round(np.log2(size)), -1000, 1000)) if size else 1.0
             parts.append(frame.push(deflated * lift, kind))
         thin = np.concatenate(parts, axis=1)
-        sums = self._multiply((Thin(thin, terms.prep.single),), "products and probes")
+        purpose = "products and probes" if len(parts) > 1 else "products"
+        sums = self._multiply((Thin(thin, terms.prep.single),), purpose)
         product = frame.pull(sums.products[0], thin)
-        count = block.shape[1]
-        if probes is not None:
-            probes = probes.extended(basis, frame.seen(parts[1]) / lift, product[:, count:] / lift)
-        if count == 0:
-            return krylov.Space(ritz.V, ritz.V * ritz.theta + ritz.R), probes
-        return krylov.grown(ritz, frame.seen(pushed), product[:, :count]), probes
-
-    def _multiplied_anew(
-        self, ritz: Ritz, probes: Probes | None
-    ) -> tuple[krylov.Space, Probes | None]:
-        """float32 can no longer resolve the last value: the best vectors again, in float64."""
-        frame = self.known.known.frame
-        thin = frame.push(ritz.V, self.known.prep.wide)
-        sums = self._multiply((Thin(thin, False),), "products in float64")
-        space = krylov.space(frame.seen(thin), frame.pull(sums.products[0], thin))
-        return space, _undeflated(probes)
+        count = X.shape[1]
+        if len(parts) > 1 and probes is not None:
+            settings = self.session.settings
+            probes = probes.extended(
+                frame.seen(parts[1]) / lift,
+                product[:, count:] / lift,
+                delta=share(settings.delta, len(self.history) + 1),
+            )
+        return frame.seen(parts[0]), product[:, :count], probes
 
 
-def _undeflated(probes: Probes | None) -> Probes | None:
-    """The probes of the first pass alone: the space no longer holds the basis that deflated the others."""
-    return None if probes is None else replace(probes, basis=None, powers=(), inputs=())
+def _leak(ritz: Ritz, probes: Probes) -> float:
+    """``||P_0 B P_0||``, at least, over the Ritz value behind the pinned vectors: near 1 where these are good."""
+    assert probes.basis is not None
+    inside = ritz.V.conj().T @ probes.basis
+    compressed = np.diag(ritz.theta).astype(inside.dtype)
+    for _ in range(2):
+        compressed = (compressed - inside @ (inside.conj().T @ compressed)).conj().T
+    edge = float(ritz.theta[min(probes.basis.shape[1], ritz.theta.size - 1)])
+    return float(leading(compressed, 1)[0][0]) / edge if edge > 0 else 0.0
+
+
+def restarted(ritz: Ritz, keep: int, pinned: Matrix | None, past: Past) -> tuple[Ritz, Past]:
+    """The compressed space, and the bound of the tail that it inherits."""
+    ritz, coordinates = krylov.compressed(ritz, keep, pinned)
+    if past.sides is None:
+        return ritz, past
+    outside = np.zeros((past.sides.F.shape[0], coordinates.shape[1]), dtype=coordinates.dtype)
+    left = np.concatenate([coordinates, outside])
+    return ritz, replace(past, beta=past.sides.norm_without(left), sides=None)

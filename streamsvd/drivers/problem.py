@@ -19,6 +19,7 @@ import numpy as np
 
 from streamsvd.blocks import POLICIES, Moments, Policy, Preparation
 from streamsvd.errors import ShapeError, SpecError
+from streamsvd.kernels.products import STRIP_ROWS
 from streamsvd.protocols import Source
 from streamsvd.typing import Matrix, Real
 
@@ -141,12 +142,16 @@ class Frame:
         return out * self.d[:, None]
 
     def gram(self, G: Matrix) -> Matrix:
-        """The Gram matrix of the method's matrix, from that of ``X``."""
-        if self.delta is not None:
-            G = G - self.weight * np.outer(self.delta.conj(), self.delta)
-        if self.offset is not None:
-            G = G + self.weight * np.outer(self.offset.conj(), self.offset)
-        return G * np.outer(self.d, self.d)
+        """The Gram matrix of the method's matrix, from that of ``X``: in its memory, some rows at a time."""
+        G = np.require(G, requirements="W")  # what a cluster sends may be read only
+        for a in range(0, G.shape[0], STRIP_ROWS):
+            rows = slice(a, a + STRIP_ROWS)
+            if self.delta is not None:
+                G[rows] -= self.weight * np.outer(self.delta[rows].conj(), self.delta)
+            if self.offset is not None:
+                G[rows] += self.weight * np.outer(self.offset[rows].conj(), self.offset)
+            G[rows] *= np.outer(self.d[rows], self.d)
+        return G
 
     def shift(self, pushed: Matrix) -> Matrix:
         """What to subtract from each row of ``X pushed`` for the row of the method's matrix, ``(k,)``."""

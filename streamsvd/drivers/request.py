@@ -34,6 +34,8 @@ def check_request(
     max_passes: int,
     certify: str,
     precision: str,
+    target: str,
+    excess_tol: float,
 ) -> Request:
     """The request of a caller, with its defaults.
 
@@ -51,13 +53,25 @@ def check_request(
         raise SpecError(f'certify={certify!r} is unknown. Pass "bounds" or "estimate".')
     if precision not in ("auto", "single", "double"):
         raise SpecError(f'precision={precision!r} is unknown. Pass "auto", "single" or "double".')
-    target = energy
+    if target not in ("auto", "values", "error"):
+        raise SpecError(f'target={target!r} is unknown. Pass "auto", "values" or "error".')
+    if isinstance(excess_tol, bool) or not isinstance(excess_tol, int | float | np.number):
+        raise SpecError(f"excess_tol={excess_tol!r} is not a number. Pass one, such as 1e-2.")
+    if not 0 <= excess_tol < np.inf:
+        raise SpecError(
+            f"excess_tol={excess_tol} is no excess of an error. Pass one from 0, such as 1e-2; 0 asks for values alone."
+        )
+    if target == "error" and excess_tol == 0:
+        raise SpecError(
+            'target="error" with excess_tol=0 can never be proved. Pass a positive excess_tol, such as 1e-2.'
+        )
+    share = energy
     if rank is None and energy is None and tol is not None:
         # ||A - A_r||_F <= tol ||A||_F; below 1, the share that allows for rounding
-        target = min(1 - tol * tol, float(np.nextafter(1.0, 0.0)))
+        share = min(1 - tol * tol, float(np.nextafter(1.0, 0.0)))
     return Request(
         rank=int(rank) if rank is not None else min(*source.shape, SEARCH_RANK),
-        energy=target,
+        energy=share,
         tol=1e-3 if tol is None else float(tol),
         center=center,
         scale=scale,
@@ -67,6 +81,8 @@ def check_request(
         bounds=certify == "bounds",
         max_passes=max_passes,
         precision=precision,
+        target=target,
+        excess_tol=float(excess_tol),
     )
 
 

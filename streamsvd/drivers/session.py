@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 
-from streamsvd.certificate import Kind
+from streamsvd.certificate import Certificate, Kind
 from streamsvd.drivers.problem import Options
 from streamsvd.drivers.terms import Terms
-from streamsvd.engine.events import Callback, Event, Looked, PassDone, ignore
+from streamsvd.engine.events import (
+    Callback,
+    Event,
+    Looked,
+    PassDone,
+    RouteChanged,
+    ignore,
+)
 from streamsvd.engine.execute import Runner
 from streamsvd.engine.meter import Mark, mark, peak_since
 from streamsvd.engine.plan import Plan
@@ -18,6 +26,11 @@ from streamsvd.engine.span import Sink, stop
 from streamsvd.passes import Fold, Sums
 from streamsvd.protocols import Source
 from streamsvd.result import Info, Status
+
+Target = Literal["auto", "values", "error"]
+
+EXCESS_TOL = 1e-2
+"""Excess of the error over the best of the rank that is good enough, where values cannot be told apart."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,6 +47,9 @@ class Settings:
         Failure probability of the certificate, and whether it is one of bounds.
     max_passes, seed
         Most passes of the loop; seed of the random blocks.
+    target, excess_tol
+        ``"values"``: every interval within ``tol``. ``"error"``: an excess of at most ``excess_tol``. ``"auto"``: the
+        first where it can be reached, else the second.
     """
 
     rank: int
@@ -43,6 +59,8 @@ class Settings:
     kind: Kind
     max_passes: int
     seed: int
+    target: Target = "auto"
+    excess_tol: float = EXCESS_TOL
 
 
 @dataclass(slots=True, eq=False)
@@ -57,11 +75,14 @@ class Session:
     sampled_bytes: int = 0
     widths: list[float] = field(default_factory=list)
     runner: Runner = field(init=False)
+    projected: int = field(init=False)
+    route: str = field(init=False)
     started: float = field(default_factory=time.perf_counter)
     memory: Mark = field(default_factory=mark)
 
     def __post_init__(self) -> None:
         plan = self.plan
+        self.projected, self.route = plan.projected_bytes, plan.route
         self.runner = Runner(self.source, plan.workers, plan.prefetch, plan.device, self._watched)
 
     @property
@@ -77,17 +98,29 @@ class Session:
         """Wait for what is left of a pass that was cut short: after that nothing is read or written."""
         stop(self.runner.run)
 
-    def looked(self, width: float) -> None:
-        """Keep and tell the largest relative width of the intervals after a look."""
-        self.widths.append(width)
-        self.notify(Looked(self.runner.passes, width))
+    def looked(self, c: Certificate) -> None:
+        """Keep and tell what is proved after a look."""
+        self.widths.append(c.relative_width)
+        self.notify(Looked(self.runner.passes, c.relative_width, c.excess, c.resolved_count))
+
+    def go_over(self, reason: str) -> None:
+        """Take the plan's other way from here on, the Gram matrix, and say so."""
+        before, plan = self.plan, self.plan.fallback
+        assert plan is not None
+        if self.widths:
+            self.route = f"{before.route}, then {plan.route}"
+        else:
+            self.route = plan.route
+        self.plan, self.projected = plan, max(self.projected, plan.projected_bytes)
+        self.runner.workers, self.runner.prefetch = plan.workers, plan.prefetch
+        self.notify(RouteChanged(before.route, plan.route, plan.layout.axis, reason))
 
     def _watched(self, event: Event) -> None:
         if isinstance(event, PassDone) and self.widths:
             event = replace(event, width_before=self.widths[-1])
         self.notify(event)
 
-    def info(self, status: Status, terms: Terms) -> Info:
+    def info(self, status: Status, terms: Terms, criterion: str = "") -> Info:
         """The record of the run."""
         read = self.runner.bytes_read + self.sampled_bytes
         dropped: tuple[int, ...] = ()
@@ -98,14 +131,15 @@ class Session:
             passes=read / self.source.nbytes,
             bytes_read=read,
             peak_bytes=peak_since(self.memory),
-            projected_bytes=self.plan.projected_bytes,
+            projected_bytes=self.projected,
             elapsed_s=time.perf_counter() - self.started,
             n_rows=self.source.shape[0],
-            route=self.plan.route,
+            route=self.route,
             axis=self.plan.layout.axis,
             precision="single" if terms.prep.single else "double",
             missing=terms.missing,
             dropped_columns=dropped,
             widths=tuple(self.widths),
             seed=self.settings.seed,
+            criterion=criterion,
         )

@@ -149,7 +149,7 @@ def verify(
     except NonFiniteError as bad:  # the policy is the result's: another would be another matrix
         remedy = REMEDY if "nonfinite" in kept else MODEL_REMEDY
         raise NonFiniteError(bad.value, bad.row, bad.column, bad.chunk, remedy) from None
-    look = krylov_look(krylov.learn(space), probes, loop.known.known, settings, 1)
+    look, _ = krylov_look(krylov.learn(space), probes, loop.known.known, settings, 1)
     fresh = look.certificate.scaled(1 / unit(session, loop.known))
     fresh = replace(fresh, orthogonality=_gram_error(result.Vh.conj().T))
     findings = tuple(_findings(result, fresh, source.shape[0]))

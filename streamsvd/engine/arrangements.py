@@ -16,15 +16,20 @@ import numpy as np
 from streamsvd.blocks import Axis
 from streamsvd.engine import memory
 from streamsvd.engine.dask_source import DaskSource
+from streamsvd.engine.graph import copies_sums
 from streamsvd.engine.layout import BLOCK_ITEMS, Layout, cut, span_count
 from streamsvd.engine.memory import Sizes
 from streamsvd.protocols import Source
+from streamsvd.store.sources.reader import ReaderSource
 
 Route = Literal["krylov", "gram"]
 PANEL_BYTES = 32 << 20
 GRAM_COLUMNS = 4096
 """Beyond this width the Gram matrix is not considered."""
 
+
+FEW_COLUMNS = 1024
+"""Width up to which the Gram path has four spans; beyond it has two."""
 
 PASS_SECONDS = 0.1
 """What a pass and its look cost beside reading and products."""
@@ -44,6 +49,9 @@ class Rates:
         Multiply-adds times two a second of the Gram product in float64.
     dense
         Operations a second of small dense factorisations.
+    prepare
+        Bytes a second that are written while a block is converted, centred and counted; huge where the other
+        rates were measured with it.
     """
 
     read: float = 0.9e9
@@ -51,6 +59,7 @@ class Rates:
     double: float = 38e9
     syrk: float = 55e9
     dense: float = 15e9
+    prepare: float = 3e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +88,10 @@ class Request:
         Most passes of the loop.
     precision
         ``"auto"``, ``"single"`` or ``"double"`` products.
+    target
+        ``"auto"``, ``"values"`` or ``"error"``: what is to be proved.
+    excess_tol
+        Excess of the error over the best of the rank that is good enough where it counts.
     """
 
     rank: int
@@ -92,6 +105,8 @@ class Request:
     bounds: bool
     max_passes: int
     precision: str
+    target: str = "auto"
+    excess_tol: float = 1e-2
 
     @property
     def searching(self) -> bool:
@@ -162,7 +177,7 @@ def arrangements(
     limit = min(width, length) if route == "krylov" else width
     aim = min(request.rank, 50) if request.searching else request.rank
     block = block_width(aim, max(limit, 1))
-    counts = (11, 8, 6, 4, 3, 2) if request.searching else (4, 3, 2)
+    counts = (11, 8, 6, 4, 3, 2) if request.searching else (10, 8, 6, 4, 3, 2)
     wide = 16 if source.dtype.kind == "c" else 8
     probes = probe_width(request, block, width) if route == "krylov" else 0
     there = device == "cuda"
@@ -175,11 +190,12 @@ def arrangements(
                 block,
                 probes,
                 basis,
+                min(aim, block) if request.bounds and route == "krylov" else 0,
                 request.rank,
                 source.dtype.itemsize,
                 wide // 2 if fits_single(source.dtype) and request.precision != "double" else wide,
                 wide,
-                0 if there else _entry_bytes(request, axis, wide),
+                0 if there else _entry_bytes(request, axis, source.dtype, wide),
                 _read_bytes(source, axis),
             )
             for at_once, prefetch in _ladder(per_process):
@@ -187,9 +203,18 @@ def arrangements(
                     yield _shape(route, layout, sizes, at_once, prefetch, source, request, budget)
 
 
+SCATTERED = 1.75
+"""What the heap holds for buffers of unequal size that come and go, relative to those in use at once, as measured."""
+
+
 def _read_bytes(source: Source, axis: Axis) -> int:
-    """Transients of one read; those of a dask array are a whole row or column of its chunks."""
-    return source.span_bytes(axis) if isinstance(source, DaskSource) else source.read_bytes
+    """Transients of one read; those of a dask array are a whole row or column of its chunks.
+
+    Along columns every chunk is decoded beside its place, one after the other.
+    """
+    if isinstance(source, DaskSource):
+        return source.span_bytes(axis)
+    return int(SCATTERED * source.read_bytes) if axis == "columns" else source.read_bytes
 
 
 def fits_single(dtype: np.dtype[Any]) -> bool:
@@ -199,9 +224,17 @@ def fits_single(dtype: np.dtype[Any]) -> bool:
     return bool(dtype.itemsize <= (8 if dtype.kind == "c" else 4))
 
 
-def _entry_bytes(request: Request, axis: Axis, wide: int) -> int:
-    """Copies of an entry while its block is prepared, in the worse of the precisions."""
-    copies = 5 if axis == "columns" else 1 + (request.center or request.scale) + 3 * request.masked
+def _entry_bytes(request: Request, axis: Axis, dtype: np.dtype[Any], wide: int) -> int:
+    """Copies of an entry while its block is prepared, in the worse of the precisions.
+
+    Along rows: the block in float64, twice while a pilot is subtracted; with weights or holes its squares, what is
+    filled and the mask besides. Along columns: the block, what is about its means, and their products with weights.
+    """
+    turned = dtype.kind == "c"
+    if axis == "columns":
+        copies = 4 + turned + (request.scale and not request.center) + request.masked
+        return copies * wide
+    copies = 1 + (request.center or request.scale) + (2 + turned) * request.masked
     return copies * wide + wide // 2
 
 
@@ -240,41 +273,54 @@ def _shape(
     request: Request,
     budget: int,
 ) -> Arrangement:
-    width = layout.width
-    extra = 0
-    if layout.axis == "columns" or (request.u and request.u_in_memory):
-        extra = 5 * layout.length * request.rank * s.wide  # pieces, their union, QR and its copies
-    written = 0
-    if layout.axis == "rows" and request.u and not request.u_in_memory:
-        ahead = prefetch and layout.tile is None
-        written = at_once * memory.project_span_bytes(layout, s, prefetch=ahead)
     if route == "gram":
-        layout = replace(layout, spans=_fewer(layout, 4))
-        running = at_once * memory.gram_span_bytes(layout, s, prefetch=prefetch)
-        running += 3 * width * width * s.wide
-        written += 3 * width * width * s.wide if written else 0
-        peak = max(running, written, memory.gram_dense_bytes(width, s))
+        # few, as every span has a sum of its own; by shape alone, as their number is in the bits
+        layout = replace(layout, spans=_fewer(layout, 4 if layout.width <= FEW_COLUMNS else 2))
+    width, ahead = layout.width, prefetch and layout.tile is None
+    busy, copied = min(at_once, len(layout.spans)), copies_sums()
+    packed = busy * memory.block_packing(layout, s)
+    last = _factor_bytes(layout, s, busy, ahead, request)
+    run = memory.RUN_BYTES
+    if isinstance(source, DaskSource | ReaderSource):
+        run += memory.FOREIGN_BYTES
+    if route == "gram":
+        running = busy * memory.gram_span_bytes(layout, s, prefetch=ahead)
+        running += memory.gram_sum_bytes(layout, s, busy, copied=copied)
+        dense = memory.gram_dense_bytes(width, s) + packed
+        last += width * width * s.wide if last else 0
         rows = _sample_rows(layout, request, s, budget, minimal=True)
-        peak = max(peak, rows * memory.sample_row_bytes(width, s) + s.read_bytes)
-        return Arrangement(
-            route, layout, s, rows, 1, at_once, prefetch, memory.BASE_BYTES + peak + extra
-        )
-    running = at_once * memory.span_bytes(layout, s, prefetch=prefetch and layout.tile is None)
-    resident = memory.resident_bytes(width, s)
-    running = resident + memory.partial_bytes(layout, s, at_once) + max(running, written)
-    peak = max(running, memory.dense_bytes(width, s))
-    room = max(budget - memory.BASE_BYTES - extra, peak)
+        sample = rows * memory.sample_row_bytes(width, s)
+        sample += memory.sample_fixed_bytes(width, s, 0, 1, 0)
+        peak = run + max(running, dense, last, sample)
+        return Arrangement(route, layout, s, rows, 1, at_once, prefetch, peak)
+    running = busy * memory.span_bytes(layout, s, prefetch=ahead)
+    running += memory.resident_bytes(width, s)
+    running += memory.partial_bytes(layout, s, busy, copied=copied)
+    peak = run + max(running, memory.dense_bytes(width, s) + packed, last)
+    room = max(budget, peak) - run
     rows, readers, sample = _sampled(layout, request, s, room, at_once)
-    return Arrangement(
-        route,
-        layout,
-        s,
-        rows,
-        readers,
-        at_once,
-        prefetch and layout.tile is None,
-        memory.BASE_BYTES + max(peak, sample) + extra,
-    )
+    projected = max(peak, run + sample)
+    return Arrangement(route, layout, s, rows, readers, at_once, ahead, projected)
+
+
+def _factor_bytes(layout: Layout, s: Sizes, busy: int, ahead: bool, request: Request) -> int:
+    """The pass that makes the other factor, and what is made of it; 0 where there is none.
+
+    The space is gone by then; the vectors of the look are there, and pushed.
+    """
+    columns = layout.axis == "columns"
+    if not (columns or request.u):
+        return 0
+    whole = columns or request.u_in_memory
+    made = busy * memory.project_span_bytes(layout, s, prefetch=ahead, written=not whole)
+    found = 4 * layout.width * s.rank * s.wide
+    if not whole:
+        return made + found
+    packed = busy * memory.block_packing(layout, s)
+    if columns and request.u and not request.u_in_memory:  # U is the look's vectors, in one chunk
+        packed += (1 + memory.WRITTEN_COPIES) * layout.width * s.rank * s.wide
+    factor = memory.factor_bytes(layout.length, s, cleaned=columns)
+    return found + factor + max(made, packed)
 
 
 def _fewer(layout: Layout, count: int) -> tuple[tuple[int, int], ...]:
@@ -294,11 +340,12 @@ def _sampled(
     A second reader must not cost rows, which are worth more.
     """
     threads = sample_threads(at_once)
-    fixed = memory.sample_fixed_bytes(layout.width, s, threads, 1)
+    unit = min(layout.unit, layout.length)
+    fixed = memory.sample_fixed_bytes(layout.width, s, threads, 1, unit)
     rows = _sample_rows(layout, request, s, room - fixed, minimal=False)
     data = rows * memory.sample_row_bytes(layout.width, s)
-    readers = 1
-    while readers < threads and fixed + readers * s.read_bytes + data <= room:
+    readers, runs = 1, -(-rows // layout.grain)
+    while readers < min(threads, runs) and fixed + readers * s.read_bytes + data <= room:
         readers += 1
     return rows, readers, fixed + (readers - 1) * s.read_bytes + data
 
@@ -321,7 +368,8 @@ def _sample_rows(layout: Layout, request: Request, s: Sizes, room: int, *, minim
     grains = min(round(allowed / layout.grain), int(free // layout.grain))
     if grains >= 1:
         return min(layout.length, grains * layout.grain)
-    return int(max(min(layout.unit, free, layout.length), min(16, layout.length)))
+    # Part of a grain: its chunk is decoded whatever is taken of it.
+    return int(max(allowed, min(layout.unit, free, layout.length), min(16, layout.length)))
 
 
 def bytes_read_by(source: Source, request: Request, shape: Arrangement) -> int:
@@ -350,23 +398,50 @@ def seconds_of(
         last = 0.0
     spans = min(len(lay.spans), shape.at_once * max(1, total // per_process))
     if shape.route == "gram":
-        work = entries * lay.width / rates.syrk
+        work = entries * lay.width / rates.syrk + _preparing(shape, rates, 1)
         dense = float(lay.width) ** 3 / rates.dense  # few vectors: tridiagonalisation is what costs
         return PASS_SECONDS + _overlapped(read, work + last, spans, total, shape) + dense
     single = source.dtype.itemsize <= (8 if source.dtype.kind == "c" else 4)
     slow = request.precision == "double" or request.tol < 5e-5 or not single
     speed = rates.double if slow else rates.single
     loop = 2 if request.tol >= 1e-5 else 3
-    work = loop * 4 * entries * (s.block + s.probes) / speed
+    work = loop * 4 * entries * (s.block + s.probes) / speed + _preparing(shape, rates, loop)
     sample = 5 * 4 * float(shape.sample_rows) * lay.width * s.block / rates.single
     dense = loop * 12 * lay.width * float(2 * s.block) ** 2 / rates.dense
-    full = 11 if request.searching else 4
-    dense *= 1 + 0.1 * max(
-        0, full - s.basis // max(s.block, 1)
-    )  # a small basis may need a pass more
+    blocks, full = s.basis // max(s.block, 1), 11 if request.searching else 4
+    # A small basis may need a pass more; what lies beyond is worth little, but worth more than memory left over.
+    dense *= 1 + 0.1 * max(0, full - blocks) - 1e-3 * min(max(0, blocks - full), 6)
     return (
         loop * PASS_SECONDS + _overlapped(read, work + last, spans, total, shape) + sample + dense
     )
+
+
+def pass_seconds(
+    source: Source, request: Request, shape: Arrangement, rates: Rates, total: int, per_process: int
+) -> float:
+    """Core seconds of one pass of the loop, or of the Gram matrix with its eigenvalues, the sample left out."""
+    lay, s = shape.layout, shape.sizes
+    entries = float(lay.length) * lay.width * (4 if source.dtype.kind == "c" else 1)
+    read = source.nbytes * lay.amplification / rates.read
+    spans = min(len(lay.spans), shape.at_once * max(1, total // per_process))
+    if shape.route == "gram":
+        dense = float(lay.width) ** 3 / rates.dense
+        work = entries * lay.width / rates.syrk + _preparing(shape, rates, 1)
+    else:
+        single = fits_single(source.dtype) and request.precision != "double"
+        work = 4 * entries * (s.block + s.probes) / (rates.single if single else rates.double)
+        work += _preparing(shape, rates, 2) / 2
+        dense = 12 * lay.width * float(2 * s.block) ** 2 / rates.dense
+    return PASS_SECONDS + _overlapped(read, work, spans, total, shape) + dense
+
+
+def _preparing(shape: Arrangement, rates: Rates, passes: int) -> float:
+    """Core seconds of preparing the blocks of so many passes; along rows the first alone makes every copy."""
+    lay, s = shape.layout, shape.sizes
+    whole = passes if lay.axis == "columns" else 1
+    copied = s.narrow if s.narrow != s.item else 0
+    bytes_made = whole * s.entry + (passes - whole) * copied
+    return float(lay.length) * lay.width * bytes_made / rates.prepare
 
 
 def _overlapped(read: float, work: float, spans: int, cores: int, shape: Arrangement) -> float:

@@ -32,6 +32,9 @@ from streamsvd.protocols import Source
 SECONDS = 0.25
 """Time given to each rate."""
 
+MEASURED_WITH_PRODUCTS = 1e15
+"""Rate of preparing blocks: products are timed with it, so that alone it counts for nothing."""
+
 READ_SECONDS = 0.6
 DENSE_COLUMNS = 4096
 """Most columns of the small dense problem that is timed; larger ones run at the same rate."""
@@ -72,7 +75,14 @@ def calibrated(source: Source, plan: Plan) -> Rates:
         syrk = (
             _gram_rate(source, plan, threads) if plan.layout.width <= GRAM_COLUMNS else typical.syrk
         )
-    return Rates(read=read, single=single, double=double, syrk=syrk, dense=_dense_rate(plan))
+    return Rates(
+        read=read,
+        single=single,
+        double=double,
+        syrk=syrk,
+        dense=_dense_rate(plan),
+        prepare=MEASURED_WITH_PRODUCTS,
+    )
 
 
 def _normal_rate(source: Source, plan: Plan, threads: int, *, single: bool) -> float:

@@ -40,10 +40,26 @@ class PassDone:
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """The intervals after a pass of that number: the largest relative width."""
+    """What is proved after a pass of that number.
+
+    The largest relative width of the intervals; the excess of the error over the best of the rank; how many leading
+    values are resolved.
+    """
 
     number: int
     width: float
+    excess: float = float("inf")
+    resolved: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RouteChanged:
+    """The run goes on by another way than planned: from and to, the axis of the new way, and why."""
+
+    before: str
+    after: str
+    axis: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +69,7 @@ class Committed:
     path: str
 
 
-Event: TypeAlias = PassStarted | SpanDone | PassDone | Looked | Committed
+Event: TypeAlias = PassStarted | SpanDone | PassDone | Looked | RouteChanged | Committed
 Callback: TypeAlias = Callable[[Event], None]
 
 

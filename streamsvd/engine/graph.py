@@ -10,12 +10,18 @@ from dask import delayed
 
 from streamsvd.engine.dask_source import DaskSource, Shifted
 from streamsvd.engine.span import Work, run_span
+from streamsvd.engine.submit import active_client
 from streamsvd.passes import Sums
 
 
 def merge(a: Sums, b: Sums) -> Sums:
-    """Node of the tree."""
+    """Node of the tree; on a cluster the same sums may be asked for again."""
     return a.merge(b)
+
+
+def absorb(a: Sums, b: Sums) -> Sums:
+    """Node of the tree where nobody else holds the sums: threads run each task once and keep nothing."""
+    return a.absorb(b)
 
 
 def merge_tree(leaves: list[Any], join: Any) -> Any:
@@ -46,7 +52,13 @@ def build(work: Work, shared: Any) -> tuple[list[Any], Any]:
         ]
     else:
         leaves = [delayed(run_span, pure=False)(shared, span) for span in work.layout.spans]
-    return leaves, merge_tree(leaves, delayed(merge, pure=False))
+    join = merge if copies_sums() else absorb
+    return leaves, merge_tree(leaves, delayed(join, pure=False))
+
+
+def copies_sums() -> bool:
+    """Whether sums that are joined stay as they were: those of a task that a cluster may run again."""
+    return active_client() is not None
 
 
 def run_blocks(work: Work, span: tuple[int, int], chunks: list[Any]) -> Sums:

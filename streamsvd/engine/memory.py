@@ -16,6 +16,18 @@ MIB = 1 << 20
 BASE_BYTES = 40 * MIB
 """Threads, event loop of the store, BLAS packing buffers, small Python objects of a run."""
 
+RUN_BYTES = 26 * MIB
+"""The same of a factorisation, for which packing is counted by itself, `packing_bytes`."""
+
+FOREIGN_BYTES = 20 * MIB
+"""What others hold who read the matrix for us, a scheduler with its tasks or a user's own reader, beside their blocks."""
+
+DEPTH = 512
+"""Most of the dimension that is summed over which BLAS packs at once; kernels have 192 to 448."""
+
+POWERS = 12
+"""Powers of the probes that are kept beside the probes and their first products."""
+
 _UNITS = {"": 1, "b": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _BINARY = {"ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30, "ti": 1 << 40}
 
@@ -62,7 +74,9 @@ class Sizes:
     probes
         Columns of the probes.
     basis
-        Most columns of the basis.
+        Most columns of the basis, but for those that are pinned.
+    pinned
+        Leading vectors of the first look that every later basis holds besides.
     rank
         Columns of the result.
     item, narrow, wide
@@ -76,6 +90,7 @@ class Sizes:
     block: int
     probes: int
     basis: int
+    pinned: int
     rank: int
     item: int
     narrow: int
@@ -84,73 +99,154 @@ class Sizes:
     read_bytes: int
 
 
+def space_columns(width: int, s: Sizes) -> int:
+    """Most columns of the basis with those that are pinned; no more than the whole space has."""
+    return min(width, s.basis + s.pinned)
+
+
 def dense_bytes(width: int, s: Sizes) -> int:
-    """Extraction in the driver: bases, residuals, their QR and its copies, projected problems."""
-    thin = width * (9 * s.basis + 3 * (s.block + s.probes) + 8 * s.probes + 2 * s.rank)
-    return (thin + 6 * (2 * s.basis) ** 2) * s.wide
+    """Extraction in the driver, between passes.
+
+    Where the space grows: Ritz vectors and residuals, the basis and its product before and after their QR, the block
+    with what the pass multiplied and summed; beside them the probes and the best look. Then the projected problems.
+    """
+    columns = space_columns(width, s)
+    thin = 2 * columns + 4 * columns + 3 * (s.block + s.probes) + s.block
+    kept = (2 + POWERS) * s.probes + s.pinned + 4 * s.rank
+    packed = packing_bytes(width, columns, columns, s.wide)
+    return width * (thin + kept) * s.wide + 8 * (2 * columns) ** 2 * s.wide + packed
 
 
 def resident_bytes(width: int, s: Sizes) -> int:
-    """What the driver holds while a pass runs: Ritz vectors, residuals, probes, the pass's factors."""
-    return width * (3 * s.basis + 2 * s.block + 12 * s.probes) * s.wide
+    """What the driver holds while a pass runs.
+
+    Ritz vectors and residuals; the block, as multiplied, and beside the deflated probes in one; these twice; the
+    probes, their product and powers, the basis that deflates them; the vectors of the best look and of the last.
+    """
+    columns = space_columns(width, s)
+    multiplied = 3 * s.block + 3 * s.probes
+    kept = (2 + POWERS) * s.probes + s.pinned + 2 * s.rank
+    return width * (2 * columns + multiplied + kept) * s.wide
 
 
-def partial_bytes(layout: Layout, s: Sizes, at_once: int) -> int:
-    """Sums of finished spans that wait in the merge tree."""
-    waiting = max(1, len(layout.spans)).bit_length() + at_once
+def packing_bytes(rows: int, inner: int, columns: int, item: int) -> int:
+    """What BLAS packs of the larger factor of a product ``(rows, inner) @ (inner, columns)``; it is never given back."""
+    return max(rows, columns) * min(inner, DEPTH) * item
+
+
+def block_packing(layout: Layout, s: Sizes) -> int:
+    """What one thread's BLAS packs of a block, along either of its sides."""
+    unit, columns = min(layout.unit, layout.panel), layout.tile or layout.width
+    return min(unit * columns, DEPTH * max(unit, columns)) * s.wide
+
+
+def waiting_sums(spans: int, at_once: int, *, copied: bool) -> int:
+    """Most sums of spans at one moment, in hand or waiting to be joined: a tree over them is as deep as it is.
+
+    Joined where they lie, unless a cluster may ask for them again: then there is one more.
+    """
+    return min(spans, max(spans - 1, 0).bit_length() + at_once) + copied
+
+
+def partial_bytes(layout: Layout, s: Sizes, at_once: int, *, copied: bool = False) -> int:
+    """Sums of finished spans that wait in the merge tree, and those in hand."""
+    waiting = waiting_sums(len(layout.spans), at_once, copied=copied)
     return waiting * layout.width * (s.block + s.probes + 6) * s.wide
 
 
+def _panels(layout: Layout, s: Sizes, *, prefetch: bool) -> int:
+    """Panels of a span: a second one is read ahead where there is one."""
+    longest = max(stop - start for start, stop in layout.spans)
+    panel = min(layout.panel, longest)
+    count = 2 if prefetch and longest > panel else 1
+    return count * panel * (layout.tile or layout.width) * s.item
+
+
 def span_bytes(layout: Layout, s: Sizes, *, prefetch: bool) -> int:
-    """One span: panels, the read's transients, a prepared block, thin blocks and sums."""
+    """One span besides its sums: panels, the read's transients, a prepared block, and thin blocks.
+
+    The thin blocks: the factor as sent, and the product that is added to the sums.
+    """
     width = layout.width
     columns = layout.tile or width
-    panels = (2 if prefetch else 1) * layout.panel * columns * s.item
-    thin = s.block + s.probes
+    thin = s.block + max(s.probes, s.pinned)
     unit = min(layout.unit, layout.panel)
-    block = unit * columns * s.entry + 3 * unit * thin * s.wide
+    block = unit * columns * s.entry + 2 * unit * thin * s.wide + block_packing(layout, s)
     if layout.tile is not None:
         block += layout.panel * thin * s.wide
-    return panels + s.read_bytes + block + width * thin * 4 * s.wide
+    return _panels(layout, s, prefetch=prefetch) + s.read_bytes + block + width * thin * 2 * s.wide
 
 
-WRITTEN_COPIES = 5
-"""Of the rows of ``U`` on their way to a store: pieces, their union, the chunk, its bytes, and their check."""
+WRITTEN_COPIES = 3
+"""Of rows of ``U`` that are whole chunks, in the hands of a store: the chunk, its bytes, and those with their check."""
+
+REWRITTEN_COPIES = 7
+"""Of a chunk of ``U`` that is written in parts: read back, checked, decoded and filled besides."""
 
 
-def project_span_bytes(layout: Layout, s: Sizes, *, prefetch: bool) -> int:
-    """One span of the pass that writes ``U``: as ever, with the rows of a panel on their way out.
+def written_bytes(layout: Layout, s: Sizes) -> int:
+    """Rows of ``U`` of a panel on their way to a store: pieces, their union, and what the store makes of them.
 
-    A chunk of ``U`` is a grain; what is less is read back, and written again whole.
+    A chunk of ``U`` is a grain; where a panel is less, its chunk is read back, and written again whole.
     """
+    panel, grain = min(layout.panel, layout.length), min(layout.grain, layout.length)
+    rows = 2 * panel + (WRITTEN_COPIES * panel if panel >= grain else REWRITTEN_COPIES * grain)
+    if layout.tile is not None:
+        rows += panel
+    return rows * s.rank * s.wide
+
+
+def project_span_bytes(layout: Layout, s: Sizes, *, prefetch: bool, written: bool = True) -> int:
+    """One span of the pass that makes ``U``: as ever, with its rows on their way out where they are ``written``."""
     width, unit = layout.width, min(layout.unit, layout.panel)
     columns = layout.tile or width
-    panels = (2 if prefetch else 1) * layout.panel * columns * s.item
-    block = unit * columns * s.entry + 5 * unit * s.rank * s.wide
-    rows = max(layout.panel, min(layout.grain, layout.length))
-    written = (WRITTEN_COPIES + (layout.tile is not None)) * rows * s.rank * s.wide
-    return panels + s.read_bytes + block + written + 4 * width * s.rank * s.wide
+    block = unit * columns * s.entry + 5 * unit * s.rank * s.wide + block_packing(layout, s)
+    out = written_bytes(layout, s) if written else 0
+    panels = _panels(layout, s, prefetch=prefetch)
+    return panels + s.read_bytes + block + out + 2 * width * s.rank * s.wide
 
 
 def gram_span_bytes(layout: Layout, s: Sizes, *, prefetch: bool) -> int:
-    """One span of the Gram path: panels, a block, the sum and the product that is added to it."""
+    """One span of the Gram path besides its sum, to which a block is added in place: panels, and the block."""
     width = layout.width
-    panels = (2 if prefetch else 1) * layout.panel * width * s.item
-    block = min(layout.unit, layout.panel) * width * s.entry
-    return panels + s.read_bytes + block + 2 * width * width * s.wide
+    block = min(layout.unit, layout.panel) * width * s.entry + block_packing(layout, s)
+    return _panels(layout, s, prefetch=prefetch) + s.read_bytes + block + 8 * width * s.wide
+
+
+def gram_sum_bytes(layout: Layout, s: Sizes, at_once: int, *, copied: bool = False) -> int:
+    """Gram matrices of spans, in hand or waiting to be joined."""
+    waiting = waiting_sums(len(layout.spans), at_once, copied=copied)
+    return waiting * layout.width**2 * s.wide
 
 
 def gram_dense_bytes(width: int, s: Sizes) -> int:
-    """Eigenproblem of the Gram matrix, with LAPACK's copies and workspace, and the vectors wanted."""
-    return (4 * width * width + 6 * width * (s.rank + 1)) * s.wide
+    """Eigenproblem of the Gram matrix, in its place, and the vectors wanted.
+
+    Where LAPACK's routine for part of the spectrum fails, that for all of it has two more of its size for workspace.
+    """
+    return (3 * width * width + 6 * width * (s.rank + 1)) * s.wide
+
+
+def factor_bytes(length: int, s: Sizes, *, cleaned: bool) -> int:
+    """The other factor as one array: its pieces and their union; ``cleaned``, then its QR and the columns turned.
+
+    The pieces count to the end: the heap they were made in may keep their place.
+    """
+    return (4 if cleaned else 2) * length * s.rank * s.wide
 
 
 def sample_row_bytes(width: int, s: Sizes) -> int:
-    """One sampled row: as stored, as multiplied, and its products."""
-    return width * (s.item + s.narrow) + 3 * s.block * s.wide
+    """One sampled row: as stored, and as multiplied where that is of another size and not in its place."""
+    return width * (s.item + (s.narrow if s.narrow != s.item else 0))
 
 
-def sample_fixed_bytes(width: int, s: Sizes, threads: int, readers: int) -> int:
-    """The sample's thin blocks, the products of several threads, the transients of several readers."""
+PILOT_ITEMS = 1 << 18
+"""Entries of the sample that are looked at together; a row at least."""
+
+
+def sample_fixed_bytes(width: int, s: Sizes, threads: int, readers: int, unit: int = 1) -> int:
+    """The sample's thin blocks, the products of several threads, a block of ``unit`` rows that is prepared, readers."""
     thin = (5 + threads) * width * s.block * s.wide
-    return thin + readers * s.read_bytes + width * 8 * s.wide
+    looked = 4 * max(PILOT_ITEMS, width) * s.wide
+    block = unit * width * s.entry + threads * unit * (width + s.block) * s.narrow
+    return thin + readers * s.read_bytes + width * 8 * s.wide + max(looked, block)

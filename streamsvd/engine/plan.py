@@ -8,7 +8,8 @@ that fits is the plan, and the others stay in it with the reason they lost.
 from __future__ import annotations
 
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import psutil
 
@@ -20,6 +21,7 @@ from streamsvd.engine.arrangements import (
     Route,
     arrangements,
     bytes_read_by,
+    pass_seconds,
     seconds_of,
     ways,
 )
@@ -69,6 +71,15 @@ class Plan:
         Time expected by the cost model.
     alternatives
         Every way considered, the chosen one first.
+    route_asked
+        The route, where the caller restricted the choice to it.
+    pinned
+        Leading vectors of the first look that every later basis holds beside its own columns.
+    fallback
+        The Gram matrix of the narrow side, where it fits and nothing else was asked: the run goes over to it when the
+        passes still expected cost more. Its memory is its own ``projected_bytes``.
+    gram_passes
+        What that costs, in passes of the loop; None without a fallback.
     """
 
     shape: tuple[int, int]
@@ -93,6 +104,10 @@ class Plan:
     budget_bytes: int
     seconds: float
     alternatives: tuple[Alternative, ...]
+    route_asked: Route | None = None
+    pinned: int = 0
+    fallback: Plan | None = None
+    gram_passes: float | None = None
 
     @property
     def tasks(self) -> int:
@@ -120,6 +135,7 @@ class Plan:
             f"  tasks      {len(lay.spans)} spans a pass, {self.workers} at once on {self.device}, "
             f"read-ahead {'on' if self.prefetch else 'off'}",
             f"  memory     {show_bytes(self.projected_bytes)} projected, {show_bytes(self.budget_bytes)} allowed",
+            *self._otherwise(),
             f"  time       about {self.seconds:.3g} s",
             "  considered",
         ]
@@ -130,6 +146,16 @@ class Plan:
             )
             lines += textwrap.wrap(text, 96, initial_indent="    ", subsequent_indent="      ")
         return "\n".join(lines)
+
+    def _otherwise(self) -> list[str]:
+        """What the run may go over to."""
+        other, cost = self.fallback, self.gram_passes
+        if other is None or cost is None:
+            return []
+        return [
+            f"  otherwise  Gram matrix along {other.layout.axis} ({show_bytes(other.projected_bytes)}, as much as "
+            f"{cost:.2g} passes), where more passes than that are expected"
+        ]
 
     @property
     def _item(self) -> int:
@@ -224,28 +250,66 @@ def make_plan(
                 f"{slower / seconds:.2g} times slower",
             )
         )
-    read = bytes_read_by(source, request, best)
+    made = partial(
+        _plan,
+        source,
+        request,
+        budget=budget,
+        device=device,
+        threads=(total, per_process),
+        route_asked=route,
+    )
+    plan = made(best, seconds=seconds, alternatives=(*shown, *lost))
+    others = [pair for pair in fitting if pair[1].route == "gram"]
+    if best.route == "gram" or not others:
+        return plan
+    after, gram = others[0]
+    costs = [
+        pass_seconds(source, request, shape, rates, total, per_process) for shape in (gram, best)
+    ]
+    fallback = made(gram, seconds=after, alternatives=())
+    return replace(plan, fallback=fallback, gram_passes=costs[0] / costs[1])
+
+
+def _plan(
+    source: Source,
+    request: Request,
+    shape: Arrangement,
+    *,
+    budget: int,
+    device: str,
+    threads: tuple[int, int],
+    route_asked: Route | None,
+    seconds: float,
+    alternatives: tuple[Alternative, ...],
+) -> Plan:
+    """An arrangement as a plan; ``threads`` in all and in one process."""
+    total, per_process = threads
+    read = bytes_read_by(source, request, shape)
+    aim = min(request.rank, 50) if request.searching else request.rank
     return Plan(
         shape=source.shape,
         dtype=str(source.dtype),
         nbytes=source.nbytes,
         name=source.name,
         request=request,
-        route=best.route,
-        layout=best.layout,
-        block=best.sizes.block,
-        probes=best.sizes.probes,
-        basis=best.sizes.basis,
-        sample_rows=best.sample_rows,
-        sample_readers=best.sample_readers,
-        workers=min(total, best.at_once * max(1, total // per_process)),
-        at_once=best.at_once,
-        prefetch=best.prefetch,
+        route=shape.route,
+        layout=shape.layout,
+        block=shape.sizes.block,
+        probes=shape.sizes.probes,
+        basis=shape.sizes.basis,
+        sample_rows=shape.sample_rows,
+        sample_readers=shape.sample_readers,
+        workers=min(total, shape.at_once * max(1, total // per_process)),
+        at_once=shape.at_once,
+        prefetch=shape.prefetch,
         device=device,
         passes=read / source.nbytes,
         bytes_read=read,
-        projected_bytes=best.projected,
+        projected_bytes=shape.projected,
         budget_bytes=budget,
         seconds=seconds,
-        alternatives=(*shown, *lost),
+        alternatives=alternatives,
+        route_asked=route_asked,
+        pinned=min(aim, shape.sizes.block),
     )

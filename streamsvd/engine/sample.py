@@ -21,6 +21,7 @@ from streamsvd.blocks import Policy, Preparation, Reader
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.device import NumpyBackend
 from streamsvd.engine.layout import Layout
+from streamsvd.engine.memory import PILOT_ITEMS
 from streamsvd.engine.span import NONFINITE_REMEDY, read_part
 from streamsvd.errors import NonFiniteError, StreamSVDError
 from streamsvd.kernels import products, sketch
@@ -76,16 +77,21 @@ def draw(source: Source, layout: Layout, rows: int, *, seed: int, threads: int =
     count = min(max(1, round(rows / run)), len(starts))
     chosen = np.sort(rng.permutation(len(starts))[:count])
 
-    def read(index: int) -> tuple[int, npt.NDArray[Any]]:
+    def room(index: int) -> npt.NDArray[Any]:
         start = starts[index]
-        stop = min(start + run, layout.length)
-        shape = (stop - start, layout.width)
-        out = np.empty(shape if layout.axis == "rows" else shape[::-1], dtype=source.dtype)
-        read_part(source, layout.axis, slice(start, stop), slice(0, layout.width), out)
+        shape = (min(start + run, layout.length) - start, layout.width)
+        return np.empty(shape if layout.axis == "rows" else shape[::-1], dtype=source.dtype)
+
+    def read(index: int, out: npt.NDArray[Any]) -> tuple[int, npt.NDArray[Any]]:
+        start = starts[index]
+        part = slice(start, min(start + run, layout.length))
+        read_part(source, layout.axis, part, slice(0, layout.width), out)
         return start, out
 
+    # Made before memory is held, so that the system has it back as soon as nobody needs the sample.
+    rooms = [room(int(index)) for index in chosen]
     with held_memory(), ThreadPoolExecutor(threads) as pool:
-        runs = tuple(pool.map(read, (int(index) for index in chosen)))
+        runs = tuple(pool.map(read, (int(index) for index in chosen), rooms))
     ends = ((start, min(start + run, layout.length)) for start, _ in runs)
     stored = sum(layout.stored(start, stop) for start, stop in ends)
     return Sample(runs, stored * layout.width * source.dtype.itemsize)
@@ -102,11 +108,11 @@ def pilot(
         If the sample holds an Inf, or a NaN that the policy does not allow.
     """
     largest, clean = 0.0, True
-    for start, data in sample.runs:
+    for start, data in _parts(sample, layout):
         size = float(np.abs(data).max()) if source.dtype.kind == "c" else _largest(data)
         if not np.isfinite(size):
             clean = False
-            _check(data, start, source, layout, policy)
+            _check(data, start, source, policy)
             size = float(np.nanmax(np.abs(data), initial=0.0))
         largest = max(largest, size)
     if largest > 1e300:
@@ -122,14 +128,14 @@ def pilot(
     kind = "complex128" if source.dtype.kind == "c" else "float64"
     count, total = np.zeros(width), np.zeros(width, dtype=kind)
     rows = 0
-    for block in _blocks(sample, kind):
+    for block in _blocks(sample, layout, kind):
         rows += block.shape[0]
         block *= alpha
         count += np.sum(~np.isnan(block), axis=0) if not clean else block.shape[0]
         total += np.nansum(block, axis=0) if not clean else block.sum(axis=0)
     mean = total / np.maximum(count, 1)
     squares = np.zeros(width)
-    for block in _blocks(sample, kind):
+    for block in _blocks(sample, layout, kind):
         centred = np.abs(block * alpha - mean)
         squares += np.nansum(centred * centred, axis=0)
     mean /= alpha
@@ -142,10 +148,19 @@ def _largest(data: npt.NDArray[Any]) -> float:
     return max(abs(float(data.max())), abs(float(data.min())))
 
 
-def _blocks(sample: Sample, kind: str, step: int = 512) -> Iterator[Matrix]:
-    for _, data in sample.runs:
+def _blocks(sample: Sample, layout: Layout, kind: str) -> Iterator[Matrix]:
+    """Parts of the sample as copies of another type."""
+    for _, data in _parts(sample, layout):
+        yield data.astype(kind)
+
+
+def _parts(sample: Sample, layout: Layout) -> Iterator[tuple[tuple[int, int], npt.NDArray[Any]]]:
+    """A few rows of the matrix at a time, so that copies are small beside the sample, each with its first entry."""
+    for start, data in sample.runs:
+        step = max(1, PILOT_ITEMS // data.shape[1])
         for a in range(0, data.shape[0], step):
-            yield data[a : a + step].astype(kind)
+            first = (start + a, 0) if layout.axis == "rows" else (a, start)
+            yield first, data[a : a + step]
 
 
 def power_of_two(size: float, dtype: np.dtype[Any]) -> float:
@@ -156,14 +171,12 @@ def power_of_two(size: float, dtype: np.dtype[Any]) -> float:
     return float(2.0 ** -np.clip(np.round(np.log2(size)), -largest, largest))
 
 
-def _check(
-    data: npt.NDArray[Any], start: int, source: Source, layout: Layout, policy: Policy
-) -> None:
+def _check(data: npt.NDArray[Any], first: tuple[int, int], source: Source, policy: Policy) -> None:
     bad = np.isinf(data) if policy != "raise" else ~np.isfinite(data)
     if not bad.any():
         return
     i, j = (int(x) for x in np.unravel_index(int(np.argmax(bad)), bad.shape))
-    row, column = (start + i, j) if layout.axis == "rows" else (i, start + j)
+    row, column = first[0] + i, first[1] + j
     value = "NaN" if np.isnan(data[i, j]) else "Inf"
     raise NonFiniteError(value, row, column, source.locate(row, column), NONFINITE_REMEDY)
 
@@ -174,6 +187,15 @@ class Start:
 
     Q: Matrix
     theta: Real
+
+
+def _placed(block: Matrix, place: npt.NDArray[Any]) -> Matrix:
+    """A block, in the place of what it was made of where its entries are as large."""
+    if block.dtype.itemsize != place.dtype.itemsize or np.may_share_memory(block, place):
+        return block
+    there: Matrix = place.view(block.dtype)
+    there[...] = block
+    return there
 
 
 def _normal(block: tuple[Matrix, Any], *, thin: Matrix) -> Matrix:
@@ -192,7 +214,7 @@ def start_block(
     seed: int,
     threads: int = 1,
 ) -> Start:
-    """Subspace iteration on the sampled rows, in memory.
+    """Subspace iteration on the sampled rows, in memory: in that of the sample, whose values are lost.
 
     Parameters
     ----------
@@ -221,7 +243,7 @@ def start_block(
         for a, b in layout.blocks(first, first + rows.shape[0]):
             part = rows[a - first : b - first]
             block = reader.prepare(part if prep.axis == "rows" else part.T, a, slice(0, n))
-            blocks.append((block.narrow, block.weights))
+            blocks.append((_placed(block.narrow, part), block.weights))
     Q = sketch.gaussian(n, width, seed=seed, purpose="start", complex_=prep.complex_)
     theta = np.zeros(width)
     scale = thin_scale

@@ -156,7 +156,7 @@ def _panels(
         read_part(source, layout.axis, slice(start, stop), whole, out)
         return out
 
-    if not work.prefetch:
+    if not work.prefetch or span[1] - span[0] <= layout.panel:  # nothing to read ahead
         with panel_buffers(1, size, engine.panel) as (only,):
             for start, stop in layout.panels(span):
                 yield start, load(only, start, stop)

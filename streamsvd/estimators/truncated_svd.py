@@ -20,6 +20,7 @@ from streamsvd.drivers.factorise import svd
 from streamsvd.drivers.model.size import check_result, check_size
 from streamsvd.drivers.model.state import of_result
 from streamsvd.drivers.request import as_source
+from streamsvd.drivers.session import EXCESS_TOL
 from streamsvd.errors import SpecError
 from streamsvd.estimators.completion import completed
 from streamsvd.estimators.inputs import (
@@ -50,6 +51,8 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         Triplets wanted, at most the columns.
     tol
         Relative width asked of the interval of every singular value, in `fit`; 1e-3 if left out.
+    target, excess_tol, route
+        What `fit` is to prove, and by which way, as in `streamsvd.svd`.
     memory
         Budget of `fit` in bytes, or a text such as ``"256MiB"``; half of what is free if left out.
     buffer
@@ -98,12 +101,18 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         n_components: int = 2,
         *,
         tol: float | None = None,
+        target: str = "auto",
+        excess_tol: float = EXCESS_TOL,
+        route: str | None = None,
         memory: int | str | None = None,
         buffer: int | None = None,
         random_state: int = 0,
     ) -> None:
         self.n_components = n_components
         self.tol = tol
+        self.target = target
+        self.excess_tol = excess_tol
+        self.route = route
         self.memory = memory
         self.buffer = buffer
         self.random_state = random_state
@@ -122,7 +131,7 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         Raises
         ------
         NotConverged
-            If the certificate misses the tolerance; it carries the partial result.
+            If what was asked is not proved; it carries the partial result.
         StreamSVDError
             Whatever else `streamsvd.svd` raises; more components than columns; entries whose squares, which are
             the variances, float64 does not hold. After any error the estimator is as it was.
@@ -212,6 +221,9 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             source,
             rank,
             tol=self.tol,
+            target=self.target,
+            excess_tol=self.excess_tol,
+            route=self.route,
             memory=self.memory,
             u=u,
             seed=check_seed(self.random_state, name="random_state"),

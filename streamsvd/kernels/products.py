@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from array_api_compat import array_namespace
+import numpy as np
+from array_api_compat import array_namespace, is_numpy_namespace
 from jaxtyping import Inexact
+from scipy.linalg import blas
 
 Array = Any
 
@@ -62,3 +64,47 @@ def gram(X: Inexact[Array, "p n"], weights: Inexact[Array, " p"] | None) -> Inex
     if weights is None:
         return xp.matmul(adjoint(X), X)
     return xp.matmul(adjoint(X), X * xp.astype(weights, X.dtype)[:, None])
+
+
+def grown_gram(
+    G: Inexact[Array, "n n"], X: Inexact[Array, "p n"], weights: Inexact[Array, " p"] | None
+) -> Inexact[Array, "n n"]:
+    """``G + X* diag(weights) X``, which may be written into ``G``; `whole_gram` of the last one is the sum.
+
+    Notes
+    -----
+    Cost: ``p n**2`` flops on the host, where BLAS adds one triangle to ``G`` in place: no other block of
+    ``n x n``. Weighted rows are a copy, scaled by the roots of their weights. Twice the flops and two blocks of
+    ``n x n`` elsewhere.
+    """
+    xp = array_namespace(G, X)
+    if not is_numpy_namespace(xp):
+        return G + gram(X, weights)
+    complex_ = X.dtype.kind == "c"
+    if weights is not None:
+        X = X * np.sqrt(weights).astype(X.real.dtype)[:, None]
+    along = bool(X.flags.f_contiguous) and not complex_
+    if not along:
+        X = np.ascontiguousarray(X)
+    # By rows G is its own transpose by columns, which is what BLAS writes: X^T conj(X).
+    add = getattr(blas, {"f": "ssyrk", "d": "dsyrk", "F": "cherk", "D": "zherk"}[G.dtype.char])
+    own = int(G.flags.writeable)
+    out = add(1.0, X if along else X.T, beta=1.0, c=G.T, trans=int(along), lower=1, overwrite_c=own)
+    return np.asarray(out).T
+
+
+STRIP_ROWS = 64
+"""Rows of a square matrix that are worked on at once, so that what this takes is small beside it."""
+
+
+def whole_gram(G: Inexact[Array, "n n"]) -> Inexact[Array, "n n"]:
+    """The sum that `grown_gram` has made, with both its triangles; on the host in the memory of ``G``."""
+    if not is_numpy_namespace(array_namespace(G)):
+        return G
+    G = np.require(G, requirements="W")
+    for a in range(0, G.shape[0], STRIP_ROWS):
+        b = min(a + STRIP_ROWS, G.shape[0])
+        corner = np.triu(G[a:b, a:b], 1)
+        G[a:b, a:b] = np.triu(G[a:b, a:b]) + corner.conj().T
+        G[b:, a:b] = G[a:b, b:].conj().T
+    return G

@@ -6,7 +6,7 @@ import numpy as np
 
 from streamsvd.typing import Matrix
 
-_PURPOSES = ("start", "probes", "sample", "block", "residual")
+_PURPOSES = ("start", "probes", "sample", "block", "residual", "fill")
 
 
 def generator(seed: int, purpose: str, index: int = 0) -> np.random.Generator:

@@ -17,7 +17,7 @@ import numpy as np
 import zarr
 from zarr.codecs import BytesCodec, Crc32cCodec
 
-from streamsvd.certificate import Certificate, Kind
+from streamsvd.certificate import TOL, Certificate, Kind
 from streamsvd.errors import StoreError
 from streamsvd.result import SVD, Info, Status
 from streamsvd.store.explained import explained
@@ -197,6 +197,11 @@ class _CertificateRecord(msgspec.Struct, forbid_unknown_fields=True, kw_only=Tru
     numerical_rank: int
     deficit: Number = 0.0
     kind: str
+    excess: Number = "inf"
+    spectral_error: Number = "inf"
+    next_lower: Number = 0.0
+    resolved_angle_bound: Number = "inf"
+    tol: float = TOL
 
 
 class _InfoRecord(msgspec.Struct, forbid_unknown_fields=True):
@@ -214,6 +219,7 @@ class _InfoRecord(msgspec.Struct, forbid_unknown_fields=True):
     dropped_columns: list[int]
     widths: list[Number]
     seed: int
+    criterion: str = ""
 
 
 class Record(msgspec.Struct):
@@ -261,20 +267,16 @@ def load(path: Path) -> tuple[SVD, Record]:
         }
         if small["s"] is None or small["Vh"] is None:
             raise StoreError(f"{path} lacks its factors. Restore it from a copy.")
-        certificate = Certificate(
-            np.asarray(c.sigma_lower, dtype=np.float64),
-            np.asarray(c.sigma_upper, dtype=np.float64),
-            float(c.frobenius_error),
-            float(c.energy),
-            c.failure_probability,
-            float(c.subspace_angle_bound),
-            c.orthogonality,
-            float(c.rounding),
-            float(c.tail),
-            c.numerical_rank,
-            float(c.deficit),
-            Kind(c.kind),
-        )
+        proved = msgspec.structs.asdict(c)
+        proved = {
+            name: float(value) if isinstance(value, str) and name != "kind" else value
+            for name, value in proved.items()
+        }
+        proved |= {
+            name: np.asarray(proved[name], dtype=np.float64)
+            for name in ("sigma_lower", "sigma_upper")
+        }
+        certificate = Certificate(**proved | {"kind": Kind(c.kind)})
         fields = msgspec.structs.asdict(i)
         fields |= {
             "status": Status(i.status),

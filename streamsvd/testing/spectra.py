@@ -28,11 +28,18 @@ Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.uint64]
 
-SPECTRA = ("pow1", "slow", "step", "drift", "spikes", "geometric", "graded4", "graded5", "offset")
+SPECTRA = (
+    "pow1", "slow", "step", "drift", "spikes", "geometric", "graded4", "graded5", "graded12", "offset",
+    "log", "flat", "cliff", "floor", "before", "at", "across", "bulk3", "bulk12",
+)  # fmt: skip
 DTYPES = ("float32", "float64", "complex64", "complex128")
 
 _LEADING = 50  # values before the gap of "step", over which "graded" falls
 _SPIKES = 10
+_RANK = 10  # after which "floor" falls no further
+_PLATEAU, _BEHIND = 30, {"flat": 1.0, "cliff": 1e-3}
+_REPEATED = {"before": (4, 6), "at": (10, 11), "across": (6, 15)}
+_NOISE, _ASPECT = 4000, 0.25  # columns, and columns over rows, of the noise in "bulk"
 _BLOCK_ENTRIES = 2**17  # made at once: the temporaries stay in the cache
 
 
@@ -44,7 +51,12 @@ def spectrum(name: str, r: int) -> Floats:
     name
         ``pow1``, ``drift``, ``offset``: ``1/i``; ``slow``: ``i^-0.5``; ``step``: 50 values in 2..1,
         then a tail from 0.5; ``spikes``: 10 values in 3..1.5, then 1; ``geometric``:
-        ``0.9^(i-1)``; ``graded4``, ``graded5``: geometric with ``s[49] / s[0]`` of 1e-4 and 1e-5.
+        ``0.9^(i-1)``; ``graded4``, ``graded5``, ``graded12``: geometric with ``s[49] / s[0]`` of 1e-4, 1e-5
+        and 1e-12; ``log``: ``1 / log(i + 1)``; ``flat``: all 1; ``cliff``: 30 values
+        of 1, then 1e-3; ``floor``: 10 values in 3..1, then 0.9; ``before``, ``at``, ``across``: ``1/i`` but
+        that the values 4 to 6, 10 and 11, 6 to 15 are equal; ``bulk3``, ``bulk12``: so many values in 4..2
+        over noise of 16 000 rows and 4 000 columns, 1.5..0.5 (the quantiles of the law of Marchenko and
+        Pastur), then 0.5.
     r
         How many.
 
@@ -75,8 +87,20 @@ def spectrum(name: str, r: int) -> Floats:
             s = np.where(i <= _SPIKES, 3 - 1.5 * (i - 1) / (_SPIKES - 1), 1.0)
         case "geometric":
             s = 0.9 ** (i - 1)
-        case "graded4" | "graded5":
-            s = 10.0 ** (-int(name[-1]) * (i - 1) / (_LEADING - 1))
+        case "graded4" | "graded5" | "graded12":
+            digits = int(name.removeprefix("graded")) * (i - 1) / (_LEADING - 1)
+            s = 10.0 ** -np.minimum(digits, 300)
+        case "log":
+            s = 1 / np.log(i + 1)
+        case "flat" | "cliff":
+            s = np.where(i <= _PLATEAU, 1.0, _BEHIND[name])
+        case "floor":
+            s = np.where(i <= _RANK, 3 - 2 * (i - 1) / (_RANK - 1), 0.9)
+        case "before" | "at" | "across":
+            first, last = _REPEATED[name]
+            s = 1 / np.where((first <= i) & (i <= last), first, i)
+        case "bulk3" | "bulk12":
+            s = _over_noise(int(name.removeprefix("bulk")), r)
         case _:
             raise SpecError(f"no spectrum is called {name!r}. Use one of {', '.join(SPECTRA)}.")
     return np.asarray(s)
@@ -221,6 +245,20 @@ class KnownMatrix:
         if self._is_complex:
             return np.asarray(np.exp(2j * np.pi * turns))
         return np.where(turns < 0.5, -1.0, 1.0)
+
+
+def _over_noise(spikes: int, r: int) -> Floats:
+    """``spikes`` values in 4..2 over the quantiles of the law of Marchenko and Pastur, then over its lower end.
+
+    With ``x = 1 + c + 2 sqrt(c) cos t`` for an aspect of ``c``, the law is ``2 sin(t)^2 / (pi x) dt`` in 0..pi.
+    """
+    t = np.linspace(0, np.pi, 2**14 + 1)
+    x = 1 + _ASPECT + 2 * np.sqrt(_ASPECT) * np.cos(t)
+    density = np.sin(t) ** 2 / x
+    shares = np.concatenate([[0.0], np.cumsum(density[1:] + density[:-1])])
+    levels = np.minimum((np.arange(max(r - spikes, 0)) + 0.5) / _NOISE, 1)
+    noise = np.sqrt(np.interp(levels, shares / shares[-1], x))
+    return np.concatenate([np.linspace(4, 2, spikes), noise])[:r]
 
 
 def _steps(frequencies: Integers, m: int) -> Integers:

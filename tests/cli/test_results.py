@@ -136,7 +136,7 @@ def test_a_result_is_replaced_only_when_told(run, data, tmp_path) -> None:
 
 def test_missing_the_tolerance_keeps_the_partial_result(run, data, tmp_path) -> None:
     out = tmp_path / "M.zarr"
-    hard = ["--rank", 2, "--tol", "1e-12", "--max-passes", 1]
+    hard = ["--rank", 2, "--tol", "1e-12", "--max-passes", 1, "--target", "values"]
     np.save(
         tmp_path / "hard.npy",
         np.random.default_rng(0).standard_normal((6000, 300)).astype(np.float32),

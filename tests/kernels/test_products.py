@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -79,3 +81,35 @@ def test_the_adjoint_of_real_data_is_a_view():
     assert np.shares_memory(products.adjoint(X), X)
     Z = block(4, 3, "complex128")
     np.testing.assert_array_equal(products.adjoint(Z), Z.conj().T)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_gram_matrix_grows_block_by_block(xp, dtype, weighted, order):
+    X = [np.asarray(block(p, 70, dtype, p), order=order) for p in (9, 1, 130)]
+    w = [np.linspace(0, 2, len(x)) if weighted else None for x in X]
+    G = xp.array(np.zeros((70, 70), dtype))
+    for x, weights in zip(X, w, strict=True):
+        G = products.grown_gram(G, xp.array(x), None if weights is None else xp.array(weights))
+    G = xp.host(products.whole_gram(G))
+    roots = [1 if weights is None else np.sqrt(weights)[:, None] for weights in w]
+    scaled = np.concatenate([x * root for x, root in zip(X, roots, strict=True)])
+    assert G.dtype == dtype
+    close(G, scaled.conj().T @ scaled, dtype)
+    close(G, G.conj().T, dtype)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_on_the_host_it_grows_in_its_place(dtype, order):
+    X, G = np.asarray(block(40, 300, dtype), order=order), np.zeros((300, 300), dtype)
+    tracemalloc.start()
+    try:
+        grown = products.grown_gram(G, X, None)
+        whole = products.whole_gram(grown)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert np.shares_memory(whole, G)
+    assert peak < G.nbytes / 2

@@ -139,7 +139,7 @@ class Absorption:
         count = source.shape[along]
         threads = concurrency()[1]
         new = count - held.n_rows if self.grows else count
-        kept = method_of(spec).width
+        kept = method_of(spec).kept(spec.width or 0)
         cut = plan_cut(source, spec, max(new, 1), kept, self.budget, threads)
         whole = Feed(source, spec.axis, 0, count, cut)
         if count == 0:
@@ -225,7 +225,8 @@ class Absorption:
         if clean is None:
             return False
         data = clean if state.scale is None else clean * state.scale
-        share = captured(state.factor, data, method.width if spec.rank is None else spec.rank)
+        held = method.width if spec.rank is None else spec.rank
+        share = captured(state.factor, data, held)
         arrays = _joined(method, work, data, self.each)
         files = work.draft.add(arrays) if arrays else {}
         end = work.at + rows.shape[0]
@@ -323,7 +324,8 @@ def summarise(
 ) -> Summary:
     """The line of the log."""
     found = method.finalize(after)
-    energy = np.sqrt(found.certificate.energy)
+    c = found.certificate
+    energy = np.sqrt(c.energy)
     relative = 1 / energy if energy > 0 else 0.0
     rank = found.s.size
     angles = []
@@ -335,9 +337,12 @@ def summarise(
         rows=sum(e.stop - e.start for e in entries),
         n_rows=n_rows,
         rank=int(rank),
-        error=float(found.certificate.frobenius_error * relative),
+        error=float(c.frobenius_error * relative),
         error_lower=float(found.optimal_error_lower * relative),
         captured=shares[0] if shares and before.n_rows else None,
         angles=angles,
         tolerance_met=bool(found.tolerance_met),
+        excess=float(c.excess) if np.isfinite(c.excess) else None,
+        resolved=int(np.count_nonzero(c.resolved)),
+        groups=len(c.groups),
     )

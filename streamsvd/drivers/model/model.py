@@ -24,7 +24,7 @@ from streamsvd.engine.events import Callback, ignore
 from streamsvd.engine.memory import parse_bytes
 from streamsvd.engine.plan import default_budget
 from streamsvd.errors import SpecError, StoreError
-from streamsvd.incremental import Truncated
+from streamsvd.incremental import Truncated, default_buffer
 from streamsvd.ledger import Ledger
 from streamsvd.protocols import Source
 from streamsvd.result import SVD, Info, Status
@@ -101,7 +101,8 @@ class Model:
         tol
             Relative Frobenius error asked; beside ``rank`` it decides when a refit is advised.
         buffer
-            Directions kept beyond the rank; ``max(10, rank)`` if left out.
+            Directions kept beyond the rank. Left out, as many as little is paid for, settled with the first block: 64, or
+            twice the rank up to 100, or the rank; fewer where 64 rows of the matrix exceed 16 MiB.
         max_rank
             Most directions kept where ``tol`` decides.
         center
@@ -559,8 +560,10 @@ def _settings_of(path: Path) -> Settings:
     # A column left out has a scale all the same, by which it would come back: refused as without one.
     refuse_base(result, weighted)
     check_result(result, str(path))
+    rank = max(result.rank, 1)
     spec = make_spec(
-        rank=max(result.rank, 1),
+        rank=rank,
+        buffer=default_buffer(rank, result.Vh.shape[1]),
         center=bool(record.options.get("center")),
         u=result.U is not None,
         seed=result.info.seed,

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from streamsvd.errors import ShapeError, SpecError
-from streamsvd.incremental import IncrementalSVD
+from streamsvd.incremental import IncrementalSVD, default_buffer
 from streamsvd.protocols import Source
 from streamsvd.store.model import Spec
 
@@ -103,7 +103,7 @@ def method_of(spec: Spec) -> IncrementalSVD:
     return IncrementalSVD(
         rank=spec.rank,
         tol=spec.tol,
-        buffer=spec.buffer,
+        buffer=buffer_of(spec),
         max_rank=spec.max_rank,
         center=spec.center,
         forget=spec.forget,
@@ -111,6 +111,17 @@ def method_of(spec: Spec) -> IncrementalSVD:
         seed=spec.seed,
         delta=spec.delta,
     )
+
+
+def buffer_of(spec: Spec) -> int | None:
+    """Directions that a model keeps beyond its rank; None where that is not settled yet, or a tolerance decides.
+
+    The default is written down with the first block. Models that were begun before it was have none, and go on with
+    what it was then.
+    """
+    if spec.buffer is None and spec.rank is not None and spec.width is not None:
+        return max(10, spec.rank)
+    return spec.buffer
 
 
 def fingerprint(names: Sequence[Any] | None) -> str | None:
@@ -151,6 +162,9 @@ def agreed(spec: Spec, source: Source, names: Sequence[Any] | None) -> Spec:
             f"the block holds {KINDS.get(kind, kind)}, the model was made of {KINDS.get(spec.kind, spec.kind)}{mixed}. "
             "Unpack or cast the block, or begin another model."
         )
+    buffer = spec.buffer
+    if spec.width is None and buffer is None and spec.rank is not None:
+        buffer = default_buffer(spec.rank, fixed)
     mark = fingerprint(names)
     if spec.columns is not None and mark is not None and spec.columns != mark:
         raise SpecError(
@@ -158,7 +172,7 @@ def agreed(spec: Spec, source: Source, names: Sequence[Any] | None) -> Spec:
             "order, or begin another model."
         )
     return msgspec.structs.replace(
-        spec, width=fixed, kind=spec.kind or kind, columns=spec.columns or mark
+        spec, buffer=buffer, width=fixed, kind=spec.kind or kind, columns=spec.columns or mark
     )
 
 

@@ -69,21 +69,27 @@ def fresh(method: IncrementalSVD, spec: Spec, like: np.dtype[Any]) -> State:
 def of_result(result: SVD) -> State:
     """The state that a certified batch result stands for.
 
-    ``B - V diag(sigma_lower^2) V*`` is above ``-deficit``; its trace is the square of the error reported. On the
-    span of V its trace is at most ``spread = sum(sigma_upper^2 - sigma_lower^2)``, and what B does outside is below
-    ``spread`` and the next eigenvalue (Ky Fan), so that its norm is at most ``2 spread + sigma_upper_k^2``. Values
-    of which nothing is proved stay as zeros, beside their left vectors.
+    ``D = B - V diag(sigma_lower^2) V*`` is above ``-deficit``. Its trace is the energy less the lower squares: the square
+    of the error reported, but for the ``gap`` of the rounding of the energy, and of lower ends that were proved with other
+    vectors. With k values, on the span of V its trace is at most ``spread = sum(sigma_upper^2 - sigma_lower^2)`` (Ky Fan), its
+    norm so at most ``spread + k deficit``. Outside, D is B, with the square of the spectral error as its norm; where no such
+    error is known, ``spread + k deficit`` and the next eigenvalue. The norm of D is at most the sum of both (of ``D + deficit``,
+    which is semidefinite); and at most its trace and k deficits, for D has no more than k negative eigenvalues. The energy
+    kept is the true one and up to two gaps more, which the best error must not gain by: they count as norm. Values of which
+    nothing is proved stay as zeros, beside their left vectors.
     """
     c = result.certificate
     squares = c.sigma_lower**2
     discarded = c.frobenius_error**2
     spread = float(np.sum(c.sigma_upper**2) - np.sum(squares))
     m, n = result.info.n_rows, result.Vh.shape[1]
-    norm = 2 * spread + float(c.sigma_upper[-1] ** 2)
+    inside = spread + squares.size * c.deficit
+    outside = min(c.spectral_error**2, inside + float(c.sigma_upper[-1] ** 2))
+    gap = max(discarded - max(c.energy - float(np.sum(squares)), 0.0), 0.0)
     ledger = Ledger(
         energy=float(np.sum(squares)) + discarded,
         discarded=discarded,
-        discarded_norm=min(norm, discarded + squares.size * c.deficit),
+        discarded_norm=min(inside + outside, discarded + squares.size * c.deficit) + 2 * gap,
         truncations=1,
         height=m + n,
         failure=c.failure_probability,

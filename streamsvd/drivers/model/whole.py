@@ -11,13 +11,13 @@ import numpy as np
 
 from streamsvd.drivers.model.absorption import summarise
 from streamsvd.drivers.model.model import Model
-from streamsvd.drivers.model.options import method_of
+from streamsvd.drivers.model.options import buffer_of, method_of
 from streamsvd.drivers.model.overlap import refuse_shared
 from streamsvd.drivers.model.state import State, stored
 from streamsvd.errors import ConflictError, SpecError, StoreError
 from streamsvd.store.result import ResultWriter
 
-SAME = ("rank", "tol", "buffer", "center", "robust", "axis", "width", "kind", "columns")
+SAME = ("rank", "tol", "center", "robust", "axis", "width", "kind", "columns")
 ROWS_AT_ONCE = 1 << 16
 
 
@@ -29,7 +29,8 @@ def merge(
     Parameters
     ----------
     first, second
-        Models made with the same options; neither is changed.
+        Models made with the same options, but that they may keep different numbers of directions: the joint one keeps
+        the larger. Neither is changed.
     out
         Where the joint model is made. It keeps no left vectors.
 
@@ -61,7 +62,8 @@ def merge(
             "a model that has absorbed nothing, or that scales its columns, cannot be merged."
         )
     refuse_shared(a._held, b._held)
-    spec = msgspec.structs.replace(a.spec, u=False)
+    kept = [buffer for buffer in (buffer_of(a.spec), buffer_of(b.spec)) if buffer is not None]
+    spec = msgspec.structs.replace(a.spec, u=False, buffer=max(kept, default=None))
     method = method_of(spec)
     factor = method.merge(a._held.state.factor, b._held.state.factor)
     model = Model.create(

@@ -25,6 +25,7 @@ from streamsvd.errors import BudgetError, SpecError
 from streamsvd.kernels import sketch
 from streamsvd.protocols import Source
 from streamsvd.store.rows import RowsWriter
+from streamsvd.store.sources.border import copied_chunks
 
 MOST_BUCKETS = 4096
 
@@ -74,7 +75,8 @@ def shuffle(
         )
     budget = default_budget() if memory is None else parse_bytes(memory)
     feed, count = _planned(source, budget)
-    writer = RowsWriter(Path(out), source.shape, source.chunks, source.dtype, overwrite=overwrite)
+    chunks = copied_chunks(source)
+    writer = RowsWriter(Path(out), source.shape, chunks, source.dtype, overwrite=overwrite)
     try:
         with held_memory():
             _scatter(feed, writer, count, seed, callback)

@@ -14,8 +14,8 @@ import msgspec
 
 from streamsvd.errors import StoreError
 
-FORMAT = 1
-"""Layout of the store; older ones are read, newer ones refused."""
+FORMAT = 2
+"""Layout of the store; older ones are read, newer ones refused. Since 2 a summary says what is proved beside the error."""
 
 Mark: TypeAlias = tuple[int, int]
 """Hash and length of a stored object."""
@@ -44,7 +44,8 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """What made the versions, and what every block must agree with.
 
     ``width`` is the extent that does not grow; ``kind`` that of numpy's types; ``columns`` a digest of the
-    column names where they were given; ``scaled`` whether a fixed factor multiplies every column.
+    column names where they were given; ``scaled`` whether a fixed factor multiplies every column. ``buffer`` is settled
+    with the first block; None in models begun before that was so.
     """
 
     rank: int | None
@@ -136,7 +137,9 @@ class Summary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     ``captured`` is the share of the new energy that the basis held before; ``angles`` the principal angles
     (radians) between the leading subspaces before and after; ``error`` and ``error_lower`` bound the relative
-    Frobenius error of the rank asked for and of the best one.
+    Frobenius error of the rank asked for and of the best one. ``excess`` is how far the first can be above the best
+    error, as a share of it, None where nothing is proved; ``resolved`` how many values are known to `certificate.TOL`,
+    ``groups`` how many runs of touching intervals there are. Versions made before these were told have None.
     """
 
     blocks: list[str]
@@ -148,6 +151,9 @@ class Summary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     captured: float | None
     angles: list[float]
     tolerance_met: bool
+    excess: float | None = None
+    resolved: int | None = None
+    groups: int | None = None
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

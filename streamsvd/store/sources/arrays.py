@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.errors import SpecError
-from streamsvd.store.sources.border import check_dtype, checked, row_block
+from streamsvd.store.sources.border import check_dtype, checked, strips
 from streamsvd.store.sources.flatten import Flattening, Rows, flattening
 
 
@@ -31,7 +31,12 @@ class ArraySource:
 
     @property
     def chunks(self) -> tuple[int, int]:
-        return row_block(self.shape, self.dtype.itemsize)
+        return strips(self.shape, self.dtype.itemsize)
+
+    @property
+    def unchunked(self) -> bool:
+        """Its chunks are only a way to read it."""
+        return True
 
     @property
     def nbytes(self) -> int:

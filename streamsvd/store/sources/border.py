@@ -52,6 +52,41 @@ def checked(
     return rectangle[0], rectangle[1]
 
 
+BLOCK_BYTES = 1 << 20
+"""What a chunk of a matrix that is stored without any holds, about."""
+
+RUN_BYTES = (1 << 10, 4 << 10)
+"""Least bytes of the consecutive entries of a strip: a read of fewer costs more than the bytes do."""
+
+WHOLE_BYTES = 8 << 10
+"""Lines of at most so many bytes are read whole: their parts lie closer together than reads pay for."""
+
+_STRIPS = 16
+"""Strips that lines are cut into at least, where their runs stay long enough, so that a sample finds several."""
+
+
 def row_block(shape: tuple[int, int], itemsize: int) -> tuple[int, int]:
-    """Chunks of a matrix that is stored without any: whole rows, about a mebibyte of them."""
-    return min(shape[0], max(1, (1 << 20) // (shape[1] * itemsize))), shape[1]
+    """Chunks of a matrix that is stored without any and read by whole rows, about a mebibyte of them."""
+    return min(shape[0], max(1, BLOCK_BYTES // (shape[1] * itemsize))), shape[1]
+
+
+def strips(shape: tuple[int, int], itemsize: int) -> tuple[int, int]:
+    """Chunks of a matrix whose rows lie one after another: it can be read along either axis.
+
+    Rows as in `row_block`; columns so that reading a strip of them, one run of each row, asks for little
+    more than it wants, and is a mebibyte where that is a small part of the matrix.
+    """
+    rows, line = row_block(shape, itemsize)[0], shape[1] * itemsize
+    if line <= WHOLE_BYTES:
+        return rows, shape[1]
+    least, most = RUN_BYTES
+    run = max(least, min(most, line // _STRIPS)) // itemsize
+    block = min(BLOCK_BYTES // (shape[0] * itemsize), -(-shape[1] // _STRIPS))
+    return rows, min(shape[1], max(1, run, block))
+
+
+def copied_chunks(source: Source) -> tuple[int, int]:
+    """Chunks for a copy of a matrix: its own, or blocks of whole rows where it is stored without any."""
+    if getattr(source, "unchunked", False):
+        return row_block(source.shape, source.dtype.itemsize)
+    return source.chunks

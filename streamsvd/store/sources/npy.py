@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.errors import ShapeError, StoreError
-from streamsvd.store.sources.border import check_dtype, checked, row_block
+from streamsvd.store.sources.border import check_dtype, checked, row_block, strips
 from streamsvd.store.sources.flatten import Flattening, Rows, flattening
 from streamsvd.store.sources.raw import BLOCK_BYTES, read_box
 
@@ -41,7 +41,19 @@ class NpySource:
 
     @property
     def chunks(self) -> tuple[int, int]:
-        return row_block(self.shape, self.dtype.itemsize)
+        """Where neighbours of a row lie side by side, or those of a column, strips across them are few runs."""
+        item, turned = self.dtype.itemsize, self.shape[::-1]
+        order = range(len(self.layout.extents))
+        stored = tuple(reversed(order)) if self.fortran else tuple(order)
+        for axes, lines in ((self.layout.column_axes, "rows"), (self.layout.row_axes, "columns")):
+            if stored[-len(axes) :] == axes:
+                return strips(self.shape, item) if lines == "rows" else strips(turned, item)[::-1]
+        return row_block(self.shape, item)
+
+    @property
+    def unchunked(self) -> bool:
+        """Its chunks are only a way to read it."""
+        return True
 
     @property
     def nbytes(self) -> int:

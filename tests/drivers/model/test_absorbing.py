@@ -12,12 +12,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import streamsvd
-from streamsvd import IncrementalSVD, Model, NonFiniteError, ShapeError, SpecError, StoreError
+from streamsvd import (
+    IncrementalSVD,
+    Model,
+    NonFiniteError,
+    ShapeError,
+    SpecError,
+    StoreError,
+    incremental,
+)
 from streamsvd.drivers.model import repair_model
 from streamsvd.engine.events import Committed
 from streamsvd.testing.spectra import KnownMatrix
 
 M, N, K = 600, 40, 6
+
+
+@pytest.fixture(scope="module", autouse=True)
+def narrow():
+    """Ten directions beyond the rank, for the default would keep all that such small matrices have."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(incremental, "LEAST", 10)
+        patch.setattr(incremental, "ENOUGH", 10)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -91,6 +91,46 @@ def test_unknown_fields_of_this_format_are_damage(path: Path) -> None:
         Model.open(path)
 
 
+def of_the_first_format(path: Path) -> None:
+    """The model as an earlier release would have written it."""
+    told = ("excess", "resolved", "groups")
+
+    def earlier(values: Any) -> Any:
+        values["format"] = 1
+        values["summary"] = {k: v for k, v in values["summary"].items() if k not in told}
+        if "spec" in values:
+            values["spec"]["buffer"] = None
+        return values
+
+    for version in range(1, Model.open(path).version + 1):
+        forged(path, version, earlier)
+        entry = earlier(raw(path / log_key(version)))
+        (path / log_key(version)).write_bytes(sealed(entry))
+
+
+def test_models_of_the_first_format_are_read_and_go_on_to_the_same_bits(tmp_path: Path) -> None:
+    """A summary without what is proved beside the error, and a buffer that was not written down."""
+    rows = np.random.default_rng(0).standard_normal((90, 40))
+    for name in ("old", "same"):
+        model = Model.create(tmp_path / name, 3, buffer=10)
+        for i in range(2):
+            model.update(rows[30 * i : 30 * (i + 1)], str(i))
+    of_the_first_format(tmp_path / "old")
+    old, same = Model.open(tmp_path / "old"), Model.open(tmp_path / "same")
+    assert check(ModelStore(objects_at(tmp_path / "old")))[0] == []
+    assert old.spec.buffer is None
+    assert (old.summary.excess, old.summary.resolved, old.summary.groups) == (None, None, None)
+    assert old.certificate.excess == same.certificate.excess
+    assert old.ledger.discarded > 0
+    for model in (old, same):
+        model.update(rows[60:], "later")
+    np.testing.assert_array_equal(old.s, same.s)
+    np.testing.assert_array_equal(old.Vh, same.Vh)
+    assert old.summary == same.summary
+    assert [entry.format for entry in old.versions] == [1, 1, FORMAT]
+    assert old.rollback(1).update(rows[30:60], "1").absorbed == 30
+
+
 # Hostile keys -----------------------------------------------------------------------------------------
 
 

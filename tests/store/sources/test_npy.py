@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import pickle
 import subprocess
 import sys
@@ -7,8 +8,9 @@ import sys
 import numpy as np
 import pytest
 
+import streamsvd
 from streamsvd.errors import ShapeError, SpecError, StoreError
-from streamsvd.store.sources import open_source
+from streamsvd.store.sources import open_source, raw
 from streamsvd.store.sources.arrays import ArraySource
 from streamsvd.store.sources.npy import NpySource
 
@@ -64,7 +66,7 @@ def test_resident_memory_does_not_grow_with_the_file(tmp_path, order):
     del mapped
     code = f"""
 import resource, numpy as np
-from streamsvd.store.sources import open_source
+from streamsvd.store.sources import open_source, raw
 source = open_source({str(path)!r})
 out = np.ones(({height}, {columns}), 'f4')
 source.read(slice(0, 10), slice(None), out[:10])
@@ -76,6 +78,73 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024, sour
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     grown, allowed = map(int, done.stdout.split())
     assert grown <= allowed + (1 << 20)
+
+
+SHAPES = [(1500, 20000), (200, 5000), (20, 100_000), (3000, 2100), (100, 60), (5, 3)]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", ["i1", "f4"])
+def test_a_file_is_read_along_either_axis_for_little_more_than_is_asked(
+    tmp_path, monkeypatch, shape, order, dtype
+):
+    """Runs of chunks in whole lines of them along both axes: what a pass, or a sample, asks for."""
+    path = tmp_path / "a.npy"
+    np.save(path, np.zeros(shape, dtype, order=order))
+    source = open_source(path)
+    read = 0
+
+    def counted(file, start, target):
+        nonlocal read
+        read += target.nbytes
+        file.seek(start)
+        return file.readinto(target.data)
+
+    def apart(number, buffers, position):
+        nonlocal read
+        read += sum(buffer.nbytes for buffer in buffers)
+        return before(number, buffers, position)
+
+    before = os.preadv
+    monkeypatch.setattr(raw, "read_into", counted)
+    monkeypatch.setattr(os, "preadv", apart)
+    for axis in (0, 1):
+        chunk = source.chunks[axis]
+        for start in range(0, min(shape[axis], 5 * chunk), chunk):
+            part = [slice(None), slice(None)]
+            part[axis] = slice(start, min(start + chunk, shape[axis]))
+            out = np.ones([len(range(n)[p]) for n, p in zip(shape, part, strict=True)], dtype)
+            read = 0
+            source.read(*part, out)
+            assert not out.any()
+            assert out.nbytes <= read <= 1.15 * out.nbytes
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_long_lines_are_cut_into_strips_of_runs_worth_a_read(tmp_path, order):
+    np.save(tmp_path / "a.npy", np.zeros((1500, 20000), "i1", order=order))
+    rows, columns = open_source(tmp_path / "a.npy").chunks
+    if order == "F":  # columns of 1500 bytes lie so close that they are read whole
+        assert (rows, columns) == (1500, 699)
+    else:
+        assert rows == 52
+        assert 1024 <= columns <= 20000 / 16
+
+
+def test_lines_are_those_of_the_flattened_array(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((30, 40, 500), "f4"))
+    chunks = {rows: open_source(tmp_path / "a.npy", rows=rows).chunks for rows in (0, (1, 2), 1)}
+    assert chunks[0] == (13, 1250)
+    assert chunks[1, 2] == (1250, 13)
+    assert chunks[1] == (17, 15000)  # neither rows nor columns lie together
+
+
+def test_a_pass_along_the_columns_of_a_file_has_a_sample_worth_a_fifth_of_it_at_most(tmp_path):
+    np.lib.format.open_memmap(tmp_path / "a.npy", "w+", "i1", (1500, 20000)).flush()
+    plan = streamsvd.plan_svd(tmp_path / "a.npy", 10, memory="1GiB", axis="columns")
+    loop = 3 * plan.nbytes  # two of the loop, one for the other factor
+    assert 0.1 * plan.nbytes < plan.bytes_read - loop <= 0.2 * plan.nbytes
 
 
 def test_what_is_not_a_complete_file_of_numbers_is_refused(tmp_path):

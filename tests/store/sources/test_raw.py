@@ -33,12 +33,12 @@ def test_a_box_is_read_whatever_the_order_of_its_place(case, block, page, padded
         lengths[list(order)] + 2 * padded, -1.0, dtype=np.dtype(dtype).newbyteorder("=")
     )
     place = memory[tuple(slice(0, n) for n in lengths[list(order)])].transpose(np.argsort(order))
-    before = raw.BLOCK_BYTES, raw._PAGE_BYTES
-    raw.BLOCK_BYTES, raw._PAGE_BYTES = block, page
+    before = raw.BLOCK_BYTES, raw.WHOLE_BYTES
+    raw.BLOCK_BYTES, raw.WHOLE_BYTES = block, page
     try:
         read_box(file, 6, shape, array.dtype, box, place)
     finally:
-        raw.BLOCK_BYTES, raw._PAGE_BYTES = before
+        raw.BLOCK_BYTES, raw.WHOLE_BYTES = before
     np.testing.assert_array_equal(place, array[box])
 
 

@@ -1,0 +1,37 @@
+"""Ordinary data at the defaults: what was asked is proved, in few reads, and every statement is true."""
+
+import pytest
+
+from benchmarks import ordinary
+from benchmarks.ordinary_data import DATA, SHAPES, hold
+
+NAMES = [data.name for data in DATA]
+
+
+@pytest.fixture(scope="module")
+def short():
+    return list(ordinary.sweep("short", routes=False))
+
+
+def test_the_least_memory_that_works_is_enough(short):
+    assert ordinary.complaints(short) == []
+    assert [o.where for o in short if o.gram_fits and not o.converged] == []
+    assert ordinary.mean_reads(short) <= ordinary.READS
+
+
+@pytest.mark.parametrize("target", ["auto", "values", "error"])
+@pytest.mark.parametrize("data", DATA, ids=NAMES)
+def test_the_krylov_route_states_what_is_true_whether_it_gets_there_or_not(data, target, tmp_path):
+    held = hold(data, SHAPES["short"][2], tmp_path)
+    outcome = ordinary.run(held, "plenty", 1e-3, "krylov", target=target, max_passes=4)
+    assert outcome.violations == ()
+    assert outcome.status in ("converged", "not converged")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("data", NAMES)
+def test_the_whole_sweep(data):
+    outcomes = list(ordinary.sweep("full", only=[data], routes=False))
+    assert ordinary.complaints(outcomes) == []
+    assert ordinary.mean_reads(outcomes) <= ordinary.READS
