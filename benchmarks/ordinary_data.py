@@ -172,9 +172,9 @@ SHAPES: dict[Size, tuple[Shape, ...]] = {
         Shape("square", 400, 400, (100, 100)),
     ),
     "short": (
-        Shape("tall", 5_000, 700),
-        Shape("wide", 700, 5_000),
-        Shape("square", 1_200, 1_200, (300, 300)),
+        Shape("tall", 3_000, 500),
+        Shape("wide", 500, 3_000),
+        Shape("square", 800, 800, (200, 200)),
     ),
     "quick": (
         Shape("tall", 6_000, 1_000),

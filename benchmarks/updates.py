@@ -99,6 +99,10 @@ def measure(path: str | Path, rank: int, rows: int, tol: float = 1e-3) -> Figure
         "error": c.frobenius_error,
         "best_error": error,
         "excess": c.frobenius_error / error - 1 if error else 0.0,
+        "proved_excess": c.excess,
+        "width": c.relative_width,
+        "resolved": int(c.resolved.sum()),
+        "buffer": model.spec.buffer,
     }
 
 
@@ -151,7 +155,9 @@ def table(size: Size = "full", rounds: int = 3, cases: Sequence[int] | None = No
                 f"{case}: truth",
                 "every interval holds, the error is certified",
                 f"intervals {'hold' if run['holds'] else 'DO NOT HOLD'}; values off by at most {run['value_error']:.1e}; error "
-                f"{run['excess']:.2%} above the best of this rank",
+                f"{run['excess']:.2%} above the best of this rank, {run['proved_excess']:.2%} proved; "
+                f"{run['resolved']:.0f} of {rank} values resolved, widest interval {run['width']:.1e}; "
+                f"{run['buffer']:.0f} directions beyond the rank",
                 judged(bool(run["holds"])),
             ),
         ]

@@ -23,7 +23,7 @@ def leading(H: Matrix, count: int, *, overwrite: bool = False) -> tuple[Real, Ma
     Notes
     -----
     Cost: one tridiagonalisation, ``4/3 n**3`` flops. LAPACK's routine for part of the spectrum may hand back
-    fewer pairs than asked where eigenvalues are equal; divide and conquer, ``9 n**3`` at most, then finds all,
+    fewer pairs than asked where eigenvalues are equal, or fail; divide and conquer, ``9 n**3`` at most, then finds all,
     with two more blocks of ``n x n``.
     """
     n = H.shape[0]
@@ -34,14 +34,24 @@ def leading(H: Matrix, count: int, *, overwrite: bool = False) -> tuple[Real, Ma
         H.T if own else H.T.copy(order="F")
     )  # LAPACK works by columns: on the transpose, the conjugate
     diagonal = np.diagonal(T).copy()
-    theta, V = linalg.eigh(
-        T, subset_by_index=(n - count, n - 1), overwrite_a=True, check_finite=False
-    )
+    theta, V = _some(T, count)
     if theta.size < count:
         _restore(T, diagonal)
         theta, V = linalg.eigh(T, driver="evd", overwrite_a=True, check_finite=False)
         theta, V = theta[-count:], V[:, -count:]
     return theta[::-1].copy(), V[:, ::-1].conj()
+
+
+def _some(T: Matrix, count: int) -> tuple[Real, Matrix]:
+    """The largest pairs, or fewer where LAPACK's routine for part of the spectrum fails; ``T`` is lost."""
+    n = T.shape[0]
+    try:
+        theta, V = linalg.eigh(
+            T, subset_by_index=(n - count, n - 1), overwrite_a=True, check_finite=False
+        )
+    except linalg.LinAlgError:  # its internal error, seen on spectra of many zeros
+        return np.zeros(0), T[:, :0]
+    return theta, V
 
 
 def _restore(T: Matrix, diagonal: Matrix) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import linalg
 
 from streamsvd.ritz import Ritz, rayleigh_ritz, residual, spectral_norm
-from streamsvd.typing import Matrix
+from streamsvd.typing import Matrix, Real
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,7 +97,7 @@ def compressed(ritz: Ritz, keep: int, pinned: Matrix | None = None) -> tuple[Rit
     if pinned is None or keep == L:
         return Ritz(ritz.theta[:keep], V, R, ritz.skew), coordinates
     missing = ritz.V[:, keep:].conj().T @ pinned
-    left, size, _ = linalg.svd(missing, full_matrices=False, check_finite=False)
+    left, size = left_vectors(missing)
     left = left[:, size > SPANNED]
     theta = ritz.theta[keep:]
     values, turn = linalg.eigh((left.conj().T * theta) @ left, check_finite=False)
@@ -141,7 +141,7 @@ def next_block(
         the block has columns, residuals vanish before all of them are found. None to leave the block short.
     """
     known = residual(ritz)
-    left, size, _ = linalg.svd(known.F, full_matrices=False, check_finite=False)
+    left, size = left_vectors(known.F)
     most = max(min(width, limit - ritz.V.shape[1]), 0)
     block = known.times(left[:, : min(most, int(np.count_nonzero(size > noise)))])
     del known
@@ -153,6 +153,17 @@ def next_block(
     for _ in range(2):
         block = block - ritz.V @ (ritz.V.conj().T @ block)
     return orthonormal(block)
+
+
+def left_vectors(X: Matrix) -> tuple[Matrix, Real]:
+    """Left singular vectors and singular values, thin."""
+    try:
+        left, size, _ = linalg.svd(X, full_matrices=False, check_finite=False)
+    except linalg.LinAlgError:  # divide and conquer gives up on some finite, graded matrices
+        left, size, _ = linalg.svd(
+            X, full_matrices=False, check_finite=False, lapack_driver="gesvd"
+        )
+    return left, size
 
 
 def orthonormal(X: Matrix) -> Matrix:

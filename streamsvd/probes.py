@@ -44,10 +44,10 @@ class Probes:
         Basis whose complement is the range of ``P_0``, ``(n, j)``; None until the second pass.
     later
         ``T_2, T_3, ...``: ``(B P_0)^(q - 1) B omega`` for the passes after the first.
-    rounded
-        Bounds of what rounding did to each of `later`, in every direction of the range of ``P_0``.
+    errors, casts
+        Of each of `later`: the bound of the rounding of the product itself, and what its input was rounded by.
     reach
-        Bound of ``||P_0 B||``; known from the second pass on.
+        Bound of ``||P_0 B||``; known from the second pass on, and made smaller by what later looks prove.
     """
 
     omega: Matrix
@@ -57,7 +57,8 @@ class Probes:
     dof: int
     basis: Matrix | None = None
     later: tuple[Matrix, ...] = ()
-    rounded: tuple[float, ...] = ()
+    errors: tuple[float, ...] = ()
+    casts: tuple[float, ...] = ()
     reach: float = 0.0
 
     @property
@@ -72,8 +73,15 @@ class Probes:
 
     @property
     def slacks(self) -> tuple[float, ...]:
-        """Bounds of the rounding of `powers`."""
-        return (self.floor * spectral_norm(self.omega), *self.rounded)
+        """Bounds of what rounding did to each of `powers`, in every direction of the range of ``P_0``.
+
+        The error of a power, and of the block it was rounded to, reaches ``w*`` times the next through ``B w``, no
+        longer than ``||P_0 B||``.
+        """
+        bounds = [self.floor * spectral_norm(self.omega)]
+        for error, cast in zip(self.errors, self.casts, strict=True):
+            bounds.append(error + self.reach * (bounds[-1] + cast))
+        return tuple(bounds)
 
     @property
     def sizes(self) -> tuple[float, ...]:
@@ -86,7 +94,8 @@ class Probes:
         One statement, of ``||P_0 B||``, fails with probability ``delta``.
         """
         reach = spectral_norm(complement(basis, self.product)) + self.slacks[0]
-        return replace(self, basis=basis, later=(), rounded=(), reach=reach / self.quantile(delta))
+        reach /= self.quantile(delta)
+        return replace(self, basis=basis, later=(), errors=(), casts=(), reach=reach)
 
     def deflated(self) -> Matrix:
         """``P_0 T_q``, the columns that the next pass multiplies."""
@@ -96,14 +105,17 @@ class Probes:
     def extended(self, block: Matrix, product: Matrix, *, delta: float) -> Probes:
         """The probes after a pass that multiplied ``block`` (as rounded) and gave ``product``.
 
-        The errors of the power before, and of the block it was rounded to, reach ``w* T_q`` through ``B w``, no longer
-        than ``||P_0 B||``. Two statements, of the rounding of the product, fail with probability ``delta`` each.
+        Two statements, of the rounding of the product, fail with probability ``delta`` each.
         """
         assert self.basis is not None
         cast = spectral_norm(block - complement(self.basis, self.powers[-1]))
-        slack = power_rounding(self, product, block, delta)
-        slack += self.reach * (self.slacks[-1] + cast)
-        return replace(self, later=(*self.later, product), rounded=(*self.rounded, slack))
+        error = power_rounding(self, product, block, delta)
+        return replace(
+            self,
+            later=(*self.later, product),
+            errors=(*self.errors, error),
+            casts=(*self.casts, cast),
+        )
 
     def quantile(self, delta: float, columns: int | None = None) -> float:
         """Lower bound of ``||w* omega||`` for a fixed unit ``w``, but for probability ``delta``."""

@@ -31,7 +31,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from streamsvd.eigen import leading
-from streamsvd.ritz import Ritz
+from streamsvd.ritz import Ritz, spectral_norm
 from streamsvd.typing import Matrix, Real
 
 UNIT_ROUNDOFF = float(np.finfo(np.float64).eps) / 2
@@ -103,6 +103,18 @@ class Sides:
         else:
             largest = 16 * UNIT_ROUNDOFF * self.top
         return max(largest, self.beta + self.tau) if self.rest else largest
+
+    def reach(self, inside: Matrix) -> float:
+        """Bound of ``||P_0 B||``, ``P_0`` the complement of orthonormal vectors with coordinates ``inside`` in ``V``.
+
+        ``P_0 B = P_0 B P_0 + (P_0 B X_0) X_0*``, and the products with ``X_0`` are known but for their rounding.
+        """
+        none = np.zeros((self.F.shape[0], inside.shape[1]), dtype=inside.dtype)
+        within = self.theta[:, None] * inside
+        within = within - inside @ (inside.conj().T @ within)
+        beside = np.concatenate([within, self.F @ inside])
+        known = spectral_norm(beside) + float(np.max(self.gamma, initial=0.0))
+        return self.norm_without(np.concatenate([inside, none])) + known
 
 
 def sides(ritz: Ritz, F: Matrix, *, beta: float, noise: Real) -> Sides:

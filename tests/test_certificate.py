@@ -7,7 +7,7 @@ that leaves the leading direction out, of which only the probes can tell.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -236,6 +236,9 @@ def views(
         each = share(delta, look + 1)
         if probe.basis is None:
             probe = probe.pinned(ritz.V[:, : max(1, width // 2)].copy(), delta=each)
+        if past.sides is not None and probe.basis is not None:
+            reach = past.sides.reach(ritz.V.conj().T @ probe.basis)
+            probe = replace(probe, reach=min(probe.reach, reach))
         if restart is not None and ritz.theta.size + width > restart:
             ritz, past = restarted(ritz, max(restart - width, 1), probe.basis, past)
         fill = gaussian(known.rng, (n, width), known.complex_) if look % 2 else None

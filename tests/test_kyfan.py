@@ -62,6 +62,21 @@ def test_what_lies_outside_some_of_the_directions_is_below_its_norm(problem, gra
 
 @given(compressions(), st.data())
 @settings(max_examples=150, deadline=None)
+def test_the_reach_is_above_the_norm_of_what_the_complement_of_some_vectors_sees(problem, data):
+    known, ritz, noise, beta, _ = around(problem, 1.0, 1.0)
+    L = ritz.theta.size
+    count = data.draw(st.integers(1, L))
+    inside = linalg.qr(known.rng.standard_normal((L, count)), mode="economic")[0]
+    inside = inside.astype(ritz.V.dtype)
+    X = ritz.V @ inside
+    P = np.eye(known.A.shape[1]) - X @ X.conj().T
+    both = sides(ritz, residual(ritz).F, beta=beta, noise=noise)
+    truth = spectral_norm(P @ known.B)
+    assert both.reach(inside) >= truth * (1 - 1e-10) - 1e-10 * max(known.s[0] ** 2, 1e-300)
+
+
+@given(compressions(), st.data())
+@settings(max_examples=150, deadline=None)
 def test_a_restart_keeps_what_is_pinned_and_inherits_a_bound(problem, data):
     known, ritz, noise, beta, _ = around(problem, 1.0, 1.0)
     L = ritz.theta.size

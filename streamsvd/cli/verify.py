@@ -126,10 +126,27 @@ def _show(found: Verification, result: str, *, as_json: bool) -> None:
                 f"<= {at_most(fresh.frobenius_error, 6)} in this pass, "
                 f"<= {at_most(stored.frobenius_error, 6)} stored",
             ),
+            ("best", f"{_excess(fresh)} in this pass, {_excess(stored)} stored"),
+            (
+                "values",
+                f"{fresh.resolved_count} resolved to {fresh.tol:g} in this pass, {stored.resolved_count} to "
+                f"{stored.tol:g} stored",
+            ),
             ("first", f"{_interval(fresh)} in this pass, {_interval(stored)} stored"),
             ("passes", f"{found.passes:.3g} in {found.elapsed_s:.3g} s"),
         ]
     )
+
+
+def _excess(certificate: Any) -> str:
+    """How far the error is from the best of the rank."""
+    import numpy as np
+
+    from streamsvd.sentences import percent
+
+    if not np.isfinite(certificate.excess):
+        return "nothing proved of the best error"
+    return f"at most {percent(certificate.excess)} above the best error"
 
 
 def _interval(certificate: Any) -> str:

@@ -42,12 +42,15 @@ class Look:
         What is proved of them.
     enough
         Whether the energy asked for is proved to be held; True if none was asked.
+    smallest
+        Whether no smaller rank is proved to hold it; True if none was asked.
     """
 
     rank: int
     found: Bracket
     certificate: Certificate
     enough: bool
+    smallest: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -270,7 +273,10 @@ def _judged(
         tol=settings.tol,
     )
     kept = replace(best, values=guesses)
-    return Look(rank, kept, certificate, enough), replace(past, best=best)
+    smallest = True
+    if settings.energy is not None and rank > 1:
+        smallest = float(np.sum(proved.upper[: rank - 1])) < settings.energy * stats.energy
+    return Look(rank, kept, certificate, enough, smallest), replace(past, best=best)
 
 
 def _smallest_rank(lower: Real, share: float, energy: float) -> tuple[int, bool]:

@@ -142,13 +142,15 @@ def following(
     ``history`` holds the certificates before this one, oldest first, and ``before`` is what the last of these expected.
     """
     c, target = look.certificate, settings.target
-    excess_met = look.enough and (c.excess <= settings.excess_tol or c.error_vanishes)
+    # Where the rank is searched, an error that vanishes says nothing of whether a smaller one would do.
+    vanishes = c.error_vanishes and settings.energy is None
+    excess_met = look.enough and (c.excess <= settings.excess_tol or vanishes)
     if target != "error" and look.enough and c.relative_width <= settings.tol:
         return Next.VALUES
     if target == "error" and excess_met:
         return Next.ERROR
     on = means.passes > 0 and not means.spent
-    settled = target == "auto" and excess_met
+    settled = target == "auto" and excess_met and look.smallest
     gram = means.gram if means.passes > 0 and look.enough else None
     if not history and on and means.passes > 1:
         return Next.PASS  # what the first look says of the rate is not worth much

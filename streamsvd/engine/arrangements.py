@@ -198,10 +198,23 @@ def arrangements(
                 0 if there else _entry_bytes(request, axis, source.dtype, wide),
                 _read_bytes(source, axis),
             )
+            usual = replace(sizes, basis=min(width, USUAL_BLOCKS * block))
             for at_once, prefetch in _ladder(per_process):
                 for layout in _panels(base, source, axis, route):
-                    yield _shape(route, layout, sizes, at_once, prefetch, source, request, budget)
+                    rest = (at_once, prefetch, source, request, budget)
+                    shape = _shape(route, layout, sizes, *rest)
+                    if basis > usual.basis and not request.searching:
+                        least = _shape(route, layout, usual, *rest)
+                        if shape.projected > SPARE * least.projected:
+                            continue
+                    yield shape
 
+
+USUAL_BLOCKS = 4
+"""Blocks of a basis that most runs never leave."""
+
+SPARE = 1.25
+"""What a larger one may add to the projection: most runs do not use it, and are to take what was projected, about."""
 
 SCATTERED = 1.75
 """What the heap holds for buffers of unequal size that come and go, relative to those in use at once, as measured."""

@@ -135,7 +135,9 @@ def packing_bytes(rows: int, inner: int, columns: int, item: int) -> int:
 
 
 def block_packing(layout: Layout, s: Sizes) -> int:
-    """What one thread's BLAS packs of a block, along either of its sides."""
+    """What one thread's BLAS packs of a block, along either of its sides; nothing where a device multiplies."""
+    if s.entry == 0:
+        return 0
     unit, columns = min(layout.unit, layout.panel), layout.tile or layout.width
     return min(unit * columns, DEPTH * max(unit, columns)) * s.wide
 

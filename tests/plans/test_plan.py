@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import streamsvd
+from streamsvd.engine import arrangements
 from streamsvd.engine.layout import span_count
 from streamsvd.errors import BudgetError, ShapeError, SpecError
 from streamsvd.protocols import Source
@@ -277,3 +278,22 @@ def test_errors_keep_their_numbers_through_pickling():
     error = pickle.loads(pickle.dumps(refused.value))
     assert str(error) == str(refused.value)
     assert (error.needs, error.allowed) == (refused.value.needs, 1)
+
+
+def test_memory_that_is_left_goes_to_the_basis_but_for_a_fourth_of_the_projection():
+    source = Paper((100_000, 2_000), (1_000, 2_000))
+    plans = [streamsvd.plan_svd(source, 20, memory=m, route="krylov") for m in ("120MiB", "4GiB")]
+    assert plans[0].basis < plans[1].basis <= 10 * plans[1].block
+    usual = arrangements.USUAL_BLOCKS * plans[1].block
+    assert plans[1].basis > usual
+    wide = streamsvd.plan_svd(
+        Paper((3_000, 200_000), (500, 2_000)), 20, memory="8GiB", axis="rows", route="krylov"
+    )
+    assert wide.basis < 10 * wide.block
+
+
+def test_along_columns_no_more_than_a_fifth_is_sampled_however_it_is_stored():
+    for chunks in ((1_500, 20_000), (52, 1_250)):
+        plan = streamsvd.plan_svd(Paper((1_500, 20_000), chunks), 10, memory="1GiB", axis="columns")
+        sampled = plan.bytes_read / plan.nbytes - 3
+        assert sampled == pytest.approx(1 if chunks[1] == 20_000 else 0.1875)
