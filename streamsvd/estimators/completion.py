@@ -48,6 +48,10 @@ def completed(found: Truncated, state: Factor, count: int) -> Truncated:
         sigma_lower=np.concatenate([c.sigma_lower, nothing]),
         sigma_upper=np.concatenate([c.sigma_upper, nothing + upper]),
         subspace_angle_bound=float("inf"),  # no gap between nothing and nothing
+        resolved_angle_bound=float("inf"),  # values that are zero count as resolved
+        # More vectors lower the best error of their number, and what was proved was of fewer.
+        excess=0.0 if c.excess == 0 else float("inf"),
+        next_lower=0.0,
         orthogonality=spectral_norm(Vh.conj() @ Vh.T - np.eye(count)),
     )
     return replace(found, s=np.concatenate([found.s, nothing]), Vh=Vh, certificate=certificate)

@@ -49,7 +49,8 @@ class IncrementalPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         Rows that `fit` absorbs at a time. Left out, the most that are stacked without a sketch:
         ``max(3 * (n_components + buffer), 256)``.
     buffer
-        Directions kept beyond the components; ``max(10, n_components)`` if left out. More is more accurate.
+        Directions kept beyond the components; `streamsvd.incremental.default_buffer` if left out, 64 or more of up to
+        32 768 columns. More is more accurate.
     tol
         Instead of ``n_components``: relative Frobenius error of the centred data, in (0, 1). All components
         that this needs are kept, so that their number may change as blocks arrive.
@@ -235,7 +236,7 @@ class IncrementalPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     def _begin(self, n_features: int) -> None:
         method = self._method(n_features)
         asked = check_count("batch_size", self.batch_size)
-        self.batch_size_ = asked or max(TALL * method.width, SMALL)
+        self.batch_size_ = asked or max(TALL * method.kept(n_features), SMALL)
         self.state_ = method.init(n_features, like=np.zeros(0))
         self.var_: Real = np.zeros(n_features)
 

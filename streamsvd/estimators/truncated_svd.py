@@ -56,7 +56,8 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     memory
         Budget of `fit` in bytes, or a text such as ``"256MiB"``; half of what is free if left out.
     buffer
-        Directions that `partial_fit` keeps beyond the components; ``max(10, n_components)`` if left out.
+        Directions that `partial_fit` keeps beyond the components; `streamsvd.incremental.default_buffer` if left
+        out, 64 or more of up to 32 768 columns.
     random_state
         Integer: the seed of the random blocks. Equal seeds give equal bits.
 
