@@ -269,6 +269,7 @@ def hold(data: Data, shape: Shape, folder: Path) -> Held:
             shape=(shape.m, shape.n),
             dtype=first.dtype,
             chunks=shape.chunks,
+            compressors=None,  # noise does not compress
             config={"write_empty_chunks": True},
         )
     held = Held(data, shape, path, {}, first.dtype)

@@ -28,7 +28,6 @@ from streamsvd.typing import Matrix, Real
 ERROR_PASSES = 3
 """Passes after which the error is usually within a hundredth of the best of the rank, whatever the spectrum."""
 
-
 LEAK = 1.5
 """How much larger than the next Ritz value the norm outside the pinned vectors may be before they are renewed."""
 
@@ -102,7 +101,7 @@ class Iteration:
         plan, options, source = session.plan, session.options, session.source
         seed, threads = session.settings.seed, sample_threads(plan.at_once)
         sample = draw(source, plan.layout, plan.sample_rows, seed=seed, threads=plan.sample_readers)
-        session.sampled_bytes = sample.bytes_read
+        session.sampled_bytes += sample.bytes_read
         needed = options.center or options.scale or options.nonfinite != "raise"
         guess = pilot(sample, source, plan.layout, policy=options.nonfinite, moments=needed)
         krylov_route = plan.route == "krylov"

@@ -151,7 +151,7 @@ def following(
         return Next.ERROR
     on = means.passes > 0 and not means.spent
     settled = target == "auto" and excess_met and look.smallest
-    gram = means.gram if means.passes > 0 and look.enough else None
+    gram = means.gram if means.passes > 0 else None
     if not history and on and means.passes > 1:
         return Next.PASS  # what the first look says of the rate is not worth much
     far, near = _believed(look, ahead, history, before)
@@ -163,7 +163,7 @@ def following(
     if gram is not None:
         # Passes in vain cost as much as others: where the values are out of reach, only the error counts.
         expected = far if far <= means.passes and target != "error" else np.inf
-        if target != "values":
+        if target != "values" and look.enough:
             expected = min(expected, _passes_to(settings.excess_tol, look, history))
         if not on or expected > min(gram, means.passes):
             return Next.GRAM
@@ -175,16 +175,26 @@ def following(
 def _believed(
     look: Look, ahead: Prospect, history: list[Certificate], before: Prospect | None
 ) -> tuple[float, float]:
-    """Passes expected until all values, and one more, are resolved: endless where what was expected has not come nearer."""
+    """Passes expected until all values, and one more, are resolved: endless where what was expected has not come nearer.
+
+    So they are where the energy asked for is not held yet: how many values that takes is not known.
+    """
     far, near = ahead.all, ahead.first
-    if _stalled(look, history):
+    if not look.enough or _stalled(look, history):
         return np.inf, np.inf
     if len(history) < 2 or before is None:
         return far, near
-    if look.certificate.resolved_count == history[-1].resolved_count:
-        far = np.inf if far >= before.all else far
-        near = np.inf if near >= before.first else near
+    now, then = look.certificate, history[-1]
+    if now.resolved_count == then.resolved_count:
+        far = far if far < before.all or _shrunk(now.widths.max(), then.widths.max()) else np.inf
+        nearest = [c.widths[c.widths > c.tol].min(initial=1.0) for c in (now, then)]
+        near = near if near < before.first or _shrunk(*nearest) else np.inf
     return far, near
+
+
+def _shrunk(width: float, before: float) -> bool:
+    """Whether a width fell by so much that what was expected of it is only late."""
+    return width < 0.25 * before
 
 
 def _stalled(look: Look, history: list[Certificate]) -> bool:

@@ -267,7 +267,11 @@ def make_plan(
     costs = [
         pass_seconds(source, request, shape, rates, total, per_process) for shape in (gram, best)
     ]
-    fallback = made(gram, seconds=after, alternatives=())
+    # The vectors of the last look stay until the Gram matrix has better ones.
+    kept = 2 * best.layout.width * min(request.rank, best.sizes.basis) * best.sizes.wide
+    if gram.projected + kept > budget:
+        return plan
+    fallback = made(replace(gram, projected=gram.projected + kept), seconds=after, alternatives=())
     return replace(plan, fallback=fallback, gram_passes=costs[0] / costs[1])
 
 

@@ -108,6 +108,12 @@ def test_every_plan_keeps_its_budget_whatever_it_is(problem, factors):
         assert 1 <= len(plan.layout.spans) <= 16
         assert plan.passes == plan.bytes_read / source.nbytes
         assert plan.seconds > 0
+        other = plan.fallback
+        if other is not None:  # what the run may go over to keeps the budget too
+            assert (plan.route, other.route) == ("krylov", "gram")
+            assert other.projected_bytes <= budget
+            assert plan.gram_passes > 0
+            assert f"{plan.gram_passes:.2g} passes" in plan.explain()
         assert plan.request.rank <= plan.basis or plan.route == "gram" or plan.request.searching
 
 
