@@ -237,7 +237,9 @@ class Iteration:
             then = self._looked(look, self._ahead(ritz, look), self._means(ritz, look, spent))
             if then is Next.GRAM:
                 del ritz, probes, past
-                self._go_over("its cost is less than that of the passes still expected")
+                self._go_over(
+                    "one pass of it costs less than the passes that would resolve every value"
+                )
                 self._gram()
                 return
             if then is not Next.PASS:

@@ -6,6 +6,8 @@ import numpy as np
 
 from streamsvd.certificate import Kind
 from streamsvd.drivers.iterate import Iteration
+from streamsvd.drivers.stopping import stalled
+from streamsvd.engine.arrangements import GRAM_COLUMNS
 from streamsvd.engine.memory import show_bytes
 from streamsvd.result import SVD
 from streamsvd.sentences import above, said_of_error, said_of_values
@@ -44,28 +46,32 @@ def _advice(loop: Iteration, result: SVD) -> str:
     ]
     if settings.energy is not None and result.rank >= min(plan.basis, settings.rank):
         ways.append(
-            "more memory, for a basis that holds more values, or a smaller share of the energy"
+            "give more memory, for a basis that holds more values, or ask for a smaller share of the energy"
         )
     if plan.route == "krylov" and plan.fallback is None and settings.kind is Kind.BOUNDS:
-        if plan.route_asked is not None:
-            ways.append("leave route= out: the Gram matrix would resolve them")
+        if plan.route_asked is not None and min(plan.shape) <= GRAM_COLUMNS:
+            ways.append("leave route= out, so that the Gram matrix may resolve them")
         elif needed:
+            kept = 2 * plan.layout.width * plan.request.rank * 16  # vectors that stay beside it
+            room = min(needed) + kept
             ways.append(
-                f"memory={min(needed)} ({show_bytes(min(needed))}), room for the Gram matrix, which resolves them in one pass"
+                f"pass memory={room} ({show_bytes(room)}), room for the Gram matrix, which resolves them in one pass"
             )
-    if np.isfinite(loop.ahead.all) and loop.ahead.all > 0:
+    on = 0 < loop.ahead.all < np.inf and not stalled(loop.history[-1], loop.history[:-1])
+    if on:
         ways.append(
-            f"max_passes={session.runner.passes + 2 * int(loop.ahead.all)}, as about {loop.ahead.all:.0f} more are expected"
+            f"pass max_passes={session.runner.passes + 2 * int(loop.ahead.all)}, as about {loop.ahead.all:.0f} more are expected"
         )
     if settings.energy is None and np.isfinite(c.excess):
         reached = above(max(c.excess * 1.01, 1e-12), 2)
         what = f"excess_tol={reached}"
         if settings.target == "values":
             what = f'target="error" with excess_tol={reached}'
-        ways.append(f"{what}, which is proved")
+        ways.append(f"pass {what}, which is proved")
     r = c.resolved_count
     if settings.energy is None and 0 < r < result.rank and np.isfinite(c.resolved_angle_bound):
-        ways.append(f"rank={r}, as that many values are resolved")
+        ways.append(f"pass rank={r}, as that many values are resolved")
     if not ways:
-        ways.append("a larger tol, or more memory")
-    return "Pass " + "; or ".join(ways) + "."
+        ways.append("pass a larger tol, or more memory")
+    text = "; or ".join(ways)
+    return f"{text[0].upper()}{text[1:]}."

@@ -180,7 +180,7 @@ def _believed(
     So they are where the energy asked for is not held yet: how many values that takes is not known.
     """
     far, near = ahead.all, ahead.first
-    if not look.enough or _stalled(look, history):
+    if not look.enough or stalled(look.certificate, history):
         return np.inf, np.inf
     if len(history) < 2 or before is None:
         return far, near
@@ -197,12 +197,12 @@ def _shrunk(width: float, before: float) -> bool:
     return width < 0.25 * before
 
 
-def _stalled(look: Look, history: list[Certificate]) -> bool:
+def stalled(c: Certificate, history: list[Certificate]) -> bool:
     """Whether the widest interval fell by less than a tenth in two looks, once it was one."""
-    if len(history) < 2 or look.certificate.kind is not Kind.BOUNDS:
+    if len(history) < 2 or c.kind is not Kind.BOUNDS:
         return False
     before = history[-2].relative_width
-    return before < 0.9 and look.certificate.relative_width > 0.9 * before
+    return before < 0.9 and c.relative_width > 0.9 * before
 
 
 def _passes_to(excess_tol: float, look: Look, history: list[Certificate]) -> float:

@@ -207,6 +207,7 @@ def make_plan(
     fitting: list[tuple[float, Arrangement]] = []
     smallest: Arrangement | None = None
     lost: list[Alternative] = []
+    grams: list[tuple[float, Arrangement]] = []
     for way, along in ways(source, request, axis, route):
         timed = [
             (seconds_of(source, request, shape, rates, total, per_process), shape)
@@ -220,6 +221,8 @@ def make_plan(
                 device=device,
             )
         ]
+        if way == "gram":
+            grams += timed
         within = [pair for pair in timed if pair[1].projected <= budget]
         if within:
             fitting.append(min(within, key=lambda pair: pair[0]))
@@ -260,17 +263,17 @@ def make_plan(
         route_asked=route,
     )
     plan = made(best, seconds=seconds, alternatives=(*shown, *lost))
-    others = [pair for pair in fitting if pair[1].route == "gram"]
-    if best.route == "gram" or not others:
+    if best.route == "gram":
         return plan
-    after, gram = others[0]
+    # The vectors of the last look stay until the Gram matrix has better ones.
+    kept = 2 * best.layout.width * min(request.rank, best.sizes.basis) * best.sizes.wide
+    grams = [pair for pair in grams if pair[1].projected + kept <= budget]
+    if not grams:
+        return plan
+    after, gram = min(grams, key=lambda pair: pair[0])
     costs = [
         pass_seconds(source, request, shape, rates, total, per_process) for shape in (gram, best)
     ]
-    # The vectors of the last look stay until the Gram matrix has better ones.
-    kept = 2 * best.layout.width * min(request.rank, best.sizes.basis) * best.sizes.wide
-    if gram.projected + kept > budget:
-        return plan
     fallback = made(replace(gram, projected=gram.projected + kept), seconds=after, alternatives=())
     return replace(plan, fallback=fallback, gram_passes=costs[0] / costs[1])
 

@@ -11,7 +11,7 @@ import pytest
 
 import streamsvd
 from streamsvd.engine.events import Looked, RouteChanged
-from streamsvd.errors import NotConverged, SpecError
+from streamsvd.errors import BudgetError, NotConverged, SpecError
 
 
 def of_values(s: Any, m: int, n: int, seed: int = 0, dtype: str = "float64") -> Any:
@@ -115,10 +115,21 @@ def test_the_advice_converges_when_it_is_followed(advice):
         assert rank == 3
         result = streamsvd.svd(A, rank, route="krylov", target="values", max_passes=5)
     else:
-        assert "leave route= out" in text
+        assert "Leave route= out" in text
         result = streamsvd.svd(A, 10, target="values", max_passes=5)
     assert result.info.status is streamsvd.Status.CONVERGED
     held(A, result)
+
+
+def test_the_memory_that_is_advised_makes_room_for_the_gram_matrix():
+    A = spiked(6000, 900, "float32")
+    with pytest.raises(BudgetError) as refused:
+        streamsvd.plan_svd(A, 10, memory=1)
+    with pytest.raises(NotConverged) as caught:
+        streamsvd.svd(A, 10, target="values", max_passes=4, memory=refused.value.needs)
+    memory = int(re.search(r"memory=(\d+) \(.*room for the Gram matrix", caught.value.message)[1])
+    result = streamsvd.svd(A, 10, target="values", max_passes=4, memory=memory)
+    assert result.info.criterion == "values"
 
 
 @pytest.mark.parametrize(
