@@ -6,15 +6,20 @@ import numpy as np
 
 from streamsvd.typing import Matrix
 
-_PURPOSES = ("start", "probes", "sample", "block", "residual", "fill")
+_PURPOSES = ("start", "probes", "sample", "block", "residual")
+_LATER = {"fill": 1}
+"""Purposes that came later: counted from elsewhere, so that the numbers of the others stay what they were."""
 
 
 def generator(seed: int, purpose: str, index: int = 0) -> np.random.Generator:
     """Counter-based generator; streams of different purposes, and of different indices, are independent."""
+    later = _LATER.get(purpose, 0)
+    number = 0 if later else _PURPOSES.index(purpose)
     key = np.array(
-        [seed, _PURPOSES.index(purpose) + len(_PURPOSES) * index], dtype=np.uint64
+        [seed, number + len(_PURPOSES) * index], dtype=np.uint64
     )  # a list would pass through float64
-    return np.random.Generator(np.random.Philox(key=key))
+    counter = np.array([0, 0, 0, later], dtype=np.uint64)
+    return np.random.Generator(np.random.Philox(key=key, counter=counter))
 
 
 def gaussian(n: int, k: int, *, seed: int, purpose: str, complex_: bool, index: int = 0) -> Matrix:

@@ -5,7 +5,7 @@ import pytest
 
 from streamsvd.kernels import sketch
 
-PURPOSES = ("start", "probes", "sample")
+PURPOSES = ("start", "probes", "sample", "fill")
 
 
 @pytest.mark.parametrize("complex_", [False, True])
