@@ -34,6 +34,7 @@ MODULES = {
     "T9": "graphs",
     "T10": "startup",
     "T11": "device_pass",
+    "T12": "ordinary",
     "S1": "streams",
     "S2": "sweep_start",
     "K1": "kernels",
