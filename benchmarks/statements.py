@@ -9,7 +9,8 @@ import numpy as np
 from scipy import linalg
 
 from benchmarks.ordinary_data import Array, Held, Truth
-from streamsvd.certificate import ZERO_LEVEL, Certificate
+from streamsvd.certificate import Certificate
+from streamsvd.intervals import ZERO_LEVEL
 
 
 @dataclass(frozen=True, slots=True, eq=False)

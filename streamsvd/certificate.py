@@ -1,11 +1,4 @@
-"""Intervals of singular values and what follows from them, between the two matrices of `streamsvd.sides`.
-
-Ordered eigenvalues of both sides bracket those of ``B = A* A``, *all of them*: nothing larger is missed. The vectors are
-those of the lower side.
-
-What is added to ``A`` later may cancel what the shift took from directions that were left out: as a summand the
-k pairs of the left side are worth ``V diag(lower) V* <= B + deficit I``, where ``deficit`` is how far below zero
-the left side, at the smallest ``tau`` of use, less those pairs lies.
+"""What is proved of a factorisation: intervals of its singular values, and what follows from them.
 
 **Excess.** For orthonormal ``V_k``, ``||A - A V_k V_k*||_F^2 = E - ||A V_k||_F^2`` with ``E = ||A||_F^2``, and no factors of
 rank k do better than ``E - KF_k(B)``. With ``cap <= ||A V_k||_F^2``, the sum of the lower ends, and ``K >= KF_k(B)``
@@ -20,20 +13,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import Enum
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
-from scipy import linalg
 
-from streamsvd.eigen import leading, least
-from streamsvd.ritz import Residual, Ritz, residual, spectral_norm
-from streamsvd.sides import UNIT_ROUNDOFF as UNIT_ROUNDOFF
-from streamsvd.sides import Sides, sides
-from streamsvd.typing import Matrix, Real
+from streamsvd.bracket import Bracket
+from streamsvd.intervals import (
+    ZERO_LEVEL,
+    Group,
+    grouped,
+    leading_run,
+    relative_widths,
+    worst_width,
+)
+from streamsvd.ritz import spectral_norm
+from streamsvd.typing import Real
 
 TOL = 1e-3
 """Relative width of an interval at which a value counts as resolved, where nothing else was asked."""
+
+EXCESS_TOL = 1e-2
+"""Excess of the error over the best of the rank that is good enough where values cannot be told apart, unless another was
+asked."""
 
 
 class Kind(Enum):
@@ -179,206 +180,6 @@ class Certificate:
             spectral_error=self.spectral_error * factor,
             next_lower=self.next_lower * factor,
         )
-
-
-ZERO_LEVEL = 4e-6
-"""Values proved to lie below this share of the largest count as zero, not as undetermined: squares of
-float64 data do not resolve them to three digits."""
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Consecutive values whose intervals touch.
-
-    Attributes
-    ----------
-    first, last
-        Indices, from 0, both inclusive.
-    lower, upper
-        All of them lie between.
-    """
-
-    first: int
-    last: int
-    lower: float
-    upper: float
-
-    @property
-    def size(self) -> int:
-        """How many values."""
-        return self.last - self.first + 1
-
-
-def grouped(lower: Real, upper: Real) -> tuple[Group, ...]:
-    """Maximal runs of intervals that touch; ends descending."""
-    if lower.size == 0:
-        return ()
-    cuts = np.flatnonzero(lower[:-1] > upper[1:]) + 1
-    edges = [0, *(int(cut) for cut in cuts), lower.size]
-    return tuple(Group(a, b - 1, float(lower[b - 1]), float(upper[a])) for a, b in pairwise(edges))
-
-
-def leading_run(flags: npt.NDArray[np.bool_]) -> int:
-    """How many of the first flags are set, up to the first that is not."""
-    return int(flags.size if flags.all() else np.argmin(flags))
-
-
-def relative_widths(lower: Real, upper: Real) -> Real:
-    """Width of each interval relative to its upper end; 0 for values that are numerically zero."""
-    widths = np.zeros(upper.size)
-    if upper.size == 0 or upper[0] <= 0:
-        return widths
-    alive = upper > ZERO_LEVEL * upper[0]
-    with np.errstate(invalid="ignore"):  # an infinite upper end
-        widths[alive] = (upper[alive] - lower[alive]) / upper[alive]
-    widths[np.isnan(widths)] = 1.0
-    return widths
-
-
-def worst_width(lower: Real, upper: Real) -> float:
-    """Largest relative width of the intervals of values that are not numerically zero."""
-    return float(np.max(relative_widths(lower, upper), initial=0.0))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Bracket:
-    """Intervals of the eigenvalues of ``B``, and the vectors that attain the lower ends.
-
-    Attributes
-    ----------
-    lower, upper
-        ``lower[i] <= lambda_i(B) <= upper[i]``, descending, ``(count,)`` and ``(count + 1,)``.
-    vectors
-        Orthonormal, ``(n, j)`` with ``j <= count``; ``norm(A @ vectors)**2 >= sum(lower[:j])``.
-    values
-        Nyström eigenvalues without the shift: the best guess, inside the interval, ``(count,)``.
-    deficit
-        ``vectors diag(lower) vectors* <= B + deficit I``.
-    next_lower
-        Lower end of the eigenvalue after the last.
-    sides, left, drift
-        The matrices that the ends come from, the coordinates of the vectors of positive lower ends in their basis, and
-        how far these are from what was handed back; None, None and 0 where the eigenvectors are those of ``B`` itself.
-    """
-
-    lower: Real
-    upper: Real
-    vectors: Matrix
-    values: Real
-    deficit: float
-    next_lower: float = 0.0
-    sides: Sides | None = None
-    left: Matrix | None = None
-    drift: float = 0.0
-
-    def norm_left(self, rank: int) -> float:
-        """Bound of ``||A - A W W*||_2^2`` for the first ``rank`` of the vectors, ``W``."""
-        if self.sides is None or self.left is None:
-            return float(self.upper[rank]) + self.deficit
-        squared = self.sides.norm_without(self.left[:, :rank])
-        # ||A Q|| moves by no more than ||A|| times what the projector moves by.
-        return float((np.sqrt(squared) + self.drift * np.sqrt(max(self.upper[0], 0.0))) ** 2)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Ends:
-    """Intervals of the leading eigenvalues, without vectors.
-
-    Attributes
-    ----------
-    sides
-        The matrices between which ``B`` lies.
-    lower, upper, next_lower, values
-        As in `Bracket`; the guesses are not inside yet.
-    left
-        Eigenvectors of the lower side in ``[V, Q_R]``, ``(L + j, count)``.
-    """
-
-    sides: Sides
-    lower: Real
-    upper: Real
-    next_lower: float
-    values: Real
-    left: Matrix
-
-
-def ends(both: Sides, *, count: int) -> Ends:
-    """Ends of the ``count`` leading eigenvalues; two eigenproblems of size ``2 L``."""
-    L, outside = both.theta.size, both.F.shape[0]
-    n = L + outside + both.rest
-    low, shift = both.below()
-    wanted = min(count, L)
-    values, left = leading(low, min(count + 1, low.shape[0]))
-    next_lower = max(float(values[count]), 0.0) if values.size > count else 0.0
-    values, left = values[:wanted], left[:, :wanted]
-    lower, guess = np.zeros(count), np.zeros(count)
-    lower[:wanted] = np.maximum(values, 0.0)
-    guess[:wanted] = values + np.sum(np.abs(left) ** 2 * shift[:, None] / 2, axis=0)
-    high = both.above(both.beta + both.tau)
-    values = linalg.eigh(high, eigvals_only=True, overwrite_a=True, check_finite=False)[::-1]
-    upper = np.zeros(count + 1)
-    size = min(L + outside, n)
-    upper[: min(size, count + 1)] = values[: min(size, count + 1)]
-    if both.rest:  # directions that no product has touched: beta bounds them
-        upper = np.maximum(upper, both.beta + both.tau)
-    return Ends(both, lower, np.maximum(upper, 0.0), next_lower, guess, left)
-
-
-def attained(found: Ends, ritz: Ritz, known: Residual, *, noise: Real) -> Bracket:
-    """The same with the vectors that attain the lower ends, and what they are worth as a summand."""
-    both, left, count = found.sides, found.left, found.lower.size
-    L, wanted, top = both.theta.size, left.shape[1], both.top
-    outside = both.F.shape[0]
-    low, _ = both.below()
-    if outside:
-        finest = max(float(np.max(noise)), UNIT_ROUNDOFF * top)
-        low, _ = replace(both, gamma=noise + noise**2 / finest, tau=finest).below()
-    deficit = max(-least(low - (left * found.lower[:wanted]) @ left.conj().T), 0.0)
-    deficit += 16 * UNIT_ROUNDOFF * top
-    positive = int(np.count_nonzero(found.lower > 0))
-    vectors = ritz.V @ left[:L]
-    if outside:
-        vectors += known.times(left[L:])
-    real = vectors[:, :positive]
-    drift = spectral_norm(real.conj().T @ real - np.eye(positive))
-    # Q_R is orthogonal to V only as far as residuals exceed rounding: vectors of values near zero need it.
-    vectors = linalg.qr(vectors, mode="economic", overwrite_a=True, check_finite=False)[0]
-    guess = np.clip(found.values, found.lower, np.maximum(found.upper[:count], found.lower))
-    in_order = np.sort(guess)[::-1]  # and still inside
-    return Bracket(
-        found.lower,
-        found.upper,
-        vectors,
-        in_order,
-        deficit,
-        found.next_lower,
-        both,
-        left[:, :positive],
-        drift,
-    )
-
-
-def bracket(ritz: Ritz, *, beta: float, noise: Real, count: int) -> Bracket:
-    """Bracket of the leading eigenvalues of ``B`` by the two matrices of `streamsvd.sides`.
-
-    Parameters
-    ----------
-    ritz
-        Compression of ``B`` to a basis of L columns.
-    beta
-        Upper bound of ``||P B P||``, the norm of ``B`` on the complement of the basis.
-    noise
-        ``mu g``, the bound of the rounding of each column, ``(L,)``.
-    count
-        Leading eigenvalues wanted, at most n.
-
-    Notes
-    -----
-    Cost: one QR of ``n x L`` and three eigenproblems of size ``2 L``.
-    """
-    known = residual(ritz)
-    found = ends(sides(ritz, known.F, beta=beta, noise=noise), count=count)
-    return attained(found, ritz, known, noise=noise)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

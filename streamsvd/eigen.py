@@ -30,13 +30,13 @@ def leading(H: Matrix, count: int, *, overwrite: bool = False) -> tuple[Real, Ma
     if count == 0:
         return np.zeros(0), np.zeros((n, 0), dtype=H.dtype)
     own = overwrite and bool(H.flags.writeable and H.flags.c_contiguous)
-    T = (
-        H.T if own else H.T.copy(order="F")
-    )  # LAPACK works by columns: on the transpose, the conjugate
+    # LAPACK works by columns: on the transpose, the conjugate.
+    T = H.T if own else H.T.copy(order="F")
     diagonal = np.diagonal(T).copy()
     theta, V = _some(T, count)
     if theta.size < count:
-        _restore(T, diagonal)
+        np.fill_diagonal(T, diagonal)  # what LAPACK did to it and to the lower triangle is undone
+        mirrored(T)
         theta, V = linalg.eigh(T, driver="evd", overwrite_a=True, check_finite=False)
         theta, V = theta[-count:], V[:, -count:]
     return theta[::-1].copy(), V[:, ::-1].conj()
@@ -54,15 +54,17 @@ def _some(T: Matrix, count: int) -> tuple[Real, Matrix]:
     return theta, V
 
 
-def _restore(T: Matrix, diagonal: Matrix) -> None:
-    """Undo what LAPACK did to the lower triangle and the diagonal of a Hermitian matrix: the upper is whole."""
-    step = 64
-    for a in range(0, T.shape[0], step):
-        b = min(a + step, T.shape[0])
-        upper = np.triu(T[a:b, a:b], 1)
-        T[a:b, a:b] = upper + upper.conj().T
-        T[b:, a:b] = T[a:b, b:].conj().T
-    np.fill_diagonal(T, diagonal)
+STRIP_ROWS = 64
+"""Rows of a square matrix that are worked on at once, so that what this takes is small beside it."""
+
+
+def mirrored(H: Matrix) -> None:
+    """Make the lower triangle the adjoint of the upper one, in place."""
+    for a in range(0, H.shape[0], STRIP_ROWS):
+        b = min(a + STRIP_ROWS, H.shape[0])
+        corner = np.triu(H[a:b, a:b])
+        H[a:b, a:b] = corner + np.triu(corner, 1).conj().T
+        H[b:, a:b] = H[a:b, b:].conj().T
 
 
 def least(H: Matrix) -> float:

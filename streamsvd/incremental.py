@@ -53,18 +53,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import linalg
 
-from streamsvd.certificate import (
-    TOL,
-    UNIT_ROUNDOFF,
-    Certificate,
-    Kind,
-    leading_run,
-    relative_widths,
-)
+from streamsvd.certificate import TOL, Certificate, Kind
 from streamsvd.errors import ShapeError, SpecError
+from streamsvd.intervals import leading_run, relative_widths
 from streamsvd.kernels.signs import phases
 from streamsvd.ledger import Factor, Ledger, Part, Turn, energy_of
 from streamsvd.ritz import spectral_norm
+from streamsvd.sides import UNIT_ROUNDOFF
 from streamsvd.tall import OVERSAMPLES, Each, Sketch, column_mean
 from streamsvd.typing import Matrix, Real
 

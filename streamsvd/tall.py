@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from scipy import linalg
 
-from streamsvd.certificate import UNIT_ROUNDOFF
 from streamsvd.kernels import sketch
 from streamsvd.ledger import Factor, Ledger, Part, energy_of
 from streamsvd.probes import chi_lower
 from streamsvd.ritz import spectral_norm
+from streamsvd.sides import UNIT_ROUNDOFF
 from streamsvd.typing import Matrix
 
 Each = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]

@@ -17,22 +17,16 @@ from hypothesis import strategies as st
 from scipy import linalg, stats
 
 from streamsvd import krylov
-from streamsvd.certificate import (
-    UNIT_ROUNDOFF,
-    Bracket,
-    Certificate,
-    Kind,
-    Proved,
-    bracket,
-    certify,
-    worst_width,
-)
+from streamsvd.bracket import Bracket, bracket
+from streamsvd.certificate import Certificate, Kind, Proved, certify
 from streamsvd.drivers.iterate import restarted
 from streamsvd.drivers.looks import Past, krylov_look
 from streamsvd.drivers.problem import Frame, Statistics
 from streamsvd.drivers.session import Settings
+from streamsvd.intervals import worst_width
 from streamsvd.probes import Probes, chi_lower, power_rounding, rounding
 from streamsvd.ritz import Ritz, rayleigh_ritz, spectral_norm
+from streamsvd.sides import UNIT_ROUNDOFF
 from streamsvd.tail import (
     share,
     tail_norm,

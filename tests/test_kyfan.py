@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import linalg
 
 from streamsvd import krylov
-from streamsvd.certificate import bracket
+from streamsvd.bracket import bracket
 from streamsvd.drivers.iterate import restarted
 from streamsvd.drivers.looks import Past
 from streamsvd.kyfan import by_slope, largest_sum

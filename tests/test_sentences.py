@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamsvd.certificate import Certificate, Kind, grouped
+from streamsvd.certificate import Certificate, Kind
+from streamsvd.intervals import grouped
 from streamsvd.sentences import (
     above,
     below,

@@ -23,6 +23,7 @@ from streamsvd.engine.events import (
     RouteChanged,
     SpanDone,
 )
+from streamsvd.sentences import percent
 
 LINE_SECONDS = 10.0
 """Least time between two plain lines of one pass."""
@@ -135,9 +136,8 @@ def proved_so_far(width: float, excess: float, resolved: int) -> str:
     """What a look has proved, in a few words."""
     text = f"every interval is within {width:.2g}"
     if width > TOL and np.isfinite(excess):
-        text += (
-            f", {resolved} values are resolved, the error is at most {excess:.2g} above the best"
-        )
+        values = "1 value is" if resolved == 1 else f"{resolved} values are"
+        text += f", {values} resolved, the error is at most {percent(excess)} above the best"
     return text
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import linalg
 
-from streamsvd.certificate import UNIT_ROUNDOFF
+from streamsvd.sides import UNIT_ROUNDOFF
 from streamsvd.typing import Matrix, Real
 
 

@@ -15,12 +15,12 @@ from itertools import pairwise
 import numpy as np
 from scipy import linalg
 
-from streamsvd.certificate import UNIT_ROUNDOFF
 from streamsvd.concat.options import check_error
 from streamsvd.concat.weights import PLAIN, Metric
 from streamsvd.errors import NonFiniteError, ShapeError, SpecError
 from streamsvd.kernels.sketch import gaussian
 from streamsvd.ledger import Ledger
+from streamsvd.sides import UNIT_ROUNDOFF
 from streamsvd.typing import Matrix, Real
 
 SHARE = 0.1

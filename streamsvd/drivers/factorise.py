@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from streamsvd.certificate import Kind
+from streamsvd.certificate import EXCESS_TOL, Kind
 from streamsvd.drivers.factors import Factors, factors
 from streamsvd.drivers.iterate import Iteration
 from streamsvd.drivers.problem import check_options
 from streamsvd.drivers.request import as_source, check_request
-from streamsvd.drivers.session import EXCESS_TOL, Session, Settings
+from streamsvd.drivers.session import Session, Settings
 from streamsvd.drivers.shortfall import shortfall
 from streamsvd.engine.arrangements import Rates
 from streamsvd.engine.device import backend

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import linalg
 
 from streamsvd import krylov
-from streamsvd.certificate import UNIT_ROUNDOFF, Certificate
+from streamsvd.certificate import Certificate
 from streamsvd.drivers.looks import Look
 from streamsvd.drivers.session import Session
 from streamsvd.drivers.terms import Terms
@@ -18,6 +18,7 @@ from streamsvd.kernels import sketch
 from streamsvd.kernels.signs import phases
 from streamsvd.passes import ProjectPass, Thin
 from streamsvd.ritz import spectral_norm
+from streamsvd.sides import UNIT_ROUNDOFF
 from streamsvd.typing import Matrix, Real
 
 

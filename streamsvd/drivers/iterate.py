@@ -7,35 +7,30 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from streamsvd import krylov
-from streamsvd.certificate import UNIT_ROUNDOFF, ZERO_LEVEL, Certificate
+from streamsvd.certificate import Certificate
 from streamsvd.drivers.looks import Look, Past, gram_look, krylov_look, model_floor
+from streamsvd.drivers.pins import Need, pinned
+from streamsvd.drivers.precision import drowned
 from streamsvd.drivers.problem import Frame
 from streamsvd.drivers.session import Session
 from streamsvd.drivers.stopping import Means, Next, Prospect, following, prospect
 from streamsvd.drivers.terms import Terms, absorbed, guessed, lowered
 from streamsvd.eigen import leading
 from streamsvd.engine.arrangements import fits_single, sample_threads
-from streamsvd.engine.layout import Layout
+from streamsvd.engine.memory import POWERS
 from streamsvd.engine.sample import Pilot, draw, pilot, start_block
 from streamsvd.errors import ScaleError
+from streamsvd.intervals import ZERO_LEVEL
 from streamsvd.kernels import sketch
 from streamsvd.passes import GramPass, NormalPass, Sums, Thin
 from streamsvd.probes import Probes
 from streamsvd.ritz import Ritz
+from streamsvd.sides import UNIT_ROUNDOFF
 from streamsvd.tail import share
 from streamsvd.typing import Matrix, Real
 
 ERROR_PASSES = 3
 """Passes after which the error is usually within a hundredth of the best of the rank, whatever the spectrum."""
-
-LEAK = 1.5
-"""How much larger than the next Ritz value the norm outside the pinned vectors may be before they are renewed."""
-
-SINGLE_LEAK = 3.0
-"""The same where products are in single precision, whatever the basis."""
-
-MOST_POWERS = 12
-"""Powers of the probes that are kept; later passes carry none, and what these have proved stays."""
 
 
 @dataclass(slots=True, eq=False)
@@ -175,24 +170,7 @@ class Iteration:
         self.terms = replace(terms, mean_filled=policy == "mean")
 
     def _drowned(self, theta: Real) -> bool:
-        """Whether float32 rounding would widen the interval of the last value beyond the tolerance.
-
-        It looks at Ritz values only: a decision that saw the probes would spoil their independence.
-        """
-        settings = self.session.settings
-        last = float(theta[min(settings.rank, theta.size) - 1])
-        if settings.energy is not None and self.known.stats is not None:
-            enough = np.cumsum(theta) >= settings.energy * self.known.stats.energy
-            last = float(theta[int(np.argmax(enough))]) if enough.any() else float(theta[-1])
-        noise = single_noise(self.session.plan.layout, offset=self._offset())
-        return 3 * noise * float(theta[0]) > settings.tol * max(last, 0.0)
-
-    def _offset(self) -> bool:
-        """Whether the matrix is mostly the means of its columns: then all rows round alike."""
-        stats = self.known.stats
-        if stats is None or self.session.options.center:
-            return False
-        return bool(np.sum(np.abs(stats.mean) ** 2) > np.sum(stats.deviation**2))
+        return drowned(theta, self.known, self.session)
 
     # The Gram route -------------------------------------------------------------------------------
 
@@ -287,26 +265,11 @@ class Iteration:
         return Means(left, spent, cost, seconds)
 
     def _pinned(self, ritz: Ritz, probes: Probes | None, past: Past) -> Probes | None:
-        """The probes with the leading vectors of the first look pinned: all later spaces hold them.
-
-        Once, after the second look, they are renewed where they were so rough that they leave out too little, if the
-        basis is soon compressed: until then the space itself makes up for them. So they are where float32 products
-        would lose the later powers in the rounding of what was left in. Ritz values alone decide.
-        """
         if probes is None:
             return None
-        settings, plan, looks = self.session.settings, self.session.plan, len(self.history)
-        soon = ritz.theta.size + 2 * plan.block > plan.basis + plan.pinned
-        whole = plan.basis >= self.known.known.frame.dimension
-        leak = _leak(ritz, probes) if looks == 2 and not whole and probes.basis is not None else 0.0
-        rough = leak > LEAK and (soon or (self.known.prep.single and leak > SINGLE_LEAK))
-        if probes.basis is None or rough:
-            each = share(settings.delta, looks + 1)
-            probes = probes.pinned(ritz.V[:, : plan.pinned].copy(order="K"), delta=each)
-        if past.sides is None or probes.basis is None:
-            return probes
-        reach = past.sides.reach(ritz.V.conj().T @ probes.basis)
-        return replace(probes, reach=min(probes.reach, reach))
+        whole = self.session.plan.basis >= self.known.known.frame.dimension
+        need = Need(len(self.history), self.known.prep.single, whole)
+        return pinned(ritz, probes, past, self.session.plan, self.session.settings, need)
 
     def _multiply(self, blocks: tuple[Thin, ...], purpose: str, *, moments: bool = False) -> Sums:
         return self.session.read(NormalPass(self.known.prep, blocks, moments=moments), purpose)
@@ -416,7 +379,7 @@ class Iteration:
         terms = self.known
         frame, kind = terms.known.frame, terms.product_type
         parts, lift = [frame.push(X, kind)], 1.0
-        if probes is not None and len(probes.powers) < MOST_POWERS:
+        if probes is not None and len(probes.powers) < POWERS:
             # Powers of B leave the range of float32 soon: multiplied near one, exactly, and back.
             deflated = probes.deflated()
             size = float(np.abs(deflated).max(initial=0.0))
@@ -435,29 +398,6 @@ class Iteration:
                 delta=share(settings.delta, len(self.history) + 1),
             )
         return frame.seen(parts[0]), product[:, :count], probes
-
-
-def single_noise(layout: Layout, *, offset: bool) -> float:
-    """Rounding of float32 products in the norm of ``B``, relative to its largest eigenvalue, as it is certified.
-
-    Measured on generated matrices of 1e3 to 1e6 rows and 100 to 5 000 columns, real and complex, weighted, centred,
-    streamed along both axes: errors of b blocks are added at random, those of w columns too unless an offset makes
-    them alike. Complex products round less.
-    """
-    u, blocks = 2.0**-24, -(-layout.length // layout.unit)
-    alike = 20 * u / np.sqrt(blocks)
-    return float(alike if offset else min(alike, 64 * u / np.sqrt(blocks * layout.width)))
-
-
-def _leak(ritz: Ritz, probes: Probes) -> float:
-    """``||P_0 B P_0||``, at least, over the Ritz value behind the pinned vectors: near 1 where these are good."""
-    assert probes.basis is not None
-    inside = ritz.V.conj().T @ probes.basis
-    compressed = np.diag(ritz.theta).astype(inside.dtype)
-    for _ in range(2):
-        compressed = (compressed - inside @ (inside.conj().T @ compressed)).conj().T
-    edge = float(ritz.theta[min(probes.basis.shape[1], ritz.theta.size - 1)])
-    return float(leading(compressed, 1)[0][0]) / edge if edge > 0 else 0.0
 
 
 def restarted(ritz: Ritz, keep: int, pinned: Matrix | None, past: Past) -> tuple[Ritz, Past]:

@@ -6,24 +6,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from streamsvd.certificate import (
-    UNIT_ROUNDOFF,
-    Bracket,
-    Certificate,
-    Ends,
-    Kind,
-    Proved,
-    attained,
-    certify,
-    ends,
-    worst_width,
-)
+from streamsvd.bracket import Bracket, Ends, attained, ends
+from streamsvd.certificate import Certificate, Kind, Proved, certify
 from streamsvd.drivers.problem import Statistics
 from streamsvd.drivers.session import Settings
+from streamsvd.intervals import worst_width
 from streamsvd.kyfan import by_slope, largest_sum
 from streamsvd.probes import Probes, rounding
 from streamsvd.ritz import Ritz, residual
-from streamsvd.sides import Sides, sides
+from streamsvd.sides import UNIT_ROUNDOFF, Sides, sides
 from streamsvd.tail import Tail, polynomial_share, polynomial_tail, share, tail_norm
 from streamsvd.typing import Matrix, Real
 

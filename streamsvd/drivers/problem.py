@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from streamsvd.blocks import POLICIES, Moments, Policy, Preparation
+from streamsvd.eigen import STRIP_ROWS
 from streamsvd.errors import ShapeError, SpecError
-from streamsvd.kernels.products import STRIP_ROWS
 from streamsvd.protocols import Source
 from streamsvd.typing import Matrix, Real
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from streamsvd.certificate import TOL
 from streamsvd.drivers.opening import open as open_matrix
 from streamsvd.engine.arrangements import Request
 from streamsvd.errors import ShapeError, SpecError
@@ -72,7 +73,7 @@ def check_request(
     return Request(
         rank=int(rank) if rank is not None else min(*source.shape, SEARCH_RANK),
         energy=share,
-        tol=1e-3 if tol is None else float(tol),
+        tol=TOL if tol is None else float(tol),
         center=center,
         scale=scale,
         masked=masked,

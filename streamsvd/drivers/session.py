@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from streamsvd.certificate import Certificate, Kind
+from streamsvd.certificate import EXCESS_TOL, Certificate, Kind
 from streamsvd.drivers.problem import Options
 from streamsvd.drivers.terms import Terms
 from streamsvd.engine.events import (
@@ -28,9 +28,6 @@ from streamsvd.protocols import Source
 from streamsvd.result import Info, Status
 
 Target = Literal["auto", "values", "error"]
-
-EXCESS_TOL = 1e-2
-"""Excess of the error over the best of the rank that is good enough, where values cannot be told apart."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -130,9 +130,9 @@ def verify(
     plan = plan_svd(
         source, k, memory=memory, max_passes=1, axis="rows", route="krylov", precision="double"
     )
-    settings = Settings(k, None, plan.request.tol, delta, Kind.BOUNDS, 1, seed)
-    session = Session(source, plan, options, settings, callback)
     stored = result.certificate
+    settings = Settings(k, None, stored.tol, delta, Kind.BOUNDS, 1, seed)
+    session = Session(source, plan, options, settings, callback)
     entries = source.shape[0] * n
     size = 1.0 if options.scale else float(np.sqrt(stored.energy / entries))
     nothing = np.zeros(n)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from streamsvd.blocks import Axis
+from streamsvd.certificate import EXCESS_TOL
 from streamsvd.engine import memory
 from streamsvd.engine.dask_source import DaskSource
 from streamsvd.engine.graph import copies_sums
@@ -26,7 +27,6 @@ Route = Literal["krylov", "gram"]
 PANEL_BYTES = 32 << 20
 GRAM_COLUMNS = 4096
 """Beyond this width the Gram matrix is not considered."""
-
 
 FEW_COLUMNS = 1024
 """Width up to which the Gram path has four spans; beyond it has two."""
@@ -106,7 +106,7 @@ class Request:
     max_passes: int
     precision: str
     target: str = "auto"
-    excess_tol: float = 1e-2
+    excess_tol: float = EXCESS_TOL
 
     @property
     def searching(self) -> bool:
@@ -411,12 +411,9 @@ def seconds_of(
         last = 0.0
     spans = min(len(lay.spans), shape.at_once * max(1, total // per_process))
     if shape.route == "gram":
-        work = entries * lay.width / rates.syrk + _preparing(shape, rates, 1)
-        dense = float(lay.width) ** 3 / rates.dense  # few vectors: tridiagonalisation is what costs
+        work, dense = _gram_seconds(shape, entries, rates)
         return PASS_SECONDS + _overlapped(read, work + last, spans, total, shape) + dense
-    single = source.dtype.itemsize <= (8 if source.dtype.kind == "c" else 4)
-    slow = request.precision == "double" or request.tol < 5e-5 or not single
-    speed = rates.double if slow else rates.single
+    speed = _speed(source, request, rates)
     loop = 2 if request.tol >= 1e-5 else 3
     work = loop * 4 * entries * (s.block + s.probes) / speed + _preparing(shape, rates, loop)
     sample = 5 * 4 * float(shape.sample_rows) * lay.width * s.block / rates.single
@@ -438,14 +435,25 @@ def pass_seconds(
     read = source.nbytes * lay.amplification / rates.read
     spans = min(len(lay.spans), shape.at_once * max(1, total // per_process))
     if shape.route == "gram":
-        dense = float(lay.width) ** 3 / rates.dense
-        work = entries * lay.width / rates.syrk + _preparing(shape, rates, 1)
+        work, dense = _gram_seconds(shape, entries, rates)
     else:
-        single = fits_single(source.dtype) and request.precision != "double"
-        work = 4 * entries * (s.block + s.probes) / (rates.single if single else rates.double)
+        work = 4 * entries * (s.block + s.probes) / _speed(source, request, rates)
         work += _preparing(shape, rates, 2) / 2
         dense = 12 * lay.width * float(2 * s.block) ** 2 / rates.dense
     return PASS_SECONDS + _overlapped(read, work, spans, total, shape) + dense
+
+
+def _gram_seconds(shape: Arrangement, entries: float, rates: Rates) -> tuple[float, float]:
+    """Core seconds of the products of the Gram matrix, and of its leading eigenvectors."""
+    width = shape.layout.width
+    work = entries * width / rates.syrk + _preparing(shape, rates, 1)
+    return work, float(width) ** 3 / rates.dense  # few vectors: tridiagonalisation is what costs
+
+
+def _speed(source: Source, request: Request, rates: Rates) -> float:
+    """Operations a second of the products that are expected: small tolerances leave single precision."""
+    slow = request.precision == "double" or request.tol < 5e-5 or not fits_single(source.dtype)
+    return rates.double if slow else rates.single
 
 
 def _preparing(shape: Arrangement, rates: Rates, passes: int) -> float:

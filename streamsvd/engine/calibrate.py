@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from streamsvd import krylov
 from streamsvd.blocks import Preparation
-from streamsvd.certificate import bracket
+from streamsvd.bracket import bracket
 from streamsvd.engine.allocator import PanelBuffer, held_memory
 from streamsvd.engine.arrangements import GRAM_COLUMNS, Rates
 from streamsvd.engine.device import NumpyBackend

@@ -293,7 +293,6 @@ def _plan(
     """An arrangement as a plan; ``threads`` in all and in one process."""
     total, per_process = threads
     read = bytes_read_by(source, request, shape)
-    aim = min(request.rank, 50) if request.searching else request.rank
     return Plan(
         shape=source.shape,
         dtype=str(source.dtype),
@@ -318,5 +317,5 @@ def _plan(
         seconds=seconds,
         alternatives=alternatives,
         route_asked=route_asked,
-        pinned=min(aim, shape.sizes.block),
+        pinned=shape.sizes.pinned,
     )

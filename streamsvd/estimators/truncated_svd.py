@@ -14,13 +14,12 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from streamsvd.certificate import Certificate
+from streamsvd.certificate import EXCESS_TOL, Certificate
 from streamsvd.checks import check_seed
 from streamsvd.drivers.factorise import svd
 from streamsvd.drivers.model.size import check_result, check_size
 from streamsvd.drivers.model.state import of_result
 from streamsvd.drivers.request import as_source
-from streamsvd.drivers.session import EXCESS_TOL
 from streamsvd.errors import SpecError
 from streamsvd.estimators.completion import completed
 from streamsvd.estimators.inputs import (

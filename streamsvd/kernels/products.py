@@ -13,6 +13,8 @@ from array_api_compat import array_namespace, is_numpy_namespace
 from jaxtyping import Inexact
 from scipy.linalg import blas
 
+from streamsvd.eigen import mirrored
+
 Array = Any
 
 
@@ -94,18 +96,10 @@ def grown_gram(
     return np.asarray(out).T
 
 
-STRIP_ROWS = 64
-"""Rows of a square matrix that are worked on at once, so that what this takes is small beside it."""
-
-
 def whole_gram(G: Inexact[Array, "n n"]) -> Inexact[Array, "n n"]:
     """The sum that `grown_gram` has made, with both its triangles; on the host in the memory of ``G``."""
     if not is_numpy_namespace(array_namespace(G)):
         return G
     G = np.require(G, requirements="W")
-    for a in range(0, G.shape[0], STRIP_ROWS):
-        b = min(a + STRIP_ROWS, G.shape[0])
-        corner = np.triu(G[a:b, a:b], 1)
-        G[a:b, a:b] = np.triu(G[a:b, a:b]) + corner.conj().T
-        G[b:, a:b] = G[a:b, b:].conj().T
+    mirrored(G)
     return G

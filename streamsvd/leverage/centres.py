@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import linalg
 
-from streamsvd.certificate import UNIT_ROUNDOFF
 from streamsvd.errors import ShapeError, SpecError
 from streamsvd.leverage.dictionary import Dictionary, Spec
 from streamsvd.leverage.kernels import Kernel
 from streamsvd.leverage.resolution import check_definite
+from streamsvd.sides import UNIT_ROUNDOFF
 from streamsvd.typing import Matrix, Real
 
 ACTUAL = 2.5

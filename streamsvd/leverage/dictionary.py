@@ -23,11 +23,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import linalg
 
-from streamsvd.certificate import UNIT_ROUNDOFF
 from streamsvd.errors import SpecError
 from streamsvd.kernels.uniforms import uniforms
 from streamsvd.leverage.kernels import Kernel
 from streamsvd.leverage.resolution import Dense, Weighted, raised
+from streamsvd.sides import UNIT_ROUNDOFF
 from streamsvd.typing import Matrix, Real
 
 Mode = Literal["poisson", "squeak", "ink", "kors", "uniform"]

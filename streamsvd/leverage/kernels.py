@@ -15,9 +15,9 @@ from array_api_compat import array_namespace, is_numpy_namespace
 from array_api_compat import device as device_of
 from scipy.spatial.distance import cdist
 
-from streamsvd.certificate import UNIT_ROUNDOFF
 from streamsvd.errors import SpecError
 from streamsvd.kernels.moments import row_squares
+from streamsvd.sides import UNIT_ROUNDOFF
 from streamsvd.typing import Matrix, Real
 
 Array = Any

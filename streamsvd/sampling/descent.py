@@ -20,8 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.certificate import UNIT_ROUNDOFF
 from streamsvd.sampling.space import RowSpace
+from streamsvd.sides import UNIT_ROUNDOFF
 from streamsvd.typing import Matrix, Real
 
 MOST_ITERATIONS = 40

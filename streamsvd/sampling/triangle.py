@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from streamsvd.certificate import UNIT_ROUNDOFF
+from streamsvd.sides import UNIT_ROUNDOFF
 from streamsvd.typing import Matrix
 
 LEAST_HEIGHT = 256

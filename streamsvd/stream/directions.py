@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import linalg
 
-from streamsvd.certificate import UNIT_ROUNDOFF
 from streamsvd.errors import ShapeError
+from streamsvd.sides import UNIT_ROUNDOFF
 from streamsvd.typing import Matrix
 
 

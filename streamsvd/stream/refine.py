@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy import linalg
 
-from streamsvd.certificate import UNIT_ROUNDOFF
 from streamsvd.errors import ShapeError, SpecError
 from streamsvd.kernels.signs import phases
+from streamsvd.sides import UNIT_ROUNDOFF
 from streamsvd.stream import claims
 from streamsvd.stream.power import orthonormal
 from streamsvd.stream.verdict import Found

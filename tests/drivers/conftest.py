@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import streamsvd
-from streamsvd.certificate import ZERO_LEVEL
 from streamsvd.engine import device as device_module
 from streamsvd.errors import NotConverged
+from streamsvd.intervals import ZERO_LEVEL
 
 
 @pytest.fixture(params=["strict", pytest.param("cuda", marks=pytest.mark.gpu)])

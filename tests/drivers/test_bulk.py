@@ -67,6 +67,16 @@ def test_spikes_above_noise_are_resolved_and_the_rest_is_one_group(dtype):
     assert "3 of 10 values resolved" in repr(result)
 
 
+@pytest.mark.parametrize("k", [3, 10])
+def test_a_tolerance_that_float32_products_leave_is_met_in_float64(k):
+    A = spiked(1500, 1500, "float32")
+    result = streamsvd.svd(A, k, tol=1e-6, route="krylov")
+    assert result.info.precision == "double"
+    assert result.certificate.resolved_count >= 3
+    held(A, result)
+    assert streamsvd.svd(A, 3, tol=1e-3, route="krylov").info.precision == "single"
+
+
 def test_values_are_what_target_values_asks_for():
     A = spiked()
     with pytest.raises(

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import streamsvd
-from streamsvd.certificate import ZERO_LEVEL
 from streamsvd.errors import SpecError
+from streamsvd.intervals import ZERO_LEVEL
 from tests.drivers.conftest import Rows, prepared, run
 from tests.test_certificate import case
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from streamsvd.certificate import Bracket, Certificate, Kind
+from streamsvd.bracket import Bracket
+from streamsvd.certificate import Certificate, Kind
 from streamsvd.drivers.looks import Look
 from streamsvd.drivers.session import Settings
 from streamsvd.drivers.stopping import Means, Next, Prospect, following, prospect

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from dataclasses import fields, replace
 
 import dask
@@ -105,26 +104,29 @@ def test_pinned_columns_count_until_the_basis_is_the_whole_space():
 @pytest.mark.parametrize("at_once", [1, 2, 4])
 def test_no_more_sums_are_there_at_once_than_are_counted(spans, at_once):
     """A tree as the engine builds it, its tasks run as dask runs them."""
-    held, most, lock = 0, 0, threading.Lock()
+    held, most, running, started, changed = 0, 0, 0, 0, threading.Condition()
 
     def leaf(number):
-        nonlocal held, most
-        with lock:
-            held += 1
+        """It ends when as many run as may, or no other is left to begin."""
+        nonlocal held, most, running, started
+        with changed:
+            held, running, started = held + 1, running + 1, started + 1
             most = max(most, held)
-        time.sleep(0.002)
+            changed.notify_all()
+            changed.wait_for(lambda: running >= at_once or started == spans)
+            running -= 1
         return number
 
     def join(a, b):
         nonlocal held
-        with lock:
+        with changed:
             held -= 1
         return a
 
     leaves = [dask.delayed(leaf, pure=False)(number) for number in range(spans)]
     tree = merge_tree(leaves, dask.delayed(join, pure=False))
     dask.compute(tree, scheduler="threads", num_workers=at_once, optimize_graph=False)
-    assert most <= memory.waiting_sums(spans, at_once, copied=False)
+    assert min(spans, at_once) <= most <= memory.waiting_sums(spans, at_once, copied=False)
 
 
 def test_the_gram_matrix_of_a_narrow_side_fits_a_small_budget():

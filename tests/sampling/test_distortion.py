@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import linalg
 
-from streamsvd.certificate import UNIT_ROUNDOFF
 from streamsvd.sampling import RowSpace, Triangle, certified, reduced
+from streamsvd.sides import UNIT_ROUNDOFF
 
 
 @pytest.mark.parametrize("gamma", [0.0, 3.0])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streamsvd.certificate import UNIT_ROUNDOFF
 from streamsvd.sampling import Tower, Triangle, solved
+from streamsvd.sides import UNIT_ROUNDOFF
 
 
 def triangle(A, b):

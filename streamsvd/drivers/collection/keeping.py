@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.certificate import UNIT_ROUNDOFF
 from streamsvd.concat import Cluster, Metric, Mode
 from streamsvd.drivers.collection.weights import ALIKE, Metrics
+from streamsvd.sides import UNIT_ROUNDOFF
 from streamsvd.store.collection import Member
 from streamsvd.typing import Matrix, Real
 

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.certificate import UNIT_ROUNDOFF
 from streamsvd.drivers.kernel.asking import DEFAULT_CENTRES, Asked
 from streamsvd.drivers.kernel.choice import SAMPLE_ROWS, sampled
 from streamsvd.drivers.kernel.files import SAMPLING, dictionary_arrays, dictionary_in
@@ -31,6 +30,7 @@ from streamsvd.leverage import Dictionary, FeatureMap, Spec, merged, pivots
 from streamsvd.leverage.centres import ACTUAL
 from streamsvd.leverage.dictionary import Mode
 from streamsvd.protocols import Source
+from streamsvd.sides import UNIT_ROUNDOFF
 from streamsvd.typing import Matrix, Real
 
 PURPOSE = "nystrom"
