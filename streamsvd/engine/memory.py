@@ -143,11 +143,16 @@ def block_packing(layout: Layout, s: Sizes) -> int:
 
 
 def waiting_sums(spans: int, at_once: int, *, copied: bool) -> int:
-    """Most sums of spans at one moment, in hand or waiting to be joined: a tree over them is as deep as it is.
+    """Most sums of spans at one moment, in hand or waiting to be joined, however late a task may be.
 
-    Joined where they lie, unless a cluster may ask for them again: then there is one more.
+    Every task in hand keeps the path from its span to the root of the tree open, and each step of an open path has
+    at most one finished sum beside it. Paths that part as near to the root as they can keep most.
+    Sums are joined where they lie, unless a cluster may ask for them again: then there is one more.
     """
-    return min(spans, max(spans - 1, 0).bit_length() + at_once) + copied
+    depth, open_paths = max(spans - 1, 0).bit_length(), min(at_once, spans)
+    apart = open_paths.bit_length() - 1  # levels on which every node is on an open path
+    most = (1 << apart) + open_paths * (depth - apart)
+    return min(spans, most) + copied
 
 
 def partial_bytes(layout: Layout, s: Sizes, at_once: int, *, copied: bool = False) -> int:

@@ -107,7 +107,7 @@ def test_no_more_sums_are_there_at_once_than_are_counted(spans, at_once):
     held, most, running, started, changed = 0, 0, 0, 0, threading.Condition()
 
     def leaf(number):
-        """It ends when as many run as may, or no other is left to begin."""
+        """It ends when as many run as may, or no other is left to begin: some are very late."""
         nonlocal held, most, running, started
         with changed:
             held, running, started = held + 1, running + 1, started + 1
