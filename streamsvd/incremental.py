@@ -359,17 +359,18 @@ class IncrementalSVD:
 
     @staticmethod
     def _exact(block: Matrix, mean: Matrix | None, left: bool) -> Part:
-        wide = block.astype(np.result_type(block.dtype, np.float64))
+        b, n = block.shape
+        # A tall block is factorised where it lies: LAPACK's order of entries, and no copy but this one.
+        wide = block.astype(np.result_type(block.dtype, np.float64), order="C" if b <= n else "F")
         if mean is not None:
             wide -= mean
         ledger = Ledger(energy=energy_of(wide), height=max(wide.shape))
-        b, n = wide.shape
         if b <= n:
             return Part(wide, None, mean, float(b), b, ledger)
         if left:
             u, rows = linalg.qr(wide, mode="economic", overwrite_a=True, check_finite=False)
         else:
-            u, rows = None, linalg.qr(wide, mode="r", overwrite_a=True, check_finite=False)[0][:n]
+            u, rows = None, linalg.qr(wide, mode="raw", overwrite_a=True, check_finite=False)[1]
         return Part(rows, u, mean, float(b), b, replace(ledger, truncations=1))
 
     # What a state proves ----------------------------------------------------------------------------

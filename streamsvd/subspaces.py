@@ -6,6 +6,7 @@ import numpy as np
 from scipy import linalg
 
 from streamsvd.ledger import Factor, energy_of
+from streamsvd.tall import panels
 from streamsvd.typing import Matrix, Real
 
 
@@ -14,8 +15,8 @@ def captured(state: Factor, block: Matrix, rank: int) -> float:
     narrow = np.result_type(block.dtype, np.complex64 if state.Vh.dtype.kind == "c" else np.float32)
     V = state.Vh[:rank].conj().T.astype(narrow)  # a share needs no more digits than the data have
     kept = total = 0.0
-    for at in range(0, block.shape[0], 1024):
-        rows = block[at : at + 1024]
+    for part in panels(*block.shape):
+        rows = block[part]
         if state.mean is not None:
             rows = rows - state.mean
         rows = rows.astype(narrow, copy=False)

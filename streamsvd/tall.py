@@ -20,8 +20,8 @@ Each = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 PROBES = 16
 OVERSAMPLES = 10
 """Columns of a sketch beyond the directions kept."""
-PANEL = 512
-"""Rows of a tall block that are converted and multiplied at a time; they stay in the cache."""
+PANEL, NARROW, PANEL_ENTRIES = 512, 64, 1 << 21
+"""Rows of a block that are converted and multiplied at a time: so many entries, 16 MiB in double precision."""
 
 SINGLE_RANGE = 1e12
 """Entries beyond it, or all below its inverse, are multiplied in double: cubes of theirs leave float32."""
@@ -87,10 +87,10 @@ class Sketch:
         return Part(rows, U if left else None, self.mean, float(b), b, ledger)
 
     def _panels(self) -> list[slice]:
-        return [slice(a, a + PANEL) for a in range(0, self.block.shape[0], PANEL)]
+        return panels(*self.block.shape)
 
     def _wide(self, rows: slice) -> Matrix:
-        wide = self.block[rows].astype(np.result_type(self.block.dtype, np.float64))
+        wide = self.block[rows].astype(np.result_type(self.block.dtype, np.float64), copy=False)
         return wide if self.mean is None else wide - self.mean
 
     def _basis(self, start: Matrix) -> Matrix:
@@ -106,13 +106,14 @@ class Sketch:
             P = self.block[rows].astype(narrow, copy=False)
             return P if mean is None else P - mean
 
-        X = start.astype(narrow)
+        X = start.astype(narrow, copy=False)
         Z = np.zeros(start.shape, dtype=wide)
         for product in self.each(
             lambda rows: (P := panel(rows)).conj().T @ (P @ X), self._panels()
         ):
             Z += product
-        Q = linalg.qr(Z, mode="economic", overwrite_a=True, check_finite=False)[0].astype(narrow)
+        Q = linalg.qr(Z, mode="economic", overwrite_a=True, check_finite=False)[0]
+        Q = Q.astype(narrow, copy=False)
         Y = np.concatenate(list(self.each(lambda rows: panel(rows) @ Q, self._panels()))).astype(
             wide
         )
@@ -154,6 +155,17 @@ class Sketch:
         return float(sum(parts))
 
 
+def panel_rows(n_cols: int) -> int:
+    """Rows of a panel of so many columns."""
+    return max(NARROW, min(PANEL, PANEL_ENTRIES // max(n_cols, 1)))
+
+
+def panels(n_rows: int, n_cols: int) -> list[slice]:
+    """Rows of a block in panels; of shapes alone, so that sums over them have the same bits."""
+    step = panel_rows(n_cols)
+    return [slice(a, min(a + step, n_rows)) for a in range(0, n_rows, step)]
+
+
 def largest(block: Matrix) -> float:
     """Largest modulus of a real or imaginary part."""
     parts = (block.real, block.imag) if np.iscomplexobj(block) else (block,)
@@ -165,6 +177,6 @@ def column_mean(block: Matrix) -> Matrix:
     wide = np.result_type(block.dtype, np.float64)
     first = block.mean(axis=0, dtype=wide)
     rest = np.zeros_like(first)
-    for at in range(0, block.shape[0], PANEL):
-        rest += (block[at : at + PANEL] - first).sum(axis=0)
+    for rows in panels(*block.shape):
+        rest += (block[rows] - first).sum(axis=0)
     return np.asarray(first + rest / block.shape[0])

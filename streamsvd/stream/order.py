@@ -4,6 +4,9 @@ Seven fixed random projections of the row's direction, its norm against that of 
 basis that earlier rows gave, and the squares of these twelve. One-way analysis of variance over windows: the largest
 F is the design effect, by which standard errors of means over windows are too small; the smallest p, times 24, says
 how surprising it is.
+
+F of numbers with long tails is approximate: of 400 streams of independent rows, Gaussian, Student's (3 degrees of freedom) and
+scaled ones, 5.5 % had p < 0.05 (of Student's 7 %), 0.75 % p < 0.01 and none p < 0.001, below which order is doubted.
 """
 
 from __future__ import annotations
@@ -20,6 +23,8 @@ SCALARS = 2 * (FIXED + 1 + LEARNT)
 WINDOWS = 64
 FEWEST = 6
 SURPRISE, EFFECT = 1e-3, 2.0
+LEVEL_AT_5_PERCENT = 0.07
+"""Share of streams of independent rows with p < 0.05, at most."""
 FIRST_SPAN = 256
 MOST_EFFECT = 1e12
 
@@ -31,7 +36,7 @@ class Order:
     Attributes
     ----------
     p_value
-        Of the hypothesis that rows are exchangeable; 1 where there were too few windows.
+        Of the hypothesis that rows are exchangeable, nearly (as measured above); 1 where there were too few windows.
     design_effect
         Variance of window means over that of independent rows; at least 1.
     statistic

@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 
 import numpy as np
@@ -159,7 +160,7 @@ def test_a_watch_follows_the_array_until_it_is_stopped(start, growing, tmp_path)
     try:
         assert "300 rows absorbed" in process.stdout.readline()
         array.append(rows[300:600])
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 240
         while time.monotonic() < deadline and Model.open(tmp_path / "m").n_rows < 600:
             time.sleep(0.1)
         process.send_signal(signal.SIGINT)
@@ -235,45 +236,38 @@ def test_a_model_without_any_whole_version_is_told_to_be_restored(run, growing, 
     assert run("repair", tmp_path / "m").code == 1
 
 
-def test_an_interrupt_says_what_was_committed(start, tmp_path):
+def test_an_interrupt_says_what_was_committed(tmp_path):
     """Pieces of a growing array that were committed before Ctrl-C are kept, and said to be."""
     rows = np.random.default_rng(0).standard_normal((40_000, 200))
     array = zarr.create_array(
         str(tmp_path / "a.zarr"), shape=rows.shape, chunks=(500, 200), dtype="f8"
     )
     array[:] = rows
-    code = (
-        "import streamsvd.drivers.model.absorption as a; a.COMMIT_SECONDS = 0;"
-        "from streamsvd.cli import app; import sys; app.main(sys.argv[1:])"
-    )
-    given = [
-        "update",
-        tmp_path / "m",
-        tmp_path / "a.zarr",
-        "--rank",
-        30,
-        "--memory",
-        "80MiB",
-        "--json",
-    ]
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, given)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    code = """
+        import signal, sys
+        from streamsvd.cli import app
+        from streamsvd.drivers.model import absorption
+
+        def commit(self, work):
+            done = original(self, work)
+            if self.committed == 2:
+                signal.raise_signal(signal.SIGINT)
+            return done
+
+        original, absorption.Absorption._commit = absorption.Absorption._commit, commit
+        absorption.COMMIT_SECONDS = 0
+        app.main(sys.argv[1:])
+    """
+    asked = ("update", tmp_path / "m", tmp_path / "a.zarr", "--rank", 30, "--memory", "80MiB")
+    found = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), *map(str, asked), "--json"],
+        capture_output=True, text=True, timeout=120,
     )  # fmt: skip
-    try:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline and not list((tmp_path / "m" / "log").glob("*2.json")):
-            time.sleep(0.01)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-    finally:
-        process.kill()
-    assert process.returncode == 130, err
-    record = json.loads(out)
+    assert found.returncode == 130, found.stderr
+    record = json.loads(found.stdout)
     assert record["status"] == "interrupted"
     assert 0 < record["n_rows"] == Model.open(tmp_path / "m").n_rows < 40_000
-    assert "nothing was kept" not in err
-    del start
+    assert "nothing was kept" not in found.stderr
 
 
 def test_a_result_that_nothing_was_added_to_is_no_error(run, growing, tmp_path):

@@ -6,13 +6,16 @@ import io
 import signal
 import subprocess
 import sys
-import time
+import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
 import zarr
 
 import streamsvd
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -125,28 +128,24 @@ def test_a_killed_run_goes_on_from_its_checkpoint(tmp_path):
     A = rng.standard_normal((60_000, 100)).astype("float32")
     A[:, 7] *= 3
     zarr.create_array(tmp_path / "a.zarr", shape=A.shape, chunks=(100, 100), dtype="f4")[...] = A
-    code = (
-        "import sys, streamsvd; r = streamsvd.top_eigenvectors(sys.argv[1], checkpoint=sys.argv[2], save_seconds=0);"
-        "import numpy as np; np.save(sys.argv[3], r.components)"
-    )
-    command = [
-        sys.executable,
-        "-c",
-        code,
-        tmp_path / "a.zarr",
-        tmp_path / "saves",
-        tmp_path / "v.npy",
-    ]
-    killed = 0
-    for pause in np.linspace(0.8, 2.0, 4):
-        process = subprocess.Popen(command)
-        time.sleep(pause)
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-            killed += 1
-        process.wait()
-    subprocess.run(command, check=True, timeout=120)
-    assert killed
+    code = """
+        import sys, streamsvd
+        from tests.faults.dying import die_at
+        die_at(int(sys.argv[3]))
+        streamsvd.top_eigenvectors(sys.argv[1], checkpoint=sys.argv[2], save_seconds=0)
+    """
+    place = tmp_path / "saves"
+    for calls in (3, 50, 77, 120):  # before a save is whole, and in the middle of some
+        command = [
+            sys.executable,
+            "-c",
+            textwrap.dedent(code),
+            tmp_path / "a.zarr",
+            place,
+            str(calls),
+        ]
+        assert subprocess.run(command, cwd=ROOT, timeout=120).returncode == -signal.SIGKILL
+    found = streamsvd.top_eigenvectors(tmp_path / "a.zarr", checkpoint=place)
     np.testing.assert_array_equal(
-        np.load(tmp_path / "v.npy"), streamsvd.top_eigenvectors(tmp_path / "a.zarr").components
+        found.components, streamsvd.top_eigenvectors(tmp_path / "a.zarr").components
     )

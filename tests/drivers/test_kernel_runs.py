@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
 import textwrap
-import time
+from pathlib import Path
 
 import dask
 import numpy as np
@@ -16,6 +15,8 @@ import zarr
 
 import streamsvd
 from streamsvd.engine.events import PassStarted, SpanDone
+
+ROOT = Path(__file__).parents[2]
 
 
 class Killed(Exception):
@@ -133,21 +134,15 @@ def test_a_process_that_was_killed_goes_on(data, tmp_path):
     path, _ = data
     whole = streamsvd.nystrom(path, **OPTIONS)
     program = f"""
-        import time, streamsvd
-        from streamsvd.engine.events import SpanDone
-        def slow(event):
-            if isinstance(event, SpanDone):
-                time.sleep(0.05)
+        import streamsvd
+        from tests.faults.dying import die_at
+        die_at(40)  # in the middle of its second save
         streamsvd.nystrom({str(path)!r}, n_centres=40, length=1.5, seed=3, budget=250, checkpoint={str(tmp_path / "saves")!r},
-                          save_seconds=0, callback=slow)
+                          save_seconds=0)
     """
-    child = subprocess.Popen([sys.executable, "-c", textwrap.dedent(program)])
-    log = tmp_path / "saves" / "log"
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not (log.is_dir() and len(list(log.glob("*.json")))):
-        time.sleep(0.01)
-    os.kill(child.pid, signal.SIGKILL)
-    child.wait()
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    assert subprocess.run(command, cwd=ROOT).returncode == -signal.SIGKILL
+    assert len(list((tmp_path / "saves" / "log").glob("*.json"))) == 1
     again = streamsvd.nystrom(path, **OPTIONS, checkpoint=tmp_path / "saves")
     np.testing.assert_array_equal(again.dictionary.chance, whole.dictionary.chance)
     assert again.certificate == whole.certificate

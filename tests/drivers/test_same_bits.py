@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 
 import dask
 import numpy as np
@@ -14,6 +13,7 @@ import zarr
 from distributed import Client, LocalCluster
 
 import streamsvd
+from streamsvd.engine.events import SpanDone
 from streamsvd.testing.spectra import KnownMatrix
 
 
@@ -83,23 +83,25 @@ def test_a_killed_worker_costs_time_and_not_a_bit(stored):
 
 
 @pytest.mark.slow
-def test_ten_workers_killed_at_random_moments_cost_not_a_bit(stored):
+def test_ten_workers_killed_after_random_spans_cost_not_a_bit(stored):
     A, plan = planned(stored[0])
-    reference = bits(streamsvd.svd(A, plan=plan))
+    seen = []
+    reference = bits(streamsvd.svd(A, plan=plan, callback=seen.append))
+    spans = sum(isinstance(event, SpanDone) for event in seen)
     rng = np.random.default_rng(0)
     for _ in range(10):
         with cluster(2) as scheduler, Client(scheduler) as client:
             victim = list(client.run(os.getpid).values())[int(rng.integers(2))]
-            delay = float(rng.uniform(0, 0.6))
+            left = int(rng.integers(1, spans))
 
-            def kill(victim=victim, delay=delay):
-                time.sleep(delay)
-                os.kill(victim, signal.SIGKILL)
+            def kill(event, victim=victim):
+                nonlocal left
+                left -= isinstance(event, SpanDone)
+                if left == 0:
+                    left = spans
+                    os.kill(victim, signal.SIGKILL)
 
-            thread = threading.Thread(target=kill)
-            thread.start()
-            assert bits(streamsvd.svd(A, plan=plan)) == reference
-            thread.join()
+            assert bits(streamsvd.svd(A, plan=plan, callback=kill)) == reference
 
 
 @pytest.mark.parametrize("chunks", [(250, 300), (1000, 77), (6000, 50), (333, 300), (6000, 300)])

@@ -1,22 +1,26 @@
-"""SIGKILL at random moments of an addition: the version before is whole, or the new one is, and nothing else."""
+"""SIGKILL in the middle of an addition: the version before is whole, or the new one is, and nothing else.
+
+Writers kill themselves at a call that changes files.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import os
 import random
 import signal
-import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from streamsvd import cluster, compress, open_compressed
+from streamsvd import compress, open_compressed
+from tests.faults.dying import die_at
 
 KILLS, SOAK = 8, 150
+CALLS = 90
+"""Calls that change files of two additions, or of a new collection and an addition."""
 BASES = np.random.default_rng(0).standard_normal((3, 30, 2))
 
 
@@ -25,23 +29,20 @@ def block_of(number: int) -> np.ndarray:
     return BASES[number % 3] @ np.random.default_rng(number).standard_normal((2, 8))
 
 
-def add_for_ever(path: str, first: int, told: Connection) -> None:
-    """Two matrices an addition; each is acknowledged when the call has returned."""
-    cluster({"warm": block_of(0)})  # what starts once in a process has started
-    told.send("ready")
+def add(path: str, first: int, calls: int, told: Connection) -> None:
+    """Two matrices an addition, without end; each is acknowledged when the call has returned."""
+    die_at(calls)
     while True:
         compress({f"b{first + i}": block_of(first + i) for i in range(2)}, path, append=True)
         told.send(first)
         first += 2
 
 
-def make(path: str, first: int, told: Connection) -> None:
-    """A new collection."""
-    del first
-    cluster({"warm": block_of(0)})
-    told.send("ready")
+def make(path: str, first: int, calls: int, told: Connection) -> None:
+    """A new collection, and additions to it."""
+    die_at(calls)
     compress({f"b{i}": block_of(i) for i in range(2)}, path, 0.01)
-    told.send(0)
+    add(path, first + 2, calls, told)
 
 
 @pytest.fixture(scope="module")
@@ -51,23 +52,19 @@ def server():
     return context
 
 
-def killed(server, target, path: Path, first: int, after: float) -> list[int]:
-    """What was acknowledged before the kill."""
+def killed(server, target, path: Path, first: int, calls: int) -> list[int]:
+    """What was acknowledged before it died."""
     here, there = server.Pipe(duplex=False)
-    process = server.Process(target=target, args=(str(path), first, there), daemon=True)
+    process = server.Process(target=target, args=(str(path), first, calls, there), daemon=True)
     process.start()
     there.close()
-    assert here.poll(60), "the writer never started"
-    assert here.recv() == "ready"
-    time.sleep(after)
-    with contextlib.suppress(ProcessLookupError):  # it was done already
-        os.kill(process.pid, signal.SIGKILL)
-    process.join()
     found = []
-    with contextlib.suppress(EOFError, OSError):
-        while here.poll():
+    with contextlib.suppress(EOFError):
+        while True:
             found.append(here.recv())
     here.close()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     return found
 
 
@@ -90,7 +87,7 @@ def test_a_killed_addition_leaves_a_whole_version(tmp_path, server, kills) -> No
     compress({f"b{i}": block_of(i) for i in range(2)}, path, 0.01)
     count = 2
     for _ in range(kills):
-        told = killed(server, add_for_ever, path, count, draw.uniform(0.0, 0.2))
+        told = killed(server, add, path, count, draw.randint(0, CALLS))
         found = assert_whole(path)
         assert count + 2 * len(told) <= found <= count + 2 * len(told) + 2
         count = found
@@ -108,9 +105,9 @@ def test_a_killed_addition_leaves_a_whole_version(tmp_path, server, kills) -> No
 
 def test_a_collection_killed_while_it_is_made_leaves_a_place_for_the_next(tmp_path, server) -> None:
     draw = random.Random(1)
-    for i in range(8):
+    for i in range(12):
         path = tmp_path / f"c{i}.zarr"
-        killed(server, make, path, 0, draw.uniform(0.0, 0.08))
+        killed(server, make, path, 0, draw.randint(0, CALLS))
         compress({f"b{i}": block_of(i) for i in range(2)}, path, 0.01, overwrite=True)
         held = open_compressed(path)
         assert set(held) == {"b0", "b1"}

@@ -1,45 +1,46 @@
-"""SIGKILL at random moments: nothing torn, nothing acknowledged lost, nothing absorbed twice (P1, P2).
+"""SIGKILL in the middle of what is written: nothing torn, nothing acknowledged lost, nothing absorbed twice (P1, P2).
 
-Writers are forked from a server that has imported everything, so that a kill costs milliseconds.
+Writers kill themselves: so many acknowledgements and so many calls that change files after they began. They are forked
+from a server that has imported everything, so that a kill costs milliseconds.
 """
 
 from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import os
 import random
 import signal
-import time
-from collections.abc import Iterator
 from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from streamsvd import Model, update
+from tests.faults.dying import die_at
 from tests.faults.model_kit import applied, assert_chain, assert_serial, block_of
 
 KILLS, SOAK = 20, 200
+CALLS = 75
+"""Calls that change files of one update with left vectors, of two without, or of two and the model that they make."""
 
 
-def write_for_ever(path: str, first: int, told: Connection) -> None:
-    """Updates without end; every block is acknowledged when the call has returned."""
+def write(path: str, first: int, acknowledged: int, calls: int, told: Connection) -> None:
+    """Updates without end; every block is acknowledged when the call has returned. After some it dies."""
     model = Model.open(path)
-    told.send("ready")
     number = first
     while True:
+        if number == first + acknowledged:
+            die_at(calls)
         name = f"b{number}"
         model.update(block_of(name), name)
         told.send(name)
         number += 1
 
 
-def begin_and_write(path: str, told: Connection) -> None:
+def begin_and_write(path: str, calls: int, told: Connection) -> None:
     """As above, but the model is still to be made."""
-    told.send("ready")
+    die_at(calls)
     for number in range(1000):
         update(path, block_of(f"b{number}"), f"b{number}", rank=3, keep=2)
         told.send(f"b{number}")
@@ -52,34 +53,21 @@ def server() -> multiprocessing.context.ForkServerContext:
     return context
 
 
-@contextlib.contextmanager
-def running(
+def killed(
     server: multiprocessing.context.ForkServerContext, target: object, *args: object
-) -> Iterator[tuple[ForkServerProcess, Connection]]:
+) -> list[str]:
+    """What a process acknowledged before it died."""
     here, there = server.Pipe(duplex=False)
     process = server.Process(target=target, args=(*args, there), daemon=True)
     process.start()
     there.close()
-    try:
-        assert here.poll(60), "the writer never started"
-        assert here.recv() == "ready"
-        yield process, here
-    finally:
-        if process.is_alive():
-            os.kill(process.pid, signal.SIGKILL)
-        process.join()
-        here.close()
-
-
-def killed(process: ForkServerProcess, told: Connection, after: float) -> list[str]:
-    """What was acknowledged before the kill."""
-    time.sleep(after)
-    os.kill(process.pid, signal.SIGKILL)
-    process.join()
     names = []
-    with contextlib.suppress(EOFError, OSError):
-        while told.poll():
-            names.append(told.recv())
+    with contextlib.suppress(EOFError):
+        while True:
+            names.append(here.recv())
+    here.close()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     return names
 
 
@@ -96,15 +84,14 @@ def test_a_killed_writer_loses_nothing_that_it_acknowledged(
     acknowledged: set[str] = set()
     for _ in range(kills):
         count = len(Model.open(path).blocks)
-        with running(server, write_for_ever, str(path), count) as (process, told):
-            acknowledged |= set(killed(process, told, draw.uniform(0.0, 0.25)))
+        at = draw.randint(0, 2), draw.randint(0, CALLS)
+        acknowledged |= set(killed(server, write, str(path), count, *at))
         model = Model.open(path)
         names = assert_serial(model)
         assert acknowledged <= set(names), "an acknowledged block was lost"
         assert len(names) <= len(acknowledged) + kills
         assert model.verify() == []
         acknowledged |= set(names)  # known from now on
-    assert len(acknowledged) > kills
     model = Model.open(path)
     assert model.update(block_of("last"), "last").absorbed
     assert_chain(path)
@@ -135,10 +122,9 @@ def test_a_writer_killed_while_it_makes_the_model_leaves_a_place_for_the_next(
     tmp_path: Path, server: multiprocessing.context.ForkServerContext
 ) -> None:
     draw = random.Random(1)
-    for i in range(8):
+    for i in range(12):
         path = tmp_path / f"model{i}"
-        with running(server, begin_and_write, str(path)) as (process, told):
-            names = killed(process, told, draw.uniform(0.0, 0.06))
+        names = killed(server, begin_and_write, str(path), draw.randint(0, CALLS))
         update(path, block_of("next"), "next", rank=3, keep=2)
         model = Model.open(path)
         found = assert_serial(model)

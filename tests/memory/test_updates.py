@@ -54,6 +54,60 @@ def test_the_peak_of_an_update_stays_within_the_budget(rows, tmp_path, memory, o
     assert found["peak"] <= parse_bytes(memory)
 
 
+ONE_MORE = """
+import json, sys
+import numpy as np, streamsvd
+from streamsvd.drivers.model import absorption
+from streamsvd.engine.meter import mark, peak_since
+rows, width, dtype, memory, options, folder = sys.argv[1:]
+rows, width = int(rows), int(width)
+rng, cuts, plan_cut = np.random.default_rng(0), [], absorption.plan_cut
+
+def block(name, count):
+    out = np.lib.format.open_memmap(f"{folder}/{name}.npy", "w+", dtype=dtype, shape=(count, width))
+    for a in range(0, count, 64):
+        out[a : a + 64] = 10 * rng.standard_normal((min(64, count - a), width), dtype="f4")
+    return f"{folder}/{name}.npy"
+
+def kept_cut(*arguments):
+    cuts.append(plan_cut(*arguments))
+    return cuts[-1]
+
+absorption.plan_cut = kept_cut
+model, second = folder + "/m", block("b", rows)
+streamsvd.update(model, block("a", 260), block_id="a", memory="8GiB", **json.loads(options))
+start = mark()
+streamsvd.update(model, second, block_id="b", memory=memory)
+print(json.dumps({"peak": peak_since(start), "projected": cuts[-1].projected_bytes}))
+"""
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "memory", "options"),
+    [
+        ((60, 200_000), "f4", "1GiB", {"rank": 5}),
+        ((1000, 20_000), "f4", "1GiB", {"rank": 5, "center": True}),
+        ((700, 12_000), "f4", "200MiB", {"rank": 10}),
+        pytest.param((60, 200_000), "f8", "2GiB", {"rank": 60}, marks=pytest.mark.slow),
+        pytest.param((20_000, 300), "f8", "1GiB", {"rank": 5, "u": True}, marks=pytest.mark.slow),
+        pytest.param((2000, 12_500), "f4", "600MiB", {"rank": 60}, marks=pytest.mark.slow),
+        pytest.param((1300, 11_600), "i2", "1GiB", {"rank": 100}, marks=pytest.mark.slow),
+        pytest.param((1300, 16_700), "c16", "1GiB", {"rank": 60, "center": True}, marks=pytest.mark.slow),
+        pytest.param((50_000, 500), "c16", "2GiB", {"rank": 100}, marks=pytest.mark.slow),
+        pytest.param((43_000, 576), "f4", "300MiB", {"rank": 100, "window": 90_000}, marks=pytest.mark.slow),
+    ],
+)  # fmt: skip
+def test_one_more_block_takes_what_is_projected_and_no_less_than_half(
+    tmp_path, shape, dtype, memory, options
+):
+    done = subprocess.run(
+        [sys.executable, "-c", ONE_MORE, *map(str, shape), dtype, memory, json.dumps(options), tmp_path],
+        capture_output=True, text=True, cwd=ROOT, timeout=250, check=True,
+    )  # fmt: skip
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["projected"] / 2 <= found["peak"] <= found["projected"] <= parse_bytes(memory)
+
+
 MANY = """
 import gc, json, sys
 import numpy as np, psutil, streamsvd

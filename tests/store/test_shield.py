@@ -37,6 +37,16 @@ def test_an_interrupt_is_not_lost_to_an_error():
     assert isinstance(caught.value.__context__, OSError)
 
 
+def test_an_interrupt_that_the_process_ignores_stays_ignored():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with uninterrupted():
+            os.kill(os.getpid(), signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_threads_that_no_signal_reaches_need_nothing():
     found = []
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import binom
 
+from streamsvd.stream.order import LEVEL_AT_5_PERCENT, SURPRISE
 from tests.stream.streams import clusters, fed, found, in_chunks, spiked
 
 
@@ -23,10 +25,15 @@ def independent(seed, n=1600, d=24):
     return A
 
 
+def most(streams, level):
+    """So many of independent events of this probability, or more, come once in a million."""
+    return binom.ppf(1 - 1e-6, streams, level)
+
+
 def assert_size(streams, known):
     findings = [verdict(independent(s), known=known, seed=s) for s in range(streams)]
-    assert sum(f.random is False for f in findings) <= 0.02 * streams
-    assert sum(f.p_value < 0.05 for f in findings) <= 0.09 * streams
+    assert sum(f.random is False for f in findings) <= most(streams, SURPRISE)
+    assert sum(f.p_value < 0.05 for f in findings) <= most(streams, LEVEL_AT_5_PERCENT)
     assert all(f.random is not None for f in findings)
     if known:  # over the 7 windows of an unknown length it is 2.3: the largest of 24 F
         assert np.median([f.design_effect for f in findings]) < 2

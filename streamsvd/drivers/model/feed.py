@@ -17,7 +17,7 @@ from streamsvd.errors import BudgetError, NonFiniteError, SpecError
 from streamsvd.incremental import SMALL, TALL
 from streamsvd.protocols import Source
 from streamsvd.store.model import Spec
-from streamsvd.tall import OVERSAMPLES, PANEL
+from streamsvd.tall import OVERSAMPLES, panel_rows
 
 Array = npt.NDArray[Any]
 
@@ -27,38 +27,91 @@ POLICIES = ("raise", "skip-block", "impute-mean")
 REMEDY = 'Mend the data, or pass nonfinite="skip-block" or nonfinite="impute-mean".'
 
 
-def piece_bytes(rows: int, width: int, kept: int, item: int, threads: int) -> int:
-    """Upper bound of the memory that absorbing a piece takes beside what is read, in bytes.
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What is to be absorbed at once, as far as memory depends on it.
 
-    Parameters
+    Attributes
     ----------
-    rows, width
-        Of the piece.
-    kept
-        Directions kept.
-    item
-        Bytes of an entry as stored.
+    width, kept
+        Columns, and directions that the model keeps.
+    complex_
+        Whether entries are complex.
+    left
+        Whether left vectors are kept.
     threads
-        Panels of a tall block that are multiplied at once.
+        Panels that are multiplied at once.
     """
-    wide = 16 if item == 16 else 8
-    exact = max(TALL * kept, SMALL)  # up to here a block is stacked as it is
-    stacked = kept + max(kept, min(rows, max(width, 1), exact)) + 2
-    copied = rows if width <= exact else min(rows, exact)
-    block = 3 * copied * width * wide
-    sketch = 4 * rows * (kept + OVERSAMPLES) * wide
-    sketch += threads * width * (3 * PANEL + 2 * (kept + OVERSAMPLES)) * wide
-    dense = (5 * stacked * width + 8 * stacked * stacked + 8 * kept * width) * wide
-    return BASE_BYTES + block + sketch + dense
+
+    width: int
+    kept: int
+    complex_: bool
+    left: bool
+    threads: int
+
+    @property
+    def wide(self) -> int:
+        """Bytes of an entry in double precision."""
+        return 16 if self.complex_ else 8
+
+    def is_sketched(self, rows: int) -> bool:
+        """Whether so many rows are sketched before they are stacked."""
+        return min(rows, self.width) > max(TALL * self.kept, SMALL)
+
+    def bytes_needed(self, rows: int) -> int:
+        """Upper bound of the memory that absorbing so many rows takes, beside what is read: the largest of its steps.
+
+        The state is there twice, before and after.
+        """
+        state = 2 * self.kept * self.width * self.wide
+        reduced = self.sketch_bytes(rows) if self.is_sketched(rows) else self.copy_bytes(rows)
+        left = 3 * rows * min(self.kept, self.width) * self.wide if self.left else 0
+        return BASE_BYTES + state + left + max(reduced, self.stack_bytes(rows))
+
+    def copy_bytes(self, rows: int) -> int:
+        """A short block in double precision; a narrow one is factorised in place, and its factor taken out."""
+        return (2 if rows > self.width else 1) * rows * self.width * self.wide
+
+    def sketch_bytes(self, rows: int) -> int:
+        """Panels in double precision, before and after their mean is taken out or they are conjugated, and products."""
+        columns = self.kept + OVERSAMPLES
+        panels = (
+            (3 if self.complex_ else 2)
+            * self.threads
+            * min(rows, panel_rows(self.width))
+            * self.width
+        )
+        # Products that wait, their sum, what they begin from, and what is conjugated.
+        products = (self.threads + (14 if self.complex_ else 10)) * columns * self.width
+        return (panels + products + 4 * rows * columns) * self.wide
+
+    def stack_bytes(self, rows: int) -> int:
+        """The stack of the state and the block; its factorisation, which copies it, and one copy that fits no hole."""
+        part = self.kept + OVERSAMPLES if self.is_sketched(rows) else min(rows, self.width)
+        stacked = self.kept + part + 2
+        copies = 5 if self.complex_ else 4
+        small = 8 * min(stacked, self.width) ** 2
+        return ((self.kept + part + copies * stacked) * self.width + small) * self.wide
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """How new rows are cut: rows of a piece, rows that are read at once, and whether the next are read ahead."""
+    """How new rows are cut.
+
+    Attributes
+    ----------
+    height, run
+        Rows of a piece, and rows that are read at once.
+    ahead
+        Whether the next are read while these are absorbed.
+    projected_bytes
+        Upper bound of the memory.
+    """
 
     height: int
     run: int
     ahead: bool
+    projected_bytes: int
 
 
 def plan_cut(source: Source, spec: Spec, count: int, kept: int, budget: int, threads: int) -> Cut:
@@ -76,27 +129,30 @@ def plan_cut(source: Source, spec: Spec, count: int, kept: int, budget: int, thr
     chunk = min(chunk, count)
     turned = along  # columns are copied to become rows
     row = width * item
+    piece = Piece(width, kept, source.dtype.kind == "c", spec.u, threads)
+
+    def whole(rows: int) -> int:
+        return (1 + turned) * rows * row + source.read_bytes + piece.bytes_needed(rows)
 
     def ahead(rows: int) -> int:
-        read = (2 + turned) * rows * row + 2 * source.read_bytes
-        return read + piece_bytes(rows, width, kept, item, threads)
+        return (2 + turned) * rows * row + 2 * source.read_bytes + piece.bytes_needed(rows)
 
     def behind(rows: int) -> int:
-        read = (1 + turned) * chunk * row + source.read_bytes
-        return read + piece_bytes(rows, width, kept, item, threads)
+        return (1 + turned) * chunk * row + source.read_bytes + piece.bytes_needed(rows)
 
     most = max(1, MOST_BYTES // max(8 * width, 1))
+    if count <= most and whole(count) <= budget:
+        return Cut(count, count, True, whole(count))
     high = _largest(ahead, most, budget)
-    if high >= count:
-        return Cut(count, count, True)
     # Not of equal size: a run that goes on after a kill must cut where it would have cut.
     if high >= chunk:
-        return Cut(high // chunk * chunk, high // chunk * chunk, True)
+        rows = high // chunk * chunk
+        return Cut(rows, rows, True, ahead(rows))
     short = _largest(behind, min(most, chunk), budget)
     if short:
-        return Cut(short, chunk, False)
+        return Cut(short, chunk, False, behind(short))
     if high:
-        return Cut(high, high, True)
+        return Cut(high, high, True, ahead(high))
     raise BudgetError(
         f"absorbing one row of {width:,} into {kept} directions",
         ahead(1),
