@@ -7,7 +7,7 @@ centred and scaled exactly where they are read.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -150,6 +150,8 @@ class Moments:
     ends
         Under scaling, where squares of a column may have vanished: least and largest entry of each such
         column, by real and imaginary part, ``(2, n, 1)`` or ``(2, n, 2)``; on the host, and None elsewhere.
+    mean_energy
+        Along columns: energy of the means that were taken out, in the units of ``energy``.
     """
 
     total: Array
@@ -161,6 +163,7 @@ class Moments:
     largest: float = 0.0
     features: tuple[tuple[int, Real, Real, Real | None], ...] = ()
     ends: Real | None = None
+    mean_energy: float = 0.0
 
     def merge(self, other: Moments) -> Moments:
         """Moments of the rows of both."""
@@ -174,6 +177,7 @@ class Moments:
             max(self.largest, other.largest),
             self.features + other.features,
             _outermost(self.ends, other.ends),
+            self.mean_energy + other.mean_energy,
         )
 
 
@@ -308,6 +312,9 @@ class Reader:
                 raise OutOfScale(float(np.max(np.abs(self.backend.to_host(raw)))))
             largest = self._largest(X, self._number(xp.sum(power)))
             tally = Moments(none, none, float(p), energy, none + n_holes, none, largest, (feature,))
+            if prep.center:
+                offset = xp.sum(w) * xp.abs(mean * factor) ** 2
+                tally = replace(tally, mean_energy=self._number(xp.sum(offset)))
         T = products.adjoint(X)
         narrow = xp.astype(T, getattr(xp, prep.narrow), copy=False)
         return Block(narrow, T, factor * factor, tally)

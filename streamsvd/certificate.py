@@ -5,6 +5,10 @@ rank k do better than ``E - KF_k(B)``. With ``cap <= ||A V_k||_F^2``, the sum of
 (`streamsvd.kyfan`), the error is at most ``1 + excess = sqrt((E - cap) / (E - K))`` times the best: this needs no gap, and
 holds where single values inside a bulk cannot be told apart.
 
+**Zero is relative.** Where the mean was taken out, each entry is right to the rounding of the one that was stored. So with
+``zero``, what that rounding can amount to in the norm of the matrix, ``energy <= zero^2`` says nothing but rounding: the
+matrix counts as zero, and its values lie in ``[0, tiny]``.
+
 **Several looks.** Statements of all looks hold together. So the intervals are intersected and the least ``K`` is kept; what
 belongs to vectors (``cap``, the errors, the deficit, angles) stays with those that are handed back.
 """
@@ -89,6 +93,8 @@ class Certificate:
         As ``subspace_angle_bound``, for the leading `resolved_count` vectors; ``inf`` where there are none.
     tol
         Relative width at which a value counts as resolved.
+    zero
+        Values of at most this count as zero: they are rounding of the data before the mean was taken out.
     """
 
     sigma_lower: Real
@@ -108,11 +114,17 @@ class Certificate:
     next_lower: float = 0.0
     resolved_angle_bound: float = float("inf")
     tol: float = TOL
+    zero: float = 0.0
+
+    @property
+    def vanishes(self) -> bool:
+        """Whether the matrix is zero, or no more than the rounding of the data it was made of."""
+        return bool(np.sqrt(self.energy) <= self.zero)  # squares of it may be no numbers
 
     @property
     def widths(self) -> Real:
         """``(sigma_upper - sigma_lower) / sigma_upper`` of each value, 0 for those that are numerically zero."""
-        return relative_widths(self.sigma_lower, self.sigma_upper)
+        return relative_widths(self.sigma_lower, self.sigma_upper, self.zero)
 
     @property
     def resolved(self) -> npt.NDArray[np.bool_]:
@@ -141,12 +153,14 @@ class Certificate:
         """Whether the error is no more than squares of float64 data can tell from zero: the factors hold everything."""
         if not np.isfinite(self.energy):
             return False
-        return bool(self.frobenius_error <= ZERO_LEVEL * np.sqrt(self.energy))
+        return self.frobenius_error <= max(ZERO_LEVEL * float(np.sqrt(self.energy)), self.zero)
 
     @property
     def captured_of_best(self) -> float:
         """Energy of the factors, at least, relative to the most that any of this rank can hold."""
-        if not np.isfinite(self.excess) or not np.isfinite(self.energy) or self.energy <= 0:
+        if self.vanishes:
+            return 1.0
+        if not np.isfinite(self.excess) or not np.isfinite(self.energy):
             return 0.0
         lost = (self.frobenius_error / self.energy) * self.frobenius_error
         return max(0.0, (1 - lost) / max(1 - lost / (1 + self.excess) ** 2, 1e-300))
@@ -154,12 +168,12 @@ class Certificate:
     @property
     def relative_width(self) -> float:
         """Largest ``(sigma_upper - sigma_lower) / sigma_upper`` over the positive values; 0 if none."""
-        return worst_width(self.sigma_lower, self.sigma_upper)
+        return worst_width(self.sigma_lower, self.sigma_upper, self.zero)
 
     @property
     def captured(self) -> float:
         """Share of the energy that the factorisation captures, at least; 1 for the zero matrix."""
-        if self.energy <= 0:
+        if self.vanishes:
             return 1.0
         if np.isfinite(self.energy):
             return max(0.0, 1.0 - self.frobenius_error / self.energy * self.frobenius_error)
@@ -179,6 +193,7 @@ class Certificate:
             deficit=self.deficit * factor * factor,
             spectral_error=self.spectral_error * factor,
             next_lower=self.next_lower * factor,
+            zero=self.zero * factor,
         )
 
 
@@ -233,6 +248,7 @@ def certify(
     kind: Kind,
     proved: Proved | None = None,
     tol: float = TOL,
+    zero: float = 0.0,
 ) -> Certificate:
     """The certificate of the ``rank`` leading triplets of a bracket.
 
@@ -254,11 +270,15 @@ def certify(
         What it is to be called.
     proved
         What all looks together say of the eigenvalues; this one's own ends if left out.
-    tol
-        Relative width at which a value counts as resolved.
+    tol, zero
+        Relative width at which a value counts as resolved, and what counts as zero.
     """
     if proved is None:
         proved = Proved(found.lower, found.upper, found.next_lower)
+    if np.sqrt(energy) <= zero:  # what rounding has left proves no value to be positive
+        nothing = np.zeros_like(proved.lower)
+        proved = replace(proved, lower=nothing, next_lower=0.0)
+        found = replace(found, lower=np.zeros_like(found.lower))
     vectors = found.vectors[:, :rank]
     own, lower, upper = found.lower[:rank], proved.lower[:rank], proved.upper[:rank]
     captured = float(np.sum(own))
@@ -269,7 +289,7 @@ def certify(
     sigma_lower, sigma_upper = np.sqrt(lower), np.sqrt(upper)
     gram = vectors.conj().T @ vectors
     top = float(upper[0])
-    r = leading_run(relative_widths(sigma_lower, sigma_upper) <= tol)
+    r = leading_run(relative_widths(sigma_lower, sigma_upper, zero) <= tol)
     return Certificate(
         sigma_lower=sigma_lower,
         sigma_upper=sigma_upper,
@@ -288,6 +308,7 @@ def certify(
         next_lower=float(np.sqrt(following)),
         resolved_angle_bound=_angle(proved, float(np.sum(upper[:r]) - np.sum(own[:r])), r),
         tol=tol,
+        zero=zero,
     )
 
 

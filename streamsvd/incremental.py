@@ -391,6 +391,9 @@ class IncrementalSVD:
         lower = np.maximum(np.sqrt(np.maximum(s**2 - deficit, 0.0)) - slack, 0.0)
         upper = np.sqrt(s**2 + d) + slack
         off = max(d, deficit) + 2 * top * slack
+        zero = float(2 * slack)  # what a value within the rounding of zero reaches
+        if np.sqrt(ledger.energy) <= zero:
+            lower = np.zeros_like(lower)
         certificate = Certificate(
             sigma_lower=lower,
             sigma_upper=upper,
@@ -408,9 +411,10 @@ class IncrementalSVD:
             spectral_error=min(float(np.sqrt(following + d)) + slack, error),
             next_lower=max(float(np.sqrt(max(following - deficit, 0.0))) - slack, 0.0),
             resolved_angle_bound=_angle(
-                squares, leading_run(relative_widths(lower, upper) <= TOL), off
+                squares, leading_run(relative_widths(lower, upper, zero) <= TOL), off
             ),
             tol=TOL,
+            zero=zero,
         )
         met = self.tol is None or error <= self.tol * np.sqrt(ledger.energy) + slack
         return Truncated(s, Vh, state.mean, certificate, optimum, met)

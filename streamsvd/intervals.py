@@ -52,18 +52,21 @@ def leading_run(flags: npt.NDArray[np.bool_]) -> int:
     return int(flags.size if flags.all() else np.argmin(flags))
 
 
-def relative_widths(lower: Real, upper: Real) -> Real:
-    """Width of each interval relative to its upper end; 0 for values that are numerically zero."""
+def relative_widths(lower: Real, upper: Real, zero: float = 0.0) -> Real:
+    """Width of each interval relative to its upper end; 0 for values that are numerically zero.
+
+    Those are the ones below `ZERO_LEVEL` of the largest, and those of at most ``zero``.
+    """
     widths = np.zeros(upper.size)
     if upper.size == 0 or upper[0] <= 0:
         return widths
-    alive = upper > ZERO_LEVEL * upper[0]
+    alive = upper > max(ZERO_LEVEL * upper[0], zero)
     with np.errstate(invalid="ignore"):  # an infinite upper end
         widths[alive] = (upper[alive] - lower[alive]) / upper[alive]
     widths[np.isnan(widths)] = 1.0
     return widths
 
 
-def worst_width(lower: Real, upper: Real) -> float:
+def worst_width(lower: Real, upper: Real, zero: float = 0.0) -> float:
     """Largest relative width of the intervals of values that are not numerically zero."""
-    return float(np.max(relative_widths(lower, upper), initial=0.0))
+    return float(np.max(relative_widths(lower, upper, zero), initial=0.0))

@@ -335,7 +335,8 @@ def as_pca(result: SVD) -> PCA:
     freedom = max(result.info.n_rows - 1, 1)
     variance = result.s**2 / freedom
     total = result.certificate.energy / freedom
-    ratio = variance / total if total > 0 else np.zeros_like(variance)
+    nothing = result.certificate.vanishes
+    ratio = np.zeros_like(variance) if nothing else variance / total
     return PCA(result.Vh, variance, ratio, result)
 
 

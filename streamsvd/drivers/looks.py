@@ -120,7 +120,7 @@ def krylov_look(
         return _judged(found, Past(), stats, settings, noise, beta=beta, floor=floor)
     proved, rank = _together(first, past), _rank(first, past, settings, stats)
     moments: Tail | None = None
-    if not whole and number > 1 and _worst(proved, rank) > settings.tol:
+    if not whole and number > 1 and _worst(proved, rank, stats) > settings.tol:
         moments = polynomial_tail(
             ritz.V,
             probes,
@@ -132,7 +132,7 @@ def krylov_look(
             beta = moments.norm
             first = ends(sides(ritz, known.F, beta=beta, noise=noise), count=count)
             proved, rank = _together(first, past), _rank(first, past, settings, stats)
-    if _worst(proved, rank) > settings.tol:
+    if _worst(proved, rank, stats) > settings.tol:
         most = largest_sum(first.sides, rank, upper=proved.upper, trace=trace)
         if moments is not None and rank <= size:
             most = min(most, _by_moments(first.sides, moments, rank))
@@ -189,12 +189,15 @@ def _enough(lower: Real, settings: Settings, stats: Statistics) -> tuple[int, bo
     """Triplets, and whether their vectors are proved to hold what was asked."""
     if settings.energy is None:
         return lower.size, True
+    if stats.vanishes:
+        return 1, True
     return _smallest_rank(lower, settings.energy, stats.energy)
 
 
-def _worst(proved: Proved, rank: int) -> float:
+def _worst(proved: Proved, rank: int, stats: Statistics) -> float:
     """Largest relative width of the leading intervals."""
-    return worst_width(np.sqrt(proved.lower[:rank]), np.sqrt(proved.upper[:rank]))
+    lower, upper = np.sqrt(proved.lower[:rank]), np.sqrt(proved.upper[:rank])
+    return worst_width(lower, upper, stats.zero)
 
 
 def _extrapolated(found: Bracket, ritz: Ritz, noise: Real, safety: float) -> Bracket:
@@ -262,6 +265,7 @@ def _judged(
         kind=settings.kind,
         proved=proved,
         tol=settings.tol,
+        zero=stats.zero,
     )
     kept = replace(best, values=guesses)
     smallest = True

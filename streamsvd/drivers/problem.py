@@ -21,6 +21,7 @@ from streamsvd.blocks import POLICIES, Moments, Policy, Preparation
 from streamsvd.eigen import STRIP_ROWS
 from streamsvd.errors import ShapeError, SpecError
 from streamsvd.protocols import Source
+from streamsvd.sides import UNIT_ROUNDOFF
 from streamsvd.typing import Matrix, Real
 
 
@@ -179,6 +180,9 @@ class Statistics:
         ``||.||_F**2`` of the matrix factorised.
     gross
         The same before the mean was taken out: what rounding is relative to.
+    zero
+        Where all of the matrix is no more than what the rounding of the data may have left, the norm of that; 0 of any
+        other. See `streamsvd.certificate`.
     mean, deviation
         Of each column, in the units of the data, ``(n,)``.
     """
@@ -188,6 +192,21 @@ class Statistics:
     gross: float
     mean: Matrix
     deviation: Real
+    zero: float = 0.0
+
+    @property
+    def vanishes(self) -> bool:
+        """Whether the matrix is zero, or rounding of the data."""
+        return bool(np.sqrt(self.energy) <= self.zero)
+
+
+def zero_level(energy: float, stored: float) -> float:
+    """What may count as zero in a matrix of that energy, ``||.||_F**2``, made of stored data of another: see `Statistics`.
+
+    Each entry is right to the rounding of the stored one, which stays when the mean is taken out.
+    """
+    level = 8 * UNIT_ROUNDOFF * float(np.sqrt(stored))
+    return level if np.sqrt(energy) <= level else 0.0
 
 
 def column_scale(options: Options, deviation: Real, dropped: Matrix, n: int) -> Real:
@@ -231,4 +250,9 @@ def statistics(
     energy = float(np.sum(power * d * d))
     gross = float(np.sum(np.maximum(squares, power) * d * d))
     frame = Frame(d, None if prep.pilot is None else delta, total.weight, offset)
-    return Statistics(frame, energy, gross, pilot + delta / alpha, deviation / alpha)
+    stored = squares
+    if prep.pilot is not None:
+        centred = np.maximum(squares - total.weight * np.abs(delta) ** 2, 0.0)
+        stored = centred + total.weight * np.abs(alpha * pilot + delta) ** 2
+    zero = zero_level(energy, float(np.sum(stored * d * d)))
+    return Statistics(frame, energy, gross, pilot + delta / alpha, deviation / alpha, zero)

@@ -8,7 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.blocks import Moments, Preparation, check_faint, faintest, no_ends
-from streamsvd.drivers.problem import Frame, Options, Statistics, column_scale, statistics
+from streamsvd.drivers.problem import (
+    Frame,
+    Options,
+    Statistics,
+    column_scale,
+    statistics,
+    zero_level,
+)
 from streamsvd.engine.layout import Layout
 from streamsvd.engine.sample import Pilot
 from streamsvd.errors import SpecError
@@ -134,11 +141,13 @@ def lowered(terms: Terms, options: Options, size: float) -> Terms:
 
 
 def _far(stats: Statistics, prep: Preparation) -> bool:
-    """Whether the pilot is so far from the mean that deviations about it lose digits."""
+    """Whether the pilot is so far from the mean that deviations about it lose digits: all of them, where none are left."""
     if prep.pilot is None or stats.frame.delta is None:
         return False
     variance = (stats.deviation * prep.alpha) ** 2
-    return bool(np.any((np.abs(stats.frame.delta) ** 2 > 1e4 * variance) & (variance > 0)))
+    far = np.abs(stats.frame.delta) ** 2
+    size = np.abs(stats.mean * prep.alpha) ** 2
+    return bool(np.any((far > 1e4 * variance) & ((variance > 0) | (far > 1e-15 * size))))
 
 
 def _repiloted(terms: Terms) -> Terms:
@@ -173,7 +182,8 @@ def absorbed(terms: Terms, options: Options, total: Moments) -> tuple[Terms, boo
             if ends is not None:
                 check_faint(ends, start)
         frame = Frame(terms.d, None, 0.0)
-        stats = Statistics(frame, total.energy, total.energy, mean, deviation)
+        zero = zero_level(total.energy, total.energy + total.mean_energy)
+        stats = Statistics(frame, total.energy, total.energy, mean, deviation, zero)
         return replace(terms, stats=stats, missing=missing), False
     holes = total.missing > 0
     dropped, prep = terms.dropped, terms.prep

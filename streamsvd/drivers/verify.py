@@ -128,10 +128,16 @@ def verify(
         nonfinite=str(kept.get("nonfinite", "raise")),
     )
     plan = plan_svd(
-        source, k, memory=memory, max_passes=1, axis="rows", route="krylov", precision="double"
+        source,
+        max(k, 1),
+        memory=memory,
+        max_passes=1,
+        axis="rows",
+        route="krylov",
+        precision="double",
     )
     stored = result.certificate
-    settings = Settings(k, None, stored.tol, delta, Kind.BOUNDS, 1, seed)
+    settings = Settings(max(k, 1), None, stored.tol, delta, Kind.BOUNDS, 1, seed)
     session = Session(source, plan, options, settings, callback)
     entries = source.shape[0] * n
     size = 1.0 if options.scale else float(np.sqrt(stored.energy / entries))
@@ -145,7 +151,8 @@ def verify(
     terms = guessed(options, plan.layout, guess, single=False, complex_=session.complex_)
     loop = Iteration(session, terms)
     try:
-        space, probes = loop.first_pass(result.Vh.conj().T.astype(terms.prep.wide))
+        block = result.Vh.conj().T if k else np.eye(n, 1)  # the model of a matrix that vanishes
+        space, probes = loop.first_pass(block.astype(terms.prep.wide))
     except NonFiniteError as bad:  # the policy is the result's: another would be another matrix
         remedy = REMEDY if "nonfinite" in kept else MODEL_REMEDY
         raise NonFiniteError(bad.value, bad.row, bad.column, bad.chunk, remedy) from None
@@ -176,14 +183,15 @@ def _kept(path: str | os.PathLike[str]) -> tuple[SVD, dict[str, Any]]:
 
 def _findings(result: SVD, fresh: Certificate, n_rows: int) -> list[str]:
     stored = result.certificate
-    top = float(stored.sigma_upper[0])
-    slack = SLACK * top
+    top = float(stored.sigma_upper.max(initial=0.0))
+    zero = max(stored.zero, fresh.zero)
+    slack = SLACK * top + zero
     found = []
     if n_rows != result.info.n_rows:
         found.append(
             f"the matrix has {n_rows:,} rows, the result was made of {result.info.n_rows:,}"
         )
-    if abs(fresh.energy - stored.energy) > SLACK * max(stored.energy, fresh.energy):
+    if abs(fresh.energy - stored.energy) > SLACK * max(stored.energy, fresh.energy) + zero * zero:
         found.append(
             f"the squared Frobenius norm is {fresh.energy:.9g}, the result was made of a matrix with "
             f"{stored.energy:.9g}"
@@ -209,7 +217,10 @@ def _findings(result: SVD, fresh: Certificate, n_rows: int) -> list[str]:
                 f"singular value {i + 1} is stored as {result.s[i]:.9g}, outside its interval "
                 f"[{stored.sigma_lower[i]:.9g}, {stored.sigma_upper[i]:.9g}]"
             )
-    if fresh.frobenius_error > stored.frobenius_error * (1 + SLACK) + np.sqrt(SLACK) * 1e-1 * top:
+    room = np.sqrt(SLACK) * 1e-1 * top + zero
+    if stored.sigma_lower.size == 0 and fresh.sigma_lower[0] > slack:
+        found.append(f"singular value 1 is at least {fresh.sigma_lower[0]:.9g}, the model has none")
+    if fresh.frobenius_error > stored.frobenius_error * (1 + SLACK) + room:
         found.append(
             f"||A - A Vh* Vh||_F is {fresh.frobenius_error:.9g}, the certificate says at most "
             f"{stored.frobenius_error:.9g}"

@@ -47,7 +47,8 @@ class USink:
             If the disk is full or the store cannot be written.
         """
         try:
-            array = zarr.open_array(self.path, mode="r+")
+            # A column of zeros is written too: a chunk that is not there means damage.
+            array = zarr.open_array(self.path, mode="r+").with_config({"write_empty_chunks": True})
             array[start : start + rows.shape[0]] = rows
         except OSError as error:
             raise StoreError(
@@ -202,6 +203,7 @@ class _CertificateRecord(msgspec.Struct, forbid_unknown_fields=True, kw_only=Tru
     next_lower: Number = 0.0
     resolved_angle_bound: Number = "inf"
     tol: float = TOL
+    zero: float = 0.0
 
 
 class _InfoRecord(msgspec.Struct, forbid_unknown_fields=True):

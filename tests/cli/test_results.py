@@ -237,3 +237,11 @@ def test_a_cluster_without_workers_is_refused(run, data) -> None:
         done = run("svd", data / "A.zarr", "--rank", 3, "--scheduler", address)
     assert done.code == 1
     assert "has no workers, so nothing can be planned. Start some first." in done.err
+
+
+def test_constant_data_have_converged(run, tmp_path):
+    """What is no more than the rounding of the data is zero, and the command ends well."""
+    np.save(tmp_path / "c.npy", np.full((500, 20), 0.1))
+    done = run("pca", tmp_path / "c.npy", "--rank", 1, "--json")
+    assert done.code == 0
+    assert done.record["certificate"]["sigma_lower"] == [0]
