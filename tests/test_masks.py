@@ -15,14 +15,18 @@ import xarray
 import streamsvd as ss
 from streamsvd import masks
 
-TRAP = 7777
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:overflow encountered in cast"
+)  # of numpy's fill value of float16
+
+TRAP = 99
 """What lies under the mask: it must be seen nowhere."""
 HOLES = [(5, 1), (17, 3), (18, 0)]
 
 
 def values(dtype="f8", m=24, n=4, seed=0):
     rng = np.random.default_rng(seed)
-    A = 100 * rng.standard_normal((m, n))
+    A = 100 * rng.uniform(0, 60, (m, n))
     return (A + 1j * A[::-1] if np.dtype(dtype).kind == "c" else A).astype(dtype)
 
 
@@ -116,7 +120,10 @@ def model(X, folder, policy="raise"):
 
 def columns_of_model(X, folder, policy="raise"):
     m = ss.Model.create(folder / "m", rank=2, axis="columns")
-    m.update(X, "first", nonfinite=policy)
+    m.update(values(seed=1).T, "first")
+    m.update(
+        X.T if not isinstance(X, Reader) else Reader(X.A.T, (4, 8)), "second", nonfinite=policy
+    )
     return m.s
 
 
@@ -208,7 +215,8 @@ def outcome(door, X, folder, **options):
     try:
         return np.asarray(door(X, folder, **options))
     except ss.NonFiniteError as error:
-        return "NaN", error.row, error.column
+        assert (error.row, error.column) in HOLES or (error.column, error.row) in HOLES
+        return "NaN"  # which one is found first is for threads to say
     except ValueError as error:  # estimators raise that of scikit-learn, others SpecError
         return type(error).__name__
 
@@ -226,8 +234,7 @@ def test_what_is_masked_is_nan_to_every_verb(door, options, form, tmp_path):
     found = outcome(door, form(masked()), tmp_path / "a", **options)
     assert same(found, outcome(door, form(with_nan()), tmp_path / "b", **options))
     if options.get("policy") == "raise":
-        assert found[0] == "NaN"
-        assert found[1:] in HOLES
+        assert found == "NaN"
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f2", "i2", "u1", "i4", "i8", "c8", "c16", ">f8", ">i2"])
@@ -346,7 +353,7 @@ ROWS_DOORS = [
     ready("TruncatedSVD", "transform"), ready("IncrementalPCA", "transform"), ready("Nystroem", "transform"),
     ready("TruncatedSVD", "inverse_transform", rows=slice(2)), ready("IncrementalPCA", "inverse_transform", rows=slice(2)),
     ready("KernelRidge", "predict"), fit_transform("TruncatedSVD"), fit_transform("IncrementalPCA"), fit_transform("Nystroem"),
-    predictions, features, member,
+    predictions, features, member, state,
 ]  # fmt: skip
 
 
@@ -354,16 +361,12 @@ ROWS_DOORS = [
 @pytest.mark.parametrize("dtype", ["f8", "i2"])
 @pytest.mark.parametrize("door", ROWS_DOORS, ids=lambda d: d.__name__)
 def test_what_is_masked_in_a_block_is_refused_as_nan_is(door, dtype):
-    with pytest.raises(ValueError) as right:
+    with pytest.raises(ValueError, match=r"NaN|nan") as right:
         door(with_nan(dtype))
-    with pytest.raises(ValueError) as found:
+    with pytest.raises(ValueError, match=r"NaN|nan") as found:
         door(masked(dtype))
     assert str(found.value) == str(right.value)
     assert type(found.value) is type(right.value)
-
-
-def test_the_state_of_a_fold_never_sees_what_is_under_a_mask():
-    assert np.isnan(state(with_nan())).all() == np.isnan(state(masked())).all()
 
 
 @pytest.mark.parametrize(
@@ -406,7 +409,6 @@ BESIDE = {
     "cluster row_weights": lambda x: ss.cluster({"a": values()}, 0.1, row_weights=x),
     "cluster column_weights": lambda x: ss.cluster({"a": values().T}, 0.1, column_weights=x),
     "rates row_weights": lambda x: ss.rates({"a": values()}, row_weights=x),
-    "kernel": lambda x: ss.nystrom(values(), lambda X, Y: np.ma.masked_less(X @ Y.T, 0), n_centres=3),
 }  # fmt: skip
 
 
@@ -419,6 +421,11 @@ def test_numbers_beside_the_matrix_are_refused_where_they_are_masked(door, lazy,
         pytest.skip("stacked as it is")
     with pytest.raises(ValueError, match=r"masked at 3|(is|contains|gave) (nan|NaN)"):
         BESIDE[door](lazy(x))
+
+
+def test_a_kernel_that_masks_is_refused():
+    with pytest.raises(ss.SpecError, match="gave NaN"):
+        ss.nystrom(values(), lambda X, Y: np.ma.masked_greater(X @ Y.T, 0), n_centres=3)
 
 
 # Collections --------------------------------------------------------------------------------------------------------------
@@ -445,7 +452,7 @@ def test_masked_members_of_collections_are_missing(form, missing, tmp_path):
 
     if missing == "zero":
         assert found(masked()) == found(with_nan())
-        assert found(masked())[0] == len(HOLES)
+        assert found(masked())[0] == {"a": len(HOLES)}
         return
     with pytest.raises(ss.NonFiniteError) as right:
         found(with_nan())
@@ -474,38 +481,41 @@ def test_text_and_objects_have_no_nan():
         ss.IncrementalPCA(1).fit(A)
 
 
-def calls(tree):
-    """Calls by the name of the function, and the functions around them."""
-    for function in ast.walk(tree):
-        if isinstance(function, ast.FunctionDef):
-            arguments = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
-            free = {
-                a.arg
-                for a in arguments
-                if isinstance(a.annotation, ast.Name) and a.annotation.id == "Any"
-            }
-            for node in ast.walk(function):
-                if isinstance(node, ast.Call) and node.args:
-                    yield ast.unparse(node.func), node.args, free, node.lineno
+ITS_OWN = {
+    ("drivers/collection/opened.py", "norms"),
+    ("estimators/incremental_pca.py", "panel"),
+    ("store/packing.py", "part"),
+    ("store/sources/codecs.py", "data"),
+    ("store/sources/packing.py", "fill_value"),
+}
+"""Numbers that we made, or read of files, though their type is Any."""
+MAKERS = {
+    f"np.{name}" for name in ("asarray", "array", "asanyarray", "ascontiguousarray", "atleast_2d")
+}
+CHECKERS = {"validate_data", "check_array"}  # of scikit-learn, which know no masks
+
+
+def bare_arguments(path):
+    """Names of arguments of type Any that become arrays without their masks, and what scikit-learn is given bare."""
+    for function in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(function, ast.FunctionDef):
+            continue
+        arguments = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+        anything = {a.arg for a in arguments if ast.unparse(a.annotation or ast.Name("")) == "Any"}
+        for call in (node for node in ast.walk(function) if isinstance(node, ast.Call)):
+            name = ast.unparse(call.func)
+            given = {a.id for a in call.args if isinstance(a, ast.Name)} - {"self"}
+            yield from given & anything if name in MAKERS else given if name in CHECKERS else ()
 
 
 def test_no_door_makes_an_array_by_itself():
-    """What a user gave, of type Any, becomes an array in `streamsvd.masks` alone."""
+    """What a user gave becomes an array in `streamsvd.masks` alone."""
     home = Path(ss.__file__).parent
-    found = []
-    for file in sorted(home.rglob("*.py")):
-        if file.name == "masks.py" or "testing" in file.parts:
-            continue
-        for name, arguments, free, line in calls(ast.parse(file.read_text())):
-            given = {a.id for a in arguments if isinstance(a, ast.Name)}
-            made = name in {
-                "np.asarray",
-                "np.array",
-                "np.asanyarray",
-                "np.ascontiguousarray",
-                "np.atleast_2d",
-            }
-            bare = name in {"validate_data", "check_array"} and given - {"self"}
-            if (made and given & free) or bare:
-                found.append(f"{file.relative_to(home)}:{line}: {name}({', '.join(given)})")
-    assert found == []
+    files = {path.relative_to(home).as_posix(): path for path in home.rglob("*.py")}
+    found = {
+        (name, argument)
+        for name, path in files.items()
+        if name != "masks.py" and not name.startswith("testing")
+        for argument in bare_arguments(path)
+    }
+    assert found == ITS_OWN
