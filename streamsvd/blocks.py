@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from streamsvd.counted import Counted
 from streamsvd.errors import StreamSVDError
 from streamsvd.kernels import moments, products
 from streamsvd.typing import Matrix, Real
@@ -102,6 +103,8 @@ class Preparation:
         Multiply in float32 where a thin block asks for it.
     complex_
         Whether the data are complex.
+    counted
+        Which rows and columns of ``A`` count: the others are never looked at.
     """
 
     axis: Axis
@@ -115,6 +118,7 @@ class Preparation:
     fill: Matrix | None = None
     single: bool = False
     complex_: bool = False
+    counted: Counted = field(default_factory=Counted)
 
     @property
     def narrow(self) -> str:
@@ -210,8 +214,18 @@ class Reader:
     def prepare(self, raw: Array, start: int, columns: slice) -> Block:
         """Block of rows from a stored rectangle, given its first row (or column) and its columns."""
         if self.prep.axis == "columns":
-            return self._columns(raw, start)
-        return self._rows(raw, start, columns)
+            return self._columns(self._counted(raw, 0, start), start)
+        return self._rows(self._counted(raw, start, columns.start), start, columns)
+
+    def _counted(self, raw: Array, row: int, column: int) -> Array:
+        """The rectangle with 0 in rows and columns that do not count; itself where all of them do."""
+        xp, there = self.backend.xp, self.prep.counted.within(row, column, raw.shape)
+        nought = None if there.whole else xp.zeros_like(raw[:1, :1])
+        if there.rows is not None:
+            raw = xp.where(self.backend.to_device(there.rows)[:, None], raw, nought)
+        if there.columns is not None:
+            raw = xp.where(self.backend.to_device(there.columns)[None, :], raw, nought)
+        return raw
 
     def _constant(self, name: str, value: Matrix, dtype: str, part: slice) -> Array:
         key = f"{name}:{dtype}"
@@ -253,7 +267,8 @@ class Reader:
             if missing is None:
                 missing = gone = xp.zeros_like(squares)
             weight = weight if columns.start == 0 else 0.0
-            largest, ends = self._largest(wide, energy), self._ends(raw, start, squares)
+            largest = self._largest(wide, energy)
+            ends = self._ends(raw, start, columns.start, squares)
             tally = Moments(total, squares, weight, energy, missing, gone, largest, ends=ends)
         return Block(X, wide, weights, tally)
 
@@ -302,7 +317,7 @@ class Reader:
         if self.need_moments:
             n_holes = 0.0 if holes is None else self._number(xp.sum(xp.astype(holes, xp.float64)))
             to_host = self.backend.to_host
-            ends = self._ends(raw, 0, about)
+            ends = self._ends(raw, 0, start, about)
             if ends is not None and holes is not None and prep.policy == "drop_columns":
                 ends = np.where(to_host(xp.any(holes, axis=0))[:, None], no_ends(p, 1), ends)
             feature = (start, to_host(mean / prep.alpha), to_host(spread / prep.alpha), ends)
@@ -374,21 +389,27 @@ class Reader:
         """Largest modulus of a block so small that squares may have vanished; 0 of any other."""
         return self._number(self.backend.xp.max(self.backend.xp.abs(X))) if energy < 1e-200 else 0.0
 
-    def _ends(self, raw: Array, first_row: int, squares: Array) -> Real | None:
+    def _ends(self, raw: Array, first_row: int, first_column: int, squares: Array) -> Real | None:
         """Least and largest entry of the columns whose squares may have vanished; None where none have."""
         xp, prep, to_host = self.backend.xp, self.prep, self.backend.to_host
         if not prep.scale or not xp.isdtype(raw.dtype, (xp.float64, xp.complex128)):
             return None  # the squares of narrower types do not vanish
         if not self._number(xp.min(squares)) < 1e-190:  # weights are at most 1e100
             return None
-        faint = np.flatnonzero(to_host(squares) < faintest(prep.weights))
+        vanishing = to_host(squares) < faintest(prep.weights)
+        counted = prep.counted.within(first_row, first_column, raw.shape)
+        if counted.columns is not None:
+            vanishing = vanishing & counted.columns
+        faint = np.flatnonzero(vanishing)
+        if not faint.size:
+            return None
         data = to_host(xp.take(raw, self.backend.to_device(faint), axis=1))
         data = np.ascontiguousarray(data).view("float64").reshape(*data.shape, -1)
         apart = np.isnan(data).any(axis=2, keepdims=True)
         if prep.policy == "zero":
             data, apart = np.where(apart, 0.0, data), np.zeros_like(apart)
-        if prep.weights is not None:
-            apart |= (prep.weights[first_row : first_row + data.shape[0]] == 0)[:, None, None]
+        if counted.rows is not None:
+            apart |= ~counted.rows[:, None, None]
         out = no_ends(squares.shape[0], data.shape[2])
         out[0, faint] = np.where(apart, np.inf, data).min(axis=0)
         out[1, faint] = np.where(apart, -np.inf, data).max(axis=0)

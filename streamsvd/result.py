@@ -56,11 +56,14 @@ class Info:
     missing
         Number of missing entries that the policy replaced, or left out with their columns.
     dropped_columns
-        Columns left out: missing values under that policy, or constant ones under scaling.
+        Columns left out: missing values under that policy, constant ones under scaling, or those of weight 0.
     widths
         Largest relative width of the intervals after each look.
     seed
         Of the random blocks.
+    freedom
+        Degrees of freedom of a variance: ``n_rows - 1``; under row weights ``(n - 1)`` times their mean over the
+        n rows of positive weight, so that a weight of 0 is the row left out and a common factor changes nothing.
     criterion
         What is proved of what was asked: ``"values"``, every interval within the tolerance; ``"error"``, an error close
         enough to the best of the rank; empty where neither is.
@@ -80,6 +83,7 @@ class Info:
     dropped_columns: tuple[int, ...]
     widths: tuple[float, ...]
     seed: int
+    freedom: float
     criterion: str = ""
 
 
@@ -142,7 +146,7 @@ class PCA:
     components
         ``(k, n)``, the rows of ``Vh``.
     explained_variance, explained_variance_ratio
-        ``s**2 / (m - 1)`` and its share of the total variance, ``(k,)``.
+        ``s**2 / info.freedom``, which is ``m - 1`` where rows have no weights, and its share of the total variance, ``(k,)``.
     svd
         The factorisation itself.
     """

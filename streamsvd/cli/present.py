@@ -195,7 +195,7 @@ def _values(result: SVD | PCA, proved: bool) -> tuple[list[str], list[list[str]]
 def variance_rows(result: PCA) -> tuple[list[str], list[list[str]]]:
     """Table of the explained variances with their intervals."""
     head = ["i", "variance", "at least", "at most", "share", "so far"]
-    c, freedom = result.certificate, max(result.info.n_rows - 1, 1)
+    c, freedom = result.certificate, result.info.freedom
     so_far = np.cumsum(result.explained_variance_ratio)
     rows = []
     for i in shown(result.s.size):
@@ -211,8 +211,8 @@ def variance_rows(result: PCA) -> tuple[list[str], list[list[str]]]:
     return head, rows
 
 
-def _variance(s: float, freedom: int) -> Number:
-    return Fraction(s) ** 2 / freedom if np.isfinite(s) else s
+def _variance(s: float, freedom: float) -> Number:
+    return Fraction(s) ** 2 / Fraction(freedom) if np.isfinite(s) else s
 
 
 def bracketed(value: Number, low: Number, high: Number) -> list[str]:

@@ -84,7 +84,7 @@ certify, target, excess_tol, device, precision, route
         If an argument cannot be meant.
     """
     source = as_source(A)
-    check_options(
+    options = check_options(
         source,
         center=center,
         scale=scale,
@@ -99,7 +99,7 @@ certify, target, excess_tol, device, precision, route
         tol=tol,
         center=center,
         scale=scale,
-        masked=nonfinite != "raise" or row_weights is not None,
+        masked=options.masked,
         u=u,
         out=out,
         max_passes=max_passes,
@@ -332,7 +332,7 @@ def pca(A: Any, rank: int | None = None, **options: Any) -> PCA:
 
 def as_pca(result: SVD) -> PCA:
     """The same factorisation in the words of statistics."""
-    freedom = max(result.info.n_rows - 1, 1)
+    freedom = result.info.freedom
     variance = result.s**2 / freedom
     total = result.certificate.energy / freedom
     nothing = result.certificate.vanishes

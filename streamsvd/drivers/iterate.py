@@ -95,10 +95,25 @@ class Iteration:
         session = self.session
         plan, options, source = session.plan, session.options, session.source
         seed, threads = session.settings.seed, sample_threads(plan.at_once)
-        sample = draw(source, plan.layout, plan.sample_rows, seed=seed, threads=plan.sample_readers)
+        counted = options.counted
+        sample = draw(
+            source,
+            plan.layout,
+            plan.sample_rows,
+            counted=counted,
+            seed=seed,
+            threads=plan.sample_readers,
+        )
         session.sampled_bytes += sample.bytes_read
         needed = options.center or options.scale or options.nonfinite != "raise"
-        guess = pilot(sample, source, plan.layout, policy=options.nonfinite, moments=needed)
+        guess = pilot(
+            sample,
+            source,
+            plan.layout,
+            policy=options.nonfinite,
+            moments=needed,
+            counted=counted,
+        )
         krylov_route = plan.route == "krylov"
         single = krylov_route and plan.request.precision != "double" and fits_single(source.dtype)
         complex_ = session.complex_

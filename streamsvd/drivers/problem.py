@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from streamsvd.blocks import POLICIES, Moments, Policy, Preparation
+from streamsvd.counted import Counted
 from streamsvd.eigen import STRIP_ROWS
 from streamsvd.errors import ShapeError, SpecError
 from streamsvd.masks import unmasked
@@ -35,6 +36,17 @@ class Options:
     row_weights: Real | None
     column_weights: Real | None
     nonfinite: Policy
+
+    @property
+    def counted(self) -> Counted:
+        """Which rows and columns count."""
+        return Counted.of(self.row_weights, self.column_weights)
+
+    @property
+    def masked(self) -> bool:
+        """Whether entries are filled, weighted or left out, which makes copies of blocks."""
+        weighted = self.row_weights is not None or not self.counted.whole
+        return self.nonfinite != "raise" or weighted
 
 
 def check_options(

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from streamsvd.certificate import EXCESS_TOL, Certificate, Kind
+from streamsvd.counted import freedom
 from streamsvd.drivers.problem import Options
 from streamsvd.drivers.terms import Terms
 from streamsvd.engine.events import (
@@ -138,5 +139,6 @@ class Session:
             dropped_columns=dropped,
             widths=tuple(self.widths),
             seed=self.settings.seed,
+            freedom=freedom(self.source.shape[0], self.options.row_weights),
             criterion=criterion,
         )

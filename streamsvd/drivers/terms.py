@@ -83,6 +83,7 @@ def guessed(
         policy=options.nonfinite,
         single=single,
         complex_=complex_,
+        counted=options.counted,
     )
     dropped = guess.holes & (options.nonfinite == "drop_columns")
     if not rows:

@@ -6,7 +6,7 @@ Chunks are drawn over the whole grid because rows in storage order drift.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +18,7 @@ from scipy import linalg
 from threadpoolctl import threadpool_limits
 
 from streamsvd.blocks import Policy, Preparation, Reader
+from streamsvd.counted import Counted
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.device import NumpyBackend
 from streamsvd.engine.layout import Layout
@@ -68,12 +69,20 @@ class Pilot:
     alpha: float
 
 
-def draw(source: Source, layout: Layout, rows: int, *, seed: int, threads: int = 1) -> Sample:
-    """Read about ``rows`` of the streamed axis, in whole grains where at least one fits."""
+def draw(
+    source: Source, layout: Layout, rows: int, *, counted: Counted, seed: int, threads: int = 1
+) -> Sample:
+    """Read about ``rows`` of the streamed axis, in whole grains where at least one fits.
+
+    What does not count is 0, and grains of which nothing counts are not drawn where others can be.
+    """
     rng = sketch.generator(seed, "sample")
     run = min(layout.grain, max(rows, 1))
     # Whole runs only, where there are enough, so that the plan knows the bytes before they are drawn.
-    starts = range(0, max(layout.length - run + 1, 1), layout.grain)
+    starts: Sequence[int] = range(0, max(layout.length - run + 1, 1), layout.grain)
+    along = counted.rows if layout.axis == "rows" else counted.columns
+    if along is not None:
+        starts = [start for start in starts if along[start : start + run].any()] or starts
     count = min(max(1, round(rows / run)), len(starts))
     chosen = np.sort(rng.permutation(len(starts))[:count])
 
@@ -86,6 +95,7 @@ def draw(source: Source, layout: Layout, rows: int, *, seed: int, threads: int =
         start = starts[index]
         part = slice(start, min(start + run, layout.length))
         read_part(source, layout.axis, part, slice(0, layout.width), out)
+        counted.within(*_corner(layout, start), out.shape).blank(out)
         return start, out
 
     # Made before memory is held, so that the system has it back as soon as nobody needs the sample.
@@ -98,9 +108,15 @@ def draw(source: Source, layout: Layout, rows: int, *, seed: int, threads: int =
 
 
 def pilot(
-    sample: Sample, source: Source, layout: Layout, *, policy: Policy, moments: bool
+    sample: Sample,
+    source: Source,
+    layout: Layout,
+    *,
+    policy: Policy,
+    moments: bool,
+    counted: Counted,
 ) -> Pilot:
-    """Magnitude of the sample, and where asked the moments of its columns (rows streamed).
+    """Magnitude of the sample, and where asked the moments of its columns over rows that count (rows streamed).
 
     Raises
     ------
@@ -128,14 +144,14 @@ def pilot(
     kind = "complex128" if source.dtype.kind == "c" else "float64"
     count, total = np.zeros(width), np.zeros(width, dtype=kind)
     rows = 0
-    for block in _blocks(sample, layout, kind):
+    for block in _blocks(sample, layout, kind, counted):
         rows += block.shape[0]
         block *= alpha
         count += np.sum(~np.isnan(block), axis=0) if not clean else block.shape[0]
         total += np.nansum(block, axis=0) if not clean else block.sum(axis=0)
     mean = total / np.maximum(count, 1)
     squares = np.zeros(width)
-    for block in _blocks(sample, layout, kind):
+    for block in _blocks(sample, layout, kind, counted):
         centred = np.abs(block * alpha - mean)
         squares += np.nansum(centred * centred, axis=0)
     mean /= alpha
@@ -148,10 +164,16 @@ def _largest(data: npt.NDArray[Any]) -> float:
     return max(abs(float(data.max())), abs(float(data.min())))
 
 
-def _blocks(sample: Sample, layout: Layout, kind: str) -> Iterator[Matrix]:
-    """Parts of the sample as copies of another type."""
-    for _, data in _parts(sample, layout):
-        yield data.astype(kind)
+def _blocks(sample: Sample, layout: Layout, kind: str, counted: Counted) -> Iterator[Matrix]:
+    """Parts of the sample as copies of another type, rows that count alone."""
+    for first, data in _parts(sample, layout):
+        there = counted.within(*first, data.shape).rows
+        yield (data if there is None else data[there]).astype(kind)
+
+
+def _corner(layout: Layout, start: int) -> tuple[int, int]:
+    """First row and column of a run of the streamed axis."""
+    return (start, 0) if layout.axis == "rows" else (0, start)
 
 
 def _parts(sample: Sample, layout: Layout) -> Iterator[tuple[tuple[int, int], npt.NDArray[Any]]]:

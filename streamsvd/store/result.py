@@ -18,6 +18,7 @@ import zarr
 from zarr.codecs import BytesCodec, Crc32cCodec
 
 from streamsvd.certificate import TOL, Certificate, Kind
+from streamsvd.counted import freedom
 from streamsvd.errors import StoreError
 from streamsvd.result import SVD, Info, Status
 from streamsvd.store.explained import explained
@@ -221,6 +222,7 @@ class _InfoRecord(msgspec.Struct, forbid_unknown_fields=True):
     dropped_columns: list[int]
     widths: list[Number]
     seed: int
+    freedom: float | None = None
     criterion: str = ""
 
 
@@ -285,6 +287,8 @@ def load(path: Path) -> tuple[SVD, Record]:
             "dropped_columns": tuple(i.dropped_columns),
             "widths": tuple(float(w) for w in i.widths),
         }
+        if i.freedom is None:  # written before rows of weight 0 were left out of it
+            fields["freedom"] = freedom(i.n_rows, load_weights(path, "row_weights"))
         U = group.get("U")
     except StoreError:
         raise

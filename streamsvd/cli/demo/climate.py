@@ -81,7 +81,7 @@ def factorise(path: Path, weights: Path, out: Path, *, memory: str) -> PCA:
 
 def draw(climate: Climate, weights: Path, result: PCA, folder: Path) -> list[Path]:
     """Maps of the leading components, their course in time, and the scree with its intervals."""
-    freedom = result.info.n_rows - 1
+    freedom = result.info.freedom
     grid = (climate.latitude.size, climate.longitude.size)
     share = result.explained_variance_ratio
     names = [f"EOF {i + 1}: {share[i]:.1%} of the variance" for i in range(SHOWN)]

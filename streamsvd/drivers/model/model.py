@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from streamsvd.certificate import Certificate
+from streamsvd.counted import freedom
 from streamsvd.drivers.model.absorption import Absorption, Update
 from streamsvd.drivers.model.held import Held
 from streamsvd.drivers.model.left import LeftVectors
@@ -307,7 +308,7 @@ class Model:
         status = Status.CONVERGED if found.tolerance_met else Status.NOT_CONVERGED
         info = Info(
             status, 1.0, 0, 0, 0, 0.0, state.factor.n_rows, "incremental", self.spec.axis, "double", 0, (),
-            (found.certificate.relative_width,), self.spec.seed,
+            (found.certificate.relative_width,), self.spec.seed, freedom(state.factor.n_rows, None),
         )  # fmt: skip
         U = self.U if self.spec.axis == "columns" or self.spec.u else None
         Vh = found.Vh if self.spec.axis == "rows" else self.Vh
