@@ -26,6 +26,19 @@ class StoreError(StreamSVDError, OSError):
         super().__init__(message)
 
 
+class AccessError(StoreError):
+    """The operating system refuses a place: its own sentence, the path, and what to do; nothing is damaged."""
+
+    def __init__(self, doing: str, where: str, reason: str, remedy: str, number: int = 0) -> None:
+        super().__init__(reason)
+        self.args = (doing, where, reason, remedy, number)
+        self.doing, self.where, self.reason, self.remedy = doing, where, reason, remedy
+        self.errno = number or None
+
+    def __str__(self) -> str:
+        return f"cannot {self.doing} {self.where}: {self.reason}. {self.remedy}"
+
+
 class MissingChunkError(StoreError):
     """A stored chunk is absent where ``missing="error"``; reading it would invent values."""
 

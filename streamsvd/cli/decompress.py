@@ -13,7 +13,7 @@ from streamsvd.cli import options
 @click.argument("compressed")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=options.Place(),
     required=True,
     metavar="PLACE",
     help="NAME.zarr, NAME.safetensors, or a folder for .npy files.",

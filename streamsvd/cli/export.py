@@ -14,7 +14,7 @@ from streamsvd.cli import options
 @click.option(
     "--out",
     required=True,
-    type=click.Path(path_type=Path),
+    type=options.Place(),
     metavar="PATH",
     help="A folder, or a .npz file.",
 )

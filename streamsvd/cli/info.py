@@ -31,11 +31,12 @@ def command(source: str, variable: str | None, rows: Any, missing: str, as_json:
 
 def is_compressed(source: str) -> bool:
     """Whether it is a compressed collection; of a URL only its store can tell."""
-    from pathlib import Path
+    from streamsvd.paths import is_url, local_path
+    from streamsvd.store.explained import there
 
-    if "://" not in source:
-        return (Path(source) / "collection.json").is_file()
-    if not source.startswith(("s3://", "gs://", "az://", "file://")):
+    if not is_url(source):
+        return there(local_path(source, "source") / "collection.json")
+    if not source.startswith(("s3://", "gs://", "az://")):
         return False
     from streamsvd.errors import StoreError
     from streamsvd.store.compressed import CompressedStore

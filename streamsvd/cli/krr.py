@@ -20,7 +20,7 @@ def command() -> None:
 @click.option(
     "--y",
     "targets",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=options.ARRAY,
     metavar="FILE.npy",
     required=True,
     help="One target, or one row of targets, for each row.",
@@ -136,7 +136,7 @@ def fit(
 
 
 @command.command("predict", short_help="Predictions for all rows, as a zarr array.")
-@click.argument("model", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("model", type=options.ARRAY)
 @options.source
 @options.zarr_array("Folder of the new zarr array, rows by targets.")
 @options.device

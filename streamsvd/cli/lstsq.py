@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.option(
     "--b",
     "sides",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=options.ARRAY,
     metavar="FILE.npy",
     required=True,
     help="One right-hand side, or one row of several, for each row.",

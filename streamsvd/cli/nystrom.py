@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--start",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=options.Place(dir_okay=False),
     metavar="FILE.npz",
     help="Go on from this dictionary with the new rows; kernel and sampling are its own.",
 )

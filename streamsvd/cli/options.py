@@ -8,10 +8,33 @@ from typing import Any, TypeVar
 
 import click
 
+from streamsvd.paths import local_path
+from streamsvd.store.explained import there
+
 F = TypeVar("F", bound=Callable[..., Any])
 Option = Callable[[F], F]
 
-_ARRAY = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+class Place(click.Path):
+    """A path on the command line: ``~`` is the home folder, and empty text is no path."""
+
+    def __init__(
+        self, *, exists: bool = False, file_okay: bool = True, dir_okay: bool = True
+    ) -> None:
+        super().__init__(
+            exists=exists, file_okay=file_okay, dir_okay=dir_okay, readable=False, path_type=Path
+        )
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """The path that is meant; what the system says of it is said when it is read."""
+        name = "path" if param is None else param.opts[0]
+        path = local_path(value, name)
+        if self.exists:
+            there(path)
+        return super().convert(path, param, ctx)
+
+
+ARRAY = Place(exists=True, dir_okay=False)
 
 
 def _dimensions(ctx: Any, param: Any, value: tuple[str, ...]) -> Any:
@@ -67,7 +90,7 @@ def _places(ctx: Any, param: Any, value: tuple[str, ...]) -> Any:
     found: dict[str, str] = {}
     for text in value:
         pattern, cut, place = text.partition("=")
-        if not cut or Path(text).exists():
+        if not cut or local_path(text, param.opts[0]).exists():
             pattern, place = "*", text
         if not place or not pattern:
             raise click.BadParameter(f"{text!r} names nothing. Pass PATH, or PATTERN=PATH.")
@@ -82,7 +105,7 @@ def _files(ctx: Any, param: Any, value: tuple[str, ...]) -> Any:
     """The same for files that are there."""
     found = _places(ctx, param, value)
     for place in (found or {}).values():
-        if not Path(place).is_file():
+        if not there(local_path(place)):
             raise click.BadParameter(f"File {place!r} does not exist.")
     return found
 
@@ -141,9 +164,9 @@ transforms = together(
     click.option(
         "--scale/--no-scale", default=False, help="Divide each column by its standard deviation."
     ),
-    click.option("--row-weights", type=_ARRAY, metavar="FILE.npy", help="One weight for each row."),
+    click.option("--row-weights", type=ARRAY, metavar="FILE.npy", help="One weight for each row."),
     click.option(
-        "--column-weights", type=_ARRAY, metavar="FILE.npy", help="One factor for each column."
+        "--column-weights", type=ARRAY, metavar="FILE.npy", help="One factor for each column."
     ),
     click.option(
         "--nonfinite",
@@ -205,7 +228,7 @@ output = together(
     ),
     click.option(
         "--out",
-        type=click.Path(path_type=Path),
+        type=Place(),
         metavar="PATH",
         help="Folder for the result (zarr).",
     ),
@@ -313,7 +336,7 @@ checkpoint = click.option(
 
 def npz(what: str, *, required: bool = False) -> Callable[[F], F]:
     """Where a ``.npz`` file goes, and whether it may replace one."""
-    place = click.Path(path_type=Path, dir_okay=False)
+    place = Place(dir_okay=False)
     return together(
         click.option("--out", type=place, metavar="FILE.npz", required=required, help=what),
         click.option("--overwrite", is_flag=True, help="Replace the file at --out."),
@@ -322,7 +345,7 @@ def npz(what: str, *, required: bool = False) -> Callable[[F], F]:
 
 def zarr_array(what: str) -> Callable[[F], F]:
     """Where a new zarr array goes, and whether it may replace one."""
-    place = click.Path(path_type=Path)
+    place = Place()
     return together(
         click.option("--out", type=place, metavar="PATH", required=True, help=what),
         click.option(
@@ -381,7 +404,7 @@ def opened(collection: str, given: dict[str, Any]) -> Any:
 weights = together(
     click.option(
         "--row-weights",
-        type=_ARRAY,
+        type=ARRAY,
         metavar="FILE",
         help="A .npy of positive weights of the rows: errors count by them.",
     ),

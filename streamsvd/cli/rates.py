@@ -74,7 +74,7 @@ def _figure(ctx: Any, param: Any, value: Path | None) -> Path | None:
 )
 @click.option(
     "--figure",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=options.Place(dir_okay=False),
     metavar="FILE",
     callback=_figure,
     help="Draw bytes against error, clusters and their merges: .png, .svg or .pdf.",

@@ -18,6 +18,7 @@ from streamsvd.engine.plan import Plan
 from streamsvd.engine.schedulers import scheduled
 from streamsvd.errors import NotConverged, SpecError
 from streamsvd.result import PCA, SVD
+from streamsvd.store.files import array_in
 from streamsvd.store.result import load
 
 
@@ -100,8 +101,10 @@ def with_weights(given: dict[str, Any]) -> dict[str, Any]:
         if path is None:
             continue
         try:
-            loaded[name] = np.load(path, allow_pickle=False).astype(np.float64)
-        except (ValueError, EOFError, AttributeError, TypeError) as error:
+            loaded[name] = array_in(path, name).astype(np.float64)
+        except (ValueError, TypeError) as error:
+            if isinstance(error, SpecError):
+                raise
             raise SpecError(
                 f"{name}={path} is no .npy file of numbers: {error}. Write it with numpy.save."
             ) from error

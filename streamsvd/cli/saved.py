@@ -1,47 +1,17 @@
-"""Files that are there whole or not at all: arrays in a ``.npz`` file, figures."""
+"""Files that the command line reads and writes: arrays of weights, ``.npz`` files, figures."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from streamsvd.paths import local_path
+from streamsvd.store.files import array_in, beside, check_file, write_npz
 
-from streamsvd.errors import SpecError, StoreError
-from streamsvd.store.explained import explained
+__all__ = ["beside", "check_place", "loaded", "weights", "written"]
 
-
-def written(out: Path, arrays: Mapping[str, Any]) -> None:
-    """Write them beside the file and rename it into place.
-
-    Raises
-    ------
-    StoreError
-        If the folder is not there, or has no room.
-    """
-    with beside(out) as partial, partial.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
-
-
-@contextmanager
-def beside(out: Path) -> Iterator[Path]:
-    """A file to write, which then takes the place of another; it is gone if anything fails.
-
-    Raises
-    ------
-    StoreError
-        If the folder is not there, or has no room.
-    """
-    partial = out.with_name(f".{out.name}.partial")
-    try:
-        with explained(out, "Choose a folder that has room."):
-            yield partial
-            partial.replace(out)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+written = write_npz
 
 
 def check_place(out: Path | None, *, overwrite: bool) -> None:
@@ -50,18 +20,10 @@ def check_place(out: Path | None, *, overwrite: bool) -> None:
     Raises
     ------
     StoreError
-        If the file is there and may not be replaced, or its folder is not.
+        If the file is there and may not be replaced, or its folder is not, or cannot be written.
     """
-    if out is None:
-        return
-    if out.exists() and not overwrite:
-        raise StoreError(f"{out} exists already. Pass --overwrite to replace it.")
-    if out.exists() and not out.is_file():
-        raise StoreError(
-            f"{out} is no regular file; it will not be replaced. Choose another place."
-        )
-    if not out.absolute().parent.is_dir():
-        raise StoreError(f"{out.absolute().parent} is no folder. Make it, or choose another place.")
+    if out is not None:
+        check_file(out, overwrite=overwrite)
 
 
 def weights(rows: Path | None, columns: Mapping[str, str] | None) -> dict[str, Any]:
@@ -77,7 +39,8 @@ def weights(rows: Path | None, columns: Mapping[str, str] | None) -> dict[str, A
         found["row_weights"] = loaded("--row-weights", rows)
     if columns is not None:
         found["column_weights"] = {
-            pattern: loaded("--column-weights", Path(place)) for pattern, place in columns.items()
+            pattern: loaded("--column-weights", local_path(place))
+            for pattern, place in columns.items()
         }
     return found
 
@@ -90,15 +53,4 @@ def loaded(name: str, path: Path) -> Any:
     SpecError
         If there is none, or more than one.
     """
-    try:
-        found = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise SpecError(
-            f"{name}={path} is no .npy file of numbers. Write it with numpy.save."
-        ) from error
-    if not isinstance(found, np.ndarray):
-        found.close()
-        raise SpecError(
-            f"{name}={path} holds several arrays. Write the one that is meant with numpy.save."
-        )
-    return found
+    return array_in(path, name)

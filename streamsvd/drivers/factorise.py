@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from streamsvd.engine.execute import dense_threads
 from streamsvd.engine.memory import parse_bytes
 from streamsvd.engine.plan import Plan, default_budget, make_plan
 from streamsvd.errors import NotConverged, SpecError
+from streamsvd.paths import local_path
 from streamsvd.protocols import Source
 from streamsvd.result import PCA, SVD, Status
 from streamsvd.store.result import ResultWriter, load_u
@@ -289,7 +289,7 @@ def svd(
         target=plan.request.target,  # type: ignore[arg-type]  # checked when it was planned
         excess_tol=plan.request.excess_tol,
     )
-    writer = None if out is None else ResultWriter(Path(out), overwrite=overwrite)
+    writer = None if out is None else ResultWriter(local_path(out, "out"), overwrite=overwrite)
     session = Session(source, plan, options, settings, callback)
     with dense_threads(plan.layout.width):
         return _run(session, writer, u=plan.request.u)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from streamsvd.drivers.model import Model
+from streamsvd.paths import local_path
 from streamsvd.result import SVD
 from streamsvd.store.model import is_model
 from streamsvd.store.objects import objects_at
@@ -27,4 +27,4 @@ def load(path: str | os.PathLike[str]) -> SVD:
     """
     if is_model(objects_at(path)):
         return Model.open(path).as_svd()
-    return load_result(Path(path))[0]
+    return load_result(local_path(path))[0]

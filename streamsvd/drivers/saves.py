@@ -15,7 +15,9 @@ from streamsvd.engine.tree import Node
 from streamsvd.errors import SpecError, StoreError
 from streamsvd.protocols import Source
 from streamsvd.store.checkpoint import Checkpoint
+from streamsvd.store.objects import objects_at
 from streamsvd.store.packing import packed, unpacked
+from streamsvd.store.trial import try_objects
 from streamsvd.typing import Matrix
 
 SAVE_SECONDS = 30.0
@@ -64,8 +66,6 @@ class Saves:
         StoreError
             If what was saved cannot be read.
         """
-        if not os.fspath(place):
-            raise SpecError("checkpoint is empty. Pass a folder, or leave it out.")
         made = cls(Checkpoint.at(place, purpose), run, kinds, seconds, last=time.monotonic())
         found = made.store.newest()
         if found is None:
@@ -135,6 +135,20 @@ def agreed(saved: Mapping[str, Any], wanted: Mapping[str, Any], place: str) -> N
                 f"the checkpoint {place} is of a run with {name}={saved.get(name)!r}, this one has {value!r}. Run with the "
                 "same options, or choose another checkpoint."
             )
+
+
+def try_saves(place: str | os.PathLike[str] | None) -> None:
+    """Refuse a checkpoint that cannot be written, before anything is read; there may be none.
+
+    Raises
+    ------
+    SpecError
+        If it is empty text.
+    StoreError
+        If it cannot be written.
+    """
+    if place is not None:
+        try_objects(objects_at(place, "checkpoint"))
 
 
 def digest(values: Matrix) -> str:

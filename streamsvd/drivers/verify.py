@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from streamsvd.drivers.terms import guessed
 from streamsvd.engine.events import Callback, ignore
 from streamsvd.engine.sample import Pilot, power_of_two
 from streamsvd.errors import NonFiniteError, ShapeError, SpecError
+from streamsvd.paths import local_path
 from streamsvd.result import SVD
 from streamsvd.ritz import spectral_norm
 from streamsvd.store.model import is_model
@@ -176,8 +176,9 @@ def _kept(path: str | os.PathLike[str]) -> tuple[SVD, dict[str, Any]]:
             )
         result = model.as_svd()
         return result, {"center": spec.center, "scale": result.scale is not None}
-    result, record = load(Path(path))
-    weights = {name: load_weights(Path(path), name) for name in ("row_weights", "column_weights")}
+    place = local_path(path)
+    result, record = load(place)
+    weights = {name: load_weights(place, name) for name in ("row_weights", "column_weights")}
     return result, record.options | weights
 
 

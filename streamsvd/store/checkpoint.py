@@ -62,7 +62,7 @@ class Checkpoint:
     @classmethod
     def at(cls, address: str | os.PathLike[str], purpose: str) -> Checkpoint:
         """Below a path, or a URL of an object store."""
-        return cls(objects_at(address), purpose)
+        return cls(objects_at(address, "checkpoint"), purpose)
 
     def newest(self) -> tuple[dict[str, Any], dict[str, Array]] | None:
         """What was saved last, plain values and arrays; None if nothing was.
@@ -139,7 +139,7 @@ class Checkpoint:
             {name: f"{folder}/{short}" for name, short in names.items()},
             {f"{folder}/{key}": mark(data) for key, data in pending.items()},
         )
-        with explained(self.objects.name, "The save before is intact; free space and run again."):
+        with explained(self.objects.name, "the save before is intact."):
             self.objects.write(folder, pending)
             created = self.objects.create(log_key(number), sealed(record))
         if not created:

@@ -16,12 +16,13 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from streamsvd.errors import ConflictError, SpecError, StoreError
+from streamsvd.errors import AccessError, ConflictError, SpecError, StoreError
 from streamsvd.store.model.arrays import Array
 from streamsvd.store.model.draft import Draft
 from streamsvd.store.model.records import FORMAT, Head, Mark, mark, plain_record, sealed, unsealed
 from streamsvd.store.model.versions import FOLDER, HEAD, VERSIONS, ModelStore, log_key
 from streamsvd.store.objects import objects_at
+from streamsvd.store.trial import try_objects
 
 MARKER = "collection.json"
 FLUSH_BYTES = 8 << 20
@@ -131,6 +132,8 @@ class CompressedStore:
         """Whether this is a compressed collection, maybe one without a version."""
         try:
             self.versions.read(MARKER)
+        except AccessError:  # nobody can say
+            raise
         except OSError:
             return False
         return True
@@ -149,23 +152,14 @@ class CompressedStore:
                     f"{self.name} is a compressed collection already. Pass overwrite=True to replace it, append=True to "
                     "add to it, or choose another place."
                 )
+            try_objects(self.versions.objects)
             return
         there = [n for n in self._listed() if not n.endswith(".tmp")]
         if there:
             raise StoreError(
                 f"{self.name} holds something else ({there[0]}), which is never replaced. Choose another place."
             )
-
-        self._check_writable()
-
-    def _check_writable(self) -> None:
-        """Refuse a local place that cannot be made."""
-        root = getattr(self.versions.objects, "root", None)
-        if root is None:
-            return
-        above = next(p for p in (root, *root.absolute().parents) if p.exists())
-        if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
-            raise StoreError(f"{self.name} cannot be made: {above} is not to be written to.")
+        try_objects(self.versions.objects)
 
     def _listed(self) -> list[str]:
         root = getattr(self.versions.objects, "root", None)

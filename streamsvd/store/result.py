@@ -21,14 +21,14 @@ from streamsvd.certificate import TOL, Certificate, Kind
 from streamsvd.counted import freedom
 from streamsvd.errors import StoreError
 from streamsvd.result import SVD, Info, Status
-from streamsvd.store.explained import explained
+from streamsvd.store.explained import explained, refused, there
 from streamsvd.store.partial import Partial
 from streamsvd.store.placing import put_back, put_in_place
 from streamsvd.store.shield import uninterrupted
 from streamsvd.typing import Matrix
 
 FORMAT = 1
-REMEDY = "Free space or choose another place; nothing was replaced."
+INTACT = "nothing was replaced."
 ARRAYS = ("s", "Vh", "U", "mean", "scale", "row_weights", "column_weights")
 """What a result may hold; a model that extends it has objects of its own beside them."""
 
@@ -47,14 +47,10 @@ class USink:
         StoreError
             If the disk is full or the store cannot be written.
         """
-        try:
+        with explained(f"rows {start} on of U"):
             # A column of zeros is written too: a chunk that is not there means damage.
             array = zarr.open_array(self.path, mode="r+").with_config({"write_empty_chunks": True})
             array[start : start + rows.shape[0]] = rows
-        except OSError as error:
-            raise StoreError(
-                f"cannot write rows {start} on of U: {error}. Free space and run again."
-            ) from error
 
 
 class ResultWriter:
@@ -77,7 +73,7 @@ class ResultWriter:
         self.path, self.overwrite = path, overwrite
         self.has_u = self.committed = False
         put_back(path)
-        if path.exists() and not overwrite:
+        if there(path, "write") and not overwrite:
             raise StoreError(
                 f"{path} exists already. Pass overwrite=True (--overwrite) to replace it."
             )
@@ -85,19 +81,15 @@ class ResultWriter:
             raise StoreError(
                 f"{path} exists and is not a result of streamsvd; it will not be replaced. Choose another place."
             )
-        try:
+        with explained(path, INTACT):
             self.partial = Partial(path)
-        except OSError as error:
-            raise StoreError(
-                f"cannot write beside {path}: {error}. Choose a folder you may write."
-            ) from error
 
     def sink(self, m: int, rank: int, layout: Any, prep: Any) -> USink:
         """Make the array of ``U``, chunked as the spans are, and the sink that fills it."""
         rows = min(layout.grain, m) if layout.axis == "rows" else m
         dtype = prep.narrow if layout.axis == "rows" else prep.wide
         target = self.partial.folder / "U"
-        with explained(self.path, REMEDY):
+        with explained(self.path, INTACT):
             _create(target, (m, rank), (max(rows, 1), rank), dtype)
         self.has_u = True
         return USink(str(target))
@@ -106,7 +98,7 @@ class ResultWriter:
         """Write a left factor that exists already, a run of rows at a time."""
         m, rank = U.shape
         rows = max(1, min(m, rows_at_once))
-        with explained(self.path, REMEDY):
+        with explained(self.path, INTACT):
             _create(self.partial.folder / "U", (m, rank), (rows, rank), U.dtype)
         self.has_u = True
         sink = USink(str(self.partial.folder / "U"))
@@ -121,7 +113,7 @@ class ResultWriter:
     def commit(self, result: SVD, *, options: dict[str, Any], source: str) -> Path:
         """Write the small arrays and the record, then rename the folder into place."""
         try:
-            with explained(self.path, REMEDY), uninterrupted():
+            with explained(self.path, INTACT), uninterrupted():
                 _write_small(self.partial.folder, result, options, source)
                 put_in_place(self.partial, self.path, overwrite=self.overwrite)
                 self.committed = True
@@ -248,6 +240,7 @@ def load(path: Path) -> tuple[SVD, Record]:
         group = zarr.open_group(str(path), mode="r")
         raw = group.attrs["streamsvd"]
     except Exception as error:
+        refused(error, path)
         raise StoreError(
             f"{path} is not a result of streamsvd ({error}). Pass a folder that svd wrote."
         ) from error
@@ -293,6 +286,7 @@ def load(path: Path) -> tuple[SVD, Record]:
     except StoreError:
         raise
     except Exception as error:
+        refused(error, path)
         raise StoreError(f"{path} is damaged: {error}. Restore it from a copy.") from error
     return (
         SVD(small["s"], small["Vh"], U, small["mean"], small["scale"], certificate, Info(**fields)),

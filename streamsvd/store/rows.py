@@ -11,12 +11,12 @@ import numpy.typing as npt
 import zarr
 
 from streamsvd.errors import StoreError
-from streamsvd.store.explained import explained
+from streamsvd.store.explained import explained, there
 from streamsvd.store.partial import Partial
 from streamsvd.store.placing import put_back, put_in_place
 from streamsvd.store.shield import uninterrupted
 
-REMEDY = "Free space or choose another place; nothing was replaced."
+INTACT = "nothing was replaced."
 Array = npt.NDArray[Any]
 
 
@@ -48,7 +48,7 @@ class RowsWriter:
         overwrite: bool,
     ) -> None:
         put_back(path)
-        if path.exists() and not overwrite:
+        if there(path, "write") and not overwrite:
             raise StoreError(
                 f"{path} exists already. Pass overwrite=True (--overwrite) to replace it."
             )
@@ -58,11 +58,11 @@ class RowsWriter:
             )
         self.path, self.shape, self.dtype, self.overwrite = path, shape, dtype, overwrite
         self.band = min(chunks[0], shape[0])
-        with explained(path, REMEDY):
+        with explained(path, INTACT):
             self.partial = Partial(path)
         self._buckets = self.partial.folder / "buckets"
         try:
-            with explained(path, REMEDY):
+            with explained(path, INTACT):
                 self._buckets.mkdir()
                 self._array = zarr.create_array(
                     str(self.partial.folder / "array"),
@@ -80,7 +80,7 @@ class RowsWriter:
 
     def put(self, bucket: int, rows: Array) -> None:
         """Rows behind those that the bucket holds already."""
-        with explained(self.path, REMEDY), (self._buckets / str(bucket)).open("ab") as file:
+        with explained(self.path, INTACT), (self._buckets / str(bucket)).open("ab") as file:
             file.write(np.ascontiguousarray(rows).data)
 
     def take(self, bucket: int) -> Array:
@@ -88,8 +88,9 @@ class RowsWriter:
         path = self._buckets / str(bucket)
         if not path.exists():
             return np.empty((0, self.shape[1]), dtype=self.dtype)
-        rows = np.fromfile(path, dtype=self.dtype).reshape(-1, self.shape[1])
-        path.unlink()
+        with explained(self.path, INTACT):
+            rows = np.fromfile(path, dtype=self.dtype).reshape(-1, self.shape[1])
+            path.unlink()
         return rows
 
     def append(self, rows: Array, order: npt.NDArray[np.intp]) -> None:
@@ -105,7 +106,7 @@ class RowsWriter:
     def _flush(self) -> None:
         if not self._held:
             return
-        with explained(self.path, REMEDY):
+        with explained(self.path, INTACT):
             self._array[self._written : self._written + self._held] = np.concatenate(self._waiting)
         self._written += self._held
         self._waiting, self._held = [], 0
@@ -123,7 +124,7 @@ class RowsWriter:
             raise StoreError(
                 f"{self._written:,} of {self.shape[0]:,} rows were written to {self.path}; nothing was kept."
             )
-        with explained(self.path, REMEDY), uninterrupted():
+        with explained(self.path, INTACT), uninterrupted():
             self._buckets.rmdir()
             inner = self.partial.folder / "array"
             for part in list(inner.iterdir()):

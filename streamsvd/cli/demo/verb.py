@@ -37,7 +37,7 @@ def _bytes(ctx: Any, param: Any, value: str) -> int:
 @click.command("demo", short_help="The main job on real data, then at size.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=options.Place(file_okay=False),
     default=Path("streamsvd-demo"),
     show_default=True,
     help="Folder for figures and results.",

@@ -49,6 +49,7 @@ from streamsvd.engine.tree import Run
 from streamsvd.errors import BudgetError, ShapeError, SpecError
 from streamsvd.store.collection import Collection, Member, as_collection
 from streamsvd.store.compressed import ClusterRecord, CompressedStore, Contents, MemberRecord
+from streamsvd.store.trial import try_objects
 from streamsvd.typing import Matrix
 
 Array = npt.NDArray[Any]
@@ -195,6 +196,7 @@ def append(
     """Matrices added to a compressed collection, as one version; see `compress`."""
     store = CompressedStore.at(path)
     held = store.newest()
+    try_objects(store.versions.objects)
     source = as_collection(collection)
     members = {m.name: m for m in source.members}
     check_fits(store.name, held, source)

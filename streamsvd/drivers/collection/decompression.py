@@ -8,6 +8,7 @@ from pathlib import Path
 
 from streamsvd.drivers.collection.opened import open_compressed
 from streamsvd.errors import SpecError
+from streamsvd.paths import is_url, local_path
 from streamsvd.store.collection import write_collection
 from streamsvd.store.collection.names import patterns, wanted
 
@@ -49,7 +50,7 @@ def decompress(
     Cost: one matrix in memory at a time, with the basis of its cluster.
     """
     held = open_compressed(path)
-    place = Path(out).resolve()
+    place = local_path(out, "out")
     check_apart(place, path)
     given = patterns(names)
     chosen = wanted(list(held), given, option="name")
@@ -66,9 +67,9 @@ def check_apart(place: Path, source: str | os.PathLike[str]) -> None:
     SpecError
         It names both.
     """
-    if "://" in os.fspath(source):
+    if is_url(source):
         return
-    here = Path(source).resolve()
+    place, here = place.resolve(), local_path(source).resolve()
     if place == here or place in here.parents or here in place.parents:
         raise SpecError(
             f"out={str(place)!r} and the compressed collection {str(here)!r} lie in one another. Choose another place."

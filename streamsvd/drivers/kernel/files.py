@@ -6,7 +6,6 @@ import contextlib
 import os
 import zipfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import msgspec
@@ -16,6 +15,8 @@ import numpy.typing as npt
 from streamsvd.drivers.kernel.records import NystromCertificate, NystromInfo
 from streamsvd.errors import SpecError, StoreError
 from streamsvd.leverage import Dictionary, FeatureMap, Kernel, Spec
+from streamsvd.paths import local_path
+from streamsvd.store.explained import refused, there
 
 Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
 Held: TypeAlias = tuple[
@@ -135,17 +136,21 @@ def reading(path: str | os.PathLike[str], what: str) -> Iterator[tuple[Arrays, d
     StoreError
         If the file, or what is made of it meanwhile, shows that it is no such thing, or is of a newer release.
     """
+    place = local_path(path)
+    if not there(place):
+        raise StoreError(f"{place} does not exist. Check the path.")
     try:
-        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as kept:
+        with place.open("rb") as file, np.load(file, allow_pickle=False) as kept:
             arrays = {name: kept[name] for name in kept.files}
         record = msgspec.json.decode(arrays["record"].tobytes())
         if record["format"] > FORMAT:
-            raise StoreError(f"{os.fspath(path)} was saved by a newer release. Upgrade streamsvd.")
+            raise StoreError(f"{place} was saved by a newer release. Upgrade streamsvd.")
         yield arrays, record
     except StoreError:
         raise
     except DAMAGE as error:
-        raise StoreError(f"{os.fspath(path)} holds no {what}: {damage(error)}.") from error
+        refused(error, place)
+        raise StoreError(f"{place} holds no {what}: {damage(error)}.") from error
 
 
 def damage(error: BaseException) -> str:

@@ -20,7 +20,7 @@ from streamsvd.drivers.kernel.records import NystromCertificate, NystromInfo
 from streamsvd.drivers.request import as_source
 from streamsvd.drivers.runs import Arrangement, Passes, allowed_bytes, arranged
 from streamsvd.drivers.runs.checks import check_real
-from streamsvd.drivers.saves import SAVE_SECONDS, Saves, check_seconds, digest
+from streamsvd.drivers.saves import SAVE_SECONDS, Saves, check_seconds, digest, try_saves
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.events import Callback, ignore
 from streamsvd.engine.execute import dense_threads
@@ -241,6 +241,7 @@ def nystrom(
     """
     source = as_source(X)
     check_real(source)
+    try_saves(checkpoint)
     asked = Asked(
         kernel=kernel, length=length, degree=degree, offset=offset, smoothness=smoothness, scale=scale,
         gamma=gamma, n_centres=n_centres, budget=budget, mode=mode, seed=seed,

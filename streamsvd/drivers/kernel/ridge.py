@@ -31,7 +31,7 @@ from streamsvd.drivers.model.size import check_size
 from streamsvd.drivers.request import as_source
 from streamsvd.drivers.runs import Passes, allowed_bytes, arranged, watched
 from streamsvd.drivers.runs.checks import check_real
-from streamsvd.drivers.saves import SAVE_SECONDS, digest
+from streamsvd.drivers.saves import SAVE_SECONDS, digest, try_saves
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.events import Callback, Committed, ignore
 from streamsvd.engine.execute import at_once, dense_threads
@@ -43,6 +43,7 @@ from streamsvd.leverage.conjugate import Descent
 from streamsvd.leverage.onepass import Regression
 from streamsvd.leverage.ridge import JUDGES, Moments, best_ridge, coefficients
 from streamsvd.masks import as_array
+from streamsvd.paths import local_path
 from streamsvd.store.rows import RowsWriter
 from streamsvd.typing import Matrix, Real
 
@@ -140,7 +141,9 @@ class KernelRidgeFit:
             return part[0], np.concatenate(values)
 
         chunks = (band // q, q)
-        writer = RowsWriter(Path(out), (m, q), chunks, np.dtype(np.float64), overwrite=overwrite)
+        writer = RowsWriter(
+            local_path(out, "out"), (m, q), chunks, np.dtype(np.float64), overwrite=overwrite
+        )
         try:
             with held_memory(), dense_threads(1), at_once(arrangement.workers) as mapped:
                 found = mapped(predicted, rows.units((0, m)))
@@ -260,6 +263,7 @@ def kernel_ridge(
     """
     source = as_source(X)
     check_real(source)
+    try_saves(checkpoint)
     values, flat = _targets(y, source.shape[0], source.name)
     _check_options(ridge, held_out, solver, tol, max_passes)
     asked = Asked(

@@ -31,6 +31,7 @@ from streamsvd.store.model import (
     Summary,
     collect,
 )
+from streamsvd.store.trial import try_objects
 from streamsvd.subspaces import captured, principal_angles
 from streamsvd.tall import Each
 from streamsvd.typing import Matrix
@@ -114,6 +115,8 @@ class Absorption:
             if feed is None:
                 held.store.settle()  # who committed it may have been killed before it was durable
                 return self._done(skipped)
+            if attempt == 0:
+                try_objects(held.store.objects)
             with held_memory(), dense_threads(spec.width or 0), at_once() as self.each:
                 outcome = self._absorb(spec, feed)
             if outcome != "conflict":

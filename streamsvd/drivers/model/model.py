@@ -27,8 +27,10 @@ from streamsvd.engine.plan import default_budget
 from streamsvd.errors import SpecError, StoreError
 from streamsvd.incremental import Truncated, default_buffer
 from streamsvd.ledger import Ledger
+from streamsvd.paths import is_url, local_path
 from streamsvd.protocols import Source
 from streamsvd.result import SVD, Info, Status
+from streamsvd.store.explained import explained, there
 from streamsvd.store.model import (
     DEFAULT_KEEP,
     FOLDER,
@@ -144,8 +146,8 @@ class Model:
             seed=seed,
             delta=delta,
         )
-        if "://" not in os.fspath(path):
-            place = Path(path)
+        if not is_url(path):
+            place = local_path(path)
             if not _vacant(place):
                 if (place / "model.json").exists():
                     raise StoreError(
@@ -169,9 +171,9 @@ class Model:
         try:
             settings = store.settings()
         except StoreError:
-            if "://" in os.fspath(path) or not is_result(Path(path)):
+            if is_url(path) or not is_result(local_path(path)):
                 raise
-            settings = _settings_of(Path(path))
+            settings = _settings_of(local_path(path))
         return cls(store, settings, version)
 
     def refresh(self) -> Model:
@@ -530,16 +532,19 @@ def _is_array(block: Any, source: Source) -> bool:
 
 def _vacant(path: str | os.PathLike[str]) -> bool:
     """Whether nothing is there yet."""
-    if "://" in os.fspath(path):
+    if is_url(path):
         return not objects_at(path).names("log")
-    place = Path(path)
+    place = local_path(path)
+    if not there(place):
+        return True
     if not place.is_dir():
-        return not place.exists()
+        return False
     # One that was killed while it made the model leaves temporary files, and drafts that nobody refers to.
-    return all(
-        p.name.startswith("model.json.") or (p.name == VERSIONS and _only_drafts(p))
-        for p in place.iterdir()
-    )
+    with explained(place, doing="list"):
+        return all(
+            p.name.startswith("model.json.") or (p.name == VERSIONS and _only_drafts(p))
+            for p in place.iterdir()
+        )
 
 
 def _only_drafts(folder: Path) -> bool:

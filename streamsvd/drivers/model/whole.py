@@ -14,7 +14,9 @@ from streamsvd.drivers.model.model import Model
 from streamsvd.drivers.model.options import buffer_of, method_of
 from streamsvd.drivers.model.overlap import refuse_shared
 from streamsvd.drivers.model.state import State, stored
-from streamsvd.errors import ConflictError, SpecError, StoreError
+from streamsvd.errors import ConflictError, SpecError
+from streamsvd.paths import local_path
+from streamsvd.store.files import check_file, write_npz
 from streamsvd.store.result import ResultWriter
 
 SAME = ("rank", "tol", "center", "robust", "axis", "width", "kind", "columns")
@@ -120,9 +122,11 @@ def export(model: Model, out: str | os.PathLike[str], *, overwrite: bool = False
     StoreError
         If there is something at ``out`` and it may not be replaced.
     """
-    path = Path(out)
+    path = local_path(out, "out")
+    if path.suffix == ".npz":
+        check_file(path, overwrite=overwrite)
     if model.spec.axis == "columns" and not model.spec.u:
-        return _export_left(model, path, overwrite=overwrite)
+        return _export_left(model, path)
     result = model.as_svd()
     if path.suffix != ".npz":
         writer = ResultWriter(path, overwrite=overwrite)
@@ -141,27 +145,20 @@ def export(model: Model, out: str | os.PathLike[str], *, overwrite: bool = False
     }
     if result.U is not None:
         arrays["U"] = np.asarray(result.U)
-    return _saved(path, arrays, overwrite=overwrite)
+    return _saved(path, arrays)
 
 
-def _export_left(model: Model, path: Path, *, overwrite: bool) -> Path:
+def _export_left(model: Model, path: Path) -> Path:
     """What is known of columns whose own vectors are not kept."""
     if path.suffix != ".npz":
         raise SpecError(
             "the right vectors of the columns are not kept: only values and left vectors can be exported, to a .npz "
             "file. Create the model with u=True to keep them."
         )
-    return _saved(path, {"s": model.s, "U": model.U}, overwrite=overwrite)
+    return _saved(path, {"s": model.s, "U": model.U})
 
 
-def _saved(path: Path, arrays: dict[str, Any], *, overwrite: bool) -> Path:
+def _saved(path: Path, arrays: dict[str, Any]) -> Path:
     """A ``.npz`` file that is there whole or not at all."""
-    if path.exists() and not overwrite:
-        raise StoreError(f"{path} exists already. Pass overwrite=True (--overwrite) to replace it.")
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            np.savez(file, allow_pickle=False, **{k: v for k, v in arrays.items() if v is not None})
-        return partial.replace(path)
-    except OSError as error:
-        raise StoreError(f"cannot write {path}: {error}. Choose a folder that exists.") from error
+    write_npz(path, {k: v for k, v in arrays.items() if v is not None})
+    return path

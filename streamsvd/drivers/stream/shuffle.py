@@ -23,6 +23,7 @@ from streamsvd.engine.memory import BASE_BYTES, parse_bytes
 from streamsvd.engine.plan import default_budget
 from streamsvd.errors import BudgetError, SpecError
 from streamsvd.kernels import sketch
+from streamsvd.paths import local_path
 from streamsvd.protocols import Source
 from streamsvd.store.rows import RowsWriter
 from streamsvd.store.sources.border import copied_chunks
@@ -76,7 +77,9 @@ def shuffle(
     budget = default_budget() if memory is None else parse_bytes(memory)
     feed, count = _planned(source, budget)
     chunks = copied_chunks(source)
-    writer = RowsWriter(Path(out), source.shape, chunks, source.dtype, overwrite=overwrite)
+    writer = RowsWriter(
+        local_path(out, "out"), source.shape, chunks, source.dtype, overwrite=overwrite
+    )
     try:
         with held_memory():
             _scatter(feed, writer, count, seed, callback)

@@ -10,7 +10,7 @@ import numpy as np
 
 from streamsvd.checks import whole
 from streamsvd.drivers.request import as_source
-from streamsvd.drivers.saves import SAVE_SECONDS
+from streamsvd.drivers.saves import SAVE_SECONDS, try_saves
 from streamsvd.drivers.stream.result import StreamResult
 from streamsvd.drivers.stream.running import Blocks, Run, Saves, Stored
 from streamsvd.engine.events import Callback, ignore
@@ -118,12 +118,11 @@ def top_eigenvectors(
     if passes < 1:
         raise SpecError(f"passes={passes} leaves nothing to do. Pass at least 1.")
     n_rows = None if n_rows is None else whole("n_rows", n_rows)
-    if checkpoint is not None and not os.fspath(checkpoint):
-        raise SpecError("checkpoint is empty. Pass a folder, or leave it out.")
     options = StreamOptions(
         k=k, order=order, width=width, heavy_rows=heavy_rows, delta=delta, seed=seed
     )
     budget = default_budget() if memory is None else parse_bytes(memory)
+    try_saves(checkpoint)
     saves = None if checkpoint is None else Saves(checkpoint, save_seconds)
     if is_matrix(A):
         if n_rows is not None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from streamsvd.errors import SpecError, StoreError
 from streamsvd.masks import as_array, promised
+from streamsvd.paths import local_path
 from streamsvd.store.collection.cutting import cut_parts
 from streamsvd.store.collection.members import Collection, Member, Part, check_kind
 from streamsvd.store.collection.names import (
@@ -24,6 +25,7 @@ from streamsvd.store.collection.names import (
 )
 from streamsvd.store.collection.safetensors import tensors
 from streamsvd.store.collection.stored import InFile, InMemory, Refused, Stored
+from streamsvd.store.explained import refused, there
 
 MISSING = ("error", "fill", "zero")
 Cut = int | tuple[int, int] | None
@@ -135,7 +137,8 @@ def _cut(
 def _found(source: Any, missing: str) -> tuple[str, Named]:
     """How messages call it, and every array by name, in order of names for what is stored."""
     if isinstance(source, str | os.PathLike) and "://" not in str(source):
-        return str(source), _at_path(Path(source), missing)
+        path = local_path(source, "collection")
+        return str(path), _at_path(path, missing)
     if isinstance(source, str) or _is_zarr(source):
         return str(source), _zarr_arrays(source, missing)
     if isinstance(source, Mapping):
@@ -181,7 +184,7 @@ def _zarr_arrays(source: Any, missing: str) -> Named:
 
 
 def _at_path(path: Path, missing: str) -> Named:
-    if not path.exists():
+    if not there(path):
         raise StoreError(f"{path} does not exist. Check the path.")
     if path.suffix == ".npy":
         return [(path.stem, _npy(path))]
@@ -235,6 +238,7 @@ def _npy(path: Path) -> InFile:
             offset = file.tell()
         there = path.stat().st_size - offset
     except (OSError, ValueError, EOFError) as error:
+        refused(error, path)
         raise StoreError(
             f"{path} is not a complete .npy file: {error}. Write it again with numpy.save."
         ) from error

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from streamsvd.errors import SpecError, StoreError
 from streamsvd.store.collection.stored import InFile, Refused, Stored
+from streamsvd.store.explained import refused
 
 TYPES = {
     "BOOL": "|b1", "U8": "|u1", "I8": "|i1", "U16": "<u2", "I16": "<i2", "F16": "<f2", "BF16": "<u2",
@@ -59,6 +60,7 @@ def tensors(path: Path) -> dict[str, Stored]:
         found = {name: _tensor(path, name, header[name], start, size) for name in sorted(header)}
         _check_places({n: record.data_offsets for n, record in header.items()}, size - start)
     except (OSError, ValueError, RecursionError, msgspec.MsgspecError) as error:
+        refused(error, path)
         raise StoreError(
             f"{path} is no whole safetensors file: {error}. Restore it from a copy."
         ) from error

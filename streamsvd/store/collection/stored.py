@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from streamsvd.errors import SpecError, StoreError
 from streamsvd.masks import as_block, put
+from streamsvd.store.explained import access_error
 from streamsvd.store.sources.chunked import ChunkedArray
 from streamsvd.store.sources.flatten import Box
 from streamsvd.store.sources.raw import BLOCK_BYTES, read_box
@@ -146,8 +147,10 @@ class InFile:
                     read_box(file, self.offset, self.shape[::-1], self.stored, box[::-1], out.T)
                 else:
                     read_box(file, self.offset, self.shape, self.stored, box, out)
-        except (OSError, EOFError) as error:
+        except EOFError as error:
             raise StoreError(f"{self.path} cannot be read: {error}. Restore the file.") from error
+        except OSError as error:
+            raise access_error(error, "read", self.path) from error
         return (out.astype(np.uint32) << 16).view(np.float32) if self.brain else out
 
 

@@ -115,7 +115,7 @@ def write_collection(place: Path, shapes: Shapes, pairs: Pairs, *, overwrite: bo
         If a name is none in that kind of place.
     """
     check_target(place, shapes, overwrite=overwrite)
-    with explained(place, "Free space or choose another place."):
+    with explained(place, "nothing was replaced."):
         place.absolute().parent.mkdir(parents=True, exist_ok=True)
         if place.suffix == ".safetensors":
             return _file(place, shapes, pairs)

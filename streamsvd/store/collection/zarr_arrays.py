@@ -9,6 +9,7 @@ import zarr
 
 from streamsvd.errors import StoreError, StreamSVDError
 from streamsvd.store.collection.stored import InChunks, Refused, Stored
+from streamsvd.store.explained import refused
 from streamsvd.store.sources.zarr_array import chunked_array, open_node, store_name
 
 
@@ -29,6 +30,7 @@ def stored_arrays(source: Any, missing: str) -> list[tuple[str, Stored]]:
     except StreamSVDError:
         raise
     except Exception as error:  # whatever damaged metadata make zarr trip over
+        refused(error, store_name(source))
         raise StoreError(
             f"the zarr metadata of {store_name(source)} cannot be read: {type(error).__name__}: {error}. "
             "Restore zarr.json (or .zarray) from a copy, or write the arrays again."

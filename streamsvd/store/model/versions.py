@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from streamsvd.errors import CorruptChunkError, MissingObjectError, StoreError
-from streamsvd.store.explained import explained
+from streamsvd.errors import AccessError, CorruptChunkError, MissingObjectError, StoreError
+from streamsvd.store.explained import access_error, explained
 from streamsvd.store.model.arrays import Array, decoded
 from streamsvd.store.model.draft import Draft
 from streamsvd.store.model.records import (
@@ -62,6 +62,8 @@ def is_model(objects: Objects) -> bool:
     """Whether there is a model, not merely something."""
     try:
         objects.read(SETTINGS)
+    except AccessError:  # nobody can say
+        raise
     except OSError:
         return False
     return True
@@ -86,9 +88,7 @@ class ModelStore:
 
     def explained(self) -> explained:
         """Words for what goes wrong in writing."""
-        return explained(
-            self.name, "The last version is intact; free space or mend access and run again."
-        )
+        return explained(self.name, "the last version is intact.")
 
     # Reading ------------------------------------------------------------------------------------------
 
@@ -99,9 +99,7 @@ class ModelStore:
         except (FileNotFoundError, StoreError):
             raise
         except OSError as error:
-            raise StoreError(
-                f"{self.name}/{key} cannot be read: {error}. Mend access to it, or restore it from a copy."
-            ) from error
+            raise access_error(error, "read", f"{self.name}/{key}") from error
 
     def names(self, folder: str) -> list[str]:
         try:
@@ -109,9 +107,7 @@ class ModelStore:
         except StoreError:
             raise
         except OSError as error:
-            raise StoreError(
-                f"{self.name}/{folder} cannot be listed: {error}. Mend access to it."
-            ) from error
+            raise access_error(error, "list", f"{self.name}/{folder}") from error
 
     def exists(self, version: int) -> bool:
         """Whether the log has an entry of this number, whatever it says."""

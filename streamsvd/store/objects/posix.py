@@ -15,6 +15,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from streamsvd.errors import StoreError
+from streamsvd.store.explained import absent, access_error
 from streamsvd.store.objects.protocol import checked_key, is_key
 
 
@@ -88,10 +89,15 @@ class LocalObjects:
 
     def read(self, key: str) -> bytes:
         """See `Objects.read`."""
+        path = self._path(key)
         try:
-            return self._path(key).read_bytes()
+            return path.read_bytes()
         except NotADirectoryError as error:
             raise FileNotFoundError(*error.args) from error
+        except OSError as error:
+            if absent(error, path):
+                raise
+            raise access_error(error, "read", path) from error
 
     def write(self, folder: str, files: Mapping[str, bytes]) -> None:
         """See `Objects.write`."""
@@ -179,8 +185,12 @@ class LocalObjects:
         """See `Objects.names`."""
         try:
             return sorted(entry.name for entry in os.scandir(self._path(folder)))
-        except (FileNotFoundError, NotADirectoryError):
+        except NotADirectoryError:
             return []
+        except OSError as error:
+            if absent(error, self._path(folder)):
+                return []
+            raise access_error(error, "list", self._path(folder)) from error
 
     def keys(self, folder: str) -> list[str]:
         """See `Objects.keys`; what is no name of an object is left out."""

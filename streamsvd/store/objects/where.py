@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
-from pathlib import Path
 
 from streamsvd.errors import StoreError
+from streamsvd.paths import is_url, local_path, text_of
 from streamsvd.store.objects.posix import LocalObjects
 from streamsvd.store.objects.protocol import Objects
 from streamsvd.store.objects.remote import RemoteObjects
@@ -15,7 +15,7 @@ RETRIES = {"max_retries": 6, "retry_timeout": timedelta(seconds=60)}
 """For answers such as 503, and for connections that are refused."""
 
 
-def objects_at(address: str | os.PathLike[str]) -> Objects:
+def objects_at(address: str | os.PathLike[str], name: str = "path") -> Objects:
     """Objects below a path, or below a URL such as ``s3://bucket/model``.
 
     Credentials, region and endpoint come from the environment, as for other tools: ``AWS_ACCESS_KEY_ID``,
@@ -27,11 +27,9 @@ def objects_at(address: str | os.PathLike[str]) -> Objects:
     StoreError
         If the URL needs the extra that is not installed.
     """
-    text = os.fspath(address)
-    if "://" not in text:
-        return LocalObjects(Path(text))
-    if text.startswith("file://"):
-        return LocalObjects(Path(text.removeprefix("file://")))
+    if not is_url(address):
+        return LocalObjects(local_path(address, name))
+    text = text_of(address)
     try:
         from obstore.store import from_url
     except ImportError:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from zarr.abc.store import Store
 
 from streamsvd.errors import CorruptChunkError, MissingChunkError, StoreError
+from streamsvd.store.explained import access_error
 from streamsvd.store.sources.codecs import DamagedError, verify
 from streamsvd.store.sources.decoder import Decoder
 from streamsvd.store.sources.fetch import (
@@ -155,7 +156,7 @@ class ChunkedArray:
             raise
         except OSError as error:
             keys = ", ".join(dict.fromkeys(key for key, _ in requests))
-            raise StoreError(f"{keys} of {self.name} cannot be read: {error}.") from error
+            raise access_error(error, "read", f"{keys} of {self.name}") from error
 
     def _check_length(self, data: npt.NDArray[np.uint8], span: Span, label: str) -> None:
         if len(data) != span.length:
@@ -205,7 +206,7 @@ class ChunkedArray:
             except StoreError:
                 raise
             except OSError as error:
-                raise StoreError(f"{key} of {self.name} cannot be read: {error}.") from error
+                raise access_error(error, "read", f"{key} of {self.name}") from error
 
     def _read_file(self, file: IO[bytes], piece: Piece, place: npt.NDArray[Any]) -> None:
         decoder, size = self.decoder, size_of(file)

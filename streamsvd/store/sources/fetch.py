@@ -20,6 +20,7 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import LocalStore, MemoryStore
 
+from streamsvd.store.explained import absent
 from streamsvd.store.sources.raw import read_into
 
 Bytes = npt.NDArray[np.uint8]
@@ -55,8 +56,10 @@ def open_local(path: Path) -> IO[bytes] | None:
     """The file, or None where there is none."""
     try:
         return path.open("rb", buffering=0)
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-        return None
+    except FileNotFoundError as error:
+        if absent(error, path):
+            return None
+        raise
 
 
 def size_of(file: IO[bytes]) -> int:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.errors import ShapeError, StoreError
+from streamsvd.store.explained import access_error, refused
 from streamsvd.store.sources.border import check_dtype, checked, row_block, strips
 from streamsvd.store.sources.flatten import Flattening, Rows, flattening
 from streamsvd.store.sources.raw import BLOCK_BYTES, read_box
@@ -74,8 +75,12 @@ class NpySource:
                     else:
                         args = extents, self.stored_dtype, box, place
                     read_box(file, self.offset, *args)
-        except (OSError, EOFError) as error:
-            raise StoreError(f"{self.path} cannot be read: {error}.") from error
+        except EOFError as error:
+            raise StoreError(
+                f"{self.path} is not a complete .npy file of numbers: {error}. Write it again with numpy.save."
+            ) from error
+        except OSError as error:
+            raise access_error(error, "read", self.path) from error
 
     def locate(self, row: int, column: int, /) -> str:
         return self.name
@@ -86,6 +91,7 @@ def open_npy(path: Path, rows: Rows) -> NpySource:
     try:
         mapped = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError, OverflowError) as error:
+        refused(error, path)
         raise StoreError(
             f"{path} is not a complete .npy file of numbers: {error}. Write it again with numpy.save."
         ) from error

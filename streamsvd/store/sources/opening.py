@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from streamsvd.errors import SpecError, StoreError
+from streamsvd.paths import local_path
 from streamsvd.protocols import Source
+from streamsvd.store.explained import there
 from streamsvd.store.sources.arrays import open_array
 from streamsvd.store.sources.flatten import Rows
 from streamsvd.store.sources.npy import maps_whole_file, open_memmap, open_npy
@@ -60,10 +62,9 @@ def open_source(
     """
     if missing not in ("error", "fill"):
         raise SpecError(f'missing={missing!r} must be "error" or "fill".')
-    is_url = isinstance(source, str) and "://" in source
-    if isinstance(source, str | os.PathLike) and not is_url:
-        return _open_path(Path(source), variable, rows, missing)
-    if is_url or _is_zarr(source):
+    if isinstance(source, str | os.PathLike) and "://" not in os.fspath(source):
+        return _open_path(local_path(source, "source"), variable, rows, missing)
+    if isinstance(source, str) or _is_zarr(source):
         from streamsvd.store.sources.zarr_array import open_zarr  # half a second of imports
 
         return open_zarr(source, variable, rows, missing)
@@ -83,7 +84,7 @@ def open_source(
 
 
 def _open_path(path: Path, variable: str | None, rows: Rows, missing: str) -> Source:
-    if not path.exists():
+    if not there(path):
         raise StoreError(f"{path} does not exist. Check the path.")
     if path.is_dir() or path.suffix == ".zip":
         from streamsvd.store.sources.zarr_array import open_zarr

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from streamsvd.errors import ShapeError, SpecError, StoreError
 from streamsvd.masks import as_block, put
+from streamsvd.store.explained import access_error
 from streamsvd.store.sources.border import check_dtype, checked, row_block
 from streamsvd.store.sources.flatten import flattening
 
@@ -69,9 +70,7 @@ class ReaderSource:
         except OSError as error:
             if isinstance(error, StoreError):
                 raise
-            raise StoreError(
-                f"rows {start}:{stop} of {self.name} cannot be read: {error}."
-            ) from error
+            raise access_error(error, "read", f"rows {start}:{stop} of {self.name}") from error
         wanted = (stop - start, self.shape[1])
         if block.shape != wanted or block.dtype.newbyteorder("=") != self.dtype:
             raise ShapeError(

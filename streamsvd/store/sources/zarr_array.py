@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +16,14 @@ from zarr.abc.store import Store
 from zarr.storage import FsspecStore, LocalStore, WrapperStore, ZipStore
 
 from streamsvd.errors import ShapeError, SpecError, StoreError, StreamSVDError
+from streamsvd.store.explained import access_error, refused
 from streamsvd.store.sources.border import check_dtype, checked
 from streamsvd.store.sources.chunked import ChunkedArray, Shards
 from streamsvd.store.sources.decoder import Decoder, decoder_v2, decoder_v3
 from streamsvd.store.sources.flatten import Flattening, Rows, flattening
 from streamsvd.store.sources.packing import packing
+
+METADATA = ("zarr.json", ".zarray", ".zgroup")
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +92,7 @@ def open_zarr(
     except (
         Exception
     ) as error:  # whatever damaged metadata make zarr, or the reading of them, trip over
+        refused(error, store_name(source))
         raise StoreError(
             f"the zarr metadata of {store_name(source)} cannot be read: "
             f"{type(error).__name__}: {error}. "
@@ -104,15 +109,34 @@ def open_node(source: Path | str | Store) -> zarr.Array | zarr.Group:
         If there is none.
     """
     store: Store | Path | str = source
-    if isinstance(source, Path) and source.suffix == ".zip":
+    if isinstance(source, Path) and source.suffix == ".zip" and not source.is_dir():
         store = ZipStore(source, mode="r")
     try:
         return zarr.open(store=store, mode="r")
     except FileNotFoundError as error:
+        if isinstance(source, Path):
+            check_metadata(source)
         raise StoreError(
             f"{store_name(source)} holds no zarr array or group (no zarr.json, .zarray or .zgroup). "
             "Give the folder that contains one of these."
         ) from error
+
+
+def check_metadata(path: Path) -> None:
+    """Refuse metadata of which zarr says that they are not there, though there is something of their name.
+
+    Raises
+    ------
+    AccessError
+        For a link without a target, or a folder in their place.
+    """
+    for name in METADATA:
+        if not os.path.lexists(path / name):
+            continue
+        try:
+            (path / name).open("rb").close()
+        except OSError as error:
+            raise access_error(error, "read", path / name) from error
 
 
 def store_name(source: Any) -> str:

@@ -1,0 +1,67 @@
+"""A path as a user writes it, turned into the place he means; every path that is taken comes through here.
+
+``~`` is his home folder, and an empty text is no path: it would be the current folder, which nobody means.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from streamsvd.errors import SpecError
+
+LOCAL = "file://"
+
+
+def is_url(place: Any) -> bool:
+    """Whether a place is an address such as ``s3://bucket/name``, and none of the local file system."""
+    return "://" in text_of(place) and not text_of(place).startswith(LOCAL)
+
+
+def text_of(place: Any) -> str:
+    """A path or a URL as text; empty for what is neither."""
+    return os.fsdecode(place) if isinstance(place, str | bytes | os.PathLike) else ""
+
+
+def local_path(place: Any, name: str = "path") -> Path:
+    """The path that a user means.
+
+    Parameters
+    ----------
+    place
+        Text or path, relative or absolute, that may begin with ``~`` or ``file://``.
+    name
+        Of the argument, for messages.
+
+    Raises
+    ------
+    SpecError
+        If it is empty or no path, or names the home of nobody.
+    """
+    if not isinstance(place, str | bytes | os.PathLike):
+        raise SpecError(f"{name}={place!r} is no path. Pass a text or a path.")
+    text = text_of(place)
+    if not text.strip():
+        raise SpecError(
+            f"{name} is empty, and the current folder is not meant by that. Pass a path; the current folder is '.'."
+        )
+    if "\0" in text:
+        raise SpecError(f"{name}={text!r} has a null character, which no path may have. Remove it.")
+    try:
+        return Path(text.removeprefix(LOCAL)).expanduser()
+    except RuntimeError:  # no such user, or one without a home
+        raise SpecError(
+            f"{name}={text!r} begins with ~, and there is no such home folder. Pass the whole path."
+        ) from None
+
+
+def address(place: Any, name: str = "path") -> str:
+    """The same where a URL of an object store is taken too, which is left as it is.
+
+    Raises
+    ------
+    SpecError
+        As `local_path`.
+    """
+    return text_of(place) if is_url(place) else str(local_path(place, name))
