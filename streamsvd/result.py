@@ -56,7 +56,8 @@ class Info:
     missing
         Number of missing entries that the policy replaced, or left out with their columns.
     dropped_columns
-        Columns left out: missing values under that policy, or constant ones under scaling.
+        Columns left out: without any value or by the mask, where factors are NaN; with missing values under that policy,
+        or constant ones under scaling, where they are zero.
     widths
         Largest relative width of the intervals after each look.
     seed

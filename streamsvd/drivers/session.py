@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from streamsvd.certificate import EXCESS_TOL, Certificate, Kind
+from streamsvd.drivers.columns import View
 from streamsvd.drivers.problem import Options
 from streamsvd.drivers.terms import Terms
 from streamsvd.engine.events import (
@@ -70,6 +71,7 @@ class Session:
     settings: Settings
     notify: Callback = ignore
     sampled_bytes: int = 0
+    view: View | None = None
     widths: list[float] = field(default_factory=list)
     runner: Runner = field(init=False)
     projected: int = field(init=False)
@@ -123,6 +125,10 @@ class Session:
         dropped: tuple[int, ...] = ()
         if terms.stats is not None and terms.prep.axis == "rows":
             dropped = tuple(int(j) for j in np.flatnonzero(terms.stats.frame.d == 0))
+        missing, columns = terms.missing, None if self.view is None else self.view.columns
+        if columns is not None:
+            dropped = columns.all_dropped(dropped)
+            missing += columns.n_empty * self.source.shape[0]
         return Info(
             status=status,
             passes=read / self.source.nbytes,
@@ -134,7 +140,7 @@ class Session:
             route=self.route,
             axis=self.plan.layout.axis,
             precision="single" if terms.prep.single else "double",
-            missing=terms.missing,
+            missing=missing,
             dropped_columns=dropped,
             widths=tuple(self.widths),
             seed=self.settings.seed,

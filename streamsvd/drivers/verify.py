@@ -12,6 +12,8 @@ import numpy as np
 
 from streamsvd import krylov
 from streamsvd.certificate import Certificate, Kind
+from streamsvd.columns import Columns
+from streamsvd.drivers.columns import View, restricted
 from streamsvd.drivers.factorise import plan_svd
 from streamsvd.drivers.factors import unit
 from streamsvd.drivers.iterate import Iteration
@@ -119,12 +121,18 @@ def verify(
         raise ShapeError(
             f"{path} was made of {n:,} columns, the matrix has {source.shape[1]:,}. Pass the matrix it was made of."
         )
+    view = View(source, source, None, 0, True)
+    columns = kept.get("columns")
+    if columns is not None:  # what it left out is no part of what it says
+        view = View(restricted(source, columns), source, columns, 0, True)
+        source, result = view.source, _narrowed(result, columns)
+        n = source.shape[1]
     options = check_options(
         source,
         center=bool(kept.get("center")),
         scale=bool(kept.get("scale")),
         row_weights=kept.get("row_weights"),
-        column_weights=kept.get("column_weights"),
+        column_weights=view.take(kept.get("column_weights")),
         nonfinite=str(kept.get("nonfinite", "raise")),
     )
     plan = plan_svd(
@@ -145,7 +153,8 @@ def verify(
     terms = guessed(options, plan.layout, guess, single=False, complex_=session.complex_)
     loop = Iteration(session, terms)
     try:
-        space, probes = loop.first_pass(result.Vh.conj().T.astype(terms.prep.wide))
+        with view.naming():
+            space, probes = loop.first_pass(result.Vh.conj().T.astype(terms.prep.wide))
     except NonFiniteError as bad:  # the policy is the result's: another would be another matrix
         remedy = REMEDY if "nonfinite" in kept else MODEL_REMEDY
         raise NonFiniteError(bad.value, bad.row, bad.column, bad.chunk, remedy) from None
@@ -168,10 +177,25 @@ def _kept(path: str | os.PathLike[str]) -> tuple[SVD, dict[str, Any]]:
                 "stored. Verify its objects alone, without a source."
             )
         result = model.as_svd()
-        return result, {"center": spec.center, "scale": result.scale is not None}
+        options = {"center": spec.center, "scale": result.scale is not None}
+        return result, options | {"columns": Columns.of_nan(result.Vh)}
     result, record = load(Path(path))
     weights = {name: load_weights(Path(path), name) for name in ("row_weights", "column_weights")}
-    return result, record.options | weights
+    marks = load_weights(Path(path), "columns")
+    return result, record.options | weights | {"columns": None if marks is None else Columns(marks)}
+
+
+def _narrowed(result: SVD, columns: Columns) -> SVD:
+    """A result of the columns that were kept alone."""
+    places = np.cumsum(columns.kept) - 1
+    dropped = tuple(int(places[j]) for j in result.info.dropped_columns if columns.kept[j])
+    return replace(
+        result,
+        Vh=columns.take(result.Vh),
+        mean=None if result.mean is None else columns.take(result.mean),
+        scale=None if result.scale is None else columns.take(result.scale),
+        info=replace(result.info, dropped_columns=dropped),
+    )
 
 
 def _findings(result: SVD, fresh: Certificate, n_rows: int) -> list[str]:
