@@ -16,7 +16,6 @@ import numpy as np
 from streamsvd.certificate import TOL
 from streamsvd.engine.events import (
     ColumnsLeftOut,
-    ColumnsLeftOut,
     Committed,
     Event,
     Looked,
