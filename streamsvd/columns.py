@@ -35,9 +35,7 @@ class Columns:
     MASKED: ClassVar[int] = 2
 
     @classmethod
-    def of(
-        cls, kept: npt.NDArray[np.bool_], empty: npt.NDArray[np.bool_] | None = None
-    ) -> Columns:
+    def of(cls, kept: npt.NDArray[np.bool_], empty: npt.NDArray[np.bool_] | None = None) -> Columns:
         """Of a mask that is true for what the caller keeps, and of what is missing throughout."""
         marks = np.where(kept, cls.KEPT, cls.MASKED).astype(np.int8)
         if empty is not None:
@@ -136,7 +134,7 @@ def as_mask(given: Any, extents: tuple[int, ...], where: str) -> npt.NDArray[np.
         If it has another shape, is no mask, or keeps nothing.
     """
     if isinstance(given, np.ma.MaskedArray):
-        given = given.filled(0)  # type: ignore[no-untyped-call]
+        given = given.filled(0)
     values = np.asarray(given)
     count = int(np.prod(extents, dtype=np.int64))
     if values.shape not in {(count,), tuple(extents)}:

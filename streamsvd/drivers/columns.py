@@ -216,7 +216,12 @@ class View:
 
 
 def over_columns(
-    source: Source, mask: Any = None, *, tolerant: bool, notify: Callback = ignore
+    source: Source,
+    mask: Any = None,
+    *,
+    tolerant: bool,
+    notify: Callback = ignore,
+    stop: int | None = None,
 ) -> View:
     """The matrix without the columns that a mask leaves out, and without those that are missing throughout.
 
@@ -231,6 +236,8 @@ def over_columns(
         Whether missing values are tolerated: then columns that are missing throughout are looked for, mask or not.
     notify
         Is told how many are left out.
+    stop
+        The row to end a look before; the last is looked at if left out.
 
     Raises
     ------
@@ -243,7 +250,7 @@ def over_columns(
         return View(source, source.whole, source.columns, 0, True)  # type: ignore[attr-defined]
     kept = mask_of(source, mask)
     looked = tolerant or (isinstance(mask, str) and kept is None)
-    found = look(source, kept) if looked else None
+    found = look(source, kept, stop=stop) if looked else None
     if kept is None and (found is None or not found.empty.any()):
         return View(source, source, None, 0 if found is None else found.bytes_read, looked)
     whole = np.ones(source.shape[1], bool) if kept is None else kept

@@ -467,9 +467,7 @@ def _result(session: Session, loop: Iteration, made: Factors, status: Status) ->
     criterion = "" if loop.criterion is None else loop.criterion.value
     info = session.info(status, terms, criterion)
     spread = session.view.spread if session.view is not None else _as_it_is
-    return SVD(
-        made.s, spread(made.Vh), made.U, spread(mean), spread(scale), made.certificate, info
-    )
+    return SVD(made.s, spread(made.Vh), made.U, spread(mean), spread(scale), made.certificate, info)
 
 
 def _as_it_is(values: Any) -> Any:

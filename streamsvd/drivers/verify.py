@@ -19,6 +19,7 @@ from streamsvd.drivers.factors import unit
 from streamsvd.drivers.iterate import Iteration
 from streamsvd.drivers.looks import krylov_look
 from streamsvd.drivers.model import Model
+from streamsvd.drivers.model.state import kept_columns, narrowed
 from streamsvd.drivers.problem import check_options
 from streamsvd.drivers.request import as_source
 from streamsvd.drivers.session import Session, Settings
@@ -125,7 +126,7 @@ def verify(
     columns = kept.get("columns")
     if columns is not None:  # what it left out is no part of what it says
         view = View(restricted(source, columns), source, columns, 0, True)
-        source, result = view.source, _narrowed(result, columns)
+        source, result = view.source, narrowed(result, columns)
         n = source.shape[1]
     options = check_options(
         source,
@@ -181,21 +182,7 @@ def _kept(path: str | os.PathLike[str]) -> tuple[SVD, dict[str, Any]]:
         return result, options | {"columns": Columns.of_nan(result.Vh)}
     result, record = load(Path(path))
     weights = {name: load_weights(Path(path), name) for name in ("row_weights", "column_weights")}
-    marks = load_weights(Path(path), "columns")
-    return result, record.options | weights | {"columns": None if marks is None else Columns(marks)}
-
-
-def _narrowed(result: SVD, columns: Columns) -> SVD:
-    """A result of the columns that were kept alone."""
-    places = np.cumsum(columns.kept) - 1
-    dropped = tuple(int(places[j]) for j in result.info.dropped_columns if columns.kept[j])
-    return replace(
-        result,
-        Vh=columns.take(result.Vh),
-        mean=None if result.mean is None else columns.take(result.mean),
-        scale=None if result.scale is None else columns.take(result.scale),
-        info=replace(result.info, dropped_columns=dropped),
-    )
+    return result, record.options | weights | {"columns": kept_columns(Path(path))}
 
 
 def _findings(result: SVD, fresh: Certificate, n_rows: int) -> list[str]:

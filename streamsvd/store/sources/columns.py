@@ -51,7 +51,10 @@ class KeptColumns:
 
     def __getattr__(self, name: str) -> Any:
         """Whatever else others ask a source for is that of the whole."""
-        if name.startswith("_") or name in ("whole", "columns"):  # not yet there while it is unpickled
+        if name.startswith("_") or name in (
+            "whole",
+            "columns",
+        ):  # not yet there while it is unpickled
             raise AttributeError(name)
         return getattr(self.whole, name)
 
@@ -75,7 +78,9 @@ class KeptColumns:
 
     @property
     def read_bytes(self) -> int:
-        rows, columns = (min(c, s) for c, s in zip(self.whole.chunks, self.whole.shape, strict=True))
+        rows, columns = (
+            min(c, s) for c, s in zip(self.whole.chunks, self.whole.shape, strict=True)
+        )
         return self.whole.read_bytes + 2 * rows * columns * self.dtype.itemsize
 
     @property
@@ -215,6 +220,3 @@ def _values(array: zarr.Array) -> Array:
             "Restore it from a copy."
         )
     return np.asarray(array[...])
-
-
-
