@@ -10,8 +10,8 @@ import contextlib
 import functools
 import inspect
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, ParamSpec, TypeVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,8 +24,12 @@ from streamsvd.errors import NonFiniteError, NotConverged, SpecError
 from streamsvd.protocols import Source
 from streamsvd.store.sources.columns import KeptColumns, column_extents, mask_variable
 
+if TYPE_CHECKING:
+    from streamsvd.drivers.runs.info import RunInfo
+
 P = ParamSpec("P")
 R = TypeVar("R")
+Told = TypeVar("Told", bound="RunInfo")
 Mask = npt.NDArray[np.bool_]
 
 AUTO = "auto"
@@ -275,6 +279,22 @@ def restricted(source: Source, columns: Columns, look_bytes: int = 0) -> Source:
     return KeptColumns(source, columns, look_bytes)
 
 
+def view_of(source: Source, columns: Columns | None, *, guarded: bool = True) -> View:
+    """A matrix whose columns were chosen before.
+
+    Parameters
+    ----------
+    source, columns
+        The matrix, and the columns of it that are kept; None for all.
+    guarded
+        Whether a value is refused where there was none before.
+    """
+    if columns is None:
+        return View(source, source, None, 0, True)
+    guarded = guarded and columns.n_empty > 0
+    return View(KeptColumns(source, columns, guarded=guarded), source, columns, 0, True)
+
+
 def is_kept(source: Source) -> bool:
     """Whether a source shows some columns of another one."""
     return isinstance(source, KeptColumns | KeptDask)
@@ -331,8 +351,22 @@ def over_columns_with_values(
                     result = verb(view.source, *rest, **options)  # type: ignore[arg-type]
                 except NotConverged as error:
                     raise NotConverged(error.message, put_back(error.result, view)) from None
-            return put_back(result, view)  # type: ignore[no-any-return]
+            found: R = put_back(result, view)
+            return found
 
-        return over  # type: ignore[return-value]
+        return over
 
     return decorate
+
+
+def told(info: Told, view: View) -> Told:
+    """How a result came about, with the columns that are left out and what it took to know them."""
+    if view.columns is None and not view.look_bytes:
+        return info
+    said = () if view.columns is None else (f"{view.columns.said}.",)
+    return replace(
+        info,
+        bytes_read=info.bytes_read + view.look_bytes,
+        warnings=(*info.warnings, *said),
+        dropped_columns=view.dropped,
+    )

@@ -16,7 +16,7 @@ from streamsvd.drivers.columns import View, is_kept, mask_of, over_columns, rest
 from streamsvd.drivers.factors import Factors, factors
 from streamsvd.drivers.iterate import Iteration
 from streamsvd.drivers.problem import check_options
-from streamsvd.drivers.request import as_source, check_request
+from streamsvd.drivers.request import as_source, check_amount, check_request
 from streamsvd.drivers.session import Session, Settings
 from streamsvd.drivers.shortfall import shortfall
 from streamsvd.engine.arrangements import Rates
@@ -256,7 +256,20 @@ def svd(
     .. [1] Musco, Musco, NeurIPS (2015), Algorithm 2 (block Krylov iteration).
     .. [2] Tropp, Webber, arXiv:2306.12418 (2023) (randomized block Krylov, Nyström extraction).
     """
-    view = over_columns(as_source(A), mask, tolerant=nonfinite != "raise", notify=callback)
+    whole = as_source(A)
+    if plan is None and (
+        mask is not None or nonfinite != "raise"
+    ):  # what cannot be is refused before the look
+        check_options(
+            whole,
+            center=center,
+            scale=scale,
+            row_weights=row_weights,
+            column_weights=column_weights,
+            nonfinite=nonfinite,
+        )
+        check_amount(whole, rank, energy, tol)
+    view = over_columns(whole, mask, tolerant=nonfinite != "raise", notify=callback)
     source, column_weights = view.source, view.take(column_weights)
     options = check_options(
         source,

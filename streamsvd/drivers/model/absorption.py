@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from streamsvd.columns import Columns, named
-from streamsvd.drivers.columns import PIECE_BYTES, View, mask_of, over_columns
+from streamsvd.drivers.columns import PIECE_BYTES, View, mask_of, over_columns, view_of
 from streamsvd.drivers.model.feed import Cut, Feed, check_policy, finite, plan_cut
 from streamsvd.drivers.model.held import Held
 from streamsvd.drivers.model.left import block_arrays, turned
@@ -205,10 +205,7 @@ class Absorption:
             columns = held.state.columns
             _same_width(source, held.spec.width if columns is None else columns.count)
             same_mask(source, self.mask, columns)
-            if columns is None:
-                return View(source, source, None, 0, True)
-            guarded = KeptColumns(source, columns, guarded=columns.n_empty > 0)
-            return View(guarded, source, columns, 0, True)
+            return view_of(source, columns)
         stop = source.shape[0]
         tolerant = self.nonfinite != "raise"
         if self.grows and (tolerant or self.mask is not None):

@@ -153,9 +153,8 @@ class KeptColumns:
         i, j = (int(k) for k in np.unravel_index(int(np.argmax(there)), there.shape))
         column = whole.start + int(empty[j])
         raise SpecError(
-            f"column {column} has a value at row {first + i} of {self.name}, and none in any row that the model has "
-            "absorbed: the model left it out. Begin a model with all rows, or leave the column out here too: pass a block "
-            "that is NaN there."
+            f"column {column} has a value at row {first + i} of {self.name}, and had none in any row absorbed before: "
+            "it is left out. Begin anew with all rows, or leave the column out here too: pass rows that are NaN there."
         )
 
     def locate(self, row: int, column: int, /) -> str:
