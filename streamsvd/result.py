@@ -56,7 +56,8 @@ class Info:
     missing
         Number of missing entries that the policy replaced, or left out with their columns.
     dropped_columns
-        Columns left out: missing values under that policy, constant ones under scaling, or those of weight 0.
+        Columns left out: without any value or by the mask, where factors are NaN; with missing values under that policy,
+        constant ones under scaling, or those of weight 0, where they are zero.
     widths
         Largest relative width of the intervals after each look.
     seed

@@ -15,6 +15,7 @@ import numpy as np
 
 from streamsvd.certificate import TOL
 from streamsvd.engine.events import (
+    ColumnsLeftOut,
     Committed,
     Event,
     Looked,
@@ -73,7 +74,7 @@ class Tally:
             self.width = event.width
         elif isinstance(event, RouteChanged):
             self.expected_bytes = 0  # one more pass, whatever was planned
-        else:
+        elif isinstance(event, Committed):
             self.committed = event.path
 
     @property
@@ -130,6 +131,8 @@ class Lines(AbstractContextManager["Lines"]):
                 return changed(event)
             case Committed(path):
                 return f"written to {path}"
+            case ColumnsLeftOut(said=said):
+                return said
 
 
 def proved_so_far(width: float, excess: float, resolved: int) -> str:
@@ -218,6 +221,8 @@ class Bars(AbstractContextManager["Bars"]):
             self._begin("look", "extracting and certifying")
         elif isinstance(event, RouteChanged):
             self._progress.console.print(f"streamsvd: {changed(event)}", highlight=False)
+        elif isinstance(event, ColumnsLeftOut):
+            self._progress.console.print(f"streamsvd: {event.said}", highlight=False)
 
     def _begin(self, name: str, purpose: str) -> None:
         width = "" if self.tally.width is None else f"within {self.tally.width:.1e}"

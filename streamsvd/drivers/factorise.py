@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from streamsvd.certificate import EXCESS_TOL, Kind
+from streamsvd.columns import Columns
+from streamsvd.drivers.columns import View, is_kept, mask_of, over_columns, restricted
 from streamsvd.drivers.factors import Factors, factors
 from streamsvd.drivers.iterate import Iteration
 from streamsvd.drivers.problem import check_options
-from streamsvd.drivers.request import as_source, check_request
+from streamsvd.drivers.request import as_source, check_amount, check_request
 from streamsvd.drivers.session import Session, Settings
 from streamsvd.drivers.shortfall import shortfall
 from streamsvd.engine.arrangements import Rates
@@ -22,7 +24,7 @@ from streamsvd.engine.events import Callback, Committed, ignore
 from streamsvd.engine.execute import dense_threads
 from streamsvd.engine.memory import parse_bytes
 from streamsvd.engine.plan import Plan, default_budget, make_plan
-from streamsvd.errors import NotConverged, SpecError
+from streamsvd.errors import NotConverged, ShapeError, SpecError
 from streamsvd.paths import local_path
 from streamsvd.protocols import Source
 from streamsvd.result import PCA, SVD, Status
@@ -45,6 +47,7 @@ def plan_svd(
     row_weights: Weights = None,
     column_weights: Weights = None,
     nonfinite: str = "raise",
+    mask: Any = None,
     u: bool = False,
     out: str | os.PathLike[str] | None = None,
     max_passes: int = 12,
@@ -67,6 +70,8 @@ def plan_svd(
         Restrict the choice to ``"rows"`` or ``"columns"``, whichever is to be streamed.
     rates
         Speeds of this machine for the times; typical ones if left out.
+    mask
+        As in `svd`; columns that have no value are not looked for, which would be to read.
     rank, energy, tol, memory, center, scale, row_weights, column_weights, nonfinite, u, out, max_passes, \
 certify, target, excess_tol, device, precision, route
         As in `svd`.
@@ -83,7 +88,8 @@ certify, target, excess_tol, device, precision, route
     SpecError, ShapeError
         If an argument cannot be meant.
     """
-    source = as_source(A)
+    view = _planned_view(as_source(A), mask)
+    source, column_weights = view.source, view.take(column_weights)
     options = check_options(
         source,
         center=center,
@@ -126,6 +132,14 @@ certify, target, excess_tol, device, precision, route
     )
 
 
+def _planned_view(source: Source, mask: Any) -> View:
+    """The matrix as far as it is known without reading it."""
+    if mask is None or is_kept(source) or (kept := mask_of(source, mask)) is None or kept.all():
+        return View(source, source, None, 0, False)
+    columns = Columns.of(kept)
+    return View(restricted(source, columns), source, columns, 0, False)
+
+
 def svd(
     A: Any,
     rank: int | None = None,
@@ -138,6 +152,7 @@ def svd(
     row_weights: Weights = None,
     column_weights: Weights = None,
     nonfinite: str = "raise",
+    mask: Any = None,
     u: bool = False,
     out: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
@@ -175,7 +190,12 @@ def svd(
         Not negative, ``(m,)`` and ``(n,)``: rows times the root of the first, columns times the second.
     nonfinite
         What a NaN means: ``"raise"``; ``"zero"``; ``"mean"`` of its column; ``"drop_columns"`` that have
-        one. Inf is always an error.
+        one. Inf is always an error. But for ``"raise"``, columns that are NaN in every row are left out whatever the
+        policy: they are listed in `Info.dropped_columns`, and NaN in ``Vh``, ``mean`` and ``scale``.
+    mask
+        Columns to keep, the others are left out in the same way and not looked at: booleans, one for each column, flat or
+        in the shape of the dimensions that make the columns; the name of such an array in the group of ``A``; or
+        ``"auto"``, all columns that have a value. It saves the look, which reads columns without a value to their end.
     u
         Whether the left factor is wanted: it costs one more pass (along columns none).
     out
@@ -236,7 +256,21 @@ def svd(
     .. [1] Musco, Musco, NeurIPS (2015), Algorithm 2 (block Krylov iteration).
     .. [2] Tropp, Webber, arXiv:2306.12418 (2023) (randomized block Krylov, Nyström extraction).
     """
-    source = as_source(A)
+    whole = as_source(A)
+    if plan is None and (
+        mask is not None or nonfinite != "raise"
+    ):  # what cannot be is refused before the look
+        check_options(
+            whole,
+            center=center,
+            scale=scale,
+            row_weights=row_weights,
+            column_weights=column_weights,
+            nonfinite=nonfinite,
+        )
+        check_amount(whole, rank, energy, tol)
+    view = over_columns(whole, mask, tolerant=nonfinite != "raise", notify=callback)
+    source, column_weights = view.source, view.take(column_weights)
     options = check_options(
         source,
         center=center,
@@ -277,6 +311,8 @@ def svd(
             **asked,
         )
     else:
+        if view.columns is not None and plan.shape == view.whole.shape:  # made before the look
+            plan = _replanned(plan, view, asked)
         _check_plan(plan, source, asked)
     settings = Settings(
         rank=plan.request.rank,
@@ -290,8 +326,9 @@ def svd(
         excess_tol=plan.request.excess_tol,
     )
     writer = None if out is None else ResultWriter(local_path(out, "out"), overwrite=overwrite)
-    session = Session(source, plan, options, settings, callback)
-    with dense_threads(plan.layout.width):
+    session = Session(source, plan, options, settings, callback, view=view)
+    session.sampled_bytes += view.look_bytes
+    with dense_threads(plan.layout.width), view.naming():
         return _run(session, writer, u=plan.request.u)
 
 
@@ -370,6 +407,28 @@ def _check_plan(plan: Plan, source: Source, asked: dict[str, Any]) -> None:
             )
 
 
+def _replanned(plan: Plan, view: View, asked: dict[str, Any]) -> Plan:
+    """A plan that was made for all columns, for those that are left."""
+    _check_plan(plan, view.whole, asked)
+    request, source = plan.request, view.source
+    most = min(source.shape)
+    if request.searching:
+        request = replace(request, rank=min(request.rank, most))
+    elif request.rank > most:
+        raise ShapeError(
+            f"rank={request.rank} exceeds the {source.shape[1]:,} columns of {source.name} that have values, or its "
+            f"{source.shape[0]:,} rows. Make a plan for a rank of at most {most}."
+        )
+    return make_plan(
+        source,
+        request,
+        budget=plan.budget_bytes,
+        device=plan.device,
+        axis=plan.layout.axis,
+        route=plan.route_asked,
+    )
+
+
 def _run(session: Session, writer: ResultWriter | None, *, u: bool) -> SVD:
     """The loop, then the factors, kept where asked; an interrupt keeps the last whole look."""
     loop = Iteration(session)
@@ -421,11 +480,21 @@ def _result(session: Session, loop: Iteration, made: Factors, status: Status) ->
     scale = terms.known.deviation if session.options.scale else None
     criterion = "" if loop.criterion is None else loop.criterion.value
     info = session.info(status, terms, criterion)
-    return SVD(made.s, made.Vh, made.U, mean, scale, made.certificate, info)
+    spread = session.view.spread if session.view is not None else _as_it_is
+    return SVD(made.s, spread(made.Vh), made.U, spread(mean), spread(scale), made.certificate, info)
+
+
+def _as_it_is(values: Any) -> Any:
+    return values
 
 
 def _keep(session: Session, writer: ResultWriter, result: SVD) -> SVD:
     with uninterrupted():  # whoever is told of an interrupt is told first that the result is there
-        path = writer.commit(result, options=asdict(session.options), source=session.source.name)
+        options = asdict(session.options)
+        view = session.view
+        if view is not None and view.columns is not None:
+            options["column_weights"] = view.spread(options["column_weights"], 0.0)
+            options["columns"] = view.columns.marks
+        path = writer.commit(result, options=options, source=session.source.name)
         session.notify(Committed(str(path)))
     return replace(result, U=load_u(path)) if writer.has_u else result

@@ -47,7 +47,7 @@ def check_request(
     SpecError
         If an option cannot be meant, or two exclude each other.
     """
-    _check_amount(source, rank, energy, tol)
+    check_amount(source, rank, energy, tol)
     if max_passes < 1:
         raise SpecError(f"max_passes={max_passes} leaves nothing to do. Pass at least 1.")
     if certify not in ("bounds", "estimate"):
@@ -87,9 +87,16 @@ def check_request(
     )
 
 
-def _check_amount(
-    source: Source, rank: int | None, energy: float | None, tol: float | None
-) -> None:
+def check_amount(source: Source, rank: int | None, energy: float | None, tol: float | None) -> None:
+    """Refuse what cannot be wanted of a matrix.
+
+    Raises
+    ------
+    ShapeError
+        If the rank does not fit the matrix.
+    SpecError
+        If nothing is wanted, or what is wanted is none of its kind.
+    """
     for name, value in (("energy", energy), ("tol", tol)):
         if value is not None and not isinstance(value, int | float | np.number):
             raise SpecError(f"{name}={value!r} is not a number. Pass one, such as 1e-3.")

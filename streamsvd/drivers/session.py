@@ -10,6 +10,7 @@ import numpy as np
 
 from streamsvd.certificate import EXCESS_TOL, Certificate, Kind
 from streamsvd.counted import freedom
+from streamsvd.drivers.columns import View
 from streamsvd.drivers.problem import Options
 from streamsvd.drivers.terms import Terms
 from streamsvd.engine.events import (
@@ -71,6 +72,7 @@ class Session:
     settings: Settings
     notify: Callback = ignore
     sampled_bytes: int = 0
+    view: View | None = None
     widths: list[float] = field(default_factory=list)
     runner: Runner = field(init=False)
     projected: int = field(init=False)
@@ -124,6 +126,10 @@ class Session:
         dropped: tuple[int, ...] = ()
         if terms.stats is not None and terms.prep.axis == "rows":
             dropped = tuple(int(j) for j in np.flatnonzero(terms.stats.frame.d == 0))
+        missing, columns = terms.missing, None if self.view is None else self.view.columns
+        if columns is not None:
+            dropped = columns.all_dropped(dropped)
+            missing += columns.n_empty * self.source.shape[0]
         return Info(
             status=status,
             passes=read / self.source.nbytes,
@@ -135,7 +141,7 @@ class Session:
             route=self.route,
             axis=self.plan.layout.axis,
             precision="single" if terms.prep.single else "double",
-            missing=terms.missing,
+            missing=missing,
             dropped_columns=dropped,
             widths=tuple(self.widths),
             seed=self.settings.seed,

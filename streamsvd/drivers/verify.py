@@ -11,11 +11,14 @@ import numpy as np
 
 from streamsvd import krylov
 from streamsvd.certificate import Certificate, Kind
+from streamsvd.columns import Columns
+from streamsvd.drivers.columns import View, restricted
 from streamsvd.drivers.factorise import plan_svd
 from streamsvd.drivers.factors import unit
 from streamsvd.drivers.iterate import Iteration
 from streamsvd.drivers.looks import krylov_look
 from streamsvd.drivers.model import Model
+from streamsvd.drivers.model.state import kept_columns, narrowed
 from streamsvd.drivers.problem import check_options
 from streamsvd.drivers.request import as_source
 from streamsvd.drivers.session import Session, Settings
@@ -119,12 +122,18 @@ def verify(
         raise ShapeError(
             f"{path} was made of {n:,} columns, the matrix has {source.shape[1]:,}. Pass the matrix it was made of."
         )
+    view = View(source, source, None, 0, True)
+    columns = kept.get("columns")
+    if columns is not None:  # what it left out is no part of what it says
+        view = View(restricted(source, columns), source, columns, 0, True)
+        source, result = view.source, narrowed(result, columns)
+        n = source.shape[1]
     options = check_options(
         source,
         center=bool(kept.get("center")),
         scale=bool(kept.get("scale")),
         row_weights=kept.get("row_weights"),
-        column_weights=kept.get("column_weights"),
+        column_weights=view.take(kept.get("column_weights")),
         nonfinite=str(kept.get("nonfinite", "raise")),
     )
     plan = plan_svd(
@@ -152,7 +161,8 @@ def verify(
     loop = Iteration(session, terms)
     try:
         block = result.Vh.conj().T if k else np.eye(n, 1)  # the model of a matrix that vanishes
-        space, probes = loop.first_pass(block.astype(terms.prep.wide))
+        with view.naming():
+            space, probes = loop.first_pass(block.astype(terms.prep.wide))
     except NonFiniteError as bad:  # the policy is the result's: another would be another matrix
         remedy = REMEDY if "nonfinite" in kept else MODEL_REMEDY
         raise NonFiniteError(bad.value, bad.row, bad.column, bad.chunk, remedy) from None
@@ -175,11 +185,12 @@ def _kept(path: str | os.PathLike[str]) -> tuple[SVD, dict[str, Any]]:
                 "stored. Verify its objects alone, without a source."
             )
         result = model.as_svd()
-        return result, {"center": spec.center, "scale": result.scale is not None}
+        options = {"center": spec.center, "scale": result.scale is not None}
+        return result, options | {"columns": Columns.of_nan(result.Vh)}
     place = local_path(path)
     result, record = load(place)
     weights = {name: load_weights(place, name) for name in ("row_weights", "column_weights")}
-    return result, record.options | weights
+    return result, record.options | weights | {"columns": kept_columns(place)}
 
 
 def _findings(result: SVD, fresh: Certificate, n_rows: int) -> list[str]:

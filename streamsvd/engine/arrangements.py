@@ -294,7 +294,7 @@ def _shape(
     packed = busy * memory.block_packing(layout, s)
     last = _factor_bytes(layout, s, busy, ahead, request)
     run = memory.RUN_BYTES
-    if isinstance(source, DaskSource | ReaderSource):
+    if isinstance(getattr(source, "whole", source), DaskSource | ReaderSource):
         run += memory.FOREIGN_BYTES
     if route == "gram":
         running = busy * memory.gram_span_bytes(layout, s, prefetch=ahead)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.blocks import Axis
+from streamsvd.columns import Columns
 from streamsvd.errors import ShapeError, SpecError
 from streamsvd.masks import may_be_masked, promised, put
 
@@ -79,6 +80,35 @@ class DaskSource:
             )
             if a < b
         ]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeptDask(DaskSource):
+    """The columns of a dask array that are kept, side by side.
+
+    Attributes
+    ----------
+    array
+        Of those columns.
+    whole, columns, look_bytes
+        As of `streamsvd.store.sources.columns.KeptColumns`.
+    """
+
+    whole: DaskSource
+    columns: Columns
+    look_bytes: int = 0
+
+    @classmethod
+    def of(cls, whole: DaskSource, columns: Columns, look_bytes: int = 0) -> KeptDask:
+        """The columns of a source that are kept."""
+        return cls(whole.array[:, columns.indices], whole, columns, look_bytes)
+
+    @property
+    def name(self) -> str:
+        return self.whole.name
+
+    def locate(self, row: int, column: int, /) -> str:
+        return self.whole.locate(row, int(self.columns.indices[column]))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

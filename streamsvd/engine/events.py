@@ -69,7 +69,18 @@ class Committed:
     path: str
 
 
-Event: TypeAlias = PassStarted | SpanDone | PassDone | Looked | RouteChanged | Committed
+@dataclass(frozen=True, slots=True)
+class ColumnsLeftOut:
+    """Columns do not take part: how many of how many, and why, in a sentence."""
+
+    left_out: int
+    columns: int
+    said: str
+
+
+Event: TypeAlias = (
+    PassStarted | SpanDone | PassDone | Looked | RouteChanged | Committed | ColumnsLeftOut
+)
 Callback: TypeAlias = Callable[[Event], None]
 
 

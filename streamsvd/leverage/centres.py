@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import linalg
 
+from streamsvd.columns import Columns
 from streamsvd.errors import ShapeError, SpecError
 from streamsvd.leverage.dictionary import Dictionary, Spec
 from streamsvd.leverage.kernels import Kernel
@@ -98,11 +99,19 @@ class FeatureMap:
         The kernel, and rows ``(M, d)``.
     whitening
         ``U_r L_r^{-1/2}``, ``(M, r)``.
+    columns
+        Which columns of the rows that are given take part, those of the centres; None for all.
     """
 
     kernel: Kernel
     centres: Matrix
     whitening: Matrix
+    columns: Columns | None = None
+
+    @property
+    def width(self) -> int:
+        """Length of the rows that are given."""
+        return int(self.centres.shape[1]) if self.columns is None else self.columns.count
 
     @classmethod
     def of(cls, kernel: Kernel, centres: Matrix) -> FeatureMap:
@@ -128,12 +137,14 @@ class FeatureMap:
             If they are no rows of so many finite real numbers.
         """
         X = as_array(X)
-        if X.ndim != 2 or X.shape[1] != self.centres.shape[1]:
+        if X.ndim != 2 or X.shape[1] != self.width:
             raise ShapeError(
-                f"rows of shape {X.shape} came; the map is of rows of {self.centres.shape[1]} numbers."
+                f"rows of shape {X.shape} came; the map is of rows of {self.width} numbers."
             )
         if X.dtype.kind not in "fiub":
             raise SpecError(f"rows of type {X.dtype} came. Pass real numbers.")
+        if self.columns is not None:
+            X = self.columns.take(X)
         X = X.astype(np.float64, copy=False)
         if not np.isfinite(X).all():
             i = int(np.argmax(~np.isfinite(X).all(axis=1)))

@@ -29,7 +29,7 @@ from streamsvd.typing import Matrix
 
 FORMAT = 1
 INTACT = "nothing was replaced."
-ARRAYS = ("s", "Vh", "U", "mean", "scale", "row_weights", "column_weights")
+ARRAYS = ("s", "Vh", "U", "mean", "scale", "row_weights", "column_weights", "columns")
 """What a result may hold; a model that extends it has objects of its own beside them."""
 
 
@@ -300,7 +300,7 @@ def load_u(path: Path) -> Any:
 
 
 def load_weights(path: Path, name: str) -> Any:
-    """Weights stored with a result, ``row_weights`` or ``column_weights``; None if there were none."""
+    """Weights stored with a result, ``row_weights`` or ``column_weights``; or the marks of its ``columns``; None if there were none."""
     group = zarr.open_group(str(path), mode="r")
     return np.asarray(group[name][...]) if name in group else None
 

@@ -26,6 +26,7 @@ from streamsvd.stream.verdict import Found, verdict
 from streamsvd.typing import Matrix
 
 REMEDY = "Mend or leave out the row; the rows before it are in."
+COLUMN_REMEDY = "The column has no value in this block: leave it out of every block, or fill it."
 SMALLEST, LARGEST = 1e-65, 1e65
 """Entries whose fourth powers, and their sums, float64 holds with all digits."""
 
@@ -168,7 +169,7 @@ class TopRows:
                 self.taken + int(i),
                 int(j),
                 f"row {self.taken + int(i)} of the stream",
-                REMEDY,
+                COLUMN_REMEDY if rows.shape[0] > 1 and np.isnan(rows[:, j]).all() else REMEDY,
             )
         raise SpecError(
             f"a row has entries of size {float(np.max(np.abs(rows))):.2g}, whose powers float64 does not hold. Divide "

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from streamsvd.columns import Columns
 from streamsvd.drivers.kernel.records import NystromCertificate, NystromInfo
 from streamsvd.errors import SpecError, StoreError
 from streamsvd.leverage import Dictionary, FeatureMap, Kernel, Spec
@@ -98,6 +99,7 @@ def map_arrays(map_: FeatureMap, centres: str = "centres") -> Arrays:
         "whitening": map_.whitening,
         "centre": none if kernel.centre is None else kernel.centre,
         "scale": none if kernel.scale is None else kernel.scale,
+        **({} if map_.columns is None else {"columns": map_.columns.marks}),
     }
 
 
@@ -108,7 +110,13 @@ def map_in(arrays: Arrays, record: dict[str, Any], centres: str = "centres") -> 
     kernel = Kernel(
         k["name"], k["length"], k["degree"], k["offset"], k["smoothness"], centre, scale
     )
-    return FeatureMap(kernel, arrays[centres], arrays["whitening"])
+    marks = arrays.get("columns")
+    columns = None if marks is None else Columns(marks)
+    if columns is not None and columns.indices.size != arrays[centres].shape[1]:
+        raise ValueError(
+            f"it keeps {columns.indices.size} columns, and its centres have {arrays[centres].shape[1]}"
+        )
+    return FeatureMap(kernel, arrays[centres], arrays["whitening"], columns)
 
 
 def record_array(record: dict[str, Any], kernel: Kernel) -> npt.NDArray[np.uint8]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from streamsvd.drivers.columns import View, over_columns_with_values, told, view_of
 from streamsvd.drivers.kernel.asking import DEFAULT_CENTRES, Asked
 from streamsvd.drivers.kernel.choice import SAMPLE_ROWS, sampled
 from streamsvd.drivers.kernel.files import SAMPLING, dictionary_arrays, dictionary_in
@@ -66,8 +67,10 @@ class Nystrom:
 
     @property
     def rows(self) -> Matrix:
-        """Rows of the dictionary, ``(m, n)``."""
-        return self.dictionary.rows
+        """Rows of the dictionary, ``(m, n)``; NaN at the columns that were left out."""
+        columns = self.feature_map.columns
+        rows = self.dictionary.rows
+        return rows if columns is None else np.asarray(columns.spread(rows))
 
     @property
     def weights(self) -> Real:
@@ -106,21 +109,24 @@ class Nystrom:
         """
         source = as_source(X)
         check_real(source)
-        width = self.feature_map.centres.shape[1]
+        width, columns = self.feature_map.width, self.feature_map.columns
         if source.shape[1] != width:
             raise ShapeError(
                 f"{source.name} has {source.shape[1]} columns; the dictionary is of rows of {width} numbers."
             )
         check_device(device, self.spec.kernel)
+        view = view_of(source, columns)
+        source = view.source
         passes = Passes(fitted(source, self.spec, memory, device=device), callback)
         began, start = time.perf_counter(), mark()
-        with held_memory(), dense_threads(1):
+        with held_memory(), dense_threads(1), view.naming():
             state = chosen_rows(passes, self.spec, device, self.dictionary.n_rows)
             with choosing(device, self.spec) as spec:
                 state = merged(spec, [self.dictionary, state])
-            return made(
+            found = made(
                 passes, self.spec, state, self.info.n_centres, self.info.chosen, False, began, start
             )
+        return put_back(found, view)
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """All that `load_nystrom` needs, for a ``.npz`` file.
@@ -146,6 +152,15 @@ def load_nystrom(path: str | os.PathLike[str]) -> Nystrom:
     return Nystrom(*dictionary_in(path))
 
 
+def put_back(found: Nystrom, view: View) -> Nystrom:
+    """What was found of the columns that are kept, for rows of all columns."""
+    if view.columns is None and not view.look_bytes:
+        return found
+    map_ = replace(found.feature_map, columns=view.columns)
+    return replace(found, feature_map=map_, info=told(found.info, view))
+
+
+@over_columns_with_values(put_back)
 def nystrom(
     X: Any,
     kernel: str | Callable[[Matrix, Matrix], Matrix] = "rbf",
@@ -160,6 +175,7 @@ def nystrom(
     budget: int | None = None,
     mode: Mode = "poisson",
     certify: bool = True,
+    mask: Any = None,
     device: str = "cpu",
     memory: int | float | str | None = None,
     seed: int = 0,
@@ -193,6 +209,8 @@ def nystrom(
         ``"poisson"``; or ``"squeak"``, ``"ink"`` as published; or ``"uniform"``, the baseline.
     certify
         Whether a second pass sums the exact trace of the error.
+    mask
+        Columns to keep, as in `streamsvd.svd`; the others are not looked at, nor in the rows that the feature map is given.
     device
         ``"cpu"`` or ``"cuda"``: where scores of rows, and in the second pass features, are computed, in float64. Centres are
         picked on the host.
@@ -239,6 +257,7 @@ def nystrom(
     >>> found.feature_map(X[:5]).shape[0], found.certificate.trace_error < 0.05 * 3000
     (5, True)
     """
+    del mask  # X has the columns that are kept
     source = as_source(X)
     check_real(source)
     try_saves(checkpoint)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.checks import check_numbers, whole
+from streamsvd.drivers.columns import View, over_columns_with_values, view_of
 from streamsvd.drivers.kernel.asking import DEFAULT_CENTRES, Asked
 from streamsvd.drivers.kernel.choice import sampled
 from streamsvd.drivers.kernel.files import check_shapes, map_arrays, map_in, reading, record_array
@@ -22,6 +23,7 @@ from streamsvd.drivers.kernel.nystrom import (
     chosen_rows,
     fitted,
     made,
+    put_back,
     rounded_up,
     saved,
 )
@@ -114,11 +116,13 @@ class KernelRidgeFit:
         """
         source = as_source(X)
         check_real(source)
-        width = self.feature_map.centres.shape[1]
+        width = self.feature_map.width
         if source.shape[1] != width:
             raise ShapeError(
                 f"{source.name} has {source.shape[1]} columns; the fit was on rows of {width} numbers."
             )
+        view = view_of(source, self.feature_map.columns, guarded=False)
+        source, map_ = view.source, replace(self.feature_map, columns=None)
         m, q = source.shape[0], self.coefficients.shape[1]
         size = self.feature_map.centres.shape[0]
         check_device(device, self.feature_map.kernel)
@@ -135,7 +139,7 @@ class KernelRidgeFit:
         rows = arrangement.rows
 
         def predicted(part: Run) -> tuple[int, Matrix]:
-            with computing(device, self.feature_map, rows, part) as (engine, blocks):
+            with computing(device, map_, rows, part) as (engine, blocks):
                 beta = engine.to_device(self.coefficients)
                 values = [engine.to_host(z(block) @ beta) + self.mean for _, block, z in blocks]
             return part[0], np.concatenate(values)
@@ -145,7 +149,12 @@ class KernelRidgeFit:
             local_path(out, "out"), (m, q), chunks, np.dtype(np.float64), overwrite=overwrite
         )
         try:
-            with held_memory(), dense_threads(1), at_once(arrangement.workers) as mapped:
+            with (
+                view.naming(),
+                held_memory(),
+                dense_threads(1),
+                at_once(arrangement.workers) as mapped,
+            ):
                 found = mapped(predicted, rows.units((0, m)))
                 for _, values in watched(found, "predictions", arrangement.pass_bytes, m, callback):
                     writer.append(values, np.arange(values.shape[0]))
@@ -171,6 +180,19 @@ class KernelRidgeFit:
         }  # fmt: skip
 
 
+def _put_back(fit: KernelRidgeFit, view: View) -> KernelRidgeFit:
+    if view.columns is None and not view.look_bytes:
+        return fit
+    info = fit.info | {"bytes_read": fit.info["bytes_read"] + view.look_bytes}
+    if view.columns is not None:
+        info["dropped_columns"] = list(view.dropped)
+        info["warnings"] = [*info["warnings"], f"{view.columns.said}."]
+    found = None if fit.nystrom is None else put_back(fit.nystrom, view)
+    map_ = replace(fit.feature_map, columns=view.columns)
+    return replace(fit, feature_map=map_, nystrom=found, info=info)
+
+
+@over_columns_with_values(_put_back)
 def kernel_ridge(
     X: Any,
     y: Any,
@@ -189,6 +211,7 @@ def kernel_ridge(
     tol: float = TOL,
     max_passes: int = MAX_PASSES,
     held_out: float = 0.1,
+    mask: Any = None,
     device: str = "cpu",
     memory: int | float | str | None = None,
     seed: int = 0,
@@ -221,6 +244,8 @@ def kernel_ridge(
         Of ``"pcg"``: relative residual in the norm of the preconditioner, and most iterations of one fit.
     held_out
         Share of the rows that do not train but judge; the final fit is on all rows.
+    mask
+        Columns to keep, as in `streamsvd.svd`; the others are not looked at, nor in the rows that are predicted for.
     device
         ``"cpu"`` or ``"cuda"``: where scores of rows, features, sums and products are computed, in float64; not with
         ``"onepass"``. Centres are picked, and equations solved, on the host.
@@ -261,6 +286,7 @@ def kernel_ridge(
     >>> bool(fit.held_out_rmse[0] < 0.05)
     True
     """
+    del mask  # X has the columns that are kept
     source = as_source(X)
     check_real(source)
     try_saves(checkpoint)

@@ -11,12 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from streamsvd.drivers.model.feed import Feed, check_policy, finite, plan_cut
+from streamsvd.columns import Columns, named
+from streamsvd.drivers.columns import PIECE_BYTES, View, mask_of, over_columns, view_of
+from streamsvd.drivers.model.feed import Cut, Feed, check_policy, finite, plan_cut
 from streamsvd.drivers.model.held import Held
 from streamsvd.drivers.model.left import block_arrays, turned
 from streamsvd.drivers.model.options import agreed, method_of, same_options
 from streamsvd.drivers.model.state import State, fresh, settled, stored
 from streamsvd.engine.allocator import held_memory
+from streamsvd.engine.dask_source import DaskSource
 from streamsvd.engine.events import Callback, Committed, PassDone, PassStarted, SpanDone
 from streamsvd.engine.execute import at_once, concurrency, dense_threads
 from streamsvd.errors import ConflictError, ShapeError, SpecError, StoreError
@@ -31,6 +34,7 @@ from streamsvd.store.model import (
     Summary,
     collect,
 )
+from streamsvd.store.sources.columns import KeptColumns
 from streamsvd.store.trial import try_objects
 from streamsvd.subspaces import captured, principal_angles
 from streamsvd.tall import Each
@@ -94,11 +98,13 @@ class Absorption:
         grows: bool,
         budget: int,
         nonfinite: str,
+        mask: Any,
         columns: Sequence[Any] | None,
         asked: Mapping[str, Any],
         callback: Callback,
     ) -> None:
-        self.held, self.source, self.block_id, self.grows = held, source, block_id, grows
+        self.held, self.block_id, self.grows, self.mask = held, block_id, grows, mask
+        self.whole = self.source = source
         self.budget, self.nonfinite, self.callback = budget, nonfinite, callback
         self.columns, self.asked = columns, asked
         self.absorbed = self.committed = 0
@@ -109,16 +115,23 @@ class Absorption:
         for attempt in range(TRIES):
             held.refresh()
             same_options(self.asked, held.spec, held.settings.keep)
+            check_policy(self.nonfinite, held.spec)
+            view = self._view(held.spec)
+            self.source = view.source
             spec = agreed(held.spec, self.source, self.columns)
-            check_policy(self.nonfinite, spec)
             feed, skipped = self._feed(spec)
             if feed is None:
                 held.store.settle()  # who committed it may have been killed before it was durable
                 return self._done(skipped)
             if attempt == 0:
                 try_objects(held.store.objects)
-            with held_memory(), dense_threads(spec.width or 0), at_once() as self.each:
-                outcome = self._absorb(spec, feed)
+            with (
+                held_memory(),
+                dense_threads(spec.width or 0),
+                at_once() as self.each,
+                view.naming(),
+            ):
+                outcome = self._absorb(spec, feed, view.columns)
             if outcome != "conflict":
                 return self._done("" if outcome == "all" else outcome)
             time.sleep(min(0.002 * attempt, 0.05) * random.random())
@@ -181,10 +194,39 @@ class Absorption:
             return None, "nothing new"
         return Feed(source, spec.axis, seen, stop, cut), ""
 
-    def _absorb(self, spec: Spec, feed: Feed) -> str:
+    def _view(self, spec: Spec) -> View:
+        """The source as the model sees it: without the columns that its first block had no value in, or that a mask left out."""
+        held, source = self.held, self.whole
+        if spec.axis == "columns":
+            if self.mask is not None:
+                raise SpecError(
+                    "mask= chooses among columns that stay, and here columns arrive. Leave mask= out, and pass the columns "
+                    "that count."
+                )
+            return View(source, source, None, 0, True)
+        if held.state is not None:
+            columns = held.state.columns
+            _same_width(source, held.spec.width if columns is None else columns.count)
+            same_mask(source, self.mask, columns)
+            return view_of(source, columns)
+        stop = source.shape[0]
+        tolerant = self.nonfinite != "raise"
+        if self.grows and (tolerant or self.mask is not None):
+            height = max(1, PIECE_BYTES // max(1, source.shape[1] * source.dtype.itemsize))
+            stop = Feed(source, "rows", 0, stop, Cut(height, height, False, 0)).written(0)
+        view = over_columns(source, self.mask, tolerant=tolerant, notify=self.callback, stop=stop)
+        if view.columns is not None and isinstance(
+            source, DaskSource
+        ):  # blocks are read, not computed in a graph
+            view = replace(view, source=KeptColumns(source, view.columns))
+        return view
+
+    def _absorb(self, spec: Spec, feed: Feed, columns: Columns | None) -> str:
         """Absorb and commit; ``"all"``, ``"nonfinite"``, or ``"conflict"`` with the rest still to do."""
         held, store = self.held, self.held.store
-        state = held.state or fresh(method_of(spec), spec, self.source.dtype)
+        state = held.state
+        if state is None:
+            state = replace(fresh(method_of(spec), spec, self.source.dtype), columns=columns)
         # What fades or slides does so once for all that arrives, and what may be skipped is so as a whole: neither
         # can be committed in parts.
         named = self.block_id is not None or not self.grows
@@ -302,6 +344,35 @@ class Absorption:
             with contextlib.suppress(StoreError):  # tidying may wait; verify says what is wrong
                 collect(store, back=None if manifest.version % COLLECT_ALL == 0 else COLLECT_ALL)
         return True
+
+
+def _same_width(source: Source, width: int | None) -> None:
+    """Refuse a block of another width before its columns are chosen."""
+    if width is not None and source.shape[1] != width:
+        raise ShapeError(
+            f"the block has {source.shape[1]:,} columns, the model has {width:,}. Pass a block of {width:,} columns, or "
+            "begin another model."
+        )
+
+
+def same_mask(source: Source, mask: Any, columns: Columns | None) -> None:
+    """Refuse a mask that differs from what the model keeps.
+
+    Raises
+    ------
+    SpecError
+        Naming the columns.
+    """
+    kept = mask_of(source, mask)
+    if kept is None:
+        return
+    mine = np.ones(kept.size, bool) if columns is None else columns.marks != Columns.MASKED
+    other = np.flatnonzero(kept != mine)
+    if other.size:
+        raise SpecError(
+            f"mask differs from the one that the model was begun with, at {named(other)}. Leave mask= out: the model "
+            "remembers it; or begin another model."
+        )
 
 
 def _joined(method: IncrementalSVD, work: _Work, data: Matrix, each: Each) -> dict[str, Matrix]:

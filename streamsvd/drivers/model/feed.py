@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from streamsvd.columns import Columns
 from streamsvd.drivers.model.size import check_size
 from streamsvd.engine.memory import BASE_BYTES, show_bytes
 from streamsvd.errors import BudgetError, NonFiniteError, SpecError
@@ -340,11 +341,17 @@ def finite(rows: Array, feed: Feed, start: int, policy: str, mean: Array | None)
         empty = holes.all(axis=0)
         if empty.any():
             raise SpecError(
-                f"column {int(np.argmax(empty))} has no value in the first block, and the model knows no mean of it yet. "
-                "Leave the column out, or begin with a block that has values in it."
+                f"column {number_of(feed.source, int(np.argmax(empty)))} has no value in the first {rows.shape[0]:,} rows, and the model knows no mean of it yet. "
+                "Leave the column out with mask=, or begin with a block that has values in its first rows."
             )
         mean = np.nanmean(rows, axis=0, dtype=np.result_type(rows.dtype, np.float64))
     return np.asarray(np.where(holes, mean.astype(rows.dtype)[None, :], rows))
+
+
+def number_of(source: Source, column: int) -> int:
+    """Number of a column in the whole matrix, where a source shows some of it."""
+    columns = getattr(source, "columns", None)
+    return int(columns.indices[column]) if isinstance(columns, Columns) else column
 
 
 def check_policy(policy: str, spec: Spec) -> None:

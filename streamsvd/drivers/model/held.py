@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from streamsvd.drivers.model.state import State, loaded, of_result
+from streamsvd.drivers.model.state import State, kept_columns, loaded, narrowed, of_result
 from streamsvd.errors import MissingChunkError, StoreError
 from streamsvd.store.model import BlockEntry, Manifest, ModelStore, Settings, Spec
 from streamsvd.store.result import load
@@ -75,7 +75,7 @@ class Held:
         if newest == 0:
             if version:
                 raise StoreError(f"{store.name} has no version {version}. Run streamsvd log.")
-            state = of_result(load(Path(store.name))[0]) if self.settings.base else None
+            state = _base(Path(store.name)) if self.settings.base else None
             self.manifest, self.state, self.blocks, self.ids = None, state, [], {}
             return
         if self.manifest is None:  # whoever committed may have made it with other options than ours
@@ -113,3 +113,9 @@ class Held:
         self.manifest, self.state = manifest, state
         self.blocks += entries
         self.ids |= {entry.id: entry for entry in entries}
+
+
+def _base(path: Path) -> State:
+    """The state of a batch result, of the columns that it kept."""
+    result, columns = load(path)[0], kept_columns(path)
+    return of_result(result if columns is None else narrowed(result, columns), columns)

@@ -12,13 +12,14 @@ import msgspec
 import numpy as np
 
 from streamsvd.certificate import Certificate
+from streamsvd.columns import Columns
 from streamsvd.counted import freedom
 from streamsvd.drivers.model.absorption import Absorption, Update
 from streamsvd.drivers.model.held import Held
 from streamsvd.drivers.model.left import LeftVectors
 from streamsvd.drivers.model.options import changed, check_names, make_spec, method_of
 from streamsvd.drivers.model.size import check_result
-from streamsvd.drivers.model.state import State, loaded, refuse_base
+from streamsvd.drivers.model.state import State, kept_columns, loaded, narrowed, refuse_base
 from streamsvd.drivers.request import as_source
 from streamsvd.engine.dask_source import DaskSource
 from streamsvd.engine.events import Callback, ignore
@@ -222,7 +223,7 @@ class Model:
     def Vh(self) -> Matrix:
         """Right singular vectors ``(k, n)``; where columns grow, those of the columns, composed on read."""
         if self.spec.axis == "rows":
-            return self._truncated.Vh
+            return self._spread(self._truncated.Vh)
         return np.asarray(self._left()).conj().T
 
     @property
@@ -258,7 +259,23 @@ class Model:
     @property
     def mean(self) -> Matrix | None:
         """Mean of the rows, in the units of the data; None without centring."""
-        return self._known().raw_mean
+        mean = self._known().raw_mean
+        return None if mean is None else self._spread(mean)
+
+    def _spread(self, values: Matrix) -> Matrix:
+        """What belongs to the columns that are kept, among all: NaN at those that are left out."""
+        columns = self.columns
+        return values if columns is None else np.asarray(columns.spread(values))
+
+    @property
+    def columns(self) -> Columns | None:
+        """Which columns of the blocks are kept; None for all."""
+        return None if self._held.state is None else self._held.state.columns
+
+    @property
+    def dropped_columns(self) -> tuple[int, ...]:
+        """Columns that are left out: without any value in the first block, or by the mask; NaN in `Vh` and `mean`."""
+        return () if self.columns is None else self.columns.dropped
 
     @property
     def certificate(self) -> Certificate:
@@ -309,12 +326,20 @@ class Model:
         )
         status = Status.CONVERGED if found.tolerance_met else Status.NOT_CONVERGED
         info = Info(
-            status, 1.0, 0, 0, 0, 0.0, state.factor.n_rows, "incremental", self.spec.axis, "double", 0, (),
+            status, 1.0, 0, 0, 0, 0.0, state.factor.n_rows, "incremental", self.spec.axis, "double", 0,
+            self.dropped_columns,
             (found.certificate.relative_width,), self.spec.seed, freedom(state.factor.n_rows, None),
         )  # fmt: skip
         U = self.U if self.spec.axis == "columns" or self.spec.u else None
-        Vh = found.Vh if self.spec.axis == "rows" else self.Vh
-        return SVD(found.s, Vh, U, self.mean, scale, found.certificate, info)
+        return SVD(
+            found.s,
+            self.Vh,
+            U,
+            self.mean,
+            None if scale is None else self._spread(scale),
+            found.certificate,
+            info,
+        )
 
     def __repr__(self) -> str:
         if self._held.state is None:
@@ -334,6 +359,7 @@ class Model:
         *,
         memory: int | str | None = None,
         nonfinite: str = "raise",
+        mask: Any = None,
         column_names: Sequence[Any] | None = None,
         callback: Callback = ignore,
     ) -> Update:
@@ -351,7 +377,11 @@ class Model:
         nonfinite
             What a NaN means: ``"raise"``; ``"skip-block"``, nothing of the block is absorbed, which of an array
             that grows is all that is new, so that it waits until the data are mended; ``"impute-mean"`` of the
-            model as it is when the piece with the NaN comes. Inf is always an error.
+            model as it is when the piece with the NaN comes. Inf is always an error. But for ``"raise"``, columns that
+            have no value in the first block are left out of the model, and must have none later.
+        mask
+            Columns to keep, with the first block, as in `svd`; what the others hold is never looked at. Later blocks need
+            no mask: the model remembers.
         column_names
             Names of the columns: later blocks must have the same in the same order.
         callback
@@ -389,6 +419,7 @@ class Model:
             grows,
             budget,
             nonfinite,
+            mask,
             column_names,
             self._asked,
             callback,
@@ -464,6 +495,7 @@ def update(
     *,
     memory: int | str | None = None,
     nonfinite: str = "raise",
+    mask: Any = None,
     column_names: Sequence[Any] | None = None,
     callback: Callback = ignore,
     **options: Any,
@@ -474,7 +506,7 @@ def update(
     ----------
     path
         Of the model, or of a result that `svd` or `pca` kept.
-    block, block_id, memory, nonfinite, column_names, callback
+    block, block_id, memory, nonfinite, mask, column_names, callback
         As in `Model.update`.
     options
         As in `Model.create`; an existing model must have been made with the same.
@@ -505,6 +537,7 @@ def update(
         block_id,
         memory=memory,
         nonfinite=nonfinite,
+        mask=mask,
         column_names=column_names,
         callback=callback,
     )
@@ -565,6 +598,9 @@ def _settings_of(path: Path) -> Settings:
     weighted = [name for name in names if load_weights(path, name) is not None]
     # A column left out has a scale all the same, by which it would come back: refused as without one.
     refuse_base(result, weighted)
+    columns = kept_columns(path)
+    if columns is not None:
+        result = narrowed(result, columns)
     check_result(result, str(path))
     rank = max(result.rank, 1)
     spec = make_spec(

@@ -142,9 +142,11 @@ def agreed(spec: Spec, source: Source, names: Sequence[Any] | None) -> Spec:
     """
     fixed = source.shape[1] if spec.axis == "rows" else source.shape[0]
     what = "columns" if spec.axis == "rows" else "rows"
-    if names is not None and len(names) != fixed:
+    whole = getattr(source, "whole", source)  # names are of all columns, also of those left out
+    count = whole.shape[1] if spec.axis == "rows" else whole.shape[0]
+    if names is not None and len(names) != count:
         raise ShapeError(
-            f"{len(names)} column names were given for {fixed} {what}. Pass one for each."
+            f"{len(names)} column names were given for {count} {what}. Pass one for each."
         )
     if spec.width is not None and spec.width != fixed:
         raise ShapeError(

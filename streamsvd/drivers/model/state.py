@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from streamsvd.certificate import Kind
+from streamsvd.columns import Columns, named
 from streamsvd.errors import SpecError
 from streamsvd.forest import Forest, Load
 from streamsvd.incremental import IncrementalSVD
 from streamsvd.ledger import Factor, Ledger
 from streamsvd.result import SVD
 from streamsvd.store.model import Draft, FactorRecord, LedgerRecord, Manifest, ModelStore, Spec
+from streamsvd.store.result import load_weights
 from streamsvd.typing import Matrix, Real
 
 
@@ -33,12 +36,15 @@ class State:
         Rows of each block in the window, oldest first.
     scale
         Fixed factor of each column, ``(n,)``; None for ones.
+    columns
+        Which columns of the blocks are kept, those of everything else here; None for all.
     """
 
     factor: Factor
     forest: Forest | None
     sizes: tuple[int, ...] = ()
     scale: Real | None = None
+    columns: Columns | None = None
 
     @property
     def raw_mean(self) -> Matrix | None:
@@ -66,7 +72,7 @@ def fresh(method: IncrementalSVD, spec: Spec, like: np.dtype[Any]) -> State:
     return State(factor, Forest() if spec.window is not None else None)
 
 
-def of_result(result: SVD) -> State:
+def of_result(result: SVD, columns: Columns | None = None) -> State:
     """The state that a certified batch result stands for.
 
     ``D = B - V diag(sigma_lower^2) V*`` is above ``-deficit``. Its trace is the energy less the lower squares: the square
@@ -105,7 +111,26 @@ def of_result(result: SVD) -> State:
     if mean is not None and scale is not None:
         mean = mean * scale
     factor = Factor(c.sigma_lower, result.Vh, mean, float(m), m, ledger)
-    return State(factor, None, scale=scale)
+    return State(factor, None, scale=scale, columns=columns)
+
+
+def narrowed(result: SVD, columns: Columns) -> SVD:
+    """A result of the columns that were kept alone."""
+    places = np.cumsum(columns.kept) - 1
+    dropped = tuple(int(places[j]) for j in result.info.dropped_columns if columns.kept[j])
+    return replace(
+        result,
+        Vh=columns.take(result.Vh),
+        mean=None if result.mean is None else columns.take(result.mean),
+        scale=None if result.scale is None else columns.take(result.scale),
+        info=replace(result.info, dropped_columns=dropped),
+    )
+
+
+def kept_columns(path: Path) -> Columns | None:
+    """Which columns a batch result kept; None for all."""
+    marks = load_weights(path, "columns")
+    return None if marks is None else Columns(marks)
 
 
 def refuse_base(result: SVD, weighted: Sequence[str]) -> None:
@@ -118,10 +143,12 @@ def refuse_base(result: SVD, weighted: Sequence[str]) -> None:
     """
     if result.info.status.value == "interrupted":
         raise SpecError("the result was interrupted; run svd to its end before updating it.")
-    if result.info.dropped_columns:
+    gone = np.flatnonzero(~np.isnan(result.Vh[0][list(result.info.dropped_columns)]))
+    if gone.size:  # those that are NaN are no part of the result, and of no model of it
+        dropped = np.asarray(result.info.dropped_columns)[gone]
         raise SpecError(
-            "the result left columns out for their missing values. Run svd with another nonfinite=, or without "
-            "these columns, before updating it."
+            f"the result left {named(dropped)} out for some missing values, or as constant under scale=True. Run svd with "
+            "another nonfinite= or without scale=True, or with a mask= that is false there, before updating it."
         )
     for name in weighted:
         raise SpecError(
@@ -184,6 +211,11 @@ def stored(
             draft.keep(parent, ["scale"])
         else:
             draft.add({"scale": state.scale})
+    if state.columns is not None:
+        if parent is not None and "columns" in parent.arrays:
+            draft.keep(parent, ["columns"])
+        else:
+            draft.add({"columns": state.columns.marks})
     nodes: dict[str, FactorRecord] = {}
     if state.forest is not None:
         for key, load in state.forest.nodes.items():
@@ -207,7 +239,8 @@ def loaded(store: ModelStore, manifest: Manifest) -> State:
     center = manifest.spec.center
     factor = restored(array("s"), array("Vh"), array("mean") if center else None, manifest.factor)
     scale = array("scale") if "scale" in manifest.arrays else None
-    return settled(store, manifest, State(factor, None, scale=scale))
+    columns = Columns(array("columns")) if "columns" in manifest.arrays else None
+    return settled(store, manifest, State(factor, None, scale=scale, columns=columns))
 
 
 def settled(store: ModelStore, manifest: Manifest, state: State) -> State:

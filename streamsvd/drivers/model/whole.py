@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from streamsvd.columns import Columns, named
 from streamsvd.drivers.model.absorption import summarise
 from streamsvd.drivers.model.model import Model
 from streamsvd.drivers.model.options import buffer_of, method_of
@@ -63,6 +64,7 @@ def merge(
         raise SpecError(
             "a model that has absorbed nothing, or that scales its columns, cannot be merged."
         )
+    columns = _shared_columns(a, b)
     refuse_shared(a._held, b._held)
     kept = [buffer for buffer in (buffer_of(a.spec), buffer_of(b.spec)) if buffer is not None]
     spec = msgspec.structs.replace(a.spec, u=False, buffer=max(kept, default=None))
@@ -83,7 +85,7 @@ def merge(
         )
         for e in b.blocks
     ]
-    state = State(factor, None)
+    state = State(factor, None, columns=columns)
     record, nodes = stored(draft, state, None)
     done = store.commit(
         draft,
@@ -103,6 +105,25 @@ def merge(
             f"{store.name} was written by someone else meanwhile. Choose another place."
         )
     return Model.open(out)
+
+
+def _shared_columns(a: Model, b: Model) -> Columns | None:
+    """The columns that both models keep.
+
+    Raises
+    ------
+    SpecError
+        If they keep different ones.
+    """
+    mine, its = (set(model.dropped_columns) for model in (a, b))
+    if mine != its:
+        raise SpecError(
+            f"the models leave different columns out: {named(sorted(mine ^ its))} {'is' if len(mine ^ its) == 1 else 'are'} "
+            "left out of one of them alone. Merge models of the same columns: make both with the same mask=."
+        )
+    if a.columns is None or b.columns is None:
+        return None
+    return Columns(np.maximum(a.columns.marks, b.columns.marks))
 
 
 def export(model: Model, out: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
@@ -133,7 +154,10 @@ def export(model: Model, out: str | os.PathLike[str], *, overwrite: bool = False
         try:
             if result.U is not None:
                 writer.write_u(result.U, ROWS_AT_ONCE)
-            return writer.commit(result, options={"center": model.spec.center}, source=f"{model!r}")
+            options: dict[str, Any] = {"center": model.spec.center}
+            if model.columns is not None:
+                options["columns"] = model.columns.marks
+            return writer.commit(result, options=options, source=f"{model!r}")
         except BaseException:
             writer.discard()
             raise

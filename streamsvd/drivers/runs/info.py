@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,8 @@ class RunInfo:
         Of all random numbers.
     warnings
         What a careful user should know, a sentence each.
+    dropped_columns
+        Columns left out: without any value, or by the mask.
     """
 
     n_rows: int
@@ -35,3 +37,4 @@ class RunInfo:
     projected_bytes: int
     seed: int
     warnings: tuple[str, ...]
+    dropped_columns: tuple[int, ...] = field(default=(), kw_only=True)

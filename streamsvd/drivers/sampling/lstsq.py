@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
 
 from streamsvd.checks import check_numbers, check_seed
+from streamsvd.drivers.columns import View, over_columns_with_values, told
 from streamsvd.drivers.model.size import check_size
 from streamsvd.drivers.request import as_source
 from streamsvd.drivers.runs import Passes, Rows, RunInfo, allowed_bytes, arranged
@@ -145,6 +146,11 @@ class _Answer:
     gradients: tuple[tuple[float, ...], ...] = ()
 
 
+def _put_back(found: LeastSquares, view: View) -> LeastSquares:
+    return replace(found, x=view.spread(found.x, axis=0), info=told(found.info, view))
+
+
+@over_columns_with_values(_put_back)
 def lstsq(
     A: Any,
     b: Any,
@@ -152,6 +158,7 @@ def lstsq(
     method: Method = "auto",
     ridge: float = 0.0,
     tol: float = 0.0,
+    mask: Any = None,
     memory: int | float | str | None = None,
     seed: int = 0,
     callback: Callback = ignore,
@@ -173,6 +180,8 @@ def lstsq(
     tol
         The iteration ends where ``||W* A* r|| <= tol ||b||``, W the preconditioner: ``A x`` is then that near, about.
         At 0 it goes on until rounding stops it. The other methods have no use for it.
+    mask
+        Columns to keep, as in `streamsvd.svd`; the others are not looked at, and NaN in x.
     memory
         Bytes this process may use above its imports; half of what is free if left out.
     seed
@@ -212,6 +221,7 @@ def lstsq(
     >>> bool(abs(found.x - x).max() <= found.forward_error[0] < 1e-10), found.status
     (True, 'solved')
     """
+    del mask  # A has the columns that are kept
     source = as_source(A)
     check_real(source)
     targets, flat = _right_hand_sides(b, source)

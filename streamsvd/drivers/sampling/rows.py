@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.checks import check_numbers, check_seed
+from streamsvd.drivers.columns import View, over_columns_with_values, told
 from streamsvd.drivers.request import as_source
 from streamsvd.drivers.runs import Arrangement, Passes, RunInfo, allowed_bytes, arranged, watched
 from streamsvd.drivers.runs.checks import check_real
@@ -132,6 +133,11 @@ class _Asked:
         return self.gamma or 0.0 if self.kind == "ridge" else 0.0
 
 
+def _put_back(found: RowSample, view: View) -> RowSample:
+    return replace(found, rows=view.spread(found.rows), info=told(found.info, view))
+
+
+@over_columns_with_values(_put_back)
 def sample_rows(
     A: Any,
     size: int | None = None,
@@ -141,6 +147,7 @@ def sample_rows(
     gamma: float | None = None,
     p: float = 2.0,
     method: Method = "two-pass",
+    mask: Any = None,
     memory: int | float | str | None = None,
     seed: int = 0,
     callback: Callback = ignore,
@@ -166,6 +173,8 @@ def sample_rows(
         The norm that ``"root-leverage"`` and ``"sensitivity"`` are for.
     method
         ``"two-pass"``: exact scores. ``"online"``: one pass, every decision final, more rows.
+    mask
+        Columns to keep, as in `streamsvd.svd`; the others are not looked at, and NaN in the rows kept.
     memory
         Bytes this process may use above its imports; half of what is free if left out.
     seed
@@ -205,6 +214,7 @@ def sample_rows(
     >>> found.indices.size, round(found.dimension), found.certificate.upper < 0.6
     (400, 10, True)
     """
+    del mask  # A has the columns that are kept
     source = as_source(A)
     check_real(source)
     m, n = source.shape

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from streamsvd.checks import whole
+from streamsvd.columns import Columns, as_mask
+from streamsvd.drivers.columns import View, over_columns, told
 from streamsvd.drivers.request import as_source
 from streamsvd.drivers.saves import SAVE_SECONDS, try_saves
 from streamsvd.drivers.stream.result import StreamResult
-from streamsvd.drivers.stream.running import Blocks, Run, Saves, Stored
+from streamsvd.drivers.stream.running import Blocks, Run, Saves, Stored, as_rows
 from streamsvd.engine.events import Callback, ignore
 from streamsvd.engine.memory import parse_bytes
 from streamsvd.engine.plan import default_budget
-from streamsvd.errors import SpecError
+from streamsvd.errors import ShapeError, SpecError
 from streamsvd.protocols import Source
 from streamsvd.stream import StreamOptions
 from streamsvd.stream.options import Order
@@ -30,6 +34,7 @@ def top_eigenvectors(
     memory: int | float | str | None = None,
     passes: int = 1,
     n_rows: int | None = None,
+    mask: Any = None,
     width: int | None = None,
     heavy_rows: int = 64,
     delta: float = 0.05,
@@ -60,6 +65,8 @@ def top_eigenvectors(
         gone through again.
     n_rows
         Rows of an iterable, if known: better windows, and a tenth of them to judge the answer.
+    mask
+        Columns to keep, as in `streamsvd.svd`; the others are not looked at, and NaN in the components; with blocks, an array of booleans.
     width, heavy_rows
         Columns iterated (``k + max(10, k)``), the knob of accuracy; rows of large norm that are kept as they are.
     delta
@@ -129,15 +136,51 @@ def top_eigenvectors(
             raise SpecError(
                 "n_rows= is known of a matrix. Leave it out, or pass an iterable of blocks."
             )
-        run: Run = Stored(as_source(A), options, budget, saves, callback)
+        view = over_columns(as_source(A), mask, tolerant=False, notify=callback)
+        run: Run = Stored(view.source, options, budget, saves, callback)
+        with view.naming():
+            return _put_back(run.result(passes), view)
     else:
         if passes > 1 and iter(A) is A:
             raise SpecError(
                 f"passes={passes} was asked of an iterable that can be gone through once only. Pass a list, or an object "
                 "whose iter() begins anew, or passes=1."
             )
-        run = Blocks(A, options, budget, saves, callback, n_rows, replay)
-    return run.result(passes)
+        columns = None if mask is None else _columns_of_blocks(mask)
+        blocks = A if columns is None else KeptBlocks(A, columns)
+        run = Blocks(blocks, options, budget, saves, callback, n_rows, replay)
+        found = run.result(passes)
+        return found if columns is None else _put_back(found, View(None, None, columns, 0, False))  # type: ignore[arg-type]
+
+
+def _put_back(found: StreamResult, view: View) -> StreamResult:
+    return replace(found, components=view.spread(found.components), info=told(found.info, view))
+
+
+def _columns_of_blocks(mask: Any) -> Columns:
+    if isinstance(mask, str):
+        raise SpecError(
+            f"mask={mask!r} is found in, or beside, a stored matrix, and blocks come one after another. Pass an array of "
+            "booleans, true where a column is kept."
+        )
+    return Columns.of(as_mask(mask, (int(np.size(mask)),), "the stream"))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeptBlocks:
+    """Blocks of rows, of the columns that are kept."""
+
+    blocks: Iterable[Any]
+    columns: Columns
+
+    def __iter__(self) -> Iterator[Any]:
+        for block in self.blocks:
+            rows = as_rows(block)
+            if rows.shape[1] != self.columns.count:
+                raise ShapeError(
+                    f"a block of shape {rows.shape} came, and mask has {self.columns.count} entries. Pass one for each column."
+                )
+            yield self.columns.take(rows)
 
 
 def is_matrix(A: Any) -> bool:

@@ -1,0 +1,221 @@
+"""A source that shows only some columns of another one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+
+from streamsvd.columns import Columns
+from streamsvd.errors import SpecError, StoreError
+from streamsvd.protocols import Source
+from streamsvd.store.sources.border import checked
+from streamsvd.store.sources.zarr_array import (
+    ZarrSource,
+    _dimension_names,
+    chunked_array,
+)
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class KeptColumns:
+    """The columns of a source that are kept, side by side; what else a source may be asked is asked of the whole.
+
+    Attributes
+    ----------
+    whole
+        The source with all columns.
+    columns
+        Which are kept.
+    look_bytes
+        Decoded bytes that were read to know that.
+    guarded
+        Whether a value in a column that is known as missing throughout is refused as it is read: all of the rows are
+        read then.
+    """
+
+    whole: Source
+    columns: Columns
+    look_bytes: int = 0
+    guarded: bool = False
+    _indices: npt.NDArray[np.intp] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_indices", self.columns.indices)
+
+    def __getattr__(self, name: str) -> Any:
+        """Whatever else others ask a source for is that of the whole."""
+        if name.startswith("_") or name in (
+            "whole",
+            "columns",
+        ):  # not yet there while it is unpickled
+            raise AttributeError(name)
+        return getattr(self.whole, name)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return (self.whole.shape[0], int(self._indices.size))
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.whole.dtype
+
+    @property
+    def chunks(self) -> tuple[int, int]:
+        rows, columns = self.whole.chunks
+        most = int(np.bincount(self._indices // columns).max())
+        return (rows, min(most, self.shape[1]))
+
+    @property
+    def nbytes(self) -> int:
+        return self.shape[0] * self.shape[1] * self.dtype.itemsize
+
+    @property
+    def read_bytes(self) -> int:
+        rows, columns = (
+            min(c, s) for c, s in zip(self.whole.chunks, self.whole.shape, strict=True)
+        )
+        return self.whole.read_bytes + 2 * rows * columns * self.dtype.itemsize
+
+    @property
+    def name(self) -> str:
+        return self.whole.name
+
+    def read(self, rows: slice, columns: slice, out: Array, /) -> None:
+        rows, columns = checked(self, rows, columns, out)
+        wanted = self._indices[columns]
+        if not wanted.size or rows.start == rows.stop:
+            return
+        first, last = int(wanted[0]), int(wanted[-1])
+        if not self.guarded and last + 1 - first == wanted.size:  # they lie side by side
+            self.whole.read(rows, slice(first, last + 1), out)
+            return
+        for chunk, places in self._by_chunk(wanted):
+            part = wanted[places]
+            whole = chunk if self.guarded else slice(int(part[0]), int(part[-1]) + 1)
+            self._pick(rows, whole, part - whole.start, out[:, places])
+        if self.guarded:
+            self._check_chunks_without(rows, columns)
+
+    def _by_chunk(self, wanted: npt.NDArray[np.intp]) -> Iterator[tuple[slice, slice]]:
+        """Columns of each chunk of the whole that has some of those wanted, and their places among these."""
+        width, count = self.whole.chunks[1], self.whole.shape[1]
+        at = 0
+        while at < wanted.size:
+            chunk = int(wanted[at]) // width
+            end = int(np.searchsorted(wanted, (chunk + 1) * width))
+            yield slice(chunk * width, min((chunk + 1) * width, count)), slice(at, end)
+            at = end
+
+    def _row_chunks(self, rows: slice) -> Iterator[tuple[int, int]]:
+        height, start = self.whole.chunks[0], rows.start
+        while start < rows.stop:
+            stop = min(rows.stop, (start // height + 1) * height)
+            yield start, stop
+            start = stop
+
+    def _pick(
+        self, rows: slice, whole: slice, local: npt.NDArray[np.intp], place: Array | None
+    ) -> None:
+        """Read a chunk's columns, a chunk of rows at a time, and hand on those that are kept."""
+        for start, stop in self._row_chunks(rows):
+            buffer = np.empty((stop - start, whole.stop - whole.start), dtype=self.dtype)
+            self.whole.read(slice(start, stop), whole, buffer)
+            if self.guarded:
+                self._check(buffer, start, whole)
+            if place is not None:
+                place[start - rows.start : stop - rows.start] = buffer[:, local]
+
+    def _check_chunks_without(self, rows: slice, columns: slice) -> None:
+        """Look at the chunks that none of the kept columns lie in, once for all columns."""
+        width, count = self.whole.chunks[1], self.whole.shape[1]
+        if columns.start != 0:
+            return
+        seen = set((self._indices // width).tolist())
+        none = np.empty(0, dtype=np.intp)
+        for chunk in range(-(-count // width)):
+            whole = slice(chunk * width, min((chunk + 1) * width, count))
+            if chunk not in seen and (self.columns.marks[whole] == Columns.EMPTY).any():
+                self._pick(rows, whole, none, None)
+
+    def _check(self, buffer: Array, first: int, whole: slice) -> None:
+        """Refuse values in columns that are missing throughout in what is known already."""
+        empty = np.flatnonzero(self.columns.marks[whole] == Columns.EMPTY)
+        there = ~np.isnan(buffer[:, empty])
+        if not there.any():
+            return
+        i, j = (int(k) for k in np.unravel_index(int(np.argmax(there)), there.shape))
+        column = whole.start + int(empty[j])
+        raise SpecError(
+            f"column {column} has a value at row {first + i} of {self.name}, and had none in any row absorbed before: "
+            "it is left out. Begin anew with all rows, or leave the column out here too: pass rows that are NaN there."
+        )
+
+    def locate(self, row: int, column: int, /) -> str:
+        return self.whole.locate(row, int(self._indices[column]))
+
+
+def column_extents(source: Source) -> tuple[int, ...]:
+    """Extents of the dimensions that make the columns of a source."""
+    layout = getattr(source, "layout", None)
+    if layout is None:
+        return (source.shape[1],)
+    return tuple(layout.extents[axis] for axis in layout.column_axes)
+
+
+def mask_variable(source: Source, name: str) -> Array:
+    """The values of an array beside that of a source, in the order of the dimensions of its columns.
+
+    Raises
+    ------
+    SpecError
+        If the source is no array of a zarr group, or the group has no array of this name.
+    StoreError
+        If it cannot be read.
+    """
+    if not isinstance(source, ZarrSource):
+        raise SpecError(
+            f"mask={name!r} names an array beside {source.name}, which is no array of a zarr group. Pass an array of "
+            "booleans, one for each column."
+        )
+    store, prefix = source.array.store, getattr(source.array.encode_key, "prefix", "")
+    parent = prefix.rpartition("/")[0]
+    path = f"{parent}/{name}" if parent else name
+    try:
+        if not prefix:
+            raise FileNotFoundError(name)
+        found = zarr.open_array(store=store, path=path, mode="r")
+        data = zarr.open_array(store=store, path=prefix, mode="r")
+    except Exception as error:
+        raise SpecError(
+            f"mask={name!r} is no array beside {source.name} ({type(error).__name__}). Pass the name of an array in the "
+            "same group, or an array of booleans, one for each column."
+        ) from error
+    mine, its = (_dimension_names(a, dict(a.attrs)) for a in (data, found))
+    values = _values(found)
+    if mine is not None and its is not None:
+        wanted = [mine[axis] for axis in source.layout.column_axes]
+        if sorted(map(str, its)) == sorted(map(str, wanted)) and len(set(wanted)) == len(wanted):
+            values = values.transpose([list(its).index(name) for name in wanted])
+    return values
+
+
+def _values(array: zarr.Array) -> Array:
+    """All of a small array, strictly."""
+    if np.dtype(array.dtype).kind in "iuf":
+        strict = chunked_array(array, "error")
+        out = np.empty(array.shape, dtype=strict.packing.dtype)
+        strict.read(tuple(slice(0, extent) for extent in array.shape), out)
+        return out
+    if array.nchunks_initialized != array.nchunks:
+        raise StoreError(
+            f"{array.name or array.store} lacks {array.nchunks - array.nchunks_initialized} of its {array.nchunks} chunks. "
+            "Restore it from a copy."
+        )
+    return np.asarray(array[...])
