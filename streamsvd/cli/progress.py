@@ -20,6 +20,7 @@ from streamsvd.engine.events import (
     Looked,
     PassDone,
     PassStarted,
+    Remarked,
     RouteChanged,
     SpanDone,
 )
@@ -73,7 +74,7 @@ class Tally:
             self.width = event.width
         elif isinstance(event, RouteChanged):
             self.expected_bytes = 0  # one more pass, whatever was planned
-        else:
+        elif isinstance(event, Committed):
             self.committed = event.path
 
     @property
@@ -104,6 +105,9 @@ class Lines(AbstractContextManager["Lines"]):
 
     def __call__(self, event: Event) -> None:
         self.tally.take(event)
+        if isinstance(event, Remarked):
+            say(event.text)
+            return
         text = self._line(event)
         if text:
             self._spoke = time.monotonic()
@@ -130,6 +134,17 @@ class Lines(AbstractContextManager["Lines"]):
                 return changed(event)
             case Committed(path):
                 return f"written to {path}"
+            case Remarked(text):
+                return text
+
+
+def say(text: str) -> None:
+    """A remark on stderr, once in a run."""
+    context = click.get_current_context(silent=True)
+    said: set[str] = set() if context is None else context.meta.setdefault("streamsvd.said", set())
+    if text not in said:
+        said.add(text)
+        click.echo(f"streamsvd: {text}", err=True)
 
 
 def proved_so_far(width: float, excess: float, resolved: int) -> str:
@@ -148,13 +163,15 @@ def changed(event: RouteChanged) -> str:
 
 
 class Silence(AbstractContextManager["Silence"]):
-    """Keeps count and says nothing."""
+    """Keeps count and says nothing of progress."""
 
     def __init__(self, expected_bytes: int) -> None:
         self.tally = Tally(expected_bytes)
 
     def __call__(self, event: Event) -> None:
         self.tally.take(event)
+        if isinstance(event, Remarked):
+            say(event.text)
 
     def __exit__(self, *_: object) -> None:
         return None
@@ -218,6 +235,8 @@ class Bars(AbstractContextManager["Bars"]):
             self._begin("look", "extracting and certifying")
         elif isinstance(event, RouteChanged):
             self._progress.console.print(f"streamsvd: {changed(event)}", highlight=False)
+        elif isinstance(event, Remarked):
+            say(event.text)
 
     def _begin(self, name: str, purpose: str) -> None:
         width = "" if self.tally.width is None else f"within {self.tally.width:.1e}"

@@ -13,9 +13,7 @@ from streamsvd.store.sources.hierarchy import hierarchy, open_node, own_array, s
 from streamsvd.store.sources.zarr_array import chunked_array
 
 
-def stored_arrays(
-    source: Any, missing: str
-) -> tuple[list[tuple[str, Stored]], tuple[str, ...]]:
+def stored_arrays(source: Any, missing: str) -> tuple[list[tuple[str, Stored]], tuple[str, ...]]:
     """Addresses of the arrays below a group by path, in their order; of an array, its own under its name; and remarks.
 
     Raises

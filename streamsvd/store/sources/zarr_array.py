@@ -151,9 +151,7 @@ def _contents(arrays: Mapping[str, Any]) -> str:
     return "it holds " + (", ".join(repr(name) for name in sorted(arrays)) or "no arrays")
 
 
-def _source(
-    array: zarr.Array, remarks: tuple[str, ...], rows: Rows, missing: str
-) -> ZarrSource:
+def _source(array: zarr.Array, remarks: tuple[str, ...], rows: Rows, missing: str) -> ZarrSource:
     where = store_name(array)
     check_dtype(np.dtype(array.dtype), where)
     names = _dimension_names(array, dict(array.attrs))
