@@ -15,12 +15,15 @@ from streamsvd.cli import options
 def command(source: str, variable: str | None, rows: Any, missing: str, as_json: bool) -> None:
     """Shape, type and chunks of a matrix, or what a compressed collection holds; reads no values."""
     from streamsvd.cli.present import facts, show_json
+    from streamsvd.cli.progress import say
     from streamsvd.drivers.opening import open as open_matrix
 
     if is_compressed(source):
         show_compressed(source, as_json=as_json)
         return
     A = open_matrix(source, variable=variable, rows=rows, missing=missing)
+    for text in getattr(A, "remarks", ()):
+        say(text)
     record = describe(A)
     if as_json:
         show_json(record)

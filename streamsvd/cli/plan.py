@@ -41,6 +41,7 @@ def command(
 ) -> None:
     """What `svd` would do, and what it would cost; reads no data unless asked to calibrate."""
     from streamsvd.cli.present import show_json
+    from streamsvd.cli.progress import say
     from streamsvd.cli.run import with_weights
     from streamsvd.drivers.factorise import plan_svd
     from streamsvd.drivers.opening import open as open_matrix
@@ -49,6 +50,8 @@ def command(
 
     with scheduled(scheduler, workers):
         A = open_matrix(source, variable=variable, rows=rows, missing=missing)
+        for text in getattr(A, "remarks", ()):
+            say(text)
         # U goes to disk from the command line: any path stands for that.
         given = with_weights(given) | {"u": u, "out": "U" if u else None}
         plan = plan_svd(A, **given)

@@ -21,6 +21,7 @@ from streamsvd.engine.events import (
     Looked,
     PassDone,
     PassStarted,
+    Remarked,
     RouteChanged,
     SpanDone,
 )
@@ -105,6 +106,9 @@ class Lines(AbstractContextManager["Lines"]):
 
     def __call__(self, event: Event) -> None:
         self.tally.take(event)
+        if isinstance(event, Remarked):
+            say(event.text)
+            return
         text = self._line(event)
         if text:
             self._spoke = time.monotonic()
@@ -133,6 +137,17 @@ class Lines(AbstractContextManager["Lines"]):
                 return f"written to {path}"
             case ColumnsLeftOut(said=said):
                 return said
+            case Remarked(text):
+                return text
+
+
+def say(text: str) -> None:
+    """A remark on stderr, once in a run."""
+    context = click.get_current_context(silent=True)
+    said: set[str] = set() if context is None else context.meta.setdefault("streamsvd.said", set())
+    if text not in said:
+        said.add(text)
+        click.echo(f"streamsvd: {text}", err=True)
 
 
 def proved_so_far(width: float, excess: float, resolved: int) -> str:
@@ -151,13 +166,15 @@ def changed(event: RouteChanged) -> str:
 
 
 class Silence(AbstractContextManager["Silence"]):
-    """Keeps count and says nothing."""
+    """Keeps count and says nothing of progress."""
 
     def __init__(self, expected_bytes: int) -> None:
         self.tally = Tally(expected_bytes)
 
     def __call__(self, event: Event) -> None:
         self.tally.take(event)
+        if isinstance(event, Remarked):
+            say(event.text)
 
     def __exit__(self, *_: object) -> None:
         return None
@@ -223,6 +240,8 @@ class Bars(AbstractContextManager["Bars"]):
             self._progress.console.print(f"streamsvd: {changed(event)}", highlight=False)
         elif isinstance(event, ColumnsLeftOut):
             self._progress.console.print(f"streamsvd: {event.said}", highlight=False)
+        elif isinstance(event, Remarked):
+            say(event.text)
 
     def _begin(self, name: str, purpose: str) -> None:
         width = "" if self.tally.width is None else f"within {self.tally.width:.1e}"

@@ -20,6 +20,7 @@ from streamsvd.engine.events import (
     PassDone,
     RouteChanged,
     ignore,
+    remark,
 )
 from streamsvd.engine.execute import Runner
 from streamsvd.engine.meter import Mark, mark, peak_since
@@ -81,6 +82,7 @@ class Session:
     memory: Mark = field(default_factory=mark)
 
     def __post_init__(self) -> None:
+        remark(self.source, self.notify)
         plan = self.plan
         self.projected, self.route = plan.projected_bytes, plan.route
         self.runner = Runner(self.source, plan.workers, plan.prefetch, plan.device, self._watched)

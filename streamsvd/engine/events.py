@@ -78,8 +78,22 @@ class ColumnsLeftOut:
     said: str
 
 
+@dataclass(frozen=True, slots=True)
+class Remarked:
+    """Something about what is read that does not change the answer, and is to be known."""
+
+    text: str
+
+
 Event: TypeAlias = (
-    PassStarted | SpanDone | PassDone | Looked | RouteChanged | Committed | ColumnsLeftOut
+    PassStarted
+    | SpanDone
+    | PassDone
+    | Looked
+    | RouteChanged
+    | Committed
+    | ColumnsLeftOut
+    | Remarked
 )
 Callback: TypeAlias = Callable[[Event], None]
 
@@ -87,3 +101,9 @@ Callback: TypeAlias = Callable[[Event], None]
 def ignore(event: Event) -> None:
     """The callback of those who do not watch."""
     del event
+
+
+def remark(source: object, notify: Callback) -> None:
+    """Tell what is to be known about a source or a collection that is about to be read."""
+    for text in getattr(source, "remarks", ()):
+        notify(Remarked(text))

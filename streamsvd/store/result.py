@@ -237,7 +237,7 @@ def load(path: Path) -> tuple[SVD, Record]:
         If the path holds no result, or one that is damaged or of a newer format.
     """
     try:
-        group = zarr.open_group(str(path), mode="r")
+        group = zarr.open_group(str(path), mode="r", use_consolidated=False)
         raw = group.attrs["streamsvd"]
     except Exception as error:
         refused(error, path)
@@ -301,13 +301,13 @@ def load_u(path: Path) -> Any:
 
 def load_weights(path: Path, name: str) -> Any:
     """Weights stored with a result, ``row_weights`` or ``column_weights``; or the marks of its ``columns``; None if there were none."""
-    group = zarr.open_group(str(path), mode="r")
+    group = zarr.open_group(str(path), mode="r", use_consolidated=False)
     return np.asarray(group[name][...]) if name in group else None
 
 
 def is_result(path: Path) -> bool:
     """Whether a result of `svd` or `pca` is there."""
     try:
-        return "streamsvd" in zarr.open_group(str(path), mode="r").attrs
+        return "streamsvd" in zarr.open_group(str(path), mode="r", use_consolidated=False).attrs
     except Exception:
         return False

@@ -30,7 +30,7 @@ from streamsvd.drivers.collection.result import ClusteringInfo
 from streamsvd.drivers.collection.weights import Metrics
 from streamsvd.drivers.runs import allowed_bytes
 from streamsvd.engine.allocator import held_memory
-from streamsvd.engine.events import Callback, PassDone, PassStarted, SpanDone
+from streamsvd.engine.events import Callback, PassDone, PassStarted, SpanDone, remark
 from streamsvd.engine.execute import dense_threads
 from streamsvd.engine.meter import Mark, mark, peak_since
 from streamsvd.engine.tree import Job, Run, reduced
@@ -75,6 +75,9 @@ class Clustered:
     merges: list[tuple[Merge, ...]] = field(default_factory=list)
     began: float = field(default_factory=time.perf_counter)
     memory: Mark = field(default_factory=mark)
+
+    def __post_init__(self) -> None:
+        remark(self.source, self.notify)
 
     @cached_property
     def members(self) -> dict[str, Member]:

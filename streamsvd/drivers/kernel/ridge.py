@@ -35,7 +35,7 @@ from streamsvd.drivers.runs import Passes, allowed_bytes, arranged, watched
 from streamsvd.drivers.runs.checks import check_real
 from streamsvd.drivers.saves import SAVE_SECONDS, digest, try_saves
 from streamsvd.engine.allocator import held_memory
-from streamsvd.engine.events import Callback, Committed, ignore
+from streamsvd.engine.events import Callback, Committed, ignore, remark
 from streamsvd.engine.execute import at_once, dense_threads
 from streamsvd.engine.meter import mark, peak_since
 from streamsvd.engine.tree import Run
@@ -144,6 +144,7 @@ class KernelRidgeFit:
                 values = [engine.to_host(z(block) @ beta) + self.mean for _, block, z in blocks]
             return part[0], np.concatenate(values)
 
+        remark(source, callback)
         chunks = (band // q, q)
         writer = RowsWriter(
             local_path(out, "out"), (m, q), chunks, np.dtype(np.float64), overwrite=overwrite

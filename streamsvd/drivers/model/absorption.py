@@ -20,7 +20,7 @@ from streamsvd.drivers.model.options import agreed, method_of, same_options
 from streamsvd.drivers.model.state import State, fresh, settled, stored
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.dask_source import DaskSource
-from streamsvd.engine.events import Callback, Committed, PassDone, PassStarted, SpanDone
+from streamsvd.engine.events import Callback, Committed, PassDone, PassStarted, SpanDone, remark
 from streamsvd.engine.execute import at_once, concurrency, dense_threads
 from streamsvd.errors import ConflictError, ShapeError, SpecError, StoreError
 from streamsvd.forest import share
@@ -112,6 +112,7 @@ class Absorption:
 
     def run(self) -> Update:
         held = self.held
+        remark(self.source, self.callback)
         for attempt in range(TRIES):
             held.refresh()
             same_options(self.asked, held.spec, held.settings.keep)

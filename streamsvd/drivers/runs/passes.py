@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from streamsvd.drivers.runs.reading import Arrangement
 from streamsvd.drivers.saves import Saves
-from streamsvd.engine.events import Callback, PassDone, PassStarted, SpanDone
+from streamsvd.engine.events import Callback, PassDone, PassStarted, SpanDone, remark
 from streamsvd.engine.tree import Job, reduced, unfound
 from streamsvd.typing import Matrix
 
@@ -37,6 +37,9 @@ class Passes:
     saves: Saves | None = None
     number: int = 0
     bytes_read: int = 0
+
+    def __post_init__(self) -> None:
+        remark(self.arrangement.rows.source, self.notify)
 
     def __call__(self, purpose: str, job: Job[T]) -> T:
         """What a job finds in all rows."""

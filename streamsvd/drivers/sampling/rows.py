@@ -16,7 +16,7 @@ from streamsvd.drivers.runs import Arrangement, Passes, RunInfo, allowed_bytes, 
 from streamsvd.drivers.runs.checks import check_real
 from streamsvd.drivers.sampling.jobs import Drawing, Triangles
 from streamsvd.engine.allocator import held_memory
-from streamsvd.engine.events import Callback, ignore
+from streamsvd.engine.events import Callback, ignore, remark
 from streamsvd.engine.execute import dense_threads
 from streamsvd.engine.meter import mark, peak_since
 from streamsvd.errors import BudgetError, SpecError
@@ -349,6 +349,7 @@ def _online(
     m, n = source.shape
     c, state, tower = asked.oversampling, None, Tower()
     assert c is not None
+    remark(source, notify)
     blocks = arrangement.rows.even((0, m), height)
     for first, rows in watched(blocks, "sample", arrangement.pass_bytes, m, notify):
         tower = tower.push(rows)

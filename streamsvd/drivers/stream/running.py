@@ -18,7 +18,7 @@ from streamsvd.drivers.stream.planning import check_k, fitted, planned, projecte
 from streamsvd.drivers.stream.result import StreamResult, cautions, order_caution, result_of
 from streamsvd.drivers.stream.saved import PURPOSE, packed, restored
 from streamsvd.engine.allocator import held_memory
-from streamsvd.engine.events import Callback, PassDone, PassStarted, SpanDone
+from streamsvd.engine.events import Callback, PassDone, PassStarted, SpanDone, remark
 from streamsvd.engine.execute import dense_threads
 from streamsvd.engine.meter import mark, peak_since
 from streamsvd.errors import NonFiniteError, OrderWarning, ShapeError, SpecError
@@ -138,6 +138,7 @@ class Stored(Run):
         self.feed, chosen = planned(source, options, budget)
         self.bytes = 0
         super().__init__(chosen, budget, saves, notify)
+        remark(source, notify)
 
     def first_pass(self) -> TopRows:
         feed = self.feed

@@ -18,7 +18,15 @@ from streamsvd.checks import check_seed
 from streamsvd.drivers.request import as_source
 from streamsvd.drivers.stream.feed import Feed
 from streamsvd.engine.allocator import held_memory
-from streamsvd.engine.events import Callback, Committed, PassDone, PassStarted, SpanDone, ignore
+from streamsvd.engine.events import (
+    Callback,
+    Committed,
+    PassDone,
+    PassStarted,
+    SpanDone,
+    ignore,
+    remark,
+)
 from streamsvd.engine.memory import BASE_BYTES, parse_bytes
 from streamsvd.engine.plan import default_budget
 from streamsvd.errors import BudgetError, SpecError
@@ -81,6 +89,7 @@ def shuffle(
         local_path(out, "out"), source.shape, chunks, source.dtype, overwrite=overwrite
     )
     try:
+        remark(source, callback)
         with held_memory():
             _scatter(feed, writer, count, seed, callback)
             _gather(writer, count, seed, callback, source.nbytes)

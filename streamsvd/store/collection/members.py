@@ -128,12 +128,15 @@ class Collection:
         Reads that deliver all of them, in the same order.
     zeros
         Whether NaN counts as zero.
+    remarks
+        What whoever reads it is to be told.
     """
 
     name: str
     members: tuple[Member, ...]
     parts: tuple[Part, ...]
     zeros: bool = False
+    remarks: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from streamsvd.store.explained import refused, there
 MISSING = ("error", "fill", "zero")
 Cut = int | tuple[int, int] | None
 Named = list[tuple[str, Stored]]
+Remarks = tuple[str, ...]
 
 
 def open_collection(
@@ -73,13 +75,15 @@ def open_collection(
     """
     if missing not in MISSING:
         raise SpecError(f'missing={missing!r} is unknown. Pass "error", "fill" or "zero".')
-    name, found = _found(source, missing)
+    name, found, remarks = _found(source, missing)
     if cut is not None:
-        return _cut(name, found, cut, columns, patterns(transpose), missing)
+        cut_up = _cut(name, found, cut, columns, patterns(transpose), missing)
+        return replace(cut_up, remarks=remarks)
     names = [key for key, _ in found]
     kept = set(wanted(names, select))
     found = [(key, stored) for key, stored in found if key in kept]
-    return _collected(name, found, columns, patterns(transpose), missing)
+    collected = _collected(name, found, columns, patterns(transpose), missing)
+    return replace(collected, remarks=remarks)
 
 
 def as_collection(source: Any) -> Collection:
@@ -134,26 +138,36 @@ def _cut(
     return Collection(name, tuple(members), tuple(parts), missing == "zero").checked()
 
 
-def _found(source: Any, missing: str) -> tuple[str, Named]:
-    """How messages call it, and every array by name, in order of names for what is stored."""
+def _found(source: Any, missing: str) -> tuple[str, Named, Remarks]:
+    """How messages call it, every array by name, in order of names for what is stored, and what is to be remarked."""
     if isinstance(source, str | os.PathLike) and "://" not in str(source):
         path = local_path(source, "collection")
-        return str(path), _at_path(path, missing)
+        return str(path), *_at_path(path, missing)
     if isinstance(source, str) or _is_zarr(source):
-        return str(source), _zarr_arrays(source, missing)
+        return str(source), *_zarr_arrays(source, missing)
     if isinstance(source, Mapping):
-        return "the mapping", [(str(k), _one(str(k), v, missing)) for k, v in source.items()]
+        return "the mapping", *_each(source.items(), missing)
     if _is_array(source):
-        return "the array", [("", _one("the array", source, missing))]
+        return "the array", [("", _one("the array", source, missing)[0])], ()
     if isinstance(source, Iterable):
         pairs = list(source)
         if all(isinstance(p, tuple) and len(p) == 2 for p in pairs):
-            return "the pairs", [(str(k), _one(str(k), v, missing)) for k, v in pairs]
+            return "the pairs", *_each(pairs, missing)
     kind = f"{type(source).__module__}.{type(source).__qualname__}"
     raise SpecError(
         f"{kind} is no collection. Pass a mapping of names to arrays, a zarr group, a folder of .npy or .safetensors "
         "files, or the path of one of these."
     )
+
+
+def _each(pairs: Iterable[tuple[Any, Any]], missing: str) -> tuple[Named, Remarks]:
+    """Arrays by name, and what is to be remarked about any."""
+    found, remarks = [], list[str]()
+    for key, value in pairs:
+        stored, more = _one(str(key), value, missing)
+        found.append((str(key), stored))
+        remarks += more
+    return found, tuple(remarks)
 
 
 def _is_array(value: Any) -> bool:
@@ -164,7 +178,7 @@ def _is_zarr(source: Any) -> bool:
     return any(base.__module__.split(".")[0] == "zarr" for base in type(source).__mro__)
 
 
-def _one(name: str, value: Any, missing: str) -> Stored:
+def _one(name: str, value: Any, missing: str) -> tuple[Stored, Remarks]:
     """An array of a mapping."""
     if _is_zarr(value):
         from streamsvd.store.collection.zarr_arrays import stored_array
@@ -174,24 +188,25 @@ def _one(name: str, value: Any, missing: str) -> Stored:
         value = as_array(value)
         if value.dtype == object:
             raise SpecError(f"block {name!r} holds objects, real numbers are needed. Convert it.")
-    return InMemory(value, promised(value))
+    return InMemory(value, promised(value)), ()
 
 
-def _zarr_arrays(source: Any, missing: str) -> Named:
+def _zarr_arrays(source: Any, missing: str) -> tuple[Named, Remarks]:
     from streamsvd.store.collection.zarr_arrays import stored_arrays  # half a second of imports
 
     return stored_arrays(source, missing)
 
 
-def _at_path(path: Path, missing: str) -> Named:
+def _at_path(path: Path, missing: str) -> tuple[Named, Remarks]:
     if not there(path):
         raise StoreError(f"{path} does not exist. Check the path.")
+    path = path.absolute()  # workers may run in other folders
     if path.suffix == ".npy":
-        return [(path.stem, _npy(path))]
+        return [(path.stem, _npy(path))], ()
     if path.suffix == ".safetensors" and path.is_file():
-        return list(tensors(path).items())
+        return list(tensors(path).items()), ()
     if path.is_dir() and not _holds_zarr(path):
-        return _in_folder(path)
+        return _in_folder(path), ()
     if path.is_dir() or path.suffix == ".zip":
         return _zarr_arrays(path, missing)
     raise StoreError(

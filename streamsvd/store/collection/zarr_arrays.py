@@ -10,11 +10,12 @@ import zarr
 from streamsvd.errors import StoreError, StreamSVDError
 from streamsvd.store.collection.stored import InChunks, Refused, Stored
 from streamsvd.store.explained import refused
-from streamsvd.store.sources.zarr_array import chunked_array, open_node, store_name
+from streamsvd.store.sources.hierarchy import hierarchy, open_node, own_array, store_name
+from streamsvd.store.sources.zarr_array import chunked_array
 
 
-def stored_arrays(source: Any, missing: str) -> list[tuple[str, Stored]]:
-    """Addresses of the arrays below a group by path, in their order; of an array, its own under its name.
+def stored_arrays(source: Any, missing: str) -> tuple[list[tuple[str, Stored]], tuple[str, ...]]:
+    """Addresses of the arrays below a group by path, in their order; of an array, its own under its name; and remarks.
 
     Raises
     ------
@@ -24,9 +25,10 @@ def stored_arrays(source: Any, missing: str) -> list[tuple[str, Stored]]:
     try:
         node = source if isinstance(source, zarr.Array | zarr.Group) else open_node(source)
         if isinstance(node, zarr.Array):
-            return [(node.basename or "", stored_array(node, missing))]
-        found = sorted(node.members(max_depth=None), key=lambda pair: pair[0])
-        arrays = [(name, value) for name, value in found if isinstance(value, zarr.Array)]
+            stored, remarks = stored_array(node, missing)
+            return [(node.basename or "", stored)], remarks
+        found, remarks = hierarchy(node).listed(max_depth=None)
+        arrays = [(name, value) for name, value in found.items() if isinstance(value, zarr.Array)]
     except StreamSVDError:
         raise
     except Exception as error:  # whatever damaged metadata make zarr trip over
@@ -35,11 +37,16 @@ def stored_arrays(source: Any, missing: str) -> list[tuple[str, Stored]]:
             f"the zarr metadata of {store_name(source)} cannot be read: {type(error).__name__}: {error}. "
             "Restore zarr.json (or .zarray) from a copy, or write the arrays again."
         ) from error
-    return [(name, _deferred(name, array, missing)) for name, array in arrays]
+    return [(name, _deferred(name, array, missing)) for name, array in arrays], remarks
 
 
-def stored_array(array: zarr.Array, missing: str) -> Stored:
-    """The address of one array."""
+def stored_array(array: zarr.Array, missing: str) -> tuple[Stored, tuple[str, ...]]:
+    """The address of one array by its own metadata, and what is to be remarked about those in hand."""
+    own, remarks = own_array(array)
+    return _address(own, missing), remarks
+
+
+def _address(array: zarr.Array, missing: str) -> Stored:
     values = chunked_array(array, missing)
     return InChunks(values, tuple(int(extent) for extent in array.shape))
 
@@ -48,5 +55,5 @@ def _deferred(name: str, array: zarr.Array, missing: str) -> Stored:
     """The address, or of what holds no real numbers something that is refused unless it is left out."""
     dtype = np.dtype(array.dtype)
     if dtype.kind in "biuf":
-        return stored_array(array, missing)
+        return _address(array, missing)
     return Refused(tuple(array.shape), dtype, str(dtype), name)

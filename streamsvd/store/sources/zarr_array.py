@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,17 +12,21 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 from zarr.abc.store import Store
-from zarr.storage import FsspecStore, LocalStore, WrapperStore, ZipStore
 
 from streamsvd.errors import ShapeError, SpecError, StoreError, StreamSVDError
-from streamsvd.store.explained import access_error, refused
+from streamsvd.store.explained import refused
 from streamsvd.store.sources.border import check_dtype, checked
 from streamsvd.store.sources.chunked import ChunkedArray, Shards
 from streamsvd.store.sources.decoder import Decoder, decoder_v2, decoder_v3
 from streamsvd.store.sources.flatten import Flattening, Rows, flattening
+from streamsvd.store.sources.hierarchy import (
+    Hierarchy,
+    hierarchy,
+    open_node,
+    own_array,
+    store_name,
+)
 from streamsvd.store.sources.packing import packing
-
-METADATA = ("zarr.json", ".zarray", ".zgroup")
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +38,7 @@ class ZarrSource:
 
     array: ChunkedArray
     layout: Flattening
+    remarks: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -86,7 +90,7 @@ def open_zarr(
     """
     try:
         node = source if isinstance(source, zarr.Array | zarr.Group) else open_node(source)
-        return _source(_pick(node, variable), rows, missing)
+        return _source(*_pick(node, variable), rows, missing)
     except StreamSVDError:
         raise
     except (
@@ -100,74 +104,27 @@ def open_zarr(
         ) from error
 
 
-def open_node(source: Path | str | Store) -> zarr.Array | zarr.Group:
-    """The array or group at a place.
-
-    Raises
-    ------
-    StoreError
-        If there is none.
-    """
-    store: Store | Path | str = source
-    if isinstance(source, Path) and source.suffix == ".zip" and not source.is_dir():
-        store = ZipStore(source, mode="r")
-    try:
-        return zarr.open(store=store, mode="r")
-    except FileNotFoundError as error:
-        if isinstance(source, Path):
-            check_metadata(source)
-        raise StoreError(
-            f"{store_name(source)} holds no zarr array or group (no zarr.json, .zarray or .zgroup). "
-            "Give the folder that contains one of these."
-        ) from error
-
-
-def check_metadata(path: Path) -> None:
-    """Refuse metadata of which zarr says that they are not there, though there is something of their name.
-
-    Raises
-    ------
-    AccessError
-        For a link without a target, or a folder in their place.
-    """
-    for name in METADATA:
-        if not os.path.lexists(path / name):
-            continue
-        try:
-            (path / name).open("rb").close()
-        except OSError as error:
-            raise access_error(error, "read", path / name) from error
-
-
-def store_name(source: Any) -> str:
-    """How messages call a store, or what is in one."""
-    if isinstance(source, zarr.Array | zarr.Group):
-        return "/".join(part for part in (store_name(source.store), source.path) if part)
-    if isinstance(source, WrapperStore):
-        return store_name(source._store)
-    if isinstance(source, LocalStore):
-        return str(source.root)
-    if isinstance(source, ZipStore | FsspecStore):
-        return str(source.path)
-    return str(source) if isinstance(source, Path | str) else type(source).__name__
-
-
-def _pick(node: zarr.Array | zarr.Group, variable: str | None) -> zarr.Array:
+def _pick(
+    node: zarr.Array | zarr.Group, variable: str | None
+) -> tuple[zarr.Array, tuple[str, ...]]:
+    """The array that is meant, by its own metadata, and what is to be remarked about others."""
     where = store_name(node)
     if isinstance(node, zarr.Array):
         if variable is not None:
             raise SpecError(
                 f"{where} is one array; variable={variable!r} needs a group. Leave it out."
             )
-        return node
+        return own_array(node)
+    group = hierarchy(node)
     if variable is not None:
-        return _named(node, variable, where)
-    arrays = dict(node.arrays())
+        return _named(group, variable)
+    members, remarks = group.listed()
+    arrays = {name: member for name, member in members.items() if isinstance(member, zarr.Array)}
     eligible = [
         name for name, array in arrays.items() if array.ndim >= 2 and array.dtype.kind in "iufc"
     ]
     if len(eligible) == 1:
-        return arrays[eligible[0]]
+        return arrays[eligible[0]], remarks
     if eligible:
         names = ", ".join(repr(name) for name in sorted(eligible))
         raise SpecError(f"{where} holds several matrices: {names}. Choose one with variable=.")
@@ -176,25 +133,32 @@ def _pick(node: zarr.Array | zarr.Group, variable: str | None) -> zarr.Array:
     )
 
 
-def _named(group: zarr.Group, variable: str, where: str) -> zarr.Array:
+def _named(group: Hierarchy, variable: str) -> tuple[zarr.Array, tuple[str, ...]]:
     try:
-        found = group[variable]
-    except (KeyError, ValueError) as error:
-        contents = _contents(dict(group.arrays()))
-        raise SpecError(f"{where} has no variable {variable!r}; {contents}.") from error
-    return _pick(found, None)
+        found = group.member(variable)
+    except KeyError as error:
+        members = group.listed()[0].items()
+        contents = _contents({name: m for name, m in members if isinstance(m, zarr.Array)})
+        copied = ""
+        if variable.strip("/") in group.copy:
+            copied = " Consolidated metadata name it, but it has none of its own: restore them from a copy."
+        raise SpecError(
+            f"{group.name} has no variable {variable!r}; {contents}.{copied}"
+        ) from error
+    array, below = _pick(found, None)
+    return array, group.remarks(array) or below
 
 
 def _contents(arrays: Mapping[str, Any]) -> str:
     return "it holds " + (", ".join(repr(name) for name in sorted(arrays)) or "no arrays")
 
 
-def _source(array: zarr.Array, rows: Rows, missing: str) -> ZarrSource:
+def _source(array: zarr.Array, remarks: tuple[str, ...], rows: Rows, missing: str) -> ZarrSource:
     where = store_name(array)
     check_dtype(np.dtype(array.dtype), where)
     names = _dimension_names(array, dict(array.attrs))
     layout = flattening(array.metadata.shape, names, rows, where)
-    return ZarrSource(chunked_array(array, missing), layout)
+    return ZarrSource(chunked_array(array, missing), layout, remarks)
 
 
 def chunked_array(array: zarr.Array, missing: str) -> ChunkedArray:

@@ -1,0 +1,231 @@
+"""Groups and arrays of a zarr store by their own metadata.
+
+A consolidated copy of the metadata is made once, and whoever appends afterwards need not make it again. So it is a hint and
+no more: shape, chunks, type, attributes and the list of members are those that arrays and groups say of themselves, and
+where the copy says otherwise there is a remark.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import zarr
+from zarr.abc.store import Store
+from zarr.core.buffer import default_buffer_prototype
+from zarr.storage import FsspecStore, LocalStore, WrapperStore, ZipStore
+
+from streamsvd.errors import StoreError
+from streamsvd.store.explained import access_error
+
+METADATA = ("zarr.json", ".zarray", ".zgroup")
+
+Metadata = Mapping[str, bytes]
+"""What a node says of itself, by the name of the object that says it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Hierarchy:
+    """A group by its own metadata, and what a consolidated copy says of its members.
+
+    Attributes
+    ----------
+    group
+        The group, without the copy.
+    copy
+        Metadata of all its members by path; empty where nothing was consolidated.
+    """
+
+    group: zarr.Group
+    copy: Mapping[str, Metadata]
+
+    @property
+    def name(self) -> str:
+        """How messages call the group."""
+        return store_name(self.group)
+
+    def listed(
+        self, max_depth: int | None = 0
+    ) -> tuple[dict[str, zarr.Array | zarr.Group], tuple[str, ...]]:
+        """Members by path, and a remark where the copy says otherwise.
+
+        They are those that the store lists, and those of the copy that are there although it does not list them.
+        """
+        try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "Object at .* is not recognized")
+                members = self.group.members(
+                    max_depth=max_depth, use_consolidated_for_children=False
+                )
+                found = dict(members)
+        except Exception:  # a store that cannot list its keys: the copy says where to look
+            if not self.copy:
+                raise
+            found = {}
+        copied = [p for p in self.copy if max_depth is None or p.count("/") <= max_depth]
+        for path in copied:
+            if path not in found:
+                with suppress(KeyError):
+                    found[path] = self.member(path)
+        differ: list[str] = []
+        if self.copy:
+            for path, node in found.items():
+                differ += self._differences(path, node)
+            differ += [f"{path!r} is in them alone" for path in copied if path not in found]
+        return dict(sorted(found.items())), self._remark(differ)
+
+    def member(self, path: str) -> zarr.Array | zarr.Group:
+        """One member.
+
+        Raises
+        ------
+        KeyError
+            If the group has none of this path.
+        """
+        try:
+            return _opened(self.group.store_path / path, self.group.metadata.zarr_format)
+        except (FileNotFoundError, ValueError) as error:
+            raise KeyError(path) from error
+
+    def remarks(self, array: zarr.Array) -> tuple[str, ...]:
+        """A remark where the copy says of an array below the group what it does not say of itself."""
+        above = self.group.path
+        path = array.path[len(above) + 1 :] if above else array.path
+        return self._remark(self._differences(path, array)) if self.copy else ()
+
+    def _differences(self, path: str, node: zarr.Array | zarr.Group) -> list[str]:
+        is_array = isinstance(node, zarr.Array)
+        if path not in self.copy:
+            return [f"{'array' if is_array else 'group'} {path!r} is not in them"]
+        if is_array and written(node.metadata) != self.copy[path]:
+            return [f"they do not say of {path!r} what it says of itself, {_said(node)}"]
+        return []
+
+    def _remark(self, differ: list[str]) -> tuple[str, ...]:
+        if not differ:
+            return ()
+        others = f" (and {len(differ) - 1:,} more)" if len(differ) > 1 else ""
+        return (
+            f"the consolidated metadata of {self.name} are out of date: {differ[0]}{others}. "
+            "What arrays say of themselves counts; zarr.consolidate_metadata renews the copy.",
+        )
+
+
+def hierarchy(group: zarr.Group) -> Hierarchy:
+    """A group by its own metadata, whatever it was opened by."""
+    form = group.metadata.zarr_format
+    own = _opened(group.store_path, form)
+    if not isinstance(own, zarr.Group):
+        raise StoreError(f"{store_name(group)} is no group any more. Open it again.")
+    return Hierarchy(own, _consolidated(group, form))
+
+
+def own_array(array: zarr.Array) -> tuple[zarr.Array, tuple[str, ...]]:
+    """The same array by the metadata that its store has now, and a remark if those in hand are others.
+
+    Raises
+    ------
+    StoreError
+        If the store has none.
+    """
+    try:
+        own = _opened(array.store_path, array.metadata.zarr_format)
+    except FileNotFoundError:
+        own = None
+    if not isinstance(own, zarr.Array):
+        raise StoreError(
+            f"{store_name(array)} has no array metadata of its own (zarr.json or .zarray), so that its shape and chunks "
+            "are not known. Restore them from a copy, or write the array again."
+        )
+    if written(own.metadata) == written(array.metadata):
+        return own, ()
+    return own, (
+        f"{store_name(array)} was opened with metadata that are out of date: it is {_said(own)}. "
+        "What it says of itself counts.",
+    )
+
+
+def open_node(source: Path | str | Store) -> zarr.Array | zarr.Group:
+    """The array or group at a place, by its own metadata.
+
+    Raises
+    ------
+    StoreError
+        If there is none.
+    """
+    store: Store | Path | str = source
+    if isinstance(source, Path) and source.suffix == ".zip" and not source.is_dir():
+        store = ZipStore(source.absolute(), mode="r")
+    elif isinstance(source, Path):
+        store = source.absolute()
+    try:
+        return _opened(store)
+    except FileNotFoundError as error:
+        if isinstance(source, Path):
+            check_metadata(source)
+        raise StoreError(
+            f"{store_name(source)} holds no zarr array or group (no zarr.json, .zarray or .zgroup). "
+            "Give the folder that contains one of these."
+        ) from error
+
+
+def check_metadata(path: Path) -> None:
+    """Refuse metadata of which zarr says that they are not there, though there is something of their name.
+
+    Raises
+    ------
+    AccessError
+        For a link without a target, or a folder in their place.
+    """
+    for name in METADATA:
+        if not os.path.lexists(path / name):
+            continue
+        try:
+            (path / name).open("rb").close()
+        except OSError as error:
+            raise access_error(error, "read", path / name) from error
+
+
+def store_name(source: Any) -> str:
+    """How messages call a store, or what is in one."""
+    if isinstance(source, zarr.Array | zarr.Group):
+        return "/".join(part for part in (store_name(source.store), source.path) if part)
+    if isinstance(source, WrapperStore):
+        return store_name(source._store)
+    if isinstance(source, LocalStore):
+        return str(source.root)
+    if isinstance(source, ZipStore | FsspecStore):
+        return str(source.path)
+    return str(source) if isinstance(source, Path | str) else type(source).__name__
+
+
+def _opened(place: Any, zarr_format: int | None = None) -> zarr.Array | zarr.Group:
+    return zarr.open(store=place, mode="r", zarr_format=zarr_format, use_consolidated=False)
+
+
+def _consolidated(group: zarr.Group, zarr_format: int) -> dict[str, Metadata]:
+    """The consolidated copy of the metadata of all members, by path; one that cannot be read is none."""
+    try:
+        found = zarr.open_group(group.store_path, mode="r", zarr_format=zarr_format)
+        copy = found.metadata.consolidated_metadata
+        if copy is None:
+            return {}
+        return {path: written(metadata) for path, metadata in copy.flattened_metadata.items()}
+    except Exception:  # it is of no use, whatever it trips over
+        return {}
+
+
+def written(metadata: Any) -> Metadata:
+    """Metadata as they are written."""
+    buffers = metadata.to_buffer_dict(default_buffer_prototype())
+    return {name: bytes(value.to_bytes()) for name, value in buffers.items()}
+
+
+def _said(array: zarr.Array) -> str:
+    shape = " x ".join(f"{extent:,}" for extent in array.shape)
+    return f"{shape} of {array.dtype} in chunks of {' x '.join(map(str, array.chunks))}"
