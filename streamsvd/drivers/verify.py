@@ -128,7 +128,18 @@ def verify(
         nonfinite=str(kept.get("nonfinite", "raise")),
     )
     plan = plan_svd(
-        source, k, memory=memory, max_passes=1, axis="rows", route="krylov", precision="double"
+        source,
+        k,
+        memory=memory,
+        center=options.center,
+        scale=options.scale,
+        row_weights=options.row_weights,
+        column_weights=options.column_weights,
+        nonfinite=options.nonfinite,
+        max_passes=1,
+        axis="rows",
+        route="krylov",
+        precision="double",
     )
     stored = result.certificate
     settings = Settings(k, None, stored.tol, delta, Kind.BOUNDS, 1, seed)
