@@ -265,3 +265,40 @@ def test_weights_that_are_none_are_refused_in_words(name, weight, words) -> None
         streamsvd.pca(np.ones((6, 6)), 2, **{name: weights})
     with pytest.raises(streamsvd.SpecError, match=f"{name} are all zero: nothing would be left"):
         streamsvd.plan_svd(np.ones((6, 6)), 2, **{name: np.zeros(6)})
+
+
+# Collections --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("junk", [np.nan, np.inf, 1e300, 5.0])
+@pytest.mark.parametrize("principal", [None, "auto"])
+def test_columns_of_weight_zero_of_a_collection_are_not_looked_at(tmp_path, junk, principal):
+    rng = np.random.default_rng(12)
+    blocks = {f"b{i}": rng.standard_normal((48, 4)) @ rng.standard_normal((4, 20)) for i in range(3)}
+    c = np.where(np.arange(20) == 4, 0.0, 1.0)
+    spoilt = {name: np.where(c > 0, A, junk) for name, A in blocks.items()}
+    first = {name: spoilt[name] for name in ("b0", "b1")}
+    out, options = tmp_path / "c.zarr", {"column_weights": c}
+    streamsvd.compress(first, out, 0.05, principal=principal, **options)
+    streamsvd.compress({"b2": spoilt["b2"]}, out, append=True, **options)
+    found = streamsvd.open_compressed(out)
+    for name, A in blocks.items():
+        error = np.linalg.norm((found[name] - A) * c) / np.linalg.norm(A * c)
+        assert error <= found.block_errors[name] <= 0.05
+    assert not found["b0"][:, 4].any()
+    for backend in ("primal", "propose"):
+        there = streamsvd.cluster(spoilt, 0.05, backend=backend, **options)
+        cut = {name: np.delete(A, 4, axis=1) for name, A in blocks.items()}
+        here = streamsvd.cluster(cut, 0.05, backend=backend)
+        assert [c.members for c in there.clusters] == [c.members for c in here.clusters]
+        assert [c.rank for c in there.clusters] == [c.rank for c in here.clusters]
+    with pytest.raises(streamsvd.NonFiniteError, match="column 7"):
+        bad = spoilt["b0"].copy()
+        bad[3, 7] = np.nan
+        streamsvd.cluster({"b0": bad}, 0.05, **options)
+
+
+def test_weights_that_leave_no_column_are_refused() -> None:
+    A = np.random.default_rng(13).standard_normal((9, 5))
+    with pytest.raises(streamsvd.SpecError, match="weights leave nothing of block"):
+        streamsvd.cluster({"b": A}, 0.05, column_weights=np.zeros(5))
