@@ -111,7 +111,7 @@ def sketch(
     Cost: ``2 m n min(m, n)`` flops and two copies of the block in float64; with inputs ``2 m n q`` more.
     """
     check_error(error, allow_trivial=True)
-    A, exponent = checked(key, block)
+    A, exponent = checked(key, block, metric)
     allowed = min(share * error, 1.0)
     if metric.plain or not A.any():
         return _cut(key, A, A.shape[0], exponent, allowed)
@@ -145,8 +145,10 @@ def weighted(key: str, A: Matrix, metric: Metric) -> tuple[Matrix, int]:
     return np.ldexp(B, -lift), lift
 
 
-def checked(key: str, block: Matrix) -> tuple[Matrix, int]:
+def checked(key: str, block: Matrix, metric: Metric) -> tuple[Matrix, int]:
     """The block as float64 numbers of size at most 1, and the exponent of the power of two taken out.
+
+    Columns of weight 0 are 0.
 
     Raises
     ------
@@ -165,7 +167,7 @@ def checked(key: str, block: Matrix) -> tuple[Matrix, int]:
             f"block {key!r} holds {A.dtype}, real numbers are needed. "
             "Convert it, or put real and imaginary parts side by side."
         )
-    A = A.astype(np.float64 if A.dtype.itemsize <= 8 else A.dtype)
+    A = metric.seen(A.astype(np.float64 if A.dtype.itemsize <= 8 else A.dtype))
     if not np.isfinite(A).all():
         row, column = (int(i) for i in np.argwhere(~np.isfinite(A))[0])
         remedy = "Replace such values, or leave the block out."
@@ -335,7 +337,7 @@ def proposed(
         If it is no matrix of real numbers with as many rows as ``omega`` has columns.
     """
     check_error(error, allow_trivial=True)
-    A, exponent = checked(key, block)
+    A, exponent = checked(key, block, metric)
     if A.shape[0] != omega.shape[1]:
         raise ShapeError(
             f"block {key!r} has {A.shape[0]} rows, the projection was made for {omega.shape[1]}. "

@@ -38,6 +38,14 @@ class Metric:
         """Whether nothing is weighted."""
         return self.rows is None and self.columns is None and self.inputs is None
 
+    def seen(self, A: Matrix) -> Matrix:
+        """A block with 0 in columns of weight 0, which are never looked at; itself where there are none, or no others."""
+        if self.columns is None or self.columns.size == 1 or self.columns.all():
+            return A
+        if not self.columns.any():  # refused where nothing is left
+            return A
+        return np.where(self.columns != 0, A, A.dtype.type(0))
+
     def left(self, X: Matrix, start: int = 0) -> Matrix:
         """``D X``, X rows of a block from number ``start`` on."""
         return X if self.rows is None else self.rows[start : start + X.shape[0], None] * X

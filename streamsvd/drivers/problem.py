@@ -42,12 +42,6 @@ class Options:
         """Which rows and columns count."""
         return Counted.of(self.row_weights, self.column_weights)
 
-    @property
-    def masked(self) -> bool:
-        """Whether entries are filled, weighted or left out, which makes copies of blocks."""
-        weighted = self.row_weights is not None or not self.counted.whole
-        return self.nonfinite != "raise" or weighted
-
 
 def check_options(
     source: Source,

@@ -78,6 +78,8 @@ class Request:
         Whether a pilot is subtracted before blocks are multiplied, which makes a copy of them.
     masked
         Whether missing values are filled or rows weighted, which makes more.
+    blanked
+        Whether rows or columns have weight 0, so that a block is copied without them.
     u
         Whether the left factor is wanted.
     u_in_memory
@@ -100,6 +102,7 @@ class Request:
     center: bool
     scale: bool
     masked: bool
+    blanked: bool
     u: bool
     u_in_memory: bool
     bounds: bool
@@ -242,13 +245,14 @@ def _entry_bytes(request: Request, axis: Axis, dtype: np.dtype[Any], wide: int) 
 
     Along rows: the block in float64, twice while a pilot is subtracted; with weights or holes its squares, what is
     filled and the mask besides. Along columns: the block, what is about its means, and their products with weights.
+    One more where rows or columns of weight 0 are left out.
     """
     turned = dtype.kind == "c"
     if axis == "columns":
         copies = 4 + turned + (request.scale and not request.center) + request.masked
-        return copies * wide
+        return (copies + request.blanked) * wide
     copies = 1 + (request.center or request.scale) + (2 + turned) * request.masked
-    return copies * wide + wide // 2
+    return (copies + request.blanked) * wide + wide // 2
 
 
 def _ladder(per_process: int) -> Iterator[tuple[int, bool]]:

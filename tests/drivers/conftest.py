@@ -66,10 +66,13 @@ def prepared(
     column_weights: Any = None,
     nonfinite: str = "raise",
 ) -> Any:
-    """Filled, centred, scaled, weighted: in this order, in float64."""
+    """Filled, centred, scaled, weighted: in this order, in float64; what has weight 0 is 0."""
     X = np.asarray(A).astype("complex128" if np.iscomplexobj(A) else "float64")
     m, n = X.shape
     w = np.ones(m) if row_weights is None else np.asarray(row_weights, dtype=float)
+    X[w == 0] = 0
+    if column_weights is not None:
+        X[:, np.asarray(column_weights) == 0] = 0
     gone = np.isnan(X)
     X = np.where(gone, 0, X)
     if nonfinite == "mean":

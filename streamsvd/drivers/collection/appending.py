@@ -141,8 +141,8 @@ class Placing:
         m, n = member.shape
         if best.R.shape[1] * n >= alone(found, self.inner, m, n):
             return None
-        B = np.ldexp(A.astype(np.float64), -found.exponent)
         metric = self.metrics.of(member.name)
+        B = np.ldexp(metric.seen(A.astype(np.float64)), -found.exponent)
         C = linalg.solve_triangular(best.R, best.Q.T @ metric.left(B), check_finite=False)
         stored, exponent = narrowed(C, best.basis.dtype)
         exponent += found.exponent

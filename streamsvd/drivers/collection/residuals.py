@@ -76,7 +76,7 @@ def split(
     member: Member, A: Array, factors: Factors | None, metric: Metric, error: float, zeros: int
 ) -> Split:
     """A block coded beside factors and alone, each within the error."""
-    B, exponent = checked(member.name, A)
+    B, exponent = checked(member.name, A, metric)
     norm, lift = 0.0, 0
     if B.any():
         W, lift = weighted(member.name, B, metric)
