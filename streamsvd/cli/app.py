@@ -125,7 +125,7 @@ def known(stream: TextIO, *, needed: bool) -> TextIO:
         io.BufferedWriter(file),
         stream.encoding,
         stream.errors,
-        line_buffering=stream.line_buffering,
+        line_buffering=bool(stream.line_buffering),
         write_through=not needed,
     )
 

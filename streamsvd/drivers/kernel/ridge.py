@@ -43,6 +43,7 @@ from streamsvd.leverage.conjugate import Descent
 from streamsvd.leverage.onepass import Regression
 from streamsvd.leverage.ridge import JUDGES, Moments, best_ridge, coefficients
 from streamsvd.paths import local_path
+from streamsvd.store.apart import check_apart
 from streamsvd.store.rows import RowsWriter
 from streamsvd.typing import Matrix, Real
 
@@ -113,6 +114,8 @@ class KernelRidgeFit:
         """
         source = as_source(X)
         check_real(source)
+        place = local_path(out, "out")
+        check_apart(place, source)
         width = self.feature_map.centres.shape[1]
         if source.shape[1] != width:
             raise ShapeError(
@@ -140,9 +143,7 @@ class KernelRidgeFit:
             return part[0], np.concatenate(values)
 
         chunks = (band // q, q)
-        writer = RowsWriter(
-            local_path(out, "out"), (m, q), chunks, np.dtype(np.float64), overwrite=overwrite
-        )
+        writer = RowsWriter(place, (m, q), chunks, np.dtype(np.float64), overwrite=overwrite)
         try:
             with held_memory(), dense_threads(1), at_once(arrangement.workers) as mapped:
                 found = mapped(predicted, rows.units((0, m)))

@@ -203,6 +203,11 @@ class Model:
         """Rows (or columns) that were ever absorbed, also those that a window has let go."""
         return self._held.n_rows
 
+    @property
+    def n_rows_held(self) -> int:
+        """Rows (or columns) that the factors are of: of a window its own, else all that were ever absorbed."""
+        return self._held.state.factor.n_rows if self._held.state else 0
+
     def _known(self) -> State:
         if self._held.state is None:
             raise StoreError(f"{self._held.store.name} has absorbed nothing yet. Run update first.")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from streamsvd.errors import SpecError, StoreError
+from streamsvd.foreign import check_dense, check_file_kind, check_object
 from streamsvd.paths import local_path
 from streamsvd.store.collection.cutting import cut_parts
 from streamsvd.store.collection.members import Collection, Member, Part, check_kind
@@ -143,11 +144,14 @@ def _found(source: Any, missing: str) -> tuple[str, Named]:
     if isinstance(source, Mapping):
         return "the mapping", [(str(k), _one(str(k), v, missing)) for k, v in source.items()]
     if _is_array(source):
+        check_dense(source, "the array")
         return "the array", [("", _one("the array", source, missing))]
     if isinstance(source, Iterable):
         pairs = list(source)
         if all(isinstance(p, tuple) and len(p) == 2 for p in pairs):
             return "the pairs", [(str(k), _one(str(k), v, missing)) for k, v in pairs]
+    if not isinstance(source, list | tuple | Iterator):  # whatever comes one by one may be meant
+        check_object(source)
     kind = f"{type(source).__module__}.{type(source).__qualname__}"
     raise SpecError(
         f"{kind} is no collection. Pass a mapping of names to arrays, a zarr group, a folder of .npy or .safetensors "
@@ -173,6 +177,7 @@ def _one(name: str, value: Any, missing: str) -> Stored:
         raise SpecError(
             f"block {name!r} is a masked array, and what is masked would count as values. Fill it first: x.filled(0)."
         )
+    check_dense(value, f"block {name!r}")
     if not _is_array(value):
         value = np.asarray(value)
         if value.dtype == object:
@@ -197,6 +202,7 @@ def _at_path(path: Path, missing: str) -> Named:
         return _in_folder(path)
     if path.is_dir() or path.suffix == ".zip":
         return _zarr_arrays(path, missing)
+    check_file_kind(path)
     raise StoreError(
         f"{path} is a file of a kind that holds no collection; it must end in .safetensors, .npy or .zip, or be a folder."
     )

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.errors import ShapeError, SpecError, StoreError
+from streamsvd.foreign import check_dense
 from streamsvd.store.explained import access_error
 from streamsvd.store.sources.border import check_dtype, checked, row_block
 from streamsvd.store.sources.flatten import flattening
@@ -64,7 +65,9 @@ class ReaderSource:
 
     def _block(self, start: int, stop: int) -> npt.NDArray[Any]:
         try:
-            block = np.asarray(self.reader.read(slice(start, stop)))
+            given = self.reader.read(slice(start, stop))
+            check_dense(given, f"{self.name}.read(slice({start}, {stop}))")
+            block = np.asarray(given)
         except OSError as error:
             if isinstance(error, StoreError):
                 raise

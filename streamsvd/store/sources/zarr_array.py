@@ -17,6 +17,7 @@ from zarr.storage import FsspecStore, LocalStore, WrapperStore, ZipStore
 
 from streamsvd.errors import ShapeError, SpecError, StoreError, StreamSVDError
 from streamsvd.store.explained import access_error, refused
+from streamsvd.store.sources.anndata import check_group
 from streamsvd.store.sources.border import check_dtype, checked
 from streamsvd.store.sources.chunked import ChunkedArray, Shards
 from streamsvd.store.sources.decoder import Decoder, decoder_v2, decoder_v3
@@ -162,6 +163,7 @@ def _pick(node: zarr.Array | zarr.Group, variable: str | None) -> zarr.Array:
         return node
     if variable is not None:
         return _named(node, variable, where)
+    check_group(node, where, node.path)
     arrays = dict(node.arrays())
     eligible = [
         name for name, array in arrays.items() if array.ndim >= 2 and array.dtype.kind in "iufc"
