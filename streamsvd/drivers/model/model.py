@@ -324,8 +324,11 @@ class Model:
         if self._held.state is None:
             return f"<Model {self._held.store.name}: nothing absorbed yet>"
         found = self._truncated
+        rows = f"{self.n_rows_held:,} {self.spec.axis}"
+        if self.spec.window is not None:
+            rows += f" held, {self.n_rows:,} absorbed"
         return (
-            f"<Model {self._held.store.name} version {self.version}: rank {found.s.size} of {self.n_rows:,} {self.spec.axis}, "
+            f"<Model {self._held.store.name} version {self.version}: rank {found.s.size} of {rows}, "
             f"error <= {found.certificate.frobenius_error:.3g}>"
         )
 

@@ -71,7 +71,9 @@ class ReaderSource:
         except OSError as error:
             if isinstance(error, StoreError):
                 raise
-            raise access_error(error, "read", f"rows {start}:{stop} of {self.name}") from error
+            where = f"rows {start}:{stop} of {self.name}"
+            where += "" if error.filename is None else f", {error.filename}"
+            raise access_error(error, "read", where) from error
         wanted = (stop - start, self.shape[1])
         if block.shape != wanted or block.dtype.newbyteorder("=") != self.dtype:
             raise ShapeError(
