@@ -325,12 +325,17 @@ def _worst(s: Array, truth: Array) -> float:
     return float(np.abs(s / truth[: len(s)] - 1).max())
 
 
+def _help(function: Callable[..., Any]) -> str:
+    """What a function says of itself; to argparse a percent sign would begin a format."""
+    return (function.__doc__ or "").replace("%", "%%")
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run one peer on one matrix, or one reproduction."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=main.__doc__)
     names = parser.add_subparsers(dest="name", required=True)
     for name in PEERS:
-        peer = names.add_parser(name, help=PEERS[name][0].__doc__)
+        peer = names.add_parser(name, help=_help(PEERS[name][0]))
         peer.add_argument("path", type=Path)
         peer.add_argument("--k", type=int, default=50)
         peer.add_argument("--count", action="store_true", help="count passes at the store")
@@ -340,7 +345,7 @@ def main(arguments: list[str] | None = None) -> None:
         if name == "incremental-pca":
             peer.add_argument("--batch-rows", type=int)
     for name, failure in FAILURES.items():
-        names.add_parser(name, help=failure.__doc__)
+        names.add_parser(name, help=_help(failure))
     options = vars(parser.parse_args(arguments))
     name = options.pop("name")
     figures = FAILURES[name]() if name in FAILURES else run(name, **options)

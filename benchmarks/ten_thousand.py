@@ -7,6 +7,7 @@ dimensions and 1 % noise (1.15 GB, in the cache of the benchmarks, one array tha
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
 import tempfile
@@ -100,5 +101,14 @@ def table() -> tuple[list[Row], Figures]:
     return [Row(case, asked, said, judged(met and f["certified"] <= ERROR))], f
 
 
-if __name__ == "__main__":
+def main(arguments: list[str] | None = None) -> None:
+    """Compress the collection, which is made if it is not there, and print one line of JSON."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.ten_thousand", description=main.__doc__
+    )
+    parser.parse_args(arguments)
     print(json.dumps(compressed(make())))
+
+
+if __name__ == "__main__":
+    main()

@@ -6,6 +6,7 @@ click is imported before a verb is known, so that ``--help`` is instant.
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -15,7 +16,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import click
 
@@ -31,6 +32,7 @@ FAILED, USAGE, NOT_CONVERGED, INTERRUPTED = 1, 2, 3, 130
 INTERRUPTED_SENTENCE = "interrupted; nothing was kept."
 MOMENT = 1.0
 """Seconds in which a second Ctrl-C is the same one, so that the clean-up can begin."""
+FULL_SENTENCE = "standard output cannot be written: {}. Redirect it to a place that has room."
 CLOSED_SENTENCE = (
     "standard output is closed, where results go. Redirect it to a file or to /dev/null."
 )
@@ -74,10 +76,58 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         signal.signal(signal.SIGINT, stop)
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115 - for as long as the process lives
+    else:
+        sys.stderr = known(sys.stderr, needed=False)
+    if sys.stdout is not None:
+        sys.stdout = known(sys.stdout, needed=True)
     code = run(given, stop)
     for number in (signal.SIGINT, signal.SIGTERM):  # all is said; not even the interpreter's end is
         signal.signal(number, signal.SIG_IGN)
     sys.exit(code)
+
+
+class Output(io.FileIO):
+    """The file behind stdout or stderr: it knows why nothing can be written to it, such as a full disk.
+
+    Parameters
+    ----------
+    number
+        Of the file.
+    needed
+        Whether that is an error: of stdout it is; what is said on stderr never ends a run.
+    """
+
+    def __init__(self, number: int, *, needed: bool) -> None:
+        super().__init__(number, "w", closefd=False)
+        self.needed = needed
+        self.fault: OSError | None = None
+
+    def write(self, data: Any, /) -> int:
+        """Bytes that were written; all of them where it does not matter."""
+        try:
+            return super().write(data) or 0
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            self.fault = error
+            if self.needed:
+                raise
+            return memoryview(data).nbytes
+
+
+def known(stream: TextIO, *, needed: bool) -> TextIO:
+    """The same stream over an `Output`; itself where there is no file behind it."""
+    try:
+        file = Output(stream.fileno(), needed=needed)
+    except (OSError, ValueError):
+        return stream
+    return io.TextIOWrapper(
+        io.BufferedWriter(file),
+        stream.encoding,
+        stream.errors,
+        line_buffering=bool(stream.line_buffering),
+        write_through=not needed,
+    )
 
 
 @dataclass(slots=True)
@@ -134,6 +184,10 @@ def _outcome(given: list[str], stop: Stop) -> int:
         if stop.asked:  # an interrupt inside a lock may come out as another error
             stop.over = True
             return _interrupted(given)
+        if isinstance(error, OSError) and (fault := _stdout_fault()) is not None:
+            _drop(sys.stdout)
+            sentence = FULL_SENTENCE.format(fault.strerror or fault)
+            return report("OSError", sentence, FAILED, as_json=False)
         if os.environ.get("STREAMSVD_DEBUG"):
             raise
         usage = isinstance(error, click.UsageError)  # its subclasses vary with the version of click
@@ -141,13 +195,24 @@ def _outcome(given: list[str], stop: Stop) -> int:
         return report(kind, _sentence(error), _code(error), as_json=wants_json(given))
 
 
+def _stdout_fault() -> OSError | None:
+    """Why stdout took nothing; None if it did."""
+    file = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    return file.fault if isinstance(file, Output) else None
+
+
 def _drop_broken_output() -> None:
-    """What is left in the buffers goes nowhere, or the interpreter would complain of it at its end."""
+    """What is left in the buffers of pipes that nobody reads goes nowhere."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        except OSError:
+            _drop(stream)
+
+
+def _drop(stream: TextIO) -> None:
+    """What is left in its buffer goes nowhere, or the interpreter would complain of it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _code(error: Exception) -> int:
@@ -167,7 +232,8 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, MemoryError):
         return f"out of memory ({error or 'no more could be had'}). Pass a smaller --memory or free some."
     if isinstance(error, OSError):
-        return f"{error}."
+        where = "" if error.filename is None else f"{error.filename}: "
+        return f"{where}{error.strerror or error}. Mend access to it and run again."
     text = " ".join(str(error).split()) or "no message"
     return (
         f"unexpected {type(error).__name__}: {text}. This is a fault of streamsvd: run again with "
@@ -185,7 +251,12 @@ def report(kind: str, message: str, code: int, *, as_json: bool) -> int:
     if as_json:
         status = "interrupted" if code == INTERRUPTED else "error"
         record: dict[str, Any] = {"status": status, "error": kind, "message": message}
-        click.echo(json.dumps({**record, "exit_code": code, "streamsvd": __version__}))
+        try:
+            click.echo(json.dumps({**record, "exit_code": code, "streamsvd": __version__}))
+        except BrokenPipeError:
+            raise
+        except OSError:  # it was said on stderr
+            _drop(sys.stdout)
     return code
 
 

@@ -38,7 +38,8 @@ def is_compressed(source: str) -> bool:
     from streamsvd.store.explained import there
 
     if not is_url(source):
-        return there(local_path(source, "source") / "collection.json")
+        path = local_path(source, "source")
+        return there(path) and path.is_dir() and there(path / "collection.json")
     if not source.startswith(("s3://", "gs://", "az://")):
         return False
     from streamsvd.errors import StoreError

@@ -32,6 +32,7 @@ def command(model: str, last: int | None, as_json: bool) -> int:
                 "model": model,
                 "version": found.version,
                 "n_rows": found.n_rows,
+                "n_rows_held": found.n_rows_held,
                 "ledger": asdict(found.ledger) if found.version else {},
                 "kept_from": found.kept_from,
                 "kept": kept,
@@ -66,6 +67,12 @@ def command(model: str, last: int | None, as_json: bool) -> int:
             (
                 "energy",
                 f"{seen.energy:.6g} seen, {seen.discarded:.6g} discarded in {seen.truncations:,} steps",
+            ),
+            (
+                found.spec.axis,
+                f"{found.n_rows_held:,} held by the window, {found.n_rows:,} ever absorbed"
+                if found.spec.window is not None
+                else "",
             ),
             ("kept", f"versions {runs(kept)}, to which rollback can go"),
             (

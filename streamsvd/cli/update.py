@@ -79,6 +79,7 @@ def show(model: Model, done: Update, *, as_json: bool) -> None:
         "skipped": done.skipped,
         "versions": done.versions,
         "n_rows": done.n_rows,
+        "n_rows_held": model.n_rows_held,
     }
     reason = {
         "known": "this block is in the model already",
@@ -87,6 +88,8 @@ def show(model: Model, done: Update, *, as_json: bool) -> None:
         "interrupted": f"interrupted, {done.n_rows:,} {what} are in the model",
     }
     text = reason.get(done.skipped, f"{done.absorbed:,} {what} absorbed, {done.n_rows:,} in all")
+    if model.spec.window is not None:
+        text += f", {model.n_rows_held:,} held by the window"
     if model.n_rows:  # or there is nothing yet to show of it
         record |= _found(model)
     if as_json:

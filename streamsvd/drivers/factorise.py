@@ -28,6 +28,7 @@ from streamsvd.errors import NotConverged, ShapeError, SpecError
 from streamsvd.paths import local_path
 from streamsvd.protocols import Source
 from streamsvd.result import PCA, SVD, Status
+from streamsvd.store.apart import check_apart
 from streamsvd.store.result import ResultWriter, load_u
 from streamsvd.store.shield import uninterrupted
 from streamsvd.typing import Real
@@ -326,7 +327,11 @@ def svd(
         target=plan.request.target,  # type: ignore[arg-type]  # checked when it was planned
         excess_tol=plan.request.excess_tol,
     )
-    writer = None if out is None else ResultWriter(local_path(out, "out"), overwrite=overwrite)
+    writer = None
+    if out is not None:
+        place = local_path(out, "out")
+        check_apart(place, source)
+        writer = ResultWriter(place, overwrite=overwrite)
     session = Session(source, plan, options, settings, callback, view=view)
     session.sampled_bytes += view.look_bytes
     with dense_threads(plan.layout.width), view.naming():

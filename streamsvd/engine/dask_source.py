@@ -11,6 +11,7 @@ import numpy.typing as npt
 from streamsvd.blocks import Axis
 from streamsvd.columns import Columns
 from streamsvd.errors import ShapeError, SpecError
+from streamsvd.foreign import check_dense, words_of
 from streamsvd.masks import may_be_masked, promised, put
 
 
@@ -58,9 +59,17 @@ class DaskSource:
     def name(self) -> str:
         return f"dask array {self.array.name}"
 
+    @property
+    def originals(self) -> list[Any]:
+        """The arrays that its graph begins with, as far as they stand in it under the name that dask gives them."""
+        layers = getattr(self.array.__dask_graph__(), "layers", {})
+        begun = [layer for name, layer in layers.items() if str(name).startswith("original-")]
+        return [getattr(value, "value", value) for layer in begun for value in layer.values()]
+
     def read(self, rows: slice, columns: slice, out: npt.NDArray[Any], /) -> None:
         """Compute a rectangle; the sample uses it, passes join the graph instead."""
         block = self.array[rows, columns].compute(scheduler="synchronous")
+        check_dense(block, self.name)
         put(out, block, name=self.name, row=rows.start, column=columns.start)
 
     def locate(self, row: int, column: int, /) -> str:
@@ -181,6 +190,12 @@ def dask_source(array: Any) -> DaskSource:
         )
     if 0 in array.shape:
         raise ShapeError(f"the dask array is empty: shape {array.shape}.")
+    meta = getattr(array, "_meta", None)
+    if (words := words_of(meta)) is not None and words[0] == "sparse":
+        raise SpecError(
+            f"the chunks of the dask array are sparse ({type(meta).__qualname__}), which is not read yet. Make each dense: "
+            "x.map_blocks(lambda block: block.toarray(), dtype=x.dtype, meta=numpy.empty((0, 0), x.dtype))."
+        )
     if np.dtype(array.dtype).kind not in "fciu":
         raise SpecError(f"the dask array holds {array.dtype}; convert it to numbers first.")
     return DaskSource(array)

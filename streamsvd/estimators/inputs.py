@@ -15,13 +15,19 @@ from streamsvd.drivers.factorise import plan_svd
 from streamsvd.engine.execute import Runner
 from streamsvd.engine.sample import power_of_two
 from streamsvd.errors import ShapeError, SpecError
+from streamsvd.foreign import check_object
 from streamsvd.passes import NormalPass, Thin
 from streamsvd.protocols import Source
 from streamsvd.typing import Matrix
 
+UNKNOWN = ("anndata", "h5py", "netCDF4", "pyarrow")
+"""Libraries whose objects scikit-learn does not read, or reads whole."""
+
 
 def is_stored(X: Any) -> bool:
     """Whether ``X`` is for `streamsvd.open`: a path, or chunked (zarr, dask, what `streamsvd.open` returned)."""
+    if type(X).__module__.split(".")[0] in UNKNOWN:
+        check_object(X)
     return isinstance(X, str | os.PathLike) or isinstance(getattr(X, "chunks", None), tuple)
 
 

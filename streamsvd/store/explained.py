@@ -60,8 +60,7 @@ def access_error(error: OSError, doing: Doing, place: object, intact: str = "") 
         What was not lost, as a part of a sentence.
     """
     where = str(place)
-    named = error.filename
-    path = os.fsdecode(named) if isinstance(named, str | bytes | os.PathLike) else where
+    path = _named(error, place)
     if doing != "write" and path.startswith(
         where
     ):  # what is written beside it has a name of no use
@@ -84,8 +83,7 @@ def refused(error: BaseException, place: object) -> None:
     while found is not None:
         if isinstance(found, AccessError):
             raise found
-        if is_access(found):
-            assert isinstance(found, OSError)
+        if isinstance(found, OSError) and is_access(found) and not absent(found, place):
             raise access_error(found, "read", place) from error
         found = found.__cause__ or found.__context__
 
@@ -149,9 +147,17 @@ def at_fault(path: Path) -> tuple[Path | None, str]:
     return None, ""
 
 
-def absent(error: OSError, path: Path) -> bool:
-    """Whether an error says that nothing is at a path, and no more: a link without a target is something."""
-    return isinstance(error, FileNotFoundError) and at_fault(path)[1] != "link"
+def absent(error: OSError, place: object) -> bool:
+    """Whether an error says that nothing is at a place, and no more: a link without a target is something."""
+    return (
+        isinstance(error, FileNotFoundError) and at_fault(Path(_named(error, place)))[1] != "link"
+    )
+
+
+def _named(error: OSError, place: object) -> str:
+    """The path that the system names, or the place."""
+    named = error.filename
+    return os.fsdecode(named) if isinstance(named, str | bytes | os.PathLike) else str(place)
 
 
 def there(path: Path, doing: Doing = "read") -> bool:

@@ -309,5 +309,6 @@ def is_result(path: Path) -> bool:
     """Whether a result of `svd` or `pca` is there."""
     try:
         return "streamsvd" in zarr.open_group(str(path), mode="r", use_consolidated=False).attrs
-    except Exception:
+    except Exception as error:
+        refused(error, path)
         return False

@@ -94,15 +94,27 @@ CASES = [
     ),
     (
         "svd A.zarr --rank 5 --out A.zarr",
-        1,
-        "StoreError",
-        r"A\.zarr exists already\. Pass --overwrite to replace",
+        2,
+        "SpecError",
+        r"--out A\.zarr and the matrix 'A\.zarr' that is read are the same",
     ),
     (
         "svd A.zarr --rank 5 --out A.zarr --overwrite",
+        2,
+        "SpecError",
+        r"--out A\.zarr and the matrix 'A\.zarr' that is read are the same",
+    ),
+    (
+        "svd A.zarr --rank 5 --out objects.npy",
         1,
         "StoreError",
-        r"A\.zarr exists and is not a result of streamsvd; it will not be replaced",
+        r"objects\.npy exists already\. Pass --overwrite to replace",
+    ),
+    (
+        "svd A.zarr --rank 5 --out objects.npy --overwrite",
+        1,
+        "StoreError",
+        r"objects\.npy exists and is not a result of streamsvd; it will not be replaced",
     ),
     (
         "svd A.zarr --rank 5 --scheduler tcp://x:1 --workers 2",
@@ -170,7 +182,8 @@ def test_errors_of_the_system_are_sentences(run, data, monkeypatch) -> None:
 
     monkeypatch.setattr("streamsvd.drivers.opening.open", refuse)
     assert (
-        run("info", data / "A.zarr").err == "streamsvd: [Errno 13] Permission denied: 'A.zarr'.\n"
+        run("info", data / "A.zarr").err
+        == "streamsvd: A.zarr: Permission denied. Mend access to it and run again.\n"
     )
     monkeypatch.setattr("streamsvd.drivers.opening.open", lambda *_, **__: bytearray(1 << 62))
     done = run("info", data / "A.zarr")

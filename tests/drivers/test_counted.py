@@ -274,7 +274,9 @@ def test_weights_that_are_none_are_refused_in_words(name, weight, words) -> None
 @pytest.mark.parametrize("principal", [None, "auto"])
 def test_columns_of_weight_zero_of_a_collection_are_not_looked_at(tmp_path, junk, principal):
     rng = np.random.default_rng(12)
-    blocks = {f"b{i}": rng.standard_normal((48, 4)) @ rng.standard_normal((4, 20)) for i in range(3)}
+    blocks = {
+        f"b{i}": rng.standard_normal((48, 4)) @ rng.standard_normal((4, 20)) for i in range(3)
+    }
     c = np.where(np.arange(20) == 4, 0.0, 1.0)
     spoilt = {name: np.where(c > 0, A, junk) for name, A in blocks.items()}
     first = {name: spoilt[name] for name in ("b0", "b1")}

@@ -46,6 +46,7 @@ from streamsvd.leverage.onepass import Regression
 from streamsvd.leverage.ridge import JUDGES, Moments, best_ridge, coefficients
 from streamsvd.masks import as_array
 from streamsvd.paths import local_path
+from streamsvd.store.apart import check_apart
 from streamsvd.store.rows import RowsWriter
 from streamsvd.typing import Matrix, Real
 
@@ -116,6 +117,8 @@ class KernelRidgeFit:
         """
         source = as_source(X)
         check_real(source)
+        place = local_path(out, "out")
+        check_apart(place, source)
         width = self.feature_map.width
         if source.shape[1] != width:
             raise ShapeError(
@@ -146,9 +149,7 @@ class KernelRidgeFit:
 
         remark(source, callback)
         chunks = (band // q, q)
-        writer = RowsWriter(
-            local_path(out, "out"), (m, q), chunks, np.dtype(np.float64), overwrite=overwrite
-        )
+        writer = RowsWriter(place, (m, q), chunks, np.dtype(np.float64), overwrite=overwrite)
         try:
             with (
                 view.naming(),

@@ -61,7 +61,7 @@ class Update:
         Why nothing did: ``"known"`` (this block is in the model), ``"nothing new"``, ``"nonfinite"``; empty
         if something did.
     n_rows
-        Rows that the model has seen.
+        Rows that were ever absorbed, also those that a window has let go: `Model.n_rows_held` are those it holds.
     versions
         How many versions were committed.
     """

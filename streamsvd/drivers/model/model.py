@@ -205,6 +205,11 @@ class Model:
         """Rows (or columns) that were ever absorbed, also those that a window has let go."""
         return self._held.n_rows
 
+    @property
+    def n_rows_held(self) -> int:
+        """Rows (or columns) that the factors are of: of a window its own, else all that were ever absorbed."""
+        return self._held.state.factor.n_rows if self._held.state else 0
+
     def _known(self) -> State:
         if self._held.state is None:
             raise StoreError(f"{self._held.store.name} has absorbed nothing yet. Run update first.")
@@ -345,8 +350,11 @@ class Model:
         if self._held.state is None:
             return f"<Model {self._held.store.name}: nothing absorbed yet>"
         found = self._truncated
+        rows = f"{self.n_rows_held:,} {self.spec.axis}"
+        if self.spec.window is not None:
+            rows += f" held, {self.n_rows:,} absorbed"
         return (
-            f"<Model {self._held.store.name} version {self.version}: rank {found.s.size} of {self.n_rows:,} {self.spec.axis}, "
+            f"<Model {self._held.store.name} version {self.version}: rank {found.s.size} of {rows}, "
             f"error <= {found.certificate.frobenius_error:.3g}>"
         )
 

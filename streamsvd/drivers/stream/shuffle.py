@@ -33,6 +33,7 @@ from streamsvd.errors import BudgetError, SpecError
 from streamsvd.kernels import sketch
 from streamsvd.paths import local_path
 from streamsvd.protocols import Source
+from streamsvd.store.apart import check_apart
 from streamsvd.store.rows import RowsWriter
 from streamsvd.store.sources.border import copied_chunks
 
@@ -71,6 +72,8 @@ def shuffle(
         If the memory is too small for the matrix; it names the smallest that works.
     StoreError
         If ``out`` exists and may not be replaced, or cannot be written.
+    SpecError
+        If ``out`` is the matrix that is read, is inside it or holds it, through whatever links.
 
     Notes
     -----
@@ -82,12 +85,12 @@ def shuffle(
         raise SpecError(
             f"out={os.fspath(out)!r} is a URL; the array is written to a local folder. Pass a path."
         )
+    place = local_path(out, "out")
+    check_apart(place, source)
     budget = default_budget() if memory is None else parse_bytes(memory)
     feed, count = _planned(source, budget)
     chunks = copied_chunks(source)
-    writer = RowsWriter(
-        local_path(out, "out"), source.shape, chunks, source.dtype, overwrite=overwrite
-    )
+    writer = RowsWriter(place, source.shape, chunks, source.dtype, overwrite=overwrite)
     try:
         remark(source, callback)
         with held_memory():

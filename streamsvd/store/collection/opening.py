@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from streamsvd.errors import SpecError, StoreError
+from streamsvd.foreign import check_dense, check_file_kind, check_object
 from streamsvd.masks import as_array, promised
 from streamsvd.paths import local_path
 from streamsvd.store.collection.cutting import cut_parts
@@ -148,11 +149,14 @@ def _found(source: Any, missing: str) -> tuple[str, Named, Remarks]:
     if isinstance(source, Mapping):
         return "the mapping", *_each(source.items(), missing)
     if _is_array(source):
+        check_dense(source, "the array")
         return "the array", [("", _one("the array", source, missing)[0])], ()
     if isinstance(source, Iterable):
         pairs = list(source)
         if all(isinstance(p, tuple) and len(p) == 2 for p in pairs):
             return "the pairs", *_each(pairs, missing)
+    if not isinstance(source, list | tuple | Iterator):  # whatever comes one by one may be meant
+        check_object(source)
     kind = f"{type(source).__module__}.{type(source).__qualname__}"
     raise SpecError(
         f"{kind} is no collection. Pass a mapping of names to arrays, a zarr group, a folder of .npy or .safetensors "
@@ -184,6 +188,7 @@ def _one(name: str, value: Any, missing: str) -> tuple[Stored, Remarks]:
         from streamsvd.store.collection.zarr_arrays import stored_array
 
         return stored_array(value, missing)
+    check_dense(value, f"block {name!r}")
     if not _is_array(value):
         value = as_array(value)
         if value.dtype == object:
@@ -209,6 +214,7 @@ def _at_path(path: Path, missing: str) -> tuple[Named, Remarks]:
         return _in_folder(path), ()
     if path.is_dir() or path.suffix == ".zip":
         return _zarr_arrays(path, missing)
+    check_file_kind(path)
     raise StoreError(
         f"{path} is a file of a kind that holds no collection; it must end in .safetensors, .npy or .zip, or be a folder."
     )

@@ -10,6 +10,7 @@ import zarr
 from streamsvd.errors import StoreError, StreamSVDError
 from streamsvd.store.collection.stored import InChunks, Refused, Stored
 from streamsvd.store.explained import refused
+from streamsvd.store.sources.anndata import SPARSE, encoding
 from streamsvd.store.sources.hierarchy import hierarchy, open_node, own_array, store_name
 from streamsvd.store.sources.zarr_array import chunked_array
 
@@ -29,6 +30,10 @@ def stored_arrays(source: Any, missing: str) -> tuple[list[tuple[str, Stored]], 
             return [(node.basename or "", stored)], remarks
         found, remarks = hierarchy(node).listed(max_depth=None)
         arrays = [(name, value) for name, value in found.items() if isinstance(value, zarr.Array)]
+        groups = {"": node} | {
+            n: value for n, value in found.items() if isinstance(value, zarr.Group)
+        }
+        sparse = {name: encoding(g) for name, g in groups.items() if encoding(g) in SPARSE}
     except StreamSVDError:
         raise
     except Exception as error:  # whatever damaged metadata make zarr trip over
@@ -37,7 +42,11 @@ def stored_arrays(source: Any, missing: str) -> tuple[list[tuple[str, Stored]], 
             f"the zarr metadata of {store_name(source)} cannot be read: {type(error).__name__}: {error}. "
             "Restore zarr.json (or .zarray) from a copy, or write the arrays again."
         ) from error
-    return [(name, _deferred(name, array, missing)) for name, array in arrays], remarks
+    members = [
+        (name, _deferred(name, array, missing, sparse.get(name.rpartition("/")[0])))
+        for name, array in arrays
+    ]
+    return members, remarks
 
 
 def stored_array(array: zarr.Array, missing: str) -> tuple[Stored, tuple[str, ...]]:
@@ -51,9 +60,12 @@ def _address(array: zarr.Array, missing: str) -> Stored:
     return InChunks(values, tuple(int(extent) for extent in array.shape))
 
 
-def _deferred(name: str, array: zarr.Array, missing: str) -> Stored:
+def _deferred(name: str, array: zarr.Array, missing: str, sparse: str | None) -> Stored:
     """The address, or of what holds no real numbers something that is refused unless it is left out."""
     dtype = np.dtype(array.dtype)
+    if sparse is not None:
+        said = f"a part of a sparse matrix ({sparse} of AnnData)"
+        return Refused(tuple(array.shape), np.dtype(np.void), said, name)
     if dtype.kind in "biuf":
         return _address(array, missing)
     return Refused(tuple(array.shape), dtype, str(dtype), name)

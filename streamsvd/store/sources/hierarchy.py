@@ -168,6 +168,7 @@ def open_node(source: Path | str | Store) -> zarr.Array | zarr.Group:
     except FileNotFoundError as error:
         if isinstance(source, Path):
             check_metadata(source)
+            check_ours(source)
         raise StoreError(
             f"{store_name(source)} holds no zarr array or group (no zarr.json, .zarray or .zgroup). "
             "Give the folder that contains one of these."
@@ -189,6 +190,25 @@ def check_metadata(path: Path) -> None:
             (path / name).open("rb").close()
         except OSError as error:
             raise access_error(error, "read", path / name) from error
+
+
+def check_ours(path: Path) -> None:
+    """Refuse what was made here and is no matrix.
+
+    Raises
+    ------
+    StoreError
+        It says what it is, and what shows it.
+    """
+    if (path / "model.json").is_file():
+        raise StoreError(
+            f"{path} is a model, not a matrix. streamsvd log, or streamsvd.Model.open, shows what it holds."
+        )
+    if (path / "collection.json").is_file():
+        raise StoreError(
+            f"{path} is a compressed collection, not a matrix. streamsvd.open_compressed reads its matrices, streamsvd "
+            "decompress writes them."
+        )
 
 
 def store_name(source: Any) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from streamsvd.errors import SpecError, StoreError
+from streamsvd.foreign import check_file_kind, check_object
 from streamsvd.paths import local_path
 from streamsvd.protocols import Source
 from streamsvd.store.explained import there
@@ -77,10 +78,8 @@ def open_source(
     if all(hasattr(source, name) for name in ("shape", "dtype", "read")):
         _no_rows(rows, source)
         return open_reader(source)
-    advice = ""
-    if type(source).__module__.split(".")[0] == "xarray":
-        advice = " Give the path of the zarr store behind it, and variable= for its name."
-    raise SpecError(f"{_kind(source)} is not a source; accepted are {_ACCEPTED}.{advice}")
+    check_object(source)
+    raise SpecError(f"{_kind(source)} is not a source; accepted are {_ACCEPTED}.")
 
 
 def _open_path(path: Path, variable: str | None, rows: Rows, missing: str) -> Source:
@@ -93,6 +92,7 @@ def _open_path(path: Path, variable: str | None, rows: Rows, missing: str) -> So
     if path.suffix == ".npy":
         _no_variable(variable, path)
         return open_npy(path, rows)
+    check_file_kind(path)
     raise StoreError(
         f"{path} is a file of a kind that cannot be read; files must end in .npy or .zip, "
         "or be the folder of a zarr array or group."

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.errors import ShapeError, SpecError, StoreError
+from streamsvd.foreign import check_dense
 from streamsvd.masks import as_block, put
 from streamsvd.store.explained import access_error
 from streamsvd.store.sources.border import check_dtype, checked, row_block
@@ -66,11 +67,15 @@ class ReaderSource:
 
     def _block(self, start: int, stop: int) -> npt.NDArray[Any]:
         try:
-            block = as_block(self.reader.read(slice(start, stop)))
+            given = self.reader.read(slice(start, stop))
+            check_dense(given, f"{self.name}.read(slice({start}, {stop}))")
+            block = as_block(given)
         except OSError as error:
             if isinstance(error, StoreError):
                 raise
-            raise access_error(error, "read", f"rows {start}:{stop} of {self.name}") from error
+            where = f"rows {start}:{stop} of {self.name}"
+            where += "" if error.filename is None else f", {error.filename}"
+            raise access_error(error, "read", where) from error
         wanted = (stop - start, self.shape[1])
         if block.shape != wanted or block.dtype.newbyteorder("=") != self.dtype:
             raise ShapeError(

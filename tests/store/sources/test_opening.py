@@ -56,7 +56,7 @@ def test_places_without_a_matrix_are_refused(tmp_path):
         StoreError, match=r"holds no zarr array or group \(no zarr.json, .zarray or .zgroup\)"
     ):
         open_source(tmp_path)
-    for name in ("a.txt", "a.h5", "a"):
+    for name in ("a.log", "a.h7", "a"):
         (tmp_path / name).write_text("1 2 3")
         with pytest.raises(
             StoreError, match=rf"{name} is a file of a kind that cannot be read; .*\.npy or \.zip"
@@ -71,7 +71,7 @@ class DataArray:
     __module__ = "xarray.core.dataarray"
 
 
-@pytest.mark.parametrize("given", [None, 3, [[1, 2], [3, 4]], object(), {"a": A}])
+@pytest.mark.parametrize("given", [None, 3, object()])
 def test_other_objects_are_refused_with_the_list_of_what_is_accepted(given):
     with pytest.raises(
         SpecError,
@@ -82,7 +82,8 @@ def test_other_objects_are_refused_with_the_list_of_what_is_accepted(given):
 
 def test_objects_of_xarray_are_sent_to_their_store():
     with pytest.raises(
-        SpecError, match=r"DataArray is not a source.*Give the path of the zarr store behind it"
+        SpecError,
+        match=r"DataArray\), which is not read yet.*Give the path of the zarr store behind it",
     ):
         open_source(DataArray())
 

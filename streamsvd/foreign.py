@@ -1,0 +1,201 @@
+"""What is not read yet, by the name of its type or of its file: what it is, and the line that gets it in.
+
+Nothing is imported to tell: an object that is here has brought its library, and a file is known by the end of its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from streamsvd.errors import SpecError, StoreError
+
+SPARSE = (
+    "If it fits in memory as a dense array, pass {dense}; else an object with shape, dtype, chunks and read(rows) that "
+    "returns {rows}."
+)
+NPY = "Write it as one that is, and pass that: {}"
+
+Words = tuple[str, str]
+"""What it is, and what to do, with ``x`` for the object."""
+
+OBJECTS: dict[tuple[str, str], Words] = {
+    ("pandas", "DataFrame"): ("a table", "Pass x.to_numpy()."),
+    ("pandas", "Series"): ("a column", "Pass x.to_numpy()[:, None]."),
+    ("polars", "DataFrame"): ("a table", "Pass x.to_numpy()."),
+    ("polars", "LazyFrame"): ("a table", "Pass x.collect().to_numpy()."),
+    ("pyarrow", "Table"): ("a table", "Pass x.to_pandas().to_numpy()."),
+    ("pyarrow", "RecordBatch"): ("a table", "Pass x.to_pandas().to_numpy()."),
+    ("dask", "DataFrame"): ("a table", "Pass x.to_dask_array(lengths=True)."),
+    ("dask", "FrameBase"): ("a table", "Pass x.to_dask_array(lengths=True)."),
+    ("anndata", "AnnData"): (
+        "an annotated matrix",
+        "Pass x.X, or x.X.toarray() where that is sparse and fits in memory.",
+    ),
+    ("xarray", "Dataset"): (
+        "several arrays",
+        "Give the path of the zarr store behind it, and variable= for the name; what is in memory is x['NAME'].values.",
+    ),
+    ("xarray", "DataArray"): (
+        "an array with labels",
+        "Give the path of the zarr store behind it, and variable= for its name; or pass x.data.",
+    ),
+    ("h5py", "Dataset"): ("an HDF5 array", "Pass dask.array.from_array(x)."),
+    ("h5py", "Group"): ("an HDF5 group", "Pass dask.array.from_array(x['NAME'])."),
+    ("netCDF4", "Variable"): ("a netCDF array", "Pass numpy.asarray(x[:])."),
+    ("netCDF4", "Dataset"): ("a netCDF file", "Pass numpy.asarray(x['NAME'][:])."),
+    ("torch", "Tensor"): ("a tensor", "Pass x.detach().cpu().numpy()."),
+    ("tensorflow", "Tensor"): ("a tensor", "Pass x.numpy()."),
+    ("jaxlib", "ArrayImpl"): ("a jax array", "Pass numpy.asarray(x)."),
+    ("cupy", "ndarray"): ("an array on a device", "Pass cupy.asnumpy(x)."),
+    ("numpy", "NpzFile"): ("a file of several arrays", "Pass x['NAME']."),
+    ("array", "array"): ("an array of numbers", "Pass numpy.asarray(x) in the shape of the matrix."),
+    ("builtins", "memoryview"): ("a buffer", "Pass numpy.asarray(x)."),
+    ("builtins", "list"): ("a list", "Pass numpy.asarray(x)."),
+    ("builtins", "tuple"): ("a tuple", "Pass numpy.asarray(x)."),
+    ("builtins", "bytes"): ("a text of bytes", "Pass os.fsdecode(x)."),
+}  # fmt: skip
+"""By the first part of the module and the name of a class, or of one that it comes from."""
+
+_TABLE = "numpy.save('{stem}.npy', pandas.{reader}('{path}'{more}).to_numpy())"
+_HDF5 = "dask.array.from_array(h5py.File('{path}')['NAME']).to_zarr('{stem}.zarr')"
+_NETCDF = "xarray.open_dataset('{path}', chunks={{}}).to_zarr('{stem}.zarr')"
+_H5AD = "numpy.save('{stem}.npy', anndata.read_h5ad('{path}').to_df().to_numpy())"
+
+
+def _csv(sign: str) -> str:
+    return f"numpy.save('{{stem}}.npy', numpy.loadtxt('{{path}}'{sign}))"
+
+
+FILES: dict[str, Words] = {
+    ".h5ad": ("AnnData in HDF5", _H5AD),
+    ".loom": ("a loom file", _HDF5),
+    ".h5": ("HDF5", _HDF5),
+    ".hdf5": ("HDF5", _HDF5),
+    ".he5": ("HDF5", _HDF5),
+    ".nc": ("netCDF", _NETCDF),
+    ".nc4": ("netCDF", _NETCDF),
+    ".cdf": ("netCDF", _NETCDF),
+    ".grib": ("GRIB", _NETCDF),
+    ".grb": ("GRIB", _NETCDF),
+    ".parquet": ("a parquet table", _TABLE.replace("{reader}", "read_parquet")),
+    ".pq": ("a parquet table", _TABLE.replace("{reader}", "read_parquet")),
+    ".feather": ("a feather table", _TABLE.replace("{reader}", "read_feather")),
+    ".arrow": ("an arrow table", _TABLE.replace("{reader}", "read_feather")),
+    ".xlsx": ("a table", _TABLE.replace("{reader}", "read_excel")),
+    ".csv": ("text", _csv(", delimiter=','")),
+    ".tsv": ("text", _csv("")),
+    ".txt": ("text", _csv("")),
+    ".dat": ("text, or bytes without a header", _csv("")),
+    ".npz": ("a file of several arrays", "numpy.save('{stem}.npy', numpy.load('{path}')['NAME'])"),
+    ".mtx": (
+        "a sparse matrix as text",
+        "numpy.save('{stem}.npy', scipy.io.mmread('{path}').toarray())",
+    ),
+    ".mat": ("MATLAB", "numpy.save('{stem}.npy', scipy.io.loadmat('{path}')['NAME'])"),
+    ".bin": (
+        "bytes without a header",
+        "numpy.save('{stem}.npy', numpy.fromfile('{path}', dtype='f4').reshape(ROWS, COLUMNS))",
+    ),
+    ".pt": (
+        "a torch file",
+        "numpy.save('{stem}.npy', torch.load('{path}', weights_only=True)['NAME'].numpy())",
+    ),
+    ".tif": ("an image", "numpy.save('{stem}.npy', tifffile.imread('{path}'))"),
+    ".tiff": ("an image", "numpy.save('{stem}.npy', tifffile.imread('{path}'))"),
+    ".pkl": ("a pickle", "numpy.save('{stem}.npy', pandas.read_pickle('{path}').to_numpy())"),
+    ".safetensors": (
+        "a collection of tensors",
+        "numpy.save('{stem}.npy', safetensors.numpy.load_file('{path}')['NAME'])",
+    ),
+}
+"""By the end of the name of a file, small; ``.gz`` and the like before it are looked through."""
+PACKED = (".gz", ".bz2", ".xz", ".zst")
+
+
+def words_of(value: Any) -> Words | None:
+    """What an object is and what to do; None for what is nothing of the kind."""
+    for base in type(value).__mro__:
+        module = base.__module__.split(".")
+        if "sparse" in module and module[0] != "streamsvd":
+            return "sparse", _sparse(value, module[0])
+        if words := OBJECTS.get((module[0], base.__qualname__)):
+            return words
+    if isinstance(value, Mapping):
+        return "several matrices", "Pass x['NAME']; compress and rates take them all."
+    if isinstance(value, Iterator):
+        return "an iterator", "Pass it to top_eigenvectors, which reads blocks that come once."
+    return None
+
+
+def _sparse(value: Any, library: str) -> str:
+    """What to do with a sparse array, of one of the libraries that have them."""
+    if library == "cupyx":
+        return SPARSE.format(dense="x.get().toarray()", rows="x[rows].get().toarray()")
+    if hasattr(value, "todense") and not hasattr(value, "toarray"):
+        return SPARSE.format(dense="x.todense()", rows="x[rows].todense()")
+    rows = (
+        "x[rows].toarray()"
+        if getattr(value, "format", "") == "csr"
+        else "x[rows].toarray(), of x = x.tocsr()"
+    )
+    return SPARSE.format(dense="x.toarray()", rows=rows)
+
+
+def check_object(value: Any, name: str = "") -> None:
+    """Refuse an object that is not read yet.
+
+    Parameters
+    ----------
+    value
+        Anything.
+    name
+        How messages call it; its type if left out.
+
+    Raises
+    ------
+    SpecError
+        What it is, and the line that gets it in.
+    """
+    if (words := words_of(value)) is not None:
+        kind = f"{type(value).__module__.split('.')[0]}.{type(value).__qualname__}"
+        what, remedy = words
+        raise SpecError(
+            f"{name or 'x'} is {what} ({kind.removeprefix('builtins.')}), which is not read yet. {remedy}"
+        )
+
+
+def check_dense(block: Any, name: str) -> None:
+    """Refuse a block of rows that is sparse; numpy makes one object of it.
+
+    Raises
+    ------
+    SpecError
+        What it is, and the line that gets it in.
+    """
+    if (words := words_of(block)) is not None and words[0] == "sparse":
+        raise SpecError(
+            f"{name} is sparse ({type(block).__qualname__}), and sparse blocks are not read yet. Make each dense: "
+            "block.toarray()."
+        )
+
+
+def check_file_kind(path: Path) -> None:
+    """Refuse a file of a kind that is known and not read yet.
+
+    Raises
+    ------
+    StoreError
+        What it is, and the line that makes one of it that is read.
+    """
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    while suffixes and suffixes[-1] in PACKED:
+        suffixes.pop()
+    found = FILES.get(suffixes[-1]) if suffixes else None
+    if found is None:
+        return
+    what, line = found
+    stem = path.name.split(".")[0] or "A"
+    said = line.format(path=path, stem=stem, more="")
+    raise StoreError(f"{path} is {what}, which is not read yet. Make one of it that is: {said}")
