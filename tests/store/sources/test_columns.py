@@ -86,15 +86,16 @@ def test_a_value_where_there_was_none_is_refused_wherever_it_is(case, data):
 
 
 def test_what_else_is_asked_is_asked_of_the_whole(tmp_path):
-    whole = Rectangles(np.eye(4), (2, 2))
+    A = np.arange(1.0, 17.0).reshape(4, 4)
+    whole = Rectangles(A, (2, 2))
     source = KeptColumns(whole, Columns.of(np.array([True, False, True, True])))
     assert source.fingerprint == "of the whole"
     with pytest.raises(AttributeError):
         source.nothing_of_the_kind  # noqa: B018
     array = zarr.create_array(tmp_path / "a.zarr", shape=(4, 4), chunks=(2, 2), dtype="f8")
-    array[...] = np.eye(4)
+    array[...] = A
     source = KeptColumns(streamsvd.open(tmp_path / "a.zarr"), source.columns)
     again = pickle.loads(pickle.dumps(source))
     out = np.empty((4, 3))
     again.read(slice(0, 4), slice(0, 3), out)
-    np.testing.assert_array_equal(out, np.eye(4)[:, [0, 2, 3]])
+    np.testing.assert_array_equal(out, A[:, [0, 2, 3]])
