@@ -27,6 +27,7 @@ def command() -> None:
 )
 @options.npz("Where the regression is written.", required=True)
 @options.kernels
+@options.mask
 @click.option("--ridge", type=float, metavar="MU", help="Ridge [least error on the rows held out].")
 @click.option(
     "--held-out",

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Gradient, relative to b, that ends the iteration; 0 for as small as rounding lets it be.",
 )
+@options.mask
 @options.npz("Write x, residual_norm and forward_error there.")
 @options.seed
 @options.memory

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 @click.command("nystrom", short_help="Rows that stand for a kernel matrix, with the error.")
 @options.source
 @options.kernels
+@options.mask
 @click.option("--gamma", type=float, metavar="G", help="Ridge [the smallest the budget allows].")
 @click.option(
     "--certify/--no-certify", default=True, help="A second pass sums the exact trace of the error."
@@ -87,7 +88,7 @@ def command(
 
 OF_THE_DICTIONARY = (
     "kernel", "n_centres", "length", "degree", "offset", "smoothness", "scale", "budget", "mode", "gamma", "seed", "certify",
-    "checkpoint",
+    "checkpoint", "mask",
 )  # fmt: skip
 
 

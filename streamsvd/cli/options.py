@@ -160,6 +160,29 @@ center = click.option(
     "--center/--no-center", default=False, help="Subtract the mean of each column."
 )
 
+
+def _mask(ctx: Any, param: Any, value: str | None) -> Any:
+    """The array in a ``.npy`` file; or a name as it is."""
+    del ctx
+    if value is None or not value.endswith(".npy"):
+        return value
+    import numpy as np
+
+    try:
+        return np.load(value, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise click.BadParameter(
+            f"{value} cannot be read: {error}. Write it with numpy.save."
+        ) from None
+
+
+mask = click.option(
+    "--mask",
+    metavar="NAME|FILE.npy|auto",
+    callback=_mask,
+    help="Columns to keep: a boolean array beside SOURCE in its group, or in a file; auto: those that have a value.",
+)
+
 transforms = together(
     click.option(
         "--scale/--no-scale", default=False, help="Divide each column by its standard deviation."
@@ -175,6 +198,7 @@ transforms = together(
         show_default=True,
         help="What a NaN means; Inf is always an error.",
     ),
+    mask,
 )
 
 device = click.option(
@@ -289,6 +313,7 @@ growth = together(
         show_default=True,
         help="What a NaN means; Inf is always an error.",
     ),
+    mask,
 )
 
 kernels = together(

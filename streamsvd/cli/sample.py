@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Exact scores, or one pass and more rows.",
 )
+@options.mask
 @options.npz("Write rows, indices, weights, chances and scores there.")
 @options.seed
 @options.memory

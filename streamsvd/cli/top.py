@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 @click.option(
     "--n-rows", type=int, metavar="N", help="Rows on standard input, if their number is known."
 )
+@options.mask
 @options.checkpoint
 @options.npz("Write components and values there.")
 @options.seed

@@ -180,6 +180,15 @@ class View:
         return self.columns.take(given) if given.shape == (self.columns.count,) else values
 
     @property
+    def shapes_before(self) -> set[tuple[int, int]]:
+        """Shapes that the matrix had for those who did not look: of all columns, and without those of the mask."""
+        if self.columns is None:
+            return set()
+        m, n = self.whole.shape
+        unmasked = int(np.count_nonzero(self.columns.marks != Columns.MASKED))
+        return {(m, n), (m, unmasked)} - {self.source.shape}
+
+    @property
     def dropped(self) -> tuple[int, ...]:
         """Numbers of the columns that are left out."""
         return () if self.columns is None else self.columns.dropped

@@ -313,7 +313,7 @@ def svd(
             **asked,
         )
     else:
-        if view.columns is not None and plan.shape == view.whole.shape:  # made before the look
+        if plan.shape in view.shapes_before:  # it was made before the look
             plan = _replanned(plan, view, asked)
         _check_plan(plan, source, asked)
     settings = Settings(
@@ -415,7 +415,7 @@ def _check_plan(plan: Plan, source: Source, asked: dict[str, Any]) -> None:
 
 def _replanned(plan: Plan, view: View, asked: dict[str, Any]) -> Plan:
     """A plan that was made for all columns, for those that are left."""
-    _check_plan(plan, view.whole, asked)
+    _check_plan(replace(plan, shape=view.whole.shape), view.whole, asked)
     request, source = plan.request, view.source
     most = min(source.shape)
     if request.searching:

@@ -147,8 +147,8 @@ def refuse_base(result: SVD, weighted: Sequence[str]) -> None:
     if gone.size:  # those that are NaN are no part of the result, and of no model of it
         dropped = np.asarray(result.info.dropped_columns)[gone]
         raise SpecError(
-            f"the result left {named(dropped)} out for some missing values, or as constant under scale=True. Run svd with "
-            "another nonfinite= or without scale=True, or with a mask= that is false there, before updating it."
+            f"the result left columns out for their missing values, or as constant under scale=True ({named(dropped)}). Run "
+            "svd with another nonfinite=, or with a mask= that is false there, before updating it."
         )
     for name in weighted:
         raise SpecError(

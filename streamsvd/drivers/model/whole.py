@@ -45,6 +45,7 @@ def merge(
         If there is something at ``out`` already.
     """
     a, b = Model.open(first), Model.open(second)
+    columns = _shared_columns(a, b)
     for name in SAME:
         if getattr(a.spec, name) != getattr(b.spec, name):
             raise SpecError(
@@ -64,7 +65,6 @@ def merge(
         raise SpecError(
             "a model that has absorbed nothing, or that scales its columns, cannot be merged."
         )
-    columns = _shared_columns(a, b)
     refuse_shared(a._held, b._held)
     kept = [buffer for buffer in (buffer_of(a.spec), buffer_of(b.spec)) if buffer is not None]
     spec = msgspec.structs.replace(a.spec, u=False, buffer=max(kept, default=None))
