@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.errors import SpecError, StoreError
+from streamsvd.store.collection.origin import Origin
 from streamsvd.store.sources.chunked import ChunkedArray
 from streamsvd.store.sources.flatten import Box
 from streamsvd.store.sources.raw import BLOCK_BYTES, read_box
@@ -155,6 +156,7 @@ class InChunks:
 
     values: ChunkedArray
     shape: tuple[int, ...]
+    origin: Origin | None = None
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -8,8 +8,9 @@ import numpy as np
 import zarr
 
 from streamsvd.errors import StoreError, StreamSVDError
+from streamsvd.store.collection.origin import origin_of
 from streamsvd.store.collection.stored import InChunks, Refused, Stored
-from streamsvd.store.sources.zarr_array import chunked_array, open_node, store_name
+from streamsvd.store.sources.zarr_array import chunked_array, dimension_names, open_node, store_name
 
 
 def stored_arrays(source: Any, missing: str) -> list[tuple[str, Stored]]:
@@ -38,8 +39,18 @@ def stored_arrays(source: Any, missing: str) -> list[tuple[str, Stored]]:
 
 def stored_array(array: zarr.Array, missing: str) -> Stored:
     """The address of one array."""
-    values = chunked_array(array, missing)
-    return InChunks(values, tuple(int(extent) for extent in array.shape))
+    values, attributes = chunked_array(array, missing), dict(array.attrs)
+    names = dimension_names(array, attributes)
+    masks = array.metadata.zarr_format == 2 and names is not None
+    origin = origin_of(
+        np.dtype(array.dtype),
+        attributes,
+        names,
+        values.packing.record,
+        array.metadata.fill_value if masks else None,
+        zeros=missing == "zero",
+    )
+    return InChunks(values, tuple(int(extent) for extent in array.shape), origin)
 
 
 def _deferred(name: str, array: zarr.Array, missing: str) -> Stored:

@@ -19,6 +19,18 @@ import numpy as np
 
 from streamsvd.errors import SpecError
 
+NAMES = (
+    "_Unsigned",
+    "_FillValue",
+    "missing_value",
+    "scale_factor",
+    "add_offset",
+    "valid_min",
+    "valid_max",
+    "valid_range",
+)
+"""Attributes about stored values, which unpacked ones do not have."""
+
 _WIDE = np.dtype(np.float64)
 _EXACT = 2**53  # whole numbers up to here are float64
 
@@ -111,8 +123,8 @@ def read_conventions(
             f"{where} has scale_factor {scale} and add_offset {offset}; "
             "unpacking needs a finite offset and a finite scale other than 0."
         )
-    work = _WIDE
-    if stored.kind == "f" and marked.of_nan_alone:
+    work, scales = _WIDE, scale != 1.0 or offset != 0.0
+    if scales and stored.kind == "f" and marked.of_nan_alone:
         work = stored.newbyteorder("=")  # nothing has widened the values before they are scaled
     record = Conventions(stored, tuple(dict.fromkeys(marked.fills)), scale, offset, work)
     _check_scale(record, found, nan_alone=stored.kind == "f" and marked.of_nan_alone)

@@ -42,6 +42,66 @@ class Packing:
         """Type of the delivered values."""
         return self.record.delivered
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether `pack` finds every stored value again in what `unpack` made of it."""
+        record = self.record
+        if record.stored.kind not in "iu":
+            return record.stored.kind == "f" and not record.scales
+        if not record.scales:
+            return record.stored.itemsize <= 4
+        scale = abs(record.scale)
+        steps = abs(record.offset) / scale if scale > 1e-290 else np.inf
+        return record.stored.itemsize <= 4 and scale < 1e290 and steps < 2.0**50
+
+    @property
+    def has_zero(self) -> bool:
+        """Whether a stored value that is not missing stands for zero."""
+        return not self.nearest(np.zeros(1)).any()
+
+    def nearest(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Of the values that stored ones stand for, those nearest to these; none is missing."""
+        codes = self._codes(values)
+        if self.record.scales:
+            codes *= self.record.scale
+            codes += self.record.offset
+        return codes.astype(self.dtype, copy=False)
+
+    def pack(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The stored values, in native byte order, that stand for those `nearest` to these."""
+        return self._codes(values).astype(self.stored.newbyteorder("="))
+
+    def _codes(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Stored values in float64."""
+        codes, stored = np.array(values, dtype=np.float64), self.stored.newbyteorder("=")
+        if self.record.scales:
+            codes -= self.record.offset
+            codes /= self.record.scale
+        if stored.kind == "f":
+            limits = np.finfo(stored)
+            np.clip(codes, float(limits.min), float(limits.max), out=codes)
+            codes = codes.astype(stored).astype(np.float64)
+        else:
+            np.rint(codes, out=codes)
+            np.clip(codes, np.iinfo(stored).min, np.iinfo(stored).max, out=codes)
+        for fill in self.fills:
+            np.copyto(codes, self._beside(fill), where=codes == fill)
+        return codes
+
+    def _beside(self, fill: Any) -> float:
+        """The nearest stored value that is not missing."""
+        stored, sides = self.stored.newbyteorder("="), (np.inf, -np.inf)
+        for side in sides:
+            other = float(fill)
+            while other in self.fills:
+                step = (
+                    np.nextafter(stored.type(other), stored.type(side)) if stored.kind == "f" else 0
+                )
+                other = float(step) if stored.kind == "f" else other + np.sign(side)
+            if stored.kind == "f" or np.iinfo(stored).min <= other <= np.iinfo(stored).max:
+                return other
+        return float(fill)
+
     def transient_bytes(self, items: int) -> int:
         """Most bytes held by `unpack` beside so many values and their place."""
         return 0 if self.is_plain else 32 * min(items, _BLOCK_ITEMS)
