@@ -58,6 +58,7 @@ from streamsvd.errors import ShapeError, SpecError
 from streamsvd.intervals import leading_run, relative_widths
 from streamsvd.kernels.signs import phases
 from streamsvd.ledger import Factor, Ledger, Part, Turn, energy_of
+from streamsvd.masks import plain
 from streamsvd.ritz import spectral_norm
 from streamsvd.sides import UNIT_ROUNDOFF
 from streamsvd.tall import OVERSAMPLES, Each, Sketch, column_mean
@@ -341,6 +342,7 @@ class IncrementalSVD:
             Maps a function over panels of a tall block, as `map` does; a pool's map does some at once. Sums are
             in the order of the panels, so that bits do not depend on it.
         """
+        block = plain(block)
         mean = column_mean(block) if self.center else None
         width = self.kept(block.shape[1])
         while True:

@@ -20,6 +20,7 @@ from streamsvd.concat.weights import PLAIN, Metric
 from streamsvd.errors import NonFiniteError, ShapeError, SpecError
 from streamsvd.kernels.sketch import gaussian
 from streamsvd.ledger import Ledger
+from streamsvd.masks import as_array
 from streamsvd.sides import UNIT_ROUNDOFF
 from streamsvd.typing import Matrix, Real
 
@@ -154,7 +155,7 @@ def checked(key: str, block: Matrix) -> tuple[Matrix, int]:
     ShapeError, SpecError
         If it is no matrix of real numbers.
     """
-    A = np.asarray(block)
+    A = as_array(block)
     if A.ndim != 2:
         raise ShapeError(
             f"block {key!r} has {A.ndim} dimensions, a matrix has 2. Reshape it to (rows, columns)."

@@ -20,6 +20,7 @@ import numpy as np
 from streamsvd.blocks import POLICIES, Moments, Policy, Preparation
 from streamsvd.eigen import STRIP_ROWS
 from streamsvd.errors import ShapeError, SpecError
+from streamsvd.masks import unmasked
 from streamsvd.protocols import Source
 from streamsvd.typing import Matrix, Real
 
@@ -69,7 +70,7 @@ def _weights(given: Any, count: int, name: str, what: str) -> Real | None:
     if given is None:
         return None
     try:
-        weights = np.asarray(given, dtype=np.float64)
+        weights = unmasked(given, name).astype(np.float64)
     except (TypeError, ValueError) as error:
         raise SpecError(
             f"{name} are no numbers: {error}. Pass one number for each of the {what}."

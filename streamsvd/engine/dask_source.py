@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from streamsvd.blocks import Axis
 from streamsvd.errors import ShapeError, SpecError
+from streamsvd.masks import may_be_masked, promised, put
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,8 +31,7 @@ class DaskSource:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        dtype: np.dtype[Any] = np.dtype(self.array.dtype)
-        return dtype
+        return promised(self.array)
 
     @property
     def chunks(self) -> tuple[int, int]:
@@ -48,9 +48,10 @@ class DaskSource:
         return self.span_bytes("rows")
 
     def span_bytes(self, axis: Axis) -> int:
-        """Two copies of one row (or column) of chunks: as computed, and as assembled."""
+        """Two copies of one row (or column) of chunks: as computed, with their masks, and as assembled."""
         along, across = (0, 1) if axis == "rows" else (1, 0)
-        return 2 * self.chunks[along] * self.shape[across] * self.dtype.itemsize
+        item = 2 * self.dtype.itemsize + may_be_masked(self.array)
+        return self.chunks[along] * self.shape[across] * item
 
     @property
     def name(self) -> str:
@@ -58,7 +59,8 @@ class DaskSource:
 
     def read(self, rows: slice, columns: slice, out: npt.NDArray[Any], /) -> None:
         """Compute a rectangle; the sample uses it, passes join the graph instead."""
-        out[...] = self.array[rows, columns].compute(scheduler="synchronous")
+        block = self.array[rows, columns].compute(scheduler="synchronous")
+        put(out, block, name=self.name, row=rows.start, column=columns.start)
 
     def locate(self, row: int, column: int, /) -> str:
         where = []

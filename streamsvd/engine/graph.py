@@ -6,11 +6,14 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from dask import delayed
 
+from streamsvd.blocks import Axis
 from streamsvd.engine.dask_source import DaskSource, Shifted
 from streamsvd.engine.span import Work, run_span
 from streamsvd.engine.submit import active_client
+from streamsvd.masks import as_block, put
 from streamsvd.passes import Sums
 
 
@@ -61,10 +64,21 @@ def copies_sums() -> bool:
     return active_client() is not None
 
 
+def assembled(source: DaskSource, chunks: list[Any], axis: Axis, start: int) -> npt.NDArray[Any]:
+    """Chunks side by side (along columns: one below the other), from a row or column on; what is masked is NaN."""
+    along, chunks = axis == "rows", [as_block(chunk) for chunk in chunks]
+    edges = np.cumsum([0, *(chunk.shape[1 if along else 0] for chunk in chunks)])
+    other = chunks[0].shape[0 if along else 1]
+    out = np.empty((other, edges[-1]) if along else (edges[-1], other), dtype=source.dtype)
+    for chunk, a, b in zip(chunks, edges[:-1], edges[1:], strict=True):
+        place, at = (out[:, a:b], (start, a)) if along else (out[a:b], (a, start))
+        put(place, chunk, name=source.name, row=int(at[0]), column=int(at[1]))
+    return out
+
+
 def run_blocks(work: Work, span: tuple[int, int], chunks: list[Any]) -> Sums:
     """A span whose rows (along columns: columns) another part of the graph has computed."""
     assert isinstance(work.source, DaskSource)
     axis = work.layout.axis
-    data = np.concatenate([np.asarray(chunk) for chunk in chunks], axis=1 if axis == "rows" else 0)
-    held = Shifted(data, axis, span[0], work.source)
+    held = Shifted(assembled(work.source, chunks, axis, span[0]), axis, span[0], work.source)
     return run_span(replace(work, source=held, prefetch=False), span)

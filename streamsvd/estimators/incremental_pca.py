@@ -31,6 +31,7 @@ from streamsvd.estimators.inputs import (
     panels,
 )
 from streamsvd.incremental import SMALL, TALL, IncrementalSVD
+from streamsvd.masks import plain
 from streamsvd.typing import Matrix, Real
 
 FLOATS = [np.float64, np.float32]
@@ -146,7 +147,7 @@ class IncrementalPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
                 for panel in panels(source):
                     self._absorb_in_batches(check_array(panel, dtype=FLOATS))
             else:
-                X = validate_data(self, X, dtype=FLOATS)
+                X = validate_data(self, plain(X), dtype=FLOATS)
                 self._begin(X.shape[1])
                 self._absorb_in_batches(X)
             return self._summarised()
@@ -163,7 +164,7 @@ class IncrementalPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         check_in_memory(X, remedy="Pass it to fit, or slice it: partial_fit(X[:1000]).")
         first = not hasattr(self, "state_")
         with all_or_nothing(self):
-            X = validate_data(self, X, dtype=FLOATS, reset=first)
+            X = validate_data(self, plain(X), dtype=FLOATS, reset=first)
             if first:
                 self._begin(X.shape[1])
             self._absorb(self._method(X.shape[1]), X)
@@ -173,7 +174,7 @@ class IncrementalPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         """Coordinates of rows along the components, ``(m, n_components_)``, whitened where asked; float32 stays so."""
         check_is_fitted(self)
         check_in_memory(X, remedy="Slice it: transform(X[:1000]).")
-        X = validate_data(self, X, dtype=FLOATS, reset=False)
+        X = validate_data(self, plain(X), dtype=FLOATS, reset=False)
         scores: Matrix = (X - self.mean_) @ self.components_.T
         if self.whiten:
             deviation = np.sqrt(self.explained_variance_)
@@ -184,7 +185,7 @@ class IncrementalPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     def inverse_transform(self, X: Any) -> Matrix:
         """Rows ``(m, n)`` whose coordinates these are, within the span of the components."""
         check_is_fitted(self)
-        X = check_array(X, dtype=FLOATS)
+        X = check_array(plain(X), dtype=FLOATS)
         scores = X * np.sqrt(self.explained_variance_) if self.whiten else X
         return as_narrow_as(scores @ self.components_ + self.mean_, X.dtype)
 

@@ -20,6 +20,7 @@ from streamsvd.estimators.inputs import (
     is_stored,
 )
 from streamsvd.estimators.kernels import length_of
+from streamsvd.masks import plain, unmasked
 from streamsvd.typing import Matrix
 
 FLOATS = [np.float64, np.float32]
@@ -100,9 +101,11 @@ class KernelRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
                 self.__dict__.pop("feature_names_in_", None)
                 source = as_source(X)
                 self.n_features_in_ = source.shape[1]
-                y = check_array(y, ensure_2d=False, dtype=FLOATS)
+                y = check_array(plain(y), ensure_2d=False, dtype=FLOATS)
             else:
-                X, y = validate_data(self, X, y, dtype=FLOATS, multi_output=True, y_numeric=True)
+                X, y = validate_data(
+                    self, plain(X), plain(y), dtype=FLOATS, multi_output=True, y_numeric=True
+                )
                 source = as_source(X)
             self.fit_ = found = kernel_ridge(
                 source,
@@ -128,5 +131,10 @@ class KernelRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
         """Predictions for rows in memory, ``(p,)`` or ``(p, targets)``; `streamsvd.KernelRidgeFit.predict_to` streams them."""
         check_is_fitted(self)
         check_in_memory(X, remedy="Use .fit_.predict_to(X, out), or slice it.")
-        X = validate_data(self, X, dtype=FLOATS, reset=False)
+        X = validate_data(self, plain(X), dtype=FLOATS, reset=False)
         return self.fit_.predict(X)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Coefficient of determination of the predictions for rows in memory; targets that are missing are refused."""
+        weights = None if sample_weight is None else unmasked(sample_weight, "sample_weight")
+        return float(super().score(X, plain(y), weights))

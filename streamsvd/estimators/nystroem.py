@@ -20,6 +20,7 @@ from streamsvd.estimators.inputs import (
     is_stored,
 )
 from streamsvd.estimators.kernels import length_of
+from streamsvd.masks import plain
 from streamsvd.typing import Matrix
 
 FLOATS = [np.float64, np.float32]
@@ -109,7 +110,7 @@ class Nystroem(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
                 source = as_source(X)
                 self.n_features_in_ = source.shape[1]
             else:
-                source = as_source(validate_data(self, X, dtype=FLOATS))
+                source = as_source(validate_data(self, plain(X), dtype=FLOATS))
             self.nystrom_ = found = nystrom(
                 source,
                 self.kernel,
@@ -131,7 +132,7 @@ class Nystroem(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
         """Features of rows in memory, ``(p, features)``; float32 stays so."""
         check_is_fitted(self)
         check_in_memory(X, remedy="Slice it: transform(X[:1000]).")
-        X = validate_data(self, X, dtype=FLOATS, reset=False)
+        X = validate_data(self, plain(X), dtype=FLOATS, reset=False)
         found = self.nystrom_.feature_map(X.astype(np.float64, copy=False))
         return as_narrow_as(found, X.dtype)
 

@@ -32,6 +32,7 @@ from streamsvd.estimators.inputs import (
     is_stored,
 )
 from streamsvd.incremental import IncrementalSVD
+from streamsvd.masks import plain
 from streamsvd.result import SVD
 from streamsvd.typing import Matrix, Real
 
@@ -167,7 +168,7 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         check_in_memory(X, remedy="Pass it to fit, or slice it: partial_fit(X[:1000]).")
         first = not hasattr(self, "state_")
         with all_or_nothing(self):
-            X = validate_data(self, X, dtype=FLOATS, reset=first)
+            X = validate_data(self, plain(X), dtype=FLOATS, reset=first)
             n = X.shape[1]
             buffer = check_count("buffer", self.buffer, least=0)
             method = IncrementalSVD(
@@ -191,13 +192,13 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         """Coordinates of rows along the components, ``(m, k)``; float32 stays so."""
         check_is_fitted(self)
         check_in_memory(X, remedy="Use fit_transform, or streamsvd.svd with u=True and out=.")
-        X = validate_data(self, X, dtype=FLOATS, reset=False)
+        X = validate_data(self, plain(X), dtype=FLOATS, reset=False)
         return as_narrow_as(X @ self.components_.conj().T, X.dtype)
 
     def inverse_transform(self, X: Any) -> Matrix:
         """Rows ``(m, n)`` whose coordinates these are, within the span of the components."""
         check_is_fitted(self)
-        X = check_array(X, dtype=FLOATS)
+        X = check_array(plain(X), dtype=FLOATS)
         return as_narrow_as(X @ self.components_, X.dtype)
 
     def __sklearn_tags__(self) -> Any:
@@ -212,7 +213,7 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     def _fit(self, X: Any, *, u: bool) -> SVD:
         stored = is_stored(X)
         if not stored:
-            X = validate_data(self, X, dtype=FLOATS)
+            X = validate_data(self, plain(X), dtype=FLOATS)
             check_size(X, "the matrix")
         source = as_source(X)
         m, n = source.shape

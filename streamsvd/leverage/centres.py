@@ -18,6 +18,7 @@ from streamsvd.errors import ShapeError, SpecError
 from streamsvd.leverage.dictionary import Dictionary, Spec
 from streamsvd.leverage.kernels import Kernel
 from streamsvd.leverage.resolution import check_definite
+from streamsvd.masks import as_array
 from streamsvd.sides import UNIT_ROUNDOFF
 from streamsvd.typing import Matrix, Real
 
@@ -126,7 +127,7 @@ class FeatureMap:
         ShapeError, SpecError
             If they are no rows of so many finite real numbers.
         """
-        X = np.asarray(X)
+        X = as_array(X)
         if X.ndim != 2 or X.shape[1] != self.centres.shape[1]:
             raise ShapeError(
                 f"rows of shape {X.shape} came; the map is of rows of {self.centres.shape[1]} numbers."

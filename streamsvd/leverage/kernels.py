@@ -17,6 +17,7 @@ from scipy.spatial.distance import cdist
 
 from streamsvd.errors import SpecError
 from streamsvd.kernels.moments import row_squares
+from streamsvd.masks import as_array
 from streamsvd.sides import UNIT_ROUNDOFF
 from streamsvd.typing import Matrix, Real
 
@@ -117,7 +118,7 @@ class Kernel:
 
     def _function(self, X: Matrix, Y: Matrix) -> Matrix:
         assert callable(self.name)
-        K = np.asarray(self.name(X, Y))
+        K = as_array(self.name(X, Y))
         if K.dtype != np.float64:
             raise SpecError(
                 f"the kernel gave values of type {K.dtype}; what is proved of the error needs real ones in float64."

@@ -15,6 +15,7 @@ from scipy import linalg
 
 from streamsvd.errors import NonFiniteError, ShapeError, SpecError
 from streamsvd.kernels import sketch
+from streamsvd.masks import as_array
 from streamsvd.stream.directions import FrequentDirections
 from streamsvd.stream.growth import Growth
 from streamsvd.stream.heavy import HeavyRows
@@ -136,7 +137,7 @@ class TopRows:
     def _checked(self, rows: Matrix) -> Matrix:
         if self.closed:
             raise SpecError("the stream was finalized; begin another one for further rows.")
-        rows = np.asarray(rows)
+        rows = as_array(rows)
         if rows.ndim != 2 or rows.shape[1] != self.d:
             raise ShapeError(
                 f"a block of shape {rows.shape} came after rows of {self.d} numbers. Every block must be "

@@ -105,7 +105,7 @@ def test_tall_matrices_of_few_columns_keep_the_memory_promise(tmp_path):
 
 def test_what_cannot_be_meant_is_refused_before_any_work(tmp_path):
     blocks = {"a": block(1)}
-    with pytest.raises(streamsvd.SpecError, match="masked array"):
+    with pytest.raises(streamsvd.NonFiniteError, match="nan at row"):
         streamsvd.cluster({"m": np.ma.masked_array(block(1), mask=block(1) > 1)})
     with pytest.raises(streamsvd.SpecError, match="seed='x'"):
         streamsvd.cluster(blocks, seed="x")
@@ -250,7 +250,7 @@ def test_errors_of_the_largest_numbers_are_of_their_true_sizes(tmp_path):
     ("given", "match"),
     [
         ({"column_weights": {0: np.ones(6)}}, "column_weights='0' matches no name"),
-        ({"column_weights": np.ma.masked_array(np.ones(6), [1, 1, 1, 0, 0, 0])}, "is a masked array"),
+        ({"column_weights": np.ma.masked_array(np.ones(6), [1, 1, 1, 0, 0, 0])}, "column_weights is masked at 0, and a missing value means nothing"),
         ({"inputs": np.ones((9, 6)), "damping": None}, "damping=None is out of range"),
         ({"inputs": np.ones((9, 6)), "damping": 1e308}, r"damping=1e\+308 is out of range"),
     ],

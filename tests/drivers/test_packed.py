@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 import xarray
 import zarr
+from zarr.storage import MemoryStore
 
 import streamsvd
+from streamsvd.errors import SpecError
+from streamsvd.estimators import KernelRidge
 
 
 def packed(path, codes, zarr_format=3, **attributes):
@@ -63,3 +66,39 @@ def test_models_update_with_what_xarray_decodes(tmp_path):
     model = streamsvd.Model.open(tmp_path / "m")
     X = xarray.open_zarr(source, consolidated=False).a.to_numpy()
     np.testing.assert_allclose(model.s, np.linalg.svd(X, compute_uv=False), rtol=1e-12)
+
+
+A = np.random.default_rng(2).standard_normal((20, 3))
+DOORS = {
+    "b": lambda v: streamsvd.lstsq(A, v),
+    "y": lambda v: streamsvd.kernel_ridge(A, v),
+    "row weights": lambda v: streamsvd.svd(A, 1, row_weights=v),
+    "column weights": lambda v: streamsvd.svd(A.T, 1, column_weights=v),
+    "weights of blocks": lambda v: streamsvd.cluster({"a": A, "b": A}, 0.1, row_weights=v),
+    "a stream": lambda v: streamsvd.top_eigenvectors(iter([v]), 1),
+    "targets": lambda v: KernelRidge(n_components=5).fit(A, v),
+    "weights of scores": lambda v: KernelRidge(n_components=5).fit(A, A[:, 0]).score(A, A[:, 0], v),
+}
+PACKED = [
+    {"scale_factor": 0.5},
+    {"add_offset": 1.0},
+    {"_FillValue": 1},
+    {"missing_value": [1]},
+    {"_Unsigned": "true"},
+]
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("attributes", PACKED, ids=str)
+def test_packed_vectors_are_refused_where_numbers_are_needed(door, attributes):
+    codes = np.arange(1, 21, dtype="i2")
+    stored = zarr.create_array(MemoryStore(), data=codes, attributes=attributes)
+    with pytest.raises(SpecError, match=rf"attribute {next(iter(attributes))}=.*to_numpy\(\)"):
+        DOORS[door](stored)
+
+
+@pytest.mark.parametrize("attributes", [{}, {"_FillValue": "AAAAAAAA+H8="}, {"units": "K"}])
+def test_plain_vectors_may_be_stored(attributes):
+    b = np.arange(20.0)
+    stored = zarr.create_array(MemoryStore(), data=b, attributes=attributes)
+    np.testing.assert_array_equal(streamsvd.lstsq(A, stored).x, streamsvd.lstsq(A, b).x)

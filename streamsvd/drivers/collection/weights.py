@@ -16,6 +16,7 @@ from streamsvd.drivers.request import as_source
 from streamsvd.drivers.runs.checks import check_real
 from streamsvd.engine.events import Callback
 from streamsvd.errors import ShapeError, SpecError
+from streamsvd.masks import unmasked
 from streamsvd.protocols import Source
 from streamsvd.store.collection import Collection
 from streamsvd.store.collection.names import check_used
@@ -206,11 +207,7 @@ def _column_weights(given: Any, name: str, width: int) -> Real:
 
 
 def _numbers(given: Any, option: str, count: int, whose: str, what: str) -> Real:
-    if isinstance(given, np.ma.MaskedArray):
-        raise SpecError(
-            f"{option} is a masked array, and what is masked would count. Fill it first: x.filled(1)."
-        )
-    values = np.asarray(given)
+    values = unmasked(given, option)
     if values.dtype.kind not in "biuf":
         raise SpecError(f"{option} is of type {values.dtype}: weights are real numbers.")
     if values.shape != (count,):

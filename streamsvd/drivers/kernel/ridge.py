@@ -42,6 +42,7 @@ from streamsvd.leverage import FeatureMap, Mode, Spec
 from streamsvd.leverage.conjugate import Descent
 from streamsvd.leverage.onepass import Regression
 from streamsvd.leverage.ridge import JUDGES, Moments, best_ridge, coefficients
+from streamsvd.masks import as_array
 from streamsvd.store.rows import RowsWriter
 from streamsvd.typing import Matrix, Real
 
@@ -375,7 +376,7 @@ def _check_options(
 
 
 def _targets(y: Any, m: int, name: str) -> tuple[Matrix, bool]:
-    values = np.asarray(y)
+    values = as_array(y)
     if values.ndim not in (1, 2) or values.shape[0] != m:
         raise ShapeError(
             f"y has shape {values.shape}, {name} has {m:,} rows. Pass one target, or one row of them, for each."

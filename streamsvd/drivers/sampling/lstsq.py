@@ -19,6 +19,7 @@ from streamsvd.engine.events import Callback, ignore
 from streamsvd.engine.execute import dense_threads
 from streamsvd.engine.meter import mark, peak_since
 from streamsvd.errors import NotConverged, ShapeError, SpecError
+from streamsvd.masks import as_array
 from streamsvd.protocols import Source
 from streamsvd.sampling import (
     MOST_ITERATIONS,
@@ -288,7 +289,7 @@ def _chosen(method: Method, source: Source) -> Method:
 
 def _right_hand_sides(b: Any, source: Source) -> tuple[Matrix, bool]:
     """In float64 as ``(rows, q)``, and whether it came as one vector."""
-    values, m = np.asarray(b), source.shape[0]
+    values, m = as_array(b), source.shape[0]
     if values.ndim not in (1, 2) or values.shape[0] != m or values.size == 0:
         raise ShapeError(
             f"b has shape {values.shape}, and {source.name} has {m:,} rows. Pass one right-hand side, ({m},), or several, ({m}, q)."

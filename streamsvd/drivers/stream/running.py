@@ -22,6 +22,7 @@ from streamsvd.engine.events import Callback, PassDone, PassStarted, SpanDone
 from streamsvd.engine.execute import dense_threads
 from streamsvd.engine.meter import mark, peak_since
 from streamsvd.errors import NonFiniteError, OrderWarning, ShapeError, SpecError
+from streamsvd.masks import as_array
 from streamsvd.protocols import Source
 from streamsvd.store.checkpoint import Checkpoint
 from streamsvd.stream import Found, Refinement, StreamOptions, TopRows
@@ -275,12 +276,8 @@ class Blocks(Run):
 
 
 def as_rows(block: Any) -> np.ndarray[Any, Any]:
-    """A block as an array of rows; one row alone is a block of one."""
-    if np.ma.isMaskedArray(block):
-        raise SpecError(
-            "a masked block came: it would lose its mask. Fill it first (block.filled(...)), or leave rows out."
-        )
-    rows = np.asarray(block)
+    """A block as an array of rows, NaN where it is masked; one row alone is a block of one."""
+    rows = as_array(block)
     if rows.ndim == 1:
         rows = rows[None, :]
     if rows.ndim != 2:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from streamsvd.errors import SpecError, StoreError
+from streamsvd.masks import as_array, promised
 from streamsvd.store.collection.cutting import cut_parts
 from streamsvd.store.collection.members import Collection, Member, Part, check_kind
 from streamsvd.store.collection.names import (
@@ -181,15 +182,11 @@ def _one(name: str, value: Any, missing: str) -> Stored:
         from streamsvd.store.collection.zarr_arrays import stored_array
 
         return stored_array(value, missing)
-    if isinstance(value, np.ma.MaskedArray):
-        raise SpecError(
-            f"block {name!r} is a masked array, and what is masked would count as values. Fill it first: x.filled(0)."
-        )
     if not _is_array(value):
-        value = np.asarray(value)
+        value = as_array(value)
         if value.dtype == object:
             raise SpecError(f"block {name!r} holds objects, real numbers are needed. Convert it.")
-    return InMemory(value)
+    return InMemory(value, promised(value))
 
 
 def _zarr_arrays(source: Any, missing: str) -> Named:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.errors import SpecError, StoreError
+from streamsvd.masks import as_block, put
 from streamsvd.store.collection.origin import Origin
 from streamsvd.store.sources.chunked import ChunkedArray
 from streamsvd.store.sources.flatten import Box
@@ -59,18 +60,14 @@ class Stored(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class InMemory:
-    """An array in memory, or whatever ``numpy.asarray`` makes one of when it is read."""
+    """An array in memory, or whatever one is made of when it is read; what is masked is NaN."""
 
     values: Any
+    dtype: np.dtype[Any]
 
     @property
     def shape(self) -> tuple[int, ...]:
         return tuple(int(extent) for extent in self.values.shape)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        found: np.dtype[Any] = np.dtype(self.values.dtype).newbyteorder("=")
-        return found
 
     @property
     def kind(self) -> str:
@@ -89,7 +86,12 @@ class InMemory:
         return type(self.values).__name__
 
     def read(self, box: Box) -> Array:
-        return np.asarray(self.values[box], dtype=self.dtype)
+        block = as_block(self.values[box])
+        if type(block) is np.ndarray and block.dtype == self.dtype:
+            return block
+        out = np.empty(block.shape, dtype=self.dtype)
+        put(out, block, name=self.where)
+        return out
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,26 +8,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.errors import SpecError
+from streamsvd.masks import as_array, masked_cells, promised, put
 from streamsvd.store.sources.border import check_dtype, checked, strips
 from streamsvd.store.sources.flatten import Flattening, Rows, flattening
 
 
 @dataclass(frozen=True, eq=False)
 class ArraySource:
-    """A numpy array; holds a reference, never a copy."""
+    """A numpy array; holds a reference, never a copy. What is masked is read as NaN."""
 
     array: npt.NDArray[Any] = field(repr=False)
     layout: Flattening
+    dtype: np.dtype[Any]
     name: str = "ndarray"
 
     @property
     def shape(self) -> tuple[int, int]:
         return self.layout.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.array.dtype.newbyteorder("=")
 
     @property
     def chunks(self) -> tuple[int, int]:
@@ -49,7 +46,7 @@ class ArraySource:
     def read(self, rows: slice, columns: slice, out: npt.NDArray[Any], /) -> None:
         rows, columns = checked(self, rows, columns, out)
         for box, place in self.layout.views(rows, columns, out):
-            place[...] = self.array[box]
+            put(place, self.array[box], name=self.name)
 
     def locate(self, row: int, column: int, /) -> str:
         return self.name
@@ -58,6 +55,6 @@ class ArraySource:
 def open_array(array: npt.NDArray[Any], rows: Rows) -> ArraySource:
     """An in-memory array as a source."""
     check_dtype(array.dtype, "ndarray")
-    if isinstance(array, np.ma.MaskedArray):
-        raise SpecError("a masked array would lose its mask here. Pass array.filled(np.nan).")
-    return ArraySource(np.asarray(array), flattening(array.shape, None, rows, "ndarray"))
+    if masked_cells(array) is None:
+        array = as_array(array)
+    return ArraySource(array, flattening(array.shape, None, rows, "ndarray"), promised(array))

@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.errors import ShapeError, SpecError, StoreError
+from streamsvd.masks import as_block, put
 from streamsvd.store.sources.border import check_dtype, checked, row_block
 from streamsvd.store.sources.flatten import flattening
 
 
 class RowReader(Protocol):
-    """The least that can be read: whole rows at a time, as a new array."""
+    """The least that can be read: whole rows at a time, as a new array; what it masks is missing."""
 
     @property
     def shape(self) -> tuple[int, int]: ...
@@ -57,13 +58,14 @@ class ReaderSource:
         start = rows.start
         while start < rows.stop:  # one block of the reader's own grid at a time
             stop = min(rows.stop, (start // self._height + 1) * self._height)
-            block = self._block(start, stop)
-            out[start - rows.start : stop - rows.start] = block[:, columns]
+            block = self._block(start, stop)[:, columns]
+            place = out[start - rows.start : stop - rows.start]
+            put(place, block, name=self.name, row=start, column=columns.start)
             start = stop
 
     def _block(self, start: int, stop: int) -> npt.NDArray[Any]:
         try:
-            block = np.asarray(self.reader.read(slice(start, stop)))
+            block = as_block(self.reader.read(slice(start, stop)))
         except OSError as error:
             if isinstance(error, StoreError):
                 raise

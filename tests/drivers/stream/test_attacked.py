@@ -139,9 +139,9 @@ def test_a_bad_entry_of_mixed_rows_is_named_where_it_lies(tmp_path):
         streamsvd.top_eigenvectors(tmp_path / "a.zarr")
 
 
-def test_a_masked_block_is_refused():
+def test_a_masked_block_is_refused_as_one_with_nan_is():
     block = np.ma.masked_array(np.ones((70, 3)), mask=np.eye(70, 3))
-    with pytest.raises(streamsvd.SpecError, match="would lose its mask"):
+    with pytest.raises(streamsvd.NonFiniteError, match="NaN at row 0, column 0"):
         streamsvd.top_eigenvectors([block])
 
 

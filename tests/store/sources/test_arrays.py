@@ -40,6 +40,9 @@ def test_values_that_are_not_numbers_are_refused_with_advice(dtype):
         open_source(np.zeros((3, 4), dtype))
 
 
-def test_a_masked_array_does_not_lose_its_mask():
-    with pytest.raises(SpecError, match=r"would lose its mask.*filled\(np\.nan\)"):
-        open_source(np.ma.masked_invalid([[1.0, np.nan]]))
+def test_what_is_masked_is_read_as_nan():
+    A = open_source(np.ma.masked_greater(np.arange(6, dtype="i2").reshape(2, 3), 4))
+    out = np.empty((2, 3), A.dtype)
+    A.read(slice(0, 2), slice(0, 3), out)
+    assert A.dtype == np.float32
+    np.testing.assert_array_equal(out, [[0, 1, 2], [3, 4, np.nan]])
