@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.errors import SpecError
+from streamsvd.packed import check_unpacked
 
 Array = npt.NDArray[Any]
 _KINDS = {"b": "i8", "i": "i8", "u": "i8", "f": "f8", "c": "c16"}
@@ -161,7 +162,8 @@ def first(mask: Array) -> tuple[int, ...]:
 
 
 def _computed(values: Any) -> Any:
-    """What lazy wrappers hold: their own conversion to numpy would drop the mask."""
+    """What lazy wrappers hold: their own conversion to numpy would drop the mask, and of packed arrays what they mean."""
+    check_unpacked(values)
     home = type(values).__module__.split(".")[0]
     if home == "xarray" and hasattr(values, "data"):
         values = values.data

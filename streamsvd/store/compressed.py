@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from streamsvd.errors import AccessError, ConflictError, SpecError, StoreError
+from streamsvd.store.collection.origin import Origin
 from streamsvd.store.model.arrays import Array
 from streamsvd.store.model.draft import Draft
 from streamsvd.store.model.records import FORMAT, Head, Mark, mark, plain_record, sealed, unsealed
@@ -63,7 +64,7 @@ class MemberRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
 
     Error and norm are weighted where ``weighted`` says that the block has weights, or inputs, of its own, or rows have. ``codes``
     is the folder of a residual in whole numbers, times ``step`` in all columns or what is in the folder ``steps``; ``array`` is
-    empty where there are no coefficients beside it.
+    empty where there are no coefficients beside it. ``origin`` says how values were stored where they were.
     """
 
     shape: list[int]
@@ -81,6 +82,7 @@ class MemberRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
     codes: str = ""
     steps: str = ""
     step: float = 0.0
+    origin: Origin | None = None
 
 
 class Contents(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -107,7 +107,7 @@ def test_rows_are_named_numbered_and_repeated(run, data, rows) -> None:
     assert record["shape"] == [200, 6]
     assert record["dims"] == {"extents": [40, 5, 6], "rows": [0, 1], "columns": [2]}
     assert record["missing_values"] == [-99]
-    assert record["dtype"] == "float32"
+    assert record["dtype"] == "float64"
     assert record["stored_dtype"] == "int16"
 
 

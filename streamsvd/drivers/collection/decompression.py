@@ -27,7 +27,8 @@ def decompress(
     path
         The compressed collection.
     out
-        ``NAME.zarr``: a group; ``NAME.safetensors``: one file; else a folder of ``.npy`` files, where bfloat16 is float32.
+        ``NAME.zarr``: a group, in which packed values are packed as they were, and arrays have their attributes and names of
+        dimensions; ``NAME.safetensors``: one file; else a folder of ``.npy`` files, where bfloat16 is float32.
     names
         Names or patterns of those wanted; all if left out.
     overwrite
@@ -55,7 +56,10 @@ def decompress(
     given = patterns(names)
     chosen = wanted(list(held), given, option="name")
     shapes = {name: (held.kind(name), held.shape(name)) for name in chosen}
-    write_collection(place, shapes, ((n, held[n]) for n in chosen), overwrite=overwrite)
+    origins = {name: origin for name in chosen if (origin := held.origin(name)) is not None}
+    write_collection(
+        place, shapes, ((n, held[n]) for n in chosen), overwrite=overwrite, origins=origins
+    )
     return tuple(chosen)
 
 

@@ -224,7 +224,7 @@ def ladder(of: Sequence[Member]) -> list[np.dtype[Any]]:
 
 
 def _narrowest(member: Member) -> int:
-    dtype = member.dtype
+    dtype = member.dtype if member.packing is None else member.packing.stored
     if member.kind == BRAIN or dtype == np.float16:
         return 0
     if dtype == np.float32 or (dtype.kind in "biu" and dtype.itemsize <= 2):
@@ -305,8 +305,10 @@ def decoded(basis: Array, coefficients: Array, exponent: int, member: Member) ->
 
 
 def rendered(A: Matrix, member: Member) -> Array:
-    """Rows of a block in its type."""
+    """Rows of a block in its type; of packed values, the nearest that stored ones stand for."""
     dtype = member.dtype
+    if member.packing is not None:
+        return member.packing.nearest(A)
     if dtype.kind == "b":
         return A >= 0.5
     if dtype.kind in "iu":

@@ -14,6 +14,7 @@ from streamsvd.concat.residuals import values as residual
 from streamsvd.drivers.collection.keeping import Factors, decoded, rendered
 from streamsvd.drivers.collection.records import from_stored, member_of
 from streamsvd.store.codes import unpacked
+from streamsvd.store.collection import Origin
 from streamsvd.store.compressed import AskedRecord, CompressedStore, Contents
 
 Array = npt.NDArray[Any]
@@ -42,7 +43,7 @@ class StoredCluster:
 class Compressed(Mapping[str, Array]):
     """Matrices by name, in their own shape and type; reading one decodes no other.
 
-    Integers are the nearest to what the factors say. What was compressed as bfloat16 comes as float32.
+    Integers, and packed values, are the nearest to what the factors say. What was compressed as bfloat16 comes as float32.
 
     Attributes
     ----------
@@ -129,6 +130,10 @@ class Compressed(Mapping[str, Array]):
     def kind(self, name: str) -> str:
         """Name of its type as it was stored, such as ``"float32"`` or ``"bfloat16"``."""
         return self._contents.members[name].kind
+
+    def origin(self, name: str) -> Origin | None:
+        """What is remembered of the stored array that a matrix comes from; None of any other."""
+        return self._contents.members[name].origin
 
     def __getitem__(self, name: str) -> Array:
         record = self._contents.members[name]

@@ -161,7 +161,7 @@ def needs(
 ) -> tuple[int, int]:
     """Bytes there are once, and in each task; with a rank, of clusters of no more than that."""
     members = collection.members
-    kept = (sum(m.nbytes for m in members) if keep else 0) + weights.nbytes
+    kept = (sum(m.held_bytes for m in members) if keep else 0) + weights.nbytes
     reading = max(p.nbytes + p.stored.read_bytes for p in collection.parts)
     alone = max(task_bytes(m, weighted=not weights.plain) for m in members)
     if backend == "gram":
@@ -188,9 +188,9 @@ def factors_bytes(members: Sequence[Member], rank: int | None) -> int:
     one, a cluster takes no more than its members would alone, ``8 rank (m + n)`` bytes each, where that is less than the
     member; so long as the columns of factors, ``8 rank n``, are not more than those of the members.
     """
-    if rank is None or any(ITEM * rank * m.shape[1] > m.nbytes for m in members):
-        return sum(m.nbytes for m in members)
-    return sum(min(m.nbytes, ITEM * rank * sum(m.shape)) for m in members)
+    if rank is None or any(ITEM * rank * m.shape[1] > m.held_bytes for m in members):
+        return sum(m.held_bytes for m in members)
+    return sum(min(m.held_bytes, ITEM * rank * sum(m.shape)) for m in members)
 
 
 def sketch_bytes(rows: int, columns: int, copies: int = COPIES) -> int:
@@ -201,7 +201,7 @@ def sketch_bytes(rows: int, columns: int, copies: int = COPIES) -> int:
 
 def certified_bytes(member: Member) -> int:
     """A sketch, its factors, and the matrix itself where it is kept as it is."""
-    return sketch_bytes(*member.shape) + 2 * member.nbytes
+    return sketch_bytes(*member.shape) + 2 * member.held_bytes
 
 
 def keys_bytes(count: int) -> int:

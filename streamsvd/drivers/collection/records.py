@@ -23,7 +23,7 @@ LARGEST = float(np.finfo(np.float64).max)
 def member_of(name: str, record: MemberRecord) -> Member:
     """What is known of a block."""
     layout = Layout(tuple(record.shape), record.columns, record.transposed)
-    return Member(name, layout, np.dtype(record.dtype), record.kind, name)
+    return Member(name, layout, np.dtype(record.dtype), record.kind, name, record.origin)
 
 
 def check_storable(members: Mapping[str, Member]) -> None:
@@ -63,7 +63,7 @@ def record_of(
     layout = member.layout
     return MemberRecord(
         list(layout.stored), layout.columns, layout.transposed, member.dtype.str, member.kind, cluster, array, exponent,
-        error, min(norm, LARGEST), zeros, weighted, *residual,
+        error, min(norm, LARGEST), zeros, weighted, *residual, member.origin,
     )  # fmt: skip
 
 
@@ -114,12 +114,18 @@ def put_residual(writing: Writing, place: str, piece: Piece | None) -> tuple[str
 
 
 def as_stored(values: Array, member: Member) -> Array:
-    """An array that is kept as it is; halves of float32 take two bytes."""
+    """An array that is kept as it is; halves of float32 take two bytes, packed values as many as they did."""
+    if member.packing is not None:
+        return member.packing.pack(values)
     return to_brain(values) if member.kind == BRAIN else np.ascontiguousarray(values)
 
 
 def from_stored(values: Array, member: Member) -> Array:
     """The array again."""
+    if member.packing is not None:
+        out = np.empty(values.shape, member.dtype)
+        member.packing.unpack(values, out)
+        return out
     if member.kind == BRAIN:
         return (values.astype(np.uint32) << 16).view(np.float32)
     return values

@@ -3,12 +3,14 @@
 from streamsvd.store.collection.layout import Layout
 from streamsvd.store.collection.members import Collection, Member, Part
 from streamsvd.store.collection.opening import as_collection, open_collection
+from streamsvd.store.collection.origin import Origin
 from streamsvd.store.collection.writing import check_target, write_collection
 
 __all__ = [
     "Collection",
     "Layout",
     "Member",
+    "Origin",
     "Part",
     "as_collection",
     "check_target",

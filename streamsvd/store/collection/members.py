@@ -12,7 +12,9 @@ import numpy.typing as npt
 
 from streamsvd.errors import ShapeError, SpecError
 from streamsvd.store.collection.layout import Layout
+from streamsvd.store.collection.origin import Origin
 from streamsvd.store.collection.stored import Stored
+from streamsvd.store.sources.packing import Packing
 
 Array = npt.NDArray[Any]
 
@@ -31,6 +33,8 @@ class Member:
         Type of its values as delivered, and the name of the type as stored.
     where
         How messages call its place.
+    origin
+        What is remembered of the array it comes from.
     """
 
     name: str
@@ -38,6 +42,7 @@ class Member:
     dtype: np.dtype[Any]
     kind: str
     where: str
+    origin: Origin | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -48,7 +53,19 @@ class Member:
     def nbytes(self) -> int:
         """Bytes as stored, uncompressed."""
         item = 2 if self.kind == "bfloat16" else self.dtype.itemsize
+        if self.packing is not None:
+            item = self.packing.stored.itemsize
         return math.prod(self.layout.stored) * item
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of its values in memory."""
+        return math.prod(self.layout.stored) * self.dtype.itemsize
+
+    @property
+    def packing(self) -> Packing | None:
+        """How its values are packed where it is stored, and in an archive; None where they are not."""
+        return None if self.origin is None else self.origin.packing
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -156,7 +173,7 @@ class Collection:
     @property
     def whole_bytes(self) -> int:
         """Bytes of all members, in the type in which they are delivered."""
-        return sum(math.prod(m.layout.stored) * m.dtype.itemsize for m in self.members)
+        return sum(m.held_bytes for m in self.members)
 
     def matrices(self, part: Part) -> Iterator[tuple[Member, Array]]:
         """Members of a part and their matrices."""

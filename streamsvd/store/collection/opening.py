@@ -25,8 +25,9 @@ from streamsvd.store.collection.names import (
     patterns,
     wanted,
 )
+from streamsvd.store.collection.origin import Origin
 from streamsvd.store.collection.safetensors import tensors
-from streamsvd.store.collection.stored import InFile, InMemory, Refused, Stored
+from streamsvd.store.collection.stored import InChunks, InFile, InMemory, Refused, Stored
 from streamsvd.store.explained import refused, there
 
 MISSING = ("error", "fill", "zero")
@@ -102,17 +103,30 @@ def _collected(
     members, parts = [], []
     for number, (key, stored) in enumerate(found):
         check_kind(key, stored.dtype, stored.kind if isinstance(stored, Refused) else None)
-        members.append(_member(key, stored, stored.shape, transpose, columns))
+        members.append(
+            _member(key, stored, stored.shape, transpose, columns, origin_in(stored, None))
+        )
         size = math.prod(stored.shape) * stored.dtype.itemsize
         parts.append(Part(stored, number, bytes_read=size))
     return Collection(name, tuple(members), tuple(parts), missing == "zero").checked()
 
 
 def _member(
-    key: str, stored: Stored, shape: tuple[int, ...], transpose: Sequence[str], columns: Columns
+    key: str,
+    stored: Stored,
+    shape: tuple[int, ...],
+    transpose: Sequence[str],
+    columns: Columns,
+    origin: Origin | None,
 ) -> Member:
     layout = layout_of(key, shape, transpose, columns).checked(key)
-    return Member(key, layout, stored.dtype, stored.kind, stored.where)
+    return Member(key, layout, stored.dtype, stored.kind, stored.where, origin)
+
+
+def origin_in(stored: Stored, axis: int | None) -> Origin | None:
+    """What is remembered of an array, or of its pieces that lack a dimension."""
+    origin = stored.origin if isinstance(stored, InChunks) else None
+    return origin if origin is None or axis is None else origin.without(axis)
 
 
 def _cut(
@@ -135,7 +149,8 @@ def _cut(
             shape[axis] = b - a
             if part.dropped:
                 del shape[axis % len(stored.shape)]
-            members.append(_member(next(keys), stored, tuple(shape), transpose, columns))
+            origin = origin_in(stored, axis if part.dropped else None)
+            members.append(_member(next(keys), stored, tuple(shape), transpose, columns, origin))
     return Collection(name, tuple(members), tuple(parts), missing == "zero").checked()
 
 

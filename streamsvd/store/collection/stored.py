@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from streamsvd.errors import SpecError, StoreError
 from streamsvd.masks import as_block, put
+from streamsvd.store.collection.origin import Origin
 from streamsvd.store.explained import access_error
 from streamsvd.store.sources.chunked import ChunkedArray
 from streamsvd.store.sources.flatten import Box
@@ -160,6 +161,7 @@ class InChunks:
 
     values: ChunkedArray
     shape: tuple[int, ...]
+    origin: Origin | None = None
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy.typing as npt
 import zarr
 
 from streamsvd.errors import SpecError, StoreError
+from streamsvd.store.collection.origin import Origin
 from streamsvd.store.collection.safetensors import write_tensors
 from streamsvd.store.explained import explained
 from streamsvd.store.partial import Partial
@@ -93,7 +95,14 @@ def _is_output(place: Path) -> bool:
     return all(path.suffix == ".npy" for path in place.rglob("*") if not path.is_dir())
 
 
-def write_collection(place: Path, shapes: Shapes, pairs: Pairs, *, overwrite: bool = False) -> Path:
+def write_collection(
+    place: Path,
+    shapes: Shapes,
+    pairs: Pairs,
+    *,
+    overwrite: bool = False,
+    origins: Mapping[str, Origin] | None = None,
+) -> Path:
     """A collection that is there whole or not at all.
 
     Parameters
@@ -106,6 +115,8 @@ def write_collection(place: Path, shapes: Shapes, pairs: Pairs, *, overwrite: bo
         Names and values in that order.
     overwrite
         Whether what is there is replaced.
+    origins
+        What is remembered of blocks by name: in a zarr group they are packed again, with their attributes.
 
     Raises
     ------
@@ -122,7 +133,7 @@ def write_collection(place: Path, shapes: Shapes, pairs: Pairs, *, overwrite: bo
         partial = Partial(place)
         try:
             if place.suffix == ".zarr":
-                _group(partial.folder, pairs)
+                _group(partial.folder, pairs, origins or {})
             else:
                 _folder(partial.folder, pairs)
             put_in_place(partial, place, overwrite=overwrite)
@@ -142,17 +153,20 @@ def _file(place: Path, shapes: Shapes, pairs: Pairs) -> Path:
     return place
 
 
-def _group(folder: Path, pairs: Pairs) -> None:
+def _group(folder: Path, pairs: Pairs, origins: Mapping[str, Origin]) -> None:
     group = zarr.open_group(str(folder), mode="a", zarr_format=3)
     for name, values in pairs:
+        origin = origins.get(name)
         array = group.create_array(
             name,
             shape=values.shape,
             chunks=tuple(max(1, extent) for extent in values.shape),
-            dtype=values.dtype,
+            dtype=values.dtype if origin is None else np.dtype(origin.dtype),
+            attributes=None if origin is None else json.loads(origin.attributes),
+            dimension_names=None if origin is None else origin.dimensions,
             config={"write_empty_chunks": True},
         )
-        array[...] = values
+        array[...] = values if origin is None else origin.packed(values)
 
 
 def _folder(folder: Path, pairs: Pairs) -> None:

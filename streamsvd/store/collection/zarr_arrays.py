@@ -8,11 +8,12 @@ import numpy as np
 import zarr
 
 from streamsvd.errors import StoreError, StreamSVDError
+from streamsvd.store.collection.origin import origin_of
 from streamsvd.store.collection.stored import InChunks, Refused, Stored
 from streamsvd.store.explained import refused
 from streamsvd.store.sources.anndata import SPARSE, encoding
 from streamsvd.store.sources.hierarchy import hierarchy, open_node, own_array, store_name
-from streamsvd.store.sources.zarr_array import chunked_array
+from streamsvd.store.sources.zarr_array import chunked_array, dimension_names
 
 
 def stored_arrays(source: Any, missing: str) -> tuple[list[tuple[str, Stored]], tuple[str, ...]]:
@@ -56,8 +57,18 @@ def stored_array(array: zarr.Array, missing: str) -> tuple[Stored, tuple[str, ..
 
 
 def _address(array: zarr.Array, missing: str) -> Stored:
-    values = chunked_array(array, missing)
-    return InChunks(values, tuple(int(extent) for extent in array.shape))
+    values, attributes = chunked_array(array, missing), dict(array.attrs)
+    names = dimension_names(array, attributes)
+    masks = array.metadata.zarr_format == 2 and names is not None
+    origin = origin_of(
+        np.dtype(array.dtype),
+        attributes,
+        names,
+        values.packing.record,
+        array.metadata.fill_value if masks else None,
+        zeros=missing == "zero",
+    )
+    return InChunks(values, tuple(int(extent) for extent in array.shape), origin)
 
 
 def _deferred(name: str, array: zarr.Array, missing: str, sparse: str | None) -> Stored:

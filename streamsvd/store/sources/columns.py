@@ -16,8 +16,8 @@ from streamsvd.protocols import Source
 from streamsvd.store.sources.border import checked
 from streamsvd.store.sources.zarr_array import (
     ZarrSource,
-    _dimension_names,
     chunked_array,
+    dimension_names,
 )
 
 Array = npt.NDArray[Any]
@@ -197,7 +197,7 @@ def mask_variable(source: Source, name: str) -> Array:
             f"mask={name!r} is no array beside {source.name} ({type(error).__name__}). Pass the name of an array in the "
             "same group, or an array of booleans, one for each column."
         ) from error
-    mine, its = (_dimension_names(a, dict(a.attrs)) for a in (data, found))
+    mine, its = (dimension_names(a, dict(a.attrs)) for a in (data, found))
     values = _values(found)
     if mine is not None and its is not None:
         wanted = [mine[axis] for axis in source.layout.column_axes]

@@ -1,48 +1,106 @@
-"""Packed and masked values, by the conventions of NetCDF (CF-1.11, section 8.1 and 2.5.1).
+"""Stored values as what they mean, and back: a record of conventions applied to blocks.
 
-Values equal to ``_FillValue`` or ``missing_value`` are delivered as NaN, then ``scale_factor`` and
-``add_offset`` are applied. A float array keeps its type; an integer array with any of these attributes is
-delivered as float32 if its values have at most 16 bits, else as float64. ``valid_range`` and its like are
-left alone, as xarray does.
+Missing values are delivered as NaN, others as ``stored * scale + offset`` in float64, rounded as xarray rounds them.
 """
 
 from __future__ import annotations
 
-import base64
-import math
-import struct
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.errors import SpecError
+from streamsvd.store.sources.conventions import Conventions
 
 _BLOCK_ITEMS = 1 << 17
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Packing:
-    """How stored values become delivered ones; ``fills`` are missing."""
+    """How stored values become delivered ones."""
 
-    stored: np.dtype[Any]
-    fills: tuple[complex | float | int, ...] = ()
-    scale: float = 1.0
-    offset: float = 0.0
+    record: Conventions
+
+    @property
+    def stored(self) -> np.dtype[Any]:
+        """Type of the stored values, with their sign and byte order."""
+        return self.record.stored
+
+    @property
+    def fills(self) -> tuple[complex | float | int, ...]:
+        """Stored values that are missing."""
+        return self.record.fills
 
     @property
     def is_plain(self) -> bool:
         """Whether values are delivered as they are stored."""
-        return not self.fills and self.scale == 1.0 and self.offset == 0.0
+        return self.record.is_plain
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the delivered values."""
-        if self.is_plain or self.stored.kind in "fc":
-            return self.stored.newbyteorder("=")
-        return np.dtype(np.float32 if self.stored.itemsize <= 2 else np.float64)
+        return self.record.delivered
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether `pack` finds every stored value again in what `unpack` made of it."""
+        record = self.record
+        if record.stored.kind not in "iu":
+            return record.stored.kind == "f" and not record.scales
+        if not record.scales:
+            return record.stored.itemsize <= 4
+        scale = abs(record.scale)
+        steps = abs(record.offset) / scale if scale > 1e-290 else np.inf
+        return record.stored.itemsize <= 4 and scale < 1e290 and steps < 2.0**50
+
+    @property
+    def has_zero(self) -> bool:
+        """Whether a stored value that is not missing stands for zero."""
+        return not self.nearest(np.zeros(1)).any()
+
+    def nearest(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Of the values that stored ones stand for, those nearest to these; none is missing."""
+        codes = self._codes(values)
+        if self.record.scales:
+            codes *= self.record.scale
+            codes += self.record.offset
+        return codes.astype(self.dtype, copy=False)
+
+    def pack(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The stored values, in native byte order, that stand for those `nearest` to these."""
+        return self._codes(values).astype(self.stored.newbyteorder("="))
+
+    def _codes(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Stored values in float64."""
+        codes, stored = np.array(values, dtype=np.float64), self.stored.newbyteorder("=")
+        if self.record.scales:
+            codes -= self.record.offset
+            codes /= self.record.scale
+        if stored.kind == "f":
+            limits = np.finfo(stored)
+            np.clip(codes, float(limits.min), float(limits.max), out=codes)
+            codes = codes.astype(stored).astype(np.float64)
+        else:
+            np.rint(codes, out=codes)
+            np.clip(codes, np.iinfo(stored).min, np.iinfo(stored).max, out=codes)
+        for fill in self.fills:
+            np.copyto(codes, self._beside(fill), where=codes == fill)
+        return codes
+
+    def _beside(self, fill: Any) -> float:
+        """The nearest stored value that is not missing."""
+        stored, sides = self.stored.newbyteorder("="), (np.inf, -np.inf)
+        for side in sides:
+            other = float(fill)
+            while other in self.fills:
+                step = (
+                    np.nextafter(stored.type(other), stored.type(side)) if stored.kind == "f" else 0
+                )
+                other = float(step) if stored.kind == "f" else other + np.sign(side)
+            if stored.kind == "f" or np.iinfo(stored).min <= other <= np.iinfo(stored).max:
+                return other
+        return float(fill)
 
     def transient_bytes(self, items: int) -> int:
         """Most bytes held by `unpack` beside so many values and their place."""
@@ -66,100 +124,19 @@ class Packing:
             self._unpack_block(target if in_place else values[start : start + step], target)
 
     def _unpack_block(self, values: npt.NDArray[Any], place: npt.NDArray[Any]) -> None:
+        record = self.record
+        if values.dtype.kind in "iu" and values.dtype.itemsize == 8:
+            values = values.astype(np.float64)  # xarray compares what it delivers
         missing = np.zeros(values.shape, bool)
-        for fill in self.fills:
+        for fill in record.fills:
             missing |= values == np.asarray(fill, values.dtype)
-        if self.scale != 1.0 or self.offset != 0.0:
-            wide = values.astype(np.result_type(values.dtype, np.float64))
-            wide *= self.scale
-            wide += self.offset
+        if record.scales:
+            wide = values.astype(record.work)
+            with np.errstate(over="ignore", under="ignore"):  # Inf is refused by whoever asked
+                wide *= record.work.type(record.scale)
+                wide += record.work.type(record.offset)
             values = wide
         if values is not place:
             place[...] = values
-        np.copyto(place, np.nan, where=missing)
-
-
-def packing(
-    dtype: np.dtype[Any],
-    attributes: Mapping[str, Any],
-    fill_value: Any,
-    *,
-    fill_is_missing: bool,
-    where: str,
-) -> Packing:
-    """What the attributes of an array say of its values.
-
-    Parameters
-    ----------
-    dtype
-        Type of the stored values.
-    attributes
-        Attributes of the array; ``_Unsigned = "true"`` makes signed integers unsigned.
-    fill_value
-        zarr's own fill value.
-    fill_is_missing
-        Whether that also marks missing values: xarray keeps ``_FillValue`` there in zarr v2.
-    where
-        Name of the array, for messages.
-
-    Raises
-    ------
-    SpecError
-        If an attribute cannot be read as a number.
-    """
-    if dtype.kind == "i" and str(attributes.get("_Unsigned", "")).lower() == "true":
-        dtype = np.dtype(f"{dtype.byteorder}u{dtype.itemsize}")
-    found: list[Any] = []
-    for name in ("_FillValue", "missing_value"):
-        if attributes.get(name) is not None:
-            found.extend(_numbers(attributes[name], dtype, f"{name} of {where}"))
-    if fill_is_missing and fill_value is not None and fill_value != 0:
-        found.append(np.asarray(fill_value).item())
-    fills = tuple(dict.fromkeys(fill for fill in found if _can_be_stored(fill, dtype)))
-    scale, offset = (
-        _numbers(attributes.get(name, default), np.dtype(float), f"{name} of {where}")[0]
-        for name, default in (("scale_factor", 1.0), ("add_offset", 0.0))
-    )
-    if scale == 0 or not math.isfinite(scale) or not math.isfinite(offset):
-        raise SpecError(
-            f"{where} has scale_factor {scale} and add_offset {offset}; "
-            "unpacking needs a finite offset and a finite scale other than 0."
-        )
-    return Packing(dtype, fills, float(scale), float(offset))
-
-
-def _numbers(value: Any, dtype: np.dtype[Any], where: str) -> list[Any]:
-    """Numbers of an attribute: plain, a list, ``"NaN"``, or as xarray encodes them (base64)."""
-    try:
-        if dtype.kind == "c" and isinstance(value, list | tuple) and len(value) == 2:
-            return [complex(*(_number(part) for part in value))]
-        values = value if isinstance(value, list | tuple) else [value]
-        return [_number(part) for part in values] or [_number(None)]
-    except (TypeError, ValueError, struct.error) as error:
-        raise SpecError(
-            f"{where} is {value!r}, which is not a number. Correct the attribute."
-        ) from error
-
-
-def _number(value: Any) -> Any:
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return struct.unpack("<d", base64.standard_b64decode(value))[0]
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, bool) or not isinstance(value, int | float | complex):
-        raise TypeError(f"{type(value).__name__} is not a number")
-    return value
-
-
-def _can_be_stored(fill: Any, dtype: np.dtype[Any]) -> bool:
-    """Whether some stored value can equal this one, and is not NaN already."""
-    if fill != fill:
-        return False
-    if dtype.kind in "iu":
-        limits = np.iinfo(dtype)
-        whole = not isinstance(fill, complex) and math.isfinite(fill) and fill == int(fill)
-        return whole and limits.min <= fill <= limits.max
-    return abs(fill) <= float(np.finfo(dtype).max) or not math.isfinite(abs(fill))
+        if record.fills:
+            np.copyto(place, np.nan, where=missing)

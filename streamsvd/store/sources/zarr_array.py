@@ -18,6 +18,7 @@ from streamsvd.store.explained import refused
 from streamsvd.store.sources.anndata import check_group
 from streamsvd.store.sources.border import check_dtype, checked
 from streamsvd.store.sources.chunked import ChunkedArray, Shards
+from streamsvd.store.sources.conventions import Conventions, read_conventions
 from streamsvd.store.sources.decoder import Decoder, decoder_v2, decoder_v3
 from streamsvd.store.sources.flatten import Flattening, Rows, flattening
 from streamsvd.store.sources.hierarchy import (
@@ -27,7 +28,7 @@ from streamsvd.store.sources.hierarchy import (
     own_array,
     store_name,
 )
-from streamsvd.store.sources.packing import packing
+from streamsvd.store.sources.packing import Packing
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,32 +159,37 @@ def _contents(arrays: Mapping[str, Any]) -> str:
 def _source(array: zarr.Array, remarks: tuple[str, ...], rows: Rows, missing: str) -> ZarrSource:
     where = store_name(array)
     check_dtype(np.dtype(array.dtype), where)
-    names = _dimension_names(array, dict(array.attrs))
+    names = dimension_names(array, dict(array.attrs))
     layout = flattening(array.metadata.shape, names, rows, where)
     return ZarrSource(chunked_array(array, missing), layout, remarks)
 
 
 def chunked_array(array: zarr.Array, missing: str) -> ChunkedArray:
     """An array of any number of dimensions, to be read strictly; absent chunks are filled unless ``missing="error"``."""
-    where, attributes = store_name(array), dict(array.attrs)
+    where = store_name(array)
     decoder, shards = _decoder(array, np.dtype(array.dtype), where)
-    packed = packing(
-        decoder.dtype,
-        attributes,
-        array.metadata.fill_value,
-        # xarray keeps _FillValue in the fill value of zarr v2; there NaN needs no masking.
-        fill_is_missing=array.metadata.zarr_format == 2 and "_ARRAY_DIMENSIONS" in attributes,
-        where=where,
-    )
     return ChunkedArray(
         store=array.store,
         encode_key=_KeyEncoder(array.path, array.metadata),
         decoder=decoder,
-        packing=packed,
+        packing=Packing(conventions_of(array, decoder.dtype)),
         shards=shards,
         fill_value=array.metadata.fill_value,
         fill_missing=missing != "error",
         name=where,
+    )
+
+
+def conventions_of(array: zarr.Array, dtype: np.dtype[Any]) -> Conventions:
+    """What the attributes of an array say of its values, which are stored in this type."""
+    attributes = dict(array.attrs)
+    return read_conventions(
+        dtype,
+        attributes,
+        array.metadata.fill_value,
+        where=store_name(array),
+        zarr_format=array.metadata.zarr_format,
+        named=dimension_names(array, attributes) is not None,
     )
 
 
@@ -199,9 +205,10 @@ class _KeyEncoder:
         return f"{self.prefix}/{key}" if self.prefix else key
 
 
-def _dimension_names(
+def dimension_names(
     array: zarr.Array, attributes: Mapping[str, Any]
 ) -> Sequence[str | None] | None:
+    """Names of the dimensions, None if there are none, or not one for each."""
     names = getattr(array.metadata, "dimension_names", None) or attributes.get("_ARRAY_DIMENSIONS")
     if not isinstance(names, list | tuple) or len(names) != array.ndim:
         return None
