@@ -19,7 +19,9 @@ MATRIX = {
     "svd": lambda A, told, _: streamsvd.svd(A, 3, callback=told).s,
     "pca": lambda A, told, _: streamsvd.pca(A, 3, callback=told).s,
     "update": lambda A, told, at: streamsvd.update(at / "m", A, rank=5, callback=told).n_rows,
-    "top": lambda A, told, _: streamsvd.top_eigenvectors(A, 2, order="arbitrary", callback=told).info.n_rows,
+    "top": lambda A, told, _: (
+        streamsvd.top_eigenvectors(A, 2, order="arbitrary", callback=told).info.n_rows
+    ),
     "nystrom": lambda A, told, _: (
         streamsvd.nystrom(A, n_centres=20, length=1.0, callback=told).info.n_rows
     ),

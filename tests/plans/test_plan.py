@@ -104,8 +104,9 @@ def test_every_plan_keeps_its_budget_whatever_it_is(problem, factors):
         budget = int(refused.value.needs * factor)
         plan = streamsvd.plan_svd(source, memory=budget, **options)
         assert plan.projected_bytes <= plan.budget_bytes == budget
-        assert plan.tasks <= 2 * span_count(plan.workers) - 1
-        assert 1 <= len(plan.layout.spans) <= 16
+        along = source.shape[0 if plan.layout.axis == "rows" else 1]
+        assert 1 <= len(plan.layout.spans) <= span_count(along, source.nbytes)
+        assert plan.tasks == 2 * len(plan.layout.spans) - 1
         assert plan.passes == plan.bytes_read / source.nbytes
         assert plan.seconds > 0
         other = plan.fallback
@@ -128,8 +129,8 @@ def test_a_million_chunks_are_planned_in_two_seconds_and_little_memory():
     tracemalloc.stop()
     assert elapsed < 2
     assert peak < 100 << 20
-    assert plan.tasks <= 31
-    assert len(pickle.dumps(plan)) < 20_000
+    assert plan.tasks == 2 * 2048 - 1
+    assert len(pickle.dumps(plan)) < 100_000
     assert "1,000,000,000 x 1,000" in text
 
 
