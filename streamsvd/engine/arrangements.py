@@ -164,16 +164,14 @@ def arrangements(
     route: Route,
     axis: Axis,
     *,
-    threads: tuple[int, int],
     budget: int,
     device: str,
 ) -> Iterator[Arrangement]:
-    """Arrangements of a route; ``threads`` in all and in one process.
+    """Arrangements of a route, as if there were two threads: what decides bits is chosen without asking how many there are.
 
     A CUDA device multiplies larger blocks, which take no memory of the host: starting one costs what
     starting a small one does.
     """
-    total, per_process = threads
     rows, columns = source.shape
     length, width = (rows, columns) if axis == "rows" else (columns, rows)
     chunk = min(length, source.chunks[0 if axis == "rows" else 1])
@@ -186,7 +184,8 @@ def arrangements(
     there = device == "cuda"
     largest = 4 * BLOCK_ITEMS if there else BLOCK_ITEMS
     for items in (largest, largest // 4, largest // 16, largest // 64):
-        base = cut(axis, length, width, chunk, items=items, spans=span_count(total))
+        count = span_count(length, source.nbytes)
+        base = cut(axis, length, width, chunk, items=items, spans=count)
         for blocks in counts if route == "krylov" else (1,):
             basis = min(width, blocks * block)
             sizes = Sizes(
@@ -202,7 +201,7 @@ def arrangements(
                 _read_bytes(source, axis),
             )
             usual = replace(sizes, basis=min(width, USUAL_BLOCKS * block))
-            for at_once, prefetch in _ladder(per_process):
+            for at_once, prefetch in _ladder(USUAL_THREADS[1]):
                 for layout in _panels(base, source, axis, route):
                     rest = (at_once, prefetch, source, request, budget)
                     shape = _shape(route, layout, sizes, *rest)
@@ -212,6 +211,28 @@ def arrangements(
                             continue
                     yield shape
 
+
+def refined(
+    source: Source, request: Request, shape: Arrangement, *, threads: int, budget: int
+) -> Iterator[Arrangement]:
+    """The same to the last bit, with so many threads in the process or fewer: spans at once, read-ahead, panels."""
+    base = replace(shape.layout, panel=shape.layout.grain, tile=None)
+    for at_once, prefetch in _ladder(threads):
+        for layout in _panels(base, source, base.axis, shape.route):
+            if layout.tile == shape.layout.tile:
+                rest = (at_once, prefetch, source, request, budget)
+                yield _shape(
+                    shape.route,
+                    layout,
+                    shape.sizes,
+                    *rest,
+                    copied=copies_sums(),
+                    rows=shape.sample_rows,
+                )
+
+
+USUAL_THREADS = (2, 2)
+"""Threads in all and in one process for which arrangements are compared."""
 
 USUAL_BLOCKS = 4
 """Blocks of a basis that most runs never leave."""
@@ -255,11 +276,12 @@ def _entry_bytes(request: Request, axis: Axis, dtype: np.dtype[Any], wide: int) 
     return (copies + request.blanked) * wide + wide // 2
 
 
-def _ladder(per_process: int) -> Iterator[tuple[int, bool]]:
-    yield per_process, True
-    if per_process > 1:
-        yield per_process, False
-        yield 1, True
+def _ladder(threads: int) -> Iterator[tuple[int, bool]]:
+    while threads > 1:
+        yield threads, True
+        yield threads, False
+        threads //= 2
+    yield 1, True
     yield 1, False
 
 
@@ -289,12 +311,16 @@ def _shape(
     source: Source,
     request: Request,
     budget: int,
+    *,
+    copied: bool = False,
+    rows: int | None = None,
 ) -> Arrangement:
+    """One arrangement; ``copied`` where sums stay as they were when they are joined, ``rows`` of the sample where known."""
     if route == "gram":
         # few, as every span has a sum of its own; by shape alone, as their number is in the bits
         layout = replace(layout, spans=_fewer(layout, 4 if layout.width <= FEW_COLUMNS else 2))
     width, ahead = layout.width, prefetch and layout.tile is None
-    busy, copied = min(at_once, len(layout.spans)), copies_sums()
+    busy = min(at_once, len(layout.spans))
     packed = busy * memory.block_packing(layout, s)
     last = _factor_bytes(layout, s, busy, ahead, request)
     run = memory.RUN_BYTES
@@ -305,7 +331,8 @@ def _shape(
         running += memory.gram_sum_bytes(layout, s, busy, copied=copied)
         dense = memory.gram_dense_bytes(width, s) + packed
         last += width * width * s.wide if last else 0
-        rows = _sample_rows(layout, request, s, budget, minimal=True)
+        if rows is None:
+            rows = _sample_rows(layout, request, s, budget, minimal=True)
         sample = rows * memory.sample_row_bytes(width, s)
         sample += memory.sample_fixed_bytes(width, s, 0, 1, 0)
         peak = run + max(running, dense, last, sample)
@@ -315,7 +342,7 @@ def _shape(
     running += memory.partial_bytes(layout, s, busy, copied=copied)
     peak = run + max(running, memory.dense_bytes(width, s) + packed, last)
     room = max(budget, peak) - run
-    rows, readers, sample = _sampled(layout, request, s, room, at_once)
+    rows, readers, sample = _sampled(layout, request, s, room, at_once, rows)
     projected = max(peak, run + sample)
     return Arrangement(route, layout, s, rows, readers, at_once, ahead, projected)
 
@@ -350,7 +377,7 @@ def _fewer(layout: Layout, count: int) -> tuple[tuple[int, int], ...]:
 
 
 def _sampled(
-    layout: Layout, request: Request, s: Sizes, room: int, at_once: int
+    layout: Layout, request: Request, s: Sizes, room: int, at_once: int, rows: int | None
 ) -> tuple[int, int, int]:
     """Rows of the sample, the threads that read it, and the bytes it takes.
 
@@ -359,7 +386,8 @@ def _sampled(
     threads = sample_threads(at_once)
     unit = min(layout.unit, layout.length)
     fixed = memory.sample_fixed_bytes(layout.width, s, threads, 1, unit)
-    rows = _sample_rows(layout, request, s, room - fixed, minimal=False)
+    if rows is None:
+        rows = _sample_rows(layout, request, s, room - fixed, minimal=False)
     data = rows * memory.sample_row_bytes(layout.width, s)
     readers, runs = 1, -(-rows // layout.grain)
     while readers < min(threads, runs) and fixed + readers * s.read_bytes + data <= room:

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy import linalg
-from threadpoolctl import threadpool_limits
 
 from streamsvd import krylov
+from streamsvd.blas import one_thread
 from streamsvd.blocks import Preparation
 from streamsvd.bracket import bracket
 from streamsvd.engine.allocator import PanelBuffer, held_memory
@@ -210,7 +210,7 @@ def _rate(make: Callable[[], Callable[[], None]], threads: int, seconds: float) 
             count += 1
         return count / (time.perf_counter() - began)
 
-    with ThreadPoolExecutor(threads) as pool, threadpool_limits(1, user_api="blas"):
+    with ThreadPoolExecutor(threads) as pool, one_thread():
         calls = list(pool.map(lambda _: make(), range(threads)))
         list(pool.map(lambda call: call(), calls))
         deadline = time.perf_counter() + seconds

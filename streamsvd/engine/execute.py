@@ -7,13 +7,13 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import dask
-from threadpoolctl import threadpool_limits
 
+from streamsvd.blas import one_thread
 from streamsvd.engine.events import Callback, PassDone, PassStarted, SpanDone, ignore
 from streamsvd.engine.graph import build
 from streamsvd.engine.layout import Layout
@@ -71,7 +71,6 @@ class Runner:
             work,
             lambda shared: Graph(*build(work, shared)),
             workers=self.workers,
-            blas=1 if self.workers > 1 else None,
             told=Told(lambda done, spans: self.notify(SpanDone(number, done, spans))),
             what=f"pass {number}",
         )
@@ -85,10 +84,7 @@ DENSE_WIDTH = 20_000
 
 def dense_threads(width: int) -> AbstractContextManager[object]:
     """BLAS threads for the small dense factorisations of a run; decided by shape, so bits do not vary."""
-    limits: AbstractContextManager[object] = threadpool_limits(
-        1 if width < DENSE_WIDTH else None, user_api="blas"
-    )
-    return limits
+    return one_thread() if width < DENSE_WIDTH else nullcontext()
 
 
 @contextmanager

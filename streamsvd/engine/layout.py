@@ -13,7 +13,14 @@ from itertools import pairwise
 from streamsvd.blocks import Axis
 
 SPANS = 8
-"""Spans of a pass for up to four threads: enough to share, few enough that their sums stay small."""
+"""Spans of a pass at least: enough to share, few enough that their sums stay small."""
+
+USUAL_SPANS = 64
+MOST_SPANS = 2048
+SPAN_ROWS = 4096
+SPAN_BYTES = 128 << 20
+LARGE_SPAN_BYTES = 1 << 30
+"""What a span has at least where there are more than `SPANS`: rows, and bytes, more of them beyond `USUAL_SPANS`."""
 
 LEAST_BLOCKS = 16
 """Blocks that a matrix has at least, where its chunks allow."""
@@ -117,9 +124,14 @@ def cut(
     return Layout(axis, length, width, chunk, unit, grain, parts)
 
 
-def span_count(threads: int) -> int:
-    """Spans for a number of threads: `SPANS` up to four, so that sums are the same bits; then two for each."""
+def span_count(length: int, nbytes: int) -> int:
+    """Spans of a matrix: by its length and size alone, so that sums are the same bits on any number of threads.
+
+    Twice as many while each keeps enough rows to be much larger than its sum, and bytes enough to be worth a task.
+    """
     count = SPANS
-    while count < 2 * threads:
+    while count < MOST_SPANS and 2 * count * SPAN_ROWS <= length:
+        if 2 * count * (SPAN_BYTES if count < USUAL_SPANS else LARGE_SPAN_BYTES) > nbytes:
+            break
         count *= 2
     return count

@@ -163,7 +163,10 @@ def partial_bytes(layout: Layout, s: Sizes, at_once: int, *, copied: bool = Fals
 
 def _panels(layout: Layout, s: Sizes, *, prefetch: bool) -> int:
     """Panels of a span: a second one is read ahead where there is one."""
-    longest = max(stop - start for start, stop in layout.spans)
+    first, last = layout.spans[0]
+    longest = last - first
+    if longest <= layout.panel:  # else all that matters is known
+        longest = max(stop - start for start, stop in layout.spans)
     panel = min(layout.panel, longest)
     count = 2 if prefetch and longest > panel else 1
     return count * panel * (layout.tile or layout.width) * s.item

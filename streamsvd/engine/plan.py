@@ -15,6 +15,7 @@ import psutil
 
 from streamsvd.blocks import Axis
 from streamsvd.engine.arrangements import (
+    USUAL_THREADS,
     Arrangement,
     Rates,
     Request,
@@ -22,6 +23,7 @@ from streamsvd.engine.arrangements import (
     arrangements,
     bytes_read_by,
     pass_seconds,
+    refined,
     seconds_of,
     ways,
 )
@@ -34,7 +36,7 @@ from streamsvd.protocols import Source
 
 @dataclass(frozen=True, slots=True)
 class Alternative:
-    """One way to do it, and what is said of it."""
+    """One way to do it, the seconds that it would take on two threads, and what is said of it."""
 
     route: Route
     axis: Axis
@@ -203,78 +205,82 @@ def make_plan(
         If nothing fits; it names the smallest budget that does.
     """
     rates = rates or Rates()
-    total, per_process = concurrency()
-    fitting: list[tuple[float, Arrangement]] = []
-    smallest: Arrangement | None = None
+    threads = concurrency()
+
+    def realised(shape: Arrangement, kept: int = 0) -> Arrangement | None:
+        """It on the threads there are, beside so many bytes; None where that does not fit."""
+        shapes = refined(source, request, shape, threads=threads[1], budget=budget)
+        fit = [found for found in shapes if found.projected + kept <= budget]
+        return min(fit, key=lambda s: seconds_of(source, request, s, rates, *threads), default=None)
+
+    fitting: list[tuple[float, Arrangement, Arrangement]] = []
+    smallest: int | None = None
     lost: list[Alternative] = []
     grams: list[tuple[float, Arrangement]] = []
     for way, along in ways(source, request, axis, route):
         timed = [
-            (seconds_of(source, request, shape, rates, total, per_process), shape)
-            for shape in arrangements(
-                source,
-                request,
-                way,
-                along,
-                threads=(total, per_process),
-                budget=budget,
-                device=device,
-            )
+            (seconds_of(source, request, shape, rates, *USUAL_THREADS), shape)
+            for shape in arrangements(source, request, way, along, budget=budget, device=device)
         ]
+        timed.sort(key=lambda pair: pair[0])
         if way == "gram":
             grams += timed
-        within = [pair for pair in timed if pair[1].projected <= budget]
-        if within:
-            fitting.append(min(within, key=lambda pair: pair[0]))
+        within = ((s, shape, realised(shape)) for s, shape in timed if shape.projected <= budget)
+        first = next(((s, shape, real) for s, shape, real in within if real is not None), None)
+        if first is not None:
+            fitting.append(first)
             continue
         seconds, frugal = min(timed, key=lambda pair: pair[1].projected)
-        if smallest is None or frugal.projected < smallest.projected:
-            smallest = frugal
-        verdict = f"does not fit, needs {show_bytes(frugal.projected)}"
-        lost.append(Alternative(way, along, seconds, frugal.projected, verdict))
+        shapes = refined(source, request, frugal, threads=1, budget=budget)
+        least = min(shape.projected for shape in shapes)
+        smallest = least if smallest is None else min(smallest, least)
+        verdict = f"does not fit, needs {show_bytes(least)}"
+        lost.append(Alternative(way, along, seconds, least, verdict))
     if not fitting:
         assert smallest is not None
         raise BudgetError(
             f"factorising {source.name} ({source.shape[0]:,} x {source.shape[1]:,} {source.dtype}) at rank {request.rank}",
-            smallest.projected,
+            smallest,
             budget,
-            f"The smallest budget that works is memory={smallest.projected}.",
+            f"The smallest budget that works is memory={smallest}.",
         )
     fitting.sort(key=lambda pair: pair[0])
-    seconds, best = fitting[0]
-    shown = [Alternative(best.route, best.layout.axis, seconds, best.projected, "chosen")]
-    for slower, shape in fitting[1:]:
+    fastest, usual, best = fitting[0]
+    shown = [Alternative(best.route, best.layout.axis, fastest, best.projected, "chosen")]
+    for slower, _, shape in fitting[1:]:
         shown.append(
             Alternative(
                 shape.route,
                 shape.layout.axis,
                 slower,
                 shape.projected,
-                f"{slower / seconds:.2g} times slower",
+                f"{slower / fastest:.2g} times slower",
             )
         )
     made = partial(
         _plan,
         source,
         request,
+        rates=rates,
         budget=budget,
         device=device,
-        threads=(total, per_process),
+        threads=threads,
         route_asked=route,
     )
-    plan = made(best, seconds=seconds, alternatives=(*shown, *lost))
+    plan = made(best, alternatives=(*shown, *lost))
     if best.route == "gram":
         return plan
     # The vectors of the last look stay until the Gram matrix has better ones.
     kept = 2 * best.layout.width * min(request.rank, best.sizes.basis) * best.sizes.wide
-    grams = [pair for pair in grams if pair[1].projected + kept <= budget]
-    if not grams:
+    grams.sort(key=lambda pair: pair[0])
+    beside = ((s, realised(s, kept)) for _, s in grams if s.projected + kept <= budget)
+    other, gram = next(((s, real) for s, real in beside if real is not None), (None, None))
+    if other is None or gram is None:
         return plan
-    after, gram = min(grams, key=lambda pair: pair[0])
     costs = [
-        pass_seconds(source, request, shape, rates, total, per_process) for shape in (gram, best)
+        pass_seconds(source, request, shape, rates, *USUAL_THREADS) for shape in (other, usual)
     ]
-    fallback = made(replace(gram, projected=gram.projected + kept), seconds=after, alternatives=())
+    fallback = made(replace(gram, projected=gram.projected + kept), alternatives=())
     return replace(plan, fallback=fallback, gram_passes=costs[0] / costs[1])
 
 
@@ -283,11 +289,11 @@ def _plan(
     request: Request,
     shape: Arrangement,
     *,
+    rates: Rates,
     budget: int,
     device: str,
     threads: tuple[int, int],
     route_asked: Route | None,
-    seconds: float,
     alternatives: tuple[Alternative, ...],
 ) -> Plan:
     """An arrangement as a plan; ``threads`` in all and in one process."""
@@ -314,7 +320,7 @@ def _plan(
         bytes_read=read,
         projected_bytes=shape.projected,
         budget_bytes=budget,
-        seconds=seconds,
+        seconds=seconds_of(source, request, shape, rates, *threads),
         alternatives=alternatives,
         route_asked=route_asked,
         pinned=shape.sizes.pinned,

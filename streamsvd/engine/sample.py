@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy import linalg
-from threadpoolctl import threadpool_limits
 
+from streamsvd.blas import one_thread
 from streamsvd.blocks import Policy, Preparation, Reader
 from streamsvd.counted import Counted
 from streamsvd.engine.allocator import held_memory
@@ -269,7 +269,7 @@ def start_block(
     Q = sketch.gaussian(n, width, seed=seed, purpose="start", complex_=prep.complex_)
     theta = np.zeros(width)
     scale = thin_scale
-    with ThreadPoolExecutor(threads) as pool, threadpool_limits(1, user_api="blas"):
+    with ThreadPoolExecutor(threads) as pool, one_thread():
         for _ in range(ITERATIONS):
             Q = linalg.qr(Q * (scale != 0)[:, None], mode="economic", check_finite=False)[0]
             multiply = partial(_normal, thin=(Q * scale[:, None]).astype(prep.narrow))

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from streamsvd.blas import in_one_thread
 from streamsvd.blocks import Axis, BadEntry, OutOfScale
 from streamsvd.engine.allocator import PanelBuffer, held_memory, panel_buffers
 from streamsvd.engine.device import Device, backend
@@ -82,6 +83,7 @@ def read_part(source: Source, axis: Axis, run: slice, other: slice, out: npt.NDA
         source.read(other, run, out)
 
 
+@in_one_thread
 def run_span(work: Work, span: tuple[int, int]) -> Sums:
     """Fold the panels of a span, from zero; a retry gives the same bits."""
     with _counted(work.run):

@@ -10,8 +10,8 @@ from typing import Any
 
 import dask
 from dask.callbacks import Callback as DaskCallback
-from threadpoolctl import threadpool_limits
 
+from streamsvd.blas import one_thread
 from streamsvd.engine.allocator import held_memory
 from streamsvd.errors import StreamSVDError
 
@@ -52,7 +52,6 @@ def run_graph(
     build: Callable[[Any], Graph],
     *,
     workers: int,
-    blas: int | None,
     told: Told,
     what: str,
 ) -> Any:
@@ -64,8 +63,8 @@ def run_graph(
         What many tasks receive: one copy in each process.
     build
         Makes the graph from a handle of it; called again when workers were lost.
-    workers, blas
-        Threads of this process, and those of BLAS in each; a cluster has its own.
+    workers
+        Threads of this process, with one of BLAS in each; a cluster has its own.
     told
         Who watches.
     what
@@ -81,7 +80,7 @@ def run_graph(
         return _cluster(client, shared, build, told, what)
     handle = dask.delayed(shared, traverse=False, name=f"shared-{uuid.uuid4().hex}")
     graph = build(handle)
-    with held_memory(), threadpool_limits(blas, user_api="blas"), _Watch(graph, told):
+    with held_memory(), one_thread(), _Watch(graph, told):
         (value,) = dask.compute(
             graph.root, scheduler="threads", num_workers=workers, optimize_graph=False
         )

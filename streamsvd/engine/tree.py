@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 from dask import delayed
 
+from streamsvd.blas import in_one_thread
 from streamsvd.engine.submit import Graph, Told, run_graph
 from streamsvd.protocols import Source
 
@@ -75,7 +76,7 @@ def reduced(
         return _grown(shared, parts, have)
 
     told = Told(leaf_done, found)
-    value: T = run_graph(job, build, workers=workers, blas=1, told=told, what=what)
+    value: T = run_graph(job, build, workers=workers, told=told, what=what)
     return value
 
 
@@ -121,9 +122,11 @@ def _grown(shared: Any, parts: Sequence[Run], known: Mapping[Node, Any]) -> Grap
     return Graph(leaves, grown((height, 0)), named)
 
 
+@in_one_thread
 def _leaf(job: Job[T], rows: Run) -> T:
     return job.leaf(rows)
 
 
+@in_one_thread
 def _join(job: Job[T], left: T, right: T) -> T:
     return job.join(left, right)

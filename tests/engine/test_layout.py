@@ -13,11 +13,12 @@ lengths = st.one_of(st.integers(1, 300), st.integers(1, 10**7))
 widths = st.one_of(st.integers(1, 300), st.integers(1, 10**6))
 chunks = st.one_of(st.integers(1, 50), st.integers(1, 10**6))
 items = st.sampled_from([1 << 21, 1 << 17, 1 << 15, 64, 1])
-threads = st.sampled_from([1, 2, 4, 8, 64])
+itemsizes = st.sampled_from([1, 2, 4, 8, 16])
 
 
-def layout(length, width, chunk, items, threads) -> Layout:
-    return cut("rows", length, width, chunk, items=items, spans=span_count(threads))
+def layout(length, width, chunk, items, itemsize) -> Layout:
+    count = span_count(length, length * width * itemsize)
+    return cut("rows", length, width, chunk, items=items, spans=count)
 
 
 def panels_of(base: Layout) -> list[Layout]:
@@ -36,20 +37,21 @@ def partition(runs, start, stop):
     return runs
 
 
-@given(lengths, widths, chunks, items, threads)
+@given(lengths, widths, chunks, items, itemsizes)
 @example(1, 1, 1, 1 << 21, 1)
 @example(10**7, 1, 1, 1, 1)
-def test_spans_partition_the_axis_and_are_few(length, width, chunk, items, threads):
-    made = layout(length, width, chunk, items, threads)
+def test_spans_partition_the_axis_and_are_few(length, width, chunk, items, itemsize):
+    made = layout(length, width, chunk, items, itemsize)
     partition(made.spans, 0, length)
-    assert len(made.spans) <= span_count(threads)
-    assert len(made.spans) <= max(16, 2 * threads)
+    nbytes = length * width * itemsize
+    assert len(made.spans) <= span_count(length, nbytes)
+    assert len(made.spans) <= max(8, min(2048, nbytes >> 27, length // 4096))
     assert 1 <= made.unit <= max(length, 1)
 
 
-@given(st.integers(1, 3000), st.integers(1, 300), st.integers(1, 400), items, threads)
-def test_blocks_and_panels_partition_every_span(length, width, chunk, items, threads):
-    base = layout(length, width, chunk, items, threads)
+@given(st.integers(1, 3000), st.integers(1, 300), st.integers(1, 400), items, itemsizes)
+def test_blocks_and_panels_partition_every_span(length, width, chunk, items, itemsize):
+    base = layout(length, width, chunk, items, itemsize)
     for made in panels_of(base):
         for span in made.spans:
             whole = partition(made.blocks(*span), *span)
@@ -60,9 +62,9 @@ def test_blocks_and_panels_partition_every_span(length, width, chunk, items, thr
             assert [block for panel in panels for block in made.blocks(*panel)] == whole
 
 
-@given(st.integers(1, 3000), st.integers(1, 300), st.integers(1, 400), items, threads)
-def test_blocks_lie_within_chunks_or_hold_whole_ones(length, width, chunk, items, threads):
-    made = layout(length, width, chunk, items, threads)
+@given(st.integers(1, 3000), st.integers(1, 300), st.integers(1, 400), items, itemsizes)
+def test_blocks_lie_within_chunks_or_hold_whole_ones(length, width, chunk, items, itemsize):
+    made = layout(length, width, chunk, items, itemsize)
     for span in made.spans:
         assert span[0] % made.chunk == 0
         for a, b in made.blocks(*span):
@@ -71,9 +73,9 @@ def test_blocks_lie_within_chunks_or_hold_whole_ones(length, width, chunk, items
             assert inside or whole
 
 
-@given(st.integers(1, 3000), st.integers(1, 300), st.integers(1, 400), items, threads)
-def test_a_panel_of_a_grain_reads_each_chunk_once(length, width, chunk, items, threads):
-    made = layout(length, width, chunk, items, threads)
+@given(st.integers(1, 3000), st.integers(1, 300), st.integers(1, 400), items, itemsizes)
+def test_a_panel_of_a_grain_reads_each_chunk_once(length, width, chunk, items, itemsize):
+    made = layout(length, width, chunk, items, itemsize)
     seen = [
         index
         for span in made.spans
@@ -84,9 +86,9 @@ def test_a_panel_of_a_grain_reads_each_chunk_once(length, width, chunk, items, t
     assert made.amplification == 1
 
 
-@given(st.integers(1, 3000), st.integers(1, 300), st.integers(2, 400), items, threads)
-def test_parts_of_a_chunk_cost_what_the_layout_says_at_most(length, width, chunk, items, threads):
-    base = layout(length, width, chunk, items, threads)
+@given(st.integers(1, 3000), st.integers(1, 300), st.integers(2, 400), items, itemsizes)
+def test_parts_of_a_chunk_cost_what_the_layout_says_at_most(length, width, chunk, items, itemsize):
+    base = layout(length, width, chunk, items, itemsize)
     half = base.unit * -(-base.grain // (2 * base.unit))
     made = replace(base, panel=half)
     reads = sum(

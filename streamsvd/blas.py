@@ -1,0 +1,54 @@
+"""One BLAS thread while tasks run.
+
+A sum over two threads of BLAS is other bits than over one, and how many a process has is the machine's, the scheduler's
+or the environment's to say. So every task sets it itself.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+from threadpoolctl import threadpool_limits
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_lock = threading.Lock()
+_inside = 0
+_limits: Any = None
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread of BLAS in this process; what it had before is restored when the last who asked leaves.
+
+    The number is the process's own: tasks that overlap must not restore it under one another.
+    """
+    global _inside, _limits
+    with _lock:
+        if _inside == 0:
+            _limits = threadpool_limits(1, user_api="blas")
+        _inside += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside -= 1
+            if _inside == 0:
+                _limits.restore_original_limits()
+                _limits = None
+
+
+def in_one_thread(task: Callable[P, R]) -> Callable[P, R]:
+    """A function that is a task, with one thread of BLAS wherever it runs."""
+
+    @wraps(task)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        with one_thread():
+            return task(*args, **kwargs)
+
+    return run
