@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import zarr
 
-from streamsvd.errors import StoreError, StreamSVDError
+from streamsvd.errors import SpecError, StoreError, StreamSVDError
 from streamsvd.store.collection.origin import origin_of
 from streamsvd.store.collection.stored import InChunks, Refused, Stored
 from streamsvd.store.sources.zarr_array import chunked_array, dimension_names, open_node, store_name
@@ -56,6 +56,10 @@ def stored_array(array: zarr.Array, missing: str) -> Stored:
 def _deferred(name: str, array: zarr.Array, missing: str) -> Stored:
     """The address, or of what holds no real numbers something that is refused unless it is left out."""
     dtype = np.dtype(array.dtype)
-    if dtype.kind in "biuf":
+    shape = tuple(int(extent) for extent in array.shape)
+    if dtype.kind not in "biuf":
+        return Refused(shape, dtype, str(dtype), name)
+    try:
         return stored_array(array, missing)
-    return Refused(tuple(array.shape), dtype, str(dtype), name)
+    except SpecError as error:  # its attributes cannot be read
+        return Refused(shape, dtype, str(dtype), name, str(error))
