@@ -28,7 +28,7 @@ from streamsvd.cli import options
 def command(
     compressed: str, out: Path, names: tuple[str, ...], overwrite: bool, as_json: bool
 ) -> int:
-    """Write matrices of COMPRESSED, a collection that streamsvd compress made."""
+    """Write matrices of COMPRESSED, a collection that streamsvd compress made; in a zarr group, packed as they were."""
     from streamsvd.cli.present import show_json
     from streamsvd.drivers.collection import decompress
 

@@ -32,6 +32,9 @@ print(json.dumps([i.peak_bytes, i.projected_bytes, i.budget_bytes, len(done.clus
         ("propose", ("inputs",)),
         ("primal", ("principal",)),
         ("primal", ("inputs", "principal")),
+        ("primal", ("packed",)),
+        ("propose", ("packed",)),
+        ("primal", ("packed", "principal")),
     ],
 )
 def test_compressing_keeps_the_budget(backend, more, tmp_path):
@@ -45,16 +48,25 @@ def test_compressing_keeps_the_budget(backend, more, tmp_path):
     bases = [np.linalg.qr(rng.standard_normal((500, 4)))[0] for _ in range(10)]
     A = np.stack([bases[i % 10] @ rng.standard_normal((4, 40)) for i in range(400)])
     A[::7] += rng.standard_normal((500, 40))  # some are kept as they are
-    np.save(tmp_path / "a.npy", A)
+    place = tmp_path / "a.npy"
+    np.save(place, A)
+    if "packed" in more:  # in a quarter of the bytes, delivered as float64
+        import zarr
+
+        place = tmp_path / "a.zarr"
+        scale = float(np.abs(A - 2.0).max()) / 32000
+        said = {"scale_factor": scale, "add_offset": 2.0, "_FillValue": -32768}
+        codes = np.rint((A - 2.0) / scale).astype("i2")
+        zarr.create_array(str(place), data=codes, chunks=(1, 500, 40), attributes=said)
     np.save(tmp_path / "x.npy", rng.standard_normal((20_000, 40)))
     given = {"inputs": str(tmp_path / "x.npy"), "principal": 0.2}
-    given = {name: given[name] for name in more}
-    source = open_collection(tmp_path / "a.npy", cut=0)
+    given = {name: given[name] for name in more if name in given}
+    source = open_collection(place, cut=0)
     weights = Weights.of(source, None, None, given.get("inputs"), 0.0)
     held, task = needs(source, backend, keep=True, weights=weights)
     budget = BASE_BYTES + held + 2 * task
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(tmp_path / "a.npy"), backend, str(budget), str(tmp_path / "c.zarr"), json.dumps(given)],
+        [sys.executable, "-c", SCRIPT, str(place), backend, str(budget), str(tmp_path / "c.zarr"), json.dumps(given)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

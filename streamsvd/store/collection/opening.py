@@ -102,13 +102,21 @@ def _collected(
         check_used(names, list(columns), "columns")
     members, parts = [], []
     for number, (key, stored) in enumerate(found):
-        check_kind(key, stored.dtype, stored.kind if isinstance(stored, Refused) else None)
+        _check_accepted(key, stored)
         members.append(
             _member(key, stored, stored.shape, transpose, columns, origin_in(stored, None))
         )
         size = math.prod(stored.shape) * stored.dtype.itemsize
         parts.append(Part(stored, number, bytes_read=size))
     return Collection(name, tuple(members), tuple(parts), missing == "zero").checked()
+
+
+def _check_accepted(name: str, stored: Stored) -> None:
+    """Refuse an array for its type, or for what its attributes say."""
+    if isinstance(stored, Refused):
+        check_kind(name, stored.dtype, stored.kind)
+        raise SpecError(f"{stored.reason} Or leave block {name!r} out with select.")
+    check_kind(name, stored.dtype)
 
 
 def _member(
@@ -138,7 +146,7 @@ def _cut(
         )
     assert cut is not None
     (_, stored) = found[0]
-    check_kind(name, stored.dtype, stored.kind if isinstance(stored, Refused) else None)
+    _check_accepted(name, stored)
     axis, width = (cut, None) if isinstance(cut, int) else cut
     names, parts = cut_parts(stored, axis, width)
     members = []

@@ -192,7 +192,7 @@ class InChunks:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """An array of a type that no collection has: an error that names it, unless it is left out.
+    """An array that no collection has, for its type or its attributes: an error that names it, unless it is left out.
 
     Attributes
     ----------
@@ -200,12 +200,15 @@ class Refused:
         Extents, a type that is not one of real numbers, and its name as stored.
     where
         How messages call the place.
+    reason
+        Why it is refused, where that is not its type.
     """
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     kind: str
     where: str
+    reason: str = ""
 
     @property
     def chunks(self) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import zarr
 
-from streamsvd.errors import StoreError, StreamSVDError
+from streamsvd.errors import SpecError, StoreError, StreamSVDError
 from streamsvd.store.collection.origin import origin_of
 from streamsvd.store.collection.stored import InChunks, Refused, Stored
 from streamsvd.store.explained import refused
@@ -74,9 +74,13 @@ def _address(array: zarr.Array, missing: str) -> Stored:
 def _deferred(name: str, array: zarr.Array, missing: str, sparse: str | None) -> Stored:
     """The address, or of what holds no real numbers something that is refused unless it is left out."""
     dtype = np.dtype(array.dtype)
+    shape = tuple(int(extent) for extent in array.shape)
     if sparse is not None:
         said = f"a part of a sparse matrix ({sparse} of AnnData)"
-        return Refused(tuple(array.shape), np.dtype(np.void), said, name)
-    if dtype.kind in "biuf":
+        return Refused(shape, np.dtype(np.void), said, name)
+    if dtype.kind not in "biuf":
+        return Refused(shape, dtype, str(dtype), name)
+    try:
         return _address(array, missing)
-    return Refused(tuple(array.shape), dtype, str(dtype), name)
+    except SpecError as error:  # its attributes cannot be read
+        return Refused(shape, dtype, str(dtype), name, str(error))

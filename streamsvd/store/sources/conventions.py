@@ -109,6 +109,8 @@ def read_conventions(
         If an attribute cannot be read, or xarray reads another value than is written; it names the attribute.
     """
     found = _Attributes(dict(attributes), where)
+    if dtype.kind == "b":
+        return _of_truth(dtype, found, masked=zarr_format == 2 and named and fill_value is not None)
     stored = _signed(dtype, found)
     marked = _Marks(stored, dtype, found)
     if zarr_format == 2 and named and fill_value is not None:
@@ -129,6 +131,21 @@ def read_conventions(
     record = Conventions(stored, tuple(dict.fromkeys(marked.fills)), scale, offset, work)
     _check_scale(record, found, nan_alone=stored.kind == "f" and marked.of_nan_alone)
     return record
+
+
+def _of_truth(dtype: np.dtype[Any], found: _Attributes, *, masked: bool) -> Conventions:
+    """Of true and false, of which xarray makes objects where one of them marks what is missing."""
+    for name in ("_FillValue", "missing_value", "scale_factor", "add_offset"):
+        if found.get(name) is not None:
+            found.refuse(
+                name, "and its values are true and false. Store them as uint8, without it."
+            )
+    if masked:
+        raise SpecError(
+            f"the fill value of {found.where} marks one of true and false as missing, as xarray reads zarr v2. "
+            "Store them as uint8, or with fill_value: null."
+        )
+    return Conventions(dtype)
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,10 +47,10 @@ def open_source(
     Returns
     -------
     source
-        Float arrays keep their type, with values equal to ``_FillValue`` or ``missing_value`` as NaN.
-        Integer arrays with one of these attributes or with ``scale_factor`` or ``add_offset`` are float32
-        (at most 16 bits) or float64. In zarr v2 with xarray's ``_ARRAY_DIMENSIONS``, the fill value of the
-        array marks missing values too, unless it is 0.
+        Values are those that ``xarray.open_zarr`` decodes: NaN where they equal ``_FillValue`` or
+        ``missing_value`` (integers of at most 16 bits are float32 then, others float64), and float64 with
+        ``scale_factor`` or ``add_offset``. In zarr v2 with xarray's ``_ARRAY_DIMENSIONS``, the fill value of
+        the array marks missing values.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def open_source(
     ShapeError
         If it is not a matrix with at least one entry.
     SpecError
-        If a name is unknown, or the values are not numbers.
+        If a name is unknown, the values are not numbers, or an attribute says what xarray does not read.
     """
     if missing not in ("error", "fill"):
         raise SpecError(f'missing={missing!r} must be "error" or "fill".')

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import streamsvd
+from streamsvd.errors import SpecError
 from streamsvd.store.collection import open_collection
 from streamsvd.store.sources.conventions import read_conventions
 from streamsvd.store.sources.packing import Packing
@@ -162,3 +163,19 @@ def test_pieces_of_one_array_keep_what_is_said_of_it(tmp_path):
     np.testing.assert_array_equal(after[...], values[2])
     assert after.metadata.dimension_names == ("y", "x")
     assert dict(after.attrs) == {"scale_factor": 0.5, "units": "K"}
+
+
+def test_attributes_of_what_is_left_out_are_not_read(tmp_path):
+    source = written(tmp_path / "a.zarr", "i2", {}, stored("i2", {}))
+    group = zarr.open_group(str(source), mode="a")
+    group.create_array("b", data=np.zeros((3, 3), "i2"), attributes={"_FillValue": "none"})
+    assert [m.name for m in open_collection(source, select="a").members] == ["a"]
+    with pytest.raises(SpecError, match="_FillValue of .*/b is 'none'.* leave block 'b' out"):
+        open_collection(source)
+
+
+@pytest.mark.parametrize("said", [{"_FillValue": 0}, {"scale_factor": 0.1}])
+def test_true_and_false_are_not_packed(tmp_path, said):
+    source = written(tmp_path / "a.zarr", "bool", said, np.ones(SHAPE, bool))
+    with pytest.raises(SpecError, match=f"{next(iter(said))} of .* true and false"):
+        open_collection(source)
