@@ -72,7 +72,7 @@ def agreed(plan: Plan, given: dict[str, Any]) -> dict[str, Any]:
         If some differ from the plan's; it names each with both values.
     """
     if getattr(plan, "asked", None) is None:
-        raise SpecError(f"plan={plan!r} is no plan. Pass what streamsvd.plan_svd returned.")
+        raise SpecError(f"plan={_shown(plan)} is no plan. Pass what streamsvd.plan_svd returned.")
     options = {name: getattr(plan.asked, name) for name in NAMES}
     differs = []
     for name, value in given.items():
@@ -127,6 +127,8 @@ def _equal(name: str, value: Any, planned: Any) -> bool:
 
 
 def _shown(value: Any) -> str:
-    """The value in one line, cut where it is long."""
+    """The value in one line; of many numbers, the first."""
+    if isinstance(value, os.PathLike):
+        return repr(os.fspath(value))
     text = " ".join(repr(value).split())
-    return text if len(text) <= 60 else f"{text[:56]} ..."
+    return text if isinstance(value, str) or len(text) <= 60 else f"{text[:56]} ..."
