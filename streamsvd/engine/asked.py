@@ -64,7 +64,7 @@ NAMES = tuple(field.name for field in fields(Asked))
 
 
 def agreed(plan: Plan, given: dict[str, Any]) -> dict[str, Any]:
-    """All options of a run of the plan, of which some were given; None is left out.
+    """All options of a run of the plan, of which some were given; None is left out, and ``out`` may be another place.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def agreed(plan: Plan, given: dict[str, Any]) -> dict[str, Any]:
         if name not in options or value is None:
             continue
         planned = options[name]
-        if name == "out" and planned is None:  # where the result goes does not change the way to it
+        if name == "out":  # another place does not change the way to it
             options[name] = value
             continue
         if name == "route" and planned is None and plan.fallback is None:
@@ -121,14 +121,10 @@ def _equal(name: str, value: Any, planned: Any) -> bool:
         return bool(np.array_equal(unmasked(value, name), unmasked(planned, name)))
     if name == "memory":
         return parse_bytes(value) == parse_bytes(planned)
-    if name == "out":
-        return bool(os.fspath(value) == os.fspath(planned))
     return bool(np.array_equal(value, planned))
 
 
 def _shown(value: Any) -> str:
     """The value in one line; of many numbers, the first."""
-    if isinstance(value, os.PathLike):
-        return repr(os.fspath(value))
     text = " ".join(repr(value).split())
     return text if isinstance(value, str) or len(text) <= 60 else f"{text[:56]} ..."

@@ -45,7 +45,7 @@ def test_no_option_is_forgotten():
 
 
 @pytest.mark.parametrize("verb", [streamsvd.svd, streamsvd.pca])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "out"])
 def test_what_differs_from_the_plan_is_refused_by_name(verb, name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     A, center = matrix(), verb is streamsvd.pca
@@ -53,8 +53,7 @@ def test_what_differs_from_the_plan_is_refused_by_name(verb, name, tmp_path, mon
         with pytest.raises(streamsvd.SpecError, match="center=True was asked, .* center=False"):
             verb(A, plan=streamsvd.plan_svd(A, 2))
         return
-    made = {"rank": 2, "center": center} | ({"u": True, "out": "a.zarr"} if name == "out" else {})
-    plan = streamsvd.plan_svd(A, **made)
+    plan = streamsvd.plan_svd(A, 2, center=center)
     with pytest.raises(
         streamsvd.SpecError,
         match=rf"{name}=.* was asked, the plan was made for {name}=.* leave the argument out",
@@ -156,14 +155,14 @@ def test_a_tolerance_alone_and_an_energy_are_told_apart():
         streamsvd.svd(A, 1, plan=energy)
 
 
-def test_a_run_may_say_where_to_put_what_the_plan_left_open(tmp_path):
+def test_a_run_may_say_where_the_result_is_to_go(tmp_path):
     A = matrix()
     plan = streamsvd.plan_svd(A, 2, u=True)
     assert streamsvd.svd(A, plan=plan, out=tmp_path / "r.zarr").U.shape == (40, 2)
     again = streamsvd.plan_svd(A, 2, u=True, out=tmp_path / "r.zarr")
-    streamsvd.svd(A, plan=again, out=str(tmp_path / "r.zarr"), overwrite=True)
-    with pytest.raises(streamsvd.SpecError, match="out=.*s.zarr.* was asked"):
-        streamsvd.svd(A, plan=again, out=tmp_path / "s.zarr")
+    streamsvd.svd(A, plan=again, overwrite=True)
+    streamsvd.svd(A, plan=again, out=tmp_path / "s.zarr")
+    assert same(streamsvd.load(tmp_path / "r.zarr"), streamsvd.load(tmp_path / "s.zarr"))
 
 
 def test_options_survive_pickling_and_do_not_make_plans_differ():
