@@ -196,7 +196,7 @@ def svd(
     row_weights, column_weights
         Not negative, ``(m,)`` and ``(n,)``: rows times the root of the first, columns times the second.
     nonfinite
-        What a NaN means: ``"raise"``; ``"zero"``; ``"mean"`` of its column; ``"drop_columns"`` that have
+        What a NaN, or a masked cell, means: ``"raise"``; ``"zero"``; ``"mean"`` of its column; ``"drop_columns"`` that have
         one. Inf is always an error.
     u
         Whether the left factor is wanted: it costs one more pass (along columns none).
