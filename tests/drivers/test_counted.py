@@ -267,6 +267,20 @@ def test_weights_that_are_none_are_refused_in_words(name, weight, words) -> None
         streamsvd.plan_svd(np.ones((6, 6)), 2, **{name: np.zeros(6)})
 
 
+@ways
+@pytest.mark.parametrize("policy", ["zero", "mean", "drop_columns"])
+def test_entries_too_large_for_the_sample_may_have_holes_beside_them(axis, route, policy) -> None:
+    """The size of a block is that of what is there: of NaN there is no power of two, and no end of trying."""
+    A = np.random.default_rng(0).standard_normal((300, 6))
+    A[290] *= 1e140
+    A[290, 3], A[5, 3], A[291] = np.nan, np.nan, np.inf
+    w = np.ones(300)
+    w[291] = 0
+    result = run(Rows(A, 10), 2, axis=axis, route=route, nonfinite=policy, row_weights=w)
+    X = prepared(A, nonfinite=policy, row_weights=w)
+    np.testing.assert_allclose(result.s[0], np.linalg.norm(X[290]), rtol=1e-3)
+
+
 # Collections --------------------------------------------------------------------------------------
 
 
@@ -274,7 +288,9 @@ def test_weights_that_are_none_are_refused_in_words(name, weight, words) -> None
 @pytest.mark.parametrize("principal", [None, "auto"])
 def test_columns_of_weight_zero_of_a_collection_are_not_looked_at(tmp_path, junk, principal):
     rng = np.random.default_rng(12)
-    blocks = {f"b{i}": rng.standard_normal((48, 4)) @ rng.standard_normal((4, 20)) for i in range(3)}
+    blocks = {
+        f"b{i}": rng.standard_normal((48, 4)) @ rng.standard_normal((4, 20)) for i in range(3)
+    }
     c = np.where(np.arange(20) == 4, 0.0, 1.0)
     spoilt = {name: np.where(c > 0, A, junk) for name, A in blocks.items()}
     first = {name: spoilt[name] for name in ("b0", "b1")}
