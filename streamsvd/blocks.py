@@ -260,7 +260,7 @@ class Reader:
             energy = self._number(xp.sum(squares))
             if not energy < self._limit:
                 self._complain(raw, start, columns.start)
-                raise OutOfScale(float(np.max(np.abs(self.backend.to_host(raw)))))
+                raise OutOfScale(float(np.nanmax(np.abs(self.backend.to_host(raw)))))
             weight = float(p)
             if prep.weights is not None:
                 weight = float(np.sum(prep.weights[start : start + p]))
@@ -324,7 +324,7 @@ class Reader:
             none = self.backend.zeros((1,), "float64")
             energy = self._number(xp.sum(power * factor * factor))
             if not energy < self._limit:
-                raise OutOfScale(float(np.max(np.abs(self.backend.to_host(raw)))))
+                raise OutOfScale(float(np.nanmax(np.abs(self.backend.to_host(raw)))))
             largest = self._largest(X, self._number(xp.sum(power)))
             tally = Moments(none, none, float(p), energy, none + n_holes, none, largest, (feature,))
             if prep.center:

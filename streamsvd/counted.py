@@ -40,6 +40,11 @@ class Counted:
         """Whether everything counts."""
         return self.rows is None and self.columns is None
 
+    @property
+    def left_out(self) -> tuple[int, ...]:
+        """Numbers of the columns that do not count."""
+        return () if self.columns is None else tuple(np.flatnonzero(~self.columns).tolist())
+
     def within(self, row: int, column: int, shape: tuple[int, ...]) -> Counted:
         """The same of a rectangle, given its first row and column and its shape."""
         return Counted(_part(self.rows, row, shape[0]), _part(self.columns, column, shape[1]))

@@ -102,7 +102,7 @@ class SVD:
         Left singular vectors, ``(m, k)``: a zarr array where ``out`` was given, else an array; None if not
         asked for. Columns of singular values that are numerically zero are zero.
     mean, scale
-        What was subtracted from each column and what it was divided by, ``(n,)``; None if neither.
+        What was subtracted from each column and what it was divided by, ``(n,)``; None if neither. 0 of columns of weight 0.
     certificate, info
         What is proved, and how it was made.
     """

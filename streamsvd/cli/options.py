@@ -187,9 +187,17 @@ transforms = together(
     click.option(
         "--scale/--no-scale", default=False, help="Divide each column by its standard deviation."
     ),
-    click.option("--row-weights", type=ARRAY, metavar="FILE.npy", help="One weight for each row."),
     click.option(
-        "--column-weights", type=ARRAY, metavar="FILE.npy", help="One factor for each column."
+        "--row-weights",
+        type=ARRAY,
+        metavar="FILE.npy",
+        help="One weight for each row, 0 to leave it out unseen.",
+    ),
+    click.option(
+        "--column-weights",
+        type=ARRAY,
+        metavar="FILE.npy",
+        help="One factor for each column, 0 to leave it out unseen.",
     ),
     click.option(
         "--nonfinite",

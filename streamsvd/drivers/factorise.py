@@ -213,7 +213,8 @@ def svd(
     center, scale
         Subtract the mean of each column; divide by its standard deviation. The data are not changed.
     row_weights, column_weights
-        Not negative, ``(m,)`` and ``(n,)``: rows times the root of the first, columns times the second.
+        Not negative, ``(m,)`` and ``(n,)``: rows times the root of the first, columns times the second. What has weight
+        0 is not there: never looked at, whatever stands in it, and zero in the factors.
     nonfinite
         What a NaN, or a masked cell, means: ``"raise"``; ``"zero"``; ``"mean"`` of its column; ``"drop_columns"`` that
         have one. Inf is always an error. But for ``"raise"``, columns that are NaN in every row are left out whatever the
@@ -373,7 +374,9 @@ def pca(A: Any, rank: int | None = None, **options: Any) -> PCA:
     rank
         Components wanted; or ``energy=0.99`` for that share of the variance.
     options
-        As in `svd`; ``scale=True`` standardises.
+        As in `svd`; ``scale=True`` standardises. Under row weights a variance is ``s**2 / info.freedom``, where
+        ``info.freedom`` is one less than the rows of positive weight, times their mean weight: a weight of 0 is the row
+        left out, and a factor common to all weights changes no variance.
 
     Returns
     -------

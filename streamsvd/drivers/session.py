@@ -125,7 +125,7 @@ class Session:
     def info(self, status: Status, terms: Terms, criterion: str = "") -> Info:
         """The record of the run."""
         read = self.runner.bytes_read + self.sampled_bytes
-        dropped: tuple[int, ...] = ()
+        dropped = self.options.counted.left_out
         if terms.stats is not None and terms.prep.axis == "rows":
             dropped = tuple(int(j) for j in np.flatnonzero(terms.stats.frame.d == 0))
         missing, columns = terms.missing, None if self.view is None else self.view.columns

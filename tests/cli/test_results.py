@@ -245,3 +245,19 @@ def test_constant_data_have_converged(run, tmp_path):
     done = run("pca", tmp_path / "c.npy", "--rank", 1, "--json")
     assert done.code == 0
     assert done.record["certificate"]["sigma_lower"] == [0]
+
+
+def test_what_has_weight_zero_is_left_out_of_what_is_printed(run, tmp_path) -> None:
+    A = np.random.default_rng(0).standard_normal((90, 8))
+    w, c = np.ones(90), np.ones(8)
+    w[60:], c[3] = 0, 0
+    cut = streamsvd.pca(np.delete(A[:60], 3, axis=1), 2)
+    A[60:], A[:, 3] = np.nan, np.inf
+    for name, value in (("A", A), ("w", w), ("c", c)):
+        np.save(tmp_path / f"{name}.npy", value)
+    given = ["--row-weights", tmp_path / "w.npy", "--column-weights", tmp_path / "c.npy"]
+    record = run("pca", tmp_path / "A.npy", "--rank", 2, "--json", *given).record
+    np.testing.assert_allclose(record["explained_variance"], cut.explained_variance, rtol=1e-3)
+    assert record["freedom"] == 59
+    table = run("pca", tmp_path / "A.npy", "--rank", 2, *given).out
+    assert f"{cut.explained_variance[0]:.6g}"[:6] in table

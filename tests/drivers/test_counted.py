@@ -93,11 +93,13 @@ def test_weight_zero_is_the_matrix_without_it(
 )
 def test_a_factor_common_to_all_row_weights_changes_no_variance(way, factor, zeros, scale) -> None:
     A, w, _ = case(3, rows=0.4 if zeros else 0, columns=0)
-    plan = streamsvd.plan_svd(
-        A, 3, center=True, scale=scale, row_weights=w, axis=way[0], route=way[1]
-    )
-    one = streamsvd.pca(A, 3, scale=scale, row_weights=w, plan=plan)
-    other = streamsvd.pca(A, 3, scale=scale, row_weights=factor * w, plan=plan)
+
+    def made(weights):
+        options = {"scale": scale, "row_weights": weights}
+        plan = streamsvd.plan_svd(A, 3, center=True, axis=way[0], route=way[1], **options)
+        return streamsvd.pca(A, 3, plan=plan, **options)
+
+    one, other = made(w), made(factor * w)
     near = 1e-9 if way[1] == "gram" else 2e-3  # other passes may have sufficed
     np.testing.assert_allclose(other.explained_variance, one.explained_variance, rtol=near)
     ratio = one.explained_variance_ratio
@@ -129,8 +131,7 @@ def test_a_column_is_not_dropped_for_a_row_that_does_not_count(policy, axis, rou
     keep = np.flatnonzero(w)
     assert_right(result, np.where(c > 0, A, 0)[keep], rank=3)
     assert result.info.missing == 0
-    if axis == "rows":
-        assert result.info.dropped_columns == (6,)
+    assert result.info.dropped_columns == (6,)
 
 
 @ways
@@ -265,6 +266,20 @@ def test_weights_that_are_none_are_refused_in_words(name, weight, words) -> None
         streamsvd.pca(np.ones((6, 6)), 2, **{name: weights})
     with pytest.raises(streamsvd.SpecError, match=f"{name} are all zero: nothing would be left"):
         streamsvd.plan_svd(np.ones((6, 6)), 2, **{name: np.zeros(6)})
+
+
+@ways
+@pytest.mark.parametrize("policy", ["zero", "mean", "drop_columns"])
+def test_entries_too_large_for_the_sample_may_have_holes_beside_them(axis, route, policy) -> None:
+    """The size of a block is that of what is there: of NaN there is no power of two, and no end of trying."""
+    A = np.random.default_rng(0).standard_normal((300, 6))
+    A[290] *= 1e140
+    A[290, 3], A[5, 3], A[291] = np.nan, np.nan, np.inf
+    w = np.ones(300)
+    w[291] = 0
+    result = run(Rows(A, 10), 2, axis=axis, route=route, nonfinite=policy, row_weights=w)
+    X = prepared(A, nonfinite=policy, row_weights=w)
+    np.testing.assert_allclose(result.s[0], np.linalg.norm(X[290]), rtol=1e-3)
 
 
 # Collections --------------------------------------------------------------------------------------

@@ -64,7 +64,7 @@ def cluster(
     row_weights, column_weights
         Where errors matter: every error is then that of matrices with rows and columns multiplied by these. Positive
         weights of the rows, ``(m,)``, the same for all; weights of the columns, ``(n,)``, of all matrices or a mapping of patterns
-        of names to them.
+        of names to them; columns of weight 0 are never looked at.
     inputs
         What matrices act on: samples as rows of as many entries as a matrix has columns, of any number, anything that `svd`
         takes; of all matrices, or a mapping of patterns to them. Errors are then those of ``A x``, in the mean square over samples x.
