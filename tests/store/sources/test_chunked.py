@@ -194,7 +194,8 @@ def test_a_store_that_fails_is_an_error_that_names_the_key(tmp_path, read, layou
     create(store, layout)
     source = open_source(FaultyStore(store, Fault("get", "c/2/1", "EIO", attempts=(0,))))
     with pytest.raises(
-        StoreError, match=r"cannot read .*c/2/1.* of MemoryStore: Input/output error.*Check the disk"
+        StoreError,
+        match=r"cannot read .*c/2/1.* of MemoryStore: Input/output error.*Check the disk",
     ):
         read(source)
     np.testing.assert_array_equal(read(source), A)  # the next attempt succeeds

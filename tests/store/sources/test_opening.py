@@ -82,7 +82,8 @@ def test_other_objects_are_refused_with_the_list_of_what_is_accepted(given):
 
 def test_objects_of_xarray_are_sent_to_their_store():
     with pytest.raises(
-        SpecError, match=r"DataArray\), which is not read yet.*Give the path of the zarr store behind it"
+        SpecError,
+        match=r"DataArray\), which is not read yet.*Give the path of the zarr store behind it",
     ):
         open_source(DataArray())
 
