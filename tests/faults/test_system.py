@@ -202,17 +202,19 @@ def test_the_error_survives_the_way_home_from_a_worker():
     assert isinstance(again, OSError)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="for root nothing is forbidden")
 @pytest.mark.parametrize("name", sorted(set(READS) - {"collection"}))
 def test_what_may_not_be_read_names_the_right_that_is_lacking(here, name):
     door, path = READS[name]
     (here / path).chmod(0)
+    if os.access(here / path, os.R_OK):
+        pytest.skip("to this user nothing is forbidden")
     assert "Permission denied" in said(door)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="for root nothing is forbidden")
 def test_a_folder_that_may_not_be_entered_is_named(here):
     (here / "a.zarr").chmod(0)
+    if os.access(here / "a.zarr", os.X_OK):
+        pytest.skip("to this user nothing is forbidden")
     try:
         assert "enter that folder" in said(lambda: there(Path("a.zarr/zarr.json")))
         assert "Permission denied" in said(lambda: streamsvd.svd("a.zarr", 2))
