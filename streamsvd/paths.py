@@ -41,7 +41,7 @@ def local_path(place: Any, name: str = "path") -> Path:
     """
     if not isinstance(place, str | bytes | os.PathLike):
         raise SpecError(f"{name}={place!r} is no path. Pass a text or a path.")
-    text = text_of(place)
+    text = text_of(place).removeprefix(LOCAL)
     if not text.strip():
         raise SpecError(
             f"{name} is empty, and the current folder is not meant by that. Pass a path; the current folder is '.'."
@@ -49,7 +49,7 @@ def local_path(place: Any, name: str = "path") -> Path:
     if "\0" in text:
         raise SpecError(f"{name}={text!r} has a null character, which no path may have. Remove it.")
     try:
-        return Path(text.removeprefix(LOCAL)).expanduser()
+        return Path(text).expanduser()
     except RuntimeError:  # no such user, or one without a home
         raise SpecError(
             f"{name}={text!r} begins with ~, and there is no such home folder. Pass the whole path."

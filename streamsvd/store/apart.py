@@ -11,6 +11,7 @@ import zarr
 from zarr.storage import FsspecStore, LocalStore, WrapperStore, ZipStore
 
 from streamsvd.errors import SpecError
+from streamsvd.store.explained import there
 from streamsvd.store.sources.arrays import ArraySource
 from streamsvd.store.sources.npy import NpySource
 from streamsvd.store.sources.zarr_array import ZarrSource
@@ -28,13 +29,16 @@ def check_apart(out: Path, source: Any) -> None:
 
     Raises
     ------
+    AccessError
+        If the place cannot be seen.
     SpecError
         It names both.
     """
+    taken = there(out, "write")
     place = out.resolve()
     for found in places(source):
         here = found.resolve()
-        same = place == here or (place.exists() and here.exists() and place.samefile(here))
+        same = place == here or (taken and here.exists() and place.samefile(here))
         if same or place in here.parents or here in place.parents:
             raise SpecError(
                 f"out={str(out)!r} and the matrix {str(found)!r} that is read are the same, or lie in one another. Choose "

@@ -25,6 +25,7 @@ from streamsvd.store.explained import explained, refused, there
 from streamsvd.store.partial import Partial
 from streamsvd.store.placing import put_back, put_in_place
 from streamsvd.store.shield import uninterrupted
+from streamsvd.store.sources.zarr_array import check_metadata
 from streamsvd.typing import Matrix
 
 FORMAT = 1
@@ -236,11 +237,13 @@ def load(path: Path) -> tuple[SVD, Record]:
     StoreError
         If the path holds no result, or one that is damaged or of a newer format.
     """
+    there(path)
     try:
         group = zarr.open_group(str(path), mode="r", use_consolidated=False)
         raw = group.attrs["streamsvd"]
     except Exception as error:
         refused(error, path)
+        check_metadata(path)
         raise StoreError(
             f"{path} is not a result of streamsvd ({error}). Pass a folder that svd wrote."
         ) from error

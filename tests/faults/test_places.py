@@ -78,7 +78,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_reading(A, tmp_path):
     for place in (tmp_path / "file" / "M.zarr", Path("/proc/streamsvd/M.zarr")):
         with pytest.raises(
             streamsvd.StoreError,
-            match=r"cannot write .*M\.zarr: Not a directory .*choose another place",
+            match=r"cannot write .*M\.zarr: (Not a dir|No such).*choose another place",
         ):
             streamsvd.svd(Untouchable(A, 100), 3, out=place)
     only(tmp_path, "file")

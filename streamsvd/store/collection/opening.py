@@ -244,14 +244,14 @@ def _at_path(path: Path, missing: str) -> tuple[Named, Remarks]:
 
 
 def _holds_zarr(path: Path) -> bool:
-    return any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zarray"))
+    return any(os.path.lexists(path / name) for name in ("zarr.json", ".zgroup", ".zarray"))
 
 
 def _in_folder(path: Path) -> Named:
     """Arrays of a folder of files, of one kind."""
     found: dict[str, list[Path]] = {}
     for kind in (".npy", ".safetensors"):
-        files = sorted(p for p in path.rglob(f"*{kind}") if p.is_file())
+        files = sorted(p for p in path.rglob(f"*{kind}") if there(p) and p.is_file())
         if files:
             found[kind] = files
     if not found:

@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from streamsvd.errors import StoreError
+from streamsvd.errors import AccessError
 from streamsvd.store.explained import absent, access_error
 from streamsvd.store.objects.protocol import checked_key, is_key
 
@@ -81,10 +81,13 @@ class LocalObjects:
         path = self.root
         for name in checked_key(key).split("/"):
             path = path / name
-            if path.is_symlink():
-                raise StoreError(
-                    f"{path} is a link, which a model has none of. Restore it from a copy."
-                )
+            try:
+                link = path.is_symlink()
+            except OSError as error:
+                raise access_error(error, "read", path) from error
+            if link:
+                reason = "it is a link, which a model has none of"
+                raise AccessError("read", str(path), reason, "Restore it from a copy.")
         return path
 
     def read(self, key: str) -> bytes:
