@@ -82,6 +82,8 @@ class Plan:
         passes still expected cost more. Its memory is its own ``projected_bytes``.
     gram_passes
         What that costs, in passes of the loop; None without a fallback.
+    task_bytes
+        Of the projected bytes, those that a worker of a cluster needs.
     """
 
     shape: tuple[int, int]
@@ -110,6 +112,7 @@ class Plan:
     pinned: int = 0
     fallback: Plan | None = None
     gram_passes: float | None = None
+    task_bytes: int = 0
 
     @property
     def tasks(self) -> int:
@@ -324,4 +327,5 @@ def _plan(
         alternatives=alternatives,
         route_asked=route_asked,
         pinned=shape.sizes.pinned,
+        task_bytes=shape.tasks,
     )

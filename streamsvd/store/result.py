@@ -23,6 +23,7 @@ from streamsvd.result import SVD, Info, Status
 from streamsvd.store.explained import explained
 from streamsvd.store.partial import Partial
 from streamsvd.store.placing import put_back, put_in_place
+from streamsvd.store.seen import Address, FileAddress
 from streamsvd.store.shield import uninterrupted
 from streamsvd.typing import Matrix
 
@@ -37,6 +38,10 @@ class USink:
     """Writes runs of rows of ``U``; each run is whole chunks that one task owns."""
 
     path: str
+
+    def addresses(self) -> list[Address]:
+        """Where other processes write."""
+        return [FileAddress(Path(self.path) / "zarr.json", 0)]
 
     def write(self, start: int, rows: Matrix, /) -> None:
         """Write rows from ``start`` on.
@@ -98,7 +103,7 @@ class ResultWriter:
         with explained(self.path, REMEDY):
             _create(target, (m, rank), (max(rows, 1), rank), dtype)
         self.has_u = True
-        return USink(str(target))
+        return USink(str(target.absolute()))
 
     def write_u(self, U: Any, rows_at_once: int) -> None:
         """Write a left factor that exists already, a run of rows at a time."""

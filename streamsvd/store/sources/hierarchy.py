@@ -181,6 +181,21 @@ def store_name(source: Any) -> str:
     return str(source) if isinstance(source, Path | str) else type(source).__name__
 
 
+def placed(store: Store) -> Store:
+    """The same store under a path that holds in any folder, as workers may run in another."""
+    if type(store) is LocalStore and not store.root.is_absolute():
+        return LocalStore(store.root.absolute(), read_only=store.read_only)
+    if type(store) is ZipStore and not store.path.is_absolute() and store.read_only:
+        return ZipStore(store.path.absolute(), mode="r")
+    return store
+
+
+def metadata_keys(array: zarr.Array) -> tuple[str, ...]:
+    """Keys of what an array says of itself; without the first there is none."""
+    names = ("zarr.json",) if array.metadata.zarr_format == 3 else (".zarray", ".zattrs")
+    return tuple(f"{array.path}/{name}" if array.path else name for name in names)
+
+
 def _opened(place: Any, zarr_format: int | None = None) -> zarr.Array | zarr.Group:
     return zarr.open(store=place, mode="r", zarr_format=zarr_format, use_consolidated=False)
 

@@ -14,6 +14,7 @@ import zarr
 from zarr.abc.store import Store
 
 from streamsvd.errors import ShapeError, SpecError, StoreError, StreamSVDError
+from streamsvd.store.seen import Address
 from streamsvd.store.sources.border import check_dtype, checked
 from streamsvd.store.sources.chunked import ChunkedArray, Shards
 from streamsvd.store.sources.decoder import Decoder, decoder_v2, decoder_v3
@@ -21,8 +22,10 @@ from streamsvd.store.sources.flatten import Flattening, Rows, flattening
 from streamsvd.store.sources.hierarchy import (
     Hierarchy,
     hierarchy,
+    metadata_keys,
     open_node,
     own_array,
+    placed,
     store_name,
 )
 from streamsvd.store.sources.packing import packing
@@ -70,6 +73,10 @@ class ZarrSource:
 
     def locate(self, row: int, column: int, /) -> str:
         return self.array.locate(self.layout.index(row, column))
+
+    def addresses(self) -> list[Address]:
+        """Where other processes read it."""
+        return self.array.addresses(self.layout.extents)
 
 
 def open_zarr(
@@ -172,7 +179,7 @@ def chunked_array(array: zarr.Array, missing: str) -> ChunkedArray:
         where=where,
     )
     return ChunkedArray(
-        store=array.store,
+        store=placed(array.store),
         encode_key=_KeyEncoder(array.path, array.metadata),
         decoder=decoder,
         packing=packed,
@@ -180,6 +187,7 @@ def chunked_array(array: zarr.Array, missing: str) -> ChunkedArray:
         fill_value=array.metadata.fill_value,
         fill_missing=missing != "error",
         name=where,
+        metadata_keys=metadata_keys(array),
     )
 
 
