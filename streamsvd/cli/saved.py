@@ -11,6 +11,7 @@ import numpy as np
 
 from streamsvd.errors import SpecError, StoreError
 from streamsvd.store.explained import explained
+from streamsvd.store.placing import check_local
 
 
 def written(out: Path, arrays: Mapping[str, Any]) -> None:
@@ -54,6 +55,7 @@ def check_place(out: Path | None, *, overwrite: bool) -> None:
     """
     if out is None:
         return
+    check_local(out)
     if out.exists() and not overwrite:
         raise StoreError(f"{out} exists already. Pass --overwrite to replace it.")
     if out.exists() and not out.is_file():

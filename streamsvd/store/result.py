@@ -22,7 +22,7 @@ from streamsvd.errors import StoreError
 from streamsvd.result import SVD, Info, Status
 from streamsvd.store.explained import explained
 from streamsvd.store.partial import Partial
-from streamsvd.store.placing import put_back, put_in_place
+from streamsvd.store.placing import check_local, put_back, put_in_place
 from streamsvd.store.seen import Address, FileAddress
 from streamsvd.store.shield import uninterrupted
 from streamsvd.typing import Matrix
@@ -79,6 +79,7 @@ class ResultWriter:
     def __init__(self, path: Path, *, overwrite: bool) -> None:
         self.path, self.overwrite = path, overwrite
         self.has_u = self.committed = False
+        check_local(path)
         put_back(path)
         if path.exists() and not overwrite:
             raise StoreError(
@@ -245,6 +246,7 @@ def load(path: Path) -> tuple[SVD, Record]:
     StoreError
         If the path holds no result, or one that is damaged or of a newer format.
     """
+    check_local(path)
     try:
         group = zarr.open_group(str(path), mode="r", use_consolidated=False)
         raw = group.attrs["streamsvd"]

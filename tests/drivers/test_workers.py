@@ -142,7 +142,7 @@ def test_without_a_look_no_task_takes_what_it_does_not_see_for_zeros(
 
 @per_process
 def test_a_worker_that_sees_another_matrix_is_refused(places):
-    here, there, second = places
+    _, there, second = places
     write("A.zarr")
     A = streamsvd.open(HERE / "A.zarr")
     write(there / "A.zarr", B + 1)

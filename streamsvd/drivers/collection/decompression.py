@@ -10,6 +10,7 @@ from streamsvd.drivers.collection.opened import open_compressed
 from streamsvd.errors import SpecError
 from streamsvd.store.collection import write_collection
 from streamsvd.store.collection.names import patterns, wanted
+from streamsvd.store.placing import check_local
 
 
 def decompress(
@@ -49,6 +50,7 @@ def decompress(
     Cost: one matrix in memory at a time, with the basis of its cluster.
     """
     held = open_compressed(path)
+    check_local(Path(out))
     place = Path(out).resolve()
     check_apart(place, path)
     given = patterns(names)

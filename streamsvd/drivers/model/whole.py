@@ -15,6 +15,7 @@ from streamsvd.drivers.model.options import buffer_of, method_of
 from streamsvd.drivers.model.overlap import refuse_shared
 from streamsvd.drivers.model.state import State, stored
 from streamsvd.errors import ConflictError, SpecError, StoreError
+from streamsvd.store.placing import check_local
 from streamsvd.store.result import ResultWriter
 
 SAME = ("rank", "tol", "center", "robust", "axis", "width", "kind", "columns")
@@ -121,6 +122,7 @@ def export(model: Model, out: str | os.PathLike[str], *, overwrite: bool = False
         If there is something at ``out`` and it may not be replaced.
     """
     path = Path(out)
+    check_local(path)
     if model.spec.axis == "columns" and not model.spec.u:
         return _export_left(model, path, overwrite=overwrite)
     result = model.as_svd()

@@ -29,9 +29,10 @@ from streamsvd.engine.events import (
 )
 from streamsvd.engine.memory import BASE_BYTES, parse_bytes
 from streamsvd.engine.plan import default_budget
-from streamsvd.errors import BudgetError, SpecError
+from streamsvd.errors import BudgetError
 from streamsvd.kernels import sketch
 from streamsvd.protocols import Source
+from streamsvd.store.placing import check_local
 from streamsvd.store.rows import RowsWriter
 from streamsvd.store.sources.border import copied_chunks
 
@@ -77,10 +78,7 @@ def shuffle(
     """
     source = as_source(A)
     seed = check_seed(seed)
-    if "://" in os.fspath(out):
-        raise SpecError(
-            f"out={os.fspath(out)!r} is a URL; the array is written to a local folder. Pass a path."
-        )
+    check_local(Path(out))
     budget = default_budget() if memory is None else parse_bytes(memory)
     feed, count = _planned(source, budget)
     chunks = copied_chunks(source)

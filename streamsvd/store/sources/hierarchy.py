@@ -11,13 +11,12 @@ import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import zarr
 from zarr.abc.store import Store
 from zarr.core.buffer import default_buffer_prototype
-from zarr.storage import FsspecStore, LocalStore, WrapperStore, ZipStore
+from zarr.storage import LocalStore, ZipStore
 
 from streamsvd.errors import StoreError
 
@@ -31,19 +30,17 @@ class Hierarchy:
 
     Attributes
     ----------
+    name
+        How messages call the group.
     group
         The group, without the copy.
     copy
         Metadata of all its members by path; empty where nothing was consolidated.
     """
 
+    name: str
     group: zarr.Group
     copy: Mapping[str, Metadata]
-
-    @property
-    def name(self) -> str:
-        """How messages call the group."""
-        return store_name(self.group)
 
     def listed(
         self, max_depth: int | None = 0
@@ -84,7 +81,7 @@ class Hierarchy:
             If the group has none of this path.
         """
         try:
-            return _opened(self.group.store_path / path, self.group.metadata.zarr_format)
+            return opened(self.group.store_path / path, self.group.metadata.zarr_format)
         except (FileNotFoundError, ValueError) as error:
             raise KeyError(path) from error
 
@@ -112,16 +109,16 @@ class Hierarchy:
         )
 
 
-def hierarchy(group: zarr.Group) -> Hierarchy:
+def hierarchy(group: zarr.Group, name: str) -> Hierarchy:
     """A group by its own metadata, whatever it was opened by."""
     form = group.metadata.zarr_format
-    own = _opened(group.store_path, form)
+    own = opened(group.store_path, form)
     if not isinstance(own, zarr.Group):
-        raise StoreError(f"{store_name(group)} is no group any more. Open it again.")
-    return Hierarchy(own, _consolidated(group, form))
+        raise StoreError(f"{name} is no group any more. Open it again.")
+    return Hierarchy(name, own, _consolidated(group, form))
 
 
-def own_array(array: zarr.Array) -> tuple[zarr.Array, tuple[str, ...]]:
+def own_array(array: zarr.Array, name: str) -> tuple[zarr.Array, tuple[str, ...]]:
     """The same array by the metadata that its store has now, and a remark if those in hand are others.
 
     Raises
@@ -130,55 +127,20 @@ def own_array(array: zarr.Array) -> tuple[zarr.Array, tuple[str, ...]]:
         If the store has none.
     """
     try:
-        own = _opened(array.store_path, array.metadata.zarr_format)
+        own = opened(array.store_path, array.metadata.zarr_format)
     except FileNotFoundError:
         own = None
     if not isinstance(own, zarr.Array):
         raise StoreError(
-            f"{store_name(array)} has no array metadata of its own (zarr.json or .zarray), so that its shape and chunks "
+            f"{name} has no array metadata of its own (zarr.json or .zarray), so that its shape and chunks "
             "are not known. Restore them from a copy, or write the array again."
         )
     if written(own.metadata) == written(array.metadata):
         return own, ()
     return own, (
-        f"{store_name(array)} was opened with metadata that are out of date: it is {_said(own)}. "
+        f"{name} was opened with metadata that are out of date: it is {_said(own)}. "
         "What it says of itself counts.",
     )
-
-
-def open_node(source: Path | str | Store) -> zarr.Array | zarr.Group:
-    """The array or group at a place, by its own metadata.
-
-    Raises
-    ------
-    StoreError
-        If there is none.
-    """
-    store: Store | Path | str = source
-    if isinstance(source, Path) and source.suffix == ".zip":
-        store = ZipStore(source.absolute(), mode="r")
-    elif isinstance(source, Path):
-        store = source.absolute()
-    try:
-        return _opened(store)
-    except FileNotFoundError as error:
-        raise StoreError(
-            f"{store_name(source)} holds no zarr array or group (no zarr.json, .zarray or .zgroup). "
-            "Give the folder that contains one of these."
-        ) from error
-
-
-def store_name(source: Any) -> str:
-    """How messages call a store, or what is in one."""
-    if isinstance(source, zarr.Array | zarr.Group):
-        return "/".join(part for part in (store_name(source.store), source.path) if part)
-    if isinstance(source, WrapperStore):
-        return store_name(source._store)
-    if isinstance(source, LocalStore):
-        return str(source.root)
-    if isinstance(source, ZipStore | FsspecStore):
-        return str(source.path)
-    return str(source) if isinstance(source, Path | str) else type(source).__name__
 
 
 def placed(store: Store) -> Store:
@@ -196,7 +158,8 @@ def metadata_keys(array: zarr.Array) -> tuple[str, ...]:
     return tuple(f"{array.path}/{name}" if array.path else name for name in names)
 
 
-def _opened(place: Any, zarr_format: int | None = None) -> zarr.Array | zarr.Group:
+def opened(place: Any, zarr_format: int | None = None) -> zarr.Array | zarr.Group:
+    """What is at a place, by its own metadata."""
     return zarr.open(store=place, mode="r", zarr_format=zarr_format, use_consolidated=False)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 from zarr.abc.store import Store
+from zarr.storage import FsspecStore, LocalStore, WrapperStore, ZipStore
 
 from streamsvd.errors import ShapeError, SpecError, StoreError, StreamSVDError
 from streamsvd.store.seen import Address
@@ -23,10 +24,9 @@ from streamsvd.store.sources.hierarchy import (
     Hierarchy,
     hierarchy,
     metadata_keys,
-    open_node,
+    opened,
     own_array,
     placed,
-    store_name,
 )
 from streamsvd.store.sources.packing import packing
 
@@ -109,6 +109,39 @@ def open_zarr(
         ) from error
 
 
+def open_node(source: Path | str | Store) -> zarr.Array | zarr.Group:
+    """The array or group at a place, by its own metadata.
+
+    Raises
+    ------
+    StoreError
+        If there is none.
+    """
+    store: Store | Path | str = source.absolute() if isinstance(source, Path) else source
+    if isinstance(source, Path) and source.suffix == ".zip":
+        store = ZipStore(source.absolute(), mode="r")
+    try:
+        return opened(store)
+    except FileNotFoundError as error:
+        raise StoreError(
+            f"{store_name(source)} holds no zarr array or group (no zarr.json, .zarray or .zgroup). "
+            "Give the folder that contains one of these."
+        ) from error
+
+
+def store_name(source: Any) -> str:
+    """How messages call a store, or what is in one."""
+    if isinstance(source, zarr.Array | zarr.Group):
+        return "/".join(part for part in (store_name(source.store), source.path) if part)
+    if isinstance(source, WrapperStore):
+        return store_name(source._store)
+    if isinstance(source, LocalStore):
+        return str(source.root)
+    if isinstance(source, ZipStore | FsspecStore):
+        return str(source.path)
+    return str(source) if isinstance(source, Path | str) else type(source).__name__
+
+
 def _pick(
     node: zarr.Array | zarr.Group, variable: str | None
 ) -> tuple[zarr.Array, tuple[str, ...]]:
@@ -119,8 +152,8 @@ def _pick(
             raise SpecError(
                 f"{where} is one array; variable={variable!r} needs a group. Leave it out."
             )
-        return own_array(node)
-    group = hierarchy(node)
+        return own_array(node, where)
+    group = hierarchy(node, where)
     if variable is not None:
         return _named(group, variable)
     members, remarks = group.listed()
