@@ -486,7 +486,8 @@ ITS_OWN = {
     ("estimators/incremental_pca.py", "panel"),
     ("store/packing.py", "part"),
     ("store/sources/codecs.py", "data"),
-    ("store/sources/packing.py", "fill_value"),
+    ("store/collection/origin.py", "fill_value"),
+    ("store/sources/conventions.py", "value"),
 }
 """Numbers that we made, or read of files, though their type is Any."""
 MAKERS = {
