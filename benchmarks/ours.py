@@ -27,6 +27,7 @@ from zarr.storage import LocalStore
 import streamsvd
 from benchmarks import data
 from benchmarks.peers import Figures, counted_passes, measured, versions
+from streamsvd.engine.asked import NAMES
 from streamsvd.engine.calibrate import calibrated
 from streamsvd.errors import BudgetError, NotConverged
 from streamsvd.testing.stores import CountingStore
@@ -36,10 +37,8 @@ Array = npt.NDArray[Any]
 MOST_BYTES = 2 << 30
 """A plan that needs more than this at least is not run."""
 
-PLANNED = (
-    "rank", "energy", "tol", "center", "scale", "nonfinite", "u", "out", "max_passes", "certify", "precision",
-)  # fmt: skip
-"""Options that `plan_svd` and `svd` share."""
+PLANNED = tuple(name for name in NAMES if name != "memory")
+"""Options that `plan_svd` and `svd` share, beside the budget."""
 
 
 def _store(path: Path) -> CountingStore:

@@ -49,7 +49,7 @@ class Source(Protocol):
     def read(self, rows: slice, columns: slice, out: npt.NDArray[Any], /) -> None:
         """Fill ``out`` (C-contiguous, of this `dtype` and the rectangle's shape) with ``A[rows, columns]``.
 
-        Safe to call from several threads at once.
+        What is missing, masked cells too, is NaN. Safe to call from several threads at once.
 
         Raises
         ------

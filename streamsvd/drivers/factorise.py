@@ -18,13 +18,13 @@ from streamsvd.drivers.request import as_source, check_request
 from streamsvd.drivers.session import Session, Settings
 from streamsvd.drivers.shortfall import shortfall
 from streamsvd.engine.arrangements import Rates
+from streamsvd.engine.asked import Asked, runs_plan
 from streamsvd.engine.device import backend
 from streamsvd.engine.events import Callback, Committed, ignore
 from streamsvd.engine.execute import dense_threads
 from streamsvd.engine.memory import parse_bytes
 from streamsvd.engine.plan import Plan, default_budget, make_plan
 from streamsvd.errors import NotConverged, SpecError
-from streamsvd.protocols import Source
 from streamsvd.result import PCA, SVD, Status
 from streamsvd.store.result import ResultWriter, load_u
 from streamsvd.store.shield import uninterrupted
@@ -84,7 +84,7 @@ certify, target, excess_tol, device, precision, route
         If an argument cannot be meant.
     """
     source = as_source(A)
-    check_options(
+    options = check_options(
         source,
         center=center,
         scale=scale,
@@ -115,6 +115,26 @@ certify, target, excess_tol, device, precision, route
     if device != "cpu":
         backend(device)  # says at once whether it answers
     budget = default_budget() if memory is None else parse_bytes(memory)
+    asked = Asked(
+        rank=rank,
+        energy=energy,
+        tol=tol if rank is None and energy is None else request.tol,
+        memory=budget,
+        center=center,
+        scale=scale,
+        row_weights=options.row_weights,
+        column_weights=options.column_weights,
+        nonfinite=nonfinite,
+        u=u,
+        out=out,
+        max_passes=max_passes,
+        certify=certify,
+        target=target,
+        excess_tol=excess_tol,
+        device=device,
+        precision=precision,
+        route=route,
+    )
     return make_plan(
         source,
         request,
@@ -123,9 +143,11 @@ certify, target, excess_tol, device, precision, route
         rates=rates,
         axis=axis,  # type: ignore[arg-type]  # checked above
         route=route,  # type: ignore[arg-type]
+        asked=asked,
     )
 
 
+@runs_plan
 def svd(
     A: Any,
     rank: int | None = None,
@@ -174,7 +196,7 @@ def svd(
     row_weights, column_weights
         Not negative, ``(m,)`` and ``(n,)``: rows times the root of the first, columns times the second.
     nonfinite
-        What a NaN means: ``"raise"``; ``"zero"``; ``"mean"`` of its column; ``"drop_columns"`` that have
+        What a NaN, or a masked cell, means: ``"raise"``; ``"zero"``; ``"mean"`` of its column; ``"drop_columns"`` that have
         one. Inf is always an error.
     u
         Whether the left factor is wanted: it costs one more pass (along columns none).
@@ -207,8 +229,9 @@ def svd(
         ``"krylov"`` or ``"gram"`` to restrict the choice; left out, the plan chooses, and the run goes over from the first
         to the second when the passes still expected cost more.
     plan
-        A plan made before for the same matrix and request, to be run as it is: rank, energy, tol, u,
-        certify, target, excess_tol, route, precision and memory are the plan's.
+        A plan made before for the same matrix, to be run as it is. Every option that `plan_svd` has is the plan's; one
+        that is passed here too must be the same. Only ``overwrite``, ``seed``, ``delta``, ``callback``, and the place
+        ``out`` belong to the run.
     callback
         Receives progress events.
 
@@ -251,40 +274,40 @@ def svd(
         )
     if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
         raise SpecError(f"seed={seed} is out of range. Pass an integer from 0 to 2**64 - 1.")
-    asked: dict[str, Any] = {
-        "rank": rank,
-        "energy": energy,
-        "tol": tol,
-        "center": center,
-        "u": u,
-        "target": target,
-        "excess_tol": excess_tol,
-        "route": route,
-    }
     if plan is None:
         plan = plan_svd(
             source,
+            rank,
+            energy=energy,
+            tol=tol,
             memory=memory,
+            center=center,
             scale=scale,
             row_weights=row_weights,
             column_weights=column_weights,
             nonfinite=nonfinite,
+            u=u,
             out=out,
             max_passes=max_passes,
             certify=certify,
+            target=target,
+            excess_tol=excess_tol,
             device=device,
             precision=precision,
-            **asked,
+            route=route,
         )
-    else:
-        _check_plan(plan, source, asked)
+    elif plan.shape != source.shape or plan.dtype != str(source.dtype):
+        raise SpecError(
+            f"the plan is for {plan.shape} {plan.dtype}, the matrix is {source.shape} {source.dtype}. "
+            "Make a plan for this matrix."
+        )
     settings = Settings(
         rank=plan.request.rank,
         energy=plan.request.energy,
         tol=plan.request.tol,
         delta=delta,
         kind=Kind.BOUNDS if plan.request.bounds else Kind.ESTIMATE,
-        max_passes=max_passes,
+        max_passes=plan.request.max_passes,
         seed=seed,
         target=plan.request.target,  # type: ignore[arg-type]  # checked when it was planned
         excess_tol=plan.request.excess_tol,
@@ -337,36 +360,6 @@ def as_pca(result: SVD) -> PCA:
     total = result.certificate.energy / freedom
     ratio = variance / total if total > 0 else np.zeros_like(variance)
     return PCA(result.Vh, variance, ratio, result)
-
-
-def _check_plan(plan: Plan, source: Source, asked: dict[str, Any]) -> None:
-    """Refuse a plan that was made for another matrix or another request."""
-    if plan.shape != source.shape or plan.dtype != str(source.dtype):
-        raise SpecError(
-            f"the plan is for {plan.shape} {plan.dtype}, the matrix is {source.shape} {source.dtype}. "
-            "Make a plan for this matrix."
-        )
-    request = plan.request
-    planned: dict[str, Any] = {
-        "rank": None if request.searching else request.rank,
-        "energy": request.energy,
-        "tol": request.tol,
-        "center": request.center,
-        "u": request.u,
-        "target": request.target,
-        "excess_tol": request.excess_tol,
-        "route": plan.route,
-    }
-    defaults = {"u": False, "target": "auto", "excess_tol": EXCESS_TOL}
-    for name, value in asked.items():
-        left_out = value is None or value == defaults.get(name)
-        if request.searching and name == "tol":
-            left_out = True  # it may be what the energy was made of
-        if not left_out and value != planned[name]:
-            raise SpecError(
-                f"{name}={value!r} was asked, the plan was made for {name}={planned[name]!r}. "
-                "Make a plan for this request, or leave the argument out."
-            )
 
 
 def _run(session: Session, writer: ResultWriter | None, *, u: bool) -> SVD:

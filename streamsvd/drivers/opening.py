@@ -22,7 +22,7 @@ def open(
     ----------
     source
         Path of a zarr folder, a zarr ``.zip`` or a ``.npy`` file; a zarr store, array or group; a numpy or
-        dask array; or an object with ``shape``, ``dtype``, ``chunks`` and ``read(rows)``.
+        dask array, whose masked cells are read as NaN; or an object with ``shape``, ``dtype``, ``chunks`` and ``read(rows)``.
     variable
         Name of the array within a group.
     rows

@@ -8,7 +8,7 @@ that fits is the plan, and the others stay in it with the reason they lost.
 from __future__ import annotations
 
 import textwrap
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import psutil
@@ -25,6 +25,7 @@ from streamsvd.engine.arrangements import (
     seconds_of,
     ways,
 )
+from streamsvd.engine.asked import Asked
 from streamsvd.engine.execute import concurrency
 from streamsvd.engine.layout import Layout
 from streamsvd.engine.memory import show_bytes
@@ -80,6 +81,8 @@ class Plan:
         passes still expected cost more. Its memory is its own ``projected_bytes``.
     gram_passes
         What that costs, in passes of the loop; None without a fallback.
+    asked
+        Every option that it was made for: a run takes them from here.
     """
 
     shape: tuple[int, int]
@@ -108,6 +111,7 @@ class Plan:
     pinned: int = 0
     fallback: Plan | None = None
     gram_passes: float | None = None
+    asked: Asked | None = field(default=None, compare=False, repr=False)
 
     @property
     def tasks(self) -> int:
@@ -179,6 +183,7 @@ def make_plan(
     rates: Rates | None = None,
     axis: Axis | None = None,
     route: Route | None = None,
+    asked: Asked | None = None,
 ) -> Plan:
     """The fastest arrangement that fits the budget; reads nothing.
 
@@ -196,6 +201,8 @@ def make_plan(
         Speeds for the cost model; typical ones if left out.
     axis, route
         Restrict the choice.
+    asked
+        The options of the caller, for the plan to keep.
 
     Raises
     ------
@@ -261,6 +268,7 @@ def make_plan(
         device=device,
         threads=(total, per_process),
         route_asked=route,
+        asked=asked,
     )
     plan = made(best, seconds=seconds, alternatives=(*shown, *lost))
     if best.route == "gram":
@@ -287,6 +295,7 @@ def _plan(
     device: str,
     threads: tuple[int, int],
     route_asked: Route | None,
+    asked: Asked | None,
     seconds: float,
     alternatives: tuple[Alternative, ...],
 ) -> Plan:
@@ -318,4 +327,5 @@ def _plan(
         alternatives=alternatives,
         route_asked=route_asked,
         pinned=shape.sizes.pinned,
+        asked=asked,
     )

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import zarr
 
+from streamsvd.masks import unmasked
 from streamsvd.testing.spectra import KnownMatrix
 
 CHUNK_BYTES = 16 << 20
@@ -73,4 +73,4 @@ def write_grid(
         dimension_names=dims,
         attributes=dict(attributes),
     )
-    array[...] = np.asarray(values)
+    array[...] = unmasked(values, name)

@@ -10,7 +10,7 @@ from tests.drivers.conftest import run
 
 
 def _checked(A: np.ndarray, truth: np.ndarray, **options: bool) -> None:
-    plan = streamsvd.plan_svd(A, 3, axis="columns", route="krylov", center=True)
+    plan = streamsvd.plan_svd(A, 3, axis="columns", route="krylov", center=True, **options)
     c = streamsvd.svd(A, 3, plan=plan, center=True, **options).certificate
     slack = 1e-12 * truth[0]
     assert (c.sigma_lower <= truth[:3] + slack).all()

@@ -11,6 +11,7 @@ import numpy as np
 
 from streamsvd.errors import ShapeError, SpecError
 from streamsvd.incremental import IncrementalSVD, default_buffer
+from streamsvd.masks import masked_cells, unmasked
 from streamsvd.protocols import Source
 from streamsvd.store.model import Spec
 
@@ -142,6 +143,8 @@ def agreed(spec: Spec, source: Source, names: Sequence[Any] | None) -> Spec:
     """
     fixed = source.shape[1] if spec.axis == "rows" else source.shape[0]
     what = "columns" if spec.axis == "rows" else "rows"
+    if masked_cells(names) is not None:
+        unmasked(names, "column_names")
     if names is not None and len(names) != fixed:
         raise ShapeError(
             f"{len(names)} column names were given for {fixed} {what}. Pass one for each."

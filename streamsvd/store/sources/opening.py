@@ -72,6 +72,10 @@ def open_source(
         return open_memmap(source, rows) if maps_whole_file(source) else open_array(source, rows)
     if isinstance(source, Source):
         _no_rows(rows, source)
+        if missing != "error":
+            raise SpecError(
+                f"missing={missing!r} was asked of {source.name}, which is open already. Pass it where the path is opened."
+            )
         return source
     if all(hasattr(source, name) for name in ("shape", "dtype", "read")):
         _no_rows(rows, source)
