@@ -26,7 +26,8 @@ def check_unpacked(values: Any) -> None:
     """
     if not any(base.__module__.split(".")[0] == "zarr" for base in type(values).__mro__):
         return
-    attributes, kind = dict(getattr(values, "attrs", {})), getattr(values.dtype, "kind", "")
+    attributes = dict(getattr(values, "attrs", {}))
+    kind = getattr(getattr(values, "dtype", None), "kind", "")
     said = {name: attributes.get(name) for name in (*_SCALING, *_MARKS, "_Unsigned")}
     if "_ARRAY_DIMENSIONS" in attributes:  # there the fill value of zarr v2 marks missing values
         said["fill_value"] = getattr(values, "fill_value", None)

@@ -202,6 +202,7 @@ def describe(A: Any) -> dict[str, Any]:
     if packing is not None and not packing.is_plain:
         record["missing_values"] = packing.fills
         record["stored_dtype"] = str(packing.stored)
+        record["scale_factor"], record["add_offset"] = packing.record.scale, packing.record.offset
     return record
 
 
@@ -217,7 +218,9 @@ def _said(record: dict[str, Any]) -> list[tuple[str, str]]:
     packed = ""
     if record["missing_values"] is not None:
         fills = ", ".join(f"{x:.6g}" for x in record["missing_values"]) or "none"
-        packed = f"stored as {record['stored_dtype']}, unpacked when read; missing values: {fills}"
+        scale, offset = record["scale_factor"], record["add_offset"]
+        scaled = f" (x {scale!r} + {offset!r})" if (scale, offset) != (1, 0) else ""
+        packed = f"stored as {record['stored_dtype']}, unpacked when read{scaled}; missing values: {fills}"
     return [
         ("shape", f"{m:,} x {n:,}"),
         ("type", record["dtype"]),

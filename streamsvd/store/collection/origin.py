@@ -92,7 +92,9 @@ def origin_of(
     Where packing loses digits (more than 32 bits, or floats that are scaled), values come back as they were read, without
     the attributes that say how they were packed.
     """
-    kept = {name: value for name, value in attributes.items() if name != "_ARRAY_DIMENSIONS"}
+    kept = dict(attributes)
+    if dimensions is not None:
+        kept.pop("_ARRAY_DIMENSIONS", None)
     if fill_value is not None:
         kept["_FillValue"] = _coded(np.asarray(fill_value).item())
     names = None if dimensions is None else list(dimensions)

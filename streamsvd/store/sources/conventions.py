@@ -95,7 +95,7 @@ def read_conventions(
     attributes
         Of the array.
     fill_value
-        zarr's own.
+        Of the metadata of zarr.
     where
         Name of the array, for messages.
     zarr_format
@@ -239,6 +239,7 @@ class _Marks:
                     f"and the fill value in its metadata is {fill!r}: xarray takes that one alone, and the attribute "
                     "for nothing. Make both equal, or remove the attribute.",
                 )
+        self.found.values["_FillValue"] = fill
         self._mark("_FillValue", fill)
 
     def attribute(self, name: str, *, coded: bool) -> None:
@@ -310,6 +311,8 @@ class _Marks:
                 )
             return
         fill = int(fill)
+        if name == "_FillValue" and self.dtype.kind == "i" and self.stored.kind == "u":
+            self._check_bytes(name, fill, limits)
         if limits.min <= fill <= limits.max:
             self.fills.append(fill)
             return
@@ -323,6 +326,15 @@ class _Marks:
             self.fills.append(turned)
         else:
             self.doubtful.append((name, turned))
+
+    def _check_bytes(self, name: str, fill: int, limits: Any) -> None:
+        """Refuse a mark whose bytes xarray swaps where it changes the sign of integers in the other byte order."""
+        bits = np.array(fill % (1 << limits.bits), self.stored.newbyteorder("="))
+        if not self.dtype.isnative and bits.byteswap() != bits:
+            self.found.refuse(
+                name,
+                "whose bytes xarray swaps, as they are in its values. Store them in native byte order.",
+            )
 
     def check_signs(self) -> None:
         """Refuse a mark of the other sign, which xarray compares with no value."""

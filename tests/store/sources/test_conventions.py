@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import xarray
 import zarr
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from zarr.storage import MemoryStore
 
@@ -140,6 +140,7 @@ def as_read(group):
 NAN = float("nan")
 
 
+@settings(max_examples=max(200, settings().max_examples))
 @given(arrays())
 @example((np.dtype("<i2"), 3, {"_Unsigned": "true", "_FillValue": -1, "scale_factor": 0.01}, 0))
 @example((np.dtype("<i2"), 2, {"_Unsigned": "true", "scale_factor": 0.01}, -1))
@@ -151,6 +152,8 @@ NAN = float("nan")
 @example((np.dtype("<u8"), 3, {"missing_value": (1 << 64) - 1}, 0))
 @example((np.dtype("<i4"), 2, {"_FillValue": -999}, 0))
 @example((np.dtype("<i2"), 2, {}, 0))
+@example((np.dtype(">i2"), 2, {"_Unsigned": "true"}, 1))
+@example((np.dtype(">i2"), 3, {"_Unsigned": "true", "_FillValue": -1}, 0))
 def test_what_is_read_is_what_xarray_decodes_or_refused(case):
     group = written(*case)
     decoded, found = as_xarray(group), as_read(group)
