@@ -15,8 +15,8 @@ from streamsvd.errors import SpecError
 from streamsvd.packed import check_unpacked
 
 Array = npt.NDArray[Any]
-_KINDS = {"b": "i8", "i": "i8", "u": "i8", "f": "f8", "c": "c16"}
-"""A type of each kind of numbers: none may be written where the kind is narrower."""
+_RANKS = {"b": 0, "i": 0, "u": 0, "f": 1, "c": 2}
+"""Kinds of numbers: none may be written where a narrower one was promised."""
 
 
 def plain(block: Any) -> Any:
@@ -106,9 +106,9 @@ def put(out: Array, block: Any, *, name: str, row: int = 0, column: int = 0) -> 
         i, j = first(where)[0], first(where)[-1]
         raise SpecError(
             f"row {row + i}, column {column + j} of {name} is masked, and its {out.dtype} values have no NaN to say so. "
-            f"Give it as {with_nan(out.dtype)}: dask.array.ma.filled(x.astype({str(with_nan(out.dtype))!r}), numpy.nan)."
+            f"Give it as {with_nan(out.dtype)}; of a dask array, x.astype({str(with_nan(out.dtype))!r})."
         )
-    if not np.can_cast(_KINDS[data.dtype.kind], _KINDS[out.dtype.kind]):
+    if _RANKS.get(data.dtype.kind, 0) > _RANKS.get(out.dtype.kind, 2):
         raise SpecError(
             f"{data.dtype} values came of {name}, which promises {out.dtype}: they would be cut off. Let "
             f"it promise {data.dtype}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import dask.array as da
@@ -191,8 +192,7 @@ def test_estimators_name_what_scikit_learn_does_not():
     for estimator in (
         streamsvd.TruncatedSVD(2), streamsvd.IncrementalPCA(2), streamsvd.Nystroem(n_components=2), streamsvd.KernelRidge(),
     ):  # fmt: skip
-        refused(
-            adata, "annotated matrix", "x.X.toarray()", door=lambda x: estimator.fit(x, A[:, 0])
-        )
+        fit = partial(estimator.fit, y=A[:, 0])
+        refused(adata, "annotated matrix", "x.X.toarray()", door=fit)
         with pytest.raises(TypeError, match="toarray"):
             estimator.fit(sparse.csr_matrix(A), A[:, 0])

@@ -8,6 +8,7 @@ from typing import Any
 
 from streamsvd.paths import local_path
 from streamsvd.store.files import array_in, beside, check_file, write_npz
+from streamsvd.store.placing import check_local
 
 __all__ = ["beside", "check_place", "loaded", "weights", "written"]
 
@@ -23,6 +24,7 @@ def check_place(out: Path | None, *, overwrite: bool) -> None:
         If the file is there and may not be replaced, or its folder is not, or cannot be written.
     """
     if out is not None:
+        check_local(out)
         check_file(out, overwrite=overwrite)
 
 

@@ -86,6 +86,7 @@ class Session:
         plan = self.plan
         self.projected, self.route = plan.projected_bytes, plan.route
         self.runner = Runner(self.source, plan.workers, plan.prefetch, plan.device, self._watched)
+        self.runner.needs = plan.task_bytes
 
     @property
     def complex_(self) -> bool:
@@ -115,6 +116,7 @@ class Session:
             self.route = plan.route
         self.plan, self.projected = plan, max(self.projected, plan.projected_bytes)
         self.runner.workers, self.runner.prefetch = plan.workers, plan.prefetch
+        self.runner.needs = plan.task_bytes
         self.notify(RouteChanged(before.route, plan.route, plan.layout.axis, reason))
 
     def _watched(self, event: Event) -> None:

@@ -119,7 +119,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Arrangement:
-    """One arrangement of a route: everything but its verdict."""
+    """One arrangement of a route: everything but its verdict.
+
+    ``tasks`` are the bytes of what runs on a worker, of all that is ``projected``.
+    """
 
     route: Route
     layout: Layout
@@ -129,6 +132,7 @@ class Arrangement:
     at_once: int
     prefetch: bool
     projected: int
+    tasks: int
 
 
 def block_width(rank: int, limit: int) -> int:
@@ -326,6 +330,7 @@ def _shape(
     run = memory.RUN_BYTES
     if isinstance(getattr(source, "whole", source), DaskSource | ReaderSource):
         run += memory.FOREIGN_BYTES
+    made = _made_bytes(layout, s, busy, ahead, request)
     if route == "gram":
         running = busy * memory.gram_span_bytes(layout, s, prefetch=ahead)
         running += memory.gram_sum_bytes(layout, s, busy, copied=copied)
@@ -336,15 +341,17 @@ def _shape(
         sample = rows * memory.sample_row_bytes(width, s)
         sample += memory.sample_fixed_bytes(width, s, 0, 1, 0)
         peak = run + max(running, dense, last, sample)
-        return Arrangement(route, layout, s, rows, 1, at_once, prefetch, peak)
+        tasks = run + max(running, made)
+        return Arrangement(route, layout, s, rows, 1, at_once, prefetch, peak, tasks)
     running = busy * memory.span_bytes(layout, s, prefetch=ahead)
-    running += memory.resident_bytes(width, s)
     running += memory.partial_bytes(layout, s, busy, copied=copied)
+    tasks = run + max(running, made)
+    running += memory.resident_bytes(width, s)
     peak = run + max(running, memory.dense_bytes(width, s) + packed, last)
     room = max(budget, peak) - run
     rows, readers, sample = _sampled(layout, request, s, room, at_once, rows)
     projected = max(peak, run + sample)
-    return Arrangement(route, layout, s, rows, readers, at_once, ahead, projected)
+    return Arrangement(route, layout, s, rows, readers, at_once, ahead, projected, tasks)
 
 
 def _factor_bytes(layout: Layout, s: Sizes, busy: int, ahead: bool, request: Request) -> int:
@@ -356,7 +363,7 @@ def _factor_bytes(layout: Layout, s: Sizes, busy: int, ahead: bool, request: Req
     if not (columns or request.u):
         return 0
     whole = columns or request.u_in_memory
-    made = busy * memory.project_span_bytes(layout, s, prefetch=ahead, written=not whole)
+    made = _made_bytes(layout, s, busy, ahead, request)
     found = 4 * layout.width * s.rank * s.wide
     if not whole:
         return made + found
@@ -365,6 +372,15 @@ def _factor_bytes(layout: Layout, s: Sizes, busy: int, ahead: bool, request: Req
         packed += (1 + memory.WRITTEN_COPIES) * layout.width * s.rank * s.wide
     factor = memory.factor_bytes(layout.length, s, cleaned=columns)
     return found + factor + max(made, packed)
+
+
+def _made_bytes(layout: Layout, s: Sizes, busy: int, ahead: bool, request: Request) -> int:
+    """The spans of that pass."""
+    columns = layout.axis == "columns"
+    if not (columns or request.u):
+        return 0
+    written = not (columns or request.u_in_memory)
+    return busy * memory.project_span_bytes(layout, s, prefetch=ahead, written=written)
 
 
 def _fewer(layout: Layout, count: int) -> tuple[tuple[int, int], ...]:

@@ -35,6 +35,8 @@ class Runner:
         Receives events.
     bytes_read
         Bytes of the decoded matrix asked of the source so far.
+    needs
+        Bytes that the spans of a worker of a cluster take; 0 if that is not known.
     """
 
     source: Source
@@ -45,6 +47,7 @@ class Runner:
     bytes_read: int = 0
     passes: int = 0
     run: str = field(default_factory=lambda: uuid.uuid4().hex)
+    needs: int = 0
 
     def __call__(self, layout: Layout, fold: Fold, purpose: str, sink: Sink | None = None) -> Sums:
         """One pass: the sums of a fold over the whole matrix."""
@@ -73,6 +76,7 @@ class Runner:
             workers=self.workers,
             told=Told(lambda done, spans: self.notify(SpanDone(number, done, spans))),
             what=f"pass {number}",
+            needs=self.needs,
         )
         assert isinstance(sums, Sums)
         return sums

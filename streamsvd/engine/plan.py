@@ -85,6 +85,8 @@ class Plan:
         What that costs, in passes of the loop; None without a fallback.
     asked
         Every option that it was made for: a run takes them from here.
+    task_bytes
+        Of the projected bytes, those that a worker of a cluster needs.
     """
 
     shape: tuple[int, int]
@@ -114,6 +116,7 @@ class Plan:
     fallback: Plan | None = None
     gram_passes: float | None = None
     asked: Asked | None = field(default=None, compare=False, repr=False)
+    task_bytes: int = 0
 
     @property
     def tasks(self) -> int:
@@ -334,4 +337,5 @@ def _plan(
         route_asked=route_asked,
         pinned=shape.sizes.pinned,
         asked=asked,
+        task_bytes=shape.tasks,
     )

@@ -13,6 +13,7 @@ from dask.callbacks import Callback as DaskCallback
 
 from streamsvd.blas import one_thread
 from streamsvd.engine.allocator import held_memory
+from streamsvd.engine.look import look
 from streamsvd.errors import StreamSVDError
 
 RETRIES = 3
@@ -54,8 +55,9 @@ def run_graph(
     workers: int,
     told: Told,
     what: str,
+    needs: int = 0,
 ) -> Any:
-    """The value of the root.
+    """The value of the root; on a cluster, after a look at every worker.
 
     Parameters
     ----------
@@ -69,15 +71,17 @@ def run_graph(
         Who watches.
     what
         How messages call it, such as ``"pass 3"``.
+    needs
+        Bytes that the tasks of one worker take; 0 if that is not known.
 
     Raises
     ------
     StreamSVDError
-        If a cluster lost its workers again and again.
+        If a cluster lost its workers again and again, or a worker is not as this process is; see `look`.
     """
     client = active_client()
     if client is not None:
-        return _cluster(client, shared, build, told, what)
+        return _cluster(client, shared, build, told, what, needs)
     handle = dask.delayed(shared, traverse=False, name=f"shared-{uuid.uuid4().hex}")
     graph = build(handle)
     with held_memory(), one_thread(), _Watch(graph, told):
@@ -87,7 +91,9 @@ def run_graph(
     return value
 
 
-def _cluster(client: Any, shared: Any, build: Callable[[Any], Graph], told: Told, what: str) -> Any:
+def _cluster(
+    client: Any, shared: Any, build: Callable[[Any], Graph], told: Told, what: str, needs: int
+) -> Any:
     from distributed import as_completed
     from distributed.client import FutureCancelledError
     from distributed.scheduler import KilledWorker
@@ -95,6 +101,7 @@ def _cluster(client: Any, shared: Any, build: Callable[[Any], Graph], told: Told
     futures: list[Any] = []
     for attempt in range(RETRIES):
         try:
+            _looked(client, shared, needs)
             graph = build(_scattered(client, shared))
             leaves = {leaf.key for leaf in graph.leaves}
             named = {task.key: name for name, task in graph.named.items() if told.value}
@@ -125,6 +132,16 @@ def _cluster(client: Any, shared: Any, build: Callable[[Any], Graph], told: Told
 
 class _Lost(Exception):
     """A worker left while it was sent its work."""
+
+
+def _looked(client: Any, shared: Any, needs: int) -> None:
+    """A look at the workers; a scheduler that does not answer has lost them."""
+    try:
+        look(client, shared, needs)
+    except StreamSVDError:
+        raise
+    except (OSError, KeyError, TimeoutError) as error:
+        raise _Lost(str(error) or type(error).__name__) from error
 
 
 def _scattered(client: Any, shared: Any) -> Any:

@@ -52,6 +52,7 @@ def reduced(
     known: Mapping[Node, T] | None = None,
     found: Callable[[Node, T], None] | None = None,
     what: str = "the run",
+    needs: int = 0,
 ) -> T:
     """What all runs hold together.
 
@@ -69,6 +70,8 @@ def reduced(
         Receives every node as it is found.
     what
         How messages call it.
+    needs
+        Bytes that the tasks of a worker of a cluster take; 0 if that is not known.
     """
     have = {} if known is None else known
 
@@ -76,7 +79,7 @@ def reduced(
         return _grown(shared, parts, have)
 
     told = Told(leaf_done, found)
-    value: T = run_graph(job, build, workers=workers, told=told, what=what)
+    value: T = run_graph(job, build, workers=workers, told=told, what=what, needs=needs)
     return value
 
 

@@ -14,7 +14,7 @@ from streamsvd.checks import whole
 from streamsvd.drivers.factorise import plan_svd
 from streamsvd.engine.execute import Runner
 from streamsvd.engine.sample import power_of_two
-from streamsvd.errors import ShapeError, SpecError
+from streamsvd.errors import NonFiniteError, ShapeError, SpecError
 from streamsvd.foreign import check_object
 from streamsvd.passes import NormalPass, Thin
 from streamsvd.protocols import Source
@@ -56,6 +56,19 @@ def all_or_nothing(estimator: Any) -> Iterator[None]:
         vars(estimator).clear()
         vars(estimator).update(before)
         raise
+
+
+@contextlib.contextmanager
+def without_missing(verb: str) -> Iterator[None]:
+    """Advice that can be followed, where a stored matrix has missing values: estimators have no policy for them."""
+    try:
+        yield
+    except NonFiniteError as bad:
+        remedy = (
+            f"Estimators take no missing values: mend the data, or use streamsvd.{verb}, which leaves columns without values "
+            'out with mask="auto".'
+        )
+        raise NonFiniteError(bad.value, bad.row, bad.column, bad.chunk, remedy) from None
 
 
 def check_count(name: str, value: Any, *, least: int = 1) -> int | None:

@@ -18,6 +18,7 @@ from streamsvd.estimators.inputs import (
     check_count,
     check_in_memory,
     is_stored,
+    without_missing,
 )
 from streamsvd.estimators.kernels import length_of
 from streamsvd.masks import plain, unmasked
@@ -96,7 +97,7 @@ class KernelRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
         StreamSVDError
             Whatever `streamsvd.kernel_ridge` raises; after any error the estimator is as it was.
         """
-        with all_or_nothing(self):
+        with all_or_nothing(self), without_missing("kernel_ridge"):
             if is_stored(X):
                 self.__dict__.pop("feature_names_in_", None)
                 source = as_source(X)

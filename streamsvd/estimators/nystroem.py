@@ -18,6 +18,7 @@ from streamsvd.estimators.inputs import (
     check_count,
     check_in_memory,
     is_stored,
+    without_missing,
 )
 from streamsvd.estimators.kernels import length_of
 from streamsvd.masks import plain
@@ -104,7 +105,7 @@ class Nystroem(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
             Whatever `streamsvd.nystrom` raises; after any error the estimator is as it was.
         """
         del y
-        with all_or_nothing(self):
+        with all_or_nothing(self), without_missing("nystrom"):
             if is_stored(X):
                 self.__dict__.pop("feature_names_in_", None)
                 source = as_source(X)

@@ -30,6 +30,7 @@ from streamsvd.estimators.inputs import (
     check_in_memory,
     column_means,
     is_stored,
+    without_missing,
 )
 from streamsvd.incremental import IncrementalSVD
 from streamsvd.masks import plain
@@ -218,17 +219,18 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         source = as_source(X)
         m, n = source.shape
         rank = min(self._rank(n), m)
-        result = svd(
-            source,
-            rank,
-            tol=self.tol,
-            target=self.target,
-            excess_tol=self.excess_tol,
-            route=self.route,
-            memory=self.memory,
-            u=u,
-            seed=check_seed(self.random_state, name="random_state"),
-        )
+        with without_missing("svd"):
+            result = svd(
+                source,
+                rank,
+                tol=self.tol,
+                target=self.target,
+                excess_tol=self.excess_tol,
+                route=self.route,
+                memory=self.memory,
+                u=u,
+                seed=check_seed(self.random_state, name="random_state"),
+            )
         check_result(result, source.name)
         if stored:
             self.__dict__.pop("feature_names_in_", None)

@@ -12,9 +12,28 @@ import re
 import uuid
 from pathlib import Path
 
-from streamsvd.errors import StoreError
+from streamsvd.errors import SpecError, StoreError
 from streamsvd.store.exchange import exchanged
 from streamsvd.store.partial import Partial, dropped
+
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(?:/+|$)")
+
+
+def check_local(path: Path) -> None:
+    """Refuse a URL, which taken for a path is a folder named after its scheme.
+
+    Raises
+    ------
+    SpecError
+        It says where results can be written.
+    """
+    found = _URL.match(str(path))
+    if found:
+        url = f"{found[1]}://{str(path)[found.end() :]}"
+        raise SpecError(
+            f"{url} is a URL, and results are in local folders: writing to object stores, and reading from them, is not built "
+            "yet. Pass a path, and copy what is written there."
+        )
 
 
 def put_in_place(partial: Partial, path: Path, *, overwrite: bool) -> None:

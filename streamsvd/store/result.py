@@ -23,7 +23,8 @@ from streamsvd.errors import StoreError
 from streamsvd.result import SVD, Info, Status
 from streamsvd.store.explained import explained, refused, there
 from streamsvd.store.partial import Partial
-from streamsvd.store.placing import put_back, put_in_place
+from streamsvd.store.placing import check_local, put_back, put_in_place
+from streamsvd.store.seen import Address, FileAddress
 from streamsvd.store.shield import uninterrupted
 from streamsvd.store.sources.zarr_array import check_metadata
 from streamsvd.typing import Matrix
@@ -39,6 +40,10 @@ class USink:
     """Writes runs of rows of ``U``; each run is whole chunks that one task owns."""
 
     path: str
+
+    def addresses(self) -> list[Address]:
+        """Where other processes write."""
+        return [FileAddress(Path(self.path) / "zarr.json", 0)]
 
     def write(self, start: int, rows: Matrix, /) -> None:
         """Write rows from ``start`` on.
@@ -73,6 +78,7 @@ class ResultWriter:
     def __init__(self, path: Path, *, overwrite: bool) -> None:
         self.path, self.overwrite = path, overwrite
         self.has_u = self.committed = False
+        check_local(path)
         put_back(path)
         if there(path, "write") and not overwrite:
             raise StoreError(
@@ -93,7 +99,7 @@ class ResultWriter:
         with explained(self.path, INTACT):
             _create(target, (m, rank), (max(rows, 1), rank), dtype)
         self.has_u = True
-        return USink(str(target))
+        return USink(str(target.absolute()))
 
     def write_u(self, U: Any, rows_at_once: int) -> None:
         """Write a left factor that exists already, a run of rows at a time."""
@@ -237,6 +243,7 @@ def load(path: Path) -> tuple[SVD, Record]:
     StoreError
         If the path holds no result, or one that is damaged or of a newer format.
     """
+    check_local(path)
     there(path)
     try:
         group = zarr.open_group(str(path), mode="r", use_consolidated=False)

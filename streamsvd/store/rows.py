@@ -13,7 +13,7 @@ import zarr
 from streamsvd.errors import StoreError
 from streamsvd.store.explained import explained, there
 from streamsvd.store.partial import Partial
-from streamsvd.store.placing import put_back, put_in_place
+from streamsvd.store.placing import check_local, put_back, put_in_place
 from streamsvd.store.shield import uninterrupted
 
 INTACT = "nothing was replaced."
@@ -47,6 +47,7 @@ class RowsWriter:
         *,
         overwrite: bool,
     ) -> None:
+        check_local(path)
         put_back(path)
         if there(path, "write") and not overwrite:
             raise StoreError(

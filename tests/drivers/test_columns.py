@@ -277,6 +277,14 @@ def test_blocks_of_a_stream_are_masked_as_they_come():
         streamsvd.top_eigenvectors([A], 1)
 
 
+@pytest.mark.parametrize("name", ["TruncatedSVD", "Nystroem", "KernelRidge"])
+def test_estimators_say_who_leaves_columns_out(name, tmp_path):
+    pytest.importorskip("sklearn")
+    source = stored(matrix(), "zarr", tmp_path)
+    with pytest.raises(NonFiniteError, match=r"use streamsvd\.(svd|nystrom|kernel_ridge), which"):
+        getattr(streamsvd, name)().fit(source, np.ones(M))
+
+
 def test_what_did_not_converge_has_all_columns_too():
     A = np.random.default_rng(0).standard_normal((300, 200))
     A[:, 7] = np.nan

@@ -97,7 +97,9 @@ def _require_extra() -> None:
 def _prepare(out: Path) -> None:
     """A folder that is ours: new, empty, or of an earlier demo."""
     from streamsvd.errors import StoreError
+    from streamsvd.store.placing import check_local
 
+    check_local(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
         if any(out.iterdir()) and not (out / MARK).exists():

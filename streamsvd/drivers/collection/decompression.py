@@ -11,6 +11,7 @@ from streamsvd.errors import SpecError
 from streamsvd.paths import is_url, local_path
 from streamsvd.store.collection import write_collection
 from streamsvd.store.collection.names import patterns, wanted
+from streamsvd.store.placing import check_local
 
 
 def decompress(
@@ -52,6 +53,7 @@ def decompress(
     """
     held = open_compressed(path)
     place = local_path(out, "out")
+    check_local(place)
     check_apart(place, path)
     given = patterns(names)
     chosen = wanted(list(held), given, option="name")

@@ -155,6 +155,7 @@ class Clustered:
             workers=self.plan.workers,
             leaf_done=lambda done, runs: self.notify(SpanDone(number, done, runs)),
             what=purpose,
+            needs=self.plan.projected_bytes - self.plan.room,
         )
         self.bytes_read += collection.pass_bytes
         self.notify(PassDone(number, purpose, time.perf_counter() - began, None))

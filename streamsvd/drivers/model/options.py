@@ -11,7 +11,7 @@ import numpy as np
 
 from streamsvd.errors import ShapeError, SpecError
 from streamsvd.incremental import IncrementalSVD, default_buffer
-from streamsvd.masks import unmasked
+from streamsvd.masks import masked_cells, unmasked
 from streamsvd.protocols import Source
 from streamsvd.store.model import Spec
 
@@ -145,9 +145,8 @@ def agreed(spec: Spec, source: Source, names: Sequence[Any] | None) -> Spec:
     what = "columns" if spec.axis == "rows" else "rows"
     whole = getattr(source, "whole", source)  # names are of all columns, also of those left out
     count = whole.shape[1] if spec.axis == "rows" else whole.shape[0]
-    given: Any = names
-    if isinstance(given, np.ma.MaskedArray):
-        unmasked(given, "column_names")
+    if masked_cells(names) is not None:
+        unmasked(names, "column_names")
     if names is not None and len(names) != count:
         raise ShapeError(
             f"{len(names)} column names were given for {count} {what}. Pass one for each."

@@ -18,6 +18,7 @@ from streamsvd.drivers.model.state import State, stored
 from streamsvd.errors import ConflictError, SpecError
 from streamsvd.paths import local_path
 from streamsvd.store.files import check_file, write_npz
+from streamsvd.store.placing import check_local
 from streamsvd.store.result import ResultWriter
 
 SAME = ("rank", "tol", "center", "robust", "axis", "width", "kind", "columns")
@@ -144,6 +145,7 @@ def export(model: Model, out: str | os.PathLike[str], *, overwrite: bool = False
         If there is something at ``out`` and it may not be replaced.
     """
     path = local_path(out, "out")
+    check_local(path)
     if path.suffix == ".npz":
         check_file(path, overwrite=overwrite)
     if model.spec.axis == "columns" and not model.spec.u:

@@ -57,6 +57,7 @@ class Passes:
             known=known,
             found=None if saves is None else saves.found,
             what=purpose,
+            needs=self.arrangement.task_bytes,
         )
         self.bytes_read += nbytes
         self.notify(PassDone(number, purpose, time.perf_counter() - began, None))

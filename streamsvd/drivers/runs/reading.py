@@ -123,12 +123,15 @@ class Arrangement:
         Tasks that run at once in this process.
     projected_bytes
         Upper bound of the memory.
+    task_bytes
+        Of these, what the tasks of a worker of a cluster take.
     """
 
     rows: Rows
     parts: tuple[Run, ...]
     workers: int
     projected_bytes: int
+    task_bytes: int = 0
 
     @property
     def pass_bytes(self) -> int:
@@ -193,7 +196,8 @@ def arranged(
             needed = BASE_BYTES + held + workers * (reading + work(piece))
             needed += found * (workers + waiting) if len(parts) > 1 else found
             if needed <= allowed:
-                return Arrangement(Rows(source, unit, piece), parts, workers, needed)
+                tasks = needed - held
+                return Arrangement(Rows(source, unit, piece), parts, workers, needed, tasks)
             tried.append(needed)
         if unit <= LEAST_UNIT:
             break

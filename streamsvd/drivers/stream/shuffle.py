@@ -29,11 +29,12 @@ from streamsvd.engine.events import (
 )
 from streamsvd.engine.memory import BASE_BYTES, parse_bytes
 from streamsvd.engine.plan import default_budget
-from streamsvd.errors import BudgetError, SpecError
+from streamsvd.errors import BudgetError
 from streamsvd.kernels import sketch
 from streamsvd.paths import local_path
 from streamsvd.protocols import Source
 from streamsvd.store.apart import check_apart
+from streamsvd.store.placing import check_local
 from streamsvd.store.rows import RowsWriter
 from streamsvd.store.sources.border import copied_chunks
 
@@ -81,11 +82,8 @@ def shuffle(
     """
     source = as_source(A)
     seed = check_seed(seed)
-    if "://" in os.fspath(out):
-        raise SpecError(
-            f"out={os.fspath(out)!r} is a URL; the array is written to a local folder. Pass a path."
-        )
     place = local_path(out, "out")
+    check_local(place)
     check_apart(place, source)
     budget = default_budget() if memory is None else parse_bytes(memory)
     feed, count = _planned(source, budget)

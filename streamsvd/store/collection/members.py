@@ -14,6 +14,7 @@ from streamsvd.errors import ShapeError, SpecError
 from streamsvd.store.collection.layout import Layout
 from streamsvd.store.collection.origin import Origin
 from streamsvd.store.collection.stored import Stored
+from streamsvd.store.seen import MOST_ADDRESSES, Address, addresses
 from streamsvd.store.sources.packing import Packing
 
 Array = npt.NDArray[Any]
@@ -174,6 +175,13 @@ class Collection:
     def whole_bytes(self) -> int:
         """Bytes of all members, in the type in which they are delivered."""
         return sum(m.held_bytes for m in self.members)
+
+    def addresses(self) -> list[Address]:
+        """Where other processes read it: the first and the last of its arrays, and some between."""
+        count = min(len(self.parts), MOST_ADDRESSES)
+        numbers = np.linspace(0, len(self.parts) - 1, count).astype(int)
+        some = [self.parts[i].stored for i in dict.fromkeys(numbers.tolist())]
+        return [found for stored in some for found in addresses(stored)]
 
     def matrices(self, part: Part) -> Iterator[tuple[Member, Array]]:
         """Members of a part and their matrices."""

@@ -14,6 +14,7 @@ from streamsvd.errors import SpecError, StoreError
 from streamsvd.masks import as_block, put
 from streamsvd.store.collection.origin import Origin
 from streamsvd.store.explained import access_error
+from streamsvd.store.seen import Address, FileAddress
 from streamsvd.store.sources.chunked import ChunkedArray
 from streamsvd.store.sources.flatten import Box
 from streamsvd.store.sources.raw import BLOCK_BYTES, read_box
@@ -139,6 +140,10 @@ class InFile:
     def where(self) -> str:
         return str(self.path)
 
+    def addresses(self) -> list[Address]:
+        """Where other processes read it."""
+        return [FileAddress(self.path, self.offset)]
+
     def read(self, box: Box) -> Array:
         extents = tuple(part.stop - part.start for part in box)
         out = np.empty(extents, self.stored.newbyteorder("="), order="F" if self.fortran else "C")
@@ -182,6 +187,10 @@ class InChunks:
     @property
     def where(self) -> str:
         return self.values.name
+
+    def addresses(self) -> list[Address]:
+        """Where other processes read it."""
+        return self.values.addresses(self.shape)
 
     def read(self, box: Box) -> Array:
         out = np.empty(tuple(part.stop - part.start for part in box), self.dtype)

@@ -17,7 +17,7 @@ from streamsvd.store.collection.origin import Origin
 from streamsvd.store.collection.safetensors import write_tensors
 from streamsvd.store.explained import explained
 from streamsvd.store.partial import Partial
-from streamsvd.store.placing import put_back, put_in_place
+from streamsvd.store.placing import check_local, put_back, put_in_place
 
 Shapes = Mapping[str, tuple[str, tuple[int, ...]]]
 Pairs = Iterable[tuple[str, npt.NDArray[Any]]]
@@ -33,8 +33,7 @@ def check_target(place: Path, names: Iterable[str], *, overwrite: bool) -> None:
     SpecError
         If a name would leave the place, or be a folder of another.
     """
-    if "://" in str(place):
-        raise SpecError(f"out={str(place)!r} is a URL; matrices are written to a local place.")
+    check_local(place)
     put_back(place)
     if (place.exists() or place.is_symlink()) and not overwrite:
         raise StoreError(f"{place} exists already. Pass overwrite=True to replace it.")

@@ -12,8 +12,8 @@ from streamsvd.store.collection.origin import origin_of
 from streamsvd.store.collection.stored import InChunks, Refused, Stored
 from streamsvd.store.explained import refused
 from streamsvd.store.sources.anndata import SPARSE, encoding
-from streamsvd.store.sources.hierarchy import hierarchy, open_node, own_array, store_name
-from streamsvd.store.sources.zarr_array import chunked_array, dimension_names
+from streamsvd.store.sources.hierarchy import hierarchy, own_array
+from streamsvd.store.sources.zarr_array import chunked_array, dimension_names, open_node, store_name
 
 
 def stored_arrays(source: Any, missing: str) -> tuple[list[tuple[str, Stored]], tuple[str, ...]]:
@@ -29,7 +29,7 @@ def stored_arrays(source: Any, missing: str) -> tuple[list[tuple[str, Stored]], 
         if isinstance(node, zarr.Array):
             stored, remarks = stored_array(node, missing)
             return [(node.basename or "", stored)], remarks
-        found, remarks = hierarchy(node).listed(max_depth=None)
+        found, remarks = hierarchy(node, store_name(node)).listed(max_depth=None)
         arrays = [(name, value) for name, value in found.items() if isinstance(value, zarr.Array)]
         groups = {"": node} | {
             n: value for n, value in found.items() if isinstance(value, zarr.Group)
@@ -52,7 +52,7 @@ def stored_arrays(source: Any, missing: str) -> tuple[list[tuple[str, Stored]], 
 
 def stored_array(array: zarr.Array, missing: str) -> tuple[Stored, tuple[str, ...]]:
     """The address of one array by its own metadata, and what is to be remarked about those in hand."""
-    own, remarks = own_array(array)
+    own, remarks = own_array(array, store_name(array))
     return _address(own, missing), remarks
 
 

@@ -9,22 +9,29 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+import os
+import platform
+import time
+import weakref
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 from zarr.abc.store import Store
+from zarr.storage import MemoryStore
 
 from streamsvd.errors import CorruptChunkError, MissingChunkError, StoreError
 from streamsvd.store.explained import access_error
+from streamsvd.store.seen import Address, store_address
 from streamsvd.store.sources.codecs import DamagedError, verify
 from streamsvd.store.sources.decoder import Decoder
 from streamsvd.store.sources.fetch import (
     Request,
     Span,
     TooLongError,
+    exists,
     fetch,
     held_bytes,
     local_path,
@@ -39,6 +46,10 @@ from streamsvd.store.sources.raw import BLOCK_BYTES, read_box, read_into
 GROUP_BYTES = 8 << 20
 GROUP_KEYS = 32
 _ABSENT = 2**64 - 1
+SEEN_SECONDS = 1.0
+"""For so long an array that was there is taken to be there, in a store that is asked over a network."""
+
+_seen: MutableMapping[ChunkedArray, float] = weakref.WeakKeyDictionary()
 
 Coords = tuple[int, ...]
 
@@ -69,6 +80,7 @@ class ChunkedArray:
     fill_value: Any
     fill_missing: bool  # deliver fill_value where a chunk is absent
     name: str
+    metadata_keys: tuple[str, ...] = ()
 
     @property
     def read_bytes(self) -> int:
@@ -178,9 +190,43 @@ class ChunkedArray:
         values = values[piece.within].view(self.packing.stored)
         self.packing.unpack(place if direct else values, place)
 
-    def _put_missing(self, label: str, place: npt.NDArray[Any]) -> None:
+    def addresses(self, extents: Sequence[int]) -> list[Address]:
+        """Where other processes read it; nothing where each has a copy of its own."""
+        if isinstance(self.store, MemoryStore) or not self.metadata_keys:
+            return []
+        counts = [1] * len(extents) if self.shards is None else self.shards.counts
+        stored = [c * n for c, n in zip(self.decoder.shape, counts, strict=True)]
+        last = [max(0, extent - 1) // c for extent, c in zip(extents, stored, strict=True)]
+        tried = {tuple(0 for _ in last): None, tuple(last): None, tuple(i // 2 for i in last): None}
+        keys = [self.encode_key(coords) for coords in tried]
+        return [store_address(self.name, self.store, self.metadata_keys, keys)]
+
+    def _check_absent(self, label: str) -> None:
+        """A chunk is absent: it may be, if the array itself is there and absent chunks hold the fill value.
+
+        Where a process does not see the array, every chunk is absent, and filling them would invent a matrix.
+        """
+        if self.metadata_keys:
+            self._check_there(label)
         if not self.fill_missing:
             raise MissingChunkError(label, self.name)
+
+    def _check_there(self, label: str) -> None:
+        key = self.metadata_keys[0]
+        path = local_path(self.store, key)
+        if path is None and time.monotonic() - _seen.get(self, -np.inf) < SEEN_SECONDS:
+            return
+        if not (exists(self.store, key) if path is None else path.is_file()):
+            raise StoreError(
+                f"chunk {label!r} of {self.name} is absent, and so is {key!r}: the process {os.getpid()} on "
+                f"{platform.node()} does not see the array at all. It must be there under this name for every process that "
+                "reads it: mount it there, or give the path that holds everywhere."
+            )
+        if path is None:
+            _seen[self] = time.monotonic()
+
+    def _put_missing(self, label: str, place: npt.NDArray[Any]) -> None:
+        self._check_absent(label)
         fill = np.zeros((1,) * place.ndim, self.decoder.dtype)
         if self.fill_value is not None:
             fill[...] = self.fill_value
@@ -257,8 +303,7 @@ class ChunkedArray:
         key, length = self.encode_key(shard), self.shards.index_bytes
         (data,) = self._fetch([(key, Span(None if self.shards.index_at_end else 0, length))])
         if data is None:
-            if not self.fill_missing:
-                raise MissingChunkError(key, self.name)
+            self._check_absent(key)
             return None
         try:
             if len(data) != length:

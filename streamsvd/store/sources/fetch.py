@@ -78,6 +78,11 @@ def held_bytes(store: Store, fetched: int) -> int:
     return 3 * fetched
 
 
+def exists(store: Store, key: str) -> bool:
+    """Whether there is something under a key."""
+    return bool(sync(store.exists(key)))
+
+
 def fetch(store: Store, requests: Sequence[Request], limit: int) -> list[Bytes | None]:
     """Bytes of each request, in order; None for an absent key.
 

@@ -7,23 +7,18 @@ where the copy says otherwise there is a remark.
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import zarr
 from zarr.abc.store import Store
 from zarr.core.buffer import default_buffer_prototype
-from zarr.storage import FsspecStore, LocalStore, WrapperStore, ZipStore
+from zarr.storage import LocalStore, ZipStore
 
 from streamsvd.errors import StoreError
-from streamsvd.store.explained import access_error
-
-METADATA = ("zarr.json", ".zarray", ".zgroup")
 
 Metadata = Mapping[str, bytes]
 """What a node says of itself, by the name of the object that says it."""
@@ -35,19 +30,17 @@ class Hierarchy:
 
     Attributes
     ----------
+    name
+        How messages call the group.
     group
         The group, without the copy.
     copy
         Metadata of all its members by path; empty where nothing was consolidated.
     """
 
+    name: str
     group: zarr.Group
     copy: Mapping[str, Metadata]
-
-    @property
-    def name(self) -> str:
-        """How messages call the group."""
-        return store_name(self.group)
 
     def listed(
         self, max_depth: int | None = 0
@@ -88,7 +81,7 @@ class Hierarchy:
             If the group has none of this path.
         """
         try:
-            return _opened(self.group.store_path / path, self.group.metadata.zarr_format)
+            return opened(self.group.store_path / path, self.group.metadata.zarr_format)
         except (FileNotFoundError, ValueError) as error:
             raise KeyError(path) from error
 
@@ -116,16 +109,16 @@ class Hierarchy:
         )
 
 
-def hierarchy(group: zarr.Group) -> Hierarchy:
+def hierarchy(group: zarr.Group, name: str) -> Hierarchy:
     """A group by its own metadata, whatever it was opened by."""
     form = group.metadata.zarr_format
-    own = _opened(group.store_path, form)
+    own = opened(group.store_path, form)
     if not isinstance(own, zarr.Group):
-        raise StoreError(f"{store_name(group)} is no group any more. Open it again.")
-    return Hierarchy(own, _consolidated(group, form))
+        raise StoreError(f"{name} is no group any more. Open it again.")
+    return Hierarchy(name, own, _consolidated(group, form))
 
 
-def own_array(array: zarr.Array) -> tuple[zarr.Array, tuple[str, ...]]:
+def own_array(array: zarr.Array, name: str) -> tuple[zarr.Array, tuple[str, ...]]:
     """The same array by the metadata that its store has now, and a remark if those in hand are others.
 
     Raises
@@ -134,97 +127,39 @@ def own_array(array: zarr.Array) -> tuple[zarr.Array, tuple[str, ...]]:
         If the store has none.
     """
     try:
-        own = _opened(array.store_path, array.metadata.zarr_format)
+        own = opened(array.store_path, array.metadata.zarr_format)
     except FileNotFoundError:
         own = None
     if not isinstance(own, zarr.Array):
         raise StoreError(
-            f"{store_name(array)} has no array metadata of its own (zarr.json or .zarray), so that its shape and chunks "
+            f"{name} has no array metadata of its own (zarr.json or .zarray), so that its shape and chunks "
             "are not known. Restore them from a copy, or write the array again."
         )
     if written(own.metadata) == written(array.metadata):
         return own, ()
     return own, (
-        f"{store_name(array)} was opened with metadata that are out of date: it is {_said(own)}. "
+        f"{name} was opened with metadata that are out of date: it is {_said(own)}. "
         "What it says of itself counts.",
     )
 
 
-def open_node(source: Path | str | Store) -> zarr.Array | zarr.Group:
-    """The array or group at a place, by its own metadata.
-
-    Raises
-    ------
-    StoreError
-        If there is none.
-    """
-    store: Store | Path | str = source
-    if isinstance(source, Path) and source.suffix == ".zip" and not source.is_dir():
-        store = ZipStore(source.absolute(), mode="r")
-    elif isinstance(source, Path):
-        store = source.absolute()
-    try:
-        return _opened(store)
-    except FileNotFoundError as error:
-        if isinstance(source, Path):
-            check_metadata(source)
-            check_ours(source)
-        raise StoreError(
-            f"{store_name(source)} holds no zarr array or group (no zarr.json, .zarray or .zgroup). "
-            "Give the folder that contains one of these."
-        ) from error
+def placed(store: Store) -> Store:
+    """The same store under a path that holds in any folder, as workers may run in another."""
+    if type(store) is LocalStore and not store.root.is_absolute():
+        return LocalStore(store.root.absolute(), read_only=store.read_only)
+    if type(store) is ZipStore and not store.path.is_absolute() and store.read_only:
+        return ZipStore(store.path.absolute(), mode="r")
+    return store
 
 
-def check_metadata(path: Path) -> None:
-    """Refuse metadata of which zarr says that they are not there, though there is something of their name.
-
-    Raises
-    ------
-    AccessError
-        For a link without a target, or a folder in their place.
-    """
-    for name in METADATA:
-        if not os.path.lexists(path / name):
-            continue
-        try:
-            (path / name).open("rb").close()
-        except OSError as error:
-            raise access_error(error, "read", path / name) from error
+def metadata_keys(array: zarr.Array) -> tuple[str, ...]:
+    """Keys of what an array says of itself; without the first there is none."""
+    names = ("zarr.json",) if array.metadata.zarr_format == 3 else (".zarray", ".zattrs")
+    return tuple(f"{array.path}/{name}" if array.path else name for name in names)
 
 
-def check_ours(path: Path) -> None:
-    """Refuse what was made here and is no matrix.
-
-    Raises
-    ------
-    StoreError
-        It says what it is, and what shows it.
-    """
-    if (path / "model.json").is_file():
-        raise StoreError(
-            f"{path} is a model, not a matrix. streamsvd log, or streamsvd.Model.open, shows what it holds."
-        )
-    if (path / "collection.json").is_file():
-        raise StoreError(
-            f"{path} is a compressed collection, not a matrix. streamsvd.open_compressed reads its matrices, streamsvd "
-            "decompress writes them."
-        )
-
-
-def store_name(source: Any) -> str:
-    """How messages call a store, or what is in one."""
-    if isinstance(source, zarr.Array | zarr.Group):
-        return "/".join(part for part in (store_name(source.store), source.path) if part)
-    if isinstance(source, WrapperStore):
-        return store_name(source._store)
-    if isinstance(source, LocalStore):
-        return str(source.root)
-    if isinstance(source, ZipStore | FsspecStore):
-        return str(source.path)
-    return str(source) if isinstance(source, Path | str) else type(source).__name__
-
-
-def _opened(place: Any, zarr_format: int | None = None) -> zarr.Array | zarr.Group:
+def opened(place: Any, zarr_format: int | None = None) -> zarr.Array | zarr.Group:
+    """What is at a place, by its own metadata."""
     return zarr.open(store=place, mode="r", zarr_format=zarr_format, use_consolidated=False)
 
 

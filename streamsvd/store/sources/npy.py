@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from streamsvd.errors import ShapeError, StoreError
 from streamsvd.store.explained import access_error, refused
+from streamsvd.store.seen import Address, FileAddress
 from streamsvd.store.sources.border import check_dtype, checked, row_block, strips
 from streamsvd.store.sources.flatten import Flattening, Rows, flattening
 from streamsvd.store.sources.raw import BLOCK_BYTES, read_box
@@ -84,6 +85,10 @@ class NpySource:
 
     def locate(self, row: int, column: int, /) -> str:
         return self.name
+
+    def addresses(self) -> list[Address]:
+        """Where other processes read it."""
+        return [FileAddress(self.path, self.offset)]
 
 
 def open_npy(path: Path, rows: Rows) -> NpySource:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 from zarr.abc.store import Store
+from zarr.storage import FsspecStore, LocalStore, WrapperStore, ZipStore
 
 from streamsvd.errors import ShapeError, SpecError, StoreError, StreamSVDError
-from streamsvd.store.explained import refused
+from streamsvd.store.explained import access_error, refused
+from streamsvd.store.seen import Address
 from streamsvd.store.sources.anndata import check_group
 from streamsvd.store.sources.border import check_dtype, checked
 from streamsvd.store.sources.chunked import ChunkedArray, Shards
@@ -24,11 +27,14 @@ from streamsvd.store.sources.flatten import Flattening, Rows, flattening
 from streamsvd.store.sources.hierarchy import (
     Hierarchy,
     hierarchy,
-    open_node,
+    metadata_keys,
+    opened,
     own_array,
-    store_name,
+    placed,
 )
 from streamsvd.store.sources.packing import Packing
+
+METADATA = ("zarr.json", ".zarray", ".zgroup")
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +80,10 @@ class ZarrSource:
     def locate(self, row: int, column: int, /) -> str:
         return self.array.locate(self.layout.index(row, column))
 
+    def addresses(self) -> list[Address]:
+        """Where other processes read it."""
+        return self.array.addresses(self.layout.extents)
+
 
 def open_zarr(
     source: Path | str | Store | zarr.Array | zarr.Group,
@@ -106,6 +116,78 @@ def open_zarr(
         ) from error
 
 
+def open_node(source: Path | str | Store) -> zarr.Array | zarr.Group:
+    """The array or group at a place, by its own metadata.
+
+    Raises
+    ------
+    StoreError
+        If there is none.
+    """
+    store: Store | Path | str = source.absolute() if isinstance(source, Path) else source
+    if isinstance(source, Path) and source.suffix == ".zip" and not source.is_dir():
+        store = ZipStore(source.absolute(), mode="r")
+    try:
+        return opened(store)
+    except FileNotFoundError as error:
+        if isinstance(source, Path):
+            check_metadata(source)
+            check_ours(source)
+        raise StoreError(
+            f"{store_name(source)} holds no zarr array or group (no zarr.json, .zarray or .zgroup). "
+            "Give the folder that contains one of these."
+        ) from error
+
+
+def check_metadata(path: Path) -> None:
+    """Refuse metadata of which zarr says that they are not there, though there is something of their name.
+
+    Raises
+    ------
+    AccessError
+        For a link without a target, or a folder in their place.
+    """
+    for name in METADATA:
+        if not os.path.lexists(path / name):
+            continue
+        try:
+            (path / name).open("rb").close()
+        except OSError as error:
+            raise access_error(error, "read", path / name) from error
+
+
+def check_ours(path: Path) -> None:
+    """Refuse what was made here and is no matrix.
+
+    Raises
+    ------
+    StoreError
+        It says what it is, and what shows it.
+    """
+    if (path / "model.json").is_file():
+        raise StoreError(
+            f"{path} is a model, not a matrix. streamsvd log, or streamsvd.Model.open, shows what it holds."
+        )
+    if (path / "collection.json").is_file():
+        raise StoreError(
+            f"{path} is a compressed collection, not a matrix. streamsvd.open_compressed reads its matrices, streamsvd "
+            "decompress writes them."
+        )
+
+
+def store_name(source: Any) -> str:
+    """How messages call a store, or what is in one."""
+    if isinstance(source, zarr.Array | zarr.Group):
+        return "/".join(part for part in (store_name(source.store), source.path) if part)
+    if isinstance(source, WrapperStore):
+        return store_name(source._store)
+    if isinstance(source, LocalStore):
+        return str(source.root)
+    if isinstance(source, ZipStore | FsspecStore):
+        return str(source.path)
+    return str(source) if isinstance(source, Path | str) else type(source).__name__
+
+
 def _pick(
     node: zarr.Array | zarr.Group, variable: str | None
 ) -> tuple[zarr.Array, tuple[str, ...]]:
@@ -116,8 +198,8 @@ def _pick(
             raise SpecError(
                 f"{where} is one array; variable={variable!r} needs a group. Leave it out."
             )
-        return own_array(node)
-    group = hierarchy(node)
+        return own_array(node, where)
+    group = hierarchy(node, where)
     if variable is not None:
         return _named(group, variable)
     check_group(node, where, node.path)
@@ -169,7 +251,7 @@ def chunked_array(array: zarr.Array, missing: str) -> ChunkedArray:
     where = store_name(array)
     decoder, shards = _decoder(array, np.dtype(array.dtype), where)
     return ChunkedArray(
-        store=array.store,
+        store=placed(array.store),
         encode_key=_KeyEncoder(array.path, array.metadata),
         decoder=decoder,
         packing=Packing(conventions_of(array, decoder.dtype)),
@@ -177,6 +259,7 @@ def chunked_array(array: zarr.Array, missing: str) -> ChunkedArray:
         fill_value=array.metadata.fill_value,
         fill_missing=missing != "error",
         name=where,
+        metadata_keys=metadata_keys(array),
     )
 
 

@@ -1,0 +1,180 @@
+"""What a process sees of a stored matrix: whether it is there, what it says of itself, and the first bytes of a chunk.
+
+Two processes that see the same of an address read the same matrix, as far as a look can tell that reads next to nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, fields, is_dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol
+
+LOOKED_BYTES = 64 << 10
+"""Of a chunk, or of a file."""
+
+MOST_METADATA = 64 << 20
+MOST_ADDRESSES = 16
+"""Of a collection: the first and the last of its arrays, and some between."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What is seen.
+
+    Attributes
+    ----------
+    metadata
+        Digest of what it says of itself; None where there is nothing.
+    chunk
+        Digest of the first bytes of one chunk; None where there is none.
+    error
+        Why nothing can be seen; empty if it can.
+    """
+
+    metadata: str | None = None
+    chunk: str | None = None
+    error: str = ""
+
+
+class Address(Protocol):
+    """Something that processes may see differently; small and picklable."""
+
+    @property
+    def name(self) -> str:
+        """How messages call it."""
+        ...
+
+    @property
+    def what(self) -> str:
+        """What holds the metadata, such as ``zarr.json``."""
+        ...
+
+    @property
+    def part(self) -> str:
+        """What else is looked at, such as the key of a chunk."""
+        ...
+
+    def seen(self) -> Sight:
+        """What this process sees there, now."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FileAddress:
+    """A file that holds an array from some byte on."""
+
+    path: Path
+    offset: int
+
+    @property
+    def name(self) -> str:
+        return str(self.path)
+
+    @property
+    def what(self) -> str:
+        return self.path.name
+
+    @property
+    def part(self) -> str:
+        return f"bytes from {self.offset:,} on"
+
+    def seen(self) -> Sight:
+        try:
+            with self.path.open("rb") as file:
+                size = file.seek(0, 2)
+                file.seek(self.offset)
+                data = file.read(LOOKED_BYTES)
+        except FileNotFoundError:
+            return Sight()
+        except OSError as error:
+            return Sight(error=str(error))
+        return Sight(digest(str(size).encode()), digest(data))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoreAddress:
+    """An array in a zarr store.
+
+    Attributes
+    ----------
+    name
+        How messages call it.
+    store
+        As the process reads it.
+    keys
+        Of its metadata; the first must be there.
+    chunk
+        Key of a chunk; None for none.
+    """
+
+    name: str
+    store: Any
+    keys: tuple[str, ...]
+    chunk: str | None
+
+    @property
+    def what(self) -> str:
+        return self.keys[0].rpartition("/")[2]
+
+    @property
+    def part(self) -> str:
+        return f"chunk {self.chunk!r}"
+
+    def seen(self) -> Sight:
+        from streamsvd.store.sources.fetch import Span, fetch
+
+        try:
+            own = fetch(self.store, [(key, None) for key in self.keys], MOST_METADATA)
+            if own[0] is None:
+                return Sight()
+            parts = [b"-" if part is None else part.tobytes() for part in own]
+            metadata = digest(*parts)
+            if self.chunk is None:
+                return Sight(metadata)
+            (data,) = fetch(self.store, [(self.chunk, Span(0, LOOKED_BYTES))], LOOKED_BYTES)
+        except Exception as error:  # whatever a store of whatever kind trips over
+            return Sight(error=f"{type(error).__name__}: {error}")
+        return Sight(metadata, None if data is None else digest(data.tobytes()))
+
+
+def digest(*parts: bytes) -> str:
+    """Of several runs of bytes."""
+    found = hashlib.sha256()
+    for part in parts:
+        found.update(len(part).to_bytes(8, "little"))
+        found.update(part)
+    return found.hexdigest()
+
+
+def store_address(
+    name: str, store: Any, keys: tuple[str, ...], chunks: Sequence[str]
+) -> StoreAddress:
+    """An array in a store, and the first of some of its chunks that is there."""
+    from streamsvd.store.sources.fetch import Span, fetch
+
+    there = chunks[0] if chunks else None
+    for key in chunks:
+        with suppress(Exception):  # who reads it for good says what is wrong with it
+            if fetch(store, [(key, Span(0, 1))], 1)[0] is not None:
+                there = key
+                break
+    return StoreAddress(name, store, keys, there)
+
+
+def addresses(value: Any) -> list[Address]:
+    """Everything that processes may see differently in what tasks are given: those of its sources, and of what they write to."""
+    return list(islice(_within(value, 6), MOST_ADDRESSES))
+
+
+def _within(value: Any, depth: int) -> Iterator[Address]:
+    if not type(value).__module__.startswith("streamsvd"):
+        return
+    if callable(getattr(value, "addresses", None)):
+        yield from value.addresses()
+    elif is_dataclass(value) and depth:
+        for field in fields(value):
+            yield from _within(getattr(value, field.name, None), depth - 1)
