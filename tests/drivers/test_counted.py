@@ -356,3 +356,22 @@ def test_weights_that_leave_no_column_are_refused() -> None:
     A = np.random.default_rng(13).standard_normal((9, 5))
     with pytest.raises(streamsvd.SpecError, match="weights leave nothing of block"):
         streamsvd.cluster({"b": A}, 0.05, column_weights=np.zeros(5))
+
+
+# What is stored -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["s", "mean", "U"])
+def test_a_result_may_be_named_as_one_of_its_arrays(tmp_path, monkeypatch, name) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = streamsvd.pca(np.random.default_rng(17).standard_normal((30, 5)), 2, u=True, out=name)
+    np.testing.assert_array_equal(streamsvd.load(name).s, made.s)
+
+
+def test_a_model_of_weighted_rows_is_refused_for_the_weights(tmp_path) -> None:
+    A, w, c = case(18)
+    streamsvd.pca(A, 2, row_weights=w, column_weights=c, out=tmp_path / "r")
+    with pytest.raises(
+        streamsvd.SpecError, match="was made with row_weights, which new rows do not have"
+    ):
+        streamsvd.update(tmp_path / "r", np.ones((3, N)), block_id="x")
