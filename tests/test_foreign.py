@@ -176,10 +176,10 @@ def test_a_store_of_anndata_is_read_where_it_is_dense_and_named_where_it_is_spar
     np.testing.assert_allclose(streamsvd.svd("d.zarr", 2).s, S, rtol=1e-3)
     root = _anndata(Path("s.zarr"), sparse_x=True)
     words = "s.zarr/X is sparse (csr_matrix of AnnData)"
-    line = "numpy.save('X.npy', anndata.read_zarr('s.zarr').X.toarray())"
+    lines = "numpy.save('X.npy', anndata.read_zarr('", "s.zarr').X.toarray())"
     for given in ("s.zarr", root):
-        refused(given, words, line)
-    refused("s.zarr", words, line, door=lambda p: streamsvd.open(p, variable="X"))
+        refused(given, words, *lines)
+    refused("s.zarr", words, *lines, door=lambda p: streamsvd.open(p, variable="X"))
     layer = ".layers['counts'].toarray()"
     refused("s.zarr", layer, door=lambda p: streamsvd.open(p, variable="layers/counts"))
     refused("s.zarr", "a table of AnnData", door=lambda p: streamsvd.open(p, variable="obs"))

@@ -169,6 +169,8 @@ def _found(source: Any, missing: str) -> tuple[str, Named, Remarks]:
         return str(path), *_at_path(path, missing)
     if isinstance(source, str) or _is_zarr(source):
         return str(source), *_zarr_arrays(source, missing)
+    if type(source) not in (dict, list, tuple) and not isinstance(source, Iterator):
+        check_object(source)  # before it is taken for a mapping, as some sparse matrices are
     if isinstance(source, Mapping):
         return "the mapping", *_each(source.items(), missing)
     if _is_array(source):
@@ -178,8 +180,6 @@ def _found(source: Any, missing: str) -> tuple[str, Named, Remarks]:
         pairs = list(source)
         if all(isinstance(p, tuple) and len(p) == 2 for p in pairs):
             return "the pairs", *_each(pairs, missing)
-    if not isinstance(source, list | tuple | Iterator):  # whatever comes one by one may be meant
-        check_object(source)
     kind = f"{type(source).__module__}.{type(source).__qualname__}"
     raise SpecError(
         f"{kind} is no collection. Pass a mapping of names to arrays, a zarr group, a folder of .npy or .safetensors "
