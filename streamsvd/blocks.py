@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from streamsvd.counted import Counted
+from streamsvd.counted import EVERYTHING, Counted
 from streamsvd.errors import StreamSVDError
 from streamsvd.kernels import moments, products
 from streamsvd.typing import Matrix, Real
@@ -118,7 +118,7 @@ class Preparation:
     fill: Matrix | None = None
     single: bool = False
     complex_: bool = False
-    counted: Counted = field(default_factory=Counted)
+    counted: Counted = EVERYTHING
 
     @property
     def narrow(self) -> str:

@@ -57,6 +57,10 @@ class Counted:
             data[:, ~self.columns] = 0
 
 
+EVERYTHING = Counted()
+"""Of a matrix without weights."""
+
+
 def freedom(n_rows: int, row_weights: Real | None) -> float:
     """Degrees of freedom of a variance about the mean: ``(n - 1)`` times the mean weight of the n rows that count.
 

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.columns import Columns, as_mask, named
+from streamsvd.counted import EVERYTHING, Counted
 from streamsvd.drivers.request import as_source
 from streamsvd.engine.dask_source import DaskSource, KeptDask
 from streamsvd.engine.events import Callback, ColumnsLeftOut, ignore
@@ -63,10 +64,11 @@ def look(
     source: Source,
     among: Mask | None = None,
     *,
+    counted: Counted = EVERYTHING,
     stop: int | None = None,
     most_bytes: int | None = None,
 ) -> Look:
-    """Which columns have no value: they are NaN in every row.
+    """Which columns have no value: they are NaN in every row that counts. Those that do not count are not looked at.
 
     Parameters
     ----------
@@ -74,6 +76,8 @@ def look(
         The matrix.
     among
         The columns that matter; all if left out.
+    counted
+        Rows and columns that count; all if left out.
     stop
         The row to end before; the last is looked at if left out.
     most_bytes
@@ -82,6 +86,8 @@ def look(
     m, n = source.shape
     stop = m if stop is None else stop
     suspicious = np.ones(n, bool) if among is None else among.copy()
+    if counted.columns is not None:
+        suspicious &= counted.columns
     if source.dtype.kind not in "fc" or stop <= 0:
         return Look(np.zeros(n, bool), 0, 0)
     done = total = 0
@@ -92,9 +98,12 @@ def look(
             for a, b in _pieces(source, start, end, columns.stop - columns.start):
                 if not suspicious[columns].any():
                     break
+                rows = counted.within(a, 0, (b - a, n)).rows
+                if rows is not None and not rows.any():
+                    continue
                 block = np.empty((b - a, columns.stop - columns.start), dtype=source.dtype)
                 source.read(slice(a, b), columns, block)
-                suspicious[columns] &= np.isnan(block).all(axis=0)
+                suspicious[columns] &= np.isnan(block if rows is None else block[rows]).all(axis=0)
                 total += block.nbytes
         done = end
     return Look(suspicious, done, total)
@@ -157,6 +166,8 @@ class View:
         Whether columns that are missing throughout were looked for.
     masked
         Whether the caller passed a mask.
+    counted
+        Rows and columns of the whole matrix that count.
     """
 
     source: Source
@@ -165,6 +176,7 @@ class View:
     look_bytes: int
     looked: bool
     masked: bool = False
+    counted: Counted = EVERYTHING
 
     def spread(self, values: Any, fill: float = np.nan, *, axis: int = -1) -> Any:
         """What belongs to the columns that are kept, among all columns."""
@@ -208,7 +220,7 @@ class View:
     def _remedy(self, column: int, remedy: str) -> str:
         """What to do about a NaN, with the columns that have no value at all."""
         kept = None if self.columns is None else self.columns.kept
-        found = look(self.whole, kept, most_bytes=MOST_TOLD)
+        found = look(self.whole, kept, counted=self.counted, most_bytes=MOST_TOLD)
         numbers = np.flatnonzero(found.empty)
         if not numbers.size:
             return remedy
@@ -234,6 +246,7 @@ def over_columns(
     *,
     tolerant: bool,
     notify: Callback = ignore,
+    counted: Counted = EVERYTHING,
     stop: int | None = None,
 ) -> View:
     """The matrix without the columns that a mask leaves out, and without those that are missing throughout.
@@ -249,6 +262,9 @@ def over_columns(
         Whether missing values are tolerated: then columns that are missing throughout are looked for, mask or not.
     notify
         Is told how many are left out.
+    counted
+        Rows and columns that count: a column is missing throughout if it is so in every row of them, and no others are
+        looked at.
     stop
         The row to end a look before; the last is looked at if left out.
 
@@ -263,22 +279,25 @@ def over_columns(
         return View(source, source.whole, source.columns, 0, True)  # type: ignore[attr-defined]
     kept = mask_of(source, mask)
     looked = tolerant or (isinstance(mask, str) and kept is None)
-    found = look(source, kept, stop=stop) if looked else None
+    found = look(source, kept, counted=counted, stop=stop) if looked else None
+    masked = kept is not None
     if kept is None and (found is None or not found.empty.any()):
-        return View(source, source, None, 0 if found is None else found.bytes_read, looked)
+        nbytes = 0 if found is None else found.bytes_read
+        return View(source, source, None, nbytes, looked, counted=counted)
     whole = np.ones(source.shape[1], bool) if kept is None else kept
     columns = Columns.of(whole, None if found is None else found.empty)
     nbytes = 0 if found is None else found.bytes_read
-    masked = kept is not None
     if columns.kept.all():
-        return View(source, source, None, nbytes, looked, masked)
-    if not columns.kept.any():
+        return View(source, source, None, nbytes, looked, masked, counted)
+    left = columns.kept if counted.columns is None else columns.kept & counted.columns
+    if not left.any():
         raise SpecError(
             f"no column of {source.name} has a value{' where the mask is true' if masked else ''}: all entries are missing. "
             "Check how the data were written, and its fill value."
         )
     notify(ColumnsLeftOut(len(columns.dropped), columns.count, columns.said))
-    return View(restricted(source, columns, nbytes), source, columns, nbytes, looked, masked)
+    kept_source = restricted(source, columns, nbytes)
+    return View(kept_source, source, columns, nbytes, looked, masked, counted)
 
 
 def restricted(source: Source, columns: Columns, look_bytes: int = 0) -> Source:

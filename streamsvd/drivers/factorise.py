@@ -285,19 +285,19 @@ def svd(
     .. [2] Tropp, Webber, arXiv:2306.12418 (2023) (randomized block Krylov, Nyström extraction).
     """
     whole = as_source(A)
-    if plan is None and (
-        mask is not None or nonfinite != "raise"
-    ):  # what cannot be is refused before the look
-        check_options(
-            whole,
-            center=center,
-            scale=scale,
-            row_weights=row_weights,
-            column_weights=column_weights,
-            nonfinite=nonfinite,
-        )
+    counted = check_options(  # what cannot be is refused before the look
+        whole,
+        center=center,
+        scale=scale,
+        row_weights=row_weights,
+        column_weights=column_weights,
+        nonfinite=nonfinite,
+    ).counted
+    if plan is None:
         check_amount(whole, rank, energy, tol)
-    view = over_columns(whole, mask, tolerant=nonfinite != "raise", notify=callback)
+    view = over_columns(
+        whole, mask, tolerant=nonfinite != "raise", notify=callback, counted=counted
+    )
     source, column_weights = view.source, view.take(column_weights)
     options = check_options(
         source,

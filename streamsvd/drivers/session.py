@@ -133,7 +133,10 @@ class Session:
         missing, columns = terms.missing, None if self.view is None else self.view.columns
         if columns is not None:
             dropped = columns.all_dropped(dropped)
-            missing += columns.n_empty * self.source.shape[0]
+            rows = self.options.counted.rows
+            missing += columns.n_empty * (
+                self.source.shape[0] if rows is None else int(np.count_nonzero(rows))
+            )
         return Info(
             status=status,
             passes=read / self.source.nbytes,

@@ -246,7 +246,8 @@ def load(path: Path) -> tuple[SVD, Record]:
     check_local(path)
     there(path)
     try:
-        group = zarr.open_group(str(path), mode="r", use_consolidated=False)
+        # zarr lists wrongly where a relative root is named as one of its arrays, such as "mean".
+        group = zarr.open_group(str(path.absolute()), mode="r", use_consolidated=False)
         raw = group.attrs["streamsvd"]
     except Exception as error:
         refused(error, path)

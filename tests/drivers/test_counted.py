@@ -282,6 +282,43 @@ def test_entries_too_large_for_the_sample_may_have_holes_beside_them(axis, route
     np.testing.assert_allclose(result.s[0], np.linalg.norm(X[290]), rtol=1e-3)
 
 
+@ways
+@pytest.mark.parametrize("policy", ["zero", "mean", "drop_columns"])
+def test_a_column_is_missing_throughout_where_it_is_so_in_what_counts(axis, route, policy) -> None:
+    A = np.random.default_rng(15).standard_normal((60, 8))
+    w, c = np.ones(60), np.ones(8)
+    w[20:], c[6] = 0, 0
+    A[:20, 2], A[:, 6] = np.nan, np.nan  # column 2 has values that do not count, column 6 none
+    keep = [0, 1, 3, 4, 5, 7]
+    options = {"center": True, "nonfinite": policy, "row_weights": w, "column_weights": c}
+    found = run(A, 3, axis=axis, route=route, **options)
+    cut = streamsvd.pca(A[:20, keep], 3)
+    np.testing.assert_allclose(found.s, cut.s, rtol=2e-3)
+    assert np.isnan(found.Vh[:, 2]).all()
+    assert np.isnan(found.mean[2])
+    np.testing.assert_allclose(found.Vh[:, 6], 0, atol=1e-10)
+    assert found.info.dropped_columns == (2, 6)
+    assert found.info.missing == 20
+    with pytest.raises(streamsvd.SpecError, match="no column of .* has a value"):
+        run(A, 1, axis=axis, **options | {"column_weights": (np.arange(8) == 2).astype(float)})
+
+
+def test_advice_about_columns_speaks_of_those_that_count() -> None:
+    A = np.random.default_rng(16).standard_normal((60, 8))
+    w, c = np.ones(60), np.ones(8)
+    w[20:], c[6] = 0, 0
+    A[:20, 2], A[:, 6] = np.nan, np.nan
+    with pytest.raises(
+        streamsvd.NonFiniteError, match=r"1 of 8 columns has no value in any row \(column 2\)"
+    ):
+        streamsvd.svd(A, 2, row_weights=w, column_weights=c)
+    auto = streamsvd.pca(A, 2, row_weights=w, column_weights=c, mask="auto")
+    keep = [0, 1, 3, 4, 5, 7]
+    cut = streamsvd.pca(A[:20, keep], 2)
+    np.testing.assert_allclose(auto.explained_variance, cut.explained_variance, rtol=2e-3)
+    np.testing.assert_allclose(auto.mean[keep], cut.mean, rtol=1e-9)
+
+
 # Collections --------------------------------------------------------------------------------------
 
 
@@ -319,3 +356,22 @@ def test_weights_that_leave_no_column_are_refused() -> None:
     A = np.random.default_rng(13).standard_normal((9, 5))
     with pytest.raises(streamsvd.SpecError, match="weights leave nothing of block"):
         streamsvd.cluster({"b": A}, 0.05, column_weights=np.zeros(5))
+
+
+# What is stored -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["s", "mean", "U"])
+def test_a_result_may_be_named_as_one_of_its_arrays(tmp_path, monkeypatch, name) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = streamsvd.pca(np.random.default_rng(17).standard_normal((30, 5)), 2, u=True, out=name)
+    np.testing.assert_array_equal(streamsvd.load(name).s, made.s)
+
+
+def test_a_model_of_weighted_rows_is_refused_for_the_weights(tmp_path) -> None:
+    A, w, c = case(18)
+    streamsvd.pca(A, 2, row_weights=w, column_weights=c, out=tmp_path / "r")
+    with pytest.raises(
+        streamsvd.SpecError, match="was made with row_weights, which new rows do not have"
+    ):
+        streamsvd.update(tmp_path / "r", np.ones((3, N)), block_id="x")

@@ -143,17 +143,17 @@ def refuse_base(result: SVD, weighted: Sequence[str]) -> None:
     """
     if result.info.status.value == "interrupted":
         raise SpecError("the result was interrupted; run svd to its end before updating it.")
+    for name in weighted:
+        raise SpecError(
+            f"the result was made with {name}, which new rows do not have. Weight the data, or begin a model with "
+            "streamsvd.Model.create."
+        )
     gone = np.flatnonzero(~np.isnan(result.Vh[0][list(result.info.dropped_columns)]))
     if gone.size:  # those that are NaN are no part of the result, and of no model of it
         dropped = np.asarray(result.info.dropped_columns)[gone]
         raise SpecError(
             f"the result left columns out for their missing values, or as constant under scale=True ({named(dropped)}). Run "
             "svd with another nonfinite=, or with a mask= that is false there, before updating it."
-        )
-    for name in weighted:
-        raise SpecError(
-            f"the result was made with {name}, which new rows do not have. Weight the data, or begin a model with "
-            "streamsvd.Model.create."
         )
 
 
