@@ -42,12 +42,6 @@ class Columns:
             marks[empty & kept] = cls.EMPTY
         return cls(marks)
 
-    @classmethod
-    def of_nan(cls, rows: npt.NDArray[Any]) -> Columns | None:
-        """Of factors that were spread: left out is what is NaN in all of them; None where nothing is."""
-        gone = np.isnan(rows).all(axis=0)
-        return cls.of(~gone, None) if gone.any() and not gone.all() else None
-
     @property
     def count(self) -> int:
         """Columns of the whole matrix."""

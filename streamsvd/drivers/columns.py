@@ -63,6 +63,7 @@ def look(
     source: Source,
     among: Mask | None = None,
     *,
+    counted: Mask | None = None,
     stop: int | None = None,
     most_bytes: int | None = None,
 ) -> Look:
@@ -74,6 +75,8 @@ def look(
         The matrix.
     among
         The columns that matter; all if left out.
+    counted
+        The rows that matter; all if left out.
     stop
         The row to end before; the last is looked at if left out.
     most_bytes
@@ -94,7 +97,8 @@ def look(
                     break
                 block = np.empty((b - a, columns.stop - columns.start), dtype=source.dtype)
                 source.read(slice(a, b), columns, block)
-                suspicious[columns] &= np.isnan(block).all(axis=0)
+                there = ~np.isnan(block) if counted is None else ~np.isnan(block[counted[a:b]])
+                suspicious[columns] &= ~there.any(axis=0)
                 total += block.nbytes
         done = end
     return Look(suspicious, done, total)
@@ -234,6 +238,7 @@ def over_columns(
     *,
     tolerant: bool,
     notify: Callback = ignore,
+    counted: Mask | None = None,
     stop: int | None = None,
 ) -> View:
     """The matrix without the columns that a mask leaves out, and without those that are missing throughout.
@@ -249,6 +254,8 @@ def over_columns(
         Whether missing values are tolerated: then columns that are missing throughout are looked for, mask or not.
     notify
         Is told how many are left out.
+    counted
+        Rows that count in a look; all if left out.
     stop
         The row to end a look before; the last is looked at if left out.
 
@@ -263,7 +270,7 @@ def over_columns(
         return View(source, source.whole, source.columns, 0, True)  # type: ignore[attr-defined]
     kept = mask_of(source, mask)
     looked = tolerant or (isinstance(mask, str) and kept is None)
-    found = look(source, kept, stop=stop) if looked else None
+    found = look(source, kept, counted=counted, stop=stop) if looked else None
     if kept is None and (found is None or not found.empty.any()):
         return View(source, source, None, 0 if found is None else found.bytes_read, looked)
     whole = np.ones(source.shape[1], bool) if kept is None else kept

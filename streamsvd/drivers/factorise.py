@@ -269,7 +269,12 @@ def svd(
             nonfinite=nonfinite,
         )
         check_amount(whole, rank, energy, tol)
-    view = over_columns(whole, mask, tolerant=nonfinite != "raise", notify=callback)
+        if out is not None:
+            ResultWriter(Path(out), overwrite=overwrite).discard()
+    counted = None if row_weights is None else np.asarray(row_weights) > 0
+    view = over_columns(
+        whole, mask, tolerant=nonfinite != "raise", notify=callback, counted=counted
+    )
     source, column_weights = view.source, view.take(column_weights)
     options = check_options(
         source,

@@ -128,7 +128,9 @@ class Session:
         missing, columns = terms.missing, None if self.view is None else self.view.columns
         if columns is not None:
             dropped = columns.all_dropped(dropped)
-            missing += columns.n_empty * self.source.shape[0]
+            weights = self.options.row_weights
+            rows = self.source.shape[0] if weights is None else int(np.count_nonzero(weights))
+            missing += columns.n_empty * rows
         return Info(
             status=status,
             passes=read / self.source.nbytes,

@@ -12,7 +12,6 @@ import numpy as np
 
 from streamsvd import krylov
 from streamsvd.certificate import Certificate, Kind
-from streamsvd.columns import Columns
 from streamsvd.drivers.columns import View, restricted
 from streamsvd.drivers.factorise import plan_svd
 from streamsvd.drivers.factors import unit
@@ -179,7 +178,7 @@ def _kept(path: str | os.PathLike[str]) -> tuple[SVD, dict[str, Any]]:
             )
         result = model.as_svd()
         options = {"center": spec.center, "scale": result.scale is not None}
-        return result, options | {"columns": Columns.of_nan(result.Vh)}
+        return result, options | {"columns": model.columns}
     result, record = load(Path(path))
     weights = {name: load_weights(Path(path), name) for name in ("row_weights", "column_weights")}
     return result, record.options | weights | {"columns": kept_columns(Path(path))}

@@ -198,6 +198,14 @@ def test_what_is_exported_has_all_columns(A, tmp_path, name):
     assert np.isnan(mean[LAND]).all()
 
 
+@pytest.mark.parametrize("way", [{"mask": "auto"}, {"mask": MASK}, {"nonfinite": "skip-block"}])
+def test_the_default_rank_is_one_that_the_columns_have(A, tmp_path, way):
+    streamsvd.update(tmp_path / "m", A, "a", **way)
+    assert Model.open(tmp_path / "m").s.size == len(SEA)
+    with pytest.raises(ShapeError, match="rank=12 exceeds the 9 columns"):
+        streamsvd.update(tmp_path / "n", A, "a", rank=12, **way)
+
+
 def test_column_names_are_of_all_columns(A, tmp_path):
     names = [f"c{j}" for j in range(N)]
     streamsvd.update(tmp_path / "m", A, "a", rank=3, mask="auto", column_names=names)
