@@ -89,6 +89,15 @@ certify, target, excess_tol, device, precision, route
         If an argument cannot be meant.
     """
     view = _planned_view(as_source(A), mask)
+    if view.columns is not None:  # weights are of all columns
+        check_options(
+            view.whole,
+            center=center,
+            scale=scale,
+            row_weights=row_weights,
+            column_weights=column_weights,
+            nonfinite=nonfinite,
+        )
     source, column_weights = view.source, view.take(column_weights)
     check_options(
         source,
@@ -195,7 +204,8 @@ def svd(
     mask
         Columns to keep, the others are left out in the same way and not looked at: booleans, one for each column, flat or
         in the shape of the dimensions that make the columns; the name of such an array in the group of ``A``; or
-        ``"auto"``, all columns that have a value. It saves the look, which reads columns without a value to their end.
+        ``"auto"``, all columns that have a value. To find these, columns without a value are read to their end; an array
+        saves that.
     u
         Whether the left factor is wanted: it costs one more pass (along columns none).
     out
@@ -257,10 +267,9 @@ def svd(
     .. [2] Tropp, Webber, arXiv:2306.12418 (2023) (randomized block Krylov, Nyström extraction).
     """
     whole = as_source(A)
-    if plan is None and (
-        mask is not None or nonfinite != "raise"
-    ):  # what cannot be is refused before the look
-        check_options(
+    looks, counted = nonfinite != "raise" or mask is not None, None
+    if looks:  # what cannot be is refused before
+        checked = check_options(
             whole,
             center=center,
             scale=scale,
@@ -268,10 +277,11 @@ def svd(
             column_weights=column_weights,
             nonfinite=nonfinite,
         )
-        check_amount(whole, rank, energy, tol)
+        if plan is None:
+            check_amount(whole, rank, energy, tol)
         if out is not None:
             ResultWriter(Path(out), overwrite=overwrite).discard()
-    counted = None if row_weights is None else np.asarray(row_weights) > 0
+        counted = None if checked.row_weights is None else checked.row_weights > 0
     view = over_columns(
         whole, mask, tolerant=nonfinite != "raise", notify=callback, counted=counted
     )

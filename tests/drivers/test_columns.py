@@ -223,6 +223,15 @@ def test_a_hole_in_a_column_with_values_is_named_by_its_number_among_all():
         streamsvd.svd(np.where(np.arange(N) == 2, 1.0, A), 2, mask=mask)
 
 
+@pytest.mark.parametrize("kind", ["array", "dask"])
+def test_an_integer_that_cannot_be_is_named_by_its_column_among_all(kind, tmp_path):
+    A = np.ones((20, 6), dtype=np.int64)
+    A[3, 4] = 2**60
+    A = A if kind == "array" else pytest.importorskip("dask.array").from_array(A, chunks=(5, 3))
+    with pytest.raises(streamsvd.StreamSVDError, match="at row 3, column 4"):
+        streamsvd.svd(A, 1, mask=np.arange(6) != 1)
+
+
 def test_an_infinite_column_is_not_missing():
     A = matrix()
     A[:, 2] = np.inf

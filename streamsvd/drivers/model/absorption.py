@@ -160,6 +160,8 @@ class Absorption:
         kept = method_of(spec).kept(spec.width or 0)
         cut = plan_cut(source, spec, max(new, 1), kept, self.budget, threads)
         whole = Feed(source, spec.axis, 0, count, cut)
+        # Rows that are still to be written are zeros, also where a column is left out.
+        bare = replace(source, guarded=False) if isinstance(source, KeptColumns) else source
         if count == 0:
             return None, "nothing new"
         if self.block_id is not None:
@@ -191,7 +193,7 @@ class Absorption:
                 f"row {seen - 1:,} of {source.name} is not the last one that the model absorbed. Pass the array that "
                 "grows, or name a separate block with block_id= (--block-id)."
             )
-        stop = whole.written(seen)
+        stop = Feed(bare, spec.axis, 0, count, cut).written(seen)
         if stop == seen:
             return None, "nothing new"
         return Feed(source, spec.axis, seen, stop, cut), ""
