@@ -42,12 +42,6 @@ class Columns:
             marks[empty & kept] = cls.EMPTY
         return cls(marks)
 
-    @classmethod
-    def of_nan(cls, rows: npt.NDArray[Any]) -> Columns | None:
-        """Of factors that were spread: left out is what is NaN in all of them; None where nothing is."""
-        gone = np.isnan(rows).all(axis=0)
-        return cls.of(~gone, None) if gone.any() and not gone.all() else None
-
     @property
     def count(self) -> int:
         """Columns of the whole matrix."""
@@ -104,6 +98,12 @@ class Columns:
         if masked:
             parts.append(f"{masked:,} by the mask")
         return f"{len(self.dropped):,} of {self.count:,} columns are left out: {', '.join(parts)}"
+
+
+def number_of(source: Any, column: int) -> int:
+    """Number of a column in the whole matrix, where a source shows some of its columns."""
+    columns = getattr(source, "columns", None)
+    return int(columns.indices[column]) if isinstance(columns, Columns) else column
 
 
 def named(numbers: Any) -> str:

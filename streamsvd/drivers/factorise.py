@@ -91,6 +91,15 @@ certify, target, excess_tol, device, precision, route
         If an argument cannot be meant.
     """
     view = _planned_view(as_source(A), mask)
+    if view.columns is not None:  # weights are of all columns
+        check_options(
+            view.whole,
+            center=center,
+            scale=scale,
+            row_weights=row_weights,
+            column_weights=column_weights,
+            nonfinite=nonfinite,
+        )
     source = view.source
     options = check_options(
         source,
@@ -222,7 +231,8 @@ def svd(
     mask
         Columns to keep, the others are left out in the same way and not looked at: booleans, one for each column, flat or
         in the shape of the dimensions that make the columns; the name of such an array in the group of ``A``; or
-        ``"auto"``, all columns that have a value. It saves the look, which reads columns without a value to their end.
+        ``"auto"``, all columns that have a value. To find these, columns without a value are read to their end; an array
+        saves that.
     u
         Whether the left factor is wanted: it costs one more pass (along columns none).
     out
@@ -295,6 +305,8 @@ def svd(
     ).counted
     if plan is None:
         check_amount(whole, rank, energy, tol)
+    if out is not None and (nonfinite != "raise" or mask is not None):  # there is a look
+        ResultWriter(local_path(out, "out"), overwrite=overwrite).discard()
     view = over_columns(
         whole, mask, tolerant=nonfinite != "raise", notify=callback, counted=counted
     )

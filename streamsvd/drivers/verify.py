@@ -11,7 +11,6 @@ import numpy as np
 
 from streamsvd import krylov
 from streamsvd.certificate import Certificate, Kind
-from streamsvd.columns import Columns
 from streamsvd.drivers.columns import View, restricted
 from streamsvd.drivers.factorise import plan_svd
 from streamsvd.drivers.factors import unit
@@ -191,7 +190,7 @@ def _kept(path: str | os.PathLike[str]) -> tuple[SVD, dict[str, Any]]:
             )
         result = model.as_svd()
         options = {"center": spec.center, "scale": result.scale is not None}
-        return result, options | {"columns": Columns.of_nan(result.Vh)}
+        return result, options | {"columns": model.columns}
     place = local_path(path)
     result, record = load(place)
     weights = {name: load_weights(place, name) for name in ("row_weights", "column_weights")}

@@ -130,6 +130,11 @@ class Shifted:
     whole: DaskSource
 
     @property
+    def columns(self) -> Columns | None:
+        """Which columns of a larger matrix these are; None for all."""
+        return getattr(self.whole, "columns", None)
+
+    @property
     def shape(self) -> tuple[int, int]:
         return self.whole.shape
 

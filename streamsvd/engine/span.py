@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from streamsvd.blas import in_one_thread
 from streamsvd.blocks import Axis, BadEntry, OutOfScale
+from streamsvd.columns import number_of
 from streamsvd.engine.allocator import PanelBuffer, held_memory, panel_buffers
 from streamsvd.engine.device import Device, backend
 from streamsvd.engine.layout import Layout
@@ -104,7 +105,7 @@ def _run_span(work: Work, span: tuple[int, int]) -> Sums:
         chunk = work.source.locate(bad.row, bad.column)
         if bad.value.lstrip("-").isdigit():
             raise StreamSVDError(
-                f"the integer {bad.value} at row {bad.row}, column {bad.column} ({chunk}) is beyond 2**53, where "
+                f"the integer {bad.value} at row {bad.row}, column {number_of(work.source, bad.column)} ({chunk}) is beyond 2**53, where "
                 "float64 skips integers. Subtract an offset from the integers, or divide them, before."
             ) from None
         raise NonFiniteError(bad.value, bad.row, bad.column, chunk, NONFINITE_REMEDY) from None

@@ -223,6 +223,15 @@ def test_a_hole_in_a_column_with_values_is_named_by_its_number_among_all():
         streamsvd.svd(np.where(np.arange(N) == 2, 1.0, A), 2, mask=mask)
 
 
+@pytest.mark.parametrize("kind", ["array", "dask"])
+def test_an_integer_that_cannot_be_is_named_by_its_column_among_all(kind, tmp_path):
+    A = np.ones((20, 6), dtype=np.int64)
+    A[3, 4] = 2**60
+    A = A if kind == "array" else pytest.importorskip("dask.array").from_array(A, chunks=(5, 3))
+    with pytest.raises(streamsvd.StreamSVDError, match="at row 3, column 4"):
+        streamsvd.svd(A, 1, mask=np.arange(6) != 1)
+
+
 def test_an_infinite_column_is_not_missing():
     A = matrix()
     A[:, 2] = np.inf
@@ -283,6 +292,17 @@ def test_estimators_say_who_leaves_columns_out(name, tmp_path):
     source = stored(matrix(), "zarr", tmp_path)
     with pytest.raises(NonFiniteError, match=r"use streamsvd\.(svd|nystrom|kernel_ridge), which"):
         getattr(streamsvd, name)().fit(source, np.ones(M))
+
+
+def test_a_stream_in_the_hands_of_its_user_keeps_its_mask_when_it_is_saved(tmp_path):
+    A, mask = matrix(), np.isin(np.arange(N), SEA)
+    stream = streamsvd.TopEigenvectors(2, order="arbitrary", mask=mask).partial_fit(A[:50])
+    stream.save(tmp_path / "s")
+    found = streamsvd.TopEigenvectors.load(tmp_path / "s").partial_fit(A[50:]).finalize()
+    truth = streamsvd.top_eigenvectors([A[:, SEA]], 2, order="arbitrary")
+    np.testing.assert_allclose(found.components[:, SEA], truth.components, atol=1e-9)
+    assert np.isnan(found.components[:, LAND]).all()
+    assert found.info.dropped_columns == tuple(LAND)
 
 
 def test_what_did_not_converge_has_all_columns_too():
@@ -427,6 +447,34 @@ def test_bytes_of_the_look_count_as_passes():
     looked = found.info.bytes_read - by_mask.info.bytes_read
     assert looked == A.nbytes
     assert found.info.passes == pytest.approx(by_mask.info.passes + looked / A[:, SEA].nbytes)
+
+
+@pytest.mark.parametrize("nonfinite", ["zero", "mean", "drop_columns"])
+def test_rows_of_weight_zero_give_a_column_no_value(nonfinite):
+    A, w = matrix(), np.ones(M)
+    w[[3, 50]] = 0
+    A[3, LAND] = 4.0
+    found = streamsvd.svd(A, 3, nonfinite=nonfinite, row_weights=w)
+    assert found.info.dropped_columns == tuple(LAND)
+    s = np.linalg.svd(A[w > 0][:, SEA], compute_uv=False)[:3]
+    np.testing.assert_allclose(found.s, s, rtol=1e-9)
+
+
+def test_what_cannot_be_is_refused_before_the_look(tmp_path):
+    A = Counted(matrix(), 10)
+    (tmp_path / "taken").mkdir()
+    for options in (
+        {"row_weights": [1.0]},
+        {"column_weights": [1.0]},
+        {"rank": 99},
+        {"out": tmp_path / "taken"},
+        {"mask": np.ones(3, bool)},
+    ):
+        Counted.bytes_read = 0
+        with pytest.raises(streamsvd.StreamSVDError):
+            streamsvd.svd(A, **{"rank": 1, "mask": "auto", "nonfinite": "mean"} | options)
+        assert Counted.bytes_read == 0
+    assert [p.name for p in tmp_path.iterdir()] == ["taken"]
 
 
 def test_those_who_watch_are_told_how_many_are_left_out():

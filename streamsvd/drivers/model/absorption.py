@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from streamsvd.columns import Columns, named
@@ -102,11 +103,13 @@ class Absorption:
         columns: Sequence[Any] | None,
         asked: Mapping[str, Any],
         callback: Callback,
+        *,
+        free_rank: bool = False,
     ) -> None:
         self.held, self.block_id, self.grows, self.mask = held, block_id, grows, mask
         self.whole = self.source = source
         self.budget, self.nonfinite, self.callback = budget, nonfinite, callback
-        self.columns, self.asked = columns, asked
+        self.columns, self.asked, self.free_rank = columns, asked, free_rank
         self.absorbed = self.committed = 0
         self.each: Each = map
 
@@ -119,6 +122,8 @@ class Absorption:
             check_policy(self.nonfinite, held.spec)
             view = self._view(held.spec)
             self.source = view.source
+            if self.free_rank and view.columns is not None and held.state is None:
+                lower_rank(held, view.source.shape[1])
             spec = agreed(held.spec, self.source, self.columns)
             feed, skipped = self._feed(spec)
             if feed is None:
@@ -159,6 +164,8 @@ class Absorption:
         kept = method_of(spec).kept(spec.width or 0)
         cut = plan_cut(source, spec, max(new, 1), kept, self.budget, threads)
         whole = Feed(source, spec.axis, 0, count, cut)
+        # Rows that are still to be written are zeros, also where a column is left out.
+        bare = replace(source, guarded=False) if isinstance(source, KeptColumns) else source
         if count == 0:
             return None, "nothing new"
         if self.block_id is not None:
@@ -190,7 +197,7 @@ class Absorption:
                 f"row {seen - 1:,} of {source.name} is not the last one that the model absorbed. Pass the array that "
                 "grows, or name a separate block with block_id= (--block-id)."
             )
-        stop = whole.written(seen)
+        stop = Feed(bare, spec.axis, 0, count, cut).written(seen)
         if stop == seen:
             return None, "nothing new"
         return Feed(source, spec.axis, seen, stop, cut), ""
@@ -345,6 +352,14 @@ class Absorption:
             with contextlib.suppress(StoreError):  # tidying may wait; verify says what is wrong
                 collect(store, back=None if manifest.version % COLLECT_ALL == 0 else COLLECT_ALL)
         return True
+
+
+def lower_rank(held: Held, most: int) -> None:
+    """A default rank of a model that has absorbed nothing, no more than the columns that are kept."""
+    spec = held.settings.spec
+    if spec.rank is not None and spec.rank > most:
+        spec = msgspec.structs.replace(spec, rank=most)
+        held.settings = msgspec.structs.replace(held.settings, spec=spec)
 
 
 def _same_width(source: Source, width: int | None) -> None:

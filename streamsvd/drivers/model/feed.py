@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.columns import Columns
+from streamsvd.columns import number_of
 from streamsvd.drivers.model.size import check_size
 from streamsvd.engine.memory import BASE_BYTES, show_bytes
 from streamsvd.errors import BudgetError, NonFiniteError, SpecError
@@ -346,12 +346,6 @@ def finite(rows: Array, feed: Feed, start: int, policy: str, mean: Array | None)
             )
         mean = np.nanmean(rows, axis=0, dtype=np.result_type(rows.dtype, np.float64))
     return np.asarray(np.where(holes, mean.astype(rows.dtype)[None, :], rows))
-
-
-def number_of(source: Source, column: int) -> int:
-    """Number of a column in the whole matrix, where a source shows some of it."""
-    columns = getattr(source, "columns", None)
-    return int(columns.indices[column]) if isinstance(columns, Columns) else column
 
 
 def check_policy(policy: str, spec: Spec) -> None:

@@ -70,6 +70,9 @@ class Model:
         self._held = Held(store, settings)
         self._pinned = version is not None
         self._asked: dict[str, Any] = {}
+        self._free_rank = (
+            False  # whether it is the default, which the columns that are kept may lower
+        )
         self._leased = False
         self._held.load(version)
 
@@ -431,6 +434,7 @@ class Model:
             column_names,
             self._asked,
             callback,
+            free_rank=self._free_rank,
         ).run()
 
     def _agree(self, options: dict[str, Any]) -> None:
@@ -538,6 +542,7 @@ def update(
         # Made by its first version: a first update that fails leaves nothing.
         model = Model(ModelStore(objects_at(path)), _new_settings(**wanted))
         model._asked = options
+        model._free_rank = "rank" in wanted and options.get("rank") is None
     else:
         model._agree(options)
     return model.update(

@@ -7,6 +7,8 @@ import time
 from typing import Any, Self
 
 from streamsvd.checks import whole
+from streamsvd.columns import Columns
+from streamsvd.drivers.stream.kept import columns_of_blocks, kept_rows, put_back
 from streamsvd.drivers.stream.planning import check_k, fitted, projected_bytes
 from streamsvd.drivers.stream.result import StreamResult, cautions, result_of
 from streamsvd.drivers.stream.running import as_rows
@@ -29,6 +31,8 @@ class TopEigenvectors:
     ----------
     k, order, memory, n_rows, width, heavy_rows, delta, seed
         As of `streamsvd.top_eigenvectors`.
+    mask
+        Columns to keep: booleans, one for each column of the blocks. The others are not looked at, and NaN in the components.
 
     Examples
     --------
@@ -50,6 +54,7 @@ class TopEigenvectors:
         order: Order = "auto",
         memory: int | float | str | None = None,
         n_rows: int | None = None,
+        mask: Any = None,
         width: int | None = None,
         heavy_rows: int = 64,
         delta: float = 0.05,
@@ -60,6 +65,7 @@ class TopEigenvectors:
         )
         self._budget = default_budget() if memory is None else parse_bytes(memory)
         self._n_rows = None if n_rows is None else whole("n_rows", n_rows)
+        self._columns = None if mask is None else columns_of_blocks(mask)
         self._state = None
         self._bytes, self._seconds, self._largest = 0, 0.0, 0
 
@@ -81,6 +87,8 @@ class TopEigenvectors:
             As `streamsvd.top_eigenvectors`; the state is what it was.
         """
         rows = as_rows(block)
+        if self._columns is not None:
+            rows = kept_rows(rows, self._columns)
         began = time.perf_counter()
         if self._state is None:
             check_k(self._options, rows.shape[1])
@@ -114,7 +122,7 @@ class TopEigenvectors:
         held = state.state_bytes
         with dense_threads(1):
             found = state.finalize()
-        return result_of(
+        result = result_of(
             found,
             state.options,
             passes=1,
@@ -126,6 +134,7 @@ class TopEigenvectors:
             shuffled=0,
             warnings=cautions(found, state.options, state.n_rows, None),
         )
+        return result if self._columns is None else put_back(result, self._columns)
 
     def save(self, place: str | os.PathLike[str]) -> None:
         """Save the state, its position in the stream included; when it returns, it survives a power cut.
@@ -148,6 +157,8 @@ class TopEigenvectors:
             "seconds": self._seconds,
             "largest": self._largest,
         }
+        if self._columns is not None:
+            arrays = arrays | {"kept_columns": self._columns.marks}
         store.save({"state": plain, "face": run}, arrays)
 
     @classmethod
@@ -169,6 +180,8 @@ class TopEigenvectors:
         state = restored(plain["state"], arrays)
         stream = cls(state.options.k, memory=run["budget"], n_rows=state.n_rows)
         stream._options, stream._state = state.options, state
+        if "kept_columns" in arrays:
+            stream._columns = Columns(arrays["kept_columns"])
         stream._bytes, stream._seconds, stream._largest = (
             run["bytes"],
             run["seconds"],

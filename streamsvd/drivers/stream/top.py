@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from streamsvd.checks import whole
-from streamsvd.columns import Columns, as_mask
-from streamsvd.drivers.columns import View, over_columns, told
+from streamsvd.drivers.columns import over_columns, told
 from streamsvd.drivers.request import as_source
 from streamsvd.drivers.saves import SAVE_SECONDS, try_saves
+from streamsvd.drivers.stream.kept import KeptBlocks, columns_of_blocks, put_back
 from streamsvd.drivers.stream.result import StreamResult
-from streamsvd.drivers.stream.running import Blocks, Run, Saves, Stored, as_rows
+from streamsvd.drivers.stream.running import Blocks, Run, Saves, Stored
 from streamsvd.engine.events import Callback, ignore
 from streamsvd.engine.memory import parse_bytes
 from streamsvd.engine.plan import default_budget
-from streamsvd.errors import ShapeError, SpecError
+from streamsvd.errors import SpecError
 from streamsvd.protocols import Source
 from streamsvd.stream import StreamOptions
 from streamsvd.stream.options import Order
@@ -139,48 +138,20 @@ def top_eigenvectors(
         view = over_columns(as_source(A), mask, tolerant=False, notify=callback)
         run: Run = Stored(view.source, options, budget, saves, callback)
         with view.naming():
-            return _put_back(run.result(passes), view)
+            result = run.result(passes)
+            found = replace(result, info=told(result.info, view))
+        return replace(found, components=view.spread(found.components))
     else:
         if passes > 1 and iter(A) is A:
             raise SpecError(
                 f"passes={passes} was asked of an iterable that can be gone through once only. Pass a list, or an object "
                 "whose iter() begins anew, or passes=1."
             )
-        columns = None if mask is None else _columns_of_blocks(mask)
+        columns = None if mask is None else columns_of_blocks(mask)
         blocks = A if columns is None else KeptBlocks(A, columns)
         run = Blocks(blocks, options, budget, saves, callback, n_rows, replay)
         found = run.result(passes)
-        return found if columns is None else _put_back(found, View(None, None, columns, 0, False))  # type: ignore[arg-type]
-
-
-def _put_back(found: StreamResult, view: View) -> StreamResult:
-    return replace(found, components=view.spread(found.components), info=told(found.info, view))
-
-
-def _columns_of_blocks(mask: Any) -> Columns:
-    if isinstance(mask, str):
-        raise SpecError(
-            f"mask={mask!r} is found in, or beside, a stored matrix, and blocks come one after another. Pass an array of "
-            "booleans, true where a column is kept."
-        )
-    return Columns.of(as_mask(mask, (int(np.size(mask)),), "the stream"))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class KeptBlocks:
-    """Blocks of rows, of the columns that are kept."""
-
-    blocks: Iterable[Any]
-    columns: Columns
-
-    def __iter__(self) -> Iterator[Any]:
-        for block in self.blocks:
-            rows = as_rows(block)
-            if rows.shape[1] != self.columns.count:
-                raise ShapeError(
-                    f"a block of shape {rows.shape} came, and mask has {self.columns.count} entries. Pass one for each column."
-                )
-            yield self.columns.take(rows)
+        return found if columns is None else put_back(found, columns)
 
 
 def is_matrix(A: Any) -> bool:

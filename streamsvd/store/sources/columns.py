@@ -11,16 +11,19 @@ import numpy.typing as npt
 import zarr
 
 from streamsvd.columns import Columns
-from streamsvd.errors import SpecError, StoreError
+from streamsvd.errors import MissingChunkError, SpecError, StoreError
 from streamsvd.protocols import Source
-from streamsvd.store.sources.border import checked
+from streamsvd.store.sources.border import BLOCK_BYTES, checked
 from streamsvd.store.sources.zarr_array import (
     ZarrSource,
     chunked_array,
     dimension_names,
+    store_name,
 )
 
 Array = npt.NDArray[Any]
+FEWEST = 16
+"""Columns of a run, on average, from which runs are copied one by one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,10 +81,19 @@ class KeptColumns:
 
     @property
     def read_bytes(self) -> int:
-        rows, columns = (
-            min(c, s) for c, s in zip(self.whole.chunks, self.whole.shape, strict=True)
-        )
-        return self.whole.read_bytes + 2 * rows * columns * self.dtype.itemsize
+        rows, columns = self._step
+        one = min(rows, self.shape[0]) * min(columns, self.whole.shape[1]) * self.dtype.itemsize
+        return self.whole.read_bytes + 2 * max(one, BLOCK_BYTES if self._unchunked else 0)
+
+    @property
+    def _unchunked(self) -> bool:
+        return bool(getattr(self.whole, "unchunked", False))
+
+    @property
+    def _step(self) -> tuple[int, int]:
+        """Rows and columns of the whole that are read at once: a chunk, or some whole rows where there are none."""
+        rows, columns = self.whole.chunks
+        return (rows, self.whole.shape[1]) if self._unchunked else (rows, columns)
 
     @property
     def name(self) -> str:
@@ -105,7 +117,7 @@ class KeptColumns:
 
     def _by_chunk(self, wanted: npt.NDArray[np.intp]) -> Iterator[tuple[slice, slice]]:
         """Columns of each chunk of the whole that has some of those wanted, and their places among these."""
-        width, count = self.whole.chunks[1], self.whole.shape[1]
+        width, count = self._step[1], self.whole.shape[1]
         at = 0
         while at < wanted.size:
             chunk = int(wanted[at]) // width
@@ -113,8 +125,10 @@ class KeptColumns:
             yield slice(chunk * width, min((chunk + 1) * width, count)), slice(at, end)
             at = end
 
-    def _row_chunks(self, rows: slice) -> Iterator[tuple[int, int]]:
-        height, start = self.whole.chunks[0], rows.start
+    def _row_chunks(self, rows: slice, width: int) -> Iterator[tuple[int, int]]:
+        height, start = self._step[0], rows.start
+        if self._unchunked:
+            height = max(height, BLOCK_BYTES // (width * self.dtype.itemsize))
         while start < rows.stop:
             stop = min(rows.stop, (start // height + 1) * height)
             yield start, stop
@@ -124,17 +138,17 @@ class KeptColumns:
         self, rows: slice, whole: slice, local: npt.NDArray[np.intp], place: Array | None
     ) -> None:
         """Read a chunk's columns, a chunk of rows at a time, and hand on those that are kept."""
-        for start, stop in self._row_chunks(rows):
+        for start, stop in self._row_chunks(rows, whole.stop - whole.start):
             buffer = np.empty((stop - start, whole.stop - whole.start), dtype=self.dtype)
             self.whole.read(slice(start, stop), whole, buffer)
             if self.guarded:
                 self._check(buffer, start, whole)
             if place is not None:
-                place[start - rows.start : stop - rows.start] = buffer[:, local]
+                _copy(buffer, local, place[start - rows.start : stop - rows.start])
 
     def _check_chunks_without(self, rows: slice, columns: slice) -> None:
         """Look at the chunks that none of the kept columns lie in, once for all columns."""
-        width, count = self.whole.chunks[1], self.whole.shape[1]
+        width, count = self._step[1], self.whole.shape[1]
         if columns.start != 0:
             return
         seen = set((self._indices // width).tolist())
@@ -159,6 +173,16 @@ class KeptColumns:
 
     def locate(self, row: int, column: int, /) -> str:
         return self.whole.locate(row, int(self._indices[column]))
+
+
+def _copy(buffer: Array, local: npt.NDArray[np.intp], place: Array) -> None:
+    """Some columns of a buffer side by side: run by run where they lie in few, which is several times as fast."""
+    ends = np.flatnonzero(np.diff(local) != 1) + 1
+    if ends.size * FEWEST > local.size:
+        place[...] = buffer[:, local]
+        return
+    for a, b in zip([0, *ends.tolist()], [*ends.tolist(), local.size], strict=True):
+        place[:, a:b] = buffer[:, int(local[a]) : int(local[a]) + b - a]
 
 
 def column_extents(source: Source) -> tuple[int, ...]:
@@ -198,7 +222,7 @@ def mask_variable(source: Source, name: str) -> Array:
             "same group, or an array of booleans, one for each column."
         ) from error
     mine, its = (dimension_names(a, dict(a.attrs)) for a in (data, found))
-    values = _values(found)
+    values = _values(found, missing="fill" if source.array.fill_missing else "error")
     if mine is not None and its is not None:
         wanted = [mine[axis] for axis in source.layout.column_axes]
         if sorted(map(str, its)) == sorted(map(str, wanted)) and len(set(wanted)) == len(wanted):
@@ -206,16 +230,17 @@ def mask_variable(source: Source, name: str) -> Array:
     return values
 
 
-def _values(array: zarr.Array) -> Array:
-    """All of a small array, strictly."""
+def _values(array: zarr.Array, missing: str) -> Array:
+    """All of a small array, as strictly as the matrix itself is read."""
     if np.dtype(array.dtype).kind in "iuf":
-        strict = chunked_array(array, "error")
+        strict = chunked_array(array, missing)
         out = np.empty(array.shape, dtype=strict.packing.dtype)
         strict.read(tuple(slice(0, extent) for extent in array.shape), out)
         return out
-    if array.nchunks_initialized != array.nchunks:
-        raise StoreError(
-            f"{array.name or array.store} lacks {array.nchunks - array.nchunks_initialized} of its {array.nchunks} chunks. "
-            "Restore it from a copy."
-        )
-    return np.asarray(array[...])
+    if missing == "error" and array.nchunks_initialized != array.nchunks:
+        lacking = array.nchunks - array.nchunks_initialized
+        raise MissingChunkError(f"{lacking} of {array.nchunks}", store_name(array))
+    try:
+        return np.asarray(array[...])
+    except Exception as error:
+        raise StoreError(f"{store_name(array)} cannot be read: {error}. Write it again.") from error
