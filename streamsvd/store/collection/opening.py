@@ -141,10 +141,10 @@ def _found(source: Any, missing: str) -> tuple[str, Named]:
         return str(path), _at_path(path, missing)
     if isinstance(source, str) or _is_zarr(source):
         return str(source), _zarr_arrays(source, missing)
+    check_dense(source, "the array")  # one is a mapping too
     if isinstance(source, Mapping):
         return "the mapping", [(str(k), _one(str(k), v, missing)) for k, v in source.items()]
     if _is_array(source):
-        check_dense(source, "the array")
         return "the array", [("", _one("the array", source, missing))]
     if isinstance(source, Iterable):
         pairs = list(source)
