@@ -58,6 +58,7 @@ _HOMES = {
     "Status": "streamsvd.result",
     "Certificate": "streamsvd.certificate",
     "Plan": "streamsvd.engine.plan",
+    "AccessError": "streamsvd.errors",
     "BudgetError": "streamsvd.errors",
     "ConflictError": "streamsvd.errors",
     "CorruptChunkError": "streamsvd.errors",
@@ -105,6 +106,7 @@ if TYPE_CHECKING:
     from streamsvd.drivers.verify import verify
     from streamsvd.engine.plan import Plan
     from streamsvd.errors import (
+        AccessError,
         BudgetError,
         ConflictError,
         CorruptChunkError,
@@ -128,6 +130,7 @@ if TYPE_CHECKING:
 
 # IncrementalPCA and the other estimators are left out: a star import must not need the extra.
 __all__ = [
+    "AccessError",
     "BudgetError",
     "Certificate",
     "Clustering",

@@ -189,10 +189,13 @@ def test_a_store_of_anndata_is_read_where_it_is_dense_and_named_where_it_is_spar
 def test_estimators_name_what_scikit_learn_does_not():
     pytest.importorskip("sklearn")
     adata = _class("anndata", "AnnData")()
-    for estimator in (
-        streamsvd.TruncatedSVD(2), streamsvd.IncrementalPCA(2), streamsvd.Nystroem(n_components=2), streamsvd.KernelRidge(),
-    ):  # fmt: skip
-        fit = partial(estimator.fit, y=A[:, 0])
-        refused(adata, "annotated matrix", "x.X.toarray()", door=fit)
+    kinds = (
+        streamsvd.TruncatedSVD,
+        streamsvd.IncrementalPCA,
+        streamsvd.Nystroem,
+        streamsvd.KernelRidge,
+    )
+    for kind in kinds:
+        refused(adata, "annotated matrix", "x.X.toarray()", door=partial(kind().fit, y=A[:, 0]))
         with pytest.raises(TypeError, match="toarray"):
-            estimator.fit(sparse.csr_matrix(A), A[:, 0])
+            kind().fit(sparse.csr_matrix(A), A[:, 0])

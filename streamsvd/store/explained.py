@@ -36,6 +36,7 @@ READ = REMEDIES | {errno.ENAMETOOLONG: "Check the path."}
 WRITE = REMEDIES | {errno.ENOENT: "Make the folder it is to be in, or choose another place."}
 REFUSED = (errno.EACCES, errno.EPERM)
 OF_PATHS = (errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY, errno.EEXIST)
+EFFECTIVE = os.access in os.supports_effective_ids
 KNOWN = frozenset((*READ, *REFUSED, *OF_PATHS))
 """Errors that say something of the place, and nothing of what is in a file."""
 
@@ -142,7 +143,7 @@ def at_fault(path: Path) -> tuple[Path | None, str]:
                 return None, ""
         if part != path and not stat.S_ISDIR(seen.st_mode):
             return part, "file"
-        if part != path and not os.access(part, os.X_OK):
+        if part != path and not os.access(part, os.X_OK, effective_ids=EFFECTIVE):
             return part, "closed"
     return None, ""
 

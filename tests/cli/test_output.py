@@ -82,9 +82,9 @@ def told(kept, monkeypatch) -> Callable[..., tuple[int, str]]:
 @pytest.mark.parametrize("verb", LINES)
 def test_a_full_stdout_is_one_sentence_of_every_verb(told, capsys, tmp_path, verb, json):
     line = LINES[verb].split()
-    if "--out" in line:
-        at = line.index("--out") + 1
-        line[at] = str(tmp_path / line[at])
+    for at, word in enumerate(line):
+        if word == "M2" or line[at - 1] == "--out":
+            line[at] = str(tmp_path / word)
     capsys.readouterr()
     code, _ = told(*line, *(["--json"] if json else []))
     said = capsys.readouterr().err

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from streamsvd.errors import SpecError, StoreError
-from streamsvd.foreign import check_dense, check_file_kind, check_object
+from streamsvd.foreign import check_dense, check_file_kind
 from streamsvd.masks import as_array, promised
 from streamsvd.paths import local_path
 from streamsvd.store.collection.cutting import cut_parts
@@ -169,12 +169,10 @@ def _found(source: Any, missing: str) -> tuple[str, Named, Remarks]:
         return str(path), *_at_path(path, missing)
     if isinstance(source, str) or _is_zarr(source):
         return str(source), *_zarr_arrays(source, missing)
-    if type(source) not in (dict, list, tuple) and not isinstance(source, Iterator):
-        check_object(source)  # before it is taken for a mapping, as some sparse matrices are
+    check_dense(source, "the array")  # one is a mapping too
     if isinstance(source, Mapping):
         return "the mapping", *_each(source.items(), missing)
     if _is_array(source):
-        check_dense(source, "the array")
         return "the array", [("", _one("the array", source, missing)[0])], ()
     if isinstance(source, Iterable):
         pairs = list(source)

@@ -196,6 +196,8 @@ def test_a_window_knows_nothing_but_the_newest_blocks(A, tmp_path, window):
     held = -(-window // 50)
     rows = A[-50 * held :] if 50 * held < M else A
     s = reference(rows, True)[1][:K]
+    assert (model.n_rows_held, model.n_rows) == (len(rows), M)
+    assert f"{len(rows):,} rows held, {M:,} absorbed" in repr(model)
     c = model.certificate
     assert (c.sigma_lower <= s * (1 + 1e-12)).all()
     assert (s <= c.sigma_upper).all()
