@@ -142,11 +142,12 @@ class Lines(AbstractContextManager["Lines"]):
 
 
 def say(text: str) -> None:
-    """A remark on stderr, once in a run."""
+    """A remark on stderr, once in a run: what follows its first colon may change while a run watches."""
     context = click.get_current_context(silent=True)
     said: set[str] = set() if context is None else context.meta.setdefault("streamsvd.said", set())
-    if text not in said:
-        said.add(text)
+    about = text.partition(": ")[0]
+    if about not in said:
+        said.add(about)
         click.echo(f"streamsvd: {text}", err=True)
 
 

@@ -216,7 +216,11 @@ class ChunkedArray:
         path = local_path(self.store, key)
         if path is None and time.monotonic() - _seen.get(self, -np.inf) < SEEN_SECONDS:
             return
-        if not (exists(self.store, key) if path is None else path.is_file()):
+        try:
+            there = exists(self.store, key) if path is None else path.is_file()
+        except Exception as error:  # of a store of whatever kind
+            raise StoreError(f"{key} of {self.name} cannot be read: {error}.") from error
+        if not there:
             raise StoreError(
                 f"chunk {label!r} of {self.name} is absent, and so is {key!r}: the process {os.getpid()} on "
                 f"{platform.node()} does not see the array at all. It must be there under this name for every process that "

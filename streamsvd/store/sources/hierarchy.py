@@ -7,6 +7,7 @@ where the copy says otherwise there is a remark.
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
@@ -20,7 +21,7 @@ from zarr.storage import LocalStore, ZipStore
 
 from streamsvd.errors import StoreError
 
-Metadata = Mapping[str, bytes]
+Metadata = Mapping[str, str]
 """What a node says of itself, by the name of the object that says it."""
 
 
@@ -176,9 +177,12 @@ def _consolidated(group: zarr.Group, zarr_format: int) -> dict[str, Metadata]:
 
 
 def written(metadata: Any) -> Metadata:
-    """Metadata as they are written."""
+    """Metadata as they are written, in one order of their keys, which writers do not agree on."""
     buffers = metadata.to_buffer_dict(default_buffer_prototype())
-    return {name: bytes(value.to_bytes()) for name, value in buffers.items()}
+    return {
+        name: json.dumps(json.loads(value.to_bytes()), sort_keys=True)
+        for name, value in buffers.items()
+    }
 
 
 def _said(array: zarr.Array) -> str:

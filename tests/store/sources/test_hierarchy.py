@@ -144,3 +144,13 @@ def test_a_copy_of_a_group_below_is_a_hint_too(tmp_path):
     assert A.shape == (30, 6)
     assert len(A.remarks) == 1
     assert streamsvd.open_collection(tmp_path / "A.zarr").members[0].shape == (30, 6)
+
+
+def test_the_order_of_keys_is_no_difference(tmp_path):
+    path = written(tmp_path / "A.zarr", 2)
+    zarr.open_array(path / "x", mode="r+").update_attributes({"b": 1, "a": [float("nan")]})
+    zarr.consolidate_metadata(path)
+    for name in (".zmetadata", "x/.zattrs", "x/.zarray"):
+        record = json.loads((path / name).read_text())
+        (path / name).write_text(json.dumps(dict(sorted(record.items(), reverse=True))))
+    assert streamsvd.open(path).remarks == ()
