@@ -433,6 +433,12 @@ def test_numbers_beside_the_matrix_are_refused_where_they_are_masked(door, lazy,
         BESIDE[door](lazy(x))
 
 
+@pytest.mark.parametrize("given", [[1j] * 24, np.full(24, 1j), ["a"] * 24, [[1], [2, 3]]])
+def test_weights_that_are_no_real_numbers_are_told(given):
+    with pytest.raises(ss.SpecError, match="row_weights are no numbers"):
+        ss.svd(values(), 2, row_weights=given)
+
+
 def test_a_kernel_that_masks_is_refused():
     with pytest.raises(ss.SpecError, match="gave NaN"):
         ss.nystrom(values(), lambda X, Y: np.ma.masked_greater(X @ Y.T, 0), n_centres=3)
@@ -532,4 +538,4 @@ def test_no_door_makes_an_array_by_itself():
         if name != "masks.py" and not name.startswith("testing")
         for argument in bare_arguments(path)
     }
-    assert found == ITS_OWN
+    assert found <= ITS_OWN

@@ -265,7 +265,7 @@ def svd(
         to the second when the passes still expected cost more.
     plan
         A plan made before for the same matrix, to be run as it is. Every option that `plan_svd` has is the plan's; one
-        that is passed here too must be the same. Only ``overwrite``, ``seed``, ``delta``, ``callback``, and the place
+        that is passed here too, and is not None, must be the same. Only ``overwrite``, ``seed``, ``delta``, ``callback``, and the place
         ``out`` belong to the run.
     callback
         Receives progress events.

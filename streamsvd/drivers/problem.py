@@ -77,7 +77,12 @@ def _weights(given: Any, count: int, name: str, what: str) -> Real | None:
     if given is None:
         return None
     try:
-        weights = unmasked(given, name).astype(np.float64)
+        found = unmasked(given, name)
+        if np.iscomplexobj(found):
+            raise TypeError("they are complex")
+        weights = found.astype(np.float64, copy=False)
+    except SpecError:
+        raise
     except (TypeError, ValueError) as error:
         raise SpecError(
             f"{name} are no numbers: {error}. Pass one number for each of the {what}."
