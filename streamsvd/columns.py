@@ -106,7 +106,7 @@ def number_of(source: Any, column: int) -> int:
     return int(columns.indices[column]) if isinstance(columns, Columns) else column
 
 
-def named(numbers: Any) -> str:
+def words_of(numbers: Any) -> str:
     """Columns in words: the first few by number, and how many there are beside."""
     some = [str(int(j)) for j in numbers[:MOST_NAMED]]
     more = len(numbers) - len(some)

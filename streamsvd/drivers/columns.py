@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.columns import Columns, as_mask, named
+from streamsvd.columns import Columns, as_mask, words_of
 from streamsvd.counted import EVERYTHING, Counted
 from streamsvd.drivers.request import as_source
 from streamsvd.engine.dask_source import DaskSource, KeptDask
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Told = TypeVar("Told", bound="RunInfo")
+Ran = TypeVar("Ran", bound="RunInfo")
 Mask = npt.NDArray[np.bool_]
 
 AUTO = "auto"
@@ -229,7 +229,7 @@ class View:
             where = f"in the first {found.rows:,} rows"
         said = (
             f"{numbers.size:,} of {self.whole.shape[1]:,} columns {'has' if numbers.size == 1 else 'have'} no value "
-            f"{where} ({named(numbers)}). "
+            f"{where} ({words_of(numbers)}). "
         )
         if numbers.size == self.whole.shape[1]:
             return said + "Check how the data were written."
@@ -296,11 +296,11 @@ def over_columns(
             "Check how the data were written, and its fill value."
         )
     notify(ColumnsLeftOut(len(columns.dropped), columns.count, columns.said))
-    kept_source = restricted(source, columns, nbytes)
-    return View(kept_source, source, columns, nbytes, looked, masked, counted)
+    shown = kept_source(source, columns, nbytes)
+    return View(shown, source, columns, nbytes, looked, masked, counted)
 
 
-def restricted(source: Source, columns: Columns, look_bytes: int = 0) -> Source:
+def kept_source(source: Source, columns: Columns, look_bytes: int = 0) -> Source:
     """The source of the columns that are kept."""
     if isinstance(source, DaskSource):
         return KeptDask.of(source, columns, look_bytes)
@@ -387,7 +387,7 @@ def over_columns_with_values(
     return decorate
 
 
-def told(info: Told, view: View) -> Told:
+def with_columns(info: Ran, view: View) -> Ran:
     """How a result came about, with the columns that are left out and what it took to know them."""
     if view.columns is None and not view.look_bytes:
         return info

@@ -11,7 +11,7 @@ import numpy as np
 
 from streamsvd.certificate import EXCESS_TOL, Kind
 from streamsvd.columns import Columns
-from streamsvd.drivers.columns import View, is_kept, mask_of, over_columns, restricted
+from streamsvd.drivers.columns import View, is_kept, kept_source, mask_of, over_columns
 from streamsvd.drivers.factors import Factors, factors
 from streamsvd.drivers.iterate import Iteration
 from streamsvd.drivers.problem import check_options
@@ -171,7 +171,7 @@ def _planned_view(source: Source, mask: Any) -> View:
     if mask is None or is_kept(source) or (kept := mask_of(source, mask)) is None or kept.all():
         return View(source, source, None, 0, False)
     columns = Columns.of(kept)
-    return View(restricted(source, columns), source, columns, 0, False)
+    return View(kept_source(source, columns), source, columns, 0, False)
 
 
 @runs_plan

@@ -11,13 +11,13 @@ import numpy as np
 
 from streamsvd import krylov
 from streamsvd.certificate import Certificate, Kind
-from streamsvd.drivers.columns import View, restricted
+from streamsvd.drivers.columns import View, kept_source
 from streamsvd.drivers.factorise import plan_svd
 from streamsvd.drivers.factors import unit
 from streamsvd.drivers.iterate import Iteration
 from streamsvd.drivers.looks import krylov_look
 from streamsvd.drivers.model import Model
-from streamsvd.drivers.model.state import kept_columns, narrowed
+from streamsvd.drivers.model.state import kept_columns, narrow_result
 from streamsvd.drivers.problem import check_options
 from streamsvd.drivers.request import as_source
 from streamsvd.drivers.session import Session, Settings
@@ -124,8 +124,8 @@ def verify(
     view = View(source, source, None, 0, True)
     columns = kept.get("columns")
     if columns is not None:  # what it left out is no part of what it says
-        view = View(restricted(source, columns), source, columns, 0, True)
-        source, result = view.source, narrowed(result, columns)
+        view = View(kept_source(source, columns), source, columns, 0, True)
+        source, result = view.source, narrow_result(result, columns)
         n = source.shape[1]
     options = check_options(
         source,

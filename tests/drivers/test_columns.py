@@ -353,6 +353,25 @@ def test_a_mask_is_an_array_of_any_shape_of_the_columns_or_the_name_of_one(tmp_p
         np.testing.assert_allclose(found.s, s, rtol=1e-9)
 
 
+def test_a_mask_is_the_same_along_dimensions_that_it_lacks(tmp_path):
+    X, sea = np.random.default_rng(0).standard_normal((20, 2, 4, 3)), np.eye(4, 3) == 0
+    group = zarr.open_group(tmp_path / "g.zarr", mode="w")
+    for name, values, dims in (
+        ("t", X, ("time", "level", "lat", "lon")),
+        ("sea", sea.T, ("lon", "lat")),
+    ):
+        array = group.create_array(
+            name, shape=values.shape, chunks=values.shape, dtype=values.dtype, dimension_names=dims
+        )
+        array[...] = values
+    A = streamsvd.open(tmp_path / "g.zarr", variable="t", rows="time")
+    gone = np.flatnonzero(np.broadcast_to(~sea, (2, 4, 3)))
+    assert streamsvd.svd(A, 2, mask="sea").info.dropped_columns == tuple(gone)
+    alone = streamsvd.open(tmp_path / "g.zarr" / "t", rows="time")
+    with pytest.raises(SpecError, match="opened by itself: open its group, with variable="):
+        streamsvd.svd(alone, 2, mask="sea")
+
+
 @pytest.mark.parametrize(
     ("mask", "words"),
     [

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.drivers.columns import View, over_columns_with_values, told, view_of
+from streamsvd.drivers.columns import View, over_columns_with_values, view_of, with_columns
 from streamsvd.drivers.kernel.asking import DEFAULT_CENTRES, Asked
 from streamsvd.drivers.kernel.choice import SAMPLE_ROWS, sampled
 from streamsvd.drivers.kernel.files import SAMPLING, dictionary_arrays, dictionary_in
@@ -157,7 +157,7 @@ def put_back(found: Nystrom, view: View) -> Nystrom:
     if view.columns is None and not view.look_bytes:
         return found
     map_ = replace(found.feature_map, columns=view.columns)
-    return replace(found, feature_map=map_, info=told(found.info, view))
+    return replace(found, feature_map=map_, info=with_columns(found.info, view))
 
 
 @over_columns_with_values(put_back)

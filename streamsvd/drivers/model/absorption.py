@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from streamsvd.columns import Columns, named
+from streamsvd.columns import Columns, words_of
 from streamsvd.drivers.columns import PIECE_BYTES, View, mask_of, over_columns, view_of
 from streamsvd.drivers.model.feed import Cut, Feed, check_policy, finite, plan_cut
 from streamsvd.drivers.model.held import Held
@@ -386,7 +386,7 @@ def same_mask(source: Source, mask: Any, columns: Columns | None) -> None:
     other = np.flatnonzero(kept != mine)
     if other.size:
         raise SpecError(
-            f"mask differs from the one that the model was begun with, at {named(other)}. Leave mask= out: the model "
+            f"mask differs from the one that the model was begun with, at {words_of(other)}. Leave mask= out: the model "
             "remembers it; or begin another model."
         )
 

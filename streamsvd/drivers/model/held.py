@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from streamsvd.drivers.model.state import State, kept_columns, loaded, narrowed, of_result
+from streamsvd.drivers.model.state import State, kept_columns, loaded, narrow_result, of_result
 from streamsvd.errors import MissingChunkError, StoreError
 from streamsvd.store.model import BlockEntry, Manifest, ModelStore, Settings, Spec
 from streamsvd.store.result import load
@@ -118,4 +118,4 @@ class Held:
 def _base(path: Path) -> State:
     """The state of a batch result, of the columns that it kept."""
     result, columns = load(path)[0], kept_columns(path)
-    return of_result(result if columns is None else narrowed(result, columns), columns)
+    return of_result(result if columns is None else narrow_result(result, columns), columns)

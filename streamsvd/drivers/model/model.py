@@ -19,7 +19,7 @@ from streamsvd.drivers.model.held import Held
 from streamsvd.drivers.model.left import LeftVectors
 from streamsvd.drivers.model.options import changed, check_names, make_spec, method_of
 from streamsvd.drivers.model.size import check_result
-from streamsvd.drivers.model.state import State, kept_columns, loaded, narrowed, refuse_base
+from streamsvd.drivers.model.state import State, kept_columns, loaded, narrow_result, refuse_base
 from streamsvd.drivers.request import as_source
 from streamsvd.engine.dask_source import DaskSource
 from streamsvd.engine.events import Callback, ignore
@@ -613,7 +613,7 @@ def _settings_of(path: Path) -> Settings:
     refuse_base(result, weighted)
     columns = kept_columns(path)
     if columns is not None:
-        result = narrowed(result, columns)
+        result = narrow_result(result, columns)
     check_result(result, str(path))
     rank = max(result.rank, 1)
     spec = make_spec(

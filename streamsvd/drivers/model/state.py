@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from streamsvd.certificate import Kind
-from streamsvd.columns import Columns, named
+from streamsvd.columns import Columns, words_of
 from streamsvd.errors import SpecError
 from streamsvd.forest import Forest, Load
 from streamsvd.incremental import IncrementalSVD
@@ -114,7 +114,7 @@ def of_result(result: SVD, columns: Columns | None = None) -> State:
     return State(factor, None, scale=scale, columns=columns)
 
 
-def narrowed(result: SVD, columns: Columns) -> SVD:
+def narrow_result(result: SVD, columns: Columns) -> SVD:
     """A result of the columns that were kept alone."""
     places = np.cumsum(columns.kept) - 1
     dropped = tuple(int(places[j]) for j in result.info.dropped_columns if columns.kept[j])
@@ -152,7 +152,7 @@ def refuse_base(result: SVD, weighted: Sequence[str]) -> None:
     if gone.size:  # those that are NaN are no part of the result, and of no model of it
         dropped = np.asarray(result.info.dropped_columns)[gone]
         raise SpecError(
-            f"the result left columns out for their missing values, or as constant under scale=True ({named(dropped)}). Run "
+            f"the result left columns out for their missing values, or as constant under scale=True ({words_of(dropped)}). Run "
             "svd with another nonfinite=, or with a mask= that is false there, before updating it."
         )
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from streamsvd.columns import Columns, named
+from streamsvd.columns import Columns, words_of
 from streamsvd.drivers.model.absorption import summarise
 from streamsvd.drivers.model.model import Model
 from streamsvd.drivers.model.options import buffer_of, method_of
@@ -119,7 +119,7 @@ def _shared_columns(a: Model, b: Model) -> Columns | None:
     mine, its = (set(model.dropped_columns) for model in (a, b))
     if mine != its:
         raise SpecError(
-            f"the models leave different columns out: {named(sorted(mine ^ its))} {'is' if len(mine ^ its) == 1 else 'are'} "
+            f"the models leave different columns out: {words_of(sorted(mine ^ its))} {'is' if len(mine ^ its) == 1 else 'are'} "
             "left out of one of them alone. Merge models of the same columns: make both with the same mask=."
         )
     if a.columns is None or b.columns is None:

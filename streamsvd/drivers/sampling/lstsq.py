@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from streamsvd.checks import check_numbers, check_seed
-from streamsvd.drivers.columns import View, over_columns_with_values, told
+from streamsvd.drivers.columns import View, over_columns_with_values, with_columns
 from streamsvd.drivers.model.size import check_size
 from streamsvd.drivers.request import as_source
 from streamsvd.drivers.runs import Passes, Rows, RunInfo, allowed_bytes, arranged
@@ -147,7 +147,7 @@ class _Answer:
 
 
 def _put_back(found: LeastSquares, view: View) -> LeastSquares:
-    return replace(found, x=view.spread(found.x, axis=0), info=told(found.info, view))
+    return replace(found, x=view.spread(found.x, axis=0), info=with_columns(found.info, view))
 
 
 @over_columns_with_values(_put_back)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.checks import check_numbers, check_seed
-from streamsvd.drivers.columns import View, over_columns_with_values, told
+from streamsvd.drivers.columns import View, over_columns_with_values, with_columns
 from streamsvd.drivers.request import as_source
 from streamsvd.drivers.runs import Arrangement, Passes, RunInfo, allowed_bytes, arranged, watched
 from streamsvd.drivers.runs.checks import check_real
@@ -134,7 +134,7 @@ class _Asked:
 
 
 def _put_back(found: RowSample, view: View) -> RowSample:
-    return replace(found, rows=view.spread(found.rows), info=told(found.info, view))
+    return replace(found, rows=view.spread(found.rows), info=with_columns(found.info, view))
 
 
 @over_columns_with_values(_put_back)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from streamsvd.checks import whole
-from streamsvd.drivers.columns import over_columns, told
+from streamsvd.drivers.columns import over_columns, with_columns
 from streamsvd.drivers.request import as_source
 from streamsvd.drivers.saves import SAVE_SECONDS, try_saves
 from streamsvd.drivers.stream.kept import KeptBlocks, columns_of_blocks, put_back
@@ -139,7 +139,7 @@ def top_eigenvectors(
         run: Run = Stored(view.source, options, budget, saves, callback)
         with view.naming():
             result = run.result(passes)
-            found = replace(result, info=told(result.info, view))
+            found = replace(result, info=with_columns(result.info, view))
         return replace(found, components=view.spread(found.components))
     else:
         if passes > 1 and iter(A) is A:

@@ -218,16 +218,37 @@ def mask_variable(source: Source, name: str) -> Array:
         data = zarr.open_array(store=store, path=prefix, mode="r")
     except Exception as error:
         raise SpecError(
-            f"mask={name!r} is no array beside {source.name} ({type(error).__name__}). Pass the name of an array in the "
-            "same group, or an array of booleans, one for each column."
+            f"mask={name!r} is no array beside {source.name}{_why(prefix, error)}. Pass the name of an array in the same "
+            "group, or an array of booleans, one for each column."
         ) from error
     mine, its = (dimension_names(a, dict(a.attrs)) for a in (data, found))
     values = _values(found, missing="fill" if source.array.fill_missing else "error")
-    if mine is not None and its is not None:
-        wanted = [mine[axis] for axis in source.layout.column_axes]
-        if sorted(map(str, its)) == sorted(map(str, wanted)) and len(set(wanted)) == len(wanted):
-            values = values.transpose([list(its).index(name) for name in wanted])
-    return values
+    if mine is None or its is None:
+        return values
+    wanted = [mine[axis] for axis in source.layout.column_axes]
+    return _in_order(values, list(its), wanted, column_extents(source))
+
+
+def _why(prefix: str, error: Exception) -> str:
+    """Why there is no such array, in words."""
+    if not prefix:
+        return ", which was opened by itself: open its group, with variable="
+    return f" ({type(error).__name__})"
+
+
+def _in_order(
+    values: Array, its: list[str | None], wanted: list[str | None], extents: tuple[int, ...]
+) -> Array:
+    """Values in the order of the dimensions wanted, the same along those that they do not have; as they are if in doubt."""
+    known = None not in its and None not in wanted and len(set(wanted)) == len(wanted)
+    if not known or not set(its) <= set(wanted) or len(set(its)) != len(its):
+        return values
+    lengths = dict(zip(wanted, extents, strict=True))
+    if any(lengths[name] != length for name, length in zip(its, values.shape, strict=True)):
+        return values
+    order = sorted(range(len(its)), key=lambda axis: wanted.index(its[axis]))
+    shape = [lengths[name] if name in its else 1 for name in wanted]
+    return np.broadcast_to(values.transpose(order).reshape(shape), extents)
 
 
 def _values(array: zarr.Array, missing: str) -> Array:
