@@ -51,6 +51,8 @@ def local_path(place: Any, name: str = "path") -> Path:
     try:
         return Path(text).expanduser()
     except RuntimeError:  # no such user, or one without a home
+        if "/" not in text or Path(text.partition("/")[0]).exists():  # a name that begins so
+            return Path(text)
         raise SpecError(
             f"{name}={text!r} begins with ~, and there is no such home folder. Pass the whole path."
         ) from None

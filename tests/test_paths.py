@@ -35,6 +35,7 @@ def test_the_home_folder_is_meant_by_a_tilde(monkeypatch):
     assert paths.local_path(Path("~")) == Path("/home/of/somebody")
     assert paths.local_path(b"~/a.npy") == Path("/home/of/somebody/a.npy")
     assert paths.local_path("a/~/b") == Path("a/~/b")
+    assert paths.local_path("~backup-of.npy") == Path("~backup-of.npy")
     assert paths.local_path("file:///a/b") == Path("/a/b")
     assert paths.local_path(".") == Path()
 

@@ -106,6 +106,8 @@ def frames() -> Iterator[np.ndarray[Any, Any]]:
 
     from streamsvd.errors import SpecError
 
+    if sys.stdin is None:
+        raise SpecError("standard input is closed. Pipe .npy blocks into it, or pass a path.")
     stream = Piped(sys.stdin.buffer)
     number = 0
     while not stream.over():

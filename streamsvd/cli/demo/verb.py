@@ -97,20 +97,15 @@ def _require_extra() -> None:
 def _prepare(out: Path) -> None:
     """A folder that is ours: new, empty, or of an earlier demo."""
     from streamsvd.errors import StoreError
+    from streamsvd.store.explained import explained
     from streamsvd.store.placing import check_local
 
     check_local(out)
-    try:
+    with explained(out):
         out.mkdir(parents=True, exist_ok=True)
         if any(out.iterdir()) and not (out / MARK).exists():
             raise StoreError(f"{out} holds something else. Choose another folder with --out.")
         (out / MARK).write_text("{}", encoding="utf-8")
-    except OSError as error:
-        if isinstance(error, StoreError):
-            raise
-        raise StoreError(
-            f"cannot write to {out}: {error}. Choose a folder you may write."
-        ) from error
 
 
 def _climate(out: Path, say: Say) -> dict[str, Any]:
