@@ -347,8 +347,9 @@ def test_a_mask_is_an_array_of_any_shape_of_the_columns_or_the_name_of_one(tmp_p
     plan = streamsvd.plan_svd(A, 2, mask="sea")
     assert plan.shape == (30, int(sea.sum()))
     np.testing.assert_allclose(streamsvd.svd(A, 2, mask="sea", plan=plan).s, s, rtol=1e-9)
-    for nonfinite in ("raise", "mean"):  # a plan that knew nothing of it
-        plan = streamsvd.plan_svd(A, 2, nonfinite=nonfinite)
+    for nonfinite in ("raise", "mean"):  # a plan does not look
+        plan = streamsvd.plan_svd(A, 2, nonfinite=nonfinite, mask="auto")
+        assert plan.shape == A.shape
         found = streamsvd.svd(A, 2, mask="auto", nonfinite=nonfinite, plan=plan)
         np.testing.assert_allclose(found.s, s, rtol=1e-9)
 
@@ -427,7 +428,7 @@ def test_a_matrix_without_any_value_and_a_rank_beyond_what_is_left_are_refused()
         with pytest.raises(ShapeError, match="rank=12"):
             streamsvd.svd(A, 12, **options)
         with pytest.raises(ShapeError, match="rank=12 exceeds the 10 columns"):
-            streamsvd.svd(A, 12, plan=streamsvd.plan_svd(A, 12), **options)
+            streamsvd.svd(A, 12, plan=streamsvd.plan_svd(A, 12, **options), **options)
 
 
 # The look ---------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ OF_THE_RUN = {"overwrite", "seed", "delta", "callback"}
 WEIGHTS = np.linspace(1, 2, 40)
 OTHERS = {
     "rank": 3, "energy": 0.5, "tol": 1e-4, "memory": "1GiB", "center": True, "scale": True,
-    "row_weights": WEIGHTS, "column_weights": WEIGHTS[:6], "nonfinite": "mean", "u": True, "out": "b.zarr",
+    "row_weights": WEIGHTS, "column_weights": WEIGHTS[:6], "nonfinite": "mean", "mask": np.arange(6) != 4, "u": True, "out": "b.zarr",
     "max_passes": 5, "certify": "estimate", "target": "error", "excess_tol": 0.5, "device": "cuda",
     "precision": "double", "route": "krylov",
 }  # fmt: skip
@@ -35,7 +35,7 @@ def options_of(verb):
 
 
 def same(a, b):
-    return all(np.array_equal(x, y) for x, y in ((a.s, b.s), (a.Vh, b.Vh)))
+    return all(np.array_equal(x, y, equal_nan=True) for x, y in ((a.s, b.s), (a.Vh, b.Vh)))
 
 
 def test_no_option_is_forgotten():
@@ -104,6 +104,7 @@ def test_what_is_left_out_is_the_plan_s(name, tmp_path, monkeypatch):
     alone, with_all, without = found(plan=plan), found(plan=plan, **given), found(**given)
     assert same(alone, with_all)
     assert same(alone, without)
+    assert alone.info.dropped_columns == ((4,) if name == "mask" else ())
     assert (alone.U is None) == (name != "u")
     assert (tmp_path / "b.zarr").exists() == (name == "out")
     assert (alone.mean is None, alone.scale is None) == (name != "center", name != "scale")
