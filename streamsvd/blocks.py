@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from streamsvd.counted import EVERYTHING, Counted
-from streamsvd.errors import StreamSVDError
+from streamsvd.errors import FaintColumn
 from streamsvd.kernels import moments, products
 from streamsvd.typing import Matrix, Real
 
@@ -52,18 +52,14 @@ def check_faint(ends: Real, first: int = 0) -> None:
 
     Raises
     ------
-    StreamSVDError
+    FaintColumn
         It names the column, counted from ``first``.
     """
     spread = np.max(ends[1] - ends[0], axis=1)
     varies = spread > 1e-15 * np.max(np.abs(ends), axis=(0, 2))  # more than a mean is rounded
     if varies.any():
         j = int(np.argmax(varies))
-        raise StreamSVDError(
-            f"column {first + j} varies by {spread[j]:.2g}, beside entries so much larger that its squares "
-            "vanish in float64: scale=True would take it for constant. Multiply it by a power of two, or pass "
-            "scale=False."
-        )
+        raise FaintColumn(first + j, float(spread[j]))
 
 
 def no_ends(n_columns: int, parts: int) -> Real:

@@ -97,6 +97,21 @@ class NonFiniteError(StreamSVDError, ValueError):
         return f"{self.value} at row {self.row}, column {self.column} ({self.chunk}). {self.remedy}"
 
 
+class FaintColumn(StreamSVDError):
+    """A column that is to be scaled, and varies by less than its squares can hold beside the others."""
+
+    def __init__(self, column: int, spread: float) -> None:
+        super().__init__(column, spread)
+        self.column, self.spread = column, spread
+
+    def __str__(self) -> str:
+        return (
+            f"column {self.column} varies by {self.spread:.2g}, beside entries so much larger that its squares "
+            "vanish in float64: scale=True would take it for constant. Multiply it by a power of two, or pass "
+            "scale=False."
+        )
+
+
 class BudgetError(MemoryError, StreamSVDError):
     """A plan needs more memory than it was allowed; raised before any block is read."""
 

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.columns import Columns, as_mask, words_of
+from streamsvd.columns import Columns, as_mask, number_of, words_of
 from streamsvd.counted import EVERYTHING, Counted
 from streamsvd.drivers.request import as_source
 from streamsvd.engine.dask_source import DaskSource, KeptDask
 from streamsvd.engine.events import Callback, ColumnsLeftOut, ignore
-from streamsvd.errors import NonFiniteError, NotConverged, SpecError
+from streamsvd.errors import FaintColumn, NonFiniteError, NotConverged, SpecError
 from streamsvd.protocols import Source
 from streamsvd.store.sources.columns import KeptColumns, column_extents, mask_variable
 
@@ -211,11 +211,13 @@ class View:
         try:
             yield
         except NonFiniteError as bad:
-            column = bad.column if self.columns is None else int(self.columns.indices[bad.column])
+            column = number_of(self, bad.column)
             remedy = bad.remedy
             if bad.value == "NaN" and not self.looked:
                 remedy = self._remedy(column, remedy)
             raise NonFiniteError(bad.value, bad.row, column, bad.chunk, remedy) from None
+        except FaintColumn as bad:
+            raise FaintColumn(number_of(self, bad.column), bad.spread) from None
 
     def _remedy(self, column: int, remedy: str) -> str:
         """What to do about a NaN, with the columns that have no value at all."""

@@ -232,6 +232,14 @@ def test_an_integer_that_cannot_be_is_named_by_its_column_among_all(kind, tmp_pa
         streamsvd.svd(A, 1, mask=np.arange(6) != 1)
 
 
+def test_a_column_too_faint_to_be_scaled_is_named_by_its_number_among_all():
+    A = np.random.default_rng(0).standard_normal((40, 5)) * 1e150
+    A[:, 1] = np.nan
+    A[:, 3] = np.where(np.arange(40) % 2, 1e-170, -1e-170)
+    with pytest.raises(streamsvd.StreamSVDError, match="column 3 varies by"):
+        streamsvd.svd(A, 2, scale=True, mask="auto")
+
+
 def test_an_infinite_column_is_not_missing():
     A = matrix()
     A[:, 2] = np.inf
