@@ -22,6 +22,8 @@ OWN = {
     "drivers/model/model.py": "the root of a store",
     "drivers/model/held.py": "the root of a store",
     "drivers/model/overlap.py": "the root of a store",
+    "engine/look.py": "files of the package",
+    "store/result.py": "of a result that is being written",
     "cli/compress.py": "the name of a store, printed",
     "cli/rates.py": "a title",
     "cli/demo/climate.py": "sample data of a package",

@@ -285,6 +285,6 @@ def test_columns_without_their_vectors_are_exported_as_far_as_they_are_known(run
     assert np.load(tmp_path / "e.npz")["U"].shape == (30, 3)
     assert "not kept" in run("export", tmp_path / "m", "--out", tmp_path / "e").err
     assert (
-        "is no folder. Make it, or choose another place"
+        "is no folder. Make it"
         in run("export", tmp_path / "m", "--out", tmp_path / "no" / "e.npz").err
     )

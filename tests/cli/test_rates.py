@@ -135,5 +135,5 @@ def test_a_figure_that_fails_leaves_nothing(run, folder, monkeypatch):
     monkeypatch.setattr(figures.Figure, "savefig", full)
     done = run("rates", "W", "--figure", "F.png", "--quiet")
     assert done.code == 1
-    assert "cannot write F.png: No space left on device" in done.err
+    assert "cannot write F.png: No space left on device. Free space" in done.err
     assert [p.name for p in folder.iterdir()] == ["W"]
