@@ -305,8 +305,11 @@ def svd(
     ).counted
     if plan is None:
         check_amount(whole, rank, energy, tol)
-    if out is not None and (nonfinite != "raise" or mask is not None):  # there is a look
-        ResultWriter(local_path(out, "out"), overwrite=overwrite).discard()
+    place = None if out is None else local_path(out, "out")
+    if place is not None:
+        check_apart(place, whole)
+        if nonfinite != "raise" or mask is not None:  # there is a look
+            ResultWriter(place, overwrite=overwrite).discard()
     view = over_columns(
         whole, mask, tolerant=nonfinite != "raise", notify=callback, counted=counted
     )
@@ -365,11 +368,7 @@ def svd(
         target=plan.request.target,  # type: ignore[arg-type]  # checked when it was planned
         excess_tol=plan.request.excess_tol,
     )
-    writer = None
-    if out is not None:
-        place = local_path(out, "out")
-        check_apart(place, source)
-        writer = ResultWriter(place, overwrite=overwrite)
+    writer = None if place is None else ResultWriter(place, overwrite=overwrite)
     session = Session(source, plan, options, settings, callback, view=view)
     session.sampled_bytes += view.look_bytes
     with dense_threads(plan.layout.width), view.naming():

@@ -13,6 +13,7 @@ from zarr.storage import FsspecStore, LocalStore, WrapperStore, ZipStore
 from streamsvd.errors import SpecError
 from streamsvd.store.explained import there
 from streamsvd.store.sources.arrays import ArraySource
+from streamsvd.store.sources.columns import KeptColumns
 from streamsvd.store.sources.npy import NpySource
 from streamsvd.store.sources.zarr_array import ZarrSource
 
@@ -48,6 +49,9 @@ def check_apart(out: Path, source: Any) -> None:
 
 def places(source: Any) -> Iterator[Path]:
     """The files and folders that a source is read from, as far as they are local and known."""
+    if isinstance(source, KeptColumns):
+        yield from places(source.whole)
+        return
     if isinstance(source, NpySource):
         yield source.path
     elif isinstance(source, ZarrSource):

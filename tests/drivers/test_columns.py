@@ -505,6 +505,16 @@ def test_what_cannot_be_is_refused_before_the_look(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["taken"]
 
 
+@pytest.mark.parametrize(
+    "options", [{"mask": "auto"}, {"nonfinite": "mean"}, {"mask": np.isin(np.arange(N), SEA)}]
+)
+def test_a_result_does_not_go_into_the_matrix_of_which_columns_are_left_out(options, tmp_path):
+    source = stored(matrix(), "zarr", tmp_path)
+    with pytest.raises(SpecError, match="lie in one another"):
+        streamsvd.svd(source, 2, out=source / "inside", **options)
+    assert not (source / "inside").exists()
+
+
 def test_those_who_watch_are_told_how_many_are_left_out():
     seen = []
     mask = np.ones(N, bool)
