@@ -293,9 +293,13 @@ def over_columns(
         return View(source, source, None, nbytes, looked, masked, counted)
     left = columns.kept if counted.columns is None else columns.kept & counted.columns
     if not left.any():
+        where = ["the mask is true"] * masked + ["its weight is positive"] * (
+            counted.columns is not None
+        )
         raise SpecError(
-            f"no column of {source.name} has a value{' where the mask is true' if masked else ''}: all entries are missing. "
-            "Check how the data were written, and its fill value."
+            f"no column of {source.name} has a value{' where ' if where else ''}{' and '.join(where)}: nothing would be left. "
+            "Check how the data were written, their fill value"
+            f"{', and what leaves columns out' if where else ''}."
         )
     notify(ColumnsLeftOut(len(columns.dropped), columns.count, columns.said))
     shown = kept_source(source, columns, nbytes)
