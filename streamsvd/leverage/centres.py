@@ -8,7 +8,7 @@ are rounding left out, so that ``z(x).z(y)`` is the Nyström approximation ``k_C
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -122,6 +122,10 @@ class FeatureMap:
         check_definite(float(values[0]), float(np.sum(np.abs(values))))
         keep = values > values.size * 2 * UNIT_ROUNDOFF * max(float(values[-1]), 0.0)
         return cls(kernel, centres, U[:, keep][:, ::-1] / np.sqrt(values[keep][::-1]))
+
+    def over(self, columns: Columns | None) -> FeatureMap:
+        """The map for rows of which these columns take part; the same object, with what a device keeps of it, where they do."""
+        return self if columns is self.columns else replace(self, columns=columns)
 
     @property
     def n_features(self) -> int:

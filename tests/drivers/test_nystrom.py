@@ -106,8 +106,11 @@ def test_rows_that_come_later_are_taken_in(X, tmp_path):
 
 def test_a_file_that_is_no_dictionary_is_told(tmp_path):
     np.savez(tmp_path / "a.npz", x=np.ones(3))
-    for name in ("a.npz", "nothing.npz"):
-        with pytest.raises(streamsvd.StoreError, match="holds no dictionary of rows"):
+    for name, words in (
+        ("a.npz", "holds no dictionary of rows"),
+        ("nothing.npz", "does not exist"),
+    ):
+        with pytest.raises(streamsvd.StoreError, match=words):
             streamsvd.load_nystrom(tmp_path / name)
 
 

@@ -215,8 +215,11 @@ def test_degenerate_fits():
 
 def test_a_file_that_is_no_fit_is_told(tmp_path):
     np.savez(tmp_path / "a.npz", x=np.ones(3))
-    for name in ("a.npz", "nothing.npz"):
-        with pytest.raises(streamsvd.StoreError, match="holds no kernel ridge regression"):
+    for name, words in (
+        ("a.npz", "holds no kernel ridge regression"),
+        ("nothing.npz", "does not exist"),
+    ):
+        with pytest.raises(streamsvd.StoreError, match=words):
             streamsvd.load_ridge(tmp_path / name)
 
 

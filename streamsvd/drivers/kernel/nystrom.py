@@ -156,7 +156,7 @@ def put_back(found: Nystrom, view: View) -> Nystrom:
     """What was found of the columns that are kept, for rows of all columns."""
     if view.columns is None and not view.look_bytes:
         return found
-    map_ = replace(found.feature_map, columns=view.columns)
+    map_ = found.feature_map.over(view.columns)
     return replace(found, feature_map=map_, info=with_columns(found.info, view))
 
 

@@ -125,7 +125,7 @@ class KernelRidgeFit:
                 f"{source.name} has {source.shape[1]} columns; the fit was on rows of {width} numbers."
             )
         view = view_of(source, self.feature_map.columns, guarded=False)
-        source, map_ = view.source, replace(self.feature_map, columns=None)
+        source, map_ = view.source, self.feature_map.over(None)
         m, q = source.shape[0], self.coefficients.shape[1]
         size = self.feature_map.centres.shape[0]
         check_device(device, self.feature_map.kernel)
@@ -190,7 +190,7 @@ def _put_back(fit: KernelRidgeFit, view: View) -> KernelRidgeFit:
         info["dropped_columns"] = list(view.dropped)
         info["warnings"] = [*info["warnings"], f"{view.columns.said}."]
     found = None if fit.nystrom is None else put_back(fit.nystrom, view)
-    map_ = replace(fit.feature_map, columns=view.columns)
+    map_ = fit.feature_map.over(view.columns)
     return replace(fit, feature_map=map_, nystrom=found, info=info)
 
 
