@@ -115,7 +115,8 @@ class Absorption:
             if feed is None:
                 held.store.settle()  # who committed it may have been killed before it was durable
                 return self._done(skipped)
-            with held_memory(), dense_threads(spec.width or 0), at_once() as self.each:
+            threads = feed.cut.threads
+            with held_memory(), dense_threads(spec.width or 0), at_once(threads) as self.each:
                 outcome = self._absorb(spec, feed)
             if outcome != "conflict":
                 return self._done("" if outcome == "all" else outcome)
