@@ -146,7 +146,7 @@ class Plan:
             f"  memory     {show_bytes(self.projected_bytes)} projected, {show_bytes(self.budget_bytes)} allowed",
             *self._otherwise(),
             f"  time       about {self.seconds:.3g} s",
-            "  considered",
+            "  considered, with seconds on two threads",
         ]
         for alt in self.alternatives:
             text = (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import dask
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 import streamsvd
 from streamsvd.blas import one_thread
+from streamsvd.drivers.model.feed import plan_cut
 from streamsvd.engine import execute
 from streamsvd.engine.events import PassStarted, SpanDone
 
@@ -111,3 +114,20 @@ def test_what_overlaps_restores_what_was_there_before_the_first():
 
 def counts():
     return [i["num_threads"] for i in threadpool_info() if i["user_api"] == "blas"]
+
+
+@pytest.mark.parametrize("factor", [1.02, 1.5, 3.0, 20.0])
+@pytest.mark.parametrize("shape", [(3000, 20_000), (60_000, 200), (50, 40_000)])
+def test_rows_of_an_update_are_cut_the_same_for_any_number_of_threads(shape, factor):
+    source = SimpleNamespace(
+        shape=shape, chunks=(100, shape[1]), dtype=np.dtype("f4"), read_bytes=0
+    )
+    spec = SimpleNamespace(axis="rows", u=False)
+    with pytest.raises(streamsvd.BudgetError) as refused:
+        plan_cut(source, spec, shape[0], 64, 1000, 2)
+    budget = int(refused.value.needs * factor)
+    cuts = [plan_cut(source, spec, shape[0], 64, budget, threads) for threads in (1, 2, 5, 16)]
+    assert len({(cut.height, cut.run, cut.ahead) for cut in cuts}) == 1
+    assert [cut.threads for cut in cuts] == sorted(cut.threads for cut in cuts)
+    assert all(cut.projected_bytes <= budget for cut in cuts)
+    assert all(cut.threads <= threads for cut, threads in zip(cuts, (1, 2, 5, 16), strict=True))

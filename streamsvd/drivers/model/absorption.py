@@ -131,10 +131,11 @@ class Absorption:
                 return self._done(skipped)
             if attempt == 0:
                 try_objects(held.store.objects)
+            threads = feed.cut.threads
             with (
                 held_memory(),
                 dense_threads(spec.width or 0),
-                at_once() as self.each,
+                at_once(threads) as self.each,
                 view.naming(),
             ):
                 outcome = self._absorb(spec, feed, view.columns)

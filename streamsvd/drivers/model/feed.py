@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -107,18 +108,26 @@ class Cut:
         Whether the next are read while these are absorbed.
     projected_bytes
         Upper bound of the memory.
+    threads
+        Panels that are multiplied at once.
     """
 
     height: int
     run: int
     ahead: bool
     projected_bytes: int
+    threads: int = 1
+
+
+USUAL_THREADS = 2
+"""Threads for which rows are cut, as bits depend on the cut; with the memory for one alone, for one."""
 
 
 def plan_cut(source: Source, spec: Spec, count: int, kept: int, budget: int, threads: int) -> Cut:
     """The cut of ``count`` new rows (or columns): whole chunks read ahead, if the budget allows it.
 
-    Otherwise one chunk at a time, absorbed in shorter pieces; if even that is too much, parts of chunks.
+    Otherwise one chunk at a time, absorbed in shorter pieces; if even that is too much, parts of chunks. How many of
+    ``threads`` multiply at once in it is decided afterwards, by the budget: the cut is the same for any number.
 
     Raises
     ------
@@ -130,35 +139,44 @@ def plan_cut(source: Source, spec: Spec, count: int, kept: int, budget: int, thr
     chunk = min(chunk, count)
     turned = along  # columns are copied to become rows
     row = width * item
-    piece = Piece(width, kept, source.dtype.kind == "c", spec.u, threads)
 
-    def whole(rows: int) -> int:
-        return (1 + turned) * rows * row + source.read_bytes + piece.bytes_needed(rows)
+    def absorbed(rows: int, at_once: int) -> int:
+        return Piece(width, kept, source.dtype.kind == "c", spec.u, at_once).bytes_needed(rows)
 
-    def ahead(rows: int) -> int:
-        return (2 + turned) * rows * row + 2 * source.read_bytes + piece.bytes_needed(rows)
+    def whole(rows: int, at_once: int) -> int:
+        return (1 + turned) * rows * row + source.read_bytes + absorbed(rows, at_once)
 
-    def behind(rows: int) -> int:
-        return (1 + turned) * chunk * row + source.read_bytes + piece.bytes_needed(rows)
+    def ahead(rows: int, at_once: int) -> int:
+        return (2 + turned) * rows * row + 2 * source.read_bytes + absorbed(rows, at_once)
+
+    def behind(rows: int, at_once: int) -> int:
+        return (1 + turned) * chunk * row + source.read_bytes + absorbed(rows, at_once)
+
+    def realised(height: int, run: int, read_ahead: bool, need: Callable[[int, int], int]) -> Cut:
+        fit = (t for t in range(threads, 0, -1) if need(height, t) <= budget)
+        at_once = next(fit, 1)
+        return Cut(height, run, read_ahead, need(height, at_once), at_once)
 
     most = max(1, MOST_BYTES // max(8 * width, 1))
-    if count <= most and whole(count) <= budget:
-        return Cut(count, count, True, whole(count))
-    high = _largest(ahead, most, budget)
-    # Not of equal size: a run that goes on after a kill must cut where it would have cut.
-    if high >= chunk:
-        rows = high // chunk * chunk
-        return Cut(rows, rows, True, ahead(rows))
-    short = _largest(behind, min(most, chunk), budget)
-    if short:
-        return Cut(short, chunk, False, behind(short))
-    if high:
-        return Cut(high, high, True, ahead(high))
+    for usual in range(USUAL_THREADS, 0, -1):
+        if count <= most and whole(count, usual) <= budget:
+            return realised(count, count, True, whole)
+        high = _largest(partial(ahead, at_once=usual), most, budget)
+        # Not of equal size: a run that goes on after a kill must cut where it would have cut.
+        if high >= chunk:
+            rows = high // chunk * chunk
+            return realised(rows, rows, True, ahead)
+        short = _largest(partial(behind, at_once=usual), min(most, chunk), budget)
+        if short:
+            return realised(short, chunk, False, behind)
+        if high:
+            return realised(high, high, True, ahead)
+    least = ahead(1, 1)
     raise BudgetError(
         f"absorbing one row of {width:,} into {kept} directions",
-        ahead(1),
+        least,
         budget,
-        f"Pass memory={show_bytes(ahead(1) + (1 << 20))!r} or more, or keep fewer directions.",
+        f"Pass memory={show_bytes(least + (1 << 20))!r} or more, or keep fewer directions.",
     )
 
 
