@@ -139,7 +139,7 @@ class Checkpoint:
             {name: f"{folder}/{short}" for name, short in names.items()},
             {f"{folder}/{key}": mark(data) for key, data in pending.items()},
         )
-        with explained(self.objects.name, "the save before is intact."):
+        with explained(self.objects.name, "the save before is intact, so that you can run again."):
             self.objects.write(folder, pending)
             created = self.objects.create(log_key(number), sealed(record))
         if not created:

@@ -88,7 +88,7 @@ class ModelStore:
 
     def explained(self) -> explained:
         """Words for what goes wrong in writing."""
-        return explained(self.name, "the last version is intact.")
+        return explained(self.name, "the last version is intact, so that you can run again.")
 
     # Reading ------------------------------------------------------------------------------------------
 
