@@ -62,10 +62,12 @@ def access_error(error: OSError, doing: Doing, place: object, intact: str = "") 
     """
     where = str(place)
     path = _named(error, place)
-    if doing != "write" and path.startswith(
-        where
-    ):  # what is written beside it has a name of no use
-        where = path
+    if doing != "write":  # what is written beside it has a name of no use
+        whole = str(Path(where).absolute())
+        if path.startswith(where):
+            where = path
+        elif path.startswith(f"{whole}/"):  # the place as it was given, and what is below it
+            where += path.removeprefix(whole)
     reason, remedy = _reason(error, doing, path)
     if intact:
         remedy = f"{remedy.rstrip('.')}; {intact}"

@@ -200,6 +200,8 @@ def test_the_error_survives_the_way_home_from_a_worker():
     assert str(error).startswith("cannot read a.zarr/c/0: Permission denied. Give this user")
     assert (again.errno, type(again)) == (13, AccessError)
     assert isinstance(again, OSError)
+    below = OSError(13, "Permission denied", str(Path("a.zarr/c/0").absolute()))
+    assert str(access_error(below, "read", "a.zarr")) == str(error).replace("; x.", ".")
 
 
 @pytest.mark.parametrize("name", sorted(set(READS) - {"collection"}))
