@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.errors import SpecError
+from streamsvd.masks import as_array
 
 MOST_NAMED = 4
 """Columns that a message names, at most."""
@@ -121,7 +122,7 @@ def as_mask(given: Any, extents: tuple[int, ...], where: str) -> npt.NDArray[np.
     Parameters
     ----------
     given
-        Booleans, or zeros and ones (NaN is no), one for each column, in the shape of the dimensions that make the
+        Booleans, or zeros and ones (NaN or masked is no), one for each column, in the shape of the dimensions that make the
         columns or flat.
     extents
         Extents of those dimensions.
@@ -133,9 +134,7 @@ def as_mask(given: Any, extents: tuple[int, ...], where: str) -> npt.NDArray[np.
     SpecError
         If it has another shape, is no mask, or keeps nothing.
     """
-    if isinstance(given, np.ma.MaskedArray):
-        given = given.filled(0)
-    values = np.asarray(given)
+    values = as_array(given)
     count = int(np.prod(extents, dtype=np.int64))
     if values.shape not in {(count,), tuple(extents)}:
         shapes = f"({count},)" if len(extents) == 1 else f"{tuple(extents)} or ({count},)"

@@ -502,6 +502,7 @@ ITS_OWN = {
     ("estimators/incremental_pca.py", "panel"),
     ("store/packing.py", "part"),
     ("store/sources/codecs.py", "data"),
+    ("columns.py", "values"),
     ("store/collection/origin.py", "fill_value"),
     ("store/sources/conventions.py", "value"),
 }

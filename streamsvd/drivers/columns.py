@@ -22,6 +22,7 @@ from streamsvd.drivers.request import as_source
 from streamsvd.engine.dask_source import DaskSource, KeptDask
 from streamsvd.engine.events import Callback, ColumnsLeftOut, ignore
 from streamsvd.errors import FaintColumn, NonFiniteError, NotConverged, SpecError
+from streamsvd.masks import as_array
 from streamsvd.protocols import Source
 from streamsvd.store.sources.columns import KeptColumns, column_extents, mask_variable
 
@@ -188,7 +189,7 @@ class View:
         """What belongs to the columns that are kept, of what has one for each column; as it came if it has not."""
         if self.columns is None or values is None:
             return values
-        given = np.asarray(values)
+        given = as_array(values)
         return self.columns.take(given) if given.shape == (self.columns.count,) else values
 
     @property
