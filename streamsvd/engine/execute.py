@@ -17,6 +17,7 @@ from streamsvd.blas import one_thread
 from streamsvd.engine.events import Callback, PassDone, PassStarted, SpanDone, ignore
 from streamsvd.engine.graph import build
 from streamsvd.engine.layout import Layout
+from streamsvd.engine.look import workers_of
 from streamsvd.engine.span import Sink, Work, stop
 from streamsvd.engine.submit import Graph, Told, active_client, run_graph
 from streamsvd.passes import Fold, Sums
@@ -120,5 +121,5 @@ def concurrency() -> tuple[int, int]:
         chosen = dask.config.get("num_workers", None)
         count = int(chosen) if chosen else int(CPU_COUNT)
         return count, count
-    threads = [int(w["nthreads"]) for w in client.scheduler_info(n_workers=-1)["workers"].values()]
+    threads = [int(worker["nthreads"]) for worker in workers_of(client).values()]
     return max(1, sum(threads)), max(threads, default=1)

@@ -61,7 +61,7 @@ def look(client: Any, shared: Any, needs: int = 0) -> None:
     StreamSVDError
         If a worker has other versions.
     """
-    known = client.scheduler_info(n_workers=-1)["workers"]
+    known = workers_of(client)
     found = addresses(shared)
     asked = tuple((address.name, address.what) for address in found), needs
     times, now = _looked.setdefault(client, {}), time.monotonic()
@@ -85,6 +85,17 @@ def look(client: Any, shared: Any, needs: int = 0) -> None:
         if worker in answers and not _gone(answers[worker]):
             _check_memory(answers[worker], worker, known[worker], needs)
             times[worker, asked] = now
+
+
+def workers_of(client: Any) -> Mapping[str, Mapping[str, Any]]:
+    """Every worker by its address, with what the scheduler knows of it.
+
+    The scheduler itself is asked: what a client keeps of its answer is replaced every two seconds by one without workers.
+    """
+    known: Mapping[str, Mapping[str, Any]] = client.sync(client.scheduler.identity, n_workers=-1)[
+        "workers"
+    ]
+    return known
 
 
 def _asked(client: Any, found: Sequence[Address], workers: Sequence[str]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import dask
 
+from streamsvd.engine.look import workers_of
 from streamsvd.errors import SpecError, StoreError
 
 CONNECT_SECONDS = "10s"
@@ -49,7 +50,7 @@ def scheduled(address: str | None, workers: int | None) -> Iterator[None]:
             f"no scheduler answers at {address}: {str(error) or type(error).__name__}. Check the address, or leave scheduler= out to run here."
         ) from error
     with client:
-        if not client.scheduler_info(n_workers=1)["workers"]:
+        if not workers_of(client):
             raise StoreError(
                 f"the scheduler at {address} has no workers, so nothing can be planned. Start some first."
             )

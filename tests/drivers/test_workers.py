@@ -41,7 +41,7 @@ def places(client, tmp_path, monkeypatch):
     here.mkdir()
     there.mkdir()
     monkeypatch.chdir(here)
-    first, second = client.scheduler_info()["workers"]
+    first, second = look.workers_of(client)
     client.run(os.chdir, str(here), workers=[first])
     client.run(os.chdir, str(there), workers=[second])
     yield here, there, second

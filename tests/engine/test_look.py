@@ -17,8 +17,6 @@ from streamsvd.engine.look import look, report, versions
 from streamsvd.errors import BudgetError, SpecError, StoreError, StreamSVDError
 from streamsvd.store.seen import FileAddress, Sight, addresses
 
-GIB = 1 << 30
-
 
 class Client:
     """Workers that answer as this process would, but for what ``change`` does to an answer."""
@@ -27,9 +25,13 @@ class Client:
         self.change, self.asked, self.calls = change, 0, []
         self.known = {f"tcp://{i}": {"name": i, "memory_limit": 0} | known for i in (1, 2)}
 
-    def scheduler_info(self, n_workers: int) -> Any:
-        assert n_workers == -1
-        return {"workers": self.known}
+    @property
+    def scheduler(self) -> Any:
+        return SimpleNamespace(identity=lambda n_workers: {"workers": self.known})
+
+    def sync(self, function: Any, **options: Any) -> Any:
+        assert options == {"n_workers": -1}
+        return function(**options)
 
     def run(self, function: Any, found: Any, *, workers: Any, on_error: str) -> Any:
         assert (function, on_error) == (report, "return")
@@ -111,11 +113,11 @@ def test_what_a_worker_does_not_see_is_said_with_what_to_do(A, sight, said):
 
 
 def test_the_memory_of_a_worker_is_held_against_what_its_tasks_take(A):
-    used = changed(used=100 << 20)
-    look(Client(used, memory_limit=GIB), A, needs=500 << 20)
-    look(Client(used, memory_limit=0), A, needs=1 << 50)
-    with pytest.raises(BudgetError, match=r"limit of 1,073,741,824 bytes leaves .*--memory-limit"):
-        look(Client(used, memory_limit=GIB), A, needs=GIB)
+    used, limit = changed(used=100 << 20), 1 << 50  # one answers with what this process takes
+    look(Client(used, memory_limit=limit), A, needs=limit >> 1)
+    look(Client(used, memory_limit=0), A, needs=1 << 60)
+    with pytest.raises(BudgetError, match=rf"limit of {limit:,} bytes leaves .*--memory-limit"):
+        look(Client(used, memory_limit=limit), A, needs=limit)
 
 
 @pytest.mark.parametrize(
