@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import wraps
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 
@@ -21,8 +21,6 @@ from streamsvd.typing import Real
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from streamsvd.engine.plan import Plan
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -64,7 +62,18 @@ class Asked:
 NAMES = tuple(field.name for field in fields(Asked))
 
 
-def agreed(plan: Plan, given: dict[str, Any]) -> dict[str, Any]:
+class Planned(Protocol):
+    """What is to be known of a plan here."""
+
+    @property
+    def asked(self) -> Asked | None: ...
+    @property
+    def route(self) -> str: ...
+    @property
+    def fallback(self) -> object: ...
+
+
+def agreed(plan: Planned, given: dict[str, Any]) -> dict[str, Any]:
     """All options of a run of the plan, of which some were given; None is left out, and ``out`` may be another place.
 
     Raises
