@@ -348,7 +348,7 @@ class Reader:
         Holes become what the policy says.
         """
         prep = self.prep
-        averaged = prep.policy == "mean"
+        averaged = prep.policy in ("mean", "drop_columns")
         counted = xp.sum(w)
         if averaged and holes is not None:  # means over what is there
             counted = xp.sum(w * xp.astype(~holes, xp.float64), axis=0)

@@ -229,8 +229,8 @@ def svd(
         have one. Inf is always an error. But for ``"raise"``, columns that are NaN in every row are left out whatever the
         policy: they are listed in `Info.dropped_columns`, and NaN in ``Vh``, ``mean`` and ``scale``.
     mask
-        Columns to keep, the others are left out in the same way and not looked at: booleans, one for each column, flat or
-        in the shape of the dimensions that make the columns; the name of such an array in the group of ``A``; or
+        Columns to keep, the others are left out in the same way and not looked at: booleans (a masked one is false), one for each
+        column, flat or in the shape of the dimensions that make the columns; the name of such an array in the group of ``A``; or
         ``"auto"``, all columns that have a value. To find these, columns without a value are read to their end; an array
         saves that.
     u
@@ -265,7 +265,7 @@ def svd(
         to the second when the passes still expected cost more.
     plan
         A plan made before for the same matrix, to be run as it is. Every option that `plan_svd` has is the plan's; one
-        that is passed here too, and is not None, must be the same. Only ``overwrite``, ``seed``, ``delta``, ``callback``, and the place
+        that is passed here too must be the same (None is left out, but for weights and mask). Only ``overwrite``, ``seed``, ``delta``, ``callback``, and the place
         ``out`` belong to the run.
     callback
         Receives progress events.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 from scipy import linalg
 
 from streamsvd import krylov
@@ -20,6 +22,8 @@ from streamsvd.passes import ProjectPass, Thin
 from streamsvd.ritz import spectral_norm
 from streamsvd.sides import UNIT_ROUNDOFF
 from streamsvd.typing import Matrix, Real
+
+Mask: TypeAlias = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,13 +54,15 @@ def factors(
     seed = session.settings.seed
     s = np.sqrt(look.found.values[: look.rank]) / scale
     certificate = look.certificate.scaled(1 / scale)
-    found = completed(look.found.vectors[:, : look.rank], look.rank, seed)
+    found = look.found.vectors[:, : look.rank]
+    found = inside(found, terms.known.frame.d > 0, look.certificate.sigma_lower > 0)
+    found = completed(found, look.rank, seed, terms.known.frame.d > 0)
     found = found * phases(found)
     if terms.prep.axis == "rows":
         U = _project(session, terms, found, s, sink) if want_u else None
         return Factors(s, found.conj().T, U, certificate)
     V, R = _cleaned(_project(session, terms, found, s, None), s)
-    V = completed(V, look.rank, seed)
+    V = completed(V, look.rank, seed, session.options.counted.columns)
     turn = phases(V)
     V, U = V * turn, found * turn
     if want_u and sink is not None:
@@ -97,13 +103,30 @@ def _cleaned(Y: Matrix, s: Real) -> tuple[Matrix, Matrix]:
     return np.asarray(Q * turn), whole
 
 
-def completed(V: Matrix, rank: int, seed: int) -> Matrix:
-    """``V`` with further orthonormal columns, for values that are zero and have no direction of their own."""
+def inside(V: Matrix, kept: Mask, positive: Mask) -> Matrix:
+    """``V`` with zeros where a coordinate is left out, without the columns that have no direction among the others.
+
+    What belongs to a value that is positive is there nothing but rounding; to one that is zero, anything may belong.
+    """
+    if kept.all():
+        return V
+    outside = np.linalg.norm(V[~kept], axis=0)
+    V = V[:, positive[: V.shape[1]] | (outside < 1e-8)]
+    return np.where(kept[:, None], V, 0)
+
+
+def completed(V: Matrix, rank: int, seed: int, kept: Mask | None = None) -> Matrix:
+    """``V`` with further orthonormal columns, for values that are zero and have no direction of their own.
+
+    They are zero where a coordinate is left out, as long as there are enough others.
+    """
     lacking = rank - V.shape[1]
     if lacking <= 0:
         return V
     complex_ = np.iscomplexobj(V)
     extra = sketch.gaussian(V.shape[0], lacking, seed=seed, purpose="start", complex_=complex_)
+    if kept is not None and np.count_nonzero(kept) >= rank:
+        extra = np.where(kept[:, None], extra, 0)
     for _ in range(2):
         extra = krylov.orthonormal(extra - V @ (V.conj().T @ extra))
     return np.concatenate([V, extra], axis=1)

@@ -289,8 +289,11 @@ class Iteration:
     def _multiply(self, blocks: tuple[Thin, ...], purpose: str, *, moments: bool = False) -> Sums:
         return self.session.read(NormalPass(self.known.prep, blocks, moments=moments), purpose)
 
-    def first_pass(self, Q: Matrix) -> tuple[krylov.Space, Probes | None]:
-        """Products with the start block and the probes, and every moment, in one read."""
+    def first_pass(self, Q: Matrix, *, keep: bool = False) -> tuple[krylov.Space, Probes | None]:
+        """Products with the start block and the probes, and every moment, in one read; in two where the terms change.
+
+        Then the second read starts from what the first has made of the block, unless it is that block that is asked about.
+        """
         session = self.session
         layout, settings, columns = session.plan.layout, session.settings, session.plan.probes
         omega = sketch.gaussian(
@@ -314,7 +317,7 @@ class Iteration:
             stats = self.known.known
             frame = stats.frame
             product = frame.pull(sums.products[0], thin)
-            if again:  # then it is only a start, not a product
+            if again and not keep:  # then it is only a start, not a product
                 Q = krylov.orthonormal(product)
         space = krylov.space(frame.seen(thin), product)
         if not columns:

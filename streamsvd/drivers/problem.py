@@ -234,14 +234,14 @@ def statistics(
 ) -> Statistics:
     """Moments about the pilot become the mean, the scale, the energy and the frame (rows streamed).
 
-    Missing entries count as what they were filled with, but for the policy ``"mean"``: there the mean is that
-    of the entries that are there, and squares are those of columns filled with it.
+    Missing entries count as what they were filled with, but for the policies ``"mean"`` and ``"drop_columns"``: there
+    the mean is that of the entries that are there, and squares are those of columns filled with it.
     """
     n = total.total.shape[0]
     pilot: Matrix = np.zeros(n, dtype=prep.wide) if prep.pilot is None else prep.pilot
     alpha, squares = prep.alpha, total.squares
     delta = total.total / total.weight
-    if options.nonfinite == "mean" and prep.fill is not None:
+    if options.nonfinite in ("mean", "drop_columns") and prep.fill is not None:
         fill = prep.fill
         gone = total.missing_weight
         present = total.weight - gone

@@ -111,7 +111,7 @@ def verify(
 
     Notes
     -----
-    Cost: one pass, and one read of ``U`` where it is stored.
+    Cost: one pass, and another where missing values are given the mean; one read of ``U`` where it is stored.
     """
     began = time.perf_counter()
     result, kept = _kept(path)
@@ -166,7 +166,7 @@ def verify(
     try:
         block = result.Vh.conj().T if k else np.eye(n, 1)  # the model of a matrix that vanishes
         with view.naming():
-            space, probes = loop.first_pass(block.astype(terms.prep.wide))
+            space, probes = loop.first_pass(block.astype(terms.prep.wide), keep=True)
     except NonFiniteError as bad:  # the policy is the result's: another would be another matrix
         remedy = REMEDY if "nonfinite" in kept else MODEL_REMEDY
         raise NonFiniteError(bad.value, bad.row, bad.column, bad.chunk, remedy) from None

@@ -59,6 +59,8 @@ class Asked:
     route: str | None
 
 
+MATRIX = ("row_weights", "column_weights", "mask")
+"""Options of which None says something: the matrix as it is."""
 NAMES = tuple(field.name for field in fields(Asked))
 
 
@@ -74,7 +76,9 @@ class Planned(Protocol):
 
 
 def agreed(plan: Planned, given: dict[str, Any]) -> dict[str, Any]:
-    """All options of a run of the plan, of which some were given; None is left out, and ``out`` may be another place.
+    """All options of a run of the plan, of which some were given; ``out`` may be another place.
+
+    None is left out, but for weights and the mask.
 
     Raises
     ------
@@ -86,7 +90,7 @@ def agreed(plan: Planned, given: dict[str, Any]) -> dict[str, Any]:
     options = {name: getattr(plan.asked, name) for name in NAMES}
     differs = []
     for name, value in given.items():
-        if name not in options or value is None:
+        if name not in options or (value is None and name not in MATRIX):
             continue
         planned = options[name]
         if name == "out":  # another place does not change the way to it
@@ -125,8 +129,8 @@ def runs_plan(verb: Callable[P, R]) -> Callable[P, R]:
 
 
 def _equal(name: str, value: Any, planned: Any) -> bool:
-    if planned is None:
-        return False
+    if planned is None or value is None:
+        return planned is value
     if name.endswith("_weights"):
         return bool(np.array_equal(unmasked(value, name), unmasked(planned, name)))
     if name == "memory":

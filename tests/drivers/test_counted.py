@@ -375,3 +375,22 @@ def test_a_model_of_weighted_rows_is_refused_for_the_weights(tmp_path) -> None:
         streamsvd.SpecError, match="was made with row_weights, which new rows do not have"
     ):
         streamsvd.update(tmp_path / "r", np.ones((3, N)), block_id="x")
+
+
+@pytest.mark.parametrize("route", ["krylov", "gram"])
+def test_vectors_of_values_that_vanish_are_zero_there_too(route):
+    """Null vectors are drawn among what counts: junk in a column of weight 0 never gets into a projection."""
+    rng = np.random.default_rng(0)
+    columns = np.r_[np.zeros(4), np.ones(4)]
+    found = streamsvd.svd(
+        rng.standard_normal((3, 8)), 3, column_weights=columns, center=True, route=route
+    )
+    assert not found.Vh[:, :4].any()
+    np.testing.assert_allclose(found.Vh @ found.Vh.T, np.eye(3), atol=1e-12)
+    Z = rng.standard_normal((3, 200))
+    rows = np.r_[np.ones(6), np.zeros(3)]
+    wide = streamsvd.svd(
+        np.vstack([Z, Z, rng.standard_normal((3, 200))]), 5, row_weights=rows, u=True, route=route
+    )
+    assert not wide.U[6:].any()
+    np.testing.assert_allclose(wide.U.T @ wide.U, np.eye(5), atol=1e-12)

@@ -183,3 +183,30 @@ def test_on_a_cluster_of_processes_the_same_bits(layers):
     for name in layers:
         if not here.clusters[here.labels[name]].raw:
             np.testing.assert_array_equal(there.approximation(name), here.approximation(name))
+
+
+@pytest.mark.parametrize("center", [False, True])
+@pytest.mark.parametrize("offset", [5, 1000])
+@pytest.mark.parametrize("shape", [(300, 12), (33, 200)])
+def test_verify_fills_with_the_mean_and_keeps_the_vectors(shape, offset, center, tmp_path):
+    """Where the first read shows another mean, the second asks about the same vectors."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal(shape) + offset
+    X[rng.random(shape) < 0.03] = np.nan
+    found = streamsvd.svd(X, 3, nonfinite="mean", center=center, out=tmp_path / "r")
+    filled = np.where(np.isnan(X), np.nanmean(X, axis=0), X)
+    filled = filled - filled.mean(axis=0) if center else filled
+    error = np.linalg.norm(filled - filled @ found.Vh.T @ found.Vh)
+    check = streamsvd.verify(tmp_path / "r", X)
+    assert check.agrees, check.findings
+    assert error <= check.certificate.frobenius_error * (1 + 1e-12)
+    assert check.certificate.frobenius_error == pytest.approx(error, rel=1e-5)
+
+
+def test_the_mean_of_a_column_that_is_dropped_is_that_of_what_is_there():
+    X = np.random.default_rng(0).standard_normal((40, 6)) + 5
+    X[:-1, 2], X[-1, 2] = np.nan, 4.0
+    for A in (X, X[-8:]):
+        found = streamsvd.pca(A, 2, nonfinite="drop_columns")
+        assert found.info.dropped_columns == (2,)
+        assert found.mean == pytest.approx(np.nanmean(A, axis=0))

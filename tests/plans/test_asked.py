@@ -195,3 +195,13 @@ def test_what_is_open_cannot_be_asked_to_fill(tmp_path):
     with pytest.raises(streamsvd.SpecError, match="missing='fill' was asked of .* open already"):
         streamsvd.open(A, missing="fill")
     assert streamsvd.open(A) is A
+
+
+@pytest.mark.parametrize("name", ["row_weights", "column_weights", "mask"])
+def test_none_for_weights_and_masks_says_something(name):
+    A = matrix()
+    plan = streamsvd.plan_svd(A, 2, **{name: OTHERS[name]})
+    with pytest.raises(streamsvd.SpecError, match=f"{name}=None was asked"):
+        streamsvd.svd(A, plan=plan, **{name: None})
+    other = streamsvd.plan_svd(A, 2)
+    assert same(streamsvd.svd(A, plan=other), streamsvd.svd(A, plan=other, **{name: None}))

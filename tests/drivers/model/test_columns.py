@@ -247,3 +247,13 @@ def test_memory_of_a_wide_block_with_land_is_what_was_projected(tmp_path):
     c = Model.open(tmp_path / "m").certificate
     assert (c.sigma_lower <= s).all()
     assert (s <= c.sigma_upper).all()
+
+
+def test_a_mask_that_says_what_the_model_found_is_the_same(tmp_path):
+    X = np.random.default_rng(0).standard_normal((30, 6))
+    X[:, 4] = np.nan
+    streamsvd.update(tmp_path / "m", X, "a", rank=2, mask="auto")
+    done = streamsvd.update(tmp_path / "m", X + 1, "b", mask=np.arange(6) != 4)
+    assert done.absorbed == 30
+    with pytest.raises(SpecError, match="mask differs"):
+        streamsvd.update(tmp_path / "m", X + 2, "c", mask=np.arange(6) != 3)
