@@ -291,7 +291,7 @@ def kernel_ridge(
     del mask  # X has the columns that are kept
     source = as_source(X)
     check_real(source)
-    try_saves(checkpoint)
+    try_saves(checkpoint, source, y)
     values, flat = _targets(y, source.shape[0], source.name)
     _check_options(ridge, held_out, solver, tol, max_passes)
     asked = Asked(

@@ -14,7 +14,7 @@ import numpy as np
 from streamsvd.errors import SpecError, StoreError
 from streamsvd.foreign import check_dense, check_file_kind
 from streamsvd.masks import as_array, promised
-from streamsvd.paths import local_path
+from streamsvd.paths import is_url, local_path
 from streamsvd.store.collection.cutting import cut_parts
 from streamsvd.store.collection.members import Collection, Member, Part, check_kind
 from streamsvd.store.collection.names import (
@@ -78,14 +78,15 @@ def open_collection(
     if missing not in MISSING:
         raise SpecError(f'missing={missing!r} is unknown. Pass "error", "fill" or "zero".')
     name, found, remarks = _found(source, missing)
+    places = _places(source)
     if cut is not None:
         cut_up = _cut(name, found, cut, columns, patterns(transpose), missing)
-        return replace(cut_up, remarks=remarks)
+        return replace(cut_up, remarks=remarks, places=places)
     names = [key for key, _ in found]
     kept = set(wanted(names, select))
     found = [(key, stored) for key, stored in found if key in kept]
     collected = _collected(name, found, columns, patterns(transpose), missing)
-    return replace(collected, remarks=remarks)
+    return replace(collected, remarks=remarks, places=places)
 
 
 def as_collection(source: Any) -> Collection:
@@ -183,6 +184,17 @@ def _found(source: Any, missing: str) -> tuple[str, Named, Remarks]:
         f"{kind} is no collection. Pass a mapping of names to arrays, a zarr group, a folder of .npy or .safetensors "
         "files, or the path of one of these."
     )
+
+
+def _places(source: Any) -> tuple[Path, ...]:
+    """The local folder or file that all of it is in."""
+    if isinstance(source, str | os.PathLike):
+        return () if is_url(source) else (local_path(source),)
+    if not _is_zarr(source):
+        return ()
+    from streamsvd.store.apart import places
+
+    return tuple(places(source))
 
 
 def _each(pairs: Iterable[tuple[Any, Any]], missing: str) -> tuple[Named, Remarks]:
