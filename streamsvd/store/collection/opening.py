@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from streamsvd.errors import SpecError, StoreError
-from streamsvd.foreign import check_dense, check_file_kind
+from streamsvd.foreign import check_dense, check_file_kind, check_object
 from streamsvd.masks import as_array, promised
 from streamsvd.paths import is_url, local_path
 from streamsvd.store.collection.cutting import cut_parts
@@ -221,9 +221,14 @@ def _one(name: str, value: Any, missing: str) -> tuple[Stored, Remarks]:
         from streamsvd.store.collection.zarr_arrays import stored_array
 
         return stored_array(value, missing)
-    check_dense(value, f"block {name!r}")
+    for each in (value, getattr(value, "_meta", None)):  # of a lazy array, what its chunks are
+        check_dense(each, f"block {name!r}")
     if not _is_array(value):
-        value = as_array(value)
+        try:
+            value = as_array(value)
+        except TypeError:  # what numpy makes no array of
+            check_object(value, f"block {name!r}")
+            raise
         if value.dtype == object:
             raise SpecError(f"block {name!r} holds objects, real numbers are needed. Convert it.")
     return InMemory(value, promised(value)), ()

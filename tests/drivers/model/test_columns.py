@@ -247,3 +247,12 @@ def test_memory_of_a_wide_block_with_land_is_what_was_projected(tmp_path):
     c = Model.open(tmp_path / "m").certificate
     assert (c.sigma_lower <= s).all()
     assert (s <= c.sigma_upper).all()
+
+
+@pytest.mark.parametrize("center", [False, True])
+def test_a_nan_is_answered_with_what_the_model_can_do(center, tmp_path):
+    A = np.ones((10, 3))
+    A[4, 1] = np.nan
+    with pytest.raises(streamsvd.NonFiniteError, match="skip-block") as caught:
+        streamsvd.update(tmp_path / "m", A, rank=1, center=center)
+    assert ("impute-mean" in str(caught.value)) == center
