@@ -151,6 +151,8 @@ def _(source: Mapping[Any, Any]) -> Iterator[Path]:
 @places.register(list)
 @places.register(tuple)
 def _(source: list[Any] | tuple[Any, ...]) -> Iterator[Path]:
+    if source and isinstance(source[0], int | float):  # numbers lie nowhere
+        return
     for each in source:
         yield from places(each)
 
