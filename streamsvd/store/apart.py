@@ -70,10 +70,18 @@ def mask_places(source: Any, mask: Any) -> Any:
     return [path for path in beside if mask and mask != "auto" and path.exists()]
 
 
+def originals(lazy: Any) -> list[Any]:
+    """What the graph of a lazy array begins with, as far as it stands there under the name that dask gives it."""
+    graph = getattr(lazy, "__dask_graph__", None)
+    layers = getattr(graph() if callable(graph) else None, "layers", {})
+    begun = [layer for name, layer in layers.items() if str(name).startswith("original-")]
+    return [getattr(value, "value", value) for layer in begun for value in layer.values()]
+
+
 @singledispatch
 def places(source: Any) -> Iterator[Path]:
     """The files and folders that something is read from, as far as they are local and known."""
-    for original in getattr(source, "originals", ()):
+    for original in getattr(source, "originals", None) or originals(source):
         yield from places(original)
 
 

@@ -83,7 +83,6 @@ def test_places_beside_a_source_are_free(here):
 
 CALLS = {
     "update": lambda A, place: streamsvd.update(place, A, rank=2),
-    "model": lambda A, place: streamsvd.Model.create(place, 2).update(A),
     "top": lambda A, place: streamsvd.top_eigenvectors(A, checkpoint=place),
     "nystrom": lambda A, place: streamsvd.nystrom(A, n_centres=5, checkpoint=place),
     "krr": lambda A, place: streamsvd.kernel_ridge(A, np.ones(40), n_centres=5, checkpoint=place),
@@ -99,7 +98,8 @@ def test_nothing_else_is_written_into_what_is_read(here, verb):
         streamsvd.compress({"x": np.ones((40, 4))}, "a.zarr/m")
     kept = sorted(here.rglob("a.zarr/c/**"))
     sources = ["a.zarr", zarr.open_array("a.zarr", mode="r"), da.from_zarr("a.zarr")]
-    for source in sources if verb not in ("compress", "append") else sources[1:2]:
+    once = 1 if verb in ("compress", "append") else 0  # a text is no array of a mapping
+    for source in sources[once:]:
         with pytest.raises(SpecError, match="lie in one another"):
             CALLS[verb](source, "a.zarr/m")
     assert sorted(here.rglob("a.zarr/c/**")) == kept
