@@ -215,5 +215,6 @@ def test_blocks_and_right_hand_sides_are_named_too(tmp_path):
 
 
 def test_a_url_of_an_unknown_kind_is_none_of_damaged_metadata():
-    text = refused("s3x://bucket/a", "s3x://", "unknown kind")
-    assert "metadata" not in text
+    for door in (streamsvd.open, streamsvd.open_collection):
+        text = refused("s3x://bucket/a", "s3x://", "unknown kind", door=door)
+        assert "metadata" not in text
