@@ -65,7 +65,8 @@ _H5AD = "numpy.save('{stem}.npy', anndata.read_h5ad('{path}').to_df().to_numpy()
 
 
 def _csv(sign: str) -> str:
-    return f"numpy.save('{{stem}}.npy', numpy.loadtxt('{{path}}'{sign}))"
+    line = f"numpy.save('{{stem}}.npy', numpy.loadtxt('{{path}}'{sign}))"
+    return f"{line} (skiprows=1 in it where there is a header)"
 
 
 FILES: dict[str, Words] = {
@@ -90,8 +91,8 @@ FILES: dict[str, Words] = {
     ".dat": ("text, or bytes without a header", _csv("")),
     ".npz": ("a file of several arrays", "numpy.save('{stem}.npy', numpy.load('{path}')['NAME'])"),
     ".mtx": (
-        "a sparse matrix as text",
-        "numpy.save('{stem}.npy', scipy.io.mmread('{path}').toarray())",
+        "a matrix as text",
+        "numpy.save('{stem}.npy', scipy.sparse.coo_array(scipy.io.mmread('{path}')).toarray())",
     ),
     ".mat": ("MATLAB", "numpy.save('{stem}.npy', scipy.io.loadmat('{path}')['NAME'])"),
     ".bin": (

@@ -131,22 +131,22 @@ def test_files_are_named_by_the_end_of_their_name(tmp_path, suffix, door):
         assert FILES[suffix][0] in text
 
 
-@pytest.mark.parametrize("kind", ["csv", "tsv", "csv.gz", "npz", "mtx", "bin"])
+@pytest.mark.parametrize("kind", ["csv", "tsv", "csv.gz", "npz", "mtx", "dense.mtx", "bin"])
 def test_the_line_for_a_file_makes_one_that_is_read(tmp_path, monkeypatch, kind):
     monkeypatch.chdir(tmp_path)
     path = Path(f"a.{kind}")
     if kind == "npz":
         np.savez(path, NAME=A)
-    elif kind == "mtx":
+    elif kind.endswith("mtx"):
         import scipy.io
 
-        scipy.io.mmwrite(path, sparse.coo_matrix(A))
+        scipy.io.mmwrite(path, A if kind == "dense.mtx" else sparse.coo_matrix(A))
     elif kind == "bin":
         A.astype("f4").tofile(path)
     else:
         np.savetxt(path, A, delimiter="," if "csv" in kind else "\t")
     line = refused(path).partition("Make one of it that is: ")[2]
-    line = line.replace("ROWS, COLUMNS", "6, 4")
+    line = line.replace("ROWS, COLUMNS", "6, 4").partition(" (skiprows=1")[0]
     eval(line, {"numpy": np, "scipy": __import__("scipy.io")})
     np.testing.assert_allclose(streamsvd.svd("a.npy", 2).s, S, rtol=1e-3)
 
@@ -199,3 +199,22 @@ def test_estimators_name_what_scikit_learn_does_not():
         refused(adata, "annotated matrix", "x.X.toarray()", door=partial(kind().fit, y=A[:, 0]))
         with pytest.raises(TypeError, match="toarray"):
             kind().fit(sparse.csr_matrix(A), A[:, 0])
+
+
+def test_blocks_and_right_hand_sides_are_named_too(tmp_path):
+    x = xr.Dataset({"a": (("y", "x"), A)})
+    refused({"a": x}, "block 'a'", "several arrays", "xarray.Dataset", door=streamsvd.cluster)
+    refused(x, "b is several arrays", door=partial(streamsvd.lstsq, A))
+    refused(x, "y is several arrays", door=partial(streamsvd.kernel_ridge, A))
+    lazy = da.from_array(A, chunks=(3, 4)).map_blocks(
+        sparse.csr_matrix, meta=sparse.csr_matrix((0, 0))
+    )
+    refused({"a": lazy}, "block 'a' is sparse", door=streamsvd.cluster)
+    hidden = da.from_array(A, chunks=(6, 4)).map_blocks(sparse.csr_matrix, meta=np.empty((0, 0)))
+    refused({"a": hidden}, "sparse", door=streamsvd.cluster)
+
+
+def test_a_url_of_an_unknown_kind_is_none_of_damaged_metadata():
+    for door in (streamsvd.open, streamsvd.open_collection):
+        text = refused("s3x://bucket/a", "s3x://", "unknown kind", door=door)
+        assert "metadata" not in text

@@ -55,7 +55,11 @@ def _principal(ctx: Any, param: Any, value: str | None) -> Any:
 )
 @options.weights
 @click.option(
-    "--out", metavar="PATH", required=True, help="Folder or URL of the compressed collection."
+    "--out",
+    metavar="PATH",
+    required=True,
+    callback=options.written,
+    help="Folder or URL of the compressed collection.",
 )
 @click.option("--append", is_flag=True, help="Add to the collection at --out.")
 @click.option(

@@ -82,11 +82,11 @@ def fit(
     from streamsvd.engine.schedulers import scheduled
     from streamsvd.errors import NotConverged
 
-    check_place(out, overwrite=overwrite)
     y = loaded("y", targets)
     code = 0
     with scheduled(scheduler, workers):
         A = open_matrix(source, variable=variable, rows=rows, missing=missing)
+        check_place(out, A, mask=given["mask"], overwrite=overwrite)
         try:
             with watching(2 * A.nbytes, quiet=quiet) as watch:
                 found = kernel_ridge(A, y, smoothness=float(smoothness), callback=watch, **given)

@@ -67,8 +67,8 @@ def command(
     from streamsvd.drivers.sampling import LeastSquares, lstsq
     from streamsvd.errors import NotConverged
 
-    check_place(out, overwrite=overwrite)
     A = open_matrix(source, variable=variable, rows=rows, missing=missing)
+    check_place(out, A, mask=given["mask"], overwrite=overwrite)
     b = loaded("b", sides)
     code = 0
     with watching(A.nbytes, quiet=quiet) as watch:

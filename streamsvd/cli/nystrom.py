@@ -61,11 +61,11 @@ def command(
     from streamsvd.drivers.opening import open as open_matrix
     from streamsvd.engine.schedulers import scheduled
 
-    check_place(out, overwrite=overwrite)
     if start is not None:
         check_left_out(ctx, start)
     with scheduled(scheduler, workers):
         A = open_matrix(source, variable=variable, rows=rows, missing=missing)
+        check_place(out, A, mask=given["mask"], overwrite=overwrite)
         passes = 2 if given["certify"] and start is None else 1
         try:
             with watching(passes * A.nbytes, quiet=quiet) as watch:

@@ -4,23 +4,58 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import click
 
-from streamsvd.paths import local_path
+from streamsvd.paths import is_url, local_path
 from streamsvd.store.explained import there
 
 F = TypeVar("F", bound=Callable[..., Any])
 Option = Callable[[F], F]
+Doing = Literal["read", "write"]
+
+
+def _note(ctx: Any, param: Any, place: Any, doing: Doing) -> None:
+    """Remember what options name, and refuse a place to write that is not apart from what is read, in any order.
+
+    Raises
+    ------
+    SpecError
+        It names both.
+    """
+    if ctx is None or is_url(place):
+        return
+    known = ctx.meta.setdefault("streamsvd.places", {"read": [], "write": []})
+    name = "the model " if param.param_type_name == "argument" else f"{param.name}="
+    known[doing].append((name, local_path(place, param.opts[0])))
+    new = dict(known, **{doing: known[doing][-1:]})
+    if new["read"] and new["write"]:
+        from streamsvd.store.apart import check_apart  # half a second of imports
+
+        for name, path in new["write"]:
+            check_apart(path, [each for _, each in new["read"]], name=name)
+
+
+def written(ctx: Any, param: Any, value: str | None) -> str | None:
+    """A place that is written, as it was given: a path or a URL."""
+    if value is not None:
+        _note(ctx, param, value, "write")
+    return value
 
 
 class Place(click.Path):
     """A path on the command line: ``~`` is the home folder, and empty text is no path."""
 
     def __init__(
-        self, *, exists: bool = False, file_okay: bool = True, dir_okay: bool = True
+        self,
+        *,
+        exists: bool = False,
+        file_okay: bool = True,
+        dir_okay: bool = True,
+        doing: Doing | None = None,
     ) -> None:
+        self.doing = doing
         super().__init__(
             exists=exists, file_okay=file_okay, dir_okay=dir_okay, readable=False, path_type=Path
         )
@@ -31,10 +66,13 @@ class Place(click.Path):
         path = local_path(value, name)
         if self.exists:
             there(path)
-        return super().convert(path, param, ctx)
+        found = super().convert(path, param, ctx)
+        if self.doing is not None and param is not None:
+            _note(ctx, param, path, self.doing)
+        return found
 
 
-ARRAY = Place(exists=True, dir_okay=False)
+ARRAY = Place(exists=True, dir_okay=False, doing="read")
 
 
 def _dimensions(ctx: Any, param: Any, value: tuple[str, ...]) -> Any:
@@ -86,7 +124,6 @@ def _reshapes(ctx: Any, param: Any, value: tuple[str, ...]) -> Any:
 
 def _places(ctx: Any, param: Any, value: tuple[str, ...]) -> Any:
     """``("x.zarr",)`` as ``{"*": "x.zarr"}``, ``("layer.*=x.zarr",)`` as a mapping; None for none."""
-    del ctx
     found: dict[str, str] = {}
     for text in value:
         pattern, cut, place = text.partition("=")
@@ -98,6 +135,7 @@ def _places(ctx: Any, param: Any, value: tuple[str, ...]) -> Any:
             raise click.BadParameter(
                 f"{param.opts[0]} names two places for {pattern!r}: {found[pattern]} and {place}."
             )
+        _note(ctx, param, place, "read")
     return found or None
 
 
@@ -163,17 +201,18 @@ center = click.option(
 
 def _mask(ctx: Any, param: Any, value: str | None) -> Any:
     """The array in a ``.npy`` file; or a name as it is."""
-    del ctx
     if value is None or not value.endswith(".npy"):
         return value
     import numpy as np
 
     try:
-        return np.load(value, allow_pickle=False)
+        found = np.load(value, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise click.BadParameter(
             f"{value} cannot be read: {error}. Write it with numpy.save."
         ) from None
+    _note(ctx, param, value, "read")
+    return found
 
 
 mask = click.option(
@@ -260,7 +299,7 @@ output = together(
     ),
     click.option(
         "--out",
-        type=Place(),
+        type=Place(doing="write"),
         metavar="PATH",
         help="Folder for the result (zarr).",
     ),
@@ -363,13 +402,14 @@ seed = click.option("--seed", type=int, default=0, show_default=True, help="Of t
 checkpoint = click.option(
     "--checkpoint",
     metavar="PLACE",
+    callback=written,
     help="Save the state there every 30 s, and go on from it after a kill.",
 )
 
 
 def npz(what: str, *, required: bool = False) -> Callable[[F], F]:
     """Where a ``.npz`` file goes, and whether it may replace one."""
-    place = Place(dir_okay=False)
+    place = Place(dir_okay=False, doing="write")
     return together(
         click.option("--out", type=place, metavar="FILE.npz", required=required, help=what),
         click.option("--overwrite", is_flag=True, help="Replace the file at --out."),
@@ -378,7 +418,7 @@ def npz(what: str, *, required: bool = False) -> Callable[[F], F]:
 
 def zarr_array(what: str) -> Callable[[F], F]:
     """Where a new zarr array goes, and whether it may replace one."""
-    place = Place()
+    place = Place(doing="write")
     return together(
         click.option("--out", type=place, metavar="PATH", required=True, help=what),
         click.option(

@@ -74,7 +74,7 @@ def _figure(ctx: Any, param: Any, value: Path | None) -> Path | None:
 )
 @click.option(
     "--figure",
-    type=options.Place(dir_okay=False),
+    type=options.Place(dir_okay=False, doing="write"),
     metavar="FILE",
     callback=_figure,
     help="Draw bytes against error, clusters and their merges: .png, .svg or .pdf.",
@@ -113,10 +113,10 @@ def command(
     from streamsvd.engine.schedulers import scheduled
 
     errors = ERRORS if errors is None else errors
-    check_place(figure, overwrite=overwrite)
     drawn = _drawn_at(figure, at, errors)
     with scheduled(scheduler, workers):
         source = options.opened(collection, given)
+        check_place(figure, source, overwrite=overwrite, name="figure=")
         given |= weights(row_weights, column_weights)
         with watching(source.pass_bytes, quiet=quiet) as watch:
             found = rates(source, errors, callback=watch, **given)

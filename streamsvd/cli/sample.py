@@ -69,8 +69,8 @@ def command(
     from streamsvd.drivers.opening import open as open_matrix
     from streamsvd.drivers.sampling.rows import sample_rows
 
-    check_place(out, overwrite=overwrite)
     A = open_matrix(source, variable=variable, rows=rows, missing=missing)
+    check_place(out, A, mask=given["mask"], overwrite=overwrite)
     passes = 1 if given["method"] == "online" else 2
     with watching(passes * A.nbytes, quiet=quiet) as watch:
         found = sample_rows(A, callback=watch, **given)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from streamsvd.paths import local_path
+from streamsvd.store.apart import check_apart, mask_places
 from streamsvd.store.files import array_in, beside, check_file, write_npz
 from streamsvd.store.placing import check_local
 
@@ -15,16 +16,21 @@ __all__ = ["beside", "check_place", "loaded", "weights", "written"]
 written = write_npz
 
 
-def check_place(out: Path | None, *, overwrite: bool) -> None:
-    """Refuse a place that cannot be written, before any work.
+def check_place(
+    out: Path | None, *read: Any, mask: Any = None, overwrite: bool, name: str = "out="
+) -> None:
+    """Refuse a place that cannot be written, or is not apart from what is read, before any work.
 
     Raises
     ------
+    SpecError
+        If the place and something that is read are the same, or lie in one another.
     StoreError
         If the file is there and may not be replaced, or its folder is not, or cannot be written.
     """
     if out is not None:
         check_local(out)
+        check_apart(out, *read, *(mask_places(each, mask) for each in read), name=name)
         check_file(out, overwrite=overwrite)
 
 

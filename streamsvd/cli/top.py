@@ -78,7 +78,6 @@ def command(
     from streamsvd.drivers.stream import top_eigenvectors
     from streamsvd.errors import SpecError
 
-    check_place(out, overwrite=overwrite)
     if source == "-":
         given |= {"n_rows": n_rows}
         A: Any = frames()
@@ -86,6 +85,7 @@ def command(
         raise SpecError("n_rows belongs to standard input; the rows of a stored matrix are known.")
     else:
         A = open_matrix(source, variable=variable, rows=rows, missing=missing)
+    check_place(out, A, mask=given["mask"], overwrite=overwrite)
     n_bytes = 0 if source == "-" else A.nbytes * max(given["passes"], 1)
     try:
         with watching(n_bytes, quiet=quiet or source == "-") as watch:

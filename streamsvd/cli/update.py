@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command("update", short_help="Absorb new rows into a model, exactly once.")
-@click.argument("model")
+@click.argument("model", callback=options.written)
 @options.source
 @click.option(
     "--block-id", metavar="ID", help="SOURCE is one block: it enters once under this name."

@@ -72,10 +72,15 @@ def command(
 def _check_objects(result: str, *, as_json: bool, last: bool) -> bool:
     """Whether every object of a model is what was written; a plain result has only its source to tell."""
     from streamsvd.cli.present import show_json
+    from streamsvd.errors import StoreError
+    from streamsvd.paths import is_url, local_path
+    from streamsvd.store.explained import there
     from streamsvd.store.model import ModelStore, check, is_model
     from streamsvd.store.objects import objects_at
 
     objects = objects_at(result)
+    if not is_url(result) and not there(local_path(result)):
+        raise StoreError(f"{result} does not exist. Check the path.")
     if not is_model(objects) and not objects.names("log"):
         if last:
             raise click.UsageError(

@@ -7,7 +7,7 @@ import re
 _NAMES = (
     "rank|energy|tol|memory|center|scale|row_weights|column_weights|nonfinite|mask|out|overwrite|seed|max_passes|"
     "certify|target|excess_tol|route|delta|device|precision|variable|rows|missing|scheduler|workers|u|"
-    "block_id|forget|window|robust|columns|k|order|passes|width|heavy_rows|n_rows|checkpoint|kernel|n_centres|gamma|length|degree|offset|smoothness|budget|mode|ridge|held_out|solver|y|size|scores|oversampling|p|method|b|error|select|transpose|cut|append|backend"
+    "block_id|forget|window|robust|columns|k|order|passes|width|heavy_rows|n_rows|checkpoint|kernel|n_centres|gamma|length|degree|offset|smoothness|budget|mode|ridge|held_out|solver|y|size|scores|oversampling|p|method|b|error|select|transpose|cut|append|backend|figure"
 )
 _SETTING = re.compile(
     rf"""(?<![\w-])({_NAMES})=("[^"]*"|'[^']*'|\([^)]*\)|-?\w[\w.+-]*\w|-?\w|(?=[\s,;.)]))"""

@@ -29,7 +29,7 @@ from streamsvd.errors import NotConverged, ShapeError, SpecError
 from streamsvd.paths import local_path
 from streamsvd.protocols import Source
 from streamsvd.result import PCA, SVD, Status
-from streamsvd.store.apart import check_apart
+from streamsvd.store.apart import check_apart, mask_places
 from streamsvd.store.result import ResultWriter, load_u
 from streamsvd.store.shield import uninterrupted
 from streamsvd.typing import Real
@@ -307,7 +307,7 @@ def svd(
         check_amount(whole, rank, energy, tol)
     place = None if out is None else local_path(out, "out")
     if place is not None:
-        check_apart(place, whole)
+        check_apart(place, whole, row_weights, column_weights, mask_places(whole, mask))
         if nonfinite != "raise" or mask is not None:  # there is a look
             ResultWriter(place, overwrite=overwrite).discard()
     view = over_columns(

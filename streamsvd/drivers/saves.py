@@ -14,6 +14,7 @@ import numpy as np
 from streamsvd.engine.tree import Node
 from streamsvd.errors import SpecError, StoreError
 from streamsvd.protocols import Source
+from streamsvd.store.apart import check_apart
 from streamsvd.store.checkpoint import Checkpoint
 from streamsvd.store.objects import objects_at
 from streamsvd.store.packing import packed, unpacked
@@ -137,18 +138,20 @@ def agreed(saved: Mapping[str, Any], wanted: Mapping[str, Any], place: str) -> N
             )
 
 
-def try_saves(place: str | os.PathLike[str] | None) -> None:
-    """Refuse a checkpoint that cannot be written, before anything is read; there may be none.
+def try_saves(place: str | os.PathLike[str] | None, *read: Any) -> None:
+    """Refuse a checkpoint that cannot be written, or lies in what is read, before anything is; there may be none.
 
     Raises
     ------
     SpecError
-        If it is empty text.
+        If it is empty text, or is not apart from what is read.
     StoreError
         If it cannot be written.
     """
     if place is not None:
-        try_objects(objects_at(place, "checkpoint"))
+        objects = objects_at(place, "checkpoint")
+        check_apart(objects, *read, name="checkpoint=")
+        try_objects(objects)
 
 
 def digest(values: Matrix) -> str:

@@ -96,13 +96,13 @@ CASES = [
         "svd A.zarr --rank 5 --out A.zarr",
         2,
         "SpecError",
-        r"--out A\.zarr and the matrix '.*A\.zarr' that is read are the same",
+        r"--out A\.zarr and '.*A\.zarr', which is read, are the same",
     ),
     (
         "svd A.zarr --rank 5 --out A.zarr --overwrite",
         2,
         "SpecError",
-        r"--out A\.zarr and the matrix '.*A\.zarr' that is read are the same",
+        r"--out A\.zarr and '.*A\.zarr', which is read, are the same",
     ),
     (
         "svd A.zarr --rank 5 --out objects.npy",
@@ -129,7 +129,7 @@ CASES = [
         r"no scheduler answers at nowhere: ",
     ),
     ("verify A.zarr A.zarr", 1, "StoreError", r"A\.zarr is not a result of streamsvd"),
-    ("verify nothere A.zarr", 1, "StoreError", r"nothere is not a result of streamsvd"),
+    ("verify nothere A.zarr", 1, "StoreError", r"nothere does not exist"),
     ("frobnicate", 2, "UsageError", r"No such command 'frobnicate'"),
     ("svd", 2, "UsageError", r"Missing (argument|parameter)"),
 ]

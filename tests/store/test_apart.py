@@ -10,6 +10,7 @@ import zarr
 import streamsvd
 from streamsvd.errors import SpecError
 from streamsvd.store.apart import places
+from streamsvd.store.collection import open_collection
 from streamsvd.testing.stores import CountingStore
 
 A = np.random.default_rng(0).standard_normal((40, 4))
@@ -78,3 +79,49 @@ def test_places_beside_a_source_are_free(here):
     source = streamsvd.open("g.zarr", variable="inner")
     assert streamsvd.shuffle(source, "g.zarr/other").name == "other"
     assert streamsvd.shuffle("a.zarr", "a.zarr2").exists()
+
+
+CALLS = {
+    "update": lambda A, place: streamsvd.update(place, A, rank=2),
+    "top": lambda A, place: streamsvd.top_eigenvectors(A, checkpoint=place),
+    "nystrom": lambda A, place: streamsvd.nystrom(A, n_centres=5, checkpoint=place),
+    "krr": lambda A, place: streamsvd.kernel_ridge(A, np.ones(40), n_centres=5, checkpoint=place),
+    "compress": lambda A, place: streamsvd.compress({"a": A}, place),
+    "append": lambda A, place: streamsvd.compress({"a": A}, place, append=True),
+    "inputs": lambda A, place: streamsvd.compress({"a": np.eye(4)}, place, inputs=A),
+}
+
+
+@pytest.mark.parametrize("verb", CALLS)
+def test_nothing_else_is_written_into_what_is_read(here, verb):
+    if verb == "append":
+        streamsvd.compress({"x": np.ones((40, 4))}, "a.zarr/m")
+    kept = sorted(here.rglob("a.zarr/c/**"))
+    sources = ["a.zarr", zarr.open_array("a.zarr", mode="r"), da.from_zarr("a.zarr")]
+    once = 1 if verb in ("compress", "append") else 0  # a text is no array of a mapping
+    for source in sources[once:]:
+        with pytest.raises(SpecError, match="lie in one another"):
+            CALLS[verb](source, "a.zarr/m")
+    assert sorted(here.rglob("a.zarr/c/**")) == kept
+
+
+def test_arrays_beside_the_matrix_are_read_too(here):
+    np.save("w.npy", np.ones(40))
+    w = np.load("w.npy", mmap_mode="r")
+    with pytest.raises(SpecError, match="'w.npy'"):
+        streamsvd.svd("a.npy", 1, row_weights=w, out="w.npy", overwrite=True)
+    group = zarr.open_group("g.zarr")
+    group.create_array("keep", data=np.ones(4, bool))
+    source = streamsvd.open("g.zarr", variable="inner")
+    with pytest.raises(SpecError, match="keep"):
+        streamsvd.svd(source, 1, mask="keep", out="g.zarr/keep", overwrite=True)
+    assert group["keep"][...].all()
+
+
+def test_a_collection_of_many_files_is_one_place(here):
+    (here / "many").mkdir()
+    for i in range(20):
+        np.save(f"many/{i}.npy", A)
+    found = open_collection("many")
+    assert [str(p) for p in places(found)] == ["many"]
+    assert [str(p) for p in places(zarr.open_group("g.zarr"))] == ["g.zarr"]

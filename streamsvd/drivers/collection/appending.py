@@ -47,6 +47,7 @@ from streamsvd.engine.execute import dense_threads
 from streamsvd.engine.meter import mark
 from streamsvd.engine.tree import Run
 from streamsvd.errors import BudgetError, ShapeError, SpecError
+from streamsvd.store.apart import check_apart
 from streamsvd.store.collection import Collection, Member, as_collection
 from streamsvd.store.compressed import ClusterRecord, CompressedStore, Contents, MemberRecord
 from streamsvd.store.trial import try_objects
@@ -198,6 +199,7 @@ def append(
     held = store.newest()
     try_objects(store.versions.objects)
     source = as_collection(collection)
+    check_apart(path, source, column_weights, inputs)
     members = {m.name: m for m in source.members}
     check_fits(store.name, held, source)
     check_storable(members)

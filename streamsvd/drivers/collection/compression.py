@@ -18,6 +18,7 @@ from streamsvd.drivers.collection.running import run_of
 from streamsvd.drivers.collection.weights import Weights
 from streamsvd.engine.events import Callback, Committed, ignore
 from streamsvd.errors import SpecError
+from streamsvd.store.apart import check_apart
 from streamsvd.store.collection import as_collection
 from streamsvd.store.compressed import AskedRecord, ClusterRecord, CompressedStore, MemberRecord
 
@@ -128,6 +129,7 @@ def compress(
     members = {m.name: m for m in source.members}
     check_storable(members)
     store = CompressedStore.at(out)
+    check_apart(out, source, row_weights, column_weights, inputs)
     store.check_free(overwrite=overwrite)
     check_backend(backend, principal)
     how_read: Backend = backend if principal is None else "primal"

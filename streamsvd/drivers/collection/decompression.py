@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from streamsvd.drivers.collection.opened import open_compressed
-from streamsvd.errors import SpecError
-from streamsvd.paths import is_url, local_path
+from streamsvd.paths import local_path
+from streamsvd.store.apart import check_apart
 from streamsvd.store.collection import write_collection
 from streamsvd.store.collection.names import patterns, wanted
 from streamsvd.store.placing import check_local
@@ -43,7 +42,7 @@ def decompress(
     Raises
     ------
     SpecError
-        If a pattern matches nothing, or a name cannot be one at such a place.
+        If a pattern matches nothing, a name cannot be one at such a place, or the places lie in one another.
     StoreError
         If the collection is damaged, or the place is taken or cannot be written.
 
@@ -63,20 +62,3 @@ def decompress(
         place, shapes, ((n, held[n]) for n in chosen), overwrite=overwrite, origins=origins
     )
     return tuple(chosen)
-
-
-def check_apart(place: Path, source: str | os.PathLike[str]) -> None:
-    """Refuse a place that holds the compressed collection, or is inside it.
-
-    Raises
-    ------
-    SpecError
-        It names both.
-    """
-    if is_url(source):
-        return
-    place, here = place.resolve(), local_path(source).resolve()
-    if place == here or place in here.parents or here in place.parents:
-        raise SpecError(
-            f"out={str(place)!r} and the compressed collection {str(here)!r} lie in one another. Choose another place."
-        )

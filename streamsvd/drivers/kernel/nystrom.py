@@ -260,7 +260,7 @@ def nystrom(
     del mask  # X has the columns that are kept
     source = as_source(X)
     check_real(source)
-    try_saves(checkpoint)
+    try_saves(checkpoint, source)
     asked = Asked(
         kernel=kernel, length=length, degree=degree, offset=offset, smoothness=smoothness, scale=scale,
         gamma=gamma, n_centres=n_centres, budget=budget, mode=mode, seed=seed,

@@ -40,6 +40,7 @@ from streamsvd.engine.execute import at_once, dense_threads
 from streamsvd.engine.meter import mark, peak_since
 from streamsvd.engine.tree import Run
 from streamsvd.errors import NotConverged, ShapeError, SpecError
+from streamsvd.foreign import check_object
 from streamsvd.leverage import FeatureMap, Mode, Spec
 from streamsvd.leverage.conjugate import Descent
 from streamsvd.leverage.onepass import Regression
@@ -291,7 +292,7 @@ def kernel_ridge(
     del mask  # X has the columns that are kept
     source = as_source(X)
     check_real(source)
-    try_saves(checkpoint)
+    try_saves(checkpoint, source, y)
     values, flat = _targets(y, source.shape[0], source.name)
     _check_options(ridge, held_out, solver, tol, max_passes)
     asked = Asked(
@@ -408,7 +409,11 @@ def _check_options(
 
 
 def _targets(y: Any, m: int, name: str) -> tuple[Matrix, bool]:
-    values = as_array(y)
+    try:
+        values = as_array(y)
+    except TypeError:  # what numpy makes no array of
+        check_object(y, "y")
+        raise
     if values.ndim not in (1, 2) or values.shape[0] != m:
         raise ShapeError(
             f"y has shape {values.shape}, {name} has {m:,} rows. Pass one target, or one row of them, for each."

@@ -275,7 +275,8 @@ class Absorption:
         """Absorb one piece into the work; False if the block is to be skipped for its missing values."""
         spec, method, state = work.spec, method_of(work.spec), work.state
         known = state.factor.n_rows > 0
-        clean = finite(rows, feed, start, self.nonfinite, state.raw_mean if known else None)
+        mean = state.raw_mean if known else None
+        clean = finite(rows, feed, start, self.nonfinite, mean, centred=spec.center)
         if clean is None:
             return False
         data = clean if state.scale is None else clean * state.scale

@@ -26,7 +26,7 @@ Array = npt.NDArray[Any]
 MOST_BYTES = 256 << 20
 """Pieces are no larger in double precision than this: beyond it nothing gets faster."""
 POLICIES = ("raise", "skip-block", "impute-mean")
-REMEDY = 'Mend the data, or pass nonfinite="skip-block" or nonfinite="impute-mean".'
+REMEDY = 'Mend the data, or pass nonfinite="skip-block"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,7 +320,9 @@ class Feed:
         return self.digest.of(self.read(row, row + 1))
 
 
-def finite(rows: Array, feed: Feed, start: int, policy: str, mean: Array | None) -> Array | None:
+def finite(
+    rows: Array, feed: Feed, start: int, policy: str, mean: Array | None, *, centred: bool
+) -> Array | None:
     """The rows with missing values treated as the policy says; None if the block is to be skipped.
 
     Parameters
@@ -331,6 +333,8 @@ def finite(rows: Array, feed: Feed, start: int, policy: str, mean: Array | None)
         One that `check_policy` has let through.
     mean
         Of what the model knows, in the units of the data; None if it knows nothing yet.
+    centred
+        Whether the model keeps a mean that may take the place of a NaN.
 
     Raises
     ------
@@ -350,7 +354,8 @@ def finite(rows: Array, feed: Feed, start: int, policy: str, mean: Array | None)
         i, j = (int(x) for x in np.unravel_index(int(np.argmax(bad)), bad.shape))
         value = "NaN" if np.isnan(rows[i, j]) else "Inf"
         row, column = (start + i, j) if feed.axis == "rows" else (j, start + i)
-        remedy = REMEDY if value == "NaN" else "Mend the data."
+        more = ' or nonfinite="impute-mean".' if centred else "."
+        remedy = REMEDY + more if value == "NaN" else "Mend the data."
         raise NonFiniteError(value, row, column, feed.source.locate(row, column), remedy)
     if policy == "skip-block":
         return None

@@ -31,6 +31,7 @@ from streamsvd.ledger import Ledger
 from streamsvd.paths import is_url, local_path
 from streamsvd.protocols import Source
 from streamsvd.result import SVD, Info, Status
+from streamsvd.store.apart import check_apart, mask_places
 from streamsvd.store.explained import explained, there
 from streamsvd.store.model import (
     DEFAULT_KEEP,
@@ -421,6 +422,7 @@ class Model:
                 f"version {self.version} was opened by number and stays as it is. Open the newest."
             )
         source = as_source(block)
+        check_apart(self._held.store.objects, source, mask_places(source, mask), name="the model ")
         grows = block_id is None and not _is_array(block, source)
         budget = default_budget() if memory is None else parse_bytes(memory)
         return Absorption(

@@ -17,6 +17,7 @@ from streamsvd.drivers.model.overlap import refuse_shared
 from streamsvd.drivers.model.state import State, stored
 from streamsvd.errors import ConflictError, SpecError
 from streamsvd.paths import local_path
+from streamsvd.store.apart import check_apart
 from streamsvd.store.files import check_file, write_npz
 from streamsvd.store.placing import check_local
 from streamsvd.store.result import ResultWriter
@@ -41,11 +42,13 @@ def merge(
     Raises
     ------
     SpecError
-        If their options differ, a block is in both, or they forget (the joint order is not known).
+        If ``out`` and a model lie in one another; if their options differ, a block is in both, or they forget (the joint
+        order is not known).
     StoreError
         If there is something at ``out`` already.
     """
     a, b = Model.open(first), Model.open(second)
+    check_apart(out, first, second)
     columns = _shared_columns(a, b)
     for name in SAME:
         if getattr(a.spec, name) != getattr(b.spec, name):
@@ -141,11 +144,14 @@ def export(model: Model, out: str | os.PathLike[str], *, overwrite: bool = False
 
     Raises
     ------
+    SpecError
+        If ``out`` and the model lie in one another.
     StoreError
         If there is something at ``out`` and it may not be replaced.
     """
     path = local_path(out, "out")
     check_local(path)
+    check_apart(path, model._held.store.objects)
     if path.suffix == ".npz":
         check_file(path, overwrite=overwrite)
     if model.spec.axis == "columns" and not model.spec.u:

@@ -20,6 +20,7 @@ from streamsvd.engine.events import Callback, ignore
 from streamsvd.engine.execute import dense_threads
 from streamsvd.engine.meter import mark, peak_since
 from streamsvd.errors import NotConverged, ShapeError, SpecError
+from streamsvd.foreign import check_object
 from streamsvd.masks import as_array
 from streamsvd.protocols import Source
 from streamsvd.sampling import (
@@ -299,7 +300,11 @@ def _chosen(method: Method, source: Source) -> Method:
 
 def _right_hand_sides(b: Any, source: Source) -> tuple[Matrix, bool]:
     """In float64 as ``(rows, q)``, and whether it came as one vector."""
-    values, m = as_array(b), source.shape[0]
+    try:
+        values, m = as_array(b), source.shape[0]
+    except TypeError:  # what numpy makes no array of
+        check_object(b, "b")
+        raise
     if values.ndim not in (1, 2) or values.shape[0] != m or values.size == 0:
         raise ShapeError(
             f"b has shape {values.shape}, and {source.name} has {m:,} rows. Pass one right-hand side, ({m},), or several, ({m}, q)."

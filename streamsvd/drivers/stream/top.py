@@ -21,6 +21,7 @@ from streamsvd.engine.memory import parse_bytes
 from streamsvd.engine.plan import default_budget
 from streamsvd.errors import SpecError
 from streamsvd.protocols import Source
+from streamsvd.store.apart import mask_places
 from streamsvd.stream import StreamOptions
 from streamsvd.stream.options import Order
 
@@ -128,14 +129,15 @@ def top_eigenvectors(
         k=k, order=order, width=width, heavy_rows=heavy_rows, delta=delta, seed=seed
     )
     budget = default_budget() if memory is None else parse_bytes(memory)
-    try_saves(checkpoint)
+    A = as_source(A) if is_matrix(A) else A
+    try_saves(checkpoint, A, mask_places(A, mask))
     saves = None if checkpoint is None else Saves(checkpoint, save_seconds)
     if is_matrix(A):
         if n_rows is not None:
             raise SpecError(
                 "n_rows= is known of a matrix. Leave it out, or pass an iterable of blocks."
             )
-        view = over_columns(as_source(A), mask, tolerant=False, notify=callback)
+        view = over_columns(A, mask, tolerant=False, notify=callback)
         run: Run = Stored(view.source, options, budget, saves, callback)
         with view.naming():
             result = run.result(passes)

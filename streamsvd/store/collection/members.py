@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -148,6 +149,8 @@ class Collection:
         Whether NaN counts as zero.
     remarks
         What whoever reads it is to be told.
+    places
+        Folders and files that it was opened from as a whole; none for a mapping.
     """
 
     name: str
@@ -155,6 +158,7 @@ class Collection:
     parts: tuple[Part, ...]
     zeros: bool = False
     remarks: tuple[str, ...] = ()
+    places: tuple[Path, ...] = ()
 
     @property
     def rows(self) -> int:

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from streamsvd.errors import SpecError, StoreError
-from streamsvd.foreign import check_dense, check_file_kind
+from streamsvd.foreign import check_dense, check_file_kind, check_object
 from streamsvd.masks import as_array, promised
-from streamsvd.paths import local_path
+from streamsvd.paths import is_url, local_path
 from streamsvd.store.collection.cutting import cut_parts
 from streamsvd.store.collection.members import Collection, Member, Part, check_kind
 from streamsvd.store.collection.names import (
@@ -78,14 +78,15 @@ def open_collection(
     if missing not in MISSING:
         raise SpecError(f'missing={missing!r} is unknown. Pass "error", "fill" or "zero".')
     name, found, remarks = _found(source, missing)
+    places = _places(source)
     if cut is not None:
         cut_up = _cut(name, found, cut, columns, patterns(transpose), missing)
-        return replace(cut_up, remarks=remarks)
+        return replace(cut_up, remarks=remarks, places=places)
     names = [key for key, _ in found]
     kept = set(wanted(names, select))
     found = [(key, stored) for key, stored in found if key in kept]
     collected = _collected(name, found, columns, patterns(transpose), missing)
-    return replace(collected, remarks=remarks)
+    return replace(collected, remarks=remarks, places=places)
 
 
 def as_collection(source: Any) -> Collection:
@@ -185,6 +186,17 @@ def _found(source: Any, missing: str) -> tuple[str, Named, Remarks]:
     )
 
 
+def _places(source: Any) -> tuple[Path, ...]:
+    """The local folder or file that all of it is in."""
+    if isinstance(source, str | os.PathLike):
+        return () if is_url(source) else (local_path(source),)
+    if not _is_zarr(source):
+        return ()
+    from streamsvd.store.apart import places
+
+    return tuple(places(source))
+
+
 def _each(pairs: Iterable[tuple[Any, Any]], missing: str) -> tuple[Named, Remarks]:
     """Arrays by name, and what is to be remarked about any."""
     found, remarks = [], list[str]()
@@ -209,9 +221,14 @@ def _one(name: str, value: Any, missing: str) -> tuple[Stored, Remarks]:
         from streamsvd.store.collection.zarr_arrays import stored_array
 
         return stored_array(value, missing)
-    check_dense(value, f"block {name!r}")
+    for each in (value, getattr(value, "_meta", None)):  # of a lazy array, what its chunks are
+        check_dense(each, f"block {name!r}")
     if not _is_array(value):
-        value = as_array(value)
+        try:
+            value = as_array(value)
+        except TypeError:  # what numpy makes no array of
+            check_object(value, f"block {name!r}")
+            raise
         if value.dtype == object:
             raise SpecError(f"block {name!r} holds objects, real numbers are needed. Convert it.")
     return InMemory(value, promised(value)), ()

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.errors import SpecError, StoreError
+from streamsvd.foreign import check_dense
 from streamsvd.masks import as_block, put
 from streamsvd.store.collection.origin import Origin
 from streamsvd.store.explained import access_error
@@ -88,7 +89,10 @@ class InMemory:
         return type(self.values).__name__
 
     def read(self, box: Box) -> Array:
-        block = as_block(self.values[box])
+        block = self.values[box]
+        block = block.compute() if hasattr(block, "compute") else block
+        check_dense(block, self.where)
+        block = as_block(block)
         if type(block) is np.ndarray and block.dtype == self.dtype:
             return block
         out = np.empty(block.shape, dtype=self.dtype)

@@ -13,7 +13,13 @@ from streamsvd.store.collection.stored import InChunks, Refused, Stored
 from streamsvd.store.explained import refused
 from streamsvd.store.sources.anndata import SPARSE, encoding
 from streamsvd.store.sources.hierarchy import hierarchy, own_array
-from streamsvd.store.sources.zarr_array import chunked_array, dimension_names, open_node, store_name
+from streamsvd.store.sources.zarr_array import (
+    check_protocol,
+    chunked_array,
+    dimension_names,
+    open_node,
+    store_name,
+)
 
 
 def stored_arrays(source: Any, missing: str) -> tuple[list[tuple[str, Stored]], tuple[str, ...]]:
@@ -39,6 +45,7 @@ def stored_arrays(source: Any, missing: str) -> tuple[list[tuple[str, Stored]], 
         raise
     except Exception as error:  # whatever damaged metadata make zarr trip over
         refused(error, store_name(source))
+        check_protocol(source, error)
         raise StoreError(
             f"the zarr metadata of {store_name(source)} cannot be read: {type(error).__name__}: {error}. "
             "Restore zarr.json (or .zarray) from a copy, or write the arrays again."

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import msgspec
 
 from streamsvd.errors import AccessError, CorruptChunkError, MissingObjectError, StoreError
-from streamsvd.store.explained import access_error, explained
+from streamsvd.store.explained import access_error, explained, there
 from streamsvd.store.model.arrays import Array, decoded
 from streamsvd.store.model.draft import Draft
 from streamsvd.store.model.records import (
@@ -130,6 +130,9 @@ class ModelStore:
         try:
             data = self.read(SETTINGS)
         except FileNotFoundError:
+            root = getattr(self.objects, "root", None)
+            if root is not None and not there(root):
+                raise StoreError(f"{self.name} does not exist. Check the path.") from None
             raise StoreError(
                 f"{self.name} is not a model: it has no {SETTINGS}. Pass a folder that streamsvd update made."
             ) from None

@@ -109,10 +109,28 @@ def open_zarr(
         Exception
     ) as error:  # whatever damaged metadata make zarr, or the reading of them, trip over
         refused(error, store_name(source))
+        check_protocol(source, error)
         raise StoreError(
             f"the zarr metadata of {store_name(source)} cannot be read: "
             f"{type(error).__name__}: {error}. "
             "Restore zarr.json (or .zarray) from a copy, or write the array again."
+        ) from error
+
+
+def check_protocol(source: object, error: Exception) -> None:
+    """Refuse a URL of a kind that fsspec does not know, or whose package is not installed.
+
+    Raises
+    ------
+    StoreError
+        It names the kind.
+    """
+    kind, sign, _ = str(source).partition("://")
+    if not isinstance(source, str) or not sign:
+        return
+    if isinstance(error, ValueError) and "protocol not known" in str(error).lower():
+        raise StoreError(
+            f"{source} is a URL of the unknown kind {kind}://. Check the address; s3://, gs://, az:// and https:// are known."
         ) from error
 
 

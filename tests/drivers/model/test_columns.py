@@ -257,3 +257,12 @@ def test_a_mask_that_says_what_the_model_found_is_the_same(tmp_path):
     assert done.absorbed == 30
     with pytest.raises(SpecError, match="mask differs"):
         streamsvd.update(tmp_path / "m", X + 2, "c", mask=np.arange(6) != 3)
+
+
+@pytest.mark.parametrize("center", [False, True])
+def test_a_nan_is_answered_with_what_the_model_can_do(center, tmp_path):
+    A = np.ones((10, 3))
+    A[4, 1] = np.nan
+    with pytest.raises(streamsvd.NonFiniteError, match="skip-block") as caught:
+        streamsvd.update(tmp_path / "m", A, rank=1, center=center)
+    assert ("impute-mean" in str(caught.value)) == center

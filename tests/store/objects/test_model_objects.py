@@ -189,7 +189,7 @@ def test_what_is_lost_is_named_and_repaired(address: str) -> None:
 
 
 def test_what_is_no_model_is_said_to_be_none(address: str) -> None:
-    with pytest.raises(StoreError, match="is not a model: it has no model.json"):
+    with pytest.raises(StoreError, match="is not a model: it has no model.json|does not exist"):
         Model.open(address)
 
 
