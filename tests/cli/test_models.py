@@ -138,10 +138,10 @@ def test_rollback_merge_and_export(run, growing, tmp_path):
             "--window 3 rows cannot hold",
         ),
         (("update", "m", "wide.npy", "--rank", "500"), 2, "exceeds the 30 columns"),
-        (("log", "nowhere"), 1, "not a model"),
-        (("repair", "nowhere"), 1, "not a model"),
+        (("log", "nowhere"), 1, "nowhere does not exist"),
+        (("repair", "nowhere"), 1, "nowhere does not exist"),
         (("watch", "wide.npy", "m", "--every", "often"), 2, "is no time"),
-        (("export", "nowhere", "--out", "e.npz"), 1, "not a model"),
+        (("export", "nowhere", "--out", "e.npz"), 1, "nowhere does not exist"),
     ],
 )
 def test_errors_are_one_sentence(run, tmp_path, monkeypatch, arguments, code, message):
