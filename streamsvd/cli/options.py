@@ -203,14 +203,9 @@ def _mask(ctx: Any, param: Any, value: str | None) -> Any:
     """The array in a ``.npy`` file; or a name as it is."""
     if value is None or not value.endswith(".npy"):
         return value
-    import numpy as np
+    from streamsvd.store.files import array_in
 
-    try:
-        found = np.load(value, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise click.BadParameter(
-            f"{value} cannot be read: {error}. Write it with numpy.save."
-        ) from None
+    found = array_in(local_path(value, "--mask"), "--mask")
     _note(ctx, param, value, "read")
     return found
 

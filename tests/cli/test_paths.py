@@ -82,3 +82,15 @@ def test_an_empty_path_is_none(run, elsewhere, line):
     assert done.code == 2
     assert "is empty, and the current folder is not meant" in done.err
     assert sorted(elsewhere.iterdir()) == before
+
+
+def test_a_mask_in_the_home_folder_is_found(run, tmp_path, monkeypatch):
+    """The file of a mask is a path like any other, and what the system says of it is said."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    np.save(tmp_path / "A.npy", np.random.default_rng(0).standard_normal((30, 5)))
+    np.save(tmp_path / "m.npy", np.arange(5) != 2)
+    kept = run("svd", "~/A.npy", "--rank", 2, "--mask", "~/m.npy", "--json")
+    assert kept.record["dropped_columns"] == [2]
+    gone = run("svd", "~/A.npy", "--rank", 2, "--mask", "~/no.npy")
+    assert gone.code == 1
+    assert f"--mask={tmp_path / 'no.npy'} does not exist" in gone.err
