@@ -21,8 +21,14 @@ from benchmarks import minilm, ten_thousand
 from benchmarks.fresh import Figures
 from benchmarks.minilm import relative
 from benchmarks.tables import Row, Size, Table, judged
-from streamsvd.concat import Cluster, ClusterOptions, clustered, compression_ratio, sketch
-from streamsvd.concat.options import Order
+from streamsvd.collections.mathematics import (
+    Cluster,
+    ClusterOptions,
+    clustered,
+    compression_ratio,
+    sketch,
+)
+from streamsvd.collections.mathematics.options import Order
 from streamsvd.testing import collections
 
 Array = npt.NDArray[Any]

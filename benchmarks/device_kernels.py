@@ -25,12 +25,12 @@ import streamsvd
 from benchmarks.device_pass import COPY_BYTES, ROUNDS, _timed
 from benchmarks.fresh import Figures, fresh, median
 from benchmarks.tables import Row, Size, Table, judged
-from streamsvd.drivers.kernel import KernelRidgeFit
-from streamsvd.drivers.kernel.jobs import Products, Targets
-from streamsvd.drivers.kernel.placing import computing
-from streamsvd.drivers.runs import Passes, arranged
 from streamsvd.engine.events import ignore
-from streamsvd.leverage import FeatureMap, Kernel
+from streamsvd.engine.runs import Passes, arranged
+from streamsvd.kernels import KernelRidgeFit
+from streamsvd.kernels.mathematics import FeatureMap, Kernel
+from streamsvd.kernels.passes import Products, Targets
+from streamsvd.kernels.placing import computing
 
 ASKED, TIMES, APART = 1.25, 4.0, 1e-8
 WIDTH = 8

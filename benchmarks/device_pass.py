@@ -27,7 +27,7 @@ from streamsvd.engine import device
 from streamsvd.engine.allocator import held_memory, panel_buffers
 from streamsvd.engine.execute import Runner
 from streamsvd.engine.span import read_part
-from streamsvd.passes import NormalPass, Preparation, Thin
+from streamsvd.numerics.passes import NormalPass, Preparation, Thin
 from streamsvd.testing.spectra import KnownMatrix
 
 ASKED = 1.25

@@ -23,7 +23,7 @@ from benchmarks.peers import measured
 from benchmarks.tables import Row, Size, Table, judged
 from streamsvd.engine.graph import build
 from streamsvd.engine.span import Work
-from streamsvd.passes import NormalPass, Preparation, Thin
+from streamsvd.numerics.passes import NormalPass, Preparation, Thin
 
 SECONDS, BYTES, TASKS = 2.0, 100e6, 16
 CHUNK = (20, 5_000)

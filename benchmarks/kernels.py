@@ -24,7 +24,7 @@ import streamsvd
 from benchmarks import data
 from benchmarks.fresh import Figures, fresh, median
 from benchmarks.tables import Row, Size, Table, judged
-from streamsvd.leverage import FeatureMap, Kernel
+from streamsvd.kernels.mathematics import FeatureMap, Kernel
 
 Array = npt.NDArray[Any]
 EXACT_ROWS: dict[Size, int] = {"small": 600, "full": 8_000}

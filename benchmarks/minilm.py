@@ -18,8 +18,14 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.tables import Row, judged
-from streamsvd.concat import ClusterOptions, Sketch, clustered, compression_ratio, sketch
-from streamsvd.concat.options import Method
+from streamsvd.collections.mathematics import (
+    ClusterOptions,
+    Sketch,
+    clustered,
+    compression_ratio,
+    sketch,
+)
+from streamsvd.collections.mathematics.options import Method
 
 Array = npt.NDArray[Any]
 Blocks = Mapping[str, Array]

@@ -28,12 +28,12 @@ from benchmarks.ordinary_data import DATA, EPS, LARGE, LARGE_SHAPES, SHAPES, Hel
 from benchmarks.statements import violated
 from benchmarks.tables import Row, Table, judged
 from benchmarks.tables import Size as RunSize
-from streamsvd.certificate import EXCESS_TOL
 from streamsvd.engine.events import Event, Looked, RouteChanged
 from streamsvd.engine.memory import parse_bytes
-from streamsvd.engine.plan import Plan
 from streamsvd.errors import BudgetError, NotConverged
-from streamsvd.intervals import ZERO_LEVEL
+from streamsvd.factor.plan import Plan
+from streamsvd.numerics.certificate import EXCESS_TOL
+from streamsvd.numerics.intervals import ZERO_LEVEL
 
 MEMORY: dict[Size, tuple[str, ...]] = {
     "tiny": ("plenty",),

@@ -27,9 +27,9 @@ from zarr.storage import LocalStore
 import streamsvd
 from benchmarks import data
 from benchmarks.peers import Figures, counted_passes, measured, versions
-from streamsvd.engine.asked import NAMES
-from streamsvd.engine.calibrate import calibrated
 from streamsvd.errors import BudgetError, NotConverged
+from streamsvd.factor.agreement import NAMES
+from streamsvd.factor.calibration import calibrated
 from streamsvd.testing.stores import CountingStore
 
 Array = npt.NDArray[Any]
@@ -130,7 +130,7 @@ def run(
     options
         As in `streamsvd.svd`.
     """
-    importlib.import_module("streamsvd.drivers.factorise")  # before memory is measured
+    importlib.import_module("streamsvd.factor.verb")  # before memory is measured
     source = DOORS[through](Path(path))
     counting = source if isinstance(source, CountingStore) else None
     rates = None

@@ -26,9 +26,9 @@ from benchmarks.tables import Row, Size, Table, chosen_size, judged
 from streamsvd.engine.allocator import PanelBuffer, held_memory
 from streamsvd.engine.device import backend
 from streamsvd.engine.execute import Runner
-from streamsvd.engine.plan import Plan
 from streamsvd.engine.span import read_part
-from streamsvd.passes import NormalPass, Preparation, Thin
+from streamsvd.factor.plan import Plan
+from streamsvd.numerics.passes import NormalPass, Preparation, Thin
 
 ASKED = 1.25
 CPU_ASKED = 1.1

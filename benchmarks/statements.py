@@ -9,8 +9,8 @@ import numpy as np
 from scipy import linalg
 
 from benchmarks.ordinary_data import Array, Held, Truth
-from streamsvd.certificate import Certificate
-from streamsvd.intervals import ZERO_LEVEL
+from streamsvd.numerics.certificate import Certificate
+from streamsvd.numerics.intervals import ZERO_LEVEL
 
 
 @dataclass(frozen=True, slots=True, eq=False)

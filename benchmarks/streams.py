@@ -23,9 +23,9 @@ import streamsvd
 from benchmarks import data
 from benchmarks.fresh import Figures, fresh, median
 from benchmarks.tables import Row, Size, Table, judged
-from streamsvd.drivers.stream.planning import planned
 from streamsvd.engine.execute import dense_threads
-from streamsvd.stream import FrequentDirections, StreamOptions, TopRows, state_bytes
+from streamsvd.streams.mathematics import FrequentDirections, StreamOptions, TopRows, state_bytes
+from streamsvd.streams.planning import planned
 
 Array = npt.NDArray[Any]
 SPEED_ASKED = 1.25

@@ -18,8 +18,8 @@ from scipy import linalg
 
 import streamsvd
 from benchmarks.tables import Row, Size, Table, judged
-from streamsvd.drivers import iterate
-from streamsvd.stream import StreamOptions, TopRows
+from streamsvd.factor import iteration as iterate
+from streamsvd.streams.mathematics import StreamOptions, TopRows
 from streamsvd.testing.spectra import KnownMatrix
 
 Array = npt.NDArray[Any]

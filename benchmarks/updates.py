@@ -24,7 +24,7 @@ from benchmarks import data
 from benchmarks.fresh import Figures, fresh, median
 from benchmarks.peers import cpu_s
 from benchmarks.tables import Row, Size, Table, chosen_size, judged
-from streamsvd.store.model import ModelStore
+from streamsvd.store.versions import ModelStore
 
 SHARE, COMMIT_S = 1 / 30, 0.05
 JOBS: dict[Size, tuple[tuple[str, int, int, int, int], ...]] = {

@@ -8,56 +8,56 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "open": "streamsvd.drivers.opening",
-    "load": "streamsvd.drivers.loading",
-    "Model": "streamsvd.drivers.model",
-    "Update": "streamsvd.drivers.model",
-    "export": "streamsvd.drivers.model",
-    "merge": "streamsvd.drivers.model",
-    "update": "streamsvd.drivers.model",
-    "nystrom": "streamsvd.drivers.kernel",
-    "kernel_ridge": "streamsvd.drivers.kernel",
-    "load_nystrom": "streamsvd.drivers.kernel",
-    "load_ridge": "streamsvd.drivers.kernel",
-    "KernelRidgeFit": "streamsvd.drivers.kernel",
-    "Nystrom": "streamsvd.drivers.kernel",
-    "sample_rows": "streamsvd.drivers.sampling",
-    "RowSample": "streamsvd.drivers.sampling",
-    "lstsq": "streamsvd.drivers.sampling",
-    "LeastSquares": "streamsvd.drivers.sampling",
-    "top_eigenvectors": "streamsvd.drivers.stream",
-    "TopEigenvectors": "streamsvd.drivers.stream",
-    "StreamResult": "streamsvd.drivers.stream",
-    "shuffle": "streamsvd.drivers.stream",
-    "StreamCertificate": "streamsvd.stream",
-    "IncrementalSVD": "streamsvd.incremental",
+    "open": "streamsvd.engine.opening",
+    "load": "streamsvd.models.loading",
+    "Model": "streamsvd.models",
+    "Update": "streamsvd.models",
+    "export": "streamsvd.models",
+    "merge": "streamsvd.models",
+    "update": "streamsvd.models",
+    "nystrom": "streamsvd.kernels",
+    "kernel_ridge": "streamsvd.kernels",
+    "load_nystrom": "streamsvd.kernels",
+    "load_ridge": "streamsvd.kernels",
+    "KernelRidgeFit": "streamsvd.kernels",
+    "Nystrom": "streamsvd.kernels",
+    "sample_rows": "streamsvd.rows",
+    "RowSample": "streamsvd.rows",
+    "lstsq": "streamsvd.rows",
+    "LeastSquares": "streamsvd.rows",
+    "top_eigenvectors": "streamsvd.streams",
+    "TopEigenvectors": "streamsvd.streams",
+    "StreamResult": "streamsvd.streams",
+    "shuffle": "streamsvd.streams",
+    "StreamCertificate": "streamsvd.streams.mathematics",
+    "IncrementalSVD": "streamsvd.models.mathematics.incremental",
     "IncrementalPCA": "streamsvd.estimators",  # needs scikit-learn, as do the next
     "KernelRidge": "streamsvd.estimators",
     "Nystroem": "streamsvd.estimators",
     "TruncatedSVD": "streamsvd.estimators",
-    "Clustering": "streamsvd.drivers.collection",
-    "Compressed": "streamsvd.drivers.collection",
-    "Compression": "streamsvd.drivers.collection",
-    "Merge": "streamsvd.concat",
-    "Rate": "streamsvd.drivers.collection",
-    "Rates": "streamsvd.drivers.collection",
-    "SharedBasis": "streamsvd.drivers.collection",
-    "cluster": "streamsvd.drivers.collection",
-    "compress": "streamsvd.drivers.collection",
-    "decompress": "streamsvd.drivers.collection",
-    "input_factor": "streamsvd.drivers.collection",
-    "open_compressed": "streamsvd.drivers.collection",
-    "rates": "streamsvd.drivers.collection",
-    "open_collection": "streamsvd.store.collection",
-    "verify": "streamsvd.drivers.verify",
-    "plan_svd": "streamsvd.drivers.factorise",
-    "svd": "streamsvd.drivers.factorise",
-    "pca": "streamsvd.drivers.factorise",
+    "Clustering": "streamsvd.collections",
+    "Compressed": "streamsvd.collections",
+    "Compression": "streamsvd.collections",
+    "Merge": "streamsvd.collections.mathematics",
+    "Rate": "streamsvd.collections",
+    "Rates": "streamsvd.collections",
+    "SharedBasis": "streamsvd.collections",
+    "cluster": "streamsvd.collections",
+    "compress": "streamsvd.collections",
+    "decompress": "streamsvd.collections",
+    "input_factor": "streamsvd.collections",
+    "open_compressed": "streamsvd.collections",
+    "rates": "streamsvd.collections",
+    "open_collection": "streamsvd.store.collections",
+    "verify": "streamsvd.models.verify",
+    "plan_svd": "streamsvd.factor.verb",
+    "svd": "streamsvd.factor.verb",
+    "pca": "streamsvd.factor.verb",
     "SVD": "streamsvd.result",
     "PCA": "streamsvd.result",
     "Status": "streamsvd.result",
-    "Certificate": "streamsvd.certificate",
-    "Plan": "streamsvd.engine.plan",
+    "Certificate": "streamsvd.numerics.certificate",
+    "Plan": "streamsvd.factor.plan",
     "AccessError": "streamsvd.errors",
     "BudgetError": "streamsvd.errors",
     "ConflictError": "streamsvd.errors",
@@ -73,9 +73,7 @@ _HOMES = {
 }
 
 if TYPE_CHECKING:
-    from streamsvd.certificate import Certificate
-    from streamsvd.concat import Merge
-    from streamsvd.drivers.collection import (
+    from streamsvd.collections import (
         Clustering,
         Compressed,
         Compression,
@@ -89,22 +87,8 @@ if TYPE_CHECKING:
         open_compressed,
         rates,
     )
-    from streamsvd.drivers.factorise import pca, plan_svd, svd
-    from streamsvd.drivers.kernel import (
-        KernelRidgeFit,
-        Nystrom,
-        kernel_ridge,
-        load_nystrom,
-        load_ridge,
-        nystrom,
-    )
-    from streamsvd.drivers.loading import load
-    from streamsvd.drivers.model import Model, Update, export, merge, update
-    from streamsvd.drivers.opening import open
-    from streamsvd.drivers.sampling import LeastSquares, RowSample, lstsq, sample_rows
-    from streamsvd.drivers.stream import StreamResult, TopEigenvectors, shuffle, top_eigenvectors
-    from streamsvd.drivers.verify import verify
-    from streamsvd.engine.plan import Plan
+    from streamsvd.collections.mathematics import Merge
+    from streamsvd.engine.opening import open
     from streamsvd.errors import (
         AccessError,
         BudgetError,
@@ -123,10 +107,26 @@ if TYPE_CHECKING:
     from streamsvd.estimators import KernelRidge as KernelRidge
     from streamsvd.estimators import Nystroem as Nystroem
     from streamsvd.estimators import TruncatedSVD as TruncatedSVD
-    from streamsvd.incremental import IncrementalSVD
+    from streamsvd.factor.plan import Plan
+    from streamsvd.factor.verb import pca, plan_svd, svd
+    from streamsvd.kernels import (
+        KernelRidgeFit,
+        Nystrom,
+        kernel_ridge,
+        load_nystrom,
+        load_ridge,
+        nystrom,
+    )
+    from streamsvd.models import Model, Update, export, merge, update
+    from streamsvd.models.loading import load
+    from streamsvd.models.mathematics.incremental import IncrementalSVD
+    from streamsvd.models.verify import verify
+    from streamsvd.numerics.certificate import Certificate
     from streamsvd.result import PCA, SVD, Status
-    from streamsvd.store.collection import open_collection
-    from streamsvd.stream import StreamCertificate
+    from streamsvd.rows import LeastSquares, RowSample, lstsq, sample_rows
+    from streamsvd.store.collections import open_collection
+    from streamsvd.streams import StreamResult, TopEigenvectors, shuffle, top_eigenvectors
+    from streamsvd.streams.mathematics import StreamCertificate
 
 # IncrementalPCA and the other estimators are left out: a star import must not need the extra.
 __all__ = [

@@ -131,7 +131,7 @@ class BudgetError(MemoryError, StreamSVDError):
 class ScaleError(StreamSVDError, ArithmeticError):
     """Entries so much larger than those sampled that their squares overflow; ``size`` is one of them.
 
-    The drivers take the pass again with another power of two; it reaches a caller who runs folds himself.
+    A factorisation takes the pass again with another power of two; it reaches a caller who runs folds himself.
     """
 
     def __init__(self, size: float) -> None:

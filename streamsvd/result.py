@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from streamsvd.certificate import Certificate
-from streamsvd.sentences import above, below, said_in_short
+from streamsvd.numerics.certificate import Certificate
+from streamsvd.numerics.sentences import above, below, said_in_short
 from streamsvd.typing import Matrix, Real
 
 

@@ -13,6 +13,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from threadpoolctl import threadpool_limits
 
+from streamsvd.engine import device as device_module
+
 settings.register_profile(
     "quick",
     deadline=None,
@@ -123,3 +125,23 @@ def xp(request: pytest.FixtureRequest) -> Namespace:
     if request.param == "strict":
         request.getfixturevalue("no_hidden_sync")
     return Namespace(request.param)
+
+
+@pytest.fixture(params=["strict", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A device other than the host, its backends collected so that their traffic can be counted."""
+    if request.param == "cuda":
+        pytest.importorskip("cupy")
+    else:
+        request.getfixturevalue("no_hidden_sync")
+    made: list[Any] = []
+    original = device_module._make
+
+    def recorded(name: str) -> Any:
+        made.append(original(name))
+        return made[-1]
+
+    monkeypatch.setattr(device_module, "_make", recorded)
+    monkeypatch.setattr(device_module, "_LOCAL", type(device_module._LOCAL)())
+    monkeypatch.setattr(device_module, "_IDLE", {})
+    return request.param, made

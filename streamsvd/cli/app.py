@@ -272,7 +272,7 @@ def interrupted(error: KeyboardInterrupt, checkpoint: str | None, *, as_json: bo
 
 
 def _saved_in(checkpoint: str) -> bool:
-    from streamsvd.store.checkpoint import holds_saves
+    from streamsvd.store.checkpoints.checkpoint import holds_saves
 
     try:
         return holds_saves(checkpoint)

@@ -10,7 +10,7 @@ import click
 from streamsvd.cli import options
 
 if TYPE_CHECKING:
-    from streamsvd.drivers.collection import Compression
+    from streamsvd.collections import Compression
 
 
 def _principal(ctx: Any, param: Any, value: str | None) -> Any:
@@ -87,7 +87,7 @@ def command(
     """
     from streamsvd.cli.progress import watching
     from streamsvd.cli.saved import weights
-    from streamsvd.drivers.collection import compress
+    from streamsvd.collections import compress
     from streamsvd.engine.schedulers import scheduled
 
     with scheduled(scheduler, workers):

@@ -16,7 +16,7 @@ def command(source: str, variable: str | None, rows: Any, missing: str, as_json:
     """Shape, type and chunks of a matrix, or what a compressed collection holds; reads no values."""
     from streamsvd.cli.present import facts, show_json
     from streamsvd.cli.progress import say
-    from streamsvd.drivers.opening import open as open_matrix
+    from streamsvd.engine.opening import open as open_matrix
 
     if is_compressed(source):
         show_compressed(source, as_json=as_json)
@@ -34,8 +34,8 @@ def command(source: str, variable: str | None, rows: Any, missing: str, as_json:
 
 def is_compressed(source: str) -> bool:
     """Whether it is a compressed collection; of a URL only its store can tell."""
-    from streamsvd.paths import is_url, local_path
-    from streamsvd.store.explained import there
+    from streamsvd.checks.paths import is_url, local_path
+    from streamsvd.store.explanations import there
 
     if not is_url(source):
         path = local_path(source, "source")
@@ -43,7 +43,7 @@ def is_compressed(source: str) -> bool:
     if not source.startswith(("s3://", "gs://", "az://")):
         return False
     from streamsvd.errors import StoreError
-    from streamsvd.store.compressed import CompressedStore
+    from streamsvd.store.collections.archive import CompressedStore
 
     try:
         return CompressedStore.at(source).is_there()
@@ -56,7 +56,7 @@ def show_compressed(source: str, *, as_json: bool) -> None:
     from dataclasses import asdict
 
     from streamsvd.cli.present import aligned, at_least, at_most, facts, show_json
-    from streamsvd.drivers.collection import open_compressed
+    from streamsvd.collections import open_compressed
     from streamsvd.engine.memory import show_bytes
 
     held = open_compressed(source)

@@ -77,10 +77,10 @@ def fit(
     from streamsvd.cli.progress import watching
     from streamsvd.cli.saved import check_place, loaded, written
     from streamsvd.cli.wording import in_options
-    from streamsvd.drivers.kernel import KernelRidgeFit, kernel_ridge
-    from streamsvd.drivers.opening import open as open_matrix
+    from streamsvd.engine.opening import open as open_matrix
     from streamsvd.engine.schedulers import scheduled
     from streamsvd.errors import NotConverged
+    from streamsvd.kernels import KernelRidgeFit, kernel_ridge
 
     y = loaded("y", targets)
     code = 0
@@ -160,8 +160,8 @@ def predict(
     """Predict for the rows of SOURCE with the regression MODEL."""
     from streamsvd.cli.present import show_json
     from streamsvd.cli.progress import watching
-    from streamsvd.drivers.kernel import load_ridge
-    from streamsvd.drivers.opening import open as open_matrix
+    from streamsvd.engine.opening import open as open_matrix
+    from streamsvd.kernels import load_ridge
 
     fit = load_ridge(model)
     A = open_matrix(source, variable=variable, rows=rows, missing=missing)

@@ -18,7 +18,7 @@ from streamsvd.cli import options
 def command(model: str, last: int | None, as_json: bool) -> int:
     """Show the versions of MODEL: blocks, error ledger, what is proved, drift, and whether a refit is advised."""
     from streamsvd.cli.present import aligned, facts, show_json
-    from streamsvd.drivers.model import Model
+    from streamsvd.models import Model
 
     found = Model.open(model)
     versions = found.versions
@@ -126,7 +126,7 @@ def _record(entry: Any) -> dict[str, Any]:
 
 
 def _row(r: dict[str, Any]) -> list[str]:
-    from streamsvd.sentences import percent
+    from streamsvd.numerics.sentences import percent
 
     held = "" if r["captured"] is None else f"{r['captured']:.2%}"
     angle = "" if r["captured"] is None else f"{math.degrees(r['largest_angle']):.2g}°"

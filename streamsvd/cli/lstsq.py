@@ -10,7 +10,7 @@ import click
 from streamsvd.cli import options
 
 if TYPE_CHECKING:
-    from streamsvd.drivers.sampling.lstsq import LeastSquares
+    from streamsvd.rows.lstsq import LeastSquares
 
 
 @click.command("lstsq", short_help="Least squares, with the error of the solution.")
@@ -63,9 +63,9 @@ def command(
     from streamsvd.cli.progress import watching
     from streamsvd.cli.saved import check_place, loaded, written
     from streamsvd.cli.wording import in_options
-    from streamsvd.drivers.opening import open as open_matrix
-    from streamsvd.drivers.sampling import LeastSquares, lstsq
+    from streamsvd.engine.opening import open as open_matrix
     from streamsvd.errors import NotConverged
+    from streamsvd.rows import LeastSquares, lstsq
 
     A = open_matrix(source, variable=variable, rows=rows, missing=missing)
     check_place(out, A, mask=given["mask"], overwrite=overwrite)

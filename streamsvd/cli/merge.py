@@ -15,7 +15,7 @@ from streamsvd.cli import options
 def command(first: str, second: str, out: str, as_json: bool) -> int:
     """Join the models FIRST and SECOND, made with the same options, as if one had absorbed the rows of both."""
     from streamsvd.cli.present import facts, show_json
-    from streamsvd.drivers.model import merge
+    from streamsvd.models import merge
 
     found = merge(first, second, out)
     c = found.certificate

@@ -11,7 +11,7 @@ from streamsvd.cli import options
 from streamsvd.cli.app import interrupted
 
 if TYPE_CHECKING:
-    from streamsvd.drivers.kernel import Nystrom
+    from streamsvd.kernels import Nystrom
 
 
 @click.command("nystrom", short_help="Rows that stand for a kernel matrix, with the error.")
@@ -57,9 +57,9 @@ def command(
     """Choose rows of SOURCE that stand for its kernel matrix, and make a feature map of them."""
     from streamsvd.cli.progress import watching
     from streamsvd.cli.saved import check_place, written
-    from streamsvd.drivers.kernel import load_nystrom, nystrom
-    from streamsvd.drivers.opening import open as open_matrix
+    from streamsvd.engine.opening import open as open_matrix
     from streamsvd.engine.schedulers import scheduled
+    from streamsvd.kernels import load_nystrom, nystrom
 
     if start is not None:
         check_left_out(ctx, start)

@@ -8,8 +8,8 @@ from typing import Any, Literal, TypeVar
 
 import click
 
-from streamsvd.paths import is_url, local_path
-from streamsvd.store.explained import there
+from streamsvd.checks.paths import is_url, local_path
+from streamsvd.store.explanations import there
 
 F = TypeVar("F", bound=Callable[..., Any])
 Option = Callable[[F], F]
@@ -31,7 +31,7 @@ def _note(ctx: Any, param: Any, place: Any, doing: Doing) -> None:
     known[doing].append((name, local_path(place, param.opts[0])))
     new = dict(known, **{doing: known[doing][-1:]})
     if new["read"] and new["write"]:
-        from streamsvd.store.apart import check_apart  # half a second of imports
+        from streamsvd.store.writing.separation import check_apart  # half a second of imports
 
         for name, path in new["write"]:
             check_apart(path, [each for _, each in new["read"]], name=name)
@@ -203,7 +203,7 @@ def _mask(ctx: Any, param: Any, value: str | None) -> Any:
     """The array in a ``.npy`` file; or a name as it is."""
     if value is None or not value.endswith(".npy"):
         return value
-    from streamsvd.store.files import array_in
+    from streamsvd.store.writing.files import array_in
 
     found = array_in(local_path(value, "--mask"), "--mask")
     _note(ctx, param, value, "read")
@@ -463,7 +463,7 @@ collection = together(
 
 def opened(collection: str, given: dict[str, Any]) -> Any:
     """The collection that a verb is given; the options that are of it are taken out of the others."""
-    from streamsvd.store.collection import open_collection
+    from streamsvd.store.collections import open_collection
 
     said = ("select", "transpose", "columns", "cut", "missing")
     return open_collection(collection, **{name: given.pop(name) for name in said})

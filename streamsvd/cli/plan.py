@@ -10,8 +10,8 @@ import click
 from streamsvd.cli import options
 
 if TYPE_CHECKING:
-    from streamsvd.engine.arrangements import Rates
-    from streamsvd.engine.plan import Plan
+    from streamsvd.factor.arrangements import Rates
+    from streamsvd.factor.plan import Plan
 
 
 @click.command("plan", short_help="Passes, bytes, memory and time, before any of it.")
@@ -43,10 +43,10 @@ def command(
     from streamsvd.cli.present import show_json
     from streamsvd.cli.progress import say
     from streamsvd.cli.run import with_weights
-    from streamsvd.drivers.factorise import plan_svd
-    from streamsvd.drivers.opening import open as open_matrix
-    from streamsvd.engine.calibrate import calibrated
+    from streamsvd.engine.opening import open as open_matrix
     from streamsvd.engine.schedulers import scheduled
+    from streamsvd.factor.calibration import calibrated
+    from streamsvd.factor.verb import plan_svd
 
     with scheduled(scheduler, workers):
         A = open_matrix(source, variable=variable, rows=rows, missing=missing)

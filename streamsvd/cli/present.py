@@ -14,12 +14,12 @@ import click
 import numpy as np
 
 from streamsvd import __version__
-from streamsvd.certificate import Certificate, Kind
 from streamsvd.engine.memory import show_bytes
-from streamsvd.engine.plan import Plan
+from streamsvd.factor.plan import Plan
+from streamsvd.numerics.certificate import Certificate, Kind
+from streamsvd.numerics.sentences import said_of_error, said_of_values, said_of_vectors
 from streamsvd.result import PCA, SVD
-from streamsvd.sentences import said_of_error, said_of_values, said_of_vectors
-from streamsvd.store.result import plain
+from streamsvd.store.results.factorisation import plain
 
 Number = float | Fraction
 

@@ -13,7 +13,6 @@ from typing import Any, Self
 import click
 import numpy as np
 
-from streamsvd.certificate import TOL
 from streamsvd.engine.events import (
     ColumnsLeftOut,
     Committed,
@@ -25,7 +24,8 @@ from streamsvd.engine.events import (
     RouteChanged,
     SpanDone,
 )
-from streamsvd.sentences import percent
+from streamsvd.numerics.certificate import TOL
+from streamsvd.numerics.sentences import percent
 
 LINE_SECONDS = 10.0
 """Least time between two plain lines of one pass."""

@@ -10,7 +10,7 @@ import click
 from streamsvd.cli import options
 
 if TYPE_CHECKING:
-    from streamsvd.drivers.collection import Rates
+    from streamsvd.collections import Rates
 
 FORMATS = (".png", ".svg", ".pdf")
 USUAL = 0.05
@@ -22,7 +22,7 @@ def _errors(ctx: Any, param: Any, value: str | None) -> Any:
     del ctx, param
     if value is None:
         return None
-    from streamsvd.concat.options import check_error
+    from streamsvd.collections.mathematics.options import check_error
     from streamsvd.errors import SpecError
 
     try:
@@ -108,8 +108,8 @@ def command(
     """
     from streamsvd.cli.progress import watching
     from streamsvd.cli.saved import check_place, weights
-    from streamsvd.drivers.collection import rates
-    from streamsvd.drivers.collection.rates import ERRORS
+    from streamsvd.collections import rates
+    from streamsvd.collections.rates import ERRORS
     from streamsvd.engine.schedulers import scheduled
 
     errors = ERRORS if errors is None else errors

@@ -13,7 +13,7 @@ from streamsvd.cli import options
 def command(model: str, as_json: bool) -> int:
     """Check every object of MODEL and make its newest intact version the newest one."""
     from streamsvd.cli.present import show_json
-    from streamsvd.drivers.model import repair_model
+    from streamsvd.models import repair_model
 
     found, damage = repair_model(model)
     if as_json:

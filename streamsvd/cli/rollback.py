@@ -14,7 +14,7 @@ from streamsvd.cli import options
 def command(model: str, version: int, as_json: bool) -> int:
     """Make VERSION of MODEL the newest one; blocks absorbed since then can be sent again."""
     from streamsvd.cli.present import show_json
-    from streamsvd.drivers.model import Model
+    from streamsvd.models import Model
 
     found = Model.open(model).rollback(version)
     if as_json:

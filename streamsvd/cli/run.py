@@ -12,14 +12,14 @@ from streamsvd.cli.app import INTERRUPTED, NOT_CONVERGED, Stop
 from streamsvd.cli.present import result_record, show_json, show_result
 from streamsvd.cli.progress import watching
 from streamsvd.cli.wording import in_options
-from streamsvd.drivers.factorise import as_pca, pca, plan_svd, svd
-from streamsvd.drivers.opening import open as open_matrix
-from streamsvd.engine.plan import Plan
+from streamsvd.engine.opening import open as open_matrix
 from streamsvd.engine.schedulers import scheduled
 from streamsvd.errors import NotConverged, SpecError
+from streamsvd.factor.plan import Plan
+from streamsvd.factor.verb import as_pca, pca, plan_svd, svd
 from streamsvd.result import PCA, SVD
-from streamsvd.store.files import array_in
-from streamsvd.store.result import load
+from streamsvd.store.results.factorisation import load
+from streamsvd.store.writing.files import array_in
 
 
 def factorise(

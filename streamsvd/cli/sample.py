@@ -10,7 +10,7 @@ import click
 from streamsvd.cli import options
 
 if TYPE_CHECKING:
-    from streamsvd.drivers.sampling.rows import RowSample
+    from streamsvd.rows.sample_rows import RowSample
 
 
 @click.command("sample", short_help="Rows that stand for a tall matrix, with the distortion.")
@@ -66,8 +66,8 @@ def command(
     """Draw rows of SOURCE that stand for all of them."""
     from streamsvd.cli.progress import watching
     from streamsvd.cli.saved import check_place, written
-    from streamsvd.drivers.opening import open as open_matrix
-    from streamsvd.drivers.sampling.rows import sample_rows
+    from streamsvd.engine.opening import open as open_matrix
+    from streamsvd.rows.sample_rows import sample_rows
 
     A = open_matrix(source, variable=variable, rows=rows, missing=missing)
     check_place(out, A, mask=given["mask"], overwrite=overwrite)

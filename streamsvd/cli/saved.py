@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from streamsvd.paths import local_path
-from streamsvd.store.apart import check_apart, mask_places
-from streamsvd.store.files import array_in, beside, check_file, write_npz
-from streamsvd.store.placing import check_local
+from streamsvd.checks.paths import local_path
+from streamsvd.store.writing.files import array_in, beside, check_file, write_npz
+from streamsvd.store.writing.placing import check_local
+from streamsvd.store.writing.separation import check_apart, mask_places
 
 __all__ = ["beside", "check_place", "loaded", "weights", "written"]
 

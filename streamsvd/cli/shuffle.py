@@ -35,8 +35,8 @@ def command(
     """
     from streamsvd.cli.present import show_json
     from streamsvd.cli.progress import watching
-    from streamsvd.drivers.opening import open as open_matrix
-    from streamsvd.drivers.stream import shuffle
+    from streamsvd.engine.opening import open as open_matrix
+    from streamsvd.streams import shuffle
 
     A = open_matrix(source, variable=variable, rows=rows, missing=missing)
     try:

@@ -15,7 +15,7 @@ from streamsvd.cli.app import interrupted
 if TYPE_CHECKING:
     import numpy as np
 
-    from streamsvd.drivers.stream import StreamResult
+    from streamsvd.streams import StreamResult
 
 
 @click.command("top", short_help="Leading eigenvectors from one pass, in bounded space.")
@@ -74,9 +74,9 @@ def command(
     """
     from streamsvd.cli.progress import watching
     from streamsvd.cli.saved import check_place, written
-    from streamsvd.drivers.opening import open as open_matrix
-    from streamsvd.drivers.stream import top_eigenvectors
+    from streamsvd.engine.opening import open as open_matrix
     from streamsvd.errors import SpecError
+    from streamsvd.streams import top_eigenvectors
 
     if source == "-":
         given |= {"n_rows": n_rows}

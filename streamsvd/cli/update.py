@@ -10,8 +10,8 @@ from streamsvd.cli import options
 from streamsvd.cli.app import INTERRUPTED
 
 if TYPE_CHECKING:
-    from streamsvd.drivers.model import Model, Update
     from streamsvd.engine.events import Callback
+    from streamsvd.models import Model, Update
 
 
 @click.command("update", short_help="Absorb new rows into a model, exactly once.")
@@ -39,8 +39,8 @@ def command(
     Without --block-id, SOURCE is an array that grows: the rows beyond those absorbed are taken.
     """
     from streamsvd.cli.progress import watching
-    from streamsvd.drivers.model import Model, Update
-    from streamsvd.drivers.opening import open as open_matrix
+    from streamsvd.engine.opening import open as open_matrix
+    from streamsvd.models import Model, Update
 
     A = open_matrix(source, variable=variable, rows=rows, missing=missing)
     try:
@@ -60,7 +60,7 @@ def command(
 
 def absorb(model: str, A: Any, watch: Callback, **given: Any) -> Update:
     """One update with the options of the command line."""
-    from streamsvd.drivers.model import update
+    from streamsvd.models import update
 
     wanted = {name: value for name, value in given.items() if value is not None}
     return update(model, A, callback=watch, **wanted)
@@ -69,7 +69,7 @@ def absorb(model: str, A: Any, watch: Callback, **given: Any) -> Update:
 def show(model: Model, done: Update, *, as_json: bool) -> None:
     """What an update did, on stdout."""
     from streamsvd.cli.present import facts, show_json
-    from streamsvd.sentences import said_of_error, said_of_values, said_of_vectors
+    from streamsvd.numerics.sentences import said_of_error, said_of_values, said_of_vectors
 
     what = model.spec.axis
     record = {

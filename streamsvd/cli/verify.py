@@ -10,7 +10,7 @@ from streamsvd.cli import options
 from streamsvd.cli.app import FAILED
 
 if TYPE_CHECKING:
-    from streamsvd.drivers.verify import Verification
+    from streamsvd.models.verify import Verification
 
 
 @click.command("verify", short_help="Check a model, or certify a result anew in one pass.")
@@ -54,9 +54,9 @@ def command(
     Exit code 1 if an object is damaged, or if the certificate does not agree with the source.
     """
     from streamsvd.cli.progress import watching
-    from streamsvd.drivers.opening import open as open_matrix
-    from streamsvd.drivers.verify import verify
+    from streamsvd.engine.opening import open as open_matrix
     from streamsvd.engine.schedulers import scheduled
+    from streamsvd.models.verify import verify
 
     sound = _check_objects(result, as_json=as_json, last=source is None)
     if source is None or not sound:
@@ -71,12 +71,12 @@ def command(
 
 def _check_objects(result: str, *, as_json: bool, last: bool) -> bool:
     """Whether every object of a model is what was written; a plain result has only its source to tell."""
+    from streamsvd.checks.paths import is_url, local_path
     from streamsvd.cli.present import show_json
     from streamsvd.errors import StoreError
-    from streamsvd.paths import is_url, local_path
-    from streamsvd.store.explained import there
-    from streamsvd.store.model import ModelStore, check, is_model
+    from streamsvd.store.explanations import there
     from streamsvd.store.objects import objects_at
+    from streamsvd.store.versions import ModelStore, check, is_model
 
     objects = objects_at(result)
     if not is_url(result) and not there(local_path(result)):
@@ -147,7 +147,7 @@ def _excess(certificate: Any) -> str:
     """How far the error is from the best of the rank."""
     import numpy as np
 
-    from streamsvd.sentences import percent
+    from streamsvd.numerics.sentences import percent
 
     if not np.isfinite(certificate.excess):
         return "nothing proved of the best error"

@@ -56,9 +56,9 @@ def command(
     """
     from streamsvd.cli.progress import watching
     from streamsvd.cli.update import absorb, show
-    from streamsvd.drivers.model import Model
-    from streamsvd.drivers.opening import open as open_matrix
+    from streamsvd.engine.opening import open as open_matrix
     from streamsvd.errors import StoreError
+    from streamsvd.models import Model
 
     done, failed = 0, False
     try:

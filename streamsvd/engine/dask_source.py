@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.blocks import Axis
-from streamsvd.columns import Columns
+from streamsvd.checks.foreign import check_dense, words_of
+from streamsvd.checks.masks import may_be_masked, promised, put
 from streamsvd.errors import ShapeError, SpecError
-from streamsvd.foreign import check_dense, words_of
-from streamsvd.masks import may_be_masked, promised, put
+from streamsvd.numerics.blocks import Axis
+from streamsvd.numerics.columns import Columns
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,7 +62,7 @@ class DaskSource:
     @property
     def originals(self) -> list[Any]:
         """The arrays that its graph begins with, as far as they stand in it under the name that dask gives them."""
-        from streamsvd.store.apart import originals  # half a second of imports
+        from streamsvd.store.writing.separation import originals  # half a second of imports
 
         return originals(self.array)
 

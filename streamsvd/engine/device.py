@@ -16,9 +16,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from streamsvd.blocks import Backend
 from streamsvd.engine.allocator import PanelBuffer
 from streamsvd.errors import SpecError
+from streamsvd.numerics.blocks import Backend
 from streamsvd.typing import Matrix
 
 Array = Any

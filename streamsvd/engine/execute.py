@@ -13,14 +13,14 @@ from typing import Any
 
 import dask
 
-from streamsvd.blas import one_thread
+from streamsvd.engine.blas import one_thread
 from streamsvd.engine.events import Callback, PassDone, PassStarted, SpanDone, ignore
 from streamsvd.engine.graph import build
 from streamsvd.engine.layout import Layout
-from streamsvd.engine.look import workers_of
 from streamsvd.engine.span import Sink, Work, stop
 from streamsvd.engine.submit import Graph, Told, active_client, run_graph
-from streamsvd.passes import Fold, Sums
+from streamsvd.engine.workers import workers_of
+from streamsvd.numerics.passes import Fold, Sums
 from streamsvd.protocols import Source
 
 

@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 from dask import delayed
 
-from streamsvd.blocks import Axis
+from streamsvd.checks.masks import as_block, put
 from streamsvd.engine.dask_source import DaskSource, Shifted
 from streamsvd.engine.span import Work, run_span
 from streamsvd.engine.submit import active_client
-from streamsvd.masks import as_block, put
-from streamsvd.passes import Sums
+from streamsvd.numerics.blocks import Axis
+from streamsvd.numerics.passes import Sums
 
 
 def merge(a: Sums, b: Sums) -> Sums:

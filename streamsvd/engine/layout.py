@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from streamsvd.blocks import Axis
+from streamsvd.numerics.blocks import Axis
 
 SPANS = 8
 """Spans of a pass at least: enough to share, few enough that their sums stay small."""

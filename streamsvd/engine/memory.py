@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+import psutil
+
 from streamsvd.engine.layout import Layout
 from streamsvd.errors import SpecError
 
@@ -53,6 +55,11 @@ def parse_bytes(text: int | float | str) -> int:
             f'memory={text!r} is no size. Pass bytes, or a text such as "256MiB" or "2GB".'
         )
     return int(value)
+
+
+def default_budget() -> int:
+    """Half of the memory that is free now."""
+    return int(psutil.virtual_memory().available // 2)
 
 
 def show_bytes(count: float) -> str:

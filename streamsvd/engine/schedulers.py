@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import dask
 
-from streamsvd.engine.look import workers_of
+from streamsvd.engine.workers import workers_of
 from streamsvd.errors import SpecError, StoreError
 
 CONNECT_SECONDS = "10s"

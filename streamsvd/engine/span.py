@@ -13,16 +13,16 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.blas import in_one_thread
-from streamsvd.blocks import Axis, BadEntry, OutOfScale
-from streamsvd.columns import number_of
 from streamsvd.engine.allocator import PanelBuffer, held_memory, panel_buffers
+from streamsvd.engine.blas import in_one_thread
 from streamsvd.engine.device import Device, backend
 from streamsvd.engine.layout import Layout
 from streamsvd.errors import NonFiniteError, ScaleError, StreamSVDError
-from streamsvd.passes import Fold, Sums
+from streamsvd.numerics.blocks import Axis, BadEntry, OutOfScale
+from streamsvd.numerics.columns import number_of
+from streamsvd.numerics.passes import Fold, Sums
 from streamsvd.protocols import Source
-from streamsvd.store.shield import uninterrupted
+from streamsvd.store.writing.shield import uninterrupted
 from streamsvd.typing import Matrix
 
 cancelled: set[str] = set()

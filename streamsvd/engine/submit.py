@@ -11,9 +11,9 @@ from typing import Any
 import dask
 from dask.callbacks import Callback as DaskCallback
 
-from streamsvd.blas import one_thread
 from streamsvd.engine.allocator import held_memory
-from streamsvd.engine.look import look
+from streamsvd.engine.blas import one_thread
+from streamsvd.engine.workers import look
 from streamsvd.errors import StreamSVDError
 
 RETRIES = 3

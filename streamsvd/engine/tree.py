@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 from dask import delayed
 
-from streamsvd.blas import in_one_thread
+from streamsvd.engine.blas import in_one_thread
 from streamsvd.engine.submit import Graph, Told, run_graph
 from streamsvd.protocols import Source
 

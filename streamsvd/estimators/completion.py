@@ -2,7 +2,7 @@
 
 A state keeps no direction of value zero. Users of an estimator count on a number of components that depends
 on shapes, not on values; so orthonormal rows of value zero are added. By Weyl, with ``d`` of the ledger
-(`streamsvd.incremental`), the true values that belong to them are at most ``sqrt(d)``.
+(`streamsvd.models.mathematics.incremental`), the true values that belong to them are at most ``sqrt(d)``.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from dataclasses import replace
 import numpy as np
 from scipy import linalg
 
-from streamsvd.incremental import Truncated
-from streamsvd.kernels import sketch
-from streamsvd.kernels.signs import phases
-from streamsvd.ledger import Factor
-from streamsvd.ritz import spectral_norm
+from streamsvd.models.mathematics.incremental import Truncated
+from streamsvd.numerics import sketches as sketch
+from streamsvd.numerics.ledger import Factor
+from streamsvd.numerics.ritz import spectral_norm
+from streamsvd.numerics.signs import phases
 
 
 def completed(found: Truncated, state: Factor, count: int) -> Truncated:

@@ -2,7 +2,7 @@
 
 With the state's ``s``, ``Vh`` and exact energy ``E`` of the centred rows, ``m`` rows and ``k`` components:
 ``explained_variance_ = s^2 / (m - 1)``, ``explained_variance_ratio_ = s^2 / E``, and the mean of the other
-variances is ``(E - sum s^2) / ((m - 1) (min(m, n) - k))``; `streamsvd.incremental` says how far s can be off.
+variances is ``(E - sum s^2) / ((m - 1) (min(m, n) - k))``; `streamsvd.models.mathematics.incremental` says how far s can be off.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import check_array, gen_batches
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from streamsvd.drivers.model.size import check_size
-from streamsvd.drivers.request import as_source
+from streamsvd.checks.masks import plain
+from streamsvd.checks.sizes import check_size
+from streamsvd.engine.opening import as_source
 from streamsvd.errors import SpecError
 from streamsvd.estimators.completion import completed
 from streamsvd.estimators.inputs import (
@@ -30,8 +31,7 @@ from streamsvd.estimators.inputs import (
     is_stored,
     panels,
 )
-from streamsvd.incremental import SMALL, TALL, IncrementalSVD
-from streamsvd.masks import plain
+from streamsvd.models.mathematics.incremental import SMALL, TALL, IncrementalSVD
 from streamsvd.typing import Matrix, Real
 
 FLOATS = [np.float64, np.float32]
@@ -50,7 +50,7 @@ class IncrementalPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         Rows that `fit` absorbs at a time. Left out, the most that are stacked without a sketch:
         ``max(3 * (n_components + buffer), 256)``.
     buffer
-        Directions kept beyond the components; `streamsvd.incremental.default_buffer` if left out, 64 or more of up to
+        Directions kept beyond the components; `streamsvd.models.mathematics.incremental.default_buffer` if left out, 64 or more of up to
         32 768 columns. More is more accurate.
     tol
         Instead of ``n_components``: relative Frobenius error of the centred data, in (0, 1). All components
@@ -74,7 +74,7 @@ class IncrementalPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     certificate_
         Interval of every singular value, error of the factorisation, angle of the subspace.
     state_
-        The `streamsvd.incremental.Factor` that the next block is absorbed into.
+        The `streamsvd.models.mathematics.incremental.Factor` that the next block is absorbed into.
 
     Notes
     -----

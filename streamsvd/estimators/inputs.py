@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from streamsvd.blocks import Preparation
-from streamsvd.checks import whole
-from streamsvd.drivers.factorise import plan_svd
+from streamsvd.checks.foreign import check_object
+from streamsvd.checks.numbers import whole
 from streamsvd.engine.execute import Runner
-from streamsvd.engine.sample import power_of_two
 from streamsvd.errors import NonFiniteError, ShapeError, SpecError
-from streamsvd.foreign import check_object
-from streamsvd.passes import NormalPass, Thin
+from streamsvd.factor.sample import power_of_two
+from streamsvd.factor.verb import plan_svd
+from streamsvd.numerics.blocks import Preparation
+from streamsvd.numerics.passes import NormalPass, Thin
 from streamsvd.protocols import Source
 from streamsvd.typing import Matrix
 

@@ -10,9 +10,9 @@ from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from streamsvd.checks import check_seed
-from streamsvd.drivers.kernel import kernel_ridge
-from streamsvd.drivers.request import as_source
+from streamsvd.checks.masks import plain, unmasked
+from streamsvd.checks.numbers import check_seed
+from streamsvd.engine.opening import as_source
 from streamsvd.estimators.inputs import (
     all_or_nothing,
     check_count,
@@ -21,7 +21,7 @@ from streamsvd.estimators.inputs import (
     without_missing,
 )
 from streamsvd.estimators.kernels import length_of
-from streamsvd.masks import plain, unmasked
+from streamsvd.kernels import kernel_ridge
 from streamsvd.typing import Matrix
 
 FLOATS = [np.float64, np.float32]

@@ -9,9 +9,9 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from streamsvd.checks import check_seed
-from streamsvd.drivers.kernel import nystrom
-from streamsvd.drivers.request import as_source
+from streamsvd.checks.masks import plain
+from streamsvd.checks.numbers import check_seed
+from streamsvd.engine.opening import as_source
 from streamsvd.estimators.inputs import (
     all_or_nothing,
     as_narrow_as,
@@ -21,7 +21,7 @@ from streamsvd.estimators.inputs import (
     without_missing,
 )
 from streamsvd.estimators.kernels import length_of
-from streamsvd.masks import plain
+from streamsvd.kernels import nystrom
 from streamsvd.typing import Matrix
 
 FLOATS = [np.float64, np.float32]

@@ -14,12 +14,10 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from streamsvd.certificate import EXCESS_TOL, Certificate
-from streamsvd.checks import check_seed
-from streamsvd.drivers.factorise import svd
-from streamsvd.drivers.model.size import check_result, check_size
-from streamsvd.drivers.model.state import of_result
-from streamsvd.drivers.request import as_source
+from streamsvd.checks.masks import plain
+from streamsvd.checks.numbers import check_seed
+from streamsvd.checks.sizes import check_size
+from streamsvd.engine.opening import as_source
 from streamsvd.errors import SpecError
 from streamsvd.estimators.completion import completed
 from streamsvd.estimators.inputs import (
@@ -32,8 +30,10 @@ from streamsvd.estimators.inputs import (
     is_stored,
     without_missing,
 )
-from streamsvd.incremental import IncrementalSVD
-from streamsvd.masks import plain
+from streamsvd.factor.verb import svd
+from streamsvd.models.mathematics.incremental import IncrementalSVD
+from streamsvd.models.state import check_result, of_result
+from streamsvd.numerics.certificate import EXCESS_TOL, Certificate
 from streamsvd.result import SVD
 from streamsvd.typing import Matrix, Real
 
@@ -57,7 +57,7 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     memory
         Budget of `fit` in bytes, or a text such as ``"256MiB"``; half of what is free if left out.
     buffer
-        Directions that `partial_fit` keeps beyond the components; `streamsvd.incremental.default_buffer` if left
+        Directions that `partial_fit` keeps beyond the components; `streamsvd.models.mathematics.incremental.default_buffer` if left
         out, 64 or more of up to 32 768 columns.
     random_state
         Integer: the seed of the random blocks. Equal seeds give equal bits.
@@ -80,7 +80,7 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     n_samples_seen_, n_features_in_, feature_names_in_
         Rows; columns, and their names where the data had some.
     state_
-        The `streamsvd.incremental.Factor` that the next block is absorbed into.
+        The `streamsvd.models.mathematics.incremental.Factor` that the next block is absorbed into.
 
     Notes
     -----

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from streamsvd.drivers.collection import Rate, Rates
+from streamsvd.collections import Rate, Rates
 from streamsvd.engine.memory import show_bytes
 from streamsvd.report.figures import BLUE, GREY, INK, RED, STYLE, quiet, saved, sheet
 from streamsvd.report.trees import matrices, tree

@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from streamsvd.certificate import Certificate
+from streamsvd.numerics.certificate import Certificate
 from streamsvd.typing import Real
 
 INK, BLUE, RED, GREY = "#22303c", "#2166ac", "#b2182b", "#8a949e"

@@ -8,8 +8,8 @@ from itertools import takewhile
 from math import nan
 from typing import Any
 
-from streamsvd.concat import Merge
-from streamsvd.drivers.collection import Rate
+from streamsvd.collections import Rate
+from streamsvd.collections.mathematics import Merge
 from streamsvd.report.figures import BLUE, GREY, INK, RED, STYLE
 
 NAMES = 40

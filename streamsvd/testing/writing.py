@@ -10,7 +10,7 @@ from typing import Any
 import numpy.typing as npt
 import zarr
 
-from streamsvd.masks import unmasked
+from streamsvd.checks.masks import unmasked
 from streamsvd.testing.spectra import KnownMatrix
 
 CHUNK_BYTES = 16 << 20

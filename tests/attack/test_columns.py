@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import streamsvd
-from tests.drivers.conftest import run
+from tests.matrices import run
 
 
 def _checked(A: np.ndarray, truth: np.ndarray, **options: bool) -> None:

@@ -10,7 +10,7 @@ from scipy.spatial.distance import cdist
 import streamsvd
 from streamsvd.cli import app
 from streamsvd.engine.events import PassStarted, SpanDone
-from streamsvd.leverage import Kernel
+from streamsvd.kernels.mathematics import Kernel
 
 
 class Killed(Exception):

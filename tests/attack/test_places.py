@@ -11,7 +11,7 @@ import pytest
 import streamsvd
 from streamsvd.engine.events import PassDone
 from streamsvd.errors import StoreError
-from streamsvd.store.result import load
+from streamsvd.store.results.factorisation import load
 
 A = np.random.default_rng(0).normal(size=(60, 8))
 

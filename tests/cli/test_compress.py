@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import zarr
 
-from tests.concat.blocks import d7, named
+from tests.collections.blocks import d7, named
 
 
 @pytest.fixture

@@ -164,7 +164,7 @@ def test_an_unexpected_error_is_a_sentence_unless_debugging(run, data, monkeypat
         raise RuntimeError("the sky\nfell")
 
     monkeypatch.delenv("STREAMSVD_DEBUG", raising=False)
-    monkeypatch.setattr("streamsvd.drivers.opening.open", broken)
+    monkeypatch.setattr("streamsvd.engine.opening.open", broken)
     done = run("info", data / "A.zarr")
     assert done.code == 1
     assert done.err.startswith(
@@ -180,12 +180,12 @@ def test_errors_of_the_system_are_sentences(run, data, monkeypatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied", "A.zarr")
 
-    monkeypatch.setattr("streamsvd.drivers.opening.open", refuse)
+    monkeypatch.setattr("streamsvd.engine.opening.open", refuse)
     assert (
         run("info", data / "A.zarr").err
         == "streamsvd: A.zarr: Permission denied. Mend access to it and run again.\n"
     )
-    monkeypatch.setattr("streamsvd.drivers.opening.open", lambda *_, **__: bytearray(1 << 62))
+    monkeypatch.setattr("streamsvd.engine.opening.open", lambda *_, **__: bytearray(1 << 62))
     done = run("info", data / "A.zarr")
     assert done.code == 1
     assert done.err.startswith("streamsvd: out of memory")

@@ -14,7 +14,7 @@ import zarr
 
 import streamsvd
 from streamsvd.cli import app
-from streamsvd.store.checkpoint import Checkpoint
+from streamsvd.store.checkpoints.checkpoint import Checkpoint
 from streamsvd.testing.spectra import KnownMatrix
 
 ENDLESS = ["--rank", "5", "--tol", "1e-12", "--max-passes", "1000000", "--memory", "256MiB"]
@@ -87,8 +87,8 @@ def test_saves_are_spoken_of_where_there_are_any(
             Checkpoint.at(checkpoint, "test").save({"row": 7}, {})
         raise KeyboardInterrupt
 
-    for name in ("kernel.nystrom", "kernel.kernel_ridge", "stream.top_eigenvectors"):
-        monkeypatch.setattr(f"streamsvd.drivers.{name}", stopped)
+    for name in ("kernels.nystrom", "kernels.kernel_ridge", "streams.top_eigenvectors"):
+        monkeypatch.setattr(f"streamsvd.{name}", stopped)
     target = []
     if verb == "krr fit":
         target = ["--y", tmp_path / "y.npy", "--out", tmp_path / "fit.npz"]
@@ -123,7 +123,7 @@ def test_an_error_that_an_interrupt_became_is_an_interrupt(capsys, monkeypatch) 
             stop(signal.SIGINT, None)
         raise RuntimeError("release unlocked lock")
 
-    monkeypatch.setattr("streamsvd.drivers.opening.open", broken)
+    monkeypatch.setattr("streamsvd.engine.opening.open", broken)
     assert app.run(["info", "A.zarr"], stop) == 130
     assert capsys.readouterr().err == "streamsvd: interrupted; nothing was kept.\n"
 

@@ -246,7 +246,7 @@ def test_an_interrupt_says_what_was_committed(tmp_path):
     code = """
         import signal, sys
         from streamsvd.cli import app
-        from streamsvd.drivers.model import absorption
+        from streamsvd.models import absorption
 
         def commit(self, work):
             done = original(self, work)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.concat.blocks import d7, named
+from tests.collections.blocks import d7, named
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import zarr
 
 import streamsvd
 from streamsvd.errors import SpecError
-from streamsvd.store.result import load
+from streamsvd.store.results.factorisation import load
 
 B = np.random.default_rng(0).standard_normal((60, 6))
 URLS = ["s3://bucket/R", "gs://bucket/R", "https://host/R", "memory://R", "S3://b/R"]

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamsvd.blocks import Preparation
-from streamsvd.drivers.opening import open as open_matrix
 from streamsvd.engine.graph import build, merge, merge_tree
 from streamsvd.engine.layout import cut
+from streamsvd.engine.opening import open as open_matrix
 from streamsvd.engine.span import Work
-from streamsvd.passes import NormalPass, Sums, Thin
+from streamsvd.numerics.blocks import Preparation
+from streamsvd.numerics.passes import NormalPass, Sums, Thin
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from streamsvd.blocks import Preparation
 from streamsvd.engine import span as span_module
 from streamsvd.engine.layout import cut
 from streamsvd.engine.span import Cancelled, Work, run_span
 from streamsvd.errors import NonFiniteError, ScaleError
-from streamsvd.passes import NormalPass, ProjectPass, Thin
+from streamsvd.numerics.blocks import Preparation
+from streamsvd.numerics.passes import NormalPass, ProjectPass, Thin
 
 
 class Recorded:

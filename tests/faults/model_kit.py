@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from streamsvd import IncrementalSVD, Model
-from streamsvd.store.model import ModelStore
 from streamsvd.store.objects.posix import FileSystem, LocalObjects
+from streamsvd.store.versions import ModelStore
 
 RANK, WIDTH, HEIGHT = 3, 6, 4
 

@@ -10,7 +10,7 @@ from zarr.storage import MemoryStore
 import streamsvd
 from streamsvd.testing.spectra import KnownMatrix
 from streamsvd.testing.stores import Fault, FaultyStore
-from tests.drivers.conftest import run
+from tests.matrices import run
 
 M, N = 1000, 60
 WAYS = [(axis, route) for axis in ("rows", "columns") for route in ("krylov", "gram")]

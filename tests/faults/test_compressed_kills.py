@@ -48,7 +48,7 @@ def make(path: str, first: int, calls: int, told: Connection) -> None:
 @pytest.fixture(scope="module")
 def server():
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["streamsvd.drivers.collection", "streamsvd.store.compressed"])
+    context.set_forkserver_preload(["streamsvd.collections", "streamsvd.store.collections.archive"])
     return context
 
 

@@ -14,12 +14,12 @@ import pytest
 from zarr.storage import LocalStore
 
 import streamsvd
-from streamsvd.drivers import factorise as factorise_module
 from streamsvd.engine.events import Committed, Event, PassDone, PassStarted, SpanDone
-from streamsvd.store import result as result_module
-from streamsvd.store.result import load
+from streamsvd.factor import verb as factorise_module
+from streamsvd.store.results import factorisation as result_module
+from streamsvd.store.results.factorisation import load
 from streamsvd.testing.spectra import KnownMatrix
-from tests.drivers.conftest import Rows, assert_right
+from tests.matrices import Rows, assert_right
 
 KINDS = [PassStarted, SpanDone, PassDone]
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from streamsvd import Model, StoreError
-from streamsvd.drivers.model.absorption import COLLECT_EVERY
-from streamsvd.store.model import ModelStore, Settings
+from streamsvd.models.absorption import COLLECT_EVERY
 from streamsvd.store.objects.posix import LocalObjects
+from streamsvd.store.versions import ModelStore, Settings
 from tests.faults.model_kit import (
     Failing,
     Killed,

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from streamsvd import Model, StoreError
-from streamsvd.drivers.model import repair_model
-from streamsvd.store.model import Damage, ModelStore, check, lease
-from streamsvd.store.model import versions as versions_module
-from streamsvd.store.model.records import Head, Lease, sealed
+from streamsvd.models import repair_model
 from streamsvd.store.objects import objects_at
+from streamsvd.store.versions import Damage, ModelStore, check, lease
+from streamsvd.store.versions import versions as versions_module
+from streamsvd.store.versions.records import Head, Lease, sealed
 from tests.faults.model_kit import applied, assert_serial, block_of, copy, files_of
 
 

@@ -49,7 +49,7 @@ def begin_and_write(path: str, calls: int, told: Connection) -> None:
 @pytest.fixture(scope="module")
 def server() -> multiprocessing.context.ForkServerContext:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["streamsvd.drivers.model", "tests.faults.model_kit"])
+    context.set_forkserver_preload(["streamsvd.models", "tests.faults.model_kit"])
     return context
 
 

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from streamsvd import Model, StoreError
-from streamsvd.store.model import ModelStore, Settings
 from streamsvd.store.objects.posix import FileSystem, LocalObjects
+from streamsvd.store.versions import ModelStore, Settings
 from tests.faults.model_kit import (
     Failing,
     applied,

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 from streamsvd import ConflictError, Model, SpecError, StoreError, update
-from streamsvd.drivers.model.held import Held
-from streamsvd.store.model import ModelStore, check, lease, leased, release, republish
+from streamsvd.models.newest import Held
 from streamsvd.store.objects import objects_at
 from streamsvd.store.objects.posix import FileSystem, LocalObjects
+from streamsvd.store.versions import ModelStore, check, lease, leased, release, republish
 from tests.faults.model_kit import (
     applied,
     assert_chain,
@@ -83,7 +83,7 @@ def drained(told: Connection) -> list[object]:
 @pytest.fixture(scope="module")
 def server() -> multiprocessing.context.ForkServerContext:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["streamsvd.drivers.model", "tests.faults.model_kit"])
+    context.set_forkserver_preload(["streamsvd.models", "tests.faults.model_kit"])
     return context
 
 

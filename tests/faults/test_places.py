@@ -15,9 +15,9 @@ import zarr
 from zarr.storage import LocalStore
 
 import streamsvd
-from streamsvd.store import result as result_module
+from streamsvd.store.results import factorisation as result_module
 from streamsvd.testing.spectra import KnownMatrix
-from tests.drivers.conftest import Rows
+from tests.matrices import Rows
 
 
 class Untouchable(Rows):

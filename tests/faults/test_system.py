@@ -19,9 +19,9 @@ import pytest
 import zarr
 
 import streamsvd
-from streamsvd.drivers.model.model import repair_model
 from streamsvd.errors import AccessError, StoreError
-from streamsvd.store.explained import access_error, there
+from streamsvd.models.model import repair_model
+from streamsvd.store.explanations import access_error, there
 from streamsvd.testing.writing import write_grid
 
 A = np.random.default_rng(0).standard_normal((40, 6))

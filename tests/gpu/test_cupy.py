@@ -1,7 +1,7 @@
 """What only a CUDA device can show: copies that overlap, memory that is reused, answers that stay the same.
 
-The laws of every device are in ``tests/drivers/test_devices.py``, ``tests/test_passes.py`` and
-``tests/kernels``; ``-m gpu`` runs them on cupy too.
+The laws of every device are in ``tests/factor/test_devices.py``, ``tests/numerics/test_passes.py`` and
+``tests/numerics``; ``-m gpu`` runs them on cupy too.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pytest
 import streamsvd
 from streamsvd.engine.device import CupyBackend, backend
 from streamsvd.testing.spectra import KnownMatrix
-from tests.drivers.conftest import Rows, assert_right, run
+from tests.matrices import Rows, assert_right, run
 
 pytestmark = pytest.mark.gpu
 cupy = pytest.importorskip("cupy")

@@ -12,7 +12,7 @@ SCRIPT = """
 import json, sys
 import numpy as np
 import streamsvd
-from streamsvd.store.collection import open_collection
+from streamsvd.store.collections import open_collection
 streamsvd.cluster({"warm": np.ones((4, 2))})
 path, backend, memory, out, more = sys.argv[1:]
 source = open_collection(path, cut=0)
@@ -40,9 +40,9 @@ print(json.dumps([i.peak_bytes, i.projected_bytes, i.budget_bytes, len(done.clus
 def test_compressing_keeps_the_budget(backend, more, tmp_path):
     import numpy as np
 
-    from streamsvd.drivers.collection.planning import BASE_BYTES, needs
-    from streamsvd.drivers.collection.weights import Weights
-    from streamsvd.store.collection import open_collection
+    from streamsvd.collections.planning import BASE_BYTES, needs
+    from streamsvd.collections.weights import Weights
+    from streamsvd.store.collections import open_collection
 
     rng = np.random.default_rng(0)
     bases = [np.linalg.qr(rng.standard_normal((500, 4)))[0] for _ in range(10)]
@@ -80,7 +80,7 @@ RATES = """
 import json, sys
 import numpy as np
 import streamsvd
-from streamsvd.store.collection import open_collection
+from streamsvd.store.collections import open_collection
 streamsvd.rates({"warm": np.ones((4, 2))}, (0.1,))
 source = open_collection(sys.argv[1], cut=0)
 errors = (0.02, 0.05, 0.2)

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 CHILD = """
 import json, sys
 import numpy, scipy.linalg, zarr, streamsvd
-import streamsvd.drivers.kernel.ridge
+import streamsvd.kernels.ridge
 from benchmarks.peers import measured
 source, targets, out = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 rng = numpy.random.default_rng(0)

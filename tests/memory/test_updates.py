@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 CHILD = """
 import json, sys
 import numpy, scipy.linalg, zarr, streamsvd
-import streamsvd.drivers.model, streamsvd.engine.execute
+import streamsvd.models, streamsvd.engine.execute
 from benchmarks.peers import measured
 path, model, memory, options = sys.argv[1:]
 options = json.loads(options)
@@ -57,7 +57,7 @@ def test_the_peak_of_an_update_stays_within_the_budget(rows, tmp_path, memory, o
 ONE_MORE = """
 import json, sys
 import numpy as np, streamsvd
-from streamsvd.drivers.model import absorption
+from streamsvd.models import absorption
 from streamsvd.engine.meter import mark, peak_since
 rows, width, dtype, memory, options, folder = sys.argv[1:]
 rows, width = int(rows), int(width)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import streamsvd
-from streamsvd.engine.asked import NAMES, Asked
+from streamsvd.factor.agreement import NAMES, Asked
 
 OF_THE_PLAN = {"axis", "rates"}
 """Options of `plan_svd` that `svd` does not have."""

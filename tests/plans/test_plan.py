@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import streamsvd
-from streamsvd.engine import arrangements
 from streamsvd.engine.layout import span_count
 from streamsvd.errors import BudgetError, ShapeError, SpecError
+from streamsvd.factor import arrangements
 from streamsvd.protocols import Source
 
 

@@ -7,8 +7,8 @@ import pytest
 
 import streamsvd
 from streamsvd import Merge, Rate, SpecError
-from streamsvd.drivers.collection.opened import StoredCluster
-from tests.concat.blocks import d7, named
+from streamsvd.collections.compressed import StoredCluster
+from tests.collections.blocks import d7, named
 
 pytest.importorskip("matplotlib")
 

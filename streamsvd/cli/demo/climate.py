@@ -11,8 +11,8 @@ import h5py
 import iris_sample_data
 import numpy as np
 
-from streamsvd.drivers.factorise import pca
-from streamsvd.drivers.opening import open as open_matrix
+from streamsvd.engine.opening import open as open_matrix
+from streamsvd.factor.verb import pca
 from streamsvd.report import figures
 from streamsvd.result import PCA
 from streamsvd.testing.writing import write_grid

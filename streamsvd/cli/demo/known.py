@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from streamsvd.certificate import Certificate, Kind
 from streamsvd.errors import StoreError, StreamSVDError
+from streamsvd.numerics.certificate import Certificate, Kind
 from streamsvd.report import figures
 from streamsvd.testing.spectra import KnownMatrix
 

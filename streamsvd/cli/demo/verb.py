@@ -15,7 +15,7 @@ import click
 from streamsvd.cli import options
 
 if TYPE_CHECKING:
-    from streamsvd.engine.plan import Plan
+    from streamsvd.factor.plan import Plan
 
 MARK = "streamsvd-demo.json"
 Say = Callable[[str], None]
@@ -97,8 +97,8 @@ def _require_extra() -> None:
 def _prepare(out: Path) -> None:
     """A folder that is ours: new, empty, or of an earlier demo."""
     from streamsvd.errors import StoreError
-    from streamsvd.store.explained import explained
-    from streamsvd.store.placing import check_local
+    from streamsvd.store.explanations import explained
+    from streamsvd.store.writing.placing import check_local
 
     check_local(out)
     with explained(out):
@@ -182,9 +182,9 @@ def _known(out: Path, size: int, *, keep: bool, quiet: bool, say: Say) -> dict[s
 
 def _plan(path: Path, memory: str, say: Say) -> Plan:
     from streamsvd.cli.demo import known
-    from streamsvd.drivers.factorise import plan_svd
-    from streamsvd.drivers.opening import open as open_matrix
-    from streamsvd.engine.calibrate import calibrated
+    from streamsvd.engine.opening import open as open_matrix
+    from streamsvd.factor.calibration import calibrated
+    from streamsvd.factor.verb import plan_svd
 
     A = open_matrix(path)
     asked: dict[str, Any] = {"rank": known.RANK, "tol": known.TOL, "memory": memory}

@@ -15,7 +15,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from streamsvd.errors import AccessError
-from streamsvd.store.explained import absent, access_error
+from streamsvd.store.explanations import absent, access_error
 from streamsvd.store.objects.protocol import checked_key, is_key
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 
+from streamsvd.checks.paths import is_url, local_path, text_of
 from streamsvd.errors import StoreError
-from streamsvd.paths import is_url, local_path, text_of
 from streamsvd.store.objects.posix import LocalObjects
 from streamsvd.store.objects.protocol import Objects
 from streamsvd.store.objects.remote import RemoteObjects

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.masks import as_array, masked_cells, promised, put
+from streamsvd.checks.masks import as_array, masked_cells, promised, put
 from streamsvd.store.sources.border import check_dtype, checked, strips
 from streamsvd.store.sources.flatten import Flattening, Rows, flattening
 

@@ -23,8 +23,8 @@ from zarr.abc.store import Store
 from zarr.storage import MemoryStore
 
 from streamsvd.errors import CorruptChunkError, MissingChunkError, StoreError
-from streamsvd.store.explained import access_error
-from streamsvd.store.seen import Address, store_address
+from streamsvd.store.explanations import access_error
+from streamsvd.store.sight import Address, store_address
 from streamsvd.store.sources.codecs import DamagedError, verify
 from streamsvd.store.sources.decoder import Decoder
 from streamsvd.store.sources.fetch import (

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
-from streamsvd.columns import Columns
 from streamsvd.errors import MissingChunkError, SpecError, StoreError
+from streamsvd.numerics.columns import Columns
 from streamsvd.protocols import Source
 from streamsvd.store.sources.border import BLOCK_BYTES, checked
 from streamsvd.store.sources.zarr_array import (

@@ -20,7 +20,7 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import LocalStore, MemoryStore
 
-from streamsvd.store.explained import absent
+from streamsvd.store.explanations import absent
 from streamsvd.store.sources.raw import read_into
 
 Bytes = npt.NDArray[np.uint8]

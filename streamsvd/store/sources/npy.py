@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.errors import ShapeError, StoreError
-from streamsvd.store.explained import access_error, refused
-from streamsvd.store.seen import Address, FileAddress
+from streamsvd.store.explanations import access_error, refused
+from streamsvd.store.sight import Address, FileAddress
 from streamsvd.store.sources.border import check_dtype, checked, row_block, strips
 from streamsvd.store.sources.flatten import Flattening, Rows, flattening
 from streamsvd.store.sources.raw import BLOCK_BYTES, read_box

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from streamsvd.checks.foreign import check_file_kind, check_object
+from streamsvd.checks.paths import local_path
 from streamsvd.errors import SpecError, StoreError
-from streamsvd.foreign import check_file_kind, check_object
-from streamsvd.paths import local_path
 from streamsvd.protocols import Source
-from streamsvd.store.explained import there
+from streamsvd.store.explanations import there
 from streamsvd.store.sources.arrays import open_array
 from streamsvd.store.sources.flatten import Rows
 from streamsvd.store.sources.npy import maps_whole_file, open_memmap, open_npy

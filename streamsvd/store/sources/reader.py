@@ -9,10 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from streamsvd.checks.foreign import check_dense
+from streamsvd.checks.masks import as_block, put
 from streamsvd.errors import ShapeError, SpecError, StoreError
-from streamsvd.foreign import check_dense
-from streamsvd.masks import as_block, put
-from streamsvd.store.explained import access_error
+from streamsvd.store.explanations import access_error
 from streamsvd.store.sources.border import check_dtype, checked, row_block
 from streamsvd.store.sources.flatten import flattening
 

@@ -16,8 +16,8 @@ from zarr.abc.store import Store
 from zarr.storage import FsspecStore, LocalStore, WrapperStore, ZipStore
 
 from streamsvd.errors import ShapeError, SpecError, StoreError, StreamSVDError
-from streamsvd.store.explained import access_error, refused
-from streamsvd.store.seen import Address
+from streamsvd.store.explanations import access_error, refused
+from streamsvd.store.sight import Address
 from streamsvd.store.sources.anndata import check_group
 from streamsvd.store.sources.border import check_dtype, checked
 from streamsvd.store.sources.chunked import ChunkedArray, Shards

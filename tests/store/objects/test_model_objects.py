@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from streamsvd import Model, StoreError, update
-from streamsvd.drivers.model import repair_model
-from streamsvd.store.model import ModelStore, Settings
+from streamsvd.models import repair_model
 from streamsvd.store.objects import Objects, checked_key, objects_at
 from streamsvd.store.objects.posix import FileSystem, LocalObjects
 from streamsvd.store.objects.remote import RemoteObjects
+from streamsvd.store.versions import ModelStore, Settings
 from tests.faults.model_kit import applied, assert_chain, assert_serial, block_of
 
 

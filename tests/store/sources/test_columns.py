@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import streamsvd
-from streamsvd.columns import Columns
 from streamsvd.errors import SpecError
+from streamsvd.numerics.columns import Columns
 from streamsvd.store.sources.columns import KeptColumns
 
 

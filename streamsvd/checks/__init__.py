@@ -1,0 +1,1 @@
+"""What a user hands over: numbers, paths, masks and arrays, checked before anything is read."""

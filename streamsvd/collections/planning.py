@@ -1,0 +1,221 @@
+"""How a collection is read within the memory: which backend, tasks at once, and bytes projected before reading."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal, get_args
+
+from streamsvd.collections.mathematics.sketches import GRAM_LEAST
+from streamsvd.collections.weights import UNWEIGHTED, Weights
+from streamsvd.engine.execute import concurrency
+from streamsvd.engine.memory import BASE_BYTES
+from streamsvd.engine.submit import active_client
+from streamsvd.engine.tree import Run
+from streamsvd.errors import BudgetError, SpecError
+from streamsvd.store.collections import Collection, Member
+
+Backend = Literal["auto", "primal", "gram", "propose"]
+PROJECTED = 96
+"""Rows of a projection."""
+MOST_COLUMNS = 15_000
+"""Columns of a Gram matrix."""
+RUN_BYTES = 2 << 20
+MOST_RUNS = 512
+COPIES = 7
+"""Of the left factors of all sketches, while clusters are tried: scored, joined, stacked and decomposed."""
+FEW_COPIES = 3
+"""The same of projections, whose stacks have few rows."""
+ITEM = 8
+WEIGHTED = "a Gram matrix knows no weights."
+WRITTEN = 24 << 20
+"""Arrays on their way to the store."""
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionPlan:
+    """How to run.
+
+    Attributes
+    ----------
+    backend
+        Not ``"auto"`` any more.
+    runs
+        First and last number (exclusive) of the parts of each task.
+    workers
+        Tasks at once in this process.
+    room
+        Bytes that sketches, and what clustering makes of them, may take.
+    projected_bytes, budget_bytes
+        Upper bound of the memory, and what is allowed.
+    """
+
+    backend: Backend
+    runs: tuple[Run, ...]
+    workers: int
+    room: int
+    projected_bytes: int
+    budget_bytes: int
+
+
+def planned(
+    collection: Collection,
+    backend: Backend,
+    budget: int,
+    *,
+    error: float,
+    keep: bool,
+    rank: int | None = None,
+    weights: Weights = UNWEIGHTED,
+) -> CollectionPlan:
+    """The plan of the first backend that fits: sketches in memory, else the Gram matrix, else proposals.
+
+    Raises
+    ------
+    BudgetError
+        If none fits; it names the least memory that works.
+    SpecError
+        If the backend is unknown, or cannot be used here.
+    """
+    if backend not in get_args(Backend):
+        raise SpecError(
+            f"backend={backend!r} is unknown. Pass one of {', '.join(get_args(Backend))}."
+        )
+    refused = gram_refused(collection, error) if weights.plain else WEIGHTED
+    if backend == "gram" and refused:
+        raise SpecError(f"{refused} Pass backend='auto'.")
+    order: list[Backend] = ["primal", "gram", "propose"] if backend == "auto" else [backend]
+    least = []
+    for name in order:
+        if name == "gram" and refused:
+            continue
+        for workers in range(most_workers(collection), fewest_workers() - 1, -1):
+            held, task = needs(collection, name, keep=keep, rank=rank, weights=weights)
+            needed = BASE_BYTES + held + workers * task
+            if needed <= budget:
+                spare = min(budget - needed, _all(collection)) if name == "propose" else 0
+                runs = runs_of(collection)
+                return CollectionPlan(name, runs, workers, held + spare, needed + spare, budget)
+            least.append(needed)
+    raise BudgetError(
+        f"clustering the {len(collection.members):,} blocks of {collection.name}",
+        min(least),
+        budget,
+        f"The smallest budget that works is memory={min(least)}.",
+    )
+
+
+def _all(collection: Collection) -> int:
+    """Bytes of the sketches of all, which no group of them exceeds."""
+    return sum(certified_bytes(m) for m in collection.members)
+
+
+def gram_refused(collection: Collection, error: float) -> str:
+    """Why a Gram matrix of all columns cannot be used; empty if it can."""
+    columns = sum(m.shape[1] for m in collection.members)
+    if collection.rows == 0:
+        return "blocks without rows have no Gram matrix."
+    if columns > MOST_COLUMNS:
+        return f"{columns:,} columns are too many for a Gram matrix, {MOST_COLUMNS:,} at most."
+    if error < GRAM_LEAST:
+        return f"error={error:.3g} is lost in the squares of a Gram matrix, which resolves {GRAM_LEAST:g}."
+    if any(p.axis is not None for p in collection.parts):
+        return "a Gram matrix is summed over rows of whole arrays, this one is cut."
+    for m in collection.members:
+        if m.layout.slab(0, m.shape[0]) is None:
+            return f"a Gram matrix is summed over rows, and those of {m.name!r} are no rectangle of its array."
+    return ""
+
+
+def most_workers(collection: Collection) -> int:
+    """Tasks that may run at once in one process."""
+    return max(1, min(concurrency()[1], len(collection.parts)))
+
+
+def fewest_workers() -> int:
+    """Threads of a cluster are what they are."""
+    return concurrency()[1] if active_client() is not None else 1
+
+
+def runs_of(collection: Collection) -> tuple[Run, ...]:
+    """Parts that one task reads, about equal bytes; they depend on the collection alone."""
+    total = sum(p.nbytes for p in collection.parts)
+    goal = max(RUN_BYTES, -(-total // MOST_RUNS))
+    edges, held = [0], 0
+    for number, part in enumerate(collection.parts, start=1):
+        held += part.nbytes
+        if held >= goal or number == len(collection.parts):
+            edges.append(number)
+            held = 0
+    return tuple(pairwise(edges))
+
+
+def needs(
+    collection: Collection,
+    backend: Backend,
+    *,
+    keep: bool,
+    rank: int | None = None,
+    weights: Weights = UNWEIGHTED,
+) -> tuple[int, int]:
+    """Bytes there are once, and in each task; with a rank, of clusters of no more than that."""
+    members = collection.members
+    kept = (sum(m.held_bytes for m in members) if keep else 0) + weights.nbytes
+    reading = max(p.nbytes + p.stored.read_bytes for p in collection.parts)
+    alone = max(task_bytes(m, weighted=not weights.plain) for m in members)
+    if backend == "gram":
+        n = sum(m.shape[1] for m in members)
+        kept += ITEM * n * n * 16 + ITEM * collection.rows * sum(min(m.shape) for m in members)
+        return kept, 2 * ITEM * n * n + ITEM * 4 * gram_slab(n) * n
+    if backend == "propose":
+        tall = [(min(PROJECTED, m.shape[0]), m.shape[1]) for m in members]
+        proposals = sum(sketch_bytes(p, n, FEW_COPIES) for p, n in tall) + keys_bytes(len(members))
+        certified = max(certified_bytes(m) for m in members) + keys_bytes(0)
+        out = (
+            WRITTEN if keep else factors_bytes(members, rank)
+        )  # those that are written are not held
+        omega = ITEM * 2 * PROJECTED * collection.rows
+        return max(proposals, certified + out) + omega + weights.nbytes, reading + alone
+    held = sum(sketch_bytes(*m.shape) for m in members) + keys_bytes(len(members))
+    return held + kept, reading + alone
+
+
+def factors_bytes(members: Sequence[Member], rank: int | None) -> int:
+    """Upper bound of the factors of all clusters, however they fall.
+
+    Factors are smaller than what they stand for, or are not kept; without a rank nothing less is known before reading. With
+    one, a cluster takes no more than its members would alone, ``8 rank (m + n)`` bytes each, where that is less than the
+    member; so long as the columns of factors, ``8 rank n``, are not more than those of the members.
+    """
+    if rank is None or any(ITEM * rank * m.shape[1] > m.held_bytes for m in members):
+        return sum(m.held_bytes for m in members)
+    return sum(min(m.held_bytes, ITEM * rank * sum(m.shape)) for m in members)
+
+
+def sketch_bytes(rows: int, columns: int, copies: int = COPIES) -> int:
+    """A sketch that keeps all directions, and what clustering makes of it."""
+    k = min(rows, columns)
+    return ITEM * k * ((1 + copies) * rows + 3 * columns) + 2_000
+
+
+def certified_bytes(member: Member) -> int:
+    """A sketch, its factors, and the matrix itself where it is kept as it is."""
+    return sketch_bytes(*member.shape) + 2 * member.held_bytes
+
+
+def keys_bytes(count: int) -> int:
+    """Keys of all pairs, and small objects."""
+    return 9 * min(count, 1500) ** 2 + (2 << 20)
+
+
+def task_bytes(member: Member, *, weighted: bool = False) -> int:
+    """A matrix in float64, scaled, with weights if it has any, and its decomposition."""
+    m, n = member.shape
+    weighing = 4 * m * n + 6 * n * n if weighted else 0
+    return ITEM * (6 * m * n + weighing + 8 * min(m, n) ** 2 + 4 * PROJECTED * n)
+
+
+def gram_slab(columns: int) -> int:
+    """Rows of all blocks side by side that are summed at once."""
+    return max(16, (4 << 20) // max(ITEM * columns, 1))

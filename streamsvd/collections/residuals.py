@@ -1,0 +1,299 @@
+"""Blocks as a principal part, what they share, and a residual in whole numbers that meets the error by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from streamsvd.collections.keeping import (
+    Factors,
+    Piece,
+    Shared,
+    margin,
+    rendered,
+    slack,
+    whole_blocks,
+    without_basis,
+)
+from streamsvd.collections.mathematics import Metric, Sketch, clustered, coarser
+from streamsvd.collections.mathematics.residuals import bits, coded
+from streamsvd.collections.mathematics.sketches import checked, weighted
+from streamsvd.collections.passes import Seen, checked_matrices
+from streamsvd.collections.weights import Metrics
+from streamsvd.engine.tree import Run
+from streamsvd.store.collections import Collection, Member
+from streamsvd.store.collections.codes import packed
+from streamsvd.typing import Matrix
+
+if TYPE_CHECKING:
+    from streamsvd.collections.run import Clustered
+
+Array = npt.NDArray[Any]
+RUNGS = (1.0, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01)
+"""Errors of principal parts that are tried; 1 for none."""
+METADATA = 700
+"""Bytes that an array takes beside its numbers, about."""
+SPENT = 0.7
+"""Part of such an error that sketches may spend: residuals make up for it, and sketches are short."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Split:
+    """A block in both ways: what its basis leaves in whole numbers, and the whole of it; and itself where neither will do.
+
+    Attributes
+    ----------
+    name, size, exponent, zeros
+        Of the block; ``size * 2**exponent`` is its norm, that of its error.
+    beside, alone
+        Codes beside the factors of its cluster, and without; None if there are none.
+    values
+        The array itself, where codes alone would be no smaller.
+    """
+
+    name: str
+    size: float
+    exponent: int
+    zeros: int
+    beside: Piece | None
+    alone: Piece | None
+    values: Array | None
+
+    @property
+    def norm(self) -> float:
+        """Within float64, and not zero unless it is."""
+        ends = np.finfo(np.float64)
+        with np.errstate(over="ignore", under="ignore"):
+            norm = float(np.ldexp(self.size, self.exponent))
+        return min(max(norm, float(ends.smallest_subnormal)), float(ends.max)) if self.size else 0.0
+
+
+def split(
+    member: Member, A: Array, factors: Factors | None, metric: Metric, error: float, zeros: int
+) -> Split:
+    """A block coded beside factors and alone, each within the error."""
+    B, exponent = checked(member.name, A, metric)
+    norm, lift = 0.0, 0
+    if B.any():
+        W, lift = weighted(member.name, B, metric)
+        norm, metric = float(np.linalg.norm(W)), metric.lifted(lift)
+    hidden = slack(*member.shape) * metric.strain(B, norm) if norm else 0.0
+    work = _Work(member, B, exponent, metric, norm, hidden, error)
+    alone = work.piece(np.zeros_like(B))
+    beside = None if factors is None else work.piece(factors.product())
+    if alone is not None and alone.nbytes >= member.nbytes:
+        alone = None
+    keep = member.layout.array(A.copy()) if alone is None else None
+    return Split(member.name, norm, exponent + lift, zeros, beside, alone, keep)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Work:
+    """A block of size 1, and what is asked of it."""
+
+    member: Member
+    B: Matrix
+    exponent: int
+    metric: Metric
+    norm: float
+    hidden: float
+    error: float
+
+    def piece(self, principal: Matrix) -> Piece | None:
+        """Codes beside a principal part; None if the error cannot be met."""
+        if not np.isfinite(principal).all():
+            return None
+        P = np.ldexp(principal, -self.exponent)
+        bare = self._lost(P, np.zeros(1))
+        if bare + self.hidden * self.norm <= self.error * self.norm:
+            return Piece(np.zeros(0, np.uint8), np.zeros(0), self._relative(bare))
+        allowed = (self.error - self.hidden) * self.norm
+        found = (
+            coded(self.B - P, self.metric, allowed, lambda X: self._lost(P, X))
+            if allowed > 0
+            else None
+        )
+        if found is None:
+            return None
+        with np.errstate(over="ignore"):
+            steps = np.ldexp(found.steps, self.exponent)
+        if not (np.isfinite(steps).all() and (steps >= np.finfo(np.float64).tiny).all()):
+            return None
+        return Piece(packed(found.codes), steps, self._relative(found.lost))
+
+    def _lost(self, P: Matrix, X: Matrix) -> float:
+        """The norm of the error once what is read is rounded to the type of the block."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            read = rendered(np.ldexp(P + X, self.exponent), self.member)
+            left = self.B - np.ldexp(read.astype(np.float64), -self.exponent)
+            lost = float(np.linalg.norm(self.metric.of(left)))
+        return lost if np.isfinite(lost) else np.inf
+
+    def _relative(self, lost: float) -> float:
+        return lost / self.norm + self.hidden if self.norm else 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Splitting:
+    """The blocks of a collection, each beside the basis of its cluster and alone."""
+
+    collection: Collection
+    places: Mapping[str, tuple[Shared, int]]
+    metrics: Metrics
+    error: float
+
+    def leaf(self, rows: Run) -> list[Split]:
+        """Those of some parts."""
+        return [
+            split(
+                member,
+                A,
+                self._factors(member.name),
+                self.metrics.of(member.name),
+                self.error,
+                zeros,
+            )
+            for number in range(*rows)
+            for member, A, zeros in checked_matrices(self.collection, number)
+        ]
+
+    def join(self, left: list[Split], right: list[Split]) -> list[Split]:
+        """One after the other."""
+        return left + right
+
+    def _factors(self, name: str) -> Factors | None:
+        shared, i = self.places[name]
+        return factors_of(shared, i)
+
+
+def factors_of(shared: Shared, i: int) -> Factors | None:
+    """Those of the i-th block of a cluster; None if it has none."""
+    if shared.raw or not shared.rank:
+        return None
+    return Factors(shared.basis, shared.coefficients[i], shared.exponents[i])
+
+
+def splits(run: Clustered) -> Iterator[tuple[Shared, dict[str, Array]]]:
+    """Clusters as stored, with residuals, and the arrays that are kept as they are: two reads, one where nothing is shared."""
+    found = principal_parts(run)
+    places = {name: (shared, i) for shared in found for i, name in enumerate(shared.names)}
+    assert run.asked.target is not None
+    job = Splitting(run.source, places, run.metrics, run.asked.target)
+    each: list[Split] = run.read(run.source, job, "residuals")
+    run.zeros |= {s.name: s.zeros for s in each if s.zeros}
+    by_name = {s.name: s for s in each}
+    for shared in found:
+        mine = [by_name[name] for name in shared.names]
+        yield from cheapest(shared, mine, run.members, run.asked.options.mode)
+
+
+def principal_parts(run: Clustered) -> list[Shared]:
+    """The clusters of the principal error that was asked, or of the one that seems to store least."""
+    asked, source, members = run.asked, run.source, run.members
+    target, o = asked.target, asked.options
+    assert target is not None
+    assert asked.principal is not None
+    if asked.principal == "auto":
+        rungs = [p for p in RUNGS if p > target]
+    else:
+        rungs = [float(asked.principal)]
+    if rungs == [1.0]:
+        run.principal = 1.0
+        return [without_basis(sorted(members), members, source.rows)]
+    run.keep = False  # they are read again
+    seen: list[Seen] = run.sketched(source, "sketches", o)
+    sketches = [s.sketch for s in seen]
+    least, best = np.inf, (1.0, list[Shared]())
+    for rung in rungs:
+        if rung == 1.0:
+            clusters = [without_basis(sorted(members), members, source.rows)]
+        elif least <= least_estimated(sketches, members, rung, target):
+            continue
+        else:
+            spare = margin(list({m.dtype for m in members.values()}), rung)
+            inner = rung - spare
+            short = [coarser(s, error=inner, share=SPENT) for s in sketches]
+            found = clustered(short, replace(o, error=inner, share=SPENT))
+            clusters = [part for one in found for part in run.stored(one, rung, spare)]
+        size = estimated(clusters, members, target)
+        if size < least:
+            least, best = size, (rung, clusters)
+    run.principal = best[0]
+    return best[1]
+
+
+def estimated(clusters: Sequence[Shared], members: Mapping[str, Member], error: float) -> float:
+    """About how many bytes clusters and residuals take."""
+    total = 0.0
+    for shared in clusters:
+        of = [members[name] for name in shared.names]
+        sizes = np.array([m.shape[0] * m.shape[1] for m in of], dtype=np.float64)
+        alone = float(
+            np.sum(np.minimum(bits(np.ones(len(of)), error) / 8 * sizes, [m.nbytes for m in of]))
+        )
+        beside = np.inf
+        if not shared.raw and shared.rank:
+            left = bits(np.array(shared.block_errors), error)
+            named = METADATA * (1 + len(of))
+            beside = shared.nbytes(members) + named + float(np.sum(left / 8 * sizes))
+        total += min(alone, beside)
+    return total
+
+
+def least_estimated(
+    sketches: Sequence[Sketch], members: Mapping[str, Member], rung: float, error: float
+) -> float:
+    """What bases of an error take at least, about: coefficients of each block at the rank that it needs alone, and residuals."""
+    total = 0.0
+    for s in sketches:
+        if s.energy == 0:
+            continue
+        member = members[s.key]
+        tails = np.concatenate([np.cumsum(s.squares[::-1])[::-1] + s.tail, [s.tail]])
+        r = int(np.argmax(np.append(tails[:-1] <= rung * rung * s.energy, True)))
+        left = bits(np.sqrt(tails[r] / s.energy), error)
+        m, n = member.shape
+        total += r * n * member.dtype.itemsize + float(left) / 8 * m * n
+    return total
+
+
+def cheapest(
+    shared: Shared, each: Sequence[Split], members: Mapping[str, Member], mode: str
+) -> Iterator[tuple[Shared, dict[str, Array]]]:
+    """A cluster with residuals beside its basis, or without one; and those of its blocks that are kept as they are."""
+    alone = sum(s.alone.nbytes if s.alone else members[s.name].nbytes for s in each)
+    beside = [s.beside for s in each if s.beside is not None]
+    if not shared.raw and shared.rank and len(beside) == len(each):
+        both = replace(shared, codes=tuple(beside))
+        if both.nbytes(members) < alone:
+            yield _measured(both, each, mode), {}
+            return
+    whole = [s for s in each if s.alone is not None]
+    raw = [s for s in each if s.alone is None]
+    rows = shared.basis.shape[0]
+    if whole:
+        pieces = tuple(s.alone for s in whole if s.alone is not None)
+        one = without_basis([s.name for s in whole], members, rows)
+        yield _measured(replace(one, codes=pieces), whole, mode), {}
+    if raw:
+        kept_as = whole_blocks([s.name for s in raw], [s.norm for s in raw], rows)
+        yield kept_as, {s.name: s.values for s in raw if s.values is not None}
+
+
+def _measured(shared: Shared, each: Sequence[Split], mode: str) -> Shared:
+    """With the errors of what will be read."""
+    sizes, norms = np.array([s.size for s in each]), tuple(s.norm for s in each)
+    errors = np.array([piece.error for piece in shared.codes])
+    top = max((s.exponent for s in each if s.size), default=0)
+    counts = (sizes > 0).astype(np.float64)
+    if mode != "block":
+        counts = np.ldexp(sizes, np.array([s.exponent - top for s in each]))
+    total = float(np.linalg.norm(counts))
+    upper = float(np.linalg.norm(errors * counts)) / total if total else 0.0
+    return replace(
+        shared, error_lower=0.0, error_upper=upper, block_errors=tuple(errors.tolist()), norms=norms
+    )  # fmt: skip

@@ -1,0 +1,274 @@
+"""One run of a clustering: what it reads, what it finds, and what it counts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from streamsvd.collections.gram import by_gram
+from streamsvd.collections.keeping import Shared, kept, parted
+from streamsvd.collections.mathematics import (
+    Cluster,
+    ClusterOptions,
+    Merge,
+    certify,
+    clustered,
+    projection,
+)
+from streamsvd.collections.mathematics.cluster import EXACT_BELOW
+from streamsvd.collections.options import Asked
+from streamsvd.collections.passes import Seen, Sketching
+from streamsvd.collections.planning import (
+    PROJECTED,
+    Backend,
+    CollectionPlan,
+    certified_bytes,
+    planned,
+    runs_of,
+)
+from streamsvd.collections.result import ClusteringInfo
+from streamsvd.collections.weights import Metrics
+from streamsvd.engine.allocator import held_memory
+from streamsvd.engine.events import Callback, PassDone, PassStarted, SpanDone, remark
+from streamsvd.engine.execute import dense_threads
+from streamsvd.engine.meter import Mark, mark, peak_since
+from streamsvd.engine.runs import allowed_bytes
+from streamsvd.engine.tree import Job, Run, reduced
+from streamsvd.store.collections import Collection, Member
+
+Array = npt.NDArray[Any]
+PROPOSED = 0.9
+"""Part of the error for which clusters are proposed on projections."""
+SPENT = 0.4
+"""Part of it that sketches may spend when those are certified: in squares less than proposals have left."""
+
+
+@dataclass(eq=False)  # no slots: what is cached needs a place
+class Clustered:
+    """One run: its plan, and its counters.
+
+    Attributes
+    ----------
+    source, asked, plan, notify
+        What is read, what is asked, how, and who is told.
+    keep
+        Whether matrices that are kept as they are are handed out.
+    metrics
+        How errors are measured.
+    principal
+        Error of what blocks share, as it was chosen.
+    merges
+        How each cluster that was found came about.
+    """
+
+    source: Collection
+    asked: Asked
+    plan: CollectionPlan
+    notify: Callback
+    keep: bool
+    metrics: Metrics
+    principal: float | None = None
+    passes: int = 0
+    bytes_read: int = 0
+    zeros: dict[str, int] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    merges: list[tuple[Merge, ...]] = field(default_factory=list)
+    began: float = field(default_factory=time.perf_counter)
+    memory: Mark = field(default_factory=mark)
+
+    def __post_init__(self) -> None:
+        remark(self.source, self.notify)
+
+    @cached_property
+    def members(self) -> dict[str, Member]:
+        """By name."""
+        return {m.name: m for m in self.source.members}
+
+    @property
+    def reads(self) -> float:
+        """Bytes decoded over those of the collection."""
+        return self.bytes_read / self.source.whole_bytes if self.source.whole_bytes else 1.0
+
+    def found(self) -> Iterator[tuple[Shared, dict[str, Array]]]:
+        """Clusters as stored, one after another, and the arrays that are kept as they are."""
+        if self.asked.error < EXACT_BELOW:
+            self.warnings.append(
+                f"error={self.asked.error:g} is near rounding: singular values decide, which is slower."
+            )
+        found: Iterator[tuple[Cluster, dict[str, Array]]]
+        if self.plan.backend == "gram":
+            yield from by_gram(self)
+            return
+        found = self._primal() if self.plan.backend == "primal" else self._proposed()
+        a = self.asked
+        for one, held in found:
+            self.merges.append(one.merges)
+            for shared in self.stored(one, a.error, a.spare):
+                yield shared, self.held(shared, held)
+
+    def stored(self, one: Cluster, error: float, spare: float) -> list[Shared]:
+        """A cluster that was found for an error less by ``spare``, as it is stored."""
+        members = {name: self.members[name] for name in one.keys}
+        mode = self.asked.options.mode
+        whole = kept(one, members, error=error, spare=spare, mode=mode, metrics=self.metrics)
+        return parted(whole, members)
+
+    def held(self, shared: Shared, at_hand: dict[str, Array]) -> dict[str, Array]:
+        """The arrays that a cluster keeps as they are; those not at hand are read once more."""
+        if not (self.keep and shared.raw):
+            return {}
+        here = {name: at_hand[name] for name in shared.names if name in at_hand}
+        return here | self.again([name for name in shared.names if name not in here])
+
+    def again(self, names: Sequence[str]) -> dict[str, Array]:
+        """Arrays read once more."""
+        if not names:
+            return {}
+        few = self.some(names)
+        self.bytes_read += few.pass_bytes
+        out = {}
+        for part in few.parts:
+            for member, A in few.matrices(part):
+                A = (
+                    np.where(np.isnan(A), 0, A).astype(A.dtype)
+                    if self.source.zeros and A.dtype.kind == "f"
+                    else A
+                )
+                out[member.name] = member.layout.array(A)
+        return out
+
+    def some(self, names: Sequence[str]) -> Collection:
+        """Members by name."""
+        wanted = set(names)
+        return self.source.only([i for i, m in enumerate(self.source.members) if m.name in wanted])
+
+    def read(
+        self, collection: Collection, job: Job[Any], purpose: str, runs: tuple[Run, ...] = ()
+    ) -> Any:
+        """What a job finds in all parts of a collection, or in the runs of rows given."""
+        self.passes += 1
+        number, began = self.passes, time.perf_counter()
+        self.notify(PassStarted(number, purpose, collection.pass_bytes))
+        value = reduced(
+            job,
+            runs or runs_of(collection),
+            workers=self.plan.workers,
+            leaf_done=lambda done, runs: self.notify(SpanDone(number, done, runs)),
+            what=purpose,
+            needs=self.plan.projected_bytes - self.plan.room,
+        )
+        self.bytes_read += collection.pass_bytes
+        self.notify(PassDone(number, purpose, time.perf_counter() - began, None))
+        return value
+
+    def sketched(self, collection: Collection, purpose: str, o: ClusterOptions) -> list[Seen]:
+        """Sketches of all blocks of a collection."""
+        job = Sketching(collection, o.error, o.rank, self.keep, share=o.share, metrics=self.metrics)
+        seen: list[Seen] = self.read(collection, job, purpose)
+        self.zeros |= {s.sketch.key: s.zeros for s in seen if s.zeros}
+        return seen
+
+    def _primal(self) -> Iterator[tuple[Cluster, dict[str, Array]]]:
+        seen = self.sketched(self.source, "sketches", self.asked.options)
+        held = {s.sketch.key: s.values for s in seen if s.values is not None}
+        sketches = [s.sketch for s in seen]
+        seen.clear()
+        for one in clustered(sketches, self.asked.options):
+            yield one, held
+
+    def _proposed(self) -> Iterator[tuple[Cluster, dict[str, Array]]]:
+        """Clusters proposed on projections, each certified on the matrices themselves."""
+        o = self.asked.options
+        wide = replace(o, error=PROPOSED * o.error)
+        rows = min(PROJECTED, self.source.rows)
+        omega = projection(self.source.rows, columns=rows, seed=self.asked.seed)
+        job = Sketching(self.source, wide.error, None, False, omega, metrics=self.metrics)
+        seen: list[Seen] = self.read(self.source, job, "projections")
+        groups = [c.keys for c in clustered([s.sketch for s in seen], wide)]
+        del seen
+        o = replace(o, share=SPENT)
+        for names in batches(groups, {m.name: m for m in self.source.members}, self.plan.room):
+            few = self.some([name for group in names for name in group])
+            found = self.sketched(few, "certificates", o)
+            by_name = {s.sketch.key: s for s in found}
+            held = {s.sketch.key: s.values for s in found if s.values is not None}
+            for group in names:
+                for one in certify([by_name[name].sketch for name in group], o):
+                    yield one, held
+        self.passes = 2
+
+    def info(self) -> ClusteringInfo:
+        """The record of the run."""
+        if self.zeros:
+            self.warnings.append(
+                f"{sum(self.zeros.values()):,} missing values of {len(self.zeros)} blocks count as zero."
+            )
+        members = self.source.members
+        return ClusteringInfo(
+            n_blocks=len(members), rows=self.source.rows, columns=sum(m.shape[1] for m in members),
+            backend=self.plan.backend, passes=self.passes, bytes_read=self.bytes_read,
+            elapsed_s=time.perf_counter() - self.began, peak_bytes=peak_since(self.memory),
+            projected_bytes=self.plan.projected_bytes, budget_bytes=self.plan.budget_bytes,
+            zeros=dict(self.zeros), seed=self.asked.seed, input_bytes=self.asked.weights.input_bytes,
+            warnings=tuple(self.warnings),
+        )  # fmt: skip
+
+
+def batches(
+    groups: Sequence[Sequence[str]], members: dict[str, Member], room: int
+) -> Iterator[list[Sequence[str]]]:
+    """Groups that are certified together: what their sketches may take fits; one that is too large is cut."""
+    batch: list[Sequence[str]] = []
+    held = 0
+    for group in groups:
+        for piece in _pieces(group, members, room):
+            size = sum(certified_bytes(members[name]) for name in piece)
+            if batch and held + size > room:
+                yield batch
+                batch, held = [], 0
+            batch.append(piece)
+            held += size
+    if batch:
+        yield batch
+
+
+def _pieces(group: Sequence[str], members: dict[str, Member], room: int) -> Iterator[list[str]]:
+    piece: list[str] = []
+    held = 0
+    for name in group:
+        size = certified_bytes(members[name])
+        if piece and held + size > room:
+            yield piece
+            piece, held = [], 0
+        piece.append(name)
+        held += size
+    yield piece
+
+
+@contextmanager
+def run_of(
+    source: Collection,
+    asked: Asked,
+    backend: Backend,
+    memory: int | float | str | None,
+    notify: Callback,
+    *,
+    keep: bool,
+) -> Iterator[Clustered]:
+    """A run within the memory, planned before anything is read."""
+    weights, budget = asked.weights, allowed_bytes(memory)
+    o = asked.options
+    plan = planned(source, backend, budget, error=o.error, keep=keep, rank=o.rank, weights=weights)
+    began, start = time.perf_counter(), mark()
+    metrics = weights.read(budget, notify)
+    with held_memory(), dense_threads(1):
+        yield Clustered(
+            source, asked, plan, notify, keep, metrics, warnings=list(weights.warnings()), began=began, memory=start,
+        )  # fmt: skip

@@ -1,1 +1,0 @@
-"""The verbs: each joins a method, a plan and a store."""

@@ -1,0 +1,407 @@
+"""The columns that have values: found in a cheap look, or said by a mask; every verb runs over them alone.
+
+A column that has a value in the first rows is cleared at once. Only the others are followed, through the chunks that hold
+them, until each has a value or the rows end; where none is suspicious nothing more is read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from streamsvd.checks.masks import as_array
+from streamsvd.engine.dask_source import DaskSource, KeptDask
+from streamsvd.engine.events import Callback, ColumnsLeftOut, ignore
+from streamsvd.engine.opening import as_source
+from streamsvd.errors import FaintColumn, NonFiniteError, NotConverged, SpecError
+from streamsvd.numerics.columns import Columns, as_mask, number_of, words_of
+from streamsvd.numerics.support import EVERYTHING, Counted
+from streamsvd.protocols import Source
+from streamsvd.store.sources.columns import KeptColumns, column_extents, mask_variable
+
+if TYPE_CHECKING:
+    from streamsvd.engine.runs.info import RunInfo
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Ran = TypeVar("Ran", bound="RunInfo")
+Mask = npt.NDArray[np.bool_]
+
+AUTO = "auto"
+"""The mask that is found by a look."""
+FIRST_BYTES = 1 << 20
+"""Rows that are looked at first, about."""
+PIECE_BYTES = 4 << 20
+"""Read at once while columns are followed, unless a chunk takes more."""
+MOST_TOLD = 256 << 20
+"""Bytes looked at to word a refusal; beyond it the words are of the rows looked at."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Look:
+    """What a look at a matrix found.
+
+    Attributes
+    ----------
+    empty
+        Columns without a value in the rows looked at.
+    rows, bytes_read
+        Rows looked at, and decoded bytes read.
+    """
+
+    empty: Mask
+    rows: int
+    bytes_read: int
+
+
+def look(
+    source: Source,
+    among: Mask | None = None,
+    *,
+    counted: Counted = EVERYTHING,
+    stop: int | None = None,
+    most_bytes: int | None = None,
+) -> Look:
+    """Which columns have no value: they are NaN in every row that counts. Those that do not count are not looked at.
+
+    Parameters
+    ----------
+    source
+        The matrix.
+    among
+        The columns that matter; all if left out.
+    counted
+        Rows and columns that count; all if left out.
+    stop
+        The row to end before; the last is looked at if left out.
+    most_bytes
+        Bytes after which the look ends.
+    """
+    m, n = source.shape
+    stop = m if stop is None else stop
+    suspicious = np.ones(n, bool) if among is None else among.copy()
+    if counted.columns is not None:
+        suspicious &= counted.columns
+    if source.dtype.kind not in "fc" or stop <= 0:
+        return Look(np.zeros(n, bool), 0, 0)
+    done = total = 0
+    for start, end in _row_runs(source, stop):
+        if not suspicious.any() or (most_bytes is not None and total >= most_bytes):
+            break
+        for columns in _column_runs(source, suspicious):
+            for a, b in _pieces(source, start, end, columns.stop - columns.start):
+                if not suspicious[columns].any():
+                    break
+                rows = counted.within(a, 0, (b - a, n)).rows
+                if rows is not None and not rows.any():
+                    continue
+                block = np.empty((b - a, columns.stop - columns.start), dtype=source.dtype)
+                source.read(slice(a, b), columns, block)
+                suspicious[columns] &= np.isnan(block if rows is None else block[rows]).all(axis=0)
+                total += block.nbytes
+        done = end
+    return Look(suspicious, done, total)
+
+
+def _row_runs(source: Source, stop: int) -> Iterator[tuple[int, int]]:
+    """A few rows first, then the chunks of rows one after another."""
+    chunk = source.chunks[0]
+    row = source.shape[1] * source.dtype.itemsize
+    at = min(stop, chunk, max(1, FIRST_BYTES // row))
+    yield 0, at
+    while at < stop:
+        end = min(stop, (at // chunk + 1) * chunk)
+        yield at, end
+        at = end
+
+
+def _column_runs(source: Source, wanted: Mask) -> Iterator[slice]:
+    """The columns that are wanted, chunk by chunk, each from its first to its last; neighbours that are whole together."""
+    width = source.chunks[1]
+    indices = np.flatnonzero(wanted)
+    chunks = indices // width
+    first = last = -1
+    for chunk in np.unique(chunks):
+        inside = indices[chunks == chunk]
+        a, b = int(inside[0]), int(inside[-1]) + 1
+        if first >= 0 and a == last:
+            last = b
+            continue
+        if first >= 0:
+            yield slice(first, last)
+        first, last = a, b
+    if first >= 0:
+        yield slice(first, last)
+
+
+def _pieces(source: Source, start: int, stop: int, width: int) -> Iterator[tuple[int, int]]:
+    """Rows read at once: no more bytes than a chunk takes anyhow, or a few mebibytes."""
+    most = max(PIECE_BYTES, source.read_bytes)
+    step = max(1, most // (width * source.dtype.itemsize))
+    for a in range(start, stop, step):
+        yield a, min(a + step, stop)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """A matrix as a verb is to see it.
+
+    Attributes
+    ----------
+    source
+        Of the columns that are kept.
+    whole
+        Of all columns.
+    columns
+        Which are kept; None where all are.
+    look_bytes
+        Decoded bytes that were read to know that.
+    looked
+        Whether columns that are missing throughout were looked for.
+    masked
+        Whether the caller passed a mask.
+    counted
+        Rows and columns of the whole matrix that count.
+    """
+
+    source: Source
+    whole: Source
+    columns: Columns | None
+    look_bytes: int
+    looked: bool
+    masked: bool = False
+    counted: Counted = EVERYTHING
+
+    def spread(self, values: Any, fill: float = np.nan, *, axis: int = -1) -> Any:
+        """What belongs to the columns that are kept, among all columns."""
+        if self.columns is None or values is None:
+            return values
+        return self.columns.spread(values, fill, axis=axis)
+
+    def take(self, values: Any) -> Any:
+        """What belongs to the columns that are kept, of what has one for each column; as it came if it has not."""
+        if self.columns is None or values is None:
+            return values
+        given = as_array(values)
+        return self.columns.take(given) if given.shape == (self.columns.count,) else values
+
+    @property
+    def shapes_before(self) -> set[tuple[int, int]]:
+        """Shapes that the matrix had for those who did not look: of all columns, and without those of the mask."""
+        if self.columns is None:
+            return set()
+        m, n = self.whole.shape
+        unmasked = int(np.count_nonzero(self.columns.marks != Columns.MASKED))
+        return {(m, n), (m, unmasked)} - {self.source.shape}
+
+    @property
+    def dropped(self) -> tuple[int, ...]:
+        """Numbers of the columns that are left out."""
+        return () if self.columns is None else self.columns.dropped
+
+    @contextlib.contextmanager
+    def naming(self) -> Iterator[None]:
+        """Errors that name an entry name it in the whole matrix, and say what can be done about its column."""
+        try:
+            yield
+        except NonFiniteError as bad:
+            column = number_of(self, bad.column)
+            remedy = bad.remedy
+            if bad.value == "NaN" and not self.looked:
+                remedy = self._remedy(column, remedy)
+            raise NonFiniteError(bad.value, bad.row, column, bad.chunk, remedy) from None
+        except FaintColumn as bad:
+            raise FaintColumn(number_of(self, bad.column), bad.spread) from None
+
+    def _remedy(self, column: int, remedy: str) -> str:
+        """What to do about a NaN, with the columns that have no value at all."""
+        kept = None if self.columns is None else self.columns.kept
+        found = look(self.whole, kept, counted=self.counted, most_bytes=MOST_TOLD)
+        numbers = np.flatnonzero(found.empty)
+        if not numbers.size:
+            return remedy
+        where = "in any row"
+        if found.rows < self.whole.shape[0]:
+            where = f"in the first {found.rows:,} rows"
+        said = (
+            f"{numbers.size:,} of {self.whole.shape[1]:,} columns {'has' if numbers.size == 1 else 'have'} no value "
+            f"{where} ({words_of(numbers)}). "
+        )
+        if numbers.size == self.whole.shape[1]:
+            return said + "Check how the data were written."
+        if self.masked:
+            said += "Leave them out of the mask too."
+        else:
+            said += f'Pass mask="{AUTO}" to leave such columns out.'
+        return said if found.empty[column] else f"{remedy} {said}"
+
+
+def over_columns(
+    source: Source,
+    mask: Any = None,
+    *,
+    tolerant: bool,
+    notify: Callback = ignore,
+    counted: Counted = EVERYTHING,
+    stop: int | None = None,
+) -> View:
+    """The matrix without the columns that a mask leaves out, and without those that are missing throughout.
+
+    Parameters
+    ----------
+    source
+        The matrix.
+    mask
+        Booleans, true where a column is kept, in the shape of the columns; the name of such an array beside that of the
+        matrix; or ``"auto"``, all that have a value.
+    tolerant
+        Whether missing values are tolerated: then columns that are missing throughout are looked for, mask or not.
+    notify
+        Is told how many are left out.
+    counted
+        Rows and columns that count: a column is missing throughout if it is so in every row of them, and no others are
+        looked at.
+    stop
+        The row to end a look before; the last is looked at if left out.
+
+    Raises
+    ------
+    SpecError
+        If the mask is none, or no column is left.
+    """
+    if is_kept(source):
+        if mask is not None:
+            raise SpecError("mask was passed for a matrix whose columns are chosen already.")
+        return View(source, source.whole, source.columns, 0, True)  # type: ignore[attr-defined]
+    kept = mask_of(source, mask)
+    looked = tolerant or (isinstance(mask, str) and kept is None)
+    found = look(source, kept, counted=counted, stop=stop) if looked else None
+    masked = kept is not None
+    if kept is None and (found is None or not found.empty.any()):
+        nbytes = 0 if found is None else found.bytes_read
+        return View(source, source, None, nbytes, looked, counted=counted)
+    whole = np.ones(source.shape[1], bool) if kept is None else kept
+    columns = Columns.of(whole, None if found is None else found.empty)
+    nbytes = 0 if found is None else found.bytes_read
+    if columns.kept.all():
+        return View(source, source, None, nbytes, looked, masked, counted)
+    left = columns.kept if counted.columns is None else columns.kept & counted.columns
+    if not left.any():
+        where = ["the mask is true"] * masked + ["its weight is positive"] * (
+            counted.columns is not None
+        )
+        raise SpecError(
+            f"no column of {source.name} has a value{' where ' if where else ''}{' and '.join(where)}: nothing would be left. "
+            "Check how the data were written, their fill value"
+            f"{', and what leaves columns out' if where else ''}."
+        )
+    notify(ColumnsLeftOut(len(columns.dropped), columns.count, columns.said))
+    shown = kept_source(source, columns, nbytes)
+    return View(shown, source, columns, nbytes, looked, masked, counted)
+
+
+def kept_source(source: Source, columns: Columns, look_bytes: int = 0) -> Source:
+    """The source of the columns that are kept."""
+    if isinstance(source, DaskSource):
+        return KeptDask.of(source, columns, look_bytes)
+    return KeptColumns(source, columns, look_bytes)
+
+
+def view_of(source: Source, columns: Columns | None, *, guarded: bool = True) -> View:
+    """A matrix whose columns were chosen before.
+
+    Parameters
+    ----------
+    source, columns
+        The matrix, and the columns of it that are kept; None for all.
+    guarded
+        Whether a value is refused where there was none before.
+    """
+    if columns is None:
+        return View(source, source, None, 0, True)
+    guarded = guarded and columns.n_empty > 0
+    return View(KeptColumns(source, columns, guarded=guarded), source, columns, 0, True)
+
+
+def is_kept(source: Source) -> bool:
+    """Whether a source shows some columns of another one."""
+    return isinstance(source, KeptColumns | KeptDask)
+
+
+def mask_of(source: Source, mask: Any) -> Mask | None:
+    """A mask as the caller wrote it, over the columns of a source; None where nothing is said, or it is to be found.
+
+    Raises
+    ------
+    SpecError
+        If it is no mask of these columns.
+    """
+    if mask is None:
+        return None
+    if isinstance(mask, str):
+        try:
+            mask = mask_variable(source, mask)
+        except SpecError:
+            if mask == AUTO:
+                return None
+            raise
+    return as_mask(mask, column_extents(source), source.name)
+
+
+def over_columns_with_values(
+    put_back: Callable[[Any, View], Any],
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """A verb that runs over the columns that are kept, whose result then has all of them.
+
+    The verb takes the matrix first, and ``mask``, which never reaches it: what it is given is the matrix that is left. If
+    it takes ``nonfinite``, columns that are missing throughout are looked for under every value but ``"raise"``.
+
+    Parameters
+    ----------
+    put_back
+        Spreads a result over all columns, of those that the view kept.
+    """
+
+    def decorate(verb: Callable[P, R]) -> Callable[P, R]:
+        first = next(iter(inspect.signature(verb).parameters))
+
+        @functools.wraps(verb)
+        def over(*args: Any, mask: Any = None, **options: Any) -> R:
+            if not args and first not in options:
+                return verb(*args, **options)  # says what is lacking
+            A, *rest = args or (options.pop(first),)
+            tolerant = options.get("nonfinite", "raise") != "raise"
+            view = over_columns(
+                as_source(A), mask, tolerant=tolerant, notify=options.get("callback", ignore)
+            )
+            with view.naming():
+                try:
+                    result = verb(view.source, *rest, **options)  # type: ignore[arg-type]
+                except NotConverged as error:
+                    raise NotConverged(error.message, put_back(error.result, view)) from None
+            found: R = put_back(result, view)
+            return found
+
+        return over
+
+    return decorate
+
+
+def with_columns(info: Ran, view: View) -> Ran:
+    """How a result came about, with the columns that are left out and what it took to know them."""
+    if view.columns is None and not view.look_bytes:
+        return info
+    said = () if view.columns is None else (f"{view.columns.said}.",)
+    return replace(
+        info,
+        bytes_read=info.bytes_read + view.look_bytes,
+        warnings=(*info.warnings, *said),
+        dropped_columns=view.dropped,
+    )

@@ -1,0 +1,184 @@
+"""Saves of a run that takes several passes: what finished passes found, and the nodes of the one that runs."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from streamsvd.engine.tree import Node
+from streamsvd.errors import SpecError, StoreError
+from streamsvd.protocols import Source
+from streamsvd.store.checkpoints.checkpoint import Checkpoint
+from streamsvd.store.checkpoints.encoding import packed, unpacked
+from streamsvd.store.objects import objects_at
+from streamsvd.store.writing.separation import check_apart
+from streamsvd.store.writing.trial import try_objects
+from streamsvd.typing import Matrix
+
+SAVE_SECONDS = 30.0
+
+
+@dataclass(slots=True, eq=False)
+class Saves:
+    """A checkpoint, and what is in it.
+
+    Parameters
+    ----------
+    store
+        Where it is.
+    run
+        What a run must agree in with the one that was saved.
+    kinds
+        Data classes among the values.
+    seconds
+        Least time between two saves.
+    """
+
+    store: Checkpoint
+    run: dict[str, Any]
+    kinds: Mapping[str, type]
+    seconds: float
+    values: dict[str, Any] = field(default_factory=dict)
+    nodes: dict[Node, Any] = field(default_factory=dict)
+    current: str = ""
+    last: float = 0.0
+
+    @classmethod
+    def at(
+        cls,
+        place: str | os.PathLike[str],
+        purpose: str,
+        run: dict[str, Any],
+        kinds: Mapping[str, type],
+        seconds: float = SAVE_SECONDS,
+    ) -> Saves:
+        """Those at a place; what was saved is there again.
+
+        Raises
+        ------
+        SpecError
+            If the place is empty text, or the saved run is another; it names what differs.
+        StoreError
+            If what was saved cannot be read.
+        """
+        made = cls(Checkpoint.at(place, purpose), run, kinds, seconds, last=time.monotonic())
+        found = made.store.newest()
+        if found is None:
+            return made
+        try:
+            held = unpacked(found[0], found[1], kinds)
+            agreed(held["run"], run, str(place))
+            made.values, made.current = held["values"], held["current"]
+            made.nodes = {_node(name): value for name, value in held["nodes"].items()}
+        except (KeyError, TypeError, AttributeError) as error:
+            raise StoreError(
+                f"{os.fspath(place)} was saved by another release: {error!r}. Remove it to begin anew."
+            ) from error
+        return made
+
+    def known(self, purpose: str) -> dict[Node, Any]:
+        """Nodes of a pass that were found before."""
+        if purpose != self.current:
+            self.current, self.nodes = purpose, {}
+        return self.nodes
+
+    def found(self, node: Node, value: Any) -> None:
+        """A node of the pass that runs; those it was joined from are needed no more."""
+        level, index = node
+        below = [n for n in self.nodes if n[0] < level and n[1] >> (level - n[0]) == index]
+        for name in below:
+            del self.nodes[name]
+        self.nodes[node] = value
+        self._save_if_due()
+
+    def finished(self, name: str, value: Any) -> None:
+        """What a pass found, under a name that later saves keep."""
+        self.values[name] = value
+        self.current, self.nodes = "", {}
+        self._save_if_due()
+
+    def _save_if_due(self) -> None:
+        if time.monotonic() - self.last < self.seconds:
+            return
+        nodes = {f"{level}.{index}": value for (level, index), value in self.nodes.items()}
+        held = {"run": self.run, "values": self.values, "nodes": nodes, "current": self.current}
+        plain, arrays = packed(held)
+        self.store.save(plain, arrays)
+        self.last = time.monotonic()
+
+    def over(self) -> None:
+        """The run is done: nothing to go on from."""
+        self.store.clear()
+
+
+def _node(name: str) -> Node:
+    level, index = name.split(".")
+    return int(level), int(index)
+
+
+def agreed(saved: Mapping[str, Any], wanted: Mapping[str, Any], place: str) -> None:
+    """Refuse to go on from the state of another run.
+
+    Raises
+    ------
+    SpecError
+        It names what differs.
+    """
+    for name, value in wanted.items():
+        if saved.get(name) != value:
+            raise SpecError(
+                f"the checkpoint {place} is of a run with {name}={saved.get(name)!r}, this one has {value!r}. Run with the "
+                "same options, or choose another checkpoint."
+            )
+
+
+def try_saves(place: str | os.PathLike[str] | None, *read: Any) -> None:
+    """Refuse a checkpoint that cannot be written, or lies in what is read, before anything is; there may be none.
+
+    Raises
+    ------
+    SpecError
+        If it is empty text, or is not apart from what is read.
+    StoreError
+        If it cannot be written.
+    """
+    if place is not None:
+        objects = objects_at(place, "checkpoint")
+        check_apart(objects, *read, name="checkpoint=")
+        try_objects(objects)
+
+
+def digest(values: Matrix) -> str:
+    """Of an array, to tell it from another."""
+    held = np.ascontiguousarray(values).tobytes()
+    return hashlib.blake2b(held, digest_size=8).hexdigest()
+
+
+def check_seconds(seconds: Any) -> None:
+    """Refuse what is no time between saves.
+
+    Raises
+    ------
+    SpecError
+        If it is not a number, or below 0.
+    """
+    number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if not number or not 0 <= seconds < float("inf"):
+        raise SpecError(f"save_seconds={seconds!r} is no time. Pass seconds, 0 or more.")
+
+
+def fingerprint(source: Source) -> str:
+    """Digest of a few rows: of the same matrix it is the same."""
+    m, n = source.shape
+    out = np.empty((1, n), dtype=source.dtype)
+    found = hashlib.blake2b(digest_size=8)
+    for row in sorted({0, m // 3, 2 * m // 3, m - 1}):
+        source.read(slice(row, row + 1), slice(0, n), out)
+        found.update(out.tobytes())
+    return found.hexdigest()

@@ -1,0 +1,1 @@
+"""Factorising: singular values and vectors to a tolerance that is proved."""

@@ -1,0 +1,526 @@
+"""Every way to factorise a matrix, as values: what each needs in memory, reads, and takes in time.
+
+Which axis to stream, Gram matrix or Krylov space, how many spans at once, with or without read-ahead,
+panels or tiles. Nothing is read; all is arithmetic on shapes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from streamsvd.engine import memory
+from streamsvd.engine.dask_source import DaskSource
+from streamsvd.engine.graph import copies_sums
+from streamsvd.engine.layout import BLOCK_ITEMS, Layout, cut, span_count
+from streamsvd.engine.memory import Sizes
+from streamsvd.numerics.blocks import Axis
+from streamsvd.numerics.certificate import EXCESS_TOL
+from streamsvd.protocols import Source
+from streamsvd.store.sources.reader import ReaderSource
+
+Route = Literal["krylov", "gram"]
+PANEL_BYTES = 32 << 20
+GRAM_COLUMNS = 4096
+"""Beyond this width the Gram matrix is not considered."""
+
+FEW_COLUMNS = 1024
+"""Width up to which the Gram path has four spans; beyond it has two."""
+
+PASS_SECONDS = 0.1
+"""What a pass and its look cost beside reading and products."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Speed of one core, for the cost model.
+
+    Attributes
+    ----------
+    read
+        Decoded bytes read a second.
+    single, double
+        Floating-point operations a second in products with thin blocks.
+    syrk
+        Multiply-adds times two a second of the Gram product in float64.
+    dense
+        Operations a second of small dense factorisations.
+    prepare
+        Bytes a second that are written while a block is converted, centred and counted; huge where the other
+        rates were measured with it.
+    """
+
+    read: float = 0.9e9
+    single: float = 80e9
+    double: float = 38e9
+    syrk: float = 55e9
+    dense: float = 15e9
+    prepare: float = 3e9
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked of a factorisation, checked; sizes only, no data.
+
+    Attributes
+    ----------
+    rank
+        Triplets wanted, or the most that will be tried where they are searched.
+    energy
+        Share of the energy from which the rank is to be found; None where the rank is given.
+    tol
+        Relative width asked of every interval.
+    center, scale
+        Whether a pilot is subtracted before blocks are multiplied, which makes a copy of them.
+    masked
+        Whether missing values are filled or rows weighted, which makes more.
+    blanked
+        Whether rows or columns have weight 0, so that a block is copied without them.
+    u
+        Whether the left factor is wanted.
+    u_in_memory
+        Whether it is to be returned as an array.
+    bounds
+        Whether a certificate of bounds is wanted, so that probes ride along.
+    max_passes
+        Most passes of the loop.
+    precision
+        ``"auto"``, ``"single"`` or ``"double"`` products.
+    target
+        ``"auto"``, ``"values"`` or ``"error"``: what is to be proved.
+    excess_tol
+        Excess of the error over the best of the rank that is good enough where it counts.
+    """
+
+    rank: int
+    energy: float | None
+    tol: float
+    center: bool
+    scale: bool
+    masked: bool
+    blanked: bool
+    u: bool
+    u_in_memory: bool
+    bounds: bool
+    max_passes: int
+    precision: str
+    target: str = "auto"
+    excess_tol: float = EXCESS_TOL
+
+    @property
+    def searching(self) -> bool:
+        """Whether the rank is to be found."""
+        return self.energy is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Arrangement:
+    """One arrangement of a route: everything but its verdict.
+
+    ``tasks`` are the bytes of what runs on a worker, of all that is ``projected``.
+    """
+
+    route: Route
+    layout: Layout
+    sizes: Sizes
+    sample_rows: int
+    sample_readers: int
+    at_once: int
+    prefetch: bool
+    projected: int
+    tasks: int
+
+
+def block_width(rank: int, limit: int) -> int:
+    """Columns of the start block: the rank and 10 to 50 more; oversampling is the cheapest lever."""
+    return min(limit, rank + max(10, min(rank, 50)))
+
+
+def probe_width(request: Request, block: int, limit: int) -> int:
+    """Columns of the probes: a failed certificate costs a pass, a probe costs products."""
+    del block, limit  # few columns need as many: what one probe proves is weak
+    return 20 if request.bounds else 0
+
+
+def ways(
+    source: Source, request: Request, axis: Axis | None, route: Route | None
+) -> Iterator[tuple[Route, Axis]]:
+    """Routes and axes that come into question."""
+    rows, columns = source.shape
+    for along in ("rows", "columns"):
+        if axis is not None and along != axis:
+            continue
+        width = columns if along == "rows" else rows
+        wide_axis: Axis = "rows" if along == "rows" else "columns"
+        if route in (None, "gram") and (width <= GRAM_COLUMNS or route == "gram"):
+            yield "gram", wide_axis
+        if route in (None, "krylov"):
+            yield "krylov", wide_axis
+
+
+def arrangements(
+    source: Source,
+    request: Request,
+    route: Route,
+    axis: Axis,
+    *,
+    budget: int,
+    device: str,
+) -> Iterator[Arrangement]:
+    """Arrangements of a route, as if there were two threads: what decides bits is chosen without asking how many there are.
+
+    A CUDA device multiplies larger blocks, which take no memory of the host: starting one costs what
+    starting a small one does.
+    """
+    rows, columns = source.shape
+    length, width = (rows, columns) if axis == "rows" else (columns, rows)
+    chunk = min(length, source.chunks[0 if axis == "rows" else 1])
+    limit = min(width, length) if route == "krylov" else width
+    aim = min(request.rank, 50) if request.searching else request.rank
+    block = block_width(aim, max(limit, 1))
+    counts = (11, 8, 6, 4, 3, 2) if request.searching else (10, 8, 6, 4, 3, 2)
+    wide = 16 if source.dtype.kind == "c" else 8
+    probes = probe_width(request, block, width) if route == "krylov" else 0
+    there = device == "cuda"
+    largest = 4 * BLOCK_ITEMS if there else BLOCK_ITEMS
+    for items in (largest, largest // 4, largest // 16, largest // 64):
+        count = span_count(length, source.nbytes)
+        base = cut(axis, length, width, chunk, items=items, spans=count)
+        for blocks in counts if route == "krylov" else (1,):
+            basis = min(width, blocks * block)
+            sizes = Sizes(
+                block,
+                probes,
+                basis,
+                min(aim, block) if request.bounds and route == "krylov" else 0,
+                request.rank,
+                source.dtype.itemsize,
+                wide // 2 if fits_single(source.dtype) and request.precision != "double" else wide,
+                wide,
+                0 if there else _entry_bytes(request, axis, source.dtype, wide),
+                _read_bytes(source, axis),
+            )
+            usual = replace(sizes, basis=min(width, USUAL_BLOCKS * block))
+            for at_once, prefetch in _ladder(USUAL_THREADS[1]):
+                for layout in _panels(base, source, axis, route):
+                    rest = (at_once, prefetch, source, request, budget)
+                    shape = _shape(route, layout, sizes, *rest)
+                    if basis > usual.basis and not request.searching:
+                        least = _shape(route, layout, usual, *rest)
+                        if shape.projected > SPARE * least.projected:
+                            continue
+                    yield shape
+
+
+def refined(
+    source: Source, request: Request, shape: Arrangement, *, threads: int, budget: int
+) -> Iterator[Arrangement]:
+    """The same to the last bit, with so many threads in the process or fewer: spans at once, read-ahead, panels."""
+    base = replace(shape.layout, panel=shape.layout.grain, tile=None)
+    for at_once, prefetch in _ladder(threads):
+        for layout in _panels(base, source, base.axis, shape.route):
+            if layout.tile == shape.layout.tile:
+                rest = (at_once, prefetch, source, request, budget)
+                yield _shape(
+                    shape.route,
+                    layout,
+                    shape.sizes,
+                    *rest,
+                    copied=copies_sums(),
+                    rows=shape.sample_rows,
+                )
+
+
+USUAL_THREADS = (2, 2)
+"""Threads in all and in one process for which arrangements are compared."""
+
+USUAL_BLOCKS = 4
+"""Blocks of a basis that most runs never leave."""
+
+SPARE = 1.25
+"""What a larger one may add to the projection: most runs do not use it, and are to take what was projected, about."""
+
+SCATTERED = 1.75
+"""What the heap holds for buffers of unequal size that come and go, relative to those in use at once, as measured."""
+
+
+def _read_bytes(source: Source, axis: Axis) -> int:
+    """Transients of one read; those of a dask array are a whole row or column of its chunks.
+
+    Along columns every chunk is decoded beside its place, one after the other.
+    """
+    if isinstance(source, DaskSource):
+        return source.span_bytes(axis)
+    return int(SCATTERED * source.read_bytes) if axis == "columns" else source.read_bytes
+
+
+def fits_single(dtype: np.dtype[Any]) -> bool:
+    """Whether single precision holds every value of the type, so that multiplying in it loses products only."""
+    if dtype.kind in "iu":
+        return bool(dtype.itemsize <= 2)
+    return bool(dtype.itemsize <= (8 if dtype.kind == "c" else 4))
+
+
+def _entry_bytes(request: Request, axis: Axis, dtype: np.dtype[Any], wide: int) -> int:
+    """Copies of an entry while its block is prepared, in the worse of the precisions.
+
+    Along rows: the block in float64, twice while a pilot is subtracted; with weights or holes its squares, what is
+    filled and the mask besides. Along columns: the block, what is about its means, and their products with weights.
+    One more where rows or columns of weight 0 are left out.
+    """
+    turned = dtype.kind == "c"
+    if axis == "columns":
+        copies = 4 + turned + (request.scale and not request.center) + request.masked
+        return (copies + request.blanked) * wide
+    copies = 1 + (request.center or request.scale) + (2 + turned) * request.masked
+    return (copies + request.blanked) * wide + wide // 2
+
+
+def _ladder(threads: int) -> Iterator[tuple[int, bool]]:
+    while threads > 1:
+        yield threads, True
+        yield threads, False
+        threads //= 2
+    yield 1, True
+    yield 1, False
+
+
+def _panels(base: Layout, source: Source, axis: Axis, route: Route) -> Iterator[Layout]:
+    """Cuts of the same blocks and spans into larger and smaller panels, then tiles."""
+    row = base.width * source.dtype.itemsize
+    several = max(
+        1, min(PANEL_BYTES // max(1, row * base.grain), -(-base.length // (base.grain * 2)))
+    )
+    yield replace(base, panel=base.grain * several)
+    if several > 2:
+        yield replace(base, panel=base.grain * 2)
+    yield base
+    if base.grain > base.unit:
+        half = base.unit * -(-base.grain // (2 * base.unit))
+        yield replace(base, panel=half)
+    if route == "krylov" and axis == "rows" and source.chunks[1] < base.width:
+        yield replace(base, tile=source.chunks[1])
+
+
+def _shape(
+    route: Route,
+    layout: Layout,
+    s: Sizes,
+    at_once: int,
+    prefetch: bool,
+    source: Source,
+    request: Request,
+    budget: int,
+    *,
+    copied: bool = False,
+    rows: int | None = None,
+) -> Arrangement:
+    """One arrangement; ``copied`` where sums stay as they were when they are joined, ``rows`` of the sample where known."""
+    if route == "gram":
+        # few, as every span has a sum of its own; by shape alone, as their number is in the bits
+        layout = replace(layout, spans=_fewer(layout, 4 if layout.width <= FEW_COLUMNS else 2))
+    width, ahead = layout.width, prefetch and layout.tile is None
+    busy = min(at_once, len(layout.spans))
+    packed = busy * memory.block_packing(layout, s)
+    last = _factor_bytes(layout, s, busy, ahead, request)
+    run = memory.RUN_BYTES
+    if isinstance(getattr(source, "whole", source), DaskSource | ReaderSource):
+        run += memory.FOREIGN_BYTES
+    made = _made_bytes(layout, s, busy, ahead, request)
+    if route == "gram":
+        running = busy * memory.gram_span_bytes(layout, s, prefetch=ahead)
+        running += memory.gram_sum_bytes(layout, s, busy, copied=copied)
+        dense = memory.gram_dense_bytes(width, s) + packed
+        last += width * width * s.wide if last else 0
+        if rows is None:
+            rows = _sample_rows(layout, request, s, budget, minimal=True)
+        sample = rows * memory.sample_row_bytes(width, s)
+        sample += memory.sample_fixed_bytes(width, s, 0, 1, 0)
+        peak = run + max(running, dense, last, sample)
+        tasks = run + max(running, made)
+        return Arrangement(route, layout, s, rows, 1, at_once, prefetch, peak, tasks)
+    running = busy * memory.span_bytes(layout, s, prefetch=ahead)
+    running += memory.partial_bytes(layout, s, busy, copied=copied)
+    tasks = run + max(running, made)
+    running += memory.resident_bytes(width, s)
+    peak = run + max(running, memory.dense_bytes(width, s) + packed, last)
+    room = max(budget, peak) - run
+    rows, readers, sample = _sampled(layout, request, s, room, at_once, rows)
+    projected = max(peak, run + sample)
+    return Arrangement(route, layout, s, rows, readers, at_once, ahead, projected, tasks)
+
+
+def _factor_bytes(layout: Layout, s: Sizes, busy: int, ahead: bool, request: Request) -> int:
+    """The pass that makes the other factor, and what is made of it; 0 where there is none.
+
+    The space is gone by then; the vectors of the look are there, and pushed.
+    """
+    columns = layout.axis == "columns"
+    if not (columns or request.u):
+        return 0
+    whole = columns or request.u_in_memory
+    made = _made_bytes(layout, s, busy, ahead, request)
+    found = 4 * layout.width * s.rank * s.wide
+    if not whole:
+        return made + found
+    packed = busy * memory.block_packing(layout, s)
+    if columns and request.u and not request.u_in_memory:  # U is the look's vectors, in one chunk
+        packed += (1 + memory.WRITTEN_COPIES) * layout.width * s.rank * s.wide
+    factor = memory.factor_bytes(layout.length, s, cleaned=columns)
+    return found + factor + max(made, packed)
+
+
+def _made_bytes(layout: Layout, s: Sizes, busy: int, ahead: bool, request: Request) -> int:
+    """The spans of that pass."""
+    columns = layout.axis == "columns"
+    if not (columns or request.u):
+        return 0
+    written = not (columns or request.u_in_memory)
+    return busy * memory.project_span_bytes(layout, s, prefetch=ahead, written=written)
+
+
+def _fewer(layout: Layout, count: int) -> tuple[tuple[int, int], ...]:
+    """The same edges, joined to at most ``count`` spans."""
+    spans = layout.spans
+    step = -(-len(spans) // count)
+    return tuple(
+        (spans[i][0], spans[min(i + step, len(spans)) - 1][1]) for i in range(0, len(spans), step)
+    )
+
+
+def _sampled(
+    layout: Layout, request: Request, s: Sizes, room: int, at_once: int, rows: int | None
+) -> tuple[int, int, int]:
+    """Rows of the sample, the threads that read it, and the bytes it takes.
+
+    A second reader must not cost rows, which are worth more.
+    """
+    threads = sample_threads(at_once)
+    unit = min(layout.unit, layout.length)
+    fixed = memory.sample_fixed_bytes(layout.width, s, threads, 1, unit)
+    if rows is None:
+        rows = _sample_rows(layout, request, s, room - fixed, minimal=False)
+    data = rows * memory.sample_row_bytes(layout.width, s)
+    readers, runs = 1, -(-rows // layout.grain)
+    while readers < min(threads, runs) and fixed + readers * s.read_bytes + data <= room:
+        readers += 1
+    return rows, readers, fixed + (readers - 1) * s.read_bytes + data
+
+
+def sample_threads(at_once: int) -> int:
+    """Threads that multiply the sample; more would wait for each other."""
+    return min(at_once, 4)
+
+
+def _sample_rows(layout: Layout, request: Request, s: Sizes, room: int, *, minimal: bool) -> int:
+    """Rows of the sample, in whole grains: 3 n or 3 %, no more than a fifth of a pass or the room left.
+
+    The Gram path needs a pilot mean only, so one block will do.
+    """
+    if minimal:
+        return min(layout.unit, layout.length)
+    free = room // memory.sample_row_bytes(layout.width, s)
+    wanted = max(3 * layout.width, math.ceil(0.03 * layout.length))
+    allowed = min(wanted, layout.length // 6, free)
+    grains = min(round(allowed / layout.grain), int(free // layout.grain))
+    if grains >= 1:
+        return min(layout.length, grains * layout.grain)
+    # Part of a grain: its chunk is decoded whatever is taken of it.
+    return int(max(allowed, min(layout.unit, free, layout.length), min(16, layout.length)))
+
+
+def bytes_read_by(source: Source, request: Request, shape: Arrangement) -> int:
+    """Decoded bytes of the passes expected: the loop, the other factor, the sample."""
+    lay = shape.layout
+    loop = 1 if shape.route == "gram" else (2 if request.tol >= 1e-5 else 3)
+    loop = min(loop, request.max_passes)
+    if shape.route == "krylov" and lay.width <= shape.sizes.block:
+        loop = 1
+    last = 1 if (request.u and lay.axis == "rows") or lay.axis == "columns" else 0
+    one = int(source.nbytes * lay.amplification)
+    final = source.nbytes if lay.tile is not None else one
+    sampled = lay.stored(0, shape.sample_rows) * lay.width * source.dtype.itemsize
+    return loop * one + last * final + sampled
+
+
+def seconds_of(
+    source: Source, request: Request, shape: Arrangement, rates: Rates, total: int, per_process: int
+) -> float:
+    """Core seconds of reading, products and dense work, shared among the spans at once."""
+    lay, s = shape.layout, shape.sizes
+    entries = float(lay.length) * lay.width * (4 if source.dtype.kind == "c" else 1)
+    read = bytes_read_by(source, request, shape) / rates.read
+    last = 2 * entries * request.rank / rates.double
+    if not ((request.u and lay.axis == "rows") or lay.axis == "columns"):
+        last = 0.0
+    spans = min(len(lay.spans), shape.at_once * max(1, total // per_process))
+    if shape.route == "gram":
+        work, dense = _gram_seconds(shape, entries, rates)
+        return PASS_SECONDS + _overlapped(read, work + last, spans, total, shape) + dense
+    speed = _speed(source, request, rates)
+    loop = 2 if request.tol >= 1e-5 else 3
+    work = loop * 4 * entries * (s.block + s.probes) / speed + _preparing(shape, rates, loop)
+    sample = 5 * 4 * float(shape.sample_rows) * lay.width * s.block / rates.single
+    dense = loop * 12 * lay.width * float(2 * s.block) ** 2 / rates.dense
+    blocks, full = s.basis // max(s.block, 1), 11 if request.searching else 4
+    # A small basis may need a pass more; what lies beyond is worth little, but worth more than memory left over.
+    dense *= 1 + 0.1 * max(0, full - blocks) - 1e-3 * min(max(0, blocks - full), 6)
+    return (
+        loop * PASS_SECONDS + _overlapped(read, work + last, spans, total, shape) + sample + dense
+    )
+
+
+def pass_seconds(
+    source: Source, request: Request, shape: Arrangement, rates: Rates, total: int, per_process: int
+) -> float:
+    """Core seconds of one pass of the loop, or of the Gram matrix with its eigenvalues, the sample left out."""
+    lay, s = shape.layout, shape.sizes
+    entries = float(lay.length) * lay.width * (4 if source.dtype.kind == "c" else 1)
+    read = source.nbytes * lay.amplification / rates.read
+    spans = min(len(lay.spans), shape.at_once * max(1, total // per_process))
+    if shape.route == "gram":
+        work, dense = _gram_seconds(shape, entries, rates)
+    else:
+        work = 4 * entries * (s.block + s.probes) / _speed(source, request, rates)
+        work += _preparing(shape, rates, 2) / 2
+        dense = 12 * lay.width * float(2 * s.block) ** 2 / rates.dense
+    return PASS_SECONDS + _overlapped(read, work, spans, total, shape) + dense
+
+
+def _gram_seconds(shape: Arrangement, entries: float, rates: Rates) -> tuple[float, float]:
+    """Core seconds of the products of the Gram matrix, and of its leading eigenvectors."""
+    width = shape.layout.width
+    work = entries * width / rates.syrk + _preparing(shape, rates, 1)
+    return work, float(width) ** 3 / rates.dense  # few vectors: tridiagonalisation is what costs
+
+
+def _speed(source: Source, request: Request, rates: Rates) -> float:
+    """Operations a second of the products that are expected: small tolerances leave single precision."""
+    slow = request.precision == "double" or request.tol < 5e-5 or not fits_single(source.dtype)
+    return rates.double if slow else rates.single
+
+
+def _preparing(shape: Arrangement, rates: Rates, passes: int) -> float:
+    """Core seconds of preparing the blocks of so many passes; along rows the first alone makes every copy."""
+    lay, s = shape.layout, shape.sizes
+    whole = passes if lay.axis == "columns" else 1
+    copied = s.narrow if s.narrow != s.item else 0
+    bytes_made = whole * s.entry + (passes - whole) * copied
+    return float(lay.length) * lay.width * bytes_made / rates.prepare
+
+
+def _overlapped(read: float, work: float, spans: int, cores: int, shape: Arrangement) -> float:
+    """Seconds of reading and multiplying on a number of spans, each with a reader thread or without."""
+    block = shape.layout.unit * shape.layout.width
+    work *= (
+        1 + min(0.5, 0.05 * BLOCK_ITEMS / max(block, 1))
+        if shape.layout.length > 4 * shape.layout.unit
+        else 1
+    )
+    if not shape.prefetch:
+        return 1.1 * (read + work) / spans
+    return max((read + work) / min(cores, 2 * spans), max(read, work) / spans)

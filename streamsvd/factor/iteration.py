@@ -1,0 +1,428 @@
+"""The loop: a pass, a look, and another pass until the certificate is met."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from streamsvd.engine.memory import POWERS
+from streamsvd.errors import ScaleError
+from streamsvd.factor.arrangements import fits_single, sample_threads
+from streamsvd.factor.looks import Look, Past, gram_look, krylov_look, model_floor
+from streamsvd.factor.pins import Need, pinned
+from streamsvd.factor.precision import drowned
+from streamsvd.factor.problem import Frame
+from streamsvd.factor.sample import Pilot, draw, pilot, start_block
+from streamsvd.factor.session import Session
+from streamsvd.factor.stopping import Means, Next, Prospect, following, prospect
+from streamsvd.factor.terms import Terms, absorbed, guessed, lowered
+from streamsvd.numerics import krylov
+from streamsvd.numerics import sketches as sketch
+from streamsvd.numerics.certificate import Certificate
+from streamsvd.numerics.eigen import leading
+from streamsvd.numerics.intervals import ZERO_LEVEL
+from streamsvd.numerics.passes import GramPass, NormalPass, Sums, Thin
+from streamsvd.numerics.probes import Probes
+from streamsvd.numerics.ritz import Ritz
+from streamsvd.numerics.sides import UNIT_ROUNDOFF
+from streamsvd.numerics.tail import share
+from streamsvd.typing import Matrix, Real
+
+ERROR_PASSES = 3
+"""Passes after which the error is usually within a hundredth of the best of the rank, whatever the spectrum."""
+
+
+@dataclass(slots=True, eq=False)
+class Iteration:
+    """A run of the loop.
+
+    Attributes
+    ----------
+    session
+        What is read, and what was asked.
+    terms
+        What is known of the matrix so far.
+    last
+        The last look, which hands on the best vectors of all.
+    ahead
+        What the last look said of the passes to come.
+    history
+        What each look has proved.
+    criterion
+        What the last look has met of what was asked; None while nothing.
+    """
+
+    session: Session
+    terms: Terms | None = None
+    last: Look | None = None
+    ahead: Prospect = field(default_factory=lambda: Prospect(0.0, 0.0))
+    history: list[Certificate] = field(default_factory=list)
+    criterion: Next | None = None
+
+    @property
+    def known(self) -> Terms:
+        """The terms; only once the run has begun."""
+        assert self.terms is not None
+        return self.terms
+
+    def run(self) -> Look:
+        """Pass after pass until what was asked is proved, or nothing more can be learnt; the last look."""
+        if self.session.plan.route == "gram":
+            self._begin()
+            self._gram()
+        else:
+            Q = self._begin()
+            if Q is None:
+                self._gram()
+            else:
+                self._krylov(Q)
+        assert self.last is not None
+        return self.last
+
+    def _looked(self, look: Look, ahead: Prospect, means: Means) -> Next | None:
+        """Keep a look, tell of it, and decide what follows."""
+        then = following(look, self.session.settings, ahead, means, self.history, self.ahead)
+        self.last, self.ahead = look, ahead
+        self.history.append(look.certificate)
+        self.session.looked(look.certificate)
+        if then in (Next.VALUES, Next.ERROR):
+            self.criterion = then
+        return then
+
+    def _begin(self) -> Matrix | None:
+        """Read the sample; decide pilot, magnitude and precision; the start block of the Krylov route."""
+        session = self.session
+        plan, options, source = session.plan, session.options, session.source
+        seed, threads = session.settings.seed, sample_threads(plan.at_once)
+        counted = options.counted
+        sample = draw(
+            source,
+            plan.layout,
+            plan.sample_rows,
+            counted=counted,
+            seed=seed,
+            threads=plan.sample_readers,
+        )
+        session.sampled_bytes += sample.bytes_read
+        needed = options.center or options.scale or options.nonfinite != "raise"
+        guess = pilot(
+            sample,
+            source,
+            plan.layout,
+            policy=options.nonfinite,
+            moments=needed,
+            counted=counted,
+        )
+        krylov_route = plan.route == "krylov"
+        single = krylov_route and plan.request.precision != "double" and fits_single(source.dtype)
+        complex_ = session.complex_
+        self.terms = guessed(options, plan.layout, guess, single=single, complex_=complex_)
+        if not krylov_route:
+            return None
+        start = start_block(
+            sample,
+            plan.layout,
+            self.terms.prep,
+            self.terms.d,
+            plan.block,
+            seed=seed,
+            threads=threads,
+        )
+        if self._flat(start.theta):
+            return None
+        if single and plan.request.precision == "auto" and self._drowned(start.theta):
+            self.terms = self.terms.widened()
+        return start.Q
+
+    def _flat(self, theta: Real) -> bool:
+        """Whether the sample's Ritz values already show that the Gram matrix costs less; the run has then gone over to it."""
+        session = self.session
+        settings, plan = session.settings, session.plan
+        cost = plan.gram_passes
+        if cost is None or plan.fallback is None or settings.energy is not None:
+            return False
+        if settings.tol < 1e-8:  # the rounding of the matrix is not known yet
+            return False
+        if settings.target == "error" or settings.max_passes < 1:
+            return False
+        widths = np.ones(min(settings.rank, theta.size))
+        limit = min(plan.layout.width, plan.layout.length)
+        ahead = prospect(
+            theta,
+            widths,
+            block=plan.block,
+            probes=plan.probes,
+            tail_energy=np.inf,
+            dimension=limit,
+            settings=settings,
+            number=0,
+        )
+        most = ERROR_PASSES if settings.target == "auto" else settings.max_passes
+        means = Means(settings.max_passes, False, cost, plan.fallback.seconds)
+        if cost >= min(ahead.all, most) and not (means.gram_is_cheap and ahead.all > most):
+            return False
+        self._go_over("the sample's spectrum is flat at this rank")
+        return True
+
+    def _go_over(self, reason: str) -> None:
+        """From the Krylov space to the Gram matrix of the narrow side, by the plan's own other way."""
+        session, terms = self.session, self.known
+        before = session.plan.layout
+        session.go_over(reason)
+        after = session.plan.layout
+        if after.axis == before.axis:
+            self.terms = terms.widened()
+            return
+        if terms.stats is None:
+            self.terms = None
+            self._begin()
+            return
+        stats, policy = terms.stats, session.options.nonfinite
+        nothing = np.zeros(after.width, dtype=bool)
+        guess = Pilot(stats.mean, stats.deviation, nothing, terms.prep.alpha)
+        terms = guessed(session.options, after, guess, single=False, complex_=session.complex_)
+        self.terms = replace(terms, mean_filled=policy == "mean")
+
+    def _drowned(self, theta: Real) -> bool:
+        return drowned(theta, self.known, self.session)
+
+    # The Gram route -------------------------------------------------------------------------------
+
+    def _gram(self) -> None:
+        session = self.session
+        layout, options, settings = session.plan.layout, session.options, session.settings
+        again = True
+        while again:
+            before = self.known
+            fold = GramPass(before.prep, layout.width)
+            try:
+                sums = session.read(fold, "Gram matrix and moments")
+            except ScaleError as error:
+                self.terms = lowered(before, options, error.size)
+                continue
+            assert sums.moments is not None
+            self.terms, again = absorbed(before, options, sums.moments)
+            again = again and self.known.prep is not before.prep  # columns may leave G as it is
+        stats = self.known.known
+        G = stats.frame.gram(sums.products[0])
+        width = layout.width
+        count = min(settings.rank, width, *session.source.shape)
+        values, wanted = np.zeros(count + 1), min(count + 1, width)
+        values[:wanted], V = leading(G, wanted, overwrite=True)
+        floor = model_floor(stats, width + layout.unit)
+        look = gram_look(values, V[:, :count], stats, settings, floor)
+        self._looked(look, Prospect(0.0, 0.0), Means(0, True, None))
+
+    # The Krylov route -----------------------------------------------------------------------------
+
+    def _krylov(self, Q: Matrix) -> None:
+        session = self.session
+        space, probes = self.first_pass(Q)
+        ritz, past = krylov.learn(space), Past()
+        del space  # the Ritz pairs say all that it did
+        while True:
+            number, size = len(self.history) + 1, ritz.theta.size
+            stats = self.known.known
+            look, past = krylov_look(ritz, probes, stats, session.settings, number, past)
+            whole = size >= stats.frame.dimension
+            spent = whole and (number > 1 or not self.known.prep.single)
+            then = self._looked(look, self._ahead(ritz, look), self._means(ritz, look, spent))
+            if then is Next.GRAM:
+                del ritz, probes, past
+                self._go_over(
+                    "one pass of it costs less than the passes that would resolve every value"
+                )
+                self._gram()
+                return
+            if then is not Next.PASS:
+                return
+            del look
+            probes = self._pinned(ritz, probes, past)
+            chosen = self._chosen(ritz, probes, past)
+            if chosen is None:
+                return
+            ritz, block, probes, past = chosen  # what was compressed is let go before the pass
+            del chosen
+            if block is None:
+                ritz, probes = self._multiplied_anew(ritz, probes)
+            else:
+                ritz, probes = self._appended(ritz, block, probes)
+            del block
+
+    def _ahead(self, ritz: Ritz, look: Look) -> Prospect:
+        """What the Ritz values say of the passes to come; they and the intervals decide what is done, never what is proved."""
+        plan, stats = self.session.plan, self.known.known
+        return prospect(
+            ritz.theta,
+            look.certificate.widths,
+            block=plan.block,
+            probes=plan.probes,
+            tail_energy=max(stats.energy - float(np.sum(ritz.theta)), 0.0),
+            dimension=stats.frame.dimension,
+            settings=self.session.settings,
+            number=len(self.history) + 1,
+        )
+
+    def _means(self, ritz: Ritz, look: Look, spent: bool) -> Means:
+        """What can still be done; a Gram matrix counts where its rounding leaves the last value resolved."""
+        session = self.session
+        plan, settings, stats = session.plan, session.settings, self.known.known
+        left = settings.max_passes - session.runner.passes
+        cost = plan.gram_passes
+        last = float(ritz.theta[min(look.rank, ritz.theta.size) - 1])
+        smallest = max(last, ZERO_LEVEL**2 * float(ritz.theta[0]))
+        if cost is not None and plan.fallback is not None:
+            lay = plan.fallback.layout
+            if 2 * model_floor(stats, lay.width + lay.unit) > settings.tol * smallest:
+                cost = None
+        seconds = np.inf if plan.fallback is None else plan.fallback.seconds
+        return Means(left, spent, cost, seconds)
+
+    def _pinned(self, ritz: Ritz, probes: Probes | None, past: Past) -> Probes | None:
+        if probes is None:
+            return None
+        whole = self.session.plan.basis >= self.known.known.frame.dimension
+        need = Need(len(self.history), self.known.prep.single, whole)
+        return pinned(ritz, probes, past, self.session.plan, self.session.settings, need)
+
+    def _multiply(self, blocks: tuple[Thin, ...], purpose: str, *, moments: bool = False) -> Sums:
+        return self.session.read(NormalPass(self.known.prep, blocks, moments=moments), purpose)
+
+    def first_pass(self, Q: Matrix, *, keep: bool = False) -> tuple[krylov.Space, Probes | None]:
+        """Products with the start block and the probes, and every moment, in one read; in two where the terms change.
+
+        Then the second read starts from what the first has made of the block, unless it is that block that is asked about.
+        """
+        session = self.session
+        layout, settings, columns = session.plan.layout, session.settings, session.plan.probes
+        omega = sketch.gaussian(
+            layout.width, columns, seed=settings.seed, purpose="probes", complex_=session.complex_
+        )
+        again = True
+        while again:
+            terms = self.known
+            guess = Frame(terms.d, None, 0.0)
+            thin, probe = guess.push(Q, terms.product_type), guess.push(omega, terms.prep.wide)
+            blocks = (Thin(thin, terms.prep.single), Thin(probe, False))[: 2 if columns else 1]
+            try:
+                sums = self._multiply(blocks, "products, moments and probes", moments=True)
+            except ScaleError as error:
+                self.terms = lowered(terms, session.options, error.size)
+                continue
+            assert sums.moments is not None
+            self.terms, again = absorbed(terms, session.options, sums.moments)
+            if self.known.stats is None:
+                continue  # nothing but zeros in the precision of the sample's power of two
+            stats = self.known.known
+            frame = stats.frame
+            product = frame.pull(sums.products[0], thin)
+            if again and not keep:  # then it is only a start, not a product
+                Q = krylov.orthonormal(product)
+        space = krylov.space(frame.seen(thin), product)
+        if not columns:
+            return space, None
+        kept = frame.d > 0
+        ratio = terms.d[kept] / frame.d[kept]
+        probes = Probes(
+            omega=frame.seen(probe),
+            product=frame.pull(sums.products[1], probe),
+            floor=model_floor(stats, layout.width + layout.unit),
+            spread=float(ratio.min(initial=1.0)),
+            dof=2 if session.complex_ else 1,
+        )
+        return space, probes
+
+    def _chosen(
+        self, ritz: Ritz, probes: Probes | None, past: Past
+    ) -> tuple[Ritz, Matrix | None, Probes | None, Past] | None:
+        """What the next pass starts from and the block it appends; None where there is none left to append.
+
+        No block says that the vectors are to be multiplied anew, in float64. Ritz values alone decide.
+        """
+        session = self.session
+        plan, stats = session.plan, self.known.known
+        limit = stats.frame.dimension
+        if self.known.prep.single and self._drowned(ritz.theta):
+            self.terms = self.known.widened()
+            ritz, past = restarted(ritz, plan.block, None, past)
+            if probes is not None:  # powers of float32 products have no digits left to give
+                probes = self._pinned(ritz, replace(probes, basis=None), past)
+            return ritz, None, probes, past
+        pinned = None if probes is None else probes.basis
+        most = plan.basis + (0 if pinned is None else pinned.shape[1])
+        if ritz.theta.size + 1 > most and ritz.theta.size < limit:
+            keep = plan.basis - plan.block
+            if session.settings.energy is None:
+                keep = max(keep, session.settings.rank + 1)
+            ritz, past = restarted(ritz, keep, pinned, past)
+        noise = 2 * ritz.skew + UNIT_ROUNDOFF * stats.gross
+        width = max(1, min(plan.block, most - ritz.theta.size))
+        fill = None
+        if probes is not None:
+            fill = (
+                sketch.gaussian(
+                    plan.layout.width,
+                    width,
+                    seed=session.settings.seed,
+                    purpose="fill",
+                    complex_=session.complex_,
+                    index=len(self.history),
+                )
+                * (stats.frame.d > 0)[:, None]
+            )
+        block = krylov.next_block(ritz, width, noise, limit, fill)
+        if block.shape[1] == 0 and probes is None:
+            return None
+        return ritz, block, probes, past
+
+    def _appended(
+        self, ritz: Ritz, block: Matrix, probes: Probes | None
+    ) -> tuple[Ritz, Probes | None]:
+        """The pass that multiplies a block and the deflated probes together."""
+        pushed, product, probes = self._with_probes(block, probes)
+        if block.shape[1] == 0:
+            return ritz, probes
+        return krylov.grown(ritz, pushed, product), probes
+
+    def _multiplied_anew(self, ritz: Ritz, probes: Probes | None) -> tuple[Ritz, Probes | None]:
+        """float32 can no longer resolve the last value: the best vectors again, in float64."""
+        pushed, product, probes = self._with_probes(ritz.V, probes)
+        return krylov.learn(krylov.space(pushed, product)), probes
+
+    def _with_probes(
+        self, X: Matrix, probes: Probes | None
+    ) -> tuple[Matrix, Matrix, Probes | None]:
+        """One pass: the block that was multiplied, its product, and the probes with one more power."""
+        terms = self.known
+        frame, kind = terms.known.frame, terms.product_type
+        parts, lift = [frame.push(X, kind)], 1.0
+        if probes is not None and len(probes.powers) < POWERS:
+            # Powers of B leave the range of float32 soon: multiplied near one, exactly, and back.
+            deflated = probes.deflated()
+            size = float(np.abs(deflated).max(initial=0.0))
+            lift = float(2.0 ** -np.clip(np.round(np.log2(size)), -1000, 1000)) if size else 1.0
+            parts.append(frame.push(deflated * lift, kind))
+        thin = np.concatenate(parts, axis=1)
+        purpose = "products and probes" if len(parts) > 1 else "products"
+        sums = self._multiply((Thin(thin, terms.prep.single),), purpose)
+        product = frame.pull(sums.products[0], thin)
+        count = X.shape[1]
+        if len(parts) > 1 and probes is not None:
+            settings = self.session.settings
+            probes = probes.extended(
+                frame.seen(parts[1]) / lift,
+                product[:, count:] / lift,
+                delta=share(settings.delta, len(self.history) + 1),
+            )
+        return frame.seen(parts[0]), product[:, :count], probes
+
+
+def restarted(ritz: Ritz, keep: int, pinned: Matrix | None, past: Past) -> tuple[Ritz, Past]:
+    """The compressed space, and the bound of the tail that it inherits."""
+    ritz, coordinates = krylov.compressed(ritz, keep, pinned)
+    if past.sides is None:
+        return ritz, past
+    outside = np.zeros((past.sides.F.shape[0], coordinates.shape[1]), dtype=coordinates.dtype)
+    left = np.concatenate([coordinates, outside])
+    return ritz, replace(past, beta=past.sides.norm_without(left), sides=None)

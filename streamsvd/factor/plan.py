@@ -1,0 +1,334 @@
+"""What a factorisation will cost, decided before the first byte is read: passes, bytes, memory, time.
+
+Alternatives are enumerated as values (which axis to stream, Gram matrix or Krylov space, how many spans at
+once, with or without read-ahead, panels or tiles), each with its projected memory and time; the fastest
+that fits is the plan, and the others stay in it with the reason they lost.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from streamsvd.engine.execute import concurrency
+from streamsvd.engine.layout import Layout
+from streamsvd.engine.memory import show_bytes
+from streamsvd.errors import BudgetError
+from streamsvd.factor.agreement import Asked
+from streamsvd.factor.arrangements import (
+    USUAL_THREADS,
+    Arrangement,
+    Rates,
+    Request,
+    Route,
+    arrangements,
+    bytes_read_by,
+    pass_seconds,
+    refined,
+    seconds_of,
+    ways,
+)
+from streamsvd.numerics.blocks import Axis
+from streamsvd.protocols import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """One way to do it, the seconds that it would take on two threads, and what is said of it."""
+
+    route: Route
+    axis: Axis
+    seconds: float
+    projected_bytes: int
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A factorisation, before it is run.
+
+    Attributes
+    ----------
+    shape, dtype, nbytes
+        Of the matrix.
+    request
+        What was asked.
+    route, layout
+        The algorithm and the cut of the matrix.
+    block, probes, basis
+        Columns of the start block, of the probes, and the most columns of the basis.
+    sample_rows, sample_readers
+        Rows (or columns, along columns) read for the start, and the threads that read them.
+    workers, at_once, prefetch, device
+        Spans that run at once in all, and in one process; read-ahead; where they compute.
+    passes
+        Passes expected, the sample as a fraction; the loop stops when the certificate does.
+    bytes_read
+        Decoded bytes of those passes.
+    projected_bytes, budget_bytes
+        Peak memory of a process above its imports, and what is allowed.
+    seconds
+        Time expected by the cost model.
+    alternatives
+        Every way considered, the chosen one first.
+    route_asked
+        The route, where the caller restricted the choice to it.
+    pinned
+        Leading vectors of the first look that every later basis holds beside its own columns.
+    fallback
+        The Gram matrix of the narrow side, where it fits and nothing else was asked: the run goes over to it when the
+        passes still expected cost more. Its memory is its own ``projected_bytes``.
+    gram_passes
+        What that costs, in passes of the loop; None without a fallback.
+    asked
+        Every option that it was made for: a run takes them from here.
+    task_bytes
+        Of the projected bytes, those that a worker of a cluster needs.
+    """
+
+    shape: tuple[int, int]
+    dtype: str
+    nbytes: int
+    name: str
+    request: Request
+    route: Route
+    layout: Layout
+    block: int
+    probes: int
+    basis: int
+    sample_rows: int
+    sample_readers: int
+    workers: int
+    at_once: int
+    prefetch: bool
+    device: str
+    passes: float
+    bytes_read: int
+    projected_bytes: int
+    budget_bytes: int
+    seconds: float
+    alternatives: tuple[Alternative, ...]
+    route_asked: Route | None = None
+    pinned: int = 0
+    fallback: Plan | None = None
+    gram_passes: float | None = None
+    asked: Asked | None = field(default=None, compare=False, repr=False)
+    task_bytes: int = 0
+
+    @property
+    def tasks(self) -> int:
+        """Tasks of one pass: spans and merges."""
+        return 2 * len(self.layout.spans) - 1
+
+    def explain(self) -> str:
+        """The plan for people: what will happen, what it costs, what else was considered."""
+        lay, req = self.layout, self.request
+        what = f"rank {req.rank}" if not req.searching else f"rank at most {req.rank}"
+        panel = f"{lay.panel:,} {lay.axis}"
+        if lay.tile is not None:
+            panel += f" in tiles of {lay.tile:,} columns, each read twice"
+        lines = [
+            f"{self.name}: {self.shape[0]:,} x {self.shape[1]:,} {self.dtype}, {show_bytes(self.nbytes)}",
+            f"  asked      {what}, every singular value to a relative {req.tol:g}"
+            f"{', certified' if req.bounds else ', estimated'}{', with U' if req.u else ''}",
+            f"  route      {'Gram matrix' if self.route == 'gram' else 'sample start, block Krylov'} "
+            f"along {lay.axis}"
+            + ("" if self.route == "gram" else f", block {self.block}, probes {self.probes}"),
+            f"  passes     {self.passes:.3g} expected, {show_bytes(self.bytes_read)} read"
+            + ("" if self.route == "gram" else f"; at most {req.max_passes} until certified"),
+            f"  panels     {panel} ({show_bytes(lay.panel * (lay.tile or lay.width) * self._item)}), "
+            f"blocks of {lay.unit:,}",
+            f"  tasks      {len(lay.spans)} spans a pass, {self.workers} at once on {self.device}, "
+            f"read-ahead {'on' if self.prefetch else 'off'}",
+            f"  memory     {show_bytes(self.projected_bytes)} projected, {show_bytes(self.budget_bytes)} allowed",
+            *self._otherwise(),
+            f"  time       about {self.seconds:.3g} s",
+            "  considered, with seconds on two threads",
+        ]
+        for alt in self.alternatives:
+            text = (
+                f"{alt.route} along {alt.axis}: {alt.seconds:.3g} s, {show_bytes(alt.projected_bytes)}; "
+                f"{alt.verdict}"
+            )
+            lines += textwrap.wrap(text, 96, initial_indent="    ", subsequent_indent="      ")
+        return "\n".join(lines)
+
+    def _otherwise(self) -> list[str]:
+        """What the run may go over to."""
+        other, cost = self.fallback, self.gram_passes
+        if other is None or cost is None:
+            return []
+        return [
+            f"  otherwise  Gram matrix along {other.layout.axis} ({show_bytes(other.projected_bytes)}, as much as "
+            f"{cost:.2g} passes), where more passes than that are expected"
+        ]
+
+    @property
+    def _item(self) -> int:
+        return self.nbytes // (self.shape[0] * self.shape[1])
+
+    def __str__(self) -> str:
+        return self.explain()
+
+
+def make_plan(
+    source: Source,
+    request: Request,
+    *,
+    budget: int,
+    device: str = "cpu",
+    rates: Rates | None = None,
+    axis: Axis | None = None,
+    route: Route | None = None,
+    asked: Asked | None = None,
+) -> Plan:
+    """The fastest arrangement that fits the budget; reads nothing.
+
+    Parameters
+    ----------
+    source
+        The matrix.
+    request
+        What is asked.
+    budget
+        Bytes that a process may use above its imports.
+    device
+        ``"cpu"`` or ``"cuda"``.
+    rates
+        Speeds for the cost model; typical ones if left out.
+    axis, route
+        Restrict the choice.
+    asked
+        The options of the caller, for the plan to keep.
+
+    Raises
+    ------
+    BudgetError
+        If nothing fits; it names the smallest budget that does.
+    """
+    rates = rates or Rates()
+    threads = concurrency()
+
+    def realised(shape: Arrangement, kept: int = 0) -> Arrangement | None:
+        """It on the threads there are, beside so many bytes; None where that does not fit."""
+        shapes = refined(source, request, shape, threads=threads[1], budget=budget)
+        fit = [found for found in shapes if found.projected + kept <= budget]
+        return min(fit, key=lambda s: seconds_of(source, request, s, rates, *threads), default=None)
+
+    fitting: list[tuple[float, Arrangement, Arrangement]] = []
+    smallest: int | None = None
+    lost: list[Alternative] = []
+    grams: list[tuple[float, Arrangement]] = []
+    for way, along in ways(source, request, axis, route):
+        timed = [
+            (seconds_of(source, request, shape, rates, *USUAL_THREADS), shape)
+            for shape in arrangements(source, request, way, along, budget=budget, device=device)
+        ]
+        timed.sort(key=lambda pair: pair[0])
+        if way == "gram":
+            grams += timed
+        within = ((s, shape, realised(shape)) for s, shape in timed if shape.projected <= budget)
+        first = next(((s, shape, real) for s, shape, real in within if real is not None), None)
+        if first is not None:
+            fitting.append(first)
+            continue
+        seconds, frugal = min(timed, key=lambda pair: pair[1].projected)
+        shapes = refined(source, request, frugal, threads=1, budget=budget)
+        least = min(shape.projected for shape in shapes)
+        smallest = least if smallest is None else min(smallest, least)
+        verdict = f"does not fit, needs {show_bytes(least)}"
+        lost.append(Alternative(way, along, seconds, least, verdict))
+    if not fitting:
+        assert smallest is not None
+        raise BudgetError(
+            f"factorising {source.name} ({source.shape[0]:,} x {source.shape[1]:,} {source.dtype}) at rank {request.rank}",
+            smallest,
+            budget,
+            f"The smallest budget that works is memory={smallest}.",
+        )
+    fitting.sort(key=lambda pair: pair[0])
+    fastest, usual, best = fitting[0]
+    shown = [Alternative(best.route, best.layout.axis, fastest, best.projected, "chosen")]
+    for slower, _, shape in fitting[1:]:
+        shown.append(
+            Alternative(
+                shape.route,
+                shape.layout.axis,
+                slower,
+                shape.projected,
+                f"{slower / fastest:.2g} times slower",
+            )
+        )
+    made = partial(
+        _plan,
+        source,
+        request,
+        rates=rates,
+        budget=budget,
+        device=device,
+        threads=threads,
+        route_asked=route,
+        asked=asked,
+    )
+    plan = made(best, alternatives=(*shown, *lost))
+    if best.route == "gram":
+        return plan
+    # The vectors of the last look stay until the Gram matrix has better ones.
+    kept = 2 * best.layout.width * min(request.rank, best.sizes.basis) * best.sizes.wide
+    grams.sort(key=lambda pair: pair[0])
+    beside = ((s, realised(s, kept)) for _, s in grams if s.projected + kept <= budget)
+    other, gram = next(((s, real) for s, real in beside if real is not None), (None, None))
+    if other is None or gram is None:
+        return plan
+    costs = [
+        pass_seconds(source, request, shape, rates, *USUAL_THREADS) for shape in (other, usual)
+    ]
+    fallback = made(replace(gram, projected=gram.projected + kept), alternatives=())
+    return replace(plan, fallback=fallback, gram_passes=costs[0] / costs[1])
+
+
+def _plan(
+    source: Source,
+    request: Request,
+    shape: Arrangement,
+    *,
+    rates: Rates,
+    budget: int,
+    device: str,
+    threads: tuple[int, int],
+    route_asked: Route | None,
+    asked: Asked | None,
+    alternatives: tuple[Alternative, ...],
+) -> Plan:
+    """An arrangement as a plan; ``threads`` in all and in one process."""
+    total, per_process = threads
+    read = bytes_read_by(source, request, shape)
+    return Plan(
+        shape=source.shape,
+        dtype=str(source.dtype),
+        nbytes=source.nbytes,
+        name=source.name,
+        request=request,
+        route=shape.route,
+        layout=shape.layout,
+        block=shape.sizes.block,
+        probes=shape.sizes.probes,
+        basis=shape.sizes.basis,
+        sample_rows=shape.sample_rows,
+        sample_readers=shape.sample_readers,
+        workers=min(total, shape.at_once * max(1, total // per_process)),
+        at_once=shape.at_once,
+        prefetch=shape.prefetch,
+        device=device,
+        passes=read / source.nbytes,
+        bytes_read=read,
+        projected_bytes=shape.projected,
+        budget_bytes=budget,
+        seconds=seconds_of(source, request, shape, rates, *threads),
+        alternatives=alternatives,
+        route_asked=route_asked,
+        pinned=shape.sizes.pinned,
+        asked=asked,
+        task_bytes=shape.tasks,
+    )

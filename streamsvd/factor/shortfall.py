@@ -1,0 +1,77 @@
+"""What was asked and is not proved, what is, and what to do: the message of a run that did not converge."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from streamsvd.engine.memory import show_bytes
+from streamsvd.factor.arrangements import GRAM_COLUMNS
+from streamsvd.factor.iteration import Iteration
+from streamsvd.factor.stopping import stalled
+from streamsvd.numerics.certificate import Kind
+from streamsvd.numerics.sentences import above, said_of_error, said_of_values
+from streamsvd.result import SVD
+
+
+def shortfall(loop: Iteration, result: SVD) -> str:
+    """Both sides, and remedies that work when followed."""
+    settings, c, info = loop.session.settings, result.certificate, result.info
+    wanted = []
+    if settings.target != "error":
+        wanted.append(f"every interval within {settings.tol:g}")
+    if settings.target != "values" and settings.excess_tol > 0:
+        wanted.append(f"an error within {settings.excess_tol:g} of the best of the rank")
+    asked = " or ".join(wanted)
+    found = said_of_values(c)
+    if said_of_error(c):
+        found += f"; {said_of_error(c)}"
+    if settings.energy is not None:
+        asked += f" and {settings.energy:.6g} of the energy"
+        found += f"; {c.captured:.6g} of the energy is held at rank {result.rank}"
+    return (
+        f"{asked} was asked; after {info.passes:.3g} passes {found}. {_advice(loop, result)} "
+        "The result so far is in the exception's .result."
+    )
+
+
+def _advice(loop: Iteration, result: SVD) -> str:
+    """What would converge, cheapest first."""
+    session, c = loop.session, result.certificate
+    plan, settings = session.plan, session.settings
+    ways = []
+    needed = [
+        a.projected_bytes
+        for a in plan.alternatives
+        if a.route == "gram" and a.projected_bytes > plan.budget_bytes
+    ]
+    if settings.energy is not None and result.rank >= min(plan.basis, settings.rank):
+        ways.append(
+            "give more memory, for a basis that holds more values, or ask for a smaller share of the energy"
+        )
+    if plan.route == "krylov" and plan.fallback is None and settings.kind is Kind.BOUNDS:
+        if plan.route_asked is not None and min(plan.shape) <= GRAM_COLUMNS:
+            ways.append("leave route= out, so that the Gram matrix may resolve them")
+        elif needed:
+            kept = 2 * plan.layout.width * plan.request.rank * 16  # vectors that stay beside it
+            room = min(needed) + kept
+            ways.append(
+                f"pass memory={room} ({show_bytes(room)}), room for the Gram matrix, which resolves them in one pass"
+            )
+    on = 0 < loop.ahead.all < np.inf and not stalled(loop.history[-1], loop.history[:-1])
+    if on:
+        ways.append(
+            f"pass max_passes={session.runner.passes + 2 * int(loop.ahead.all)}, as about {loop.ahead.all:.0f} more are expected"
+        )
+    if settings.energy is None and np.isfinite(c.excess):
+        reached = above(max(c.excess * 1.01, 1e-12), 2)
+        what = f"excess_tol={reached}"
+        if settings.target == "values":
+            what = f'target="error" with excess_tol={reached}'
+        ways.append(f"pass {what}, which is proved")
+    r = c.resolved_count
+    if settings.energy is None and 0 < r < result.rank and np.isfinite(c.resolved_angle_bound):
+        ways.append(f"pass rank={r}, as that many values are resolved")
+    if not ways:
+        ways.append("pass a larger tol, or more memory")
+    text = "; or ".join(ways)
+    return f"{text[0].upper()}{text[1:]}."

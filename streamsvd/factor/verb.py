@@ -1,0 +1,516 @@
+"""The public verbs `plan_svd`, `svd` and `pca`: check, plan, run, keep."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+
+from streamsvd.checks.paths import local_path
+from streamsvd.engine.columns import View, is_kept, kept_source, mask_of, over_columns
+from streamsvd.engine.device import backend
+from streamsvd.engine.events import Callback, Committed, ignore
+from streamsvd.engine.execute import dense_threads
+from streamsvd.engine.memory import default_budget, parse_bytes
+from streamsvd.engine.opening import as_source
+from streamsvd.errors import NotConverged, ShapeError, SpecError
+from streamsvd.factor.agreement import Asked, runs_plan
+from streamsvd.factor.arrangements import Rates
+from streamsvd.factor.factors import Factors, factors
+from streamsvd.factor.iteration import Iteration
+from streamsvd.factor.plan import Plan, make_plan
+from streamsvd.factor.problem import check_options
+from streamsvd.factor.request import check_amount, check_request
+from streamsvd.factor.session import Session, Settings
+from streamsvd.factor.shortfall import shortfall
+from streamsvd.numerics.certificate import EXCESS_TOL, Kind
+from streamsvd.numerics.columns import Columns
+from streamsvd.protocols import Source
+from streamsvd.result import PCA, SVD, Status
+from streamsvd.store.results.factorisation import ResultWriter, load_u
+from streamsvd.store.writing.separation import check_apart, mask_places
+from streamsvd.store.writing.shield import uninterrupted
+from streamsvd.typing import Real
+
+Weights = Sequence[float] | Real | None
+
+
+def plan_svd(
+    A: Any,
+    rank: int | None = None,
+    *,
+    energy: float | None = None,
+    tol: float | None = None,
+    memory: int | str | None = None,
+    center: bool = False,
+    scale: bool = False,
+    row_weights: Weights = None,
+    column_weights: Weights = None,
+    nonfinite: str = "raise",
+    mask: Any = None,
+    u: bool = False,
+    out: str | os.PathLike[str] | None = None,
+    max_passes: int = 12,
+    certify: str = "bounds",
+    target: str = "auto",
+    excess_tol: float = EXCESS_TOL,
+    device: str = "cpu",
+    precision: str = "auto",
+    route: str | None = None,
+    axis: str | None = None,
+    rates: Rates | None = None,
+) -> Plan:
+    """What `svd` would do with these arguments, and what it would cost; reads no data.
+
+    Parameters
+    ----------
+    A
+        The matrix, or anything `streamsvd.open` takes.
+    axis
+        Restrict the choice to ``"rows"`` or ``"columns"``, whichever is to be streamed.
+    rates
+        Speeds of this machine for the times; typical ones if left out.
+    mask
+        As in `svd`; columns that have no value are not looked for, which would be to read.
+    rank, energy, tol, memory, center, scale, row_weights, column_weights, nonfinite, u, out, max_passes, \
+certify, target, excess_tol, device, precision, route
+        As in `svd`.
+
+    Returns
+    -------
+    plan
+        Prints as an explanation; ``passes``, ``bytes_read``, ``projected_bytes`` as numbers.
+
+    Raises
+    ------
+    BudgetError
+        If nothing fits the memory; it names the smallest that does.
+    SpecError, ShapeError
+        If an argument cannot be meant.
+    """
+    view = _planned_view(as_source(A), mask)
+    if view.columns is not None:  # weights are of all columns
+        check_options(
+            view.whole,
+            center=center,
+            scale=scale,
+            row_weights=row_weights,
+            column_weights=column_weights,
+            nonfinite=nonfinite,
+        )
+    source = view.source
+    options = check_options(
+        source,
+        center=center,
+        scale=scale,
+        row_weights=row_weights,
+        column_weights=view.take(column_weights),
+        nonfinite=nonfinite,
+    )
+    request = check_request(
+        source,
+        rank=rank,
+        energy=energy,
+        tol=tol,
+        center=center,
+        scale=scale,
+        masked=nonfinite != "raise" or row_weights is not None,
+        blanked=not options.counted.whole,
+        u=u,
+        out=out,
+        max_passes=max_passes,
+        certify=certify,
+        precision=precision,
+        target=target,
+        excess_tol=excess_tol,
+    )
+    if axis not in (None, "rows", "columns"):
+        raise SpecError(f'axis={axis!r} is unknown. Pass "rows", "columns" or nothing.')
+    if route not in (None, "krylov", "gram"):
+        raise SpecError(f'route={route!r} is unknown. Pass "krylov", "gram" or nothing.')
+    if device != "cpu":
+        backend(device)  # says at once whether it answers
+    budget = default_budget() if memory is None else parse_bytes(memory)
+    asked = Asked(
+        rank=rank,
+        energy=energy,
+        tol=tol if rank is None and energy is None else request.tol,
+        memory=budget,
+        center=center,
+        scale=scale,
+        row_weights=options.row_weights,
+        column_weights=column_weights,  # of all columns, as a run is asked for them
+        nonfinite=nonfinite,
+        mask=mask,
+        u=u,
+        out=out,
+        max_passes=max_passes,
+        certify=certify,
+        target=target,
+        excess_tol=excess_tol,
+        device=device,
+        precision=precision,
+        route=route,
+    )
+    return make_plan(
+        source,
+        request,
+        budget=budget,
+        device=device,
+        rates=rates,
+        axis=axis,  # type: ignore[arg-type]  # checked above
+        route=route,  # type: ignore[arg-type]
+        asked=asked,
+    )
+
+
+def _planned_view(source: Source, mask: Any) -> View:
+    """The matrix as far as it is known without reading it."""
+    if mask is None or is_kept(source) or (kept := mask_of(source, mask)) is None or kept.all():
+        return View(source, source, None, 0, False)
+    columns = Columns.of(kept)
+    return View(kept_source(source, columns), source, columns, 0, False)
+
+
+@runs_plan
+def svd(
+    A: Any,
+    rank: int | None = None,
+    *,
+    energy: float | None = None,
+    tol: float | None = None,
+    memory: int | str | None = None,
+    center: bool = False,
+    scale: bool = False,
+    row_weights: Weights = None,
+    column_weights: Weights = None,
+    nonfinite: str = "raise",
+    mask: Any = None,
+    u: bool = False,
+    out: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    seed: int = 0,
+    max_passes: int = 12,
+    certify: str = "bounds",
+    target: str = "auto",
+    excess_tol: float = EXCESS_TOL,
+    delta: float = 1e-6,
+    device: str = "cpu",
+    precision: str = "auto",
+    route: str | None = None,
+    plan: Plan | None = None,
+    callback: Callback = ignore,
+) -> SVD:
+    """Leading singular triplets of a stored matrix, as accurate as asked, with the proof.
+
+    Parameters
+    ----------
+    A
+        The matrix ``(m, n)``, or anything `streamsvd.open` takes.
+    rank
+        Triplets wanted.
+    energy
+        Instead of a rank: the smallest rank that holds this share of ``||A||_F**2``, in (0, 1].
+    tol
+        Relative width asked of the interval of every singular value, in (0, 1); 1e-3 if left out. Alone,
+        without rank and energy: the smallest rank with ``||A - U s Vh||_F <= tol ||A||_F``.
+    memory
+        Bytes this process may use above its imports, or a text such as ``"256MiB"``; half of what is free
+        if left out. On a cluster it holds for every worker.
+    center, scale
+        Subtract the mean of each column; divide by its standard deviation. The data are not changed.
+    row_weights, column_weights
+        Not negative, ``(m,)`` and ``(n,)``: rows times the root of the first, columns times the second. What has weight
+        0 is not there: never looked at, whatever stands in it, and zero in the factors.
+    nonfinite
+        What a NaN, or a masked cell, means: ``"raise"``; ``"zero"``; ``"mean"`` of its column; ``"drop_columns"`` that
+        have one. Inf is always an error. But for ``"raise"``, columns that are NaN in every row are left out whatever the
+        policy: they are listed in `Info.dropped_columns`, and NaN in ``Vh``, ``mean`` and ``scale``.
+    mask
+        Columns to keep, the others are left out in the same way and not looked at: booleans (a masked one is false), one for each
+        column, flat or in the shape of the dimensions that make the columns; the name of such an array in the group of ``A``; or
+        ``"auto"``, all columns that have a value. To find these, columns without a value are read to their end; an array
+        saves that.
+    u
+        Whether the left factor is wanted: it costs one more pass (along columns none).
+    out
+        Folder of a zarr group for the result, with ``U`` in chunks; needed where ``U`` exceeds memory.
+    overwrite
+        Replace an existing ``out`` once the new result is whole.
+    seed
+        Of the random blocks; equal plan and seed give equal bits on every scheduler.
+    max_passes
+        Most passes of the loop.
+    certify
+        ``"bounds"``: proved intervals, which also decide when to stop. ``"estimate"``: up to a pass
+        cheaper, and nothing is proved.
+    target
+        What is to be proved. ``"values"``: every interval within ``tol``. ``"error"``: an error
+        ``||A - A Vh* Vh||_F`` of at most ``1 + excess_tol`` times the best of the rank. ``"auto"``: the first where it can
+        be reached in a few passes, else the second; `Info.criterion` says which held, and
+        `Certificate.resolved` which values are known to ``tol``.
+    excess_tol
+        Excess over the best error that is good enough; 0 asks for values alone.
+    delta
+        Probability that an upper bound may fail, over the probes.
+    device
+        ``"cpu"`` or ``"cuda"``.
+    precision
+        Of products: ``"auto"`` multiplies float32 data in float32 where its rounding, which is measured,
+        leaves the tolerance; ``"single"``, ``"double"``.
+    route
+        ``"krylov"`` or ``"gram"`` to restrict the choice; left out, the plan chooses, and the run goes over from the first
+        to the second when the passes still expected cost more.
+    plan
+        A plan made before for the same matrix, to be run as it is. Every option that `plan_svd` has is the plan's; one
+        that is passed here too must be the same (None is left out, but for weights and mask). Only ``overwrite``, ``seed``, ``delta``, ``callback``, and the place
+        ``out`` belong to the run.
+    callback
+        Receives progress events.
+
+    Returns
+    -------
+    result
+        Factors, certificate and record of the run.
+
+    Raises
+    ------
+    NotConverged
+        If what was asked is not proved after ``max_passes``; it carries the partial result, and ``out`` holds it.
+    NonFiniteError
+        If there is an Inf, or a NaN that the policy does not allow; it names row, column and chunk.
+    BudgetError, SpecError, ShapeError, StoreError
+        Before any long work.
+
+    Notes
+    -----
+    Cost: for a decaying spectrum a sample of at most a fifth of a pass and two passes to 1e-3, three to
+    1e-6; one pass on the Gram path. Memory as `plan_svd` says.
+
+    References
+    ----------
+    .. [1] Musco, Musco, NeurIPS (2015), Algorithm 2 (block Krylov iteration).
+    .. [2] Tropp, Webber, arXiv:2306.12418 (2023) (randomized block Krylov, Nyström extraction).
+    """
+    whole = as_source(A)
+    counted = check_options(  # what cannot be is refused before the look
+        whole,
+        center=center,
+        scale=scale,
+        row_weights=row_weights,
+        column_weights=column_weights,
+        nonfinite=nonfinite,
+    ).counted
+    if plan is None:
+        check_amount(whole, rank, energy, tol)
+    place = None if out is None else local_path(out, "out")
+    if place is not None:
+        check_apart(place, whole, row_weights, column_weights, mask_places(whole, mask))
+        if nonfinite != "raise" or mask is not None:  # there is a look
+            ResultWriter(place, overwrite=overwrite).discard()
+    view = over_columns(
+        whole, mask, tolerant=nonfinite != "raise", notify=callback, counted=counted
+    )
+    source, column_weights = view.source, view.take(column_weights)
+    options = check_options(
+        source,
+        center=center,
+        scale=scale,
+        row_weights=row_weights,
+        column_weights=column_weights,
+        nonfinite=nonfinite,
+    )
+    if not 0 < delta < 1:
+        raise SpecError(
+            f"delta={delta} is no probability of failure. Pass one in (0, 1), such as 1e-6."
+        )
+    if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
+        raise SpecError(f"seed={seed} is out of range. Pass an integer from 0 to 2**64 - 1.")
+    if plan is None:
+        plan = plan_svd(
+            source,
+            rank,
+            energy=energy,
+            tol=tol,
+            memory=memory,
+            center=center,
+            scale=scale,
+            row_weights=row_weights,
+            column_weights=column_weights,
+            nonfinite=nonfinite,
+            u=u,
+            out=out,
+            max_passes=max_passes,
+            certify=certify,
+            target=target,
+            excess_tol=excess_tol,
+            device=device,
+            precision=precision,
+            route=route,
+        )
+    elif plan.dtype != str(source.dtype) or plan.shape not in {source.shape, *view.shapes_before}:
+        raise SpecError(
+            f"the plan is for {plan.shape} {plan.dtype}, the matrix is {source.shape} {source.dtype}. "
+            "Make a plan for this matrix."
+        )
+    elif plan.shape != source.shape:  # it was made before the look
+        plan = _replanned(plan, view)
+    settings = Settings(
+        rank=plan.request.rank,
+        energy=plan.request.energy,
+        tol=plan.request.tol,
+        delta=delta,
+        kind=Kind.BOUNDS if plan.request.bounds else Kind.ESTIMATE,
+        max_passes=plan.request.max_passes,
+        seed=seed,
+        target=plan.request.target,  # type: ignore[arg-type]  # checked when it was planned
+        excess_tol=plan.request.excess_tol,
+    )
+    writer = None if place is None else ResultWriter(place, overwrite=overwrite)
+    session = Session(source, plan, options, settings, callback, view=view)
+    session.sampled_bytes += view.look_bytes
+    with dense_threads(plan.layout.width), view.naming():
+        return _run(session, writer, u=plan.request.u)
+
+
+def pca(A: Any, rank: int | None = None, **options: Any) -> PCA:
+    """Principal components of a stored matrix: `svd` of its columns less their means.
+
+    Parameters
+    ----------
+    A
+        Observations in rows, ``(m, n)``, or anything `streamsvd.open` takes.
+    rank
+        Components wanted; or ``energy=0.99`` for that share of the variance.
+    options
+        As in `svd`; ``scale=True`` standardises. Under row weights a variance is ``s**2 / info.freedom``, where
+        ``info.freedom`` is one less than the rows of positive weight, times their mean weight: a weight of 0 is the row
+        left out, and a factor common to all weights changes no variance.
+
+    Returns
+    -------
+    result
+        Components, explained variance and its share, and the factorisation.
+
+    Raises
+    ------
+    NotConverged
+        With a `PCA` as its partial result; all other errors are those of `svd`.
+
+    Notes
+    -----
+    Cost: as `svd`; centring costs no pass.
+    """
+    if options.pop("center", True) is not True:
+        raise SpecError("pca always centres; center=False is not possible. Use svd.")
+    try:
+        return as_pca(svd(A, rank, center=True, **options))
+    except NotConverged as error:
+        assert isinstance(error.result, SVD)
+        raise NotConverged(error.message, as_pca(error.result)) from None
+
+
+def as_pca(result: SVD) -> PCA:
+    """The same factorisation in the words of statistics."""
+    freedom = result.info.freedom
+    variance = result.s**2 / freedom
+    total = result.certificate.energy / freedom
+    nothing = result.certificate.vanishes
+    ratio = np.zeros_like(variance) if nothing else variance / total
+    return PCA(result.Vh, variance, ratio, result)
+
+
+def _replanned(plan: Plan, view: View) -> Plan:
+    """A plan that was made for all columns, for those that are left."""
+    request, source = plan.request, view.source
+    most = min(source.shape)
+    if request.searching:
+        request = replace(request, rank=min(request.rank, most))
+    elif request.rank > most:
+        raise ShapeError(
+            f"rank={request.rank} exceeds the {source.shape[1]:,} columns of {source.name} that have values, or its "
+            f"{source.shape[0]:,} rows. Make a plan for a rank of at most {most}."
+        )
+    return make_plan(
+        source,
+        request,
+        budget=plan.budget_bytes,
+        device=plan.device,
+        axis=plan.layout.axis,
+        route=plan.route_asked,
+        asked=plan.asked,
+    )
+
+
+def _run(session: Session, writer: ResultWriter | None, *, u: bool) -> SVD:
+    """The loop, then the factors, kept where asked; an interrupt keeps the last whole look."""
+    loop = Iteration(session)
+    try:
+        look = loop.run()
+        sink = None
+        if u and writer is not None:
+            sink = writer.sink(
+                session.source.shape[0], look.rank, session.plan.layout, loop.known.prep
+            )
+        made = factors(session, loop.known, look, sink=sink, want_u=u)
+        status = Status.NOT_CONVERGED if loop.criterion is None else Status.CONVERGED
+        result = _result(session, loop, made, status)
+        if writer is not None:
+            result = _keep(session, writer, result)
+    except KeyboardInterrupt:
+        with uninterrupted():  # a second one waits until what the first has left is in order
+            session.halt()
+            if writer is not None and not writer.committed:
+                _keep_interrupted(loop, writer)
+        raise
+    except BaseException:
+        with uninterrupted():
+            if writer is not None:
+                writer.discard()
+        raise
+    if status is Status.NOT_CONVERGED:
+        raise NotConverged(shortfall(loop, result), result)
+    return result
+
+
+def _keep_interrupted(loop: Iteration, writer: ResultWriter) -> None:
+    """The last whole look at ``out``; along columns it has no right factor yet, and nothing is kept."""
+    if loop.last is None or loop.known.stats is None or loop.session.plan.layout.axis == "columns":
+        writer.discard()
+        return
+    try:
+        writer.drop_u()
+        made = factors(loop.session, loop.known, loop.last, sink=None, want_u=False)
+        _keep(loop.session, writer, _result(loop.session, loop, made, Status.INTERRUPTED))
+    except BaseException:
+        writer.discard()
+        raise
+
+
+def _result(session: Session, loop: Iteration, made: Factors, status: Status) -> SVD:
+    terms = loop.known
+    mean = terms.known.mean if session.options.center else None
+    scale = terms.known.deviation if session.options.scale else None
+    criterion = "" if loop.criterion is None else loop.criterion.value
+    info = session.info(status, terms, criterion)
+    spread = session.view.spread if session.view is not None else _as_it_is
+    return SVD(made.s, spread(made.Vh), made.U, spread(mean), spread(scale), made.certificate, info)
+
+
+def _as_it_is(values: Any) -> Any:
+    return values
+
+
+def _keep(session: Session, writer: ResultWriter, result: SVD) -> SVD:
+    with uninterrupted():  # whoever is told of an interrupt is told first that the result is there
+        options = asdict(session.options)
+        view = session.view
+        if view is not None and view.columns is not None:
+            options["column_weights"] = view.spread(options["column_weights"], 0.0)
+            options["columns"] = view.columns.marks
+        path = writer.commit(result, options=options, source=session.source.name)
+        session.notify(Committed(str(path)))
+    return replace(result, U=load_u(path)) if writer.has_u else result

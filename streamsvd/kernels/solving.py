@@ -1,0 +1,152 @@
+"""Ridge regression on a feature map: from sums in one pass, or by conjugate gradients with one pass an iteration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from streamsvd.engine.runs import Passes
+from streamsvd.errors import SpecError
+from streamsvd.kernels.mathematics import FeatureMap
+from streamsvd.kernels.mathematics.conjugate import Descent, Preconditioner, advanced, begun
+from streamsvd.kernels.mathematics.ridge import JUDGES, best_ridge, coefficients, largest_within
+from streamsvd.kernels.nystrom import Nystrom
+from streamsvd.kernels.passes import Products, Summing, Targets, held_out_errors
+from streamsvd.typing import Matrix, Real
+
+TOL, MAX_PASSES = 1e-3, 30
+RIDGES, FINEST = 8, 1e-9
+"""Ridges that conjugate gradients try at once where none is given, and the finest of the largest eigenvalue."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Solution:
+    """A regression.
+
+    Attributes
+    ----------
+    beta
+        Coefficients of the features, ``(r, q)``.
+    ridge
+        Given or chosen.
+    squared_error
+        Of each target on the rows that judge, under the fit without them, ``(q,)``.
+    n_judges
+        Rows that judge.
+    left
+        ``trace(K - K_C)``.
+    residuals
+        Relative residuals of the final fit before its first pass and after each; none where it was direct.
+    """
+
+    beta: Matrix
+    ridge: float
+    squared_error: Real
+    n_judges: int
+    left: float
+    residuals: tuple[float, ...] = ()
+
+
+def direct(
+    passes: Passes, found: Nystrom, targets: Targets, ridge: float | None, device: str
+) -> Solution:
+    """One pass for the sums of products of features, then any ridge."""
+    rows = passes.arrangement.rows
+    job = Summing(rows, found.feature_map, targets, products=True, device=device)
+    sums = passes.once("sums", job)
+    train, held_out = targets.plain(sums.train), targets.plain(sums.held_out)
+    if ridge is None:
+        ridge = best_ridge(train, held_out)[0]
+    error = held_out.error(coefficients(train, ridge))
+    beta = coefficients(targets.about_whole(sums.train.merge(sums.held_out)), ridge)
+    return Solution(beta, ridge, error, held_out.n_rows, sums.left)
+
+
+def streamed(
+    passes: Passes,
+    found: Nystrom,
+    targets: Targets,
+    ridge: float | None,
+    tol: float,
+    max_passes: int,
+    device: str,
+) -> Solution:
+    """A pass for the right-hand side, then one for each iteration: nothing square but the preconditioner.
+
+    Where rows judge, the fit without them comes first, for several ridges at once if none was given; the final one,
+    of all rows, goes on from it.
+    """
+    map_ = found.feature_map
+    by = Preconditioner.of(map_, found.rows, found.weights)
+    job = Summing(passes.arrangement.rows, map_, targets, products=False, device=device)
+    sums = passes.once("right-hand side", job)
+    if ridge is None and sums.held_out.n_rows < JUDGES:
+        raise SpecError(
+            f"held_out={targets.held_out} leaves {sums.held_out.n_rows} rows to choose a ridge by. Pass ridge=, or solver='direct'."
+        )
+    tried = np.array([ridge]) if ridge is not None else tried_ridges(by, found.gamma)
+    q = targets.count
+    run = _Run(passes, map_, by, tol, max_passes, device)
+    everything = targets.about_whole(sums.train.merge(sums.held_out)).r
+    train, held_out = targets.plain(sums.train), targets.plain(sums.held_out)
+    if sums.held_out.n_rows == 0:
+        final = run.solved("fit", everything, np.repeat(tried, q), targets)
+        return Solution(final.x, float(tried[0]), np.full(q, np.nan), 0, sums.left, final.residuals)
+    columns = np.repeat(tried, q)
+    first = run.solved("fit without judges", np.tile(train.r, (1, tried.size)), columns, targets)
+    trained, judged = run.products("judgement", first.x, targets)
+    errors = held_out_errors(held_out, first.x, judged, tried.size).reshape(tried.size, q)
+    best = largest_within(errors.sum(axis=1).tolist(), sums.held_out.n_rows)
+    mine = slice(best * q, (best + 1) * q)
+    start = (first.x[:, mine], trained[:, mine] + judged[:, mine])
+    whole = replace(targets, held_out=0.0)
+    final = run.solved("fit", everything, columns[mine], whole, start)
+    return Solution(
+        final.x, float(tried[best]), errors[best], sums.held_out.n_rows, sums.left, final.residuals
+    )
+
+
+def tried_ridges(by: Preconditioner, gamma: float) -> Real:
+    """From a tenth of the largest eigenvalue down, evenly in logarithms, to where the dictionary is accurate."""
+    top = float(by.values[-1]) if by.values.size and by.values[-1] > 0 else 1.0
+    least = min(max(gamma, FINEST * top), top / 100)
+    return np.asarray(np.geomspace(top / 10, least, RIDGES))
+
+
+@dataclass(slots=True, eq=False)
+class _Run:
+    """Iterations, each saved."""
+
+    passes: Passes
+    map_: FeatureMap
+    by: Preconditioner
+    tol: float
+    max_passes: int
+    device: str
+
+    def products(self, name: str, V: Matrix, targets: Targets) -> tuple[Matrix, Matrix]:
+        return self.passes.once(name, self._job(targets, V, judges=True))
+
+    def _job(self, targets: Targets, V: Matrix, *, judges: bool) -> Products:
+        rows = self.passes.arrangement.rows
+        return Products(rows, self.map_, targets, V, judges=judges, device=self.device)
+
+    def solved(
+        self,
+        name: str,
+        b: Matrix,
+        ridges: Real,
+        targets: Targets,
+        start: tuple[Matrix, Matrix] | None = None,
+    ) -> Descent:
+        """Until the residual is small enough, or the passes are used up."""
+        saves = self.passes.saves
+        state: Descent | None = None if saves is None else saves.values.get(name)
+        state = begun(b, ridges, self.by, start) if state is None else state
+        while state.residual > self.tol and len(state.residuals) <= self.max_passes:
+            job = self._job(targets, state.p, judges=False)
+            product, _ = self.passes(f"{name}, iteration {len(state.residuals)}", job)
+            state = advanced(state, product, ridges, self.by)
+            self.passes.keep(name, state)
+        return state

@@ -1,0 +1,634 @@
+"""A model that stays true: every block enters it once, whatever is killed, sent again or raced."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from streamsvd.checks.paths import is_url, local_path
+from streamsvd.engine.dask_source import DaskSource
+from streamsvd.engine.events import Callback, ignore
+from streamsvd.engine.memory import default_budget, parse_bytes
+from streamsvd.engine.opening import as_source
+from streamsvd.errors import SpecError, StoreError
+from streamsvd.models.absorption import Absorption, Update
+from streamsvd.models.left_vectors import LeftVectors
+from streamsvd.models.mathematics.incremental import Truncated, default_buffer
+from streamsvd.models.newest import Held
+from streamsvd.models.options import changed, check_names, make_spec, method_of
+from streamsvd.models.state import (
+    State,
+    check_result,
+    kept_columns,
+    loaded,
+    narrow_result,
+    refuse_base,
+)
+from streamsvd.numerics.certificate import Certificate
+from streamsvd.numerics.columns import Columns
+from streamsvd.numerics.ledger import Ledger
+from streamsvd.numerics.support import freedom
+from streamsvd.protocols import Source
+from streamsvd.result import SVD, Info, Status
+from streamsvd.store.explanations import explained, there
+from streamsvd.store.objects import objects_at
+from streamsvd.store.results.factorisation import is_result, load, load_u, load_weights
+from streamsvd.store.sources.arrays import ArraySource
+from streamsvd.store.versions import (
+    DEFAULT_KEEP,
+    FOLDER,
+    VERSIONS,
+    BlockEntry,
+    Damage,
+    LogEntry,
+    ModelStore,
+    Settings,
+    Spec,
+    Summary,
+    check,
+    collect,
+    is_model,
+    lease,
+    release,
+    repair,
+    republish,
+)
+from streamsvd.store.writing.separation import check_apart, mask_places
+from streamsvd.typing import Matrix, Real
+
+DEFAULT_RANK = 50
+
+
+class Model:
+    """A factorisation on disk that absorbs new rows (or columns), exactly once each.
+
+    Open one with `Model.open`, begin one with `Model.create`. A folder that `svd` or `pca` wrote is a model
+    too: its first update extends it.
+    """
+
+    def __init__(self, store: ModelStore, settings: Settings, version: int | None = None) -> None:
+        self._held = Held(store, settings)
+        self._pinned = version is not None
+        self._asked: dict[str, Any] = {}
+        self._free_rank = (
+            False  # whether it is the default, which the columns that are kept may lower
+        )
+        self._leased = False
+        self._held.load(version)
+
+    # Opening --------------------------------------------------------------------------------------------
+
+    @classmethod
+    def create(
+        cls,
+        path: str | os.PathLike[str],
+        rank: int | None = None,
+        *,
+        tol: float | None = None,
+        buffer: int | None = None,
+        max_rank: int = 1000,
+        center: bool = False,
+        axis: str = "rows",
+        forget: float = 1.0,
+        window: int | None = None,
+        robust: bool = False,
+        u: bool = False,
+        seed: int = 0,
+        delta: float = 1e-6,
+        keep: int = DEFAULT_KEEP,
+    ) -> Model:
+        """Begin a model that has seen nothing.
+
+        Parameters
+        ----------
+        path
+            A folder that does not exist or is empty, or the URL of an object store such as ``s3://bucket/name``.
+        rank
+            Triplets wanted; or ``tol`` alone, and the rank follows from it.
+        tol
+            Relative Frobenius error asked; beside ``rank`` it decides when a refit is advised.
+        buffer
+            Directions kept beyond the rank. Left out, as many as little is paid for, settled with the first block: 64, or
+            twice the rank up to 100, or the rank; fewer where 64 rows of the matrix exceed 16 MiB.
+        max_rank
+            Most directions kept where ``tol`` decides.
+        center
+            Factorise the rows less their mean, which moves as rows arrive.
+        axis
+            Which extent grows: ``"rows"``, or ``"columns"`` where new columns arrive.
+        forget
+            Factor in (0, 1] by which all rows fade with every block that follows.
+        window
+            Keep only the newest blocks that together hold at least this many rows. A block that leaves is
+            taken out by merging again what remains; nothing is subtracted.
+        robust
+            Frequent Directions: no order of rows hides a direction; values are biased low within their bounds.
+        u
+            Keep the left vectors of every block.
+        seed, delta
+            Of the probes, and their probability of failure in all.
+        keep
+            Versions kept for readers and `rollback`, at least 2.
+
+        Raises
+        ------
+        SpecError, StoreError
+            If an option is out of range, or there is something at the path.
+        """
+        settings = _new_settings(
+            keep=keep,
+            rank=rank,
+            tol=tol,
+            buffer=buffer,
+            max_rank=max_rank,
+            center=center,
+            axis=axis,
+            forget=forget,
+            window=window,
+            robust=robust,
+            u=u,
+            seed=seed,
+            delta=delta,
+        )
+        if not is_url(path):
+            place = local_path(path)
+            if not _vacant(place):
+                if (place / "model.json").exists():
+                    raise StoreError(
+                        f"{place} is a model already. Open it, or choose another place."
+                    )
+                raise StoreError(f"{place} exists and is no empty folder. Choose another place.")
+        store = ModelStore(objects_at(path))
+        store.create(settings)
+        return cls(store, settings)
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], version: int | None = None) -> Model:
+        """A model as of its newest version, or of an earlier one, which cannot be updated.
+
+        Raises
+        ------
+        StoreError
+            If there is none, it is damaged, or it is of a newer format; it names the object.
+        """
+        store = ModelStore(objects_at(path))
+        try:
+            settings = store.settings()
+        except StoreError:
+            if is_url(path) or not is_result(local_path(path)):
+                raise
+            settings = _settings_of(local_path(path))
+        return cls(store, settings, version)
+
+    def refresh(self) -> Model:
+        """The newest version, if another writer has committed one."""
+        if not self._pinned:
+            self._held.refresh()
+        return self
+
+    # What is known --------------------------------------------------------------------------------------
+
+    @property
+    def version(self) -> int:
+        """Number of this version; 0 before the first update."""
+        return self._held.version
+
+    @property
+    def kept_from(self) -> int:
+        """The earliest version that `rollback` can go to; 0 before the first update."""
+        return self._held.manifest.floor if self._held.manifest else 0
+
+    @property
+    def spec(self) -> Spec:
+        """The options that the model was made with."""
+        return self._held.spec
+
+    @property
+    def n_rows(self) -> int:
+        """Rows (or columns) that were ever absorbed, also those that a window has let go."""
+        return self._held.n_rows
+
+    @property
+    def n_rows_held(self) -> int:
+        """Rows (or columns) that the factors are of: of a window its own, else all that were ever absorbed."""
+        return self._held.state.factor.n_rows if self._held.state else 0
+
+    def _known(self) -> State:
+        if self._held.state is None:
+            raise StoreError(f"{self._held.store.name} has absorbed nothing yet. Run update first.")
+        return self._held.state
+
+    @property
+    def _truncated(self) -> Truncated:
+        return method_of(self.spec).finalize(self._known().factor)
+
+    @property
+    def s(self) -> Real:
+        """Singular values of the rank asked for, descending."""
+        return self._truncated.s
+
+    @property
+    def Vh(self) -> Matrix:
+        """Right singular vectors ``(k, n)``; where columns grow, those of the columns, composed on read."""
+        if self.spec.axis == "rows":
+            return self._spread(self._truncated.Vh)
+        return np.asarray(self._left()).conj().T
+
+    @property
+    def U(self) -> Any:
+        """Left singular vectors ``(m, k)``, lazily; None unless the model was created with ``u=True``."""
+        if self.spec.axis == "columns":
+            return self._truncated.Vh.conj().T
+        return self._left() if self.spec.u else None
+
+    def _left(self) -> LeftVectors:
+        if not self.spec.u:
+            raise SpecError(
+                "the vectors of what arrives are not kept. Create the model with u=True."
+            )
+        state, store = self._known(), self._held.store
+
+        def fetch(block: BlockEntry, name: str) -> Matrix | None:
+            folder = f"{block.folder}/{name}-{block.step}"
+            if not any(key.startswith(folder + "/") for key in block.files):
+                return None
+            return store.array(folder, block.files)
+
+        if self._pinned and not self._leased:  # no other version can be collected while it is read
+            with contextlib.suppress(StoreError):  # where we may not write, nobody waits for us
+                lease(store, self.version)
+            self._leased = True
+        base = load_u(Path(store.name)) if self._held.settings.base else None
+        rank = int(self._truncated.s.size)
+        return LeftVectors(
+            tuple(self._held.blocks), fetch, base, rank, self.spec.forget, state.factor.Vh.dtype
+        )
+
+    @property
+    def mean(self) -> Matrix | None:
+        """Mean of the rows, in the units of the data; None without centring."""
+        mean = self._known().raw_mean
+        return None if mean is None else self._spread(mean)
+
+    def _spread(self, values: Matrix) -> Matrix:
+        """What belongs to the columns that are kept, among all: NaN at those that are left out."""
+        columns = self.columns
+        return values if columns is None else np.asarray(columns.spread(values))
+
+    @property
+    def columns(self) -> Columns | None:
+        """Which columns of the blocks are kept; None for all."""
+        return None if self._held.state is None else self._held.state.columns
+
+    @property
+    def dropped_columns(self) -> tuple[int, ...]:
+        """Columns that are left out: without any value in the first block, or by the mask; NaN in `Vh` and `mean`."""
+        return () if self.columns is None else self.columns.dropped
+
+    @property
+    def certificate(self) -> Certificate:
+        """What is proved of ``s`` and ``Vh``, and of the error."""
+        return self._truncated.certificate
+
+    @property
+    def ledger(self) -> Ledger:
+        """Energy seen and energy lost."""
+        return self._known().factor.ledger
+
+    @property
+    def optimal_error_lower(self) -> float:
+        """No factorisation of this rank has a smaller Frobenius error than this."""
+        return self._truncated.optimal_error_lower
+
+    @property
+    def summary(self) -> Summary:
+        """What the log says of this version."""
+        if self._held.manifest is None:
+            raise StoreError(f"{self._held.store.name} has absorbed nothing yet. Run update first.")
+        return self._held.manifest.summary
+
+    @property
+    def versions(self) -> list[LogEntry]:
+        """The log: every version ever committed, oldest first."""
+        return [self._held.store.entry(v) for v in self._held.store.log_versions()]
+
+    @property
+    def blocks(self) -> list[BlockEntry]:
+        """Every block absorbed, in order."""
+        return list(self._held.blocks)
+
+    @property
+    def advice(self) -> str:
+        """Whether the model should be made again from the data, in one sentence; empty if not."""
+        if self._held.state is None:
+            return ""
+        return advice(self.spec, self._truncated)
+
+    def as_svd(self) -> SVD:
+        """The factors as `svd` returns them."""
+        found, state = self._truncated, self._known()
+        scale = (
+            None
+            if state.scale is None
+            else np.divide(1.0, state.scale, out=np.zeros_like(state.scale), where=state.scale > 0)
+        )
+        status = Status.CONVERGED if found.tolerance_met else Status.NOT_CONVERGED
+        info = Info(
+            status, 1.0, 0, 0, 0, 0.0, state.factor.n_rows, "incremental", self.spec.axis, "double", 0,
+            self.dropped_columns,
+            (found.certificate.relative_width,), self.spec.seed, freedom(state.factor.n_rows, None),
+        )  # fmt: skip
+        U = self.U if self.spec.axis == "columns" or self.spec.u else None
+        return SVD(
+            found.s,
+            self.Vh,
+            U,
+            self.mean,
+            None if scale is None else self._spread(scale),
+            found.certificate,
+            info,
+        )
+
+    def __repr__(self) -> str:
+        if self._held.state is None:
+            return f"<Model {self._held.store.name}: nothing absorbed yet>"
+        found = self._truncated
+        rows = f"{self.n_rows_held:,} {self.spec.axis}"
+        if self.spec.window is not None:
+            rows += f" held, {self.n_rows:,} absorbed"
+        return (
+            f"<Model {self._held.store.name} version {self.version}: rank {found.s.size} of {rows}, "
+            f"error <= {found.certificate.frobenius_error:.3g}>"
+        )
+
+    # Absorbing ------------------------------------------------------------------------------------------
+
+    def update(
+        self,
+        block: Any,
+        block_id: str | None = None,
+        *,
+        memory: int | str | None = None,
+        nonfinite: str = "raise",
+        mask: Any = None,
+        column_names: Sequence[Any] | None = None,
+        callback: Callback = ignore,
+    ) -> Update:
+        """Absorb a block of new rows (or columns), once.
+
+        Parameters
+        ----------
+        block
+            An array ``(b, n)`` of new rows, of numpy or dask; or a stored matrix that grows, of which the rows beyond those
+            absorbed are taken; or, with ``block_id``, a stored matrix that is the block.
+        block_id
+            Name of the block: it enters the model once, however often it is sent.
+        memory
+            Bytes that absorbing may use; half of what is free if left out. Larger blocks go in pieces.
+        nonfinite
+            What a NaN means: ``"raise"``; ``"skip-block"``, nothing of the block is absorbed, which of an array
+            that grows is all that is new, so that it waits until the data are mended; ``"impute-mean"`` of the
+            model as it is when the piece with the NaN comes. Inf is always an error. But for ``"raise"``, columns that
+            have no value in the first block are left out of the model, and must have none later.
+        mask
+            Columns to keep, with the first block, as in `svd`; what the others hold is never looked at. Later blocks need
+            no mask: the model remembers.
+        column_names
+            Names of the columns: later blocks must have the same in the same order.
+        callback
+            Receives an event for every version committed.
+
+        Returns
+        -------
+        update
+            What was absorbed. When it returns, that survives a power cut.
+
+        Raises
+        ------
+        ShapeError, SpecError
+            If the block does not agree with the model, or its id is known with other content.
+        NonFiniteError
+            If it holds NaN or Inf; the model is what it was.
+        StoreError, ConflictError
+            If the store cannot be written, or other writers were always first.
+
+        Notes
+        -----
+        Cost: one read of the new rows; see `IncrementalSVD`.
+        """
+        if self._pinned:
+            raise SpecError(
+                f"version {self.version} was opened by number and stays as it is. Open the newest."
+            )
+        source = as_source(block)
+        check_apart(self._held.store.objects, source, mask_places(source, mask), name="the model ")
+        grows = block_id is None and not _is_array(block, source)
+        budget = default_budget() if memory is None else parse_bytes(memory)
+        return Absorption(
+            self._held,
+            source,
+            block_id,
+            grows,
+            budget,
+            nonfinite,
+            mask,
+            column_names,
+            self._asked,
+            callback,
+            free_rank=self._free_rank,
+        ).run()
+
+    def _agree(self, options: dict[str, Any]) -> None:
+        """Options of a call must be the model's; those of a model that has absorbed nothing may change."""
+        held = self._held
+        if held.version == 0 and not held.settings.base and options:
+            asked = dict(options)
+            keep = asked.pop("keep", held.settings.keep)
+            spec = changed(held.settings.spec, asked)
+            if (spec, keep) != (held.settings.spec, held.settings.keep):
+                held.settings = msgspec.structs.replace(held.settings, spec=spec, keep=keep)
+                held.store.resettle(held.settings)
+        self._asked = options  # what an update that finds other writers' work holds it against
+
+    # Mending --------------------------------------------------------------------------------------------
+
+    def verify(self) -> list[Damage]:
+        """Every stored object that is not what was written."""
+        return check(self._held.store)[0]
+
+    def rollback(self, version: int) -> Model:
+        """Make an earlier version the newest one; blocks absorbed since then are unknown again.
+
+        Raises
+        ------
+        StoreError
+            If that version was collected or is damaged.
+        """
+        newest = self._held.store.newest()
+        if newest == 0:
+            raise StoreError(f"{self._held.store.name} has no version yet: nothing was absorbed.")
+        if not 1 <= version <= newest:
+            raise StoreError(f"{self._held.store.name} has versions 1 to {newest}, not {version}.")
+        held = lease(self._held.store, version)
+        try:
+            manifest = self._held.earlier(version, newest)
+            loaded(self._held.store, manifest)
+            floor = self._held.store.manifest(newest).floor
+            manifest = msgspec.structs.replace(manifest, floor=max(manifest.floor, floor))
+            republish(self._held.store, manifest, newest, "rollback")
+        finally:
+            release(self._held.store, held)
+        self._held.load()
+        return self
+
+    def collect(self) -> int:
+        """Remove what no kept version needs; returns how many objects went. Updates do it now and then."""
+        return collect(self._held.store)
+
+
+def repair_model(path: str | os.PathLike[str]) -> tuple[Model, list[Damage]]:
+    """Drop to the newest version that is whole; returns it and what was damaged.
+
+    Raises
+    ------
+    StoreError
+        If none is whole.
+    """
+    store = ModelStore(objects_at(path))
+    if not is_model(store.objects) and not store.objects.names("log"):
+        return Model.open(path), []  # a result that nothing was added to
+    _, damage = repair(store)
+    return Model.open(path), damage
+
+
+def update(
+    path: str | os.PathLike[str],
+    block: Any,
+    block_id: str | None = None,
+    *,
+    memory: int | str | None = None,
+    nonfinite: str = "raise",
+    mask: Any = None,
+    column_names: Sequence[Any] | None = None,
+    callback: Callback = ignore,
+    **options: Any,
+) -> Update:
+    """Absorb new rows into the model at a path, which is created if there is none.
+
+    Parameters
+    ----------
+    path
+        Of the model, or of a result that `svd` or `pca` kept.
+    block, block_id, memory, nonfinite, mask, column_names, callback
+        As in `Model.update`.
+    options
+        As in `Model.create`; an existing model must have been made with the same.
+
+    Returns
+    -------
+    update
+        What was absorbed.
+    """
+    check_names(options)
+    vacant = _vacant(path)  # before it is opened: whatever others make meanwhile is found
+    try:
+        model = Model.open(path)
+    except StoreError:
+        if not vacant:
+            raise
+        wanted = dict(options)
+        if options.get("rank") is None and options.get("tol") is None:
+            fixed = as_source(block).shape[0 if options.get("axis") == "columns" else 1]
+            wanted["rank"] = min(DEFAULT_RANK, fixed)
+        # Made by its first version: a first update that fails leaves nothing.
+        model = Model(ModelStore(objects_at(path)), _new_settings(**wanted))
+        model._asked = options
+        model._free_rank = "rank" in wanted and options.get("rank") is None
+    else:
+        model._agree(options)
+    return model.update(
+        block,
+        block_id,
+        memory=memory,
+        nonfinite=nonfinite,
+        mask=mask,
+        column_names=column_names,
+        callback=callback,
+    )
+
+
+def advice(spec: Spec, found: Truncated) -> str:
+    """When the model no longer is what was asked for, what to do."""
+    c = found.certificate
+    if c.energy <= 0 or found.tolerance_met or spec.tol is None:
+        return ""
+    error = c.frobenius_error / np.sqrt(c.energy)
+    lower = found.optimal_error_lower / np.sqrt(c.energy)
+    if lower > spec.tol:
+        return (
+            f"the error {error:.3g} exceeds tol={spec.tol:g}, and no factorisation of this rank is better than "
+            f"{lower:.3g}: make the model again with a larger rank."
+        )
+    return f"the error {error:.3g} exceeds tol={spec.tol:g}: make the model again from the data with svd."
+
+
+def _is_array(block: Any, source: Source) -> bool:
+    """Whether a block is in memory or lazily computed, rather than stored somewhere that may grow."""
+    return isinstance(block, np.ndarray) or isinstance(source, ArraySource | DaskSource)
+
+
+def _vacant(path: str | os.PathLike[str]) -> bool:
+    """Whether nothing is there yet."""
+    if is_url(path):
+        return not objects_at(path).names("log")
+    place = local_path(path)
+    if not there(place):
+        return True
+    if not place.is_dir():
+        return False
+    # One that was killed while it made the model leaves temporary files, and drafts that nobody refers to.
+    with explained(place, doing="list"):
+        return all(
+            p.name.startswith("model.json.") or (p.name == VERSIONS and _only_drafts(p))
+            for p in place.iterdir()
+        )
+
+
+def _only_drafts(folder: Path) -> bool:
+    return all(FOLDER.fullmatch(p.name) for p in folder.iterdir())
+
+
+def _new_settings(*, keep: int = DEFAULT_KEEP, **options: Any) -> Settings:
+    """What a model that has seen nothing is made with."""
+    if keep < 2:
+        raise SpecError(f"keep={keep} leaves nothing to return to. Pass keep >= 2.")
+    return Settings(1, make_spec(**{"rank": None} | options), keep, False)
+
+
+def _settings_of(path: Path) -> Settings:
+    """Settings of a batch result, as if it had been a model from the beginning."""
+    result, record = load(path)
+    names = ("row_weights", "column_weights")
+    weighted = [name for name in names if load_weights(path, name) is not None]
+    # A column left out has a scale all the same, by which it would come back: refused as without one.
+    refuse_base(result, weighted)
+    columns = kept_columns(path)
+    if columns is not None:
+        result = narrow_result(result, columns)
+    check_result(result, str(path))
+    rank = max(result.rank, 1)
+    spec = make_spec(
+        rank=rank,
+        buffer=default_buffer(rank, result.Vh.shape[1]),
+        center=bool(record.options.get("center")),
+        u=result.U is not None,
+        seed=result.info.seed,
+    )
+    spec = msgspec.structs.replace(spec, width=result.Vh.shape[1], scaled=result.scale is not None)
+    return Settings(1, spec, DEFAULT_KEEP, True)

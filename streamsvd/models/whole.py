@@ -1,0 +1,196 @@
+"""Whole models: joined to one, and written out as plain arrays."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from streamsvd.checks.paths import local_path
+from streamsvd.errors import ConflictError, SpecError
+from streamsvd.models.absorption import summarise
+from streamsvd.models.model import Model
+from streamsvd.models.options import buffer_of, method_of
+from streamsvd.models.overlap import refuse_shared
+from streamsvd.models.state import State, stored
+from streamsvd.numerics.columns import Columns, words_of
+from streamsvd.store.results.factorisation import ResultWriter
+from streamsvd.store.writing.files import check_file, write_npz
+from streamsvd.store.writing.placing import check_local
+from streamsvd.store.writing.separation import check_apart
+
+SAME = ("rank", "tol", "center", "robust", "axis", "width", "kind", "columns")
+ROWS_AT_ONCE = 1 << 16
+
+
+def merge(
+    first: str | os.PathLike[str], second: str | os.PathLike[str], out: str | os.PathLike[str]
+) -> Model:
+    """Join two models that absorbed different rows, as if one had absorbed the rows of both.
+
+    Parameters
+    ----------
+    first, second
+        Models made with the same options, but that they may keep different numbers of directions: the joint one keeps
+        the larger. Neither is changed.
+    out
+        Where the joint model is made. It keeps no left vectors.
+
+    Raises
+    ------
+    SpecError
+        If ``out`` and a model lie in one another; if their options differ, a block is in both, or they forget (the joint
+        order is not known).
+    StoreError
+        If there is something at ``out`` already.
+    """
+    a, b = Model.open(first), Model.open(second)
+    check_apart(out, first, second)
+    columns = _shared_columns(a, b)
+    for name in SAME:
+        if getattr(a.spec, name) != getattr(b.spec, name):
+            raise SpecError(
+                f"the models differ in {name}: {getattr(a.spec, name)!r} and {getattr(b.spec, name)!r}. Merge models "
+                "made with the same options."
+            )
+    if (
+        a.spec.forget != 1
+        or a.spec.window is not None
+        or b.spec.forget != 1
+        or b.spec.window is not None
+    ):
+        raise SpecError(
+            "models that forget, or slide a window, have an order in time and cannot be merged."
+        )
+    if a._held.state is None or b._held.state is None or a._held.state.scale is not None:
+        raise SpecError(
+            "a model that has absorbed nothing, or that scales its columns, cannot be merged."
+        )
+    refuse_shared(a._held, b._held)
+    kept = [buffer for buffer in (buffer_of(a.spec), buffer_of(b.spec)) if buffer is not None]
+    spec = msgspec.structs.replace(a.spec, u=False, buffer=max(kept, default=None))
+    method = method_of(spec)
+    factor = method.merge(a._held.state.factor, b._held.state.factor)
+    model = Model.create(
+        out, spec.rank, tol=spec.tol, buffer=spec.buffer, max_rank=spec.max_rank, center=spec.center,
+        axis=spec.axis, robust=spec.robust, seed=spec.seed, delta=spec.delta,
+    )  # fmt: skip
+    store = model._held.store
+    draft = store.draft(1)
+    shift = a.n_rows
+    entries = [
+        msgspec.structs.replace(e, version=1, folder=draft.folder, files={}) for e in a.blocks
+    ] + [
+        msgspec.structs.replace(
+            e, start=e.start + shift, stop=e.stop + shift, version=1, folder=draft.folder, files={}
+        )
+        for e in b.blocks
+    ]
+    state = State(factor, None, columns=columns)
+    record, nodes = stored(draft, state, None)
+    done = store.commit(
+        draft,
+        kind="merge",
+        spec=spec,
+        parent=None,
+        factor=record,
+        nodes=nodes,
+        first=0,
+        n_rows=a.n_rows + b.n_rows,
+        added=entries,
+        summary=summarise(method, a._held.state.factor, factor, entries[-1:], a.n_rows + b.n_rows),
+        keep=model._held.settings.keep,
+    )
+    if done is None:
+        raise ConflictError(
+            f"{store.name} was written by someone else meanwhile. Choose another place."
+        )
+    return Model.open(out)
+
+
+def _shared_columns(a: Model, b: Model) -> Columns | None:
+    """The columns that both models keep.
+
+    Raises
+    ------
+    SpecError
+        If they keep different ones.
+    """
+    mine, its = (set(model.dropped_columns) for model in (a, b))
+    if mine != its:
+        raise SpecError(
+            f"the models leave different columns out: {words_of(sorted(mine ^ its))} {'is' if len(mine ^ its) == 1 else 'are'} "
+            "left out of one of them alone. Merge models of the same columns: make both with the same mask=."
+        )
+    if a.columns is None or b.columns is None:
+        return None
+    return Columns(np.maximum(a.columns.marks, b.columns.marks))
+
+
+def export(model: Model, out: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """Write the factors of a model as plain arrays.
+
+    Parameters
+    ----------
+    model
+        The model, at any version.
+    out
+        A ``.npz`` file, or a folder for a zarr group as `svd` writes it.
+    overwrite
+        Replace what is there.
+
+    Raises
+    ------
+    SpecError
+        If ``out`` and the model lie in one another.
+    StoreError
+        If there is something at ``out`` and it may not be replaced.
+    """
+    path = local_path(out, "out")
+    check_local(path)
+    check_apart(path, model._held.store.objects)
+    if path.suffix == ".npz":
+        check_file(path, overwrite=overwrite)
+    if model.spec.axis == "columns" and not model.spec.u:
+        return _export_left(model, path)
+    result = model.as_svd()
+    if path.suffix != ".npz":
+        writer = ResultWriter(path, overwrite=overwrite)
+        try:
+            if result.U is not None:
+                writer.write_u(result.U, ROWS_AT_ONCE)
+            options: dict[str, Any] = {"center": model.spec.center}
+            if model.columns is not None:
+                options["columns"] = model.columns.marks
+            return writer.commit(result, options=options, source=f"{model!r}")
+        except BaseException:
+            writer.discard()
+            raise
+    arrays: dict[str, Any] = {
+        "s": result.s,
+        "Vh": result.Vh,
+        "mean": result.mean,
+        "scale": result.scale,
+    }
+    if result.U is not None:
+        arrays["U"] = np.asarray(result.U)
+    return _saved(path, arrays)
+
+
+def _export_left(model: Model, path: Path) -> Path:
+    """What is known of columns whose own vectors are not kept."""
+    if path.suffix != ".npz":
+        raise SpecError(
+            "the right vectors of the columns are not kept: only values and left vectors can be exported, to a .npz "
+            "file. Create the model with u=True to keep them."
+        )
+    return _saved(path, {"s": model.s, "U": model.U})
+
+
+def _saved(path: Path, arrays: dict[str, Any]) -> Path:
+    """A ``.npz`` file that is there whole or not at all."""
+    write_npz(path, {k: v for k, v in arrays.items() if v is not None})
+    return path

@@ -1,0 +1,1 @@
+"""Pure functions of in-memory arrays, of any array-API namespace."""

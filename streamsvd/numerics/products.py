@@ -1,0 +1,105 @@
+"""Products of one block of rows with thin blocks.
+
+``A* A Q = sum_i A_i* (A_i Q)``: a block of rows contributes to the normal product with one read of it.
+Each function casts to the type asked for; sums over blocks are the caller's, in float64.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from array_api_compat import array_namespace, is_numpy_namespace
+from jaxtyping import Inexact
+from scipy.linalg import blas
+
+from streamsvd.numerics.eigen import mirrored
+
+Array = Any
+
+
+def forward(X: Inexact[Array, "p n"], Q: Inexact[Array, "n k"]) -> Inexact[Array, "p k"]:
+    """``X @ Q`` in the precision of ``Q``.
+
+    Notes
+    -----
+    Cost: ``2 p n k`` flops; a copy of ``X`` where its type differs from that of ``Q``.
+    """
+    xp = array_namespace(X, Q)
+    if X.dtype != Q.dtype:
+        X = xp.astype(X, Q.dtype)
+    return xp.matmul(X, Q)
+
+
+def backward(
+    X: Inexact[Array, "p n"], Y: Inexact[Array, "p k"], weights: Inexact[Array, " p"] | None
+) -> Inexact[Array, "n k"]:
+    """``X* diag(weights) Y`` in the precision of ``Y``.
+
+    Notes
+    -----
+    Cost: ``2 p n k`` flops; a copy of ``X`` where its type differs from that of ``Y``.
+    """
+    xp = array_namespace(X, Y)
+    if X.dtype != Y.dtype:
+        X = xp.astype(X, Y.dtype)
+    if weights is not None:
+        Y = Y * xp.astype(weights, Y.dtype)[:, None]
+    # (Y* X)*: the same product with the long block on the right, up to twice as fast in float64 where Y is narrow.
+    return adjoint(xp.matmul(adjoint(Y), X))
+
+
+def adjoint(X: Inexact[Array, "p n"]) -> Inexact[Array, "n p"]:
+    """``X*``; a view where the data are real."""
+    xp = array_namespace(X)
+    T = xp.matrix_transpose(X)
+    return xp.conj(T) if xp.isdtype(X.dtype, "complex floating") else T
+
+
+def gram(X: Inexact[Array, "p n"], weights: Inexact[Array, " p"] | None) -> Inexact[Array, "n n"]:
+    """``X* diag(weights) X``; BLAS sees the symmetric product where there are no weights.
+
+    Notes
+    -----
+    Cost: ``p n**2`` flops (twice that with weights or complex data).
+    """
+    xp = array_namespace(X)
+    if weights is None:
+        return xp.matmul(adjoint(X), X)
+    return xp.matmul(adjoint(X), X * xp.astype(weights, X.dtype)[:, None])
+
+
+def grown_gram(
+    G: Inexact[Array, "n n"], X: Inexact[Array, "p n"], weights: Inexact[Array, " p"] | None
+) -> Inexact[Array, "n n"]:
+    """``G + X* diag(weights) X``, which may be written into ``G``; `whole_gram` of the last one is the sum.
+
+    Notes
+    -----
+    Cost: ``p n**2`` flops on the host, where BLAS adds one triangle to ``G`` in place: no other block of
+    ``n x n``. Weighted rows are a copy, scaled by the roots of their weights. Twice the flops and two blocks of
+    ``n x n`` elsewhere.
+    """
+    xp = array_namespace(G, X)
+    if not is_numpy_namespace(xp):
+        return G + gram(X, weights)
+    complex_ = X.dtype.kind == "c"
+    if weights is not None:
+        X = X * np.sqrt(weights).astype(X.real.dtype)[:, None]
+    along = bool(X.flags.f_contiguous) and not complex_
+    if not along:
+        X = np.ascontiguousarray(X)
+    # By rows G is its own transpose by columns, which is what BLAS writes: X^T conj(X).
+    add = getattr(blas, {"f": "ssyrk", "d": "dsyrk", "F": "cherk", "D": "zherk"}[G.dtype.char])
+    own = int(G.flags.writeable)
+    out = add(1.0, X if along else X.T, beta=1.0, c=G.T, trans=int(along), lower=1, overwrite_c=own)
+    return np.asarray(out).T
+
+
+def whole_gram(G: Inexact[Array, "n n"]) -> Inexact[Array, "n n"]:
+    """The sum that `grown_gram` has made, with both its triangles; on the host in the memory of ``G``."""
+    if not is_numpy_namespace(array_namespace(G)):
+        return G
+    G = np.require(G, requirements="W")
+    mirrored(G)
+    return G

@@ -1,0 +1,84 @@
+"""What is done with a run of rows where rows are sampled, or a problem of least squares is solved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from streamsvd.engine.runs.reading import Rows
+from streamsvd.engine.runs.triangles import beside
+from streamsvd.engine.tree import Run
+from streamsvd.rows.mathematics import (
+    Descent,
+    Draw,
+    Products,
+    RowSpace,
+    Sketch,
+    leverage,
+    sensitivity,
+)
+from streamsvd.typing import Matrix
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Drawing:
+    """A sample by scores in a row space."""
+
+    rows: Rows
+    height: int
+    space: RowSpace
+    draw: Draw
+    p: float
+
+    def leaf(self, run: Run) -> Draw:
+        """Block after block."""
+        draw, m = self.draw, self.rows.source.shape[0]
+        for first, block in self.rows.even(run, self.height):
+            draw = draw.push(first, block, sensitivity(leverage(self.space, block), self.p, m))
+        return draw
+
+    def join(self, left: Draw, right: Draw) -> Draw:
+        """Together, as many as are wanted."""
+        return left.merge(right)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sketching:
+    """A sketch of few rows, with columns of ``beside`` on the right."""
+
+    rows: Rows
+    height: int
+    beside: Matrix
+    seed: int
+
+    def leaf(self, run: Run) -> Sketch:
+        """Block after block."""
+        n = self.rows.source.shape[1]
+        sketch = Sketch.zero(n, n + self.beside.shape[1], seed=self.seed)
+        for first, block in beside(self.rows, run, self.height, self.beside):
+            sketch = sketch.update(first, block)
+        return sketch
+
+    def join(self, left: Sketch, right: Sketch) -> Sketch:
+        """Added."""
+        return left.merge(right)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Descending:
+    """Sums of one iteration."""
+
+    rows: Rows
+    height: int
+    b: Matrix
+    state: Descent
+
+    def leaf(self, run: Run) -> Products:
+        """Block after block."""
+        sums = Products.zero(*self.state.X.shape)
+        for first, block in self.rows.even(run, self.height):
+            sums = sums.update(self.state, block, self.b[first : first + block.shape[0]])
+        return sums
+
+    def join(self, left: Products, right: Products) -> Products:
+        """Added."""
+        return left.merge(right)

@@ -1,0 +1,1 @@
+"""What a long run saves on its way."""

@@ -1,0 +1,164 @@
+"""The state of a long run, saved so that a kill costs no more than what came since: each save exists once, whole.
+
+Arrays go to a folder with a random name; a save exists from the moment at which ``log/N.json`` is created, which can
+succeed once. Two runs that save to one place are told.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from streamsvd.errors import ConflictError, CorruptChunkError, StoreError
+from streamsvd.store.explanations import explained
+from streamsvd.store.objects import Objects, objects_at
+from streamsvd.store.versions.arrays import Array, decoded, encoded
+from streamsvd.store.versions.records import FORMAT, Mark, mark, sealed, unsealed
+from streamsvd.store.versions.versions import is_model, log_key, numbered
+
+KEEP = 2
+"""Saves kept: the newest, and the one before in case that it is damaged."""
+
+
+def holds_saves(address: str | os.PathLike[str]) -> bool:
+    """Whether anything was saved at a path, or a URL of an object store."""
+    return bool(numbered(objects_at(address).names("log")))
+
+
+class Saved(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``log/N.json``: what was saved, and the marks of its objects by key."""
+
+    format: int
+    number: int
+    purpose: str
+    plain: dict[str, Any]
+    arrays: dict[str, str]
+    files: dict[str, Mark]
+
+
+@dataclass(slots=True, eq=False)
+class Checkpoint:
+    """Saves below one root.
+
+    Parameters
+    ----------
+    objects
+        Where they are kept.
+    purpose
+        What saves them; a place of another purpose is refused.
+    number
+        The newest save that this run knows of; 0 before the first.
+    """
+
+    objects: Objects
+    purpose: str
+    number: int = 0
+
+    @classmethod
+    def at(cls, address: str | os.PathLike[str], purpose: str) -> Checkpoint:
+        """Below a path, or a URL of an object store."""
+        return cls(objects_at(address, "checkpoint"), purpose)
+
+    def newest(self) -> tuple[dict[str, Any], dict[str, Array]] | None:
+        """What was saved last, plain values and arrays; None if nothing was.
+
+        Raises
+        ------
+        StoreError
+            If a model is there, or nothing of what was saved is whole.
+        """
+        found = numbered(self.objects.names("log"))
+        if is_model(self.objects):
+            raise StoreError(
+                f"{self.objects.name} is a model. Choose another place for a checkpoint."
+            )
+        if not found:
+            return None
+        self.number = found[-1]
+        damage: StoreError | None = None
+        for number in reversed(found):
+            try:
+                return self._read(number)
+            except StoreError as error:
+                damage = damage or error
+        assert damage is not None
+        raise StoreError(
+            f"no save in {self.objects.name} is whole: {damage} Remove it to begin anew."
+        )
+
+    def _read(self, number: int) -> tuple[dict[str, Any], dict[str, Array]]:
+        key = log_key(number)
+        saved = unsealed(self.objects.read(key), Saved, f"{self.objects.name}/{key}")
+        if saved.purpose != self.purpose:
+            raise StoreError(
+                f"{self.objects.name} was saved by {saved.purpose}, not by {self.purpose}. Choose another place."
+            )
+        return saved.plain, {
+            name: decoded(self._objects(folder, saved.files))
+            for name, folder in saved.arrays.items()
+        }
+
+    def _objects(self, folder: str, files: Mapping[str, Mark]) -> dict[str, bytes]:
+        found = {}
+        for key, expected in files.items():
+            if not key.startswith(folder + "/"):
+                continue
+            try:
+                data = self.objects.read(key)
+            except FileNotFoundError:
+                raise CorruptChunkError(key, self.objects.name, "it is missing") from None
+            if mark(data) != tuple(expected):
+                raise CorruptChunkError(key, self.objects.name, "its checksum does not match")
+            found[key.removeprefix(folder + "/")] = data
+        return found
+
+    def save(self, plain: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
+        """The next save; when it returns, it survives a power cut.
+
+        Raises
+        ------
+        ConflictError
+            If another run has saved meanwhile.
+        StoreError
+            If it cannot be written; the save before is intact.
+        """
+        number = self.number + 1
+        folder = f"saves/{number:012d}-{uuid.uuid4().hex[:12]}"
+        names = {name: f"a{index}" for index, name in enumerate(arrays)}
+        pending = encoded({names[name]: value for name, value in arrays.items()})
+        record = Saved(
+            FORMAT,
+            number,
+            self.purpose,
+            dict(plain),
+            {name: f"{folder}/{short}" for name, short in names.items()},
+            {f"{folder}/{key}": mark(data) for key, data in pending.items()},
+        )
+        with explained(self.objects.name, "the save before is intact, so that you can run again."):
+            self.objects.write(folder, pending)
+            created = self.objects.create(log_key(number), sealed(record))
+        if not created:
+            self.objects.clear(folder)
+            raise ConflictError(
+                f"another run saves to {self.objects.name}. Give every run a checkpoint of its own."
+            )
+        self.number = number
+        self._forget(number - KEEP)
+
+    def _forget(self, last: int) -> None:
+        old = [n for n in numbered(self.objects.names("log")) if n <= last]
+        self.objects.remove([log_key(n) for n in old])
+        for name in self.objects.names("saves"):
+            if name[:12].isdigit() and int(name[:12]) <= last:
+                self.objects.clear(f"saves/{name}")
+
+    def clear(self) -> None:
+        """Remove every save: the run is over."""
+        self.objects.remove([log_key(n) for n in numbered(self.objects.names("log"))])
+        self.objects.clear("saves")
+        self.number = 0

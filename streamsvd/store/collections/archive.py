@@ -1,0 +1,379 @@
+"""A compressed collection on disk: bases and coefficients as zarr arrays, and versions that exist once or not at all.
+
+A version is written, and synced, into a folder with a random name; it exists from the moment at which ``log/N.json`` is
+created, which can succeed once, as versions of a model do. Later versions refer to arrays of earlier ones.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import msgspec
+
+from streamsvd.errors import AccessError, ConflictError, SpecError, StoreError
+from streamsvd.store.collections.origin import Origin
+from streamsvd.store.objects import objects_at
+from streamsvd.store.versions.arrays import Array
+from streamsvd.store.versions.draft import Draft
+from streamsvd.store.versions.records import (
+    FORMAT,
+    Head,
+    Mark,
+    mark,
+    plain_record,
+    sealed,
+    unsealed,
+)
+from streamsvd.store.versions.versions import FOLDER, HEAD, VERSIONS, ModelStore, log_key
+from streamsvd.store.writing.trial import try_objects
+
+MARKER = "collection.json"
+FLUSH_BYTES = 8 << 20
+STRAY_SECONDS = 3600.0
+
+
+class Marker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``collection.json``: that this is a compressed collection."""
+
+    format: int
+
+
+class AskedRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What was asked when the collection was made; additions are held to it.
+
+    ``principal`` is the error of what blocks share, where residuals make up for the rest.
+    """
+
+    error: float
+    rank: int | None
+    mode: str
+    method: str
+    principal: float | None = None
+
+
+class ClusterRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A cluster; ``basis`` is the folder of its basis, empty if its blocks are kept as they are."""
+
+    rank: int
+    raw: bool
+    error_lower: float
+    error_upper: float
+    basis: str
+
+
+class MemberRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A block: shape and type as they were, how it is seen as a matrix, and where its coefficients, or values, are.
+
+    Error and norm are weighted where ``weighted`` says that the block has weights, or inputs, of its own, or rows have. ``codes``
+    is the folder of a residual in whole numbers, times ``step`` in all columns or what is in the folder ``steps``; ``array`` is
+    empty where there are no coefficients beside it. ``origin`` says how values were stored where they were.
+    """
+
+    shape: list[int]
+    columns: int | None
+    transposed: bool
+    dtype: str
+    kind: str
+    cluster: int
+    array: str
+    exponent: int
+    error: float
+    norm: float
+    zeros: int
+    weighted: bool = False
+    codes: str = ""
+    steps: str = ""
+    step: float = 0.0
+    origin: Origin | None = None
+
+
+class Contents(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """All that a version consists of; ``files`` has every stored object of its arrays, ``row_weights`` is the folder of theirs."""
+
+    format: int
+    version: int
+    asked: AskedRecord
+    rows: int
+    members: dict[str, MemberRecord]
+    clusters: list[ClusterRecord]
+    files: dict[str, Mark]
+    row_weights: str = ""
+
+
+class Edition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``log/N.json``: that version N exists, and where."""
+
+    format: int
+    version: int
+    folder: str
+    contents: Mark
+    time: str
+
+
+@dataclass(slots=True, eq=False)
+class CompressedStore:
+    """Versions of a compressed collection below one root.
+
+    Parameters
+    ----------
+    versions
+        Reading and writing of objects that a log refers to.
+    """
+
+    versions: ModelStore
+
+    @classmethod
+    def at(cls, address: str | os.PathLike[str]) -> CompressedStore:
+        """Below a path, or a URL of an object store."""
+        return cls(ModelStore(objects_at(address)))
+
+    @property
+    def name(self) -> str:
+        """How messages call it."""
+        return self.versions.name
+
+    def is_there(self) -> bool:
+        """Whether this is a compressed collection, maybe one without a version."""
+        try:
+            self.versions.read(MARKER)
+        except AccessError:  # nobody can say
+            raise
+        except OSError:
+            return False
+        return True
+
+    def check_free(self, *, overwrite: bool) -> None:
+        """Refuse a place that holds something else, or a collection that may not be replaced.
+
+        Raises
+        ------
+        StoreError
+            It says what to do.
+        """
+        if self.is_there():
+            if self.versions.newest() and not overwrite:
+                raise StoreError(
+                    f"{self.name} is a compressed collection already. Pass overwrite=True to replace it, append=True to "
+                    "add to it, or choose another place."
+                )
+            try_objects(self.versions.objects)
+            return
+        there = [n for n in self._listed() if not n.endswith(".tmp")]
+        if there:
+            raise StoreError(
+                f"{self.name} holds something else ({there[0]}), which is never replaced. Choose another place."
+            )
+        try_objects(self.versions.objects)
+
+    def _listed(self) -> list[str]:
+        root = getattr(self.versions.objects, "root", None)
+        if root is None:
+            return []
+        if root.exists() and not root.is_dir():
+            return [root.name]
+        return sorted(path.name for path in root.iterdir()) if root.exists() else []
+
+    def newest(self) -> Contents:
+        """As `_newest`, in the words of collections."""
+        with _no_model():
+            return self._newest()
+
+    def _newest(self) -> Contents:
+        """What the newest version holds, checked against its log entry.
+
+        Raises
+        ------
+        StoreError
+            If there is no whole version.
+        """
+        if not self.is_there():
+            raise StoreError(
+                f"{self.name} is no compressed collection: it has no {MARKER}. Pass a place that streamsvd compress made."
+            )
+        unsealed(self.versions.read(MARKER), Marker, f"{self.name}/{MARKER}")
+        version = self.versions.newest()
+        if not version:
+            raise StoreError(
+                f"{self.name} has no version: the run that made it was stopped. Compress again."
+            )
+        edition = self._edition(version)
+        key = f"{edition.folder}/manifest.json"
+        return plain_record(
+            self.versions.checked(key, edition.contents), Contents, f"{self.name}/{key}"
+        )
+
+    def _edition(self, version: int) -> Edition:
+        key = log_key(version)
+        return unsealed(self.versions.read(key), Edition, f"{self.name}/{key}")
+
+    def array(self, contents: Contents, folder: str) -> Array:
+        """An array of a version, every object of it checked."""
+        with _no_model():
+            return self._array(contents, folder)
+
+    def _array(self, contents: Contents, folder: str) -> Array:
+        keys = (f"{folder}/zarr.json", f"{folder}/c/0/0", f"{folder}/c/0", f"{folder}/c")
+        files = {key: contents.files[key] for key in keys if key in contents.files}
+        if len(files) < 2:  # of other dimensions, or of no values
+            files = {k: m for k, m in contents.files.items() if k.startswith(f"{folder}/")}
+        return self.versions.array(folder, files)
+
+    def begin(self, *, overwrite: bool) -> Writing:
+        """A version to be written after the newest.
+
+        Raises
+        ------
+        StoreError
+            If the place is taken.
+        """
+        self.check_free(overwrite=overwrite)
+        with self.versions.explained():
+            self.versions.objects.create(MARKER, sealed(Marker(FORMAT)))
+            # From now on a head that is missing was lost.
+            self.versions.objects.create(HEAD, sealed(Head(0)))
+        return self.after(self.versions.newest())
+
+    def after(self, version: int) -> Writing:
+        """A version to be written after this one."""
+        return Writing(self, self.versions.draft(version + 1))
+
+    def _publish(self, draft: Draft, edition: Edition) -> bool:
+        """Create the log entry; False if another writer was first."""
+        try:
+            with self.versions.explained():
+                return self.versions.objects.create(log_key(draft.version), sealed(edition))
+        except StoreError:
+            # The entry may exist or not, so that the folder must stay; unless another writer's is there.
+            exists = self.versions.exists(draft.version)
+            if not exists or self._edition(draft.version).folder == draft.folder:
+                raise
+            return False
+
+    def collect(self) -> None:
+        """Remove folders that the newest version does not need: those replaced, and of writers that were killed."""
+        contents = self.newest()
+        needed = {"/".join(key.split("/")[:2]) for key in contents.files}
+        needed.add(self._edition(contents.version).folder)
+        for name in self.versions.names(VERSIONS):
+            folder = f"{VERSIONS}/{name}"
+            if (
+                FOLDER.fullmatch(name)
+                and int(name[:12]) <= contents.version
+                and folder not in needed
+            ):
+                self.versions.objects.clear(folder)
+        self.versions.objects.remove(self.versions.objects.strays(STRAY_SECONDS))
+
+
+@dataclass(slots=True, eq=False)
+class Writing:
+    """A version while it is written: nobody sees it before `commit`."""
+
+    store: CompressedStore
+    draft: Draft
+    waiting: int = 0
+    files: dict[str, Mark] = field(default_factory=dict)
+
+    def add(self, arrays: Mapping[str, Array]) -> dict[str, str]:
+        """Arrays by short name; returns their folders."""
+        self.draft.add(arrays)
+        self.waiting += sum(a.nbytes for a in arrays.values()) + 4096 * len(arrays)
+        if self.waiting > FLUSH_BYTES:
+            self.flush()
+        return {name: self.draft.arrays[name] for name in arrays}
+
+    def flush(self) -> None:
+        """Write, and sync, what waits."""
+        self.store.versions.flush(self.draft)
+        self.waiting = 0
+
+    def keep(self, earlier: Contents) -> None:
+        """Arrays of an earlier version, where they are."""
+        self.files |= earlier.files
+
+    def commit(
+        self,
+        asked: AskedRecord,
+        rows: int,
+        members: dict[str, MemberRecord],
+        clusters: list[ClusterRecord],
+        row_weights: str = "",
+    ) -> Contents:
+        """The version: when this returns, it survives a power cut.
+
+        Raises
+        ------
+        ConflictError
+            If another writer was first; what it wrote is there, and nothing of this.
+        StoreError
+            If it cannot be written; the version before is whole.
+        SpecError
+            If an error is no number; the same.
+        """
+        numbers = [
+            *(n for c in clusters for n in (c.error_lower, c.error_upper)),
+            *(n for m in members.values() for n in (m.error, m.norm)),
+        ]
+        if not all(math.isfinite(n) for n in numbers):
+            raise SpecError(
+                f"errors of {self.store.name} are beyond float64 with these matrices: sizes are too far apart. Multiply all by a "
+                "power of two, or compress them to a place of their own."
+            )
+        versions, draft = self.store.versions, self.draft
+        files = {**self.files, **draft.files}
+        contents = Contents(
+            FORMAT, draft.version, asked, rows, members, clusters, files, row_weights
+        )
+        data = msgspec.json.encode(contents)
+        draft.pending["manifest.json"] = data
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        try:
+            self.flush()
+            edition = Edition(FORMAT, draft.version, draft.folder, mark(data), now)
+            created = self.store._publish(draft, edition)
+        except BaseException:
+            if not versions.exists(draft.version):
+                self.discard()
+            raise
+        if not created:
+            self.discard()
+            raise ConflictError(
+                f"another writer changed {self.store.name} meanwhile: its version {draft.version} is there, and nothing of "
+                "this run. Run again."
+            )
+        with contextlib.suppress(OSError):  # a hint: the version is committed
+            versions._point(draft.version)
+        with contextlib.suppress(OSError):
+            self.store.collect()
+        return contents
+
+    def abandon(self) -> None:
+        """Remove what was written, unless it has become a version."""
+        if not self.store.versions.exists(self.draft.version):
+            self.discard()
+
+    def discard(self) -> None:
+        """Remove what was written."""
+        self.store.versions.discard(self.draft)
+
+
+@contextmanager
+def _no_model() -> Iterator[None]:
+    """Messages of stored versions say what mends a model; a collection is written again or restored."""
+    try:
+        yield
+    except StoreError as error:
+        text = str(error)
+        if REPAIR not in text:
+            raise
+        remedy = "Open it again if it was replaced meanwhile; else restore it from a copy."
+        raise StoreError(text.replace(REPAIR, remedy)) from error
+
+
+REPAIR = "Run streamsvd repair."

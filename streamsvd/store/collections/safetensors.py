@@ -1,0 +1,183 @@
+"""Files of named tensors as safetensors lays them out: a length, a header of JSON, and the bytes.
+
+Read and written here, not by the package of that name: it hands numpy no bfloat16, and maps the file, so that all of it
+counts in the memory of the process.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from streamsvd.errors import SpecError, StoreError
+from streamsvd.store.collections.stored import InFile, Refused, Stored
+from streamsvd.store.explanations import refused
+
+TYPES = {
+    "BOOL": "|b1", "U8": "|u1", "I8": "|i1", "U16": "<u2", "I16": "<i2", "F16": "<f2", "BF16": "<u2",
+    "U32": "<u4", "I32": "<i4", "F32": "<f4", "U64": "<u8", "I64": "<i8", "F64": "<f8",
+}  # fmt: skip
+NAMES = {
+    np.dtype(code).newbyteorder("=").name: name for name, code in TYPES.items() if name != "BF16"
+}
+MOST_HEADER = 100 << 20
+
+
+class Tensor(msgspec.Struct, frozen=True):
+    """What a header says of a tensor."""
+
+    dtype: str
+    shape: list[int]
+    data_offsets: tuple[int, int]
+
+
+def tensors(path: Path) -> dict[str, Stored]:
+    """Addresses of the tensors of a file; only its header is read.
+
+    Raises
+    ------
+    StoreError
+        If it is no such file, or says what cannot be true of it.
+    """
+    try:
+        with path.open("rb") as file:
+            size = path.stat().st_size
+            length = int.from_bytes(file.read(8), "little")
+            if not 2 <= length <= min(MOST_HEADER, size - 8):
+                raise ValueError(
+                    f"it promises a header of {length:,} bytes and has {size:,} in all"
+                )
+            header = _header(file.read(length))
+        start = 8 + length
+        found = {name: _tensor(path, name, header[name], start, size) for name in sorted(header)}
+        _check_places({n: record.data_offsets for n, record in header.items()}, size - start)
+    except (OSError, ValueError, RecursionError, msgspec.MsgspecError) as error:
+        refused(error, path)
+        raise StoreError(
+            f"{path} is no whole safetensors file: {error}. Restore it from a copy."
+        ) from error
+    return found
+
+
+def _header(data: bytes) -> dict[str, Tensor]:
+    """What the header says of each tensor; the format knows no name twice.
+
+    Raises
+    ------
+    ValueError
+        If it is no header.
+    """
+    header = json.loads(data.decode("utf-8"), object_pairs_hook=_each_once)
+    if not isinstance(header, dict):
+        raise ValueError("its header is no object of JSON")
+    header.pop("__metadata__", None)
+    return {name: msgspec.convert(record, Tensor) for name, record in header.items()}
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, which names everything once.
+
+    Raises
+    ------
+    ValueError
+        If it does not.
+    """
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        counts = Counter(name for name, _ in pairs)
+        twice = ", ".join(repr(name) for name, count in counts.items() if count > 1)
+        raise ValueError(f"its header names {twice} more than once")
+    return found
+
+
+def _tensor(path: Path, name: str, record: Tensor, start: int, size: int) -> Stored:
+    shape, (a, b) = tuple(record.shape), record.data_offsets
+    if min(shape, default=0) < 0 or not 0 <= a <= b <= size - start:
+        raise ValueError(
+            f"tensor {name!r} has shape {record.shape}, and its place is {a:,} to {b:,} of {size - start:,} bytes"
+        )
+    if record.dtype not in TYPES:
+        return Refused(shape, np.dtype(np.void), record.dtype, str(path))
+    dtype = np.dtype(TYPES[record.dtype])
+    promised = math.prod(shape) * dtype.itemsize
+    if b - a != promised:
+        raise ValueError(
+            f"tensor {name!r} of shape {record.shape} takes {promised:,} bytes, its place is {a:,} to {b:,}"
+        )
+    return InFile(path, start + a, shape, dtype, brain=record.dtype == "BF16")
+
+
+def _check_places(places: dict[str, tuple[int, int]], size: int) -> None:
+    """Refuse tensors that share bytes, and bytes of no tensor: the format forbids both.
+
+    Raises
+    ------
+    ValueError
+        It names the tensors.
+    """
+    end, last = 0, ""
+    for name, (a, b) in sorted(places.items(), key=lambda item: (*item[1], item[0])):
+        if a < end:
+            raise ValueError(
+                f"tensors {last!r} and {name!r} share bytes: one ends at {end:,}, the other begins at {a:,}"
+            )
+        if a > end:
+            after = f"after tensor {last!r}" if last else "at the beginning"
+            raise ValueError(f"{a - end:,} bytes {after}, before {name!r}, belong to no tensor")
+        end, last = b, name
+    if end != size:
+        raise ValueError(f"{size - end:,} bytes at the end belong to no tensor")
+
+
+def write_tensors(
+    path: Path, shapes: dict[str, tuple[str, tuple[int, ...]]], arrays: Iterable[npt.NDArray[Any]]
+) -> None:
+    """A file of tensors.
+
+    Parameters
+    ----------
+    path
+        The file, which is not there yet.
+    shapes
+        Type (``"bfloat16"`` too) and shape of each, by name, in order.
+    arrays
+        Their values, in the same order.
+
+    Raises
+    ------
+    SpecError
+        If a type has no name in the format.
+    """
+    header, at = {}, 0
+    for name, (kind, shape) in shapes.items():
+        code = "BF16" if kind == "bfloat16" else NAMES.get(kind)
+        if code is None:
+            raise SpecError(
+                f"block {name!r} holds {kind}, which safetensors has no name for. Write a .zarr."
+            )
+        length = math.prod(shape) * np.dtype(TYPES[code]).itemsize
+        header[name] = {"dtype": code, "shape": list(shape), "data_offsets": [at, at + length]}
+        at += length
+    data = msgspec.json.encode(header)
+    data += b" " * (-len(data) % 8)
+    with path.open("xb") as file:
+        file.write(len(data).to_bytes(8, "little") + data)
+        for record, values in zip(header.values(), arrays, strict=True):
+            A = np.ascontiguousarray(values)
+            if record["dtype"] == "BF16":
+                A = to_brain(A)
+            file.write(A.astype(np.dtype(TYPES[str(record["dtype"])]), copy=False).tobytes())
+
+
+def to_brain(values: npt.NDArray[Any]) -> npt.NDArray[np.uint16]:
+    """Upper halves of float32, to the nearest, ties to even."""
+    bits = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32).astype(np.uint64)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)

@@ -1,0 +1,148 @@
+"""A new zarr array that is filled from its first row to its last, by way of buckets of rows on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import zarr
+
+from streamsvd.errors import StoreError
+from streamsvd.store.explanations import explained, there
+from streamsvd.store.writing.partial import Partial
+from streamsvd.store.writing.placing import check_local, put_back, put_in_place
+from streamsvd.store.writing.shield import uninterrupted
+
+INTACT = "nothing was replaced."
+Array = npt.NDArray[Any]
+
+
+class RowsWriter:
+    """Rows of a matrix on their way to a zarr array beside its place, which they take when all are there.
+
+    Parameters
+    ----------
+    path
+        Where the array is to be.
+    shape, chunks, dtype
+        Of the array.
+    overwrite
+        Replace what is there, if that is a zarr array.
+
+    Raises
+    ------
+    StoreError
+        If there is something at the path that may not be replaced.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        shape: tuple[int, int],
+        chunks: tuple[int, int],
+        dtype: np.dtype[Any],
+        *,
+        overwrite: bool,
+    ) -> None:
+        check_local(path)
+        put_back(path)
+        if there(path, "write") and not overwrite:
+            raise StoreError(
+                f"{path} exists already. Pass overwrite=True (--overwrite) to replace it."
+            )
+        if path.exists() and not _is_array(path):
+            raise StoreError(
+                f"{path} exists and is no zarr array; it will not be replaced. Choose another place."
+            )
+        self.path, self.shape, self.dtype, self.overwrite = path, shape, dtype, overwrite
+        self.band = min(chunks[0], shape[0])
+        with explained(path, INTACT):
+            self.partial = Partial(path)
+        self._buckets = self.partial.folder / "buckets"
+        try:
+            with explained(path, INTACT):
+                self._buckets.mkdir()
+                self._array = zarr.create_array(
+                    str(self.partial.folder / "array"),
+                    shape=shape,
+                    chunks=(self.band, min(chunks[1], shape[1])),
+                    dtype=dtype,
+                    fill_value=0,
+                    config={"write_empty_chunks": True},
+                )
+        except BaseException:
+            self.partial.remove()
+            raise
+        self._waiting: list[Array] = []
+        self._held = self._written = 0
+
+    def put(self, bucket: int, rows: Array) -> None:
+        """Rows behind those that the bucket holds already."""
+        with explained(self.path, INTACT), (self._buckets / str(bucket)).open("ab") as file:
+            file.write(np.ascontiguousarray(rows).data)
+
+    def take(self, bucket: int) -> Array:
+        """All rows of a bucket, which is gone then."""
+        path = self._buckets / str(bucket)
+        if not path.exists():
+            return np.empty((0, self.shape[1]), dtype=self.dtype)
+        with explained(self.path, INTACT):
+            rows = np.fromfile(path, dtype=self.dtype).reshape(-1, self.shape[1])
+            path.unlink()
+        return rows
+
+    def append(self, rows: Array, order: npt.NDArray[np.intp]) -> None:
+        """The rows of the array that follow, in the order given; whole bands of chunks are written."""
+        at = 0
+        while at < order.size:
+            count = min(self.band - self._held, order.size - at)
+            self._waiting.append(rows[order[at : at + count]])
+            self._held, at = self._held + count, at + count
+            if self._held == self.band:
+                self._flush()
+
+    def _flush(self) -> None:
+        if not self._held:
+            return
+        with explained(self.path, INTACT):
+            self._array[self._written : self._written + self._held] = np.concatenate(self._waiting)
+        self._written += self._held
+        self._waiting, self._held = [], 0
+
+    def commit(self) -> Path:
+        """The array takes its place.
+
+        Raises
+        ------
+        StoreError
+            If rows are missing, or it cannot be written.
+        """
+        self._flush()
+        if self._written != self.shape[0]:
+            raise StoreError(
+                f"{self._written:,} of {self.shape[0]:,} rows were written to {self.path}; nothing was kept."
+            )
+        with explained(self.path, INTACT), uninterrupted():
+            self._buckets.rmdir()
+            inner = self.partial.folder / "array"
+            for part in list(inner.iterdir()):
+                part.rename(self.partial.folder / part.name)
+            inner.rmdir()
+            put_in_place(self.partial, self.path, overwrite=self.overwrite)
+        return self.path
+
+    def discard(self) -> None:
+        """Remove what was written so far; what was at the path before is untouched."""
+        self.partial.remove()
+
+
+def _is_array(path: Path) -> bool:
+    if (path / ".zarray").exists():
+        return True
+    try:
+        return bool(msgspec.json.decode((path / "zarr.json").read_bytes())["node_type"] == "array")
+    except (OSError, msgspec.DecodeError, KeyError, TypeError):
+        return False

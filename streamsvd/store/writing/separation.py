@@ -1,0 +1,178 @@
+"""What is read is never replaced by what is made of it: where a source lies, and whether a place is apart from it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from functools import singledispatch
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.abc.store import Store
+from zarr.storage import FsspecStore, LocalStore, WrapperStore, ZipStore
+
+from streamsvd.checks.paths import is_url, local_path
+from streamsvd.errors import SpecError
+from streamsvd.store.collections.members import Collection
+from streamsvd.store.collections.stored import InChunks, InFile, InMemory
+from streamsvd.store.explanations import there
+from streamsvd.store.objects.posix import LocalObjects
+from streamsvd.store.sources.arrays import ArraySource
+from streamsvd.store.sources.chunked import ChunkedArray
+from streamsvd.store.sources.columns import KeptColumns
+from streamsvd.store.sources.npy import NpySource
+from streamsvd.store.sources.zarr_array import ZarrSource
+
+
+def check_apart(out: Any, *read: Any, name: str = "out=") -> None:
+    """Refuse a place that is something that is read, is inside it, or holds it.
+
+    Parameters
+    ----------
+    out
+        Where something is to be written: a path, or objects below one; None and URLs are apart from everything.
+    read
+        All that is read: sources, arrays that they are made of, collections, paths, models, and mappings or lists of these;
+        what lies in no local file is apart from every place.
+    name
+        How messages call the place, before it.
+
+    Raises
+    ------
+    AccessError
+        If the place cannot be seen.
+    SpecError
+        It names both.
+    """
+    path = next(places(out), None)
+    found = None if path is None else list(dict.fromkeys(places(read)))
+    if path is None or not found:
+        return
+    taken = there(path, "write")
+    place = path.resolve()
+    for each in found:
+        here = each.resolve()
+        same = place == here or (taken and here.exists() and place.samefile(here))
+        if same or place in here.parents or here in place.parents:
+            raise SpecError(
+                f"{name}{str(path)!r} and {str(each)!r}, which is read, are the same, or lie in one another. Choose another "
+                "place."
+            )
+
+
+def mask_places(source: Any, mask: Any) -> Any:
+    """What a mask of columns is read from: where it is a name, the array of that name beside the matrix."""
+    if not isinstance(mask, str):
+        return mask
+    beside = [path.parent / mask for path in places(source)]
+    return [path for path in beside if mask and mask != "auto" and path.exists()]
+
+
+def originals(lazy: Any) -> list[Any]:
+    """What the graph of a lazy array begins with, as far as it stands there under the name that dask gives it."""
+    graph = getattr(lazy, "__dask_graph__", None)
+    layers = getattr(graph() if callable(graph) else None, "layers", {})
+    begun = [layer for name, layer in layers.items() if str(name).startswith("original-")]
+    return [getattr(value, "value", value) for layer in begun for value in layer.values()]
+
+
+@singledispatch
+def places(source: Any) -> Iterator[Path]:
+    """The files and folders that something is read from, as far as they are local and known."""
+    for original in getattr(source, "originals", None) or originals(source):
+        yield from places(original)
+
+
+@places.register(str)
+@places.register(os.PathLike)
+def _(source: str | os.PathLike[str]) -> Iterator[Path]:
+    if not is_url(source):
+        yield local_path(source)
+
+
+@places.register(NpySource)
+@places.register(InFile)
+def _(source: NpySource | InFile) -> Iterator[Path]:
+    yield source.path
+
+
+@places.register(LocalObjects)
+def _(source: LocalObjects) -> Iterator[Path]:
+    yield source.root
+
+
+@places.register(KeptColumns)
+def _(source: KeptColumns) -> Iterator[Path]:
+    return places(source.whole)
+
+
+@places.register(ZarrSource)
+@places.register(ArraySource)
+def _(source: ZarrSource | ArraySource) -> Iterator[Path]:
+    return places(source.array)
+
+
+@places.register(InMemory)
+@places.register(InChunks)
+def _(source: InMemory | InChunks) -> Iterator[Path]:
+    return places(source.values)
+
+
+@places.register(ChunkedArray)
+def _(source: ChunkedArray) -> Iterator[Path]:
+    return _of_store(source.store, getattr(source.encode_key, "prefix", ""))
+
+
+@places.register(zarr.Array)
+@places.register(zarr.Group)
+def _(source: zarr.Array | zarr.Group) -> Iterator[Path]:
+    return _of_store(source.store, source.path)
+
+
+@places.register(Store)
+def _(source: Store) -> Iterator[Path]:
+    return _of_store(source, "")
+
+
+@places.register(np.ndarray)
+def _(source: np.ndarray[Any, Any]) -> Iterator[Path]:
+    """The file that an array is mapped from."""
+    if isinstance(source, np.memmap) and source.filename is not None:
+        yield Path(str(source.filename))
+    elif isinstance(source.base, np.ndarray):
+        yield from places(source.base)
+
+
+@places.register(Collection)
+def _(source: Collection) -> Iterator[Path]:
+    """Of many files in one folder that folder, without a look at any."""
+    yield from source.places or places([part.stored for part in source.parts])
+
+
+@places.register(Mapping)
+def _(source: Mapping[Any, Any]) -> Iterator[Path]:
+    return places(list(source.values()))
+
+
+@places.register(list)
+@places.register(tuple)
+def _(source: list[Any] | tuple[Any, ...]) -> Iterator[Path]:
+    if source and isinstance(source[0], int | float):  # numbers lie nowhere
+        return
+    for each in source:
+        yield from places(each)
+
+
+def _of_store(store: Any, path: str) -> Iterator[Path]:
+    if isinstance(store, WrapperStore):
+        yield from _of_store(store._store, path)
+    elif isinstance(store, LocalStore):
+        yield Path(store.root) / path
+    elif isinstance(store, ZipStore):
+        yield Path(store.path)
+    elif isinstance(store, FsspecStore):
+        kinds = getattr(store.fs, "protocol", ())
+        if "file" in kinds or "local" in kinds:
+            yield Path(store.path) / path

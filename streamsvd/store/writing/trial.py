@@ -1,0 +1,81 @@
+"""Places are tried before the first read: what a run of hours, or of a stream that comes once, is to leave must find room.
+
+A small file is written and removed again where the run will write. Nothing is replaced, and nothing is left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import uuid
+from pathlib import Path
+
+from streamsvd.store.explanations import explained, there
+from streamsvd.store.objects import Objects
+
+BESIDE = ".partial-00000000"
+"""As long as what is put behind a name while its folder is written."""
+PARTS = ("log", "versions", "saves")
+"""Folders that a model or a checkpoint writes to."""
+PROBE = bytes(4096)
+
+
+def try_place(path: Path) -> None:
+    """Refuse a local place that cannot be written, whether it is there or not.
+
+    Parameters
+    ----------
+    path
+        File or folder that will be written beside its name and renamed.
+
+    Raises
+    ------
+    AccessError
+        With the sentence of the system.
+    """
+    with explained(path):
+        there(path, "write")
+        there(path.with_name(path.name + BESIDE), "write")
+        _write_in(_above(path.absolute().parent))
+
+
+def try_objects(objects: Objects) -> None:
+    """The same of the root of a model, a checkpoint or a compressed collection; an object store is not tried.
+
+    Raises
+    ------
+    AccessError
+        With the sentence of the system.
+    """
+    root = getattr(objects, "root", None)
+    if not isinstance(root, Path):
+        return
+    with explained(root):
+        there(root, "write")
+        if not root.exists():
+            _write_in(_above(root.absolute().parent))
+            return
+        _write_in(root)
+        if there(root / "log", "write"):  # something was written to it before
+            for name in PARTS:
+                if there(root / name, "write"):
+                    _write_in(root / name)
+
+
+def _above(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there already."""
+    while not there(folder, "write") and folder != folder.parent:
+        folder = folder.parent
+    return folder
+
+
+def _write_in(folder: Path) -> None:
+    """A file there and away again; one that a kill leaves has the name of what a model is made through, and is swept."""
+    name = f"model.json.{int(time.time()):010d}-{uuid.uuid4().hex[:12]}.tmp"
+    path = folder / name
+    try:
+        with path.open("xb") as file:
+            file.write(PROBE)
+    finally:
+        with contextlib.suppress(OSError):
+            path.unlink()

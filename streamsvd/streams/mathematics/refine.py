@@ -1,0 +1,119 @@
+"""A further pass over the same rows: exact products, and what they prove.
+
+``Y = G V`` for the orthonormal columns V that the stream left, exactly. The Ritz vectors of V have exact values and
+residuals, so that the residual bound of `streamsvd.streams.mathematics.claims` is deterministic; one power step, ``orth(Y Z)``, is the
+better answer, and the bound is carried over to it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from scipy import linalg
+
+from streamsvd.errors import ShapeError, SpecError
+from streamsvd.numerics.sides import UNIT_ROUNDOFF
+from streamsvd.numerics.signs import phases
+from streamsvd.streams.mathematics import claims
+from streamsvd.streams.mathematics.power import orthonormal
+from streamsvd.streams.mathematics.verdict import Found
+from streamsvd.typing import Matrix
+
+
+@dataclass(slots=True, eq=False)
+class Refinement:
+    """The sums of a further pass.
+
+    Parameters
+    ----------
+    found
+        What is to be refined.
+    """
+
+    found: Found
+    products: Matrix = field(init=False)
+    n_rows: int = 0
+    energy: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.products = np.zeros_like(self.found.basis)
+
+    def update(self, rows: Matrix) -> None:
+        """Absorb a block of rows."""
+        if rows.ndim != 2 or rows.shape[1] != self.products.shape[0]:
+            raise ShapeError(
+                f"a block of shape {rows.shape} came in a further pass over rows of {self.products.shape[0]} numbers."
+            )
+        X = rows.astype(np.float64, copy=False)
+        self.products += X.T @ (X @ self.found.basis)
+        self.n_rows += X.shape[0]
+        self.energy += float(np.sum(X * X))
+
+    def finalize(self) -> Found:
+        """The better answer, with what is proved of it.
+
+        Raises
+        ------
+        SpecError
+            If these were other rows than those of the first pass.
+        """
+        first = self.found
+        same = abs(self.energy - first.energy) <= 1e-6 * first.energy
+        if self.n_rows != first.n_rows or not same:
+            raise SpecError(
+                f"the further pass saw {self.n_rows:,} rows of energy {self.energy:.9g}, the first "
+                f"{first.n_rows:,} of {first.energy:.9g}. Pass the same rows again, in any order."
+            )
+        V, Y, k = first.basis, self.products, first.components.shape[0]
+        H = V.T @ Y
+        theta, Z = linalg.eigh((H + H.T) / 2, driver="evd", check_finite=False)
+        theta, Z = np.maximum(theta[::-1], 0.0), Z[:, ::-1]
+        V, Y = V @ Z, Y @ Z
+        known, rounding = V[:, :k], self._rounding()
+        residuals = np.linalg.norm(Y[:, :k] - known * theta[:k], axis=0) + rounding
+        beta = first.minorant.outside(known)
+        better = orthonormal(Y) if theta[0] > 0 else V
+        answer = better[:, :k] * phases(better[:, :k])
+        sine = claims.residual_sine(theta[:k] - rounding, residuals, beta)
+        sine = claims.carried(sine, known, answer)
+        c = first.certificate
+        if c.evidence == "deterministic":  # what was proved stays proved
+            sine = min(sine, claims.carried(c.sine, first.components.T, answer))
+        moved = claims.carried(0.0, known, answer)
+        held = float(np.sum(theta[:k]))
+        less = moved * float(np.sqrt(k * first.minorant.outside(answer)))
+        captured = max(np.sqrt(held) - less, 0.0) ** 2 / first.energy if first.energy else 1.0
+        lower = np.maximum(c.values_lower, theta[:k] - rounding)
+        following = float(theta[k]) if theta.size > k else 0.0
+        estimate = claims.carried(
+            claims.residual_sine(theta[:k], residuals, following), known, answer
+        )
+        certificate = replace(
+            c,
+            values_lower=np.minimum(lower, c.values_upper),
+            sine=sine,
+            evidence="deterministic" if sine < 1 else "none",
+            captured_lower=min(
+                1.0, max(float(captured), first.minorant.energy(answer) / first.energy)
+            )
+            if first.energy
+            else 1.0,
+            captured_evidence="deterministic",
+            failure_probability=0.0,
+            sine_estimate=min(estimate, sine),
+            captured_estimate=min(1.0, held / first.energy) if first.energy else 1.0,
+        )
+        values = np.clip(theta[:k], certificate.values_lower, certificate.values_upper)
+        return replace(
+            first,
+            components=answer.T,
+            values=values,
+            method="refined",
+            certificate=certificate,
+            basis=better,
+        )
+
+    def _rounding(self) -> float:
+        """Of a product with ``A* A``, as the norm of an error."""
+        return 8 * UNIT_ROUNDOFF * float(np.sqrt(max(self.n_rows, 1))) * self.energy

@@ -1,0 +1,74 @@
+"""How a stream fits a budget: what it remembers, then how its rows are read."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from streamsvd.engine.memory import BASE_BYTES
+from streamsvd.errors import BudgetError, SpecError
+from streamsvd.protocols import Source
+from streamsvd.streams.feed import MIXED, Feed
+from streamsvd.streams.mathematics import StreamOptions, state_bytes, within, work_bytes
+
+
+def check_k(options: StreamOptions, n: int) -> None:
+    """Refuse more vectors than there are columns, before anything is planned for them."""
+    if options.k > n:
+        raise SpecError(f"k={options.k} exceeds the {n} columns. Pass k <= {n}.")
+
+
+def projected_bytes(options: StreamOptions, n: int) -> int:
+    """Upper bound of what a stream takes, beside the rows on their way in."""
+    return BASE_BYTES + state_bytes(options, n) + work_bytes(options, n)
+
+
+def fitted(options: StreamOptions, n: int, budget: int, reading: int, what: str) -> StreamOptions:
+    """The options that fit beside what reading takes.
+
+    Raises
+    ------
+    BudgetError
+        If the least does not; it names the smallest budget.
+    """
+    try:
+        return within(options, n, budget - BASE_BYTES - reading)
+    except BudgetError as error:
+        least = error.needs + BASE_BYTES + reading
+        raise BudgetError(
+            f"a stream of rows of {n:,} numbers for {options.k} eigenvectors, and {what},",
+            least,
+            budget,
+            f"The smallest budget that works is memory={least}.",
+        ) from None
+
+
+def planned(source: Source, options: StreamOptions, budget: int) -> tuple[Feed, StreamOptions]:
+    """How to read a stored matrix, and the options, within a budget.
+
+    The state comes first, then whole chunks, then reading ahead, then as many chunks to mix as there is room for.
+    """
+    m, n = source.shape
+    chunk = min(source.chunks[0], m)
+    mix = options.order == "auto"
+    smallest = Feed(source, min(chunk, 64), 1 if mix else 0, False, options.seed)
+    units = [chunk]
+    while units[-1] > smallest.unit:
+        units.append(max(units[-1] // 2, smallest.unit))
+    least = fitted(options, n, budget, smallest.bytes_needed, "64 rows of it")
+    for unit in units:
+        if unit < chunk and unit % 64:
+            unit = max(64, unit // 64 * 64)
+        base = replace(smallest, unit=min(unit, chunk))
+        room = budget - BASE_BYTES - base.bytes_needed
+        if state_bytes(least, n) + work_bytes(least, n) > room:
+            continue
+        chosen = within(options, n, room)
+        left = budget - projected_bytes(chosen, n)
+        best = base
+        for mixed in range(1, MIXED + 1) if mix else (0,):
+            for ahead in (False, True):
+                tried = replace(base, mixed=mixed, ahead=ahead)
+                if tried.bytes_needed <= left:
+                    best = tried
+        return best, chosen
+    return smallest, least

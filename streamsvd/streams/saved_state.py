@@ -1,0 +1,79 @@
+"""The state of a stream as plain values and arrays, and back."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields, is_dataclass
+from typing import Any
+
+import numpy as np
+
+from streamsvd.streams.mathematics import StreamOptions, TopRows
+from streamsvd.streams.mathematics.directions import FrequentDirections
+from streamsvd.streams.mathematics.growth import Growth
+from streamsvd.streams.mathematics.heavy import HeavyRows
+from streamsvd.streams.mathematics.order import OrderTest
+from streamsvd.streams.mathematics.power import History, Window
+
+PURPOSE = "top_eigenvectors"
+PARTS: dict[str, type] = {
+    "heavy": HeavyRows,
+    "directions": FrequentDirections,
+    "order": OrderTest,
+    "history": History,
+    "window": Window,
+    "judged": Window,
+    "growth": Growth,
+}
+
+
+def packed(state: TopRows) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, Any]]]:
+    """Plain values and arrays that say all of the state."""
+    plain: dict[str, Any] = {"options": asdict(state.options), "d": state.d, "n_rows": state.n_rows}
+    arrays: dict[str, np.ndarray[Any, Any]] = {}
+    _pack(state, "", plain, arrays)
+    plain["one_window"] = state.judged is not None and state.judged is state.window
+    return plain, arrays
+
+
+def _pack(
+    part: Any, prefix: str, plain: dict[str, Any], arrays: dict[str, np.ndarray[Any, Any]]
+) -> None:
+    for f in fields(part):
+        value, name = getattr(part, f.name), prefix + f.name
+        if isinstance(value, np.ndarray):
+            arrays[name] = value
+        elif isinstance(value, StreamOptions):
+            continue
+        elif is_dataclass(value):
+            plain[name] = True
+            _pack(value, name + ".", plain, arrays)
+        else:
+            plain[name] = value
+
+
+def restored(plain: dict[str, Any], arrays: dict[str, np.ndarray[Any, Any]]) -> TopRows:
+    """The state again, to the bit."""
+    state = TopRows(StreamOptions(**plain["options"]), plain["d"], plain["n_rows"])
+    for f in fields(TopRows):
+        if f.name in PARTS:
+            made = (
+                None if plain[f.name] is None else _part(PARTS[f.name], f.name + ".", plain, arrays)
+            )
+            setattr(state, f.name, made)
+        elif f.name in arrays:
+            setattr(state, f.name, arrays[f.name].copy())
+        elif f.name != "options":
+            setattr(state, f.name, plain[f.name])
+    if plain["one_window"]:
+        state.judged = state.window
+    return state
+
+
+def _part(
+    kind: type, prefix: str, plain: dict[str, Any], arrays: dict[str, np.ndarray[Any, Any]]
+) -> Any:
+    part: Any = object.__new__(kind)
+    for f in fields(kind):
+        name = prefix + f.name
+        setattr(part, f.name, arrays[name].copy() if name in arrays else plain[name])
+    return part

@@ -1,0 +1,220 @@
+"""What is not read yet is named, with the line that gets it in, and that line is true."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import dask.array as da
+import numpy as np
+import pytest
+import zarr
+
+import streamsvd
+from streamsvd.checks.foreign import FILES, OBJECTS, check_object
+from streamsvd.errors import SpecError, StoreError
+
+h5py = pytest.importorskip("h5py")
+pd = pytest.importorskip("pandas")
+sparse = pytest.importorskip("scipy.sparse")
+xr = pytest.importorskip("xarray")
+
+A = np.arange(24.0).reshape(6, 4) % 7
+S = np.linalg.svd(A, compute_uv=False)[:2]
+
+
+def refused(source, *words, door=streamsvd.open) -> str:
+    with pytest.raises((SpecError, StoreError)) as caught:
+        door(source)
+    text = str(caught.value)
+    assert not [word for word in words if word not in text], text
+    return text
+
+
+def got_in(x, text: str, begins: str = "Pass ") -> None:
+    """The line of a message, done as it stands."""
+    line = text.partition(begins)[2].partition(", ")[0].rstrip(".")
+    found = eval(line, {"x": x, "numpy": np, "dask": __import__("dask.array")})
+    np.testing.assert_allclose(streamsvd.svd(found, 2).s, S, rtol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["list", "tuple", "frame"])
+def test_objects_in_memory_are_named_with_a_line_that_is_true(kind):
+    x = {"list": A.tolist(), "tuple": tuple(map(tuple, A)), "frame": pd.DataFrame(A)}[kind]
+    got_in(x, refused(x, "is not read yet"))
+
+
+def test_an_array_with_labels_comes_in_by_its_data():
+    x = xr.DataArray(A, dims=("time", "x"))
+    text = refused(x, "an array with labels", "zarr store behind it", "pass x.data")
+    assert np.array_equal(x.data, A)
+    assert "xarray.DataArray" in text
+    refused(x.to_dataset(name="t"), "several arrays", "x['NAME'].values")
+
+
+def test_hdf5_comes_in_by_dask(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["a"] = A
+        got_in(file["a"], refused(file["a"], "an HDF5 array"))
+        refused(file, "an HDF5 group", "x['NAME']")
+
+
+@pytest.mark.parametrize("form", ["csr", "csc", "coo", "bsr", "lil", "dok", "dia"])
+@pytest.mark.parametrize("kind", ["matrix", "array"])
+def test_sparse_objects_are_called_sparse_with_lines_that_are_true(form, kind):
+    x = getattr(sparse, f"{form}_{kind}")(A)
+    text = refused(x, "is sparse", "not read yet", "x.toarray()", "read(rows)")
+    np.testing.assert_allclose(streamsvd.svd(x.toarray(), 2).s, S, rtol=1e-3)
+    csr = x.tocsr()
+    assert ("x = x.tocsr()" in text) == (form != "csr")
+
+    class Rows:
+        shape, dtype, chunks = csr.shape, csr.dtype, (2, 4)
+
+        def read(self, rows):
+            return csr[rows].toarray()
+
+    np.testing.assert_allclose(streamsvd.svd(Rows(), 2).s, S, rtol=1e-3)
+    for door in (streamsvd.open_collection, lambda y: streamsvd.open_collection({"a": y})):
+        refused(x, "is sparse", door=door)
+    for door in (lambda y: streamsvd.svd(y, 2), lambda y: streamsvd.top_eigenvectors(y)):
+        refused(x, "is sparse", door=door)
+
+
+def test_chunks_and_blocks_that_are_sparse_are_called_so():
+    x = da.from_array(A, chunks=2).map_blocks(sparse.csr_matrix, dtype="f8")
+    text = refused(x, "chunks of the dask array are sparse (csr_matrix)")
+    line = text.partition("Make each dense: ")[2].rstrip(".")
+    dense = eval(line, {"x": x, "numpy": np})
+    np.testing.assert_allclose(streamsvd.svd(dense, 2).s, S, rtol=1e-3)
+    hidden = da.from_array(A, chunks=2).map_blocks(
+        sparse.csr_matrix, dtype="f8", meta=np.empty((0, 0))
+    )
+    refused(hidden, "is sparse (csr_matrix)", "block.toarray()", door=lambda y: streamsvd.svd(y, 2))
+
+    class Rows:
+        shape, dtype, chunks = A.shape, A.dtype, (2, 4)
+
+        def read(self, rows):
+            return sparse.csr_matrix(A[rows])
+
+    refused(Rows(), "Rows.read(slice(", "is sparse", door=lambda y: streamsvd.svd(y, 2))
+
+
+def _class(module: str, name: str) -> type:
+    return type(name, (), {"__module__": f"{module}.inner.part"})
+
+
+@pytest.mark.parametrize(("module", "name"), [key for key in OBJECTS if key[0] != "builtins"])
+def test_objects_are_known_by_name_and_so_are_those_made_of_them(module, name):
+    base = _class(module, name)
+    words = OBJECTS[module, name]
+    for kind in (base, type("Mine", (base,), {"__module__": "somewhere"})):
+        with pytest.raises(SpecError, match="not read yet") as caught:
+            check_object(kind())
+        assert all(part in str(caught.value) for part in words)
+
+
+def test_what_is_not_known_is_not_refused():
+    for value in (A, object(), "a.npy", 3, None, np.float64(1)):
+        check_object(value)
+
+
+@pytest.mark.parametrize("door", [streamsvd.open, streamsvd.open_collection])
+@pytest.mark.parametrize("suffix", FILES)
+def test_files_are_named_by_the_end_of_their_name(tmp_path, suffix, door):
+    if suffix in (".safetensors",) and door is streamsvd.open_collection:
+        return  # which is one
+    for name in (f"a.b{suffix}", f"a{suffix.upper()}"):
+        (tmp_path / name).write_bytes(b"1 2")
+        text = refused(tmp_path / name, "is not read yet", str(tmp_path / name), door=door)
+        assert FILES[suffix][0] in text
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "csv.gz", "npz", "mtx", "dense.mtx", "bin"])
+def test_the_line_for_a_file_makes_one_that_is_read(tmp_path, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)
+    path = Path(f"a.{kind}")
+    if kind == "npz":
+        np.savez(path, NAME=A)
+    elif kind.endswith("mtx"):
+        import scipy.io
+
+        scipy.io.mmwrite(path, A if kind == "dense.mtx" else sparse.coo_matrix(A))
+    elif kind == "bin":
+        A.astype("f4").tofile(path)
+    else:
+        np.savetxt(path, A, delimiter="," if "csv" in kind else "\t")
+    line = refused(path).partition("Make one of it that is: ")[2]
+    line = line.replace("ROWS, COLUMNS", "6, 4").partition(" (skiprows=1")[0]
+    eval(line, {"numpy": np, "scipy": __import__("scipy.io")})
+    np.testing.assert_allclose(streamsvd.svd("a.npy", 2).s, S, rtol=1e-3)
+
+
+def _anndata(place: Path, sparse_x: bool) -> zarr.Group:
+    """A group as AnnData writes it."""
+    root = zarr.create_group(place, attributes={"encoding-type": "anndata"})
+    obs = root.create_group("obs", attributes={"encoding-type": "dataframe"})
+    obs["_index"] = np.arange(6)
+    layers = root.create_group("layers", attributes={"encoding-type": "dict"})
+    for group, name in ((root, "X"), (layers, "counts")):
+        if not sparse_x:
+            group.create_array(name, data=A, attributes={"encoding-type": "array"})
+            continue
+        x, said = sparse.csr_matrix(A), {"encoding-type": "csr_matrix", "shape": list(A.shape)}
+        held = group.create_group(name, attributes=said)
+        for part in ("data", "indices", "indptr"):
+            held.create_array(part, data=getattr(x, part))
+    return root
+
+
+def test_a_store_of_anndata_is_read_where_it_is_dense_and_named_where_it_is_sparse(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    _anndata(Path("d.zarr"), sparse_x=False)
+    np.testing.assert_allclose(streamsvd.svd("d.zarr", 2).s, S, rtol=1e-3)
+    root = _anndata(Path("s.zarr"), sparse_x=True)
+    words = "s.zarr/X is sparse (csr_matrix of AnnData)"
+    lines = "numpy.save('X.npy', anndata.read_zarr('", "s.zarr').X.toarray())"
+    for given in ("s.zarr", root):
+        refused(given, words, *lines)
+    refused("s.zarr", words, *lines, door=lambda p: streamsvd.open(p, variable="X"))
+    layer = ".layers['counts'].toarray()"
+    refused("s.zarr", layer, door=lambda p: streamsvd.open(p, variable="layers/counts"))
+    refused("s.zarr", "a table of AnnData", door=lambda p: streamsvd.open(p, variable="obs"))
+    refused("s.zarr", "part of a sparse matrix (csr_matrix", door=streamsvd.open_collection)
+
+
+def test_estimators_name_what_scikit_learn_does_not():
+    pytest.importorskip("sklearn")
+    adata = _class("anndata", "AnnData")()
+    kinds = (
+        streamsvd.TruncatedSVD,
+        streamsvd.IncrementalPCA,
+        streamsvd.Nystroem,
+        streamsvd.KernelRidge,
+    )
+    for kind in kinds:
+        refused(adata, "annotated matrix", "x.X.toarray()", door=partial(kind().fit, y=A[:, 0]))
+        with pytest.raises(TypeError, match="toarray"):
+            kind().fit(sparse.csr_matrix(A), A[:, 0])
+
+
+def test_blocks_and_right_hand_sides_are_named_too(tmp_path):
+    x = xr.Dataset({"a": (("y", "x"), A)})
+    refused({"a": x}, "block 'a'", "several arrays", "xarray.Dataset", door=streamsvd.cluster)
+    refused(x, "b is several arrays", door=partial(streamsvd.lstsq, A))
+    refused(x, "y is several arrays", door=partial(streamsvd.kernel_ridge, A))
+    lazy = da.from_array(A, chunks=(3, 4)).map_blocks(
+        sparse.csr_matrix, meta=sparse.csr_matrix((0, 0))
+    )
+    refused({"a": lazy}, "block 'a' is sparse", door=streamsvd.cluster)
+    hidden = da.from_array(A, chunks=(6, 4)).map_blocks(sparse.csr_matrix, meta=np.empty((0, 0)))
+    refused({"a": hidden}, "sparse", door=streamsvd.cluster)
+
+
+def test_a_url_of_an_unknown_kind_is_none_of_damaged_metadata():
+    for door in (streamsvd.open, streamsvd.open_collection):
+        text = refused("s3x://bucket/a", "s3x://", "unknown kind", door=door)
+        assert "metadata" not in text

@@ -1,0 +1,209 @@
+"""What is said of workers that differ, with a client that answers as it is told."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+from distributed.comm.core import CommClosedError
+
+import streamsvd
+from streamsvd.engine import workers as module
+from streamsvd.engine.workers import look, report, versions
+from streamsvd.errors import BudgetError, SpecError, StoreError, StreamSVDError
+from streamsvd.store.sight import FileAddress, Sight, addresses
+
+
+class Client:
+    """Workers that answer as this process would, but for what ``change`` does to an answer."""
+
+    def __init__(self, change: Any = lambda answer, asked: answer, **known: Any) -> None:
+        self.change, self.asked, self.calls = change, 0, []
+        self.known = {f"tcp://{i}": {"name": i, "memory_limit": 0} | known for i in (1, 2)}
+
+    @property
+    def scheduler(self) -> Any:
+        return SimpleNamespace(identity=lambda n_workers: {"workers": self.known})
+
+    def sync(self, function: Any, **options: Any) -> Any:
+        assert options == {"n_workers": -1}
+        return function(**options)
+
+    def run(self, function: Any, found: Any, *, workers: Any, on_error: str) -> Any:
+        assert (function, on_error) == (report, "return")
+        self.asked += 1
+        self.calls.append(list(workers))
+        answer = asyncio.run(function(found))
+        return {
+            w: self.change(dict(answer), self.asked) if w == "tcp://2" else answer for w in workers
+        }
+
+
+@pytest.fixture
+def A(tmp_path):
+    values = np.random.default_rng(0).standard_normal((40, 5))
+    array = zarr.create_array(str(tmp_path / "A.zarr"), shape=(40, 5), chunks=(10, 5), dtype="f8")
+    array[...] = values
+    return streamsvd.open(tmp_path / "A.zarr")
+
+
+def changed(**items):
+    return lambda answer, _: answer | items
+
+
+def sights(*, until=99, **items):
+    def change(answer, asked):
+        one = dict(zip(("metadata", "chunk", "error"), answer["sights"][0], strict=True))
+        found = tuple((one | items).values())
+        return answer | ({"sights": [found]} if asked <= until else {})
+
+    return change
+
+
+def test_equal_workers_are_asked_once_in_a_while(A, monkeypatch):
+    client = Client()
+    look(client, A)
+    look(client, A)
+    assert client.calls == [["tcp://1", "tcp://2"]]
+    client.known["tcp://3"] = {"name": 3}
+    look(client, A)
+    assert client.calls[1:] == [["tcp://3"]]
+    monkeypatch.setattr(module, "FRESH_SECONDS", 0.0)
+    look(client, A)
+    assert len(client.calls[2]) == 3
+
+
+@pytest.mark.parametrize("package", ["streamsvd", "numpy", "zarr", "dask"])
+def test_another_version_is_named(A, package):
+    other = versions() | {package: "0.1.2.3"}
+    said = (
+        rf"worker 2 at tcp://2 has {package} 0.1.2.3, this process .* Install {package} .* there\."
+    )
+    with pytest.raises(StreamSVDError, match=said):
+        look(Client(changed(versions=other)), A)
+
+
+def test_other_code_of_the_same_version_is_named(A):
+    with pytest.raises(StreamSVDError, match=r"worker 2 .* with other code than this process"):
+        look(Client(changed(versions=versions() | {"code": "other"})), A)
+
+
+@pytest.mark.parametrize(
+    ("sight", "said"),
+    [
+        ({"metadata": None, "chunk": None}, r"does not see .*A.zarr: zarr.json is not there"),
+        ({"metadata": "other"}, r"sees another .*A.zarr than this process: zarr.json differs"),
+        ({"chunk": None}, r"sees .*A.zarr without its chunk 'c/0/0'"),
+        ({"chunk": "other"}, r"sees other values in chunk 'c/0/0' of .*A.zarr"),
+        ({"error": "[Errno 13] Permission denied"}, r"cannot read .*A.zarr: .*Permission denied"),
+    ],
+)
+def test_what_a_worker_does_not_see_is_said_with_what_to_do(A, sight, said):
+    client = Client(sights(**sight))
+    with pytest.raises(StoreError, match=said + r".*mount the folder there under the same path"):
+        look(client, A)
+    assert client.asked == module.TRIES
+    passing = Client(sights(until=1, **sight))  # someone wrote just then
+    look(passing, A)
+    assert passing.asked == 2
+
+
+def test_the_memory_of_a_worker_is_held_against_what_its_tasks_take(A):
+    used, limit = changed(used=100 << 20), 1 << 50  # one answers with what this process takes
+    look(Client(used, memory_limit=limit), A, needs=limit >> 1)
+    look(Client(used, memory_limit=0), A, needs=1 << 60)
+    with pytest.raises(BudgetError, match=rf"limit of {limit:,} bytes leaves .*--memory-limit"):
+        look(Client(used, memory_limit=limit), A, needs=limit)
+
+
+@pytest.mark.parametrize(
+    "error", [CommClosedError("gone"), ConnectionRefusedError(), TimeoutError()]
+)
+def test_a_worker_that_left_is_not_waited_for(A, error):
+    client = Client(lambda *_: error)
+    look(client, A)
+    look(client, A)
+    assert client.calls == [["tcp://1", "tcp://2"], ["tcp://2"]]
+
+
+@pytest.mark.parametrize(
+    "error", [ModuleNotFoundError("No module named 'streamsvd'"), AttributeError("x")]
+)
+def test_a_worker_that_cannot_load_us_is_told_what_to_install(A, error):
+    said = rf"worker 2 .* cannot load what this process sends: {type(error).__name__}: .*Install"
+    with pytest.raises(StreamSVDError, match=said):
+        look(Client(lambda *_: error), A)
+
+
+def test_a_worker_that_cannot_open_an_address_is_refused(A):
+    with pytest.raises(
+        StoreError, match=r"worker 2 .* cannot open what this process reads: .*A.zip"
+    ):
+        look(Client(lambda *_: FileNotFoundError(2, "No such file", "A.zip")), A)
+
+
+def test_what_cannot_be_sent_is_refused(A, monkeypatch):
+    client = Client()
+    monkeypatch.setattr(
+        client, "run", lambda *_, **__: (_ for _ in ()).throw(TypeError("cannot pickle"))
+    )
+    with pytest.raises(
+        SpecError, match=r"A.zarr cannot be sent to workers: cannot pickle. Pass a path"
+    ):
+        look(client, A)
+
+
+def test_what_is_in_memory_is_not_looked_at(tmp_path):
+    values = np.ones((20, 3))
+    store = zarr.storage.MemoryStore()
+    zarr.create_array(store, shape=(20, 3), dtype="f8")[...] = values
+    for source in (streamsvd.open(values), streamsvd.open(store)):
+        assert addresses(source) == []
+    reader = SimpleNamespace(
+        shape=(20, 3), dtype=np.dtype("f8"), chunks=(5, 3), read=lambda r: values[r]
+    )
+    assert addresses(streamsvd.open(reader)) == []
+    look(Client(), streamsvd.open(values))
+
+
+def test_a_large_collection_is_looked_at_here_and_there(tmp_path):
+    group = zarr.open_group(str(tmp_path / "C.zarr"), mode="w")
+    for i in range(40):
+        group.create_array(f"x{i:02}", shape=(4, 2), dtype="f8")[...] = i
+    found = addresses(streamsvd.open_collection(tmp_path / "C.zarr"))
+    assert len(found) == 16
+    assert found[0].name.endswith("x00")
+    assert found[-1].name.endswith("x39")
+    np.save(tmp_path / "x.npy", np.ones((4, 2)))
+    (one,) = addresses(streamsvd.open(tmp_path / "x.npy"))
+    assert one == FileAddress(tmp_path / "x.npy", 128)
+    assert one.seen().metadata is not None
+    (tmp_path / "x.npy").unlink()
+    assert one.seen() == Sight()
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("sharded", [False, True])
+def test_a_chunk_that_is_there_is_looked_at(tmp_path, zarr_format, sharded):
+    options = {"shards": (20, 5)} if sharded and zarr_format == 3 else {}
+    array = zarr.create_array(
+        str(tmp_path / "A.zarr"),
+        shape=(40, 5),
+        chunks=(10, 5),
+        dtype="f8",
+        zarr_format=zarr_format,
+        **options,
+    )
+    array[30:] = 1.0
+    (address,) = addresses(streamsvd.open(tmp_path / "A.zarr"))
+    before = address.seen()
+    assert before.chunk is not None
+    array[30:] = 2.0
+    assert address.seen().chunk != before.chunk
+    assert address.seen().metadata == before.metadata
+    array.update_attributes({"scale_factor": 2.0})
+    assert address.seen().metadata != before.metadata

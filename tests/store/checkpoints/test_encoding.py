@@ -1,0 +1,47 @@
+"""What a checkpoint keeps of a value is the value, to the bit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from streamsvd.store.checkpoints.checkpoint import Checkpoint
+from streamsvd.store.checkpoints.encoding import packed, unpacked
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inner:
+    x: np.ndarray
+    note: str | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outer:
+    parts: tuple
+    by_name: dict
+    size: float
+
+
+def test_nested_records_come_back_to_the_bit(tmp_path):
+    rng = np.random.default_rng(0)
+    value = Outer(
+        (Inner(rng.standard_normal((3, 2)), None), 7, True),
+        {"a": Inner(np.zeros((0, 4)), "n"), "b": [1.5, np.float64(0.1)]},
+        1e-300,
+    )
+    plain, arrays = packed({"held": value, "ids": np.arange(5)})
+    store = Checkpoint.at(tmp_path / "c", "test")
+    store.save(plain, arrays)
+    again = Checkpoint.at(tmp_path / "c", "test").newest()
+    assert len(again[1]) == 1
+    held = unpacked(*again, {"Inner": Inner, "Outer": Outer})
+    found = held["held"]
+    assert isinstance(found, Outer)
+    np.testing.assert_array_equal(found.parts[0].x, value.parts[0].x)
+    assert found.parts[1:] == [7, True]
+    assert found.by_name["a"].x.shape == (0, 4)
+    assert (found.by_name["a"].note, found.by_name["b"]) == ("n", [1.5, 0.1])
+    assert found.size == 1e-300
+    np.testing.assert_array_equal(held["ids"], np.arange(5))
+    assert held["ids"].dtype == np.int64
