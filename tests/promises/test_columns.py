@@ -11,8 +11,7 @@ from streamsvd.engine.columns import look
 from streamsvd.engine.events import ColumnsLeftOut
 from streamsvd.errors import NonFiniteError, ShapeError, SpecError
 from streamsvd.numerics.columns import Columns, as_mask
-
-from .conftest import Rows, run
+from tests.matrices import Rows, run
 
 M, N, LAND = 90, 14, [0, 5, 6, 13]
 SEA = np.delete(np.arange(N), LAND)
