@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -52,3 +52,12 @@ def in_one_thread(task: Callable[P, R]) -> Callable[P, R]:
             return task(*args, **kwargs)
 
     return run
+
+
+DENSE_WIDTH = 20_000
+"""Thin blocks of fewer rows are factorised by one BLAS thread: two would wait for each other."""
+
+
+def dense_threads(width: int) -> AbstractContextManager[object]:
+    """BLAS threads for the small dense factorisations of a run; decided by shape, so bits do not vary."""
+    return one_thread() if width < DENSE_WIDTH else nullcontext()

@@ -49,6 +49,9 @@ class Layout:
         First and last row (exclusive) of each task.
     tile
         Columns read at once where a panel of whole rows does not fit; None otherwise.
+    even
+        Whether blocks have the same height from the first row of a span on, whatever the chunks, so that they may begin in
+        one panel and end in the next. Otherwise no block crosses the end of a panel.
     """
 
     axis: Axis
@@ -59,6 +62,7 @@ class Layout:
     panel: int
     spans: tuple[tuple[int, int], ...]
     tile: int | None = None
+    even: bool = False
 
     @property
     def grain(self) -> int:
@@ -88,10 +92,11 @@ class Layout:
     def panels(self, span: tuple[int, int]) -> Iterator[tuple[int, int]]:
         """Panels of a span."""
         start, stop = span
+        grain = self.chunk if self.even else self.grain
         while start < stop:
             end = min(start + self.panel, stop)
-            if self.panel < self.grain:  # parts of a grain: never across its end
-                end = min(end, start + self.grain - start % self.grain)
+            if self.panel < grain:  # parts of a grain: never across its end
+                end = min(end, start + grain - start % grain)
             yield start, end
             start = end
 

@@ -1,90 +1,79 @@
-"""A fold over runs of rows: one task for each, and a binary tree of fixed shape that joins what they found.
+"""A pass as a dask graph: one task for each span, and a binary tree of fixed shape that joins what they hand back.
 
-The shape depends on the number of runs alone, so a result is the same bits on any scheduler. What a node found may be kept
-(`known`): a run that was killed goes on from the nodes that were, to the same bits.
+The shape depends on the number of spans alone, so a result is the same bits on any scheduler. What a node found may be
+there already (``done``): a run that was killed goes on from the nodes that were saved, to the same bits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
-from itertools import pairwise
-from typing import Any, Protocol, TypeVar
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from dask import delayed
 
-from streamsvd.engine.blas import in_one_thread
-from streamsvd.engine.submit import Graph, Told, run_graph
-from streamsvd.protocols import Source
+from streamsvd.checks.masks import as_block, put
+from streamsvd.engine.dask_source import DaskSource, Shifted
+from streamsvd.engine.passes import Span
+from streamsvd.engine.reader import MatrixReader
+from streamsvd.engine.submit import Graph, active_client
+from streamsvd.engine.task import Work, absorb, merge, run_span
+from streamsvd.numerics.blocks import Axis
 
-T = TypeVar("T")
-Run = tuple[int, int]
 Node = tuple[int, int]
-"""Level, 0 for runs, and number from the left."""
+"""Level, 0 for spans, and number from the left."""
 
 
-class Job(Protocol[T]):
-    """What is done with a run of rows, and with what two neighbours found."""
-
-    def leaf(self, rows: Run) -> T:
-        """What a run holds; it may be done twice."""
-        ...
-
-    def join(self, left: T, right: T) -> T:
-        """What two neighbouring runs hold together."""
-        ...
-
-
-def runs(source: Source, rows: int, most: int) -> tuple[Run, ...]:
-    """First and last row (exclusive) of runs of about ``rows`` rows, no more than ``most``, cut where chunks are."""
-    m, chunk = source.shape[0], min(source.chunks[0], source.shape[0])
-    chunks = -(-m // chunk)
-    count = max(1, min(most, m // max(rows, 1), chunks))
-    edges = [min(m, chunk * round(i * chunks / count)) for i in range(count + 1)]
-    return tuple((a, b) for a, b in pairwise(edges) if a < b)
-
-
-def reduced(
-    job: Job[T],
-    parts: Sequence[Run],
-    *,
-    workers: int,
-    leaf_done: Callable[[int, int], None],
-    known: Mapping[Node, T] | None = None,
-    found: Callable[[Node, T], None] | None = None,
-    what: str = "the run",
-    needs: int = 0,
-) -> T:
-    """What all runs hold together.
+def build(
+    work: Work[Any], shared: Any, done: Mapping[Node, Any] | None = None, *, kept: bool = False
+) -> Graph:
+    """Delayed spans and the delayed tree over them.
 
     Parameters
     ----------
-    job, parts
-        What is done, and the runs; BLAS has one thread in each task.
-    workers
-        Threads; a cluster has its own.
-    leaf_done
-        Receives runs done, and their number.
-    known
-        Nodes that need not be found again.
-    found
-        Receives every node as it is found.
-    what
-        How messages call it.
-    needs
-        Bytes that the tasks of a worker of a cluster take; 0 if that is not known.
+    work
+        The pass; its source, where it is a dask array, puts its own tasks before the spans.
+    shared
+        ``work`` itself or a future of it: what the tasks receive.
+    done
+        Values of nodes that need not be found again.
+    kept
+        Whether values of nodes are told, and so must stay what they are.
     """
-    have = {} if known is None else known
+    leaf, have = delayed(run_span, pure=False), {} if done is None else done
+    join = delayed(merge if kept or active_client() is not None else absorb, pure=False)
+    source, spans = work.reader.source, work.reader.spans
+    feeds: list[tuple[Span, list[Any]]] | None = None
+    if isinstance(source, DaskSource) and isinstance(work.reader, MatrixReader):
+        leaf = delayed(run_chunks, pure=False)
+        feeds = [((a, b), chunks) for a, b, chunks in source.spans(work.reader.layout.axis)]
+    count = len(spans) if feeds is None else len(feeds)
+    leaves: list[Any] = []
+    named: dict[Node, Any] = {}
 
-    def build(shared: Any) -> Graph:
-        return _grown(shared, parts, have)
+    def grow(node: Node) -> Any:
+        if node in have:
+            return delayed(have[node], traverse=False, pure=False)
+        if node[0] == 0:
+            task = leaf(shared, spans[node[1]]) if feeds is None else leaf(shared, *feeds[node[1]])
+            leaves.append(task)
+        else:
+            below = [grow(child) for child in children(node, count)]
+            if len(below) == 1:
+                return below[0]
+            task = join(shared, *below)
+        named[node] = task
+        return task
 
-    told = Told(leaf_done, found)
-    value: T = run_graph(job, build, workers=workers, told=told, what=what, needs=needs)
-    return value
+    height = (count - 1).bit_length()
+    root = grow((height, 0))
+    return Graph(leaves, root, named if kept else {})
 
 
 def children(node: Node, count: int) -> tuple[Node, ...]:
-    """The two nodes that one joins, or the only one, in a tree over so many runs."""
+    """The two nodes that one joins, or the only one, in a tree over so many spans."""
     level, index = node
     below = count
     for _ in range(level - 1):
@@ -92,44 +81,34 @@ def children(node: Node, count: int) -> tuple[Node, ...]:
     return tuple((level - 1, i) for i in (2 * index, 2 * index + 1) if i < below)
 
 
-def unfound(parts: Sequence[Run], known: Container[Node]) -> list[Run]:
-    """Runs that are still to be read: neither they nor a node above them is known."""
-    height = (len(parts) - 1).bit_length()
+def missing_spans(spans: Sequence[Span], done: Container[Node]) -> list[Span]:
+    """Spans that are still to be read: neither they nor a node above them is there."""
+    height = (len(spans) - 1).bit_length()
     return [
-        run
-        for index, run in enumerate(parts)
-        if not any((level, index >> level) in known for level in range(height + 1))
+        span
+        for index, span in enumerate(spans)
+        if not any((level, index >> level) in done for level in range(height + 1))
     ]
 
 
-def _grown(shared: Any, parts: Sequence[Run], known: Mapping[Node, Any]) -> Graph:
-    leaf, join = delayed(_leaf, pure=False), delayed(_join, pure=False)
-    leaves: list[Any] = []
-    named: dict[Node, Any] = {}
-
-    def grown(node: Node) -> Any:
-        if node in known:
-            return delayed(known[node], traverse=False, pure=False)
-        if node[0] == 0:
-            task = leaf(shared, parts[node[1]])
-            leaves.append(task)
-        else:
-            below = [grown(child) for child in children(node, len(parts))]
-            if len(below) == 1:
-                return below[0]
-            task = join(shared, *below)
-        named[node] = task
-        return task
-
-    height = (len(parts) - 1).bit_length()
-    return Graph(leaves, grown((height, 0)), named)
+def run_chunks(work: Work[Any], span: Span, chunks: list[Any]) -> Any:
+    """A span whose rows (along columns: columns) another part of the graph has computed."""
+    reader = work.reader
+    assert isinstance(reader, MatrixReader)
+    assert isinstance(reader.source, DaskSource)
+    axis = reader.layout.axis
+    data = assemble(reader.source, chunks, axis, span[0])
+    there = replace(reader, source=Shifted(data, axis, span[0], reader.source), prefetch=False)
+    return run_span(replace(work, reader=there), span)
 
 
-@in_one_thread
-def _leaf(job: Job[T], rows: Run) -> T:
-    return job.leaf(rows)
-
-
-@in_one_thread
-def _join(job: Job[T], left: T, right: T) -> T:
-    return job.join(left, right)
+def assemble(source: DaskSource, chunks: list[Any], axis: Axis, start: int) -> npt.NDArray[Any]:
+    """Chunks side by side (along columns: one below the other), from a row or column on; what is masked is NaN."""
+    along, chunks = axis == "rows", [as_block(chunk) for chunk in chunks]
+    edges = np.cumsum([0, *(chunk.shape[1 if along else 0] for chunk in chunks)])
+    other = chunks[0].shape[0 if along else 1]
+    out = np.empty((other, edges[-1]) if along else (edges[-1], other), dtype=source.dtype)
+    for chunk, a, b in zip(chunks, edges[:-1], edges[1:], strict=True):
+        place, at = (out[:, a:b], (start, a)) if along else (out[a:b], (a, start))
+        put(place, chunk, name=source.name, row=int(at[0]), column=int(at[1]))
+    return out

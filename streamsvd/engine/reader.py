@@ -1,0 +1,256 @@
+"""Blocks of rows of a stored matrix: read ahead, checked, filled, and sent to where the pass computes.
+
+This is the one place that makes blocks of a matrix. A panel is what is read at once, into one of two buffers that are used
+again; while BLAS works on one, a thread reads and decodes the next into the other. Blocks are cut from panels. Their cut
+depends on the matrix, its chunks and the options alone, so that sums over them are the same bits whatever the memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from streamsvd.checks.sizes import check_size
+from streamsvd.engine.allocator import PanelBuffer, panel_buffers
+from streamsvd.engine.dask_source import DaskSource
+from streamsvd.engine.device import Device
+from streamsvd.engine.layout import Layout
+from streamsvd.engine.passes import Block, P, Pass, Pieces, S, Span, Task
+from streamsvd.errors import NonFiniteError
+from streamsvd.numerics.blocks import Axis
+from streamsvd.protocols import Source
+from streamsvd.typing import Matrix
+
+ROW_REMEDY = 'Mend or leave out the row, or pass nonfinite="zero" to treat NaN as 0.'
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MatrixReader:
+    """How a pass reads a matrix.
+
+    Attributes
+    ----------
+    source, layout
+        The matrix, and how it is cut.
+    prefetch
+        Whether the next panel is read while blocks of this one are multiplied.
+    policy
+        What a NaN is: ``"raise"``, an error that names it; ``"zero"`` and ``"mean"``, the ``fill`` of its column. None: the pass
+        itself looks, where its sums say that there is something to see.
+    fill
+        What takes the place of a NaN, ``(n,)``; None for 0.
+    """
+
+    source: Source
+    layout: Layout
+    prefetch: bool = True
+    policy: str | None = None
+    fill: Matrix | None = None
+
+    @property
+    def spans(self) -> Sequence[Span]:
+        """What tasks read; of a dask array, whole rows (or columns) of its chunks, which its own tasks compute."""
+        if isinstance(self.source, DaskSource):
+            return [(a, b) for a, b, _ in self.source.spans(self.layout.axis)]
+        return self.layout.spans
+
+    def cost(self, spans: Sequence[Span], pass_: Pass[Any, Any]) -> int:
+        """Decoded bytes that a pass over these spans asks of the store: whole chunks, also where a part is wanted."""
+        layout, nbytes = self.layout, self.source.nbytes
+        if layout.tile is None or getattr(pass_, "two_sided", True):
+            nbytes = int(nbytes * layout.amplification)
+        if len(spans) == len(self.spans):
+            return nbytes
+        return nbytes * sum(stop - start for start, stop in spans) // layout.length
+
+    def run(self, pass_: Pass[S, P], span: Span, device: Device, task: Task) -> P:
+        """Fold the blocks of a span, from zero."""
+        state = pass_.init(device)
+        if self.layout.tile is not None:
+            self._run_tiles(pass_, state, span, device, task)
+        else:
+            for block in self.blocks(span, device, task):
+                state = pass_.update(state, block)
+                if task.sink is not None:
+                    flush(state, task)
+        return pass_.close(state)
+
+    def blocks(self, span: Span, device: Device, task: Task) -> Iterator[Block]:
+        """Blocks of a span, in their order."""
+        if self.layout.even:
+            yield from self._even(span, device, task)
+            return
+        along_rows, whole = self.layout.axis == "rows", slice(0, self.layout.width)
+        for start, panel, largest in self._panels(span, device, task):
+            stop = start + panel.shape[0 if along_rows else 1]
+            there = device.send(panel)
+            for a, b in self.layout.blocks(start, stop):
+                run = slice(a - start, b - start)
+                yield Block(a, whole, there[run, :] if along_rows else there[:, run], largest)
+            del there
+            device.settle()
+
+    def _even(self, span: Span, device: Device, task: Task) -> Iterator[Block]:
+        """Blocks of the same height from the first row of the span on, whatever the chunks; the last may have fewer."""
+        xp, height, whole = device.xp, self.layout.unit, slice(0, self.layout.width)
+        first, waiting, count, largest = span[0], list[Any](), 0, 0.0
+        for _, panel, size in self._panels(span, device, task):
+            there, at = device.send(panel), 0
+            largest = max(largest, size or 0.0)
+            while count + panel.shape[0] - at >= height:
+                end = at + height - count
+                part = there[at:end, :]
+                rows = xp.concat([*waiting, part]) if waiting else part
+                yield Block(first, whole, rows, largest)
+                first, waiting, count, at, largest = first + height, [], 0, end, size or 0.0
+            if at < panel.shape[0]:
+                waiting.append(xp.asarray(there[at:, :], copy=True))  # the panel is used again
+                count += panel.shape[0] - at
+            del there
+            device.settle()
+        if count:
+            yield Block(first, whole, xp.concat(waiting) if len(waiting) > 1 else waiting[0], largest)
+
+    def _panels(
+        self, span: Span, device: Device, task: Task
+    ) -> Iterator[tuple[int, npt.NDArray[Any], float | None]]:
+        """Panels of a span with their first row and their largest entry; one reader thread stays one panel ahead."""
+        layout, source = self.layout, self.source
+        dtype = source.dtype
+        longest = max(stop - start for start, stop in layout.spans)
+        size = min(layout.panel, longest) * layout.width * dtype.itemsize
+        whole = slice(0, layout.width)
+
+        def load(buffer: PanelBuffer, start: int, stop: int) -> tuple[npt.NDArray[Any], float | None]:
+            task.check()
+            rows = stop - start
+            shape = (rows, layout.width) if layout.axis == "rows" else (layout.width, rows)
+            out = buffer.array(shape, dtype)
+            read_part(source, layout.axis, slice(start, stop), whole, out)
+            return out, self.treat(out, start)
+
+        if not self.prefetch or span[1] - span[0] <= layout.panel:  # nothing to read ahead
+            with panel_buffers(1, size, device.panel) as (only,):
+                for start, stop in layout.panels(span):
+                    yield start, *load(only, start, stop)
+            return
+        with (
+            panel_buffers(2, size, device.panel) as buffers,
+            ThreadPoolExecutor(1, thread_name_prefix="streamsvd-read") as reader,
+        ):
+            pending = None
+            for index, (start, stop) in enumerate(layout.panels(span)):
+                following = (start, reader.submit(load, buffers[index % 2], start, stop))
+                if pending is not None:
+                    yield pending[0], *pending[1].result()
+                pending = following
+            if pending is not None:
+                yield pending[0], *pending[1].result()
+
+    def treat(self, panel: npt.NDArray[Any], first: int, column: int = 0) -> float | None:
+        """Apply the policy to a panel, in its memory; its largest modulus.
+
+        Raises
+        ------
+        NonFiniteError
+            If an entry is NaN or Inf that the policy does not allow; it names row and column.
+        SpecError
+            If squares of entries leave float64.
+        """
+        if self.policy is None:
+            return None
+        if self.policy != "raise" and panel.dtype.kind in "fc":
+            holes = np.isnan(panel)
+            if holes.any():
+                fill = np.zeros(1, panel.dtype) if self.fill is None else self.fill
+                part = fill[column : column + panel.shape[1]] if fill.size > 1 else fill
+                np.copyto(panel, part.astype(panel.dtype)[None, :], where=holes)
+        largest = check_size(panel, self.source.name)
+        check_finite(self.source, panel, first, column)
+        return largest
+
+    def _run_tiles(self, pass_: Any, state: Any, span: Span, device: Device, task: Task) -> None:
+        """Two half-passes over each panel, a tile of columns at a time: twice the reads, a fraction of the memory."""
+        layout = self.layout
+        assert layout.tile is not None
+        size = layout.panel * layout.tile * self.source.dtype.itemsize
+        tiles = [
+            slice(c, min(c + layout.tile, layout.width))
+            for c in range(0, layout.width, layout.tile)
+        ]
+        with panel_buffers(1, size, device.panel) as (buffer,):
+            for start, stop in layout.panels(span):
+                sums: dict[int, list[Any]] = {}
+                for block in self._tiles(start, stop, buffer, tiles, device, task):
+                    Y, a = pass_.forward(state, block), block.first
+                    sums[a] = [p + y for p, y in zip(sums[a], Y, strict=True)] if a in sums else Y
+                if pass_.two_sided:
+                    for block in self._tiles(start, stop, buffer, tiles, device, task):
+                        pass_.backward(state, block, sums[block.first])
+                else:
+                    for a, Y in sums.items():
+                        pass_.backward(state, Block(a, tiles[0], None), Y)
+                if task.sink is not None:
+                    flush(state, task)
+
+    def _tiles(
+        self,
+        start: int,
+        stop: int,
+        buffer: PanelBuffer,
+        tiles: list[slice],
+        device: Device,
+        task: Task,
+    ) -> Iterator[Block]:
+        """Blocks of each tile of a panel."""
+        for columns in tiles:
+            task.check()
+            shape = (stop - start, columns.stop - columns.start)
+            out = buffer.array(shape, self.source.dtype)
+            self.source.read(slice(start, stop), columns, out)
+            there = device.send(out)
+            for a, b in self.layout.blocks(start, stop):
+                yield Block(a, columns, there[a - start : b - start, :])
+            device.settle()
+
+
+def read_part(source: Source, axis: Axis, run: slice, other: slice, out: npt.NDArray[Any]) -> None:
+    """Read a run of the streamed axis (and part of the other) into ``out``."""
+    if axis == "rows":
+        source.read(run, other, out)
+    else:
+        source.read(other, run, out)
+
+
+def check_finite(source: Source, rows: npt.NDArray[Any], first: int, column: int = 0) -> None:
+    """Refuse rows, from number ``first`` on, with an entry that is NaN or Inf.
+
+    Raises
+    ------
+    NonFiniteError
+        It names row and column.
+    """
+    if rows.dtype.kind in "iub":
+        return
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(np.sum(rows)):  # no memory, and no entry of a sum that is finite is not
+            return
+    bad = ~np.isfinite(rows)
+    if bad.any():
+        i, j = np.unravel_index(int(np.argmax(bad)), bad.shape)
+        value = "NaN" if np.isnan(rows[i, j]) else "Inf"
+        row, number = first + int(i), column + int(j)
+        raise NonFiniteError(value, row, number, source.locate(row, number), ROW_REMEDY)
+
+
+def flush(state: Any, task: Task) -> None:
+    """Hand finished rows to the sink."""
+    if task.sink is not None and isinstance(state, Pieces) and state.pieces:
+        start = state.pieces[0][0]
+        task.sink.write(start, np.concatenate([rows for _, rows in state.pieces], axis=0))
+        state.pieces.clear()

@@ -1,0 +1,165 @@
+"""A run: the passes of one verb over what it reads, one after another, counted, watched, saved, and stopped in order.
+
+``with running(reader, ...) as run`` opens it; ``run(pass_, purpose)`` makes one pass; ``run.info(...)`` is the record of it all.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from streamsvd.engine.allocator import held_memory
+from streamsvd.engine.blas import dense_threads
+from streamsvd.engine.events import Callback, PassDone, PassStarted, SpanDone, ignore, remark
+from streamsvd.engine.meter import Mark, mark, peak_since
+from streamsvd.engine.passes import P, Pass, Reader, Sink
+from streamsvd.engine.saves import Saves
+from streamsvd.engine.submit import Told, run_graph
+from streamsvd.engine.task import Work, stop
+from streamsvd.engine.tree import Node, build, missing_spans
+from streamsvd.info import Info, Status
+from streamsvd.store.writing.shield import uninterrupted
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """The passes of one verb.
+
+    Attributes
+    ----------
+    reader
+        What is read, if a pass does not say otherwise.
+    workers, device
+        Tasks that run at once in this process; where they compute.
+    projected_bytes
+        Upper bound of the memory, as planned.
+    needs
+        Of these, what the tasks of a worker of a cluster take; 0 if that is not known.
+    notify
+        Receives events.
+    saves
+        Where what is found is saved; None for nowhere.
+    seed
+        Of all random numbers, for the record.
+    passes, bytes_read
+        Passes begun, and decoded bytes asked of the store, in this process; not those that a run before it read and saved.
+    warnings
+        What a careful user should know, a sentence each.
+    """
+
+    reader: Reader
+    workers: int
+    device: str = "cpu"
+    projected_bytes: int = 0
+    needs: int = 0
+    notify: Callback = ignore
+    saves: Saves | None = None
+    seed: int = 0
+    passes: int = 0
+    bytes_read: int = 0
+    warnings: list[str] = field(default_factory=list)
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    started: float = field(default_factory=time.perf_counter)
+    memory: Mark = field(default_factory=mark)
+
+    def __call__(
+        self,
+        pass_: Pass[Any, P],
+        purpose: str,
+        *,
+        reader: Reader | None = None,
+        sink: Sink | None = None,
+    ) -> P:
+        """One pass: what it adds up over all that is read."""
+        reader = self.reader if reader is None else reader
+        self.passes += 1
+        number, saves = self.passes, self.saves if sink is None else None
+        self.notify(PassStarted(number, purpose, reader.cost(reader.spans, pass_)))
+        began = time.perf_counter()
+        done: dict[Node, Any] = {} if saves is None else saves.known(purpose)
+        cost = reader.cost(missing_spans(reader.spans, done), pass_)
+        work: Work[P] = Work(reader, pass_, self.device, self.id, sink)
+        try:
+            value: P = run_graph(
+                work,
+                lambda shared: build(work, shared, done, kept=saves is not None),
+                workers=self.workers,
+                told=Told(
+                    lambda spans, of: self.notify(SpanDone(number, spans, of)),
+                    None if saves is None else saves.found,
+                ),
+                what=purpose if saves is not None else f"pass {number}",
+                needs=self.needs,
+            )
+        except BaseException:
+            self.halt()  # what is left of the pass must not write where its caller now cleans up
+            raise
+        self.bytes_read += cost
+        self.notify(PassDone(number, purpose, time.perf_counter() - began, None))
+        return value
+
+    def once(self, name: str, pass_: Pass[Any, P]) -> P:
+        """The same, unless its result was saved under this name."""
+        saves = self.saves
+        if saves is not None and name in saves.values:
+            value: P = saves.values[name]
+            return value
+        value = self(pass_, name)
+        self.keep(name, value)
+        return value
+
+    def keep(self, name: str, value: Any) -> None:
+        """Save what was found under a name."""
+        if self.saves is not None:
+            self.saves.finished(name, value)
+
+    def halt(self) -> None:
+        """Wait for what is left of a pass that was cut short: after that nothing is read or written."""
+        stale, self.id = self.id, uuid.uuid4().hex
+        stop(stale)
+
+    def info(self, status: Status = Status.DONE, **facts: Any) -> Info:
+        """The record of the run.
+
+        Parameters
+        ----------
+        status
+            How it ended.
+        **facts
+            Fields of `streamsvd.info.Info` that the verb knows better, or alone.
+        """
+        source = self.reader.source
+        record = {
+            "passes": float(self.passes),
+            "bytes_read": self.bytes_read,
+            "peak_bytes": peak_since(self.memory),
+            "projected_bytes": self.projected_bytes,
+            "elapsed_s": time.perf_counter() - self.started,
+            "n_rows": source.shape[0] if hasattr(source, "shape") else 0,
+            "seed": self.seed,
+            "warnings": tuple(self.warnings),
+        }
+        return Info(status=status, **(record | facts))
+
+
+@contextmanager
+def running(run: Run, *, width: int = 1) -> Iterator[Run]:
+    """A run while it lasts.
+
+    Memory that is freed is used again, BLAS has one thread for dense steps of so narrow a ``width``; what is to be known of the
+    source is told. Whatever ends it early, no task is left that reads or writes; at its end the saves are removed.
+    """
+    remark(run.reader.source, run.notify)
+    with held_memory(), dense_threads(width):
+        try:
+            yield run
+        except BaseException:
+            with uninterrupted():
+                run.halt()
+            raise
+    if run.saves is not None:
+        run.saves.over()

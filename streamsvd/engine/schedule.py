@@ -1,0 +1,141 @@
+"""How passes over runs of rows fit the memory: as many tasks at once as it allows, reading whole chunks if it does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+from streamsvd.engine.concurrency import concurrency
+from streamsvd.engine.layout import Layout
+from streamsvd.engine.memory import BASE_BYTES, default_budget, parse_bytes
+from streamsvd.engine.passes import Span
+from streamsvd.engine.reader import MatrixReader
+from streamsvd.engine.submit import active_client
+from streamsvd.errors import BudgetError
+from streamsvd.protocols import Source
+from streamsvd.typing import Matrix
+
+PIECE_BYTES = 4 << 20
+"""Rows read at once, about."""
+LEAST_PANEL = 64
+MOST_SPANS = 64
+SPAN_BLOCKS = 4
+"""Blocks of rows in a span, at least: joining two costs as much as taking in one more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How passes run within the memory.
+
+    Attributes
+    ----------
+    source, layout
+        The matrix, and how it is cut: spans depend on the matrix, its chunks and the height of blocks alone.
+    workers
+        Tasks that run at once in this process.
+    prefetch
+        Whether each reads a panel ahead.
+    projected_bytes
+        Upper bound of the memory.
+    task_bytes
+        Of these, what the tasks of a worker of a cluster take.
+    """
+
+    source: Source
+    layout: Layout
+    workers: int
+    prefetch: bool
+    projected_bytes: int
+    task_bytes: int = 0
+
+    def reader(self, policy: str = "raise", fill: Matrix | None = None) -> MatrixReader:
+        """Blocks for a pass, with a NaN treated by the policy."""
+        return MatrixReader(self.source, self.layout, self.prefetch, policy, fill)
+
+    @property
+    def pass_bytes(self) -> int:
+        """Decoded bytes that a pass asks of the store."""
+        return int(self.source.nbytes * self.layout.amplification)
+
+
+def row_spans(source: Source, rows: int, most: int) -> tuple[Span, ...]:
+    """First and last row (exclusive) of runs of about ``rows`` rows, no more than ``most``, cut where chunks are."""
+    m, chunk = source.shape[0], min(source.chunks[0], source.shape[0])
+    chunks = -(-m // chunk)
+    count = max(1, min(most, m // max(rows, 1), chunks))
+    edges = [min(m, chunk * round(i * chunks / count)) for i in range(count + 1)]
+    return tuple((a, b) for a, b in pairwise(edges) if a < b)
+
+
+def schedule_rows(
+    source: Source,
+    height: int,
+    allowed: int,
+    *,
+    work: Callable[[int], int],
+    shared: int = 0,
+    partial: int = 0,
+    most: int = MOST_SPANS,
+    what: str,
+    remedy: str,
+) -> Schedule:
+    """As many tasks at once as the memory allows, reading whole chunks if it does.
+
+    Parameters
+    ----------
+    source, height, allowed
+        The matrix, rows of a block, and bytes.
+    work
+        Bytes that a task takes beside reading, of the rows in a block.
+    shared, partial
+        Bytes that there are once, not in each task; and of what a task hands back, as it waits to be joined.
+    most
+        Most spans.
+    what, remedy
+        For the message: what needs the memory, and what to pass instead of more of it.
+
+    Raises
+    ------
+    BudgetError
+        If not even one task fits; it names the least memory that works.
+    """
+    m, n = source.shape
+    row = n * source.dtype.itemsize
+    chunk, height = min(source.chunks[0], m), max(1, min(height, m))
+    target = max(LEAST_PANEL, PIECE_BYTES // max(row, 1))
+    panel = min(m, chunk * max(1, target // chunk))
+    spans = row_spans(source, SPAN_BLOCKS * height, most)
+    longest = max(b - a for a, b in spans)
+    waiting = len(spans).bit_length()
+    threads = concurrency()[1]
+    fewest = threads if active_client() is not None else 1  # threads of a cluster are what they are
+    tried = []
+    while True:
+        layout = Layout("rows", m, n, chunk, height, panel, spans, even=True)
+        # a block in float64, one as it is put together of panels, and what of a panel waits for the next
+        block = height * (8 * n + 2 * row)
+        for workers in range(min(threads, len(spans)), min(fewest, len(spans)) - 1, -1):
+            for prefetch in (True, False) if longest > panel else (False,):
+                panels = 2 if prefetch else 1
+                reading = panels * (min(panel, longest) * row + source.read_bytes) + block
+                needed = BASE_BYTES + shared + workers * (reading + work(height))
+                needed += partial * (workers + waiting) if len(spans) > 1 else partial
+                if needed <= allowed:
+                    tasks = needed - shared
+                    return Schedule(source, layout, workers, prefetch, needed, tasks)
+                tried.append(needed)
+        if panel <= LEAST_PANEL:
+            break
+        panel = max(LEAST_PANEL, panel // 2)
+    raise BudgetError(
+        f"{what} from {source.name}",
+        min(tried),
+        allowed,
+        f"Pass memory={min(tried)} or more{remedy}.",
+    )
+
+
+def allowed_bytes(memory: int | float | str | None) -> int:
+    """Bytes as the caller wrote them; half of what is free if he did not."""
+    return default_budget() if memory is None else parse_bytes(memory)

@@ -1,0 +1,119 @@
+"""The task of a pass: one span in, one partial result out; and how tasks of a run that was interrupted stop."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Generic
+
+from streamsvd.engine.allocator import held_memory
+from streamsvd.engine.blas import in_one_thread
+from streamsvd.engine.device import backend
+from streamsvd.engine.passes import P, Pass, Reader, Sink, Span
+from streamsvd.errors import NonFiniteError, ScaleError, StreamSVDError
+from streamsvd.numerics.blocks import BadEntry, OutOfScale
+from streamsvd.numerics.columns import number_of
+from streamsvd.store.writing.shield import uninterrupted
+
+STOP_SECONDS = 60
+NONFINITE_REMEDY = 'Pass nonfinite="zero", "mean" or "drop_columns" to treat NaN as missing; Inf is always an error.'
+
+cancelled: set[str] = set()
+"""Runs of this process that were interrupted; their tasks stop at the next panel."""
+_running: Counter[str] = Counter()
+_changed = threading.Condition()
+
+
+class Cancelled(StreamSVDError):
+    """The run that this task belongs to was interrupted."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Work(Generic[P]):
+    """All that a task needs: what is read and how, what is added up, and where. Small, picklable.
+
+    Attributes
+    ----------
+    reader, pass_
+        What is read and how it is cut; what is added up.
+    device
+        Where.
+    run
+        Whose task it is.
+    sink
+        Where finished rows go.
+    """
+
+    reader: Reader
+    pass_: Pass[Any, P]
+    device: str
+    run: str
+    sink: Sink | None = None
+
+    def check(self) -> None:
+        """Raise if the run was cancelled."""
+        if self.run in cancelled:
+            raise Cancelled("interrupted")
+
+
+@in_one_thread
+def run_span(work: Work[P], span: Span) -> P:
+    """Fold the blocks of a span, from zero; a retry gives the same bits."""
+    with _counting(work.run):
+        work.check()
+        device = backend(work.device)
+        try:
+            with device.computing(), held_memory():
+                return work.reader.run(work.pass_, span, device, work)
+        except BadEntry as bad:
+            raise _named(bad, work.reader.source) from None
+        except OutOfScale as error:
+            raise ScaleError(error.size) from None
+
+
+@in_one_thread
+def merge(work: Work[P], left: P, right: P) -> P:
+    """A node of the tree; on a cluster, or for a checkpoint, what is merged may be asked for again."""
+    return work.pass_.merge(left, right)
+
+
+@in_one_thread
+def absorb(work: Work[P], left: P, right: P) -> P:
+    """The same where nobody else holds ``left``: threads run each task once and keep nothing."""
+    join = getattr(work.pass_, "absorb", work.pass_.merge)
+    joined: P = join(left, right)
+    return joined
+
+
+def stop(run: str) -> None:
+    """Cancel a run and wait for its tasks in this process: after that none of them reads or writes any more."""
+    with uninterrupted(), _changed:
+        cancelled.add(run)
+        _changed.wait_for(lambda: _running[run] == 0, timeout=STOP_SECONDS)
+        del _running[run]
+
+
+@contextmanager
+def _counting(run: str) -> Iterator[None]:
+    with _changed:
+        _running[run] += 1
+    try:
+        yield
+    finally:
+        with _changed:
+            _running[run] -= 1
+            _changed.notify_all()
+
+
+def _named(bad: BadEntry, source: Any) -> StreamSVDError:
+    """The error of an entry, with the chunk that holds it."""
+    chunk = source.locate(bad.row, bad.column)
+    if bad.value.lstrip("-").isdigit():
+        return StreamSVDError(
+            f"the integer {bad.value} at row {bad.row}, column {number_of(source, bad.column)} ({chunk}) is beyond 2**53, where "
+            "float64 skips integers. Subtract an offset from the integers, or divide them, before."
+        )
+    return NonFiniteError(bad.value, bad.row, bad.column, chunk, NONFINITE_REMEDY)
