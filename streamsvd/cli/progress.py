@@ -14,14 +14,14 @@ import click
 import numpy as np
 
 from streamsvd.engine.events import (
+    CertificateUpdated,
     ColumnsLeftOut,
-    Committed,
     Event,
-    Looked,
     PassDone,
     PassStarted,
-    Remarked,
+    ResultWritten,
     RouteChanged,
+    SourceRemarked,
     SpanDone,
 )
 from streamsvd.numerics.certificate import TOL
@@ -71,11 +71,11 @@ class Tally:
         elif isinstance(event, PassDone):
             self.earlier_bytes += self.pass_bytes
             self.pass_bytes, self.share = 0, 0.0
-        elif isinstance(event, Looked):
+        elif isinstance(event, CertificateUpdated):
             self.width = event.width
         elif isinstance(event, RouteChanged):
             self.expected_bytes = 0  # one more pass, whatever was planned
-        elif isinstance(event, Committed):
+        elif isinstance(event, ResultWritten):
             self.committed = event.path
 
     @property
@@ -106,7 +106,7 @@ class Lines(AbstractContextManager["Lines"]):
 
     def __call__(self, event: Event) -> None:
         self.tally.take(event)
-        if isinstance(event, Remarked):
+        if isinstance(event, SourceRemarked):
             say(event.text)
             return
         text = self._line(event)
@@ -129,15 +129,15 @@ class Lines(AbstractContextManager["Lines"]):
                 return f"pass {number}: {done / spans:.0%}, {t.rate / 1e9:.2f} GB/s{left}"
             case PassDone(number, _, elapsed):
                 return f"pass {number} took {elapsed:.3g} s"
-            case Looked(number, width, excess, resolved):
+            case CertificateUpdated(number, width, excess, resolved):
                 return f"after pass {number} {proved_so_far(width, excess, resolved)}"
             case RouteChanged():
-                return changed(event)
-            case Committed(path):
+                return route_line(event)
+            case ResultWritten(path):
                 return f"written to {path}"
             case ColumnsLeftOut(said=said):
                 return said
-            case Remarked(text):
+            case SourceRemarked(text):
                 return text
 
 
@@ -160,7 +160,7 @@ def proved_so_far(width: float, excess: float, resolved: int) -> str:
     return text
 
 
-def changed(event: RouteChanged) -> str:
+def route_line(event: RouteChanged) -> str:
     """Why a run goes on by another way, in one line."""
     names = {"gram": "the Gram matrix", "krylov": "the Krylov space"}
     return f"going over to {names[event.after]} along {event.axis}: {event.reason}"
@@ -174,7 +174,7 @@ class Silence(AbstractContextManager["Silence"]):
 
     def __call__(self, event: Event) -> None:
         self.tally.take(event)
-        if isinstance(event, Remarked):
+        if isinstance(event, SourceRemarked):
             say(event.text)
 
     def __exit__(self, *_: object) -> None:
@@ -238,10 +238,10 @@ class Bars(AbstractContextManager["Bars"]):
             self._end()
             self._begin("look", "extracting and certifying")
         elif isinstance(event, RouteChanged):
-            self._progress.console.print(f"streamsvd: {changed(event)}", highlight=False)
+            self._progress.console.print(f"streamsvd: {route_line(event)}", highlight=False)
         elif isinstance(event, ColumnsLeftOut):
             self._progress.console.print(f"streamsvd: {event.said}", highlight=False)
-        elif isinstance(event, Remarked):
+        elif isinstance(event, SourceRemarked):
             say(event.text)
 
     def _begin(self, name: str, purpose: str) -> None:

@@ -11,11 +11,11 @@ from streamsvd.cli.app import INTERRUPTED
 
 if TYPE_CHECKING:
     from streamsvd.engine.events import Callback
-    from streamsvd.models import Model, Update
+    from streamsvd.models import Model, UpdateReport
 
 
 @click.command("update", short_help="Absorb new rows into a model, exactly once.")
-@click.argument("model", callback=options.written)
+@click.argument("model", callback=options.output_place)
 @options.source
 @click.option(
     "--block-id", metavar="ID", help="SOURCE is one block: it enters once under this name."
@@ -40,7 +40,7 @@ def command(
     """
     from streamsvd.cli.progress import watching
     from streamsvd.engine.opening import open as open_matrix
-    from streamsvd.models import Model, Update
+    from streamsvd.models import Model, UpdateReport
 
     A = open_matrix(source, variable=variable, rows=rows, missing=missing)
     try:
@@ -51,14 +51,14 @@ def command(
             raise
         kept = Model.open(model)
         click.echo(f"streamsvd: interrupted; what was committed is kept in {model}.", err=True)
-        done = Update(kept.version, 0, "interrupted", kept.n_rows, 0)
+        done = UpdateReport(kept.version, 0, "interrupted", kept.n_rows, 0)
         show(kept, done, as_json=as_json)
         return INTERRUPTED
     show(Model.open(model), done, as_json=as_json)
     return 0
 
 
-def absorb(model: str, A: Any, watch: Callback, **given: Any) -> Update:
+def absorb(model: str, A: Any, watch: Callback, **given: Any) -> UpdateReport:
     """One update with the options of the command line."""
     from streamsvd.models import update
 
@@ -66,10 +66,10 @@ def absorb(model: str, A: Any, watch: Callback, **given: Any) -> Update:
     return update(model, A, callback=watch, **wanted)
 
 
-def show(model: Model, done: Update, *, as_json: bool) -> None:
+def show(model: Model, done: UpdateReport, *, as_json: bool) -> None:
     """What an update did, on stdout."""
-    from streamsvd.cli.present import facts, show_json
-    from streamsvd.numerics.sentences import said_of_error, said_of_values, said_of_vectors
+    from streamsvd.cli.present import print_facts, show_json
+    from streamsvd.numerics.sentences import describe_error, describe_values, describe_vectors
 
     what = model.spec.axis
     record = {
@@ -91,7 +91,7 @@ def show(model: Model, done: Update, *, as_json: bool) -> None:
     if model.spec.window is not None:
         text += f", {model.n_rows_held:,} held by the window"
     if model.n_rows:  # or there is nothing yet to show of it
-        record |= _found(model)
+        record |= _model_record(model)
     if as_json:
         show_json(record)
         return
@@ -99,7 +99,7 @@ def show(model: Model, done: Update, *, as_json: bool) -> None:
     if not model.n_rows:
         return
     c = model.certificate
-    facts(
+    print_facts(
         [
             (
                 "values",
@@ -111,16 +111,16 @@ def show(model: Model, done: Update, *, as_json: bool) -> None:
                 "error",
                 f"||A - U s Vh||_F <= {c.frobenius_error:.6g}, {c.captured:.4%} of the energy is held",
             ),
-            ("best", said_of_error(c)),
-            ("resolved", said_of_values(c) if model.s.size else ""),
-            ("vectors", said_of_vectors(c)),
+            ("best", describe_error(c)),
+            ("resolved", describe_values(c) if model.s.size else ""),
+            ("vectors", describe_vectors(c)),
             ("drift", drift_line(drift_of(model))),
             ("advice", model.advice),
         ]
     )
 
 
-def _found(model: Model) -> dict[str, Any]:
+def _model_record(model: Model) -> dict[str, Any]:
     """What a model holds and proves."""
     from streamsvd.cli.present import certificate_record
 

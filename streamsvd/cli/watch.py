@@ -26,7 +26,7 @@ def seconds(ctx: Any, param: Any, value: str) -> float:
 
 @click.command("watch", short_help="Follow a growing array with a model.")
 @options.source
-@click.argument("model", callback=options.written)
+@click.argument("model", callback=options.output_place)
 @click.option(
     "--every", default="60s", show_default=True, callback=seconds, help="Time between looks."
 )

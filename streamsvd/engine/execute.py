@@ -14,13 +14,13 @@ from typing import Any
 import dask
 
 from streamsvd.engine.blas import one_thread
-from streamsvd.engine.events import Callback, PassDone, PassStarted, SpanDone, ignore
-from streamsvd.engine.graph import build
+from streamsvd.engine.events import Callback, PassDone, PassStarted, SpanDone, ignore_event
+from streamsvd.engine.graph import build_pass_graph
 from streamsvd.engine.layout import Layout
-from streamsvd.engine.span import Sink, Work, stop
-from streamsvd.engine.submit import Graph, Told, active_client, run_graph
+from streamsvd.engine.span import Sink, SpanWork, stop_run
+from streamsvd.engine.submit import Graph, GraphCallbacks, active_client, run_graph
 from streamsvd.engine.workers import workers_of
-from streamsvd.numerics.passes import Fold, Sums
+from streamsvd.numerics.passes import Fold, PassSums
 from streamsvd.protocols import Source
 
 
@@ -44,13 +44,15 @@ class Runner:
     workers: int
     prefetch: bool
     device: str
-    notify: Callback = ignore
+    notify: Callback = ignore_event
     bytes_read: int = 0
     passes: int = 0
     run: str = field(default_factory=lambda: uuid.uuid4().hex)
     needs: int = 0
 
-    def __call__(self, layout: Layout, fold: Fold, purpose: str, sink: Sink | None = None) -> Sums:
+    def __call__(
+        self, layout: Layout, fold: Fold, purpose: str, sink: Sink | None = None
+    ) -> PassSums:
         """One pass: the sums of a fold over the whole matrix."""
         self.passes += 1
         cost = int(self.source.nbytes * layout.amplification)
@@ -58,28 +60,30 @@ class Runner:
             cost = self.source.nbytes
         self.notify(PassStarted(self.passes, purpose, cost))
         began = time.perf_counter()
-        work = Work(self.source, layout, fold, self.device, self.prefetch, self.run, sink)
+        work = SpanWork(self.source, layout, fold, self.device, self.prefetch, self.run, sink)
         try:
             sums = self._sums(work)
         except BaseException:
             stale, self.run = self.run, uuid.uuid4().hex
-            stop(stale)  # what is left of the pass must not write where its caller now cleans up
+            stop_run(
+                stale
+            )  # what is left of the pass must not write where its caller now cleans up
             raise
         self.bytes_read += cost
         self.notify(PassDone(self.passes, purpose, time.perf_counter() - began, None))
         return sums
 
-    def _sums(self, work: Work) -> Sums:
+    def _sums(self, work: SpanWork) -> PassSums:
         number = self.passes
         sums = run_graph(
             work,
-            lambda shared: Graph(*build(work, shared)),
+            lambda shared: Graph(*build_pass_graph(work, shared)),
             workers=self.workers,
-            told=Told(lambda done, spans: self.notify(SpanDone(number, done, spans))),
+            told=GraphCallbacks(lambda done, spans: self.notify(SpanDone(number, done, spans))),
             what=f"pass {number}",
             needs=self.needs,
         )
-        assert isinstance(sums, Sums)
+        assert isinstance(sums, PassSums)
         return sums
 
 
@@ -93,7 +97,7 @@ def dense_threads(width: int) -> AbstractContextManager[object]:
 
 
 @contextmanager
-def at_once(
+def parallel_map(
     threads: int | None = None,
 ) -> Iterator[Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]]:
     """A `map` whose calls run on so many threads, or as many as spans would; results come in order, few of them wait."""

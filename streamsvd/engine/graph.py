@@ -9,20 +9,20 @@ import numpy as np
 import numpy.typing as npt
 from dask import delayed
 
-from streamsvd.checks.masks import as_block, put
-from streamsvd.engine.dask_source import DaskSource, Shifted
-from streamsvd.engine.span import Work, run_span
+from streamsvd.checks.masks import as_block, write_block
+from streamsvd.engine.dask_source import DaskSource, LoadedSpan
+from streamsvd.engine.span import SpanWork, run_span
 from streamsvd.engine.submit import active_client
 from streamsvd.numerics.blocks import Axis
-from streamsvd.numerics.passes import Sums
+from streamsvd.numerics.passes import PassSums
 
 
-def merge(a: Sums, b: Sums) -> Sums:
+def merge_sums(a: PassSums, b: PassSums) -> PassSums:
     """Node of the tree; on a cluster the same sums may be asked for again."""
     return a.merge(b)
 
 
-def absorb(a: Sums, b: Sums) -> Sums:
+def absorb_sums(a: PassSums, b: PassSums) -> PassSums:
     """Node of the tree where nobody else holds the sums: threads run each task once and keep nothing."""
     return a.absorb(b)
 
@@ -38,7 +38,7 @@ def merge_tree(leaves: list[Any], join: Any) -> Any:
     return leaves[0]
 
 
-def build(work: Work, shared: Any) -> tuple[list[Any], Any]:
+def build_pass_graph(work: SpanWork, shared: Any) -> tuple[list[Any], Any]:
     """Delayed spans and the delayed sum of them.
 
     Parameters
@@ -50,12 +50,12 @@ def build(work: Work, shared: Any) -> tuple[list[Any], Any]:
     """
     if isinstance(work.source, DaskSource):
         leaves = [
-            delayed(run_blocks, pure=False)(shared, (a, b), chunks)
+            delayed(run_loaded_span, pure=False)(shared, (a, b), chunks)
             for a, b, chunks in work.source.spans(work.layout.axis)
         ]
     else:
         leaves = [delayed(run_span, pure=False)(shared, span) for span in work.layout.spans]
-    join = merge if copies_sums() else absorb
+    join = merge_sums if copies_sums() else absorb_sums
     return leaves, merge_tree(leaves, delayed(join, pure=False))
 
 
@@ -64,7 +64,9 @@ def copies_sums() -> bool:
     return active_client() is not None
 
 
-def assembled(source: DaskSource, chunks: list[Any], axis: Axis, start: int) -> npt.NDArray[Any]:
+def assemble_chunks(
+    source: DaskSource, chunks: list[Any], axis: Axis, start: int
+) -> npt.NDArray[Any]:
     """Chunks side by side (along columns: one below the other), from a row or column on; what is masked is NaN."""
     along, chunks = axis == "rows", [as_block(chunk) for chunk in chunks]
     edges = np.cumsum([0, *(chunk.shape[1 if along else 0] for chunk in chunks)])
@@ -72,13 +74,15 @@ def assembled(source: DaskSource, chunks: list[Any], axis: Axis, start: int) -> 
     out = np.empty((other, edges[-1]) if along else (edges[-1], other), dtype=source.dtype)
     for chunk, a, b in zip(chunks, edges[:-1], edges[1:], strict=True):
         place, at = (out[:, a:b], (start, a)) if along else (out[a:b], (a, start))
-        put(place, chunk, name=source.name, row=int(at[0]), column=int(at[1]))
+        write_block(place, chunk, name=source.name, row=int(at[0]), column=int(at[1]))
     return out
 
 
-def run_blocks(work: Work, span: tuple[int, int], chunks: list[Any]) -> Sums:
+def run_loaded_span(work: SpanWork, span: tuple[int, int], chunks: list[Any]) -> PassSums:
     """A span whose rows (along columns: columns) another part of the graph has computed."""
     assert isinstance(work.source, DaskSource)
     axis = work.layout.axis
-    held = Shifted(assembled(work.source, chunks, axis, span[0]), axis, span[0], work.source)
+    held = LoadedSpan(
+        assemble_chunks(work.source, chunks, axis, span[0]), axis, span[0], work.source
+    )
     return run_span(replace(work, source=held, prefetch=False), span)

@@ -104,7 +104,7 @@ def unit_rows(length: int, width: int, chunk: int, items: int = BLOCK_ITEMS) -> 
     return -(-chunk // -(-chunk // target))
 
 
-def cut(
+def cut_axis(
     axis: Axis,
     length: int,
     width: int,

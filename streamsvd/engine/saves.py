@@ -15,7 +15,7 @@ from streamsvd.engine.tree import Node
 from streamsvd.errors import SpecError, StoreError
 from streamsvd.protocols import Source
 from streamsvd.store.checkpoints.checkpoint import Checkpoint
-from streamsvd.store.checkpoints.encoding import packed, unpacked
+from streamsvd.store.checkpoints.encoding import decode_value, encode_value
 from streamsvd.store.objects import objects_at
 from streamsvd.store.writing.separation import check_apart
 from streamsvd.store.writing.trial import try_objects
@@ -72,8 +72,8 @@ class Saves:
         if found is None:
             return made
         try:
-            held = unpacked(found[0], found[1], kinds)
-            agreed(held["run"], run, str(place))
+            held = decode_value(found[0], found[1], kinds)
+            check_same_run(held["run"], run, str(place))
             made.values, made.current = held["values"], held["current"]
             made.nodes = {_node(name): value for name, value in held["nodes"].items()}
         except (KeyError, TypeError, AttributeError) as error:
@@ -108,7 +108,7 @@ class Saves:
             return
         nodes = {f"{level}.{index}": value for (level, index), value in self.nodes.items()}
         held = {"run": self.run, "values": self.values, "nodes": nodes, "current": self.current}
-        plain, arrays = packed(held)
+        plain, arrays = encode_value(held)
         self.store.save(plain, arrays)
         self.last = time.monotonic()
 
@@ -122,7 +122,7 @@ def _node(name: str) -> Node:
     return int(level), int(index)
 
 
-def agreed(saved: Mapping[str, Any], wanted: Mapping[str, Any], place: str) -> None:
+def check_same_run(saved: Mapping[str, Any], wanted: Mapping[str, Any], place: str) -> None:
     """Refuse to go on from the state of another run.
 
     Raises
@@ -154,7 +154,7 @@ def try_saves(place: str | os.PathLike[str] | None, *read: Any) -> None:
         try_objects(objects)
 
 
-def digest(values: Matrix) -> str:
+def array_digest(values: Matrix) -> str:
     """Of an array, to tell it from another."""
     held = np.ascontiguousarray(values).tobytes()
     return hashlib.blake2b(held, digest_size=8).hexdigest()
@@ -173,7 +173,7 @@ def check_seconds(seconds: Any) -> None:
         raise SpecError(f"save_seconds={seconds!r} is no time. Pass seconds, 0 or more.")
 
 
-def fingerprint(source: Source) -> str:
+def source_fingerprint(source: Source) -> str:
     """Digest of a few rows: of the same matrix it is the same."""
     m, n = source.shape
     out = np.empty((1, n), dtype=source.dtype)

@@ -15,45 +15,45 @@ import numpy.typing as npt
 
 from streamsvd.engine.allocator import PanelBuffer, held_memory, panel_buffers
 from streamsvd.engine.blas import in_one_thread
-from streamsvd.engine.device import Device, backend
+from streamsvd.engine.device import Device, thread_backend
 from streamsvd.engine.layout import Layout
 from streamsvd.errors import NonFiniteError, ScaleError, StreamSVDError
 from streamsvd.numerics.blocks import Axis, BadEntry, OutOfScale
-from streamsvd.numerics.columns import number_of
-from streamsvd.numerics.passes import Fold, Sums
+from streamsvd.numerics.columns import original_column
+from streamsvd.numerics.passes import Fold, PassSums
 from streamsvd.protocols import Source
-from streamsvd.store.writing.shield import uninterrupted
+from streamsvd.store.writing.shield import defer_interrupts
 from streamsvd.typing import Matrix
 
-cancelled: set[str] = set()
+cancelled_runs: set[str] = set()
 """Runs of this process that were interrupted; their spans stop at the next panel."""
 
 STOP_SECONDS = 60
 _running: Counter[str] = Counter()
-_changed = threading.Condition()
+_running_condition = threading.Condition()
 
 
 @contextmanager
-def _counted(run: str) -> Iterator[None]:
-    with _changed:
+def _span_in_progress(run: str) -> Iterator[None]:
+    with _running_condition:
         _running[run] += 1
     try:
         yield
     finally:
-        with _changed:
+        with _running_condition:
             _running[run] -= 1
-            _changed.notify_all()
+            _running_condition.notify_all()
 
 
-def stop(run: str) -> None:
+def stop_run(run: str) -> None:
     """Cancel a run and wait for its spans in this process: after that none of them writes any more."""
-    with uninterrupted(), _changed:
-        cancelled.add(run)
-        _changed.wait_for(lambda: _running[run] == 0, timeout=STOP_SECONDS)
+    with defer_interrupts(), _running_condition:
+        cancelled_runs.add(run)
+        _running_condition.wait_for(lambda: _running[run] == 0, timeout=STOP_SECONDS)
         del _running[run]
 
 
-class Cancelled(StreamSVDError):
+class RunCancelled(StreamSVDError):
     """The run this span belongs to was interrupted."""
 
 
@@ -64,7 +64,7 @@ class Sink(Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Work:
+class SpanWork:
     """All that a span needs: an address, a cut, a fold, and where to compute. Small, picklable."""
 
     source: Source
@@ -85,27 +85,27 @@ def read_part(source: Source, axis: Axis, run: slice, other: slice, out: npt.NDA
 
 
 @in_one_thread
-def run_span(work: Work, span: tuple[int, int]) -> Sums:
+def run_span(work: SpanWork, span: tuple[int, int]) -> PassSums:
     """Fold the panels of a span, from zero; a retry gives the same bits."""
-    with _counted(work.run):
+    with _span_in_progress(work.run):
         return _run_span(work, span)
 
 
-def _run_span(work: Work, span: tuple[int, int]) -> Sums:
-    engine = backend(work.device)
+def _run_span(work: SpanWork, span: tuple[int, int]) -> PassSums:
+    engine = thread_backend(work.device)
     try:
         with engine.computing(), held_memory():
             state = work.fold.init(engine)
             if work.layout.tile is not None:
-                _tiled(work, engine, span, state)
+                _fold_tiles(work, engine, span, state)
             else:
-                _untiled(work, engine, span, state)
+                _fold_panels(work, engine, span, state)
             return work.fold.close(state)
     except BadEntry as bad:
         chunk = work.source.locate(bad.row, bad.column)
         if bad.value.lstrip("-").isdigit():
             raise StreamSVDError(
-                f"the integer {bad.value} at row {bad.row}, column {number_of(work.source, bad.column)} ({chunk}) is beyond 2**53, where "
+                f"the integer {bad.value} at row {bad.row}, column {original_column(work.source, bad.column)} ({chunk}) is beyond 2**53, where "
                 "float64 skips integers. Subtract an offset from the integers, or divide them, before."
             ) from None
         raise NonFiniteError(bad.value, bad.row, bad.column, chunk, NONFINITE_REMEDY) from None
@@ -116,19 +116,19 @@ def _run_span(work: Work, span: tuple[int, int]) -> Sums:
 NONFINITE_REMEDY = 'Pass nonfinite="zero", "mean" or "drop_columns" to treat NaN as missing; Inf is always an error.'
 
 
-def _flush(work: Work, state: Any) -> None:
+def _flush(work: SpanWork, state: Any) -> None:
     if work.sink is not None and state.pieces:
         start = state.pieces[0][0]
         work.sink.write(start, np.concatenate([rows for _, rows in state.pieces], axis=0))
         state.pieces.clear()
 
 
-def _check(work: Work) -> None:
-    if work.run in cancelled:
-        raise Cancelled("interrupted")
+def _check_cancelled(work: SpanWork) -> None:
+    if work.run in cancelled_runs:
+        raise RunCancelled("interrupted")
 
 
-def _untiled(work: Work, engine: Device, span: tuple[int, int], state: Any) -> None:
+def _fold_panels(work: SpanWork, engine: Device, span: tuple[int, int], state: Any) -> None:
     """Blocks of every panel, one after another."""
     rows_axis = work.layout.axis == "rows"
     for start, panel in _panels(work, engine, span):
@@ -143,7 +143,7 @@ def _untiled(work: Work, engine: Device, span: tuple[int, int], state: Any) -> N
 
 
 def _panels(
-    work: Work, engine: Device, span: tuple[int, int]
+    work: SpanWork, engine: Device, span: tuple[int, int]
 ) -> Iterator[tuple[int, npt.NDArray[Any]]]:
     """Panels of a span with their first row; with prefetch, one reader thread stays one panel ahead."""
     layout, source = work.layout, work.source
@@ -152,7 +152,7 @@ def _panels(
     whole = slice(0, layout.width)
 
     def load(buffer: PanelBuffer, start: int, stop: int) -> npt.NDArray[Any]:
-        _check(work)
+        _check_cancelled(work)
         rows = stop - start
         shape = (rows, layout.width) if layout.axis == "rows" else (layout.width, rows)
         out = buffer.array(shape, dtype)
@@ -178,7 +178,7 @@ def _panels(
             yield pending[0], pending[1].result()
 
 
-def _tiled(work: Work, engine: Device, span: tuple[int, int], state: Any) -> None:
+def _fold_tiles(work: SpanWork, engine: Device, span: tuple[int, int], state: Any) -> None:
     """Two half-passes over each panel, a tile of columns at a time: twice the reads, a fraction of the memory."""
     layout, fold = work.layout, work.fold
     assert layout.tile is not None
@@ -203,7 +203,7 @@ def _tiled(work: Work, engine: Device, span: tuple[int, int], state: Any) -> Non
 
 
 def _tiles(
-    work: Work,
+    work: SpanWork,
     engine: Device,
     start: int,
     stop: int,
@@ -212,7 +212,7 @@ def _tiles(
 ) -> Iterator[tuple[slice, int, Any]]:
     """Blocks of each tile of a panel: the tile's columns, the block's first row, its data on the device."""
     for columns in tiles:
-        _check(work)
+        _check_cancelled(work)
         shape = (stop - start, columns.stop - columns.start)
         out = buffer.array(shape, work.source.dtype)
         work.source.read(slice(start, stop), columns, out)

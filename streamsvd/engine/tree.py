@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 from dask import delayed
 
 from streamsvd.engine.blas import in_one_thread
-from streamsvd.engine.submit import Graph, Told, run_graph
+from streamsvd.engine.submit import Graph, GraphCallbacks, run_graph
 from streamsvd.protocols import Source
 
 T = TypeVar("T")
@@ -34,7 +34,7 @@ class Job(Protocol[T]):
         ...
 
 
-def runs(source: Source, rows: int, most: int) -> tuple[Run, ...]:
+def cut_runs(source: Source, rows: int, most: int) -> tuple[Run, ...]:
     """First and last row (exclusive) of runs of about ``rows`` rows, no more than ``most``, cut where chunks are."""
     m, chunk = source.shape[0], min(source.chunks[0], source.shape[0])
     chunks = -(-m // chunk)
@@ -43,7 +43,7 @@ def runs(source: Source, rows: int, most: int) -> tuple[Run, ...]:
     return tuple((a, b) for a, b in pairwise(edges) if a < b)
 
 
-def reduced(
+def reduce_runs(
     job: Job[T],
     parts: Sequence[Run],
     *,
@@ -76,9 +76,9 @@ def reduced(
     have = {} if known is None else known
 
     def build(shared: Any) -> Graph:
-        return _grown(shared, parts, have)
+        return _tree_graph(shared, parts, have)
 
-    told = Told(leaf_done, found)
+    told = GraphCallbacks(leaf_done, found)
     value: T = run_graph(job, build, workers=workers, told=told, what=what, needs=needs)
     return value
 
@@ -92,7 +92,7 @@ def children(node: Node, count: int) -> tuple[Node, ...]:
     return tuple((level - 1, i) for i in (2 * index, 2 * index + 1) if i < below)
 
 
-def unfound(parts: Sequence[Run], known: Container[Node]) -> list[Run]:
+def unread_runs(parts: Sequence[Run], known: Container[Node]) -> list[Run]:
     """Runs that are still to be read: neither they nor a node above them is known."""
     height = (len(parts) - 1).bit_length()
     return [
@@ -102,7 +102,7 @@ def unfound(parts: Sequence[Run], known: Container[Node]) -> list[Run]:
     ]
 
 
-def _grown(shared: Any, parts: Sequence[Run], known: Mapping[Node, Any]) -> Graph:
+def _tree_graph(shared: Any, parts: Sequence[Run], known: Mapping[Node, Any]) -> Graph:
     leaf, join = delayed(_leaf, pure=False), delayed(_join, pure=False)
     leaves: list[Any] = []
     named: dict[Node, Any] = {}

@@ -16,11 +16,11 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import check_array, gen_batches
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from streamsvd.checks.masks import plain
+from streamsvd.checks.masks import masked_to_nan
 from streamsvd.checks.sizes import check_size
 from streamsvd.engine.opening import as_source
 from streamsvd.errors import SpecError
-from streamsvd.estimators.completion import completed
+from streamsvd.estimators.completion import complete_triplets
 from streamsvd.estimators.inputs import (
     all_or_nothing,
     as_narrow_as,
@@ -147,7 +147,7 @@ class IncrementalPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
                 for panel in panels(source):
                     self._absorb_in_batches(check_array(panel, dtype=FLOATS))
             else:
-                X = validate_data(self, plain(X), dtype=FLOATS)
+                X = validate_data(self, masked_to_nan(X), dtype=FLOATS)
                 self._begin(X.shape[1])
                 self._absorb_in_batches(X)
             return self._summarised()
@@ -164,7 +164,7 @@ class IncrementalPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         check_in_memory(X, remedy="Pass it to fit, or slice it: partial_fit(X[:1000]).")
         first = not hasattr(self, "state_")
         with all_or_nothing(self):
-            X = validate_data(self, plain(X), dtype=FLOATS, reset=first)
+            X = validate_data(self, masked_to_nan(X), dtype=FLOATS, reset=first)
             if first:
                 self._begin(X.shape[1])
             self._absorb(self._method(X.shape[1]), X)
@@ -174,7 +174,7 @@ class IncrementalPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         """Coordinates of rows along the components, ``(m, n_components_)``, whitened where asked; float32 stays so."""
         check_is_fitted(self)
         check_in_memory(X, remedy="Slice it: transform(X[:1000]).")
-        X = validate_data(self, plain(X), dtype=FLOATS, reset=False)
+        X = validate_data(self, masked_to_nan(X), dtype=FLOATS, reset=False)
         scores: Matrix = (X - self.mean_) @ self.components_.T
         if self.whiten:
             deviation = np.sqrt(self.explained_variance_)
@@ -185,7 +185,7 @@ class IncrementalPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     def inverse_transform(self, X: Any) -> Matrix:
         """Rows ``(m, n)`` whose coordinates these are, within the span of the components."""
         check_is_fitted(self)
-        X = check_array(plain(X), dtype=FLOATS)
+        X = check_array(masked_to_nan(X), dtype=FLOATS)
         scores = X * np.sqrt(self.explained_variance_) if self.whiten else X
         return as_narrow_as(scores @ self.components_ + self.mean_, X.dtype)
 
@@ -260,7 +260,9 @@ class IncrementalPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         method = self._method(n)
         wanted = method.rank or max(method.finalize(state).s.size, 1)
         count = min(wanted, m, n)  # a state may hold more: rounding, where rows are far from zero
-        found = completed(replace(method, rank=count, tol=None).finalize(state), state, count)
+        found = complete_triplets(
+            replace(method, rank=count, tol=None).finalize(state), state, count
+        )
         energy, freedom = state.ledger.energy, max(m - 1, 1)
         squares = found.s**2
         self.n_components_ = count

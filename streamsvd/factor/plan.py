@@ -15,19 +15,19 @@ from streamsvd.engine.execute import concurrency
 from streamsvd.engine.layout import Layout
 from streamsvd.engine.memory import show_bytes
 from streamsvd.errors import BudgetError
-from streamsvd.factor.agreement import Asked
+from streamsvd.factor.agreement import PlanOptions
 from streamsvd.factor.arrangements import (
     USUAL_THREADS,
-    Arrangement,
-    Rates,
+    PlanCandidate,
     Request,
     Route,
-    arrangements,
+    Speeds,
     bytes_read_by,
     pass_seconds,
-    refined,
+    plan_candidates,
+    routes_and_axes,
     seconds_of,
-    ways,
+    thread_variants,
 )
 from streamsvd.numerics.blocks import Axis
 from streamsvd.protocols import Source
@@ -113,7 +113,7 @@ class Plan:
     pinned: int = 0
     fallback: Plan | None = None
     gram_passes: float | None = None
-    asked: Asked | None = field(default=None, compare=False, repr=False)
+    asked: PlanOptions | None = field(default=None, compare=False, repr=False)
     task_bytes: int = 0
 
     @property
@@ -178,10 +178,10 @@ def make_plan(
     *,
     budget: int,
     device: str = "cpu",
-    rates: Rates | None = None,
+    rates: Speeds | None = None,
     axis: Axis | None = None,
     route: Route | None = None,
-    asked: Asked | None = None,
+    asked: PlanOptions | None = None,
 ) -> Plan:
     """The fastest arrangement that fits the budget; reads nothing.
 
@@ -207,23 +207,23 @@ def make_plan(
     BudgetError
         If nothing fits; it names the smallest budget that does.
     """
-    rates = rates or Rates()
+    rates = rates or Speeds()
     threads = concurrency()
 
-    def realised(shape: Arrangement, kept: int = 0) -> Arrangement | None:
+    def realised(shape: PlanCandidate, kept: int = 0) -> PlanCandidate | None:
         """It on the threads there are, beside so many bytes; None where that does not fit."""
-        shapes = refined(source, request, shape, threads=threads[1], budget=budget)
+        shapes = thread_variants(source, request, shape, threads=threads[1], budget=budget)
         fit = [found for found in shapes if found.projected + kept <= budget]
         return min(fit, key=lambda s: seconds_of(source, request, s, rates, *threads), default=None)
 
-    fitting: list[tuple[float, Arrangement, Arrangement]] = []
+    fitting: list[tuple[float, PlanCandidate, PlanCandidate]] = []
     smallest: int | None = None
     lost: list[Alternative] = []
-    grams: list[tuple[float, Arrangement]] = []
-    for way, along in ways(source, request, axis, route):
+    grams: list[tuple[float, PlanCandidate]] = []
+    for way, along in routes_and_axes(source, request, axis, route):
         timed = [
             (seconds_of(source, request, shape, rates, *USUAL_THREADS), shape)
-            for shape in arrangements(source, request, way, along, budget=budget, device=device)
+            for shape in plan_candidates(source, request, way, along, budget=budget, device=device)
         ]
         timed.sort(key=lambda pair: pair[0])
         if way == "gram":
@@ -234,7 +234,7 @@ def make_plan(
             fitting.append(first)
             continue
         seconds, frugal = min(timed, key=lambda pair: pair[1].projected)
-        shapes = refined(source, request, frugal, threads=1, budget=budget)
+        shapes = thread_variants(source, request, frugal, threads=1, budget=budget)
         least = min(shape.projected for shape in shapes)
         smallest = least if smallest is None else min(smallest, least)
         verdict = f"does not fit, needs {show_bytes(least)}"
@@ -291,14 +291,14 @@ def make_plan(
 def _plan(
     source: Source,
     request: Request,
-    shape: Arrangement,
+    shape: PlanCandidate,
     *,
-    rates: Rates,
+    rates: Speeds,
     budget: int,
     device: str,
     threads: tuple[int, int],
     route_asked: Route | None,
-    asked: Asked | None,
+    asked: PlanOptions | None,
     alternatives: tuple[Alternative, ...],
 ) -> Plan:
     """An arrangement as a plan; ``threads`` in all and in one process."""

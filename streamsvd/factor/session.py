@@ -11,22 +11,22 @@ import numpy as np
 from streamsvd.engine.columns import View
 from streamsvd.engine.events import (
     Callback,
+    CertificateUpdated,
     Event,
-    Looked,
     PassDone,
     RouteChanged,
-    ignore,
-    remark,
+    ignore_event,
+    send_remarks,
 )
 from streamsvd.engine.execute import Runner
-from streamsvd.engine.meter import Mark, mark, peak_since
-from streamsvd.engine.span import Sink, stop
+from streamsvd.engine.meter import MemoryMark, mark_memory, peak_since
+from streamsvd.engine.span import Sink, stop_run
 from streamsvd.factor.plan import Plan
-from streamsvd.factor.problem import Options
+from streamsvd.factor.problem import MatrixOptions
 from streamsvd.factor.terms import Terms
 from streamsvd.numerics.certificate import EXCESS_TOL, Certificate, Kind
-from streamsvd.numerics.passes import Fold, Sums
-from streamsvd.numerics.support import freedom
+from streamsvd.numerics.passes import Fold, PassSums
+from streamsvd.numerics.support import degrees_of_freedom
 from streamsvd.protocols import Source
 from streamsvd.result import Info, Status
 
@@ -34,7 +34,7 @@ Target = Literal["auto", "values", "error"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Settings:
+class RunGoal:
     """How far to go.
 
     Attributes
@@ -69,9 +69,9 @@ class Session:
 
     source: Source
     plan: Plan
-    options: Options
-    settings: Settings
-    notify: Callback = ignore
+    options: MatrixOptions
+    settings: RunGoal
+    notify: Callback = ignore_event
     sampled_bytes: int = 0
     view: View | None = None
     widths: list[float] = field(default_factory=list)
@@ -79,10 +79,10 @@ class Session:
     projected: int = field(init=False)
     route: str = field(init=False)
     started: float = field(default_factory=time.perf_counter)
-    memory: Mark = field(default_factory=mark)
+    memory: MemoryMark = field(default_factory=mark_memory)
 
     def __post_init__(self) -> None:
-        remark(self.source, self.notify)
+        send_remarks(self.source, self.notify)
         plan = self.plan
         self.projected, self.route = plan.projected_bytes, plan.route
         self.runner = Runner(self.source, plan.workers, plan.prefetch, plan.device, self._watched)
@@ -93,18 +93,20 @@ class Session:
         """Whether the matrix is complex."""
         return bool(self.source.dtype.kind == "c")
 
-    def read(self, fold: Fold, purpose: str, sink: Sink | None = None) -> Sums:
+    def read(self, fold: Fold, purpose: str, sink: Sink | None = None) -> PassSums:
         """One pass."""
         return self.runner(self.plan.layout, fold, purpose, sink)
 
     def halt(self) -> None:
         """Wait for what is left of a pass that was cut short: after that nothing is read or written."""
-        stop(self.runner.run)
+        stop_run(self.runner.run)
 
     def looked(self, c: Certificate) -> None:
         """Keep and tell what is proved after a look."""
         self.widths.append(c.relative_width)
-        self.notify(Looked(self.runner.passes, c.relative_width, c.excess, c.resolved_count))
+        self.notify(
+            CertificateUpdated(self.runner.passes, c.relative_width, c.excess, c.resolved_count)
+        )
 
     def go_over(self, reason: str) -> None:
         """Take the plan's other way from here on, the Gram matrix, and say so."""
@@ -152,6 +154,6 @@ class Session:
             dropped_columns=dropped,
             widths=tuple(self.widths),
             seed=self.settings.seed,
-            freedom=freedom(self.source.shape[0], self.options.row_weights),
+            freedom=degrees_of_freedom(self.source.shape[0], self.options.row_weights),
             criterion=criterion,
         )

@@ -11,14 +11,14 @@ from streamsvd.engine.layout import Layout
 from streamsvd.errors import SpecError
 from streamsvd.factor.problem import (
     Frame,
-    Options,
+    MatrixOptions,
     Statistics,
     column_scale,
     statistics,
     zero_level,
 )
 from streamsvd.factor.sample import Pilot
-from streamsvd.numerics.blocks import Moments, Preparation, check_faint, faintest, no_ends
+from streamsvd.numerics.blocks import Moments, Preparation, check_faint, empty_ends, faint_threshold
 from streamsvd.typing import Real
 
 
@@ -68,8 +68,8 @@ class Terms:
         return self.prep.narrow if self.prep.single else self.prep.wide
 
 
-def guessed(
-    options: Options, layout: Layout, guess: Pilot, *, single: bool, complex_: bool
+def terms_from_pilot(
+    options: MatrixOptions, layout: Layout, guess: Pilot, *, single: bool, complex_: bool
 ) -> Terms:
     """Terms from the pilot moments of a sample, or of a stored result."""
     rows = layout.axis == "rows"
@@ -108,11 +108,11 @@ def guessed(
     return Terms(replace(prep, pilot=pilot, fill=fill), d, dropped)
 
 
-_TINY = 1e-200
+_UNDERFLOW_ENERGY = 1e-200
 """Energies below this may have lost squares to underflow: the power of two was wrong."""
 
 
-def rescaled(terms: Terms, options: Options, size: float) -> Terms:
+def rescale_terms(terms: Terms, options: MatrixOptions, size: float) -> Terms:
     """Terms whose power of two suits entries of the given size, which the sample had not shown."""
     prep = terms.prep
     most = 120 if prep.single else 1000
@@ -123,7 +123,7 @@ def rescaled(terms: Terms, options: Options, size: float) -> Terms:
     return replace(terms, prep=replace(prep, alpha=alpha, fill=fill), d=d)
 
 
-def lowered(terms: Terms, options: Options, size: float) -> Terms:
+def rescale_down(terms: Terms, options: MatrixOptions, size: float) -> Terms:
     """Terms for entries of a size whose squares were too large.
 
     Raises
@@ -131,7 +131,7 @@ def lowered(terms: Terms, options: Options, size: float) -> Terms:
     SpecError
         If they are so already: it is the weights that are too large.
     """
-    lower = rescaled(terms, options, size)
+    lower = rescale_terms(terms, options, size)
     if lower.prep.alpha == terms.prep.alpha:
         given = (options.row_weights, options.column_weights)
         most = max((float(weights.max()) for weights in given if weights is not None), default=1.0)
@@ -141,7 +141,7 @@ def lowered(terms: Terms, options: Options, size: float) -> Terms:
     return lower
 
 
-def _far(stats: Statistics, prep: Preparation) -> bool:
+def _pilot_is_far(stats: Statistics, prep: Preparation) -> bool:
     """Whether the pilot is so far from the mean that deviations about it lose digits: all of them, where none are left."""
     if prep.pilot is None or stats.frame.delta is None:
         return False
@@ -151,7 +151,7 @@ def _far(stats: Statistics, prep: Preparation) -> bool:
     return bool(np.any((far > 1e4 * variance) & ((variance > 0) | (far > 1e-15 * size))))
 
 
-def _repiloted(terms: Terms) -> Terms:
+def _use_mean_as_pilot(terms: Terms) -> Terms:
     """The mean of the whole matrix as the pilot."""
     prep, stats = terms.prep, terms.known
     assert prep.pilot is not None
@@ -163,7 +163,7 @@ def _repiloted(terms: Terms) -> Terms:
     return replace(terms, prep=prep, d=stats.frame.d, repiloted=True)
 
 
-def absorbed(terms: Terms, options: Options, total: Moments) -> tuple[Terms, bool]:
+def absorb_moments(terms: Terms, options: MatrixOptions, total: Moments) -> tuple[Terms, bool]:
     """Terms after the moments of a pass; True where its products must be made again with them.
 
     That is so where missing values are given the mean, which the sample only guessed, and where columns
@@ -171,8 +171,8 @@ def absorbed(terms: Terms, options: Options, total: Moments) -> tuple[Terms, boo
     or because they are constant and are to be scaled.
     """
     missing = int(np.sum(total.missing))
-    if total.energy < _TINY and total.largest > 0:
-        lifted = rescaled(terms, options, total.largest / terms.prep.alpha)
+    if total.energy < _UNDERFLOW_ENERGY and total.largest > 0:
+        lifted = rescale_terms(terms, options, total.largest / terms.prep.alpha)
         if lifted.prep.alpha != terms.prep.alpha:
             return lifted, True
     if terms.prep.axis == "columns":
@@ -191,8 +191,8 @@ def absorbed(terms: Terms, options: Options, total: Moments) -> tuple[Terms, boo
     if options.nonfinite == "drop_columns":
         dropped = dropped | holes
     if total.ends is not None:
-        faint = ~dropped & (total.squares < faintest(prep.weights))
-        check_faint(np.where(faint[:, None], total.ends, no_ends(faint.size, 1)))
+        faint = ~dropped & (total.squares < faint_threshold(prep.weights))
+        check_faint(np.where(faint[:, None], total.ends, empty_ends(faint.size, 1)))
     stats = statistics(options, total, prep, dropped=dropped)
     d = stats.frame.d
     if not d.any():
@@ -203,8 +203,8 @@ def absorbed(terms: Terms, options: Options, total: Moments) -> tuple[Terms, boo
     lost = (d == 0) & (terms.d > 0)
     again = bool(np.any(total.squares[lost] * terms.d[lost] ** 2 > 1e-30 * stats.gross))
     terms = replace(terms, stats=stats, missing=missing, dropped=dropped)
-    if _far(stats, prep) and not terms.repiloted:
-        return _repiloted(terms), True
+    if _pilot_is_far(stats, prep) and not terms.repiloted:
+        return _use_mean_as_pilot(terms), True
     if options.nonfinite == "mean" and holes.any() and not terms.mean_filled:
         centre = 0.0 if prep.pilot is None else prep.pilot
         filled = replace(prep, fill=prep.alpha * (stats.mean - centre))

@@ -10,21 +10,21 @@ from typing import Any
 import numpy as np
 
 from streamsvd.checks.paths import local_path
-from streamsvd.engine.columns import View, is_kept, kept_source, mask_of, over_columns
-from streamsvd.engine.device import backend
-from streamsvd.engine.events import Callback, Committed, ignore
+from streamsvd.engine.columns import View, is_kept, kept_source, mask_of, select_columns
+from streamsvd.engine.device import thread_backend
+from streamsvd.engine.events import Callback, ResultWritten, ignore_event
 from streamsvd.engine.execute import dense_threads
 from streamsvd.engine.memory import default_budget, parse_bytes
 from streamsvd.engine.opening import as_source
 from streamsvd.errors import NotConverged, ShapeError, SpecError
-from streamsvd.factor.agreement import Asked, runs_plan
-from streamsvd.factor.arrangements import Rates
-from streamsvd.factor.factors import Factors, factors
+from streamsvd.factor.agreement import PlanOptions, runs_plan
+from streamsvd.factor.arrangements import Speeds
+from streamsvd.factor.factors import Factors, compute_factors
 from streamsvd.factor.iteration import Iteration
 from streamsvd.factor.plan import Plan, make_plan
 from streamsvd.factor.problem import check_options
 from streamsvd.factor.request import check_amount, check_request
-from streamsvd.factor.session import Session, Settings
+from streamsvd.factor.session import RunGoal, Session
 from streamsvd.factor.shortfall import shortfall
 from streamsvd.numerics.certificate import EXCESS_TOL, Kind
 from streamsvd.numerics.columns import Columns
@@ -32,7 +32,7 @@ from streamsvd.protocols import Source
 from streamsvd.result import PCA, SVD, Status
 from streamsvd.store.results.factorisation import ResultWriter, load_u
 from streamsvd.store.writing.separation import check_apart, mask_places
-from streamsvd.store.writing.shield import uninterrupted
+from streamsvd.store.writing.shield import defer_interrupts
 from streamsvd.typing import Real
 
 Weights = Sequence[float] | Real | None
@@ -61,7 +61,7 @@ def plan_svd(
     precision: str = "auto",
     route: str | None = None,
     axis: str | None = None,
-    rates: Rates | None = None,
+    rates: Speeds | None = None,
 ) -> Plan:
     """What `svd` would do with these arguments, and what it would cost; reads no data.
 
@@ -132,9 +132,9 @@ certify, target, excess_tol, device, precision, route
     if route not in (None, "krylov", "gram"):
         raise SpecError(f'route={route!r} is unknown. Pass "krylov", "gram" or nothing.')
     if device != "cpu":
-        backend(device)  # says at once whether it answers
+        thread_backend(device)  # says at once whether it answers
     budget = default_budget() if memory is None else parse_bytes(memory)
-    asked = Asked(
+    asked = PlanOptions(
         rank=rank,
         energy=energy,
         tol=tol if rank is None and energy is None else request.tol,
@@ -202,7 +202,7 @@ def svd(
     precision: str = "auto",
     route: str | None = None,
     plan: Plan | None = None,
-    callback: Callback = ignore,
+    callback: Callback = ignore_event,
 ) -> SVD:
     """Leading singular triplets of a stored matrix, as accurate as asked, with the proof.
 
@@ -311,7 +311,7 @@ def svd(
         check_apart(place, whole, row_weights, column_weights, mask_places(whole, mask))
         if nonfinite != "raise" or mask is not None:  # there is a look
             ResultWriter(place, overwrite=overwrite).discard()
-    view = over_columns(
+    view = select_columns(
         whole, mask, tolerant=nonfinite != "raise", notify=callback, counted=counted
     )
     source, column_weights = view.source, view.take(column_weights)
@@ -357,8 +357,8 @@ def svd(
             "Make a plan for this matrix."
         )
     elif plan.shape != source.shape:  # it was made before the look
-        plan = _replanned(plan, view)
-    settings = Settings(
+        plan = _plan_remaining_columns(plan, view)
+    settings = RunGoal(
         rank=plan.request.rank,
         energy=plan.request.energy,
         tol=plan.request.tol,
@@ -423,7 +423,7 @@ def as_pca(result: SVD) -> PCA:
     return PCA(result.Vh, variance, ratio, result)
 
 
-def _replanned(plan: Plan, view: View) -> Plan:
+def _plan_remaining_columns(plan: Plan, view: View) -> Plan:
     """A plan that was made for all columns, for those that are left."""
     request, source = plan.request, view.source
     most = min(source.shape)
@@ -455,19 +455,19 @@ def _run(session: Session, writer: ResultWriter | None, *, u: bool) -> SVD:
             sink = writer.sink(
                 session.source.shape[0], look.rank, session.plan.layout, loop.known.prep
             )
-        made = factors(session, loop.known, look, sink=sink, want_u=u)
+        made = compute_factors(session, loop.known, look, sink=sink, want_u=u)
         status = Status.NOT_CONVERGED if loop.criterion is None else Status.CONVERGED
         result = _result(session, loop, made, status)
         if writer is not None:
             result = _keep(session, writer, result)
     except KeyboardInterrupt:
-        with uninterrupted():  # a second one waits until what the first has left is in order
+        with defer_interrupts():  # a second one waits until what the first has left is in order
             session.halt()
             if writer is not None and not writer.committed:
                 _keep_interrupted(loop, writer)
         raise
     except BaseException:
-        with uninterrupted():
+        with defer_interrupts():
             if writer is not None:
                 writer.discard()
         raise
@@ -483,7 +483,7 @@ def _keep_interrupted(loop: Iteration, writer: ResultWriter) -> None:
         return
     try:
         writer.drop_u()
-        made = factors(loop.session, loop.known, loop.last, sink=None, want_u=False)
+        made = compute_factors(loop.session, loop.known, loop.last, sink=None, want_u=False)
         _keep(loop.session, writer, _result(loop.session, loop, made, Status.INTERRUPTED))
     except BaseException:
         writer.discard()
@@ -505,12 +505,14 @@ def _as_it_is(values: Any) -> Any:
 
 
 def _keep(session: Session, writer: ResultWriter, result: SVD) -> SVD:
-    with uninterrupted():  # whoever is told of an interrupt is told first that the result is there
+    with (
+        defer_interrupts()
+    ):  # whoever is told of an interrupt is told first that the result is there
         options = asdict(session.options)
         view = session.view
         if view is not None and view.columns is not None:
             options["column_weights"] = view.spread(options["column_weights"], 0.0)
             options["columns"] = view.columns.marks
         path = writer.commit(result, options=options, source=session.source.name)
-        session.notify(Committed(str(path)))
+        session.notify(ResultWritten(str(path)))
     return replace(result, U=load_u(path)) if writer.has_u else result

@@ -16,21 +16,21 @@ from streamsvd.checks.sizes import check_size
 from streamsvd.engine.memory import BASE_BYTES, show_bytes
 from streamsvd.errors import BudgetError, NonFiniteError, SpecError
 from streamsvd.models.mathematics.incremental import SMALL, TALL
-from streamsvd.numerics.columns import number_of
+from streamsvd.numerics.columns import original_column
 from streamsvd.numerics.tall import OVERSAMPLES, panel_rows
 from streamsvd.protocols import Source
-from streamsvd.store.versions import Spec
+from streamsvd.store.versions import ModelSpec
 
 Array = npt.NDArray[Any]
 
-MOST_BYTES = 256 << 20
+MAX_PIECE_BYTES = 256 << 20
 """Pieces are no larger in double precision than this: beyond it nothing gets faster."""
 POLICIES = ("raise", "skip-block", "impute-mean")
 REMEDY = 'Mend the data, or pass nonfinite="skip-block"'
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class PieceCost:
     """What is to be absorbed at once, as far as memory depends on it.
 
     Attributes
@@ -97,7 +97,7 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class BlockCut:
     """How new rows are cut.
 
     Attributes
@@ -123,7 +123,9 @@ USUAL_THREADS = 2
 """Threads for which rows are cut, as bits depend on the cut; with the memory for one alone, for one."""
 
 
-def plan_cut(source: Source, spec: Spec, count: int, kept: int, budget: int, threads: int) -> Cut:
+def plan_cut(
+    source: Source, spec: ModelSpec, count: int, kept: int, budget: int, threads: int
+) -> BlockCut:
     """The cut of ``count`` new rows (or columns): whole chunks read ahead, if the budget allows it.
 
     Otherwise one chunk at a time, absorbed in shorter pieces; if even that is too much, parts of chunks. How many of
@@ -141,7 +143,7 @@ def plan_cut(source: Source, spec: Spec, count: int, kept: int, budget: int, thr
     row = width * item
 
     def absorbed(rows: int, at_once: int) -> int:
-        return Piece(width, kept, source.dtype.kind == "c", spec.u, at_once).bytes_needed(rows)
+        return PieceCost(width, kept, source.dtype.kind == "c", spec.u, at_once).bytes_needed(rows)
 
     def whole(rows: int, at_once: int) -> int:
         return (1 + turned) * rows * row + source.read_bytes + absorbed(rows, at_once)
@@ -152,12 +154,14 @@ def plan_cut(source: Source, spec: Spec, count: int, kept: int, budget: int, thr
     def behind(rows: int, at_once: int) -> int:
         return (1 + turned) * chunk * row + source.read_bytes + absorbed(rows, at_once)
 
-    def realised(height: int, run: int, read_ahead: bool, need: Callable[[int, int], int]) -> Cut:
+    def realised(
+        height: int, run: int, read_ahead: bool, need: Callable[[int, int], int]
+    ) -> BlockCut:
         fit = (t for t in range(threads, 0, -1) if need(height, t) <= budget)
         at_once = next(fit, 1)
-        return Cut(height, run, read_ahead, need(height, at_once), at_once)
+        return BlockCut(height, run, read_ahead, need(height, at_once), at_once)
 
-    most = max(1, MOST_BYTES // max(8 * width, 1))
+    most = max(1, MAX_PIECE_BYTES // max(8 * width, 1))
     for usual in range(USUAL_THREADS, 0, -1):
         if count <= most and whole(count, usual) <= budget:
             return realised(count, count, True, whole)
@@ -216,7 +220,7 @@ class Digest:
 
 
 @dataclass(slots=True, eq=False)
-class Feed:
+class BlockReader:
     """The part of a source that is to be absorbed.
 
     Attributes
@@ -235,7 +239,7 @@ class Feed:
     axis: str
     start: int
     stop: int
-    cut: Cut
+    cut: BlockCut
     digest: Digest = field(init=False)
     _hashing: Future[None] | None = None
 
@@ -320,8 +324,8 @@ class Feed:
         return self.digest.of(self.read(row, row + 1))
 
 
-def finite(
-    rows: Array, feed: Feed, start: int, policy: str, mean: Array | None, *, centred: bool
+def apply_policy(
+    rows: Array, feed: BlockReader, start: int, policy: str, mean: Array | None, *, centred: bool
 ) -> Array | None:
     """The rows with missing values treated as the policy says; None if the block is to be skipped.
 
@@ -364,14 +368,14 @@ def finite(
         empty = holes.all(axis=0)
         if empty.any():
             raise SpecError(
-                f"column {number_of(feed.source, int(np.argmax(empty)))} has no value in the first {rows.shape[0]:,} rows, and the model knows no mean of it yet. "
+                f"column {original_column(feed.source, int(np.argmax(empty)))} has no value in the first {rows.shape[0]:,} rows, and the model knows no mean of it yet. "
                 "Leave the column out with mask=, or begin with a block that has values in its first rows."
             )
         mean = np.nanmean(rows, axis=0, dtype=np.result_type(rows.dtype, np.float64))
     return np.asarray(np.where(holes, mean.astype(rows.dtype)[None, :], rows))
 
 
-def check_policy(policy: str, spec: Spec) -> None:
+def check_policy(policy: str, spec: ModelSpec) -> None:
     """Refuse policies that are unknown or need a mean that is not kept."""
     if policy not in POLICIES:
         raise SpecError(f"nonfinite={policy!r} is unknown. Pass one of {', '.join(POLICIES)}.")

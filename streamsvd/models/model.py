@@ -13,32 +13,32 @@ import numpy as np
 
 from streamsvd.checks.paths import is_url, local_path
 from streamsvd.engine.dask_source import DaskSource
-from streamsvd.engine.events import Callback, ignore
+from streamsvd.engine.events import Callback, ignore_event
 from streamsvd.engine.memory import default_budget, parse_bytes
 from streamsvd.engine.opening import as_source
 from streamsvd.errors import SpecError, StoreError
-from streamsvd.models.absorption import Absorption, Update
+from streamsvd.models.absorption import Absorption, UpdateReport
 from streamsvd.models.left_vectors import LeftVectors
-from streamsvd.models.mathematics.incremental import Truncated, default_buffer
-from streamsvd.models.newest import Held
-from streamsvd.models.options import changed, check_names, make_spec, method_of
+from streamsvd.models.mathematics.incremental import IncrementalResult, default_buffer
+from streamsvd.models.newest import LoadedVersion
+from streamsvd.models.options import change_spec, check_names, make_spec, method_of
 from streamsvd.models.state import (
-    State,
+    ModelState,
     check_result,
     kept_columns,
-    loaded,
+    load_state,
     narrow_result,
     refuse_base,
 )
 from streamsvd.numerics.certificate import Certificate
 from streamsvd.numerics.columns import Columns
 from streamsvd.numerics.ledger import Ledger
-from streamsvd.numerics.support import freedom
+from streamsvd.numerics.support import degrees_of_freedom
 from streamsvd.protocols import Source
 from streamsvd.result import SVD, Info, Status
-from streamsvd.store.explanations import explained, there
+from streamsvd.store.explanations import explain_errors, path_exists
 from streamsvd.store.objects import objects_at
-from streamsvd.store.results.factorisation import is_result, load, load_u, load_weights
+from streamsvd.store.results.factorisation import is_result, load_u, load_weights, read_result
 from streamsvd.store.sources.arrays import ArraySource
 from streamsvd.store.versions import (
     DEFAULT_KEEP,
@@ -47,11 +47,11 @@ from streamsvd.store.versions import (
     BlockEntry,
     Damage,
     LogEntry,
+    ModelSettings,
+    ModelSpec,
     ModelStore,
-    Settings,
-    Spec,
-    Summary,
-    check,
+    VersionSummary,
+    check_store,
     collect,
     is_model,
     lease,
@@ -72,8 +72,10 @@ class Model:
     too: its first update extends it.
     """
 
-    def __init__(self, store: ModelStore, settings: Settings, version: int | None = None) -> None:
-        self._held = Held(store, settings)
+    def __init__(
+        self, store: ModelStore, settings: ModelSettings, version: int | None = None
+    ) -> None:
+        self._held = LoadedVersion(store, settings)
         self._pinned = version is not None
         self._asked: dict[str, Any] = {}
         self._free_rank = (
@@ -205,7 +207,7 @@ class Model:
         return self._held.manifest.floor if self._held.manifest else 0
 
     @property
-    def spec(self) -> Spec:
+    def spec(self) -> ModelSpec:
         """The options that the model was made with."""
         return self._held.spec
 
@@ -219,13 +221,13 @@ class Model:
         """Rows (or columns) that the factors are of: of a window its own, else all that were ever absorbed."""
         return self._held.state.factor.n_rows if self._held.state else 0
 
-    def _known(self) -> State:
+    def _known(self) -> ModelState:
         if self._held.state is None:
             raise StoreError(f"{self._held.store.name} has absorbed nothing yet. Run update first.")
         return self._held.state
 
     @property
-    def _truncated(self) -> Truncated:
+    def _truncated(self) -> IncrementalResult:
         return method_of(self.spec).finalize(self._known().factor)
 
     @property
@@ -307,7 +309,7 @@ class Model:
         return self._truncated.optimal_error_lower
 
     @property
-    def summary(self) -> Summary:
+    def summary(self) -> VersionSummary:
         """What the log says of this version."""
         if self._held.manifest is None:
             raise StoreError(f"{self._held.store.name} has absorbed nothing yet. Run update first.")
@@ -342,7 +344,7 @@ class Model:
         info = Info(
             status, 1.0, 0, 0, 0, 0.0, state.factor.n_rows, "incremental", self.spec.axis, "double", 0,
             self.dropped_columns,
-            (found.certificate.relative_width,), self.spec.seed, freedom(state.factor.n_rows, None),
+            (found.certificate.relative_width,), self.spec.seed, degrees_of_freedom(state.factor.n_rows, None),
         )  # fmt: skip
         U = self.U if self.spec.axis == "columns" or self.spec.u else None
         return SVD(
@@ -378,8 +380,8 @@ class Model:
         nonfinite: str = "raise",
         mask: Any = None,
         column_names: Sequence[Any] | None = None,
-        callback: Callback = ignore,
-    ) -> Update:
+        callback: Callback = ignore_event,
+    ) -> UpdateReport:
         """Absorb a block of new rows (or columns), once.
 
         Parameters
@@ -450,7 +452,7 @@ class Model:
         if held.version == 0 and not held.settings.base and options:
             asked = dict(options)
             keep = asked.pop("keep", held.settings.keep)
-            spec = changed(held.settings.spec, asked)
+            spec = change_spec(held.settings.spec, asked)
             if (spec, keep) != (held.settings.spec, held.settings.keep):
                 held.settings = msgspec.structs.replace(held.settings, spec=spec, keep=keep)
                 held.store.resettle(held.settings)
@@ -460,7 +462,7 @@ class Model:
 
     def verify(self) -> list[Damage]:
         """Every stored object that is not what was written."""
-        return check(self._held.store)[0]
+        return check_store(self._held.store)[0]
 
     def rollback(self, version: int) -> Model:
         """Make an earlier version the newest one; blocks absorbed since then are unknown again.
@@ -478,7 +480,7 @@ class Model:
         held = lease(self._held.store, version)
         try:
             manifest = self._held.earlier(version, newest)
-            loaded(self._held.store, manifest)
+            load_state(self._held.store, manifest)
             floor = self._held.store.manifest(newest).floor
             manifest = msgspec.structs.replace(manifest, floor=max(manifest.floor, floor))
             republish(self._held.store, manifest, newest, "rollback")
@@ -516,9 +518,9 @@ def update(
     nonfinite: str = "raise",
     mask: Any = None,
     column_names: Sequence[Any] | None = None,
-    callback: Callback = ignore,
+    callback: Callback = ignore_event,
     **options: Any,
-) -> Update:
+) -> UpdateReport:
     """Absorb new rows into the model at a path, which is created if there is none.
 
     Parameters
@@ -563,7 +565,7 @@ def update(
     )
 
 
-def advice(spec: Spec, found: Truncated) -> str:
+def advice(spec: ModelSpec, found: IncrementalResult) -> str:
     """When the model no longer is what was asked for, what to do."""
     c = found.certificate
     if c.energy <= 0 or found.tolerance_met or spec.tol is None:
@@ -588,12 +590,12 @@ def _vacant(path: str | os.PathLike[str]) -> bool:
     if is_url(path):
         return not objects_at(path).names("log")
     place = local_path(path)
-    if not there(place):
+    if not path_exists(place):
         return True
     if not place.is_dir():
         return False
     # One that was killed while it made the model leaves temporary files, and drafts that nobody refers to.
-    with explained(place, doing="list"):
+    with explain_errors(place, doing="list"):
         return all(
             p.name.startswith("model.json.") or (p.name == VERSIONS and _only_drafts(p))
             for p in place.iterdir()
@@ -604,16 +606,16 @@ def _only_drafts(folder: Path) -> bool:
     return all(FOLDER.fullmatch(p.name) for p in folder.iterdir())
 
 
-def _new_settings(*, keep: int = DEFAULT_KEEP, **options: Any) -> Settings:
+def _new_settings(*, keep: int = DEFAULT_KEEP, **options: Any) -> ModelSettings:
     """What a model that has seen nothing is made with."""
     if keep < 2:
         raise SpecError(f"keep={keep} leaves nothing to return to. Pass keep >= 2.")
-    return Settings(1, make_spec(**{"rank": None} | options), keep, False)
+    return ModelSettings(1, make_spec(**{"rank": None} | options), keep, False)
 
 
-def _settings_of(path: Path) -> Settings:
+def _settings_of(path: Path) -> ModelSettings:
     """Settings of a batch result, as if it had been a model from the beginning."""
-    result, record = load(path)
+    result, record = read_result(path)
     names = ("row_weights", "column_weights")
     weighted = [name for name in names if load_weights(path, name) is not None]
     # A column left out has a scale all the same, by which it would come back: refused as without one.
@@ -631,4 +633,4 @@ def _settings_of(path: Path) -> Settings:
         seed=result.info.seed,
     )
     spec = msgspec.structs.replace(spec, width=result.Vh.shape[1], scaled=result.scale is not None)
-    return Settings(1, spec, DEFAULT_KEEP, True)
+    return ModelSettings(1, spec, DEFAULT_KEEP, True)

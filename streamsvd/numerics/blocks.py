@@ -12,9 +12,9 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from streamsvd.errors import FaintColumn
+from streamsvd.errors import FaintColumnError
 from streamsvd.numerics import moments, products
-from streamsvd.numerics.support import EVERYTHING, Counted
+from streamsvd.numerics.support import FULL_SUPPORT, Support
 from streamsvd.typing import Matrix, Real
 
 Array = Any
@@ -42,7 +42,7 @@ class OutOfScale(ArithmeticError):
         self.size = size
 
 
-def faintest(weights: Real | None) -> float:
+def faint_threshold(weights: Real | None) -> float:
     """Sum of squares of a column below which some may have been lost to underflow; far above what was lost."""
     return 1e-290 if weights is None else 1e-290 * max(1.0, float(weights.max()))
 
@@ -59,10 +59,10 @@ def check_faint(ends: Real, first: int = 0) -> None:
     varies = spread > 1e-15 * np.max(np.abs(ends), axis=(0, 2))  # more than a mean is rounded
     if varies.any():
         j = int(np.argmax(varies))
-        raise FaintColumn(first + j, float(spread[j]))
+        raise FaintColumnError(first + j, float(spread[j]))
 
 
-def no_ends(n_columns: int, parts: int) -> Real:
+def empty_ends(n_columns: int, parts: int) -> Real:
     """Least and largest entry of no row."""
     return np.stack([np.full((n_columns, parts), end) for end in (np.inf, -np.inf)])
 
@@ -114,7 +114,7 @@ class Preparation:
     fill: Matrix | None = None
     single: bool = False
     complex_: bool = False
-    counted: Counted = EVERYTHING
+    counted: Support = FULL_SUPPORT
 
     @property
     def narrow(self) -> str:
@@ -176,12 +176,12 @@ class Moments:
             self.missing_weight + other.missing_weight,
             max(self.largest, other.largest),
             self.features + other.features,
-            _outermost(self.ends, other.ends),
+            _merge_ends(self.ends, other.ends),
             self.mean_energy + other.mean_energy,
         )
 
 
-def _outermost(a: Real | None, b: Real | None) -> Real | None:
+def _merge_ends(a: Real | None, b: Real | None) -> Real | None:
     if a is None or b is None:
         return b if a is None else a
     return np.stack([np.minimum(a[0], b[0]), np.maximum(a[1], b[1])])
@@ -198,7 +198,7 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Reader:
+class BlockPreparer:
     """Prepares blocks on one device; constants are sent there once a span."""
 
     prep: Preparation
@@ -306,7 +306,7 @@ class Reader:
         spread = xp.sqrt(about / xp.sum(w))
         del rest
         if prep.scale:  # what is left of a constant column is the rounding of its mean
-            alive = (spread > 1e-15 * xp.abs(mean)) & (about >= faintest(prep.weights))
+            alive = (spread > 1e-15 * xp.abs(mean)) & (about >= faint_threshold(prep.weights))
             spread = xp.where(alive, spread, xp.zeros_like(spread))
         factor = self._factor(spread, holes, start, xp)
         tally = None
@@ -315,7 +315,7 @@ class Reader:
             to_host = self.backend.to_host
             ends = self._ends(raw, 0, start, about)
             if ends is not None and holes is not None and prep.policy == "drop_columns":
-                ends = np.where(to_host(xp.any(holes, axis=0))[:, None], no_ends(p, 1), ends)
+                ends = np.where(to_host(xp.any(holes, axis=0))[:, None], empty_ends(p, 1), ends)
             feature = (start, to_host(mean / prep.alpha), to_host(spread / prep.alpha), ends)
             none = self.backend.zeros((1,), "float64")
             energy = self._number(xp.sum(power * factor * factor))
@@ -392,7 +392,7 @@ class Reader:
             return None  # the squares of narrower types do not vanish
         if not self._number(xp.min(squares)) < 1e-190:  # weights are at most 1e100
             return None
-        vanishing = to_host(squares) < faintest(prep.weights)
+        vanishing = to_host(squares) < faint_threshold(prep.weights)
         counted = prep.counted.within(first_row, first_column, raw.shape)
         if counted.columns is not None:
             vanishing = vanishing & counted.columns
@@ -406,7 +406,7 @@ class Reader:
             data, apart = np.where(apart, 0.0, data), np.zeros_like(apart)
         if counted.rows is not None:
             apart |= ~counted.rows[:, None, None]
-        out = no_ends(squares.shape[0], data.shape[2])
+        out = empty_ends(squares.shape[0], data.shape[2])
         out[0, faint] = np.where(apart, np.inf, data).min(axis=0)
         out[1, faint] = np.where(apart, -np.inf, data).max(axis=0)
         return out

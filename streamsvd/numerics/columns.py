@@ -101,13 +101,13 @@ class Columns:
         return f"{len(self.dropped):,} of {self.count:,} columns are left out: {', '.join(parts)}"
 
 
-def number_of(source: Any, column: int) -> int:
+def original_column(source: Any, column: int) -> int:
     """Number of a column in the whole matrix, where a source shows some of its columns."""
     columns = getattr(source, "columns", None)
     return int(columns.indices[column]) if isinstance(columns, Columns) else column
 
 
-def words_of(numbers: Any) -> str:
+def describe_columns(numbers: Any) -> str:
     """Columns in words: the first few by number, and how many there are beside."""
     some = [str(int(j)) for j in numbers[:MOST_NAMED]]
     more = len(numbers) - len(some)

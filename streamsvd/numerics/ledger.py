@@ -94,7 +94,7 @@ class Ledger:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Part:
+class StackPart:
     """Rows to be stacked: ``left @ rows`` are those of a block less their mean.
 
     Attributes
@@ -155,14 +155,14 @@ class Factor:
             self.ledger.faded(fade),
         )
 
-    def as_part(self, fade: float = 1.0) -> Part:
+    def as_part(self, fade: float = 1.0) -> StackPart:
         """The factor as rows to be stacked, all of them faded."""
         f = self if fade == 1 else self.faded(fade)
-        return Part(f.s[:, None] * f.Vh, None, f.mean, f.weight, f.n_rows, f.ledger)
+        return StackPart(f.s[:, None] * f.Vh, None, f.mean, f.weight, f.n_rows, f.ledger)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Turn:
+class LeftRotation:
     """How left vectors of a part become those of the whole: ``left @ rotation + constant``.
 
     The constant of a row is ``offset`` times the weight of that row over the root of the part's weight; the

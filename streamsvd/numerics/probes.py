@@ -144,7 +144,7 @@ GRADES = (1.0, 1e-1, 1e-2, 1e-3)
 """Floors ``e`` tried in ``g = max(theta / theta_1, e)``; the choice pays its share of probability."""
 
 
-def rounding(ritz: Ritz, probes: Probes, *, delta: float, needed: int) -> Real:
+def rounding_bounds(ritz: Ritz, probes: Probes, *, delta: float, needed: int) -> Real:
     """Bound ``mu g`` of the rounding of each column of ``B V``, by the adjoint identity on the probes.
 
     Parameters

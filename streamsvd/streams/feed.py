@@ -15,7 +15,7 @@ from streamsvd.errors import NonFiniteError
 from streamsvd.numerics import sketches as sketch
 from streamsvd.protocols import Source
 
-MIXED = 16
+MAX_MIX = 16
 """Runs of rows that are mixed with one another, where the memory allows."""
 PIECE_BYTES = 4 << 20
 """Rows handed on at once, about."""
@@ -24,7 +24,7 @@ Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Feed:
+class WindowReader:
     """How the rows of a stored matrix are read.
 
     Attributes

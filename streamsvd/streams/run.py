@@ -14,22 +14,22 @@ import numpy as np
 
 from streamsvd.checks.masks import as_array
 from streamsvd.engine.allocator import held_memory
-from streamsvd.engine.events import Callback, PassDone, PassStarted, SpanDone, remark
+from streamsvd.engine.events import Callback, PassDone, PassStarted, SpanDone, send_remarks
 from streamsvd.engine.execute import dense_threads
-from streamsvd.engine.meter import mark, peak_since
-from streamsvd.engine.saves import agreed, fingerprint
+from streamsvd.engine.meter import mark_memory, peak_since
+from streamsvd.engine.saves import check_same_run, source_fingerprint
 from streamsvd.errors import NonFiniteError, OrderWarning, ShapeError, SpecError
 from streamsvd.protocols import Source
 from streamsvd.store.checkpoints.checkpoint import Checkpoint
 from streamsvd.streams.feed import FEW_CHUNKS
-from streamsvd.streams.mathematics import Found, Refinement, StreamOptions, TopRows
-from streamsvd.streams.planning import check_k, fitted, planned, projected_bytes
-from streamsvd.streams.result import StreamResult, cautions, order_caution, result_of
-from streamsvd.streams.saved_state import PURPOSE, packed, restored
+from streamsvd.streams.mathematics import Refinement, StreamAnswer, StreamOptions, StreamState
+from streamsvd.streams.planning import check_k, fit_beside_reading, plan_reading, projected_bytes
+from streamsvd.streams.result import TopEigenvectorsResult, cautions, order_caution, result_of
+from streamsvd.streams.saved_state import PURPOSE, pack_state, restore_state
 
 
 @dataclass(slots=True, eq=False)
-class Saves:
+class StreamSaves:
     """A checkpoint, and when it was last used."""
 
     place: str | os.PathLike[str]
@@ -37,7 +37,7 @@ class Saves:
     _last: float = 0.0
     _store: Checkpoint | None = None
 
-    def begun(self, wanted: dict[str, Any]) -> tuple[TopRows, dict[str, Any]] | None:
+    def begun(self, wanted: dict[str, Any]) -> tuple[StreamState, dict[str, Any]] | None:
         """The state that was saved, and what was said of the run; None if nothing was."""
         self._store = Checkpoint.at(self.place, PURPOSE)
         self._last = time.monotonic()
@@ -45,17 +45,17 @@ class Saves:
         if found is None:
             return None
         plain, arrays = found
-        agreed(plain["run"], wanted, str(self.place))
-        return restored(plain["state"], arrays), plain["run"] | {"position": plain["position"]}
+        check_same_run(plain["run"], wanted, str(self.place))
+        return restore_state(plain["state"], arrays), plain["run"] | {"position": plain["position"]}
 
     def due(self) -> bool:
         """Whether it is time again."""
         return time.monotonic() - self._last >= self.seconds
 
-    def save(self, state: TopRows, run: dict[str, Any], position: int) -> None:
+    def save(self, state: StreamState, run: dict[str, Any], position: int) -> None:
         """Save the state at a position."""
         assert self._store is not None
-        plain, arrays = packed(state)
+        plain, arrays = pack_state(state)
         self._store.save({"state": plain, "run": run, "position": position}, arrays)
         self._last = time.monotonic()
 
@@ -66,16 +66,16 @@ class Saves:
 
 
 @dataclass(slots=True, eq=False)
-class Run(ABC):
+class StreamRun(ABC):
     """What stored matrices and iterables share."""
 
     options: StreamOptions
     budget: int
-    saves: Saves | None
+    saves: StreamSaves | None
     notify: Callback
 
-    def result(self, passes: int) -> StreamResult:
-        began, start = time.perf_counter(), mark()
+    def result(self, passes: int) -> TopEigenvectorsResult:
+        began, start = time.perf_counter(), mark_memory()
         with dense_threads(1), held_memory():
             state = self.first_pass()
             held = state.state_bytes
@@ -98,21 +98,21 @@ class Run(ABC):
             warnings=cautions(found, state.options, state.n_rows, self.few_chunks()),
         )
 
-    def warn(self, found: Found) -> None:
+    def warn(self, found: StreamAnswer) -> None:
         if self.options.order == "random" and found.order.random is False:
             python_warnings.warn(order_caution(found), OrderWarning, stacklevel=5)
 
     @abstractmethod
-    def first_pass(self) -> TopRows: ...
+    def first_pass(self) -> StreamState: ...
 
     @abstractmethod
-    def further_pass(self, found: Found, number: int) -> Found: ...
+    def further_pass(self, found: StreamAnswer, number: int) -> StreamAnswer: ...
 
     @abstractmethod
     def bytes_read(self, passes: int) -> int: ...
 
     @abstractmethod
-    def projected(self, state: TopRows) -> int: ...
+    def projected(self, state: StreamState) -> int: ...
 
     def mixed(self) -> int:
         return 0
@@ -121,7 +121,7 @@ class Run(ABC):
         return None
 
 
-class Stored(Run):
+class StoredRun(StreamRun):
     """A stored matrix: its shape is known, and its chunks can be read in any order."""
 
     def __init__(
@@ -129,25 +129,25 @@ class Stored(Run):
         source: Source,
         options: StreamOptions,
         budget: int,
-        saves: Saves | None,
+        saves: StreamSaves | None,
         notify: Callback,
     ) -> None:
         if source.dtype.kind == "c":
             raise SpecError(f"{source.name} is complex: rows of a stream are real numbers.")
         check_k(options, source.shape[1])
-        self.feed, chosen = planned(source, options, budget)
+        self.feed, chosen = plan_reading(source, options, budget)
         self.bytes = 0
         super().__init__(chosen, budget, saves, notify)
-        remark(source, notify)
+        send_remarks(source, notify)
 
-    def first_pass(self) -> TopRows:
+    def first_pass(self) -> StreamState:
         feed = self.feed
         m, n = feed.source.shape
         run = {
             "options": asdict(self.options), "source": feed.source.name, "shape": [m, n],
-            "dtype": feed.source.dtype.str, "unit": feed.unit, "mixed": feed.mixed, "rows": fingerprint(feed.source) if self.saves else "",
+            "dtype": feed.source.dtype.str, "unit": feed.unit, "mixed": feed.mixed, "rows": source_fingerprint(feed.source) if self.saves else "",
         }  # fmt: skip
-        state, begin = TopRows(self.options, n, m), 0
+        state, begin = StreamState(self.options, n, m), 0
         saved = None if self.saves is None else self.saves.begun(run)
         if saved is not None:
             state, begin = saved[0], int(saved[1]["position"])
@@ -162,7 +162,7 @@ class Stored(Run):
                 self.saves.save(state, run, index + 1)
         return state
 
-    def further_pass(self, found: Found, number: int) -> Found:
+    def further_pass(self, found: StreamAnswer, number: int) -> StreamAnswer:
         refinement = Refinement(found)
         for _, pieces in self._watched(number, "exact products", 0):
             for rows in pieces:
@@ -183,7 +183,7 @@ class Stored(Run):
         del passes  # a run that goes on from a save reads less than a pass
         return self.bytes
 
-    def projected(self, state: TopRows) -> int:
+    def projected(self, state: StreamState) -> int:
         return projected_bytes(state.options, state.d) + self.feed.bytes_needed
 
     def mixed(self) -> int:
@@ -196,7 +196,7 @@ class Stored(Run):
         return count if self.feed.mixed and count < FEW_CHUNKS and not whole else None
 
 
-class Blocks(Run):
+class BlocksRun(StreamRun):
     """An iterable of blocks, taken as they come."""
 
     def __init__(
@@ -204,7 +204,7 @@ class Blocks(Run):
         blocks: Iterable[Any],
         options: StreamOptions,
         budget: int,
-        saves: Saves | None,
+        saves: StreamSaves | None,
         notify: Callback,
         n_rows: int | None,
         replay: bool,
@@ -213,7 +213,7 @@ class Blocks(Run):
         self.blocks, self.n_rows, self.replay = blocks, n_rows, replay
         self.bytes, self.largest = 0, 0
 
-    def first_pass(self) -> TopRows:
+    def first_pass(self) -> StreamState:
         state, skip = None, 0
         run = {"options": asdict(self.options), "n_rows": self.n_rows}
         saved = None if self.saves is None else self.saves.begun(run)
@@ -222,7 +222,7 @@ class Blocks(Run):
             skip = int(saved[1]["position"]) if self.replay else 0
         for rows in self._watched(1, "top eigenvectors"):
             if state is None:
-                state = TopRows(self._chosen(rows), rows.shape[1], self.n_rows)
+                state = StreamState(self._chosen(rows), rows.shape[1], self.n_rows)
             if rows.shape[1] != state.d:
                 raise ShapeError(
                     f"a block of shape {rows.shape} came after rows of {state.d} numbers. Every block must be "
@@ -244,7 +244,7 @@ class Blocks(Run):
             )
         return state
 
-    def further_pass(self, found: Found, number: int) -> Found:
+    def further_pass(self, found: StreamAnswer, number: int) -> StreamAnswer:
         refinement = Refinement(found)
         for rows in self._watched(number, "exact products"):
             refinement.update(rows)
@@ -267,12 +267,14 @@ class Blocks(Run):
     def _chosen(self, rows: np.ndarray[Any, Any]) -> StreamOptions:
         """The options that fit the budget beside a block like the first."""
         check_k(self.options, rows.shape[1])
-        return fitted(self.options, rows.shape[1], self.budget, 3 * rows.nbytes, "one block")
+        return fit_beside_reading(
+            self.options, rows.shape[1], self.budget, 3 * rows.nbytes, "one block"
+        )
 
     def bytes_read(self, passes: int) -> int:
         return passes * self.bytes
 
-    def projected(self, state: TopRows) -> int:
+    def projected(self, state: StreamState) -> int:
         return projected_bytes(state.options, state.d) + 3 * self.largest
 
 

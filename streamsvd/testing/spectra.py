@@ -38,7 +38,7 @@ _LEADING = 50  # values before the gap of "step", over which "graded" falls
 _SPIKES = 10
 _RANK = 10  # after which "floor" falls no further
 _PLATEAU, _BEHIND = 30, {"flat": 1.0, "cliff": 1e-3}
-_REPEATED = {"before": (4, 6), "at": (10, 11), "across": (6, 15)}
+_REPEAT_RANGES = {"before": (4, 6), "at": (10, 11), "across": (6, 15)}
 _NOISE, _ASPECT = 4000, 0.25  # columns, and columns over rows, of the noise in "bulk"
 _BLOCK_ENTRIES = 2**17  # made at once: the temporaries stay in the cache
 
@@ -97,7 +97,7 @@ def spectrum(name: str, r: int) -> Floats:
         case "floor":
             s = np.where(i <= _RANK, 3 - 2 * (i - 1) / (_RANK - 1), 0.9)
         case "before" | "at" | "across":
-            first, last = _REPEATED[name]
+            first, last = _REPEAT_RANGES[name]
             s = 1 / np.where((first <= i) & (i <= last), first, i)
         case "bulk3" | "bulk12":
             s = _over_noise(int(name.removeprefix("bulk")), r)

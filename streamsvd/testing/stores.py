@@ -216,14 +216,19 @@ class FaultyStore(_WatchedStore):
         value = await self._store.get(key, prototype, byte_range)
         if value is None or any(fault.kind == "drop" for fault in struck):
             return None
-        return prototype.buffer.from_bytes(_damaged(value.to_bytes(), struck)) if struck else value
+        return (
+            prototype.buffer.from_bytes(_damage_bytes(value.to_bytes(), struck))
+            if struck
+            else value
+        )
 
     async def set(self, key: str, value: Buffer) -> None:
         struck = await self._struck("set", key)
         if any(fault.kind == "drop" for fault in struck):
             return
         await self._store.set(
-            key, type(value).from_bytes(_damaged(value.to_bytes(), struck)) if struck else value
+            key,
+            type(value).from_bytes(_damage_bytes(value.to_bytes(), struck)) if struck else value,
         )
 
     async def delete(self, key: str) -> None:
@@ -232,7 +237,7 @@ class FaultyStore(_WatchedStore):
             await self._store.delete(key)
 
 
-def _damaged(data: bytes, faults: Sequence[Fault]) -> bytes:
+def _damage_bytes(data: bytes, faults: Sequence[Fault]) -> bytes:
     for fault in faults:
         if fault.kind == "flip" and data:
             byte, bit = divmod(int(fault.amount) % (8 * len(data)), 8)

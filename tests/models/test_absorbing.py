@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import streamsvd
 from streamsvd import IncrementalSVD, Model, NonFiniteError, ShapeError, SpecError, StoreError
-from streamsvd.engine.events import Committed
+from streamsvd.engine.events import ResultWritten
 from streamsvd.models import repair_model
 from streamsvd.models.mathematics import incremental
 from streamsvd.testing.spectra import KnownMatrix
@@ -139,7 +139,7 @@ def test_a_growing_array_gives_the_rows_beyond_those_absorbed(A, tmp_path):
     seen = []
     done = streamsvd.update(tmp_path / "m", tmp_path / "a.zarr", rank=K, callback=seen.append)
     assert done.absorbed == 200
-    assert [e for e in seen if isinstance(e, Committed)]
+    assert [e for e in seen if isinstance(e, ResultWritten)]
     assert streamsvd.update(tmp_path / "m", tmp_path / "a.zarr").skipped == "nothing new"
     array.append(A[200:])
     assert streamsvd.update(tmp_path / "m", tmp_path / "a.zarr").absorbed == 400
@@ -284,7 +284,7 @@ def test_left_vectors_of_a_batch_result_are_there_before_the_first_update(A, tmp
     assert model.U.shape == (M, K)
     np.testing.assert_array_equal(np.asarray(model.U), result.U[...])
     np.testing.assert_array_equal(model.U[M - 3 :], result.U[M - 3 :])
-    streamsvd.export(model, tmp_path / name)
+    streamsvd.export_model(model, tmp_path / name)
     if name == "folder":
         U = streamsvd.load(tmp_path / name).U[...]
     else:
@@ -343,7 +343,7 @@ def test_blocks_with_gaps_are_skipped_or_filled_with_the_mean(A, tmp_path):
 @pytest.mark.parametrize("options", [{}, {"forget": 0.5}, {"window": 300}, {"u": True}])
 def test_an_array_with_gaps_waits_until_it_is_mended(A, tmp_path, monkeypatch, rows, options):
     """Nothing is lost, however the new rows are cut, and however long it takes."""
-    monkeypatch.setattr("streamsvd.models.feed.MOST_BYTES", 8 * N * rows)
+    monkeypatch.setattr("streamsvd.models.feed.MAX_PIECE_BYTES", 8 * N * rows)
     monkeypatch.setattr("streamsvd.models.absorption.COMMIT_SECONDS", 0.0)
     grown = zarr.create_array(tmp_path / "a", shape=(300, N), chunks=(50, N), dtype="f8")
     grown[...] = A[:300]
@@ -413,7 +413,7 @@ def test_a_rank_beyond_the_columns_is_refused(A, tmp_path):
 @pytest.mark.parametrize("u", [False, True])
 def test_a_first_update_that_fails_leaves_nothing(A, tmp_path, monkeypatch, u):
     """So that the next one is free to ask for something else."""
-    monkeypatch.setattr("streamsvd.models.feed.MOST_BYTES", 8 * N * 37)
+    monkeypatch.setattr("streamsvd.models.feed.MAX_PIECE_BYTES", 8 * N * 37)
     bad = A.copy()
     bad[-1, -1] = np.nan
     path = tmp_path / "m"
@@ -475,7 +475,7 @@ def test_models_of_different_rows_merge_to_that_of_all(A, tmp_path, center):
     absorbed(tmp_path / "a", A[:350], [100], center=center)
     b = Model.create(tmp_path / "b", K, center=center)
     b.update(A[350:], "later")
-    merged = streamsvd.merge(tmp_path / "a", tmp_path / "b", tmp_path / "c")
+    merged = streamsvd.merge_models(tmp_path / "a", tmp_path / "b", tmp_path / "c")
     s = reference(A, center)[1][:K]
     c = merged.certificate
     assert merged.n_rows == M
@@ -483,24 +483,24 @@ def test_models_of_different_rows_merge_to_that_of_all(A, tmp_path, center):
     assert (s <= c.sigma_upper).all()
     assert merged.update(A[350:], "later").skipped == "known"
     with pytest.raises(SpecError, match="is in both models: its rows would count twice"):
-        streamsvd.merge(tmp_path / "a", tmp_path / "a", tmp_path / "d")
+        streamsvd.merge_models(tmp_path / "a", tmp_path / "a", tmp_path / "d")
     Model.create(tmp_path / "e", K + 1, center=center).update(A, "e")
     with pytest.raises(SpecError, match=f"differ in rank: {K} and {K + 1}"):
-        streamsvd.merge(tmp_path / "a", tmp_path / "e", tmp_path / "d")
+        streamsvd.merge_models(tmp_path / "a", tmp_path / "e", tmp_path / "d")
 
 
 @pytest.mark.parametrize("name", ["e.npz", "e.zarr"])
 def test_an_export_holds_the_factors(A, tmp_path, name):
     model = absorbed(tmp_path / "m", A, [100, 350], center=True, u=True)
-    path = streamsvd.export(model, tmp_path / name)
+    path = streamsvd.export_model(model, tmp_path / name)
     found = np.load(path) if name.endswith("npz") else zarr.open_group(str(path), mode="r")
     np.testing.assert_array_equal(found["s"][...], model.s)
     np.testing.assert_array_equal(found["Vh"][...], model.Vh)
     np.testing.assert_allclose(found["mean"][...], model.mean)
     np.testing.assert_allclose(found["U"][...], np.asarray(model.U), atol=1e-14)
     with pytest.raises(StoreError, match="exists already"):
-        streamsvd.export(model, path)
-    streamsvd.export(model, path, overwrite=True)
+        streamsvd.export_model(model, path)
+    streamsvd.export_model(model, path, overwrite=True)
 
 
 def test_drift_is_told_and_a_refit_is_advised(tmp_path):

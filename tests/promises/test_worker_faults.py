@@ -37,7 +37,7 @@ def client():
 @pytest.fixture(autouse=True)
 def places(client, tmp_path, monkeypatch):
     """This process in one folder, one worker with it, the other elsewhere; nothing was looked at before."""
-    look._looked.clear()
+    look._look_times.clear()
     here, there = tmp_path / "here", tmp_path / "there"
     here.mkdir()
     there.mkdir()
@@ -73,11 +73,11 @@ MATRIX = {
     "kernel_ridge": lambda A: (
         streamsvd.kernel_ridge(A, Y, n_centres=20, length=3.0, ridge=1e-3).coefficients
     ),
-    "input_factor": lambda A: streamsvd.input_factor(A),
+    "input_factor": lambda A: streamsvd.second_moment_factor(A),
 }
 COLLECTION = {
     "cluster": lambda A: streamsvd.cluster(A, 0.5),
-    "rates": lambda A: streamsvd.rates(A, [0.5]),
+    "rates": lambda A: streamsvd.rate_curve(A, [0.5]),
     "compress": lambda A: streamsvd.compress(A, "c", 0.5),
 }
 

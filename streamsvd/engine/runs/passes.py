@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from streamsvd.engine.events import Callback, PassDone, PassStarted, SpanDone, remark
-from streamsvd.engine.runs.reading import Arrangement
+from streamsvd.engine.events import Callback, PassDone, PassStarted, SpanDone, send_remarks
+from streamsvd.engine.runs.reading import RowSchedule
 from streamsvd.engine.saves import Saves
-from streamsvd.engine.tree import Job, reduced, unfound
+from streamsvd.engine.tree import Job, reduce_runs, unread_runs
 from streamsvd.typing import Matrix
 
 T = TypeVar("T")
@@ -32,14 +32,14 @@ class Passes:
         Passes made and bytes asked of the store, in this process; not those that a run before it read and saved.
     """
 
-    arrangement: Arrangement
+    arrangement: RowSchedule
     notify: Callback
     saves: Saves | None = None
     number: int = 0
     bytes_read: int = 0
 
     def __post_init__(self) -> None:
-        remark(self.arrangement.rows.source, self.notify)
+        send_remarks(self.arrangement.rows.source, self.notify)
 
     def __call__(self, purpose: str, job: Job[T]) -> T:
         """What a job finds in all rows."""
@@ -48,8 +48,8 @@ class Passes:
         self.notify(PassStarted(number, purpose, self.arrangement.pass_bytes))
         began = time.perf_counter()
         known = {} if saves is None else saves.known(purpose)
-        nbytes = self.arrangement.bytes_of(unfound(self.arrangement.parts, known))
-        value: T = reduced(
+        nbytes = self.arrangement.bytes_of(unread_runs(self.arrangement.parts, known))
+        value: T = reduce_runs(
             job,
             self.arrangement.parts,
             workers=self.arrangement.workers,
@@ -79,7 +79,7 @@ class Passes:
             self.saves.finished(name, value)
 
 
-def watched(
+def blocks_with_events(
     blocks: Iterable[tuple[int, Matrix]], purpose: str, nbytes: int, rows: int, notify: Callback
 ) -> Iterator[tuple[int, Matrix]]:
     """Blocks of rows in their order, with the events of a pass that is no graph."""

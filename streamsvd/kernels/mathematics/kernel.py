@@ -23,14 +23,14 @@ from streamsvd.typing import Matrix, Real
 
 Array = Any
 Name = Literal["linear", "polynomial", "rbf", "laplacian", "matern", "cosine"]
-SCALED = ("rbf", "laplacian", "matern")
+LENGTH_KERNELS = ("rbf", "laplacian", "matern")
 """Kernels of a distance over a length."""
 SMOOTHNESS = (0.5, 1.5, 2.5)
 SHORTEST = 1e-140
 """Lengths whose squares float64 holds; and their inverses."""
 FAR = 1e3
 """Distances over the length beyond which every kernel is 0."""
-CANCELLED = 1e-10
+CANCELLATION_LIMIT = 1e-10
 """Error of a squared distance over the squared length from which on it is taken term by term."""
 
 
@@ -182,7 +182,7 @@ class Kernel:
 
     def cancels(self, reach: float) -> bool:
         """Whether squared distances of rows that reach so far are to be taken term by term."""
-        return 8 * UNIT_ROUNDOFF * reach > CANCELLED * self.length**2
+        return 8 * UNIT_ROUNDOFF * reach > CANCELLATION_LIMIT * self.length**2
 
     def _scaled(self, X: Array) -> Array:
         return X if self.scale is None else X / self.scale

@@ -31,7 +31,7 @@ BLOCK_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Placed:
+class DeviceFeatureMap:
     """A `FeatureMap` of rows that lie on a device.
 
     Attributes
@@ -55,7 +55,7 @@ class Placed:
     size: float = float("inf")
 
     @classmethod
-    def of(cls, map_: FeatureMap, backend: Backend) -> Placed:
+    def of(cls, map_: FeatureMap, backend: Backend) -> DeviceFeatureMap:
         """A map, sent to the device of a backend; its kernel must not be a function."""
 
         def there(a: Matrix) -> Array:
@@ -66,11 +66,11 @@ class Placed:
         bound = map_.kernel.bound(map_.centres.shape[1])
         return cls(backend, kernel, there(map_.centres), there(map_.whitening), reach, bound)
 
-    def by(self, backend: Backend) -> Placed:
+    def by(self, backend: Backend) -> DeviceFeatureMap:
         """The same through the doors of another thread."""
         return replace(self, backend=backend)
 
-    def of_entries(self, size: float) -> Placed:
+    def of_entries(self, size: float) -> DeviceFeatureMap:
         """The same for rows whose entries are no larger than ``size``."""
         return replace(self, size=size)
 
@@ -105,7 +105,7 @@ class Placed:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PlacedDense:
+class DeviceGram:
     """``B`` of a dictionary on a device: `Dense` there.
 
     Attributes
@@ -120,7 +120,7 @@ class PlacedDense:
     B: Array
 
     @classmethod
-    def of(cls, backend: Backend, kernel: Kernel, rows: Matrix, root: Real) -> PlacedDense:
+    def of(cls, backend: Backend, kernel: Kernel, rows: Matrix, root: Real) -> DeviceGram:
         """Of rows and roots of their weights, on the host."""
         xp, there = backend.xp, backend.to_device
         termwise = kernel.cancels(float(kernel.reach(rows))) if kernel.by_squares else None

@@ -66,7 +66,7 @@ class Resolution:
         return min(max(slope, 0.0), 1.0) if np.isfinite(slope) else 0.0
 
 
-class Weighted(Protocol):
+class WeightedGram(Protocol):
     """``B = W^{1/2} K_DD W^{1/2}`` of a dictionary, wherever it lies."""
 
     def resolved(self, w: Real, gamma: float, /) -> Resolution:
@@ -91,14 +91,14 @@ class Dense:
 
     def resolved(self, w: Real, gamma: float) -> Resolution:
         """What it resolves at a ridge, for its weights."""
-        return resolved(self.B, w, gamma)
+        return resolve_gram(self.B, w, gamma)
 
     def eigenvalues(self) -> Real:
         """All of them."""
         return np.asarray(linalg.eigvalsh(self.B, check_finite=False))
 
 
-def resolved(B: Matrix, w: Real, gamma: float) -> Resolution:
+def resolve_gram(B: Matrix, w: Real, gamma: float) -> Resolution:
     """At a ridge, from the weighted Gram matrix and the weights.
 
     Raises
@@ -150,7 +150,7 @@ def check_definite(least: float, trace: float) -> None:
         )
 
 
-def raised(B: Weighted, w: Real, at: Resolution, allowed: float) -> Resolution:
+def raise_ridge(B: WeightedGram, w: Real, at: Resolution, allowed: float) -> Resolution:
     """The same at a larger ridge, at which the dimension is no more than ``allowed`` and not much less."""
     target = SLACK * allowed
     low, slope = at, at.slope
@@ -166,7 +166,7 @@ def raised(B: Weighted, w: Real, at: Resolution, allowed: float) -> Resolution:
     return B.resolved(w, _smallest(B, at.gamma, target))
 
 
-def _smallest(B: Weighted, gamma: float, dimension: float) -> float:
+def _smallest(B: WeightedGram, gamma: float, dimension: float) -> float:
     """Smallest ridge from ``gamma`` on at which the effective dimension is no more than this, by all eigenvalues."""
     values = np.maximum(B.eigenvalues(), 0.0)
     low, high = gamma, max(gamma, float(values.sum()) / max(dimension, 1e-300))

@@ -53,15 +53,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import linalg
 
-from streamsvd.checks.masks import plain
+from streamsvd.checks.masks import masked_to_nan
 from streamsvd.errors import ShapeError, SpecError
 from streamsvd.numerics.certificate import TOL, Certificate, Kind
 from streamsvd.numerics.intervals import leading_run, relative_widths
-from streamsvd.numerics.ledger import Factor, Ledger, Part, Turn, energy_of
+from streamsvd.numerics.ledger import Factor, Ledger, LeftRotation, StackPart, energy_of
 from streamsvd.numerics.ritz import spectral_norm
 from streamsvd.numerics.sides import UNIT_ROUNDOFF
 from streamsvd.numerics.signs import phases
-from streamsvd.numerics.tall import OVERSAMPLES, Each, Sketch, column_mean
+from streamsvd.numerics.tall import OVERSAMPLES, ParallelMap, RangeSketch, column_mean
 from streamsvd.typing import Matrix, Real
 
 BUDGET_SHARE = 0.3
@@ -91,7 +91,7 @@ def default_buffer(rank: int, n_cols: int) -> int:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Truncated:
+class IncrementalResult:
     """What a state proves of the rank asked for.
 
     Attributes
@@ -211,14 +211,14 @@ class IncrementalSVD:
         """The state of the rows of both, as if stacked."""
         return self.joined([a.as_part(), b.as_part()])[0]
 
-    def absorbed(self, state: Factor, part: Part) -> tuple[Factor, Turn, Turn]:
+    def absorbed(self, state: Factor, part: StackPart) -> tuple[Factor, LeftRotation, LeftRotation]:
         """The state with a part stacked below it, and the turns of both; nothing fades."""
         factor, (old, new) = self.joined([state.as_part(), part])
         return factor, old, new
 
     def joined(
-        self, parts: Sequence[Part], *, share: float = 1.0
-    ) -> tuple[Factor, tuple[Turn, ...]]:
+        self, parts: Sequence[StackPart], *, share: float = 1.0
+    ) -> tuple[Factor, tuple[LeftRotation, ...]]:
         """One factor of stacked parts, and how the left vectors of each turn into its own.
 
         Parameters
@@ -256,11 +256,11 @@ class IncrementalSVD:
                 offset = (
                     u[-len(parts) + index] / np.sqrt(part.weight) if part.weight > 0 else 0 * u[-1]
                 )
-            turns.append(Turn(rotation, offset))
+            turns.append(LeftRotation(rotation, offset))
         return Factor(s, Vh, mean, weight, n_rows, ledger), tuple(turns)
 
     def _stack(
-        self, parts: Sequence[Part], weight: float
+        self, parts: Sequence[StackPart], weight: float
     ) -> tuple[Matrix, bool, Matrix | None, float]:
         """The rows of all parts; where centred, one more for each, the common mean and their energy."""
         rows = [part.rows for part in parts]
@@ -284,7 +284,7 @@ class IncrementalSVD:
     def _truncated(
         self, stacked: Matrix, ledger: Ledger, share: float
     ) -> tuple[Matrix, Real, Matrix, Ledger]:
-        u, s, Vh = economic(stacked)
+        u, s, Vh = economic_svd(stacked)
         squares = s * s
         # Numerically zero directions must go: their vectors are arbitrary, and not orthogonal to constants.
         floor = 8 * UNIT_ROUNDOFF * np.sqrt(max(stacked.shape)) * (s[0] if s.size else 0.0)
@@ -324,8 +324,8 @@ class IncrementalSVD:
         index: int = 0,
         guess: Factor | None = None,
         left: bool = True,
-        each: Each = map,
-    ) -> Part:
+        each: ParallelMap = map,
+    ) -> StackPart:
         """A block of rows as a part: exact if it is short or narrow, sketched with its ledger if not.
 
         Parameters
@@ -342,13 +342,13 @@ class IncrementalSVD:
             Maps a function over panels of a tall block, as `map` does; a pool's map does some at once. Sums are
             in the order of the panels, so that bits do not depend on it.
         """
-        block = plain(block)
+        block = masked_to_nan(block)
         mean = column_mean(block) if self.center else None
         width = self.kept(block.shape[1])
         while True:
             if min(block.shape) <= max(TALL * width, SMALL):
                 return self._exact(block, mean, left)
-            found = Sketch(block, mean, each).part(
+            found = RangeSketch(block, mean, each).part(
                 width + OVERSAMPLES, guess, self.seed, index, self.delta, left=left
             )
             if self.rank is not None or width >= self.max_rank:
@@ -360,7 +360,7 @@ class IncrementalSVD:
             width = min(2 * width, self.max_rank)
 
     @staticmethod
-    def _exact(block: Matrix, mean: Matrix | None, left: bool) -> Part:
+    def _exact(block: Matrix, mean: Matrix | None, left: bool) -> StackPart:
         b, n = block.shape
         # A tall block is factorised where it lies: LAPACK's order of entries, and no copy but this one.
         wide = block.astype(np.result_type(block.dtype, np.float64), order="C" if b <= n else "F")
@@ -368,16 +368,16 @@ class IncrementalSVD:
             wide -= mean
         ledger = Ledger(energy=energy_of(wide), height=max(wide.shape))
         if b <= n:
-            return Part(wide, None, mean, float(b), b, ledger)
+            return StackPart(wide, None, mean, float(b), b, ledger)
         if left:
             u, rows = linalg.qr(wide, mode="economic", overwrite_a=True, check_finite=False)
         else:
             u, rows = None, linalg.qr(wide, mode="raw", overwrite_a=True, check_finite=False)[1]
-        return Part(rows, u, mean, float(b), b, replace(ledger, truncations=1))
+        return StackPart(rows, u, mean, float(b), b, replace(ledger, truncations=1))
 
     # What a state proves ----------------------------------------------------------------------------
 
-    def finalize(self, state: Factor) -> Truncated:
+    def finalize(self, state: Factor) -> IncrementalResult:
         """The leading triplets of the rank asked for, with what is proved of them."""
         rank = self._final_rank(state)
         ledger, slack = state.ledger, _slack(state)
@@ -419,7 +419,7 @@ class IncrementalSVD:
             zero=zero,
         )
         met = self.tol is None or error <= self.tol * np.sqrt(ledger.energy) + slack
-        return Truncated(s, Vh, state.mean, certificate, optimum, met)
+        return IncrementalResult(s, Vh, state.mean, certificate, optimum, met)
 
     def _final_rank(self, state: Factor) -> int:
         if self.rank is not None:
@@ -458,7 +458,7 @@ def _excess(error: float, optimum: float, slack: float) -> float:
     return 0.0 if error <= 2 * slack else float("inf")
 
 
-def economic(W: Matrix) -> tuple[Matrix, Real, Matrix]:
+def economic_svd(W: Matrix) -> tuple[Matrix, Real, Matrix]:
     """``u, s, vh`` with ``min(W.shape)`` triplets, through the QR of the longer side."""
     r, n = W.shape
     if min(r, n) == 0:

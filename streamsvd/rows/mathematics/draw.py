@@ -18,7 +18,7 @@ from streamsvd.typing import Matrix, Real
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Part:
+class DrawnRows:
     """Some rows that are kept so far, in their order: their numbers, scores, and ``u / score``."""
 
     ids: Integers
@@ -27,7 +27,7 @@ class Part:
     ratios: Real
 
     @classmethod
-    def joined(cls, parts: tuple[Part, ...]) -> Part:
+    def joined(cls, parts: tuple[DrawnRows, ...]) -> DrawnRows:
         """All in one."""
         return cls(
             np.concatenate([p.ids for p in parts]),
@@ -36,13 +36,13 @@ class Part:
             np.concatenate([p.ratios for p in parts]),
         )
 
-    def of(self, keep: npt.NDArray[np.bool_]) -> Part:
+    def of(self, keep: npt.NDArray[np.bool_]) -> DrawnRows:
         """Those rows alone."""
-        return Part(self.ids[keep], self.rows[keep], self.scores[keep], self.ratios[keep])
+        return DrawnRows(self.ids[keep], self.rows[keep], self.scores[keep], self.ratios[keep])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sample:
+class DrawnSample:
     """Rows that stand for all.
 
     Attributes
@@ -88,7 +88,7 @@ class Draw:
     seed: int
     oversampling: float | None
     size: int | None
-    parts: tuple[Part, ...] = ()
+    parts: tuple[DrawnRows, ...] = ()
     held: int = 0
     limit: float = np.inf
     total: float = 0.0
@@ -103,7 +103,7 @@ class Draw:
         keep = (scores > 0) & (ratios <= limit)
         parts, held = self.parts, self.held
         if keep.any():
-            parts = (*parts, Part(ids, rows, scores, ratios).of(keep))
+            parts = (*parts, DrawnRows(ids, rows, scores, ratios).of(keep))
             held += int(np.count_nonzero(keep))
         made = replace(self, parts=parts, held=held, total=self.total + float(scores.sum()))
         return made._pruned() if self.size is not None and held > 2 * (self.size + 1) else made
@@ -124,28 +124,28 @@ class Draw:
         assert self.size is not None
         if self.held <= self.size + 1:
             return self
-        whole = Part.joined(self.parts)
+        whole = DrawnRows.joined(self.parts)
         order = np.lexsort((whole.ids, whole.ratios))[: self.size + 1]
         keep = np.zeros(self.held, dtype=bool)
         keep[order] = True
         limit = float(whole.ratios[order[-1]])
         return replace(self, parts=(whole.of(keep),), held=self.size + 1, limit=limit)
 
-    def finalize(self, n_columns: int) -> Sample:
+    def finalize(self, n_columns: int) -> DrawnSample:
         """The sample."""
         if not self.parts:
             none = np.zeros(0)
             c = np.inf if self.oversampling is None else self.oversampling
-            return Sample(np.zeros(0, dtype=np.int64), np.zeros((0, n_columns)), none, none, c)
+            return DrawnSample(np.zeros(0, dtype=np.int64), np.zeros((0, n_columns)), none, none, c)
         if self.oversampling is not None:
-            whole, c = Part.joined(self.parts), self.oversampling
+            whole, c = DrawnRows.joined(self.parts), self.oversampling
         else:
             assert self.size is not None
-            whole = Part.joined(self._pruned().parts)
+            whole = DrawnRows.joined(self._pruned().parts)
             c = float("inf")
             if whole.ids.size > self.size:
                 c = float(whole.ratios.max())
                 last = np.lexsort((whole.ids, whole.ratios))[-1]
                 whole = whole.of(np.arange(whole.ids.size) != last)
         chances = np.minimum(1.0, c * whole.scores)
-        return Sample(whole.ids, whole.rows, whole.scores, chances, c)
+        return DrawnSample(whole.ids, whole.rows, whole.scores, chances, c)

@@ -18,7 +18,7 @@ from streamsvd.store.sources.flatten import Box
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class MemberLayout:
     """The view of one array.
 
     Attributes
@@ -51,7 +51,7 @@ class Layout:
         m, n = self._plain
         return (n, m) if self.transposed else (m, n)
 
-    def checked(self, name: str) -> Layout:
+    def checked(self, name: str) -> MemberLayout:
         """The same, if the array can be seen so.
 
         Raises

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.errors import ShapeError, SpecError
-from streamsvd.store.collections.layout import Layout
+from streamsvd.store.collections.layout import MemberLayout
 from streamsvd.store.collections.origin import Origin
-from streamsvd.store.collections.stored import Stored
+from streamsvd.store.collections.stored import StoredArray
 from streamsvd.store.sight import MOST_ADDRESSES, Address, addresses
 from streamsvd.store.sources.packing import Packing
 
@@ -40,7 +40,7 @@ class Member:
     """
 
     name: str
-    layout: Layout
+    layout: MemberLayout
     dtype: np.dtype[Any]
     kind: str
     where: str
@@ -71,7 +71,7 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Part:
+class CollectionPart:
     """Members that one read delivers: one array, or neighbours in an array that was cut.
 
     Attributes
@@ -88,7 +88,7 @@ class Part:
         Bytes that are decoded: those of whole chunks.
     """
 
-    stored: Stored
+    stored: StoredArray
     first: int
     axis: int | None = None
     edges: tuple[tuple[int, int], ...] = ((0, 0),)
@@ -109,7 +109,7 @@ class Part:
         length = self.edges[-1][1] - self.edges[0][0]
         return whole // max(1, self.stored.shape[self.axis]) * length
 
-    def some(self, start: int, stop: int, first: int) -> Part:
+    def some(self, start: int, stop: int, first: int) -> CollectionPart:
         """Neighbours among the members, of which the first has another number."""
         if self.axis is None or stop - start == self.count:
             return replace(self, first=first)
@@ -155,7 +155,7 @@ class Collection:
 
     name: str
     members: tuple[Member, ...]
-    parts: tuple[Part, ...]
+    parts: tuple[CollectionPart, ...]
     zeros: bool = False
     remarks: tuple[str, ...] = ()
     places: tuple[Path, ...] = ()
@@ -187,7 +187,7 @@ class Collection:
         some = [self.parts[i].stored for i in dict.fromkeys(numbers.tolist())]
         return [found for stored in some for found in addresses(stored)]
 
-    def matrices(self, part: Part) -> Iterator[tuple[Member, Array]]:
+    def matrices(self, part: CollectionPart) -> Iterator[tuple[Member, Array]]:
         """Members of a part and their matrices."""
         for member, values in zip(self.members[part.first :], part.read(), strict=False):
             yield member, member.layout.matrix(values)
@@ -196,9 +196,11 @@ class Collection:
         """Some of the members, in their order; of a part that has others, those alone are read."""
         wanted = set(numbers)
         members: list[Member] = []
-        parts: list[Part] = []
+        parts: list[CollectionPart] = []
         for part in self.parts:
-            for run in _runs([i for i in range(part.count) if part.first + i in wanted]):
+            for run in _consecutive_runs(
+                [i for i in range(part.count) if part.first + i in wanted]
+            ):
                 parts.append(part.some(run[0], run[-1] + 1, len(members)))
                 members += self.members[part.first + run[0] : part.first + run[-1] + 1]
         return Collection(self.name, tuple(members), tuple(parts), self.zeros)
@@ -229,14 +231,14 @@ class Collection:
         return self
 
 
-def span_bytes(stored: Stored, axis: int, start: int, stop: int) -> int:
+def span_bytes(stored: StoredArray, axis: int, start: int, stop: int) -> int:
     """Bytes that are decoded to read a span along a dimension: those of whole chunks."""
     chunk, length = stored.chunks[axis], stored.shape[axis]
     decoded = min(-(-stop // chunk) * chunk, length) - start // chunk * chunk
     return math.prod(stored.shape) // max(length, 1) * stored.dtype.itemsize * decoded
 
 
-def _runs(numbers: Sequence[int]) -> list[list[int]]:
+def _consecutive_runs(numbers: Sequence[int]) -> list[list[int]]:
     """Numbers without gaps, together."""
     out: list[list[int]] = []
     for i in numbers:

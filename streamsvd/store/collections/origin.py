@@ -96,7 +96,7 @@ def origin_of(
     if dimensions is not None:
         kept.pop("_ARRAY_DIMENSIONS", None)
     if fill_value is not None:
-        kept["_FillValue"] = _coded(np.asarray(fill_value).item())
+        kept["_FillValue"] = _encode_fill(np.asarray(fill_value).item())
     names = None if dimensions is None else list(dimensions)
     if not kept and names is None:
         return None
@@ -109,8 +109,8 @@ def origin_of(
     return Origin(packing.dtype.str, json.dumps(kept), names)
 
 
-def _coded(fill: Any) -> Any:
+def _encode_fill(fill: Any) -> Any:
     """A fill value as xarray writes it in the attributes of zarr v3."""
     if isinstance(fill, float):
         return base64.standard_b64encode(struct.pack("<d", fill)).decode()
-    return [_coded(fill.real), _coded(fill.imag)] if isinstance(fill, complex) else fill
+    return [_encode_fill(fill.real), _encode_fill(fill.imag)] if isinstance(fill, complex) else fill

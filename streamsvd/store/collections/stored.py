@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.checks.foreign import check_dense
-from streamsvd.checks.masks import as_block, put
+from streamsvd.checks.masks import as_block, write_block
 from streamsvd.errors import SpecError, StoreError
 from streamsvd.store.collections.origin import Origin
 from streamsvd.store.explanations import access_error
@@ -23,7 +23,7 @@ from streamsvd.store.sources.raw import BLOCK_BYTES, read_box
 Array = npt.NDArray[Any]
 
 
-class Stored(Protocol):
+class StoredArray(Protocol):
     """An address of an array of any number of dimensions; small, picklable, of no data but what is in memory."""
 
     @property
@@ -62,7 +62,7 @@ class Stored(Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class InMemory:
+class ArrayInMemory:
     """An array in memory, or whatever one is made of when it is read; what is masked is NaN."""
 
     values: Any
@@ -96,12 +96,12 @@ class InMemory:
         if type(block) is np.ndarray and block.dtype == self.dtype:
             return block
         out = np.empty(block.shape, dtype=self.dtype)
-        put(out, block, name=self.where)
+        write_block(out, block, name=self.where)
         return out
 
 
 @dataclass(frozen=True, slots=True)
-class InFile:
+class ArrayInFile:
     """An array that lies uncompressed in a file.
 
     Attributes
@@ -165,7 +165,7 @@ class InFile:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class InChunks:
+class ArrayInChunks:
     """An array of a zarr store; a missing or damaged chunk is an error that names it."""
 
     values: ChunkedArray
@@ -204,7 +204,7 @@ class InChunks:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RefusedArray:
     """An array that no collection has, for its type or its attributes: an error that names it, unless it is left out.
 
     Attributes

@@ -15,7 +15,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from streamsvd.errors import AccessError
-from streamsvd.store.explanations import absent, access_error
+from streamsvd.store.explanations import access_error, means_absent
 from streamsvd.store.objects.protocol import checked_key, is_key
 
 
@@ -98,7 +98,7 @@ class LocalObjects:
         except NotADirectoryError as error:
             raise FileNotFoundError(*error.args) from error
         except OSError as error:
-            if absent(error, path):
+            if means_absent(error, path):
                 raise
             raise access_error(error, "read", path) from error
 
@@ -191,7 +191,7 @@ class LocalObjects:
         except NotADirectoryError:
             return []
         except OSError as error:
-            if absent(error, self._path(folder)):
+            if means_absent(error, self._path(folder)):
                 return []
             raise access_error(error, "list", self._path(folder)) from error
 

@@ -13,7 +13,7 @@ import zarr
 from streamsvd.errors import MissingChunkError, SpecError, StoreError
 from streamsvd.numerics.columns import Columns
 from streamsvd.protocols import Source
-from streamsvd.store.sources.border import BLOCK_BYTES, checked
+from streamsvd.store.sources.border import BLOCK_BYTES, check_rectangle
 from streamsvd.store.sources.zarr_array import (
     ZarrSource,
     chunked_array,
@@ -22,7 +22,7 @@ from streamsvd.store.sources.zarr_array import (
 )
 
 Array = npt.NDArray[Any]
-FEWEST = 16
+FEWEST_PER_RUN = 16
 """Columns of a run, on average, from which runs are copied one by one."""
 
 
@@ -100,7 +100,7 @@ class KeptColumns:
         return self.whole.name
 
     def read(self, rows: slice, columns: slice, out: Array, /) -> None:
-        rows, columns = checked(self, rows, columns, out)
+        rows, columns = check_rectangle(self, rows, columns, out)
         wanted = self._indices[columns]
         if not wanted.size or rows.start == rows.stop:
             return
@@ -144,7 +144,7 @@ class KeptColumns:
             if self.guarded:
                 self._check(buffer, start, whole)
             if place is not None:
-                _copy(buffer, local, place[start - rows.start : stop - rows.start])
+                _copy_columns(buffer, local, place[start - rows.start : stop - rows.start])
 
     def _check_chunks_without(self, rows: slice, columns: slice) -> None:
         """Look at the chunks that none of the kept columns lie in, once for all columns."""
@@ -175,10 +175,10 @@ class KeptColumns:
         return self.whole.locate(row, int(self._indices[column]))
 
 
-def _copy(buffer: Array, local: npt.NDArray[np.intp], place: Array) -> None:
+def _copy_columns(buffer: Array, local: npt.NDArray[np.intp], place: Array) -> None:
     """Some columns of a buffer side by side: run by run where they lie in few, which is several times as fast."""
     ends = np.flatnonzero(np.diff(local) != 1) + 1
-    if ends.size * FEWEST > local.size:
+    if ends.size * FEWEST_PER_RUN > local.size:
         place[...] = buffer[:, local]
         return
     for a, b in zip([0, *ends.tolist()], [*ends.tolist(), local.size], strict=True):
@@ -218,7 +218,7 @@ def mask_variable(source: Source, name: str) -> Array:
         data = zarr.open_array(store=store, path=prefix, mode="r")
     except Exception as error:
         raise SpecError(
-            f"mask={name!r} is no array beside {source.name}{_why(prefix, error)}. Pass the name of an array in the same "
+            f"mask={name!r} is no array beside {source.name}{_reason_text(prefix, error)}. Pass the name of an array in the same "
             "group, or an array of booleans, one for each column."
         ) from error
     mine, its = (dimension_names(a, dict(a.attrs)) for a in (data, found))
@@ -229,7 +229,7 @@ def mask_variable(source: Source, name: str) -> Array:
     return _in_order(values, list(its), wanted, column_extents(source))
 
 
-def _why(prefix: str, error: Exception) -> str:
+def _reason_text(prefix: str, error: Exception) -> str:
     """Why there is no such array, in words."""
     if not prefix:
         return ", which was opened by itself: open its group, with variable="

@@ -110,9 +110,11 @@ def read_conventions(
     """
     found = _Attributes(dict(attributes), where)
     if dtype.kind == "b":
-        return _of_truth(dtype, found, masked=zarr_format == 2 and named and fill_value is not None)
-    stored = _signed(dtype, found)
-    marked = _Marks(stored, dtype, found)
+        return _boolean_conventions(
+            dtype, found, masked=zarr_format == 2 and named and fill_value is not None
+        )
+    stored = _signed_dtype(dtype, found)
+    marked = _MissingMarks(stored, dtype, found)
     if zarr_format == 2 and named and fill_value is not None:
         marked.fill_value(fill_value)
     else:
@@ -133,7 +135,7 @@ def read_conventions(
     return record
 
 
-def _of_truth(dtype: np.dtype[Any], found: _Attributes, *, masked: bool) -> Conventions:
+def _boolean_conventions(dtype: np.dtype[Any], found: _Attributes, *, masked: bool) -> Conventions:
     """Of true and false, of which xarray makes objects where one of them marks what is missing."""
     for name in ("_FillValue", "missing_value", "scale_factor", "add_offset"):
         if found.get(name) is not None:
@@ -195,7 +197,7 @@ def _number(value: Any) -> Any:
     return value
 
 
-def _signed(dtype: np.dtype[Any], found: _Attributes) -> np.dtype[Any]:
+def _signed_dtype(dtype: np.dtype[Any], found: _Attributes) -> np.dtype[Any]:
     """The type that ``_Unsigned`` makes of an integer one."""
     said = found.get("_Unsigned")
     if said is None or dtype.kind not in "iu":
@@ -206,7 +208,7 @@ def _signed(dtype: np.dtype[Any], found: _Attributes) -> np.dtype[Any]:
     return np.dtype(f"{dtype.byteorder}{kind}{dtype.itemsize}")
 
 
-class _Marks:
+class _MissingMarks:
     """Values that stand for a missing one, as they are collected.
 
     Attributes

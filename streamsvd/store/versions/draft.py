@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from streamsvd.store.versions.arrays import Array, encoded
+from streamsvd.store.versions.arrays import Array, encode_arrays
 from streamsvd.store.versions.records import Manifest, Mark, mark
 
 
@@ -42,7 +42,7 @@ class Draft:
     def add(self, arrays: Mapping[str, Array]) -> dict[str, Mark]:
         """Arrays of this version; returns the marks of their objects."""
         added = {}
-        for name, data in encoded(arrays).items():
+        for name, data in encode_arrays(arrays).items():
             key = f"{self.folder}/{name}"
             if name == "zarr.json":  # of the group: the same for all, written once
                 if not self.grouped:

@@ -118,7 +118,7 @@ class History:
             joint, self.values = self._merged(V, Y, wl, Z, heavy)
         else:
             joint, self.values = light[:, : self.k], np.maximum(wl[: self.k], 0.0)
-        new = appended(joint, light)
+        new = extend_basis(joint, light)
         self.gathered = self.gathered @ (V.T @ new)
         self.gamma = self._forgetting(wl)
         return new
@@ -148,7 +148,7 @@ def orthonormal(X: Matrix) -> Matrix:
     return np.asarray(linalg.qr(X, mode="economic", check_finite=False)[0])
 
 
-def appended(first: Matrix, others: Matrix) -> Matrix:
+def extend_basis(first: Matrix, others: Matrix) -> Matrix:
     """``first`` and an orthonormal basis of what ``others`` add to it."""
     rest = others
     for _ in range(2):

@@ -22,7 +22,7 @@ from streamsvd.streams.mathematics.heavy import HeavyRows
 from streamsvd.streams.mathematics.options import GRID, MICROBATCH, StreamOptions, state_bytes
 from streamsvd.streams.mathematics.order import FIRST_SPAN, FIXED, WINDOWS, OrderTest
 from streamsvd.streams.mathematics.power import History, Window, orthonormal
-from streamsvd.streams.mathematics.verdict import Found, verdict
+from streamsvd.streams.mathematics.verdict import StreamAnswer, verdict
 from streamsvd.typing import Matrix
 
 REMEDY = "Mend or leave out the row; the rows before it are in."
@@ -32,7 +32,7 @@ SMALLEST, LARGEST = 1e-65, 1e65
 
 
 @dataclass(slots=True, eq=False)
-class TopRows:
+class StreamState:
     """The state of a stream of rows of ``d`` numbers.
 
     Parameters
@@ -105,7 +105,7 @@ class TopRows:
 
     # Rows in -----------------------------------------------------------------------------------------
 
-    def partial_fit(self, rows: Matrix) -> TopRows:
+    def partial_fit(self, rows: Matrix) -> StreamState:
         """Absorb a block of rows ``(r, d)``, any r; it is not changed, and no reference to it is kept.
 
         Raises
@@ -252,7 +252,7 @@ class TopRows:
 
     # The answer --------------------------------------------------------------------------------------
 
-    def finalize(self) -> Found:
+    def finalize(self) -> StreamAnswer:
         """The answer for the rows so far; the stream is closed.
 
         Raises

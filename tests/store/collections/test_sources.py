@@ -11,7 +11,7 @@ import zarr
 import streamsvd
 from streamsvd import ShapeError, SpecError, StoreError
 from streamsvd.store.collections import open_collection, write_collection
-from streamsvd.store.collections.safetensors import to_brain, write_tensors
+from streamsvd.store.collections.safetensors import to_bfloat16, write_tensors
 
 
 def save_file(arrays, path):
@@ -119,7 +119,7 @@ def test_bfloat16_comes_as_float32_and_goes_back_to_the_nearest(tmp_path):
     read = arrays(found)["w"]
     assert read[1].tolist() == [1.0, 1 + 2**-6 / 2, 0.0]  # ties to even
     np.testing.assert_allclose(read, values, rtol=2**-8)
-    np.testing.assert_array_equal(to_brain(read), to_brain(values))
+    np.testing.assert_array_equal(to_bfloat16(read), to_bfloat16(values))
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from streamsvd.models import repair_model
 from streamsvd.store.objects import Objects, checked_key, objects_at
 from streamsvd.store.objects.posix import FileSystem, LocalObjects
 from streamsvd.store.objects.remote import RemoteObjects
-from streamsvd.store.versions import ModelStore, Settings
+from streamsvd.store.versions import ModelSettings, ModelStore
 from tests.faults.model_kit import applied, assert_chain, assert_serial, block_of
 
 
@@ -240,7 +240,7 @@ def test_a_put_whose_answer_was_lost_is_recognised_as_our_own(tmp_path: Path) ->
     obstore = pytest.importorskip("obstore", reason="obstore is not installed")
     store = ModelStore(RemoteObjects(Forgetful(obstore.store.MemoryStore()), "memory"))
     spec = Model.create(tmp_path / "like", 3).spec
-    store.create(Settings(1, spec, 2, False))
+    store.create(ModelSettings(1, spec, 2, False))
     model = Model(store, store.settings())
     for i in range(3):
         done = model.update(block_of(f"b{i}"), f"b{i}")
