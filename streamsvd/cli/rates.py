@@ -108,7 +108,7 @@ def command(
     """
     from streamsvd.cli.progress import watching
     from streamsvd.cli.saved import check_place, weight_arguments
-    from streamsvd.collections import rates
+    from streamsvd.collections import rate_curve
     from streamsvd.collections.rates import ERRORS
     from streamsvd.engine.schedulers import use_scheduler
 
