@@ -459,7 +459,7 @@ def main(arguments: list[str] | None = None) -> None:
     outcomes: list[Outcome] = []
     for outcome in sweep(
         options.size,
-        only=options.only,
+        only=options.take_members,
         routes=not options.no_routes,
         shapes=options.shape,
         memory=options.memory,

@@ -123,14 +123,14 @@ class SVD:
     def __repr__(self) -> str:
         c, i = self.certificate, self.info
         m, n = i.n_rows, self.Vh.shape[1]
-        first, last = (self._shown(j) for j in (0, self.rank - 1))
+        first, last = (self._format_value(j) for j in (0, self.rank - 1))
         return (
             f"<SVD rank {self.rank} of {m:,} x {n:,}: s = {first} .. {last}, "
             f"{i.status.value}, {describe_briefly(c)} ({c.kind.value}), "
             f"{i.passes:.3g} passes, {i.elapsed_s:.3g} s>"
         )
 
-    def _shown(self, j: int) -> str:
+    def _format_value(self, j: int) -> str:
         """A value; its interval where it is not resolved."""
         c = self.certificate
         if c.resolved[j]:

@@ -139,17 +139,21 @@ class StopHandler:
     `over`, and only says how it ended, no signal changes that.
     """
 
-    asked: bool = False
-    over: bool = False
+    got_signal: bool = False
+    ignores_signals: bool = False
     last: float = -math.inf
 
     def __call__(self, number: int, frame: object) -> None:
         """The signal has come."""
         del frame
         now = time.monotonic()
-        if self.over or (self.asked and number == signal.SIGTERM) or now - self.last < SIGNAL_GAP_S:
+        if (
+            self.ignores_signals
+            or (self.got_signal and number == signal.SIGTERM)
+            or now - self.last < SIGNAL_GAP_S
+        ):
             return
-        self.asked, self.last = True, now
+        self.got_signal, self.last = True, now
         raise KeyboardInterrupt
 
 
@@ -162,7 +166,7 @@ def run(given: list[str], stop: StopHandler | None = None) -> int:
         try:
             return _outcome(given, stop)
         except (KeyboardInterrupt, click.Abort):
-            stop.over = True
+            stop.ignores_signals = True
             return _report_interrupt(given)
     except BrokenPipeError:  # whoever read our output has seen enough
         _drop_broken_output()
@@ -181,8 +185,8 @@ def _outcome(given: list[str], stop: StopHandler) -> int:
         click.echo(error.format_message(), err=True)
         return USAGE
     except Exception as error:
-        if stop.asked:  # an interrupt inside a lock may come out as another error
-            stop.over = True
+        if stop.got_signal:  # an interrupt inside a lock may come out as another error
+            stop.ignores_signals = True
             return _report_interrupt(given)
         if isinstance(error, OSError) and (fault := _stdout_fault()) is not None:
             _drop(sys.stdout)
@@ -262,7 +266,7 @@ def report(kind: str, message: str, code: int, *, as_json: bool) -> int:
 
 def report_checkpoint(error: KeyboardInterrupt, checkpoint: str | None, *, as_json: bool) -> int:
     """Says where the saves are; raises the interrupt again where there are none."""
-    click.get_current_context().ensure_object(StopHandler).over = True
+    click.get_current_context().ensure_object(StopHandler).ignores_signals = True
     if checkpoint is None or not _has_saves(checkpoint):
         raise error
     sentence = (

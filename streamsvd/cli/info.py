@@ -46,7 +46,7 @@ def is_compressed(source: str) -> bool:
     from streamsvd.store.collections.archive import CompressedStore
 
     try:
-        return CompressedStore.at(source).is_there()
+        return CompressedStore.from_address(source).is_there()
     except StoreError:
         return False
 
@@ -60,14 +60,14 @@ def show_compressed(source: str, *, as_json: bool) -> None:
     from streamsvd.engine.memory import show_bytes
 
     held = open_compressed(source)
-    weighted = set(held.weighted)
+    weighted = set(held.weighted_names)
     if as_json:
         show_json(
             {
                 "status": "opened",
                 "name": held.name,
                 "version": held.version,
-                "asked": {f: getattr(held.asked, f) for f in held.asked.__struct_fields__},
+                "asked": {f: getattr(held.options, f) for f in held.options.__struct_fields__},
                 "rows": held.rows,
                 "clusters": [asdict(c) for c in held.clusters],
                 "blocks": {
@@ -87,7 +87,7 @@ def show_compressed(source: str, *, as_json: bool) -> None:
             }
         )
         return
-    a = held.asked
+    a = held.options
     rank = "least storage" if a.rank is None else f"rank {a.rank}"
     click.echo(
         f"{held.name}: {len(held):,} matrices of {held.rows:,} rows, version {held.version}\n"

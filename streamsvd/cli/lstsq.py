@@ -102,7 +102,7 @@ def show(source: str, found: LeastSquaresResult, out: Path | None, *, as_json: b
                 **({"x": found.x} if out is None else {}),
                 "residual_norm": found.residual_norm,
                 "forward_error": found.forward_error,
-                "proved": found.proved,
+                "proved": found.is_proved,
                 "iterations": found.iterations,
                 "rank": found.rank,
                 **asdict(i),
@@ -111,7 +111,7 @@ def show(source: str, found: LeastSquaresResult, out: Path | None, *, as_json: b
         )
         return
     click.echo(f"{source}: {i.n_rows:,} rows, {found.x.shape[0]:,} unknowns, rank {found.rank}\n")
-    said = "proved" if found.proved else "by estimate"
+    said = "proved" if found.is_proved else "by estimate"
     print_facts(
         [
             (

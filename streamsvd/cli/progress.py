@@ -42,7 +42,7 @@ class Tally:
     ----------
     expected_bytes
         Bytes the plan says will be read in all; the loop may need more.
-    committed
+    result_path
         Where a result was written, once one was.
     """
 
@@ -53,7 +53,7 @@ class Tally:
     share: float = 0.0
     earlier_bytes: int = 0
     width: float | None = None
-    committed: str | None = None
+    result_path: str | None = None
     began: float = field(default_factory=time.monotonic)
     pass_began: float = field(default_factory=time.monotonic)
 
@@ -67,7 +67,7 @@ class Tally:
             )
             self.share, self.pass_began = 0.0, time.monotonic()
         elif isinstance(event, SpanDone):
-            self.share = event.done / event.spans
+            self.share = event.n_finished / event.spans
         elif isinstance(event, PassDone):
             self.earlier_bytes += self.pass_bytes
             self.pass_bytes, self.share = 0, 0.0
@@ -76,7 +76,7 @@ class Tally:
         elif isinstance(event, RouteChanged):
             self.expected_bytes = 0  # one more pass, whatever was planned
         elif isinstance(event, ResultWritten):
-            self.committed = event.path
+            self.result_path = event.path
 
     @property
     def passes(self) -> int:
@@ -135,8 +135,8 @@ class Lines(AbstractContextManager["Lines"]):
                 return route_line(event)
             case ResultWritten(path):
                 return f"written to {path}"
-            case ColumnsLeftOut(said=said):
-                return said
+            case ColumnsLeftOut(description=description):
+                return description
             case SourceRemarked(text):
                 return text
 
@@ -229,7 +229,7 @@ class Bars(AbstractContextManager["Bars"]):
             self._progress.update(
                 self._task,
                 total=event.spans,
-                completed=min(event.done, event.spans - 1),  # the sums are still to be merged
+                completed=min(event.n_finished, event.spans - 1),  # the sums are still to be merged
                 rate=f"{t.rate / 1e9:.2f} GB/s",
                 time=left,
             )
@@ -240,7 +240,7 @@ class Bars(AbstractContextManager["Bars"]):
         elif isinstance(event, RouteChanged):
             self._progress.console.print(f"streamsvd: {route_line(event)}", highlight=False)
         elif isinstance(event, ColumnsLeftOut):
-            self._progress.console.print(f"streamsvd: {event.said}", highlight=False)
+            self._progress.console.print(f"streamsvd: {event.description}", highlight=False)
         elif isinstance(event, SourceRemarked):
             say(event.text)
 

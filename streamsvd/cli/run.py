@@ -68,8 +68,8 @@ def factorise(
             show(partial, plan, out, as_json=as_json)
             return NOT_CONVERGED
         except KeyboardInterrupt:
-            click.get_current_context().ensure_object(StopHandler).over = True
-            if watch.tally.committed is None or out is None:
+            click.get_current_context().ensure_object(StopHandler).ignores_signals = True
+            if watch.tally.result_path is None or out is None:
                 raise
             kept = read_result(out)[0]
             _print_outcome("interrupted", out, "the result of the last whole pass is")

@@ -110,7 +110,7 @@ def read_frames() -> Iterator[np.ndarray[Any, Any]]:
         raise SpecError("standard input is closed. Pipe .npy blocks into it, or pass a path.")
     stream = PipeReader(sys.stdin.buffer)
     number = 0
-    while not stream.over():
+    while not stream.at_end():
         number += 1
         try:
             yield np.lib.format.read_array(stream, allow_pickle=False)
@@ -126,7 +126,7 @@ class PipeReader:
     def __init__(self, stream: BinaryIO) -> None:
         self._stream, self._next = stream, b""
 
-    def over(self) -> bool:
+    def at_end(self) -> bool:
         """Whether nothing follows."""
         self._next = self._next or self._stream.read(1)
         return not self._next

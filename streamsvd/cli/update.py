@@ -47,7 +47,7 @@ def command(
         with watching(A.nbytes, quiet=quiet) as watch:
             done = absorb(model, A, watch, **given)
     except KeyboardInterrupt:
-        if watch.tally.committed is None:
+        if watch.tally.result_path is None:
             raise
         kept = Model.open(model)
         click.echo(f"streamsvd: interrupted; what was committed is kept in {model}.", err=True)
@@ -73,10 +73,10 @@ def show(model: Model, done: UpdateReport, *, as_json: bool) -> None:
 
     what = model.spec.axis
     record = {
-        "status": {"interrupted": "interrupted", "": "absorbed"}.get(done.skipped, "skipped"),
+        "status": {"interrupted": "interrupted", "": "absorbed"}.get(done.skip_reason, "skipped"),
         "version": done.version,
-        "absorbed": done.absorbed,
-        "skipped": done.skipped,
+        "absorbed": done.n_absorbed,
+        "skipped": done.skip_reason,
         "versions": done.versions,
         "n_rows": done.n_rows,
         "n_rows_held": model.n_rows_held,
@@ -87,7 +87,9 @@ def show(model: Model, done: UpdateReport, *, as_json: bool) -> None:
         "nonfinite": f"missing values: none of the {what} was absorbed",
         "interrupted": f"interrupted, {done.n_rows:,} {what} are in the model",
     }
-    text = reason.get(done.skipped, f"{done.absorbed:,} {what} absorbed, {done.n_rows:,} in all")
+    text = reason.get(
+        done.skip_reason, f"{done.n_absorbed:,} {what} absorbed, {done.n_rows:,} in all"
+    )
     if model.spec.window is not None:
         text += f", {model.n_rows_held:,} held by the window"
     if model.n_rows:  # or there is nothing yet to show of it

@@ -113,7 +113,7 @@ def _show(found: Verification, result: str, *, as_json: bool) -> None:
                 "status": "agrees" if found.agrees else "disagrees",
                 "findings": found.findings,
                 "certificate": certificate_record(found.certificate),
-                "stored": certificate_record(found.stored),
+                "stored": certificate_record(found.stored_certificate),
                 "passes": found.passes,
                 "elapsed_s": found.elapsed_s,
             }
@@ -123,7 +123,7 @@ def _show(found: Verification, result: str, *, as_json: bool) -> None:
     click.echo(f"{result} {verdict}")
     for finding in found.findings:
         click.echo(f"  - {finding}")
-    fresh, stored = found.certificate, found.stored
+    fresh, stored = found.certificate, found.stored_certificate
     print_facts(
         [
             (

@@ -69,7 +69,7 @@ def command(
                 A = open_matrix(source, variable=variable, rows=rows, missing=missing)
                 with watching(A.nbytes, quiet=quiet) as progress:
                     update = absorb(model, A, progress, **given)
-                if update.absorbed or as_json:
+                if update.n_absorbed or as_json:
                     show(Model.open(model), update, as_json=as_json)
             except StoreError as error:
                 report(type(error).__name__, in_options(str(error)), FAILED, as_json=as_json)

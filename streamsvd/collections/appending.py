@@ -113,7 +113,7 @@ class PlacementPass:
     """Places for the matrices of a collection."""
 
     collection: Collection
-    known: Sequence[StoredBasis]
+    stored_bases: Sequence[StoredBasis]
     error: float
     inner: float
     rank: int | None
@@ -123,7 +123,7 @@ class PlacementPass:
     def leaf(self, rows: Run) -> list[Placement]:
         """Those of some parts."""
         return [
-            self._placed(member, A, zeros)
+            self._place(member, A, zeros)
             for number in range(*rows)
             for member, A, zeros in checked_matrices(self.collection, number)
         ]
@@ -132,11 +132,11 @@ class PlacementPass:
         """One after the other."""
         return left + right
 
-    def _placed(self, member: Member, A: Array, zeros: int) -> Placement:
+    def _place(self, member: Member, A: Array, zeros: int) -> Placement:
         found = sketch(member.name, A, error=self.inner, metric=self.metrics.of(member.name))
         fit = self._fit(member, A, found)
         if fit is not None and self.target is not None:
-            fit = self._completed(fit, member, A, zeros)
+            fit = self._add_residual(fit, member, A, zeros)
         if fit is not None:
             return Placement(member.name, fit, None, None, zeros)
         keep = self.target is not None or not factors_pay(found, self.inner, self.rank)
@@ -145,17 +145,17 @@ class PlacementPass:
 
     def _fit(self, member: Member, A: Array, found: BlockSketch) -> Fit | None:
         """The basis that leaves least, if the matrix meets the error in it and costs no more than alone."""
-        if not self.known or found.energy == 0:
+        if not self.stored_bases or found.energy == 0:
             return None
-        left = [float(np.linalg.norm(found.L - k.Q @ (k.Q.T @ found.L))) for k in self.known]
-        best = self.known[int(np.argmin(left))]
+        left = [float(np.linalg.norm(found.L - k.Q @ (k.Q.T @ found.L))) for k in self.stored_bases]
+        best = self.stored_bases[int(np.argmin(left))]
         if left[int(np.argmin(left))] ** 2 > self.error**2 * found.energy:
             return None
         m, n = member.shape
         if best.R.shape[1] * n >= alone(found, self.inner, m, n):
             return None
         metric = self.metrics.of(member.name)
-        B = np.ldexp(metric.seen(A.astype(np.float64)), -found.exponent)
+        B = np.ldexp(metric.zero_ignored(A.astype(np.float64)), -found.exponent)
         C = linalg.solve_triangular(best.R, best.Q.T @ metric.left(B), check_finite=False)
         stored, exponent = narrow_coefficients(C, best.basis.dtype)
         exponent += found.exponent
@@ -168,10 +168,10 @@ class PlacementPass:
             return None
         return Fit(best.cluster, stored, exponent, error, finite(norm, found.exponent))
 
-    def _completed(self, fit: Fit, member: Member, A: Array, zeros: int) -> Fit | None:
+    def _add_residual(self, fit: Fit, member: Member, A: Array, zeros: int) -> Fit | None:
         """With what the basis leaves in whole numbers, where that is less than the whole matrix so."""
         assert self.target is not None
-        basis = next(k.basis for k in self.known if k.cluster == fit.cluster)
+        basis = next(k.basis for k in self.stored_bases if k.cluster == fit.cluster)
         factors = StoredFactors(basis, fit.coefficients, fit.exponent)
         metric = self.metrics.of(member.name)
         s = split(member, A, factors, metric, self.target, zeros)
@@ -207,7 +207,7 @@ def append(
     callback: Callback = ignore_event,
 ) -> CompressionReport:
     """Matrices added to a compressed collection, as one version; see `compress`."""
-    store = CompressedStore.at(path)
+    store = CompressedStore.from_address(path)
     held = store.newest()
     try_objects(store.versions.objects)
     source = as_collection(collection)
@@ -238,7 +238,7 @@ def append(
         )  # fmt: skip
         placed: list[Placement] = run.read(source, _placing(store, held, run), "places")
         run.zeros |= {p.name: p.zeros for p in placed if p.zeros}
-        writing = store.after(held.version)
+        writing = store.begin_after(held.version)
         writing.keep(held)
         try:
             clusters, records = list(held.clusters), dict(held.members)
@@ -277,7 +277,7 @@ def new_clusters(
     """Clusters of those that fit nowhere, and the arrays that are kept as they are."""
     if not sketches:
         return
-    asked, metrics, members = run.asked, run.metrics, run.members
+    asked, metrics, members = run.request, run.metrics, run.members
     mode, target = asked.options.mode, asked.target
     if asked.principal == 1:
         found = [without_basis(sorted(s.key for s in sketches), members, run.source.rows)]
@@ -285,11 +285,11 @@ def new_clusters(
         found = [
             part
             for one in cluster_sketches(sketches, asked.options)
-            for part in run.stored(one, asked.error, asked.spare)
+            for part in run.encode(one, asked.error, asked.spare)
         ]
     for shared in found:
         if target is None:
-            yield shared, run.held(shared, dict(values))
+            yield shared, run.raw_arrays(shared, dict(values))
             continue
         each = [
             split(
@@ -355,7 +355,7 @@ def _plan_additions(
 
 
 def _placing(store: CompressedStore, held: Contents, run: ClusteringRun) -> PlacementPass:
-    asked, rows = run.asked, Metric(rows=run.metrics.rows)
+    asked, rows = run.request, Metric(rows=run.metrics.rows)
     known = (
         []
         if asked.principal == 1

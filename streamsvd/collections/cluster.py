@@ -116,7 +116,7 @@ def cluster(
         weights=weights,
     )  # fmt: skip
     with run_of(source, asked, backend, memory, callback, keep=False) as run:
-        shared = tuple(s for s, _ in run.found())
+        shared = tuple(s for s, _ in run.find_clusters())
         info = run.info()
     return clustering(in_order(shared), run.members, run.reads, info, number_merges(run.merges))
 

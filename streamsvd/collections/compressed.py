@@ -28,7 +28,7 @@ class StoredCluster:
     ----------
     members, rank, error_lower, error_upper, raw
         As of `SharedBasis`.
-    coded
+    n_residuals
         How many of them have a residual in whole numbers.
     """
 
@@ -37,7 +37,7 @@ class StoredCluster:
     error_lower: float
     error_upper: float
     raw: bool
-    coded: int
+    n_residuals: int
 
 
 class CompressedCollection(Mapping[str, Array]):
@@ -47,7 +47,7 @@ class CompressedCollection(Mapping[str, Array]):
 
     Attributes
     ----------
-    asked
+    options
         Error, rank, mode, method, and error of the principal part, that it was made with.
     version
         Its number; each addition makes one.
@@ -58,7 +58,7 @@ class CompressedCollection(Mapping[str, Array]):
         self._last: tuple[str, Array] | None = None
 
     @property
-    def asked(self) -> RequestRecord:
+    def options(self) -> RequestRecord:
         return self._contents.asked
 
     @property
@@ -104,7 +104,7 @@ class CompressedCollection(Mapping[str, Array]):
         )
 
     @property
-    def weighted(self) -> tuple[str, ...]:
+    def weighted_names(self) -> tuple[str, ...]:
         """Names of the matrices whose errors are weighted ones."""
         return tuple(name for name, r in self._contents.members.items() if r.weighted)
 
@@ -141,7 +141,7 @@ class CompressedCollection(Mapping[str, Array]):
         cluster = self._contents.clusters[record.cluster]
         if cluster.raw:
             values = self._array(record.array)
-            return from_stored(values, member).reshape(member.layout.stored)
+            return from_stored(values, member).reshape(member.layout.array_shape)
         P = np.zeros(member.shape)
         if record.array:
             coefficients = self._array(record.array)
@@ -198,7 +198,7 @@ def open_compressed(path: str | os.PathLike[str]) -> CompressedCollection:
     -----
     Cost: reads the list of matrices; each matrix reads its coefficients and the basis of its cluster, ``2 m r n`` flops.
     """
-    store = CompressedStore.at(path)
+    store = CompressedStore.from_address(path)
     return CompressedCollection(store, store.newest())
 
 

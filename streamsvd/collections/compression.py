@@ -133,13 +133,13 @@ def compress(
     )
     members = {m.name: m for m in source.members}
     check_storable(members)
-    store = CompressedStore.at(out)
+    store = CompressedStore.from_address(out)
     check_apart(out, source, row_weights, column_weights, inputs)
     store.check_free(overwrite=overwrite)
     check_backend(backend, principal)
     how_read: Backend = backend if principal is None else "primal"
     with run_of(source, asked, how_read, memory, callback, keep=True) as run:
-        found = run.found() if principal is None else splits(run)
+        found = run.find_clusters() if principal is None else splits(run)
         first = next(found)  # what cannot be clustered is refused before anything is written
         writing = store.begin(overwrite=overwrite)
         try:

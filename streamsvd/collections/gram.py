@@ -93,9 +93,11 @@ def slab_of(collection: Collection, start: int, stop: int) -> Iterator[tuple[Mat
     for member, part in zip(collection.members, collection.parts, strict=True):
         box = member.layout.slab(start, stop)
         assert box is not None
-        values = part.stored.read(box)
+        values = part.array.read(box)
         rows = (
-            values.T if member.layout.transposed else values.reshape(stop - start, member.shape[1])
+            values.T
+            if member.layout.is_transposed
+            else values.reshape(stop - start, member.shape[1])
         )
         A = rows.astype(np.float64)
         zeros = 0
@@ -132,14 +134,14 @@ class BasisPass:
         Numbers of the blocks of each cluster.
     inverses
         Pseudoinverse of the coefficients of each.
-    tried
+    trials
         Types tried, with coefficients and exponents in each: ``[cluster][type]``.
     """
 
     collection: Collection
     places: Sequence[Sequence[int]]
     inverses: Sequence[Matrix]
-    tried: Sequence[Sequence[tuple[np.dtype[Any], list[Array], list[int]]]]
+    trials: Sequence[Sequence[tuple[np.dtype[Any], list[Array], list[int]]]]
 
     def leaf(self, rows: Run) -> list[BasisRows]:
         """Some rows of all bases."""
@@ -165,7 +167,7 @@ class BasisPass:
     def _slab(self, c: int, blocks: list[Matrix]) -> BasisRows:
         U = np.concatenate(blocks, axis=1) @ self.inverses[c]
         bases, squares = [], []
-        for dtype, coefficients, exponents in self.tried[c]:
+        for dtype, coefficients, exponents in self.trials[c]:
             basis = U.astype(dtype)
             bases.append([basis])
             members = [self.collection.members[i] for i in self.places[c]]
@@ -188,7 +190,7 @@ def row_runs(rows: int, columns: int) -> tuple[Run, ...]:
 
 def by_gram(run: ClusteringRun) -> Iterator[tuple[EncodedCluster, dict[str, Array]]]:
     """Clusters as stored, and the arrays that are kept as they are."""
-    source, asked = run.source, run.asked
+    source, asked = run.source, run.request
     members = source.members
     widths = [m.shape[1] for m in members]
     runs = row_runs(source.rows, sum(widths))
@@ -201,7 +203,7 @@ def by_gram(run: ClusteringRun) -> Iterator[tuple[EncodedCluster, dict[str, Arra
     found = cluster_sketches(sketches, asked.options)
     run.merges += [c.merges for c in found]
     del sketches
-    usable = [c for c in found if c.met and not c.raw and c.rank > 0]
+    usable = [c for c in found if c.within_error and not c.raw and c.rank > 0]
     place = {name: i for i, name in enumerate(names)}
     if usable:
         job = _completing(source, usable, place)
@@ -210,13 +212,13 @@ def by_gram(run: ClusteringRun) -> Iterator[tuple[EncodedCluster, dict[str, Arra
     for c in found:
         if c in usable:
             i = usable.index(c)
-            shared = _pick_encoding(c, job.tried[i], done[i], by_name, run)
-        elif c.rank == 0 and not c.raw and c.met:
+            shared = _pick_encoding(c, job.trials[i], done[i], by_name, run)
+        elif c.rank == 0 and not c.raw and c.within_error:
             shared = without_basis(c.keys, by_name, source.rows)
         else:
             shared = as_they_are(c, source.rows)
         for one in split_off_zeros(shared, by_name):
-            yield one, run.held(one, {})
+            yield one, run.raw_arrays(one, {})
 
 
 def _check_sizes(members: Sequence[Member], largest: Real) -> None:
@@ -260,7 +262,7 @@ def _pick_encoding(
     """The narrowest type that meets the error; the blocks as they are if none does."""
     of = [members[key] for key in c.keys]
     norms = np.sqrt(c.energies) * 2.0**c.exponent
-    mode, asked = run.asked.options.mode, run.asked
+    mode, asked = run.request.options.mode, run.request
     hidden = slack(of[0].shape[0], max(m.shape[1] for m in of))
     for (dtype, coefficients, exponents), pieces, squares in zip(
         tried, done.bases, done.squares, strict=True

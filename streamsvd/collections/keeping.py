@@ -52,7 +52,7 @@ class EncodedResidual:
 
     Attributes
     ----------
-    packed
+    code_bytes
         Whole numbers as bytes; none where factors meet the error by themselves.
     steps
         What they are multiplied by, of every column or of all.
@@ -60,14 +60,14 @@ class EncodedResidual:
         Relative error of the block, certified.
     """
 
-    packed: npt.NDArray[np.uint8]
+    code_bytes: npt.NDArray[np.uint8]
     steps: Real
     error: float
 
     @property
     def nbytes(self) -> int:
         """Bytes stored."""
-        return int(self.packed.nbytes + self.steps.nbytes)
+        return int(self.code_bytes.nbytes + self.steps.nbytes)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -154,7 +154,7 @@ def encode_cluster(
     """
     of = [members[key] for key in found.keys]
     whole = sum(m.nbytes for m in of)
-    if found.raw or not found.met:
+    if found.raw or not found.within_error:
         return as_they_are(found, of[0].shape[0])
     for dtype in ladder(of):
         shared = _in_type(found, of, dtype, mode, metrics)
@@ -231,7 +231,7 @@ def ladder(of: Sequence[Member]) -> list[np.dtype[Any]]:
 
 
 def _narrowest(member: Member) -> int:
-    dtype = member.dtype if member.packing is None else member.packing.stored
+    dtype = member.dtype if member.packing is None else member.packing.stored_dtype
     if member.kind == BRAIN or dtype == np.float16:
         return 0
     if dtype == np.float32 or (dtype.kind in "biu" and dtype.itemsize <= 2):

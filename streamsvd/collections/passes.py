@@ -67,7 +67,7 @@ class BlockSketchPass:
     def leaf(self, rows: Run) -> list[BlockReading]:
         """Those of some parts."""
         return [
-            self._seen(member, A, zeros)
+            self._read_block(member, A, zeros)
             for number in range(*rows)
             for member, A, zeros in checked_matrices(self.collection, number)
         ]
@@ -76,7 +76,7 @@ class BlockSketchPass:
         """One after the other."""
         return left + right
 
-    def _seen(self, member: Member, A: Array, zeros: int) -> BlockReading:
+    def _read_block(self, member: Member, A: Array, zeros: int) -> BlockReading:
         metric = self.metrics.of(member.name)
         if self.omega is not None:
             found = sketch_projection(member.name, A, self.omega, error=self.error, metric=metric)

@@ -162,7 +162,7 @@ def needs(
     """Bytes there are once, and in each task; with a rank, of clusters of no more than that."""
     members = collection.members
     kept = (sum(m.held_bytes for m in members) if keep else 0) + weights.nbytes
-    reading = max(p.nbytes + p.stored.read_bytes for p in collection.parts)
+    reading = max(p.nbytes + p.array.read_bytes for p in collection.parts)
     alone = max(task_bytes(m, weighted=not weights.plain) for m in members)
     if backend == "gram":
         n = sum(m.shape[1] for m in members)

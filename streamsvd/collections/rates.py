@@ -196,7 +196,7 @@ def rate_curve(
             run.warnings.append(
                 f"error={several[0].error:g} is near rounding: singular values decide, which is slower."
             )
-        sketches = [s.sketch for s in run.sketched(source, "sketches", several[0].options)]
+        sketches = [s.sketch for s in run.sketch_blocks(source, "sketches", several[0].options)]
         found = tuple(_rate(sketches, run, asked) for asked in several)
         info = run.info()
     return RateCurve(found, mode, several[0].options.rank, source.nbytes, run.reads, info)
@@ -252,7 +252,7 @@ def _rate(
     merges: list[tuple[MergeStep, ...]] = []
     for one in cluster_sketches(few, o):
         merges.append(one.merges)
-        stored += [_describe_cluster(s, members) for s in run.stored(one, asked.error, asked.spare)]
+        stored += [_describe_cluster(s, members) for s in run.encode(one, asked.error, asked.spare)]
     after, before = sum(size for _, size, _ in stored), sum(m.nbytes for m in members.values())
     return RatePoint(
         asked.error,

@@ -62,7 +62,7 @@ def record_of(
     """A block as the store keeps it."""
     layout = member.layout
     return MemberRecord(
-        list(layout.stored), layout.columns, layout.transposed, member.dtype.str, member.kind, cluster, array, exponent,
+        list(layout.array_shape), layout.columns, layout.is_transposed, member.dtype.str, member.kind, cluster, array, exponent,
         error, min(norm, LARGEST), zeros, weighted, *residual, member.origin,
     )  # fmt: skip
 
@@ -106,12 +106,12 @@ def put_residual(
     writing: EditionWriter, place: str, piece: EncodedResidual | None
 ) -> tuple[str, str, float]:
     """Write the residual of a block: folders of its codes and steps, and the step where one is for all."""
-    if piece is None or not piece.packed.size:
+    if piece is None or not piece.code_bytes.size:
         return NO_RESIDUAL
     codes, steps = f"q{place}", f"s{place}"
     if piece.steps.size == 1:
-        return writing.add({codes: piece.packed})[codes], "", float(piece.steps[0])
-    where = writing.add({codes: piece.packed, steps: piece.steps})
+        return writing.add({codes: piece.code_bytes})[codes], "", float(piece.steps[0])
+    where = writing.add({codes: piece.code_bytes, steps: piece.steps})
     return where[codes], where[steps], 0.0
 
 

@@ -85,7 +85,7 @@ def split(
     norm, lift = 0.0, 0
     if B.any():
         W, lift = apply_weights(member.name, B, metric)
-        norm, metric = float(np.linalg.norm(W)), metric.lifted(lift)
+        norm, metric = float(np.linalg.norm(W)), metric.in_unit(lift)
     hidden = slack(*member.shape) * metric.strain(B, norm) if norm else 0.0
     work = _BlockEncoder(member, B, exponent, metric, norm, hidden, error)
     alone = work.piece(np.zeros_like(B))
@@ -105,7 +105,7 @@ class _BlockEncoder:
     exponent: int
     metric: Metric
     norm: float
-    hidden: float
+    rounding: float
     error: float
 
     def piece(self, principal: Matrix) -> EncodedResidual | None:
@@ -113,12 +113,12 @@ class _BlockEncoder:
         if not np.isfinite(principal).all():
             return None
         P = np.ldexp(principal, -self.exponent)
-        bare = self._lost(P, np.zeros(1))
-        if bare + self.hidden * self.norm <= self.error * self.norm:
+        bare = self._error_norm(P, np.zeros(1))
+        if bare + self.rounding * self.norm <= self.error * self.norm:
             return EncodedResidual(np.zeros(0, np.uint8), np.zeros(0), self._relative(bare))
-        allowed = (self.error - self.hidden) * self.norm
+        allowed = (self.error - self.rounding) * self.norm
         found = (
-            encode_residual(self.B - P, self.metric, allowed, lambda X: self._lost(P, X))
+            encode_residual(self.B - P, self.metric, allowed, lambda X: self._error_norm(P, X))
             if allowed > 0
             else None
         )
@@ -128,9 +128,9 @@ class _BlockEncoder:
             steps = np.ldexp(found.steps, self.exponent)
         if not (np.isfinite(steps).all() and (steps >= np.finfo(np.float64).tiny).all()):
             return None
-        return EncodedResidual(pack_codes(found.codes), steps, self._relative(found.lost))
+        return EncodedResidual(pack_codes(found.codes), steps, self._relative(found.error_norm))
 
-    def _lost(self, P: Matrix, X: Matrix) -> float:
+    def _error_norm(self, P: Matrix, X: Matrix) -> float:
         """The norm of the error once what is read is rounded to the type of the block."""
         with np.errstate(over="ignore", invalid="ignore"):
             read = cast_block(np.ldexp(P + X, self.exponent), self.member)
@@ -139,7 +139,7 @@ class _BlockEncoder:
         return lost if np.isfinite(lost) else np.inf
 
     def _relative(self, lost: float) -> float:
-        return lost / self.norm + self.hidden if self.norm else 0.0
+        return lost / self.norm + self.rounding if self.norm else 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -186,19 +186,19 @@ def splits(run: ClusteringRun) -> Iterator[tuple[EncodedCluster, dict[str, Array
     """Clusters as stored, with residuals, and the arrays that are kept as they are: two reads, one where nothing is shared."""
     found = principal_parts(run)
     places = {name: (shared, i) for shared in found for i, name in enumerate(shared.names)}
-    assert run.asked.target is not None
-    job = SplitPass(run.source, places, run.metrics, run.asked.target)
+    assert run.request.target is not None
+    job = SplitPass(run.source, places, run.metrics, run.request.target)
     each: list[Split] = run.read(run.source, job, "residuals")
     run.zeros |= {s.name: s.zeros for s in each if s.zeros}
     by_name = {s.name: s for s in each}
     for shared in found:
         mine = [by_name[name] for name in shared.names]
-        yield from cheapest(shared, mine, run.members, run.asked.options.mode)
+        yield from cheapest(shared, mine, run.members, run.request.options.mode)
 
 
 def principal_parts(run: ClusteringRun) -> list[EncodedCluster]:
     """The clusters of the principal error that was asked, or of the one that seems to store least."""
-    asked, source, members = run.asked, run.source, run.members
+    asked, source, members = run.request, run.source, run.members
     target, o = asked.target, asked.options
     assert target is not None
     assert asked.principal is not None
@@ -210,7 +210,7 @@ def principal_parts(run: ClusteringRun) -> list[EncodedCluster]:
         run.principal = 1.0
         return [without_basis(sorted(members), members, source.rows)]
     run.keep = False  # they are read again
-    seen: list[BlockReading] = run.sketched(source, "sketches", o)
+    seen: list[BlockReading] = run.sketch_blocks(source, "sketches", o)
     sketches = [s.sketch for s in seen]
     least, best = np.inf, (1.0, list[EncodedCluster]())
     for rung in rungs:
@@ -223,7 +223,7 @@ def principal_parts(run: ClusteringRun) -> list[EncodedCluster]:
             inner = rung - spare
             short = [coarser(s, error=inner, share=SKETCH_SHARE) for s in sketches]
             found = cluster_sketches(short, replace(o, error=inner, share=SKETCH_SHARE))
-            clusters = [part for one in found for part in run.stored(one, rung, spare)]
+            clusters = [part for one in found for part in run.encode(one, rung, spare)]
         size = estimate_bytes(clusters, members, target)
         if size < least:
             least, best = size, (rung, clusters)

@@ -113,7 +113,7 @@ class ClusterResult:
     reads: float
     info: ClusteringInfo
     merges: tuple[MergeStep, ...]
-    _shared: tuple[EncodedCluster, ...]
+    _encoded_clusters: tuple[EncodedCluster, ...]
     _members: dict[str, Member]
 
     def coefficients(self, name: str) -> Array:
@@ -124,7 +124,7 @@ class ClusterResult:
         KeyError
             If there is no such matrix.
         """
-        shared = self._shared[self.labels[name]]
+        shared = self._encoded_clusters[self.labels[name]]
         return shared.coefficients_of(name)
 
     def approximation(self, name: str) -> Array:
@@ -135,7 +135,7 @@ class ClusterResult:
         KeyError
             If there is no such matrix, or it is kept as it is.
         """
-        shared, member = self._shared[self.labels[name]], self._members[name]
+        shared, member = self._encoded_clusters[self.labels[name]], self._members[name]
         if shared.raw:
             raise KeyError(f"{name!r} is kept as it is; read it from the collection.")
         i = shared.names.index(name)

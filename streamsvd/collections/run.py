@@ -56,7 +56,7 @@ class ClusteringRun:
 
     Attributes
     ----------
-    source, asked, plan, notify
+    source, request, plan, notify
         What is read, what is asked, how, and who is told.
     keep
         Whether matrices that are kept as they are are handed out.
@@ -69,7 +69,7 @@ class ClusteringRun:
     """
 
     source: Collection
-    asked: ClusteringRequest
+    request: ClusteringRequest
     plan: CollectionPlan
     notify: Callback
     keep: bool
@@ -96,33 +96,33 @@ class ClusteringRun:
         """Bytes decoded over those of the collection."""
         return self.bytes_read / self.source.whole_bytes if self.source.whole_bytes else 1.0
 
-    def found(self) -> Iterator[tuple[EncodedCluster, dict[str, Array]]]:
+    def find_clusters(self) -> Iterator[tuple[EncodedCluster, dict[str, Array]]]:
         """Clusters as stored, one after another, and the arrays that are kept as they are."""
-        if self.asked.error < EXACT_BELOW:
+        if self.request.error < EXACT_BELOW:
             self.warnings.append(
-                f"error={self.asked.error:g} is near rounding: singular values decide, which is slower."
+                f"error={self.request.error:g} is near rounding: singular values decide, which is slower."
             )
         found: Iterator[tuple[FactoredCluster, dict[str, Array]]]
         if self.plan.backend == "gram":
             yield from by_gram(self)
             return
-        found = self._primal() if self.plan.backend == "primal" else self._proposed()
-        a = self.asked
+        found = self._primal() if self.plan.backend == "primal" else self._from_proposals()
+        a = self.request
         for one, held in found:
             self.merges.append(one.merges)
-            for shared in self.stored(one, a.error, a.spare):
-                yield shared, self.held(shared, held)
+            for shared in self.encode(one, a.error, a.spare):
+                yield shared, self.raw_arrays(shared, held)
 
-    def stored(self, one: FactoredCluster, error: float, spare: float) -> list[EncodedCluster]:
+    def encode(self, one: FactoredCluster, error: float, spare: float) -> list[EncodedCluster]:
         """A cluster that was found for an error less by ``spare``, as it is stored."""
         members = {name: self.members[name] for name in one.keys}
-        mode = self.asked.options.mode
+        mode = self.request.options.mode
         whole = encode_cluster(
             one, members, error=error, spare=spare, mode=mode, metrics=self.metrics
         )
         return split_off_zeros(whole, members)
 
-    def held(self, shared: EncodedCluster, at_hand: dict[str, Array]) -> dict[str, Array]:
+    def raw_arrays(self, shared: EncodedCluster, at_hand: dict[str, Array]) -> dict[str, Array]:
         """The arrays that a cluster keeps as they are; those not at hand are read once more."""
         if not (self.keep and shared.raw):
             return {}
@@ -149,7 +149,9 @@ class ClusteringRun:
     def some(self, names: Sequence[str]) -> Collection:
         """Members by name."""
         wanted = set(names)
-        return self.source.only([i for i, m in enumerate(self.source.members) if m.name in wanted])
+        return self.source.take_members(
+            [i for i, m in enumerate(self.source.members) if m.name in wanted]
+        )
 
     def read(
         self, collection: Collection, job: Job[Any], purpose: str, runs: tuple[Run, ...] = ()
@@ -170,7 +172,7 @@ class ClusteringRun:
         self.notify(PassDone(number, purpose, time.perf_counter() - began, None))
         return value
 
-    def sketched(
+    def sketch_blocks(
         self, collection: Collection, purpose: str, o: ClusterOptions
     ) -> list[BlockReading]:
         """Sketches of all blocks of a collection."""
@@ -182,19 +184,19 @@ class ClusteringRun:
         return seen
 
     def _primal(self) -> Iterator[tuple[FactoredCluster, dict[str, Array]]]:
-        seen = self.sketched(self.source, "sketches", self.asked.options)
+        seen = self.sketch_blocks(self.source, "sketches", self.request.options)
         held = {s.sketch.key: s.values for s in seen if s.values is not None}
         sketches = [s.sketch for s in seen]
         seen.clear()
-        for one in cluster_sketches(sketches, self.asked.options):
+        for one in cluster_sketches(sketches, self.request.options):
             yield one, held
 
-    def _proposed(self) -> Iterator[tuple[FactoredCluster, dict[str, Array]]]:
+    def _from_proposals(self) -> Iterator[tuple[FactoredCluster, dict[str, Array]]]:
         """Clusters proposed on projections, each certified on the matrices themselves."""
-        o = self.asked.options
+        o = self.request.options
         wide = replace(o, error=PROPOSAL_SHARE * o.error)
         rows = min(PROJECTION_ROWS, self.source.rows)
-        omega = projection(self.source.rows, columns=rows, seed=self.asked.seed)
+        omega = projection(self.source.rows, columns=rows, seed=self.request.seed)
         job = BlockSketchPass(self.source, wide.error, None, False, omega, metrics=self.metrics)
         seen: list[BlockReading] = self.read(self.source, job, "projections")
         groups = [c.keys for c in cluster_sketches([s.sketch for s in seen], wide)]
@@ -202,7 +204,7 @@ class ClusteringRun:
         o = replace(o, share=CERTIFY_SHARE)
         for names in batches(groups, {m.name: m for m in self.source.members}, self.plan.room):
             few = self.some([name for group in names for name in group])
-            found = self.sketched(few, "certificates", o)
+            found = self.sketch_blocks(few, "certificates", o)
             by_name = {s.sketch.key: s for s in found}
             held = {s.sketch.key: s.values for s in found if s.values is not None}
             for group in names:
@@ -222,7 +224,7 @@ class ClusteringRun:
             backend=self.plan.backend, passes=self.passes, bytes_read=self.bytes_read,
             elapsed_s=time.perf_counter() - self.began, peak_bytes=peak_since(self.memory),
             projected_bytes=self.plan.projected_bytes, budget_bytes=self.plan.budget_bytes,
-            zeros=dict(self.zeros), seed=self.asked.seed, input_bytes=self.asked.weights.input_bytes,
+            zeros=dict(self.zeros), seed=self.request.seed, input_bytes=self.request.weights.input_bytes,
             warnings=tuple(self.warnings),
         )  # fmt: skip
 

@@ -163,11 +163,11 @@ class View:
         Which are kept; None where all are.
     look_bytes
         Decoded bytes that were read to know that.
-    looked
+    searched_for_empty
         Whether columns that are missing throughout were looked for.
-    masked
+    has_mask
         Whether the caller passed a mask.
-    counted
+    support
         Rows and columns of the whole matrix that count.
     """
 
@@ -175,9 +175,9 @@ class View:
     whole: Source
     columns: Columns | None
     look_bytes: int
-    looked: bool
-    masked: bool = False
-    counted: Support = FULL_SUPPORT
+    searched_for_empty: bool
+    has_mask: bool = False
+    support: Support = FULL_SUPPORT
 
     def spread(self, values: Any, fill: float = np.nan, *, axis: int = -1) -> Any:
         """What belongs to the columns that are kept, among all columns."""
@@ -198,13 +198,13 @@ class View:
         if self.columns is None:
             return set()
         m, n = self.whole.shape
-        unmasked = int(np.count_nonzero(self.columns.marks != Columns.MASKED))
+        unmasked = int(np.count_nonzero(self.columns.marks != Columns.MARK_MASKED))
         return {(m, n), (m, unmasked)} - {self.source.shape}
 
     @property
-    def dropped(self) -> tuple[int, ...]:
+    def dropped_indices(self) -> tuple[int, ...]:
         """Numbers of the columns that are left out."""
-        return () if self.columns is None else self.columns.dropped
+        return () if self.columns is None else self.columns.dropped_indices
 
     @contextlib.contextmanager
     def naming(self) -> Iterator[None]:
@@ -214,7 +214,7 @@ class View:
         except NonFiniteError as bad:
             column = original_column(self, bad.column)
             remedy = bad.remedy
-            if bad.value == "NaN" and not self.looked:
+            if bad.value == "NaN" and not self.searched_for_empty:
                 remedy = self._remedy(column, remedy)
             raise NonFiniteError(bad.value, bad.row, column, bad.chunk, remedy) from None
         except FaintColumnError as bad:
@@ -222,9 +222,9 @@ class View:
 
     def _remedy(self, column: int, remedy: str) -> str:
         """What to do about a NaN, with the columns that have no value at all."""
-        kept = None if self.columns is None else self.columns.kept
+        kept = None if self.columns is None else self.columns.keep_mask
         found = survey_columns(
-            self.whole, kept, counted=self.counted, most_bytes=REFUSAL_SURVEY_BYTES
+            self.whole, kept, counted=self.support, most_bytes=REFUSAL_SURVEY_BYTES
         )
         numbers = np.flatnonzero(found.empty)
         if not numbers.size:
@@ -238,7 +238,7 @@ class View:
         )
         if numbers.size == self.whole.shape[1]:
             return said + "Check how the data were written."
-        if self.masked:
+        if self.has_mask:
             said += "Leave them out of the mask too."
         else:
             said += f'Pass mask="{AUTO}" to leave such columns out.'
@@ -288,13 +288,13 @@ def select_columns(
     masked = kept is not None
     if kept is None and (found is None or not found.empty.any()):
         nbytes = 0 if found is None else found.bytes_read
-        return View(source, source, None, nbytes, looked, counted=counted)
+        return View(source, source, None, nbytes, looked, support=counted)
     whole = np.ones(source.shape[1], bool) if kept is None else kept
     columns = Columns.of(whole, None if found is None else found.empty)
     nbytes = 0 if found is None else found.bytes_read
-    if columns.kept.all():
+    if columns.keep_mask.all():
         return View(source, source, None, nbytes, looked, masked, counted)
-    left = columns.kept if counted.columns is None else columns.kept & counted.columns
+    left = columns.keep_mask if counted.columns is None else columns.keep_mask & counted.columns
     if not left.any():
         where = ["the mask is true"] * masked + ["its weight is positive"] * (
             counted.columns is not None
@@ -304,7 +304,7 @@ def select_columns(
             "Check how the data were written, their fill value"
             f"{', and what leaves columns out' if where else ''}."
         )
-    notify(ColumnsLeftOut(len(columns.dropped), columns.count, columns.said))
+    notify(ColumnsLeftOut(len(columns.dropped_indices), columns.count, columns.description))
     shown = kept_source(source, columns, nbytes)
     return View(shown, source, columns, nbytes, looked, masked, counted)
 
@@ -329,7 +329,7 @@ def view_of(source: Source, columns: Columns | None, *, guarded: bool = True) ->
     if columns is None:
         return View(source, source, None, 0, True)
     guarded = guarded and columns.n_empty > 0
-    return View(KeptColumns(source, columns, guarded=guarded), source, columns, 0, True)
+    return View(KeptColumns(source, columns, refuses_values=guarded), source, columns, 0, True)
 
 
 def is_kept(source: Source) -> bool:
@@ -400,10 +400,10 @@ def with_columns(info: InfoT, view: View) -> InfoT:
     """How a result came about, with the columns that are left out and what it took to know them."""
     if view.columns is None and not view.look_bytes:
         return info
-    said = () if view.columns is None else (f"{view.columns.said}.",)
+    said = () if view.columns is None else (f"{view.columns.description}.",)
     return replace(
         info,
         bytes_read=info.bytes_read + view.look_bytes,
         warnings=(*info.warnings, *said),
-        dropped_columns=view.dropped,
+        dropped_columns=view.dropped_indices,
     )

@@ -21,7 +21,7 @@ class SpanDone:
     """One task of a pass is finished."""
 
     number: int
-    done: int
+    n_finished: int
     spans: int
 
 
@@ -49,7 +49,7 @@ class CertificateUpdated:
     number: int
     width: float
     excess: float = float("inf")
-    resolved: int = 0
+    n_resolved: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class ColumnsLeftOut:
 
     left_out: int
     columns: int
-    said: str
+    description: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import psutil
 class MemoryMark:
     """A moment from which the peak is counted."""
 
-    resident: int
+    resident_bytes: int
     exact: bool
 
 
@@ -29,7 +29,7 @@ def mark_memory() -> MemoryMark:
 
 def peak_since(start: MemoryMark) -> int:
     """Bytes of the highest resident size since the mark, above what was resident then."""
-    return max(0, _high_water() - start.resident)
+    return max(0, _high_water() - start.resident_bytes)
 
 
 def _high_water() -> int:

@@ -46,8 +46,8 @@ class Saves:
     seconds: float
     values: dict[str, Any] = field(default_factory=dict)
     nodes: dict[Node, Any] = field(default_factory=dict)
-    current: str = ""
-    last: float = 0.0
+    current_purpose: str = ""
+    saved_at_s: float = 0.0
 
     @classmethod
     def at(
@@ -67,14 +67,20 @@ class Saves:
         StoreError
             If what was saved cannot be read.
         """
-        made = cls(Checkpoint.at(place, purpose), run, kinds, seconds, last=time.monotonic())
+        made = cls(
+            Checkpoint.from_address(place, purpose),
+            run,
+            kinds,
+            seconds,
+            saved_at_s=time.monotonic(),
+        )
         found = made.store.newest()
         if found is None:
             return made
         try:
             held = decode_value(found[0], found[1], kinds)
             check_same_run(held["run"], run, str(place))
-            made.values, made.current = held["values"], held["current"]
+            made.values, made.current_purpose = held["values"], held["current"]
             made.nodes = {_node(name): value for name, value in held["nodes"].items()}
         except (KeyError, TypeError, AttributeError) as error:
             raise StoreError(
@@ -82,13 +88,13 @@ class Saves:
             ) from error
         return made
 
-    def known(self, purpose: str) -> dict[Node, Any]:
+    def known_nodes(self, purpose: str) -> dict[Node, Any]:
         """Nodes of a pass that were found before."""
-        if purpose != self.current:
-            self.current, self.nodes = purpose, {}
+        if purpose != self.current_purpose:
+            self.current_purpose, self.nodes = purpose, {}
         return self.nodes
 
-    def found(self, node: Node, value: Any) -> None:
+    def keep_node(self, node: Node, value: Any) -> None:
         """A node of the pass that runs; those it was joined from are needed no more."""
         level, index = node
         below = [n for n in self.nodes if n[0] < level and n[1] >> (level - n[0]) == index]
@@ -97,22 +103,27 @@ class Saves:
         self.nodes[node] = value
         self._save_if_due()
 
-    def finished(self, name: str, value: Any) -> None:
+    def keep_value(self, name: str, value: Any) -> None:
         """What a pass found, under a name that later saves keep."""
         self.values[name] = value
-        self.current, self.nodes = "", {}
+        self.current_purpose, self.nodes = "", {}
         self._save_if_due()
 
     def _save_if_due(self) -> None:
-        if time.monotonic() - self.last < self.seconds:
+        if time.monotonic() - self.saved_at_s < self.seconds:
             return
         nodes = {f"{level}.{index}": value for (level, index), value in self.nodes.items()}
-        held = {"run": self.run, "values": self.values, "nodes": nodes, "current": self.current}
+        held = {
+            "run": self.run,
+            "values": self.values,
+            "nodes": nodes,
+            "current": self.current_purpose,
+        }
         plain, arrays = encode_value(held)
         self.store.save(plain, arrays)
-        self.last = time.monotonic()
+        self.saved_at_s = time.monotonic()
 
-    def over(self) -> None:
+    def clear(self) -> None:
         """The run is done: nothing to go on from."""
         self.store.clear()
 

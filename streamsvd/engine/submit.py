@@ -31,21 +31,21 @@ class Graph:
         Those whose ends are progress.
     root
         The one whose value is wanted.
-    named
+    tasks_by_name
         Tasks whose values are told as they come, under their names.
     """
 
     leaves: list[Any]
     root: Any
-    named: dict[Any, Any] = field(default_factory=dict)
+    tasks_by_name: dict[Any, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class GraphCallbacks:
     """Who is told what while a graph runs: leaves done of all, and values of named tasks."""
 
-    leaf: Callable[[int, int], None]
-    value: Callable[[Any, Any], None] | None = None
+    on_leaf: Callable[[int, int], None]
+    on_value: Callable[[Any, Any], None] | None = None
 
 
 def run_graph(
@@ -109,8 +109,8 @@ def _run_on_cluster(
             _inspect_cluster(client, shared, needs)
             graph = build(_scatter_shared(client, shared))
             leaves = {leaf.key for leaf in graph.leaves}
-            named = {task.key: name for name, task in graph.named.items() if told.value}
-            watched = {task.key: task for task in (*graph.leaves, *graph.named.values())}
+            named = {task.key: name for name, task in graph.tasks_by_name.items() if told.on_value}
+            watched = {task.key: task for task in (*graph.leaves, *graph.tasks_by_name.values())}
             tasks = [task for key, task in watched.items() if key in leaves or key in named]
             futures = client.compute([*tasks, graph.root], optimize_graph=False)
             root, done = futures[-1], 0
@@ -119,9 +119,9 @@ def _run_on_cluster(
                     break
                 if future.key in leaves:
                     done += 1
-                    told.leaf(done, len(leaves))
-                if told.value is not None and future.key in named:
-                    told.value(named[future.key], future.result())
+                    told.on_leaf(done, len(leaves))
+                if told.on_value is not None and future.key in named:
+                    told.on_value(named[future.key], future.result())
             return root.result()
         except (FutureCancelledError, KilledWorker, _WorkersLost) as error:
             if attempt == RETRIES - 1:
@@ -170,17 +170,17 @@ class _GraphWatcher(DaskCallback):  # type: ignore[misc]
     """Turns finished tasks of the threaded scheduler into what is told."""
 
     def __init__(self, graph: Graph, told: GraphCallbacks) -> None:
-        super().__init__(posttask=self._finished)
+        super().__init__(posttask=self._on_task_done)
         self._keys, self._told = {leaf.key for leaf in graph.leaves}, told
-        self._named = {task.key: name for name, task in graph.named.items()}
+        self._named = {task.key: name for name, task in graph.tasks_by_name.items()}
         self._total, self._count = len(self._keys), 0
 
-    def _finished(self, key: Any, value: Any, *_: Any) -> None:
+    def _on_task_done(self, key: Any, value: Any, *_: Any) -> None:
         if key in self._keys:
             self._count += 1
-            self._told.leaf(self._count, self._total)
-        if self._told.value is not None and key in self._named:
-            self._told.value(self._named[key], value)
+            self._told.on_leaf(self._count, self._total)
+        if self._told.on_value is not None and key in self._named:
+            self._told.on_value(self._named[key], value)
 
 
 def active_client() -> Any | None:

@@ -63,13 +63,13 @@ def inspect_workers(client: Any, shared: Any, needs: int = 0) -> None:
     """
     known = workers_of(client)
     found = addresses(shared)
-    asked = tuple((address.name, address.what) for address in found), needs
+    asked = tuple((address.name, address.metadata_name) for address in found), needs
     times, now = _look_times.setdefault(client, {}), time.monotonic()
     new = [w for w in known if now - times.get((w, asked), -FRESH_SECONDS) >= FRESH_SECONDS]
     for attempt in range(LOOK_TRIES):
         if not new:
             return
-        here = {address: address.seen() for address in found}
+        here = {address: address.look() for address in found}
         answers = _ask_workers(client, found, new)
         differ = [
             (worker, wrong)
@@ -116,7 +116,7 @@ def _ask_workers(client: Any, found: Sequence[Address], workers: Sequence[str]) 
 
 async def report(found: Sequence[Address]) -> dict[str, Any]:
     """What a worker says of itself; built-in types alone, so that any other version can read it."""
-    seen = asyncio.to_thread(lambda: [_sight_values(address.seen()) for address in found])
+    seen = asyncio.to_thread(lambda: [_sight_values(address.look()) for address in found])
     try:
         sights = await asyncio.wait_for(seen, LOOK_SECONDS)
     except TimeoutError:
@@ -195,13 +195,13 @@ def _sight_difference(address: Address, here: Sight, there: Sight) -> str:
     if there.error:
         return f"cannot read {address.name}: {there.error.rstrip('.')}. {REMEDY}"
     if there.metadata is None and here.metadata is not None:
-        return f"does not see {address.name}: {address.what} is not there. {REMEDY}"
+        return f"does not see {address.name}: {address.metadata_name} is not there. {REMEDY}"
     if there.metadata != here.metadata:
-        return f"sees another {address.name} than this process: {address.what} differs. {REMEDY}"
+        return f"sees another {address.name} than this process: {address.metadata_name} differs. {REMEDY}"
     if there.chunk is None and here.chunk is not None:
-        return f"sees {address.name} without its {address.part}, which this process sees. {REMEDY}"
+        return f"sees {address.name} without its {address.chunk_name}, which this process sees. {REMEDY}"
     if there.chunk != here.chunk:
-        return f"sees other values in {address.part} of {address.name} than this process. {REMEDY}"
+        return f"sees other values in {address.chunk_name} of {address.name} than this process. {REMEDY}"
     return ""
 
 

@@ -150,7 +150,7 @@ class IncrementalPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
                 X = validate_data(self, masked_to_nan(X), dtype=FLOATS)
                 self._begin(X.shape[1])
                 self._absorb_in_batches(X)
-            return self._summarised()
+            return self._set_attributes()
 
     def partial_fit(self, X: Any, y: Any = None) -> Self:
         """Absorb a block of one or more rows, ``(b, n)``; ``y`` is ignored.
@@ -168,7 +168,7 @@ class IncrementalPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             if first:
                 self._begin(X.shape[1])
             self._absorb(self._method(X.shape[1]), X)
-            return self._summarised()
+            return self._set_attributes()
 
     def transform(self, X: Any) -> Matrix:
         """Coordinates of rows along the components, ``(m, n_components_)``, whitened where asked; float32 stays so."""
@@ -237,7 +237,7 @@ class IncrementalPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     def _begin(self, n_features: int) -> None:
         method = self._method(n_features)
         asked = check_count("batch_size", self.batch_size)
-        self.batch_size_ = asked or max(TALL * method.kept(n_features), SMALL)
+        self.batch_size_ = asked or max(TALL * method.width_for(n_features), SMALL)
         self.state_ = method.init(n_features, like=np.zeros(0))
         self.var_: Real = np.zeros(n_features)
 
@@ -253,7 +253,7 @@ class IncrementalPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         variance = pooled_variance(self.var_, before.mean, before.n_rows, block, after.mean)
         self.state_, self.var_ = after, variance
 
-    def _summarised(self) -> Self:
+    def _set_attributes(self) -> Self:
         """The attributes that users know, of the state as it is."""
         state = self.state_
         m, n = state.n_rows, state.Vh.shape[1]

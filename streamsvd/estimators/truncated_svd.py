@@ -185,7 +185,7 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             self.mean_ = self.mean_ + np.sum(X - self.mean_, axis=0) / state.n_rows
             count = min(self._rank(n), state.n_rows)
             found = complete_triplets(replace(method, rank=count).finalize(state), state, count)
-            self._describe(found.s, found.Vh, found.certificate, state.n_rows)
+            self._set_attributes(found.s, found.Vh, found.certificate, state.n_rows)
             self.__dict__.pop("info_", None)
         return self
 
@@ -240,7 +240,7 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             self.mean_ = np.asarray(X.mean(axis=0, dtype=np.float64))
         self.state_ = state_of_result(result).factor
         self.info_ = result.info
-        self._describe(result.s, result.Vh, result.certificate, m)
+        self._set_attributes(result.s, result.Vh, result.certificate, m)
         return result
 
     def _rank(self, n_features: int) -> int:
@@ -250,7 +250,7 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         check_components(rank, n_features)
         return rank
 
-    def _describe(self, s: Real, Vh: Matrix, certificate: Certificate, m: int) -> None:
+    def _set_attributes(self, s: Real, Vh: Matrix, certificate: Certificate, m: int) -> None:
         """The attributes that users know."""
         self.components_ = Vh
         self.singular_values_ = s

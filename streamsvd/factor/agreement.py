@@ -68,7 +68,7 @@ class PlanLike(Protocol):
     """What is to be known of a plan here."""
 
     @property
-    def asked(self) -> PlanOptions | None: ...
+    def options(self) -> PlanOptions | None: ...
     @property
     def route(self) -> str: ...
     @property
@@ -89,7 +89,7 @@ def run_options(plan: PlanLike, given: dict[str, Any]) -> dict[str, Any]:
         raise SpecError(
             f"plan={_one_line(plan)} is no plan. Pass what streamsvd.plan_svd returned."
         )
-    options = {name: getattr(plan.asked, name) for name in OPTION_NAMES}
+    options = {name: getattr(plan.options, name) for name in OPTION_NAMES}
     differs = []
     for name, value in given.items():
         if name not in options or (value is None and name not in MATRIX_OPTIONS):

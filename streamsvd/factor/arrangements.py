@@ -76,9 +76,9 @@ class Request:
         Relative width asked of every interval.
     center, scale
         Whether a pilot is subtracted before blocks are multiplied, which makes a copy of them.
-    masked
+    fills_or_weights
         Whether missing values are filled or rows weighted, which makes more.
-    blanked
+    has_zero_weights
         Whether rows or columns have weight 0, so that a block is copied without them.
     u
         Whether the left factor is wanted.
@@ -101,8 +101,8 @@ class Request:
     tol: float
     center: bool
     scale: bool
-    masked: bool
-    blanked: bool
+    fills_or_weights: bool
+    has_zero_weights: bool
     u: bool
     u_in_memory: bool
     bounds: bool
@@ -131,7 +131,7 @@ class PlanCandidate:
     sample_readers: int
     at_once: int
     prefetch: bool
-    projected: int
+    projected_bytes: int
     tasks: int
 
 
@@ -211,7 +211,7 @@ def plan_candidates(
                     shape = _candidate(route, layout, sizes, *rest)
                     if basis > usual.basis and not request.searching:
                         least = _candidate(route, layout, usual, *rest)
-                        if shape.projected > BASIS_ALLOWANCE * least.projected:
+                        if shape.projected_bytes > BASIS_ALLOWANCE * least.projected_bytes:
                             continue
                     yield shape
 
@@ -274,10 +274,10 @@ def _entry_bytes(request: Request, axis: Axis, dtype: np.dtype[Any], wide: int) 
     """
     turned = dtype.kind == "c"
     if axis == "columns":
-        copies = 4 + turned + (request.scale and not request.center) + request.masked
-        return (copies + request.blanked) * wide
-    copies = 1 + (request.center or request.scale) + (2 + turned) * request.masked
-    return (copies + request.blanked) * wide + wide // 2
+        copies = 4 + turned + (request.scale and not request.center) + request.fills_or_weights
+        return (copies + request.has_zero_weights) * wide
+    copies = 1 + (request.center or request.scale) + (2 + turned) * request.fills_or_weights
+    return (copies + request.has_zero_weights) * wide + wide // 2
 
 
 def _thread_choices(threads: int) -> Iterator[tuple[int, bool]]:
@@ -443,7 +443,7 @@ def bytes_read_by(source: Source, request: Request, shape: PlanCandidate) -> int
     last = 1 if (request.u and lay.axis == "rows") or lay.axis == "columns" else 0
     one = int(source.nbytes * lay.amplification)
     final = source.nbytes if lay.tile is not None else one
-    sampled = lay.stored(0, shape.sample_rows) * lay.width * source.dtype.itemsize
+    sampled = lay.decoded_rows(0, shape.sample_rows) * lay.width * source.dtype.itemsize
     return loop * one + last * final + sampled
 
 

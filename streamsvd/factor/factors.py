@@ -52,17 +52,17 @@ def compute_factors(
     """
     scale = product_scale(session, terms)
     seed = session.settings.seed
-    s = np.sqrt(look.found.values[: look.rank]) / scale
-    certificate = look.certificate.scaled(1 / scale)
-    found = look.found.vectors[:, : look.rank]
-    found = restrict_vectors(found, terms.known.frame.d > 0, look.certificate.sigma_lower > 0)
-    found = complete_with_random(found, look.rank, seed, terms.known.frame.d > 0)
+    s = np.sqrt(look.bracket.values[: look.rank]) / scale
+    certificate = look.certificate.scale_by(1 / scale)
+    found = look.bracket.vectors[:, : look.rank]
+    found = restrict_vectors(found, terms.known_stats.frame.d > 0, look.certificate.sigma_lower > 0)
+    found = complete_with_random(found, look.rank, seed, terms.known_stats.frame.d > 0)
     found = found * phases(found)
     if terms.prep.axis == "rows":
         U = _project(session, terms, found, s, sink) if want_u else None
         return Factors(s, found.conj().T, U, certificate)
     V, R = _scaled_qr(_project(session, terms, found, s, None), s)
-    V = complete_with_random(V, look.rank, seed, session.options.counted.columns)
+    V = complete_with_random(V, look.rank, seed, session.options.support.columns)
     turn = phases(V)
     V, U = V * turn, found * turn
     if want_u and sink is not None:
@@ -78,7 +78,7 @@ def compute_factors(
 
 def _project(session: Session, terms: Terms, Z: Matrix, s: Real, sink: Sink | None) -> Matrix:
     """``A Z / s`` row by row, in one pass; empty where the sink takes the rows."""
-    frame = terms.known.frame
+    frame = terms.known_stats.frame
     pushed = Z * frame.d[:, None]
     shift = frame.shift(pushed)
     inside = s > np.sqrt(UNIT_ROUNDOFF) * max(float(s[0]), np.finfo(float).tiny)

@@ -33,7 +33,7 @@ class Assessment:
     ----------
     rank
         Triplets wanted, or found to be enough.
-    found
+    bracket
         Vectors, and guesses of the values within the intervals of all looks together.
     certificate
         What is proved of them.
@@ -44,7 +44,7 @@ class Assessment:
     """
 
     rank: int
-    found: Bracket
+    bracket: Bracket
     certificate: Certificate
     enough: bool
     smallest: bool = True
@@ -56,7 +56,7 @@ class PastBounds:
 
     Attributes
     ----------
-    proved
+    bounds
         Their statements together; None before the first.
     best
         The bracket whose vectors hold most energy.
@@ -66,7 +66,7 @@ class PastBounds:
         The matrices around ``B`` of the last look.
     """
 
-    proved: EigenvalueBounds | None = None
+    bounds: EigenvalueBounds | None = None
     best: Bracket | None = None
     beta: float = float("inf")
     sides: Sides | None = None
@@ -145,12 +145,12 @@ def assess_krylov(
         most = largest_sum(first.sides, rank, upper=proved.upper, trace=trace)
         if moments is not None and rank <= size:
             most = min(most, _sum_by_moments(first.sides, moments, rank))
-        if past.proved is not None:
-            most = min(most, past.proved.sum_of(rank))
+        if past.bounds is not None:
+            most = min(most, past.bounds.sum_of(rank))
         proved = replace(proved, rank=rank, largest_sum=most)
     found = bracket_with_vectors(first, ritz, known, noise=noise)
     del known
-    past = replace(past, proved=proved, beta=beta, sides=found.sides)
+    past = replace(past, bounds=proved, beta=beta, sides=found.sides)
     return _assess(found, past, stats, settings, noise, beta=beta, floor=floor)
 
 
@@ -174,7 +174,7 @@ def _sum_by_moments(both: Sides, tail: TailBounds, rank: int) -> float:
 
 def _combine_bounds(found: BracketEnds, past: PastBounds) -> EigenvalueBounds:
     own = EigenvalueBounds(found.lower, found.upper, found.next_lower)
-    return own if past.proved is None else own.met(past.proved)
+    return own if past.bounds is None else own.intersect(past.bounds)
 
 
 def _best_bracket(found: Bracket, past: PastBounds) -> Bracket:
@@ -263,7 +263,7 @@ def _assess(
     random: bool = True,
 ) -> tuple[Assessment, PastBounds]:
     """The certificate of the best vectors so far, and what the next look is told."""
-    proved = past.proved or EigenvalueBounds(found.lower, found.upper, found.next_lower)
+    proved = past.bounds or EigenvalueBounds(found.lower, found.upper, found.next_lower)
     best = _best_bracket(found, past)
     ends = proved.lower, np.maximum(proved.upper[:-1], proved.lower)
     guesses = np.sort(np.clip(best.values, *ends))[::-1]

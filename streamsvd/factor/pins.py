@@ -51,12 +51,12 @@ def pin_vectors(
     """
     rough = False
     if probes.basis is not None and need.looks == 2 and not need.whole:
-        soon = ritz.theta.size + 2 * plan.block > plan.basis + plan.pinned
+        soon = ritz.theta.size + 2 * plan.block > plan.basis + plan.pins
         leak = _leak(ritz, probes)
         rough = leak > LEAK and (soon or (need.single and leak > SINGLE_LEAK))
     if probes.basis is None or rough:
         each = power_share(settings.delta, need.looks + 1)
-        probes = probes.pinned(ritz.V[:, : plan.pinned].copy(order="K"), delta=each)
+        probes = probes.pin_basis(ritz.V[:, : plan.pins].copy(order="K"), delta=each)
     if past.sides is None or probes.basis is None:
         return probes
     reach = past.sides.reach(ritz.V.conj().T @ probes.basis)

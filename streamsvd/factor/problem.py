@@ -38,7 +38,7 @@ class MatrixOptions:
     nonfinite: Policy
 
     @property
-    def counted(self) -> Support:
+    def support(self) -> Support:
         """Which rows and columns count."""
         return Support.of(self.row_weights, self.column_weights)
 
@@ -140,7 +140,7 @@ class Frame:
         """What is multiplied for ``Q``: ``D Q`` as rounded to the type of the products."""
         return (Q * self.d[:, None]).astype(dtype).astype(_wide(Q))
 
-    def seen(self, pushed: Matrix) -> Matrix:
+    def undo_push(self, pushed: Matrix) -> Matrix:
         """The block of the method that ``pushed`` stands for: ``D^-1`` of it."""
         inverse = np.divide(1.0, self.d, out=np.zeros_like(self.d), where=self.d > 0)
         return pushed * inverse[:, None]

@@ -104,7 +104,7 @@ def draw_sample(
     with held_memory(), ThreadPoolExecutor(threads) as pool:
         runs = tuple(pool.map(read, (int(index) for index in chosen), rooms))
     ends = ((start, min(start + run, layout.length)) for start, _ in runs)
-    stored = sum(layout.stored(start, stop) for start, stop in ends)
+    stored = sum(layout.decoded_rows(start, stop) for start, stop in ends)
     return ChunkSample(runs, stored * layout.width * source.dtype.itemsize)
 
 

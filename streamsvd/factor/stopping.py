@@ -59,7 +59,7 @@ class WaysLeft:
     ----------
     passes
         Passes that the loop may still make.
-    spent
+    nothing_to_learn
         Whether another pass of the loop would teach nothing.
     gram
         Cost of a Gram pass in passes of the loop; None where its memory does not fit, its rounding would leave the
@@ -69,7 +69,7 @@ class WaysLeft:
     """
 
     passes: int
-    spent: bool
+    nothing_to_learn: bool
     gram: float | None
     gram_seconds: float = float("inf")
 
@@ -149,7 +149,7 @@ def choose_next_step(
         return NextStep.VALUES
     if target == "error" and excess_met:
         return NextStep.ERROR
-    on = means.passes > 0 and not means.spent
+    on = means.passes > 0 and not means.nothing_to_learn
     settled = target == "auto" and excess_met and look.smallest
     gram = means.gram if means.passes > 0 else None
     if not history and on and means.passes > 1:

@@ -32,11 +32,11 @@ class Terms:
         Preparation of the blocks of every pass.
     d
         Scale of the thin blocks in the first pass, ``(n,)``; later passes take that of ``stats.frame``.
-    dropped
+    dropped_columns
         Columns that the policy leaves out, ``(n,)`` of bool.
     mean_filled
         Whether missing entries are filled with the mean of the whole matrix, not that of the sample.
-    repiloted
+    pilot_is_mean
         Whether the pilot is the mean of the whole matrix already.
     stats
         Mean, scale and energy, known after the first pass.
@@ -46,19 +46,19 @@ class Terms:
 
     prep: Preparation
     d: Real
-    dropped: npt.NDArray[np.bool_]
+    dropped_columns: npt.NDArray[np.bool_]
     mean_filled: bool = False
-    repiloted: bool = False
+    pilot_is_mean: bool = False
     stats: Statistics | None = None
     missing: int = 0
 
     @property
-    def known(self) -> Statistics:
+    def known_stats(self) -> Statistics:
         """The moments; only after the first pass."""
         assert self.stats is not None
         return self.stats
 
-    def widened(self) -> Terms:
+    def in_double(self) -> Terms:
         """The same with every product in float64."""
         return replace(self, prep=replace(self.prep, single=False))
 
@@ -83,7 +83,7 @@ def terms_from_pilot(
         policy=options.nonfinite,
         single=single,
         complex_=complex_,
-        counted=options.counted,
+        support=options.support,
     )
     dropped = guess.holes & (options.nonfinite == "drop_columns")
     if not rows:
@@ -153,14 +153,14 @@ def _pilot_is_far(stats: Statistics, prep: Preparation) -> bool:
 
 def _use_mean_as_pilot(terms: Terms) -> Terms:
     """The mean of the whole matrix as the pilot."""
-    prep, stats = terms.prep, terms.known
+    prep, stats = terms.prep, terms.known_stats
     assert prep.pilot is not None
     pilot = stats.mean.astype(prep.narrow).astype(prep.wide)
     fill = prep.fill
     if fill is not None:
         fill = fill + prep.alpha * (prep.pilot - pilot)
     prep = replace(prep, pilot=pilot, fill=fill)
-    return replace(terms, prep=prep, d=stats.frame.d, repiloted=True)
+    return replace(terms, prep=prep, d=stats.frame.d, pilot_is_mean=True)
 
 
 def absorb_moments(terms: Terms, options: MatrixOptions, total: Moments) -> tuple[Terms, bool]:
@@ -187,7 +187,7 @@ def absorb_moments(terms: Terms, options: MatrixOptions, total: Moments) -> tupl
         stats = Statistics(frame, total.energy, total.energy, mean, deviation, zero)
         return replace(terms, stats=stats, missing=missing), False
     holes = total.missing > 0
-    dropped, prep = terms.dropped, terms.prep
+    dropped, prep = terms.dropped_columns, terms.prep
     if options.nonfinite == "drop_columns":
         dropped = dropped | holes
     if total.ends is not None:
@@ -202,8 +202,8 @@ def absorb_moments(terms: Terms, options: MatrixOptions, total: Moments) -> tupl
         )
     lost = (d == 0) & (terms.d > 0)
     again = bool(np.any(total.squares[lost] * terms.d[lost] ** 2 > 1e-30 * stats.gross))
-    terms = replace(terms, stats=stats, missing=missing, dropped=dropped)
-    if _pilot_is_far(stats, prep) and not terms.repiloted:
+    terms = replace(terms, stats=stats, missing=missing, dropped_columns=dropped)
+    if _pilot_is_far(stats, prep) and not terms.pilot_is_mean:
         return _use_mean_as_pilot(terms), True
     if options.nonfinite == "mean" and holes.any() and not terms.mean_filled:
         centre = 0.0 if prep.pilot is None else prep.pilot

@@ -118,7 +118,7 @@ certify, target, excess_tol, device, precision, route
         center=center,
         scale=scale,
         masked=nonfinite != "raise" or row_weights is not None,
-        blanked=not options.counted.whole,
+        blanked=not options.support.whole,
         u=u,
         out=out,
         max_passes=max_passes,
@@ -303,7 +303,7 @@ def svd(
         row_weights=row_weights,
         column_weights=column_weights,
         nonfinite=nonfinite,
-    ).counted
+    ).support
     if plan is None:
         check_amount(whole, rank, energy, tol)
     place = None if out is None else local_path(out, "out")
@@ -441,7 +441,7 @@ def _plan_remaining_columns(plan: Plan, view: View) -> Plan:
         device=plan.device,
         axis=plan.layout.axis,
         route=plan.route_asked,
-        asked=plan.asked,
+        asked=plan.options,
     )
 
 
@@ -453,9 +453,9 @@ def _run(session: Session, writer: ResultWriter | None, *, u: bool) -> SVD:
         sink = None
         if u and writer is not None:
             sink = writer.sink(
-                session.source.shape[0], look.rank, session.plan.layout, loop.known.prep
+                session.source.shape[0], look.rank, session.plan.layout, loop.known_terms.prep
             )
-        made = compute_factors(session, loop.known, look, sink=sink, want_u=u)
+        made = compute_factors(session, loop.known_terms, look, sink=sink, want_u=u)
         status = Status.NOT_CONVERGED if loop.criterion is None else Status.CONVERGED
         result = _result(session, loop, made, status)
         if writer is not None:
@@ -478,12 +478,16 @@ def _run(session: Session, writer: ResultWriter | None, *, u: bool) -> SVD:
 
 def _keep_interrupted(loop: Iteration, writer: ResultWriter) -> None:
     """The last whole look at ``out``; along columns it has no right factor yet, and nothing is kept."""
-    if loop.last is None or loop.known.stats is None or loop.session.plan.layout.axis == "columns":
+    if (
+        loop.last is None
+        or loop.known_terms.stats is None
+        or loop.session.plan.layout.axis == "columns"
+    ):
         writer.discard()
         return
     try:
         writer.drop_u()
-        made = compute_factors(loop.session, loop.known, loop.last, sink=None, want_u=False)
+        made = compute_factors(loop.session, loop.known_terms, loop.last, sink=None, want_u=False)
         _keep(loop.session, writer, _result(loop.session, loop, made, Status.INTERRUPTED))
     except BaseException:
         writer.discard()
@@ -491,9 +495,9 @@ def _keep_interrupted(loop: Iteration, writer: ResultWriter) -> None:
 
 
 def _result(session: Session, loop: Iteration, made: Factors, status: Status) -> SVD:
-    terms = loop.known
-    mean = terms.known.mean if session.options.center else None
-    scale = terms.known.deviation if session.options.scale else None
+    terms = loop.known_terms
+    mean = terms.known_stats.mean if session.options.center else None
+    scale = terms.known_stats.deviation if session.options.scale else None
     criterion = "" if loop.criterion is None else loop.criterion.value
     info = session.info(status, terms, criterion)
     spread = session.view.spread if session.view is not None else _as_it_is

@@ -276,7 +276,7 @@ def nystrom(
     began, start = time.perf_counter(), mark_memory()
     with held_memory(), dense_threads(1):
         sample, _ = read_sample(source)
-        spec = asked.settled(sample)
+        spec = asked.settle(sample)
         saves = open_saves(
             checkpoint, save_seconds, PURPOSE, source, sample, spec, arrangement, n_centres=n_centres,
             device=device,
@@ -284,10 +284,10 @@ def nystrom(
         passes = Passes(arrangement, callback, saves)
         state = chosen_rows(passes, spec, device)
         found = build_result(
-            passes, spec, state, n_centres, asked.chosen, certify, began, start, device
+            passes, spec, state, n_centres, asked.left_open, certify, began, start, device
         )
     if saves is not None:
-        saves.over()
+        saves.clear()
     return found
 
 
@@ -374,7 +374,7 @@ def chosen_rows(
 ) -> Dictionary:
     """The dictionary of all rows: one pass."""
     assert spec.budget is not None
-    job = DictionaryPass(passes.arrangement.rows, spec, spec.budget, offset, device)
+    job = DictionaryPass(passes.schedule.rows, spec, spec.budget, offset, device)
     return passes.once("dictionary", job)
 
 
@@ -391,17 +391,17 @@ def build_result(
 ) -> NystromResult:
     """Centres and feature map of a dictionary, and a pass that certifies them where it is wanted."""
     found = pivots(spec, state, n_centres)
-    map_ = FeatureMap.of(spec.kernel, state.rows[found.chosen])
+    map_ = FeatureMap.of(spec.kernel, state.rows[found.places])
     left = _trace_left(passes, map_, device) if certify else float("inf")
     info = NystromInfo(
         n_rows=state.n_rows, passes=2 if certify else 1, bytes_read=passes.bytes_read,
         elapsed_s=time.perf_counter() - began, peak_bytes=peak_since(start),
-        projected_bytes=passes.arrangement.projected_bytes, n_centres=n_centres, kernel=spec.kernel.record,
+        projected_bytes=passes.schedule.projected_bytes, n_centres=n_centres, kernel=spec.kernel.record,
         chosen=chosen, oversampling=float(min(state.multiplier, 1e300)), seed=spec.seed,
         warnings=_warnings(spec, state, None if "gamma" in chosen else spec.gamma),
     )  # fmt: skip
     certificate = NystromCertificate(left, ACTUAL * found.left_norm, state.trace)
-    return NystromResult(spec, state, state.ids[found.chosen], map_, certificate, info)
+    return NystromResult(spec, state, state.ids[found.places], map_, certificate, info)
 
 
 def _warnings(spec: DictionaryOptions, state: Dictionary, gamma: float | None) -> tuple[str, ...]:
@@ -423,7 +423,7 @@ def _warnings(spec: DictionaryOptions, state: Dictionary, gamma: float | None) -
 
 def _trace_left(passes: Passes, map_: FeatureMap, device: str) -> float:
     """``trace(K - K_C)``, rounded up."""
-    left, trace = passes.once("error", TraceErrorPass(passes.arrangement.rows, map_, device))
+    left, trace = passes.once("error", TraceErrorPass(passes.schedule.rows, map_, device))
     return rounded_up(left, map_, trace)
 
 

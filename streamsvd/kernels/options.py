@@ -31,7 +31,7 @@ class KernelOptions:
     ----------
     spec
         How rows are sampled, by the kernel as far as it was given.
-    chosen
+    left_open
         Which of ``length`` and ``gamma`` are left to be chosen.
 
     Raises
@@ -52,7 +52,7 @@ class KernelOptions:
     mode: Mode
     seed: int
     spec: DictionaryOptions = field(init=False)
-    chosen: tuple[str, ...] = field(init=False)
+    left_open: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         kernel = given_kernel(self.kernel, self.length, self.degree, self.offset, self.smoothness)
@@ -81,7 +81,7 @@ class KernelOptions:
         object.__setattr__(self, "spec", spec)
         object.__setattr__(self, "chosen", tuple(chosen))
 
-    def settled(
+    def settle(
         self,
         sample: Matrix,
         targets: Matrix | None = None,

@@ -46,7 +46,7 @@ class DictionaryPass:
         """Block after block."""
         state: Dictionary | None = None
         with choosing(self.device, self.spec) as spec:
-            for first, block in self.rows.even(run, self.step):
+            for first, block in self.rows.even_blocks(run, self.step):
                 state = push_rows(spec, state, block, self.offset + first)
         assert state is not None
         return state
@@ -105,7 +105,7 @@ class Targets:
     whole_mean: Real
 
     @classmethod
-    def centred(cls, values: Matrix, held_out: float, seed: int) -> Targets:
+    def with_means(cls, values: Matrix, held_out: float, seed: int) -> Targets:
         """With their means.
 
         Raises
@@ -167,7 +167,7 @@ class RegressionPass:
     def leaf(self, run: Run) -> Regression:
         """Block after block."""
         state: Regression | None = None
-        for first, block in self.rows.even(run, self.step):
+        for first, block in self.rows.even_blocks(run, self.step):
             y, judge = self.targets.of(first, block.shape[0])
             state = regression(self.spec, state, block, first, y, judge)
         assert state is not None
@@ -212,7 +212,7 @@ class RidgeSumPass:
         side = size if self.products else 0
         zero = RidgeSums(np.zeros((side, side)), np.zeros((size, q)), np.zeros(q), 0)
         with computing(self.device, self.map_, self.rows, run) as (engine, blocks):
-            train = out = zero.moved(engine.to_device)
+            train = out = zero.move_to(engine.to_device)
             left = engine.zeros((), "float64")
             for first, block, features in blocks:
                 y, judge = self.targets.of(first, block.shape[0])
@@ -224,7 +224,7 @@ class RidgeSumPass:
                 rows = take_rows(engine, Z, judge), engine.to_device(y[judge])
                 out = out.update(*rows, products=self.products)
             home = engine.to_host
-            return HoldoutSums(train.moved(home), out.moved(home), float(home(left)))
+            return HoldoutSums(train.move_to(home), out.move_to(home), float(home(left)))
 
     def join(self, left: HoldoutSums, right: HoldoutSums) -> HoldoutSums:
         """Added."""

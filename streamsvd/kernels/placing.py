@@ -56,7 +56,7 @@ def computing(
             yield engine, ((first, block, map_) for first, block in rows.blocks(run))
         else:
             there = _device_map(map_, device, engine)
-            blocks = rows.sent(run, engine, there.rows_at_once)
+            blocks = rows.device_blocks(run, engine, there.rows_at_once)
             yield engine, ((first, block, there.of_entries(size)) for first, block, size in blocks)
 
 
@@ -67,7 +67,7 @@ def choosing(device: str, spec: DictionaryOptions) -> Iterator[DictionaryOptions
         yield spec
         return
     with borrow_backend(device) as engine:
-        yield replace(spec, weighted=partial(DeviceGram.of, engine))
+        yield replace(spec, make_gram=partial(DeviceGram.of, engine))
 
 
 def _device_map(map_: FeatureMap, device: str, engine: Device) -> DeviceFeatureMap:

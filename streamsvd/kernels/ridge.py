@@ -190,8 +190,8 @@ def _put_back(fit: KernelRidgeResult, view: View) -> KernelRidgeResult:
         return fit
     info = fit.info | {"bytes_read": fit.info["bytes_read"] + view.look_bytes}
     if view.columns is not None:
-        info["dropped_columns"] = list(view.dropped)
-        info["warnings"] = [*info["warnings"], f"{view.columns.said}."]
+        info["dropped_columns"] = list(view.dropped_indices)
+        info["warnings"] = [*info["warnings"], f"{view.columns.description}."]
     found = None if fit.nystrom is None else put_back(fit.nystrom, view)
     map_ = fit.feature_map.over(view.columns)
     return replace(fit, feature_map=map_, nystrom=found, info=info)
@@ -317,10 +317,10 @@ def kernel_ridge(
     )
     began, start = time.perf_counter(), mark_memory()
     with held_memory(), dense_threads(1):
-        targets = Targets.centred(values, held_out, seed)
+        targets = Targets.with_means(values, held_out, seed)
         sample, numbers = read_sample(source)
         trains = ~targets.judges(numbers)
-        spec = asked.settled(sample, values[numbers] - targets.mean, trains)
+        spec = asked.settle(sample, values[numbers] - targets.mean, trains)
         saves = open_saves(
             checkpoint, save_seconds, PURPOSE, source, sample, spec, arrangement,
             kinds=(RidgeSums, HoldoutSums, Regression, RidgeDescent), solver=solver, ridge=ridge, n_centres=n_centres,
@@ -331,14 +331,16 @@ def kernel_ridge(
             map_, solution, found, said = _in_one_pass(passes, spec, targets, ridge)
         else:
             state = chosen_rows(passes, spec, device)
-            found = build_result(passes, spec, state, n_centres, asked.chosen, False, began, start)
+            found = build_result(
+                passes, spec, state, n_centres, asked.left_open, False, began, start
+            )
             map_, said = found.feature_map, found.info.warnings
             solution = (
                 direct(passes, found, targets, ridge, device)
                 if solver == "direct"
                 else solve_by_gradients(passes, found, targets, ridge, tol, max_passes, device)
             )
-    names = [name for name in asked.chosen if name != "gamma"] + (
+    names = [name for name in asked.left_open if name != "gamma"] + (
         ["ridge"] if ridge is None else []
     )
     judges = solution.n_judges
@@ -359,7 +361,7 @@ def kernel_ridge(
         map_, solution.beta, targets.whole_mean, solution.ridge, rmse, flat, found, info
     )
     if saves is not None:
-        saves.over()
+        saves.clear()
     if solution.residuals and solution.residuals[-1] > tol:
         raise NotConverged(
             f"the residual is {solution.residuals[-1]:.3g} after {len(solution.residuals) - 1} passes, {tol:g} was asked. "
@@ -374,7 +376,7 @@ def _in_one_pass(
 ) -> tuple[FeatureMap, RidgeSolution, NystromResult | None, tuple[str, ...]]:
     """The dictionary and the sums together."""
     assert spec.budget is not None
-    job = RegressionPass(passes.arrangement.rows, spec, spec.budget, targets)
+    job = RegressionPass(passes.schedule.rows, spec, spec.budget, targets)
     state = passes.once("dictionary and sums", job)
     least = state.dictionary.gamma
     said: tuple[str, ...] = ()
@@ -389,7 +391,9 @@ def _in_one_pass(
     error = held_out.error(coefficients(train, ridge))
     beta = coefficients(targets.about_whole(state.train.merge(state.held_out)), ridge)
     map_ = state.feature_map(spec)
-    left = rounded_up((1 - state.captured) * state.dictionary.trace, map_, state.dictionary.trace)
+    left = rounded_up(
+        (1 - state.captured_share) * state.dictionary.trace, map_, state.dictionary.trace
+    )
     return map_, RidgeSolution(beta, ridge, error, held_out.n_rows, left), None, said
 
 

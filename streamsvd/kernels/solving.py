@@ -57,7 +57,7 @@ def direct(
     passes: Passes, found: NystromResult, targets: Targets, ridge: float | None, device: str
 ) -> RidgeSolution:
     """One pass for the sums of products of features, then any ridge."""
-    rows = passes.arrangement.rows
+    rows = passes.schedule.rows
     job = RidgeSumPass(rows, found.feature_map, targets, products=True, device=device)
     sums = passes.once("sums", job)
     train, held_out = targets.plain(sums.train), targets.plain(sums.held_out)
@@ -84,7 +84,7 @@ def solve_by_gradients(
     """
     map_ = found.feature_map
     by = Preconditioner.of(map_, found.rows, found.weights)
-    job = RidgeSumPass(passes.arrangement.rows, map_, targets, products=False, device=device)
+    job = RidgeSumPass(passes.schedule.rows, map_, targets, products=False, device=device)
     sums = passes.once("right-hand side", job)
     if ridge is None and sums.held_out.n_rows < JUDGES:
         raise SpecError(
@@ -96,19 +96,19 @@ def solve_by_gradients(
     everything = targets.about_whole(sums.train.merge(sums.held_out)).r
     train, held_out = targets.plain(sums.train), targets.plain(sums.held_out)
     if sums.held_out.n_rows == 0:
-        final = run.solved("fit", everything, np.repeat(tried, q), targets)
+        final = run.solve("fit", everything, np.repeat(tried, q), targets)
         return RidgeSolution(
             final.x, float(tried[0]), np.full(q, np.nan), 0, sums.left, final.residuals
         )
     columns = np.repeat(tried, q)
-    first = run.solved("fit without judges", np.tile(train.r, (1, tried.size)), columns, targets)
+    first = run.solve("fit without judges", np.tile(train.r, (1, tried.size)), columns, targets)
     trained, judged = run.products("judgement", first.x, targets)
     errors = held_out_errors(held_out, first.x, judged, tried.size).reshape(tried.size, q)
     best = largest_within(errors.sum(axis=1).tolist(), sums.held_out.n_rows)
     mine = slice(best * q, (best + 1) * q)
     start = (first.x[:, mine], trained[:, mine] + judged[:, mine])
     whole = replace(targets, held_out=0.0)
-    final = run.solved("fit", everything, columns[mine], whole, start)
+    final = run.solve("fit", everything, columns[mine], whole, start)
     return RidgeSolution(
         final.x, float(tried[best]), errors[best], sums.held_out.n_rows, sums.left, final.residuals
     )
@@ -136,10 +136,10 @@ class _Run:
         return self.passes.once(name, self._job(targets, V, judges=True))
 
     def _job(self, targets: Targets, V: Matrix, *, judges: bool) -> ProductPass:
-        rows = self.passes.arrangement.rows
+        rows = self.passes.schedule.rows
         return ProductPass(rows, self.map_, targets, V, judges=judges, device=self.device)
 
-    def solved(
+    def solve(
         self,
         name: str,
         b: Matrix,

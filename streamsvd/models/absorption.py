@@ -63,9 +63,9 @@ class UpdateReport:
     ----------
     version
         Newest version of the model.
-    absorbed
+    n_absorbed
         Rows (or columns) that entered it.
-    skipped
+    skip_reason
         Why nothing did: ``"known"`` (this block is in the model), ``"nothing new"``, ``"nonfinite"``; empty
         if something did.
     n_rows
@@ -75,8 +75,8 @@ class UpdateReport:
     """
 
     version: int
-    absorbed: int
-    skipped: str
+    n_absorbed: int
+    skip_reason: str
     n_rows: int
     versions: int
 
@@ -132,10 +132,10 @@ class Absorption:
             if self.free_rank and view.columns is not None and held.state is None:
                 lower_rank(held, view.source.shape[1])
             spec = spec_with_block(held.spec, self.source, self.columns)
-            feed, skipped = self._feed(spec)
+            feed, skipped = self._find_new(spec)
             if feed is None:
                 held.store.settle()  # who committed it may have been killed before it was durable
-                return self._done(skipped)
+                return self._report(skipped)
             if attempt == 0:
                 try_objects(held.store.objects)
             threads = feed.cut.threads
@@ -147,13 +147,13 @@ class Absorption:
             ):
                 outcome = self._absorb(spec, feed, view.columns)
             if outcome != "conflict":
-                return self._done("" if outcome == "all" else outcome)
+                return self._report("" if outcome == "all" else outcome)
             time.sleep(min(0.002 * attempt, 0.05) * random.random())
         raise ConflictError(
             f"{held.store.name} is busy: other writers were first {TRIES} times. The block is not in it; try again."
         )
 
-    def _done(self, skipped: str) -> UpdateReport:
+    def _report(self, skipped: str) -> UpdateReport:
         if self.absorbed:
             skipped = ""
         if self.held.version == 0 and not self.held.settings.base:
@@ -164,18 +164,18 @@ class Absorption:
             self.held.version, self.absorbed, skipped, self.held.n_rows, self.committed
         )
 
-    def _feed(self, spec: ModelSpec) -> tuple[BlockReader | None, str]:
+    def _find_new(self, spec: ModelSpec) -> tuple[BlockReader | None, str]:
         """What of the source is new; nothing, and why, if it is known."""
         held, source = self.held, self.source
         along = 0 if spec.axis == "rows" else 1
         count = source.shape[along]
         threads = concurrency()[1]
         new = count - held.n_rows if self.grows else count
-        kept = method_of(spec).kept(spec.width or 0)
+        kept = method_of(spec).width_for(spec.width or 0)
         cut = plan_cut(source, spec, max(new, 1), kept, self.budget, threads)
         whole = BlockReader(source, spec.axis, 0, count, cut)
         # Rows that are still to be written are zeros, also where a column is left out.
-        bare = replace(source, guarded=False) if isinstance(source, KeptColumns) else source
+        bare = replace(source, refuses_values=False) if isinstance(source, KeptColumns) else source
         if count == 0:
             return None, "nothing new"
         if self.block_id is not None:
@@ -207,7 +207,7 @@ class Absorption:
                 f"row {seen - 1:,} of {source.name} is not the last one that the model absorbed. Pass the array that "
                 "grows, or name a separate block with block_id= (--block-id)."
             )
-        stop = BlockReader(bare, spec.axis, 0, count, cut).written(seen)
+        stop = BlockReader(bare, spec.axis, 0, count, cut).find_written_end(seen)
         if stop == seen:
             return None, "nothing new"
         return BlockReader(source, spec.axis, seen, stop, cut), ""
@@ -231,9 +231,9 @@ class Absorption:
         tolerant = self.nonfinite != "raise"
         if self.grows and (tolerant or self.mask is not None):
             height = max(1, PIECE_BYTES // max(1, source.shape[1] * source.dtype.itemsize))
-            stop = BlockReader(source, "rows", 0, stop, BlockCut(height, height, False, 0)).written(
-                0
-            )
+            stop = BlockReader(
+                source, "rows", 0, stop, BlockCut(height, height, False, 0)
+            ).find_written_end(0)
         view = select_columns(source, self.mask, tolerant=tolerant, notify=self.callback, stop=stop)
         if view.columns is not None and isinstance(
             source, DaskSource
@@ -317,7 +317,7 @@ class Absorption:
             self.held.store.flush(work.draft)
         return True
 
-    def _begun(self, draft: Draft) -> bool:
+    def _begin_model(self, draft: Draft) -> bool:
         """Make the model before its first version; False if another writer made one with other options."""
         held = self.held
         if held.version:
@@ -336,10 +336,10 @@ class Absorption:
     def _commit(self, work: _PendingVersion) -> bool:
         """Make the work a version; False if another writer was first."""
         held, store, spec, draft = self.held, self.held.store, work.spec, work.draft
-        if not self._begun(draft):
+        if not self._begin_model(draft):
             return False
         if spec.window is not None and work.block is not None:  # a window slides by whole blocks
-            work.state = work.state.slid(method_of(spec), work.block, spec.window)
+            work.state = work.state.slide(method_of(spec), work.block, spec.window)
         parent, state, entries, n_rows = held.manifest, work.state, work.entries, work.at
         record, nodes = put_state(draft, state, parent)
         before = work.before
@@ -397,8 +397,8 @@ def check_same_mask(source: Source, mask: Any, columns: Columns | None) -> None:
     kept = mask_of(source, mask)
     if kept is None:
         return
-    mine = np.ones(kept.size, bool) if columns is None else columns.marks != Columns.MASKED
-    if columns is not None and np.array_equal(kept, columns.kept):
+    mine = np.ones(kept.size, bool) if columns is None else columns.marks != Columns.MARK_MASKED
+    if columns is not None and np.array_equal(kept, columns.keep_mask):
         return  # also where the model found by itself what the mask says
     other = np.flatnonzero(kept != mine)
     if other.size:
@@ -417,13 +417,13 @@ def _join_piece(
     if spec.window is not None:
         part = method.part(data, index=number, left=False, each=each)
         parts = [part] if work.block is None else [work.block.as_part(), part]
-        work.block = method.joined(parts, share=node_share(0))[0]
+        work.block = method.join_parts(parts, share=node_share(0))[0]
         return {}
     if step == 0:  # once for a block, however many pieces it comes in
-        work.state = replace(work.state, factor=work.state.factor.faded(spec.forget))
+        work.state = replace(work.state, factor=work.state.factor.fade_by(spec.forget))
     state = work.state
     part = method.part(data, index=number, guess=state.factor, left=spec.u, each=each)
-    factor, old, new = method.absorbed(state.factor, part)
+    factor, old, new = method.absorb_part(state.factor, part)
     work.state = replace(state, factor=factor)
     return block_arrays(step, old, turn_rows(part.left, new)) if spec.u else {}
 

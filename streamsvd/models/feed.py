@@ -35,7 +35,7 @@ class PieceCost:
 
     Attributes
     ----------
-    width, kept
+    width, directions
         Columns, and directions that the model keeps.
     complex_
         Whether entries are complex.
@@ -46,7 +46,7 @@ class PieceCost:
     """
 
     width: int
-    kept: int
+    directions: int
     complex_: bool
     left: bool
     threads: int
@@ -58,16 +58,16 @@ class PieceCost:
 
     def is_sketched(self, rows: int) -> bool:
         """Whether so many rows are sketched before they are stacked."""
-        return min(rows, self.width) > max(TALL * self.kept, SMALL)
+        return min(rows, self.width) > max(TALL * self.directions, SMALL)
 
     def bytes_needed(self, rows: int) -> int:
         """Upper bound of the memory that absorbing so many rows takes, beside what is read: the largest of its steps.
 
         The state is there twice, before and after.
         """
-        state = 2 * self.kept * self.width * self.wide
+        state = 2 * self.directions * self.width * self.wide
         reduced = self.sketch_bytes(rows) if self.is_sketched(rows) else self.copy_bytes(rows)
-        left = 3 * rows * min(self.kept, self.width) * self.wide if self.left else 0
+        left = 3 * rows * min(self.directions, self.width) * self.wide if self.left else 0
         return BASE_BYTES + state + left + max(reduced, self.stack_bytes(rows))
 
     def copy_bytes(self, rows: int) -> int:
@@ -76,7 +76,7 @@ class PieceCost:
 
     def sketch_bytes(self, rows: int) -> int:
         """Panels in double precision, before and after their mean is taken out or they are conjugated, and products."""
-        columns = self.kept + OVERSAMPLES
+        columns = self.directions + OVERSAMPLES
         panels = (
             (3 if self.complex_ else 2)
             * self.threads
@@ -89,11 +89,11 @@ class PieceCost:
 
     def stack_bytes(self, rows: int) -> int:
         """The stack of the state and the block; its factorisation, which copies it, and one copy that fits no hole."""
-        part = self.kept + OVERSAMPLES if self.is_sketched(rows) else min(rows, self.width)
-        stacked = self.kept + part + 2
+        part = self.directions + OVERSAMPLES if self.is_sketched(rows) else min(rows, self.width)
+        stacked = self.directions + part + 2
         copies = 5 if self.complex_ else 4
         small = 8 * min(stacked, self.width) ** 2
-        return ((self.kept + part + copies * stacked) * self.width + small) * self.wide
+        return ((self.directions + part + copies * stacked) * self.width + small) * self.wide
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,7 +304,7 @@ class BlockReader:
             pass
         return self.digest_so_far()
 
-    def written(self, start: int) -> int:
+    def find_written_end(self, start: int) -> int:
         """Where the rows from ``start`` on end, without those that are zero throughout up to the end.
 
         An array is often made longer before its rows are written: what is zero up to the end may be on its way, and

@@ -221,32 +221,32 @@ class Model:
         """Rows (or columns) that the factors are of: of a window its own, else all that were ever absorbed."""
         return self._held.state.factor.n_rows if self._held.state else 0
 
-    def _known(self) -> ModelState:
+    def _known_state(self) -> ModelState:
         if self._held.state is None:
             raise StoreError(f"{self._held.store.name} has absorbed nothing yet. Run update first.")
         return self._held.state
 
     @property
-    def _truncated(self) -> IncrementalResult:
-        return method_of(self.spec).finalize(self._known().factor)
+    def _result(self) -> IncrementalResult:
+        return method_of(self.spec).finalize(self._known_state().factor)
 
     @property
     def s(self) -> Real:
         """Singular values of the rank asked for, descending."""
-        return self._truncated.s
+        return self._result.s
 
     @property
     def Vh(self) -> Matrix:
         """Right singular vectors ``(k, n)``; where columns grow, those of the columns, composed on read."""
         if self.spec.axis == "rows":
-            return self._spread(self._truncated.Vh)
+            return self._spread(self._result.Vh)
         return np.asarray(self._left()).conj().T
 
     @property
     def U(self) -> Any:
         """Left singular vectors ``(m, k)``, lazily; None unless the model was created with ``u=True``."""
         if self.spec.axis == "columns":
-            return self._truncated.Vh.conj().T
+            return self._result.Vh.conj().T
         return self._left() if self.spec.u else None
 
     def _left(self) -> LeftVectors:
@@ -254,7 +254,7 @@ class Model:
             raise SpecError(
                 "the vectors of what arrives are not kept. Create the model with u=True."
             )
-        state, store = self._known(), self._held.store
+        state, store = self._known_state(), self._held.store
 
         def fetch(block: BlockEntry, name: str) -> Matrix | None:
             folder = f"{block.folder}/{name}-{block.step}"
@@ -267,7 +267,7 @@ class Model:
                 lease(store, self.version)
             self._leased = True
         base = load_u(Path(store.name)) if self._held.settings.base else None
-        rank = int(self._truncated.s.size)
+        rank = int(self._result.s.size)
         return LeftVectors(
             tuple(self._held.blocks), fetch, base, rank, self.spec.forget, state.factor.Vh.dtype
         )
@@ -275,7 +275,7 @@ class Model:
     @property
     def mean(self) -> Matrix | None:
         """Mean of the rows, in the units of the data; None without centring."""
-        mean = self._known().raw_mean
+        mean = self._known_state().raw_mean
         return None if mean is None else self._spread(mean)
 
     def _spread(self, values: Matrix) -> Matrix:
@@ -291,22 +291,22 @@ class Model:
     @property
     def dropped_columns(self) -> tuple[int, ...]:
         """Columns that are left out: without any value in the first block, or by the mask; NaN in `Vh` and `mean`."""
-        return () if self.columns is None else self.columns.dropped
+        return () if self.columns is None else self.columns.dropped_indices
 
     @property
     def certificate(self) -> Certificate:
         """What is proved of ``s`` and ``Vh``, and of the error."""
-        return self._truncated.certificate
+        return self._result.certificate
 
     @property
     def ledger(self) -> Ledger:
         """Energy seen and energy lost."""
-        return self._known().factor.ledger
+        return self._known_state().factor.ledger
 
     @property
     def optimal_error_lower(self) -> float:
         """No factorisation of this rank has a smaller Frobenius error than this."""
-        return self._truncated.optimal_error_lower
+        return self._result.optimal_error_lower
 
     @property
     def summary(self) -> VersionSummary:
@@ -330,11 +330,11 @@ class Model:
         """Whether the model should be made again from the data, in one sentence; empty if not."""
         if self._held.state is None:
             return ""
-        return advice(self.spec, self._truncated)
+        return advice(self.spec, self._result)
 
     def as_svd(self) -> SVD:
         """The factors as `svd` returns them."""
-        found, state = self._truncated, self._known()
+        found, state = self._result, self._known_state()
         scale = (
             None
             if state.scale is None
@@ -360,7 +360,7 @@ class Model:
     def __repr__(self) -> str:
         if self._held.state is None:
             return f"<Model {self._held.store.name}: nothing absorbed yet>"
-        found = self._truncated
+        found = self._result
         rows = f"{self.n_rows_held:,} {self.spec.axis}"
         if self.spec.window is not None:
             rows += f" held, {self.n_rows:,} absorbed"

@@ -62,10 +62,10 @@ class ModelState:
             return mean
         return np.divide(mean, self.scale, out=np.zeros_like(mean), where=self.scale > 0)
 
-    def slid(self, method: IncrementalSVD, block: Factor, window: int) -> ModelState:
+    def slide(self, method: IncrementalSVD, block: Factor, window: int) -> ModelState:
         """The state of the newest blocks that hold ``window`` rows, or all while there are fewer."""
         assert self.forest is not None
-        forest = self.forest.appended(method, block)
+        forest = self.forest.with_block(method, block)
         sizes = [*self.sizes, block.n_rows]
         while sum(sizes) - sizes[0] >= window:
             sizes.pop(0)
@@ -124,8 +124,8 @@ def state_of_result(result: SVD, columns: Columns | None = None) -> ModelState:
 
 def narrow_result(result: SVD, columns: Columns) -> SVD:
     """A result of the columns that were kept alone."""
-    places = np.cumsum(columns.kept) - 1
-    dropped = tuple(int(places[j]) for j in result.info.dropped_columns if columns.kept[j])
+    places = np.cumsum(columns.keep_mask) - 1
+    dropped = tuple(int(places[j]) for j in result.info.dropped_columns if columns.keep_mask[j])
     return replace(
         result,
         Vh=columns.take(result.Vh),

@@ -55,7 +55,7 @@ class Verification:
     certificate
         What the one pass proves of the stored ``Vh`` by itself; its upper ends are wider than those of the
         run that made it, which had more passes.
-    stored
+    stored_certificate
         The certificate as stored.
     passes, elapsed_s
         What it cost.
@@ -64,7 +64,7 @@ class Verification:
     agrees: bool
     findings: tuple[str, ...]
     certificate: Certificate
-    stored: Certificate
+    stored_certificate: Certificate
     passes: float
     elapsed_s: float
 
@@ -170,11 +170,13 @@ def verify(
     except NonFiniteError as bad:  # the policy is the result's: another would be another matrix
         remedy = REMEDY if "nonfinite" in kept else MODEL_REMEDY
         raise NonFiniteError(bad.value, bad.row, bad.column, bad.chunk, remedy) from None
-    look, _ = assess_krylov(krylov.ritz_of_space(space), probes, loop.known.known, settings, 1)
-    fresh = look.certificate.scaled(1 / product_scale(session, loop.known))
+    look, _ = assess_krylov(
+        krylov.ritz_of_space(space), probes, loop.known_stats.known_terms, settings, 1
+    )
+    fresh = look.certificate.scale_by(1 / product_scale(session, loop.known_terms))
     fresh = replace(fresh, orthogonality=_gram_error(result.Vh.conj().T))
     findings = tuple(_findings(result, fresh, source.shape[0]))
-    passes = session.info(result.info.status, loop.known).passes
+    passes = session.info(result.info.status, loop.known_terms).passes
     return Verification(not findings, findings, fresh, stored, passes, time.perf_counter() - began)
 
 

@@ -182,7 +182,7 @@ class Certificate:
         lost = self.frobenius_error / float(self.sigma_upper[0])
         return held * held / (held * held + lost * lost)
 
-    def scaled(self, factor: float) -> Certificate:
+    def scale_by(self, factor: float) -> Certificate:
         """The certificate of ``factor * A``."""
         return replace(
             self,
@@ -217,7 +217,7 @@ class EigenvalueBounds:
     rank: int = 0
     largest_sum: float = float("inf")
 
-    def met(self, other: EigenvalueBounds) -> EigenvalueBounds:
+    def intersect(self, other: EigenvalueBounds) -> EigenvalueBounds:
         """Both together: the narrower of every two ends."""
         largest_sum = min(
             self.largest_sum, other.largest_sum if other.rank == self.rank else float("inf")

@@ -63,7 +63,7 @@ class ThinBlock:
     X: Matrix
     single: bool
 
-    def sent(self, backend: Backend, kind: str) -> Array:
+    def to_device(self, backend: Backend, kind: str) -> Array:
         """On the device, by rows: products of another order of memory are other bits."""
         return backend.to_device(np.ascontiguousarray(self.X), kind)
 
@@ -79,7 +79,7 @@ class FoldState:
     pieces: list[tuple[int, Matrix]] = field(default_factory=list)
     block: Block | None = None
 
-    def tally(self, block: Block, columns: slice, width: int) -> None:
+    def add_moments(self, block: Block, columns: slice, width: int) -> None:
         """Add the moments of a block; tiles of the same rows land in their own columns."""
         part = block.moments
         if part is None:
@@ -87,15 +87,15 @@ class FoldState:
         if part.total.shape[0] != width and self.reader.prep.axis == "rows":
             part = replace(
                 part,
-                total=self._placed(part.total, columns, width, self.reader.prep.wide),
-                squares=self._placed(part.squares, columns, width, "float64"),
-                missing=self._placed(part.missing, columns, width, "float64"),
-                missing_weight=self._placed(part.missing_weight, columns, width, "float64"),
+                total=self._place_columns(part.total, columns, width, self.reader.prep.wide),
+                squares=self._place_columns(part.squares, columns, width, "float64"),
+                missing=self._place_columns(part.missing, columns, width, "float64"),
+                missing_weight=self._place_columns(part.missing_weight, columns, width, "float64"),
                 ends=_place_ends(part.ends, columns, width),
             )
         self.moments = part if self.moments is None else self.moments.merge(part)
 
-    def _placed(self, x: Array, columns: slice, width: int, dtype: str) -> Array:
+    def _place_columns(self, x: Array, columns: slice, width: int, dtype: str) -> Array:
         out = self.reader.backend.zeros((width,), dtype)
         out[columns] = x
         return out
@@ -166,7 +166,7 @@ class NormalPass:
         reader = BlockPreparer(prep, backend, need_wide, self.moments)
         return FoldState(
             reader,
-            [t.sent(backend, kind) for t, kind in zip(self.thin, types, strict=True)],
+            [t.to_device(backend, kind) for t, kind in zip(self.thin, types, strict=True)],
             [backend.zeros(t.X.shape, prep.wide) for t in self.thin],
         )
 
@@ -174,7 +174,7 @@ class NormalPass:
         """Products of the block with (rows ``columns`` of) the thin blocks."""
         state.block = block = state.reader.prepare(raw, start, columns)
         width = self.thin[0].X.shape[0]
-        state.tally(block, columns, width)
+        state.add_moments(block, columns, width)
         return [products.forward(self._side(block, t), t[columns, :]) for t in state.thin]
 
     def backward(
@@ -226,7 +226,7 @@ class GramPass:
     def forward(self, state: FoldState, raw: Array, start: int, columns: slice) -> list[Array]:
         """Nothing to multiply by; the Gram matrix needs every column at once."""
         state.block = state.reader.prepare(raw, start, columns)
-        state.tally(state.block, columns, self.width)
+        state.add_moments(state.block, columns, self.width)
         return []
 
     def backward(
@@ -277,7 +277,7 @@ class ProjectPass:
         zeros = backend.zeros((k, k), prep.wide)
         wide = kind != prep.narrow
         return FoldState(
-            BlockPreparer(prep, backend, wide, False), [self.thin.sent(backend, kind)], [zeros]
+            BlockPreparer(prep, backend, wide, False), [self.thin.to_device(backend, kind)], [zeros]
         )
 
     def forward(self, state: FoldState, raw: Array, start: int, columns: slice) -> list[Array]:

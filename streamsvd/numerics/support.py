@@ -41,7 +41,7 @@ class Support:
         return self.rows is None and self.columns is None
 
     @property
-    def left_out(self) -> tuple[int, ...]:
+    def excluded_columns(self) -> tuple[int, ...]:
         """Numbers of the columns that do not count."""
         return () if self.columns is None else tuple(np.flatnonzero(~self.columns).tolist())
 

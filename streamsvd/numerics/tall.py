@@ -64,7 +64,7 @@ class RangeSketch:
         omega = sketch.gaussian(
             n, PROBES, seed=seed, purpose="residual", complex_=complex_, index=index
         )
-        energy, rows, first = self._projected(U, omega)
+        energy, rows, first = self._project(U, omega)
         first -= U @ (rows @ omega)  # X Omega
         second = self._adjoint(first) - rows.conj().T @ (U.conj().T @ first)  # X* X Omega
         third = self._times(second) - U @ (rows @ second)
@@ -124,7 +124,7 @@ class RangeSketch:
                 Y -= Y.mean(axis=0)
         return np.asarray(linalg.qr(Y, mode="economic", check_finite=False)[0])
 
-    def _projected(self, U: Matrix, omega: Matrix) -> tuple[float, Matrix, Matrix]:
+    def _project(self, U: Matrix, omega: Matrix) -> tuple[float, Matrix, Matrix]:
         """``||A||_F^2``, ``U* A`` and ``A Omega``."""
 
         def one(rows: slice) -> tuple[float, Matrix, Matrix]:

@@ -83,7 +83,7 @@ class LeastSquaresResult:
     forward_error
         ``||x - x*||_2`` from the exact minimiser, ``(q,)``: an upper bound where `proved`, else an estimate; infinite where the
         rank is not full.
-    proved
+    is_proved
         Whether the forward error is a bound: after ``"qr"``. It takes rounding as eight times the largest observed.
     status
         ``"solved"`` by the triangle; iterated until it ``"stagnated"`` in rounding or met the ``"tolerance"``; ``"sketched"``;
@@ -99,7 +99,7 @@ class LeastSquaresResult:
     x: Matrix
     residual_norm: Real
     forward_error: Real
-    proved: bool
+    is_proved: bool
     status: Status
     iterations: int
     rank: int
@@ -120,14 +120,14 @@ class _Problem:
     @property
     def rows(self) -> RowStream:
         """How rows are read."""
-        return self.passes.arrangement.rows
+        return self.passes.schedule.rows
 
     @property
     def n(self) -> int:
         """Columns of A."""
         return self.rows.source.shape[1]
 
-    def closed(self, triangle: Triangle) -> Triangle:
+    def with_ridge(self, triangle: Triangle) -> Triangle:
         """With the rows of the ridge."""
         if not self.ridge:
             return triangle
@@ -143,7 +143,7 @@ class _Answer:
     x: Matrix
     residual: Real
     error: Real
-    proved: bool
+    is_proved: bool
     status: Status
     rank: int
     passes: int
@@ -235,7 +235,7 @@ def lstsq(
     height = block_height(n + q)
     needs = _memory_needs(chosen, m, n, q, height)
     arrangement = plan_row_schedule(
-        source, height, allowed_bytes(memory), work=lambda piece: needs.task, found=needs.found, held=needs.held,
+        source, height, allowed_bytes(memory), work=lambda piece: needs.task_bytes, found=needs.result_bytes, held=needs.resident_bytes,
         most=MOST_TRIANGLES if chosen == "qr" else MOST_SKETCHES,
         what=f"least squares by method={chosen!r} with {n:,} columns and {q:,} right-hand sides from {source.name}",
         remedy="" if chosen == "qr" else ', or method="qr"',
@@ -265,7 +265,7 @@ def lstsq(
         x=found.x[:, 0] if flat else found.x,
         residual_norm=found.residual,
         forward_error=found.error,
-        proved=found.proved,
+        is_proved=found.is_proved,
         status=found.status,
         iterations=len(found.gradients),
         rank=found.rank,
@@ -329,9 +329,9 @@ def _right_hand_sides(b: Any, source: Source) -> tuple[Matrix, bool]:
 class _Needs:
     """Bytes: of a task, of what it finds, and of what there is once."""
 
-    task: int
-    found: int
-    held: int
+    task_bytes: int
+    result_bytes: int
+    resident_bytes: int
 
 
 def _memory_needs(method: Method, m: int, n: int, q: int, height: int) -> _Needs:
@@ -348,7 +348,7 @@ def _memory_needs(method: Method, m: int, n: int, q: int, height: int) -> _Needs
 
 def _by_triangle(problem: _Problem) -> _Answer:
     job = TrianglePass(problem.rows, problem.height, problem.b)
-    found = solve_triangle(problem.closed(problem.passes("triangle", job)), problem.n)
+    found = solve_triangle(problem.with_ridge(problem.passes("triangle", job)), problem.n)
     return _Answer(found.x, found.residual, found.error, True, "solved", found.space.rank, 1)
 
 
@@ -356,7 +356,7 @@ def _solve_sketch(problem: _Problem) -> TriangleSolution:
     """The solution of the sketched problem."""
     job = SparseSignPass(problem.rows, problem.height, problem.b, problem.seed)
     sketch = problem.passes("sketch", job)
-    return solve_triangle(problem.closed(sketch.triangle()), problem.n)
+    return solve_triangle(problem.with_ridge(sketch.triangle()), problem.n)
 
 
 def _by_sketch(problem: _Problem) -> _Answer:
@@ -375,16 +375,16 @@ def _by_iteration(problem: _Problem) -> _Answer:
     begun = _solve_sketch(problem)
     space, b, ridge = begun.space, problem.b, problem.ridge
     norms = np.linalg.norm(b, axis=0)
-    state, gradients = LeastSquaresDescent.begun(begun.x), []
-    while not state.done and state.passes <= MOST_ITERATIONS:
+    state, gradients = LeastSquaresDescent.start(begun.x), []
+    while not state.is_over and state.passes <= MOST_ITERATIONS:
         job = DescentPass(problem.rows, problem.height, b, state)
         sums = problem.passes(f"iteration {state.passes + 1}", job)
-        state = state.advanced(space, sums.ridged(state, ridge), norms, problem.tol)
+        state = state.advance(space, sums.with_ridge(state, ridge), norms, problem.tol)
         gradients.append(tuple(state.gradient.tolist()))
     alpha = least_singular(space.rank, NONZEROS * problem.n)
     met = bool(np.all(state.gradient <= problem.tol * norms))
     status: Status = (
-        "capped" if not state.done else "tolerance" if met and problem.tol else "stagnated"
+        "capped" if not state.is_over else "tolerance" if met and problem.tol else "stagnated"
     )
     return _Answer(
         space.least_norm(state.best), state.residual, state.error(space, alpha, norms), False, status, space.rank,

@@ -32,7 +32,7 @@ class DrawPass:
     def leaf(self, run: Run) -> Draw:
         """Block after block."""
         draw, m = self.draw, self.rows.source.shape[0]
-        for first, block in self.rows.even(run, self.height):
+        for first, block in self.rows.even_blocks(run, self.height):
             draw = draw.push(first, block, sensitivity(leverage(self.space, block), self.p, m))
         return draw
 
@@ -75,7 +75,7 @@ class DescentPass:
     def leaf(self, run: Run) -> DescentSums:
         """Block after block."""
         sums = DescentSums.zero(*self.state.X.shape)
-        for first, block in self.rows.even(run, self.height):
+        for first, block in self.rows.even_blocks(run, self.height):
             sums = sums.update(self.state, block, self.b[first : first + block.shape[0]])
         return sums
 

@@ -85,7 +85,7 @@ class SampleInfo(RunInfo):
         As of every verb of rows.
     scores, p, method, gamma, oversampling
         As asked, or chosen where nothing was; the oversampling that a size came to is infinite where all rows were kept.
-    chosen
+    chosen_options
         Which of ``oversampling`` and ``gamma`` were not given.
     """
 
@@ -94,7 +94,7 @@ class SampleInfo(RunInfo):
     method: str
     gamma: float | None
     oversampling: float
-    chosen: tuple[str, ...]
+    chosen_options: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -253,7 +253,7 @@ def sample_rows(
         n_rows=m, passes=count, bytes_read=count * arrangement.pass_bytes, elapsed_s=time.perf_counter() - began,
         peak_bytes=peak_since(start), projected_bytes=arrangement.projected_bytes, scores=asked.kind, p=asked.p, method=method,
         gamma=asked.gamma, oversampling=sample.oversampling, seed=seed,
-        chosen=(*chosen, *(["gamma"] if method == "online" and gamma is None else [])),
+        chosen_options=(*chosen, *(["gamma"] if method == "online" and gamma is None else [])),
         warnings=_warnings(source, space, sample, lower),
     )  # fmt: skip
     return RowSample(
@@ -362,7 +362,7 @@ def _online(
     c, state, tower = asked.oversampling, None, Tower()
     assert c is not None
     send_remarks(source, notify)
-    blocks = arrangement.rows.even((0, m), height)
+    blocks = arrangement.rows.even_blocks((0, m), height)
     for first, rows in blocks_with_events(blocks, "sample", arrangement.pass_bytes, m, notify):
         tower = tower.push(rows)
         if state is None:
@@ -371,12 +371,12 @@ def _online(
             if gamma == 0:
                 continue  # rows of zeros alone are never kept
             asked = replace(asked, gamma=gamma)
-            state = Online.begun(n, gamma, oversampling=c, seed=asked.seed)
+            state = Online.start(n, gamma, oversampling=c, seed=asked.seed)
         state = state.push(first, rows)
-        if state.held > most:
+        if state.n_kept > most:
             raise BudgetError(
-                f"an online sample of {state.held:,} rows after {first + rows.shape[0]:,} of {m:,}, more than the {most:,} planned,",
-                48 * n * state.held, 48 * n * most, "Pass a larger gamma, a smaller oversampling, or take two passes.",
+                f"an online sample of {state.n_kept:,} rows after {first + rows.shape[0]:,} of {m:,}, more than the {most:,} planned,",
+                48 * n * state.n_kept, 48 * n * most, "Pass a larger gamma, a smaller oversampling, or take two passes.",
             )  # fmt: skip
     if state is None:
         empty = Draw(asked.seed, c, None).finalize(n)

@@ -49,16 +49,16 @@ class Address(Protocol):
         ...
 
     @property
-    def what(self) -> str:
+    def metadata_name(self) -> str:
         """What holds the metadata, such as ``zarr.json``."""
         ...
 
     @property
-    def part(self) -> str:
+    def chunk_name(self) -> str:
         """What else is looked at, such as the key of a chunk."""
         ...
 
-    def seen(self) -> Sight:
+    def look(self) -> Sight:
         """What this process sees there, now."""
         ...
 
@@ -75,14 +75,14 @@ class FileAddress:
         return str(self.path)
 
     @property
-    def what(self) -> str:
+    def metadata_name(self) -> str:
         return self.path.name
 
     @property
-    def part(self) -> str:
+    def chunk_name(self) -> str:
         return f"bytes from {self.offset:,} on"
 
-    def seen(self) -> Sight:
+    def look(self) -> Sight:
         try:
             with self.path.open("rb") as file:
                 size = file.seek(0, 2)
@@ -117,14 +117,14 @@ class StoreAddress:
     chunk: str | None
 
     @property
-    def what(self) -> str:
+    def metadata_name(self) -> str:
         return self.keys[0].rpartition("/")[2]
 
     @property
-    def part(self) -> str:
+    def chunk_name(self) -> str:
         return f"chunk {self.chunk!r}"
 
-    def seen(self) -> Sight:
+    def look(self) -> Sight:
         from streamsvd.store.sources.fetch import Span, fetch
 
         try:

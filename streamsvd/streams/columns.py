@@ -50,8 +50,8 @@ def restore_columns(found: TopEigenvectorsResult, columns: Columns) -> TopEigenv
     """What was found of the columns that are kept, with all columns."""
     info = replace(
         found.info,
-        warnings=(*found.info.warnings, f"{columns.said}."),
-        dropped_columns=columns.dropped,
+        warnings=(*found.info.warnings, f"{columns.description}."),
+        dropped_columns=columns.dropped_indices,
     )
     return replace(found, components=columns.spread(found.components), info=info)
 

@@ -71,7 +71,7 @@ def plan_reading(
         best = base
         for mixed in range(1, MAX_MIX + 1) if mix else (0,):
             for ahead in (False, True):
-                tried = replace(base, mixed=mixed, ahead=ahead)
+                tried = replace(base, mix_count=mixed, ahead=ahead)
                 if tried.bytes_needed <= left:
                     best = tried
         return best, chosen

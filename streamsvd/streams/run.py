@@ -37,9 +37,9 @@ class StreamSaves:
     _last: float = 0.0
     _store: Checkpoint | None = None
 
-    def begun(self, wanted: dict[str, Any]) -> tuple[StreamState, dict[str, Any]] | None:
+    def resume(self, wanted: dict[str, Any]) -> tuple[StreamState, dict[str, Any]] | None:
         """The state that was saved, and what was said of the run; None if nothing was."""
-        self._store = Checkpoint.at(self.place, PURPOSE)
+        self._store = Checkpoint.from_address(self.place, PURPOSE)
         self._last = time.monotonic()
         found = self._store.newest()
         if found is None:
@@ -59,7 +59,7 @@ class StreamSaves:
         self._store.save({"state": plain, "run": run, "position": position}, arrays)
         self._last = time.monotonic()
 
-    def over(self) -> None:
+    def finish(self) -> None:
         """The run is done: nothing to go on from."""
         if self._store is not None:
             self._store.clear()
@@ -84,7 +84,7 @@ class StreamRun(ABC):
             for number in range(2, passes + 1):
                 found = self.further_pass(found, number)
         if self.saves is not None:
-            self.saves.over()
+            self.saves.finish()
         return result_of(
             found,
             state.options,
@@ -92,9 +92,9 @@ class StreamRun(ABC):
             bytes_read=self.bytes_read(passes),
             held=held,
             peak=peak_since(start),
-            projected=self.projected(state),
+            projected=self.peak_projection(state),
             elapsed=time.perf_counter() - began,
-            shuffled=self.mixed(),
+            shuffled=self.mix_count(),
             warnings=cautions(found, state.options, state.n_rows, self.few_chunks()),
         )
 
@@ -112,9 +112,9 @@ class StreamRun(ABC):
     def bytes_read(self, passes: int) -> int: ...
 
     @abstractmethod
-    def projected(self, state: StreamState) -> int: ...
+    def peak_projection(self, state: StreamState) -> int: ...
 
-    def mixed(self) -> int:
+    def mix_count(self) -> int:
         return 0
 
     def few_chunks(self) -> int | None:
@@ -145,18 +145,18 @@ class StoredRun(StreamRun):
         m, n = feed.source.shape
         run = {
             "options": asdict(self.options), "source": feed.source.name, "shape": [m, n],
-            "dtype": feed.source.dtype.str, "unit": feed.unit, "mixed": feed.mixed, "rows": source_fingerprint(feed.source) if self.saves else "",
+            "dtype": feed.source.dtype.str, "unit": feed.unit, "mixed": feed.mix_count, "rows": source_fingerprint(feed.source) if self.saves else "",
         }  # fmt: skip
         state, begin = StreamState(self.options, n, m), 0
-        saved = None if self.saves is None else self.saves.begun(run)
+        saved = None if self.saves is None else self.saves.resume(run)
         if saved is not None:
             state, begin = saved[0], int(saved[1]["position"])
-        for index, pieces in self._watched(1, "top eigenvectors", begin):
+        for index, pieces in self._windows_of_pass(1, "top eigenvectors", begin):
             try:
                 for rows in pieces:
                     state.partial_fit(rows)
             except NonFiniteError:
-                feed.complain(index)  # rows are mixed: the entry is somewhere in this window
+                feed.raise_nonfinite(index)  # rows are mixed: the entry is somewhere in this window
                 raise
             if self.saves is not None and self.saves.due():
                 self.saves.save(state, run, index + 1)
@@ -164,12 +164,12 @@ class StoredRun(StreamRun):
 
     def further_pass(self, found: StreamAnswer, number: int) -> StreamAnswer:
         refinement = Refinement(found)
-        for _, pieces in self._watched(number, "exact products", 0):
+        for _, pieces in self._windows_of_pass(number, "exact products", 0):
             for rows in pieces:
                 refinement.update(rows)
         return refinement.finalize()
 
-    def _watched(self, number: int, purpose: str, begin: int) -> Iterator[tuple[int, Any]]:
+    def _windows_of_pass(self, number: int, purpose: str, begin: int) -> Iterator[tuple[int, Any]]:
         """Windows of a pass, with its events."""
         self.notify(PassStarted(number, purpose, self.feed.pass_bytes))
         self.bytes += self.feed.bytes_from(begin)
@@ -183,17 +183,17 @@ class StoredRun(StreamRun):
         del passes  # a run that goes on from a save reads less than a pass
         return self.bytes
 
-    def projected(self, state: StreamState) -> int:
+    def peak_projection(self, state: StreamState) -> int:
         return projected_bytes(state.options, state.d) + self.feed.bytes_needed
 
-    def mixed(self) -> int:
-        return self.feed.mixed
+    def mix_count(self) -> int:
+        return self.feed.mix_count
 
     def few_chunks(self) -> int | None:
         m, chunk = self.feed.source.shape[0], self.feed.source.chunks[0]
         count = -(-m // min(chunk, m))
-        whole = self.feed.n_windows == 1 and self.feed.mixed > 0
-        return count if self.feed.mixed and count < FEW_CHUNKS and not whole else None
+        whole = self.feed.n_windows == 1 and self.feed.mix_count > 0
+        return count if self.feed.mix_count and count < FEW_CHUNKS and not whole else None
 
 
 class BlocksRun(StreamRun):
@@ -216,13 +216,13 @@ class BlocksRun(StreamRun):
     def first_pass(self) -> StreamState:
         state, skip = None, 0
         run = {"options": asdict(self.options), "n_rows": self.n_rows}
-        saved = None if self.saves is None else self.saves.begun(run)
+        saved = None if self.saves is None else self.saves.resume(run)
         if saved is not None:
             state = saved[0]
             skip = int(saved[1]["position"]) if self.replay else 0
-        for rows in self._watched(1, "top eigenvectors"):
+        for rows in self._blocks_of_pass(1, "top eigenvectors"):
             if state is None:
-                state = StreamState(self._chosen(rows), rows.shape[1], self.n_rows)
+                state = StreamState(self._options_beside(rows), rows.shape[1], self.n_rows)
             if rows.shape[1] != state.d:
                 raise ShapeError(
                     f"a block of shape {rows.shape} came after rows of {state.d} numbers. Every block must be "
@@ -232,7 +232,7 @@ class BlocksRun(StreamRun):
             skip -= rows.shape[0] - fresh.shape[0]
             state.partial_fit(fresh)
             if self.saves is not None and self.saves.due():
-                self.saves.save(state, run, state.taken)
+                self.saves.save(state, run, state.n_absorbed)
         if state is None:
             raise SpecError(
                 "no block has come: there is nothing to find. Pass at least one block of rows."
@@ -246,11 +246,11 @@ class BlocksRun(StreamRun):
 
     def further_pass(self, found: StreamAnswer, number: int) -> StreamAnswer:
         refinement = Refinement(found)
-        for rows in self._watched(number, "exact products"):
+        for rows in self._blocks_of_pass(number, "exact products"):
             refinement.update(rows)
         return refinement.finalize()
 
-    def _watched(self, number: int, purpose: str) -> Iterator[np.ndarray[Any, Any]]:
+    def _blocks_of_pass(self, number: int, purpose: str) -> Iterator[np.ndarray[Any, Any]]:
         """The blocks, as arrays of two dimensions, with the events of a pass."""
         self.notify(PassStarted(number, purpose, 0))
         began = time.perf_counter()
@@ -264,7 +264,7 @@ class BlocksRun(StreamRun):
                 self.notify(SpanDone(number, min(index + 1, self.n_rows), self.n_rows))
         self.notify(PassDone(number, purpose, time.perf_counter() - began, None))
 
-    def _chosen(self, rows: np.ndarray[Any, Any]) -> StreamOptions:
+    def _options_beside(self, rows: np.ndarray[Any, Any]) -> StreamOptions:
         """The options that fit the budget beside a block like the first."""
         check_k(self.options, rows.shape[1])
         return fit_beside_reading(
@@ -274,7 +274,7 @@ class BlocksRun(StreamRun):
     def bytes_read(self, passes: int) -> int:
         return passes * self.bytes
 
-    def projected(self, state: StreamState) -> int:
+    def peak_projection(self, state: StreamState) -> int:
         return projected_bytes(state.options, state.d) + 3 * self.largest
 
 

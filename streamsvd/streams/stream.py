@@ -73,7 +73,7 @@ class TopEigenvectorStream:
     @property
     def n_rows_seen(self) -> int:
         """Rows absorbed so far: the position in the stream."""
-        return 0 if self._state is None else self._state.taken
+        return 0 if self._state is None else self._state.n_absorbed
 
     def partial_fit(self, block: Any) -> Self:
         """Absorb a block of rows ``(r, n)``, or one row ``(n,)``; it is not changed.
@@ -147,7 +147,7 @@ class TopEigenvectorStream:
         """
         if self._state is None:
             raise SpecError("no block has come: there is nothing to save.")
-        store = Checkpoint.at(place, PURPOSE)
+        store = Checkpoint.from_address(place, PURPOSE)
         store.newest()
         plain, arrays = pack_state(self._state)
         run = {
@@ -169,7 +169,7 @@ class TopEigenvectorStream:
         StoreError
             If there is none, or what was saved is damaged.
         """
-        found = Checkpoint.at(place, PURPOSE).newest()
+        found = Checkpoint.from_address(place, PURPOSE).newest()
         if found is None or "face" not in found[0]:
             raise StoreError(
                 f"{os.fspath(place)} holds no stream that was saved. Pass a place given to save()."

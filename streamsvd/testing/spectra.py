@@ -192,7 +192,10 @@ class KnownMatrix:
         frequencies, phases, c = self._frequencies(), self._phases().astype(self.dtype), self.c
         weights = (self.s * self._norms(frequencies)).astype(out.real.dtype)
         weights[weights < np.finfo(weights.dtype).tiny] = 0  # arithmetic on denormals is slow
-        steps, shuffled = _steps(frequencies, self.n_rows), self._shuffled(start, start + len(out))
+        steps, shuffled = (
+            _steps(frequencies, self.n_rows),
+            self._row_permutation(start, start + len(out)),
+        )
         height = max(1, _BLOCK_ENTRIES // self.n_cols)
         for a in range(0, len(out), height):
             block = out[a : a + height]
@@ -206,7 +209,7 @@ class KnownMatrix:
     def U(self, start: int, stop: int, k: int) -> Array:
         """Rows ``start:stop`` of the ``k`` leading left singular vectors, in double precision."""
         frequencies = self._frequencies()[:k]
-        steps, shuffled = _steps(frequencies, self.n_rows), self._shuffled(start, stop)
+        steps, shuffled = _steps(frequencies, self.n_rows), self._row_permutation(start, stop)
         U = _waves(shuffled, steps, np.result_type(self.dtype, np.float64))
         return np.asarray(U * self._norms(frequencies))
 
@@ -223,7 +226,7 @@ class KnownMatrix:
         squares = np.where(frequencies == 0, 1.0, 1.0 if self._is_complex else 2.0)
         return np.asarray(np.sqrt(squares / self.n_rows))
 
-    def _shuffled(self, start: int, stop: int) -> Integers:
+    def _row_permutation(self, start: int, stop: int) -> Integers:
         """``p(i)`` of a run of rows."""
         i = np.arange(start, stop, dtype=np.uint64)
         return i if self.spectrum == "drift" else _scatter(i, self.n_rows, self.seed, "rows")

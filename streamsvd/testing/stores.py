@@ -164,12 +164,12 @@ class Fault:
 
 @dataclass
 class _Attempts:
-    made: Counter[tuple[str, str]] = field(default_factory=Counter)
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     lock: Any = field(default_factory=threading.Lock)
 
     def __getstate__(self) -> dict[str, Any]:
         with self.lock:
-            return {"made": self.made}
+            return {"made": self.counts}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, lock=threading.Lock())
@@ -193,7 +193,7 @@ class FaultyStore(_WatchedStore):
     @property
     def attempts(self) -> Counter[tuple[str, str]]:
         """How often each operation was tried on each key."""
-        return self._attempts.made
+        return self._attempts.counts
 
     async def _struck(self, operation: str, key: str) -> list[Fault]:
         """The faults of this attempt, once delays have passed and errors were raised."""

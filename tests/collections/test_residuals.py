@@ -40,8 +40,8 @@ def test_what_is_lost_is_within_what_is_allowed_and_near_it(seed, kind, error, s
     found = encode_residual(X, metric, allowed, lost)
     assert found is not None
     measured = lost(values(found.codes, found.steps, metric.rows))
-    assert measured == found.lost <= allowed
-    assert found.lost >= 0.8 * allowed
+    assert measured == found.error_norm <= allowed
+    assert found.error_norm >= 0.8 * allowed
     assert found.codes.dtype == (np.int8 if np.abs(found.codes).max() <= 127 else np.int16)
 
 

@@ -53,10 +53,10 @@ class Rows:
     """A sink that keeps what it is given."""
 
     def __init__(self) -> None:
-        self.written: dict[int, Any] = {}
+        self.find_written_end: dict[int, Any] = {}
 
     def write(self, start: int, rows: Any, /) -> None:
-        self.written[start] = rows
+        self.find_written_end[start] = rows
 
 
 M, N, K = 90, 14, 3
@@ -136,9 +136,11 @@ def test_a_sink_takes_the_rows_in_runs_that_start_where_panels_do(A, tile):
     for span in layout.spans:
         sums = run_span(replace(work(Recorded(A, (10, 5)), layout, fold=fold), sink=sink), span)
         assert sums.pieces == ()
-    assert sorted(sink.written) == [a for s in layout.spans for a, _ in layout.panels(s)]
+    assert sorted(sink.find_written_end) == [a for s in layout.spans for a, _ in layout.panels(s)]
     np.testing.assert_allclose(
-        np.concatenate([sink.written[a] for a in sorted(sink.written)]), A @ Z, rtol=1e-12
+        np.concatenate([sink.find_written_end[a] for a in sorted(sink.find_written_end)]),
+        A @ Z,
+        rtol=1e-12,
     )
 
 

@@ -74,7 +74,7 @@ def check_retry(path: Path, files: Failing, raised: bool) -> None:
         assert names[-1] == "new", "what was acknowledged is there"
     again = Model.open(path)
     done = again.update(block_of("new"), "new")
-    assert (done.skipped == "known") == ("new" in names)
+    assert (done.skip_reason == "known") == ("new" in names)
     assert applied(again).count("new") == 1
     assert_serial(again)
     assert_chain(path)

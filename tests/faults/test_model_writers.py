@@ -159,7 +159,7 @@ class Stopping(FileSystem):
 
 def write_stopped(path: str, call: str, told: Connection) -> None:
     done = model_with(Path(path), Stopping(call)).update(block_of("zombie"), "zombie")
-    told.send((done.skipped, done.absorbed, done.version))
+    told.send((done.skip_reason, done.absorbed, done.version))
 
 
 @pytest.mark.parametrize("call", ["write", "link", "rename"])
@@ -370,6 +370,6 @@ def test_blocks_beyond_a_segment_are_folded_and_found_again(tmp_path: Path) -> N
         model.update(block_of(f"b{i}"), f"b{i}")
     again = Model.open(path)
     assert applied(again) == [f"b{i}" for i in range(70)]
-    assert again.update(block_of("b3"), "b3").skipped == "known"
+    assert again.update(block_of("b3"), "b3").skip_reason == "known"
     again.collect()
     assert check_store(ModelStore(objects_at(path))) == ([], 70)

@@ -62,7 +62,7 @@ def test_blocks_give_what_their_slices_give(A, tmp_path, dtype, center, way, opt
     model.update(A[25:45].astype(dtype), "b")  # the model remembers
     model.update(A[45:].astype(dtype), "c", **given)
     says(Model.open(path), A, center)
-    assert model.update(A[25:45].astype(dtype), "b").skipped == "known"
+    assert model.update(A[25:45].astype(dtype), "b").skip_reason == "known"
     assert model.verify() == []
     assert Model.open(path, 1).dropped_columns == tuple(LAND)
     if "window" not in options:
@@ -95,11 +95,11 @@ def test_a_matrix_that_grows_is_absorbed_as_its_slice(A, tmp_path, kind):
     opened = streamsvd.open(source, missing="fill")
     assert streamsvd.update(tmp_path / "m", opened, rank=3, nonfinite="skip-block").absorbed == 30
     says(Model.open(tmp_path / "m"), A[:30], False)
-    assert streamsvd.update(tmp_path / "m", opened).skipped == "nothing new"
+    assert streamsvd.update(tmp_path / "m", opened).skip_reason == "nothing new"
     store[30:] = A[30:]
     opened = streamsvd.open(source, missing="fill")
     assert streamsvd.update(tmp_path / "m", opened).absorbed == M - 30
-    assert streamsvd.update(tmp_path / "m", opened).skipped == "nothing new"
+    assert streamsvd.update(tmp_path / "m", opened).skip_reason == "nothing new"
     says(Model.open(tmp_path / "m"), A, False)
 
 

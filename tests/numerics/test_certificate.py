@@ -238,9 +238,9 @@ def views(
         fill = gaussian(known.rng, (n, width), known.complex_) if look % 2 else None
         block = krylov.next_block(ritz, width, 2 * ritz.skew + UNIT_ROUNDOFF * energy, n, fill)
         block = product.rounded(block)
-        deflated = product.rounded(probe.deflated())
+        deflated = product.rounded(probe.deflated_block())
         made = product(np.concatenate([block, deflated], axis=1))
-        probe = probe.extended(deflated, made[:, block.shape[1] :], delta=each)
+        probe = probe.extend(deflated, made[:, block.shape[1] :], delta=each)
         if block.shape[1]:
             ritz = krylov.expand_ritz(ritz, block, made[:, : block.shape[1]])
 
@@ -485,8 +485,8 @@ def test_the_tail_is_below_its_bound_as_often_as_promised(power):
         probes = Probes(Omega, known.B @ Omega, 0.0, 1.0, 2 if known.complex_ else 1)
         probes = probes.pinned(V, delta=delta)
         for _ in range(power - 1):
-            block = probes.deflated()
-            probes = probes.extended(block, known.B @ block, delta=delta)
+            block = probes.deflated_block()
+            probes = probes.extend(block, known.B @ block, delta=delta)
         truth = spectral_norm(P @ known.B @ P)
         return bool(
             truth > tail_norm(V, probes, delta=delta) * (1 + 1e-12) + 1e-14 * known.s[0] ** 2
@@ -542,7 +542,7 @@ def test_a_probe_block_lost_to_underflow_is_not_taken_for_a_small_tail():
     Omega = rng.standard_normal((4, 8))
     probes = Probes(Omega, B @ Omega, 0.0, 1.0, 1)
     nothing = np.zeros_like(Omega)
-    probes = probes.pinned(V, delta=1e-3).extended(nothing, nothing, delta=1e-3)
+    probes = probes.pinned(V, delta=1e-3).extend(nothing, nothing, delta=1e-3)
     assert tail_norm(V, probes, delta=1e-3) >= 0.5
 
 

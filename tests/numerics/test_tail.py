@@ -61,8 +61,8 @@ def probed(known: Case, width: int, power: int, pinned: int):
     probes = Probes(Omega, known.B @ Omega, 0.0, 1.0, 2 if known.complex_ else 1)
     probes = probes.pinned(V[:, :pinned], delta=1e-3)
     for _ in range(power - 1):
-        block = probes.deflated()
-        probes = probes.extended(block, known.B @ block, delta=1e-3)
+        block = probes.deflated_block()
+        probes = probes.extend(block, known.B @ block, delta=1e-3)
     return V, probes
 
 
@@ -144,8 +144,8 @@ def test_a_flat_tail_is_bounded_far_better_by_the_polynomial():
     Omega = rng.standard_normal((n, 20))
     probes = Probes(Omega, Omega, 0.0, 1.0, 1).pinned(np.eye(n)[:, :3], delta=1e-9)
     for _ in range(powers - 1):
-        block = probes.deflated()
-        probes = probes.extended(block, block, delta=1e-9)
+        block = probes.deflated_block()
+        probes = probes.extend(block, block, delta=1e-9)
     V = np.eye(n)[:, :40]
     plain = tail_norm(V, probes, delta=1e-9)
     found = polynomial_tail(V, probes, delta=1e-9, edges=(1.1, 0.5), rank=10)

@@ -45,8 +45,8 @@ def run(A, b, start, *, ridge=0.0, tol=0.0, most=MOST_ITERATIONS):
         sums = DescentSums.zero(*state.X.shape)
         for a in range(0, A.shape[0], 1000):
             sums = sums.update(state, A[a : a + 1000], b[a : a + 1000])
-        state = state.advanced(
-            start.space, sums.ridged(state, ridge), np.linalg.norm(b, axis=0), tol
+        state = state.advance(
+            start.space, sums.with_ridge(state, ridge), np.linalg.norm(b, axis=0), tol
         )
         seen.append(state.gradient.copy())
     return state, np.array(seen)

@@ -67,14 +67,20 @@ def test_a_bad_block_is_named_and_changes_nothing(name, order):
     A = rows(400)
     stream = StreamState(StreamOptions(order=order), 20, 400).partial_fit(A[:100])
     before = [a.copy() for a in _arrays(stream)]
-    numbers = (stream.seen, stream.taken, stream.energy, stream.largest, stream.threshold)
+    numbers = (stream.seen, stream.n_absorbed, stream.energy, stream.largest, stream.threshold)
     with pytest.raises(error, match=message) as failure:
         stream.partial_fit(make(A[100:200]))
     assert isinstance(failure.value, ValueError)
     after = _arrays(stream)
     assert len(after) == len(before)
     assert all(np.array_equal(a, b) for a, b in zip(after, before, strict=True))
-    assert numbers == (stream.seen, stream.taken, stream.energy, stream.largest, stream.threshold)
+    assert numbers == (
+        stream.seen,
+        stream.n_absorbed,
+        stream.energy,
+        stream.largest,
+        stream.threshold,
+    )
     for at in range(100, 400, 100):
         stream.partial_fit(A[at : at + 100])
     assert np.array_equal(stream.finalize().components, found(A, order=order).components)

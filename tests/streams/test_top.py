@@ -199,7 +199,7 @@ def test_any_cut_gives_the_same_bits(seed, cuts, known):
     stream = StreamState(fed(A[:0], k=k).options, d, n if known else None)
     for part in np.split(A, sorted(min(c, n) for c in cuts)):
         stream.partial_fit(part)
-    assert stream.taken == n
+    assert stream.n_absorbed == n
     assert same(whole, stream.finalize())
     assert np.array_equal(A, kept)  # and rows are left alone
     V = whole.components

@@ -95,7 +95,7 @@ def _as_one(ordered: Sequence[BlockSketch], options: ClusterOptions) -> Factored
     if len(bands(ordered)) > 1:
         return None
     rule, exponent = rule_of(full, options)
-    state = rule.joined(rule.blocks, options.rank or 0)
+    state = rule.join_states(rule.blocks, options.rank or 0)
     r = rule.rank_of(state) if options.rank is None else min(options.rank, state.squares.size)
     if r is None or not rule.accepts(state, r):
         return None
@@ -109,7 +109,7 @@ def _saves_by_dropping(rule: Rule, state: ClusterState) -> bool:
     if len(rule.blocks) < 2:
         return False
     worst = _worst(rule, state, None)
-    rest = rule.joined([b for i, b in enumerate(rule.blocks) if i != worst])
+    rest = rule.join_states([b for i, b in enumerate(rule.blocks) if i != worst])
     return rule.cost_of(rest) + rule.cost_of(rule.blocks[worst]) < rule.cost_of(state)
 
 
@@ -137,7 +137,7 @@ def _worst_places(ordered: Sequence[BlockSketch], options: ClusterOptions) -> li
     if len(top) > 1:  # sizes that cannot be added: the smallest goes
         return [min(full, key=lambda i: (ordered[i].exponent, ordered[i].key))]
     rule, _ = rule_of([ordered[i] for i in full], options)
-    state = rule.joined(rule.blocks, options.rank or 0)
+    state = rule.join_states(rule.blocks, options.rank or 0)
     shares = _shares(rule, state, options.rank)
     worst = np.argsort(-shares, kind="stable")[: max(1, len(full) // PORTION)]
     return [full[int(i)] for i in worst]

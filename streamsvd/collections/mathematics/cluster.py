@@ -117,7 +117,7 @@ class ErrorBracket:
 def single(place: int, found: BlockSketch, scale: float = 1.0) -> ClusterState:
     """The state of one block, times ``scale``."""
     L = found.L * scale
-    squares, ledger = found.squares * (scale * scale), found.ledger.faded(scale)
+    squares, ledger = found.squares * (scale * scale), found.ledger.fade_by(scale)
     return ClusterState((place,), L, squares, found.width, ledger, _gram(L))
 
 
@@ -175,7 +175,7 @@ def join(
         height=max(ledger.height, columns + U.shape[0]),
     )
     squares, dropped = squares[:keep], squares[keep:]
-    L, ledger = U[:, :keep] * values[:keep], ledger.truncated(dropped, rounding=True)
+    L, ledger = U[:, :keep] * values[:keep], ledger.after_truncation(dropped, rounding=True)
     tree = states[0].tree
     if len(states) > 1:
         tree = MergeTree(tuple(s.tree or s.members[0] for s in states), squares, ledger)

@@ -39,7 +39,7 @@ class FactoredCluster:
         Relative error of each block.
     energies
         Squared norm of each block, times ``4**-exponent``.
-    met
+    within_error
         Whether the factors meet the error that was asked.
     raw
         Whether the blocks are better kept as they are: factors would be no smaller, or miss the error.
@@ -61,7 +61,7 @@ class FactoredCluster:
     error_upper: float
     block_errors: Real
     energies: Real
-    met: bool
+    within_error: bool
     raw: bool
     cost: int
     exponent: int
@@ -80,7 +80,7 @@ class ClusterForm:
 
     rank: int
     raw: bool
-    met: bool
+    within_error: bool
 
 
 def factors(
@@ -110,7 +110,7 @@ def factors(
         found.upper / norm,
         np.array([p[2] for p in parts]),
         np.array([p[3] for p in parts]),
-        how.met,
+        how.within_error,
         how.raw or two >= whole,
         whole if how.raw else min(whole, two),
         exponent,

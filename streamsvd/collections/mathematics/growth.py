@@ -82,7 +82,7 @@ def _take_blocks(
     near = [pool.states[i] for i in order]
     count = 0 if rule.exact else _prefix(rule, cluster, near[:PREFIX], scores[order[:PREFIX]], r)
     while count:
-        both = rule.joined([cluster, *near[:count]], r)
+        both = rule.join_states([cluster, *near[:count]], r)
         if rule.accepts(both, r):
             return (both, order[:count]), []
         count //= 2
@@ -116,7 +116,7 @@ def relative_errors(a: ClusterState, others: Sequence[ClusterState], r: int, rul
         places = np.flatnonzero(_at(pair_floors(a, others), r) <= rule.limit(1.0) * energies)
     if places.size:
         near = [others[int(i)] for i in places]
-        errors = pair_errors(a, near, exact=rule.exact, known=rule.known)
+        errors = pair_errors(a, near, exact=rule.exact, known=rule.pair_cache)
         out[places] = _at(errors, r) / energies[places]
     return out
 
@@ -131,7 +131,7 @@ def _join_if_accepted(
     """Both as one where their relative error promises that it is accepted, and it is."""
     if error > rule.promising(1.0):
         return None
-    both = rule.joined([a, b], r)
+    both = rule.join_states([a, b], r)
     return both if rule.accepts(both, r) else None
 
 

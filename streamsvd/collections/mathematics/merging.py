@@ -174,7 +174,7 @@ class _Merging:
     states: list[ClusterState]
     values: Real
     keys: Matrix
-    settled: npt.NDArray[np.bool_]
+    is_exact: npt.NDArray[np.bool_]
     least: Real
     features: Matrix | None
     """Of each state where pairs are too many, to find those near."""
@@ -204,10 +204,10 @@ class _Merging:
             lost = (slack(self.states[i].ledger) + slack(self.states[j].ledger)) ** 2
             if not self.keys[i, j] <= self.goal.room(self.values[alive], lost):
                 break
-            if not self.settled[i, j]:
+            if not self.is_exact[i, j]:
                 self._settle(i)
                 continue
-            both = self.goal.rule.joined([self.states[i], self.states[j]], self.goal.least)
+            both = self.goal.rule.join_states([self.states[i], self.states[j]], self.goal.least)
             if not self.goal.accepts(both, float(self.values[i] + self.values[j])):
                 self._write(i, np.array([j]), np.array([np.inf]))
                 continue
@@ -220,7 +220,7 @@ class _Merging:
     def _replace(self, i: int, state: ClusterState, others: npt.NDArray[np.intp]) -> None:
         """Puts a merged state into a place, with bounds of its keys."""
         self.states[i], self.values[i] = state, self.goal.value(state)
-        self.settled[i] = self.settled[:, i] = False
+        self.is_exact[i] = self.is_exact[:, i] = False
         keys = np.full(others.size, np.inf)
         if self.features is None:
             keys = self._keys(i, others, exact=False)
@@ -239,17 +239,17 @@ class _Merging:
 
     def _settle(self, i: int) -> None:
         """Makes the best bounds of a row exact."""
-        row = np.where(self.settled[i], np.inf, self.keys[i])
+        row = np.where(self.is_exact[i], np.inf, self.keys[i])
         count = 1 if self.states[i].G is not None else AT_ONCE
         best = np.argsort(row, kind="stable")[:count]
         best = best[np.isfinite(row[best])]
-        self.settled[i, best] = self.settled[best, i] = True
+        self.is_exact[i, best] = self.is_exact[best, i] = True
         self._write(i, best, self._keys(i, best, exact=True))
 
     def _keys(self, i: int, others: npt.NDArray[np.intp], *, exact: bool) -> Real:
         a, batch, rule = self.states[i], [self.states[j] for j in others], self.goal.rule
         found = (
-            pair_errors(a, batch, exact=rule.exact, known=rule.known)
+            pair_errors(a, batch, exact=rule.exact, known=rule.pair_cache)
             if exact
             else pair_floors(a, batch)
         )

@@ -40,7 +40,7 @@ class Rule:
         Rows of the blocks.
     blocks
         State of every block alone, by place.
-    known
+    pair_cache
         What was computed of pairs.
     """
 
@@ -49,14 +49,14 @@ class Rule:
     mode: Mode
     rows: int
     blocks: Sequence[ClusterState]
-    known: PairCache = field(default_factory=PairCache)
+    pair_cache: PairCache = field(default_factory=PairCache)
 
     @property
     def exact(self) -> bool:
         """Whether errors are too small for eigenvalues."""
         return self.error < EXACT_BELOW
 
-    def joined(self, states: Sequence[ClusterState], least: int = 0) -> ClusterState:
+    def join_states(self, states: Sequence[ClusterState], least: int = 0) -> ClusterState:
         """Several states as one, truncated by what the error allows."""
         budget, coarse = (self.share * self.error) ** 2, self.error >= COARSE
         return join(states, least=least, budget=budget, by_products=coarse)

@@ -72,7 +72,7 @@ def _grow_cluster(
         if predicted(blocks, r) > rule.limit(energy):
             break
         count += 1
-    return count, rule.joined([seed, *ordered[:count]], r)
+    return count, rule.join_states([seed, *ordered[:count]], r)
 
 
 def _max_norm(blocks: Sequence[ClusterState], r: int) -> float:

@@ -37,13 +37,13 @@ class ResidualCodes:
         ``(m, n)``, of 8 or 16 bits.
     steps
         What a code of 1 stands for in each column, ``(n,)``, or in all, ``(1,)``; times ``1 / d_i`` where rows have weights.
-    lost
+    error_norm
         Norm of the error that is left, as measured.
     """
 
     codes: Codes
     steps: Real
-    lost: float
+    error_norm: float
 
 
 def values(codes: Codes, steps: Real, rows: Real | None) -> Matrix:
@@ -97,7 +97,9 @@ def encode_residual(
     if best is None:
         return None
     small = np.abs(best.codes).max(initial=0.0) <= 127
-    return ResidualCodes(best.codes.astype(np.int8 if small else np.int16), best.steps, best.lost)
+    return ResidualCodes(
+        best.codes.astype(np.int8 if small else np.int16), best.steps, best.error_norm
+    )
 
 
 def _shape(counts: Real | None) -> Real:
@@ -141,16 +143,20 @@ def _largest(
             if best is not None or step >= high:
                 break
             low = step
-        elif found.lost <= allowed:
+        elif found.error_norm <= allowed:
             best, low = found, step
-            if found.lost >= NEAR * allowed:
+            if found.error_norm >= NEAR * allowed:
                 break
         else:
             high = step
         if np.isinf(high):
-            step *= 2.0 if found is None else min(max(allowed / max(found.lost, 1e-300), 1.01), 4.0)
+            step *= (
+                2.0
+                if found is None
+                else min(max(allowed / max(found.error_norm, 1e-300), 1.01), 4.0)
+            )
         elif low == 0.0:
-            step *= 0.5 if found is None else min(max(allowed / found.lost, 0.1), 0.97)
+            step *= 0.5 if found is None else min(max(allowed / found.error_norm, 0.1), 0.97)
         else:
             step = float(np.sqrt(low * high))
         if high / max(low, 1e-300) < 1.01:

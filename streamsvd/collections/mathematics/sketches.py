@@ -167,7 +167,7 @@ def scale_block(key: str, block: Matrix, metric: Metric) -> tuple[Matrix, int]:
             f"block {key!r} holds {A.dtype}, real numbers are needed. "
             "Convert it, or put real and imaginary parts side by side."
         )
-    A = metric.seen(A.astype(np.float64 if A.dtype.itemsize <= 8 else A.dtype))
+    A = metric.zero_ignored(A.astype(np.float64 if A.dtype.itemsize <= 8 else A.dtype))
     if not np.isfinite(A).all():
         row, column = (int(i) for i in np.argwhere(~np.isfinite(A))[0])
         remedy = "Replace such values, or leave the block out."
@@ -187,7 +187,7 @@ def _cut(key: str, A: Matrix, rows: int, exponent: int, allowed: float) -> Block
     energy = float(np.sum(squares[::-1]))
     keep = count_kept(squares, allowed * allowed * energy)
     ledger = Ledger(energy=energy, height=A.shape[0] + A.shape[1])
-    ledger = ledger.truncated(squares[keep:], rounding=True)
+    ledger = ledger.after_truncation(squares[keep:], rounding=True)
     return BlockSketch(
         key, U[:, :keep] * s[:keep], squares[:keep], Vh[:keep], ledger, rows, A.shape[1], exponent
     )

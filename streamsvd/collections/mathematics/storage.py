@@ -50,7 +50,7 @@ def best_of(
                 rank, best, least = r, states, cost
         if one:  # larger ranks would grow the same cluster
             return rank, best
-    whole = [rule.joined(rule.blocks)]
+    whole = [rule.join_states(rule.blocks)]
     return (rank, best) if total_cost(whole, rule) >= least else (rule.rows, whole)
 
 

@@ -74,7 +74,9 @@ class RowStream:
             for a in range(0, end - start, self.piece):
                 yield start + a, finite_rows(self.source, raw[a : a + self.piece], start + a)
 
-    def sent(self, run: Run, engine: Device, at_once: int) -> Iterator[tuple[int, Array, float]]:
+    def device_blocks(
+        self, run: Run, engine: Device, at_once: int
+    ) -> Iterator[tuple[int, Array, float]]:
         """The same on a device, no more than so many rows, and a size that no entry exceeds; sent as stored, float64 there.
 
         Raises
@@ -94,7 +96,7 @@ class RowStream:
                     yield start + a, engine.xp.astype(part, engine.xp.float64), size
                 engine.settle()
 
-    def even(self, run: Run, step: int) -> Iterator[tuple[int, Matrix]]:
+    def even_blocks(self, run: Run, step: int) -> Iterator[tuple[int, Matrix]]:
         """The same in blocks of ``step`` rows, whatever the chunks; the last may have fewer."""
         first, waiting, held = run[0], list[Matrix](), 0
         for _, rows in self.blocks(run):

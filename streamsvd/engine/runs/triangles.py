@@ -37,7 +37,7 @@ def blocks_beside(
     rows: RowStream, run: Run, height: int, beside: Matrix | None
 ) -> Iterator[tuple[int, Matrix]]:
     """Blocks of rows with those of another matrix on their right."""
-    for first, block in rows.even(run, height):
+    for first, block in rows.even_blocks(run, height):
         if beside is None:
             yield first, block
         else:

@@ -34,13 +34,13 @@ class Pivots:
 
     Attributes
     ----------
-    chosen
+    places
         In the order of choice.
     left_norm, left_trace
         ``||B - F F*||_2`` and its trace.
     """
 
-    chosen: npt.NDArray[np.intp]
+    places: npt.NDArray[np.intp]
     left_norm: float
     left_trace: float
 

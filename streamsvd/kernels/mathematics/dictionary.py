@@ -65,7 +65,7 @@ class DictionaryOptions:
         Rows kept for each unit of effective dimension; the least before ``gamma`` rises.
     seed
         Of the uniform numbers.
-    weighted
+    make_gram
         Makes ``B`` of a kernel, rows and roots of weights, and so decides where the cubic work is done; it is no part of what
         dictionaries must agree in.
 
@@ -82,7 +82,9 @@ class DictionaryOptions:
     oversampling: float = MOST
     least: float = LEAST
     seed: int = 0
-    weighted: Callable[[Kernel, Matrix, Real], WeightedGram] = field(default=_host_gram, repr=False)
+    make_gram: Callable[[Kernel, Matrix, Real], WeightedGram] = field(
+        default=_host_gram, repr=False
+    )
 
     def __post_init__(self) -> None:
         if not 0 < self.gamma < float("inf"):
@@ -301,9 +303,9 @@ def shrunk(spec: DictionaryOptions, state: Dictionary) -> Dictionary:
             "budget, or mode='poisson'."
         )
     w = np.count_nonzero(u <= state.chance[:, None], axis=1) / (spec.copies * state.chance)
-    B = spec.weighted(spec.kernel, state.rows, np.sqrt(w))
+    B = spec.make_gram(spec.kernel, state.rows, np.sqrt(w))
     gamma = max(state.gamma, 10 * state.size * UNIT_ROUNDOFF * float(np.max(w * diagonal)))
-    at = B.resolved(w, gamma)
+    at = B.resolve(w, gamma)
     budget = spec.budget
     if (
         budget is not None

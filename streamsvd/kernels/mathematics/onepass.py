@@ -47,7 +47,7 @@ class Regression:
         return FeatureMap(spec.kernel, self.dictionary.rows, self.whitening)
 
     @property
-    def captured(self) -> float:
+    def captured_share(self) -> float:
         """Share of the trace of K that the sums hold; no bound of anything."""
         trace = self.dictionary.trace
         held = float(np.trace(self.train.H) + np.trace(self.held_out.H))

@@ -61,7 +61,7 @@ class DeviceFeatureMap:
         def there(a: Matrix) -> Array:
             return backend.to_device(a, "float64")
 
-        kernel = map_.kernel.placed(there)
+        kernel = map_.kernel.on_device(there)
         reach = 0.0 if map_.centres.shape[0] == 0 else float(map_.kernel.reach(map_.centres))
         bound = map_.kernel.bound(map_.centres.shape[1])
         return cls(backend, kernel, there(map_.centres), there(map_.whitening), reach, bound)
@@ -125,14 +125,14 @@ class DeviceGram:
         xp, there = backend.xp, backend.to_device
         termwise = kernel.cancels(float(kernel.reach(rows))) if kernel.by_squares else None
         X, w = there(rows, "float64"), there(root, "float64")
-        placed = kernel.placed(there)
+        placed = kernel.on_device(there)
         K = placed(X, X, termwise=termwise)
         K = (K + K.T) / 2
         own = xp.eye(rows.shape[0], dtype=xp.bool, device=device_of(K))
         K = xp.where(own, placed.diagonal(X)[:, None], K)
         return cls(backend, K * w[:, None] * w[None, :])
 
-    def resolved(self, w: Real, gamma: float) -> Resolution:
+    def resolve(self, w: Real, gamma: float) -> Resolution:
         """What it resolves at a ridge, for its weights.
 
         Raises

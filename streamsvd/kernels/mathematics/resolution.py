@@ -69,7 +69,7 @@ class Resolution:
 class WeightedGram(Protocol):
     """``B = W^{1/2} K_DD W^{1/2}`` of a dictionary, wherever it lies."""
 
-    def resolved(self, w: Real, gamma: float, /) -> Resolution:
+    def resolve(self, w: Real, gamma: float, /) -> Resolution:
         """What it resolves at a ridge, for its weights."""
         ...
 
@@ -89,7 +89,7 @@ class Dense:
         """Of rows and roots of their weights."""
         return cls(kernel.gram(rows) * root[:, None] * root)
 
-    def resolved(self, w: Real, gamma: float) -> Resolution:
+    def resolve(self, w: Real, gamma: float) -> Resolution:
         """What it resolves at a ridge, for its weights."""
         return resolve_gram(self.B, w, gamma)
 
@@ -158,12 +158,12 @@ def raise_ridge(B: WeightedGram, w: Real, at: Resolution, allowed: float) -> Res
         way = float(np.log(low.dimension / target))
         if way > NEAR * slope:
             break
-        now = B.resolved(w, low.gamma * float(np.exp(way / slope)))
+        now = B.resolve(w, low.gamma * float(np.exp(way / slope)))
         if LOWEST * allowed <= now.dimension <= allowed:
             return now
         slope = float(np.log(low.dimension / now.dimension) / np.log(now.gamma / low.gamma))
         low = now if now.dimension > allowed else low
-    return B.resolved(w, _smallest(B, at.gamma, target))
+    return B.resolve(w, _smallest(B, at.gamma, target))
 
 
 def _smallest(B: WeightedGram, gamma: float, dimension: float) -> float:

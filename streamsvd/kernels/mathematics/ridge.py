@@ -62,7 +62,7 @@ class RidgeSums:
             self.n_rows + Z.shape[0],
         )
 
-    def moved(self, to: Callable[[Array], Array]) -> RidgeSums:
+    def move_to(self, to: Callable[[Array], Array]) -> RidgeSums:
         """The same sums at another place."""
         return replace(self, H=to(self.H), r=to(self.r), squares=to(self.squares))
 

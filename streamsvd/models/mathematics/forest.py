@@ -37,7 +37,7 @@ class Forest:
     stop: int = 0
     nodes: Mapping[NodeKey, FactorLoader] = field(default_factory=dict)
 
-    def appended(self, method: IncrementalSVD, leaf: Factor) -> Forest:
+    def with_block(self, method: IncrementalSVD, leaf: Factor) -> Forest:
         """The forest with the factor of one more block, and all nodes that it completes."""
         nodes = dict(self.nodes)
         level, index = 0, self.stop
@@ -46,7 +46,7 @@ class Forest:
         while index % 2 and (level, index - 1) in nodes:
             older = nodes[level, index - 1]().as_part(method.forget ** (1 << level))
             level, index = level + 1, index // 2
-            newest = method.joined([older, newest.as_part()], share=node_share(level))[0]
+            newest = method.join_parts([older, newest.as_part()], share=node_share(level))[0]
             nodes[level, index] = _as_loader(newest)
         return replace(self, stop=self.stop + 1, nodes=nodes)
 
@@ -74,7 +74,7 @@ class Forest:
 
         def beside(known: Factor, key: NodeKey) -> Factor:
             parts = [known.as_part(method.forget ** (1 << key[0])), self.nodes[key]().as_part()]
-            return method.joined(parts)[0]
+            return method.join_parts(parts)[0]
 
         first, *rest = self.cover()
         return reduce(beside, rest, self.nodes[first]())

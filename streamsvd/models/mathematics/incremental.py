@@ -185,9 +185,9 @@ class IncrementalSVD:
     @property
     def width(self) -> int:
         """Most directions kept where the rank is fixed, whatever the columns; where to begin where the tolerance decides."""
-        return self.kept(1)
+        return self.width_for(1)
 
-    def kept(self, n_cols: int) -> int:
+    def width_for(self, n_cols: int) -> int:
         """The same for ``n_cols`` columns: of very many, fewer are kept by default."""
         if self.rank is None:
             return min(64, self.max_rank)
@@ -205,18 +205,20 @@ class IncrementalSVD:
         if block.shape[0] == 0:
             return state
         part = self.part(block, index=state.ledger.truncations, guess=state, left=False)
-        return self.absorbed(state.faded(self.forget), part)[0]
+        return self.absorb_part(state.fade_by(self.forget), part)[0]
 
     def merge(self, a: Factor, b: Factor) -> Factor:
         """The state of the rows of both, as if stacked."""
-        return self.joined([a.as_part(), b.as_part()])[0]
+        return self.join_parts([a.as_part(), b.as_part()])[0]
 
-    def absorbed(self, state: Factor, part: StackPart) -> tuple[Factor, LeftRotation, LeftRotation]:
+    def absorb_part(
+        self, state: Factor, part: StackPart
+    ) -> tuple[Factor, LeftRotation, LeftRotation]:
         """The state with a part stacked below it, and the turns of both; nothing fades."""
-        factor, (old, new) = self.joined([state.as_part(), part])
+        factor, (old, new) = self.join_parts([state.as_part(), part])
         return factor, old, new
 
-    def joined(
+    def join_parts(
         self, parts: Sequence[StackPart], *, share: float = 1.0
     ) -> tuple[Factor, tuple[LeftRotation, ...]]:
         """One factor of stacked parts, and how the left vectors of each turn into its own.
@@ -246,7 +248,7 @@ class IncrementalSVD:
             energy=ledger.energy + energy,
             height=max(ledger.height, stacked.shape[0] + stacked.shape[1]),
         )
-        u, s, Vh, ledger = self._truncated(stacked, ledger, share)
+        u, s, Vh, ledger = self._truncate(stacked, ledger, share)
         turns, at = [], 0
         for index, part in enumerate(parts):
             rotation = u[at : at + part.rows.shape[0]]
@@ -281,7 +283,7 @@ class IncrementalSVD:
         energy = float(np.sum(np.abs(shifts) ** 2))
         return np.concatenate([*rows, shifts], axis=0), True, mean, energy
 
-    def _truncated(
+    def _truncate(
         self, stacked: Matrix, ledger: Ledger, share: float
     ) -> tuple[Matrix, Real, Matrix, Ledger]:
         u, s, Vh = economic_svd(stacked)
@@ -289,26 +291,26 @@ class IncrementalSVD:
         # Numerically zero directions must go: their vectors are arbitrary, and not orthogonal to constants.
         floor = 8 * UNIT_ROUNDOFF * np.sqrt(max(stacked.shape)) * (s[0] if s.size else 0.0)
         alive = int(np.count_nonzero(s > floor))
-        keep = min(alive, self._kept(squares, ledger, share, stacked.shape[1]))
+        keep = min(alive, self._keep_count(squares, ledger, share, stacked.shape[1]))
         tail, squares = squares[keep:], squares[:keep]
         rounding = bool(s.size)
         if self.robust and tail.size and tail[0] > 0:
             # Every square loses the first dropped one; what all lose together has norm tail[0].
             lost = np.concatenate([np.full(keep, tail[0]), tail])
-            ledger = ledger.truncated(lost, rounding=rounding)
+            ledger = ledger.after_truncation(lost, rounding=rounding)
             squares = np.maximum(squares - tail[0], 0.0)
             keep = int(np.count_nonzero(squares > 0))
             squares = squares[:keep]
         else:
-            ledger = ledger.truncated(tail, rounding=rounding)
+            ledger = ledger.after_truncation(tail, rounding=rounding)
         Vh = Vh[:keep]
         turn = phases(Vh.conj().T)
         return u[:, :keep] * turn, np.sqrt(squares), turn.conj()[:, None] * Vh, ledger
 
-    def _kept(self, squares: Real, ledger: Ledger, share: float, n_cols: int) -> int:
+    def _keep_count(self, squares: Real, ledger: Ledger, share: float, n_cols: int) -> int:
         """How many of the stacked values to keep."""
         if self.rank is not None:
-            return self.kept(n_cols)
+            return self.width_for(n_cols)
         assert self.tol is not None
         allowed = share * (BUDGET_SHARE * self.tol) ** 2 * ledger.energy - ledger.discarded
         tails = np.cumsum(squares[::-1])[::-1]  # tails[i] is dropped if i values are kept
@@ -344,7 +346,7 @@ class IncrementalSVD:
         """
         block = masked_to_nan(block)
         mean = column_mean(block) if self.center else None
-        width = self.kept(block.shape[1])
+        width = self.width_for(block.shape[1])
         while True:
             if min(block.shape) <= max(TALL * width, SMALL):
                 return self._exact(block, mean, left)

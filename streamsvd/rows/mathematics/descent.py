@@ -72,7 +72,7 @@ class DescentSums:
             self.curvature + other.curvature,
         )
 
-    def ridged(self, state: LeastSquaresDescent, ridge: float) -> DescentSums:
+    def with_ridge(self, state: LeastSquaresDescent, ridge: float) -> DescentSums:
         """With the rows ``sqrt(ridge) I`` of A and zeros of b."""
         if not ridge:
             return self
@@ -112,7 +112,7 @@ class LeastSquaresDescent:
     passes: int = 0
 
     @classmethod
-    def begun(cls, X: Matrix) -> LeastSquaresDescent:
+    def start(cls, X: Matrix) -> LeastSquaresDescent:
         """At the solution of the sketched problem."""
         q = X.shape[1]
         return cls(
@@ -120,11 +120,11 @@ class LeastSquaresDescent:
         )
 
     @property
-    def done(self) -> bool:
+    def is_over(self) -> bool:
         """Whether nothing moves."""
         return not bool(self.moving.any())
 
-    def advanced(
+    def advance(
         self, space: RowSpace, sums: DescentSums, b: Real, tol: float
     ) -> LeastSquaresDescent:
         """One step, from the sums of a pass; gradients below ``tol`` times the norms ``b`` are small enough."""

@@ -36,7 +36,7 @@ class Online:
         c.
     R
         Triangle of the weighted rows kept and of ``sqrt(gamma) I``.
-    parts, held
+    parts, n_kept
         Rows kept; in place of the ratios, their chances.
     total
         Sum of the scores by which rows were judged, those of rows that failed early as they were then.
@@ -46,11 +46,11 @@ class Online:
     oversampling: float
     R: Matrix
     parts: tuple[DrawnRows, ...] = ()
-    held: int = 0
+    n_kept: int = 0
     total: float = 0.0
 
     @classmethod
-    def begun(cls, n_columns: int, gamma: float, *, oversampling: float, seed: int) -> Online:
+    def start(cls, n_columns: int, gamma: float, *, oversampling: float, seed: int) -> Online:
         """Of no row."""
         return cls(seed, oversampling, np.sqrt(gamma) * np.eye(n_columns))
 
@@ -80,8 +80,8 @@ class Online:
             return replace(self, total=total)
         weighted = kept.rows / np.sqrt(kept.ratios)[:, None]
         R = reduce_block(np.concatenate([self.R, weighted])).R
-        parts, held = (*self.parts, kept), self.held + kept.ids.size
-        return replace(self, R=R, parts=parts, held=held, total=total)
+        parts, held = (*self.parts, kept), self.n_kept + kept.ids.size
+        return replace(self, R=R, parts=parts, n_kept=held, total=total)
 
     def finalize(self) -> DrawnSample:
         """The sample so far."""
@@ -91,7 +91,7 @@ class Online:
             return DrawnSample(
                 np.zeros(0, dtype=np.int64), np.zeros((0, self.R.shape[1])), none, none, c
             )
-        whole = DrawnRows.joined(self.parts)
+        whole = DrawnRows.concatenate(self.parts)
         return DrawnSample(whole.ids, whole.rows, whole.scores, whole.ratios, c)
 
 

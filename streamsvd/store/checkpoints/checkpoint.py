@@ -60,7 +60,7 @@ class Checkpoint:
     number: int = 0
 
     @classmethod
-    def at(cls, address: str | os.PathLike[str], purpose: str) -> Checkpoint:
+    def from_address(cls, address: str | os.PathLike[str], purpose: str) -> Checkpoint:
         """Below a path, or a URL of an object store."""
         return cls(objects_at(address, "checkpoint"), purpose)
 

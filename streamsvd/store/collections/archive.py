@@ -129,7 +129,7 @@ class CompressedStore:
     versions: ModelStore
 
     @classmethod
-    def at(cls, address: str | os.PathLike[str]) -> CompressedStore:
+    def from_address(cls, address: str | os.PathLike[str]) -> CompressedStore:
         """Below a path, or a URL of an object store."""
         return cls(ModelStore(objects_at(address)))
 
@@ -164,14 +164,14 @@ class CompressedStore:
                 )
             try_objects(self.versions.objects)
             return
-        there = [n for n in self._listed() if not n.endswith(".tmp")]
+        there = [n for n in self._root_names() if not n.endswith(".tmp")]
         if there:
             raise StoreError(
                 f"{self.name} holds something else ({there[0]}), which is never replaced. Choose another place."
             )
         try_objects(self.versions.objects)
 
-    def _listed(self) -> list[str]:
+    def _root_names(self) -> list[str]:
         root = getattr(self.versions.objects, "root", None)
         if root is None:
             return []
@@ -205,7 +205,7 @@ class CompressedStore:
         edition = self._edition(version)
         key = f"{edition.folder}/manifest.json"
         return plain_record(
-            self.versions.checked(key, edition.contents), Contents, f"{self.name}/{key}"
+            self.versions.read_checked(key, edition.contents), Contents, f"{self.name}/{key}"
         )
 
     def _edition(self, version: int) -> Edition:
@@ -233,20 +233,20 @@ class CompressedStore:
             If the place is taken.
         """
         self.check_free(overwrite=overwrite)
-        with self.versions.explained():
+        with self.versions.explain_writes():
             self.versions.objects.create(MARKER, seal(Marker(FORMAT)))
             # From now on a head that is missing was lost.
             self.versions.objects.create(HEAD, seal(Head(0)))
-        return self.after(self.versions.newest())
+        return self.begin_after(self.versions.newest())
 
-    def after(self, version: int) -> EditionWriter:
+    def begin_after(self, version: int) -> EditionWriter:
         """A version to be written after this one."""
         return EditionWriter(self, self.versions.draft(version + 1))
 
     def _publish(self, draft: Draft, edition: Edition) -> bool:
         """Create the log entry; False if another writer was first."""
         try:
-            with self.versions.explained():
+            with self.versions.explain_writes():
                 return self.versions.objects.create(log_key(draft.version), seal(edition))
         except StoreError:
             # The entry may exist or not, so that the folder must stay; unless another writer's is there.
@@ -277,21 +277,21 @@ class EditionWriter:
 
     store: CompressedStore
     draft: Draft
-    waiting: int = 0
+    waiting_bytes: int = 0
     files: dict[str, Mark] = field(default_factory=dict)
 
     def add(self, arrays: Mapping[str, Array]) -> dict[str, str]:
         """Arrays by short name; returns their folders."""
         self.draft.add(arrays)
-        self.waiting += sum(a.nbytes for a in arrays.values()) + 4096 * len(arrays)
-        if self.waiting > FLUSH_BYTES:
+        self.waiting_bytes += sum(a.nbytes for a in arrays.values()) + 4096 * len(arrays)
+        if self.waiting_bytes > FLUSH_BYTES:
             self.flush()
         return {name: self.draft.arrays[name] for name in arrays}
 
     def flush(self) -> None:
         """Write, and sync, what waits."""
         self.store.versions.flush(self.draft)
-        self.waiting = 0
+        self.waiting_bytes = 0
 
     def keep(self, earlier: Contents) -> None:
         """Arrays of an earlier version, where they are."""
@@ -348,7 +348,7 @@ class EditionWriter:
                 "this run. Run again."
             )
         with contextlib.suppress(OSError):  # a hint: the version is committed
-            versions._point(draft.version)
+            versions._move_head(draft.version)
         with contextlib.suppress(OSError):
             self.store.collect()
         return contents

@@ -115,7 +115,7 @@ def _make_collection(
         )
         size = math.prod(stored.shape) * stored.dtype.itemsize
         parts.append(CollectionPart(stored, number, bytes_read=size))
-    return Collection(name, tuple(members), tuple(parts), missing == "zero").checked()
+    return Collection(name, tuple(members), tuple(parts), missing == "zero").require_valid()
 
 
 def _check_accepted(name: str, stored: StoredArray) -> None:
@@ -134,14 +134,14 @@ def _member(
     columns: Columns,
     origin: Origin | None,
 ) -> Member:
-    layout = layout_of(key, shape, transpose, columns).checked(key)
+    layout = layout_of(key, shape, transpose, columns).require_valid(key)
     return Member(key, layout, stored.dtype, stored.kind, stored.where, origin)
 
 
 def origin_in(stored: StoredArray, axis: int | None) -> Origin | None:
     """What is remembered of an array, or of its pieces that lack a dimension."""
     origin = stored.origin if isinstance(stored, ArrayInChunks) else None
-    return origin if origin is None or axis is None else origin.without(axis)
+    return origin if origin is None or axis is None else origin.without_axis(axis)
 
 
 def _cut_collection(
@@ -167,11 +167,11 @@ def _cut_collection(
         for a, b in part.edges:
             shape = list(stored.shape)
             shape[axis] = b - a
-            if part.dropped:
+            if part.drops_axis:
                 del shape[axis % len(stored.shape)]
-            origin = origin_in(stored, axis if part.dropped else None)
+            origin = origin_in(stored, axis if part.drops_axis else None)
             members.append(_member(next(keys), stored, tuple(shape), transpose, columns, origin))
-    return Collection(name, tuple(members), tuple(parts), missing == "zero").checked()
+    return Collection(name, tuple(members), tuple(parts), missing == "zero").require_valid()
 
 
 def _find_arrays(source: Any, missing: str) -> tuple[str, NamedArrays, Remarks]:

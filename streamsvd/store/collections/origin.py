@@ -42,15 +42,17 @@ class Origin(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         found = _packing(self.dtype, self.attributes)
         return None if found.is_plain else found
 
-    def packed(self, values: Array) -> Array:
+    def pack(self, values: Array) -> Array:
         """Values as they are stored."""
         found = _packing(self.dtype, self.attributes)
         codes = (
-            values.astype(found.stored.newbyteorder("=")) if found.is_plain else found.pack(values)
+            values.astype(found.stored_dtype.newbyteorder("="))
+            if found.is_plain
+            else found.pack(values)
         )
         return codes.view(np.dtype(self.dtype).newbyteorder("="))
 
-    def without(self, axis: int) -> Origin:
+    def without_axis(self, axis: int) -> Origin:
         """Of a piece that lacks a dimension."""
         if self.dimensions is None:
             return self

@@ -112,7 +112,7 @@ def _tensor(path: Path, name: str, record: TensorRecord, start: int, size: int) 
         raise ValueError(
             f"tensor {name!r} of shape {record.shape} takes {promised:,} bytes, its place is {a:,} to {b:,}"
         )
-    return ArrayInFile(path, start + a, shape, dtype, brain=record.dtype == "BF16")
+    return ArrayInFile(path, start + a, shape, dtype, is_bfloat16=record.dtype == "BF16")
 
 
 def _check_places(places: dict[str, tuple[int, int]], size: int) -> None:

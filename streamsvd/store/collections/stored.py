@@ -108,28 +108,28 @@ class ArrayInFile:
     ----------
     path, offset
         File, and its first byte there.
-    shape, stored
+    shape, stored_dtype
         Extents, and type of the bytes.
     fortran
         Whether the first dimension runs fastest.
-    brain
+    is_bfloat16
         Whether 16 bits are the upper half of a float32.
     """
 
     path: Path
     offset: int
     shape: tuple[int, ...]
-    stored: np.dtype[Any]
+    stored_dtype: np.dtype[Any]
     fortran: bool = False
-    brain: bool = False
+    is_bfloat16: bool = False
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        return np.dtype(np.float32) if self.brain else self.stored.newbyteorder("=")
+        return np.dtype(np.float32) if self.is_bfloat16 else self.stored_dtype.newbyteorder("=")
 
     @property
     def kind(self) -> str:
-        return "bfloat16" if self.brain else self.dtype.name
+        return "bfloat16" if self.is_bfloat16 else self.dtype.name
 
     @property
     def chunks(self) -> tuple[int, ...]:
@@ -137,8 +137,8 @@ class ArrayInFile:
 
     @property
     def read_bytes(self) -> int:
-        whole = math.prod(self.shape) * self.stored.itemsize
-        return min(2 * BLOCK_BYTES, whole) + (3 * whole if self.brain else 0)
+        whole = math.prod(self.shape) * self.stored_dtype.itemsize
+        return min(2 * BLOCK_BYTES, whole) + (3 * whole if self.is_bfloat16 else 0)
 
     @property
     def where(self) -> str:
@@ -150,18 +150,22 @@ class ArrayInFile:
 
     def read(self, box: Box) -> Array:
         extents = tuple(part.stop - part.start for part in box)
-        out = np.empty(extents, self.stored.newbyteorder("="), order="F" if self.fortran else "C")
+        out = np.empty(
+            extents, self.stored_dtype.newbyteorder("="), order="F" if self.fortran else "C"
+        )
         try:
             with self.path.open("rb", buffering=0) as file:
                 if self.fortran:  # the same bytes are the transpose in C order
-                    read_box(file, self.offset, self.shape[::-1], self.stored, box[::-1], out.T)
+                    read_box(
+                        file, self.offset, self.shape[::-1], self.stored_dtype, box[::-1], out.T
+                    )
                 else:
-                    read_box(file, self.offset, self.shape, self.stored, box, out)
+                    read_box(file, self.offset, self.shape, self.stored_dtype, box, out)
         except EOFError as error:
             raise StoreError(f"{self.path} cannot be read: {error}. Restore the file.") from error
         except OSError as error:
             raise access_error(error, "read", self.path) from error
-        return (out.astype(np.uint32) << 16).view(np.float32) if self.brain else out
+        return (out.astype(np.uint32) << 16).view(np.float32) if self.is_bfloat16 else out
 
 
 @dataclass(frozen=True, slots=True, eq=False)

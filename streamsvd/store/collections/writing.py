@@ -165,7 +165,7 @@ def _write_group(folder: Path, pairs: Pairs, origins: Mapping[str, Origin]) -> N
             dimension_names=None if origin is None else origin.dimensions,
             config={"write_empty_chunks": True},
         )
-        array[...] = values if origin is None else origin.packed(values)
+        array[...] = values if origin is None else origin.pack(values)
 
 
 def _write_folder(folder: Path, pairs: Pairs) -> None:

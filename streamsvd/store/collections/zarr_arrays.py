@@ -37,7 +37,7 @@ def stored_arrays(
         if isinstance(node, zarr.Array):
             stored, remarks = stored_array(node, missing)
             return [(node.basename or "", stored)], remarks
-        found, remarks = hierarchy(node, store_name(node)).listed(max_depth=None)
+        found, remarks = hierarchy(node, store_name(node)).list_members(max_depth=None)
         arrays = [(name, value) for name, value in found.items() if isinstance(value, zarr.Array)]
         groups = {"": node} | {
             n: value for n, value in found.items() if isinstance(value, zarr.Group)

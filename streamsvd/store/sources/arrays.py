@@ -31,7 +31,7 @@ class ArraySource:
         return strips(self.shape, self.dtype.itemsize)
 
     @property
-    def unchunked(self) -> bool:
+    def has_no_chunks(self) -> bool:
         """Its chunks are only a way to read it."""
         return True
 

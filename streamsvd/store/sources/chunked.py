@@ -101,7 +101,7 @@ class ChunkedArray:
 
     @property
     def _converts(self) -> bool:
-        return self.packing.dtype != self.packing.stored.newbyteorder("=")
+        return self.packing.dtype != self.packing.stored_dtype.newbyteorder("=")
 
     def read(self, box: Box, place: npt.NDArray[Any]) -> None:
         """Fill ``place`` with the rectangle ``box``."""
@@ -112,8 +112,8 @@ class ChunkedArray:
         counts = self.shards.counts
         shape = [chunk * count for chunk, count in zip(self.decoder.shape, counts, strict=True)]
         for shard in chunk_pieces(box, shape):
-            inner = chunk_pieces(shard.within, self.decoder.shape)
-            self._read_chunks(inner, place[shard.placed], shard.coords)
+            inner = chunk_pieces(shard.chunk_box, self.decoder.shape)
+            self._read_chunks(inner, place[shard.target_box], shard.coords)
 
     def _read_chunks(
         self, wanted: Iterator[ChunkPiece], place: npt.NDArray[Any], shard: Coords | None = None
@@ -137,7 +137,7 @@ class ChunkedArray:
             label = self._label(piece.coords, shard)
             if data is not None and request is not None and request[1] is not None:
                 self._check_length(data, request[1], label)
-            self._put(piece, data, label, place[piece.placed])
+            self._put_chunk(piece, data, label, place[piece.target_box])
 
     @property
     def _per_group(self) -> int:
@@ -175,7 +175,7 @@ class ChunkedArray:
             reason = f"its shard ends {span.length - len(data):,} bytes before the chunk does"
             raise CorruptChunkError(label, self.name, reason)
 
-    def _put(
+    def _put_chunk(
         self,
         piece: ChunkPiece,
         data: npt.NDArray[np.uint8] | None,
@@ -186,12 +186,12 @@ class ChunkedArray:
         if data is None:
             self._put_missing(label, place)
             return
-        direct = self.decoder.fits(place) and self.packing.stored == place.dtype
+        direct = self.decoder.fits(place) and self.packing.stored_dtype == place.dtype
         try:
             values = self.decoder.decode(data, place if direct else None)
         except DamagedError as error:
             raise CorruptChunkError(label, self.name, str(error)) from error
-        values = values[piece.within].view(self.packing.stored)
+        values = values[piece.chunk_box].view(self.packing.stored_dtype)
         self.packing.unpack(place if direct else values, place)
 
     def addresses(self, extents: Sequence[int]) -> list[Address]:
@@ -239,13 +239,13 @@ class ChunkedArray:
         if self.fill_value is not None:
             fill[...] = self.fill_value
         unpacked = np.empty(fill.shape, place.dtype)
-        self.packing.unpack(fill.view(self.packing.stored), unpacked)
+        self.packing.unpack(fill.view(self.packing.stored_dtype), unpacked)
         place[...] = unpacked
 
     def _read_in_place(self, wanted: Iterator[ChunkPiece], place: npt.NDArray[Any]) -> None:
         """Uncompressed chunks in local files, read straight into their places."""
         for piece in wanted:
-            key, part = self.encode_key(piece.coords), place[piece.placed]
+            key, part = self.encode_key(piece.coords), place[piece.target_box]
             path = local_path(self.store, key)
             assert path is not None
             try:
@@ -268,10 +268,12 @@ class ChunkedArray:
             reason = f"it holds {size:,} bytes, a chunk takes {decoder.encoded_limit:,}"
             raise DamagedError(reason)
         stored_shape = [decoder.shape[axis] for axis in decoder.axes]
-        dtype, within = self.packing.stored, piece.within
+        dtype, within = self.packing.stored_dtype, piece.chunk_box
         if decoder.steps:  # the checksum is of the whole chunk
             direct = decoder.fits(place) and not self._converts
-            values = place if direct else np.empty(stored_shape, dtype).transpose(self._unordered)
+            values = (
+                place if direct else np.empty(stored_shape, dtype).transpose(self._inverse_axes)
+            )
             data = values.transpose(decoder.axes).reshape(-1).view(np.uint8)
             read_into(file, 0, data)
             tail = np.empty(4, np.uint8)
@@ -285,7 +287,7 @@ class ChunkedArray:
         self.packing.unpack(values, place)
 
     @property
-    def _unordered(self) -> tuple[int, ...]:
+    def _inverse_axes(self) -> tuple[int, ...]:
         """Permutation that brings the stored order of dimensions back to theirs."""
         return tuple(int(axis) for axis in np.argsort(self.decoder.axes))
 

@@ -41,21 +41,21 @@ class Conventions:
 
     Attributes
     ----------
-    stored
+    stored_dtype
         Type of the stored values, as ``_Unsigned`` has it, with their byte order.
     fills
         Values that stand for a missing one.
     scale, offset
         A value is ``stored * scale + offset``.
-    work
+    work_dtype
         Type in which that is computed, and delivered.
     """
 
-    stored: np.dtype[Any]
+    stored_dtype: np.dtype[Any]
     fills: tuple[complex | float | int, ...] = ()
     scale: float = 1.0
     offset: float = 0.0
-    work: np.dtype[Any] = _WIDE
+    work_dtype: np.dtype[Any] = _WIDE
 
     @property
     def scales(self) -> bool:
@@ -68,13 +68,13 @@ class Conventions:
         return not self.fills and not self.scales
 
     @property
-    def delivered(self) -> np.dtype[Any]:
+    def delivered_dtype(self) -> np.dtype[Any]:
         """The narrowest type that holds every value: float64 where a scale or an offset makes them."""
         if self.scales:
-            return self.work
-        if self.is_plain or self.stored.kind in "fc":
-            return self.stored.newbyteorder("=")
-        return np.dtype(np.float32 if self.stored.itemsize <= 2 else np.float64)
+            return self.work_dtype
+        if self.is_plain or self.stored_dtype.kind in "fc":
+            return self.stored_dtype.newbyteorder("=")
+        return np.dtype(np.float32 if self.stored_dtype.itemsize <= 2 else np.float64)
 
 
 def read_conventions(
@@ -234,7 +234,7 @@ class _MissingMarks:
         """The fill value of zarr, which goes before the attribute."""
         fill = np.asarray(value).item()
         if self.found.get("_FillValue") is not None:
-            given = self._given("_FillValue", coded=True)
+            given = self._attribute_values("_FillValue", coded=True)
             if any(not (part == fill or (part != part and fill != fill)) for part in given):
                 self.found.refuse(
                     "_FillValue",
@@ -249,10 +249,10 @@ class _MissingMarks:
         if self.found.get(name) is not None:
             # Where xarray expects text, it refuses a number: the nearest is taken, as what else could be meant.
             nearest = coded and not isinstance(self.found.get(name), str)
-            for fill in self._given(name, coded=coded):
+            for fill in self._attribute_values(name, coded=coded):
                 self._mark(name, fill, nearest=nearest)
 
-    def _given(self, name: str, *, coded: bool) -> list[Any]:
+    def _attribute_values(self, name: str, *, coded: bool) -> list[Any]:
         value = self.found.get(name)
         if self.stored.kind == "c" and isinstance(value, list | tuple) and len(value) == 2:
             if not coded:
@@ -351,7 +351,7 @@ class _MissingMarks:
 
 def _check_scale(record: Conventions, found: _Attributes, *, nan_alone: bool) -> None:
     """Refuse scales by which xarray gets other values."""
-    stored, work = record.stored, record.work
+    stored, work = record.stored_dtype, record.work_dtype
     there = [name for name in ("scale_factor", "add_offset") if found.get(name) is not None]
     if stored.kind == "c" and there:
         found.refuse(

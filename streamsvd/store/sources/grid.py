@@ -14,8 +14,8 @@ class ChunkPiece:
     """The part of one chunk that a rectangle needs."""
 
     coords: tuple[int, ...]
-    within: Box  # in the chunk
-    placed: Box  # in the rectangle
+    chunk_box: Box  # in the chunk
+    target_box: Box  # in the rectangle
 
 
 def chunk_pieces(box: Box, chunk_shape: Sequence[int]) -> Iterator[ChunkPiece]:

@@ -43,7 +43,7 @@ class Hierarchy:
     group: zarr.Group
     copy: Mapping[str, Metadata]
 
-    def listed(
+    def list_members(
         self, max_depth: int | None = 0
     ) -> tuple[dict[str, zarr.Array | zarr.Group], tuple[str, ...]]:
         """Members by path, and a remark where the copy says otherwise.

@@ -53,7 +53,7 @@ class NpySource:
         return row_block(self.shape, item)
 
     @property
-    def unchunked(self) -> bool:
+    def has_no_chunks(self) -> bool:
         """Its chunks are only a way to read it."""
         return True
 

@@ -221,7 +221,7 @@ def _pick_array(
     if variable is not None:
         return _find_variable(group, variable)
     check_group(node, where, node.path)
-    members, remarks = group.listed()
+    members, remarks = group.list_members()
     arrays = {name: member for name, member in members.items() if isinstance(member, zarr.Array)}
     eligible = [
         name for name, array in arrays.items() if array.ndim >= 2 and array.dtype.kind in "iufc"
@@ -240,7 +240,7 @@ def _find_variable(group: Hierarchy, variable: str) -> tuple[zarr.Array, tuple[s
     try:
         found = group.member(variable)
     except KeyError as error:
-        members = group.listed()[0].items()
+        members = group.list_members()[0].items()
         contents = _contents_text({name: m for name, m in members if isinstance(m, zarr.Array)})
         copied = ""
         if variable.strip("/") in group.copy:

@@ -187,7 +187,7 @@ def _manifest(store: ModelStore, entry: LogEntry, found: list[Damage]) -> Manife
     if entry.kind == "repair" and not entry.folder:
         return None
     try:
-        return plain_record(store.checked(key, entry.manifest), Manifest, key)
+        return plain_record(store.read_checked(key, entry.manifest), Manifest, key)
     except NewerFormatError:
         raise
     except StoreError as error:
@@ -223,7 +223,7 @@ def _object(
 ) -> Damage | None:
     if (key, expected) not in sound:
         try:
-            store.checked(key, expected)
+            store.read_checked(key, expected)
             sound[key, expected] = None
         except StoreError as error:
             sound[key, expected] = _reason(error)
@@ -251,7 +251,7 @@ def repair(store: ModelStore) -> tuple[int, list[Damage]]:
             "Restore it from a copy."
         )
     good = store.manifest(whole)
-    with store.explained():
+    with store.explain_writes():
         last = _mend_log(store, found, good.summary)
         with contextlib.suppress(OSError):
             store.objects.remove([d.key for d in found if d.key.startswith(LEASES)])

@@ -17,7 +17,7 @@ LEASE_SECONDS = 3600.0
 def lease(store: ModelStore, version: int, seconds: float = LEASE_SECONDS) -> str:
     """Protect a version from being collected for a while; returns the key of the lease."""
     key = f"{LEASES}/{version:012d}-{uuid.uuid4().hex[:12]}.json"
-    with store.explained():
+    with store.explain_writes():
         store.objects.create(key, seal(Lease(version, time.time() + seconds)))
     return key
 
@@ -71,7 +71,7 @@ def collect(store: ModelStore, *, back: int | None = None) -> int:
     floor = max(store.manifest(newest).floor, 1)
     needed, own = _needed_objects(store, range(floor, newest + 1), leased_versions(store))
     removed = 0
-    with store.explained():
+    with store.explain_writes():
         for name in store.names(VERSIONS):
             folder = f"{VERSIONS}/{name}"
             if folder in own or not FOLDER.fullmatch(name) or int(name[:12]) > newest:

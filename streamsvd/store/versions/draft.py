@@ -23,7 +23,7 @@ class Draft:
         As in the manifest.
     pending
         Objects not written yet, by their names in the folder.
-    grouped
+    has_group
         Whether the metadata of the group are among what was written or is pending.
     """
 
@@ -32,7 +32,7 @@ class Draft:
     arrays: dict[str, str] = field(default_factory=dict)
     files: dict[str, Mark] = field(default_factory=dict)
     pending: dict[str, bytes] = field(default_factory=dict)
-    grouped: bool = False
+    has_group: bool = False
 
     @property
     def mark(self) -> str:
@@ -45,10 +45,10 @@ class Draft:
         for name, data in encode_arrays(arrays).items():
             key = f"{self.folder}/{name}"
             if name == "zarr.json":  # of the group: the same for all, written once
-                if not self.grouped:
+                if not self.has_group:
                     self.pending[name] = data
                     self.files[key] = mark(data)
-                self.grouped = True
+                self.has_group = True
                 continue
             self.pending[name] = data
             added[key] = mark(data)

@@ -86,7 +86,7 @@ class ModelStore:
         """How messages call it."""
         return self.objects.name
 
-    def explained(self) -> explain_errors:
+    def explain_writes(self) -> explain_errors:
         """Words for what goes wrong in writing."""
         return explain_errors(self.name, "the last version is intact, so that you can run again.")
 
@@ -210,9 +210,9 @@ class ModelStore:
                 f"version {version} of {self.name} was lost, and repaired over. Run streamsvd log."
             )
         key = f"{entry.folder}/manifest.json"
-        return plain_record(self.checked(key, entry.manifest), Manifest, f"{self.name}/{key}")
+        return plain_record(self.read_checked(key, entry.manifest), Manifest, f"{self.name}/{key}")
 
-    def checked(self, key: str, expected: Mark) -> bytes:
+    def read_checked(self, key: str, expected: Mark) -> bytes:
         """An object whose length and checksum are as recorded.
 
         Raises
@@ -238,7 +238,7 @@ class ModelStore:
         own = {key: m for key, m in files.items() if key.startswith(prefix)}
         try:
             return decode_array(
-                {key.removeprefix(prefix): self.checked(key, m) for key, m in own.items()}
+                {key.removeprefix(prefix): self.read_checked(key, m) for key, m in own.items()}
             )
         except StoreError:
             raise
@@ -256,7 +256,7 @@ class ModelStore:
 
     def segment(self, s: Segment) -> list[BlockEntry]:
         """The blocks of one segment."""
-        data = self.checked(s.key, (s.hash, s.length))
+        data = self.read_checked(s.key, (s.hash, s.length))
         return plain_record(data, list[BlockEntry], f"{self.name}/{s.key}")
 
     # Writing ------------------------------------------------------------------------------------------
@@ -269,7 +269,7 @@ class ModelStore:
         StoreError
             If there is one already.
         """
-        with self.explained():
+        with self.explain_writes():
             if not self.objects.create(SETTINGS, seal(settings)):
                 raise StoreError(
                     f"{self.name} is a model already. Open it, or choose another place."
@@ -289,7 +289,7 @@ class ModelStore:
 
     def resettle(self, settings: ModelSettings) -> None:
         """Other settings, of a model that has no version yet."""
-        with self.explained():
+        with self.explain_writes():
             self.objects.replace(SETTINGS, seal(settings))
 
     def draft(self, version: int) -> Draft:
@@ -303,7 +303,7 @@ class ModelStore:
         `commit` will say so.
         """
         try:
-            with self.explained():
+            with self.explain_writes():
                 self.objects.write(draft.folder, draft.pending)
         except StoreError:
             self.discard(draft)
@@ -336,7 +336,7 @@ class ModelStore:
         segments = list(parent.segments) if parent else []
         tail = [*(parent.tail if parent else []), *added]
         try:
-            segments, tail = self._folded(draft, segments, tail)
+            segments, tail = self._fold_entries(draft, segments, tail)
         except StoreError:
             self.discard(draft)
             if self.exists(draft.version):  # the parent may have been collected since
@@ -389,7 +389,7 @@ class ModelStore:
             manifest.summary,
         )
         try:
-            with self.explained():
+            with self.explain_writes():
                 created = self.objects.create(log_key(draft.version), seal(entry))
         except StoreError:
             # The entry may exist or not, so that the folder must stay; unless another writer's is there. A
@@ -401,7 +401,7 @@ class ModelStore:
             self.discard(draft)
             return False
         with contextlib.suppress(OSError):  # a hint: the version is committed
-            self._point(draft.version)
+            self._move_head(draft.version)
         return True
 
     def _require_finite(self, manifest: bytes, version: int) -> None:
@@ -414,14 +414,14 @@ class ModelStore:
                 "is intact. Leave the block out, or scale the data."
             ) from error
 
-    def _point(self, version: int) -> None:
+    def _move_head(self, version: int) -> None:
         """Let the head name the newest version.
 
         Whoever writes the head last looks whether the log has gone on since: so it never stays behind, although
         writers replace it in any order.
         """
         while True:
-            with self.explained():
+            with self.explain_writes():
                 self.objects.replace(HEAD, seal(Head(version)))
             newest = version
             while self.exists(newest + 1):
@@ -437,17 +437,17 @@ class ModelStore:
         """
         newest = self.newest()
         if newest and self.head() < newest:
-            with self.explained():
+            with self.explain_writes():
                 self.objects.settle(LOG)
             with contextlib.suppress(OSError):
-                self._point(newest)
+                self._move_head(newest)
 
     def discard(self, draft: Draft) -> None:
         """Remove what a draft has written, as far as the store lets us."""
         with contextlib.suppress(OSError):
             self.objects.clear(draft.folder)
 
-    def _folded(
+    def _fold_entries(
         self, draft: Draft, segments: list[Segment], tail: list[BlockEntry]
     ) -> tuple[list[Segment], list[BlockEntry]]:
         """Entries beyond a run go to segments, so that a commit writes little however many there are."""
@@ -461,7 +461,7 @@ class ModelStore:
             joined: list[BlockEntry] = []
             for s in segments[-SEGMENT_ENTRIES:]:
                 data = draft.pending.pop(s.key.removeprefix(draft.folder + "/"), None)
-                data = self.checked(s.key, (s.hash, s.length)) if data is None else data
+                data = self.read_checked(s.key, (s.hash, s.length)) if data is None else data
                 joined += plain_record(data, list[BlockEntry], s.key)
             segments = [*segments[:-SEGMENT_ENTRIES], self._segment(draft, len(segments), joined)]
         return segments, tail

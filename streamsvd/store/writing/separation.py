@@ -148,7 +148,7 @@ def _(source: np.ndarray[Any, Any]) -> Iterator[Path]:
 @places.register(Collection)
 def _(source: Collection) -> Iterator[Path]:
     """Of many files in one folder that folder, without a look at any."""
-    yield from source.places or places([part.stored for part in source.parts])
+    yield from source.places or places([part.array for part in source.parts])
 
 
 @places.register(Mapping)

@@ -115,7 +115,7 @@ class History:
         wl, Z = wl[::-1], Z[:, ::-1]
         light = orthonormal(Y @ Z[:, : self.b])
         if heavy.shape[0]:
-            joint, self.values = self._merged(V, Y, wl, Z, heavy)
+            joint, self.values = self._merge_heavy(V, Y, wl, Z, heavy)
         else:
             joint, self.values = light[:, : self.k], np.maximum(wl[: self.k], 0.0)
         new = extend_basis(joint, light)
@@ -123,7 +123,7 @@ class History:
         self.gamma = self._forgetting(wl)
         return new
 
-    def _merged(
+    def _merge_heavy(
         self, V: Matrix, Y: Matrix, wl: Real, Z: Matrix, heavy: Matrix
     ) -> tuple[Matrix, Real]:
         """One power step from the leading vectors of the heavy rows and the light part together."""

@@ -27,17 +27,17 @@ class Refinement:
 
     Parameters
     ----------
-    found
+    first_answer
         What is to be refined.
     """
 
-    found: StreamAnswer
+    first_answer: StreamAnswer
     products: Matrix = field(init=False)
     n_rows: int = 0
     energy: float = 0.0
 
     def __post_init__(self) -> None:
-        self.products = np.zeros_like(self.found.basis)
+        self.products = np.zeros_like(self.first_answer.basis)
 
     def update(self, rows: Matrix) -> None:
         """Absorb a block of rows."""
@@ -46,7 +46,7 @@ class Refinement:
                 f"a block of shape {rows.shape} came in a further pass over rows of {self.products.shape[0]} numbers."
             )
         X = rows.astype(np.float64, copy=False)
-        self.products += X.T @ (X @ self.found.basis)
+        self.products += X.T @ (X @ self.first_answer.basis)
         self.n_rows += X.shape[0]
         self.energy += float(np.sum(X * X))
 
@@ -58,7 +58,7 @@ class Refinement:
         SpecError
             If these were other rows than those of the first pass.
         """
-        first = self.found
+        first = self.first_answer
         same = abs(self.energy - first.energy) <= 1e-6 * first.energy
         if self.n_rows != first.n_rows or not same:
             raise SpecError(

@@ -106,7 +106,7 @@ def _answer_some_order(
     last = state.window
     basis = last.basis
     if last.rows:
-        basis = state.history.advance(last, state.heavy.held)
+        basis = state.history.advance(last, state.heavy.used_rows)
     power = complete_with_axes(basis[:, :k], k)
     trusted = o.order == "random" or order.random is True
     if o.order == "random" and order.random is False:
@@ -144,7 +144,7 @@ def _energy_held(state: StreamState, judged: Window, which: int) -> float:
     V = judged.basis[:, : state.options.k] if which == 0 else judged.rival
     assert state.history is not None
     scale = state.history.n_light / judged.rows
-    return float(np.sum((state.heavy.held @ V) ** 2)) + scale * float(judged.energies[which])
+    return float(np.sum((state.heavy.used_rows @ V) ** 2)) + scale * float(judged.energies[which])
 
 
 def _add_statistical_claims(
@@ -155,7 +155,7 @@ def _add_statistical_claims(
     o, k, m = state.options, state.options.k, judged.rows
     scale = state.history.n_light / m
     V = judged.basis[:, :k]
-    H = state.heavy.held
+    H = state.heavy.used_rows
     GV = scale * judged.products[:, :k] + H.T @ (H @ V)
     R = V.T @ GV
     w, turn = linalg.eigh((R + R.T) / 2, driver="evd", check_finite=False)
@@ -253,14 +253,14 @@ def _make_answer(
     values = np.clip(values, low, high)
     return StreamAnswer(
         (V * phases(V)).T, values, method, order, certificate, state.seen, state.energy,
-        heavy, overflow, state.heavy.wanted(state.heavy_from()), basis, minorant,
+        heavy, overflow, state.heavy.room_needed(state.heavy_from()), basis, minorant,
     )  # fmt: skip
 
 
 def _minorant(state: StreamState, count: int) -> Minorant:
     f = state.directions
     return Minorant.of(
-        state.heavy.held, f.held, f.shrunk, f.slack(state.energy), min(count, state.d)
+        state.heavy.used_rows, f.used_rows, f.shrunk, f.slack(state.energy), min(count, state.d)
     )
 
 

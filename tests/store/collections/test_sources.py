@@ -233,7 +233,7 @@ def test_chunks_of_a_cut_array_are_read_once(tmp_path, monkeypatch):
     assert found.pass_bytes == A.nbytes
     edges = [(p.edges[0][0], p.edges[-1][1]) for p in found.parts]
     assert all(b % 10 == 0 for _, b in edges)
-    some = found.only([0, 1, 7])
+    some = found.take_members([0, 1, 7])
     assert [m.name for m in some.members] == ["00", "01", "07"]
     np.testing.assert_array_equal(arrays(some)["07"], A[:, 28:32])
     assert some.pass_bytes == (10 + 10 + 10) * 48  # columns 0-8 and 28-32 lie in three chunks

@@ -79,7 +79,7 @@ class Life(RuleBasedStateMachine):
     def send_again(self, which: float, other: bool) -> None:
         name = self.names[int(which * len(self.names))]
         done = (self.other if other else self.model).update(block_of(name), name)
-        assert (done.absorbed, done.skipped, done.versions) == (0, "known", 0)
+        assert (done.absorbed, done.skip_reason, done.versions) == (0, "known", 0)
 
     @precondition(lambda self: self.names)
     @rule(which=WHERE)
