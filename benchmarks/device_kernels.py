@@ -28,9 +28,9 @@ from benchmarks.tables import Row, Size, Table, judged
 from streamsvd.engine.events import ignore_event
 from streamsvd.engine.runs import Passes, plan_row_schedule
 from streamsvd.kernels import KernelRidgeResult
+from streamsvd.kernels.devices import computing
 from streamsvd.kernels.mathematics import FeatureMap, Kernel
 from streamsvd.kernels.passes import ProductPass, Targets
-from streamsvd.kernels.placing import computing
 
 ASKED, TIMES, APART = 1.25, 4.0, 1e-8
 WIDTH = 8

@@ -28,8 +28,8 @@ import streamsvd
 from benchmarks import data
 from benchmarks.peers import Figures, counted_passes, measured, versions
 from streamsvd.errors import BudgetError, NotConverged
-from streamsvd.factor.agreement import OPTION_NAMES
 from streamsvd.factor.calibration import measure_speeds
+from streamsvd.factor.plan_options import OPTION_NAMES
 from streamsvd.testing.stores import CountingStore
 
 Array = npt.NDArray[Any]

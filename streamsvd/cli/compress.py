@@ -85,8 +85,8 @@ def command(
 
     COLLECTION is a zarr group, a folder of .npy or .safetensors files, one .safetensors file, or an array to --cut.
     """
+    from streamsvd.cli.files import weight_arguments
     from streamsvd.cli.progress import watching
-    from streamsvd.cli.saved import weight_arguments
     from streamsvd.collections import compress
     from streamsvd.engine.schedulers import use_scheduler
 

@@ -73,9 +73,9 @@ def fit(
 ) -> int:
     """Fit targets on the rows of SOURCE."""
     from streamsvd.cli.app import NOT_CONVERGED, report_checkpoint
+    from streamsvd.cli.files import check_place, read_npy, save_arrays
     from streamsvd.cli.present import print_facts, round_digits, show_json
     from streamsvd.cli.progress import watching
-    from streamsvd.cli.saved import check_place, read_npy, save_arrays
     from streamsvd.cli.wording import in_options
     from streamsvd.engine.opening import open as open_matrix
     from streamsvd.engine.schedulers import use_scheduler

@@ -60,8 +60,8 @@ def command(
 ) -> int:
     """Solve for the x that brings SOURCE times x nearest to b."""
     from streamsvd.cli.app import NOT_CONVERGED
+    from streamsvd.cli.files import check_place, read_npy, save_arrays
     from streamsvd.cli.progress import watching
-    from streamsvd.cli.saved import check_place, read_npy, save_arrays
     from streamsvd.cli.wording import in_options
     from streamsvd.engine.opening import open as open_matrix
     from streamsvd.errors import NotConverged

@@ -55,8 +55,8 @@ def command(
     **given: Any,
 ) -> int:
     """Choose rows of SOURCE that stand for its kernel matrix, and make a feature map of them."""
+    from streamsvd.cli.files import check_place, save_arrays
     from streamsvd.cli.progress import watching
-    from streamsvd.cli.saved import check_place, save_arrays
     from streamsvd.engine.opening import open as open_matrix
     from streamsvd.engine.schedulers import use_scheduler
     from streamsvd.kernels import load_nystrom, nystrom

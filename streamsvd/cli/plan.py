@@ -10,7 +10,7 @@ import click
 from streamsvd.cli import options
 
 if TYPE_CHECKING:
-    from streamsvd.factor.arrangements import Speeds
+    from streamsvd.factor.candidates import Speeds
     from streamsvd.factor.plan import Plan
 
 

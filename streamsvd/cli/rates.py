@@ -106,8 +106,8 @@ def command(
 
     COLLECTION is a zarr group, a folder of .npy or .safetensors files, one .safetensors file, or an array to --cut.
     """
+    from streamsvd.cli.files import check_place, weight_arguments
     from streamsvd.cli.progress import watching
-    from streamsvd.cli.saved import check_place, weight_arguments
     from streamsvd.collections import rate_curve
     from streamsvd.collections.rates import ERRORS
     from streamsvd.engine.schedulers import use_scheduler
@@ -150,7 +150,7 @@ def _error_to_draw(figure: Path | None, at: float | None, errors: tuple[float, .
 
 def _draw(figure: Path, found: RateCurve, at: float, title: str) -> None:
     """The figure, there whole or not at all."""
-    from streamsvd.cli.saved import replacement_file
+    from streamsvd.cli.files import replacement_file
     from streamsvd.report import collections
 
     with replacement_file(figure) as partial:

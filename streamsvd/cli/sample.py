@@ -64,8 +64,8 @@ def command(
     **given: Any,
 ) -> int:
     """Draw rows of SOURCE that stand for all of them."""
+    from streamsvd.cli.files import check_place, save_arrays
     from streamsvd.cli.progress import watching
-    from streamsvd.cli.saved import check_place, save_arrays
     from streamsvd.engine.opening import open as open_matrix
     from streamsvd.rows.sample_rows import sample_rows
 

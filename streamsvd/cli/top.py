@@ -72,8 +72,8 @@ def command(
 
     One pass, in memory that does not grow with the rows. What is proved, and on what it rests, is printed with them.
     """
+    from streamsvd.cli.files import check_place, save_arrays
     from streamsvd.cli.progress import watching
-    from streamsvd.cli.saved import check_place, save_arrays
     from streamsvd.engine.opening import open as open_matrix
     from streamsvd.errors import SpecError
     from streamsvd.streams import top_eigenvectors

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scipy import linalg
 
 from streamsvd.collections.compressed import CompressedCollection, total_norm
-from streamsvd.collections.keeping import (
+from streamsvd.collections.encoding import (
     EncodedCluster,
     EncodedResidual,
     StoredFactors,

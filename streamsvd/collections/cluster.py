@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from streamsvd.collections.keeping import EncodedCluster
+from streamsvd.collections.encoding import EncodedCluster
 from streamsvd.collections.mathematics import Method, Mode, number_merges
 from streamsvd.collections.mathematics.options import Order
 from streamsvd.collections.options import ClusteringRequest

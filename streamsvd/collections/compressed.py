@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.collections.keeping import StoredFactors, cast_block, decode_block
+from streamsvd.collections.encoding import StoredFactors, cast_block, decode_block
 from streamsvd.collections.mathematics.residuals import values as residual
 from streamsvd.collections.records import from_stored, member_of
 from streamsvd.store.collections import Origin

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from streamsvd.checks.numbers import check_seed
-from streamsvd.collections.keeping import margin
+from streamsvd.collections.encoding import margin
 from streamsvd.collections.mathematics import ClusterOptions, Method, Mode
 from streamsvd.collections.mathematics.options import Order
 from streamsvd.collections.weights import NO_WEIGHTS, Weights

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from streamsvd.collections.compressed import StoredCluster
-from streamsvd.collections.keeping import EncodedCluster, ladder
+from streamsvd.collections.encoding import EncodedCluster, ladder
 from streamsvd.collections.mathematics import (
     BlockSketch,
     MergeStep,

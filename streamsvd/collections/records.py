@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.collections.keeping import BRAIN, EncodedCluster, EncodedResidual
+from streamsvd.collections.encoding import BRAIN, EncodedCluster, EncodedResidual
 from streamsvd.collections.weights import Metrics
 from streamsvd.errors import SpecError
 from streamsvd.store.collections import Member, MemberLayout

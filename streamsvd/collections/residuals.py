@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.collections.keeping import (
+from streamsvd.collections.encoding import (
     EncodedCluster,
     EncodedResidual,
     StoredFactors,

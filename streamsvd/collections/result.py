@@ -8,7 +8,7 @@ from typing import Any
 import numpy.typing as npt
 
 from streamsvd.collections.compressed import CompressedCollection, StoredCluster
-from streamsvd.collections.keeping import EncodedCluster, decode_block
+from streamsvd.collections.encoding import EncodedCluster, decode_block
 from streamsvd.collections.mathematics import MergeStep
 from streamsvd.store.collections import Member
 

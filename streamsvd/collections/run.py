@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from streamsvd.collections.encoding import EncodedCluster, encode_cluster, split_off_zeros
 from streamsvd.collections.gram import by_gram
-from streamsvd.collections.keeping import EncodedCluster, encode_cluster, split_off_zeros
 from streamsvd.collections.mathematics import (
     ClusterOptions,
     FactoredCluster,

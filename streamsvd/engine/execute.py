@@ -19,7 +19,7 @@ from streamsvd.engine.graph import build_pass_graph
 from streamsvd.engine.layout import Layout
 from streamsvd.engine.span import Sink, SpanWork, stop_run
 from streamsvd.engine.submit import Graph, GraphCallbacks, active_client, run_graph
-from streamsvd.engine.workers import workers_of
+from streamsvd.engine.worker_checks import workers_of
 from streamsvd.numerics.passes import Fold, PassSums
 from streamsvd.protocols import Source
 

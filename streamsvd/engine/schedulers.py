@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import dask
 
-from streamsvd.engine.workers import workers_of
+from streamsvd.engine.worker_checks import workers_of
 from streamsvd.errors import SpecError, StoreError
 
 CONNECT_SECONDS = "10s"

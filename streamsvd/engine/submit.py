@@ -13,7 +13,7 @@ from dask.callbacks import Callback as DaskCallback
 
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.blas import one_thread
-from streamsvd.engine.workers import inspect_workers
+from streamsvd.engine.worker_checks import inspect_workers
 from streamsvd.errors import StreamSVDError
 
 RETRIES = 3

@@ -21,7 +21,7 @@ from streamsvd.engine.blas import one_thread
 from streamsvd.engine.device import NumpyBackend
 from streamsvd.engine.execute import concurrency, dense_threads
 from streamsvd.engine.span import read_part
-from streamsvd.factor.arrangements import GRAM_COLUMNS, Speeds
+from streamsvd.factor.candidates import GRAM_COLUMNS, Speeds
 from streamsvd.factor.plan import Plan
 from streamsvd.numerics import krylov
 from streamsvd.numerics.blocks import Preparation

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy import linalg
 
 from streamsvd.engine.span import Sink
-from streamsvd.factor.looks import Assessment
+from streamsvd.factor.assessment import Assessment
 from streamsvd.factor.session import Session
 from streamsvd.factor.terms import Terms
 from streamsvd.numerics import krylov

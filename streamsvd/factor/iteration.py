@@ -8,14 +8,14 @@ import numpy as np
 
 from streamsvd.engine.memory import POWERS
 from streamsvd.errors import ScaleError
-from streamsvd.factor.arrangements import fits_single, sample_threads
-from streamsvd.factor.looks import (
+from streamsvd.factor.assessment import (
     Assessment,
     PastBounds,
     assess_gram,
     assess_krylov,
     rounding_floor,
 )
+from streamsvd.factor.candidates import fits_single, sample_threads
 from streamsvd.factor.pins import PinContext, pin_vectors
 from streamsvd.factor.precision import rounding_exceeds_tol
 from streamsvd.factor.problem import Frame

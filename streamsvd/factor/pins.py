@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from streamsvd.factor.looks import PastBounds
+from streamsvd.factor.assessment import PastBounds
 from streamsvd.factor.plan import Plan
 from streamsvd.factor.session import RunGoal
 from streamsvd.numerics.eigen import leading_eigenpairs

@@ -15,8 +15,7 @@ from streamsvd.engine.execute import concurrency
 from streamsvd.engine.layout import Layout
 from streamsvd.engine.memory import show_bytes
 from streamsvd.errors import BudgetError
-from streamsvd.factor.agreement import PlanOptions
-from streamsvd.factor.arrangements import (
+from streamsvd.factor.candidates import (
     USUAL_THREADS,
     PlanCandidate,
     Request,
@@ -29,6 +28,7 @@ from streamsvd.factor.arrangements import (
     seconds_of,
     thread_variants,
 )
+from streamsvd.factor.plan_options import PlanOptions
 from streamsvd.numerics.blocks import Axis
 from streamsvd.protocols import Source
 

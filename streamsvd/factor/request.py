@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from streamsvd.errors import ShapeError, SpecError
-from streamsvd.factor.arrangements import Request
+from streamsvd.factor.candidates import Request
 from streamsvd.numerics.certificate import TOL
 from streamsvd.protocols import Source
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from streamsvd.engine.memory import show_bytes
-from streamsvd.factor.arrangements import GRAM_COLUMNS
+from streamsvd.factor.candidates import GRAM_COLUMNS
 from streamsvd.factor.iteration import Iteration
 from streamsvd.factor.stopping import is_stalled
 from streamsvd.numerics.certificate import Kind

@@ -14,7 +14,7 @@ from enum import Enum
 
 import numpy as np
 
-from streamsvd.factor.looks import Assessment
+from streamsvd.factor.assessment import Assessment
 from streamsvd.factor.session import RunGoal
 from streamsvd.numerics.certificate import Certificate, Kind
 from streamsvd.numerics.probes import chi_lower

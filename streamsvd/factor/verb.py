@@ -17,11 +17,11 @@ from streamsvd.engine.execute import dense_threads
 from streamsvd.engine.memory import default_budget, parse_bytes
 from streamsvd.engine.opening import as_source
 from streamsvd.errors import NotConverged, ShapeError, SpecError
-from streamsvd.factor.agreement import PlanOptions, runs_plan
-from streamsvd.factor.arrangements import Speeds
+from streamsvd.factor.candidates import Speeds
 from streamsvd.factor.factors import Factors, compute_factors
 from streamsvd.factor.iteration import Iteration
 from streamsvd.factor.plan import Plan, make_plan
+from streamsvd.factor.plan_options import PlanOptions, runs_plan
 from streamsvd.factor.problem import check_options
 from streamsvd.factor.request import check_amount, check_request
 from streamsvd.factor.session import RunGoal, Session

@@ -22,6 +22,7 @@ from streamsvd.engine.runs.checks import check_real
 from streamsvd.engine.saves import SAVE_SECONDS, Saves, array_digest, check_seconds, try_saves
 from streamsvd.errors import ShapeError, SpecError
 from streamsvd.kernels.choice import SAMPLE_ROWS, read_sample
+from streamsvd.kernels.devices import check_device, choosing
 from streamsvd.kernels.files import SAMPLING, dictionary_arrays, dictionary_in
 from streamsvd.kernels.mathematics import (
     Dictionary,
@@ -34,7 +35,6 @@ from streamsvd.kernels.mathematics.centres import ACTUAL
 from streamsvd.kernels.mathematics.dictionary import Mode
 from streamsvd.kernels.options import DEFAULT_CENTRES, KernelOptions
 from streamsvd.kernels.passes import DictionaryPass, TraceErrorPass
-from streamsvd.kernels.placing import check_device, choosing
 from streamsvd.kernels.records import NystromCertificate, NystromInfo
 from streamsvd.numerics.sides import UNIT_ROUNDOFF
 from streamsvd.protocols import Source

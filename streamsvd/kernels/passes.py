@@ -12,6 +12,7 @@ from streamsvd.engine.device import Device
 from streamsvd.engine.runs import RowStream
 from streamsvd.engine.tree import Run
 from streamsvd.errors import SpecError
+from streamsvd.kernels.devices import choosing, computing
 from streamsvd.kernels.mathematics import (
     Dictionary,
     DictionaryOptions,
@@ -21,7 +22,6 @@ from streamsvd.kernels.mathematics import (
 )
 from streamsvd.kernels.mathematics.onepass import Regression, merge_regressions, regression
 from streamsvd.kernels.mathematics.ridge import RidgeSums
-from streamsvd.kernels.placing import choosing, computing
 from streamsvd.numerics.moments import row_squares
 from streamsvd.numerics.uniforms import uniforms
 from streamsvd.typing import Matrix, Real

@@ -29,6 +29,7 @@ from streamsvd.engine.saves import SAVE_SECONDS, array_digest, try_saves
 from streamsvd.engine.tree import Run
 from streamsvd.errors import NotConverged, ShapeError, SpecError
 from streamsvd.kernels.choice import read_sample
+from streamsvd.kernels.devices import check_device, computing
 from streamsvd.kernels.files import check_shapes, map_arrays, map_in, reading, record_array
 from streamsvd.kernels.mathematics import DictionaryOptions, FeatureMap, Mode
 from streamsvd.kernels.mathematics.conjugate import RidgeDescent
@@ -45,7 +46,6 @@ from streamsvd.kernels.nystrom import (
 )
 from streamsvd.kernels.options import DEFAULT_CENTRES, KernelOptions
 from streamsvd.kernels.passes import HoldoutSums, RegressionPass, Targets
-from streamsvd.kernels.placing import check_device, computing
 from streamsvd.kernels.solving import MAX_PASSES, TOL, RidgeSolution, direct, solve_by_gradients
 from streamsvd.store.writing.rows import RowsWriter
 from streamsvd.store.writing.separation import check_apart

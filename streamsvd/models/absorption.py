@@ -25,17 +25,23 @@ from streamsvd.engine.events import (
 )
 from streamsvd.engine.execute import concurrency, dense_threads, parallel_map
 from streamsvd.errors import ConflictError, ShapeError, SpecError, StoreError
-from streamsvd.models.feed import BlockCut, BlockReader, apply_policy, check_policy, plan_cut
+from streamsvd.models.block_reader import (
+    BlockCut,
+    BlockReader,
+    apply_policy,
+    check_policy,
+    plan_cut,
+)
 from streamsvd.models.left_vectors import block_arrays, turn_rows
+from streamsvd.models.loaded_version import LoadedVersion
 from streamsvd.models.mathematics.forest import node_share
 from streamsvd.models.mathematics.incremental import IncrementalSVD
 from streamsvd.models.mathematics.subspaces import captured_share, principal_angles
-from streamsvd.models.newest import LoadedVersion
 from streamsvd.models.options import check_same_options, method_of, spec_with_block
 from streamsvd.models.state import ModelState, empty_state, put_state, with_stored_nodes
 from streamsvd.numerics.columns import Columns, describe_columns
 from streamsvd.numerics.ledger import Factor
-from streamsvd.numerics.tall import ParallelMap
+from streamsvd.numerics.range_sketch import ParallelMap
 from streamsvd.protocols import Source
 from streamsvd.store.sources.columns import KeptColumns
 from streamsvd.store.versions import (

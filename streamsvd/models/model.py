@@ -19,8 +19,8 @@ from streamsvd.engine.opening import as_source
 from streamsvd.errors import SpecError, StoreError
 from streamsvd.models.absorption import Absorption, UpdateReport
 from streamsvd.models.left_vectors import LeftVectors
+from streamsvd.models.loaded_version import LoadedVersion
 from streamsvd.models.mathematics.incremental import IncrementalResult, default_buffer
-from streamsvd.models.newest import LoadedVersion
 from streamsvd.models.options import change_spec, check_names, make_spec, method_of
 from streamsvd.models.state import (
     ModelState,

@@ -11,7 +11,7 @@ import hashlib
 from pathlib import Path
 
 from streamsvd.errors import SpecError
-from streamsvd.models.newest import LoadedVersion
+from streamsvd.models.loaded_version import LoadedVersion
 from streamsvd.store.results.factorisation import read_result
 from streamsvd.store.versions import BlockEntry
 

@@ -14,9 +14,9 @@ from streamsvd.engine.columns import View, kept_source
 from streamsvd.engine.events import Callback, ignore_event
 from streamsvd.engine.opening import as_source
 from streamsvd.errors import NonFiniteError, ShapeError, SpecError
+from streamsvd.factor.assessment import assess_krylov
 from streamsvd.factor.factors import product_scale
 from streamsvd.factor.iteration import Iteration
-from streamsvd.factor.looks import assess_krylov
 from streamsvd.factor.problem import check_options
 from streamsvd.factor.sample import Pilot, power_of_two
 from streamsvd.factor.session import RunGoal, Session

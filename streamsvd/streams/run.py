@@ -21,11 +21,11 @@ from streamsvd.engine.saves import check_same_run, source_fingerprint
 from streamsvd.errors import NonFiniteError, OrderWarning, ShapeError, SpecError
 from streamsvd.protocols import Source
 from streamsvd.store.checkpoints.checkpoint import Checkpoint
-from streamsvd.streams.feed import FEW_CHUNKS
 from streamsvd.streams.mathematics import Refinement, StreamAnswer, StreamOptions, StreamState
 from streamsvd.streams.planning import check_k, fit_beside_reading, plan_reading, projected_bytes
 from streamsvd.streams.result import TopEigenvectorsResult, cautions, order_caution, result_of
 from streamsvd.streams.saved_state import PURPOSE, pack_state, restore_state
+from streamsvd.streams.window_reader import FEW_CHUNKS
 
 
 @dataclass(slots=True, eq=False)

@@ -35,7 +35,7 @@ from streamsvd.store.sources.border import copied_chunks
 from streamsvd.store.writing.placing import check_local
 from streamsvd.store.writing.rows import RowsWriter
 from streamsvd.store.writing.separation import check_apart
-from streamsvd.streams.feed import WindowReader
+from streamsvd.streams.window_reader import WindowReader
 
 MOST_BUCKETS = 4096
 

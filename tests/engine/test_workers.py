@@ -12,8 +12,8 @@ import zarr
 from distributed.comm.core import CommClosedError
 
 import streamsvd
-from streamsvd.engine import workers as module
-from streamsvd.engine.workers import inspect_workers, report, versions
+from streamsvd.engine import worker_checks as module
+from streamsvd.engine.worker_checks import inspect_workers, report, versions
 from streamsvd.errors import BudgetError, SpecError, StoreError, StreamSVDError
 from streamsvd.store.sight import FileAddress, Sight, addresses
 

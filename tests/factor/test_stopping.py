@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from streamsvd.factor.looks import Assessment
+from streamsvd.factor.assessment import Assessment
 from streamsvd.factor.session import RunGoal
 from streamsvd.factor.stopping import (
     Forecast,

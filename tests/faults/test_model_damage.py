@@ -13,7 +13,7 @@ from streamsvd import Model, StoreError
 from streamsvd.models import repair_model
 from streamsvd.store.objects import objects_at
 from streamsvd.store.versions import Damage, ModelStore, check_store, lease
-from streamsvd.store.versions import versions as versions_module
+from streamsvd.store.versions import model_store as versions_module
 from streamsvd.store.versions.records import Head, Lease, seal
 from tests.faults.model_kit import applied, assert_serial, block_of, copy, files_of
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from streamsvd import ConflictError, Model, SpecError, StoreError, update
-from streamsvd.models.newest import LoadedVersion
+from streamsvd.models.loaded_version import LoadedVersion
 from streamsvd.store.objects import objects_at
 from streamsvd.store.objects.posix import FileSystem, LocalObjects
 from streamsvd.store.versions import (

@@ -16,8 +16,8 @@ from streamsvd.kernels.mathematics import (
     DictionaryOptions,
     FeatureMap,
     Kernel,
-    placed,
 )
+from streamsvd.kernels.mathematics import device_kernels as placed
 from streamsvd.kernels.mathematics.resolution import Dense, raise_ridge
 
 KERNELS = {

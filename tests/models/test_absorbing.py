@@ -343,7 +343,7 @@ def test_blocks_with_gaps_are_skipped_or_filled_with_the_mean(A, tmp_path):
 @pytest.mark.parametrize("options", [{}, {"forget": 0.5}, {"window": 300}, {"u": True}])
 def test_an_array_with_gaps_waits_until_it_is_mended(A, tmp_path, monkeypatch, rows, options):
     """Nothing is lost, however the new rows are cut, and however long it takes."""
-    monkeypatch.setattr("streamsvd.models.feed.MAX_PIECE_BYTES", 8 * N * rows)
+    monkeypatch.setattr("streamsvd.models.block_reader.MAX_PIECE_BYTES", 8 * N * rows)
     monkeypatch.setattr("streamsvd.models.absorption.COMMIT_SECONDS", 0.0)
     grown = zarr.create_array(tmp_path / "a", shape=(300, N), chunks=(50, N), dtype="f8")
     grown[...] = A[:300]
@@ -418,7 +418,7 @@ def test_a_rank_beyond_the_columns_is_refused(A, tmp_path):
 @pytest.mark.parametrize("u", [False, True])
 def test_a_first_update_that_fails_leaves_nothing(A, tmp_path, monkeypatch, u):
     """So that the next one is free to ask for something else."""
-    monkeypatch.setattr("streamsvd.models.feed.MAX_PIECE_BYTES", 8 * N * 37)
+    monkeypatch.setattr("streamsvd.models.block_reader.MAX_PIECE_BYTES", 8 * N * 37)
     bad = A.copy()
     bad[-1, -1] = np.nan
     path = tmp_path / "m"

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import linalg, stats
 
+from streamsvd.factor.assessment import PastBounds, assess_krylov
 from streamsvd.factor.iteration import compress_space
-from streamsvd.factor.looks import PastBounds, assess_krylov
 from streamsvd.factor.problem import Frame, Statistics
 from streamsvd.factor.session import RunGoal
 from streamsvd.numerics import krylov

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import linalg
 
+from streamsvd.factor.assessment import PastBounds
 from streamsvd.factor.iteration import compress_space
-from streamsvd.factor.looks import PastBounds
 from streamsvd.numerics import krylov
 from streamsvd.numerics.bracket import bracket_eigenvalues
 from streamsvd.numerics.kyfan import largest_sum, sum_by_slope

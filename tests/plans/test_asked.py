@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import streamsvd
-from streamsvd.factor.agreement import OPTION_NAMES, PlanOptions
+from streamsvd.factor.plan_options import OPTION_NAMES, PlanOptions
 
 OF_THE_PLAN = {"axis", "rates"}
 """Options of `plan_svd` that `svd` does not have."""

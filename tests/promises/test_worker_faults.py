@@ -12,7 +12,7 @@ from distributed import Client, LocalCluster
 
 import streamsvd
 from streamsvd.engine import submit
-from streamsvd.engine import workers as look
+from streamsvd.engine import worker_checks as look
 from streamsvd.errors import MissingChunkError, StoreError, StreamSVDError
 
 B = (np.random.default_rng(0).standard_normal((1200, 20)) * np.geomspace(1, 1e-2, 20)).astype("f8")

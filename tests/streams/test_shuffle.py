@@ -10,7 +10,7 @@ import pytest
 import zarr
 
 import streamsvd
-from streamsvd.streams.feed import WindowReader
+from streamsvd.streams.window_reader import WindowReader
 
 streamsvd.shuffle  # noqa: B018 - loads the module, which its function hides
 module = sys.modules["streamsvd.streams.shuffle"]

@@ -137,7 +137,7 @@ def _run_climate(out: Path, say: Say) -> dict[str, Any]:
 
 def _run_known_matrix(out: Path, size: int, *, keep: bool, quiet: bool, say: Say) -> dict[str, Any]:
     """Part 2: at size, against the truth."""
-    from streamsvd.cli.demo import known
+    from streamsvd.cli.demo import known_matrix as known
     from streamsvd.engine.memory import show_bytes
     from streamsvd.testing.writing import write_known
 
@@ -181,7 +181,7 @@ def _run_known_matrix(out: Path, size: int, *, keep: bool, quiet: bool, say: Say
 
 
 def _plan(path: Path, memory: str, say: Say) -> Plan:
-    from streamsvd.cli.demo import known
+    from streamsvd.cli.demo import known_matrix as known
     from streamsvd.engine.opening import open as open_matrix
     from streamsvd.factor.calibration import measure_speeds
     from streamsvd.factor.verb import plan_svd

@@ -1,5 +1,6 @@
 """Which blocks with a common side may share a basis, and how large the error then is at least and at most."""
 
+from streamsvd.collections.mathematics.baselines import estimate
 from streamsvd.collections.mathematics.certifying import certify
 from streamsvd.collections.mathematics.cluster import (
     ClusterState,
@@ -10,14 +11,13 @@ from streamsvd.collections.mathematics.cluster import (
 )
 from streamsvd.collections.mathematics.clustering import cluster_sketches
 from streamsvd.collections.mathematics.coarser import coarser
+from streamsvd.collections.mathematics.dendrogram import MergeStep, number_merges
 from streamsvd.collections.mathematics.factors import (
     FactoredCluster,
     compression_ratio,
     left_factor,
 )
-from streamsvd.collections.mathematics.merges import MergeStep, number_merges
 from streamsvd.collections.mathematics.options import ClusterOptions, Method, Mode
-from streamsvd.collections.mathematics.published import estimate
 from streamsvd.collections.mathematics.sketches import (
     BlockSketch,
     from_gram,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from streamsvd.collections.mathematics.cluster import ClusterState, error_bracket
-from streamsvd.collections.mathematics.merges import MergeStep, merges
+from streamsvd.collections.mathematics.dendrogram import MergeStep, merges
 from streamsvd.collections.mathematics.sketches import BlockSketch
 from streamsvd.typing import Matrix, Real
 

@@ -1,6 +1,7 @@
 """Kernel methods on rows that do not fit in memory: dictionaries by ridge leverage scores, features, ridge regression."""
 
 from streamsvd.kernels.mathematics.centres import FeatureMap, Pivots, pivots, remaining
+from streamsvd.kernels.mathematics.device_kernels import DeviceFeatureMap, DeviceGram
 from streamsvd.kernels.mathematics.dictionary import (
     Dictionary,
     DictionaryOptions,
@@ -11,7 +12,6 @@ from streamsvd.kernels.mathematics.dictionary import (
     push_rows,
 )
 from streamsvd.kernels.mathematics.kernel import Kernel, typical_length
-from streamsvd.kernels.mathematics.placed import DeviceFeatureMap, DeviceGram
 
 __all__ = [
     "Dictionary",

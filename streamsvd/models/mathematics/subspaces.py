@@ -6,7 +6,7 @@ import numpy as np
 from scipy import linalg
 
 from streamsvd.numerics.ledger import Factor, energy_of
-from streamsvd.numerics.tall import panels
+from streamsvd.numerics.range_sketch import panels
 from streamsvd.typing import Matrix, Real
 
 

@@ -18,8 +18,8 @@ from streamsvd.errors import ConflictError, CorruptChunkError, StoreError
 from streamsvd.store.explanations import explain_errors
 from streamsvd.store.objects import Objects, objects_at
 from streamsvd.store.versions.arrays import Array, decode_array, encode_arrays
+from streamsvd.store.versions.model_store import is_model, log_key, version_numbers
 from streamsvd.store.versions.records import FORMAT, Mark, mark, seal, unseal
-from streamsvd.store.versions.versions import is_model, log_key, version_numbers
 
 KEEP = 2
 """Saves kept: the newest, and the one before in case that it is damaged."""

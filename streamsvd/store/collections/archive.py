@@ -21,6 +21,7 @@ from streamsvd.store.collections.origin import Origin
 from streamsvd.store.objects import objects_at
 from streamsvd.store.versions.arrays import Array
 from streamsvd.store.versions.draft import Draft
+from streamsvd.store.versions.model_store import FOLDER, HEAD, VERSIONS, ModelStore, log_key
 from streamsvd.store.versions.records import (
     FORMAT,
     Head,
@@ -30,7 +31,6 @@ from streamsvd.store.versions.records import (
     seal,
     unseal,
 )
-from streamsvd.store.versions.versions import FOLDER, HEAD, VERSIONS, ModelStore, log_key
 from streamsvd.store.writing.trial import try_objects
 
 MARKER = "collection.json"

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 
 from streamsvd.errors import ShapeError, SpecError
+from streamsvd.store.collections.arrays import StoredArray
 from streamsvd.store.collections.members import CollectionPart, span_bytes
-from streamsvd.store.collections.stored import StoredArray
 
 PART_BYTES = 4 << 20
 """Pieces are read together up to about this many bytes, and beyond to the end of a chunk."""

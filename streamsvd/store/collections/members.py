@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.errors import ShapeError, SpecError
+from streamsvd.store.collections.arrays import StoredArray
 from streamsvd.store.collections.layout import MemberLayout
 from streamsvd.store.collections.origin import Origin
-from streamsvd.store.collections.stored import StoredArray
 from streamsvd.store.sight import MOST_ADDRESSES, Address, addresses
 from streamsvd.store.sources.packing import Packing
 

@@ -15,6 +15,13 @@ from streamsvd.checks.foreign import check_dense, check_file_kind, check_object
 from streamsvd.checks.masks import as_array, block_dtype
 from streamsvd.checks.paths import is_url, local_path
 from streamsvd.errors import SpecError, StoreError
+from streamsvd.store.collections.arrays import (
+    ArrayInChunks,
+    ArrayInFile,
+    ArrayInMemory,
+    RefusedArray,
+    StoredArray,
+)
 from streamsvd.store.collections.cutting import cut_parts
 from streamsvd.store.collections.members import Collection, CollectionPart, Member, check_kind
 from streamsvd.store.collections.names import (
@@ -27,13 +34,6 @@ from streamsvd.store.collections.names import (
 )
 from streamsvd.store.collections.origin import Origin
 from streamsvd.store.collections.safetensors import open_tensors
-from streamsvd.store.collections.stored import (
-    ArrayInChunks,
-    ArrayInFile,
-    ArrayInMemory,
-    RefusedArray,
-    StoredArray,
-)
 from streamsvd.store.explanations import path_exists, raise_access_error
 
 MISSING = ("error", "fill", "zero")

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.errors import SpecError, StoreError
-from streamsvd.store.collections.stored import ArrayInFile, RefusedArray, StoredArray
+from streamsvd.store.collections.arrays import ArrayInFile, RefusedArray, StoredArray
 from streamsvd.store.explanations import raise_access_error
 
 TYPES = {

@@ -8,8 +8,8 @@ import numpy as np
 import zarr
 
 from streamsvd.errors import SpecError, StoreError, StreamSVDError
+from streamsvd.store.collections.arrays import ArrayInChunks, RefusedArray, StoredArray
 from streamsvd.store.collections.origin import origin_of
-from streamsvd.store.collections.stored import ArrayInChunks, RefusedArray, StoredArray
 from streamsvd.store.explanations import raise_access_error
 from streamsvd.store.sources.anndata import SPARSE, encoding_of
 from streamsvd.store.sources.hierarchy import hierarchy, own_array

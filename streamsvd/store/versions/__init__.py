@@ -3,6 +3,13 @@
 from streamsvd.store.versions.checking import Damage, check_store, repair, republish
 from streamsvd.store.versions.collecting import collect, lease, leased_versions, release
 from streamsvd.store.versions.draft import Draft
+from streamsvd.store.versions.model_store import (
+    DEFAULT_KEEP,
+    FOLDER,
+    VERSIONS,
+    ModelStore,
+    is_model,
+)
 from streamsvd.store.versions.records import (
     BlockEntry,
     FactorRecord,
@@ -14,7 +21,6 @@ from streamsvd.store.versions.records import (
     VersionKind,
     VersionSummary,
 )
-from streamsvd.store.versions.versions import DEFAULT_KEEP, FOLDER, VERSIONS, ModelStore, is_model
 
 __all__ = [
     "DEFAULT_KEEP",

@@ -9,6 +9,16 @@ from dataclasses import dataclass
 import msgspec
 
 from streamsvd.errors import ConflictError, CorruptChunkError, StoreError
+from streamsvd.store.versions.model_store import (
+    DEFAULT_KEEP,
+    HEAD,
+    LEASES,
+    LOG,
+    SETTINGS,
+    ModelStore,
+    log_key,
+    version_numbers,
+)
 from streamsvd.store.versions.records import (
     FORMAT,
     Head,
@@ -23,16 +33,6 @@ from streamsvd.store.versions.records import (
     plain_record,
     seal,
     unseal,
-)
-from streamsvd.store.versions.versions import (
-    DEFAULT_KEEP,
-    HEAD,
-    LEASES,
-    LOG,
-    SETTINGS,
-    ModelStore,
-    log_key,
-    version_numbers,
 )
 
 TRIES = 5

@@ -8,8 +8,8 @@ import uuid
 from collections.abc import Iterable
 
 from streamsvd.errors import MissingObjectError, StoreError
+from streamsvd.store.versions.model_store import ENTRY, FOLDER, LEASES, LOG, VERSIONS, ModelStore
 from streamsvd.store.versions.records import BlockEntry, Lease, seal, unseal
-from streamsvd.store.versions.versions import ENTRY, FOLDER, LEASES, LOG, VERSIONS, ModelStore
 
 LEASE_SECONDS = 3600.0
 

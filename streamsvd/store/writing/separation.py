@@ -15,8 +15,8 @@ from zarr.storage import FsspecStore, LocalStore, WrapperStore, ZipStore
 
 from streamsvd.checks.paths import is_url, local_path
 from streamsvd.errors import SpecError
+from streamsvd.store.collections.arrays import ArrayInChunks, ArrayInFile, ArrayInMemory
 from streamsvd.store.collections.members import Collection
-from streamsvd.store.collections.stored import ArrayInChunks, ArrayInFile, ArrayInMemory
 from streamsvd.store.explanations import path_exists
 from streamsvd.store.objects.posix import LocalObjects
 from streamsvd.store.sources.arrays import ArraySource

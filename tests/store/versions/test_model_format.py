@@ -16,6 +16,7 @@ from streamsvd.models import repair_model
 from streamsvd.store.objects import objects_at
 from streamsvd.store.versions import LogEntry, Manifest, ModelStore, check_store
 from streamsvd.store.versions.arrays import decode_array, encode_arrays
+from streamsvd.store.versions.model_store import log_key
 from streamsvd.store.versions.records import (
     FORMAT,
     Head,
@@ -25,7 +26,6 @@ from streamsvd.store.versions.records import (
     seal,
     unseal,
 )
-from streamsvd.store.versions.versions import log_key
 from tests.faults.model_kit import block_of, files_of
 
 

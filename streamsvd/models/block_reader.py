@@ -17,7 +17,7 @@ from streamsvd.engine.memory import BASE_BYTES, show_bytes
 from streamsvd.errors import BudgetError, NonFiniteError, SpecError
 from streamsvd.models.mathematics.incremental import SMALL, TALL
 from streamsvd.numerics.columns import original_column
-from streamsvd.numerics.tall import OVERSAMPLES, panel_rows
+from streamsvd.numerics.range_sketch import OVERSAMPLES, panel_rows
 from streamsvd.protocols import Source
 from streamsvd.store.versions import ModelSpec
 
