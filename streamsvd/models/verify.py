@@ -171,7 +171,7 @@ def verify(
         remedy = REMEDY if "nonfinite" in kept else MODEL_REMEDY
         raise NonFiniteError(bad.value, bad.row, bad.column, bad.chunk, remedy) from None
     look, _ = assess_krylov(
-        krylov.ritz_of_space(space), probes, loop.known_stats.known_terms, settings, 1
+        krylov.ritz_of_space(space), probes, loop.known_terms.known_stats, settings, 1
     )
     fresh = look.certificate.scale_by(1 / product_scale(session, loop.known_terms))
     fresh = replace(fresh, orthogonality=_gram_error(result.Vh.conj().T))
