@@ -22,9 +22,9 @@ from benchmarks.fresh import Figures
 from benchmarks.minilm import relative
 from benchmarks.tables import Row, Size, Table, judged
 from streamsvd.collections.mathematics import (
-    Cluster,
     ClusterOptions,
-    clustered,
+    FactoredCluster,
+    cluster_sketches,
     compression_ratio,
     sketch,
 )
@@ -69,7 +69,7 @@ def published(given: Blocks, rank: int, method: Any) -> Figures:
     seen = [sketch(k, A, error=ERROR) for k, A in given.items()]
     rows = next(iter(given.values())).shape[0]
     tried = [
-        clustered(seen, ClusterOptions(error=ERROR, rank=rank, method=method, order=order))
+        cluster_sketches(seen, ClusterOptions(error=ERROR, rank=rank, method=method, order=order))
         for order in ORDERS
     ]
     best = max(tried, key=lambda clusters: compression_ratio(clusters, rows))
@@ -81,7 +81,7 @@ def published(given: Blocks, rank: int, method: Any) -> Figures:
     }
 
 
-def worst(cluster: Cluster, given: Blocks) -> float:
+def worst(cluster: FactoredCluster, given: Blocks) -> float:
     """Worst error of its blocks; none where they are kept as they are."""
     if cluster.raw:
         return 0.0
@@ -99,7 +99,7 @@ def said(f: Figures) -> str:
 def known(name: str) -> tuple[list[Row], dict[str, Figures]]:
     """A collection whose clusters are known: a row for ours and for each published method."""
     make, rank, goal = SETS[name]
-    given = collections.named(make())
+    given = collections.name_blocks(make())
     f = ours(given, ERROR)
     met = f["held"] and f["cluster_error"] <= ERROR and f["reads"] == 1 and f["compression"] >= goal
     asked = f"clusters <= {ERROR}, >= {goal} x, 1 read"

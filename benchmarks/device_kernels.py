@@ -25,12 +25,12 @@ import streamsvd
 from benchmarks.device_pass import COPY_BYTES, ROUNDS, _timed
 from benchmarks.fresh import Figures, fresh, median
 from benchmarks.tables import Row, Size, Table, judged
-from streamsvd.engine.events import ignore
-from streamsvd.engine.runs import Passes, arranged
-from streamsvd.kernels import KernelRidgeFit
+from streamsvd.engine.events import ignore_event
+from streamsvd.engine.runs import Passes, plan_row_schedule
+from streamsvd.kernels import KernelRidgeResult
+from streamsvd.kernels.devices import computing
 from streamsvd.kernels.mathematics import FeatureMap, Kernel
-from streamsvd.kernels.passes import Products, Targets
-from streamsvd.kernels.placing import computing
+from streamsvd.kernels.passes import ProductPass, Targets
 
 ASKED, TIMES, APART = 1.25, 4.0, 1e-8
 WIDTH = 8
@@ -49,8 +49,8 @@ def measure(rows: int, columns: int, centres: int) -> Figures:
     map_ = FeatureMap.of(kernel, A[:centres].astype(np.float64))
     V = np.random.default_rng(1).standard_normal((map_.n_features, WIDTH))
     one = np.zeros(1)
-    fit = KernelRidgeFit(map_, V[:, :1], one, 1.0, one, True, None, {})
-    arrangement = arranged(
+    fit = KernelRidgeResult(map_, V[:, :1], one, 1.0, one, True, None, {})
+    arrangement = plan_row_schedule(
         source, centres, 64 << 30, work=lambda piece: 24 * piece * (centres + columns), what="", remedy=""
     )  # fmt: skip
     targets = Targets(np.zeros((rows, 1)), 0.0, 0, one, one)
@@ -98,8 +98,8 @@ def measure(rows: int, columns: int, centres: int) -> Figures:
         path = Path(folder) / "predicted.zarr"
 
         def gradients(where: str) -> Any:
-            job = Products(arrangement.rows, map_, targets, V, judges=False, device=where)
-            return Passes(arrangement, ignore)("gradients", job)[0]
+            job = ProductPass(arrangement.rows, map_, targets, V, judges=False, device=where)
+            return Passes(arrangement, ignore_event)("gradients", job)[0]
 
         def predict(where: str) -> Any:
             fit.predict_to(source, path, device=where, memory="64GiB", overwrite=True)

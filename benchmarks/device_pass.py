@@ -27,7 +27,7 @@ from streamsvd.engine import device
 from streamsvd.engine.allocator import held_memory, panel_buffers
 from streamsvd.engine.execute import Runner
 from streamsvd.engine.span import read_part
-from streamsvd.numerics.passes import NormalPass, Preparation, Thin
+from streamsvd.numerics.passes import NormalPass, Preparation, ThinBlock
 from streamsvd.testing.spectra import KnownMatrix
 
 ASKED = 1.25
@@ -42,17 +42,17 @@ ROUNDS = 3
 def counted() -> Iterator[list[device.Backend]]:
     """Every backend that threads make meanwhile, for the bytes they sent and brought."""
     made: list[device.Backend] = []
-    original, local = device._make, device._LOCAL
+    original, local = device._make_backend, device._LOCAL
 
     def recorded(name: str) -> device.Backend:
         made.append(original(name))
         return made[-1]
 
-    device._make, device._LOCAL = recorded, type(local)()
+    device._make_backend, device._LOCAL = recorded, type(local)()
     try:
         yield made
     finally:
-        device._make, device._LOCAL = original, local
+        device._make_backend, device._LOCAL = original, local
 
 
 def measure(rows: int, columns: int, width: int = WIDTH) -> Figures:
@@ -65,7 +65,7 @@ def measure(rows: int, columns: int, width: int = WIDTH) -> Figures:
         source, min(50, columns - 1), memory="8GiB", axis="rows", route="krylov", device="cuda"
     )
     X = np.random.default_rng(1).standard_normal((columns, width)) / columns**0.5
-    fold = NormalPass(Preparation("rows", single=True, complex_=False), (Thin(X, True),))
+    fold = NormalPass(Preparation("rows", single=True, complex_=False), (ThinBlock(X, True),))
 
     pinned = cupyx.empty_pinned(min(COPY_BYTES, A.nbytes), dtype=np.uint8)
     there = cupy.empty(pinned.shape, np.uint8)
@@ -75,7 +75,7 @@ def measure(rows: int, columns: int, width: int = WIDTH) -> Figures:
             there.set(pinned)
         cupy.cuda.Device().synchronize()
 
-    engine = device.backend("cuda")
+    engine = device.thread_backend("cuda")
     blocks = [
         (a, b)
         for span in plan.layout.spans

@@ -149,7 +149,7 @@ def compress(**options: Any) -> Case:
 
 
 def rates(folder: Path) -> Iterable[Any]:
-    for point in streamsvd.rates(collection(), (0.1, 0.3)).rates:
+    for point in streamsvd.rate_curve(collection(), (0.1, 0.3)).rates:
         yield from (point.error, point.compression_ratio, point.block_error)
 
 

@@ -21,9 +21,9 @@ import streamsvd
 from benchmarks.fresh import Figures, fresh, median
 from benchmarks.peers import measured
 from benchmarks.tables import Row, Size, Table, judged
-from streamsvd.engine.graph import build
-from streamsvd.engine.span import Work
-from streamsvd.numerics.passes import NormalPass, Preparation, Thin
+from streamsvd.engine.graph import build_pass_graph
+from streamsvd.engine.span import SpanWork
+from streamsvd.numerics.passes import NormalPass, Preparation, ThinBlock
 
 SECONDS, BYTES, TASKS = 2.0, 100e6, 16
 CHUNK = (20, 5_000)
@@ -50,10 +50,10 @@ def plan(path: Path) -> Any:
 
 def graph_tasks(A: Any, p: Any) -> int:
     """Tasks in the dask graph of one pass."""
-    thin = Thin(np.zeros((p.layout.width, 1), np.float32), True)
+    thin = ThinBlock(np.zeros((p.layout.width, 1), np.float32), True)
     fold = NormalPass(Preparation(p.layout.axis, single=True), (thin,))
-    work = Work(A, p.layout, fold, "cpu", p.prefetch, "none")
-    _, root = build(work, dask.delayed(work, traverse=False))
+    work = SpanWork(A, p.layout, fold, "cpu", p.prefetch, "none")
+    _, root = build_pass_graph(work, dask.delayed(work, traverse=False))
     return len(dict(root.__dask_graph__()))
 
 

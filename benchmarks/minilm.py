@@ -19,9 +19,9 @@ import numpy.typing as npt
 
 from benchmarks.tables import Row, judged
 from streamsvd.collections.mathematics import (
+    BlockSketch,
     ClusterOptions,
-    Sketch,
-    clustered,
+    cluster_sketches,
     compression_ratio,
     sketch,
 )
@@ -92,12 +92,12 @@ def plain(given: Blocks, errors: Sequence[float] = ERRORS) -> dict[str, list[flo
     return {name: [float(x) for x in values] for name, values in found.items()}
 
 
-def published(seen: Sequence[Sketch], rows: int, error: float) -> dict[str, float]:
+def published(seen: Sequence[BlockSketch], rows: int, error: float) -> dict[str, float]:
     """Best compression of each published method over the ladder."""
     return {
         method: max(
             compression_ratio(
-                clustered(seen, ClusterOptions(error=error, rank=r, method=method)), rows
+                cluster_sketches(seen, ClusterOptions(error=error, rank=r, method=method)), rows
             )
             for r in LADDER
         )

@@ -28,7 +28,7 @@ from benchmarks.ordinary_data import DATA, EPS, LARGE, LARGE_SHAPES, SHAPES, Hel
 from benchmarks.statements import violated
 from benchmarks.tables import Row, Table, judged
 from benchmarks.tables import Size as RunSize
-from streamsvd.engine.events import Event, Looked, RouteChanged
+from streamsvd.engine.events import CertificateUpdated, Event, RouteChanged
 from streamsvd.engine.memory import parse_bytes
 from streamsvd.errors import BudgetError, NotConverged
 from streamsvd.factor.plan import Plan
@@ -161,11 +161,11 @@ def run(held: Held, memory: str, tol: float, route: str | None = None, **options
         "planned_reads": plan.passes,
     }
     status, message = "converged", ""
-    looks: list[Looked] = []
+    looks: list[CertificateUpdated] = []
     changes: list[RouteChanged] = []
 
     def keep(event: Event) -> None:
-        if isinstance(event, Looked):
+        if isinstance(event, CertificateUpdated):
             looks.append(event)
         elif isinstance(event, RouteChanged):
             changes.append(event)
@@ -459,7 +459,7 @@ def main(arguments: list[str] | None = None) -> None:
     outcomes: list[Outcome] = []
     for outcome in sweep(
         options.size,
-        only=options.only,
+        only=options.take_members,
         routes=not options.no_routes,
         shapes=options.shape,
         memory=options.memory,

@@ -28,8 +28,8 @@ import streamsvd
 from benchmarks import data
 from benchmarks.peers import Figures, counted_passes, measured, versions
 from streamsvd.errors import BudgetError, NotConverged
-from streamsvd.factor.agreement import NAMES
-from streamsvd.factor.calibration import calibrated
+from streamsvd.factor.calibration import measure_speeds
+from streamsvd.factor.plan_options import OPTION_NAMES
 from streamsvd.testing.stores import CountingStore
 
 Array = npt.NDArray[Any]
@@ -37,7 +37,7 @@ Array = npt.NDArray[Any]
 MOST_BYTES = 2 << 30
 """A plan that needs more than this at least is not run."""
 
-PLANNED = tuple(name for name in NAMES if name != "memory")
+PLANNED = tuple(name for name in OPTION_NAMES if name != "memory")
 """Options that `plan_svd` and `svd` share, beside the budget."""
 
 
@@ -139,7 +139,7 @@ def run(
         given = {name: options[name] for name in PLANNED if name in options}
         budget = _budget(draft, memory, axis=axis, route=route, **given)[0]
         first = streamsvd.plan_svd(draft, memory=budget, axis=axis, route=route, **given)
-        rates = calibrated(draft, first)
+        rates = measure_speeds(draft, first)
     if counting is not None:
         counting.reset()
     asked = _asked_bytes()

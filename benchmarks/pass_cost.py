@@ -24,11 +24,11 @@ from benchmarks.fresh import Figures, fresh, median
 from benchmarks.peers import cpu_s
 from benchmarks.tables import Row, Size, Table, chosen_size, judged
 from streamsvd.engine.allocator import PanelBuffer, held_memory
-from streamsvd.engine.device import backend
+from streamsvd.engine.device import thread_backend
 from streamsvd.engine.execute import Runner
 from streamsvd.engine.span import read_part
 from streamsvd.factor.plan import Plan
-from streamsvd.numerics.passes import NormalPass, Preparation, Thin
+from streamsvd.numerics.passes import NormalPass, Preparation, ThinBlock
 
 ASKED = 1.25
 CPU_ASKED = 1.1
@@ -55,7 +55,7 @@ class Parts:
         X = np.random.default_rng(0).standard_normal((n, width)) / n**0.5
         complex_ = self.source.dtype.kind == "c"
         prep = Preparation("rows", single=True, complex_=complex_)
-        self.fold = NormalPass(prep, (Thin(X.astype(prep.narrow), True),))
+        self.fold = NormalPass(prep, (ThinBlock(X.astype(prep.narrow), True),))
 
     def whole(self) -> Any:
         """The pass, as a run makes it."""
@@ -83,7 +83,7 @@ class Parts:
         read_part(self.source, "rows", slice(0, layout.panel), slice(0, layout.width), panel)
 
         def span(rows: tuple[int, int]) -> None:
-            state = self.fold.init(backend("cpu"))
+            state = self.fold.init(thread_backend("cpu"))
             for start, stop in layout.panels(rows):
                 for a, b in layout.blocks(start, stop):
                     self.fold.update(state, panel[a - start : b - start], a)

@@ -24,8 +24,13 @@ from benchmarks import data
 from benchmarks.fresh import Figures, fresh, median
 from benchmarks.tables import Row, Size, Table, judged
 from streamsvd.engine.execute import dense_threads
-from streamsvd.streams.mathematics import FrequentDirections, StreamOptions, TopRows, state_bytes
-from streamsvd.streams.planning import planned
+from streamsvd.streams.mathematics import (
+    FrequentDirections,
+    StreamOptions,
+    StreamState,
+    state_bytes,
+)
+from streamsvd.streams.planning import plan_reading
 
 Array = npt.NDArray[Any]
 SPEED_ASKED = 1.25
@@ -133,14 +138,16 @@ def sketch(A: Array, k: int) -> Array:
 
 
 def ours(A: Array, k: int) -> Array:
-    """One pass of `TopRows`."""
-    return TopRows(StreamOptions(k=k), A.shape[1], len(A)).partial_fit(A).finalize().components.T
+    """One pass of `StreamState`."""
+    return (
+        StreamState(StreamOptions(k=k), A.shape[1], len(A)).partial_fit(A).finalize().components.T
+    )
 
 
 def in_any_order(A: Array, k: int) -> Array:
     """The same where nothing is assumed of the order."""
     options = StreamOptions(k=k, order="arbitrary")
-    return TopRows(options, A.shape[1], len(A)).partial_fit(A).finalize().components.T
+    return StreamState(options, A.shape[1], len(A)).partial_fit(A).finalize().components.T
 
 
 METHODS: dict[str, Callable[[Array, int], Array]] = {
@@ -193,7 +200,7 @@ def space(size: Size, d: int = 100) -> list[Row]:
     block = np.random.default_rng(0).standard_normal((8192, d))
     told, met = [], True
     for n in LENGTHS[size]:
-        state, largest = TopRows(options, d), 0
+        state, largest = StreamState(options, d), 0
         for a in range(0, n, 8192):
             state.partial_fit(block[: min(8192, n - a)])
             largest = max(largest, state.state_bytes)
@@ -207,7 +214,7 @@ def speed(rows: int, columns: int) -> Figures:
     path = data.make(None, "slow", rows, columns, codec="zstd", exact=False)
     source = streamsvd.open(path)
     options = StreamOptions(k=1)
-    feed, _ = planned(source, options, 1 << 30)
+    feed, _ = plan_reading(source, options, 1 << 30)
     out: Figures = {"nbytes": source.nbytes}
 
     def read() -> None:
@@ -219,7 +226,7 @@ def speed(rows: int, columns: int) -> Figures:
     source.read(slice(0, min(8192, rows)), slice(0, columns), block[: min(8192, rows)])
 
     def work() -> None:
-        state = TopRows(options, columns, rows)
+        state = StreamState(options, columns, rows)
         with dense_threads(1):
             for a in range(0, rows, 8192):
                 state.partial_fit(block[: min(8192, rows - a)])

@@ -1,7 +1,7 @@
 """S2: should the Krylov iteration begin from one streamed pass where a sample cannot hold 3 n rows?
 
 On square matrices, whose sample is at most a sixth of the rows: passes and seconds to a certified tolerance, from the
-sample as the product begins, and from the basis that `TopRows` leaves after one pass over permuted chunks.
+sample as the product begins, and from the basis that `StreamState` leaves after one pass over permuted chunks.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from scipy import linalg
 import streamsvd
 from benchmarks.tables import Row, Size, Table, judged
 from streamsvd.factor import iteration as iterate
-from streamsvd.streams.mathematics import StreamOptions, TopRows
+from streamsvd.streams.mathematics import StreamOptions, StreamState
 from streamsvd.testing.spectra import KnownMatrix
 
 Array = npt.NDArray[Any]
@@ -34,7 +34,7 @@ def swept(A: Array) -> Iterator[None]:
 
     def start(sample: Any, layout: Any, prep: Any, d: Any, width: int, **options: Any) -> Any:
         found = original(sample, layout, prep, d, width, **options)
-        stream = TopRows(StreamOptions(k=RANK, width=width, order="random"), A.shape[1], len(A))
+        stream = StreamState(StreamOptions(k=RANK, width=width, order="random"), A.shape[1], len(A))
         for chunk in np.random.default_rng(0).permutation(-(-len(A) // CHUNK)):
             stream.partial_fit(A[chunk * CHUNK : (chunk + 1) * CHUNK])
         basis = stream.finalize().basis[:, :width]

@@ -22,7 +22,7 @@ from benchmarks import data
 from benchmarks.fresh import Figures, fresh
 from benchmarks.peers import measured
 from benchmarks.tables import Row, judged
-from streamsvd.testing.collections import noisy, orthonormal
+from streamsvd.testing.collections import add_noise, orthonormal
 
 COUNT, ROWS, COLUMNS = 10_000, 1440, 20
 SUBSPACES, DIMENSIONS, NOISE = 50, 6, 0.01
@@ -46,7 +46,9 @@ def make() -> Path:
         for at in range(0, COUNT, PANEL):
             few = range(at, min(at + PANEL, COUNT))
             made = (bases[i % SUBSPACES] @ rng.standard_normal((DIMENSIONS, COLUMNS)) for i in few)
-            z[at : at + PANEL] = np.array([noisy(rng, A, NOISE) for A in made], dtype=np.float32)
+            z[at : at + PANEL] = np.array(
+                [add_noise(rng, A, NOISE) for A in made], dtype=np.float32
+            )
         part.replace(path)
     return path
 

@@ -97,7 +97,7 @@ class NonFiniteError(StreamSVDError, ValueError):
         return f"{self.value} at row {self.row}, column {self.column} ({self.chunk}). {self.remedy}"
 
 
-class FaintColumn(StreamSVDError):
+class FaintColumnError(StreamSVDError):
     """A column that is to be scaled, and varies by less than its squares can hold beside the others."""
 
     def __init__(self, column: int, spread: float) -> None:

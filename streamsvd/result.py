@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Any
 
 from streamsvd.numerics.certificate import Certificate
-from streamsvd.numerics.sentences import above, below, said_in_short
+from streamsvd.numerics.sentences import describe_briefly, round_down, round_up
 from streamsvd.typing import Matrix, Real
 
 
@@ -123,19 +123,19 @@ class SVD:
     def __repr__(self) -> str:
         c, i = self.certificate, self.info
         m, n = i.n_rows, self.Vh.shape[1]
-        first, last = (self._shown(j) for j in (0, self.rank - 1))
+        first, last = (self._format_value(j) for j in (0, self.rank - 1))
         return (
             f"<SVD rank {self.rank} of {m:,} x {n:,}: s = {first} .. {last}, "
-            f"{i.status.value}, {said_in_short(c)} ({c.kind.value}), "
+            f"{i.status.value}, {describe_briefly(c)} ({c.kind.value}), "
             f"{i.passes:.3g} passes, {i.elapsed_s:.3g} s>"
         )
 
-    def _shown(self, j: int) -> str:
+    def _format_value(self, j: int) -> str:
         """A value; its interval where it is not resolved."""
         c = self.certificate
         if c.resolved[j]:
             return f"{self.s[j]:.6g}"
-        return f"[{below(float(c.sigma_lower[j]))}, {above(float(c.sigma_upper[j]))}]"
+        return f"[{round_down(float(c.sigma_lower[j]))}, {round_up(float(c.sigma_upper[j]))}]"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

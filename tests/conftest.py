@@ -135,7 +135,7 @@ def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> A
     else:
         request.getfixturevalue("no_hidden_sync")
     made: list[Any] = []
-    original = device_module._make
+    original = device_module._make_backend
 
     def recorded(name: str) -> Any:
         made.append(original(name))

@@ -11,16 +11,16 @@ from typing import Any
 
 from streamsvd.errors import SpecError, StoreError
 
-SPARSE = (
+SPARSE_REMEDY = (
     "If it fits in memory as a dense array, pass {dense}; else an object with shape, dtype, chunks and read(rows) that "
     "returns {rows}."
 )
-NPY = "Write it as one that is, and pass that: {}"
+NPY_REMEDY = "Write it as one that is, and pass that: {}"
 
-Words = tuple[str, str]
+ForeignAdvice = tuple[str, str]
 """What it is, and what to do, with ``x`` for the object."""
 
-OBJECTS: dict[tuple[str, str], Words] = {
+FOREIGN_TYPES: dict[tuple[str, str], ForeignAdvice] = {
     ("pandas", "DataFrame"): ("a table", "Pass x.to_numpy()."),
     ("pandas", "Series"): ("a column", "Pass x.to_numpy()[:, None]."),
     ("polars", "DataFrame"): ("a table", "Pass x.to_numpy()."),
@@ -69,7 +69,7 @@ def _csv(sign: str) -> str:
     return f"{line} (skiprows=1 in it where there is a header)"
 
 
-FILES: dict[str, Words] = {
+FOREIGN_SUFFIXES: dict[str, ForeignAdvice] = {
     ".h5ad": ("AnnData in HDF5", _H5AD),
     ".loom": ("a loom file", _HDF5),
     ".h5": ("HDF5", _HDF5),
@@ -112,16 +112,16 @@ FILES: dict[str, Words] = {
     ),
 }
 """By the end of the name of a file, small; ``.gz`` and the like before it are looked through."""
-PACKED = (".gz", ".bz2", ".xz", ".zst")
+COMPRESSION_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
 
 
-def words_of(value: Any) -> Words | None:
+def foreign_advice(value: Any) -> ForeignAdvice | None:
     """What an object is and what to do; None for what is nothing of the kind."""
     for base in type(value).__mro__:
         module = base.__module__.split(".")
         if "sparse" in module and module[0] != "streamsvd":
-            return "sparse", _sparse(value, module[0])
-        if words := OBJECTS.get((module[0], base.__qualname__)):
+            return "sparse", _sparse_remedy(value, module[0])
+        if words := FOREIGN_TYPES.get((module[0], base.__qualname__)):
             return words
     if isinstance(value, Mapping):
         return "several matrices", "Pass x['NAME']; compress and rates take them all."
@@ -130,18 +130,18 @@ def words_of(value: Any) -> Words | None:
     return None
 
 
-def _sparse(value: Any, library: str) -> str:
+def _sparse_remedy(value: Any, library: str) -> str:
     """What to do with a sparse array, of one of the libraries that have them."""
     if library == "cupyx":
-        return SPARSE.format(dense="x.get().toarray()", rows="x[rows].get().toarray()")
+        return SPARSE_REMEDY.format(dense="x.get().toarray()", rows="x[rows].get().toarray()")
     if hasattr(value, "todense") and not hasattr(value, "toarray"):
-        return SPARSE.format(dense="x.todense()", rows="x[rows].todense()")
+        return SPARSE_REMEDY.format(dense="x.todense()", rows="x[rows].todense()")
     rows = (
         "x[rows].toarray()"
         if getattr(value, "format", "") == "csr"
         else "x[rows].toarray(), of x = x.tocsr()"
     )
-    return SPARSE.format(dense="x.toarray()", rows=rows)
+    return SPARSE_REMEDY.format(dense="x.toarray()", rows=rows)
 
 
 def check_object(value: Any, name: str = "") -> None:
@@ -159,7 +159,7 @@ def check_object(value: Any, name: str = "") -> None:
     SpecError
         What it is, and the line that gets it in.
     """
-    if (words := words_of(value)) is not None:
+    if (words := foreign_advice(value)) is not None:
         kind = f"{type(value).__module__.split('.')[0]}.{type(value).__qualname__}"
         what, remedy = words
         raise SpecError(
@@ -175,7 +175,7 @@ def check_dense(block: Any, name: str) -> None:
     SpecError
         What it is, and the line that gets it in.
     """
-    if (words := words_of(block)) is not None and words[0] == "sparse":
+    if (words := foreign_advice(block)) is not None and words[0] == "sparse":
         raise SpecError(
             f"{name} is sparse ({type(block).__qualname__}), and sparse blocks are not read yet. Make each dense: "
             "block.toarray()."
@@ -191,9 +191,9 @@ def check_file_kind(path: Path) -> None:
         What it is, and the line that makes one of it that is read.
     """
     suffixes = [suffix.lower() for suffix in path.suffixes]
-    while suffixes and suffixes[-1] in PACKED:
+    while suffixes and suffixes[-1] in COMPRESSION_SUFFIXES:
         suffixes.pop()
-    found = FILES.get(suffixes[-1]) if suffixes else None
+    found = FOREIGN_SUFFIXES.get(suffixes[-1]) if suffixes else None
     if found is None:
         return
     what, line = found

@@ -1,7 +1,7 @@
 """Masked cells are missing values: NaN from the door on, for the policy to decide; nothing else knows of masks.
 
-Every array of a user comes in by `as_array` or `plain`, is written into memory of ours by `put`, or is refused by
-`unmasked` where a missing value means nothing.
+Every array of a user comes in by `as_array` or `masked_to_nan`, is written into memory of ours by `write_block`, or is refused by
+`require_unmasked` where a missing value means nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _RANKS = {"b": 0, "i": 0, "u": 0, "f": 1, "c": 2}
 """Kinds of numbers: none may be written where a narrower one was promised."""
 
 
-def plain(block: Any) -> Any:
+def masked_to_nan(block: Any) -> Any:
     """A masked array as a plain one, NaN where it is masked; what dask and xarray hold, computed; anything else as it is.
 
     Of lists, what they hold.
@@ -33,15 +33,15 @@ def plain(block: Any) -> Any:
     -----
     Cost: nothing without masked cells; else one copy. Integers of at most 16 bits become float32, others float64.
     """
-    block = _computed(block)
+    block = _compute_lazy(block)
     if isinstance(block, list | tuple):
-        return [plain(part) for part in block]
+        return [masked_to_nan(part) for part in block]
     if not isinstance(block, np.ma.MaskedArray):
         return block
     data, mask = np.asarray(block), masked_cells(block)
     if mask is None:
         return data
-    out = data.astype(with_nan(data.dtype))
+    out = data.astype(dtype_with_nan(data.dtype))
     np.copyto(out, np.nan, where=mask)
     return out
 
@@ -52,18 +52,18 @@ def as_array(values: Any) -> Array:
     Raises
     ------
     SpecError
-        As `plain`.
+        As `masked_to_nan`.
     """
-    return np.asarray(plain(values))
+    return np.asarray(masked_to_nan(values))
 
 
 def as_block(block: Any) -> Array:
-    """A block that came, with its mask where it has one: for `put`."""
-    block = _computed(block)
+    """A block that came, with its mask where it has one: for `write_block`."""
+    block = _compute_lazy(block)
     return block if isinstance(block, np.ma.MaskedArray) else as_array(block)
 
 
-def unmasked(values: Any, name: str) -> Array:
+def require_unmasked(values: Any, name: str) -> Array:
     """The same where a missing value means nothing: weights, labels, numbers of rows.
 
     Raises
@@ -71,17 +71,17 @@ def unmasked(values: Any, name: str) -> Array:
     SpecError
         If a cell is masked.
     """
-    values = _computed(values)
+    values = _compute_lazy(values)
     mask = masked_cells(values)
     if mask is not None:
-        at = ", ".join(str(i) for i in first(mask))
+        at = ", ".join(str(i) for i in first_set_cell(mask))
         raise SpecError(
             f"{name} is masked at {at}, and a missing value means nothing there. Fill it first: {name}.filled(...)."
         )
     return as_array(values)
 
 
-def put(out: Array, block: Any, *, name: str, row: int = 0, column: int = 0) -> None:
+def write_block(out: Array, block: Any, *, name: str, row: int = 0, column: int = 0) -> None:
     """Write a block into memory of ours, NaN where it is masked.
 
     Parameters
@@ -103,10 +103,10 @@ def put(out: Array, block: Any, *, name: str, row: int = 0, column: int = 0) -> 
     data, mask = np.asarray(block), masked_cells(block)
     if mask is not None and out.dtype.kind not in "fc":
         where = np.broadcast_to(mask, out.shape)
-        i, j = first(where)[0], first(where)[-1]
+        i, j = first_set_cell(where)[0], first_set_cell(where)[-1]
         raise SpecError(
             f"row {row + i}, column {column + j} of {name} is masked, and its {out.dtype} values have no NaN to say so. "
-            f"Give it as {with_nan(out.dtype)}; of a dask array, x.astype({str(with_nan(out.dtype))!r})."
+            f"Give it as {dtype_with_nan(out.dtype)}; of a dask array, x.astype({str(dtype_with_nan(out.dtype))!r})."
         )
     if _RANKS.get(data.dtype.kind, 0) > _RANKS.get(out.dtype.kind, 2):
         raise SpecError(
@@ -124,7 +124,7 @@ def masked_cells(block: Any) -> Array | None:
     Raises
     ------
     SpecError
-        As `plain`.
+        As `masked_to_nan`.
     """
     if not isinstance(block, np.ma.MaskedArray) or block.dtype.kind == "V":
         return None
@@ -133,17 +133,21 @@ def masked_cells(block: Any) -> Array | None:
         return None
     if block.dtype.kind not in "biufc":
         raise SpecError(
-            f"an array of {block.dtype} is masked at {', '.join(map(str, first(mask)))}: there is no NaN among such values. "
+            f"an array of {block.dtype} is masked at {', '.join(map(str, first_set_cell(mask)))}: there is no NaN among such values. "
             "Convert it to numbers first, or fill it."
         )
     found: Array = mask
     return found
 
 
-def promised(values: Any) -> np.dtype[Any]:
+def block_dtype(values: Any) -> np.dtype[Any]:
     """Type, in native byte order, of a block of these values once missing ones are NaN."""
     dtype: np.dtype[Any] = np.dtype(values.dtype).newbyteorder("=")
-    return with_nan(dtype) if may_be_masked(values) or masked_cells(values) is not None else dtype
+    return (
+        dtype_with_nan(dtype)
+        if may_be_masked(values) or masked_cells(values) is not None
+        else dtype
+    )
 
 
 def may_be_masked(values: Any) -> bool:
@@ -151,17 +155,17 @@ def may_be_masked(values: Any) -> bool:
     return isinstance(getattr(values, "_meta", None), np.ma.MaskedArray)
 
 
-def with_nan(dtype: np.dtype[Any]) -> np.dtype[Any]:
+def dtype_with_nan(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """The type of the same numbers with NaN among them."""
     return dtype if dtype.kind not in "biu" else np.result_type(dtype, np.float32)
 
 
-def first(mask: Array) -> tuple[int, ...]:
+def first_set_cell(mask: Array) -> tuple[int, ...]:
     """Place of the first cell that is set."""
     return tuple(int(i) for i in np.unravel_index(int(np.argmax(mask)), mask.shape))
 
 
-def _computed(values: Any) -> Any:
+def _compute_lazy(values: Any) -> Any:
     """What lazy wrappers hold: their own conversion to numpy would drop the mask, and of packed arrays what they mean."""
     check_unpacked(values)
     home = type(values).__module__.split(".")[0]

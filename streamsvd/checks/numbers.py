@@ -9,7 +9,7 @@ import numpy as np
 from streamsvd.errors import SpecError
 
 
-def whole(name: str, value: Any, *, least: int | None = None) -> int:
+def check_integer(name: str, value: Any, *, least: int | None = None) -> int:
     """An integer of any integer type as a plain one, not below the least where there is one.
 
     Raises

@@ -11,15 +11,15 @@ from typing import Any
 
 from streamsvd.errors import SpecError
 
-LOCAL = "file://"
+FILE_SCHEME = "file://"
 
 
 def is_url(place: Any) -> bool:
     """Whether a place is an address such as ``s3://bucket/name``, and none of the local file system."""
-    return "://" in text_of(place) and not text_of(place).startswith(LOCAL)
+    return "://" in place_text(place) and not place_text(place).startswith(FILE_SCHEME)
 
 
-def text_of(place: Any) -> str:
+def place_text(place: Any) -> str:
     """A path or a URL as text; empty for what is neither."""
     return os.fsdecode(place) if isinstance(place, str | bytes | os.PathLike) else ""
 
@@ -41,7 +41,7 @@ def local_path(place: Any, name: str = "path") -> Path:
     """
     if not isinstance(place, str | bytes | os.PathLike):
         raise SpecError(f"{name}={place!r} is no path. Pass a text or a path.")
-    text = text_of(place).removeprefix(LOCAL)
+    text = place_text(place).removeprefix(FILE_SCHEME)
     if not text.strip():
         raise SpecError(
             f"{name} is empty, and the current folder is not meant by that. Pass a path; the current folder is '.'."
@@ -58,7 +58,7 @@ def local_path(place: Any, name: str = "path") -> Path:
         ) from None
 
 
-def address(place: Any, name: str = "path") -> str:
+def path_or_url(place: Any, name: str = "path") -> str:
     """The same where a URL of an object store is taken too, which is left as it is.
 
     Raises
@@ -66,4 +66,4 @@ def address(place: Any, name: str = "path") -> str:
     SpecError
         As `local_path`.
     """
-    return text_of(place) if is_url(place) else str(local_path(place, name))
+    return place_text(place) if is_url(place) else str(local_path(place, name))

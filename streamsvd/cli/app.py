@@ -30,7 +30,7 @@ VERBS = (
 )  # fmt: skip
 FAILED, USAGE, NOT_CONVERGED, INTERRUPTED = 1, 2, 3, 130
 INTERRUPTED_SENTENCE = "interrupted; nothing was kept."
-MOMENT = 1.0
+SIGNAL_GAP_S = 1.0
 """Seconds in which a second Ctrl-C is the same one, so that the clean-up can begin."""
 FULL_SENTENCE = "standard output cannot be written: {}. Redirect it to a place that has room."
 CLOSED_SENTENCE = (
@@ -38,7 +38,7 @@ CLOSED_SENTENCE = (
 )
 
 
-class Verbs(click.Group):
+class VerbGroup(click.Group):
     """A group whose commands are imported by name."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -54,7 +54,7 @@ class Verbs(click.Group):
         return found
 
 
-@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=VerbGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="streamsvd")
 def verbs() -> None:
     """Certified SVD and PCA of matrices larger than memory.
@@ -67,7 +67,7 @@ def verbs() -> None:
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command and leave with its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    stop = Stop()
+    stop = StopHandler()
     # A batch system stops a job by SIGTERM: the same clean stop as Ctrl-C.
     signal.signal(signal.SIGTERM, stop)
     if (
@@ -77,9 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115 - for as long as the process lives
     else:
-        sys.stderr = known(sys.stderr, needed=False)
+        sys.stderr = wrap_stream(sys.stderr, needed=False)
     if sys.stdout is not None:
-        sys.stdout = known(sys.stdout, needed=True)
+        sys.stdout = wrap_stream(sys.stdout, needed=True)
     code = run(given, stop)
     for number in (signal.SIGINT, signal.SIGTERM):  # all is said; not even the interpreter's end is
         signal.signal(number, signal.SIG_IGN)
@@ -115,7 +115,7 @@ class Output(io.FileIO):
             return memoryview(data).nbytes
 
 
-def known(stream: TextIO, *, needed: bool) -> TextIO:
+def wrap_stream(stream: TextIO, *, needed: bool) -> TextIO:
     """The same stream over an `Output`; itself where there is no file behind it."""
     try:
         file = Output(stream.fileno(), needed=needed)
@@ -131,7 +131,7 @@ def known(stream: TextIO, *, needed: bool) -> TextIO:
 
 
 @dataclass(slots=True)
-class Stop:
+class StopHandler:
     """Handler of the signals that ask to stop: `KeyboardInterrupt` in the main thread.
 
     A SIGTERM that follows changes nothing, as a second interrupt would hit the first one's clean-up; a
@@ -139,37 +139,41 @@ class Stop:
     `over`, and only says how it ended, no signal changes that.
     """
 
-    asked: bool = False
-    over: bool = False
+    got_signal: bool = False
+    ignores_signals: bool = False
     last: float = -math.inf
 
     def __call__(self, number: int, frame: object) -> None:
         """The signal has come."""
         del frame
         now = time.monotonic()
-        if self.over or (self.asked and number == signal.SIGTERM) or now - self.last < MOMENT:
+        if (
+            self.ignores_signals
+            or (self.got_signal and number == signal.SIGTERM)
+            or now - self.last < SIGNAL_GAP_S
+        ):
             return
-        self.asked, self.last = True, now
+        self.got_signal, self.last = True, now
         raise KeyboardInterrupt
 
 
-def run(given: list[str], stop: Stop | None = None) -> int:
+def run(given: list[str], stop: StopHandler | None = None) -> int:
     """Exit code of one command; every error is reported here and nowhere else."""
-    stop = stop or Stop()
+    stop = stop or StopHandler()
     try:
         if sys.stdout is None:
             return report("OSError", CLOSED_SENTENCE, FAILED, as_json=wants_json(given))
         try:
             return _outcome(given, stop)
         except (KeyboardInterrupt, click.Abort):
-            stop.over = True
-            return _interrupted(given)
+            stop.ignores_signals = True
+            return _report_interrupt(given)
     except BrokenPipeError:  # whoever read our output has seen enough
         _drop_broken_output()
         return FAILED
 
 
-def _outcome(given: list[str], stop: Stop) -> int:
+def _outcome(given: list[str], stop: StopHandler) -> int:
     """Exit code of one command that is not interrupted and whose output is read."""
     try:
         code = verbs.main(given, prog_name="streamsvd", standalone_mode=False, obj=stop)
@@ -181,9 +185,9 @@ def _outcome(given: list[str], stop: Stop) -> int:
         click.echo(error.format_message(), err=True)
         return USAGE
     except Exception as error:
-        if stop.asked:  # an interrupt inside a lock may come out as another error
-            stop.over = True
-            return _interrupted(given)
+        if stop.got_signal:  # an interrupt inside a lock may come out as another error
+            stop.ignores_signals = True
+            return _report_interrupt(given)
         if isinstance(error, OSError) and (fault := _stdout_fault()) is not None:
             _drop(sys.stdout)
             sentence = FULL_SENTENCE.format(fault.strerror or fault)
@@ -192,7 +196,7 @@ def _outcome(given: list[str], stop: Stop) -> int:
             raise
         usage = isinstance(error, click.UsageError)  # its subclasses vary with the version of click
         kind = "UsageError" if usage else type(error).__name__
-        return report(kind, _sentence(error), _code(error), as_json=wants_json(given))
+        return report(kind, _sentence(error), _exit_code(error), as_json=wants_json(given))
 
 
 def _stdout_fault() -> OSError | None:
@@ -215,7 +219,7 @@ def _drop(stream: TextIO) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def _code(error: Exception) -> int:
+def _exit_code(error: Exception) -> int:
     """Wrong usage is what another command line would have avoided."""
     return USAGE if isinstance(error, click.UsageError | SpecError | ShapeError) else FAILED
 
@@ -241,7 +245,7 @@ def _sentence(error: Exception) -> str:
     )
 
 
-def _interrupted(given: Sequence[str]) -> int:
+def _report_interrupt(given: Sequence[str]) -> int:
     return report("Interrupted", INTERRUPTED_SENTENCE, INTERRUPTED, as_json=wants_json(given))
 
 
@@ -260,10 +264,10 @@ def report(kind: str, message: str, code: int, *, as_json: bool) -> int:
     return code
 
 
-def interrupted(error: KeyboardInterrupt, checkpoint: str | None, *, as_json: bool) -> int:
+def report_checkpoint(error: KeyboardInterrupt, checkpoint: str | None, *, as_json: bool) -> int:
     """Says where the saves are; raises the interrupt again where there are none."""
-    click.get_current_context().ensure_object(Stop).over = True
-    if checkpoint is None or not _saved_in(checkpoint):
+    click.get_current_context().ensure_object(StopHandler).ignores_signals = True
+    if checkpoint is None or not _has_saves(checkpoint):
         raise error
     sentence = (
         f"interrupted; what was saved is in {checkpoint}, and the same command goes on from it."
@@ -271,7 +275,7 @@ def interrupted(error: KeyboardInterrupt, checkpoint: str | None, *, as_json: bo
     return report("Interrupted", sentence, INTERRUPTED, as_json=as_json)
 
 
-def _saved_in(checkpoint: str) -> bool:
+def _has_saves(checkpoint: str) -> bool:
     from streamsvd.store.checkpoints.checkpoint import holds_saves
 
     try:

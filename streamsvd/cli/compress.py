@@ -10,7 +10,7 @@ import click
 from streamsvd.cli import options
 
 if TYPE_CHECKING:
-    from streamsvd.collections import Compression
+    from streamsvd.collections import CompressionReport
 
 
 def _principal(ctx: Any, param: Any, value: str | None) -> Any:
@@ -58,7 +58,7 @@ def _principal(ctx: Any, param: Any, value: str | None) -> Any:
     "--out",
     metavar="PATH",
     required=True,
-    callback=options.written,
+    callback=options.output_place,
     help="Folder or URL of the compressed collection.",
 )
 @click.option("--append", is_flag=True, help="Add to the collection at --out.")
@@ -85,14 +85,14 @@ def command(
 
     COLLECTION is a zarr group, a folder of .npy or .safetensors files, one .safetensors file, or an array to --cut.
     """
+    from streamsvd.cli.files import weight_arguments
     from streamsvd.cli.progress import watching
-    from streamsvd.cli.saved import weights
     from streamsvd.collections import compress
-    from streamsvd.engine.schedulers import scheduled
+    from streamsvd.engine.schedulers import use_scheduler
 
-    with scheduled(scheduler, workers):
-        source = options.opened(collection, given)
-        given |= weights(row_weights, column_weights)
+    with use_scheduler(scheduler, workers):
+        source = options.take_collection(collection, given)
+        given |= weight_arguments(row_weights, column_weights)
         with watching(source.pass_bytes, quiet=quiet) as watch:
             done = compress(source, out, callback=watch, **given)
     for sentence in done.info.warnings:
@@ -101,12 +101,12 @@ def command(
     return 0
 
 
-def show(collection: str, done: Compression, *, as_json: bool) -> None:
+def show(collection: str, done: CompressionReport, *, as_json: bool) -> None:
     """What was stored, on stdout."""
     from dataclasses import asdict
 
     from streamsvd.cli.info import cluster_facts
-    from streamsvd.cli.present import facts, memory_line, show_json
+    from streamsvd.cli.present import memory_line, print_facts, show_json
     from streamsvd.engine.memory import show_bytes
 
     i = done.info
@@ -130,7 +130,7 @@ def show(collection: str, done: Compression, *, as_json: bool) -> None:
     click.echo(
         f"{collection}: {i.n_blocks:,} matrices of {i.rows:,} rows, {i.columns:,} columns in all\n"
     )
-    facts(
+    print_facts(
         [
             *cluster_facts(done.clusters, done.block_errors),
             (

@@ -26,10 +26,10 @@ from streamsvd.cli import options
 def command(model: str, out: Path, version: int | None, overwrite: bool, as_json: bool) -> int:
     """Write s, Vh, mean and, where they are kept, the left vectors of MODEL to --out."""
     from streamsvd.cli.present import show_json
-    from streamsvd.models import Model, export
+    from streamsvd.models import Model, export_model
 
     found = Model.open(model, version)
-    export(found, out, overwrite=overwrite)
+    export_model(found, out, overwrite=overwrite)
     if as_json:
         show_json(
             {

@@ -14,7 +14,7 @@ from streamsvd.cli import options
 @options.as_json
 def command(source: str, variable: str | None, rows: Any, missing: str, as_json: bool) -> None:
     """Shape, type and chunks of a matrix, or what a compressed collection holds; reads no values."""
-    from streamsvd.cli.present import facts, show_json
+    from streamsvd.cli.present import print_facts, show_json
     from streamsvd.cli.progress import say
     from streamsvd.engine.opening import open as open_matrix
 
@@ -29,24 +29,24 @@ def command(source: str, variable: str | None, rows: Any, missing: str, as_json:
         show_json(record)
         return
     click.echo(record["name"])
-    facts(_said(record))
+    print_facts(_source_facts(record))
 
 
 def is_compressed(source: str) -> bool:
     """Whether it is a compressed collection; of a URL only its store can tell."""
     from streamsvd.checks.paths import is_url, local_path
-    from streamsvd.store.explanations import there
+    from streamsvd.store.explanations import path_exists
 
     if not is_url(source):
         path = local_path(source, "source")
-        return there(path) and path.is_dir() and there(path / "collection.json")
+        return path_exists(path) and path.is_dir() and path_exists(path / "collection.json")
     if not source.startswith(("s3://", "gs://", "az://")):
         return False
     from streamsvd.errors import StoreError
     from streamsvd.store.collections.archive import CompressedStore
 
     try:
-        return CompressedStore.at(source).is_there()
+        return CompressedStore.from_address(source).is_there()
     except StoreError:
         return False
 
@@ -55,19 +55,19 @@ def show_compressed(source: str, *, as_json: bool) -> None:
     """Clusters, certified intervals, errors of blocks, bytes before and after."""
     from dataclasses import asdict
 
-    from streamsvd.cli.present import aligned, at_least, at_most, facts, show_json
+    from streamsvd.cli.present import at_least, at_most, print_facts, show_json, table_lines
     from streamsvd.collections import open_compressed
     from streamsvd.engine.memory import show_bytes
 
     held = open_compressed(source)
-    weighted = set(held.weighted)
+    weighted = set(held.weighted_names)
     if as_json:
         show_json(
             {
                 "status": "opened",
                 "name": held.name,
                 "version": held.version,
-                "asked": {f: getattr(held.asked, f) for f in held.asked.__struct_fields__},
+                "asked": {f: getattr(held.options, f) for f in held.options.__struct_fields__},
                 "rows": held.rows,
                 "clusters": [asdict(c) for c in held.clusters],
                 "blocks": {
@@ -87,12 +87,12 @@ def show_compressed(source: str, *, as_json: bool) -> None:
             }
         )
         return
-    a = held.asked
+    a = held.options
     rank = "least storage" if a.rank is None else f"rank {a.rank}"
     click.echo(
         f"{held.name}: {len(held):,} matrices of {held.rows:,} rows, version {held.version}\n"
     )
-    facts(
+    print_facts(
         [
             (
                 "asked",
@@ -125,7 +125,7 @@ def show_compressed(source: str, *, as_json: bool) -> None:
         ]
         for i, c in enumerate(held.clusters)
     ]
-    click.echo("\n".join(f"  {line}" for line in aligned(head, shortened(rows))))
+    click.echo("\n".join(f"  {line}" for line in table_lines(head, first_lines(rows))))
     click.echo()
     errors = [
         [name, str(held.labels[name]), at_most(e, 4)] for name, e in held.block_errors.items()
@@ -133,7 +133,7 @@ def show_compressed(source: str, *, as_json: bool) -> None:
     click.echo(
         "\n".join(
             f"  {line}"
-            for line in aligned(["matrix", "cluster", "error at most"], shortened(errors))
+            for line in table_lines(["matrix", "cluster", "error at most"], first_lines(errors))
         )
     )
 
@@ -141,7 +141,7 @@ def show_compressed(source: str, *, as_json: bool) -> None:
 MOST_LINES = 40
 
 
-def shortened(rows: list[list[str]]) -> list[list[str]]:
+def first_lines(rows: list[list[str]]) -> list[list[str]]:
     """The first of many lines; JSON has all."""
     if len(rows) <= MOST_LINES:
         return rows
@@ -206,7 +206,7 @@ def describe(A: Any) -> dict[str, Any]:
     return record
 
 
-def _said(record: dict[str, Any]) -> list[tuple[str, str]]:
+def _source_facts(record: dict[str, Any]) -> list[tuple[str, str]]:
     from streamsvd.engine.memory import show_bytes
 
     (m, n), (p, q), grid = record["shape"], record["chunks"], record["grid"]

@@ -72,32 +72,32 @@ def fit(
     **given: Any,
 ) -> int:
     """Fit targets on the rows of SOURCE."""
-    from streamsvd.cli.app import NOT_CONVERGED, interrupted
-    from streamsvd.cli.present import facts, rounded, show_json
+    from streamsvd.cli.app import NOT_CONVERGED, report_checkpoint
+    from streamsvd.cli.files import check_place, read_npy, save_arrays
+    from streamsvd.cli.present import print_facts, round_digits, show_json
     from streamsvd.cli.progress import watching
-    from streamsvd.cli.saved import check_place, loaded, written
     from streamsvd.cli.wording import in_options
     from streamsvd.engine.opening import open as open_matrix
-    from streamsvd.engine.schedulers import scheduled
+    from streamsvd.engine.schedulers import use_scheduler
     from streamsvd.errors import NotConverged
-    from streamsvd.kernels import KernelRidgeFit, kernel_ridge
+    from streamsvd.kernels import KernelRidgeResult, kernel_ridge
 
-    y = loaded("y", targets)
+    y = read_npy("y", targets)
     code = 0
-    with scheduled(scheduler, workers):
+    with use_scheduler(scheduler, workers):
         A = open_matrix(source, variable=variable, rows=rows, missing=missing)
         check_place(out, A, mask=given["mask"], overwrite=overwrite)
         try:
             with watching(2 * A.nbytes, quiet=quiet) as watch:
                 found = kernel_ridge(A, y, smoothness=float(smoothness), callback=watch, **given)
         except NotConverged as error:
-            assert isinstance(error.result, KernelRidgeFit)
+            assert isinstance(error.result, KernelRidgeResult)
             found, code = error.result, NOT_CONVERGED
             said = in_options(error.message).partition("; the regression so far")[0]
             click.echo(f"streamsvd: {said}; the regression so far is in {out}.", err=True)
         except KeyboardInterrupt as error:
-            return interrupted(error, given["checkpoint"], as_json=as_json)
-    written(out, found.arrays())
+            return report_checkpoint(error, given["checkpoint"], as_json=as_json)
+    save_arrays(out, found.arrays())
     for sentence in found.info["warnings"]:
         click.echo(f"streamsvd: {sentence}", err=True)
     if as_json:
@@ -114,10 +114,10 @@ def fit(
         return code
     i = found.info
     click.echo(f"{source}: {i['n_rows']:,} rows, {found.feature_map.n_features} features\n")
-    errors = ", ".join(rounded(float(e), 4) for e in found.held_out_rmse)
-    facts(
+    errors = ", ".join(round_digits(float(e), 4) for e in found.held_out_rmse)
+    print_facts(
         [
-            ("ridge", rounded(found.ridge, 4)),
+            ("ridge", round_digits(found.ridge, 4)),
             ("chosen", ", ".join(i["chosen"]) + ", on the data" if i["chosen"] else ""),
             (
                 "error",

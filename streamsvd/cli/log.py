@@ -17,7 +17,7 @@ from streamsvd.cli import options
 @options.as_json
 def command(model: str, last: int | None, as_json: bool) -> int:
     """Show the versions of MODEL: blocks, error ledger, what is proved, drift, and whether a refit is advised."""
-    from streamsvd.cli.present import aligned, facts, show_json
+    from streamsvd.cli.present import print_facts, show_json, table_lines
     from streamsvd.models import Model
 
     found = Model.open(model)
@@ -59,10 +59,10 @@ def command(model: str, last: int | None, as_json: bool) -> int:
         "held before",
         "turned",
     ]
-    click.echo("\n".join(aligned(head, [_row(r) for r in records])))
+    click.echo("\n".join(table_lines(head, [_row(r) for r in records])))
     seen = found.ledger
     click.echo()
-    facts(
+    print_facts(
         [
             (
                 "energy",
@@ -74,7 +74,7 @@ def command(model: str, last: int | None, as_json: bool) -> int:
                 if found.spec.window is not None
                 else "",
             ),
-            ("kept", f"versions {runs(kept)}, to which rollback can go"),
+            ("kept", f"versions {number_ranges(kept)}, to which rollback can go"),
             (
                 "advice",
                 found.advice
@@ -85,7 +85,7 @@ def command(model: str, last: int | None, as_json: bool) -> int:
     return 0
 
 
-def runs(numbers: list[int]) -> str:
+def number_ranges(numbers: list[int]) -> str:
     """Ascending numbers in words.
 
     Examples

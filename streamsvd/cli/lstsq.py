@@ -10,7 +10,7 @@ import click
 from streamsvd.cli import options
 
 if TYPE_CHECKING:
-    from streamsvd.rows.lstsq import LeastSquares
+    from streamsvd.rows.lstsq import LeastSquaresResult
 
 
 @click.command("lstsq", short_help="Least squares, with the error of the solution.")
@@ -60,38 +60,38 @@ def command(
 ) -> int:
     """Solve for the x that brings SOURCE times x nearest to b."""
     from streamsvd.cli.app import NOT_CONVERGED
+    from streamsvd.cli.files import check_place, read_npy, save_arrays
     from streamsvd.cli.progress import watching
-    from streamsvd.cli.saved import check_place, loaded, written
     from streamsvd.cli.wording import in_options
     from streamsvd.engine.opening import open as open_matrix
     from streamsvd.errors import NotConverged
-    from streamsvd.rows import LeastSquares, lstsq
+    from streamsvd.rows import LeastSquaresResult, lstsq
 
     A = open_matrix(source, variable=variable, rows=rows, missing=missing)
     check_place(out, A, mask=given["mask"], overwrite=overwrite)
-    b = loaded("b", sides)
+    b = read_npy("b", sides)
     code = 0
     with watching(A.nbytes, quiet=quiet) as watch:
         try:
             found = lstsq(A, b, callback=watch, **given)
         except NotConverged as error:
-            assert isinstance(error.result, LeastSquares)
+            assert isinstance(error.result, LeastSquaresResult)
             click.echo(f"streamsvd: {in_options(error.message)}", err=True)
             found, code = error.result, NOT_CONVERGED
     if out is not None:
         names = ("x", "residual_norm", "forward_error")
-        written(out, {name: getattr(found, name) for name in names})
+        save_arrays(out, {name: getattr(found, name) for name in names})
     for sentence in found.info.warnings:
         click.echo(f"streamsvd: {in_options(sentence)}", err=True)
     show(source, found, out, as_json=as_json)
     return code
 
 
-def show(source: str, found: LeastSquares, out: Path | None, *, as_json: bool) -> None:
+def show(source: str, found: LeastSquaresResult, out: Path | None, *, as_json: bool) -> None:
     """The solution on stdout; without ``--out`` and with ``--json`` it is in the object."""
     from dataclasses import asdict
 
-    from streamsvd.cli.present import at_most, facts, rounded, show_json
+    from streamsvd.cli.present import at_most, print_facts, round_digits, show_json
     from streamsvd.engine.memory import show_bytes
 
     i = found.info
@@ -102,7 +102,7 @@ def show(source: str, found: LeastSquares, out: Path | None, *, as_json: bool) -
                 **({"x": found.x} if out is None else {}),
                 "residual_norm": found.residual_norm,
                 "forward_error": found.forward_error,
-                "proved": found.proved,
+                "proved": found.is_proved,
                 "iterations": found.iterations,
                 "rank": found.rank,
                 **asdict(i),
@@ -111,15 +111,15 @@ def show(source: str, found: LeastSquares, out: Path | None, *, as_json: bool) -
         )
         return
     click.echo(f"{source}: {i.n_rows:,} rows, {found.x.shape[0]:,} unknowns, rank {found.rank}\n")
-    said = "proved" if found.proved else "by estimate"
-    facts(
+    said = "proved" if found.is_proved else "by estimate"
+    print_facts(
         [
             (
                 "method",
                 f"{i.method}: {found.status}"
                 + (f" after {found.iterations} iterations" if found.iterations else ""),
             ),
-            ("residual", ", ".join(rounded(float(r), 4) for r in found.residual_norm)),
+            ("residual", ", ".join(round_digits(float(r), 4) for r in found.residual_norm)),
             (
                 "error",
                 f"|x - x*| <= {', '.join(at_most(float(e), 2) for e in found.forward_error)}, {said}",

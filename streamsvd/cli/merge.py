@@ -14,10 +14,10 @@ from streamsvd.cli import options
 @options.as_json
 def command(first: str, second: str, out: str, as_json: bool) -> int:
     """Join the models FIRST and SECOND, made with the same options, as if one had absorbed the rows of both."""
-    from streamsvd.cli.present import facts, show_json
-    from streamsvd.models import merge
+    from streamsvd.cli.present import print_facts, show_json
+    from streamsvd.models import merge_models
 
-    found = merge(first, second, out)
+    found = merge_models(first, second, out)
     c = found.certificate
     if as_json:
         show_json(
@@ -32,7 +32,7 @@ def command(first: str, second: str, out: str, as_json: bool) -> int:
         )
         return 0
     click.echo(f"{out}: {found.n_rows:,} {found.spec.axis} of both models")
-    facts(
+    print_facts(
         [
             (
                 "error",

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from streamsvd.cli import options
-from streamsvd.cli.app import interrupted
+from streamsvd.cli.app import report_checkpoint
 
 if TYPE_CHECKING:
-    from streamsvd.kernels import Nystrom
+    from streamsvd.kernels import NystromResult
 
 
 @click.command("nystrom", short_help="Rows that stand for a kernel matrix, with the error.")
@@ -55,15 +55,15 @@ def command(
     **given: Any,
 ) -> int:
     """Choose rows of SOURCE that stand for its kernel matrix, and make a feature map of them."""
+    from streamsvd.cli.files import check_place, save_arrays
     from streamsvd.cli.progress import watching
-    from streamsvd.cli.saved import check_place, written
     from streamsvd.engine.opening import open as open_matrix
-    from streamsvd.engine.schedulers import scheduled
+    from streamsvd.engine.schedulers import use_scheduler
     from streamsvd.kernels import load_nystrom, nystrom
 
     if start is not None:
         check_left_out(ctx, start)
-    with scheduled(scheduler, workers):
+    with use_scheduler(scheduler, workers):
         A = open_matrix(source, variable=variable, rows=rows, missing=missing)
         check_place(out, A, mask=given["mask"], overwrite=overwrite)
         passes = 2 if given["certify"] and start is None else 1
@@ -77,16 +77,16 @@ def command(
                         A, device=given["device"], memory=given["memory"], callback=watch
                     )
         except KeyboardInterrupt as error:
-            return interrupted(error, given["checkpoint"], as_json=as_json)
+            return report_checkpoint(error, given["checkpoint"], as_json=as_json)
     if out is not None:
-        written(out, found.arrays())
+        save_arrays(out, found.arrays())
     for sentence in found.info.warnings:
         click.echo(f"streamsvd: {sentence}", err=True)
     show(source, found, out, as_json=as_json)
     return 0
 
 
-OF_THE_DICTIONARY = (
+DICTIONARY_OPTIONS = (
     "kernel", "n_centres", "length", "degree", "offset", "smoothness", "scale", "budget", "mode", "gamma", "seed", "certify",
     "checkpoint", "mask",
 )  # fmt: skip
@@ -104,7 +104,7 @@ def check_left_out(ctx: click.Context, start: Path) -> None:
 
     from streamsvd.errors import SpecError
 
-    for name in OF_THE_DICTIONARY:
+    for name in DICTIONARY_OPTIONS:
         if ctx.get_parameter_source(name) == ParameterSource.COMMANDLINE:
             raise SpecError(
                 f"{name}={ctx.params[name]} was passed, but {start} says how its rows were chosen. Leave the option out, or "
@@ -112,11 +112,11 @@ def check_left_out(ctx: click.Context, start: Path) -> None:
             )
 
 
-def show(source: str, found: Nystrom, out: Path | None, *, as_json: bool) -> None:
+def show(source: str, found: NystromResult, out: Path | None, *, as_json: bool) -> None:
     """The result on stdout."""
     from dataclasses import asdict
 
-    from streamsvd.cli.present import at_most, facts, rounded, show_json
+    from streamsvd.cli.present import at_most, print_facts, round_digits, show_json
     from streamsvd.engine.memory import show_bytes
 
     c, i = found.certificate, found.info
@@ -137,24 +137,26 @@ def show(source: str, found: Nystrom, out: Path | None, *, as_json: bool) -> Non
         return
     k = i.kernel
     scale = (
-        f", length {rounded(k['length'], 4)}" if k["name"] in ("rbf", "laplacian", "matern") else ""
+        f", length {round_digits(k['length'], 4)}"
+        if k["name"] in ("rbf", "laplacian", "matern")
+        else ""
     )
     picked = ", ".join(i.chosen)
     click.echo(
         f"{source}: {i.n_rows:,} rows, {found.centres.size} centres of {found.indices.size} in the dictionary\n"
     )
     bound = (
-        f"||K - K_C||_2 <= trace(K - K_C) <= {at_most(c.trace_error, 4)}, of a trace of {rounded(c.trace, 4)}"
+        f"||K - K_C||_2 <= trace(K - K_C) <= {at_most(c.trace_error, 4)}, of a trace of {round_digits(c.trace, 4)}"
         if c.trace_error < float("inf")
         else "nothing is proved without a second pass"
     )
-    facts(
+    print_facts(
         [
             ("kernel", f"{k['name']}{scale}"),
             ("chosen", f"{picked}, on the data" if picked else ""),
             (
                 "gamma",
-                f"{rounded(found.gamma, 4)}, effective dimension about {found.effective_dimension:.4g}",
+                f"{round_digits(found.gamma, 4)}, effective dimension about {found.effective_dimension:.4g}",
             ),
             ("error", bound),
             ("", f"spectral norm about {at_most(c.spectral_estimate, 2)} by estimate"),

@@ -9,14 +9,14 @@ from typing import Any, Literal, TypeVar
 import click
 
 from streamsvd.checks.paths import is_url, local_path
-from streamsvd.store.explanations import there
+from streamsvd.store.explanations import path_exists
 
 F = TypeVar("F", bound=Callable[..., Any])
 Option = Callable[[F], F]
-Doing = Literal["read", "write"]
+PlaceUse = Literal["read", "write"]
 
 
-def _note(ctx: Any, param: Any, place: Any, doing: Doing) -> None:
+def _record_place(ctx: Any, param: Any, place: Any, doing: PlaceUse) -> None:
     """Remember what options name, and refuse a place to write that is not apart from what is read, in any order.
 
     Raises
@@ -37,10 +37,10 @@ def _note(ctx: Any, param: Any, place: Any, doing: Doing) -> None:
             check_apart(path, [each for _, each in new["read"]], name=name)
 
 
-def written(ctx: Any, param: Any, value: str | None) -> str | None:
+def output_place(ctx: Any, param: Any, value: str | None) -> str | None:
     """A place that is written, as it was given: a path or a URL."""
     if value is not None:
-        _note(ctx, param, value, "write")
+        _record_place(ctx, param, value, "write")
     return value
 
 
@@ -53,7 +53,7 @@ class Place(click.Path):
         exists: bool = False,
         file_okay: bool = True,
         dir_okay: bool = True,
-        doing: Doing | None = None,
+        doing: PlaceUse | None = None,
     ) -> None:
         self.doing = doing
         super().__init__(
@@ -65,10 +65,10 @@ class Place(click.Path):
         name = "path" if param is None else param.opts[0]
         path = local_path(value, name)
         if self.exists:
-            there(path)
+            path_exists(path)
         found = super().convert(path, param, ctx)
         if self.doing is not None and param is not None:
-            _note(ctx, param, path, self.doing)
+            _record_place(ctx, param, path, self.doing)
         return found
 
 
@@ -85,7 +85,7 @@ def _dimensions(ctx: Any, param: Any, value: tuple[str, ...]) -> Any:
     return None if not names else names[0] if len(names) == 1 else names
 
 
-def together(*options: Any) -> Callable[[F], F]:
+def stack_options(*options: Any) -> Callable[[F], F]:
     """One decorator of several, in the order in which ``--help`` shows them."""
 
     def decorate(function: F) -> F:
@@ -135,7 +135,7 @@ def _places(ctx: Any, param: Any, value: tuple[str, ...]) -> Any:
             raise click.BadParameter(
                 f"{param.opts[0]} names two places for {pattern!r}: {found[pattern]} and {place}."
             )
-        _note(ctx, param, place, "read")
+        _record_place(ctx, param, place, "read")
     return found or None
 
 
@@ -143,7 +143,7 @@ def _files(ctx: Any, param: Any, value: tuple[str, ...]) -> Any:
     """The same for files that are there."""
     found = _places(ctx, param, value)
     for place in (found or {}).values():
-        if not there(local_path(place)):
+        if not path_exists(local_path(place)):
             raise click.BadParameter(f"File {place!r} does not exist.")
     return found
 
@@ -153,7 +153,7 @@ def _patterns(ctx: Any, param: Any, value: tuple[str, ...]) -> Any:
     return value or None
 
 
-details = together(
+details = stack_options(
     click.option("--variable", metavar="NAME", help="Array within a zarr group."),
     click.option(
         "--rows",
@@ -170,9 +170,9 @@ details = together(
         help="What an absent chunk is: an error that names it, or its fill value.",
     ),
 )
-source = together(click.argument("source"), details)
+source = stack_options(click.argument("source"), details)
 
-wanted = together(
+accuracy = stack_options(
     click.option("--rank", type=int, metavar="K", help="Triplets wanted."),
     click.option(
         "--energy",
@@ -206,7 +206,7 @@ def _mask(ctx: Any, param: Any, value: str | None) -> Any:
     from streamsvd.store.writing.files import array_in
 
     found = array_in(local_path(value, "--mask"), "--mask")
-    _note(ctx, param, value, "read")
+    _record_place(ctx, param, value, "read")
     return found
 
 
@@ -217,7 +217,7 @@ mask = click.option(
     help="Columns to keep: a boolean array beside SOURCE in its group, or in a file; auto: those that have a value.",
 )
 
-transforms = together(
+transforms = stack_options(
     click.option(
         "--scale/--no-scale", default=False, help="Divide each column by its standard deviation."
     ),
@@ -247,7 +247,7 @@ device = click.option(
     "--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True
 )
 
-method = together(
+method = stack_options(
     click.option(
         "--target",
         type=click.Choice(["auto", "values", "error"]),
@@ -288,7 +288,7 @@ method = together(
     ),
 )
 
-output = together(
+output = stack_options(
     click.option(
         "--u/--no-u", default=False, help="Keep the left factor too (one more pass); needs --out."
     ),
@@ -303,7 +303,7 @@ output = together(
     ),
 )
 
-chance = together(
+randomness = stack_options(
     click.option("--seed", type=int, default=0, show_default=True, help="Of the random blocks."),
     click.option(
         "--delta",
@@ -314,7 +314,7 @@ chance = together(
     ),
 )
 
-machine = together(
+machine = stack_options(
     click.option(
         "--scheduler", metavar="ADDRESS", help="Run on this cluster, such as tcp://10.0.0.1:8786."
     ),
@@ -323,7 +323,7 @@ machine = together(
     ),
 )
 
-growth = together(
+growth = stack_options(
     click.option("--rank", type=int, metavar="K", help="Triplets wanted [50 in a new model]."),
     click.option(
         "--tol",
@@ -358,7 +358,7 @@ growth = together(
     mask,
 )
 
-kernels = together(
+kernels = stack_options(
     click.option(
         "--kernel",
         type=click.Choice(["linear", "polynomial", "rbf", "laplacian", "matern", "cosine"]),
@@ -397,7 +397,7 @@ seed = click.option("--seed", type=int, default=0, show_default=True, help="Of t
 checkpoint = click.option(
     "--checkpoint",
     metavar="PLACE",
-    callback=written,
+    callback=output_place,
     help="Save the state there every 30 s, and go on from it after a kill.",
 )
 
@@ -405,7 +405,7 @@ checkpoint = click.option(
 def npz(what: str, *, required: bool = False) -> Callable[[F], F]:
     """Where a ``.npz`` file goes, and whether it may replace one."""
     place = Place(dir_okay=False, doing="write")
-    return together(
+    return stack_options(
         click.option("--out", type=place, metavar="FILE.npz", required=required, help=what),
         click.option("--overwrite", is_flag=True, help="Replace the file at --out."),
     )
@@ -414,7 +414,7 @@ def npz(what: str, *, required: bool = False) -> Callable[[F], F]:
 def zarr_array(what: str) -> Callable[[F], F]:
     """Where a new zarr array goes, and whether it may replace one."""
     place = Place(doing="write")
-    return together(
+    return stack_options(
         click.option("--out", type=place, metavar="PATH", required=True, help=what),
         click.option(
             "--overwrite", is_flag=True, help="Replace the array at --out once it is whole."
@@ -422,7 +422,7 @@ def zarr_array(what: str) -> Callable[[F], F]:
     )
 
 
-collection = together(
+collection = stack_options(
     click.argument("collection"),
     click.option(
         "--select",
@@ -461,7 +461,7 @@ collection = together(
 )
 
 
-def opened(collection: str, given: dict[str, Any]) -> Any:
+def take_collection(collection: str, given: dict[str, Any]) -> Any:
     """The collection that a verb is given; the options that are of it are taken out of the others."""
     from streamsvd.store.collections import open_collection
 
@@ -469,7 +469,7 @@ def opened(collection: str, given: dict[str, Any]) -> Any:
     return open_collection(collection, **{name: given.pop(name) for name in said})
 
 
-weights = together(
+weights = stack_options(
     click.option(
         "--row-weights",
         type=ARRAY,

@@ -11,12 +11,12 @@ from streamsvd.cli import options
 
 @click.command("pca", short_help="Principal components, with certified variances.")
 @options.source
-@options.wanted
+@options.accuracy
 @options.memory
 @options.transforms
 @options.method
 @options.output
-@options.chance
+@options.randomness
 @options.machine
 @options.as_json
 @options.quiet

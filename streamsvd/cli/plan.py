@@ -10,13 +10,13 @@ import click
 from streamsvd.cli import options
 
 if TYPE_CHECKING:
-    from streamsvd.factor.arrangements import Rates
+    from streamsvd.factor.candidates import Speeds
     from streamsvd.factor.plan import Plan
 
 
 @click.command("plan", short_help="Passes, bytes, memory and time, before any of it.")
 @options.source
-@options.wanted
+@options.accuracy
 @options.memory
 @options.center
 @options.transforms
@@ -44,18 +44,18 @@ def command(
     from streamsvd.cli.progress import say
     from streamsvd.cli.run import with_weights
     from streamsvd.engine.opening import open as open_matrix
-    from streamsvd.engine.schedulers import scheduled
-    from streamsvd.factor.calibration import calibrated
+    from streamsvd.engine.schedulers import use_scheduler
+    from streamsvd.factor.calibration import measure_speeds
     from streamsvd.factor.verb import plan_svd
 
-    with scheduled(scheduler, workers):
+    with use_scheduler(scheduler, workers):
         A = open_matrix(source, variable=variable, rows=rows, missing=missing)
         for text in getattr(A, "remarks", ()):
             say(text)
         # U goes to disk from the command line: any path stands for that.
         given = with_weights(given) | {"u": u, "out": "U" if u else None}
         plan = plan_svd(A, **given)
-        rates = calibrated(A, plan) if calibrate else None
+        rates = measure_speeds(A, plan) if calibrate else None
         if rates is not None:
             plan = plan_svd(A, **given, rates=rates)
     if as_json:
@@ -66,7 +66,7 @@ def command(
         click.echo("  measured   " + show_rates(rates))
 
 
-def show_rates(rates: Rates) -> str:
+def show_rates(rates: Speeds) -> str:
     """Speeds of one core in one line."""
     return (
         f"a core reads {rates.read / 1e9:.2f} GB/s, multiplies {rates.single / 1e9:.0f} GFLOP/s in single and "
@@ -74,7 +74,7 @@ def show_rates(rates: Rates) -> str:
     )
 
 
-def plan_record(plan: Plan, rates: Rates | None) -> dict[str, Any]:
+def plan_record(plan: Plan, rates: Speeds | None) -> dict[str, Any]:
     """What ``plan --json`` prints."""
     layout = plan.layout
     return {

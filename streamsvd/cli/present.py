@@ -17,20 +17,20 @@ from streamsvd import __version__
 from streamsvd.engine.memory import show_bytes
 from streamsvd.factor.plan import Plan
 from streamsvd.numerics.certificate import Certificate, Kind
-from streamsvd.numerics.sentences import said_of_error, said_of_values, said_of_vectors
+from streamsvd.numerics.sentences import describe_error, describe_values, describe_vectors
 from streamsvd.result import PCA, SVD
-from streamsvd.store.results.factorisation import plain
+from streamsvd.store.results.factorisation import plain_json
 
 Number = float | Fraction
 
-UNRESOLVED = "unresolved"
+UNRESOLVED_MARK = "unresolved"
 """In the place of a value of which only the interval is known."""
 
-SHOWN = 10
+LEADING_VALUES = 10
 """Leading values that the table shows, besides the last."""
 
 
-def rounded(x: Number, digits: int, direction: str = ROUND_HALF_EVEN) -> str:
+def round_digits(x: Number, digits: int, direction: str = ROUND_HALF_EVEN) -> str:
     """So many digits of a number, rounded as told: the exact number, never a float near it."""
     if isinstance(x, float) and not np.isfinite(x):
         return str(float(x))
@@ -43,17 +43,17 @@ def rounded(x: Number, digits: int, direction: str = ROUND_HALF_EVEN) -> str:
 
 def at_least(x: Number, digits: int) -> str:
     """A lower bound, rounded down: what is printed still holds."""
-    return rounded(x, digits, ROUND_FLOOR)
+    return round_digits(x, digits, ROUND_FLOOR)
 
 
 def at_most(x: Number, digits: int) -> str:
     """An upper bound, rounded up."""
-    return rounded(x, digits, ROUND_CEILING)
+    return round_digits(x, digits, ROUND_CEILING)
 
 
 def show_json(record: dict[str, Any]) -> None:
     """One object on one line, with the release that made it; infinities are text, as in the stored certificate."""
-    click.echo(json.dumps(plain({**record, "streamsvd": __version__}), allow_nan=False))
+    click.echo(json.dumps(plain_json({**record, "streamsvd": __version__}), allow_nan=False))
 
 
 def certificate_record(c: Certificate) -> dict[str, Any]:
@@ -113,20 +113,20 @@ def show_result(result: SVD | PCA, plan: Plan, out: Path | None) -> None:
     click.echo(f"{plan.name}: {m:,} x {n:,} {plan.dtype}, {show_bytes(plan.nbytes)}")
     click.echo(f"{i.status.value}: {result.s.size} {what} {kind}\n")
     head, rows = variance_rows(result) if isinstance(result, PCA) else _values(result, proved)
-    click.echo("\n".join(f"  {line}" for line in aligned(head, rows)))
+    click.echo("\n".join(f"  {line}" for line in table_lines(head, rows)))
     click.echo()
-    facts(
+    print_facts(
         [
-            ("values", said_of_values(c)),
+            ("values", describe_values(c)),
             ("width", f"every interval within {at_most(c.relative_width, 2)} of its upper end"),
             (
                 "error",
                 f"||A - U s Vh||_F <= {at_most(c.frobenius_error, 6)}, "
                 f"{_share(c.captured)} of the energy is held",
             ),
-            ("best", said_of_error(c)),
+            ("best", describe_error(c)),
             ("subspace", _angle(c)),
-            ("vectors", said_of_vectors(c)),
+            ("vectors", describe_vectors(c)),
             ("chance", _chance(c)),
             (
                 "passes",
@@ -152,7 +152,7 @@ def memory_line(peak: int, projected: int, budget: int) -> str:
     return f"{show_bytes(peak)} measured, {show_bytes(projected)} projected, {show_bytes(budget)} allowed"
 
 
-def aligned(head: list[str], rows: list[list[str]]) -> list[str]:
+def table_lines(head: list[str], rows: list[list[str]]) -> list[str]:
     """Lines of a table whose columns are aligned to the right."""
     widths = [max(len(row[j]) for row in [head, *rows]) for j in range(len(head))]
     return [
@@ -161,32 +161,32 @@ def aligned(head: list[str], rows: list[list[str]]) -> list[str]:
     ]
 
 
-def facts(pairs: Iterable[tuple[str, str]]) -> None:
+def print_facts(pairs: Iterable[tuple[str, str]]) -> None:
     """Names and what is said of them; those of which nothing is said are left out."""
     for name, text in pairs:
         if text:
             click.echo(f"  {name:<9} {text}")
 
 
-def shown(count: int) -> list[int | None]:
+def table_indices(count: int) -> list[int | None]:
     """Indices that a table of ``count`` values shows; None stands for those left out."""
-    if count <= SHOWN + 2:
+    if count <= LEADING_VALUES + 2:
         return list(range(count))
-    return [*range(SHOWN), None, count - 1]
+    return [*range(LEADING_VALUES), None, count - 1]
 
 
 def _values(result: SVD | PCA, proved: bool) -> tuple[list[str], list[list[str]]]:
     head = ["i", "singular value", "at least", "at most", "width"]
     c = result.certificate
     rows = []
-    for i in shown(result.s.size):
+    for i in table_indices(result.s.size):
         if i is None:
             rows.append(["..."] * 5)
             continue
         low, high = float(c.sigma_lower[i]), float(c.sigma_upper[i])
-        values = bracketed(float(result.s[i]), low, high)
+        values = interval_cells(float(result.s[i]), low, high)
         if not c.resolved[i]:
-            values[0] = UNRESOLVED
+            values[0] = UNRESOLVED_MARK
         rows.append([str(i + 1), *values, _width(low, high)])
     if not proved:
         head[2:4] = ["about from", "to"]
@@ -199,14 +199,14 @@ def variance_rows(result: PCA) -> tuple[list[str], list[list[str]]]:
     c, freedom = result.certificate, result.info.freedom
     so_far = np.cumsum(result.explained_variance_ratio)
     rows = []
-    for i in shown(result.s.size):
+    for i in table_indices(result.s.size):
         if i is None:
             rows.append(["..."] * 6)
             continue
         low, high = (_variance(float(end[i]), freedom) for end in (c.sigma_lower, c.sigma_upper))
-        values = bracketed(float(result.explained_variance[i]), low, high)
+        values = interval_cells(float(result.explained_variance[i]), low, high)
         if not c.resolved[i]:
-            values[0] = UNRESOLVED
+            values[0] = UNRESOLVED_MARK
         shares = [f"{result.explained_variance_ratio[i]:.4%}", f"{so_far[i]:.4%}"]
         rows.append([str(i + 1), *values, *shares])
     return head, rows
@@ -216,11 +216,11 @@ def _variance(s: float, freedom: float) -> Number:
     return Fraction(s) ** 2 / Fraction(freedom) if np.isfinite(s) else s
 
 
-def bracketed(value: Number, low: Number, high: Number) -> list[str]:
+def interval_cells(value: Number, low: Number, high: Number) -> list[str]:
     """A value and the ends of its interval, which are rounded outward: the one stored is within."""
     digits = _digits(low, high)
     inside = min(max(value, low), high)  # a value may be outside by the rounding of its own root
-    return [rounded(inside, digits), at_least(low, digits), at_most(high, digits)]
+    return [round_digits(inside, digits), at_least(low, digits), at_most(high, digits)]
 
 
 def _digits(low: Number, high: Number) -> int:

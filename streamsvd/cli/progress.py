@@ -14,14 +14,14 @@ import click
 import numpy as np
 
 from streamsvd.engine.events import (
+    CertificateUpdated,
     ColumnsLeftOut,
-    Committed,
     Event,
-    Looked,
     PassDone,
     PassStarted,
-    Remarked,
+    ResultWritten,
     RouteChanged,
+    SourceRemarked,
     SpanDone,
 )
 from streamsvd.numerics.certificate import TOL
@@ -42,7 +42,7 @@ class Tally:
     ----------
     expected_bytes
         Bytes the plan says will be read in all; the loop may need more.
-    committed
+    result_path
         Where a result was written, once one was.
     """
 
@@ -53,7 +53,7 @@ class Tally:
     share: float = 0.0
     earlier_bytes: int = 0
     width: float | None = None
-    committed: str | None = None
+    result_path: str | None = None
     began: float = field(default_factory=time.monotonic)
     pass_began: float = field(default_factory=time.monotonic)
 
@@ -67,16 +67,16 @@ class Tally:
             )
             self.share, self.pass_began = 0.0, time.monotonic()
         elif isinstance(event, SpanDone):
-            self.share = event.done / event.spans
+            self.share = event.n_finished / event.spans
         elif isinstance(event, PassDone):
             self.earlier_bytes += self.pass_bytes
             self.pass_bytes, self.share = 0, 0.0
-        elif isinstance(event, Looked):
+        elif isinstance(event, CertificateUpdated):
             self.width = event.width
         elif isinstance(event, RouteChanged):
             self.expected_bytes = 0  # one more pass, whatever was planned
-        elif isinstance(event, Committed):
-            self.committed = event.path
+        elif isinstance(event, ResultWritten):
+            self.result_path = event.path
 
     @property
     def passes(self) -> int:
@@ -106,7 +106,7 @@ class Lines(AbstractContextManager["Lines"]):
 
     def __call__(self, event: Event) -> None:
         self.tally.take(event)
-        if isinstance(event, Remarked):
+        if isinstance(event, SourceRemarked):
             say(event.text)
             return
         text = self._line(event)
@@ -129,15 +129,15 @@ class Lines(AbstractContextManager["Lines"]):
                 return f"pass {number}: {done / spans:.0%}, {t.rate / 1e9:.2f} GB/s{left}"
             case PassDone(number, _, elapsed):
                 return f"pass {number} took {elapsed:.3g} s"
-            case Looked(number, width, excess, resolved):
+            case CertificateUpdated(number, width, excess, resolved):
                 return f"after pass {number} {proved_so_far(width, excess, resolved)}"
             case RouteChanged():
-                return changed(event)
-            case Committed(path):
+                return route_line(event)
+            case ResultWritten(path):
                 return f"written to {path}"
-            case ColumnsLeftOut(said=said):
-                return said
-            case Remarked(text):
+            case ColumnsLeftOut(description=description):
+                return description
+            case SourceRemarked(text):
                 return text
 
 
@@ -160,7 +160,7 @@ def proved_so_far(width: float, excess: float, resolved: int) -> str:
     return text
 
 
-def changed(event: RouteChanged) -> str:
+def route_line(event: RouteChanged) -> str:
     """Why a run goes on by another way, in one line."""
     names = {"gram": "the Gram matrix", "krylov": "the Krylov space"}
     return f"going over to {names[event.after]} along {event.axis}: {event.reason}"
@@ -174,7 +174,7 @@ class Silence(AbstractContextManager["Silence"]):
 
     def __call__(self, event: Event) -> None:
         self.tally.take(event)
-        if isinstance(event, Remarked):
+        if isinstance(event, SourceRemarked):
             say(event.text)
 
     def __exit__(self, *_: object) -> None:
@@ -229,7 +229,7 @@ class Bars(AbstractContextManager["Bars"]):
             self._progress.update(
                 self._task,
                 total=event.spans,
-                completed=min(event.done, event.spans - 1),  # the sums are still to be merged
+                completed=min(event.n_finished, event.spans - 1),  # the sums are still to be merged
                 rate=f"{t.rate / 1e9:.2f} GB/s",
                 time=left,
             )
@@ -238,10 +238,10 @@ class Bars(AbstractContextManager["Bars"]):
             self._end()
             self._begin("look", "extracting and certifying")
         elif isinstance(event, RouteChanged):
-            self._progress.console.print(f"streamsvd: {changed(event)}", highlight=False)
+            self._progress.console.print(f"streamsvd: {route_line(event)}", highlight=False)
         elif isinstance(event, ColumnsLeftOut):
-            self._progress.console.print(f"streamsvd: {event.said}", highlight=False)
-        elif isinstance(event, Remarked):
+            self._progress.console.print(f"streamsvd: {event.description}", highlight=False)
+        elif isinstance(event, SourceRemarked):
             say(event.text)
 
     def _begin(self, name: str, purpose: str) -> None:

@@ -10,10 +10,10 @@ import click
 from streamsvd.cli import options
 
 if TYPE_CHECKING:
-    from streamsvd.collections import Rates
+    from streamsvd.collections import RateCurve
 
 FORMATS = (".png", ".svg", ".pdf")
-USUAL = 0.05
+USUAL_ERROR = 0.05
 """Error whose clusters are drawn where none is named."""
 
 
@@ -106,20 +106,20 @@ def command(
 
     COLLECTION is a zarr group, a folder of .npy or .safetensors files, one .safetensors file, or an array to --cut.
     """
+    from streamsvd.cli.files import check_place, weight_arguments
     from streamsvd.cli.progress import watching
-    from streamsvd.cli.saved import check_place, weights
-    from streamsvd.collections import rates
+    from streamsvd.collections import rate_curve
     from streamsvd.collections.rates import ERRORS
-    from streamsvd.engine.schedulers import scheduled
+    from streamsvd.engine.schedulers import use_scheduler
 
     errors = ERRORS if errors is None else errors
-    drawn = _drawn_at(figure, at, errors)
-    with scheduled(scheduler, workers):
-        source = options.opened(collection, given)
+    drawn = _error_to_draw(figure, at, errors)
+    with use_scheduler(scheduler, workers):
+        source = options.take_collection(collection, given)
         check_place(figure, source, overwrite=overwrite, name="figure=")
-        given |= weights(row_weights, column_weights)
+        given |= weight_arguments(row_weights, column_weights)
         with watching(source.pass_bytes, quiet=quiet) as watch:
-            found = rates(source, errors, callback=watch, **given)
+            found = rate_curve(source, errors, callback=watch, **given)
     if figure is not None:
         _draw(figure, found, drawn, Path(collection).name)
     for sentence in found.info.warnings:
@@ -128,7 +128,7 @@ def command(
     return 0
 
 
-def _drawn_at(figure: Path | None, at: float | None, errors: tuple[float, ...]) -> float:
+def _error_to_draw(figure: Path | None, at: float | None, errors: tuple[float, ...]) -> float:
     """The error whose clusters are drawn; refused before any work where it cannot be, or nothing can."""
     from importlib.util import find_spec
 
@@ -144,26 +144,26 @@ def _drawn_at(figure: Path | None, at: float | None, errors: tuple[float, ...]) 
         known = ", ".join(f"{error:g}" for error in errors)
         raise click.UsageError(f"--at {at:g} is none of --errors. Pass one of {known}.")
     if at is None:
-        at = USUAL if USUAL in errors else sorted(errors)[len(errors) // 2]
+        at = USUAL_ERROR if USUAL_ERROR in errors else sorted(errors)[len(errors) // 2]
     return at
 
 
-def _draw(figure: Path, found: Rates, at: float, title: str) -> None:
+def _draw(figure: Path, found: RateCurve, at: float, title: str) -> None:
     """The figure, there whole or not at all."""
-    from streamsvd.cli.saved import beside
+    from streamsvd.cli.files import replacement_file
     from streamsvd.report import collections
 
-    with beside(figure) as partial:
-        collections.rates(partial, found, at=at, title=title, format=figure.suffix[1:].lower())
+    with replacement_file(figure) as partial:
+        collections.draw_rates(partial, found, at=at, title=title, format=figure.suffix[1:].lower())
 
 
 def show(
-    collection: str, found: Rates, figure: Path | None, drawn: float, *, as_json: bool
+    collection: str, found: RateCurve, figure: Path | None, drawn: float, *, as_json: bool
 ) -> None:
     """A line for each error, on stdout."""
     from dataclasses import asdict
 
-    from streamsvd.cli.present import aligned, facts, memory_line, show_json
+    from streamsvd.cli.present import memory_line, print_facts, show_json, table_lines
     from streamsvd.engine.memory import show_bytes
 
     i = found.info
@@ -186,10 +186,10 @@ def show(
         f"{collection}: {i.n_blocks:,} matrices of {i.rows:,} rows, {i.columns:,} columns in all, "
         f"{show_bytes(found.bytes_before)}\n"
     )
-    head, rows = table(found)
-    click.echo("\n".join(f"  {line}" for line in aligned(head, rows)))
+    head, rows = rate_table(found)
+    click.echo("\n".join(f"  {line}" for line in table_lines(head, rows)))
     click.echo()
-    facts(
+    print_facts(
         [
             ("reads", f"{found.reads:.3g}: {show_bytes(i.bytes_read)} in {i.elapsed_s:.3g} s"),
             ("memory", memory_line(i.peak_bytes, i.projected_bytes, i.budget_bytes)),
@@ -198,7 +198,7 @@ def show(
     )
 
 
-def table(found: Rates) -> tuple[list[str], list[list[str]]]:
+def rate_table(found: RateCurve) -> tuple[list[str], list[list[str]]]:
     """Names of the columns, and a row for each error."""
     from streamsvd.cli.present import at_most
     from streamsvd.engine.memory import show_bytes

@@ -8,17 +8,17 @@ from typing import Any
 import click
 import numpy as np
 
-from streamsvd.cli.app import INTERRUPTED, NOT_CONVERGED, Stop
+from streamsvd.cli.app import INTERRUPTED, NOT_CONVERGED, StopHandler
 from streamsvd.cli.present import result_record, show_json, show_result
 from streamsvd.cli.progress import watching
 from streamsvd.cli.wording import in_options
 from streamsvd.engine.opening import open as open_matrix
-from streamsvd.engine.schedulers import scheduled
+from streamsvd.engine.schedulers import use_scheduler
 from streamsvd.errors import NotConverged, SpecError
 from streamsvd.factor.plan import Plan
 from streamsvd.factor.verb import as_pca, pca, plan_svd, svd
 from streamsvd.result import PCA, SVD
-from streamsvd.store.results.factorisation import load
+from streamsvd.store.results.factorisation import read_result
 from streamsvd.store.writing.files import array_in
 
 
@@ -43,7 +43,7 @@ def factorise(
     """Run, print, and return the exit code."""
     if u and out is None:
         raise click.UsageError("--u writes the left factor to disk; say where with --out PATH.")
-    with scheduled(scheduler, workers):
+    with use_scheduler(scheduler, workers):
         A = open_matrix(source, variable=variable, rows=rows, missing=missing)
         given = with_weights(given) | {"u": u, "out": out}
         center = given.pop("center", True)
@@ -60,7 +60,7 @@ def factorise(
         except NotConverged as error:
             partial = error.result
             assert isinstance(partial, SVD | PCA)
-            _say(
+            _print_outcome(
                 in_options(error.message).partition(" The result so far")[0],
                 out,
                 "the partial result is",
@@ -68,11 +68,11 @@ def factorise(
             show(partial, plan, out, as_json=as_json)
             return NOT_CONVERGED
         except KeyboardInterrupt:
-            click.get_current_context().ensure_object(Stop).over = True
-            if watch.tally.committed is None or out is None:
+            click.get_current_context().ensure_object(StopHandler).ignores_signals = True
+            if watch.tally.result_path is None or out is None:
                 raise
-            kept = load(out)[0]
-            _say("interrupted", out, "the result of the last whole pass is")
+            kept = read_result(out)[0]
+            _print_outcome("interrupted", out, "the result of the last whole pass is")
             show(as_pca(kept) if principal else kept, plan, out, as_json=as_json)
             return INTERRUPTED
     show(result, plan, out, as_json=as_json)
@@ -111,7 +111,7 @@ def with_weights(given: dict[str, Any]) -> dict[str, Any]:
     return given | loaded
 
 
-def _say(message: str, out: Path | None, what: str) -> None:
+def _print_outcome(message: str, out: Path | None, what: str) -> None:
     where = (
         f"; {what} in {out}." if out is not None else "; nothing was written as there was no --out."
     )

@@ -64,8 +64,8 @@ def command(
     **given: Any,
 ) -> int:
     """Draw rows of SOURCE that stand for all of them."""
+    from streamsvd.cli.files import check_place, save_arrays
     from streamsvd.cli.progress import watching
-    from streamsvd.cli.saved import check_place, written
     from streamsvd.engine.opening import open as open_matrix
     from streamsvd.rows.sample_rows import sample_rows
 
@@ -76,7 +76,7 @@ def command(
         found = sample_rows(A, callback=watch, **given)
     if out is not None:
         names = ("indices", "rows", "weights", "chances", "scores")
-        written(out, {name: getattr(found, name) for name in names})
+        save_arrays(out, {name: getattr(found, name) for name in names})
     for sentence in found.info.warnings:
         click.echo(f"streamsvd: {sentence}", err=True)
     show(source, found, out, as_json=as_json)
@@ -87,7 +87,7 @@ def show(source: str, found: RowSample, out: Path | None, *, as_json: bool) -> N
     """The sample on stdout."""
     from dataclasses import asdict
 
-    from streamsvd.cli.present import at_most, facts, rounded, show_json
+    from streamsvd.cli.present import at_most, print_facts, round_digits, show_json
     from streamsvd.engine.memory import show_bytes
 
     c, i = found.certificate, found.info
@@ -104,13 +104,13 @@ def show(source: str, found: RowSample, out: Path | None, *, as_json: bool) -> N
         )
         return
     click.echo(f"{source}: {found.indices.size:,} of {i.n_rows:,} rows\n")
-    norm = f" + {rounded(c.gamma, 3)} |x|^2" if c.gamma else ""
+    norm = f" + {round_digits(c.gamma, 3)} |x|^2" if c.gamma else ""
     ends = "" if c.lower >= 1 else f"at least (1 - {at_most(c.lower, 3)}) and "
     made = f" for p = {i.p:g}" if i.p != 2 else ""
-    facts(
+    print_facts(
         [
-            ("scores", f"{i.scores}{made}, {rounded(found.dimension, 4)} in all"),
-            ("kept", f"{rounded(i.oversampling, 4)} for each unit of them"),
+            ("scores", f"{i.scores}{made}, {round_digits(found.dimension, 4)} in all"),
+            ("kept", f"{round_digits(i.oversampling, 4)} for each unit of them"),
             (
                 "proved",
                 f"|SAx|^2{norm} {ends}at most (1 + {at_most(c.upper, 3)}) times |Ax|^2{norm}",

@@ -43,7 +43,7 @@ def command(
         with watching(2 * A.nbytes, quiet=quiet) as watch:
             path = shuffle(A, out, memory=memory, seed=seed, overwrite=overwrite, callback=watch)
     except KeyboardInterrupt:
-        if watch.tally.committed is None:
+        if watch.tally.result_path is None:
             raise
         path = out  # it came when all was done
     m, n = A.shape

@@ -11,13 +11,13 @@ from streamsvd.cli import options
 
 @click.command("svd", short_help="Leading singular triplets, with the proof.")
 @options.source
-@options.wanted
+@options.accuracy
 @options.memory
 @options.center
 @options.transforms
 @options.method
 @options.output
-@options.chance
+@options.randomness
 @options.machine
 @options.as_json
 @options.quiet

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from streamsvd.cli import options
-from streamsvd.cli.app import interrupted
+from streamsvd.cli.app import report_checkpoint
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from streamsvd.streams import StreamResult
+    from streamsvd.streams import TopEigenvectorsResult
 
 
 @click.command("top", short_help="Leading eigenvectors from one pass, in bounded space.")
@@ -72,15 +72,15 @@ def command(
 
     One pass, in memory that does not grow with the rows. What is proved, and on what it rests, is printed with them.
     """
+    from streamsvd.cli.files import check_place, save_arrays
     from streamsvd.cli.progress import watching
-    from streamsvd.cli.saved import check_place, written
     from streamsvd.engine.opening import open as open_matrix
     from streamsvd.errors import SpecError
     from streamsvd.streams import top_eigenvectors
 
     if source == "-":
         given |= {"n_rows": n_rows}
-        A: Any = frames()
+        A: Any = read_frames()
     elif n_rows is not None:
         raise SpecError("n_rows belongs to standard input; the rows of a stored matrix are known.")
     else:
@@ -91,16 +91,16 @@ def command(
         with watching(n_bytes, quiet=quiet or source == "-") as watch:
             result = top_eigenvectors(A, callback=watch, **given)
     except KeyboardInterrupt as error:
-        return interrupted(error, given["checkpoint"], as_json=as_json)
+        return report_checkpoint(error, given["checkpoint"], as_json=as_json)
     if out is not None:
-        written(out, {"components": result.components, "values": result.values})
+        save_arrays(out, {"components": result.components, "values": result.values})
     for sentence in result.info.warnings:
         click.echo(f"streamsvd: {sentence}", err=True)
     show(source, result, out, as_json=as_json)
     return 0
 
 
-def frames() -> Iterator[np.ndarray[Any, Any]]:
+def read_frames() -> Iterator[np.ndarray[Any, Any]]:
     """The ``.npy`` arrays that follow one another on standard input."""
     import numpy as np
 
@@ -108,9 +108,9 @@ def frames() -> Iterator[np.ndarray[Any, Any]]:
 
     if sys.stdin is None:
         raise SpecError("standard input is closed. Pipe .npy blocks into it, or pass a path.")
-    stream = Piped(sys.stdin.buffer)
+    stream = PipeReader(sys.stdin.buffer)
     number = 0
-    while not stream.over():
+    while not stream.at_end():
         number += 1
         try:
             yield np.lib.format.read_array(stream, allow_pickle=False)
@@ -120,13 +120,13 @@ def frames() -> Iterator[np.ndarray[Any, Any]]:
             ) from error
 
 
-class Piped:
+class PipeReader:
     """A stream that can only be read on: numpy asks for the position of what it takes for a file."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream, self._next = stream, b""
 
-    def over(self) -> bool:
+    def at_end(self) -> bool:
         """Whether nothing follows."""
         self._next = self._next or self._stream.read(1)
         return not self._next
@@ -137,11 +137,18 @@ class Piped:
         return first + self._stream.read(count - len(first))
 
 
-def show(source: str, result: StreamResult, out: Path | None, *, as_json: bool) -> None:
+def show(source: str, result: TopEigenvectorsResult, out: Path | None, *, as_json: bool) -> None:
     """The result on stdout."""
     from dataclasses import asdict
 
-    from streamsvd.cli.present import aligned, at_least, at_most, facts, rounded, show_json
+    from streamsvd.cli.present import (
+        at_least,
+        at_most,
+        print_facts,
+        round_digits,
+        show_json,
+        table_lines,
+    )
     from streamsvd.engine.memory import show_bytes
 
     c, i, o = result.certificate, result.info, result.order
@@ -162,14 +169,14 @@ def show(source: str, result: StreamResult, out: Path | None, *, as_json: bool) 
         f"{source}: {i.n_rows:,} rows, {result.values.size} eigenvectors of A* A by {result.method}\n"
     )
     table = [
-        [str(j + 1), rounded(float(v), 7), at_least(float(a), 7), at_most(float(b), 7)]
+        [str(j + 1), round_digits(float(v), 7), at_least(float(a), 7), at_most(float(b), 7)]
         for j, (v, a, b) in enumerate(
             zip(result.values, c.values_lower, c.values_upper, strict=True)
         )
     ]
     click.echo(
         "\n".join(
-            f"  {line}" for line in aligned(["i", "eigenvalue", "at least", "at most"], table)
+            f"  {line}" for line in table_lines(["i", "eigenvalue", "at least", "at most"], table)
         )
     )
     click.echo()
@@ -181,7 +188,7 @@ def show(source: str, result: StreamResult, out: Path | None, *, as_json: bool) 
         if o.random
         else "not random"
     )
-    facts(
+    print_facts(
         [
             ("angle", proof if c.evidence != "none" else "nothing is proved of the angle"),
             ("", f"{at_most(c.sine_estimate, 2)} by estimate" if c.sine_estimate < 1 else ""),

@@ -11,11 +11,11 @@ from streamsvd.cli.app import INTERRUPTED
 
 if TYPE_CHECKING:
     from streamsvd.engine.events import Callback
-    from streamsvd.models import Model, Update
+    from streamsvd.models import Model, UpdateReport
 
 
 @click.command("update", short_help="Absorb new rows into a model, exactly once.")
-@click.argument("model", callback=options.written)
+@click.argument("model", callback=options.output_place)
 @options.source
 @click.option(
     "--block-id", metavar="ID", help="SOURCE is one block: it enters once under this name."
@@ -40,25 +40,25 @@ def command(
     """
     from streamsvd.cli.progress import watching
     from streamsvd.engine.opening import open as open_matrix
-    from streamsvd.models import Model, Update
+    from streamsvd.models import Model, UpdateReport
 
     A = open_matrix(source, variable=variable, rows=rows, missing=missing)
     try:
         with watching(A.nbytes, quiet=quiet) as watch:
             done = absorb(model, A, watch, **given)
     except KeyboardInterrupt:
-        if watch.tally.committed is None:
+        if watch.tally.result_path is None:
             raise
         kept = Model.open(model)
         click.echo(f"streamsvd: interrupted; what was committed is kept in {model}.", err=True)
-        done = Update(kept.version, 0, "interrupted", kept.n_rows, 0)
+        done = UpdateReport(kept.version, 0, "interrupted", kept.n_rows, 0)
         show(kept, done, as_json=as_json)
         return INTERRUPTED
     show(Model.open(model), done, as_json=as_json)
     return 0
 
 
-def absorb(model: str, A: Any, watch: Callback, **given: Any) -> Update:
+def absorb(model: str, A: Any, watch: Callback, **given: Any) -> UpdateReport:
     """One update with the options of the command line."""
     from streamsvd.models import update
 
@@ -66,17 +66,17 @@ def absorb(model: str, A: Any, watch: Callback, **given: Any) -> Update:
     return update(model, A, callback=watch, **wanted)
 
 
-def show(model: Model, done: Update, *, as_json: bool) -> None:
+def show(model: Model, done: UpdateReport, *, as_json: bool) -> None:
     """What an update did, on stdout."""
-    from streamsvd.cli.present import facts, show_json
-    from streamsvd.numerics.sentences import said_of_error, said_of_values, said_of_vectors
+    from streamsvd.cli.present import print_facts, show_json
+    from streamsvd.numerics.sentences import describe_error, describe_values, describe_vectors
 
     what = model.spec.axis
     record = {
-        "status": {"interrupted": "interrupted", "": "absorbed"}.get(done.skipped, "skipped"),
+        "status": {"interrupted": "interrupted", "": "absorbed"}.get(done.skip_reason, "skipped"),
         "version": done.version,
-        "absorbed": done.absorbed,
-        "skipped": done.skipped,
+        "absorbed": done.n_absorbed,
+        "skipped": done.skip_reason,
         "versions": done.versions,
         "n_rows": done.n_rows,
         "n_rows_held": model.n_rows_held,
@@ -87,11 +87,13 @@ def show(model: Model, done: Update, *, as_json: bool) -> None:
         "nonfinite": f"missing values: none of the {what} was absorbed",
         "interrupted": f"interrupted, {done.n_rows:,} {what} are in the model",
     }
-    text = reason.get(done.skipped, f"{done.absorbed:,} {what} absorbed, {done.n_rows:,} in all")
+    text = reason.get(
+        done.skip_reason, f"{done.n_absorbed:,} {what} absorbed, {done.n_rows:,} in all"
+    )
     if model.spec.window is not None:
         text += f", {model.n_rows_held:,} held by the window"
     if model.n_rows:  # or there is nothing yet to show of it
-        record |= _found(model)
+        record |= _model_record(model)
     if as_json:
         show_json(record)
         return
@@ -99,7 +101,7 @@ def show(model: Model, done: Update, *, as_json: bool) -> None:
     if not model.n_rows:
         return
     c = model.certificate
-    facts(
+    print_facts(
         [
             (
                 "values",
@@ -111,16 +113,16 @@ def show(model: Model, done: Update, *, as_json: bool) -> None:
                 "error",
                 f"||A - U s Vh||_F <= {c.frobenius_error:.6g}, {c.captured:.4%} of the energy is held",
             ),
-            ("best", said_of_error(c)),
-            ("resolved", said_of_values(c) if model.s.size else ""),
-            ("vectors", said_of_vectors(c)),
+            ("best", describe_error(c)),
+            ("resolved", describe_values(c) if model.s.size else ""),
+            ("vectors", describe_vectors(c)),
             ("drift", drift_line(drift_of(model))),
             ("advice", model.advice),
         ]
     )
 
 
-def _found(model: Model) -> dict[str, Any]:
+def _model_record(model: Model) -> dict[str, Any]:
     """What a model holds and proves."""
     from streamsvd.cli.present import certificate_record
 

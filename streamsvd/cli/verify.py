@@ -55,13 +55,13 @@ def command(
     """
     from streamsvd.cli.progress import watching
     from streamsvd.engine.opening import open as open_matrix
-    from streamsvd.engine.schedulers import scheduled
+    from streamsvd.engine.schedulers import use_scheduler
     from streamsvd.models.verify import verify
 
     sound = _check_objects(result, as_json=as_json, last=source is None)
     if source is None or not sound:
         return 0 if sound else FAILED
-    with scheduled(scheduler, workers):
+    with use_scheduler(scheduler, workers):
         A = open_matrix(source, variable=variable, rows=rows, missing=missing)
         with watching(A.nbytes, quiet=quiet) as watch:
             found = verify(result, A, memory=memory, seed=seed, delta=delta, callback=watch)
@@ -74,12 +74,12 @@ def _check_objects(result: str, *, as_json: bool, last: bool) -> bool:
     from streamsvd.checks.paths import is_url, local_path
     from streamsvd.cli.present import show_json
     from streamsvd.errors import StoreError
-    from streamsvd.store.explanations import there
+    from streamsvd.store.explanations import path_exists
     from streamsvd.store.objects import objects_at
-    from streamsvd.store.versions import ModelStore, check, is_model
+    from streamsvd.store.versions import ModelStore, check_store, is_model
 
     objects = objects_at(result)
-    if not is_url(result) and not there(local_path(result)):
+    if not is_url(result) and not path_exists(local_path(result)):
         raise StoreError(f"{result} does not exist. Check the path.")
     if not is_model(objects) and not objects.names("log"):
         if last:
@@ -88,7 +88,7 @@ def _check_objects(result: str, *, as_json: bool, last: bool) -> bool:
                 "streamsvd verify RESULT SOURCE."
             )
         return True
-    damage, whole = check(ModelStore(objects))
+    damage, whole = check_store(ModelStore(objects))
     if as_json and (damage or last):
         records = [{"key": d.key, "reason": d.reason, "version": d.version} for d in damage]
         status = "damaged" if damage else "intact"
@@ -105,7 +105,7 @@ def _check_objects(result: str, *, as_json: bool, last: bool) -> bool:
 
 
 def _show(found: Verification, result: str, *, as_json: bool) -> None:
-    from streamsvd.cli.present import at_most, certificate_record, facts, show_json
+    from streamsvd.cli.present import at_most, certificate_record, print_facts, show_json
 
     if as_json:
         show_json(
@@ -113,7 +113,7 @@ def _show(found: Verification, result: str, *, as_json: bool) -> None:
                 "status": "agrees" if found.agrees else "disagrees",
                 "findings": found.findings,
                 "certificate": certificate_record(found.certificate),
-                "stored": certificate_record(found.stored),
+                "stored": certificate_record(found.stored_certificate),
                 "passes": found.passes,
                 "elapsed_s": found.elapsed_s,
             }
@@ -123,8 +123,8 @@ def _show(found: Verification, result: str, *, as_json: bool) -> None:
     click.echo(f"{result} {verdict}")
     for finding in found.findings:
         click.echo(f"  - {finding}")
-    fresh, stored = found.certificate, found.stored
-    facts(
+    fresh, stored = found.certificate, found.stored_certificate
+    print_facts(
         [
             (
                 "error",

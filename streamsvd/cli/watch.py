@@ -26,7 +26,7 @@ def seconds(ctx: Any, param: Any, value: str) -> float:
 
 @click.command("watch", short_help="Follow a growing array with a model.")
 @options.source
-@click.argument("model", callback=options.written)
+@click.argument("model", callback=options.output_place)
 @click.option(
     "--every", default="60s", show_default=True, callback=seconds, help="Time between looks."
 )
@@ -69,7 +69,7 @@ def command(
                 A = open_matrix(source, variable=variable, rows=rows, missing=missing)
                 with watching(A.nbytes, quiet=quiet) as progress:
                     update = absorb(model, A, progress, **given)
-                if update.absorbed or as_json:
+                if update.n_absorbed or as_json:
                     show(Model.open(model), update, as_json=as_json)
             except StoreError as error:
                 report(type(error).__name__, in_options(str(error)), FAILED, as_json=as_json)

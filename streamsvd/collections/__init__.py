@@ -2,26 +2,26 @@
 
 from streamsvd.collections.appending import append
 from streamsvd.collections.cluster import cluster
-from streamsvd.collections.compressed import Compressed, open_compressed
-from streamsvd.collections.compression import Compression, compress
+from streamsvd.collections.compressed import CompressedCollection, open_compressed
+from streamsvd.collections.compression import CompressionReport, compress
 from streamsvd.collections.decompression import decompress
-from streamsvd.collections.inputs import input_factor
-from streamsvd.collections.rates import Rate, Rates, rates
-from streamsvd.collections.result import Clustering, ClusteringInfo, SharedBasis
+from streamsvd.collections.inputs import second_moment_factor
+from streamsvd.collections.rates import RateCurve, RatePoint, rate_curve
+from streamsvd.collections.result import Cluster, ClusteringInfo, ClusterResult
 
 __all__ = [
-    "Clustering",
+    "ClusterResult",
     "ClusteringInfo",
-    "Compressed",
-    "Compression",
-    "Rate",
-    "Rates",
-    "SharedBasis",
+    "CompressedCollection",
+    "CompressionReport",
+    "RatePoint",
+    "RateCurve",
+    "Cluster",
     "append",
     "cluster",
     "compress",
     "decompress",
-    "input_factor",
+    "second_moment_factor",
     "open_compressed",
-    "rates",
+    "rate_curve",
 ]

@@ -12,20 +12,27 @@ import numpy as np
 import numpy.typing as npt
 from scipy import linalg
 
-from streamsvd.collections.compressed import Compressed, total_norm
-from streamsvd.collections.keeping import (
-    Factors,
-    Piece,
-    Shared,
-    decoded,
-    narrowed,
+from streamsvd.collections.compressed import CompressedCollection, total_norm
+from streamsvd.collections.encoding import (
+    EncodedCluster,
+    EncodedResidual,
+    StoredFactors,
+    decode_block,
+    narrow_coefficients,
     slack,
     without_basis,
 )
-from streamsvd.collections.mathematics import Method, Metric, Mode, Sketch, clustered, sketch
-from streamsvd.collections.options import Asked
+from streamsvd.collections.mathematics import (
+    BlockSketch,
+    Method,
+    Metric,
+    Mode,
+    cluster_sketches,
+    sketch,
+)
+from streamsvd.collections.options import ClusteringRequest
 from streamsvd.collections.passes import checked_matrices, factors_pay
-from streamsvd.collections.planning import CollectionPlan, planned
+from streamsvd.collections.planning import CollectionPlan, plan_collection
 from streamsvd.collections.records import (
     check_storable,
     put,
@@ -37,13 +44,13 @@ from streamsvd.collections.residuals import (
     factors_of,
     split,
 )
-from streamsvd.collections.result import Compression, compression
-from streamsvd.collections.run import Clustered
+from streamsvd.collections.result import CompressionReport, compression
+from streamsvd.collections.run import ClusteringRun
 from streamsvd.collections.weights import Metrics, Weights
 from streamsvd.engine.allocator import held_memory
-from streamsvd.engine.events import Callback, Committed, ignore
+from streamsvd.engine.events import Callback, ResultWritten, ignore_event
 from streamsvd.engine.execute import dense_threads
-from streamsvd.engine.meter import mark
+from streamsvd.engine.meter import mark_memory
 from streamsvd.engine.runs import allowed_bytes
 from streamsvd.engine.tree import Run
 from streamsvd.errors import BudgetError, ShapeError, SpecError
@@ -62,7 +69,7 @@ Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Known:
+class StoredBasis:
     """A basis that is stored already: its cluster, itself, and its factors ``Q R``, rows weighted where errors are."""
 
     cluster: int
@@ -71,7 +78,7 @@ class Known:
     R: Matrix
 
     @classmethod
-    def of(cls, cluster: int, basis: Array, rows: Metric) -> Known:
+    def of(cls, cluster: int, basis: Array, rows: Metric) -> StoredBasis:
         """With its factors."""
         weighted = rows.left(basis.astype(np.float64))
         Q, R = linalg.qr(weighted, mode="economic", check_finite=False)
@@ -87,72 +94,72 @@ class Fit:
     exponent: int
     error: float
     norm: float
-    residual: Piece | None = None
+    residual: EncodedResidual | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Placed:
+class Placement:
     """What a read of one new matrix leaves: where it fits, or its sketch and itself, where no factors or only residuals will do."""
 
     name: str
     fit: Fit | None
-    sketch: Sketch | None
+    sketch: BlockSketch | None
     values: Array | None
     zeros: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Placing:
+class PlacementPass:
     """Places for the matrices of a collection."""
 
     collection: Collection
-    known: Sequence[Known]
+    stored_bases: Sequence[StoredBasis]
     error: float
     inner: float
     rank: int | None
     metrics: Metrics
     target: float | None
 
-    def leaf(self, rows: Run) -> list[Placed]:
+    def leaf(self, rows: Run) -> list[Placement]:
         """Those of some parts."""
         return [
-            self._placed(member, A, zeros)
+            self._place(member, A, zeros)
             for number in range(*rows)
             for member, A, zeros in checked_matrices(self.collection, number)
         ]
 
-    def join(self, left: list[Placed], right: list[Placed]) -> list[Placed]:
+    def join(self, left: list[Placement], right: list[Placement]) -> list[Placement]:
         """One after the other."""
         return left + right
 
-    def _placed(self, member: Member, A: Array, zeros: int) -> Placed:
+    def _place(self, member: Member, A: Array, zeros: int) -> Placement:
         found = sketch(member.name, A, error=self.inner, metric=self.metrics.of(member.name))
         fit = self._fit(member, A, found)
         if fit is not None and self.target is not None:
-            fit = self._completed(fit, member, A, zeros)
+            fit = self._add_residual(fit, member, A, zeros)
         if fit is not None:
-            return Placed(member.name, fit, None, None, zeros)
+            return Placement(member.name, fit, None, None, zeros)
         keep = self.target is not None or not factors_pay(found, self.inner, self.rank)
         values = member.layout.array(A.copy()) if keep else None
-        return Placed(member.name, None, found, values, zeros)
+        return Placement(member.name, None, found, values, zeros)
 
-    def _fit(self, member: Member, A: Array, found: Sketch) -> Fit | None:
+    def _fit(self, member: Member, A: Array, found: BlockSketch) -> Fit | None:
         """The basis that leaves least, if the matrix meets the error in it and costs no more than alone."""
-        if not self.known or found.energy == 0:
+        if not self.stored_bases or found.energy == 0:
             return None
-        left = [float(np.linalg.norm(found.L - k.Q @ (k.Q.T @ found.L))) for k in self.known]
-        best = self.known[int(np.argmin(left))]
+        left = [float(np.linalg.norm(found.L - k.Q @ (k.Q.T @ found.L))) for k in self.stored_bases]
+        best = self.stored_bases[int(np.argmin(left))]
         if left[int(np.argmin(left))] ** 2 > self.error**2 * found.energy:
             return None
         m, n = member.shape
         if best.R.shape[1] * n >= alone(found, self.inner, m, n):
             return None
         metric = self.metrics.of(member.name)
-        B = np.ldexp(metric.seen(A.astype(np.float64)), -found.exponent)
+        B = np.ldexp(metric.zero_ignored(A.astype(np.float64)), -found.exponent)
         C = linalg.solve_triangular(best.R, best.Q.T @ metric.left(B), check_finite=False)
-        stored, exponent = narrowed(C, best.basis.dtype)
+        stored, exponent = narrow_coefficients(C, best.basis.dtype)
         exponent += found.exponent
-        D = np.asarray(decoded(best.basis, stored, exponent, member), dtype=np.float64)
+        D = np.asarray(decode_block(best.basis, stored, exponent, member), dtype=np.float64)
         norm = float(np.linalg.norm(metric.of(B)))
         hidden = slack(m, n) * found.strain
         lost = metric.of(B - np.ldexp(D, -found.exponent))
@@ -161,11 +168,11 @@ class Placing:
             return None
         return Fit(best.cluster, stored, exponent, error, finite(norm, found.exponent))
 
-    def _completed(self, fit: Fit, member: Member, A: Array, zeros: int) -> Fit | None:
+    def _add_residual(self, fit: Fit, member: Member, A: Array, zeros: int) -> Fit | None:
         """With what the basis leaves in whole numbers, where that is less than the whole matrix so."""
         assert self.target is not None
-        basis = next(k.basis for k in self.known if k.cluster == fit.cluster)
-        factors = Factors(basis, fit.coefficients, fit.exponent)
+        basis = next(k.basis for k in self.stored_bases if k.cluster == fit.cluster)
+        factors = StoredFactors(basis, fit.coefficients, fit.exponent)
         metric = self.metrics.of(member.name)
         s = split(member, A, factors, metric, self.target, zeros)
         alone = member.nbytes if s.alone is None else s.alone.nbytes
@@ -181,7 +188,7 @@ def finite(norm: float, exponent: int) -> float:
         return float(np.clip(np.ldexp(norm, exponent), ends.smallest_subnormal, ends.max))
 
 
-def alone(found: Sketch, error: float, m: int, n: int) -> int:
+def alone(found: BlockSketch, error: float, m: int, n: int) -> int:
     """Numbers that a matrix takes by itself."""
     tails = np.cumsum(found.squares[::-1])[::-1] + found.tail
     r = int(np.count_nonzero(tails > error * error * found.energy))
@@ -197,10 +204,10 @@ def append(
     column_weights: Any = None,
     inputs: Any = None,
     damping: float = 0.0,
-    callback: Callback = ignore,
-) -> Compression:
+    callback: Callback = ignore_event,
+) -> CompressionReport:
     """Matrices added to a compressed collection, as one version; see `compress`."""
-    store = CompressedStore.at(path)
+    store = CompressedStore.from_address(path)
     held = store.newest()
     try_objects(store.versions.objects)
     source = as_collection(collection)
@@ -211,7 +218,7 @@ def append(
     a = held.asked
     rows = store.array(held, held.row_weights) if held.row_weights else None
     weights = Weights.of(source, rows, column_weights, inputs, damping)
-    asked = Asked.of(
+    asked = ClusteringRequest.of(
         source,
         error=a.error,
         rank=a.rank,
@@ -222,16 +229,16 @@ def append(
         principal=a.principal,
     )
     budget = allowed_bytes(memory)
-    plan = _planned(source, held, budget, asked)
-    began, start = time.perf_counter(), mark()
+    plan = _plan_additions(source, held, budget, asked)
+    began, start = time.perf_counter(), mark_memory()
     metrics = weights.read(budget, callback)
     with held_memory(), dense_threads(1):
-        run = Clustered(
+        run = ClusteringRun(
             source, asked, plan, callback, True, metrics, warnings=list(weights.warnings()), began=began, memory=start,
         )  # fmt: skip
-        placed: list[Placed] = run.read(source, _placing(store, held, run), "places")
+        placed: list[Placement] = run.read(source, _placing(store, held, run), "places")
         run.zeros |= {p.name: p.zeros for p in placed if p.zeros}
-        writing = store.after(held.version)
+        writing = store.begin_after(held.version)
         writing.keep(held)
         try:
             clusters, records = list(held.clusters), dict(held.members)
@@ -247,7 +254,7 @@ def append(
                     )  # fmt: skip
             for number in {p.fit.cluster for p in placed if p.fit is not None}:
                 fits = [p.fit for p in placed if p.fit is not None and p.fit.cluster == number]
-                clusters[number] = extended(clusters[number], number, held, fits)
+                clusters[number] = extend_cluster(clusters[number], number, held, fits)
             rest = [p.sketch for p in placed if p.sketch is not None]
             values = {p.name: p.values for p in placed if p.values is not None}
             for shared, own in new_clusters(run, rest, values):
@@ -260,29 +267,29 @@ def append(
             writing.abandon()
             raise
         info = run.info()
-    callback(Committed(store.name))
-    return compression(Compressed(store, contents), run.reads, info)
+    callback(ResultWritten(store.name))
+    return compression(CompressedCollection(store, contents), run.reads, info)
 
 
 def new_clusters(
-    run: Clustered, sketches: Sequence[Sketch], values: Mapping[str, Array]
-) -> Iterator[tuple[Shared, dict[str, Array]]]:
+    run: ClusteringRun, sketches: Sequence[BlockSketch], values: Mapping[str, Array]
+) -> Iterator[tuple[EncodedCluster, dict[str, Array]]]:
     """Clusters of those that fit nowhere, and the arrays that are kept as they are."""
     if not sketches:
         return
-    asked, metrics, members = run.asked, run.metrics, run.members
+    asked, metrics, members = run.request, run.metrics, run.members
     mode, target = asked.options.mode, asked.target
     if asked.principal == 1:
         found = [without_basis(sorted(s.key for s in sketches), members, run.source.rows)]
     else:
         found = [
             part
-            for one in clustered(sketches, asked.options)
-            for part in run.stored(one, asked.error, asked.spare)
+            for one in cluster_sketches(sketches, asked.options)
+            for part in run.encode(one, asked.error, asked.spare)
         ]
     for shared in found:
         if target is None:
-            yield shared, run.held(shared, dict(values))
+            yield shared, run.raw_arrays(shared, dict(values))
             continue
         each = [
             split(
@@ -321,12 +328,14 @@ def check_fits(name: str, held: Contents, source: Collection) -> None:
         )
 
 
-def _planned(source: Collection, held: Contents, budget: int, asked: Asked) -> CollectionPlan:
+def _plan_additions(
+    source: Collection, held: Contents, budget: int, asked: ClusteringRequest
+) -> CollectionPlan:
     """Sketches in memory, beside the bases that are there."""
     ranks = sum(c.rank for c in held.clusters)
     bases = 3 * 8 * held.rows * ranks
     try:
-        plan = planned(
+        plan = plan_collection(
             source,
             "primal",
             budget - bases,
@@ -345,18 +354,18 @@ def _planned(source: Collection, held: Contents, budget: int, asked: Asked) -> C
     return replace(plan, projected_bytes=plan.projected_bytes + bases, budget_bytes=budget)
 
 
-def _placing(store: CompressedStore, held: Contents, run: Clustered) -> Placing:
-    asked, rows = run.asked, Metric(rows=run.metrics.rows)
+def _placing(store: CompressedStore, held: Contents, run: ClusteringRun) -> PlacementPass:
+    asked, rows = run.request, Metric(rows=run.metrics.rows)
     known = (
         []
         if asked.principal == 1
         else [
-            Known.of(i, store.array(held, c.basis), rows)
+            StoredBasis.of(i, store.array(held, c.basis), rows)
             for i, c in enumerate(held.clusters)
             if c.rank > 0 and not c.raw
         ]
     )
-    return Placing(
+    return PlacementPass(
         run.source,
         known,
         asked.error,
@@ -367,7 +376,7 @@ def _placing(store: CompressedStore, held: Contents, run: Clustered) -> Placing:
     )
 
 
-def extended(
+def extend_cluster(
     cluster: ClusterRecord, number: int, held: Contents, fits: Sequence[Fit]
 ) -> ClusterRecord:
     """A cluster with more members: errors add in squares, and no basis does better on more columns."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from streamsvd.collections.keeping import Shared
-from streamsvd.collections.mathematics import Method, Mode, numbered
+from streamsvd.collections.encoding import EncodedCluster
+from streamsvd.collections.mathematics import Method, Mode, number_merges
 from streamsvd.collections.mathematics.options import Order
-from streamsvd.collections.options import Asked
+from streamsvd.collections.options import ClusteringRequest
 from streamsvd.collections.planning import Backend
-from streamsvd.collections.result import Clustering, clustering
+from streamsvd.collections.result import ClusterResult, clustering
 from streamsvd.collections.run import run_of
 from streamsvd.collections.weights import Weights
-from streamsvd.engine.events import Callback, ignore
+from streamsvd.engine.events import Callback, ignore_event
 from streamsvd.store.collections import as_collection
 
 
@@ -33,8 +33,8 @@ def cluster(
     column_weights: Any = None,
     inputs: Any = None,
     damping: float = 0.0,
-    callback: Callback = ignore,
-) -> Clustering:
+    callback: Callback = ignore_event,
+) -> ClusterResult:
     """Clusters of matrices with equal rows, each of which shares one basis within an error.
 
     Parameters
@@ -111,16 +111,16 @@ def cluster(
     """
     source = as_collection(collection)
     weights = Weights.of(source, row_weights, column_weights, inputs, damping)
-    asked = Asked.of(
+    asked = ClusteringRequest.of(
         source, error=error, rank=rank, mode=mode, method=method, order=order, patience=patience, seed=seed,
         weights=weights,
     )  # fmt: skip
     with run_of(source, asked, backend, memory, callback, keep=False) as run:
-        shared = tuple(s for s, _ in run.found())
+        shared = tuple(s for s, _ in run.find_clusters())
         info = run.info()
-    return clustering(in_order(shared), run.members, run.reads, info, numbered(run.merges))
+    return clustering(in_order(shared), run.members, run.reads, info, number_merges(run.merges))
 
 
-def in_order(shared: Sequence[Shared]) -> tuple[Shared, ...]:
+def in_order(shared: Sequence[EncodedCluster]) -> tuple[EncodedCluster, ...]:
     """By first name."""
     return tuple(sorted(shared, key=lambda s: s.names))

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.collections.keeping import Factors, decoded, rendered
+from streamsvd.collections.encoding import StoredFactors, cast_block, decode_block
 from streamsvd.collections.mathematics.residuals import values as residual
 from streamsvd.collections.records import from_stored, member_of
 from streamsvd.store.collections import Origin
-from streamsvd.store.collections.archive import AskedRecord, CompressedStore, Contents
-from streamsvd.store.collections.codes import unpacked
+from streamsvd.store.collections.archive import CompressedStore, Contents, RequestRecord
+from streamsvd.store.collections.codes import unpack_codes
 
 Array = npt.NDArray[Any]
 
@@ -28,7 +28,7 @@ class StoredCluster:
     ----------
     members, rank, error_lower, error_upper, raw
         As of `SharedBasis`.
-    coded
+    n_residuals
         How many of them have a residual in whole numbers.
     """
 
@@ -37,17 +37,17 @@ class StoredCluster:
     error_lower: float
     error_upper: float
     raw: bool
-    coded: int
+    n_residuals: int
 
 
-class Compressed(Mapping[str, Array]):
+class CompressedCollection(Mapping[str, Array]):
     """Matrices by name, in their own shape and type; reading one decodes no other.
 
     Integers, and packed values, are the nearest to what the factors say. What was compressed as bfloat16 comes as float32.
 
     Attributes
     ----------
-    asked
+    options
         Error, rank, mode, method, and error of the principal part, that it was made with.
     version
         Its number; each addition makes one.
@@ -58,7 +58,7 @@ class Compressed(Mapping[str, Array]):
         self._last: tuple[str, Array] | None = None
 
     @property
-    def asked(self) -> AskedRecord:
+    def options(self) -> RequestRecord:
         return self._contents.asked
 
     @property
@@ -104,7 +104,7 @@ class Compressed(Mapping[str, Array]):
         )
 
     @property
-    def weighted(self) -> tuple[str, ...]:
+    def weighted_names(self) -> tuple[str, ...]:
         """Names of the matrices whose errors are weighted ones."""
         return tuple(name for name, r in self._contents.members.items() if r.weighted)
 
@@ -141,19 +141,21 @@ class Compressed(Mapping[str, Array]):
         cluster = self._contents.clusters[record.cluster]
         if cluster.raw:
             values = self._array(record.array)
-            return from_stored(values, member).reshape(member.layout.stored)
+            return from_stored(values, member).reshape(member.layout.array_shape)
         P = np.zeros(member.shape)
         if record.array:
             coefficients = self._array(record.array)
             if not record.codes:
                 basis = self._basis(cluster.basis)
-                return member.layout.array(decoded(basis, coefficients, record.exponent, member))
-            P = Factors(self._basis(cluster.basis), coefficients, record.exponent).product()
-        codes = unpacked(self._array(record.codes), member.shape, f"{self.name}/{record.codes}")
+                return member.layout.array(
+                    decode_block(basis, coefficients, record.exponent, member)
+                )
+            P = StoredFactors(self._basis(cluster.basis), coefficients, record.exponent).product()
+        codes = unpack_codes(self._array(record.codes), member.shape, f"{self.name}/{record.codes}")
         rows = self._array(self._contents.row_weights) if self._contents.row_weights else None
         steps = self._array(record.steps) if record.steps else np.array([record.step])
         A = P + residual(codes, steps, rows)
-        return member.layout.array(rendered(A, member))
+        return member.layout.array(cast_block(A, member))
 
     def _array(self, folder: str) -> Array:
         return self._store.array(self._contents, folder)
@@ -179,7 +181,7 @@ class Compressed(Mapping[str, Array]):
         return f"Compressed({self.name!r}, {len(self)} matrices in {len(self._contents.clusters)} clusters)"
 
 
-def open_compressed(path: str | os.PathLike[str]) -> Compressed:
+def open_compressed(path: str | os.PathLike[str]) -> CompressedCollection:
     """A compressed collection that `compress` made, as a mapping of names to arrays.
 
     Parameters
@@ -196,8 +198,8 @@ def open_compressed(path: str | os.PathLike[str]) -> Compressed:
     -----
     Cost: reads the list of matrices; each matrix reads its coefficients and the basis of its cluster, ``2 m r n`` flops.
     """
-    store = CompressedStore.at(path)
-    return Compressed(store, store.newest())
+    store = CompressedStore.from_address(path)
+    return CompressedCollection(store, store.newest())
 
 
 def total_norm(norms: Any) -> float:

@@ -7,27 +7,27 @@ from itertools import chain
 from typing import Any
 
 from streamsvd.collections.appending import append as append_to
-from streamsvd.collections.compressed import Compressed
+from streamsvd.collections.compressed import CompressedCollection
 from streamsvd.collections.mathematics import Method, Mode
-from streamsvd.collections.options import Asked, Principal
+from streamsvd.collections.options import ClusteringRequest, Principal
 from streamsvd.collections.planning import Backend
 from streamsvd.collections.records import check_storable, put
 from streamsvd.collections.residuals import splits
-from streamsvd.collections.result import Compression, compression
+from streamsvd.collections.result import CompressionReport, compression
 from streamsvd.collections.run import run_of
 from streamsvd.collections.weights import Weights
-from streamsvd.engine.events import Callback, Committed, ignore
+from streamsvd.engine.events import Callback, ResultWritten, ignore_event
 from streamsvd.errors import SpecError
 from streamsvd.store.collections import as_collection
 from streamsvd.store.collections.archive import (
-    AskedRecord,
     ClusterRecord,
     CompressedStore,
     MemberRecord,
+    RequestRecord,
 )
 from streamsvd.store.writing.separation import check_apart
 
-__all__ = ["Compression", "compress"]
+__all__ = ["CompressionReport", "compress"]
 
 
 def compress(
@@ -48,8 +48,8 @@ def compress(
     principal: Principal = None,
     append: bool = False,
     overwrite: bool = False,
-    callback: Callback = ignore,
-) -> Compression:
+    callback: Callback = ignore_event,
+) -> CompressionReport:
     """A collection stored as bases that its matrices share, each within a certified error.
 
     Parameters
@@ -121,7 +121,7 @@ def compress(
     what: Mode = mode or "cluster"
     allowed = 0.05 if error is None else error
     weights = Weights.of(source, row_weights, column_weights, inputs, damping)
-    asked = Asked.of(
+    asked = ClusteringRequest.of(
         source,
         error=allowed,
         rank=rank,
@@ -133,13 +133,13 @@ def compress(
     )
     members = {m.name: m for m in source.members}
     check_storable(members)
-    store = CompressedStore.at(out)
+    store = CompressedStore.from_address(out)
     check_apart(out, source, row_weights, column_weights, inputs)
     store.check_free(overwrite=overwrite)
     check_backend(backend, principal)
     how_read: Backend = backend if principal is None else "primal"
     with run_of(source, asked, how_read, memory, callback, keep=True) as run:
-        found = run.found() if principal is None else splits(run)
+        found = run.find_clusters() if principal is None else splits(run)
         first = next(found)  # what cannot be clustered is refused before anything is written
         writing = store.begin(overwrite=overwrite)
         try:
@@ -149,7 +149,7 @@ def compress(
                 one, some = put(writing, number, shared, held, members, run.zeros, run.metrics)
                 clusters.append(one)
                 records |= some
-            record = AskedRecord(float(allowed), asked.options.rank, what, how, run.principal)
+            record = RequestRecord(float(allowed), asked.options.rank, what, how, run.principal)
             ordered = in_order(records, members)
             at = "" if weights.rows is None else writing.add({"rows": weights.rows})["rows"]
             contents = writing.commit(record, source.rows, ordered, clusters, at)
@@ -157,8 +157,8 @@ def compress(
             writing.abandon()
             raise
         info = run.info()
-    callback(Committed(store.name))
-    return compression(Compressed(store, contents), run.reads, info)
+    callback(ResultWritten(store.name))
+    return compression(CompressedCollection(store, contents), run.reads, info)
 
 
 def check_backend(backend: Backend, principal: Principal) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from streamsvd.checks.paths import local_path
 from streamsvd.collections.compressed import open_compressed
 from streamsvd.store.collections import write_collection
-from streamsvd.store.collections.names import patterns, wanted
+from streamsvd.store.collections.names import pattern_tuple, select_names
 from streamsvd.store.writing.placing import check_local
 from streamsvd.store.writing.separation import check_apart
 
@@ -54,8 +54,8 @@ def decompress(
     place = local_path(out, "out")
     check_local(place)
     check_apart(place, path)
-    given = patterns(names)
-    chosen = wanted(list(held), given, option="name")
+    given = pattern_tuple(names)
+    chosen = select_names(list(held), given, option="name")
     shapes = {name: (held.kind(name), held.shape(name)) for name in chosen}
     origins = {name: origin for name in chosen if (origin := held.origin(name)) is not None}
     write_collection(

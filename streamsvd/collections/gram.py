@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.collections.keeping import (
-    Shared,
+from streamsvd.collections.encoding import (
+    EncodedCluster,
     as_they_are,
-    decoded,
+    decode_block,
     ladder,
-    narrowed,
-    parted,
+    narrow_coefficients,
     slack,
+    split_off_zeros,
     without_basis,
 )
-from streamsvd.collections.mathematics import Cluster, clustered, from_gram, gram
+from streamsvd.collections.mathematics import FactoredCluster, cluster_sketches, from_gram, gram
 from streamsvd.collections.planning import gram_slab
 from streamsvd.engine.tree import Run
 from streamsvd.errors import NonFiniteError, SpecError
@@ -28,7 +28,7 @@ from streamsvd.store.collections import Collection, Member
 from streamsvd.typing import Matrix, Real
 
 if TYPE_CHECKING:
-    from streamsvd.collections.run import Clustered
+    from streamsvd.collections.run import ClusteringRun
 
 Array = npt.NDArray[Any]
 SAFE = 2.0**400
@@ -36,7 +36,7 @@ SAFE = 2.0**400
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Summed:
+class GramSums:
     """A Gram matrix, the largest entry of each block, and NaN that count as zero."""
 
     K: Matrix
@@ -45,16 +45,16 @@ class Summed:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Summing:
+class CollectionGramPass:
     """The Gram matrix of all columns over runs of rows."""
 
     collection: Collection
 
-    def leaf(self, rows: Run) -> Summed:
+    def leaf(self, rows: Run) -> GramSums:
         """That of some rows."""
         widths = [m.shape[1] for m in self.collection.members]
         n, count = sum(widths), len(widths)
-        out = Summed(np.zeros((n, n)), np.zeros(count), np.zeros(count, np.int64))
+        out = GramSums(np.zeros((n, n)), np.zeros(count), np.zeros(count, np.int64))
         K = out.K
         for start, stop in steps(rows, n):
             slabs = []
@@ -66,11 +66,11 @@ class Summing:
                 out.zeros[i] += zeros
                 slabs.append(A)
             K = gram(K, np.concatenate(slabs, axis=1))
-        return Summed(K, out.largest, out.zeros)
+        return GramSums(K, out.largest, out.zeros)
 
-    def join(self, left: Summed, right: Summed) -> Summed:
+    def join(self, left: GramSums, right: GramSums) -> GramSums:
         """That of both."""
-        return Summed(
+        return GramSums(
             left.K + right.K, np.maximum(left.largest, right.largest), left.zeros + right.zeros
         )
 
@@ -93,9 +93,11 @@ def slab_of(collection: Collection, start: int, stop: int) -> Iterator[tuple[Mat
     for member, part in zip(collection.members, collection.parts, strict=True):
         box = member.layout.slab(start, stop)
         assert box is not None
-        values = part.stored.read(box)
+        values = part.array.read(box)
         rows = (
-            values.T if member.layout.transposed else values.reshape(stop - start, member.shape[1])
+            values.T
+            if member.layout.is_transposed
+            else values.reshape(stop - start, member.shape[1])
         )
         A = rows.astype(np.float64)
         zeros = 0
@@ -113,7 +115,7 @@ def slab_of(collection: Collection, start: int, stop: int) -> Iterator[tuple[Mat
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Completed:
+class BasisRows:
     """Rows of a basis in the types tried, and squared errors of each block for each."""
 
     bases: list[list[Array]]
@@ -121,7 +123,7 @@ class Completed:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Completing:
+class BasisPass:
     """The best left factors for given coefficients, and the error of what will be read.
 
     Attributes
@@ -132,19 +134,19 @@ class Completing:
         Numbers of the blocks of each cluster.
     inverses
         Pseudoinverse of the coefficients of each.
-    tried
+    trials
         Types tried, with coefficients and exponents in each: ``[cluster][type]``.
     """
 
     collection: Collection
     places: Sequence[Sequence[int]]
     inverses: Sequence[Matrix]
-    tried: Sequence[Sequence[tuple[np.dtype[Any], list[Array], list[int]]]]
+    trials: Sequence[Sequence[tuple[np.dtype[Any], list[Array], list[int]]]]
 
-    def leaf(self, rows: Run) -> list[Completed]:
+    def leaf(self, rows: Run) -> list[BasisRows]:
         """Some rows of all bases."""
         columns = sum(m.shape[1] for m in self.collection.members)
-        found: list[Completed] | None = None
+        found: list[BasisRows] | None = None
         for start, stop in steps(rows, columns):
             blocks = [A for A, _ in slab_of(self.collection, start, stop)]
             one = [self._slab(c, [blocks[i] for i in at]) for c, at in enumerate(self.places)]
@@ -152,32 +154,32 @@ class Completing:
         assert found is not None
         return found
 
-    def join(self, left: list[Completed], right: list[Completed]) -> list[Completed]:
+    def join(self, left: list[BasisRows], right: list[BasisRows]) -> list[BasisRows]:
         """The rows of both."""
         return [
-            Completed(
+            BasisRows(
                 [a + b for a, b in zip(x.bases, y.bases, strict=True)],
                 [a + b for a, b in zip(x.squares, y.squares, strict=True)],
             )
             for x, y in zip(left, right, strict=True)
         ]
 
-    def _slab(self, c: int, blocks: list[Matrix]) -> Completed:
+    def _slab(self, c: int, blocks: list[Matrix]) -> BasisRows:
         U = np.concatenate(blocks, axis=1) @ self.inverses[c]
         bases, squares = [], []
-        for dtype, coefficients, exponents in self.tried[c]:
+        for dtype, coefficients, exponents in self.trials[c]:
             basis = U.astype(dtype)
             bases.append([basis])
             members = [self.collection.members[i] for i in self.places[c]]
             squares.append(
                 np.array(
                     [
-                        float(np.sum((A - decoded(basis, C, e, m).astype(np.float64)) ** 2))
+                        float(np.sum((A - decode_block(basis, C, e, m).astype(np.float64)) ** 2))
                         for A, C, e, m in zip(blocks, coefficients, exponents, members, strict=True)
                     ]
                 )
             )
-        return Completed(bases, squares)
+        return BasisRows(bases, squares)
 
 
 def row_runs(rows: int, columns: int) -> tuple[Run, ...]:
@@ -186,37 +188,37 @@ def row_runs(rows: int, columns: int) -> tuple[Run, ...]:
     return tuple(pairwise([*range(0, rows, step), rows]))
 
 
-def by_gram(run: Clustered) -> Iterator[tuple[Shared, dict[str, Array]]]:
+def by_gram(run: ClusteringRun) -> Iterator[tuple[EncodedCluster, dict[str, Array]]]:
     """Clusters as stored, and the arrays that are kept as they are."""
-    source, asked = run.source, run.asked
+    source, asked = run.source, run.request
     members = source.members
     widths = [m.shape[1] for m in members]
     runs = row_runs(source.rows, sum(widths))
-    summed: Summed = run.read(source, Summing(source), "Gram matrix", runs)
+    summed: GramSums = run.read(source, CollectionGramPass(source), "Gram matrix", runs)
     run.zeros |= {m.name: int(z) for m, z in zip(members, summed.zeros, strict=True) if z}
     _check_sizes(members, summed.largest)
     names = [m.name for m in members]
     sketches = from_gram(summed.K, names, widths, source.rows, error=asked.options.error)
     del summed
-    found = clustered(sketches, asked.options)
+    found = cluster_sketches(sketches, asked.options)
     run.merges += [c.merges for c in found]
     del sketches
-    usable = [c for c in found if c.met and not c.raw and c.rank > 0]
+    usable = [c for c in found if c.within_error and not c.raw and c.rank > 0]
     place = {name: i for i, name in enumerate(names)}
     if usable:
         job = _completing(source, usable, place)
-        done: list[Completed] = run.read(source, job, "bases and errors", runs)
+        done: list[BasisRows] = run.read(source, job, "bases and errors", runs)
     by_name = {m.name: m for m in members}
     for c in found:
         if c in usable:
             i = usable.index(c)
-            shared = _finished(c, job.tried[i], done[i], by_name, run)
-        elif c.rank == 0 and not c.raw and c.met:
+            shared = _pick_encoding(c, job.trials[i], done[i], by_name, run)
+        elif c.rank == 0 and not c.raw and c.within_error:
             shared = without_basis(c.keys, by_name, source.rows)
         else:
             shared = as_they_are(c, source.rows)
-        for one in parted(shared, by_name):
-            yield one, run.held(one, {})
+        for one in split_off_zeros(shared, by_name):
+            yield one, run.raw_arrays(one, {})
 
 
 def _check_sizes(members: Sequence[Member], largest: Real) -> None:
@@ -233,7 +235,9 @@ def unsafe(member: Member, size: float) -> SpecError:
     )
 
 
-def _completing(source: Collection, usable: Sequence[Cluster], place: dict[str, int]) -> Completing:
+def _completing(
+    source: Collection, usable: Sequence[FactoredCluster], place: dict[str, int]
+) -> BasisPass:
     places = [[place[key] for key in c.keys] for c in usable]
     inverses, tried = [], []
     for c, at in zip(usable, places, strict=True):
@@ -242,23 +246,23 @@ def _completing(source: Collection, usable: Sequence[Cluster], place: dict[str, 
         inverses.append(np.linalg.pinv(np.concatenate(C, axis=1)))
         each = []
         for dtype in ladder([source.members[i] for i in at]):
-            pairs = [narrowed(part, dtype) for part in C]
+            pairs = [narrow_coefficients(part, dtype) for part in C]
             each.append((dtype, [p[0] for p in pairs], [p[1] for p in pairs]))
         tried.append(each)
-    return Completing(source, places, inverses, tried)
+    return BasisPass(source, places, inverses, tried)
 
 
-def _finished(
-    c: Cluster,
+def _pick_encoding(
+    c: FactoredCluster,
     tried: Sequence[tuple[np.dtype[Any], list[Array], list[int]]],
-    done: Completed,
+    done: BasisRows,
     members: dict[str, Member],
-    run: Clustered,
-) -> Shared:
+    run: ClusteringRun,
+) -> EncodedCluster:
     """The narrowest type that meets the error; the blocks as they are if none does."""
     of = [members[key] for key in c.keys]
     norms = np.sqrt(c.energies) * 2.0**c.exponent
-    mode, asked = run.asked.options.mode, run.asked
+    mode, asked = run.request.options.mode, run.request
     hidden = slack(of[0].shape[0], max(m.shape[1] for m in of))
     for (dtype, coefficients, exponents), pieces, squares in zip(
         tried, done.bases, done.squares, strict=True
@@ -270,7 +274,7 @@ def _finished(
             upper = float(np.sqrt(np.sum(errors**2) / max(np.count_nonzero(norms), 1)))
         else:
             upper = float(np.sqrt(np.sum(squares))) / total + hidden if total else 0.0
-        shared = Shared(
+        shared = EncodedCluster(
             c.keys, np.concatenate(pieces).astype(dtype, copy=False), tuple(coefficients), tuple(exponents),
             min(c.error_lower, upper), upper, tuple(float(e) for e in errors), tuple(float(x) for x in norms), False,
         )  # fmt: skip

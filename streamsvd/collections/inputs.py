@@ -8,12 +8,12 @@ import numpy as np
 
 from streamsvd.checks.numbers import check_numbers
 from streamsvd.engine.allocator import held_memory
-from streamsvd.engine.events import Callback, ignore
+from streamsvd.engine.events import Callback, ignore_event
 from streamsvd.engine.execute import dense_threads
 from streamsvd.engine.opening import as_source
-from streamsvd.engine.runs import Passes, allowed_bytes, arranged
+from streamsvd.engine.runs import Passes, allowed_bytes, plan_row_schedule
 from streamsvd.engine.runs.checks import check_real
-from streamsvd.engine.runs.triangles import Triangles
+from streamsvd.engine.runs.triangles import TrianglePass
 from streamsvd.errors import SpecError
 from streamsvd.numerics.triangle import block_height, tower_bytes
 from streamsvd.protocols import Source
@@ -23,12 +23,12 @@ MOST_DAMPING = 1e6
 """Of more nothing is left of the inputs."""
 
 
-def input_factor(
+def second_moment_factor(
     X: Any,
     *,
     damping: float = 0.0,
     memory: int | float | str | None = None,
-    callback: Callback = ignore,
+    callback: Callback = ignore_event,
 ) -> Matrix:
     """Few rows with the second moment of many: what `cluster` and `compress` need to know of inputs.
 
@@ -101,14 +101,14 @@ def factor_of(source: Source, damping: float, allowed: int, notify: Callback) ->
     """The factor of an opened matrix of samples."""
     m, n = source.shape
     height = block_height(n)
-    arrangement = arranged(
+    arrangement = plan_row_schedule(
         source, height, allowed,
         work=lambda piece: 8 * n * 4 * min(height, m) + tower_bytes(n, height, m),
         found=8 * n * n, held=24 * n * n, what=f"the second moment of {n:,} columns", remedy="",
     )  # fmt: skip
     passes = Passes(arrangement, notify)
     with held_memory(), dense_threads(1), np.errstate(under="ignore"):
-        found = passes("inputs", Triangles(arrangement.rows, height))
+        found = passes("inputs", TrianglePass(arrangement.rows, height))
         R = found.R / np.sqrt(m)
         if damping:
             extra = np.sqrt(damping * float(np.sum(R * R)) / n) * np.eye(n)

@@ -8,10 +8,10 @@ from typing import Literal
 import numpy as np
 
 from streamsvd.checks.numbers import check_seed
-from streamsvd.collections.keeping import margin
+from streamsvd.collections.encoding import margin
 from streamsvd.collections.mathematics import ClusterOptions, Method, Mode
 from streamsvd.collections.mathematics.options import Order
-from streamsvd.collections.weights import UNWEIGHTED, Weights
+from streamsvd.collections.weights import NO_WEIGHTS, Weights
 from streamsvd.errors import SpecError
 from streamsvd.store.collections import Collection
 
@@ -19,7 +19,7 @@ Principal = float | Literal["auto"] | None
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ClusteringRequest:
     """What is asked of a clustering.
 
     Attributes
@@ -57,9 +57,9 @@ class Asked:
         order: Order = "norm",
         patience: int | None = None,
         seed: int,
-        weights: Weights = UNWEIGHTED,
+        weights: Weights = NO_WEIGHTS,
         principal: Principal = None,
-    ) -> Asked:
+    ) -> ClusteringRequest:
         """Checked.
 
         Raises

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.collections.mathematics import Sketch, proposed, sketch
+from streamsvd.collections.mathematics import BlockSketch, sketch, sketch_projection
 from streamsvd.collections.mathematics.sketches import SHARE
 from streamsvd.collections.weights import ALIKE, Metrics
 from streamsvd.engine.tree import Run
@@ -20,7 +20,7 @@ Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Seen:
+class BlockReading:
     """What a read of one matrix leaves.
 
     Attributes
@@ -33,13 +33,13 @@ class Seen:
         NaN that count as zero.
     """
 
-    sketch: Sketch
+    sketch: BlockSketch
     values: Array | None
     zeros: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sketching:
+class BlockSketchPass:
     """Sketches of the matrices; with ``keep``, those that have no small factors are kept too.
 
     Attributes
@@ -64,26 +64,26 @@ class Sketching:
     share: float = SHARE
     metrics: Metrics = ALIKE
 
-    def leaf(self, rows: Run) -> list[Seen]:
+    def leaf(self, rows: Run) -> list[BlockReading]:
         """Those of some parts."""
         return [
-            self._seen(member, A, zeros)
+            self._read_block(member, A, zeros)
             for number in range(*rows)
             for member, A, zeros in checked_matrices(self.collection, number)
         ]
 
-    def join(self, left: list[Seen], right: list[Seen]) -> list[Seen]:
+    def join(self, left: list[BlockReading], right: list[BlockReading]) -> list[BlockReading]:
         """One after the other."""
         return left + right
 
-    def _seen(self, member: Member, A: Array, zeros: int) -> Seen:
+    def _read_block(self, member: Member, A: Array, zeros: int) -> BlockReading:
         metric = self.metrics.of(member.name)
         if self.omega is not None:
-            found = proposed(member.name, A, self.omega, error=self.error, metric=metric)
-            return Seen(found, None, zeros)
+            found = sketch_projection(member.name, A, self.omega, error=self.error, metric=metric)
+            return BlockReading(found, None, zeros)
         found = sketch(member.name, A, error=self.error, share=self.share, metric=metric)
         keep = self.keep and not factors_pay(found, self.error, self.rank)
-        return Seen(found, member.layout.array(A.copy()) if keep else None, zeros)
+        return BlockReading(found, member.layout.array(A.copy()) if keep else None, zeros)
 
 
 def checked_matrices(collection: Collection, number: int) -> Iterator[tuple[Member, Array, int]]:
@@ -98,7 +98,7 @@ def checked_matrices(collection: Collection, number: int) -> Iterator[tuple[Memb
         yield member, A, zeros
 
 
-def factors_pay(found: Sketch, error: float, rank: int | None) -> bool:
+def factors_pay(found: BlockSketch, error: float, rank: int | None) -> bool:
     """Whether a matrix has factors, by itself, that meet the error and are smaller than it."""
     tails = np.cumsum(found.squares[::-1])[::-1] + found.tail
     r = int(np.count_nonzero(tails > error * error * found.energy))

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Literal, get_args
 
 from streamsvd.collections.mathematics.sketches import GRAM_LEAST
-from streamsvd.collections.weights import UNWEIGHTED, Weights
+from streamsvd.collections.weights import NO_WEIGHTS, Weights
 from streamsvd.engine.execute import concurrency
 from streamsvd.engine.memory import BASE_BYTES
 from streamsvd.engine.submit import active_client
@@ -17,7 +17,7 @@ from streamsvd.errors import BudgetError, SpecError
 from streamsvd.store.collections import Collection, Member
 
 Backend = Literal["auto", "primal", "gram", "propose"]
-PROJECTED = 96
+PROJECTION_ROWS = 96
 """Rows of a projection."""
 MOST_COLUMNS = 15_000
 """Columns of a Gram matrix."""
@@ -28,8 +28,8 @@ COPIES = 7
 FEW_COPIES = 3
 """The same of projections, whose stacks have few rows."""
 ITEM = 8
-WEIGHTED = "a Gram matrix knows no weights."
-WRITTEN = 24 << 20
+WEIGHTS_REFUSAL = "a Gram matrix knows no weights."
+WRITE_BYTES = 24 << 20
 """Arrays on their way to the store."""
 
 
@@ -59,7 +59,7 @@ class CollectionPlan:
     budget_bytes: int
 
 
-def planned(
+def plan_collection(
     collection: Collection,
     backend: Backend,
     budget: int,
@@ -67,7 +67,7 @@ def planned(
     error: float,
     keep: bool,
     rank: int | None = None,
-    weights: Weights = UNWEIGHTED,
+    weights: Weights = NO_WEIGHTS,
 ) -> CollectionPlan:
     """The plan of the first backend that fits: sketches in memory, else the Gram matrix, else proposals.
 
@@ -82,7 +82,7 @@ def planned(
         raise SpecError(
             f"backend={backend!r} is unknown. Pass one of {', '.join(get_args(Backend))}."
         )
-    refused = gram_refused(collection, error) if weights.plain else WEIGHTED
+    refused = gram_refused(collection, error) if weights.plain else WEIGHTS_REFUSAL
     if backend == "gram" and refused:
         raise SpecError(f"{refused} Pass backend='auto'.")
     order: list[Backend] = ["primal", "gram", "propose"] if backend == "auto" else [backend]
@@ -157,25 +157,25 @@ def needs(
     *,
     keep: bool,
     rank: int | None = None,
-    weights: Weights = UNWEIGHTED,
+    weights: Weights = NO_WEIGHTS,
 ) -> tuple[int, int]:
     """Bytes there are once, and in each task; with a rank, of clusters of no more than that."""
     members = collection.members
     kept = (sum(m.held_bytes for m in members) if keep else 0) + weights.nbytes
-    reading = max(p.nbytes + p.stored.read_bytes for p in collection.parts)
+    reading = max(p.nbytes + p.array.read_bytes for p in collection.parts)
     alone = max(task_bytes(m, weighted=not weights.plain) for m in members)
     if backend == "gram":
         n = sum(m.shape[1] for m in members)
         kept += ITEM * n * n * 16 + ITEM * collection.rows * sum(min(m.shape) for m in members)
         return kept, 2 * ITEM * n * n + ITEM * 4 * gram_slab(n) * n
     if backend == "propose":
-        tall = [(min(PROJECTED, m.shape[0]), m.shape[1]) for m in members]
+        tall = [(min(PROJECTION_ROWS, m.shape[0]), m.shape[1]) for m in members]
         proposals = sum(sketch_bytes(p, n, FEW_COPIES) for p, n in tall) + keys_bytes(len(members))
         certified = max(certified_bytes(m) for m in members) + keys_bytes(0)
         out = (
-            WRITTEN if keep else factors_bytes(members, rank)
+            WRITE_BYTES if keep else factors_bytes(members, rank)
         )  # those that are written are not held
-        omega = ITEM * 2 * PROJECTED * collection.rows
+        omega = ITEM * 2 * PROJECTION_ROWS * collection.rows
         return max(proposals, certified + out) + omega + weights.nbytes, reading + alone
     held = sum(sketch_bytes(*m.shape) for m in members) + keys_bytes(len(members))
     return held + kept, reading + alone
@@ -213,7 +213,7 @@ def task_bytes(member: Member, *, weighted: bool = False) -> int:
     """A matrix in float64, scaled, with weights if it has any, and its decomposition."""
     m, n = member.shape
     weighing = 4 * m * n + 6 * n * n if weighted else 0
-    return ITEM * (6 * m * n + weighing + 8 * min(m, n) ** 2 + 4 * PROJECTED * n)
+    return ITEM * (6 * m * n + weighing + 8 * min(m, n) ** 2 + 4 * PROJECTION_ROWS * n)
 
 
 def gram_slab(columns: int) -> int:

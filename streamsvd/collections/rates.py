@@ -10,27 +10,27 @@ from typing import Any
 import numpy as np
 
 from streamsvd.collections.compressed import StoredCluster
-from streamsvd.collections.keeping import Shared, ladder
+from streamsvd.collections.encoding import EncodedCluster, ladder
 from streamsvd.collections.mathematics import (
-    Merge,
+    BlockSketch,
+    MergeStep,
     Method,
     Mode,
-    Sketch,
-    clustered,
+    cluster_sketches,
     coarser,
-    numbered,
+    number_merges,
 )
 from streamsvd.collections.mathematics.cluster import EXACT_BELOW
 from streamsvd.collections.mathematics.options import check_error
-from streamsvd.collections.options import Asked
-from streamsvd.collections.planning import CollectionPlan, planned
+from streamsvd.collections.options import ClusteringRequest
+from streamsvd.collections.planning import CollectionPlan, plan_collection
 from streamsvd.collections.result import ClusteringInfo
-from streamsvd.collections.run import Clustered
+from streamsvd.collections.run import ClusteringRun
 from streamsvd.collections.weights import Weights
 from streamsvd.engine.allocator import held_memory
-from streamsvd.engine.events import Callback, ignore
+from streamsvd.engine.events import Callback, ignore_event
 from streamsvd.engine.execute import dense_threads
-from streamsvd.engine.meter import mark
+from streamsvd.engine.meter import mark_memory
 from streamsvd.engine.runs import allowed_bytes
 from streamsvd.errors import BudgetError, SpecError
 from streamsvd.store.collections import Collection, Member, as_collection
@@ -41,7 +41,7 @@ RECORD = 600
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
+class RatePoint:
     """A collection at one error.
 
     Attributes
@@ -70,7 +70,7 @@ class Rate:
     compression_ratio: float
     bytes_alone: int
     block_error: float
-    merges: tuple[Merge, ...]
+    merges: tuple[MergeStep, ...]
     seconds: float
 
     @property
@@ -80,7 +80,7 @@ class Rate:
 
 
 @dataclass(frozen=True, slots=True)
-class Rates:
+class RateCurve:
     """A collection at several errors.
 
     Attributes
@@ -95,14 +95,14 @@ class Rates:
         As of `Clustering`; of all errors together.
     """
 
-    rates: tuple[Rate, ...]
+    rates: tuple[RatePoint, ...]
     mode: str
     rank: int | None
     bytes_before: int
     reads: float
     info: ClusteringInfo
 
-    def at(self, error: float) -> Rate:
+    def at(self, error: float) -> RatePoint:
         """That of one error.
 
         Raises
@@ -117,7 +117,7 @@ class Rates:
         raise SpecError(f"error={error} was not asked for. Pass one of {known}.")
 
 
-def rates(
+def rate_curve(
     collection: Any,
     errors: Iterable[float] = ERRORS,
     mode: Mode = "cluster",
@@ -129,8 +129,8 @@ def rates(
     column_weights: Any = None,
     inputs: Any = None,
     damping: float = 0.0,
-    callback: Callback = ignore,
-) -> Rates:
+    callback: Callback = ignore_event,
+) -> RateCurve:
     """What a collection of matrices takes at each of several errors, before one is chosen.
 
     Parameters
@@ -179,25 +179,27 @@ def rates(
     source = as_collection(collection)
     weights = Weights.of(source, row_weights, column_weights, inputs, damping)
     several = [
-        Asked.of(source, error=e, rank=rank, mode=mode, method=method, seed=0, weights=weights)
+        ClusteringRequest.of(
+            source, error=e, rank=rank, mode=mode, method=method, seed=0, weights=weights
+        )
         for e in ascending(errors)
     ]
     budget = allowed_bytes(memory)
-    plan = _planned(source, several, budget)
-    began, start = time.perf_counter(), mark()
+    plan = _plan_rates(source, several, budget)
+    began, start = time.perf_counter(), mark_memory()
     metrics = weights.read(budget, callback)
     with held_memory(), dense_threads(1):
-        run = Clustered(
+        run = ClusteringRun(
             source, several[0], plan, callback, False, metrics, warnings=list(weights.warnings()), began=began, memory=start,
         )  # fmt: skip
         if several[0].error < EXACT_BELOW:
             run.warnings.append(
                 f"error={several[0].error:g} is near rounding: singular values decide, which is slower."
             )
-        sketches = [s.sketch for s in run.sketched(source, "sketches", several[0].options)]
+        sketches = [s.sketch for s in run.sketch_blocks(source, "sketches", several[0].options)]
         found = tuple(_rate(sketches, run, asked) for asked in several)
         info = run.info()
-    return Rates(found, mode, several[0].options.rank, source.nbytes, run.reads, info)
+    return RateCurve(found, mode, several[0].options.rank, source.nbytes, run.reads, info)
 
 
 def ascending(errors: Iterable[float]) -> list[float]:
@@ -218,12 +220,14 @@ def ascending(errors: Iterable[float]) -> list[float]:
     return sorted({float(error) for error in found})
 
 
-def _planned(source: Collection, several: Sequence[Asked], budget: int) -> CollectionPlan:
+def _plan_rates(
+    source: Collection, several: Sequence[ClusteringRequest], budget: int
+) -> CollectionPlan:
     """Sketches in memory, beside what the result holds."""
     records = RECORD * len(several) * len(source.members)
     a = several[0]
     try:
-        plan = planned(
+        plan = plan_collection(
             source, "primal", budget - records, error=a.options.error, keep=False, weights=a.weights
         )
     except BudgetError as refused:
@@ -238,29 +242,33 @@ def _planned(source: Collection, several: Sequence[Asked], budget: int) -> Colle
     return replace(plan, projected_bytes=plan.projected_bytes + records, budget_bytes=budget)
 
 
-def _rate(sketches: Sequence[Sketch], run: Clustered, asked: Asked) -> Rate:
+def _rate(
+    sketches: Sequence[BlockSketch], run: ClusteringRun, asked: ClusteringRequest
+) -> RatePoint:
     """One error."""
     began, o, members = time.perf_counter(), asked.options, run.members
     few = [coarser(s, error=o.error, share=o.share) for s in sketches]
     stored: list[tuple[StoredCluster, int, float]] = []
-    merges: list[tuple[Merge, ...]] = []
-    for one in clustered(few, o):
+    merges: list[tuple[MergeStep, ...]] = []
+    for one in cluster_sketches(few, o):
         merges.append(one.merges)
-        stored += [_told(s, members) for s in run.stored(one, asked.error, asked.spare)]
+        stored += [_describe_cluster(s, members) for s in run.encode(one, asked.error, asked.spare)]
     after, before = sum(size for _, size, _ in stored), sum(m.nbytes for m in members.values())
-    return Rate(
+    return RatePoint(
         asked.error,
         tuple(sorted((c for c, _, _ in stored), key=lambda c: c.members)),
         after,
         before / after if after else (float("inf") if before else 1.0),
         sum(bytes_alone(s, members[s.key], o.error) for s in few),
         max(worst for _, _, worst in stored),
-        numbered(merges),
+        number_merges(merges),
         time.perf_counter() - began,
     )
 
 
-def _told(shared: Shared, members: dict[str, Member]) -> tuple[StoredCluster, int, float]:
+def _describe_cluster(
+    shared: EncodedCluster, members: dict[str, Member]
+) -> tuple[StoredCluster, int, float]:
     """A cluster without its factors, their bytes, and the largest error of a matrix."""
     cluster = StoredCluster(
         shared.names, shared.rank, shared.error_lower, shared.error_upper, shared.raw, 0
@@ -268,7 +276,7 @@ def _told(shared: Shared, members: dict[str, Member]) -> tuple[StoredCluster, in
     return cluster, shared.nbytes(members), max(shared.block_errors)
 
 
-def bytes_alone(found: Sketch, member: Member, error: float) -> int:
+def bytes_alone(found: BlockSketch, member: Member, error: float) -> int:
     """Bytes of the factors of a matrix by itself, in the narrowest type that may do; of the matrix where that is less."""
     tails = np.cumsum(found.squares[::-1])[::-1] + found.tail
     r = int(np.count_nonzero(tails > error * error * found.energy))

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.collections.keeping import BRAIN, Piece, Shared
+from streamsvd.collections.encoding import BRAIN, EncodedCluster, EncodedResidual
 from streamsvd.collections.weights import Metrics
 from streamsvd.errors import SpecError
-from streamsvd.store.collections import Layout, Member
-from streamsvd.store.collections.archive import ClusterRecord, MemberRecord, Writing
-from streamsvd.store.collections.safetensors import to_brain
+from streamsvd.store.collections import Member, MemberLayout
+from streamsvd.store.collections.archive import ClusterRecord, EditionWriter, MemberRecord
+from streamsvd.store.collections.safetensors import to_bfloat16
 
 Array = npt.NDArray[Any]
 NO_RESIDUAL = ("", "", 0.0)
@@ -22,7 +22,7 @@ LARGEST = float(np.finfo(np.float64).max)
 
 def member_of(name: str, record: MemberRecord) -> Member:
     """What is known of a block."""
-    layout = Layout(tuple(record.shape), record.columns, record.transposed)
+    layout = MemberLayout(tuple(record.shape), record.columns, record.transposed)
     return Member(name, layout, np.dtype(record.dtype), record.kind, name, record.origin)
 
 
@@ -62,15 +62,15 @@ def record_of(
     """A block as the store keeps it."""
     layout = member.layout
     return MemberRecord(
-        list(layout.stored), layout.columns, layout.transposed, member.dtype.str, member.kind, cluster, array, exponent,
+        list(layout.array_shape), layout.columns, layout.is_transposed, member.dtype.str, member.kind, cluster, array, exponent,
         error, min(norm, LARGEST), zeros, weighted, *residual, member.origin,
     )  # fmt: skip
 
 
 def put(
-    writing: Writing,
+    writing: EditionWriter,
     number: int,
-    shared: Shared,
+    shared: EncodedCluster,
     held: Mapping[str, Array],
     members: Mapping[str, Member],
     zeros: Mapping[str, int],
@@ -102,14 +102,16 @@ def put(
     return c, records
 
 
-def put_residual(writing: Writing, place: str, piece: Piece | None) -> tuple[str, str, float]:
+def put_residual(
+    writing: EditionWriter, place: str, piece: EncodedResidual | None
+) -> tuple[str, str, float]:
     """Write the residual of a block: folders of its codes and steps, and the step where one is for all."""
-    if piece is None or not piece.packed.size:
+    if piece is None or not piece.code_bytes.size:
         return NO_RESIDUAL
     codes, steps = f"q{place}", f"s{place}"
     if piece.steps.size == 1:
-        return writing.add({codes: piece.packed})[codes], "", float(piece.steps[0])
-    where = writing.add({codes: piece.packed, steps: piece.steps})
+        return writing.add({codes: piece.code_bytes})[codes], "", float(piece.steps[0])
+    where = writing.add({codes: piece.code_bytes, steps: piece.steps})
     return where[codes], where[steps], 0.0
 
 
@@ -117,7 +119,7 @@ def as_stored(values: Array, member: Member) -> Array:
     """An array that is kept as it is; halves of float32 take two bytes, packed values as many as they did."""
     if member.packing is not None:
         return member.packing.pack(values)
-    return to_brain(values) if member.kind == BRAIN else np.ascontiguousarray(values)
+    return to_bfloat16(values) if member.kind == BRAIN else np.ascontiguousarray(values)
 
 
 def from_stored(values: Array, member: Member) -> Array:

@@ -9,35 +9,35 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.collections.keeping import (
-    Factors,
-    Piece,
-    Shared,
+from streamsvd.collections.encoding import (
+    EncodedCluster,
+    EncodedResidual,
+    StoredFactors,
+    cast_block,
     margin,
-    rendered,
     slack,
     whole_blocks,
     without_basis,
 )
-from streamsvd.collections.mathematics import Metric, Sketch, clustered, coarser
-from streamsvd.collections.mathematics.residuals import bits, coded
-from streamsvd.collections.mathematics.sketches import checked, weighted
-from streamsvd.collections.passes import Seen, checked_matrices
+from streamsvd.collections.mathematics import BlockSketch, Metric, cluster_sketches, coarser
+from streamsvd.collections.mathematics.residuals import bits, encode_residual
+from streamsvd.collections.mathematics.sketches import apply_weights, scale_block
+from streamsvd.collections.passes import BlockReading, checked_matrices
 from streamsvd.collections.weights import Metrics
 from streamsvd.engine.tree import Run
 from streamsvd.store.collections import Collection, Member
-from streamsvd.store.collections.codes import packed
+from streamsvd.store.collections.codes import pack_codes
 from streamsvd.typing import Matrix
 
 if TYPE_CHECKING:
-    from streamsvd.collections.run import Clustered
+    from streamsvd.collections.run import ClusteringRun
 
 Array = npt.NDArray[Any]
 RUNGS = (1.0, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01)
 """Errors of principal parts that are tried; 1 for none."""
 METADATA = 700
 """Bytes that an array takes beside its numbers, about."""
-SPENT = 0.7
+SKETCH_SHARE = 0.7
 """Part of such an error that sketches may spend: residuals make up for it, and sketches are short."""
 
 
@@ -59,8 +59,8 @@ class Split:
     size: float
     exponent: int
     zeros: int
-    beside: Piece | None
-    alone: Piece | None
+    beside: EncodedResidual | None
+    alone: EncodedResidual | None
     values: Array | None
 
     @property
@@ -73,16 +73,21 @@ class Split:
 
 
 def split(
-    member: Member, A: Array, factors: Factors | None, metric: Metric, error: float, zeros: int
+    member: Member,
+    A: Array,
+    factors: StoredFactors | None,
+    metric: Metric,
+    error: float,
+    zeros: int,
 ) -> Split:
     """A block coded beside factors and alone, each within the error."""
-    B, exponent = checked(member.name, A, metric)
+    B, exponent = scale_block(member.name, A, metric)
     norm, lift = 0.0, 0
     if B.any():
-        W, lift = weighted(member.name, B, metric)
-        norm, metric = float(np.linalg.norm(W)), metric.lifted(lift)
+        W, lift = apply_weights(member.name, B, metric)
+        norm, metric = float(np.linalg.norm(W)), metric.in_unit(lift)
     hidden = slack(*member.shape) * metric.strain(B, norm) if norm else 0.0
-    work = _Work(member, B, exponent, metric, norm, hidden, error)
+    work = _BlockEncoder(member, B, exponent, metric, norm, hidden, error)
     alone = work.piece(np.zeros_like(B))
     beside = None if factors is None else work.piece(factors.product())
     if alone is not None and alone.nbytes >= member.nbytes:
@@ -92,7 +97,7 @@ def split(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Work:
+class _BlockEncoder:
     """A block of size 1, and what is asked of it."""
 
     member: Member
@@ -100,20 +105,20 @@ class _Work:
     exponent: int
     metric: Metric
     norm: float
-    hidden: float
+    rounding: float
     error: float
 
-    def piece(self, principal: Matrix) -> Piece | None:
+    def piece(self, principal: Matrix) -> EncodedResidual | None:
         """Codes beside a principal part; None if the error cannot be met."""
         if not np.isfinite(principal).all():
             return None
         P = np.ldexp(principal, -self.exponent)
-        bare = self._lost(P, np.zeros(1))
-        if bare + self.hidden * self.norm <= self.error * self.norm:
-            return Piece(np.zeros(0, np.uint8), np.zeros(0), self._relative(bare))
-        allowed = (self.error - self.hidden) * self.norm
+        bare = self._error_norm(P, np.zeros(1))
+        if bare + self.rounding * self.norm <= self.error * self.norm:
+            return EncodedResidual(np.zeros(0, np.uint8), np.zeros(0), self._relative(bare))
+        allowed = (self.error - self.rounding) * self.norm
         found = (
-            coded(self.B - P, self.metric, allowed, lambda X: self._lost(P, X))
+            encode_residual(self.B - P, self.metric, allowed, lambda X: self._error_norm(P, X))
             if allowed > 0
             else None
         )
@@ -123,26 +128,26 @@ class _Work:
             steps = np.ldexp(found.steps, self.exponent)
         if not (np.isfinite(steps).all() and (steps >= np.finfo(np.float64).tiny).all()):
             return None
-        return Piece(packed(found.codes), steps, self._relative(found.lost))
+        return EncodedResidual(pack_codes(found.codes), steps, self._relative(found.error_norm))
 
-    def _lost(self, P: Matrix, X: Matrix) -> float:
+    def _error_norm(self, P: Matrix, X: Matrix) -> float:
         """The norm of the error once what is read is rounded to the type of the block."""
         with np.errstate(over="ignore", invalid="ignore"):
-            read = rendered(np.ldexp(P + X, self.exponent), self.member)
+            read = cast_block(np.ldexp(P + X, self.exponent), self.member)
             left = self.B - np.ldexp(read.astype(np.float64), -self.exponent)
             lost = float(np.linalg.norm(self.metric.of(left)))
         return lost if np.isfinite(lost) else np.inf
 
     def _relative(self, lost: float) -> float:
-        return lost / self.norm + self.hidden if self.norm else 0.0
+        return lost / self.norm + self.rounding if self.norm else 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Splitting:
+class SplitPass:
     """The blocks of a collection, each beside the basis of its cluster and alone."""
 
     collection: Collection
-    places: Mapping[str, tuple[Shared, int]]
+    places: Mapping[str, tuple[EncodedCluster, int]]
     metrics: Metrics
     error: float
 
@@ -165,35 +170,35 @@ class Splitting:
         """One after the other."""
         return left + right
 
-    def _factors(self, name: str) -> Factors | None:
+    def _factors(self, name: str) -> StoredFactors | None:
         shared, i = self.places[name]
         return factors_of(shared, i)
 
 
-def factors_of(shared: Shared, i: int) -> Factors | None:
+def factors_of(shared: EncodedCluster, i: int) -> StoredFactors | None:
     """Those of the i-th block of a cluster; None if it has none."""
     if shared.raw or not shared.rank:
         return None
-    return Factors(shared.basis, shared.coefficients[i], shared.exponents[i])
+    return StoredFactors(shared.basis, shared.coefficients[i], shared.exponents[i])
 
 
-def splits(run: Clustered) -> Iterator[tuple[Shared, dict[str, Array]]]:
+def splits(run: ClusteringRun) -> Iterator[tuple[EncodedCluster, dict[str, Array]]]:
     """Clusters as stored, with residuals, and the arrays that are kept as they are: two reads, one where nothing is shared."""
     found = principal_parts(run)
     places = {name: (shared, i) for shared in found for i, name in enumerate(shared.names)}
-    assert run.asked.target is not None
-    job = Splitting(run.source, places, run.metrics, run.asked.target)
+    assert run.request.target is not None
+    job = SplitPass(run.source, places, run.metrics, run.request.target)
     each: list[Split] = run.read(run.source, job, "residuals")
     run.zeros |= {s.name: s.zeros for s in each if s.zeros}
     by_name = {s.name: s for s in each}
     for shared in found:
         mine = [by_name[name] for name in shared.names]
-        yield from cheapest(shared, mine, run.members, run.asked.options.mode)
+        yield from cheapest(shared, mine, run.members, run.request.options.mode)
 
 
-def principal_parts(run: Clustered) -> list[Shared]:
+def principal_parts(run: ClusteringRun) -> list[EncodedCluster]:
     """The clusters of the principal error that was asked, or of the one that seems to store least."""
-    asked, source, members = run.asked, run.source, run.members
+    asked, source, members = run.request, run.source, run.members
     target, o = asked.target, asked.options
     assert target is not None
     assert asked.principal is not None
@@ -205,9 +210,9 @@ def principal_parts(run: Clustered) -> list[Shared]:
         run.principal = 1.0
         return [without_basis(sorted(members), members, source.rows)]
     run.keep = False  # they are read again
-    seen: list[Seen] = run.sketched(source, "sketches", o)
+    seen: list[BlockReading] = run.sketch_blocks(source, "sketches", o)
     sketches = [s.sketch for s in seen]
-    least, best = np.inf, (1.0, list[Shared]())
+    least, best = np.inf, (1.0, list[EncodedCluster]())
     for rung in rungs:
         if rung == 1.0:
             clusters = [without_basis(sorted(members), members, source.rows)]
@@ -216,17 +221,19 @@ def principal_parts(run: Clustered) -> list[Shared]:
         else:
             spare = margin(list({m.dtype for m in members.values()}), rung)
             inner = rung - spare
-            short = [coarser(s, error=inner, share=SPENT) for s in sketches]
-            found = clustered(short, replace(o, error=inner, share=SPENT))
-            clusters = [part for one in found for part in run.stored(one, rung, spare)]
-        size = estimated(clusters, members, target)
+            short = [coarser(s, error=inner, share=SKETCH_SHARE) for s in sketches]
+            found = cluster_sketches(short, replace(o, error=inner, share=SKETCH_SHARE))
+            clusters = [part for one in found for part in run.encode(one, rung, spare)]
+        size = estimate_bytes(clusters, members, target)
         if size < least:
             least, best = size, (rung, clusters)
     run.principal = best[0]
     return best[1]
 
 
-def estimated(clusters: Sequence[Shared], members: Mapping[str, Member], error: float) -> float:
+def estimate_bytes(
+    clusters: Sequence[EncodedCluster], members: Mapping[str, Member], error: float
+) -> float:
     """About how many bytes clusters and residuals take."""
     total = 0.0
     for shared in clusters:
@@ -245,7 +252,7 @@ def estimated(clusters: Sequence[Shared], members: Mapping[str, Member], error: 
 
 
 def least_estimated(
-    sketches: Sequence[Sketch], members: Mapping[str, Member], rung: float, error: float
+    sketches: Sequence[BlockSketch], members: Mapping[str, Member], rung: float, error: float
 ) -> float:
     """What bases of an error take at least, about: coefficients of each block at the rank that it needs alone, and residuals."""
     total = 0.0
@@ -262,15 +269,15 @@ def least_estimated(
 
 
 def cheapest(
-    shared: Shared, each: Sequence[Split], members: Mapping[str, Member], mode: str
-) -> Iterator[tuple[Shared, dict[str, Array]]]:
+    shared: EncodedCluster, each: Sequence[Split], members: Mapping[str, Member], mode: str
+) -> Iterator[tuple[EncodedCluster, dict[str, Array]]]:
     """A cluster with residuals beside its basis, or without one; and those of its blocks that are kept as they are."""
     alone = sum(s.alone.nbytes if s.alone else members[s.name].nbytes for s in each)
     beside = [s.beside for s in each if s.beside is not None]
     if not shared.raw and shared.rank and len(beside) == len(each):
         both = replace(shared, codes=tuple(beside))
         if both.nbytes(members) < alone:
-            yield _measured(both, each, mode), {}
+            yield _with_measured_errors(both, each, mode), {}
             return
     whole = [s for s in each if s.alone is not None]
     raw = [s for s in each if s.alone is None]
@@ -278,13 +285,15 @@ def cheapest(
     if whole:
         pieces = tuple(s.alone for s in whole if s.alone is not None)
         one = without_basis([s.name for s in whole], members, rows)
-        yield _measured(replace(one, codes=pieces), whole, mode), {}
+        yield _with_measured_errors(replace(one, codes=pieces), whole, mode), {}
     if raw:
         kept_as = whole_blocks([s.name for s in raw], [s.norm for s in raw], rows)
         yield kept_as, {s.name: s.values for s in raw if s.values is not None}
 
 
-def _measured(shared: Shared, each: Sequence[Split], mode: str) -> Shared:
+def _with_measured_errors(
+    shared: EncodedCluster, each: Sequence[Split], mode: str
+) -> EncodedCluster:
     """With the errors of what will be read."""
     sizes, norms = np.array([s.size for s in each]), tuple(s.norm for s in each)
     errors = np.array([piece.error for piece in shared.codes])

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy.typing as npt
 
-from streamsvd.collections.compressed import Compressed, StoredCluster
-from streamsvd.collections.keeping import Shared, decoded
-from streamsvd.collections.mathematics import Merge
+from streamsvd.collections.compressed import CompressedCollection, StoredCluster
+from streamsvd.collections.encoding import EncodedCluster, decode_block
+from streamsvd.collections.mathematics import MergeStep
 from streamsvd.store.collections import Member
 
 Array = npt.NDArray[Any]
@@ -56,7 +56,7 @@ class ClusteringInfo:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SharedBasis:
+class Cluster:
     """Matrices that share a basis.
 
     Attributes
@@ -84,7 +84,7 @@ class SharedBasis:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Clustering:
+class ClusterResult:
     """Which matrices of a collection share a basis.
 
     Attributes
@@ -107,13 +107,13 @@ class Clustering:
     """
 
     labels: dict[str, int]
-    clusters: tuple[SharedBasis, ...]
+    clusters: tuple[Cluster, ...]
     block_errors: dict[str, float]
     compression_ratio: float
     reads: float
     info: ClusteringInfo
-    merges: tuple[Merge, ...]
-    _shared: tuple[Shared, ...]
+    merges: tuple[MergeStep, ...]
+    _encoded_clusters: tuple[EncodedCluster, ...]
     _members: dict[str, Member]
 
     def coefficients(self, name: str) -> Array:
@@ -124,7 +124,7 @@ class Clustering:
         KeyError
             If there is no such matrix.
         """
-        shared = self._shared[self.labels[name]]
+        shared = self._encoded_clusters[self.labels[name]]
         return shared.coefficients_of(name)
 
     def approximation(self, name: str) -> Array:
@@ -135,29 +135,28 @@ class Clustering:
         KeyError
             If there is no such matrix, or it is kept as it is.
         """
-        shared, member = self._shared[self.labels[name]], self._members[name]
+        shared, member = self._encoded_clusters[self.labels[name]], self._members[name]
         if shared.raw:
             raise KeyError(f"{name!r} is kept as it is; read it from the collection.")
         i = shared.names.index(name)
-        A = decoded(shared.basis, shared.coefficients[i], shared.exponents[i], member)
+        A = decode_block(shared.basis, shared.coefficients[i], shared.exponents[i], member)
         return member.layout.array(A)
 
 
 def clustering(
-    shared: tuple[Shared, ...],
+    shared: tuple[EncodedCluster, ...],
     members: dict[str, Member],
     reads: float,
     info: ClusteringInfo,
-    merges: tuple[Merge, ...],
-) -> Clustering:
+    merges: tuple[MergeStep, ...],
+) -> ClusterResult:
     """The result of clusters as they are stored."""
     whole = sum(m.nbytes for m in members.values())
     stored = sum(s.nbytes(members) for s in shared)
-    return Clustering(
+    return ClusterResult(
         {name: i for i, s in enumerate(shared) for name in s.names},
         tuple(
-            SharedBasis(s.names, s.rank, s.basis, s.error_lower, s.error_upper, s.raw)
-            for s in shared
+            Cluster(s.names, s.rank, s.basis, s.error_lower, s.error_upper, s.raw) for s in shared
         ),
         {name: e for s in shared for name, e in zip(s.names, s.block_errors, strict=True)},
         whole / stored if stored else (float("inf") if whole else 1.0),
@@ -170,7 +169,7 @@ def clustering(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Compression:
+class CompressionReport:
     """What was written.
 
     Attributes
@@ -178,11 +177,11 @@ class Compression:
     path, version
         Where, and its number.
     labels, clusters, block_errors
-        Of all matrices there, as of `Compressed`.
+        Of all matrices there, as of `CompressedCollection`.
     bytes_before, bytes_after
         Of the matrices, and of all stored objects.
     reads, info
-        As of `Clustering`; after an addition, of the matrices that were added.
+        As of `ClusterResult`; after an addition, of the matrices that were added.
     """
 
     path: str
@@ -201,8 +200,10 @@ class Compression:
         return self.bytes_before / max(self.bytes_after, 1)
 
 
-def compression(held: Compressed, reads: float, info: ClusteringInfo) -> Compression:
+def compression(
+    held: CompressedCollection, reads: float, info: ClusteringInfo
+) -> CompressionReport:
     """What is handed out of a version that was made."""
-    return Compression(
+    return CompressionReport(
         held.name, held.version, held.labels, held.clusters, held.block_errors, held.bytes_before, held.bytes_after, reads, info
     )  # fmt: skip

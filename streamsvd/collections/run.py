@@ -12,51 +12,51 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from streamsvd.collections.encoding import EncodedCluster, encode_cluster, split_off_zeros
 from streamsvd.collections.gram import by_gram
-from streamsvd.collections.keeping import Shared, kept, parted
 from streamsvd.collections.mathematics import (
-    Cluster,
     ClusterOptions,
-    Merge,
+    FactoredCluster,
+    MergeStep,
     certify,
-    clustered,
+    cluster_sketches,
     projection,
 )
 from streamsvd.collections.mathematics.cluster import EXACT_BELOW
-from streamsvd.collections.options import Asked
-from streamsvd.collections.passes import Seen, Sketching
+from streamsvd.collections.options import ClusteringRequest
+from streamsvd.collections.passes import BlockReading, BlockSketchPass
 from streamsvd.collections.planning import (
-    PROJECTED,
+    PROJECTION_ROWS,
     Backend,
     CollectionPlan,
     certified_bytes,
-    planned,
+    plan_collection,
     runs_of,
 )
 from streamsvd.collections.result import ClusteringInfo
 from streamsvd.collections.weights import Metrics
 from streamsvd.engine.allocator import held_memory
-from streamsvd.engine.events import Callback, PassDone, PassStarted, SpanDone, remark
+from streamsvd.engine.events import Callback, PassDone, PassStarted, SpanDone, send_remarks
 from streamsvd.engine.execute import dense_threads
-from streamsvd.engine.meter import Mark, mark, peak_since
+from streamsvd.engine.meter import MemoryMark, mark_memory, peak_since
 from streamsvd.engine.runs import allowed_bytes
-from streamsvd.engine.tree import Job, Run, reduced
+from streamsvd.engine.tree import Job, Run, reduce_runs
 from streamsvd.store.collections import Collection, Member
 
 Array = npt.NDArray[Any]
-PROPOSED = 0.9
+PROPOSAL_SHARE = 0.9
 """Part of the error for which clusters are proposed on projections."""
-SPENT = 0.4
+CERTIFY_SHARE = 0.4
 """Part of it that sketches may spend when those are certified: in squares less than proposals have left."""
 
 
 @dataclass(eq=False)  # no slots: what is cached needs a place
-class Clustered:
+class ClusteringRun:
     """One run: its plan, and its counters.
 
     Attributes
     ----------
-    source, asked, plan, notify
+    source, request, plan, notify
         What is read, what is asked, how, and who is told.
     keep
         Whether matrices that are kept as they are are handed out.
@@ -69,7 +69,7 @@ class Clustered:
     """
 
     source: Collection
-    asked: Asked
+    request: ClusteringRequest
     plan: CollectionPlan
     notify: Callback
     keep: bool
@@ -79,12 +79,12 @@ class Clustered:
     bytes_read: int = 0
     zeros: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
-    merges: list[tuple[Merge, ...]] = field(default_factory=list)
+    merges: list[tuple[MergeStep, ...]] = field(default_factory=list)
     began: float = field(default_factory=time.perf_counter)
-    memory: Mark = field(default_factory=mark)
+    memory: MemoryMark = field(default_factory=mark_memory)
 
     def __post_init__(self) -> None:
-        remark(self.source, self.notify)
+        send_remarks(self.source, self.notify)
 
     @cached_property
     def members(self) -> dict[str, Member]:
@@ -96,31 +96,33 @@ class Clustered:
         """Bytes decoded over those of the collection."""
         return self.bytes_read / self.source.whole_bytes if self.source.whole_bytes else 1.0
 
-    def found(self) -> Iterator[tuple[Shared, dict[str, Array]]]:
+    def find_clusters(self) -> Iterator[tuple[EncodedCluster, dict[str, Array]]]:
         """Clusters as stored, one after another, and the arrays that are kept as they are."""
-        if self.asked.error < EXACT_BELOW:
+        if self.request.error < EXACT_BELOW:
             self.warnings.append(
-                f"error={self.asked.error:g} is near rounding: singular values decide, which is slower."
+                f"error={self.request.error:g} is near rounding: singular values decide, which is slower."
             )
-        found: Iterator[tuple[Cluster, dict[str, Array]]]
+        found: Iterator[tuple[FactoredCluster, dict[str, Array]]]
         if self.plan.backend == "gram":
             yield from by_gram(self)
             return
-        found = self._primal() if self.plan.backend == "primal" else self._proposed()
-        a = self.asked
+        found = self._primal() if self.plan.backend == "primal" else self._from_proposals()
+        a = self.request
         for one, held in found:
             self.merges.append(one.merges)
-            for shared in self.stored(one, a.error, a.spare):
-                yield shared, self.held(shared, held)
+            for shared in self.encode(one, a.error, a.spare):
+                yield shared, self.raw_arrays(shared, held)
 
-    def stored(self, one: Cluster, error: float, spare: float) -> list[Shared]:
+    def encode(self, one: FactoredCluster, error: float, spare: float) -> list[EncodedCluster]:
         """A cluster that was found for an error less by ``spare``, as it is stored."""
         members = {name: self.members[name] for name in one.keys}
-        mode = self.asked.options.mode
-        whole = kept(one, members, error=error, spare=spare, mode=mode, metrics=self.metrics)
-        return parted(whole, members)
+        mode = self.request.options.mode
+        whole = encode_cluster(
+            one, members, error=error, spare=spare, mode=mode, metrics=self.metrics
+        )
+        return split_off_zeros(whole, members)
 
-    def held(self, shared: Shared, at_hand: dict[str, Array]) -> dict[str, Array]:
+    def raw_arrays(self, shared: EncodedCluster, at_hand: dict[str, Array]) -> dict[str, Array]:
         """The arrays that a cluster keeps as they are; those not at hand are read once more."""
         if not (self.keep and shared.raw):
             return {}
@@ -147,7 +149,9 @@ class Clustered:
     def some(self, names: Sequence[str]) -> Collection:
         """Members by name."""
         wanted = set(names)
-        return self.source.only([i for i, m in enumerate(self.source.members) if m.name in wanted])
+        return self.source.take_members(
+            [i for i, m in enumerate(self.source.members) if m.name in wanted]
+        )
 
     def read(
         self, collection: Collection, job: Job[Any], purpose: str, runs: tuple[Run, ...] = ()
@@ -156,7 +160,7 @@ class Clustered:
         self.passes += 1
         number, began = self.passes, time.perf_counter()
         self.notify(PassStarted(number, purpose, collection.pass_bytes))
-        value = reduced(
+        value = reduce_runs(
             job,
             runs or runs_of(collection),
             workers=self.plan.workers,
@@ -168,35 +172,39 @@ class Clustered:
         self.notify(PassDone(number, purpose, time.perf_counter() - began, None))
         return value
 
-    def sketched(self, collection: Collection, purpose: str, o: ClusterOptions) -> list[Seen]:
+    def sketch_blocks(
+        self, collection: Collection, purpose: str, o: ClusterOptions
+    ) -> list[BlockReading]:
         """Sketches of all blocks of a collection."""
-        job = Sketching(collection, o.error, o.rank, self.keep, share=o.share, metrics=self.metrics)
-        seen: list[Seen] = self.read(collection, job, purpose)
+        job = BlockSketchPass(
+            collection, o.error, o.rank, self.keep, share=o.share, metrics=self.metrics
+        )
+        seen: list[BlockReading] = self.read(collection, job, purpose)
         self.zeros |= {s.sketch.key: s.zeros for s in seen if s.zeros}
         return seen
 
-    def _primal(self) -> Iterator[tuple[Cluster, dict[str, Array]]]:
-        seen = self.sketched(self.source, "sketches", self.asked.options)
+    def _primal(self) -> Iterator[tuple[FactoredCluster, dict[str, Array]]]:
+        seen = self.sketch_blocks(self.source, "sketches", self.request.options)
         held = {s.sketch.key: s.values for s in seen if s.values is not None}
         sketches = [s.sketch for s in seen]
         seen.clear()
-        for one in clustered(sketches, self.asked.options):
+        for one in cluster_sketches(sketches, self.request.options):
             yield one, held
 
-    def _proposed(self) -> Iterator[tuple[Cluster, dict[str, Array]]]:
+    def _from_proposals(self) -> Iterator[tuple[FactoredCluster, dict[str, Array]]]:
         """Clusters proposed on projections, each certified on the matrices themselves."""
-        o = self.asked.options
-        wide = replace(o, error=PROPOSED * o.error)
-        rows = min(PROJECTED, self.source.rows)
-        omega = projection(self.source.rows, columns=rows, seed=self.asked.seed)
-        job = Sketching(self.source, wide.error, None, False, omega, metrics=self.metrics)
-        seen: list[Seen] = self.read(self.source, job, "projections")
-        groups = [c.keys for c in clustered([s.sketch for s in seen], wide)]
+        o = self.request.options
+        wide = replace(o, error=PROPOSAL_SHARE * o.error)
+        rows = min(PROJECTION_ROWS, self.source.rows)
+        omega = projection(self.source.rows, columns=rows, seed=self.request.seed)
+        job = BlockSketchPass(self.source, wide.error, None, False, omega, metrics=self.metrics)
+        seen: list[BlockReading] = self.read(self.source, job, "projections")
+        groups = [c.keys for c in cluster_sketches([s.sketch for s in seen], wide)]
         del seen
-        o = replace(o, share=SPENT)
+        o = replace(o, share=CERTIFY_SHARE)
         for names in batches(groups, {m.name: m for m in self.source.members}, self.plan.room):
             few = self.some([name for group in names for name in group])
-            found = self.sketched(few, "certificates", o)
+            found = self.sketch_blocks(few, "certificates", o)
             by_name = {s.sketch.key: s for s in found}
             held = {s.sketch.key: s.values for s in found if s.values is not None}
             for group in names:
@@ -216,7 +224,7 @@ class Clustered:
             backend=self.plan.backend, passes=self.passes, bytes_read=self.bytes_read,
             elapsed_s=time.perf_counter() - self.began, peak_bytes=peak_since(self.memory),
             projected_bytes=self.plan.projected_bytes, budget_bytes=self.plan.budget_bytes,
-            zeros=dict(self.zeros), seed=self.asked.seed, input_bytes=self.asked.weights.input_bytes,
+            zeros=dict(self.zeros), seed=self.request.seed, input_bytes=self.request.weights.input_bytes,
             warnings=tuple(self.warnings),
         )  # fmt: skip
 
@@ -255,20 +263,22 @@ def _pieces(group: Sequence[str], members: dict[str, Member], room: int) -> Iter
 @contextmanager
 def run_of(
     source: Collection,
-    asked: Asked,
+    asked: ClusteringRequest,
     backend: Backend,
     memory: int | float | str | None,
     notify: Callback,
     *,
     keep: bool,
-) -> Iterator[Clustered]:
+) -> Iterator[ClusteringRun]:
     """A run within the memory, planned before anything is read."""
     weights, budget = asked.weights, allowed_bytes(memory)
     o = asked.options
-    plan = planned(source, backend, budget, error=o.error, keep=keep, rank=o.rank, weights=weights)
-    began, start = time.perf_counter(), mark()
+    plan = plan_collection(
+        source, backend, budget, error=o.error, keep=keep, rank=o.rank, weights=weights
+    )
+    began, start = time.perf_counter(), mark_memory()
     metrics = weights.read(budget, notify)
     with held_memory(), dense_threads(1):
-        yield Clustered(
+        yield ClusteringRun(
             source, asked, plan, notify, keep, metrics, warnings=list(weights.warnings()), began=began, memory=start,
         )  # fmt: skip

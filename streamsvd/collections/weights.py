@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from streamsvd.checks.masks import unmasked
+from streamsvd.checks.masks import require_unmasked
 from streamsvd.collections.inputs import check_damping, factor_of
 from streamsvd.collections.mathematics import PLAIN, Metric
 from streamsvd.engine.events import Callback
@@ -71,12 +71,12 @@ class Weights:
         rows = None if row_weights is None else _row_weights(row_weights, collection)
         columns = {
             name: _column_weights(value, name, width)
-            for name, width, value in _given(collection, column_weights, "column_weights")
+            for name, width, value in _match_blocks(collection, column_weights, "column_weights")
         }
         sources: list[Source] = []
         numbers: dict[Any, int] = {}
         acting: dict[str, int] = {}
-        for name, width, value in _given(collection, inputs, "inputs"):
+        for name, width, value in _match_blocks(collection, inputs, "inputs"):
             if name in columns:
                 raise SpecError(
                     f"block {name!r} is named in column_weights and in inputs. Name it in one of them."
@@ -160,12 +160,12 @@ class Metrics:
         return Metric(self.rows, columns, inputs)
 
 
-UNWEIGHTED = Weights()
+NO_WEIGHTS = Weights()
 ALIKE = Metrics()
 """All errors count the same."""
 
 
-def _given(collection: Collection, given: Any, option: str) -> list[tuple[str, int, Any]]:
+def _match_blocks(collection: Collection, given: Any, option: str) -> list[tuple[str, int, Any]]:
     """Name, columns, and what was given for it, of the blocks that anything was given for."""
     if given is None:
         return []
@@ -207,7 +207,7 @@ def _column_weights(given: Any, name: str, width: int) -> Real:
 
 
 def _numbers(given: Any, option: str, count: int, whose: str, what: str) -> Real:
-    values = unmasked(given, option)
+    values = require_unmasked(given, option)
     if values.dtype.kind not in "biuf":
         raise SpecError(f"{option} is of type {values.dtype}: weights are real numbers.")
     if values.shape != (count,):

@@ -24,7 +24,7 @@ _DEFAULT_BYTES = 128 << 10
 _HUGE_BYTES = 4 << 20
 _lock = threading.Lock()
 _holders = 0
-_free: dict[tuple[Callable[[int], PanelBuffer], int], list[PanelBuffer]] = {}
+_free_buffers: dict[tuple[Callable[[int], PanelBuffer], int], list[PanelBuffer]] = {}
 
 
 def _libc() -> ctypes.CDLL | None:
@@ -51,14 +51,14 @@ def held_memory() -> Iterator[None]:
         with _lock:
             _holders -= 1
             if _holders == 0:
-                _free.clear()
+                _free_buffers.clear()
             if libc is not None and _holders == 0:
                 libc.mallopt(_M_MMAP_THRESHOLD, _DEFAULT_BYTES)
                 libc.mallopt(_M_TRIM_THRESHOLD, _DEFAULT_BYTES)
                 libc.malloc_trim(0)
 
 
-def _mapped(n_bytes: int) -> mmap.mmap:
+def _map_pages(n_bytes: int) -> mmap.mmap:
     pages = mmap.mmap(-1, n_bytes)
     if hasattr(mmap, "MADV_HUGEPAGE") and n_bytes >= _HUGE_BYTES:
         with suppress(OSError):
@@ -70,7 +70,7 @@ class PanelBuffer:
     """Memory of one panel: ``pages`` of a device's, or pages outside the heap, huge where the kernel has them."""
 
     def __init__(self, n_bytes: int, pages: npt.NDArray[np.uint8] | None = None) -> None:
-        self._pages = _mapped(max(n_bytes, 1)) if pages is None else pages
+        self._pages = _map_pages(max(n_bytes, 1)) if pages is None else pages
 
     def array(self, shape: tuple[int, int], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
         """The front of the buffer as an array."""
@@ -86,12 +86,12 @@ def panel_buffers(
     taken: list[PanelBuffer] = []
     kind = (make, n_bytes)
     with _lock:
-        while len(taken) < count and _free.get(kind):
-            taken.append(_free[kind].pop())
+        while len(taken) < count and _free_buffers.get(kind):
+            taken.append(_free_buffers[kind].pop())
     taken += [make(n_bytes) for _ in range(count - len(taken))]
     try:
         yield taken
     finally:
         with _lock:
             if _holders:
-                _free.setdefault(kind, []).extend(taken)
+                _free_buffers.setdefault(kind, []).extend(taken)

@@ -17,12 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.checks.masks import as_array
-from streamsvd.engine.dask_source import DaskSource, KeptDask
-from streamsvd.engine.events import Callback, ColumnsLeftOut, ignore
+from streamsvd.engine.dask_source import DaskSource, KeptDaskColumns
+from streamsvd.engine.events import Callback, ColumnsLeftOut, ignore_event
 from streamsvd.engine.opening import as_source
-from streamsvd.errors import FaintColumn, NonFiniteError, NotConverged, SpecError
-from streamsvd.numerics.columns import Columns, as_mask, number_of, words_of
-from streamsvd.numerics.support import EVERYTHING, Counted
+from streamsvd.errors import FaintColumnError, NonFiniteError, NotConverged, SpecError
+from streamsvd.numerics.columns import Columns, as_mask, describe_columns, original_column
+from streamsvd.numerics.support import FULL_SUPPORT, Support
 from streamsvd.protocols import Source
 from streamsvd.store.sources.columns import KeptColumns, column_extents, mask_variable
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Ran = TypeVar("Ran", bound="RunInfo")
+InfoT = TypeVar("InfoT", bound="RunInfo")
 Mask = npt.NDArray[np.bool_]
 
 AUTO = "auto"
@@ -40,12 +40,12 @@ FIRST_BYTES = 1 << 20
 """Rows that are looked at first, about."""
 PIECE_BYTES = 4 << 20
 """Read at once while columns are followed, unless a chunk takes more."""
-MOST_TOLD = 256 << 20
+REFUSAL_SURVEY_BYTES = 256 << 20
 """Bytes looked at to word a refusal; beyond it the words are of the rows looked at."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Look:
+class ColumnSurvey:
     """What a look at a matrix found.
 
     Attributes
@@ -61,14 +61,14 @@ class Look:
     bytes_read: int
 
 
-def look(
+def survey_columns(
     source: Source,
     among: Mask | None = None,
     *,
-    counted: Counted = EVERYTHING,
+    counted: Support = FULL_SUPPORT,
     stop: int | None = None,
     most_bytes: int | None = None,
-) -> Look:
+) -> ColumnSurvey:
     """Which columns have no value: they are NaN in every row that counts. Those that do not count are not looked at.
 
     Parameters
@@ -90,7 +90,7 @@ def look(
     if counted.columns is not None:
         suspicious &= counted.columns
     if source.dtype.kind not in "fc" or stop <= 0:
-        return Look(np.zeros(n, bool), 0, 0)
+        return ColumnSurvey(np.zeros(n, bool), 0, 0)
     done = total = 0
     for start, end in _row_runs(source, stop):
         if not suspicious.any() or (most_bytes is not None and total >= most_bytes):
@@ -107,7 +107,7 @@ def look(
                 suspicious[columns] &= np.isnan(block if rows is None else block[rows]).all(axis=0)
                 total += block.nbytes
         done = end
-    return Look(suspicious, done, total)
+    return ColumnSurvey(suspicious, done, total)
 
 
 def _row_runs(source: Source, stop: int) -> Iterator[tuple[int, int]]:
@@ -163,11 +163,11 @@ class View:
         Which are kept; None where all are.
     look_bytes
         Decoded bytes that were read to know that.
-    looked
+    searched_for_empty
         Whether columns that are missing throughout were looked for.
-    masked
+    has_mask
         Whether the caller passed a mask.
-    counted
+    support
         Rows and columns of the whole matrix that count.
     """
 
@@ -175,9 +175,9 @@ class View:
     whole: Source
     columns: Columns | None
     look_bytes: int
-    looked: bool
-    masked: bool = False
-    counted: Counted = EVERYTHING
+    searched_for_empty: bool
+    has_mask: bool = False
+    support: Support = FULL_SUPPORT
 
     def spread(self, values: Any, fill: float = np.nan, *, axis: int = -1) -> Any:
         """What belongs to the columns that are kept, among all columns."""
@@ -198,13 +198,13 @@ class View:
         if self.columns is None:
             return set()
         m, n = self.whole.shape
-        unmasked = int(np.count_nonzero(self.columns.marks != Columns.MASKED))
+        unmasked = int(np.count_nonzero(self.columns.marks != Columns.MARK_MASKED))
         return {(m, n), (m, unmasked)} - {self.source.shape}
 
     @property
-    def dropped(self) -> tuple[int, ...]:
+    def dropped_indices(self) -> tuple[int, ...]:
         """Numbers of the columns that are left out."""
-        return () if self.columns is None else self.columns.dropped
+        return () if self.columns is None else self.columns.dropped_indices
 
     @contextlib.contextmanager
     def naming(self) -> Iterator[None]:
@@ -212,18 +212,20 @@ class View:
         try:
             yield
         except NonFiniteError as bad:
-            column = number_of(self, bad.column)
+            column = original_column(self, bad.column)
             remedy = bad.remedy
-            if bad.value == "NaN" and not self.looked:
+            if bad.value == "NaN" and not self.searched_for_empty:
                 remedy = self._remedy(column, remedy)
             raise NonFiniteError(bad.value, bad.row, column, bad.chunk, remedy) from None
-        except FaintColumn as bad:
-            raise FaintColumn(number_of(self, bad.column), bad.spread) from None
+        except FaintColumnError as bad:
+            raise FaintColumnError(original_column(self, bad.column), bad.spread) from None
 
     def _remedy(self, column: int, remedy: str) -> str:
         """What to do about a NaN, with the columns that have no value at all."""
-        kept = None if self.columns is None else self.columns.kept
-        found = look(self.whole, kept, counted=self.counted, most_bytes=MOST_TOLD)
+        kept = None if self.columns is None else self.columns.keep_mask
+        found = survey_columns(
+            self.whole, kept, counted=self.support, most_bytes=REFUSAL_SURVEY_BYTES
+        )
         numbers = np.flatnonzero(found.empty)
         if not numbers.size:
             return remedy
@@ -232,24 +234,24 @@ class View:
             where = f"in the first {found.rows:,} rows"
         said = (
             f"{numbers.size:,} of {self.whole.shape[1]:,} columns {'has' if numbers.size == 1 else 'have'} no value "
-            f"{where} ({words_of(numbers)}). "
+            f"{where} ({describe_columns(numbers)}). "
         )
         if numbers.size == self.whole.shape[1]:
             return said + "Check how the data were written."
-        if self.masked:
+        if self.has_mask:
             said += "Leave them out of the mask too."
         else:
             said += f'Pass mask="{AUTO}" to leave such columns out.'
         return said if found.empty[column] else f"{remedy} {said}"
 
 
-def over_columns(
+def select_columns(
     source: Source,
     mask: Any = None,
     *,
     tolerant: bool,
-    notify: Callback = ignore,
-    counted: Counted = EVERYTHING,
+    notify: Callback = ignore_event,
+    counted: Support = FULL_SUPPORT,
     stop: int | None = None,
 ) -> View:
     """The matrix without the columns that a mask leaves out, and without those that are missing throughout.
@@ -282,17 +284,17 @@ def over_columns(
         return View(source, source.whole, source.columns, 0, True)  # type: ignore[attr-defined]
     kept = mask_of(source, mask)
     looked = tolerant or (isinstance(mask, str) and kept is None)
-    found = look(source, kept, counted=counted, stop=stop) if looked else None
+    found = survey_columns(source, kept, counted=counted, stop=stop) if looked else None
     masked = kept is not None
     if kept is None and (found is None or not found.empty.any()):
         nbytes = 0 if found is None else found.bytes_read
-        return View(source, source, None, nbytes, looked, counted=counted)
+        return View(source, source, None, nbytes, looked, support=counted)
     whole = np.ones(source.shape[1], bool) if kept is None else kept
     columns = Columns.of(whole, None if found is None else found.empty)
     nbytes = 0 if found is None else found.bytes_read
-    if columns.kept.all():
+    if columns.keep_mask.all():
         return View(source, source, None, nbytes, looked, masked, counted)
-    left = columns.kept if counted.columns is None else columns.kept & counted.columns
+    left = columns.keep_mask if counted.columns is None else columns.keep_mask & counted.columns
     if not left.any():
         where = ["the mask is true"] * masked + ["its weight is positive"] * (
             counted.columns is not None
@@ -302,7 +304,7 @@ def over_columns(
             "Check how the data were written, their fill value"
             f"{', and what leaves columns out' if where else ''}."
         )
-    notify(ColumnsLeftOut(len(columns.dropped), columns.count, columns.said))
+    notify(ColumnsLeftOut(len(columns.dropped_indices), columns.count, columns.description))
     shown = kept_source(source, columns, nbytes)
     return View(shown, source, columns, nbytes, looked, masked, counted)
 
@@ -310,7 +312,7 @@ def over_columns(
 def kept_source(source: Source, columns: Columns, look_bytes: int = 0) -> Source:
     """The source of the columns that are kept."""
     if isinstance(source, DaskSource):
-        return KeptDask.of(source, columns, look_bytes)
+        return KeptDaskColumns.of(source, columns, look_bytes)
     return KeptColumns(source, columns, look_bytes)
 
 
@@ -327,12 +329,12 @@ def view_of(source: Source, columns: Columns | None, *, guarded: bool = True) ->
     if columns is None:
         return View(source, source, None, 0, True)
     guarded = guarded and columns.n_empty > 0
-    return View(KeptColumns(source, columns, guarded=guarded), source, columns, 0, True)
+    return View(KeptColumns(source, columns, refuses_values=guarded), source, columns, 0, True)
 
 
 def is_kept(source: Source) -> bool:
     """Whether a source shows some columns of another one."""
-    return isinstance(source, KeptColumns | KeptDask)
+    return isinstance(source, KeptColumns | KeptDaskColumns)
 
 
 def mask_of(source: Source, mask: Any) -> Mask | None:
@@ -378,8 +380,8 @@ def over_columns_with_values(
                 return verb(*args, **options)  # says what is lacking
             A, *rest = args or (options.pop(first),)
             tolerant = options.get("nonfinite", "raise") != "raise"
-            view = over_columns(
-                as_source(A), mask, tolerant=tolerant, notify=options.get("callback", ignore)
+            view = select_columns(
+                as_source(A), mask, tolerant=tolerant, notify=options.get("callback", ignore_event)
             )
             with view.naming():
                 try:
@@ -394,14 +396,14 @@ def over_columns_with_values(
     return decorate
 
 
-def with_columns(info: Ran, view: View) -> Ran:
+def with_columns(info: InfoT, view: View) -> InfoT:
     """How a result came about, with the columns that are left out and what it took to know them."""
     if view.columns is None and not view.look_bytes:
         return info
-    said = () if view.columns is None else (f"{view.columns.said}.",)
+    said = () if view.columns is None else (f"{view.columns.description}.",)
     return replace(
         info,
         bytes_read=info.bytes_read + view.look_bytes,
         warnings=(*info.warnings, *said),
-        dropped_columns=view.dropped,
+        dropped_columns=view.dropped_indices,
     )

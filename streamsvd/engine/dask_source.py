@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.checks.foreign import check_dense, words_of
-from streamsvd.checks.masks import may_be_masked, promised, put
+from streamsvd.checks.foreign import check_dense, foreign_advice
+from streamsvd.checks.masks import block_dtype, may_be_masked, write_block
 from streamsvd.errors import ShapeError, SpecError
 from streamsvd.numerics.blocks import Axis
 from streamsvd.numerics.columns import Columns
@@ -33,7 +33,7 @@ class DaskSource:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        return promised(self.array)
+        return block_dtype(self.array)
 
     @property
     def chunks(self) -> tuple[int, int]:
@@ -70,7 +70,7 @@ class DaskSource:
         """Compute a rectangle; the sample uses it, passes join the graph instead."""
         block = self.array[rows, columns].compute(scheduler="synchronous")
         check_dense(block, self.name)
-        put(out, block, name=self.name, row=rows.start, column=columns.start)
+        write_block(out, block, name=self.name, row=rows.start, column=columns.start)
 
     def locate(self, row: int, column: int, /) -> str:
         where = []
@@ -92,7 +92,7 @@ class DaskSource:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class KeptDask(DaskSource):
+class KeptDaskColumns(DaskSource):
     """The columns of a dask array that are kept, side by side.
 
     Attributes
@@ -108,7 +108,7 @@ class KeptDask(DaskSource):
     look_bytes: int = 0
 
     @classmethod
-    def of(cls, whole: DaskSource, columns: Columns, look_bytes: int = 0) -> KeptDask:
+    def of(cls, whole: DaskSource, columns: Columns, look_bytes: int = 0) -> KeptDaskColumns:
         """The columns of a source that are kept."""
         return cls(whole.array[:, columns.indices], whole, columns, look_bytes)
 
@@ -121,7 +121,7 @@ class KeptDask(DaskSource):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Shifted:
+class LoadedSpan:
     """Rows or columns of a matrix that are in memory, under their numbers in the whole."""
 
     data: npt.NDArray[Any]
@@ -196,7 +196,7 @@ def dask_source(array: Any) -> DaskSource:
     if 0 in array.shape:
         raise ShapeError(f"the dask array is empty: shape {array.shape}.")
     meta = getattr(array, "_meta", None)
-    if (words := words_of(meta)) is not None and words[0] == "sparse":
+    if (words := foreign_advice(meta)) is not None and words[0] == "sparse":
         raise SpecError(
             f"the chunks of the dask array are sparse ({type(meta).__qualname__}), which is not read yet. Make each dense: "
             "x.map_blocks(lambda block: block.toarray(), dtype=x.dtype, meta=numpy.empty((0, 0), x.dtype))."

@@ -57,7 +57,7 @@ class Device(Backend, Protocol):
         ...
 
 
-class _Immediate(ABC):
+class _SynchronousDevice(ABC):
     """A device whose copies are done when they return."""
 
     __slots__ = ()
@@ -80,7 +80,7 @@ class _Immediate(ABC):
 
 
 @dataclass(slots=True)
-class NumpyBackend(_Immediate):
+class NumpyBackend(_SynchronousDevice):
     """The host itself: both doors are open and cost nothing."""
 
     xp: Any = np
@@ -104,7 +104,7 @@ class NumpyBackend(_Immediate):
 
 
 @dataclass(slots=True)
-class ArrayApiBackend(_Immediate):
+class ArrayApiBackend(_SynchronousDevice):
     """Any array-API namespace with a device; array-api-strict's ``device1`` stands in for a GPU in tests."""
 
     xp: Any
@@ -149,7 +149,7 @@ class CupyBackend:
         self._free, self._sent = (
             cupy.cuda.Event(block=True, disable_timing=True) for _ in range(2)
         )
-        self.panel: Callable[[int], PanelBuffer] = page_locked
+        self.panel: Callable[[int], PanelBuffer] = page_locked_panel
 
     def computing(self) -> AbstractContextManager[object]:
         """The compute stream of this backend."""
@@ -193,7 +193,7 @@ class CupyBackend:
         return self._cupy.zeros(shape, dtype=dtype)
 
 
-def page_locked(n_bytes: int) -> PanelBuffer:
+def page_locked_panel(n_bytes: int) -> PanelBuffer:
     """A panel in memory that a CUDA device copies from by itself; cupy keeps what is freed for the next."""
     pages = importlib.import_module("cupyx").empty_pinned(max(n_bytes, 1), dtype=np.uint8)
     return PanelBuffer(n_bytes, pages)
@@ -202,7 +202,7 @@ def page_locked(n_bytes: int) -> PanelBuffer:
 _LOCAL = threading.local()
 
 
-def backend(device: str) -> Device:
+def thread_backend(device: str) -> Device:
     """The backend of this thread for ``"cpu"``, ``"cuda"`` or ``"strict"`` (array-api-strict, for tests).
 
     Raises
@@ -212,24 +212,24 @@ def backend(device: str) -> Device:
     """
     made: dict[str, Device] = _LOCAL.__dict__.setdefault("backends", {})
     if device not in made:
-        made[device] = _make(device)
+        made[device] = _make_backend(device)
     return made[device]
 
 
-_IDLE: dict[str, list[Device]] = {}
+_IDLE_BACKENDS: dict[str, list[Device]] = {}
 _LOCK = threading.Lock()
 
 
 @contextmanager
-def lent(device: str) -> Iterator[Device]:
+def borrow_backend(device: str) -> Iterator[Device]:
     """A backend for as long as it is used; then it is the next one's, with its streams and their memory.
 
-    For threads that come and go: what a thread of a pool keeps is `backend`.
+    For threads that come and go: what a thread of a pool keeps is `thread_backend`.
     """
     with _LOCK:
-        idle = _IDLE.setdefault(device, [])
+        idle = _IDLE_BACKENDS.setdefault(device, [])
         engine = idle.pop() if idle else None
-    engine = _make(device) if engine is None else engine
+    engine = _make_backend(device) if engine is None else engine
     with engine.computing():
         yield engine
         engine.finish()
@@ -237,7 +237,7 @@ def lent(device: str) -> Iterator[Device]:
         idle.append(engine)
 
 
-def _make(device: str) -> Device:
+def _make_backend(device: str) -> Device:
     if device == "cpu":
         return NumpyBackend()
     if device == "strict":

@@ -21,7 +21,7 @@ class SpanDone:
     """One task of a pass is finished."""
 
     number: int
-    done: int
+    n_finished: int
     spans: int
 
 
@@ -29,7 +29,7 @@ class SpanDone:
 class PassDone:
     """A pass ended: its wall seconds, and the widest interval known before it (None before the first look).
 
-    What the pass itself has taught is known after a `Looked`.
+    What the pass itself has taught is known after a `CertificateUpdated`.
     """
 
     number: int
@@ -39,7 +39,7 @@ class PassDone:
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class CertificateUpdated:
     """What is proved after a pass of that number.
 
     The largest relative width of the intervals; the excess of the error over the best of the rank; how many leading
@@ -49,7 +49,7 @@ class Looked:
     number: int
     width: float
     excess: float = float("inf")
-    resolved: int = 0
+    n_resolved: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class RouteChanged:
 
 
 @dataclass(frozen=True, slots=True)
-class Committed:
+class ResultWritten:
     """A result was written."""
 
     path: str
@@ -75,11 +75,11 @@ class ColumnsLeftOut:
 
     left_out: int
     columns: int
-    said: str
+    description: str
 
 
 @dataclass(frozen=True, slots=True)
-class Remarked:
+class SourceRemarked:
     """Something about what is read that does not change the answer, and is to be known."""
 
     text: str
@@ -89,21 +89,21 @@ Event: TypeAlias = (
     PassStarted
     | SpanDone
     | PassDone
-    | Looked
+    | CertificateUpdated
     | RouteChanged
-    | Committed
+    | ResultWritten
     | ColumnsLeftOut
-    | Remarked
+    | SourceRemarked
 )
 Callback: TypeAlias = Callable[[Event], None]
 
 
-def ignore(event: Event) -> None:
+def ignore_event(event: Event) -> None:
     """The callback of those who do not watch."""
     del event
 
 
-def remark(source: object, notify: Callback) -> None:
+def send_remarks(source: object, notify: Callback) -> None:
     """Tell what is to be known about a source or a collection that is about to be read."""
     for text in getattr(source, "remarks", ()):
-        notify(Remarked(text))
+        notify(SourceRemarked(text))

@@ -29,7 +29,7 @@ def finite_rows(source: Source, raw: npt.NDArray[Any], first: int) -> Matrix:
     return rows
 
 
-def checked_size(source: Source, raw: npt.NDArray[Any], first: int) -> float:
+def largest_finite_modulus(source: Source, raw: npt.NDArray[Any], first: int) -> float:
     """Largest modulus of an entry of rows that stay as they were read, and are as good.
 
     Raises

@@ -76,7 +76,7 @@ class Layout:
             return 2.0
         return float(-(-self.chunk // self.panel)) if self.panel < self.chunk else 1.0
 
-    def stored(self, start: int, stop: int) -> int:
+    def decoded_rows(self, start: int, stop: int) -> int:
         """Rows of the chunks that hold a run: what reading it decodes."""
         first, last = start // self.chunk, -(-stop // self.chunk)
         return min(last * self.chunk, self.length) - first * self.chunk
@@ -109,7 +109,7 @@ def unit_rows(length: int, width: int, chunk: int, items: int = BLOCK_ITEMS) -> 
     return -(-chunk // -(-chunk // target))
 
 
-def cut(
+def cut_axis(
     axis: Axis,
     length: int,
     width: int,

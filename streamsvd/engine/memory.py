@@ -82,7 +82,7 @@ class Sizes:
         Columns of the probes.
     basis
         Most columns of the basis, but for those that are pinned.
-    pinned
+    pinned_vectors
         Leading vectors of the first look that every later basis holds besides.
     rank
         Columns of the result.
@@ -97,7 +97,7 @@ class Sizes:
     block: int
     probes: int
     basis: int
-    pinned: int
+    pinned_vectors: int
     rank: int
     item: int
     narrow: int
@@ -108,7 +108,7 @@ class Sizes:
 
 def space_columns(width: int, s: Sizes) -> int:
     """Most columns of the basis with those that are pinned; no more than the whole space has."""
-    return min(width, s.basis + s.pinned)
+    return min(width, s.basis + s.pinned_vectors)
 
 
 def dense_bytes(width: int, s: Sizes) -> int:
@@ -119,7 +119,7 @@ def dense_bytes(width: int, s: Sizes) -> int:
     """
     columns = space_columns(width, s)
     thin = 2 * columns + 4 * columns + 3 * (s.block + s.probes) + s.block
-    kept = (2 + POWERS) * s.probes + s.pinned + 4 * s.rank
+    kept = (2 + POWERS) * s.probes + s.pinned_vectors + 4 * s.rank
     packed = packing_bytes(width, columns, columns, s.wide)
     return width * (thin + kept) * s.wide + 8 * (2 * columns) ** 2 * s.wide + packed
 
@@ -132,7 +132,7 @@ def resident_bytes(width: int, s: Sizes) -> int:
     """
     columns = space_columns(width, s)
     multiplied = 3 * s.block + 3 * s.probes
-    kept = (2 + POWERS) * s.probes + s.pinned + 2 * s.rank
+    kept = (2 + POWERS) * s.probes + s.pinned_vectors + 2 * s.rank
     return width * (2 * columns + multiplied + kept) * s.wide
 
 
@@ -186,7 +186,7 @@ def span_bytes(layout: Layout, s: Sizes, *, prefetch: bool) -> int:
     """
     width = layout.width
     columns = layout.tile or width
-    thin = s.block + max(s.probes, s.pinned)
+    thin = s.block + max(s.probes, s.pinned_vectors)
     unit = min(layout.unit, layout.panel)
     block = unit * columns * s.entry + 2 * unit * thin * s.wide + block_packing(layout, s)
     if layout.tile is not None:

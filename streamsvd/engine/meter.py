@@ -10,26 +10,26 @@ import psutil
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class MemoryMark:
     """A moment from which the peak is counted."""
 
-    resident: int
+    resident_bytes: int
     exact: bool
 
 
-def mark() -> Mark:
+def mark_memory() -> MemoryMark:
     """Start counting; on Linux the kernel's high-water mark is set back, elsewhere it is the process's."""
     resident = int(psutil.Process().memory_info().rss)
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     except OSError:
-        return Mark(resident, exact=False)
-    return Mark(resident, exact=True)
+        return MemoryMark(resident, exact=False)
+    return MemoryMark(resident, exact=True)
 
 
-def peak_since(start: Mark) -> int:
+def peak_since(start: MemoryMark) -> int:
     """Bytes of the highest resident size since the mark, above what was resident then."""
-    return max(0, _high_water() - start.resident)
+    return max(0, _high_water() - start.resident_bytes)
 
 
 def _high_water() -> int:

@@ -15,7 +15,7 @@ from streamsvd.engine.tree import Node
 from streamsvd.errors import SpecError, StoreError
 from streamsvd.protocols import Source
 from streamsvd.store.checkpoints.checkpoint import Checkpoint
-from streamsvd.store.checkpoints.encoding import packed, unpacked
+from streamsvd.store.checkpoints.encoding import decode_value, encode_value
 from streamsvd.store.objects import objects_at
 from streamsvd.store.writing.separation import check_apart
 from streamsvd.store.writing.trial import try_objects
@@ -46,8 +46,8 @@ class Saves:
     seconds: float
     values: dict[str, Any] = field(default_factory=dict)
     nodes: dict[Node, Any] = field(default_factory=dict)
-    current: str = ""
-    last: float = 0.0
+    current_purpose: str = ""
+    saved_at_s: float = 0.0
 
     @classmethod
     def at(
@@ -67,14 +67,20 @@ class Saves:
         StoreError
             If what was saved cannot be read.
         """
-        made = cls(Checkpoint.at(place, purpose), run, kinds, seconds, last=time.monotonic())
+        made = cls(
+            Checkpoint.from_address(place, purpose),
+            run,
+            kinds,
+            seconds,
+            saved_at_s=time.monotonic(),
+        )
         found = made.store.newest()
         if found is None:
             return made
         try:
-            held = unpacked(found[0], found[1], kinds)
-            agreed(held["run"], run, str(place))
-            made.values, made.current = held["values"], held["current"]
+            held = decode_value(found[0], found[1], kinds)
+            check_same_run(held["run"], run, str(place))
+            made.values, made.current_purpose = held["values"], held["current"]
             made.nodes = {_node(name): value for name, value in held["nodes"].items()}
         except (KeyError, TypeError, AttributeError) as error:
             raise StoreError(
@@ -82,13 +88,13 @@ class Saves:
             ) from error
         return made
 
-    def known(self, purpose: str) -> dict[Node, Any]:
+    def known_nodes(self, purpose: str) -> dict[Node, Any]:
         """Nodes of a pass that were found before."""
-        if purpose != self.current:
-            self.current, self.nodes = purpose, {}
+        if purpose != self.current_purpose:
+            self.current_purpose, self.nodes = purpose, {}
         return self.nodes
 
-    def found(self, node: Node, value: Any) -> None:
+    def keep_node(self, node: Node, value: Any) -> None:
         """A node of the pass that runs; those it was joined from are needed no more."""
         level, index = node
         below = [n for n in self.nodes if n[0] < level and n[1] >> (level - n[0]) == index]
@@ -97,22 +103,27 @@ class Saves:
         self.nodes[node] = value
         self._save_if_due()
 
-    def finished(self, name: str, value: Any) -> None:
+    def keep_value(self, name: str, value: Any) -> None:
         """What a pass found, under a name that later saves keep."""
         self.values[name] = value
-        self.current, self.nodes = "", {}
+        self.current_purpose, self.nodes = "", {}
         self._save_if_due()
 
     def _save_if_due(self) -> None:
-        if time.monotonic() - self.last < self.seconds:
+        if time.monotonic() - self.saved_at_s < self.seconds:
             return
         nodes = {f"{level}.{index}": value for (level, index), value in self.nodes.items()}
-        held = {"run": self.run, "values": self.values, "nodes": nodes, "current": self.current}
-        plain, arrays = packed(held)
+        held = {
+            "run": self.run,
+            "values": self.values,
+            "nodes": nodes,
+            "current": self.current_purpose,
+        }
+        plain, arrays = encode_value(held)
         self.store.save(plain, arrays)
-        self.last = time.monotonic()
+        self.saved_at_s = time.monotonic()
 
-    def over(self) -> None:
+    def clear(self) -> None:
         """The run is done: nothing to go on from."""
         self.store.clear()
 
@@ -122,7 +133,7 @@ def _node(name: str) -> Node:
     return int(level), int(index)
 
 
-def agreed(saved: Mapping[str, Any], wanted: Mapping[str, Any], place: str) -> None:
+def check_same_run(saved: Mapping[str, Any], wanted: Mapping[str, Any], place: str) -> None:
     """Refuse to go on from the state of another run.
 
     Raises
@@ -154,7 +165,7 @@ def try_saves(place: str | os.PathLike[str] | None, *read: Any) -> None:
         try_objects(objects)
 
 
-def digest(values: Matrix) -> str:
+def array_digest(values: Matrix) -> str:
     """Of an array, to tell it from another."""
     held = np.ascontiguousarray(values).tobytes()
     return hashlib.blake2b(held, digest_size=8).hexdigest()
@@ -173,7 +184,7 @@ def check_seconds(seconds: Any) -> None:
         raise SpecError(f"save_seconds={seconds!r} is no time. Pass seconds, 0 or more.")
 
 
-def fingerprint(source: Source) -> str:
+def source_fingerprint(source: Source) -> str:
     """Digest of a few rows: of the same matrix it is the same."""
     m, n = source.shape
     out = np.empty((1, n), dtype=source.dtype)

@@ -7,14 +7,14 @@ from contextlib import contextmanager
 
 import dask
 
-from streamsvd.engine.workers import workers_of
+from streamsvd.engine.worker_checks import workers_of
 from streamsvd.errors import SpecError, StoreError
 
 CONNECT_SECONDS = "10s"
 
 
 @contextmanager
-def scheduled(address: str | None, workers: int | None) -> Iterator[None]:
+def use_scheduler(address: str | None, workers: int | None) -> Iterator[None]:
     """Every pass inside runs there.
 
     Parameters
@@ -43,7 +43,7 @@ def scheduled(address: str | None, workers: int | None) -> Iterator[None]:
     from distributed import Client
 
     try:
-        _parsed(address)
+        _check_address(address)
         client = Client(address, timeout=CONNECT_SECONDS)
     except Exception as error:  # of many types: a cluster is dialled in several layers
         raise StoreError(
@@ -57,7 +57,7 @@ def scheduled(address: str | None, workers: int | None) -> Iterator[None]:
         yield
 
 
-def _parsed(address: str) -> None:
+def _check_address(address: str) -> None:
     """Refuse what is no address before a client tries: one that fails half-way may hang the process."""
     from distributed.comm.addressing import parse_address, parse_host_port
     from distributed.comm.registry import get_backend

@@ -13,7 +13,7 @@ from dask.callbacks import Callback as DaskCallback
 
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.blas import one_thread
-from streamsvd.engine.workers import look
+from streamsvd.engine.worker_checks import inspect_workers
 from streamsvd.errors import StreamSVDError
 
 RETRIES = 3
@@ -31,21 +31,21 @@ class Graph:
         Those whose ends are progress.
     root
         The one whose value is wanted.
-    named
+    tasks_by_name
         Tasks whose values are told as they come, under their names.
     """
 
     leaves: list[Any]
     root: Any
-    named: dict[Any, Any] = field(default_factory=dict)
+    tasks_by_name: dict[Any, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class GraphCallbacks:
     """Who is told what while a graph runs: leaves done of all, and values of named tasks."""
 
-    leaf: Callable[[int, int], None]
-    value: Callable[[Any, Any], None] | None = None
+    on_leaf: Callable[[int, int], None]
+    on_value: Callable[[Any, Any], None] | None = None
 
 
 def run_graph(
@@ -53,7 +53,7 @@ def run_graph(
     build: Callable[[Any], Graph],
     *,
     workers: int,
-    told: Told,
+    told: GraphCallbacks,
     what: str,
     needs: int = 0,
 ) -> Any:
@@ -77,22 +77,27 @@ def run_graph(
     Raises
     ------
     StreamSVDError
-        If a cluster lost its workers again and again, or a worker is not as this process is; see `look`.
+        If a cluster lost its workers again and again, or a worker is not as this process is; see `inspect_workers`.
     """
     client = active_client()
     if client is not None:
-        return _cluster(client, shared, build, told, what, needs)
+        return _run_on_cluster(client, shared, build, told, what, needs)
     handle = dask.delayed(shared, traverse=False, name=f"shared-{uuid.uuid4().hex}")
     graph = build(handle)
-    with held_memory(), one_thread(), _Watch(graph, told):
+    with held_memory(), one_thread(), _GraphWatcher(graph, told):
         (value,) = dask.compute(
             graph.root, scheduler="threads", num_workers=workers, optimize_graph=False
         )
     return value
 
 
-def _cluster(
-    client: Any, shared: Any, build: Callable[[Any], Graph], told: Told, what: str, needs: int
+def _run_on_cluster(
+    client: Any,
+    shared: Any,
+    build: Callable[[Any], Graph],
+    told: GraphCallbacks,
+    what: str,
+    needs: int,
 ) -> Any:
     from distributed import as_completed
     from distributed.client import FutureCancelledError
@@ -101,11 +106,11 @@ def _cluster(
     futures: list[Any] = []
     for attempt in range(RETRIES):
         try:
-            _looked(client, shared, needs)
-            graph = build(_scattered(client, shared))
+            _inspect_cluster(client, shared, needs)
+            graph = build(_scatter_shared(client, shared))
             leaves = {leaf.key for leaf in graph.leaves}
-            named = {task.key: name for name, task in graph.named.items() if told.value}
-            watched = {task.key: task for task in (*graph.leaves, *graph.named.values())}
+            named = {task.key: name for name, task in graph.tasks_by_name.items() if told.on_value}
+            watched = {task.key: task for task in (*graph.leaves, *graph.tasks_by_name.values())}
             tasks = [task for key, task in watched.items() if key in leaves or key in named]
             futures = client.compute([*tasks, graph.root], optimize_graph=False)
             root, done = futures[-1], 0
@@ -114,11 +119,11 @@ def _cluster(
                     break
                 if future.key in leaves:
                     done += 1
-                    told.leaf(done, len(leaves))
-                if told.value is not None and future.key in named:
-                    told.value(named[future.key], future.result())
+                    told.on_leaf(done, len(leaves))
+                if told.on_value is not None and future.key in named:
+                    told.on_value(named[future.key], future.result())
             return root.result()
-        except (FutureCancelledError, KilledWorker, _Lost) as error:
+        except (FutureCancelledError, KilledWorker, _WorkersLost) as error:
             if attempt == RETRIES - 1:
                 raise StreamSVDError(
                     f"{what} lost its workers {RETRIES} times: {error}. Give the workers more "
@@ -130,21 +135,21 @@ def _cluster(
     raise AssertionError
 
 
-class _Lost(Exception):
+class _WorkersLost(Exception):
     """A worker left while it was sent its work."""
 
 
-def _looked(client: Any, shared: Any, needs: int) -> None:
+def _inspect_cluster(client: Any, shared: Any, needs: int) -> None:
     """A look at the workers; a scheduler that does not answer has lost them."""
     try:
-        look(client, shared, needs)
+        inspect_workers(client, shared, needs)
     except StreamSVDError:
         raise
     except (OSError, KeyError, TimeoutError) as error:
-        raise _Lost(str(error) or type(error).__name__) from error
+        raise _WorkersLost(str(error) or type(error).__name__) from error
 
 
-def _scattered(client: Any, shared: Any) -> Any:
+def _scatter_shared(client: Any, shared: Any) -> Any:
     """One copy, which each worker fetches once; a graph that carried it would pass through the scheduler.
 
     Broadcasting it would wait for ever for a worker that dies meanwhile.
@@ -157,25 +162,25 @@ def _scattered(client: Any, shared: Any) -> Any:
         KeyError,
         TimeoutError,
     ) as error:  # what a closed connection looks like from here
-        raise _Lost(str(error) or type(error).__name__) from error
+        raise _WorkersLost(str(error) or type(error).__name__) from error
     return handle
 
 
-class _Watch(DaskCallback):  # type: ignore[misc]
+class _GraphWatcher(DaskCallback):  # type: ignore[misc]
     """Turns finished tasks of the threaded scheduler into what is told."""
 
-    def __init__(self, graph: Graph, told: Told) -> None:
-        super().__init__(posttask=self._finished)
+    def __init__(self, graph: Graph, told: GraphCallbacks) -> None:
+        super().__init__(posttask=self._on_task_done)
         self._keys, self._told = {leaf.key for leaf in graph.leaves}, told
-        self._named = {task.key: name for name, task in graph.named.items()}
+        self._named = {task.key: name for name, task in graph.tasks_by_name.items()}
         self._total, self._count = len(self._keys), 0
 
-    def _finished(self, key: Any, value: Any, *_: Any) -> None:
+    def _on_task_done(self, key: Any, value: Any, *_: Any) -> None:
         if key in self._keys:
             self._count += 1
-            self._told.leaf(self._count, self._total)
-        if self._told.value is not None and key in self._named:
-            self._told.value(self._named[key], value)
+            self._told.on_leaf(self._count, self._total)
+        if self._told.on_value is not None and key in self._named:
+            self._told.on_value(self._named[key], value)
 
 
 def active_client() -> Any | None:

@@ -12,14 +12,14 @@ from dataclasses import replace
 import numpy as np
 from scipy import linalg
 
-from streamsvd.models.mathematics.incremental import Truncated
+from streamsvd.models.mathematics.incremental import IncrementalResult
 from streamsvd.numerics import sketches as sketch
 from streamsvd.numerics.ledger import Factor
 from streamsvd.numerics.ritz import spectral_norm
 from streamsvd.numerics.signs import phases
 
 
-def completed(found: Truncated, state: Factor, count: int) -> Truncated:
+def complete_triplets(found: IncrementalResult, state: Factor, count: int) -> IncrementalResult:
     """The same with ``count`` triplets, if it has fewer; what was proved stays proved.
 
     Parameters

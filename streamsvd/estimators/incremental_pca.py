@@ -16,11 +16,11 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import check_array, gen_batches
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from streamsvd.checks.masks import plain
+from streamsvd.checks.masks import masked_to_nan
 from streamsvd.checks.sizes import check_size
 from streamsvd.engine.opening import as_source
 from streamsvd.errors import SpecError
-from streamsvd.estimators.completion import completed
+from streamsvd.estimators.completion import complete_triplets
 from streamsvd.estimators.inputs import (
     all_or_nothing,
     as_narrow_as,
@@ -147,10 +147,10 @@ class IncrementalPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
                 for panel in panels(source):
                     self._absorb_in_batches(check_array(panel, dtype=FLOATS))
             else:
-                X = validate_data(self, plain(X), dtype=FLOATS)
+                X = validate_data(self, masked_to_nan(X), dtype=FLOATS)
                 self._begin(X.shape[1])
                 self._absorb_in_batches(X)
-            return self._summarised()
+            return self._set_attributes()
 
     def partial_fit(self, X: Any, y: Any = None) -> Self:
         """Absorb a block of one or more rows, ``(b, n)``; ``y`` is ignored.
@@ -164,17 +164,17 @@ class IncrementalPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         check_in_memory(X, remedy="Pass it to fit, or slice it: partial_fit(X[:1000]).")
         first = not hasattr(self, "state_")
         with all_or_nothing(self):
-            X = validate_data(self, plain(X), dtype=FLOATS, reset=first)
+            X = validate_data(self, masked_to_nan(X), dtype=FLOATS, reset=first)
             if first:
                 self._begin(X.shape[1])
             self._absorb(self._method(X.shape[1]), X)
-            return self._summarised()
+            return self._set_attributes()
 
     def transform(self, X: Any) -> Matrix:
         """Coordinates of rows along the components, ``(m, n_components_)``, whitened where asked; float32 stays so."""
         check_is_fitted(self)
         check_in_memory(X, remedy="Slice it: transform(X[:1000]).")
-        X = validate_data(self, plain(X), dtype=FLOATS, reset=False)
+        X = validate_data(self, masked_to_nan(X), dtype=FLOATS, reset=False)
         scores: Matrix = (X - self.mean_) @ self.components_.T
         if self.whiten:
             deviation = np.sqrt(self.explained_variance_)
@@ -185,7 +185,7 @@ class IncrementalPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     def inverse_transform(self, X: Any) -> Matrix:
         """Rows ``(m, n)`` whose coordinates these are, within the span of the components."""
         check_is_fitted(self)
-        X = check_array(plain(X), dtype=FLOATS)
+        X = check_array(masked_to_nan(X), dtype=FLOATS)
         scores = X * np.sqrt(self.explained_variance_) if self.whiten else X
         return as_narrow_as(scores @ self.components_ + self.mean_, X.dtype)
 
@@ -237,7 +237,7 @@ class IncrementalPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     def _begin(self, n_features: int) -> None:
         method = self._method(n_features)
         asked = check_count("batch_size", self.batch_size)
-        self.batch_size_ = asked or max(TALL * method.kept(n_features), SMALL)
+        self.batch_size_ = asked or max(TALL * method.width_for(n_features), SMALL)
         self.state_ = method.init(n_features, like=np.zeros(0))
         self.var_: Real = np.zeros(n_features)
 
@@ -253,14 +253,16 @@ class IncrementalPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         variance = pooled_variance(self.var_, before.mean, before.n_rows, block, after.mean)
         self.state_, self.var_ = after, variance
 
-    def _summarised(self) -> Self:
+    def _set_attributes(self) -> Self:
         """The attributes that users know, of the state as it is."""
         state = self.state_
         m, n = state.n_rows, state.Vh.shape[1]
         method = self._method(n)
         wanted = method.rank or max(method.finalize(state).s.size, 1)
         count = min(wanted, m, n)  # a state may hold more: rounding, where rows are far from zero
-        found = completed(replace(method, rank=count, tol=None).finalize(state), state, count)
+        found = complete_triplets(
+            replace(method, rank=count, tol=None).finalize(state), state, count
+        )
         energy, freedom = state.ledger.energy, max(m - 1, 1)
         squares = found.s**2
         self.n_components_ = count

@@ -10,23 +10,23 @@ from typing import Any
 import numpy as np
 
 from streamsvd.checks.foreign import check_object
-from streamsvd.checks.numbers import whole
+from streamsvd.checks.numbers import check_integer
 from streamsvd.engine.execute import Runner
 from streamsvd.errors import NonFiniteError, ShapeError, SpecError
 from streamsvd.factor.sample import power_of_two
 from streamsvd.factor.verb import plan_svd
 from streamsvd.numerics.blocks import Preparation
-from streamsvd.numerics.passes import NormalPass, Thin
+from streamsvd.numerics.passes import NormalPass, ThinBlock
 from streamsvd.protocols import Source
 from streamsvd.typing import Matrix
 
-UNKNOWN = ("anndata", "h5py", "netCDF4", "pyarrow")
+FOREIGN_LIBRARIES = ("anndata", "h5py", "netCDF4", "pyarrow")
 """Libraries whose objects scikit-learn does not read, or reads whole."""
 
 
 def is_stored(X: Any) -> bool:
     """Whether ``X`` is for `streamsvd.open`: a path, or chunked (zarr, dask, what `streamsvd.open` returned)."""
-    if type(X).__module__.split(".")[0] in UNKNOWN:
+    if type(X).__module__.split(".")[0] in FOREIGN_LIBRARIES:
         check_object(X)
     return isinstance(X, str | os.PathLike) or isinstance(getattr(X, "chunks", None), tuple)
 
@@ -79,7 +79,7 @@ def check_count(name: str, value: Any, *, least: int = 1) -> int | None:
     SpecError
         If it is neither.
     """
-    return None if value is None else whole(name, value, least=least)
+    return None if value is None else check_integer(name, value, least=least)
 
 
 def check_share(name: str, value: Any) -> float | None:
@@ -140,7 +140,7 @@ def column_means(source: Source, *, energy: float, memory: int | str | None) -> 
     plan = plan_svd(source, 1, memory=memory, axis="rows", route="krylov", precision="double")
     alpha = power_of_two(float(np.sqrt(energy / (m * n))), source.dtype)
     prep = Preparation(axis="rows", alpha=alpha, complex_=source.dtype.kind == "c")
-    fold = NormalPass(prep, (Thin(np.zeros((n, 1)), single=False),), moments=True)
+    fold = NormalPass(prep, (ThinBlock(np.zeros((n, 1)), single=False),), moments=True)
     runner = Runner(source, plan.workers, plan.prefetch, plan.device)
     moments = runner(plan.layout, fold, "means").moments
     assert moments is not None

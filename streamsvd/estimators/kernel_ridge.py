@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from streamsvd.checks.masks import plain, unmasked
+from streamsvd.checks.masks import masked_to_nan, require_unmasked
 from streamsvd.checks.numbers import check_seed
 from streamsvd.engine.opening import as_source
 from streamsvd.estimators.inputs import (
@@ -102,10 +102,15 @@ class KernelRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
                 self.__dict__.pop("feature_names_in_", None)
                 source = as_source(X)
                 self.n_features_in_ = source.shape[1]
-                y = check_array(plain(y), ensure_2d=False, dtype=FLOATS)
+                y = check_array(masked_to_nan(y), ensure_2d=False, dtype=FLOATS)
             else:
                 X, y = validate_data(
-                    self, plain(X), plain(y), dtype=FLOATS, multi_output=True, y_numeric=True
+                    self,
+                    masked_to_nan(X),
+                    masked_to_nan(y),
+                    dtype=FLOATS,
+                    multi_output=True,
+                    y_numeric=True,
                 )
                 source = as_source(X)
             self.fit_ = found = kernel_ridge(
@@ -132,10 +137,12 @@ class KernelRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
         """Predictions for rows in memory, ``(p,)`` or ``(p, targets)``; `streamsvd.KernelRidgeFit.predict_to` streams them."""
         check_is_fitted(self)
         check_in_memory(X, remedy="Use .fit_.predict_to(X, out), or slice it.")
-        X = validate_data(self, plain(X), dtype=FLOATS, reset=False)
+        X = validate_data(self, masked_to_nan(X), dtype=FLOATS, reset=False)
         return self.fit_.predict(X)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Coefficient of determination of the predictions for rows in memory; targets that are missing are refused."""
-        weights = None if sample_weight is None else unmasked(sample_weight, "sample_weight")
-        return float(super().score(X, plain(y), weights))
+        weights = (
+            None if sample_weight is None else require_unmasked(sample_weight, "sample_weight")
+        )
+        return float(super().score(X, masked_to_nan(y), weights))

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from streamsvd.checks.masks import plain
+from streamsvd.checks.masks import masked_to_nan
 from streamsvd.checks.numbers import check_seed
 from streamsvd.engine.opening import as_source
 from streamsvd.estimators.inputs import (
@@ -111,7 +111,7 @@ class Nystroem(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
                 source = as_source(X)
                 self.n_features_in_ = source.shape[1]
             else:
-                source = as_source(validate_data(self, plain(X), dtype=FLOATS))
+                source = as_source(validate_data(self, masked_to_nan(X), dtype=FLOATS))
             self.nystrom_ = found = nystrom(
                 source,
                 self.kernel,
@@ -133,7 +133,7 @@ class Nystroem(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
         """Features of rows in memory, ``(p, features)``; float32 stays so."""
         check_is_fitted(self)
         check_in_memory(X, remedy="Slice it: transform(X[:1000]).")
-        X = validate_data(self, plain(X), dtype=FLOATS, reset=False)
+        X = validate_data(self, masked_to_nan(X), dtype=FLOATS, reset=False)
         found = self.nystrom_.feature_map(X.astype(np.float64, copy=False))
         return as_narrow_as(found, X.dtype)
 

@@ -14,12 +14,12 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from streamsvd.checks.masks import plain
+from streamsvd.checks.masks import masked_to_nan
 from streamsvd.checks.numbers import check_seed
 from streamsvd.checks.sizes import check_size
 from streamsvd.engine.opening import as_source
 from streamsvd.errors import SpecError
-from streamsvd.estimators.completion import completed
+from streamsvd.estimators.completion import complete_triplets
 from streamsvd.estimators.inputs import (
     all_or_nothing,
     as_narrow_as,
@@ -32,7 +32,7 @@ from streamsvd.estimators.inputs import (
 )
 from streamsvd.factor.verb import svd
 from streamsvd.models.mathematics.incremental import IncrementalSVD
-from streamsvd.models.state import check_result, of_result
+from streamsvd.models.state import check_result, state_of_result
 from streamsvd.numerics.certificate import EXCESS_TOL, Certificate
 from streamsvd.result import SVD
 from streamsvd.typing import Matrix, Real
@@ -169,7 +169,7 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         check_in_memory(X, remedy="Pass it to fit, or slice it: partial_fit(X[:1000]).")
         first = not hasattr(self, "state_")
         with all_or_nothing(self):
-            X = validate_data(self, plain(X), dtype=FLOATS, reset=first)
+            X = validate_data(self, masked_to_nan(X), dtype=FLOATS, reset=first)
             n = X.shape[1]
             buffer = check_count("buffer", self.buffer, least=0)
             method = IncrementalSVD(
@@ -184,8 +184,8 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             self.state_ = state = method.update(self.state_, X)
             self.mean_ = self.mean_ + np.sum(X - self.mean_, axis=0) / state.n_rows
             count = min(self._rank(n), state.n_rows)
-            found = completed(replace(method, rank=count).finalize(state), state, count)
-            self._describe(found.s, found.Vh, found.certificate, state.n_rows)
+            found = complete_triplets(replace(method, rank=count).finalize(state), state, count)
+            self._set_attributes(found.s, found.Vh, found.certificate, state.n_rows)
             self.__dict__.pop("info_", None)
         return self
 
@@ -193,13 +193,13 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         """Coordinates of rows along the components, ``(m, k)``; float32 stays so."""
         check_is_fitted(self)
         check_in_memory(X, remedy="Use fit_transform, or streamsvd.svd with u=True and out=.")
-        X = validate_data(self, plain(X), dtype=FLOATS, reset=False)
+        X = validate_data(self, masked_to_nan(X), dtype=FLOATS, reset=False)
         return as_narrow_as(X @ self.components_.conj().T, X.dtype)
 
     def inverse_transform(self, X: Any) -> Matrix:
         """Rows ``(m, n)`` whose coordinates these are, within the span of the components."""
         check_is_fitted(self)
-        X = check_array(plain(X), dtype=FLOATS)
+        X = check_array(masked_to_nan(X), dtype=FLOATS)
         return as_narrow_as(X @ self.components_, X.dtype)
 
     def __sklearn_tags__(self) -> Any:
@@ -214,7 +214,7 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     def _fit(self, X: Any, *, u: bool) -> SVD:
         stored = is_stored(X)
         if not stored:
-            X = validate_data(self, plain(X), dtype=FLOATS)
+            X = validate_data(self, masked_to_nan(X), dtype=FLOATS)
             check_size(X, "the matrix")
         source = as_source(X)
         m, n = source.shape
@@ -238,9 +238,9 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             self.mean_ = column_means(source, energy=result.certificate.energy, memory=self.memory)
         else:
             self.mean_ = np.asarray(X.mean(axis=0, dtype=np.float64))
-        self.state_ = of_result(result).factor
+        self.state_ = state_of_result(result).factor
         self.info_ = result.info
-        self._describe(result.s, result.Vh, result.certificate, m)
+        self._set_attributes(result.s, result.Vh, result.certificate, m)
         return result
 
     def _rank(self, n_features: int) -> int:
@@ -250,7 +250,7 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         check_components(rank, n_features)
         return rank
 
-    def _describe(self, s: Real, Vh: Matrix, certificate: Certificate, m: int) -> None:
+    def _set_attributes(self, s: Real, Vh: Matrix, certificate: Certificate, m: int) -> None:
         """The attributes that users know."""
         self.components_ = Vh
         self.singular_values_ = s

@@ -21,12 +21,12 @@ from streamsvd.engine.blas import one_thread
 from streamsvd.engine.device import NumpyBackend
 from streamsvd.engine.execute import concurrency, dense_threads
 from streamsvd.engine.span import read_part
-from streamsvd.factor.arrangements import GRAM_COLUMNS, Rates
+from streamsvd.factor.candidates import GRAM_COLUMNS, Speeds
 from streamsvd.factor.plan import Plan
 from streamsvd.numerics import krylov
 from streamsvd.numerics.blocks import Preparation
-from streamsvd.numerics.bracket import bracket
-from streamsvd.numerics.passes import Fold, GramPass, NormalPass, Thin
+from streamsvd.numerics.bracket import bracket_eigenvalues
+from streamsvd.numerics.passes import Fold, GramPass, NormalPass, ThinBlock
 from streamsvd.protocols import Source
 
 SECONDS = 0.25
@@ -43,7 +43,7 @@ EIGEN_COLUMNS = 1000
 """Most columns of the eigenproblem that is timed."""
 
 
-def calibrated(source: Source, plan: Plan) -> Rates:
+def measure_speeds(source: Source, plan: Plan) -> Speeds:
     """Rates for a plan like this one on this machine; reads a few chunks.
 
     Parameters
@@ -64,7 +64,7 @@ def calibrated(source: Source, plan: Plan) -> Rates:
     faster than the disk gives them: the read rate is that of the state in which the source is now.
     """
     threads = min(concurrency()[1], plan.at_once)
-    typical = Rates()
+    typical = Speeds()
     # krylov along the same axis is timed even where Gram is the plan: both are to be compared
     complex_ = source.dtype.kind == "c"
     narrow = source.dtype.itemsize <= (8 if complex_ else 4) and plan.request.precision != "double"
@@ -75,7 +75,7 @@ def calibrated(source: Source, plan: Plan) -> Rates:
         syrk = (
             _gram_rate(source, plan, threads) if plan.layout.width <= GRAM_COLUMNS else typical.syrk
         )
-    return Rates(
+    return Speeds(
         read=read,
         single=single,
         double=double,
@@ -94,11 +94,14 @@ def _normal_rate(source: Source, plan: Plan, threads: int, *, single: bool) -> f
     width = plan.layout.width
     block = rng.standard_normal((width, plan.block)).astype(kind)
     probes = rng.standard_normal((width, max(plan.probes, 1))).astype(kind)
-    first: Fold = NormalPass(prep, (Thin(block, single), Thin(probes, False)), moments=True)
-    both = Thin(np.concatenate([block, probes], axis=1), single)
+    first: Fold = NormalPass(
+        prep, (ThinBlock(block, single), ThinBlock(probes, False)), moments=True
+    )
+    both = ThinBlock(np.concatenate([block, probes], axis=1), single)
     later: Fold = NormalPass(prep, (both,))
     seconds = [
-        1 / _rate(_updates(source, plan, fold), threads, SECONDS / 2 if single else SECONDS / 4)
+        1
+        / _rate(_block_updates(source, plan, fold), threads, SECONDS / 2 if single else SECONDS / 4)
         for fold in (first, later)
     ]
     each = (seconds[0] + (loop - 1) * seconds[1]) / loop  # of one block
@@ -109,7 +112,7 @@ def _normal_rate(source: Source, plan: Plan, threads: int, *, single: bool) -> f
 def _gram_rate(source: Source, plan: Plan, threads: int) -> float:
     width = plan.layout.width
     fold: Fold = GramPass(_preparation(source, plan, single=False), width)
-    blocks = _rate(_updates(source, plan, fold), threads, SECONDS)
+    blocks = _rate(_block_updates(source, plan, fold), threads, SECONDS)
     factor = 4 if source.dtype.kind == "c" else 1
     return float(factor * plan.layout.unit * width * width * blocks)
 
@@ -121,7 +124,7 @@ def _preparation(source: Source, plan: Plan, *, single: bool) -> Preparation:
     return prep
 
 
-def _updates(source: Source, plan: Plan, fold: Fold) -> Callable[[], Callable[[], None]]:
+def _block_updates(source: Source, plan: Plan, fold: Fold) -> Callable[[], Callable[[], None]]:
     """Makes, for a thread, a function that absorbs one block into a state of its own."""
 
     def make() -> Callable[[], None]:
@@ -180,8 +183,8 @@ def _dense_rate(plan: Plan) -> float:
     count = max(1, min(plan.request.rank, size - 1))
     with dense_threads(width):
         began = time.perf_counter()
-        ritz = krylov.learn(krylov.Space(K, W))
-        bracket(ritz, beta=1e-3, noise=np.full(size, 1e-9), count=count)
+        ritz = krylov.ritz_of_space(krylov.Space(K, W))
+        bracket_eigenvalues(ritz, beta=1e-3, noise=np.full(size, 1e-9), count=count)
         took = time.perf_counter() - began
     return float(12 * width * size**2 / took)
 

@@ -8,25 +8,37 @@ import numpy as np
 
 from streamsvd.engine.memory import POWERS
 from streamsvd.errors import ScaleError
-from streamsvd.factor.arrangements import fits_single, sample_threads
-from streamsvd.factor.looks import Look, Past, gram_look, krylov_look, model_floor
-from streamsvd.factor.pins import Need, pinned
-from streamsvd.factor.precision import drowned
+from streamsvd.factor.assessment import (
+    Assessment,
+    PastBounds,
+    assess_gram,
+    assess_krylov,
+    rounding_floor,
+)
+from streamsvd.factor.candidates import fits_single, sample_threads
+from streamsvd.factor.pins import PinContext, pin_vectors
+from streamsvd.factor.precision import rounding_exceeds_tol
 from streamsvd.factor.problem import Frame
-from streamsvd.factor.sample import Pilot, draw, pilot, start_block
+from streamsvd.factor.sample import Pilot, draw_sample, make_pilot, start_block
 from streamsvd.factor.session import Session
-from streamsvd.factor.stopping import Means, Next, Prospect, following, prospect
-from streamsvd.factor.terms import Terms, absorbed, guessed, lowered
+from streamsvd.factor.stopping import (
+    Forecast,
+    NextStep,
+    WaysLeft,
+    choose_next_step,
+    forecast_passes,
+)
+from streamsvd.factor.terms import Terms, absorb_moments, rescale_down, terms_from_pilot
 from streamsvd.numerics import krylov
 from streamsvd.numerics import sketches as sketch
 from streamsvd.numerics.certificate import Certificate
-from streamsvd.numerics.eigen import leading
+from streamsvd.numerics.eigen import leading_eigenpairs
 from streamsvd.numerics.intervals import ZERO_LEVEL
-from streamsvd.numerics.passes import GramPass, NormalPass, Sums, Thin
+from streamsvd.numerics.passes import GramPass, NormalPass, PassSums, ThinBlock
 from streamsvd.numerics.probes import Probes
 from streamsvd.numerics.ritz import Ritz
 from streamsvd.numerics.sides import UNIT_ROUNDOFF
-from streamsvd.numerics.tail import share
+from streamsvd.numerics.tail import power_share
 from streamsvd.typing import Matrix, Real
 
 ERROR_PASSES = 3
@@ -55,18 +67,18 @@ class Iteration:
 
     session: Session
     terms: Terms | None = None
-    last: Look | None = None
-    ahead: Prospect = field(default_factory=lambda: Prospect(0.0, 0.0))
+    last: Assessment | None = None
+    ahead: Forecast = field(default_factory=lambda: Forecast(0.0, 0.0))
     history: list[Certificate] = field(default_factory=list)
-    criterion: Next | None = None
+    criterion: NextStep | None = None
 
     @property
-    def known(self) -> Terms:
+    def known_terms(self) -> Terms:
         """The terms; only once the run has begun."""
         assert self.terms is not None
         return self.terms
 
-    def run(self) -> Look:
+    def run(self) -> Assessment:
         """Pass after pass until what was asked is proved, or nothing more can be learnt; the last look."""
         if self.session.plan.route == "gram":
             self._begin()
@@ -80,13 +92,13 @@ class Iteration:
         assert self.last is not None
         return self.last
 
-    def _looked(self, look: Look, ahead: Prospect, means: Means) -> Next | None:
+    def _decide_next(self, look: Assessment, ahead: Forecast, means: WaysLeft) -> NextStep | None:
         """Keep a look, tell of it, and decide what follows."""
-        then = following(look, self.session.settings, ahead, means, self.history, self.ahead)
+        then = choose_next_step(look, self.session.settings, ahead, means, self.history, self.ahead)
         self.last, self.ahead = look, ahead
         self.history.append(look.certificate)
-        self.session.looked(look.certificate)
-        if then in (Next.VALUES, Next.ERROR):
+        self.session.record_certificate(look.certificate)
+        if then in (NextStep.VALUES, NextStep.ERROR):
             self.criterion = then
         return then
 
@@ -95,8 +107,8 @@ class Iteration:
         session = self.session
         plan, options, source = session.plan, session.options, session.source
         seed, threads = session.settings.seed, sample_threads(plan.at_once)
-        counted = options.counted
-        sample = draw(
+        counted = options.support
+        sample = draw_sample(
             source,
             plan.layout,
             plan.sample_rows,
@@ -106,7 +118,7 @@ class Iteration:
         )
         session.sampled_bytes += sample.bytes_read
         needed = options.center or options.scale or options.nonfinite != "raise"
-        guess = pilot(
+        guess = make_pilot(
             sample,
             source,
             plan.layout,
@@ -117,7 +129,7 @@ class Iteration:
         krylov_route = plan.route == "krylov"
         single = krylov_route and plan.request.precision != "double" and fits_single(source.dtype)
         complex_ = session.complex_
-        self.terms = guessed(options, plan.layout, guess, single=single, complex_=complex_)
+        self.terms = terms_from_pilot(options, plan.layout, guess, single=single, complex_=complex_)
         if not krylov_route:
             return None
         start = start_block(
@@ -129,13 +141,13 @@ class Iteration:
             seed=seed,
             threads=threads,
         )
-        if self._flat(start.theta):
+        if self._switch_if_flat(start.theta):
             return None
-        if single and plan.request.precision == "auto" and self._drowned(start.theta):
-            self.terms = self.terms.widened()
+        if single and plan.request.precision == "auto" and self._rounding_exceeds_tol(start.theta):
+            self.terms = self.terms.in_double()
         return start.Q
 
-    def _flat(self, theta: Real) -> bool:
+    def _switch_if_flat(self, theta: Real) -> bool:
         """Whether the sample's Ritz values already show that the Gram matrix costs less; the run has then gone over to it."""
         session = self.session
         settings, plan = session.settings, session.plan
@@ -148,7 +160,7 @@ class Iteration:
             return False
         widths = np.ones(min(settings.rank, theta.size))
         limit = min(plan.layout.width, plan.layout.length)
-        ahead = prospect(
+        ahead = forecast_passes(
             theta,
             widths,
             block=plan.block,
@@ -159,20 +171,20 @@ class Iteration:
             number=0,
         )
         most = ERROR_PASSES if settings.target == "auto" else settings.max_passes
-        means = Means(settings.max_passes, False, cost, plan.fallback.seconds)
+        means = WaysLeft(settings.max_passes, False, cost, plan.fallback.seconds)
         if cost >= min(ahead.all, most) and not (means.gram_is_cheap and ahead.all > most):
             return False
-        self._go_over("the sample's spectrum is flat at this rank")
+        self._switch_to_gram("the sample's spectrum is flat at this rank")
         return True
 
-    def _go_over(self, reason: str) -> None:
+    def _switch_to_gram(self, reason: str) -> None:
         """From the Krylov space to the Gram matrix of the narrow side, by the plan's own other way."""
-        session, terms = self.session, self.known
+        session, terms = self.session, self.known_terms
         before = session.plan.layout
-        session.go_over(reason)
+        session.switch_to_gram(reason)
         after = session.plan.layout
         if after.axis == before.axis:
-            self.terms = terms.widened()
+            self.terms = terms.in_double()
             return
         if terms.stats is None:
             self.terms = None
@@ -181,11 +193,13 @@ class Iteration:
         stats, policy = terms.stats, session.options.nonfinite
         nothing = np.zeros(after.width, dtype=bool)
         guess = Pilot(stats.mean, stats.deviation, nothing, terms.prep.alpha)
-        terms = guessed(session.options, after, guess, single=False, complex_=session.complex_)
+        terms = terms_from_pilot(
+            session.options, after, guess, single=False, complex_=session.complex_
+        )
         self.terms = replace(terms, mean_filled=policy == "mean")
 
-    def _drowned(self, theta: Real) -> bool:
-        return drowned(theta, self.known, self.session)
+    def _rounding_exceeds_tol(self, theta: Real) -> bool:
+        return rounding_exceeds_tol(theta, self.known_terms, self.session)
 
     # The Gram route -------------------------------------------------------------------------------
 
@@ -194,66 +208,70 @@ class Iteration:
         layout, options, settings = session.plan.layout, session.options, session.settings
         again = True
         while again:
-            before = self.known
+            before = self.known_terms
             fold = GramPass(before.prep, layout.width)
             try:
                 sums = session.read(fold, "Gram matrix and moments")
             except ScaleError as error:
-                self.terms = lowered(before, options, error.size)
+                self.terms = rescale_down(before, options, error.size)
                 continue
             assert sums.moments is not None
-            self.terms, again = absorbed(before, options, sums.moments)
-            again = again and self.known.prep is not before.prep  # columns may leave G as it is
-        stats = self.known.known
+            self.terms, again = absorb_moments(before, options, sums.moments)
+            again = (
+                again and self.known_terms.prep is not before.prep
+            )  # columns may leave G as it is
+        stats = self.known_terms.known_stats
         G = stats.frame.gram(sums.products[0])
         width = layout.width
         count = min(settings.rank, width, *session.source.shape)
         values, wanted = np.zeros(count + 1), min(count + 1, width)
-        values[:wanted], V = leading(G, wanted, overwrite=True)
-        floor = model_floor(stats, width + layout.unit)
-        look = gram_look(values, V[:, :count], stats, settings, floor)
-        self._looked(look, Prospect(0.0, 0.0), Means(0, True, None))
+        values[:wanted], V = leading_eigenpairs(G, wanted, overwrite=True)
+        floor = rounding_floor(stats, width + layout.unit)
+        look = assess_gram(values, V[:, :count], stats, settings, floor)
+        self._decide_next(look, Forecast(0.0, 0.0), WaysLeft(0, True, None))
 
     # The Krylov route -----------------------------------------------------------------------------
 
     def _krylov(self, Q: Matrix) -> None:
         session = self.session
         space, probes = self.first_pass(Q)
-        ritz, past = krylov.learn(space), Past()
+        ritz, past = krylov.ritz_of_space(space), PastBounds()
         del space  # the Ritz pairs say all that it did
         while True:
             number, size = len(self.history) + 1, ritz.theta.size
-            stats = self.known.known
-            look, past = krylov_look(ritz, probes, stats, session.settings, number, past)
+            stats = self.known_terms.known_stats
+            look, past = assess_krylov(ritz, probes, stats, session.settings, number, past)
             whole = size >= stats.frame.dimension
-            spent = whole and (number > 1 or not self.known.prep.single)
-            then = self._looked(look, self._ahead(ritz, look), self._means(ritz, look, spent))
-            if then is Next.GRAM:
+            spent = whole and (number > 1 or not self.known_terms.prep.single)
+            then = self._decide_next(
+                look, self._forecast(ritz, look), self._ways_left(ritz, look, spent)
+            )
+            if then is NextStep.GRAM:
                 del ritz, probes, past
-                self._go_over(
+                self._switch_to_gram(
                     "one pass of it costs less than the passes that would resolve every value"
                 )
                 self._gram()
                 return
-            if then is not Next.PASS:
+            if then is not NextStep.PASS:
                 return
             del look
-            probes = self._pinned(ritz, probes, past)
-            chosen = self._chosen(ritz, probes, past)
+            probes = self._pin_probes(ritz, probes, past)
+            chosen = self._next_start(ritz, probes, past)
             if chosen is None:
                 return
             ritz, block, probes, past = chosen  # what was compressed is let go before the pass
             del chosen
             if block is None:
-                ritz, probes = self._multiplied_anew(ritz, probes)
+                ritz, probes = self._multiply_again(ritz, probes)
             else:
-                ritz, probes = self._appended(ritz, block, probes)
+                ritz, probes = self._append_block(ritz, block, probes)
             del block
 
-    def _ahead(self, ritz: Ritz, look: Look) -> Prospect:
+    def _forecast(self, ritz: Ritz, look: Assessment) -> Forecast:
         """What the Ritz values say of the passes to come; they and the intervals decide what is done, never what is proved."""
-        plan, stats = self.session.plan, self.known.known
-        return prospect(
+        plan, stats = self.session.plan, self.known_terms.known_stats
+        return forecast_passes(
             ritz.theta,
             look.certificate.widths,
             block=plan.block,
@@ -264,30 +282,34 @@ class Iteration:
             number=len(self.history) + 1,
         )
 
-    def _means(self, ritz: Ritz, look: Look, spent: bool) -> Means:
+    def _ways_left(self, ritz: Ritz, look: Assessment, spent: bool) -> WaysLeft:
         """What can still be done; a Gram matrix counts where its rounding leaves the last value resolved."""
         session = self.session
-        plan, settings, stats = session.plan, session.settings, self.known.known
+        plan, settings, stats = session.plan, session.settings, self.known_terms.known_stats
         left = settings.max_passes - session.runner.passes
         cost = plan.gram_passes
         last = float(ritz.theta[min(look.rank, ritz.theta.size) - 1])
         smallest = max(last, ZERO_LEVEL**2 * float(ritz.theta[0]))
         if cost is not None and plan.fallback is not None:
             lay = plan.fallback.layout
-            if 2 * model_floor(stats, lay.width + lay.unit) > settings.tol * smallest:
+            if 2 * rounding_floor(stats, lay.width + lay.unit) > settings.tol * smallest:
                 cost = None
         seconds = np.inf if plan.fallback is None else plan.fallback.seconds
-        return Means(left, spent, cost, seconds)
+        return WaysLeft(left, spent, cost, seconds)
 
-    def _pinned(self, ritz: Ritz, probes: Probes | None, past: Past) -> Probes | None:
+    def _pin_probes(self, ritz: Ritz, probes: Probes | None, past: PastBounds) -> Probes | None:
         if probes is None:
             return None
-        whole = self.session.plan.basis >= self.known.known.frame.dimension
-        need = Need(len(self.history), self.known.prep.single, whole)
-        return pinned(ritz, probes, past, self.session.plan, self.session.settings, need)
+        whole = self.session.plan.basis >= self.known_terms.known_stats.frame.dimension
+        need = PinContext(len(self.history), self.known_terms.prep.single, whole)
+        return pin_vectors(ritz, probes, past, self.session.plan, self.session.settings, need)
 
-    def _multiply(self, blocks: tuple[Thin, ...], purpose: str, *, moments: bool = False) -> Sums:
-        return self.session.read(NormalPass(self.known.prep, blocks, moments=moments), purpose)
+    def _multiply(
+        self, blocks: tuple[ThinBlock, ...], purpose: str, *, moments: bool = False
+    ) -> PassSums:
+        return self.session.read(
+            NormalPass(self.known_terms.prep, blocks, moments=moments), purpose
+        )
 
     def first_pass(self, Q: Matrix, *, keep: bool = False) -> tuple[krylov.Space, Probes | None]:
         """Products with the start block and the probes, and every moment, in one read; in two where the terms change.
@@ -301,53 +323,55 @@ class Iteration:
         )
         again = True
         while again:
-            terms = self.known
+            terms = self.known_terms
             guess = Frame(terms.d, None, 0.0)
             thin, probe = guess.push(Q, terms.product_type), guess.push(omega, terms.prep.wide)
-            blocks = (Thin(thin, terms.prep.single), Thin(probe, False))[: 2 if columns else 1]
+            blocks = (ThinBlock(thin, terms.prep.single), ThinBlock(probe, False))[
+                : 2 if columns else 1
+            ]
             try:
                 sums = self._multiply(blocks, "products, moments and probes", moments=True)
             except ScaleError as error:
-                self.terms = lowered(terms, session.options, error.size)
+                self.terms = rescale_down(terms, session.options, error.size)
                 continue
             assert sums.moments is not None
-            self.terms, again = absorbed(terms, session.options, sums.moments)
-            if self.known.stats is None:
+            self.terms, again = absorb_moments(terms, session.options, sums.moments)
+            if self.known_terms.stats is None:
                 continue  # nothing but zeros in the precision of the sample's power of two
-            stats = self.known.known
+            stats = self.known_terms.known_stats
             frame = stats.frame
             product = frame.pull(sums.products[0], thin)
             if again and not keep:  # then it is only a start, not a product
-                Q = krylov.orthonormal(product)
-        space = krylov.space(frame.seen(thin), product)
+                Q = krylov.orthonormal_basis(product)
+        space = krylov.space_of_block(frame.undo_push(thin), product)
         if not columns:
             return space, None
         kept = frame.d > 0
         ratio = terms.d[kept] / frame.d[kept]
         probes = Probes(
-            omega=frame.seen(probe),
+            omega=frame.undo_push(probe),
             product=frame.pull(sums.products[1], probe),
-            floor=model_floor(stats, layout.width + layout.unit),
+            floor=rounding_floor(stats, layout.width + layout.unit),
             spread=float(ratio.min(initial=1.0)),
             dof=2 if session.complex_ else 1,
         )
         return space, probes
 
-    def _chosen(
-        self, ritz: Ritz, probes: Probes | None, past: Past
-    ) -> tuple[Ritz, Matrix | None, Probes | None, Past] | None:
+    def _next_start(
+        self, ritz: Ritz, probes: Probes | None, past: PastBounds
+    ) -> tuple[Ritz, Matrix | None, Probes | None, PastBounds] | None:
         """What the next pass starts from and the block it appends; None where there is none left to append.
 
         No block says that the vectors are to be multiplied anew, in float64. Ritz values alone decide.
         """
         session = self.session
-        plan, stats = session.plan, self.known.known
+        plan, stats = session.plan, self.known_terms.known_stats
         limit = stats.frame.dimension
-        if self.known.prep.single and self._drowned(ritz.theta):
-            self.terms = self.known.widened()
-            ritz, past = restarted(ritz, plan.block, None, past)
+        if self.known_terms.prep.single and self._rounding_exceeds_tol(ritz.theta):
+            self.terms = self.known_terms.in_double()
+            ritz, past = compress_space(ritz, plan.block, None, past)
             if probes is not None:  # powers of float32 products have no digits left to give
-                probes = self._pinned(ritz, replace(probes, basis=None), past)
+                probes = self._pin_probes(ritz, replace(probes, basis=None), past)
             return ritz, None, probes, past
         pinned = None if probes is None else probes.basis
         most = plan.basis + (0 if pinned is None else pinned.shape[1])
@@ -355,7 +379,7 @@ class Iteration:
             keep = plan.basis - plan.block
             if session.settings.energy is None:
                 keep = max(keep, session.settings.rank + 1)
-            ritz, past = restarted(ritz, keep, pinned, past)
+            ritz, past = compress_space(ritz, keep, pinned, past)
         noise = 2 * ritz.skew + UNIT_ROUNDOFF * stats.gross
         width = max(1, min(plan.block, most - ritz.theta.size))
         fill = None
@@ -376,51 +400,53 @@ class Iteration:
             return None
         return ritz, block, probes, past
 
-    def _appended(
+    def _append_block(
         self, ritz: Ritz, block: Matrix, probes: Probes | None
     ) -> tuple[Ritz, Probes | None]:
         """The pass that multiplies a block and the deflated probes together."""
         pushed, product, probes = self._with_probes(block, probes)
         if block.shape[1] == 0:
             return ritz, probes
-        return krylov.grown(ritz, pushed, product), probes
+        return krylov.expand_ritz(ritz, pushed, product), probes
 
-    def _multiplied_anew(self, ritz: Ritz, probes: Probes | None) -> tuple[Ritz, Probes | None]:
+    def _multiply_again(self, ritz: Ritz, probes: Probes | None) -> tuple[Ritz, Probes | None]:
         """float32 can no longer resolve the last value: the best vectors again, in float64."""
         pushed, product, probes = self._with_probes(ritz.V, probes)
-        return krylov.learn(krylov.space(pushed, product)), probes
+        return krylov.ritz_of_space(krylov.space_of_block(pushed, product)), probes
 
     def _with_probes(
         self, X: Matrix, probes: Probes | None
     ) -> tuple[Matrix, Matrix, Probes | None]:
         """One pass: the block that was multiplied, its product, and the probes with one more power."""
-        terms = self.known
-        frame, kind = terms.known.frame, terms.product_type
+        terms = self.known_terms
+        frame, kind = terms.known_stats.frame, terms.product_type
         parts, lift = [frame.push(X, kind)], 1.0
         if probes is not None and len(probes.powers) < POWERS:
             # Powers of B leave the range of float32 soon: multiplied near one, exactly, and back.
-            deflated = probes.deflated()
+            deflated = probes.deflated_block()
             size = float(np.abs(deflated).max(initial=0.0))
             lift = float(2.0 ** -np.clip(np.round(np.log2(size)), -1000, 1000)) if size else 1.0
             parts.append(frame.push(deflated * lift, kind))
         thin = np.concatenate(parts, axis=1)
         purpose = "products and probes" if len(parts) > 1 else "products"
-        sums = self._multiply((Thin(thin, terms.prep.single),), purpose)
+        sums = self._multiply((ThinBlock(thin, terms.prep.single),), purpose)
         product = frame.pull(sums.products[0], thin)
         count = X.shape[1]
         if len(parts) > 1 and probes is not None:
             settings = self.session.settings
-            probes = probes.extended(
-                frame.seen(parts[1]) / lift,
+            probes = probes.extend(
+                frame.undo_push(parts[1]) / lift,
                 product[:, count:] / lift,
-                delta=share(settings.delta, len(self.history) + 1),
+                delta=power_share(settings.delta, len(self.history) + 1),
             )
-        return frame.seen(parts[0]), product[:, :count], probes
+        return frame.undo_push(parts[0]), product[:, :count], probes
 
 
-def restarted(ritz: Ritz, keep: int, pinned: Matrix | None, past: Past) -> tuple[Ritz, Past]:
+def compress_space(
+    ritz: Ritz, keep: int, pinned: Matrix | None, past: PastBounds
+) -> tuple[Ritz, PastBounds]:
     """The compressed space, and the bound of the tail that it inherits."""
-    ritz, coordinates = krylov.compressed(ritz, keep, pinned)
+    ritz, coordinates = krylov.thick_restart(ritz, keep, pinned)
     if past.sides is None:
         return ritz, past
     outside = np.zeros((past.sides.F.shape[0], coordinates.shape[1]), dtype=coordinates.dtype)

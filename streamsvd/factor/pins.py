@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from streamsvd.factor.looks import Past
+from streamsvd.factor.assessment import PastBounds
 from streamsvd.factor.plan import Plan
-from streamsvd.factor.session import Settings
-from streamsvd.numerics.eigen import leading
+from streamsvd.factor.session import RunGoal
+from streamsvd.numerics.eigen import leading_eigenpairs
 from streamsvd.numerics.probes import Probes
 from streamsvd.numerics.ritz import Ritz
-from streamsvd.numerics.tail import share
+from streamsvd.numerics.tail import power_share
 
 LEAK = 1.5
 """How much larger than the next Ritz value the norm outside the pinned vectors may be before they are renewed."""
@@ -22,7 +22,7 @@ SINGLE_LEAK = 3.0
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
+class PinContext:
     """What decides whether pins are renewed.
 
     Attributes
@@ -40,8 +40,8 @@ class Need:
     whole: bool
 
 
-def pinned(
-    ritz: Ritz, probes: Probes, past: Past, plan: Plan, settings: Settings, need: Need
+def pin_vectors(
+    ritz: Ritz, probes: Probes, past: PastBounds, plan: Plan, settings: RunGoal, need: PinContext
 ) -> Probes:
     """The probes with the leading vectors of the first look pinned, and the least bound known of ``||P_0 B||``.
 
@@ -51,12 +51,12 @@ def pinned(
     """
     rough = False
     if probes.basis is not None and need.looks == 2 and not need.whole:
-        soon = ritz.theta.size + 2 * plan.block > plan.basis + plan.pinned
+        soon = ritz.theta.size + 2 * plan.block > plan.basis + plan.pins
         leak = _leak(ritz, probes)
         rough = leak > LEAK and (soon or (need.single and leak > SINGLE_LEAK))
     if probes.basis is None or rough:
-        each = share(settings.delta, need.looks + 1)
-        probes = probes.pinned(ritz.V[:, : plan.pinned].copy(order="K"), delta=each)
+        each = power_share(settings.delta, need.looks + 1)
+        probes = probes.pin_basis(ritz.V[:, : plan.pins].copy(order="K"), delta=each)
     if past.sides is None or probes.basis is None:
         return probes
     reach = past.sides.reach(ritz.V.conj().T @ probes.basis)
@@ -71,4 +71,4 @@ def _leak(ritz: Ritz, probes: Probes) -> float:
     for _ in range(2):
         compressed = (compressed - inside @ (inside.conj().T @ compressed)).conj().T
     edge = float(ritz.theta[min(probes.basis.shape[1], ritz.theta.size - 1)])
-    return float(leading(compressed, 1)[0][0]) / edge if edge > 0 else 0.0
+    return float(leading_eigenpairs(compressed, 1)[0][0]) / edge if edge > 0 else 0.0

@@ -15,20 +15,20 @@ from streamsvd.engine.execute import concurrency
 from streamsvd.engine.layout import Layout
 from streamsvd.engine.memory import show_bytes
 from streamsvd.errors import BudgetError
-from streamsvd.factor.agreement import Asked
-from streamsvd.factor.arrangements import (
+from streamsvd.factor.candidates import (
     USUAL_THREADS,
-    Arrangement,
-    Rates,
+    PlanCandidate,
     Request,
     Route,
-    arrangements,
+    Speeds,
     bytes_read_by,
     pass_seconds,
-    refined,
+    plan_candidates,
+    routes_and_axes,
     seconds_of,
-    ways,
+    thread_variants,
 )
+from streamsvd.factor.plan_options import PlanOptions
 from streamsvd.numerics.blocks import Axis
 from streamsvd.protocols import Source
 
@@ -74,14 +74,14 @@ class Plan:
         Every way considered, the chosen one first.
     route_asked
         The route, where the caller restricted the choice to it.
-    pinned
+    pins
         Leading vectors of the first look that every later basis holds beside its own columns.
     fallback
         The Gram matrix of the narrow side, where it fits and nothing else was asked: the run goes over to it when the
         passes still expected cost more. Its memory is its own ``projected_bytes``.
     gram_passes
         What that costs, in passes of the loop; None without a fallback.
-    asked
+    options
         Every option that it was made for: a run takes them from here.
     task_bytes
         Of the projected bytes, those that a worker of a cluster needs.
@@ -110,10 +110,10 @@ class Plan:
     seconds: float
     alternatives: tuple[Alternative, ...]
     route_asked: Route | None = None
-    pinned: int = 0
+    pins: int = 0
     fallback: Plan | None = None
     gram_passes: float | None = None
-    asked: Asked | None = field(default=None, compare=False, repr=False)
+    options: PlanOptions | None = field(default=None, compare=False, repr=False)
     task_bytes: int = 0
 
     @property
@@ -178,10 +178,10 @@ def make_plan(
     *,
     budget: int,
     device: str = "cpu",
-    rates: Rates | None = None,
+    rates: Speeds | None = None,
     axis: Axis | None = None,
     route: Route | None = None,
-    asked: Asked | None = None,
+    asked: PlanOptions | None = None,
 ) -> Plan:
     """The fastest arrangement that fits the budget; reads nothing.
 
@@ -207,35 +207,37 @@ def make_plan(
     BudgetError
         If nothing fits; it names the smallest budget that does.
     """
-    rates = rates or Rates()
+    rates = rates or Speeds()
     threads = concurrency()
 
-    def realised(shape: Arrangement, kept: int = 0) -> Arrangement | None:
+    def realised(shape: PlanCandidate, kept: int = 0) -> PlanCandidate | None:
         """It on the threads there are, beside so many bytes; None where that does not fit."""
-        shapes = refined(source, request, shape, threads=threads[1], budget=budget)
-        fit = [found for found in shapes if found.projected + kept <= budget]
+        shapes = thread_variants(source, request, shape, threads=threads[1], budget=budget)
+        fit = [found for found in shapes if found.projected_bytes + kept <= budget]
         return min(fit, key=lambda s: seconds_of(source, request, s, rates, *threads), default=None)
 
-    fitting: list[tuple[float, Arrangement, Arrangement]] = []
+    fitting: list[tuple[float, PlanCandidate, PlanCandidate]] = []
     smallest: int | None = None
     lost: list[Alternative] = []
-    grams: list[tuple[float, Arrangement]] = []
-    for way, along in ways(source, request, axis, route):
+    grams: list[tuple[float, PlanCandidate]] = []
+    for way, along in routes_and_axes(source, request, axis, route):
         timed = [
             (seconds_of(source, request, shape, rates, *USUAL_THREADS), shape)
-            for shape in arrangements(source, request, way, along, budget=budget, device=device)
+            for shape in plan_candidates(source, request, way, along, budget=budget, device=device)
         ]
         timed.sort(key=lambda pair: pair[0])
         if way == "gram":
             grams += timed
-        within = ((s, shape, realised(shape)) for s, shape in timed if shape.projected <= budget)
+        within = (
+            (s, shape, realised(shape)) for s, shape in timed if shape.projected_bytes <= budget
+        )
         first = next(((s, shape, real) for s, shape, real in within if real is not None), None)
         if first is not None:
             fitting.append(first)
             continue
-        seconds, frugal = min(timed, key=lambda pair: pair[1].projected)
-        shapes = refined(source, request, frugal, threads=1, budget=budget)
-        least = min(shape.projected for shape in shapes)
+        seconds, frugal = min(timed, key=lambda pair: pair[1].projected_bytes)
+        shapes = thread_variants(source, request, frugal, threads=1, budget=budget)
+        least = min(shape.projected_bytes for shape in shapes)
         smallest = least if smallest is None else min(smallest, least)
         verdict = f"does not fit, needs {show_bytes(least)}"
         lost.append(Alternative(way, along, seconds, least, verdict))
@@ -249,14 +251,14 @@ def make_plan(
         )
     fitting.sort(key=lambda pair: pair[0])
     fastest, usual, best = fitting[0]
-    shown = [Alternative(best.route, best.layout.axis, fastest, best.projected, "chosen")]
+    shown = [Alternative(best.route, best.layout.axis, fastest, best.projected_bytes, "chosen")]
     for slower, _, shape in fitting[1:]:
         shown.append(
             Alternative(
                 shape.route,
                 shape.layout.axis,
                 slower,
-                shape.projected,
+                shape.projected_bytes,
                 f"{slower / fastest:.2g} times slower",
             )
         )
@@ -277,28 +279,28 @@ def make_plan(
     # The vectors of the last look stay until the Gram matrix has better ones.
     kept = 2 * best.layout.width * min(request.rank, best.sizes.basis) * best.sizes.wide
     grams.sort(key=lambda pair: pair[0])
-    beside = ((s, realised(s, kept)) for _, s in grams if s.projected + kept <= budget)
+    beside = ((s, realised(s, kept)) for _, s in grams if s.projected_bytes + kept <= budget)
     other, gram = next(((s, real) for s, real in beside if real is not None), (None, None))
     if other is None or gram is None:
         return plan
     costs = [
         pass_seconds(source, request, shape, rates, *USUAL_THREADS) for shape in (other, usual)
     ]
-    fallback = made(replace(gram, projected=gram.projected + kept), alternatives=())
+    fallback = made(replace(gram, projected_bytes=gram.projected_bytes + kept), alternatives=())
     return replace(plan, fallback=fallback, gram_passes=costs[0] / costs[1])
 
 
 def _plan(
     source: Source,
     request: Request,
-    shape: Arrangement,
+    shape: PlanCandidate,
     *,
-    rates: Rates,
+    rates: Speeds,
     budget: int,
     device: str,
     threads: tuple[int, int],
     route_asked: Route | None,
-    asked: Asked | None,
+    asked: PlanOptions | None,
     alternatives: tuple[Alternative, ...],
 ) -> Plan:
     """An arrangement as a plan; ``threads`` in all and in one process."""
@@ -323,12 +325,12 @@ def _plan(
         device=device,
         passes=read / source.nbytes,
         bytes_read=read,
-        projected_bytes=shape.projected,
+        projected_bytes=shape.projected_bytes,
         budget_bytes=budget,
         seconds=seconds_of(source, request, shape, rates, *threads),
         alternatives=alternatives,
         route_asked=route_asked,
-        pinned=shape.sizes.pinned,
-        asked=asked,
+        pins=shape.sizes.pinned_vectors,
+        options=asked,
         task_bytes=shape.tasks,
     )

@@ -9,17 +9,17 @@ from streamsvd.factor.session import Session
 from streamsvd.factor.terms import Terms
 from streamsvd.typing import Real
 
-UNIT = 2.0**-24
+FLOAT32_ROUNDOFF = 2.0**-24
 """Unit roundoff of float32."""
 
 SINGLE_NOISE = 5e-8
 """Rounding of float32 products in the norm of ``B``, relative to its largest eigenvalue, as certified: at least."""
 
-LEADING_NOISE = 75 * UNIT
+LEADING_NOISE = 75 * FLOAT32_ROUNDOFF
 """The same of a leading value, relative to itself: intervals of float32 products are no narrower, as measured at most."""
 
 
-def drowned(theta: Real, terms: Terms, session: Session) -> bool:
+def rounding_exceeds_tol(theta: Real, terms: Terms, session: Session) -> bool:
     """Whether float32 rounding would widen an interval that is asked for beyond the tolerance.
 
     It looks at Ritz values only: a decision that saw the probes would spoil their independence.
@@ -42,10 +42,12 @@ def single_noise(layout: Layout, *, offset: bool) -> float:
     matrices, and those that are mostly the means of their columns, exceed `SINGLE_NOISE`; none is said to have less.
     """
     blocks = -(-layout.length // layout.unit)
-    alike = 20 * UNIT / np.sqrt(blocks)
+    alike = 20 * FLOAT32_ROUNDOFF / np.sqrt(blocks)
     if offset:
         return float(max(alike, SINGLE_NOISE))
-    return float(max(min(alike, 64 * UNIT / np.sqrt(blocks * layout.width)), SINGLE_NOISE))
+    return float(
+        max(min(alike, 64 * FLOAT32_ROUNDOFF / np.sqrt(blocks * layout.width)), SINGLE_NOISE)
+    )
 
 
 def _offset(terms: Terms, *, centred: bool) -> bool:

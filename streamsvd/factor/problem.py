@@ -17,18 +17,18 @@ from typing import Any
 
 import numpy as np
 
-from streamsvd.checks.masks import unmasked
+from streamsvd.checks.masks import require_unmasked
 from streamsvd.errors import ShapeError, SpecError
 from streamsvd.numerics.blocks import POLICIES, Moments, Policy, Preparation
 from streamsvd.numerics.eigen import STRIP_ROWS
 from streamsvd.numerics.sides import UNIT_ROUNDOFF
-from streamsvd.numerics.support import Counted
+from streamsvd.numerics.support import Support
 from streamsvd.protocols import Source
 from streamsvd.typing import Matrix, Real
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Options:
+class MatrixOptions:
     """What the caller wants done to the matrix before it is factorised, checked against its shape."""
 
     center: bool
@@ -38,9 +38,9 @@ class Options:
     nonfinite: Policy
 
     @property
-    def counted(self) -> Counted:
+    def support(self) -> Support:
         """Which rows and columns count."""
-        return Counted.of(self.row_weights, self.column_weights)
+        return Support.of(self.row_weights, self.column_weights)
 
 
 def check_options(
@@ -51,7 +51,7 @@ def check_options(
     row_weights: Sequence[float] | Real | None,
     column_weights: Sequence[float] | Real | None,
     nonfinite: str,
-) -> Options:
+) -> MatrixOptions:
     """Options that fit the matrix.
 
     Raises
@@ -64,7 +64,7 @@ def check_options(
     if nonfinite not in POLICIES:
         raise SpecError(f"nonfinite={nonfinite!r} is unknown. Pass one of {', '.join(POLICIES)}.")
     m, n = source.shape
-    return Options(
+    return MatrixOptions(
         bool(center),
         bool(scale),
         _weights(row_weights, m, "row_weights", "rows"),
@@ -77,7 +77,7 @@ def _weights(given: Any, count: int, name: str, what: str) -> Real | None:
     if given is None:
         return None
     try:
-        found = unmasked(given, name)
+        found = require_unmasked(given, name)
         if np.iscomplexobj(found):
             raise TypeError("they are complex")
         weights = found.astype(np.float64, copy=False)
@@ -140,7 +140,7 @@ class Frame:
         """What is multiplied for ``Q``: ``D Q`` as rounded to the type of the products."""
         return (Q * self.d[:, None]).astype(dtype).astype(_wide(Q))
 
-    def seen(self, pushed: Matrix) -> Matrix:
+    def undo_push(self, pushed: Matrix) -> Matrix:
         """The block of the method that ``pushed`` stands for: ``D^-1`` of it."""
         inverse = np.divide(1.0, self.d, out=np.zeros_like(self.d), where=self.d > 0)
         return pushed * inverse[:, None]
@@ -221,7 +221,7 @@ def zero_level(energy: float, stored: float) -> float:
     return level if np.sqrt(energy) <= level else 0.0
 
 
-def column_scale(options: Options, deviation: Real, dropped: Matrix, n: int) -> Real:
+def column_scale(options: MatrixOptions, deviation: Real, dropped: Matrix, n: int) -> Real:
     """``d``: weights over deviations, zero for columns that are dropped or constant."""
     d = np.ones(n) if options.column_weights is None else options.column_weights.copy()
     if options.scale:
@@ -230,7 +230,7 @@ def column_scale(options: Options, deviation: Real, dropped: Matrix, n: int) -> 
 
 
 def statistics(
-    options: Options, total: Moments, prep: Preparation, *, dropped: Matrix
+    options: MatrixOptions, total: Moments, prep: Preparation, *, dropped: Matrix
 ) -> Statistics:
     """Moments about the pilot become the mean, the scale, the energy and the frame (rows streamed).
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from streamsvd.errors import ShapeError, SpecError
-from streamsvd.factor.arrangements import Request
+from streamsvd.factor.candidates import Request
 from streamsvd.numerics.certificate import TOL
 from streamsvd.protocols import Source
 
@@ -71,8 +71,8 @@ def check_request(
         tol=TOL if tol is None else float(tol),
         center=center,
         scale=scale,
-        masked=masked,
-        blanked=blanked,
+        fills_or_weights=masked,
+        has_zero_weights=blanked,
         u=u,
         u_in_memory=out is None,
         bounds=certify == "bounds",

@@ -25,8 +25,8 @@ from streamsvd.engine.span import NONFINITE_REMEDY, read_part
 from streamsvd.errors import NonFiniteError, StreamSVDError
 from streamsvd.numerics import products
 from streamsvd.numerics import sketches as sketch
-from streamsvd.numerics.blocks import Policy, Preparation, Reader
-from streamsvd.numerics.support import Counted
+from streamsvd.numerics.blocks import BlockPreparer, Policy, Preparation
+from streamsvd.numerics.support import Support
 from streamsvd.protocols import Source
 from streamsvd.typing import Matrix, Real
 
@@ -34,7 +34,7 @@ ITERATIONS = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sample:
+class ChunkSample:
     """Rows (along columns: columns) of the matrix, as stored, run by run.
 
     Attributes
@@ -70,9 +70,9 @@ class Pilot:
     alpha: float
 
 
-def draw(
-    source: Source, layout: Layout, rows: int, *, counted: Counted, seed: int, threads: int = 1
-) -> Sample:
+def draw_sample(
+    source: Source, layout: Layout, rows: int, *, counted: Support, seed: int, threads: int = 1
+) -> ChunkSample:
     """Read about ``rows`` of the streamed axis, in whole grains where at least one fits.
 
     What does not count is 0, and grains of which nothing counts are not drawn where others can be.
@@ -104,18 +104,18 @@ def draw(
     with held_memory(), ThreadPoolExecutor(threads) as pool:
         runs = tuple(pool.map(read, (int(index) for index in chosen), rooms))
     ends = ((start, min(start + run, layout.length)) for start, _ in runs)
-    stored = sum(layout.stored(start, stop) for start, stop in ends)
-    return Sample(runs, stored * layout.width * source.dtype.itemsize)
+    stored = sum(layout.decoded_rows(start, stop) for start, stop in ends)
+    return ChunkSample(runs, stored * layout.width * source.dtype.itemsize)
 
 
-def pilot(
-    sample: Sample,
+def make_pilot(
+    sample: ChunkSample,
     source: Source,
     layout: Layout,
     *,
     policy: Policy,
     moments: bool,
-    counted: Counted,
+    counted: Support,
 ) -> Pilot:
     """Magnitude of the sample, and where asked the moments of its columns over rows that count (rows streamed).
 
@@ -129,7 +129,7 @@ def pilot(
         size = float(np.abs(data).max()) if source.dtype.kind == "c" else _largest(data)
         if not np.isfinite(size):
             clean = False
-            _check(data, start, source, policy)
+            _check_finite(data, start, source, policy)
             size = float(np.nanmax(np.abs(data), initial=0.0))
         largest = max(largest, size)
     if largest > 1e300:
@@ -165,7 +165,7 @@ def _largest(data: npt.NDArray[Any]) -> float:
     return max(abs(float(data.max())), abs(float(data.min())))
 
 
-def _blocks(sample: Sample, layout: Layout, kind: str, counted: Counted) -> Iterator[Matrix]:
+def _blocks(sample: ChunkSample, layout: Layout, kind: str, counted: Support) -> Iterator[Matrix]:
     """Parts of the sample as copies of another type, rows that count alone."""
     for first, data in _parts(sample, layout):
         there = counted.within(*first, data.shape).rows
@@ -177,7 +177,9 @@ def _corner(layout: Layout, start: int) -> tuple[int, int]:
     return (start, 0) if layout.axis == "rows" else (0, start)
 
 
-def _parts(sample: Sample, layout: Layout) -> Iterator[tuple[tuple[int, int], npt.NDArray[Any]]]:
+def _parts(
+    sample: ChunkSample, layout: Layout
+) -> Iterator[tuple[tuple[int, int], npt.NDArray[Any]]]:
     """A few rows of the matrix at a time, so that copies are small beside the sample, each with its first entry."""
     for start, data in sample.runs:
         step = max(1, PILOT_ITEMS // data.shape[1])
@@ -194,7 +196,9 @@ def power_of_two(size: float, dtype: np.dtype[Any]) -> float:
     return float(2.0 ** -np.clip(np.round(np.log2(size)), -largest, largest))
 
 
-def _check(data: npt.NDArray[Any], first: tuple[int, int], source: Source, policy: Policy) -> None:
+def _check_finite(
+    data: npt.NDArray[Any], first: tuple[int, int], source: Source, policy: Policy
+) -> None:
     bad = np.isinf(data) if policy != "raise" else ~np.isfinite(data)
     if not bad.any():
         return
@@ -205,14 +209,14 @@ def _check(data: npt.NDArray[Any], first: tuple[int, int], source: Source, polic
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Start:
+class StartBlock:
     """A start block from the sample, and the sample's own view of the spectrum."""
 
     Q: Matrix
     theta: Real
 
 
-def _placed(block: Matrix, place: npt.NDArray[Any]) -> Matrix:
+def _store_in_place(block: Matrix, place: npt.NDArray[Any]) -> Matrix:
     """A block, in the place of what it was made of where its entries are as large."""
     if block.dtype.itemsize != place.dtype.itemsize or np.may_share_memory(block, place):
         return block
@@ -221,14 +225,14 @@ def _placed(block: Matrix, place: npt.NDArray[Any]) -> Matrix:
     return there
 
 
-def _normal(block: tuple[Matrix, Any], *, thin: Matrix) -> Matrix:
+def _normal_product(block: tuple[Matrix, Any], *, thin: Matrix) -> Matrix:
     """``X* diag(weights) X`` times a thin block."""
     X, weights = block
     return np.asarray(products.backward(X, products.forward(X, thin), weights))
 
 
 def start_block(
-    sample: Sample,
+    sample: ChunkSample,
     layout: Layout,
     prep: Preparation,
     thin_scale: Real,
@@ -236,7 +240,7 @@ def start_block(
     *,
     seed: int,
     threads: int = 1,
-) -> Start:
+) -> StartBlock:
     """Subspace iteration on the sampled rows, in memory: in that of the sample, whose values are lost.
 
     Parameters
@@ -258,7 +262,7 @@ def start_block(
     -----
     Cost: ``4 r n l`` flops an iteration for ``r`` rows; no pass.
     """
-    reader = Reader(prep, NumpyBackend(), False, False)
+    reader = BlockPreparer(prep, NumpyBackend(), False, False)
     n = layout.width
     blocks = []
     for first, data in sample.runs:
@@ -266,14 +270,14 @@ def start_block(
         for a, b in layout.blocks(first, first + rows.shape[0]):
             part = rows[a - first : b - first]
             block = reader.prepare(part if prep.axis == "rows" else part.T, a, slice(0, n))
-            blocks.append((_placed(block.narrow, part), block.weights))
+            blocks.append((_store_in_place(block.narrow, part), block.weights))
     Q = sketch.gaussian(n, width, seed=seed, purpose="start", complex_=prep.complex_)
     theta = np.zeros(width)
     scale = thin_scale
     with ThreadPoolExecutor(threads) as pool, one_thread():
         for _ in range(ITERATIONS):
             Q = linalg.qr(Q * (scale != 0)[:, None], mode="economic", check_finite=False)[0]
-            multiply = partial(_normal, thin=(Q * scale[:, None]).astype(prep.narrow))
+            multiply = partial(_normal_product, thin=(Q * scale[:, None]).astype(prep.narrow))
             W = np.zeros_like(Q)
             for at in range(0, len(blocks), threads):
                 for product in pool.map(multiply, blocks[at : at + threads]):
@@ -284,4 +288,4 @@ def start_block(
     if not np.any(Q):
         Q = sketch.gaussian(n, width, seed=seed, purpose="start", complex_=prep.complex_)
     Q = linalg.qr(Q * (scale != 0)[:, None], mode="economic", check_finite=False)[0]
-    return Start(Q, np.maximum(theta, 0.0))
+    return StartBlock(Q, np.maximum(theta, 0.0))

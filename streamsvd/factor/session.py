@@ -11,22 +11,22 @@ import numpy as np
 from streamsvd.engine.columns import View
 from streamsvd.engine.events import (
     Callback,
+    CertificateUpdated,
     Event,
-    Looked,
     PassDone,
     RouteChanged,
-    ignore,
-    remark,
+    ignore_event,
+    send_remarks,
 )
 from streamsvd.engine.execute import Runner
-from streamsvd.engine.meter import Mark, mark, peak_since
-from streamsvd.engine.span import Sink, stop
+from streamsvd.engine.meter import MemoryMark, mark_memory, peak_since
+from streamsvd.engine.span import Sink, stop_run
 from streamsvd.factor.plan import Plan
-from streamsvd.factor.problem import Options
+from streamsvd.factor.problem import MatrixOptions
 from streamsvd.factor.terms import Terms
 from streamsvd.numerics.certificate import EXCESS_TOL, Certificate, Kind
-from streamsvd.numerics.passes import Fold, Sums
-from streamsvd.numerics.support import freedom
+from streamsvd.numerics.passes import Fold, PassSums
+from streamsvd.numerics.support import degrees_of_freedom
 from streamsvd.protocols import Source
 from streamsvd.result import Info, Status
 
@@ -34,7 +34,7 @@ Target = Literal["auto", "values", "error"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Settings:
+class RunGoal:
     """How far to go.
 
     Attributes
@@ -69,23 +69,25 @@ class Session:
 
     source: Source
     plan: Plan
-    options: Options
-    settings: Settings
-    notify: Callback = ignore
+    options: MatrixOptions
+    settings: RunGoal
+    notify: Callback = ignore_event
     sampled_bytes: int = 0
     view: View | None = None
     widths: list[float] = field(default_factory=list)
     runner: Runner = field(init=False)
-    projected: int = field(init=False)
+    projected_bytes: int = field(init=False)
     route: str = field(init=False)
-    started: float = field(default_factory=time.perf_counter)
-    memory: Mark = field(default_factory=mark)
+    start_time: float = field(default_factory=time.perf_counter)
+    memory: MemoryMark = field(default_factory=mark_memory)
 
     def __post_init__(self) -> None:
-        remark(self.source, self.notify)
+        send_remarks(self.source, self.notify)
         plan = self.plan
-        self.projected, self.route = plan.projected_bytes, plan.route
-        self.runner = Runner(self.source, plan.workers, plan.prefetch, plan.device, self._watched)
+        self.projected_bytes, self.route = plan.projected_bytes, plan.route
+        self.runner = Runner(
+            self.source, plan.workers, plan.prefetch, plan.device, self._notify_with_width
+        )
         self.runner.needs = plan.task_bytes
 
     @property
@@ -93,20 +95,22 @@ class Session:
         """Whether the matrix is complex."""
         return bool(self.source.dtype.kind == "c")
 
-    def read(self, fold: Fold, purpose: str, sink: Sink | None = None) -> Sums:
+    def read(self, fold: Fold, purpose: str, sink: Sink | None = None) -> PassSums:
         """One pass."""
         return self.runner(self.plan.layout, fold, purpose, sink)
 
     def halt(self) -> None:
         """Wait for what is left of a pass that was cut short: after that nothing is read or written."""
-        stop(self.runner.run)
+        stop_run(self.runner.run)
 
-    def looked(self, c: Certificate) -> None:
+    def record_certificate(self, c: Certificate) -> None:
         """Keep and tell what is proved after a look."""
         self.widths.append(c.relative_width)
-        self.notify(Looked(self.runner.passes, c.relative_width, c.excess, c.resolved_count))
+        self.notify(
+            CertificateUpdated(self.runner.passes, c.relative_width, c.excess, c.resolved_count)
+        )
 
-    def go_over(self, reason: str) -> None:
+    def switch_to_gram(self, reason: str) -> None:
         """Take the plan's other way from here on, the Gram matrix, and say so."""
         before, plan = self.plan, self.plan.fallback
         assert plan is not None
@@ -114,12 +118,12 @@ class Session:
             self.route = f"{before.route}, then {plan.route}"
         else:
             self.route = plan.route
-        self.plan, self.projected = plan, max(self.projected, plan.projected_bytes)
+        self.plan, self.projected_bytes = plan, max(self.projected_bytes, plan.projected_bytes)
         self.runner.workers, self.runner.prefetch = plan.workers, plan.prefetch
         self.runner.needs = plan.task_bytes
         self.notify(RouteChanged(before.route, plan.route, plan.layout.axis, reason))
 
-    def _watched(self, event: Event) -> None:
+    def _notify_with_width(self, event: Event) -> None:
         if isinstance(event, PassDone) and self.widths:
             event = replace(event, width_before=self.widths[-1])
         self.notify(event)
@@ -127,13 +131,13 @@ class Session:
     def info(self, status: Status, terms: Terms, criterion: str = "") -> Info:
         """The record of the run."""
         read = self.runner.bytes_read + self.sampled_bytes
-        dropped = self.options.counted.left_out
+        dropped = self.options.support.excluded_columns
         if terms.stats is not None and terms.prep.axis == "rows":
             dropped = tuple(int(j) for j in np.flatnonzero(terms.stats.frame.d == 0))
         missing, columns = terms.missing, None if self.view is None else self.view.columns
         if columns is not None:
-            dropped = columns.all_dropped(dropped)
-            rows = self.options.counted.rows
+            dropped = columns.all_dropped_indices(dropped)
+            rows = self.options.support.rows
             missing += columns.n_empty * (
                 self.source.shape[0] if rows is None else int(np.count_nonzero(rows))
             )
@@ -142,8 +146,8 @@ class Session:
             passes=read / self.source.nbytes,
             bytes_read=read,
             peak_bytes=peak_since(self.memory),
-            projected_bytes=self.projected,
-            elapsed_s=time.perf_counter() - self.started,
+            projected_bytes=self.projected_bytes,
+            elapsed_s=time.perf_counter() - self.start_time,
             n_rows=self.source.shape[0],
             route=self.route,
             axis=self.plan.layout.axis,
@@ -152,6 +156,6 @@ class Session:
             dropped_columns=dropped,
             widths=tuple(self.widths),
             seed=self.settings.seed,
-            freedom=freedom(self.source.shape[0], self.options.row_weights),
+            freedom=degrees_of_freedom(self.source.shape[0], self.options.row_weights),
             criterion=criterion,
         )

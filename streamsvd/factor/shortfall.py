@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from streamsvd.engine.memory import show_bytes
-from streamsvd.factor.arrangements import GRAM_COLUMNS
+from streamsvd.factor.candidates import GRAM_COLUMNS
 from streamsvd.factor.iteration import Iteration
-from streamsvd.factor.stopping import stalled
+from streamsvd.factor.stopping import is_stalled
 from streamsvd.numerics.certificate import Kind
-from streamsvd.numerics.sentences import above, said_of_error, said_of_values
+from streamsvd.numerics.sentences import describe_error, describe_values, round_up
 from streamsvd.result import SVD
 
 
@@ -22,9 +22,9 @@ def shortfall(loop: Iteration, result: SVD) -> str:
     if settings.target != "values" and settings.excess_tol > 0:
         wanted.append(f"an error within {settings.excess_tol:g} of the best of the rank")
     asked = " or ".join(wanted)
-    found = said_of_values(c)
-    if said_of_error(c):
-        found += f"; {said_of_error(c)}"
+    found = describe_values(c)
+    if describe_error(c):
+        found += f"; {describe_error(c)}"
     if settings.energy is not None:
         asked += f" and {settings.energy:.6g} of the energy"
         found += f"; {c.captured:.6g} of the energy is held at rank {result.rank}"
@@ -57,13 +57,13 @@ def _advice(loop: Iteration, result: SVD) -> str:
             ways.append(
                 f"pass memory={room} ({show_bytes(room)}), room for the Gram matrix, which resolves them in one pass"
             )
-    on = 0 < loop.ahead.all < np.inf and not stalled(loop.history[-1], loop.history[:-1])
+    on = 0 < loop.ahead.all < np.inf and not is_stalled(loop.history[-1], loop.history[:-1])
     if on:
         ways.append(
             f"pass max_passes={session.runner.passes + 2 * int(loop.ahead.all)}, as about {loop.ahead.all:.0f} more are expected"
         )
     if settings.energy is None and np.isfinite(c.excess):
-        reached = above(max(c.excess * 1.01, 1e-12), 2)
+        reached = round_up(max(c.excess * 1.01, 1e-12), 2)
         what = f"excess_tol={reached}"
         if settings.target == "values":
             what = f'target="error" with excess_tol={reached}'

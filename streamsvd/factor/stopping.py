@@ -14,15 +14,15 @@ from enum import Enum
 
 import numpy as np
 
-from streamsvd.factor.looks import Look
-from streamsvd.factor.session import Settings
+from streamsvd.factor.assessment import Assessment
+from streamsvd.factor.session import RunGoal
 from streamsvd.numerics.certificate import Certificate, Kind
 from streamsvd.numerics.probes import chi_lower
 from streamsvd.numerics.tail import polynomial_share
 from streamsvd.typing import Real
 
 
-class Next(Enum):
+class NextStep(Enum):
     """What follows a look."""
 
     VALUES = "values"
@@ -36,7 +36,7 @@ CHEAP_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Prospect:
+class Forecast:
     """What the Ritz values say of the passes to come.
 
     Attributes
@@ -52,14 +52,14 @@ class Prospect:
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
+class WaysLeft:
     """What can still be done.
 
     Attributes
     ----------
     passes
         Passes that the loop may still make.
-    spent
+    nothing_to_learn
         Whether another pass of the loop would teach nothing.
     gram
         Cost of a Gram pass in passes of the loop; None where its memory does not fit, its rounding would leave the
@@ -69,7 +69,7 @@ class Means:
     """
 
     passes: int
-    spent: bool
+    nothing_to_learn: bool
     gram: float | None
     gram_seconds: float = float("inf")
 
@@ -79,7 +79,7 @@ class Means:
         return self.gram is not None and (self.gram <= 2 or self.gram_seconds <= CHEAP_SECONDS)
 
 
-def prospect(
+def forecast_passes(
     theta: Real,
     widths: Real,
     *,
@@ -87,9 +87,9 @@ def prospect(
     probes: int,
     tail_energy: float,
     dimension: int,
-    settings: Settings,
+    settings: RunGoal,
     number: int,
-) -> Prospect:
+) -> Forecast:
     """Passes until the values that are not resolved yet will be.
 
     Parameters
@@ -111,10 +111,10 @@ def prospect(
     """
     open_ = np.flatnonzero(widths > settings.tol)
     if open_.size == 0:
-        return Prospect(0.0, 0.0)
+        return Forecast(0.0, 0.0)
     edge = float(theta[min(block, theta.size - 1)])
     if not edge > 0:
-        return Prospect(1.0, 1.0)
+        return Forecast(1.0, 1.0)
     rest = min(dimension - theta.size, tail_energy / edge)
     kappa = 1.0
     if probes:
@@ -126,17 +126,17 @@ def prospect(
         narrowing = np.log(np.minimum(widths[open_], 1.0) / settings.tol) / (2 * rate)
         reaching = np.arccosh(max(float(kappa), 1.0)) / rate - number
     passes = np.maximum(1.0, np.maximum(np.ceil(narrowing), np.ceil(reaching)))
-    return Prospect(float(passes.max()), float(passes.min()))
+    return Forecast(float(passes.max()), float(passes.min()))
 
 
-def following(
-    look: Look,
-    settings: Settings,
-    ahead: Prospect,
-    means: Means,
+def choose_next_step(
+    look: Assessment,
+    settings: RunGoal,
+    ahead: Forecast,
+    means: WaysLeft,
     history: list[Certificate],
-    before: Prospect | None = None,
-) -> Next | None:
+    before: Forecast | None = None,
+) -> NextStep | None:
     """What to do after a look; None where nothing that was asked can be reached any more.
 
     ``history`` holds the certificates before this one, oldest first, and ``before`` is what the last of these expected.
@@ -146,58 +146,60 @@ def following(
     vanishes = c.error_vanishes and settings.energy is None
     excess_met = look.enough and (c.excess <= settings.excess_tol or vanishes)
     if target != "error" and look.enough and c.relative_width <= settings.tol:
-        return Next.VALUES
+        return NextStep.VALUES
     if target == "error" and excess_met:
-        return Next.ERROR
-    on = means.passes > 0 and not means.spent
+        return NextStep.ERROR
+    on = means.passes > 0 and not means.nothing_to_learn
     settled = target == "auto" and excess_met and look.smallest
     gram = means.gram if means.passes > 0 else None
     if not history and on and means.passes > 1:
-        return Next.PASS  # what the first look says of the rate is not worth much
-    far, near = _believed(look, ahead, history, before)
+        return NextStep.PASS  # what the first look says of the rate is not worth much
+    far, near = _expected_passes(look, ahead, history, before)
     if gram is not None and target != "error" and means.gram_is_cheap and far > min(gram, 2):
-        return Next.GRAM
+        return NextStep.GRAM
     same = len(history) > 2 and c.resolved_count == history[-1].resolved_count
     if settled and (not on or (far > 3 and (near > 2 or same))):
-        return Next.ERROR
+        return NextStep.ERROR
     if gram is not None:
         # Passes in vain cost as much as others: where the values are out of reach, only the error counts.
         expected = far if far <= means.passes and target != "error" else np.inf
         if target != "values" and look.enough:
             expected = min(expected, _passes_to(settings.excess_tol, look, history))
         if not on or expected > min(gram, means.passes):
-            return Next.GRAM
+            return NextStep.GRAM
     if on:
-        return Next.PASS
-    return Next.ERROR if settled else None
+        return NextStep.PASS
+    return NextStep.ERROR if settled else None
 
 
-def _believed(
-    look: Look, ahead: Prospect, history: list[Certificate], before: Prospect | None
+def _expected_passes(
+    look: Assessment, ahead: Forecast, history: list[Certificate], before: Forecast | None
 ) -> tuple[float, float]:
     """Passes expected until all values, and one more, are resolved: endless where what was expected has not come nearer.
 
     So they are where the energy asked for is not held yet: how many values that takes is not known.
     """
     far, near = ahead.all, ahead.first
-    if not look.enough or stalled(look.certificate, history):
+    if not look.enough or is_stalled(look.certificate, history):
         return np.inf, np.inf
     if len(history) < 2 or before is None:
         return far, near
     now, then = look.certificate, history[-1]
     if now.resolved_count == then.resolved_count:
-        far = far if far < before.all or _shrunk(now.widths.max(), then.widths.max()) else np.inf
+        far = (
+            far if far < before.all or _is_narrower(now.widths.max(), then.widths.max()) else np.inf
+        )
         nearest = [c.widths[c.widths > c.tol].min(initial=1.0) for c in (now, then)]
-        near = near if near < before.first or _shrunk(*nearest) else np.inf
+        near = near if near < before.first or _is_narrower(*nearest) else np.inf
     return far, near
 
 
-def _shrunk(width: float, before: float) -> bool:
+def _is_narrower(width: float, before: float) -> bool:
     """Whether a width fell by so much that what was expected of it is only late."""
     return width < 0.25 * before
 
 
-def stalled(c: Certificate, history: list[Certificate]) -> bool:
+def is_stalled(c: Certificate, history: list[Certificate]) -> bool:
     """Whether the widest interval fell by less than a tenth in two looks, once it was one."""
     if len(history) < 2 or c.kind is not Kind.BOUNDS:
         return False
@@ -205,7 +207,7 @@ def stalled(c: Certificate, history: list[Certificate]) -> bool:
     return before < 0.9 and c.relative_width > 0.9 * before
 
 
-def _passes_to(excess_tol: float, look: Look, history: list[Certificate]) -> float:
+def _passes_to(excess_tol: float, look: Assessment, history: list[Certificate]) -> float:
     """Passes until the excess is small enough, if it goes on as it has."""
     now = look.certificate.excess
     if now <= excess_tol:

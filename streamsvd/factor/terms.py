@@ -11,14 +11,14 @@ from streamsvd.engine.layout import Layout
 from streamsvd.errors import SpecError
 from streamsvd.factor.problem import (
     Frame,
-    Options,
+    MatrixOptions,
     Statistics,
     column_scale,
     statistics,
     zero_level,
 )
 from streamsvd.factor.sample import Pilot
-from streamsvd.numerics.blocks import Moments, Preparation, check_faint, faintest, no_ends
+from streamsvd.numerics.blocks import Moments, Preparation, check_faint, empty_ends, faint_threshold
 from streamsvd.typing import Real
 
 
@@ -32,11 +32,11 @@ class Terms:
         Preparation of the blocks of every pass.
     d
         Scale of the thin blocks in the first pass, ``(n,)``; later passes take that of ``stats.frame``.
-    dropped
+    dropped_columns
         Columns that the policy leaves out, ``(n,)`` of bool.
     mean_filled
         Whether missing entries are filled with the mean of the whole matrix, not that of the sample.
-    repiloted
+    pilot_is_mean
         Whether the pilot is the mean of the whole matrix already.
     stats
         Mean, scale and energy, known after the first pass.
@@ -46,19 +46,19 @@ class Terms:
 
     prep: Preparation
     d: Real
-    dropped: npt.NDArray[np.bool_]
+    dropped_columns: npt.NDArray[np.bool_]
     mean_filled: bool = False
-    repiloted: bool = False
+    pilot_is_mean: bool = False
     stats: Statistics | None = None
     missing: int = 0
 
     @property
-    def known(self) -> Statistics:
+    def known_stats(self) -> Statistics:
         """The moments; only after the first pass."""
         assert self.stats is not None
         return self.stats
 
-    def widened(self) -> Terms:
+    def in_double(self) -> Terms:
         """The same with every product in float64."""
         return replace(self, prep=replace(self.prep, single=False))
 
@@ -68,8 +68,8 @@ class Terms:
         return self.prep.narrow if self.prep.single else self.prep.wide
 
 
-def guessed(
-    options: Options, layout: Layout, guess: Pilot, *, single: bool, complex_: bool
+def terms_from_pilot(
+    options: MatrixOptions, layout: Layout, guess: Pilot, *, single: bool, complex_: bool
 ) -> Terms:
     """Terms from the pilot moments of a sample, or of a stored result."""
     rows = layout.axis == "rows"
@@ -83,7 +83,7 @@ def guessed(
         policy=options.nonfinite,
         single=single,
         complex_=complex_,
-        counted=options.counted,
+        support=options.support,
     )
     dropped = guess.holes & (options.nonfinite == "drop_columns")
     if not rows:
@@ -108,11 +108,11 @@ def guessed(
     return Terms(replace(prep, pilot=pilot, fill=fill), d, dropped)
 
 
-_TINY = 1e-200
+_UNDERFLOW_ENERGY = 1e-200
 """Energies below this may have lost squares to underflow: the power of two was wrong."""
 
 
-def rescaled(terms: Terms, options: Options, size: float) -> Terms:
+def rescale_terms(terms: Terms, options: MatrixOptions, size: float) -> Terms:
     """Terms whose power of two suits entries of the given size, which the sample had not shown."""
     prep = terms.prep
     most = 120 if prep.single else 1000
@@ -123,7 +123,7 @@ def rescaled(terms: Terms, options: Options, size: float) -> Terms:
     return replace(terms, prep=replace(prep, alpha=alpha, fill=fill), d=d)
 
 
-def lowered(terms: Terms, options: Options, size: float) -> Terms:
+def rescale_down(terms: Terms, options: MatrixOptions, size: float) -> Terms:
     """Terms for entries of a size whose squares were too large.
 
     Raises
@@ -131,7 +131,7 @@ def lowered(terms: Terms, options: Options, size: float) -> Terms:
     SpecError
         If they are so already: it is the weights that are too large.
     """
-    lower = rescaled(terms, options, size)
+    lower = rescale_terms(terms, options, size)
     if lower.prep.alpha == terms.prep.alpha:
         given = (options.row_weights, options.column_weights)
         most = max((float(weights.max()) for weights in given if weights is not None), default=1.0)
@@ -141,7 +141,7 @@ def lowered(terms: Terms, options: Options, size: float) -> Terms:
     return lower
 
 
-def _far(stats: Statistics, prep: Preparation) -> bool:
+def _pilot_is_far(stats: Statistics, prep: Preparation) -> bool:
     """Whether the pilot is so far from the mean that deviations about it lose digits: all of them, where none are left."""
     if prep.pilot is None or stats.frame.delta is None:
         return False
@@ -151,19 +151,19 @@ def _far(stats: Statistics, prep: Preparation) -> bool:
     return bool(np.any((far > 1e4 * variance) & ((variance > 0) | (far > 1e-15 * size))))
 
 
-def _repiloted(terms: Terms) -> Terms:
+def _use_mean_as_pilot(terms: Terms) -> Terms:
     """The mean of the whole matrix as the pilot."""
-    prep, stats = terms.prep, terms.known
+    prep, stats = terms.prep, terms.known_stats
     assert prep.pilot is not None
     pilot = stats.mean.astype(prep.narrow).astype(prep.wide)
     fill = prep.fill
     if fill is not None:
         fill = fill + prep.alpha * (prep.pilot - pilot)
     prep = replace(prep, pilot=pilot, fill=fill)
-    return replace(terms, prep=prep, d=stats.frame.d, repiloted=True)
+    return replace(terms, prep=prep, d=stats.frame.d, pilot_is_mean=True)
 
 
-def absorbed(terms: Terms, options: Options, total: Moments) -> tuple[Terms, bool]:
+def absorb_moments(terms: Terms, options: MatrixOptions, total: Moments) -> tuple[Terms, bool]:
     """Terms after the moments of a pass; True where its products must be made again with them.
 
     That is so where missing values are given the mean, which the sample only guessed, and where columns
@@ -171,8 +171,8 @@ def absorbed(terms: Terms, options: Options, total: Moments) -> tuple[Terms, boo
     or because they are constant and are to be scaled.
     """
     missing = int(np.sum(total.missing))
-    if total.energy < _TINY and total.largest > 0:
-        lifted = rescaled(terms, options, total.largest / terms.prep.alpha)
+    if total.energy < _UNDERFLOW_ENERGY and total.largest > 0:
+        lifted = rescale_terms(terms, options, total.largest / terms.prep.alpha)
         if lifted.prep.alpha != terms.prep.alpha:
             return lifted, True
     if terms.prep.axis == "columns":
@@ -187,12 +187,12 @@ def absorbed(terms: Terms, options: Options, total: Moments) -> tuple[Terms, boo
         stats = Statistics(frame, total.energy, total.energy, mean, deviation, zero)
         return replace(terms, stats=stats, missing=missing), False
     holes = total.missing > 0
-    dropped, prep = terms.dropped, terms.prep
+    dropped, prep = terms.dropped_columns, terms.prep
     if options.nonfinite == "drop_columns":
         dropped = dropped | holes
     if total.ends is not None:
-        faint = ~dropped & (total.squares < faintest(prep.weights))
-        check_faint(np.where(faint[:, None], total.ends, no_ends(faint.size, 1)))
+        faint = ~dropped & (total.squares < faint_threshold(prep.weights))
+        check_faint(np.where(faint[:, None], total.ends, empty_ends(faint.size, 1)))
     stats = statistics(options, total, prep, dropped=dropped)
     d = stats.frame.d
     if not d.any():
@@ -202,9 +202,9 @@ def absorbed(terms: Terms, options: Options, total: Moments) -> tuple[Terms, boo
         )
     lost = (d == 0) & (terms.d > 0)
     again = bool(np.any(total.squares[lost] * terms.d[lost] ** 2 > 1e-30 * stats.gross))
-    terms = replace(terms, stats=stats, missing=missing, dropped=dropped)
-    if _far(stats, prep) and not terms.repiloted:
-        return _repiloted(terms), True
+    terms = replace(terms, stats=stats, missing=missing, dropped_columns=dropped)
+    if _pilot_is_far(stats, prep) and not terms.pilot_is_mean:
+        return _use_mean_as_pilot(terms), True
     if options.nonfinite == "mean" and holes.any() and not terms.mean_filled:
         centre = 0.0 if prep.pilot is None else prep.pilot
         filled = replace(prep, fill=prep.alpha * (stats.mean - centre))

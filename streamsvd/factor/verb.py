@@ -10,21 +10,21 @@ from typing import Any
 import numpy as np
 
 from streamsvd.checks.paths import local_path
-from streamsvd.engine.columns import View, is_kept, kept_source, mask_of, over_columns
-from streamsvd.engine.device import backend
-from streamsvd.engine.events import Callback, Committed, ignore
+from streamsvd.engine.columns import View, is_kept, kept_source, mask_of, select_columns
+from streamsvd.engine.device import thread_backend
+from streamsvd.engine.events import Callback, ResultWritten, ignore_event
 from streamsvd.engine.execute import dense_threads
 from streamsvd.engine.memory import default_budget, parse_bytes
 from streamsvd.engine.opening import as_source
 from streamsvd.errors import NotConverged, ShapeError, SpecError
-from streamsvd.factor.agreement import Asked, runs_plan
-from streamsvd.factor.arrangements import Rates
-from streamsvd.factor.factors import Factors, factors
+from streamsvd.factor.candidates import Speeds
+from streamsvd.factor.factors import Factors, compute_factors
 from streamsvd.factor.iteration import Iteration
 from streamsvd.factor.plan import Plan, make_plan
+from streamsvd.factor.plan_options import PlanOptions, runs_plan
 from streamsvd.factor.problem import check_options
 from streamsvd.factor.request import check_amount, check_request
-from streamsvd.factor.session import Session, Settings
+from streamsvd.factor.session import RunGoal, Session
 from streamsvd.factor.shortfall import shortfall
 from streamsvd.numerics.certificate import EXCESS_TOL, Kind
 from streamsvd.numerics.columns import Columns
@@ -32,7 +32,7 @@ from streamsvd.protocols import Source
 from streamsvd.result import PCA, SVD, Status
 from streamsvd.store.results.factorisation import ResultWriter, load_u
 from streamsvd.store.writing.separation import check_apart, mask_places
-from streamsvd.store.writing.shield import uninterrupted
+from streamsvd.store.writing.shield import defer_interrupts
 from streamsvd.typing import Real
 
 Weights = Sequence[float] | Real | None
@@ -61,7 +61,7 @@ def plan_svd(
     precision: str = "auto",
     route: str | None = None,
     axis: str | None = None,
-    rates: Rates | None = None,
+    rates: Speeds | None = None,
 ) -> Plan:
     """What `svd` would do with these arguments, and what it would cost; reads no data.
 
@@ -118,7 +118,7 @@ certify, target, excess_tol, device, precision, route
         center=center,
         scale=scale,
         masked=nonfinite != "raise" or row_weights is not None,
-        blanked=not options.counted.whole,
+        blanked=not options.support.whole,
         u=u,
         out=out,
         max_passes=max_passes,
@@ -132,9 +132,9 @@ certify, target, excess_tol, device, precision, route
     if route not in (None, "krylov", "gram"):
         raise SpecError(f'route={route!r} is unknown. Pass "krylov", "gram" or nothing.')
     if device != "cpu":
-        backend(device)  # says at once whether it answers
+        thread_backend(device)  # says at once whether it answers
     budget = default_budget() if memory is None else parse_bytes(memory)
-    asked = Asked(
+    asked = PlanOptions(
         rank=rank,
         energy=energy,
         tol=tol if rank is None and energy is None else request.tol,
@@ -202,7 +202,7 @@ def svd(
     precision: str = "auto",
     route: str | None = None,
     plan: Plan | None = None,
-    callback: Callback = ignore,
+    callback: Callback = ignore_event,
 ) -> SVD:
     """Leading singular triplets of a stored matrix, as accurate as asked, with the proof.
 
@@ -303,7 +303,7 @@ def svd(
         row_weights=row_weights,
         column_weights=column_weights,
         nonfinite=nonfinite,
-    ).counted
+    ).support
     if plan is None:
         check_amount(whole, rank, energy, tol)
     place = None if out is None else local_path(out, "out")
@@ -311,7 +311,7 @@ def svd(
         check_apart(place, whole, row_weights, column_weights, mask_places(whole, mask))
         if nonfinite != "raise" or mask is not None:  # there is a look
             ResultWriter(place, overwrite=overwrite).discard()
-    view = over_columns(
+    view = select_columns(
         whole, mask, tolerant=nonfinite != "raise", notify=callback, counted=counted
     )
     source, column_weights = view.source, view.take(column_weights)
@@ -357,8 +357,8 @@ def svd(
             "Make a plan for this matrix."
         )
     elif plan.shape != source.shape:  # it was made before the look
-        plan = _replanned(plan, view)
-    settings = Settings(
+        plan = _plan_remaining_columns(plan, view)
+    settings = RunGoal(
         rank=plan.request.rank,
         energy=plan.request.energy,
         tol=plan.request.tol,
@@ -423,7 +423,7 @@ def as_pca(result: SVD) -> PCA:
     return PCA(result.Vh, variance, ratio, result)
 
 
-def _replanned(plan: Plan, view: View) -> Plan:
+def _plan_remaining_columns(plan: Plan, view: View) -> Plan:
     """A plan that was made for all columns, for those that are left."""
     request, source = plan.request, view.source
     most = min(source.shape)
@@ -441,7 +441,7 @@ def _replanned(plan: Plan, view: View) -> Plan:
         device=plan.device,
         axis=plan.layout.axis,
         route=plan.route_asked,
-        asked=plan.asked,
+        asked=plan.options,
     )
 
 
@@ -453,21 +453,21 @@ def _run(session: Session, writer: ResultWriter | None, *, u: bool) -> SVD:
         sink = None
         if u and writer is not None:
             sink = writer.sink(
-                session.source.shape[0], look.rank, session.plan.layout, loop.known.prep
+                session.source.shape[0], look.rank, session.plan.layout, loop.known_terms.prep
             )
-        made = factors(session, loop.known, look, sink=sink, want_u=u)
+        made = compute_factors(session, loop.known_terms, look, sink=sink, want_u=u)
         status = Status.NOT_CONVERGED if loop.criterion is None else Status.CONVERGED
         result = _result(session, loop, made, status)
         if writer is not None:
             result = _keep(session, writer, result)
     except KeyboardInterrupt:
-        with uninterrupted():  # a second one waits until what the first has left is in order
+        with defer_interrupts():  # a second one waits until what the first has left is in order
             session.halt()
             if writer is not None and not writer.committed:
                 _keep_interrupted(loop, writer)
         raise
     except BaseException:
-        with uninterrupted():
+        with defer_interrupts():
             if writer is not None:
                 writer.discard()
         raise
@@ -478,12 +478,16 @@ def _run(session: Session, writer: ResultWriter | None, *, u: bool) -> SVD:
 
 def _keep_interrupted(loop: Iteration, writer: ResultWriter) -> None:
     """The last whole look at ``out``; along columns it has no right factor yet, and nothing is kept."""
-    if loop.last is None or loop.known.stats is None or loop.session.plan.layout.axis == "columns":
+    if (
+        loop.last is None
+        or loop.known_terms.stats is None
+        or loop.session.plan.layout.axis == "columns"
+    ):
         writer.discard()
         return
     try:
         writer.drop_u()
-        made = factors(loop.session, loop.known, loop.last, sink=None, want_u=False)
+        made = compute_factors(loop.session, loop.known_terms, loop.last, sink=None, want_u=False)
         _keep(loop.session, writer, _result(loop.session, loop, made, Status.INTERRUPTED))
     except BaseException:
         writer.discard()
@@ -491,9 +495,9 @@ def _keep_interrupted(loop: Iteration, writer: ResultWriter) -> None:
 
 
 def _result(session: Session, loop: Iteration, made: Factors, status: Status) -> SVD:
-    terms = loop.known
-    mean = terms.known.mean if session.options.center else None
-    scale = terms.known.deviation if session.options.scale else None
+    terms = loop.known_terms
+    mean = terms.known_stats.mean if session.options.center else None
+    scale = terms.known_stats.deviation if session.options.scale else None
     criterion = "" if loop.criterion is None else loop.criterion.value
     info = session.info(status, terms, criterion)
     spread = session.view.spread if session.view is not None else _as_it_is
@@ -505,12 +509,14 @@ def _as_it_is(values: Any) -> Any:
 
 
 def _keep(session: Session, writer: ResultWriter, result: SVD) -> SVD:
-    with uninterrupted():  # whoever is told of an interrupt is told first that the result is there
+    with (
+        defer_interrupts()
+    ):  # whoever is told of an interrupt is told first that the result is there
         options = asdict(session.options)
         view = session.view
         if view is not None and view.columns is not None:
             options["column_weights"] = view.spread(options["column_weights"], 0.0)
             options["columns"] = view.columns.marks
         path = writer.commit(result, options=options, source=session.source.name)
-        session.notify(Committed(str(path)))
+        session.notify(ResultWritten(str(path)))
     return replace(result, U=load_u(path)) if writer.has_u else result

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from streamsvd.checks.numbers import check_numbers
 from streamsvd.kernels.mathematics import Kernel, typical_length
-from streamsvd.kernels.mathematics.kernel import SCALED
+from streamsvd.kernels.mathematics.kernel import LENGTH_KERNELS
 from streamsvd.kernels.mathematics.ridge import best_length
 from streamsvd.protocols import Source
 from streamsvd.typing import Matrix
@@ -47,7 +47,7 @@ def sample_places(source: Source) -> tuple[int, list[int]]:
     return height, [int(a) for a in np.linspace(0, m - height, parts)]
 
 
-def sampled(source: Source) -> tuple[Matrix, np.ndarray[tuple[int], np.dtype[np.int64]]]:
+def read_sample(source: Source) -> tuple[Matrix, np.ndarray[tuple[int], np.dtype[np.int64]]]:
     """Rows from places spread over the matrix in float64, and their numbers; those with NaN or Inf left out."""
     n = source.shape[1]
     height, places = sample_places(source)
@@ -62,7 +62,7 @@ def sampled(source: Source) -> tuple[Matrix, np.ndarray[tuple[int], np.dtype[np.
     return joined[good], index[good]
 
 
-def settled(
+def settle_kernel(
     kernel: Kernel,
     sample: Matrix,
     *,
@@ -97,7 +97,7 @@ def settled(
         kernel, sample = replace(kernel, scale=divisor), sample / divisor
     name = kernel.name if isinstance(kernel.name, str) else ""
     kernel = replace(kernel, centre=sample.mean(axis=0))
-    if length is None and name in SCALED:
+    if length is None and name in LENGTH_KERNELS:
         kernel = replace(kernel, length=typical_length(sample, name, seed=seed))
         if targets is not None:
             order = np.random.default_rng(seed).permutation(sample.shape[0])

@@ -14,19 +14,24 @@ import numpy.typing as npt
 
 from streamsvd.checks.paths import local_path
 from streamsvd.errors import SpecError, StoreError
-from streamsvd.kernels.mathematics import Dictionary, FeatureMap, Kernel, Spec
+from streamsvd.kernels.mathematics import Dictionary, DictionaryOptions, FeatureMap, Kernel
 from streamsvd.kernels.records import NystromCertificate, NystromInfo
 from streamsvd.numerics.columns import Columns
-from streamsvd.store.explanations import refused, there
+from streamsvd.store.explanations import path_exists, raise_access_error
 
 Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
-Held: TypeAlias = tuple[
-    Spec, Dictionary, npt.NDArray[np.int64], FeatureMap, NystromCertificate, NystromInfo
+DictionaryParts: TypeAlias = tuple[
+    DictionaryOptions,
+    Dictionary,
+    npt.NDArray[np.int64],
+    FeatureMap,
+    NystromCertificate,
+    NystromInfo,
 ]
 """The parts of a `streamsvd.Nystrom`, in their order."""
 FORMAT = 1
 SAMPLING = ("gamma", "budget", "mode", "oversampling", "least", "seed")
-"""What of a `Spec` tells one sampling from another, beside the kernel."""
+"""What of a `DictionaryOptions` tells one sampling from another, beside the kernel."""
 STATE = ("gamma", "multiplier", "n_rows", "trace", "dimension")
 DAMAGE = (
     OSError, ValueError, KeyError, TypeError, EOFError, NotImplementedError, IndexError, zipfile.BadZipFile, msgspec.MsgspecError,
@@ -35,7 +40,7 @@ DAMAGE = (
 
 
 def dictionary_arrays(
-    spec: Spec,
+    spec: DictionaryOptions,
     state: Dictionary,
     centres: npt.NDArray[np.int64],
     map_: FeatureMap,
@@ -62,7 +67,7 @@ def dictionary_arrays(
     }  # fmt: skip
 
 
-def dictionary_in(path: str | os.PathLike[str]) -> Held:
+def dictionary_in(path: str | os.PathLike[str]) -> DictionaryParts:
     """The same parts again.
 
     Raises
@@ -72,7 +77,7 @@ def dictionary_in(path: str | os.PathLike[str]) -> Held:
     """
     with reading(path, "dictionary of rows") as (arrays, record):
         map_ = map_in(arrays, record, "centre_rows")
-        spec = Spec(kernel=map_.kernel, **record["spec"])
+        spec = DictionaryOptions(kernel=map_.kernel, **record["spec"])
         state = Dictionary(
             rows=arrays["rows"],
             ids=arrays["indices"],
@@ -145,7 +150,7 @@ def reading(path: str | os.PathLike[str], what: str) -> Iterator[tuple[Arrays, d
         If the file, or what is made of it meanwhile, shows that it is no such thing, or is of a newer release.
     """
     place = local_path(path)
-    if not there(place):
+    if not path_exists(place):
         raise StoreError(f"{place} does not exist. Check the path.")
     try:
         with place.open("rb") as file, np.load(file, allow_pickle=False) as kept:
@@ -157,7 +162,7 @@ def reading(path: str | os.PathLike[str], what: str) -> Iterator[tuple[Arrays, d
     except StoreError:
         raise
     except DAMAGE as error:
-        refused(error, place)
+        raise_access_error(error, place)
         raise StoreError(f"{place} holds no {what}: {damage(error)}.") from error
 
 

@@ -13,22 +13,28 @@ import numpy.typing as npt
 
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.columns import View, over_columns_with_values, view_of, with_columns
-from streamsvd.engine.events import Callback, ignore
+from streamsvd.engine.events import Callback, ignore_event
 from streamsvd.engine.execute import dense_threads
-from streamsvd.engine.meter import mark, peak_since
+from streamsvd.engine.meter import mark_memory, peak_since
 from streamsvd.engine.opening import as_source
-from streamsvd.engine.runs import Arrangement, Passes, allowed_bytes, arranged
+from streamsvd.engine.runs import Passes, RowSchedule, allowed_bytes, plan_row_schedule
 from streamsvd.engine.runs.checks import check_real
-from streamsvd.engine.saves import SAVE_SECONDS, Saves, check_seconds, digest, try_saves
+from streamsvd.engine.saves import SAVE_SECONDS, Saves, array_digest, check_seconds, try_saves
 from streamsvd.errors import ShapeError, SpecError
-from streamsvd.kernels.choice import SAMPLE_ROWS, sampled
+from streamsvd.kernels.choice import SAMPLE_ROWS, read_sample
+from streamsvd.kernels.devices import check_device, choosing
 from streamsvd.kernels.files import SAMPLING, dictionary_arrays, dictionary_in
-from streamsvd.kernels.mathematics import Dictionary, FeatureMap, Spec, merged, pivots
+from streamsvd.kernels.mathematics import (
+    Dictionary,
+    DictionaryOptions,
+    FeatureMap,
+    merge_dictionaries,
+    pivots,
+)
 from streamsvd.kernels.mathematics.centres import ACTUAL
 from streamsvd.kernels.mathematics.dictionary import Mode
-from streamsvd.kernels.options import DEFAULT_CENTRES, Asked
-from streamsvd.kernels.passes import Choosing, Remaining
-from streamsvd.kernels.placing import check_device, choosing
+from streamsvd.kernels.options import DEFAULT_CENTRES, KernelOptions
+from streamsvd.kernels.passes import DictionaryPass, TraceErrorPass
 from streamsvd.kernels.records import NystromCertificate, NystromInfo
 from streamsvd.numerics.sides import UNIT_ROUNDOFF
 from streamsvd.protocols import Source
@@ -38,7 +44,7 @@ PURPOSE = "nystrom"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Nystrom:
+class NystromResult:
     """A dictionary, centres, and the feature map they make.
 
     Attributes
@@ -53,7 +59,7 @@ class Nystrom:
         What is known of the error, and how it came about.
     """
 
-    spec: Spec
+    spec: DictionaryOptions
     dictionary: Dictionary
     centres: npt.NDArray[np.int64]
     feature_map: FeatureMap
@@ -93,8 +99,8 @@ class Nystrom:
         *,
         device: str = "cpu",
         memory: int | float | str | None = None,
-        callback: Callback = ignore,
-    ) -> Nystrom:
+        callback: Callback = ignore_event,
+    ) -> NystromResult:
         """The same of all rows so far and those of ``X``: one pass over the new rows alone.
 
         Kernel, scale, ridge, budget and seed stay what they are. The old rows are not read again, so nothing is proved
@@ -117,13 +123,13 @@ class Nystrom:
         check_device(device, self.spec.kernel)
         view = view_of(source, columns)
         source = view.source
-        passes = Passes(fitted(source, self.spec, memory, device=device), callback)
-        began, start = time.perf_counter(), mark()
+        passes = Passes(plan_dictionary(source, self.spec, memory, device=device), callback)
+        began, start = time.perf_counter(), mark_memory()
         with held_memory(), dense_threads(1), view.naming():
             state = chosen_rows(passes, self.spec, device, self.dictionary.n_rows)
             with choosing(device, self.spec) as spec:
-                state = merged(spec, [self.dictionary, state])
-            found = made(
+                state = merge_dictionaries(spec, [self.dictionary, state])
+            found = build_result(
                 passes, self.spec, state, self.info.n_centres, self.info.chosen, False, began, start
             )
         return put_back(found, view)
@@ -141,7 +147,7 @@ class Nystrom:
         )
 
 
-def load_nystrom(path: str | os.PathLike[str]) -> Nystrom:
+def load_nystrom(path: str | os.PathLike[str]) -> NystromResult:
     """The dictionary that ``numpy.savez(path, **found.arrays())`` or ``streamsvd nystrom --out`` saved.
 
     Raises
@@ -149,10 +155,10 @@ def load_nystrom(path: str | os.PathLike[str]) -> Nystrom:
     StoreError
         If the file is no such thing, or of a newer release.
     """
-    return Nystrom(*dictionary_in(path))
+    return NystromResult(*dictionary_in(path))
 
 
-def put_back(found: Nystrom, view: View) -> Nystrom:
+def put_back(found: NystromResult, view: View) -> NystromResult:
     """What was found of the columns that are kept, for rows of all columns."""
     if view.columns is None and not view.look_bytes:
         return found
@@ -181,8 +187,8 @@ def nystrom(
     seed: int = 0,
     checkpoint: str | os.PathLike[str] | None = None,
     save_seconds: float = SAVE_SECONDS,
-    callback: Callback = ignore,
-) -> Nystrom:
+    callback: Callback = ignore_event,
+) -> NystromResult:
     """Nyström approximation of a kernel matrix that is never formed, from one pass over the rows.
 
     Parameters
@@ -261,37 +267,39 @@ def nystrom(
     source = as_source(X)
     check_real(source)
     try_saves(checkpoint, source)
-    asked = Asked(
+    asked = KernelOptions(
         kernel=kernel, length=length, degree=degree, offset=offset, smoothness=smoothness, scale=scale,
         gamma=gamma, n_centres=n_centres, budget=budget, mode=mode, seed=seed,
     )  # fmt: skip
     check_device(device, asked.spec.kernel)
-    arrangement = fitted(source, asked.spec, memory, device=device)
-    began, start = time.perf_counter(), mark()
+    arrangement = plan_dictionary(source, asked.spec, memory, device=device)
+    began, start = time.perf_counter(), mark_memory()
     with held_memory(), dense_threads(1):
-        sample, _ = sampled(source)
-        spec = asked.settled(sample)
-        saves = saved(
+        sample, _ = read_sample(source)
+        spec = asked.settle(sample)
+        saves = open_saves(
             checkpoint, save_seconds, PURPOSE, source, sample, spec, arrangement, n_centres=n_centres,
             device=device,
         )  # fmt: skip
         passes = Passes(arrangement, callback, saves)
         state = chosen_rows(passes, spec, device)
-        found = made(passes, spec, state, n_centres, asked.chosen, certify, began, start, device)
+        found = build_result(
+            passes, spec, state, n_centres, asked.left_open, certify, began, start, device
+        )
     if saves is not None:
-        saves.over()
+        saves.clear()
     return found
 
 
-def fitted(
+def plan_dictionary(
     source: Source,
-    spec: Spec,
+    spec: DictionaryOptions,
     memory: int | float | str | None,
     *,
     further: int = 0,
     held: int = 0,
     device: str = "cpu",
-) -> Arrangement:
+) -> RowSchedule:
     """How to run within the memory.
 
     Parameters
@@ -312,7 +320,7 @@ def fitted(
     def work(piece: int) -> int:
         return dense + further + rows + 8 * 3 * piece * (size + n)
 
-    return arranged(
+    return plan_row_schedule(
         source,
         size,
         allowed_bytes(memory),
@@ -324,14 +332,14 @@ def fitted(
     )
 
 
-def saved(
+def open_saves(
     place: str | os.PathLike[str] | None,
     seconds: float,
     purpose: str,
     source: Source,
     sample: Matrix,
-    spec: Spec,
-    arrangement: Arrangement,
+    spec: DictionaryOptions,
+    arrangement: RowSchedule,
     kinds: tuple[type, ...] = (),
     device: str = "cpu",
     **further: Any,
@@ -351,7 +359,7 @@ def saved(
             "checkpoint= out, or use one of the named kernels."
         )
     run = {
-        "source": source.name, "shape": list(source.shape), "dtype": source.dtype.str, "rows": digest(sample),
+        "source": source.name, "shape": list(source.shape), "dtype": source.dtype.str, "rows": array_digest(sample),
         "kernel": spec.kernel.record, **{name: getattr(spec, name) for name in SAMPLING}, **further,
         "chunks": list(source.chunks), "runs": len(arrangement.parts),
         **({} if device == "cpu" else {"device": device}),
@@ -361,16 +369,18 @@ def saved(
     return Saves.at(place, purpose, run, known, seconds)
 
 
-def chosen_rows(passes: Passes, spec: Spec, device: str = "cpu", offset: int = 0) -> Dictionary:
+def chosen_rows(
+    passes: Passes, spec: DictionaryOptions, device: str = "cpu", offset: int = 0
+) -> Dictionary:
     """The dictionary of all rows: one pass."""
     assert spec.budget is not None
-    job = Choosing(passes.arrangement.rows, spec, spec.budget, offset, device)
+    job = DictionaryPass(passes.schedule.rows, spec, spec.budget, offset, device)
     return passes.once("dictionary", job)
 
 
-def made(
+def build_result(
     passes: Passes,
-    spec: Spec,
+    spec: DictionaryOptions,
     state: Dictionary,
     n_centres: int,
     chosen: tuple[str, ...],
@@ -378,23 +388,23 @@ def made(
     began: float,
     start: Any,
     device: str = "cpu",
-) -> Nystrom:
+) -> NystromResult:
     """Centres and feature map of a dictionary, and a pass that certifies them where it is wanted."""
     found = pivots(spec, state, n_centres)
-    map_ = FeatureMap.of(spec.kernel, state.rows[found.chosen])
+    map_ = FeatureMap.of(spec.kernel, state.rows[found.places])
     left = _trace_left(passes, map_, device) if certify else float("inf")
     info = NystromInfo(
         n_rows=state.n_rows, passes=2 if certify else 1, bytes_read=passes.bytes_read,
         elapsed_s=time.perf_counter() - began, peak_bytes=peak_since(start),
-        projected_bytes=passes.arrangement.projected_bytes, n_centres=n_centres, kernel=spec.kernel.record,
+        projected_bytes=passes.schedule.projected_bytes, n_centres=n_centres, kernel=spec.kernel.record,
         chosen=chosen, oversampling=float(min(state.multiplier, 1e300)), seed=spec.seed,
         warnings=_warnings(spec, state, None if "gamma" in chosen else spec.gamma),
     )  # fmt: skip
     certificate = NystromCertificate(left, ACTUAL * found.left_norm, state.trace)
-    return Nystrom(spec, state, state.ids[found.chosen], map_, certificate, info)
+    return NystromResult(spec, state, state.ids[found.places], map_, certificate, info)
 
 
-def _warnings(spec: Spec, state: Dictionary, gamma: float | None) -> tuple[str, ...]:
+def _warnings(spec: DictionaryOptions, state: Dictionary, gamma: float | None) -> tuple[str, ...]:
     said = []
     if gamma is not None and state.gamma > 1.0001 * gamma:
         said.append(
@@ -413,7 +423,7 @@ def _warnings(spec: Spec, state: Dictionary, gamma: float | None) -> tuple[str, 
 
 def _trace_left(passes: Passes, map_: FeatureMap, device: str) -> float:
     """``trace(K - K_C)``, rounded up."""
-    left, trace = passes.once("error", Remaining(passes.arrangement.rows, map_, device))
+    left, trace = passes.once("error", TraceErrorPass(passes.schedule.rows, map_, device))
     return rounded_up(left, map_, trace)
 
 

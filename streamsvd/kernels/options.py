@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.checks.numbers import check_numbers, check_seed, whole
+from streamsvd.checks.numbers import check_integer, check_numbers, check_seed
 from streamsvd.errors import SpecError
-from streamsvd.kernels.choice import given_kernel, settled
-from streamsvd.kernels.mathematics import Mode, Spec
+from streamsvd.kernels.choice import given_kernel, settle_kernel
+from streamsvd.kernels.mathematics import DictionaryOptions, Mode
 from streamsvd.kernels.mathematics.dictionary import LEAST
-from streamsvd.kernels.mathematics.kernel import SCALED
+from streamsvd.kernels.mathematics.kernel import LENGTH_KERNELS
 from streamsvd.typing import Matrix
 
 DEFAULT_CENTRES = 256
@@ -24,14 +24,14 @@ SMALLEST_GAMMA, AUTO_LEAST = 1e-12, 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class KernelOptions:
     """The options that `streamsvd.nystrom` documents, checked before anything is read.
 
     Attributes
     ----------
     spec
         How rows are sampled, by the kernel as far as it was given.
-    chosen
+    left_open
         Which of ``length`` and ``gamma`` are left to be chosen.
 
     Raises
@@ -51,40 +51,44 @@ class Asked:
     budget: int | None
     mode: Mode
     seed: int
-    spec: Spec = field(init=False)
-    chosen: tuple[str, ...] = field(init=False)
+    spec: DictionaryOptions = field(init=False)
+    left_open: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         kernel = given_kernel(self.kernel, self.length, self.degree, self.offset, self.smoothness)
         check_seed(self.seed)
         gamma, least = self.gamma, LEAST
         check_numbers(gamma=gamma)
-        n_centres = whole("n_centres", self.n_centres, least=1)
-        budget = RATIO * n_centres if self.budget is None else whole("budget", self.budget, least=1)
+        n_centres = check_integer("n_centres", self.n_centres, least=1)
+        budget = (
+            RATIO * n_centres
+            if self.budget is None
+            else check_integer("budget", self.budget, least=1)
+        )
         if budget < n_centres:
             raise SpecError(
                 f"budget={budget} is less than n_centres={n_centres}. Pass at least as many."
             )
-        chosen = ["length"] if self.length is None and kernel.name in SCALED else []
+        chosen = ["length"] if self.length is None and kernel.name in LENGTH_KERNELS else []
         if gamma is None:
             if self.mode == "kors":
                 raise SpecError("mode='kors' decides for ever and needs a ridge. Pass gamma=.")
             chosen.append("gamma")
             gamma, least = SMALLEST_GAMMA, AUTO_LEAST
-        spec = Spec(
+        spec = DictionaryOptions(
             kernel=kernel, gamma=gamma, budget=budget, mode=self.mode, least=least, seed=self.seed
         )
         object.__setattr__(self, "spec", spec)
         object.__setattr__(self, "chosen", tuple(chosen))
 
-    def settled(
+    def settle(
         self,
         sample: Matrix,
         targets: Matrix | None = None,
         trains: npt.NDArray[np.bool_] | None = None,
-    ) -> Spec:
+    ) -> DictionaryOptions:
         """The sampling by a kernel of which nothing is left open, as chosen on rows, or on rows and their targets."""
-        kernel = settled(
+        kernel = settle_kernel(
             self.spec.kernel, sample, length=self.length, scale=self.scale, targets=targets, trains=trains, seed=self.seed
         )  # fmt: skip
         return replace(self.spec, kernel=kernel)

@@ -9,13 +9,19 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.engine.device import Device
-from streamsvd.engine.runs import Rows
+from streamsvd.engine.runs import RowStream
 from streamsvd.engine.tree import Run
 from streamsvd.errors import SpecError
-from streamsvd.kernels.mathematics import Dictionary, FeatureMap, Spec, merged, pushed
-from streamsvd.kernels.mathematics.onepass import Regression, joined, regression
-from streamsvd.kernels.mathematics.ridge import Moments
-from streamsvd.kernels.placing import choosing, computing
+from streamsvd.kernels.devices import choosing, computing
+from streamsvd.kernels.mathematics import (
+    Dictionary,
+    DictionaryOptions,
+    FeatureMap,
+    merge_dictionaries,
+    push_rows,
+)
+from streamsvd.kernels.mathematics.onepass import Regression, merge_regressions, regression
+from streamsvd.kernels.mathematics.ridge import RidgeSums
 from streamsvd.numerics.moments import row_squares
 from streamsvd.numerics.uniforms import uniforms
 from streamsvd.typing import Matrix, Real
@@ -27,11 +33,11 @@ _JUDGES = 0x5EED
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Choosing:
+class DictionaryPass:
     """The dictionary of a run; rows count from ``offset``."""
 
-    rows: Rows
-    spec: Spec
+    rows: RowStream
+    spec: DictionaryOptions
     step: int
     offset: int = 0
     device: str = "cpu"
@@ -40,22 +46,22 @@ class Choosing:
         """Block after block."""
         state: Dictionary | None = None
         with choosing(self.device, self.spec) as spec:
-            for first, block in self.rows.even(run, self.step):
-                state = pushed(spec, state, block, self.offset + first)
+            for first, block in self.rows.even_blocks(run, self.step):
+                state = push_rows(spec, state, block, self.offset + first)
         assert state is not None
         return state
 
     def join(self, left: Dictionary, right: Dictionary) -> Dictionary:
         """Merged and shrunk."""
         with choosing(self.device, self.spec) as spec:
-            return merged(spec, [left, right])
+            return merge_dictionaries(spec, [left, right])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Remaining:
+class TraceErrorPass:
     """``trace(K - K_C)`` and ``trace(K)``."""
 
-    rows: Rows
+    rows: RowStream
     map_: FeatureMap
     device: str = "cpu"
 
@@ -99,7 +105,7 @@ class Targets:
     whole_mean: Real
 
     @classmethod
-    def centred(cls, values: Matrix, held_out: float, seed: int) -> Targets:
+    def with_means(cls, values: Matrix, held_out: float, seed: int) -> Targets:
         """With their means.
 
         Raises
@@ -133,11 +139,11 @@ class Targets:
         y = self.values[first : first + count] - self.mean
         return np.concatenate([y, np.ones((count, 1))], axis=1), self.judges(numbers)
 
-    def plain(self, sums: Moments) -> Moments:
+    def plain(self, sums: RidgeSums) -> RidgeSums:
         """Sums about the mean of the rows that train."""
         return replace(sums, r=sums.r[:, :-1], squares=sums.squares[:-1])
 
-    def about_whole(self, sums: Moments) -> Moments:
+    def about_whole(self, sums: RidgeSums) -> RidgeSums:
         """Sums of all rows about the mean of all rows; the squares stay as they are."""
         moved = np.outer(sums.r[:, -1], self.whole_mean - self.mean)
         return replace(self.plain(sums), r=sums.r[:, :-1] - moved)
@@ -150,18 +156,18 @@ class Targets:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Fitting:
+class RegressionPass:
     """Dictionary and regression in one pass."""
 
-    rows: Rows
-    spec: Spec
+    rows: RowStream
+    spec: DictionaryOptions
     step: int
     targets: Targets
 
     def leaf(self, run: Run) -> Regression:
         """Block after block."""
         state: Regression | None = None
-        for first, block in self.rows.even(run, self.step):
+        for first, block in self.rows.even_blocks(run, self.step):
             y, judge = self.targets.of(first, block.shape[0])
             state = regression(self.spec, state, block, first, y, judge)
         assert state is not None
@@ -169,11 +175,11 @@ class Fitting:
 
     def join(self, left: Regression, right: Regression) -> Regression:
         """Merged, sums carried over."""
-        return joined(self.spec, left, right)
+        return merge_regressions(self.spec, left, right)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sums:
+class HoldoutSums:
     """What rows that train, and rows that judge, sum to.
 
     Attributes
@@ -184,45 +190,45 @@ class Sums:
         ``trace(K - K_C)`` over all of them.
     """
 
-    train: Moments
-    held_out: Moments
+    train: RidgeSums
+    held_out: RidgeSums
     left: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Summing:
+class RidgeSumPass:
     """The sums of whitened features and targets; ``H`` only where it is wanted."""
 
-    rows: Rows
+    rows: RowStream
     map_: FeatureMap
     targets: Targets
     products: bool
     device: str = "cpu"
 
-    def leaf(self, run: Run) -> Sums:
+    def leaf(self, run: Run) -> HoldoutSums:
         """Sums over the rows."""
         q = self.targets.count + 1
         size = self.map_.n_features
         side = size if self.products else 0
-        zero = Moments(np.zeros((side, side)), np.zeros((size, q)), np.zeros(q), 0)
+        zero = RidgeSums(np.zeros((side, side)), np.zeros((size, q)), np.zeros(q), 0)
         with computing(self.device, self.map_, self.rows, run) as (engine, blocks):
-            train = out = zero.moved(engine.to_device)
+            train = out = zero.move_to(engine.to_device)
             left = engine.zeros((), "float64")
             for first, block, features in blocks:
                 y, judge = self.targets.of(first, block.shape[0])
                 Z, xp = features(block), engine.xp
                 apart = features.kernel.diagonal(block) - row_squares(Z)
                 left = left + xp.sum(xp.maximum(apart, 0.0))
-                rows = chosen(engine, Z, ~judge), engine.to_device(y[~judge])
+                rows = take_rows(engine, Z, ~judge), engine.to_device(y[~judge])
                 train = train.update(*rows, products=self.products)
-                rows = chosen(engine, Z, judge), engine.to_device(y[judge])
+                rows = take_rows(engine, Z, judge), engine.to_device(y[judge])
                 out = out.update(*rows, products=self.products)
             home = engine.to_host
-            return Sums(train.moved(home), out.moved(home), float(home(left)))
+            return HoldoutSums(train.move_to(home), out.move_to(home), float(home(left)))
 
-    def join(self, left: Sums, right: Sums) -> Sums:
+    def join(self, left: HoldoutSums, right: HoldoutSums) -> HoldoutSums:
         """Added."""
-        return Sums(
+        return HoldoutSums(
             left.train.merge(right.train),
             left.held_out.merge(right.held_out),
             left.left + right.left,
@@ -230,10 +236,10 @@ class Summing:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Products:
+class ProductPass:
     """``Z* (Z V)`` over rows that train, and over those that judge where they are wanted."""
 
-    rows: Rows
+    rows: RowStream
     map_: FeatureMap
     targets: Targets
     V: Matrix
@@ -248,10 +254,10 @@ class Products:
             for first, block, features in blocks:
                 _, judge = self.targets.of(first, block.shape[0])
                 Z = features(block)
-                part = chosen(engine, Z, ~judge)
+                part = take_rows(engine, Z, ~judge)
                 train += part.T @ (part @ V)
                 if self.judges:
-                    part = chosen(engine, Z, judge)
+                    part = take_rows(engine, Z, judge)
                     out += part.T @ (part @ V)
             return engine.to_host(train), engine.to_host(out)
 
@@ -262,7 +268,7 @@ class Products:
         return left[0] + right[0], left[1] + right[1]
 
 
-def chosen(engine: Device, Z: Array, rows: npt.NDArray[np.bool_]) -> Array:
+def take_rows(engine: Device, Z: Array, rows: npt.NDArray[np.bool_]) -> Array:
     """Some rows of a block, where it lies."""
     if rows.all():
         return Z
@@ -270,7 +276,7 @@ def chosen(engine: Device, Z: Array, rows: npt.NDArray[np.bool_]) -> Array:
     return engine.xp.take(Z, numbers, axis=0)
 
 
-def held_out_errors(sums: Moments, beta: Matrix, product: Matrix, columns: int) -> Real:
+def held_out_errors(sums: RidgeSums, beta: Matrix, product: Matrix, columns: int) -> Real:
     """Squared errors on rows that judge, ``(columns,)``: ``|y|^2 - 2 r* beta + beta* H beta``.
 
     Parameters

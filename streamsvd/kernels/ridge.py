@@ -14,39 +14,39 @@ import numpy.typing as npt
 
 from streamsvd.checks.foreign import check_object
 from streamsvd.checks.masks import as_array
-from streamsvd.checks.numbers import check_numbers, whole
+from streamsvd.checks.numbers import check_integer, check_numbers
 from streamsvd.checks.paths import local_path
 from streamsvd.checks.sizes import check_size
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.columns import View, over_columns_with_values, view_of
-from streamsvd.engine.events import Callback, Committed, ignore, remark
-from streamsvd.engine.execute import at_once, dense_threads
-from streamsvd.engine.meter import mark, peak_since
+from streamsvd.engine.events import Callback, ResultWritten, ignore_event, send_remarks
+from streamsvd.engine.execute import dense_threads, parallel_map
+from streamsvd.engine.meter import mark_memory, peak_since
 from streamsvd.engine.opening import as_source
-from streamsvd.engine.runs import Passes, allowed_bytes, arranged, watched
+from streamsvd.engine.runs import Passes, allowed_bytes, blocks_with_events, plan_row_schedule
 from streamsvd.engine.runs.checks import check_real
-from streamsvd.engine.saves import SAVE_SECONDS, digest, try_saves
+from streamsvd.engine.saves import SAVE_SECONDS, array_digest, try_saves
 from streamsvd.engine.tree import Run
 from streamsvd.errors import NotConverged, ShapeError, SpecError
-from streamsvd.kernels.choice import sampled
+from streamsvd.kernels.choice import read_sample
+from streamsvd.kernels.devices import check_device, computing
 from streamsvd.kernels.files import check_shapes, map_arrays, map_in, reading, record_array
-from streamsvd.kernels.mathematics import FeatureMap, Mode, Spec
-from streamsvd.kernels.mathematics.conjugate import Descent
+from streamsvd.kernels.mathematics import DictionaryOptions, FeatureMap, Mode
+from streamsvd.kernels.mathematics.conjugate import RidgeDescent
 from streamsvd.kernels.mathematics.onepass import Regression
-from streamsvd.kernels.mathematics.ridge import JUDGES, Moments, best_ridge, coefficients
+from streamsvd.kernels.mathematics.ridge import JUDGES, RidgeSums, best_ridge, coefficients
 from streamsvd.kernels.nystrom import (
-    Nystrom,
+    NystromResult,
+    build_result,
     chosen_rows,
-    fitted,
-    made,
+    open_saves,
+    plan_dictionary,
     put_back,
     rounded_up,
-    saved,
 )
-from streamsvd.kernels.options import DEFAULT_CENTRES, Asked
-from streamsvd.kernels.passes import Fitting, Sums, Targets
-from streamsvd.kernels.placing import check_device, computing
-from streamsvd.kernels.solving import MAX_PASSES, TOL, Solution, direct, streamed
+from streamsvd.kernels.options import DEFAULT_CENTRES, KernelOptions
+from streamsvd.kernels.passes import HoldoutSums, RegressionPass, Targets
+from streamsvd.kernels.solving import MAX_PASSES, TOL, RidgeSolution, direct, solve_by_gradients
 from streamsvd.store.writing.rows import RowsWriter
 from streamsvd.store.writing.separation import check_apart
 from streamsvd.typing import Matrix, Real
@@ -58,7 +58,7 @@ MOST_DIRECT = 4096
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class KernelRidgeFit:
+class KernelRidgeResult:
     """A kernel ridge regression on the centres of a dictionary.
 
     Attributes
@@ -85,7 +85,7 @@ class KernelRidgeFit:
     ridge: float
     held_out_rmse: Real
     flat: bool
-    nystrom: Nystrom | None
+    nystrom: NystromResult | None
     info: dict[str, Any]
 
     def predict(self, X: Any) -> Matrix:
@@ -101,7 +101,7 @@ class KernelRidgeFit:
         device: str = "cpu",
         memory: int | float | str | None = None,
         overwrite: bool = False,
-        callback: Callback = ignore,
+        callback: Callback = ignore_event,
     ) -> Path:
         """Predictions for all rows of a stored matrix, ``(rows, targets)``, as a new zarr array: one pass.
 
@@ -136,7 +136,7 @@ class KernelRidgeFit:
         def work(piece: int) -> int:  # with predictions: pieces, joined, waiting, written
             return 8 * int(3 * piece * (size + width) + 4 * max(piece * q, band))
 
-        arrangement = arranged(
+        arrangement = plan_row_schedule(
             source, size, allowed_bytes(memory), work=work, held=8 * (size**2 + 4 * band),
             what=f"predictions by {size:,} centres from {source.name}", remedy="",
         )  # fmt: skip
@@ -148,7 +148,7 @@ class KernelRidgeFit:
                 values = [engine.to_host(z(block) @ beta) + self.mean for _, block, z in blocks]
             return part[0], np.concatenate(values)
 
-        remark(source, callback)
+        send_remarks(source, callback)
         chunks = (band // q, q)
         writer = RowsWriter(place, (m, q), chunks, np.dtype(np.float64), overwrite=overwrite)
         try:
@@ -156,16 +156,18 @@ class KernelRidgeFit:
                 view.naming(),
                 held_memory(),
                 dense_threads(1),
-                at_once(arrangement.workers) as mapped,
+                parallel_map(arrangement.workers) as mapped,
             ):
                 found = mapped(predicted, rows.units((0, m)))
-                for _, values in watched(found, "predictions", arrangement.pass_bytes, m, callback):
+                for _, values in blocks_with_events(
+                    found, "predictions", arrangement.pass_bytes, m, callback
+                ):
                     writer.append(values, np.arange(values.shape[0]))
             path = writer.commit()
         except BaseException:
             writer.discard()
             raise
-        callback(Committed(str(path)))
+        callback(ResultWritten(str(path)))
         return path
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
@@ -183,13 +185,13 @@ class KernelRidgeFit:
         }  # fmt: skip
 
 
-def _put_back(fit: KernelRidgeFit, view: View) -> KernelRidgeFit:
+def _put_back(fit: KernelRidgeResult, view: View) -> KernelRidgeResult:
     if view.columns is None and not view.look_bytes:
         return fit
     info = fit.info | {"bytes_read": fit.info["bytes_read"] + view.look_bytes}
     if view.columns is not None:
-        info["dropped_columns"] = list(view.dropped)
-        info["warnings"] = [*info["warnings"], f"{view.columns.said}."]
+        info["dropped_columns"] = list(view.dropped_indices)
+        info["warnings"] = [*info["warnings"], f"{view.columns.description}."]
     found = None if fit.nystrom is None else put_back(fit.nystrom, view)
     map_ = fit.feature_map.over(view.columns)
     return replace(fit, feature_map=map_, nystrom=found, info=info)
@@ -220,8 +222,8 @@ def kernel_ridge(
     seed: int = 0,
     checkpoint: str | os.PathLike[str] | None = None,
     save_seconds: float = SAVE_SECONDS,
-    callback: Callback = ignore,
-) -> KernelRidgeFit:
+    callback: Callback = ignore_event,
+) -> KernelRidgeResult:
     """Kernel ridge regression on rows that do not fit in memory: two passes, never n x n.
 
     Parameters
@@ -295,7 +297,7 @@ def kernel_ridge(
     try_saves(checkpoint, source, y)
     values, flat = _targets(y, source.shape[0], source.name)
     _check_options(ridge, held_out, solver, tol, max_passes)
-    asked = Asked(
+    asked = KernelOptions(
         kernel=kernel, length=length, degree=degree, offset=offset, smoothness=smoothness, scale=scale,
         gamma=ridge, n_centres=n_centres, budget=budget, mode=mode, seed=seed,
     )  # fmt: skip
@@ -310,33 +312,35 @@ def kernel_ridge(
         )
     assert spec.budget is not None
     squares = {"onepass": 16 * spec.budget**2, "direct": 8 * n_centres**2, "pcg": 4 * n_centres**2}
-    arrangement = fitted(
+    arrangement = plan_dictionary(
         source, spec, memory, further=8 * squares[solver], held=3 * values.nbytes, device=device
     )
-    began, start = time.perf_counter(), mark()
+    began, start = time.perf_counter(), mark_memory()
     with held_memory(), dense_threads(1):
-        targets = Targets.centred(values, held_out, seed)
-        sample, numbers = sampled(source)
+        targets = Targets.with_means(values, held_out, seed)
+        sample, numbers = read_sample(source)
         trains = ~targets.judges(numbers)
-        spec = asked.settled(sample, values[numbers] - targets.mean, trains)
-        saves = saved(
+        spec = asked.settle(sample, values[numbers] - targets.mean, trains)
+        saves = open_saves(
             checkpoint, save_seconds, PURPOSE, source, sample, spec, arrangement,
-            kinds=(Moments, Sums, Regression, Descent), solver=solver, ridge=ridge, n_centres=n_centres,
-            held_out=held_out, tol=tol, y=digest(values), device=device,
+            kinds=(RidgeSums, HoldoutSums, Regression, RidgeDescent), solver=solver, ridge=ridge, n_centres=n_centres,
+            held_out=held_out, tol=tol, y=array_digest(values), device=device,
         )  # fmt: skip
         passes = Passes(arrangement, callback, saves)
         if solver == "onepass":
             map_, solution, found, said = _in_one_pass(passes, spec, targets, ridge)
         else:
             state = chosen_rows(passes, spec, device)
-            found = made(passes, spec, state, n_centres, asked.chosen, False, began, start)
+            found = build_result(
+                passes, spec, state, n_centres, asked.left_open, False, began, start
+            )
             map_, said = found.feature_map, found.info.warnings
             solution = (
                 direct(passes, found, targets, ridge, device)
                 if solver == "direct"
-                else streamed(passes, found, targets, ridge, tol, max_passes, device)
+                else solve_by_gradients(passes, found, targets, ridge, tol, max_passes, device)
             )
-    names = [name for name in asked.chosen if name != "gamma"] + (
+    names = [name for name in asked.left_open if name != "gamma"] + (
         ["ridge"] if ridge is None else []
     )
     judges = solution.n_judges
@@ -353,11 +357,11 @@ def kernel_ridge(
         "trace_error": solution.left, "residuals": list(solution.residuals), "warnings": list(said),
     }  # fmt: skip
     rmse = np.sqrt(solution.squared_error / judges) if judges else np.full(values.shape[1], np.nan)
-    fit = KernelRidgeFit(
+    fit = KernelRidgeResult(
         map_, solution.beta, targets.whole_mean, solution.ridge, rmse, flat, found, info
     )
     if saves is not None:
-        saves.over()
+        saves.clear()
     if solution.residuals and solution.residuals[-1] > tol:
         raise NotConverged(
             f"the residual is {solution.residuals[-1]:.3g} after {len(solution.residuals) - 1} passes, {tol:g} was asked. "
@@ -368,11 +372,11 @@ def kernel_ridge(
 
 
 def _in_one_pass(
-    passes: Passes, spec: Spec, targets: Targets, ridge: float | None
-) -> tuple[FeatureMap, Solution, Nystrom | None, tuple[str, ...]]:
+    passes: Passes, spec: DictionaryOptions, targets: Targets, ridge: float | None
+) -> tuple[FeatureMap, RidgeSolution, NystromResult | None, tuple[str, ...]]:
     """The dictionary and the sums together."""
     assert spec.budget is not None
-    job = Fitting(passes.arrangement.rows, spec, spec.budget, targets)
+    job = RegressionPass(passes.schedule.rows, spec, spec.budget, targets)
     state = passes.once("dictionary and sums", job)
     least = state.dictionary.gamma
     said: tuple[str, ...] = ()
@@ -387,15 +391,17 @@ def _in_one_pass(
     error = held_out.error(coefficients(train, ridge))
     beta = coefficients(targets.about_whole(state.train.merge(state.held_out)), ridge)
     map_ = state.feature_map(spec)
-    left = rounded_up((1 - state.captured) * state.dictionary.trace, map_, state.dictionary.trace)
-    return map_, Solution(beta, ridge, error, held_out.n_rows, left), None, said
+    left = rounded_up(
+        (1 - state.captured_share) * state.dictionary.trace, map_, state.dictionary.trace
+    )
+    return map_, RidgeSolution(beta, ridge, error, held_out.n_rows, left), None, said
 
 
 def _check_options(
     ridge: float | None, held_out: float, solver: str, tol: float, max_passes: int
 ) -> None:
     check_numbers(ridge=ridge, held_out=held_out, tol=tol)
-    whole("max_passes", max_passes, least=1)
+    check_integer("max_passes", max_passes, least=1)
     if ridge is not None and not 0 < ridge < float("inf"):
         raise SpecError(f"ridge={ridge} is no ridge. Pass a positive number, or leave it out.")
     if not 0 <= held_out < 1 or (ridge is None and held_out == 0):
@@ -437,7 +443,7 @@ def _targets(y: Any, m: int, name: str) -> tuple[Matrix, bool]:
     return wide, values.ndim == 1
 
 
-def load_ridge(path: str | os.PathLike[str]) -> KernelRidgeFit:
+def load_ridge(path: str | os.PathLike[str]) -> KernelRidgeResult:
     """The regression that ``numpy.savez(path, **fit.arrays())`` saved.
 
     Raises
@@ -450,4 +456,4 @@ def load_ridge(path: str | os.PathLike[str]) -> KernelRidgeFit:
         beta, mean = arrays["coefficients"], arrays["mean"]
         check_shapes((map_.centres, map_.whitening), (map_.whitening.T, beta), (beta.T, mean))
         rmse, ridge, flat = arrays["held_out_rmse"], record["ridge"], record["flat"]
-        return KernelRidgeFit(map_, beta, mean, ridge, rmse, flat, None, record["info"])
+        return KernelRidgeResult(map_, beta, mean, ridge, rmse, flat, None, record["info"])

@@ -9,10 +9,15 @@ import numpy as np
 from streamsvd.engine.runs import Passes
 from streamsvd.errors import SpecError
 from streamsvd.kernels.mathematics import FeatureMap
-from streamsvd.kernels.mathematics.conjugate import Descent, Preconditioner, advanced, begun
+from streamsvd.kernels.mathematics.conjugate import (
+    Preconditioner,
+    RidgeDescent,
+    advance_descent,
+    start_descent,
+)
 from streamsvd.kernels.mathematics.ridge import JUDGES, best_ridge, coefficients, largest_within
-from streamsvd.kernels.nystrom import Nystrom
-from streamsvd.kernels.passes import Products, Summing, Targets, held_out_errors
+from streamsvd.kernels.nystrom import NystromResult
+from streamsvd.kernels.passes import ProductPass, RidgeSumPass, Targets, held_out_errors
 from streamsvd.typing import Matrix, Real
 
 TOL, MAX_PASSES = 1e-3, 30
@@ -21,7 +26,7 @@ RIDGES, FINEST = 8, 1e-9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Solution:
+class RidgeSolution:
     """A regression.
 
     Attributes
@@ -49,29 +54,29 @@ class Solution:
 
 
 def direct(
-    passes: Passes, found: Nystrom, targets: Targets, ridge: float | None, device: str
-) -> Solution:
+    passes: Passes, found: NystromResult, targets: Targets, ridge: float | None, device: str
+) -> RidgeSolution:
     """One pass for the sums of products of features, then any ridge."""
-    rows = passes.arrangement.rows
-    job = Summing(rows, found.feature_map, targets, products=True, device=device)
+    rows = passes.schedule.rows
+    job = RidgeSumPass(rows, found.feature_map, targets, products=True, device=device)
     sums = passes.once("sums", job)
     train, held_out = targets.plain(sums.train), targets.plain(sums.held_out)
     if ridge is None:
         ridge = best_ridge(train, held_out)[0]
     error = held_out.error(coefficients(train, ridge))
     beta = coefficients(targets.about_whole(sums.train.merge(sums.held_out)), ridge)
-    return Solution(beta, ridge, error, held_out.n_rows, sums.left)
+    return RidgeSolution(beta, ridge, error, held_out.n_rows, sums.left)
 
 
-def streamed(
+def solve_by_gradients(
     passes: Passes,
-    found: Nystrom,
+    found: NystromResult,
     targets: Targets,
     ridge: float | None,
     tol: float,
     max_passes: int,
     device: str,
-) -> Solution:
+) -> RidgeSolution:
     """A pass for the right-hand side, then one for each iteration: nothing square but the preconditioner.
 
     Where rows judge, the fit without them comes first, for several ridges at once if none was given; the final one,
@@ -79,7 +84,7 @@ def streamed(
     """
     map_ = found.feature_map
     by = Preconditioner.of(map_, found.rows, found.weights)
-    job = Summing(passes.arrangement.rows, map_, targets, products=False, device=device)
+    job = RidgeSumPass(passes.schedule.rows, map_, targets, products=False, device=device)
     sums = passes.once("right-hand side", job)
     if ridge is None and sums.held_out.n_rows < JUDGES:
         raise SpecError(
@@ -91,18 +96,20 @@ def streamed(
     everything = targets.about_whole(sums.train.merge(sums.held_out)).r
     train, held_out = targets.plain(sums.train), targets.plain(sums.held_out)
     if sums.held_out.n_rows == 0:
-        final = run.solved("fit", everything, np.repeat(tried, q), targets)
-        return Solution(final.x, float(tried[0]), np.full(q, np.nan), 0, sums.left, final.residuals)
+        final = run.solve("fit", everything, np.repeat(tried, q), targets)
+        return RidgeSolution(
+            final.x, float(tried[0]), np.full(q, np.nan), 0, sums.left, final.residuals
+        )
     columns = np.repeat(tried, q)
-    first = run.solved("fit without judges", np.tile(train.r, (1, tried.size)), columns, targets)
+    first = run.solve("fit without judges", np.tile(train.r, (1, tried.size)), columns, targets)
     trained, judged = run.products("judgement", first.x, targets)
     errors = held_out_errors(held_out, first.x, judged, tried.size).reshape(tried.size, q)
     best = largest_within(errors.sum(axis=1).tolist(), sums.held_out.n_rows)
     mine = slice(best * q, (best + 1) * q)
     start = (first.x[:, mine], trained[:, mine] + judged[:, mine])
     whole = replace(targets, held_out=0.0)
-    final = run.solved("fit", everything, columns[mine], whole, start)
-    return Solution(
+    final = run.solve("fit", everything, columns[mine], whole, start)
+    return RidgeSolution(
         final.x, float(tried[best]), errors[best], sums.held_out.n_rows, sums.left, final.residuals
     )
 
@@ -128,25 +135,25 @@ class _Run:
     def products(self, name: str, V: Matrix, targets: Targets) -> tuple[Matrix, Matrix]:
         return self.passes.once(name, self._job(targets, V, judges=True))
 
-    def _job(self, targets: Targets, V: Matrix, *, judges: bool) -> Products:
-        rows = self.passes.arrangement.rows
-        return Products(rows, self.map_, targets, V, judges=judges, device=self.device)
+    def _job(self, targets: Targets, V: Matrix, *, judges: bool) -> ProductPass:
+        rows = self.passes.schedule.rows
+        return ProductPass(rows, self.map_, targets, V, judges=judges, device=self.device)
 
-    def solved(
+    def solve(
         self,
         name: str,
         b: Matrix,
         ridges: Real,
         targets: Targets,
         start: tuple[Matrix, Matrix] | None = None,
-    ) -> Descent:
+    ) -> RidgeDescent:
         """Until the residual is small enough, or the passes are used up."""
         saves = self.passes.saves
-        state: Descent | None = None if saves is None else saves.values.get(name)
-        state = begun(b, ridges, self.by, start) if state is None else state
+        state: RidgeDescent | None = None if saves is None else saves.values.get(name)
+        state = start_descent(b, ridges, self.by, start) if state is None else state
         while state.residual > self.tol and len(state.residuals) <= self.max_passes:
             job = self._job(targets, state.p, judges=False)
             product, _ = self.passes(f"{name}, iteration {len(state.residuals)}", job)
-            state = advanced(state, product, ridges, self.by)
+            state = advance_descent(state, product, ridges, self.by)
             self.passes.keep(name, state)
         return state

@@ -13,29 +13,42 @@ import msgspec
 import numpy as np
 
 from streamsvd.engine.allocator import held_memory
-from streamsvd.engine.columns import PIECE_BYTES, View, mask_of, over_columns, view_of
+from streamsvd.engine.columns import PIECE_BYTES, View, mask_of, select_columns, view_of
 from streamsvd.engine.dask_source import DaskSource
-from streamsvd.engine.events import Callback, Committed, PassDone, PassStarted, SpanDone, remark
-from streamsvd.engine.execute import at_once, concurrency, dense_threads
+from streamsvd.engine.events import (
+    Callback,
+    PassDone,
+    PassStarted,
+    ResultWritten,
+    SpanDone,
+    send_remarks,
+)
+from streamsvd.engine.execute import concurrency, dense_threads, parallel_map
 from streamsvd.errors import ConflictError, ShapeError, SpecError, StoreError
-from streamsvd.models.feed import Cut, Feed, check_policy, finite, plan_cut
-from streamsvd.models.left_vectors import block_arrays, turned
-from streamsvd.models.mathematics.forest import share
+from streamsvd.models.block_reader import (
+    BlockCut,
+    BlockReader,
+    apply_policy,
+    check_policy,
+    plan_cut,
+)
+from streamsvd.models.left_vectors import block_arrays, turn_rows
+from streamsvd.models.loaded_version import LoadedVersion
+from streamsvd.models.mathematics.forest import node_share
 from streamsvd.models.mathematics.incremental import IncrementalSVD
-from streamsvd.models.mathematics.subspaces import captured, principal_angles
-from streamsvd.models.newest import Held
-from streamsvd.models.options import agreed, method_of, same_options
-from streamsvd.models.state import State, fresh, settled, stored
-from streamsvd.numerics.columns import Columns, words_of
+from streamsvd.models.mathematics.subspaces import captured_share, principal_angles
+from streamsvd.models.options import check_same_options, method_of, spec_with_block
+from streamsvd.models.state import ModelState, empty_state, put_state, with_stored_nodes
+from streamsvd.numerics.columns import Columns, describe_columns
 from streamsvd.numerics.ledger import Factor
-from streamsvd.numerics.tall import Each
+from streamsvd.numerics.range_sketch import ParallelMap
 from streamsvd.protocols import Source
 from streamsvd.store.sources.columns import KeptColumns
 from streamsvd.store.versions import (
     BlockEntry,
     Draft,
-    Spec,
-    Summary,
+    ModelSpec,
+    VersionSummary,
     collect,
 )
 from streamsvd.store.writing.trial import try_objects
@@ -49,16 +62,16 @@ COMMIT_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Update:
+class UpdateReport:
     """What an update did.
 
     Attributes
     ----------
     version
         Newest version of the model.
-    absorbed
+    n_absorbed
         Rows (or columns) that entered it.
-    skipped
+    skip_reason
         Why nothing did: ``"known"`` (this block is in the model), ``"nothing new"``, ``"nonfinite"``; empty
         if something did.
     n_rows
@@ -68,19 +81,19 @@ class Update:
     """
 
     version: int
-    absorbed: int
-    skipped: str
+    n_absorbed: int
+    skip_reason: str
     n_rows: int
     versions: int
 
 
 @dataclass(slots=True, eq=False)
-class _Work:
+class _PendingVersion:
     """A version on its way: what it began from, what it has become, and the pieces in it."""
 
-    spec: Spec
-    before: State
-    state: State
+    spec: ModelSpec
+    before: ModelState
+    state: ModelState
     draft: Draft
     at: int
     number: int
@@ -93,7 +106,7 @@ class Absorption:
 
     def __init__(
         self,
-        held: Held,
+        held: LoadedVersion,
         source: Source,
         block_id: str | None,
         grows: bool,
@@ -111,62 +124,64 @@ class Absorption:
         self.budget, self.nonfinite, self.callback = budget, nonfinite, callback
         self.columns, self.asked, self.free_rank = columns, asked, free_rank
         self.absorbed = self.committed = 0
-        self.each: Each = map
+        self.each: ParallelMap = map
 
-    def run(self) -> Update:
+    def run(self) -> UpdateReport:
         held = self.held
-        remark(self.source, self.callback)
+        send_remarks(self.source, self.callback)
         for attempt in range(TRIES):
             held.refresh()
-            same_options(self.asked, held.spec, held.settings.keep)
+            check_same_options(self.asked, held.spec, held.settings.keep)
             check_policy(self.nonfinite, held.spec)
             view = self._view(held.spec)
             self.source = view.source
             if self.free_rank and view.columns is not None and held.state is None:
                 lower_rank(held, view.source.shape[1])
-            spec = agreed(held.spec, self.source, self.columns)
-            feed, skipped = self._feed(spec)
+            spec = spec_with_block(held.spec, self.source, self.columns)
+            feed, skipped = self._find_new(spec)
             if feed is None:
                 held.store.settle()  # who committed it may have been killed before it was durable
-                return self._done(skipped)
+                return self._report(skipped)
             if attempt == 0:
                 try_objects(held.store.objects)
             threads = feed.cut.threads
             with (
                 held_memory(),
                 dense_threads(spec.width or 0),
-                at_once(threads) as self.each,
+                parallel_map(threads) as self.each,
                 view.naming(),
             ):
                 outcome = self._absorb(spec, feed, view.columns)
             if outcome != "conflict":
-                return self._done("" if outcome == "all" else outcome)
+                return self._report("" if outcome == "all" else outcome)
             time.sleep(min(0.002 * attempt, 0.05) * random.random())
         raise ConflictError(
             f"{held.store.name} is busy: other writers were first {TRIES} times. The block is not in it; try again."
         )
 
-    def _done(self, skipped: str) -> Update:
+    def _report(self, skipped: str) -> UpdateReport:
         if self.absorbed:
             skipped = ""
         if self.held.version == 0 and not self.held.settings.base:
             self.held.store.begin(
                 self.held.settings
             )  # its options are kept although it holds nothing
-        return Update(self.held.version, self.absorbed, skipped, self.held.n_rows, self.committed)
+        return UpdateReport(
+            self.held.version, self.absorbed, skipped, self.held.n_rows, self.committed
+        )
 
-    def _feed(self, spec: Spec) -> tuple[Feed | None, str]:
+    def _find_new(self, spec: ModelSpec) -> tuple[BlockReader | None, str]:
         """What of the source is new; nothing, and why, if it is known."""
         held, source = self.held, self.source
         along = 0 if spec.axis == "rows" else 1
         count = source.shape[along]
         threads = concurrency()[1]
         new = count - held.n_rows if self.grows else count
-        kept = method_of(spec).kept(spec.width or 0)
+        kept = method_of(spec).width_for(spec.width or 0)
         cut = plan_cut(source, spec, max(new, 1), kept, self.budget, threads)
-        whole = Feed(source, spec.axis, 0, count, cut)
+        whole = BlockReader(source, spec.axis, 0, count, cut)
         # Rows that are still to be written are zeros, also where a column is left out.
-        bare = replace(source, guarded=False) if isinstance(source, KeptColumns) else source
+        bare = replace(source, refuses_values=False) if isinstance(source, KeptColumns) else source
         if count == 0:
             return None, "nothing new"
         if self.block_id is not None:
@@ -198,12 +213,12 @@ class Absorption:
                 f"row {seen - 1:,} of {source.name} is not the last one that the model absorbed. Pass the array that "
                 "grows, or name a separate block with block_id= (--block-id)."
             )
-        stop = Feed(bare, spec.axis, 0, count, cut).written(seen)
+        stop = BlockReader(bare, spec.axis, 0, count, cut).find_written_end(seen)
         if stop == seen:
             return None, "nothing new"
-        return Feed(source, spec.axis, seen, stop, cut), ""
+        return BlockReader(source, spec.axis, seen, stop, cut), ""
 
-    def _view(self, spec: Spec) -> View:
+    def _view(self, spec: ModelSpec) -> View:
         """The source as the model sees it: without the columns that its first block had no value in, or that a mask left out."""
         held, source = self.held, self.whole
         if spec.axis == "columns":
@@ -215,27 +230,29 @@ class Absorption:
             return View(source, source, None, 0, True)
         if held.state is not None:
             columns = held.state.columns
-            _same_width(source, held.spec.width if columns is None else columns.count)
-            same_mask(source, self.mask, columns)
+            _check_width(source, held.spec.width if columns is None else columns.count)
+            check_same_mask(source, self.mask, columns)
             return view_of(source, columns)
         stop = source.shape[0]
         tolerant = self.nonfinite != "raise"
         if self.grows and (tolerant or self.mask is not None):
             height = max(1, PIECE_BYTES // max(1, source.shape[1] * source.dtype.itemsize))
-            stop = Feed(source, "rows", 0, stop, Cut(height, height, False, 0)).written(0)
-        view = over_columns(source, self.mask, tolerant=tolerant, notify=self.callback, stop=stop)
+            stop = BlockReader(
+                source, "rows", 0, stop, BlockCut(height, height, False, 0)
+            ).find_written_end(0)
+        view = select_columns(source, self.mask, tolerant=tolerant, notify=self.callback, stop=stop)
         if view.columns is not None and isinstance(
             source, DaskSource
         ):  # blocks are read, not computed in a graph
             view = replace(view, source=KeptColumns(source, view.columns))
         return view
 
-    def _absorb(self, spec: Spec, feed: Feed, columns: Columns | None) -> str:
+    def _absorb(self, spec: ModelSpec, feed: BlockReader, columns: Columns | None) -> str:
         """Absorb and commit; ``"all"``, ``"nonfinite"``, or ``"conflict"`` with the rest still to do."""
         held, store = self.held, self.held.store
         state = held.state
         if state is None:
-            state = replace(fresh(method_of(spec), spec, self.source.dtype), columns=columns)
+            state = replace(empty_state(method_of(spec), spec, self.source.dtype), columns=columns)
         # What fades or slides does so once for all that arrives, and what may be skipped is so as a whole: neither
         # can be committed in parts.
         named = self.block_id is not None or not self.grows
@@ -244,7 +261,7 @@ class Absorption:
         began, done = time.perf_counter(), 0
         size = (feed.stop - feed.start) * (spec.width or 0) * self.source.dtype.itemsize
         self.callback(PassStarted(1, "absorbing", size))
-        work = _Work(
+        work = _PendingVersion(
             spec, state, state, store.draft(held.version + 1), held.n_rows, len(held.blocks)
         )
         committed = began
@@ -267,22 +284,24 @@ class Absorption:
             committed = time.perf_counter()
             assert held.state is not None
             draft = store.draft(held.version + 1)
-            work = _Work(spec, held.state, held.state, draft, work.at, len(held.blocks))
+            work = _PendingVersion(spec, held.state, held.state, draft, work.at, len(held.blocks))
         self.callback(PassDone(1, "absorbing", time.perf_counter() - began, None))
         return "all"
 
-    def _piece(self, work: _Work, feed: Feed, start: int, rows: Matrix, *, last: bool) -> bool:
+    def _piece(
+        self, work: _PendingVersion, feed: BlockReader, start: int, rows: Matrix, *, last: bool
+    ) -> bool:
         """Absorb one piece into the work; False if the block is to be skipped for its missing values."""
         spec, method, state = work.spec, method_of(work.spec), work.state
         known = state.factor.n_rows > 0
         mean = state.raw_mean if known else None
-        clean = finite(rows, feed, start, self.nonfinite, mean, centred=spec.center)
+        clean = apply_policy(rows, feed, start, self.nonfinite, mean, centred=spec.center)
         if clean is None:
             return False
         data = clean if state.scale is None else clean * state.scale
         held = method.width if spec.rank is None else spec.rank
-        share = captured(state.factor, data, held)
-        arrays = _joined(method, work, data, self.each)
+        share = captured_share(state.factor, data, held)
+        arrays = _join_piece(method, work, data, self.each)
         files = work.draft.add(arrays) if arrays else {}
         end = work.at + rows.shape[0]
         entry = BlockEntry(
@@ -304,7 +323,7 @@ class Absorption:
             self.held.store.flush(work.draft)
         return True
 
-    def _begun(self, draft: Draft) -> bool:
+    def _begin_model(self, draft: Draft) -> bool:
         """Make the model before its first version; False if another writer made one with other options."""
         held = self.held
         if held.version:
@@ -320,15 +339,15 @@ class Absorption:
             return False
         return True
 
-    def _commit(self, work: _Work) -> bool:
+    def _commit(self, work: _PendingVersion) -> bool:
         """Make the work a version; False if another writer was first."""
         held, store, spec, draft = self.held, self.held.store, work.spec, work.draft
-        if not self._begun(draft):
+        if not self._begin_model(draft):
             return False
         if spec.window is not None and work.block is not None:  # a window slides by whole blocks
-            work.state = work.state.slid(method_of(spec), work.block, spec.window)
+            work.state = work.state.slide(method_of(spec), work.block, spec.window)
         parent, state, entries, n_rows = held.manifest, work.state, work.entries, work.at
-        record, nodes = stored(draft, state, parent)
+        record, nodes = put_state(draft, state, parent)
         before = work.before
         summary = summarise(method_of(spec), before.factor, state.factor, entries, n_rows)
         manifest = store.commit(
@@ -346,17 +365,17 @@ class Absorption:
         )
         if manifest is None:
             return False
-        held.advance(manifest, settled(store, manifest, state), entries)
+        held.advance(manifest, with_stored_nodes(store, manifest, state), entries)
         self.committed += 1
         self.absorbed += sum(entry.stop - entry.start for entry in entries)
-        self.callback(Committed(f"{store.name} version {manifest.version}"))
+        self.callback(ResultWritten(f"{store.name} version {manifest.version}"))
         if manifest.version % COLLECT_EVERY == 0:
             with contextlib.suppress(StoreError):  # tidying may wait; verify says what is wrong
                 collect(store, back=None if manifest.version % COLLECT_ALL == 0 else COLLECT_ALL)
         return True
 
 
-def lower_rank(held: Held, most: int) -> None:
+def lower_rank(held: LoadedVersion, most: int) -> None:
     """A default rank of a model that has absorbed nothing, no more than the columns that are kept."""
     spec = held.settings.spec
     if spec.rank is not None and spec.rank > most:
@@ -364,7 +383,7 @@ def lower_rank(held: Held, most: int) -> None:
         held.settings = msgspec.structs.replace(held.settings, spec=spec)
 
 
-def _same_width(source: Source, width: int | None) -> None:
+def _check_width(source: Source, width: int | None) -> None:
     """Refuse a block of another width before its columns are chosen."""
     if width is not None and source.shape[1] != width:
         raise ShapeError(
@@ -373,7 +392,7 @@ def _same_width(source: Source, width: int | None) -> None:
         )
 
 
-def same_mask(source: Source, mask: Any, columns: Columns | None) -> None:
+def check_same_mask(source: Source, mask: Any, columns: Columns | None) -> None:
     """Refuse a mask that differs from what the model keeps.
 
     Raises
@@ -384,38 +403,40 @@ def same_mask(source: Source, mask: Any, columns: Columns | None) -> None:
     kept = mask_of(source, mask)
     if kept is None:
         return
-    mine = np.ones(kept.size, bool) if columns is None else columns.marks != Columns.MASKED
-    if columns is not None and np.array_equal(kept, columns.kept):
+    mine = np.ones(kept.size, bool) if columns is None else columns.marks != Columns.MARK_MASKED
+    if columns is not None and np.array_equal(kept, columns.keep_mask):
         return  # also where the model found by itself what the mask says
     other = np.flatnonzero(kept != mine)
     if other.size:
         raise SpecError(
-            f"mask differs from the one that the model was begun with, at {words_of(other)}. Leave mask= out: the model "
+            f"mask differs from the one that the model was begun with, at {describe_columns(other)}. Leave mask= out: the model "
             "remembers it; or begin another model."
         )
 
 
-def _joined(method: IncrementalSVD, work: _Work, data: Matrix, each: Each) -> dict[str, Matrix]:
+def _join_piece(
+    method: IncrementalSVD, work: _PendingVersion, data: Matrix, each: ParallelMap
+) -> dict[str, Matrix]:
     """Put a piece into the state of the work; the arrays of left vectors that it adds."""
     spec, step = work.spec, len(work.entries)
     number = work.number + step
     if spec.window is not None:
         part = method.part(data, index=number, left=False, each=each)
         parts = [part] if work.block is None else [work.block.as_part(), part]
-        work.block = method.joined(parts, share=share(0))[0]
+        work.block = method.join_parts(parts, share=node_share(0))[0]
         return {}
     if step == 0:  # once for a block, however many pieces it comes in
-        work.state = replace(work.state, factor=work.state.factor.faded(spec.forget))
+        work.state = replace(work.state, factor=work.state.factor.fade_by(spec.forget))
     state = work.state
     part = method.part(data, index=number, guess=state.factor, left=spec.u, each=each)
-    factor, old, new = method.absorbed(state.factor, part)
+    factor, old, new = method.absorb_part(state.factor, part)
     work.state = replace(state, factor=factor)
-    return block_arrays(step, old, turned(part.left, new)) if spec.u else {}
+    return block_arrays(step, old, turn_rows(part.left, new)) if spec.u else {}
 
 
 def summarise(
     method: IncrementalSVD, before: Factor, after: Factor, entries: list[BlockEntry], n_rows: int
-) -> Summary:
+) -> VersionSummary:
     """The line of the log."""
     found = method.finalize(after)
     c = found.certificate
@@ -426,7 +447,7 @@ def summarise(
     if before.n_rows:
         angles = [float(a) for a in principal_angles(before.Vh[:rank], after.Vh[:rank])]
     shares = [e.captured for e in entries if e.stop > e.start]
-    return Summary(
+    return VersionSummary(
         blocks=list(dict.fromkeys(e.id for e in entries)),
         rows=sum(e.stop - e.start for e in entries),
         n_rows=n_rows,

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.numerics.ledger import Turn
+from streamsvd.numerics.ledger import LeftRotation
 from streamsvd.store.versions import BlockEntry
 from streamsvd.typing import Matrix
 
@@ -22,7 +22,7 @@ Fetch = Callable[[BlockEntry, str], Matrix | None]
 """An array of a block by its name: ``u``, ``turn`` or ``offset``."""
 
 
-def block_arrays(step: int, old: Turn, rows: Matrix) -> dict[str, Matrix]:
+def block_arrays(step: int, old: LeftRotation, rows: Matrix) -> dict[str, Matrix]:
     """The arrays that a block adds: its rows, and the turn of all rows before it."""
     arrays = {f"u-{step}": rows, f"turn-{step}": old.rotation}
     if old.offset is not None:
@@ -30,7 +30,7 @@ def block_arrays(step: int, old: Turn, rows: Matrix) -> dict[str, Matrix]:
     return arrays
 
 
-def turned(left: Matrix | None, turn: Turn) -> Matrix:
+def turn_rows(left: Matrix | None, turn: LeftRotation) -> Matrix:
     """Left vectors of a block in the whole: ``left @ rotation``, and the constant of centring."""
     rows = turn.rotation if left is None else left @ turn.rotation
     return rows if turn.offset is None else rows + turn.offset[None, :]

@@ -8,7 +8,7 @@ from streamsvd.checks.paths import local_path
 from streamsvd.models import Model
 from streamsvd.result import SVD
 from streamsvd.store.objects import objects_at
-from streamsvd.store.results.factorisation import load as load_result
+from streamsvd.store.results.factorisation import read_result as load_result
 from streamsvd.store.versions import is_model
 
 

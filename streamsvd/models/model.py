@@ -13,32 +13,32 @@ import numpy as np
 
 from streamsvd.checks.paths import is_url, local_path
 from streamsvd.engine.dask_source import DaskSource
-from streamsvd.engine.events import Callback, ignore
+from streamsvd.engine.events import Callback, ignore_event
 from streamsvd.engine.memory import default_budget, parse_bytes
 from streamsvd.engine.opening import as_source
 from streamsvd.errors import SpecError, StoreError
-from streamsvd.models.absorption import Absorption, Update
+from streamsvd.models.absorption import Absorption, UpdateReport
 from streamsvd.models.left_vectors import LeftVectors
-from streamsvd.models.mathematics.incremental import Truncated, default_buffer
-from streamsvd.models.newest import Held
-from streamsvd.models.options import changed, check_names, make_spec, method_of
+from streamsvd.models.loaded_version import LoadedVersion
+from streamsvd.models.mathematics.incremental import IncrementalResult, default_buffer
+from streamsvd.models.options import change_spec, check_names, make_spec, method_of
 from streamsvd.models.state import (
-    State,
+    ModelState,
     check_result,
     kept_columns,
-    loaded,
+    load_state,
     narrow_result,
     refuse_base,
 )
 from streamsvd.numerics.certificate import Certificate
 from streamsvd.numerics.columns import Columns
 from streamsvd.numerics.ledger import Ledger
-from streamsvd.numerics.support import freedom
+from streamsvd.numerics.support import degrees_of_freedom
 from streamsvd.protocols import Source
 from streamsvd.result import SVD, Info, Status
-from streamsvd.store.explanations import explained, there
+from streamsvd.store.explanations import explain_errors, path_exists
 from streamsvd.store.objects import objects_at
-from streamsvd.store.results.factorisation import is_result, load, load_u, load_weights
+from streamsvd.store.results.factorisation import is_result, load_u, load_weights, read_result
 from streamsvd.store.sources.arrays import ArraySource
 from streamsvd.store.versions import (
     DEFAULT_KEEP,
@@ -47,11 +47,11 @@ from streamsvd.store.versions import (
     BlockEntry,
     Damage,
     LogEntry,
+    ModelSettings,
+    ModelSpec,
     ModelStore,
-    Settings,
-    Spec,
-    Summary,
-    check,
+    VersionSummary,
+    check_store,
     collect,
     is_model,
     lease,
@@ -72,8 +72,10 @@ class Model:
     too: its first update extends it.
     """
 
-    def __init__(self, store: ModelStore, settings: Settings, version: int | None = None) -> None:
-        self._held = Held(store, settings)
+    def __init__(
+        self, store: ModelStore, settings: ModelSettings, version: int | None = None
+    ) -> None:
+        self._held = LoadedVersion(store, settings)
         self._pinned = version is not None
         self._asked: dict[str, Any] = {}
         self._free_rank = (
@@ -205,7 +207,7 @@ class Model:
         return self._held.manifest.floor if self._held.manifest else 0
 
     @property
-    def spec(self) -> Spec:
+    def spec(self) -> ModelSpec:
         """The options that the model was made with."""
         return self._held.spec
 
@@ -219,32 +221,32 @@ class Model:
         """Rows (or columns) that the factors are of: of a window its own, else all that were ever absorbed."""
         return self._held.state.factor.n_rows if self._held.state else 0
 
-    def _known(self) -> State:
+    def _known_state(self) -> ModelState:
         if self._held.state is None:
             raise StoreError(f"{self._held.store.name} has absorbed nothing yet. Run update first.")
         return self._held.state
 
     @property
-    def _truncated(self) -> Truncated:
-        return method_of(self.spec).finalize(self._known().factor)
+    def _result(self) -> IncrementalResult:
+        return method_of(self.spec).finalize(self._known_state().factor)
 
     @property
     def s(self) -> Real:
         """Singular values of the rank asked for, descending."""
-        return self._truncated.s
+        return self._result.s
 
     @property
     def Vh(self) -> Matrix:
         """Right singular vectors ``(k, n)``; where columns grow, those of the columns, composed on read."""
         if self.spec.axis == "rows":
-            return self._spread(self._truncated.Vh)
+            return self._spread(self._result.Vh)
         return np.asarray(self._left()).conj().T
 
     @property
     def U(self) -> Any:
         """Left singular vectors ``(m, k)``, lazily; None unless the model was created with ``u=True``."""
         if self.spec.axis == "columns":
-            return self._truncated.Vh.conj().T
+            return self._result.Vh.conj().T
         return self._left() if self.spec.u else None
 
     def _left(self) -> LeftVectors:
@@ -252,7 +254,7 @@ class Model:
             raise SpecError(
                 "the vectors of what arrives are not kept. Create the model with u=True."
             )
-        state, store = self._known(), self._held.store
+        state, store = self._known_state(), self._held.store
 
         def fetch(block: BlockEntry, name: str) -> Matrix | None:
             folder = f"{block.folder}/{name}-{block.step}"
@@ -265,7 +267,7 @@ class Model:
                 lease(store, self.version)
             self._leased = True
         base = load_u(Path(store.name)) if self._held.settings.base else None
-        rank = int(self._truncated.s.size)
+        rank = int(self._result.s.size)
         return LeftVectors(
             tuple(self._held.blocks), fetch, base, rank, self.spec.forget, state.factor.Vh.dtype
         )
@@ -273,7 +275,7 @@ class Model:
     @property
     def mean(self) -> Matrix | None:
         """Mean of the rows, in the units of the data; None without centring."""
-        mean = self._known().raw_mean
+        mean = self._known_state().raw_mean
         return None if mean is None else self._spread(mean)
 
     def _spread(self, values: Matrix) -> Matrix:
@@ -289,25 +291,25 @@ class Model:
     @property
     def dropped_columns(self) -> tuple[int, ...]:
         """Columns that are left out: without any value in the first block, or by the mask; NaN in `Vh` and `mean`."""
-        return () if self.columns is None else self.columns.dropped
+        return () if self.columns is None else self.columns.dropped_indices
 
     @property
     def certificate(self) -> Certificate:
         """What is proved of ``s`` and ``Vh``, and of the error."""
-        return self._truncated.certificate
+        return self._result.certificate
 
     @property
     def ledger(self) -> Ledger:
         """Energy seen and energy lost."""
-        return self._known().factor.ledger
+        return self._known_state().factor.ledger
 
     @property
     def optimal_error_lower(self) -> float:
         """No factorisation of this rank has a smaller Frobenius error than this."""
-        return self._truncated.optimal_error_lower
+        return self._result.optimal_error_lower
 
     @property
-    def summary(self) -> Summary:
+    def summary(self) -> VersionSummary:
         """What the log says of this version."""
         if self._held.manifest is None:
             raise StoreError(f"{self._held.store.name} has absorbed nothing yet. Run update first.")
@@ -328,11 +330,11 @@ class Model:
         """Whether the model should be made again from the data, in one sentence; empty if not."""
         if self._held.state is None:
             return ""
-        return advice(self.spec, self._truncated)
+        return advice(self.spec, self._result)
 
     def as_svd(self) -> SVD:
         """The factors as `svd` returns them."""
-        found, state = self._truncated, self._known()
+        found, state = self._result, self._known_state()
         scale = (
             None
             if state.scale is None
@@ -342,7 +344,7 @@ class Model:
         info = Info(
             status, 1.0, 0, 0, 0, 0.0, state.factor.n_rows, "incremental", self.spec.axis, "double", 0,
             self.dropped_columns,
-            (found.certificate.relative_width,), self.spec.seed, freedom(state.factor.n_rows, None),
+            (found.certificate.relative_width,), self.spec.seed, degrees_of_freedom(state.factor.n_rows, None),
         )  # fmt: skip
         U = self.U if self.spec.axis == "columns" or self.spec.u else None
         return SVD(
@@ -358,7 +360,7 @@ class Model:
     def __repr__(self) -> str:
         if self._held.state is None:
             return f"<Model {self._held.store.name}: nothing absorbed yet>"
-        found = self._truncated
+        found = self._result
         rows = f"{self.n_rows_held:,} {self.spec.axis}"
         if self.spec.window is not None:
             rows += f" held, {self.n_rows:,} absorbed"
@@ -378,8 +380,8 @@ class Model:
         nonfinite: str = "raise",
         mask: Any = None,
         column_names: Sequence[Any] | None = None,
-        callback: Callback = ignore,
-    ) -> Update:
+        callback: Callback = ignore_event,
+    ) -> UpdateReport:
         """Absorb a block of new rows (or columns), once.
 
         Parameters
@@ -450,7 +452,7 @@ class Model:
         if held.version == 0 and not held.settings.base and options:
             asked = dict(options)
             keep = asked.pop("keep", held.settings.keep)
-            spec = changed(held.settings.spec, asked)
+            spec = change_spec(held.settings.spec, asked)
             if (spec, keep) != (held.settings.spec, held.settings.keep):
                 held.settings = msgspec.structs.replace(held.settings, spec=spec, keep=keep)
                 held.store.resettle(held.settings)
@@ -460,7 +462,7 @@ class Model:
 
     def verify(self) -> list[Damage]:
         """Every stored object that is not what was written."""
-        return check(self._held.store)[0]
+        return check_store(self._held.store)[0]
 
     def rollback(self, version: int) -> Model:
         """Make an earlier version the newest one; blocks absorbed since then are unknown again.
@@ -478,7 +480,7 @@ class Model:
         held = lease(self._held.store, version)
         try:
             manifest = self._held.earlier(version, newest)
-            loaded(self._held.store, manifest)
+            load_state(self._held.store, manifest)
             floor = self._held.store.manifest(newest).floor
             manifest = msgspec.structs.replace(manifest, floor=max(manifest.floor, floor))
             republish(self._held.store, manifest, newest, "rollback")
@@ -516,9 +518,9 @@ def update(
     nonfinite: str = "raise",
     mask: Any = None,
     column_names: Sequence[Any] | None = None,
-    callback: Callback = ignore,
+    callback: Callback = ignore_event,
     **options: Any,
-) -> Update:
+) -> UpdateReport:
     """Absorb new rows into the model at a path, which is created if there is none.
 
     Parameters
@@ -563,7 +565,7 @@ def update(
     )
 
 
-def advice(spec: Spec, found: Truncated) -> str:
+def advice(spec: ModelSpec, found: IncrementalResult) -> str:
     """When the model no longer is what was asked for, what to do."""
     c = found.certificate
     if c.energy <= 0 or found.tolerance_met or spec.tol is None:
@@ -588,12 +590,12 @@ def _vacant(path: str | os.PathLike[str]) -> bool:
     if is_url(path):
         return not objects_at(path).names("log")
     place = local_path(path)
-    if not there(place):
+    if not path_exists(place):
         return True
     if not place.is_dir():
         return False
     # One that was killed while it made the model leaves temporary files, and drafts that nobody refers to.
-    with explained(place, doing="list"):
+    with explain_errors(place, doing="list"):
         return all(
             p.name.startswith("model.json.") or (p.name == VERSIONS and _only_drafts(p))
             for p in place.iterdir()
@@ -604,16 +606,16 @@ def _only_drafts(folder: Path) -> bool:
     return all(FOLDER.fullmatch(p.name) for p in folder.iterdir())
 
 
-def _new_settings(*, keep: int = DEFAULT_KEEP, **options: Any) -> Settings:
+def _new_settings(*, keep: int = DEFAULT_KEEP, **options: Any) -> ModelSettings:
     """What a model that has seen nothing is made with."""
     if keep < 2:
         raise SpecError(f"keep={keep} leaves nothing to return to. Pass keep >= 2.")
-    return Settings(1, make_spec(**{"rank": None} | options), keep, False)
+    return ModelSettings(1, make_spec(**{"rank": None} | options), keep, False)
 
 
-def _settings_of(path: Path) -> Settings:
+def _settings_of(path: Path) -> ModelSettings:
     """Settings of a batch result, as if it had been a model from the beginning."""
-    result, record = load(path)
+    result, record = read_result(path)
     names = ("row_weights", "column_weights")
     weighted = [name for name in names if load_weights(path, name) is not None]
     # A column left out has a scale all the same, by which it would come back: refused as without one.
@@ -631,4 +633,4 @@ def _settings_of(path: Path) -> Settings:
         seed=result.info.seed,
     )
     spec = msgspec.structs.replace(spec, width=result.Vh.shape[1], scaled=result.scale is not None)
-    return Settings(1, spec, DEFAULT_KEEP, True)
+    return ModelSettings(1, spec, DEFAULT_KEEP, True)

@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from streamsvd.checks.masks import masked_cells, unmasked
+from streamsvd.checks.masks import masked_cells, require_unmasked
 from streamsvd.errors import ShapeError, SpecError
 from streamsvd.models.mathematics.incremental import IncrementalSVD, default_buffer
 from streamsvd.protocols import Source
-from streamsvd.store.versions import Spec
+from streamsvd.store.versions import ModelSpec
 
 KINDS = {
     "f": "floats",
@@ -38,7 +38,7 @@ def make_spec(
     u: bool = False,
     seed: int = 0,
     delta: float = 1e-6,
-) -> Spec:
+) -> ModelSpec:
     """The options, checked.
 
     Raises
@@ -49,7 +49,7 @@ def make_spec(
     if axis not in ("rows", "columns"):
         raise SpecError(f'axis={axis!r} is unknown. Pass "rows" or "columns", whichever grows.')
     rank, window = _whole("rank", rank), _whole("window", window)
-    spec = Spec(
+    spec = ModelSpec(
         rank=rank,
         tol=None if tol is None else _real("tol", tol),
         buffer=_whole("buffer", buffer),
@@ -99,7 +99,7 @@ def _real(name: str, value: Any) -> float:
         raise SpecError(f"{name}={value!r} is no number.") from None
 
 
-def method_of(spec: Spec) -> IncrementalSVD:
+def method_of(spec: ModelSpec) -> IncrementalSVD:
     """The method that the options describe."""
     return IncrementalSVD(
         rank=spec.rank,
@@ -114,7 +114,7 @@ def method_of(spec: Spec) -> IncrementalSVD:
     )
 
 
-def buffer_of(spec: Spec) -> int | None:
+def buffer_of(spec: ModelSpec) -> int | None:
     """Directions that a model keeps beyond its rank; None where that is not settled yet, or a tolerance decides.
 
     The default is written down with the first block. Models that were begun before it was have none, and go on with
@@ -133,7 +133,7 @@ def fingerprint(names: Sequence[Any] | None) -> str | None:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def agreed(spec: Spec, source: Source, names: Sequence[Any] | None) -> Spec:
+def spec_with_block(spec: ModelSpec, source: Source, names: Sequence[Any] | None) -> ModelSpec:
     """The options with what the first block adds; every later block must agree.
 
     Raises
@@ -146,7 +146,7 @@ def agreed(spec: Spec, source: Source, names: Sequence[Any] | None) -> Spec:
     whole = getattr(source, "whole", source)  # names are of all columns, also of those left out
     count = whole.shape[1] if spec.axis == "rows" else whole.shape[0]
     if masked_cells(names) is not None:
-        unmasked(names, "column_names")
+        require_unmasked(names, "column_names")
     if names is not None and len(names) != count:
         raise ShapeError(
             f"{len(names)} column names were given for {count} {what}. Pass one for each."
@@ -181,7 +181,7 @@ def agreed(spec: Spec, source: Source, names: Sequence[Any] | None) -> Spec:
     )
 
 
-def same_options(asked: Mapping[str, Any], spec: Spec, keep: int) -> None:
+def check_same_options(asked: Mapping[str, Any], spec: ModelSpec, keep: int) -> None:
     """Refuse options that contradict an existing model's.
 
     Raises
@@ -202,7 +202,7 @@ def same_options(asked: Mapping[str, Any], spec: Spec, keep: int) -> None:
 OPTIONS = (
     "rank", "tol", "buffer", "max_rank", "center", "axis", "forget", "window", "robust", "u", "seed", "delta",
 )  # fmt: skip
-"""What a caller chooses; the rest of a `Spec` follows from the first block."""
+"""What a caller chooses; the rest of a `ModelSpec` follows from the first block."""
 
 
 def check_names(options: dict[str, Any]) -> None:
@@ -214,7 +214,7 @@ def check_names(options: dict[str, Any]) -> None:
         )
 
 
-def changed(spec: Spec, asked: dict[str, Any]) -> Spec:
+def change_spec(spec: ModelSpec, asked: dict[str, Any]) -> ModelSpec:
     """The options of a model that has absorbed nothing, some of them chosen anew.
 
     Raises

@@ -11,12 +11,12 @@ import hashlib
 from pathlib import Path
 
 from streamsvd.errors import SpecError
-from streamsvd.models.newest import Held
-from streamsvd.store.results.factorisation import load
+from streamsvd.models.loaded_version import LoadedVersion
+from streamsvd.store.results.factorisation import read_result
 from streamsvd.store.versions import BlockEntry
 
 
-def refuse_shared(first: Held, second: Held) -> None:
+def refuse_shared(first: LoadedVersion, second: LoadedVersion) -> None:
     """Refuse models that hold the same rows.
 
     Raises
@@ -24,10 +24,10 @@ def refuse_shared(first: Held, second: Held) -> None:
     SpecError
         Naming the block, or the result that both extend.
     """
-    base = _base(first)
-    if base and base == _base(second):
+    base = _base_digest(first)
+    if base and base == _base_digest(second):
         raise SpecError(
-            f"both models extend the same result of {first.n_rows - _added(first):,} rows, which would count twice. "
+            f"both models extend the same result of {first.n_rows - _n_added(first):,} rows, which would count twice. "
             "Merge models of different rows."
         )
     known = {mark: entry for entry in first.blocks for mark in _marks(entry)}
@@ -49,17 +49,17 @@ def _marks(entry: BlockEntry) -> list[tuple[str, ...]]:
     return [commit, ("last row", entry.id.rpartition("-")[2], entry.seam)]
 
 
-def _base(held: Held) -> bytes:
+def _base_digest(held: LoadedVersion) -> bytes:
     """Digest of the batch result that a model extends; empty if it extends none."""
     if not held.settings.base:
         return b""
-    result = load(Path(held.store.name))[0]
+    result = read_result(Path(held.store.name))[0]
     found = hashlib.blake2b(repr(result.Vh.shape).encode(), digest_size=16)
     for array in (result.s, result.Vh):
         found.update(array.tobytes())
     return found.digest()
 
 
-def _added(held: Held) -> int:
+def _n_added(held: LoadedVersion) -> int:
     """Rows absorbed beside those of the result."""
     return held.blocks[-1].stop - held.blocks[0].start if held.blocks else 0

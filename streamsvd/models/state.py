@@ -12,19 +12,26 @@ import numpy as np
 
 from streamsvd.checks.sizes import check_magnitude
 from streamsvd.errors import SpecError
-from streamsvd.models.mathematics.forest import Forest, Load
+from streamsvd.models.mathematics.forest import FactorLoader, Forest
 from streamsvd.models.mathematics.incremental import IncrementalSVD
 from streamsvd.numerics.certificate import Kind
-from streamsvd.numerics.columns import Columns, words_of
+from streamsvd.numerics.columns import Columns, describe_columns
 from streamsvd.numerics.ledger import Factor, Ledger
 from streamsvd.result import SVD
 from streamsvd.store.results.factorisation import load_weights
-from streamsvd.store.versions import Draft, FactorRecord, LedgerRecord, Manifest, ModelStore, Spec
+from streamsvd.store.versions import (
+    Draft,
+    FactorRecord,
+    LedgerRecord,
+    Manifest,
+    ModelSpec,
+    ModelStore,
+)
 from streamsvd.typing import Matrix, Real
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class State:
+class ModelState:
     """Everything that the next block is absorbed into.
 
     Attributes
@@ -55,10 +62,10 @@ class State:
             return mean
         return np.divide(mean, self.scale, out=np.zeros_like(mean), where=self.scale > 0)
 
-    def slid(self, method: IncrementalSVD, block: Factor, window: int) -> State:
+    def slide(self, method: IncrementalSVD, block: Factor, window: int) -> ModelState:
         """The state of the newest blocks that hold ``window`` rows, or all while there are fewer."""
         assert self.forest is not None
-        forest = self.forest.appended(method, block)
+        forest = self.forest.with_block(method, block)
         sizes = [*self.sizes, block.n_rows]
         while sum(sizes) - sizes[0] >= window:
             sizes.pop(0)
@@ -66,14 +73,14 @@ class State:
         return replace(self, factor=forest.factor(method), forest=forest, sizes=tuple(sizes))
 
 
-def fresh(method: IncrementalSVD, spec: Spec, like: np.dtype[Any]) -> State:
+def empty_state(method: IncrementalSVD, spec: ModelSpec, like: np.dtype[Any]) -> ModelState:
     """The state before the first block."""
     assert spec.width is not None
     factor = method.init(spec.width, like=np.zeros(0, dtype=like))
-    return State(factor, Forest() if spec.window is not None else None)
+    return ModelState(factor, Forest() if spec.window is not None else None)
 
 
-def of_result(result: SVD, columns: Columns | None = None) -> State:
+def state_of_result(result: SVD, columns: Columns | None = None) -> ModelState:
     """The state that a certified batch result stands for.
 
     ``D = B - V diag(sigma_lower^2) V*`` is above ``-deficit``. Its trace is the energy less the lower squares: the square
@@ -112,13 +119,13 @@ def of_result(result: SVD, columns: Columns | None = None) -> State:
     if mean is not None and scale is not None:
         mean = mean * scale
     factor = Factor(c.sigma_lower, result.Vh, mean, float(m), m, ledger)
-    return State(factor, None, scale=scale, columns=columns)
+    return ModelState(factor, None, scale=scale, columns=columns)
 
 
 def narrow_result(result: SVD, columns: Columns) -> SVD:
     """A result of the columns that were kept alone."""
-    places = np.cumsum(columns.kept) - 1
-    dropped = tuple(int(places[j]) for j in result.info.dropped_columns if columns.kept[j])
+    places = np.cumsum(columns.keep_mask) - 1
+    dropped = tuple(int(places[j]) for j in result.info.dropped_columns if columns.keep_mask[j])
     return replace(
         result,
         Vh=columns.take(result.Vh),
@@ -153,7 +160,7 @@ def refuse_base(result: SVD, weighted: Sequence[str]) -> None:
     if gone.size:  # those that are NaN are no part of the result, and of no model of it
         dropped = np.asarray(result.info.dropped_columns)[gone]
         raise SpecError(
-            f"the result left columns out for their missing values, or as constant under scale=True ({words_of(dropped)}). Run "
+            f"the result left columns out for their missing values, or as constant under scale=True ({describe_columns(dropped)}). Run "
             "svd with another nonfinite=, or with a mask= that is false there, before updating it."
         )
 
@@ -161,7 +168,7 @@ def refuse_base(result: SVD, weighted: Sequence[str]) -> None:
 # To the store and back ---------------------------------------------------------------------------------
 
 
-def packed(factor: Factor) -> Matrix:
+def pack_factor(factor: Factor) -> Matrix:
     """A factor as one array: values, mean and right vectors by rows."""
     n = factor.Vh.shape[1]
     out = np.zeros((factor.s.size + 2, n), dtype=factor.Vh.dtype)
@@ -172,14 +179,14 @@ def packed(factor: Factor) -> Matrix:
     return out
 
 
-def unpacked(array: Matrix, record: FactorRecord, *, center: bool) -> Factor:
+def unpack_factor(array: Matrix, record: FactorRecord, *, center: bool) -> Factor:
     """The factor again."""
     count = array.shape[0] - 2
     s = np.real(array[0, :count]).copy()
-    return restored(s, array[2:].copy(), array[1].copy() if center else None, record)
+    return factor_from_record(s, array[2:].copy(), array[1].copy() if center else None, record)
 
 
-def restored(s: Real, Vh: Matrix, mean: Matrix | None, record: FactorRecord) -> Factor:
+def factor_from_record(s: Real, Vh: Matrix, mean: Matrix | None, record: FactorRecord) -> Factor:
     """A factor of its arrays and its record."""
     ledger = Ledger(**msgspec.structs.asdict(record.ledger))
     return Factor(s, Vh, mean, record.weight, record.n_rows, ledger)
@@ -198,8 +205,8 @@ def node_name(key: tuple[int, int]) -> str:
     return f"node-{key[0]}-{key[1]}"
 
 
-def stored(
-    draft: Draft, state: State, parent: Manifest | None
+def put_state(
+    draft: Draft, state: ModelState, parent: Manifest | None
 ) -> tuple[FactorRecord, dict[str, FactorRecord]]:
     """Put the arrays of a state into a draft; nodes that the parent has stay where they are."""
     factor = state.factor
@@ -227,32 +234,36 @@ def stored(
             else:
                 node = load()
                 nodes[name] = factor_record(node, name)
-                draft.add({name: packed(node)})
+                draft.add({name: pack_factor(node)})
     return factor_record(factor, ""), nodes
 
 
-def loaded(store: ModelStore, manifest: Manifest) -> State:
+def load_state(store: ModelStore, manifest: Manifest) -> ModelState:
     """The state of a version, every object of it checked."""
 
     def array(name: str) -> Matrix:
         return store.array(manifest.arrays[name], manifest.files)
 
     center = manifest.spec.center
-    factor = restored(array("s"), array("Vh"), array("mean") if center else None, manifest.factor)
+    factor = factor_from_record(
+        array("s"), array("Vh"), array("mean") if center else None, manifest.factor
+    )
     scale = array("scale") if "scale" in manifest.arrays else None
     columns = Columns(array("columns")) if "columns" in manifest.arrays else None
-    return settled(store, manifest, State(factor, None, scale=scale, columns=columns))
+    return with_stored_nodes(
+        store, manifest, ModelState(factor, None, scale=scale, columns=columns)
+    )
 
 
-def settled(store: ModelStore, manifest: Manifest, state: State) -> State:
+def with_stored_nodes(store: ModelStore, manifest: Manifest, state: ModelState) -> ModelState:
     """The state with all nodes of its window in the store, to be read when they are needed."""
     if manifest.spec.window is None:
         return state
 
-    def loader(name: str, record: FactorRecord) -> Load:
+    def loader(name: str, record: FactorRecord) -> FactorLoader:
         def load() -> Factor:
             array = store.array(manifest.arrays[name], manifest.files)
-            return unpacked(array, record, center=manifest.spec.center)
+            return unpack_factor(array, record, center=manifest.spec.center)
 
         return load
 

@@ -11,16 +11,16 @@ import numpy as np
 
 from streamsvd.checks.paths import local_path
 from streamsvd.engine.columns import View, kept_source
-from streamsvd.engine.events import Callback, ignore
+from streamsvd.engine.events import Callback, ignore_event
 from streamsvd.engine.opening import as_source
 from streamsvd.errors import NonFiniteError, ShapeError, SpecError
-from streamsvd.factor.factors import unit
+from streamsvd.factor.assessment import assess_krylov
+from streamsvd.factor.factors import product_scale
 from streamsvd.factor.iteration import Iteration
-from streamsvd.factor.looks import krylov_look
 from streamsvd.factor.problem import check_options
 from streamsvd.factor.sample import Pilot, power_of_two
-from streamsvd.factor.session import Session, Settings
-from streamsvd.factor.terms import guessed
+from streamsvd.factor.session import RunGoal, Session
+from streamsvd.factor.terms import terms_from_pilot
 from streamsvd.factor.verb import plan_svd
 from streamsvd.models import Model
 from streamsvd.models.state import kept_columns, narrow_result
@@ -29,7 +29,7 @@ from streamsvd.numerics.certificate import Certificate, Kind
 from streamsvd.numerics.ritz import spectral_norm
 from streamsvd.result import SVD
 from streamsvd.store.objects import objects_at
-from streamsvd.store.results.factorisation import load, load_weights
+from streamsvd.store.results.factorisation import load_weights, read_result
 from streamsvd.store.versions import is_model
 from streamsvd.typing import Matrix
 
@@ -55,7 +55,7 @@ class Verification:
     certificate
         What the one pass proves of the stored ``Vh`` by itself; its upper ends are wider than those of the
         run that made it, which had more passes.
-    stored
+    stored_certificate
         The certificate as stored.
     passes, elapsed_s
         What it cost.
@@ -64,7 +64,7 @@ class Verification:
     agrees: bool
     findings: tuple[str, ...]
     certificate: Certificate
-    stored: Certificate
+    stored_certificate: Certificate
     passes: float
     elapsed_s: float
 
@@ -76,7 +76,7 @@ def verify(
     memory: int | str | None = None,
     seed: int = 1,
     delta: float = 1e-6,
-    callback: Callback = ignore,
+    callback: Callback = ignore_event,
 ) -> Verification:
     """Certify a stored result anew against its source, in one pass.
 
@@ -114,7 +114,7 @@ def verify(
     Cost: one pass, and another where missing values are given the mean; one read of ``U`` where it is stored.
     """
     began = time.perf_counter()
-    result, kept = _kept(path)
+    result, kept = _load_with_options(path)
     source = as_source(A)
     k, n = result.Vh.shape
     if source.shape[1] != n:
@@ -150,7 +150,7 @@ def verify(
         precision="double",
     )
     stored = result.certificate
-    settings = Settings(max(k, 1), None, stored.tol, delta, Kind.BOUNDS, 1, seed)
+    settings = RunGoal(max(k, 1), None, stored.tol, delta, Kind.BOUNDS, 1, seed)
     session = Session(source, plan, options, settings, callback)
     entries = source.shape[0] * n
     size = 1.0 if options.scale else float(np.sqrt(stored.energy / entries))
@@ -161,7 +161,7 @@ def verify(
         np.isin(np.arange(n), np.asarray(result.info.dropped_columns, dtype=np.int64)),
         power_of_two(size, source.dtype),
     )
-    terms = guessed(options, plan.layout, guess, single=False, complex_=session.complex_)
+    terms = terms_from_pilot(options, plan.layout, guess, single=False, complex_=session.complex_)
     loop = Iteration(session, terms)
     try:
         block = result.Vh.conj().T if k else np.eye(n, 1)  # the model of a matrix that vanishes
@@ -170,15 +170,17 @@ def verify(
     except NonFiniteError as bad:  # the policy is the result's: another would be another matrix
         remedy = REMEDY if "nonfinite" in kept else MODEL_REMEDY
         raise NonFiniteError(bad.value, bad.row, bad.column, bad.chunk, remedy) from None
-    look, _ = krylov_look(krylov.learn(space), probes, loop.known.known, settings, 1)
-    fresh = look.certificate.scaled(1 / unit(session, loop.known))
+    look, _ = assess_krylov(
+        krylov.ritz_of_space(space), probes, loop.known_terms.known_stats, settings, 1
+    )
+    fresh = look.certificate.scale_by(1 / product_scale(session, loop.known_terms))
     fresh = replace(fresh, orthogonality=_gram_error(result.Vh.conj().T))
     findings = tuple(_findings(result, fresh, source.shape[0]))
-    passes = session.info(result.info.status, loop.known).passes
+    passes = session.info(result.info.status, loop.known_terms).passes
     return Verification(not findings, findings, fresh, stored, passes, time.perf_counter() - began)
 
 
-def _kept(path: str | os.PathLike[str]) -> tuple[SVD, dict[str, Any]]:
+def _load_with_options(path: str | os.PathLike[str]) -> tuple[SVD, dict[str, Any]]:
     """A stored result, or the newest version of a model, and the options it was made with."""
     if is_model(objects_at(path)):
         model = Model.open(path)
@@ -192,7 +194,7 @@ def _kept(path: str | os.PathLike[str]) -> tuple[SVD, dict[str, Any]]:
         options = {"center": spec.center, "scale": result.scale is not None}
         return result, options | {"columns": model.columns}
     place = local_path(path)
-    result, record = load(place)
+    result, record = read_result(place)
     weights = {name: load_weights(place, name) for name in ("row_weights", "column_weights")}
     return result, record.options | weights | {"columns": kept_columns(place)}
 

@@ -12,9 +12,9 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from streamsvd.errors import FaintColumn
+from streamsvd.errors import FaintColumnError
 from streamsvd.numerics import moments, products
-from streamsvd.numerics.support import EVERYTHING, Counted
+from streamsvd.numerics.support import FULL_SUPPORT, Support
 from streamsvd.typing import Matrix, Real
 
 Array = Any
@@ -42,7 +42,7 @@ class OutOfScale(ArithmeticError):
         self.size = size
 
 
-def faintest(weights: Real | None) -> float:
+def faint_threshold(weights: Real | None) -> float:
     """Sum of squares of a column below which some may have been lost to underflow; far above what was lost."""
     return 1e-290 if weights is None else 1e-290 * max(1.0, float(weights.max()))
 
@@ -59,10 +59,10 @@ def check_faint(ends: Real, first: int = 0) -> None:
     varies = spread > 1e-15 * np.max(np.abs(ends), axis=(0, 2))  # more than a mean is rounded
     if varies.any():
         j = int(np.argmax(varies))
-        raise FaintColumn(first + j, float(spread[j]))
+        raise FaintColumnError(first + j, float(spread[j]))
 
 
-def no_ends(n_columns: int, parts: int) -> Real:
+def empty_ends(n_columns: int, parts: int) -> Real:
     """Least and largest entry of no row."""
     return np.stack([np.full((n_columns, parts), end) for end in (np.inf, -np.inf)])
 
@@ -99,7 +99,7 @@ class Preparation:
         Multiply in float32 where a thin block asks for it.
     complex_
         Whether the data are complex.
-    counted
+    support
         Which rows and columns of ``A`` count: the others are never looked at.
     """
 
@@ -114,7 +114,7 @@ class Preparation:
     fill: Matrix | None = None
     single: bool = False
     complex_: bool = False
-    counted: Counted = EVERYTHING
+    support: Support = FULL_SUPPORT
 
     @property
     def narrow(self) -> str:
@@ -176,12 +176,12 @@ class Moments:
             self.missing_weight + other.missing_weight,
             max(self.largest, other.largest),
             self.features + other.features,
-            _outermost(self.ends, other.ends),
+            _merge_ends(self.ends, other.ends),
             self.mean_energy + other.mean_energy,
         )
 
 
-def _outermost(a: Real | None, b: Real | None) -> Real | None:
+def _merge_ends(a: Real | None, b: Real | None) -> Real | None:
     if a is None or b is None:
         return b if a is None else a
     return np.stack([np.minimum(a[0], b[0]), np.maximum(a[1], b[1])])
@@ -198,24 +198,26 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Reader:
+class BlockPreparer:
     """Prepares blocks on one device; constants are sent there once a span."""
 
     prep: Preparation
     backend: Backend
     need_wide: bool
     need_moments: bool
-    pilot: dict[str, Array] = field(default_factory=dict)
+    device_constants: dict[str, Array] = field(default_factory=dict)
 
     def prepare(self, raw: Array, start: int, columns: slice) -> Block:
         """Block of rows from a stored rectangle, given its first row (or column) and its columns."""
         if self.prep.axis == "columns":
-            return self._columns(self._counted(raw, 0, start), start)
-        return self._rows(self._counted(raw, start, columns.start), start, columns)
+            return self._prepare_columns(self._zero_outside_support(raw, 0, start), start)
+        return self._prepare_rows(
+            self._zero_outside_support(raw, start, columns.start), start, columns
+        )
 
-    def _counted(self, raw: Array, row: int, column: int) -> Array:
+    def _zero_outside_support(self, raw: Array, row: int, column: int) -> Array:
         """The rectangle with 0 in rows and columns that do not count; itself where all of them do."""
-        xp, there = self.backend.xp, self.prep.counted.within(row, column, raw.shape)
+        xp, there = self.backend.xp, self.prep.support.within(row, column, raw.shape)
         nought = None if there.whole else xp.zeros_like(raw[:1, :1])
         if there.rows is not None:
             raw = xp.where(self.backend.to_device(there.rows)[:, None], raw, nought)
@@ -225,11 +227,11 @@ class Reader:
 
     def _constant(self, name: str, value: Matrix, dtype: str, part: slice) -> Array:
         key = f"{name}:{dtype}"
-        if key not in self.pilot:
-            self.pilot[key] = self.backend.to_device(value, dtype)
-        return self.pilot[key][part]
+        if key not in self.device_constants:
+            self.device_constants[key] = self.backend.to_device(value, dtype)
+        return self.device_constants[key][part]
 
-    def _rows(self, raw: Array, start: int, columns: slice) -> Block:
+    def _prepare_rows(self, raw: Array, start: int, columns: slice) -> Block:
         xp, prep = self.backend.xp, self.prep
         self._check_integers(raw, start, columns.start)
         exact = self.need_wide or self.need_moments
@@ -247,15 +249,15 @@ class Reader:
             weights = self.backend.to_device(prep.weights[start : start + p], "float64")
         missing = gone = None
         if prep.fill is not None:
-            X, missing, gone = self._filled(X, weights, columns, kind)
+            X, missing, gone = self._fill_holes(X, weights, columns, kind)
         wide = xp.astype(X, getattr(xp, prep.wide), copy=False) if exact else None
         X = xp.astype(X, getattr(xp, prep.narrow), copy=False)
         tally = None
         if self.need_moments:
             total, squares = moments.column_sums(wide, weights)
-            energy = self._number(xp.sum(squares))
-            if not energy < self._limit:
-                self._complain(raw, start, columns.start)
+            energy = self._to_float(xp.sum(squares))
+            if not energy < self._energy_limit:
+                self._raise_bad_entry(raw, start, columns.start)
                 raise OutOfScale(float(np.nanmax(np.abs(self.backend.to_host(raw)))))
             weight = float(p)
             if prep.weights is not None:
@@ -268,7 +270,7 @@ class Reader:
             tally = Moments(total, squares, weight, energy, missing, gone, largest, ends=ends)
         return Block(X, wide, weights, tally)
 
-    def _filled(
+    def _fill_holes(
         self, X: Array, weights: Array | None, columns: slice, kind: str
     ) -> tuple[Array, Array, Array]:
         """The block with its holes filled, how many each column has, and the weights of their rows."""
@@ -282,12 +284,12 @@ class Reader:
             weight = xp.sum(each * weights[:, None], axis=0)
         return xp.where(holes, fill[None, :], X), count, weight
 
-    def _columns(self, raw: Array, start: int) -> Block:
+    def _prepare_columns(self, raw: Array, start: int) -> Block:
         xp, prep = self.backend.xp, self.prep
         self._check_integers(raw, 0, start)
         X = xp.astype(raw, getattr(xp, prep.wide), copy=False)
-        if self.need_moments and not np.isfinite(self._number(xp.sum(xp.abs(X)))):
-            self._complain(raw, 0, start)
+        if self.need_moments and not np.isfinite(self._to_float(xp.sum(xp.abs(X)))):
+            self._raise_bad_entry(raw, 0, start)
         holes = None if prep.policy == "raise" else xp.isnan(X)
         if holes is not None:
             X = xp.where(holes, xp.zeros_like(X), X)
@@ -297,7 +299,7 @@ class Reader:
         w = self.backend.zeros((m, 1), "float64") + 1
         if prep.weights is not None:
             w = self.backend.to_device(prep.weights, "float64")[:, None]
-        X, mean, rest = self._centred(X, holes, w, xp)
+        X, mean, rest = self._center_columns(X, holes, w, xp)
         power = about = self._power(X, w, xp)
         if (
             rest is not None and not prep.center
@@ -306,26 +308,26 @@ class Reader:
         spread = xp.sqrt(about / xp.sum(w))
         del rest
         if prep.scale:  # what is left of a constant column is the rounding of its mean
-            alive = (spread > 1e-15 * xp.abs(mean)) & (about >= faintest(prep.weights))
+            alive = (spread > 1e-15 * xp.abs(mean)) & (about >= faint_threshold(prep.weights))
             spread = xp.where(alive, spread, xp.zeros_like(spread))
         factor = self._factor(spread, holes, start, xp)
         tally = None
         if self.need_moments:
-            n_holes = 0.0 if holes is None else self._number(xp.sum(xp.astype(holes, xp.float64)))
+            n_holes = 0.0 if holes is None else self._to_float(xp.sum(xp.astype(holes, xp.float64)))
             to_host = self.backend.to_host
             ends = self._ends(raw, 0, start, about)
             if ends is not None and holes is not None and prep.policy == "drop_columns":
-                ends = np.where(to_host(xp.any(holes, axis=0))[:, None], no_ends(p, 1), ends)
+                ends = np.where(to_host(xp.any(holes, axis=0))[:, None], empty_ends(p, 1), ends)
             feature = (start, to_host(mean / prep.alpha), to_host(spread / prep.alpha), ends)
             none = self.backend.zeros((1,), "float64")
-            energy = self._number(xp.sum(power * factor * factor))
-            if not energy < self._limit:
+            energy = self._to_float(xp.sum(power * factor * factor))
+            if not energy < self._energy_limit:
                 raise OutOfScale(float(np.nanmax(np.abs(self.backend.to_host(raw)))))
-            largest = self._largest(X, self._number(xp.sum(power)))
+            largest = self._largest(X, self._to_float(xp.sum(power)))
             tally = Moments(none, none, float(p), energy, none + n_holes, none, largest, (feature,))
             if prep.center:
                 offset = xp.sum(w) * xp.abs(mean * factor) ** 2
-                tally = replace(tally, mean_energy=self._number(xp.sum(offset)))
+                tally = replace(tally, mean_energy=self._to_float(xp.sum(offset)))
         T = products.adjoint(X)
         narrow = xp.astype(T, getattr(xp, prep.narrow), copy=False)
         return Block(narrow, T, factor * factor, tally)
@@ -336,11 +338,11 @@ class Reader:
         return xp.sum(w * square, axis=0)
 
     @property
-    def _limit(self) -> float:
+    def _energy_limit(self) -> float:
         """Energy of a block beyond which the power of two was wrong: far above that of entries of a million."""
         return 1e24
 
-    def _centred(
+    def _center_columns(
         self, X: Array, holes: Array | None, w: Array, xp: Any
     ) -> tuple[Array, Array, Array | None]:
         """Columns less their weighted means where asked, the means, and what is about them where needed.
@@ -383,17 +385,19 @@ class Reader:
 
     def _largest(self, X: Array, energy: float) -> float:
         """Largest modulus of a block so small that squares may have vanished; 0 of any other."""
-        return self._number(self.backend.xp.max(self.backend.xp.abs(X))) if energy < 1e-200 else 0.0
+        return (
+            self._to_float(self.backend.xp.max(self.backend.xp.abs(X))) if energy < 1e-200 else 0.0
+        )
 
     def _ends(self, raw: Array, first_row: int, first_column: int, squares: Array) -> Real | None:
         """Least and largest entry of the columns whose squares may have vanished; None where none have."""
         xp, prep, to_host = self.backend.xp, self.prep, self.backend.to_host
         if not prep.scale or not xp.isdtype(raw.dtype, (xp.float64, xp.complex128)):
             return None  # the squares of narrower types do not vanish
-        if not self._number(xp.min(squares)) < 1e-190:  # weights are at most 1e100
+        if not self._to_float(xp.min(squares)) < 1e-190:  # weights are at most 1e100
             return None
-        vanishing = to_host(squares) < faintest(prep.weights)
-        counted = prep.counted.within(first_row, first_column, raw.shape)
+        vanishing = to_host(squares) < faint_threshold(prep.weights)
+        counted = prep.support.within(first_row, first_column, raw.shape)
         if counted.columns is not None:
             vanishing = vanishing & counted.columns
         faint = np.flatnonzero(vanishing)
@@ -406,7 +410,7 @@ class Reader:
             data, apart = np.where(apart, 0.0, data), np.zeros_like(apart)
         if counted.rows is not None:
             apart |= ~counted.rows[:, None, None]
-        out = no_ends(squares.shape[0], data.shape[2])
+        out = empty_ends(squares.shape[0], data.shape[2])
         out[0, faint] = np.where(apart, np.inf, data).min(axis=0)
         out[1, faint] = np.where(apart, -np.inf, data).max(axis=0)
         return out
@@ -425,11 +429,11 @@ class Reader:
             i, j = np.unravel_index(int(np.argmax(bad)), bad.shape)
             raise BadEntry(str(data[i, j]), row + int(i), column + int(j))
 
-    def _number(self, x: Array) -> float:
+    def _to_float(self, x: Array) -> float:
         """A scalar of the device, on the host."""
         return float(self.backend.to_host(x))
 
-    def _complain(self, raw: Array, row: int, column: int) -> None:
+    def _raise_bad_entry(self, raw: Array, row: int, column: int) -> None:
         """Raise for the first entry that is Inf, or NaN where the policy is to raise."""
         data = self.backend.to_host(raw)
         bad = ~np.isfinite(data) if self.prep.policy == "raise" else np.isinf(data)

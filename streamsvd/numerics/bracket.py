@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import linalg
 
-from streamsvd.numerics.eigen import leading, least
+from streamsvd.numerics.eigen import leading_eigenpairs, smallest_eigenvalue
 from streamsvd.numerics.ritz import Residual, Ritz, residual, spectral_norm
 from streamsvd.numerics.sides import UNIT_ROUNDOFF, Sides, sides
 from streamsvd.typing import Matrix, Real
@@ -62,7 +62,7 @@ class Bracket:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Ends:
+class BracketEnds:
     """Intervals of the leading eigenvalues, without vectors.
 
     Attributes
@@ -83,13 +83,13 @@ class Ends:
     left: Matrix
 
 
-def ends(both: Sides, *, count: int) -> Ends:
+def bracket_ends(both: Sides, *, count: int) -> BracketEnds:
     """Ends of the ``count`` leading eigenvalues; two eigenproblems of size ``2 L``."""
     L, outside = both.theta.size, both.F.shape[0]
     n = L + outside + both.rest
     low, shift = both.below()
     wanted = min(count, L)
-    values, left = leading(low, min(count + 1, low.shape[0]))
+    values, left = leading_eigenpairs(low, min(count + 1, low.shape[0]))
     next_lower = max(float(values[count]), 0.0) if values.size > count else 0.0
     values, left = values[:wanted], left[:, :wanted]
     lower, guess = np.zeros(count), np.zeros(count)
@@ -102,10 +102,12 @@ def ends(both: Sides, *, count: int) -> Ends:
     upper[: min(size, count + 1)] = values[: min(size, count + 1)]
     if both.rest:  # directions that no product has touched: beta bounds them
         upper = np.maximum(upper, both.beta + both.tau)
-    return Ends(both, lower, np.maximum(upper, 0.0), next_lower, guess, left)
+    return BracketEnds(both, lower, np.maximum(upper, 0.0), next_lower, guess, left)
 
 
-def attained(found: Ends, ritz: Ritz, known: Residual, *, noise: Real) -> Bracket:
+def bracket_with_vectors(
+    found: BracketEnds, ritz: Ritz, known: Residual, *, noise: Real
+) -> Bracket:
     """The same with the vectors that attain the lower ends, and what they are worth as a summand."""
     both, left, count = found.sides, found.left, found.lower.size
     L, wanted, top = both.theta.size, left.shape[1], both.top
@@ -114,7 +116,7 @@ def attained(found: Ends, ritz: Ritz, known: Residual, *, noise: Real) -> Bracke
     if outside:
         finest = max(float(np.max(noise)), UNIT_ROUNDOFF * top)
         low, _ = replace(both, gamma=noise + noise**2 / finest, tau=finest).below()
-    deficit = max(-least(low - (left * found.lower[:wanted]) @ left.conj().T), 0.0)
+    deficit = max(-smallest_eigenvalue(low - (left * found.lower[:wanted]) @ left.conj().T), 0.0)
     deficit += 16 * UNIT_ROUNDOFF * top
     positive = int(np.count_nonzero(found.lower > 0))
     vectors = ritz.V @ left[:L]
@@ -139,7 +141,7 @@ def attained(found: Ends, ritz: Ritz, known: Residual, *, noise: Real) -> Bracke
     )
 
 
-def bracket(ritz: Ritz, *, beta: float, noise: Real, count: int) -> Bracket:
+def bracket_eigenvalues(ritz: Ritz, *, beta: float, noise: Real, count: int) -> Bracket:
     """Bracket of the leading eigenvalues of ``B`` by the two matrices of `streamsvd.numerics.sides`.
 
     Parameters
@@ -158,5 +160,5 @@ def bracket(ritz: Ritz, *, beta: float, noise: Real, count: int) -> Bracket:
     Cost: one QR of ``n x L`` and three eigenproblems of size ``2 L``.
     """
     known = residual(ritz)
-    found = ends(sides(ritz, known.F, beta=beta, noise=noise), count=count)
-    return attained(found, ritz, known, noise=noise)
+    found = bracket_ends(sides(ritz, known.F, beta=beta, noise=noise), count=count)
+    return bracket_with_vectors(found, ritz, known, noise=noise)

@@ -25,9 +25,9 @@ from streamsvd.numerics.bracket import Bracket
 from streamsvd.numerics.intervals import (
     ZERO_LEVEL,
     Group,
-    grouped,
     leading_run,
     relative_widths,
+    touching_groups,
     worst_width,
 )
 from streamsvd.numerics.ritz import spectral_norm
@@ -139,7 +139,7 @@ class Certificate:
     @property
     def groups(self) -> tuple[Group, ...]:
         """The values in runs whose intervals touch: values of one group are not told apart from one another."""
-        return grouped(self.sigma_lower, self.sigma_upper)
+        return touching_groups(self.sigma_lower, self.sigma_upper)
 
     @property
     def spectral_excess(self) -> float:
@@ -182,7 +182,7 @@ class Certificate:
         lost = self.frobenius_error / float(self.sigma_upper[0])
         return held * held / (held * held + lost * lost)
 
-    def scaled(self, factor: float) -> Certificate:
+    def scale_by(self, factor: float) -> Certificate:
         """The certificate of ``factor * A``."""
         return replace(
             self,
@@ -198,7 +198,7 @@ class Certificate:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Proved:
+class EigenvalueBounds:
     """What all looks so far have proved together, whatever vectors are handed back.
 
     Attributes
@@ -217,12 +217,12 @@ class Proved:
     rank: int = 0
     largest_sum: float = float("inf")
 
-    def met(self, other: Proved) -> Proved:
+    def intersect(self, other: EigenvalueBounds) -> EigenvalueBounds:
         """Both together: the narrower of every two ends."""
         largest_sum = min(
             self.largest_sum, other.largest_sum if other.rank == self.rank else float("inf")
         )
-        return Proved(
+        return EigenvalueBounds(
             np.maximum(self.lower, other.lower),
             np.minimum(self.upper, other.upper),
             max(self.next_lower, other.next_lower),
@@ -246,7 +246,7 @@ def certify(
     beta: float,
     failure_probability: float,
     kind: Kind,
-    proved: Proved | None = None,
+    proved: EigenvalueBounds | None = None,
     tol: float = TOL,
     zero: float = 0.0,
 ) -> Certificate:
@@ -274,7 +274,7 @@ def certify(
         Relative width at which a value counts as resolved, and what counts as zero.
     """
     if proved is None:
-        proved = Proved(found.lower, found.upper, found.next_lower)
+        proved = EigenvalueBounds(found.lower, found.upper, found.next_lower)
     if np.sqrt(energy) <= zero:  # what rounding has left proves no value to be positive
         nothing = np.zeros_like(proved.lower)
         proved = replace(proved, lower=nothing, next_lower=0.0)
@@ -312,7 +312,7 @@ def certify(
     )
 
 
-def _angle(proved: Proved, spread: float, count: int) -> float:
+def _angle(proved: EigenvalueBounds, spread: float, count: int) -> float:
     """Bound of the sine of the angle of the first ``count`` vectors, whose energies miss the best by ``spread``."""
     if count == 0:
         return float("inf")

@@ -31,16 +31,16 @@ class Columns:
 
     marks: npt.NDArray[np.int8]
 
-    EMPTY: ClassVar[int] = 0
-    KEPT: ClassVar[int] = 1
-    MASKED: ClassVar[int] = 2
+    MARK_EMPTY: ClassVar[int] = 0
+    MARK_KEPT: ClassVar[int] = 1
+    MARK_MASKED: ClassVar[int] = 2
 
     @classmethod
     def of(cls, kept: npt.NDArray[np.bool_], empty: npt.NDArray[np.bool_] | None = None) -> Columns:
         """Of a mask that is true for what the caller keeps, and of what is missing throughout."""
-        marks = np.where(kept, cls.KEPT, cls.MASKED).astype(np.int8)
+        marks = np.where(kept, cls.MARK_KEPT, cls.MARK_MASKED).astype(np.int8)
         if empty is not None:
-            marks[empty & kept] = cls.EMPTY
+            marks[empty & kept] = cls.MARK_EMPTY
         return cls(marks)
 
     @property
@@ -49,28 +49,28 @@ class Columns:
         return int(self.marks.size)
 
     @property
-    def kept(self) -> npt.NDArray[np.bool_]:
+    def keep_mask(self) -> npt.NDArray[np.bool_]:
         """Whether each column is kept."""
-        return np.asarray(self.marks == self.KEPT)
+        return np.asarray(self.marks == self.MARK_KEPT)
 
     @property
     def indices(self) -> npt.NDArray[np.intp]:
         """Numbers of the columns that are kept, ascending."""
-        return np.flatnonzero(self.kept)
+        return np.flatnonzero(self.keep_mask)
 
     @property
-    def dropped(self) -> tuple[int, ...]:
+    def dropped_indices(self) -> tuple[int, ...]:
         """Numbers of the columns that are left out, ascending."""
-        return tuple(int(j) for j in np.flatnonzero(~self.kept))
+        return tuple(int(j) for j in np.flatnonzero(~self.keep_mask))
 
     @property
     def n_empty(self) -> int:
         """Columns left out because they are missing throughout."""
-        return int(np.count_nonzero(self.marks == self.EMPTY))
+        return int(np.count_nonzero(self.marks == self.MARK_EMPTY))
 
     def equals(self, other: Columns | None) -> bool:
         """Whether the same columns are kept."""
-        return other is not None and np.array_equal(self.kept, other.kept)
+        return other is not None and np.array_equal(self.keep_mask, other.keep_mask)
 
     def take(self, values: Any) -> Any:
         """What belongs to the columns that are kept, of an array with all columns along its last axis."""
@@ -84,30 +84,30 @@ class Columns:
         out[..., self.indices] = narrow
         return np.ascontiguousarray(np.moveaxis(out, -1, axis))
 
-    def all_dropped(self, among_kept: tuple[int, ...]) -> tuple[int, ...]:
+    def all_dropped_indices(self, among_kept: tuple[int, ...]) -> tuple[int, ...]:
         """Numbers of all columns left out, some of them told by their places among those kept."""
         further = self.indices[list(among_kept)] if among_kept else ()
-        return tuple(sorted({*self.dropped, *(int(j) for j in further)}))
+        return tuple(sorted({*self.dropped_indices, *(int(j) for j in further)}))
 
     @property
-    def said(self) -> str:
+    def description(self) -> str:
         """How many columns are left out, and why, in words."""
         parts = []
         if self.n_empty:
             parts.append(f"{self.n_empty:,} missing throughout")
-        masked = self.count - self.n_empty - int(np.count_nonzero(self.kept))
+        masked = self.count - self.n_empty - int(np.count_nonzero(self.keep_mask))
         if masked:
             parts.append(f"{masked:,} by the mask")
-        return f"{len(self.dropped):,} of {self.count:,} columns are left out: {', '.join(parts)}"
+        return f"{len(self.dropped_indices):,} of {self.count:,} columns are left out: {', '.join(parts)}"
 
 
-def number_of(source: Any, column: int) -> int:
+def original_column(source: Any, column: int) -> int:
     """Number of a column in the whole matrix, where a source shows some of its columns."""
     columns = getattr(source, "columns", None)
     return int(columns.indices[column]) if isinstance(columns, Columns) else column
 
 
-def words_of(numbers: Any) -> str:
+def describe_columns(numbers: Any) -> str:
     """Columns in words: the first few by number, and how many there are beside."""
     some = [str(int(j)) for j in numbers[:MOST_NAMED]]
     more = len(numbers) - len(some)

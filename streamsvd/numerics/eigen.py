@@ -8,7 +8,7 @@ from scipy import linalg
 from streamsvd.typing import Matrix, Real
 
 
-def leading(H: Matrix, count: int, *, overwrite: bool = False) -> tuple[Real, Matrix]:
+def leading_eigenpairs(H: Matrix, count: int, *, overwrite: bool = False) -> tuple[Real, Matrix]:
     """The ``count`` largest eigenvalues, descending, and their orthonormal eigenvectors ``(n, count)``.
 
     Parameters
@@ -33,16 +33,16 @@ def leading(H: Matrix, count: int, *, overwrite: bool = False) -> tuple[Real, Ma
     # LAPACK works by columns: on the transpose, the conjugate.
     T = H.T if own else H.T.copy(order="F")
     diagonal = np.diagonal(T).copy()
-    theta, V = _some(T, count)
+    theta, V = _partial_eigenpairs(T, count)
     if theta.size < count:
         np.fill_diagonal(T, diagonal)  # what LAPACK did to it and to the lower triangle is undone
-        mirrored(T)
+        mirror_upper(T)
         theta, V = linalg.eigh(T, driver="evd", overwrite_a=True, check_finite=False)
         theta, V = theta[-count:], V[:, -count:]
     return theta[::-1].copy(), V[:, ::-1].conj()
 
 
-def _some(T: Matrix, count: int) -> tuple[Real, Matrix]:
+def _partial_eigenpairs(T: Matrix, count: int) -> tuple[Real, Matrix]:
     """The largest pairs, or fewer where LAPACK's routine for part of the spectrum fails; ``T`` is lost."""
     n = T.shape[0]
     try:
@@ -58,7 +58,7 @@ STRIP_ROWS = 64
 """Rows of a square matrix that are worked on at once, so that what this takes is small beside it."""
 
 
-def mirrored(H: Matrix) -> None:
+def mirror_upper(H: Matrix) -> None:
     """Make the lower triangle the adjoint of the upper one, in place."""
     for a in range(0, H.shape[0], STRIP_ROWS):
         b = min(a + STRIP_ROWS, H.shape[0])
@@ -67,7 +67,7 @@ def mirrored(H: Matrix) -> None:
         H[b:, a:b] = H[a:b, b:].conj().T
 
 
-def least(H: Matrix) -> float:
+def smallest_eigenvalue(H: Matrix) -> float:
     """The smallest eigenvalue; 0 for an empty matrix."""
     if H.shape[0] == 0:
         return 0.0

@@ -38,7 +38,7 @@ class Group:
         return self.last - self.first + 1
 
 
-def grouped(lower: Real, upper: Real) -> tuple[Group, ...]:
+def touching_groups(lower: Real, upper: Real) -> tuple[Group, ...]:
     """Maximal runs of intervals that touch; ends descending."""
     if lower.size == 0:
         return ()

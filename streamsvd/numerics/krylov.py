@@ -29,7 +29,7 @@ class Space:
         return int(self.K.shape[1])
 
 
-def space(X: Matrix, W: Matrix, scale: float = 0.0) -> Space:
+def space_of_block(X: Matrix, W: Matrix, scale: float = 0.0) -> Space:
     """The space of a block that is nearly orthonormal, with its product; its columns have at least norm ``scale``.
 
     ``X = K R`` gives ``B K = W R^-1``: the product follows the rounded block that was really multiplied, so
@@ -40,11 +40,11 @@ def space(X: Matrix, W: Matrix, scale: float = 0.0) -> Space:
     keep = size > 1e-3 * max(float(size.max(initial=0.0)), scale, 1e-300)
     if not keep.all():
         some = X[:, keep], W[:, keep], scale
-        return space(*some) if keep.any() else Space(X[:, :0], W[:, :0])
+        return space_of_block(*some) if keep.any() else Space(X[:, :0], W[:, :0])
     return Space(K, linalg.solve_triangular(R, W.T, trans="T", check_finite=False).T)
 
 
-def grown(ritz: Ritz, block: Matrix, product: Matrix) -> Ritz:
+def expand_ritz(ritz: Ritz, block: Matrix, product: Matrix) -> Ritz:
     """Ritz pairs of the space with one more block, which is nearly orthogonal to it, from ``B block``.
 
     Of ``T = K* B K`` the old part is ``diag(theta)``, so that only the new columns are orthogonalised and multiplied.
@@ -60,7 +60,7 @@ def grown(ritz: Ritz, block: Matrix, product: Matrix) -> Ritz:
         C = V0.conj().T @ X
         X = X - V0 @ C
         W = W - V0 @ (theta0[:, None] * C) - R0 @ C
-    added = space(X, W, scale=1.0)
+    added = space_of_block(X, W, scale=1.0)
     K, W = added.K, added.W
     if not added.size:
         return ritz
@@ -85,7 +85,7 @@ def grown(ritz: Ritz, block: Matrix, product: Matrix) -> Ritz:
     return Ritz(theta, V, R, max(ritz.skew, spectral_norm(T - H)))
 
 
-def compressed(ritz: Ritz, keep: int, pinned: Matrix | None = None) -> tuple[Ritz, Matrix]:
+def thick_restart(ritz: Ritz, keep: int, pinned: Matrix | None = None) -> tuple[Ritz, Matrix]:
     """The leading ``keep`` Ritz pairs and what else spans ``pinned`` (thick restart), and their coordinates ``(L, j)``.
 
     The kept pairs stay what they were. ``pinned`` lies in the space; what the kept vectors lack of it is compressed by
@@ -98,7 +98,7 @@ def compressed(ritz: Ritz, keep: int, pinned: Matrix | None = None) -> tuple[Rit
         return Ritz(ritz.theta[:keep], V, R, ritz.skew), coordinates
     missing = ritz.V[:, keep:].conj().T @ pinned
     left, size = left_vectors(missing)
-    left = left[:, size > SPANNED]
+    left = left[:, size > SPAN_TOLERANCE]
     theta = ritz.theta[keep:]
     values, turn = linalg.eigh((left.conj().T * theta) @ left, check_finite=False)
     values, left = values[::-1], (left @ turn)[:, ::-1]
@@ -117,7 +117,7 @@ def compressed(ritz: Ritz, keep: int, pinned: Matrix | None = None) -> tuple[Rit
     )
 
 
-SPANNED = 1e-14
+SPAN_TOLERANCE = 1e-14
 """Parts of a pinned vector below this are rounding: a space without them still holds it."""
 
 
@@ -152,7 +152,7 @@ def next_block(
         block = np.concatenate([block, random / np.sqrt(max(random.shape[0], 1))], axis=1)
     for _ in range(2):
         block = block - ritz.V @ (ritz.V.conj().T @ block)
-    return orthonormal(block)
+    return orthonormal_basis(block)
 
 
 def left_vectors(X: Matrix) -> tuple[Matrix, Real]:
@@ -166,13 +166,13 @@ def left_vectors(X: Matrix) -> tuple[Matrix, Real]:
     return left, size
 
 
-def orthonormal(X: Matrix) -> Matrix:
+def orthonormal_basis(X: Matrix) -> Matrix:
     """Orthonormal basis of the range of a full-rank block."""
     if X.shape[1] == 0:
         return X
     return np.asarray(linalg.qr(X, mode="economic", check_finite=False)[0])
 
 
-def learn(known: Space) -> Ritz:
+def ritz_of_space(known: Space) -> Ritz:
     """Ritz pairs of the space."""
     return rayleigh_ritz(known.K, known.W)

@@ -51,7 +51,7 @@ def largest_sum(sides: Sides, rank: int, *, upper: Real, trace: float) -> float:
     if not sides.F.shape[0] or not np.isfinite(trace):
         return best
     half = sides.above(0.5 * sides.beta + sides.tau)
-    best = min(best, _sum(half, rank, 0.5 * sides.beta + sides.tau, sides.rest) + 0.5 * trace)
+    best = min(best, _top_sum(half, rank, 0.5 * sides.beta + sides.tau, sides.rest) + 0.5 * trace)
     L = sides.theta.size
     raised = np.maximum(sides.gamma, 8 * UNIT_ROUNDOFF * sides.top - sides.theta)
     whole = Sides(sides.theta, raised, sides.F, sides.beta, sides.tau, sides.rest)
@@ -61,18 +61,18 @@ def largest_sum(sides: Sides, rank: int, *, upper: Real, trace: float) -> float:
     for mu in FRACTIONS:
         outside = mu * sides.beta + sides.tau
         raise_ = np.concatenate([np.zeros(L), np.full(N.shape[0] - L, outside)])
-        found = _sum(N + np.diag(raise_), rank, outside, sides.rest)
+        found = _top_sum(N + np.diag(raise_), rank, outside, sides.rest)
         best = min(best, found + (1 - mu) * left)
     return best
 
 
-def by_slope(sides: Sides, rank: int, slope: float, constant: float) -> float:
+def sum_by_slope(sides: Sides, rank: int, slope: float, constant: float) -> float:
     """The bound of theorem 2."""
     outside = slope + sides.tau
-    return _sum(sides.above(outside), rank, outside, sides.rest) + constant
+    return _top_sum(sides.above(outside), rank, outside, sides.rest) + constant
 
 
-def _sum(H: Matrix, rank: int, outside: float, rest: int) -> float:
+def _top_sum(H: Matrix, rank: int, outside: float, rest: int) -> float:
     """Sum of the ``rank`` largest eigenvalues of ``H`` beside ``outside`` repeated ``rest`` times."""
     values = linalg.eigvalsh(H, check_finite=False)
     values = np.concatenate([values, np.full(min(rest, rank), outside)])

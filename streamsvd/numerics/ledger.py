@@ -53,7 +53,7 @@ class Ledger:
             return self.discarded_norm
         return min(self.discarded, self.discarded_norm)
 
-    def faded(self, fade: float) -> Ledger:
+    def fade_by(self, fade: float) -> Ledger:
         """The ledger of ``fade * A``."""
         square = fade * fade
         return replace(
@@ -77,7 +77,7 @@ class Ledger:
             self.deficit + other.deficit,
         )
 
-    def truncated(self, tail: Real, *, rounding: bool) -> Ledger:
+    def after_truncation(self, tail: Real, *, rounding: bool) -> Ledger:
         """The ledger after the squares ``tail`` were dropped."""
         return replace(
             self,
@@ -94,7 +94,7 @@ class Ledger:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Part:
+class StackPart:
     """Rows to be stacked: ``left @ rows`` are those of a block less their mean.
 
     Attributes
@@ -144,7 +144,7 @@ class Factor:
     n_rows: int
     ledger: Ledger
 
-    def faded(self, fade: float) -> Factor:
+    def fade_by(self, fade: float) -> Factor:
         """The factor of all rows times ``fade``."""
         return Factor(
             fade * self.s,
@@ -152,17 +152,17 @@ class Factor:
             self.mean,
             self.weight * fade * fade,
             self.n_rows,
-            self.ledger.faded(fade),
+            self.ledger.fade_by(fade),
         )
 
-    def as_part(self, fade: float = 1.0) -> Part:
+    def as_part(self, fade: float = 1.0) -> StackPart:
         """The factor as rows to be stacked, all of them faded."""
-        f = self if fade == 1 else self.faded(fade)
-        return Part(f.s[:, None] * f.Vh, None, f.mean, f.weight, f.n_rows, f.ledger)
+        f = self if fade == 1 else self.fade_by(fade)
+        return StackPart(f.s[:, None] * f.Vh, None, f.mean, f.weight, f.n_rows, f.ledger)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Turn:
+class LeftRotation:
     """How left vectors of a part become those of the whole: ``left @ rotation + constant``.
 
     The constant of a row is ``offset`` times the weight of that row over the root of the part's weight; the

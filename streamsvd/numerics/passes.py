@@ -14,64 +14,72 @@ from typing import Protocol
 import numpy as np
 
 from streamsvd.numerics import products
-from streamsvd.numerics.blocks import Array, Backend, Block, Moments, Preparation, Reader, no_ends
+from streamsvd.numerics.blocks import (
+    Array,
+    Backend,
+    Block,
+    BlockPreparer,
+    Moments,
+    Preparation,
+    empty_ends,
+)
 from streamsvd.typing import Matrix, Real
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sums:
+class PassSums:
     """What a span or a pass hands back: host arrays."""
 
     products: tuple[Matrix, ...]
     moments: Moments | None = None
     pieces: tuple[tuple[int, Matrix], ...] = ()
 
-    def merge(self, other: Sums) -> Sums:
+    def merge(self, other: PassSums) -> PassSums:
         """Sums of both, in this order."""
         both = None
         if self.moments is not None and other.moments is not None:
             both = self.moments.merge(other.moments)
         summed = tuple(a + b for a, b in zip(self.products, other.products, strict=True))
-        return Sums(summed, both, self.pieces + other.pieces)
+        return PassSums(summed, both, self.pieces + other.pieces)
 
-    def absorb(self, other: Sums) -> Sums:
+    def absorb(self, other: PassSums) -> PassSums:
         """The same, bit for bit, in the memory of these sums: for an owner who needs them no more."""
         both = None
         if self.moments is not None and other.moments is not None:
             both = self.moments.merge(other.moments)
-        summed = tuple(_added(a, b) for a, b in zip(self.products, other.products, strict=True))
-        return Sums(summed, both, self.pieces + other.pieces)
+        summed = tuple(_add_into(a, b) for a, b in zip(self.products, other.products, strict=True))
+        return PassSums(summed, both, self.pieces + other.pieces)
 
 
-def _added(a: Matrix, b: Matrix) -> Matrix:
+def _add_into(a: Matrix, b: Matrix) -> Matrix:
     """``a + b``, in ``a`` where it may be written."""
     return np.add(a, b, out=a) if a.flags.writeable else a + b
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Thin:
+class ThinBlock:
     """A thin block to multiply: ``(n, k)`` on the host, and whether single precision will do."""
 
     X: Matrix
     single: bool
 
-    def sent(self, backend: Backend, kind: str) -> Array:
+    def to_device(self, backend: Backend, kind: str) -> Array:
         """On the device, by rows: products of another order of memory are other bits."""
         return backend.to_device(np.ascontiguousarray(self.X), kind)
 
 
 @dataclass(slots=True, eq=False)
-class State:
+class FoldState:
     """A span's own sums, on its device; one owner, updated in place."""
 
-    reader: Reader
+    reader: BlockPreparer
     thin: list[Array]
     sums: list[Array]
     moments: Moments | None = None
     pieces: list[tuple[int, Matrix]] = field(default_factory=list)
     block: Block | None = None
 
-    def tally(self, block: Block, columns: slice, width: int) -> None:
+    def add_moments(self, block: Block, columns: slice, width: int) -> None:
         """Add the moments of a block; tiles of the same rows land in their own columns."""
         part = block.moments
         if part is None:
@@ -79,25 +87,25 @@ class State:
         if part.total.shape[0] != width and self.reader.prep.axis == "rows":
             part = replace(
                 part,
-                total=self._placed(part.total, columns, width, self.reader.prep.wide),
-                squares=self._placed(part.squares, columns, width, "float64"),
-                missing=self._placed(part.missing, columns, width, "float64"),
-                missing_weight=self._placed(part.missing_weight, columns, width, "float64"),
-                ends=_among(part.ends, columns, width),
+                total=self._place_columns(part.total, columns, width, self.reader.prep.wide),
+                squares=self._place_columns(part.squares, columns, width, "float64"),
+                missing=self._place_columns(part.missing, columns, width, "float64"),
+                missing_weight=self._place_columns(part.missing_weight, columns, width, "float64"),
+                ends=_place_ends(part.ends, columns, width),
             )
         self.moments = part if self.moments is None else self.moments.merge(part)
 
-    def _placed(self, x: Array, columns: slice, width: int, dtype: str) -> Array:
+    def _place_columns(self, x: Array, columns: slice, width: int, dtype: str) -> Array:
         out = self.reader.backend.zeros((width,), dtype)
         out[columns] = x
         return out
 
 
-def _among(ends: Real | None, columns: slice, width: int) -> Real | None:
+def _place_ends(ends: Real | None, columns: slice, width: int) -> Real | None:
     """Least and largest entries of a tile's columns among all."""
     if ends is None:
         return None
-    out = no_ends(width, ends.shape[2])
+    out = empty_ends(width, ends.shape[2])
     out[:, columns] = ends
     return out
 
@@ -113,16 +121,16 @@ class Fold(Protocol):
         """Whether ``backward`` multiplies by the block again, so that tiles must be read twice."""
         ...
 
-    def init(self, backend: Backend) -> State: ...
-    def forward(self, state: State, raw: Array, start: int, columns: slice) -> list[Array]: ...
+    def init(self, backend: Backend) -> FoldState: ...
+    def forward(self, state: FoldState, raw: Array, start: int, columns: slice) -> list[Array]: ...
     def backward(
-        self, state: State, raw: Array, start: int, columns: slice, Y: list[Array]
+        self, state: FoldState, raw: Array, start: int, columns: slice, Y: list[Array]
     ) -> None: ...
-    def update(self, state: State, raw: Array, start: int) -> None: ...
-    def close(self, state: State) -> Sums: ...
+    def update(self, state: FoldState, raw: Array, start: int) -> None: ...
+    def close(self, state: FoldState) -> PassSums: ...
 
 
-def _closed(state: State) -> Sums:
+def _close_state(state: FoldState) -> PassSums:
     to_host = state.reader.backend.to_host
     tally = state.moments
     if tally is not None:
@@ -133,7 +141,7 @@ def _closed(state: State) -> Sums:
             missing=to_host(tally.missing),
             missing_weight=to_host(tally.missing_weight),
         )
-    return Sums(tuple(to_host(x) for x in state.sums), tally, tuple(state.pieces))
+    return PassSums(tuple(to_host(x) for x in state.sums), tally, tuple(state.pieces))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,31 +154,31 @@ class NormalPass:
     """
 
     prep: Preparation
-    thin: tuple[Thin, ...]
+    thin: tuple[ThinBlock, ...]
     moments: bool = False
     two_sided: bool = True
 
-    def init(self, backend: Backend) -> State:
+    def init(self, backend: Backend) -> FoldState:
         """Zero sums on the device, and the thin blocks in the types they are multiplied in."""
         prep = self.prep
         types = [prep.narrow if t.single else prep.wide for t in self.thin]
         need_wide = any(kind != prep.narrow for kind in types)
-        reader = Reader(prep, backend, need_wide, self.moments)
-        return State(
+        reader = BlockPreparer(prep, backend, need_wide, self.moments)
+        return FoldState(
             reader,
-            [t.sent(backend, kind) for t, kind in zip(self.thin, types, strict=True)],
+            [t.to_device(backend, kind) for t, kind in zip(self.thin, types, strict=True)],
             [backend.zeros(t.X.shape, prep.wide) for t in self.thin],
         )
 
-    def forward(self, state: State, raw: Array, start: int, columns: slice) -> list[Array]:
+    def forward(self, state: FoldState, raw: Array, start: int, columns: slice) -> list[Array]:
         """Products of the block with (rows ``columns`` of) the thin blocks."""
         state.block = block = state.reader.prepare(raw, start, columns)
         width = self.thin[0].X.shape[0]
-        state.tally(block, columns, width)
+        state.add_moments(block, columns, width)
         return [products.forward(self._side(block, t), t[columns, :]) for t in state.thin]
 
     def backward(
-        self, state: State, raw: Array, start: int, columns: slice, Y: list[Array]
+        self, state: FoldState, raw: Array, start: int, columns: slice, Y: list[Array]
     ) -> None:
         """Add the adjoint products to the sums."""
         block = state.block
@@ -181,14 +189,14 @@ class NormalPass:
             total[columns, :] += products.backward(self._side(block, y), y, block.weights)
         state.block = None
 
-    def update(self, state: State, raw: Array, start: int) -> None:
+    def update(self, state: FoldState, raw: Array, start: int) -> None:
         """Both, with every column in memory."""
         whole = slice(0, self.thin[0].X.shape[0])
         self.backward(state, raw, start, whole, self.forward(state, raw, start, whole))
 
-    def close(self, state: State) -> Sums:
+    def close(self, state: FoldState) -> PassSums:
         """The sums, on the host."""
-        return _closed(state)
+        return _close_state(state)
 
     @staticmethod
     def _side(block: Block, like: Array) -> Array:
@@ -210,37 +218,37 @@ class GramPass:
     width: int
     two_sided: bool = True
 
-    def init(self, backend: Backend) -> State:
+    def init(self, backend: Backend) -> FoldState:
         """Zero Gram matrix on the device."""
         zeros = backend.zeros((self.width, self.width), self.prep.wide)
-        return State(Reader(self.prep, backend, True, True), [], [zeros])
+        return FoldState(BlockPreparer(self.prep, backend, True, True), [], [zeros])
 
-    def forward(self, state: State, raw: Array, start: int, columns: slice) -> list[Array]:
+    def forward(self, state: FoldState, raw: Array, start: int, columns: slice) -> list[Array]:
         """Nothing to multiply by; the Gram matrix needs every column at once."""
         state.block = state.reader.prepare(raw, start, columns)
-        state.tally(state.block, columns, self.width)
+        state.add_moments(state.block, columns, self.width)
         return []
 
     def backward(
-        self, state: State, raw: Array, start: int, columns: slice, Y: list[Array]
+        self, state: FoldState, raw: Array, start: int, columns: slice, Y: list[Array]
     ) -> None:
         """Add the block's Gram matrix."""
         del raw, start, columns, Y
         assert state.block is not None
         assert state.block.wide is not None
         (G,) = state.sums
-        state.sums[0] = products.grown_gram(G, state.block.wide, state.block.weights)
+        state.sums[0] = products.add_gram(G, state.block.wide, state.block.weights)
         state.block = None
 
-    def update(self, state: State, raw: Array, start: int) -> None:
+    def update(self, state: FoldState, raw: Array, start: int) -> None:
         """Both, with every column in memory."""
         whole = slice(0, self.width)
         self.backward(state, raw, start, whole, self.forward(state, raw, start, whole))
 
-    def close(self, state: State) -> Sums:
+    def close(self, state: FoldState) -> PassSums:
         """The Gram matrix and the moments, on the host."""
-        state.sums[0] = products.whole_gram(state.sums[0])
-        return _closed(state)
+        state.sums[0] = products.complete_gram(state.sums[0])
+        return _close_state(state)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -255,22 +263,24 @@ class ProjectPass:
     """
 
     prep: Preparation
-    thin: Thin
+    thin: ThinBlock
     shift: Matrix
     divide: Real
     dtype: str
     two_sided: bool = False
 
-    def init(self, backend: Backend) -> State:
+    def init(self, backend: Backend) -> FoldState:
         """Zero ``Y* Y`` on the device."""
         prep = self.prep
         kind = prep.narrow if self.thin.single else prep.wide
         k = self.thin.X.shape[1]
         zeros = backend.zeros((k, k), prep.wide)
         wide = kind != prep.narrow
-        return State(Reader(prep, backend, wide, False), [self.thin.sent(backend, kind)], [zeros])
+        return FoldState(
+            BlockPreparer(prep, backend, wide, False), [self.thin.to_device(backend, kind)], [zeros]
+        )
 
-    def forward(self, state: State, raw: Array, start: int, columns: slice) -> list[Array]:
+    def forward(self, state: FoldState, raw: Array, start: int, columns: slice) -> list[Array]:
         """Product of the block with the thin block."""
         state.block = block = state.reader.prepare(raw, start, columns)
         thin = state.thin[0]
@@ -278,7 +288,7 @@ class ProjectPass:
         return [products.forward(side, thin[columns, :])]
 
     def backward(
-        self, state: State, raw: Array, start: int, columns: slice, Y: list[Array]
+        self, state: FoldState, raw: Array, start: int, columns: slice, Y: list[Array]
     ) -> None:
         """Hand over the rows."""
         del raw, columns
@@ -295,11 +305,11 @@ class ProjectPass:
         rows = backend.to_host(y) * self.divide[None, :]
         state.pieces.append((start, rows.astype(self.dtype)))
 
-    def update(self, state: State, raw: Array, start: int) -> None:
+    def update(self, state: FoldState, raw: Array, start: int) -> None:
         """Both, with every column in memory."""
         whole = slice(0, self.thin.X.shape[0])
         self.backward(state, raw, start, whole, self.forward(state, raw, start, whole))
 
-    def close(self, state: State) -> Sums:
+    def close(self, state: FoldState) -> PassSums:
         """``Y* Y`` and the pieces not taken yet."""
-        return _closed(state)
+        return _close_state(state)

@@ -88,7 +88,7 @@ class Probes:
         """Norms of `powers`."""
         return tuple(spectral_norm(power) for power in self.powers)
 
-    def pinned(self, basis: Matrix, *, delta: float) -> Probes:
+    def pin_basis(self, basis: Matrix, *, delta: float) -> Probes:
         """The probes with the complement of a basis as their ``P_0``; later powers of another one are dropped.
 
         One statement, of ``||P_0 B||``, fails with probability ``delta``.
@@ -97,12 +97,12 @@ class Probes:
         reach /= self.quantile(delta)
         return replace(self, basis=basis, later=(), errors=(), casts=(), reach=reach)
 
-    def deflated(self) -> Matrix:
+    def deflated_block(self) -> Matrix:
         """``P_0 T_q``, the columns that the next pass multiplies."""
         assert self.basis is not None
         return complement(self.basis, self.powers[-1])
 
-    def extended(self, block: Matrix, product: Matrix, *, delta: float) -> Probes:
+    def extend(self, block: Matrix, product: Matrix, *, delta: float) -> Probes:
         """The probes after a pass that multiplied ``block`` (as rounded) and gave ``product``.
 
         Two statements, of the rounding of the product, fail with probability ``delta`` each.
@@ -144,7 +144,7 @@ GRADES = (1.0, 1e-1, 1e-2, 1e-3)
 """Floors ``e`` tried in ``g = max(theta / theta_1, e)``; the choice pays its share of probability."""
 
 
-def rounding(ritz: Ritz, probes: Probes, *, delta: float, needed: int) -> Real:
+def rounding_bounds(ritz: Ritz, probes: Probes, *, delta: float, needed: int) -> Real:
     """Bound ``mu g`` of the rounding of each column of ``B V``, by the adjoint identity on the probes.
 
     Parameters

@@ -13,7 +13,7 @@ from array_api_compat import array_namespace, is_numpy_namespace
 from jaxtyping import Inexact
 from scipy.linalg import blas
 
-from streamsvd.numerics.eigen import mirrored
+from streamsvd.numerics.eigen import mirror_upper
 
 Array = Any
 
@@ -69,10 +69,10 @@ def gram(X: Inexact[Array, "p n"], weights: Inexact[Array, " p"] | None) -> Inex
     return xp.matmul(adjoint(X), X * xp.astype(weights, X.dtype)[:, None])
 
 
-def grown_gram(
+def add_gram(
     G: Inexact[Array, "n n"], X: Inexact[Array, "p n"], weights: Inexact[Array, " p"] | None
 ) -> Inexact[Array, "n n"]:
-    """``G + X* diag(weights) X``, which may be written into ``G``; `whole_gram` of the last one is the sum.
+    """``G + X* diag(weights) X``, which may be written into ``G``; `complete_gram` of the last one is the sum.
 
     Notes
     -----
@@ -96,10 +96,10 @@ def grown_gram(
     return np.asarray(out).T
 
 
-def whole_gram(G: Inexact[Array, "n n"]) -> Inexact[Array, "n n"]:
-    """The sum that `grown_gram` has made, with both its triangles; on the host in the memory of ``G``."""
+def complete_gram(G: Inexact[Array, "n n"]) -> Inexact[Array, "n n"]:
+    """The sum that `add_gram` has made, with both its triangles; on the host in the memory of ``G``."""
     if not is_numpy_namespace(array_namespace(G)):
         return G
     G = np.require(G, requirements="W")
-    mirrored(G)
+    mirror_upper(G)
     return G

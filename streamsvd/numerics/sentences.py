@@ -10,7 +10,7 @@ SHOWN_GROUPS = 2
 """Groups of values that a sentence names; of the others it says how many values they hold."""
 
 
-def said_of_values(c: Certificate) -> str:
+def describe_values(c: Certificate) -> str:
     """How many values are resolved, and how the others lie."""
     k, flags = c.sigma_upper.size, c.resolved
     if flags.all():
@@ -21,15 +21,15 @@ def said_of_values(c: Certificate) -> str:
     loose = [g for g in c.groups if not flags[g.first : g.last + 1].all()]
     for group in loose[:SHOWN_GROUPS]:
         apart = " and are not told apart" if group.size > 1 else ""
-        between = f"between {below(group.lower)} and {above(group.upper)}"
-        text += f"; {numbered('value', group.first, group.last)} {between}{apart}"
+        between = f"between {round_down(group.lower)} and {round_up(group.upper)}"
+        text += f"; {index_phrase('value', group.first, group.last)} {between}{apart}"
     if len(loose) > SHOWN_GROUPS:
         rest = sum(group.size for group in loose[SHOWN_GROUPS:])
         text += f"; {rest} more are not resolved"
     return text
 
 
-def said_of_error(c: Certificate) -> str:
+def describe_error(c: Certificate) -> str:
     """How far the error is from the best of the rank; empty where nothing of the kind is proved."""
     k = c.sigma_upper.size
     if c.error_vanishes:
@@ -44,7 +44,7 @@ def said_of_error(c: Certificate) -> str:
     return f"the error is at most {percent(c.excess)} above the best of rank {k} ({sure})"
 
 
-def said_of_vectors(c: Certificate) -> str:
+def describe_vectors(c: Certificate) -> str:
     """Which vectors mean something by themselves; empty where all do."""
     flags = c.resolved
     loose = [g for g in c.groups if g.size > 1 and not flags[g.first : g.last + 1].all()]
@@ -55,11 +55,11 @@ def said_of_vectors(c: Certificate) -> str:
     text = f"vectors {names} span {'subspaces' if many else 'one subspace'}; single ones there mean nothing"
     r = c.resolved_count
     if r and np.isfinite(c.resolved_angle_bound):
-        text += f"; the first {r} are within an angle of sine {above(c.resolved_angle_bound, 2)}"
+        text += f"; the first {r} are within an angle of sine {round_up(c.resolved_angle_bound, 2)}"
     return text
 
 
-def said_in_short(c: Certificate) -> str:
+def describe_briefly(c: Certificate) -> str:
     """Values and error in a few words."""
     count, k = int(c.resolved.sum()), c.sigma_upper.size
     text = f"{count} of {k} values resolved to {c.tol:g}"
@@ -68,7 +68,7 @@ def said_in_short(c: Certificate) -> str:
     return text
 
 
-def numbered(what: str, first: int, last: int) -> str:
+def index_phrase(what: str, first: int, last: int) -> str:
     """``value 4 lies``, ``values 4..10 lie``; from indices that begin with 0."""
     if first == last:
         return f"{what} {first + 1} lies"
@@ -77,20 +77,20 @@ def numbered(what: str, first: int, last: int) -> str:
 
 def percent(x: float) -> str:
     """A share in per cent, rounded up to two digits."""
-    return f"{above(100 * x, 2)} %"
+    return f"{round_up(100 * x, 2)} %"
 
 
-def above(x: float, digits: int = 4) -> str:
+def round_up(x: float, digits: int = 4) -> str:
     """A number rounded up: what is said of it as an upper end still holds."""
-    return _rounded(x, digits, up=True)
+    return _round_outward(x, digits, up=True)
 
 
-def below(x: float, digits: int = 4) -> str:
+def round_down(x: float, digits: int = 4) -> str:
     """A number rounded down."""
-    return _rounded(x, digits, up=False)
+    return _round_outward(x, digits, up=False)
 
 
-def _rounded(x: float, digits: int, *, up: bool) -> str:
+def _round_outward(x: float, digits: int, *, up: bool) -> str:
     text = f"{x:.{digits}g}"
     value = float(text)
     if np.isfinite(x) and x != 0 and (value < x if up else value > x):

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from streamsvd.numerics.eigen import leading
+from streamsvd.numerics.eigen import leading_eigenpairs
 from streamsvd.numerics.ritz import Ritz, spectral_norm
 from streamsvd.typing import Matrix, Real
 
@@ -98,7 +98,7 @@ class Sides:
         if high.shape[0] > left.shape[1]:
             for _ in range(2):  # Q H Q, from both sides
                 high = (high - left @ (left.conj().T @ high)).conj().T
-            values = leading((high + high.conj().T) / 2, 1)[0]
+            values = leading_eigenpairs((high + high.conj().T) / 2, 1)[0]
             largest = max(float(values[0]), 0.0) + 16 * UNIT_ROUNDOFF * self.top
         else:
             largest = 16 * UNIT_ROUNDOFF * self.top

@@ -18,7 +18,7 @@ Mask: TypeAlias = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Counted:
+class Support:
     """Which rows and columns count.
 
     Attributes
@@ -31,7 +31,7 @@ class Counted:
     columns: Mask | None = None
 
     @classmethod
-    def of(cls, row_weights: Real | None, column_weights: Real | None) -> Counted:
+    def of(cls, row_weights: Real | None, column_weights: Real | None) -> Support:
         """Those of positive weight."""
         return cls(_positive(row_weights), _positive(column_weights))
 
@@ -41,13 +41,13 @@ class Counted:
         return self.rows is None and self.columns is None
 
     @property
-    def left_out(self) -> tuple[int, ...]:
+    def excluded_columns(self) -> tuple[int, ...]:
         """Numbers of the columns that do not count."""
         return () if self.columns is None else tuple(np.flatnonzero(~self.columns).tolist())
 
-    def within(self, row: int, column: int, shape: tuple[int, ...]) -> Counted:
+    def within(self, row: int, column: int, shape: tuple[int, ...]) -> Support:
         """The same of a rectangle, given its first row and column and its shape."""
-        return Counted(_part(self.rows, row, shape[0]), _part(self.columns, column, shape[1]))
+        return Support(_part(self.rows, row, shape[0]), _part(self.columns, column, shape[1]))
 
     def blank(self, data: npt.NDArray[Any]) -> None:
         """Set what does not count to 0, in the memory of the data."""
@@ -57,11 +57,11 @@ class Counted:
             data[:, ~self.columns] = 0
 
 
-EVERYTHING = Counted()
+FULL_SUPPORT = Support()
 """Of a matrix without weights."""
 
 
-def freedom(n_rows: int, row_weights: Real | None) -> float:
+def degrees_of_freedom(n_rows: int, row_weights: Real | None) -> float:
     """Degrees of freedom of a variance about the mean: ``(n - 1)`` times the mean weight of the n rows that count.
 
     A weight of 0 is the row left out, and a factor common to all weights changes no variance.

@@ -58,11 +58,11 @@ POLYNOMIAL_SHARE = 0.2
 """Of the failure probability of a look that has polynomials; the powers, which need not pay for the scales, have the rest."""
 
 
-HUGE = 1e100
+ENTRY_LIMIT = 1e100
 """Entries beyond which a scale says nothing, and squares would overflow."""
 
 
-def statements(look: int) -> int:
+def statement_count(look: int) -> int:
     """Most statements of a look, apart from polynomials, that may each fail.
 
     After the j-th pass: one bound of the rounding of the space, one of the norm of the deflated product, for each of
@@ -71,14 +71,14 @@ def statements(look: int) -> int:
     return 3 * look + 2
 
 
-def share(delta: float, look: int) -> float:
-    """Failure probability granted to each of the `statements` of a look.
+def power_share(delta: float, look: int) -> float:
+    """Failure probability granted to each of the `statement_count` of a look.
 
     With ``3 SCALES`` statements of `polynomial_share` each, from the second look on, the sum over all looks, whatever
     their number, is at most ``delta``.
     """
     rest = 1 - POLYNOMIAL_SHARE if look > 1 else 1.0
-    return rest * delta / (look * (look + 1) * statements(look))
+    return rest * delta / (look * (look + 1) * statement_count(look))
 
 
 def polynomial_share(delta: float, look: int) -> float:
@@ -111,7 +111,7 @@ def tail_norm(V: Matrix, probes: Probes, *, delta: float) -> float:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Moment:
+class TailMoment:
     """A bound ``t`` of ``sum f(lambda_i(C))^2`` over the eigenvalues above ``b``, at most k of them, and its ``f``.
 
     Attributes
@@ -141,16 +141,16 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Tail:
+class TailBounds:
     """What the polynomials prove: a bound of ``||P B P||`` and one moment for each scale that can be used."""
 
     norm: float
-    moments: tuple[Moment, ...]
+    moments: tuple[TailMoment, ...]
 
 
 def polynomial_tail(
     V: Matrix, probes: Probes, *, delta: float, edges: tuple[float, float], rank: int
-) -> Tail:
+) -> TailBounds:
     """Upper bounds of the tail by the best polynomials of the stored powers.
 
     Parameters
@@ -172,7 +172,7 @@ def polynomial_tail(
     norm, moments = np.inf, []
     high, low = edges
     if not 0 < low <= high:
-        return Tail(norm, ())
+        return TailBounds(norm, ())
     powers = probes.powers
     errors = np.asarray(probes.slacks) + 8 * UNIT_ROUNDOFF * np.asarray(probes.sizes)
     for b in np.geomspace(high, low, SCALES):
@@ -183,7 +183,7 @@ def polynomial_tail(
                 Y += a * T
             slack = float(np.sum(np.abs(factors) * errors[:degree]))
             size = float(np.abs(Y).max(initial=0.0)) + slack
-        if not size < HUGE:
+        if not size < ENTRY_LIMIT:
             continue
         squares = np.linalg.eigvalsh(_gram(complement(V, complement(V, Y))))[::-1]
         singular = np.sqrt(np.maximum(squares, 0.0)) + slack
@@ -192,8 +192,8 @@ def polynomial_tail(
         total = float(np.sum(singular[:rank] ** 2)) + (rank - min(rank, singular.size)) * slack**2
         largest = (y * probes.spread) ** 2
         t = frobenius_bound(total, largest, columns, delta) / probes.spread**2
-        moments.append(Moment(t, float(b), degree))
-    return Tail(norm, tuple(moments))
+        moments.append(TailMoment(t, float(b), degree))
+    return TailBounds(norm, tuple(moments))
 
 
 def frobenius_bound(total: float, largest: float, columns: int, delta: float) -> float:

@@ -48,7 +48,7 @@ class Triangle:
         return float(8 * UNIT_ROUNDOFF * (self.depth + 1) * np.sqrt(max(self.height, 1)))
 
 
-def reduced(block: Matrix) -> Triangle:
+def reduce_block(block: Matrix) -> Triangle:
     """The triangle of a block of rows ``(p, n)``."""
     return Triangle(_upper(block), 1, block.shape[0])
 
@@ -57,7 +57,7 @@ def _upper(rows: Matrix) -> Matrix:
     return np.asarray(np.linalg.qr(rows, mode="r"))
 
 
-def joined(upper: Triangle, lower: Triangle) -> Triangle:
+def join_triangles(upper: Triangle, lower: Triangle) -> Triangle:
     """The triangle of the rows of both."""
     stacked = np.concatenate([upper.R, lower.R])
     height = max(upper.height, lower.height, stacked.shape[0])
@@ -72,11 +72,11 @@ class Tower:
 
     def push(self, block: Matrix) -> Tower:
         """With one more block of rows below the others."""
-        carry = reduced(block)
+        carry = reduce_block(block)
         for level, waiting in enumerate(self.levels):
             if waiting is None:
                 return Tower((None,) * level + (carry,) + self.levels[level + 1 :])
-            carry = joined(waiting, carry)
+            carry = join_triangles(waiting, carry)
         return Tower((None,) * len(self.levels) + (carry,))
 
     def top(self) -> Triangle:
@@ -84,7 +84,7 @@ class Tower:
         below: Triangle | None = None
         for waiting in self.levels:
             if waiting is not None:
-                below = waiting if below is None else joined(waiting, below)
+                below = waiting if below is None else join_triangles(waiting, below)
         assert below is not None, "no row was pushed"
         return below
 

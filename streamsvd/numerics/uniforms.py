@@ -15,11 +15,11 @@ def uniforms(seed: int, ids: Integers, copies: int) -> Matrix:
     with np.errstate(over="ignore"):
         x = ids.astype(np.uint64)[:, None] * np.uint64(0xD1342543DE82EF95)
         x = x + np.arange(copies, dtype=np.uint64)[None, :] * np.uint64(0x9E3779B97F4A7C15)
-        x = x + _mixed(np.array([seed], dtype=np.uint64))
-        return np.asarray(((_mixed(x) >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53)
+        x = x + _mix_bits(np.array([seed], dtype=np.uint64))
+        return np.asarray(((_mix_bits(x) >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53)
 
 
-def _mixed(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+def _mix_bits(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     with np.errstate(over="ignore"):
         x = x + np.uint64(0x9E3779B97F4A7C15)
         x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -8,10 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from streamsvd.collections import Rate, Rates
+from streamsvd.collections import RateCurve, RatePoint
 from streamsvd.engine.memory import show_bytes
-from streamsvd.report.figures import BLUE, GREY, INK, RED, STYLE, quiet, saved, sheet
-from streamsvd.report.trees import matrices, tree
+from streamsvd.report.figures import (
+    BLUE,
+    GREY,
+    INK,
+    RED,
+    STYLE,
+    blank_figure,
+    save_figure,
+    style_axes,
+)
+from streamsvd.report.trees import draw_tree, matrix_count_text
 
 SMALL = {"color": INK, "fontsize": 9}
 TICKS = 8
@@ -19,8 +28,8 @@ TICKS = 8
 WHOSE = {"cluster": "of each cluster", "global": "of all together", "block": "of every matrix"}
 
 
-def rates(
-    path: Path, found: Rates, *, at: float, title: str = "", format: str | None = None
+def draw_rates(
+    path: Path, found: RateCurve, *, at: float, title: str = "", format: str | None = None
 ) -> Path:
     """Bytes against error, and the clusters and the tree of their merges at one of the errors.
 
@@ -43,19 +52,19 @@ def rates(
         If that error was not asked for.
     """
     rate, i = found.at(at), found.info
-    what = f"{matrices(i.n_blocks)} of {i.rows:,} rows, {show_bytes(found.bytes_before)}"
-    figure = sheet(11, 8.4, f"{title}: {what}" if title else what)
+    what = f"{matrix_count_text(i.n_blocks)} of {i.rows:,} rows, {show_bytes(found.bytes_before)}"
+    figure = blank_figure(11, 8.4, f"{title}: {what}" if title else what)
     axes: dict[str, Any] = figure.subplot_mosaic(
         [["curve", "sizes"], ["tree", "tree"]], height_ratios=[1, 1.1]
     )
     _curve(axes["curve"], found, at)
     _sizes(axes["sizes"], rate)
-    tree(axes["tree"], rate, mode=found.mode)
-    quiet(*axes.values())
-    return saved(figure, path, format)
+    draw_tree(axes["tree"], rate, mode=found.mode)
+    style_axes(*axes.values())
+    return save_figure(figure, path, format)
 
 
-def _curve(axis: Any, found: Rates, at: float) -> None:
+def _curve(axis: Any, found: RateCurve, at: float) -> None:
     """Bytes of shared bases, of each matrix alone, and of the matrices."""
     errors = [rate.error for rate in found.rates]
     ours = [rate.bytes_after for rate in found.rates]
@@ -110,7 +119,7 @@ def _errors(axis: Any, errors: Sequence[float]) -> None:
     axis.set_xticks([], minor=True)
 
 
-def _sizes(axis: Any, rate: Rate) -> None:
+def _sizes(axis: Any, rate: RatePoint) -> None:
     """Matrices of each cluster, the largest first; those kept as they are in grey, at the end."""
     sizes = [
         sorted((len(c.members) for c in rate.clusters if c.raw is raw), reverse=True)
@@ -136,5 +145,7 @@ def _sizes(axis: Any, rate: Rate) -> None:
     axis.set_ylabel("matrices", **SMALL)
     said = f"{len(shared):,} cluster{'s' * (len(shared) != 1)} at error {rate.error:g}"
     if rate.raw:
-        said += f", {matrices(rate.raw)} kept as {'it is' if rate.raw == 1 else 'they are'}"
+        said += (
+            f", {matrix_count_text(rate.raw)} kept as {'it is' if rate.raw == 1 else 'they are'}"
+        )
     axis.set_title(said, loc="left", **STYLE)

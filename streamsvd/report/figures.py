@@ -35,7 +35,7 @@ class Map:
 def maps(path: Path, fields: Sequence[Map], *, title: str, units: str) -> Path:
     """Fields side by side, two a row, each with a diverging scale about zero of its own."""
     rows = -(-len(fields) // 2)
-    figure = sheet(11, 3.7 * rows + 0.6, title, layout="compressed")
+    figure = blank_figure(11, 3.7 * rows + 0.6, title, layout="compressed")
     axes = figure.subplots(rows, 2, squeeze=False).ravel()
     for axis, field in zip(axes, fields, strict=False):
         limit = float(np.abs(field.values).max()) or 1.0
@@ -65,10 +65,10 @@ def maps(path: Path, fields: Sequence[Map], *, title: str, units: str) -> Path:
         axis.yaxis.set_major_locator(MaxNLocator(5))
         bar = figure.colorbar(drawn, ax=axis, pad=0.02)
         bar.set_label(units, color=INK, fontsize=9)
-        quiet(axis, bar.ax)
+        style_axes(axis, bar.ax)
     for axis in axes[len(fields) :]:
         axis.remove()
-    return saved(figure, path)
+    return save_figure(figure, path)
 
 
 def series(
@@ -83,7 +83,7 @@ def series(
 ) -> Path:
     """Columns as curves below one another, ``(len(x), k)``, shaded on both sides of zero."""
     k = columns.shape[1]
-    figure = sheet(11, 1.6 * k + 1.0, title)
+    figure = blank_figure(11, 1.6 * k + 1.0, title)
     axes = figure.subplots(k, 1, sharex=True, squeeze=False).ravel()
     for axis, y, label in zip(axes, columns.T, labels, strict=True):
         axis.fill_between(
@@ -97,16 +97,16 @@ def series(
         axis.set_title(label, loc="left", color=INK, fontsize=10)
         axis.margins(x=0.01)
         axis.yaxis.set_major_locator(MaxNLocator(4))
-        quiet(axis)
+        style_axes(axis)
     axes[-1].set_xlabel(xlabel, color=INK)
     figure.supylabel(ylabel, color=INK, fontsize=10)
-    return saved(figure, path)
+    return save_figure(figure, path)
 
 
 def scree(path: Path, share: Real, low: Real, high: Real, *, title: str, tol: float) -> Path:
     """Share of the variance of each component with its certified interval, and how wide that is."""
     i = np.arange(1, share.size + 1)
-    figure = sheet(11, 5.2, title)
+    figure = blank_figure(11, 5.2, title)
     left, right = figure.subplots(1, 2, width_ratios=[1.25, 1])
     left.bar(i, share * 100, color=BLUE, alpha=0.35, width=0.7)
     left.set_xticks(i)
@@ -135,8 +135,8 @@ def scree(path: Path, share: Real, low: Real, high: Real, *, title: str, tol: fl
     right.set_ylim(top=tol * 30)
     left.set_title("Shares; the intervals are narrower than their lines", loc="left", **STYLE)
     right.xaxis.set_major_locator(MaxNLocator(integer=True))
-    quiet(left, right)
-    return saved(figure, path)
+    style_axes(left, right)
+    return save_figure(figure, path)
 
 
 def against_truth(
@@ -152,7 +152,7 @@ def against_truth(
     """Certified intervals with the true values in them, and certified widths above the true errors."""
     i = np.arange(1, s.size + 1)
     low, high = certificate.sigma_lower, certificate.sigma_upper
-    figure = sheet(11, 5.2, title)
+    figure = blank_figure(11, 5.2, title)
     left, right = figure.subplots(1, 2)
     left.fill_between(
         i, (low / truth - 1), (high / truth - 1), step="mid", color=BLUE, alpha=0.25, linewidth=0,
@@ -179,8 +179,8 @@ def against_truth(
     )  # fmt: skip
     right.set_xlabel("i", color=INK)
     right.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, 0.82), ncols=2)
-    quiet(left, right)
-    return saved(figure, path)
+    style_axes(left, right)
+    return save_figure(figure, path)
 
 
 def _widths(axis: Any, i: Any, width: Real, tol: float) -> None:
@@ -201,7 +201,7 @@ def _widths(axis: Any, i: Any, width: Real, tol: float) -> None:
     axis.set_title("Certified width of each interval", loc="left", **STYLE)
 
 
-def sheet(
+def blank_figure(
     width: float,
     height: float,
     title: str,
@@ -216,7 +216,7 @@ def sheet(
     return figure
 
 
-def saved(figure: Figure, path: Path, format: str | None = None) -> Path:
+def save_figure(figure: Figure, path: Path, format: str | None = None) -> Path:
     """Written as its suffix says, or in another format."""
     figure.savefig(
         path, format=format, dpi=DPI, facecolor="white", bbox_inches="tight", pad_inches=0.15
@@ -224,7 +224,7 @@ def saved(figure: Figure, path: Path, format: str | None = None) -> Path:
     return path
 
 
-def quiet(*axes: Any) -> None:
+def style_axes(*axes: Any) -> None:
     """Thin grey frames and small numbers."""
     for axis in axes:
         axis.tick_params(colors=INK, labelsize=9)

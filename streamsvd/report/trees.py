@@ -8,15 +8,15 @@ from itertools import takewhile
 from math import nan
 from typing import Any
 
-from streamsvd.collections import Rate
-from streamsvd.collections.mathematics import Merge
+from streamsvd.collections import RatePoint
+from streamsvd.collections.mathematics import MergeStep
 from streamsvd.report.figures import BLUE, GREY, INK, RED, STYLE
 
 NAMES = 40
 """Most matrices whose names are written."""
 RANKS = 24
 """Most clusters whose ranks are."""
-ALONE = 24
+MOST_LONE_DRAWN = 24
 """Most matrices in no merge that are drawn; more are counted only."""
 THICK = 200
 """Most matrices whose lines are of full width."""
@@ -50,14 +50,14 @@ class Branch:
     rank: int | None
 
 
-def tree(axis: Any, rate: Rate, *, mode: str) -> None:
+def draw_tree(axis: Any, rate: RatePoint, *, mode: str) -> None:
     """The merges of a clustering; of clusters the largest first, as bars of their sizes are."""
     branches = branches_of(rate)
     alone = [b for b in branches if not b.merges]
-    few = sum(len(b.names) for b in alone) <= ALONE
+    few = sum(len(b.names) for b in alone) <= MOST_LONE_DRAWN
     branches = branches if few else [b for b in branches if b.merges]
     thin = min(1.0, THICK / max(sum(len(b.names) for b in branches), 1))
-    floor, stub = _scaled(axis, rate, mode)
+    floor, stub = _set_heights(axis, rate, mode)
     at = 0.0
     centres: list[float] = []
     names: list[str] = []
@@ -73,10 +73,10 @@ def tree(axis: Any, rate: Rate, *, mode: str) -> None:
         centres.append(at + (len(branch.names) - 1) / 2)
         at += len(branch.names) + 0.8
     axis.set_xlim(-1.0, max(at - 0.8, 1.0))
-    _said_below(axis, branches, names, places, centres)
+    _label_below(axis, branches, names, places, centres)
     title = f"Who joined whom at error {rate.error:g}"
     if not few:
-        title += f"; {matrices(sum(len(b.names) for b in alone))} joined none"
+        title += f"; {matrix_count_text(sum(len(b.names) for b in alone))} joined none"
     axis.set_title(title, loc="left", **STYLE)
     if rate.merges:
         axis.set_ylabel("relative error at the rank\nof the final cluster", color=INK, fontsize=9)
@@ -84,7 +84,7 @@ def tree(axis: Any, rate: Rate, *, mode: str) -> None:
         axis.text(0.5, 0.5, "nothing was merged", transform=axis.transAxes, ha="center", color=GREY)
 
 
-def branches_of(rate: Rate) -> list[Branch]:
+def branches_of(rate: RatePoint) -> list[Branch]:
     """Clusters in the order in which they are drawn: those that share a basis, the largest first, then the others."""
     merges = rate.merges
     into = {part: i for i, m in enumerate(merges) for part in m.parts}
@@ -105,7 +105,7 @@ def branches_of(rate: Rate) -> list[Branch]:
     return sorted(found, key=lambda b: (b.rank is None, -len(b.names)))
 
 
-def _sizes(merges: Sequence[Merge]) -> list[int]:
+def _sizes(merges: Sequence[MergeStep]) -> list[int]:
     """Matrices below each merge."""
     out: list[int] = []
     for m in merges:
@@ -113,7 +113,7 @@ def _sizes(merges: Sequence[Merge]) -> list[int]:
     return out
 
 
-def _leaves(root: int, merges: Sequence[Merge], sizes: Sequence[int]) -> list[str]:
+def _leaves(root: int, merges: Sequence[MergeStep], sizes: Sequence[int]) -> list[str]:
     """Matrices below a merge from left to right, the larger parts first, so that lines do not cross."""
     out: list[str] = []
     ahead: list[str | int] = [root]
@@ -128,7 +128,7 @@ def _leaves(root: int, merges: Sequence[Merge], sizes: Sequence[int]) -> list[st
 
 
 def _lines(
-    branch: Branch, where: dict[str, float], merges: Sequence[Merge], floor: float, stub: float
+    branch: Branch, where: dict[str, float], merges: Sequence[MergeStep], floor: float, stub: float
 ) -> tuple[list[Line], list[Line]]:
     """The lines of a cluster: from matrices upwards, and all others."""
     joined = {p for i in branch.merges for p in merges[i].parts}
@@ -156,7 +156,7 @@ def _ends(lines: Sequence[Line]) -> tuple[list[float], list[float]]:
     )
 
 
-def _scaled(axis: Any, rate: Rate, mode: str) -> tuple[float, float]:
+def _set_heights(axis: Any, rate: RatePoint, mode: str) -> tuple[float, float]:
     """Sets the heights that the axis shows; from where matrices hang, and the end of one that joined none."""
     heights = [m.height for m in rate.merges]
     if not heights:
@@ -183,7 +183,7 @@ def _scaled(axis: Any, rate: Rate, mode: str) -> tuple[float, float]:
     return floor, stub
 
 
-def _said_below(
+def _label_below(
     axis: Any,
     branches: Sequence[Branch],
     names: Sequence[str],
@@ -193,21 +193,23 @@ def _said_below(
     """Names of the matrices where they are few, else ranks of the clusters where those are."""
     small = {"fontsize": 8, "rotation": 90}
     if len(names) <= NAMES:
-        axis.set_xticks(places, short(names), **small)
+        axis.set_xticks(places, short_names(names), **small)
     elif len(branches) <= RANKS:
         said = ["as they are" if b.rank is None else f"rank {b.rank}" for b in branches]
         axis.set_xticks(centres, said, fontsize=8, rotation=45 if len(branches) > 10 else 0)
     else:
         axis.set_xticks([])
     if names:
-        axis.set_xlabel(f"{matrices(len(names))}, in the order of the bars", color=INK, fontsize=9)
+        axis.set_xlabel(
+            f"{matrix_count_text(len(names))}, in the order of the bars", color=INK, fontsize=9
+        )
 
 
-def short(names: Sequence[str]) -> list[str]:
+def short_names(names: Sequence[str]) -> list[str]:
     """Long names less the end that all of them have, their beginning and last their middle, as far as needed."""
     long = [name for name in names if len(name) > LETTERS]
-    head = _alike(long)
-    tail = _alike([name[:head:-1] for name in long])
+    head = _common_letters(long)
+    tail = _common_letters([name[:head:-1] for name in long])
     out = []
     for name in names:
         if tail and len(name) > LETTERS:
@@ -221,7 +223,7 @@ def short(names: Sequence[str]) -> list[str]:
     return out
 
 
-def _alike(names: Sequence[str]) -> int:
+def _common_letters(names: Sequence[str]) -> int:
     """Letters with which all of several names begin."""
     if len(names) < 2:
         return 0
@@ -229,6 +231,6 @@ def _alike(names: Sequence[str]) -> int:
     return sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, letters))
 
 
-def matrices(count: int) -> str:
+def matrix_count_text(count: int) -> str:
     """So many."""
     return f"{count:,} matri{'x' if count == 1 else 'ces'}"

@@ -14,25 +14,31 @@ from streamsvd.checks.numbers import check_numbers, check_seed
 from streamsvd.checks.sizes import check_size
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.columns import View, over_columns_with_values, with_columns
-from streamsvd.engine.events import Callback, ignore
+from streamsvd.engine.events import Callback, ignore_event
 from streamsvd.engine.execute import dense_threads
-from streamsvd.engine.meter import mark, peak_since
+from streamsvd.engine.meter import mark_memory, peak_since
 from streamsvd.engine.opening import as_source
-from streamsvd.engine.runs import Passes, Rows, RunInfo, allowed_bytes, arranged
+from streamsvd.engine.runs import Passes, RowStream, RunInfo, allowed_bytes, plan_row_schedule
 from streamsvd.engine.runs.checks import check_real
-from streamsvd.engine.runs.triangles import Triangles
+from streamsvd.engine.runs.triangles import TrianglePass
 from streamsvd.errors import NotConverged, ShapeError, SpecError
-from streamsvd.numerics.triangle import Triangle, block_height, joined, reduced, tower_bytes
+from streamsvd.numerics.triangle import (
+    Triangle,
+    block_height,
+    join_triangles,
+    reduce_block,
+    tower_bytes,
+)
 from streamsvd.protocols import Source
 from streamsvd.rows.mathematics import (
     MOST_ITERATIONS,
     NONZEROS,
-    Descent,
-    Solution,
+    LeastSquaresDescent,
+    TriangleSolution,
     least_singular,
-    solved,
+    solve_triangle,
 )
-from streamsvd.rows.passes import Descending, Sketching
+from streamsvd.rows.passes import DescentPass, SparseSignPass
 from streamsvd.typing import Matrix, Real
 
 Method = Literal["auto", "qr", "precondition", "sketch"]
@@ -65,7 +71,7 @@ class LeastSquaresInfo(RunInfo):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LeastSquares:
+class LeastSquaresResult:
     """What minimises ``||A x - b||^2 + ridge ||x||^2``, for each right-hand side.
 
     Attributes
@@ -77,7 +83,7 @@ class LeastSquares:
     forward_error
         ``||x - x*||_2`` from the exact minimiser, ``(q,)``: an upper bound where `proved`, else an estimate; infinite where the
         rank is not full.
-    proved
+    is_proved
         Whether the forward error is a bound: after ``"qr"``. It takes rounding as eight times the largest observed.
     status
         ``"solved"`` by the triangle; iterated until it ``"stagnated"`` in rounding or met the ``"tolerance"``; ``"sketched"``;
@@ -93,7 +99,7 @@ class LeastSquares:
     x: Matrix
     residual_norm: Real
     forward_error: Real
-    proved: bool
+    is_proved: bool
     status: Status
     iterations: int
     rank: int
@@ -112,22 +118,22 @@ class _Problem:
     seed: int
 
     @property
-    def rows(self) -> Rows:
+    def rows(self) -> RowStream:
         """How rows are read."""
-        return self.passes.arrangement.rows
+        return self.passes.schedule.rows
 
     @property
     def n(self) -> int:
         """Columns of A."""
         return self.rows.source.shape[1]
 
-    def closed(self, triangle: Triangle) -> Triangle:
+    def with_ridge(self, triangle: Triangle) -> Triangle:
         """With the rows of the ridge."""
         if not self.ridge:
             return triangle
         rows = np.zeros((self.n, self.n + self.b.shape[1]))
         np.fill_diagonal(rows, np.sqrt(self.ridge))
-        return joined(triangle, reduced(rows))
+        return join_triangles(triangle, reduce_block(rows))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,14 +143,14 @@ class _Answer:
     x: Matrix
     residual: Real
     error: Real
-    proved: bool
+    is_proved: bool
     status: Status
     rank: int
     passes: int
     gradients: tuple[tuple[float, ...], ...] = ()
 
 
-def _put_back(found: LeastSquares, view: View) -> LeastSquares:
+def _put_back(found: LeastSquaresResult, view: View) -> LeastSquaresResult:
     return replace(found, x=view.spread(found.x, axis=0), info=with_columns(found.info, view))
 
 
@@ -159,8 +165,8 @@ def lstsq(
     mask: Any = None,
     memory: int | float | str | None = None,
     seed: int = 0,
-    callback: Callback = ignore,
-) -> LeastSquares:
+    callback: Callback = ignore_event,
+) -> LeastSquaresResult:
     """Least squares with a matrix that does not fit in memory, and how far the solution may be from the exact one.
 
     Parameters
@@ -223,18 +229,18 @@ def lstsq(
     source = as_source(A)
     check_real(source)
     targets, flat = _right_hand_sides(b, source)
-    ridge, tol = _checked(method, ridge, tol, seed)
-    chosen = _chosen(method, source)
+    ridge, tol = _check_options(method, ridge, tol, seed)
+    chosen = _pick_method(method, source)
     (m, n), q = source.shape, targets.shape[1]
     height = block_height(n + q)
-    needs = _needed(chosen, m, n, q, height)
-    arrangement = arranged(
-        source, height, allowed_bytes(memory), work=lambda piece: needs.task, found=needs.found, held=needs.held,
+    needs = _memory_needs(chosen, m, n, q, height)
+    arrangement = plan_row_schedule(
+        source, height, allowed_bytes(memory), work=lambda piece: needs.task_bytes, found=needs.result_bytes, held=needs.resident_bytes,
         most=MOST_TRIANGLES if chosen == "qr" else MOST_SKETCHES,
         what=f"least squares by method={chosen!r} with {n:,} columns and {q:,} right-hand sides from {source.name}",
         remedy="" if chosen == "qr" else ', or method="qr"',
     )  # fmt: skip
-    began, start = time.perf_counter(), mark()
+    began, start = time.perf_counter(), mark_memory()
     passes = Passes(arrangement, callback)
     problem = _Problem(passes, height, targets, ridge, tol, seed)
     with (
@@ -255,11 +261,11 @@ def lstsq(
         peak_bytes=peak_since(start), projected_bytes=arrangement.projected_bytes, method=chosen, ridge=ridge, seed=seed,
         gradients=found.gradients, warnings=_warnings(source, found),
     )  # fmt: skip
-    result = LeastSquares(
+    result = LeastSquaresResult(
         x=found.x[:, 0] if flat else found.x,
         residual_norm=found.residual,
         forward_error=found.error,
-        proved=found.proved,
+        is_proved=found.is_proved,
         status=found.status,
         iterations=len(found.gradients),
         rank=found.rank,
@@ -274,7 +280,7 @@ def lstsq(
     return result
 
 
-def _checked(method: Method, ridge: Any, tol: Any, seed: Any) -> tuple[float, float]:
+def _check_options(method: Method, ridge: Any, tol: Any, seed: Any) -> tuple[float, float]:
     if method not in get_args(Method):
         raise SpecError(f"method={method!r} is unknown. Pass one of {', '.join(get_args(Method))}.")
     check_seed(seed)
@@ -288,7 +294,7 @@ def _checked(method: Method, ridge: Any, tol: Any, seed: Any) -> tuple[float, fl
     return float(ridge), float(tol)
 
 
-def _chosen(method: Method, source: Source) -> Method:
+def _pick_method(method: Method, source: Source) -> Method:
     m, n = source.shape
     if method != "auto":
         return method
@@ -323,12 +329,12 @@ def _right_hand_sides(b: Any, source: Source) -> tuple[Matrix, bool]:
 class _Needs:
     """Bytes: of a task, of what it finds, and of what there is once."""
 
-    task: int
-    found: int
-    held: int
+    task_bytes: int
+    result_bytes: int
+    resident_bytes: int
 
 
-def _needed(method: Method, m: int, n: int, q: int, height: int) -> _Needs:
+def _memory_needs(method: Method, m: int, n: int, q: int, height: int) -> _Needs:
     """Upper bounds of the memory beside the rows being read: b, the space, and the triangles or the sketch."""
     w, tall = n + q, min(height, m)
     held = 9 * m * q + 64 * n * n
@@ -341,20 +347,20 @@ def _needed(method: Method, m: int, n: int, q: int, height: int) -> _Needs:
 
 
 def _by_triangle(problem: _Problem) -> _Answer:
-    job = Triangles(problem.rows, problem.height, problem.b)
-    found = solved(problem.closed(problem.passes("triangle", job)), problem.n)
+    job = TrianglePass(problem.rows, problem.height, problem.b)
+    found = solve_triangle(problem.with_ridge(problem.passes("triangle", job)), problem.n)
     return _Answer(found.x, found.residual, found.error, True, "solved", found.space.rank, 1)
 
 
-def _sketched(problem: _Problem) -> Solution:
+def _solve_sketch(problem: _Problem) -> TriangleSolution:
     """The solution of the sketched problem."""
-    job = Sketching(problem.rows, problem.height, problem.b, problem.seed)
+    job = SparseSignPass(problem.rows, problem.height, problem.b, problem.seed)
     sketch = problem.passes("sketch", job)
-    return solved(problem.closed(sketch.triangle()), problem.n)
+    return solve_triangle(problem.with_ridge(sketch.triangle()), problem.n)
 
 
 def _by_sketch(problem: _Problem) -> _Answer:
-    found = _sketched(problem)
+    found = _solve_sketch(problem)
     share = found.space.rank / (
         NONZEROS * problem.n
     )  # what follows holds for Gaussian sketches, in expectation
@@ -366,19 +372,19 @@ def _by_sketch(problem: _Problem) -> _Answer:
 
 
 def _by_iteration(problem: _Problem) -> _Answer:
-    begun = _sketched(problem)
+    begun = _solve_sketch(problem)
     space, b, ridge = begun.space, problem.b, problem.ridge
     norms = np.linalg.norm(b, axis=0)
-    state, gradients = Descent.begun(begun.x), []
-    while not state.done and state.passes <= MOST_ITERATIONS:
-        job = Descending(problem.rows, problem.height, b, state)
+    state, gradients = LeastSquaresDescent.start(begun.x), []
+    while not state.is_over and state.passes <= MOST_ITERATIONS:
+        job = DescentPass(problem.rows, problem.height, b, state)
         sums = problem.passes(f"iteration {state.passes + 1}", job)
-        state = state.advanced(space, sums.ridged(state, ridge), norms, problem.tol)
+        state = state.advance(space, sums.with_ridge(state, ridge), norms, problem.tol)
         gradients.append(tuple(state.gradient.tolist()))
     alpha = least_singular(space.rank, NONZEROS * problem.n)
     met = bool(np.all(state.gradient <= problem.tol * norms))
     status: Status = (
-        "capped" if not state.done else "tolerance" if met and problem.tol else "stagnated"
+        "capped" if not state.is_over else "tolerance" if met and problem.tol else "stagnated"
     )
     return _Answer(
         space.least_norm(state.best), state.residual, state.error(space, alpha, norms), False, status, space.rank,

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from streamsvd.engine.runs.reading import Rows
-from streamsvd.engine.runs.triangles import beside
+from streamsvd.engine.runs.reading import RowStream
+from streamsvd.engine.runs.triangles import blocks_beside
 from streamsvd.engine.tree import Run
 from streamsvd.rows.mathematics import (
-    Descent,
+    DescentSums,
     Draw,
-    Products,
+    LeastSquaresDescent,
     RowSpace,
-    Sketch,
+    SparseSignSketch,
     leverage,
     sensitivity,
 )
@@ -20,10 +20,10 @@ from streamsvd.typing import Matrix
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Drawing:
+class DrawPass:
     """A sample by scores in a row space."""
 
-    rows: Rows
+    rows: RowStream
     height: int
     space: RowSpace
     draw: Draw
@@ -32,7 +32,7 @@ class Drawing:
     def leaf(self, run: Run) -> Draw:
         """Block after block."""
         draw, m = self.draw, self.rows.source.shape[0]
-        for first, block in self.rows.even(run, self.height):
+        for first, block in self.rows.even_blocks(run, self.height):
             draw = draw.push(first, block, sensitivity(leverage(self.space, block), self.p, m))
         return draw
 
@@ -42,43 +42,43 @@ class Drawing:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sketching:
+class SparseSignPass:
     """A sketch of few rows, with columns of ``beside`` on the right."""
 
-    rows: Rows
+    rows: RowStream
     height: int
     beside: Matrix
     seed: int
 
-    def leaf(self, run: Run) -> Sketch:
+    def leaf(self, run: Run) -> SparseSignSketch:
         """Block after block."""
         n = self.rows.source.shape[1]
-        sketch = Sketch.zero(n, n + self.beside.shape[1], seed=self.seed)
-        for first, block in beside(self.rows, run, self.height, self.beside):
+        sketch = SparseSignSketch.zero(n, n + self.beside.shape[1], seed=self.seed)
+        for first, block in blocks_beside(self.rows, run, self.height, self.beside):
             sketch = sketch.update(first, block)
         return sketch
 
-    def join(self, left: Sketch, right: Sketch) -> Sketch:
+    def join(self, left: SparseSignSketch, right: SparseSignSketch) -> SparseSignSketch:
         """Added."""
         return left.merge(right)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Descending:
+class DescentPass:
     """Sums of one iteration."""
 
-    rows: Rows
+    rows: RowStream
     height: int
     b: Matrix
-    state: Descent
+    state: LeastSquaresDescent
 
-    def leaf(self, run: Run) -> Products:
+    def leaf(self, run: Run) -> DescentSums:
         """Block after block."""
-        sums = Products.zero(*self.state.X.shape)
-        for first, block in self.rows.even(run, self.height):
+        sums = DescentSums.zero(*self.state.X.shape)
+        for first, block in self.rows.even_blocks(run, self.height):
             sums = sums.update(self.state, block, self.b[first : first + block.shape[0]])
         return sums
 
-    def join(self, left: Products, right: Products) -> Products:
+    def join(self, left: DescentSums, right: DescentSums) -> DescentSums:
         """Added."""
         return left.merge(right)

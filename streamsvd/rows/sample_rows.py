@@ -12,27 +12,41 @@ import numpy.typing as npt
 from streamsvd.checks.numbers import check_numbers, check_seed
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.columns import View, over_columns_with_values, with_columns
-from streamsvd.engine.events import Callback, ignore, remark
+from streamsvd.engine.events import Callback, ignore_event, send_remarks
 from streamsvd.engine.execute import dense_threads
-from streamsvd.engine.meter import mark, peak_since
+from streamsvd.engine.meter import mark_memory, peak_since
 from streamsvd.engine.opening import as_source
-from streamsvd.engine.runs import Arrangement, Passes, RunInfo, allowed_bytes, arranged, watched
+from streamsvd.engine.runs import (
+    Passes,
+    RowSchedule,
+    RunInfo,
+    allowed_bytes,
+    blocks_with_events,
+    plan_row_schedule,
+)
 from streamsvd.engine.runs.checks import check_real
-from streamsvd.engine.runs.triangles import Triangles
+from streamsvd.engine.runs.triangles import TrianglePass
 from streamsvd.errors import BudgetError, SpecError
-from streamsvd.numerics.triangle import Tower, Triangle, block_height, joined, reduced, tower_bytes
+from streamsvd.numerics.triangle import (
+    Tower,
+    Triangle,
+    block_height,
+    join_triangles,
+    reduce_block,
+    tower_bytes,
+)
 from streamsvd.protocols import Source
 from streamsvd.rows.mathematics import (
     EPSILON,
     Draw,
+    DrawnSample,
     Kind,
     Online,
     RowSpace,
-    Sample,
-    certified,
+    distortion_bounds,
     total,
 )
-from streamsvd.rows.passes import Drawing
+from streamsvd.rows.passes import DrawPass
 from streamsvd.typing import Matrix, Real
 
 Method = Literal["two-pass", "online"]
@@ -71,7 +85,7 @@ class SampleInfo(RunInfo):
         As of every verb of rows.
     scores, p, method, gamma, oversampling
         As asked, or chosen where nothing was; the oversampling that a size came to is infinite where all rows were kept.
-    chosen
+    chosen_options
         Which of ``oversampling`` and ``gamma`` were not given.
     """
 
@@ -80,7 +94,7 @@ class SampleInfo(RunInfo):
     method: str
     gamma: float | None
     oversampling: float
-    chosen: tuple[str, ...]
+    chosen_options: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,7 +126,7 @@ class RowSample:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _SampleRequest:
     """What is wanted, checked."""
 
     kind: Kind
@@ -146,7 +160,7 @@ def sample_rows(
     mask: Any = None,
     memory: int | float | str | None = None,
     seed: int = 0,
-    callback: Callback = ignore,
+    callback: Callback = ignore_event,
 ) -> RowSample:
     """Rows of a tall matrix that stand for all, drawn by how much each matters, with the distortion proved.
 
@@ -214,32 +228,32 @@ def sample_rows(
     source = as_source(A)
     check_real(source)
     m, n = source.shape
-    asked = _checked(source, size, scores, oversampling, gamma, p, method, seed)
+    asked = _check_request(source, size, scores, oversampling, gamma, p, method, seed)
     height, kept = block_height(n), _most_kept(asked, m, n)
-    arrangement = arranged(
+    arrangement = plan_row_schedule(
         source, height, allowed_bytes(memory), work=lambda piece: _work(n, height, m), found=8 * n * n,
         held=64 * n * n + 48 * n * kept, what=f"a sample of up to {kept:,} rows of {n:,} numbers from {source.name}",
         remedy=", or a smaller size or oversampling",
     )  # fmt: skip
-    began, start = time.perf_counter(), mark()
+    began, start = time.perf_counter(), mark_memory()
     with held_memory(), dense_threads(1):
         if method == "online":
             sample, space, dimension, asked = _online(arrangement, height, kept, asked, callback)
         else:
             passes = Passes(arrangement, callback)
-            triangle = passes("triangle", Triangles(arrangement.rows, height))
-            space = _closed(triangle, n, asked.ridge)
+            triangle = passes("triangle", TrianglePass(arrangement.rows, height))
+            space = _space_with_ridge(triangle, n, asked.ridge)
             draw = Draw(asked.seed, asked.oversampling, asked.size)
-            draw = passes("sample", Drawing(arrangement.rows, height, space, draw, asked.p))
+            draw = passes("sample", DrawPass(arrangement.rows, height, space, draw, asked.p))
             sample, dimension = draw.finalize(n), draw.total
-        lower, upper = certified(space, sample.rows, sample.weights, asked.ridge)
+        lower, upper = distortion_bounds(space, sample.rows, sample.weights, asked.ridge)
     count = 1 if method == "online" else 2
     chosen = [] if size is not None or oversampling is not None else ["oversampling"]
     info = SampleInfo(
         n_rows=m, passes=count, bytes_read=count * arrangement.pass_bytes, elapsed_s=time.perf_counter() - began,
         peak_bytes=peak_since(start), projected_bytes=arrangement.projected_bytes, scores=asked.kind, p=asked.p, method=method,
         gamma=asked.gamma, oversampling=sample.oversampling, seed=seed,
-        chosen=(*chosen, *(["gamma"] if method == "online" and gamma is None else [])),
+        chosen_options=(*chosen, *(["gamma"] if method == "online" and gamma is None else [])),
         warnings=_warnings(source, space, sample, lower),
     )  # fmt: skip
     return RowSample(
@@ -254,10 +268,10 @@ def sample_rows(
     )
 
 
-def _checked(
+def _check_request(
     source: Source, size: int | None, kind: Kind, oversampling: float | None, gamma: float | None, p: float,
     method: Method, seed: int,
-) -> _Asked:  # fmt: skip
+) -> _SampleRequest:  # fmt: skip
     for name, value, known in (("scores", kind, Kind), ("method", method, Method)):
         if value not in get_args(known):
             raise SpecError(
@@ -281,7 +295,7 @@ def _checked(
     if size is None and oversampling is None:
         oversampling = 8 * float(np.log(max(min(source.shape), 3)))
         oversampling /= EPSILON**2 if method == "online" else 1
-    return _Asked(
+    return _SampleRequest(
         kind, float(p), None if size is None else int(size), oversampling, gamma, method, int(seed)
     )
 
@@ -313,7 +327,7 @@ def _check_norm(kind: Kind, p: float) -> None:
         raise SpecError(f"p={p} is no norm that rows are sampled for. Pass 1 <= p.")
 
 
-def _most_kept(asked: _Asked, m: int, n: int) -> int:
+def _most_kept(asked: _SampleRequest, m: int, n: int) -> int:
     """Rows that are kept at once; more have a chance of less than 1e-8."""
     if asked.size is not None:
         return min(m, 2 * (asked.size + 1))
@@ -332,22 +346,24 @@ def _work(n: int, height: int, m: int) -> int:
     return tower_bytes(n, height, m) + 8 * n * 6 * min(height, m)
 
 
-def _closed(triangle: Triangle, n: int, ridge: float) -> RowSpace:
+def _space_with_ridge(triangle: Triangle, n: int, ridge: float) -> RowSpace:
     """The row space, with the rows of the ridge."""
-    return RowSpace.of(joined(triangle, reduced(np.sqrt(ridge) * np.eye(n))) if ridge else triangle)
+    return RowSpace.of(
+        join_triangles(triangle, reduce_block(np.sqrt(ridge) * np.eye(n))) if ridge else triangle
+    )
 
 
 def _online(
-    arrangement: Arrangement, height: int, most: int, asked: _Asked, notify: Callback
-) -> tuple[Sample, RowSpace, float, _Asked]:
+    arrangement: RowSchedule, height: int, most: int, asked: _SampleRequest, notify: Callback
+) -> tuple[DrawnSample, RowSpace, float, _SampleRequest]:
     """The one pass: the sample, and the row space that judges it."""
     source = arrangement.rows.source
     m, n = source.shape
     c, state, tower = asked.oversampling, None, Tower()
     assert c is not None
-    remark(source, notify)
-    blocks = arrangement.rows.even((0, m), height)
-    for first, rows in watched(blocks, "sample", arrangement.pass_bytes, m, notify):
+    send_remarks(source, notify)
+    blocks = arrangement.rows.even_blocks((0, m), height)
+    for first, rows in blocks_with_events(blocks, "sample", arrangement.pass_bytes, m, notify):
         tower = tower.push(rows)
         if state is None:
             energy = float(np.einsum("ij,ij->", rows, rows)) * (m / rows.shape[0])
@@ -355,20 +371,22 @@ def _online(
             if gamma == 0:
                 continue  # rows of zeros alone are never kept
             asked = replace(asked, gamma=gamma)
-            state = Online.begun(n, gamma, oversampling=c, seed=asked.seed)
+            state = Online.start(n, gamma, oversampling=c, seed=asked.seed)
         state = state.push(first, rows)
-        if state.held > most:
+        if state.n_kept > most:
             raise BudgetError(
-                f"an online sample of {state.held:,} rows after {first + rows.shape[0]:,} of {m:,}, more than the {most:,} planned,",
-                48 * n * state.held, 48 * n * most, "Pass a larger gamma, a smaller oversampling, or take two passes.",
+                f"an online sample of {state.n_kept:,} rows after {first + rows.shape[0]:,} of {m:,}, more than the {most:,} planned,",
+                48 * n * state.n_kept, 48 * n * most, "Pass a larger gamma, a smaller oversampling, or take two passes.",
             )  # fmt: skip
     if state is None:
         empty = Draw(asked.seed, c, None).finalize(n)
-        return empty, _closed(tower.top(), n, 0.0), 0.0, asked
-    return state.finalize(), _closed(tower.top(), n, asked.ridge), state.total, asked
+        return empty, _space_with_ridge(tower.top(), n, 0.0), 0.0, asked
+    return state.finalize(), _space_with_ridge(tower.top(), n, asked.ridge), state.total, asked
 
 
-def _warnings(source: Source, space: RowSpace, sample: Sample, lower: float) -> tuple[str, ...]:
+def _warnings(
+    source: Source, space: RowSpace, sample: DrawnSample, lower: float
+) -> tuple[str, ...]:
     said, n = [], source.shape[1]
     if not space.full:
         said.append(

@@ -14,9 +14,9 @@ from typing import Literal
 
 from streamsvd.errors import AccessError, StoreError
 
-Doing = Literal["read", "write", "list"]
+Action = Literal["read", "write", "list"]
 
-BROKEN = "Check the disk, or the network, that it is on."
+DISK_REMEDY = "Check the disk, or the network, that it is on."
 REMEDIES = {
     errno.ENOENT: "Check the path.",
     errno.ENAMETOOLONG: "Choose a shorter name.",
@@ -27,26 +27,32 @@ REMEDIES = {
     errno.EDQUOT: "Free space or choose another place.",
     errno.EFBIG: "Choose another place, whose files may be larger.",
     errno.EROFS: "Choose another place, which may be written.",
-    errno.EIO: BROKEN,
-    errno.ESTALE: BROKEN,
-    errno.ENXIO: BROKEN,
-    errno.ETIMEDOUT: BROKEN,
+    errno.EIO: DISK_REMEDY,
+    errno.ESTALE: DISK_REMEDY,
+    errno.ENXIO: DISK_REMEDY,
+    errno.ETIMEDOUT: DISK_REMEDY,
 }
-READ = REMEDIES | {errno.ENAMETOOLONG: "Check the path."}
-WRITE = REMEDIES | {errno.ENOENT: "Make the folder it is to be in, or choose another place."}
-REFUSED = (errno.EACCES, errno.EPERM)
-OF_PATHS = (errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY, errno.EEXIST)
-EFFECTIVE = os.access in os.supports_effective_ids
-KNOWN = frozenset((*READ, *REFUSED, *OF_PATHS))
+READ_REMEDIES = REMEDIES | {errno.ENAMETOOLONG: "Check the path."}
+WRITE_REMEDIES = REMEDIES | {
+    errno.ENOENT: "Make the folder it is to be in, or choose another place."
+}
+DENIAL_CODES = (errno.EACCES, errno.EPERM)
+PATH_CODES = (errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY, errno.EEXIST)
+HAS_EFFECTIVE_IDS = os.access in os.supports_effective_ids
+PLACE_CODES = frozenset((*READ_REMEDIES, *DENIAL_CODES, *PATH_CODES))
 """Errors that say something of the place, and nothing of what is in a file."""
 
 
 def is_access(error: BaseException | None) -> bool:
     """Whether an error is one of the operating system about a place, and no error of ours or of a format."""
-    return isinstance(error, OSError) and not isinstance(error, StoreError) and error.errno in KNOWN
+    return (
+        isinstance(error, OSError)
+        and not isinstance(error, StoreError)
+        and error.errno in PLACE_CODES
+    )
 
 
-def access_error(error: OSError, doing: Doing, place: object, intact: str = "") -> AccessError:
+def access_error(error: OSError, doing: Action, place: object, intact: str = "") -> AccessError:
     """The same error as `AccessError`.
 
     Parameters
@@ -61,7 +67,7 @@ def access_error(error: OSError, doing: Doing, place: object, intact: str = "") 
         What was not lost, as a part of a sentence.
     """
     where = str(place)
-    path = _named(error, place)
+    path = _path_of(error, place)
     if doing != "write":  # what is written beside it has a name of no use
         whole = str(Path(where).absolute())
         if path.startswith(where):
@@ -74,7 +80,7 @@ def access_error(error: OSError, doing: Doing, place: object, intact: str = "") 
     return AccessError(doing, where, reason, remedy, error.errno or 0)
 
 
-def refused(error: BaseException, place: object) -> None:
+def raise_access_error(error: BaseException, place: object) -> None:
     """Raise what the system said of a place, if that is what an error, or the one that it came of, is.
 
     Raises
@@ -86,14 +92,14 @@ def refused(error: BaseException, place: object) -> None:
     while found is not None:
         if isinstance(found, AccessError):
             raise found
-        if isinstance(found, OSError) and is_access(found) and not absent(found, place):
+        if isinstance(found, OSError) and is_access(found) and not means_absent(found, place):
             raise access_error(found, "read", place) from error
         found = found.__cause__ or found.__context__
 
 
-def _reason(error: OSError, doing: Doing, where: str) -> tuple[str, str]:
+def _reason(error: OSError, doing: Action, where: str) -> tuple[str, str]:
     said = error.strerror or str(error) or type(error).__name__
-    part, kind = at_fault(Path(where))
+    part, kind = first_fault(Path(where))
     here = "" if part is None or str(part) == where else f" ({part})"
     number = error.errno
     other = "check the path" if doing != "write" else "choose another place"
@@ -110,19 +116,19 @@ def _reason(error: OSError, doing: Doing, where: str) -> tuple[str, str]:
         return said, f"A folder stands where a file should be: {other}."
     if number in (errno.ENOTDIR, errno.ENOTEMPTY, errno.EEXIST):
         return said, f"Something else stands there: {other}."
-    if number in REFUSED:
+    if number in DENIAL_CODES:
         right = "enter that folder" if kind == "closed" else f"{doing} it"
         if doing == "write":
             right = right if kind == "closed" else "write in that folder"
             return f"{said}{here}", f"Give this user the right to {right}, or choose another place."
         return f"{said}{here}", f"Give this user the right to {right}."
-    table = WRITE if doing == "write" else READ
+    table = WRITE_REMEDIES if doing == "write" else READ_REMEDIES
     default = "Free space or mend access, or choose another place."
     fallback = default if doing == "write" else "Mend access to it and run again."
     return said, table.get(number or 0, fallback)
 
 
-def at_fault(path: Path) -> tuple[Path | None, str]:
+def first_fault(path: Path) -> tuple[Path | None, str]:
     """The first part of a path, from the top, at which the way ends, and why.
 
     Returns
@@ -145,25 +151,26 @@ def at_fault(path: Path) -> tuple[Path | None, str]:
                 return None, ""
         if part != path and not stat.S_ISDIR(seen.st_mode):
             return part, "file"
-        if part != path and not os.access(part, os.X_OK, effective_ids=EFFECTIVE):
+        if part != path and not os.access(part, os.X_OK, effective_ids=HAS_EFFECTIVE_IDS):
             return part, "closed"
     return None, ""
 
 
-def absent(error: OSError, place: object) -> bool:
+def means_absent(error: OSError, place: object) -> bool:
     """Whether an error says that nothing is at a place, and no more: a link without a target is something."""
     return (
-        isinstance(error, FileNotFoundError) and at_fault(Path(_named(error, place)))[1] != "link"
+        isinstance(error, FileNotFoundError)
+        and first_fault(Path(_path_of(error, place)))[1] != "link"
     )
 
 
-def _named(error: OSError, place: object) -> str:
+def _path_of(error: OSError, place: object) -> str:
     """The path that the system names, or the place."""
     named = error.filename
     return os.fsdecode(named) if isinstance(named, str | bytes | os.PathLike) else str(place)
 
 
-def there(path: Path, doing: Doing = "read") -> bool:
+def path_exists(path: Path, doing: Action = "read") -> bool:
     """Whether something is at a path.
 
     Raises
@@ -174,13 +181,13 @@ def there(path: Path, doing: Doing = "read") -> bool:
     try:
         path.stat()
     except OSError as error:
-        if absent(error, path):
+        if means_absent(error, path):
             return False
         raise access_error(error, doing, path) from error
     return True
 
 
-class explained(AbstractContextManager[None]):
+class explain_errors(AbstractContextManager[None]):
     """An error of the system in writing becomes an `AccessError` that names the place and the remedy.
 
     Parameters
@@ -193,7 +200,7 @@ class explained(AbstractContextManager[None]):
         In reading, only errors that say something of the place are turned; the format's own are left to the caller.
     """
 
-    def __init__(self, place: object, intact: str = "", doing: Doing = "write") -> None:
+    def __init__(self, place: object, intact: str = "", doing: Action = "write") -> None:
         self._place, self._intact, self._doing = place, intact, doing
 
     def __enter__(self) -> None:
@@ -206,6 +213,6 @@ class explained(AbstractContextManager[None]):
             raise access_error(error, self._doing, self._place, self._intact) from error
 
 
-def reading(place: object) -> explained:
+def explain_reads(place: object) -> explain_errors:
     """The same for a read."""
-    return explained(place, doing="read")
+    return explain_errors(place, doing="read")

@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
-LOOKED_BYTES = 64 << 10
+LOOK_BYTES = 64 << 10
 """Of a chunk, or of a file."""
 
 MOST_METADATA = 64 << 20
@@ -49,16 +49,16 @@ class Address(Protocol):
         ...
 
     @property
-    def what(self) -> str:
+    def metadata_name(self) -> str:
         """What holds the metadata, such as ``zarr.json``."""
         ...
 
     @property
-    def part(self) -> str:
+    def chunk_name(self) -> str:
         """What else is looked at, such as the key of a chunk."""
         ...
 
-    def seen(self) -> Sight:
+    def look(self) -> Sight:
         """What this process sees there, now."""
         ...
 
@@ -75,19 +75,19 @@ class FileAddress:
         return str(self.path)
 
     @property
-    def what(self) -> str:
+    def metadata_name(self) -> str:
         return self.path.name
 
     @property
-    def part(self) -> str:
+    def chunk_name(self) -> str:
         return f"bytes from {self.offset:,} on"
 
-    def seen(self) -> Sight:
+    def look(self) -> Sight:
         try:
             with self.path.open("rb") as file:
                 size = file.seek(0, 2)
                 file.seek(self.offset)
-                data = file.read(LOOKED_BYTES)
+                data = file.read(LOOK_BYTES)
         except FileNotFoundError:
             return Sight()
         except OSError as error:
@@ -117,14 +117,14 @@ class StoreAddress:
     chunk: str | None
 
     @property
-    def what(self) -> str:
+    def metadata_name(self) -> str:
         return self.keys[0].rpartition("/")[2]
 
     @property
-    def part(self) -> str:
+    def chunk_name(self) -> str:
         return f"chunk {self.chunk!r}"
 
-    def seen(self) -> Sight:
+    def look(self) -> Sight:
         from streamsvd.store.sources.fetch import Span, fetch
 
         try:
@@ -135,7 +135,7 @@ class StoreAddress:
             metadata = digest(*parts)
             if self.chunk is None:
                 return Sight(metadata)
-            (data,) = fetch(self.store, [(self.chunk, Span(0, LOOKED_BYTES))], LOOKED_BYTES)
+            (data,) = fetch(self.store, [(self.chunk, Span(0, LOOK_BYTES))], LOOK_BYTES)
         except Exception as error:  # whatever a store of whatever kind trips over
             return Sight(error=f"{type(error).__name__}: {error}")
         return Sight(metadata, None if data is None else digest(data.tobytes()))
@@ -167,14 +167,14 @@ def store_address(
 
 def addresses(value: Any) -> list[Address]:
     """Everything that processes may see differently in what tasks are given: those of its sources, and of what they write to."""
-    return list(islice(_within(value, 6), MOST_ADDRESSES))
+    return list(islice(_addresses_within(value, 6), MOST_ADDRESSES))
 
 
-def _within(value: Any, depth: int) -> Iterator[Address]:
+def _addresses_within(value: Any, depth: int) -> Iterator[Address]:
     if not type(value).__module__.startswith("streamsvd"):
         return
     if callable(getattr(value, "addresses", None)):
         yield from value.addresses()
     elif is_dataclass(value) and depth:
         for field in fields(value):
-            yield from _within(getattr(value, field.name, None), depth - 1)
+            yield from _addresses_within(getattr(value, field.name, None), depth - 1)

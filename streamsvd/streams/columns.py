@@ -10,7 +10,7 @@ import numpy as np
 
 from streamsvd.errors import ShapeError, SpecError
 from streamsvd.numerics.columns import Columns, as_mask
-from streamsvd.streams.result import StreamResult
+from streamsvd.streams.result import TopEigenvectorsResult
 from streamsvd.streams.run import as_rows
 from streamsvd.typing import Matrix
 
@@ -31,7 +31,7 @@ def columns_of_blocks(mask: Any) -> Columns:
     return Columns.of(as_mask(mask, (int(np.size(mask)),), "the stream"))
 
 
-def kept_rows(rows: Matrix, columns: Columns) -> Matrix:
+def keep_columns(rows: Matrix, columns: Columns) -> Matrix:
     """The columns of a block that are kept.
 
     Raises
@@ -46,12 +46,12 @@ def kept_rows(rows: Matrix, columns: Columns) -> Matrix:
     return np.asarray(columns.take(rows))
 
 
-def put_back(found: StreamResult, columns: Columns) -> StreamResult:
+def restore_columns(found: TopEigenvectorsResult, columns: Columns) -> TopEigenvectorsResult:
     """What was found of the columns that are kept, with all columns."""
     info = replace(
         found.info,
-        warnings=(*found.info.warnings, f"{columns.said}."),
-        dropped_columns=columns.dropped,
+        warnings=(*found.info.warnings, f"{columns.description}."),
+        dropped_columns=columns.dropped_indices,
     )
     return replace(found, components=columns.spread(found.components), info=info)
 
@@ -65,4 +65,4 @@ class KeptBlocks:
 
     def __iter__(self) -> Iterator[Matrix]:
         for block in self.blocks:
-            yield kept_rows(as_rows(block), self.columns)
+            yield keep_columns(as_rows(block), self.columns)

@@ -7,8 +7,8 @@ from dataclasses import replace
 from streamsvd.engine.memory import BASE_BYTES
 from streamsvd.errors import BudgetError, SpecError
 from streamsvd.protocols import Source
-from streamsvd.streams.feed import MIXED, Feed
-from streamsvd.streams.mathematics import StreamOptions, state_bytes, within, work_bytes
+from streamsvd.streams.mathematics import StreamOptions, fit_options, state_bytes, work_bytes
+from streamsvd.streams.window_reader import MAX_MIX, WindowReader
 
 
 def check_k(options: StreamOptions, n: int) -> None:
@@ -22,7 +22,9 @@ def projected_bytes(options: StreamOptions, n: int) -> int:
     return BASE_BYTES + state_bytes(options, n) + work_bytes(options, n)
 
 
-def fitted(options: StreamOptions, n: int, budget: int, reading: int, what: str) -> StreamOptions:
+def fit_beside_reading(
+    options: StreamOptions, n: int, budget: int, reading: int, what: str
+) -> StreamOptions:
     """The options that fit beside what reading takes.
 
     Raises
@@ -31,7 +33,7 @@ def fitted(options: StreamOptions, n: int, budget: int, reading: int, what: str)
         If the least does not; it names the smallest budget.
     """
     try:
-        return within(options, n, budget - BASE_BYTES - reading)
+        return fit_options(options, n, budget - BASE_BYTES - reading)
     except BudgetError as error:
         least = error.needs + BASE_BYTES + reading
         raise BudgetError(
@@ -42,7 +44,9 @@ def fitted(options: StreamOptions, n: int, budget: int, reading: int, what: str)
         ) from None
 
 
-def planned(source: Source, options: StreamOptions, budget: int) -> tuple[Feed, StreamOptions]:
+def plan_reading(
+    source: Source, options: StreamOptions, budget: int
+) -> tuple[WindowReader, StreamOptions]:
     """How to read a stored matrix, and the options, within a budget.
 
     The state comes first, then whole chunks, then reading ahead, then as many chunks to mix as there is room for.
@@ -50,11 +54,11 @@ def planned(source: Source, options: StreamOptions, budget: int) -> tuple[Feed, 
     m, n = source.shape
     chunk = min(source.chunks[0], m)
     mix = options.order == "auto"
-    smallest = Feed(source, min(chunk, 64), 1 if mix else 0, False, options.seed)
+    smallest = WindowReader(source, min(chunk, 64), 1 if mix else 0, False, options.seed)
     units = [chunk]
     while units[-1] > smallest.unit:
         units.append(max(units[-1] // 2, smallest.unit))
-    least = fitted(options, n, budget, smallest.bytes_needed, "64 rows of it")
+    least = fit_beside_reading(options, n, budget, smallest.bytes_needed, "64 rows of it")
     for unit in units:
         if unit < chunk and unit % 64:
             unit = max(64, unit // 64 * 64)
@@ -62,12 +66,12 @@ def planned(source: Source, options: StreamOptions, budget: int) -> tuple[Feed, 
         room = budget - BASE_BYTES - base.bytes_needed
         if state_bytes(least, n) + work_bytes(least, n) > room:
             continue
-        chosen = within(options, n, room)
+        chosen = fit_options(options, n, room)
         left = budget - projected_bytes(chosen, n)
         best = base
-        for mixed in range(1, MIXED + 1) if mix else (0,):
+        for mixed in range(1, MAX_MIX + 1) if mix else (0,):
             for ahead in (False, True):
-                tried = replace(base, mixed=mixed, ahead=ahead)
+                tried = replace(base, mix_count=mixed, ahead=ahead)
                 if tried.bytes_needed <= left:
                     best = tried
         return best, chosen

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 from streamsvd.engine.runs import RunInfo
 from streamsvd.streams.mathematics import (
-    Found,
-    Order,
+    OrderFinding,
+    StreamAnswer,
     StreamCertificate,
     StreamOptions,
     state_bytes,
 )
 from streamsvd.typing import Matrix, Real
 
-CLOSE = 1.1
+CLOSE_RATIO = 1.1
 """Below this ratio of neighbouring eigenvalues the vectors are hardly determined."""
 
 
@@ -45,7 +45,7 @@ class StreamInfo(RunInfo):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class StreamResult:
+class TopEigenvectorsResult:
     """Leading eigenvectors of ``A* A`` from a stream of the rows of A.
 
     Attributes
@@ -67,14 +67,14 @@ class StreamResult:
 
     components: Matrix
     values: Real
-    order: Order
+    order: OrderFinding
     method: str
     certificate: StreamCertificate
     info: StreamInfo
 
 
 def cautions(
-    found: Found, options: StreamOptions, announced: int | None, few_chunks: int | None
+    found: StreamAnswer, options: StreamOptions, announced: int | None, few_chunks: int | None
 ) -> tuple[str, ...]:
     """What a careful user should know."""
     said = []
@@ -96,14 +96,14 @@ def cautions(
         )
     values = found.minorant.values
     k = found.values.size
-    if values.size > k and values[k] > 0 and found.values[-1] < CLOSE * values[k]:
+    if values.size > k and values[k] > 0 and found.values[-1] < CLOSE_RATIO * values[k]:
         said.append(
-            f"eigenvalues {k} and {k + 1} may differ by less than {CLOSE - 1:.0%}: the last vectors are hardly determined."
+            f"eigenvalues {k} and {k + 1} may differ by less than {CLOSE_RATIO - 1:.0%}: the last vectors are hardly determined."
         )
     return tuple(said)
 
 
-def order_caution(found: Found) -> str:
+def order_caution(found: StreamAnswer) -> str:
     """That rows are not in random order, and what to do."""
     o = found.order
     return (
@@ -114,7 +114,7 @@ def order_caution(found: Found) -> str:
 
 
 def result_of(
-    found: Found,
+    found: StreamAnswer,
     options: StreamOptions,
     *,
     passes: int,
@@ -125,7 +125,7 @@ def result_of(
     elapsed: float,
     shuffled: int,
     warnings: tuple[str, ...],
-) -> StreamResult:
+) -> TopEigenvectorsResult:
     """The result of a stream, with how it came about."""
     info = StreamInfo(
         n_rows=found.n_rows,
@@ -142,6 +142,6 @@ def result_of(
         seed=options.seed,
         warnings=warnings,
     )
-    return StreamResult(
+    return TopEigenvectorsResult(
         found.components, found.values, found.order, found.method, found.certificate, info
     )

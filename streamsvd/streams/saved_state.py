@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from streamsvd.streams.mathematics import StreamOptions, TopRows
+from streamsvd.streams.mathematics import StreamOptions, StreamState
 from streamsvd.streams.mathematics.directions import FrequentDirections
 from streamsvd.streams.mathematics.growth import Growth
 from streamsvd.streams.mathematics.heavy import HeavyRows
@@ -26,16 +26,16 @@ PARTS: dict[str, type] = {
 }
 
 
-def packed(state: TopRows) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, Any]]]:
+def pack_state(state: StreamState) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, Any]]]:
     """Plain values and arrays that say all of the state."""
     plain: dict[str, Any] = {"options": asdict(state.options), "d": state.d, "n_rows": state.n_rows}
     arrays: dict[str, np.ndarray[Any, Any]] = {}
-    _pack(state, "", plain, arrays)
+    _pack_part(state, "", plain, arrays)
     plain["one_window"] = state.judged is not None and state.judged is state.window
     return plain, arrays
 
 
-def _pack(
+def _pack_part(
     part: Any, prefix: str, plain: dict[str, Any], arrays: dict[str, np.ndarray[Any, Any]]
 ) -> None:
     for f in fields(part):
@@ -46,18 +46,20 @@ def _pack(
             continue
         elif is_dataclass(value):
             plain[name] = True
-            _pack(value, name + ".", plain, arrays)
+            _pack_part(value, name + ".", plain, arrays)
         else:
             plain[name] = value
 
 
-def restored(plain: dict[str, Any], arrays: dict[str, np.ndarray[Any, Any]]) -> TopRows:
+def restore_state(plain: dict[str, Any], arrays: dict[str, np.ndarray[Any, Any]]) -> StreamState:
     """The state again, to the bit."""
-    state = TopRows(StreamOptions(**plain["options"]), plain["d"], plain["n_rows"])
-    for f in fields(TopRows):
+    state = StreamState(StreamOptions(**plain["options"]), plain["d"], plain["n_rows"])
+    for f in fields(StreamState):
         if f.name in PARTS:
             made = (
-                None if plain[f.name] is None else _part(PARTS[f.name], f.name + ".", plain, arrays)
+                None
+                if plain[f.name] is None
+                else _restore_part(PARTS[f.name], f.name + ".", plain, arrays)
             )
             setattr(state, f.name, made)
         elif f.name in arrays:
@@ -69,7 +71,7 @@ def restored(plain: dict[str, Any], arrays: dict[str, np.ndarray[Any, Any]]) -> 
     return state
 
 
-def _part(
+def _restore_part(
     kind: type, prefix: str, plain: dict[str, Any], arrays: dict[str, np.ndarray[Any, Any]]
 ) -> Any:
     part: Any = object.__new__(kind)

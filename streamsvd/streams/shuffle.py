@@ -19,12 +19,12 @@ from streamsvd.checks.paths import local_path
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.events import (
     Callback,
-    Committed,
     PassDone,
     PassStarted,
+    ResultWritten,
     SpanDone,
-    ignore,
-    remark,
+    ignore_event,
+    send_remarks,
 )
 from streamsvd.engine.memory import BASE_BYTES, default_budget, parse_bytes
 from streamsvd.engine.opening import as_source
@@ -35,7 +35,7 @@ from streamsvd.store.sources.border import copied_chunks
 from streamsvd.store.writing.placing import check_local
 from streamsvd.store.writing.rows import RowsWriter
 from streamsvd.store.writing.separation import check_apart
-from streamsvd.streams.feed import Feed
+from streamsvd.streams.window_reader import WindowReader
 
 MOST_BUCKETS = 4096
 
@@ -47,7 +47,7 @@ def shuffle(
     memory: int | float | str | None = None,
     seed: int = 0,
     overwrite: bool = False,
-    callback: Callback = ignore,
+    callback: Callback = ignore_event,
 ) -> Path:
     """Write the rows of a matrix to a new zarr array in uniformly random order.
 
@@ -85,11 +85,11 @@ def shuffle(
     check_local(place)
     check_apart(place, source)
     budget = default_budget() if memory is None else parse_bytes(memory)
-    feed, count = _planned(source, budget)
+    feed, count = _plan_buckets(source, budget)
     chunks = copied_chunks(source)
     writer = RowsWriter(place, source.shape, chunks, source.dtype, overwrite=overwrite)
     try:
-        remark(source, callback)
+        send_remarks(source, callback)
         with held_memory():
             _scatter(feed, writer, count, seed, callback)
             _gather(writer, count, seed, callback, source.nbytes)
@@ -97,16 +97,16 @@ def shuffle(
     except BaseException:
         writer.discard()
         raise
-    callback(Committed(str(path)))
+    callback(ResultWritten(str(path)))
     return path
 
 
-def _planned(source: Source, budget: int) -> tuple[Feed, int]:
+def _plan_buckets(source: Source, budget: int) -> tuple[WindowReader, int]:
     """How to read, and the number of buckets, each of which fits beside its permuted copy."""
     m, n = source.shape
     row = n * source.dtype.itemsize
     chunk = min(source.chunks[0], m)
-    feed = Feed(source, chunk, 0, False, 0)
+    feed = WindowReader(source, chunk, 0, False, 0)
     band = chunk * row
 
     def needed(buckets: int) -> int:
@@ -130,7 +130,9 @@ def _planned(source: Source, budget: int) -> tuple[Feed, int]:
     return feed, buckets
 
 
-def _scatter(feed: Feed, writer: RowsWriter, count: int, seed: int, notify: Callback) -> None:
+def _scatter(
+    feed: WindowReader, writer: RowsWriter, count: int, seed: int, notify: Callback
+) -> None:
     notify(PassStarted(1, "rows into buckets", feed.pass_bytes))
     began = time.perf_counter()
     for index, pieces in feed.windows():

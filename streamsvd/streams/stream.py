@@ -6,24 +6,24 @@ import os
 import time
 from typing import Any, Self
 
-from streamsvd.checks.numbers import whole
+from streamsvd.checks.numbers import check_integer
 from streamsvd.engine.execute import dense_threads
 from streamsvd.engine.memory import default_budget, parse_bytes
 from streamsvd.errors import SpecError, StoreError
 from streamsvd.numerics.columns import Columns
 from streamsvd.store.checkpoints.checkpoint import Checkpoint
-from streamsvd.streams.columns import columns_of_blocks, kept_rows, put_back
-from streamsvd.streams.mathematics import StreamOptions, TopRows
-from streamsvd.streams.mathematics.options import Order
-from streamsvd.streams.planning import check_k, fitted, projected_bytes
-from streamsvd.streams.result import StreamResult, cautions, result_of
+from streamsvd.streams.columns import columns_of_blocks, keep_columns, restore_columns
+from streamsvd.streams.mathematics import StreamOptions, StreamState
+from streamsvd.streams.mathematics.options import OrderMode
+from streamsvd.streams.planning import check_k, fit_beside_reading, projected_bytes
+from streamsvd.streams.result import TopEigenvectorsResult, cautions, result_of
 from streamsvd.streams.run import as_rows
-from streamsvd.streams.saved_state import packed, restored
+from streamsvd.streams.saved_state import pack_state, restore_state
 
 PURPOSE = "TopEigenvectors"
 
 
-class TopEigenvectors:
+class TopEigenvectorStream:
     """Leading eigenvectors of ``A* A`` for rows that come in blocks, each once.
 
     Parameters
@@ -50,7 +50,7 @@ class TopEigenvectors:
         self,
         k: int = 1,
         *,
-        order: Order = "auto",
+        order: OrderMode = "auto",
         memory: int | float | str | None = None,
         n_rows: int | None = None,
         mask: Any = None,
@@ -63,17 +63,17 @@ class TopEigenvectors:
             k=k, order=order, width=width, heavy_rows=heavy_rows, delta=delta, seed=seed
         )
         self._budget = default_budget() if memory is None else parse_bytes(memory)
-        self._n_rows = None if n_rows is None else whole("n_rows", n_rows)
+        self._n_rows = None if n_rows is None else check_integer("n_rows", n_rows)
         self._columns = None if mask is None else columns_of_blocks(mask)
         self._state = None
         self._bytes, self._seconds, self._largest = 0, 0.0, 0
 
-    _state: TopRows | None
+    _state: StreamState | None
 
     @property
     def n_rows_seen(self) -> int:
         """Rows absorbed so far: the position in the stream."""
-        return 0 if self._state is None else self._state.taken
+        return 0 if self._state is None else self._state.n_absorbed
 
     def partial_fit(self, block: Any) -> Self:
         """Absorb a block of rows ``(r, n)``, or one row ``(n,)``; it is not changed.
@@ -87,14 +87,14 @@ class TopEigenvectors:
         """
         rows = as_rows(block)
         if self._columns is not None:
-            rows = kept_rows(rows, self._columns)
+            rows = keep_columns(rows, self._columns)
         began = time.perf_counter()
         if self._state is None:
             check_k(self._options, rows.shape[1])
-            chosen = fitted(
+            chosen = fit_beside_reading(
                 self._options, rows.shape[1], self._budget, 3 * rows.nbytes, "one block"
             )
-            made = TopRows(chosen, rows.shape[1], self._n_rows)
+            made = StreamState(chosen, rows.shape[1], self._n_rows)
         else:
             made = self._state
         with dense_threads(1):
@@ -104,7 +104,7 @@ class TopEigenvectors:
         self._seconds += time.perf_counter() - began
         return self
 
-    def finalize(self) -> StreamResult:
+    def finalize(self) -> TopEigenvectorsResult:
         """The answer for the rows so far; further rows are refused.
 
         Raises
@@ -133,7 +133,7 @@ class TopEigenvectors:
             shuffled=0,
             warnings=cautions(found, state.options, state.n_rows, None),
         )
-        return result if self._columns is None else put_back(result, self._columns)
+        return result if self._columns is None else restore_columns(result, self._columns)
 
     def save(self, place: str | os.PathLike[str]) -> None:
         """Save the state, its position in the stream included; when it returns, it survives a power cut.
@@ -147,9 +147,9 @@ class TopEigenvectors:
         """
         if self._state is None:
             raise SpecError("no block has come: there is nothing to save.")
-        store = Checkpoint.at(place, PURPOSE)
+        store = Checkpoint.from_address(place, PURPOSE)
         store.newest()
-        plain, arrays = packed(self._state)
+        plain, arrays = pack_state(self._state)
         run = {
             "budget": self._budget,
             "bytes": self._bytes,
@@ -161,7 +161,7 @@ class TopEigenvectors:
         store.save({"state": plain, "face": run}, arrays)
 
     @classmethod
-    def load(cls, place: str | os.PathLike[str]) -> TopEigenvectors:
+    def load(cls, place: str | os.PathLike[str]) -> TopEigenvectorStream:
         """The stream that `save` saved, to the bit; ``n_rows_seen`` says where to go on.
 
         Raises
@@ -169,14 +169,14 @@ class TopEigenvectors:
         StoreError
             If there is none, or what was saved is damaged.
         """
-        found = Checkpoint.at(place, PURPOSE).newest()
+        found = Checkpoint.from_address(place, PURPOSE).newest()
         if found is None or "face" not in found[0]:
             raise StoreError(
                 f"{os.fspath(place)} holds no stream that was saved. Pass a place given to save()."
             )
         plain, arrays = found
         run = plain["face"]
-        state = restored(plain["state"], arrays)
+        state = restore_state(plain["state"], arrays)
         stream = cls(state.options.k, memory=run["budget"], n_rows=state.n_rows)
         stream._options, stream._state = state.options, state
         if "kept_columns" in arrays:

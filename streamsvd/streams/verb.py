@@ -9,27 +9,27 @@ from typing import Any
 
 import numpy as np
 
-from streamsvd.checks.numbers import whole
-from streamsvd.engine.columns import over_columns, with_columns
-from streamsvd.engine.events import Callback, ignore
+from streamsvd.checks.numbers import check_integer
+from streamsvd.engine.columns import select_columns, with_columns
+from streamsvd.engine.events import Callback, ignore_event
 from streamsvd.engine.memory import default_budget, parse_bytes
 from streamsvd.engine.opening import as_source
 from streamsvd.engine.saves import SAVE_SECONDS, try_saves
 from streamsvd.errors import SpecError
 from streamsvd.protocols import Source
 from streamsvd.store.writing.separation import mask_places
-from streamsvd.streams.columns import KeptBlocks, columns_of_blocks, put_back
+from streamsvd.streams.columns import KeptBlocks, columns_of_blocks, restore_columns
 from streamsvd.streams.mathematics import StreamOptions
-from streamsvd.streams.mathematics.options import Order
-from streamsvd.streams.result import StreamResult
-from streamsvd.streams.run import Blocks, Run, Saves, Stored
+from streamsvd.streams.mathematics.options import OrderMode
+from streamsvd.streams.result import TopEigenvectorsResult
+from streamsvd.streams.run import BlocksRun, StoredRun, StreamRun, StreamSaves
 
 
 def top_eigenvectors(
     A: Any,
     k: int = 1,
     *,
-    order: Order = "auto",
+    order: OrderMode = "auto",
     memory: int | float | str | None = None,
     passes: int = 1,
     n_rows: int | None = None,
@@ -41,8 +41,8 @@ def top_eigenvectors(
     checkpoint: str | os.PathLike[str] | None = None,
     replay: bool = True,
     save_seconds: float = SAVE_SECONDS,
-    callback: Callback = ignore,
-) -> StreamResult:
+    callback: Callback = ignore_event,
+) -> TopEigenvectorsResult:
     """Leading eigenvectors of ``A* A`` from one pass over the rows, in memory that does not grow with them.
 
     Parameters
@@ -120,24 +120,24 @@ def top_eigenvectors(
     >>> int(np.argmax(np.abs(result.components[0]))), result.order.random
     (3, True)
     """
-    passes = whole("passes", passes)
+    passes = check_integer("passes", passes)
     if passes < 1:
         raise SpecError(f"passes={passes} leaves nothing to do. Pass at least 1.")
-    n_rows = None if n_rows is None else whole("n_rows", n_rows)
+    n_rows = None if n_rows is None else check_integer("n_rows", n_rows)
     options = StreamOptions(
         k=k, order=order, width=width, heavy_rows=heavy_rows, delta=delta, seed=seed
     )
     budget = default_budget() if memory is None else parse_bytes(memory)
     A = as_source(A) if is_matrix(A) else A
     try_saves(checkpoint, A, mask_places(A, mask))
-    saves = None if checkpoint is None else Saves(checkpoint, save_seconds)
+    saves = None if checkpoint is None else StreamSaves(checkpoint, save_seconds)
     if is_matrix(A):
         if n_rows is not None:
             raise SpecError(
                 "n_rows= is known of a matrix. Leave it out, or pass an iterable of blocks."
             )
-        view = over_columns(A, mask, tolerant=False, notify=callback)
-        run: Run = Stored(view.source, options, budget, saves, callback)
+        view = select_columns(A, mask, tolerant=False, notify=callback)
+        run: StreamRun = StoredRun(view.source, options, budget, saves, callback)
         with view.naming():
             result = run.result(passes)
             found = replace(result, info=with_columns(result.info, view))
@@ -150,9 +150,9 @@ def top_eigenvectors(
             )
         columns = None if mask is None else columns_of_blocks(mask)
         blocks = A if columns is None else KeptBlocks(A, columns)
-        run = Blocks(blocks, options, budget, saves, callback, n_rows, replay)
+        run = BlocksRun(blocks, options, budget, saves, callback, n_rows, replay)
         found = run.result(passes)
-        return found if columns is None else put_back(found, columns)
+        return found if columns is None else restore_columns(found, columns)
 
 
 def is_matrix(A: Any) -> bool:

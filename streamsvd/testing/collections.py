@@ -14,7 +14,7 @@ def orthonormal(rng: np.random.Generator, m: int, k: int) -> Array:
     return np.asarray(np.linalg.qr(rng.standard_normal((m, k)))[0])
 
 
-def noisy(rng: np.random.Generator, A: Array, size: float) -> Array:
+def add_noise(rng: np.random.Generator, A: Array, size: float) -> Array:
     """A matrix with noise of so much of its norm."""
     return np.asarray(A + size * np.linalg.norm(A) / np.sqrt(A.size) * rng.standard_normal(A.shape))
 
@@ -34,7 +34,7 @@ def subspaces(
     rng = np.random.default_rng(seed)
     B = [orthonormal(rng, m, dim) for _ in range(count)]
     A = [B[i % count] @ rng.standard_normal((dim, width)) for i in range(blocks)]
-    A = [noisy(rng, a, noise) for a in A]
+    A = [add_noise(rng, a, noise) for a in A]
     return [10 ** (-decades * rng.random()) * a for a in A]
 
 
@@ -55,7 +55,7 @@ def d3(seed: int = 11) -> list[Array]:
     out = []
     for i in range(60):
         Q = np.linalg.qr((1 - i / 60) * start + (i / 60) * end)[0]
-        out.append(noisy(rng, Q @ rng.standard_normal((8, 10)), 0.01))
+        out.append(add_noise(rng, Q @ rng.standard_normal((8, 10)), 0.01))
     return out
 
 
@@ -76,6 +76,6 @@ def d8() -> list[Array]:
     return subspaces(0, m=128, count=20, dim=10, blocks=200, width=4, noise=0.01)
 
 
-def named(blocks: Sequence[Array]) -> dict[str, Array]:
+def name_blocks(blocks: Sequence[Array]) -> dict[str, Array]:
     """Keys in the order of the blocks."""
     return {f"{i:05d}": A for i, A in enumerate(blocks)}

@@ -38,7 +38,7 @@ _LEADING = 50  # values before the gap of "step", over which "graded" falls
 _SPIKES = 10
 _RANK = 10  # after which "floor" falls no further
 _PLATEAU, _BEHIND = 30, {"flat": 1.0, "cliff": 1e-3}
-_REPEATED = {"before": (4, 6), "at": (10, 11), "across": (6, 15)}
+_REPEAT_RANGES = {"before": (4, 6), "at": (10, 11), "across": (6, 15)}
 _NOISE, _ASPECT = 4000, 0.25  # columns, and columns over rows, of the noise in "bulk"
 _BLOCK_ENTRIES = 2**17  # made at once: the temporaries stay in the cache
 
@@ -97,7 +97,7 @@ def spectrum(name: str, r: int) -> Floats:
         case "floor":
             s = np.where(i <= _RANK, 3 - 2 * (i - 1) / (_RANK - 1), 0.9)
         case "before" | "at" | "across":
-            first, last = _REPEATED[name]
+            first, last = _REPEAT_RANGES[name]
             s = 1 / np.where((first <= i) & (i <= last), first, i)
         case "bulk3" | "bulk12":
             s = _over_noise(int(name.removeprefix("bulk")), r)
@@ -192,7 +192,10 @@ class KnownMatrix:
         frequencies, phases, c = self._frequencies(), self._phases().astype(self.dtype), self.c
         weights = (self.s * self._norms(frequencies)).astype(out.real.dtype)
         weights[weights < np.finfo(weights.dtype).tiny] = 0  # arithmetic on denormals is slow
-        steps, shuffled = _steps(frequencies, self.n_rows), self._shuffled(start, start + len(out))
+        steps, shuffled = (
+            _steps(frequencies, self.n_rows),
+            self._row_permutation(start, start + len(out)),
+        )
         height = max(1, _BLOCK_ENTRIES // self.n_cols)
         for a in range(0, len(out), height):
             block = out[a : a + height]
@@ -206,7 +209,7 @@ class KnownMatrix:
     def U(self, start: int, stop: int, k: int) -> Array:
         """Rows ``start:stop`` of the ``k`` leading left singular vectors, in double precision."""
         frequencies = self._frequencies()[:k]
-        steps, shuffled = _steps(frequencies, self.n_rows), self._shuffled(start, stop)
+        steps, shuffled = _steps(frequencies, self.n_rows), self._row_permutation(start, stop)
         U = _waves(shuffled, steps, np.result_type(self.dtype, np.float64))
         return np.asarray(U * self._norms(frequencies))
 
@@ -223,7 +226,7 @@ class KnownMatrix:
         squares = np.where(frequencies == 0, 1.0, 1.0 if self._is_complex else 2.0)
         return np.asarray(np.sqrt(squares / self.n_rows))
 
-    def _shuffled(self, start: int, stop: int) -> Integers:
+    def _row_permutation(self, start: int, stop: int) -> Integers:
         """``p(i)`` of a run of rows."""
         i = np.arange(start, stop, dtype=np.uint64)
         return i if self.spectrum == "drift" else _scatter(i, self.n_rows, self.seed, "rows")

@@ -164,12 +164,12 @@ class Fault:
 
 @dataclass
 class _Attempts:
-    made: Counter[tuple[str, str]] = field(default_factory=Counter)
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     lock: Any = field(default_factory=threading.Lock)
 
     def __getstate__(self) -> dict[str, Any]:
         with self.lock:
-            return {"made": self.made}
+            return {"made": self.counts}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, lock=threading.Lock())
@@ -193,7 +193,7 @@ class FaultyStore(_WatchedStore):
     @property
     def attempts(self) -> Counter[tuple[str, str]]:
         """How often each operation was tried on each key."""
-        return self._attempts.made
+        return self._attempts.counts
 
     async def _struck(self, operation: str, key: str) -> list[Fault]:
         """The faults of this attempt, once delays have passed and errors were raised."""
@@ -216,14 +216,19 @@ class FaultyStore(_WatchedStore):
         value = await self._store.get(key, prototype, byte_range)
         if value is None or any(fault.kind == "drop" for fault in struck):
             return None
-        return prototype.buffer.from_bytes(_damaged(value.to_bytes(), struck)) if struck else value
+        return (
+            prototype.buffer.from_bytes(_damage_bytes(value.to_bytes(), struck))
+            if struck
+            else value
+        )
 
     async def set(self, key: str, value: Buffer) -> None:
         struck = await self._struck("set", key)
         if any(fault.kind == "drop" for fault in struck):
             return
         await self._store.set(
-            key, type(value).from_bytes(_damaged(value.to_bytes(), struck)) if struck else value
+            key,
+            type(value).from_bytes(_damage_bytes(value.to_bytes(), struck)) if struck else value,
         )
 
     async def delete(self, key: str) -> None:
@@ -232,7 +237,7 @@ class FaultyStore(_WatchedStore):
             await self._store.delete(key)
 
 
-def _damaged(data: bytes, faults: Sequence[Fault]) -> bytes:
+def _damage_bytes(data: bytes, faults: Sequence[Fault]) -> bytes:
     for fault in faults:
         if fault.kind == "flip" and data:
             byte, bit = divmod(int(fault.amount) % (8 * len(data)), 8)

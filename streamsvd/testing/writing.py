@@ -10,7 +10,7 @@ from typing import Any
 import numpy.typing as npt
 import zarr
 
-from streamsvd.checks.masks import unmasked
+from streamsvd.checks.masks import require_unmasked
 from streamsvd.testing.spectra import KnownMatrix
 
 CHUNK_BYTES = 16 << 20
@@ -73,4 +73,4 @@ def write_grid(
         dimension_names=dims,
         attributes=dict(attributes),
     )
-    array[...] = unmasked(values, name)
+    array[...] = require_unmasked(values, name)

@@ -11,7 +11,7 @@ import pytest
 import zarr
 
 import streamsvd
-from streamsvd.checks.foreign import FILES, OBJECTS, check_object
+from streamsvd.checks.foreign import FOREIGN_SUFFIXES, FOREIGN_TYPES, check_object
 from streamsvd.errors import SpecError, StoreError
 
 h5py = pytest.importorskip("h5py")
@@ -105,10 +105,10 @@ def _class(module: str, name: str) -> type:
     return type(name, (), {"__module__": f"{module}.inner.part"})
 
 
-@pytest.mark.parametrize(("module", "name"), [key for key in OBJECTS if key[0] != "builtins"])
+@pytest.mark.parametrize(("module", "name"), [key for key in FOREIGN_TYPES if key[0] != "builtins"])
 def test_objects_are_known_by_name_and_so_are_those_made_of_them(module, name):
     base = _class(module, name)
-    words = OBJECTS[module, name]
+    words = FOREIGN_TYPES[module, name]
     for kind in (base, type("Mine", (base,), {"__module__": "somewhere"})):
         with pytest.raises(SpecError, match="not read yet") as caught:
             check_object(kind())
@@ -121,14 +121,14 @@ def test_what_is_not_known_is_not_refused():
 
 
 @pytest.mark.parametrize("door", [streamsvd.open, streamsvd.open_collection])
-@pytest.mark.parametrize("suffix", FILES)
+@pytest.mark.parametrize("suffix", FOREIGN_SUFFIXES)
 def test_files_are_named_by_the_end_of_their_name(tmp_path, suffix, door):
     if suffix in (".safetensors",) and door is streamsvd.open_collection:
         return  # which is one
     for name in (f"a.b{suffix}", f"a{suffix.upper()}"):
         (tmp_path / name).write_bytes(b"1 2")
         text = refused(tmp_path / name, "is not read yet", str(tmp_path / name), door=door)
-        assert FILES[suffix][0] in text
+        assert FOREIGN_SUFFIXES[suffix][0] in text
 
 
 @pytest.mark.parametrize("kind", ["csv", "tsv", "csv.gz", "npz", "mtx", "dense.mtx", "bin"])

@@ -174,7 +174,7 @@ def predict_to(X, folder):
 
 
 def input_factor(X, _):
-    return ss.input_factor(X)
+    return ss.second_moment_factor(X)
 
 
 def inputs(X, _):
@@ -306,7 +306,7 @@ def stream(block):
 
 
 def pushed(block):
-    return ss.TopEigenvectors(k=1).partial_fit(block).finalize().values
+    return ss.TopEigenvectorStream(k=1).partial_fit(block).finalize().values
 
 
 def absorbed(name):
@@ -418,7 +418,7 @@ BESIDE = {
     "pca row_weights": lambda x: ss.pca(values(), 2, row_weights=x),
     "cluster row_weights": lambda x: ss.cluster({"a": values()}, 0.1, row_weights=x),
     "cluster column_weights": lambda x: ss.cluster({"a": values().T}, 0.1, column_weights=x),
-    "rates row_weights": lambda x: ss.rates({"a": values()}, row_weights=x),
+    "rates row_weights": lambda x: ss.rate_curve({"a": values()}, row_weights=x),
 }  # fmt: skip
 
 
@@ -462,7 +462,7 @@ class Lazy:
 def test_masked_members_of_collections_are_missing(form, missing, tmp_path):
     def found(A):
         collection = ss.open_collection({"a": form(A), "b": values(seed=1)}, missing=missing)
-        return ss.cluster(collection, 0.1).info.zeros, ss.rates(collection, [0.1]).rates[
+        return ss.cluster(collection, 0.1).info.zeros, ss.rate_curve(collection, [0.1]).rates[
             0
         ].compression_ratio
 
@@ -492,7 +492,7 @@ def test_masked_integers_of_a_member_are_missing_or_refused():
 def test_text_and_objects_have_no_nan():
     A = np.ma.masked_array(np.array([[1.0, 2.0], [3.0, 4.0]], object), mask=[[0, 1], [0, 0]])
     with pytest.raises(ss.SpecError, match="an array of object is masked at 0, 1"):
-        masks.plain(A)
+        masks.masked_to_nan(A)
     with pytest.raises(ss.SpecError, match="is masked at 0, 1"):
         ss.IncrementalPCA(1).fit(A)
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import zarr
 
-from tests.collections.blocks import d7, named
+from tests.collections.blocks import d7, name_blocks
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    for name, A in named(d7()).items():
+    for name, A in name_blocks(d7()).items():
         path = tmp_path / "W" / ("odd" if int(name) % 2 else "even") / f"{name}.npy"
         path.parent.mkdir(parents=True, exist_ok=True)
         np.save(path, A.astype(np.float32))

@@ -94,7 +94,7 @@ def test_saves_are_spoken_of_where_there_are_any(
         target = ["--y", tmp_path / "y.npy", "--out", tmp_path / "fit.npz"]
     place = tmp_path / "saves"
     given = [*verb.split(), tmp_path / "A.npy", *target, "--checkpoint", place, "--json"]
-    assert app.run([str(each) for each in given], app.Stop(asked=True)) == 130
+    assert app.run([str(each) for each in given], app.StopHandler(asked=True)) == 130
     out, err = capsys.readouterr()
     sentence = (
         f"interrupted; what was saved is in {place}, and the same command goes on from it."
@@ -116,7 +116,7 @@ def test_more_signals_do_not_spoil_the_first(start, hard, tmp_path) -> None:
 
 
 def test_an_error_that_an_interrupt_became_is_an_interrupt(capsys, monkeypatch) -> None:
-    stop = app.Stop()
+    stop = app.StopHandler()
 
     def broken(*_: object, **__: object) -> None:
         with contextlib.suppress(KeyboardInterrupt):
@@ -131,12 +131,12 @@ def test_an_error_that_an_interrupt_became_is_an_interrupt(capsys, monkeypatch) 
 def test_a_second_stop_ends_a_clean_up_and_not_what_is_said_at_the_end(monkeypatch) -> None:
     clock = [100.0]
     monkeypatch.setattr(app.time, "monotonic", lambda: clock[0])
-    stop = app.Stop()
+    stop = app.StopHandler()
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             stop(signal.SIGINT, None)
         stop(signal.SIGINT, None)  # the same one still
-        clock[0] += app.MOMENT
+        clock[0] += app.SIGNAL_GAP_S
     stop(signal.SIGTERM, None)  # asked already
     stop.over = True
     stop(signal.SIGINT, None)

@@ -69,7 +69,7 @@ def told(kept, monkeypatch) -> Callable[..., tuple[int, str]]:
 
     def command(*arguments: str) -> tuple[int, str]:
         with FULL.open("w") as full, monkeypatch.context() as patch:
-            patch.setattr(sys, "stdout", app.known(full, needed=True))
+            patch.setattr(sys, "stdout", app.wrap_stream(full, needed=True))
             code = app.run(list(arguments))
             sys.stdout.flush()  # nothing is left that the end of the interpreter would complain of
         return code, ""

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import streamsvd
-from streamsvd.cli.present import at_least, at_most, bracketed, rounded, variance_rows
+from streamsvd.cli.present import at_least, at_most, interval_cells, round_digits, variance_rows
 
 positive = st.floats(min_value=0, allow_nan=False, allow_infinity=False)
 
@@ -21,22 +21,22 @@ def test_a_bound_is_rounded_to_its_own_side_and_by_less_than_a_digit(x, digits):
     low, high = Fraction(at_least(x, digits)), Fraction(at_most(x, digits))
     assert low <= Fraction(x) <= high
     assert high - low <= Fraction(x) / 10 ** (digits - 1)
-    assert low <= Fraction(rounded(x, digits)) <= high
+    assert low <= Fraction(round_digits(x, digits)) <= high
 
 
 @given(st.lists(positive, min_size=3, max_size=3), st.floats(0, 1e-3))
 def test_a_printed_interval_holds_the_stored_one_and_the_printed_value(three, width):
     for low, value, high in (sorted(three), (three[0] * (1 - width), three[0], three[0])):
-        shown, down, up = (Fraction(text) for text in bracketed(value, low, high))
+        shown, down, up = (Fraction(text) for text in interval_cells(value, low, high))
         assert down <= Fraction(low) <= Fraction(high) <= up
         assert down <= shown <= up
 
 
 def test_numbers_look_as_they_always_did():
-    assert rounded(1234.56789, 7) == "1234.568"
-    assert rounded(1.5e-5, 5) == "1.5000e-5"
-    assert rounded(12345678.0, 5) == "1.2346e+7"
-    assert rounded(0.0, 5) == "0.0000"
+    assert round_digits(1234.56789, 7) == "1234.568"
+    assert round_digits(1.5e-5, 5) == "1.5000e-5"
+    assert round_digits(12345678.0, 5) == "1.2346e+7"
+    assert round_digits(0.0, 5) == "0.0000"
     assert at_most(float("inf"), 5) == "inf"
 
 

@@ -5,7 +5,13 @@ import sys
 import pytest
 
 from streamsvd.cli import progress
-from streamsvd.engine.events import Committed, Looked, PassDone, PassStarted, SpanDone
+from streamsvd.engine.events import (
+    CertificateUpdated,
+    PassDone,
+    PassStarted,
+    ResultWritten,
+    SpanDone,
+)
 
 GB = 10**9
 EVENTS = [
@@ -13,15 +19,15 @@ EVENTS = [
     SpanDone(1, 1, 4),
     SpanDone(1, 4, 4),
     PassDone(1, "products, moments and probes", 2.0, None),
-    Looked(1, 3e-2),
+    CertificateUpdated(1, 3e-2),
     PassStarted(2, "products and probes", GB),
     SpanDone(2, 2, 4),
     PassDone(2, "products and probes", 1.5, 3e-2),
-    Looked(2, 5e-3),
+    CertificateUpdated(2, 5e-3),
     PassStarted(3, "products and probes", GB),
     PassDone(3, "products and probes", 1.5, 5e-3),
-    Looked(3, 3e-4),
-    Committed("M.zarr"),
+    CertificateUpdated(3, 3e-4),
+    ResultWritten("M.zarr"),
 ]
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.collections.blocks import d7, named
+from tests.collections.blocks import d7, name_blocks
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     (tmp_path / "W").mkdir()
-    for name, A in named(d7()[:24]).items():
+    for name, A in name_blocks(d7()[:24]).items():
         np.save(tmp_path / "W" / f"{name}.npy", A.astype(np.float32))
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -38,7 +38,7 @@ def test_the_object_has_what_the_table_has_and_the_merges(run, folder):
     for rate in record["rates"]:
         assert rate["bytes_after"] < rate["bytes_alone"] < record["bytes_before"]
         assert rate["block_error"] <= rate["error"]
-        assert {n for c in rate["clusters"] for n in c["members"]} == set(named(d7()[:24]))
+        assert {n for c in rate["clusters"] for n in c["members"]} == set(name_blocks(d7()[:24]))
     assert len(record["rates"][1]["merges"]) == 12
     assert record["rates"][1]["merges"][0]["parts"] == ["00000", "00012"]
 

@@ -10,7 +10,7 @@ import zarr
 
 import streamsvd
 from streamsvd.errors import SpecError
-from streamsvd.store.results.factorisation import load
+from streamsvd.store.results.factorisation import read_result
 
 B = np.random.default_rng(0).standard_normal((60, 6))
 URLS = ["s3://bucket/R", "gs://bucket/R", "https://host/R", "memory://R", "S3://b/R"]
@@ -42,9 +42,9 @@ PYTHON = {
     "decompress": lambda url: streamsvd.decompress("c", url),
     "decompress zarr": lambda url: streamsvd.decompress("c", url + ".zarr"),
     "decompress tensors": lambda url: streamsvd.decompress("c", url + ".safetensors"),
-    "export": lambda url: streamsvd.export(streamsvd.Model.open("m"), url),
-    "export npz": lambda url: streamsvd.export(streamsvd.Model.open("m"), url + ".npz"),
-    "load": lambda url: load(Path(url)),
+    "export": lambda url: streamsvd.export_model(streamsvd.Model.open("m"), url),
+    "export npz": lambda url: streamsvd.export_model(streamsvd.Model.open("m"), url + ".npz"),
+    "load": lambda url: read_result(Path(url)),
 }
 
 

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from streamsvd.collections.mathematics import ClusterOptions, clustered, sketch
+from streamsvd.collections.mathematics import ClusterOptions, cluster_sketches, sketch
 from streamsvd.testing.collections import (
+    add_noise,
     d1,
     d2,
     d3,
     d6,
     d7,
     d8,
-    named,
-    noisy,
+    name_blocks,
     orthonormal,
     subspaces,
 )
 
 __all__ = [
+    "add_noise",
     "best_error",
     "d1",
     "d2",
@@ -28,8 +29,7 @@ __all__ = [
     "d8",
     "found",
     "groups",
-    "named",
-    "noisy",
+    "name_blocks",
     "orthonormal",
     "own_error",
     "sketches",
@@ -39,11 +39,11 @@ __all__ = [
 
 
 def sketches(blocks, error, share=0.1):
-    return [sketch(k, A, error=error, share=share) for k, A in named(blocks).items()]
+    return [sketch(k, A, error=error, share=share) for k, A in name_blocks(blocks).items()]
 
 
 def found(blocks, error, **options):
-    return clustered(sketches(blocks, error), ClusterOptions(error=error, **options))
+    return cluster_sketches(sketches(blocks, error), ClusterOptions(error=error, **options))
 
 
 def best_error(A, r):

@@ -8,10 +8,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streamsvd.collections.mathematics import bounds, certified, estimate, join, singles, sketch
-from streamsvd.collections.mathematics.cluster import fixed, left_over
-from streamsvd.collections.mathematics.pairs import Known, pair_errors, pair_floors
-from tests.collections.blocks import best_error, noisy, orthonormal
+from streamsvd.collections.mathematics import bounds, error_bracket, estimate, join, singles, sketch
+from streamsvd.collections.mathematics.cluster import fixed_basis_error, left_over
+from streamsvd.collections.mathematics.pairs import PairCache, pair_errors, pair_floors
+from tests.collections.blocks import add_noise, best_error, orthonormal
 
 SLOP = 1e-12
 
@@ -32,8 +32,8 @@ def all_uppers(blocks, r):
         "residual": bounds.residual(energies, [s.L for s in found], r),
         "union": bounds.union(energies, [s.squares for s in found], r),
         "fixed": bounds.fixed_basis(energies, [s.L for s in found], W),
-        "incremental": certified(chain, r).upper ** 2,
-        "bracket": certified(join(found, least=r, budget=0.01), r).upper ** 2,
+        "incremental": error_bracket(chain, r).upper ** 2,
+        "bracket": error_bracket(join(found, least=r, budget=0.01), r).upper ** 2,
     }
     if total == 0:
         return dict.fromkeys(square, 0.0)
@@ -72,7 +72,7 @@ def test_a5_blocks_wider_than_they_are_high():
         true = best_error(np.concatenate(blocks, axis=1), r)
         for name, upper in all_uppers(blocks, r).items():
             assert upper >= true - SLOP, (name, r)
-    assert certified(whole, 12).lower == 0
+    assert error_bracket(whole, 12).lower == 0
 
 
 def test_a6_no_lower_bound_above_the_second_singular_value():
@@ -86,9 +86,9 @@ def test_a6_no_lower_bound_above_the_second_singular_value():
     for budget in (0.0, 0.001, 0.5, 1.0):
         for least in (1, 2):
             state = join(states(blocks), least=least, budget=budget)
-            assert certified(state, 1).lower <= values[1] + SLOP
+            assert error_bracket(state, 1).lower <= values[1] + SLOP
     for a, b in (states(blocks), states(blocks)[::-1]):
-        assert certified(estimate([a, b], 1, buffer=0), 1).lower <= values[1] + SLOP
+        assert error_bracket(estimate([a, b], 1, buffer=0), 1).lower <= values[1] + SLOP
     # Residual values are {1, 1}; only their sums bound anything.
     energies = [s.energy for s in states(blocks)]
     for order in ((0, 1), (1, 0)):
@@ -107,7 +107,9 @@ def test_a7_energy_in_a_span_already_there_is_counted_once():
     assert found["incremental"] == pytest.approx(0.341599, abs=1e-6)
     assert found["bracket"] == pytest.approx(0.341599, abs=1e-6)
     whole = join(states(blocks), least=2, budget=0.0)
-    assert certified(whole, 2).lower / np.sqrt(whole.energy) == pytest.approx(0.341599, abs=1e-6)
+    assert error_bracket(whole, 2).lower / np.sqrt(whole.energy) == pytest.approx(
+        0.341599, abs=1e-6
+    )
 
 
 def test_union_is_never_above_residual_and_the_basis_of_the_whole_is_best():
@@ -155,7 +157,7 @@ def check(blocks, r, rng):
         [join(found[:2], least=least, budget=budget), *found[2:]], least=least, budget=budget
     )
     for state in (tree, estimate(found, r, buffer=int(rng.integers(0, 3)))):
-        bracket = certified(state, r)
+        bracket = error_bracket(state, r)
         assert bracket.lower**2 <= true + SLOP * E
         assert bracket.upper**2 >= true - SLOP * E
         U = state.basis(r)
@@ -168,7 +170,7 @@ def check(blocks, r, rng):
     rest = np.linalg.svd(A - Q @ (Q.T @ A), compute_uv=False) ** 2
     inside = np.linalg.svd(Q.T @ A, compute_uv=False) ** 2
     for norm in (float(rest[0]), None):
-        low, high = bounds.projected(inside, float(rest.sum()), norm, r)
+        low, high = bounds.projected_bracket(inside, float(rest.sum()), norm, r)
         assert low <= true + SLOP * E
         assert high >= true - SLOP * E
     squares = float(np.sum(tree.squares**2))
@@ -194,10 +196,10 @@ def test_a19_brackets_of_twenty_thousand_cases(seed):
 def test_a_bracket_is_tight_where_little_was_discarded():
     rng = np.random.default_rng(3)
     B = orthonormal(rng, 80, 8)
-    blocks = [noisy(rng, B @ rng.standard_normal((8, 10)), 0.01) for _ in range(20)]
+    blocks = [add_noise(rng, B @ rng.standard_normal((8, 10)), 0.01) for _ in range(20)]
     whole = join(states(blocks), least=8, budget=(0.1 * 0.05) ** 2)
     norm = np.sqrt(whole.energy)
-    bracket, true = certified(whole, 8), best_error(np.concatenate(blocks, axis=1), 8)
+    bracket, true = error_bracket(whole, 8), best_error(np.concatenate(blocks, axis=1), 8)
     assert bracket.lower / norm <= true <= bracket.upper / norm
     assert bracket.upper / norm - true <= 0.006 * 0.05
     assert bracket.lower > 0.5 * bracket.upper
@@ -235,7 +237,7 @@ def test_pairs_of_wide_states_are_judged_alike_by_gram_matrices_and_by_singular_
     rng = np.random.default_rng(3)
     found, _ = singles([sketch(str(i), B, error=0.2) for i, B in enumerate(wide(rng, 6))])
     assert all(s.G is not None for s in found)
-    a, others, known = found[2], [found[0], *found[3:]], Known()
+    a, others, known = found[2], [found[0], *found[3:]], PairCache()
     errors = pair_errors(a, others, known=known)
     exact = pair_errors(a, others, exact=True)
     assert np.abs(errors - exact).max() <= 1e-11 * exact.max()
@@ -258,10 +260,10 @@ def test_joining_by_products_certifies_what_stacking_does():
         best = float(np.sqrt(np.sum(squares[r:])))
         W = quick.basis(r)
         own = float(np.linalg.norm(stacked - W @ (W.T @ stacked)))
-        low, high = (getattr(certified(quick, r), side) for side in ("lower", "upper"))
+        low, high = (getattr(error_bracket(quick, r), side) for side in ("lower", "upper"))
         assert low <= best <= own * (1 + 1e-12)
         assert own <= high * (1 + 1e-12)
-        assert high <= certified(slow, r).upper * (1 + 1e-5) + 1e-5 * np.sqrt(quick.energy)
+        assert high <= error_bracket(slow, r).upper * (1 + 1e-5) + 1e-5 * np.sqrt(quick.energy)
 
 
 def test_what_a_basis_leaves_is_the_same_of_wide_and_narrow_states():
@@ -280,8 +282,8 @@ def test_a_fixed_basis_bounds_what_a_cluster_becomes():
         blocks, r = fuzz(rng)
         found = states(blocks)
         whole = join(found, least=r, budget=0.0)
-        upper = fixed(found[0], r, found[1:])
-        assert upper >= certified(whole, r).lower ** 2 - SLOP * whole.energy
+        upper = fixed_basis_error(found[0], r, found[1:])
+        assert upper >= error_bracket(whole, r).lower ** 2 - SLOP * whole.energy
         assert upper <= whole.energy * (1 + 1e-9)
 
 
@@ -295,7 +297,7 @@ def test_certificates_cover_what_lapack_rounds():
         found = sketch("a", A, error=0.0)
         (state,), exponent = singles([found])
         off = np.linalg.norm(A - np.ldexp(found.L @ found.Vh, exponent))
-        assert off <= np.ldexp(certified(state, min(m, n)).upper, exponent)
+        assert off <= np.ldexp(error_bracket(state, min(m, n)).upper, exponent)
 
 
 def test_blocks_of_nothing_have_no_error():

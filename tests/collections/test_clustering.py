@@ -12,12 +12,12 @@ import pytest
 from streamsvd.collections.mathematics import (
     ClusterOptions,
     certify,
-    clustered,
+    cluster_sketches,
     compression_ratio,
     from_gram,
     projection,
-    proposed,
     sketch,
+    sketch_projection,
 )
 from streamsvd.errors import ShapeError, SpecError
 from tests.collections.blocks import (
@@ -30,7 +30,7 @@ from tests.collections.blocks import (
     d8,
     found,
     groups,
-    named,
+    name_blocks,
     orthonormal,
     own_error,
     sketches,
@@ -46,7 +46,7 @@ def modulo(count, blocks):
 def assert_certified(clusters, blocks, *, error=None):
     """Every block once; brackets and block errors as a dense SVD finds them."""
     keys = sorted(k for c in clusters for k in c.keys)
-    assert keys == list(named(blocks))
+    assert keys == list(name_blocks(blocks))
     for c in clusters:
         A, own = stacked(c, blocks), own_error(c, blocks)
         assert c.error_lower <= best_error(A, c.rank) + 1e-13
@@ -107,14 +107,14 @@ def test_a10_d8():
 def test_a17_order_and_powers_of_two_do_not_matter(data, rank):
     blocks = data()[:40]
     options = ClusterOptions(error=0.05, rank=rank)
-    base = clustered(sketches(blocks, 0.05), options)
+    base = cluster_sketches(sketches(blocks, 0.05), options)
     rng = np.random.default_rng(0)
     for _ in range(8 if rank else 2):
         mixed = sketches(blocks, 0.05)
         rng.shuffle(mixed)
-        assert groups(clustered(mixed, options)) == groups(base)
+        assert groups(cluster_sketches(mixed, options)) == groups(base)
     for power in (-200, 200):
-        scaled = clustered(sketches([np.ldexp(A, power) for A in blocks], 0.05), options)
+        scaled = cluster_sketches(sketches([np.ldexp(A, power) for A in blocks], 0.05), options)
         assert groups(scaled) == groups(base)
         for a, b in zip(scaled, base, strict=True):
             np.testing.assert_array_equal(a.basis, b.basis)
@@ -211,7 +211,9 @@ def test_gram_sketches_give_the_clusters_of_the_blocks():
     blocks = subspaces(3, m=300, count=4, dim=3, blocks=24, width=6, noise=0.01)
     A = np.concatenate(blocks, axis=1)
     options = ClusterOptions(error=0.05)
-    dual = clustered(from_gram(A.T @ A, list(named(blocks)), [6] * 24, 300, error=0.05), options)
+    dual = cluster_sketches(
+        from_gram(A.T @ A, list(name_blocks(blocks)), [6] * 24, 300, error=0.05), options
+    )
     primal = found(blocks, 0.05)
     assert groups(dual) == groups(primal) == modulo(4, 24)
     for d, p in zip(dual, primal, strict=True):
@@ -224,8 +226,8 @@ def test_gram_sketches_give_the_clusters_of_the_blocks():
 def test_proposals_are_certified_by_a_second_read():
     blocks = subspaces(3, m=2000, count=8, dim=5, blocks=64, width=6, noise=0.005)
     omega = projection(2000, columns=64, seed=1)
-    cheap = [proposed(k, A, omega, error=0.045) for k, A in named(blocks).items()]
-    proposals = clustered(cheap, ClusterOptions(error=0.045, rank=5))
+    cheap = [sketch_projection(k, A, omega, error=0.045) for k, A in name_blocks(blocks).items()]
+    proposals = cluster_sketches(cheap, ClusterOptions(error=0.045, rank=5))
     assert groups(proposals) == modulo(8, 64)
     for proposal in proposals:
         members = [sketch(k, blocks[int(k)], error=0.05) for k in proposal.keys]
@@ -251,7 +253,7 @@ def test_blocks_of_nothing_join_any_cluster():
     A = rng.standard_normal((8, 3))
     blocks = [A, np.zeros((8, 4)), np.zeros((8, 0)), 2 * A]
     (cluster,) = found(blocks, 0.01)
-    assert cluster.keys == tuple(named(blocks))
+    assert cluster.keys == tuple(name_blocks(blocks))
     assert [C.shape[1] for C in cluster.coefficients] == [3, 4, 0, 3]
     assert cluster.block_errors[1] == cluster.block_errors[2] == 0
     assert not cluster.coefficients[1].any()
@@ -356,14 +358,14 @@ def test_collections_that_cannot_be_meant():
     options = ClusterOptions(error=0.1)
     A = sketch("a", np.ones((3, 2)), error=0.1)
     with pytest.raises(ShapeError, match="no blocks to cluster"):
-        clustered([], options)
+        cluster_sketches([], options)
     with pytest.raises(SpecError, match="block 'a' is there twice"):
-        clustered([A, A], options)
+        cluster_sketches([A, A], options)
     with pytest.raises(ShapeError, match="block 'b' has 4 rows, 'a' has 3"):
-        clustered([A, sketch("b", np.ones((4, 2)), error=0.1)], options)
+        cluster_sketches([A, sketch("b", np.ones((4, 2)), error=0.1)], options)
     with pytest.raises(ShapeError, match="one kind of sketch"):
-        other = proposed("b", np.ones((3, 2)), projection(3, columns=8), error=0.1)
-        clustered([A, other], options)
+        other = sketch_projection("b", np.ones((3, 2)), projection(3, columns=8), error=0.1)
+        cluster_sketches([A, other], options)
 
 
 @pytest.mark.parametrize(
@@ -475,4 +477,4 @@ def test_a_rank_at_which_no_block_meets_the_error_is_not_tried(monkeypatch, mode
             assert not any(rule.accepts(rule.joined([a, b], r), r) for b in rule.blocks[:i])
     monkeypatch.setattr(growth, "_taken", None)
     for r in (2, 30, 60):
-        assert growth.grown(rule, r, max_fail=32) == list(rule.blocks)
+        assert growth.grow_clusters(rule, r, max_fail=32) == list(rule.blocks)

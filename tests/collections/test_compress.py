@@ -12,7 +12,7 @@ from streamsvd.store.collections import open_collection
 from streamsvd.store.collections.archive import CompressedStore
 from streamsvd.store.collections.safetensors import write_tensors
 from streamsvd.store.objects.posix import FileSystem, LocalObjects
-from tests.collections.blocks import d7, named, orthonormal
+from tests.collections.blocks import d7, name_blocks, orthonormal
 
 
 @pytest.fixture
@@ -225,7 +225,7 @@ def test_places_that_are_taken(weights, tmp_path):
 
 
 def test_of_two_additions_at_once_one_wins_and_the_other_is_told(tmp_path):
-    blocks = named(d7())
+    blocks = name_blocks(d7())
     first = {k: blocks[k] for k in list(blocks)[:24]}
     streamsvd.compress(first, tmp_path / "c.zarr")
 
@@ -288,10 +288,10 @@ def test_every_damaged_object_is_named_and_no_value_is_invented(weights, tmp_pat
 
 
 def test_a_newer_format_is_refused(weights, tmp_path):
-    from streamsvd.store.versions.records import sealed
+    from streamsvd.store.versions.records import seal
 
     streamsvd.compress({"bias": weights["bias"]}, tmp_path / "c.zarr")
-    (tmp_path / "c.zarr/collection.json").write_bytes(sealed({"format": 99}))
+    (tmp_path / "c.zarr/collection.json").write_bytes(seal({"format": 99}))
     with pytest.raises(StoreError, match="has format 99"):
         streamsvd.open_compressed(tmp_path / "c.zarr")
 

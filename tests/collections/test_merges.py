@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streamsvd.collections.mathematics import Merge, certify, numbered
-from streamsvd.collections.mathematics.cluster import Joined, State
+from streamsvd.collections.mathematics import MergeStep, certify, number_merges
+from streamsvd.collections.mathematics.cluster import ClusterState, MergeTree
 from streamsvd.collections.mathematics.coarser import coarser
-from streamsvd.collections.mathematics.merges import merges
+from streamsvd.collections.mathematics.dendrogram import merges
 from streamsvd.collections.mathematics.options import ClusterOptions
 from streamsvd.numerics.ledger import Ledger
-from tests.collections.blocks import best_error, d1, d2, d7, found, named, sketches, subspaces
+from tests.collections.blocks import best_error, d1, d2, d7, found, name_blocks, sketches, subspaces
 
 
 def below(cluster):
@@ -44,7 +44,7 @@ def test_the_last_merge_of_a_cluster_holds_all_its_blocks(blocks, error, rank, m
 )
 def test_heights_are_the_best_errors_of_what_was_joined_and_what_truncation_spent(method, rank):
     blocks, error, share = d7(), 0.1, 0.1
-    by_key = named(blocks)
+    by_key = name_blocks(blocks)
     for c in found(blocks, error, rank=rank, method=method):
         least = []
         for merge, keys in zip(c.merges, below(c), strict=True):
@@ -58,7 +58,7 @@ def test_heights_are_the_best_errors_of_what_was_joined_and_what_truncation_spen
 def test_the_height_of_a_pair_is_the_certified_error_of_its_cluster():
     blocks = subspaces(3, m=40, count=1, dim=3, blocks=2, width=8, noise=0.05)
     (c,) = found(blocks, 0.2)
-    assert c.merges == (Merge(("00000", "00001"), c.error_upper),)
+    assert c.merges == (MergeStep(("00000", "00001"), c.error_upper),)
 
 
 def test_heights_never_fall_on_the_way_up():
@@ -69,10 +69,10 @@ def test_heights_never_fall_on_the_way_up():
         B @ rng.standard_normal((2, 5)) + 0.1 * rng.standard_normal((30, 5)) for _ in range(3)
     ]
     blocks.append(1e3 * B @ rng.standard_normal((2, 5)))
-    states = [State((i,), A, np.sum(A * A, 0), 5, Ledger()) for i, A in enumerate(blocks)]
-    small = Joined((0, 1), np.array([1.0, 0.5, 0.25]), Ledger(energy=1.75))
-    whole = Joined((small, 3), np.array([100.0, 0.5, 0.25]), Ledger(energy=100.75))
-    state = State((0, 1, 3), states[0].L, whole.squares, 15, whole.ledger, tree=whole)
+    states = [ClusterState((i,), A, np.sum(A * A, 0), 5, Ledger()) for i, A in enumerate(blocks)]
+    small = MergeTree((0, 1), np.array([1.0, 0.5, 0.25]), Ledger(energy=1.75))
+    whole = MergeTree((small, 3), np.array([100.0, 0.5, 0.25]), Ledger(energy=100.75))
+    state = ClusterState((0, 1, 3), states[0].L, whole.squares, 15, whole.ledger, tree=whole)
     low, high = merges(state, 2, {0: "a", 1: "b", 3: "d"})
     assert low.parts == ("a", "b")
     assert high.parts == (0, "d")
@@ -87,10 +87,10 @@ def test_blocks_of_zeros_are_in_no_merge():
 
 
 def test_a_tree_as_deep_as_there_are_blocks_needs_no_recursion():
-    tree: int | Joined = 0
+    tree: int | MergeTree = 0
     for i in range(1, 20_000):
-        tree = Joined((tree, i), np.ones(1), Ledger(energy=1.0))
-    state = State(
+        tree = MergeTree((tree, i), np.ones(1), Ledger(energy=1.0))
+    state = ClusterState(
         tuple(range(20_000)), np.ones((1, 1)), np.ones(1), 1, Ledger(energy=1.0), tree=tree
     )
     made = merges(state, 1, {i: str(i) for i in range(20_000)})
@@ -106,9 +106,9 @@ def test_certified_proposals_have_merges_too():
 
 
 def test_numbers_are_counted_on_from_cluster_to_cluster():
-    a = (Merge(("a", "b"), 0.1), Merge((0, "c"), 0.2))
-    b = (Merge(("d", "e"), 0.3), Merge(("f", 0), 0.4))
-    assert numbered([a, (), b]) == (*a, Merge(("d", "e"), 0.3), Merge(("f", 2), 0.4))
+    a = (MergeStep(("a", "b"), 0.1), MergeStep((0, "c"), 0.2))
+    b = (MergeStep(("d", "e"), 0.3), MergeStep(("f", 0), 0.4))
+    assert number_merges([a, (), b]) == (*a, MergeStep(("d", "e"), 0.3), MergeStep(("f", 2), 0.4))
 
 
 @pytest.mark.parametrize("error", [0.02, 0.1, 0.5])

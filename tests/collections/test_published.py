@@ -16,7 +16,7 @@ from tests.collections.blocks import (
     d7,
     found,
     groups,
-    named,
+    name_blocks,
     own_error,
     stacked,
 )
@@ -30,7 +30,7 @@ METHODS = ["maxnorm", "residual", "incremental"]
 def test_every_block_once_and_every_cluster_within_the_error(data, method, order):
     blocks = data()
     clusters = found(blocks, 0.05, rank=10, method=method, order=order)
-    assert sorted(k for c in clusters for k in c.keys) == list(named(blocks))
+    assert sorted(k for c in clusters for k in c.keys) == list(name_blocks(blocks))
     for c in clusters:
         own = own_error(c, blocks)
         assert c.error_lower <= best_error(stacked(c, blocks), c.rank) + 1e-13

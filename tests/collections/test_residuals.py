@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamsvd.collections.mathematics import Metric
-from streamsvd.collections.mathematics.residuals import LARGEST, bits, coded, values
+from streamsvd.collections.mathematics.residuals import LARGEST, bits, encode_residual, values
 
 
 def lost_of(X, metric):
@@ -37,11 +37,11 @@ def test_what_is_lost_is_within_what_is_allowed_and_near_it(seed, kind, error, s
     X, metric = scale * rng.standard_normal((m, n)), metrics(rng, m, n)[kind]
     lost = lost_of(X, metric)
     allowed = error * lost(np.zeros_like(X))
-    found = coded(X, metric, allowed, lost)
+    found = encode_residual(X, metric, allowed, lost)
     assert found is not None
     measured = lost(values(found.codes, found.steps, metric.rows))
-    assert measured == found.lost <= allowed
-    assert found.lost >= 0.8 * allowed
+    assert measured == found.error_norm <= allowed
+    assert found.error_norm >= 0.8 * allowed
     assert found.codes.dtype == (np.int8 if np.abs(found.codes).max() <= 127 else np.int16)
 
 
@@ -50,7 +50,7 @@ def test_bits_of_gaussian_entries_are_a_quarter_above_the_least(error):
     """Rate and distortion: ``log2(1 / error)`` bits is the least of any code, and a quarter more what one step takes."""
     X = np.random.default_rng(0).standard_normal((600, 400))
     allowed = error * float(np.linalg.norm(X))
-    found = coded(X, Metric(), allowed, lost_of(X, Metric()))
+    found = encode_residual(X, Metric(), allowed, lost_of(X, Metric()))
     counts = np.unique(found.codes, return_counts=True)[1] / X.size
     entropy = -float(np.sum(counts * np.log2(counts)))
     least = np.log2(1 / error)
@@ -64,8 +64,8 @@ def test_steps_are_small_where_errors_count():
     X, c = rng.standard_normal((200, 100)), 10.0 ** rng.uniform(-1, 1, 100)
     metric = Metric(columns=c)
     allowed = 0.05 * float(np.linalg.norm(metric.of(X)))
-    found = coded(X, metric, allowed, lost_of(X, metric))
-    alike = coded(X, Metric(), allowed, lost_of(X, metric))
+    found = encode_residual(X, metric, allowed, lost_of(X, metric))
+    alike = encode_residual(X, Metric(), allowed, lost_of(X, metric))
     saved = np.mean(np.log2(found.steps)) - np.log2(alike.steps[0])
     gain = 0.5 * np.log2(np.mean(c**2)) - np.mean(np.log2(c))
     assert saved == pytest.approx(gain, rel=0.1)
@@ -82,7 +82,7 @@ def test_inputs_that_are_correlated_take_fewer_bits_by_the_triangle_of_them():
     )
     metric, plain = Metric(inputs=inputs), Metric()
     allowed = 0.02 * float(np.linalg.norm(metric.of(X)))
-    found, alike = (coded(X, m, allowed, lost_of(X, metric)) for m in (metric, plain))
+    found, alike = (encode_residual(X, m, allowed, lost_of(X, metric)) for m in (metric, plain))
     R = np.abs(np.diagonal(np.linalg.qr(inputs, mode="r")))
     gain = 0.5 * np.log2(np.mean(np.sum(inputs**2, axis=0))) - np.mean(np.log2(R))
     assert gain > 1.0
@@ -95,14 +95,16 @@ def test_columns_that_do_not_count_have_codes_still():
     X, c = rng.standard_normal((50, 10)), np.ones(10)
     c[3] = 0.0
     metric = Metric(columns=c)
-    found = coded(X, metric, 0.1 * float(np.linalg.norm(metric.of(X))), lost_of(X, metric))
+    found = encode_residual(
+        X, metric, 0.1 * float(np.linalg.norm(metric.of(X))), lost_of(X, metric)
+    )
     assert np.isfinite(found.steps).all()
 
 
 def test_no_codes_where_16_bits_are_too_few():
     X = np.random.default_rng(3).standard_normal((20, 20))
-    assert coded(X, Metric(), 1e-9, lost_of(X, Metric())) is None
-    just = coded(X, Metric(), 1e-3 * float(np.linalg.norm(X)), lost_of(X, Metric()))
+    assert encode_residual(X, Metric(), 1e-9, lost_of(X, Metric())) is None
+    just = encode_residual(X, Metric(), 1e-3 * float(np.linalg.norm(X)), lost_of(X, Metric()))
     assert 127 < np.abs(just.codes).max() <= LARGEST
     assert just.codes.dtype == np.int16
 

@@ -13,11 +13,11 @@ from streamsvd.collections.mathematics import (
     gram,
     left_factor,
     projection,
-    proposed,
     sketch,
+    sketch_projection,
 )
 from streamsvd.errors import NonFiniteError, ShapeError, SpecError
-from tests.collections.blocks import named, orthonormal, subspaces
+from tests.collections.blocks import name_blocks, orthonormal, subspaces
 
 
 def decaying(rng, m, n, base=0.7):
@@ -81,7 +81,7 @@ def test_a_block_is_not_written_to():
     A.flags.writeable = False
     before = A.copy()
     sketch("a", A, error=0.05)
-    proposed("a", A, projection(20), error=0.05)
+    sketch_projection("a", A, projection(20), error=0.05)
     np.testing.assert_array_equal(A, before)
 
 
@@ -100,7 +100,7 @@ def test_nan_and_inf_are_named_with_their_place(bad):
     with pytest.raises(NonFiniteError, match="row 2, column 1.*block 'layer.3'"):
         sketch("layer.3", A, error=0.05)
     with pytest.raises(ValueError, match="block 'layer.3'"):
-        proposed("layer.3", A, projection(4), error=0.05)
+        sketch_projection("layer.3", A, projection(4), error=0.05)
 
 
 def test_what_is_no_real_matrix_is_named():
@@ -119,7 +119,7 @@ def of_gram(blocks, error):
     K = np.zeros((A.shape[1],) * 2)
     for at in range(0, A.shape[0], 17):
         K = gram(K, A[at : at + 17])
-    names = list(named(blocks))
+    names = list(name_blocks(blocks))
     return from_gram(K, names, [B.shape[1] for B in blocks], A.shape[0], error=error)
 
 
@@ -180,7 +180,7 @@ def test_projections_repeat_and_keep_norms_on_average():
     np.testing.assert_array_equal(projection(30, seed=4), projection(30, seed=4))
     assert np.abs(projection(30, seed=4) - projection(30, seed=5)).max() > 0.01
     A = np.random.default_rng(0).standard_normal((500, 12))
-    s = proposed("a", A, projection(500, columns=128), error=0.05)
+    s = sketch_projection("a", A, projection(500, columns=128), error=0.05)
     assert s.L.shape[0] == 128
     assert s.rows == 500
     size = np.ldexp(np.sqrt(s.energy), s.exponent)
@@ -189,4 +189,4 @@ def test_projections_repeat_and_keep_norms_on_average():
 
 def test_a_projection_of_other_rows_is_refused():
     with pytest.raises(ShapeError, match="block 'a' has 5 rows, the projection was made for 6"):
-        proposed("a", np.ones((5, 2)), projection(6), error=0.1)
+        sketch_projection("a", np.ones((5, 2)), projection(6), error=0.1)

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from streamsvd.collections.mathematics import (
     ClusterOptions,
     Metric,
-    clustered,
+    cluster_sketches,
     projection,
-    proposed,
     sketch,
+    sketch_projection,
 )
 from streamsvd.errors import SpecError
 from tests.collections.blocks import orthonormal
@@ -49,7 +49,7 @@ def test_no_factors_of_the_rank_have_a_smaller_weighted_error(shape, kind):
     rng = np.random.default_rng(kind)
     A = 40 * decaying(rng, *shape)
     metric = metrics(rng, *shape)[kind]
-    (found,) = clustered(
+    (found,) = cluster_sketches(
         [sketch("a", A, error=0.0, metric=metric)],
         ClusterOptions(error=0.999, rank=3),
     )
@@ -73,7 +73,7 @@ def test_errors_of_clusters_are_those_that_are_measured(seed, kind, error):
     for key in blocks:
         one = metrics(rng, m, n)[kind]
         each[key] = Metric(rows, one.columns, one.inputs)
-    found = clustered(
+    found = cluster_sketches(
         [sketch(k, A, error=error, metric=each[k]) for k, A in blocks.items()],
         ClusterOptions(error=error),
     )
@@ -119,7 +119,7 @@ def test_weights_that_leave_nothing_are_refused():
     with pytest.raises(SpecError, match="weights leave nothing of block 'a'"):
         sketch("a", A, error=0.1, metric=Metric(columns=np.zeros(3)))
     with pytest.raises(SpecError, match="weights leave nothing of block 'a'"):
-        proposed("a", A, projection(4), error=0.1, metric=Metric(inputs=np.zeros((2, 3))))
+        sketch_projection("a", A, projection(4), error=0.1, metric=Metric(inputs=np.zeros((2, 3))))
     zero = sketch("a", np.zeros((4, 3)), error=0.1, metric=Metric(columns=np.zeros(3)))
     assert zero.energy == 0
 
@@ -128,7 +128,7 @@ def test_projections_of_weighted_blocks_are_of_the_weighted():
     rng = np.random.default_rng(7)
     A, omega = decaying(rng, 60, 8), projection(60, columns=40)
     metric = metrics(rng, 60, 8)[3]
-    s = proposed("a", A, omega, error=0.0, metric=metric)
+    s = sketch_projection("a", A, omega, error=0.0, metric=metric)
     G = omega @ weighted(metric, A)
     scaled = np.ldexp(s.L, s.exponent)
     np.testing.assert_allclose(scaled @ scaled.T, G @ G.T, atol=1e-11 * np.linalg.norm(G) ** 2)

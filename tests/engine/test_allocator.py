@@ -35,7 +35,7 @@ def test_memory_is_let_go_when_the_last_holder_leaves():
         with panel_buffers(2, 4096) as second:
             assert set(map(id, first)) == set(map(id, second))
     assert allocator._holders == 0
-    assert not allocator._free
+    assert not allocator._free_buffers
 
 
 def test_spans_at_once_never_share_a_buffer():

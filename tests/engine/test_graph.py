@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamsvd.engine.graph import build, merge, merge_tree
-from streamsvd.engine.layout import cut
+from streamsvd.engine.graph import build_pass_graph, merge_sums, merge_tree
+from streamsvd.engine.layout import cut_axis
 from streamsvd.engine.opening import open as open_matrix
-from streamsvd.engine.span import Work
+from streamsvd.engine.span import SpanWork
 from streamsvd.numerics.blocks import Preparation
-from streamsvd.numerics.passes import NormalPass, Sums, Thin
+from streamsvd.numerics.passes import NormalPass, PassSums, ThinBlock
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,10 @@ def test_the_tree_joins_neighbours_in_order_and_its_shape_depends_on_the_number_
 def test_a_pass_is_a_task_for_each_span_and_each_merge():
     A = np.arange(600.0).reshape(100, 6)
     source = open_matrix(A)
-    layout = cut("rows", 100, 6, 1, items=60, spans=8)
-    fold = NormalPass(Preparation("rows"), (Thin(np.eye(6), False),))
-    work = Work(source, layout, fold, "cpu", False, "run")
-    leaves, root = build(work, dask.delayed(work, traverse=False))
+    layout = cut_axis("rows", 100, 6, 1, items=60, spans=8)
+    fold = NormalPass(Preparation("rows"), (ThinBlock(np.eye(6), False),))
+    work = SpanWork(source, layout, fold, "cpu", False, "run")
+    leaves, root = build_pass_graph(work, dask.delayed(work, traverse=False))
     spans = len(layout.spans)
     assert len(leaves) == spans
     assert len(dict(root.__dask_graph__())) == 2 * spans  # spans, merges and the work itself
@@ -58,10 +58,10 @@ def test_a_pass_is_a_task_for_each_span_and_each_merge():
 
 
 def test_merging_adds_products_and_keeps_pieces_in_order():
-    a = Sums((np.ones(2),), None, ((0, np.zeros((1, 1))),))
-    b = Sums((np.full(2, 2.0),), None, ((1, np.ones((1, 1))),))
-    both = merge(a, b)
+    a = PassSums((np.ones(2),), None, ((0, np.zeros((1, 1))),))
+    b = PassSums((np.full(2, 2.0),), None, ((1, np.ones((1, 1))),))
+    both = merge_sums(a, b)
     np.testing.assert_array_equal(both.products[0], [3, 3])
     assert [start for start, _ in both.pieces] == [0, 1]
     with pytest.raises(ValueError, match="zip"):
-        merge(a, Sums(()))
+        merge_sums(a, PassSums(()))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from streamsvd.engine.layout import Layout, cut, span_count
+from streamsvd.engine.layout import Layout, cut_axis, span_count
 
 lengths = st.one_of(st.integers(1, 300), st.integers(1, 10**7))
 widths = st.one_of(st.integers(1, 300), st.integers(1, 10**6))
@@ -18,7 +18,7 @@ itemsizes = st.sampled_from([1, 2, 4, 8, 16])
 
 def layout(length, width, chunk, items, itemsize) -> Layout:
     count = span_count(length, length * width * itemsize)
-    return cut("rows", length, width, chunk, items=items, spans=count)
+    return cut_axis("rows", length, width, chunk, items=items, spans=count)
 
 
 def panels_of(base: Layout) -> list[Layout]:
@@ -98,7 +98,7 @@ def test_parts_of_a_chunk_cost_what_the_layout_says_at_most(length, width, chunk
 
 
 def test_tiles_are_read_twice():
-    made = replace(cut("rows", 100, 50, 10, spans=8), tile=10)
+    made = replace(cut_axis("rows", 100, 50, 10, spans=8), tile=10)
     assert made.amplification == 2
 
 

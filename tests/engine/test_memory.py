@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from streamsvd.engine import memory
 from streamsvd.engine.graph import merge_tree
-from streamsvd.engine.layout import cut
+from streamsvd.engine.layout import cut_axis
 from streamsvd.engine.memory import Sizes, parse_bytes, show_bytes
 from streamsvd.errors import SpecError
 
@@ -56,7 +56,7 @@ def test_shown_sizes_are_right_to_three_digits(count):
 @pytest.mark.parametrize("name", [f.name for f in fields(Sizes)])
 def test_no_formula_shrinks_when_an_extent_grows(name):
     """An upper bound that falls as the problem grows has forgotten a buffer."""
-    base = cut("rows", 10_000, 500, 100, spans=8)
+    base = cut_axis("rows", 10_000, 500, 100, spans=8)
     larger = replace(SIZES, **{name: 2 * getattr(SIZES, name)})
     for layout in (base, replace(base, tile=100)):
         for formula in (
@@ -79,7 +79,7 @@ def test_no_formula_shrinks_when_an_extent_grows(name):
 
 
 def test_reading_ahead_costs_a_panel_and_a_tile_saves_one():
-    base = cut("rows", 10_000, 500, 100, spans=8)
+    base = cut_axis("rows", 10_000, 500, 100, spans=8)
     ahead = memory.span_bytes(base, SIZES, prefetch=True)
     plain = memory.span_bytes(base, SIZES, prefetch=False)
     assert ahead - plain == base.panel * 500 * 4
@@ -87,7 +87,7 @@ def test_reading_ahead_costs_a_panel_and_a_tile_saves_one():
 
 
 def test_a_span_of_one_panel_reads_nothing_ahead():
-    base = cut("rows", 800, 500, 100, spans=8)
+    base = cut_axis("rows", 800, 500, 100, spans=8)
     sizes = [memory.span_bytes(base, SIZES, prefetch=ahead) for ahead in (True, False)]
     assert sizes[0] == sizes[1]
 
@@ -131,7 +131,7 @@ def test_no_more_sums_are_there_at_once_than_are_counted(spans, at_once):
 
 def test_the_gram_matrix_of_a_narrow_side_fits_a_small_budget():
     for width, budget in ((1500, 128), (2000, 160)):
-        base = cut("columns", 50_000, width, 1_000, items=1 << 17)
+        base = cut_axis("columns", 50_000, width, 1_000, items=1 << 17)
         base = replace(base, spans=base.spans[:2])
         s = replace(
             SIZES, block=20, probes=0, pinned=0, rank=10, item=1, entry=32, read_bytes=1 << 21

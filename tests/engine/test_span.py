@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from streamsvd.engine import span as span_module
-from streamsvd.engine.layout import cut
-from streamsvd.engine.span import Cancelled, Work, run_span
+from streamsvd.engine.layout import cut_axis
+from streamsvd.engine.span import RunCancelled, SpanWork, run_span
 from streamsvd.errors import NonFiniteError, ScaleError
 from streamsvd.numerics.blocks import Preparation
-from streamsvd.numerics.passes import NormalPass, ProjectPass, Thin
+from streamsvd.numerics.passes import NormalPass, ProjectPass, ThinBlock
 
 
 class Recorded:
@@ -53,10 +53,10 @@ class Rows:
     """A sink that keeps what it is given."""
 
     def __init__(self) -> None:
-        self.written: dict[int, Any] = {}
+        self.find_written_end: dict[int, Any] = {}
 
     def write(self, start: int, rows: Any, /) -> None:
-        self.written[start] = rows
+        self.find_written_end[start] = rows
 
 
 M, N, K = 90, 14, 3
@@ -67,17 +67,17 @@ def A() -> Any:
     return np.random.default_rng(0).standard_normal((M, N))
 
 
-def work(source: Any, layout: Any, *, prefetch: bool = False, fold: Any = None) -> Work:
+def work(source: Any, layout: Any, *, prefetch: bool = False, fold: Any = None) -> SpanWork:
     Q = np.random.default_rng(1).standard_normal((layout.width, K))
     fold = fold or NormalPass(
-        Preparation(layout.axis), (Thin(Q, False),), moments=layout.axis == "rows"
+        Preparation(layout.axis), (ThinBlock(Q, False),), moments=layout.axis == "rows"
     )
-    return Work(source, layout, fold, "cpu", prefetch, "run")
+    return SpanWork(source, layout, fold, "cpu", prefetch, "run")
 
 
 def layouts(axis: str = "rows") -> list[Any]:
     length, width = (M, N) if axis == "rows" else (N, M)
-    base = cut(axis, length, width, 7, items=3 * width, spans=4)
+    base = cut_axis(axis, length, width, 7, items=3 * width, spans=4)
     half = base.unit * -(-base.grain // (2 * base.unit))
     return [base, replace(base, panel=3 * base.grain), replace(base, panel=half)]
 
@@ -109,12 +109,14 @@ def test_reading_ahead_happens_in_one_other_thread(A):
 
 @pytest.mark.parametrize("two_sided", [True, False])
 def test_tiles_read_each_entry_twice_and_once_for_a_projection(A, two_sided):
-    layout = replace(cut("rows", M, N, 10, items=10 * N, spans=3), tile=5)
+    layout = replace(cut_axis("rows", M, N, 10, items=10 * N, spans=3), tile=5)
     source = Recorded(A, (10, 5))
     Z = np.random.default_rng(1).standard_normal((N, K))
-    fold: Any = NormalPass(Preparation("rows"), (Thin(Z, False),), moments=True)
+    fold: Any = NormalPass(Preparation("rows"), (ThinBlock(Z, False),), moments=True)
     if not two_sided:
-        fold = ProjectPass(Preparation("rows"), Thin(Z, False), np.zeros(K), np.ones(K), "float64")
+        fold = ProjectPass(
+            Preparation("rows"), ThinBlock(Z, False), np.zeros(K), np.ones(K), "float64"
+        )
     sums = [run_span(work(source, layout, fold=fold), s) for s in layout.spans]
     assert (source.counts() == (2 if two_sided else 1)).all()
     assert max(c.stop - c.start for _, c in source.seen) <= 5
@@ -127,16 +129,18 @@ def test_tiles_read_each_entry_twice_and_once_for_a_projection(A, two_sided):
 
 @pytest.mark.parametrize("tile", [None, 5])
 def test_a_sink_takes_the_rows_in_runs_that_start_where_panels_do(A, tile):
-    layout = replace(cut("rows", M, N, 10, items=10 * N, spans=3), tile=tile)
+    layout = replace(cut_axis("rows", M, N, 10, items=10 * N, spans=3), tile=tile)
     Z = np.random.default_rng(1).standard_normal((N, K))
-    fold = ProjectPass(Preparation("rows"), Thin(Z, False), np.zeros(K), np.ones(K), "float64")
+    fold = ProjectPass(Preparation("rows"), ThinBlock(Z, False), np.zeros(K), np.ones(K), "float64")
     sink = Rows()
     for span in layout.spans:
         sums = run_span(replace(work(Recorded(A, (10, 5)), layout, fold=fold), sink=sink), span)
         assert sums.pieces == ()
-    assert sorted(sink.written) == [a for s in layout.spans for a, _ in layout.panels(s)]
+    assert sorted(sink.find_written_end) == [a for s in layout.spans for a, _ in layout.panels(s)]
     np.testing.assert_allclose(
-        np.concatenate([sink.written[a] for a in sorted(sink.written)]), A @ Z, rtol=1e-12
+        np.concatenate([sink.find_written_end[a] for a in sorted(sink.find_written_end)]),
+        A @ Z,
+        rtol=1e-12,
     )
 
 
@@ -154,7 +158,9 @@ def test_a_span_run_twice_gives_the_same_bits(A):
 def test_a_bad_entry_is_named_with_its_chunk_and_what_to_do(A, axis, value):
     A[52, 11] = value
     fold = NormalPass(
-        Preparation(axis), (Thin(np.ones((N if axis == "rows" else M, 1)), False),), moments=True
+        Preparation(axis),
+        (ThinBlock(np.ones((N if axis == "rows" else M, 1)), False),),
+        moments=True,
     )
     layout = layouts(axis)[0]
     with pytest.raises(NonFiniteError) as caught:
@@ -168,7 +174,7 @@ def test_a_bad_entry_is_named_with_its_chunk_and_what_to_do(A, axis, value):
 
 def test_a_bad_entry_in_a_tile_is_named_by_its_place_in_the_matrix(A):
     A[52, 11] = np.nan
-    layout = replace(cut("rows", M, N, 10, items=10 * N, spans=3), tile=5)
+    layout = replace(cut_axis("rows", M, N, 10, items=10 * N, spans=3), tile=5)
     with pytest.raises(NonFiniteError, match=r"NaN at row 52, column 11 \(chunk \(5, 2\)\)"):
         for span in layout.spans:
             run_span(work(Recorded(A, (10, 5)), layout), span)
@@ -183,7 +189,7 @@ def test_entries_that_overflow_tell_their_size_to_the_drivers(A):
 def test_an_interrupted_run_stops_at_its_next_panel(A, monkeypatch):
     monkeypatch.setattr(span_module, "cancelled", {"run"})
     source = Recorded(A, (7, 5))
-    with pytest.raises(Cancelled, match="interrupted"):
+    with pytest.raises(RunCancelled, match="interrupted"):
         run_span(work(source, layouts()[0]), (0, M))
     assert source.seen == []
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import streamsvd
-from streamsvd.engine.tree import children, reduced, runs, unfound
+from streamsvd.engine.tree import children, cut_runs, reduce_runs, unread_runs
 
 
 @dataclass
@@ -37,7 +37,7 @@ def fold(count, **options):
     job = Written()
     parts = tuple((i, i + 1) for i in range(count))
     with dask.config.set(num_workers=2):
-        value = reduced(job, parts, workers=2, leaf_done=nothing, **options)
+        value = reduce_runs(job, parts, workers=2, leaf_done=nothing, **options)
     return value, job
 
 
@@ -72,7 +72,7 @@ def test_runs_are_unfound_exactly_where_they_are_read(count, data):
     known = {n: found[n] for n in data.draw(st.lists(st.sampled_from(sorted(found)), unique=True))}
     _, job = fold(count, known=known)
     read = {rows for rows in job.asked if isinstance(rows[0], int)}
-    assert set(unfound(tuple((i, i + 1) for i in range(count)), known)) == read
+    assert set(unread_runs(tuple((i, i + 1) for i in range(count)), known)) == read
 
 
 @given(st.integers(1, 200))
@@ -92,7 +92,7 @@ def test_runs_cover_the_rows_and_end_where_chunks_do(rows, chunk, least, most):
     class Chunked:
         shape, chunks = source.shape, (chunk, 1)
 
-    parts = runs(Chunked, least, most)
+    parts = cut_runs(Chunked, least, most)
     assert len(parts) <= most
     assert parts[0][0] == 0
     assert parts[-1][1] == rows
@@ -103,7 +103,7 @@ def test_runs_cover_the_rows_and_end_where_chunks_do(rows, chunk, least, most):
 def test_progress_counts_runs_and_a_failure_is_what_the_run_raised():
     told = []
     parts = tuple((i, i + 1) for i in range(6))
-    reduced(Written(), parts, workers=1, leaf_done=lambda *done: told.append(done))
+    reduce_runs(Written(), parts, workers=1, leaf_done=lambda *done: told.append(done))
     assert told == [(i, 6) for i in range(1, 7)]
 
     class Broken(Written):
@@ -111,4 +111,4 @@ def test_progress_counts_runs_and_a_failure_is_what_the_run_raised():
             raise ValueError(f"row {rows[0]}")
 
     with pytest.raises(ValueError, match="row"):
-        reduced(Broken(), parts, workers=2, leaf_done=nothing)
+        reduce_runs(Broken(), parts, workers=2, leaf_done=nothing)

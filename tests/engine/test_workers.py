@@ -12,8 +12,8 @@ import zarr
 from distributed.comm.core import CommClosedError
 
 import streamsvd
-from streamsvd.engine import workers as module
-from streamsvd.engine.workers import look, report, versions
+from streamsvd.engine import worker_checks as module
+from streamsvd.engine.worker_checks import inspect_workers, report, versions
 from streamsvd.errors import BudgetError, SpecError, StoreError, StreamSVDError
 from streamsvd.store.sight import FileAddress, Sight, addresses
 
@@ -66,14 +66,14 @@ def sights(*, until=99, **items):
 
 def test_equal_workers_are_asked_once_in_a_while(A, monkeypatch):
     client = Client()
-    look(client, A)
-    look(client, A)
+    inspect_workers(client, A)
+    inspect_workers(client, A)
     assert client.calls == [["tcp://1", "tcp://2"]]
     client.known["tcp://3"] = {"name": 3}
-    look(client, A)
+    inspect_workers(client, A)
     assert client.calls[1:] == [["tcp://3"]]
     monkeypatch.setattr(module, "FRESH_SECONDS", 0.0)
-    look(client, A)
+    inspect_workers(client, A)
     assert len(client.calls[2]) == 3
 
 
@@ -84,12 +84,12 @@ def test_another_version_is_named(A, package):
         rf"worker 2 at tcp://2 has {package} 0.1.2.3, this process .* Install {package} .* there\."
     )
     with pytest.raises(StreamSVDError, match=said):
-        look(Client(changed(versions=other)), A)
+        inspect_workers(Client(changed(versions=other)), A)
 
 
 def test_other_code_of_the_same_version_is_named(A):
     with pytest.raises(StreamSVDError, match=r"worker 2 .* with other code than this process"):
-        look(Client(changed(versions=versions() | {"code": "other"})), A)
+        inspect_workers(Client(changed(versions=versions() | {"code": "other"})), A)
 
 
 @pytest.mark.parametrize(
@@ -105,19 +105,19 @@ def test_other_code_of_the_same_version_is_named(A):
 def test_what_a_worker_does_not_see_is_said_with_what_to_do(A, sight, said):
     client = Client(sights(**sight))
     with pytest.raises(StoreError, match=said + r".*mount the folder there under the same path"):
-        look(client, A)
-    assert client.asked == module.TRIES
+        inspect_workers(client, A)
+    assert client.asked == module.LOOK_TRIES
     passing = Client(sights(until=1, **sight))  # someone wrote just then
-    look(passing, A)
+    inspect_workers(passing, A)
     assert passing.asked == 2
 
 
 def test_the_memory_of_a_worker_is_held_against_what_its_tasks_take(A):
     used, limit = changed(used=100 << 20), 1 << 50  # one answers with what this process takes
-    look(Client(used, memory_limit=limit), A, needs=limit >> 1)
-    look(Client(used, memory_limit=0), A, needs=1 << 60)
+    inspect_workers(Client(used, memory_limit=limit), A, needs=limit >> 1)
+    inspect_workers(Client(used, memory_limit=0), A, needs=1 << 60)
     with pytest.raises(BudgetError, match=rf"limit of {limit:,} bytes leaves .*--memory-limit"):
-        look(Client(used, memory_limit=limit), A, needs=limit)
+        inspect_workers(Client(used, memory_limit=limit), A, needs=limit)
 
 
 @pytest.mark.parametrize(
@@ -125,8 +125,8 @@ def test_the_memory_of_a_worker_is_held_against_what_its_tasks_take(A):
 )
 def test_a_worker_that_left_is_not_waited_for(A, error):
     client = Client(lambda *_: error)
-    look(client, A)
-    look(client, A)
+    inspect_workers(client, A)
+    inspect_workers(client, A)
     assert client.calls == [["tcp://1", "tcp://2"], ["tcp://2"]]
 
 
@@ -136,14 +136,14 @@ def test_a_worker_that_left_is_not_waited_for(A, error):
 def test_a_worker_that_cannot_load_us_is_told_what_to_install(A, error):
     said = rf"worker 2 .* cannot load what this process sends: {type(error).__name__}: .*Install"
     with pytest.raises(StreamSVDError, match=said):
-        look(Client(lambda *_: error), A)
+        inspect_workers(Client(lambda *_: error), A)
 
 
 def test_a_worker_that_cannot_open_an_address_is_refused(A):
     with pytest.raises(
         StoreError, match=r"worker 2 .* cannot open what this process reads: .*A.zip"
     ):
-        look(Client(lambda *_: FileNotFoundError(2, "No such file", "A.zip")), A)
+        inspect_workers(Client(lambda *_: FileNotFoundError(2, "No such file", "A.zip")), A)
 
 
 def test_what_cannot_be_sent_is_refused(A, monkeypatch):
@@ -154,7 +154,7 @@ def test_what_cannot_be_sent_is_refused(A, monkeypatch):
     with pytest.raises(
         SpecError, match=r"A.zarr cannot be sent to workers: cannot pickle. Pass a path"
     ):
-        look(client, A)
+        inspect_workers(client, A)
 
 
 def test_what_is_in_memory_is_not_looked_at(tmp_path):
@@ -167,7 +167,7 @@ def test_what_is_in_memory_is_not_looked_at(tmp_path):
         shape=(20, 3), dtype=np.dtype("f8"), chunks=(5, 3), read=lambda r: values[r]
     )
     assert addresses(streamsvd.open(reader)) == []
-    look(Client(), streamsvd.open(values))
+    inspect_workers(Client(), streamsvd.open(values))
 
 
 def test_a_large_collection_is_looked_at_here_and_there(tmp_path):

@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 import streamsvd
-from streamsvd.engine.events import Committed, Looked, PassDone, PassStarted, SpanDone
+from streamsvd.engine.events import (
+    CertificateUpdated,
+    PassDone,
+    PassStarted,
+    ResultWritten,
+    SpanDone,
+)
 from streamsvd.errors import NotConverged
 from streamsvd.numerics.certificate import Kind
 from streamsvd.testing.spectra import KnownMatrix
@@ -207,14 +213,14 @@ def test_events_tell_each_pass_each_span_and_the_commit(tmp_path):
     for start in starts:
         spans = [e for e in seen if isinstance(e, SpanDone) and e.number == start.number]
         assert [e.done for e in spans] == list(range(1, spans[0].spans + 1))
-    looks = [e for e in seen if isinstance(e, Looked)]
+    looks = [e for e in seen if isinstance(e, CertificateUpdated)]
     assert tuple(look.width for look in looks) == result.info.widths
     for end in ends:
         known = [look.width for look in looks if look.number < end.number]
         assert end.width_before == (known[-1] if known else None)
         if end.number <= len(looks):  # what a pass taught is told after its end, before the next
             assert seen.index(looks[end.number - 1]) > seen.index(end)
-    assert seen[-1] == Committed(str(tmp_path / "M.zarr"))
+    assert seen[-1] == ResultWritten(str(tmp_path / "M.zarr"))
     sampled = result.info.bytes_read - sum(e.bytes_read for e in starts)
     assert 0 <= sampled < 0.3 * A.nbytes
 

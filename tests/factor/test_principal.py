@@ -8,7 +8,7 @@ import pytest
 import streamsvd
 from streamsvd import SpecError, StoreError
 from streamsvd.store.collections.archive import CompressedStore
-from tests.collections.blocks import d6, named, orthonormal
+from tests.collections.blocks import d6, name_blocks, orthonormal
 from tests.collections.test_compress import error_of, weights
 
 __all__ = ["weights"]
@@ -72,7 +72,7 @@ def test_below_the_noise_both_parts_are_smaller_than_either(noisy, tmp_path):
 
 
 def test_a_matrix_that_fits_its_basis_has_no_codes(tmp_path):
-    given = named(d6())
+    given = name_blocks(d6())
     streamsvd.compress(given, tmp_path / "c.zarr", 0.03, principal=0.05)
     contents = CompressedStore.at(tmp_path / "c.zarr").newest()
     assert all(not m.codes for m in contents.members.values())

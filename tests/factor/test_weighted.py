@@ -76,10 +76,10 @@ def test_the_factor_of_inputs_stands_for_them(layers, tmp_path):
     """Of few rows as of many, in memory or stored, and of a factor again."""
     blocks = {k: layers[k] for k in layers if k.startswith("layer")}
     X = acting(np.random.default_rng(11), samples=5000)
-    F = streamsvd.input_factor(X)
+    F = streamsvd.second_moment_factor(X)
     assert F.shape == (N, N)
     np.testing.assert_allclose(F.T @ F / N, X.T @ X / 5000, atol=1e-13)
-    np.testing.assert_allclose(np.abs(streamsvd.input_factor(F)), np.abs(F), atol=1e-12)
+    np.testing.assert_allclose(np.abs(streamsvd.second_moment_factor(F)), np.abs(F), atol=1e-12)
     stored = zarr.create_array(tmp_path / "x.zarr", data=X, chunks=(512, N))
     found = [
         streamsvd.cluster(blocks, 0.05, inputs=given)
@@ -103,7 +103,7 @@ def test_damping_counts_directions_that_no_sample_has(layers):
     assert "7 samples for 20 columns" in few.info.warnings[0]
     damped = streamsvd.cluster(blocks, 0.01, inputs=X, damping=0.01)
     assert damped.info.warnings == ()
-    F = streamsvd.input_factor(X, damping=0.01)
+    F = streamsvd.second_moment_factor(X, damping=0.01)
     G = X.T @ X / 7
     np.testing.assert_allclose(F.T @ F / N, G + 0.01 * np.trace(G) / N * np.eye(N), atol=1e-13)
 

@@ -14,10 +14,10 @@ import pytest
 from zarr.storage import LocalStore
 
 import streamsvd
-from streamsvd.engine.events import Committed, Event, PassDone, PassStarted, SpanDone
+from streamsvd.engine.events import Event, PassDone, PassStarted, ResultWritten, SpanDone
 from streamsvd.factor import verb as factorise_module
 from streamsvd.store.results import factorisation as result_module
-from streamsvd.store.results.factorisation import load
+from streamsvd.store.results.factorisation import read_result
 from streamsvd.testing.spectra import KnownMatrix
 from tests.matrices import Rows, assert_right
 
@@ -55,7 +55,7 @@ def test_what_the_first_pass_has_learnt_is_kept_when_the_second_is_interrupted(
 ):
     out = tmp_path / "M.zarr"
     interrupted(A, kind, 2, out=out, u=u)
-    kept, record = load(out)
+    kept, record = read_result(out)
     assert kept.info.status is streamsvd.Status.INTERRUPTED
     assert record.info.status == "interrupted"
     assert kept.rank == 10
@@ -173,9 +173,9 @@ def test_a_result_on_its_way_to_disk_arrives_whole(A, tmp_path, monkeypatch, at)
     monkeypatch.setattr(result_module, at, struck)
     with pytest.raises(KeyboardInterrupt):
         streamsvd.svd(A, 4, out=out, overwrite=True, callback=told.append)
-    assert told[-1] == Committed(str(out))
+    assert told[-1] == ResultWritten(str(out))
     assert streamsvd.load(out).rank == 4
-    assert load(out)[0].info.status is streamsvd.Status.CONVERGED
+    assert read_result(out)[0].info.status is streamsvd.Status.CONVERGED
     assert sorted(p.name for p in tmp_path.iterdir()) == ["M.zarr"]
 
 

@@ -12,7 +12,7 @@ import pytest
 from streamsvd import Model, StoreError
 from streamsvd.models.absorption import COLLECT_EVERY
 from streamsvd.store.objects.posix import LocalObjects
-from streamsvd.store.versions import ModelStore, Settings
+from streamsvd.store.versions import ModelSettings, ModelStore
 from tests.faults.model_kit import (
     Failing,
     Killed,
@@ -74,7 +74,7 @@ def check_retry(path: Path, files: Failing, raised: bool) -> None:
         assert names[-1] == "new", "what was acknowledged is there"
     again = Model.open(path)
     done = again.update(block_of("new"), "new")
-    assert (done.skipped == "known") == ("new" in names)
+    assert (done.skip_reason == "known") == ("new" in names)
     assert applied(again).count("new") == 1
     assert_serial(again)
     assert_chain(path)
@@ -158,11 +158,11 @@ def test_creating_a_model_fails_cleanly_at_every_call(tmp_path: Path, fault: str
         files = FAULTS[fault](n)
         store = ModelStore(LocalObjects(path, files))
         try:
-            store.create(Settings(1, spec, 2, False))
+            store.create(ModelSettings(1, spec, 2, False))
         except StoreError as error:
             assert "run again" in str(error)
             if not (path / "model.json").exists():
-                store.create(Settings(1, spec, 2, False))
+                store.create(ModelSettings(1, spec, 2, False))
         assert Model.open(path).update(block_of("a"), "a").version == 1
         if not files.failed:
             return

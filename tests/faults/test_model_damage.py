@@ -12,9 +12,9 @@ import pytest
 from streamsvd import Model, StoreError
 from streamsvd.models import repair_model
 from streamsvd.store.objects import objects_at
-from streamsvd.store.versions import Damage, ModelStore, check, lease
-from streamsvd.store.versions import versions as versions_module
-from streamsvd.store.versions.records import Head, Lease, sealed
+from streamsvd.store.versions import Damage, ModelStore, check_store, lease
+from streamsvd.store.versions import model_store as versions_module
+from streamsvd.store.versions.records import Head, Lease, seal
 from tests.faults.model_kit import applied, assert_serial, block_of, copy, files_of
 
 
@@ -46,13 +46,13 @@ def model_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model with left vectors, segments of blocks, a mean, a lease and six versions of which five are kept."""
     path = tmp_path_factory.mktemp("whole") / "model"
     model = Model.create(path, 3, keep=5, u=True, center=True)
-    run = versions_module.RUN
-    versions_module.RUN = 3  # so that there are segments
+    run = versions_module.SEGMENT_ENTRIES
+    versions_module.SEGMENT_ENTRIES = 3  # so that there are segments
     try:
         for i in range(7):
             model.update(block_of(f"b{i}"), f"b{i}")
     finally:
-        versions_module.RUN = run
+        versions_module.SEGMENT_ENTRIES = run
     model.collect()
     assert model.verify() == []
     return path
@@ -124,7 +124,7 @@ def test_every_damaged_object_is_named_never_read_and_repaired(
             continue
         count += 1
         try:
-            damage, whole = check(ModelStore(objects_at(path)))
+            damage, whole = check_store(ModelStore(objects_at(path)))
         except StoreError as error:
             raise AssertionError(f"{key} {way}: the check itself failed: {error}") from error
         assert names_it(damage, {key}), f"{key} {way}: {[str(d) for d in damage]}"
@@ -170,7 +170,7 @@ def test_two_objects_that_changed_places_are_seen(model_path: Path, tmp_path: Pa
             continue
         (path / a).write_bytes(whole[b])
         (path / b).write_bytes(whole[a])
-        assert names_it(check(ModelStore(objects_at(path)))[0], {a, b}), (a, b)
+        assert names_it(check_store(ModelStore(objects_at(path)))[0], {a, b}), (a, b)
         if a.startswith("versions/") and b.startswith("versions/"):
             never_wrong(path, values, rows)
         (path / a).write_bytes(whole[a])
@@ -189,7 +189,7 @@ def test_no_bit_flip_of_the_newest_factor_is_silent(model_path: Path, tmp_path: 
         data[draw.integers(len(data))] ^= 1 << int(draw.integers(8))
         target.write_bytes(bytes(data))
         key = target.relative_to(path).as_posix()
-        assert names_it(check(ModelStore(objects_at(path)))[0], {key})
+        assert names_it(check_store(ModelStore(objects_at(path)))[0], {key})
         if any(part in key for part in ("/s/", "/Vh/", "/mean/", "/manifest.json")):
             with pytest.raises(StoreError):
                 Model.open(path)
@@ -201,7 +201,7 @@ def test_a_lease_that_is_damaged_is_named_and_removed(model_path: Path, tmp_path
     store = ModelStore(objects_at(path))
     key = lease(store, 7)
     (path / key).write_bytes(b"{")
-    assert names_it(check(store)[0], {key})
+    assert names_it(check_store(store)[0], {key})
     model, _ = repair_model(path)
     assert model.verify() == []
     assert model.version == 7, "no version is needed to remove a lease"
@@ -264,11 +264,11 @@ def test_repair_of_what_has_no_whole_version_says_so(model_path: Path, tmp_path:
 def test_a_head_that_names_what_was_never_written_is_not_believed(tmp_path: Path) -> None:
     path = tmp_path / "model"
     Model.create(path, 3).update(block_of("a"), "a")
-    (path / "head.json").write_bytes(sealed(Head(10**12)))
+    (path / "head.json").write_bytes(seal(Head(10**12)))
     with pytest.raises(StoreError, match="too much|Too much|missing"):
         Model.open(path)
     with pytest.raises(StoreError, match="Too much of it is missing: restore it from a copy"):
-        check(ModelStore(objects_at(path)))
+        check_store(ModelStore(objects_at(path)))
 
 
 def test_strangers_in_the_folders_are_left_alone(model_path: Path, tmp_path: Path) -> None:
@@ -293,7 +293,7 @@ def test_strangers_in_the_folders_are_left_alone(model_path: Path, tmp_path: Pat
 
 
 def test_a_lease_for_ever_is_a_lease(tmp_path: Path) -> None:
-    record = sealed(Lease(1, 1e300))
+    record = seal(Lease(1, 1e300))
     path = tmp_path / "model"
     model = Model.create(path, 3, keep=2)
     for i in range(4):

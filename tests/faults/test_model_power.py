@@ -18,7 +18,7 @@ import pytest
 
 from streamsvd import Model, StoreError
 from streamsvd.store.objects.posix import FileSystem, LocalObjects
-from streamsvd.store.versions import ModelStore, Settings
+from streamsvd.store.versions import ModelSettings, ModelStore
 from tests.faults.model_kit import (
     Failing,
     applied,
@@ -233,7 +233,7 @@ def test_power_may_go_at_any_moment_of_creating_and_updating(tmp_path: Path) -> 
     disk, files = Disk(top), Recording()
     store = ModelStore(LocalObjects(top / "model", files))
     spec = Model.create(tmp_path / "like", 3).spec
-    store.create(Settings(1, spec, 10, False))
+    store.create(ModelSettings(1, spec, 10, False))
     files.acknowledge()
     model = Model(store, store.settings())
     for i in range(2):
@@ -301,7 +301,9 @@ def test_the_disk_of_these_tests_loses_what_was_not_synced(tmp_path: Path) -> No
         top.mkdir()
         disk, files = Disk(top), Careless()
         store = ModelStore(LocalObjects(top / "model", files))
-        store.create(Settings(1, Model.create(tmp_path / f"{forgotten}-like", 3).spec, 10, False))
+        store.create(
+            ModelSettings(1, Model.create(tmp_path / f"{forgotten}-like", 3).spec, 10, False)
+        )
         model = Model(store, store.settings())
         model.update(block_of("a"), "a")
         files.acknowledge("a")

@@ -15,10 +15,17 @@ import numpy as np
 import pytest
 
 from streamsvd import ConflictError, Model, SpecError, StoreError, update
-from streamsvd.models.newest import Held
+from streamsvd.models.loaded_version import LoadedVersion
 from streamsvd.store.objects import objects_at
 from streamsvd.store.objects.posix import FileSystem, LocalObjects
-from streamsvd.store.versions import ModelStore, check, lease, leased, release, republish
+from streamsvd.store.versions import (
+    ModelStore,
+    check_store,
+    lease,
+    leased_versions,
+    release,
+    republish,
+)
 from tests.faults.model_kit import (
     applied,
     assert_chain,
@@ -152,7 +159,7 @@ class Stopping(FileSystem):
 
 def write_stopped(path: str, call: str, told: Connection) -> None:
     done = model_with(Path(path), Stopping(call)).update(block_of("zombie"), "zombie")
-    told.send((done.skipped, done.absorbed, done.version))
+    told.send((done.skip_reason, done.absorbed, done.version))
 
 
 @pytest.mark.parametrize("call", ["write", "link", "rename"])
@@ -214,7 +221,7 @@ def test_writers_that_both_make_the_model_lose_nothing(
 ) -> None:
     """Another writer makes it while we do; both blocks are in, or the options are told to differ."""
     path = tmp_path / "m"
-    owner = {"open": Model, "load": Held}.get(moment, ModelStore)
+    owner = {"open": Model, "load": LoadedVersion}.get(moment, ModelStore)
     real = getattr(owner, moment)
 
     def overtaken(*arguments: Any, **named: Any) -> Any:
@@ -232,7 +239,7 @@ def test_writers_that_both_make_the_model_lose_nothing(
         assert applied(Model.open(path)) == ["b"]
     found = ModelStore(objects_at(path))
     assert (found.settings().keep, found.settings().spec.rank) == (5, 3)
-    assert check(found)[0] == []
+    assert check_store(found)[0] == []
 
 
 def test_two_processes_make_one_model(tmp_path: Path) -> None:
@@ -265,7 +272,7 @@ def test_a_version_that_is_not_finite_is_not_written(tmp_path: Path, value: floa
     with pytest.raises(StoreError, match=r"version 2 of .*is not finite .*summary.error"):
         store.publish(store.draft(2), wrong)
     assert Model.open(tmp_path / "m").version == 1
-    assert check(store) == ([], 1)
+    assert check_store(store) == ([], 1)
 
 
 def test_a_leased_version_outlives_what_is_kept(tmp_path: Path) -> None:
@@ -308,7 +315,7 @@ def test_a_lease_that_has_run_out_or_names_nothing_protects_nothing(tmp_path: Pa
     assert model.collect() > 0
     with pytest.raises(StoreError, match="missing"):
         Model.open(path, version=1)
-    assert len(leased(store)) == 2
+    assert len(leased_versions(store)) == 2
 
 
 @pytest.mark.parametrize("keep", [2, 3, 5])
@@ -363,6 +370,6 @@ def test_blocks_beyond_a_segment_are_folded_and_found_again(tmp_path: Path) -> N
         model.update(block_of(f"b{i}"), f"b{i}")
     again = Model.open(path)
     assert applied(again) == [f"b{i}" for i in range(70)]
-    assert again.update(block_of("b3"), "b3").skipped == "known"
+    assert again.update(block_of("b3"), "b3").skip_reason == "known"
     again.collect()
-    assert check(ModelStore(objects_at(path))) == ([], 70)
+    assert check_store(ModelStore(objects_at(path))) == ([], 70)

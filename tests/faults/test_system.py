@@ -21,7 +21,7 @@ import zarr
 import streamsvd
 from streamsvd.errors import AccessError, StoreError
 from streamsvd.models.model import repair_model
-from streamsvd.store.explanations import access_error, there
+from streamsvd.store.explanations import access_error, path_exists
 from streamsvd.testing.writing import write_grid
 
 A = np.random.default_rng(0).standard_normal((40, 6))
@@ -39,7 +39,7 @@ def whole(tmp_path_factory):
     streamsvd.update(root / "model", A, rank=2)
     streamsvd.compress({"a": A, "b": A + 1}, root / "compressed")
     np.savez(root / "nystrom.npz", **streamsvd.nystrom(A, n_centres=5).arrays())
-    stream = streamsvd.TopEigenvectors(1).partial_fit(A)
+    stream = streamsvd.TopEigenvectorStream(1).partial_fit(A)
     stream.save(root / "stream")
     folder = root / "many"
     folder.mkdir()
@@ -80,7 +80,10 @@ READS: dict[str, Door] = {
     "collection": (lambda: streamsvd.open_collection("many"), "many/one.npy"),
     "group of a collection": (lambda: streamsvd.open_collection("g.zarr"), "g.zarr/zarr.json"),
     "dictionary": (lambda: streamsvd.load_nystrom("nystrom.npz"), "nystrom.npz"),
-    "stream": (lambda: streamsvd.TopEigenvectors.load("stream"), "stream/log/000000000001.json"),
+    "stream": (
+        lambda: streamsvd.TopEigenvectorStream.load("stream"),
+        "stream/log/000000000001.json",
+    ),
 }
 WHOLE = {"npy": "a.npy", "zarr": "a.zarr", "result": "result", "model": "model", "stream": "stream"}
 DAMAGE = ("damaged", "again with numpy.save", "Restore zarr.json", "not a complete", "missing=")
@@ -163,7 +166,7 @@ def test_a_place_that_cannot_be_seen_is_no_place_that_is_not_there(here, name, k
             "zarr": lambda p: streamsvd.svd(p, 2),
             "result": streamsvd.load,
             "model": streamsvd.Model.open,
-            "stream": streamsvd.TopEigenvectors.load,
+            "stream": streamsvd.TopEigenvectorStream.load,
         }
         text = said(lambda: doors[name]("n" * 300))
         assert "File name too long" in text
@@ -185,7 +188,7 @@ def test_a_place_that_cannot_be_seen_is_no_place_that_is_not_there(here, name, k
             "zarr": lambda p: streamsvd.svd(p, 2),
             "result": streamsvd.load,
             "model": streamsvd.Model.open,
-            "stream": streamsvd.TopEigenvectors.load,
+            "stream": streamsvd.TopEigenvectorStream.load,
         }
         text = said(lambda: doors[name](f"{place.name}/below"))
         assert "Not a directory" in text or "is not a model" in text or "holds no stream" in text
@@ -218,7 +221,7 @@ def test_a_folder_that_may_not_be_entered_is_named(here):
     if os.access(here / "a.zarr", os.X_OK):
         pytest.skip("to this user nothing is forbidden")
     try:
-        assert "enter that folder" in said(lambda: there(Path("a.zarr/zarr.json")))
+        assert "enter that folder" in said(lambda: path_exists(Path("a.zarr/zarr.json")))
         assert "Permission denied" in said(lambda: streamsvd.svd("a.zarr", 2))
     finally:
         (here / "a.zarr").chmod(0o755)

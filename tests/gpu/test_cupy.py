@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import streamsvd
-from streamsvd.engine.device import CupyBackend, backend
+from streamsvd.engine.device import CupyBackend, thread_backend
 from streamsvd.testing.spectra import KnownMatrix
 from tests.matrices import Rows, assert_right, run
 
@@ -22,7 +22,7 @@ cupy = pytest.importorskip("cupy")
 
 @pytest.fixture
 def engine() -> CupyBackend:
-    found = backend("cuda")
+    found = thread_backend("cuda")
     assert isinstance(found, CupyBackend)
     return found
 
@@ -83,7 +83,7 @@ def test_threads_do_not_disturb_one_another():
     results, lock = [], threading.Lock()
 
     def work(seed: int) -> None:
-        mine = backend("cuda")
+        mine = thread_backend("cuda")
         rng = np.random.default_rng(seed)
         panel = mine.panel(8 * 1000 * 500).array((1000, 500), np.dtype("float64"))
         for _ in range(10):

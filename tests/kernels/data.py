@@ -10,7 +10,14 @@ import numpy as np
 from scipy import linalg
 from scipy.sparse.linalg import LinearOperator, eigsh
 
-from streamsvd.kernels.mathematics import Dictionary, FeatureMap, Kernel, leaf, merged, pushed
+from streamsvd.kernels.mathematics import (
+    Dictionary,
+    FeatureMap,
+    Kernel,
+    leaf,
+    merge_dictionaries,
+    push_rows,
+)
 
 RBF = Kernel("rbf", length=1.5)
 LINEAR = Kernel("linear")
@@ -97,21 +104,23 @@ def streaming(spec, X, block) -> Iterator[Dictionary]:
     """After each block."""
     state = None
     for a in range(0, len(X), block):
-        state = pushed(spec, state, X[a : a + block], a)
+        state = push_rows(spec, state, X[a : a + block], a)
         yield state
 
 
 def leaves(spec, X, count):
     """Dictionaries of as many runs of rows."""
     size = -(-len(X) // count)
-    return [merged(spec, [leaf(spec, X[a : a + size], a)]) for a in range(0, len(X), size)]
+    return [
+        merge_dictionaries(spec, [leaf(spec, X[a : a + size], a)]) for a in range(0, len(X), size)
+    ]
 
 
 def tree(spec, X, count, fan):
     """Leaves merged level by level."""
     parts = leaves(spec, X, count)
     while len(parts) > 1:
-        parts = [merged(spec, parts[a : a + fan]) for a in range(0, len(parts), fan)]
+        parts = [merge_dictionaries(spec, parts[a : a + fan]) for a in range(0, len(parts), fan)]
     return parts[0]
 
 
@@ -120,7 +129,7 @@ def random_tree(spec, X, count, seed):
     parts, rng = leaves(spec, X, count), np.random.default_rng(seed)
     while len(parts) > 1:
         pair = [parts.pop(int(rng.integers(len(parts)))) for _ in range(2)]
-        parts.append(merged(spec, pair))
+        parts.append(merge_dictionaries(spec, pair))
     return parts[0]
 
 

@@ -18,16 +18,16 @@ from scipy import linalg
 
 from streamsvd.kernels.mathematics import (
     Dictionary,
+    DictionaryOptions,
     FeatureMap,
     Kernel,
-    Spec,
     exact_scores,
-    merged,
+    merge_dictionaries,
     pivots,
-    pushed,
+    push_rows,
 )
-from streamsvd.kernels.mathematics.ridge import Moments, coefficients
-from streamsvd.store.checkpoints.encoding import packed, unpacked
+from streamsvd.kernels.mathematics.ridge import RidgeSums, coefficients
+from streamsvd.store.checkpoints.encoding import decode_value, encode_value
 from tests.kernels.data import (
     LINEAR,
     RBF,
@@ -50,21 +50,21 @@ def shuffled(n, seed):
 
 def saved(state):
     """Written and read again."""
-    plain, arrays = packed(state)
+    plain, arrays = encode_value(state)
     text, file = json.dumps(plain), io.BytesIO()
     np.savez(file, **arrays)
     file.seek(0)
     with np.load(file) as kept:
-        return unpacked(json.loads(text), dict(kept), {"Dictionary": Dictionary})
+        return decode_value(json.loads(text), dict(kept), {"Dictionary": Dictionary})
 
 
 @pytest.mark.parametrize("mode", ["poisson", "squeak", "ink", "uniform"])
 def test_a_dictionary_saved_after_every_block_ends_in_the_same_bits(mode):
     X = clusters(1200)
-    spec = Spec(kernel=RBF, gamma=1.0, budget=200, mode=mode)
+    spec = DictionaryOptions(kernel=RBF, gamma=1.0, budget=200, mode=mode)
     state = None
     for a in range(0, 1200, 100):
-        state = saved(pushed(spec, state, X[a : a + 100], a))
+        state = saved(push_rows(spec, state, X[a : a + 100], a))
     never = streamed(spec, X, 100)
     for name in ("rows", "ids", "chance", "scores"):
         np.testing.assert_array_equal(getattr(state, name), getattr(never, name))
@@ -79,7 +79,7 @@ def test_weights_are_unbiased_over_400_seeds():
     X = clusters(400)
     sums = []
     for seed in range(400):
-        spec = Spec(kernel=RBF, gamma=1.0, budget=100, seed=seed)
+        spec = DictionaryOptions(kernel=RBF, gamma=1.0, budget=100, seed=seed)
         sums.append(streamed(spec, X, 50).weights(spec).sum() / 400)
     assert abs(np.mean(sums) - 1) <= 0.03
     assert np.std(sums) >= 0.03
@@ -116,7 +116,7 @@ def test_the_effective_dimension_of_twenty_thousand_rows_is_that_known():
 def of_cube3(n, shape):
     """A dictionary of 4 atoms for each unit of effective dimension, and the rows that they are."""
     kernel, X, whole = known("cube3", n)
-    spec = Spec(kernel=kernel, gamma=1.0, budget=int(4 * whole.scores(1.0).sum()))
+    spec = DictionaryOptions(kernel=kernel, gamma=1.0, budget=int(4 * whole.scores(1.0).sum()))
     order = shuffled(n, 1) if shape == "shuffled" else np.arange(n)
     if shape.startswith("tree"):
         state = tree(spec, X, n // 1000 + 1, int(shape[-1]))
@@ -205,7 +205,7 @@ def test_centres_of_three_halves_of_the_dimension_leave_the_ridge(n, shape):
 def test_budget_chances_and_ridge_go_one_way_in_streams_and_trees(mode, name):
     kernel, made = SETS[name]
     X = made(800)
-    spec = Spec(kernel=kernel, gamma=0.5, budget=60, mode=mode, seed=3)
+    spec = DictionaryOptions(kernel=kernel, gamma=0.5, budget=60, mode=mode, seed=3)
     chances, before = {}, 0.0
     for state in streaming(spec, X, 37):
         assert 1 <= state.size <= 60
@@ -216,7 +216,7 @@ def test_budget_chances_and_ridge_go_one_way_in_streams_and_trees(mode, name):
             chances[i] = p
     parts = leaves(spec, X, 7)
     while len(parts) > 1:
-        state = merged(spec, parts[:3])
+        state = merge_dictionaries(spec, parts[:3])
         chances = {i: c for p in parts[:3] for i, c in zip(p.ids.tolist(), p.chance, strict=True)}
         assert 1 <= state.size <= 60
         assert state.gamma >= max(p.gamma for p in parts[:3])
@@ -233,18 +233,18 @@ def test_a_stream_holds_no_more_than_the_squares_of_what_it_keeps():
         return A @ B.T
 
     X = cube(6_000)
-    spec = Spec(kernel=Kernel(counted), gamma=1e-3, budget=150)
+    spec = DictionaryOptions(kernel=Kernel(counted), gamma=1e-3, budget=150)
     streamed(spec, X, 100)
     assert max(max(pair) for pair in sizes) <= 250
     parts = leaves(spec, X[:1500], 10)
     sizes.clear()
-    assert merged(spec, parts).size <= 150
+    assert merge_dictionaries(spec, parts).size <= 150
     assert 300 <= max(max(pair) for pair in sizes) <= 4 * 150
-    spec = Spec(kernel=RBF, gamma=1.0, budget=150)
+    spec = DictionaryOptions(kernel=RBF, gamma=1.0, budget=150)
     state = streamed(spec, X[:150], 150)
     tracemalloc.start()
     for a in range(150, 6_000, 150):
-        state = pushed(spec, state, X[a : a + 150], a)
+        state = push_rows(spec, state, X[a : a + 150], a)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak <= 64 * 300**2 + X[:150].nbytes
@@ -274,7 +274,7 @@ def assert_one_of_any_order(order, shape, seeds):
     tau = whole.scores(1.0)
     order = ordered(order, tau)
     for seed in seeds:
-        spec = Spec(kernel=kernel, gamma=1.0, seed=seed)
+        spec = DictionaryOptions(kernel=kernel, gamma=1.0, seed=seed)
         state = built(spec, X[order], shape, seed)
         under, _ = whole.sides(spec, state, 1.0, order)
         left = whole.left(order[state.ids])
@@ -317,7 +317,7 @@ def figures(name, seeds):
     exact = whole.risk(None, 1.0, f, noise)
     found = []
     for seed in seeds:
-        spec = Spec(kernel=kernel, gamma=1.0, seed=seed)
+        spec = DictionaryOptions(kernel=kernel, gamma=1.0, seed=seed)
         order = shuffled(2000, seed)
         state = streamed(spec, X[order], 128)
         ids = order[state.ids]
@@ -367,7 +367,7 @@ def test_a_uniform_sample_of_the_same_size_costs_risk():
 def test_ten_rows_alone_are_kept_by_twice_the_effective_dimension(gamma):
     X = np.concatenate([clusters(2990), 100 + 50 * np.arange(10)[:, None] * np.ones(5)])
     whole = exact_dimension(X[:-10], gamma) + 10 / (1 + gamma)
-    spec = Spec(kernel=RBF, gamma=gamma, budget=round(2 * whole))
+    spec = DictionaryOptions(kernel=RBF, gamma=gamma, budget=round(2 * whole))
     kept = 0
     for seed in range(10):
         order = shuffled(3000, seed)
@@ -390,7 +390,7 @@ def exact_dimension(X, gamma):
 def test_spikes_are_kept_and_nothing_is_left_of_few_directions():
     X, spikes = coherent(2000)
     whole = known("coherent", 2000)[2]
-    spec = Spec(kernel=LINEAR, gamma=1.0, budget=50)
+    spec = DictionaryOptions(kernel=LINEAR, gamma=1.0, budget=50)
     for seed in range(6):
         order = shuffled(2000, seed)
         ids = order[streamed(spec, X[order], 50).ids]
@@ -404,7 +404,7 @@ def test_half_the_effective_dimension_raises_the_ridge_and_bounds_the_error():
     whole = known("coherent", 1500)[2]
     errors = []
     for seed in range(8):
-        spec = Spec(kernel=LINEAR, gamma=1.0, budget=11, least=2.0, seed=seed)
+        spec = DictionaryOptions(kernel=LINEAR, gamma=1.0, budget=11, least=2.0, seed=seed)
         state = streamed(spec, X, 11)
         assert state.gamma > 1.0
         assert state.size <= 11
@@ -419,7 +419,7 @@ def test_a_ridge_of_nothing_rises_to_what_the_budget_can_hold(name):
     kernel, X, whole = known(name, 2000)
     budget = round(4 * whole.scores(1.0).sum())
     for seed in range(2):
-        spec = Spec(kernel=kernel, gamma=1e-12, budget=budget, least=3.0, seed=seed)
+        spec = DictionaryOptions(kernel=kernel, gamma=1e-12, budget=budget, least=3.0, seed=seed)
         order = shuffled(2000, seed)
         state = streamed(spec, X[order], budget)
         assert 0.2 <= state.gamma <= 1.0
@@ -434,7 +434,7 @@ def test_whitened_sums_say_what_orthogonal_factors_say(ridge):
     assert np.linalg.cond(kernel.gram(centres)) >= 1e15
     y = np.sin(6 * X[:, :1]) * X[:, 1:2] + 0.1 * rng.normal(size=(2000, 1))
     map_ = FeatureMap.of(kernel, centres)
-    sums = Moments.zero(map_.n_features, 1)
+    sums = RidgeSums.zero(map_.n_features, 1)
     Z = np.concatenate([map_(X[a : a + 250]) for a in range(0, 2000, 250)])
     for a in range(0, 2000, 250):
         sums = sums.update(Z[a : a + 250], y[a : a + 250])
@@ -451,7 +451,7 @@ def test_whitened_sums_say_what_orthogonal_factors_say(ridge):
 @pytest.mark.parametrize("name", ["clusters", "dups"])
 def test_tiny_ridges_end_in_chances_above_zero(gamma, name):
     kernel, made = SETS[name]
-    state = streamed(Spec(kernel=kernel, gamma=gamma, budget=200), made(1000), 200)
+    state = streamed(DictionaryOptions(kernel=kernel, gamma=gamma, budget=200), made(1000), 200)
     assert 1 <= state.size <= 200
     for values in (state.chance, state.scores):
         assert np.isfinite(values).all()
@@ -461,7 +461,7 @@ def test_tiny_ridges_end_in_chances_above_zero(gamma, name):
 def test_identical_rows_stand_for_their_number():
     sums = []
     for seed in range(20):
-        spec = Spec(kernel=RBF, gamma=1.0, budget=50, seed=seed)
+        spec = DictionaryOptions(kernel=RBF, gamma=1.0, budget=50, seed=seed)
         sums.append(streamed(spec, np.ones((5000, 3)), 50).weights(spec).sum() / 5000)
     assert min(sums) >= 0.6
     assert max(sums) <= 1.5
@@ -471,15 +471,17 @@ def test_identical_rows_stand_for_their_number():
 def test_the_least_oversampling_never_keeps_nothing(X):
     for kernel in (RBF, LINEAR):
         for seed in range(10):
-            spec = Spec(kernel=kernel, gamma=1.0, oversampling=1.0, least=1.0, seed=seed)
+            spec = DictionaryOptions(
+                kernel=kernel, gamma=1.0, oversampling=1.0, least=1.0, seed=seed
+            )
             assert all(state.size >= 1 for state in streaming(spec, X, 60))
 
 
 @pytest.mark.parametrize("mode", ["poisson", "squeak", "ink", "uniform"])
 def test_zero_rows_are_counted_and_not_kept(mode):
-    spec = Spec(kernel=LINEAR, gamma=1.0, budget=50, mode=mode)
+    spec = DictionaryOptions(kernel=LINEAR, gamma=1.0, budget=50, mode=mode)
     state = streamed(spec, np.zeros((500, 5)), 50)
     assert (state.size, state.n_rows, state.dimension) == (0, 500, 0.0)
-    both = merged(spec, [state, pushed(spec, None, clusters(200), 500)])
+    both = merge_dictionaries(spec, [state, push_rows(spec, None, clusters(200), 500)])
     assert both.n_rows == 700
     assert both.size >= 1

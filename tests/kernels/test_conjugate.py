@@ -11,9 +11,14 @@ import numpy as np
 import pytest
 from scipy import linalg
 
-from streamsvd.kernels.mathematics import FeatureMap, Spec, pivots
-from streamsvd.kernels.mathematics.conjugate import Descent, Preconditioner, advanced, begun
-from streamsvd.store.checkpoints.encoding import packed, unpacked
+from streamsvd.kernels.mathematics import DictionaryOptions, FeatureMap, pivots
+from streamsvd.kernels.mathematics.conjugate import (
+    Preconditioner,
+    RidgeDescent,
+    advance_descent,
+    start_descent,
+)
+from streamsvd.store.checkpoints.encoding import decode_value, encode_value
 from tests.kernels.data import SETS, streamed
 
 
@@ -23,7 +28,7 @@ def problem(name, n, budget, centres, gamma=1.0):
     kernel, made = SETS[name]
     X = made(n)
     X = X[np.random.default_rng(4).permutation(len(X))]
-    spec = Spec(kernel=kernel, gamma=gamma, budget=budget)
+    spec = DictionaryOptions(kernel=kernel, gamma=gamma, budget=budget)
     state = streamed(spec, X, budget)
     map_ = FeatureMap.of(kernel, state.rows[pivots(spec, state, centres).chosen])
     rng = np.random.default_rng(0)
@@ -37,9 +42,9 @@ def problem(name, n, budget, centres, gamma=1.0):
 
 def passes_to(Z, y, ridges, by, tol, most=60):
     """Passes until the residual is small enough, and the iterate."""
-    state = begun(Z.T @ y, ridges, by)
+    state = start_descent(Z.T @ y, ridges, by)
     while state.residual > tol and len(state.residuals) <= most:
-        state = advanced(state, Z.T @ (Z @ state.p), ridges, by)
+        state = advance_descent(state, Z.T @ (Z @ state.p), ridges, by)
     return len(state.residuals) - 1, state
 
 
@@ -78,19 +83,19 @@ def test_few_passes_over_twenty_thousand_rows():
 
 def saved(value):
     """Written and read again."""
-    plain, arrays = packed(value)
+    plain, arrays = encode_value(value)
     text, file = json.dumps(plain), io.BytesIO()
     np.savez(file, **arrays)
     file.seek(0)
     with np.load(file) as kept:
-        return unpacked(json.loads(text), dict(kept), {"Descent": Descent})
+        return decode_value(json.loads(text), dict(kept), {"Descent": RidgeDescent})
 
 
 @pytest.mark.parametrize("stopped", [0, 1, 4])
 def test_a_descent_saved_in_the_middle_of_an_iteration_is_the_same(stopped):
     Z, y, by, *_ = problem("clusters", 3000, 900, 300)
     ridges = np.array([1.0, 30.0])
-    never = again = begun(Z.T @ y, ridges, by)
+    never = again = start_descent(Z.T @ y, ridges, by)
     for k in range(8):
         product = np.zeros_like(never.p)
         partial = np.zeros_like(again.p)
@@ -102,14 +107,17 @@ def test_a_descent_saved_in_the_middle_of_an_iteration_is_the_same(stopped):
                 again, partial = kept["state"], kept["partial"]
                 assert kept["row"] == a
             partial = partial + block.T @ (block @ again.p)
-        never, again = advanced(never, product, ridges, by), advanced(again, partial, ridges, by)
+        never, again = (
+            advance_descent(never, product, ridges, by),
+            advance_descent(again, partial, ridges, by),
+        )
     np.testing.assert_allclose(again.x, never.x, rtol=1e-12, atol=1e-12 * np.abs(never.x).max())
     assert tuple(again.residuals) == pytest.approx(never.residuals, rel=1e-9)
     assert len(never.residuals) == 9
     assert never.residual < 1e-3
     lost = replace(again, p=again.r)  # a direction forgotten is another iterate
-    lost = advanced(lost, Z.T @ (Z @ lost.p), ridges, by)
-    right = advanced(never, Z.T @ (Z @ never.p), ridges, by)
+    lost = advance_descent(lost, Z.T @ (Z @ lost.p), ridges, by)
+    right = advance_descent(never, Z.T @ (Z @ never.p), ridges, by)
     assert np.linalg.norm(lost.x - right.x) > 1e-9 * np.linalg.norm(right.x)
 
 
@@ -128,5 +136,5 @@ def test_an_iterate_known_already_needs_no_pass():
     Z, y, by, *_ = problem("clusters", 3000, 900, 300)
     ridges = np.ones(2)
     exact = linalg.solve(Z.T @ Z + np.eye(Z.shape[1]), Z.T @ y, assume_a="pos")
-    assert begun(Z.T @ y, ridges, by, (exact, Z.T @ (Z @ exact))).residual <= 1e-9
-    assert begun(Z.T @ y, ridges, by).residual == pytest.approx(1.0)
+    assert start_descent(Z.T @ y, ridges, by, (exact, Z.T @ (Z @ exact))).residual <= 1e-9
+    assert start_descent(Z.T @ y, ridges, by).residual == pytest.approx(1.0)

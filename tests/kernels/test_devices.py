@@ -9,7 +9,7 @@ import zarr
 import streamsvd
 from streamsvd.cli import app
 from streamsvd.engine import allocator
-from streamsvd.kernels.mathematics import placed
+from streamsvd.kernels.mathematics import device_kernels as placed
 from tests.matrices import Rows
 
 M, D = 2_400, 3

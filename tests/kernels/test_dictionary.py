@@ -9,14 +9,14 @@ import pytest
 
 from streamsvd.errors import SpecError
 from streamsvd.kernels.mathematics import (
+    DictionaryOptions,
     FeatureMap,
     Kernel,
-    Spec,
     exact_scores,
     leaf,
-    merged,
+    merge_dictionaries,
     pivots,
-    pushed,
+    push_rows,
 )
 from streamsvd.numerics.uniforms import uniforms
 from tests.kernels.data import RBF, clusters, coherent, streamed, tree
@@ -40,7 +40,7 @@ def left_over(kernel, X, centres):
 
 def test_nothing_is_lost_while_everything_fits():
     X = clusters(1200)
-    spec = Spec(kernel=RBF, gamma=1.0, budget=2000)
+    spec = DictionaryOptions(kernel=RBF, gamma=1.0, budget=2000)
     state = streamed(spec, X, 100)
     assert state.size == 1200
     np.testing.assert_array_equal(state.chance, 1)
@@ -72,7 +72,7 @@ def test_weights_are_unbiased():
     X = clusters(400)
     sums = []
     for seed in range(150):
-        spec = Spec(kernel=RBF, gamma=1.0, budget=100, seed=seed)
+        spec = DictionaryOptions(kernel=RBF, gamma=1.0, budget=100, seed=seed)
         sums.append(streamed(spec, X, 50).weights(spec).sum() / 400)
     assert abs(np.mean(sums) - 1) <= 3 * np.std(sums) / np.sqrt(150) + 0.005
 
@@ -83,7 +83,7 @@ def test_any_order_and_any_tree_is_accurate(mode, order):
     X = clusters(1000)
     if order != "sorted":
         X = X[::-1] if order == "reversed" else np.random.default_rng(0).permutation(X)
-    spec = Spec(kernel=RBF, gamma=1.0, mode=mode)
+    spec = DictionaryOptions(kernel=RBF, gamma=1.0, mode=mode)
     exact = exact_scores(RBF, X, 1.0).sum()
     for state in (streamed(spec, X, 128), tree(spec, X, 8, 2), tree(spec, X, 12, 4)):
         assert 2.6 <= state.size / exact <= 4.6
@@ -96,7 +96,7 @@ def test_any_order_and_any_tree_is_accurate(mode, order):
 
 def test_a_uniform_sample_of_the_same_size_is_far_worse():
     X = clusters(2000)
-    spec = Spec(kernel=RBF, gamma=1.0, budget=350)
+    spec = DictionaryOptions(kernel=RBF, gamma=1.0, budget=350)
     ours = left_over(RBF, X, streamed(spec, X, 350).rows)
     plain = left_over(RBF, X, streamed(replace(spec, mode="uniform"), X, 350).rows)
     assert ours <= 0.5
@@ -105,41 +105,41 @@ def test_a_uniform_sample_of_the_same_size_is_far_worse():
 
 def test_merging_is_the_same_in_any_order_of_parts():
     X = clusters(800)
-    spec = Spec(kernel=RBF, gamma=0.5, budget=150)
+    spec = DictionaryOptions(kernel=RBF, gamma=0.5, budget=150)
     parts = [
-        streamed(spec, X[:0], 1) or merged(spec, [leaf(spec, X[a : a + 200], a)])
+        streamed(spec, X[:0], 1) or merge_dictionaries(spec, [leaf(spec, X[a : a + 200], a)])
         for a in range(0, 800, 200)
     ]
-    first = merged(spec, parts)
+    first = merge_dictionaries(spec, parts)
     for order in ([3, 1, 0, 2], [2, 3, 1, 0]):
-        other = merged(spec, [parts[i] for i in order])
+        other = merge_dictionaries(spec, [parts[i] for i in order])
         np.testing.assert_array_equal(other.ids, first.ids)
         np.testing.assert_array_equal(other.chance, first.chance)
     with pytest.raises(SpecError, match="is in two dictionaries"):
-        merged(spec, [parts[0], parts[0]])
+        merge_dictionaries(spec, [parts[0], parts[0]])
 
 
 def test_merging_with_nothing_changes_nothing_and_what_does_not_fit_is_refused():
-    spec = Spec(kernel=Kernel("linear"), gamma=1.0)
+    spec = DictionaryOptions(kernel=Kernel("linear"), gamma=1.0)
     state = streamed(spec, coherent(800)[0], 100)
-    nothing = merged(spec, [leaf(spec, np.zeros((50, 40)), 800)])
-    both = merged(spec, [state, nothing])
+    nothing = merge_dictionaries(spec, [leaf(spec, np.zeros((50, 40)), 800)])
+    both = merge_dictionaries(spec, [state, nothing])
     np.testing.assert_array_equal(both.ids, state.ids)
     np.testing.assert_array_equal(both.chance, state.chance)
     assert both.n_rows == 850
     with pytest.raises(SpecError, match="of 3 and of 40 numbers"):
-        merged(spec, [state, leaf(spec, np.ones((5, 3)), 2000)])
+        merge_dictionaries(spec, [state, leaf(spec, np.ones((5, 3)), 2000)])
     with pytest.raises(SpecError, match="row 12 holds NaN or Inf"):
-        leaf(Spec(kernel=RBF, gamma=1.0), np.array([[1.0], [2.0], [np.nan]]), 10)
+        leaf(DictionaryOptions(kernel=RBF, gamma=1.0), np.array([[1.0], [2.0], [np.nan]]), 10)
 
 
 def test_the_budget_is_kept_chances_only_fall_and_the_ridge_only_rises():
     X, _ = coherent(1500)
-    spec = Spec(kernel=Kernel("linear"), gamma=1.0, budget=40)
+    spec = DictionaryOptions(kernel=Kernel("linear"), gamma=1.0, budget=40)
     state, chances = None, {}
     for a in range(0, 1500, 40):
         before = 0.0 if state is None else state.gamma
-        state = pushed(spec, state, X[a : a + 40], a)
+        state = push_rows(spec, state, X[a : a + 40], a)
         assert state.size <= 40
         assert state.gamma >= before
         u = uniforms(0, state.ids, 1)[:, 0]
@@ -154,7 +154,7 @@ def test_rows_that_nothing_else_stands_for_are_kept_in_any_order():
     kernel = Kernel("linear")
     for seed in range(4):
         order = np.random.default_rng(seed).permutation(1200)
-        spec = Spec(kernel=kernel, gamma=1.0, budget=50)
+        spec = DictionaryOptions(kernel=kernel, gamma=1.0, budget=50)
         state = streamed(spec, X[order], 50)
         assert spikes <= set(order[state.ids].tolist())
         assert left_over(kernel, X, state.rows) <= 1.0
@@ -162,7 +162,7 @@ def test_rows_that_nothing_else_stands_for_are_kept_in_any_order():
 
 def test_a_budget_too_small_raises_the_ridge_and_says_so():
     X, _ = coherent(1500)
-    spec = Spec(kernel=Kernel("linear"), gamma=1.0, budget=11)
+    spec = DictionaryOptions(kernel=Kernel("linear"), gamma=1.0, budget=11)
     state = streamed(spec, X, 11)
     assert state.gamma > 1.0
     assert state.size <= 11
@@ -170,7 +170,7 @@ def test_a_budget_too_small_raises_the_ridge_and_says_so():
 
 def test_greedy_centres_beat_a_uniform_sample():
     X = clusters(2000)
-    spec = Spec(kernel=RBF, gamma=1.0, budget=4 * 94)
+    spec = DictionaryOptions(kernel=RBF, gamma=1.0, budget=4 * 94)
     state = streamed(spec, X, 376)
     found = pivots(spec, state, 94)
     ours = left_over(RBF, X, state.rows[found.chosen])
@@ -181,7 +181,7 @@ def test_greedy_centres_beat_a_uniform_sample():
 
 @pytest.mark.parametrize("gamma", [1e-6, 1e-10, 1e-14])
 def test_small_ridges_end_in_finite_numbers(gamma):
-    state = streamed(Spec(kernel=RBF, gamma=gamma, budget=100), clusters(600), 100)
+    state = streamed(DictionaryOptions(kernel=RBF, gamma=gamma, budget=100), clusters(600), 100)
     assert np.isfinite(state.chance).all()
     assert (state.chance > 0).all()
 
@@ -189,19 +189,21 @@ def test_small_ridges_end_in_finite_numbers(gamma):
 def test_identical_rows_and_zero_rows():
     sums = []
     for seed in range(10):
-        spec = Spec(kernel=RBF, gamma=1.0, budget=50, seed=seed)
+        spec = DictionaryOptions(kernel=RBF, gamma=1.0, budget=50, seed=seed)
         state = streamed(spec, np.ones((2000, 3)), 50)
         assert 1 <= state.size <= 50
         sums.append(state.weights(spec).sum() / 2000)
     assert 0.8 <= np.mean(sums) <= 1.2
-    zeros = streamed(Spec(kernel=Kernel("linear"), gamma=1.0, budget=50), np.zeros((500, 3)), 50)
+    zeros = streamed(
+        DictionaryOptions(kernel=Kernel("linear"), gamma=1.0, budget=50), np.zeros((500, 3)), 50
+    )
     assert (zeros.size, zeros.n_rows) == (0, 500)
 
 
 def test_scaling_kernel_and_ridge_changes_nothing():
     X = clusters(500)
-    one = streamed(Spec(kernel=Kernel("linear"), gamma=1.0, budget=60), X, 60)
-    other = streamed(Spec(kernel=Kernel("linear"), gamma=16.0, budget=60), 4 * X, 60)
+    one = streamed(DictionaryOptions(kernel=Kernel("linear"), gamma=1.0, budget=60), X, 60)
+    other = streamed(DictionaryOptions(kernel=Kernel("linear"), gamma=16.0, budget=60), 4 * X, 60)
     np.testing.assert_array_equal(one.ids, other.ids)
     np.testing.assert_allclose(one.chance, other.chance, rtol=1e-9)
 
@@ -219,4 +221,4 @@ def test_scaling_kernel_and_ridge_changes_nothing():
 )
 def test_options_out_of_range_are_refused(options, message):
     with pytest.raises(SpecError, match=message):
-        Spec(**{"kernel": RBF, "gamma": 1.0} | options)
+        DictionaryOptions(**{"kernel": RBF, "gamma": 1.0} | options)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy import linalg
 
-from streamsvd.kernels.mathematics import FeatureMap, Spec
-from streamsvd.kernels.mathematics.onepass import joined, regression
-from streamsvd.kernels.mathematics.ridge import Moments, coefficients
+from streamsvd.kernels.mathematics import DictionaryOptions, FeatureMap
+from streamsvd.kernels.mathematics.onepass import merge_regressions, regression
+from streamsvd.kernels.mathematics.ridge import RidgeSums, coefficients
 from tests.kernels.data import SETS
 
 N, TESTS = 3000, 1000
@@ -50,7 +50,7 @@ def in_shape(spec, X, y, shape, block):
         pushed_all(spec, X[a : a + size], y[a : a + size], a, block) for a in range(0, len(X), size)
     ]
     while len(parts) > 1:
-        parts = [joined(spec, *parts[a : a + 2]) for a in range(0, len(parts), 2)]
+        parts = [merge_regressions(spec, *parts[a : a + 2]) for a in range(0, len(parts), 2)]
     return parts[0]
 
 
@@ -60,18 +60,18 @@ def compared(name, shape, order, times=4.0):
     if order == "shuffled":
         turn = np.random.default_rng(2).permutation(N)
         X, y = X[turn], y[turn]
-    spec = Spec(kernel=SETS[name][0], gamma=1.0, budget=round(times * dimension))
+    spec = DictionaryOptions(kernel=SETS[name][0], gamma=1.0, budget=round(times * dimension))
     state = in_shape(spec, X, y, shape, 500)
     assert state.train.n_rows == state.dictionary.n_rows == N
     np.testing.assert_allclose(state.train.squares, np.sum(y * y, axis=0))
     ours = state.feature_map(spec)(tests) @ coefficients(state.train, 1.0)
     map_ = FeatureMap.of(spec.kernel, state.dictionary.rows)
-    sums = Moments.zero(map_.n_features, 1).update(map_(X), y)
+    sums = RidgeSums.zero(map_.n_features, 1).update(map_(X), y)
     second = map_(tests) @ coefficients(sums, 1.0)
     ratio = np.sum((ours - truth) ** 2) / np.sum((exact - truth) ** 2)
     Z = map_(state.dictionary.rows) * np.sqrt(state.dictionary.weights(spec))[:, None]
     ids = state.dictionary.ids
-    alone = Moments.zero(Z.shape[1], 1).update(
+    alone = RidgeSums.zero(Z.shape[1], 1).update(
         Z, y[ids] * np.sqrt(state.dictionary.weights(spec))[:, None]
     )
     rough = map_(tests) @ coefficients(alone, 1.0)
@@ -104,7 +104,7 @@ def test_one_pass_says_what_a_second_would_in_any_order_and_tree(name, shape, or
 def test_nothing_is_lost_while_everything_fits():
     X, y, tests, *_ = problem("clusters")
     X, y = X[::10], y[::10]
-    spec = Spec(kernel=SETS["clusters"][0], gamma=1.0, budget=400)
+    spec = DictionaryOptions(kernel=SETS["clusters"][0], gamma=1.0, budget=400)
     kernel = spec.kernel
     exact = kernel(tests, X) @ np.linalg.solve(kernel.gram(X) + np.eye(300), y)
     for shape in ("stream", "tree2"):
@@ -117,7 +117,7 @@ def test_nothing_is_lost_while_everything_fits():
 def test_rows_that_judge_do_not_train():
     X, y, *_ = problem("clusters")
     X, y = X[::5], y[::5]
-    spec = Spec(kernel=SETS["clusters"][0], gamma=1.0, budget=150)
+    spec = DictionaryOptions(kernel=SETS["clusters"][0], gamma=1.0, budget=150)
     judge = np.arange(600) % 7 == 3
     wrong = np.where(judge[:, None], 1e6, y)
     both = []

@@ -8,10 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from streamsvd.engine.device import backend
+from streamsvd.engine.device import thread_backend
 from streamsvd.errors import SpecError
-from streamsvd.kernels.mathematics import FeatureMap, Kernel, Placed, PlacedDense, Spec, placed
-from streamsvd.kernels.mathematics.resolution import Dense, raised
+from streamsvd.kernels.mathematics import (
+    DeviceFeatureMap,
+    DeviceGram,
+    DictionaryOptions,
+    FeatureMap,
+    Kernel,
+)
+from streamsvd.kernels.mathematics import device_kernels as placed
+from streamsvd.kernels.mathematics.resolution import Dense, raise_ridge
 
 KERNELS = {
     "linear": Kernel("linear"),
@@ -31,7 +38,7 @@ def engine(request: pytest.FixtureRequest) -> Any:
         pytest.importorskip("cupy")
     else:
         request.getfixturevalue("no_hidden_sync")
-    return backend(request.param)
+    return thread_backend(request.param)
 
 
 @pytest.mark.parametrize("name", KERNELS)
@@ -40,7 +47,7 @@ def test_features_and_what_they_leave_are_those_of_the_map(engine, name):
     X = rng.standard_normal((40, 3))
     X[7] = 0.0
     map_ = FeatureMap.of(KERNELS[name], X[:12])
-    there = Placed.of(map_, engine)
+    there = DeviceFeatureMap.of(map_, engine)
     with engine.computing():
         rows = engine.to_device(X)
         Z, left = engine.to_host(there(rows)), there.remaining(rows)
@@ -51,7 +58,7 @@ def test_features_and_what_they_leave_are_those_of_the_map(engine, name):
 
 
 def test_a_map_of_no_centre_has_no_features(engine):
-    there = Placed.of(FeatureMap.of(KERNELS["rbf"], np.zeros((0, 3))), engine)
+    there = DeviceFeatureMap.of(FeatureMap.of(KERNELS["rbf"], np.zeros((0, 3))), engine)
     with engine.computing():
         rows = engine.to_device(np.ones((5, 3)))
         assert engine.to_host(there(rows)).shape == (5, 0)
@@ -61,11 +68,11 @@ def test_a_map_of_no_centre_has_no_features(engine):
 def test_a_kernel_that_is_not_definite_is_told(engine):
     map_ = FeatureMap(KERNELS["linear"], np.eye(3), 2 * np.eye(3))  # |z|^2 is four times k(x, x)
     with engine.computing(), pytest.raises(SpecError, match="not positive definite: -9"):
-        Placed.of(map_, engine).remaining(engine.to_device(np.ones((1, 3))))
+        DeviceFeatureMap.of(map_, engine).remaining(engine.to_device(np.ones((1, 3))))
 
 
 def test_a_block_takes_what_is_said(engine):
-    there = Placed.of(
+    there = DeviceFeatureMap.of(
         FeatureMap.of(KERNELS["rbf"], np.random.default_rng(0).random((20, 3))), engine
     )
     assert 8 * 20 * there.rows_at_once <= placed.BLOCK_BYTES < 8 * 20 * (there.rows_at_once + 1)
@@ -75,7 +82,7 @@ def test_a_block_takes_what_is_said(engine):
 def test_a_bound_of_the_entries_spares_the_number_that_comes_back(engine, size):
     X = np.random.default_rng(0).uniform(-1, 1, (30, 3))
     map_ = FeatureMap.of(KERNELS["rbf"], X[:8])
-    there = Placed.of(map_, engine)
+    there = DeviceFeatureMap.of(map_, engine)
     there = there if size is None else there.of_entries(size)
     with engine.computing():
         before = engine.traffic.to_host_bytes
@@ -91,10 +98,10 @@ def test_scores_are_those_of_the_host(engine, name, gamma):
     X, w = rng.standard_normal((60, 3)), rng.uniform(1, 20, 60)
     here = Dense.of(KERNELS[name], X, np.sqrt(w))
     with engine.computing():
-        there = PlacedDense.of(engine, KERNELS[name], X, np.sqrt(w))
+        there = DeviceGram.of(engine, KERNELS[name], X, np.sqrt(w))
         B, found = engine.to_host(there.B), there.resolved(w, gamma)
         slope, values = found.slope, there.eigenvalues()
-        further = raised(there, w, found, found.dimension / 2)
+        further = raise_ridge(there, w, found, found.dimension / 2)
     known = here.resolved(w, gamma)
     top = np.abs(here.B).max()
     np.testing.assert_allclose(B, here.B, rtol=0, atol=1e-13 * top)
@@ -104,7 +111,7 @@ def test_scores_are_those_of_the_host(engine, name, gamma):
     assert slope == pytest.approx(known.slope, abs=1e-9 + 1e-13 * condition)
     assert further.dimension <= found.dimension / 2 * (1 + 1e-9)
     assert further.gamma == pytest.approx(
-        raised(here, w, known, known.dimension / 2).gamma, rel=1e-6 + 1e-11 * condition
+        raise_ridge(here, w, known, known.dimension / 2).gamma, rel=1e-6 + 1e-11 * condition
     )
 
 
@@ -112,17 +119,17 @@ def test_scores_of_what_has_no_factor_are_those_of_its_eigenvalues(engine):
     """Twenty copies of one row, a little below definite: the factor breaks off, scores are still 1/20."""
     B = np.ones((20, 20)) - 1e-10 * np.eye(20)
     with engine.computing():
-        there = PlacedDense(engine, engine.to_device(B))
+        there = DeviceGram(engine, engine.to_device(B))
         np.testing.assert_allclose(there.resolved(np.ones(20), 1e-12).tau, 1 / 20, rtol=1e-6)
 
 
 def test_scores_of_what_is_not_definite_are_refused(engine):
     with engine.computing(), pytest.raises(SpecError, match="not positive definite: -1 "):
-        PlacedDense(engine, engine.to_device(np.diag([1.0, 2.0, -1.0]))).resolved(np.ones(3), 0.5)
+        DeviceGram(engine, engine.to_device(np.diag([1.0, 2.0, -1.0]))).resolved(np.ones(3), 0.5)
 
 
 def test_where_scores_are_found_is_no_part_of_the_sampling():
     """Two of them print alike, and are saved alike."""
-    spec = Spec(kernel=KERNELS["rbf"], gamma=1.0)
+    spec = DictionaryOptions(kernel=KERNELS["rbf"], gamma=1.0)
     assert "weighted" not in repr(spec)
     assert pickle.loads(pickle.dumps(spec)).weighted is spec.weighted

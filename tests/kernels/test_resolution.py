@@ -10,7 +10,7 @@ from scipy import linalg
 
 from streamsvd.errors import SpecError
 from streamsvd.kernels.mathematics import Kernel, resolution
-from streamsvd.kernels.mathematics.resolution import LOWEST, Dense, raised, resolved
+from streamsvd.kernels.mathematics.resolution import LOWEST, Dense, raise_ridge, resolve_gram
 
 
 def spectrum(kind, m):
@@ -42,7 +42,7 @@ KINDS = ["power", "fast", "clusters", "equal", "few", "steps"]
 def test_scores_and_slope_are_those_of_the_definition(kind, gamma):
     values = spectrum(kind, 40)
     B, w = weighted(values)
-    at = resolved(B, w, gamma)
+    at = resolve_gram(B, w, gamma)
     P = B @ linalg.inv(B + gamma * np.eye(40))
     np.testing.assert_allclose(at.tau * w, np.clip(np.diag(P), 0, w), atol=1e-8)
     d = values / (values + gamma)
@@ -61,37 +61,37 @@ def test_scores_and_slope_are_those_of_the_definition(kind, gamma):
 )
 def test_a_raised_ridge_allows_what_was_asked_and_little_more(kind, m, exponent, ratio, seed):
     B, w = weighted(spectrum(kind, m), seed)
-    at = resolved(B, w, 10.0**exponent)
+    at = resolve_gram(B, w, 10.0**exponent)
     if at.inverse is None:
         return
     allowed = at.dimension / ratio
-    found = raised(Dense(B), w, at, allowed)
+    found = raise_ridge(Dense(B), w, at, allowed)
     assert found.gamma > at.gamma
     assert found.dimension <= allowed * (1 + 1e-9)
     assert dimension_of(B, found.gamma) <= allowed * (1 + 1e-6)
     assert dimension_of(B, found.gamma) >= LOWEST * allowed * (1 - 1e-6)
-    np.testing.assert_array_equal(found.tau, resolved(B, w, found.gamma).tau)
+    np.testing.assert_array_equal(found.tau, resolve_gram(B, w, found.gamma).tau)
 
 
 @pytest.mark.parametrize("ratio", [1.01, 1.2, 1.8])
 def test_a_short_way_costs_no_eigenvalues(monkeypatch, ratio):
     X = np.random.default_rng(0).uniform(0, 1, (300, 3))
     B, w = Kernel("rbf", 0.4).gram(X), np.ones(300)
-    at, tried = resolved(B, w, 0.1), []
+    at, tried = resolve_gram(B, w, 0.1), []
     monkeypatch.setattr(resolution, "_smallest", None)
-    monkeypatch.setattr(resolution, "resolved", lambda *a: tried.append(a) or resolved(*a))
-    assert raised(Dense(B), w, at, at.dimension / ratio).dimension <= at.dimension / ratio
+    monkeypatch.setattr(resolution, "resolved", lambda *a: tried.append(a) or resolve_gram(*a))
+    assert raise_ridge(Dense(B), w, at, at.dimension / ratio).dimension <= at.dimension / ratio
     assert len(tried) <= 2
 
 
 def test_without_a_factor_all_eigenvalues_decide():
     B, w = weighted(spectrum("few", 30))
-    at = resolved(
+    at = resolve_gram(
         B - 1e-13 * np.eye(30), w, 1e-14
     )  # no Cholesky factor, yet definite but for rounding
     assert at.inverse is None
     assert at.slope == 0
-    found = raised(Dense(B), w, at, at.dimension / 2)
+    found = raise_ridge(Dense(B), w, at, at.dimension / 2)
     assert LOWEST * at.dimension / 2 <= found.dimension <= at.dimension / 2
     with pytest.raises(SpecError, match="not positive definite"):
-        resolved(-B, w, 1e-3)
+        resolve_gram(-B, w, 1e-3)

@@ -11,7 +11,7 @@ from sklearn.kernel_ridge import KernelRidge as Dense
 
 import streamsvd
 from streamsvd.cli import app
-from streamsvd.kernels.mathematics.ridge import Moments, best_ridge, coefficients
+from streamsvd.kernels.mathematics.ridge import RidgeSums, best_ridge, coefficients
 
 
 @pytest.fixture(scope="module")
@@ -26,11 +26,11 @@ def test_sums_say_what_dense_algebra_says():
     rng = np.random.default_rng(0)
     Z, y = rng.standard_normal((300, 20)), rng.standard_normal((300, 2))
     train = (
-        Moments.zero(20, 2)
+        RidgeSums.zero(20, 2)
         .update(Z[:100], y[:100])
-        .merge(Moments.zero(20, 2).update(Z[100:200], y[100:200]))
+        .merge(RidgeSums.zero(20, 2).update(Z[100:200], y[100:200]))
     )
-    held = Moments.zero(20, 2).update(Z[200:], y[200:])
+    held = RidgeSums.zero(20, 2).update(Z[200:], y[200:])
     for ridge in (1e-8, 1.0, 1e4):
         beta = coefficients(train, ridge)
         dense = np.linalg.solve(Z[:200].T @ Z[:200] + ridge * np.eye(20), Z[:200].T @ y[:200])

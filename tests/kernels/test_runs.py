@@ -27,14 +27,14 @@ class After:
     """Raises when so many runs of a pass of some purpose are done; counts runs."""
 
     def __init__(self, purpose=None, runs=10**9):
-        self.purpose, self.left, self.current, self.done = purpose, runs, "", []
+        self.purpose, self.left, self.current_purpose, self.done = purpose, runs, "", []
 
     def __call__(self, event):
         if isinstance(event, PassStarted):
-            self.current = event.purpose
+            self.current_purpose = event.purpose
         if isinstance(event, SpanDone):
-            self.done.append(self.current)
-            if self.purpose is not None and self.current.startswith(self.purpose):
+            self.done.append(self.current_purpose)
+            if self.purpose is not None and self.current_purpose.startswith(self.purpose):
                 self.left -= 1
                 if self.left < 0:
                     raise Killed

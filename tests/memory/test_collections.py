@@ -81,14 +81,14 @@ import json, sys
 import numpy as np
 import streamsvd
 from streamsvd.store.collections import open_collection
-streamsvd.rates({"warm": np.ones((4, 2))}, (0.1,))
+streamsvd.rate_curve({"warm": np.ones((4, 2))}, (0.1,))
 source = open_collection(sys.argv[1], cut=0)
 errors = (0.02, 0.05, 0.2)
 try:
-    streamsvd.rates(source, errors, memory="1MiB")
+    streamsvd.rate_curve(source, errors, memory="1MiB")
 except streamsvd.BudgetError as error:
     needs = error.needs
-done = streamsvd.rates(source, errors, memory=needs)
+done = streamsvd.rate_curve(source, errors, memory=needs)
 i = done.info
 print(json.dumps([i.peak_bytes, i.projected_bytes, i.budget_bytes, needs, len(done.rates[1].merges)]))
 """

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import streamsvd
 from streamsvd import IncrementalSVD, Model, NonFiniteError, ShapeError, SpecError, StoreError
-from streamsvd.engine.events import Committed
+from streamsvd.engine.events import ResultWritten
 from streamsvd.models import repair_model
 from streamsvd.models.mathematics import incremental
 from streamsvd.testing.spectra import KnownMatrix
@@ -112,7 +112,7 @@ def test_a_known_block_is_not_absorbed_again_and_another_of_its_name_is_refused(
     model = absorbed(tmp_path / "m", A, [300])
     before = model.version
     done = model.update(A[:300], "block-0")
-    assert (done.skipped, done.absorbed, done.version) == ("known", 0, before)
+    assert (done.skip_reason, done.absorbed, done.version) == ("known", 0, before)
     with pytest.raises(SpecError, match="'block-0' is in the model with other content"):
         model.update(A[:300] + 1, "block-0")
     with pytest.raises(SpecError, match="other content"):
@@ -128,7 +128,7 @@ def test_the_cut_of_a_block_by_memory_does_not_change_its_identity(A, tmp_path):
     done = model.update(big, "big", memory="48MiB")
     assert done.versions == 1
     assert len(model.blocks) > 1
-    assert model.update(big, "big", memory="1GiB").skipped == "known"
+    assert model.update(big, "big", memory="1GiB").skip_reason == "known"
     error = np.linalg.norm(big - (np.asarray(model.U) * model.s) @ model.Vh)
     assert error == pytest.approx(model.certificate.frobenius_error, rel=1e-9)
 
@@ -139,8 +139,8 @@ def test_a_growing_array_gives_the_rows_beyond_those_absorbed(A, tmp_path):
     seen = []
     done = streamsvd.update(tmp_path / "m", tmp_path / "a.zarr", rank=K, callback=seen.append)
     assert done.absorbed == 200
-    assert [e for e in seen if isinstance(e, Committed)]
-    assert streamsvd.update(tmp_path / "m", tmp_path / "a.zarr").skipped == "nothing new"
+    assert [e for e in seen if isinstance(e, ResultWritten)]
+    assert streamsvd.update(tmp_path / "m", tmp_path / "a.zarr").skip_reason == "nothing new"
     array.append(A[200:])
     assert streamsvd.update(tmp_path / "m", tmp_path / "a.zarr").absorbed == 400
     s = reference(A, False)[1][:K]
@@ -254,7 +254,7 @@ def test_a_batch_result_is_a_model_that_update_extends(A, tmp_path, options):
         assert np.linalg.norm(rows - whole) <= c.frobenius_error * (1 + 1e-6)
     loaded = streamsvd.load(out)
     np.testing.assert_array_equal(loaded.s, model.s)
-    assert Model.open(out).update(A[400:], "rest").skipped == "known"
+    assert Model.open(out).update(A[400:], "rest").skip_reason == "known"
     assert model.verify() == []
 
 
@@ -284,7 +284,7 @@ def test_left_vectors_of_a_batch_result_are_there_before_the_first_update(A, tmp
     assert model.U.shape == (M, K)
     np.testing.assert_array_equal(np.asarray(model.U), result.U[...])
     np.testing.assert_array_equal(model.U[M - 3 :], result.U[M - 3 :])
-    streamsvd.export(model, tmp_path / name)
+    streamsvd.export_model(model, tmp_path / name)
     if name == "folder":
         U = streamsvd.load(tmp_path / name).U[...]
     else:
@@ -325,7 +325,7 @@ def test_blocks_with_gaps_are_skipped_or_filled_with_the_mean(A, tmp_path):
     gap[5, 7] = np.nan
     model = absorbed(tmp_path / "skip", A[:300], [])
     done = model.update(gap, "gap", nonfinite="skip-block")
-    assert (done.skipped, done.absorbed, model.version) == ("nonfinite", 0, 1)
+    assert (done.skip_reason, done.absorbed, model.version) == ("nonfinite", 0, 1)
     with pytest.raises(SpecError, match="needs the mean"):
         model.update(gap, "gap", nonfinite="impute-mean")
     model = absorbed(tmp_path / "fill", A[:300], [], center=True)
@@ -343,7 +343,7 @@ def test_blocks_with_gaps_are_skipped_or_filled_with_the_mean(A, tmp_path):
 @pytest.mark.parametrize("options", [{}, {"forget": 0.5}, {"window": 300}, {"u": True}])
 def test_an_array_with_gaps_waits_until_it_is_mended(A, tmp_path, monkeypatch, rows, options):
     """Nothing is lost, however the new rows are cut, and however long it takes."""
-    monkeypatch.setattr("streamsvd.models.feed.MOST_BYTES", 8 * N * rows)
+    monkeypatch.setattr("streamsvd.models.block_reader.MAX_PIECE_BYTES", 8 * N * rows)
     monkeypatch.setattr("streamsvd.models.absorption.COMMIT_SECONDS", 0.0)
     grown = zarr.create_array(tmp_path / "a", shape=(300, N), chunks=(50, N), dtype="f8")
     grown[...] = A[:300]
@@ -354,11 +354,16 @@ def test_an_array_with_gaps_waits_until_it_is_mended(A, tmp_path, monkeypatch, r
     gap[170, 7] = np.nan
     grown.append(gap)
     done = model.update(grown, nonfinite="skip-block")
-    assert (done.skipped, done.absorbed, done.n_rows) == ("nonfinite", 0, 300)
+    assert (done.skip_reason, done.absorbed, done.n_rows) == ("nonfinite", 0, 300)
     assert model.ledger == before
     grown[300:] = A[300:]
     mended = model.update(grown, nonfinite="skip-block")
-    assert (mended.skipped, mended.absorbed, mended.n_rows, mended.versions) == ("", 300, 600, 1)
+    assert (mended.skip_reason, mended.absorbed, mended.n_rows, mended.versions) == (
+        "",
+        300,
+        600,
+        1,
+    )
     whole = Model.create(tmp_path / "whole", K, **options)
     whole.update(A[:300], "a")
     whole.update(A[300:], "b")
@@ -413,7 +418,7 @@ def test_a_rank_beyond_the_columns_is_refused(A, tmp_path):
 @pytest.mark.parametrize("u", [False, True])
 def test_a_first_update_that_fails_leaves_nothing(A, tmp_path, monkeypatch, u):
     """So that the next one is free to ask for something else."""
-    monkeypatch.setattr("streamsvd.models.feed.MOST_BYTES", 8 * N * 37)
+    monkeypatch.setattr("streamsvd.models.block_reader.MAX_PIECE_BYTES", 8 * N * 37)
     bad = A.copy()
     bad[-1, -1] = np.nan
     path = tmp_path / "m"
@@ -427,7 +432,7 @@ def test_a_first_update_that_fails_leaves_nothing(A, tmp_path, monkeypatch, u):
     assert streamsvd.update(path, A, "x", u=u).absorbed == M
     assert Model.open(path).spec.rank == N
     done = streamsvd.update(tmp_path / "none", bad, "x", rank=3, nonfinite="skip-block")
-    assert (done.version, done.skipped) == (0, "nonfinite")
+    assert (done.version, done.skip_reason) == (0, "nonfinite")
     assert Model.open(tmp_path / "none").spec.rank == 3
 
 
@@ -475,32 +480,32 @@ def test_models_of_different_rows_merge_to_that_of_all(A, tmp_path, center):
     absorbed(tmp_path / "a", A[:350], [100], center=center)
     b = Model.create(tmp_path / "b", K, center=center)
     b.update(A[350:], "later")
-    merged = streamsvd.merge(tmp_path / "a", tmp_path / "b", tmp_path / "c")
+    merged = streamsvd.merge_models(tmp_path / "a", tmp_path / "b", tmp_path / "c")
     s = reference(A, center)[1][:K]
     c = merged.certificate
     assert merged.n_rows == M
     assert (c.sigma_lower <= s).all()
     assert (s <= c.sigma_upper).all()
-    assert merged.update(A[350:], "later").skipped == "known"
+    assert merged.update(A[350:], "later").skip_reason == "known"
     with pytest.raises(SpecError, match="is in both models: its rows would count twice"):
-        streamsvd.merge(tmp_path / "a", tmp_path / "a", tmp_path / "d")
+        streamsvd.merge_models(tmp_path / "a", tmp_path / "a", tmp_path / "d")
     Model.create(tmp_path / "e", K + 1, center=center).update(A, "e")
     with pytest.raises(SpecError, match=f"differ in rank: {K} and {K + 1}"):
-        streamsvd.merge(tmp_path / "a", tmp_path / "e", tmp_path / "d")
+        streamsvd.merge_models(tmp_path / "a", tmp_path / "e", tmp_path / "d")
 
 
 @pytest.mark.parametrize("name", ["e.npz", "e.zarr"])
 def test_an_export_holds_the_factors(A, tmp_path, name):
     model = absorbed(tmp_path / "m", A, [100, 350], center=True, u=True)
-    path = streamsvd.export(model, tmp_path / name)
+    path = streamsvd.export_model(model, tmp_path / name)
     found = np.load(path) if name.endswith("npz") else zarr.open_group(str(path), mode="r")
     np.testing.assert_array_equal(found["s"][...], model.s)
     np.testing.assert_array_equal(found["Vh"][...], model.Vh)
     np.testing.assert_allclose(found["mean"][...], model.mean)
     np.testing.assert_allclose(found["U"][...], np.asarray(model.U), atol=1e-14)
     with pytest.raises(StoreError, match="exists already"):
-        streamsvd.export(model, path)
-    streamsvd.export(model, path, overwrite=True)
+        streamsvd.export_model(model, path)
+    streamsvd.export_model(model, path, overwrite=True)
 
 
 def test_drift_is_told_and_a_refit_is_advised(tmp_path):
@@ -542,7 +547,7 @@ def test_many_updates_keep_orthogonality_and_little_on_disk(tmp_path):
     assert len(list((tmp_path / "m" / "versions").iterdir())) < 40
     again = Model.open(tmp_path / "m")
     assert len(again.blocks) == 300
-    assert again.update(rows[17], "17").skipped == "known"
+    assert again.update(rows[17], "17").skip_reason == "known"
     assert again.verify() == []
     direct = IncrementalSVD(rank=3, buffer=3)
     state = direct.init(8, like=rows)
@@ -661,7 +666,7 @@ def test_rows_that_are_not_written_yet_are_left_for_later(A, tmp_path):
     store[:] = A[:130]
     streamsvd.update(tmp_path / "m", str(tmp_path / "a.zarr"), rank=K)
     store.resize((150, N))
-    assert streamsvd.update(tmp_path / "m", str(tmp_path / "a.zarr")).skipped == "nothing new"
+    assert streamsvd.update(tmp_path / "m", str(tmp_path / "a.zarr")).skip_reason == "nothing new"
     store[130:140] = A[130:140]
     assert streamsvd.update(tmp_path / "m", str(tmp_path / "a.zarr")).absorbed == 10
     store[140:] = A[140:150]
@@ -733,7 +738,7 @@ def test_a_healthy_batch_result_is_intact_and_nothing_new_is_no_error(A, tmp_pat
     np.save(tmp_path / "a.npy", A)
     streamsvd.svd(A, K, out=tmp_path / "r")
     done = streamsvd.update(tmp_path / "r", tmp_path / "a.npy")
-    assert (done.skipped, done.version) == ("nothing new", 0)
+    assert (done.skip_reason, done.version) == ("nothing new", 0)
     model, damage = repair_model(tmp_path / "r")
     assert damage == []
     assert model.n_rows == M

@@ -62,7 +62,7 @@ def test_blocks_give_what_their_slices_give(A, tmp_path, dtype, center, way, opt
     model.update(A[25:45].astype(dtype), "b")  # the model remembers
     model.update(A[45:].astype(dtype), "c", **given)
     says(Model.open(path), A, center)
-    assert model.update(A[25:45].astype(dtype), "b").skipped == "known"
+    assert model.update(A[25:45].astype(dtype), "b").skip_reason == "known"
     assert model.verify() == []
     assert Model.open(path, 1).dropped_columns == tuple(LAND)
     if "window" not in options:
@@ -95,11 +95,11 @@ def test_a_matrix_that_grows_is_absorbed_as_its_slice(A, tmp_path, kind):
     opened = streamsvd.open(source, missing="fill")
     assert streamsvd.update(tmp_path / "m", opened, rank=3, nonfinite="skip-block").absorbed == 30
     says(Model.open(tmp_path / "m"), A[:30], False)
-    assert streamsvd.update(tmp_path / "m", opened).skipped == "nothing new"
+    assert streamsvd.update(tmp_path / "m", opened).skip_reason == "nothing new"
     store[30:] = A[30:]
     opened = streamsvd.open(source, missing="fill")
     assert streamsvd.update(tmp_path / "m", opened).absorbed == M - 30
-    assert streamsvd.update(tmp_path / "m", opened).skipped == "nothing new"
+    assert streamsvd.update(tmp_path / "m", opened).skip_reason == "nothing new"
     says(Model.open(tmp_path / "m"), A, False)
 
 
@@ -181,17 +181,17 @@ def test_models_of_the_same_columns_are_merged_others_are_not(A, tmp_path):
     a, b, c = (tmp_path / name for name in "abc")
     streamsvd.update(a, A[:30], "a", rank=3, mask="auto")
     streamsvd.update(b, A[30:], "b", rank=3, mask=MASK)
-    both = streamsvd.merge(a, b, tmp_path / "ab")
+    both = streamsvd.merge_models(a, b, tmp_path / "ab")
     says(both, A, False)
     streamsvd.update(c, np.nan_to_num(A[30:]), "c", rank=3, mask=np.arange(N) != 2)
     with pytest.raises(SpecError, match="different columns out: columns 0, 2, 3, 11 are"):
-        streamsvd.merge(a, c, tmp_path / "ac")
+        streamsvd.merge_models(a, c, tmp_path / "ac")
 
 
 @pytest.mark.parametrize("name", ["e.npz", "folder"])
 def test_what_is_exported_has_all_columns(A, tmp_path, name):
     streamsvd.update(tmp_path / "m", A, "a", rank=3, center=True, mask="auto")
-    out = streamsvd.export(Model.open(tmp_path / "m"), tmp_path / name)
+    out = streamsvd.export_model(Model.open(tmp_path / "m"), tmp_path / name)
     if name == "e.npz":
         found = np.load(out)
         Vh, mean = found["Vh"], found["mean"]

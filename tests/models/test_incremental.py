@@ -15,9 +15,9 @@ from streamsvd.models.mathematics.incremental import (
     BUFFER_ENTRIES,
     IncrementalSVD,
     default_buffer,
-    economic,
+    economic_svd,
 )
-from streamsvd.models.mathematics.subspaces import captured, principal_angles
+from streamsvd.models.mathematics.subspaces import captured_share, principal_angles
 from streamsvd.numerics.certificate import TOL, Kind
 from streamsvd.numerics.ledger import Factor, Ledger
 
@@ -602,8 +602,8 @@ def test_how_much_of_a_block_the_basis_held_and_how_far_it_turned():
         IncrementalSVD(rank=2).init(4, like=np.ones(1)).ledger,
     )
     block = np.array([[3.0, 0, 4, 0]])
-    assert captured(state, block, 2) == pytest.approx(9 / 25)
-    assert captured(state, np.zeros((2, 4)), 2) == 1.0
+    assert captured_share(state, block, 2) == pytest.approx(9 / 25)
+    assert captured_share(state, np.zeros((2, 4)), 2) == 1.0
     c, s = np.cos(0.3), np.sin(0.3)
     turned = np.array([[c, 0, s, 0], [0, 1, 0, 0]])
     np.testing.assert_allclose(principal_angles(state.Vh, turned), [0, 0.3], atol=1e-15)
@@ -615,7 +615,7 @@ def test_the_economic_svd_is_that_of_lapack_on_every_shape():
     rng = np.random.default_rng(0)
     for r, n in itertools.product((0, 1, 5, 30), (0, 1, 7, 30)):
         W = rng.standard_normal((r, n))
-        u, s, vh = economic(W)
+        u, s, vh = economic_svd(W)
         np.testing.assert_allclose((u * s) @ vh, W, atol=1e-13)
         assert s.size == min(r, n)
 

@@ -14,8 +14,8 @@ import streamsvd
 from streamsvd import IncrementalSVD, Model, SpecError
 from streamsvd.models.mathematics.incremental import BUFFER_ENTRIES, default_buffer
 from streamsvd.models.options import make_spec, method_of
-from streamsvd.models.state import of_result
-from streamsvd.store.versions import Spec
+from streamsvd.models.state import state_of_result
+from streamsvd.store.versions import ModelSpec
 from tests.models.test_incremental import assert_proved, smooth_fields
 
 
@@ -60,7 +60,7 @@ def test_a_block_of_very_many_columns_keeps_fewer_directions(tmp_path):
 )
 def test_models_made_before_the_buffer_was_written_down_go_on_as_they_were(options, kept):
     """A spec of a model that holds rows, without a buffer: what the default was when it was made."""
-    old: Spec = msgspec.structs.replace(make_spec(**options), width=100)
+    old: ModelSpec = msgspec.structs.replace(make_spec(**options), width=100)
     assert method_of(old).kept(100) == kept
 
 
@@ -68,7 +68,7 @@ def test_models_that_keep_different_numbers_merge_to_the_larger(tmp_path):
     A = rows_of(200, 80)
     for name, buffer, rows in (("a", 5, A[:100]), ("b", 20, A[100:])):
         Model.create(tmp_path / name, 4, buffer=buffer).update(rows, name)
-    merged = streamsvd.merge(tmp_path / "a", tmp_path / "b", tmp_path / "c")
+    merged = streamsvd.merge_models(tmp_path / "a", tmp_path / "b", tmp_path / "c")
     assert merged.spec.buffer == 20
     assert_proved(merged._truncated, A, 1e-12 * np.linalg.norm(A))
 
@@ -133,7 +133,9 @@ def test_a_batch_result_with_ends_of_other_vectors_is_a_state_whose_statements_h
         deficit=max(-np.linalg.eigvalsh(D)[0], 0.0) + 1e-15 * energy,
         spectral_error=np.linalg.norm(rest, 2) * (1 + 1e-12) if known else np.inf,
     )
-    state = of_result(replace(result, Vh=Vh, s=np.sqrt(lower), certificate=certificate)).factor
+    state = state_of_result(
+        replace(result, Vh=Vh, s=np.sqrt(lower), certificate=certificate)
+    ).factor
     assert np.linalg.eigvalsh(D)[-1] <= state.ledger.above * (1 + 1e-12) + 1e-13 * energy
     slack = 1e-7 * np.sqrt(energy)
     for rank in range(1, k + 1):

@@ -16,19 +16,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import linalg, stats
 
-from streamsvd.factor.iteration import restarted
-from streamsvd.factor.looks import Past, krylov_look
+from streamsvd.factor.assessment import PastBounds, assess_krylov
+from streamsvd.factor.iteration import compress_space
 from streamsvd.factor.problem import Frame, Statistics
-from streamsvd.factor.session import Settings
+from streamsvd.factor.session import RunGoal
 from streamsvd.numerics import krylov
-from streamsvd.numerics.bracket import Bracket, bracket
-from streamsvd.numerics.certificate import Certificate, Kind, Proved, certify
+from streamsvd.numerics.bracket import Bracket, bracket_eigenvalues
+from streamsvd.numerics.certificate import Certificate, EigenvalueBounds, Kind, certify
 from streamsvd.numerics.intervals import worst_width
-from streamsvd.numerics.probes import Probes, chi_lower, power_rounding, rounding
+from streamsvd.numerics.probes import Probes, chi_lower, power_rounding, rounding_bounds
 from streamsvd.numerics.ritz import Ritz, rayleigh_ritz, spectral_norm
 from streamsvd.numerics.sides import UNIT_ROUNDOFF
 from streamsvd.numerics.tail import (
-    share,
+    power_share,
     tail_norm,
 )
 
@@ -150,12 +150,12 @@ class View:
 
     ritz: Ritz
     probes: Probes
-    past: Past
+    past: PastBounds
     found: Bracket
     certificates: tuple[Certificate, Certificate]
 
     @property
-    def proved(self) -> Proved:
+    def proved(self) -> EigenvalueBounds:
         assert self.past.proved is not None
         return self.past.proved
 
@@ -202,16 +202,16 @@ def views(
     energy = float(np.sum(np.abs(known.A) ** 2))
     stats = Statistics(Frame(np.ones(n), None, 0.0), energy, energy, np.zeros(n), np.ones(n))
     count = min(width, n)
-    options = Settings(count, None, 1e-9, delta, Kind.BOUNDS, passes, 0)
+    options = RunGoal(count, None, 1e-9, delta, Kind.BOUNDS, passes, 0)
     floor = 8 * UNIT_ROUNDOFF * float(np.sqrt(n + product.run)) * energy
     Omega = gaussian(known.rng, (n, probes), known.complex_)
     thin = product.rounded(Q)
-    space = krylov.space(thin, product(thin))
+    space = krylov.space_of_block(thin, product(thin))
     probe = Probes(Omega, product(Omega, wide=True), floor, 1.0, 2 if known.complex_ else 1)
-    past = Past()
-    ritz = krylov.learn(space)
+    past = PastBounds()
+    ritz = krylov.ritz_of_space(space)
     for look in range(1, passes + 1):
-        seen, past = krylov_look(ritz, probe, stats, options, look, past)
+        seen, past = assess_krylov(ritz, probe, stats, options, look, past)
         assert past.best is not None
         half = certify(
             past.best,
@@ -227,22 +227,22 @@ def views(
         yield View(ritz, probe, past, seen.found, (seen.certificate, half))
         if n <= ritz.theta.size:
             return
-        each = share(delta, look + 1)
+        each = power_share(delta, look + 1)
         if probe.basis is None:
             probe = probe.pinned(ritz.V[:, : max(1, width // 2)].copy(), delta=each)
         if past.sides is not None and probe.basis is not None:
             reach = past.sides.reach(ritz.V.conj().T @ probe.basis)
             probe = replace(probe, reach=min(probe.reach, reach))
         if restart is not None and ritz.theta.size + width > restart:
-            ritz, past = restarted(ritz, max(restart - width, 1), probe.basis, past)
+            ritz, past = compress_space(ritz, max(restart - width, 1), probe.basis, past)
         fill = gaussian(known.rng, (n, width), known.complex_) if look % 2 else None
         block = krylov.next_block(ritz, width, 2 * ritz.skew + UNIT_ROUNDOFF * energy, n, fill)
         block = product.rounded(block)
-        deflated = product.rounded(probe.deflated())
+        deflated = product.rounded(probe.deflated_block())
         made = product(np.concatenate([block, deflated], axis=1))
-        probe = probe.extended(deflated, made[:, block.shape[1] :], delta=each)
+        probe = probe.extend(deflated, made[:, block.shape[1] :], delta=each)
         if block.shape[1]:
-            ritz = krylov.grown(ritz, block, made[:, : block.shape[1]])
+            ritz = krylov.expand_ritz(ritz, block, made[:, : block.shape[1]])
 
 
 def broken(known: Case, view: View) -> bool:
@@ -397,7 +397,7 @@ def test_true_bounds_of_tail_and_rounding_bracket_every_eigenvalue(problem, grad
     P = beside(known, ritz)
     beta = spectral_norm(known.A @ P) ** 2 if n > L else 0.0
     floor = 1e-14 * float(np.sum(np.abs(known.A) ** 2)) + 1e-300
-    found = bracket(ritz, beta=beta, noise=mu * g + floor, count=count)
+    found = bracket_eigenvalues(ritz, beta=beta, noise=mu * g + floor, count=count)
     truth = known.s**2
     eps = 1e-14 * truth[0]
     assert (found.lower <= truth[:count] + eps).all()
@@ -429,7 +429,7 @@ def test_a_complete_basis_leaves_only_the_rounding():
     n = known.A.shape[1]
     ritz = rayleigh_ritz(np.eye(n), known.B)
     noise = np.full(n, 1e-12 * known.s[0] ** 2)
-    found = bracket(ritz, beta=0.0, noise=noise, count=n)
+    found = bracket_eigenvalues(ritz, beta=0.0, noise=noise, count=n)
     assert np.allclose(found.upper[:n] - ritz.theta, noise, rtol=1e-2)
     assert np.linalg.norm(found.vectors.conj().T @ found.vectors - np.eye(n)) < 1e-13
 
@@ -437,7 +437,7 @@ def test_a_complete_basis_leaves_only_the_rounding():
 def test_the_zero_matrix_has_the_interval_zero():
     zero = np.zeros((6, 3))
     ritz = rayleigh_ritz(np.eye(6)[:, :3], zero)
-    found = bracket(ritz, beta=0.0, noise=np.zeros(3), count=3)
+    found = bracket_eigenvalues(ritz, beta=0.0, noise=np.zeros(3), count=3)
     assert not found.lower.any()
     assert not found.upper.any()
     proof = certify(
@@ -485,8 +485,8 @@ def test_the_tail_is_below_its_bound_as_often_as_promised(power):
         probes = Probes(Omega, known.B @ Omega, 0.0, 1.0, 2 if known.complex_ else 1)
         probes = probes.pinned(V, delta=delta)
         for _ in range(power - 1):
-            block = probes.deflated()
-            probes = probes.extended(block, known.B @ block, delta=delta)
+            block = probes.deflated_block()
+            probes = probes.extend(block, known.B @ block, delta=delta)
         truth = spectral_norm(P @ known.B @ P)
         return bool(
             truth > tail_norm(V, probes, delta=delta) * (1 + 1e-12) + 1e-14 * known.s[0] ** 2
@@ -502,12 +502,12 @@ def test_measured_rounding_is_not_below_the_true_one():
     def fails(seed: int) -> bool:
         known = case(seed, single=True, largest=24)
         Q = start(known, "random", 6)
-        ritz = krylov.learn(krylov.space(Q, Products(known.A, single=True)(Q)))
+        ritz = krylov.ritz_of_space(krylov.space_of_block(Q, Products(known.A, single=True)(Q)))
         N = ritz.V * ritz.theta + ritz.R - known.B @ ritz.V
         Omega = gaussian(known.rng, (Q.shape[0], 4), known.complex_)
         floor = 1e-15 * float(np.sum(np.abs(known.A) ** 2))
         probes = Probes(Omega, known.B @ Omega, floor, 1.0, 2 if known.complex_ else 1)
-        bound = rounding(ritz, probes, delta=delta, needed=ritz.theta.size - 1)
+        bound = rounding_bounds(ritz, probes, delta=delta, needed=ritz.theta.size - 1)
         if not bound.any():
             return bool(N.any())
         return spectral_norm(N / bound) > 1 + 1e-9
@@ -542,7 +542,7 @@ def test_a_probe_block_lost_to_underflow_is_not_taken_for_a_small_tail():
     Omega = rng.standard_normal((4, 8))
     probes = Probes(Omega, B @ Omega, 0.0, 1.0, 1)
     nothing = np.zeros_like(Omega)
-    probes = probes.pinned(V, delta=1e-3).extended(nothing, nothing, delta=1e-3)
+    probes = probes.pinned(V, delta=1e-3).extend(nothing, nothing, delta=1e-3)
     assert tail_norm(V, probes, delta=1e-3) >= 0.5
 
 

@@ -25,7 +25,7 @@ def operator(seed, n=24, complex_=False, rank=None):
 
 def thin(rng, n, k, complex_):
     X = rng.standard_normal((n, k))
-    return krylov.orthonormal(X + 1j * rng.standard_normal((n, k)) if complex_ else X)
+    return krylov.orthonormal_basis(X + 1j * rng.standard_normal((n, k)) if complex_ else X)
 
 
 @given(st.integers(0, 999), st.integers(1, 24), st.booleans(), st.booleans())
@@ -35,7 +35,7 @@ def test_a_space_holds_an_orthonormal_basis_and_its_product(seed, k, complex_, r
     X = thin(rng, 24, k, complex_)
     if rounded:
         X = X.astype(np.complex64 if complex_ else np.float32).astype(X.dtype)
-    known = krylov.space(X, B @ X)
+    known = krylov.space_of_block(X, B @ X)
     assert known.size == k
     np.testing.assert_allclose(known.K.conj().T @ known.K, np.eye(k), atol=1e-13)
     np.testing.assert_allclose(B @ known.K, known.W, atol=1e-12 * spectral_norm(B))
@@ -46,21 +46,21 @@ def test_directions_that_a_block_does_not_span_are_left_out():
     X = thin(rng, 24, 6, False)
     X[:, 4] = X[:, 1]
     X[:, 5] = 0
-    known = krylov.space(X, B @ X)
+    known = krylov.space_of_block(X, B @ X)
     assert known.size == 4
     np.testing.assert_allclose(B @ known.K, known.W, atol=1e-12 * spectral_norm(B))
     np.testing.assert_allclose(known.K @ (known.K.T @ X), X, atol=1e-13)
 
 
 def test_a_block_of_zeros_spans_nothing():
-    assert krylov.space(np.zeros((8, 3)), np.zeros((8, 3))).size == 0
+    assert krylov.space_of_block(np.zeros((8, 3)), np.zeros((8, 3))).size == 0
 
 
 @given(st.integers(0, 999), st.booleans())
 def test_growing_keeps_the_product_exact_and_raises_every_ritz_value(seed, complex_):
     B, truth, rng = operator(seed, complex_=complex_)
     X = thin(rng, 24, 5, complex_)
-    ritz = krylov.learn(krylov.space(X, B @ X))
+    ritz = krylov.ritz_of_space(krylov.space_of_block(X, B @ X))
     previous = None
     while True:
         V, product = ritz.V, ritz.V * ritz.theta + ritz.R
@@ -75,7 +75,7 @@ def test_growing_keeps_the_product_exact_and_raises_every_ritz_value(seed, compl
         block = krylov.next_block(ritz, 5, 0.0, 24)
         if block.shape[1] == 0:
             break
-        ritz = krylov.grown(ritz, block, B @ block)
+        ritz = krylov.expand_ritz(ritz, block, B @ block)
     assert ritz.theta.size == 24
     np.testing.assert_allclose(previous, truth, atol=1e-12 * truth[0])
 
@@ -84,8 +84,8 @@ def test_growing_keeps_the_product_exact_and_raises_every_ritz_value(seed, compl
 def test_a_restart_keeps_the_leading_pairs_and_their_residuals(seed, keep, complex_):
     B, truth, rng = operator(seed, complex_=complex_)
     X = thin(rng, 24, 12, complex_)
-    ritz = krylov.learn(krylov.space(X, B @ X))
-    kept, coordinates = krylov.compressed(ritz, keep)
+    ritz = krylov.ritz_of_space(krylov.space_of_block(X, B @ X))
+    kept, coordinates = krylov.thick_restart(ritz, keep)
     np.testing.assert_array_equal(coordinates, np.eye(12, keep))
     assert kept.theta.size == keep
     np.testing.assert_array_equal(kept.theta, ritz.theta[:keep])
@@ -98,7 +98,7 @@ def test_the_next_block_is_orthonormal_beside_the_basis_and_never_too_wide(
 ):
     B, truth, rng = operator(seed, complex_=complex_)
     X = thin(rng, 24, 7, complex_)
-    ritz = krylov.learn(krylov.space(X, B @ X))
+    ritz = krylov.ritz_of_space(krylov.space_of_block(X, B @ X))
     block = krylov.next_block(ritz, width, 0.0, min(24, limit))
     k = block.shape[1]
     assert k <= max(0, min(width, min(24, limit) - 7, 7))
@@ -111,7 +111,9 @@ def test_the_next_block_is_orthonormal_beside_the_basis_and_never_too_wide(
 def test_residuals_below_the_noise_give_no_direction():
     B, truth, rng = operator(2, rank=6)
     X = B @ thin(rng, 24, 8, False)
-    ritz = krylov.learn(krylov.space(krylov.orthonormal(X), B @ krylov.orthonormal(X)))
+    ritz = krylov.ritz_of_space(
+        krylov.space_of_block(krylov.orthonormal_basis(X), B @ krylov.orthonormal_basis(X))
+    )
     assert krylov.next_block(ritz, 8, 1e-12 * truth[0], 24).shape == (24, 0)
 
 
@@ -119,7 +121,7 @@ def test_residuals_below_the_noise_give_no_direction():
 def test_random_columns_take_the_places_of_residuals_that_are_rounding(seed, width, rank, complex_):
     B, truth, rng = operator(seed, rank=max(rank, 1))
     X = thin(rng, 24, 10, False)
-    ritz = krylov.learn(krylov.space(X, B @ X))
+    ritz = krylov.ritz_of_space(krylov.space_of_block(X, B @ X))
     fill = thin(rng, 24, 24, complex_)
     block = krylov.next_block(ritz, width, 1e-10 * truth[0], 24, fill)
     assert block.shape[1] == min(width, 14)
@@ -146,16 +148,16 @@ def test_ten_values_converge_at_the_rate_of_krylov():
     rng = np.random.default_rng(0)
     Q = np.linalg.qr(rng.standard_normal((200, 200)))[0]
     B = (Q * s**2) @ Q.T
-    ritz = krylov.learn(krylov.space(X := thin(rng, 200, 20, False), B @ X))
+    ritz = krylov.ritz_of_space(krylov.space_of_block(X := thin(rng, 200, 20, False), B @ X))
     errors = []
     for _ in range(4):
         errors.append(1 - np.sqrt(ritz.theta[9]) / s[9])
         block = krylov.next_block(ritz, 20, 0.0, 200)
-        ritz = krylov.grown(ritz, block, B @ block)
+        ritz = krylov.expand_ritz(ritz, block, B @ block)
     assert all(b < 0.3 * a for a, b in pairwise(errors))
     assert errors[-1] < 1e-4
 
 
 @pytest.mark.parametrize("n", [1, 4])
 def test_no_columns_are_orthonormal(n):
-    assert krylov.orthonormal(np.zeros((n, 0))).shape == (n, 0)
+    assert krylov.orthonormal_basis(np.zeros((n, 0))).shape == (n, 0)

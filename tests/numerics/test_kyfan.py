@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import linalg
 
-from streamsvd.factor.iteration import restarted
-from streamsvd.factor.looks import Past
+from streamsvd.factor.assessment import PastBounds
+from streamsvd.factor.iteration import compress_space
 from streamsvd.numerics import krylov
-from streamsvd.numerics.bracket import bracket
-from streamsvd.numerics.kyfan import by_slope, largest_sum
+from streamsvd.numerics.bracket import bracket_eigenvalues
+from streamsvd.numerics.kyfan import largest_sum, sum_by_slope
 from streamsvd.numerics.ritz import residual, spectral_norm
 from streamsvd.numerics.sides import sides
 from tests.numerics.test_certificate import beside, compressions, graded_bound
@@ -34,11 +34,11 @@ def test_both_theorems_hold(problem, grade, excess, data):
     known, ritz, noise, beta, trace = around(problem, grade, excess)
     n = known.A.shape[1]
     k = data.draw(st.integers(1, n))
-    found = bracket(ritz, beta=beta, noise=noise, count=n)
+    found = bracket_eigenvalues(ritz, beta=beta, noise=noise, count=n)
     truth = float(np.sum(known.s[:k] ** 2))
     slack = 1e-12 * max(known.s[0] ** 2, 1e-300) * n
     assert largest_sum(found.sides, k, upper=found.upper, trace=trace) >= truth - slack
-    assert by_slope(found.sides, k, found.sides.beta, 0.0) >= truth - slack
+    assert sum_by_slope(found.sides, k, found.sides.beta, 0.0) >= truth - slack
 
 
 @given(compressions(), st.sampled_from([1.0, 1e-2]))
@@ -88,7 +88,7 @@ def test_a_restart_keeps_what_is_pinned_and_inherits_a_bound(problem, data):
     )
     keep = data.draw(st.integers(1, L))
     both = sides(ritz, residual(ritz).F, beta=beta, noise=noise)
-    short, past = restarted(ritz, keep, pinned, Past(beta=beta, sides=both))
+    short, past = compress_space(ritz, keep, pinned, PastBounds(beta=beta, sides=both))
     scale = max(known.s[0] ** 2, 1e-300)
     V, size = short.V, short.theta.size
     assert size <= keep + pinned.shape[1]
@@ -101,4 +101,4 @@ def test_a_restart_keeps_what_is_pinned_and_inherits_a_bound(problem, data):
     assert np.allclose(V.conj().T @ short.R, 0, atol=1e-10 * scale)
     P = np.eye(known.A.shape[1]) - V @ V.conj().T
     assert past.beta >= spectral_norm(P @ known.B @ P) * (1 - 1e-10) - 1e-10 * scale
-    assert krylov.compressed(ritz, L)[0].theta.size == L
+    assert krylov.thick_restart(ritz, L)[0].theta.size == L

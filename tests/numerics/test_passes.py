@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamsvd.engine.device import ArrayApiBackend, NumpyBackend, backend
+from streamsvd.engine.device import ArrayApiBackend, NumpyBackend, thread_backend
 from streamsvd.numerics.blocks import BadEntry, OutOfScale, Preparation
-from streamsvd.numerics.passes import GramPass, NormalPass, ProjectPass, Sums, Thin
+from streamsvd.numerics.passes import GramPass, NormalPass, PassSums, ProjectPass, ThinBlock
 
 M, N, K = 37, 11, 4
 REAL = [
@@ -147,7 +147,7 @@ def engine(request: pytest.FixtureRequest) -> Any:
         request.getfixturevalue("no_hidden_sync")
     if request.param == "cuda":
         pytest.importorskip("cupy")
-    return backend(request.param)
+    return thread_backend(request.param)
 
 
 def parts(axis: str, A: Any, cuts: list[int]) -> list[tuple[int, Any]]:
@@ -158,14 +158,14 @@ def parts(axis: str, A: Any, cuts: list[int]) -> list[tuple[int, Any]]:
     ]
 
 
-def folded(fold: Any, engine: Any, A: Any, cuts: list[int]) -> Sums:
+def folded(fold: Any, engine: Any, A: Any, cuts: list[int]) -> PassSums:
     state = fold.init(engine)
     for start, raw in parts(fold.prep.axis, A, cuts):
         fold.update(state, engine.to_device(raw), start)
     return fold.close(state)
 
 
-def tiled(fold: Any, engine: Any, A: Any, cuts: list[int], tile: int) -> Sums:
+def tiled(fold: Any, engine: Any, A: Any, cuts: list[int], tile: int) -> PassSums:
     """As the engine does where whole rows do not fit."""
     state = fold.init(engine)
     tiles = [slice(c, min(c + tile, A.shape[1])) for c in range(0, A.shape[1], tile)]
@@ -203,7 +203,7 @@ def close(found: Any, truth: Any, rtol: float = 1e-12) -> None:
 @pytest.mark.parametrize("case", CASES, ids=name)
 def test_a_normal_pass_is_the_dense_normal_product(engine, case):
     X, Q = operator(case), thin(case)
-    fold = NormalPass(case.preparation(), (Thin(Q, False),), moments=True)
+    fold = NormalPass(case.preparation(), (ThinBlock(Q, False),), moments=True)
     sums = folded(fold, engine, case.A, [5, 16])
     close(sums.products[0], X.conj().T @ (X @ Q))
     assert sums.moments is not None
@@ -221,7 +221,9 @@ def test_single_products_are_right_to_single_and_the_double_ones_beside_them_to_
 ):
     X, Q = operator(case), thin(case)
     fold = NormalPass(
-        case.preparation(single=True), (Thin(Q, True), Thin(Q[:, :2], False)), moments=True
+        case.preparation(single=True),
+        (ThinBlock(Q, True), ThinBlock(Q[:, :2], False)),
+        moments=True,
     )
     first, second = folded(fold, engine, case.A, [9]).products
     close(first, X.conj().T @ (X @ Q), 1e-5)
@@ -247,7 +249,7 @@ def test_a_projection_hands_over_every_row_once_in_order(engine, case):
     elif case.axis == "columns":
         shift = 0 * shift
     truth = X @ Z - root[:, None] * shift
-    fold = ProjectPass(prep, Thin(Z, False), shift.astype(prep.wide), divide, prep.wide)
+    fold = ProjectPass(prep, ThinBlock(Z, False), shift.astype(prep.wide), divide, prep.wide)
     sums = folded(fold, engine, case.A, [4, 9])
     starts = [start for start, _ in sums.pieces]
     assert starts == sorted(starts)
@@ -260,7 +262,7 @@ def test_a_projection_hands_over_every_row_once_in_order(engine, case):
 )
 @pytest.mark.parametrize("tile", [1, 4, 11])
 def test_tiles_of_columns_add_up_to_whole_rows(engine, case, tile):
-    fold = NormalPass(case.preparation(), (Thin(thin(case), False),), moments=True)
+    fold = NormalPass(case.preparation(), (ThinBlock(thin(case), False),), moments=True)
     whole, parted = folded(fold, engine, case.A, [20]), tiled(fold, engine, case.A, [20], tile)
     close(parted.products[0], whole.products[0])
     a, b = whole.moments, parted.moments
@@ -270,7 +272,7 @@ def test_tiles_of_columns_add_up_to_whole_rows(engine, case, tile):
         close(getattr(b, field), getattr(a, field))
     assert (a.weight, a.energy) == pytest.approx((b.weight, b.energy))
     project = ProjectPass(
-        case.preparation(), Thin(thin(case), False), np.zeros(K), np.ones(K), fold.prep.wide
+        case.preparation(), ThinBlock(thin(case), False), np.zeros(K), np.ones(K), fold.prep.wide
     )
     rows = [folded(project, engine, case.A, [20]), tiled(project, engine, case.A, [20], tile)]
     close(*(np.concatenate([r for _, r in s.pieces]) for s in rows))
@@ -278,9 +280,9 @@ def test_tiles_of_columns_add_up_to_whole_rows(engine, case, tile):
 
 def test_sums_are_absorbed_in_their_place_and_are_those_of_a_merge():
     case = Case("rows", "float64", False, False, False, "raise")
-    fold = NormalPass(case.preparation(), (Thin(thin(case), False),), moments=True)
+    fold = NormalPass(case.preparation(), (ThinBlock(thin(case), False),), moments=True)
     one, other = (
-        folded(fold, backend("cpu"), case.A[part], []) for part in (slice(20), slice(20, M))
+        folded(fold, thread_backend("cpu"), case.A[part], []) for part in (slice(20), slice(20, M))
     )
     merged = one.merge(other)
     place, untouched = one.products[0], other.products[0].copy()
@@ -305,7 +307,7 @@ def test_sums_do_not_depend_on_the_cuts(first, second, axis, complex_):
     case = Case(
         axis, "complex128" if complex_ else "float64", True, True, axis == "columns", "raise"
     )
-    fold = NormalPass(case.preparation(), (Thin(thin(case), False),), moments=True)
+    fold = NormalPass(case.preparation(), (ThinBlock(thin(case), False),), moments=True)
     a, b = (folded(fold, NumpyBackend(), case.A, cuts) for cuts in (first, second))
     close(a.products[0], b.products[0], 1e-13)
     assert a.moments is not None
@@ -318,8 +320,8 @@ def test_sums_do_not_depend_on_the_cuts(first, second, axis, complex_):
 @given(st.lists(st.integers(1, M - 1), min_size=1, max_size=6))
 def test_merging_spans_is_folding_them_in_one(cuts):
     case = Case("rows", "float64", True, True, False, "mean", 0.1)
-    fold = NormalPass(case.preparation(), (Thin(thin(case), False),), moments=True)
-    merged: Sums | None = None
+    fold = NormalPass(case.preparation(), (ThinBlock(thin(case), False),), moments=True)
+    merged: PassSums | None = None
     for start, raw in parts("rows", case.A, cuts):
         state = fold.init(NumpyBackend())
         fold.update(state, raw, start)
@@ -340,7 +342,7 @@ def test_moments_along_rows_are_weighted_sums_about_the_pilot():
     case = Case("rows", "float64", True, True, False, "mean", 0.1)
     prep, A = case.preparation(), case.A
     sums = folded(
-        NormalPass(prep, (Thin(thin(case), False),), moments=True), NumpyBackend(), A, [7]
+        NormalPass(prep, (ThinBlock(thin(case), False),), moments=True), NumpyBackend(), A, [7]
     )
     tally = sums.moments
     assert tally is not None
@@ -357,7 +359,10 @@ def test_features_along_columns_are_means_and_deviations_in_the_units_of_the_dat
     case = Case("columns", "float64", True, False, True, "mean", 0.1)
     prep = case.preparation()
     sums = folded(
-        NormalPass(prep, (Thin(thin(case), False),), moments=True), NumpyBackend(), case.A, [3, 7]
+        NormalPass(prep, (ThinBlock(thin(case), False),), moments=True),
+        NumpyBackend(),
+        case.A,
+        [3, 7],
     )
     assert sums.moments is not None
     features = sorted(sums.moments.features, key=lambda f: f[0])
@@ -377,7 +382,7 @@ def test_the_first_bad_entry_is_named_by_row_and_column(engine, axis, value, pol
     A = stored("float64").copy()
     A[30, 8] = A[33, 9] = value
     case = Case(axis, "float64", False, False, False, policy)
-    fold = NormalPass(case.preparation(), (Thin(thin(case), False),), moments=True)
+    fold = NormalPass(case.preparation(), (ThinBlock(thin(case), False),), moments=True)
     if np.isnan(value) and policy != "raise":
         assert np.isfinite(folded(fold, engine, A, [5, 8]).products[0]).all()
         return
@@ -394,7 +399,9 @@ def test_entries_too_large_to_square_tell_their_size_for_another_try(axis, singl
     A = stored("float32" if single else "float64").copy()
     A[20, 3] = size
     case = Case(axis, str(A.dtype), False, False, False, "raise")
-    fold = NormalPass(case.preparation(single=single), (Thin(thin(case), single),), moments=True)
+    fold = NormalPass(
+        case.preparation(single=single), (ThinBlock(thin(case), single),), moments=True
+    )
     with np.errstate(over="ignore"), pytest.raises(OutOfScale) as caught:
         folded(fold, NumpyBackend(), A, [5, 8])
     np.testing.assert_allclose(caught.value.size, size, rtol=1e-6)
@@ -410,7 +417,7 @@ def test_the_rounding_of_centring_is_in_the_single_products_and_not_in_the_doubl
         pilot=np.full(N, np.float32(1234.567), dtype=np.float64),
     )
     Q = thin(case)
-    fold = NormalPass(prep, (Thin(Q, True), Thin(Q, False)), moments=True)
+    fold = NormalPass(prep, (ThinBlock(Q, True), ThinBlock(Q, False)), moments=True)
     X = A.astype(np.float64) - prep.pilot
     first, second = folded(fold, NumpyBackend(), A, [9]).products
     close(second, X.T @ (X @ Q), 1e-14)
@@ -420,18 +427,20 @@ def test_the_rounding_of_centring_is_in_the_single_products_and_not_in_the_doubl
 @pytest.mark.parametrize("fold_kind", ["normal", "gram", "project"])
 def test_transfers_of_a_pass_are_the_matrix_and_the_factors(fold_kind, no_hidden_sync):
     """Both doors counted: each block goes in once, sums come out once, constants once a span."""
-    strict = backend("strict")
+    strict = thread_backend("strict")
     assert isinstance(strict, ArrayApiBackend)
     case = Case("rows", "float32", False, True, False, "raise")
     rng = np.random.default_rng(0)
     A = rng.standard_normal((400, N)).astype(np.float32)
     prep = case.preparation(single=True)
-    fold: Any = NormalPass(prep, (Thin(thin(case), True), Thin(thin(case), False)), moments=True)
+    fold: Any = NormalPass(
+        prep, (ThinBlock(thin(case), True), ThinBlock(thin(case), False)), moments=True
+    )
     out = 2 * N * K * 8 + 4 * N * 8
     if fold_kind == "gram":
         fold, out = GramPass(prep, N), N * N * 8 + 4 * N * 8
     if fold_kind == "project":
-        fold = ProjectPass(prep, Thin(thin(case), True), np.zeros(K), np.ones(K), "float64")
+        fold = ProjectPass(prep, ThinBlock(thin(case), True), np.zeros(K), np.ones(K), "float64")
         out = 400 * K * 8 + K * K * 8
     before = (strict.traffic.to_device_bytes, strict.traffic.to_host_bytes)
     folded(fold, strict, A, list(range(50, 400, 50)))

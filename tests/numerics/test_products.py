@@ -91,8 +91,8 @@ def test_a_gram_matrix_grows_block_by_block(xp, dtype, weighted, order):
     w = [np.linspace(0, 2, len(x)) if weighted else None for x in X]
     G = xp.array(np.zeros((70, 70), dtype))
     for x, weights in zip(X, w, strict=True):
-        G = products.grown_gram(G, xp.array(x), None if weights is None else xp.array(weights))
-    G = xp.host(products.whole_gram(G))
+        G = products.add_gram(G, xp.array(x), None if weights is None else xp.array(weights))
+    G = xp.host(products.complete_gram(G))
     roots = [1 if weights is None else np.sqrt(weights)[:, None] for weights in w]
     scaled = np.concatenate([x * root for x, root in zip(X, roots, strict=True)])
     assert G.dtype == dtype
@@ -106,8 +106,8 @@ def test_on_the_host_it_grows_in_its_place(dtype, order):
     X, G = np.asarray(block(40, 300, dtype), order=order), np.zeros((300, 300), dtype)
     tracemalloc.start()
     try:
-        grown = products.grown_gram(G, X, None)
-        whole = products.whole_gram(grown)
+        grown = products.add_gram(G, X, None)
+        whole = products.complete_gram(grown)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

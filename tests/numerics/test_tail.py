@@ -7,20 +7,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamsvd.numerics.krylov import orthonormal
+from streamsvd.numerics.krylov import orthonormal_basis
 from streamsvd.numerics.probes import Probes
 from streamsvd.numerics.ritz import spectral_norm
 from streamsvd.numerics.tail import (
     MOST_DEGREE,
     SCALES,
-    Moment,
+    TailMoment,
     _coefficients,
     _inverse,
     frobenius_bound,
     polynomial_share,
     polynomial_tail,
-    share,
-    statements,
+    power_share,
+    statement_count,
     tail_norm,
 )
 from tests.numerics.test_certificate import Case, case, gaussian
@@ -61,8 +61,8 @@ def probed(known: Case, width: int, power: int, pinned: int):
     probes = Probes(Omega, known.B @ Omega, 0.0, 1.0, 2 if known.complex_ else 1)
     probes = probes.pinned(V[:, :pinned], delta=1e-3)
     for _ in range(power - 1):
-        block = probes.deflated()
-        probes = probes.extended(block, known.B @ block, delta=1e-3)
+        block = probes.deflated_block()
+        probes = probes.extend(block, known.B @ block, delta=1e-3)
     return V, probes
 
 
@@ -128,12 +128,12 @@ def test_the_tangent_is_above_the_trace_of_every_projection(seed, degree, x):
     b = float(rng.uniform(0.1, 1.2) * values[min(inside, n - 1)]) + 1e-12
     largest = values[inside:][: min(k, n)]
     t = float(np.sum(value(degree, b, largest[largest > b]) ** 2))
-    slope, constant = Moment(t, b, degree).tangent(x)
+    slope, constant = TailMoment(t, b, degree).tangent(x)
     for _ in range(20):
-        Z = orthonormal(rng.standard_normal((n, min(k, n))))
+        Z = orthonormal_basis(rng.standard_normal((n, min(k, n))))
         if rng.random() < 0.5:  # the worst are near the eigenvectors
             order = inside + rng.permutation(n - inside)[:k]
-            Z = orthonormal(np.eye(n)[:, order] + rng.random() * 0.3 * Z[:, : order.size])
+            Z = orthonormal_basis(np.eye(n)[:, order] + rng.random() * 0.3 * Z[:, : order.size])
         got = float(np.trace(Z.T @ C @ Z))
         assert got <= slope * float(np.trace(Z.T @ P @ Z)) + constant + 1e-9
 
@@ -144,8 +144,8 @@ def test_a_flat_tail_is_bounded_far_better_by_the_polynomial():
     Omega = rng.standard_normal((n, 20))
     probes = Probes(Omega, Omega, 0.0, 1.0, 1).pinned(np.eye(n)[:, :3], delta=1e-9)
     for _ in range(powers - 1):
-        block = probes.deflated()
-        probes = probes.extended(block, block, delta=1e-9)
+        block = probes.deflated_block()
+        probes = probes.extend(block, block, delta=1e-9)
     V = np.eye(n)[:, :40]
     plain = tail_norm(V, probes, delta=1e-9)
     found = polynomial_tail(V, probes, delta=1e-9, edges=(1.1, 0.5), rank=10)
@@ -155,7 +155,7 @@ def test_a_flat_tail_is_bounded_far_better_by_the_polynomial():
 
 def test_statements_of_all_looks_share_delta():
     looks = range(1, 50_000)
-    plain = sum(statements(look) * share(1e-2, look) for look in looks)
+    plain = sum(statement_count(look) * power_share(1e-2, look) for look in looks)
     polynomial = sum(3 * SCALES * polynomial_share(1e-2, look) for look in looks if look > 1)
     assert 0.99e-2 < plain + polynomial <= 1e-2
 

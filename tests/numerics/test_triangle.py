@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streamsvd.numerics.triangle import Tower, block_height, joined, reduced, tower_bytes
+from streamsvd.numerics.triangle import (
+    Tower,
+    block_height,
+    join_triangles,
+    reduce_block,
+    tower_bytes,
+)
 
 
 def tower(A, height):
@@ -57,7 +63,9 @@ def test_the_tree_is_a_binary_counter():
         assert [level is not None for level in state.levels] == [
             bool(k >> j & 1) for j in range(k.bit_length())
         ]
-    three = joined(joined(reduced(A[:10]), reduced(A[10:20])), reduced(A[20:]))
+    three = join_triangles(
+        join_triangles(reduce_block(A[:10]), reduce_block(A[10:20])), reduce_block(A[20:])
+    )
     np.testing.assert_array_equal(three.R, Tower().push(A[:10]).push(A[10:20]).push(A[20:]).top().R)
     assert three.depth == 3
 

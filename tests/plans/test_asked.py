@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import streamsvd
-from streamsvd.factor.agreement import NAMES, Asked
+from streamsvd.factor.plan_options import OPTION_NAMES, PlanOptions
 
 OF_THE_PLAN = {"axis", "rates"}
 """Options of `plan_svd` that `svd` does not have."""
@@ -39,13 +39,13 @@ def same(a, b):
 
 
 def test_no_option_is_forgotten():
-    assert options_of(streamsvd.plan_svd) - OF_THE_PLAN == set(NAMES)
-    assert options_of(streamsvd.svd) - OF_THE_RUN == set(NAMES)
-    assert set(OTHERS) == set(NAMES) == {field.name for field in fields(Asked)}
+    assert options_of(streamsvd.plan_svd) - OF_THE_PLAN == set(OPTION_NAMES)
+    assert options_of(streamsvd.svd) - OF_THE_RUN == set(OPTION_NAMES)
+    assert set(OTHERS) == set(OPTION_NAMES) == {field.name for field in fields(PlanOptions)}
 
 
 @pytest.mark.parametrize("verb", [streamsvd.svd, streamsvd.pca])
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "out"])
+@pytest.mark.parametrize("name", [name for name in OPTION_NAMES if name != "out"])
 def test_what_differs_from_the_plan_is_refused_by_name(verb, name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     A, center = matrix(), verb is streamsvd.pca
@@ -87,7 +87,7 @@ def test_a_default_that_is_passed_differs_too(name):
         streamsvd.svd(A, plan=plan, **{name: default})
 
 
-@pytest.mark.parametrize("name", sorted(set(NAMES) - {"device", "energy"}))
+@pytest.mark.parametrize("name", sorted(set(OPTION_NAMES) - {"device", "energy"}))
 def test_what_is_left_out_is_the_plan_s(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     A = matrix()

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import streamsvd
 from streamsvd.engine.layout import span_count
 from streamsvd.errors import BudgetError, ShapeError, SpecError
-from streamsvd.factor import arrangements
+from streamsvd.factor import candidates as arrangements
 from streamsvd.protocols import Source
 
 

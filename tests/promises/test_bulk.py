@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import streamsvd
-from streamsvd.engine.events import Looked, RouteChanged
+from streamsvd.engine.events import CertificateUpdated, RouteChanged
 from streamsvd.errors import BudgetError, NotConverged, SpecError
 
 
@@ -155,10 +155,10 @@ def test_the_memory_that_is_advised_makes_room_for_the_gram_matrix():
 def test_no_interval_grows_through_restarts(s, k, dtype):
     A = of_values(s, 1500, 800, dtype=dtype)
     plan = small_basis(A, k, 2, target="values", tol=1e-9, max_passes=9)
-    seen: list[Looked] = []
+    seen: list[CertificateUpdated] = []
 
     def watch(event: Any) -> None:
-        if isinstance(event, Looked):
+        if isinstance(event, CertificateUpdated):
             seen.append(event)
 
     with pytest.raises(NotConverged) as caught:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 import streamsvd
 from streamsvd import BudgetError, NonFiniteError, SpecError
 from streamsvd.collections import planning
-from streamsvd.store.collections import Part, open_collection
-from tests.collections.blocks import d1, d2, d6, d7, d8, named, orthonormal, subspaces
+from streamsvd.store.collections import CollectionPart, open_collection
+from tests.collections.blocks import d1, d2, d6, d7, d8, name_blocks, orthonormal, subspaces
 
 BACKENDS = ["primal", "gram", "propose"]
 
@@ -56,7 +56,7 @@ def groups(found):
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("dtype", ["f8", "f4"])
 def test_hidden_subspaces_are_found_whatever_the_backend(backend, dtype):
-    blocks = {k: A.astype(dtype) for k, A in named(d7()).items()}
+    blocks = {k: A.astype(dtype) for k, A in name_blocks(d7()).items()}
     found = streamsvd.cluster(blocks, error=0.05, backend=backend)
     assert groups(found) == {frozenset(range(i, 72, 12)) for i in range(12)}
     assert {c.rank for c in found.clusters} == {4}
@@ -72,7 +72,7 @@ def test_hidden_subspaces_are_found_whatever_the_backend(backend, dtype):
 @pytest.mark.parametrize("rank", [None, 10])
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_every_mode_holds_for_every_backend(mode, rank, backend):
-    blocks = {k: A.astype(np.float32) for k, A in named(d2()).items()}
+    blocks = {k: A.astype(np.float32) for k, A in name_blocks(d2()).items()}
     found = streamsvd.cluster(blocks, 0.05, rank, mode, backend=backend)
     assert_holds(blocks, found, 0.05, mode)
     assert len(found.clusters) <= 6
@@ -83,7 +83,7 @@ def test_every_mode_holds_for_every_backend(mode, rank, backend):
 def test_large_numbers_in_float32_and_the_published_failure():
     """D6 in float32: the reference code reports 0.05 and is 0.41 off (A8)."""
     for scale in (1e-8, 1.0, 1e-36, 1e28):
-        blocks = {k: (A * scale).astype(np.float32) for k, A in named(d6()).items()}
+        blocks = {k: (A * scale).astype(np.float32) for k, A in name_blocks(d6()).items()}
         found = streamsvd.cluster(blocks, error=0.05)
         assert groups(found) == {frozenset(range(i, 40, 5)) for i in range(5)}
         assert found.compression_ratio == pytest.approx(13.333, abs=1e-3)
@@ -91,7 +91,7 @@ def test_large_numbers_in_float32_and_the_published_failure():
 
 
 def test_the_rank_that_is_asked_for():
-    blocks = named(d8())
+    blocks = name_blocks(d8())
     found = streamsvd.cluster(blocks, error=0.05, rank=16)
     assert len(found.clusters) <= 21
     assert all(c.rank <= 16 for c in found.clusters)
@@ -100,7 +100,7 @@ def test_the_rank_that_is_asked_for():
 
 @pytest.mark.parametrize("method", ["maxnorm", "residual", "incremental"])
 def test_published_methods_for_comparison(method):
-    blocks = named(d1())
+    blocks = name_blocks(d1())
     found = streamsvd.cluster(blocks, error=0.05, rank=10, method=method)
     assert_holds(blocks, found, 0.05)
     assert len(found.clusters) == 60 if method != "incremental" else len(found.clusters) < 60
@@ -109,7 +109,7 @@ def test_published_methods_for_comparison(method):
 
 
 def test_order_and_powers_of_two_change_nothing():
-    blocks = named(d7())
+    blocks = name_blocks(d7())
     expected = streamsvd.cluster(blocks, rank=10)
     for scale, order in itertools.product([1.0, 2.0**200, 2.0**-200], [1, -1]):
         given = {k: A * scale for k, A in list(blocks.items())[::order]}
@@ -182,7 +182,7 @@ def test_empty_zero_and_wide_blocks():
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_what_is_not_finite_is_named_and_nan_may_count_as_zero(backend, bad):
-    blocks = {k: A.copy() for k, A in named(d7()).items()}
+    blocks = {k: A.copy() for k, A in name_blocks(d7()).items()}
     blocks["00033"][7, 3] = bad
     said = r"at row 7, column 3 \(block '00033'\)"
     with pytest.raises(NonFiniteError, match=said):
@@ -202,7 +202,7 @@ def test_what_is_not_finite_is_named_and_nan_may_count_as_zero(backend, bad):
 @pytest.mark.parametrize("error", [-0.1, 1.0, 2, float("nan"), "x"])
 def test_errors_out_of_range(error):
     with pytest.raises(SpecError, match="error="):
-        streamsvd.cluster(named(d7()), error=error)
+        streamsvd.cluster(name_blocks(d7()), error=error)
 
 
 def test_an_error_of_zero_shares_what_is_the_same():
@@ -215,20 +215,20 @@ def test_an_error_of_zero_shares_what_is_the_same():
 
 def counted(monkeypatch):
     reads = []
-    whole = Part.read
+    whole = CollectionPart.read
 
     def read(self):
         reads.append(self.first)
         return whole(self)
 
-    monkeypatch.setattr(Part, "read", read)
+    monkeypatch.setattr(CollectionPart, "read", read)
     return reads
 
 
 def test_every_block_is_read_exactly_once(tmp_path, monkeypatch):
     """A18: by zarr arrays of a group."""
     group = zarr.open_group(str(tmp_path / "g.zarr"), mode="a")
-    for name, A in named(d7()).items():
+    for name, A in name_blocks(d7()).items():
         group.create_array(name, data=A, chunks=(20, 5))
     source = open_collection(tmp_path / "g.zarr")
     reads = counted(monkeypatch)
@@ -237,7 +237,7 @@ def test_every_block_is_read_exactly_once(tmp_path, monkeypatch):
 
 
 def test_a_budget_is_refused_before_reading_and_the_one_it_names_works(monkeypatch):
-    blocks = named(d7())
+    blocks = name_blocks(d7())
     reads = counted(monkeypatch)
     for backend in [*BACKENDS, "auto"]:
         with pytest.raises(BudgetError, match="The smallest budget that works is memory=") as told:
@@ -254,9 +254,9 @@ def test_a_budget_is_refused_before_reading_and_the_one_it_names_works(monkeypat
 def test_the_backend_is_chosen_by_memory():
     rng = np.random.default_rng(8)
     tall = subspaces(8, m=60_000, count=2, dim=2, blocks=6, width=10, noise=1e-3)
-    found = streamsvd.cluster(named(tall), memory="150MiB")
+    found = streamsvd.cluster(name_blocks(tall), memory="150MiB")
     assert found.info.backend == "gram"
-    assert_holds(named(tall), found, 0.05)
+    assert_holds(name_blocks(tall), found, 0.05)
     assert groups(found) == {frozenset({0, 2, 4}), frozenset({1, 3, 5})}
     B = orthonormal(rng, 900, 3)
     many = {f"{i:04d}": B @ rng.standard_normal((3, 100)) for i in range(160)}
@@ -313,7 +313,7 @@ def test_proposals_of_a_rank_need_less_memory():
 
 
 def test_order_and_patience_reach_the_published_methods():
-    blocks = named(d6())
+    blocks = name_blocks(d6())
     asked = {"error": 0.2, "rank": 10, "method": "residual"}
     by_norm, by_residual, impatient = (
         streamsvd.cluster(blocks, **asked, **further)
@@ -333,7 +333,7 @@ def test_order_and_patience_reach_the_published_methods():
 
 
 def test_options_that_cannot_be_meant():
-    blocks = named(d7())
+    blocks = name_blocks(d7())
     with pytest.raises(SpecError, match="backend='x' is unknown"):
         streamsvd.cluster(blocks, backend="x")
     with pytest.raises(SpecError, match="seed=-1 is no seed"):
@@ -349,7 +349,7 @@ def test_options_that_cannot_be_meant():
 
 def test_on_a_cluster_the_same_bits():
     distributed = pytest.importorskip("distributed")
-    blocks = named(d7())
+    blocks = name_blocks(d7())
     here = streamsvd.cluster(blocks)
     with (
         distributed.LocalCluster(
@@ -365,7 +365,7 @@ def test_on_a_cluster_the_same_bits():
 
 def test_events_say_what_is_read():
     told = []
-    streamsvd.cluster(named(d7()), backend="propose", callback=told.append)
+    streamsvd.cluster(name_blocks(d7()), backend="propose", callback=told.append)
     kinds = [type(e).__name__ for e in told if type(e).__name__ != "SpanDone"]
     assert kinds == ["PassStarted", "PassDone"] * 2
     assert [e.purpose for e in told if type(e).__name__ == "PassStarted"] == [

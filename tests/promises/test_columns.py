@@ -7,7 +7,7 @@ import pytest
 import zarr
 
 import streamsvd
-from streamsvd.engine.columns import look
+from streamsvd.engine.columns import survey_columns
 from streamsvd.engine.events import ColumnsLeftOut
 from streamsvd.errors import NonFiniteError, ShapeError, SpecError
 from streamsvd.numerics.columns import Columns, as_mask
@@ -303,9 +303,9 @@ def test_estimators_say_who_leaves_columns_out(name, tmp_path):
 
 def test_a_stream_in_the_hands_of_its_user_keeps_its_mask_when_it_is_saved(tmp_path):
     A, mask = matrix(), np.isin(np.arange(N), SEA)
-    stream = streamsvd.TopEigenvectors(2, order="arbitrary", mask=mask).partial_fit(A[:50])
+    stream = streamsvd.TopEigenvectorStream(2, order="arbitrary", mask=mask).partial_fit(A[:50])
     stream.save(tmp_path / "s")
-    found = streamsvd.TopEigenvectors.load(tmp_path / "s").partial_fit(A[50:]).finalize()
+    found = streamsvd.TopEigenvectorStream.load(tmp_path / "s").partial_fit(A[50:]).finalize()
     truth = streamsvd.top_eigenvectors([A[:, SEA]], 2, order="arbitrary")
     np.testing.assert_allclose(found.components[:, SEA], truth.components, atol=1e-9)
     assert np.isnan(found.components[:, LAND]).all()
@@ -458,11 +458,11 @@ def test_where_no_column_is_suspicious_a_few_rows_are_looked_at(monkeypatch):
     A[0, 3] = np.nan
     source = streamsvd.open(Counted(A, 50))
     Counted.bytes_read = 0
-    found = look(source)
+    found = survey_columns(source)
     assert not found.empty.any()
     assert found.bytes_read == Counted.bytes_read == 12 * 80
     A[:260, 3] = np.nan  # followed until its first value
-    found = look(source)
+    found = survey_columns(source)
     assert not found.empty.any()
     assert found.rows == 300
 

@@ -9,7 +9,7 @@ import pytest
 import zarr
 
 import streamsvd
-from streamsvd.engine.events import Remarked
+from streamsvd.engine.events import SourceRemarked
 
 B = np.random.default_rng(1).standard_normal((300, 12)) * np.geomspace(1, 1e-3, 12)
 Y = B @ np.arange(12.0)
@@ -36,11 +36,11 @@ MATRIX = {
     "shuffle": lambda A, told, at: (
         streamsvd.open(streamsvd.shuffle(A, at / "s.zarr", callback=told)).shape
     ),
-    "input_factor": lambda A, told, _: streamsvd.input_factor(A, callback=told),
+    "input_factor": lambda A, told, _: streamsvd.second_moment_factor(A, callback=told),
 }
 COLLECTION = {
     "cluster": lambda A, told, _: streamsvd.cluster(A, 0.1, callback=told).info.rows,
-    "rates": lambda A, told, _: streamsvd.rates(A, [0.1], callback=told).info.rows,
+    "rates": lambda A, told, _: streamsvd.rate_curve(A, [0.1], callback=told).info.rows,
     "compress": lambda A, told, at: streamsvd.compress(A, at / "c", 0.1, callback=told).info.rows,
 }
 
@@ -72,7 +72,7 @@ def test_a_verb_reads_what_is_there_and_remarks_it_once(tmp_path, verb, zarr_for
     there.mkdir()
     found = call(given, told.append, here)
     np.testing.assert_allclose(found, call(truth, lambda _: None, there), rtol=1e-6, atol=1e-9)
-    assert len([event for event in told if isinstance(event, Remarked)]) == 1
+    assert len([event for event in told if isinstance(event, SourceRemarked)]) == 1
     assert all(is_dataclass(event) and fields(event) for event in told)
 
 
@@ -81,4 +81,4 @@ def test_verify_judges_the_matrix_that_is_there(tmp_path):
     streamsvd.svd(path, 3, out=tmp_path / "R.zarr")
     told: list[object] = []
     assert streamsvd.verify(tmp_path / "R.zarr", path, callback=told.append).agrees
-    assert len([event for event in told if isinstance(event, Remarked)]) == 1
+    assert len([event for event in told if isinstance(event, SourceRemarked)]) == 1

@@ -12,7 +12,7 @@ from distributed import Client, LocalCluster
 
 import streamsvd
 from streamsvd.engine import submit
-from streamsvd.engine import workers as look
+from streamsvd.engine import worker_checks as look
 from streamsvd.errors import MissingChunkError, StoreError, StreamSVDError
 
 B = (np.random.default_rng(0).standard_normal((1200, 20)) * np.geomspace(1, 1e-2, 20)).astype("f8")
@@ -37,7 +37,7 @@ def client():
 @pytest.fixture(autouse=True)
 def places(client, tmp_path, monkeypatch):
     """This process in one folder, one worker with it, the other elsewhere; nothing was looked at before."""
-    look._looked.clear()
+    look._look_times.clear()
     here, there = tmp_path / "here", tmp_path / "there"
     here.mkdir()
     there.mkdir()
@@ -73,11 +73,11 @@ MATRIX = {
     "kernel_ridge": lambda A: (
         streamsvd.kernel_ridge(A, Y, n_centres=20, length=3.0, ridge=1e-3).coefficients
     ),
-    "input_factor": lambda A: streamsvd.input_factor(A),
+    "input_factor": lambda A: streamsvd.second_moment_factor(A),
 }
 COLLECTION = {
     "cluster": lambda A: streamsvd.cluster(A, 0.5),
-    "rates": lambda A: streamsvd.rates(A, [0.5]),
+    "rates": lambda A: streamsvd.rate_curve(A, [0.5]),
     "compress": lambda A: streamsvd.compress(A, "c", 0.5),
 }
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import streamsvd
-from streamsvd import Merge, Rate, SpecError
+from streamsvd import MergeStep, RatePoint, SpecError
 from streamsvd.collections.compressed import StoredCluster
-from tests.collections.blocks import d7, named
+from tests.collections.blocks import d7, name_blocks
 
 pytest.importorskip("matplotlib")
 
@@ -25,17 +25,17 @@ def panels(monkeypatch, tmp_path):
         kept = []
         monkeypatch.setattr(collections, "saved", lambda f, *a: kept.append(f) or saved(f, *a))
         place = tmp_path / "F.png"
-        assert collections.rates(place, found, at=at, **options) == place
+        assert collections.draw_rates(place, found, at=at, **options) == place
         assert place.stat().st_size > 10_000
         return kept[0].axes
 
-    saved = figures.saved
+    saved = figures.save_figure
     return drawn
 
 
 @pytest.fixture(scope="module")
 def seventy_two():
-    return streamsvd.rates(named(d7()), (0.05, 0.5))
+    return streamsvd.rate_curve(name_blocks(d7()), (0.05, 0.5))
 
 
 def test_the_curve_is_what_was_found(panels, seventy_two):
@@ -53,9 +53,9 @@ def test_the_curve_is_what_was_found(panels, seventy_two):
 
 def test_bars_are_sizes_and_grey_ones_are_kept_as_they_are(panels):
     rng = np.random.default_rng(0)
-    blocks = named(d7()[:26])
+    blocks = name_blocks(d7()[:26])
     blocks |= {f"noise{i}": rng.standard_normal((80, 10)) for i in range(5)}
-    found = streamsvd.rates(blocks, (0.05,))
+    found = streamsvd.rate_curve(blocks, (0.05,))
     sizes = panels(found, 0.05)[1]
     shared, raw = sizes.containers
     assert [bar.get_height() for bar in shared] == [3, 3] + [2] * 10
@@ -85,7 +85,7 @@ def test_the_tree_has_a_top_for_every_merge_and_a_stem_for_every_matrix(panels, 
 
 def test_few_matrices_are_named(panels):
     names = [f"encoder.layer.{i}.attention.query.weight" for i in range(6)]
-    found = streamsvd.rates(dict(zip(names, d7()[::12], strict=True)), (0.05, 0.1))
+    found = streamsvd.rate_curve(dict(zip(names, d7()[::12], strict=True)), (0.05, 0.1))
     tree = panels(found, 0.1, title="weights")[2]
     assert {t.get_text() for t in tree.get_xticklabels()} == {
         f"encoder.layer.{i}…" for i in range(6)
@@ -104,7 +104,7 @@ def test_few_matrices_are_named(panels):
 )
 @pytest.mark.parametrize("errors", [(0.05,), (0.0, 0.05, 0.5)])
 def test_a_collection_without_merges_is_drawn_too(panels, blocks, errors):
-    curve, sizes, tree = panels(streamsvd.rates(blocks, errors), 0.05)
+    curve, sizes, tree = panels(streamsvd.rate_curve(blocks, errors), 0.05)
     assert [t.get_text() for t in tree.texts] == ["nothing was merged"]
     assert tree.get_yticks().size == 0
     assert curve.get_xscale() == ("log" if errors[0] else "linear")
@@ -113,23 +113,23 @@ def test_a_collection_without_merges_is_drawn_too(panels, blocks, errors):
 
 def test_an_error_that_was_not_asked_for_cannot_be_drawn(seventy_two, tmp_path):
     with pytest.raises(SpecError, match=r"error=0\.3 was not asked for. Pass one of 0\.05, 0\.5"):
-        collections.rates(tmp_path / "F.png", seventy_two, at=0.3)
+        collections.draw_rates(tmp_path / "F.png", seventy_two, at=0.3)
     assert not list(tmp_path.iterdir())
 
 
 def rate_of(clusters, merges, error=0.1):
     stored = tuple(StoredCluster(c, 2, 0.0, error, len(c) == 1, 0) for c in clusters)
-    return Rate(error, stored, 10, 2.0, 15, error, tuple(merges), 0.1)
+    return RatePoint(error, stored, 10, 2.0, 15, error, tuple(merges), 0.1)
 
 
 def test_a_thousand_matrices_make_a_tree():
     """Chains as deep as there are matrices, and many that joined none."""
     names = [f"w{i:04d}" for i in range(1000)]
-    merges = [Merge((names[0], names[1]), 0.01)]
-    merges += [Merge((i, names[i + 2]), 0.01 + i * 1e-4) for i in range(698)]
+    merges = [MergeStep((names[0], names[1]), 0.01)]
+    merges += [MergeStep((i, names[i + 2]), 0.01 + i * 1e-4) for i in range(698)]
     rate = rate_of([tuple(names[:700]), *((n,) for n in names[700:])], merges)
     axis = Figure().subplots()
-    trees.tree(axis, rate, mode="cluster")
+    trees.draw_tree(axis, rate, mode="cluster")
     assert axis.get_title(loc="left") == "Who joined whom at error 0.1; 300 matrices joined none"
     assert axis.get_xlabel() == "700 matrices, in the order of the bars"
     assert axis.get_xlim()[1] < 701
@@ -138,7 +138,7 @@ def test_a_thousand_matrices_make_a_tree():
 def test_lines_do_not_cross():
     rate = rate_of(
         [("a", "b", "c", "d", "e"), ("x",)],
-        [Merge(("d", "b"), 0.01), Merge(("a", "c"), 0.02), Merge((1, "e", 0), 0.03)],
+        [MergeStep(("d", "b"), 0.01), MergeStep(("a", "c"), 0.02), MergeStep((1, "e", 0), 0.03)],
     )
     large, alone = trees.branches_of(rate)
     assert large.merges == [0, 1, 2]
@@ -150,8 +150,10 @@ def test_lines_do_not_cross():
 
 def test_errors_far_apart_are_on_a_logarithmic_axis_and_rounding_at_its_bottom():
     axis = Figure().subplots()
-    rate = rate_of([("a", "b"), ("c", "d")], [Merge(("a", "b"), 1e-14), Merge(("c", "d"), 0.05)])
-    trees.tree(axis, rate, mode="cluster")
+    rate = rate_of(
+        [("a", "b"), ("c", "d")], [MergeStep(("a", "b"), 1e-14), MergeStep(("c", "d"), 0.05)]
+    )
+    trees.draw_tree(axis, rate, mode="cluster")
     assert axis.get_yscale() == "log"
     assert axis.get_ylim()[0] == pytest.approx(5e-6)
 
@@ -173,5 +175,5 @@ def test_errors_far_apart_are_on_a_logarithmic_axis_and_rounding_at_its_bottom()
     ],
 )
 def test_long_names_lose_what_tells_least(names, shown):
-    assert trees.short(names) == shown
+    assert trees.short_names(names) == shown
     assert all(len(name) <= trees.LETTERS for name in shown)

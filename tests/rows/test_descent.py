@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streamsvd.numerics.triangle import reduced
+from streamsvd.numerics.triangle import reduce_block
 from streamsvd.rows.mathematics import (
     MOST_ITERATIONS,
-    Descent,
-    Products,
-    Sketch,
+    DescentSums,
+    LeastSquaresDescent,
+    SparseSignSketch,
     least_singular,
-    solved,
+    solve_triangle,
 )
 
 
@@ -33,18 +33,20 @@ def problem(seed, residual, *, m=6000, n=60, condition=1e8):
 
 def begun(A, b, seed=0):
     n = A.shape[1]
-    sketch = Sketch.zero(n, n + b.shape[1], seed=seed).update(0, np.concatenate([A, b], axis=1))
-    return solved(sketch.triangle(), n)
+    sketch = SparseSignSketch.zero(n, n + b.shape[1], seed=seed).update(
+        0, np.concatenate([A, b], axis=1)
+    )
+    return solve_triangle(sketch.triangle(), n)
 
 
 def run(A, b, start, *, ridge=0.0, tol=0.0, most=MOST_ITERATIONS):
-    state, seen = Descent.begun(start.x), []
+    state, seen = LeastSquaresDescent.begun(start.x), []
     while not state.done and state.passes < most:
-        sums = Products.zero(*state.X.shape)
+        sums = DescentSums.zero(*state.X.shape)
         for a in range(0, A.shape[0], 1000):
             sums = sums.update(state, A[a : a + 1000], b[a : a + 1000])
-        state = state.advanced(
-            start.space, sums.ridged(state, ridge), np.linalg.norm(b, axis=0), tol
+        state = state.advance(
+            start.space, sums.with_ridge(state, ridge), np.linalg.norm(b, axis=0), tol
         )
         seen.append(state.gradient.copy())
     return state, np.array(seen)
@@ -124,8 +126,10 @@ def test_a_ridge_is_minimised_too():
     rng = np.random.default_rng(4)
     A, b = rng.standard_normal((900, 8)), rng.standard_normal((900, 2))
     rows = np.concatenate([np.sqrt(30.0) * np.eye(8), np.zeros((8, 2))], axis=1)
-    sketch = Sketch.zero(8, 10, seed=0).update(0, np.concatenate([A, b], axis=1)).triangle()
-    start = solved(reduced(np.concatenate([sketch.R, rows])), 8)
+    sketch = (
+        SparseSignSketch.zero(8, 10, seed=0).update(0, np.concatenate([A, b], axis=1)).triangle()
+    )
+    start = solve_triangle(reduce_block(np.concatenate([sketch.R, rows])), 8)
     state, _ = run(A, b, start, ridge=30.0)
     x = np.linalg.solve(A.T @ A + 30 * np.eye(8), A.T @ b)
     np.testing.assert_allclose(state.best, x, rtol=1e-11, atol=1e-13)

@@ -9,8 +9,8 @@ import pytest
 from scipy import linalg
 
 from streamsvd.numerics.sides import UNIT_ROUNDOFF
-from streamsvd.numerics.triangle import Triangle, reduced
-from streamsvd.rows.mathematics import RowSpace, certified
+from streamsvd.numerics.triangle import Triangle, reduce_block
+from streamsvd.rows.mathematics import RowSpace, distortion_bounds
 
 
 @pytest.mark.parametrize("gamma", [0.0, 3.0])
@@ -24,8 +24,8 @@ def test_it_is_exact_and_holds_for_every_vector(gamma, condition, scale):
     w = rng.uniform(4, 12, 60)
     G, S = A.T @ A + gamma * np.eye(8), (A[keep].T * w) @ A[keep] + gamma * np.eye(8)
     A, ridge = A * scale, gamma * scale**2
-    space = RowSpace.of(reduced(np.concatenate([A, np.sqrt(ridge) * np.eye(8)])))
-    lower, upper = certified(space, A[keep], w, ridge)
+    space = RowSpace.of(reduce_block(np.concatenate([A, np.sqrt(ridge) * np.eye(8)])))
+    lower, upper = distortion_bounds(space, A[keep], w, ridge)
     values = linalg.eigh(S, G, eigvals_only=True)
     np.testing.assert_allclose([1 - lower, 1 + upper], values[[0, -1]], rtol=1e-7)
     assert 1 - lower < values[0] * (1 + 1e-15 * condition**2)
@@ -49,10 +49,10 @@ def test_it_holds_for_the_matrix_and_not_for_its_rounded_triangle():
         assert eta <= space.rounding <= 1.001 * eta
         keep, w = np.arange(0, 400, 4), np.full(100, 4.0)
         values = linalg.eigh(4 * A[keep].T @ A[keep], A.T @ A, eigvals_only=True)
-        lower, upper = certified(space, A[keep], w, 0.0)
+        lower, upper = distortion_bounds(space, A[keep], w, 0.0)
         assert 1 - lower <= values[0] <= values[-1] <= 1 + upper
         assert 1 + upper < 1.5 * values[-1]
-        everything = certified(space, A, np.ones(400), 0.0)
+        everything = distortion_bounds(space, A, np.ones(400), 0.0)
         assert everything[0] >= 0
         assert everything[1] >= 0
 
@@ -62,15 +62,15 @@ def test_rounding_of_the_sample_is_counted():
     rng = np.random.default_rng(6)
     for _ in range(200):
         A = rng.standard_normal((30, 1))
-        exact = replace(RowSpace.of(reduced(A)), rounding=0.0)
-        lower, upper = certified(exact, A, np.ones(30), 0.0)
+        exact = replace(RowSpace.of(reduce_block(A)), rounding=0.0)
+        lower, upper = distortion_bounds(exact, A, np.ones(30), 0.0)
         assert lower >= 0
         assert upper >= 0
 
 
 def test_all_rows_are_no_distortion_but_rounding():
     A = np.random.default_rng(1).standard_normal((300, 5))
-    lower, upper = certified(RowSpace.of(reduced(A)), A, np.ones(300), 0.0)
+    lower, upper = distortion_bounds(RowSpace.of(reduce_block(A)), A, np.ones(300), 0.0)
     assert 0 < lower < 1e-11
     assert 0 < upper < 1e-11
 
@@ -80,24 +80,26 @@ def test_a_direction_that_is_missed_is_told():
         [np.random.default_rng(2).standard_normal((50, 3)), np.zeros((50, 1))], axis=1
     )
     A[7, 3] = 5.0
-    space = RowSpace.of(reduced(A))
+    space = RowSpace.of(reduce_block(A))
     without = np.delete(np.arange(50), 7)
-    assert certified(space, A[without], np.ones(49), 0.0)[0] == pytest.approx(1.0)
-    assert certified(space, A[:2], np.ones(2), 0.0)[0] == 1.0
-    assert certified(space, A[:0], np.ones(0), 0.0) == (1.0, -1.0)
-    assert certified(space, A, np.ones(50), 0.0)[0] < 1e-11
+    assert distortion_bounds(space, A[without], np.ones(49), 0.0)[0] == pytest.approx(1.0)
+    assert distortion_bounds(space, A[:2], np.ones(2), 0.0)[0] == 1.0
+    assert distortion_bounds(space, A[:0], np.ones(0), 0.0) == (1.0, -1.0)
+    assert distortion_bounds(space, A, np.ones(50), 0.0)[0] < 1e-11
 
 
 def test_a_rank_that_is_not_full_is_of_the_row_space():
     rng = np.random.default_rng(3)
     A = rng.standard_normal((400, 3)) @ rng.standard_normal((3, 6))
-    space = RowSpace.of(reduced(A))
+    space = RowSpace.of(reduce_block(A))
     keep, w = np.arange(0, 400, 5), np.full(80, 5.0)
-    lower, upper = certified(space, A[keep], w, 0.0)
+    lower, upper = distortion_bounds(space, A[keep], w, 0.0)
     U = np.linalg.svd(A, full_matrices=False)[0][:, :3]
     values = np.linalg.eigvalsh((U[keep].T * w) @ U[keep])
     np.testing.assert_allclose([1 - lower, 1 + upper], values[[0, -1]], rtol=1e-9)
-    assert certified(RowSpace.of(reduced(np.zeros((9, 2)))), np.zeros((0, 2)), np.ones(0), 0.0) == (
+    assert distortion_bounds(
+        RowSpace.of(reduce_block(np.zeros((9, 2)))), np.zeros((0, 2)), np.ones(0), 0.0
+    ) == (
         0,
         0,
     )

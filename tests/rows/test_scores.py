@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streamsvd.numerics.triangle import reduced
+from streamsvd.numerics.triangle import reduce_block
 from streamsvd.rows.mathematics import RowSpace, leverage, sensitivity, total
 
 
@@ -25,7 +25,7 @@ def matrices():
 def test_no_vector_exceeds_the_bound(name, p):
     A = matrices()[name]
     m, n = A.shape
-    space = RowSpace.of(reduced(A))
+    space = RowSpace.of(reduce_block(A))
     bound = sensitivity(leverage(space, A), p, m)
     rng = np.random.default_rng(1)
     X = np.concatenate([space.W @ (space.W.T @ A.T), rng.standard_normal((n, 500))], axis=1)

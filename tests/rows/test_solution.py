@@ -7,7 +7,7 @@ import pytest
 
 from streamsvd.numerics.sides import UNIT_ROUNDOFF
 from streamsvd.numerics.triangle import Tower, Triangle
-from streamsvd.rows.mathematics import solved
+from streamsvd.rows.mathematics import solve_triangle
 
 
 def triangle(A, b):
@@ -37,7 +37,7 @@ def test_the_error_is_within_its_bound(condition, residual, scale):
     A = U * np.geomspace(1, 1 / condition, 10) @ V.T
     b = A @ rng.standard_normal((10, 2)) + residual * rng.standard_normal((500, 2))
     exact = truth(A, b)
-    found = solved(triangle(A * scale, b), 10)
+    found = solve_triangle(triangle(A * scale, b), 10)
     error = np.asarray(np.linalg.norm(np.asarray(found.x * scale - exact, float), axis=0))
     assert np.all(error <= found.error * scale)
     norms = np.linalg.norm(b - A @ np.asarray(exact, float), axis=0)
@@ -62,7 +62,7 @@ def test_the_bound_covers_the_worst_rounding_that_is_said(residual):
         wrong = A + eta * np.outer(along, sizes * np.sign(V[:, -1]))
         right = b + eta * np.linalg.norm(b) * U[:, -1:]
         R = np.linalg.qr(np.concatenate([wrong, right], axis=1), mode="r")
-        found = solved(Triangle(R, depth, 400), 6)
+        found = solve_triangle(Triangle(R, depth, 400), 6)
         error = np.linalg.norm(found.x - exact)
         assert error <= found.error[0]
         worst = max(worst, error)
@@ -77,7 +77,8 @@ def test_units_of_columns_do_not_matter():
         2.0 ** np.array([0, 99, -99, 3]),
     )
     np.testing.assert_array_equal(
-        solved(triangle(A * units, b), 4).x * units[:, None], solved(triangle(A, b), 4).x
+        solve_triangle(triangle(A * units, b), 4).x * units[:, None],
+        solve_triangle(triangle(A, b), 4).x,
     )
 
 
@@ -86,7 +87,7 @@ def test_the_least_norm_where_the_rank_is_not_full(shape):
     rng = np.random.default_rng(2)
     A = rng.standard_normal((shape[0], 4)) @ rng.standard_normal((4, 9))
     b = rng.standard_normal((shape[0], 3))
-    found = solved(triangle(A, b), 9)
+    found = solve_triangle(triangle(A, b), 9)
     x = np.linalg.lstsq(A, b, rcond=1e-10)[0]
     np.testing.assert_allclose(found.x, x, atol=1e-10)
     np.testing.assert_allclose(found.residual, np.linalg.norm(A @ x - b, axis=0), atol=1e-12)
@@ -95,6 +96,6 @@ def test_the_least_norm_where_the_rank_is_not_full(shape):
 
 
 def test_of_zeros_it_is_zero():
-    found = solved(triangle(np.zeros((70, 3)), np.ones((70, 1))), 3)
+    found = solve_triangle(triangle(np.zeros((70, 3)), np.ones((70, 1))), 3)
     np.testing.assert_array_equal(found.x, 0)
     np.testing.assert_allclose(found.residual, np.sqrt(70))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streamsvd.numerics.triangle import reduced
+from streamsvd.numerics.triangle import reduce_block
 from streamsvd.rows.mathematics import RowSpace, leverage
 
 
@@ -34,7 +34,7 @@ def cases():
 @pytest.mark.parametrize("name", list(cases()))
 def test_scores_are_those_of_the_dense_svd(name):
     A, rank = cases()[name]
-    space = RowSpace.of(reduced(A))
+    space = RowSpace.of(reduce_block(A))
     assert space.rank == rank
     assert space.full == (rank == A.shape[1])
     largest = np.abs(A).max()
@@ -50,7 +50,7 @@ def test_scores_are_those_of_the_dense_svd(name):
 def test_units_of_columns_change_no_bit():
     A = np.random.default_rng(1).standard_normal((100, 6))
     units = 2.0 ** np.array([0, 300, -300, 7, -40, 0])
-    one, other = RowSpace.of(reduced(A)), RowSpace.of(reduced(A * units))
+    one, other = RowSpace.of(reduce_block(A)), RowSpace.of(reduce_block(A * units))
     np.testing.assert_array_equal(leverage(one, A), leverage(other, A * units))
 
 
@@ -59,14 +59,14 @@ def test_directions_that_rounding_hides_are_left_out():
     U, V = (np.linalg.qr(rng.standard_normal((k, 6)))[0] for k in (400, 6))
     for least, rank in ((1e-8, 6), (1e-15, 5), (0.0, 5)):
         s = np.array([1, 0.9, 0.8, 0.7, 0.6, least])
-        space = RowSpace.of(reduced(U * s @ V.T))
+        space = RowSpace.of(reduce_block(U * s @ V.T))
         assert space.rank == rank
         assert space.distortion <= 0.25
         np.testing.assert_allclose(1 / space.stretch, s[rank - 1], rtol=1.5)
 
 
 def test_zeros_have_no_row_space():
-    space = RowSpace.of(reduced(np.zeros((10, 3))))
+    space = RowSpace.of(reduce_block(np.zeros((10, 3))))
     assert space.rank == 0
     np.testing.assert_array_equal(leverage(space, np.zeros((4, 3))), 0)
 
@@ -74,7 +74,7 @@ def test_zeros_have_no_row_space():
 def test_the_least_norm_is_that_of_the_pseudoinverse():
     rng = np.random.default_rng(3)
     A = rng.standard_normal((50, 3)) @ rng.standard_normal((3, 7)) * np.geomspace(1, 1e3, 7)
-    space = RowSpace.of(reduced(A))
+    space = RowSpace.of(reduce_block(A))
     x = rng.standard_normal((7, 2))
     np.testing.assert_allclose(
         space.least_norm(x), np.linalg.pinv(A) @ (A @ x), rtol=1e-8, atol=1e-10

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from streamsvd.rows.mathematics import NONZEROS, RowSpace, Sketch
+from streamsvd.rows.mathematics import NONZEROS, RowSpace, SparseSignSketch
 
 
 def sketch(A, height, *, seed=0, cut=100):
-    state = Sketch.zero(height, A.shape[1], seed=seed)
+    state = SparseSignSketch.zero(height, A.shape[1], seed=seed)
     for a in range(0, A.shape[0], cut):
         state = state.update(a, A[a : a + cut])
     return state
@@ -29,8 +29,8 @@ def test_it_is_linear_in_the_rows_and_sums_over_parts():
     A = rng.standard_normal((300, 5))
     S = sketch(np.eye(300), 11).Y
     np.testing.assert_allclose(sketch(A, 11).Y, S @ A, atol=1e-12)
-    first = Sketch.zero(11, 5, seed=0).update(0, A[:120])
-    second = Sketch.zero(11, 5, seed=0).update(120, A[120:])
+    first = SparseSignSketch.zero(11, 5, seed=0).update(0, A[:120])
+    second = SparseSignSketch.zero(11, 5, seed=0).update(120, A[120:])
     np.testing.assert_allclose(first.merge(second).Y, S @ A, atol=1e-12)
     assert not np.allclose(sketch(A, 11, seed=1).Y, S @ A)
 

@@ -6,18 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from streamsvd.streams.mathematics import Found, StreamOptions, TopRows
+from streamsvd.streams.mathematics import StreamAnswer, StreamOptions, StreamState
 
 
-def fed(A: Any, *, block: int = 512, n_rows: int | None = None, **options: Any) -> TopRows:
+def fed(A: Any, *, block: int = 512, n_rows: int | None = None, **options: Any) -> StreamState:
     """A stream that has taken in all rows, in blocks."""
-    stream = TopRows(StreamOptions(**options), A.shape[1], n_rows)
+    stream = StreamState(StreamOptions(**options), A.shape[1], n_rows)
     for at in range(0, len(A), block):
         stream.partial_fit(A[at : at + block])
     return stream
 
 
-def found(A: Any, *, block: int = 512, known: bool = True, **options: Any) -> Found:
+def found(A: Any, *, block: int = 512, known: bool = True, **options: Any) -> StreamAnswer:
     """The answer of one pass; the length is announced unless ``known`` is False."""
     return fed(A, block=block, n_rows=len(A) if known else None, **options).finalize()
 

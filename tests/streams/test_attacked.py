@@ -72,7 +72,7 @@ def test_a_type_that_cannot_be_written_leaves_nothing(tmp_path):
 
 
 def test_a_face_and_a_run_do_not_take_each_others_saves(tmp_path):
-    streamsvd.TopEigenvectors().partial_fit(np.ones((70, 3))).save(tmp_path / "s")
+    streamsvd.TopEigenvectorStream().partial_fit(np.ones((70, 3))).save(tmp_path / "s")
     with pytest.raises(streamsvd.StoreError, match="was saved by TopEigenvectors"):
         streamsvd.top_eigenvectors([np.ones((70, 3))], checkpoint=tmp_path / "s")
 

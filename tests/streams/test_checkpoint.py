@@ -101,10 +101,10 @@ def test_a_model_is_no_checkpoint(tmp_path, A):
 
 
 def test_a_face_is_saved_and_loaded_to_the_bit(tmp_path, A):
-    stream = streamsvd.TopEigenvectors(2, n_rows=6_000).partial_fit(A[:1_777])
+    stream = streamsvd.TopEigenvectorStream(2, n_rows=6_000).partial_fit(A[:1_777])
     for _ in range(3):
         stream.save(tmp_path / "saves")
-    again = streamsvd.TopEigenvectors.load(tmp_path / "saves")
+    again = streamsvd.TopEigenvectorStream.load(tmp_path / "saves")
     assert again.n_rows_seen == 1_777
     for each in (stream, again):
         each.partial_fit(A[1_777:])
@@ -112,6 +112,6 @@ def test_a_face_is_saved_and_loaded_to_the_bit(tmp_path, A):
     np.testing.assert_array_equal(one.components, other.components)
     assert one.info.bytes_read == other.info.bytes_read
     with pytest.raises(streamsvd.StoreError, match="holds no stream"):
-        streamsvd.TopEigenvectors.load(tmp_path / "nothing")
+        streamsvd.TopEigenvectorStream.load(tmp_path / "nothing")
     with pytest.raises(streamsvd.SpecError, match="nothing to save"):
-        streamsvd.TopEigenvectors().save(tmp_path / "other")
+        streamsvd.TopEigenvectorStream().save(tmp_path / "other")

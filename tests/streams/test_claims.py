@@ -124,10 +124,10 @@ def test_a_bound_is_carried_by_the_angle_between():
             np.linalg.qr(np.eye(8)[:, :2] + size * rng.standard_normal((8, 2)))[0]
             for size in (0.0, 0.1, 0.2)
         )
-        bound = claims.carried(sine(known.T, true), known, answer)
+        bound = claims.transfer_sine(sine(known.T, true), known, answer)
         assert sine(answer.T, true) <= bound + 1e-12
-    assert claims.carried(1.0, known, answer) == 1
-    assert claims.carried(0.3, np.eye(8)[:, :2], np.eye(8)[:, 2:4]) == 1
+    assert claims.transfer_sine(1.0, known, answer) == 1
+    assert claims.transfer_sine(0.3, np.eye(8)[:, :2], np.eye(8)[:, 2:4]) == 1
 
 
 def spikes(rng, k, n, d):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from streamsvd.errors import NonFiniteError, ShapeError, SpecError
-from streamsvd.streams.mathematics import StreamOptions, TopRows
+from streamsvd.streams.mathematics import StreamOptions, StreamState
 from streamsvd.streams.mathematics.top import _arrays
 from tests.streams.streams import exact, fed, found, sine, spiked
 
@@ -65,16 +65,22 @@ BAD = {
 def test_a_bad_block_is_named_and_changes_nothing(name, order):
     make, error, message = BAD[name]
     A = rows(400)
-    stream = TopRows(StreamOptions(order=order), 20, 400).partial_fit(A[:100])
+    stream = StreamState(StreamOptions(order=order), 20, 400).partial_fit(A[:100])
     before = [a.copy() for a in _arrays(stream)]
-    numbers = (stream.seen, stream.taken, stream.energy, stream.largest, stream.threshold)
+    numbers = (stream.seen, stream.n_absorbed, stream.energy, stream.largest, stream.threshold)
     with pytest.raises(error, match=message) as failure:
         stream.partial_fit(make(A[100:200]))
     assert isinstance(failure.value, ValueError)
     after = _arrays(stream)
     assert len(after) == len(before)
     assert all(np.array_equal(a, b) for a, b in zip(after, before, strict=True))
-    assert numbers == (stream.seen, stream.taken, stream.energy, stream.largest, stream.threshold)
+    assert numbers == (
+        stream.seen,
+        stream.n_absorbed,
+        stream.energy,
+        stream.largest,
+        stream.threshold,
+    )
     for at in range(100, 400, 100):
         stream.partial_fit(A[at : at + 100])
     assert np.array_equal(stream.finalize().components, found(A, order=order).components)
@@ -82,9 +88,9 @@ def test_a_bad_block_is_named_and_changes_nothing(name, order):
 
 def test_no_rows_at_all():
     with pytest.raises(SpecError, match="no row"):
-        TopRows(StreamOptions(), 5).finalize()
+        StreamState(StreamOptions(), 5).finalize()
     with pytest.raises(SpecError, match="no row"):
-        TopRows(StreamOptions(), 5).partial_fit(np.zeros((0, 5))).finalize()
+        StreamState(StreamOptions(), 5).partial_fit(np.zeros((0, 5))).finalize()
 
 
 def test_a_finalized_stream_takes_no_rows():

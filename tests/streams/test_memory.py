@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from streamsvd.errors import BudgetError
-from streamsvd.streams.mathematics import StreamOptions, TopRows
-from streamsvd.streams.mathematics.options import state_bytes, within, work_bytes
+from streamsvd.streams.mathematics import StreamOptions, StreamState
+from streamsvd.streams.mathematics.options import fit_options, state_bytes, work_bytes
 
 OPTIONS = [
     {},
@@ -29,7 +29,7 @@ def blocks(d, rows, seed=0):
 
 def held(options, d, n_rows, block, times):
     """State bytes after every block."""
-    stream = TopRows(options, d, n_rows)
+    stream = StreamState(options, d, n_rows)
     out = []
     for _ in range(times):
         stream.partial_fit(block)
@@ -55,7 +55,7 @@ def test_the_state_is_at_most_what_was_announced(d, options, known):
 def test_the_state_does_not_grow_with_the_stream(options, times):
     """1e4 rows and 1e5, under ``slow`` 1e6."""
     o, d, rows = StreamOptions(**options), 20, 1000
-    stream = TopRows(o, d)
+    stream = StreamState(o, d)
     rng = np.random.default_rng(1)
     for _ in range(10):
         stream.partial_fit(rng.standard_normal((rows, d)))
@@ -75,7 +75,7 @@ def peaks(options, d, block, times, known):
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
-        stream = TopRows(options, d, times * len(block) if known else None)
+        stream = StreamState(options, d, times * len(block) if known else None)
         for _ in range(times):
             stream.partial_fit(block)
         fed = tracemalloc.get_traced_memory()[1] - before
@@ -99,7 +99,7 @@ def test_the_peak_of_wide_rows_is_within_the_formula(options, known):
 
 def least(options, d):
     with pytest.raises(BudgetError) as failure:
-        within(options, d, 0)
+        fit_options(options, d, 0)
     return failure.value.needs
 
 
@@ -112,7 +112,7 @@ def least(options, d):
 def test_the_smallest_budget_is_kept(k, order):
     d = 5000
     budget = least(StreamOptions(k=k, order=order), d)
-    o = within(StreamOptions(k=k, order=order), d, budget)
+    o = fit_options(StreamOptions(k=k, order=order), d, budget)
     fed, last = peaks(o, d, blocks(d, 200), 4, True)
     assert max(fed, last) <= budget
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamsvd.errors import BudgetError, SpecError
-from streamsvd.streams.mathematics import StreamOptions, TopRows
-from streamsvd.streams.mathematics.options import state_bytes, within, work_bytes
+from streamsvd.streams.mathematics import StreamOptions, StreamState
+from streamsvd.streams.mathematics.options import fit_options, state_bytes, work_bytes
 
 
 def needed(options, d):
@@ -17,7 +17,7 @@ def needed(options, d):
 
 def smallest(options, d):
     with pytest.raises(BudgetError) as failure:
-        within(options, d, 0)
+        fit_options(options, d, 0)
     return failure.value.needs
 
 
@@ -37,11 +37,11 @@ def test_options_out_of_range_name_themselves(name, value):
 
 def test_streams_that_cannot_be_are_refused():
     with pytest.raises(SpecError, match="k=4 exceeds the 3"):
-        TopRows(StreamOptions(k=4), 3)
+        StreamState(StreamOptions(k=4), 3)
     with pytest.raises(SpecError, match="n_rows=0"):
-        TopRows(StreamOptions(), 3, 0)
+        StreamState(StreamOptions(), 3, 0)
     with pytest.raises(ValueError, match="no numbers"):
-        TopRows(StreamOptions(), 0)
+        StreamState(StreamOptions(), 0)
 
 
 def test_widths_left_out_follow_from_k():
@@ -65,7 +65,7 @@ def test_what_is_within_a_budget_fits_it_and_nothing_grows(k, d, share, order, g
     full, least = needed(options, d), smallest(options, d)
     assert least <= full
     budget = int(least + share * (full - least))
-    small = within(options, d, budget)
+    small = fit_options(options, d, budget)
     assert needed(small, d) <= budget
     assert small.probes <= options.probes
     assert small.heavy_rows <= options.heavy_rows
@@ -91,9 +91,9 @@ def test_what_is_within_a_budget_fits_it_and_nothing_grows(k, d, share, order, g
 def test_the_smallest_budget_works_and_one_byte_less_does_not(k, order):
     options, d = StreamOptions(k=k, order=order), 3000
     least = smallest(options, d)
-    assert needed(within(options, d, least), d) == least
+    assert needed(fit_options(options, d, least), d) == least
     with pytest.raises(BudgetError, match=f"memory={least}") as failure:
-        within(options, d, least - 1)
+        fit_options(options, d, least - 1)
     assert failure.value.needs == least
     assert failure.value.allowed == least - 1
 
@@ -103,7 +103,7 @@ def test_each_knob_gives_way_in_turn():
     full, least = needed(options, d), smallest(options, d)
     seen = []
     for i in range(401):
-        o = within(options, d, full - (full - least) * i // 400)
+        o = fit_options(options, d, full - (full - least) * i // 400)
         for name, value in (
             ("probes", o.probes < 16), ("sketch", o.rows < 40), ("heavy", o.heavy_rows < 64), ("width", o.columns < 20),
             ("sketch again", o.rows < 20),

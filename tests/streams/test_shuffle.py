@@ -10,7 +10,7 @@ import pytest
 import zarr
 
 import streamsvd
-from streamsvd.streams.feed import Feed
+from streamsvd.streams.window_reader import WindowReader
 
 streamsvd.shuffle  # noqa: B018 - loads the module, which its function hides
 module = sys.modules["streamsvd.streams.shuffle"]
@@ -68,7 +68,7 @@ def orders(count, buckets):
             self.out += rows[order, 0].astype(int).tolist()
 
     A = np.arange(4.0)[:, None]
-    feed = Feed(streamsvd.open(A), 2, 0, False, 0)
+    feed = WindowReader(streamsvd.open(A), 2, 0, False, 0)
     found = dict.fromkeys(permutations(range(4)), 0)
     for seed in range(count):
         writer = Writer()
@@ -118,7 +118,7 @@ def test_the_design_effect_of_mixing_is_that_of_the_formula(chunk, mixed, rows):
     A = np.repeat(value, chunk)[:, None]
     effects = []
     for seed in range(6):
-        feed = Feed(streamsvd.open(A), chunk, mixed, False, seed)
+        feed = WindowReader(streamsvd.open(A), chunk, mixed, False, seed)
         come = np.concatenate([p for _, pieces in feed.windows() for p in pieces])[:, 0]
         assert come.size == A.size
         means = come[: come.size // rows * rows].reshape(-1, rows).mean(axis=1)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamsvd.streams.mathematics import TopRows
+from streamsvd.streams.mathematics import StreamState
 from tests.streams.streams import (
     clusters,
     decoys,
@@ -196,10 +196,10 @@ def test_any_cut_gives_the_same_bits(seed, cuts, known):
     kept = A.copy()
     k = int(rng.integers(1, d + 1))
     whole = found(A, block=n, known=known, k=k)
-    stream = TopRows(fed(A[:0], k=k).options, d, n if known else None)
+    stream = StreamState(fed(A[:0], k=k).options, d, n if known else None)
     for part in np.split(A, sorted(min(c, n) for c in cuts)):
         stream.partial_fit(part)
-    assert stream.taken == n
+    assert stream.n_absorbed == n
     assert same(whole, stream.finalize())
     assert np.array_equal(A, kept)  # and rows are left alone
     V = whole.components
@@ -224,7 +224,7 @@ def test_bits_do_not_depend_on_strides(block):
 
 def test_a_block_may_be_overwritten_after_it_was_taken_in():
     A = spiked(rng_of(7), 6, 1000, 20)
-    stream, buffer = TopRows(fed(A[:0]).options, 20, 1000), np.empty((50, 20))
+    stream, buffer = StreamState(fed(A[:0]).options, 20, 1000), np.empty((50, 20))
     for at in range(0, 1000, 50):
         buffer[:] = A[at : at + 50]
         stream.partial_fit(buffer)

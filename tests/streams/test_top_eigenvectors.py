@@ -93,7 +93,7 @@ def test_blocks_of_any_cut_give_the_same_bits(A):
 
 
 def test_a_face_gives_the_same_bits(A):
-    stream = streamsvd.TopEigenvectors(2, n_rows=len(A))
+    stream = streamsvd.TopEigenvectorStream(2, n_rows=len(A))
     for a in range(0, len(A), 501):
         assert stream.n_rows_seen == a
         stream.partial_fit(A[a : a + 501])

@@ -18,7 +18,7 @@ from streamsvd.result import PCA
 from streamsvd.testing.writing import write_grid
 from streamsvd.typing import Real
 
-RANK, SHOWN, TOL = 10, 4, 1e-6
+RANK, N_MAPS, TOL = 10, 4, 1e-6
 NAME = "air_temperature"
 TITLE = "Annual mean air temperature over North America"
 
@@ -84,9 +84,9 @@ def draw(climate: Climate, weights: Path, result: PCA, folder: Path) -> list[Pat
     freedom = result.info.freedom
     grid = (climate.latitude.size, climate.longitude.size)
     share = result.explained_variance_ratio
-    names = [f"EOF {i + 1}: {share[i]:.1%} of the variance" for i in range(SHOWN)]
+    names = [f"EOF {i + 1}: {share[i]:.1%} of the variance" for i in range(N_MAPS)]
     # weights are taken out again, so that a map is in kelvin for one standard deviation of its component
-    patterns = result.Vh[:SHOWN] / np.load(weights) * result.s[:SHOWN, None] / np.sqrt(freedom)
+    patterns = result.Vh[:N_MAPS] / np.load(weights) * result.s[:N_MAPS, None] / np.sqrt(freedom)
     maps = [
         figures.Map(name, climate.latitude, climate.longitude, pattern.reshape(grid))
         for name, pattern in zip(names, patterns, strict=True)
@@ -103,7 +103,7 @@ def draw(climate: Climate, weights: Path, result: PCA, folder: Path) -> list[Pat
         figures.series(
             folder / "components.png",
             climate.years,
-            np.asarray(result.U[:, :SHOWN]) * np.sqrt(freedom),
+            np.asarray(result.U[:, :N_MAPS]) * np.sqrt(freedom),
             title=f"{TITLE}: the components in time",
             labels=names,
             xlabel="year",

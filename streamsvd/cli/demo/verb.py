@@ -21,7 +21,7 @@ MARK = "streamsvd-demo.json"
 Say = Callable[[str], None]
 
 
-def _bytes(ctx: Any, param: Any, value: str) -> int:
+def _parse_size(ctx: Any, param: Any, value: str) -> int:
     from streamsvd.engine.memory import parse_bytes
     from streamsvd.errors import SpecError
 
@@ -44,7 +44,7 @@ def _bytes(ctx: Any, param: Any, value: str) -> int:
 )
 @click.option(
     "--size",
-    callback=_bytes,
+    callback=_parse_size,
     metavar="BYTES",
     default="2GB",
     show_default=True,
@@ -65,8 +65,8 @@ def command(out: Path, size: int, keep: bool, as_json: bool, quiet: bool) -> Non
 
     _require_extra()
     _prepare(out)
-    climate = _climate(out, say)
-    known = _known(out, size, keep=keep, quiet=quiet, say=say)
+    climate = _run_climate(out, say)
+    known = _run_known_matrix(out, size, keep=keep, quiet=quiet, say=say)
     record = {
         "status": "done",
         "out": str(out),
@@ -97,18 +97,18 @@ def _require_extra() -> None:
 def _prepare(out: Path) -> None:
     """A folder that is ours: new, empty, or of an earlier demo."""
     from streamsvd.errors import StoreError
-    from streamsvd.store.explanations import explained
+    from streamsvd.store.explanations import explain_errors
     from streamsvd.store.writing.placing import check_local
 
     check_local(out)
-    with explained(out):
+    with explain_errors(out):
         out.mkdir(parents=True, exist_ok=True)
         if any(out.iterdir()) and not (out / MARK).exists():
             raise StoreError(f"{out} holds something else. Choose another folder with --out.")
         (out / MARK).write_text("{}", encoding="utf-8")
 
 
-def _climate(out: Path, say: Say) -> dict[str, Any]:
+def _run_climate(out: Path, say: Say) -> dict[str, Any]:
     """Part 1: real data."""
     from streamsvd.cli.demo import climate
     from streamsvd.cli.present import variance_rows
@@ -124,7 +124,7 @@ def _climate(out: Path, say: Say) -> dict[str, Any]:
     )
     result = climate.factorise(path, weights, out / "eofs.zarr", memory="256MiB")
     head, rows = variance_rows(result)
-    _table(say, head, rows[: climate.SHOWN])
+    _table(say, head, rows[: climate.N_MAPS])
     drawn = climate.draw(data, weights, result, out)
     say(f"\n   figures: {', '.join(str(path) for path in drawn)}\n")
     return {
@@ -135,13 +135,13 @@ def _climate(out: Path, say: Say) -> dict[str, Any]:
     }
 
 
-def _known(out: Path, size: int, *, keep: bool, quiet: bool, say: Say) -> dict[str, Any]:
+def _run_known_matrix(out: Path, size: int, *, keep: bool, quiet: bool, say: Say) -> dict[str, Any]:
     """Part 2: at size, against the truth."""
-    from streamsvd.cli.demo import known
+    from streamsvd.cli.demo import known_matrix as known
     from streamsvd.engine.memory import show_bytes
     from streamsvd.testing.writing import write_known
 
-    A = known.matrix(size)
+    A = known.make_matrix(size)
     path, result = out / "known.zarr", out / "known-svd.zarr"
     shutil.rmtree(path, ignore_errors=True)
     known.require_room(out, 2 * A.nbytes)
@@ -150,7 +150,7 @@ def _known(out: Path, size: int, *, keep: bool, quiet: bool, say: Say) -> dict[s
     )
     try:
         began = time.perf_counter()
-        write_known(path, A, done=_Writing(quiet))
+        write_known(path, A, done=_WriteProgress(quiet))
         took = time.perf_counter() - began
         say(f"   written in {took:.1f} s, {A.nbytes / took / 1e9:.2f} GB/s\n")
         plan = _plan(path, known.MEMORY, say)
@@ -181,14 +181,14 @@ def _known(out: Path, size: int, *, keep: bool, quiet: bool, say: Say) -> dict[s
 
 
 def _plan(path: Path, memory: str, say: Say) -> Plan:
-    from streamsvd.cli.demo import known
+    from streamsvd.cli.demo import known_matrix as known
     from streamsvd.engine.opening import open as open_matrix
-    from streamsvd.factor.calibration import calibrated
+    from streamsvd.factor.calibration import measure_speeds
     from streamsvd.factor.verb import plan_svd
 
     A = open_matrix(path)
     asked: dict[str, Any] = {"rank": known.RANK, "tol": known.TOL, "memory": memory}
-    plan = plan_svd(A, **asked, rates=calibrated(A, plan_svd(A, **asked)))
+    plan = plan_svd(A, **asked, rates=measure_speeds(A, plan_svd(A, **asked)))
     say("   The plan, from the speed of this machine as measured now:\n")
     for line in plan.explain().splitlines():
         say(f"   {line}")
@@ -224,13 +224,13 @@ def _report(say: Say, plan: Plan, record: dict[str, Any], truth: dict[str, Any])
 
 
 def _table(say: Say, head: list[str], rows: list[list[str]]) -> None:
-    from streamsvd.cli.present import aligned
+    from streamsvd.cli.present import table_lines
 
-    for line in aligned(head, rows):
+    for line in table_lines(head, rows):
         say(f"   {line}")
 
 
-class _Writing:
+class _WriteProgress:
     """Says how much is written, at most once in five seconds."""
 
     def __init__(self, quiet: bool) -> None:

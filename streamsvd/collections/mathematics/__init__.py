@@ -1,37 +1,47 @@
 """Which blocks with a common side may share a basis, and how large the error then is at least and at most."""
 
+from streamsvd.collections.mathematics.baselines import estimate
 from streamsvd.collections.mathematics.certifying import certify
-from streamsvd.collections.mathematics.cluster import Bracket, State, certified, join, singles
-from streamsvd.collections.mathematics.clustering import clustered
+from streamsvd.collections.mathematics.cluster import (
+    ClusterState,
+    ErrorBracket,
+    error_bracket,
+    join,
+    singles,
+)
+from streamsvd.collections.mathematics.clustering import cluster_sketches
 from streamsvd.collections.mathematics.coarser import coarser
-from streamsvd.collections.mathematics.factors import Cluster, compression_ratio, left_factor
-from streamsvd.collections.mathematics.merges import Merge, numbered
+from streamsvd.collections.mathematics.dendrogram import MergeStep, number_merges
+from streamsvd.collections.mathematics.factors import (
+    FactoredCluster,
+    compression_ratio,
+    left_factor,
+)
 from streamsvd.collections.mathematics.options import ClusterOptions, Method, Mode
-from streamsvd.collections.mathematics.published import estimate
 from streamsvd.collections.mathematics.sketches import (
-    Sketch,
+    BlockSketch,
     from_gram,
     gram,
     projection,
-    proposed,
     sketch,
+    sketch_projection,
 )
 from streamsvd.collections.mathematics.weights import PLAIN, Metric
 
 __all__ = [
     "PLAIN",
-    "Bracket",
-    "Cluster",
+    "ErrorBracket",
+    "FactoredCluster",
     "ClusterOptions",
-    "Merge",
+    "MergeStep",
     "Method",
     "Metric",
     "Mode",
-    "Sketch",
-    "State",
-    "certified",
+    "BlockSketch",
+    "ClusterState",
+    "error_bracket",
     "certify",
-    "clustered",
+    "cluster_sketches",
     "coarser",
     "compression_ratio",
     "estimate",
@@ -39,9 +49,9 @@ __all__ = [
     "gram",
     "join",
     "left_factor",
-    "numbered",
+    "number_merges",
     "projection",
-    "proposed",
+    "sketch_projection",
     "singles",
     "sketch",
 ]

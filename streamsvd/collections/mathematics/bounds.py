@@ -81,7 +81,7 @@ def bracket(squares: Real, discarded: float, discarded_norm: float, r: int) -> t
     return tail + max(0.0, discarded - r * discarded_norm), tail + discarded
 
 
-def projected(
+def projected_bracket(
     squares: Real, outside: float, outside_norm: float | None, r: int
 ) -> tuple[float, float]:
     """The same from ``Q* A`` for one Q: its squares, the energy outside its range, and that's spectral norm."""

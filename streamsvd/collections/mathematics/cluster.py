@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.collections.mathematics import bounds
-from streamsvd.collections.mathematics.sketches import Sketch, kept, thin_svd
+from streamsvd.collections.mathematics.sketches import BlockSketch, count_kept, thin_svd
 from streamsvd.numerics.ledger import Ledger
 from streamsvd.typing import Matrix, Real
 
@@ -32,7 +32,7 @@ FAN_IN = 40
 """States that are stacked at once; more are joined as a tree."""
 
 
-class Known(Protocol):
+class BlockSummary(Protocol):
     """What bounds of errors are made of."""
 
     @property
@@ -47,7 +47,7 @@ class Known(Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Joined:
+class MergeTree:
     """How a state came about, and what bounds its errors; no columns, so that many can be kept.
 
     Attributes
@@ -58,13 +58,13 @@ class Joined:
         As of the state.
     """
 
-    parts: tuple[int | Joined, ...]
+    parts: tuple[int | MergeTree, ...]
     squares: Real
     ledger: Ledger
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
-class State:
+class ClusterState:
     """Some blocks side by side.
 
     Attributes
@@ -89,7 +89,7 @@ class State:
     width: int
     ledger: Ledger
     G: Matrix | None = None
-    tree: Joined | None = None
+    tree: MergeTree | None = None
 
     @property
     def energy(self) -> float:
@@ -107,18 +107,18 @@ def slack(ledger: Ledger) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Bracket:
+class ErrorBracket:
     """``lower <= err_r <= upper``, norms; ``upper`` also bounds the error of the state's own factors."""
 
     lower: float
     upper: float
 
 
-def single(place: int, found: Sketch, scale: float = 1.0) -> State:
+def single(place: int, found: BlockSketch, scale: float = 1.0) -> ClusterState:
     """The state of one block, times ``scale``."""
     L = found.L * scale
-    squares, ledger = found.squares * (scale * scale), found.ledger.faded(scale)
-    return State((place,), L, squares, found.width, ledger, _gram(L))
+    squares, ledger = found.squares * (scale * scale), found.ledger.fade_by(scale)
+    return ClusterState((place,), L, squares, found.width, ledger, _gram(L))
 
 
 def _gram(L: Matrix) -> Matrix | None:
@@ -127,14 +127,16 @@ def _gram(L: Matrix) -> Matrix | None:
     return np.asarray(L @ L.T) if rows >= WIDE and 2 * columns > rows else None
 
 
-def singles(sketches: Sequence[Sketch]) -> tuple[list[State], int]:
+def singles(sketches: Sequence[BlockSketch]) -> tuple[list[ClusterState], int]:
     """The states of blocks, each alone, and the exponent of the power of two that was taken out of all."""
     top = max((s.exponent for s in sketches if s.energy > 0), default=0)
     scales = [2.0 ** (s.exponent - top) if s.energy > 0 else 1.0 for s in sketches]
     return [single(i, s, x) for i, (s, x) in enumerate(zip(sketches, scales, strict=True))], top
 
 
-def join(states: Sequence[State], *, least: int, budget: float, by_products: bool = False) -> State:
+def join(
+    states: Sequence[ClusterState], *, least: int, budget: float, by_products: bool = False
+) -> ClusterState:
     """All blocks of some states, of which directions go while the whole loss is at most ``budget`` times the energy.
 
     Parameters
@@ -166,18 +168,18 @@ def join(states: Sequence[State], *, least: int, budget: float, by_products: boo
     else:
         U, values, _ = thin_svd(np.concatenate([s.L for s in states], axis=1))
     squares = values * values
-    keep = kept(squares, budget * ledger.energy, least=least, spent=ledger.discarded)
+    keep = count_kept(squares, budget * ledger.energy, least=least, spent=ledger.discarded)
     ledger = replace(
         ledger,
         truncations=max(s.ledger.truncations for s in states),
         height=max(ledger.height, columns + U.shape[0]),
     )
     squares, dropped = squares[:keep], squares[keep:]
-    L, ledger = U[:, :keep] * values[:keep], ledger.truncated(dropped, rounding=True)
+    L, ledger = U[:, :keep] * values[:keep], ledger.after_truncation(dropped, rounding=True)
     tree = states[0].tree
     if len(states) > 1:
-        tree = Joined(tuple(s.tree or s.members[0] for s in states), squares, ledger)
-    return State(
+        tree = MergeTree(tuple(s.tree or s.members[0] for s in states), squares, ledger)
+    return ClusterState(
         tuple(sorted(i for s in states for i in s.members)),
         L,
         squares,
@@ -194,20 +196,20 @@ def _from_products(grams: Sequence[Matrix]) -> tuple[Matrix, Real]:
     return U[:, ::-1], np.sqrt(np.maximum(values[::-1], 0.0))
 
 
-def certified(state: Known, r: int) -> Bracket:
+def error_bracket(state: BlockSummary, r: int) -> ErrorBracket:
     """Bounds of the best rank-r error that hold in floating point too."""
     ledger = state.ledger
     if ledger.energy == 0:
-        return Bracket(0.0, 0.0)
+        return ErrorBracket(0.0, 0.0)
     low, high = bounds.bracket(state.squares, ledger.discarded, ledger.discarded_norm, r)
     beyond = max(r, 1) * ledger.deficit
     norm = float(np.sqrt(ledger.energy))
     upper = float(np.sqrt(high + beyond)) + slack(ledger)
     lower = float(np.sqrt(max(low - beyond, 0.0))) - slack(ledger)
-    return Bracket(max(lower, 0.0), min(upper, norm))  # no basis loses more than all
+    return ErrorBracket(max(lower, 0.0), min(upper, norm))  # no basis loses more than all
 
 
-def uppers(state: State) -> Real:
+def uppers(state: ClusterState) -> Real:
     """``certified(state, r).upper`` for r = 0 to k, squared: ``(k + 1,)``."""
     ledger = state.ledger
     tails = np.concatenate([np.cumsum(state.squares[::-1])[::-1], [0.0]]) + ledger.discarded
@@ -216,7 +218,7 @@ def uppers(state: State) -> Real:
     return np.asarray(np.minimum(found, ledger.energy))
 
 
-def allowance(state: State, error: float) -> float:
+def allowance(state: ClusterState, error: float) -> float:
     """Largest squared error that meets ``error``; never below what rounding makes of none."""
     return float(max(error * error * state.energy, (2 * slack(state.ledger)) ** 2))
 
@@ -225,14 +227,14 @@ def allowance(state: State, error: float) -> float:
 class Pool:
     """Single blocks side by side, to be scored at once; columns are those of blocks that are not wide."""
 
-    states: tuple[State, ...]
+    states: tuple[ClusterState, ...]
     narrow: npt.NDArray[np.intp]
     columns: Matrix
     edges: npt.NDArray[np.intp]
     energies: Real
 
     @classmethod
-    def of(cls, states: Sequence[State]) -> Pool:
+    def of(cls, states: Sequence[ClusterState]) -> Pool:
         """Of one block or more."""
         narrow = [i for i, s in enumerate(states) if s.G is None]
         few = [states[i] for i in narrow]
@@ -253,14 +255,14 @@ class Pool:
         return np.asarray(np.maximum(left, 0.0))
 
 
-def left_over(W: Matrix, factors: Sequence[State]) -> Real:
+def left_over(W: Matrix, factors: Sequence[ClusterState]) -> Real:
     """What a basis leaves of each of some blocks, or of none."""
     return Pool.of(factors).left_over(W) if factors else np.zeros(0)
 
 
-def fixed(state: State, r: int, factors: Sequence[State]) -> float:
+def fixed_basis_error(state: ClusterState, r: int, factors: Sequence[ClusterState]) -> float:
     """Squared error of rank r bounded after blocks were added to a cluster, its basis unchanged."""
     energy = sum(c.energy for c in factors)
     W = state.basis(r)
     lost = bounds.rounding(W.shape[1], energy)
-    return certified(state, r).upper ** 2 + float(np.sum(left_over(W, factors))) + lost
+    return error_bracket(state, r).upper ** 2 + float(np.sum(left_over(W, factors))) + lost

@@ -11,13 +11,19 @@ from itertools import pairwise
 
 import numpy as np
 
-from streamsvd.collections.mathematics.cluster import State, certified, single, singles, slack
-from streamsvd.collections.mathematics.factors import Cluster, Kept, factors, nothing
+from streamsvd.collections.mathematics.baselines import baseline_clusters
+from streamsvd.collections.mathematics.cluster import (
+    ClusterState,
+    error_bracket,
+    single,
+    singles,
+    slack,
+)
+from streamsvd.collections.mathematics.factors import ClusterForm, FactoredCluster, factors, nothing
 from streamsvd.collections.mathematics.growth import of_rank
 from streamsvd.collections.mathematics.modes import Rule, pooled_ranks
 from streamsvd.collections.mathematics.options import ClusterOptions
-from streamsvd.collections.mathematics.published import published
-from streamsvd.collections.mathematics.sketches import Sketch
+from streamsvd.collections.mathematics.sketches import BlockSketch
 from streamsvd.collections.mathematics.storage import cheapest
 from streamsvd.errors import ShapeError, SpecError
 
@@ -25,7 +31,9 @@ BAND = 200
 """Binary orders of magnitude within which energies of blocks can be added."""
 
 
-def clustered(sketches: Sequence[Sketch], options: ClusterOptions) -> tuple[Cluster, ...]:
+def cluster_sketches(
+    sketches: Sequence[BlockSketch], options: ClusterOptions
+) -> tuple[FactoredCluster, ...]:
     """Clusters of the blocks, in the order of their first keys; every block is in one.
 
     Parameters
@@ -52,14 +60,14 @@ def clustered(sketches: Sequence[Sketch], options: ClusterOptions) -> tuple[Clus
     Cost: no reads. Of N blocks in few clusters of one rank about ``4 N`` eigenvalue problems of twice the size of a
     sketch, for least storage some more for each start; keys of all pairs up to 1500 clusters, ``9 * 1500**2`` bytes.
     """
-    ordered = checked(sketches)
-    out: list[Cluster] = []
+    ordered = sort_sketches(sketches)
+    out: list[FactoredCluster] = []
     for band in bands(ordered):
         out += _band_clusters(band, options)
     return tuple(sorted(out, key=lambda c: c.keys))
 
 
-def checked(sketches: Sequence[Sketch]) -> list[Sketch]:
+def sort_sketches(sketches: Sequence[BlockSketch]) -> list[BlockSketch]:
     """Sketches by key."""
     if not sketches:
         raise ShapeError("no blocks to cluster. Pass one or more.")
@@ -75,17 +83,17 @@ def checked(sketches: Sequence[Sketch]) -> list[Sketch]:
     return ordered
 
 
-def bands(ordered: Sequence[Sketch]) -> list[list[Sketch]]:
+def bands(ordered: Sequence[BlockSketch]) -> list[list[BlockSketch]]:
     """Blocks of comparable size; those without energy are with the largest."""
     top = max((s.exponent for s in ordered if s.energy > 0), default=0)
-    out: dict[int, list[Sketch]] = {}
+    out: dict[int, list[BlockSketch]] = {}
     for s in ordered:
         band = (top - s.exponent) // BAND if s.energy > 0 else 0
         out.setdefault(band, []).append(s)
     return [out[band] for band in sorted(out)]
 
 
-def _band_clusters(band: Sequence[Sketch], options: ClusterOptions) -> list[Cluster]:
+def _band_clusters(band: Sequence[BlockSketch], options: ClusterOptions) -> list[FactoredCluster]:
     """Clusters of blocks of comparable size."""
     full = [s for s in band if s.energy > 0]
     empty = [s for s in band if s.energy == 0]
@@ -102,7 +110,7 @@ def _band_clusters(band: Sequence[Sketch], options: ClusterOptions) -> list[Clus
     return out
 
 
-def rule_of(full: Sequence[Sketch], options: ClusterOptions) -> tuple[Rule, int]:
+def rule_of(full: Sequence[BlockSketch], options: ClusterOptions) -> tuple[Rule, int]:
     """The rule with all blocks to one scale, and the exponent taken out."""
     blocks, top = singles(full)
     if options.mode == "block":
@@ -110,33 +118,35 @@ def rule_of(full: Sequence[Sketch], options: ClusterOptions) -> tuple[Rule, int]
     return Rule(float(options.error), options.share, options.mode, full[0].rows, blocks), top
 
 
-def _states(rule: Rule, options: ClusterOptions) -> list[State]:
+def _states(rule: Rule, options: ClusterOptions) -> list[ClusterState]:
     if options.method != "certified":
-        return published(rule, options)
+        return baseline_clusters(rule, options)
     if options.rank is None:
         return cheapest(rule, max_fail=options.max_fail)
     return of_rank(rule, int(options.rank), max_fail=options.max_fail)
 
 
-def kept_as(states: Sequence[State], rule: Rule, options: ClusterOptions) -> list[Kept]:
+def kept_as(
+    states: Sequence[ClusterState], rule: Rule, options: ClusterOptions
+) -> list[ClusterForm]:
     """How each cluster is kept."""
     if options.rank is not None:
         fixed = [min(int(options.rank), s.squares.size) for s in states]
-        missed = _missed(states, fixed, rule)
-        return [Kept(r, miss, not miss) for r, miss in zip(fixed, missed, strict=True)]
+        missed = _find_misses(states, fixed, rule)
+        return [ClusterForm(r, miss, not miss) for r, miss in zip(fixed, missed, strict=True)]
     common = rule.mode == "global"
     ranks = pooled_ranks(states, rule) if common else [rule.rank_of(s) for s in states]
     return [
-        Kept(s.squares.size if r is None else r, r is None, r is not None or common)
+        ClusterForm(s.squares.size if r is None else r, r is None, r is not None or common)
         for s, r in zip(states, ranks, strict=True)
     ]
 
 
-def _missed(states: Sequence[State], fixed: Sequence[int], rule: Rule) -> list[bool]:
+def _find_misses(states: Sequence[ClusterState], fixed: Sequence[int], rule: Rule) -> list[bool]:
     """Which clusters of a fixed rank do not meet the error; of a common error the dearest, until it is met."""
     if rule.mode != "global":
         return [not rule.accepts(s, r) for s, r in zip(states, fixed, strict=True)]
-    errors = [certified(s, r).upper ** 2 for s, r in zip(states, fixed, strict=True)]
+    errors = [error_bracket(s, r).upper ** 2 for s, r in zip(states, fixed, strict=True)]
     lost = sum((2 * slack(s.ledger)) ** 2 for s in states)
     budget = max(rule.limit(sum(s.energy for s in states)), lost)
     out = [False] * len(states)

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from streamsvd.collections.mathematics.sketches import SHARE, Sketch, kept
+from streamsvd.collections.mathematics.sketches import SHARE, BlockSketch, count_kept
 
 
-def coarser(found: Sketch, *, error: float, share: float = SHARE) -> Sketch:
+def coarser(found: BlockSketch, *, error: float, share: float = SHARE) -> BlockSketch:
     """The same directions, fewer of them.
 
     Parameters
@@ -24,7 +24,7 @@ def coarser(found: Sketch, *, error: float, share: float = SHARE) -> Sketch:
     All that is dropped are directions of one decomposition, so the norm of it is that of the first.
     """
     allowed = min(share * error, 1.0)
-    keep = kept(found.squares, allowed * allowed * found.energy, spent=found.tail)
+    keep = count_kept(found.squares, allowed * allowed * found.energy, spent=found.tail)
     if keep == found.squares.size:
         return found
     dropped = found.squares[keep:]

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from streamsvd.collections.mathematics.cluster import State, certified
-from streamsvd.collections.mathematics.merges import Merge, merges
-from streamsvd.collections.mathematics.sketches import Sketch
+from streamsvd.collections.mathematics.cluster import ClusterState, error_bracket
+from streamsvd.collections.mathematics.dendrogram import MergeStep, merges
+from streamsvd.collections.mathematics.sketches import BlockSketch
 from streamsvd.typing import Matrix, Real
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Cluster:
+class FactoredCluster:
     """Blocks that share a basis.
 
     Attributes
@@ -39,7 +39,7 @@ class Cluster:
         Relative error of each block.
     energies
         Squared norm of each block, times ``4**-exponent``.
-    met
+    within_error
         Whether the factors meet the error that was asked.
     raw
         Whether the blocks are better kept as they are: factors would be no smaller, or miss the error.
@@ -61,12 +61,12 @@ class Cluster:
     error_upper: float
     block_errors: Real
     energies: Real
-    met: bool
+    within_error: bool
     raw: bool
     cost: int
     exponent: int
     strains: Real
-    merges: tuple[Merge, ...] = ()
+    merges: tuple[MergeStep, ...] = ()
 
     @property
     def width(self) -> int:
@@ -75,17 +75,17 @@ class Cluster:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class ClusterForm:
     """How a cluster is kept: its rank, whether as it is whatever factors cost, whether factors meet the error."""
 
     rank: int
     raw: bool
-    met: bool
+    within_error: bool
 
 
 def factors(
-    state: State, how: Kept, members: Sequence[Sketch], exponent: int, empty: Sequence[Sketch]
-) -> Cluster:  # fmt: skip
+    state: ClusterState, how: ClusterForm, members: Sequence[BlockSketch], exponent: int, empty: Sequence[BlockSketch]
+) -> FactoredCluster:  # fmt: skip
     """The factors of a cluster, with blocks of no energy beside its own."""
     r, rows, U = how.rank, members[0].rows, state.basis(how.rank)
     parts = []
@@ -98,10 +98,10 @@ def factors(
         parts.append((s.key, scale * (inner @ s.Vh), error, energy, s.strain))
     parts.extend((s.key, np.zeros((r, s.width)), 0.0, 0.0, 1.0) for s in empty)
     parts.sort(key=lambda p: p[0])
-    found, norm = certified(state, r), float(np.sqrt(state.energy))
+    found, norm = error_bracket(state, r), float(np.sqrt(state.energy))
     width = sum(p[1].shape[1] for p in parts)
     whole, two = rows * width, r * (rows + width)
-    return Cluster(
+    return FactoredCluster(
         tuple(p[0] for p in parts),
         r,
         U,
@@ -110,7 +110,7 @@ def factors(
         found.upper / norm,
         np.array([p[2] for p in parts]),
         np.array([p[3] for p in parts]),
-        how.met,
+        how.within_error,
         how.raw or two >= whole,
         whole if how.raw else min(whole, two),
         exponent,
@@ -119,13 +119,15 @@ def factors(
     )
 
 
-def nothing(empty: Sequence[Sketch]) -> Cluster:
+def nothing(empty: Sequence[BlockSketch]) -> FactoredCluster:
     """The cluster of blocks without energy: rank 0."""
     zeros, basis = np.zeros(len(empty)), np.zeros((empty[0].L.shape[0], 0))
     coefficients = tuple(np.zeros((0, s.width)) for s in empty)
     keys = tuple(s.key for s in empty)
     ones = np.ones(len(empty))
-    return Cluster(keys, 0, basis, coefficients, 0.0, 0.0, zeros, zeros, True, False, 0, 0, ones)
+    return FactoredCluster(
+        keys, 0, basis, coefficients, 0.0, 0.0, zeros, zeros, True, False, 0, 0, ones
+    )
 
 
 def left_factor(columns: Matrix, coefficients: Matrix) -> Matrix:
@@ -136,7 +138,7 @@ def left_factor(columns: Matrix, coefficients: Matrix) -> Matrix:
     return np.asarray(columns @ np.linalg.pinv(coefficients))
 
 
-def compression_ratio(clusters: Sequence[Cluster], rows: int) -> float:
+def compression_ratio(clusters: Sequence[FactoredCluster], rows: int) -> float:
     """Numbers in the blocks over numbers stored; 1 for none of either."""
     whole, cost = rows * sum(c.width for c in clusters), sum(c.cost for c in clusters)
     return whole / cost if cost else (np.inf if whole else 1.0)

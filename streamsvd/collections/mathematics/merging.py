@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.collections.mathematics.cluster import State, slack, uppers
+from streamsvd.collections.mathematics.cluster import ClusterState, slack, uppers
 from streamsvd.collections.mathematics.modes import Rule
 from streamsvd.collections.mathematics.pairs import pair_errors, pair_floors
 from streamsvd.typing import Matrix, Real
@@ -43,7 +43,7 @@ class Goal(Protocol):
         """Directions kept of what is merged."""
         ...
 
-    def value(self, state: State) -> float:
+    def value(self, state: ClusterState) -> float:
         """What a cluster costs."""
         ...
 
@@ -55,11 +55,11 @@ class Goal(Protocol):
         """Largest key that is still worth merging, where one up to ``lost`` is rounding."""
         ...
 
-    def part(self, group: Sequence[State], states: Sequence[State]) -> Goal:
+    def part(self, group: Sequence[ClusterState], states: Sequence[ClusterState]) -> Goal:
         """The same for a group of the states."""
         ...
 
-    def accepts(self, state: State, values: float) -> bool:
+    def accepts(self, state: ClusterState, values: float) -> bool:
         """Whether the merged cluster is what its key promised."""
         ...
 
@@ -71,7 +71,7 @@ class Storage:
     rule: Rule
     least: int = 0
 
-    def value(self, state: State) -> float:
+    def value(self, state: ClusterState) -> float:
         return float(self.rule.cost_of(state))
 
     def keys(self, energies: Real, widths: Real, errors: Matrix, values: Real) -> Real:
@@ -85,11 +85,11 @@ class Storage:
         del values, lost
         return 0.0
 
-    def part(self, group: Sequence[State], states: Sequence[State]) -> Storage:
+    def part(self, group: Sequence[ClusterState], states: Sequence[ClusterState]) -> Storage:
         del group, states
         return self
 
-    def accepts(self, state: State, values: float) -> bool:
+    def accepts(self, state: ClusterState, values: float) -> bool:
         most = ceil(values / (self.rule.rows + state.width)) - 1  # the largest rank that saves
         return most >= 0 and self.rule.accepts(state, most)
 
@@ -101,7 +101,7 @@ class Fewest:
     rule: Rule
     least: int
 
-    def value(self, state: State) -> float:
+    def value(self, state: ClusterState) -> float:
         return float(uppers(state)[min(self.least, state.squares.size)])
 
     def keys(self, energies: Real, widths: Real, errors: Matrix, values: Real) -> Real:
@@ -113,11 +113,11 @@ class Fewest:
         del values, lost
         return np.finfo(float).max
 
-    def part(self, group: Sequence[State], states: Sequence[State]) -> Fewest:
+    def part(self, group: Sequence[ClusterState], states: Sequence[ClusterState]) -> Fewest:
         del group, states
         return self
 
-    def accepts(self, state: State, values: float) -> bool:
+    def accepts(self, state: ClusterState, values: float) -> bool:
         del values
         return self.rule.accepts(state, self.least)
 
@@ -130,7 +130,7 @@ class Together:
     least: int
     budget: float
 
-    def value(self, state: State) -> float:
+    def value(self, state: ClusterState) -> float:
         return float(uppers(state)[min(self.least, state.squares.size)])
 
     def keys(self, energies: Real, widths: Real, errors: Matrix, values: Real) -> Real:
@@ -140,17 +140,17 @@ class Together:
     def room(self, values: Real, lost: float) -> float:
         return max(self.budget - float(np.sum(values)), lost)
 
-    def part(self, group: Sequence[State], states: Sequence[State]) -> Together:
+    def part(self, group: Sequence[ClusterState], states: Sequence[ClusterState]) -> Together:
         own, whole = (sum(self.value(s) for s in some) for some in (group, states))
         share = len(group) / len(states)
         return replace(self, budget=own + share * (self.budget - whole))
 
-    def accepts(self, state: State, values: float) -> bool:
+    def accepts(self, state: ClusterState, values: float) -> bool:
         lost = (2 * slack(state.ledger)) ** 2
         return self.value(state) - values <= max(self.budget, lost)
 
 
-def merged(states: Sequence[State], goal: Goal) -> list[State]:
+def merge_states(states: Sequence[ClusterState], goal: Goal) -> list[ClusterState]:
     """Pairs merged until none is worth it, in groups of like clusters where there are too many for all pairs."""
     states = sorted(states, key=lambda s: s.members[0])
     while len(states) > MOST:
@@ -171,16 +171,16 @@ class _Merging:
     """Keys of all pairs, exact or bounds of them, and the least of each row."""
 
     goal: Goal
-    states: list[State]
+    states: list[ClusterState]
     values: Real
     keys: Matrix
-    settled: npt.NDArray[np.bool_]
+    is_exact: npt.NDArray[np.bool_]
     least: Real
     features: Matrix | None
     """Of each state where pairs are too many, to find those near."""
 
     @classmethod
-    def of(cls, states: Sequence[State], goal: Goal) -> _Merging:
+    def of(cls, states: Sequence[ClusterState], goal: Goal) -> _Merging:
         """With bounds of all keys."""
         n = len(states)
         values = np.array([goal.value(s) for s in states])
@@ -195,7 +195,7 @@ class _Merging:
         out.least = keys.min(axis=1, initial=np.inf)
         return out
 
-    def run(self) -> list[State]:
+    def run(self) -> list[ClusterState]:
         """The states that are left."""
         alive = np.ones(len(self.states), dtype=np.bool_)
         while alive.size:
@@ -204,10 +204,10 @@ class _Merging:
             lost = (slack(self.states[i].ledger) + slack(self.states[j].ledger)) ** 2
             if not self.keys[i, j] <= self.goal.room(self.values[alive], lost):
                 break
-            if not self.settled[i, j]:
+            if not self.is_exact[i, j]:
                 self._settle(i)
                 continue
-            both = self.goal.rule.joined([self.states[i], self.states[j]], self.goal.least)
+            both = self.goal.rule.join_states([self.states[i], self.states[j]], self.goal.least)
             if not self.goal.accepts(both, float(self.values[i] + self.values[j])):
                 self._write(i, np.array([j]), np.array([np.inf]))
                 continue
@@ -217,10 +217,10 @@ class _Merging:
             self._replace(i, both, np.flatnonzero(alive & (np.arange(alive.size) != i)))
         return [s for s, on in zip(self.states, alive, strict=True) if on]
 
-    def _replace(self, i: int, state: State, others: npt.NDArray[np.intp]) -> None:
+    def _replace(self, i: int, state: ClusterState, others: npt.NDArray[np.intp]) -> None:
         """Puts a merged state into a place, with bounds of its keys."""
         self.states[i], self.values[i] = state, self.goal.value(state)
-        self.settled[i] = self.settled[:, i] = False
+        self.is_exact[i] = self.is_exact[:, i] = False
         keys = np.full(others.size, np.inf)
         if self.features is None:
             keys = self._keys(i, others, exact=False)
@@ -239,17 +239,17 @@ class _Merging:
 
     def _settle(self, i: int) -> None:
         """Makes the best bounds of a row exact."""
-        row = np.where(self.settled[i], np.inf, self.keys[i])
+        row = np.where(self.is_exact[i], np.inf, self.keys[i])
         count = 1 if self.states[i].G is not None else AT_ONCE
         best = np.argsort(row, kind="stable")[:count]
         best = best[np.isfinite(row[best])]
-        self.settled[i, best] = self.settled[best, i] = True
+        self.is_exact[i, best] = self.is_exact[best, i] = True
         self._write(i, best, self._keys(i, best, exact=True))
 
     def _keys(self, i: int, others: npt.NDArray[np.intp], *, exact: bool) -> Real:
         a, batch, rule = self.states[i], [self.states[j] for j in others], self.goal.rule
         found = (
-            pair_errors(a, batch, exact=rule.exact, known=rule.known)
+            pair_errors(a, batch, exact=rule.exact, known=rule.pair_cache)
             if exact
             else pair_floors(a, batch)
         )
@@ -267,7 +267,7 @@ class _Merging:
         self.least[i] = self.keys[i].min()
 
 
-def _alike(states: Sequence[State]) -> list[list[State]]:
+def _alike(states: Sequence[ClusterState]) -> list[list[ClusterState]]:
     """Groups of at most `MOST`, halved again and again along the direction in which Gram matrices vary most."""
     if len(states) <= MOST:
         return [list(states)]
@@ -281,7 +281,7 @@ def _alike(states: Sequence[State]) -> list[list[State]]:
     return [group for part in parts for group in _alike([states[i] for i in part])]
 
 
-def _feature(state: State) -> Real:
+def _feature(state: ClusterState) -> Real:
     """A projected Gram matrix of norm 1: near for states that share directions."""
     rng = np.random.Generator(np.random.Philox(key=0))
     Y = rng.standard_normal((16, state.L.shape[0])) @ state.L

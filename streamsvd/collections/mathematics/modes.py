@@ -10,16 +10,16 @@ import numpy as np
 from streamsvd.collections.mathematics import bounds
 from streamsvd.collections.mathematics.cluster import (
     EXACT_BELOW,
-    State,
+    ClusterState,
     allowance,
-    certified,
+    error_bracket,
     join,
     left_over,
     slack,
     uppers,
 )
 from streamsvd.collections.mathematics.options import Mode
-from streamsvd.collections.mathematics.pairs import Known
+from streamsvd.collections.mathematics.pairs import PairCache
 from streamsvd.typing import Real
 
 COARSE = 1e-2
@@ -40,7 +40,7 @@ class Rule:
         Rows of the blocks.
     blocks
         State of every block alone, by place.
-    known
+    pair_cache
         What was computed of pairs.
     """
 
@@ -48,15 +48,15 @@ class Rule:
     share: float
     mode: Mode
     rows: int
-    blocks: Sequence[State]
-    known: Known = field(default_factory=Known)
+    blocks: Sequence[ClusterState]
+    pair_cache: PairCache = field(default_factory=PairCache)
 
     @property
     def exact(self) -> bool:
         """Whether errors are too small for eigenvalues."""
         return self.error < EXACT_BELOW
 
-    def joined(self, states: Sequence[State], least: int = 0) -> State:
+    def join_states(self, states: Sequence[ClusterState], least: int = 0) -> ClusterState:
         """Several states as one, truncated by what the error allows."""
         budget, coarse = (self.share * self.error) ** 2, self.error >= COARSE
         return join(states, least=least, budget=budget, by_products=coarse)
@@ -69,18 +69,18 @@ class Rule:
         """Largest squared error, as known before joining, that joining may prove to be within the limit."""
         return max(self.limit(energy), NEGLIGIBLE * NEGLIGIBLE * energy if self.exact else 0.0)
 
-    def possible(self, block: State, r: int) -> bool:
+    def possible(self, block: ClusterState, r: int) -> bool:
         """Whether one block may meet the error at rank r: where none does, by superadditivity no cluster does."""
-        return self.exact or certified(block, r).lower ** 2 <= self.limit(block.energy)
+        return self.exact or error_bracket(block, r).lower ** 2 <= self.limit(block.energy)
 
-    def accepts(self, state: State, r: int) -> bool:
+    def accepts(self, state: ClusterState, r: int) -> bool:
         """Whether rank r of a cluster is certified to meet the error."""
         r = min(r, state.squares.size)
         if uppers(state)[r] > allowance(state, self.error):
             return False
         return self.mode != "block" or self._fits_members(state, r)
 
-    def rank_of(self, state: State) -> int | None:
+    def rank_of(self, state: ClusterState) -> int | None:
         """The smallest rank that meets the error; None if what was discarded forbids it."""
         met = uppers(state) <= allowance(state, self.error)
         if not met[-1]:
@@ -95,18 +95,18 @@ class Rule:
         raw = self.rows * width
         return raw if r is None else min(r * (self.rows + width), raw)
 
-    def cost_of(self, state: State) -> int:
+    def cost_of(self, state: ClusterState) -> int:
         """Numbers stored for a cluster at the smallest rank."""
         return self.cost(self.rank_of(state), state.width)
 
-    def _fits_members(self, state: State, r: int) -> bool:
+    def _fits_members(self, state: ClusterState, r: int) -> bool:
         """Whether every block meets the error by itself in r columns."""
         found = [self.blocks[i] for i in state.members]
         left, energies = left_over(state.basis(r), found), np.array([c.energy for c in found])
         lost = bounds.rounding(r, 1.0) * energies
         return bool(np.all(left + lost <= np.maximum(self.limit(1.0) * energies, 2 * lost)))
 
-    def _least_for_members(self, state: State, least: int) -> int:
+    def _least_for_members(self, state: ClusterState, least: int) -> int:
         """Smallest rank from ``least`` at which every block meets the error by itself, beyond all if none does."""
         few, enough = least - 1, state.squares.size + 1
         while enough - few > 1:  # what a basis leaves of a block falls with every column
@@ -118,7 +118,7 @@ class Rule:
         return enough
 
 
-def pooled_ranks(states: Sequence[State], rule: Rule) -> list[int | None]:
+def pooled_ranks(states: Sequence[ClusterState], rule: Rule) -> list[int | None]:
     """Ranks of all clusters under one common error: squares go in the order of what a number stored buys.
 
     None stands for a cluster kept as it is, which costs no error.
@@ -139,7 +139,7 @@ def pooled_ranks(states: Sequence[State], rule: Rule) -> list[int | None]:
 
 
 def _raw_where_cheaper(
-    states: Sequence[State], ranks: Sequence[int], errors: Sequence[Real], rule: Rule
+    states: Sequence[ClusterState], ranks: Sequence[int], errors: Sequence[Real], rule: Rule
 ) -> list[int | None]:
     """Clusters whose factors are larger than themselves stay as they are, and the dearest until the error is met."""
     out: list[int | None] = [

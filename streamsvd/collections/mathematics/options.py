@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from streamsvd.checks.numbers import whole
+from streamsvd.checks.numbers import check_integer
 from streamsvd.errors import SpecError
 
 Mode = Literal["cluster", "global", "block"]
@@ -77,13 +77,13 @@ class ClusterOptions:
     def _check_numbers(self) -> None:
         """Refuse errors, ranks and shares out of range."""
         check_error(self.error, allow_trivial=self.allow_trivial)
-        if self.rank is not None and whole("rank", self.rank) < 0:
+        if self.rank is not None and check_integer("rank", self.rank) < 0:
             raise SpecError(f"rank={self.rank} is no rank. Pass 0 or more.")
         if not 0 <= self.share < 1:
             raise SpecError(f"share={self.share} is outside [0, 1). Pass a share such as 0.1.")
         if self.max_fail < 1:
             raise SpecError(f"max_fail={self.max_fail} tries nothing. Pass 1 or more.")
-        if self.patience is not None and whole("patience", self.patience) < 1:
+        if self.patience is not None and check_integer("patience", self.patience) < 1:
             raise SpecError(f"patience={self.patience} stops at once. Pass 1 or more, or None.")
 
 

@@ -14,22 +14,22 @@ import numpy as np
 from scipy import linalg
 
 from streamsvd.collections.mathematics import bounds
-from streamsvd.collections.mathematics.cluster import State
+from streamsvd.collections.mathematics.cluster import ClusterState
 from streamsvd.typing import Matrix, Real
 
-REMEMBERED = 2048
+MAX_CACHED_PAIRS = 2048
 """Pairs of which eigenvalues are remembered."""
 
 
 @dataclass(slots=True, eq=False)
-class Known:
+class PairCache:
     """Eigenvalues of pairs of wide states, remembered while both live: many ranks are tried on the same blocks."""
 
-    of: WeakKeyDictionary[State, WeakKeyDictionary[State, Real]] = field(
+    of: WeakKeyDictionary[ClusterState, WeakKeyDictionary[ClusterState, Real]] = field(
         default_factory=WeakKeyDictionary
     )
 
-    def spectrum(self, a: State, b: State) -> Real:
+    def spectrum(self, a: ClusterState, b: ClusterState) -> Real:
         """Eigenvalues of ``G_a + G_b``, ascending."""
         a, b = (a, b) if a.members < b.members else (b, a)
         row = self.of.setdefault(a, WeakKeyDictionary())
@@ -38,13 +38,17 @@ class Known:
             assert a.G is not None
             assert b.G is not None
             found = np.linalg.eigvalsh(a.G + b.G)
-            if sum(len(row) for row in self.of.values()) < REMEMBERED:
+            if sum(len(row) for row in self.of.values()) < MAX_CACHED_PAIRS:
                 row[b] = found
         return found
 
 
 def pair_errors(
-    a: State, others: Sequence[State], *, exact: bool = False, known: Known | None = None
+    a: ClusterState,
+    others: Sequence[ClusterState],
+    *,
+    exact: bool = False,
+    known: PairCache | None = None,
 ) -> Matrix:
     """Squared error of ``a`` with each of the others for every rank from 0: no more than rounding below the certified.
 
@@ -62,9 +66,9 @@ def pair_errors(
     errors
         ``(len(others), ranks)``; larger ranks than a pair has repeat its last error.
     """
-    known = Known() if known is None else known
+    known = PairCache() if known is None else known
 
-    def tails(batch: Sequence[State]) -> Matrix:
+    def tails(batch: Sequence[ClusterState]) -> Matrix:
         if exact:
             ascending = _values(a, batch)
         elif a.G is None or batch[0].G is None:
@@ -87,14 +91,14 @@ def pair_errors(
     return np.asarray(np.minimum(errors, energy[:, None]))
 
 
-def pair_floors(a: State, others: Sequence[State]) -> Matrix:
+def pair_floors(a: ClusterState, others: Sequence[ClusterState]) -> Matrix:
     """Lower bounds of `pair_errors` without eigenvalues, in the same form.
 
     Errors are superadditive; ``Top_r`` of both is at most that of the squares pooled and ``sqrt(r) ||X||_F`` more, and
     at most ``sqrt(r) ||G||_F``.
     """
 
-    def tails(batch: Sequence[State]) -> Matrix:
+    def tails(batch: Sequence[ClusterState]) -> Matrix:
         cross = _cross(a, batch)
         S = np.array([b.squares for b in batch])
         both = np.concatenate([np.broadcast_to(a.squares, (len(batch), a.squares.size)), S], 1)
@@ -113,7 +117,7 @@ def pair_floors(a: State, others: Sequence[State]) -> Matrix:
     return np.asarray(np.clip(floors + discarded[:, None], 0.0, energy[:, None]))
 
 
-def _cross(a: State, batch: Sequence[State]) -> Real:
+def _cross(a: ClusterState, batch: Sequence[ClusterState]) -> Real:
     """``||L_a* L_b||_F^2`` of states b of one size; of wide states with what rounding may hide."""
     if a.G is None or batch[0].G is None:
         return np.asarray(np.sum(products(a, batch) ** 2, axis=(1, 2)))
@@ -123,7 +127,9 @@ def _cross(a: State, batch: Sequence[State]) -> Real:
 
 
 def _by_size(
-    a: State, others: Sequence[State], tails: Callable[[Sequence[State]], Matrix]
+    a: ClusterState,
+    others: Sequence[ClusterState],
+    tails: Callable[[Sequence[ClusterState]], Matrix],
 ) -> Matrix:
     """Rows for all others, computed together for those of one size, wider ones setting the width."""
     sizes = np.array([b.squares.size for b in others], dtype=np.intp)
@@ -140,7 +146,7 @@ def _pad(rows: Matrix) -> Matrix:
     return np.concatenate([np.zeros((rows.shape[0], 1)), rows], axis=1)
 
 
-def _values(a: State, batch: Sequence[State]) -> Matrix:
+def _values(a: ClusterState, batch: Sequence[ClusterState]) -> Matrix:
     """Squared singular values of ``[L_a, L_b]``, ascending, with zeros where rows are fewer than columns."""
     out = np.zeros((len(batch), a.squares.size + batch[0].squares.size))
     for row, b in zip(out, batch, strict=True):
@@ -150,7 +156,7 @@ def _values(a: State, batch: Sequence[State]) -> Matrix:
     return out
 
 
-def _eigenvalues(a: State, batch: Sequence[State]) -> Matrix:
+def _eigenvalues(a: ClusterState, batch: Sequence[ClusterState]) -> Matrix:
     """Eigenvalues of ``[[D_a, X], [X*, D_b]]`` for states b of one size, ascending: ``(len(batch), k_a + k_b)``."""
     p, q = a.squares.size, batch[0].squares.size
     H = np.zeros((len(batch), p + q, p + q))
@@ -161,7 +167,7 @@ def _eigenvalues(a: State, batch: Sequence[State]) -> Matrix:
     return np.asarray(np.linalg.eigvalsh(H))
 
 
-def products(a: State, batch: Sequence[State]) -> Matrix:
+def products(a: ClusterState, batch: Sequence[ClusterState]) -> Matrix:
     """``L_a* L_b`` for states b of one size, ``(len(batch), k_a, k_b)``."""
     stacked = a.L.T @ np.concatenate([b.L for b in batch], axis=1)
     return np.asarray(stacked.reshape(a.squares.size, len(batch), -1).transpose(1, 0, 2))

@@ -28,7 +28,7 @@ FAINT = 1e-3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Coded:
+class ResidualCodes:
     """A residual in whole numbers.
 
     Attributes
@@ -37,13 +37,13 @@ class Coded:
         ``(m, n)``, of 8 or 16 bits.
     steps
         What a code of 1 stands for in each column, ``(n,)``, or in all, ``(1,)``; times ``1 / d_i`` where rows have weights.
-    lost
+    error_norm
         Norm of the error that is left, as measured.
     """
 
     codes: Codes
     steps: Real
-    lost: float
+    error_norm: float
 
 
 def values(codes: Codes, steps: Real, rows: Real | None) -> Matrix:
@@ -52,9 +52,9 @@ def values(codes: Codes, steps: Real, rows: Real | None) -> Matrix:
     return X if rows is None else np.asarray(X / rows[:, None])
 
 
-def coded(
+def encode_residual(
     X: Matrix, metric: Metric, allowed: float, lost: Callable[[Matrix], float]
-) -> Coded | None:
+) -> ResidualCodes | None:
     """The fewest codes for a residual that lose no more than is allowed; None if none of 16 bits do.
 
     Parameters
@@ -80,14 +80,14 @@ def coded(
     if feedback is not None:
         feedback = feedback * shape / (np.diagonal(feedback) * shape)[:, None]
 
-    def tried(step: float) -> Coded | None:
+    def tried(step: float) -> ResidualCodes | None:
         if not 0 < step < np.inf or not np.abs(even).max(initial=0.0) < (LARGEST + 0.5) * step:
             return None
         codes = np.rint(even / step) if feedback is None else _fed_back(even, step, feedback)
         if not np.abs(codes).max(initial=0.0) <= LARGEST:
             return None
         steps = step * shape
-        return Coded(codes, steps, lost(values(codes, steps, metric.rows)))
+        return ResidualCodes(codes, steps, lost(values(codes, steps, metric.rows)))
 
     start = allowed * float(np.sqrt(12 / max(X.size, 1)))
     if counts is not None and counts.any():
@@ -97,7 +97,9 @@ def coded(
     if best is None:
         return None
     small = np.abs(best.codes).max(initial=0.0) <= 127
-    return Coded(best.codes.astype(np.int8 if small else np.int16), best.steps, best.lost)
+    return ResidualCodes(
+        best.codes.astype(np.int8 if small else np.int16), best.steps, best.error_norm
+    )
 
 
 def _shape(counts: Real | None) -> Real:
@@ -129,9 +131,11 @@ def _fed_back(even: Matrix, step: float, feedback: Matrix) -> Matrix:
     return codes
 
 
-def _largest(tried: Callable[[float], Coded | None], start: float, allowed: float) -> Coded | None:
+def _largest(
+    tried: Callable[[float], ResidualCodes | None], start: float, allowed: float
+) -> ResidualCodes | None:
     """The codes of the largest step that loses no more than is allowed, nearly."""
-    best: Coded | None = None
+    best: ResidualCodes | None = None
     low, high, step = 0.0, np.inf, start
     for _ in range(TRIES):
         found = tried(step)
@@ -139,16 +143,20 @@ def _largest(tried: Callable[[float], Coded | None], start: float, allowed: floa
             if best is not None or step >= high:
                 break
             low = step
-        elif found.lost <= allowed:
+        elif found.error_norm <= allowed:
             best, low = found, step
-            if found.lost >= NEAR * allowed:
+            if found.error_norm >= NEAR * allowed:
                 break
         else:
             high = step
         if np.isinf(high):
-            step *= 2.0 if found is None else min(max(allowed / max(found.lost, 1e-300), 1.01), 4.0)
+            step *= (
+                2.0
+                if found is None
+                else min(max(allowed / max(found.error_norm, 1e-300), 1.01), 4.0)
+            )
         elif low == 0.0:
-            step *= 0.5 if found is None else min(max(allowed / found.lost, 0.1), 0.97)
+            step *= 0.5 if found is None else min(max(allowed / found.error_norm, 0.1), 0.97)
         else:
             step = float(np.sqrt(low * high))
         if high / max(low, 1e-300) < 1.01:

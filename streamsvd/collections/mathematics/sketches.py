@@ -3,7 +3,7 @@ r"""What one read of a block leaves: its leading directions, and the ledger of t
 ``A_i = L_i V_i* + T_i`` with ``T_i V_i = 0`` gives ``A_i A_i* = L_i L_i* + T_i T_i*``; the trace and the norm of the last
 term are in the ledger, so whatever is concluded from the L of many blocks is certified for the blocks. Clustering sees
 nothing but products ``L_a* L_b``: L may be the block's own directions (`sketch`), coordinates from the Gram matrix of all
-columns (`from_gram`), or random projections (`proposed`), whose clusters a second read certifies.
+columns (`from_gram`), or random projections (`sketch_projection`), whose clusters a second read certifies.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ GRAM_LEAST = 1e-6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sketch:
+class BlockSketch:
     """One block, as far as clustering needs it; everything is of ``A * 2**-exponent``, weighted where the error is.
 
     Attributes
@@ -85,7 +85,7 @@ class Sketch:
 
 def sketch(
     key: str, block: Matrix, *, error: float, share: float = SHARE, metric: Metric = PLAIN
-) -> Sketch:
+) -> BlockSketch:
     """The leading directions of a block, all but ``(share * error)**2`` of its energy.
 
     Parameters
@@ -111,11 +111,11 @@ def sketch(
     Cost: ``2 m n min(m, n)`` flops and two copies of the block in float64; with inputs ``2 m n q`` more.
     """
     check_error(error, allow_trivial=True)
-    A, exponent = checked(key, block, metric)
+    A, exponent = scale_block(key, block, metric)
     allowed = min(share * error, 1.0)
     if metric.plain or not A.any():
         return _cut(key, A, A.shape[0], exponent, allowed)
-    B, lift = weighted(key, A, metric)
+    B, lift = apply_weights(key, A, metric)
     found = _cut(key, B, A.shape[0], exponent + lift, allowed)
     inner = found.L.T @ metric.left(np.ldexp(A, -lift))
     return replace(
@@ -126,7 +126,7 @@ def sketch(
     )
 
 
-def weighted(key: str, A: Matrix, metric: Metric) -> tuple[Matrix, int]:
+def apply_weights(key: str, A: Matrix, metric: Metric) -> tuple[Matrix, int]:
     """``D A S`` of size at most 1, and the exponent of the power of two taken out.
 
     Raises
@@ -145,7 +145,7 @@ def weighted(key: str, A: Matrix, metric: Metric) -> tuple[Matrix, int]:
     return np.ldexp(B, -lift), lift
 
 
-def checked(key: str, block: Matrix, metric: Metric) -> tuple[Matrix, int]:
+def scale_block(key: str, block: Matrix, metric: Metric) -> tuple[Matrix, int]:
     """The block as float64 numbers of size at most 1, and the exponent of the power of two taken out.
 
     Columns of weight 0 are 0.
@@ -167,7 +167,7 @@ def checked(key: str, block: Matrix, metric: Metric) -> tuple[Matrix, int]:
             f"block {key!r} holds {A.dtype}, real numbers are needed. "
             "Convert it, or put real and imaginary parts side by side."
         )
-    A = metric.seen(A.astype(np.float64 if A.dtype.itemsize <= 8 else A.dtype))
+    A = metric.zero_ignored(A.astype(np.float64 if A.dtype.itemsize <= 8 else A.dtype))
     if not np.isfinite(A).all():
         row, column = (int(i) for i in np.argwhere(~np.isfinite(A))[0])
         remedy = "Replace such values, or leave the block out."
@@ -177,18 +177,18 @@ def checked(key: str, block: Matrix, metric: Metric) -> tuple[Matrix, int]:
     return np.ldexp(A, -exponent).astype(np.float64, copy=False), exponent
 
 
-def _cut(key: str, A: Matrix, rows: int, exponent: int, allowed: float) -> Sketch:
+def _cut(key: str, A: Matrix, rows: int, exponent: int, allowed: float) -> BlockSketch:
     """The sketch of a matrix that has been scaled, less ``allowed**2`` of its energy."""
     if A.size == 0:
         empty = np.zeros((A.shape[0], 0)), np.zeros(0), np.zeros((0, A.shape[1]))
-        return Sketch(key, *empty, Ledger(), rows, A.shape[1], exponent)
+        return BlockSketch(key, *empty, Ledger(), rows, A.shape[1], exponent)
     U, s, Vh = thin_svd(A)
     squares = s * s
     energy = float(np.sum(squares[::-1]))
-    keep = kept(squares, allowed * allowed * energy)
+    keep = count_kept(squares, allowed * allowed * energy)
     ledger = Ledger(energy=energy, height=A.shape[0] + A.shape[1])
-    ledger = ledger.truncated(squares[keep:], rounding=True)
-    return Sketch(
+    ledger = ledger.after_truncation(squares[keep:], rounding=True)
+    return BlockSketch(
         key, U[:, :keep] * s[:keep], squares[:keep], Vh[:keep], ledger, rows, A.shape[1], exponent
     )
 
@@ -214,7 +214,7 @@ def _svd(A: Matrix) -> tuple[Matrix, Real, Matrix]:
     return U, s, Vh
 
 
-def kept(squares: Real, budget: float, *, least: int = 0, spent: float = 0.0) -> int:
+def count_kept(squares: Real, budget: float, *, least: int = 0, spent: float = 0.0) -> int:
     """How many of descending squares stay when the others may sum to ``budget - spent``; rounding never stays."""
     if squares.size == 0:
         return 0
@@ -240,7 +240,7 @@ def from_gram(
     error: float,
     share: float = SHARE,
     exponent: int = 0,
-) -> tuple[Sketch, ...]:
+) -> tuple[BlockSketch, ...]:
     """Sketches of blocks known by the Gram matrix of all their columns: for blocks of very many rows.
 
     Parameters
@@ -292,7 +292,7 @@ def from_gram(
         _cut(key, L[:, a:b], rows, exponent, min(share * error, 1.0))
         for key, (a, b) in zip(keys, pairwise(edges), strict=True)
     )
-    return tuple(_blurred(s, blur * square) for s, square in zip(found, squares, strict=True))
+    return tuple(_with_deficit(s, blur * square) for s, square in zip(found, squares, strict=True))
 
 
 def _coordinates(K: Matrix, norms: Real) -> tuple[Matrix, float]:
@@ -308,7 +308,7 @@ def _coordinates(K: Matrix, norms: Real) -> tuple[Matrix, float]:
     return L * norms, 16 * UNIT_ROUNDOFF * values.size * max(top, 1.0)
 
 
-def _blurred(found: Sketch, deficit: float) -> Sketch:
+def _with_deficit(found: BlockSketch, deficit: float) -> BlockSketch:
     return replace(found, ledger=replace(found.ledger, deficit=deficit))
 
 
@@ -318,7 +318,7 @@ def projection(rows: int, *, columns: int = 96, seed: int = 0) -> Matrix:
     return np.asarray(omega.T / np.sqrt(columns))
 
 
-def proposed(
+def sketch_projection(
     key: str,
     block: Matrix,
     omega: Matrix,
@@ -326,7 +326,7 @@ def proposed(
     error: float,
     share: float = SHARE,
     metric: Metric = PLAIN,
-) -> Sketch:
+) -> BlockSketch:
     """The sketch of ``omega @ block``: enough to propose clusters, not to certify them.
 
     Raises
@@ -337,14 +337,14 @@ def proposed(
         If it is no matrix of real numbers with as many rows as ``omega`` has columns.
     """
     check_error(error, allow_trivial=True)
-    A, exponent = checked(key, block, metric)
+    A, exponent = scale_block(key, block, metric)
     if A.shape[0] != omega.shape[1]:
         raise ShapeError(
             f"block {key!r} has {A.shape[0]} rows, the projection was made for {omega.shape[1]}. "
             "Blocks of a collection have equal rows."
         )
     if not metric.plain and A.any():
-        A, lift = weighted(key, A, metric)
+        A, lift = apply_weights(key, A, metric)
         exponent += lift
     found = _cut(key, omega @ A, A.shape[0], exponent, min(share * error, 1.0))
     return replace(found, width=np.shape(block)[1])

@@ -38,7 +38,7 @@ class Metric:
         """Whether nothing is weighted."""
         return self.rows is None and self.columns is None and self.inputs is None
 
-    def seen(self, A: Matrix) -> Matrix:
+    def zero_ignored(self, A: Matrix) -> Matrix:
         """A block with 0 in columns of weight 0, which are never looked at; itself where there are none, or no others."""
         if self.columns is None or self.columns.size == 1 or self.columns.all():
             return A
@@ -57,7 +57,7 @@ class Metric:
             X = X * self.columns
         return X if self.inputs is None else X @ self.inputs.T
 
-    def lifted(self, exponent: int) -> Metric:
+    def in_unit(self, exponent: int) -> Metric:
         """The same in a unit that is larger by a power of two; rows keep their weights."""
         if self.inputs is not None:
             return replace(self, inputs=np.ldexp(self.inputs, -exponent))

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from streamsvd.engine.events import Callback, PassDone, PassStarted, SpanDone, remark
-from streamsvd.engine.runs.reading import Arrangement
+from streamsvd.engine.events import Callback, PassDone, PassStarted, SpanDone, send_remarks
+from streamsvd.engine.runs.reading import RowSchedule
 from streamsvd.engine.saves import Saves
-from streamsvd.engine.tree import Job, reduced, unfound
+from streamsvd.engine.tree import Job, reduce_runs, unread_runs
 from streamsvd.typing import Matrix
 
 T = TypeVar("T")
@@ -22,7 +22,7 @@ class Passes:
 
     Attributes
     ----------
-    arrangement
+    schedule
         How rows are read.
     notify
         Receives events.
@@ -32,32 +32,32 @@ class Passes:
         Passes made and bytes asked of the store, in this process; not those that a run before it read and saved.
     """
 
-    arrangement: Arrangement
+    schedule: RowSchedule
     notify: Callback
     saves: Saves | None = None
     number: int = 0
     bytes_read: int = 0
 
     def __post_init__(self) -> None:
-        remark(self.arrangement.rows.source, self.notify)
+        send_remarks(self.schedule.rows.source, self.notify)
 
     def __call__(self, purpose: str, job: Job[T]) -> T:
         """What a job finds in all rows."""
         self.number += 1
         number, saves = self.number, self.saves
-        self.notify(PassStarted(number, purpose, self.arrangement.pass_bytes))
+        self.notify(PassStarted(number, purpose, self.schedule.pass_bytes))
         began = time.perf_counter()
-        known = {} if saves is None else saves.known(purpose)
-        nbytes = self.arrangement.bytes_of(unfound(self.arrangement.parts, known))
-        value: T = reduced(
+        known = {} if saves is None else saves.known_nodes(purpose)
+        nbytes = self.schedule.bytes_of(unread_runs(self.schedule.parts, known))
+        value: T = reduce_runs(
             job,
-            self.arrangement.parts,
-            workers=self.arrangement.workers,
+            self.schedule.parts,
+            workers=self.schedule.workers,
             leaf_done=lambda done, runs: self.notify(SpanDone(number, done, runs)),
             known=known,
-            found=None if saves is None else saves.found,
+            found=None if saves is None else saves.keep_node,
             what=purpose,
-            needs=self.arrangement.task_bytes,
+            needs=self.schedule.task_bytes,
         )
         self.bytes_read += nbytes
         self.notify(PassDone(number, purpose, time.perf_counter() - began, None))
@@ -76,10 +76,10 @@ class Passes:
     def keep(self, name: str, value: Any) -> None:
         """Save what was found under a name."""
         if self.saves is not None:
-            self.saves.finished(name, value)
+            self.saves.keep_value(name, value)
 
 
-def watched(
+def blocks_with_events(
     blocks: Iterable[tuple[int, Matrix]], purpose: str, nbytes: int, rows: int, notify: Callback
 ) -> Iterator[tuple[int, Matrix]]:
     """Blocks of rows in their order, with the events of a pass that is no graph."""

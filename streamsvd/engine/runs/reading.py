@@ -11,10 +11,10 @@ import numpy as np
 from streamsvd.engine.allocator import panel_buffers
 from streamsvd.engine.device import Device
 from streamsvd.engine.execute import concurrency
-from streamsvd.engine.finite import checked_size, finite_rows
+from streamsvd.engine.finite import finite_rows, largest_finite_modulus
 from streamsvd.engine.memory import BASE_BYTES, default_budget, parse_bytes
 from streamsvd.engine.submit import active_client
-from streamsvd.engine.tree import Run, runs
+from streamsvd.engine.tree import Run, cut_runs
 from streamsvd.errors import BudgetError
 from streamsvd.protocols import Source
 from streamsvd.typing import Matrix
@@ -29,7 +29,7 @@ RUN_BLOCKS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class RowStream:
     """How rows are read.
 
     Attributes
@@ -74,7 +74,9 @@ class Rows:
             for a in range(0, end - start, self.piece):
                 yield start + a, finite_rows(self.source, raw[a : a + self.piece], start + a)
 
-    def sent(self, run: Run, engine: Device, at_once: int) -> Iterator[tuple[int, Array, float]]:
+    def device_blocks(
+        self, run: Run, engine: Device, at_once: int
+    ) -> Iterator[tuple[int, Array, float]]:
         """The same on a device, no more than so many rows, and a size that no entry exceeds; sent as stored, float64 there.
 
         Raises
@@ -87,14 +89,14 @@ class Rows:
             for start, end in self.units(run):
                 raw = buffer.array((end - start, n), dtype)
                 self.source.read(slice(start, end), slice(0, n), raw)
-                size = checked_size(self.source, raw, start)
+                size = largest_finite_modulus(self.source, raw, start)
                 there = engine.send(raw)
                 for a in range(0, end - start, at_once):
                     part = there[a : min(a + at_once, end - start), :]
                     yield start + a, engine.xp.astype(part, engine.xp.float64), size
                 engine.settle()
 
-    def even(self, run: Run, step: int) -> Iterator[tuple[int, Matrix]]:
+    def even_blocks(self, run: Run, step: int) -> Iterator[tuple[int, Matrix]]:
         """The same in blocks of ``step`` rows, whatever the chunks; the last may have fewer."""
         first, waiting, held = run[0], list[Matrix](), 0
         for _, rows in self.blocks(run):
@@ -109,7 +111,7 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True)
-class Arrangement:
+class RowSchedule:
     """How passes run within the memory.
 
     Attributes
@@ -126,7 +128,7 @@ class Arrangement:
         Of these, what the tasks of a worker of a cluster take.
     """
 
-    rows: Rows
+    rows: RowStream
     parts: tuple[Run, ...]
     workers: int
     projected_bytes: int
@@ -146,7 +148,7 @@ class Arrangement:
         return self.pass_bytes * rows // self.rows.source.shape[0]
 
 
-def arranged(
+def plan_row_schedule(
     source: Source,
     height: int,
     allowed: int,
@@ -157,7 +159,7 @@ def arranged(
     most: int = MOST_RUNS,
     what: str,
     remedy: str,
-) -> Arrangement:
+) -> RowSchedule:
     """As many tasks at once as the memory allows, reading whole chunks if it does.
 
     Parameters
@@ -183,7 +185,7 @@ def arranged(
     chunk = min(source.chunks[0], m)
     target = max(LEAST_UNIT, PIECE_BYTES // max(row, 1))
     unit = min(m, chunk * max(1, target // chunk))
-    parts = runs(source, RUN_BLOCKS * height, most)
+    parts = cut_runs(source, RUN_BLOCKS * height, most)
     waiting = len(parts).bit_length()
     most = concurrency()[1]
     fewest = most if active_client() is not None else 1  # threads of a cluster are what they are
@@ -196,7 +198,7 @@ def arranged(
             needed += found * (workers + waiting) if len(parts) > 1 else found
             if needed <= allowed:
                 tasks = needed - held
-                return Arrangement(Rows(source, unit, piece), parts, workers, needed, tasks)
+                return RowSchedule(RowStream(source, unit, piece), parts, workers, needed, tasks)
             tried.append(needed)
         if unit <= LEAST_UNIT:
             break

@@ -7,37 +7,37 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from streamsvd.engine.runs.reading import Rows
+from streamsvd.engine.runs.reading import RowStream
 from streamsvd.engine.tree import Run
-from streamsvd.numerics.triangle import Tower, Triangle, joined
+from streamsvd.numerics.triangle import Tower, Triangle, join_triangles
 from streamsvd.typing import Matrix
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Triangles:
+class TrianglePass:
     """The triangle of all rows, with columns of ``beside`` on their right."""
 
-    rows: Rows
+    rows: RowStream
     height: int
     beside: Matrix | None = None
 
     def leaf(self, run: Run) -> Triangle:
         """Block after block."""
         tower = Tower()
-        for block in beside(self.rows, run, self.height, self.beside):
+        for block in blocks_beside(self.rows, run, self.height, self.beside):
             tower = tower.push(block[1])
         return tower.top()
 
     def join(self, left: Triangle, right: Triangle) -> Triangle:
         """One below the other, reduced."""
-        return joined(left, right)
+        return join_triangles(left, right)
 
 
-def beside(
-    rows: Rows, run: Run, height: int, beside: Matrix | None
+def blocks_beside(
+    rows: RowStream, run: Run, height: int, beside: Matrix | None
 ) -> Iterator[tuple[int, Matrix]]:
     """Blocks of rows with those of another matrix on their right."""
-    for first, block in rows.even(run, height):
+    for first, block in rows.even_blocks(run, height):
         if beside is None:
             yield first, block
         else:

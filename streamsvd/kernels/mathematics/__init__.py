@@ -1,17 +1,17 @@
 """Kernel methods on rows that do not fit in memory: dictionaries by ridge leverage scores, features, ridge regression."""
 
 from streamsvd.kernels.mathematics.centres import FeatureMap, Pivots, pivots, remaining
+from streamsvd.kernels.mathematics.device_kernels import DeviceFeatureMap, DeviceGram
 from streamsvd.kernels.mathematics.dictionary import (
     Dictionary,
+    DictionaryOptions,
     Mode,
-    Spec,
     exact_scores,
     leaf,
-    merged,
-    pushed,
+    merge_dictionaries,
+    push_rows,
 )
 from streamsvd.kernels.mathematics.kernel import Kernel, typical_length
-from streamsvd.kernels.mathematics.placed import Placed, PlacedDense
 
 __all__ = [
     "Dictionary",
@@ -19,14 +19,14 @@ __all__ = [
     "Kernel",
     "Mode",
     "Pivots",
-    "Placed",
-    "PlacedDense",
-    "Spec",
+    "DeviceFeatureMap",
+    "DeviceGram",
+    "DictionaryOptions",
     "exact_scores",
     "leaf",
-    "merged",
+    "merge_dictionaries",
     "pivots",
-    "pushed",
+    "push_rows",
     "remaining",
     "typical_length",
 ]

@@ -16,7 +16,7 @@ from scipy import linalg
 
 from streamsvd.checks.masks import as_array
 from streamsvd.errors import ShapeError, SpecError
-from streamsvd.kernels.mathematics.dictionary import Dictionary, Spec
+from streamsvd.kernels.mathematics.dictionary import Dictionary, DictionaryOptions
 from streamsvd.kernels.mathematics.kernel import Kernel
 from streamsvd.kernels.mathematics.resolution import check_definite
 from streamsvd.numerics.columns import Columns
@@ -34,18 +34,18 @@ class Pivots:
 
     Attributes
     ----------
-    chosen
+    places
         In the order of choice.
     left_norm, left_trace
         ``||B - F F*||_2`` and its trace.
     """
 
-    chosen: npt.NDArray[np.intp]
+    places: npt.NDArray[np.intp]
     left_norm: float
     left_trace: float
 
 
-def pivots(spec: Spec, state: Dictionary, count: int) -> Pivots:
+def pivots(spec: DictionaryOptions, state: Dictionary, count: int) -> Pivots:
     """Greedy pivoted Cholesky of the weighted Gram matrix: the row of the largest remaining diagonal, again and again.
 
     Notes

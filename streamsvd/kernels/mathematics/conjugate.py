@@ -44,7 +44,7 @@ class Preconditioner:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Descent:
+class RidgeDescent:
     """Conjugate gradients between two passes.
 
     Attributes
@@ -72,9 +72,9 @@ class Descent:
         return self.residuals[-1]
 
 
-def begun(
+def start_descent(
     b: Matrix, ridges: Real, by: Preconditioner, start: tuple[Matrix, Matrix] | None = None
-) -> Descent:
+) -> RidgeDescent:
     """From zero; or from an iterate, and what ``Z* Z`` makes of it."""
     x, r = np.zeros_like(b), b
     if start is not None:
@@ -82,10 +82,12 @@ def begun(
     z = by.solve(r, ridges)
     scale = np.einsum("ij,ij->j", b, by.solve(b, ridges))
     rz = np.einsum("ij,ij->j", r, z)
-    return Descent(x, r, z, rz, scale, (_relative(rz, scale),))
+    return RidgeDescent(x, r, z, rz, scale, (_relative(rz, scale),))
 
 
-def advanced(state: Descent, product: Matrix, ridges: Real, by: Preconditioner) -> Descent:
+def advance_descent(
+    state: RidgeDescent, product: Matrix, ridges: Real, by: Preconditioner
+) -> RidgeDescent:
     """One iteration, given ``Z* Z p``; columns that are solved stay as they are."""
     q = product + ridges * state.p
     curvature = np.einsum("ij,ij->j", state.p, q)

@@ -25,7 +25,7 @@ from scipy import linalg
 
 from streamsvd.errors import SpecError
 from streamsvd.kernels.mathematics.kernel import Kernel
-from streamsvd.kernels.mathematics.resolution import Dense, Weighted, raised
+from streamsvd.kernels.mathematics.resolution import Dense, WeightedGram, raise_ridge
 from streamsvd.numerics.sides import UNIT_ROUNDOFF
 from streamsvd.numerics.uniforms import uniforms
 from streamsvd.typing import Matrix, Real
@@ -35,18 +35,18 @@ Integers = npt.NDArray[np.int64]
 FAN_IN = 4
 LEAST, MOST = 2.0, 4.0
 """Oversampling kept whatever the budget, and without one."""
-CHECKED = 64
+CHECK_ROWS = 64
 """Rows of a block on which a function is looked at."""
 ARRIVING = 32
 """Rows that are decided on together where decisions are for ever."""
 
 
-def _weighted(kernel: Kernel, rows: Matrix, root: Real) -> Weighted:
+def _host_gram(kernel: Kernel, rows: Matrix, root: Real) -> WeightedGram:
     return Dense.of(kernel, rows, root)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Spec:
+class DictionaryOptions:
     """What dictionaries must agree in to be merged, and how they shrink.
 
     Parameters
@@ -65,7 +65,7 @@ class Spec:
         Rows kept for each unit of effective dimension; the least before ``gamma`` rises.
     seed
         Of the uniform numbers.
-    weighted
+    make_gram
         Makes ``B`` of a kernel, rows and roots of weights, and so decides where the cubic work is done; it is no part of what
         dictionaries must agree in.
 
@@ -82,7 +82,9 @@ class Spec:
     oversampling: float = MOST
     least: float = LEAST
     seed: int = 0
-    weighted: Callable[[Kernel, Matrix, Real], Weighted] = field(default=_weighted, repr=False)
+    make_gram: Callable[[Kernel, Matrix, Real], WeightedGram] = field(
+        default=_host_gram, repr=False
+    )
 
     def __post_init__(self) -> None:
         if not 0 < self.gamma < float("inf"):
@@ -145,14 +147,14 @@ class Dictionary:
         """Rows kept."""
         return int(self.ids.size)
 
-    def weights(self, spec: Spec) -> Real:
+    def weights(self, spec: DictionaryOptions) -> Real:
         """Weight of each row: how many it stands for, ``(m,)``; unbiased."""
         u = uniforms(spec.seed, self.ids, spec.copies)
         kept = np.count_nonzero(u <= self.chance[:, None], axis=1)
         return np.asarray(kept / (spec.copies * self.chance))
 
 
-def leaf(spec: Spec, rows: Matrix, first: int) -> Dictionary:
+def leaf(spec: DictionaryOptions, rows: Matrix, first: int) -> Dictionary:
     """A block of rows as it is: all of them, nothing sampled.
 
     Raises
@@ -173,7 +175,7 @@ def leaf(spec: Spec, rows: Matrix, first: int) -> Dictionary:
             "Scale the rows, or choose another kernel."
         )
     if callable(spec.kernel.name):
-        _check_function(spec.kernel, rows[:CHECKED], diagonal[:CHECKED], first)
+        _check_function(spec.kernel, rows[:CHECK_ROWS], diagonal[:CHECK_ROWS], first)
     n = rows.shape[0]
     ids = np.arange(first, first + n, dtype=np.int64)
     ones = np.ones(n)
@@ -194,7 +196,7 @@ def _check_function(kernel: Kernel, rows: Matrix, diagonal: Real, first: int) ->
         )
 
 
-def merged(spec: Spec, parts: Sequence[Dictionary]) -> Dictionary:
+def merge_dictionaries(spec: DictionaryOptions, parts: Sequence[Dictionary]) -> Dictionary:
     """One dictionary of the rows of all parts, in any order of parts to the bit, shrunk.
 
     Raises
@@ -208,7 +210,9 @@ def merged(spec: Spec, parts: Sequence[Dictionary]) -> Dictionary:
             f"dictionaries of rows of {widths[0]} and of {widths[-1]} numbers were to be merged. Merge those of one matrix."
         )
     while len(parts) > FAN_IN:
-        parts = [merged(spec, parts[a : a + FAN_IN]) for a in range(0, len(parts), FAN_IN)]
+        parts = [
+            merge_dictionaries(spec, parts[a : a + FAN_IN]) for a in range(0, len(parts), FAN_IN)
+        ]
     ids = np.concatenate([p.ids for p in parts])
     order = np.argsort(ids, kind="stable")
     ids = ids[order]
@@ -234,18 +238,22 @@ def merged(spec: Spec, parts: Sequence[Dictionary]) -> Dictionary:
     return shrunk(spec, joined)
 
 
-def pushed(spec: Spec, state: Dictionary | None, rows: Matrix, first: int) -> Dictionary:
+def push_rows(
+    spec: DictionaryOptions, state: Dictionary | None, rows: Matrix, first: int
+) -> Dictionary:
     """The dictionary after a block of rows that follow one another from number ``first``, piece by piece."""
     if spec.mode == "kors":
-        return arrived(spec, state, rows, first)
+        return push_rows_online(spec, state, rows, first)
     step = spec.budget or max(256, 0 if state is None else state.size)
     for a in range(0, rows.shape[0], step):
         block = leaf(spec, rows[a : a + step], first + a)
-        state = merged(spec, [block] if state is None else [state, block])
+        state = merge_dictionaries(spec, [block] if state is None else [state, block])
     return leaf(spec, rows, first) if state is None else state
 
 
-def arrived(spec: Spec, state: Dictionary | None, rows: Matrix, first: int) -> Dictionary:
+def push_rows_online(
+    spec: DictionaryOptions, state: Dictionary | None, rows: Matrix, first: int
+) -> Dictionary:
     """The dictionary of KORS after a block: each row kept with ``min(1, c s / (s + gamma))``, for ever.
 
     ``s = k(x, x) - k_D(x)* (K_DD + gamma W^{-1})^{-1} k_D(x)`` of the rows kept so far; the Cholesky factor of the matrix grows
@@ -273,16 +281,16 @@ def arrived(spec: Spec, state: Dictionary | None, rows: Matrix, first: int) -> D
             corner = linalg.cholesky(block - below @ below.T, lower=True, check_finite=False)
             L = np.block([[L, np.zeros((L.shape[0], corner.shape[0]))], [below, corner]])
             known = np.concatenate([known, rows[part][new]])
-    kept = _chosen(replace(whole, chance=chance), keep)
-    return merged(spec, [kept] if state is None else [state, kept])
+    kept = _select_rows(replace(whole, chance=chance), keep)
+    return merge_dictionaries(spec, [kept] if state is None else [state, kept])
 
 
-def shrunk(spec: Spec, state: Dictionary) -> Dictionary:
+def shrunk(spec: DictionaryOptions, state: Dictionary) -> Dictionary:
     """The dictionary less the rows whose chance has fallen below their uniform number."""
     diagonal = spec.kernel.diagonal(state.rows)
     alive = diagonal > UNIT_ROUNDOFF * diagonal.max(initial=0.0)
     if not alive.all():  # rows that the kernel maps to nothing count, and are not kept
-        state, diagonal = _chosen(state, alive), diagonal[alive]
+        state, diagonal = _select_rows(state, alive), diagonal[alive]
     if state.size == 0:
         return replace(state, dimension=0.0)
     u = uniforms(spec.seed, state.ids, spec.copies)
@@ -295,9 +303,9 @@ def shrunk(spec: Spec, state: Dictionary) -> Dictionary:
             "budget, or mode='poisson'."
         )
     w = np.count_nonzero(u <= state.chance[:, None], axis=1) / (spec.copies * state.chance)
-    B = spec.weighted(spec.kernel, state.rows, np.sqrt(w))
+    B = spec.make_gram(spec.kernel, state.rows, np.sqrt(w))
     gamma = max(state.gamma, 10 * state.size * UNIT_ROUNDOFF * float(np.max(w * diagonal)))
-    at = B.resolved(w, gamma)
+    at = B.resolve(w, gamma)
     budget = spec.budget
     if (
         budget is not None
@@ -305,7 +313,7 @@ def shrunk(spec: Spec, state: Dictionary) -> Dictionary:
         and state.size > budget
         and spec.least * at.dimension > budget
     ):
-        at = raised(B, w, at, budget / spec.least)
+        at = raise_ridge(B, w, at, budget / spec.least)
     gamma, tau, dimension = at.gamma, at.tau, at.dimension
     multiplier = spec.oversampling if budget is None or spec.mode == "squeak" else np.inf
     if spec.mode == "ink":
@@ -316,10 +324,12 @@ def shrunk(spec: Spec, state: Dictionary) -> Dictionary:
     ):
         # Everything seen fits, or everything kept does: nothing has to go.
         return replace(state, scores=tau, gamma=gamma, dimension=dimension)
-    return _thinned(spec, replace(state, gamma=gamma, dimension=dimension), tau, u, multiplier)
+    return _thin_rows(spec, replace(state, gamma=gamma, dimension=dimension), tau, u, multiplier)
 
 
-def _thinned(spec: Spec, state: Dictionary, tau: Real, u: Matrix, multiplier: float) -> Dictionary:
+def _thin_rows(
+    spec: DictionaryOptions, state: Dictionary, tau: Real, u: Matrix, multiplier: float
+) -> Dictionary:
     copies, budget = spec.copies, spec.budget
     smallest = u.min(axis=1)
     p = np.minimum(np.minimum(state.chance, 1.0), multiplier / copies * tau)
@@ -341,20 +351,20 @@ def _thinned(spec: Spec, state: Dictionary, tau: Real, u: Matrix, multiplier: fl
     found = replace(
         state, chance=p, scores=tau, multiplier=min(state.multiplier, float(multiplier))
     )
-    return _chosen(found, keep)
+    return _select_rows(found, keep)
 
 
-def _reservoir(spec: Spec, state: Dictionary, u: Matrix) -> Dictionary:
+def _reservoir(spec: DictionaryOptions, state: Dictionary, u: Matrix) -> Dictionary:
     """The rows of the smallest uniform numbers: each set of that size is as likely."""
     assert spec.budget is not None
     keep = np.zeros(state.size, dtype=bool)
     keep[np.argsort(u[:, 0], kind="stable")[: spec.budget]] = True
     chance = np.full(state.size, min(1.0, spec.budget / max(state.n_rows, 1)))
     chance = np.maximum(chance, np.where(keep, u[:, 0], 0.0))
-    return _chosen(replace(state, chance=np.minimum(state.chance, chance)), keep)
+    return _select_rows(replace(state, chance=np.minimum(state.chance, chance)), keep)
 
 
-def _chosen(state: Dictionary, keep: npt.NDArray[np.bool_]) -> Dictionary:
+def _select_rows(state: Dictionary, keep: npt.NDArray[np.bool_]) -> Dictionary:
     return replace(
         state,
         rows=state.rows[keep],

@@ -23,14 +23,14 @@ from streamsvd.typing import Matrix, Real
 
 Array = Any
 Name = Literal["linear", "polynomial", "rbf", "laplacian", "matern", "cosine"]
-SCALED = ("rbf", "laplacian", "matern")
+LENGTH_KERNELS = ("rbf", "laplacian", "matern")
 """Kernels of a distance over a length."""
 SMOOTHNESS = (0.5, 1.5, 2.5)
 SHORTEST = 1e-140
 """Lengths whose squares float64 holds; and their inverses."""
 FAR = 1e3
 """Distances over the length beyond which every kernel is 0."""
-CANCELLED = 1e-10
+CANCELLATION_LIMIT = 1e-10
 """Error of a squared distance over the squared length from which on it is taken term by term."""
 
 
@@ -94,7 +94,7 @@ class Kernel:
         termwise
             What `cancels` says of `reach`; left out it is found out, which elsewhere than on the host is a hidden copy.
         """
-        X, Y = self._scaled(X), self._scaled(Y)
+        X, Y = self._scale_rows(X), self._scale_rows(Y)
         if callable(self.name):
             return self._function(X, Y)
         xp = array_namespace(X, Y)
@@ -137,7 +137,7 @@ class Kernel:
         if callable(self.name):
             ones = (float(self(X[i : i + 1], X[i : i + 1])[0, 0]) for i in range(X.shape[0]))
             return np.fromiter(ones, dtype=np.float64, count=X.shape[0])
-        X = self._scaled(X)
+        X = self._scale_rows(X)
         xp = array_namespace(X)
         if self.name == "linear":
             return row_squares(X)
@@ -154,7 +154,7 @@ class Kernel:
         np.fill_diagonal(K, self.diagonal(X))
         return np.asarray(K)
 
-    def placed(self, to_device: Callable[[Matrix], Array]) -> Kernel:
+    def on_device(self, to_device: Callable[[Matrix], Array]) -> Kernel:
         """The same kernel of rows on a device; not of a function, which is of rows of the host."""
         assert not callable(self.name)
         centre, scale = (
@@ -170,7 +170,7 @@ class Kernel:
 
     def reach(self, X: Array) -> Array:
         """Largest squared distance of a row from the centre, a number where the rows lie."""
-        return array_namespace(X).max(row_squares(self._centred(self._scaled(X))))
+        return array_namespace(X).max(row_squares(self._centre_rows(self._scale_rows(X))))
 
     def bound(self, columns: int) -> Callable[[float], float]:
         """What `reach` of rows on the host is at most, by the size of their largest entry."""
@@ -182,16 +182,16 @@ class Kernel:
 
     def cancels(self, reach: float) -> bool:
         """Whether squared distances of rows that reach so far are to be taken term by term."""
-        return 8 * UNIT_ROUNDOFF * reach > CANCELLED * self.length**2
+        return 8 * UNIT_ROUNDOFF * reach > CANCELLATION_LIMIT * self.length**2
 
-    def _scaled(self, X: Array) -> Array:
+    def _scale_rows(self, X: Array) -> Array:
         return X if self.scale is None else X / self.scale
 
-    def _centred(self, X: Array) -> Array:
+    def _centre_rows(self, X: Array) -> Array:
         return X if self.centre is None else X - self.centre
 
     def _squares(self, X: Array, Y: Array, termwise: bool | None) -> Array:
-        X, Y = self._centred(X), self._centred(Y)
+        X, Y = self._centre_rows(X), self._centre_rows(Y)
         sizes = row_squares(X), row_squares(Y)
         if termwise is None:
             termwise = self.cancels(max(float(size.max(initial=0.0)) for size in sizes))

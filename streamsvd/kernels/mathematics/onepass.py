@@ -13,8 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.kernels.mathematics.centres import FeatureMap
-from streamsvd.kernels.mathematics.dictionary import Dictionary, Spec, merged, pushed
-from streamsvd.kernels.mathematics.ridge import Moments
+from streamsvd.kernels.mathematics.dictionary import (
+    Dictionary,
+    DictionaryOptions,
+    merge_dictionaries,
+    push_rows,
+)
+from streamsvd.kernels.mathematics.ridge import RidgeSums
 from streamsvd.typing import Matrix
 
 
@@ -34,15 +39,15 @@ class Regression:
 
     dictionary: Dictionary
     whitening: Matrix
-    train: Moments
-    held_out: Moments
+    train: RidgeSums
+    held_out: RidgeSums
 
-    def feature_map(self, spec: Spec) -> FeatureMap:
+    def feature_map(self, spec: DictionaryOptions) -> FeatureMap:
         """Features in whose coordinates the sums are."""
         return FeatureMap(spec.kernel, self.dictionary.rows, self.whitening)
 
     @property
-    def captured(self) -> float:
+    def captured_share(self) -> float:
         """Share of the trace of K that the sums hold; no bound of anything."""
         trace = self.dictionary.trace
         held = float(np.trace(self.train.H) + np.trace(self.held_out.H))
@@ -50,7 +55,7 @@ class Regression:
 
 
 def regression(
-    spec: Spec,
+    spec: DictionaryOptions,
     state: Regression | None,
     rows: Matrix,
     first: int,
@@ -59,13 +64,13 @@ def regression(
 ) -> Regression:
     """After a block of rows from number ``first`` on, their targets ``(p, q)``, and which of them judge."""
     known = None if state is None else state.dictionary
-    dictionary = pushed(spec, known, rows, first)
+    dictionary = push_rows(spec, known, rows, first)
     map_ = FeatureMap.of(spec.kernel, dictionary.rows)
-    zero = Moments.zero(map_.n_features, targets.shape[1])
+    zero = RidgeSums.zero(map_.n_features, targets.shape[1])
     train, out = (
         (zero, zero)
         if state is None
-        else _carried(state, spec, map_, (state.train, state.held_out))
+        else _project_sums(state, spec, map_, (state.train, state.held_out))
     )
     Z = map_(rows)
     return Regression(
@@ -76,19 +81,19 @@ def regression(
     )
 
 
-def joined(spec: Spec, left: Regression, right: Regression) -> Regression:
+def merge_regressions(spec: DictionaryOptions, left: Regression, right: Regression) -> Regression:
     """Of the rows of both."""
-    dictionary = merged(spec, [left.dictionary, right.dictionary])
+    dictionary = merge_dictionaries(spec, [left.dictionary, right.dictionary])
     map_ = FeatureMap.of(spec.kernel, dictionary.rows)
-    parts = [_carried(part, spec, map_, (part.train, part.held_out)) for part in (left, right)]
+    parts = [_project_sums(part, spec, map_, (part.train, part.held_out)) for part in (left, right)]
     train, out = (a.merge(b) for a, b in zip(*parts, strict=True))
     return Regression(dictionary, map_.whitening, train, out)
 
 
-def _carried(
-    state: Regression, spec: Spec, map_: FeatureMap, sums: tuple[Moments, Moments]
-) -> tuple[Moments, Moments]:
+def _project_sums(
+    state: Regression, spec: DictionaryOptions, map_: FeatureMap, sums: tuple[RidgeSums, RidgeSums]
+) -> tuple[RidgeSums, RidgeSums]:
     """Sums in coordinates of another map: orthogonal projection onto its span."""
     T = map_.whitening.T @ spec.kernel(map_.centres, state.dictionary.rows) @ state.whitening
-    first, second = (Moments(T @ s.H @ T.T, T @ s.r, s.squares, s.n_rows) for s in sums)
+    first, second = (RidgeSums(T @ s.H @ T.T, T @ s.r, s.squares, s.n_rows) for s in sums)
     return first, second

@@ -66,10 +66,10 @@ class Resolution:
         return min(max(slope, 0.0), 1.0) if np.isfinite(slope) else 0.0
 
 
-class Weighted(Protocol):
+class WeightedGram(Protocol):
     """``B = W^{1/2} K_DD W^{1/2}`` of a dictionary, wherever it lies."""
 
-    def resolved(self, w: Real, gamma: float, /) -> Resolution:
+    def resolve(self, w: Real, gamma: float, /) -> Resolution:
         """What it resolves at a ridge, for its weights."""
         ...
 
@@ -89,16 +89,16 @@ class Dense:
         """Of rows and roots of their weights."""
         return cls(kernel.gram(rows) * root[:, None] * root)
 
-    def resolved(self, w: Real, gamma: float) -> Resolution:
+    def resolve(self, w: Real, gamma: float) -> Resolution:
         """What it resolves at a ridge, for its weights."""
-        return resolved(self.B, w, gamma)
+        return resolve_gram(self.B, w, gamma)
 
     def eigenvalues(self) -> Real:
         """All of them."""
         return np.asarray(linalg.eigvalsh(self.B, check_finite=False))
 
 
-def resolved(B: Matrix, w: Real, gamma: float) -> Resolution:
+def resolve_gram(B: Matrix, w: Real, gamma: float) -> Resolution:
     """At a ridge, from the weighted Gram matrix and the weights.
 
     Raises
@@ -150,7 +150,7 @@ def check_definite(least: float, trace: float) -> None:
         )
 
 
-def raised(B: Weighted, w: Real, at: Resolution, allowed: float) -> Resolution:
+def raise_ridge(B: WeightedGram, w: Real, at: Resolution, allowed: float) -> Resolution:
     """The same at a larger ridge, at which the dimension is no more than ``allowed`` and not much less."""
     target = SLACK * allowed
     low, slope = at, at.slope
@@ -158,15 +158,15 @@ def raised(B: Weighted, w: Real, at: Resolution, allowed: float) -> Resolution:
         way = float(np.log(low.dimension / target))
         if way > NEAR * slope:
             break
-        now = B.resolved(w, low.gamma * float(np.exp(way / slope)))
+        now = B.resolve(w, low.gamma * float(np.exp(way / slope)))
         if LOWEST * allowed <= now.dimension <= allowed:
             return now
         slope = float(np.log(low.dimension / now.dimension) / np.log(now.gamma / low.gamma))
         low = now if now.dimension > allowed else low
-    return B.resolved(w, _smallest(B, at.gamma, target))
+    return B.resolve(w, _smallest(B, at.gamma, target))
 
 
-def _smallest(B: Weighted, gamma: float, dimension: float) -> float:
+def _smallest(B: WeightedGram, gamma: float, dimension: float) -> float:
     """Smallest ridge from ``gamma`` on at which the effective dimension is no more than this, by all eigenvalues."""
     values = np.maximum(B.eigenvalues(), 0.0)
     low, high = gamma, max(gamma, float(values.sum()) / max(dimension, 1e-300))

@@ -28,7 +28,7 @@ LENGTHS = (1.0, 0.5, 2.0, 0.25, 4.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Moments:
+class RidgeSums:
     """Sums over rows of features and targets.
 
     Attributes
@@ -47,28 +47,28 @@ class Moments:
     n_rows: int
 
     @classmethod
-    def zero(cls, features: int, targets: int) -> Moments:
+    def zero(cls, features: int, targets: int) -> RidgeSums:
         """Of no row."""
         return cls(
             np.zeros((features, features)), np.zeros((features, targets)), np.zeros(targets), 0
         )
 
-    def update(self, Z: Array, y: Array, *, products: bool = True) -> Moments:
+    def update(self, Z: Array, y: Array, *, products: bool = True) -> RidgeSums:
         """With further rows: features ``(p, r)`` and targets ``(p, q)``, where the sums lie; ``H`` only if wanted."""
-        return Moments(
+        return RidgeSums(
             self.H + Z.T @ Z if products else self.H,
             self.r + Z.T @ y,
             self.squares + array_namespace(y).sum(y * y, axis=0),
             self.n_rows + Z.shape[0],
         )
 
-    def moved(self, to: Callable[[Array], Array]) -> Moments:
+    def move_to(self, to: Callable[[Array], Array]) -> RidgeSums:
         """The same sums at another place."""
         return replace(self, H=to(self.H), r=to(self.r), squares=to(self.squares))
 
-    def merge(self, other: Moments) -> Moments:
+    def merge(self, other: RidgeSums) -> RidgeSums:
         """Of the rows of both."""
-        return Moments(
+        return RidgeSums(
             self.H + other.H,
             self.r + other.r,
             self.squares + other.squares,
@@ -83,7 +83,7 @@ class Moments:
         )
 
 
-def coefficients(sums: Moments, ridge: float) -> Matrix:
+def coefficients(sums: RidgeSums, ridge: float) -> Matrix:
     """``(H + ridge I)^{-1} r``, ``(r, q)``."""
     if sums.H.shape[0] == 0:
         return np.zeros_like(sums.r)
@@ -91,7 +91,7 @@ def coefficients(sums: Moments, ridge: float) -> Matrix:
     return np.asarray(linalg.solve(A, sums.r, assume_a="pos", check_finite=False))
 
 
-def best_ridge(train: Moments, held_out: Moments, least: float = 0.0) -> tuple[float, Real]:
+def best_ridge(train: RidgeSums, held_out: RidgeSums, least: float = 0.0) -> tuple[float, Real]:
     """The ridge of a grid, none below ``least``, that the rows held out say, and the error of each; one eigenproblem for all.
 
     It is the largest whose error is within one standard error of the least (Breiman et al. 1984): what is smaller is no better

@@ -15,9 +15,9 @@ from functools import reduce
 from streamsvd.models.mathematics.incremental import IncrementalSVD
 from streamsvd.numerics.ledger import Factor
 
-Key = tuple[int, int]
+NodeKey = tuple[int, int]
 """Level and index of a node."""
-Load = Callable[[], Factor]
+FactorLoader = Callable[[], Factor]
 """How a factor is had: most of them are stored, and few are needed at a time."""
 
 
@@ -35,19 +35,19 @@ class Forest:
 
     first: int = 0
     stop: int = 0
-    nodes: Mapping[Key, Load] = field(default_factory=dict)
+    nodes: Mapping[NodeKey, FactorLoader] = field(default_factory=dict)
 
-    def appended(self, method: IncrementalSVD, leaf: Factor) -> Forest:
+    def with_block(self, method: IncrementalSVD, leaf: Factor) -> Forest:
         """The forest with the factor of one more block, and all nodes that it completes."""
         nodes = dict(self.nodes)
         level, index = 0, self.stop
         newest = leaf
-        nodes[0, index] = _held(leaf)
+        nodes[0, index] = _as_loader(leaf)
         while index % 2 and (level, index - 1) in nodes:
             older = nodes[level, index - 1]().as_part(method.forget ** (1 << level))
             level, index = level + 1, index // 2
-            newest = method.joined([older, newest.as_part()], share=share(level))[0]
-            nodes[level, index] = _held(newest)
+            newest = method.join_parts([older, newest.as_part()], share=node_share(level))[0]
+            nodes[level, index] = _as_loader(newest)
         return replace(self, stop=self.stop + 1, nodes=nodes)
 
     def from_block(self, first: int) -> Forest:
@@ -55,7 +55,7 @@ class Forest:
         held = {key: f for key, f in self.nodes.items() if key[1] << key[0] >= first}
         return replace(self, first=max(first, self.first), nodes=held)
 
-    def cover(self) -> tuple[Key, ...]:
+    def cover(self) -> tuple[NodeKey, ...]:
         """The fewest nodes that hold every block once, in order."""
         keys, at = [], self.first
         while at < self.stop:
@@ -72,18 +72,18 @@ class Forest:
     def factor(self, method: IncrementalSVD) -> Factor:
         """The factor of all blocks held."""
 
-        def beside(known: Factor, key: Key) -> Factor:
+        def beside(known: Factor, key: NodeKey) -> Factor:
             parts = [known.as_part(method.forget ** (1 << key[0])), self.nodes[key]().as_part()]
-            return method.joined(parts)[0]
+            return method.join_parts(parts)[0]
 
         first, *rest = self.cover()
         return reduce(beside, rest, self.nodes[first]())
 
 
-def _held(factor: Factor) -> Load:
+def _as_loader(factor: Factor) -> FactorLoader:
     return lambda: factor
 
 
-def share(level: int) -> float:
+def node_share(level: int) -> float:
     """Share of the truncation budget that a node may have spent: a half, three quarters, ... of it."""
     return 1.0 - 0.5 ** (level + 1)

@@ -53,15 +53,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import linalg
 
-from streamsvd.checks.masks import plain
+from streamsvd.checks.masks import masked_to_nan
 from streamsvd.errors import ShapeError, SpecError
 from streamsvd.numerics.certificate import TOL, Certificate, Kind
 from streamsvd.numerics.intervals import leading_run, relative_widths
-from streamsvd.numerics.ledger import Factor, Ledger, Part, Turn, energy_of
+from streamsvd.numerics.ledger import Factor, Ledger, LeftRotation, StackPart, energy_of
+from streamsvd.numerics.range_sketch import OVERSAMPLES, ParallelMap, RangeSketch, column_mean
 from streamsvd.numerics.ritz import spectral_norm
 from streamsvd.numerics.sides import UNIT_ROUNDOFF
 from streamsvd.numerics.signs import phases
-from streamsvd.numerics.tall import OVERSAMPLES, Each, Sketch, column_mean
 from streamsvd.typing import Matrix, Real
 
 BUDGET_SHARE = 0.3
@@ -91,7 +91,7 @@ def default_buffer(rank: int, n_cols: int) -> int:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Truncated:
+class IncrementalResult:
     """What a state proves of the rank asked for.
 
     Attributes
@@ -185,9 +185,9 @@ class IncrementalSVD:
     @property
     def width(self) -> int:
         """Most directions kept where the rank is fixed, whatever the columns; where to begin where the tolerance decides."""
-        return self.kept(1)
+        return self.width_for(1)
 
-    def kept(self, n_cols: int) -> int:
+    def width_for(self, n_cols: int) -> int:
         """The same for ``n_cols`` columns: of very many, fewer are kept by default."""
         if self.rank is None:
             return min(64, self.max_rank)
@@ -205,20 +205,22 @@ class IncrementalSVD:
         if block.shape[0] == 0:
             return state
         part = self.part(block, index=state.ledger.truncations, guess=state, left=False)
-        return self.absorbed(state.faded(self.forget), part)[0]
+        return self.absorb_part(state.fade_by(self.forget), part)[0]
 
     def merge(self, a: Factor, b: Factor) -> Factor:
         """The state of the rows of both, as if stacked."""
-        return self.joined([a.as_part(), b.as_part()])[0]
+        return self.join_parts([a.as_part(), b.as_part()])[0]
 
-    def absorbed(self, state: Factor, part: Part) -> tuple[Factor, Turn, Turn]:
+    def absorb_part(
+        self, state: Factor, part: StackPart
+    ) -> tuple[Factor, LeftRotation, LeftRotation]:
         """The state with a part stacked below it, and the turns of both; nothing fades."""
-        factor, (old, new) = self.joined([state.as_part(), part])
+        factor, (old, new) = self.join_parts([state.as_part(), part])
         return factor, old, new
 
-    def joined(
-        self, parts: Sequence[Part], *, share: float = 1.0
-    ) -> tuple[Factor, tuple[Turn, ...]]:
+    def join_parts(
+        self, parts: Sequence[StackPart], *, share: float = 1.0
+    ) -> tuple[Factor, tuple[LeftRotation, ...]]:
         """One factor of stacked parts, and how the left vectors of each turn into its own.
 
         Parameters
@@ -246,7 +248,7 @@ class IncrementalSVD:
             energy=ledger.energy + energy,
             height=max(ledger.height, stacked.shape[0] + stacked.shape[1]),
         )
-        u, s, Vh, ledger = self._truncated(stacked, ledger, share)
+        u, s, Vh, ledger = self._truncate(stacked, ledger, share)
         turns, at = [], 0
         for index, part in enumerate(parts):
             rotation = u[at : at + part.rows.shape[0]]
@@ -256,11 +258,11 @@ class IncrementalSVD:
                 offset = (
                     u[-len(parts) + index] / np.sqrt(part.weight) if part.weight > 0 else 0 * u[-1]
                 )
-            turns.append(Turn(rotation, offset))
+            turns.append(LeftRotation(rotation, offset))
         return Factor(s, Vh, mean, weight, n_rows, ledger), tuple(turns)
 
     def _stack(
-        self, parts: Sequence[Part], weight: float
+        self, parts: Sequence[StackPart], weight: float
     ) -> tuple[Matrix, bool, Matrix | None, float]:
         """The rows of all parts; where centred, one more for each, the common mean and their energy."""
         rows = [part.rows for part in parts]
@@ -281,34 +283,34 @@ class IncrementalSVD:
         energy = float(np.sum(np.abs(shifts) ** 2))
         return np.concatenate([*rows, shifts], axis=0), True, mean, energy
 
-    def _truncated(
+    def _truncate(
         self, stacked: Matrix, ledger: Ledger, share: float
     ) -> tuple[Matrix, Real, Matrix, Ledger]:
-        u, s, Vh = economic(stacked)
+        u, s, Vh = economic_svd(stacked)
         squares = s * s
         # Numerically zero directions must go: their vectors are arbitrary, and not orthogonal to constants.
         floor = 8 * UNIT_ROUNDOFF * np.sqrt(max(stacked.shape)) * (s[0] if s.size else 0.0)
         alive = int(np.count_nonzero(s > floor))
-        keep = min(alive, self._kept(squares, ledger, share, stacked.shape[1]))
+        keep = min(alive, self._keep_count(squares, ledger, share, stacked.shape[1]))
         tail, squares = squares[keep:], squares[:keep]
         rounding = bool(s.size)
         if self.robust and tail.size and tail[0] > 0:
             # Every square loses the first dropped one; what all lose together has norm tail[0].
             lost = np.concatenate([np.full(keep, tail[0]), tail])
-            ledger = ledger.truncated(lost, rounding=rounding)
+            ledger = ledger.after_truncation(lost, rounding=rounding)
             squares = np.maximum(squares - tail[0], 0.0)
             keep = int(np.count_nonzero(squares > 0))
             squares = squares[:keep]
         else:
-            ledger = ledger.truncated(tail, rounding=rounding)
+            ledger = ledger.after_truncation(tail, rounding=rounding)
         Vh = Vh[:keep]
         turn = phases(Vh.conj().T)
         return u[:, :keep] * turn, np.sqrt(squares), turn.conj()[:, None] * Vh, ledger
 
-    def _kept(self, squares: Real, ledger: Ledger, share: float, n_cols: int) -> int:
+    def _keep_count(self, squares: Real, ledger: Ledger, share: float, n_cols: int) -> int:
         """How many of the stacked values to keep."""
         if self.rank is not None:
-            return self.kept(n_cols)
+            return self.width_for(n_cols)
         assert self.tol is not None
         allowed = share * (BUDGET_SHARE * self.tol) ** 2 * ledger.energy - ledger.discarded
         tails = np.cumsum(squares[::-1])[::-1]  # tails[i] is dropped if i values are kept
@@ -324,8 +326,8 @@ class IncrementalSVD:
         index: int = 0,
         guess: Factor | None = None,
         left: bool = True,
-        each: Each = map,
-    ) -> Part:
+        each: ParallelMap = map,
+    ) -> StackPart:
         """A block of rows as a part: exact if it is short or narrow, sketched with its ledger if not.
 
         Parameters
@@ -342,13 +344,13 @@ class IncrementalSVD:
             Maps a function over panels of a tall block, as `map` does; a pool's map does some at once. Sums are
             in the order of the panels, so that bits do not depend on it.
         """
-        block = plain(block)
+        block = masked_to_nan(block)
         mean = column_mean(block) if self.center else None
-        width = self.kept(block.shape[1])
+        width = self.width_for(block.shape[1])
         while True:
             if min(block.shape) <= max(TALL * width, SMALL):
                 return self._exact(block, mean, left)
-            found = Sketch(block, mean, each).part(
+            found = RangeSketch(block, mean, each).part(
                 width + OVERSAMPLES, guess, self.seed, index, self.delta, left=left
             )
             if self.rank is not None or width >= self.max_rank:
@@ -360,7 +362,7 @@ class IncrementalSVD:
             width = min(2 * width, self.max_rank)
 
     @staticmethod
-    def _exact(block: Matrix, mean: Matrix | None, left: bool) -> Part:
+    def _exact(block: Matrix, mean: Matrix | None, left: bool) -> StackPart:
         b, n = block.shape
         # A tall block is factorised where it lies: LAPACK's order of entries, and no copy but this one.
         wide = block.astype(np.result_type(block.dtype, np.float64), order="C" if b <= n else "F")
@@ -368,16 +370,16 @@ class IncrementalSVD:
             wide -= mean
         ledger = Ledger(energy=energy_of(wide), height=max(wide.shape))
         if b <= n:
-            return Part(wide, None, mean, float(b), b, ledger)
+            return StackPart(wide, None, mean, float(b), b, ledger)
         if left:
             u, rows = linalg.qr(wide, mode="economic", overwrite_a=True, check_finite=False)
         else:
             u, rows = None, linalg.qr(wide, mode="raw", overwrite_a=True, check_finite=False)[1]
-        return Part(rows, u, mean, float(b), b, replace(ledger, truncations=1))
+        return StackPart(rows, u, mean, float(b), b, replace(ledger, truncations=1))
 
     # What a state proves ----------------------------------------------------------------------------
 
-    def finalize(self, state: Factor) -> Truncated:
+    def finalize(self, state: Factor) -> IncrementalResult:
         """The leading triplets of the rank asked for, with what is proved of them."""
         rank = self._final_rank(state)
         ledger, slack = state.ledger, _slack(state)
@@ -419,7 +421,7 @@ class IncrementalSVD:
             zero=zero,
         )
         met = self.tol is None or error <= self.tol * np.sqrt(ledger.energy) + slack
-        return Truncated(s, Vh, state.mean, certificate, optimum, met)
+        return IncrementalResult(s, Vh, state.mean, certificate, optimum, met)
 
     def _final_rank(self, state: Factor) -> int:
         if self.rank is not None:
@@ -458,7 +460,7 @@ def _excess(error: float, optimum: float, slack: float) -> float:
     return 0.0 if error <= 2 * slack else float("inf")
 
 
-def economic(W: Matrix) -> tuple[Matrix, Real, Matrix]:
+def economic_svd(W: Matrix) -> tuple[Matrix, Real, Matrix]:
     """``u, s, vh`` with ``min(W.shape)`` triplets, through the QR of the longer side."""
     r, n = W.shape
     if min(r, n) == 0:

@@ -6,11 +6,11 @@ import numpy as np
 from scipy import linalg
 
 from streamsvd.numerics.ledger import Factor, energy_of
-from streamsvd.numerics.tall import panels
+from streamsvd.numerics.range_sketch import panels
 from streamsvd.typing import Matrix, Real
 
 
-def captured(state: Factor, block: Matrix, rank: int) -> float:
+def captured_share(state: Factor, block: Matrix, rank: int) -> float:
     """Share of a block's energy, about the state's mean, that the leading ``rank`` directions hold."""
     narrow = np.result_type(block.dtype, np.complex64 if state.Vh.dtype.kind == "c" else np.float32)
     V = state.Vh[:rank].conj().T.astype(narrow)  # a share needs no more digits than the data have

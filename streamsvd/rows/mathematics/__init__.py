@@ -1,31 +1,36 @@
 """Rows of tall matrices: how much each matters, samples that stand for all, least squares by sketch and by triangle."""
 
-from streamsvd.rows.mathematics.descent import MOST_ITERATIONS, Descent, Products, least_singular
-from streamsvd.rows.mathematics.distortion import certified
-from streamsvd.rows.mathematics.draw import Draw, Sample
+from streamsvd.rows.mathematics.descent import (
+    MOST_ITERATIONS,
+    DescentSums,
+    LeastSquaresDescent,
+    least_singular,
+)
+from streamsvd.rows.mathematics.distortion import distortion_bounds
+from streamsvd.rows.mathematics.draw import Draw, DrawnSample
 from streamsvd.rows.mathematics.online import EPSILON, Online
 from streamsvd.rows.mathematics.scores import Kind, leverage, sensitivity, total
-from streamsvd.rows.mathematics.solution import Solution, solved
+from streamsvd.rows.mathematics.solution import TriangleSolution, solve_triangle
 from streamsvd.rows.mathematics.space import RowSpace
-from streamsvd.rows.mathematics.sparse_signs import NONZEROS, Sketch
+from streamsvd.rows.mathematics.sparse_signs import NONZEROS, SparseSignSketch
 
 __all__ = [
     "EPSILON",
     "MOST_ITERATIONS",
     "NONZEROS",
-    "Descent",
+    "LeastSquaresDescent",
     "Draw",
     "Kind",
     "Online",
-    "Products",
+    "DescentSums",
     "RowSpace",
-    "Sample",
-    "Sketch",
-    "Solution",
-    "certified",
+    "DrawnSample",
+    "SparseSignSketch",
+    "TriangleSolution",
+    "distortion_bounds",
     "least_singular",
     "leverage",
     "sensitivity",
-    "solved",
+    "solve_triangle",
     "total",
 ]

@@ -25,12 +25,12 @@ from streamsvd.rows.mathematics.space import RowSpace
 from streamsvd.typing import Matrix, Real
 
 MOST_ITERATIONS = 40
-ROUNDED = 8 * UNIT_ROUNDOFF
+ROUNDING_SHARE = 8 * UNIT_ROUNDOFF
 """Gradients below this share of ``||b||`` are as small as those of a b that was rounded."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Products:
+class DescentSums:
     """Sums over rows for a point X and directions P.
 
     Attributes
@@ -47,37 +47,37 @@ class Products:
     curvature: Real
 
     @classmethod
-    def zero(cls, n_columns: int, targets: int) -> Products:
+    def zero(cls, n_columns: int, targets: int) -> DescentSums:
         """Of no row."""
         shape = (n_columns, targets)
         return cls(np.zeros(shape), np.zeros(shape), np.zeros(targets), np.zeros(targets))
 
-    def update(self, state: Descent, rows: Matrix, b: Matrix) -> Products:
+    def update(self, state: LeastSquaresDescent, rows: Matrix, b: Matrix) -> DescentSums:
         """With further rows of A and of b."""
         q = state.X.shape[1]
         both = rows @ np.concatenate([state.X, state.P], axis=1)
         both[:, :q] = b - both[:, :q]
         down = rows.T @ both
         squares = np.einsum("ij,ij->j", both, both)
-        return Products(
+        return DescentSums(
             self.G + down[:, :q], self.H + down[:, q:], self.residual + squares[:q], self.curvature + squares[q:]
         )  # fmt: skip
 
-    def merge(self, other: Products) -> Products:
+    def merge(self, other: DescentSums) -> DescentSums:
         """Of the rows of both."""
-        return Products(
+        return DescentSums(
             self.G + other.G,
             self.H + other.H,
             self.residual + other.residual,
             self.curvature + other.curvature,
         )
 
-    def ridged(self, state: Descent, ridge: float) -> Products:
+    def with_ridge(self, state: LeastSquaresDescent, ridge: float) -> DescentSums:
         """With the rows ``sqrt(ridge) I`` of A and zeros of b."""
         if not ridge:
             return self
         X, P = state.X, state.P
-        return Products(
+        return DescentSums(
             self.G - ridge * X,
             self.H + ridge * P,
             self.residual + ridge * np.einsum("ij,ij->j", X, X),
@@ -86,7 +86,7 @@ class Products:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Descent:
+class LeastSquaresDescent:
     """Where the iteration stands, for each of q right-hand sides.
 
     Attributes
@@ -112,7 +112,7 @@ class Descent:
     passes: int = 0
 
     @classmethod
-    def begun(cls, X: Matrix) -> Descent:
+    def start(cls, X: Matrix) -> LeastSquaresDescent:
         """At the solution of the sketched problem."""
         q = X.shape[1]
         return cls(
@@ -120,21 +120,23 @@ class Descent:
         )
 
     @property
-    def done(self) -> bool:
+    def is_over(self) -> bool:
         """Whether nothing moves."""
         return not bool(self.moving.any())
 
-    def advanced(self, space: RowSpace, sums: Products, b: Real, tol: float) -> Descent:
+    def advance(
+        self, space: RowSpace, sums: DescentSums, b: Real, tol: float
+    ) -> LeastSquaresDescent:
         """One step, from the sums of a pass; gradients below ``tol`` times the norms ``b`` are small enough."""
         s = space.W.T @ sums.G
         norm, goal = np.linalg.norm(s, axis=0), tol * b
         if self.passes == 0:  # no direction yet: the next pass sees the same point again
             moving = self.moving & (norm > goal)
             P = space.W @ np.where(moving, s, 0.0)
-            return Descent(self.X, P, self.X, norm, np.sqrt(sums.residual), moving, 1)
+            return LeastSquaresDescent(self.X, P, self.X, norm, np.sqrt(sums.residual), moving, 1)
         better = self.moving & ((norm < self.gradient) | (self.passes == 1))
         best = np.where(better, self.X, self.best)
-        slow = (self.passes > 1) & (norm > self.gradient / 2) & (norm <= ROUNDED * b)
+        slow = (self.passes > 1) & (norm > self.gradient / 2) & (norm <= ROUNDING_SHARE * b)
         moving = better & ~slow & (norm > goal) & (sums.curvature > 0)
         curvature = np.where(moving, sums.curvature, 1.0)
         step = np.where(moving, np.einsum("ij,ij->j", self.P, sums.G) / curvature, 0.0)
@@ -142,7 +144,7 @@ class Descent:
         ratio = np.einsum("ij,ij->j", ahead, ahead) / np.where(moving, norm, 1.0) ** 2
         P = np.where(moving, space.W @ ahead + ratio * self.P, 0.0)
         X = np.where(moving, self.X + step * self.P, best)
-        return Descent(
+        return LeastSquaresDescent(
             X, P, best, np.where(better, norm, self.gradient),
             np.where(better, np.sqrt(sums.residual), self.residual), moving, self.passes + 1,
         )  # fmt: skip

@@ -17,7 +17,9 @@ from streamsvd.rows.mathematics.space import RowSpace
 from streamsvd.typing import Matrix, Real
 
 
-def certified(space: RowSpace, rows: Matrix, weights: Real, gamma: float) -> tuple[float, float]:
+def distortion_bounds(
+    space: RowSpace, rows: Matrix, weights: Real, gamma: float
+) -> tuple[float, float]:
     """``lower, upper`` such that ``(1 - lower) q(x) <= q_S(x) <= (1 + upper) q(x)`` for every x of the row space.
 
     ``q(x) = ||A x||^2 + gamma ||x||^2`` and ``q_S`` is the same of the sample; the space is that of ``[A; sqrt(gamma) I]``. Either

@@ -18,7 +18,7 @@ from streamsvd.typing import Matrix, Real
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Part:
+class DrawnRows:
     """Some rows that are kept so far, in their order: their numbers, scores, and ``u / score``."""
 
     ids: Integers
@@ -27,7 +27,7 @@ class Part:
     ratios: Real
 
     @classmethod
-    def joined(cls, parts: tuple[Part, ...]) -> Part:
+    def concatenate(cls, parts: tuple[DrawnRows, ...]) -> DrawnRows:
         """All in one."""
         return cls(
             np.concatenate([p.ids for p in parts]),
@@ -36,13 +36,13 @@ class Part:
             np.concatenate([p.ratios for p in parts]),
         )
 
-    def of(self, keep: npt.NDArray[np.bool_]) -> Part:
+    def of(self, keep: npt.NDArray[np.bool_]) -> DrawnRows:
         """Those rows alone."""
-        return Part(self.ids[keep], self.rows[keep], self.scores[keep], self.ratios[keep])
+        return DrawnRows(self.ids[keep], self.rows[keep], self.scores[keep], self.ratios[keep])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sample:
+class DrawnSample:
     """Rows that stand for all.
 
     Attributes
@@ -77,7 +77,7 @@ class Draw:
         Of the uniform numbers.
     oversampling, size
         c, or k; one of them is None.
-    parts, held
+    parts, n_kept
         Rows kept so far, and their number.
     limit
         Ratios beyond it are out.
@@ -88,8 +88,8 @@ class Draw:
     seed: int
     oversampling: float | None
     size: int | None
-    parts: tuple[Part, ...] = ()
-    held: int = 0
+    parts: tuple[DrawnRows, ...] = ()
+    n_kept: int = 0
     limit: float = np.inf
     total: float = 0.0
 
@@ -101,51 +101,51 @@ class Draw:
         np.divide(u, scores, out=ratios, where=scores > 0)
         limit = self.limit if self.oversampling is None else self.oversampling
         keep = (scores > 0) & (ratios <= limit)
-        parts, held = self.parts, self.held
+        parts, held = self.parts, self.n_kept
         if keep.any():
-            parts = (*parts, Part(ids, rows, scores, ratios).of(keep))
+            parts = (*parts, DrawnRows(ids, rows, scores, ratios).of(keep))
             held += int(np.count_nonzero(keep))
-        made = replace(self, parts=parts, held=held, total=self.total + float(scores.sum()))
-        return made._pruned() if self.size is not None and held > 2 * (self.size + 1) else made
+        made = replace(self, parts=parts, n_kept=held, total=self.total + float(scores.sum()))
+        return made._prune() if self.size is not None and held > 2 * (self.size + 1) else made
 
     def merge(self, other: Draw) -> Draw:
         """Of the rows of both, of which those of the other come later."""
         made = replace(
             self,
             parts=self.parts + other.parts,
-            held=self.held + other.held,
+            n_kept=self.n_kept + other.n_kept,
             limit=min(self.limit, other.limit),
             total=self.total + other.total,
         )
-        return made._pruned() if self.size is not None else made
+        return made._prune() if self.size is not None else made
 
-    def _pruned(self) -> Draw:
+    def _prune(self) -> Draw:
         """The ``size + 1`` rows of least ratio: the last of them is the threshold, if no other comes before it."""
         assert self.size is not None
-        if self.held <= self.size + 1:
+        if self.n_kept <= self.size + 1:
             return self
-        whole = Part.joined(self.parts)
+        whole = DrawnRows.concatenate(self.parts)
         order = np.lexsort((whole.ids, whole.ratios))[: self.size + 1]
-        keep = np.zeros(self.held, dtype=bool)
+        keep = np.zeros(self.n_kept, dtype=bool)
         keep[order] = True
         limit = float(whole.ratios[order[-1]])
-        return replace(self, parts=(whole.of(keep),), held=self.size + 1, limit=limit)
+        return replace(self, parts=(whole.of(keep),), n_kept=self.size + 1, limit=limit)
 
-    def finalize(self, n_columns: int) -> Sample:
+    def finalize(self, n_columns: int) -> DrawnSample:
         """The sample."""
         if not self.parts:
             none = np.zeros(0)
             c = np.inf if self.oversampling is None else self.oversampling
-            return Sample(np.zeros(0, dtype=np.int64), np.zeros((0, n_columns)), none, none, c)
+            return DrawnSample(np.zeros(0, dtype=np.int64), np.zeros((0, n_columns)), none, none, c)
         if self.oversampling is not None:
-            whole, c = Part.joined(self.parts), self.oversampling
+            whole, c = DrawnRows.concatenate(self.parts), self.oversampling
         else:
             assert self.size is not None
-            whole = Part.joined(self._pruned().parts)
+            whole = DrawnRows.concatenate(self._prune().parts)
             c = float("inf")
             if whole.ids.size > self.size:
                 c = float(whole.ratios.max())
                 last = np.lexsort((whole.ids, whole.ratios))[-1]
                 whole = whole.of(np.arange(whole.ids.size) != last)
         chances = np.minimum(1.0, c * whole.scores)
-        return Sample(whole.ids, whole.rows, whole.scores, chances, c)
+        return DrawnSample(whole.ids, whole.rows, whole.scores, chances, c)

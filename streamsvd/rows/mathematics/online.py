@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import linalg
 
-from streamsvd.numerics.triangle import reduced
+from streamsvd.numerics.triangle import reduce_block
 from streamsvd.numerics.uniforms import uniforms
-from streamsvd.rows.mathematics.draw import Part, Sample
+from streamsvd.rows.mathematics.draw import DrawnRows, DrawnSample
 from streamsvd.typing import Matrix, Real
 
 EPSILON = 0.5
@@ -36,7 +36,7 @@ class Online:
         c.
     R
         Triangle of the weighted rows kept and of ``sqrt(gamma) I``.
-    parts, held
+    parts, n_kept
         Rows kept; in place of the ratios, their chances.
     total
         Sum of the scores by which rows were judged, those of rows that failed early as they were then.
@@ -45,12 +45,12 @@ class Online:
     seed: int
     oversampling: float
     R: Matrix
-    parts: tuple[Part, ...] = ()
-    held: int = 0
+    parts: tuple[DrawnRows, ...] = ()
+    n_kept: int = 0
     total: float = 0.0
 
     @classmethod
-    def begun(cls, n_columns: int, gamma: float, *, oversampling: float, seed: int) -> Online:
+    def start(cls, n_columns: int, gamma: float, *, oversampling: float, seed: int) -> Online:
         """Of no row."""
         return cls(seed, oversampling, np.sqrt(gamma) * np.eye(n_columns))
 
@@ -61,46 +61,46 @@ class Online:
         ids = np.arange(first, first + rows.shape[0], dtype=np.int64)
         u = uniforms(self.seed, ids, 1)[:, 0]
         while at < rows.shape[0]:
-            Z = _whitened(state.R, rows[at:])
+            Z = _whiten_rows(state.R, rows[at:])
             tau = np.einsum("ij,ij->i", Z, Z)
             likely = np.flatnonzero((tau > 0) & (u[at:] <= c * tau))
             stop = int(likely[TOGETHER]) if likely.size > TOGETHER else rows.shape[0] - at
             likely = likely[:TOGETHER]
-            scores, chances = _judged(Z[likely], u[at + likely], c)
+            scores, chances = _judge_rows(Z[likely], u[at + likely], c)
             passed = float(tau[:stop].sum() - tau[likely].sum() + scores.sum())
-            judged = Part(ids[at + likely], rows[at + likely], scores, chances)
+            judged = DrawnRows(ids[at + likely], rows[at + likely], scores, chances)
             state = state._with(judged.of(u[at + likely] <= chances), passed)
             at += stop
         return state
 
-    def _with(self, kept: Part, passed: float) -> Online:
+    def _with(self, kept: DrawnRows, passed: float) -> Online:
         """With these rows, and the scores of all that were judged meanwhile."""
         total = self.total + passed
         if kept.ids.size == 0:
             return replace(self, total=total)
         weighted = kept.rows / np.sqrt(kept.ratios)[:, None]
-        R = reduced(np.concatenate([self.R, weighted])).R
-        parts, held = (*self.parts, kept), self.held + kept.ids.size
-        return replace(self, R=R, parts=parts, held=held, total=total)
+        R = reduce_block(np.concatenate([self.R, weighted])).R
+        parts, held = (*self.parts, kept), self.n_kept + kept.ids.size
+        return replace(self, R=R, parts=parts, n_kept=held, total=total)
 
-    def finalize(self) -> Sample:
+    def finalize(self) -> DrawnSample:
         """The sample so far."""
         c = self.oversampling * (1 + EPSILON)
         if not self.parts:
             none = np.zeros(0)
-            return Sample(
+            return DrawnSample(
                 np.zeros(0, dtype=np.int64), np.zeros((0, self.R.shape[1])), none, none, c
             )
-        whole = Part.joined(self.parts)
-        return Sample(whole.ids, whole.rows, whole.scores, whole.ratios, c)
+        whole = DrawnRows.concatenate(self.parts)
+        return DrawnSample(whole.ids, whole.rows, whole.scores, whole.ratios, c)
 
 
-def _whitened(R: Matrix, rows: Matrix) -> Matrix:
+def _whiten_rows(R: Matrix, rows: Matrix) -> Matrix:
     """``a R^{-1}`` of each row."""
     return np.asarray(linalg.solve_triangular(R, rows.T, trans="T", check_finite=False).T)
 
 
-def _judged(Z: Matrix, u: Real, c: float) -> tuple[Real, Real]:
+def _judge_rows(Z: Matrix, u: Real, c: float) -> tuple[Real, Real]:
     """Scores and chances of candidates in their order, each after those before it have been kept or not."""
     Z, scores = Z.copy(), np.zeros(Z.shape[0])
     chances = np.zeros(Z.shape[0])

@@ -26,7 +26,7 @@ from streamsvd.typing import Matrix, Real
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Solution:
+class TriangleSolution:
     """What minimises ``||A x - b||`` for each of q right-hand sides.
 
     Attributes
@@ -48,7 +48,7 @@ class Solution:
     space: RowSpace
 
 
-def solved(triangle: Triangle, n_columns: int) -> Solution:
+def solve_triangle(triangle: Triangle, n_columns: int) -> TriangleSolution:
     """From the triangle of ``[A b]``, A of so many columns."""
     n, R = n_columns, triangle.R
     head, c, rest = R[:n, :n], R[:n, n:], R[n:, n:]
@@ -56,9 +56,9 @@ def solved(triangle: Triangle, n_columns: int) -> Solution:
     residual = np.linalg.norm(rest, axis=0)
     if not space.full:
         x, missed = _least_norm(head, c, space)
-        return Solution(x, np.hypot(residual, missed), np.full(c.shape[1], np.inf), space)
+        return TriangleSolution(x, np.hypot(residual, missed), np.full(c.shape[1], np.inf), space)
     y = linalg.solve_triangular(head / space.scale, c, check_finite=False)
-    return Solution(
+    return TriangleSolution(
         y / space.scale[:, None],
         residual,
         _bound(space, y, residual, np.linalg.norm(R[:, n:], axis=0)),

@@ -16,7 +16,7 @@ from scipy import linalg
 from streamsvd.numerics.triangle import Triangle
 from streamsvd.typing import Matrix, Real
 
-RESOLVED = 0.25
+ROUNDING_LIMIT = 0.25
 """Relative change that rounding may make in a direction that counts."""
 
 
@@ -63,12 +63,12 @@ class RowSpace:
             with np.errstate(over="ignore", invalid="ignore"):
                 inverse = linalg.lapack.dtrtri(S)[0]
                 stretch = float(np.linalg.norm(inverse))
-            if eta * size * stretch <= RESOLVED:
+            if eta * size * stretch <= ROUNDING_LIMIT:
                 return cls(
                     inverse / scale[:, None], scale, size, stretch, eta, np.zeros((scale.size, 0))
                 )
         _, s, Vh = linalg.svd(S, check_finite=False, lapack_driver="gesvd")
-        rank = int(np.count_nonzero(s * RESOLVED > eta * size))
+        rank = int(np.count_nonzero(s * ROUNDING_LIMIT > eta * size))
         V, unseen, s = Vh[:rank].T, Vh[rank:].T, s[:rank]
         stretch = 1 / float(s[-1]) if s.size else 0.0
         return cls(V / s / scale[:, None], scale, size, stretch, eta, unseen)

@@ -22,7 +22,7 @@ NONZEROS = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sketch:
+class SparseSignSketch:
     """``S A`` of the rows so far.
 
     Attributes
@@ -37,11 +37,11 @@ class Sketch:
     seed: int
 
     @classmethod
-    def zero(cls, n_rows: int, n_columns: int, *, seed: int) -> Sketch:
+    def zero(cls, n_rows: int, n_columns: int, *, seed: int) -> SparseSignSketch:
         """Of no row; ``n_rows`` in each eighth."""
         return cls(np.zeros((NONZEROS, n_rows, n_columns)), seed)
 
-    def update(self, first: int, rows: Matrix) -> Sketch:
+    def update(self, first: int, rows: Matrix) -> SparseSignSketch:
         """With further rows, numbered from ``first`` on; the memory of this state is used again."""
         p, height = rows.shape[0], self.Y.shape[1]
         u = uniforms(self.seed, np.arange(first, first + p, dtype=np.int64), NONZEROS)
@@ -53,10 +53,10 @@ class Sketch:
             self.Y[j] += S @ rows
         return self
 
-    def merge(self, other: Sketch) -> Sketch:
+    def merge(self, other: SparseSignSketch) -> SparseSignSketch:
         """Of the rows of both."""
         assert self.seed == other.seed, "sketches of different seeds do not add up"
-        return Sketch(self.Y + other.Y, self.seed)
+        return SparseSignSketch(self.Y + other.Y, self.seed)
 
     def triangle(self) -> Triangle:
         """R with ``R* R = Y* Y``."""

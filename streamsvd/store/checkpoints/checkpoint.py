@@ -15,11 +15,11 @@ from typing import Any
 import msgspec
 
 from streamsvd.errors import ConflictError, CorruptChunkError, StoreError
-from streamsvd.store.explanations import explained
+from streamsvd.store.explanations import explain_errors
 from streamsvd.store.objects import Objects, objects_at
-from streamsvd.store.versions.arrays import Array, decoded, encoded
-from streamsvd.store.versions.records import FORMAT, Mark, mark, sealed, unsealed
-from streamsvd.store.versions.versions import is_model, log_key, numbered
+from streamsvd.store.versions.arrays import Array, decode_array, encode_arrays
+from streamsvd.store.versions.model_store import is_model, log_key, version_numbers
+from streamsvd.store.versions.records import FORMAT, Mark, mark, seal, unseal
 
 KEEP = 2
 """Saves kept: the newest, and the one before in case that it is damaged."""
@@ -27,10 +27,10 @@ KEEP = 2
 
 def holds_saves(address: str | os.PathLike[str]) -> bool:
     """Whether anything was saved at a path, or a URL of an object store."""
-    return bool(numbered(objects_at(address).names("log")))
+    return bool(version_numbers(objects_at(address).names("log")))
 
 
-class Saved(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class SaveRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``log/N.json``: what was saved, and the marks of its objects by key."""
 
     format: int
@@ -60,7 +60,7 @@ class Checkpoint:
     number: int = 0
 
     @classmethod
-    def at(cls, address: str | os.PathLike[str], purpose: str) -> Checkpoint:
+    def from_address(cls, address: str | os.PathLike[str], purpose: str) -> Checkpoint:
         """Below a path, or a URL of an object store."""
         return cls(objects_at(address, "checkpoint"), purpose)
 
@@ -72,7 +72,7 @@ class Checkpoint:
         StoreError
             If a model is there, or nothing of what was saved is whole.
         """
-        found = numbered(self.objects.names("log"))
+        found = version_numbers(self.objects.names("log"))
         if is_model(self.objects):
             raise StoreError(
                 f"{self.objects.name} is a model. Choose another place for a checkpoint."
@@ -93,13 +93,13 @@ class Checkpoint:
 
     def _read(self, number: int) -> tuple[dict[str, Any], dict[str, Array]]:
         key = log_key(number)
-        saved = unsealed(self.objects.read(key), Saved, f"{self.objects.name}/{key}")
+        saved = unseal(self.objects.read(key), SaveRecord, f"{self.objects.name}/{key}")
         if saved.purpose != self.purpose:
             raise StoreError(
                 f"{self.objects.name} was saved by {saved.purpose}, not by {self.purpose}. Choose another place."
             )
         return saved.plain, {
-            name: decoded(self._objects(folder, saved.files))
+            name: decode_array(self._objects(folder, saved.files))
             for name, folder in saved.arrays.items()
         }
 
@@ -130,8 +130,8 @@ class Checkpoint:
         number = self.number + 1
         folder = f"saves/{number:012d}-{uuid.uuid4().hex[:12]}"
         names = {name: f"a{index}" for index, name in enumerate(arrays)}
-        pending = encoded({names[name]: value for name, value in arrays.items()})
-        record = Saved(
+        pending = encode_arrays({names[name]: value for name, value in arrays.items()})
+        record = SaveRecord(
             FORMAT,
             number,
             self.purpose,
@@ -139,9 +139,11 @@ class Checkpoint:
             {name: f"{folder}/{short}" for name, short in names.items()},
             {f"{folder}/{key}": mark(data) for key, data in pending.items()},
         )
-        with explained(self.objects.name, "the save before is intact, so that you can run again."):
+        with explain_errors(
+            self.objects.name, "the save before is intact, so that you can run again."
+        ):
             self.objects.write(folder, pending)
-            created = self.objects.create(log_key(number), sealed(record))
+            created = self.objects.create(log_key(number), seal(record))
         if not created:
             self.objects.clear(folder)
             raise ConflictError(
@@ -151,7 +153,7 @@ class Checkpoint:
         self._forget(number - KEEP)
 
     def _forget(self, last: int) -> None:
-        old = [n for n in numbered(self.objects.names("log")) if n <= last]
+        old = [n for n in version_numbers(self.objects.names("log")) if n <= last]
         self.objects.remove([log_key(n) for n in old])
         for name in self.objects.names("saves"):
             if name[:12].isdigit() and int(name[:12]) <= last:
@@ -159,6 +161,6 @@ class Checkpoint:
 
     def clear(self) -> None:
         """Remove every save: the run is over."""
-        self.objects.remove([log_key(n) for n in numbered(self.objects.names("log"))])
+        self.objects.remove([log_key(n) for n in version_numbers(self.objects.names("log"))])
         self.objects.clear("saves")
         self.number = 0

@@ -17,7 +17,7 @@ BYTES = "bytes"
 KIND, ARRAY = "__kind__", "__array__"
 
 
-def packed(value: Any) -> tuple[Any, dict[str, Array]]:
+def encode_value(value: Any) -> tuple[Any, dict[str, Array]]:
     """Plain values, in which arrays are named by place, type and shape, and their bytes.
 
     Parameters
@@ -45,7 +45,7 @@ def packed(value: Any) -> tuple[Any, dict[str, Array]]:
     return found, {BYTES: np.concatenate([*held, np.zeros(0, dtype=np.uint8)])}
 
 
-def unpacked(plain: Any, arrays: Mapping[str, Array], kinds: Mapping[str, type]) -> Any:
+def decode_value(plain: Any, arrays: Mapping[str, Array], kinds: Mapping[str, type]) -> Any:
     """The value again: tuples are lists, data classes are found in ``kinds`` by name and made without their checks."""
     if isinstance(plain, dict):
         if ARRAY in plain:
@@ -57,9 +57,9 @@ def unpacked(plain: Any, arrays: Mapping[str, Array], kinds: Mapping[str, type])
             kind = kinds[plain[KIND]]
             made: Any = object.__new__(kind)
             for f in fields(kind):
-                object.__setattr__(made, f.name, unpacked(plain[f.name], arrays, kinds))
+                object.__setattr__(made, f.name, decode_value(plain[f.name], arrays, kinds))
             return made
-        return {key: unpacked(item, arrays, kinds) for key, item in plain.items()}
+        return {key: decode_value(item, arrays, kinds) for key, item in plain.items()}
     if isinstance(plain, list):
-        return [unpacked(item, arrays, kinds) for item in plain]
+        return [decode_value(item, arrays, kinds) for item in plain]
     return plain

@@ -1,17 +1,17 @@
 """Collections of named arrays that are seen as matrices with a common number of rows, each read once."""
 
-from streamsvd.store.collections.layout import Layout
-from streamsvd.store.collections.members import Collection, Member, Part
+from streamsvd.store.collections.layout import MemberLayout
+from streamsvd.store.collections.members import Collection, CollectionPart, Member
 from streamsvd.store.collections.opening import as_collection, open_collection
 from streamsvd.store.collections.origin import Origin
 from streamsvd.store.collections.writing import check_target, write_collection
 
 __all__ = [
     "Collection",
-    "Layout",
+    "MemberLayout",
     "Member",
     "Origin",
-    "Part",
+    "CollectionPart",
     "as_collection",
     "check_target",
     "open_collection",

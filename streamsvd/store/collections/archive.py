@@ -21,16 +21,16 @@ from streamsvd.store.collections.origin import Origin
 from streamsvd.store.objects import objects_at
 from streamsvd.store.versions.arrays import Array
 from streamsvd.store.versions.draft import Draft
+from streamsvd.store.versions.model_store import FOLDER, HEAD, VERSIONS, ModelStore, log_key
 from streamsvd.store.versions.records import (
     FORMAT,
     Head,
     Mark,
     mark,
     plain_record,
-    sealed,
-    unsealed,
+    seal,
+    unseal,
 )
-from streamsvd.store.versions.versions import FOLDER, HEAD, VERSIONS, ModelStore, log_key
 from streamsvd.store.writing.trial import try_objects
 
 MARKER = "collection.json"
@@ -44,7 +44,7 @@ class Marker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     format: int
 
 
-class AskedRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class RequestRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What was asked when the collection was made; additions are held to it.
 
     ``principal`` is the error of what blocks share, where residuals make up for the rest.
@@ -98,7 +98,7 @@ class Contents(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
 
     format: int
     version: int
-    asked: AskedRecord
+    asked: RequestRecord
     rows: int
     members: dict[str, MemberRecord]
     clusters: list[ClusterRecord]
@@ -129,7 +129,7 @@ class CompressedStore:
     versions: ModelStore
 
     @classmethod
-    def at(cls, address: str | os.PathLike[str]) -> CompressedStore:
+    def from_address(cls, address: str | os.PathLike[str]) -> CompressedStore:
         """Below a path, or a URL of an object store."""
         return cls(ModelStore(objects_at(address)))
 
@@ -164,14 +164,14 @@ class CompressedStore:
                 )
             try_objects(self.versions.objects)
             return
-        there = [n for n in self._listed() if not n.endswith(".tmp")]
+        there = [n for n in self._root_names() if not n.endswith(".tmp")]
         if there:
             raise StoreError(
                 f"{self.name} holds something else ({there[0]}), which is never replaced. Choose another place."
             )
         try_objects(self.versions.objects)
 
-    def _listed(self) -> list[str]:
+    def _root_names(self) -> list[str]:
         root = getattr(self.versions.objects, "root", None)
         if root is None:
             return []
@@ -181,7 +181,7 @@ class CompressedStore:
 
     def newest(self) -> Contents:
         """As `_newest`, in the words of collections."""
-        with _no_model():
+        with _collection_wording():
             return self._newest()
 
     def _newest(self) -> Contents:
@@ -196,7 +196,7 @@ class CompressedStore:
             raise StoreError(
                 f"{self.name} is no compressed collection: it has no {MARKER}. Pass a place that streamsvd compress made."
             )
-        unsealed(self.versions.read(MARKER), Marker, f"{self.name}/{MARKER}")
+        unseal(self.versions.read(MARKER), Marker, f"{self.name}/{MARKER}")
         version = self.versions.newest()
         if not version:
             raise StoreError(
@@ -205,16 +205,16 @@ class CompressedStore:
         edition = self._edition(version)
         key = f"{edition.folder}/manifest.json"
         return plain_record(
-            self.versions.checked(key, edition.contents), Contents, f"{self.name}/{key}"
+            self.versions.read_checked(key, edition.contents), Contents, f"{self.name}/{key}"
         )
 
     def _edition(self, version: int) -> Edition:
         key = log_key(version)
-        return unsealed(self.versions.read(key), Edition, f"{self.name}/{key}")
+        return unseal(self.versions.read(key), Edition, f"{self.name}/{key}")
 
     def array(self, contents: Contents, folder: str) -> Array:
         """An array of a version, every object of it checked."""
-        with _no_model():
+        with _collection_wording():
             return self._array(contents, folder)
 
     def _array(self, contents: Contents, folder: str) -> Array:
@@ -224,7 +224,7 @@ class CompressedStore:
             files = {k: m for k, m in contents.files.items() if k.startswith(f"{folder}/")}
         return self.versions.array(folder, files)
 
-    def begin(self, *, overwrite: bool) -> Writing:
+    def begin(self, *, overwrite: bool) -> EditionWriter:
         """A version to be written after the newest.
 
         Raises
@@ -233,21 +233,21 @@ class CompressedStore:
             If the place is taken.
         """
         self.check_free(overwrite=overwrite)
-        with self.versions.explained():
-            self.versions.objects.create(MARKER, sealed(Marker(FORMAT)))
+        with self.versions.explain_writes():
+            self.versions.objects.create(MARKER, seal(Marker(FORMAT)))
             # From now on a head that is missing was lost.
-            self.versions.objects.create(HEAD, sealed(Head(0)))
-        return self.after(self.versions.newest())
+            self.versions.objects.create(HEAD, seal(Head(0)))
+        return self.begin_after(self.versions.newest())
 
-    def after(self, version: int) -> Writing:
+    def begin_after(self, version: int) -> EditionWriter:
         """A version to be written after this one."""
-        return Writing(self, self.versions.draft(version + 1))
+        return EditionWriter(self, self.versions.draft(version + 1))
 
     def _publish(self, draft: Draft, edition: Edition) -> bool:
         """Create the log entry; False if another writer was first."""
         try:
-            with self.versions.explained():
-                return self.versions.objects.create(log_key(draft.version), sealed(edition))
+            with self.versions.explain_writes():
+                return self.versions.objects.create(log_key(draft.version), seal(edition))
         except StoreError:
             # The entry may exist or not, so that the folder must stay; unless another writer's is there.
             exists = self.versions.exists(draft.version)
@@ -272,26 +272,26 @@ class CompressedStore:
 
 
 @dataclass(slots=True, eq=False)
-class Writing:
+class EditionWriter:
     """A version while it is written: nobody sees it before `commit`."""
 
     store: CompressedStore
     draft: Draft
-    waiting: int = 0
+    waiting_bytes: int = 0
     files: dict[str, Mark] = field(default_factory=dict)
 
     def add(self, arrays: Mapping[str, Array]) -> dict[str, str]:
         """Arrays by short name; returns their folders."""
         self.draft.add(arrays)
-        self.waiting += sum(a.nbytes for a in arrays.values()) + 4096 * len(arrays)
-        if self.waiting > FLUSH_BYTES:
+        self.waiting_bytes += sum(a.nbytes for a in arrays.values()) + 4096 * len(arrays)
+        if self.waiting_bytes > FLUSH_BYTES:
             self.flush()
         return {name: self.draft.arrays[name] for name in arrays}
 
     def flush(self) -> None:
         """Write, and sync, what waits."""
         self.store.versions.flush(self.draft)
-        self.waiting = 0
+        self.waiting_bytes = 0
 
     def keep(self, earlier: Contents) -> None:
         """Arrays of an earlier version, where they are."""
@@ -299,7 +299,7 @@ class Writing:
 
     def commit(
         self,
-        asked: AskedRecord,
+        asked: RequestRecord,
         rows: int,
         members: dict[str, MemberRecord],
         clusters: list[ClusterRecord],
@@ -348,7 +348,7 @@ class Writing:
                 "this run. Run again."
             )
         with contextlib.suppress(OSError):  # a hint: the version is committed
-            versions._point(draft.version)
+            versions._move_head(draft.version)
         with contextlib.suppress(OSError):
             self.store.collect()
         return contents
@@ -364,16 +364,16 @@ class Writing:
 
 
 @contextmanager
-def _no_model() -> Iterator[None]:
+def _collection_wording() -> Iterator[None]:
     """Messages of stored versions say what mends a model; a collection is written again or restored."""
     try:
         yield
     except StoreError as error:
         text = str(error)
-        if REPAIR not in text:
+        if REPAIR_ADVICE not in text:
             raise
         remedy = "Open it again if it was replaced meanwhile; else restore it from a copy."
-        raise StoreError(text.replace(REPAIR, remedy)) from error
+        raise StoreError(text.replace(REPAIR_ADVICE, remedy)) from error
 
 
-REPAIR = "Run streamsvd repair."
+REPAIR_ADVICE = "Run streamsvd repair."

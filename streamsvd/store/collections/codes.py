@@ -10,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.errors import StoreError
-from streamsvd.store.sources.codecs import Bytes, Compressed, DamagedError, Size
+from streamsvd.store.sources.codecs import Bytes, DamagedError, DecodedSize, FrameDecompressor
 
 FAST, STRONG = 1, 19
 FEW_BITS = 3.5
 """Below so many bits a number the strong level saves much; above it one is as good as the other."""
 
 
-def packed(codes: npt.NDArray[Any]) -> Bytes:
+def pack_codes(codes: npt.NDArray[Any]) -> Bytes:
     """Integers of 8 or 16 bits as bytes, the first of which says how many planes there are."""
     wide = codes.astype(np.int32)
     folded = np.where(wide < 0, -2 * wide - 1, 2 * wide)  # small numbers of either sign are small
@@ -31,7 +31,7 @@ def packed(codes: npt.NDArray[Any]) -> Bytes:
     return np.frombuffer(bytes([len(planes)]) + best, np.uint8)
 
 
-def unpacked(data: Bytes, shape: tuple[int, int], where: str) -> npt.NDArray[np.int32]:
+def unpack_codes(data: Bytes, shape: tuple[int, int], where: str) -> npt.NDArray[np.int32]:
     """The integers again.
 
     Raises
@@ -46,7 +46,7 @@ def unpacked(data: Bytes, shape: tuple[int, int], where: str) -> npt.NDArray[np.
     try:
         if planes not in (1, 2):
             raise DamagedError(f"it has {planes} planes, not 1 or 2")
-        raw = Compressed("zstd").decode(data[1:], Size(planes * count, True), None)
+        raw = FrameDecompressor("zstd").decode(data[1:], DecodedSize(planes * count, True), None)
     except (DamagedError, RuntimeError, ValueError) as error:
         raise StoreError(f"{where} cannot be decoded: {error}. Restore it from a copy.") from error
     folded = raw[:count].astype(np.int32)

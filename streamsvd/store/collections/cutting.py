@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 
 from streamsvd.errors import ShapeError, SpecError
-from streamsvd.store.collections.members import Part, span_bytes
-from streamsvd.store.collections.stored import Stored
+from streamsvd.store.collections.arrays import StoredArray
+from streamsvd.store.collections.members import CollectionPart, span_bytes
 
 PART_BYTES = 4 << 20
 """Pieces are read together up to about this many bytes, and beyond to the end of a chunk."""
@@ -15,7 +15,9 @@ MOST_BYTES = 64 << 20
 """No part goes on beyond this for the sake of whole chunks."""
 
 
-def cut_parts(stored: Stored, axis: int, width: int | None) -> tuple[list[str], list[Part]]:
+def cut_parts(
+    stored: StoredArray, axis: int, width: int | None
+) -> tuple[list[str], list[CollectionPart]]:
     """Names of the pieces, and the reads that deliver them.
 
     Parameters
@@ -44,21 +46,21 @@ def cut_parts(stored: Stored, axis: int, width: int | None) -> tuple[list[str], 
     edges = [(a, min(a + step, length)) for a in range(0, length, step)]
     digits = len(str(max(len(edges) - 1, 0)))
     names = [f"{i:0{digits}d}" for i in range(len(edges))]
-    return names, _together(stored, axis, edges, width is None)
+    return names, _parts_by_chunk(stored, axis, edges, width is None)
 
 
-def _together(
-    stored: Stored, axis: int, edges: Sequence[tuple[int, int]], dropped: bool
-) -> list[Part]:
+def _parts_by_chunk(
+    stored: StoredArray, axis: int, edges: Sequence[tuple[int, int]], dropped: bool
+) -> list[CollectionPart]:
     chunk, length = stored.chunks[axis], stored.shape[axis]
     slab = math.prod(stored.shape) // max(length, 1) * stored.dtype.itemsize
-    out: list[Part] = []
+    out: list[CollectionPart] = []
     start = 0
     for i, (_, end) in enumerate(edges, start=1):
         held = (end - edges[start][0]) * slab
         whole = end % chunk == 0 and held >= PART_BYTES
         if i == len(edges) or whole or held >= MOST_BYTES:
             decoded = span_bytes(stored, axis, edges[start][0], end)
-            out.append(Part(stored, start, axis, tuple(edges[start:i]), dropped, decoded))
+            out.append(CollectionPart(stored, start, axis, tuple(edges[start:i]), dropped, decoded))
             start = i
     return out

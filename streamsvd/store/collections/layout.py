@@ -18,40 +18,40 @@ from streamsvd.store.sources.flatten import Box
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class MemberLayout:
     """The view of one array.
 
     Attributes
     ----------
-    stored
+    array_shape
         Shape of the array.
     columns
         Columns of the matrix where they were given.
-    transposed
+    is_transposed
         Whether the matrix is the transpose of that view.
     """
 
-    stored: tuple[int, ...]
+    array_shape: tuple[int, ...]
     columns: int | None = None
-    transposed: bool = False
+    is_transposed: bool = False
 
     @property
-    def _plain(self) -> tuple[int, int]:
+    def _untransposed_shape(self) -> tuple[int, int]:
         """Rows and columns before transposing."""
-        count = math.prod(self.stored)
+        count = math.prod(self.array_shape)
         if self.columns is not None:
             return count // self.columns, self.columns
-        if len(self.stored) == 1:
+        if len(self.array_shape) == 1:
             return count, 1
-        return math.prod(self.stored[:-1]), self.stored[-1]
+        return math.prod(self.array_shape[:-1]), self.array_shape[-1]
 
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
-        m, n = self._plain
-        return (n, m) if self.transposed else (m, n)
+        m, n = self._untransposed_shape
+        return (n, m) if self.is_transposed else (m, n)
 
-    def checked(self, name: str) -> Layout:
+    def require_valid(self, name: str) -> MemberLayout:
         """The same, if the array can be seen so.
 
         Raises
@@ -59,35 +59,37 @@ class Layout:
         ShapeError
             It names the array.
         """
-        if not self.stored:
+        if not self.array_shape:
             raise ShapeError(
                 f"block {name!r} is a single number, a matrix has 2 dimensions. Leave it out with select."
             )
-        count = math.prod(self.stored)
+        count = math.prod(self.array_shape)
         if self.columns is not None and count % self.columns:
             raise ShapeError(
-                f"block {name!r} of shape {self.stored} has {count:,} values, no multiple of columns={self.columns}. "
+                f"block {name!r} of shape {self.array_shape} has {count:,} values, no multiple of columns={self.columns}. "
                 "Pass a divisor, or give it columns of its own by a pattern."
             )
         return self
 
     def matrix(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The array as a matrix."""
-        A = array.reshape(self._plain)
-        return A.T if self.transposed else A
+        A = array.reshape(self._untransposed_shape)
+        return A.T if self.is_transposed else A
 
     def array(self, matrix: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The matrix as the array."""
-        A = matrix.T if self.transposed else matrix
-        return np.ascontiguousarray(A).reshape(self.stored)
+        A = matrix.T if self.is_transposed else matrix
+        return np.ascontiguousarray(A).reshape(self.array_shape)
 
     def slab(self, start: int, stop: int) -> Box | None:
         """The rectangle of the array that holds these rows of the matrix; None if no rectangle does."""
-        if len(self.stored) == 1 and not self.transposed and self.columns in (None, 1):
+        if len(self.array_shape) == 1 and not self.is_transposed and self.columns in (None, 1):
             return (slice(start, stop),)
-        if len(self.stored) != 2 or (self.columns is not None and self.columns != self.stored[1]):
+        if len(self.array_shape) != 2 or (
+            self.columns is not None and self.columns != self.array_shape[1]
+        ):
             return None
         rows = slice(start, stop)
-        if self.transposed:
-            return slice(0, self.stored[0]), rows
-        return rows, slice(0, self.stored[1])
+        if self.is_transposed:
+            return slice(0, self.array_shape[0]), rows
+        return rows, slice(0, self.array_shape[1])

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.errors import ShapeError, SpecError
-from streamsvd.store.collections.layout import Layout
+from streamsvd.store.collections.arrays import StoredArray
+from streamsvd.store.collections.layout import MemberLayout
 from streamsvd.store.collections.origin import Origin
-from streamsvd.store.collections.stored import Stored
 from streamsvd.store.sight import MOST_ADDRESSES, Address, addresses
 from streamsvd.store.sources.packing import Packing
 
@@ -40,7 +40,7 @@ class Member:
     """
 
     name: str
-    layout: Layout
+    layout: MemberLayout
     dtype: np.dtype[Any]
     kind: str
     where: str
@@ -56,13 +56,13 @@ class Member:
         """Bytes as stored, uncompressed."""
         item = 2 if self.kind == "bfloat16" else self.dtype.itemsize
         if self.packing is not None:
-            item = self.packing.stored.itemsize
-        return math.prod(self.layout.stored) * item
+            item = self.packing.stored_dtype.itemsize
+        return math.prod(self.layout.array_shape) * item
 
     @property
     def held_bytes(self) -> int:
         """Bytes of its values in memory."""
-        return math.prod(self.layout.stored) * self.dtype.itemsize
+        return math.prod(self.layout.array_shape) * self.dtype.itemsize
 
     @property
     def packing(self) -> Packing | None:
@@ -71,28 +71,28 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Part:
+class CollectionPart:
     """Members that one read delivers: one array, or neighbours in an array that was cut.
 
     Attributes
     ----------
-    stored
+    array
         The array.
     axis
         Along which it was cut; None if it was not.
-    first, edges
+    first_member, edges
         Number of the first member, and where along the axis each begins and ends.
-    dropped
+    drops_axis
         Whether the axis is not one of the members.
     bytes_read
         Bytes that are decoded: those of whole chunks.
     """
 
-    stored: Stored
-    first: int
+    array: StoredArray
+    first_member: int
     axis: int | None = None
     edges: tuple[tuple[int, int], ...] = ((0, 0),)
-    dropped: bool = False
+    drops_axis: bool = False
     bytes_read: int = 0
 
     @property
@@ -103,34 +103,34 @@ class Part:
     @property
     def nbytes(self) -> int:
         """Bytes that are held at once."""
-        whole = math.prod(self.stored.shape) * self.stored.dtype.itemsize
+        whole = math.prod(self.array.shape) * self.array.dtype.itemsize
         if self.axis is None:
             return whole
         length = self.edges[-1][1] - self.edges[0][0]
-        return whole // max(1, self.stored.shape[self.axis]) * length
+        return whole // max(1, self.array.shape[self.axis]) * length
 
-    def some(self, start: int, stop: int, first: int) -> Part:
+    def take_members(self, start: int, stop: int, first: int) -> CollectionPart:
         """Neighbours among the members, of which the first has another number."""
         if self.axis is None or stop - start == self.count:
-            return replace(self, first=first)
+            return replace(self, first_member=first)
         edges = self.edges[start:stop]
-        decoded = span_bytes(self.stored, self.axis, edges[0][0], edges[-1][1])
-        return replace(self, first=first, edges=edges, bytes_read=decoded)
+        decoded = span_bytes(self.array, self.axis, edges[0][0], edges[-1][1])
+        return replace(self, first_member=first, edges=edges, bytes_read=decoded)
 
     def read(self) -> Iterator[Array]:
         """The arrays of the members, in one read."""
-        box = [slice(0, extent) for extent in self.stored.shape]
+        box = [slice(0, extent) for extent in self.array.shape]
         if self.axis is None:
-            yield self.stored.read(tuple(box))
+            yield self.array.read(tuple(box))
             return
         start, stop = self.edges[0][0], self.edges[-1][1]
         box[self.axis] = slice(start, stop)
-        values = self.stored.read(tuple(box))
+        values = self.array.read(tuple(box))
         for a, b in self.edges:
             box = [slice(None)] * values.ndim
             box[self.axis] = slice(a - start, b - start)
             piece = values[tuple(box)]
-            yield np.squeeze(piece, self.axis) if self.dropped else piece
+            yield np.squeeze(piece, self.axis) if self.drops_axis else piece
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -155,7 +155,7 @@ class Collection:
 
     name: str
     members: tuple[Member, ...]
-    parts: tuple[Part, ...]
+    parts: tuple[CollectionPart, ...]
     zeros: bool = False
     remarks: tuple[str, ...] = ()
     places: tuple[Path, ...] = ()
@@ -187,23 +187,27 @@ class Collection:
         some = [self.parts[i].stored for i in dict.fromkeys(numbers.tolist())]
         return [found for stored in some for found in addresses(stored)]
 
-    def matrices(self, part: Part) -> Iterator[tuple[Member, Array]]:
+    def matrices(self, part: CollectionPart) -> Iterator[tuple[Member, Array]]:
         """Members of a part and their matrices."""
-        for member, values in zip(self.members[part.first :], part.read(), strict=False):
+        for member, values in zip(self.members[part.first_member :], part.read(), strict=False):
             yield member, member.layout.matrix(values)
 
-    def only(self, numbers: Sequence[int]) -> Collection:
+    def take_members(self, numbers: Sequence[int]) -> Collection:
         """Some of the members, in their order; of a part that has others, those alone are read."""
         wanted = set(numbers)
         members: list[Member] = []
-        parts: list[Part] = []
+        parts: list[CollectionPart] = []
         for part in self.parts:
-            for run in _runs([i for i in range(part.count) if part.first + i in wanted]):
-                parts.append(part.some(run[0], run[-1] + 1, len(members)))
-                members += self.members[part.first + run[0] : part.first + run[-1] + 1]
+            for run in _consecutive_runs(
+                [i for i in range(part.count) if part.first_member + i in wanted]
+            ):
+                parts.append(part.take_members(run[0], run[-1] + 1, len(members)))
+                members += self.members[
+                    part.first_member + run[0] : part.first_member + run[-1] + 1
+                ]
         return Collection(self.name, tuple(members), tuple(parts), self.zeros)
 
-    def checked(self) -> Collection:
+    def require_valid(self) -> Collection:
         """The same, if all is as a collection must be.
 
         Raises
@@ -218,7 +222,7 @@ class Collection:
         seen: dict[str, Member] = {}
         for m in self.members:
             check_kind(m.name, m.dtype)
-            m.layout.checked(m.name)
+            m.layout.require_valid(m.name)
             if m.name in seen:
                 raise SpecError(
                     f"block {m.name!r} is there twice, in {seen[m.name].where} and in {m.where}. "
@@ -229,14 +233,14 @@ class Collection:
         return self
 
 
-def span_bytes(stored: Stored, axis: int, start: int, stop: int) -> int:
+def span_bytes(stored: StoredArray, axis: int, start: int, stop: int) -> int:
     """Bytes that are decoded to read a span along a dimension: those of whole chunks."""
     chunk, length = stored.chunks[axis], stored.shape[axis]
     decoded = min(-(-stop // chunk) * chunk, length) - start // chunk * chunk
     return math.prod(stored.shape) // max(length, 1) * stored.dtype.itemsize * decoded
 
 
-def _runs(numbers: Sequence[int]) -> list[list[int]]:
+def _consecutive_runs(numbers: Sequence[int]) -> list[list[int]]:
     """Numbers without gaps, together."""
     out: list[list[int]] = []
     for i in numbers:

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from streamsvd.errors import SpecError
-from streamsvd.store.collections.layout import Layout
+from streamsvd.store.collections.layout import MemberLayout
 
 Patterns = str | Sequence[str] | None
 Columns = int | Mapping[str, int] | None
 
 
-def patterns(given: Patterns) -> tuple[str, ...]:
+def pattern_tuple(given: Patterns) -> tuple[str, ...]:
     """As a tuple."""
     if given is None:
         return ()
@@ -24,7 +24,7 @@ def matches(name: str, given: Sequence[str]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in given)
 
 
-def wanted(names: Sequence[str], select: Patterns, option: str = "select") -> list[str]:
+def select_names(names: Sequence[str], select: Patterns, option: str = "select") -> list[str]:
     """Names that are asked for; all if nothing was said. A pattern that is a name is that name alone.
 
     Raises
@@ -32,7 +32,7 @@ def wanted(names: Sequence[str], select: Patterns, option: str = "select") -> li
     SpecError
         If a pattern matches none.
     """
-    given = patterns(select)
+    given = pattern_tuple(select)
     check_used(names, given, option)
     known = set(names)
     exact, loose = {p for p in given if p in known}, [p for p in given if p not in known]
@@ -64,7 +64,7 @@ def columns_of(name: str, columns: Columns) -> int | None:
 
 def layout_of(
     name: str, shape: tuple[int, ...], transpose: Sequence[str], columns: Columns
-) -> Layout:
+) -> MemberLayout:
     """How an array is seen.
 
     Raises
@@ -75,4 +75,4 @@ def layout_of(
     count = columns_of(name, columns)
     if count is not None and (isinstance(count, bool) or count < 1):
         raise SpecError(f"columns={count!r} of {name!r} is no number of columns. Pass 1 or more.")
-    return Layout(shape, count, matches(name, transpose))
+    return MemberLayout(shape, count, matches(name, transpose))

@@ -12,27 +12,33 @@ from typing import Any
 import numpy as np
 
 from streamsvd.checks.foreign import check_dense, check_file_kind, check_object
-from streamsvd.checks.masks import as_array, promised
+from streamsvd.checks.masks import as_array, block_dtype
 from streamsvd.checks.paths import is_url, local_path
 from streamsvd.errors import SpecError, StoreError
+from streamsvd.store.collections.arrays import (
+    ArrayInChunks,
+    ArrayInFile,
+    ArrayInMemory,
+    RefusedArray,
+    StoredArray,
+)
 from streamsvd.store.collections.cutting import cut_parts
-from streamsvd.store.collections.members import Collection, Member, Part, check_kind
+from streamsvd.store.collections.members import Collection, CollectionPart, Member, check_kind
 from streamsvd.store.collections.names import (
     Columns,
     Patterns,
     check_used,
     layout_of,
-    patterns,
-    wanted,
+    pattern_tuple,
+    select_names,
 )
 from streamsvd.store.collections.origin import Origin
-from streamsvd.store.collections.safetensors import tensors
-from streamsvd.store.collections.stored import InChunks, InFile, InMemory, Refused, Stored
-from streamsvd.store.explanations import refused, there
+from streamsvd.store.collections.safetensors import open_tensors
+from streamsvd.store.explanations import path_exists, raise_access_error
 
 MISSING = ("error", "fill", "zero")
 Cut = int | tuple[int, int] | None
-Named = list[tuple[str, Stored]]
+NamedArrays = list[tuple[str, StoredArray]]
 Remarks = tuple[str, ...]
 
 
@@ -77,15 +83,15 @@ def open_collection(
     """
     if missing not in MISSING:
         raise SpecError(f'missing={missing!r} is unknown. Pass "error", "fill" or "zero".')
-    name, found, remarks = _found(source, missing)
+    name, found, remarks = _find_arrays(source, missing)
     places = _places(source)
     if cut is not None:
-        cut_up = _cut(name, found, cut, columns, patterns(transpose), missing)
+        cut_up = _cut_collection(name, found, cut, columns, pattern_tuple(transpose), missing)
         return replace(cut_up, remarks=remarks, places=places)
     names = [key for key, _ in found]
-    kept = set(wanted(names, select))
+    kept = set(select_names(names, select))
     found = [(key, stored) for key, stored in found if key in kept]
-    collected = _collected(name, found, columns, patterns(transpose), missing)
+    collected = _make_collection(name, found, columns, pattern_tuple(transpose), missing)
     return replace(collected, remarks=remarks, places=places)
 
 
@@ -94,8 +100,8 @@ def as_collection(source: Any) -> Collection:
     return source if isinstance(source, Collection) else open_collection(source)
 
 
-def _collected(
-    name: str, found: Named, columns: Columns, transpose: Sequence[str], missing: str
+def _make_collection(
+    name: str, found: NamedArrays, columns: Columns, transpose: Sequence[str], missing: str
 ) -> Collection:
     names = [key for key, _ in found]
     check_used(names, transpose, "transpose")
@@ -108,13 +114,13 @@ def _collected(
             _member(key, stored, stored.shape, transpose, columns, origin_in(stored, None))
         )
         size = math.prod(stored.shape) * stored.dtype.itemsize
-        parts.append(Part(stored, number, bytes_read=size))
-    return Collection(name, tuple(members), tuple(parts), missing == "zero").checked()
+        parts.append(CollectionPart(stored, number, bytes_read=size))
+    return Collection(name, tuple(members), tuple(parts), missing == "zero").require_valid()
 
 
-def _check_accepted(name: str, stored: Stored) -> None:
+def _check_accepted(name: str, stored: StoredArray) -> None:
     """Refuse an array for its type, or for what its attributes say."""
-    if isinstance(stored, Refused):
+    if isinstance(stored, RefusedArray):
         check_kind(name, stored.dtype, stored.kind)
         raise SpecError(f"{stored.reason} Or leave block {name!r} out with select.")
     check_kind(name, stored.dtype)
@@ -122,24 +128,29 @@ def _check_accepted(name: str, stored: Stored) -> None:
 
 def _member(
     key: str,
-    stored: Stored,
+    stored: StoredArray,
     shape: tuple[int, ...],
     transpose: Sequence[str],
     columns: Columns,
     origin: Origin | None,
 ) -> Member:
-    layout = layout_of(key, shape, transpose, columns).checked(key)
+    layout = layout_of(key, shape, transpose, columns).require_valid(key)
     return Member(key, layout, stored.dtype, stored.kind, stored.where, origin)
 
 
-def origin_in(stored: Stored, axis: int | None) -> Origin | None:
+def origin_in(stored: StoredArray, axis: int | None) -> Origin | None:
     """What is remembered of an array, or of its pieces that lack a dimension."""
-    origin = stored.origin if isinstance(stored, InChunks) else None
-    return origin if origin is None or axis is None else origin.without(axis)
+    origin = stored.origin if isinstance(stored, ArrayInChunks) else None
+    return origin if origin is None or axis is None else origin.without_axis(axis)
 
 
-def _cut(
-    name: str, found: Named, cut: Cut, columns: Columns, transpose: Sequence[str], missing: str
+def _cut_collection(
+    name: str,
+    found: NamedArrays,
+    cut: Cut,
+    columns: Columns,
+    transpose: Sequence[str],
+    missing: str,
 ) -> Collection:
     if len(found) != 1:
         raise SpecError(
@@ -156,29 +167,29 @@ def _cut(
         for a, b in part.edges:
             shape = list(stored.shape)
             shape[axis] = b - a
-            if part.dropped:
+            if part.drops_axis:
                 del shape[axis % len(stored.shape)]
-            origin = origin_in(stored, axis if part.dropped else None)
+            origin = origin_in(stored, axis if part.drops_axis else None)
             members.append(_member(next(keys), stored, tuple(shape), transpose, columns, origin))
-    return Collection(name, tuple(members), tuple(parts), missing == "zero").checked()
+    return Collection(name, tuple(members), tuple(parts), missing == "zero").require_valid()
 
 
-def _found(source: Any, missing: str) -> tuple[str, Named, Remarks]:
+def _find_arrays(source: Any, missing: str) -> tuple[str, NamedArrays, Remarks]:
     """How messages call it, every array by name, in order of names for what is stored, and what is to be remarked."""
     if isinstance(source, str | os.PathLike) and "://" not in str(source):
         path = local_path(source, "collection")
-        return str(path), *_at_path(path, missing)
+        return str(path), *_path_arrays(path, missing)
     if isinstance(source, str) or _is_zarr(source):
         return str(source), *_zarr_arrays(source, missing)
     check_dense(source, "the array")  # one is a mapping too
     if isinstance(source, Mapping):
-        return "the mapping", *_each(source.items(), missing)
+        return "the mapping", *_pair_arrays(source.items(), missing)
     if _is_array(source):
-        return "the array", [("", _one("the array", source, missing)[0])], ()
+        return "the array", [("", _single_array("the array", source, missing)[0])], ()
     if isinstance(source, Iterable):
         pairs = list(source)
         if all(isinstance(p, tuple) and len(p) == 2 for p in pairs):
-            return "the pairs", *_each(pairs, missing)
+            return "the pairs", *_pair_arrays(pairs, missing)
     kind = f"{type(source).__module__}.{type(source).__qualname__}"
     raise SpecError(
         f"{kind} is no collection. Pass a mapping of names to arrays, a zarr group, a folder of .npy or .safetensors "
@@ -197,11 +208,11 @@ def _places(source: Any) -> tuple[Path, ...]:
     return tuple(places(source))
 
 
-def _each(pairs: Iterable[tuple[Any, Any]], missing: str) -> tuple[Named, Remarks]:
+def _pair_arrays(pairs: Iterable[tuple[Any, Any]], missing: str) -> tuple[NamedArrays, Remarks]:
     """Arrays by name, and what is to be remarked about any."""
     found, remarks = [], list[str]()
     for key, value in pairs:
-        stored, more = _one(str(key), value, missing)
+        stored, more = _single_array(str(key), value, missing)
         found.append((str(key), stored))
         remarks += more
     return found, tuple(remarks)
@@ -215,7 +226,7 @@ def _is_zarr(source: Any) -> bool:
     return any(base.__module__.split(".")[0] == "zarr" for base in type(source).__mro__)
 
 
-def _one(name: str, value: Any, missing: str) -> tuple[Stored, Remarks]:
+def _single_array(name: str, value: Any, missing: str) -> tuple[StoredArray, Remarks]:
     """An array of a mapping."""
     if _is_zarr(value):
         from streamsvd.store.collections.zarr_arrays import stored_array
@@ -231,25 +242,25 @@ def _one(name: str, value: Any, missing: str) -> tuple[Stored, Remarks]:
             raise
         if value.dtype == object:
             raise SpecError(f"block {name!r} holds objects, real numbers are needed. Convert it.")
-    return InMemory(value, promised(value)), ()
+    return ArrayInMemory(value, block_dtype(value)), ()
 
 
-def _zarr_arrays(source: Any, missing: str) -> tuple[Named, Remarks]:
+def _zarr_arrays(source: Any, missing: str) -> tuple[NamedArrays, Remarks]:
     from streamsvd.store.collections.zarr_arrays import stored_arrays  # half a second of imports
 
     return stored_arrays(source, missing)
 
 
-def _at_path(path: Path, missing: str) -> tuple[Named, Remarks]:
-    if not there(path):
+def _path_arrays(path: Path, missing: str) -> tuple[NamedArrays, Remarks]:
+    if not path_exists(path):
         raise StoreError(f"{path} does not exist. Check the path.")
     path = path.absolute()  # workers may run in other folders
     if path.suffix == ".npy":
-        return [(path.stem, _npy(path))], ()
+        return [(path.stem, _npy_array(path))], ()
     if path.suffix == ".safetensors" and path.is_file():
-        return list(tensors(path).items()), ()
+        return list(open_tensors(path).items()), ()
     if path.is_dir() and not _holds_zarr(path):
-        return _in_folder(path), ()
+        return _folder_arrays(path), ()
     if path.is_dir() or path.suffix == ".zip":
         return _zarr_arrays(path, missing)
     check_file_kind(path)
@@ -262,11 +273,11 @@ def _holds_zarr(path: Path) -> bool:
     return any(os.path.lexists(path / name) for name in ("zarr.json", ".zgroup", ".zarray"))
 
 
-def _in_folder(path: Path) -> Named:
+def _folder_arrays(path: Path) -> NamedArrays:
     """Arrays of a folder of files, of one kind."""
     found: dict[str, list[Path]] = {}
     for kind in (".npy", ".safetensors"):
-        files = sorted(p for p in path.rglob(f"*{kind}") if there(p) and p.is_file())
+        files = sorted(p for p in path.rglob(f"*{kind}") if path_exists(p) and p.is_file())
         if files:
             found[kind] = files
     if not found:
@@ -277,13 +288,13 @@ def _in_folder(path: Path) -> Named:
         raise SpecError(f"{path} holds .npy and .safetensors files. Pass a folder of one kind.")
     if ".npy" in found:
         return [
-            (file.relative_to(path).with_suffix("").as_posix(), _npy(file))
+            (file.relative_to(path).with_suffix("").as_posix(), _npy_array(file))
             for file in found[".npy"]
         ]
-    return [pair for file in found[".safetensors"] for pair in tensors(file).items()]
+    return [pair for file in found[".safetensors"] for pair in open_tensors(file).items()]
 
 
-def _npy(path: Path) -> InFile:
+def _npy_array(path: Path) -> ArrayInFile:
     """A ``.npy`` file; only its header is read."""
     try:
         with path.open("rb") as file:
@@ -297,7 +308,7 @@ def _npy(path: Path) -> InFile:
             offset = file.tell()
         there = path.stat().st_size - offset
     except (OSError, ValueError, EOFError) as error:
-        refused(error, path)
+        raise_access_error(error, path)
         raise StoreError(
             f"{path} is not a complete .npy file: {error}. Write it again with numpy.save."
         ) from error
@@ -306,4 +317,4 @@ def _npy(path: Path) -> InFile:
             f"{path} is not a complete .npy file: {there:,} bytes of {math.prod(shape) * dtype.itemsize:,} are there. "
             "Write it again with numpy.save."
         )
-    return InFile(path, offset, tuple(shape), dtype, bool(fortran))
+    return ArrayInFile(path, offset, tuple(shape), dtype, bool(fortran))

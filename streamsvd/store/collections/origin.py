@@ -42,15 +42,17 @@ class Origin(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         found = _packing(self.dtype, self.attributes)
         return None if found.is_plain else found
 
-    def packed(self, values: Array) -> Array:
+    def pack(self, values: Array) -> Array:
         """Values as they are stored."""
         found = _packing(self.dtype, self.attributes)
         codes = (
-            values.astype(found.stored.newbyteorder("=")) if found.is_plain else found.pack(values)
+            values.astype(found.stored_dtype.newbyteorder("="))
+            if found.is_plain
+            else found.pack(values)
         )
         return codes.view(np.dtype(self.dtype).newbyteorder("="))
 
-    def without(self, axis: int) -> Origin:
+    def without_axis(self, axis: int) -> Origin:
         """Of a piece that lacks a dimension."""
         if self.dimensions is None:
             return self
@@ -96,7 +98,7 @@ def origin_of(
     if dimensions is not None:
         kept.pop("_ARRAY_DIMENSIONS", None)
     if fill_value is not None:
-        kept["_FillValue"] = _coded(np.asarray(fill_value).item())
+        kept["_FillValue"] = _encode_fill(np.asarray(fill_value).item())
     names = None if dimensions is None else list(dimensions)
     if not kept and names is None:
         return None
@@ -109,8 +111,8 @@ def origin_of(
     return Origin(packing.dtype.str, json.dumps(kept), names)
 
 
-def _coded(fill: Any) -> Any:
+def _encode_fill(fill: Any) -> Any:
     """A fill value as xarray writes it in the attributes of zarr v3."""
     if isinstance(fill, float):
         return base64.standard_b64encode(struct.pack("<d", fill)).decode()
-    return [_coded(fill.real), _coded(fill.imag)] if isinstance(fill, complex) else fill
+    return [_encode_fill(fill.real), _encode_fill(fill.imag)] if isinstance(fill, complex) else fill

@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.errors import SpecError, StoreError
-from streamsvd.store.collections.stored import InFile, Refused, Stored
-from streamsvd.store.explanations import refused
+from streamsvd.store.collections.arrays import ArrayInFile, RefusedArray, StoredArray
+from streamsvd.store.explanations import raise_access_error
 
 TYPES = {
     "BOOL": "|b1", "U8": "|u1", "I8": "|i1", "U16": "<u2", "I16": "<i2", "F16": "<f2", "BF16": "<u2",
@@ -31,7 +31,7 @@ NAMES = {
 MOST_HEADER = 100 << 20
 
 
-class Tensor(msgspec.Struct, frozen=True):
+class TensorRecord(msgspec.Struct, frozen=True):
     """What a header says of a tensor."""
 
     dtype: str
@@ -39,7 +39,7 @@ class Tensor(msgspec.Struct, frozen=True):
     data_offsets: tuple[int, int]
 
 
-def tensors(path: Path) -> dict[str, Stored]:
+def open_tensors(path: Path) -> dict[str, StoredArray]:
     """Addresses of the tensors of a file; only its header is read.
 
     Raises
@@ -60,14 +60,14 @@ def tensors(path: Path) -> dict[str, Stored]:
         found = {name: _tensor(path, name, header[name], start, size) for name in sorted(header)}
         _check_places({n: record.data_offsets for n, record in header.items()}, size - start)
     except (OSError, ValueError, RecursionError, msgspec.MsgspecError) as error:
-        refused(error, path)
+        raise_access_error(error, path)
         raise StoreError(
             f"{path} is no whole safetensors file: {error}. Restore it from a copy."
         ) from error
     return found
 
 
-def _header(data: bytes) -> dict[str, Tensor]:
+def _header(data: bytes) -> dict[str, TensorRecord]:
     """What the header says of each tensor; the format knows no name twice.
 
     Raises
@@ -79,7 +79,7 @@ def _header(data: bytes) -> dict[str, Tensor]:
     if not isinstance(header, dict):
         raise ValueError("its header is no object of JSON")
     header.pop("__metadata__", None)
-    return {name: msgspec.convert(record, Tensor) for name, record in header.items()}
+    return {name: msgspec.convert(record, TensorRecord) for name, record in header.items()}
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -98,21 +98,21 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _tensor(path: Path, name: str, record: Tensor, start: int, size: int) -> Stored:
+def _tensor(path: Path, name: str, record: TensorRecord, start: int, size: int) -> StoredArray:
     shape, (a, b) = tuple(record.shape), record.data_offsets
     if min(shape, default=0) < 0 or not 0 <= a <= b <= size - start:
         raise ValueError(
             f"tensor {name!r} has shape {record.shape}, and its place is {a:,} to {b:,} of {size - start:,} bytes"
         )
     if record.dtype not in TYPES:
-        return Refused(shape, np.dtype(np.void), record.dtype, str(path))
+        return RefusedArray(shape, np.dtype(np.void), record.dtype, str(path))
     dtype = np.dtype(TYPES[record.dtype])
     promised = math.prod(shape) * dtype.itemsize
     if b - a != promised:
         raise ValueError(
             f"tensor {name!r} of shape {record.shape} takes {promised:,} bytes, its place is {a:,} to {b:,}"
         )
-    return InFile(path, start + a, shape, dtype, brain=record.dtype == "BF16")
+    return ArrayInFile(path, start + a, shape, dtype, is_bfloat16=record.dtype == "BF16")
 
 
 def _check_places(places: dict[str, tuple[int, int]], size: int) -> None:
@@ -173,11 +173,11 @@ def write_tensors(
         for record, values in zip(header.values(), arrays, strict=True):
             A = np.ascontiguousarray(values)
             if record["dtype"] == "BF16":
-                A = to_brain(A)
+                A = to_bfloat16(A)
             file.write(A.astype(np.dtype(TYPES[str(record["dtype"])]), copy=False).tobytes())
 
 
-def to_brain(values: npt.NDArray[Any]) -> npt.NDArray[np.uint16]:
+def to_bfloat16(values: npt.NDArray[Any]) -> npt.NDArray[np.uint16]:
     """Upper halves of float32, to the nearest, ties to even."""
     bits = np.ascontiguousarray(values, dtype=np.float32).view(np.uint32).astype(np.uint64)
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)

@@ -15,7 +15,7 @@ import zarr
 from streamsvd.errors import SpecError, StoreError
 from streamsvd.store.collections.origin import Origin
 from streamsvd.store.collections.safetensors import write_tensors
-from streamsvd.store.explanations import explained
+from streamsvd.store.explanations import explain_errors
 from streamsvd.store.writing.partial import Partial
 from streamsvd.store.writing.placing import check_local, put_back, put_in_place
 
@@ -46,8 +46,8 @@ def check_target(place: Path, names: Iterable[str], *, overwrite: bool) -> None:
         _check_name(place, name, known)
 
 
-RESERVED = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata", "writing.lock")
-LONGEST = 200
+RESERVED_NAMES = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata", "writing.lock")
+LONGEST_NAME = 200
 """Bytes of a part of a name that every file system takes."""
 
 
@@ -63,10 +63,10 @@ def _check_name(place: Path, name: str, known: set[str]) -> None:
     if place.suffix != ".safetensors" and not bad:
         advice = "Write a .safetensors."
         bad = any(
-            part in ("", ".", "..", *RESERVED)
+            part in ("", ".", "..", *RESERVED_NAMES)
             or "\0" in part
             or "\\" in part
-            or len(part.encode()) > LONGEST
+            or len(part.encode()) > LONGEST_NAME
             for part in parts
         )
     if bad:
@@ -125,16 +125,16 @@ def write_collection(
         If a name is none in that kind of place.
     """
     check_target(place, shapes, overwrite=overwrite)
-    with explained(place, "nothing was replaced."):
+    with explain_errors(place, "nothing was replaced."):
         place.absolute().parent.mkdir(parents=True, exist_ok=True)
         if place.suffix == ".safetensors":
-            return _file(place, shapes, pairs)
+            return _write_file(place, shapes, pairs)
         partial = Partial(place)
         try:
             if place.suffix == ".zarr":
-                _group(partial.folder, pairs, origins or {})
+                _write_group(partial.folder, pairs, origins or {})
             else:
-                _folder(partial.folder, pairs)
+                _write_folder(partial.folder, pairs)
             put_in_place(partial, place, overwrite=overwrite)
         except BaseException:
             partial.remove()
@@ -142,7 +142,7 @@ def write_collection(
     return place
 
 
-def _file(place: Path, shapes: Shapes, pairs: Pairs) -> Path:
+def _write_file(place: Path, shapes: Shapes, pairs: Pairs) -> Path:
     partial = place.with_name(f"{place.name}.partial-{uuid.uuid4().hex[:8]}")
     try:
         write_tensors(partial, dict(shapes), (values for _, values in pairs))
@@ -152,7 +152,7 @@ def _file(place: Path, shapes: Shapes, pairs: Pairs) -> Path:
     return place
 
 
-def _group(folder: Path, pairs: Pairs, origins: Mapping[str, Origin]) -> None:
+def _write_group(folder: Path, pairs: Pairs, origins: Mapping[str, Origin]) -> None:
     group = zarr.open_group(str(folder), mode="a", zarr_format=3)
     for name, values in pairs:
         origin = origins.get(name)
@@ -165,10 +165,10 @@ def _group(folder: Path, pairs: Pairs, origins: Mapping[str, Origin]) -> None:
             dimension_names=None if origin is None else origin.dimensions,
             config={"write_empty_chunks": True},
         )
-        array[...] = values if origin is None else origin.packed(values)
+        array[...] = values if origin is None else origin.pack(values)
 
 
-def _folder(folder: Path, pairs: Pairs) -> None:
+def _write_folder(folder: Path, pairs: Pairs) -> None:
     for name, values in pairs:
         path = folder / f"{name}.npy"
         path.parent.mkdir(parents=True, exist_ok=True)

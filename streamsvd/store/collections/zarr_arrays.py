@@ -8,10 +8,10 @@ import numpy as np
 import zarr
 
 from streamsvd.errors import SpecError, StoreError, StreamSVDError
+from streamsvd.store.collections.arrays import ArrayInChunks, RefusedArray, StoredArray
 from streamsvd.store.collections.origin import origin_of
-from streamsvd.store.collections.stored import InChunks, Refused, Stored
-from streamsvd.store.explanations import refused
-from streamsvd.store.sources.anndata import SPARSE, encoding
+from streamsvd.store.explanations import raise_access_error
+from streamsvd.store.sources.anndata import SPARSE, encoding_of
 from streamsvd.store.sources.hierarchy import hierarchy, own_array
 from streamsvd.store.sources.zarr_array import (
     check_protocol,
@@ -22,7 +22,9 @@ from streamsvd.store.sources.zarr_array import (
 )
 
 
-def stored_arrays(source: Any, missing: str) -> tuple[list[tuple[str, Stored]], tuple[str, ...]]:
+def stored_arrays(
+    source: Any, missing: str
+) -> tuple[list[tuple[str, StoredArray]], tuple[str, ...]]:
     """Addresses of the arrays below a group by path, in their order; of an array, its own under its name; and remarks.
 
     Raises
@@ -35,35 +37,35 @@ def stored_arrays(source: Any, missing: str) -> tuple[list[tuple[str, Stored]], 
         if isinstance(node, zarr.Array):
             stored, remarks = stored_array(node, missing)
             return [(node.basename or "", stored)], remarks
-        found, remarks = hierarchy(node, store_name(node)).listed(max_depth=None)
+        found, remarks = hierarchy(node, store_name(node)).list_members(max_depth=None)
         arrays = [(name, value) for name, value in found.items() if isinstance(value, zarr.Array)]
         groups = {"": node} | {
             n: value for n, value in found.items() if isinstance(value, zarr.Group)
         }
-        sparse = {name: encoding(g) for name, g in groups.items() if encoding(g) in SPARSE}
+        sparse = {name: encoding_of(g) for name, g in groups.items() if encoding_of(g) in SPARSE}
     except StreamSVDError:
         raise
     except Exception as error:  # whatever damaged metadata make zarr trip over
-        refused(error, store_name(source))
+        raise_access_error(error, store_name(source))
         check_protocol(source, error)
         raise StoreError(
             f"the zarr metadata of {store_name(source)} cannot be read: {type(error).__name__}: {error}. "
             "Restore zarr.json (or .zarray) from a copy, or write the arrays again."
         ) from error
     members = [
-        (name, _deferred(name, array, missing, sparse.get(name.rpartition("/")[0])))
+        (name, _lenient_address(name, array, missing, sparse.get(name.rpartition("/")[0])))
         for name, array in arrays
     ]
     return members, remarks
 
 
-def stored_array(array: zarr.Array, missing: str) -> tuple[Stored, tuple[str, ...]]:
+def stored_array(array: zarr.Array, missing: str) -> tuple[StoredArray, tuple[str, ...]]:
     """The address of one array by its own metadata, and what is to be remarked about those in hand."""
     own, remarks = own_array(array, store_name(array))
     return _address(own, missing), remarks
 
 
-def _address(array: zarr.Array, missing: str) -> Stored:
+def _address(array: zarr.Array, missing: str) -> StoredArray:
     values, attributes = chunked_array(array, missing), dict(array.attrs)
     names = dimension_names(array, attributes)
     masks = array.metadata.zarr_format == 2 and names is not None
@@ -75,19 +77,19 @@ def _address(array: zarr.Array, missing: str) -> Stored:
         array.metadata.fill_value if masks else None,
         zeros=missing == "zero",
     )
-    return InChunks(values, tuple(int(extent) for extent in array.shape), origin)
+    return ArrayInChunks(values, tuple(int(extent) for extent in array.shape), origin)
 
 
-def _deferred(name: str, array: zarr.Array, missing: str, sparse: str | None) -> Stored:
+def _lenient_address(name: str, array: zarr.Array, missing: str, sparse: str | None) -> StoredArray:
     """The address, or of what holds no real numbers something that is refused unless it is left out."""
     dtype = np.dtype(array.dtype)
     shape = tuple(int(extent) for extent in array.shape)
     if sparse is not None:
         said = f"a part of a sparse matrix ({sparse} of AnnData)"
-        return Refused(shape, np.dtype(np.void), said, name)
+        return RefusedArray(shape, np.dtype(np.void), said, name)
     if dtype.kind not in "biuf":
-        return Refused(shape, dtype, str(dtype), name)
+        return RefusedArray(shape, dtype, str(dtype), name)
     try:
         return _address(array, missing)
     except SpecError as error:  # its attributes cannot be read
-        return Refused(shape, dtype, str(dtype), name, str(error))
+        return RefusedArray(shape, dtype, str(dtype), name, str(error))

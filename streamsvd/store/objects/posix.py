@@ -15,7 +15,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from streamsvd.errors import AccessError
-from streamsvd.store.explanations import absent, access_error
+from streamsvd.store.explanations import access_error, means_absent
 from streamsvd.store.objects.protocol import checked_key, is_key
 
 
@@ -98,7 +98,7 @@ class LocalObjects:
         except NotADirectoryError as error:
             raise FileNotFoundError(*error.args) from error
         except OSError as error:
-            if absent(error, path):
+            if means_absent(error, path):
                 raise
             raise access_error(error, "read", path) from error
 
@@ -153,7 +153,7 @@ class LocalObjects:
             self._sync_folders({self._path(folder)})
 
     @contextlib.contextmanager
-    def _prepared(self, path: Path, data: bytes) -> Iterator[Path]:
+    def _temporary_file(self, path: Path, data: bytes) -> Iterator[Path]:
         """The object, synced, under a name beside its own that no other writer uses and that tells its age."""
         self._ensure(path.parent)
         name = f"{path.name}.{int(time.time()):010d}-{uuid.uuid4().hex[:12]}.tmp"
@@ -169,7 +169,7 @@ class LocalObjects:
     def create(self, key: str, data: bytes) -> bool:
         """See `Objects.create`."""
         path = self._path(key)
-        with self._prepared(path, data) as partial:
+        with self._temporary_file(path, data) as partial:
             try:
                 self.files.link(partial, path)
             except FileExistsError:
@@ -180,7 +180,7 @@ class LocalObjects:
     def replace(self, key: str, data: bytes) -> None:
         """See `Objects.replace`."""
         path = self._path(key)
-        with self._prepared(path, data) as partial:
+        with self._temporary_file(path, data) as partial:
             self.files.rename(partial, path)
         self._sync_folders({path.parent})
 
@@ -191,7 +191,7 @@ class LocalObjects:
         except NotADirectoryError:
             return []
         except OSError as error:
-            if absent(error, self._path(folder)):
+            if means_absent(error, self._path(folder)):
                 return []
             raise access_error(error, "list", self._path(folder)) from error
 

@@ -35,12 +35,12 @@ class RemoteObjects:
 
     def read(self, key: str) -> bytes:
         """See `Objects.read`."""
-        with self._told("read"):
+        with self._translate_errors("read"):
             return bytes(self._store.get(checked_key(key)).bytes())
 
     def write(self, folder: str, files: Mapping[str, bytes]) -> None:
         """See `Objects.write`; an acknowledged put is durable."""
-        with self._told("write"):
+        with self._translate_errors("write"):
             for name, data in files.items():
                 self._store.put(checked_key(f"{folder}/{name}"), data)
 
@@ -54,7 +54,7 @@ class RemoteObjects:
         """One conditional put; False if there is such an object."""
         from obstore.exceptions import AlreadyExistsError, PreconditionError
 
-        with self._told("write"):
+        with self._translate_errors("write"):
             try:
                 self._store.put(key, data, mode="create")
             except (FileExistsError, AlreadyExistsError, PreconditionError):
@@ -75,20 +75,20 @@ class RemoteObjects:
 
     def replace(self, key: str, data: bytes) -> None:
         """See `Objects.replace`."""
-        with self._told("write"):
+        with self._translate_errors("write"):
             self._store.put(checked_key(key), data)
 
     def names(self, folder: str) -> list[str]:
         """See `Objects.names`."""
         prefix = checked_key(folder) + "/"
-        with self._told("list"):
+        with self._translate_errors("list"):
             found = self._store.list_with_delimiter(prefix)
         paths = [*found["common_prefixes"], *(meta["path"] for meta in found["objects"])]
         return sorted(path.rstrip("/").rsplit("/", 1)[-1] for path in paths)
 
     def keys(self, folder: str) -> list[str]:
         """See `Objects.keys`; what is no name of an object is left out."""
-        with self._told("list"):
+        with self._translate_errors("list"):
             batches = self._store.list(checked_key(folder) + "/")
             found = [meta["path"] for batch in batches for meta in batch]
         return sorted(key for key in found if is_key(key))
@@ -96,7 +96,7 @@ class RemoteObjects:
     def remove(self, keys: Iterable[str]) -> None:
         """See `Objects.remove`."""
         for key in keys:
-            with contextlib.suppress(FileNotFoundError), self._told("remove"):
+            with contextlib.suppress(FileNotFoundError), self._translate_errors("remove"):
                 self._store.delete(checked_key(key))
 
     def clear(self, folder: str, keep: Container[str] = ()) -> int:
@@ -114,7 +114,7 @@ class RemoteObjects:
         return []
 
     @contextlib.contextmanager
-    def _told(self, verb: str) -> Iterator[None]:
+    def _translate_errors(self, verb: str) -> Iterator[None]:
         """What obstore says, as what to do about it."""
         from obstore.exceptions import BaseError, NotFoundError
 
@@ -125,11 +125,11 @@ class RemoteObjects:
         except FileNotFoundError as error:
             if "NoSuchBucket" not in str(error):
                 raise
-            raise self._cannot(verb, error) from error
+            raise self._store_error(verb, error) from error
         except (BaseError, PermissionError, NotImplementedError) as error:
-            raise self._cannot(verb, error) from error
+            raise self._store_error(verb, error) from error
 
-    def _cannot(self, verb: str, error: Exception) -> StoreError:
+    def _store_error(self, verb: str, error: Exception) -> StoreError:
         reason = str(error).partition("\n")[0].strip()
         return StoreError(
             f"cannot {verb} {self._name}: {reason}. What was committed is intact; check that the bucket exists, and "

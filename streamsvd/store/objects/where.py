@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 
-from streamsvd.checks.paths import is_url, local_path, text_of
+from streamsvd.checks.paths import is_url, local_path, place_text
 from streamsvd.errors import StoreError
 from streamsvd.store.objects.posix import LocalObjects
 from streamsvd.store.objects.protocol import Objects
@@ -29,7 +29,7 @@ def objects_at(address: str | os.PathLike[str], name: str = "path") -> Objects:
     """
     if not is_url(address):
         return LocalObjects(local_path(address, name))
-    text = text_of(address)
+    text = place_text(address)
     try:
         from obstore.store import from_url
     except ImportError:

@@ -19,14 +19,14 @@ from zarr.codecs import BytesCodec, Crc32cCodec
 
 from streamsvd.errors import StoreError
 from streamsvd.numerics.certificate import TOL, Certificate, Kind
-from streamsvd.numerics.support import freedom
+from streamsvd.numerics.support import degrees_of_freedom
 from streamsvd.result import SVD, Info, Status
-from streamsvd.store.explanations import explained, refused, there
+from streamsvd.store.explanations import explain_errors, path_exists, raise_access_error
 from streamsvd.store.sight import Address, FileAddress
 from streamsvd.store.sources.zarr_array import check_metadata
 from streamsvd.store.writing.partial import Partial
 from streamsvd.store.writing.placing import check_local, put_back, put_in_place
-from streamsvd.store.writing.shield import uninterrupted
+from streamsvd.store.writing.shield import defer_interrupts
 from streamsvd.typing import Matrix
 
 FORMAT = 1
@@ -53,7 +53,7 @@ class USink:
         StoreError
             If the disk is full or the store cannot be written.
         """
-        with explained(f"rows {start} on of U"):
+        with explain_errors(f"rows {start} on of U"):
             # A column of zeros is written too: a chunk that is not there means damage.
             array = zarr.open_array(self.path, mode="r+").with_config({"write_empty_chunks": True})
             array[start : start + rows.shape[0]] = rows
@@ -80,7 +80,7 @@ class ResultWriter:
         self.has_u = self.committed = False
         check_local(path)
         put_back(path)
-        if there(path, "write") and not overwrite:
+        if path_exists(path, "write") and not overwrite:
             raise StoreError(
                 f"{path} exists already. Pass overwrite=True (--overwrite) to replace it."
             )
@@ -88,7 +88,7 @@ class ResultWriter:
             raise StoreError(
                 f"{path} exists and is not a result of streamsvd; it will not be replaced. Choose another place."
             )
-        with explained(path, INTACT):
+        with explain_errors(path, INTACT):
             self.partial = Partial(path)
 
     def sink(self, m: int, rank: int, layout: Any, prep: Any) -> USink:
@@ -96,7 +96,7 @@ class ResultWriter:
         rows = min(layout.grain, m) if layout.axis == "rows" else m
         dtype = prep.narrow if layout.axis == "rows" else prep.wide
         target = self.partial.folder / "U"
-        with explained(self.path, INTACT):
+        with explain_errors(self.path, INTACT):
             _create(target, (m, rank), (max(rows, 1), rank), dtype)
         self.has_u = True
         return USink(str(target.absolute()))
@@ -105,7 +105,7 @@ class ResultWriter:
         """Write a left factor that exists already, a run of rows at a time."""
         m, rank = U.shape
         rows = max(1, min(m, rows_at_once))
-        with explained(self.path, INTACT):
+        with explain_errors(self.path, INTACT):
             _create(self.partial.folder / "U", (m, rank), (rows, rank), U.dtype)
         self.has_u = True
         sink = USink(str(self.partial.folder / "U"))
@@ -120,7 +120,7 @@ class ResultWriter:
     def commit(self, result: SVD, *, options: dict[str, Any], source: str) -> Path:
         """Write the small arrays and the record, then rename the folder into place."""
         try:
-            with explained(self.path, INTACT), uninterrupted():
+            with explain_errors(self.path, INTACT), defer_interrupts():
                 _write_small(self.partial.folder, result, options, source)
                 put_in_place(self.partial, self.path, overwrite=self.overwrite)
                 self.committed = True
@@ -159,19 +159,19 @@ def _write_small(folder: Path, result: SVD, options: dict[str, Any], source: str
         "format": FORMAT,
         "source": source,
         "options": {k: v for k, v in options.items() if not isinstance(v, np.ndarray)},
-        "certificate": plain(asdict(result.certificate)),
-        "info": plain(asdict(result.info)),
+        "certificate": plain_json(asdict(result.certificate)),
+        "info": plain_json(asdict(result.info)),
     }
 
 
-def plain(value: Any) -> Any:
+def plain_json(value: Any) -> Any:
     """JSON's types only: arrays become lists, enumerations their values, infinities text."""
     if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
+        return {key: plain_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [plain_json(item) for item in value]
     if isinstance(value, np.ndarray):
-        return [plain(item) for item in value.tolist()]
+        return [plain_json(item) for item in value.tolist()]
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, float | np.floating) and not np.isfinite(value):
@@ -225,7 +225,7 @@ class _InfoRecord(msgspec.Struct, forbid_unknown_fields=True):
     criterion: str = ""
 
 
-class Record(msgspec.Struct):
+class ResultRecord(msgspec.Struct):
     """What the group's attributes say of a result."""
 
     format: int
@@ -235,7 +235,7 @@ class Record(msgspec.Struct):
     info: _InfoRecord
 
 
-def load(path: Path) -> tuple[SVD, Record]:
+def read_result(path: Path) -> tuple[SVD, ResultRecord]:
     """A stored result and its record; ``U`` stays a lazy zarr array.
 
     Raises
@@ -244,19 +244,19 @@ def load(path: Path) -> tuple[SVD, Record]:
         If the path holds no result, or one that is damaged or of a newer format.
     """
     check_local(path)
-    there(path)
+    path_exists(path)
     try:
         # zarr lists wrongly where a relative root is named as one of its arrays, such as "mean".
         group = zarr.open_group(str(path.absolute()), mode="r", use_consolidated=False)
         raw = group.attrs["streamsvd"]
     except Exception as error:
-        refused(error, path)
+        raise_access_error(error, path)
         check_metadata(path)
         raise StoreError(
             f"{path} is not a result of streamsvd ({error}). Pass a folder that svd wrote."
         ) from error
     try:
-        record = msgspec.convert(raw, Record)
+        record = msgspec.convert(raw, ResultRecord)
         if record.format > FORMAT:
             raise StoreError(
                 f"{path} has format {record.format}, this version reads up to {FORMAT}. Upgrade streamsvd."
@@ -292,12 +292,12 @@ def load(path: Path) -> tuple[SVD, Record]:
             "widths": tuple(float(w) for w in i.widths),
         }
         if i.freedom is None:  # written before rows of weight 0 were left out of it
-            fields["freedom"] = freedom(i.n_rows, load_weights(path, "row_weights"))
+            fields["freedom"] = degrees_of_freedom(i.n_rows, load_weights(path, "row_weights"))
         U = group.get("U")
     except StoreError:
         raise
     except Exception as error:
-        refused(error, path)
+        raise_access_error(error, path)
         raise StoreError(f"{path} is damaged: {error}. Restore it from a copy.") from error
     return (
         SVD(small["s"], small["Vh"], U, small["mean"], small["scale"], certificate, Info(**fields)),
@@ -321,5 +321,5 @@ def is_result(path: Path) -> bool:
     try:
         return "streamsvd" in zarr.open_group(str(path), mode="r", use_consolidated=False).attrs
     except Exception as error:
-        refused(error, path)
+        raise_access_error(error, path)
         return False

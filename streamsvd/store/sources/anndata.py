@@ -11,7 +11,7 @@ TABLES = ("dataframe",)
 ROOT = "anndata"
 
 
-def encoding(group: Any) -> str:
+def encoding_of(group: Any) -> str:
     """What a zarr group stands for; empty where it says nothing of it."""
     said = dict(group.attrs).get("encoding-type", "")
     if said or not {"data", "indices", "indptr"} <= set(group.array_keys()):
@@ -36,11 +36,11 @@ def check_group(group: Any, where: str, name: str = "") -> None:
     SpecError
         What it is, and the line that gets it in.
     """
-    kind = encoding(group)
+    kind = encoding_of(group)
     if kind in SPARSE:
         raise SpecError(
             f"{where} is sparse ({kind} of AnnData), which is not read yet. Where it fits in memory as a dense array, make one: "
-            f"{line(where, name)}"
+            f"{densify_code(where, name)}"
         )
     if kind in TABLES:
         raise SpecError(
@@ -50,7 +50,7 @@ def check_group(group: Any, where: str, name: str = "") -> None:
         check_group(group["X"], f"{where}/X", "X")
 
 
-def line(where: str, name: str) -> str:
+def densify_code(where: str, name: str) -> str:
     """Python that makes a dense array of a sparse one of AnnData."""
     root = where.removesuffix(name).rstrip("/") or where
     key = {"": "", "X": ".X"}.get(name)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.checks.masks import as_array, masked_cells, promised, put
-from streamsvd.store.sources.border import check_dtype, checked, strips
+from streamsvd.checks.masks import as_array, block_dtype, masked_cells, write_block
+from streamsvd.store.sources.border import check_dtype, check_rectangle, strips
 from streamsvd.store.sources.flatten import Flattening, Rows, flattening
 
 
@@ -31,7 +31,7 @@ class ArraySource:
         return strips(self.shape, self.dtype.itemsize)
 
     @property
-    def unchunked(self) -> bool:
+    def has_no_chunks(self) -> bool:
         """Its chunks are only a way to read it."""
         return True
 
@@ -44,9 +44,9 @@ class ArraySource:
         return 0
 
     def read(self, rows: slice, columns: slice, out: npt.NDArray[Any], /) -> None:
-        rows, columns = checked(self, rows, columns, out)
+        rows, columns = check_rectangle(self, rows, columns, out)
         for box, place in self.layout.views(rows, columns, out):
-            put(place, self.array[box], name=self.name)
+            write_block(place, self.array[box], name=self.name)
 
     def locate(self, row: int, column: int, /) -> str:
         return self.name
@@ -57,4 +57,4 @@ def open_array(array: npt.NDArray[Any], rows: Rows) -> ArraySource:
     check_dtype(array.dtype, "ndarray")
     if masked_cells(array) is None:
         array = as_array(array)
-    return ArraySource(array, flattening(array.shape, None, rows, "ndarray"), promised(array))
+    return ArraySource(array, flattening(array.shape, None, rows, "ndarray"), block_dtype(array))

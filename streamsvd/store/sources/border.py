@@ -28,7 +28,7 @@ def check_dtype(dtype: np.dtype[Any], where: str) -> None:
         )
 
 
-def checked(
+def check_rectangle(
     source: Source, rows: slice, columns: slice, out: npt.NDArray[Any]
 ) -> tuple[slice, slice]:
     """The same rectangle with its bounds written out, once it is known to lie inside and to fit ``out``."""

@@ -25,21 +25,21 @@ from zarr.storage import MemoryStore
 from streamsvd.errors import CorruptChunkError, MissingChunkError, StoreError
 from streamsvd.store.explanations import access_error
 from streamsvd.store.sight import Address, store_address
-from streamsvd.store.sources.codecs import DamagedError, verify
+from streamsvd.store.sources.codecs import DamagedError, verify_checksum
 from streamsvd.store.sources.decoder import Decoder
 from streamsvd.store.sources.fetch import (
     Request,
     Span,
     TooLongError,
-    exists,
     fetch,
     held_bytes,
+    key_exists,
     local_path,
     open_local,
     size_of,
 )
 from streamsvd.store.sources.flatten import Box
-from streamsvd.store.sources.grid import Piece, pieces
+from streamsvd.store.sources.grid import ChunkPiece, chunk_pieces
 from streamsvd.store.sources.packing import Packing
 from streamsvd.store.sources.raw import BLOCK_BYTES, read_box, read_into
 
@@ -49,7 +49,7 @@ _ABSENT = 2**64 - 1
 SEEN_SECONDS = 1.0
 """For so long an array that was there is taken to be there, in a store that is asked over a network."""
 
-_seen: MutableMapping[ChunkedArray, float] = weakref.WeakKeyDictionary()
+_times_seen: MutableMapping[ChunkedArray, float] = weakref.WeakKeyDictionary()
 
 Coords = tuple[int, ...]
 
@@ -101,22 +101,22 @@ class ChunkedArray:
 
     @property
     def _converts(self) -> bool:
-        return self.packing.dtype != self.packing.stored.newbyteorder("=")
+        return self.packing.dtype != self.packing.stored_dtype.newbyteorder("=")
 
     def read(self, box: Box, place: npt.NDArray[Any]) -> None:
         """Fill ``place`` with the rectangle ``box``."""
         if self.shards is None:
             read = self._read_in_place if self._reads_in_place else self._read_chunks
-            read(pieces(box, self.decoder.shape), place)
+            read(chunk_pieces(box, self.decoder.shape), place)
             return
         counts = self.shards.counts
         shape = [chunk * count for chunk, count in zip(self.decoder.shape, counts, strict=True)]
-        for shard in pieces(box, shape):
-            inner = pieces(shard.within, self.decoder.shape)
-            self._read_chunks(inner, place[shard.placed], shard.coords)
+        for shard in chunk_pieces(box, shape):
+            inner = chunk_pieces(shard.chunk_box, self.decoder.shape)
+            self._read_chunks(inner, place[shard.target_box], shard.coords)
 
     def _read_chunks(
-        self, wanted: Iterator[Piece], place: npt.NDArray[Any], shard: Coords | None = None
+        self, wanted: Iterator[ChunkPiece], place: npt.NDArray[Any], shard: Coords | None = None
     ) -> None:
         index = None if shard is None else self._index(shard)
         while group := list(itertools.islice(wanted, self._per_group)):
@@ -124,7 +124,7 @@ class ChunkedArray:
 
     def _read_group(
         self,
-        group: list[Piece],
+        group: list[ChunkPiece],
         place: npt.NDArray[Any],
         shard: Coords | None,
         index: npt.NDArray[np.uint64] | None,
@@ -137,7 +137,7 @@ class ChunkedArray:
             label = self._label(piece.coords, shard)
             if data is not None and request is not None and request[1] is not None:
                 self._check_length(data, request[1], label)
-            self._put(piece, data, label, place[piece.placed])
+            self._put_chunk(piece, data, label, place[piece.target_box])
 
     @property
     def _per_group(self) -> int:
@@ -175,19 +175,23 @@ class ChunkedArray:
             reason = f"its shard ends {span.length - len(data):,} bytes before the chunk does"
             raise CorruptChunkError(label, self.name, reason)
 
-    def _put(
-        self, piece: Piece, data: npt.NDArray[np.uint8] | None, label: str, place: npt.NDArray[Any]
+    def _put_chunk(
+        self,
+        piece: ChunkPiece,
+        data: npt.NDArray[np.uint8] | None,
+        label: str,
+        place: npt.NDArray[Any],
     ) -> None:
         """Decode one chunk and write the part that is wanted to its place."""
         if data is None:
             self._put_missing(label, place)
             return
-        direct = self.decoder.fits(place) and self.packing.stored == place.dtype
+        direct = self.decoder.fits(place) and self.packing.stored_dtype == place.dtype
         try:
             values = self.decoder.decode(data, place if direct else None)
         except DamagedError as error:
             raise CorruptChunkError(label, self.name, str(error)) from error
-        values = values[piece.within].view(self.packing.stored)
+        values = values[piece.chunk_box].view(self.packing.stored_dtype)
         self.packing.unpack(place if direct else values, place)
 
     def addresses(self, extents: Sequence[int]) -> list[Address]:
@@ -214,10 +218,10 @@ class ChunkedArray:
     def _check_there(self, label: str) -> None:
         key = self.metadata_keys[0]
         path = local_path(self.store, key)
-        if path is None and time.monotonic() - _seen.get(self, -np.inf) < SEEN_SECONDS:
+        if path is None and time.monotonic() - _times_seen.get(self, -np.inf) < SEEN_SECONDS:
             return
         try:
-            there = exists(self.store, key) if path is None else path.is_file()
+            there = key_exists(self.store, key) if path is None else path.is_file()
         except Exception as error:  # of a store of whatever kind
             raise StoreError(f"{key} of {self.name} cannot be read: {error}.") from error
         if not there:
@@ -227,7 +231,7 @@ class ChunkedArray:
                 "reads it: mount it there, or give the path that holds everywhere."
             )
         if path is None:
-            _seen[self] = time.monotonic()
+            _times_seen[self] = time.monotonic()
 
     def _put_missing(self, label: str, place: npt.NDArray[Any]) -> None:
         self._check_absent(label)
@@ -235,13 +239,13 @@ class ChunkedArray:
         if self.fill_value is not None:
             fill[...] = self.fill_value
         unpacked = np.empty(fill.shape, place.dtype)
-        self.packing.unpack(fill.view(self.packing.stored), unpacked)
+        self.packing.unpack(fill.view(self.packing.stored_dtype), unpacked)
         place[...] = unpacked
 
-    def _read_in_place(self, wanted: Iterator[Piece], place: npt.NDArray[Any]) -> None:
+    def _read_in_place(self, wanted: Iterator[ChunkPiece], place: npt.NDArray[Any]) -> None:
         """Uncompressed chunks in local files, read straight into their places."""
         for piece in wanted:
-            key, part = self.encode_key(piece.coords), place[piece.placed]
+            key, part = self.encode_key(piece.coords), place[piece.target_box]
             path = local_path(self.store, key)
             assert path is not None
             try:
@@ -258,21 +262,23 @@ class ChunkedArray:
             except OSError as error:
                 raise access_error(error, "read", f"{key} of {self.name}") from error
 
-    def _read_file(self, file: IO[bytes], piece: Piece, place: npt.NDArray[Any]) -> None:
+    def _read_file(self, file: IO[bytes], piece: ChunkPiece, place: npt.NDArray[Any]) -> None:
         decoder, size = self.decoder, size_of(file)
         if size != decoder.encoded_limit:
             reason = f"it holds {size:,} bytes, a chunk takes {decoder.encoded_limit:,}"
             raise DamagedError(reason)
         stored_shape = [decoder.shape[axis] for axis in decoder.axes]
-        dtype, within = self.packing.stored, piece.within
+        dtype, within = self.packing.stored_dtype, piece.chunk_box
         if decoder.steps:  # the checksum is of the whole chunk
             direct = decoder.fits(place) and not self._converts
-            values = place if direct else np.empty(stored_shape, dtype).transpose(self._unordered)
+            values = (
+                place if direct else np.empty(stored_shape, dtype).transpose(self._inverse_axes)
+            )
             data = values.transpose(decoder.axes).reshape(-1).view(np.uint8)
             read_into(file, 0, data)
             tail = np.empty(4, np.uint8)
             read_into(file, decoder.nbytes, tail)
-            verify(data, tail)
+            verify_checksum(data, tail)
             self.packing.unpack(place if direct else values[within], place)
             return
         values = np.empty(place.shape, dtype) if self._converts else place
@@ -281,7 +287,7 @@ class ChunkedArray:
         self.packing.unpack(values, place)
 
     @property
-    def _unordered(self) -> tuple[int, ...]:
+    def _inverse_axes(self) -> tuple[int, ...]:
         """Permutation that brings the stored order of dimensions back to theirs."""
         return tuple(int(axis) for axis in np.argsort(self.decoder.axes))
 
@@ -315,7 +321,7 @@ class ChunkedArray:
                     f"it holds {len(data):,} bytes, its index alone takes {length:,}"
                 )
             if self.shards.index_checksum:
-                verify(data[:-4], data[-4:])
+                verify_checksum(data[:-4], data[-4:])
                 data = data[:-4]
         except DamagedError as error:
             raise CorruptChunkError(key, self.name, f"in the index, {error}") from error

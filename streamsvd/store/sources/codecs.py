@@ -29,7 +29,7 @@ class DamagedError(ValueError):
 
 
 @dataclass(frozen=True)
-class Size:
+class DecodedSize:
     """What is known of the length of decoded bytes: the number, or the most it can honestly be."""
 
     nbytes: int
@@ -43,14 +43,14 @@ class Size:
         return f"{self.nbytes:,}" if self.exact else f"at most {self.nbytes:,}"
 
 
-class Step(Protocol):
+class DecodeStep(Protocol):
     """One codec, backwards: stored bytes to the bytes it was given."""
 
     def held_bytes(self, nbytes: int, /) -> int:
         """Most bytes it holds, beside its input, to make ``nbytes``."""
         ...
 
-    def decode(self, data: Bytes, size: Size, out: Bytes | None, /) -> Bytes:
+    def decode(self, data: Bytes, size: DecodedSize, out: Bytes | None, /) -> Bytes:
         """The decoded bytes; in ``out``, which has the exact size, where the codec can."""
         ...
 
@@ -63,15 +63,15 @@ class Checksum:
         del nbytes
         return 0
 
-    def decode(self, data: Bytes, size: Size, out: Bytes | None, /) -> Bytes:
+    def decode(self, data: Bytes, size: DecodedSize, out: Bytes | None, /) -> Bytes:
         del size, out
         if len(data) < 4:
             raise DamagedError(f"it holds {len(data)} bytes, too few for a checksum")
-        verify(data[:-4], data[-4:])
+        verify_checksum(data[:-4], data[-4:])
         return data[:-4]
 
 
-def verify(data: Bytes, checksum: Bytes) -> None:
+def verify_checksum(data: Bytes, checksum: Bytes) -> None:
     """Compare the crc32c of ``data`` with the one stored."""
     stored = int.from_bytes(checksum.tobytes(), "little")
     computed = google_crc32c.value(data)
@@ -80,7 +80,7 @@ def verify(data: Bytes, checksum: Bytes) -> None:
 
 
 @dataclass(frozen=True)
-class Compressed:
+class FrameDecompressor:
     """A compressor of numcodecs whose frames declare their size: zstd, blosc or lz4."""
 
     codec: str
@@ -88,8 +88,8 @@ class Compressed:
     def held_bytes(self, nbytes: int, /) -> int:
         return nbytes
 
-    def decode(self, data: Bytes, size: Size, out: Bytes | None, /) -> Bytes:
-        declared = _DECLARED[self.codec](data)
+    def decode(self, data: Bytes, size: DecodedSize, out: Bytes | None, /) -> Bytes:
+        declared = _SIZE_READERS[self.codec](data)
         if declared is None and size.exact:
             declared = size.nbytes  # a zstd stream; its decoder stops at the end of out
         if declared is None:
@@ -103,7 +103,7 @@ class Compressed:
 
 
 @dataclass(frozen=True)
-class Inflated:
+class StreamDecompressor:
     """A compressor of the standard library. Its streams declare no size, so decoding stops one byte late."""
 
     codec: str  # gzip, zlib, bz2 or lzma
@@ -112,7 +112,7 @@ class Inflated:
         # Blocks as they come, then all in one; of lzma also the dictionary.
         return 2 * nbytes + (_LZMA_BYTES if self.codec == "lzma" else 0)
 
-    def decode(self, data: Bytes, size: Size, out: Bytes | None, /) -> Bytes:
+    def decode(self, data: Bytes, size: DecodedSize, out: Bytes | None, /) -> Bytes:
         del out
         decoder = _INFLATERS[self.codec]()
         decoded = decoder.decompress(data.data, size.nbytes + 1)
@@ -135,7 +135,7 @@ _INFLATERS: dict[str, Callable[[], Any]] = {
 
 
 @dataclass(frozen=True)
-class Foreign:
+class ForeignCodec:
     """Any other codec of numcodecs that only transforms numbers, by its configuration."""
 
     config: tuple[tuple[str, Any], ...]
@@ -143,7 +143,7 @@ class Foreign:
     def held_bytes(self, nbytes: int, /) -> int:
         return 3 * nbytes
 
-    def decode(self, data: Bytes, size: Size, out: Bytes | None, /) -> Bytes:
+    def decode(self, data: Bytes, size: DecodedSize, out: Bytes | None, /) -> Bytes:
         del size, out
         return _as_bytes(numcodecs.get_codec(dict(self.config)).decode(data))
 
@@ -185,7 +185,7 @@ def _lz4_size(data: Bytes) -> int:
     return int.from_bytes(data[:4].tobytes(), "little")
 
 
-_DECLARED = {"zstd": _zstd_size, "blosc": _blosc_size, "lz4": _lz4_size}
+_SIZE_READERS = {"zstd": _zstd_size, "blosc": _blosc_size, "lz4": _lz4_size}
 
 
 # Codecs of numcodecs that only transform numbers. "pickle" is one of numcodecs too: a store could run code.
@@ -193,7 +193,7 @@ _FILTERS = "adler32 astype bitround crc32 crc32c delta fixedscaleoffset fletcher
 _FOREIGN = frozenset(f"{_FILTERS} packbits pcodec quantize shuffle zfpy".split())
 
 
-def step(name: str, config: dict[str, Any]) -> Step:
+def decode_step(name: str, config: dict[str, Any]) -> DecodeStep:
     """The step that undoes a codec, by its id in numcodecs.
 
     Raises
@@ -203,14 +203,14 @@ def step(name: str, config: dict[str, Any]) -> Step:
     """
     if name == "crc32c" and config.get("location", "end") == "end":
         return Checksum()
-    if name in _DECLARED:
-        return Compressed(name)
+    if name in _SIZE_READERS:
+        return FrameDecompressor(name)
     if name in _INFLATERS and config.get("format", 1) == 1:  # of lzma only the .xz container
-        return Inflated(name)
+        return StreamDecompressor(name)
     if name not in _FOREIGN:
         raise NotImplementedError(f"the codec {name}")
     try:
         numcodecs.get_codec({"id": name, **config})
     except Exception as error:  # not installed, or a configuration it does not take
         raise NotImplementedError(f"the codec {name} ({error})") from error
-    return Foreign((("id", name), *config.items()))
+    return ForeignCodec((("id", name), *config.items()))

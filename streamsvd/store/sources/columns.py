@@ -13,7 +13,7 @@ import zarr
 from streamsvd.errors import MissingChunkError, SpecError, StoreError
 from streamsvd.numerics.columns import Columns
 from streamsvd.protocols import Source
-from streamsvd.store.sources.border import BLOCK_BYTES, checked
+from streamsvd.store.sources.border import BLOCK_BYTES, check_rectangle
 from streamsvd.store.sources.zarr_array import (
     ZarrSource,
     chunked_array,
@@ -22,7 +22,7 @@ from streamsvd.store.sources.zarr_array import (
 )
 
 Array = npt.NDArray[Any]
-FEWEST = 16
+FEWEST_PER_RUN = 16
 """Columns of a run, on average, from which runs are copied one by one."""
 
 
@@ -38,7 +38,7 @@ class KeptColumns:
         Which are kept.
     look_bytes
         Decoded bytes that were read to know that.
-    guarded
+    refuses_values
         Whether a value in a column that is known as missing throughout is refused as it is read: all of the rows are
         read then.
     """
@@ -46,7 +46,7 @@ class KeptColumns:
     whole: Source
     columns: Columns
     look_bytes: int = 0
-    guarded: bool = False
+    refuses_values: bool = False
     _indices: npt.NDArray[np.intp] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -81,43 +81,43 @@ class KeptColumns:
 
     @property
     def read_bytes(self) -> int:
-        rows, columns = self._step
+        rows, columns = self._read_shape
         one = min(rows, self.shape[0]) * min(columns, self.whole.shape[1]) * self.dtype.itemsize
-        return self.whole.read_bytes + 2 * max(one, BLOCK_BYTES if self._unchunked else 0)
+        return self.whole.read_bytes + 2 * max(one, BLOCK_BYTES if self._whole_has_no_chunks else 0)
 
     @property
-    def _unchunked(self) -> bool:
+    def _whole_has_no_chunks(self) -> bool:
         return bool(getattr(self.whole, "unchunked", False))
 
     @property
-    def _step(self) -> tuple[int, int]:
+    def _read_shape(self) -> tuple[int, int]:
         """Rows and columns of the whole that are read at once: a chunk, or some whole rows where there are none."""
         rows, columns = self.whole.chunks
-        return (rows, self.whole.shape[1]) if self._unchunked else (rows, columns)
+        return (rows, self.whole.shape[1]) if self._whole_has_no_chunks else (rows, columns)
 
     @property
     def name(self) -> str:
         return self.whole.name
 
     def read(self, rows: slice, columns: slice, out: Array, /) -> None:
-        rows, columns = checked(self, rows, columns, out)
+        rows, columns = check_rectangle(self, rows, columns, out)
         wanted = self._indices[columns]
         if not wanted.size or rows.start == rows.stop:
             return
         first, last = int(wanted[0]), int(wanted[-1])
-        if not self.guarded and last + 1 - first == wanted.size:  # they lie side by side
+        if not self.refuses_values and last + 1 - first == wanted.size:  # they lie side by side
             self.whole.read(rows, slice(first, last + 1), out)
             return
         for chunk, places in self._by_chunk(wanted):
             part = wanted[places]
-            whole = chunk if self.guarded else slice(int(part[0]), int(part[-1]) + 1)
+            whole = chunk if self.refuses_values else slice(int(part[0]), int(part[-1]) + 1)
             self._pick(rows, whole, part - whole.start, out[:, places])
-        if self.guarded:
+        if self.refuses_values:
             self._check_chunks_without(rows, columns)
 
     def _by_chunk(self, wanted: npt.NDArray[np.intp]) -> Iterator[tuple[slice, slice]]:
         """Columns of each chunk of the whole that has some of those wanted, and their places among these."""
-        width, count = self._step[1], self.whole.shape[1]
+        width, count = self._read_shape[1], self.whole.shape[1]
         at = 0
         while at < wanted.size:
             chunk = int(wanted[at]) // width
@@ -126,8 +126,8 @@ class KeptColumns:
             at = end
 
     def _row_chunks(self, rows: slice, width: int) -> Iterator[tuple[int, int]]:
-        height, start = self._step[0], rows.start
-        if self._unchunked:
+        height, start = self._read_shape[0], rows.start
+        if self._whole_has_no_chunks:
             height = max(height, BLOCK_BYTES // (width * self.dtype.itemsize))
         while start < rows.stop:
             stop = min(rows.stop, (start // height + 1) * height)
@@ -141,26 +141,26 @@ class KeptColumns:
         for start, stop in self._row_chunks(rows, whole.stop - whole.start):
             buffer = np.empty((stop - start, whole.stop - whole.start), dtype=self.dtype)
             self.whole.read(slice(start, stop), whole, buffer)
-            if self.guarded:
+            if self.refuses_values:
                 self._check(buffer, start, whole)
             if place is not None:
-                _copy(buffer, local, place[start - rows.start : stop - rows.start])
+                _copy_columns(buffer, local, place[start - rows.start : stop - rows.start])
 
     def _check_chunks_without(self, rows: slice, columns: slice) -> None:
         """Look at the chunks that none of the kept columns lie in, once for all columns."""
-        width, count = self._step[1], self.whole.shape[1]
+        width, count = self._read_shape[1], self.whole.shape[1]
         if columns.start != 0:
             return
         seen = set((self._indices // width).tolist())
         none = np.empty(0, dtype=np.intp)
         for chunk in range(-(-count // width)):
             whole = slice(chunk * width, min((chunk + 1) * width, count))
-            if chunk not in seen and (self.columns.marks[whole] == Columns.EMPTY).any():
+            if chunk not in seen and (self.columns.marks[whole] == Columns.MARK_EMPTY).any():
                 self._pick(rows, whole, none, None)
 
     def _check(self, buffer: Array, first: int, whole: slice) -> None:
         """Refuse values in columns that are missing throughout in what is known already."""
-        empty = np.flatnonzero(self.columns.marks[whole] == Columns.EMPTY)
+        empty = np.flatnonzero(self.columns.marks[whole] == Columns.MARK_EMPTY)
         there = ~np.isnan(buffer[:, empty])
         if not there.any():
             return
@@ -175,10 +175,10 @@ class KeptColumns:
         return self.whole.locate(row, int(self._indices[column]))
 
 
-def _copy(buffer: Array, local: npt.NDArray[np.intp], place: Array) -> None:
+def _copy_columns(buffer: Array, local: npt.NDArray[np.intp], place: Array) -> None:
     """Some columns of a buffer side by side: run by run where they lie in few, which is several times as fast."""
     ends = np.flatnonzero(np.diff(local) != 1) + 1
-    if ends.size * FEWEST > local.size:
+    if ends.size * FEWEST_PER_RUN > local.size:
         place[...] = buffer[:, local]
         return
     for a, b in zip([0, *ends.tolist()], [*ends.tolist(), local.size], strict=True):
@@ -218,7 +218,7 @@ def mask_variable(source: Source, name: str) -> Array:
         data = zarr.open_array(store=store, path=prefix, mode="r")
     except Exception as error:
         raise SpecError(
-            f"mask={name!r} is no array beside {source.name}{_why(prefix, error)}. Pass the name of an array in the same "
+            f"mask={name!r} is no array beside {source.name}{_reason_text(prefix, error)}. Pass the name of an array in the same "
             "group, or an array of booleans, one for each column."
         ) from error
     mine, its = (dimension_names(a, dict(a.attrs)) for a in (data, found))
@@ -229,7 +229,7 @@ def mask_variable(source: Source, name: str) -> Array:
     return _in_order(values, list(its), wanted, column_extents(source))
 
 
-def _why(prefix: str, error: Exception) -> str:
+def _reason_text(prefix: str, error: Exception) -> str:
     """Why there is no such array, in words."""
     if not prefix:
         return ", which was opened by itself: open its group, with variable="

@@ -41,21 +41,21 @@ class Conventions:
 
     Attributes
     ----------
-    stored
+    stored_dtype
         Type of the stored values, as ``_Unsigned`` has it, with their byte order.
     fills
         Values that stand for a missing one.
     scale, offset
         A value is ``stored * scale + offset``.
-    work
+    work_dtype
         Type in which that is computed, and delivered.
     """
 
-    stored: np.dtype[Any]
+    stored_dtype: np.dtype[Any]
     fills: tuple[complex | float | int, ...] = ()
     scale: float = 1.0
     offset: float = 0.0
-    work: np.dtype[Any] = _WIDE
+    work_dtype: np.dtype[Any] = _WIDE
 
     @property
     def scales(self) -> bool:
@@ -68,13 +68,13 @@ class Conventions:
         return not self.fills and not self.scales
 
     @property
-    def delivered(self) -> np.dtype[Any]:
+    def delivered_dtype(self) -> np.dtype[Any]:
         """The narrowest type that holds every value: float64 where a scale or an offset makes them."""
         if self.scales:
-            return self.work
-        if self.is_plain or self.stored.kind in "fc":
-            return self.stored.newbyteorder("=")
-        return np.dtype(np.float32 if self.stored.itemsize <= 2 else np.float64)
+            return self.work_dtype
+        if self.is_plain or self.stored_dtype.kind in "fc":
+            return self.stored_dtype.newbyteorder("=")
+        return np.dtype(np.float32 if self.stored_dtype.itemsize <= 2 else np.float64)
 
 
 def read_conventions(
@@ -110,9 +110,11 @@ def read_conventions(
     """
     found = _Attributes(dict(attributes), where)
     if dtype.kind == "b":
-        return _of_truth(dtype, found, masked=zarr_format == 2 and named and fill_value is not None)
-    stored = _signed(dtype, found)
-    marked = _Marks(stored, dtype, found)
+        return _boolean_conventions(
+            dtype, found, masked=zarr_format == 2 and named and fill_value is not None
+        )
+    stored = _signed_dtype(dtype, found)
+    marked = _MissingMarks(stored, dtype, found)
     if zarr_format == 2 and named and fill_value is not None:
         marked.fill_value(fill_value)
     else:
@@ -133,7 +135,7 @@ def read_conventions(
     return record
 
 
-def _of_truth(dtype: np.dtype[Any], found: _Attributes, *, masked: bool) -> Conventions:
+def _boolean_conventions(dtype: np.dtype[Any], found: _Attributes, *, masked: bool) -> Conventions:
     """Of true and false, of which xarray makes objects where one of them marks what is missing."""
     for name in ("_FillValue", "missing_value", "scale_factor", "add_offset"):
         if found.get(name) is not None:
@@ -195,7 +197,7 @@ def _number(value: Any) -> Any:
     return value
 
 
-def _signed(dtype: np.dtype[Any], found: _Attributes) -> np.dtype[Any]:
+def _signed_dtype(dtype: np.dtype[Any], found: _Attributes) -> np.dtype[Any]:
     """The type that ``_Unsigned`` makes of an integer one."""
     said = found.get("_Unsigned")
     if said is None or dtype.kind not in "iu":
@@ -206,7 +208,7 @@ def _signed(dtype: np.dtype[Any], found: _Attributes) -> np.dtype[Any]:
     return np.dtype(f"{dtype.byteorder}{kind}{dtype.itemsize}")
 
 
-class _Marks:
+class _MissingMarks:
     """Values that stand for a missing one, as they are collected.
 
     Attributes
@@ -232,7 +234,7 @@ class _Marks:
         """The fill value of zarr, which goes before the attribute."""
         fill = np.asarray(value).item()
         if self.found.get("_FillValue") is not None:
-            given = self._given("_FillValue", coded=True)
+            given = self._attribute_values("_FillValue", coded=True)
             if any(not (part == fill or (part != part and fill != fill)) for part in given):
                 self.found.refuse(
                     "_FillValue",
@@ -247,10 +249,10 @@ class _Marks:
         if self.found.get(name) is not None:
             # Where xarray expects text, it refuses a number: the nearest is taken, as what else could be meant.
             nearest = coded and not isinstance(self.found.get(name), str)
-            for fill in self._given(name, coded=coded):
+            for fill in self._attribute_values(name, coded=coded):
                 self._mark(name, fill, nearest=nearest)
 
-    def _given(self, name: str, *, coded: bool) -> list[Any]:
+    def _attribute_values(self, name: str, *, coded: bool) -> list[Any]:
         value = self.found.get(name)
         if self.stored.kind == "c" and isinstance(value, list | tuple) and len(value) == 2:
             if not coded:
@@ -349,7 +351,7 @@ class _Marks:
 
 def _check_scale(record: Conventions, found: _Attributes, *, nan_alone: bool) -> None:
     """Refuse scales by which xarray gets other values."""
-    stored, work = record.stored, record.work
+    stored, work = record.stored_dtype, record.work_dtype
     there = [name for name in ("scale_factor", "add_offset") if found.get(name) is not None]
     if stored.kind == "c" and there:
         found.refuse(

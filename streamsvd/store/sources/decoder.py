@@ -14,9 +14,9 @@ from streamsvd.store.sources.codecs import (
     Bytes,
     Checksum,
     DamagedError,
-    Size,
-    Step,
-    step,
+    DecodedSize,
+    DecodeStep,
+    decode_step,
 )
 
 # How much longer than the chunk the bytes between two of its codecs may be.
@@ -42,7 +42,7 @@ class Decoder:
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     axes: tuple[int, ...]
-    steps: tuple[Step, ...]
+    steps: tuple[DecodeStep, ...]
 
     @property
     def nbytes(self) -> int:
@@ -66,15 +66,15 @@ class Decoder:
         """Most bytes held to decode one chunk, beside its encoded bytes and its place."""
         return sum(step.held_bytes(self.nbytes) for step in self.steps)
 
-    def sizes(self) -> list[Size]:
+    def sizes(self) -> list[DecodedSize]:
         """Size after each step: it follows from the size of the chunk as far as only checksums follow."""
-        sizes = [Size(self.nbytes, True)]
+        sizes = [DecodedSize(self.nbytes, True)]
         for later in reversed(self.steps[1:]):
             known = sizes[0]
             if isinstance(later, Checksum):
-                sizes.insert(0, Size(known.nbytes + 4, known.exact))
+                sizes.insert(0, DecodedSize(known.nbytes + 4, known.exact))
             else:
-                sizes.insert(0, Size(_MOST * self.nbytes + 4096, False))
+                sizes.insert(0, DecodedSize(_MOST * self.nbytes + 4096, False))
         return sizes
 
     def fits(self, place: npt.NDArray[Any]) -> bool:
@@ -140,7 +140,7 @@ def decoder_v2(
         tuple(shape),
         dtype,
         tuple(axes if order == "C" else reversed(axes)),
-        tuple(step(config["id"], _without(config, "id")) for config in reversed(codecs)),
+        tuple(decode_step(config["id"], _without(config, "id")) for config in reversed(codecs)),
     )
 
 
@@ -159,7 +159,7 @@ def decoder_v3(
         Naming the codec that is not known here.
     """
     axes = tuple(range(len(shape)))
-    steps: list[Step] = []
+    steps: list[DecodeStep] = []
     for codec in codecs:
         name, config = codec["name"], codec.get("configuration", {})
         if name == "transpose" and not steps:
@@ -167,9 +167,9 @@ def decoder_v3(
         elif name == "bytes":
             dtype = dtype.newbyteorder(">" if config.get("endian") == "big" else "<")
         elif name in ("crc32c", "zstd", "blosc", "gzip"):
-            steps.append(step(name, config))
+            steps.append(decode_step(name, config))
         elif name.startswith("numcodecs."):
-            steps.append(step(name.removeprefix("numcodecs."), config))
+            steps.append(decode_step(name.removeprefix("numcodecs."), config))
         else:
             raise NotImplementedError(f"the codec {name}")
     return Decoder(tuple(shape), dtype, axes, tuple(reversed(steps)))

@@ -20,7 +20,7 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import LocalStore, MemoryStore
 
-from streamsvd.store.explanations import absent
+from streamsvd.store.explanations import means_absent
 from streamsvd.store.sources.raw import read_into
 
 Bytes = npt.NDArray[np.uint8]
@@ -57,7 +57,7 @@ def open_local(path: Path) -> IO[bytes] | None:
     try:
         return path.open("rb", buffering=0)
     except FileNotFoundError as error:
-        if absent(error, path):
+        if means_absent(error, path):
             return None
         raise
 
@@ -78,7 +78,7 @@ def held_bytes(store: Store, fetched: int) -> int:
     return 3 * fetched
 
 
-def exists(store: Store, key: str) -> bool:
+def key_exists(store: Store, key: str) -> bool:
     """Whether there is something under a key."""
     return bool(sync(store.exists(key)))
 

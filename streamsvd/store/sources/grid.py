@@ -10,15 +10,15 @@ from streamsvd.store.sources.flatten import Box
 
 
 @dataclass(frozen=True)
-class Piece:
+class ChunkPiece:
     """The part of one chunk that a rectangle needs."""
 
     coords: tuple[int, ...]
-    within: Box  # in the chunk
-    placed: Box  # in the rectangle
+    chunk_box: Box  # in the chunk
+    target_box: Box  # in the rectangle
 
 
-def pieces(box: Box, chunk_shape: Sequence[int]) -> Iterator[Piece]:
+def chunk_pieces(box: Box, chunk_shape: Sequence[int]) -> Iterator[ChunkPiece]:
     """Cut a rectangle along the grid, in C order of the grid; nothing is listed in advance."""
     ranges = [
         range(part.start // chunk, (part.stop - 1) // chunk + 1)
@@ -31,4 +31,4 @@ def pieces(box: Box, chunk_shape: Sequence[int]) -> Iterator[Piece]:
             stop = min(part.stop, (index + 1) * chunk)
             within.append(slice(start - index * chunk, stop - index * chunk))
             placed.append(slice(start - part.start, stop - part.start))
-        yield Piece(coords, tuple(within), tuple(placed))
+        yield ChunkPiece(coords, tuple(within), tuple(placed))

@@ -43,7 +43,7 @@ class Hierarchy:
     group: zarr.Group
     copy: Mapping[str, Metadata]
 
-    def listed(
+    def list_members(
         self, max_depth: int | None = 0
     ) -> tuple[dict[str, zarr.Array | zarr.Group], tuple[str, ...]]:
         """Members by path, and a remark where the copy says otherwise.
@@ -82,7 +82,9 @@ class Hierarchy:
             If the group has none of this path.
         """
         try:
-            return opened(self.group.store_path / path, self.group.metadata.zarr_format)
+            return open_unconsolidated(
+                self.group.store_path / path, self.group.metadata.zarr_format
+            )
         except (FileNotFoundError, ValueError) as error:
             raise KeyError(path) from error
 
@@ -96,8 +98,8 @@ class Hierarchy:
         is_array = isinstance(node, zarr.Array)
         if path not in self.copy:
             return [f"{'array' if is_array else 'group'} {path!r} is not in them"]
-        if is_array and written(node.metadata) != self.copy[path]:
-            return [f"they do not say of {path!r} what it says of itself, {_said(node)}"]
+        if is_array and metadata_text(node.metadata) != self.copy[path]:
+            return [f"they do not say of {path!r} what it says of itself, {_array_summary(node)}"]
         return []
 
     def _remark(self, differ: list[str]) -> tuple[str, ...]:
@@ -113,10 +115,10 @@ class Hierarchy:
 def hierarchy(group: zarr.Group, name: str) -> Hierarchy:
     """A group by its own metadata, whatever it was opened by."""
     form = group.metadata.zarr_format
-    own = opened(group.store_path, form)
+    own = open_unconsolidated(group.store_path, form)
     if not isinstance(own, zarr.Group):
         raise StoreError(f"{name} is no group any more. Open it again.")
-    return Hierarchy(name, own, _consolidated(group, form))
+    return Hierarchy(name, own, _consolidated_copy(group, form))
 
 
 def own_array(array: zarr.Array, name: str) -> tuple[zarr.Array, tuple[str, ...]]:
@@ -128,7 +130,7 @@ def own_array(array: zarr.Array, name: str) -> tuple[zarr.Array, tuple[str, ...]
         If the store has none.
     """
     try:
-        own = opened(array.store_path, array.metadata.zarr_format)
+        own = open_unconsolidated(array.store_path, array.metadata.zarr_format)
     except FileNotFoundError:
         own = None
     if not isinstance(own, zarr.Array):
@@ -136,15 +138,15 @@ def own_array(array: zarr.Array, name: str) -> tuple[zarr.Array, tuple[str, ...]
             f"{name} has no array metadata of its own (zarr.json or .zarray), so that its shape and chunks "
             "are not known. Restore them from a copy, or write the array again."
         )
-    if written(own.metadata) == written(array.metadata):
+    if metadata_text(own.metadata) == metadata_text(array.metadata):
         return own, ()
     return own, (
-        f"{name} was opened with metadata that are out of date: it is {_said(own)}. "
+        f"{name} was opened with metadata that are out of date: it is {_array_summary(own)}. "
         "What it says of itself counts.",
     )
 
 
-def placed(store: Store) -> Store:
+def absolute_store(store: Store) -> Store:
     """The same store under a path that holds in any folder, as workers may run in another."""
     if type(store) is LocalStore and not store.root.is_absolute():
         return LocalStore(store.root.absolute(), read_only=store.read_only)
@@ -159,24 +161,24 @@ def metadata_keys(array: zarr.Array) -> tuple[str, ...]:
     return tuple(f"{array.path}/{name}" if array.path else name for name in names)
 
 
-def opened(place: Any, zarr_format: int | None = None) -> zarr.Array | zarr.Group:
+def open_unconsolidated(place: Any, zarr_format: int | None = None) -> zarr.Array | zarr.Group:
     """What is at a place, by its own metadata."""
     return zarr.open(store=place, mode="r", zarr_format=zarr_format, use_consolidated=False)
 
 
-def _consolidated(group: zarr.Group, zarr_format: int) -> dict[str, Metadata]:
+def _consolidated_copy(group: zarr.Group, zarr_format: int) -> dict[str, Metadata]:
     """The consolidated copy of the metadata of all members, by path; one that cannot be read is none."""
     try:
         found = zarr.open_group(group.store_path, mode="r", zarr_format=zarr_format)
         copy = found.metadata.consolidated_metadata
         if copy is None:
             return {}
-        return {path: written(metadata) for path, metadata in copy.flattened_metadata.items()}
+        return {path: metadata_text(metadata) for path, metadata in copy.flattened_metadata.items()}
     except Exception:  # it is of no use, whatever it trips over
         return {}
 
 
-def written(metadata: Any) -> Metadata:
+def metadata_text(metadata: Any) -> Metadata:
     """Metadata as they are written, in one order of their keys, which writers do not agree on."""
     buffers = metadata.to_buffer_dict(default_buffer_prototype())
     return {
@@ -185,6 +187,6 @@ def written(metadata: Any) -> Metadata:
     }
 
 
-def _said(array: zarr.Array) -> str:
+def _array_summary(array: zarr.Array) -> str:
     shape = " x ".join(f"{extent:,}" for extent in array.shape)
     return f"{shape} of {array.dtype} in chunks of {' x '.join(map(str, array.chunks))}"

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.errors import ShapeError, StoreError
-from streamsvd.store.explanations import access_error, refused
+from streamsvd.store.explanations import access_error, raise_access_error
 from streamsvd.store.sight import Address, FileAddress
-from streamsvd.store.sources.border import check_dtype, checked, row_block, strips
+from streamsvd.store.sources.border import check_dtype, check_rectangle, row_block, strips
 from streamsvd.store.sources.flatten import Flattening, Rows, flattening
 from streamsvd.store.sources.raw import BLOCK_BYTES, read_box
 
@@ -53,7 +53,7 @@ class NpySource:
         return row_block(self.shape, item)
 
     @property
-    def unchunked(self) -> bool:
+    def has_no_chunks(self) -> bool:
         """Its chunks are only a way to read it."""
         return True
 
@@ -66,7 +66,7 @@ class NpySource:
         return min(2 * BLOCK_BYTES, self.nbytes)
 
     def read(self, rows: slice, columns: slice, out: npt.NDArray[Any], /) -> None:
-        rows, columns = checked(self, rows, columns, out)
+        rows, columns = check_rectangle(self, rows, columns, out)
         extents = self.layout.extents
         try:
             with self.path.open("rb", buffering=0) as file:
@@ -96,7 +96,7 @@ def open_npy(path: Path, rows: Rows) -> NpySource:
     try:
         mapped = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError, OverflowError) as error:
-        refused(error, path)
+        raise_access_error(error, path)
         raise StoreError(
             f"{path} is not a complete .npy file of numbers: {error}. Write it again with numpy.save."
         ) from error

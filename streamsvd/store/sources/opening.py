@@ -12,13 +12,13 @@ from streamsvd.checks.foreign import check_file_kind, check_object
 from streamsvd.checks.paths import local_path
 from streamsvd.errors import SpecError, StoreError
 from streamsvd.protocols import Source
-from streamsvd.store.explanations import there
+from streamsvd.store.explanations import path_exists
 from streamsvd.store.sources.arrays import open_array
 from streamsvd.store.sources.flatten import Rows
 from streamsvd.store.sources.npy import maps_whole_file, open_memmap, open_npy
 from streamsvd.store.sources.reader import open_reader
 
-_ACCEPTED = (
+_ACCEPTED_KINDS = (
     "a path to a zarr folder, .zip or .npy file, a zarr store, array or group, a numpy array, "
     "or an object with shape, dtype, chunks and read(rows)"
 )
@@ -69,32 +69,32 @@ def open_source(
         from streamsvd.store.sources.zarr_array import open_zarr  # half a second of imports
 
         return open_zarr(source, variable, rows, missing)
-    _no_variable(variable, source)
+    _refuse_variable(variable, source)
     if isinstance(source, np.ndarray):
         return open_memmap(source, rows) if maps_whole_file(source) else open_array(source, rows)
     if isinstance(source, Source):
-        _no_rows(rows, source)
+        _refuse_rows(rows, source)
         if missing != "error":
             raise SpecError(
                 f"missing={missing!r} was asked of {source.name}, which is open already. Pass it where the path is opened."
             )
         return source
     if all(hasattr(source, name) for name in ("shape", "dtype", "read")):
-        _no_rows(rows, source)
+        _refuse_rows(rows, source)
         return open_reader(source)
     check_object(source)
-    raise SpecError(f"{_kind(source)} is not a source; accepted are {_ACCEPTED}.")
+    raise SpecError(f"{_kind_text(source)} is not a source; accepted are {_ACCEPTED_KINDS}.")
 
 
 def _open_path(path: Path, variable: str | None, rows: Rows, missing: str) -> Source:
-    if not there(path):
+    if not path_exists(path):
         raise StoreError(f"{path} does not exist. Check the path.")
     if path.is_dir() or path.suffix == ".zip":
         from streamsvd.store.sources.zarr_array import open_zarr
 
         return open_zarr(path, variable, rows, missing)
     if path.suffix == ".npy":
-        _no_variable(variable, path)
+        _refuse_variable(variable, path)
         return open_npy(path, rows)
     check_file_kind(path)
     raise StoreError(
@@ -107,19 +107,21 @@ def _is_zarr(source: Any) -> bool:
     return any(base.__module__.split(".")[0] == "zarr" for base in type(source).__mro__)
 
 
-def _no_variable(variable: str | None, source: Any) -> None:
+def _refuse_variable(variable: str | None, source: Any) -> None:
     if variable is not None:
         raise SpecError(
-            f"variable={variable!r} names an array in a zarr group; {_kind(source)} has none."
+            f"variable={variable!r} names an array in a zarr group; {_kind_text(source)} has none."
         )
 
 
-def _no_rows(rows: Rows, source: Any) -> None:
+def _refuse_rows(rows: Rows, source: Any) -> None:
     if rows not in (None, 0):
-        raise SpecError(f"rows={rows!r} flattens an array; {_kind(source)} is a matrix already.")
+        raise SpecError(
+            f"rows={rows!r} flattens an array; {_kind_text(source)} is a matrix already."
+        )
 
 
-def _kind(source: Any) -> str:
+def _kind_text(source: Any) -> str:
     if isinstance(source, Path):
         return str(source)
     return f"{type(source).__module__}.{type(source).__qualname__}"

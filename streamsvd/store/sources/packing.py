@@ -23,9 +23,9 @@ class Packing:
     record: Conventions
 
     @property
-    def stored(self) -> np.dtype[Any]:
+    def stored_dtype(self) -> np.dtype[Any]:
         """Type of the stored values, with their sign and byte order."""
-        return self.record.stored
+        return self.record.stored_dtype
 
     @property
     def fills(self) -> tuple[complex | float | int, ...]:
@@ -40,19 +40,19 @@ class Packing:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the delivered values."""
-        return self.record.delivered
+        return self.record.delivered_dtype
 
     @property
     def is_exact(self) -> bool:
         """Whether `pack` finds every stored value again in what `unpack` made of it."""
         record = self.record
-        if record.stored.kind not in "iu":
-            return record.stored.kind == "f" and not record.scales
+        if record.stored_dtype.kind not in "iu":
+            return record.stored_dtype.kind == "f" and not record.scales
         if not record.scales:
-            return record.stored.itemsize <= 4
+            return record.stored_dtype.itemsize <= 4
         scale = abs(record.scale)
         steps = abs(record.offset) / scale if scale > 1e-290 else np.inf
-        return record.stored.itemsize <= 4 and scale < 1e290 and steps < 2.0**50
+        return record.stored_dtype.itemsize <= 4 and scale < 1e290 and steps < 2.0**50
 
     @property
     def has_zero(self) -> bool:
@@ -69,11 +69,11 @@ class Packing:
 
     def pack(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The stored values, in native byte order, that stand for those `nearest` to these."""
-        return self._codes(values).astype(self.stored.newbyteorder("="))
+        return self._codes(values).astype(self.stored_dtype.newbyteorder("="))
 
     def _codes(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Stored values in float64."""
-        codes, stored = np.array(values, dtype=np.float64), self.stored.newbyteorder("=")
+        codes, stored = np.array(values, dtype=np.float64), self.stored_dtype.newbyteorder("=")
         if self.record.scales:
             codes -= self.record.offset
             codes /= self.record.scale
@@ -85,12 +85,12 @@ class Packing:
             np.rint(codes, out=codes)
             np.clip(codes, np.iinfo(stored).min, np.iinfo(stored).max, out=codes)
         for fill in self.fills:
-            np.copyto(codes, self._beside(fill), where=codes == fill)
+            np.copyto(codes, self._nearest_present(fill), where=codes == fill)
         return codes
 
-    def _beside(self, fill: Any) -> float:
+    def _nearest_present(self, fill: Any) -> float:
         """The nearest stored value that is not missing."""
-        stored, sides = self.stored.newbyteorder("="), (np.inf, -np.inf)
+        stored, sides = self.stored_dtype.newbyteorder("="), (np.inf, -np.inf)
         for side in sides:
             other = float(fill)
             while other in self.fills:
@@ -131,10 +131,10 @@ class Packing:
         for fill in record.fills:
             missing |= values == np.asarray(fill, values.dtype)
         if record.scales:
-            wide = values.astype(record.work)
+            wide = values.astype(record.work_dtype)
             with np.errstate(over="ignore", under="ignore"):  # Inf is refused by whoever asked
-                wide *= record.work.type(record.scale)
-                wide += record.work.type(record.offset)
+                wide *= record.work_dtype.type(record.scale)
+                wide += record.work_dtype.type(record.offset)
             values = wide
         if values is not place:
             place[...] = values

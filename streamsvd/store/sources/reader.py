@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.checks.foreign import check_dense
-from streamsvd.checks.masks import as_block, put
+from streamsvd.checks.masks import as_block, write_block
 from streamsvd.errors import ShapeError, SpecError, StoreError
 from streamsvd.store.explanations import access_error
-from streamsvd.store.sources.border import check_dtype, checked, row_block
+from streamsvd.store.sources.border import check_dtype, check_rectangle, row_block
 from streamsvd.store.sources.flatten import flattening
 
 
@@ -56,13 +56,13 @@ class ReaderSource:
         return self.chunks[0]
 
     def read(self, rows: slice, columns: slice, out: npt.NDArray[Any], /) -> None:
-        rows, columns = checked(self, rows, columns, out)
+        rows, columns = check_rectangle(self, rows, columns, out)
         start = rows.start
         while start < rows.stop:  # one block of the reader's own grid at a time
             stop = min(rows.stop, (start // self._height + 1) * self._height)
             block = self._block(start, stop)[:, columns]
             place = out[start - rows.start : stop - rows.start]
-            put(place, block, name=self.name, row=start, column=columns.start)
+            write_block(place, block, name=self.name, row=start, column=columns.start)
             start = stop
 
     def _block(self, start: int, stop: int) -> npt.NDArray[Any]:

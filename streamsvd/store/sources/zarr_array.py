@@ -16,21 +16,21 @@ from zarr.abc.store import Store
 from zarr.storage import FsspecStore, LocalStore, WrapperStore, ZipStore
 
 from streamsvd.errors import ShapeError, SpecError, StoreError, StreamSVDError
-from streamsvd.store.explanations import access_error, refused
+from streamsvd.store.explanations import access_error, raise_access_error
 from streamsvd.store.sight import Address
 from streamsvd.store.sources.anndata import check_group
-from streamsvd.store.sources.border import check_dtype, checked
+from streamsvd.store.sources.border import check_dtype, check_rectangle
 from streamsvd.store.sources.chunked import ChunkedArray, Shards
 from streamsvd.store.sources.conventions import Conventions, read_conventions
 from streamsvd.store.sources.decoder import Decoder, decoder_v2, decoder_v3
 from streamsvd.store.sources.flatten import Flattening, Rows, flattening
 from streamsvd.store.sources.hierarchy import (
     Hierarchy,
+    absolute_store,
     hierarchy,
     metadata_keys,
-    opened,
+    open_unconsolidated,
     own_array,
-    placed,
 )
 from streamsvd.store.sources.packing import Packing
 
@@ -73,7 +73,7 @@ class ZarrSource:
         return self.array.read_bytes
 
     def read(self, rows: slice, columns: slice, out: npt.NDArray[Any], /) -> None:
-        rows, columns = checked(self, rows, columns, out)
+        rows, columns = check_rectangle(self, rows, columns, out)
         for box, place in self.layout.views(rows, columns, out):
             self.array.read(box, place)
 
@@ -102,13 +102,13 @@ def open_zarr(
     """
     try:
         node = source if isinstance(source, zarr.Array | zarr.Group) else open_node(source)
-        return _source(*_pick(node, variable), rows, missing)
+        return _make_source(*_pick_array(node, variable), rows, missing)
     except StreamSVDError:
         raise
     except (
         Exception
     ) as error:  # whatever damaged metadata make zarr, or the reading of them, trip over
-        refused(error, store_name(source))
+        raise_access_error(error, store_name(source))
         check_protocol(source, error)
         raise StoreError(
             f"the zarr metadata of {store_name(source)} cannot be read: "
@@ -146,11 +146,11 @@ def open_node(source: Path | str | Store) -> zarr.Array | zarr.Group:
     if isinstance(source, Path) and source.suffix == ".zip" and not source.is_dir():
         store = ZipStore(source.absolute(), mode="r")
     try:
-        return opened(store)
+        return open_unconsolidated(store)
     except FileNotFoundError as error:
         if isinstance(source, Path):
             check_metadata(source)
-            check_ours(source)
+            refuse_own_output(source)
         raise StoreError(
             f"{store_name(source)} holds no zarr array or group (no zarr.json, .zarray or .zgroup). "
             "Give the folder that contains one of these."
@@ -174,7 +174,7 @@ def check_metadata(path: Path) -> None:
             raise access_error(error, "read", path / name) from error
 
 
-def check_ours(path: Path) -> None:
+def refuse_own_output(path: Path) -> None:
     """Refuse what was made here and is no matrix.
 
     Raises
@@ -206,7 +206,7 @@ def store_name(source: Any) -> str:
     return str(source) if isinstance(source, Path | str) else type(source).__name__
 
 
-def _pick(
+def _pick_array(
     node: zarr.Array | zarr.Group, variable: str | None
 ) -> tuple[zarr.Array, tuple[str, ...]]:
     """The array that is meant, by its own metadata, and what is to be remarked about others."""
@@ -219,9 +219,9 @@ def _pick(
         return own_array(node, where)
     group = hierarchy(node, where)
     if variable is not None:
-        return _named(group, variable)
+        return _find_variable(group, variable)
     check_group(node, where, node.path)
-    members, remarks = group.listed()
+    members, remarks = group.list_members()
     arrays = {name: member for name, member in members.items() if isinstance(member, zarr.Array)}
     eligible = [
         name for name, array in arrays.items() if array.ndim >= 2 and array.dtype.kind in "iufc"
@@ -232,31 +232,33 @@ def _pick(
         names = ", ".join(repr(name) for name in sorted(eligible))
         raise SpecError(f"{where} holds several matrices: {names}. Choose one with variable=.")
     raise SpecError(
-        f"{where} is a group without a numeric array of two or more dimensions; {_contents(arrays)}."
+        f"{where} is a group without a numeric array of two or more dimensions; {_contents_text(arrays)}."
     )
 
 
-def _named(group: Hierarchy, variable: str) -> tuple[zarr.Array, tuple[str, ...]]:
+def _find_variable(group: Hierarchy, variable: str) -> tuple[zarr.Array, tuple[str, ...]]:
     try:
         found = group.member(variable)
     except KeyError as error:
-        members = group.listed()[0].items()
-        contents = _contents({name: m for name, m in members if isinstance(m, zarr.Array)})
+        members = group.list_members()[0].items()
+        contents = _contents_text({name: m for name, m in members if isinstance(m, zarr.Array)})
         copied = ""
         if variable.strip("/") in group.copy:
             copied = " Consolidated metadata name it, but it has none of its own: restore them from a copy."
         raise SpecError(
             f"{group.name} has no variable {variable!r}; {contents}.{copied}"
         ) from error
-    array, below = _pick(found, None)
+    array, below = _pick_array(found, None)
     return array, group.remarks(array) or below
 
 
-def _contents(arrays: Mapping[str, Any]) -> str:
+def _contents_text(arrays: Mapping[str, Any]) -> str:
     return "it holds " + (", ".join(repr(name) for name in sorted(arrays)) or "no arrays")
 
 
-def _source(array: zarr.Array, remarks: tuple[str, ...], rows: Rows, missing: str) -> ZarrSource:
+def _make_source(
+    array: zarr.Array, remarks: tuple[str, ...], rows: Rows, missing: str
+) -> ZarrSource:
     where = store_name(array)
     check_dtype(np.dtype(array.dtype), where)
     names = dimension_names(array, dict(array.attrs))
@@ -269,7 +271,7 @@ def chunked_array(array: zarr.Array, missing: str) -> ChunkedArray:
     where = store_name(array)
     decoder, shards = _decoder(array, np.dtype(array.dtype), where)
     return ChunkedArray(
-        store=placed(array.store),
+        store=absolute_store(array.store),
         encode_key=_KeyEncoder(array.path, array.metadata),
         decoder=decoder,
         packing=Packing(conventions_of(array, decoder.dtype)),

@@ -1,20 +1,26 @@
 """A model on disk: immutable versions, and a log whose next entry exists exactly once."""
 
-from streamsvd.store.versions.checking import Damage, check, repair, republish
-from streamsvd.store.versions.collecting import collect, lease, leased, release
+from streamsvd.store.versions.checking import Damage, check_store, repair, republish
+from streamsvd.store.versions.collecting import collect, lease, leased_versions, release
 from streamsvd.store.versions.draft import Draft
+from streamsvd.store.versions.model_store import (
+    DEFAULT_KEEP,
+    FOLDER,
+    VERSIONS,
+    ModelStore,
+    is_model,
+)
 from streamsvd.store.versions.records import (
     BlockEntry,
     FactorRecord,
-    Kind,
     LedgerRecord,
     LogEntry,
     Manifest,
-    Settings,
-    Spec,
-    Summary,
+    ModelSettings,
+    ModelSpec,
+    VersionKind,
+    VersionSummary,
 )
-from streamsvd.store.versions.versions import DEFAULT_KEEP, FOLDER, VERSIONS, ModelStore, is_model
 
 __all__ = [
     "DEFAULT_KEEP",
@@ -24,19 +30,19 @@ __all__ = [
     "Damage",
     "Draft",
     "FactorRecord",
-    "Kind",
+    "VersionKind",
     "LedgerRecord",
     "LogEntry",
     "Manifest",
     "ModelStore",
-    "Settings",
-    "Spec",
-    "Summary",
-    "check",
+    "ModelSettings",
+    "ModelSpec",
+    "VersionSummary",
+    "check_store",
     "collect",
     "is_model",
     "lease",
-    "leased",
+    "leased_versions",
     "release",
     "repair",
     "republish",

@@ -19,14 +19,14 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import MemoryStore
 
 Array = npt.NDArray[Any]
-Stored = dict[str, bytes]
+ObjectMap = dict[str, bytes]
 """Objects of a group by key."""
 
 _CODECS = ["bytes", "crc32c"]
 _CRC_BYTES = 4
 
 
-def encoded(arrays: Mapping[str, Array]) -> Stored:
+def encode_arrays(arrays: Mapping[str, Array]) -> ObjectMap:
     """A zarr group of the arrays, one chunk each, as objects."""
     buffers: dict[str, Any] = {}
     group = zarr.open_group(MemoryStore(buffers), mode="a", zarr_format=3)
@@ -45,7 +45,7 @@ def encoded(arrays: Mapping[str, Array]) -> Stored:
     return {key: buffer.to_bytes() for key, buffer in buffers.items()}
 
 
-def decoded(objects: Mapping[str, bytes]) -> Array:
+def decode_array(objects: Mapping[str, bytes]) -> Array:
     """One array from its objects, keys relative to it."""
     _check_metadata(objects)
     prototype = default_buffer_prototype().buffer
@@ -72,4 +72,4 @@ def _check_metadata(objects: Mapping[str, bytes]) -> None:
 
 def read_array(read: Callable[[str], bytes], folder: str, keys: list[str]) -> Array:
     """The array at a folder, of which ``keys`` are the objects."""
-    return decoded({key.removeprefix(folder + "/"): read(key) for key in keys})
+    return decode_array({key.removeprefix(folder + "/"): read(key) for key in keys})

@@ -9,22 +9,7 @@ from dataclasses import dataclass
 import msgspec
 
 from streamsvd.errors import ConflictError, CorruptChunkError, StoreError
-from streamsvd.store.versions.records import (
-    FORMAT,
-    Head,
-    Kind,
-    Lease,
-    LogEntry,
-    Manifest,
-    Mark,
-    NewerFormatError,
-    Settings,
-    Summary,
-    plain_record,
-    sealed,
-    unsealed,
-)
-from streamsvd.store.versions.versions import (
+from streamsvd.store.versions.model_store import (
     DEFAULT_KEEP,
     HEAD,
     LEASES,
@@ -32,7 +17,22 @@ from streamsvd.store.versions.versions import (
     SETTINGS,
     ModelStore,
     log_key,
-    numbered,
+    version_numbers,
+)
+from streamsvd.store.versions.records import (
+    FORMAT,
+    Head,
+    Lease,
+    LogEntry,
+    Manifest,
+    Mark,
+    ModelSettings,
+    NewerFormatError,
+    VersionKind,
+    VersionSummary,
+    plain_record,
+    seal,
+    unseal,
 )
 
 TRIES = 5
@@ -64,7 +64,7 @@ class Damage:
         return f"{self.key}: {self.reason}{where}"
 
 
-def check(store: ModelStore) -> tuple[list[Damage], int]:
+def check_store(store: ModelStore) -> tuple[list[Damage], int]:
     """Every damage, and the newest version that is whole; 0 if none is.
 
     Notes
@@ -73,8 +73,8 @@ def check(store: ModelStore) -> tuple[list[Damage], int]:
     missing: they collect what is no longer kept.
     """
     for _ in range(TRIES):
-        found, whole, last = _checked(store)
-        later = max(numbered(store.names(LOG)), default=0)
+        found, whole, last = _check_all(store)
+        later = max(version_numbers(store.names(LOG)), default=0)
         if not found or later <= last:
             break
         with contextlib.suppress(StoreError):
@@ -83,7 +83,7 @@ def check(store: ModelStore) -> tuple[list[Damage], int]:
     return found, whole
 
 
-def _checked(store: ModelStore) -> tuple[list[Damage], int, int]:
+def _check_all(store: ModelStore) -> tuple[list[Damage], int, int]:
     """As above, and the newest version that there was when it began."""
     found: list[Damage] = []
     try:
@@ -129,7 +129,7 @@ def _entries(store: ModelStore, found: list[Damage]) -> tuple[dict[int, LogEntry
     """Log entries that can be read; gaps, strangers and a head that is ahead are damage."""
     # The head before the log: what a writer commits meanwhile must not look like a head that is ahead.
     head = _head(store, found)
-    numbers = numbered(store.names(LOG))
+    numbers = version_numbers(store.names(LOG))
     if numbers and head is None:
         found.append(Damage(HEAD, "missing", 0))
     last = max([head or 0, *numbers[-1:]])
@@ -153,7 +153,7 @@ def _entries(store: ModelStore, found: list[Damage]) -> tuple[dict[int, LogEntry
         if name.endswith(".tmp"):
             continue
         try:
-            unsealed(store.read(key), Lease, key)
+            unseal(store.read(key), Lease, key)
         except FileNotFoundError:
             continue
         except OSError as error:
@@ -174,7 +174,7 @@ def _absent(store: ModelStore, key: str) -> bool:
 def _head(store: ModelStore, found: list[Damage]) -> int | None:
     """The version that the head names; 0 if it cannot be read, None if it is missing."""
     try:
-        return unsealed(store.read(HEAD), Head, HEAD).version
+        return unseal(store.read(HEAD), Head, HEAD).version
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -187,7 +187,7 @@ def _manifest(store: ModelStore, entry: LogEntry, found: list[Damage]) -> Manife
     if entry.kind == "repair" and not entry.folder:
         return None
     try:
-        return plain_record(store.checked(key, entry.manifest), Manifest, key)
+        return plain_record(store.read_checked(key, entry.manifest), Manifest, key)
     except NewerFormatError:
         raise
     except StoreError as error:
@@ -223,7 +223,7 @@ def _object(
 ) -> Damage | None:
     if (key, expected) not in sound:
         try:
-            store.checked(key, expected)
+            store.read_checked(key, expected)
             sound[key, expected] = None
         except StoreError as error:
             sound[key, expected] = _reason(error)
@@ -242,7 +242,7 @@ def repair(store: ModelStore) -> tuple[int, list[Damage]]:
     StoreError
         If no version is whole.
     """
-    found, whole = check(store)
+    found, whole = check_store(store)
     if not found:
         return whole, []
     if not whole:
@@ -251,39 +251,39 @@ def repair(store: ModelStore) -> tuple[int, list[Damage]]:
             "Restore it from a copy."
         )
     good = store.manifest(whole)
-    with store.explained():
+    with store.explain_writes():
         last = _mend_log(store, found, good.summary)
         with contextlib.suppress(OSError):
             store.objects.remove([d.key for d in found if d.key.startswith(LEASES)])
         if any(d.key == SETTINGS for d in found):
-            store.objects.replace(SETTINGS, sealed(_settings(store, good)))
-        floor = _kept_since(store, good)
+            store.objects.replace(SETTINGS, seal(_settings(store, good)))
+        floor = _first_kept_version(store, good)
         for version in {d.version for d in found} - {0, whole}:
             _give_up(store, version)
         if last > whole:
             good = msgspec.structs.replace(good, floor=floor)
             republish(store, good, last, "repair")
             last += 1
-        store.objects.replace(HEAD, sealed(Head(last)))
+        store.objects.replace(HEAD, seal(Head(last)))
     return whole, found
 
 
 def _give_up(store: ModelStore, version: int) -> None:
     """Say in the log that a version is lost; what it had absorbed stays on record."""
     lost = msgspec.structs.replace(store.entry(version), kind="repair", folder="", manifest=(0, 0))
-    store.objects.replace(log_key(version), sealed(lost))
+    store.objects.replace(log_key(version), seal(lost))
 
 
-def _settings(store: ModelStore, good: Manifest) -> Settings:
+def _settings(store: ModelStore, good: Manifest) -> ModelSettings:
     """What the model was created with, as far as a version tells."""
     keep = good.version - good.floor + 1 if good.floor > 1 else DEFAULT_KEEP
     blocks = store.blocks(good)
     # Rows before the first block are those of a batch result.
     base = blocks[0].start > 0 if blocks else good.n_rows > 0
-    return Settings(FORMAT, good.spec, max(keep, 2), base)
+    return ModelSettings(FORMAT, good.spec, max(keep, 2), base)
 
 
-def _kept_since(store: ModelStore, good: Manifest) -> int:
+def _first_kept_version(store: ModelStore, good: Manifest) -> int:
     """The earliest version from which on all are there up to a good one: those before it were collected.
 
     How far they were, only the versions that were lost know.
@@ -296,9 +296,9 @@ def _kept_since(store: ModelStore, good: Manifest) -> int:
     return floor
 
 
-def _mend_log(store: ModelStore, found: list[Damage], summary: Summary) -> int:
+def _mend_log(store: ModelStore, found: list[Damage], summary: VersionSummary) -> int:
     """Replace entries that are lost; the number of the last entry."""
-    numbers = numbered(store.names(LOG))
+    numbers = version_numbers(store.names(LOG))
     for damage in found:
         if not damage.key.startswith(LOG):
             continue
@@ -306,14 +306,14 @@ def _mend_log(store: ModelStore, found: list[Damage], summary: Summary) -> int:
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         lost = LogEntry(FORMAT, version, "repair", "", (0, 0), "", "lost", now, summary)
         if damage.reason != "missing":
-            store.objects.replace(damage.key, sealed(lost))
-        elif not store.objects.create(damage.key, sealed(lost)):
-            raise _changed(store)
+            store.objects.replace(damage.key, seal(lost))
+        elif not store.objects.create(damage.key, seal(lost)):
+            raise _conflict(store)
         numbers.append(version)
     return max(numbers, default=0)
 
 
-def republish(store: ModelStore, good: Manifest, last: int, kind: Kind) -> Manifest:
+def republish(store: ModelStore, good: Manifest, last: int, kind: VersionKind) -> Manifest:
     """The state of an earlier version as the next one; its objects stay where they are.
 
     Raises
@@ -324,9 +324,9 @@ def republish(store: ModelStore, good: Manifest, last: int, kind: Kind) -> Manif
     draft = store.draft(last + 1)
     manifest = msgspec.structs.replace(good, version=last + 1, kind=kind)
     if not store.publish(draft, manifest):
-        raise _changed(store)
+        raise _conflict(store)
     return manifest
 
 
-def _changed(store: ModelStore) -> ConflictError:
+def _conflict(store: ModelStore) -> ConflictError:
     return ConflictError(f"{store.name} was changed by another writer meanwhile. Run it again.")

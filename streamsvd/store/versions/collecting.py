@@ -8,8 +8,8 @@ import uuid
 from collections.abc import Iterable
 
 from streamsvd.errors import MissingObjectError, StoreError
-from streamsvd.store.versions.records import BlockEntry, Lease, sealed, unsealed
-from streamsvd.store.versions.versions import ENTRY, FOLDER, LEASES, LOG, VERSIONS, ModelStore
+from streamsvd.store.versions.model_store import ENTRY, FOLDER, LEASES, LOG, VERSIONS, ModelStore
+from streamsvd.store.versions.records import BlockEntry, Lease, seal, unseal
 
 LEASE_SECONDS = 3600.0
 
@@ -17,8 +17,8 @@ LEASE_SECONDS = 3600.0
 def lease(store: ModelStore, version: int, seconds: float = LEASE_SECONDS) -> str:
     """Protect a version from being collected for a while; returns the key of the lease."""
     key = f"{LEASES}/{version:012d}-{uuid.uuid4().hex[:12]}.json"
-    with store.explained():
-        store.objects.create(key, sealed(Lease(version, time.time() + seconds)))
+    with store.explain_writes():
+        store.objects.create(key, seal(Lease(version, time.time() + seconds)))
     return key
 
 
@@ -28,7 +28,7 @@ def release(store: ModelStore, key: str) -> None:
         store.objects.remove([key])
 
 
-def leased(store: ModelStore) -> set[int]:
+def leased_versions(store: ModelStore) -> set[int]:
     """Versions that someone reads; leases that have run out are removed."""
     held = set()
     for name in store.names(LEASES):
@@ -36,7 +36,7 @@ def leased(store: ModelStore) -> set[int]:
         if not ENTRY.fullmatch(name[:12] + name[25:]):  # half made, or a stranger
             continue
         try:
-            lease = unsealed(store.read(key), Lease, key)
+            lease = unseal(store.read(key), Lease, key)
         except (StoreError, FileNotFoundError):
             continue
         if lease.expires > time.time():
@@ -69,9 +69,9 @@ def collect(store: ModelStore, *, back: int | None = None) -> int:
     if not newest:
         return 0
     floor = max(store.manifest(newest).floor, 1)
-    needed, own = _needed(store, range(floor, newest + 1), leased(store))
+    needed, own = _needed_objects(store, range(floor, newest + 1), leased_versions(store))
     removed = 0
-    with store.explained():
+    with store.explain_writes():
         for name in store.names(VERSIONS):
             folder = f"{VERSIONS}/{name}"
             if folder in own or not FOLDER.fullmatch(name) or int(name[:12]) > newest:
@@ -90,7 +90,9 @@ def collect(store: ModelStore, *, back: int | None = None) -> int:
     return removed + len(doomed)
 
 
-def _needed(store: ModelStore, kept: Iterable[int], beside: set[int]) -> tuple[set[str], set[str]]:
+def _needed_objects(
+    store: ModelStore, kept: Iterable[int], beside: set[int]
+) -> tuple[set[str], set[str]]:
     """Objects, and whole folders, that these versions need.
 
     A lease on a version that is gone, or never was, protects nothing.

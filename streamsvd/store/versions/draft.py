@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from streamsvd.store.versions.arrays import Array, encoded
+from streamsvd.store.versions.arrays import Array, encode_arrays
 from streamsvd.store.versions.records import Manifest, Mark, mark
 
 
@@ -23,7 +23,7 @@ class Draft:
         As in the manifest.
     pending
         Objects not written yet, by their names in the folder.
-    grouped
+    has_group
         Whether the metadata of the group are among what was written or is pending.
     """
 
@@ -32,7 +32,7 @@ class Draft:
     arrays: dict[str, str] = field(default_factory=dict)
     files: dict[str, Mark] = field(default_factory=dict)
     pending: dict[str, bytes] = field(default_factory=dict)
-    grouped: bool = False
+    has_group: bool = False
 
     @property
     def mark(self) -> str:
@@ -42,13 +42,13 @@ class Draft:
     def add(self, arrays: Mapping[str, Array]) -> dict[str, Mark]:
         """Arrays of this version; returns the marks of their objects."""
         added = {}
-        for name, data in encoded(arrays).items():
+        for name, data in encode_arrays(arrays).items():
             key = f"{self.folder}/{name}"
             if name == "zarr.json":  # of the group: the same for all, written once
-                if not self.grouped:
+                if not self.has_group:
                     self.pending[name] = data
                     self.files[key] = mark(data)
-                self.grouped = True
+                self.has_group = True
                 continue
             self.pending[name] = data
             added[key] = mark(data)

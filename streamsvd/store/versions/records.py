@@ -23,7 +23,7 @@ Mark: TypeAlias = tuple[int, int]
 HASH_BYTES = 6
 """Of a mark: below 2**53, so that every reader of JSON keeps all digits."""
 
-Kind: TypeAlias = Literal["update", "base", "rollback", "merge", "repair"]
+VersionKind: TypeAlias = Literal["update", "base", "rollback", "merge", "repair"]
 R = TypeVar("R")
 
 
@@ -40,7 +40,7 @@ def mark(data: bytes) -> Mark:
     return int.from_bytes(hashlib.blake2b(data, digest_size=HASH_BYTES).digest()), len(data)
 
 
-class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What made the versions, and what every block must agree with.
 
     ``width`` is the extent that does not grow; ``kind`` that of numpy's types; ``columns`` a digest of the
@@ -71,11 +71,11 @@ class Spec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         return hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:16]
 
 
-class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``model.json``: what the model was created with; ``base`` if it extends a result of `svd`."""
 
     format: int
-    spec: Spec
+    spec: ModelSpec
     keep: int
     base: bool
 
@@ -132,7 +132,7 @@ class Segment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     count: int
 
 
-class Summary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class VersionSummary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the log tells of a version without opening it.
 
     ``captured`` is the share of the new energy that the basis held before; ``angles`` the principal angles
@@ -165,8 +165,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     format: int
     version: int
-    kind: Kind
-    spec: Spec
+    kind: VersionKind
+    spec: ModelSpec
     floor: int
     factor: FactorRecord
     nodes: dict[str, FactorRecord]
@@ -177,7 +177,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     files: dict[str, Mark]
     segments: list[Segment]
     tail: list[BlockEntry]
-    summary: Summary
+    summary: VersionSummary
 
 
 class LogEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -185,13 +185,13 @@ class LogEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     format: int
     version: int
-    kind: Kind
+    kind: VersionKind
     folder: str
     manifest: Mark
     schema: str
     writer: str
     time: str
-    summary: Summary
+    summary: VersionSummary
 
 
 class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -207,13 +207,13 @@ class Lease(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     expires: float
 
 
-def sealed(record: Any) -> bytes:
+def seal(record: Any) -> bytes:
     """The record as one line of JSON, and the checksum of that line."""
     line = msgspec.json.encode(record)
     return line + b"\n%08x\n" % google_crc32c.value(line)
 
 
-def unsealed(data: bytes, kind: type[R], key: str) -> R:
+def unseal(data: bytes, kind: type[R], key: str) -> R:
     """The record again.
 
     Raises

@@ -11,7 +11,7 @@ _HERE = -100
 _EXCHANGE = 2
 
 
-def exchanged(one: Path, other: Path) -> bool:
+def exchange_paths(one: Path, other: Path) -> bool:
     """Whether two paths have traded what they name: nobody saw either of them missing.
 
     False where the system or its file system knows no such step, as NFS, and where it failed; both are then as they were.

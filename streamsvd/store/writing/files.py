@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from streamsvd.errors import SpecError, StoreError
-from streamsvd.store.explanations import explained, refused, there
+from streamsvd.store.explanations import explain_errors, path_exists, raise_access_error
 
 
 def array_in(path: Path, name: str) -> Any:
@@ -23,12 +23,12 @@ def array_in(path: Path, name: str) -> Any:
     SpecError
         If it holds none, or more than one.
     """
-    if not there(path):
+    if not path_exists(path):
         raise StoreError(f"{name}={path} does not exist. Check the path.")
     try:
         found = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        refused(error, path)
+        raise_access_error(error, path)
         raise SpecError(
             f"{name}={path} is no .npy file of numbers. Write it with numpy.save."
         ) from error
@@ -52,7 +52,7 @@ def check_file(path: Path, *, overwrite: bool) -> None:
     """
     from streamsvd.store.writing.trial import try_place
 
-    if there(path, "write"):
+    if path_exists(path, "write"):
         if not overwrite:
             raise StoreError(
                 f"{path} exists already. Pass overwrite=True (--overwrite) to replace it."
@@ -61,7 +61,7 @@ def check_file(path: Path, *, overwrite: bool) -> None:
             raise StoreError(
                 f"{path} is no regular file; it will not be replaced. Choose another place."
             )
-    if there(path.parent, "write") and not path.parent.is_dir():
+    if path_exists(path.parent, "write") and not path.parent.is_dir():
         raise StoreError(f"{path.parent} is no folder. Choose another place.")
     if not path.parent.exists():
         raise StoreError(f"{path.parent} is no folder. Make it, or choose another place.")
@@ -76,12 +76,12 @@ def write_npz(path: Path, arrays: Mapping[str, Any]) -> None:
     AccessError
         If it cannot be written; what was there before is untouched.
     """
-    with beside(path) as partial, partial.open("wb") as file:
+    with replacement_file(path) as partial, partial.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
 
 
 @contextmanager
-def beside(path: Path) -> Iterator[Path]:
+def replacement_file(path: Path) -> Iterator[Path]:
     """A file to write, which then takes the place of another; it is gone if anything fails.
 
     Raises
@@ -91,7 +91,7 @@ def beside(path: Path) -> Iterator[Path]:
     """
     partial = path.with_name(f".{path.name}.partial")
     try:
-        with explained(path, "nothing was replaced."):
+        with explain_errors(path, "nothing was replaced."):
             yield partial
             partial.replace(path)
     except BaseException:

@@ -34,7 +34,7 @@ class Partial:
         self.folder.mkdir(parents=True)
         # The name of the machine is there only once the lock is held: without it nobody removes the folder.
         self._handle = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-        if _locked(self._handle):
+        if _try_lock(self._handle):
             os.write(self._handle, platform.node().encode())
 
     def close(self) -> Path:
@@ -45,7 +45,7 @@ class Partial:
 
     def remove(self) -> None:
         """Remove what was written so far."""
-        _removed(self.folder)
+        _remove_lock_last(self.folder)
         self._release()
 
     def _release(self) -> None:
@@ -61,10 +61,10 @@ def sweep(place: Path) -> list[Path]:
         beside = sorted(path for path in place.parent.iterdir() if pattern.fullmatch(path.name))
     except OSError:  # no folder yet, or one that may not be listed
         return []
-    return [path for path in beside if not path.is_symlink() and _swept(path)]
+    return [path for path in beside if not path.is_symlink() and _sweep_folder(path)]
 
 
-def _swept(folder: Path) -> bool:
+def _sweep_folder(folder: Path) -> bool:
     """Whether the folder was nobody's and has been removed."""
     try:
         handle = os.open(folder / LOCK, os.O_RDWR | os.O_NOFOLLOW)
@@ -72,15 +72,15 @@ def _swept(folder: Path) -> bool:
         return False
     try:
         here = platform.node().encode()
-        if not here or not _locked(handle) or os.read(handle, len(here) + 1) != here:
+        if not here or not _try_lock(handle) or os.read(handle, len(here) + 1) != here:
             return False
-        _removed(folder)
+        _remove_lock_last(folder)
         return not folder.exists()
     finally:
         os.close(handle)
 
 
-def dropped(path: Path) -> None:
+def remove_replaced(path: Path) -> None:
     """Remove a folder that has made way for another, or the link to one; what a kill leaves of it can be swept."""
     if path.is_symlink():  # what it led to is left alone
         path.unlink()
@@ -88,14 +88,14 @@ def dropped(path: Path) -> None:
     handle = -1
     with contextlib.suppress(OSError):  # it may not be written
         handle = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
-        if _locked(handle):
+        if _try_lock(handle):
             os.write(handle, platform.node().encode())
-    _removed(path)
+    _remove_lock_last(path)
     if handle >= 0:
         os.close(handle)
 
 
-def _locked(handle: int) -> bool:
+def _try_lock(handle: int) -> bool:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:  # another process has it, or the file system knows no locks
@@ -103,7 +103,7 @@ def _locked(handle: int) -> bool:
     return True
 
 
-def _removed(folder: Path) -> None:
+def _remove_lock_last(folder: Path) -> None:
     """Remove a folder, the lock's file last: what is left of a removal that is killed can still be told."""
     try:
         inside = [path for path in folder.iterdir() if path.name != LOCK]

@@ -13,8 +13,8 @@ import uuid
 from pathlib import Path
 
 from streamsvd.errors import SpecError, StoreError
-from streamsvd.store.writing.exchange import exchanged
-from streamsvd.store.writing.partial import Partial, dropped
+from streamsvd.store.writing.exchange import exchange_paths
+from streamsvd.store.writing.partial import Partial, remove_replaced
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(?:/+|$)")
 
@@ -46,7 +46,7 @@ def put_in_place(partial: Partial, path: Path, *, overwrite: bool) -> None:
     OSError
         If the disk is full or the place cannot be written.
     """
-    synced(partial.folder)
+    sync_tree(partial.folder)
     if not path.exists():
         partial.close().rename(path)
         return
@@ -56,12 +56,12 @@ def put_in_place(partial: Partial, path: Path, *, overwrite: bool) -> None:
             "Pass overwrite=True (--overwrite) to replace it, or choose another place."
         )
     whole = partial.close()
-    if not exchanged(whole, path):
-        _renamed(whole, path)
-    dropped(whole)  # the name is that of what was there before, by now
+    if not exchange_paths(whole, path):
+        _exchange_by_renames(whole, path)
+    remove_replaced(whole)  # the name is that of what was there before, by now
 
 
-def _renamed(whole: Path, path: Path) -> None:
+def _exchange_by_renames(whole: Path, path: Path) -> None:
     """The same as an exchange, in three steps."""
     old = path.with_name(f"{path.name}.old-{uuid.uuid4().hex[:8]}")
     path.rename(old)
@@ -84,7 +84,7 @@ def put_back(path: Path) -> None:
             left[0].rename(path)
 
 
-def synced(folder: Path) -> None:
+def sync_tree(folder: Path) -> None:
     """Everything below the folder to disk, so that the rename never outruns the data."""
     for path in [folder, *folder.rglob("*")]:
         handle = os.open(path, os.O_RDONLY)

@@ -11,10 +11,10 @@ import numpy.typing as npt
 import zarr
 
 from streamsvd.errors import StoreError
-from streamsvd.store.explanations import explained, there
+from streamsvd.store.explanations import explain_errors, path_exists
 from streamsvd.store.writing.partial import Partial
 from streamsvd.store.writing.placing import check_local, put_back, put_in_place
-from streamsvd.store.writing.shield import uninterrupted
+from streamsvd.store.writing.shield import defer_interrupts
 
 INTACT = "nothing was replaced."
 Array = npt.NDArray[Any]
@@ -49,7 +49,7 @@ class RowsWriter:
     ) -> None:
         check_local(path)
         put_back(path)
-        if there(path, "write") and not overwrite:
+        if path_exists(path, "write") and not overwrite:
             raise StoreError(
                 f"{path} exists already. Pass overwrite=True (--overwrite) to replace it."
             )
@@ -59,11 +59,11 @@ class RowsWriter:
             )
         self.path, self.shape, self.dtype, self.overwrite = path, shape, dtype, overwrite
         self.band = min(chunks[0], shape[0])
-        with explained(path, INTACT):
+        with explain_errors(path, INTACT):
             self.partial = Partial(path)
         self._buckets = self.partial.folder / "buckets"
         try:
-            with explained(path, INTACT):
+            with explain_errors(path, INTACT):
                 self._buckets.mkdir()
                 self._array = zarr.create_array(
                     str(self.partial.folder / "array"),
@@ -81,7 +81,7 @@ class RowsWriter:
 
     def put(self, bucket: int, rows: Array) -> None:
         """Rows behind those that the bucket holds already."""
-        with explained(self.path, INTACT), (self._buckets / str(bucket)).open("ab") as file:
+        with explain_errors(self.path, INTACT), (self._buckets / str(bucket)).open("ab") as file:
             file.write(np.ascontiguousarray(rows).data)
 
     def take(self, bucket: int) -> Array:
@@ -89,7 +89,7 @@ class RowsWriter:
         path = self._buckets / str(bucket)
         if not path.exists():
             return np.empty((0, self.shape[1]), dtype=self.dtype)
-        with explained(self.path, INTACT):
+        with explain_errors(self.path, INTACT):
             rows = np.fromfile(path, dtype=self.dtype).reshape(-1, self.shape[1])
             path.unlink()
         return rows
@@ -107,7 +107,7 @@ class RowsWriter:
     def _flush(self) -> None:
         if not self._held:
             return
-        with explained(self.path, INTACT):
+        with explain_errors(self.path, INTACT):
             self._array[self._written : self._written + self._held] = np.concatenate(self._waiting)
         self._written += self._held
         self._waiting, self._held = [], 0
@@ -125,7 +125,7 @@ class RowsWriter:
             raise StoreError(
                 f"{self._written:,} of {self.shape[0]:,} rows were written to {self.path}; nothing was kept."
             )
-        with explained(self.path, INTACT), uninterrupted():
+        with explain_errors(self.path, INTACT), defer_interrupts():
             self._buckets.rmdir()
             inner = self.partial.folder / "array"
             for part in list(inner.iterdir()):

@@ -15,9 +15,9 @@ from zarr.storage import FsspecStore, LocalStore, WrapperStore, ZipStore
 
 from streamsvd.checks.paths import is_url, local_path
 from streamsvd.errors import SpecError
+from streamsvd.store.collections.arrays import ArrayInChunks, ArrayInFile, ArrayInMemory
 from streamsvd.store.collections.members import Collection
-from streamsvd.store.collections.stored import InChunks, InFile, InMemory
-from streamsvd.store.explanations import there
+from streamsvd.store.explanations import path_exists
 from streamsvd.store.objects.posix import LocalObjects
 from streamsvd.store.sources.arrays import ArraySource
 from streamsvd.store.sources.chunked import ChunkedArray
@@ -50,7 +50,7 @@ def check_apart(out: Any, *read: Any, name: str = "out=") -> None:
     found = None if path is None else list(dict.fromkeys(places(read)))
     if path is None or not found:
         return
-    taken = there(path, "write")
+    taken = path_exists(path, "write")
     place = path.resolve()
     for each in found:
         here = each.resolve()
@@ -93,8 +93,8 @@ def _(source: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 @places.register(NpySource)
-@places.register(InFile)
-def _(source: NpySource | InFile) -> Iterator[Path]:
+@places.register(ArrayInFile)
+def _(source: NpySource | ArrayInFile) -> Iterator[Path]:
     yield source.path
 
 
@@ -114,9 +114,9 @@ def _(source: ZarrSource | ArraySource) -> Iterator[Path]:
     return places(source.array)
 
 
-@places.register(InMemory)
-@places.register(InChunks)
-def _(source: InMemory | InChunks) -> Iterator[Path]:
+@places.register(ArrayInMemory)
+@places.register(ArrayInChunks)
+def _(source: ArrayInMemory | ArrayInChunks) -> Iterator[Path]:
     return places(source.values)
 
 
@@ -148,7 +148,7 @@ def _(source: np.ndarray[Any, Any]) -> Iterator[Path]:
 @places.register(Collection)
 def _(source: Collection) -> Iterator[Path]:
     """Of many files in one folder that folder, without a look at any."""
-    yield from source.places or places([part.stored for part in source.parts])
+    yield from source.places or places([part.array for part in source.parts])
 
 
 @places.register(Mapping)

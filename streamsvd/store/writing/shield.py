@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def uninterrupted() -> Iterator[None]:
+def defer_interrupts() -> Iterator[None]:
     """Ctrl-C (and SIGTERM, where it has a handler) waits until the end of the block, and comes then.
 
     Only the main thread is interrupted by signals, so that elsewhere nothing has to be done.

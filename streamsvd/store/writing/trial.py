@@ -10,10 +10,10 @@ import time
 import uuid
 from pathlib import Path
 
-from streamsvd.store.explanations import explained, there
+from streamsvd.store.explanations import explain_errors, path_exists
 from streamsvd.store.objects import Objects
 
-BESIDE = ".partial-00000000"
+TRIAL_SUFFIX = ".partial-00000000"
 """As long as what is put behind a name while its folder is written."""
 PARTS = ("log", "versions", "saves")
 """Folders that a model or a checkpoint writes to."""
@@ -33,10 +33,10 @@ def try_place(path: Path) -> None:
     AccessError
         With the sentence of the system.
     """
-    with explained(path):
-        there(path, "write")
-        there(path.with_name(path.name + BESIDE), "write")
-        _write_in(_above(path.absolute().parent))
+    with explain_errors(path):
+        path_exists(path, "write")
+        path_exists(path.with_name(path.name + TRIAL_SUFFIX), "write")
+        _write_in(_nearest_folder(path.absolute().parent))
 
 
 def try_objects(objects: Objects) -> None:
@@ -50,21 +50,21 @@ def try_objects(objects: Objects) -> None:
     root = getattr(objects, "root", None)
     if not isinstance(root, Path):
         return
-    with explained(root):
-        there(root, "write")
+    with explain_errors(root):
+        path_exists(root, "write")
         if not root.exists():
-            _write_in(_above(root.absolute().parent))
+            _write_in(_nearest_folder(root.absolute().parent))
             return
         _write_in(root)
-        if there(root / "log", "write"):  # something was written to it before
+        if path_exists(root / "log", "write"):  # something was written to it before
             for name in PARTS:
-                if there(root / name, "write"):
+                if path_exists(root / name, "write"):
                     _write_in(root / name)
 
 
-def _above(folder: Path) -> Path:
+def _nearest_folder(folder: Path) -> Path:
     """The folder, or the nearest one above it that is there already."""
-    while not there(folder, "write") and folder != folder.parent:
+    while not path_exists(folder, "write") and folder != folder.parent:
         folder = folder.parent
     return folder
 

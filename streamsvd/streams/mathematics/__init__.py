@@ -2,21 +2,26 @@
 
 from streamsvd.streams.mathematics.claims import StreamCertificate
 from streamsvd.streams.mathematics.directions import FrequentDirections
-from streamsvd.streams.mathematics.options import StreamOptions, state_bytes, within, work_bytes
-from streamsvd.streams.mathematics.order import Order
+from streamsvd.streams.mathematics.options import (
+    StreamOptions,
+    fit_options,
+    state_bytes,
+    work_bytes,
+)
+from streamsvd.streams.mathematics.order import OrderFinding
 from streamsvd.streams.mathematics.refine import Refinement
-from streamsvd.streams.mathematics.top import TopRows
-from streamsvd.streams.mathematics.verdict import Found
+from streamsvd.streams.mathematics.top import StreamState
+from streamsvd.streams.mathematics.verdict import StreamAnswer
 
 __all__ = [
-    "Found",
+    "StreamAnswer",
     "FrequentDirections",
-    "Order",
+    "OrderFinding",
     "Refinement",
     "StreamCertificate",
     "StreamOptions",
-    "TopRows",
+    "StreamState",
     "state_bytes",
-    "within",
+    "fit_options",
     "work_bytes",
 ]

@@ -125,7 +125,7 @@ def residual_sine(lower: Real, residuals: Real, beta: float) -> float:
     return min(1.0, float(np.sqrt(np.sum((residuals / (lower - beta)) ** 2))))
 
 
-def carried(sine: float, known: Matrix, answer: Matrix) -> float:
+def transfer_sine(sine: float, known: Matrix, answer: Matrix) -> float:
     """Bound for the answer from one for known vectors, by the angle between them; 1 beyond a right angle."""
     if sine >= 1 or known.shape[1] < answer.shape[1]:
         return 1.0

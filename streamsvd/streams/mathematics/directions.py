@@ -42,7 +42,7 @@ class FrequentDirections:
         self.rows = np.zeros((2 * self.size, self.d))
 
     @property
-    def held(self) -> Matrix:
+    def used_rows(self) -> Matrix:
         """The sketch B, ``(count, d)``."""
         return self.rows[: self.count]
 
@@ -67,7 +67,7 @@ class FrequentDirections:
         """
         if other.d != self.d:
             raise ShapeError(f"sketches of {self.d} and {other.d} columns cannot be merged.")
-        self.update(other.held)
+        self.update(other.used_rows)
         self.shrunk += other.shrunk
         self.shrinks += other.shrinks
 

@@ -45,7 +45,7 @@ class HeavyRows:
         self.energy = np.zeros(self.capacity)
 
     @property
-    def held(self) -> Matrix:
+    def used_rows(self) -> Matrix:
         """The rows, ``(count, d)``."""
         return self.rows[: self.count]
 
@@ -54,11 +54,11 @@ class HeavyRows:
         heavy = energy >= threshold
         light = [rows[~heavy]] if heavy.any() else [rows]
         if heavy.any():
-            light += self._taken_in(rows[heavy], energy[heavy])
-        light += self._aged(threshold)
+            light += self._take_in(rows[heavy], energy[heavy])
+        light += self._drop_light(threshold)
         return np.concatenate(light, axis=0) if len(light) > 1 else light[0]
 
-    def _taken_in(self, rows: Matrix, energy: Real) -> list[Matrix]:
+    def _take_in(self, rows: Matrix, energy: Real) -> list[Matrix]:
         """Keep the largest of these and of those held; returns what has to leave, the held ones first."""
         free = self.capacity - self.count
         if rows.shape[0] <= free:
@@ -72,7 +72,7 @@ class HeavyRows:
         self.overflow = max(self.overflow, float(leaving.max()))
         np.add.at(self.left_out, np.frexp(leaving)[1] + 1024, 1)
         old, new = chosen[: self.count], chosen[self.count :]
-        left = [self.held[~old].copy(), rows[~new]]
+        left = [self.used_rows[~old].copy(), rows[~new]]
         room = np.concatenate([np.flatnonzero(~old), np.arange(self.count, self.capacity)])
         self._put(room[: int(np.count_nonzero(new))], rows[new], energy[new])
         self.count = self.capacity
@@ -81,19 +81,19 @@ class HeavyRows:
     def _put(self, where: slice | Indices, rows: Matrix, energy: Real) -> None:
         self.rows[where], self.energy[where] = rows, energy
 
-    def wanted(self, threshold: float) -> int:
+    def room_needed(self, threshold: float) -> int:
         """Rows for which there should have been room, about: those held, and those that left and are still heavy."""
         heavy = int(np.count_nonzero(self.energy[: self.count] >= threshold))
         exponent = int(np.frexp(threshold)[1]) + 1024
         return heavy + int(self.left_out[exponent:].sum())
 
-    def _aged(self, threshold: float) -> list[Matrix]:
+    def _drop_light(self, threshold: float) -> list[Matrix]:
         """Rows that the threshold has overtaken."""
         keep = self.energy[: self.count] >= threshold
         if keep.all():
             return []
-        left = self.held[~keep].copy()
+        left = self.used_rows[~keep].copy()
         kept = int(np.count_nonzero(keep))
-        self.rows[:kept], self.energy[:kept] = self.held[keep], self.energy[: self.count][keep]
+        self.rows[:kept], self.energy[:kept] = self.used_rows[keep], self.energy[: self.count][keep]
         self.count = kept
         return [left]

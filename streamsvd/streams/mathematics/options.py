@@ -7,10 +7,10 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from streamsvd.checks.numbers import check_seed, whole
+from streamsvd.checks.numbers import check_integer, check_seed
 from streamsvd.errors import BudgetError, SpecError
 
-Order = Literal["auto", "random", "arbitrary"]
+OrderMode = Literal["auto", "random", "arbitrary"]
 MICROBATCH = 64
 """Rows taken at once, counted from the first row of the stream: bits do not depend on the caller's blocks."""
 GRID = 48
@@ -72,14 +72,14 @@ class StreamOptions:
     holdout: float = 0.1
     forgetting: float = 4.0
     delta: float = 0.05
-    order: Order = "auto"
+    order: OrderMode = "auto"
     seed: int = 0
 
     def __post_init__(self) -> None:
         for name in ("k", "width", "heavy_rows", "sketch_rows", "probes", "windows", "seed"):
             value = getattr(self, name)
             if value is not None:  # numpy's integers become plain ones, which can be saved
-                object.__setattr__(self, name, whole(name, value))
+                object.__setattr__(self, name, check_integer(name, value))
         for name in ("heavy_share", "holdout", "forgetting", "delta"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float | np.number):
@@ -98,7 +98,7 @@ class StreamOptions:
             raise SpecError(f"forgetting={self.forgetting} is no exponent. Pass 0 or more.")
         if not 0 < self.delta < 1:
             raise SpecError(f"delta={self.delta} is no probability. Pass one in (0, 1).")
-        if self.order not in get_args(Order):
+        if self.order not in get_args(OrderMode):
             raise SpecError(
                 f'order={self.order!r} is unknown. Pass "auto", "random" or "arbitrary".'
             )
@@ -160,7 +160,7 @@ def work_bytes(options: StreamOptions, d: int) -> int:
     return 8 * (d * rows + 6 * small * small)
 
 
-def within(options: StreamOptions, d: int, budget: int) -> StreamOptions:
+def fit_options(options: StreamOptions, d: int, budget: int) -> StreamOptions:
     """The options with as much memory as the budget allows: probes shrink first, then sketch, heavy rows, width.
 
     Raises

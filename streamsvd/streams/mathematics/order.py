@@ -30,7 +30,7 @@ MOST_EFFECT = 1e12
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class OrderFinding:
     """What the test found.
 
     Attributes
@@ -121,7 +121,7 @@ class OrderTest:
         mask[FIXED + 1 :] = True
         return np.concatenate([mask, mask])
 
-    def finding(self) -> Order:
+    def finding(self) -> OrderFinding:
         """The verdict on the rows so far."""
         learnt = self._learnt
         largest, effect, which = 1.0, 1.0, ""  # the effect is capped: parts may differ for certain
@@ -135,10 +135,10 @@ class OrderTest:
             F, p = _anova(counts[used], self.sums[used, j], self.squares[used, j])
             largest = min(largest, p)
             if effect < F:
-                effect, which = F, _name(j)
+                effect, which = F, _statistic_name(j)
         p_value = min(1.0, SCALARS * largest)
         random = (p_value >= SURPRISE or effect <= EFFECT) if enough else None
-        return Order(p_value, min(effect, MOST_EFFECT), which, random)
+        return OrderFinding(p_value, min(effect, MOST_EFFECT), which, random)
 
 
 def _anova(counts: Real, sums: Real, squares: Real) -> tuple[float, float]:
@@ -157,7 +157,7 @@ def _anova(counts: Real, sums: Real, squares: Real) -> tuple[float, float]:
     return F, float(fdtrc(groups - 1, n - groups, F))
 
 
-def _name(j: int) -> str:
+def _statistic_name(j: int) -> str:
     """How a message calls a number."""
     square, j = divmod(j, SCALARS // 2)
     if j < FIXED:

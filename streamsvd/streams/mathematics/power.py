@@ -115,15 +115,15 @@ class History:
         wl, Z = wl[::-1], Z[:, ::-1]
         light = orthonormal(Y @ Z[:, : self.b])
         if heavy.shape[0]:
-            joint, self.values = self._merged(V, Y, wl, Z, heavy)
+            joint, self.values = self._merge_heavy(V, Y, wl, Z, heavy)
         else:
             joint, self.values = light[:, : self.k], np.maximum(wl[: self.k], 0.0)
-        new = appended(joint, light)
+        new = extend_basis(joint, light)
         self.gathered = self.gathered @ (V.T @ new)
         self.gamma = self._forgetting(wl)
         return new
 
-    def _merged(
+    def _merge_heavy(
         self, V: Matrix, Y: Matrix, wl: Real, Z: Matrix, heavy: Matrix
     ) -> tuple[Matrix, Real]:
         """One power step from the leading vectors of the heavy rows and the light part together."""
@@ -148,7 +148,7 @@ def orthonormal(X: Matrix) -> Matrix:
     return np.asarray(linalg.qr(X, mode="economic", check_finite=False)[0])
 
 
-def appended(first: Matrix, others: Matrix) -> Matrix:
+def extend_basis(first: Matrix, others: Matrix) -> Matrix:
     """``first`` and an orthonormal basis of what ``others`` add to it."""
     rest = others
     for _ in range(2):

@@ -17,7 +17,7 @@ from streamsvd.numerics.sides import UNIT_ROUNDOFF
 from streamsvd.numerics.signs import phases
 from streamsvd.streams.mathematics import claims
 from streamsvd.streams.mathematics.power import orthonormal
-from streamsvd.streams.mathematics.verdict import Found
+from streamsvd.streams.mathematics.verdict import StreamAnswer
 from streamsvd.typing import Matrix
 
 
@@ -27,17 +27,17 @@ class Refinement:
 
     Parameters
     ----------
-    found
+    first_answer
         What is to be refined.
     """
 
-    found: Found
+    first_answer: StreamAnswer
     products: Matrix = field(init=False)
     n_rows: int = 0
     energy: float = 0.0
 
     def __post_init__(self) -> None:
-        self.products = np.zeros_like(self.found.basis)
+        self.products = np.zeros_like(self.first_answer.basis)
 
     def update(self, rows: Matrix) -> None:
         """Absorb a block of rows."""
@@ -46,11 +46,11 @@ class Refinement:
                 f"a block of shape {rows.shape} came in a further pass over rows of {self.products.shape[0]} numbers."
             )
         X = rows.astype(np.float64, copy=False)
-        self.products += X.T @ (X @ self.found.basis)
+        self.products += X.T @ (X @ self.first_answer.basis)
         self.n_rows += X.shape[0]
         self.energy += float(np.sum(X * X))
 
-    def finalize(self) -> Found:
+    def finalize(self) -> StreamAnswer:
         """The better answer, with what is proved of it.
 
         Raises
@@ -58,7 +58,7 @@ class Refinement:
         SpecError
             If these were other rows than those of the first pass.
         """
-        first = self.found
+        first = self.first_answer
         same = abs(self.energy - first.energy) <= 1e-6 * first.energy
         if self.n_rows != first.n_rows or not same:
             raise SpecError(
@@ -76,17 +76,17 @@ class Refinement:
         better = orthonormal(Y) if theta[0] > 0 else V
         answer = better[:, :k] * phases(better[:, :k])
         sine = claims.residual_sine(theta[:k] - rounding, residuals, beta)
-        sine = claims.carried(sine, known, answer)
+        sine = claims.transfer_sine(sine, known, answer)
         c = first.certificate
         if c.evidence == "deterministic":  # what was proved stays proved
-            sine = min(sine, claims.carried(c.sine, first.components.T, answer))
-        moved = claims.carried(0.0, known, answer)
+            sine = min(sine, claims.transfer_sine(c.sine, first.components.T, answer))
+        moved = claims.transfer_sine(0.0, known, answer)
         held = float(np.sum(theta[:k]))
         less = moved * float(np.sqrt(k * first.minorant.outside(answer)))
         captured = max(np.sqrt(held) - less, 0.0) ** 2 / first.energy if first.energy else 1.0
         lower = np.maximum(c.values_lower, theta[:k] - rounding)
         following = float(theta[k]) if theta.size > k else 0.0
-        estimate = claims.carried(
+        estimate = claims.transfer_sine(
             claims.residual_sine(theta[:k], residuals, following), known, answer
         )
         certificate = replace(

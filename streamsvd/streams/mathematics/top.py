@@ -22,7 +22,7 @@ from streamsvd.streams.mathematics.heavy import HeavyRows
 from streamsvd.streams.mathematics.options import GRID, MICROBATCH, StreamOptions, state_bytes
 from streamsvd.streams.mathematics.order import FIRST_SPAN, FIXED, WINDOWS, OrderTest
 from streamsvd.streams.mathematics.power import History, Window, orthonormal
-from streamsvd.streams.mathematics.verdict import Found, verdict
+from streamsvd.streams.mathematics.verdict import StreamAnswer, verdict
 from streamsvd.typing import Matrix
 
 REMEDY = "Mend or leave out the row; the rows before it are in."
@@ -32,7 +32,7 @@ SMALLEST, LARGEST = 1e-65, 1e65
 
 
 @dataclass(slots=True, eq=False)
-class TopRows:
+class StreamState:
     """The state of a stream of rows of ``d`` numbers.
 
     Parameters
@@ -105,7 +105,7 @@ class TopRows:
 
     # Rows in -----------------------------------------------------------------------------------------
 
-    def partial_fit(self, rows: Matrix) -> TopRows:
+    def partial_fit(self, rows: Matrix) -> StreamState:
         """Absorb a block of rows ``(r, d)``, any r; it is not changed, and no reference to it is kept.
 
         Raises
@@ -114,7 +114,7 @@ class TopRows:
             If the block is not real and of d columns, holds NaN or Inf, or entries beyond 1e65; the state is then
             what it was.
         """
-        rows = self._checked(rows)
+        rows = self._check_rows(rows)
         at = 0
         if self.pending.shape[0]:
             take = min(MICROBATCH - self.pending.shape[0], rows.shape[0])
@@ -131,11 +131,11 @@ class TopRows:
         return self
 
     @property
-    def taken(self) -> int:
+    def n_absorbed(self) -> int:
         """Rows absorbed, those that wait for a full micro-batch included."""
         return self.seen + int(self.pending.shape[0])
 
-    def _checked(self, rows: Matrix) -> Matrix:
+    def _check_rows(self, rows: Matrix) -> Matrix:
         if self.closed:
             raise SpecError("the stream was finalized; begin another one for further rows.")
         rows = as_array(rows)
@@ -148,27 +148,27 @@ class TopRows:
             raise SpecError(
                 f"blocks of {rows.dtype} cannot be absorbed: rows of a stream are real numbers."
             )
-        if self.n_rows is not None and self.taken + rows.shape[0] > self.n_rows:
+        if self.n_rows is not None and self.n_absorbed + rows.shape[0] > self.n_rows:
             raise SpecError(
-                f"{self.taken + rows.shape[0]:,} rows have come, {self.n_rows:,} were announced. Leave n_rows out "
+                f"{self.n_absorbed + rows.shape[0]:,} rows have come, {self.n_rows:,} were announced. Leave n_rows out "
                 "where the length is not known."
             )
         largest = max(float(np.max(rows)), -float(np.min(rows))) if rows.size else 0.0
         if not largest <= LARGEST:  # NaN goes here too
-            self._complain(rows)
+            self._raise_bad_entry(rows)
         self.largest = max(self.largest, largest)
         return rows
 
-    def _complain(self, rows: Matrix) -> None:
+    def _raise_bad_entry(self, rows: Matrix) -> None:
         bad = ~np.isfinite(rows)
         if bad.any():
             i, j = np.unravel_index(int(np.argmax(bad)), bad.shape)
             value = "NaN" if np.isnan(rows[i, j]) else "Inf"
             raise NonFiniteError(
                 value,
-                self.taken + int(i),
+                self.n_absorbed + int(i),
                 int(j),
-                f"row {self.taken + int(i)} of the stream",
+                f"row {self.n_absorbed + int(i)} of the stream",
                 COLUMN_REMEDY if rows.shape[0] > 1 and np.isnan(rows[:, j]).all() else REMEDY,
             )
         raise SpecError(
@@ -230,7 +230,7 @@ class TopRows:
         assert self.window is not None
         if self.n_rows is None:
             self.judged = self.window
-        basis = self.history.advance(self.window, self.heavy.held)
+        basis = self.history.advance(self.window, self.heavy.used_rows)
         self.valued_at = self.seen
         self.window = Window(basis, self._rival())
         assert self.state_bytes <= state_bytes(self.options, self.d), "the space bound is broken"
@@ -239,7 +239,7 @@ class TopRows:
         """Leading vectors of the sketch for the next window to judge; zeros where it will not."""
         if self.n_rows is not None and not self._judging:
             return np.zeros((self.d, self.options.k))
-        rows = np.concatenate([self.heavy.held, self.directions.held])
+        rows = np.concatenate([self.heavy.used_rows, self.directions.used_rows])
         square, U = linalg.eigh(rows @ rows.T, driver="evd", check_finite=False)
         alive = square[::-1][: self.options.k] > 1e-14 * max(float(square[-1]), 0.0)
         V = orthonormal(rows.T @ U[:, ::-1][:, : self.options.k][:, alive])
@@ -252,7 +252,7 @@ class TopRows:
 
     # The answer --------------------------------------------------------------------------------------
 
-    def finalize(self) -> Found:
+    def finalize(self) -> StreamAnswer:
         """The answer for the rows so far; the stream is closed.
 
         Raises
@@ -260,7 +260,7 @@ class TopRows:
         SpecError
             If no row has come.
         """
-        if self.taken == 0:
+        if self.n_absorbed == 0:
             raise SpecError(
                 "no row has come: there is nothing to find. Pass at least one block of rows."
             )

@@ -16,19 +16,19 @@ from streamsvd.numerics.signs import phases
 from streamsvd.streams.mathematics import claims
 from streamsvd.streams.mathematics.claims import Minorant, StreamCertificate
 from streamsvd.streams.mathematics.growth import sine_bound
-from streamsvd.streams.mathematics.order import Order
-from streamsvd.streams.mathematics.power import Window, appended
+from streamsvd.streams.mathematics.order import OrderFinding
+from streamsvd.streams.mathematics.power import Window, extend_basis
 from streamsvd.typing import Matrix, Real
 
 if TYPE_CHECKING:
-    from streamsvd.streams.mathematics.top import TopRows
+    from streamsvd.streams.mathematics.top import StreamState
 
-SURE = 0.5
+SURE_SINE = 0.5
 """Where the sketch proves a sine below this, its vectors are taken: rows that judge are too few to tell better ones."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Found:
+class StreamAnswer:
     """The answer of a stream.
 
     Attributes
@@ -54,7 +54,7 @@ class Found:
     components: Matrix
     values: Real
     method: str
-    order: Order
+    order: OrderFinding
     certificate: StreamCertificate
     n_rows: int
     energy: float
@@ -65,20 +65,22 @@ class Found:
     minorant: Minorant
 
 
-def verdict(state: TopRows) -> Found:
+def verdict(state: StreamState) -> StreamAnswer:
     """The answer of a stream that is over, with at least one row."""
     minorant = _minorant(state, state.options.k + 1)
-    order = Order(1.0, 1.0, "", None) if state.order is None else state.order.finding()
-    directions = completed(minorant.vectors[:, : state.options.k], state.options.k)
+    order = OrderFinding(1.0, 1.0, "", None) if state.order is None else state.order.finding()
+    directions = complete_with_axes(minorant.vectors[:, : state.options.k], state.options.k)
     if state.window is None:
-        return _in_any_order(state, minorant, directions, order)
-    return _in_some_order(state, minorant, directions, order)
+        return _answer_any_order(state, minorant, directions, order)
+    return _answer_some_order(state, minorant, directions, order)
 
 
-def _in_any_order(state: TopRows, minorant: Minorant, directions: Matrix, order: Order) -> Found:
+def _answer_any_order(
+    state: StreamState, minorant: Minorant, directions: Matrix, order: OrderFinding
+) -> StreamAnswer:
     """Frequent Directions, or the vector that grew, whichever the independent probes prefer."""
     k = state.options.k
-    sine = claims.sketch_sine(_padded(minorant.values, k + 1), k, minorant.above)
+    sine = claims.sketch_sine(_pad_values(minorant.values, k + 1), k, minorant.above)
     grown = state.growth.answer() if state.growth is not None else None
     if grown is not None:
         rate, log_growth, vector = grown
@@ -88,13 +90,15 @@ def _in_any_order(state: TopRows, minorant: Minorant, directions: Matrix, order:
             directions.T @ state.products
         )
         if bound < sine or (better and sine >= 1):
-            bound = min(bound, claims.carried(sine, directions, v))
-            return _found(state, v, "growth", minorant, order, bound, v)
-    basis = completed(minorant.vectors, min(k + 1, state.d))
-    return _found(state, directions, "directions", minorant, order, sine, basis)
+            bound = min(bound, claims.transfer_sine(sine, directions, v))
+            return _make_answer(state, v, "growth", minorant, order, bound, v)
+    basis = complete_with_axes(minorant.vectors, min(k + 1, state.d))
+    return _make_answer(state, directions, "directions", minorant, order, sine, basis)
 
 
-def _in_some_order(state: TopRows, minorant: Minorant, directions: Matrix, order: Order) -> Found:
+def _answer_some_order(
+    state: StreamState, minorant: Minorant, directions: Matrix, order: OrderFinding
+) -> StreamAnswer:
     assert state.window is not None
     assert state.history is not None
     o, k = state.options, state.options.k
@@ -102,50 +106,56 @@ def _in_some_order(state: TopRows, minorant: Minorant, directions: Matrix, order
     last = state.window
     basis = last.basis
     if last.rows:
-        basis = state.history.advance(last, state.heavy.held)
-    power = completed(basis[:, :k], k)
+        basis = state.history.advance(last, state.heavy.used_rows)
+    power = complete_with_axes(basis[:, :k], k)
     trusted = o.order == "random" or order.random is True
     if o.order == "random" and order.random is False:
         trusted = False  # the data say otherwise
     enough = judged is not None and judged.rows >= 2
-    sine = claims.sketch_sine(_padded(minorant.values, k + 1), k, minorant.above)
+    sine = claims.sketch_sine(_pad_values(minorant.values, k + 1), k, minorant.above)
     if (
-        state.history.weight == 0 or sine <= SURE
+        state.history.weight == 0 or sine <= SURE_SINE
     ):  # every row is held, or the sketch lost next to nothing
         wins = "directions"
     elif trusted and enough:
         assert judged is not None
-        wins = "power" if _held(state, judged, 0) >= _held(state, judged, 2) else "directions"
+        wins = (
+            "power"
+            if _energy_held(state, judged, 0) >= _energy_held(state, judged, 2)
+            else "directions"
+        )
     else:
         by_probes = [float(np.linalg.norm(V.T @ state.products)) for V in (power, directions)]
         wins = "power" if by_probes[0] > by_probes[1] else "directions"
     answer = power if wins == "power" else directions
-    best = claims.carried(sine, directions, answer) if wins == "power" else sine
+    best = claims.transfer_sine(sine, directions, answer) if wins == "power" else sine
     values = state.history.values if wins == "power" else None
     if wins == "directions":  # a further pass begins from what was found
-        basis = appended(directions, basis)
-    found = _found(state, answer, wins, minorant, order, best, basis, values)
+        basis = extend_basis(directions, basis)
+    found = _make_answer(state, answer, wins, minorant, order, best, basis, values)
     if not enough:
         return found
     assert judged is not None
-    return _judged(state, found, judged, trusted)
+    return _add_statistical_claims(state, found, judged, trusted)
 
 
-def _held(state: TopRows, judged: Window, which: int) -> float:
+def _energy_held(state: StreamState, judged: Window, which: int) -> float:
     """Energy that a candidate would hold of all rows: heavy ones exactly, light ones by the rows that judge."""
     V = judged.basis[:, : state.options.k] if which == 0 else judged.rival
     assert state.history is not None
     scale = state.history.n_light / judged.rows
-    return float(np.sum((state.heavy.held @ V) ** 2)) + scale * float(judged.energies[which])
+    return float(np.sum((state.heavy.used_rows @ V) ** 2)) + scale * float(judged.energies[which])
 
 
-def _judged(state: TopRows, found: Found, judged: Window, trusted: bool) -> Found:
+def _add_statistical_claims(
+    state: StreamState, found: StreamAnswer, judged: Window, trusted: bool
+) -> StreamAnswer:
     """The claims that rest on rows which only judged."""
     assert state.history is not None
     o, k, m = state.options, state.options.k, judged.rows
     scale = state.history.n_light / m
     V = judged.basis[:, :k]
-    H = state.heavy.held
+    H = state.heavy.used_rows
     GV = scale * judged.products[:, :k] + H.T @ (H @ V)
     R = V.T @ GV
     w, turn = linalg.eigh((R + R.T) / 2, driver="evd", check_finite=False)
@@ -161,8 +171,8 @@ def _judged(state: TopRows, found: Found, judged: Window, trusted: bool) -> Foun
     lower = w - claims.normal_quantile(share / k) * state.history.n_light * error
     beta = min(found.minorant.outside(V), claims.probed_tail(V, state.products, share))
     sine = claims.residual_sine(lower, residuals, beta)
-    sine = claims.carried(sine, V, found.components.T)
-    estimate = _estimated(state, found, V, w, residuals)
+    sine = claims.transfer_sine(sine, V, found.components.T)
+    estimate = _estimate_sine(state, found, V, w, residuals)
     mean = float(judged.energies[0]) / m
     deviation = np.sqrt(max(float(judged.energies[1]) / m - mean * mean, 0.0) * effect / m)
     z = claims.normal_quantile(share)
@@ -182,7 +192,7 @@ def _judged(state: TopRows, found: Found, judged: Window, trusted: bool) -> Foun
             new = replace(new, sine_estimate=min(new.sine_estimate, sine))
         if found.method == "power" and captured > new.captured_lower:
             # Of the vectors judged; the answer has learnt from the judging rows too.
-            moved = claims.carried(0.0, V, found.components.T)
+            moved = claims.transfer_sine(0.0, V, found.components.T)
             less = moved * np.sqrt(k * found.minorant.outside(found.components.T) / state.energy)
             kept = max(np.sqrt(max(captured, 0.0)) - less, 0.0) ** 2
             if kept > new.captured_lower:
@@ -197,27 +207,29 @@ def _judged(state: TopRows, found: Found, judged: Window, trusted: bool) -> Foun
     return replace(found, certificate=new, values=np.sort(values)[::-1])
 
 
-def _estimated(state: TopRows, found: Found, V: Matrix, w: Real, residuals: Real) -> float:
+def _estimate_sine(
+    state: StreamState, found: StreamAnswer, V: Matrix, w: Real, residuals: Real
+) -> float:
     """The residual bound with the next Ritz value in place of a bound of the tail."""
     values = found.minorant.values
     following = float(values[len(w)]) if values.size > len(w) else 0.0
     sine = claims.residual_sine(w, residuals, following)
-    return claims.carried(sine, V, found.components.T)
+    return claims.transfer_sine(sine, V, found.components.T)
 
 
-def _found(
-    state: TopRows,
+def _make_answer(
+    state: StreamState,
     V: Matrix,
     method: str,
     minorant: Minorant,
-    order: Order,
+    order: OrderFinding,
     sine: float,
     basis: Matrix,
     values: Real | None = None,
-) -> Found:
+) -> StreamAnswer:
     k = state.options.k
-    low = np.maximum(_padded(minorant.values, k)[:k] - minorant.slack, 0.0)
-    top = _padded(minorant.values, k)[:k] + minorant.above
+    low = np.maximum(_pad_values(minorant.values, k)[:k] - minorant.slack, 0.0)
+    top = _pad_values(minorant.values, k)[:k] + minorant.above
     high = np.minimum(top, state.energy + minorant.slack)
     held = minorant.energy(V)
     captured = min(1.0, held / state.energy) if state.energy > 0 else 1.0
@@ -239,24 +251,24 @@ def _found(
     ):  # a direction that stays in the sketch loses what every shrink takes, the others less
         values = np.where(low > minorant.above, high, (low + high) / 2)
     values = np.clip(values, low, high)
-    return Found(
+    return StreamAnswer(
         (V * phases(V)).T, values, method, order, certificate, state.seen, state.energy,
-        heavy, overflow, state.heavy.wanted(state.heavy_from()), basis, minorant,
+        heavy, overflow, state.heavy.room_needed(state.heavy_from()), basis, minorant,
     )  # fmt: skip
 
 
-def _minorant(state: TopRows, count: int) -> Minorant:
+def _minorant(state: StreamState, count: int) -> Minorant:
     f = state.directions
     return Minorant.of(
-        state.heavy.held, f.held, f.shrunk, f.slack(state.energy), min(count, state.d)
+        state.heavy.used_rows, f.used_rows, f.shrunk, f.slack(state.energy), min(count, state.d)
     )
 
 
-def _padded(values: Real, count: int) -> Real:
+def _pad_values(values: Real, count: int) -> Real:
     return np.pad(values, (0, max(0, count - values.size)))
 
 
-def completed(V: Matrix, k: int) -> Matrix:
+def complete_with_axes(V: Matrix, k: int) -> Matrix:
     """Orthonormal columns, k of them; those that the data do not determine are arbitrary, and always the same."""
     V = V[:, :k]
     while V.shape[1] < k:  # the axis that the others hold least of

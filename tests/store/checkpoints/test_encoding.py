@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from streamsvd.store.checkpoints.checkpoint import Checkpoint
-from streamsvd.store.checkpoints.encoding import packed, unpacked
+from streamsvd.store.checkpoints.encoding import decode_value, encode_value
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,12 +30,12 @@ def test_nested_records_come_back_to_the_bit(tmp_path):
         {"a": Inner(np.zeros((0, 4)), "n"), "b": [1.5, np.float64(0.1)]},
         1e-300,
     )
-    plain, arrays = packed({"held": value, "ids": np.arange(5)})
+    plain, arrays = encode_value({"held": value, "ids": np.arange(5)})
     store = Checkpoint.at(tmp_path / "c", "test")
     store.save(plain, arrays)
     again = Checkpoint.at(tmp_path / "c", "test").newest()
     assert len(again[1]) == 1
-    held = unpacked(*again, {"Inner": Inner, "Outer": Outer})
+    held = decode_value(*again, {"Inner": Inner, "Outer": Outer})
     found = held["held"]
     assert isinstance(found, Outer)
     np.testing.assert_array_equal(found.parts[0].x, value.parts[0].x)

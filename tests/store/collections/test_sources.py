@@ -11,7 +11,7 @@ import zarr
 import streamsvd
 from streamsvd import ShapeError, SpecError, StoreError
 from streamsvd.store.collections import open_collection, write_collection
-from streamsvd.store.collections.safetensors import to_brain, write_tensors
+from streamsvd.store.collections.safetensors import to_bfloat16, write_tensors
 
 
 def save_file(arrays, path):
@@ -119,7 +119,7 @@ def test_bfloat16_comes_as_float32_and_goes_back_to_the_nearest(tmp_path):
     read = arrays(found)["w"]
     assert read[1].tolist() == [1.0, 1 + 2**-6 / 2, 0.0]  # ties to even
     np.testing.assert_allclose(read, values, rtol=2**-8)
-    np.testing.assert_array_equal(to_brain(read), to_brain(values))
+    np.testing.assert_array_equal(to_bfloat16(read), to_bfloat16(values))
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_chunks_of_a_cut_array_are_read_once(tmp_path, monkeypatch):
     assert found.pass_bytes == A.nbytes
     edges = [(p.edges[0][0], p.edges[-1][1]) for p in found.parts]
     assert all(b % 10 == 0 for _, b in edges)
-    some = found.only([0, 1, 7])
+    some = found.take_members([0, 1, 7])
     assert [m.name for m in some.members] == ["00", "01", "07"]
     np.testing.assert_array_equal(arrays(some)["07"], A[:, 28:32])
     assert some.pass_bytes == (10 + 10 + 10) * 48  # columns 0-8 and 28-32 lie in three chunks

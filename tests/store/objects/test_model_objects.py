@@ -18,7 +18,7 @@ from streamsvd.models import repair_model
 from streamsvd.store.objects import Objects, checked_key, objects_at
 from streamsvd.store.objects.posix import FileSystem, LocalObjects
 from streamsvd.store.objects.remote import RemoteObjects
-from streamsvd.store.versions import ModelStore, Settings
+from streamsvd.store.versions import ModelSettings, ModelStore
 from tests.faults.model_kit import applied, assert_chain, assert_serial, block_of
 
 
@@ -136,7 +136,7 @@ def test_a_model_lives_there(address: str) -> None:
     model = Model.create(address, 3, keep=2, u=True)
     for i in range(8):
         assert model.update(block_of(f"b{i}"), f"b{i}").version == i + 1
-    assert model.update(block_of("b3"), "b3").skipped == "known"
+    assert model.update(block_of("b3"), "b3").skip_reason == "known"
     again = Model.open(address)
     assert assert_serial(again) == [f"b{i}" for i in range(8)]
     assert again.U[:].shape == (32, 3)
@@ -151,7 +151,7 @@ def test_a_model_lives_there(address: str) -> None:
 
 def test_update_begins_a_model_where_there_is_none(address: str) -> None:
     assert update(address, block_of("a"), "a", rank=3).version == 1
-    assert update(address, block_of("a"), "a", rank=3).skipped == "known"
+    assert update(address, block_of("a"), "a", rank=3).skip_reason == "known"
     assert update(address, block_of("b"), "b").version == 2
     assert_serial(Model.open(address))
 
@@ -224,14 +224,14 @@ class Forgetful:
     """A store whose answers to the first put of each key are lost; the client's own retry sees its object."""
 
     def __init__(self, store: object) -> None:
-        self._store, self._seen = store, set()
+        self._store, self._read_block = store, set()
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._store, name)
 
     def put(self, key: str, data: bytes, mode: str | None = None) -> object:
-        if mode == "create" and key.startswith("log/") and key not in self._seen:
-            self._seen.add(key)
+        if mode == "create" and key.startswith("log/") and key not in self._read_block:
+            self._read_block.add(key)
             self._store.put(key, data, mode=mode)
         return self._store.put(key, data, mode=mode or "overwrite")
 
@@ -240,7 +240,7 @@ def test_a_put_whose_answer_was_lost_is_recognised_as_our_own(tmp_path: Path) ->
     obstore = pytest.importorskip("obstore", reason="obstore is not installed")
     store = ModelStore(RemoteObjects(Forgetful(obstore.store.MemoryStore()), "memory"))
     spec = Model.create(tmp_path / "like", 3).spec
-    store.create(Settings(1, spec, 2, False))
+    store.create(ModelSettings(1, spec, 2, False))
     model = Model(store, store.settings())
     for i in range(3):
         done = model.update(block_of(f"b{i}"), f"b{i}")

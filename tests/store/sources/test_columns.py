@@ -53,7 +53,7 @@ def views(draw):
 def test_reads_are_those_of_the_slice(case, guarded):
     A, kept, chunks, rows, columns = case
     whole = Rectangles(A, chunks)
-    source = KeptColumns(whole, Columns.of(np.ones_like(kept), ~kept), guarded=guarded)
+    source = KeptColumns(whole, Columns.of(np.ones_like(kept), ~kept), refuses_values=guarded)
     assert source.shape == (A.shape[0], kept.sum())
     wanted = A[:, kept][rows, columns]
     out = np.full(wanted.shape, 7.0)
@@ -77,11 +77,13 @@ def test_a_value_where_there_was_none_is_refused_wherever_it_is(case, data):
     i = data.draw(st.integers(0, A.shape[0] - 1))
     j = data.draw(st.sampled_from(np.flatnonzero(~kept).tolist()))
     A[i, j] = 1.0
-    source = KeptColumns(Rectangles(A, chunks), Columns.of(np.ones_like(kept), ~kept), guarded=True)
+    source = KeptColumns(
+        Rectangles(A, chunks), Columns.of(np.ones_like(kept), ~kept), refuses_values=True
+    )
     with pytest.raises(SpecError, match=f"column {j} has a value at row {i} of rectangles"):
         source.read(slice(0, A.shape[0]), slice(0, int(kept.sum())), np.empty(source.shape))
     # What the caller left out is not looked at.
-    masked = KeptColumns(Rectangles(A, chunks), Columns.of(kept), guarded=True)
+    masked = KeptColumns(Rectangles(A, chunks), Columns.of(kept), refuses_values=True)
     masked.read(slice(0, A.shape[0]), slice(0, int(kept.sum())), np.empty(source.shape))
 
 

@@ -10,7 +10,7 @@ import numcodecs
 import numpy as np
 import pytest
 
-from streamsvd.store.sources.codecs import DamagedError, step
+from streamsvd.store.sources.codecs import DamagedError, decode_step
 from streamsvd.store.sources.decoder import decoder_v2, decoder_v3
 
 A = np.round(np.random.default_rng(0).standard_normal((32, 25)), 2).astype("<f4")
@@ -160,13 +160,13 @@ def test_filters_of_zarr_v2_are_undone(filters, compressor):
 @pytest.mark.parametrize("name", ["pickle", "msgpack2", "json2", "vlen-utf8", "nobody's"])
 def test_codecs_that_do_more_than_numbers_are_refused(name):
     with pytest.raises(NotImplementedError, match=f"the codec {name}"):
-        step(name, {})
+        decode_step(name, {})
 
 
 def test_a_codec_is_refused_by_name_when_its_configuration_is_wrong():
     with pytest.raises(NotImplementedError, match="the codec delta"):
-        step("delta", {"unheard": 1})
+        decode_step("delta", {"unheard": 1})
     with pytest.raises(NotImplementedError, match="the codec lzma"):
-        step("lzma", {"format": 3})
+        decode_step("lzma", {"format": 3})
     with pytest.raises(NotImplementedError, match="the codec sharding_indexed"):
         decoder_v3(A.shape, A.dtype, [{"name": "sharding_indexed", "configuration": {}}])

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamsvd.store.sources.grid import pieces
+from streamsvd.store.sources.grid import chunk_pieces
 
 
 @st.composite
@@ -24,7 +24,7 @@ def test_pieces_cover_a_rectangle_once(case):
     box, chunk = case
     shape = [part.stop - part.start for part in box]
     seen = np.zeros(shape, int)
-    for piece in pieces(box, chunk):
+    for piece in chunk_pieces(box, chunk):
         seen[piece.placed] += 1
         for axis, part in enumerate(piece.within):
             assert 0 <= part.start < part.stop <= chunk[axis]

@@ -123,7 +123,7 @@ def test_a_store_that_lists_nothing_is_asked_for_what_the_copy_names(tmp_path, m
 
     monkeypatch.setattr(zarr.Group, "members", refused)
     assert streamsvd.open(path).shape == (30, 6)
-    assert list(hierarchy(group, "A").listed()[0]) == ["x"]
+    assert list(hierarchy(group, "A").list_members()[0]) == ["x"]
 
 
 def test_an_array_without_metadata_of_its_own_is_refused(tmp_path):

@@ -14,18 +14,18 @@ import pytest
 from streamsvd import Model, StoreError
 from streamsvd.models import repair_model
 from streamsvd.store.objects import objects_at
-from streamsvd.store.versions import LogEntry, Manifest, ModelStore, check
-from streamsvd.store.versions.arrays import decoded, encoded
+from streamsvd.store.versions import LogEntry, Manifest, ModelStore, check_store
+from streamsvd.store.versions.arrays import decode_array, encode_arrays
+from streamsvd.store.versions.model_store import log_key
 from streamsvd.store.versions.records import (
     FORMAT,
     Head,
     NewerFormatError,
     mark,
     plain_record,
-    sealed,
-    unsealed,
+    seal,
+    unseal,
 )
-from streamsvd.store.versions.versions import log_key
 from tests.faults.model_kit import block_of, files_of
 
 
@@ -53,7 +53,7 @@ def forged(path: Path, version: int, change: Callable[[Any], None]) -> None:
     data = msgspec.json.encode(values)
     manifest.write_bytes(data)
     new = msgspec.structs.replace(entry, manifest=mark(data))
-    (path / log_key(version)).write_bytes(sealed(new))
+    (path / log_key(version)).write_bytes(seal(new))
 
 
 # Newer formats ----------------------------------------------------------------------------------------
@@ -72,13 +72,13 @@ def test_a_newer_format_is_refused_and_never_repaired(path: Path, which: str) ->
     else:
         target = path / ("model.json" if which == "model.json" else log_key(3))
         values = raw(target) | {"format": FORMAT + 1, "unheard": [1]}
-        target.write_bytes(sealed(values))
+        target.write_bytes(seal(values))
     before = files_of(path)
     message = rf"has format {FORMAT + 1}, this version reads up to {FORMAT}. Upgrade streamsvd"
     with pytest.raises(StoreError, match=message):
         Model.open(path)
     with pytest.raises(StoreError, match=message):
-        check(ModelStore(objects_at(path)))
+        check_store(ModelStore(objects_at(path)))
     with pytest.raises(StoreError, match=message):
         repair_model(path)
     assert files_of(path) == before
@@ -86,7 +86,7 @@ def test_a_newer_format_is_refused_and_never_repaired(path: Path, which: str) ->
 
 def test_unknown_fields_of_this_format_are_damage(path: Path) -> None:
     target = path / log_key(3)
-    target.write_bytes(sealed(raw(target) | {"unheard": 1}))
+    target.write_bytes(seal(raw(target) | {"unheard": 1}))
     with pytest.raises(StoreError, match=r"log/000000000003.json is damaged.*Run streamsvd repair"):
         Model.open(path)
 
@@ -105,7 +105,7 @@ def of_the_first_format(path: Path) -> None:
     for version in range(1, Model.open(path).version + 1):
         forged(path, version, earlier)
         entry = earlier(raw(path / log_key(version)))
-        (path / log_key(version)).write_bytes(sealed(entry))
+        (path / log_key(version)).write_bytes(seal(entry))
 
 
 def test_models_of_the_first_format_are_read_and_go_on_to_the_same_bits(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_models_of_the_first_format_are_read_and_go_on_to_the_same_bits(tmp_path
             model.update(rows[30 * i : 30 * (i + 1)], str(i))
     of_the_first_format(tmp_path / "old")
     old, same = Model.open(tmp_path / "old"), Model.open(tmp_path / "same")
-    assert check(ModelStore(objects_at(tmp_path / "old")))[0] == []
+    assert check_store(ModelStore(objects_at(tmp_path / "old")))[0] == []
     assert old.spec.buffer is None
     assert (old.summary.excess, old.summary.resolved, old.summary.groups) == (None, None, None)
     assert old.certificate.excess == same.certificate.excess
@@ -137,7 +137,7 @@ def test_models_of_the_first_format_are_read_and_go_on_to_the_same_bits(tmp_path
 @pytest.mark.parametrize("key", ["../secret", "/etc/passwd", "versions/../../secret", "a b", ""])
 def test_keys_in_a_manifest_cannot_leave_the_model(path: Path, key: str) -> None:
     (path.parent / "secret").mkdir()
-    whole = encoded({"Vh": np.zeros((3, 6))})
+    whole = encode_arrays({"Vh": np.zeros((3, 6))})
     for name, data in whole.items():
         target = path.parent / "secret" / name.removeprefix("Vh/")
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -152,7 +152,7 @@ def test_keys_in_a_manifest_cannot_leave_the_model(path: Path, key: str) -> None
     forged(path, 3, change)
     with pytest.raises(StoreError, match="would leave the model or is no name"):
         Model.open(path)
-    damage, whole_version = check(ModelStore(objects_at(path)))
+    damage, whole_version = check_store(ModelStore(objects_at(path)))
     assert any("would leave the model" in d.reason for d in damage)
     assert whole_version == 2
     model, _ = repair_model(path)
@@ -167,7 +167,7 @@ def test_keys_of_segments_folders_and_blocks_cannot_leave_the_model(path: Path) 
     with pytest.raises(StoreError, match="would leave the model"):
         Model.open(path)
     entry = raw(path / log_key(2)) | {"folder": "../../etc"}
-    (path / log_key(2)).write_bytes(sealed(entry))
+    (path / log_key(2)).write_bytes(seal(entry))
     with pytest.raises(StoreError, match="would leave the model"):
         Model.open(path, version=2)
 
@@ -192,7 +192,7 @@ def altered(change: Callable[[Any], None], value: np.ndarray | None = None) -> d
     """The objects of an array whose metadata say something else."""
     objects = {
         k.removeprefix("x/"): v
-        for k, v in encoded({"x": np.ones((3, 4)) if value is None else value}).items()
+        for k, v in encode_arrays({"x": np.ones((3, 4)) if value is None else value}).items()
         if k.startswith("x/")
     }
     values = msgspec.json.decode(objects["zarr.json"])
@@ -239,7 +239,7 @@ ABSURD = {
 def test_absurd_metadata_allocate_nothing(what: str) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises((ValueError, TypeError, KeyError, OverflowError)):
-        decoded(altered(ABSURD[what]))
+        decode_array(altered(ABSURD[what]))
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KiB
 
 
@@ -285,8 +285,8 @@ def test_chunks_that_a_manifest_leaves_out_are_not_zeros(path: Path) -> None:
     ids=lambda v: f"{v.dtype}{v.shape}",
 )
 def test_arrays_come_back_as_they_were(value: np.ndarray) -> None:
-    objects = {k.removeprefix("x/"): v for k, v in encoded({"x": value}).items() if "x/" in k}
-    found = decoded(objects)
+    objects = {k.removeprefix("x/"): v for k, v in encode_arrays({"x": value}).items() if "x/" in k}
+    found = decode_array(objects)
     assert found.dtype == value.dtype
     np.testing.assert_array_equal(found, value)
 
@@ -310,24 +310,24 @@ def test_records_that_are_none_are_damage_that_names_the_key(data: bytes) -> Non
     with pytest.raises(StoreError, match="the/key is damaged"):
         plain_record(data, Head, "the/key")
     with pytest.raises(StoreError, match="the/key is damaged"):
-        unsealed(data, Head, "the/key")
+        unseal(data, Head, "the/key")
 
 
 def test_a_seal_is_of_every_byte() -> None:
-    data = sealed(Head(7))
-    assert unsealed(data, Head, "k") == Head(7)
+    data = seal(Head(7))
+    assert unseal(data, Head, "k") == Head(7)
     for i in range(len(data)):
         for bit in range(8):
             torn = data[:i] + bytes([data[i] ^ (1 << bit)]) + data[i + 1 :]
             with pytest.raises(StoreError):
-                unsealed(torn, Head, "k")
+                unseal(torn, Head, "k")
         with pytest.raises(StoreError):
-            unsealed(data[:i], Head, "k")
+            unseal(data[:i], Head, "k")
 
 
 def test_marks_tell_chunks_of_one_length_apart() -> None:
     """The crc of data that end with their own crc is the same for all data: a mark must be more than that."""
-    chunks = [encoded({"x": np.full((2, 2), float(i))})["x/c/0/0"] for i in range(200)]
+    chunks = [encode_arrays({"x": np.full((2, 2), float(i))})["x/c/0/0"] for i in range(200)]
     assert len({mark(c) for c in chunks}) == 200
 
 

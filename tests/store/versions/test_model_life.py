@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from streamsvd import Model, SpecError, StoreError
 from streamsvd.models import repair_model
 from streamsvd.store.objects import objects_at
-from streamsvd.store.versions import ModelStore, check
+from streamsvd.store.versions import ModelStore, check_store
 from tests.faults.model_kit import (
     Failing,
     Killed,
@@ -79,7 +79,7 @@ class Life(RuleBasedStateMachine):
     def send_again(self, which: float, other: bool) -> None:
         name = self.names[int(which * len(self.names))]
         done = (self.other if other else self.model).update(block_of(name), name)
-        assert (done.absorbed, done.skipped, done.versions) == (0, "known", 0)
+        assert (done.absorbed, done.skip_reason, done.versions) == (0, "known", 0)
 
     @precondition(lambda self: self.names)
     @rule(which=WHERE)
@@ -121,7 +121,7 @@ class Life(RuleBasedStateMachine):
         else:
             data[int(where * len(data))] ^= 16
             (self.path / key).write_bytes(bytes(data))
-        found, version = check(ModelStore(objects_at(self.path)))
+        found, version = check_store(ModelStore(objects_at(self.path)))
         if not found:  # rubbish that nobody needs
             (self.path / key).write_bytes(whole[key])
             return

@@ -11,7 +11,7 @@ import pytest
 
 from streamsvd.errors import StoreError
 from streamsvd.store.writing import placing
-from streamsvd.store.writing.exchange import exchanged
+from streamsvd.store.writing.exchange import exchange_paths
 from streamsvd.store.writing.partial import Partial, sweep
 from streamsvd.store.writing.placing import put_back, put_in_place
 
@@ -76,7 +76,7 @@ def way(request, tmp_path, monkeypatch):
         one, other = tmp_path / "one", tmp_path / "other"
         one.mkdir()
         other.mkdir()
-        if not exchanged(one, other):
+        if not exchange_paths(one, other):
             pytest.skip("this file system exchanges no names")
         one.rmdir()
         other.rmdir()

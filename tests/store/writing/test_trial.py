@@ -150,4 +150,4 @@ def test_an_export_is_refused_before_the_factors_are_composed(here, suffix):
     streamsvd.update("M", np.eye(9, 4), rank=2, u=True)
     model = streamsvd.Model.open("M")
     with pytest.raises(streamsvd.StoreError, match="is no folder|Not a directory"):
-        streamsvd.export(model, f"file/x{suffix}")
+        streamsvd.export_model(model, f"file/x{suffix}")

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from streamsvd.collections.mathematics.cluster import Joined, State, certified
+from streamsvd.collections.mathematics.cluster import ClusterState, MergeTree, error_bracket
 
 
 @dataclass(frozen=True, slots=True)
-class Merge:
+class MergeStep:
     """Blocks and clusters that became one cluster.
 
     Attributes
@@ -27,7 +27,7 @@ class Merge:
     height: float
 
 
-def merges(state: State, r: int, keys: Mapping[int, str]) -> tuple[Merge, ...]:
+def merges(state: ClusterState, r: int, keys: Mapping[int, str]) -> tuple[MergeStep, ...]:
     """The merges that made a cluster, parts before what was made of them; none for a single block.
 
     Parameters
@@ -40,31 +40,31 @@ def merges(state: State, r: int, keys: Mapping[int, str]) -> tuple[Merge, ...]:
         Names of its blocks, by place.
     """
     numbers: dict[int, int] = {}
-    out: list[Merge] = []
+    out: list[MergeStep] = []
     for node in _upwards(state.tree):
         numbers[id(node)] = len(out)
         parts = tuple(keys[p] if isinstance(p, int) else numbers[id(p)] for p in node.parts)
-        own = certified(node, r).upper / float(np.sqrt(node.ledger.energy))
+        own = error_bracket(node, r).upper / float(np.sqrt(node.ledger.energy))
         below = (out[p].height for p in parts if isinstance(p, int))
         # A large block that fits well lowers the share that those before it lose.
-        out.append(Merge(parts, min(max([own, *below]), 1.0)))
+        out.append(MergeStep(parts, min(max([own, *below]), 1.0)))
     return tuple(out)
 
 
-def _upwards(tree: Joined | None) -> list[Joined]:
+def _upwards(tree: MergeTree | None) -> list[MergeTree]:
     """Every merge after its parts; without recursion, as blocks taken one by one make a deep tree."""
-    found: list[Joined] = []
+    found: list[MergeTree] = []
     ahead = [] if tree is None else [tree]
     while ahead:
         node = ahead.pop()
         found.append(node)
-        ahead.extend(p for p in node.parts if isinstance(p, Joined))
+        ahead.extend(p for p in node.parts if isinstance(p, MergeTree))
     return found[::-1]
 
 
-def numbered(groups: Iterable[tuple[Merge, ...]]) -> tuple[Merge, ...]:
+def number_merges(groups: Iterable[tuple[MergeStep, ...]]) -> tuple[MergeStep, ...]:
     """The merges of several clusters as one tuple, numbers counted on."""
-    out: list[Merge] = []
+    out: list[MergeStep] = []
     for group in groups:
         first = len(out)
         out += (

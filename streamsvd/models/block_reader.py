@@ -16,26 +16,26 @@ from streamsvd.checks.sizes import check_size
 from streamsvd.engine.memory import BASE_BYTES, show_bytes
 from streamsvd.errors import BudgetError, NonFiniteError, SpecError
 from streamsvd.models.mathematics.incremental import SMALL, TALL
-from streamsvd.numerics.columns import number_of
-from streamsvd.numerics.tall import OVERSAMPLES, panel_rows
+from streamsvd.numerics.columns import original_column
+from streamsvd.numerics.range_sketch import OVERSAMPLES, panel_rows
 from streamsvd.protocols import Source
-from streamsvd.store.versions import Spec
+from streamsvd.store.versions import ModelSpec
 
 Array = npt.NDArray[Any]
 
-MOST_BYTES = 256 << 20
+MAX_PIECE_BYTES = 256 << 20
 """Pieces are no larger in double precision than this: beyond it nothing gets faster."""
 POLICIES = ("raise", "skip-block", "impute-mean")
 REMEDY = 'Mend the data, or pass nonfinite="skip-block"'
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class PieceCost:
     """What is to be absorbed at once, as far as memory depends on it.
 
     Attributes
     ----------
-    width, kept
+    width, directions
         Columns, and directions that the model keeps.
     complex_
         Whether entries are complex.
@@ -46,7 +46,7 @@ class Piece:
     """
 
     width: int
-    kept: int
+    directions: int
     complex_: bool
     left: bool
     threads: int
@@ -58,16 +58,16 @@ class Piece:
 
     def is_sketched(self, rows: int) -> bool:
         """Whether so many rows are sketched before they are stacked."""
-        return min(rows, self.width) > max(TALL * self.kept, SMALL)
+        return min(rows, self.width) > max(TALL * self.directions, SMALL)
 
     def bytes_needed(self, rows: int) -> int:
         """Upper bound of the memory that absorbing so many rows takes, beside what is read: the largest of its steps.
 
         The state is there twice, before and after.
         """
-        state = 2 * self.kept * self.width * self.wide
+        state = 2 * self.directions * self.width * self.wide
         reduced = self.sketch_bytes(rows) if self.is_sketched(rows) else self.copy_bytes(rows)
-        left = 3 * rows * min(self.kept, self.width) * self.wide if self.left else 0
+        left = 3 * rows * min(self.directions, self.width) * self.wide if self.left else 0
         return BASE_BYTES + state + left + max(reduced, self.stack_bytes(rows))
 
     def copy_bytes(self, rows: int) -> int:
@@ -76,7 +76,7 @@ class Piece:
 
     def sketch_bytes(self, rows: int) -> int:
         """Panels in double precision, before and after their mean is taken out or they are conjugated, and products."""
-        columns = self.kept + OVERSAMPLES
+        columns = self.directions + OVERSAMPLES
         panels = (
             (3 if self.complex_ else 2)
             * self.threads
@@ -89,15 +89,15 @@ class Piece:
 
     def stack_bytes(self, rows: int) -> int:
         """The stack of the state and the block; its factorisation, which copies it, and one copy that fits no hole."""
-        part = self.kept + OVERSAMPLES if self.is_sketched(rows) else min(rows, self.width)
-        stacked = self.kept + part + 2
+        part = self.directions + OVERSAMPLES if self.is_sketched(rows) else min(rows, self.width)
+        stacked = self.directions + part + 2
         copies = 5 if self.complex_ else 4
         small = 8 * min(stacked, self.width) ** 2
-        return ((self.kept + part + copies * stacked) * self.width + small) * self.wide
+        return ((self.directions + part + copies * stacked) * self.width + small) * self.wide
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class BlockCut:
     """How new rows are cut.
 
     Attributes
@@ -123,7 +123,9 @@ USUAL_THREADS = 2
 """Threads for which rows are cut, as bits depend on the cut; with the memory for one alone, for one."""
 
 
-def plan_cut(source: Source, spec: Spec, count: int, kept: int, budget: int, threads: int) -> Cut:
+def plan_cut(
+    source: Source, spec: ModelSpec, count: int, kept: int, budget: int, threads: int
+) -> BlockCut:
     """The cut of ``count`` new rows (or columns): whole chunks read ahead, if the budget allows it.
 
     Otherwise one chunk at a time, absorbed in shorter pieces; if even that is too much, parts of chunks. How many of
@@ -141,7 +143,7 @@ def plan_cut(source: Source, spec: Spec, count: int, kept: int, budget: int, thr
     row = width * item
 
     def absorbed(rows: int, at_once: int) -> int:
-        return Piece(width, kept, source.dtype.kind == "c", spec.u, at_once).bytes_needed(rows)
+        return PieceCost(width, kept, source.dtype.kind == "c", spec.u, at_once).bytes_needed(rows)
 
     def whole(rows: int, at_once: int) -> int:
         return (1 + turned) * rows * row + source.read_bytes + absorbed(rows, at_once)
@@ -152,12 +154,14 @@ def plan_cut(source: Source, spec: Spec, count: int, kept: int, budget: int, thr
     def behind(rows: int, at_once: int) -> int:
         return (1 + turned) * chunk * row + source.read_bytes + absorbed(rows, at_once)
 
-    def realised(height: int, run: int, read_ahead: bool, need: Callable[[int, int], int]) -> Cut:
+    def realised(
+        height: int, run: int, read_ahead: bool, need: Callable[[int, int], int]
+    ) -> BlockCut:
         fit = (t for t in range(threads, 0, -1) if need(height, t) <= budget)
         at_once = next(fit, 1)
-        return Cut(height, run, read_ahead, need(height, at_once), at_once)
+        return BlockCut(height, run, read_ahead, need(height, at_once), at_once)
 
-    most = max(1, MOST_BYTES // max(8 * width, 1))
+    most = max(1, MAX_PIECE_BYTES // max(8 * width, 1))
     for usual in range(USUAL_THREADS, 0, -1):
         if count <= most and whole(count, usual) <= budget:
             return realised(count, count, True, whole)
@@ -216,7 +220,7 @@ class Digest:
 
 
 @dataclass(slots=True, eq=False)
-class Feed:
+class BlockReader:
     """The part of a source that is to be absorbed.
 
     Attributes
@@ -235,7 +239,7 @@ class Feed:
     axis: str
     start: int
     stop: int
-    cut: Cut
+    cut: BlockCut
     digest: Digest = field(init=False)
     _hashing: Future[None] | None = None
 
@@ -300,7 +304,7 @@ class Feed:
             pass
         return self.digest_so_far()
 
-    def written(self, start: int) -> int:
+    def find_written_end(self, start: int) -> int:
         """Where the rows from ``start`` on end, without those that are zero throughout up to the end.
 
         An array is often made longer before its rows are written: what is zero up to the end may be on its way, and
@@ -320,8 +324,8 @@ class Feed:
         return self.digest.of(self.read(row, row + 1))
 
 
-def finite(
-    rows: Array, feed: Feed, start: int, policy: str, mean: Array | None, *, centred: bool
+def apply_policy(
+    rows: Array, feed: BlockReader, start: int, policy: str, mean: Array | None, *, centred: bool
 ) -> Array | None:
     """The rows with missing values treated as the policy says; None if the block is to be skipped.
 
@@ -364,14 +368,14 @@ def finite(
         empty = holes.all(axis=0)
         if empty.any():
             raise SpecError(
-                f"column {number_of(feed.source, int(np.argmax(empty)))} has no value in the first {rows.shape[0]:,} rows, and the model knows no mean of it yet. "
+                f"column {original_column(feed.source, int(np.argmax(empty)))} has no value in the first {rows.shape[0]:,} rows, and the model knows no mean of it yet. "
                 "Leave the column out with mask=, or begin with a block that has values in its first rows."
             )
         mean = np.nanmean(rows, axis=0, dtype=np.result_type(rows.dtype, np.float64))
     return np.asarray(np.where(holes, mean.astype(rows.dtype)[None, :], rows))
 
 
-def check_policy(policy: str, spec: Spec) -> None:
+def check_policy(policy: str, spec: ModelSpec) -> None:
     """Refuse policies that are unknown or need a mean that is not kept."""
     if policy not in POLICIES:
         raise SpecError(f"nonfinite={policy!r} is unknown. Pass one of {', '.join(POLICIES)}.")

@@ -12,7 +12,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from streamsvd.collections.mathematics import bounds
-from streamsvd.collections.mathematics.cluster import State, allowance, certified, join, left_over
+from streamsvd.collections.mathematics.cluster import (
+    ClusterState,
+    allowance,
+    error_bracket,
+    join,
+    left_over,
+)
 from streamsvd.collections.mathematics.modes import Rule
 from streamsvd.collections.mathematics.options import ClusterOptions
 
@@ -20,19 +26,19 @@ BUFFER = 5
 """Directions that the incremental estimate keeps beyond the rank."""
 
 
-def published(rule: Rule, options: ClusterOptions) -> list[State]:
+def baseline_clusters(rule: Rule, options: ClusterOptions) -> list[ClusterState]:
     """Clusters by one of the published methods; each of several blocks meets the error."""
     assert options.rank is not None
     r = options.rank
     left = sorted(rule.blocks, key=lambda b: (-b.energy, b.members))
-    out: list[State] = []
+    out: list[ClusterState] = []
     misses = 0
     while left:
         if options.patience is not None and misses >= options.patience:
             return out + left
         seed, left = left[0], left[1:]
-        ordered = _ordered(seed, left, r, options)
-        count, state = _grown(seed, ordered, rule, r, options)
+        ordered = _order_candidates(seed, left, r, options)
+        count, state = _grow_cluster(seed, ordered, rule, r, options)
         misses = 0 if count else misses + 1
         taken = {b.members for b in ordered[:count]}
         left = [b for b in left if b.members not in taken]
@@ -40,7 +46,9 @@ def published(rule: Rule, options: ClusterOptions) -> list[State]:
     return out
 
 
-def _ordered(seed: State, left: Sequence[State], r: int, options: ClusterOptions) -> list[State]:
+def _order_candidates(
+    seed: ClusterState, left: Sequence[ClusterState], r: int, options: ClusterOptions
+) -> list[ClusterState]:
     """Candidates by ascending energy, or by what the seed's basis leaves of them."""
     if options.order == "norm":
         return sorted(left, key=lambda b: (b.energy, b.members))
@@ -50,9 +58,9 @@ def _ordered(seed: State, left: Sequence[State], r: int, options: ClusterOptions
     ]
 
 
-def _grown(
-    seed: State, ordered: Sequence[State], rule: Rule, r: int, options: ClusterOptions
-) -> tuple[int, State]:
+def _grow_cluster(
+    seed: ClusterState, ordered: Sequence[ClusterState], rule: Rule, r: int, options: ClusterOptions
+) -> tuple[int, ClusterState]:
     """How many candidates were taken before the first that did not fit, and the cluster."""
     if options.method == "incremental":
         return _incremental(seed, ordered, rule, r)
@@ -64,29 +72,31 @@ def _grown(
         if predicted(blocks, r) > rule.limit(energy):
             break
         count += 1
-    return count, rule.joined([seed, *ordered[:count]], r)
+    return count, rule.join_states([seed, *ordered[:count]], r)
 
 
-def _max_norm(blocks: Sequence[State], r: int) -> float:
+def _max_norm(blocks: Sequence[ClusterState], r: int) -> float:
     return bounds.max_norm([b.energy for b in blocks], [b.squares for b in blocks], r)
 
 
-def _residual(blocks: Sequence[State], r: int) -> float:
+def _residual(blocks: Sequence[ClusterState], r: int) -> float:
     return bounds.residual([b.energy for b in blocks], [b.L for b in blocks], r)
 
 
-def _incremental(seed: State, ordered: Sequence[State], rule: Rule, r: int) -> tuple[int, State]:
+def _incremental(
+    seed: ClusterState, ordered: Sequence[ClusterState], rule: Rule, r: int
+) -> tuple[int, ClusterState]:
     """The estimate is the state itself, truncated to the rank and a few more after every block."""
     state = seed
     for count, block in enumerate(ordered):
         both = estimate([state, block], r)
-        if certified(both, r).upper ** 2 > allowance(both, rule.error):
+        if error_bracket(both, r).upper ** 2 > allowance(both, rule.error):
             return count, state
         state = both
     return len(ordered), state
 
 
-def estimate(states: Sequence[State], r: int, *, buffer: int = BUFFER) -> State:
+def estimate(states: Sequence[ClusterState], r: int, *, buffer: int = BUFFER) -> ClusterState:
     """Blocks absorbed one after the other, at most ``r + buffer`` directions kept: a certified upper bound."""
     state = states[0]
     for block in states[1:]:

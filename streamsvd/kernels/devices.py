@@ -10,14 +10,20 @@ from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from streamsvd.engine.device import Device, NumpyBackend, lent
-from streamsvd.engine.runs import Rows
+from streamsvd.engine.device import Device, NumpyBackend, borrow_backend
+from streamsvd.engine.runs import RowStream
 from streamsvd.engine.tree import Run
 from streamsvd.errors import SpecError
-from streamsvd.kernels.mathematics import FeatureMap, Kernel, Placed, PlacedDense, Spec
+from streamsvd.kernels.mathematics import (
+    DeviceFeatureMap,
+    DeviceGram,
+    DictionaryOptions,
+    FeatureMap,
+    Kernel,
+)
 
 Array = Any
-_there: WeakKeyDictionary[FeatureMap, dict[str, Placed]] = WeakKeyDictionary()
+_there: WeakKeyDictionary[FeatureMap, dict[str, DeviceFeatureMap]] = WeakKeyDictionary()
 _lock = threading.Lock()
 
 
@@ -31,7 +37,7 @@ def check_device(device: str, kernel: Kernel) -> None:
     """
     if device == "cpu":
         return
-    with lent(device):
+    with borrow_backend(device):
         pass  # it answers
     if callable(kernel.name):
         raise SpecError(
@@ -42,33 +48,33 @@ def check_device(device: str, kernel: Kernel) -> None:
 
 @contextmanager
 def computing(
-    device: str, map_: FeatureMap, rows: Rows, run: Run
-) -> Iterator[tuple[Device, Iterator[tuple[int, Array, FeatureMap | Placed]]]]:
+    device: str, map_: FeatureMap, rows: RowStream, run: Run
+) -> Iterator[tuple[Device, Iterator[tuple[int, Array, FeatureMap | DeviceFeatureMap]]]]:
     """The engine of this thread, and the rows of a run as they come to its device, with the map as it is used for them."""
-    with lent(device) as engine:
+    with borrow_backend(device) as engine:
         if isinstance(engine, NumpyBackend):
             yield engine, ((first, block, map_) for first, block in rows.blocks(run))
         else:
-            there = _placed(map_, device, engine)
-            blocks = rows.sent(run, engine, there.rows_at_once)
+            there = _device_map(map_, device, engine)
+            blocks = rows.device_blocks(run, engine, there.rows_at_once)
             yield engine, ((first, block, there.of_entries(size)) for first, block, size in blocks)
 
 
 @contextmanager
-def choosing(device: str, spec: Spec) -> Iterator[Spec]:
+def choosing(device: str, spec: DictionaryOptions) -> Iterator[DictionaryOptions]:
     """How rows are sampled, with the cubic work on a device."""
     if device == "cpu":
         yield spec
         return
-    with lent(device) as engine:
-        yield replace(spec, weighted=partial(PlacedDense.of, engine))
+    with borrow_backend(device) as engine:
+        yield replace(spec, make_gram=partial(DeviceGram.of, engine))
 
 
-def _placed(map_: FeatureMap, device: str, engine: Device) -> Placed:
+def _device_map(map_: FeatureMap, device: str, engine: Device) -> DeviceFeatureMap:
     """What was sent stays on the device as long as there is the map."""
     with _lock:
         kept = _there.setdefault(map_, {})
         if device not in kept:
-            kept[device] = Placed.of(map_, engine)
+            kept[device] = DeviceFeatureMap.of(map_, engine)
             engine.finish()
         return kept[device].by(engine)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.checks.foreign import check_dense
-from streamsvd.checks.masks import as_block, put
+from streamsvd.checks.masks import as_block, write_block
 from streamsvd.errors import SpecError, StoreError
 from streamsvd.store.collections.origin import Origin
 from streamsvd.store.explanations import access_error
@@ -23,7 +23,7 @@ from streamsvd.store.sources.raw import BLOCK_BYTES, read_box
 Array = npt.NDArray[Any]
 
 
-class Stored(Protocol):
+class StoredArray(Protocol):
     """An address of an array of any number of dimensions; small, picklable, of no data but what is in memory."""
 
     @property
@@ -62,7 +62,7 @@ class Stored(Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class InMemory:
+class ArrayInMemory:
     """An array in memory, or whatever one is made of when it is read; what is masked is NaN."""
 
     values: Any
@@ -96,40 +96,40 @@ class InMemory:
         if type(block) is np.ndarray and block.dtype == self.dtype:
             return block
         out = np.empty(block.shape, dtype=self.dtype)
-        put(out, block, name=self.where)
+        write_block(out, block, name=self.where)
         return out
 
 
 @dataclass(frozen=True, slots=True)
-class InFile:
+class ArrayInFile:
     """An array that lies uncompressed in a file.
 
     Attributes
     ----------
     path, offset
         File, and its first byte there.
-    shape, stored
+    shape, stored_dtype
         Extents, and type of the bytes.
     fortran
         Whether the first dimension runs fastest.
-    brain
+    is_bfloat16
         Whether 16 bits are the upper half of a float32.
     """
 
     path: Path
     offset: int
     shape: tuple[int, ...]
-    stored: np.dtype[Any]
+    stored_dtype: np.dtype[Any]
     fortran: bool = False
-    brain: bool = False
+    is_bfloat16: bool = False
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        return np.dtype(np.float32) if self.brain else self.stored.newbyteorder("=")
+        return np.dtype(np.float32) if self.is_bfloat16 else self.stored_dtype.newbyteorder("=")
 
     @property
     def kind(self) -> str:
-        return "bfloat16" if self.brain else self.dtype.name
+        return "bfloat16" if self.is_bfloat16 else self.dtype.name
 
     @property
     def chunks(self) -> tuple[int, ...]:
@@ -137,8 +137,8 @@ class InFile:
 
     @property
     def read_bytes(self) -> int:
-        whole = math.prod(self.shape) * self.stored.itemsize
-        return min(2 * BLOCK_BYTES, whole) + (3 * whole if self.brain else 0)
+        whole = math.prod(self.shape) * self.stored_dtype.itemsize
+        return min(2 * BLOCK_BYTES, whole) + (3 * whole if self.is_bfloat16 else 0)
 
     @property
     def where(self) -> str:
@@ -150,22 +150,26 @@ class InFile:
 
     def read(self, box: Box) -> Array:
         extents = tuple(part.stop - part.start for part in box)
-        out = np.empty(extents, self.stored.newbyteorder("="), order="F" if self.fortran else "C")
+        out = np.empty(
+            extents, self.stored_dtype.newbyteorder("="), order="F" if self.fortran else "C"
+        )
         try:
             with self.path.open("rb", buffering=0) as file:
                 if self.fortran:  # the same bytes are the transpose in C order
-                    read_box(file, self.offset, self.shape[::-1], self.stored, box[::-1], out.T)
+                    read_box(
+                        file, self.offset, self.shape[::-1], self.stored_dtype, box[::-1], out.T
+                    )
                 else:
-                    read_box(file, self.offset, self.shape, self.stored, box, out)
+                    read_box(file, self.offset, self.shape, self.stored_dtype, box, out)
         except EOFError as error:
             raise StoreError(f"{self.path} cannot be read: {error}. Restore the file.") from error
         except OSError as error:
             raise access_error(error, "read", self.path) from error
-        return (out.astype(np.uint32) << 16).view(np.float32) if self.brain else out
+        return (out.astype(np.uint32) << 16).view(np.float32) if self.is_bfloat16 else out
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class InChunks:
+class ArrayInChunks:
     """An array of a zarr store; a missing or damaged chunk is an error that names it."""
 
     values: ChunkedArray
@@ -204,7 +208,7 @@ class InChunks:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RefusedArray:
     """An array that no collection has, for its type or its attributes: an error that names it, unless it is left out.
 
     Attributes

@@ -17,11 +17,11 @@ from streamsvd.report import figures
 from streamsvd.testing.spectra import KnownMatrix
 
 RANK, TOL, MEMORY = 50, 1e-3, "256MiB"
-KNOWN_TO = 3e-7
+TRUTH_RTOL = 3e-7
 """What rounding the entries to float32 does to the singular values, relative (measured)."""
 
 
-def matrix(size: int) -> KnownMatrix:
+def make_matrix(size: int) -> KnownMatrix:
     """About ``size`` bytes of float32 with ``s_i = 1/i``: 250 000 x 2 000 at 2 GB."""
     columns = 2000 if size >= 32_000_000 else 200
     return KnownMatrix("pow1", max(columns, size // (4 * columns)), columns)
@@ -79,7 +79,7 @@ def compare(A: KnownMatrix, record: dict[str, Any]) -> dict[str, Any]:
     s = np.asarray(record["singular_values"])
     truth = A.s[: s.size]
     low, high = (np.asarray(record["certificate"][end]) for end in ("sigma_lower", "sigma_upper"))
-    inside = (low <= truth * (1 + KNOWN_TO)) & (truth * (1 - KNOWN_TO) <= high)
+    inside = (low <= truth * (1 + TRUTH_RTOL)) & (truth * (1 - TRUTH_RTOL) <= high)
     return {
         "truth": truth,
         "true_error": np.abs(s / truth - 1),
@@ -101,5 +101,5 @@ def draw(A: KnownMatrix, record: dict[str, Any], path: Path) -> Path:
         A.s[: s.size],
         title=f"{A.n_rows:,} x {A.n_cols:,} of known spectrum: what is certified, what is true",
         tol=TOL,
-        known_to=KNOWN_TO,
+        known_to=TRUTH_RTOL,
     )

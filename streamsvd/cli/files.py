@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from streamsvd.checks.paths import local_path
-from streamsvd.store.writing.files import array_in, beside, check_file, write_npz
+from streamsvd.store.writing.files import array_in, check_file, replacement_file, write_npz
 from streamsvd.store.writing.placing import check_local
 from streamsvd.store.writing.separation import check_apart, mask_places
 
-__all__ = ["beside", "check_place", "loaded", "weights", "written"]
+__all__ = ["check_place", "read_npy", "replacement_file", "save_arrays", "weight_arguments"]
 
-written = write_npz
+save_arrays = write_npz
 
 
 def check_place(
@@ -34,7 +34,7 @@ def check_place(
         check_file(out, overwrite=overwrite)
 
 
-def weights(rows: Path | None, columns: Mapping[str, str] | None) -> dict[str, Any]:
+def weight_arguments(rows: Path | None, columns: Mapping[str, str] | None) -> dict[str, Any]:
     """Arguments that files of weights of rows, and of the columns of blocks by pattern, stand for.
 
     Raises
@@ -44,16 +44,16 @@ def weights(rows: Path | None, columns: Mapping[str, str] | None) -> dict[str, A
     """
     found: dict[str, Any] = {}
     if rows is not None:
-        found["row_weights"] = loaded("--row-weights", rows)
+        found["row_weights"] = read_npy("--row-weights", rows)
     if columns is not None:
         found["column_weights"] = {
-            pattern: loaded("--column-weights", local_path(place))
+            pattern: read_npy("--column-weights", local_path(place))
             for pattern, place in columns.items()
         }
     return found
 
 
-def loaded(name: str, path: Path) -> Any:
+def read_npy(name: str, path: Path) -> Any:
     """The array in the ``.npy`` file that an option names.
 
     Raises

@@ -16,7 +16,7 @@ import numpy as np
 from streamsvd.engine import memory
 from streamsvd.engine.dask_source import DaskSource
 from streamsvd.engine.graph import copies_sums
-from streamsvd.engine.layout import BLOCK_ITEMS, Layout, cut, span_count
+from streamsvd.engine.layout import BLOCK_ITEMS, Layout, cut_axis, span_count
 from streamsvd.engine.memory import Sizes
 from streamsvd.numerics.blocks import Axis
 from streamsvd.numerics.certificate import EXCESS_TOL
@@ -36,7 +36,7 @@ PASS_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Rates:
+class Speeds:
     """Speed of one core, for the cost model.
 
     Attributes
@@ -76,9 +76,9 @@ class Request:
         Relative width asked of every interval.
     center, scale
         Whether a pilot is subtracted before blocks are multiplied, which makes a copy of them.
-    masked
+    fills_or_weights
         Whether missing values are filled or rows weighted, which makes more.
-    blanked
+    has_zero_weights
         Whether rows or columns have weight 0, so that a block is copied without them.
     u
         Whether the left factor is wanted.
@@ -101,8 +101,8 @@ class Request:
     tol: float
     center: bool
     scale: bool
-    masked: bool
-    blanked: bool
+    fills_or_weights: bool
+    has_zero_weights: bool
     u: bool
     u_in_memory: bool
     bounds: bool
@@ -118,7 +118,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Arrangement:
+class PlanCandidate:
     """One arrangement of a route: everything but its verdict.
 
     ``tasks`` are the bytes of what runs on a worker, of all that is ``projected``.
@@ -131,7 +131,7 @@ class Arrangement:
     sample_readers: int
     at_once: int
     prefetch: bool
-    projected: int
+    projected_bytes: int
     tasks: int
 
 
@@ -146,7 +146,7 @@ def probe_width(request: Request, block: int, limit: int) -> int:
     return 20 if request.bounds else 0
 
 
-def ways(
+def routes_and_axes(
     source: Source, request: Request, axis: Axis | None, route: Route | None
 ) -> Iterator[tuple[Route, Axis]]:
     """Routes and axes that come into question."""
@@ -162,7 +162,7 @@ def ways(
             yield "krylov", wide_axis
 
 
-def arrangements(
+def plan_candidates(
     source: Source,
     request: Request,
     route: Route,
@@ -170,7 +170,7 @@ def arrangements(
     *,
     budget: int,
     device: str,
-) -> Iterator[Arrangement]:
+) -> Iterator[PlanCandidate]:
     """Arrangements of a route, as if there were two threads: what decides bits is chosen without asking how many there are.
 
     A CUDA device multiplies larger blocks, which take no memory of the host: starting one costs what
@@ -189,7 +189,7 @@ def arrangements(
     largest = 4 * BLOCK_ITEMS if there else BLOCK_ITEMS
     for items in (largest, largest // 4, largest // 16, largest // 64):
         count = span_count(length, source.nbytes)
-        base = cut(axis, length, width, chunk, items=items, spans=count)
+        base = cut_axis(axis, length, width, chunk, items=items, spans=count)
         for blocks in counts if route == "krylov" else (1,):
             basis = min(width, blocks * block)
             sizes = Sizes(
@@ -205,27 +205,27 @@ def arrangements(
                 _read_bytes(source, axis),
             )
             usual = replace(sizes, basis=min(width, USUAL_BLOCKS * block))
-            for at_once, prefetch in _ladder(USUAL_THREADS[1]):
-                for layout in _panels(base, source, axis, route):
+            for at_once, prefetch in _thread_choices(USUAL_THREADS[1]):
+                for layout in _panel_layouts(base, source, axis, route):
                     rest = (at_once, prefetch, source, request, budget)
-                    shape = _shape(route, layout, sizes, *rest)
+                    shape = _candidate(route, layout, sizes, *rest)
                     if basis > usual.basis and not request.searching:
-                        least = _shape(route, layout, usual, *rest)
-                        if shape.projected > SPARE * least.projected:
+                        least = _candidate(route, layout, usual, *rest)
+                        if shape.projected_bytes > BASIS_ALLOWANCE * least.projected_bytes:
                             continue
                     yield shape
 
 
-def refined(
-    source: Source, request: Request, shape: Arrangement, *, threads: int, budget: int
-) -> Iterator[Arrangement]:
+def thread_variants(
+    source: Source, request: Request, shape: PlanCandidate, *, threads: int, budget: int
+) -> Iterator[PlanCandidate]:
     """The same to the last bit, with so many threads in the process or fewer: spans at once, read-ahead, panels."""
     base = replace(shape.layout, panel=shape.layout.grain, tile=None)
-    for at_once, prefetch in _ladder(threads):
-        for layout in _panels(base, source, base.axis, shape.route):
+    for at_once, prefetch in _thread_choices(threads):
+        for layout in _panel_layouts(base, source, base.axis, shape.route):
             if layout.tile == shape.layout.tile:
                 rest = (at_once, prefetch, source, request, budget)
-                yield _shape(
+                yield _candidate(
                     shape.route,
                     layout,
                     shape.sizes,
@@ -241,10 +241,10 @@ USUAL_THREADS = (2, 2)
 USUAL_BLOCKS = 4
 """Blocks of a basis that most runs never leave."""
 
-SPARE = 1.25
+BASIS_ALLOWANCE = 1.25
 """What a larger one may add to the projection: most runs do not use it, and are to take what was projected, about."""
 
-SCATTERED = 1.75
+HEAP_FACTOR = 1.75
 """What the heap holds for buffers of unequal size that come and go, relative to those in use at once, as measured."""
 
 
@@ -255,7 +255,7 @@ def _read_bytes(source: Source, axis: Axis) -> int:
     """
     if isinstance(source, DaskSource):
         return source.span_bytes(axis)
-    return int(SCATTERED * source.read_bytes) if axis == "columns" else source.read_bytes
+    return int(HEAP_FACTOR * source.read_bytes) if axis == "columns" else source.read_bytes
 
 
 def fits_single(dtype: np.dtype[Any]) -> bool:
@@ -274,13 +274,13 @@ def _entry_bytes(request: Request, axis: Axis, dtype: np.dtype[Any], wide: int) 
     """
     turned = dtype.kind == "c"
     if axis == "columns":
-        copies = 4 + turned + (request.scale and not request.center) + request.masked
-        return (copies + request.blanked) * wide
-    copies = 1 + (request.center or request.scale) + (2 + turned) * request.masked
-    return (copies + request.blanked) * wide + wide // 2
+        copies = 4 + turned + (request.scale and not request.center) + request.fills_or_weights
+        return (copies + request.has_zero_weights) * wide
+    copies = 1 + (request.center or request.scale) + (2 + turned) * request.fills_or_weights
+    return (copies + request.has_zero_weights) * wide + wide // 2
 
 
-def _ladder(threads: int) -> Iterator[tuple[int, bool]]:
+def _thread_choices(threads: int) -> Iterator[tuple[int, bool]]:
     while threads > 1:
         yield threads, True
         yield threads, False
@@ -289,7 +289,7 @@ def _ladder(threads: int) -> Iterator[tuple[int, bool]]:
     yield 1, False
 
 
-def _panels(base: Layout, source: Source, axis: Axis, route: Route) -> Iterator[Layout]:
+def _panel_layouts(base: Layout, source: Source, axis: Axis, route: Route) -> Iterator[Layout]:
     """Cuts of the same blocks and spans into larger and smaller panels, then tiles."""
     row = base.width * source.dtype.itemsize
     several = max(
@@ -306,7 +306,7 @@ def _panels(base: Layout, source: Source, axis: Axis, route: Route) -> Iterator[
         yield replace(base, tile=source.chunks[1])
 
 
-def _shape(
+def _candidate(
     route: Route,
     layout: Layout,
     s: Sizes,
@@ -318,11 +318,11 @@ def _shape(
     *,
     copied: bool = False,
     rows: int | None = None,
-) -> Arrangement:
+) -> PlanCandidate:
     """One arrangement; ``copied`` where sums stay as they were when they are joined, ``rows`` of the sample where known."""
     if route == "gram":
         # few, as every span has a sum of its own; by shape alone, as their number is in the bits
-        layout = replace(layout, spans=_fewer(layout, 4 if layout.width <= FEW_COLUMNS else 2))
+        layout = replace(layout, spans=_join_spans(layout, 4 if layout.width <= FEW_COLUMNS else 2))
     width, ahead = layout.width, prefetch and layout.tile is None
     busy = min(at_once, len(layout.spans))
     packed = busy * memory.block_packing(layout, s)
@@ -330,7 +330,7 @@ def _shape(
     run = memory.RUN_BYTES
     if isinstance(getattr(source, "whole", source), DaskSource | ReaderSource):
         run += memory.FOREIGN_BYTES
-    made = _made_bytes(layout, s, busy, ahead, request)
+    made = _factor_span_bytes(layout, s, busy, ahead, request)
     if route == "gram":
         running = busy * memory.gram_span_bytes(layout, s, prefetch=ahead)
         running += memory.gram_sum_bytes(layout, s, busy, copied=copied)
@@ -342,16 +342,16 @@ def _shape(
         sample += memory.sample_fixed_bytes(width, s, 0, 1, 0)
         peak = run + max(running, dense, last, sample)
         tasks = run + max(running, made)
-        return Arrangement(route, layout, s, rows, 1, at_once, prefetch, peak, tasks)
+        return PlanCandidate(route, layout, s, rows, 1, at_once, prefetch, peak, tasks)
     running = busy * memory.span_bytes(layout, s, prefetch=ahead)
     running += memory.partial_bytes(layout, s, busy, copied=copied)
     tasks = run + max(running, made)
     running += memory.resident_bytes(width, s)
     peak = run + max(running, memory.dense_bytes(width, s) + packed, last)
     room = max(budget, peak) - run
-    rows, readers, sample = _sampled(layout, request, s, room, at_once, rows)
+    rows, readers, sample = _plan_sample(layout, request, s, room, at_once, rows)
     projected = max(peak, run + sample)
-    return Arrangement(route, layout, s, rows, readers, at_once, ahead, projected, tasks)
+    return PlanCandidate(route, layout, s, rows, readers, at_once, ahead, projected, tasks)
 
 
 def _factor_bytes(layout: Layout, s: Sizes, busy: int, ahead: bool, request: Request) -> int:
@@ -363,7 +363,7 @@ def _factor_bytes(layout: Layout, s: Sizes, busy: int, ahead: bool, request: Req
     if not (columns or request.u):
         return 0
     whole = columns or request.u_in_memory
-    made = _made_bytes(layout, s, busy, ahead, request)
+    made = _factor_span_bytes(layout, s, busy, ahead, request)
     found = 4 * layout.width * s.rank * s.wide
     if not whole:
         return made + found
@@ -374,7 +374,7 @@ def _factor_bytes(layout: Layout, s: Sizes, busy: int, ahead: bool, request: Req
     return found + factor + max(made, packed)
 
 
-def _made_bytes(layout: Layout, s: Sizes, busy: int, ahead: bool, request: Request) -> int:
+def _factor_span_bytes(layout: Layout, s: Sizes, busy: int, ahead: bool, request: Request) -> int:
     """The spans of that pass."""
     columns = layout.axis == "columns"
     if not (columns or request.u):
@@ -383,7 +383,7 @@ def _made_bytes(layout: Layout, s: Sizes, busy: int, ahead: bool, request: Reque
     return busy * memory.project_span_bytes(layout, s, prefetch=ahead, written=written)
 
 
-def _fewer(layout: Layout, count: int) -> tuple[tuple[int, int], ...]:
+def _join_spans(layout: Layout, count: int) -> tuple[tuple[int, int], ...]:
     """The same edges, joined to at most ``count`` spans."""
     spans = layout.spans
     step = -(-len(spans) // count)
@@ -392,7 +392,7 @@ def _fewer(layout: Layout, count: int) -> tuple[tuple[int, int], ...]:
     )
 
 
-def _sampled(
+def _plan_sample(
     layout: Layout, request: Request, s: Sizes, room: int, at_once: int, rows: int | None
 ) -> tuple[int, int, int]:
     """Rows of the sample, the threads that read it, and the bytes it takes.
@@ -433,7 +433,7 @@ def _sample_rows(layout: Layout, request: Request, s: Sizes, room: int, *, minim
     return int(max(allowed, min(layout.unit, free, layout.length), min(16, layout.length)))
 
 
-def bytes_read_by(source: Source, request: Request, shape: Arrangement) -> int:
+def bytes_read_by(source: Source, request: Request, shape: PlanCandidate) -> int:
     """Decoded bytes of the passes expected: the loop, the other factor, the sample."""
     lay = shape.layout
     loop = 1 if shape.route == "gram" else (2 if request.tol >= 1e-5 else 3)
@@ -443,12 +443,17 @@ def bytes_read_by(source: Source, request: Request, shape: Arrangement) -> int:
     last = 1 if (request.u and lay.axis == "rows") or lay.axis == "columns" else 0
     one = int(source.nbytes * lay.amplification)
     final = source.nbytes if lay.tile is not None else one
-    sampled = lay.stored(0, shape.sample_rows) * lay.width * source.dtype.itemsize
+    sampled = lay.decoded_rows(0, shape.sample_rows) * lay.width * source.dtype.itemsize
     return loop * one + last * final + sampled
 
 
 def seconds_of(
-    source: Source, request: Request, shape: Arrangement, rates: Rates, total: int, per_process: int
+    source: Source,
+    request: Request,
+    shape: PlanCandidate,
+    rates: Speeds,
+    total: int,
+    per_process: int,
 ) -> float:
     """Core seconds of reading, products and dense work, shared among the spans at once."""
     lay, s = shape.layout, shape.sizes
@@ -460,22 +465,32 @@ def seconds_of(
     spans = min(len(lay.spans), shape.at_once * max(1, total // per_process))
     if shape.route == "gram":
         work, dense = _gram_seconds(shape, entries, rates)
-        return PASS_SECONDS + _overlapped(read, work + last, spans, total, shape) + dense
-    speed = _speed(source, request, rates)
+        return PASS_SECONDS + _overlap_seconds(read, work + last, spans, total, shape) + dense
+    speed = _product_speed(source, request, rates)
     loop = 2 if request.tol >= 1e-5 else 3
-    work = loop * 4 * entries * (s.block + s.probes) / speed + _preparing(shape, rates, loop)
+    work = loop * 4 * entries * (s.block + s.probes) / speed + _preparation_seconds(
+        shape, rates, loop
+    )
     sample = 5 * 4 * float(shape.sample_rows) * lay.width * s.block / rates.single
     dense = loop * 12 * lay.width * float(2 * s.block) ** 2 / rates.dense
     blocks, full = s.basis // max(s.block, 1), 11 if request.searching else 4
     # A small basis may need a pass more; what lies beyond is worth little, but worth more than memory left over.
     dense *= 1 + 0.1 * max(0, full - blocks) - 1e-3 * min(max(0, blocks - full), 6)
     return (
-        loop * PASS_SECONDS + _overlapped(read, work + last, spans, total, shape) + sample + dense
+        loop * PASS_SECONDS
+        + _overlap_seconds(read, work + last, spans, total, shape)
+        + sample
+        + dense
     )
 
 
 def pass_seconds(
-    source: Source, request: Request, shape: Arrangement, rates: Rates, total: int, per_process: int
+    source: Source,
+    request: Request,
+    shape: PlanCandidate,
+    rates: Speeds,
+    total: int,
+    per_process: int,
 ) -> float:
     """Core seconds of one pass of the loop, or of the Gram matrix with its eigenvalues, the sample left out."""
     lay, s = shape.layout, shape.sizes
@@ -485,26 +500,26 @@ def pass_seconds(
     if shape.route == "gram":
         work, dense = _gram_seconds(shape, entries, rates)
     else:
-        work = 4 * entries * (s.block + s.probes) / _speed(source, request, rates)
-        work += _preparing(shape, rates, 2) / 2
+        work = 4 * entries * (s.block + s.probes) / _product_speed(source, request, rates)
+        work += _preparation_seconds(shape, rates, 2) / 2
         dense = 12 * lay.width * float(2 * s.block) ** 2 / rates.dense
-    return PASS_SECONDS + _overlapped(read, work, spans, total, shape) + dense
+    return PASS_SECONDS + _overlap_seconds(read, work, spans, total, shape) + dense
 
 
-def _gram_seconds(shape: Arrangement, entries: float, rates: Rates) -> tuple[float, float]:
+def _gram_seconds(shape: PlanCandidate, entries: float, rates: Speeds) -> tuple[float, float]:
     """Core seconds of the products of the Gram matrix, and of its leading eigenvectors."""
     width = shape.layout.width
-    work = entries * width / rates.syrk + _preparing(shape, rates, 1)
+    work = entries * width / rates.syrk + _preparation_seconds(shape, rates, 1)
     return work, float(width) ** 3 / rates.dense  # few vectors: tridiagonalisation is what costs
 
 
-def _speed(source: Source, request: Request, rates: Rates) -> float:
+def _product_speed(source: Source, request: Request, rates: Speeds) -> float:
     """Operations a second of the products that are expected: small tolerances leave single precision."""
     slow = request.precision == "double" or request.tol < 5e-5 or not fits_single(source.dtype)
     return rates.double if slow else rates.single
 
 
-def _preparing(shape: Arrangement, rates: Rates, passes: int) -> float:
+def _preparation_seconds(shape: PlanCandidate, rates: Speeds, passes: int) -> float:
     """Core seconds of preparing the blocks of so many passes; along rows the first alone makes every copy."""
     lay, s = shape.layout, shape.sizes
     whole = passes if lay.axis == "columns" else 1
@@ -513,7 +528,9 @@ def _preparing(shape: Arrangement, rates: Rates, passes: int) -> float:
     return float(lay.length) * lay.width * bytes_made / rates.prepare
 
 
-def _overlapped(read: float, work: float, spans: int, cores: int, shape: Arrangement) -> float:
+def _overlap_seconds(
+    read: float, work: float, spans: int, cores: int, shape: PlanCandidate
+) -> float:
     """Seconds of reading and multiplying on a number of spans, each with a reader thread or without."""
     block = shape.layout.unit * shape.layout.width
     work *= (

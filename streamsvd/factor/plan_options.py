@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 
-from streamsvd.checks.masks import unmasked
+from streamsvd.checks.masks import require_unmasked
 from streamsvd.engine.memory import parse_bytes
 from streamsvd.errors import SpecError
 from streamsvd.typing import Real
@@ -27,7 +27,7 @@ R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Asked:
+class PlanOptions:
     """The options of `plan_svd` that `svd` has too, as they hold: each has a field, under its name.
 
     Attributes
@@ -59,23 +59,23 @@ class Asked:
     route: str | None
 
 
-MATRIX = ("row_weights", "column_weights", "mask")
+MATRIX_OPTIONS = ("row_weights", "column_weights", "mask")
 """Options of which None says something: the matrix as it is."""
-NAMES = tuple(field.name for field in fields(Asked))
+OPTION_NAMES = tuple(field.name for field in fields(PlanOptions))
 
 
-class Planned(Protocol):
+class PlanLike(Protocol):
     """What is to be known of a plan here."""
 
     @property
-    def asked(self) -> Asked | None: ...
+    def options(self) -> PlanOptions | None: ...
     @property
     def route(self) -> str: ...
     @property
     def fallback(self) -> object: ...
 
 
-def agreed(plan: Planned, given: dict[str, Any]) -> dict[str, Any]:
+def run_options(plan: PlanLike, given: dict[str, Any]) -> dict[str, Any]:
     """All options of a run of the plan, of which some were given; ``out`` may be another place.
 
     None is left out, but for weights and the mask.
@@ -86,11 +86,13 @@ def agreed(plan: Planned, given: dict[str, Any]) -> dict[str, Any]:
         If some differ from the plan's; it names each with both values.
     """
     if getattr(plan, "asked", None) is None:
-        raise SpecError(f"plan={_shown(plan)} is no plan. Pass what streamsvd.plan_svd returned.")
-    options = {name: getattr(plan.asked, name) for name in NAMES}
+        raise SpecError(
+            f"plan={_one_line(plan)} is no plan. Pass what streamsvd.plan_svd returned."
+        )
+    options = {name: getattr(plan.options, name) for name in OPTION_NAMES}
     differs = []
     for name, value in given.items():
-        if name not in options or (value is None and name not in MATRIX):
+        if name not in options or (value is None and name not in MATRIX_OPTIONS):
             continue
         planned = options[name]
         if name == "out":  # another place does not change the way to it
@@ -98,9 +100,9 @@ def agreed(plan: Planned, given: dict[str, Any]) -> dict[str, Any]:
             continue
         if name == "route" and planned is None and plan.fallback is None:
             planned = plan.route  # it was free to be another, and is none
-        if not _equal(name, value, planned):
+        if not _same_value(name, value, planned):
             differs.append(
-                f"{name}={_shown(value)} was asked, the plan was made for {name}={_shown(planned)}"
+                f"{name}={_one_line(value)} was asked, the plan was made for {name}={_one_line(planned)}"
             )
     if differs:
         raise SpecError(
@@ -122,23 +124,23 @@ def runs_plan(verb: Callable[P, R]) -> Callable[P, R]:
         if kwargs.get("plan") is None:
             return verb(*args, **kwargs)
         given = signature.bind(*args, **kwargs)
-        given.arguments.update(agreed(given.arguments["plan"], given.arguments))
+        given.arguments.update(run_options(given.arguments["plan"], given.arguments))
         return verb(*given.args, **given.kwargs)
 
     return run
 
 
-def _equal(name: str, value: Any, planned: Any) -> bool:
+def _same_value(name: str, value: Any, planned: Any) -> bool:
     if planned is None or value is None:
         return planned is value
     if name.endswith("_weights"):
-        return bool(np.array_equal(unmasked(value, name), unmasked(planned, name)))
+        return bool(np.array_equal(require_unmasked(value, name), require_unmasked(planned, name)))
     if name == "memory":
         return parse_bytes(value) == parse_bytes(planned)
     return bool(np.array_equal(value, planned))
 
 
-def _shown(value: Any) -> str:
+def _one_line(value: Any) -> str:
     """The value in one line; of many numbers, the first."""
     text = " ".join(repr(value).split())
     return text if isinstance(value, str) or len(text) <= 60 else f"{text[:56]} ..."

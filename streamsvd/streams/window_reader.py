@@ -15,7 +15,7 @@ from streamsvd.errors import NonFiniteError
 from streamsvd.numerics import sketches as sketch
 from streamsvd.protocols import Source
 
-MIXED = 16
+MAX_MIX = 16
 """Runs of rows that are mixed with one another, where the memory allows."""
 PIECE_BYTES = 4 << 20
 """Rows handed on at once, about."""
@@ -24,7 +24,7 @@ Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Feed:
+class WindowReader:
     """How the rows of a stored matrix are read.
 
     Attributes
@@ -33,7 +33,7 @@ class Feed:
         The matrix.
     unit
         Rows of a run that is read at once: a chunk, or a part of one that is too large.
-    mixed
+    mix_count
         Runs whose rows are mixed with one another; 0 to take all rows in their order.
     ahead
         Whether the next runs are read while these are absorbed.
@@ -43,34 +43,34 @@ class Feed:
 
     source: Source
     unit: int
-    mixed: int
+    mix_count: int
     ahead: bool
     seed: int
 
     @property
-    def together(self) -> int:
+    def runs_together(self) -> int:
         """Runs that are in memory together."""
-        return max(1, self.mixed)
+        return max(1, self.mix_count)
 
     @property
     def n_windows(self) -> int:
         """Windows of a pass."""
-        return -(-len(self._units()) // self.together)
+        return -(-len(self._units()) // self.runs_together)
 
     @property
     def bytes_needed(self) -> int:
         """Upper bound of the memory that reading takes."""
         m, n = self.source.shape
         row = n * self.source.dtype.itemsize
-        held = (2 if self.ahead else 1) * self.together * min(self.unit, m) * row
-        readers = min(self.together, self._readers())
+        held = (2 if self.ahead else 1) * self.runs_together * min(self.unit, m) * row
+        readers = min(self.runs_together, self._readers())
         return held + 2 * self.piece * n * 8 + readers * self.source.read_bytes
 
     @property
     def piece(self) -> int:
         """Rows handed on at once."""
         row = self.source.shape[1] * self.source.dtype.itemsize
-        return max(64, min(PIECE_BYTES // max(row, 1), self.unit * self.together))
+        return max(64, min(PIECE_BYTES // max(row, 1), self.unit * self.runs_together))
 
     @property
     def pass_bytes(self) -> int:
@@ -84,7 +84,7 @@ class Feed:
         rows = sum(b - a for group in self._groups()[begin:] for a, b in group)
         return self.pass_bytes * rows // self.source.shape[0]
 
-    def complain(self, window: int) -> None:
+    def raise_nonfinite(self, window: int) -> None:
         """Raise for the first entry of a window that is NaN or Inf, naming where it lies in the matrix.
 
         Raises
@@ -109,10 +109,10 @@ class Feed:
     def _groups(self) -> list[list[tuple[int, int]]]:
         """Runs of each window."""
         units = self._units()
-        if self.mixed:
+        if self.mix_count:
             order = sketch.generator(self.seed, "sample", index=2).permutation(len(units))
             units = [units[i] for i in order]
-        return [units[a : a + self.together] for a in range(0, len(units), self.together)]
+        return [units[a : a + self.runs_together] for a in range(0, len(units), self.runs_together)]
 
     def _units(self) -> list[tuple[int, int]]:
         m, chunk = self.source.shape[0], min(self.source.chunks[0], self.source.shape[0])
@@ -154,7 +154,7 @@ class Feed:
         return out
 
     def _pieces(self, rows: Array, index: int) -> Iterator[Array]:
-        if not self.mixed:
+        if not self.mix_count:
             for a in range(0, rows.shape[0], self.piece):
                 yield rows[a : a + self.piece]
             return

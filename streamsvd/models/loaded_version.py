@@ -6,13 +6,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from streamsvd.errors import MissingChunkError, StoreError
-from streamsvd.models.state import State, kept_columns, loaded, narrow_result, of_result
-from streamsvd.store.results.factorisation import load
-from streamsvd.store.versions import BlockEntry, Manifest, ModelStore, Settings, Spec
+from streamsvd.models.state import (
+    ModelState,
+    kept_columns,
+    load_state,
+    narrow_result,
+    state_of_result,
+)
+from streamsvd.store.results.factorisation import read_result
+from streamsvd.store.versions import BlockEntry, Manifest, ModelSettings, ModelSpec, ModelStore
 
 
 @dataclass(slots=True, eq=False)
-class Held:
+class LoadedVersion:
     """A version in memory.
 
     Attributes
@@ -26,9 +32,9 @@ class Held:
     """
 
     store: ModelStore
-    settings: Settings
+    settings: ModelSettings
     manifest: Manifest | None = None
-    state: State | None = None
+    state: ModelState | None = None
     blocks: list[BlockEntry] = field(default_factory=list)
     ids: dict[str, BlockEntry] = field(default_factory=dict)
 
@@ -38,7 +44,7 @@ class Held:
         return self.manifest.version if self.manifest else 0
 
     @property
-    def spec(self) -> Spec:
+    def spec(self) -> ModelSpec:
         """The options that the model was made with."""
         return self.manifest.spec if self.manifest else self.settings.spec
 
@@ -75,13 +81,13 @@ class Held:
         if newest == 0:
             if version:
                 raise StoreError(f"{store.name} has no version {version}. Run streamsvd log.")
-            state = _base(Path(store.name)) if self.settings.base else None
+            state = _base_state(Path(store.name)) if self.settings.base else None
             self.manifest, self.state, self.blocks, self.ids = None, state, [], {}
             return
         if self.manifest is None:  # whoever committed may have made it with other options than ours
             self.settings = store.settings()
         manifest = store.manifest(newest) if version is None else self.earlier(version, newest)
-        state, blocks = loaded(store, manifest), store.blocks(manifest)
+        state, blocks = load_state(store, manifest), store.blocks(manifest)
         self.manifest, self.state, self.blocks = manifest, state, blocks
         self.ids = {entry.id: entry for entry in blocks}
 
@@ -108,14 +114,14 @@ class Held:
         if self.store.moved_beyond(self.version):
             self.load()
 
-    def advance(self, manifest: Manifest, state: State, entries: list[BlockEntry]) -> None:
+    def advance(self, manifest: Manifest, state: ModelState, entries: list[BlockEntry]) -> None:
         """The version that this process has just committed."""
         self.manifest, self.state = manifest, state
         self.blocks += entries
         self.ids |= {entry.id: entry for entry in entries}
 
 
-def _base(path: Path) -> State:
+def _base_state(path: Path) -> ModelState:
     """The state of a batch result, of the columns that it kept."""
-    result, columns = load(path)[0], kept_columns(path)
-    return of_result(result if columns is None else narrow_result(result, columns), columns)
+    result, columns = read_result(path)[0], kept_columns(path)
+    return state_of_result(result if columns is None else narrow_result(result, columns), columns)

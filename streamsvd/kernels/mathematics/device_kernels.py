@@ -31,7 +31,7 @@ BLOCK_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Placed:
+class DeviceFeatureMap:
     """A `FeatureMap` of rows that lie on a device.
 
     Attributes
@@ -55,22 +55,22 @@ class Placed:
     size: float = float("inf")
 
     @classmethod
-    def of(cls, map_: FeatureMap, backend: Backend) -> Placed:
+    def of(cls, map_: FeatureMap, backend: Backend) -> DeviceFeatureMap:
         """A map, sent to the device of a backend; its kernel must not be a function."""
 
         def there(a: Matrix) -> Array:
             return backend.to_device(a, "float64")
 
-        kernel = map_.kernel.placed(there)
+        kernel = map_.kernel.on_device(there)
         reach = 0.0 if map_.centres.shape[0] == 0 else float(map_.kernel.reach(map_.centres))
         bound = map_.kernel.bound(map_.centres.shape[1])
         return cls(backend, kernel, there(map_.centres), there(map_.whitening), reach, bound)
 
-    def by(self, backend: Backend) -> Placed:
+    def by(self, backend: Backend) -> DeviceFeatureMap:
         """The same through the doors of another thread."""
         return replace(self, backend=backend)
 
-    def of_entries(self, size: float) -> Placed:
+    def of_entries(self, size: float) -> DeviceFeatureMap:
         """The same for rows whose entries are no larger than ``size``."""
         return replace(self, size=size)
 
@@ -105,7 +105,7 @@ class Placed:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PlacedDense:
+class DeviceGram:
     """``B`` of a dictionary on a device: `Dense` there.
 
     Attributes
@@ -120,19 +120,19 @@ class PlacedDense:
     B: Array
 
     @classmethod
-    def of(cls, backend: Backend, kernel: Kernel, rows: Matrix, root: Real) -> PlacedDense:
+    def of(cls, backend: Backend, kernel: Kernel, rows: Matrix, root: Real) -> DeviceGram:
         """Of rows and roots of their weights, on the host."""
         xp, there = backend.xp, backend.to_device
         termwise = kernel.cancels(float(kernel.reach(rows))) if kernel.by_squares else None
         X, w = there(rows, "float64"), there(root, "float64")
-        placed = kernel.placed(there)
+        placed = kernel.on_device(there)
         K = placed(X, X, termwise=termwise)
         K = (K + K.T) / 2
         own = xp.eye(rows.shape[0], dtype=xp.bool, device=device_of(K))
         K = xp.where(own, placed.diagonal(X)[:, None], K)
         return cls(backend, K * w[:, None] * w[None, :])
 
-    def resolved(self, w: Real, gamma: float) -> Resolution:
+    def resolve(self, w: Real, gamma: float) -> Resolution:
         """What it resolves at a ridge, for its weights.
 
         Raises

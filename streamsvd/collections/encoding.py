@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.collections.mathematics import Cluster, Metric, Mode
+from streamsvd.collections.mathematics import FactoredCluster, Metric, Mode
 from streamsvd.collections.weights import ALIKE, Metrics
 from streamsvd.numerics.sides import UNIT_ROUNDOFF
 from streamsvd.store.collections import Member
@@ -28,7 +28,7 @@ BRAIN = "bfloat16"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Factors:
+class StoredFactors:
     """Factors of a block as they are stored."""
 
     basis: Array
@@ -47,12 +47,12 @@ class Factors:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Piece:
+class EncodedResidual:
     """What factors leave of a block, as it is stored.
 
     Attributes
     ----------
-    packed
+    code_bytes
         Whole numbers as bytes; none where factors meet the error by themselves.
     steps
         What they are multiplied by, of every column or of all.
@@ -60,18 +60,18 @@ class Piece:
         Relative error of the block, certified.
     """
 
-    packed: npt.NDArray[np.uint8]
+    code_bytes: npt.NDArray[np.uint8]
     steps: Real
     error: float
 
     @property
     def nbytes(self) -> int:
         """Bytes stored."""
-        return int(self.packed.nbytes + self.steps.nbytes)
+        return int(self.code_bytes.nbytes + self.steps.nbytes)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Shared:
+class EncodedCluster:
     """A cluster as it is stored.
 
     Attributes
@@ -99,7 +99,7 @@ class Shared:
     block_errors: tuple[float, ...]
     norms: tuple[float, ...]
     raw: bool
-    codes: tuple[Piece, ...] = ()
+    codes: tuple[EncodedResidual, ...] = ()
 
     @property
     def rank(self) -> int:
@@ -130,15 +130,15 @@ def slack(rows: int, columns: int) -> float:
     return 128 * UNIT_ROUNDOFF * float(np.sqrt(rows + columns))
 
 
-def kept(
-    found: Cluster,
+def encode_cluster(
+    found: FactoredCluster,
     members: Mapping[str, Member],
     *,
     error: float,
     spare: float,
     mode: Mode,
     metrics: Metrics = ALIKE,
-) -> Shared:
+) -> EncodedCluster:
     """A cluster in the narrowest type that meets the error, or its blocks as they are.
 
     Parameters
@@ -154,7 +154,7 @@ def kept(
     """
     of = [members[key] for key in found.keys]
     whole = sum(m.nbytes for m in of)
-    if found.raw or not found.met:
+    if found.raw or not found.within_error:
         return as_they_are(found, of[0].shape[0])
     for dtype in ladder(of):
         shared = _in_type(found, of, dtype, mode, metrics)
@@ -165,25 +165,27 @@ def kept(
     return as_they_are(found, of[0].shape[0])
 
 
-def as_they_are(found: Cluster, rows: int) -> Shared:
+def as_they_are(found: FactoredCluster, rows: int) -> EncodedCluster:
     """The blocks of a cluster without factors."""
     return whole_blocks(found.keys, _norms(found), rows)
 
 
-def whole_blocks(names: Sequence[str], norms: Sequence[float], rows: int) -> Shared:
+def whole_blocks(names: Sequence[str], norms: Sequence[float], rows: int) -> EncodedCluster:
     """Blocks that are kept as they are."""
     basis, zeros = np.zeros((rows, 0), np.float32), (0.0,) * len(names)
-    return Shared(tuple(names), basis, (), (), 0.0, 0.0, zeros, tuple(norms), True)
+    return EncodedCluster(tuple(names), basis, (), (), 0.0, 0.0, zeros, tuple(norms), True)
 
 
-def without_basis(names: Sequence[str], members: Mapping[str, Member], rows: int) -> Shared:
+def without_basis(names: Sequence[str], members: Mapping[str, Member], rows: int) -> EncodedCluster:
     """Blocks of which no factors are stored: zeros, or what has a residual."""
     basis, zeros = np.zeros((rows, 0), np.float32), (0.0,) * len(names)
     empty = tuple(np.zeros((0, members[name].shape[1]), np.float32) for name in names)
-    return Shared(tuple(names), basis, empty, (0,) * len(names), 0.0, 0.0, zeros, zeros, False)
+    return EncodedCluster(
+        tuple(names), basis, empty, (0,) * len(names), 0.0, 0.0, zeros, zeros, False
+    )
 
 
-def parted(shared: Shared, members: Mapping[str, Member]) -> list[Shared]:
+def split_off_zeros(shared: EncodedCluster, members: Mapping[str, Member]) -> list[EncodedCluster]:
     """Blocks of zeros among those that are kept as they are get a cluster of their own, which stores nothing of them."""
     zero = [name for name, norm in zip(shared.names, shared.norms, strict=True) if norm == 0]
     if not shared.raw or not zero:
@@ -196,7 +198,7 @@ def parted(shared: Shared, members: Mapping[str, Member]) -> list[Shared]:
     return [whole_blocks([n for n, _ in rest], [x for _, x in rest], rows), nothing]
 
 
-def _norms(found: Cluster) -> tuple[float, ...]:
+def _norms(found: FactoredCluster) -> tuple[float, ...]:
     with np.errstate(
         over="ignore"
     ):  # of entries near the end of float64: the largest number stands for it
@@ -207,7 +209,12 @@ def _norms(found: Cluster) -> tuple[float, ...]:
 
 
 def _holds(
-    shared: Shared, found: Cluster, of: Sequence[Member], error: float, spare: float, mode: Mode
+    shared: EncodedCluster,
+    found: FactoredCluster,
+    of: Sequence[Member],
+    error: float,
+    spare: float,
+    mode: Mode,
 ) -> bool:
     floor = 4 * slack(of[0].shape[0], max(m.shape[1] for m in of))
     floor *= float(found.strains.max(initial=1.0))
@@ -224,7 +231,7 @@ def ladder(of: Sequence[Member]) -> list[np.dtype[Any]]:
 
 
 def _narrowest(member: Member) -> int:
-    dtype = member.dtype if member.packing is None else member.packing.stored
+    dtype = member.dtype if member.packing is None else member.packing.stored_dtype
     if member.kind == BRAIN or dtype == np.float16:
         return 0
     if dtype == np.float32 or (dtype.kind in "biu" and dtype.itemsize <= 2):
@@ -233,15 +240,15 @@ def _narrowest(member: Member) -> int:
 
 
 def _in_type(
-    found: Cluster, of: Sequence[Member], dtype: np.dtype[Any], mode: Mode, metrics: Metrics
-) -> Shared:
+    found: FactoredCluster, of: Sequence[Member], dtype: np.dtype[Any], mode: Mode, metrics: Metrics
+) -> EncodedCluster:
     """The factors in one type, and their certified errors."""
     left = found.basis if metrics.rows is None else found.basis / metrics.rows[:, None]
     largest = float(np.finfo(dtype).max)  # what is cut off is in the error that is measured
     basis = np.clip(left, -largest, largest).astype(dtype)
     coefficients, exponents, added = [], [], []
     for member, C in zip(of, found.coefficients, strict=True):
-        stored, exponent = narrowed(C, dtype)
+        stored, exponent = narrow_coefficients(C, dtype)
         coefficients.append(stored)
         exponents.append(exponent + found.exponent)
         metric = metrics.of(member.name)
@@ -260,7 +267,7 @@ def _in_type(
         total = float(np.linalg.norm(norms))
         more = float(np.linalg.norm(delta)) / total if total else 0.0
     strained = float(hidden.max(initial=0.0)) if found.strains.max(initial=1.0) > 1 else 0.0
-    return Shared(
+    return EncodedCluster(
         found.keys,
         basis,
         tuple(coefficients),
@@ -273,7 +280,7 @@ def _in_type(
     )
 
 
-def narrowed(C: Matrix, dtype: np.dtype[Any]) -> tuple[Array, int]:
+def narrow_coefficients(C: Matrix, dtype: np.dtype[Any]) -> tuple[Array, int]:
     """Coefficients of size at most 1 in a type, and the exponent of the power of two taken out."""
     exponent = int(np.frexp(np.abs(C).max(initial=0.0))[1])
     return np.ldexp(C, -exponent).astype(dtype), exponent
@@ -292,19 +299,19 @@ def deviation(
     """``||left C - B||`` times ``2**-unit``, B the block as it will be read, in the norm of its error."""
     total, step = 0.0, max(1, SLAB // max(C.shape[1], 1))
     for at in range(0, basis.shape[0], step):
-        B = decoded(basis[at : at + step], stored, exponent, member)
+        B = decode_block(basis[at : at + step], stored, exponent, member)
         D = np.ldexp(np.asarray(B, dtype=np.float64), -unit)
         total += float(np.sum(metric.of(left[at : at + step] @ C - D, at) ** 2))
     return float(np.sqrt(total))
 
 
-def decoded(basis: Array, coefficients: Array, exponent: int, member: Member) -> Array:
+def decode_block(basis: Array, coefficients: Array, exponent: int, member: Member) -> Array:
     """Rows of a block from factors, in its type: integers are the nearest, and within the range of the type."""
     with np.errstate(over="ignore"):
-        return rendered(Factors(basis, coefficients, exponent).product(), member)
+        return cast_block(StoredFactors(basis, coefficients, exponent).product(), member)
 
 
-def rendered(A: Matrix, member: Member) -> Array:
+def cast_block(A: Matrix, member: Member) -> Array:
     """Rows of a block in its type; of packed values, the nearest that stored ones stand for."""
     dtype = member.dtype
     if member.packing is not None:
@@ -329,6 +336,6 @@ def _whole(A: Matrix, dtype: np.dtype[Any]) -> Array:
 
 def as_brain(B: Array) -> Array:
     """The nearest values that have a bfloat16."""
-    from streamsvd.store.collections.safetensors import to_brain
+    from streamsvd.store.collections.safetensors import to_bfloat16
 
-    return (to_brain(B).astype(np.uint32) << 16).view(np.float32)
+    return (to_bfloat16(B).astype(np.uint32) << 16).view(np.float32)

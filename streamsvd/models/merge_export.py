@@ -15,18 +15,18 @@ from streamsvd.models.absorption import summarise
 from streamsvd.models.model import Model
 from streamsvd.models.options import buffer_of, method_of
 from streamsvd.models.overlap import refuse_shared
-from streamsvd.models.state import State, stored
-from streamsvd.numerics.columns import Columns, words_of
+from streamsvd.models.state import ModelState, put_state
+from streamsvd.numerics.columns import Columns, describe_columns
 from streamsvd.store.results.factorisation import ResultWriter
 from streamsvd.store.writing.files import check_file, write_npz
 from streamsvd.store.writing.placing import check_local
 from streamsvd.store.writing.separation import check_apart
 
-SAME = ("rank", "tol", "center", "robust", "axis", "width", "kind", "columns")
+SAME_OPTIONS = ("rank", "tol", "center", "robust", "axis", "width", "kind", "columns")
 ROWS_AT_ONCE = 1 << 16
 
 
-def merge(
+def merge_models(
     first: str | os.PathLike[str], second: str | os.PathLike[str], out: str | os.PathLike[str]
 ) -> Model:
     """Join two models that absorbed different rows, as if one had absorbed the rows of both.
@@ -50,7 +50,7 @@ def merge(
     a, b = Model.open(first), Model.open(second)
     check_apart(out, first, second)
     columns = _shared_columns(a, b)
-    for name in SAME:
+    for name in SAME_OPTIONS:
         if getattr(a.spec, name) != getattr(b.spec, name):
             raise SpecError(
                 f"the models differ in {name}: {getattr(a.spec, name)!r} and {getattr(b.spec, name)!r}. Merge models "
@@ -89,8 +89,8 @@ def merge(
         )
         for e in b.blocks
     ]
-    state = State(factor, None, columns=columns)
-    record, nodes = stored(draft, state, None)
+    state = ModelState(factor, None, columns=columns)
+    record, nodes = put_state(draft, state, None)
     done = store.commit(
         draft,
         kind="merge",
@@ -122,7 +122,7 @@ def _shared_columns(a: Model, b: Model) -> Columns | None:
     mine, its = (set(model.dropped_columns) for model in (a, b))
     if mine != its:
         raise SpecError(
-            f"the models leave different columns out: {words_of(sorted(mine ^ its))} {'is' if len(mine ^ its) == 1 else 'are'} "
+            f"the models leave different columns out: {describe_columns(sorted(mine ^ its))} {'is' if len(mine ^ its) == 1 else 'are'} "
             "left out of one of them alone. Merge models of the same columns: make both with the same mask=."
         )
     if a.columns is None or b.columns is None:
@@ -130,7 +130,7 @@ def _shared_columns(a: Model, b: Model) -> Columns | None:
     return Columns(np.maximum(a.columns.marks, b.columns.marks))
 
 
-def export(model: Model, out: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+def export_model(model: Model, out: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
     """Write the factors of a model as plain arrays.
 
     Parameters
@@ -177,7 +177,7 @@ def export(model: Model, out: str | os.PathLike[str], *, overwrite: bool = False
     }
     if result.U is not None:
         arrays["U"] = np.asarray(result.U)
-    return _saved(path, arrays)
+    return _write_arrays(path, arrays)
 
 
 def _export_left(model: Model, path: Path) -> Path:
@@ -187,10 +187,10 @@ def _export_left(model: Model, path: Path) -> Path:
             "the right vectors of the columns are not kept: only values and left vectors can be exported, to a .npz "
             "file. Create the model with u=True to keep them."
         )
-    return _saved(path, {"s": model.s, "U": model.U})
+    return _write_arrays(path, {"s": model.s, "U": model.U})
 
 
-def _saved(path: Path, arrays: dict[str, Any]) -> Path:
+def _write_arrays(path: Path, arrays: dict[str, Any]) -> Path:
     """A ``.npz`` file that is there whole or not at all."""
     write_npz(path, {k: v for k, v in arrays.items() if v is not None})
     return path

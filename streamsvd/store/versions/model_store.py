@@ -17,31 +17,31 @@ from dataclasses import dataclass
 import msgspec
 
 from streamsvd.errors import AccessError, CorruptChunkError, MissingObjectError, StoreError
-from streamsvd.store.explanations import access_error, explained, there
+from streamsvd.store.explanations import access_error, explain_errors, path_exists
 from streamsvd.store.objects import Objects
-from streamsvd.store.versions.arrays import Array, decoded
+from streamsvd.store.versions.arrays import Array, decode_array
 from streamsvd.store.versions.draft import Draft
 from streamsvd.store.versions.records import (
     FORMAT,
     BlockEntry,
     FactorRecord,
     Head,
-    Kind,
     LogEntry,
     Manifest,
     Mark,
+    ModelSettings,
+    ModelSpec,
     Segment,
-    Settings,
-    Spec,
-    Summary,
+    VersionKind,
+    VersionSummary,
     mark,
     plain_record,
-    sealed,
-    unsealed,
+    seal,
+    unseal,
 )
 
 SETTINGS, HEAD, LOG, VERSIONS, LEASES = "model.json", "head.json", "log", "versions", "leases"
-RUN = 64
+SEGMENT_ENTRIES = 64
 """Block entries of a segment; as many segments of one size are joined to a larger one."""
 DEFAULT_KEEP = 10
 ENTRY = re.compile(r"[0-9]{12}\.json")
@@ -53,7 +53,7 @@ def log_key(version: int) -> str:
     return f"{LOG}/{version:012d}.json"
 
 
-def numbered(names: Iterable[str]) -> list[int]:
+def version_numbers(names: Iterable[str]) -> list[int]:
     """Versions that these names of log entries stand for, ascending."""
     return sorted(int(name[:12]) for name in names if ENTRY.fullmatch(name))
 
@@ -86,9 +86,9 @@ class ModelStore:
         """How messages call it."""
         return self.objects.name
 
-    def explained(self) -> explained:
+    def explain_writes(self) -> explain_errors:
         """Words for what goes wrong in writing."""
-        return explained(self.name, "the last version is intact, so that you can run again.")
+        return explain_errors(self.name, "the last version is intact, so that you can run again.")
 
     # Reading ------------------------------------------------------------------------------------------
 
@@ -119,7 +119,7 @@ class ModelStore:
             return True
         return True
 
-    def settings(self) -> Settings:
+    def settings(self) -> ModelSettings:
         """What the model was created with.
 
         Raises
@@ -131,12 +131,12 @@ class ModelStore:
             data = self.read(SETTINGS)
         except FileNotFoundError:
             root = getattr(self.objects, "root", None)
-            if root is not None and not there(root):
+            if root is not None and not path_exists(root):
                 raise StoreError(f"{self.name} does not exist. Check the path.") from None
             raise StoreError(
                 f"{self.name} is not a model: it has no {SETTINGS}. Pass a folder that streamsvd update made."
             ) from None
-        return unsealed(data, Settings, f"{self.name}/{SETTINGS}")
+        return unseal(data, ModelSettings, f"{self.name}/{SETTINGS}")
 
     def log_versions(self) -> list[int]:
         """Numbers of the log's entries.
@@ -146,7 +146,7 @@ class ModelStore:
         StoreError
             If one is missing, naming it.
         """
-        found = numbered(self.names(LOG))
+        found = version_numbers(self.names(LOG))
         for expected, version in enumerate(found, start=1):
             # A folder that is written to while it is listed may show a name and not an older one.
             if version != expected and not self.exists(expected):
@@ -186,7 +186,7 @@ class ModelStore:
             data = self.read(HEAD)
         except FileNotFoundError:
             return 0
-        return unsealed(data, Head, f"{self.name}/{HEAD}").version
+        return unseal(data, Head, f"{self.name}/{HEAD}").version
 
     def entry(self, version: int) -> LogEntry:
         """The log entry of a version."""
@@ -195,7 +195,7 @@ class ModelStore:
             data = self.read(key)
         except FileNotFoundError:
             raise StoreError(f"{self.name} has no version {version}. Run streamsvd log.") from None
-        entry = unsealed(data, LogEntry, f"{self.name}/{key}")
+        entry = unseal(data, LogEntry, f"{self.name}/{key}")
         if entry.version != version:
             raise StoreError(
                 f"{self.name}/{key} is of version {entry.version}. Run streamsvd repair."
@@ -210,9 +210,9 @@ class ModelStore:
                 f"version {version} of {self.name} was lost, and repaired over. Run streamsvd log."
             )
         key = f"{entry.folder}/manifest.json"
-        return plain_record(self.checked(key, entry.manifest), Manifest, f"{self.name}/{key}")
+        return plain_record(self.read_checked(key, entry.manifest), Manifest, f"{self.name}/{key}")
 
-    def checked(self, key: str, expected: Mark) -> bytes:
+    def read_checked(self, key: str, expected: Mark) -> bytes:
         """An object whose length and checksum are as recorded.
 
         Raises
@@ -237,8 +237,8 @@ class ModelStore:
         prefix = folder + "/"
         own = {key: m for key, m in files.items() if key.startswith(prefix)}
         try:
-            return decoded(
-                {key.removeprefix(prefix): self.checked(key, m) for key, m in own.items()}
+            return decode_array(
+                {key.removeprefix(prefix): self.read_checked(key, m) for key, m in own.items()}
             )
         except StoreError:
             raise
@@ -256,12 +256,12 @@ class ModelStore:
 
     def segment(self, s: Segment) -> list[BlockEntry]:
         """The blocks of one segment."""
-        data = self.checked(s.key, (s.hash, s.length))
+        data = self.read_checked(s.key, (s.hash, s.length))
         return plain_record(data, list[BlockEntry], f"{self.name}/{s.key}")
 
     # Writing ------------------------------------------------------------------------------------------
 
-    def create(self, settings: Settings) -> None:
+    def create(self, settings: ModelSettings) -> None:
         """Make the model.
 
         Raises
@@ -269,15 +269,15 @@ class ModelStore:
         StoreError
             If there is one already.
         """
-        with self.explained():
-            if not self.objects.create(SETTINGS, sealed(settings)):
+        with self.explain_writes():
+            if not self.objects.create(SETTINGS, seal(settings)):
                 raise StoreError(
                     f"{self.name} is a model already. Open it, or choose another place."
                 )
             # From now on a head that is missing was lost.
-            self.objects.create(HEAD, sealed(Head(0)))
+            self.objects.create(HEAD, seal(Head(0)))
 
-    def begin(self, settings: Settings) -> Settings:
+    def begin(self, settings: ModelSettings) -> ModelSettings:
         """Make the model, unless there is one; what it was made with, by whoever was first."""
         if not is_model(self.objects):
             try:
@@ -287,10 +287,10 @@ class ModelStore:
                     raise
         return self.settings()
 
-    def resettle(self, settings: Settings) -> None:
+    def resettle(self, settings: ModelSettings) -> None:
         """Other settings, of a model that has no version yet."""
-        with self.explained():
-            self.objects.replace(SETTINGS, sealed(settings))
+        with self.explain_writes():
+            self.objects.replace(SETTINGS, seal(settings))
 
     def draft(self, version: int) -> Draft:
         """A place for the version after the newest."""
@@ -303,7 +303,7 @@ class ModelStore:
         `commit` will say so.
         """
         try:
-            with self.explained():
+            with self.explain_writes():
                 self.objects.write(draft.folder, draft.pending)
         except StoreError:
             self.discard(draft)
@@ -315,15 +315,15 @@ class ModelStore:
         self,
         draft: Draft,
         *,
-        kind: Kind,
-        spec: Spec,
+        kind: VersionKind,
+        spec: ModelSpec,
         parent: Manifest | None,
         factor: FactorRecord,
         nodes: dict[str, FactorRecord],
         first: int,
         n_rows: int,
         added: list[BlockEntry],
-        summary: Summary,
+        summary: VersionSummary,
         keep: int,
     ) -> Manifest | None:
         """The version, if it is still the next one; None if another writer was first.
@@ -336,7 +336,7 @@ class ModelStore:
         segments = list(parent.segments) if parent else []
         tail = [*(parent.tail if parent else []), *added]
         try:
-            segments, tail = self._folded(draft, segments, tail)
+            segments, tail = self._fold_entries(draft, segments, tail)
         except StoreError:
             self.discard(draft)
             if self.exists(draft.version):  # the parent may have been collected since
@@ -389,8 +389,8 @@ class ModelStore:
             manifest.summary,
         )
         try:
-            with self.explained():
-                created = self.objects.create(log_key(draft.version), sealed(entry))
+            with self.explain_writes():
+                created = self.objects.create(log_key(draft.version), seal(entry))
         except StoreError:
             # The entry may exist or not, so that the folder must stay; unless another writer's is there. A
             # writer that was stopped may find that others have collected what it was about to link.
@@ -401,7 +401,7 @@ class ModelStore:
             self.discard(draft)
             return False
         with contextlib.suppress(OSError):  # a hint: the version is committed
-            self._point(draft.version)
+            self._move_head(draft.version)
         return True
 
     def _require_finite(self, manifest: bytes, version: int) -> None:
@@ -414,15 +414,15 @@ class ModelStore:
                 "is intact. Leave the block out, or scale the data."
             ) from error
 
-    def _point(self, version: int) -> None:
+    def _move_head(self, version: int) -> None:
         """Let the head name the newest version.
 
         Whoever writes the head last looks whether the log has gone on since: so it never stays behind, although
         writers replace it in any order.
         """
         while True:
-            with self.explained():
-                self.objects.replace(HEAD, sealed(Head(version)))
+            with self.explain_writes():
+                self.objects.replace(HEAD, seal(Head(version)))
             newest = version
             while self.exists(newest + 1):
                 newest += 1
@@ -437,30 +437,33 @@ class ModelStore:
         """
         newest = self.newest()
         if newest and self.head() < newest:
-            with self.explained():
+            with self.explain_writes():
                 self.objects.settle(LOG)
             with contextlib.suppress(OSError):
-                self._point(newest)
+                self._move_head(newest)
 
     def discard(self, draft: Draft) -> None:
         """Remove what a draft has written, as far as the store lets us."""
         with contextlib.suppress(OSError):
             self.objects.clear(draft.folder)
 
-    def _folded(
+    def _fold_entries(
         self, draft: Draft, segments: list[Segment], tail: list[BlockEntry]
     ) -> tuple[list[Segment], list[BlockEntry]]:
         """Entries beyond a run go to segments, so that a commit writes little however many there are."""
-        while len(tail) >= RUN:
-            segments.append(self._segment(draft, len(segments), tail[:RUN]))
-            tail = tail[RUN:]
-        while len(segments) >= RUN and segments[-RUN].count == segments[-1].count:
+        while len(tail) >= SEGMENT_ENTRIES:
+            segments.append(self._segment(draft, len(segments), tail[:SEGMENT_ENTRIES]))
+            tail = tail[SEGMENT_ENTRIES:]
+        while (
+            len(segments) >= SEGMENT_ENTRIES
+            and segments[-SEGMENT_ENTRIES].count == segments[-1].count
+        ):
             joined: list[BlockEntry] = []
-            for s in segments[-RUN:]:
+            for s in segments[-SEGMENT_ENTRIES:]:
                 data = draft.pending.pop(s.key.removeprefix(draft.folder + "/"), None)
-                data = self.checked(s.key, (s.hash, s.length)) if data is None else data
+                data = self.read_checked(s.key, (s.hash, s.length)) if data is None else data
                 joined += plain_record(data, list[BlockEntry], s.key)
-            segments = [*segments[:-RUN], self._segment(draft, len(segments), joined)]
+            segments = [*segments[:-SEGMENT_ENTRIES], self._segment(draft, len(segments), joined)]
         return segments, tail
 
     @staticmethod

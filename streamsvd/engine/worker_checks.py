@@ -29,7 +29,7 @@ LOOK_SECONDS = 120
 FRESH_SECONDS = 60.0
 """For so long a look counts; the passes of a run are mostly longer."""
 
-TRIES = 3
+LOOK_TRIES = 3
 """Looks until a difference counts: someone may be writing just then."""
 
 REMEDY = (
@@ -37,10 +37,10 @@ REMEDY = (
     "workers only where it is"
 )
 
-_looked: weakref.WeakKeyDictionary[Any, dict[Any, float]] = weakref.WeakKeyDictionary()
+_look_times: weakref.WeakKeyDictionary[Any, dict[Any, float]] = weakref.WeakKeyDictionary()
 
 
-def look(client: Any, shared: Any, needs: int = 0) -> None:
+def inspect_workers(client: Any, shared: Any, needs: int = 0) -> None:
     """Ask every worker of a cluster that was not asked lately.
 
     Parameters
@@ -63,26 +63,30 @@ def look(client: Any, shared: Any, needs: int = 0) -> None:
     """
     known = workers_of(client)
     found = addresses(shared)
-    asked = tuple((address.name, address.what) for address in found), needs
-    times, now = _looked.setdefault(client, {}), time.monotonic()
+    asked = tuple((address.name, address.metadata_name) for address in found), needs
+    times, now = _look_times.setdefault(client, {}), time.monotonic()
     new = [w for w in known if now - times.get((w, asked), -FRESH_SECONDS) >= FRESH_SECONDS]
-    for attempt in range(TRIES):
+    for attempt in range(LOOK_TRIES):
         if not new:
             return
-        here = {address: address.seen() for address in found}
-        answers = _asked(client, found, new)
+        here = {address: address.look() for address in found}
+        answers = _ask_workers(client, found, new)
         differ = [
             (worker, wrong)
             for worker in new
-            if worker in answers and (wrong := _wrong(answers[worker], here)) is not None
+            if worker in answers and (wrong := _worker_fault(answers[worker], here)) is not None
         ]
         if not differ:
             break
-        if attempt == TRIES - 1 or not all(isinstance(wrong, StoreError) for _, wrong in differ):
+        if attempt == LOOK_TRIES - 1 or not all(
+            isinstance(wrong, StoreError) for _, wrong in differ
+        ):
             worker, wrong = differ[0]
-            raise _named(wrong, _called(worker, known[worker]), len(differ), len(known))
+            raise _worker_error(
+                wrong, _worker_label(worker, known[worker]), len(differ), len(known)
+            )
     for worker in new:
-        if worker in answers and not _gone(answers[worker]):
+        if worker in answers and not _worker_left(answers[worker]):
             _check_memory(answers[worker], worker, known[worker], needs)
             times[worker, asked] = now
 
@@ -98,7 +102,7 @@ def workers_of(client: Any) -> Mapping[str, Mapping[str, Any]]:
     return known
 
 
-def _asked(client: Any, found: Sequence[Address], workers: Sequence[str]) -> dict[str, Any]:
+def _ask_workers(client: Any, found: Sequence[Address], workers: Sequence[str]) -> dict[str, Any]:
     """What workers answer, or the error that each met."""
     try:
         answers: dict[str, Any] = client.run(report, found, workers=workers, on_error="return")
@@ -112,7 +116,7 @@ def _asked(client: Any, found: Sequence[Address], workers: Sequence[str]) -> dic
 
 async def report(found: Sequence[Address]) -> dict[str, Any]:
     """What a worker says of itself; built-in types alone, so that any other version can read it."""
-    seen = asyncio.to_thread(lambda: [_plain(address.seen()) for address in found])
+    seen = asyncio.to_thread(lambda: [_sight_values(address.look()) for address in found])
     try:
         sights = await asyncio.wait_for(seen, LOOK_SECONDS)
     except TimeoutError:
@@ -123,35 +127,35 @@ async def report(found: Sequence[Address]) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Of the packages that results depend on; of our own also a digest of the code, as versions stay while it changes."""
-    return {name: _version(name) for name in PACKAGES} | {"code": _code()}
+    return {name: _package_version(name) for name in PACKAGES} | {"code": _code_digest()}
 
 
-def _version(name: str) -> str:
+def _package_version(name: str) -> str:
     return str(getattr(importlib.import_module(name), "__version__", "unknown"))
 
 
 @cache
-def _code() -> str:
+def _code_digest() -> str:
     """Names and sizes of our modules, as they were when it was first asked."""
     root = Path(__file__).parents[1]
     found = sorted((p.relative_to(root).as_posix(), p.stat().st_size) for p in root.rglob("*.py"))
     return hashlib.sha256(repr(found).encode()).hexdigest()
 
 
-def _plain(sight: Sight) -> tuple[str | None, str | None, str]:
+def _sight_values(sight: Sight) -> tuple[str | None, str | None, str]:
     return sight.metadata, sight.chunk, sight.error
 
 
-def _gone(answer: Any) -> bool:
+def _worker_left(answer: Any) -> bool:
     """Whether a worker left before it answered: others do its work."""
     from distributed.comm.core import CommClosedError
 
     return isinstance(answer, CommClosedError | ConnectionError | TimeoutError)
 
 
-def _wrong(answer: Any, here: Mapping[Address, Sight]) -> StreamSVDError | None:
+def _worker_fault(answer: Any, here: Mapping[Address, Sight]) -> StreamSVDError | None:
     """What is wrong with a worker, in a sentence that goes on from its name."""
-    if _gone(answer):
+    if _worker_left(answer):
         return None
     if isinstance(answer, OSError):  # an address that opens what it names when it comes
         return StoreError(f"cannot open what this process reads: {answer}. {REMEDY}")
@@ -164,7 +168,7 @@ def _wrong(answer: Any, here: Mapping[Address, Sight]) -> StreamSVDError | None:
     if other:
         return StreamSVDError(other)
     for (address, own), sight in zip(here.items(), answer["sights"], strict=True):
-        difference = _difference(address, own, Sight(*sight))
+        difference = _sight_difference(address, own, Sight(*sight))
         if difference:
             return StoreError(difference)
     return None
@@ -185,19 +189,19 @@ def _other_version(here: Mapping[str, str], there: Mapping[str, str]) -> str:
     return ""
 
 
-def _difference(address: Address, here: Sight, there: Sight) -> str:
+def _sight_difference(address: Address, here: Sight, there: Sight) -> str:
     if here.error:  # the run will say so
         return ""
     if there.error:
         return f"cannot read {address.name}: {there.error.rstrip('.')}. {REMEDY}"
     if there.metadata is None and here.metadata is not None:
-        return f"does not see {address.name}: {address.what} is not there. {REMEDY}"
+        return f"does not see {address.name}: {address.metadata_name} is not there. {REMEDY}"
     if there.metadata != here.metadata:
-        return f"sees another {address.name} than this process: {address.what} differs. {REMEDY}"
+        return f"sees another {address.name} than this process: {address.metadata_name} differs. {REMEDY}"
     if there.chunk is None and here.chunk is not None:
-        return f"sees {address.name} without its {address.part}, which this process sees. {REMEDY}"
+        return f"sees {address.name} without its {address.chunk_name}, which this process sees. {REMEDY}"
     if there.chunk != here.chunk:
-        return f"sees other values in {address.part} of {address.name} than this process. {REMEDY}"
+        return f"sees other values in {address.chunk_name} of {address.name} than this process. {REMEDY}"
     return ""
 
 
@@ -208,18 +212,18 @@ def _check_memory(answer: Any, worker: str, known: Mapping[str, Any], needs: int
     free = limit - int(answer["used"])
     if limit and needs > free:
         raise BudgetError(
-            f"{_called(worker, known)}, whose limit of {limit:,} bytes leaves {max(free, 0):,},",
+            f"{_worker_label(worker, known)}, whose limit of {limit:,} bytes leaves {max(free, 0):,},",
             needs,
             max(free, 0),
             "Give workers more memory (--memory-limit), or fewer threads, or pass less memory= to the run.",
         )
 
 
-def _called(worker: str, known: Mapping[str, Any]) -> str:
+def _worker_label(worker: str, known: Mapping[str, Any]) -> str:
     name = known.get("name", worker)
     return f"worker {worker}" if name in (worker, None) else f"worker {name} at {worker}"
 
 
-def _named(wrong: StreamSVDError, worker: str, count: int, total: int) -> StreamSVDError:
+def _worker_error(wrong: StreamSVDError, worker: str, count: int, total: int) -> StreamSVDError:
     others = "" if count == 1 else f" ({count:,} of {total:,} workers differ)"
     return type(wrong)(f"{worker} {wrong}{others}.")

@@ -7,27 +7,33 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from streamsvd.factor.problem import Statistics
-from streamsvd.factor.session import Settings
-from streamsvd.numerics.bracket import Bracket, Ends, attained, ends
-from streamsvd.numerics.certificate import Certificate, Kind, Proved, certify
+from streamsvd.factor.session import RunGoal
+from streamsvd.numerics.bracket import Bracket, BracketEnds, bracket_ends, bracket_with_vectors
+from streamsvd.numerics.certificate import Certificate, EigenvalueBounds, Kind, certify
 from streamsvd.numerics.intervals import worst_width
-from streamsvd.numerics.kyfan import by_slope, largest_sum
-from streamsvd.numerics.probes import Probes, rounding
+from streamsvd.numerics.kyfan import largest_sum, sum_by_slope
+from streamsvd.numerics.probes import Probes, rounding_bounds
 from streamsvd.numerics.ritz import Ritz, residual
 from streamsvd.numerics.sides import UNIT_ROUNDOFF, Sides, sides
-from streamsvd.numerics.tail import Tail, polynomial_share, polynomial_tail, share, tail_norm
+from streamsvd.numerics.tail import (
+    TailBounds,
+    polynomial_share,
+    polynomial_tail,
+    power_share,
+    tail_norm,
+)
 from streamsvd.typing import Matrix, Real
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Look:
+class Assessment:
     """What is known after a pass: the rank, the intervals and vectors, and whether the rank holds what was asked.
 
     Attributes
     ----------
     rank
         Triplets wanted, or found to be enough.
-    found
+    bracket
         Vectors, and guesses of the values within the intervals of all looks together.
     certificate
         What is proved of them.
@@ -38,19 +44,19 @@ class Look:
     """
 
     rank: int
-    found: Bracket
+    bracket: Bracket
     certificate: Certificate
     enough: bool
     smallest: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Past:
+class PastBounds:
     """What earlier looks leave for the next.
 
     Attributes
     ----------
-    proved
+    bounds
         Their statements together; None before the first.
     best
         The bracket whose vectors hold most energy.
@@ -60,36 +66,36 @@ class Past:
         The matrices around ``B`` of the last look.
     """
 
-    proved: Proved | None = None
+    bounds: EigenvalueBounds | None = None
     best: Bracket | None = None
     beta: float = float("inf")
     sides: Sides | None = None
 
 
-def model_floor(stats: Statistics, terms: int) -> float:
+def rounding_floor(stats: Statistics, terms: int) -> float:
     """Rounding of float64 sums of ``terms`` products in the norm of ``B``, ``8 u sqrt(n) E`` (Higham, Mary 2019)."""
     return 8 * UNIT_ROUNDOFF * float(np.sqrt(terms)) * stats.gross
 
 
 def column_noise(
-    ritz: Ritz, probes: Probes | None, stats: Statistics, settings: Settings, number: int
+    ritz: Ritz, probes: Probes | None, stats: Statistics, settings: RunGoal, number: int
 ) -> Real:
     """Bound of the rounding of each column of the products, ``(L,)``."""
     size = ritz.theta.size
     if probes is None:
-        return np.full(size, 4 * ritz.skew + model_floor(stats, ritz.V.shape[0]))
+        return np.full(size, 4 * ritz.skew + rounding_floor(stats, ritz.V.shape[0]))
     needed = min(settings.rank, size) - 1
-    return rounding(ritz, probes, delta=share(settings.delta, number), needed=needed)
+    return rounding_bounds(ritz, probes, delta=power_share(settings.delta, number), needed=needed)
 
 
-def krylov_look(
+def assess_krylov(
     ritz: Ritz,
     probes: Probes | None,
     stats: Statistics,
-    settings: Settings,
+    settings: RunGoal,
     number: int,
-    past: Past | None = None,
-) -> tuple[Look, Past]:
+    past: PastBounds | None = None,
+) -> tuple[Assessment, PastBounds]:
     """Look number ``number`` at a Krylov space; without probes its upper ends are estimates.
 
     Notes
@@ -97,14 +103,14 @@ def krylov_look(
     Cost: a bracket; where values are left unresolved, another one, the polynomials of the powers, and the bounds of
     the sum of the largest eigenvalues.
     """
-    past = past or Past()
-    floor = model_floor(stats, ritz.V.shape[0])
+    past = past or PastBounds()
+    floor = rounding_floor(stats, ritz.V.shape[0])
     size = ritz.theta.size
     noise = column_noise(ritz, probes, stats, settings, number)
     # The trace of P B P bounds its norm without any probe.
     trace = max(stats.energy - float(np.sum(ritz.theta)), 0.0) + float(np.sum(noise)) + floor
     whole = size >= stats.frame.dimension
-    each = share(settings.delta, number)
+    each = power_share(settings.delta, number)
     if whole:
         beta = 0.0
     elif probes is not None:
@@ -112,15 +118,18 @@ def krylov_look(
     else:
         beta = min(trace, max(float(ritz.theta[-1]), 0.0))
     known, count = residual(ritz), settings.rank
-    first = ends(sides(ritz, known.F, beta=beta, noise=noise), count=count)
+    first = bracket_ends(sides(ritz, known.F, beta=beta, noise=noise), count=count)
     if probes is None:
-        found = _extrapolated(
-            attained(first, ritz, known, noise=noise), ritz, noise, 1.5 if number == 1 else 4.0
+        found = _extrapolate_upper(
+            bracket_with_vectors(first, ritz, known, noise=noise),
+            ritz,
+            noise,
+            1.5 if number == 1 else 4.0,
         )
-        return _judged(found, Past(), stats, settings, noise, beta=beta, floor=floor)
-    proved, rank = _together(first, past), _rank(first, past, settings, stats)
-    moments: Tail | None = None
-    if not whole and number > 1 and _worst(proved, rank, stats) > settings.tol:
+        return _assess(found, PastBounds(), stats, settings, noise, beta=beta, floor=floor)
+    proved, rank = _combine_bounds(first, past), _rank(first, past, settings, stats)
+    moments: TailBounds | None = None
+    if not whole and number > 1 and _worst_width(proved, rank, stats) > settings.tol:
         moments = polynomial_tail(
             ritz.V,
             probes,
@@ -130,19 +139,19 @@ def krylov_look(
         )
         if moments.norm < 0.999 * beta:
             beta = moments.norm
-            first = ends(sides(ritz, known.F, beta=beta, noise=noise), count=count)
-            proved, rank = _together(first, past), _rank(first, past, settings, stats)
-    if _worst(proved, rank, stats) > settings.tol:
+            first = bracket_ends(sides(ritz, known.F, beta=beta, noise=noise), count=count)
+            proved, rank = _combine_bounds(first, past), _rank(first, past, settings, stats)
+    if _worst_width(proved, rank, stats) > settings.tol:
         most = largest_sum(first.sides, rank, upper=proved.upper, trace=trace)
         if moments is not None and rank <= size:
-            most = min(most, _by_moments(first.sides, moments, rank))
-        if past.proved is not None:
-            most = min(most, past.proved.sum_of(rank))
+            most = min(most, _sum_by_moments(first.sides, moments, rank))
+        if past.bounds is not None:
+            most = min(most, past.bounds.sum_of(rank))
         proved = replace(proved, rank=rank, largest_sum=most)
-    found = attained(first, ritz, known, noise=noise)
+    found = bracket_with_vectors(first, ritz, known, noise=noise)
     del known
-    past = replace(past, proved=proved, beta=beta, sides=found.sides)
-    return _judged(found, past, stats, settings, noise, beta=beta, floor=floor)
+    past = replace(past, bounds=proved, beta=beta, sides=found.sides)
+    return _assess(found, past, stats, settings, noise, beta=beta, floor=floor)
 
 
 def _edges(theta: Real, rank: int) -> tuple[float, float]:
@@ -151,7 +160,7 @@ def _edges(theta: Real, rank: int) -> tuple[float, float]:
     return high, max(0.5 * max(float(theta[-1]), 0.0), high / 32)
 
 
-def _by_moments(both: Sides, tail: Tail, rank: int) -> float:
+def _sum_by_moments(both: Sides, tail: TailBounds, rank: int) -> float:
     """The best bound of the sum of the largest eigenvalues from moments of the tail."""
     best = float("inf")
     for x in (rank / 8, rank / 2):
@@ -159,33 +168,35 @@ def _by_moments(both: Sides, tail: Tail, rank: int) -> float:
         pairs = [moment.tangent(x) for moment in tail.moments]
         if pairs:
             slope, constant = min(pairs, key=lambda pair: pair[0] * x + pair[1])
-            best = min(best, by_slope(both, rank, slope, constant))
+            best = min(best, sum_by_slope(both, rank, slope, constant))
     return best
 
 
-def _together(found: Ends, past: Past) -> Proved:
-    own = Proved(found.lower, found.upper, found.next_lower)
-    return own if past.proved is None else own.met(past.proved)
+def _combine_bounds(found: BracketEnds, past: PastBounds) -> EigenvalueBounds:
+    own = EigenvalueBounds(found.lower, found.upper, found.next_lower)
+    return own if past.bounds is None else own.intersect(past.bounds)
 
 
-def _best(found: Bracket, past: Past) -> Bracket:
+def _best_bracket(found: Bracket, past: PastBounds) -> Bracket:
     """The bracket whose vectors are proved to hold most energy: not the last, where a basis was compressed."""
-    return past.best if past.best is not None and _better(past.best.lower, found.lower) else found
+    return (
+        past.best if past.best is not None and _holds_more(past.best.lower, found.lower) else found
+    )
 
 
-def _better(lower: Real, other: Real) -> bool:
+def _holds_more(lower: Real, other: Real) -> bool:
     return float(np.sum(lower)) > float(np.sum(other))
 
 
-def _rank(found: Ends, past: Past, settings: Settings, stats: Statistics) -> int:
+def _rank(found: BracketEnds, past: PastBounds, settings: RunGoal, stats: Statistics) -> int:
     """Triplets wanted, or as many of the best vectors as hold the energy asked for."""
     lower = found.lower
-    if past.best is not None and _better(past.best.lower, lower):
+    if past.best is not None and _holds_more(past.best.lower, lower):
         lower = past.best.lower
     return _enough(lower, settings, stats)[0]
 
 
-def _enough(lower: Real, settings: Settings, stats: Statistics) -> tuple[int, bool]:
+def _enough(lower: Real, settings: RunGoal, stats: Statistics) -> tuple[int, bool]:
     """Triplets, and whether their vectors are proved to hold what was asked."""
     if settings.energy is None:
         return lower.size, True
@@ -194,13 +205,13 @@ def _enough(lower: Real, settings: Settings, stats: Statistics) -> tuple[int, bo
     return _smallest_rank(lower, settings.energy, stats.energy)
 
 
-def _worst(proved: Proved, rank: int, stats: Statistics) -> float:
+def _worst_width(proved: EigenvalueBounds, rank: int, stats: Statistics) -> float:
     """Largest relative width of the leading intervals."""
     lower, upper = np.sqrt(proved.lower[:rank]), np.sqrt(proved.upper[:rank])
     return worst_width(lower, upper, stats.zero)
 
 
-def _extrapolated(found: Bracket, ritz: Ritz, noise: Real, safety: float) -> Bracket:
+def _extrapolate_upper(found: Bracket, ritz: Ritz, noise: Real, safety: float) -> Bracket:
     """Upper ends by estimate: what Nyström gained on the Ritz values, summed as a geometric series.
 
     Half an iteration divides the error of the i-th value by about ``theta_i / theta_L``; ``safety`` times
@@ -218,7 +229,9 @@ def _extrapolated(found: Bracket, ritz: Ritz, noise: Real, safety: float) -> Bra
     return replace(found, upper=upper)
 
 
-def gram_look(theta: Real, V: Matrix, stats: Statistics, settings: Settings, floor: float) -> Look:
+def assess_gram(
+    theta: Real, V: Matrix, stats: Statistics, settings: RunGoal, floor: float
+) -> Assessment:
     """Look at the leading eigenpairs of the whole Gram matrix: one more value than vectors wanted.
 
     The intervals are as wide as the rounding of its sums; nothing is random.
@@ -233,23 +246,25 @@ def gram_look(theta: Real, V: Matrix, stats: Statistics, settings: Settings, flo
         next_lower=max(float(theta[count]) - floor, 0.0),
     )
     noise = np.full(count, floor)
-    return _judged(found, Past(), stats, settings, noise, beta=0.0, floor=floor, random=False)[0]
+    return _assess(
+        found, PastBounds(), stats, settings, noise, beta=0.0, floor=floor, random=False
+    )[0]
 
 
-def _judged(
+def _assess(
     found: Bracket,
-    past: Past,
+    past: PastBounds,
     stats: Statistics,
-    settings: Settings,
+    settings: RunGoal,
     noise: Real,
     *,
     beta: float,
     floor: float,
     random: bool = True,
-) -> tuple[Look, Past]:
+) -> tuple[Assessment, PastBounds]:
     """The certificate of the best vectors so far, and what the next look is told."""
-    proved = past.proved or Proved(found.lower, found.upper, found.next_lower)
-    best = _best(found, past)
+    proved = past.bounds or EigenvalueBounds(found.lower, found.upper, found.next_lower)
+    best = _best_bracket(found, past)
     ends = proved.lower, np.maximum(proved.upper[:-1], proved.lower)
     guesses = np.sort(np.clip(best.values, *ends))[::-1]
     rank, enough = _enough(best.lower, settings, stats)
@@ -271,7 +286,7 @@ def _judged(
     smallest = True
     if settings.energy is not None and rank > 1:
         smallest = float(np.sum(proved.upper[: rank - 1])) < settings.energy * stats.energy
-    return Look(rank, kept, certificate, enough, smallest), replace(past, best=best)
+    return Assessment(rank, kept, certificate, enough, smallest), replace(past, best=best)
 
 
 def _smallest_rank(lower: Real, share: float, energy: float) -> tuple[int, bool]:

@@ -10,13 +10,13 @@ import numpy as np
 from scipy import linalg
 
 from streamsvd.numerics import sketches as sketch
-from streamsvd.numerics.ledger import Factor, Ledger, Part, energy_of
+from streamsvd.numerics.ledger import Factor, Ledger, StackPart, energy_of
 from streamsvd.numerics.probes import chi_lower
 from streamsvd.numerics.ritz import spectral_norm
 from streamsvd.numerics.sides import UNIT_ROUNDOFF
 from streamsvd.typing import Matrix
 
-Each = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
+ParallelMap = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 PROBES = 16
 OVERSAMPLES = 10
 """Columns of a sketch beyond the directions kept."""
@@ -28,7 +28,7 @@ SINGLE_RANGE = 1e12
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sketch:
+class RangeSketch:
     """A tall block as ``U U* A + X`` with ``U* X = 0``, panel by panel.
 
     U comes from one step and a half of subspace iteration, in single precision where the data are: whatever its
@@ -39,7 +39,7 @@ class Sketch:
 
     block: Matrix
     mean: Matrix | None
-    each: Each
+    each: ParallelMap
 
     def part(
         self,
@@ -50,7 +50,7 @@ class Sketch:
         delta: float,
         *,
         left: bool,
-    ) -> Part:
+    ) -> StackPart:
         """The rows ``U* A``, and the ledger of what they leave out."""
         b, n = self.block.shape
         complex_ = self.block.dtype.kind == "c"
@@ -64,7 +64,7 @@ class Sketch:
         omega = sketch.gaussian(
             n, PROBES, seed=seed, purpose="residual", complex_=complex_, index=index
         )
-        energy, rows, first = self._projected(U, omega)
+        energy, rows, first = self._project(U, omega)
         first -= U @ (rows @ omega)  # X Omega
         second = self._adjoint(first) - rows.conj().T @ (U.conj().T @ first)  # X* X Omega
         third = self._times(second) - U @ (rows @ second)
@@ -84,7 +84,7 @@ class Sketch:
             height=max(b, n),
             failure=share if norm < left_over else 0.0,
         )
-        return Part(rows, U if left else None, self.mean, float(b), b, ledger)
+        return StackPart(rows, U if left else None, self.mean, float(b), b, ledger)
 
     def _panels(self) -> list[slice]:
         return panels(*self.block.shape)
@@ -98,7 +98,7 @@ class Sketch:
         kind = self.block.dtype
         wide = np.result_type(kind, np.float64)
         single = kind.itemsize <= (8 if kind.kind == "c" else 4) and kind.kind in "fc"
-        single = single and 1 / SINGLE_RANGE < largest(self.block) < SINGLE_RANGE
+        single = single and 1 / SINGLE_RANGE < largest_modulus(self.block) < SINGLE_RANGE
         narrow = (np.complex64 if kind.kind == "c" else np.float32) if single else wide
         mean = None if self.mean is None else self.mean.astype(narrow)
 
@@ -124,7 +124,7 @@ class Sketch:
                 Y -= Y.mean(axis=0)
         return np.asarray(linalg.qr(Y, mode="economic", check_finite=False)[0])
 
-    def _projected(self, U: Matrix, omega: Matrix) -> tuple[float, Matrix, Matrix]:
+    def _project(self, U: Matrix, omega: Matrix) -> tuple[float, Matrix, Matrix]:
         """``||A||_F^2``, ``U* A`` and ``A Omega``."""
 
         def one(rows: slice) -> tuple[float, Matrix, Matrix]:
@@ -166,7 +166,7 @@ def panels(n_rows: int, n_cols: int) -> list[slice]:
     return [slice(a, min(a + step, n_rows)) for a in range(0, n_rows, step)]
 
 
-def largest(block: Matrix) -> float:
+def largest_modulus(block: Matrix) -> float:
     """Largest modulus of a real or imaginary part."""
     parts = (block.real, block.imag) if np.iscomplexobj(block) else (block,)
     return max(float(max(part.max(), -part.min())) for part in parts)
