@@ -55,7 +55,7 @@ _HOMES = {
     "pca": "streamsvd.factor.verb",
     "SVD": "streamsvd.result",
     "PCA": "streamsvd.result",
-    "Status": "streamsvd.result",
+    "Status": "streamsvd.info",
     "Certificate": "streamsvd.numerics.certificate",
     "Plan": "streamsvd.factor.plan",
     "AccessError": "streamsvd.errors",
@@ -109,6 +109,7 @@ if TYPE_CHECKING:
     from streamsvd.estimators import TruncatedSVD as TruncatedSVD
     from streamsvd.factor.plan import Plan
     from streamsvd.factor.verb import pca, plan_svd, svd
+    from streamsvd.info import Status
     from streamsvd.kernels import (
         KernelRidgeResult,
         NystromResult,
@@ -122,7 +123,7 @@ if TYPE_CHECKING:
     from streamsvd.models.mathematics.incremental import IncrementalSVD
     from streamsvd.models.verify import verify
     from streamsvd.numerics.certificate import Certificate
-    from streamsvd.result import PCA, SVD, Status
+    from streamsvd.result import PCA, SVD
     from streamsvd.rows import LeastSquaresResult, RowSample, lstsq, sample_rows
     from streamsvd.store.collections import open_collection
     from streamsvd.streams import (

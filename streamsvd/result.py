@@ -3,89 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
+from streamsvd.info import Info
 from streamsvd.numerics.certificate import Certificate
 from streamsvd.numerics.sentences import describe_briefly, round_down, round_up
 from streamsvd.typing import Matrix, Real
-
-
-class Status(Enum):
-    """How a run ended; `advice` says what to do about it."""
-
-    CONVERGED = "converged"
-    NOT_CONVERGED = "not converged"
-    INTERRUPTED = "interrupted"
-
-    @property
-    def advice(self) -> str:
-        """One sentence for the user."""
-        return _ADVICE[self]
-
-
-_ADVICE = {
-    Status.CONVERGED: "What was asked is proved.",
-    Status.NOT_CONVERGED: "What was asked is not proved; the certificate says what is, and the error what to do.",
-    Status.INTERRUPTED: "The run was stopped; the result is that of the last whole pass.",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Info:
-    """How a result was made.
-
-    Attributes
-    ----------
-    status
-        Whether the certificate met the tolerance.
-    passes
-        Bytes asked of the source over the bytes of the matrix; the sample counts as the fraction it is.
-    bytes_read
-        Decoded bytes asked of the source.
-    peak_bytes
-        Measured peak of resident memory of this process above what it was at the start.
-    projected_bytes
-        What the plan said it would be, at most.
-    elapsed_s
-        Wall seconds.
-    n_rows
-        Rows of the matrix.
-    route, axis, precision
-        ``"krylov"``, ``"gram"``, or ``"krylov, then gram"``; the axis that was streamed; precision of the products.
-    missing
-        Number of missing entries that the policy replaced, or left out with their columns.
-    dropped_columns
-        Columns left out: without any value or by the mask, where factors are NaN; with missing values under that policy,
-        constant ones under scaling, or those of weight 0, where they are zero.
-    widths
-        Largest relative width of the intervals after each look.
-    seed
-        Of the random blocks.
-    freedom
-        Degrees of freedom of a variance: ``n_rows - 1``; under row weights ``(n - 1)`` times their mean over the
-        n rows of positive weight, so that a weight of 0 is the row left out and a common factor changes nothing.
-    criterion
-        What is proved of what was asked: ``"values"``, every interval within the tolerance; ``"error"``, an error close
-        enough to the best of the rank; empty where neither is.
-    """
-
-    status: Status
-    passes: float
-    bytes_read: int
-    peak_bytes: int
-    projected_bytes: int
-    elapsed_s: float
-    n_rows: int
-    route: str
-    axis: str
-    precision: str
-    missing: int
-    dropped_columns: tuple[int, ...]
-    widths: tuple[float, ...]
-    seed: int
-    freedom: float
-    criterion: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

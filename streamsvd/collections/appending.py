@@ -48,8 +48,8 @@ from streamsvd.collections.result import CompressionReport, compression
 from streamsvd.collections.run import ClusteringRun
 from streamsvd.collections.weights import Metrics, Weights
 from streamsvd.engine.allocator import held_memory
+from streamsvd.engine.blas import dense_threads
 from streamsvd.engine.events import Callback, ResultWritten, ignore_event
-from streamsvd.engine.execute import dense_threads
 from streamsvd.engine.meter import mark_memory
 from streamsvd.engine.runs import allowed_bytes
 from streamsvd.engine.tree import Run

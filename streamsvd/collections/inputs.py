@@ -8,8 +8,8 @@ import numpy as np
 
 from streamsvd.checks.numbers import check_numbers
 from streamsvd.engine.allocator import held_memory
+from streamsvd.engine.blas import dense_threads
 from streamsvd.engine.events import Callback, ignore_event
-from streamsvd.engine.execute import dense_threads
 from streamsvd.engine.opening import as_source
 from streamsvd.engine.runs import Passes, allowed_bytes, plan_row_schedule
 from streamsvd.engine.runs.checks import check_real

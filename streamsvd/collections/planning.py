@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from streamsvd.collections.mathematics.sketches import GRAM_LEAST
 from streamsvd.collections.weights import NO_WEIGHTS, Weights
-from streamsvd.engine.execute import concurrency
+from streamsvd.engine.concurrency import concurrency
 from streamsvd.engine.memory import BASE_BYTES
 from streamsvd.engine.submit import active_client
 from streamsvd.engine.tree import Run

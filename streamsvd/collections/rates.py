@@ -28,8 +28,8 @@ from streamsvd.collections.result import ClusteringInfo
 from streamsvd.collections.run import ClusteringRun
 from streamsvd.collections.weights import Weights
 from streamsvd.engine.allocator import held_memory
+from streamsvd.engine.blas import dense_threads
 from streamsvd.engine.events import Callback, ignore_event
-from streamsvd.engine.execute import dense_threads
 from streamsvd.engine.meter import mark_memory
 from streamsvd.engine.runs import allowed_bytes
 from streamsvd.errors import BudgetError, SpecError

@@ -36,8 +36,8 @@ from streamsvd.collections.planning import (
 from streamsvd.collections.result import ClusteringInfo
 from streamsvd.collections.weights import Metrics
 from streamsvd.engine.allocator import held_memory
+from streamsvd.engine.blas import dense_threads
 from streamsvd.engine.events import Callback, PassDone, PassStarted, SpanDone, send_remarks
-from streamsvd.engine.execute import dense_threads
 from streamsvd.engine.meter import MemoryMark, mark_memory, peak_since
 from streamsvd.engine.runs import allowed_bytes
 from streamsvd.engine.tree import Job, Run, reduce_runs

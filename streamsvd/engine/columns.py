@@ -11,7 +11,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,19 +19,17 @@ import numpy.typing as npt
 from streamsvd.checks.masks import as_array
 from streamsvd.engine.dask_source import DaskSource, KeptDaskColumns
 from streamsvd.engine.events import Callback, ColumnsLeftOut, ignore_event
+from streamsvd.engine.missing import check_policy, count_missing, fill_missing
 from streamsvd.engine.opening import as_source
 from streamsvd.errors import FaintColumnError, NonFiniteError, NotConverged, SpecError
+from streamsvd.info import Info
 from streamsvd.numerics.columns import Columns, as_mask, describe_columns, original_column
 from streamsvd.numerics.support import FULL_SUPPORT, Support
 from streamsvd.protocols import Source
 from streamsvd.store.sources.columns import KeptColumns, column_extents, mask_variable
 
-if TYPE_CHECKING:
-    from streamsvd.engine.runs.info import RunInfo
-
 P = ParamSpec("P")
 R = TypeVar("R")
-InfoT = TypeVar("InfoT", bound="RunInfo")
 Mask = npt.NDArray[np.bool_]
 
 AUTO = "auto"
@@ -363,7 +361,8 @@ def over_columns_with_values(
     """A verb that runs over the columns that are kept, whose result then has all of them.
 
     The verb takes the matrix first, and ``mask``, which never reaches it: what it is given is the matrix that is left. If
-    it takes ``nonfinite``, columns that are missing throughout are looked for under every value but ``"raise"``.
+    it takes ``nonfinite``, columns that are missing throughout are looked for under every value but ``"raise"``, and the
+    matrix that it is given has no missing values.
 
     Parameters
     ----------
@@ -379,10 +378,13 @@ def over_columns_with_values(
             if not args and first not in options:
                 return verb(*args, **options)  # says what is lacking
             A, *rest = args or (options.pop(first),)
-            tolerant = options.get("nonfinite", "raise") != "raise"
-            view = select_columns(
-                as_source(A), mask, tolerant=tolerant, notify=options.get("callback", ignore_event)
+            nonfinite, notify = (
+                options.get("nonfinite", "raise"),
+                options.get("callback", ignore_event),
             )
+            check_policy(nonfinite)
+            view = select_columns(as_source(A), mask, tolerant=nonfinite != "raise", notify=notify)
+            view = without_missing(view, nonfinite, options.get("memory"), notify)
             with view.naming():
                 try:
                     result = verb(view.source, *rest, **options)  # type: ignore[arg-type]
@@ -396,7 +398,39 @@ def over_columns_with_values(
     return decorate
 
 
-def with_columns(info: InfoT, view: View) -> InfoT:
+def without_missing(
+    view: View, nonfinite: str, memory: int | float | str | None, notify: Callback
+) -> View:
+    """The matrix without missing values, as the policy says, for verbs that have no place for them.
+
+    Notes
+    -----
+    Cost: one pass for ``"mean"`` and ``"drop_columns"``.
+    """
+    if nonfinite == "raise" or view.source.dtype.kind not in "fc":
+        return view
+    if nonfinite == "zero":
+        return replace(view, source=fill_missing(view.source, nonfinite, None))
+    with view.naming():
+        counts = count_missing(view.source, memory, notify)
+    view = replace(view, look_bytes=view.look_bytes + view.source.nbytes)
+    if not counts.missing.any():
+        return view
+    if nonfinite == "mean":
+        return replace(view, source=fill_missing(view.source, nonfinite, counts))
+    holes = counts.missing > 0
+    if holes.all():
+        raise SpecError(
+            f'every column of {view.whole.name} has missing values: nonfinite="drop_columns" would leave none. Pass "zero" or '
+            '"mean".'
+        )
+    columns = view.columns or Columns.of(np.ones(view.source.shape[1], bool))
+    columns = columns.without(holes)
+    notify(ColumnsLeftOut(len(columns.dropped_indices), columns.count, columns.description))
+    return replace(view, source=kept_source(view.whole, columns), columns=columns)
+
+
+def with_columns(info: Info, view: View) -> Info:
     """How a result came about, with the columns that are left out and what it took to know them."""
     if view.columns is None and not view.look_bytes:
         return info

@@ -11,7 +11,7 @@ from typing import Any
 import dask
 
 from streamsvd.engine.submit import active_client
-from streamsvd.engine.workers import workers_of
+from streamsvd.engine.worker_checks import workers_of
 
 
 @contextmanager

@@ -56,6 +56,10 @@ class Block:
         xp = device.xp
         return xp.astype(self.data, xp.float64, copy=True)
 
+    def float64_on_host(self, device: Device) -> Matrix:
+        """The same on the host."""
+        return device.to_host(self.float64(device))
+
 
 class Pass(Protocol[S, P]):
     """What a read adds up. Optional beside these: ``absorb(left, right)``, the same as `merge` in the memory of ``left``."""
@@ -123,7 +127,7 @@ class Reader(Protocol):
         """What tasks read, each a span; they depend on the matrix, its chunks and the height of blocks alone."""
         ...
 
-    def cost(self, spans: Sequence[Span], pass_: Pass[Any, Any]) -> int:
+    def cost(self, spans: Sequence[Span], pass_: Pass[Any, Any] | None) -> int:
         """Decoded bytes that a pass over these spans asks of the store."""
         ...
 

@@ -1,4 +1,4 @@
-"""Blocks of rows of a stored matrix: read ahead, checked, filled, and sent to where the pass computes.
+"""Blocks of rows of a stored matrix: read ahead, checked, and sent to where the pass computes.
 
 This is the one place that makes blocks of a matrix. A panel is what is read at once, into one of two buffers that are used
 again; while BLAS works on one, a thread reads and decodes the next into the other. Blocks are cut from panels. Their cut
@@ -24,9 +24,8 @@ from streamsvd.engine.passes import Block, P, Pass, Pieces, S, Span, Task
 from streamsvd.errors import NonFiniteError
 from streamsvd.numerics.blocks import Axis
 from streamsvd.protocols import Source
-from streamsvd.typing import Matrix
 
-ROW_REMEDY = 'Mend or leave out the row, or pass nonfinite="zero" to treat NaN as 0.'
+ROW_REMEDY = 'Mend or leave out the row, or pass nonfinite="zero", "mean" or "drop_columns"; Inf is always an error.'
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,18 +38,15 @@ class MatrixReader:
         The matrix, and how it is cut.
     prefetch
         Whether the next panel is read while blocks of this one are multiplied.
-    policy
-        What a NaN is: ``"raise"``, an error that names it; ``"zero"`` and ``"mean"``, the ``fill`` of its column. None: the pass
-        itself looks, where its sums say that there is something to see.
-    fill
-        What takes the place of a NaN, ``(n,)``; None for 0.
+    checked
+        Whether entries are checked as they are read: an error names the first that is NaN or Inf. Otherwise the pass itself
+        looks, where its sums say that there is something to see.
     """
 
     source: Source
     layout: Layout
     prefetch: bool = True
-    policy: str | None = None
-    fill: Matrix | None = None
+    checked: bool = False
 
     @property
     def spans(self) -> Sequence[Span]:
@@ -59,7 +55,7 @@ class MatrixReader:
             return [(a, b) for a, b, _ in self.source.spans(self.layout.axis)]
         return self.layout.spans
 
-    def cost(self, spans: Sequence[Span], pass_: Pass[Any, Any]) -> int:
+    def cost(self, spans: Sequence[Span], pass_: Pass[Any, Any] | None) -> int:
         """Decoded bytes that a pass over these spans asks of the store: whole chunks, also where a part is wanted."""
         layout, nbytes = self.layout, self.source.nbytes
         if layout.tile is None or getattr(pass_, "two_sided", True):
@@ -114,7 +110,9 @@ class MatrixReader:
             del there
             device.settle()
         if count:
-            yield Block(first, whole, xp.concat(waiting) if len(waiting) > 1 else waiting[0], largest)
+            yield Block(
+                first, whole, xp.concat(waiting) if len(waiting) > 1 else waiting[0], largest
+            )
 
     def _panels(
         self, span: Span, device: Device, task: Task
@@ -126,13 +124,15 @@ class MatrixReader:
         size = min(layout.panel, longest) * layout.width * dtype.itemsize
         whole = slice(0, layout.width)
 
-        def load(buffer: PanelBuffer, start: int, stop: int) -> tuple[npt.NDArray[Any], float | None]:
+        def load(
+            buffer: PanelBuffer, start: int, stop: int
+        ) -> tuple[npt.NDArray[Any], float | None]:
             task.check()
             rows = stop - start
             shape = (rows, layout.width) if layout.axis == "rows" else (layout.width, rows)
             out = buffer.array(shape, dtype)
             read_part(source, layout.axis, slice(start, stop), whole, out)
-            return out, self.treat(out, start)
+            return out, self.check(out, start) if self.checked else None
 
         if not self.prefetch or span[1] - span[0] <= layout.panel:  # nothing to read ahead
             with panel_buffers(1, size, device.panel) as (only,):
@@ -152,26 +152,18 @@ class MatrixReader:
             if pending is not None:
                 yield pending[0], *pending[1].result()
 
-    def treat(self, panel: npt.NDArray[Any], first: int, column: int = 0) -> float | None:
-        """Apply the policy to a panel, in its memory; its largest modulus.
+    def check(self, panel: npt.NDArray[Any], first: int) -> float:
+        """Largest modulus of a panel's entries.
 
         Raises
         ------
         NonFiniteError
-            If an entry is NaN or Inf that the policy does not allow; it names row and column.
+            If an entry is NaN or Inf; it names row and column.
         SpecError
             If squares of entries leave float64.
         """
-        if self.policy is None:
-            return None
-        if self.policy != "raise" and panel.dtype.kind in "fc":
-            holes = np.isnan(panel)
-            if holes.any():
-                fill = np.zeros(1, panel.dtype) if self.fill is None else self.fill
-                part = fill[column : column + panel.shape[1]] if fill.size > 1 else fill
-                np.copyto(panel, part.astype(panel.dtype)[None, :], where=holes)
         largest = check_size(panel, self.source.name)
-        check_finite(self.source, panel, first, column)
+        check_finite(self.source, panel, first)
         return largest
 
     def _run_tiles(self, pass_: Any, state: Any, span: Span, device: Device, task: Task) -> None:
@@ -227,7 +219,7 @@ def read_part(source: Source, axis: Axis, run: slice, other: slice, out: npt.NDA
         source.read(other, run, out)
 
 
-def check_finite(source: Source, rows: npt.NDArray[Any], first: int, column: int = 0) -> None:
+def check_finite(source: Source, rows: npt.NDArray[Any], first: int) -> None:
     """Refuse rows, from number ``first`` on, with an entry that is NaN or Inf.
 
     Raises
@@ -244,7 +236,7 @@ def check_finite(source: Source, rows: npt.NDArray[Any], first: int, column: int
     if bad.any():
         i, j = np.unravel_index(int(np.argmax(bad)), bad.shape)
         value = "NaN" if np.isnan(rows[i, j]) else "Inf"
-        row, number = first + int(i), column + int(j)
+        row, number = first + int(i), int(j)
         raise NonFiniteError(value, row, number, source.locate(row, number), ROW_REMEDY)
 
 

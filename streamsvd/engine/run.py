@@ -10,19 +10,31 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.blas import dense_threads
-from streamsvd.engine.events import Callback, PassDone, PassStarted, SpanDone, ignore, remark
-from streamsvd.engine.meter import Mark, mark, peak_since
-from streamsvd.engine.passes import P, Pass, Reader, Sink
+from streamsvd.engine.device import borrow_backend
+from streamsvd.engine.events import (
+    Callback,
+    PassDone,
+    PassStarted,
+    SpanDone,
+    ignore_event,
+    send_remarks,
+)
+from streamsvd.engine.meter import MemoryMark, mark_memory, peak_since
+from streamsvd.engine.passes import Block, P, Pass, Reader, Sink
+from streamsvd.engine.reader import MatrixReader
 from streamsvd.engine.saves import Saves
-from streamsvd.engine.submit import Told, run_graph
-from streamsvd.engine.task import Work, stop
+from streamsvd.engine.schedule import Schedule
+from streamsvd.engine.submit import GraphCallbacks, run_graph
+from streamsvd.engine.task import HomeTask, Work, stop
 from streamsvd.engine.tree import Node, build, missing_spans
 from streamsvd.info import Info, Status
-from streamsvd.store.writing.shield import uninterrupted
+from streamsvd.store.writing.shield import defer_interrupts
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True, eq=False)
@@ -56,7 +68,7 @@ class Run:
     device: str = "cpu"
     projected_bytes: int = 0
     needs: int = 0
-    notify: Callback = ignore
+    notify: Callback = ignore_event
     saves: Saves | None = None
     seed: int = 0
     passes: int = 0
@@ -64,7 +76,7 @@ class Run:
     warnings: list[str] = field(default_factory=list)
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     started: float = field(default_factory=time.perf_counter)
-    memory: Mark = field(default_factory=mark)
+    memory: MemoryMark = field(default_factory=mark_memory)
 
     def __call__(
         self,
@@ -80,7 +92,7 @@ class Run:
         number, saves = self.passes, self.saves if sink is None else None
         self.notify(PassStarted(number, purpose, reader.cost(reader.spans, pass_)))
         began = time.perf_counter()
-        done: dict[Node, Any] = {} if saves is None else saves.known(purpose)
+        done: dict[Node, Any] = {} if saves is None else saves.known_nodes(purpose)
         cost = reader.cost(missing_spans(reader.spans, done), pass_)
         work: Work[P] = Work(reader, pass_, self.device, self.id, sink)
         try:
@@ -88,9 +100,9 @@ class Run:
                 work,
                 lambda shared: build(work, shared, done, kept=saves is not None),
                 workers=self.workers,
-                told=Told(
+                told=GraphCallbacks(
                     lambda spans, of: self.notify(SpanDone(number, spans, of)),
-                    None if saves is None else saves.found,
+                    None if saves is None else saves.keep_node,
                 ),
                 what=purpose if saves is not None else f"pass {number}",
                 needs=self.needs,
@@ -112,10 +124,33 @@ class Run:
         self.keep(name, value)
         return value
 
+    def in_order(self, purpose: str) -> Iterator[Block]:
+        """Blocks of the whole matrix in their order, at home, for what depends on it; the next are read meanwhile."""
+        reader = self.reader
+        assert isinstance(reader, MatrixReader)
+        self.passes += 1
+        number, whole = self.passes, (reader.spans[0][0], reader.spans[-1][1])
+        cost = reader.cost(reader.spans, None)
+        self.notify(PassStarted(number, purpose, cost))
+        began = time.perf_counter()
+        with borrow_backend("cpu") as device:
+            for block in reader.blocks(whole, device, HomeTask(self.id)):
+                yield block
+                self.notify(SpanDone(number, block.first + block.n_rows, whole[1]))
+        self.bytes_read += cost
+        self.notify(PassDone(number, purpose, time.perf_counter() - began, None))
+
     def keep(self, name: str, value: Any) -> None:
         """Save what was found under a name."""
         if self.saves is not None:
-            self.saves.finished(name, value)
+            self.saves.keep_value(name, value)
+
+    def saved(self, name: str, otherwise: T) -> T:
+        """What was saved under a name by a run that was killed; else what it is to begin with."""
+        if self.saves is not None and name in self.saves.values:
+            value: T = self.saves.values[name]
+            return value
+        return otherwise
 
     def halt(self) -> None:
         """Wait for what is left of a pass that was cut short: after that nothing is read or written."""
@@ -133,7 +168,7 @@ class Run:
             Fields of `streamsvd.info.Info` that the verb knows better, or alone.
         """
         source = self.reader.source
-        record = {
+        record: dict[str, Any] = {
             "passes": float(self.passes),
             "bytes_read": self.bytes_read,
             "peak_bytes": peak_since(self.memory),
@@ -147,19 +182,36 @@ class Run:
 
 
 @contextmanager
-def running(run: Run, *, width: int = 1) -> Iterator[Run]:
-    """A run while it lasts.
+def running(
+    schedule: Schedule,
+    *,
+    device: str = "cpu",
+    notify: Callback = ignore_event,
+    saves: Saves | None = None,
+    seed: int = 0,
+) -> Iterator[Run]:
+    """A run over a scheduled matrix while it lasts; see `in_run`."""
+    run = Run(
+        schedule.reader, schedule.workers, device, schedule.projected_bytes, schedule.task_bytes, notify, saves, seed
+    )  # fmt: skip
+    with in_run(run):
+        yield run
 
-    Memory that is freed is used again, BLAS has one thread for dense steps of so narrow a ``width``; what is to be known of the
-    source is told. Whatever ends it early, no task is left that reads or writes; at its end the saves are removed.
+
+@contextmanager
+def in_run(run: Run, *, width: int = 1) -> Iterator[None]:
+    """What holds while a run lasts.
+
+    Memory that is freed is used again, BLAS has one thread for dense steps of so narrow a ``width``, and what is to be known of
+    the source is told. Whatever ends it early, no task is left that reads or writes; at its end the saves are removed.
     """
-    remark(run.reader.source, run.notify)
+    send_remarks(run.reader.source, run.notify)
     with held_memory(), dense_threads(width):
         try:
-            yield run
+            yield
         except BaseException:
-            with uninterrupted():
+            with defer_interrupts():
                 run.halt()
             raise
     if run.saves is not None:
-        run.saves.over()
+        run.saves.clear()

@@ -6,11 +6,12 @@ import hashlib
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 
+from streamsvd.engine.schedule import Schedule
 from streamsvd.engine.tree import Node
 from streamsvd.errors import SpecError, StoreError
 from streamsvd.protocols import Source
@@ -147,6 +148,66 @@ def check_same_run(saved: Mapping[str, Any], wanted: Mapping[str, Any], place: s
                 f"the checkpoint {place} is of a run with {name}={saved.get(name)!r}, this one has {value!r}. Run with the "
                 "same options, or choose another checkpoint."
             )
+
+
+def open_saves(
+    place: str | os.PathLike[str] | None,
+    purpose: str,
+    schedule: Schedule,
+    options: Any,
+    *,
+    seconds: float = SAVE_SECONDS,
+    kinds: tuple[type, ...] = (),
+    device: str = "cpu",
+    **further: Any,
+) -> Saves | None:
+    """Saves at a place, of this run and no other; None where there is no place.
+
+    Parameters
+    ----------
+    place, purpose
+        Where, and the verb.
+    schedule, options
+        What is read and how it is cut, and the record of what was asked: a run with others is refused.
+    seconds
+        Least time between two saves.
+    kinds
+        Data classes among what is found.
+    device, **further
+        What else must be the same.
+
+    Raises
+    ------
+    SpecError
+        If what was saved is of another run; it names what differs.
+    StoreError
+        If what was saved cannot be read.
+    """
+    check_seconds(seconds)
+    if place is None:
+        return None
+    source = schedule.source
+    run = {
+        "source": source.name, "shape": list(source.shape), "dtype": source.dtype.str, "rows": source_fingerprint(source),
+        "chunks": list(source.chunks), "spans": len(schedule.reader.spans), "height": schedule.layout.unit, "device": device,
+        **identity(options), **{name: _plain(value) for name, value in further.items()},
+    }  # fmt: skip
+    return Saves.at(place, purpose, run, {kind.__name__: kind for kind in kinds}, seconds)
+
+
+def identity(options: Any) -> dict[str, Any]:
+    """The fields of an options record as plain values; arrays by their digest."""
+    return {f.name: _plain(getattr(options, f.name)) for f in fields(options)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return array_digest(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def try_saves(place: str | os.PathLike[str] | None, *read: Any) -> None:

@@ -14,7 +14,6 @@ from streamsvd.engine.reader import MatrixReader
 from streamsvd.engine.submit import active_client
 from streamsvd.errors import BudgetError
 from streamsvd.protocols import Source
-from streamsvd.typing import Matrix
 
 PIECE_BYTES = 4 << 20
 """Rows read at once, about."""
@@ -49,9 +48,10 @@ class Schedule:
     projected_bytes: int
     task_bytes: int = 0
 
-    def reader(self, policy: str = "raise", fill: Matrix | None = None) -> MatrixReader:
-        """Blocks for a pass, with a NaN treated by the policy."""
-        return MatrixReader(self.source, self.layout, self.prefetch, policy, fill)
+    @property
+    def reader(self) -> MatrixReader:
+        """Blocks for a pass; what is not finite is an error."""
+        return MatrixReader(self.source, self.layout, self.prefetch, checked=True)
 
     @property
     def pass_bytes(self) -> int:

@@ -11,24 +11,37 @@ from typing import Any, Generic
 
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.blas import in_one_thread
-from streamsvd.engine.device import backend
+from streamsvd.engine.device import thread_backend
 from streamsvd.engine.passes import P, Pass, Reader, Sink, Span
 from streamsvd.errors import NonFiniteError, ScaleError, StreamSVDError
 from streamsvd.numerics.blocks import BadEntry, OutOfScale
-from streamsvd.numerics.columns import number_of
-from streamsvd.store.writing.shield import uninterrupted
+from streamsvd.numerics.columns import original_column
+from streamsvd.store.writing.shield import defer_interrupts
 
 STOP_SECONDS = 60
 NONFINITE_REMEDY = 'Pass nonfinite="zero", "mean" or "drop_columns" to treat NaN as missing; Inf is always an error.'
 
-cancelled: set[str] = set()
+cancelled_runs: set[str] = set()
 """Runs of this process that were interrupted; their tasks stop at the next panel."""
 _running: Counter[str] = Counter()
 _changed = threading.Condition()
 
 
-class Cancelled(StreamSVDError):
+class RunCancelled(StreamSVDError):
     """The run that this task belongs to was interrupted."""
+
+
+@dataclass(frozen=True, slots=True)
+class HomeTask:
+    """What is done at home, in the order of the rows, as part of a run."""
+
+    run: str
+    sink: Sink | None = None
+
+    def check(self) -> None:
+        """Raise if the run was cancelled."""
+        if self.run in cancelled_runs:
+            raise RunCancelled("interrupted")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,8 +68,8 @@ class Work(Generic[P]):
 
     def check(self) -> None:
         """Raise if the run was cancelled."""
-        if self.run in cancelled:
-            raise Cancelled("interrupted")
+        if self.run in cancelled_runs:
+            raise RunCancelled("interrupted")
 
 
 @in_one_thread
@@ -64,7 +77,7 @@ def run_span(work: Work[P], span: Span) -> P:
     """Fold the blocks of a span, from zero; a retry gives the same bits."""
     with _counting(work.run):
         work.check()
-        device = backend(work.device)
+        device = thread_backend(work.device)
         try:
             with device.computing(), held_memory():
                 return work.reader.run(work.pass_, span, device, work)
@@ -90,8 +103,8 @@ def absorb(work: Work[P], left: P, right: P) -> P:
 
 def stop(run: str) -> None:
     """Cancel a run and wait for its tasks in this process: after that none of them reads or writes any more."""
-    with uninterrupted(), _changed:
-        cancelled.add(run)
+    with defer_interrupts(), _changed:
+        cancelled_runs.add(run)
         _changed.wait_for(lambda: _running[run] == 0, timeout=STOP_SECONDS)
         del _running[run]
 
@@ -113,7 +126,7 @@ def _named(bad: BadEntry, source: Any) -> StreamSVDError:
     chunk = source.locate(bad.row, bad.column)
     if bad.value.lstrip("-").isdigit():
         return StreamSVDError(
-            f"the integer {bad.value} at row {bad.row}, column {number_of(source, bad.column)} ({chunk}) is beyond 2**53, where "
+            f"the integer {bad.value} at row {bad.row}, column {original_column(source, bad.column)} ({chunk}) is beyond 2**53, where "
             "float64 skips integers. Subtract an offset from the integers, or divide them, before."
         )
     return NonFiniteError(bad.value, bad.row, bad.column, chunk, NONFINITE_REMEDY)

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from dask import delayed
 
-from streamsvd.checks.masks import as_block, put
-from streamsvd.engine.dask_source import DaskSource, Shifted
+from streamsvd.checks.masks import as_block, write_block
+from streamsvd.engine.dask_source import DaskSource, LoadedSpan
 from streamsvd.engine.passes import Span
 from streamsvd.engine.reader import MatrixReader
 from streamsvd.engine.submit import Graph, active_client
@@ -98,7 +98,7 @@ def run_chunks(work: Work[Any], span: Span, chunks: list[Any]) -> Any:
     assert isinstance(reader.source, DaskSource)
     axis = reader.layout.axis
     data = assemble(reader.source, chunks, axis, span[0])
-    there = replace(reader, source=Shifted(data, axis, span[0], reader.source), prefetch=False)
+    there = replace(reader, source=LoadedSpan(data, axis, span[0], reader.source), prefetch=False)
     return run_span(replace(work, reader=there), span)
 
 
@@ -110,5 +110,5 @@ def assemble(source: DaskSource, chunks: list[Any], axis: Axis, start: int) -> n
     out = np.empty((other, edges[-1]) if along else (edges[-1], other), dtype=source.dtype)
     for chunk, a, b in zip(chunks, edges[:-1], edges[1:], strict=True):
         place, at = (out[:, a:b], (start, a)) if along else (out[a:b], (a, start))
-        put(place, chunk, name=source.name, row=int(at[0]), column=int(at[1]))
+        write_block(place, chunk, name=source.name, row=int(at[0]), column=int(at[1]))
     return out

@@ -11,12 +11,13 @@ import numpy as np
 
 from streamsvd.checks.foreign import check_object
 from streamsvd.checks.numbers import check_integer
-from streamsvd.engine.execute import Runner
+from streamsvd.engine.reader import MatrixReader
+from streamsvd.engine.run import Run
 from streamsvd.errors import NonFiniteError, ShapeError, SpecError
+from streamsvd.factor.passes import NormalPass, ThinBlock
 from streamsvd.factor.sample import power_of_two
 from streamsvd.factor.verb import plan_svd
 from streamsvd.numerics.blocks import Preparation
-from streamsvd.numerics.passes import NormalPass, ThinBlock
 from streamsvd.protocols import Source
 from streamsvd.typing import Matrix
 
@@ -141,8 +142,8 @@ def column_means(source: Source, *, energy: float, memory: int | str | None) -> 
     alpha = power_of_two(float(np.sqrt(energy / (m * n))), source.dtype)
     prep = Preparation(axis="rows", alpha=alpha, complex_=source.dtype.kind == "c")
     fold = NormalPass(prep, (ThinBlock(np.zeros((n, 1)), single=False),), moments=True)
-    runner = Runner(source, plan.workers, plan.prefetch, plan.device)
-    moments = runner(plan.layout, fold, "means").moments
+    run = Run(MatrixReader(source, plan.layout, plan.prefetch), plan.workers, plan.device)
+    moments = run(fold, "means").moments
     assert moments is not None
     mean: Matrix = moments.total / (alpha * moments.weight)
     return mean

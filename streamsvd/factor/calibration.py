@@ -17,16 +17,17 @@ import numpy.typing as npt
 from scipy import linalg
 
 from streamsvd.engine.allocator import PanelBuffer, held_memory
-from streamsvd.engine.blas import one_thread
+from streamsvd.engine.blas import dense_threads, one_thread
+from streamsvd.engine.concurrency import concurrency
 from streamsvd.engine.device import NumpyBackend
-from streamsvd.engine.execute import concurrency, dense_threads
-from streamsvd.engine.span import read_part
+from streamsvd.engine.passes import Block, Pass
+from streamsvd.engine.reader import read_part
 from streamsvd.factor.candidates import GRAM_COLUMNS, Speeds
+from streamsvd.factor.passes import GramPass, NormalPass, PassSums, ThinBlock
 from streamsvd.factor.plan import Plan
 from streamsvd.numerics import krylov
 from streamsvd.numerics.blocks import Preparation
 from streamsvd.numerics.bracket import bracket_eigenvalues
-from streamsvd.numerics.passes import Fold, GramPass, NormalPass, ThinBlock
 from streamsvd.protocols import Source
 
 SECONDS = 0.25
@@ -94,11 +95,11 @@ def _normal_rate(source: Source, plan: Plan, threads: int, *, single: bool) -> f
     width = plan.layout.width
     block = rng.standard_normal((width, plan.block)).astype(kind)
     probes = rng.standard_normal((width, max(plan.probes, 1))).astype(kind)
-    first: Fold = NormalPass(
+    first: Pass[Any, PassSums] = NormalPass(
         prep, (ThinBlock(block, single), ThinBlock(probes, False)), moments=True
     )
     both = ThinBlock(np.concatenate([block, probes], axis=1), single)
-    later: Fold = NormalPass(prep, (both,))
+    later: Pass[Any, PassSums] = NormalPass(prep, (both,))
     seconds = [
         1
         / _rate(_block_updates(source, plan, fold), threads, SECONDS / 2 if single else SECONDS / 4)
@@ -111,7 +112,7 @@ def _normal_rate(source: Source, plan: Plan, threads: int, *, single: bool) -> f
 
 def _gram_rate(source: Source, plan: Plan, threads: int) -> float:
     width = plan.layout.width
-    fold: Fold = GramPass(_preparation(source, plan, single=False), width)
+    fold: Pass[Any, PassSums] = GramPass(_preparation(source, plan, single=False), width)
     blocks = _rate(_block_updates(source, plan, fold), threads, SECONDS)
     factor = 4 if source.dtype.kind == "c" else 1
     return float(factor * plan.layout.unit * width * width * blocks)
@@ -124,13 +125,19 @@ def _preparation(source: Source, plan: Plan, *, single: bool) -> Preparation:
     return prep
 
 
-def _block_updates(source: Source, plan: Plan, fold: Fold) -> Callable[[], Callable[[], None]]:
+def _block_updates(
+    source: Source, plan: Plan, fold: Pass[Any, PassSums]
+) -> Callable[[], Callable[[], None]]:
     """Makes, for a thread, a function that absorbs one block into a state of its own."""
 
     def make() -> Callable[[], None]:
-        raw = _block(source.dtype, plan)
+        raw = Block(0, slice(0, plan.layout.width), _block(source.dtype, plan))
         state = fold.init(NumpyBackend())
-        return lambda: fold.update(state, raw, 0)
+
+        def update() -> None:
+            fold.update(state, raw)
+
+        return update
 
     return make
 

@@ -15,9 +15,9 @@ import numpy as np
 
 from streamsvd.engine import memory
 from streamsvd.engine.dask_source import DaskSource
-from streamsvd.engine.graph import copies_sums
 from streamsvd.engine.layout import BLOCK_ITEMS, Layout, cut_axis, span_count
 from streamsvd.engine.memory import Sizes
+from streamsvd.engine.submit import active_client
 from streamsvd.numerics.blocks import Axis
 from streamsvd.numerics.certificate import EXCESS_TOL
 from streamsvd.protocols import Source
@@ -230,7 +230,7 @@ def thread_variants(
                     layout,
                     shape.sizes,
                     *rest,
-                    copied=copies_sums(),
+                    copied=active_client() is not None,
                     rows=shape.sample_rows,
                 )
 

@@ -9,15 +9,15 @@ import numpy as np
 import numpy.typing as npt
 from scipy import linalg
 
-from streamsvd.engine.span import Sink
+from streamsvd.engine.passes import Sink
 from streamsvd.factor.assessment import Assessment
+from streamsvd.factor.passes import ProjectPass, ThinBlock
 from streamsvd.factor.session import Session
 from streamsvd.factor.terms import Terms
 from streamsvd.numerics import krylov
 from streamsvd.numerics import sketches as sketch
 from streamsvd.numerics.certificate import Certificate
 from streamsvd.numerics.eigen import smallest_eigenvalue
-from streamsvd.numerics.passes import ProjectPass, ThinBlock
 from streamsvd.numerics.ritz import spectral_norm
 from streamsvd.numerics.sides import UNIT_ROUNDOFF
 from streamsvd.numerics.signs import phases

@@ -16,6 +16,7 @@ from streamsvd.factor.assessment import (
     rounding_floor,
 )
 from streamsvd.factor.candidates import fits_single, sample_threads
+from streamsvd.factor.passes import GramPass, NormalPass, PassSums, ThinBlock
 from streamsvd.factor.pins import PinContext, pin_vectors
 from streamsvd.factor.precision import rounding_exceeds_tol
 from streamsvd.factor.problem import Frame
@@ -34,7 +35,6 @@ from streamsvd.numerics import sketches as sketch
 from streamsvd.numerics.certificate import Certificate
 from streamsvd.numerics.eigen import leading_eigenpairs
 from streamsvd.numerics.intervals import ZERO_LEVEL
-from streamsvd.numerics.passes import GramPass, NormalPass, PassSums, ThinBlock
 from streamsvd.numerics.probes import Probes
 from streamsvd.numerics.ritz import Ritz
 from streamsvd.numerics.sides import UNIT_ROUNDOFF
@@ -286,7 +286,7 @@ class Iteration:
         """What can still be done; a Gram matrix counts where its rounding leaves the last value resolved."""
         session = self.session
         plan, settings, stats = session.plan, session.settings, self.known_terms.known_stats
-        left = settings.max_passes - session.runner.passes
+        left = settings.max_passes - session.run.passes
         cost = plan.gram_passes
         last = float(ritz.theta[min(look.rank, ritz.theta.size) - 1])
         smallest = max(last, ZERO_LEVEL**2 * float(ritz.theta[0]))

@@ -11,7 +11,7 @@ import textwrap
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from streamsvd.engine.execute import concurrency
+from streamsvd.engine.concurrency import concurrency
 from streamsvd.engine.layout import Layout
 from streamsvd.engine.memory import show_bytes
 from streamsvd.errors import BudgetError

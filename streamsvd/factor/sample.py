@@ -21,7 +21,8 @@ from streamsvd.engine.blas import one_thread
 from streamsvd.engine.device import NumpyBackend
 from streamsvd.engine.layout import Layout
 from streamsvd.engine.memory import PILOT_ITEMS
-from streamsvd.engine.span import NONFINITE_REMEDY, read_part
+from streamsvd.engine.reader import read_part
+from streamsvd.engine.task import NONFINITE_REMEDY
 from streamsvd.errors import NonFiniteError, StreamSVDError
 from streamsvd.numerics import products
 from streamsvd.numerics import sketches as sketch

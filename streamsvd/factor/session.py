@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -18,17 +17,17 @@ from streamsvd.engine.events import (
     ignore_event,
     send_remarks,
 )
-from streamsvd.engine.execute import Runner
-from streamsvd.engine.meter import MemoryMark, mark_memory, peak_since
-from streamsvd.engine.span import Sink, stop_run
+from streamsvd.engine.passes import Pass, Sink
+from streamsvd.engine.reader import MatrixReader
+from streamsvd.engine.run import Run
+from streamsvd.factor.passes import PassSums
 from streamsvd.factor.plan import Plan
 from streamsvd.factor.problem import MatrixOptions
 from streamsvd.factor.terms import Terms
+from streamsvd.info import Info, Status
 from streamsvd.numerics.certificate import EXCESS_TOL, Certificate, Kind
-from streamsvd.numerics.passes import Fold, PassSums
 from streamsvd.numerics.support import degrees_of_freedom
 from streamsvd.protocols import Source
-from streamsvd.result import Info, Status
 
 Target = Literal["auto", "values", "error"]
 
@@ -75,39 +74,37 @@ class Session:
     sampled_bytes: int = 0
     view: View | None = None
     widths: list[float] = field(default_factory=list)
-    runner: Runner = field(init=False)
-    projected_bytes: int = field(init=False)
+    run: Run = field(init=False)
     route: str = field(init=False)
-    start_time: float = field(default_factory=time.perf_counter)
-    memory: MemoryMark = field(default_factory=mark_memory)
 
     def __post_init__(self) -> None:
         send_remarks(self.source, self.notify)
         plan = self.plan
-        self.projected_bytes, self.route = plan.projected_bytes, plan.route
-        self.runner = Runner(
-            self.source, plan.workers, plan.prefetch, plan.device, self._notify_with_width
-        )
-        self.runner.needs = plan.task_bytes
+        self.route = plan.route
+        self.run = Run(
+            self.reader, plan.workers, plan.device, plan.projected_bytes, plan.task_bytes,
+            self._notify_with_width, seed=self.settings.seed,
+        )  # fmt: skip
 
     @property
     def complex_(self) -> bool:
         """Whether the matrix is complex."""
         return bool(self.source.dtype.kind == "c")
 
-    def read(self, fold: Fold, purpose: str, sink: Sink | None = None) -> PassSums:
-        """One pass."""
-        return self.runner(self.plan.layout, fold, purpose, sink)
+    @property
+    def reader(self) -> MatrixReader:
+        """How the plan reads the matrix; its passes look for what is missing themselves."""
+        return MatrixReader(self.source, self.plan.layout, self.plan.prefetch)
 
-    def halt(self) -> None:
-        """Wait for what is left of a pass that was cut short: after that nothing is read or written."""
-        stop_run(self.runner.run)
+    def read(self, pass_: Pass[Any, PassSums], purpose: str, sink: Sink | None = None) -> PassSums:
+        """One pass."""
+        return self.run(pass_, purpose, sink=sink)
 
     def record_certificate(self, c: Certificate) -> None:
         """Keep and tell what is proved after a look."""
         self.widths.append(c.relative_width)
         self.notify(
-            CertificateUpdated(self.runner.passes, c.relative_width, c.excess, c.resolved_count)
+            CertificateUpdated(self.run.passes, c.relative_width, c.excess, c.resolved_count)
         )
 
     def switch_to_gram(self, reason: str) -> None:
@@ -118,9 +115,9 @@ class Session:
             self.route = f"{before.route}, then {plan.route}"
         else:
             self.route = plan.route
-        self.plan, self.projected_bytes = plan, max(self.projected_bytes, plan.projected_bytes)
-        self.runner.workers, self.runner.prefetch = plan.workers, plan.prefetch
-        self.runner.needs = plan.task_bytes
+        self.plan, run = plan, self.run
+        run.reader, run.workers, run.needs = self.reader, plan.workers, plan.task_bytes
+        run.projected_bytes = max(run.projected_bytes, plan.projected_bytes)
         self.notify(RouteChanged(before.route, plan.route, plan.layout.axis, reason))
 
     def _notify_with_width(self, event: Event) -> None:
@@ -130,7 +127,7 @@ class Session:
 
     def info(self, status: Status, terms: Terms, criterion: str = "") -> Info:
         """The record of the run."""
-        read = self.runner.bytes_read + self.sampled_bytes
+        read = self.run.bytes_read + self.sampled_bytes
         dropped = self.options.support.excluded_columns
         if terms.stats is not None and terms.prep.axis == "rows":
             dropped = tuple(int(j) for j in np.flatnonzero(terms.stats.frame.d == 0))
@@ -141,21 +138,16 @@ class Session:
             missing += columns.n_empty * (
                 self.source.shape[0] if rows is None else int(np.count_nonzero(rows))
             )
-        return Info(
-            status=status,
+        return self.run.info(
+            status,
             passes=read / self.source.nbytes,
             bytes_read=read,
-            peak_bytes=peak_since(self.memory),
-            projected_bytes=self.projected_bytes,
-            elapsed_s=time.perf_counter() - self.start_time,
-            n_rows=self.source.shape[0],
             route=self.route,
             axis=self.plan.layout.axis,
             precision="single" if terms.prep.single else "double",
             missing=missing,
             dropped_columns=dropped,
             widths=tuple(self.widths),
-            seed=self.settings.seed,
             freedom=degrees_of_freedom(self.source.shape[0], self.options.row_weights),
             criterion=criterion,
         )

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from streamsvd.checks.paths import local_path
+from streamsvd.engine.blas import dense_threads
 from streamsvd.engine.columns import View, is_kept, kept_source, mask_of, select_columns
 from streamsvd.engine.device import thread_backend
 from streamsvd.engine.events import Callback, ResultWritten, ignore_event
-from streamsvd.engine.execute import dense_threads
 from streamsvd.engine.memory import default_budget, parse_bytes
 from streamsvd.engine.opening import as_source
 from streamsvd.errors import NotConverged, ShapeError, SpecError
@@ -26,10 +26,11 @@ from streamsvd.factor.problem import check_options
 from streamsvd.factor.request import check_amount, check_request
 from streamsvd.factor.session import RunGoal, Session
 from streamsvd.factor.shortfall import shortfall
+from streamsvd.info import Status
 from streamsvd.numerics.certificate import EXCESS_TOL, Kind
 from streamsvd.numerics.columns import Columns
 from streamsvd.protocols import Source
-from streamsvd.result import PCA, SVD, Status
+from streamsvd.result import PCA, SVD
 from streamsvd.store.results.factorisation import ResultWriter, load_u
 from streamsvd.store.writing.separation import check_apart, mask_places
 from streamsvd.store.writing.shield import defer_interrupts
@@ -462,7 +463,7 @@ def _run(session: Session, writer: ResultWriter | None, *, u: bool) -> SVD:
             result = _keep(session, writer, result)
     except KeyboardInterrupt:
         with defer_interrupts():  # a second one waits until what the first has left is in order
-            session.halt()
+            session.run.halt()
             if writer is not None and not writer.committed:
                 _keep_interrupted(loop, writer)
         raise

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.engine.allocator import held_memory
+from streamsvd.engine.blas import dense_threads
 from streamsvd.engine.columns import View, over_columns_with_values, view_of, with_columns
 from streamsvd.engine.events import Callback, ignore_event
-from streamsvd.engine.execute import dense_threads
 from streamsvd.engine.meter import mark_memory, peak_since
 from streamsvd.engine.opening import as_source
 from streamsvd.engine.runs import Passes, RowSchedule, allowed_bytes, plan_row_schedule

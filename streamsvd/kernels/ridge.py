@@ -18,9 +18,10 @@ from streamsvd.checks.numbers import check_integer, check_numbers
 from streamsvd.checks.paths import local_path
 from streamsvd.checks.sizes import check_size
 from streamsvd.engine.allocator import held_memory
+from streamsvd.engine.blas import dense_threads
 from streamsvd.engine.columns import View, over_columns_with_values, view_of
+from streamsvd.engine.concurrency import parallel_map
 from streamsvd.engine.events import Callback, ResultWritten, ignore_event, send_remarks
-from streamsvd.engine.execute import dense_threads, parallel_map
 from streamsvd.engine.meter import mark_memory, peak_since
 from streamsvd.engine.opening import as_source
 from streamsvd.engine.runs import Passes, allowed_bytes, blocks_with_events, plan_row_schedule

@@ -13,7 +13,9 @@ import msgspec
 import numpy as np
 
 from streamsvd.engine.allocator import held_memory
+from streamsvd.engine.blas import dense_threads
 from streamsvd.engine.columns import PIECE_BYTES, View, mask_of, select_columns, view_of
+from streamsvd.engine.concurrency import concurrency, parallel_map
 from streamsvd.engine.dask_source import DaskSource
 from streamsvd.engine.events import (
     Callback,
@@ -23,7 +25,6 @@ from streamsvd.engine.events import (
     SpanDone,
     send_remarks,
 )
-from streamsvd.engine.execute import concurrency, dense_threads, parallel_map
 from streamsvd.errors import ConflictError, ShapeError, SpecError, StoreError
 from streamsvd.models.block_reader import (
     BlockCut,

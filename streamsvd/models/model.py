@@ -17,6 +17,7 @@ from streamsvd.engine.events import Callback, ignore_event
 from streamsvd.engine.memory import default_budget, parse_bytes
 from streamsvd.engine.opening import as_source
 from streamsvd.errors import SpecError, StoreError
+from streamsvd.info import Info, Status
 from streamsvd.models.absorption import Absorption, UpdateReport
 from streamsvd.models.left_vectors import LeftVectors
 from streamsvd.models.loaded_version import LoadedVersion
@@ -35,7 +36,7 @@ from streamsvd.numerics.columns import Columns
 from streamsvd.numerics.ledger import Ledger
 from streamsvd.numerics.support import degrees_of_freedom
 from streamsvd.protocols import Source
-from streamsvd.result import SVD, Info, Status
+from streamsvd.result import SVD
 from streamsvd.store.explanations import explain_errors, path_exists
 from streamsvd.store.objects import objects_at
 from streamsvd.store.results.factorisation import is_result, load_u, load_weights, read_result

@@ -188,13 +188,19 @@ def _merge_ends(a: Real | None, b: Real | None) -> Real | None:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Block:
+class PreparedBlock:
     """A prepared block: ``wide`` for sums (None where nothing needs it), ``narrow`` for products."""
 
     narrow: Array
     wide: Array | None
     weights: Array | None
     moments: Moments | None
+
+    def like(self, thin: Array) -> Array:
+        """The block in the type of what it is multiplied with."""
+        if self.wide is not None and thin.dtype == self.wide.dtype:
+            return self.wide
+        return self.narrow
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -207,7 +213,7 @@ class BlockPreparer:
     need_moments: bool
     device_constants: dict[str, Array] = field(default_factory=dict)
 
-    def prepare(self, raw: Array, start: int, columns: slice) -> Block:
+    def prepare(self, raw: Array, start: int, columns: slice) -> PreparedBlock:
         """Block of rows from a stored rectangle, given its first row (or column) and its columns."""
         if self.prep.axis == "columns":
             return self._prepare_columns(self._zero_outside_support(raw, 0, start), start)
@@ -231,7 +237,7 @@ class BlockPreparer:
             self.device_constants[key] = self.backend.to_device(value, dtype)
         return self.device_constants[key][part]
 
-    def _prepare_rows(self, raw: Array, start: int, columns: slice) -> Block:
+    def _prepare_rows(self, raw: Array, start: int, columns: slice) -> PreparedBlock:
         xp, prep = self.backend.xp, self.prep
         self._check_integers(raw, start, columns.start)
         exact = self.need_wide or self.need_moments
@@ -268,7 +274,7 @@ class BlockPreparer:
             largest = self._largest(wide, energy)
             ends = self._ends(raw, start, columns.start, squares)
             tally = Moments(total, squares, weight, energy, missing, gone, largest, ends=ends)
-        return Block(X, wide, weights, tally)
+        return PreparedBlock(X, wide, weights, tally)
 
     def _fill_holes(
         self, X: Array, weights: Array | None, columns: slice, kind: str
@@ -284,7 +290,7 @@ class BlockPreparer:
             weight = xp.sum(each * weights[:, None], axis=0)
         return xp.where(holes, fill[None, :], X), count, weight
 
-    def _prepare_columns(self, raw: Array, start: int) -> Block:
+    def _prepare_columns(self, raw: Array, start: int) -> PreparedBlock:
         xp, prep = self.backend.xp, self.prep
         self._check_integers(raw, 0, start)
         X = xp.astype(raw, getattr(xp, prep.wide), copy=False)
@@ -330,7 +336,7 @@ class BlockPreparer:
                 tally = replace(tally, mean_energy=self._to_float(xp.sum(offset)))
         T = products.adjoint(X)
         narrow = xp.astype(T, getattr(xp, prep.narrow), copy=False)
-        return Block(narrow, T, factor * factor, tally)
+        return PreparedBlock(narrow, T, factor * factor, tally)
 
     @staticmethod
     def _power(X: Array, w: Array, xp: Any) -> Array:

@@ -26,7 +26,8 @@ class Columns:
     Attributes
     ----------
     marks
-        For each column `KEPT`; `EMPTY`, it is missing throughout; or `MASKED`, the caller left it out.
+        For each column `KEPT`; `EMPTY`, it is missing throughout; `MASKED`, the caller left it out; or
+        `HOLES`, it has missing values, and the caller wants no such column.
     """
 
     marks: npt.NDArray[np.int8]
@@ -34,6 +35,7 @@ class Columns:
     MARK_EMPTY: ClassVar[int] = 0
     MARK_KEPT: ClassVar[int] = 1
     MARK_MASKED: ClassVar[int] = 2
+    MARK_HOLES: ClassVar[int] = 3
 
     @classmethod
     def of(cls, kept: npt.NDArray[np.bool_], empty: npt.NDArray[np.bool_] | None = None) -> Columns:
@@ -42,6 +44,12 @@ class Columns:
         if empty is not None:
             marks[empty & kept] = cls.MARK_EMPTY
         return cls(marks)
+
+    def without(self, holes: npt.NDArray[np.bool_]) -> Columns:
+        """Without some of those that are kept, told by their places among them, which have missing values."""
+        marks = self.marks.copy()
+        marks[self.indices[holes]] = self.MARK_HOLES
+        return Columns(marks)
 
     @property
     def count(self) -> int:
@@ -95,9 +103,13 @@ class Columns:
         parts = []
         if self.n_empty:
             parts.append(f"{self.n_empty:,} missing throughout")
-        masked = self.count - self.n_empty - int(np.count_nonzero(self.keep_mask))
-        if masked:
-            parts.append(f"{masked:,} by the mask")
+        for mark, why in (
+            (self.MARK_MASKED, "by the mask"),
+            (self.MARK_HOLES, "with missing values"),
+        ):
+            count = int(np.count_nonzero(self.marks == mark))
+            if count:
+                parts.append(f"{count:,} {why}")
         return f"{len(self.dropped_indices):,} of {self.count:,} columns are left out: {', '.join(parts)}"
 
 

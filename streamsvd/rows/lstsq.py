@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import time
+import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 
 from streamsvd.checks.foreign import check_object
 from streamsvd.checks.masks import as_array
-from streamsvd.checks.numbers import check_numbers, check_seed
+from streamsvd.checks.real import check_real
 from streamsvd.checks.sizes import check_size
-from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.columns import View, over_columns_with_values, with_columns
 from streamsvd.engine.events import Callback, ignore_event
-from streamsvd.engine.execute import dense_threads
-from streamsvd.engine.meter import mark_memory, peak_since
 from streamsvd.engine.opening import as_source
-from streamsvd.engine.runs import Passes, RowStream, RunInfo, allowed_bytes, plan_row_schedule
-from streamsvd.engine.runs.checks import check_real
-from streamsvd.engine.runs.triangles import TrianglePass
+from streamsvd.engine.run import Run, running
+from streamsvd.engine.saves import SAVE_SECONDS, open_saves, try_saves
+from streamsvd.engine.schedule import allowed_bytes, schedule_rows
+from streamsvd.engine.triangle_pass import TrianglePass
 from streamsvd.errors import NotConverged, ShapeError, SpecError
+from streamsvd.info import Info
+from streamsvd.info import Status as RunStatus
 from streamsvd.numerics.triangle import (
     Triangle,
     block_height,
@@ -33,41 +34,22 @@ from streamsvd.protocols import Source
 from streamsvd.rows.mathematics import (
     MOST_ITERATIONS,
     NONZEROS,
+    DescentSums,
     LeastSquaresDescent,
+    SparseSignSketch,
     TriangleSolution,
     least_singular,
     solve_triangle,
 )
+from streamsvd.rows.options import LeastSquaresOptions, Method
 from streamsvd.rows.passes import DescentPass, SparseSignPass
 from streamsvd.typing import Matrix, Real
 
-Method = Literal["auto", "qr", "precondition", "sketch"]
-Status = Literal["solved", "stagnated", "tolerance", "sketched", "capped"]
+Outcome = Literal["solved", "stagnated", "tolerance", "sketched", "capped"]
 MOST_TRIANGLES, MOST_SKETCHES = 16, 4
 """Tasks of a pass: what they found waits to be joined, and a sketch is eight times as large as a triangle."""
 TRIANGLE_COLUMNS = 2000
 """Columns up to which the triangle of all rows is affordable: one pass, and backward stable."""
-
-
-@dataclass(frozen=True, slots=True)
-class LeastSquaresInfo(RunInfo):
-    """How a solution came about.
-
-    Attributes
-    ----------
-    n_rows, passes, bytes_read, elapsed_s, peak_bytes, projected_bytes, seed, warnings
-        As of every verb of rows.
-    method
-        ``"qr"``, ``"precondition"`` or ``"sketch"``: that asked for, or the one that was chosen.
-    ridge
-        As asked.
-    gradients
-        ``||W* A* r||`` of each right-hand side after each pass of the iteration, W the preconditioner; empty without one.
-    """
-
-    method: str
-    ridge: float
-    gradients: tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,54 +67,47 @@ class LeastSquaresResult:
         rank is not full.
     is_proved
         Whether the forward error is a bound: after ``"qr"``. It takes rounding as eight times the largest observed.
-    status
+    outcome
         ``"solved"`` by the triangle; iterated until it ``"stagnated"`` in rounding or met the ``"tolerance"``; ``"sketched"``;
         ``"capped"`` after as many iterations as are allowed.
     iterations
         Passes of the iteration; 0 without one.
     rank
         Numerical rank of A, ridge included.
-    info
-        How it came about.
+    gradients
+        ``||W* A* r||`` of each right-hand side after each pass of the iteration, W the preconditioner; empty without one.
+    options, info
+        What was asked, the method that was chosen in place of ``"auto"``, and how it came about.
     """
 
     x: Matrix
     residual_norm: Real
     forward_error: Real
     is_proved: bool
-    status: Status
+    outcome: Outcome
     iterations: int
     rank: int
-    info: LeastSquaresInfo
+    gradients: tuple[tuple[float, ...], ...]
+    options: LeastSquaresOptions
+    info: Info
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Problem:
     """A problem on its way: what is read, and how."""
 
-    passes: Passes
-    height: int
+    run: Run
+    n: int
     b: Matrix
-    ridge: float
-    tol: float
-    seed: int
-
-    @property
-    def rows(self) -> RowStream:
-        """How rows are read."""
-        return self.passes.schedule.rows
-
-    @property
-    def n(self) -> int:
-        """Columns of A."""
-        return self.rows.source.shape[1]
+    options: LeastSquaresOptions
 
     def with_ridge(self, triangle: Triangle) -> Triangle:
         """With the rows of the ridge."""
-        if not self.ridge:
+        ridge = self.options.ridge
+        if not ridge:
             return triangle
         rows = np.zeros((self.n, self.n + self.b.shape[1]))
-        np.fill_diagonal(rows, np.sqrt(self.ridge))
+        np.fill_diagonal(rows, np.sqrt(ridge))
         return join_triangles(triangle, reduce_block(rows))
 
 
@@ -144,7 +119,7 @@ class _Answer:
     residual: Real
     error: Real
     is_proved: bool
-    status: Status
+    outcome: Outcome
     rank: int
     passes: int
     gradients: tuple[tuple[float, ...], ...] = ()
@@ -163,8 +138,11 @@ def lstsq(
     ridge: float = 0.0,
     tol: float = 0.0,
     mask: Any = None,
+    nonfinite: str = "raise",
     memory: int | float | str | None = None,
     seed: int = 0,
+    checkpoint: str | os.PathLike[str] | None = None,
+    save_seconds: float = SAVE_SECONDS,
     callback: Callback = ignore_event,
 ) -> LeastSquaresResult:
     """Least squares with a matrix that does not fit in memory, and how far the solution may be from the exact one.
@@ -186,10 +164,16 @@ def lstsq(
         At 0 it goes on until rounding stops it. The other methods have no use for it.
     mask
         Columns to keep, as in `streamsvd.svd`; the others are not looked at, and NaN in x.
+    nonfinite
+        What a NaN is: ``"raise"``, an error that names it; ``"zero"``; ``"mean"`` of its column, or ``"drop_columns"``, which leaves
+        out the columns that have any; these two take one more pass, before the others. Inf is always an error.
     memory
         Bytes this process may use above its imports; half of what is free if left out.
     seed
         Of the sketch.
+    checkpoint, save_seconds
+        Folder, or URL of an object store, where finished parts are saved now and then, at least so many seconds apart, so that a
+        run that was killed goes on from there, to the same bits. It is removed at the end.
     callback
         Receives events.
 
@@ -225,73 +209,60 @@ def lstsq(
     >>> bool(abs(found.x - x).max() <= found.forward_error[0] < 1e-10), found.status
     (True, 'solved')
     """
-    del mask  # A has the columns that are kept
+    del mask, nonfinite  # A has the columns that are kept, and no NaN
     source = as_source(A)
     check_real(source)
+    options = LeastSquaresOptions(method=method, ridge=ridge, tol=tol, seed=seed)
     targets, flat = _right_hand_sides(b, source)
-    ridge, tol = _check_options(method, ridge, tol, seed)
-    chosen = _pick_method(method, source)
+    try_saves(checkpoint, source)
+    options = replace(options, method=_pick_method(method, source))
+    solve = _METHODS[options.method]
     (m, n), q = source.shape, targets.shape[1]
     height = block_height(n + q)
-    needs = _memory_needs(chosen, m, n, q, height)
-    arrangement = plan_row_schedule(
-        source, height, allowed_bytes(memory), work=lambda piece: needs.task_bytes, found=needs.result_bytes, held=needs.resident_bytes,
-        most=MOST_TRIANGLES if chosen == "qr" else MOST_SKETCHES,
-        what=f"least squares by method={chosen!r} with {n:,} columns and {q:,} right-hand sides from {source.name}",
-        remedy="" if chosen == "qr" else ', or method="qr"',
+    needs = _memory_needs(options.method, m, n, q, height)
+    schedule = schedule_rows(
+        source, height, allowed_bytes(memory), work=lambda _: needs.task_bytes, partial=needs.result_bytes, shared=needs.resident_bytes,
+        most=MOST_TRIANGLES if options.method == "qr" else MOST_SKETCHES,
+        what=f"least squares by method={options.method!r} with {n:,} columns and {q:,} right-hand sides",
+        remedy="" if options.method == "qr" else ', or method="qr"',
     )  # fmt: skip
-    began, start = time.perf_counter(), mark_memory()
-    passes = Passes(arrangement, callback)
-    problem = _Problem(passes, height, targets, ridge, tol, seed)
+    saves = open_saves(
+        checkpoint, "lstsq", schedule, options, seconds=save_seconds,
+        kinds=(Triangle, SparseSignSketch, DescentSums, LeastSquaresDescent), b=targets,
+    )  # fmt: skip
     with (
-        held_memory(),
-        dense_threads(1),
+        running(schedule, notify=callback, saves=saves, seed=seed) as run,
         np.errstate(under="ignore", over="ignore", invalid="ignore"),
     ):
-        found = {"qr": _by_triangle, "sketch": _by_sketch, "precondition": _by_iteration}[chosen](
-            problem
-        )
-    if not np.isfinite(found.x).all() or np.isnan(found.residual).any():
-        raise SpecError(
-            f"the sizes of {source.name} and of b are so far apart that the solution is beyond float64. Multiply one of them by "
-            "a power of two."
-        )
-    info = LeastSquaresInfo(
-        n_rows=m, passes=found.passes, bytes_read=passes.bytes_read, elapsed_s=time.perf_counter() - began,
-        peak_bytes=peak_since(start), projected_bytes=arrangement.projected_bytes, method=chosen, ridge=ridge, seed=seed,
-        gradients=found.gradients, warnings=_warnings(source, found),
-    )  # fmt: skip
+        found = solve(_Problem(run, n, targets, options))
+        if not np.isfinite(found.x).all() or np.isnan(found.residual).any():
+            raise SpecError(
+                f"the sizes of {source.name} and of b are so far apart that the solution is beyond float64. Multiply one of them by "
+                "a power of two."
+            )
+    capped = found.outcome == "capped"
     result = LeastSquaresResult(
         x=found.x[:, 0] if flat else found.x,
         residual_norm=found.residual,
         forward_error=found.error,
         is_proved=found.is_proved,
-        status=found.status,
+        outcome=found.outcome,
         iterations=len(found.gradients),
         rank=found.rank,
-        info=info,
-    )
-    if found.status == "capped":
+        gradients=found.gradients,
+        options=options,
+        info=run.info(
+            RunStatus.NOT_CONVERGED if capped else RunStatus.CONVERGED,
+            passes=float(found.passes), warnings=_warnings(source, found),
+        ),
+    )  # fmt: skip
+    if capped:
         raise NotConverged(
             f"{MOST_ITERATIONS} iterations left a gradient of {max(found.gradients[-1]):.3g}: the sketch is no good "
             'preconditioner. Pass another seed, a tol, or method="qr".',
             result,
         )
     return result
-
-
-def _check_options(method: Method, ridge: Any, tol: Any, seed: Any) -> tuple[float, float]:
-    if method not in get_args(Method):
-        raise SpecError(f"method={method!r} is unknown. Pass one of {', '.join(get_args(Method))}.")
-    check_seed(seed)
-    check_numbers(ridge=ridge, tol=tol)
-    if not 0 <= ridge < float("inf"):
-        raise SpecError(f"ridge={ridge} is no ridge. Pass a positive number, or 0 for none.")
-    if not 0 <= tol < 1:
-        raise SpecError(
-            f"tol={tol} is out of range. Pass a number in [0, 1), 0 to go on until rounding stops it."
-        )
-    return float(ridge), float(tol)
 
 
 def _pick_method(method: Method, source: Source) -> Method:
@@ -347,15 +318,15 @@ def _memory_needs(method: Method, m: int, n: int, q: int, height: int) -> _Needs
 
 
 def _by_triangle(problem: _Problem) -> _Answer:
-    job = TrianglePass(problem.rows, problem.height, problem.b)
-    found = solve_triangle(problem.with_ridge(problem.passes("triangle", job)), problem.n)
+    triangle = problem.run.once("triangle", TrianglePass(problem.b))
+    found = solve_triangle(problem.with_ridge(triangle), problem.n)
     return _Answer(found.x, found.residual, found.error, True, "solved", found.space.rank, 1)
 
 
 def _solve_sketch(problem: _Problem) -> TriangleSolution:
     """The solution of the sketched problem."""
-    job = SparseSignPass(problem.rows, problem.height, problem.b, problem.seed)
-    sketch = problem.passes("sketch", job)
+    pass_ = SparseSignPass(problem.n, problem.b, problem.options.seed)
+    sketch = problem.run.once("sketch", pass_)
     return solve_triangle(problem.with_ridge(sketch.triangle()), problem.n)
 
 
@@ -373,23 +344,31 @@ def _by_sketch(problem: _Problem) -> _Answer:
 
 def _by_iteration(problem: _Problem) -> _Answer:
     begun = _solve_sketch(problem)
-    space, b, ridge = begun.space, problem.b, problem.ridge
+    space, b, options, run = begun.space, problem.b, problem.options, problem.run
     norms = np.linalg.norm(b, axis=0)
-    state, gradients = LeastSquaresDescent.start(begun.x), []
+    gradients: list[tuple[float, ...]]
+    state, gradients = run.saved("descent", (LeastSquaresDescent.start(begun.x), []))
     while not state.is_over and state.passes <= MOST_ITERATIONS:
-        job = DescentPass(problem.rows, problem.height, b, state)
-        sums = problem.passes(f"iteration {state.passes + 1}", job)
-        state = state.advance(space, sums.with_ridge(state, ridge), norms, problem.tol)
-        gradients.append(tuple(state.gradient.tolist()))
+        sums = run(DescentPass(b, state), f"iteration {state.passes + 1}")
+        state = state.advance(space, sums.with_ridge(state, options.ridge), norms, options.tol)
+        gradients = [*gradients, tuple(state.gradient.tolist())]
+        run.keep("descent", (state, gradients))
     alpha = least_singular(space.rank, NONZEROS * problem.n)
-    met = bool(np.all(state.gradient <= problem.tol * norms))
-    status: Status = (
-        "capped" if not state.is_over else "tolerance" if met and problem.tol else "stagnated"
+    met = bool(np.all(state.gradient <= options.tol * norms))
+    outcome: Outcome = (
+        "capped" if not state.is_over else "tolerance" if met and options.tol else "stagnated"
     )
     return _Answer(
-        space.least_norm(state.best), state.residual, state.error(space, alpha, norms), False, status, space.rank,
-        1 + state.passes, tuple(gradients),
+        space.least_norm(state.best), state.residual, state.error(space, alpha, norms), False, outcome, space.rank,
+        1 + state.passes, tuple(tuple(g) for g in gradients),
     )  # fmt: skip
+
+
+_METHODS: dict[str, Callable[[_Problem], _Answer]] = {
+    "qr": _by_triangle,
+    "precondition": _by_iteration,
+    "sketch": _by_sketch,
+}
 
 
 def _warnings(source: Source, found: _Answer) -> tuple[str, ...]:
@@ -399,7 +378,7 @@ def _warnings(source: Source, found: _Answer) -> tuple[str, ...]:
             f"{source.name} has numerical rank {found.rank} of {source.shape[1]} columns: x is the solution of least norm, and a "
             "small change of the data may change it by anything. Pass ridge=, or leave columns out."
         )
-    if found.status == "sketched":
+    if found.outcome == "sketched":
         said.append(
             "the sketched problem was solved, not this one: residual and error are estimates."
         )

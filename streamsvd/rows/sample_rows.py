@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import time
+import os
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.checks.numbers import check_numbers, check_seed
-from streamsvd.engine.allocator import held_memory
+from streamsvd.checks.real import check_real
 from streamsvd.engine.columns import View, over_columns_with_values, with_columns
-from streamsvd.engine.events import Callback, ignore_event, send_remarks
-from streamsvd.engine.execute import dense_threads
-from streamsvd.engine.meter import mark_memory, peak_since
+from streamsvd.engine.device import NumpyBackend
+from streamsvd.engine.events import Callback, ignore_event
 from streamsvd.engine.opening import as_source
-from streamsvd.engine.runs import (
-    Passes,
-    RowSchedule,
-    RunInfo,
-    allowed_bytes,
-    blocks_with_events,
-    plan_row_schedule,
-)
-from streamsvd.engine.runs.checks import check_real
-from streamsvd.engine.runs.triangles import TrianglePass
+from streamsvd.engine.run import Run, running
+from streamsvd.engine.saves import SAVE_SECONDS, open_saves, try_saves
+from streamsvd.engine.schedule import allowed_bytes, schedule_rows
+from streamsvd.engine.triangle_pass import TrianglePass
 from streamsvd.errors import BudgetError, SpecError
+from streamsvd.info import Info
 from streamsvd.numerics.triangle import (
     Tower,
     Triangle,
@@ -46,10 +39,11 @@ from streamsvd.rows.mathematics import (
     distortion_bounds,
     total,
 )
+from streamsvd.rows.mathematics.draw import DrawnRows
+from streamsvd.rows.options import SampleMethod, SampleOptions
 from streamsvd.rows.passes import DrawPass
 from streamsvd.typing import Matrix, Real
 
-Method = Literal["two-pass", "online"]
 ONLINE_RIDGE = 1e-7
 """Ridge of the online scores, as a share of the energy that the first rows promise, where none is given."""
 
@@ -75,28 +69,6 @@ class SampleCertificate:
     rank: int
 
 
-@dataclass(frozen=True, slots=True)
-class SampleInfo(RunInfo):
-    """How a sample came about.
-
-    Attributes
-    ----------
-    n_rows, passes, bytes_read, elapsed_s, peak_bytes, projected_bytes, seed, warnings
-        As of every verb of rows.
-    scores, p, method, gamma, oversampling
-        As asked, or chosen where nothing was; the oversampling that a size came to is infinite where all rows were kept.
-    chosen_options
-        Which of ``oversampling`` and ``gamma`` were not given.
-    """
-
-    scores: str
-    p: float
-    method: str
-    gamma: float | None
-    oversampling: float
-    chosen_options: tuple[str, ...]
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class RowSample:
     """Rows of a matrix that stand for all, each at most once.
@@ -111,8 +83,11 @@ class RowSample:
         Of each, to be kept, and what the chance was made of.
     dimension
         Sum of the scores of all rows: the rank, for leverage in two passes.
-    certificate, info
-        What is proved, and how it came about.
+    certificate
+        What is proved.
+    options, chosen_options, info
+        What was asked, with what was chosen where nothing was; which of ``oversampling`` and ``gamma`` were chosen; and how
+        it came about. The oversampling that a size came to is infinite where all rows were kept.
     """
 
     indices: npt.NDArray[np.int64]
@@ -122,25 +97,10 @@ class RowSample:
     scores: Real
     dimension: float
     certificate: SampleCertificate
-    info: SampleInfo
-
-
-@dataclass(frozen=True, slots=True)
-class _SampleRequest:
-    """What is wanted, checked."""
-
-    kind: Kind
-    p: float
-    size: int | None
-    oversampling: float | None
-    gamma: float | None
-    method: Method
-    seed: int
-
-    @property
-    def ridge(self) -> float:
-        """What is added to both sides of the certificate."""
-        return self.gamma or 0.0 if self.kind == "ridge" else 0.0
+    options: SampleOptions
+    oversampling: float
+    chosen_options: tuple[str, ...]
+    info: Info
 
 
 def _put_back(found: RowSample, view: View) -> RowSample:
@@ -156,10 +116,13 @@ def sample_rows(
     oversampling: float | None = None,
     gamma: float | None = None,
     p: float = 2.0,
-    method: Method = "two-pass",
+    method: SampleMethod = "two-pass",
     mask: Any = None,
+    nonfinite: str = "raise",
     memory: int | float | str | None = None,
     seed: int = 0,
+    checkpoint: str | os.PathLike[str] | None = None,
+    save_seconds: float = SAVE_SECONDS,
     callback: Callback = ignore_event,
 ) -> RowSample:
     """Rows of a tall matrix that stand for all, drawn by how much each matters, with the distortion proved.
@@ -185,10 +148,16 @@ def sample_rows(
         ``"two-pass"``: exact scores. ``"online"``: one pass, every decision final, more rows.
     mask
         Columns to keep, as in `streamsvd.svd`; the others are not looked at, and NaN in the rows kept.
+    nonfinite
+        What a NaN is: ``"raise"``, an error that names it; ``"zero"``; ``"mean"`` of its column, or ``"drop_columns"``, which leaves
+        out the columns that have any; these two take one more pass, before the others. Inf is always an error.
     memory
         Bytes this process may use above its imports; half of what is free if left out.
     seed
         Of the sampling: it and a row's number and score decide whether it is kept.
+    checkpoint, save_seconds
+        Folder, or URL of an object store, where finished parts are saved now and then, at least so many seconds apart, so that a
+        run that was killed goes on from there, to the same bits. It is removed at the end.
     callback
         Receives events.
 
@@ -224,38 +193,50 @@ def sample_rows(
     >>> found.indices.size, round(found.dimension), found.certificate.upper < 0.6
     (400, 10, True)
     """
-    del mask  # A has the columns that are kept
+    del mask, nonfinite  # A has the columns that are kept, and no NaN
     source = as_source(A)
     check_real(source)
     m, n = source.shape
-    asked = _check_request(source, size, scores, oversampling, gamma, p, method, seed)
-    height, kept = block_height(n), _most_kept(asked, m, n)
-    arrangement = plan_row_schedule(
-        source, height, allowed_bytes(memory), work=lambda piece: _work(n, height, m), found=8 * n * n,
-        held=64 * n * n + 48 * n * kept, what=f"a sample of up to {kept:,} rows of {n:,} numbers from {source.name}",
+    options = SampleOptions(
+        size=size,
+        scores=scores,
+        oversampling=oversampling,
+        gamma=gamma,
+        p=p,
+        method=method,
+        seed=seed,
+    )
+    try_saves(checkpoint, source)
+    if method == "online" and checkpoint is not None:
+        raise SpecError(
+            'checkpoint= has no meaning for method="online", which is one pass in the order of the rows. Leave it out, or take '
+            "two passes."
+        )
+    options, chosen = _with_oversampling(options, source)
+    height, kept = block_height(n), _most_kept(options, m, n)
+    schedule = schedule_rows(
+        source, height, allowed_bytes(memory), work=lambda _: _work(n, height, m), partial=8 * n * n,
+        shared=64 * n * n + 48 * n * kept, what=f"a sample of up to {kept:,} rows of {n:,} numbers",
         remedy=", or a smaller size or oversampling",
     )  # fmt: skip
-    began, start = time.perf_counter(), mark_memory()
-    with held_memory(), dense_threads(1):
+    saves = open_saves(
+        checkpoint,
+        "sample_rows",
+        schedule,
+        options,
+        seconds=save_seconds,
+        kinds=(Triangle, Draw, DrawnRows),
+    )
+    with running(schedule, notify=callback, saves=saves, seed=seed) as run:
         if method == "online":
-            sample, space, dimension, asked = _online(arrangement, height, kept, asked, callback)
+            sample, space, dimension, options = _online(run, source, kept, options)
         else:
-            passes = Passes(arrangement, callback)
-            triangle = passes("triangle", TrianglePass(arrangement.rows, height))
-            space = _space_with_ridge(triangle, n, asked.ridge)
-            draw = Draw(asked.seed, asked.oversampling, asked.size)
-            draw = passes("sample", DrawPass(arrangement.rows, height, space, draw, asked.p))
+            triangle = run.once("triangle", TrianglePass())
+            space = _space_with_ridge(triangle, n, options.ridge)
+            draw = Draw(seed, options.oversampling, options.size)
+            draw = run.once("sample", DrawPass(space, draw, options.p, m))
             sample, dimension = draw.finalize(n), draw.total
-        lower, upper = distortion_bounds(space, sample.rows, sample.weights, asked.ridge)
-    count = 1 if method == "online" else 2
-    chosen = [] if size is not None or oversampling is not None else ["oversampling"]
-    info = SampleInfo(
-        n_rows=m, passes=count, bytes_read=count * arrangement.pass_bytes, elapsed_s=time.perf_counter() - began,
-        peak_bytes=peak_since(start), projected_bytes=arrangement.projected_bytes, scores=asked.kind, p=asked.p, method=method,
-        gamma=asked.gamma, oversampling=sample.oversampling, seed=seed,
-        chosen_options=(*chosen, *(["gamma"] if method == "online" and gamma is None else [])),
-        warnings=_warnings(source, space, sample, lower),
-    )  # fmt: skip
+        lower, upper = distortion_bounds(space, sample.rows, sample.weights, options.ridge)
     return RowSample(
         indices=sample.ids,
         rows=sample.rows,
@@ -263,81 +244,39 @@ def sample_rows(
         chances=sample.chances,
         scores=sample.scores,
         dimension=dimension,
-        certificate=SampleCertificate(lower, upper, asked.ridge, space.rank),
-        info=info,
+        certificate=SampleCertificate(lower, upper, options.ridge, space.rank),
+        options=options,
+        oversampling=sample.oversampling,
+        chosen_options=(*chosen, *(["gamma"] if method == "online" and gamma is None else [])),
+        info=run.info(
+            passes=1.0 if method == "online" else 2.0,
+            warnings=_warnings(source, space, sample, lower),
+        ),
     )
 
 
-def _check_request(
-    source: Source, size: int | None, kind: Kind, oversampling: float | None, gamma: float | None, p: float,
-    method: Method, seed: int,
-) -> _SampleRequest:  # fmt: skip
-    for name, value, known in (("scores", kind, Kind), ("method", method, Method)):
-        if value not in get_args(known):
-            raise SpecError(
-                f"{name}={value!r} is unknown. Pass one of {', '.join(get_args(known))}."
-            )
-    check_seed(seed)
-    check_numbers(oversampling=oversampling, gamma=gamma, p=p)
-    _check_amount(size, oversampling)
-    _check_norm(kind, p)
-    if gamma is not None and not 0 < gamma < float("inf"):
-        raise SpecError(f"gamma={gamma} is no ridge. Pass a positive number.")
-    if kind == "ridge" and gamma is None:
-        raise SpecError('scores="ridge" has no ridge. Pass gamma=.')
-    if method == "online" and (size is not None or kind not in ("leverage", "ridge")):
-        raise SpecError(
-            f'method="online" decides on each row as it comes: no size={size} can be kept, and scores={kind!r} must be '
-            "leverage or ridge. Pass oversampling=, or take two passes."
-        )
-    if gamma is not None and kind != "ridge" and method != "online":
-        raise SpecError(f'gamma={gamma} has no meaning for scores={kind!r}. Pass scores="ridge".')
-    if size is None and oversampling is None:
-        oversampling = 8 * float(np.log(max(min(source.shape), 3)))
-        oversampling /= EPSILON**2 if method == "online" else 1
-    return _SampleRequest(
-        kind, float(p), None if size is None else int(size), oversampling, gamma, method, int(seed)
-    )
+def _with_oversampling(
+    options: SampleOptions, source: Source
+) -> tuple[SampleOptions, tuple[str, ...]]:
+    """With the oversampling that is chosen where no amount was given, and what was chosen."""
+    if options.size is not None or options.oversampling is not None:
+        return options, ()
+    amount = 8 * float(np.log(max(min(source.shape), 3)))
+    amount /= EPSILON**2 if options.method == "online" else 1
+    return replace(options, oversampling=amount), ("oversampling",)
 
 
-def _check_amount(size: int | None, oversampling: float | None) -> None:
-    if size is not None and oversampling is not None:
-        raise SpecError(
-            f"size={size} and oversampling={oversampling} exclude each other. Pass one of them."
-        )
-    if size is not None and (
-        isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1
-    ):
-        raise SpecError(f"size={size!r} is no number of rows. Pass an integer of 1 or more.")
-    if oversampling is not None and not 0 < oversampling < float("inf"):
-        raise SpecError(f"oversampling={oversampling} keeps nothing. Pass a positive number.")
-
-
-def _check_norm(kind: Kind, p: float) -> None:
-    if kind in ("leverage", "ridge") and p != 2:
-        raise SpecError(
-            f'scores={kind!r} are for p=2, and p={p} was passed. Pass scores="sensitivity".'
-        )
-    if kind == "root-leverage" and not 1 <= p < 2:
-        raise SpecError(
-            f'scores="root-leverage" is for norms of 1 <= p < 2, and p={p} was passed. Pass such a p, or '
-            'scores="sensitivity" beyond.'
-        )
-    if not 1 <= p < float("inf"):
-        raise SpecError(f"p={p} is no norm that rows are sampled for. Pass 1 <= p.")
-
-
-def _most_kept(asked: _SampleRequest, m: int, n: int) -> int:
+def _most_kept(options: SampleOptions, m: int, n: int) -> int:
     """Rows that are kept at once; more have a chance of less than 1e-8."""
-    if asked.size is not None:
-        return min(m, 2 * (asked.size + 1))
-    assert asked.oversampling is not None
-    if asked.method == "online":
+    if options.size is not None:
+        return min(m, 2 * (options.size + 1))
+    assert options.oversampling is not None
+    if options.method == "online":
         # the sum of online scores is at most about n ln(1 + |A|^2 / (n gamma))
         share = (1 + EPSILON) * n * float(np.log(1 + m / ONLINE_RIDGE))
     else:
-        share = total(asked.p, m, n)
-    mean = asked.oversampling * share
+        share = total(options.p, m, n)
+    mean = options.oversampling * share
     return int(min(m, mean + 6 * np.sqrt(mean) + 36))
 
 
@@ -354,34 +293,32 @@ def _space_with_ridge(triangle: Triangle, n: int, ridge: float) -> RowSpace:
 
 
 def _online(
-    arrangement: RowSchedule, height: int, most: int, asked: _SampleRequest, notify: Callback
-) -> tuple[DrawnSample, RowSpace, float, _SampleRequest]:
+    run: Run, source: Source, most: int, options: SampleOptions
+) -> tuple[DrawnSample, RowSpace, float, SampleOptions]:
     """The one pass: the sample, and the row space that judges it."""
-    source = arrangement.rows.source
     m, n = source.shape
-    c, state, tower = asked.oversampling, None, Tower()
+    c, state, tower = options.oversampling, None, Tower()
     assert c is not None
-    send_remarks(source, notify)
-    blocks = arrangement.rows.even_blocks((0, m), height)
-    for first, rows in blocks_with_events(blocks, "sample", arrangement.pass_bytes, m, notify):
+    for block in run.in_order("sample"):
+        rows = block.float64_on_host(NumpyBackend())
         tower = tower.push(rows)
         if state is None:
             energy = float(np.einsum("ij,ij->", rows, rows)) * (m / rows.shape[0])
-            gamma = ONLINE_RIDGE * energy if asked.gamma is None else asked.gamma
+            gamma = ONLINE_RIDGE * energy if options.gamma is None else options.gamma
             if gamma == 0:
                 continue  # rows of zeros alone are never kept
-            asked = replace(asked, gamma=gamma)
-            state = Online.start(n, gamma, oversampling=c, seed=asked.seed)
-        state = state.push(first, rows)
+            options = replace(options, gamma=gamma)
+            state = Online.start(n, gamma, oversampling=c, seed=options.seed)
+        state = state.push(block.first, rows)
         if state.n_kept > most:
             raise BudgetError(
-                f"an online sample of {state.n_kept:,} rows after {first + rows.shape[0]:,} of {m:,}, more than the {most:,} planned,",
+                f"an online sample of {state.n_kept:,} rows after {block.first + rows.shape[0]:,} of {m:,}, more than the {most:,} planned,",
                 48 * n * state.n_kept, 48 * n * most, "Pass a larger gamma, a smaller oversampling, or take two passes.",
             )  # fmt: skip
     if state is None:
-        empty = Draw(asked.seed, c, None).finalize(n)
-        return empty, _space_with_ridge(tower.top(), n, 0.0), 0.0, asked
-    return state.finalize(), _space_with_ridge(tower.top(), n, asked.ridge), state.total, asked
+        empty = Draw(options.seed, c, None).finalize(n)
+        return empty, _space_with_ridge(tower.top(), n, 0.0), 0.0, options
+    return state.finalize(), _space_with_ridge(tower.top(), n, options.ridge), state.total, options
 
 
 def _warnings(

@@ -14,8 +14,8 @@ import numpy as np
 
 from streamsvd.checks.masks import as_array
 from streamsvd.engine.allocator import held_memory
+from streamsvd.engine.blas import dense_threads
 from streamsvd.engine.events import Callback, PassDone, PassStarted, SpanDone, send_remarks
-from streamsvd.engine.execute import dense_threads
 from streamsvd.engine.meter import mark_memory, peak_since
 from streamsvd.engine.saves import check_same_run, source_fingerprint
 from streamsvd.errors import NonFiniteError, OrderWarning, ShapeError, SpecError

@@ -7,7 +7,7 @@ import time
 from typing import Any, Self
 
 from streamsvd.checks.numbers import check_integer
-from streamsvd.engine.execute import dense_threads
+from streamsvd.engine.blas import dense_threads
 from streamsvd.engine.memory import default_budget, parse_bytes
 from streamsvd.errors import SpecError, StoreError
 from streamsvd.numerics.columns import Columns

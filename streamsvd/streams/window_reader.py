@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.engine.execute import concurrency
+from streamsvd.engine.concurrency import concurrency
 from streamsvd.errors import NonFiniteError
 from streamsvd.numerics import sketches as sketch
 from streamsvd.protocols import Source

@@ -18,9 +18,10 @@ import zarr
 from zarr.codecs import BytesCodec, Crc32cCodec
 
 from streamsvd.errors import StoreError
+from streamsvd.info import Info, Status
 from streamsvd.numerics.certificate import TOL, Certificate, Kind
 from streamsvd.numerics.support import degrees_of_freedom
-from streamsvd.result import SVD, Info, Status
+from streamsvd.result import SVD
 from streamsvd.store.explanations import explain_errors, path_exists, raise_access_error
 from streamsvd.store.sight import Address, FileAddress
 from streamsvd.store.sources.zarr_array import check_metadata
