@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from streamsvd.engine.runs import RunInfo
+from streamsvd.engine.runs import Info
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class NystromCertificate:
 
 
 @dataclass(frozen=True, slots=True)
-class NystromInfo(RunInfo):
+class NystromInfo(Info):
     """How a result came about.
 
     Attributes

@@ -17,8 +17,9 @@ from streamsvd.engine.columns import View, over_columns_with_values, with_column
 from streamsvd.engine.events import Callback, ignore_event
 from streamsvd.engine.opening import as_source
 from streamsvd.engine.run import Run, running
+from streamsvd.engine.run_plan import RunPlan
 from streamsvd.engine.saves import SAVE_SECONDS, open_saves, try_saves
-from streamsvd.engine.schedule import allowed_bytes, schedule_rows
+from streamsvd.engine.schedule import Schedule, allowed_bytes, schedule_rows
 from streamsvd.engine.triangle_pass import TrianglePass
 from streamsvd.errors import NotConverged, ShapeError, SpecError
 from streamsvd.info import Info
@@ -210,22 +211,11 @@ def lstsq(
     (True, 'solved')
     """
     del mask, nonfinite  # A has the columns that are kept, and no NaN
-    source = as_source(A)
-    check_real(source)
+    source, budget = as_source(A), allowed_bytes(memory)
     options = LeastSquaresOptions(method=method, ridge=ridge, tol=tol, seed=seed)
     targets, flat = _right_hand_sides(b, source)
     try_saves(checkpoint, source)
-    options = replace(options, method=_pick_method(method, source))
-    solve = _METHODS[options.method]
-    (m, n), q = source.shape, targets.shape[1]
-    height = block_height(n + q)
-    needs = _memory_needs(options.method, m, n, q, height)
-    schedule = schedule_rows(
-        source, height, allowed_bytes(memory), work=lambda _: needs.task_bytes, partial=needs.result_bytes, shared=needs.resident_bytes,
-        most=MOST_TRIANGLES if options.method == "qr" else MOST_SKETCHES,
-        what=f"least squares by method={options.method!r} with {n:,} columns and {q:,} right-hand sides",
-        remedy="" if options.method == "qr" else ', or method="qr"',
-    )  # fmt: skip
+    options, schedule = _schedule(source, targets.shape[1], options, budget)
     saves = open_saves(
         checkpoint, "lstsq", schedule, options, seconds=save_seconds,
         kinds=(Triangle, SparseSignSketch, DescentSums, LeastSquaresDescent), b=targets,
@@ -234,7 +224,7 @@ def lstsq(
         running(schedule, notify=callback, saves=saves, seed=seed) as run,
         np.errstate(under="ignore", over="ignore", invalid="ignore"),
     ):
-        found = solve(_Problem(run, n, targets, options))
+        found = _METHODS[options.method](_Problem(run, source.shape[1], targets, options))
         if not np.isfinite(found.x).all() or np.isnan(found.residual).any():
             raise SpecError(
                 f"the sizes of {source.name} and of b are so far apart that the solution is beyond float64. Multiply one of them by "
@@ -263,6 +253,63 @@ def lstsq(
             result,
         )
     return result
+
+
+def plan_lstsq(
+    A: Any,
+    b: Any,
+    *,
+    method: Method = "auto",
+    ridge: float = 0.0,
+    tol: float = 0.0,
+    memory: int | float | str | None = None,
+    seed: int = 0,
+) -> RunPlan:
+    """What `lstsq` will read and need, from shapes alone.
+
+    Raises
+    ------
+    ShapeError, SpecError, BudgetError
+        As `lstsq`, before anything is read.
+    """
+    source, budget = as_source(A), allowed_bytes(memory)
+    options = LeastSquaresOptions(method=method, ridge=ridge, tol=tol, seed=seed)
+    targets, _ = _right_hand_sides(b, source)
+    options, schedule = _schedule(source, targets.shape[1], options, budget)
+    iterates = options.method == "precondition"
+    notes = (
+        (
+            f"One pass for the sketch, and one for each iteration, {MOST_ITERATIONS} at most; 20 to 35 are usual, 18 for tol=1e-8.",
+        )
+        if iterates
+        else ()
+    )
+    return RunPlan.of(
+        "lstsq",
+        schedule,
+        options,
+        budget,
+        passes=1 + MOST_ITERATIONS if iterates else 1,
+        notes=notes,
+    )
+
+
+def _schedule(
+    source: Source, q: int, options: LeastSquaresOptions, budget: int
+) -> tuple[LeastSquaresOptions, Schedule]:
+    """The options with the method that is chosen, and how the rows are read."""
+    check_real(source)
+    options = replace(options, method=_pick_method(options.method, source))
+    m, n = source.shape
+    height = block_height(n + q)
+    needs = _memory_needs(options.method, m, n, q, height)
+    schedule = schedule_rows(
+        source, height, budget, work=lambda _: needs.task_bytes, partial=needs.result_bytes, shared=needs.resident_bytes,
+        most=MOST_TRIANGLES if options.method == "qr" else MOST_SKETCHES,
+        what=f"least squares by method={options.method!r} with {n:,} columns and {q:,} right-hand sides",
+        remedy="" if options.method == "qr" else ', or method="qr"',
+    )  # fmt: skip
+    return options, schedule
 
 
 def _pick_method(method: Method, source: Source) -> Method:

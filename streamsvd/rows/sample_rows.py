@@ -15,8 +15,9 @@ from streamsvd.engine.device import NumpyBackend
 from streamsvd.engine.events import Callback, ignore_event
 from streamsvd.engine.opening import as_source
 from streamsvd.engine.run import Run, running
+from streamsvd.engine.run_plan import RunPlan
 from streamsvd.engine.saves import SAVE_SECONDS, open_saves, try_saves
-from streamsvd.engine.schedule import allowed_bytes, schedule_rows
+from streamsvd.engine.schedule import Schedule, allowed_bytes, schedule_rows
 from streamsvd.engine.triangle_pass import TrianglePass
 from streamsvd.errors import BudgetError, SpecError
 from streamsvd.info import Info
@@ -194,9 +195,7 @@ def sample_rows(
     (400, 10, True)
     """
     del mask, nonfinite  # A has the columns that are kept, and no NaN
-    source = as_source(A)
-    check_real(source)
-    m, n = source.shape
+    source, budget = as_source(A), allowed_bytes(memory)
     options = SampleOptions(
         size=size,
         scores=scores,
@@ -206,19 +205,15 @@ def sample_rows(
         method=method,
         seed=seed,
     )
-    try_saves(checkpoint, source)
     if method == "online" and checkpoint is not None:
         raise SpecError(
             'checkpoint= has no meaning for method="online", which is one pass in the order of the rows. Leave it out, or take '
             "two passes."
         )
+    try_saves(checkpoint, source)
     options, chosen = _with_oversampling(options, source)
-    height, kept = block_height(n), _most_kept(options, m, n)
-    schedule = schedule_rows(
-        source, height, allowed_bytes(memory), work=lambda _: _work(n, height, m), partial=8 * n * n,
-        shared=64 * n * n + 48 * n * kept, what=f"a sample of up to {kept:,} rows of {n:,} numbers",
-        remedy=", or a smaller size or oversampling",
-    )  # fmt: skip
+    schedule, kept = _schedule(source, options, budget)
+    m, n = source.shape
     saves = open_saves(
         checkpoint,
         "sample_rows",
@@ -253,6 +248,55 @@ def sample_rows(
             warnings=_warnings(source, space, sample, lower),
         ),
     )
+
+
+def plan_sample_rows(
+    A: Any,
+    size: int | None = None,
+    *,
+    scores: Kind = "leverage",
+    oversampling: float | None = None,
+    gamma: float | None = None,
+    p: float = 2.0,
+    method: SampleMethod = "two-pass",
+    memory: int | float | str | None = None,
+    seed: int = 0,
+) -> RunPlan:
+    """What `sample_rows` will read and need, from shapes alone.
+
+    Raises
+    ------
+    SpecError, BudgetError
+        As `sample_rows`, before anything is read.
+    """
+    source, budget = as_source(A), allowed_bytes(memory)
+    options = SampleOptions(
+        size=size,
+        scores=scores,
+        oversampling=oversampling,
+        gamma=gamma,
+        p=p,
+        method=method,
+        seed=seed,
+    )
+    options, _ = _with_oversampling(options, source)
+    schedule, _ = _schedule(source, options, budget)
+    return RunPlan.of(
+        "sample_rows", schedule, options, budget, passes=1 if method == "online" else 2
+    )
+
+
+def _schedule(source: Source, options: SampleOptions, budget: int) -> tuple[Schedule, int]:
+    """How the rows are read, and the most of them that are kept at once."""
+    check_real(source)
+    m, n = source.shape
+    height, kept = block_height(n), _most_kept(options, m, n)
+    schedule = schedule_rows(
+        source, height, budget, work=lambda _: _work(n, height, m), partial=8 * n * n,
+        shared=64 * n * n + 48 * n * kept, what=f"a sample of up to {kept:,} rows of {n:,} numbers",
+        remedy=", or a smaller size or oversampling",
+    )  # fmt: skip
+    return schedule, kept
 
 
 def _with_oversampling(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from streamsvd.engine.runs import RunInfo
+from streamsvd.engine.runs import Info
 from streamsvd.streams.mathematics import (
     OrderFinding,
     StreamAnswer,
@@ -19,7 +19,7 @@ CLOSE_RATIO = 1.1
 
 
 @dataclass(frozen=True, slots=True)
-class StreamInfo(RunInfo):
+class StreamInfo(Info):
     """How a result came about.
 
     Attributes
