@@ -24,6 +24,18 @@ VERBS = {
 }
 
 
+class StopAt:
+    """Interrupts a run at its n-th end of a span or pass."""
+
+    def __init__(self, limit):
+        self.left = limit
+
+    def __call__(self, event):
+        self.left -= isinstance(event, SpanDone | PassDone)
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+
 def arrays(found):
     return [v for f in fields(found) if isinstance(v := getattr(found, f.name), np.ndarray)]
 
@@ -69,18 +81,10 @@ def test_an_infinite_entry_is_an_error_under_every_policy(verb):
 @pytest.mark.parametrize("verb", ["qr", "precondition", "sample"])
 def test_a_run_that_was_stopped_goes_on_to_the_same_bits(verb, tmp_path):
     run, whole = VERBS[verb], VERBS[verb](A)
-    place, seen = tmp_path / "saves", 0
-
-    def stop(event):
-        nonlocal seen
-        seen += isinstance(event, SpanDone | PassDone)
-        if seen == limit:
-            raise KeyboardInterrupt
-
+    place = tmp_path / "saves"
     for limit in (1, 2):
-        seen = 0
         with pytest.raises(KeyboardInterrupt):
-            run(A, checkpoint=place, save_seconds=0, callback=stop)
+            run(A, checkpoint=place, save_seconds=0, callback=StopAt(limit))
     with pytest.raises(SpecError, match=r"seed=0, this one has 5|this one has"):
         run(A, checkpoint=place, seed=5)
     with pytest.raises(SpecError, match="is of a run with"):
