@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 BYTES = "bytes"
-KIND, ARRAY = "__kind__", "__array__"
+KIND, ARRAY, TUPLE = "__kind__", "__array__", "__tuple__"
 
 
 def encode_value(value: Any) -> tuple[Any, dict[str, Array]]:
@@ -37,7 +37,9 @@ def encode_value(value: Any) -> tuple[Any, dict[str, Array]]:
             return {KIND: type(part).__name__, **by_name}
         if isinstance(part, Mapping):
             return {str(key): plain(item) for key, item in part.items()}
-        if isinstance(part, list | tuple):
+        if isinstance(part, tuple):
+            return {TUPLE: [plain(item) for item in part]}
+        if isinstance(part, list):
             return [plain(item) for item in part]
         return part.item() if isinstance(part, np.generic) else part
 
@@ -46,13 +48,15 @@ def encode_value(value: Any) -> tuple[Any, dict[str, Array]]:
 
 
 def decode_value(plain: Any, arrays: Mapping[str, Array], kinds: Mapping[str, type]) -> Any:
-    """The value again: tuples are lists, data classes are found in ``kinds`` by name and made without their checks."""
+    """The value again: data classes are found in ``kinds`` by name and made without their checks."""
     if isinstance(plain, dict):
         if ARRAY in plain:
             start, name, shape = plain[ARRAY]
             dtype, count = np.dtype(name), int(np.prod(shape, dtype=np.int64))
             data = arrays[BYTES][start : start + count * dtype.itemsize].tobytes()
             return np.frombuffer(data, dtype=dtype).reshape(shape).copy()
+        if TUPLE in plain:
+            return tuple(decode_value(item, arrays, kinds) for item in plain[TUPLE])
         if KIND in plain:
             kind = kinds[plain[KIND]]
             made: Any = object.__new__(kind)

@@ -39,7 +39,7 @@ def test_nested_records_come_back_to_the_bit(tmp_path):
     found = held["held"]
     assert isinstance(found, Outer)
     np.testing.assert_array_equal(found.parts[0].x, value.parts[0].x)
-    assert found.parts[1:] == [7, True]
+    assert found.parts[1:] == (7, True)
     assert found.by_name["a"].x.shape == (0, 4)
     assert (found.by_name["a"].note, found.by_name["b"]) == ("n", [1.5, 0.1])
     assert found.size == 1e-300
