@@ -5,6 +5,7 @@ One array, because each that is saved costs the time that a disk takes to say it
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -14,7 +15,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 BYTES = "bytes"
-KIND, ARRAY, TUPLE = "__kind__", "__array__", "__tuple__"
+KIND, ARRAY, TUPLE, FLOAT = "__kind__", "__array__", "__tuple__", "__float__"
 
 
 def encode_value(value: Any) -> tuple[Any, dict[str, Array]]:
@@ -41,7 +42,10 @@ def encode_value(value: Any) -> tuple[Any, dict[str, Array]]:
             return {TUPLE: [plain(item) for item in part]}
         if isinstance(part, list):
             return [plain(item) for item in part]
-        return part.item() if isinstance(part, np.generic) else part
+        part = part.item() if isinstance(part, np.generic) else part
+        if isinstance(part, float) and not math.isfinite(part):  # JSON has no such numbers
+            return {FLOAT: repr(part)}
+        return part
 
     found = plain(value)
     return found, {BYTES: np.concatenate([*held, np.zeros(0, dtype=np.uint8)])}
@@ -57,6 +61,8 @@ def decode_value(plain: Any, arrays: Mapping[str, Array], kinds: Mapping[str, ty
             return np.frombuffer(data, dtype=dtype).reshape(shape).copy()
         if TUPLE in plain:
             return tuple(decode_value(item, arrays, kinds) for item in plain[TUPLE])
+        if FLOAT in plain:
+            return float(plain[FLOAT])
         if KIND in plain:
             kind = kinds[plain[KIND]]
             made: Any = object.__new__(kind)

@@ -30,7 +30,8 @@ def test_nested_records_come_back_to_the_bit(tmp_path):
         {"a": Inner(np.zeros((0, 4)), "n"), "b": [1.5, np.float64(0.1)]},
         1e-300,
     )
-    plain, arrays = encode_value({"held": value, "ids": np.arange(5)})
+    ends = (np.inf, -np.inf, [np.float64(np.nan)])
+    plain, arrays = encode_value({"held": value, "ids": np.arange(5), "ends": ends})
     store = Checkpoint.from_address(tmp_path / "c", "test")
     store.save(plain, arrays)
     again = Checkpoint.from_address(tmp_path / "c", "test").newest()
@@ -43,5 +44,7 @@ def test_nested_records_come_back_to_the_bit(tmp_path):
     assert found.by_name["a"].x.shape == (0, 4)
     assert (found.by_name["a"].note, found.by_name["b"]) == ("n", [1.5, 0.1])
     assert found.size == 1e-300
+    assert held["ends"][:2] == ends[:2]
+    assert np.isnan(held["ends"][2][0])
     np.testing.assert_array_equal(held["ids"], np.arange(5))
     assert held["ids"].dtype == np.int64
