@@ -17,6 +17,7 @@ from dataclasses import fields, is_dataclass
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -410,7 +411,8 @@ def _tiled(pass_: Any, blocks: Sequence[Block], device: Device) -> Any:
 def _saved(partial: Any) -> Any:
     """A partial result as a checkpoint gives it back."""
     kinds = {kind.__name__: kind for kind in {type(x) for x in _parts(partial) if is_dataclass(x)}}
-    return decode_value(*encode_value(partial), kinds)
+    plain, arrays = encode_value(partial)
+    return decode_value(msgspec.json.decode(msgspec.json.encode(plain)), arrays, kinds)
 
 
 def _parts(value: Any) -> Iterator[Any]:

@@ -1,0 +1,52 @@
+"""What was asked stands in the result, and the record of options is the verb's signature."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import MISSING, fields, is_dataclass
+
+import pytest
+
+from streamsvd.info import Info, Status
+from streamsvd.verbs import VERBS
+from tests.contracts.verbs import CONTRACTS, reference
+
+EVERY = [pytest.param(c, id=c.label) for c in CONTRACTS]
+
+
+def test_every_verb_has_a_contract():
+    assert {c.name for c in CONTRACTS} == set(VERBS)
+    assert len({c.label for c in CONTRACTS}) == len(CONTRACTS)
+
+
+@pytest.mark.parametrize("contract", EVERY)
+def test_the_result_says_what_was_asked(contract):
+    options = reference(contract).result.options
+    assert type(options) is contract.verb.resolve("options")
+    for name, value in contract.options.items():
+        if hasattr(options, name):
+            assert getattr(options, name) == value, name
+    assert any(hasattr(options, name) for name in contract.options)
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_the_record_is_the_signature(name):
+    record = VERBS[name].resolve("options")
+    assert is_dataclass(record)
+    assert record.__dataclass_params__.frozen
+    for part in ("function", "plan"):
+        arguments = inspect.signature(VERBS[name].resolve(part)).parameters
+        for f in fields(record):
+            assert f.metadata["help"], f.name
+            default = inspect.Parameter.empty if f.default is MISSING else f.default
+            assert arguments[f.name].default == default, f"{part}: {f.name}"
+
+
+@pytest.mark.parametrize("contract", EVERY)
+def test_how_it_came_about_is_one_record(contract):
+    info = reference(contract).result.info
+    assert type(info) is Info
+    assert isinstance(info.status, Status)
+    assert info.n_rows == 6000
+    assert info.bytes_read > 0
+    assert 0 <= info.peak_bytes <= info.projected_bytes

@@ -1,0 +1,246 @@
+"""Every verb as the laws of this folder run it: one entry a verb and way of running it, and why it lacks what it lacks."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from streamsvd.verbs import VERBS, Verb
+from tests.matrices import Rows
+
+Matrix = np.ndarray
+M, N, CHUNK = 6000, 8, 250
+CAPABILITIES = {
+    "plan": "what a run costs, before anything is read",
+    "scheduler": "threads, or a cluster, to the same bits",
+    "memory": "a budget that is kept",
+    "callback": "progress, and Ctrl-C that leaves nothing behind",
+    "checkpoint": "a run that was killed goes on, to the same bits",
+    "mask": "columns that are left out",
+    "nonfinite": "what a NaN means",
+    "seed": "of all random numbers",
+    "device": "where it computes",
+    "row_weights": "weights of rows",
+    "column_weights": "weights of columns",
+}
+"""What a verb may be able to do: an argument of the same name, but for the first two."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Contract:
+    """A verb as it is run by the laws.
+
+    Attributes
+    ----------
+    name
+        Of the verb.
+    arrays
+        Attributes of the result that are compared, each with the axis along which it has one entry for every column of
+        the matrix; None where it has no such axis.
+    exact
+        Further attributes, of the size of rounding: compared where bits are equal.
+    options
+        Asked of every run.
+    inputs
+        What the verb takes before its options.
+    other
+        One option with another value, which a checkpoint refuses.
+    lacks
+        What the verb, or this way of running it, cannot do, with the reason.
+    left_out
+        What stands in `arrays` for columns with missing values, where the policy drops them.
+    rtol
+        Rounding that two ways to the same answer may differ by.
+    """
+
+    name: str
+    arrays: Mapping[str, int | None]
+    exact: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Callable[[Any], tuple[Any, ...]] = lambda A: (A,)
+    other: Mapping[str, Any] = field(default_factory=lambda: {"seed": 1})
+    lacks: Mapping[str, str] = field(default_factory=dict)
+    left_out: float = np.nan
+    rtol: float = 1e-9
+
+    @property
+    def verb(self) -> Verb:
+        return VERBS[self.name]
+
+    @property
+    def label(self) -> str:
+        """Name of the verb, and what tells this way of running it from others."""
+        return " ".join([self.name, *(str(v) for v in self.options.values() if isinstance(v, str))])
+
+    @cached_property
+    def arguments(self) -> Mapping[str, inspect.Parameter]:
+        return inspect.signature(self.verb.resolve("function")).parameters
+
+    def can(self, capability: str) -> bool:
+        """Whether the verb has it, and this way of running it too."""
+        return capability not in self.lacks and has(self.verb, capability)
+
+    def run(self, A: Any, **further: Any) -> Any:
+        """The verb's result."""
+        return self.verb.resolve("function")(*self.inputs(A), **{**self.options, **further})
+
+    def plan(self, A: Any, **further: Any) -> Any:
+        """What it will cost."""
+        return self.verb.resolve("plan")(*self.inputs(A), **{**self.options, **further})
+
+    def values(self, result: Any) -> dict[str, Any]:
+        """What is compared up to rounding."""
+        return {name: np.asarray(attrgetter(name)(result)) for name in self.arrays}
+
+    def bits(self, result: Any) -> dict[str, Any]:
+        """What is compared to the last bit."""
+        found = {name: np.asarray(attrgetter(name)(result)) for name in (*self.arrays, *self.exact)}
+        return {name: (a.dtype.str, a.shape, a.tobytes()) for name, a in found.items()}
+
+    def assert_close(self, found: Any, expected: Any, kept: Any = None, fill: float = 0) -> None:
+        """Raise unless a result is that of the columns that are kept, with ``fill`` in the others."""
+        mine, theirs = self.values(found), self.values(expected)
+        for name, axis in self.arrays.items():
+            x, y = mine[name], theirs[name]
+            if kept is not None and axis is not None:
+                rest = np.compress(~kept, x, axis=axis)
+                np.testing.assert_array_equal(rest, np.full(rest.shape, fill), err_msg=name)
+                x = np.compress(kept, x, axis=axis)
+            scale = np.abs(y).max(initial=0)
+            np.testing.assert_allclose(
+                x, y, rtol=self.rtol, atol=self.rtol * scale, err_msg=f"{self.label}: {name}"
+            )
+
+
+def has(verb: Verb, capability: str) -> bool:
+    """Whether a verb takes the argument, or has a plan; every verb runs on any scheduler."""
+    if capability == "scheduler":
+        return True
+    if capability == "plan":
+        return verb.plan != ""
+    return capability in inspect.signature(verb.resolve("function")).parameters
+
+
+def matrix() -> Matrix:
+    """Values of distinct sizes, so that everything that is computed of them is well determined."""
+    rng = np.random.default_rng(11)
+    Q = np.linalg.qr(rng.standard_normal((N, N)))[0]
+    return rng.standard_normal((M, N)) * np.geomspace(3, 0.3, N) @ Q + 0.1
+
+
+def holed() -> Matrix:
+    """The same with missing values in three columns."""
+    A = matrix()
+    for column, rows in ((1, (7, 3001)), (4, (0,)), (6, (M - 1, 2500, 2501))):
+        A[list(rows), column] = np.nan
+    return A
+
+
+def stored(A: Matrix) -> Rows:
+    """As a user's own storage, in chunks."""
+    return Rows(A, CHUNK)
+
+
+def target(A: Any) -> Matrix:
+    """Something to fit, of the rows of any matrix alike."""
+    t = np.arange(A.shape[0])
+    return np.stack([np.sin(t / 50), np.cos(t / 9)], axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """A run on threads that nothing disturbed."""
+
+    result: Any
+    bits: dict[str, Any]
+    events: list[Any]
+
+
+@lru_cache
+def reference(contract: Contract) -> Reference:
+    """Made once for all laws."""
+    events: list[Any] = []
+    result = contract.run(stored(matrix()), callback=events.append)
+    return Reference(result, contract.bits(result), events)
+
+
+def where(capability: str) -> list[Any]:
+    """Parameters of a test: every contract whose verb can do something."""
+    import pytest
+
+    return [pytest.param(c, id=c.label) for c in CONTRACTS if c.can(capability)]
+
+
+def files_in(folder: Path) -> list[str]:
+    """All files below a folder."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+TALL = "Its mathematics is of all rows alike; multiply rows of A and of b by the roots of their weights to weight them."
+TRIANGLE = "Triangles are reduced by LAPACK, on the host."
+
+CONTRACTS = (
+    Contract(
+        name="sample_rows",
+        arrays={"indices": None, "rows": 1, "weights": None, "chances": None, "scores": None},
+        exact=("dimension", "certificate.lower", "certificate.upper"),
+        options={"size": 150},
+        lacks={
+            "device": TRIANGLE,
+            "row_weights": "A row of more weight is a row that is multiplied by its root: pass such rows.",
+            "column_weights": "Scores of leverage are the same whatever the weights of columns are.",
+        },
+    ),
+    Contract(
+        name="sample_rows",
+        arrays={"indices": None, "rows": 1, "weights": None, "chances": None},
+        options={"scores": "ridge", "gamma": 5.0, "oversampling": 3.0},
+    ),
+    Contract(
+        name="sample_rows",
+        arrays={"indices": None, "rows": 1, "weights": None, "chances": None},
+        options={"scores": "sensitivity", "p": 3.0, "size": 200},
+    ),
+    Contract(
+        name="sample_rows",
+        arrays={"indices": None, "rows": 1, "weights": None, "chances": None},
+        options={"method": "online", "oversampling": 3.0},
+        lacks={
+            "checkpoint": "One pass in the order of the rows, every decision final: it begins anew."
+        },
+    ),
+    Contract(
+        name="lstsq",
+        arrays={"x": 0, "residual_norm": None},
+        exact=("forward_error",),
+        options={"method": "qr", "ridge": 0.1},
+        inputs=lambda A: (A, target(A)),
+        other={"ridge": 0.2},
+        lacks={
+            "device": TRIANGLE,
+            "row_weights": "Multiply the rows of A and of b by the roots of their weights.",
+            "column_weights": "They would only scale x; under a ridge, divide the columns before.",
+        },
+    ),
+    Contract(
+        name="lstsq",
+        arrays={"x": 0, "residual_norm": None},
+        exact=("forward_error",),
+        options={"method": "precondition", "tol": 1e-5},
+        inputs=lambda A: (A, target(A)),
+    ),
+    Contract(
+        name="lstsq",
+        arrays={"x": 0, "residual_norm": None},
+        exact=("forward_error",),
+        options={"method": "sketch"},
+        inputs=lambda A: (A, target(A)),
+    ),
+)
