@@ -195,7 +195,7 @@ CONTRACTS = (
         lacks={
             "device": TRIANGLE,
             "row_weights": "A row of more weight is a row that is multiplied by its root: pass such rows.",
-            "column_weights": "Scores of leverage are the same whatever the weights of columns are.",
+            "column_weights": "Leverage does not change with them; under a ridge, multiply the columns before.",
         },
     ),
     Contract(
