@@ -23,7 +23,7 @@ import streamsvd
 from benchmarks import data
 from benchmarks.fresh import Figures, fresh, median
 from benchmarks.tables import Row, Size, Table, judged
-from streamsvd.engine.execute import dense_threads
+from streamsvd.engine.blas import dense_threads
 from streamsvd.streams.mathematics import (
     FrequentDirections,
     StreamOptions,
