@@ -20,7 +20,7 @@ import numpy as np
 from streamsvd.errors import SpecError
 from streamsvd.options import from_plain
 
-ARRAY = "array"
+ARRAY, DTYPE, SHAPE = "array", "dtype", "shape"
 IN_CHUNKS = {"in_chunks": True}
 """Metadata of a field whose array may have more rows than memory holds: it is read where it is used."""
 MOST_DEPTH = 16
@@ -75,7 +75,7 @@ def encode_value(value: Any, arrays: dict[str, Any], name: str) -> Any:
         if np.dtype(value.dtype).kind not in NUMBERS:
             raise SpecError(f"{name} is an array of {value.dtype}, which is not saved.")
         arrays[name] = value
-        return {ARRAY: name}
+        return {ARRAY: name, DTYPE: np.dtype(value.dtype).name, SHAPE: list(value.shape)}
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     return _encode_parts(value, arrays, name)
@@ -84,7 +84,7 @@ def encode_value(value: Any, arrays: dict[str, Any], name: str) -> Any:
 def _encode_parts(value: Any, arrays: dict[str, Any], name: str) -> Any:
     if _is_record(type(value)):
         return encode_fields(value, arrays, name)
-    if isinstance(value, Mapping) and list(value) != [ARRAY]:
+    if isinstance(value, Mapping) and ARRAY not in value:
         # keys may hold what no name of a file can: parts are named by number
         return {
             str(key): encode_value(part, arrays, f"{name}.{i}")
@@ -167,16 +167,23 @@ def _decode_union(
 
 
 def _decode_array(plain: Any, read: ArrayReader, name: str, lazy: bool) -> Any:
-    if not isinstance(plain, dict) or plain != {ARRAY: name}:
+    if not isinstance(plain, dict) or plain.get(ARRAY) != name:
         raise ValueError(f"{name} is {_brief(plain)}, not the array of that name")
-    return read.lazy_array(name) if lazy else read.array(name)
+    found = read.lazy_array(name) if lazy else read.array(name)
+    there = {ARRAY: name, DTYPE: np.dtype(found.dtype).name, SHAPE: list(found.shape)}
+    if there != plain:
+        raise ValueError(
+            f"{name} is of {there[DTYPE]} and shape {there[SHAPE]}, not of {_brief(plain.get(DTYPE))} and shape "
+            f"{_brief(plain.get(SHAPE))}"
+        )
+    return found
 
 
 def _decode_any(plain: Any, read: ArrayReader, name: str, lazy: bool, depth: int) -> Any:
     if depth == 0:
         raise ValueError(f"{name} is nested deeper than {MOST_DEPTH} times")
     if isinstance(plain, dict):
-        if list(plain) == [ARRAY]:
+        if ARRAY in plain:
             return _decode_array(plain, read, name, lazy)
         return {
             key: _decode_any(part, read, f"{name}.{i}", False, depth - 1)

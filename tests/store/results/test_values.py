@@ -133,6 +133,12 @@ def test_a_field_that_came_later_has_its_default():
     ("place", "value", "words"),
     [
         (("x",), {"array": "inner.values"}, "x is .*not the array of that name"),
+        (("x",), {"array": "x"}, r"x is of complex64 and shape \[2, 3\], not of None"),
+        (
+            ("x",),
+            {"array": "x", "dtype": "complex64", "shape": [3, 2]},
+            r"x is of complex64 and shape \[2, 3\], not of 'complex64' and shape \[3, 2\]",
+        ),
         (("x",), {"array": "../../etc/passwd"}, "x is .*not the array of that name"),
         (("x",), [1.0], "x is .*not the array of that name"),
         (("inner",), 5, "inner is 5, not the fields of Inner"),
@@ -148,7 +154,11 @@ def test_a_field_that_came_later_has_its_default():
         (("either",), 1.5, "either is 1.5, not of the type int"),
         (("stranger",), 1, "has stranger, which Outer of this release does not know"),
         (("inner", "more"), 1, "inner has more, which Inner of this release does not know"),
-        (("options", "toll"), 1, "has the option toll, which Options of this release does not know"),
+        (
+            ("options", "toll"),
+            1,
+            "has the option toll, which Options of this release does not know",
+        ),
         (("options", "tol"), 2.0, "tol=2.0 is out of range"),
         (("late",), None, "late is None, not of the type int"),
     ],
