@@ -190,6 +190,16 @@ def test_principal_components_of_an_earlier_release_are_a_factorisation(tmp_path
     assert again.info == found.info
 
 
+@pytest.mark.parametrize("name", ["svd", "pca"])
+def test_a_result_stored_without_its_freedom_has_it_from_the_weights(name, tmp_path):
+    place = Path(shutil.copytree(EARLIER / name, tmp_path / name))
+    freedom = streamsvd.load(place).info.freedom
+    metadata = json.loads((place / "zarr.json").read_text())
+    del metadata["attributes"]["streamsvd"]["info"]["freedom"]
+    (place / "zarr.json").write_text(json.dumps(metadata))
+    assert streamsvd.load(place).info.freedom == pytest.approx(freedom, rel=1e-12)
+
+
 def test_a_damaged_factorisation_of_an_earlier_release_is_told(tmp_path):
     place = Path(shutil.copytree(EARLIER / "svd", tmp_path / "svd"))
     (place / "Vh" / "c" / "0" / "0").unlink()
