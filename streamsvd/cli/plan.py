@@ -76,6 +76,8 @@ def show_rates(rates: Speeds) -> str:
 
 def plan_record(plan: Plan, rates: Speeds | None) -> dict[str, Any]:
     """What ``plan --json`` prints."""
+    from streamsvd.cli.present import keyed_fields
+
     layout = plan.layout
     return {
         "status": "planned",
