@@ -87,7 +87,7 @@ def show(source: str, found: RowSample, out: Path | None, *, as_json: bool) -> N
     """The sample on stdout."""
     from dataclasses import asdict
 
-    from streamsvd.cli.present import at_most, print_facts, round_digits, show_json
+    from streamsvd.cli.present import at_most, keyed_fields, print_facts, round_digits, show_json
     from streamsvd.engine.memory import show_bytes
 
     c, i = found.certificate, found.info
@@ -98,7 +98,7 @@ def show(source: str, found: RowSample, out: Path | None, *, as_json: bool) -> N
                 "kept": int(found.indices.size),
                 "dimension": found.dimension,
                 "certificate": asdict(c),
-                **asdict(i),
+                **keyed_fields(i, chosen_options="chosen"),
                 "out": None if out is None else str(out),
             }
         )

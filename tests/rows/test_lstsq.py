@@ -41,11 +41,11 @@ def test_it_is_what_dense_algebra_says(data, method):
     assert one.residual_norm.shape == one.forward_error.shape == (1,)
     np.testing.assert_allclose(one.x, x[:, 0], rtol=1e-9, atol=1e-11)
     if method == "precondition":
-        assert not found.proved
+        assert not found.is_proved
         assert found.status == "stagnated"
         assert found.iterations == len(found.info.gradients) == found.info.passes - 1 <= 30
     else:
-        assert found.proved
+        assert found.is_proved
         assert (found.status, found.iterations, found.info.passes) == ("solved", 0, 1)
 
 
@@ -59,7 +59,7 @@ def test_the_sketch_alone_is_near_and_says_so(data):
         assert np.all(true <= 1.15 * least)
         np.testing.assert_allclose(found.residual_norm, true, rtol=0.15)
         assert np.all(np.linalg.norm(found.x - best, axis=0) <= found.forward_error)
-        assert (found.status, found.proved, found.info.passes) == ("sketched", False, 1)
+        assert (found.status, found.is_proved, found.info.passes) == ("sketched", False, 1)
         assert "estimates" in found.info.warnings[0]
 
 

@@ -132,9 +132,9 @@ def test_a_sample_is_what_it_says(A):
         [-found.certificate.lower, found.certificate.upper], [low, high], rtol=1e-7
     )
     assert not np.array_equal(found.indices, streamsvd.sample_rows(A, 200, seed=4).indices)
-    assert found.info.chosen == ()
+    assert found.info.chosen_options == ()
     default = streamsvd.sample_rows(A)
-    assert default.info.chosen == ("oversampling",)
+    assert default.info.chosen_options == ("oversampling",)
     assert default.info.oversampling == pytest.approx(8 * np.log(12))
     assert default.certificate.upper < 0.7
 
