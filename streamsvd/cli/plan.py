@@ -76,6 +76,8 @@ def show_rates(rates: Speeds) -> str:
 
 def plan_record(plan: Plan, rates: Speeds | None) -> dict[str, Any]:
     """What ``plan --json`` prints."""
+    from streamsvd.cli.present import keyed_fields
+
     layout = plan.layout
     return {
         "status": "planned",
@@ -103,7 +105,9 @@ def plan_record(plan: Plan, rates: Speeds | None) -> dict[str, Any]:
         "unit": layout.unit,
         "tile": layout.tile,
         "spans": len(layout.spans),
-        "request": asdict(plan.request),
+        "request": keyed_fields(
+            plan.request, fills_or_weights="masked", has_zero_weights="blanked"
+        ),
         "alternatives": [asdict(alternative) for alternative in plan.alternatives],
         "rates": None if rates is None else asdict(rates),
     }

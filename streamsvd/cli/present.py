@@ -16,6 +16,7 @@ import numpy as np
 from streamsvd import __version__
 from streamsvd.engine.memory import show_bytes
 from streamsvd.factor.plan import Plan
+from streamsvd.info import Info
 from streamsvd.numerics.certificate import Certificate, Kind
 from streamsvd.numerics.sentences import describe_error, describe_values, describe_vectors
 from streamsvd.result import PCA, SVD
@@ -51,9 +52,23 @@ def at_most(x: Number, digits: int) -> str:
     return round_digits(x, digits, ROUND_CEILING)
 
 
+def info_record(info: Info) -> dict[str, Any]:
+    """What every verb says of how its result came about, for JSON."""
+    names = (
+        "n_rows", "passes", "bytes_read", "elapsed_s", "peak_bytes", "projected_bytes", "warnings",
+        "missing", "dropped_columns",
+    )  # fmt: skip
+    return {name: getattr(info, name) for name in names}
+
+
 def show_json(record: dict[str, Any]) -> None:
     """One object on one line, with the release that made it; infinities are text, as in the stored certificate."""
     click.echo(json.dumps(plain_json({**record, "streamsvd": __version__}), allow_nan=False))
+
+
+def keyed_fields(value: Any, **keys: str) -> dict[str, Any]:
+    """Every field of a data class, those in ``keys`` under the key by which JSON knows them."""
+    return {keys.get(name, name): item for name, item in asdict(value).items()}
 
 
 def certificate_record(c: Certificate) -> dict[str, Any]:
