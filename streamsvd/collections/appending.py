@@ -28,7 +28,7 @@ from streamsvd.collections.mathematics import (
     cluster_sketches,
     sketch,
 )
-from streamsvd.collections.options import ClusteringRequest, CompressionOptions
+from streamsvd.collections.options import CompressionOptions
 from streamsvd.collections.passes import MemberPass, factors_pay, in_rows, values_of
 from streamsvd.collections.planning import CollectionPlan, plan_collection
 from streamsvd.collections.readers import MemberBlock, take_collection
@@ -38,6 +38,7 @@ from streamsvd.collections.records import (
     put_residual,
     record_of,
 )
+from streamsvd.collections.request import ClusteringRequest
 from streamsvd.collections.residuals import (
     cheapest,
     factors_of,

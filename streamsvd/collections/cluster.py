@@ -8,10 +8,11 @@ from typing import Any
 from streamsvd.collections.gram import BasisRows, GramSums
 from streamsvd.collections.mathematics import BlockSketch, Method, Mode, number_merges
 from streamsvd.collections.mathematics.options import Order
-from streamsvd.collections.options import Backend, ClusteringOptions, ClusteringRequest
+from streamsvd.collections.options import Backend, ClusteringOptions
 from streamsvd.collections.passes import BlockReading
 from streamsvd.collections.planning import CollectionPlan, plan_collection
 from streamsvd.collections.readers import take_collection
+from streamsvd.collections.request import ClusteringRequest
 from streamsvd.collections.result import Cluster, ClusterResult, labels_of, ratio_of
 from streamsvd.collections.run import clustering_run
 from streamsvd.collections.saves import open_collection_saves

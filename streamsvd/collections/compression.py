@@ -13,13 +13,13 @@ from streamsvd.collections.encoding import EncodedResidual
 from streamsvd.collections.mathematics import Method, Mode
 from streamsvd.collections.options import (
     Backend,
-    ClusteringRequest,
     CompressionOptions,
     Principal,
 )
 from streamsvd.collections.planning import CollectionPlan, plan_collection
 from streamsvd.collections.readers import take_collection
 from streamsvd.collections.records import check_storable, put
+from streamsvd.collections.request import ClusteringRequest
 from streamsvd.collections.residuals import Split, principal_parts, with_residuals
 from streamsvd.collections.result import CompressionReport, compression_report
 from streamsvd.collections.run import clustering_run

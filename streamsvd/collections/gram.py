@@ -20,8 +20,8 @@ from streamsvd.collections.encoding import (
     without_basis,
 )
 from streamsvd.collections.mathematics import FactoredCluster, cluster_sketches, from_gram, gram
-from streamsvd.collections.options import ClusteringRequest
 from streamsvd.collections.readers import Slab, SlabReader
+from streamsvd.collections.request import ClusteringRequest
 from streamsvd.collections.run import ClusteringRun, FoundCluster
 from streamsvd.engine.device import Device
 from streamsvd.errors import SpecError

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from streamsvd.checks.numbers import check_numbers
 from streamsvd.checks.real import check_real
+from streamsvd.collections.options import SecondMomentOptions
 from streamsvd.engine.events import Callback, ignore_event
 from streamsvd.engine.opening import as_source
 from streamsvd.engine.run import running
@@ -17,27 +16,9 @@ from streamsvd.engine.run_plan import RunPlan
 from streamsvd.engine.saves import SAVE_SECONDS, open_saves, try_saves
 from streamsvd.engine.schedule import Schedule, allowed_bytes, schedule_rows
 from streamsvd.engine.triangle_pass import TrianglePass
-from streamsvd.errors import SpecError
 from streamsvd.numerics.triangle import Triangle, block_height, tower_bytes
-from streamsvd.options import option
 from streamsvd.protocols import Source
 from streamsvd.typing import Matrix
-
-MOST_DAMPING = 1e6
-"""Of more nothing is left of the inputs."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SecondMomentOptions:
-    """What `second_moment_factor` may be asked."""
-
-    damping: float = option(
-        0.0, "Part of the mean square of inputs that every direction has at least."
-    )
-
-    def __post_init__(self) -> None:
-        check_damping(self.damping)
-        object.__setattr__(self, "damping", float(self.damping))
 
 
 def second_moment_factor(
@@ -124,21 +105,6 @@ def plan_second_moment_factor(
     check_real(source)
     schedule = schedule_samples(source, budget)
     return RunPlan.of("second_moment_factor", schedule, options, budget, passes=1)
-
-
-def check_damping(damping: Any) -> None:
-    """Refuse what is no damping.
-
-    Raises
-    ------
-    SpecError
-        If it is negative, too large or no number.
-    """
-    check_numbers(damping=damping)
-    if damping is None or not 0 <= damping <= MOST_DAMPING:
-        raise SpecError(
-            f"damping={damping} is out of range. Pass 0 to {MOST_DAMPING:g}, such as 0.01."
-        )
 
 
 def schedule_samples(source: Source, allowed: int) -> Schedule:

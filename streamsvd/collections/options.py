@@ -1,26 +1,24 @@
-"""What the verbs of collections may be asked: one record a verb, checked when it is made; and what follows for a collection."""
+"""What the verbs of collections may be asked: one record a verb, checked when it is made."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
 
-from streamsvd.checks.numbers import check_seed
-from streamsvd.collections.encoding import margin
-from streamsvd.collections.inputs import check_damping
+from streamsvd.checks.numbers import check_numbers, check_seed
 from streamsvd.collections.mathematics import ClusterOptions, Method, Mode
 from streamsvd.collections.mathematics.options import Order, check_error
-from streamsvd.collections.weights import NO_WEIGHTS, Weights
 from streamsvd.errors import SpecError
 from streamsvd.options import option
-from streamsvd.store.collections import Collection
 
 Principal = float | Literal["auto"] | None
 Backend = Literal["auto", "primal", "gram", "propose"]
 ERRORS = (0.02, 0.05, 0.1, 0.2, 0.5)
+MOST_DAMPING = 1e6
+"""Of more nothing is left of the inputs."""
 RANK, MODE = "Of every basis; none for what takes the least storage.", "Whose error it is: of each cluster, of all together, of every block."  # fmt: skip
 METHOD, DAMPING = "Ours, or one of the published, which need a rank.", "Part of the mean square of inputs that every direction has at least."  # fmt: skip
 BACKEND, SEED = "What is in memory: sketches, a Gram matrix, or projections.", "Of the projections."
@@ -121,6 +119,17 @@ class RateOptions:
         )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecondMomentOptions:
+    """What `second_moment_factor` may be asked."""
+
+    damping: float = option(0.0, DAMPING)
+
+    def __post_init__(self) -> None:
+        check_damping(self.damping)
+        object.__setattr__(self, "damping", float(self.damping))
+
+
 def _make_plain(options: ClusteringOptions | CompressionOptions, criteria: ClusterOptions) -> None:
     """Numbers of numpy as those of Python, which a store can keep."""
     object.__setattr__(options, "error", float(criteria.error))
@@ -162,51 +171,6 @@ def check_backend_name(backend: str) -> None:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class ClusteringRequest:
-    """What options mean for a collection.
-
-    Attributes
-    ----------
-    criteria
-        For the error less what is left to rounding.
-    error, spare
-        What was asked, and that part.
-    seed
-        Of projections.
-    weights
-        Where errors matter.
-    principal, target
-        Error of what blocks share, where residuals make up for the rest, and the error that they are to meet; None
-        where there are none.
-    """
-
-    criteria: ClusterOptions
-    error: float
-    spare: float
-    seed: int
-    weights: Weights
-    principal: Principal = None
-    target: float | None = None
-
-    @classmethod
-    def of(
-        cls,
-        source: Collection,
-        options: ClusteringOptions | CompressionOptions,
-        weights: Weights = NO_WEIGHTS,
-    ) -> ClusteringRequest:
-        """Of what was asked."""
-        error, target = options.error, None
-        principal: Principal = None
-        if isinstance(options, CompressionOptions) and options.principal is not None:
-            principal, target = options.principal, options.error
-            error = target if principal in ("auto", 1) else float(principal)
-        spare = margin(list({m.dtype for m in source.members}), error)
-        criteria = replace(options.criteria, error=error - spare)
-        return cls(criteria, error, spare, options.seed, weights, principal, target)
-
-
 def check_principal(principal: float | Literal["auto"], target: float) -> None:
     """Refuse a principal part that would meet the error by itself, or is no number.
 
@@ -226,4 +190,19 @@ def check_principal(principal: float | Literal["auto"], target: float) -> None:
         raise SpecError(
             f"principal={principal!r} is no error of a principal part beside error={target:g}. Pass a larger error, at most 1 for no "
             'shared bases, or "auto".'
+        )
+
+
+def check_damping(damping: float) -> None:
+    """Refuse what is no damping.
+
+    Raises
+    ------
+    SpecError
+        If it is negative, too large or no number.
+    """
+    check_numbers(damping=damping)
+    if damping is None or not 0 <= damping <= MOST_DAMPING:
+        raise SpecError(
+            f"damping={damping} is out of range. Pass 0 to {MOST_DAMPING:g}, such as 0.01."
         )

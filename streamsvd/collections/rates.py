@@ -22,9 +22,10 @@ from streamsvd.collections.mathematics import (
     coarser,
     number_merges,
 )
-from streamsvd.collections.options import ERRORS, ClusteringRequest, RateOptions
+from streamsvd.collections.options import ERRORS, RateOptions
 from streamsvd.collections.planning import CollectionPlan, plan_collection
 from streamsvd.collections.readers import take_collection
+from streamsvd.collections.request import ClusteringRequest
 from streamsvd.collections.run import ClusteringRun, clustering_run
 from streamsvd.collections.saves import open_collection_saves
 from streamsvd.collections.weights import Weights

@@ -12,10 +12,10 @@ import numpy.typing as npt
 from streamsvd.collections.encoding import EncodedCluster, encode_cluster, split_off_zeros
 from streamsvd.collections.mathematics import ClusterOptions, FactoredCluster, MergeStep
 from streamsvd.collections.mathematics.cluster import EXACT_BELOW
-from streamsvd.collections.options import ClusteringRequest
 from streamsvd.collections.passes import BlockReading, BlockSketchPass
 from streamsvd.collections.planning import CollectionPlan
 from streamsvd.collections.readers import CollectionReader, member_blocks
+from streamsvd.collections.request import ClusteringRequest
 from streamsvd.collections.weights import Metrics
 from streamsvd.engine.events import Callback
 from streamsvd.engine.run import Run, in_run

@@ -12,8 +12,9 @@ import numpy as np
 
 from streamsvd.checks.masks import require_unmasked
 from streamsvd.checks.real import check_real
-from streamsvd.collections.inputs import check_damping, read_factor
+from streamsvd.collections.inputs import read_factor
 from streamsvd.collections.mathematics import PLAIN, Metric
+from streamsvd.collections.options import check_damping
 from streamsvd.engine.events import Callback
 from streamsvd.engine.opening import as_source
 from streamsvd.engine.saves import Saves, array_digest, source_fingerprint

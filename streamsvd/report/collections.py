@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from streamsvd.collections import RateCurve, RatePoint
+from streamsvd.collections.rates import RateCurve, RatePoint
 from streamsvd.engine.memory import show_bytes
 from streamsvd.report.figures import (
     BLUE,
