@@ -114,13 +114,13 @@ class Run:
         self.notify(PassDone(number, purpose, time.perf_counter() - began, None))
         return value
 
-    def once(self, name: str, pass_: Pass[Any, P]) -> P:
+    def once(self, name: str, pass_: Pass[Any, P], *, reader: Reader | None = None) -> P:
         """The same, unless its result was saved under this name."""
         saves = self.saves
         if saves is not None and name in saves.values:
             value: P = saves.values[name]
             return value
-        value = self(pass_, name)
+        value = self(pass_, name, reader=reader)
         self.keep(name, value)
         return value
 
