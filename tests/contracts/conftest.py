@@ -19,6 +19,12 @@ def workers():
         yield machine
 
 
+@pytest.fixture(autouse=True)
+def _folder(tmp_path, monkeypatch):
+    """What is written without a place of its own is written here."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture
 def alone(tmp_path, monkeypatch):
     """A folder in which whatever a run leaves is seen: the current one, and that of temporary files."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.contracts.verbs import matrix, reference, stored, where
+from tests.contracts.verbs import matrix, reference, where
 
 
 @pytest.mark.parametrize("contract", where("device"))
 def test_a_device_finds_what_the_host_finds(contract):
-    found = contract.run(stored(matrix()), device="strict")
+    found = contract.run(contract.stored(matrix()), device="strict")
     contract.assert_close(found, reference(contract).result)

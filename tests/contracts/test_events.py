@@ -12,7 +12,7 @@ from tests.contracts.verbs import reference, where
 
 @pytest.mark.parametrize("contract", where("callback"))
 def test_events_add_up(contract):
-    told, info = reference(contract).events, reference(contract).result.info
+    told = reference(contract).events
     begun = [e for e in told if isinstance(e, PassStarted)]
     ended = [e for e in told if isinstance(e, PassDone)]
     assert [e.number for e in begun] == list(range(1, len(begun) + 1))
@@ -25,4 +25,6 @@ def test_events_add_up(contract):
         places = [told.index(e) for e in (start, spans[0], spans[-1], end)]
         assert places == sorted(places)
         assert end.elapsed_s >= 0
-    assert sum(e.bytes_read for e in begun) == info.bytes_read
+    if contract.can("record"):
+        info = reference(contract).result.info
+        assert sum(e.bytes_read for e in begun) == info.bytes_read

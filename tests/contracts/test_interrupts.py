@@ -9,7 +9,7 @@ import distributed
 import pytest
 
 from streamsvd.engine import task
-from tests.contracts.verbs import files_in, matrix, reference, stored, where
+from tests.contracts.verbs import files_in, matrix, reference, where
 
 
 class Stop:
@@ -41,7 +41,7 @@ def test_an_interrupted_run_leaves_nothing(contract, alone):
     before = files_in(alone)
     for n in events_to_stop_at(contract):
         with pytest.raises(KeyboardInterrupt):
-            contract.run(stored(matrix()), callback=Stop(n))
+            contract.run(contract.stored(matrix()), callback=Stop(n))
         assert_nothing_left(alone, before)
 
 
@@ -50,11 +50,11 @@ def test_an_interrupted_run_on_a_cluster_leaves_nothing(contract, alone, workers
     with distributed.Client(workers) as client:
         before = files_in(alone)
         with pytest.raises(KeyboardInterrupt):
-            contract.run(stored(matrix()), callback=Stop(events_to_stop_at(contract)[-1]))
+            contract.run(contract.stored(matrix()), callback=Stop(events_to_stop_at(contract)[-1]))
         assert_nothing_left(alone, before)
         until = time.monotonic() + 20  # what the scheduler knows comes a little later
         while any(client.processing().values()):
             assert time.monotonic() < until, client.processing()
             time.sleep(0.01)
-        found = contract.run(stored(matrix()))
+        found = contract.run(contract.stored(matrix()))
     assert contract.bits(found) == reference(contract).bits

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -11,12 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import zarr
+from zarr.storage import MemoryStore
 
+import streamsvd
 from streamsvd.verbs import VERBS, Verb
 from tests.matrices import Rows
 
 Matrix = np.ndarray
 M, N, CHUNK = 6000, 8, 250
+PART, WIDER = 300, 16
 CAPABILITIES = {
     "plan": "what a run costs, before anything is read",
     "scheduler": "threads, or a cluster, to the same bits",
@@ -29,8 +34,62 @@ CAPABILITIES = {
     "device": "where it computes",
     "row_weights": "weights of rows",
     "column_weights": "weights of columns",
+    "record": "what was asked, and how it came about, in the result",
 }
-"""What a verb may be able to do: an argument of the same name, but for the first two."""
+"""What a verb may be able to do: an argument of the same name, but for those in `OF_ALL`, and `plan`."""
+OF_ALL = ("scheduler", "record")
+
+
+class Unreadable:
+    """The matrix as far as it may be known without reading."""
+
+    shape, dtype, chunks = (M, N), np.dtype("f8"), (CHUNK, N)
+
+    def read(self, rows):
+        raise AssertionError(f"rows {rows} were read")
+
+
+def parts(A: Matrix) -> dict[str, Matrix]:
+    """A collection of the same numbers: some rows of each, as columns, several times over."""
+    times = np.arange(1.0, WIDER + 1)
+    return {
+        f"p{i:02d}": np.kron(times, A[a : a + PART].T)
+        for i, a in enumerate(range(0, A.shape[0], PART))
+    }
+
+
+def unreadable_parts() -> Any:
+    """The same collection as far as it may be known without reading: none of its chunks is there."""
+    group = zarr.create_group(MemoryStore())
+    for i in range(M // PART):
+        group.create_array(f"p{i:02d}", shape=(N, PART * WIDER), chunks=(N, PART), dtype="f8")
+    return group
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a matrix is given to a verb: whole, or as a collection.
+
+    Attributes
+    ----------
+    stored, unreadable
+        From numbers; and one whose values nobody may read.
+    where
+        How an error names a row and a column.
+    rows
+        What counts as rows of all that is given.
+    """
+
+    stored: Callable[[Matrix], Any]
+    unreadable: Callable[[], Any]
+    where: Callable[[int, int], str]
+    rows: int
+
+
+MATRIX = Kind(lambda A: Rows(A, CHUNK), Unreadable, lambda i, j: f"at row {i}, column {j}", M)
+COLLECTION = Kind(
+    parts, unreadable_parts, lambda i, j: f"at row {j}, column {i % PART} .*p{i // PART:02d}", N
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,10 +105,20 @@ class Contract:
         the matrix; None where it has no such axis.
     exact
         Further attributes, of the size of rounding: compared where bits are equal.
+    find
+        Those of both that are no attributes, each found in the result.
+    kind
+        How the matrix is given.
+    policies
+        For missing values, beside ``"raise"``.
     options
         Asked of every run.
     inputs
         What the verb takes before its options.
+    planned
+        What its plan takes before the options, where that is less.
+    chosen
+        Options that are None where they are left out: what is chosen then is in the record.
     other
         One option with another value, which a checkpoint refuses.
     lacks
@@ -63,8 +132,13 @@ class Contract:
     name: str
     arrays: Mapping[str, int | None]
     exact: tuple[str, ...] = ()
+    find: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
+    kind: Kind = MATRIX
+    policies: tuple[str, ...] = ("zero", "mean", "drop_columns")
     options: Mapping[str, Any] = field(default_factory=dict)
     inputs: Callable[[Any], tuple[Any, ...]] = lambda A: (A,)
+    planned: Callable[[Any], tuple[Any, ...]] | None = None
+    chosen: tuple[str, ...] = ()
     other: Mapping[str, Any] = field(default_factory=lambda: {"seed": 1})
     lacks: Mapping[str, str] = field(default_factory=dict)
     left_out: float = np.nan
@@ -87,21 +161,29 @@ class Contract:
         """Whether the verb has it, and this way of running it too."""
         return capability not in self.lacks and has(self.verb, capability)
 
+    def stored(self, A: Matrix) -> Any:
+        """Numbers as the verb is given them."""
+        return self.kind.stored(A)
+
     def run(self, A: Any, **further: Any) -> Any:
         """The verb's result."""
         return self.verb.resolve("function")(*self.inputs(A), **{**self.options, **further})
 
     def plan(self, A: Any, **further: Any) -> Any:
         """What it will cost."""
-        return self.verb.resolve("plan")(*self.inputs(A), **{**self.options, **further})
+        inputs = (self.planned or self.inputs)(A)
+        return self.verb.resolve("plan")(*inputs, **{**self.options, **further})
 
     def values(self, result: Any) -> dict[str, Any]:
         """What is compared up to rounding."""
-        return {name: np.asarray(attrgetter(name)(result)) for name in self.arrays}
+        return {name: self._find(name, result) for name in self.arrays}
+
+    def _find(self, name: str, result: Any) -> Any:
+        return np.asarray(self.find.get(name, attrgetter(name))(result))
 
     def bits(self, result: Any) -> dict[str, Any]:
         """What is compared to the last bit."""
-        found = {name: np.asarray(attrgetter(name)(result)) for name in (*self.arrays, *self.exact)}
+        found = {name: self._find(name, result) for name in (*self.arrays, *self.exact)}
         return {name: (a.dtype.str, a.shape, a.tobytes()) for name, a in found.items()}
 
     def assert_close(self, found: Any, expected: Any, kept: Any = None, fill: float = 0) -> None:
@@ -120,8 +202,8 @@ class Contract:
 
 
 def has(verb: Verb, capability: str) -> bool:
-    """Whether a verb takes the argument, or has a plan; every verb runs on any scheduler."""
-    if capability == "scheduler":
+    """Whether a verb takes the argument, or has a plan; what all have, some way of running them lacks at most."""
+    if capability in OF_ALL:
         return True
     if capability == "plan":
         return verb.plan != ""
@@ -143,11 +225,6 @@ def holed() -> Matrix:
     return A
 
 
-def stored(A: Matrix) -> Rows:
-    """As a user's own storage, in chunks."""
-    return Rows(A, CHUNK)
-
-
 def target(A: Any) -> Matrix:
     """Something to fit, of the rows of any matrix alike."""
     t = np.arange(A.shape[0])
@@ -167,7 +244,7 @@ class Reference:
 def reference(contract: Contract) -> Reference:
     """Made once for all laws."""
     events: list[Any] = []
-    result = contract.run(stored(matrix()), callback=events.append)
+    result = contract.run(contract.stored(matrix()), callback=events.append)
     return Reference(result, contract.bits(result), events)
 
 
@@ -183,7 +260,26 @@ def files_in(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-TALL = "Its mathematics is of all rows alike; multiply rows of A and of b by the roots of their weights to weight them."
+def new_place() -> Path:
+    """A path in the current folder where nothing is yet."""
+    return Path.cwd() / uuid.uuid4().hex
+
+
+def bases(result: Any) -> Matrix:
+    """All that is shared in a clustering, one after another."""
+    return np.concatenate([np.ravel(c.basis) for c in result.clusters])
+
+
+def read_back(result: Any) -> Matrix:
+    """What a compressed collection gives back of two matrices."""
+    held = streamsvd.open_compressed(result.path)
+    return np.stack([held["p00"], held["p13"]])
+
+
+WHOLE = "Every matrix comes back whole: leave entries or columns out of what is collected."
+SKETCHES = "Sketches and clusters are small eigenvalue problems of LAPACK, on the host."
+IN_COLLECTION = {"mask": WHOLE, "device": SKETCHES}
+PASSED_ON = "It is passed on where samples are: mend or leave out columns of X before."
 TRIANGLE = "Triangles are reduced by LAPACK, on the host."
 
 CONTRACTS = (
@@ -242,5 +338,70 @@ CONTRACTS = (
         exact=("forward_error",),
         options={"method": "sketch"},
         inputs=lambda A: (A, target(A)),
+    ),
+    Contract(
+        name="cluster",
+        kind=COLLECTION,
+        arrays={"labels": None, "errors": None, "compression_ratio": None},
+        exact=("bases",),
+        find={
+            "labels": lambda r: list(r.labels.values()),
+            "errors": lambda r: list(r.block_errors.values()),
+            "bases": bases,
+        },
+        options={"error": 0.2, "backend": "primal"},
+        other={"error": 0.25},
+        policies=("zero",),
+        lacks=IN_COLLECTION,
+        rtol=1e-6,
+    ),
+    Contract(
+        name="compress",
+        kind=COLLECTION,
+        inputs=lambda A: (A, new_place()),
+        planned=lambda A: (A,),
+        chosen=("error", "mode", "method"),
+        arrays={"labels": None, "errors": None, "entries": None},
+        exact=("bytes_after",),
+        find={
+            "labels": lambda r: list(r.labels.values()),
+            "errors": lambda r: list(r.block_errors.values()),
+            "entries": read_back,
+        },
+        options={"error": 0.2},
+        other={"error": 0.25},
+        policies=("zero",),
+        lacks=IN_COLLECTION,
+        rtol=1e-6,
+    ),
+    Contract(
+        name="rate_curve",
+        kind=COLLECTION,
+        arrays={"bytes": None, "errors": None},
+        find={
+            "bytes": lambda r: [p.bytes_after for p in r.rates],
+            "errors": lambda r: [p.block_error for p in r.rates],
+        },
+        options={"errors": (0.1, 0.3)},
+        other={"errors": (0.1, 0.4)},
+        policies=("zero",),
+        lacks=IN_COLLECTION | {"seed": "Nothing is drawn: sketches of all matrices are exact."},
+        rtol=1e-6,
+    ),
+    Contract(
+        name="second_moment_factor",
+        arrays={"factor": None},
+        find={"factor": lambda F: F.T @ F},
+        options={"damping": 0.01},
+        other={"damping": 0.02},
+        lacks={
+            "mask": PASSED_ON,
+            "nonfinite": PASSED_ON,
+            "seed": "Nothing is drawn.",
+            "device": TRIANGLE,
+            "row_weights": "Multiply samples by the roots of their weights.",
+            "column_weights": "Multiply the columns before.",
+            "record": "It returns the rows themselves, to be passed on.",
+        },
     ),
 )
