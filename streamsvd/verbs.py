@@ -49,7 +49,7 @@ VERBS = {
     for verb in (
         _verb("sample_rows", "rows", "sample_rows", "SampleOptions"),
         _verb("lstsq", "rows", "lstsq", "LeastSquaresOptions"),
-        _verb("cluster", "collections", "cluster", "ClusteringOptions"),
+        _verb("cluster", "collections", "cluster", "ClusterOptions"),
         _verb("compress", "collections", "compression", "CompressionOptions"),
         _verb("rate_curve", "collections", "rates", "RateOptions"),
         _verb("second_moment_factor", "collections", "inputs", "SecondMomentOptions"),
