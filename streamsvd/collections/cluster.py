@@ -8,7 +8,7 @@ from typing import Any
 from streamsvd.collections.gram import BasisRows, GramSums
 from streamsvd.collections.mathematics import BlockSketch, Method, Mode, number_merges
 from streamsvd.collections.mathematics.options import Order
-from streamsvd.collections.options import Backend, ClusteringOptions
+from streamsvd.collections.options import Backend, ClusterOptions
 from streamsvd.collections.passes import BlockReading
 from streamsvd.collections.planning import CollectionPlan, plan_collection
 from streamsvd.collections.readers import take_collection
@@ -129,7 +129,7 @@ def cluster(
     ([('w0', 'w2', 'w4'), ('w1', 'w3', 'w5')], [3, 3])
     """
     source = take_collection(collection, nonfinite)
-    options = ClusteringOptions(
+    options = ClusterOptions(
         error=error, rank=rank, mode=mode, method=method, order=order, patience=patience, backend=backend, damping=damping,
         seed=seed,
     )  # fmt: skip
@@ -188,7 +188,7 @@ def plan_cluster(
         As `cluster`, before anything is read.
     """
     source = take_collection(collection, "raise")
-    options = ClusteringOptions(
+    options = ClusterOptions(
         error=error, rank=rank, mode=mode, method=method, order=order, patience=patience, backend=backend, damping=damping,
         seed=seed,
     )  # fmt: skip
@@ -200,7 +200,7 @@ def plan_cluster(
 
 def _plan(
     source: Collection,
-    options: ClusteringOptions,
+    options: ClusterOptions,
     request: ClusteringRequest,
     budget: int,
     *,

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from streamsvd.checks.numbers import check_numbers, check_seed
-from streamsvd.collections.mathematics import ClusterOptions, Method, Mode
+from streamsvd.collections.mathematics import ClusterCriteria, Method, Mode
 from streamsvd.collections.mathematics.options import Order, check_error
 from streamsvd.errors import SpecError
 from streamsvd.options import option
@@ -25,7 +25,7 @@ BACKEND, SEED = "What is in memory: sketches, a Gram matrix, or projections.", "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClusteringOptions:
+class ClusterOptions:
     """What `cluster` may be asked."""
 
     error: float = option(0.05, "Relative Frobenius error allowed, in [0, 1).")
@@ -53,9 +53,9 @@ class ClusteringOptions:
         _make_plain(self, criteria)
 
     @property
-    def criteria(self) -> ClusterOptions:
+    def criteria(self) -> ClusterCriteria:
         """For the whole error."""
-        return ClusterOptions(
+        return ClusterCriteria(
             error=self.error, rank=self.rank, mode=self.mode, method=self.method, order=self.order, patience=self.patience
         )  # fmt: skip
 
@@ -91,9 +91,9 @@ class CompressionOptions:
         _make_plain(self, criteria)
 
     @property
-    def criteria(self) -> ClusterOptions:
+    def criteria(self) -> ClusterCriteria:
         """For the whole error."""
-        return ClusterOptions(error=self.error, rank=self.rank, mode=self.mode, method=self.method)
+        return ClusterCriteria(error=self.error, rank=self.rank, mode=self.mode, method=self.method)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,9 +112,9 @@ class RateOptions:
         object.__setattr__(self, "damping", float(self.damping))
         object.__setattr__(self, "rank", self.at(self.errors[0]).rank)
 
-    def at(self, error: float) -> ClusteringOptions:
+    def at(self, error: float) -> ClusterOptions:
         """The same of one error."""
-        return ClusteringOptions(
+        return ClusterOptions(
             error=error, rank=self.rank, mode=self.mode, method=self.method, backend="primal", damping=self.damping
         )  # fmt: skip
 
@@ -130,7 +130,7 @@ class SecondMomentOptions:
         object.__setattr__(self, "damping", float(self.damping))
 
 
-def _make_plain(options: ClusteringOptions | CompressionOptions, criteria: ClusterOptions) -> None:
+def _make_plain(options: ClusterOptions | CompressionOptions, criteria: ClusterCriteria) -> None:
     """Numbers of numpy as those of Python, which a store can keep."""
     object.__setattr__(options, "error", float(criteria.error))
     object.__setattr__(options, "damping", float(options.damping))

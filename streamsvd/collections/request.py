@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from streamsvd.collections.encoding import margin
-from streamsvd.collections.mathematics import ClusterOptions
-from streamsvd.collections.options import ClusteringOptions, CompressionOptions, Principal
+from streamsvd.collections.mathematics import ClusterCriteria
+from streamsvd.collections.options import ClusterOptions, CompressionOptions, Principal
 from streamsvd.collections.weights import NO_WEIGHTS, Weights
 from streamsvd.store.collections import Collection
 
@@ -30,7 +30,7 @@ class ClusteringRequest:
         where there are none.
     """
 
-    criteria: ClusterOptions
+    criteria: ClusterCriteria
     error: float
     spare: float
     seed: int
@@ -42,7 +42,7 @@ class ClusteringRequest:
     def of(
         cls,
         source: Collection,
-        options: ClusteringOptions | CompressionOptions,
+        options: ClusterOptions | CompressionOptions,
         weights: Weights = NO_WEIGHTS,
     ) -> ClusteringRequest:
         """Of what was asked."""

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from streamsvd.collections.compressed import CompressedCollection, StoredCluster
 from streamsvd.collections.encoding import EncodedCluster, decode_block
 from streamsvd.collections.mathematics import MergeStep
-from streamsvd.collections.options import ClusteringOptions, CompressionOptions
+from streamsvd.collections.options import ClusterOptions, CompressionOptions
 from streamsvd.collections.planning import CollectionPlan
 from streamsvd.info import Info
 from streamsvd.store.collections import Member
@@ -82,7 +82,7 @@ class ClusterResult:
     merges: tuple[MergeStep, ...]
     zeros: dict[str, int]
     input_bytes: int
-    options: ClusteringOptions
+    options: ClusterOptions
     plan: CollectionPlan
     info: Info
     _encoded_clusters: tuple[EncodedCluster, ...]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy.typing as npt
 
 from streamsvd.collections.encoding import EncodedCluster, encode_cluster, split_off_zeros
-from streamsvd.collections.mathematics import ClusterOptions, FactoredCluster, MergeStep
+from streamsvd.collections.mathematics import ClusterCriteria, FactoredCluster, MergeStep
 from streamsvd.collections.mathematics.cluster import EXACT_BELOW
 from streamsvd.collections.passes import BlockReading, BlockSketchPass
 from streamsvd.collections.planning import CollectionPlan
@@ -133,7 +133,7 @@ class ClusteringRun:
             [i for i, m in enumerate(self.source.members) if m.name in wanted]
         )
 
-    def sketching(self, criteria: ClusterOptions, *, keep: bool) -> BlockSketchPass:
+    def sketching(self, criteria: ClusterCriteria, *, keep: bool) -> BlockSketchPass:
         """The pass that sketches blocks."""
         return BlockSketchPass(
             criteria.error, criteria.rank, keep, share=criteria.share, metrics=self.metrics

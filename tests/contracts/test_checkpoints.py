@@ -45,7 +45,7 @@ def test_a_checkpoint_of_another_run_is_refused(contract, tmp_path):
     changed[0] *= 2
     with pytest.raises(SpecError, match=r"saves is of a run with (rows|values)=.*, this one has"):
         contract.run(contract.stored(changed), checkpoint=place)
-    with pytest.raises(SpecError, match=r"saves is of a run with (dtype|members)=.*, this one has"):
+    with pytest.raises(SpecError, match=r"saves is of a run with (dtype|values)=.*, this one has"):
         contract.run(contract.stored(matrix().astype("f4")), checkpoint=place)
     assert files_in(place) == kept
     found = contract.run(contract.stored(matrix()), checkpoint=place)
