@@ -202,9 +202,9 @@ class Contract:
 
 
 def has(verb: Verb, capability: str) -> bool:
-    """Whether a verb takes the argument, or has a plan; what all have, some way of running them lacks at most."""
+    """Whether a verb takes the argument, or has a plan; what is no argument it has unless its first contract lacks it."""
     if capability in OF_ALL:
-        return True
+        return capability not in next(c for c in CONTRACTS if c.name == verb.name).lacks
     if capability == "plan":
         return verb.plan != ""
     return capability in inspect.signature(verb.resolve("function")).parameters
