@@ -134,7 +134,7 @@ def sketch(A: Array, k: int) -> Array:
     rows = state_bytes(options, A.shape[1]) // (16 * A.shape[1])
     f = FrequentDirections(min(rows, A.shape[1]), A.shape[1])
     f.update(A)
-    return np.asarray(linalg.svd(f.held, full_matrices=False)[2][:k].T)
+    return np.asarray(linalg.svd(f.used_rows, full_matrices=False)[2][:k].T)
 
 
 def ours(A: Array, k: int) -> Array:

@@ -103,7 +103,9 @@ def plan_record(plan: Plan, rates: Speeds | None) -> dict[str, Any]:
         "unit": layout.unit,
         "tile": layout.tile,
         "spans": len(layout.spans),
-        "request": asdict(plan.request),
+        "request": keyed_fields(
+            plan.request, fills_or_weights="masked", has_zero_weights="blanked"
+        ),
         "alternatives": [asdict(alternative) for alternative in plan.alternatives],
         "rates": None if rates is None else asdict(rates),
     }

@@ -474,7 +474,7 @@ def test_a_rank_at_which_no_block_meets_the_error_is_not_tried(monkeypatch, mode
     for r in (2, 30, 60):
         for i, a in enumerate(rule.blocks):
             assert not rule.accepts(a, r)
-            assert not any(rule.accepts(rule.joined([a, b], r), r) for b in rule.blocks[:i])
-    monkeypatch.setattr(growth, "_taken", None)
+            assert not any(rule.accepts(rule.join_states([a, b], r), r) for b in rule.blocks[:i])
+    monkeypatch.setattr(growth, "_take_blocks", None)
     for r in (2, 30, 60):
         assert growth.grow_clusters(rule, r, max_fail=32) == list(rule.blocks)
