@@ -21,7 +21,7 @@ from streamsvd.estimators.inputs import (
     without_missing,
 )
 from streamsvd.estimators.kernels import length_of
-from streamsvd.kernels import kernel_ridge
+from streamsvd.kernels.ridge import kernel_ridge
 from streamsvd.typing import Matrix
 
 FLOATS = [np.float64, np.float32]
