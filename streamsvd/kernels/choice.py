@@ -17,7 +17,7 @@ from streamsvd.kernels.options import KernelOptions
 from streamsvd.protocols import Source
 from streamsvd.typing import Matrix
 
-O = TypeVar("O", bound=KernelOptions)
+Options = TypeVar("Options", bound=KernelOptions)
 RATIO = 4
 """Rows of the dictionary for each centre: four of them make greedy centres as good as those of many passes."""
 SMALLEST_GAMMA, AUTO_LEAST = 1e-12, 3.0
@@ -58,7 +58,7 @@ def open_choices(options: KernelOptions) -> tuple[str, ...]:
     return ("length",) * length + (name,) * (gamma is None)
 
 
-def with_choices(options: O, sampling: DictionaryOptions) -> O:
+def with_choices(options: Options, sampling: DictionaryOptions) -> Options:
     """The options with the length and the budget that were chosen where none were given."""
     if "length" in open_choices(options):
         options = replace(options, length=sampling.kernel.length)

@@ -383,14 +383,14 @@ def plan_kernel_ridge(
         scale=scale, budget=budget, mode=mode, solver=solver, tol=tol, max_passes=max_passes, held_out=held_out, seed=seed,
     )  # fmt: skip
     options, schedule = _schedule(source, values, options, device, allowed)
-    passes, notes = {"direct": 2, "onepass": 1}.get(options.solver), (SAMPLE_NOTE,)
-    if passes is None:
-        passes = 2 + (2 * max_passes + 1 if held_out else max_passes)
-        notes = (
-            *notes,
-            "One pass for the dictionary, one for the right-hand side, and one for each iteration of the fits: 8 to 20 in all are usual.",
+    passes, notes = 1 if options.solver == "onepass" else 2, [SAMPLE_NOTE]
+    if options.solver == "pcg":
+        passes += 2 * max_passes + 1 if held_out else max_passes
+        notes.append(
+            "One pass for the dictionary, one for the right-hand side, one for each iteration of the fits, at most: 8 to 20 in all "
+            "are usual."
         )
-    return RunPlan.of("kernel_ridge", schedule, options, allowed, passes=passes, notes=notes)
+    return RunPlan.of("kernel_ridge", schedule, options, allowed, passes=passes, notes=tuple(notes))
 
 
 def _schedule(
