@@ -190,7 +190,6 @@ accuracy = stack_options(
 )
 
 
-
 def record(kind: type, *names: str) -> Callable[[F], F]:
     """Options of a command from the fields of an options record: names, types, defaults and help.
 
