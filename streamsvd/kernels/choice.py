@@ -47,7 +47,7 @@ def sampling_of(options: KernelOptions) -> DictionaryOptions:
     least = AUTO_LEAST if gamma is None else LEAST
     gamma = SMALLEST_GAMMA if gamma is None else gamma
     return DictionaryOptions(
-        kernel=kernel, gamma=gamma, budget=int(budget), mode=options.mode, least=least, seed=options.seed
+        kernel=kernel, gamma=gamma, budget=budget, mode=options.mode, least=least, seed=options.seed
     )  # fmt: skip
 
 

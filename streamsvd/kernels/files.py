@@ -100,7 +100,7 @@ def run_facts(info: Info, chosen: tuple[str, ...]) -> dict[str, Any]:
 def dictionary_record(found: NystromResult) -> DictionaryRecord:
     """How a dictionary came about."""
     return DictionaryRecord(
-        **run_facts(found.info, found.chosen_options), n_centres=int(found.options.n_centres),
+        **run_facts(found.info, found.chosen_options), n_centres=found.options.n_centres,
         kernel=found.sampling.kernel.record, oversampling=found.oversampling,
     )  # fmt: skip
 

@@ -36,11 +36,17 @@ class KernelOptions:
         from streamsvd.kernels.choice import sampling_of  # half a second of imports
 
         check_seed(self.seed)
-        n_centres = check_integer("n_centres", self.n_centres, least=1)
-        if self.budget is not None and check_integer("budget", self.budget, least=1) < n_centres:
-            raise SpecError(
-                f"budget={self.budget} is less than n_centres={n_centres}. Pass at least as many."
-            )
+        n_centres, budget = check_integer("n_centres", self.n_centres, least=1), self.budget
+        if budget is not None:
+            budget = check_integer("budget", budget, least=1)
+            if budget < n_centres:
+                raise SpecError(
+                    f"budget={budget} is less than n_centres={n_centres}. Pass at least as many."
+                )
+        object.__setattr__(
+            self, "n_centres", n_centres
+        )  # plain: a product of small integers has no room
+        object.__setattr__(self, "budget", budget)
         name, gamma = self.resolution
         if gamma is None and self.mode == "kors":
             raise SpecError(f"mode='kors' decides for ever and needs a ridge. Pass {name}=.")

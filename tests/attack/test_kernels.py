@@ -164,7 +164,7 @@ def test_damaged_and_foreign_files_are_told(A, tmp_path, capsys):
         data = whole.read_bytes()
         bad = tmp_path / "bad.npz"
         flipped = bytearray(data)
-        flipped[len(data) // 2] ^= 64
+        flipped[data.index(arrays["whitening"].tobytes("A")) + 3] ^= 64
         for content in (data[:-40], data[: len(data) // 2], b"", b"text", bytes(flipped)):
             bad.write_bytes(content)
             with pytest.raises(streamsvd.StoreError, match="bad.npz holds no") as caught:
