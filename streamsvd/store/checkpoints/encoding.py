@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -30,9 +30,9 @@ def encode_value(value: Any) -> tuple[Any, dict[str, Array]]:
 
     def plain(part: Any) -> Any:
         if isinstance(part, np.ndarray):
-            start = sum(a.size for a in held)
-            held.append(np.frombuffer(np.ascontiguousarray(part).tobytes(), dtype=np.uint8))
-            return {ARRAY: [start, part.dtype.str, list(part.shape)]}
+            start, order = sum(a.size for a in held), _order(part)
+            held.append(np.frombuffer(part.tobytes(order), dtype=np.uint8))
+            return {ARRAY: [start, part.dtype.str, list(part.shape), order]}
         if is_dataclass(part) and not isinstance(part, type):
             by_name = {f.name: plain(getattr(part, f.name)) for f in fields(part)}
             return {KIND: type(part).__name__, **by_name}
@@ -51,14 +51,20 @@ def encode_value(value: Any) -> tuple[Any, dict[str, Array]]:
     return found, {BYTES: np.concatenate([*held, np.zeros(0, dtype=np.uint8)])}
 
 
+def _order(array: Array) -> Literal["C", "F"]:
+    """How its entries lie in memory: products of another order are other bits."""
+    return "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
+
+
 def decode_value(plain: Any, arrays: Mapping[str, Array], kinds: Mapping[str, type]) -> Any:
     """The value again: data classes are found in ``kinds`` by name and made without their checks."""
     if isinstance(plain, dict):
         if ARRAY in plain:
-            start, name, shape = plain[ARRAY]
+            start, name, shape, *rest = plain[ARRAY]
+            order = rest[0] if rest else "C"  # what earlier releases wrote
             dtype, count = np.dtype(name), int(np.prod(shape, dtype=np.int64))
             data = arrays[BYTES][start : start + count * dtype.itemsize].tobytes()
-            return np.frombuffer(data, dtype=dtype).reshape(shape).copy()
+            return np.frombuffer(data, dtype=dtype).reshape(shape, order=order).copy(order)
         if TUPLE in plain:
             return tuple(decode_value(item, arrays, kinds) for item in plain[TUPLE])
         if FLOAT in plain:
