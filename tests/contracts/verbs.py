@@ -280,9 +280,35 @@ WHOLE = "Every matrix comes back whole: leave entries or columns out of what is 
 SKETCHES = "Sketches and clusters are small eigenvalue problems of LAPACK, on the host."
 IN_COLLECTION = {"mask": WHOLE, "device": SKETCHES}
 PASSED_ON = "It is passed on where samples are: mend or leave out columns of X before."
+KERNEL_WEIGHTS = "A kernel compares rows as they are: multiply the columns before."
+POINTS = {
+    "row_weights": "Rows are points; how much each matters is found, and said in `weights`.",
+    "column_weights": KERNEL_WEIGHTS,
+}
+ON_THE_WAY = "Sums follow a dictionary that changes from row to row, on the host."
 TRIANGLE = "Triangles are reduced by LAPACK, on the host."
 
 CONTRACTS = (
+    Contract(
+        name="nystrom",
+        arrays={"indices": None, "rows": 1, "weights": None, "centres": None},
+        exact=("certificate.trace_error", "certificate.spectral_estimate", "effective_dimension"),
+        options={"n_centres": 20, "gamma": 2.0, "length": 3.0},
+        lacks=POINTS,
+        rtol=1e-7,
+    ),
+    *(
+        Contract(
+            name="kernel_ridge",
+            inputs=lambda A: (A, target(A)),
+            arrays={"coefficients": None, "mean": None, "held_out_rmse": None},
+            exact=("trace_error", "residuals"),
+            options={"n_centres": 15, "length": 3.0, "ridge": 0.01, "solver": solver, **more},
+            lacks=POINTS | ({"device": ON_THE_WAY} if solver == "onepass" else {}),
+            rtol=1e-6,
+        )
+        for solver, more in (("direct", {}), ("onepass", {}), ("pcg", {"tol": 0.3}))
+    ),
     Contract(
         name="sample_rows",
         arrays={"indices": None, "rows": 1, "weights": None, "chances": None, "scores": None},
