@@ -218,7 +218,7 @@ def counted(monkeypatch):
     whole = CollectionPart.read
 
     def read(self):
-        reads.append(self.first)
+        reads.append(self.first_member)
         return whole(self)
 
     monkeypatch.setattr(CollectionPart, "read", read)
