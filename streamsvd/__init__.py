@@ -9,7 +9,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "open": "streamsvd.engine.opening",
-    "load": "streamsvd.models.loading",
+    "load": "streamsvd.store.results.loading",
     "Model": "streamsvd.models",
     "UpdateReport": "streamsvd.models",
     "export_model": "streamsvd.models",
@@ -56,8 +56,8 @@ _HOMES = {
     "plan_svd": "streamsvd.factor.verb",
     "svd": "streamsvd.factor.verb",
     "pca": "streamsvd.factor.verb",
-    "SVD": "streamsvd.result",
-    "PCA": "streamsvd.result",
+    "SVD": "streamsvd.factor.result",
+    "PCA": "streamsvd.factor.result",
     "Status": "streamsvd.info",
     "Certificate": "streamsvd.numerics.certificate",
     "Plan": "streamsvd.factor.plan",
@@ -112,6 +112,7 @@ if TYPE_CHECKING:
     from streamsvd.estimators import Nystroem as Nystroem
     from streamsvd.estimators import TruncatedSVD as TruncatedSVD
     from streamsvd.factor.plan import Plan
+    from streamsvd.factor.result import PCA, SVD
     from streamsvd.factor.verb import pca, plan_svd, svd
     from streamsvd.info import Info, Status
     from streamsvd.kernels import (
@@ -123,14 +124,13 @@ if TYPE_CHECKING:
         nystrom,
     )
     from streamsvd.models import Model, UpdateReport, export_model, merge_models, update
-    from streamsvd.models.loading import load
     from streamsvd.models.mathematics.incremental import IncrementalSVD
     from streamsvd.models.verify import verify
     from streamsvd.numerics.certificate import Certificate
-    from streamsvd.result import PCA, SVD
     from streamsvd.rows.lstsq import LeastSquaresResult, lstsq
     from streamsvd.rows.sample_rows import RowSample, sample_rows
     from streamsvd.store.collections import open_collection
+    from streamsvd.store.results.loading import load
     from streamsvd.streams import (
         TopEigenvectorsResult,
         TopEigenvectorStream,

@@ -17,6 +17,7 @@ from streamsvd.engine.events import Callback, ignore_event
 from streamsvd.engine.memory import default_budget, parse_bytes
 from streamsvd.engine.opening import as_source
 from streamsvd.errors import SpecError, StoreError
+from streamsvd.factor.result import SVD
 from streamsvd.info import Info, Status
 from streamsvd.models.absorption import Absorption, UpdateReport
 from streamsvd.models.left_vectors import LeftVectors
@@ -36,10 +37,10 @@ from streamsvd.numerics.columns import Columns
 from streamsvd.numerics.ledger import Ledger
 from streamsvd.numerics.support import degrees_of_freedom
 from streamsvd.protocols import Source
-from streamsvd.result import SVD
 from streamsvd.store.explanations import explain_errors, path_exists
 from streamsvd.store.objects import objects_at
-from streamsvd.store.results.factorisation import is_result, load_u, load_weights, read_result
+from streamsvd.store.results.reader import is_result, read_result
+from streamsvd.store.results.writer import lazy_array
 from streamsvd.store.sources.arrays import ArraySource
 from streamsvd.store.versions import (
     DEFAULT_KEEP,
@@ -267,7 +268,7 @@ class Model:
             with contextlib.suppress(StoreError):  # where we may not write, nobody waits for us
                 lease(store, self.version)
             self._leased = True
-        base = load_u(Path(store.name)) if self._held.settings.base else None
+        base = lazy_array(Path(store.name), "U") if self._held.settings.base else None
         rank = int(self._result.s.size)
         return LeftVectors(
             tuple(self._held.blocks), fetch, base, rank, self.spec.forget, state.factor.Vh.dtype
@@ -343,10 +344,14 @@ class Model:
         )
         status = Status.CONVERGED if found.tolerance_met else Status.NOT_CONVERGED
         info = Info(
-            status, 1.0, 0, 0, 0, 0.0, state.factor.n_rows, "incremental", self.spec.axis, "double", 0,
-            self.dropped_columns,
-            (found.certificate.relative_width,), self.spec.seed, degrees_of_freedom(state.factor.n_rows, None),
+            status=status, passes=1.0, bytes_read=0, peak_bytes=0, projected_bytes=0, elapsed_s=0.0,
+            n_rows=state.factor.n_rows, seed=self.spec.seed, route="incremental", axis=self.spec.axis,
+            dropped_columns=self.dropped_columns, widths=(found.certificate.relative_width,),
+            freedom=degrees_of_freedom(state.factor.n_rows, None),
         )  # fmt: skip
+        options: dict[str, Any] = {"center": self.spec.center}
+        if self.columns is not None:
+            options["columns"] = self.columns.marks
         U = self.U if self.spec.axis == "columns" or self.spec.u else None
         return SVD(
             found.s,
@@ -356,6 +361,7 @@ class Model:
             None if scale is None else self._spread(scale),
             found.certificate,
             info,
+            options,
         )
 
     def __repr__(self) -> str:
@@ -616,12 +622,12 @@ def _new_settings(*, keep: int = DEFAULT_KEEP, **options: Any) -> ModelSettings:
 
 def _settings_of(path: Path) -> ModelSettings:
     """Settings of a batch result, as if it had been a model from the beginning."""
-    result, record = read_result(path)
+    result: SVD = read_result(path, "svd", "pca")
     names = ("row_weights", "column_weights")
-    weighted = [name for name in names if load_weights(path, name) is not None]
+    weighted = [name for name in names if result.options.get(name) is not None]
     # A column left out has a scale all the same, by which it would come back: refused as without one.
     refuse_base(result, weighted)
-    columns = kept_columns(path)
+    columns = kept_columns(result)
     if columns is not None:
         result = narrow_result(result, columns)
     check_result(result, str(path))
@@ -629,7 +635,7 @@ def _settings_of(path: Path) -> ModelSettings:
     spec = make_spec(
         rank=rank,
         buffer=default_buffer(rank, result.Vh.shape[1]),
-        center=bool(record.options.get("center")),
+        center=bool(result.options.get("center")),
         u=result.U is not None,
         seed=result.info.seed,
     )
