@@ -134,14 +134,17 @@ class Run:
         self.notify(PassDone(number, purpose, time.perf_counter() - began, None))
         return value
 
-    def once(self, name: str, pass_: Pass[Any, P], purpose: str = "") -> P:
+    def once(
+        self, name: str, pass_: Pass[Any, P], purpose: str = "", *, reader: Reader | None = None
+    ) -> P:
         """The same, unless its result was saved under this name, which is its purpose too if none is given."""
         saves = self.saves
         if saves is not None and name in saves.values:
             value: P = saves.values[name]
-            self.saved_bytes += self.reader.cost(self.reader.spans, pass_)
+            reader = self.reader if reader is None else reader
+            self.saved_bytes += reader.cost(reader.spans, pass_)
             return value
-        value = self(pass_, purpose or name, name=name)
+        value = self(pass_, purpose or name, name=name, reader=reader)
         self.keep(name, value)
         return value
 
