@@ -49,6 +49,8 @@ VERBS = {
     for verb in (
         _verb("sample_rows", "rows", "sample_rows", "SampleOptions"),
         _verb("lstsq", "rows", "lstsq", "LeastSquaresOptions"),
+        _verb("top_eigenvectors", "streams", "verb", "TopEigenvectorsOptions"),
+        _verb("shuffle", "streams", "shuffle", "ShuffleOptions"),
     )
 }
 

@@ -12,6 +12,7 @@ import zarr
 import streamsvd
 from streamsvd.engine.events import PassDone, PassStarted, SpanDone
 from streamsvd.streams.mathematics import state_bytes
+from streamsvd.streams.options import StreamOptions
 from streamsvd.testing.stores import CountingStore
 from tests.streams.claims import assert_true, sine
 
@@ -272,9 +273,7 @@ def test_the_state_does_not_grow_with_the_rows():
         sizes = set()
         for count in (4, 40):
             result = streamsvd.top_eigenvectors((block for _ in range(count)), 2, order=order)
-            sizes.add(result.info.state_bytes)
-            bound = result.info.bound_bytes
+            sizes.add(result.state_bytes)
+            bound = result.bound_bytes
         assert max(sizes) <= bound
-        assert bound == state_bytes(
-            streamsvd.streams.mathematics.StreamOptions(k=2, order=order), 50
-        )
+        assert bound == state_bytes(StreamOptions(k=2, order=order), 50)
