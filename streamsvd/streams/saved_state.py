@@ -31,7 +31,7 @@ PARTS: dict[str, type] = {
 }
 STATE = "state"
 """Name of what is kept: the state, and its position in the stream."""
-ADDED: dict[str, Any] = {"nonfinite": "raise", "mask": None}
+EARLIER_DEFAULTS: dict[str, Any] = {"nonfinite": "raise", "mask": None}
 """What a run that was saved before these were asked of it had."""
 
 
@@ -58,7 +58,7 @@ class StreamSaves(Saves):
         found = store.newest()
         if found is not None:
             plain, arrays = found
-            check_same_run(ADDED | plain["run"], run, str(place))
+            check_same_run(EARLIER_DEFAULTS | plain["run"], run, str(place))
             saves.values[STATE] = (restore_state(plain["state"], arrays), int(plain["position"]))
         return saves
 

@@ -137,7 +137,7 @@ def _plan_buckets(source: Source, budget: int) -> tuple[WindowReader, int, int]:
     m, n = source.shape
     row = n * source.dtype.itemsize
     chunk = min(source.chunks[0], m)
-    reader = WindowReader(source, chunk, 0, False, 0, checked=False)
+    reader = WindowReader(source, chunk, 0, False, 0, must_be_finite=False)
     band = chunk * row
 
     def needed(buckets: int) -> int:

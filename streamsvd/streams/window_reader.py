@@ -44,7 +44,7 @@ class WindowReader:
         Whether the next runs are read while these are absorbed.
     seed
         Of the order.
-    checked
+    must_be_finite
         Whether an entry that is NaN or Inf is an error, which names it.
     """
 
@@ -53,7 +53,7 @@ class WindowReader:
     mix_count: int
     ahead: bool
     seed: int
-    checked: bool = True
+    must_be_finite: bool = True
 
     @property
     def matrix_reader(self) -> MatrixReader:
@@ -62,7 +62,7 @@ class WindowReader:
         chunk = min(self.source.chunks[0], m)
         layout = Layout("rows", m, n, chunk, self.unit, self.unit, ((0, m),))
         layout = replace(layout, spans=tuple(layout.panels((0, m))))
-        return MatrixReader(self.source, layout, self.ahead, self.checked)
+        return MatrixReader(self.source, layout, self.ahead, self.must_be_finite)
 
     @property
     def runs_together(self) -> int:
@@ -154,7 +154,7 @@ class WindowReader:
             (a, b), end = part
             out = rows[end - (b - a) : end]
             read_part(self.source, "rows", slice(a, b), slice(0, n), out)
-            if self.checked:
+            if self.must_be_finite:
                 check_finite(self.source, out, a)
 
         for _ in mapped(read, sorted(zip(units, ends, strict=True))):
