@@ -21,12 +21,15 @@ class Verb:
     ----------
     name, family
         As users call it, and the folder it lives in.
+    command
+        As the command line calls it, words apart.
     function, plan, options
         What does it, what says its cost, and the record of what it may be asked.
     """
 
     name: str
     family: str
+    command: str
     function: str
     plan: str
     options: str
@@ -37,20 +40,20 @@ class Verb:
         return getattr(import_module(module), name)
 
 
-def _verb(name: str, family: str, module: str, record: str) -> Verb:
+def _verb(name: str, family: str, module: str, record: str, command: str) -> Verb:
     home = f"streamsvd.{family}"
     return Verb(
-        name, family, f"{home}.{module}:{name}", f"{home}.{module}:plan_{name}", f"{home}.options:{record}"
+        name, family, command, f"{home}.{module}:{name}", f"{home}.{module}:plan_{name}", f"{home}.options:{record}"
     )  # fmt: skip
 
 
 VERBS = {
     verb.name: verb
     for verb in (
-        _verb("sample_rows", "rows", "sample_rows", "SampleOptions"),
-        _verb("lstsq", "rows", "lstsq", "LeastSquaresOptions"),
-        _verb("top_eigenvectors", "streams", "verb", "TopEigenvectorsOptions"),
-        _verb("shuffle", "streams", "shuffle", "ShuffleOptions"),
+        _verb("sample_rows", "rows", "sample_rows", "SampleOptions", "sample"),
+        _verb("lstsq", "rows", "lstsq", "LeastSquaresOptions", "lstsq"),
+        _verb("top_eigenvectors", "streams", "verb", "TopEigenvectorsOptions", "top"),
+        _verb("shuffle", "streams", "shuffle", "ShuffleOptions", "shuffle"),
     )
 }
 
