@@ -25,10 +25,10 @@ _HOMES = {
     "RowSample": "streamsvd.rows.sample_rows",
     "lstsq": "streamsvd.rows.lstsq",
     "LeastSquaresResult": "streamsvd.rows.lstsq",
-    "top_eigenvectors": "streamsvd.streams",
-    "TopEigenvectorStream": "streamsvd.streams",
-    "TopEigenvectorsResult": "streamsvd.streams",
-    "shuffle": "streamsvd.streams",
+    "top_eigenvectors": "streamsvd.streams.verb",
+    "TopEigenvectorStream": "streamsvd.streams.stream",
+    "TopEigenvectorsResult": "streamsvd.streams.result",
+    "shuffle": "streamsvd.streams.shuffle",
     "StreamCertificate": "streamsvd.streams.mathematics",
     "IncrementalSVD": "streamsvd.models.mathematics.incremental",
     "IncrementalPCA": "streamsvd.estimators",  # needs scikit-learn, as do the next
@@ -118,13 +118,11 @@ if TYPE_CHECKING:
     from streamsvd.rows.sample_rows import RowSample, sample_rows
     from streamsvd.store.collections import open_collection
     from streamsvd.store.results.loading import load
-    from streamsvd.streams import (
-        TopEigenvectorsResult,
-        TopEigenvectorStream,
-        shuffle,
-        top_eigenvectors,
-    )
     from streamsvd.streams.mathematics import StreamCertificate
+    from streamsvd.streams.result import TopEigenvectorsResult
+    from streamsvd.streams.shuffle import shuffle
+    from streamsvd.streams.stream import TopEigenvectorStream
+    from streamsvd.streams.verb import top_eigenvectors
     from streamsvd.verbs import plan
 
 # IncrementalPCA and the other estimators are left out: a star import must not need the extra.

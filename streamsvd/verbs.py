@@ -58,6 +58,8 @@ VERBS = {
         _verb("compress", "collections", "compression", "CompressionOptions", "compress"),
         _verb("rate_curve", "collections", "rates", "RateOptions", "rates"),
         _verb("second_moment_factor", "collections", "inputs", "SecondMomentOptions", ""),
+        _verb("top_eigenvectors", "streams", "verb", "TopEigenvectorsOptions", "top"),
+        _verb("shuffle", "streams", "shuffle", "ShuffleOptions", "shuffle"),
     )
 }
 

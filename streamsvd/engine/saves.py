@@ -111,8 +111,12 @@ class Saves:
         self._save_if_due()
 
     def _save_if_due(self) -> None:
-        if time.monotonic() - self.saved_at_s < self.seconds:
-            return
+        if time.monotonic() - self.saved_at_s >= self.seconds:
+            self.store.save(*self.encode())
+            self.saved_at_s = time.monotonic()
+
+    def encode(self) -> tuple[Any, dict[str, Any]]:
+        """All of it as plain values and arrays."""
         nodes = {f"{level}.{index}": value for (level, index), value in self.nodes.items()}
         held = {
             "run": self.run,
@@ -120,9 +124,7 @@ class Saves:
             "nodes": nodes,
             "current": self.current_purpose,
         }
-        plain, arrays = encode_value(held)
-        self.store.save(plain, arrays)
-        self.saved_at_s = time.monotonic()
+        return encode_value(held)
 
     def clear(self) -> None:
         """The run is done: nothing to go on from."""
