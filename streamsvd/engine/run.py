@@ -142,8 +142,9 @@ class Run:
         saves = self.saves
         if saves is not None and name in saves.values:
             value: P = saves.values[name]
-            reader = self.reader if reader is None else reader
-            self.saved_bytes += reader.cost(reader.spans, pass_)
+            read = self.reader if reader is None else reader
+            assert read is not None
+            self.saved_bytes += read.cost(read.spans, pass_)
             return value
         value = self(pass_, purpose or name, name=name, reader=reader)
         self.keep(name, value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,10 +31,12 @@ from streamsvd.info import Status
 from streamsvd.numerics.certificate import EXCESS_TOL, Kind
 from streamsvd.numerics.columns import Columns
 from streamsvd.protocols import Source
-from streamsvd.store.results.writer import ResultWriter, lazy_array
-from streamsvd.store.writing.separation import check_apart, mask_places
 from streamsvd.store.writing.shield import defer_interrupts
 from streamsvd.typing import Real
+
+if TYPE_CHECKING:
+    from streamsvd.store.results.writer import ResultWriter
+
 
 Weights = Sequence[float] | Real | None
 
@@ -309,6 +311,9 @@ def svd(
         check_amount(whole, rank, energy, tol)
     place = None if out is None else local_path(out, "out")
     if place is not None:
+        from streamsvd.store.results.writer import ResultWriter  # imports zarr
+        from streamsvd.store.writing.separation import check_apart, mask_places
+
         check_apart(place, whole, row_weights, column_weights, mask_places(whole, mask))
         if nonfinite != "raise" or mask is not None:  # there is a look
             ResultWriter(place, overwrite=overwrite).discard()
@@ -524,4 +529,6 @@ def _keep(session: Session, writer: ResultWriter, result: SVD) -> SVD:
     ):  # whoever is told of an interrupt is told first that the result is there
         path = writer.commit(result, source=session.source.name)
         session.notify(ResultWritten(str(path)))
+    from streamsvd.store.results.writer import lazy_array
+
     return replace(result, U=lazy_array(path, "U")) if writer.has_u else result
