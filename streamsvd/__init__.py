@@ -54,6 +54,7 @@ _HOMES = {
     "Info": "streamsvd.info",
     "RunPlan": "streamsvd.engine.run_plan",
     "plan_svd": "streamsvd.factor.verb",
+    "plan_pca": "streamsvd.factor.verb",
     "svd": "streamsvd.factor.verb",
     "pca": "streamsvd.factor.verb",
     "SVD": "streamsvd.factor.result",
@@ -106,7 +107,7 @@ if TYPE_CHECKING:
     from streamsvd.estimators import TruncatedSVD as TruncatedSVD
     from streamsvd.factor.plan import Plan
     from streamsvd.factor.result import PCA, SVD
-    from streamsvd.factor.verb import pca, plan_svd, svd
+    from streamsvd.factor.verb import pca, plan_pca, plan_svd, svd
     from streamsvd.info import Info, Status
     from streamsvd.kernels.nystrom import NystromResult, load_nystrom, nystrom
     from streamsvd.kernels.ridge import KernelRidgeResult, kernel_ridge, load_ridge
@@ -180,6 +181,7 @@ __all__ = [
     "open_compressed",
     "pca",
     "plan",
+    "plan_pca",
     "plan_svd",
     "rate_curve",
     "sample_rows",

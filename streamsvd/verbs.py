@@ -52,6 +52,8 @@ VERBS = {
     for verb in (
         _verb("nystrom", "kernels", "nystrom", "NystromOptions", "nystrom"),
         _verb("kernel_ridge", "kernels", "ridge", "KernelRidgeOptions", "krr fit"),
+        _verb("svd", "factor", "verb", "SVDOptions", "svd"),
+        _verb("pca", "factor", "verb", "SVDOptions", "pca"),
         _verb("sample_rows", "rows", "sample_rows", "SampleOptions", "sample"),
         _verb("lstsq", "rows", "lstsq", "LeastSquaresOptions", "lstsq"),
         _verb("cluster", "collections", "cluster", "ClusterOptions", ""),

@@ -114,7 +114,6 @@ class Run:
         began = time.perf_counter()
         done: dict[Node, Any] = {} if saves is None else saves.known_nodes(name or purpose)
         cost = reader.cost(missing_spans(reader.spans, done), pass_)
-        self.saved_bytes += reader.cost(reader.spans, pass_) - cost
         work: Work[P] = Work(reader, pass_, self.device, self.id, sink)
         try:
             value: P = run_graph(
@@ -132,6 +131,7 @@ class Run:
             self.halt()  # what is left of the pass must not write where its caller now cleans up
             raise
         self.bytes_read += cost
+        self.saved_bytes += reader.cost(reader.spans, pass_) - cost
         self.notify(PassDone(number, purpose, time.perf_counter() - began, None))
         return value
 

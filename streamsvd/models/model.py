@@ -361,6 +361,7 @@ class Model:
             None if scale is None else self._spread(scale),
             found.certificate,
             info,
+            None,
             options,
         )
 
@@ -624,7 +625,7 @@ def _settings_of(path: Path) -> ModelSettings:
     """Settings of a batch result, as if it had been a model from the beginning."""
     result: SVD = read_result(path, "svd", "pca")
     names = ("row_weights", "column_weights")
-    weighted = [name for name in names if result.options.get(name) is not None]
+    weighted = [name for name in names if result.preparation.get(name) is not None]
     # A column left out has a scale all the same, by which it would come back: refused as without one.
     refuse_base(result, weighted)
     columns = kept_columns(result)
@@ -635,7 +636,7 @@ def _settings_of(path: Path) -> ModelSettings:
     spec = make_spec(
         rank=rank,
         buffer=default_buffer(rank, result.Vh.shape[1]),
-        center=bool(result.options.get("center")),
+        center=bool(result.preparation.get("center")),
         u=result.U is not None,
         seed=result.info.seed,
     )
