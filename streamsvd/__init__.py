@@ -21,10 +21,10 @@ _HOMES = {
     "load_ridge": "streamsvd.kernels",
     "KernelRidgeResult": "streamsvd.kernels",
     "NystromResult": "streamsvd.kernels",
-    "sample_rows": "streamsvd.rows",
-    "RowSample": "streamsvd.rows",
-    "lstsq": "streamsvd.rows",
-    "LeastSquaresResult": "streamsvd.rows",
+    "sample_rows": "streamsvd.rows.sample_rows",
+    "RowSample": "streamsvd.rows.sample_rows",
+    "lstsq": "streamsvd.rows.lstsq",
+    "LeastSquaresResult": "streamsvd.rows.lstsq",
     "top_eigenvectors": "streamsvd.streams",
     "TopEigenvectorStream": "streamsvd.streams",
     "TopEigenvectorsResult": "streamsvd.streams",
@@ -50,6 +50,9 @@ _HOMES = {
     "rate_curve": "streamsvd.collections",
     "open_collection": "streamsvd.store.collections",
     "verify": "streamsvd.models.verify",
+    "plan": "streamsvd.verbs",
+    "Info": "streamsvd.info",
+    "RunPlan": "streamsvd.engine.run_plan",
     "plan_svd": "streamsvd.factor.verb",
     "svd": "streamsvd.factor.verb",
     "pca": "streamsvd.factor.verb",
@@ -89,6 +92,7 @@ if TYPE_CHECKING:
     )
     from streamsvd.collections.mathematics import MergeStep
     from streamsvd.engine.opening import open
+    from streamsvd.engine.run_plan import RunPlan
     from streamsvd.errors import (
         AccessError,
         BudgetError,
@@ -110,7 +114,7 @@ if TYPE_CHECKING:
     from streamsvd.factor.plan import Plan
     from streamsvd.factor.result import PCA, SVD
     from streamsvd.factor.verb import pca, plan_svd, svd
-    from streamsvd.info import Status
+    from streamsvd.info import Info, Status
     from streamsvd.kernels import (
         KernelRidgeResult,
         NystromResult,
@@ -123,7 +127,8 @@ if TYPE_CHECKING:
     from streamsvd.models.mathematics.incremental import IncrementalSVD
     from streamsvd.models.verify import verify
     from streamsvd.numerics.certificate import Certificate
-    from streamsvd.rows import LeastSquaresResult, RowSample, lstsq, sample_rows
+    from streamsvd.rows.lstsq import LeastSquaresResult, lstsq
+    from streamsvd.rows.sample_rows import RowSample, sample_rows
     from streamsvd.store.collections import open_collection
     from streamsvd.store.results.loading import load
     from streamsvd.streams import (
@@ -133,6 +138,7 @@ if TYPE_CHECKING:
         top_eigenvectors,
     )
     from streamsvd.streams.mathematics import StreamCertificate
+    from streamsvd.verbs import plan
 
 # IncrementalPCA and the other estimators are left out: a star import must not need the extra.
 __all__ = [
@@ -145,6 +151,7 @@ __all__ = [
     "ConflictError",
     "CorruptChunkError",
     "IncrementalSVD",
+    "Info",
     "KernelRidgeResult",
     "LeastSquaresResult",
     "MergeStep",
@@ -159,6 +166,7 @@ __all__ = [
     "RatePoint",
     "RateCurve",
     "RowSample",
+    "RunPlan",
     "SVD",
     "ShapeError",
     "Cluster",
@@ -186,6 +194,7 @@ __all__ = [
     "open_collection",
     "open_compressed",
     "pca",
+    "plan",
     "plan_svd",
     "rate_curve",
     "sample_rows",

@@ -7,9 +7,9 @@ import dask
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from streamsvd.engine.graph import merge_tree
 
 from streamsvd.engine import memory
-from streamsvd.engine.graph import merge_tree
 from streamsvd.engine.layout import cut_axis
 from streamsvd.engine.memory import Sizes, parse_bytes, show_bytes
 from streamsvd.errors import SpecError

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from streamsvd.engine.span import RunCancelled, SpanWork, run_span
+from streamsvd.numerics.passes import NormalPass, ProjectPass, ThinBlock
 
 from streamsvd.engine import span as span_module
 from streamsvd.engine.layout import cut_axis
-from streamsvd.engine.span import RunCancelled, SpanWork, run_span
 from streamsvd.errors import NonFiniteError, ScaleError
 from streamsvd.numerics.blocks import Preparation
-from streamsvd.numerics.passes import NormalPass, ProjectPass, ThinBlock
 
 
 class Recorded:
