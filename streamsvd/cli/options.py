@@ -469,6 +469,18 @@ def npz(what: str, *, required: bool = False) -> Callable[[F], F]:
     )
 
 
+def result(arrays: str, *, required: bool = False) -> Callable[[F], F]:
+    """Where a result goes, a folder or a ``.npz`` file of these arrays, and whether it may replace one."""
+    place = Place(doing="write")
+    help = f"Folder for the result, which streamsvd.load opens; or FILE.npz, for {arrays} alone."
+    return stack_options(
+        click.option("--out", type=place, metavar="PATH", required=required, help=help),
+        click.option(
+            "--overwrite", is_flag=True, help="Replace what is at --out once it is whole."
+        ),
+    )
+
+
 def zarr_array(what: str) -> Callable[[F], F]:
     """Where a new zarr array goes, and whether it may replace one."""
     place = Place(doing="write")
