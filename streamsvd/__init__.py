@@ -15,12 +15,12 @@ _HOMES = {
     "export_model": "streamsvd.models",
     "merge_models": "streamsvd.models",
     "update": "streamsvd.models",
-    "nystrom": "streamsvd.kernels",
-    "kernel_ridge": "streamsvd.kernels",
-    "load_nystrom": "streamsvd.kernels",
-    "load_ridge": "streamsvd.kernels",
-    "KernelRidgeResult": "streamsvd.kernels",
-    "NystromResult": "streamsvd.kernels",
+    "nystrom": "streamsvd.kernels.nystrom",
+    "kernel_ridge": "streamsvd.kernels.ridge",
+    "load_nystrom": "streamsvd.kernels.nystrom",
+    "load_ridge": "streamsvd.kernels.ridge",
+    "KernelRidgeResult": "streamsvd.kernels.ridge",
+    "NystromResult": "streamsvd.kernels.nystrom",
     "sample_rows": "streamsvd.rows.sample_rows",
     "RowSample": "streamsvd.rows.sample_rows",
     "lstsq": "streamsvd.rows.lstsq",
@@ -115,14 +115,8 @@ if TYPE_CHECKING:
     from streamsvd.factor.result import PCA, SVD
     from streamsvd.factor.verb import pca, plan_svd, svd
     from streamsvd.info import Info, Status
-    from streamsvd.kernels import (
-        KernelRidgeResult,
-        NystromResult,
-        kernel_ridge,
-        load_nystrom,
-        load_ridge,
-        nystrom,
-    )
+    from streamsvd.kernels.nystrom import NystromResult, load_nystrom, nystrom
+    from streamsvd.kernels.ridge import KernelRidgeResult, kernel_ridge, load_ridge
     from streamsvd.models import Model, UpdateReport, export_model, merge_models, update
     from streamsvd.models.mathematics.incremental import IncrementalSVD
     from streamsvd.models.verify import verify

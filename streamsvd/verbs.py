@@ -50,6 +50,8 @@ def _verb(name: str, family: str, module: str, record: str, command: str) -> Ver
 VERBS = {
     verb.name: verb
     for verb in (
+        _verb("nystrom", "kernels", "nystrom", "NystromOptions", "nystrom"),
+        _verb("kernel_ridge", "kernels", "ridge", "KernelRidgeOptions", "krr fit"),
         _verb("sample_rows", "rows", "sample_rows", "SampleOptions", "sample"),
         _verb("lstsq", "rows", "lstsq", "LeastSquaresOptions", "lstsq"),
     )

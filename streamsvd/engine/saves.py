@@ -189,8 +189,8 @@ def open_saves(
     source = schedule.source
     run = {
         "source": source.name, "shape": list(source.shape), "dtype": source.dtype.str, "rows": source_fingerprint(source),
-        "chunks": list(source.chunks), "spans": len(schedule.reader.spans), "height": schedule.layout.unit, "device": device,
-        **identity(options), **{name: _plain(value) for name, value in further.items()},
+        **identity(options), "device": device, **{name: _plain(value) for name, value in further.items()},
+        "chunks": list(source.chunks), "spans": len(schedule.reader.spans), "height": schedule.layout.unit,
     }  # fmt: skip
     return Saves.at(place, purpose, run, {kind.__name__: kind for kind in kinds}, seconds)
 
