@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +64,7 @@ def check_result_place(
 
 
 def save_result(
-    out: Path | None, result: Result, arrays: Mapping[str, Any], *, overwrite: bool
+    out: Path | None, result: Result, arrays: Callable[[], Mapping[str, Any]], *, overwrite: bool
 ) -> None:
     """Write a result: as a whole to a folder, or these arrays of it to a ``.npz`` file.
 
@@ -74,7 +74,7 @@ def save_result(
         If it cannot be written; what was there before is untouched.
     """
     if out is not None and out.suffix == NPZ:
-        write_npz(out, arrays)
+        write_npz(out, arrays())
     elif out is not None:
         result.save(out, overwrite=overwrite)
 

@@ -71,7 +71,9 @@ def command(
             click.echo(f"streamsvd: {in_options(error.message)}", err=True)
             found, code = error.result, NOT_CONVERGED
     names = ("x", "residual_norm", "forward_error")
-    save_result(out, found, {name: getattr(found, name) for name in names}, overwrite=overwrite)
+    save_result(
+        out, found, lambda: {name: getattr(found, name) for name in names}, overwrite=overwrite
+    )
     for sentence in found.info.warnings:
         click.echo(f"streamsvd: {in_options(sentence)}", err=True)
     show(source, found, out, as_json=as_json)

@@ -74,6 +74,8 @@ class Place(click.Path):
 
 
 ARRAY = Place(exists=True, dir_okay=False, doing="read")
+RESULT = Place(exists=True, doing="read")
+"""A result that was saved: a folder, or a ``.npz`` file."""
 
 
 def _dimensions(ctx: Any, param: Any, value: tuple[str, ...]) -> Any:

@@ -56,7 +56,9 @@ def command(
     ):
         found = sample_rows(A, callback=watch, **given)
     names = ("indices", "rows", "weights", "chances", "scores")
-    save_result(out, found, {name: getattr(found, name) for name in names}, overwrite=overwrite)
+    save_result(
+        out, found, lambda: {name: getattr(found, name) for name in names}, overwrite=overwrite
+    )
     for sentence in found.info.warnings:
         click.echo(f"streamsvd: {sentence}", err=True)
     show(source, found, out, as_json=as_json)
