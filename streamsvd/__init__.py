@@ -35,19 +35,19 @@ _HOMES = {
     "KernelRidge": "streamsvd.estimators",
     "Nystroem": "streamsvd.estimators",
     "TruncatedSVD": "streamsvd.estimators",
-    "ClusterResult": "streamsvd.collections",
-    "CompressedCollection": "streamsvd.collections",
-    "CompressionReport": "streamsvd.collections",
+    "ClusterResult": "streamsvd.collections.result",
+    "CompressedCollection": "streamsvd.collections.compressed",
+    "CompressionReport": "streamsvd.collections.result",
     "MergeStep": "streamsvd.collections.mathematics",
-    "RatePoint": "streamsvd.collections",
-    "RateCurve": "streamsvd.collections",
-    "Cluster": "streamsvd.collections",
-    "cluster": "streamsvd.collections",
-    "compress": "streamsvd.collections",
-    "decompress": "streamsvd.collections",
-    "second_moment_factor": "streamsvd.collections",
-    "open_compressed": "streamsvd.collections",
-    "rate_curve": "streamsvd.collections",
+    "RatePoint": "streamsvd.collections.rates",
+    "RateCurve": "streamsvd.collections.rates",
+    "Cluster": "streamsvd.collections.result",
+    "cluster": "streamsvd.collections.cluster",
+    "compress": "streamsvd.collections.compression",
+    "decompress": "streamsvd.collections.decompression",
+    "second_moment_factor": "streamsvd.collections.inputs",
+    "open_compressed": "streamsvd.collections.compressed",
+    "rate_curve": "streamsvd.collections.rates",
     "open_collection": "streamsvd.store.collections",
     "verify": "streamsvd.models.verify",
     "plan": "streamsvd.verbs",
@@ -76,21 +76,14 @@ _HOMES = {
 }
 
 if TYPE_CHECKING:
-    from streamsvd.collections import (
-        Cluster,
-        ClusterResult,
-        CompressedCollection,
-        CompressionReport,
-        RateCurve,
-        RatePoint,
-        cluster,
-        compress,
-        decompress,
-        open_compressed,
-        rate_curve,
-        second_moment_factor,
-    )
+    from streamsvd.collections.cluster import cluster
+    from streamsvd.collections.compressed import CompressedCollection, open_compressed
+    from streamsvd.collections.compression import compress
+    from streamsvd.collections.decompression import decompress
+    from streamsvd.collections.inputs import second_moment_factor
     from streamsvd.collections.mathematics import MergeStep
+    from streamsvd.collections.rates import RateCurve, RatePoint, rate_curve
+    from streamsvd.collections.result import Cluster, ClusterResult, CompressionReport
     from streamsvd.engine.opening import open
     from streamsvd.engine.run_plan import RunPlan
     from streamsvd.errors import (
