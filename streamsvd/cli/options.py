@@ -74,6 +74,8 @@ class Place(click.Path):
 
 
 ARRAY = Place(exists=True, dir_okay=False, doing="read")
+RESULT = Place(exists=True, doing="read")
+"""A result that was saved: a folder, or a ``.npz`` file."""
 
 
 def _dimensions(ctx: Any, param: Any, value: tuple[str, ...]) -> Any:
@@ -431,6 +433,18 @@ def npz(what: str, *, required: bool = False) -> Callable[[F], F]:
     return stack_options(
         click.option("--out", type=place, metavar="FILE.npz", required=required, help=what),
         click.option("--overwrite", is_flag=True, help="Replace the file at --out."),
+    )
+
+
+def result(arrays: str, *, required: bool = False) -> Callable[[F], F]:
+    """Where a result goes, a folder or a ``.npz`` file of these arrays, and whether it may replace one."""
+    place = Place(doing="write")
+    help = f"Folder for the result, which streamsvd.load opens; or FILE.npz, for {arrays} alone."
+    return stack_options(
+        click.option("--out", type=place, metavar="PATH", required=required, help=help),
+        click.option(
+            "--overwrite", is_flag=True, help="Replace what is at --out once it is whole."
+        ),
     )
 
 
