@@ -15,7 +15,7 @@ import numpy as np
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.blas import dense_threads
 from streamsvd.engine.columns import PIECE_BYTES, View, mask_of, select_columns, view_of
-from streamsvd.engine.concurrency import concurrency, parallel_map
+from streamsvd.engine.concurrency import at_once, concurrency
 from streamsvd.engine.dask_source import DaskSource
 from streamsvd.engine.events import (
     Callback,
@@ -149,7 +149,7 @@ class Absorption:
             with (
                 held_memory(),
                 dense_threads(spec.width or 0),
-                parallel_map(threads) as self.each,
+                at_once(threads) as self.each,
                 view.naming(),
             ):
                 outcome = self._absorb(spec, feed, view.columns)

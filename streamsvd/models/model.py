@@ -342,11 +342,22 @@ class Model:
             else np.divide(1.0, state.scale, out=np.zeros_like(state.scale), where=state.scale > 0)
         )
         status = Status.CONVERGED if found.tolerance_met else Status.NOT_CONVERGED
+        n_rows = state.factor.n_rows
         info = Info(
-            status, 1.0, 0, 0, 0, 0.0, state.factor.n_rows, "incremental", self.spec.axis, "double", 0,
-            self.dropped_columns,
-            (found.certificate.relative_width,), self.spec.seed, degrees_of_freedom(state.factor.n_rows, None),
-        )  # fmt: skip
+            status=status,
+            passes=1.0,
+            bytes_read=0,
+            peak_bytes=0,
+            projected_bytes=0,
+            elapsed_s=0.0,
+            n_rows=n_rows,
+            seed=self.spec.seed,
+            route="incremental",
+            axis=self.spec.axis,
+            dropped_columns=self.dropped_columns,
+            widths=(found.certificate.relative_width,),
+            freedom=degrees_of_freedom(n_rows, None),
+        )
         U = self.U if self.spec.axis == "columns" or self.spec.u else None
         return SVD(
             found.s,
