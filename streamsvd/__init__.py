@@ -21,10 +21,10 @@ _HOMES = {
     "load_ridge": "streamsvd.kernels",
     "KernelRidgeResult": "streamsvd.kernels",
     "NystromResult": "streamsvd.kernels",
-    "sample_rows": "streamsvd.rows",
-    "RowSample": "streamsvd.rows",
-    "lstsq": "streamsvd.rows",
-    "LeastSquaresResult": "streamsvd.rows",
+    "sample_rows": "streamsvd.rows.sample_rows",
+    "RowSample": "streamsvd.rows.sample_rows",
+    "lstsq": "streamsvd.rows.lstsq",
+    "LeastSquaresResult": "streamsvd.rows.lstsq",
     "top_eigenvectors": "streamsvd.streams",
     "TopEigenvectorStream": "streamsvd.streams",
     "TopEigenvectorsResult": "streamsvd.streams",
@@ -124,7 +124,8 @@ if TYPE_CHECKING:
     from streamsvd.models.verify import verify
     from streamsvd.numerics.certificate import Certificate
     from streamsvd.result import PCA, SVD
-    from streamsvd.rows import LeastSquaresResult, RowSample, lstsq, sample_rows
+    from streamsvd.rows.lstsq import LeastSquaresResult, lstsq
+    from streamsvd.rows.sample_rows import RowSample, sample_rows
     from streamsvd.store.collections import open_collection
     from streamsvd.streams import (
         TopEigenvectorsResult,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Integral, Real
 from typing import Any
-
-import numpy as np
 
 from streamsvd.errors import SpecError
 
@@ -17,7 +16,7 @@ def check_integer(name: str, value: Any, *, least: int | None = None) -> int:
     SpecError
         If it is none.
     """
-    integer = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    integer = isinstance(value, Integral) and not isinstance(value, bool)
     if least is None and not integer:
         raise SpecError(f"{name}={value!r} is not an integer. Pass a whole number.")
     if least is not None and (not integer or value < least):
@@ -33,7 +32,7 @@ def check_seed(seed: Any, *, name: str = "seed") -> int:
     SpecError
         If it is not an integer from 0 to ``2^63 - 1``; generators have a state, and equal options could not mean equal bits.
     """
-    integer = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
+    integer = isinstance(seed, Integral) and not isinstance(seed, bool)
     if not integer or not 0 <= seed < 2**63:
         raise SpecError(f"{name}={seed!r} is no seed. Pass an integer from 0 to 2^63 - 1.")
     return int(seed)
@@ -48,6 +47,6 @@ def check_numbers(**given: Any) -> None:
         Naming the argument.
     """
     for name, value in given.items():
-        number = isinstance(value, int | float | np.floating | np.integer)
+        number = isinstance(value, Real)
         if value is not None and (isinstance(value, bool) or not number):
             raise SpecError(f"{name}={value!r} is not a number. Pass one.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from streamsvd.cli import options
+from streamsvd.rows.options import LeastSquaresOptions
 
 if TYPE_CHECKING:
     from streamsvd.rows.lstsq import LeastSquaresResult
@@ -23,27 +24,15 @@ if TYPE_CHECKING:
     required=True,
     help="One right-hand side, or one row of several, for each row.",
 )
-@click.option(
-    "--method",
-    type=click.Choice(["auto", "qr", "precondition", "sketch"]),
-    default="auto",
-    show_default=True,
-    help="One pass by the triangle; a sketch and some passes; the sketch alone.",
-)
-@click.option(
-    "--ridge", type=float, default=0.0, show_default=True, help="Times |x|^2, which is added."
-)
-@click.option(
-    "--tol",
-    type=float,
-    default=0.0,
-    show_default=True,
-    help="Gradient, relative to b, that ends the iteration; 0 for as small as rounding lets it be.",
-)
+@options.record(LeastSquaresOptions, "method", "ridge", "tol")
 @options.mask
+@options.missing_values
 @options.npz("Write x, residual_norm and forward_error there.")
-@options.seed
+@options.checkpoint
+@options.save_seconds
+@options.record(LeastSquaresOptions, "seed")
 @options.memory
+@options.cluster
 @options.as_json
 @options.quiet
 def command(
@@ -54,6 +43,8 @@ def command(
     sides: Path,
     out: Path | None,
     overwrite: bool,
+    scheduler: str | None,
+    workers: int | None,
     as_json: bool,
     quiet: bool,
     **given: Any,
@@ -64,14 +55,15 @@ def command(
     from streamsvd.cli.progress import watching
     from streamsvd.cli.wording import in_options
     from streamsvd.engine.opening import open as open_matrix
+    from streamsvd.engine.schedulers import use_scheduler
     from streamsvd.errors import NotConverged
-    from streamsvd.rows import LeastSquaresResult, lstsq
+    from streamsvd.rows.lstsq import LeastSquaresResult, lstsq
 
     A = open_matrix(source, variable=variable, rows=rows, missing=missing)
     check_place(out, A, mask=given["mask"], overwrite=overwrite)
     b = read_npy("b", sides)
     code = 0
-    with watching(A.nbytes, quiet=quiet) as watch:
+    with use_scheduler(scheduler, workers), watching(A.nbytes, quiet=quiet) as watch:
         try:
             found = lstsq(A, b, callback=watch, **given)
         except NotConverged as error:
@@ -91,21 +83,24 @@ def show(source: str, found: LeastSquaresResult, out: Path | None, *, as_json: b
     """The solution on stdout; without ``--out`` and with ``--json`` it is in the object."""
     from dataclasses import asdict
 
-    from streamsvd.cli.present import at_most, print_facts, round_digits, show_json
+    from streamsvd.cli.present import at_most, info_record, print_facts, round_digits, show_json
     from streamsvd.engine.memory import show_bytes
 
     i = found.info
     if as_json:
         show_json(
             {
-                "status": found.status,
+                "status": i.status.value,
+                "outcome": found.outcome,
                 **({"x": found.x} if out is None else {}),
                 "residual_norm": found.residual_norm,
                 "forward_error": found.forward_error,
                 "proved": found.is_proved,
                 "iterations": found.iterations,
                 "rank": found.rank,
-                **asdict(i),
+                **info_record(i),
+                **asdict(found.options),
+                "gradients": found.gradients,
                 "out": None if out is None else str(out),
             }
         )
@@ -116,7 +111,7 @@ def show(source: str, found: LeastSquaresResult, out: Path | None, *, as_json: b
         [
             (
                 "method",
-                f"{i.method}: {found.status}"
+                f"{found.options.method}: {found.outcome}"
                 + (f" after {found.iterations} iterations" if found.iterations else ""),
             ),
             ("residual", ", ".join(round_digits(float(r), 4) for r in found.residual_norm)),
@@ -124,7 +119,7 @@ def show(source: str, found: LeastSquaresResult, out: Path | None, *, as_json: b
                 "error",
                 f"|x - x*| <= {', '.join(at_most(float(e), 2) for e in found.forward_error)}, {said}",
             ),
-            ("passes", f"{i.passes}: {show_bytes(i.bytes_read)} in {i.elapsed_s:.3g} s"),
+            ("passes", f"{i.passes:g}: {show_bytes(i.bytes_read)} in {i.elapsed_s:.3g} s"),
             ("written", "" if out is None else str(out)),
         ]
     )

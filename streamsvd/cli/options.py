@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import click
 
@@ -187,6 +188,39 @@ accuracy = stack_options(
         help="Relative width asked of every interval [1e-3]; alone: relative error of the factorisation.",
     ),
 )
+
+
+
+def record(kind: type, *names: str) -> Callable[[F], F]:
+    """Options of a command from the fields of an options record: names, types, defaults and help.
+
+    Parameters
+    ----------
+    kind
+        The record.
+    *names
+        Its fields that become options, in this order; all if left out.
+    """
+    hints, by_name = get_type_hints(kind), {f.name: f for f in fields(kind)}
+    made = []
+    for name in names or by_name:
+        field, hint = by_name[name], hints[name]
+        parts = [part for part in get_args(hint) if part is not type(None)]
+        if get_origin(hint) is not Literal and parts:
+            hint = parts[0]  # one of several types, None among them
+        flag, shown = f"--{name.replace('_', '-')}", field.default is not None
+        help_ = field.metadata["help"]
+        if hint is bool:
+            made.append(click.option(f"{flag}/--no-{flag[2:]}", default=field.default, help=help_))
+            continue
+        kind_ = click.Choice(list(get_args(hint))) if get_origin(hint) is Literal else hint
+        made.append(
+            click.option(
+                flag, name, type=kind_, default=field.default, show_default=shown, help=help_
+            )
+        )
+    return stack_options(*made)
+
 
 memory = click.option(
     "--memory",
@@ -399,6 +433,31 @@ checkpoint = click.option(
     metavar="PLACE",
     callback=output_place,
     help="Save the state there every 30 s, and go on from it after a kill.",
+)
+
+
+missing_values = click.option(
+    "--nonfinite",
+    type=click.Choice(["raise", "zero", "mean", "drop_columns"]),
+    default="raise",
+    show_default=True,
+    help="What a NaN is; mean and drop_columns take one more pass. Inf is always an error.",
+)
+save_seconds = click.option(
+    "--save-seconds",
+    type=float,
+    default=30.0,
+    show_default=True,
+    metavar="S",
+    help="Least time between two saves at --checkpoint.",
+)
+cluster = stack_options(
+    click.option(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Run on the distributed cluster at this address, such as tcp://10.0.0.1:8786.",
+    ),
+    click.option("--workers", type=int, metavar="N", help="Threads of this process [one a core]."),
 )
 
 

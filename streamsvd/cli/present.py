@@ -16,6 +16,7 @@ import numpy as np
 from streamsvd import __version__
 from streamsvd.engine.memory import show_bytes
 from streamsvd.factor.plan import Plan
+from streamsvd.info import Info
 from streamsvd.numerics.certificate import Certificate, Kind
 from streamsvd.numerics.sentences import describe_error, describe_values, describe_vectors
 from streamsvd.result import PCA, SVD
@@ -49,6 +50,15 @@ def at_least(x: Number, digits: int) -> str:
 def at_most(x: Number, digits: int) -> str:
     """An upper bound, rounded up."""
     return round_digits(x, digits, ROUND_CEILING)
+
+
+def info_record(info: Info) -> dict[str, Any]:
+    """What every verb says of how its result came about, for JSON."""
+    names = (
+        "n_rows", "passes", "bytes_read", "elapsed_s", "peak_bytes", "projected_bytes", "warnings",
+        "missing", "dropped_columns",
+    )  # fmt: skip
+    return {name: getattr(info, name) for name in names}
 
 
 def show_json(record: dict[str, Any]) -> None:

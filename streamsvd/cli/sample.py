@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from streamsvd.cli import options
+from streamsvd.rows.options import SampleOptions
 
 if TYPE_CHECKING:
     from streamsvd.rows.sample_rows import RowSample
@@ -15,41 +16,15 @@ if TYPE_CHECKING:
 
 @click.command("sample", short_help="Rows that stand for a tall matrix, with the distortion.")
 @options.source
-@click.option("--size", type=int, metavar="K", help="Most rows to keep.")
-@click.option(
-    "--oversampling",
-    type=float,
-    metavar="C",
-    help="Instead: rows kept for each unit of the sum of scores [8 ln(columns)].",
-)
-@click.option(
-    "--scores",
-    type=click.Choice(["leverage", "ridge", "root-leverage", "sensitivity"]),
-    default="leverage",
-    show_default=True,
-    help="What the chance of a row is in proportion to.",
-)
-@click.option(
-    "--gamma", type=float, metavar="G", help="Ridge, of ridge scores and of --method online."
-)
-@click.option(
-    "--p",
-    type=float,
-    default=2.0,
-    show_default=True,
-    help="Norm that root-leverage and sensitivity are for.",
-)
-@click.option(
-    "--method",
-    type=click.Choice(["two-pass", "online"]),
-    default="two-pass",
-    show_default=True,
-    help="Exact scores, or one pass and more rows.",
-)
+@options.record(SampleOptions, "size", "oversampling", "scores", "gamma", "p", "method")
 @options.mask
+@options.missing_values
 @options.npz("Write rows, indices, weights, chances and scores there.")
-@options.seed
+@options.checkpoint
+@options.save_seconds
+@options.record(SampleOptions, "seed")
 @options.memory
+@options.cluster
 @options.as_json
 @options.quiet
 def command(
@@ -59,6 +34,8 @@ def command(
     missing: str,
     out: Path | None,
     overwrite: bool,
+    scheduler: str | None,
+    workers: int | None,
     as_json: bool,
     quiet: bool,
     **given: Any,
@@ -67,12 +44,16 @@ def command(
     from streamsvd.cli.files import check_place, save_arrays
     from streamsvd.cli.progress import watching
     from streamsvd.engine.opening import open as open_matrix
+    from streamsvd.engine.schedulers import use_scheduler
     from streamsvd.rows.sample_rows import sample_rows
 
     A = open_matrix(source, variable=variable, rows=rows, missing=missing)
     check_place(out, A, mask=given["mask"], overwrite=overwrite)
     passes = 1 if given["method"] == "online" else 2
-    with watching(passes * A.nbytes, quiet=quiet) as watch:
+    with (
+        use_scheduler(scheduler, workers),
+        watching(passes * A.nbytes, quiet=quiet) as watch,
+    ):
         found = sample_rows(A, callback=watch, **given)
     if out is not None:
         names = ("indices", "rows", "weights", "chances", "scores")
@@ -87,18 +68,21 @@ def show(source: str, found: RowSample, out: Path | None, *, as_json: bool) -> N
     """The sample on stdout."""
     from dataclasses import asdict
 
-    from streamsvd.cli.present import at_most, print_facts, round_digits, show_json
+    from streamsvd.cli.present import at_most, info_record, print_facts, round_digits, show_json
     from streamsvd.engine.memory import show_bytes
 
-    c, i = found.certificate, found.info
+    c, i, o = found.certificate, found.info, found.options
     if as_json:
         show_json(
             {
-                "status": "done",
+                "status": i.status.value,
                 "kept": int(found.indices.size),
                 "dimension": found.dimension,
                 "certificate": asdict(c),
-                **asdict(i),
+                **info_record(i),
+                **asdict(o),
+                "oversampling": found.oversampling,
+                "chosen_options": found.chosen_options,
                 "out": None if out is None else str(out),
             }
         )
@@ -106,17 +90,17 @@ def show(source: str, found: RowSample, out: Path | None, *, as_json: bool) -> N
     click.echo(f"{source}: {found.indices.size:,} of {i.n_rows:,} rows\n")
     norm = f" + {round_digits(c.gamma, 3)} |x|^2" if c.gamma else ""
     ends = "" if c.lower >= 1 else f"at least (1 - {at_most(c.lower, 3)}) and "
-    made = f" for p = {i.p:g}" if i.p != 2 else ""
+    norm_of = f" for p = {o.p:g}" if o.p != 2 else ""
     print_facts(
         [
-            ("scores", f"{i.scores}{made}, {round_digits(found.dimension, 4)} in all"),
-            ("kept", f"{round_digits(i.oversampling, 4)} for each unit of them"),
+            ("scores", f"{o.scores}{norm_of}, {round_digits(found.dimension, 4)} in all"),
+            ("kept", f"{round_digits(found.oversampling, 4)} for each unit of them"),
             (
                 "proved",
                 f"|SAx|^2{norm} {ends}at most (1 + {at_most(c.upper, 3)}) times |Ax|^2{norm}",
             ),
             ("", f"for every x of the row space, of dimension {c.rank}"),
-            ("passes", f"{i.passes}: {show_bytes(i.bytes_read)} in {i.elapsed_s:.3g} s"),
+            ("passes", f"{i.passes:g}: {show_bytes(i.bytes_read)} in {i.elapsed_s:.3g} s"),
             ("written", "" if out is None else str(out)),
         ]
     )

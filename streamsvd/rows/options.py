@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Literal, get_args
-
-import numpy as np
 
 from streamsvd.checks.numbers import check_numbers, check_seed
 from streamsvd.errors import SpecError
 from streamsvd.options import option
-from streamsvd.rows.mathematics import Kind
 
 Method = Literal["auto", "qr", "precondition", "sketch"]
+Kind = Literal["leverage", "ridge", "root-leverage", "sensitivity"]
 SampleMethod = Literal["two-pass", "online"]
 
 
@@ -88,7 +87,7 @@ class SampleOptions:
                 f"size={size} and oversampling={oversampling} exclude each other. Pass one of them."
             )
         if size is not None and (
-            isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1
+            isinstance(size, bool) or not isinstance(size, Integral) or size < 1
         ):
             raise SpecError(f"size={size!r} is no number of rows. Pass an integer of 1 or more.")
         if oversampling is not None and not 0 < oversampling < float("inf"):

@@ -34,14 +34,13 @@ from streamsvd.rows.mathematics import (
     EPSILON,
     Draw,
     DrawnSample,
-    Kind,
     Online,
     RowSpace,
     distortion_bounds,
     total,
 )
 from streamsvd.rows.mathematics.draw import DrawnRows
-from streamsvd.rows.options import SampleMethod, SampleOptions
+from streamsvd.rows.options import Kind, SampleMethod, SampleOptions
 from streamsvd.rows.passes import DrawPass
 from streamsvd.typing import Matrix, Real
 

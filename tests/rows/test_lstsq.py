@@ -41,12 +41,12 @@ def test_it_is_what_dense_algebra_says(data, method):
     assert one.residual_norm.shape == one.forward_error.shape == (1,)
     np.testing.assert_allclose(one.x, x[:, 0], rtol=1e-9, atol=1e-11)
     if method == "precondition":
-        assert not found.proved
-        assert found.status == "stagnated"
-        assert found.iterations == len(found.info.gradients) == found.info.passes - 1 <= 30
+        assert not found.is_proved
+        assert found.outcome == "stagnated"
+        assert found.iterations == len(found.gradients) == found.info.passes - 1 <= 30
     else:
-        assert found.proved
-        assert (found.status, found.iterations, found.info.passes) == ("solved", 0, 1)
+        assert found.is_proved
+        assert (found.outcome, found.iterations, found.info.passes) == ("solved", 0, 1)
 
 
 def test_the_sketch_alone_is_near_and_says_so(data):
@@ -59,7 +59,7 @@ def test_the_sketch_alone_is_near_and_says_so(data):
         assert np.all(true <= 1.15 * least)
         np.testing.assert_allclose(found.residual_norm, true, rtol=0.15)
         assert np.all(np.linalg.norm(found.x - best, axis=0) <= found.forward_error)
-        assert (found.status, found.proved, found.info.passes) == ("sketched", False, 1)
+        assert (found.outcome, found.is_proved, found.info.passes) == ("sketched", False, 1)
         assert "estimates" in found.info.warnings[0]
 
 
@@ -75,7 +75,7 @@ def test_memory_and_threads_change_no_bit(tmp_path, data, method, chunk):
             found = streamsvd.lstsq(path, b, method=method, memory=memory)
         for name in ("x", "residual_norm", "forward_error"):
             np.testing.assert_array_equal(getattr(found, name), getattr(whole, name))
-        assert found.info.gradients == whole.info.gradients
+        assert found.gradients == whole.gradients
         assert found.info.peak_bytes <= found.info.projected_bytes <= parse_bytes(memory)
 
 
@@ -136,7 +136,7 @@ def test_a_tolerance_ends_the_iteration_early(data):
     A, b = data
     early = streamsvd.lstsq(A, b, method="precondition", tol=1e-4)
     late = streamsvd.lstsq(A, b, method="precondition")
-    assert early.status == "tolerance"
+    assert early.outcome == "tolerance"
     assert early.iterations < late.iterations
     best = np.linalg.lstsq(A, b, rcond=None)[0]
     off = np.linalg.norm(A @ (early.x - best), axis=0)
@@ -147,10 +147,10 @@ def test_a_tolerance_ends_the_iteration_early(data):
 def test_the_method_is_chosen_by_the_columns(monkeypatch, data):
     A, b = data
     monkeypatch.setattr(module, "TRIANGLE_COLUMNS", 10)
-    assert streamsvd.lstsq(A, b).info.method == "precondition"
-    assert streamsvd.lstsq(A[:160], b[:160]).info.method == "qr"  # the sketch would be as large
+    assert streamsvd.lstsq(A, b).options.method == "precondition"
+    assert streamsvd.lstsq(A[:160], b[:160]).options.method == "qr"  # the sketch would be as large
     monkeypatch.setattr(module, "TRIANGLE_COLUMNS", 20)
-    assert streamsvd.lstsq(A, b).info.method == "qr"
+    assert streamsvd.lstsq(A, b).options.method == "qr"
 
 
 def test_an_iteration_without_end_hands_back_what_it_has(monkeypatch, data):
@@ -159,7 +159,7 @@ def test_an_iteration_without_end_hands_back_what_it_has(monkeypatch, data):
     with pytest.raises(streamsvd.NotConverged, match="3 iterations left a gradient of") as caught:
         streamsvd.lstsq(A, b, method="precondition")
     partial = caught.value.result
-    assert partial.status == "capped"
+    assert partial.outcome == "capped"
     assert np.all(
         np.linalg.norm(partial.x - np.linalg.lstsq(A, b, rcond=None)[0], axis=0)
         <= partial.forward_error

@@ -124,7 +124,7 @@ def test_a_sample_is_what_it_says(A):
     np.testing.assert_array_equal(found.rows, wide[found.indices])
     U = np.linalg.svd(wide, full_matrices=False)[0]
     np.testing.assert_allclose(found.scores, np.sum(U * U, axis=1)[found.indices], rtol=1e-7)
-    chances = np.minimum(1, found.info.oversampling * found.scores)
+    chances = np.minimum(1, found.oversampling * found.scores)
     np.testing.assert_allclose(found.chances, chances)
     np.testing.assert_array_equal(found.weights, 1 / found.chances)
     low, high = truth(wide, found)
@@ -132,10 +132,10 @@ def test_a_sample_is_what_it_says(A):
         [-found.certificate.lower, found.certificate.upper], [low, high], rtol=1e-7
     )
     assert not np.array_equal(found.indices, streamsvd.sample_rows(A, 200, seed=4).indices)
-    assert found.info.chosen == ()
+    assert found.chosen_options == ()
     default = streamsvd.sample_rows(A)
-    assert default.info.chosen == ("oversampling",)
-    assert default.info.oversampling == pytest.approx(8 * np.log(12))
+    assert default.chosen_options == ("oversampling",)
+    assert default.oversampling == pytest.approx(8 * np.log(12))
     assert default.certificate.upper < 0.7
 
 

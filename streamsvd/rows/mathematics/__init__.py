@@ -9,7 +9,7 @@ from streamsvd.rows.mathematics.descent import (
 from streamsvd.rows.mathematics.distortion import distortion_bounds
 from streamsvd.rows.mathematics.draw import Draw, DrawnSample
 from streamsvd.rows.mathematics.online import EPSILON, Online
-from streamsvd.rows.mathematics.scores import Kind, leverage, sensitivity, total
+from streamsvd.rows.mathematics.scores import leverage, sensitivity, total
 from streamsvd.rows.mathematics.solution import TriangleSolution, solve_triangle
 from streamsvd.rows.mathematics.space import RowSpace
 from streamsvd.rows.mathematics.sparse_signs import NONZEROS, SparseSignSketch
@@ -20,7 +20,6 @@ __all__ = [
     "NONZEROS",
     "LeastSquaresDescent",
     "Draw",
-    "Kind",
     "Online",
     "DescentSums",
     "RowSpace",

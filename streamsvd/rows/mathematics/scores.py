@@ -12,14 +12,11 @@ before reading: at most n, ``m^{1 - p/2} n^{p/2}`` (concavity), ``n m^{1 - 2/p}`
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 
 from streamsvd.rows.mathematics.space import RowSpace
 from streamsvd.typing import Matrix, Real
 
-Kind = Literal["leverage", "ridge", "root-leverage", "sensitivity"]
 
 
 def leverage(space: RowSpace, rows: Matrix) -> Real:
