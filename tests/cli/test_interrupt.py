@@ -84,7 +84,7 @@ def test_saves_are_spoken_of_where_there_are_any(
 
     def stopped(A, *_: object, checkpoint: str, **__: object) -> None:
         if saved:
-            Checkpoint.at(checkpoint, "test").save({"row": 7}, {})
+            Checkpoint.from_address(checkpoint, "test").save({"row": 7}, {})
         raise KeyboardInterrupt
 
     for name in ("kernels.nystrom", "kernels.kernel_ridge", "streams.top_eigenvectors"):
@@ -94,7 +94,7 @@ def test_saves_are_spoken_of_where_there_are_any(
         target = ["--y", tmp_path / "y.npy", "--out", tmp_path / "fit.npz"]
     place = tmp_path / "saves"
     given = [*verb.split(), tmp_path / "A.npy", *target, "--checkpoint", place, "--json"]
-    assert app.run([str(each) for each in given], app.StopHandler(asked=True)) == 130
+    assert app.run([str(each) for each in given], app.StopHandler(got_signal=True)) == 130
     out, err = capsys.readouterr()
     sentence = (
         f"interrupted; what was saved is in {place}, and the same command goes on from it."
@@ -138,7 +138,7 @@ def test_a_second_stop_ends_a_clean_up_and_not_what_is_said_at_the_end(monkeypat
         stop(signal.SIGINT, None)  # the same one still
         clock[0] += app.SIGNAL_GAP_S
     stop(signal.SIGTERM, None)  # asked already
-    stop.over = True
+    stop.ignores_signals = True
     stop(signal.SIGINT, None)
 
 

@@ -86,7 +86,7 @@ def test_an_interrupt_while_u_is_written_keeps_the_values_without_it(A, tmp_path
     last = max(e.number for e in seen if isinstance(e, PassStarted))
 
     def strike(event: Event) -> None:
-        if isinstance(event, SpanDone) and event.number == last and event.done == 2:
+        if isinstance(event, SpanDone) and event.number == last and event.n_finished == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -118,7 +118,7 @@ def test_a_span_that_is_still_writing_is_waited_for(A, tmp_path, monkeypatch, er
     def strike(event: Event) -> None:
         if isinstance(event, SpanDone) and event.number == last:
             begun.set()
-            if event.done == 2:
+            if event.n_finished == 2:
                 raise error
 
     monkeypatch.setattr(LocalStore, "set", slow)
@@ -193,7 +193,7 @@ def test_a_second_interrupt_waits_for_what_the_first_has_left(A, tmp_path, monke
 
 
 def test_a_clean_up_that_fails_leaves_nothing(A, tmp_path, monkeypatch):
-    monkeypatch.setattr(factorise_module, "factors", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(factorise_module, "compute_factors", lambda *_, **__: 1 / 0)
     source = Rows(A, 100)
     plan = streamsvd.plan_svd(source, 10, axis="rows", route="krylov", tol=1e-6)
 

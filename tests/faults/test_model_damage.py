@@ -148,7 +148,7 @@ def repairs(path: Path, whole: int, before: list[Damage], values: dict[int, np.n
     assert {d.key for d in left} <= {d.key for d in before}
     assert not names_it(left, {"model.json", "head.json"})
     assert not any(d.key.startswith(("log/", "leases/")) for d in left)
-    assert model.update(block_of("after"), "after").absorbed
+    assert model.update(block_of("after"), "after").n_absorbed
     assert_serial(Model.open(path))
 
 
@@ -221,7 +221,7 @@ def test_several_lost_versions_are_repaired_at_once(model_path: Path, tmp_path: 
     assert model.verify() == []
     with pytest.raises(StoreError, match="was lost, and repaired over"):
         model.rollback(7)
-    assert model.update(block_of("b5"), "b5").absorbed
+    assert model.update(block_of("b5"), "b5").n_absorbed
     for i in range(9):
         model.update(block_of(f"later{i}"), f"later{i}")
     assert model.collect() >= 0
@@ -286,7 +286,7 @@ def test_strangers_in_the_folders_are_left_alone(model_path: Path, tmp_path: Pat
         (path / name).write_bytes(b"x")
     (path / "versions" / "000000000001-old").mkdir()
     model = Model.open(path)
-    assert model.update(block_of("more"), "more").absorbed
+    assert model.update(block_of("more"), "more").n_absorbed
     model.collect()
     assert all((path / name).exists() for name in strange)
     assert [d.key for d in model.verify()] in ([], ["leases/x.json~"])

@@ -93,7 +93,7 @@ def test_a_killed_writer_loses_nothing_that_it_acknowledged(
         assert model.verify() == []
         acknowledged |= set(names)  # known from now on
     model = Model.open(path)
-    assert model.update(block_of("last"), "last").absorbed
+    assert model.update(block_of("last"), "last").n_absorbed
     assert_chain(path)
     if options:
         U = model.U[:]

@@ -206,7 +206,7 @@ def assert_survives(path: Path, names: tuple[object, ...] | None, *, more: bool)
     assert len(found) <= len(names or ()) + 1
     assert model.verify() == []
     if more:
-        assert model.update(block_of("more"), "more").absorbed
+        assert model.update(block_of("more"), "more").n_absorbed
         assert_serial(model)
 
 

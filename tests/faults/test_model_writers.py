@@ -42,7 +42,7 @@ def write_blocks(path: str, names: list[str], told: Connection) -> None:
     """Absorb these; every one is acknowledged."""
     for name in names:
         done = update(path, block_of(name), name, rank=3)
-        assert done.absorbed
+        assert done.n_absorbed
         told.send(name)
     told.send("done")
 
@@ -159,7 +159,7 @@ class Stopping(FileSystem):
 
 def write_stopped(path: str, call: str, told: Connection) -> None:
     done = model_with(Path(path), Stopping(call)).update(block_of("zombie"), "zombie")
-    told.send((done.skip_reason, done.absorbed, done.version))
+    told.send((done.skip_reason, done.n_absorbed, done.version))
 
 
 @pytest.mark.parametrize("call", ["write", "link", "rename"])

@@ -138,11 +138,11 @@ def test_a_growing_array_gives_the_rows_beyond_those_absorbed(A, tmp_path):
     array[:] = A[:200]
     seen = []
     done = streamsvd.update(tmp_path / "m", tmp_path / "a.zarr", rank=K, callback=seen.append)
-    assert done.absorbed == 200
+    assert done.n_absorbed == 200
     assert [e for e in seen if isinstance(e, ResultWritten)]
     assert streamsvd.update(tmp_path / "m", tmp_path / "a.zarr").skip_reason == "nothing new"
     array.append(A[200:])
-    assert streamsvd.update(tmp_path / "m", tmp_path / "a.zarr").absorbed == 400
+    assert streamsvd.update(tmp_path / "m", tmp_path / "a.zarr").n_absorbed == 400
     s = reference(A, False)[1][:K]
     c = Model.open(tmp_path / "m").certificate
     assert (c.sigma_lower <= s).all()
@@ -162,7 +162,7 @@ def test_an_array_in_memory_or_computed_is_a_block_and_not_one_that_grows(A, tmp
             "opened dask": streamsvd.open(da.from_array(rows, chunks=(100, N))),
             "memmap": np.load(tmp_path / "A.npy", mmap_mode="r")[start : start + 300],
         }[kind]
-        assert model.update(block).absorbed == 300
+        assert model.update(block).n_absorbed == 300
     np.testing.assert_allclose(model.s, reference(A, False)[1][:K], rtol=1e-2)
     assert [block.digest != "" for block in model.blocks] == [True, True]
 
@@ -176,7 +176,7 @@ def test_an_array_that_is_not_the_one_that_grew_is_refused(A, tmp_path):
     np.save(tmp_path / "c.npy", A[:10])
     with pytest.raises(ShapeError, match="has 10 rows, the model has absorbed 300"):
         streamsvd.update(tmp_path / "m", tmp_path / "c.npy")
-    assert streamsvd.update(tmp_path / "m", tmp_path / "c.npy", "other").absorbed == 10
+    assert streamsvd.update(tmp_path / "m", tmp_path / "c.npy", "other").n_absorbed == 10
 
 
 @pytest.mark.parametrize("window", [100, 150, 1000])
@@ -223,7 +223,7 @@ def test_columns_that_arrive_are_rows_of_the_adjoint(A, tmp_path, complex_):
     B = A[:, :30] + (1j * A[:, 10:] if complex_ else 0)
     model = Model.create(tmp_path / "m", K, axis="columns", u=True)
     for i, block in enumerate(np.split(B, [5, 6, 20], axis=1)):
-        assert model.update(block, str(i)).absorbed == block.shape[1]
+        assert model.update(block, str(i)).n_absorbed == block.shape[1]
     error = np.linalg.norm(B - (model.U * model.s) @ model.Vh)
     assert error == pytest.approx(model.certificate.frobenius_error, rel=1e-9)
     np.testing.assert_allclose(model.Vh @ model.Vh.conj().T, np.eye(K), atol=1e-12)
@@ -354,11 +354,11 @@ def test_an_array_with_gaps_waits_until_it_is_mended(A, tmp_path, monkeypatch, r
     gap[170, 7] = np.nan
     grown.append(gap)
     done = model.update(grown, nonfinite="skip-block")
-    assert (done.skip_reason, done.absorbed, done.n_rows) == ("nonfinite", 0, 300)
+    assert (done.skip_reason, done.n_absorbed, done.n_rows) == ("nonfinite", 0, 300)
     assert model.ledger == before
     grown[300:] = A[300:]
     mended = model.update(grown, nonfinite="skip-block")
-    assert (mended.skip_reason, mended.absorbed, mended.n_rows, mended.versions) == (
+    assert (mended.skip_reason, mended.n_absorbed, mended.n_rows, mended.versions) == (
         "",
         300,
         600,
@@ -412,7 +412,7 @@ def test_options_that_cannot_be_meant_are_refused_before_anything_is_written(
 def test_a_rank_beyond_the_columns_is_refused(A, tmp_path):
     with pytest.raises(ShapeError, match="rank=50 exceeds the 40 columns"):
         Model.create(tmp_path / "m", 50).update(A, "x")
-    assert streamsvd.update(tmp_path / "default", A, "x").absorbed == M
+    assert streamsvd.update(tmp_path / "default", A, "x").n_absorbed == M
 
 
 @pytest.mark.parametrize("u", [False, True])
@@ -429,7 +429,7 @@ def test_a_first_update_that_fails_leaves_nothing(A, tmp_path, monkeypatch, u):
         streamsvd.update(path, bad, "x", rank=3, u=u)
     with pytest.raises(StoreError, match="not a model|does not exist"):
         Model.open(path)
-    assert streamsvd.update(path, A, "x", u=u).absorbed == M
+    assert streamsvd.update(path, A, "x", u=u).n_absorbed == M
     assert Model.open(path).spec.rank == N
     done = streamsvd.update(tmp_path / "none", bad, "x", rank=3, nonfinite="skip-block")
     assert (done.version, done.skip_reason) == (0, "nonfinite")
@@ -560,7 +560,7 @@ def test_memory_too_small_is_refused_with_the_smallest_that_works(A, tmp_path):
     model = Model.create(tmp_path / "m", K)
     with pytest.raises(streamsvd.BudgetError, match="Pass memory='.*' or more") as refused:
         model.update(A, "x", memory="1MiB")
-    assert model.update(A, "x", memory=refused.value.needs).absorbed == M
+    assert model.update(A, "x", memory=refused.value.needs).n_absorbed == M
 
 
 def test_integers_and_half_precision_are_absorbed_in_double(tmp_path):
@@ -604,7 +604,7 @@ def test_entries_that_squares_do_not_hold_are_refused_and_nothing_is_written(
         model.update(block, "x", nonfinite="impute-mean")
     assert model.version == 0
     assert {p.name for p in (tmp_path / "m").iterdir()} == {"head.json", "model.json"}
-    assert model.update(np.zeros((3, 4), dtype=block.dtype), "zeros").absorbed == 3
+    assert model.update(np.zeros((3, 4), dtype=block.dtype), "zeros").n_absorbed == 3
 
 
 def test_a_model_grows_along_one_axis_only(A, tmp_path):
@@ -668,9 +668,9 @@ def test_rows_that_are_not_written_yet_are_left_for_later(A, tmp_path):
     store.resize((150, N))
     assert streamsvd.update(tmp_path / "m", str(tmp_path / "a.zarr")).skip_reason == "nothing new"
     store[130:140] = A[130:140]
-    assert streamsvd.update(tmp_path / "m", str(tmp_path / "a.zarr")).absorbed == 10
+    assert streamsvd.update(tmp_path / "m", str(tmp_path / "a.zarr")).n_absorbed == 10
     store[140:] = A[140:150]
-    assert streamsvd.update(tmp_path / "m", str(tmp_path / "a.zarr")).absorbed == 10
+    assert streamsvd.update(tmp_path / "m", str(tmp_path / "a.zarr")).n_absorbed == 10
     s = np.linalg.svd(A[:150], compute_uv=False)[:K]
     c = Model.open(tmp_path / "m").certificate
     assert (c.sigma_lower <= s).all()
@@ -755,10 +755,10 @@ def test_rows_not_written_yet_wait_however_many_pieces_they_fill(A, tmp_path, op
     store[:5_250] = rows[:5_250]
     source = streamsvd.open(str(tmp_path / "a.zarr"), missing="fill")
     done = streamsvd.update(tmp_path / "m", source, rank=K, memory=TIGHT, **options)
-    assert done.absorbed == 5_250
+    assert done.n_absorbed == 5_250
     assert Model.open(tmp_path / "m").ledger.energy == pytest.approx(
         np.linalg.norm(rows[:5_250]) ** 2
     )
     store[5_250:] = rows[5_250:]
-    assert streamsvd.update(tmp_path / "m", source, memory=TIGHT).absorbed == 14_750
+    assert streamsvd.update(tmp_path / "m", source, memory=TIGHT).n_absorbed == 14_750
     assert len(Model.open(tmp_path / "m").blocks) > 2

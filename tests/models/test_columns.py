@@ -89,16 +89,16 @@ def test_a_matrix_that_grows_is_absorbed_as_its_slice(A, tmp_path, kind):
     if kind == "dask":
         array = pytest.importorskip("dask.array").from_zarr(str(source))
         done = streamsvd.update(tmp_path / "m", array[:30], "x", rank=3, mask="auto")
-        assert done.absorbed == 30
+        assert done.n_absorbed == 30
         says(Model.open(tmp_path / "m"), A[:30], False)
         return
     opened = streamsvd.open(source, missing="fill")
-    assert streamsvd.update(tmp_path / "m", opened, rank=3, nonfinite="skip-block").absorbed == 30
+    assert streamsvd.update(tmp_path / "m", opened, rank=3, nonfinite="skip-block").n_absorbed == 30
     says(Model.open(tmp_path / "m"), A[:30], False)
     assert streamsvd.update(tmp_path / "m", opened).skip_reason == "nothing new"
     store[30:] = A[30:]
     opened = streamsvd.open(source, missing="fill")
-    assert streamsvd.update(tmp_path / "m", opened).absorbed == M - 30
+    assert streamsvd.update(tmp_path / "m", opened).n_absorbed == M - 30
     assert streamsvd.update(tmp_path / "m", opened).skip_reason == "nothing new"
     says(Model.open(tmp_path / "m"), A, False)
 
@@ -241,7 +241,7 @@ def test_memory_of_a_wide_block_with_land_is_what_was_projected(tmp_path):
     done = streamsvd.update(
         tmp_path / "m", tmp_path / "a.zarr", rank=5, memory="48MiB", mask="auto"
     )
-    assert done.absorbed == 1500
+    assert done.n_absorbed == 1500
     kept = np.delete(rows, np.s_[::3], axis=1)
     s = np.linalg.svd(kept, compute_uv=False)[:5]
     c = Model.open(tmp_path / "m").certificate
@@ -254,7 +254,7 @@ def test_a_mask_that_says_what_the_model_found_is_the_same(tmp_path):
     X[:, 4] = np.nan
     streamsvd.update(tmp_path / "m", X, "a", rank=2, mask="auto")
     done = streamsvd.update(tmp_path / "m", X + 1, "b", mask=np.arange(6) != 4)
-    assert done.absorbed == 30
+    assert done.n_absorbed == 30
     with pytest.raises(SpecError, match="mask differs"):
         streamsvd.update(tmp_path / "m", X + 2, "c", mask=np.arange(6) != 3)
 

@@ -310,15 +310,17 @@ def test_an_error_that_is_rounding_has_no_excess():
 
 
 def test_the_default_buffer_follows_from_shapes_alone():
-    kept = {rank: IncrementalSVD(rank=rank).kept(2000) for rank in (1, 15, 32, 40, 50, 100, 300)}
+    kept = {
+        rank: IncrementalSVD(rank=rank).width_for(2000) for rank in (1, 15, 32, 40, 50, 100, 300)
+    }
     assert kept == {1: 65, 15: 79, 32: 96, 40: 120, 50: 150, 100: 200, 300: 600}
     assert default_buffer(15, BUFFER_ENTRIES // 64) == 64
     assert default_buffer(15, BUFFER_ENTRIES // 32) == 32
     assert default_buffer(15, 10**7) == 15
     assert default_buffer(5, 10**7) == 10
-    assert IncrementalSVD(rank=15, buffer=3).kept(10**7) == 18
-    assert IncrementalSVD(rank=15).kept(10**7) == 30
-    assert IncrementalSVD(tol=0.1, max_rank=9).kept(100) == 9
+    assert IncrementalSVD(rank=15, buffer=3).width_for(10**7) == 18
+    assert IncrementalSVD(rank=15).width_for(10**7) == 30
+    assert IncrementalSVD(tol=0.1, max_rank=9).width_for(100) == 9
     for rank in (1, 20, 64, 100, 400):  # never fewer than there were
         for n in (10, 10**4, 10**5, 10**7):
             assert default_buffer(rank, n) >= max(10, rank)

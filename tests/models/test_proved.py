@@ -61,7 +61,7 @@ def test_a_block_of_very_many_columns_keeps_fewer_directions(tmp_path):
 def test_models_made_before_the_buffer_was_written_down_go_on_as_they_were(options, kept):
     """A spec of a model that holds rows, without a buffer: what the default was when it was made."""
     old: ModelSpec = msgspec.structs.replace(make_spec(**options), width=100)
-    assert method_of(old).kept(100) == kept
+    assert method_of(old).width_for(100) == kept
 
 
 def test_models_that_keep_different_numbers_merge_to_the_larger(tmp_path):
@@ -70,7 +70,7 @@ def test_models_that_keep_different_numbers_merge_to_the_larger(tmp_path):
         Model.create(tmp_path / name, 4, buffer=buffer).update(rows, name)
     merged = streamsvd.merge_models(tmp_path / "a", tmp_path / "b", tmp_path / "c")
     assert merged.spec.buffer == 20
-    assert_proved(merged._truncated, A, 1e-12 * np.linalg.norm(A))
+    assert_proved(merged._result, A, 1e-12 * np.linalg.norm(A))
 
 
 def test_the_certificate_and_the_log_say_what_is_proved(tmp_path):
@@ -79,7 +79,7 @@ def test_the_certificate_and_the_log_say_what_is_proved(tmp_path):
     for i, rows in enumerate(np.split(A, 7)):
         model.update(rows, str(i))
     c = model.certificate
-    assert_proved(model._truncated, A, 1e-12 * np.linalg.norm(A))
+    assert_proved(model._result, A, 1e-12 * np.linalg.norm(A))
     assert c.resolved.all()
     assert c.excess < 1e-2
     for entry in model.versions:
@@ -152,9 +152,9 @@ def test_an_updated_result_keeps_the_default_buffer_and_proves_the_same(tmp_path
     streamsvd.svd(str(tmp_path / "a.npy"), 5, tol=1e-3, out=tmp_path / "r.zarr")
     model = Model.open(tmp_path / "r.zarr")
     assert model.spec.buffer == 64
-    assert_proved(model._truncated, A[:300], 1e-12 * np.linalg.norm(A))
+    assert_proved(model._result, A[:300], 1e-12 * np.linalg.norm(A))
     for i, rows in enumerate(np.split(A[300:], 4)):
         model.update(rows, str(i))
-    assert_proved(model._truncated, A, 1e-12 * np.linalg.norm(A))
+    assert_proved(model._result, A, 1e-12 * np.linalg.norm(A))
     assert np.isfinite(model.certificate.excess)
     assert model.certificate.spectral_error < model.certificate.frobenius_error
