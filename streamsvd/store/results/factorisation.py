@@ -224,6 +224,7 @@ class _InfoRecord(msgspec.Struct, forbid_unknown_fields=True):
     seed: int
     freedom: float | None = None
     criterion: str = ""
+    warnings: list[str] = []
 
 
 class ResultRecord(msgspec.Struct):
@@ -291,6 +292,7 @@ def read_result(path: Path) -> tuple[SVD, ResultRecord]:
             "status": Status(i.status),
             "dropped_columns": tuple(i.dropped_columns),
             "widths": tuple(float(w) for w in i.widths),
+            "warnings": tuple(i.warnings),
         }
         if i.freedom is None:  # written before rows of weight 0 were left out of it
             fields["freedom"] = degrees_of_freedom(i.n_rows, load_weights(path, "row_weights"))
