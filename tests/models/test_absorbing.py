@@ -112,7 +112,7 @@ def test_a_known_block_is_not_absorbed_again_and_another_of_its_name_is_refused(
     model = absorbed(tmp_path / "m", A, [300])
     before = model.version
     done = model.update(A[:300], "block-0")
-    assert (done.skip_reason, done.absorbed, done.version) == ("known", 0, before)
+    assert (done.skip_reason, done.n_absorbed, done.version) == ("known", 0, before)
     with pytest.raises(SpecError, match="'block-0' is in the model with other content"):
         model.update(A[:300] + 1, "block-0")
     with pytest.raises(SpecError, match="other content"):
@@ -317,7 +317,7 @@ def test_a_bad_entry_is_named_and_the_model_stays_as_it_is(A, tmp_path, value, a
         model.update(bad, "bad")
     after = {p: p.read_bytes() for p in (tmp_path / "m").rglob("*") if p.is_file()}
     assert after == before
-    assert model.update(A[300:400], "bad").absorbed == 100
+    assert model.update(A[300:400], "bad").n_absorbed == 100
 
 
 def test_blocks_with_gaps_are_skipped_or_filled_with_the_mean(A, tmp_path):
@@ -325,7 +325,7 @@ def test_blocks_with_gaps_are_skipped_or_filled_with_the_mean(A, tmp_path):
     gap[5, 7] = np.nan
     model = absorbed(tmp_path / "skip", A[:300], [])
     done = model.update(gap, "gap", nonfinite="skip-block")
-    assert (done.skip_reason, done.absorbed, model.version) == ("nonfinite", 0, 1)
+    assert (done.skip_reason, done.n_absorbed, model.version) == ("nonfinite", 0, 1)
     with pytest.raises(SpecError, match="needs the mean"):
         model.update(gap, "gap", nonfinite="impute-mean")
     model = absorbed(tmp_path / "fill", A[:300], [], center=True)
