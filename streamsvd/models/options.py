@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ import numpy as np
 from streamsvd.checks.masks import masked_cells, require_unmasked
 from streamsvd.errors import ShapeError, SpecError
 from streamsvd.models.mathematics.incremental import IncrementalSVD, default_buffer
+from streamsvd.options import option
 from streamsvd.protocols import Source
 from streamsvd.store.versions import ModelSpec
 
@@ -22,6 +24,21 @@ KINDS = {
     "c": "complex numbers",
     "b": "booleans",
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateOptions:
+    """What `Model.update` may be asked; what a model is made with is a `ModelSpec`."""
+
+    block_id: str | None = option(None, "SOURCE is one block: it enters once under this name.")
+    nonfinite: str = option("raise", "What a NaN means; Inf is always an error.")
+
+    def __post_init__(self) -> None:
+        name = self.block_id
+        if name is not None and (not isinstance(name, str) or not name or name[0] == "@"):
+            raise SpecError(
+                f"block_id={name!r} is no name of a block. Pass a text that does not begin with @."
+            )
 
 
 def make_spec(
