@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from streamsvd.checks.masks import masked_cells, require_unmasked
+from streamsvd.checks.numbers import check_numbers, check_seed
 from streamsvd.errors import ShapeError, SpecError
 from streamsvd.models.mathematics.incremental import IncrementalSVD, default_buffer
 from streamsvd.options import option
@@ -39,6 +40,20 @@ class UpdateOptions:
             raise SpecError(
                 f"block_id={name!r} is no name of a block. Pass a text that does not begin with @."
             )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyOptions:
+    """What `verify` may be asked."""
+
+    seed: int = option(1, "Of the probes; take another than the run's.")
+    delta: float = option(1e-6, "Probability that a fresh upper bound fails.")
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
+        check_numbers(delta=self.delta)
+        if not 0 < self.delta < 1:
+            raise SpecError(f"delta={self.delta} is no probability. Pass a number in (0, 1).")
 
 
 def make_spec(
