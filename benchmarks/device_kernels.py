@@ -20,13 +20,13 @@ from typing import Any
 
 import numpy as np
 import zarr
+from streamsvd.engine.runs import Passes, plan_row_schedule
 
 import streamsvd
 from benchmarks.device_pass import COPY_BYTES, ROUNDS, _timed
 from benchmarks.fresh import Figures, fresh, median
 from benchmarks.tables import Row, Size, Table, judged
 from streamsvd.engine.events import ignore_event
-from streamsvd.engine.runs import Passes, plan_row_schedule
 from streamsvd.kernels import KernelRidgeResult
 from streamsvd.kernels.devices import computing
 from streamsvd.kernels.mathematics import FeatureMap, Kernel

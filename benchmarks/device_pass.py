@@ -19,15 +19,15 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+from streamsvd.engine.execute import Runner
+from streamsvd.engine.span import read_part
+from streamsvd.numerics.passes import NormalPass, Preparation, ThinBlock
 
 import streamsvd
 from benchmarks.fresh import Figures, fresh, median
 from benchmarks.tables import Row, Size, Table, judged
 from streamsvd.engine import device
 from streamsvd.engine.allocator import held_memory, panel_buffers
-from streamsvd.engine.execute import Runner
-from streamsvd.engine.span import read_part
-from streamsvd.numerics.passes import NormalPass, Preparation, ThinBlock
 from streamsvd.testing.spectra import KnownMatrix
 
 ASKED = 1.25

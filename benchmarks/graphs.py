@@ -16,14 +16,14 @@ from typing import Any
 import dask
 import numpy as np
 import zarr
+from streamsvd.engine.graph import build_pass_graph
+from streamsvd.engine.span import SpanWork
+from streamsvd.numerics.passes import NormalPass, Preparation, ThinBlock
 
 import streamsvd
 from benchmarks.fresh import Figures, fresh, median
 from benchmarks.peers import measured
 from benchmarks.tables import Row, Size, Table, judged
-from streamsvd.engine.graph import build_pass_graph
-from streamsvd.engine.span import SpanWork
-from streamsvd.numerics.passes import NormalPass, Preparation, ThinBlock
 
 SECONDS, BYTES, TASKS = 2.0, 100e6, 16
 CHUNK = (20, 5_000)

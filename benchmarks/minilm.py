@@ -121,7 +121,7 @@ def residuals(given: Blocks, error: float) -> dict[str, Any]:
         elapsed = time.perf_counter() - began
         held = streamsvd.open_compressed(Path(folder, "C.zarr"))
         off = [relative(A, held[k]) for k, A in given.items()]
-        chosen = held.asked.principal
+        chosen = held.options.principal
     return {
         "compression": done.compression_ratio, "worst": max(off), "bound": max(done.block_errors.values()),
         "reads": done.reads, "seconds": elapsed, "principal": chosen,

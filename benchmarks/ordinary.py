@@ -459,7 +459,7 @@ def main(arguments: list[str] | None = None) -> None:
     outcomes: list[Outcome] = []
     for outcome in sweep(
         options.size,
-        only=options.take_members,
+        only=options.only,
         routes=not options.no_routes,
         shapes=options.shape,
         memory=options.memory,

@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from streamsvd.engine.execute import Runner
+from streamsvd.engine.span import read_part
+from streamsvd.numerics.passes import NormalPass, Preparation, ThinBlock
 from threadpoolctl import threadpool_limits
 
 import streamsvd
@@ -25,10 +28,7 @@ from benchmarks.peers import cpu_s
 from benchmarks.tables import Row, Size, Table, chosen_size, judged
 from streamsvd.engine.allocator import PanelBuffer, held_memory
 from streamsvd.engine.device import thread_backend
-from streamsvd.engine.execute import Runner
-from streamsvd.engine.span import read_part
 from streamsvd.factor.plan import Plan
-from streamsvd.numerics.passes import NormalPass, Preparation, ThinBlock
 
 ASKED = 1.25
 CPU_ASKED = 1.1

@@ -90,7 +90,7 @@ def main(arguments: list[str] | None = None) -> None:
         + ", ".join(f"{name} {version}" for name, version in on["versions"].items())
         + f"; load before {on['load_before']:.2f}; `{on['command']}`"
     ]
-    for target in options.take_members:
+    for target in options.only:
         began = time.perf_counter()
         tables.append(table(target, options.size, options.rounds))
         text.append(tables[-1].markdown())

@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy import linalg
+from streamsvd.engine.execute import dense_threads
 
 import streamsvd
 from benchmarks import data
 from benchmarks.fresh import Figures, fresh, median
 from benchmarks.tables import Row, Size, Table, judged
-from streamsvd.engine.execute import dense_threads
 from streamsvd.streams.mathematics import (
     FrequentDirections,
     StreamOptions,
@@ -134,7 +134,7 @@ def sketch(A: Array, k: int) -> Array:
     rows = state_bytes(options, A.shape[1]) // (16 * A.shape[1])
     f = FrequentDirections(min(rows, A.shape[1]), A.shape[1])
     f.update(A)
-    return np.asarray(linalg.svd(f.held, full_matrices=False)[2][:k].T)
+    return np.asarray(linalg.svd(f.used_rows, full_matrices=False)[2][:k].T)
 
 
 def ours(A: Array, k: int) -> Array:

@@ -86,7 +86,7 @@ def measure(path: str | Path, rank: int, rows: int, tol: float = 1e-3) -> Figure
     error = float(np.sqrt(max(c.energy - np.sum(true**2), 0.0)))
     return {
         "rows": array.shape[0],
-        "absorbed": done.absorbed,
+        "absorbed": done.n_absorbed,
         "update_s": update_s,
         "update_cpu_s": update_cpu_s,
         "commit_s": max(commits),

@@ -50,6 +50,9 @@ _HOMES = {
     "rate_curve": "streamsvd.collections",
     "open_collection": "streamsvd.store.collections",
     "verify": "streamsvd.models.verify",
+    "plan": "streamsvd.verbs",
+    "Info": "streamsvd.info",
+    "RunPlan": "streamsvd.engine.run_plan",
     "plan_svd": "streamsvd.factor.verb",
     "svd": "streamsvd.factor.verb",
     "pca": "streamsvd.factor.verb",
@@ -89,6 +92,7 @@ if TYPE_CHECKING:
     )
     from streamsvd.collections.mathematics import MergeStep
     from streamsvd.engine.opening import open
+    from streamsvd.engine.run_plan import RunPlan
     from streamsvd.errors import (
         AccessError,
         BudgetError,
@@ -109,7 +113,7 @@ if TYPE_CHECKING:
     from streamsvd.estimators import TruncatedSVD as TruncatedSVD
     from streamsvd.factor.plan import Plan
     from streamsvd.factor.verb import pca, plan_svd, svd
-    from streamsvd.info import Status
+    from streamsvd.info import Info, Status
     from streamsvd.kernels import (
         KernelRidgeResult,
         NystromResult,
@@ -134,6 +138,7 @@ if TYPE_CHECKING:
         top_eigenvectors,
     )
     from streamsvd.streams.mathematics import StreamCertificate
+    from streamsvd.verbs import plan
 
 # IncrementalPCA and the other estimators are left out: a star import must not need the extra.
 __all__ = [
@@ -146,6 +151,7 @@ __all__ = [
     "ConflictError",
     "CorruptChunkError",
     "IncrementalSVD",
+    "Info",
     "KernelRidgeResult",
     "LeastSquaresResult",
     "MergeStep",
@@ -160,6 +166,7 @@ __all__ = [
     "RatePoint",
     "RateCurve",
     "RowSample",
+    "RunPlan",
     "SVD",
     "ShapeError",
     "Cluster",
@@ -187,6 +194,7 @@ __all__ = [
     "open_collection",
     "open_compressed",
     "pca",
+    "plan",
     "plan_svd",
     "rate_curve",
     "sample_rows",

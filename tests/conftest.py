@@ -141,7 +141,7 @@ def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> A
         made.append(original(name))
         return made[-1]
 
-    monkeypatch.setattr(device_module, "_make", recorded)
+    monkeypatch.setattr(device_module, "_make_backend", recorded)
     monkeypatch.setattr(device_module, "_LOCAL", type(device_module._LOCAL)())
-    monkeypatch.setattr(device_module, "_IDLE", {})
+    monkeypatch.setattr(device_module, "_IDLE_BACKENDS", {})
     return request.param, made

@@ -106,7 +106,7 @@ def show(collection: str, done: CompressionReport, *, as_json: bool) -> None:
     from dataclasses import asdict
 
     from streamsvd.cli.info import cluster_facts
-    from streamsvd.cli.present import memory_line, print_facts, show_json
+    from streamsvd.cli.present import keyed_fields, memory_line, print_facts, show_json
     from streamsvd.engine.memory import show_bytes
 
     i = done.info
@@ -116,7 +116,7 @@ def show(collection: str, done: CompressionReport, *, as_json: bool) -> None:
                 "status": "done",
                 "out": done.path,
                 "version": done.version,
-                "clusters": [asdict(c) for c in done.clusters],
+                "clusters": [keyed_fields(c, n_residuals="coded") for c in done.clusters],
                 "labels": done.labels,
                 "block_errors": done.block_errors,
                 "bytes_before": done.bytes_before,

@@ -53,9 +53,14 @@ def is_compressed(source: str) -> bool:
 
 def show_compressed(source: str, *, as_json: bool) -> None:
     """Clusters, certified intervals, errors of blocks, bytes before and after."""
-    from dataclasses import asdict
-
-    from streamsvd.cli.present import at_least, at_most, print_facts, show_json, table_lines
+    from streamsvd.cli.present import (
+        at_least,
+        at_most,
+        keyed_fields,
+        print_facts,
+        show_json,
+        table_lines,
+    )
     from streamsvd.collections import open_compressed
     from streamsvd.engine.memory import show_bytes
 
@@ -69,7 +74,7 @@ def show_compressed(source: str, *, as_json: bool) -> None:
                 "version": held.version,
                 "asked": {f: getattr(held.options, f) for f in held.options.__struct_fields__},
                 "rows": held.rows,
-                "clusters": [asdict(c) for c in held.clusters],
+                "clusters": [keyed_fields(c, n_residuals="coded") for c in held.clusters],
                 "blocks": {
                     name: {
                         "shape": held.shape(name),
@@ -159,7 +164,7 @@ def cluster_facts(clusters: Any, errors: dict[str, float]) -> list[tuple[str, st
     raw = sum(len(c.members) for c in clusters if c.raw)
     ranks = sorted(c.rank for c in shared)
     said = f", ranks {ranks[0]} to {ranks[-1]}" if ranks else ""
-    coded = sum(c.coded for c in clusters)
+    coded = sum(c.n_residuals for c in clusters)
     worst = max(errors.values(), default=0.0)
     upper = max((c.error_upper for c in shared), default=0.0)
     return [
@@ -201,7 +206,7 @@ def describe(A: Any) -> dict[str, Any]:
     packing = getattr(getattr(A, "array", None), "packing", None)
     if packing is not None and not packing.is_plain:
         record["missing_values"] = packing.fills
-        record["stored_dtype"] = str(packing.stored)
+        record["stored_dtype"] = str(packing.stored_dtype)
         record["scale_factor"], record["add_offset"] = packing.record.scale, packing.record.offset
     return record
 

@@ -66,6 +66,11 @@ def show_json(record: dict[str, Any]) -> None:
     click.echo(json.dumps(plain_json({**record, "streamsvd": __version__}), allow_nan=False))
 
 
+def keyed_fields(value: Any, **keys: str) -> dict[str, Any]:
+    """Every field of a data class, those in ``keys`` under the key by which JSON knows them."""
+    return {keys.get(name, name): item for name, item in asdict(value).items()}
+
+
 def certificate_record(c: Certificate) -> dict[str, Any]:
     """Every field, and what is derived from them that people ask for."""
     return {

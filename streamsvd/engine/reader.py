@@ -122,7 +122,7 @@ class MatrixReader:
         """Panels of a span with their first row and their largest entry; one reader thread stays one panel ahead."""
         layout, source = self.layout, self.source
         dtype = source.dtype
-        longest = max(stop - start for start, stop in layout.spans)
+        longest = max(stop - start for start, stop in (*layout.spans, span))
         size = min(layout.panel, longest) * layout.width * dtype.itemsize
         whole = slice(0, layout.width)
 

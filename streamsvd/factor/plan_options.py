@@ -85,7 +85,7 @@ def run_options(plan: PlanLike, given: dict[str, Any]) -> dict[str, Any]:
     SpecError
         If some differ from the plan's; it names each with both values.
     """
-    if getattr(plan, "asked", None) is None:
+    if getattr(plan, "options", None) is None:
         raise SpecError(
             f"plan={_one_line(plan)} is no plan. Pass what streamsvd.plan_svd returned."
         )

@@ -79,7 +79,7 @@ class KernelOptions:
             kernel=kernel, gamma=gamma, budget=budget, mode=self.mode, least=least, seed=self.seed
         )
         object.__setattr__(self, "spec", spec)
-        object.__setattr__(self, "chosen", tuple(chosen))
+        object.__setattr__(self, "left_open", tuple(chosen))
 
     def settle(
         self,

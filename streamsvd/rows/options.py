@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from numbers import Integral
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from streamsvd.checks.numbers import check_numbers, check_seed
 from streamsvd.errors import SpecError
@@ -81,7 +81,8 @@ class SampleOptions:
         return self.gamma or 0.0 if self.scores == "ridge" else 0.0
 
     def _check_amount(self) -> None:
-        size, oversampling = self.size, self.oversampling
+        size: Any = self.size
+        oversampling = self.oversampling
         if size is not None and oversampling is not None:
             raise SpecError(
                 f"size={size} and oversampling={oversampling} exclude each other. Pass one of them."

@@ -39,7 +39,7 @@ def test_the_number_of_passes_is_planned_and_then_follows_the_run() -> None:
         if isinstance(event, PassStarted):
             seen.append((tally.number, tally.passes))
     assert seen == [(1, 2), (2, 2), (3, 3)]
-    assert tally.committed == "M.zarr"
+    assert tally.result_path == "M.zarr"
     assert tally.width == 3e-4
 
 

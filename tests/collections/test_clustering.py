@@ -56,7 +56,7 @@ def assert_certified(clusters, blocks, *, error=None):
             B = blocks[int(key)]
             left = np.linalg.norm(B - np.ldexp(c.basis @ C, c.exponent)) / np.linalg.norm(B)
             assert left == pytest.approx(e, abs=1e-12)
-        if error is not None and c.met:
+        if error is not None and c.within_error:
             assert own <= error
 
 
@@ -144,7 +144,7 @@ def test_block_mode_refuses_what_the_mean_would_allow():
     assert len(together) == 1
     apart = found(blocks, 0.05, rank=2, mode="block")
     assert len(apart) == 2
-    assert max(c.block_errors.max() for c in apart if c.met) <= 0.05
+    assert max(c.block_errors.max() for c in apart if c.within_error) <= 0.05
 
 
 @pytest.mark.parametrize("rank", [10, 6, None])
@@ -165,7 +165,7 @@ def test_global_mode_spends_one_error_on_all(rank, data):
     else:
         assert len(clusters) <= len(each)
     if rank == 10:  # single blocks fit, so nothing has to stay as it is for the error's sake
-        assert all(c.met for c in clusters)
+        assert all(c.within_error for c in clusters)
 
 
 def test_certificates_hold_for_random_collections():
@@ -268,7 +268,7 @@ def test_a_collection_of_nothing_is_one_cluster_of_rank_none(rank, mode):
     assert cluster.basis.shape == (8, 0)
     assert cluster.error_lower == cluster.error_upper == 0
     assert [C.shape for C in cluster.coefficients] == [(0, 4), (0, 0), (0, 1)]
-    assert cluster.met
+    assert cluster.within_error
 
 
 def test_a_rank_beyond_the_rows_leaves_no_error():
@@ -284,7 +284,7 @@ def test_rank_none_at_all_keeps_nothing_and_says_so():
     clusters = found(blocks, 0.5, rank=0)
     assert len(clusters) == 2
     for cluster in clusters:
-        assert not cluster.met
+        assert not cluster.within_error
         assert cluster.raw
         assert cluster.error_lower == pytest.approx(1)
         assert cluster.error_upper == pytest.approx(1)
@@ -299,7 +299,7 @@ def test_error_none_merges_copies_and_shared_spans_alone(mode, rank):
     clusters = found(blocks, 0.0, rank=rank, mode=mode)
     assert groups(clusters) == {(0, 2, 3), (1, 4), (5,)}
     assert max(own_error(c, blocks) for c in clusters) <= 1e-14
-    assert all(c.met for c in clusters)
+    assert all(c.within_error for c in clusters)
 
 
 def test_errors_below_what_squares_resolve():
@@ -474,7 +474,7 @@ def test_a_rank_at_which_no_block_meets_the_error_is_not_tried(monkeypatch, mode
     for r in (2, 30, 60):
         for i, a in enumerate(rule.blocks):
             assert not rule.accepts(a, r)
-            assert not any(rule.accepts(rule.joined([a, b], r), r) for b in rule.blocks[:i])
-    monkeypatch.setattr(growth, "_taken", None)
+            assert not any(rule.accepts(rule.join_states([a, b], r), r) for b in rule.blocks[:i])
+    monkeypatch.setattr(growth, "_take_blocks", None)
     for r in (2, 30, 60):
         assert growth.grow_clusters(rule, r, max_fail=32) == list(rule.blocks)

@@ -42,7 +42,7 @@ def assert_all_there(held, arrays):
     for name, A in arrays.items():
         B = held[name]
         assert (B.shape, B.dtype) == (A.shape, A.dtype)
-        assert error_of(A, B) <= held.block_errors[name] <= 0.05 or held.asked.mode != "block"
+        assert error_of(A, B) <= held.block_errors[name] <= 0.05 or held.options.mode != "block"
         assert error_of(A, B) <= held.block_errors[name]
 
 
@@ -158,7 +158,7 @@ def test_additions_go_to_bases_that_hold_them_else_to_their_own(tmp_path):
     make = lambda basis, n: basis @ rng.standard_normal((basis.shape[1], n))  # noqa: E731
     first = {f"a{i}": make(B, 25) for i in range(4)}
     before = streamsvd.compress(first, tmp_path / "c.zarr", 0.02)
-    basis = CompressedStore.at(tmp_path / "c.zarr").newest().clusters[0].basis
+    basis = CompressedStore.from_address(tmp_path / "c.zarr").newest().clusters[0].basis
     second = {
         "in": make(B, 10) + 1e-4 * rng.standard_normal((60, 10)),
         "out0": make(D, 9),

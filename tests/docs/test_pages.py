@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 
 import click
 import pytest
@@ -28,10 +30,11 @@ def commands(page: Path) -> list[list[str]]:
 
 
 @pytest.mark.usefixtures("folder")
-def test_python_snippets_run_in_their_order(page) -> None:
-    names: dict[str, object] = {"__name__": "page"}
+def test_python_snippets_run_in_their_order(page, monkeypatch) -> None:
+    module = ModuleType("page")  # data classes look their module up
+    monkeypatch.setitem(sys.modules, "page", module)
     for number, block in enumerate(blocks(page, "python"), start=1):
-        exec(compile(block, f"{page.name}[{number}]", "exec"), names)
+        exec(compile(block, f"{page.name}[{number}]", "exec"), module.__dict__)
 
 
 @pytest.mark.usefixtures("folder")

@@ -74,7 +74,7 @@ def test_every_thread_has_its_own_backend():
 
 
 def test_a_backend_is_lent_to_one_at_a_time_and_then_to_the_next(monkeypatch):
-    monkeypatch.setattr(device, "_IDLE", {})
+    monkeypatch.setattr(device, "_IDLE_BACKENDS", {})
     with borrow_backend("strict") as one, borrow_backend("strict") as two:
         assert one is not two
     with borrow_backend("strict") as again:

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from streamsvd.engine.graph import build_pass_graph, merge_sums, merge_tree
+from streamsvd.engine.span import SpanWork
+from streamsvd.numerics.passes import NormalPass, PassSums, ThinBlock
+
 from streamsvd.engine.layout import cut_axis
 from streamsvd.engine.opening import open as open_matrix
-from streamsvd.engine.span import SpanWork
 from streamsvd.numerics.blocks import Preparation
-from streamsvd.numerics.passes import NormalPass, PassSums, ThinBlock
 
 
 @dataclass(frozen=True)

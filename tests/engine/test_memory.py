@@ -7,15 +7,15 @@ import dask
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from streamsvd.engine.graph import merge_tree
 
 from streamsvd.engine import memory
-from streamsvd.engine.graph import merge_tree
 from streamsvd.engine.layout import cut_axis
 from streamsvd.engine.memory import Sizes, parse_bytes, show_bytes
 from streamsvd.errors import SpecError
 
 SIZES = Sizes(
-    block=60, probes=20, basis=240, pinned=50, rank=50, item=4, narrow=4, wide=8, entry=12,
+    block=60, probes=20, basis=240, pinned_vectors=50, rank=50, item=4, narrow=4, wide=8, entry=12,
     read_bytes=10**6,
 )  # fmt: skip
 
@@ -93,7 +93,7 @@ def test_a_span_of_one_panel_reads_nothing_ahead():
 
 
 def test_pinned_columns_count_until_the_basis_is_the_whole_space():
-    more = replace(SIZES, pinned=SIZES.pinned + 10)
+    more = replace(SIZES, pinned_vectors=SIZES.pinned_vectors + 10)
     for formula in (memory.dense_bytes, memory.resident_bytes):
         assert formula(10_000, more) > formula(10_000, SIZES)
     assert memory.space_columns(10_000, SIZES) == 290
@@ -134,7 +134,14 @@ def test_the_gram_matrix_of_a_narrow_side_fits_a_small_budget():
         base = cut_axis("columns", 50_000, width, 1_000, items=1 << 17)
         base = replace(base, spans=base.spans[:2])
         s = replace(
-            SIZES, block=20, probes=0, pinned=0, rank=10, item=1, entry=32, read_bytes=1 << 21
+            SIZES,
+            block=20,
+            probes=0,
+            pinned_vectors=0,
+            rank=10,
+            item=1,
+            entry=32,
+            read_bytes=1 << 21,
         )
         span = memory.gram_span_bytes(base, s, prefetch=True)
         sums = memory.gram_sum_bytes(base, s, 1)

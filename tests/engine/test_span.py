@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from streamsvd.engine.span import RunCancelled, SpanWork, run_span
+from streamsvd.numerics.passes import NormalPass, ProjectPass, ThinBlock
 
 from streamsvd.engine import span as span_module
 from streamsvd.engine.layout import cut_axis
-from streamsvd.engine.span import RunCancelled, SpanWork, run_span
 from streamsvd.errors import NonFiniteError, ScaleError
 from streamsvd.numerics.blocks import Preparation
-from streamsvd.numerics.passes import NormalPass, ProjectPass, ThinBlock
 
 
 class Recorded:
@@ -53,10 +53,10 @@ class Rows:
     """A sink that keeps what it is given."""
 
     def __init__(self) -> None:
-        self.find_written_end: dict[int, Any] = {}
+        self.written: dict[int, Any] = {}
 
     def write(self, start: int, rows: Any, /) -> None:
-        self.find_written_end[start] = rows
+        self.written[start] = rows
 
 
 M, N, K = 90, 14, 3
@@ -136,9 +136,9 @@ def test_a_sink_takes_the_rows_in_runs_that_start_where_panels_do(A, tile):
     for span in layout.spans:
         sums = run_span(replace(work(Recorded(A, (10, 5)), layout, fold=fold), sink=sink), span)
         assert sums.pieces == ()
-    assert sorted(sink.find_written_end) == [a for s in layout.spans for a, _ in layout.panels(s)]
+    assert sorted(sink.written) == [a for s in layout.spans for a, _ in layout.panels(s)]
     np.testing.assert_allclose(
-        np.concatenate([sink.find_written_end[a] for a in sorted(sink.find_written_end)]),
+        np.concatenate([sink.written[a] for a in sorted(sink.written)]),
         A @ Z,
         rtol=1e-12,
     )
@@ -187,7 +187,7 @@ def test_entries_that_overflow_tell_their_size_to_the_drivers(A):
 
 
 def test_an_interrupted_run_stops_at_its_next_panel(A, monkeypatch):
-    monkeypatch.setattr(span_module, "cancelled", {"run"})
+    monkeypatch.setattr(span_module, "cancelled_runs", {"run"})
     source = Recorded(A, (7, 5))
     with pytest.raises(RunCancelled, match="interrupted"):
         run_span(work(source, layouts()[0]), (0, M))

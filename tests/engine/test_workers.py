@@ -181,9 +181,9 @@ def test_a_large_collection_is_looked_at_here_and_there(tmp_path):
     np.save(tmp_path / "x.npy", np.ones((4, 2)))
     (one,) = addresses(streamsvd.open(tmp_path / "x.npy"))
     assert one == FileAddress(tmp_path / "x.npy", 128)
-    assert one.seen().metadata is not None
+    assert one.look().metadata is not None
     (tmp_path / "x.npy").unlink()
-    assert one.seen() == Sight()
+    assert one.look() == Sight()
 
 
 @pytest.mark.parametrize("zarr_format", [2, 3])
@@ -200,10 +200,10 @@ def test_a_chunk_that_is_there_is_looked_at(tmp_path, zarr_format, sharded):
     )
     array[30:] = 1.0
     (address,) = addresses(streamsvd.open(tmp_path / "A.zarr"))
-    before = address.seen()
+    before = address.look()
     assert before.chunk is not None
     array[30:] = 2.0
-    assert address.seen().chunk != before.chunk
-    assert address.seen().metadata == before.metadata
+    assert address.look().chunk != before.chunk
+    assert address.look().metadata == before.metadata
     array.update_attributes({"scale_factor": 2.0})
-    assert address.seen().metadata != before.metadata
+    assert address.look().metadata != before.metadata

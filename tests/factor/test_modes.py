@@ -212,7 +212,7 @@ def test_events_tell_each_pass_each_span_and_the_commit(tmp_path):
     assert all(e.elapsed_s > 0 for e in ends)
     for start in starts:
         spans = [e for e in seen if isinstance(e, SpanDone) and e.number == start.number]
-        assert [e.done for e in spans] == list(range(1, spans[0].spans + 1))
+        assert [e.n_finished for e in spans] == list(range(1, spans[0].spans + 1))
     looks = [e for e in seen if isinstance(e, CertificateUpdated)]
     assert tuple(look.width for look in looks) == result.info.widths
     for end in ends:

@@ -47,7 +47,7 @@ def test_every_matrix_of_any_type_meets_the_error(weights, tmp_path, principal, 
         assert error_of(A, B) <= held.block_errors[name] <= 0.02
     assert max(c.error_upper for c in held.clusters) <= 0.02
     assert done.reads == (1.0 if principal == 1.0 else 2.0)
-    assert held.asked.principal in (principal, 1.0, 0.5, 0.3, 0.2, 0.1, 0.05)
+    assert held.options.principal in (principal, 1.0, 0.5, 0.3, 0.2, 0.1, 0.05)
 
 
 def test_matrices_of_full_rank_are_smaller_although_they_share_nothing(full_rank, tmp_path):
@@ -55,7 +55,7 @@ def test_matrices_of_full_rank_are_smaller_although_they_share_nothing(full_rank
     coded = streamsvd.compress(full_rank, tmp_path / "b.zarr", 0.05, principal="auto")
     assert alone.compression_ratio < 1.0  # as they are, and metadata
     assert coded.compression_ratio > 4.5
-    assert streamsvd.open_compressed(tmp_path / "b.zarr").asked.principal == 1.0
+    assert streamsvd.open_compressed(tmp_path / "b.zarr").options.principal == 1.0
 
 
 def test_below_the_noise_both_parts_are_smaller_than_either(noisy, tmp_path):
@@ -74,7 +74,7 @@ def test_below_the_noise_both_parts_are_smaller_than_either(noisy, tmp_path):
 def test_a_matrix_that_fits_its_basis_has_no_codes(tmp_path):
     given = name_blocks(d6())
     streamsvd.compress(given, tmp_path / "c.zarr", 0.03, principal=0.05)
-    contents = CompressedStore.at(tmp_path / "c.zarr").newest()
+    contents = CompressedStore.from_address(tmp_path / "c.zarr").newest()
     assert all(not m.codes for m in contents.members.values())
     held = streamsvd.open_compressed(tmp_path / "c.zarr")
     assert all(error_of(A, held[k]) <= held.block_errors[k] <= 0.03 for k, A in given.items())
@@ -96,7 +96,7 @@ def test_errors_of_what_matters_are_met_by_codes_too(tmp_path):
         assert 0.005 < error <= held.block_errors[name] <= 0.01
     codes = [
         sum(c.files[f"{m.codes}/c/0"][1] for m in c.members.values())
-        for c in (CompressedStore.at(tmp_path / n).newest() for n in ("a.zarr", "b.zarr"))
+        for c in (CompressedStore.from_address(tmp_path / n).newest() for n in ("a.zarr", "b.zarr"))
     ]
     assert codes[1] < 0.75 * codes[0]
     assert aimed.version == plain.version == 1
@@ -122,7 +122,7 @@ def test_additions_are_coded_as_the_collection_was(noisy, tmp_path, principal):
 
 def test_one_matrix_is_read_without_the_codes_of_others(full_rank, tmp_path):
     streamsvd.compress(full_rank, tmp_path / "c.zarr", 0.05, principal=1.0)
-    contents = CompressedStore.at(tmp_path / "c.zarr").newest()
+    contents = CompressedStore.from_address(tmp_path / "c.zarr").newest()
     damaged = tmp_path / "c.zarr" / f"{contents.members['w1'].codes}/c/0"
     data = bytearray(damaged.read_bytes())
     data[40] ^= 1

@@ -193,7 +193,7 @@ def test_centres_of_three_halves_of_the_dimension_leave_the_ridge(n, shape):
     spec, state, order = of_cube3(n, shape)
     count = int(spec.budget * 3 / 8)
     found = pivots(spec, state, count)
-    left = whole.left(order[state.ids][found.chosen])
+    left = whole.left(order[state.ids][found.places])
     uniform = whole.left(shuffled(n, 5)[:count])
     assert found.left_norm <= left <= 3.5 * found.left_norm
     assert left <= uniform / 7

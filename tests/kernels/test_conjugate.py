@@ -30,7 +30,7 @@ def problem(name, n, budget, centres, gamma=1.0):
     X = X[np.random.default_rng(4).permutation(len(X))]
     spec = DictionaryOptions(kernel=kernel, gamma=gamma, budget=budget)
     state = streamed(spec, X, budget)
-    map_ = FeatureMap.of(kernel, state.rows[pivots(spec, state, centres).chosen])
+    map_ = FeatureMap.of(kernel, state.rows[pivots(spec, state, centres).places])
     rng = np.random.default_rng(0)
     f = kernel(X, X[:40]) @ rng.normal(size=(40, 2))
     y = f + 0.3 * f.std() * rng.normal(size=f.shape)
@@ -88,7 +88,7 @@ def saved(value):
     np.savez(file, **arrays)
     file.seek(0)
     with np.load(file) as kept:
-        return decode_value(json.loads(text), dict(kept), {"Descent": RidgeDescent})
+        return decode_value(json.loads(text), dict(kept), {"RidgeDescent": RidgeDescent})
 
 
 @pytest.mark.parametrize("stopped", [0, 1, 4])

@@ -173,7 +173,7 @@ def test_greedy_centres_beat_a_uniform_sample():
     spec = DictionaryOptions(kernel=RBF, gamma=1.0, budget=4 * 94)
     state = streamed(spec, X, 376)
     found = pivots(spec, state, 94)
-    ours = left_over(RBF, X, state.rows[found.chosen])
+    ours = left_over(RBF, X, state.rows[found.places])
     assert ours <= 4
     assert found.left_norm <= ours <= 3.5 * found.left_norm
     assert left_over(RBF, X, X[np.random.default_rng(0).permutation(2000)[:94]]) >= 1.5 * ours

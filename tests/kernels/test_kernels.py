@@ -55,7 +55,7 @@ def test_kernels_are_the_same_wherever_rows_lie(xp, name, away, scaled):
     rows, others = X + away, Y + away
     rows[3] = 0.0
     ours = replace(ours, centre=np.full(4, away), scale=np.linspace(0.5, 2, 4) if scaled else None)
-    there = ours.placed(xp.array)
+    there = ours.on_device(xp.array)
     A, B = xp.array(rows), xp.array(others)
     reach = max(float(xp.host(there.reach(x))) for x in (A, B))
     for termwise in (ours.cancels(reach), True):
@@ -87,7 +87,7 @@ def test_distances_that_would_cancel_are_taken_term_by_term_everywhere(xp, name)
     """Two rows a length apart, a million lengths from the centre: the product of squares holds no digit of it."""
     rows = np.array([[1e6, 0.0], [1e6 + 1e-3, 0.0], [-1e6, 0.0]])
     ours = Kernel(name, length=1e-3, centre=np.zeros(2))
-    there = ours.placed(xp.array)
+    there = ours.on_device(xp.array)
     A = xp.array(rows)
     assert ours.cancels(float(xp.host(there.reach(A))))
     K = xp.host(there(A, A, termwise=True))

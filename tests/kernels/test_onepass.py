@@ -77,7 +77,7 @@ def compared(name, shape, order, times=4.0):
     rough = map_(tests) @ coefficients(alone, 1.0)
     worse = np.sum((rough - truth) ** 2) / np.sum((exact - truth) ** 2)
     far = float(np.linalg.norm(ours - second) / np.linalg.norm(second))
-    assert 0.9 <= state.captured <= 1
+    assert 0.9 <= state.captured_share <= 1
     return far, float(ratio), float(worse)
 
 
@@ -111,7 +111,7 @@ def test_nothing_is_lost_while_everything_fits():
         state = in_shape(spec, X, y, shape, 70)
         found = state.feature_map(spec)(tests) @ coefficients(state.train, 1.0)
         assert np.linalg.norm(found - exact) <= 1e-7 * np.linalg.norm(exact)
-        assert state.captured == pytest.approx(1.0, abs=1e-9)
+        assert state.captured_share == pytest.approx(1.0, abs=1e-9)
 
 
 def test_rows_that_judge_do_not_train():

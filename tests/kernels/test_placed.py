@@ -99,10 +99,10 @@ def test_scores_are_those_of_the_host(engine, name, gamma):
     here = Dense.of(KERNELS[name], X, np.sqrt(w))
     with engine.computing():
         there = DeviceGram.of(engine, KERNELS[name], X, np.sqrt(w))
-        B, found = engine.to_host(there.B), there.resolved(w, gamma)
+        B, found = engine.to_host(there.B), there.resolve(w, gamma)
         slope, values = found.slope, there.eigenvalues()
         further = raise_ridge(there, w, found, found.dimension / 2)
-    known = here.resolved(w, gamma)
+    known = here.resolve(w, gamma)
     top = np.abs(here.B).max()
     np.testing.assert_allclose(B, here.B, rtol=0, atol=1e-13 * top)
     condition = 60 * top / gamma
@@ -120,16 +120,16 @@ def test_scores_of_what_has_no_factor_are_those_of_its_eigenvalues(engine):
     B = np.ones((20, 20)) - 1e-10 * np.eye(20)
     with engine.computing():
         there = DeviceGram(engine, engine.to_device(B))
-        np.testing.assert_allclose(there.resolved(np.ones(20), 1e-12).tau, 1 / 20, rtol=1e-6)
+        np.testing.assert_allclose(there.resolve(np.ones(20), 1e-12).tau, 1 / 20, rtol=1e-6)
 
 
 def test_scores_of_what_is_not_definite_are_refused(engine):
     with engine.computing(), pytest.raises(SpecError, match="not positive definite: -1 "):
-        DeviceGram(engine, engine.to_device(np.diag([1.0, 2.0, -1.0]))).resolved(np.ones(3), 0.5)
+        DeviceGram(engine, engine.to_device(np.diag([1.0, 2.0, -1.0]))).resolve(np.ones(3), 0.5)
 
 
 def test_where_scores_are_found_is_no_part_of_the_sampling():
     """Two of them print alike, and are saved alike."""
     spec = DictionaryOptions(kernel=KERNELS["rbf"], gamma=1.0)
     assert "weighted" not in repr(spec)
-    assert pickle.loads(pickle.dumps(spec)).weighted is spec.weighted
+    assert pickle.loads(pickle.dumps(spec)).make_gram is spec.make_gram

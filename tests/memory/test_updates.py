@@ -22,7 +22,7 @@ from benchmarks.peers import measured
 path, model, memory, options = sys.argv[1:]
 options = json.loads(options)
 done, cost = measured(lambda: streamsvd.update(model, path, memory=memory, **options))
-print(json.dumps({"peak": cost["peak_rss_bytes"], "absorbed": done.absorbed, "versions": done.versions}))
+print(json.dumps({"peak": cost["peak_rss_bytes"], "absorbed": done.n_absorbed, "versions": done.versions}))
 """
 
 

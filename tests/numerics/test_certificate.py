@@ -156,8 +156,8 @@ class View:
 
     @property
     def proved(self) -> EigenvalueBounds:
-        assert self.past.proved is not None
-        return self.past.proved
+        assert self.past.bounds is not None
+        return self.past.bounds
 
     @property
     def certificate(self) -> Certificate:
@@ -222,14 +222,14 @@ def views(
             beta=past.beta,
             failure_probability=delta,
             kind=Kind.BOUNDS,
-            proved=past.proved,
+            proved=past.bounds,
         )
-        yield View(ritz, probe, past, seen.found, (seen.certificate, half))
+        yield View(ritz, probe, past, seen.bracket, (seen.certificate, half))
         if n <= ritz.theta.size:
             return
         each = power_share(delta, look + 1)
         if probe.basis is None:
-            probe = probe.pinned(ritz.V[:, : max(1, width // 2)].copy(), delta=each)
+            probe = probe.pin_basis(ritz.V[:, : max(1, width // 2)].copy(), delta=each)
         if past.sides is not None and probe.basis is not None:
             reach = past.sides.reach(ritz.V.conj().T @ probe.basis)
             probe = replace(probe, reach=min(probe.reach, reach))
@@ -483,7 +483,7 @@ def test_the_tail_is_below_its_bound_as_often_as_promised(power):
         P = np.eye(n) - V @ V.conj().T
         Omega = gaussian(known.rng, (n, 3), known.complex_)
         probes = Probes(Omega, known.B @ Omega, 0.0, 1.0, 2 if known.complex_ else 1)
-        probes = probes.pinned(V, delta=delta)
+        probes = probes.pin_basis(V, delta=delta)
         for _ in range(power - 1):
             block = probes.deflated_block()
             probes = probes.extend(block, known.B @ block, delta=delta)
@@ -542,7 +542,7 @@ def test_a_probe_block_lost_to_underflow_is_not_taken_for_a_small_tail():
     Omega = rng.standard_normal((4, 8))
     probes = Probes(Omega, B @ Omega, 0.0, 1.0, 1)
     nothing = np.zeros_like(Omega)
-    probes = probes.pinned(V, delta=1e-3).extend(nothing, nothing, delta=1e-3)
+    probes = probes.pin_basis(V, delta=1e-3).extend(nothing, nothing, delta=1e-3)
     assert tail_norm(V, probes, delta=1e-3) >= 0.5
 
 
@@ -681,7 +681,7 @@ def test_a_scaled_certificate_is_that_of_the_scaled_matrix():
     view = next(
         views(known, start(known, "random", 5), probes=8, delta=1e-6, passes=1, single=False)
     )
-    c, d = view.certificate, view.certificate.scaled(8.0)
+    c, d = view.certificate, view.certificate.scale_by(8.0)
     assert (d.sigma_lower == 8 * c.sigma_lower).all()
     assert (d.sigma_upper == 8 * c.sigma_upper).all()
     assert d.frobenius_error == 8 * c.frobenius_error

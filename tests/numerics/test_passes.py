@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from streamsvd.numerics.passes import GramPass, NormalPass, PassSums, ProjectPass, ThinBlock
 
 from streamsvd.engine.device import ArrayApiBackend, NumpyBackend, thread_backend
 from streamsvd.numerics.blocks import BadEntry, OutOfScale, Preparation
-from streamsvd.numerics.passes import GramPass, NormalPass, PassSums, ProjectPass, ThinBlock
 
 M, N, K = 37, 11, 4
 REAL = [

@@ -59,7 +59,7 @@ def probed(known: Case, width: int, power: int, pinned: int):
     V = known.Vh.conj().T[:, known.rng.permutation(n)[:L]]
     Omega = gaussian(known.rng, (n, width), known.complex_)
     probes = Probes(Omega, known.B @ Omega, 0.0, 1.0, 2 if known.complex_ else 1)
-    probes = probes.pinned(V[:, :pinned], delta=1e-3)
+    probes = probes.pin_basis(V[:, :pinned], delta=1e-3)
     for _ in range(power - 1):
         block = probes.deflated_block()
         probes = probes.extend(block, known.B @ block, delta=1e-3)
@@ -142,7 +142,7 @@ def test_a_flat_tail_is_bounded_far_better_by_the_polynomial():
     rng = np.random.default_rng(0)
     n, powers = 2000, 5
     Omega = rng.standard_normal((n, 20))
-    probes = Probes(Omega, Omega, 0.0, 1.0, 1).pinned(np.eye(n)[:, :3], delta=1e-9)
+    probes = Probes(Omega, Omega, 0.0, 1.0, 1).pin_basis(np.eye(n)[:, :3], delta=1e-9)
     for _ in range(powers - 1):
         block = probes.deflated_block()
         probes = probes.extend(block, block, delta=1e-9)

@@ -321,7 +321,7 @@ def test_what_decides_bits_does_not_ask_how_many_threads_there_are(problem, fact
         assert 1 <= plan.at_once <= workers
         plans = [p for p in (plan, plan.fallback) if p is not None]
         shapes = [(p.route, p.layout.axis, p.layout.unit, p.layout.spans) for p in plans]
-        columns = [(p.block, p.probes, p.basis, p.pinned, p.layout.tile) for p in plans]
+        columns = [(p.block, p.probes, p.basis, p.pins, p.layout.tile) for p in plans]
         sampled = [p.sample_rows for p in plans]
         decided.add(repr((shapes, columns, sampled, plan.gram_passes)))
     assert len(decided) == 1

@@ -521,12 +521,14 @@ def test_those_who_watch_are_told_how_many_are_left_out():
     streamsvd.svd(matrix(), 2, mask=mask, nonfinite="mean", callback=seen.append)
     told = [event for event in seen if isinstance(event, ColumnsLeftOut)]
     assert [(t.left_out, t.columns) for t in told] == [(5, 14)]
-    assert told[0].said == "5 of 14 columns are left out: 4 missing throughout, 1 by the mask"
+    assert (
+        told[0].description == "5 of 14 columns are left out: 4 missing throughout, 1 by the mask"
+    )
 
 
 def test_columns_are_put_back_where_they_were():
     columns = Columns.of(np.array([True, False, True, True]), np.array([False, False, True, False]))
-    assert columns.dropped == (1, 2)
+    assert columns.dropped_indices == (1, 2)
     assert columns.n_empty == 1
     rows = np.arange(8.0).reshape(2, 4)
     back = columns.spread(columns.take(rows))

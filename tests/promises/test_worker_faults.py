@@ -131,7 +131,9 @@ def test_a_worker_that_does_not_see_the_folder_is_refused(places, verb, missing)
 def test_without_a_look_no_task_takes_what_it_does_not_see_for_zeros(
     client, places, monkeypatch, verb
 ):
-    monkeypatch.setattr(submit, "look", lambda *_: None)  # as if the folder went away since
+    monkeypatch.setattr(
+        submit, "inspect_workers", lambda *_: None
+    )  # as if the folder went away since
     client.run(os.chdir, str(places[1]))
     write("A.zarr")
     with pytest.raises(StoreError, match="does not see the array at all") as refused:

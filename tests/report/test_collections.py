@@ -23,7 +23,9 @@ def panels(monkeypatch, tmp_path):
 
     def drawn(found, at, **options):
         kept = []
-        monkeypatch.setattr(collections, "saved", lambda f, *a: kept.append(f) or saved(f, *a))
+        monkeypatch.setattr(
+            collections, "save_figure", lambda f, *a: kept.append(f) or saved(f, *a)
+        )
         place = tmp_path / "F.png"
         assert collections.draw_rates(place, found, at=at, **options) == place
         assert place.stat().st_size > 10_000

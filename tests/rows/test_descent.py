@@ -40,8 +40,8 @@ def begun(A, b, seed=0):
 
 
 def run(A, b, start, *, ridge=0.0, tol=0.0, most=MOST_ITERATIONS):
-    state, seen = LeastSquaresDescent.begun(start.x), []
-    while not state.done and state.passes < most:
+    state, seen = LeastSquaresDescent.start(start.x), []
+    while not state.is_over and state.passes < most:
         sums = DescentSums.zero(*state.X.shape)
         for a in range(0, A.shape[0], 1000):
             sums = sums.update(state, A[a : a + 1000], b[a : a + 1000])
@@ -62,7 +62,7 @@ def test_condition_1e8_is_solved_as_by_householder(residual, worse, seed):
     Q, R = np.linalg.qr(A)
     householder = np.linalg.norm(np.linalg.solve(R, Q.T @ b) - x)
     error = np.linalg.norm(state.best[:, 0] - x)
-    assert state.done
+    assert state.is_over
     assert state.passes <= 30
     assert error <= worse * householder
     assert np.linalg.norm(start.x[:, 0] - x) > 1e4 * error  # the start alone is no answer
@@ -93,7 +93,7 @@ def test_right_hand_sides_stop_each_at_its_own_time():
     b = np.stack([b, np.zeros(3000), A @ x, 1e6 * b], axis=1)
     start = begun(A, b)
     state, _ = run(A, b, start)
-    assert state.done
+    assert state.is_over
     np.testing.assert_array_equal(state.best[:, 1], 0)
     alone, _ = run(A, b[:, :1], begun(A, b[:, :1]))
     np.testing.assert_allclose(state.best[:, 0], alone.best[:, 0], rtol=1e-6, atol=1e-9)
@@ -116,7 +116,7 @@ def test_rounding_ends_it_where_nothing_is_ill_conditioned():
     A, b = rng.standard_normal((3000, 150)), rng.standard_normal((3000, 1))
     start = begun(A, b)
     state, _ = run(A, b, start)
-    assert state.done
+    assert state.is_over
     assert state.passes <= 36
     x = np.linalg.lstsq(A, b, rcond=None)[0]
     assert np.linalg.norm(state.best - x) <= 20 * 2.0**-53 * np.linalg.norm(b) / 30

@@ -22,7 +22,7 @@ def one_by_one(A, gamma, c, seed):
 
 
 def online(A, gamma, c, seed, cut):
-    state = Online.begun(A.shape[1], gamma, oversampling=c, seed=seed)
+    state = Online.start(A.shape[1], gamma, oversampling=c, seed=seed)
     for a in range(0, A.shape[0], cut):
         state = state.push(a, A[a : a + cut])
     return state
@@ -46,7 +46,7 @@ def test_it_is_what_one_row_at_a_time_gives(cut, gamma):
 
 def test_what_is_kept_stays():
     A = np.random.default_rng(1).standard_normal((900, 5))
-    state = Online.begun(5, 1e-3, oversampling=2.0, seed=0)
+    state = Online.start(5, 1e-3, oversampling=2.0, seed=0)
     kept = np.zeros(0)
     for a in range(0, 900, 100):
         state = state.push(a, A[a : a + 100])

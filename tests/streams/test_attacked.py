@@ -110,7 +110,7 @@ def test_other_data_are_not_gone_on_with(tmp_path):
     stored[...] = A
 
     def stop(event):
-        if type(event).__name__ == "SpanDone" and event.done == 2:
+        if type(event).__name__ == "SpanDone" and event.n_finished == 2:
             raise Killed
 
     saved = {"checkpoint": tmp_path / "s", "save_seconds": 0}

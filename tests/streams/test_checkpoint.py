@@ -47,7 +47,7 @@ def test_blocks_that_stop_coming_go_on(tmp_path, A, order, n_rows, replay):
     np.testing.assert_array_equal(result.components, whole.components)
     assert result.info.n_rows == 6_000
     assert result.certificate.sine == whole.certificate.sine
-    assert Checkpoint.at(tmp_path / "saves", "top_eigenvectors").newest() is None
+    assert Checkpoint.from_address(tmp_path / "saves", "top_eigenvectors").newest() is None
 
 
 @pytest.mark.parametrize("order", ["auto", "arbitrary"])
@@ -74,7 +74,7 @@ def test_a_stored_matrix_goes_on_at_the_window_it_had_reached(tmp_path, A, order
     seen = []
     result = streamsvd.top_eigenvectors(path, 2, callback=seen.append, **options)
     np.testing.assert_array_equal(result.components, whole.components)
-    done = [e.done for e in seen if type(e).__name__ == "SpanDone"]
+    done = [e.n_finished for e in seen if type(e).__name__ == "SpanDone"]
     assert done[0] > 2
     left = len(done) / seen[-2].spans
     assert whole.info.bytes_read == A.nbytes

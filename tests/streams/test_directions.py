@@ -28,7 +28,7 @@ def bound(A, size):
 
 
 def assert_law(A, fd):
-    G, B = A.T @ A, fd.held
+    G, B = A.T @ A, fd.used_rows
     s1 = np.linalg.norm(G, 2)
     w = np.linalg.eigvalsh(G - B.T @ B)
     assert w.min() >= -1e-9 * s1
@@ -94,7 +94,7 @@ def test_sketches_of_other_widths_do_not_merge():
 def test_what_fits_is_kept_as_it_is():
     A = np.random.default_rng(0).standard_normal((8, 20))
     fd = sketched(A, 4, block=3)
-    assert np.array_equal(fd.held, A)
+    assert np.array_equal(fd.used_rows, A)
     assert fd.shrunk == fd.shrinks == 0
 
 
@@ -104,7 +104,7 @@ def test_rank_below_the_size_loses_nothing():
     fd = sketched(A, 8)
     s1 = np.linalg.norm(A, 2) ** 2
     assert fd.shrunk <= 1e-12 * s1
-    assert np.linalg.norm(A.T @ A - fd.held.T @ fd.held, 2) <= 1e-12 * s1
+    assert np.linalg.norm(A.T @ A - fd.used_rows.T @ fd.used_rows, 2) <= 1e-12 * s1
 
 
 def test_zero_rows_are_sketched_by_zeros():

@@ -43,8 +43,8 @@ def test_little_memory_takes_many_buckets_and_is_kept(tmp_path):
     A = np.random.default_rng(0).standard_normal((60_000, 100))
     zarr.create_array(tmp_path / "a.zarr", shape=A.shape, chunks=(500, 100), dtype="f8")[...] = A
     source = streamsvd.open(tmp_path / "a.zarr")
-    assert module._planned(source, 1 << 30)[1] == 1
-    assert module._planned(source, 50 << 20)[1] >= 8
+    assert module._plan_reading(source, 1 << 30)[1] == 1
+    assert module._plan_reading(source, 50 << 20)[1] >= 8
     path = streamsvd.shuffle(source, tmp_path / "b.zarr", memory=50 << 20)
     np.testing.assert_array_equal(np.sort(zarr.open_array(path)[:, 3]), np.sort(A[:, 3]))
     with pytest.raises(streamsvd.BudgetError, match="smallest budget that works"):

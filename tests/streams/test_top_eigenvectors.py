@@ -173,7 +173,7 @@ def test_those_who_watch_are_told(tmp_path, A):
         PassStarted, PassDone, PassStarted, PassDone,
     ]  # fmt: skip
     spans = [e for e in events if isinstance(e, SpanDone) and e.number == 1]
-    assert [e.done for e in spans] == list(range(1, spans[0].spans + 1))
+    assert [e.n_finished for e in spans] == list(range(1, spans[0].spans + 1))
 
 
 def test_more_heavy_rows_than_there_is_room_for_are_told():

@@ -18,7 +18,6 @@ from streamsvd.rows.mathematics.space import RowSpace
 from streamsvd.typing import Matrix, Real
 
 
-
 def leverage(space: RowSpace, rows: Matrix) -> Real:
     """``tau`` of rows ``(p, n)``, in [0, 1]; 0 for rows of zeros alone."""
     Z = space(rows)

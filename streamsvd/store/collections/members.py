@@ -184,7 +184,7 @@ class Collection:
         """Where other processes read it: the first and the last of its arrays, and some between."""
         count = min(len(self.parts), MOST_ADDRESSES)
         numbers = np.linspace(0, len(self.parts) - 1, count).astype(int)
-        some = [self.parts[i].stored for i in dict.fromkeys(numbers.tolist())]
+        some = [self.parts[i].array for i in dict.fromkeys(numbers.tolist())]
         return [found for stored in some for found in addresses(stored)]
 
     def matrices(self, part: CollectionPart) -> Iterator[tuple[Member, Array]]:

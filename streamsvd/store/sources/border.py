@@ -87,6 +87,6 @@ def strips(shape: tuple[int, int], itemsize: int) -> tuple[int, int]:
 
 def copied_chunks(source: Source) -> tuple[int, int]:
     """Chunks for a copy of a matrix: its own, or blocks of whole rows where it is stored without any."""
-    if getattr(source, "unchunked", False):
+    if getattr(source, "has_no_chunks", False):
         return row_block(source.shape, source.dtype.itemsize)
     return source.chunks

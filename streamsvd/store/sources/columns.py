@@ -87,7 +87,7 @@ class KeptColumns:
 
     @property
     def _whole_has_no_chunks(self) -> bool:
-        return bool(getattr(self.whole, "unchunked", False))
+        return bool(getattr(self.whole, "has_no_chunks", False))
 
     @property
     def _read_shape(self) -> tuple[int, int]:

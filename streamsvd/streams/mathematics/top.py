@@ -20,7 +20,7 @@ from streamsvd.streams.mathematics.directions import FrequentDirections
 from streamsvd.streams.mathematics.growth import Growth
 from streamsvd.streams.mathematics.heavy import HeavyRows
 from streamsvd.streams.mathematics.options import GRID, MICROBATCH, StreamOptions, state_bytes
-from streamsvd.streams.mathematics.order import FIRST_SPAN, FIXED, WINDOWS, OrderTest
+from streamsvd.streams.mathematics.order import FIRST_SPAN, N_FIXED, WINDOWS, OrderTest
 from streamsvd.streams.mathematics.power import History, Window, orthonormal
 from streamsvd.streams.mathematics.verdict import StreamAnswer, verdict
 from streamsvd.typing import Matrix
@@ -93,7 +93,7 @@ class StreamState:
         span = FIRST_SPAN if n is None else max(1, ceil(n / WINDOWS / MICROBATCH)) * MICROBATCH
         self.order = OrderTest(
             d,
-            self._gaussian(FIXED, 1, "sample"),
+            self._gaussian(N_FIXED, 1, "sample"),
             span,
             None if n is None else n // 8,
         )

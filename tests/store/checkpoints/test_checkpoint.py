@@ -12,7 +12,7 @@ ARRAYS = {"a.b": np.arange(6.0).reshape(2, 3), "empty": np.zeros((0, 4)), "c": n
 
 
 def saved(place, count):
-    store = Checkpoint.at(place, "test")
+    store = Checkpoint.from_address(place, "test")
     store.newest()
     for number in range(count):
         store.save({"number": number, "exact": 0.1 + 0.2}, ARRAYS)
@@ -21,7 +21,7 @@ def saved(place, count):
 
 def test_what_was_saved_comes_back_to_the_bit(tmp_path):
     saved(tmp_path, 3)
-    plain, arrays = Checkpoint.at(tmp_path, "test").newest()
+    plain, arrays = Checkpoint.from_address(tmp_path, "test").newest()
     assert plain == {"number": 2, "exact": 0.1 + 0.2}
     assert arrays.keys() == ARRAYS.keys()
     for name, value in ARRAYS.items():
@@ -38,9 +38,9 @@ def test_only_the_last_saves_stay(tmp_path):
 
 
 def test_nothing_is_nothing(tmp_path):
-    assert Checkpoint.at(tmp_path / "none", "test").newest() is None
+    assert Checkpoint.from_address(tmp_path / "none", "test").newest() is None
     saved(tmp_path, 2).clear()
-    assert Checkpoint.at(tmp_path, "test").newest() is None
+    assert Checkpoint.from_address(tmp_path, "test").newest() is None
 
 
 def test_a_damaged_save_gives_way_to_the_one_before(tmp_path):
@@ -48,23 +48,23 @@ def test_a_damaged_save_gives_way_to_the_one_before(tmp_path):
     newest = max((tmp_path / "saves").iterdir())
     victim = next(p for p in newest.rglob("*") if p.is_file() and p.parent.name != newest.name)
     victim.write_bytes(victim.read_bytes()[:-1] + b"x")
-    assert Checkpoint.at(tmp_path, "test").newest()[0]["number"] == 0
+    assert Checkpoint.from_address(tmp_path, "test").newest()[0]["number"] == 0
     for path in (tmp_path / "log").iterdir():
         path.write_bytes(b"nonsense")
     with pytest.raises(StoreError, match="no save in .* is whole"):
-        Checkpoint.at(tmp_path, "test").newest()
+        Checkpoint.from_address(tmp_path, "test").newest()
 
 
 def test_two_runs_that_save_to_one_place_are_told(tmp_path):
-    first, second = (Checkpoint.at(tmp_path, "test") for _ in range(2))
+    first, second = (Checkpoint.from_address(tmp_path, "test") for _ in range(2))
     first.newest(), second.newest()
     first.save({}, {})
     with pytest.raises(ConflictError, match="another run saves to"):
         second.save({}, {})
-    assert Checkpoint.at(tmp_path, "test").newest() == ({}, {})
+    assert Checkpoint.from_address(tmp_path, "test").newest() == ({}, {})
 
 
 def test_a_place_of_another_purpose_is_refused(tmp_path):
     saved(tmp_path, 1)
     with pytest.raises(StoreError, match="was saved by test, not by other"):
-        Checkpoint.at(tmp_path, "other").newest()
+        Checkpoint.from_address(tmp_path, "other").newest()

@@ -31,9 +31,9 @@ def test_nested_records_come_back_to_the_bit(tmp_path):
         1e-300,
     )
     plain, arrays = encode_value({"held": value, "ids": np.arange(5)})
-    store = Checkpoint.at(tmp_path / "c", "test")
+    store = Checkpoint.from_address(tmp_path / "c", "test")
     store.save(plain, arrays)
-    again = Checkpoint.at(tmp_path / "c", "test").newest()
+    again = Checkpoint.from_address(tmp_path / "c", "test").newest()
     assert len(again[1]) == 1
     held = decode_value(*again, {"Inner": Inner, "Outer": Outer})
     found = held["held"]

@@ -70,9 +70,9 @@ def written(path, dtype, attributes, values, zarr_format=3, **options):
 def test_what_is_packed_again_is_what_was_stored(kind, unsigned, scale, offset, marks, near):
     said = {"scale_factor": scale, "add_offset": offset, "missing_value": marks or None}
     packing = Packing(read_conventions(np.dtype(kind), said | {"_Unsigned": unsigned}, where="A"))
-    limits = np.iinfo(packing.stored)
+    limits = np.iinfo(packing.stored_dtype)
     some = [limits.min, limits.max, *range(min(130, limits.max))]
-    codes = np.array([code for code in some if code not in packing.fills], packing.stored)
+    codes = np.array([code for code in some if code not in packing.fills], packing.stored_dtype)
     values = np.empty(codes.shape, packing.dtype)
     packing.unpack(codes, values)
     assert packing.is_exact

@@ -162,7 +162,7 @@ def test_writers_in_turn_and_at_once_lose_nothing(address: str) -> None:
 
     def write(own: list[str]) -> None:
         for name in own:
-            assert update(address, block_of(name), name).absorbed
+            assert update(address, block_of(name), name).n_absorbed
 
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(write, names))
@@ -184,7 +184,7 @@ def test_what_is_lost_is_named_and_repaired(address: str) -> None:
     model, damage = repair_model(address)
     assert [d.key for d in damage] == ["log/000000000004.json"]
     assert applied(model) == ["b0", "b1", "b2"]
-    assert model.update(block_of("b3"), "b3").absorbed
+    assert model.update(block_of("b3"), "b3").n_absorbed
     assert assert_serial(Model.open(address)) == ["b0", "b1", "b2", "b3"]
 
 
@@ -224,14 +224,14 @@ class Forgetful:
     """A store whose answers to the first put of each key are lost; the client's own retry sees its object."""
 
     def __init__(self, store: object) -> None:
-        self._store, self._read_block = store, set()
+        self._store, self._seen = store, set()
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._store, name)
 
     def put(self, key: str, data: bytes, mode: str | None = None) -> object:
-        if mode == "create" and key.startswith("log/") and key not in self._read_block:
-            self._read_block.add(key)
+        if mode == "create" and key.startswith("log/") and key not in self._seen:
+            self._seen.add(key)
             self._store.put(key, data, mode=mode)
         return self._store.put(key, data, mode=mode or "overwrite")
 
@@ -244,7 +244,7 @@ def test_a_put_whose_answer_was_lost_is_recognised_as_our_own(tmp_path: Path) ->
     model = Model(store, store.settings())
     for i in range(3):
         done = model.update(block_of(f"b{i}"), f"b{i}")
-        assert (done.version, done.absorbed, done.versions) == (i + 1, 4, 1)
+        assert (done.version, done.n_absorbed, done.versions) == (i + 1, 4, 1)
     assert_serial(model)
 
 

@@ -25,10 +25,10 @@ def test_pieces_cover_a_rectangle_once(case):
     shape = [part.stop - part.start for part in box]
     seen = np.zeros(shape, int)
     for piece in chunk_pieces(box, chunk):
-        seen[piece.placed] += 1
-        for axis, part in enumerate(piece.within):
+        seen[piece.target_box] += 1
+        for axis, part in enumerate(piece.chunk_box):
             assert 0 <= part.start < part.stop <= chunk[axis]
             begin = piece.coords[axis] * chunk[axis] + part.start
-            assert begin == box[axis].start + piece.placed[axis].start
+            assert begin == box[axis].start + piece.target_box[axis].start
     assert (seen == 1).all()
     assert math.prod(shape) == seen.sum()

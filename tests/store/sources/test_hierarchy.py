@@ -81,7 +81,7 @@ def test_a_group_is_read_as_its_array_is(tmp_path, zarr_format, change, named):
         assert " x ".join(map(str, zarr.open_array(path / "x", mode="r").shape)) in remark
     assert truth.remarks == ()
     collection = streamsvd.open_collection(path)
-    assert collection.members[0].layout.stored == truth.shape
+    assert collection.members[0].layout.array_shape == truth.shape
     assert len(collection.remarks) == 1
 
 

@@ -19,7 +19,7 @@ def unpack(values, fill_value=None, options=None, **attributes):
     values = np.asarray(values)
     packed = packing(values.dtype, attributes, fill_value, **(options or {}))
     out = np.empty(values.shape, packed.dtype)
-    packed.unpack(values.view(packed.stored), out)
+    packed.unpack(values.view(packed.stored_dtype), out)
     return out
 
 

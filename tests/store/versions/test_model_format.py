@@ -128,7 +128,7 @@ def test_models_of_the_first_format_are_read_and_go_on_to_the_same_bits(tmp_path
     np.testing.assert_array_equal(old.Vh, same.Vh)
     assert old.summary == same.summary
     assert [entry.format for entry in old.versions] == [1, 1, FORMAT]
-    assert old.rollback(1).update(rows[30:60], "1").absorbed == 30
+    assert old.rollback(1).update(rows[30:60], "1").n_absorbed == 30
 
 
 # Hostile keys -----------------------------------------------------------------------------------------

@@ -64,14 +64,14 @@ class Life(RuleBasedStateMachine):
     def update(self) -> None:
         name = self.fresh()
         done = self.model.update(block_of(name), name)
-        assert done.absorbed == 4
+        assert done.n_absorbed == 4
         self.absorbed(name, done.version)
 
     @rule()
     def update_by_the_other_writer(self) -> None:
         name = self.fresh()
         done = self.other.update(block_of(name), name)
-        assert done.absorbed == 4
+        assert done.n_absorbed == 4
         self.absorbed(name, done.version)
 
     @precondition(lambda self: self.names)
@@ -79,7 +79,7 @@ class Life(RuleBasedStateMachine):
     def send_again(self, which: float, other: bool) -> None:
         name = self.names[int(which * len(self.names))]
         done = (self.other if other else self.model).update(block_of(name), name)
-        assert (done.absorbed, done.skip_reason, done.versions) == (0, "known", 0)
+        assert (done.n_absorbed, done.skip_reason, done.versions) == (0, "known", 0)
 
     @precondition(lambda self: self.names)
     @rule(which=WHERE)

@@ -24,7 +24,7 @@ from streamsvd.store.writing.partial import Partial
 
 folder, at_once = Path(sys.argv[1]), sys.argv[2] == "exchange"
 if not at_once:
-    placing.exchanged = lambda one, other: False
+    placing.exchange_paths = lambda one, other: False
 ours = {partial.__file__, placing.__file__}
 
 def kill_at(line):
@@ -81,7 +81,7 @@ def way(request, tmp_path, monkeypatch):
         one.rmdir()
         other.rmdir()
     else:
-        monkeypatch.setattr(placing, "exchanged", lambda one, other: False)
+        monkeypatch.setattr(placing, "exchange_paths", lambda one, other: False)
     return request.param
 
 
@@ -141,7 +141,7 @@ def test_a_rename_that_fails_puts_back_what_was_there(tmp_path, monkeypatch):
     place = tmp_path / "M"
     put_in_place(written(place, "one"), place, overwrite=False)
     new = written(place, "two")
-    monkeypatch.setattr(placing, "exchanged", lambda one, other: False)
+    monkeypatch.setattr(placing, "exchange_paths", lambda one, other: False)
     rename = type(place).rename
 
     def failing(self, target):

@@ -1,0 +1,90 @@
+"""Every verb that reads a matrix: where it is, what it may be asked, and what says its cost before anything is read.
+
+The one list from which `plan`, the contract tests and the table of capabilities are made. Nothing of a family is imported
+before it is used.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from streamsvd.errors import SpecError
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """A verb, by the addresses of its parts, ``module:name``.
+
+    Attributes
+    ----------
+    name, family
+        As users call it, and the folder it lives in.
+    command
+        As the command line calls it, words apart.
+    function, plan, options
+        What does it, what says its cost, and the record of what it may be asked.
+    """
+
+    name: str
+    family: str
+    command: str
+    function: str
+    plan: str
+    options: str
+
+    def resolve(self, part: str) -> Any:
+        """The function, plan or options record itself."""
+        module, _, name = getattr(self, part).partition(":")
+        return getattr(import_module(module), name)
+
+
+def _verb(name: str, family: str, module: str, record: str, command: str) -> Verb:
+    home = f"streamsvd.{family}"
+    return Verb(
+        name, family, command, f"{home}.{module}:{name}", f"{home}.{module}:plan_{name}", f"{home}.options:{record}"
+    )  # fmt: skip
+
+
+VERBS = {
+    verb.name: verb
+    for verb in (
+        _verb("sample_rows", "rows", "sample_rows", "SampleOptions", "sample"),
+        _verb("lstsq", "rows", "lstsq", "LeastSquaresOptions", "lstsq"),
+    )
+}
+
+
+def plan(verb: str, *inputs: Any, **options: Any) -> Any:
+    """What a verb will read and need, from shapes alone: passes, bytes and memory.
+
+    Parameters
+    ----------
+    verb
+        Its name, such as ``"svd"`` or ``"lstsq"``.
+    *inputs, **options
+        As the verb takes them: the matrix first.
+
+    Returns
+    -------
+    plan
+        A `RunPlan`, or of `svd` and `pca` a `Plan`, which can be run; ``print(plan.explain())`` says it in words.
+
+    Raises
+    ------
+    SpecError
+        If there is no such verb, or an option cannot be meant.
+    BudgetError
+        If the memory does not do; it names the smallest that works.
+
+    Examples
+    --------
+    >>> import numpy as np, streamsvd
+    >>> A = np.ones((4000, 6))
+    >>> streamsvd.plan("sample_rows", A, 400).passes
+    2
+    """
+    if verb not in VERBS:
+        raise SpecError(f"verb={verb!r} is unknown. Pass one of {', '.join(VERBS)}.")
+    return VERBS[verb].resolve("plan")(*inputs, **options)
