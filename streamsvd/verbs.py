@@ -50,6 +50,8 @@ def _verb(name: str, family: str, module: str, record: str, command: str) -> Ver
 VERBS = {
     verb.name: verb
     for verb in (
+        _verb("update", "models", "verb", "UpdateOptions", "update"),
+        _verb("verify", "models", "verify", "VerifyOptions", "verify"),
         _verb("sample_rows", "rows", "sample_rows", "SampleOptions", "sample"),
         _verb("lstsq", "rows", "lstsq", "LeastSquaresOptions", "lstsq"),
     )
@@ -64,7 +66,7 @@ def plan(verb: str, *inputs: Any, **options: Any) -> Any:
     verb
         Its name, such as ``"svd"`` or ``"lstsq"``.
     *inputs, **options
-        As the verb takes them: the matrix first.
+        As the verb takes them: the matrix first, but for `update` and `verify`, which take the model or the result before it.
 
     Returns
     -------

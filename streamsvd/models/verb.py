@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from streamsvd.engine.events import Callback, ignore_event
+from streamsvd.engine.memory import show_bytes
 from streamsvd.engine.opening import as_source
 from streamsvd.engine.run_plan import RunPlan
 from streamsvd.errors import StoreError
@@ -34,6 +35,17 @@ class UpdatePlan(RunPlan):
     """
 
     n_new: int = 0
+
+    def explain(self) -> str:
+        """The plan in a few lines."""
+        pieces = f"{self.spans:,} piece{'' if self.spans == 1 else 's'}"
+        return "\n".join(
+            [
+                f"update from {self.source}: {show_bytes(self.pass_bytes)} to read, in {pieces} one after another",
+                f"memory {show_bytes(self.projected_bytes)} of {show_bytes(self.budget_bytes)} allowed",
+                *self.notes,
+            ]
+        )
 
 
 def update(
