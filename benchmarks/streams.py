@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy import linalg
-from streamsvd.engine.execute import dense_threads
 
 import streamsvd
 from benchmarks import data
 from benchmarks.fresh import Figures, fresh, median
 from benchmarks.tables import Row, Size, Table, judged
+from streamsvd.engine.blas import dense_threads
 from streamsvd.streams.mathematics import (
     FrequentDirections,
     StreamOptions,

@@ -59,6 +59,8 @@ class Run:
         Of all random numbers, for the record.
     passes, bytes_read
         Passes begun, and decoded bytes asked of the store, in this process; not those that a run before it read and saved.
+    saved_bytes
+        Decoded bytes that a run before this one asked, so that they need not be read again.
     warnings
         What a careful user should know, a sentence each.
     """
@@ -73,6 +75,7 @@ class Run:
     seed: int = 0
     passes: int = 0
     bytes_read: int = 0
+    saved_bytes: int = 0
     warnings: list[str] = field(default_factory=list)
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     started: float = field(default_factory=time.perf_counter)
@@ -85,15 +88,32 @@ class Run:
         *,
         reader: Reader | None = None,
         sink: Sink | None = None,
+        name: str = "",
+        is_saved: bool = True,
     ) -> P:
-        """One pass: what it adds up over all that is read."""
+        """One pass: what it adds up over all that is read.
+
+        Parameters
+        ----------
+        pass_, purpose
+            What is added up, and what for, in events.
+        reader
+            What is read; that of the run if left out.
+        sink
+            Where finished rows go; then nothing of the pass is saved.
+        name
+            Under which nodes are saved; its purpose if left out.
+        is_saved
+            Whether they are, where there are saves.
+        """
         reader = self.reader if reader is None else reader
         self.passes += 1
-        number, saves = self.passes, self.saves if sink is None else None
+        number, saves = self.passes, self.saves if sink is None and is_saved else None
         self.notify(PassStarted(number, purpose, reader.cost(reader.spans, pass_)))
         began = time.perf_counter()
-        done: dict[Node, Any] = {} if saves is None else saves.known_nodes(purpose)
+        done: dict[Node, Any] = {} if saves is None else saves.known_nodes(name or purpose)
         cost = reader.cost(missing_spans(reader.spans, done), pass_)
+        self.saved_bytes += reader.cost(reader.spans, pass_) - cost
         work: Work[P] = Work(reader, pass_, self.device, self.id, sink)
         try:
             value: P = run_graph(
@@ -114,13 +134,17 @@ class Run:
         self.notify(PassDone(number, purpose, time.perf_counter() - began, None))
         return value
 
-    def once(self, name: str, pass_: Pass[Any, P]) -> P:
-        """The same, unless its result was saved under this name."""
+    def once(
+        self, name: str, pass_: Pass[Any, P], purpose: str = "", *, reader: Reader | None = None
+    ) -> P:
+        """The same, unless its result was saved under this name, which is its purpose too if none is given."""
         saves = self.saves
         if saves is not None and name in saves.values:
             value: P = saves.values[name]
+            reader = self.reader if reader is None else reader
+            self.saved_bytes += reader.cost(reader.spans, pass_)
             return value
-        value = self(pass_, name)
+        value = self(pass_, purpose or name, name=name, reader=reader)
         self.keep(name, value)
         return value
 

@@ -196,8 +196,12 @@ def open_saves(
 
 
 def identity(options: Any) -> dict[str, Any]:
-    """The fields of an options record as plain values; arrays by their digest."""
-    return {f.name: _plain(getattr(options, f.name)) for f in fields(options)}
+    """The fields of an options record that decide what is found, as plain values; arrays by their digest."""
+    return {
+        f.name: _plain(getattr(options, f.name))
+        for f in fields(options)
+        if f.metadata.get("decides", True)
+    }
 
 
 def _plain(value: Any) -> Any:

@@ -7,10 +7,10 @@ import numpy as np
 from streamsvd.engine.memory import show_bytes
 from streamsvd.factor.candidates import GRAM_COLUMNS
 from streamsvd.factor.iteration import Iteration
+from streamsvd.factor.result import SVD
 from streamsvd.factor.stopping import is_stalled
 from streamsvd.numerics.certificate import Kind
 from streamsvd.numerics.sentences import describe_error, describe_values, round_up
-from streamsvd.result import SVD
 
 
 def shortfall(loop: Iteration, result: SVD) -> str:

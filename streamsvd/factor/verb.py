@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -24,14 +24,14 @@ from streamsvd.factor.plan import Plan, make_plan
 from streamsvd.factor.plan_options import PlanOptions, runs_plan
 from streamsvd.factor.problem import check_options
 from streamsvd.factor.request import check_amount, check_request
+from streamsvd.factor.result import PCA, SVD
 from streamsvd.factor.session import RunGoal, Session
 from streamsvd.factor.shortfall import shortfall
 from streamsvd.info import Status
 from streamsvd.numerics.certificate import EXCESS_TOL, Kind
 from streamsvd.numerics.columns import Columns
 from streamsvd.protocols import Source
-from streamsvd.result import PCA, SVD
-from streamsvd.store.results.factorisation import ResultWriter, load_u
+from streamsvd.store.results.writer import ResultWriter, lazy_array
 from streamsvd.store.writing.separation import check_apart, mask_places
 from streamsvd.store.writing.shield import defer_interrupts
 from streamsvd.typing import Real
@@ -408,20 +408,10 @@ def pca(A: Any, rank: int | None = None, **options: Any) -> PCA:
     if options.pop("center", True) is not True:
         raise SpecError("pca always centres; center=False is not possible. Use svd.")
     try:
-        return as_pca(svd(A, rank, center=True, **options))
+        return PCA.of(svd(A, rank, center=True, **options))
     except NotConverged as error:
         assert isinstance(error.result, SVD)
-        raise NotConverged(error.message, as_pca(error.result)) from None
-
-
-def as_pca(result: SVD) -> PCA:
-    """The same factorisation in the words of statistics."""
-    freedom = result.info.freedom
-    variance = result.s**2 / freedom
-    total = result.certificate.energy / freedom
-    nothing = result.certificate.vanishes
-    ratio = np.zeros_like(variance) if nothing else variance / total
-    return PCA(result.Vh, variance, ratio, result)
+        raise NotConverged(error.message, PCA.of(error.result)) from None
 
 
 def _plan_remaining_columns(plan: Plan, view: View) -> Plan:
@@ -502,7 +492,26 @@ def _result(session: Session, loop: Iteration, made: Factors, status: Status) ->
     criterion = "" if loop.criterion is None else loop.criterion.value
     info = session.info(status, terms, criterion)
     spread = session.view.spread if session.view is not None else _as_it_is
-    return SVD(made.s, spread(made.Vh), made.U, spread(mean), spread(scale), made.certificate, info)
+    return SVD(
+        s=made.s,
+        Vh=spread(made.Vh),
+        U=made.U,
+        mean=spread(mean),
+        scale=spread(scale),
+        certificate=made.certificate,
+        info=info,
+        options=_options_of(session),
+    )
+
+
+def _options_of(session: Session) -> dict[str, Any]:
+    """What was done to the matrix, in terms of all its columns."""
+    view = session.view
+    options = {f.name: getattr(session.options, f.name) for f in fields(session.options)}
+    if view is not None and view.columns is not None:
+        options["column_weights"] = view.spread(options["column_weights"], 0.0)
+        options["columns"] = view.columns.marks
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _as_it_is(values: Any) -> Any:
@@ -513,11 +522,6 @@ def _keep(session: Session, writer: ResultWriter, result: SVD) -> SVD:
     with (
         defer_interrupts()
     ):  # whoever is told of an interrupt is told first that the result is there
-        options = asdict(session.options)
-        view = session.view
-        if view is not None and view.columns is not None:
-            options["column_weights"] = view.spread(options["column_weights"], 0.0)
-            options["columns"] = view.columns.marks
-        path = writer.commit(result, options=options, source=session.source.name)
+        path = writer.commit(result, source=session.source.name)
         session.notify(ResultWritten(str(path)))
-    return replace(result, U=load_u(path)) if writer.has_u else result
+    return replace(result, U=lazy_array(path, "U")) if writer.has_u else result

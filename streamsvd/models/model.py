@@ -17,6 +17,7 @@ from streamsvd.engine.events import Callback, ignore_event
 from streamsvd.engine.opening import as_source
 from streamsvd.engine.schedule import allowed_bytes
 from streamsvd.errors import SpecError, StoreError
+from streamsvd.factor.result import SVD
 from streamsvd.info import Info, Status
 from streamsvd.models.absorption import Absorption, UpdateReport
 from streamsvd.models.left_vectors import LeftVectors
@@ -32,9 +33,9 @@ from streamsvd.numerics.columns import Columns
 from streamsvd.numerics.ledger import Ledger
 from streamsvd.numerics.support import degrees_of_freedom
 from streamsvd.protocols import Source
-from streamsvd.result import SVD
 from streamsvd.store.objects import objects_at
-from streamsvd.store.results.factorisation import is_result, load_u
+from streamsvd.store.results.reader import is_result
+from streamsvd.store.results.writer import lazy_array
 from streamsvd.store.sources.arrays import ArraySource
 from streamsvd.store.versions import (
     DEFAULT_KEEP,
@@ -265,7 +266,7 @@ class Model:
             with contextlib.suppress(StoreError):  # where we may not write, nobody waits for us
                 lease(store, self.version)
             self._leased = True
-        base = load_u(Path(store.name)) if self._held.settings.base else None
+        base = lazy_array(Path(store.name), "U") if self._held.settings.base else None
         rank = int(self._result.s.size)
         return LeftVectors(
             tuple(self._held.blocks), fetch, base, rank, self.spec.forget, state.factor.Vh.dtype
@@ -356,6 +357,9 @@ class Model:
             widths=(found.certificate.relative_width,),
             freedom=degrees_of_freedom(n_rows, None),
         )
+        options: dict[str, Any] = {"center": self.spec.center}
+        if self.columns is not None:
+            options["columns"] = self.columns.marks
         U = self.U if self.spec.axis == "columns" or self.spec.u else None
         return SVD(
             found.s,
@@ -365,6 +369,7 @@ class Model:
             None if scale is None else self._spread(scale),
             found.certificate,
             info,
+            options,
         )
 
     def __repr__(self) -> str:

@@ -10,13 +10,14 @@ import msgspec
 
 from streamsvd.checks.paths import is_url, local_path
 from streamsvd.errors import SpecError
+from streamsvd.factor.result import SVD
 from streamsvd.models.columns import stored_mask
 from streamsvd.models.mathematics.incremental import default_buffer
 from streamsvd.models.options import make_spec
 from streamsvd.models.state import check_result, kept_columns, narrow_result, refuse_base
 from streamsvd.store.explanations import explain_errors, path_exists
 from streamsvd.store.objects import objects_at
-from streamsvd.store.results.factorisation import load_weights, read_result
+from streamsvd.store.results.reader import read_result
 from streamsvd.store.versions import DEFAULT_KEEP, FOLDER, VERSIONS, ModelSettings
 
 
@@ -51,12 +52,12 @@ def new_settings(*, keep: int = DEFAULT_KEEP, mask: Any = None, **options: Any) 
 
 def settings_of_result(path: Path) -> ModelSettings:
     """Settings of a batch result, as if it had been a model from the beginning."""
-    result, record = read_result(path)
+    result: SVD = read_result(path, "svd", "pca")
     names = ("row_weights", "column_weights")
-    weighted = [name for name in names if load_weights(path, name) is not None]
+    weighted = [name for name in names if result.options.get(name) is not None]
     # A column left out has a scale all the same, by which it would come back: refused as without one.
     refuse_base(result, weighted)
-    columns = kept_columns(path)
+    columns = kept_columns(result)
     if columns is not None:
         result = narrow_result(result, columns)
     check_result(result, str(path))
@@ -64,7 +65,7 @@ def settings_of_result(path: Path) -> ModelSettings:
     spec = make_spec(
         rank=rank,
         buffer=default_buffer(rank, result.Vh.shape[1]),
-        center=bool(record.options.get("center")),
+        center=bool(result.options.get("center")),
         u=result.U is not None,
         seed=result.info.seed,
     )

@@ -19,6 +19,7 @@ from streamsvd.factor.factors import product_scale
 from streamsvd.factor.iteration import Iteration
 from streamsvd.factor.plan import Plan
 from streamsvd.factor.problem import MatrixOptions, check_options
+from streamsvd.factor.result import SVD
 from streamsvd.factor.sample import Pilot, power_of_two
 from streamsvd.factor.session import RunGoal, Session
 from streamsvd.factor.terms import terms_from_pilot
@@ -30,9 +31,8 @@ from streamsvd.models.state import kept_columns, narrow_result
 from streamsvd.numerics import krylov
 from streamsvd.numerics.certificate import Certificate, Kind
 from streamsvd.numerics.ritz import spectral_norm
-from streamsvd.result import SVD
 from streamsvd.store.objects import objects_at
-from streamsvd.store.results.factorisation import load_weights, read_result
+from streamsvd.store.results.reader import read_result
 from streamsvd.store.versions import is_model
 from streamsvd.typing import Matrix
 
@@ -269,9 +269,9 @@ def _load_with_options(path: str | os.PathLike[str]) -> tuple[SVD, dict[str, Any
         options = {"center": spec.center, "scale": result.scale is not None}
         return result, options | {"columns": model.columns}
     place = local_path(path)
-    result, record = read_result(place)
-    weights = {name: load_weights(place, name) for name in ("row_weights", "column_weights")}
-    return result, record.options | weights | {"columns": kept_columns(place)}
+    result = read_result(place, "svd", "pca")
+    weights = {"row_weights": None, "column_weights": None}
+    return result, weights | result.options | {"columns": kept_columns(result)}
 
 
 def _findings(result: SVD, fresh: Certificate, n_rows: int) -> list[str]:

@@ -178,7 +178,7 @@ class Moments:
             self.missing + other.missing,
             self.missing_weight + other.missing_weight,
             max(self.largest, other.largest),
-            self.features + other.features,
+            (*self.features, *other.features),
             _merge_ends(self.ends, other.ends),
             self.mean_energy + other.mean_energy,
         )
