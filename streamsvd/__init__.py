@@ -9,7 +9,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "open": "streamsvd.engine.opening",
-    "load": "streamsvd.models.loading",
+    "load": "streamsvd.store.results.loading",
     "Model": "streamsvd.models",
     "UpdateReport": "streamsvd.models",
     "export_model": "streamsvd.models",
@@ -25,39 +25,40 @@ _HOMES = {
     "RowSample": "streamsvd.rows.sample_rows",
     "lstsq": "streamsvd.rows.lstsq",
     "LeastSquaresResult": "streamsvd.rows.lstsq",
-    "top_eigenvectors": "streamsvd.streams",
-    "TopEigenvectorStream": "streamsvd.streams",
-    "TopEigenvectorsResult": "streamsvd.streams",
-    "shuffle": "streamsvd.streams",
+    "top_eigenvectors": "streamsvd.streams.verb",
+    "TopEigenvectorStream": "streamsvd.streams.stream",
+    "TopEigenvectorsResult": "streamsvd.streams.result",
+    "shuffle": "streamsvd.streams.shuffle",
     "StreamCertificate": "streamsvd.streams.mathematics",
     "IncrementalSVD": "streamsvd.models.mathematics.incremental",
     "IncrementalPCA": "streamsvd.estimators",  # needs scikit-learn, as do the next
     "KernelRidge": "streamsvd.estimators",
     "Nystroem": "streamsvd.estimators",
     "TruncatedSVD": "streamsvd.estimators",
-    "ClusterResult": "streamsvd.collections",
-    "CompressedCollection": "streamsvd.collections",
-    "CompressionReport": "streamsvd.collections",
+    "ClusterResult": "streamsvd.collections.result",
+    "CompressedCollection": "streamsvd.collections.compressed",
+    "CompressionReport": "streamsvd.collections.result",
     "MergeStep": "streamsvd.collections.mathematics",
-    "RatePoint": "streamsvd.collections",
-    "RateCurve": "streamsvd.collections",
-    "Cluster": "streamsvd.collections",
-    "cluster": "streamsvd.collections",
-    "compress": "streamsvd.collections",
-    "decompress": "streamsvd.collections",
-    "second_moment_factor": "streamsvd.collections",
-    "open_compressed": "streamsvd.collections",
-    "rate_curve": "streamsvd.collections",
+    "RatePoint": "streamsvd.collections.rates",
+    "RateCurve": "streamsvd.collections.rates",
+    "Cluster": "streamsvd.collections.result",
+    "cluster": "streamsvd.collections.cluster",
+    "compress": "streamsvd.collections.compression",
+    "decompress": "streamsvd.collections.decompression",
+    "second_moment_factor": "streamsvd.collections.inputs",
+    "open_compressed": "streamsvd.collections.compressed",
+    "rate_curve": "streamsvd.collections.rates",
     "open_collection": "streamsvd.store.collections",
     "verify": "streamsvd.models.verify",
     "plan": "streamsvd.verbs",
     "Info": "streamsvd.info",
     "RunPlan": "streamsvd.engine.run_plan",
     "plan_svd": "streamsvd.factor.verb",
+    "plan_pca": "streamsvd.factor.verb",
     "svd": "streamsvd.factor.verb",
     "pca": "streamsvd.factor.verb",
-    "SVD": "streamsvd.result",
-    "PCA": "streamsvd.result",
+    "SVD": "streamsvd.factor.result",
+    "PCA": "streamsvd.factor.result",
     "Status": "streamsvd.info",
     "Certificate": "streamsvd.numerics.certificate",
     "Plan": "streamsvd.factor.plan",
@@ -76,21 +77,14 @@ _HOMES = {
 }
 
 if TYPE_CHECKING:
-    from streamsvd.collections import (
-        Cluster,
-        ClusterResult,
-        CompressedCollection,
-        CompressionReport,
-        RateCurve,
-        RatePoint,
-        cluster,
-        compress,
-        decompress,
-        open_compressed,
-        rate_curve,
-        second_moment_factor,
-    )
+    from streamsvd.collections.cluster import cluster
+    from streamsvd.collections.compressed import CompressedCollection, open_compressed
+    from streamsvd.collections.compression import compress
+    from streamsvd.collections.decompression import decompress
+    from streamsvd.collections.inputs import second_moment_factor
     from streamsvd.collections.mathematics import MergeStep
+    from streamsvd.collections.rates import RateCurve, RatePoint, rate_curve
+    from streamsvd.collections.result import Cluster, ClusterResult, CompressionReport
     from streamsvd.engine.opening import open
     from streamsvd.engine.run_plan import RunPlan
     from streamsvd.errors import (
@@ -112,26 +106,24 @@ if TYPE_CHECKING:
     from streamsvd.estimators import Nystroem as Nystroem
     from streamsvd.estimators import TruncatedSVD as TruncatedSVD
     from streamsvd.factor.plan import Plan
-    from streamsvd.factor.verb import pca, plan_svd, svd
+    from streamsvd.factor.result import PCA, SVD
+    from streamsvd.factor.verb import pca, plan_pca, plan_svd, svd
     from streamsvd.info import Info, Status
     from streamsvd.kernels.nystrom import NystromResult, load_nystrom, nystrom
     from streamsvd.kernels.ridge import KernelRidgeResult, kernel_ridge, load_ridge
     from streamsvd.models import Model, UpdateReport, export_model, merge_models, update
-    from streamsvd.models.loading import load
     from streamsvd.models.mathematics.incremental import IncrementalSVD
     from streamsvd.models.verify import verify
     from streamsvd.numerics.certificate import Certificate
-    from streamsvd.result import PCA, SVD
     from streamsvd.rows.lstsq import LeastSquaresResult, lstsq
     from streamsvd.rows.sample_rows import RowSample, sample_rows
     from streamsvd.store.collections import open_collection
-    from streamsvd.streams import (
-        TopEigenvectorsResult,
-        TopEigenvectorStream,
-        shuffle,
-        top_eigenvectors,
-    )
+    from streamsvd.store.results.loading import load
     from streamsvd.streams.mathematics import StreamCertificate
+    from streamsvd.streams.result import TopEigenvectorsResult
+    from streamsvd.streams.shuffle import shuffle
+    from streamsvd.streams.stream import TopEigenvectorStream
+    from streamsvd.streams.verb import top_eigenvectors
     from streamsvd.verbs import plan
 
 # IncrementalPCA and the other estimators are left out: a star import must not need the extra.
@@ -189,6 +181,7 @@ __all__ = [
     "open_compressed",
     "pca",
     "plan",
+    "plan_pca",
     "plan_svd",
     "rate_curve",
     "sample_rows",

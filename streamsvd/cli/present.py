@@ -16,11 +16,11 @@ import numpy as np
 from streamsvd import __version__
 from streamsvd.engine.memory import show_bytes
 from streamsvd.factor.plan import Plan
+from streamsvd.factor.result import PCA, SVD
 from streamsvd.info import Info
 from streamsvd.numerics.certificate import Certificate, Kind
 from streamsvd.numerics.sentences import describe_error, describe_values, describe_vectors
-from streamsvd.result import PCA, SVD
-from streamsvd.store.results.factorisation import plain_json
+from streamsvd.store.results.values import plain_json
 
 Number = float | Fraction
 

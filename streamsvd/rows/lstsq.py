@@ -44,6 +44,7 @@ from streamsvd.rows.mathematics import (
 )
 from streamsvd.rows.options import LeastSquaresOptions, Method
 from streamsvd.rows.passes import DescentPass, SparseSignPass
+from streamsvd.store.results.saving import Result
 from streamsvd.typing import Matrix, Real
 
 Outcome = Literal["solved", "stagnated", "tolerance", "sketched", "capped"]
@@ -54,7 +55,7 @@ TRIANGLE_COLUMNS = 2000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LeastSquaresResult:
+class LeastSquaresResult(Result):
     """What minimises ``||A x - b||^2 + ridge ||x||^2``, for each right-hand side.
 
     Attributes

@@ -37,7 +37,7 @@ def test_every_block_once_and_every_cluster_within_the_error(data, method, order
         assert own <= c.error_upper
         if len(c.keys) > 1:
             assert own <= 0.05
-            assert c.met
+            assert c.within_error
 
 
 @pytest.mark.parametrize("single", [False, True])
@@ -90,7 +90,7 @@ def test_a_block_wider_than_the_rank_is_not_counted_whole(method):
     for c in found(blocks, 0.2, rank=10, method=method):
         assert len(c.keys) == 1
         assert c.raw
-        assert not c.met
+        assert not c.within_error
 
 
 def test_bounds_that_see_norms_merge_what_is_small_beside_a_block():

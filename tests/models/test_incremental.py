@@ -43,7 +43,7 @@ def chain(method, blocks):
 
 
 def tree(method, blocks):
-    states = [method.joined([method.part(b, index=i)])[0] for i, b in enumerate(blocks)]
+    states = [method.join_parts([method.part(b, index=i)])[0] for i, b in enumerate(blocks)]
     while len(states) > 1:
         pairs = [states[i : i + 2] for i in range(0, len(states), 2)]
         states = [method.merge(*pair) if len(pair) == 2 else pair[0] for pair in pairs]

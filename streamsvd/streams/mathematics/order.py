@@ -18,8 +18,8 @@ from scipy.special import fdtrc
 
 from streamsvd.typing import Matrix, Real
 
-FIXED, LEARNT = 7, 4
-SCALARS = 2 * (FIXED + 1 + LEARNT)
+N_FIXED, N_LEARNT = 7, 4
+SCALARS = 2 * (N_FIXED + 1 + N_LEARNT)
 WINDOWS = 64
 FEWEST = 6
 SURPRISE, EFFECT = 1e-3, 2.0
@@ -69,7 +69,7 @@ class OrderTest:
     frozen: bool = False
 
     def __post_init__(self) -> None:
-        self.learnt = np.zeros((self.d, LEARNT))
+        self.learnt = np.zeros((self.d, N_LEARNT))
         self.counts = np.zeros(WINDOWS)
         self.learnt_counts = np.zeros(WINDOWS)
         self.sums, self.squares = np.zeros((WINDOWS, SCALARS)), np.zeros((WINDOWS, SCALARS))
@@ -88,7 +88,7 @@ class OrderTest:
         share = energy / (energy + self.size) if self.size > 0 else np.zeros_like(energy)
         along = np.concatenate([rows @ self.projections, rows @ self.learnt], axis=1)
         along *= inverse[:, None]
-        first = np.concatenate([along[:, :FIXED], share[:, None], along[:, FIXED:]], axis=1)
+        first = np.concatenate([along[:, :N_FIXED], share[:, None], along[:, N_FIXED:]], axis=1)
         scalars = np.concatenate([first, first * first], axis=1)
         self.counts[window] += rows.shape[0]
         self.learnt_counts[window] += rows.shape[0] if self.frozen else 0
@@ -98,7 +98,7 @@ class OrderTest:
 
     def _freeze(self, basis: Matrix) -> None:
         self.learnt[:] = 0
-        count = min(LEARNT, basis.shape[1])
+        count = min(N_LEARNT, basis.shape[1])
         self.learnt[:, :count] = basis[:, :count]
         self.learnt_counts[:] = 0
         learnt = self._learnt
@@ -118,7 +118,7 @@ class OrderTest:
     @property
     def _learnt(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
         mask = np.zeros(SCALARS // 2, dtype=bool)
-        mask[FIXED + 1 :] = True
+        mask[N_FIXED + 1 :] = True
         return np.concatenate([mask, mask])
 
     def finding(self) -> OrderFinding:
@@ -160,10 +160,10 @@ def _anova(counts: Real, sums: Real, squares: Real) -> tuple[float, float]:
 def _statistic_name(j: int) -> str:
     """How a message calls a number."""
     square, j = divmod(j, SCALARS // 2)
-    if j < FIXED:
+    if j < N_FIXED:
         name = f"projection {j + 1} of the direction"
-    elif j == FIXED:
+    elif j == N_FIXED:
         name = "the norm"
     else:
-        name = f"the part along direction {j - FIXED}"
+        name = f"the part along direction {j - N_FIXED}"
     return f"the square of {name}" if square else name
