@@ -19,7 +19,7 @@ KIND, ARRAY, TUPLE, FLOAT = "__kind__", "__array__", "__tuple__", "__float__"
 
 
 def encode_value(value: Any) -> tuple[Any, dict[str, Array]]:
-    """Plain values, in which arrays are named by place, type and shape, and their bytes.
+    """Plain values, in which arrays are named by place, type, shape and order in memory, and their bytes.
 
     Parameters
     ----------
