@@ -6,10 +6,10 @@ import dask
 import distributed
 import pytest
 
-from tests.contracts.verbs import matrix, reference, where
+from tests.contracts.verbs import CONTRACTS, matrix, reference, where
 
 
-@pytest.mark.parametrize("contract", where("scheduler"))
+@pytest.mark.parametrize("contract", [pytest.param(c, id=c.label) for c in CONTRACTS])
 def test_threads_do_not_change_a_bit(contract):
     for workers in (1, 2, 5):
         with dask.config.set(num_workers=workers):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import inspect
+import shutil
+import tempfile
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -115,6 +118,8 @@ class Contract:
         Asked of every run.
     inputs
         What the verb takes before its options.
+    call
+        Instead of the verb, where its result does not hold what is compared.
     planned
         What its plan takes before the options, where that is less.
     chosen
@@ -137,6 +142,7 @@ class Contract:
     policies: tuple[str, ...] = ("zero", "mean", "drop_columns")
     options: Mapping[str, Any] = field(default_factory=dict)
     inputs: Callable[[Any], tuple[Any, ...]] = lambda A: (A,)
+    call: Callable[..., Any] | None = None
     planned: Callable[[Any], tuple[Any, ...]] | None = None
     chosen: tuple[str, ...] = ()
     other: Mapping[str, Any] = field(default_factory=lambda: {"seed": 1})
@@ -167,7 +173,10 @@ class Contract:
 
     def run(self, A: Any, **further: Any) -> Any:
         """The verb's result."""
-        return self.verb.resolve("function")(*self.inputs(A), **{**self.options, **further})
+        options = {**self.options, **further}
+        if self.call is not None:
+            return self.call(A, **options)
+        return self.verb.resolve("function")(*self.inputs(A), **options)
 
     def plan(self, A: Any, **further: Any) -> Any:
         """What it will cost."""
@@ -265,6 +274,31 @@ def new_place() -> Path:
     return Path.cwd() / uuid.uuid4().hex
 
 
+@lru_cache
+def kept_result() -> Path:
+    """A factorisation on disk, for as long as the tests run."""
+    folder = tempfile.mkdtemp(prefix="contracts-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    streamsvd.svd(MATRIX.stored(matrix()), 4, out=f"{folder}/svd", tol=1e-6)
+    return Path(folder) / "svd"
+
+
+@dataclass(frozen=True)
+class Updated:
+    """What an update did, and the model that it made."""
+
+    model: Any
+    options: Any
+    info: Any
+
+    @classmethod
+    def by(cls, A: Any, **options: Any) -> Updated:
+        """A new model of some rows."""
+        path = new_place()
+        report = streamsvd.update(path, A, **options)
+        return cls(streamsvd.Model.open(path).as_svd(), report.options, report.info)
+
+
 def bases(result: Any) -> Matrix:
     """All that is shared in a clustering, one after another."""
     return np.concatenate([np.ravel(c.basis) for c in result.clusters])
@@ -280,6 +314,17 @@ WHOLE = "Every matrix comes back whole: leave entries or columns out of what is 
 SKETCHES = "Sketches and clusters are small eigenvalue problems of LAPACK, on the host."
 IN_COLLECTION = {"mask": WHOLE, "device": SKETCHES}
 PASSED_ON = "It is passed on where samples are: mend or leave out columns of X before."
+ONE_AFTER_ANOTHER = "Pieces are absorbed one after another, by narrow steps, at home."
+AS_MADE = "As the result was made: another would be of another matrix."
+AT_HOME = "What is kept depends on the rows in their order: they are taken in one by one, at home."
+COPIED = "Rows are copied as they are: nothing is computed of them."
+STREAM_WEIGHTS = "Multiply rows by the roots of their weights, or columns, before."
+STREAM = {
+    "scheduler": AT_HOME,
+    "device": AT_HOME,
+    "row_weights": STREAM_WEIGHTS,
+    "column_weights": STREAM_WEIGHTS,
+}
 KERNEL_WEIGHTS = "A kernel compares rows as they are: multiply the columns before."
 POINTS = {
     "row_weights": "Rows are points; how much each matters is found, and said in `weights`.",
@@ -289,6 +334,84 @@ ON_THE_WAY = "Sums follow a dictionary that changes from row to row, on the host
 TRIANGLE = "Triangles are reduced by LAPACK, on the host."
 
 CONTRACTS = (
+    *(
+        Contract(
+            name=name,
+            arrays={"s": None, "Vh": 1, "U": None},
+            exact=("certificate.sigma_upper", "certificate.sigma_lower"),
+            options={"rank": 4, "u": True, **options},
+            left_out=0.0,
+            rtol=1e-6,
+        )
+        for name, options in (
+            ("svd", {"route": "krylov", "tol": 1e-9}),
+            ("svd", {"route": "gram"}),
+            ("pca", {"route": "krylov", "tol": 1e-9, "scale": True}),
+            ("pca", {"route": "gram"}),
+        )
+    ),
+    Contract(
+        name="update",
+        inputs=lambda A: (new_place(), A),
+        call=Updated.by,
+        arrays={"model.s": None, "model.Vh": 1},
+        exact=("model.certificate.sigma_upper",),
+        options={"block_id": "first", "rank": 4},
+        policies=("zero", "mean"),
+        lacks={
+            "scheduler": ONE_AFTER_ANOTHER,
+            "device": ONE_AFTER_ANOTHER,
+            "checkpoint": "The model is one: of a growing array it is committed every 30 seconds.",
+            "seed": "Of the model: it is said when it is made, `update(path, A, seed=...)`.",
+            "row_weights": "A model weighs rows by their age alone, `forget=`: multiply rows before.",
+            "column_weights": "Multiply columns before, in every update alike.",
+        },
+        rtol=1e-6,
+    ),
+    Contract(
+        name="verify",
+        inputs=lambda A: (kept_result(), A),
+        arrays={"agrees": None},
+        exact=("certificate.sigma_upper", "certificate.sigma_lower"),
+        options={"seed": 3},
+        lacks={
+            "checkpoint": "One pass: it begins anew.",
+            "mask": AS_MADE,
+            "nonfinite": AS_MADE,
+            "row_weights": AS_MADE,
+            "column_weights": AS_MADE,
+            "device": "One pass in double precision, on the host.",
+        },
+    ),
+    *(
+        Contract(
+            name="top_eigenvectors",
+            arrays={"components": 1, "values": None},
+            exact=("certificate.values_lower", "certificate.sine", "energy"),
+            options={"k": 2, **options},
+            lacks=STREAM,
+            rtol=1e-6,
+        )
+        for options in ({"passes": 3}, {"order": "arbitrary"})
+    ),
+    Contract(
+        name="shuffle",
+        inputs=lambda A: (A, new_place()),
+        planned=lambda A: (A,),
+        arrays={"rows": 1},
+        find={"rows": lambda path: zarr.open_array(path, mode="r")[...]},
+        options={"seed": 5},
+        lacks={
+            "scheduler": "Reading and writing are all it does, at home.",
+            "checkpoint": "What is half done are files as large as the matrix, which go with the run.",
+            "device": COPIED,
+            "mask": COPIED,
+            "nonfinite": COPIED,
+            "row_weights": COPIED,
+            "column_weights": COPIED,
+            "record": "It returns the path of what was written.",
+        },
+    ),
     Contract(
         name="nystrom",
         arrays={"indices": None, "rows": 1, "weights": None, "centres": None},
