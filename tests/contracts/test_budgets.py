@@ -19,5 +19,6 @@ def test_the_least_memory_is_named_and_works(contract):
     found = contract.run(contract.stored(matrix()), memory=least)
     if contract.can("record"):
         assert found.info.projected_bytes <= least
-    assert contract.bits(found) == reference(contract).bits
+    if not contract.by_memory:
+        assert contract.bits(found) == reference(contract).bits
     assert contract.plan(contract.kind.unreadable(), memory=least).projected_bytes <= least

@@ -57,7 +57,5 @@ def test_drop_columns_is_the_matrix_without_them(contract):
 @pytest.mark.parametrize("contract", where("nonfinite"))
 def test_a_policy_that_is_unknown_or_has_no_meaning_is_refused(contract):
     for policy in {"ignore", *ALL} - {"raise", *contract.policies}:
-        with pytest.raises(
-            SpecError, match=rf"nonfinite='{policy}' (is unknown|has no meaning).*Pass"
-        ):
+        with pytest.raises(SpecError, match=rf"nonfinite=['\"]{policy}['\"] .*[Pp]ass"):
             contract.run(contract.stored(matrix()), nonfinite=policy)

@@ -122,8 +122,12 @@ class Contract:
         Instead of the verb, where its result does not hold what is compared.
     planned
         What its plan takes before the options, where that is less.
-    chosen
-        Options that are None where they are left out: what is chosen then is in the record.
+    defaults
+        Of the verb, where they are not those of the record: what is chosen then is in it.
+    by_memory
+        Why the least memory finds something else.
+    looks
+        Why more bytes are read than those of passes.
     other
         One option with another value, which a checkpoint refuses.
     lacks
@@ -144,7 +148,9 @@ class Contract:
     inputs: Callable[[Any], tuple[Any, ...]] = lambda A: (A,)
     call: Callable[..., Any] | None = None
     planned: Callable[[Any], tuple[Any, ...]] | None = None
-    chosen: tuple[str, ...] = ()
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    by_memory: str = ""
+    looks: str = ""
     other: Mapping[str, Any] = field(default_factory=lambda: {"seed": 1})
     lacks: Mapping[str, str] = field(default_factory=dict)
     left_out: float = np.nan
@@ -340,6 +346,9 @@ CONTRACTS = (
             arrays={"s": None, "Vh": 1, "U": None},
             exact=("certificate.sigma_upper", "certificate.sigma_lower"),
             options={"rank": 4, "u": True, **options},
+            defaults={"center": name == "pca"},
+            by_memory="Where whole rows do not fit they are read by tiles of columns.",
+            looks="A sample sets the scale before the first pass.",
             left_out=0.0,
             rtol=1e-6,
         )
@@ -357,7 +366,7 @@ CONTRACTS = (
         arrays={"model.s": None, "model.Vh": 1},
         exact=("model.certificate.sigma_upper",),
         options={"block_id": "first", "rank": 4},
-        policies=("zero", "mean"),
+        policies=("zero",),
         lacks={
             "scheduler": ONE_AFTER_ANOTHER,
             "device": ONE_AFTER_ANOTHER,
@@ -390,6 +399,7 @@ CONTRACTS = (
             exact=("certificate.values_lower", "certificate.sine", "energy"),
             options={"k": 2, **options},
             lacks=STREAM,
+            by_memory="What a stream remembers, and how far rows are mixed, is as much as fits.",
             rtol=1e-6,
         )
         for options in ({"passes": 3}, {"order": "arbitrary"})
@@ -401,6 +411,7 @@ CONTRACTS = (
         arrays={"rows": 1},
         find={"rows": lambda path: zarr.open_array(path, mode="r")[...]},
         options={"seed": 5},
+        by_memory="Rows are put into as many buckets as fit.",
         lacks={
             "scheduler": "Reading and writing are all it does, at home.",
             "checkpoint": "What is half done are files as large as the matrix, which go with the run.",
@@ -509,7 +520,7 @@ CONTRACTS = (
         kind=COLLECTION,
         inputs=lambda A: (A, new_place()),
         planned=lambda A: (A,),
-        chosen=("error", "mode", "method"),
+        defaults={"error": None, "mode": None, "method": None},
         arrays={"labels": None, "errors": None, "entries": None},
         exact=("bytes_after",),
         find={
