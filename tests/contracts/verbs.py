@@ -367,6 +367,7 @@ CONTRACTS = (
         exact=("model.certificate.sigma_upper",),
         options={"block_id": "first", "rank": 4},
         policies=("zero",),
+        by_memory="Rows are absorbed in pieces that fit.",
         lacks={
             "scheduler": ONE_AFTER_ANOTHER,
             "device": ONE_AFTER_ANOTHER,
