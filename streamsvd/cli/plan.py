@@ -24,7 +24,8 @@ class Plans(click.Group):
         """Verbs that have a plan, as the command line calls them."""
         from streamsvd.verbs import VERBS
 
-        return ["svd", *(v.command.replace(" ", "-") for v in VERBS.values() if v.command != "svd")]
+        others = (v.command for v in VERBS.values() if v.command not in ("", "svd"))
+        return ["svd", *(command.replace(" ", "-") for command in others)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of a verb with the options that its plan knows."""
@@ -32,7 +33,7 @@ class Plans(click.Group):
             return self.commands[cmd_name]
         from streamsvd.verbs import VERBS
 
-        found = [v for v in VERBS.values() if v.command.replace(" ", "-") == cmd_name]
+        found = [v for v in VERBS.values() if v.command and v.command.replace(" ", "-") == cmd_name]
         return plan_command(found[0]) if found else None
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -96,7 +97,7 @@ def show_plan(verb: Verb, given: dict[str, Any]) -> None:
         }
         plan = verb.resolve("plan")(*kept, A, **given)
     if as_json:
-        show_json({"kind": "plan", "status": "planned", **asdict(plan)})
+        show_json("plan", {"status": "planned", **asdict(plan)})
         return
     click.echo(plan.explain())
 
@@ -154,7 +155,7 @@ def plan_factorisation(
         if rates is not None:
             plan = plan_svd(A, **given, rates=rates)
     if as_json:
-        show_json(plan_record(plan, rates))
+        show_json("plan", plan_record(plan, rates))
         return
     click.echo(plan.explain())
     if rates is not None:
