@@ -48,6 +48,8 @@ INPUTS = {"sides": "b", "targets": "y"}
 STORED_ARGUMENTS = {"model": "model", "result": "path"}
 """Arguments that name what is kept already: verbs take them before the matrix."""
 PLACES = ("source", "variable", "rows", "missing", "collection", "scheduler", "workers", "as_json")
+COLLECTION = ("select", "transpose", "columns", "cut")
+"""Of collections, beside these."""
 
 
 def plan_command(verb: Verb) -> click.Command:
@@ -56,12 +58,15 @@ def plan_command(verb: Verb) -> click.Command:
     for word in verb.command.split()[1:]:
         command = command.commands[word]
     asked = inspect.signature(verb.resolve("plan")).parameters
+    places: tuple[str, ...] = PLACES
+    if any(p.name == "collection" for p in command.params):
+        places = (*PLACES, *COLLECTION)
     of_a_model = any(p.kind is p.VAR_KEYWORD for p in asked.values())
     names = INPUTS | STORED_ARGUMENTS
     params = [
         p
         for p in command.params
-        if p.name in PLACES
+        if p.name in places
         or names.get(p.name, p.name) in asked
         or (of_a_model and p.name != "quiet")
     ]
