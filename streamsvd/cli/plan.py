@@ -44,7 +44,7 @@ class Plans(click.Group):
 
 INPUTS = {"sides": "b", "targets": "y"}
 """Options that are read from files, and the arguments that they become."""
-KEPT = {"model": "model", "result": "path"}
+STORED_ARGUMENTS = {"model": "model", "result": "path"}
 """Arguments that name what is kept already: verbs take them before the matrix."""
 PLACES = ("source", "variable", "rows", "missing", "collection", "scheduler", "workers", "as_json")
 
@@ -56,7 +56,7 @@ def plan_command(verb: Verb) -> click.Command:
         command = command.commands[word]
     asked = inspect.signature(verb.resolve("plan")).parameters
     of_a_model = any(p.kind is p.VAR_KEYWORD for p in asked.values())
-    names = INPUTS | KEPT
+    names = INPUTS | STORED_ARGUMENTS
     params = [
         p
         for p in command.params
@@ -88,7 +88,7 @@ def show_plan(verb: Verb, given: dict[str, Any]) -> None:
         else:
             names = ("variable", "rows", "missing")
             A = open_matrix(given.pop("source"), **{name: given.pop(name) for name in names})
-        kept = [given.pop(name) for name in KEPT if name in given]
+        kept = [given.pop(name) for name in STORED_ARGUMENTS if name in given]
         given = {
             INPUTS.get(name, name): read_npy(INPUTS[name], value) if name in INPUTS else value
             for name, value in given.items()

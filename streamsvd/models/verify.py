@@ -73,7 +73,7 @@ class Verification:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Problem:
+class _Comparison:
     """A stored result beside the matrix that it is held against, of the columns that it kept.
 
     Attributes
@@ -216,7 +216,7 @@ def plan_verify(
     )
 
 
-def _problem(path: str | os.PathLike[str], A: Any, memory: int | str | None) -> _Problem:
+def _problem(path: str | os.PathLike[str], A: Any, memory: int | str | None) -> _Comparison:
     """The result and the matrix, and how the pass is made."""
     result, kept = _load_with_options(path)
     source = as_source(A)
@@ -252,7 +252,7 @@ def _problem(path: str | os.PathLike[str], A: Any, memory: int | str | None) -> 
         route="krylov",
         precision="double",
     )
-    return _Problem(result, view, options, plan, "nonfinite" in kept)
+    return _Comparison(result, view, options, plan, "nonfinite" in kept)
 
 
 def _load_with_options(path: str | os.PathLike[str]) -> tuple[SVD, dict[str, Any]]:
