@@ -19,15 +19,16 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from streamsvd.engine.execute import Runner
-from streamsvd.engine.span import read_part
-from streamsvd.numerics.passes import NormalPass, Preparation, ThinBlock
 
 import streamsvd
 from benchmarks.fresh import Figures, fresh, median
 from benchmarks.tables import Row, Size, Table, judged
 from streamsvd.engine import device
 from streamsvd.engine.allocator import held_memory, panel_buffers
+from streamsvd.engine.reader import MatrixReader, read_part
+from streamsvd.engine.run import Run
+from streamsvd.factor.passes import NormalPass, ThinBlock
+from streamsvd.numerics.blocks import Preparation
 from streamsvd.testing.spectra import KnownMatrix
 
 ASKED = 1.25
@@ -39,12 +40,12 @@ ROUNDS = 3
 
 
 @contextmanager
-def counted() -> Iterator[list[device.Backend]]:
+def counted() -> Iterator[list[device.Device]]:
     """Every backend that threads make meanwhile, for the bytes they sent and brought."""
-    made: list[device.Backend] = []
+    made: list[device.Device] = []
     original, local = device._make_backend, device._LOCAL
 
-    def recorded(name: str) -> device.Backend:
+    def recorded(name: str) -> device.Device:
         made.append(original(name))
         return made[-1]
 
@@ -65,7 +66,7 @@ def measure(rows: int, columns: int, width: int = WIDTH) -> Figures:
         source, min(50, columns - 1), memory="8GiB", axis="rows", route="krylov", device="cuda"
     )
     X = np.random.default_rng(1).standard_normal((columns, width)) / columns**0.5
-    fold = NormalPass(Preparation("rows", single=True, complex_=False), (ThinBlock(X, True),))
+    pass_ = NormalPass(Preparation("rows", single=True, complex_=False), (ThinBlock(X, True),))
 
     pinned = cupyx.empty_pinned(min(COPY_BYTES, A.nbytes), dtype=np.uint8)
     there = cupy.empty(pinned.shape, np.uint8)
@@ -93,7 +94,8 @@ def measure(rows: int, columns: int, width: int = WIDTH) -> Figures:
         cupy.cuda.Device().synchronize()
 
     def whole(of: Any = source) -> Any:
-        return Runner(of, plan.workers, plan.prefetch, "cuda")(plan.layout, fold, "measured")
+        reader = MatrixReader(of, plan.layout, plan.prefetch)
+        return Run(reader, plan.workers, "cuda")(pass_, "measured")
 
     def read() -> None:
         with held_memory(), ThreadPoolExecutor(plan.workers) as pool:

@@ -16,14 +16,16 @@ from typing import Any
 import dask
 import numpy as np
 import zarr
-from streamsvd.engine.graph import build_pass_graph
-from streamsvd.engine.span import SpanWork
-from streamsvd.numerics.passes import NormalPass, Preparation, ThinBlock
 
 import streamsvd
 from benchmarks.fresh import Figures, fresh, median
 from benchmarks.peers import measured
 from benchmarks.tables import Row, Size, Table, judged
+from streamsvd.engine.reader import MatrixReader
+from streamsvd.engine.task import Work
+from streamsvd.engine.tree import build
+from streamsvd.factor.passes import NormalPass, ThinBlock
+from streamsvd.numerics.blocks import Preparation
 
 SECONDS, BYTES, TASKS = 2.0, 100e6, 16
 CHUNK = (20, 5_000)
@@ -51,10 +53,10 @@ def plan(path: Path) -> Any:
 def graph_tasks(A: Any, p: Any) -> int:
     """Tasks in the dask graph of one pass."""
     thin = ThinBlock(np.zeros((p.layout.width, 1), np.float32), True)
-    fold = NormalPass(Preparation(p.layout.axis, single=True), (thin,))
-    work = SpanWork(A, p.layout, fold, "cpu", p.prefetch, "none")
-    _, root = build_pass_graph(work, dask.delayed(work, traverse=False))
-    return len(dict(root.__dask_graph__()))
+    pass_ = NormalPass(Preparation(p.layout.axis, single=True), (thin,))
+    work = Work(MatrixReader(A, p.layout, p.prefetch), pass_, "cpu", "none")
+    graph = build(work, dask.delayed(work, traverse=False))
+    return len(dict(graph.root.__dask_graph__()))
 
 
 def measure(rows: int, columns: int) -> Figures:

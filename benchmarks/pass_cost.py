@@ -16,9 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from streamsvd.engine.execute import Runner
-from streamsvd.engine.span import read_part
-from streamsvd.numerics.passes import NormalPass, Preparation, ThinBlock
 from threadpoolctl import threadpool_limits
 
 import streamsvd
@@ -28,7 +25,12 @@ from benchmarks.peers import cpu_s
 from benchmarks.tables import Row, Size, Table, chosen_size, judged
 from streamsvd.engine.allocator import PanelBuffer, held_memory
 from streamsvd.engine.device import thread_backend
+from streamsvd.engine.passes import Block
+from streamsvd.engine.reader import MatrixReader, read_part
+from streamsvd.engine.run import Run
+from streamsvd.factor.passes import NormalPass, ThinBlock
 from streamsvd.factor.plan import Plan
+from streamsvd.numerics.blocks import Preparation
 
 ASKED = 1.25
 CPU_ASKED = 1.1
@@ -55,14 +57,13 @@ class Parts:
         X = np.random.default_rng(0).standard_normal((n, width)) / n**0.5
         complex_ = self.source.dtype.kind == "c"
         prep = Preparation("rows", single=True, complex_=complex_)
-        self.fold = NormalPass(prep, (ThinBlock(X.astype(prep.narrow), True),))
+        self.pass_ = NormalPass(prep, (ThinBlock(X.astype(prep.narrow), True),))
 
     def whole(self) -> Any:
         """The pass, as a run makes it."""
         plan = self.plan
-        return Runner(self.source, plan.workers, plan.prefetch, "cpu")(
-            plan.layout, self.fold, "measured"
-        )
+        reader = MatrixReader(self.source, plan.layout, plan.prefetch)
+        return Run(reader, plan.workers)(self.pass_, "measured")
 
     def read(self, threads: int) -> None:
         """Every panel read and let go."""
@@ -83,11 +84,11 @@ class Parts:
         read_part(self.source, "rows", slice(0, layout.panel), slice(0, layout.width), panel)
 
         def span(rows: tuple[int, int]) -> None:
-            state = self.fold.init(thread_backend("cpu"))
+            state, whole = self.pass_.init(thread_backend("cpu")), slice(0, layout.width)
             for start, stop in layout.panels(rows):
                 for a, b in layout.blocks(start, stop):
-                    self.fold.update(state, panel[a - start : b - start], a)
-            self.fold.close(state)
+                    self.pass_.update(state, Block(a, whole, panel[a - start : b - start]))
+            self.pass_.close(state)
 
         self._each_span(span, threads)
 

@@ -12,9 +12,12 @@ from typing import Any
 from streamsvd.errors import SpecError
 
 
-def option(default: Any = MISSING, help: str = "") -> Any:
-    """A field of an options record, with its default and the sentence that ``--help`` shows."""
-    return field(default=default, metadata={"help": help})
+def option(default: Any = MISSING, help: str = "", *, decides: bool = True) -> Any:
+    """A field of an options record, with its default and the sentence that ``--help`` shows.
+
+    One that ``decides`` nothing of what is found, such as a place, may differ where a run goes on from a checkpoint.
+    """
+    return field(default=default, metadata={"help": help, "decides": decides})
 
 
 def help_of(record: type, name: str) -> str:

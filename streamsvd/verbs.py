@@ -21,12 +21,15 @@ class Verb:
     ----------
     name, family
         As users call it, and the folder it lives in.
+    command
+        As the command line calls it, words apart; empty where it has none.
     function, plan, options
         What does it, what says its cost, and the record of what it may be asked.
     """
 
     name: str
     family: str
+    command: str
     function: str
     plan: str
     options: str
@@ -37,22 +40,30 @@ class Verb:
         return getattr(import_module(module), name)
 
 
-def _verb(name: str, family: str, module: str, record: str) -> Verb:
+def _verb(name: str, family: str, module: str, record: str, command: str) -> Verb:
     home = f"streamsvd.{family}"
     return Verb(
-        name, family, f"{home}.{module}:{name}", f"{home}.{module}:plan_{name}", f"{home}.options:{record}"
+        name, family, command, f"{home}.{module}:{name}", f"{home}.{module}:plan_{name}", f"{home}.options:{record}"
     )  # fmt: skip
 
 
 VERBS = {
     verb.name: verb
     for verb in (
-        _verb("sample_rows", "rows", "sample_rows", "SampleOptions"),
-        _verb("lstsq", "rows", "lstsq", "LeastSquaresOptions"),
-        _verb("cluster", "collections", "cluster", "ClusterOptions"),
-        _verb("compress", "collections", "compression", "CompressionOptions"),
-        _verb("rate_curve", "collections", "rates", "RateOptions"),
-        _verb("second_moment_factor", "collections", "inputs", "SecondMomentOptions"),
+        _verb("nystrom", "kernels", "nystrom", "NystromOptions", "nystrom"),
+        _verb("kernel_ridge", "kernels", "ridge", "KernelRidgeOptions", "krr fit"),
+        _verb("svd", "factor", "verb", "SVDOptions", "svd"),
+        _verb("pca", "factor", "verb", "SVDOptions", "pca"),
+        _verb("update", "models", "verb", "UpdateOptions", "update"),
+        _verb("verify", "models", "verify", "VerifyOptions", "verify"),
+        _verb("sample_rows", "rows", "sample_rows", "SampleOptions", "sample"),
+        _verb("lstsq", "rows", "lstsq", "LeastSquaresOptions", "lstsq"),
+        _verb("cluster", "collections", "cluster", "ClusterOptions", ""),
+        _verb("compress", "collections", "compression", "CompressionOptions", "compress"),
+        _verb("rate_curve", "collections", "rates", "RateOptions", "rates"),
+        _verb("second_moment_factor", "collections", "inputs", "SecondMomentOptions", ""),
+        _verb("top_eigenvectors", "streams", "verb", "TopEigenvectorsOptions", "top"),
+        _verb("shuffle", "streams", "shuffle", "ShuffleOptions", "shuffle"),
     )
 }
 
@@ -65,7 +76,7 @@ def plan(verb: str, *inputs: Any, **options: Any) -> Any:
     verb
         Its name, such as ``"svd"`` or ``"lstsq"``.
     *inputs, **options
-        As the verb takes them: the matrix first.
+        As the verb takes them: the matrix first, but for `update` and `verify`, which take the model or the result before it.
 
     Returns
     -------

@@ -24,10 +24,17 @@ from streamsvd import __version__
 from streamsvd.cli.wording import in_options
 from streamsvd.errors import ShapeError, SpecError, StreamSVDError
 
-VERBS = (
-    "info", "plan", "svd", "pca", "top", "shuffle", "nystrom", "krr", "sample", "lstsq", "compress", "rates", "decompress", "update", "watch", "log", "verify", "repair", "rollback", "merge", "export",
-    "demo",
-)  # fmt: skip
+HEADINGS = {
+    "Look": ("info", "plan", "demo"),
+    "Factorise": ("svd", "pca"),
+    "Keep true": ("update", "watch", "log", "verify", "repair", "rollback", "merge", "export"),
+    "Streams": ("top", "shuffle"),
+    "Kernels": ("nystrom", "krr"),
+    "Rows": ("sample", "lstsq"),
+    "Collections": ("compress", "rates", "decompress"),
+}
+"""Verbs, in the order in which a user meets them, by family."""
+VERBS = tuple(verb for verbs in HEADINGS.values() for verb in verbs)
 FAILED, USAGE, NOT_CONVERGED, INTERRUPTED = 1, 2, 3, 130
 INTERRUPTED_SENTENCE = "interrupted; nothing was kept."
 SIGNAL_GAP_S = 1.0
@@ -44,6 +51,15 @@ class VerbGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All verbs, in the order in which a user meets them."""
         return list(VERBS)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Verbs under the heading of their family."""
+        for heading, names in HEADINGS.items():
+            found = [(name, self.get_command(ctx, name)) for name in names]
+            with formatter.section(heading):
+                formatter.write_dl(
+                    [(name, "" if c is None else c.get_short_help_str(80)) for name, c in found]
+                )
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The ``command`` of the verb's module."""
@@ -254,7 +270,12 @@ def report(kind: str, message: str, code: int, *, as_json: bool) -> int:
     click.echo(f"streamsvd: {message}", err=True)
     if as_json:
         status = "interrupted" if code == INTERRUPTED else "error"
-        record: dict[str, Any] = {"status": status, "error": kind, "message": message}
+        record: dict[str, Any] = {
+            "kind": "error",
+            "status": status,
+            "error": kind,
+            "message": message,
+        }
         try:
             click.echo(json.dumps({**record, "exit_code": code, "streamsvd": __version__}))
         except BrokenPipeError:

@@ -74,6 +74,8 @@ class Place(click.Path):
 
 
 ARRAY = Place(exists=True, dir_okay=False, doing="read")
+RESULT = Place(exists=True, doing="read")
+"""A result that was saved: a folder, or a ``.npz`` file."""
 
 
 def _dimensions(ctx: Any, param: Any, value: tuple[str, ...]) -> Any:
@@ -347,14 +349,32 @@ randomness = stack_options(
     ),
 )
 
+workers = click.option(
+    "--workers", type=click.IntRange(min=1), metavar="N", help="Threads [one per core]."
+)
 machine = stack_options(
     click.option(
         "--scheduler", metavar="ADDRESS", help="Run on this cluster, such as tcp://10.0.0.1:8786."
     ),
-    click.option(
-        "--workers", type=click.IntRange(min=1), metavar="N", help="Threads [one per core]."
-    ),
+    workers,
 )
+
+
+class BlockPolicy(click.Choice[str]):
+    """What a NaN in a block of a model means.
+
+    Spellings of earlier releases go on unseen; a policy that only other verbs have is refused by the model, which says why.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(["raise", "zero", "mean", "skip_block"])
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """The policy."""
+        if value in ("skip-block", "impute-mean", "drop_columns"):
+            return value
+        return super().convert(value, param, ctx)
+
 
 growth = stack_options(
     click.option("--rank", type=int, metavar="K", help="Triplets wanted [50 in a new model]."),
@@ -383,47 +403,12 @@ growth = stack_options(
     click.option("--u/--no-u", default=None, help="Keep the left vectors of every block."),
     click.option(
         "--nonfinite",
-        type=click.Choice(["raise", "skip-block", "impute-mean"]),
+        type=BlockPolicy(),
         default="raise",
         show_default=True,
         help="What a NaN means; Inf is always an error.",
     ),
     mask,
-)
-
-kernels = stack_options(
-    click.option(
-        "--kernel",
-        type=click.Choice(["linear", "polynomial", "rbf", "laplacian", "matern", "cosine"]),
-        default="rbf",
-        show_default=True,
-    ),
-    click.option(
-        "--n-centres", type=int, default=256, show_default=True, help="Rows of the feature map."
-    ),
-    click.option(
-        "--length", type=float, metavar="L", help="Length scale [median distance of random rows]."
-    ),
-    click.option("--degree", type=int, default=3, show_default=True, help="Of the polynomial."),
-    click.option("--offset", type=float, default=1.0, show_default=True, help="Of the polynomial."),
-    click.option(
-        "--smoothness",
-        type=click.Choice(["0.5", "1.5", "2.5"]),
-        default="1.5",
-        show_default=True,
-        help="Of the Matérn kernel.",
-    ),
-    click.option(
-        "--scale/--no-scale", default=False, help="Divide each column by its standard deviation."
-    ),
-    click.option("--budget", type=int, metavar="M", help="Rows of the dictionary [4 a centre]."),
-    click.option(
-        "--mode",
-        type=click.Choice(["poisson", "squeak", "ink", "kors", "uniform"]),
-        default="poisson",
-        show_default=True,
-        help="How rows are sampled.",
-    ),
 )
 
 seed = click.option("--seed", type=int, default=0, show_default=True, help="Of the random numbers.")
@@ -466,6 +451,18 @@ def npz(what: str, *, required: bool = False) -> Callable[[F], F]:
     return stack_options(
         click.option("--out", type=place, metavar="FILE.npz", required=required, help=what),
         click.option("--overwrite", is_flag=True, help="Replace the file at --out."),
+    )
+
+
+def result(arrays: str, *, required: bool = False) -> Callable[[F], F]:
+    """Where a result goes, a folder or a ``.npz`` file of these arrays, and whether it may replace one."""
+    place = Place(doing="write")
+    help = f"Folder for the result, which streamsvd.load opens; or FILE.npz, for {arrays} alone."
+    return stack_options(
+        click.option("--out", type=place, metavar="PATH", required=required, help=help),
+        click.option(
+            "--overwrite", is_flag=True, help="Replace what is at --out once it is whole."
+        ),
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import asdict
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,9 +14,103 @@ from streamsvd.cli import options
 if TYPE_CHECKING:
     from streamsvd.factor.candidates import Speeds
     from streamsvd.factor.plan import Plan
+    from streamsvd.verbs import Verb
 
 
-@click.command("plan", short_help="Passes, bytes, memory and time, before any of it.")
+class Plans(click.Group):
+    """``plan VERB SOURCE``; without a verb it is the plan of `svd`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Verbs that have a plan, as the command line calls them."""
+        from streamsvd.verbs import VERBS
+
+        others = (v.command for v in VERBS.values() if v.command not in ("", "svd"))
+        return ["svd", *(command.replace(" ", "-") for command in others)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of a verb with the options that its plan knows."""
+        if cmd_name in self.commands:
+            return self.commands[cmd_name]
+        from streamsvd.verbs import VERBS
+
+        found = [v for v in VERBS.values() if v.command and v.command.replace(" ", "-") == cmd_name]
+        return plan_command(found[0]) if found else None
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """A first word that is no verb is the source of an `svd`."""
+        if args and args[0] not in ("-h", "--help") and args[0] not in self.list_commands(ctx):
+            args = ["svd", *args]
+        return super().parse_args(ctx, args)
+
+
+INPUTS = {"sides": "b", "targets": "y"}
+"""Options that are read from files, and the arguments that they become."""
+STORED_ARGUMENTS = {"model": "model", "result": "path"}
+"""Arguments that name what is kept already: verbs take them before the matrix."""
+PLACES = ("source", "variable", "rows", "missing", "collection", "scheduler", "workers", "as_json")
+
+
+def plan_command(verb: Verb) -> click.Command:
+    """A command like that of a verb, which says what it would read and need."""
+    command: Any = import_module(f"streamsvd.cli.{verb.command.split()[0]}").command
+    for word in verb.command.split()[1:]:
+        command = command.commands[word]
+    asked = inspect.signature(verb.resolve("plan")).parameters
+    of_a_model = any(p.kind is p.VAR_KEYWORD for p in asked.values())
+    names = INPUTS | STORED_ARGUMENTS
+    params = [
+        p
+        for p in command.params
+        if p.name in PLACES
+        or names.get(p.name, p.name) in asked
+        or (of_a_model and p.name != "quiet")
+    ]
+
+    def show(**given: Any) -> None:
+        show_plan(verb, given)
+
+    return click.Command(
+        verb.command.replace(" ", "-"), params=params, callback=show, short_help=f"Of {verb.name}.",
+        help=f"What `{verb.command}` would read and need; reads no value.",
+    )  # fmt: skip
+
+
+def show_plan(verb: Verb, given: dict[str, Any]) -> None:
+    """The plan of a verb, in words or as an object."""
+    from streamsvd.cli.files import read_npy
+    from streamsvd.cli.present import show_json
+    from streamsvd.engine.opening import open as open_matrix
+    from streamsvd.engine.schedulers import use_scheduler
+
+    as_json = given.pop("as_json", False)
+    with use_scheduler(given.pop("scheduler", None), given.pop("workers", None)):
+        if "collection" in given:
+            A = options.take_collection(given.pop("collection"), given)
+        else:
+            names = ("variable", "rows", "missing")
+            A = open_matrix(given.pop("source"), **{name: given.pop(name) for name in names})
+        kept = [given.pop(name) for name in STORED_ARGUMENTS if name in given]
+        given = {
+            INPUTS.get(name, name): read_npy(INPUTS[name], value) if name in INPUTS else value
+            for name, value in given.items()
+            if value is not None
+        }
+        plan = verb.resolve("plan")(*kept, A, **given)
+    if as_json:
+        show_json("plan", {"status": "planned", **asdict(plan)})
+        return
+    click.echo(plan.explain())
+
+
+@click.group("plan", cls=Plans, short_help="Passes, bytes, memory and time, before any of it.")
+def command() -> None:
+    """What a verb would read and need, before anything is read.
+
+    `streamsvd plan SOURCE ...` is the plan of `svd`, `streamsvd plan VERB SOURCE ...` that of another verb.
+    """
+
+
+@command.command("svd", short_help="Of a factorisation, with the time it takes.")
 @options.source
 @options.accuracy
 @options.memory
@@ -27,7 +123,7 @@ if TYPE_CHECKING:
 )
 @options.machine
 @options.as_json
-def command(
+def plan_factorisation(
     source: str,
     variable: str | None,
     rows: Any,
@@ -59,7 +155,7 @@ def command(
         if rates is not None:
             plan = plan_svd(A, **given, rates=rates)
     if as_json:
-        show_json(plan_record(plan, rates))
+        show_json("plan", plan_record(plan, rates))
         return
     click.echo(plan.explain())
     if rates is not None:

@@ -16,9 +16,8 @@ from streamsvd.engine.opening import open as open_matrix
 from streamsvd.engine.schedulers import use_scheduler
 from streamsvd.errors import NotConverged, SpecError
 from streamsvd.factor.plan import Plan
-from streamsvd.factor.verb import as_pca, pca, plan_svd, svd
-from streamsvd.result import PCA, SVD
-from streamsvd.store.results.factorisation import read_result
+from streamsvd.factor.result import PCA, SVD
+from streamsvd.factor.verb import pca, plan_svd, svd
 from streamsvd.store.writing.files import array_in
 
 
@@ -71,9 +70,11 @@ def factorise(
             click.get_current_context().ensure_object(StopHandler).ignores_signals = True
             if watch.tally.result_path is None or out is None:
                 raise
-            kept = read_result(out)[0]
+            from streamsvd.store.results.reader import read_result
+
+            kept = read_result(out)
             _print_outcome("interrupted", out, "the result of the last whole pass is")
-            show(as_pca(kept) if principal else kept, plan, out, as_json=as_json)
+            show(PCA.of(kept) if principal else kept, plan, out, as_json=as_json)
             return INTERRUPTED
     show(result, plan, out, as_json=as_json)
     return 0
@@ -82,7 +83,7 @@ def factorise(
 def show(result: SVD | PCA, plan: Plan, out: Path | None, *, as_json: bool) -> None:
     """The result on stdout."""
     if as_json:
-        show_json(result_record(result, plan, out))
+        show_json("pca" if isinstance(result, PCA) else "svd", result_record(result, plan, out))
     else:
         show_result(result, plan, out)
 

@@ -1,17 +1,17 @@
-"""Messages of the library, which speaks of Python arguments, in the words of the command line."""
+"""Messages of the library, which speaks of Python arguments, in the words of the command line.
+
+Which words are options is asked of the commands themselves, so that a new option is spelt right by itself.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from functools import cache
 
-_NAMES = (
-    "rank|energy|tol|memory|center|scale|row_weights|column_weights|nonfinite|mask|out|overwrite|seed|max_passes|"
-    "certify|target|excess_tol|route|delta|device|precision|variable|rows|missing|scheduler|workers|u|"
-    "block_id|forget|window|robust|columns|k|order|passes|width|heavy_rows|n_rows|checkpoint|kernel|n_centres|gamma|length|degree|offset|smoothness|budget|mode|ridge|held_out|solver|y|size|scores|oversampling|p|method|b|error|select|transpose|cut|append|backend|figure"
-)
-_SETTING = re.compile(
-    rf"""(?<![\w-])({_NAMES})=("[^"]*"|'[^']*'|\([^)]*\)|-?\w[\w.+-]*\w|-?\w|(?=[\s,;.)]))"""
-)
+import click
+
+VALUE = r"""("[^"]*"|'[^']*'|\([^)]*\)|-?\w[\w.+-]*\w|-?\w|(?=[\s,;.)]))"""
 
 
 def in_options(message: str) -> str:
@@ -22,16 +22,40 @@ def in_options(message: str) -> str:
     >>> in_options('Pass overwrite=True (--overwrite), nonfinite="mean" or max_passes=20.')
     'Pass --overwrite, --nonfinite mean or --max-passes 20.'
     """
-    text = _SETTING.sub(_option, message)
-    text = re.sub(
-        r"(?<![\w-])(row_weights|column_weights|max_passes|excess_tol|block_id|heavy_rows|n_rows|n_centres|held_out)\b",
-        _flag,
-        text,
-    )
+    names = _option_names()
+    text = re.sub(rf"(?<![\w-])({'|'.join(names)})={VALUE}", _option, message)
+    long = "|".join(name for name in names if "_" in name)  # short ones are words of any sentence
+    text = re.sub(rf"(?<![\w-])({long})\b", _flag, text)
     text = re.sub(r"(--[\w-]+) \(\1\)", r"\1", text)
     if text != message:
         text = re.sub(r'"([\w.-]+)"', r"\1", text)  # values need no quotes here
     return re.sub(r"\.\.(?=\s|$)", ".", text)
+
+
+@cache
+def _option_names() -> tuple[str, ...]:
+    """The options of all commands, as arguments of Python, the longest first."""
+    from streamsvd.cli.app import verbs
+
+    found = {name for command in _commands(verbs) for name in _names_of(command)}
+    return tuple(sorted(found, key=lambda name: (-len(name), name)))
+
+
+def _commands(group: click.Group) -> Iterator[click.Command]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from _commands(command)
+        elif command is not None:
+            yield command
+
+
+def _names_of(command: click.Command) -> Iterator[str]:
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            for flag in parameter.opts:
+                yield flag.lstrip("-").replace("-", "_")
 
 
 def _flag(match: re.Match[str]) -> str:

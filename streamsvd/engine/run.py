@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -44,7 +44,7 @@ class Run:
     Attributes
     ----------
     reader
-        What is read, if a pass does not say otherwise.
+        What is read, if a pass does not say otherwise; None where all is read at home.
     workers, device
         Tasks that run at once in this process; where they compute.
     projected_bytes
@@ -59,12 +59,14 @@ class Run:
         Of all random numbers, for the record.
     passes, bytes_read
         Passes begun, and decoded bytes asked of the store, in this process; not those that a run before it read and saved.
+    saved_bytes
+        Decoded bytes that a run before this one asked, so that they need not be read again.
     warnings
         What a careful user should know, a sentence each.
     """
 
-    reader: Reader
-    workers: int
+    reader: Reader | None
+    workers: int = 1
     device: str = "cpu"
     projected_bytes: int = 0
     needs: int = 0
@@ -73,9 +75,10 @@ class Run:
     seed: int = 0
     passes: int = 0
     bytes_read: int = 0
+    saved_bytes: int = 0
     warnings: list[str] = field(default_factory=list)
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
-    started: float = field(default_factory=time.perf_counter)
+    start_s: float = field(default_factory=time.perf_counter)
     memory: MemoryMark = field(default_factory=mark_memory)
 
     def __call__(
@@ -85,14 +88,31 @@ class Run:
         *,
         reader: Reader | None = None,
         sink: Sink | None = None,
+        name: str = "",
+        is_saved: bool = True,
     ) -> P:
-        """One pass: what it adds up over all that is read."""
+        """One pass: what it adds up over all that is read.
+
+        Parameters
+        ----------
+        pass_, purpose
+            What is added up, and what for, in events.
+        reader
+            What is read; that of the run if left out.
+        sink
+            Where finished rows go; then nothing of the pass is saved.
+        name
+            Under which nodes are saved; its purpose if left out.
+        is_saved
+            Whether they are, where there are saves.
+        """
         reader = self.reader if reader is None else reader
+        assert reader is not None
         self.passes += 1
-        number, saves = self.passes, self.saves if sink is None else None
+        number, saves = self.passes, self.saves if sink is None and is_saved else None
         self.notify(PassStarted(number, purpose, reader.cost(reader.spans, pass_)))
         began = time.perf_counter()
-        done: dict[Node, Any] = {} if saves is None else saves.known_nodes(purpose)
+        done: dict[Node, Any] = {} if saves is None else saves.known_nodes(name or purpose)
         cost = reader.cost(missing_spans(reader.spans, done), pass_)
         work: Work[P] = Work(reader, pass_, self.device, self.id, sink)
         try:
@@ -111,16 +131,22 @@ class Run:
             self.halt()  # what is left of the pass must not write where its caller now cleans up
             raise
         self.bytes_read += cost
+        self.saved_bytes += reader.cost(reader.spans, pass_) - cost
         self.notify(PassDone(number, purpose, time.perf_counter() - began, None))
         return value
 
-    def once(self, name: str, pass_: Pass[Any, P], *, reader: Reader | None = None) -> P:
-        """The same, unless its result was saved under this name."""
+    def once(
+        self, name: str, pass_: Pass[Any, P], purpose: str = "", *, reader: Reader | None = None
+    ) -> P:
+        """The same, unless its result was saved under this name, which is its purpose too if none is given."""
         saves = self.saves
         if saves is not None and name in saves.values:
             value: P = saves.values[name]
+            read = self.reader if reader is None else reader
+            assert read is not None
+            self.saved_bytes += read.cost(read.spans, pass_)
             return value
-        value = self(pass_, name, reader=reader)
+        value = self(pass_, purpose or name, name=name, reader=reader)
         self.keep(name, value)
         return value
 
@@ -128,16 +154,21 @@ class Run:
         """Blocks of the whole matrix in their order, at home, for what depends on it; the next are read meanwhile."""
         reader = self.reader
         assert isinstance(reader, MatrixReader)
-        self.passes += 1
-        number, whole = self.passes, (reader.spans[0][0], reader.spans[-1][1])
-        cost = reader.cost(reader.spans, None)
-        self.notify(PassStarted(number, purpose, cost))
-        began = time.perf_counter()
-        with borrow_backend("cpu") as device:
+        whole, cost = (reader.spans[0][0], reader.spans[-1][1]), reader.cost(reader.spans, None)
+        with self.at_home(purpose, cost) as progress, borrow_backend("cpu") as device:
             for block in reader.blocks(whole, device, HomeTask(self.id)):
                 yield block
-                self.notify(SpanDone(number, block.first + block.n_rows, whole[1]))
+                progress(block.first + block.n_rows, whole[1])
         self.bytes_read += cost
+
+    @contextmanager
+    def at_home(self, purpose: str, cost: int) -> Iterator[Callable[[int, int], None]]:
+        """A pass that the caller makes at home, of so many bytes: he tells how much of it is done, and adds the bytes read."""
+        self.passes += 1
+        number = self.passes
+        self.notify(PassStarted(number, purpose, cost))
+        began = time.perf_counter()
+        yield lambda done, of: self.notify(SpanDone(number, done, of))
         self.notify(PassDone(number, purpose, time.perf_counter() - began, None))
 
     def keep(self, name: str, value: Any) -> None:
@@ -145,7 +176,7 @@ class Run:
         if self.saves is not None:
             self.saves.keep_value(name, value)
 
-    def saved(self, name: str, otherwise: T) -> T:
+    def saved_value(self, name: str, otherwise: T) -> T:
         """What was saved under a name by a run that was killed; else what it is to begin with."""
         if self.saves is not None and name in self.saves.values:
             value: T = self.saves.values[name]
@@ -167,13 +198,13 @@ class Run:
         **facts
             Fields of `streamsvd.info.Info` that the verb knows better, or alone.
         """
-        source = self.reader.source
+        source: Any = getattr(self.reader, "source", None)
         record: dict[str, Any] = {
             "passes": float(self.passes),
             "bytes_read": self.bytes_read,
             "peak_bytes": peak_since(self.memory),
             "projected_bytes": self.projected_bytes,
-            "elapsed_s": time.perf_counter() - self.started,
+            "elapsed_s": time.perf_counter() - self.start_s,
             "n_rows": source.shape[0] if hasattr(source, "shape") else 0,
             "seed": self.seed,
             "warnings": tuple(self.warnings),
@@ -205,7 +236,7 @@ def in_run(run: Run, *, width: int = 1) -> Iterator[None]:
     Memory that is freed is used again, BLAS has one thread for dense steps of so narrow a ``width``, and what is to be known of
     the source is told. Whatever ends it early, no task is left that reads or writes; at its end the saves are removed.
     """
-    send_remarks(run.reader.source, run.notify)
+    send_remarks(getattr(run.reader, "source", None), run.notify)
     with held_memory(), dense_threads(width):
         try:
             yield

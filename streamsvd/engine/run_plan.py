@@ -66,7 +66,7 @@ class RunPlan:
         )  # fmt: skip
         lines = [
             f"{self.verb} of {self.source}: {count} of {show_bytes(self.pass_bytes)}",
-            f"{self.spans} tasks a pass, {self.workers} at once",
+            f"{self.spans} task{'s' if self.spans > 1 else ''} a pass, {self.workers} at once",
             f"memory {show_bytes(self.projected_bytes)} of {show_bytes(self.budget_bytes)} allowed",
             *self.notes,
         ]

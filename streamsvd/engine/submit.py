@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import dask
+from dask import threaded  # by name, dask would import distributed to ask for a client
 from dask.callbacks import Callback as DaskCallback
 
 from streamsvd.engine.allocator import held_memory
@@ -86,7 +87,7 @@ def run_graph(
     graph = build(handle)
     with held_memory(), one_thread(), _GraphWatcher(graph, told):
         (value,) = dask.compute(
-            graph.root, scheduler="threads", num_workers=workers, optimize_graph=False
+            graph.root, scheduler=threaded.get, num_workers=workers, optimize_graph=False
         )
     return value
 

@@ -7,10 +7,10 @@ import numpy as np
 from streamsvd.engine.memory import show_bytes
 from streamsvd.factor.candidates import GRAM_COLUMNS
 from streamsvd.factor.iteration import Iteration
+from streamsvd.factor.result import SVD
 from streamsvd.factor.stopping import is_stalled
 from streamsvd.numerics.certificate import Kind
 from streamsvd.numerics.sentences import describe_error, describe_values, round_up
-from streamsvd.result import SVD
 
 
 def shortfall(loop: Iteration, result: SVD) -> str:
@@ -60,7 +60,7 @@ def _advice(loop: Iteration, result: SVD) -> str:
     on = 0 < loop.ahead.all < np.inf and not is_stalled(loop.history[-1], loop.history[:-1])
     if on:
         ways.append(
-            f"pass max_passes={session.run.passes + 2 * int(loop.ahead.all)}, as about {loop.ahead.all:.0f} more are expected"
+            f"pass max_passes={session.passes + 2 * int(loop.ahead.all)}, as about {loop.ahead.all:.0f} more are expected"
         )
     if settings.energy is None and np.isfinite(c.excess):
         reached = round_up(max(c.excess * 1.01, 1e-12), 2)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from streamsvd.errors import MissingChunkError, StoreError
+from streamsvd.factor.result import SVD
 from streamsvd.models.state import (
     ModelState,
     kept_columns,
@@ -13,7 +14,7 @@ from streamsvd.models.state import (
     narrow_result,
     state_of_result,
 )
-from streamsvd.store.results.factorisation import read_result
+from streamsvd.store.results.reader import read_result
 from streamsvd.store.versions import BlockEntry, Manifest, ModelSettings, ModelSpec, ModelStore
 
 
@@ -123,5 +124,6 @@ class LoadedVersion:
 
 def _base_state(path: Path) -> ModelState:
     """The state of a batch result, of the columns that it kept."""
-    result, columns = read_result(path)[0], kept_columns(path)
+    result: SVD = read_result(path, "svd", "pca")
+    columns = kept_columns(result)
     return state_of_result(result if columns is None else narrow_result(result, columns), columns)

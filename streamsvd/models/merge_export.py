@@ -11,13 +11,13 @@ import numpy as np
 
 from streamsvd.checks.paths import local_path
 from streamsvd.errors import ConflictError, SpecError
-from streamsvd.models.absorption import summarise
+from streamsvd.models.commit import summarise
 from streamsvd.models.model import Model
 from streamsvd.models.options import buffer_of, method_of
 from streamsvd.models.overlap import refuse_shared
 from streamsvd.models.state import ModelState, put_state
 from streamsvd.numerics.columns import Columns, describe_columns
-from streamsvd.store.results.factorisation import ResultWriter
+from streamsvd.store.results.writer import ResultWriter
 from streamsvd.store.writing.files import check_file, write_npz
 from streamsvd.store.writing.placing import check_local
 from streamsvd.store.writing.separation import check_apart
@@ -158,17 +158,7 @@ def export_model(model: Model, out: str | os.PathLike[str], *, overwrite: bool =
         return _export_left(model, path)
     result = model.as_svd()
     if path.suffix != ".npz":
-        writer = ResultWriter(path, overwrite=overwrite)
-        try:
-            if result.U is not None:
-                writer.write_u(result.U, ROWS_AT_ONCE)
-            options: dict[str, Any] = {"center": model.spec.center}
-            if model.columns is not None:
-                options["columns"] = model.columns.marks
-            return writer.commit(result, options=options, source=f"{model!r}")
-        except BaseException:
-            writer.discard()
-            raise
+        return ResultWriter(path, overwrite=overwrite).commit(result, source=repr(model))
     arrays: dict[str, Any] = {
         "s": result.s,
         "Vh": result.Vh,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from streamsvd.errors import SpecError
 from streamsvd.models.loaded_version import LoadedVersion
-from streamsvd.store.results.factorisation import read_result
+from streamsvd.store.results.reader import read_result
 from streamsvd.store.versions import BlockEntry
 
 
@@ -53,7 +53,7 @@ def _base_digest(held: LoadedVersion) -> bytes:
     """Digest of the batch result that a model extends; empty if it extends none."""
     if not held.settings.base:
         return b""
-    result = read_result(Path(held.store.name))[0]
+    result = read_result(Path(held.store.name), "svd", "pca")
     found = hashlib.blake2b(repr(result.Vh.shape).encode(), digest_size=16)
     for array in (result.s, result.Vh):
         found.update(array.tobytes())

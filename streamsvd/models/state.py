@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,13 +11,12 @@ import numpy as np
 
 from streamsvd.checks.sizes import check_magnitude
 from streamsvd.errors import SpecError
+from streamsvd.factor.result import SVD
 from streamsvd.models.mathematics.forest import FactorLoader, Forest
 from streamsvd.models.mathematics.incremental import IncrementalSVD
 from streamsvd.numerics.certificate import Kind
 from streamsvd.numerics.columns import Columns, describe_columns
 from streamsvd.numerics.ledger import Factor, Ledger
-from streamsvd.result import SVD
-from streamsvd.store.results.factorisation import load_weights
 from streamsvd.store.versions import (
     Draft,
     FactorRecord,
@@ -135,9 +133,9 @@ def narrow_result(result: SVD, columns: Columns) -> SVD:
     )
 
 
-def kept_columns(path: Path) -> Columns | None:
+def kept_columns(result: SVD) -> Columns | None:
     """Which columns a batch result kept; None for all."""
-    marks = load_weights(path, "columns")
+    marks = result.preparation.get("columns")
     return None if marks is None else Columns(marks)
 
 

@@ -40,7 +40,6 @@ from functools import cache
 
 import numpy as np
 from numpy.polynomial import Chebyshev, Polynomial
-from scipy.optimize import brentq
 
 from streamsvd.numerics.probes import Probes, complement
 from streamsvd.numerics.ritz import spectral_norm
@@ -203,6 +202,10 @@ def frobenius_bound(total: float, largest: float, columns: int, delta: float) ->
     """
     if not total > 0 or not largest > 0:
         return total if total > 0 else 0.0
+    from scipy.optimize import (
+        brentq,
+    )  # a fifth of a second of imports, which small matrices never need
+
     unit = 2 * np.log(1 / delta) / columns
 
     def held(t: float) -> float:
@@ -216,6 +219,8 @@ def frobenius_bound(total: float, largest: float, columns: int, delta: float) ->
 
 def _lower_root(h: float) -> float:
     """The root below 1 of ``x - 1 - log(x) = h``, from below."""
+    from scipy.optimize import brentq
+
     low = float(np.exp(-1 - h))  # there x - 1 - log(x) exceeds h
     return float(brentq(lambda x: x - 1 - np.log(x) - h, low, 1.0, rtol=1e-12)) * (1 - 1e-11)
 

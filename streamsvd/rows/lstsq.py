@@ -44,6 +44,7 @@ from streamsvd.rows.mathematics import (
 )
 from streamsvd.rows.options import LeastSquaresOptions, Method
 from streamsvd.rows.passes import DescentPass, SparseSignPass
+from streamsvd.store.results.saving import Result
 from streamsvd.typing import Matrix, Real
 
 Outcome = Literal["solved", "stagnated", "tolerance", "sketched", "capped"]
@@ -54,7 +55,7 @@ TRIANGLE_COLUMNS = 2000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LeastSquaresResult:
+class LeastSquaresResult(Result):
     """What minimises ``||A x - b||^2 + ridge ||x||^2``, for each right-hand side.
 
     Attributes
@@ -394,7 +395,7 @@ def _by_iteration(problem: _Problem) -> _Answer:
     space, b, options, run = begun.space, problem.b, problem.options, problem.run
     norms = np.linalg.norm(b, axis=0)
     gradients: list[tuple[float, ...]]
-    state, gradients = run.saved("descent", (LeastSquaresDescent.start(begun.x), []))
+    state, gradients = run.saved_value("descent", (LeastSquaresDescent.start(begun.x), []))
     while not state.is_over and state.passes <= MOST_ITERATIONS:
         sums = run(DescentPass(b, state), f"iteration {state.passes + 1}")
         state = state.advance(space, sums.with_ridge(state, options.ridge), norms, options.tol)

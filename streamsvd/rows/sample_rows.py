@@ -42,6 +42,7 @@ from streamsvd.rows.mathematics import (
 from streamsvd.rows.mathematics.draw import DrawnRows
 from streamsvd.rows.options import Kind, SampleMethod, SampleOptions
 from streamsvd.rows.passes import DrawPass
+from streamsvd.store.results.saving import Result
 from streamsvd.typing import Matrix, Real
 
 ONLINE_RIDGE = 1e-7
@@ -70,7 +71,7 @@ class SampleCertificate:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class RowSample:
+class RowSample(Result):
     """Rows of a matrix that stand for all, each at most once.
 
     Attributes

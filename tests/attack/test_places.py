@@ -11,7 +11,7 @@ import pytest
 import streamsvd
 from streamsvd.engine.events import PassDone
 from streamsvd.errors import StoreError
-from streamsvd.store.results.factorisation import read_result
+from streamsvd.store.results.reader import read_result
 
 A = np.random.default_rng(0).normal(size=(60, 8))
 
@@ -37,4 +37,4 @@ def test_a_result_made_meanwhile_is_not_replaced(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="meanwhile"):
         streamsvd.svd(A, 1, out=out, callback=intrude)
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
-    assert read_result(out)[0].s.size == 3
+    assert read_result(out).s.size == 3

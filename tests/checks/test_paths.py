@@ -23,7 +23,7 @@ OWN = {
     "models/loaded_version.py": "the root of a store",
     "models/overlap.py": "the root of a store",
     "engine/worker_checks.py": "files of the package",
-    "store/results/factorisation.py": "of a result that is being written",
+    "store/results/writer.py": "of a result that is being written",
     "cli/compress.py": "the name of a store, printed",
     "cli/rates.py": "a title",
     "cli/demo/climate.py": "sample data of a package",

@@ -10,7 +10,7 @@ import zarr
 
 import streamsvd
 from streamsvd.errors import SpecError
-from streamsvd.store.results.factorisation import read_result
+from streamsvd.store.results.reader import read_result
 
 B = np.random.default_rng(0).standard_normal((60, 6))
 URLS = ["s3://bucket/R", "gs://bucket/R", "https://host/R", "memory://R", "S3://b/R"]

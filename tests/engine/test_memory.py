@@ -7,11 +7,11 @@ import dask
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from streamsvd.engine.graph import merge_tree
 
 from streamsvd.engine import memory
 from streamsvd.engine.layout import cut_axis
 from streamsvd.engine.memory import Sizes, parse_bytes, show_bytes
+from streamsvd.engine.tree import children
 from streamsvd.errors import SpecError
 
 SIZES = Sizes(
@@ -123,8 +123,13 @@ def test_no_more_sums_are_there_at_once_than_are_counted(spans, at_once):
             held -= 1
         return a
 
-    leaves = [dask.delayed(leaf, pure=False)(number) for number in range(spans)]
-    tree = merge_tree(leaves, dask.delayed(join, pure=False))
+    def grow(node):
+        if node[0] == 0:
+            return dask.delayed(leaf, pure=False)(node[1])
+        below = [grow(child) for child in children(node, spans)]
+        return below[0] if len(below) == 1 else dask.delayed(join, pure=False)(*below)
+
+    tree = grow(((spans - 1).bit_length(), 0))
     dask.compute(tree, scheduler="threads", num_workers=at_once, optimize_graph=False)
     assert min(spans, at_once) <= most <= memory.waiting_sums(spans, at_once, copied=False)
 

@@ -15,7 +15,7 @@ import zarr
 from zarr.storage import LocalStore
 
 import streamsvd
-from streamsvd.store.results import factorisation as result_module
+from streamsvd.store.results import writer as result_module
 from streamsvd.testing.spectra import KnownMatrix
 from tests.matrices import Rows
 
@@ -170,7 +170,7 @@ def test_a_disk_that_fails_while_the_record_is_written_leaves_the_earlier_result
     def full(*args: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(result_module, "_write_small", full)
+    monkeypatch.setattr(result_module, "_write_record", full)
     words = r"cannot write .*No space left on device.*nothing was replaced"
     with pytest.raises(streamsvd.StoreError, match=words):
         streamsvd.svd(A, 3, out=out, overwrite=True)

@@ -10,10 +10,10 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import streamsvd
-from streamsvd.engine import execute
+from streamsvd.engine import blas as blas_module
 from streamsvd.engine.blas import one_thread
 from streamsvd.engine.events import PassStarted, SpanDone
-from streamsvd.models.block_reader import plan_cut
+from streamsvd.models.cut import plan_cut
 
 B = (np.random.default_rng(1).standard_normal((3000, 60)) * np.geomspace(1, 1e-3, 60)).astype("f4")
 Y = B @ np.arange(60.0)
@@ -72,7 +72,7 @@ def test_threads_do_not_change_a_bit(tmp_path, verb):
 
 @pytest.mark.parametrize("route", ["krylov", "gram"])
 def test_one_wide_span_at_once_has_one_thread_of_blas_too(monkeypatch, route):
-    monkeypatch.setattr(execute, "DENSE_WIDTH", 50)
+    monkeypatch.setattr(blas_module, "DENSE_WIDTH", 50)
     seen = []
     for blas in (1, 2):
         A = Watched(B)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any
 
+import numpy as np
+
+from streamsvd.factor.options import SVDOptions
 from streamsvd.info import Info
 from streamsvd.numerics.certificate import Certificate
 from streamsvd.numerics.sentences import describe_briefly, round_down, round_up
+from streamsvd.store.results.saving import Result
+from streamsvd.store.results.values import IN_CHUNKS
 from streamsvd.typing import Matrix, Real
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SVD:
+class SVD(Result):
     """The leading singular triplets of a matrix, and what is proved of them.
 
     Attributes
@@ -28,15 +33,22 @@ class SVD:
         What was subtracted from each column and what it was divided by, ``(n,)``; None if neither. 0 of columns of weight 0.
     certificate, info
         What is proved, and how it was made.
+    options
+        What was asked; None of a model, and of results that earlier releases wrote.
+    preparation
+        What was done to the matrix before: ``center``, ``scale``, ``nonfinite``, the weights, and in ``columns`` which columns
+        took part.
     """
 
     s: Real
     Vh: Matrix
-    U: Any
+    U: Any = field(metadata=IN_CHUNKS)
     mean: Matrix | None
     scale: Real | None
     certificate: Certificate
     info: Info
+    options: SVDOptions | None
+    preparation: dict[str, Any]
 
     @property
     def rank(self) -> int:
@@ -62,54 +74,46 @@ class SVD:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PCA:
+class PCA(SVD):
     """Principal components: the SVD of the centred matrix, in the words of statistics.
 
     Attributes
     ----------
-    components
-        ``(k, n)``, the rows of ``Vh``.
-    explained_variance, explained_variance_ratio
-        ``s**2 / info.freedom``, which is ``m - 1`` where rows have no weights, and its share of the total variance, ``(k,)``.
-    svd
-        The factorisation itself.
+    s, Vh, U, mean, scale, certificate, info, options, preparation
+        As of `SVD`.
     """
 
-    components: Matrix
-    explained_variance: Real
-    explained_variance_ratio: Real
-    svd: SVD
+    @classmethod
+    def of(cls, result: SVD) -> PCA:
+        """The same factorisation."""
+        return cls(**_values(result))
 
     @property
-    def mean(self) -> Matrix | None:
-        """Mean of each column, ``(n,)``."""
-        return self.svd.mean
+    def svd(self) -> SVD:
+        """The factorisation itself."""
+        return SVD(**_values(self))
 
     @property
-    def s(self) -> Real:
-        """Singular values of the centred matrix, ``(k,)``."""
-        return self.svd.s
+    def components(self) -> Matrix:
+        """The rows of ``Vh``, ``(k, n)``."""
+        return self.Vh
 
     @property
-    def Vh(self) -> Matrix:
-        """The components again, ``(k, n)``."""
-        return self.components
+    def explained_variance(self) -> Real:
+        """``s**2 / info.freedom``, which is ``m - 1`` where rows have no weights, ``(k,)``."""
+        return np.asarray(self.s**2 / self.info.freedom)
 
     @property
-    def U(self) -> Any:
-        """Left singular vectors, ``(m, k)``, if asked for."""
-        return self.svd.U
-
-    @property
-    def certificate(self) -> Certificate:
-        """What is proved of the factorisation."""
-        return self.svd.certificate
-
-    @property
-    def info(self) -> Info:
-        """How it was made."""
-        return self.svd.info
+    def explained_variance_ratio(self) -> Real:
+        """Its share of the total variance, ``(k,)``."""
+        if self.certificate.vanishes:
+            return np.zeros_like(self.explained_variance)
+        return np.asarray(self.explained_variance / (self.certificate.energy / self.info.freedom))
 
     def __repr__(self) -> str:
         share = float(self.explained_variance_ratio.sum())
         return f"<PCA of {self.svd!r}, {share:.4%} of the variance>"
+
+
+def _values(result: SVD) -> dict[str, Any]:
+    return {f.name: getattr(result, f.name) for f in fields(SVD)}

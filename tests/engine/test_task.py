@@ -1,4 +1,4 @@
-"""A span reads every stored entry it owes once, in panels, and adds it up from zero."""
+"""A task reads every stored entry of its span once, in panels, and adds it up from zero."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from streamsvd.engine.span import RunCancelled, SpanWork, run_span
-from streamsvd.numerics.passes import NormalPass, ProjectPass, ThinBlock
 
-from streamsvd.engine import span as span_module
+from streamsvd.engine import task as task_module
 from streamsvd.engine.layout import cut_axis
+from streamsvd.engine.reader import MatrixReader
+from streamsvd.engine.task import RunCancelled, Work, run_span
 from streamsvd.errors import NonFiniteError, ScaleError
+from streamsvd.factor.passes import NormalPass, ProjectPass, ThinBlock
 from streamsvd.numerics.blocks import Preparation
 
 
@@ -67,12 +68,12 @@ def A() -> Any:
     return np.random.default_rng(0).standard_normal((M, N))
 
 
-def work(source: Any, layout: Any, *, prefetch: bool = False, fold: Any = None) -> SpanWork:
+def work(source: Any, layout: Any, *, prefetch: bool = False, fold: Any = None) -> Work[Any]:
     Q = np.random.default_rng(1).standard_normal((layout.width, K))
     fold = fold or NormalPass(
         Preparation(layout.axis), (ThinBlock(Q, False),), moments=layout.axis == "rows"
     )
-    return SpanWork(source, layout, fold, "cpu", prefetch, "run")
+    return Work(MatrixReader(source, layout, prefetch), fold, "cpu", "run")
 
 
 def layouts(axis: str = "rows") -> list[Any]:
@@ -96,7 +97,7 @@ def test_spans_read_each_entry_once_and_give_the_same_bits_for_every_panel(
     for one, other in zip(total, plain, strict=True):
         np.testing.assert_array_equal(one.products[0], other.products[0])
     X = A if axis == "rows" else A.T
-    Q = work(source, layout).fold.thin[0].X
+    Q = work(source, layout).pass_.thin[0].X
     np.testing.assert_allclose(sum(s.products[0] for s in total), X.T @ (X @ Q), rtol=1e-12)
 
 
@@ -186,8 +187,8 @@ def test_entries_that_overflow_tell_their_size_to_the_drivers(A):
         run_span(work(Recorded(A, (7, 5)), layouts()[0]), (0, M))
 
 
-def test_an_interrupted_run_stops_at_its_next_panel(A, monkeypatch):
-    monkeypatch.setattr(span_module, "cancelled_runs", {"run"})
+def test_a_task_of_an_interrupted_run_reads_nothing(A, monkeypatch):
+    monkeypatch.setattr(task_module, "cancelled_runs", {"run"})
     source = Recorded(A, (7, 5))
     with pytest.raises(RunCancelled, match="interrupted"):
         run_span(work(source, layouts()[0]), (0, M))

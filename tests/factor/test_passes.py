@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from streamsvd.numerics.passes import GramPass, NormalPass, PassSums, ProjectPass, ThinBlock
 
 from streamsvd.engine.device import ArrayApiBackend, NumpyBackend, thread_backend
+from streamsvd.engine.passes import Block
+from streamsvd.factor.passes import GramPass, NormalPass, PassSums, ProjectPass, ThinBlock
 from streamsvd.numerics.blocks import BadEntry, OutOfScale, Preparation
 
 M, N, K = 37, 11, 4
@@ -150,18 +151,20 @@ def engine(request: pytest.FixtureRequest) -> Any:
     return thread_backend(request.param)
 
 
-def parts(axis: str, A: Any, cuts: list[int]) -> list[tuple[int, Any]]:
-    extent = A.shape[0 if axis == "rows" else 1]
+def parts(axis: str, A: Any, cuts: list[int], engine: Any) -> list[Block]:
+    along, other = (0, 1) if axis == "rows" else (1, 0)
+    extent, whole = A.shape[along], slice(0, A.shape[other])
     edges = [0, *sorted({c for c in cuts if 0 < c < extent}), extent]
     return [
-        (a, A[a:b] if axis == "rows" else A[:, a:b]) for a, b in zip(edges, edges[1:], strict=False)
+        Block(a, whole, engine.to_device(A[a:b] if axis == "rows" else A[:, a:b]))
+        for a, b in zip(edges, edges[1:], strict=False)
     ]
 
 
 def folded(fold: Any, engine: Any, A: Any, cuts: list[int]) -> PassSums:
     state = fold.init(engine)
-    for start, raw in parts(fold.prep.axis, A, cuts):
-        fold.update(state, engine.to_device(raw), start)
+    for block in parts(fold.prep.axis, A, cuts, engine):
+        state = fold.update(state, block)
     return fold.close(state)
 
 
@@ -169,17 +172,18 @@ def tiled(fold: Any, engine: Any, A: Any, cuts: list[int], tile: int) -> PassSum
     """As the engine does where whole rows do not fit."""
     state = fold.init(engine)
     tiles = [slice(c, min(c + tile, A.shape[1])) for c in range(0, A.shape[1], tile)]
-    for start, raw in parts("rows", A, cuts):
+    for rows in parts("rows", A, cuts, NumpyBackend()):
+        pieces = [Block(rows.first, c, engine.to_device(rows.data[:, c])) for c in tiles]
         Y = None
-        for columns in tiles:
-            made = fold.forward(state, engine.to_device(raw[:, columns]), start, columns)
-            Y = made if Y is None else [a + b for a, b in zip(Y, made, strict=True)]
-            state.block = None
+        for piece in pieces:
+            product = fold.forward(state, piece)
+            Y = product if Y is None else [a + b for a, b in zip(Y, product, strict=True)]
+        assert Y is not None
         if fold.two_sided:
-            for columns in tiles:
-                fold.backward(state, engine.to_device(raw[:, columns]), start, columns, Y)
+            for piece in pieces:
+                fold.backward(state, piece, Y)
         else:
-            fold.backward(state, None, start, tiles[0], Y)
+            fold.backward(state, Block(rows.first, tiles[0], None), Y)
     return fold.close(state)
 
 
@@ -322,10 +326,8 @@ def test_merging_spans_is_folding_them_in_one(cuts):
     case = Case("rows", "float64", True, True, False, "mean", 0.1)
     fold = NormalPass(case.preparation(), (ThinBlock(thin(case), False),), moments=True)
     merged: PassSums | None = None
-    for start, raw in parts("rows", case.A, cuts):
-        state = fold.init(NumpyBackend())
-        fold.update(state, raw, start)
-        own = fold.close(state)
+    for block in parts("rows", case.A, cuts, NumpyBackend()):
+        own = fold.close(fold.update(fold.init(NumpyBackend()), block))
         merged = own if merged is None else merged.merge(own)
     whole = folded(fold, NumpyBackend(), case.A, [])
     assert merged is not None

@@ -1,0 +1,162 @@
+"""A stored result, read again: what it says of itself is held against what this release knows, and against what is there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import zarr
+
+from streamsvd.errors import CorruptChunkError, SpecError, StoreError
+from streamsvd.store.explanations import path_exists, raise_access_error
+from streamsvd.store.results.earlier import EARLIER_FORMAT, decode_earlier
+from streamsvd.store.results.kinds import result_class
+from streamsvd.store.results.values import decode_fields
+from streamsvd.store.sources.zarr_array import check_metadata
+from streamsvd.store.versions.arrays import decode_array
+from streamsvd.store.writing.placing import check_local
+
+FORMAT = 2
+"""Of a result; older ones are read, newer ones refused."""
+NAME = "streamsvd"
+"""Attribute of the group that holds the record."""
+METADATA = "zarr.json"
+HEAD = ("kind", "format", "streamsvd", "source", "checksum")
+"""What a record says beside the fields of the result."""
+MOST_RECORD = 64 << 20
+"""Bytes of a record that are read at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredArrays:
+    """The arrays of a stored result."""
+
+    path: Path
+
+    def array(self, name: str) -> Any:
+        """One in memory.
+
+        Raises
+        ------
+        StoreError
+            If it is missing or damaged; it names the array.
+        """
+        folder = self.path / name
+        try:
+            files = sorted(p for p in folder.rglob("*") if p.is_file())
+            return decode_array({p.relative_to(folder).as_posix(): p.read_bytes() for p in files})
+        except Exception as error:
+            raise_access_error(error, self.path)
+            if not folder.is_dir():
+                raise StoreError(f"{self.path} lacks {name}. Restore it from a copy.") from error
+            raise CorruptChunkError(name, str(self.path), _words(error)) from error
+
+    def lazy_array(self, name: str) -> Any:
+        """One that is read where it is used.
+
+        Raises
+        ------
+        StoreError
+            If chunks are missing, which would read as zeros.
+        """
+        try:
+            array = zarr.open_array(str((self.path / name).absolute()), mode="r")
+            absent = array.nchunks - array.nchunks_initialized
+        except Exception as error:
+            raise_access_error(error, self.path)
+            raise CorruptChunkError(name, str(self.path), _words(error)) from error
+        if absent:
+            raise StoreError(
+                f"{self.path} lacks {absent} of the {array.nchunks} chunks of {name}. Restore it from a copy."
+            )
+        return array
+
+
+def read_result(path: Path, *kinds: str) -> Any:
+    """A stored result of any kind, or of some alone; arrays of many rows stay lazy.
+
+    Raises
+    ------
+    StoreError
+        If the path holds no result, or one that is damaged, of another kind or an unknown one, or of a newer format.
+    """
+    check_local(path)
+    path_exists(path)
+    raw = _raw_record(path)
+    try:
+        number = raw["format"]
+        if not isinstance(number, int) or number < EARLIER_FORMAT:
+            raise ValueError(f"its format is {number!r}")
+        if number > FORMAT:
+            raise StoreError(
+                f"{path} has format {number}, this version reads up to {FORMAT}. Upgrade streamsvd."
+            )
+        if number > EARLIER_FORMAT and raw["checksum"] != checksum(raw):
+            raise ValueError(f"what {METADATA} says is not what was written")
+        kind = raw["kind"] if number > EARLIER_FORMAT else "svd"
+        wanted, arrays = result_class(kind, path), StoredArrays(path)
+        if kinds and kind not in kinds:
+            raise StoreError(
+                f"{path} holds a result of {kind}, not of {' or '.join(kinds)}. streamsvd.load opens it."
+            )
+        if number == EARLIER_FORMAT:
+            return decode_earlier(raw, wanted, arrays)
+        fields = {name: value for name, value in raw.items() if name not in HEAD}
+        return decode_fields(fields, wanted, arrays)
+    except StoreError:
+        raise
+    except SpecError as error:  # an option that this release does not know, or takes otherwise
+        raise StoreError(f"{path} cannot be read: {error}") from error
+    except Exception as error:
+        raise_access_error(error, path)
+        raise StoreError(f"{path} is damaged: {_words(error)}. Restore it from a copy.") from error
+
+
+def is_result(path: Path) -> bool:
+    """Whether a result of any kind is there."""
+    try:
+        return path.is_dir() and isinstance(_attribute(path), dict)
+    except Exception as error:
+        raise_access_error(error, path)
+        return False
+
+
+def checksum(record: dict[str, Any]) -> str:
+    """Of all that a record says, but for the checksum itself."""
+    rest = {name: value for name, value in record.items() if name != "checksum"}
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _raw_record(path: Path) -> dict[str, Any]:
+    try:
+        raw = _attribute(path)
+    except Exception as error:
+        raise_access_error(error, path)
+        check_metadata(path)
+        raise StoreError(
+            f"{path} is not a result of streamsvd ({_words(error)}). Pass a folder that svd, or the save of a result, wrote."
+        ) from error
+    if not isinstance(raw, dict):
+        raise StoreError(
+            f"{path} is not a result of streamsvd. Pass a folder that svd, or the save of a result, wrote."
+        )
+    return raw
+
+
+def _attribute(path: Path) -> Any:
+    with (path / METADATA).open("rb") as file:
+        text = file.read(MOST_RECORD + 1)
+    if len(text) > MOST_RECORD:
+        raise ValueError(f"{METADATA} has more than {MOST_RECORD:,} bytes")
+    return msgspec.json.decode(text)["attributes"][NAME]
+
+
+def _words(error: BaseException) -> str:
+    if isinstance(error, KeyError):
+        return f"it has no {error}"
+    return (str(error) or type(error).__name__).rstrip(".")

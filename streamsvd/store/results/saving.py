@@ -1,0 +1,48 @@
+"""What every result can do: be saved, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from streamsvd.checks.paths import local_path
+from streamsvd.store.results.values import encode_fields
+
+
+class Result:
+    """Base of what verbs hand back."""
+
+    __slots__ = ()
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+        """Write the result as one folder, a zarr group, which `streamsvd.load` opens again.
+
+        Parameters
+        ----------
+        path
+            Where the folder will be. It is there whole or not at all.
+        overwrite
+            Replace a result that is there.
+
+        Returns
+        -------
+        path
+            The folder.
+
+        Raises
+        ------
+        StoreError
+            If something is there that may not be replaced, or it cannot be written; nothing is left then.
+        SpecError
+            If the result holds a function, as a kernel that is one; or arrays that are read from that place.
+        """
+        from streamsvd.store.results.writer import ResultWriter  # imports zarr
+        from streamsvd.store.writing.separation import check_apart
+
+        place = local_path(path)
+        arrays: dict[str, Any] = {}
+        encode_fields(self, arrays)  # what cannot be saved is refused before anything is written
+        check_apart(place, list(arrays.values()), name="path=")
+        writer = ResultWriter(place, overwrite=overwrite)
+        return writer.commit(self)

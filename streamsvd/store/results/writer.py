@@ -1,0 +1,176 @@
+"""A result on its way to disk: one zarr group, whole or not there at all.
+
+Arrays are written with checksums into a folder beside the final one, which is renamed when everything is in it. The group's
+attributes hold one record: the kind of the result, its format, the release that wrote it, and all that is no array.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.codecs import BytesCodec, Crc32cCodec
+
+from streamsvd import __version__
+from streamsvd.errors import StoreError
+from streamsvd.store.explanations import explain_errors, path_exists
+from streamsvd.store.results.kinds import kind_of
+from streamsvd.store.results.reader import FORMAT, METADATA, NAME, checksum, is_result
+from streamsvd.store.results.values import encode_fields
+from streamsvd.store.sight import Address, FileAddress
+from streamsvd.store.writing.partial import Partial
+from streamsvd.store.writing.placing import check_local, put_back, put_in_place
+from streamsvd.store.writing.shield import defer_interrupts
+from streamsvd.typing import Matrix
+
+INTACT = "nothing was replaced."
+BYTES_AT_ONCE = 16 << 20
+"""Of an array that is read a run of rows at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class USink:
+    """Writes runs of rows of ``U``; each run is whole chunks that one task owns."""
+
+    path: str
+
+    def addresses(self) -> list[Address]:
+        """Where other processes write."""
+        return [FileAddress(Path(self.path) / METADATA, 0)]
+
+    def write(self, start: int, rows: Matrix, /) -> None:
+        """Write rows from ``start`` on.
+
+        Raises
+        ------
+        StoreError
+            If the disk is full or the store cannot be written.
+        """
+        with explain_errors(f"rows {start} on of U"):
+            # A column of zeros is written too: a chunk that is not there means damage.
+            array = zarr.open_array(self.path, mode="r+").with_config({"write_empty_chunks": True})
+            array[start : start + rows.shape[0]] = rows
+
+
+class ResultWriter:
+    """One result on its way to disk.
+
+    Parameters
+    ----------
+    path
+        Where the result will be.
+    overwrite
+        Whether something may be there already; it is replaced when the new result is whole.
+
+    Raises
+    ------
+    StoreError
+        At once, if something is there and may not be replaced, or the folder cannot be written.
+    """
+
+    def __init__(self, path: Path, *, overwrite: bool) -> None:
+        self.path, self.overwrite = path, overwrite
+        self.has_u = self.committed = False
+        check_local(path)
+        put_back(path)
+        if path_exists(path, "write") and not overwrite:
+            raise StoreError(
+                f"{path} exists already. Pass overwrite=True (--overwrite) to replace it."
+            )
+        if path.exists() and not is_result(path):
+            raise StoreError(
+                f"{path} exists and is not a result of streamsvd; it will not be replaced. Choose another place."
+            )
+        with explain_errors(path, INTACT):
+            self.partial = Partial(path)
+
+    def sink(self, m: int, rank: int, layout: Any, prep: Any) -> USink:
+        """Make the array of ``U``, chunked as the spans are, and the sink that fills it."""
+        rows = min(layout.grain, m) if layout.axis == "rows" else m
+        dtype = prep.narrow if layout.axis == "rows" else prep.wide
+        target = self.partial.folder / "U"
+        with explain_errors(self.path, INTACT):
+            _create(target, (m, rank), (max(rows, 1), rank), dtype)
+        self.has_u = True
+        return USink(str(target.absolute()))
+
+    def drop_u(self) -> None:
+        """Leave ``U`` out after all: it is not whole."""
+        shutil.rmtree(self.partial.folder / "U", ignore_errors=True)
+        self.has_u = False
+
+    def commit(self, result: Any, *, source: str = "") -> Path:
+        """Write the arrays, but for a ``U`` that a sink has filled, and the record; then rename the folder into place.
+
+        Parameters
+        ----------
+        result
+            Of a kind that `streamsvd.store.results.kinds` lists.
+        source
+            What it was made of, for a reader of the record.
+        """
+        try:
+            if self.has_u:
+                result = replace(result, U=lazy_array(self.partial.folder, "U"))
+            arrays: dict[str, Any] = {}
+            record = {"kind": kind_of(result), "format": FORMAT, "streamsvd": __version__}
+            record |= {"source": source} if source else {}
+            record |= encode_fields(result, arrays)
+            record["checksum"] = checksum(record)
+            with explain_errors(self.path, INTACT), defer_interrupts():
+                for name, array in arrays.items():
+                    if not (self.has_u and name == "U"):
+                        _write_array(self.partial.folder / name, array)
+                _write_record(self.partial.folder, record)
+                put_in_place(self.partial, self.path, overwrite=self.overwrite)
+                self.committed = True
+        except BaseException:
+            self.discard()
+            raise
+        return self.path
+
+    def discard(self) -> None:
+        """Remove what was written so far; what was at the path before is untouched."""
+        self.partial.remove()
+
+
+def lazy_array(path: Path, name: str) -> Any:
+    """An array of a result that is read where it is used."""
+    return zarr.open_array(str(path / name), mode="r")
+
+
+def _create(path: Path, shape: tuple[int, ...], chunks: tuple[int, ...], dtype: Any) -> Any:
+    return zarr.create_array(
+        str(path),
+        shape=shape,
+        chunks=tuple(max(1, c) for c in chunks),
+        dtype=dtype,
+        serializer=BytesCodec(),
+        compressors=[Crc32cCodec()],
+        fill_value=0,
+        config={"write_empty_chunks": True},
+    )
+
+
+def _write_array(path: Path, values: Any) -> None:
+    """An array in one chunk; one that is read where it is used in runs of rows."""
+    shape, dtype = tuple(values.shape), np.dtype(values.dtype)
+    if isinstance(values, np.ndarray):
+        _create(path, shape, shape, dtype)[...] = values
+        return
+    m = shape[0]
+    row_bytes = dtype.itemsize * int(np.prod(shape[1:], dtype=np.int64))
+    rows = max(1, min(m, BYTES_AT_ONCE // max(row_bytes, 1)))
+    array = _create(path, shape, (rows, *shape[1:]), dtype)
+    for start in range(0, m, rows):
+        array[start : start + rows] = np.asarray(values[start : start + rows])
+
+
+def _write_record(folder: Path, record: dict[str, Any]) -> None:
+    metadata = {"zarr_format": 3, "node_type": "group", "attributes": {NAME: record}}
+    (folder / METADATA).write_text(json.dumps(metadata, indent=2, allow_nan=False))

@@ -1,0 +1,299 @@
+"""What a verb hands back can be saved and is the same again; what is saved is there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import streamsvd
+from streamsvd.errors import SpecError, StoreError
+from streamsvd.store.results import writer
+from streamsvd.store.results.kinds import RESULT_HOMES, kind_of
+
+RNG = np.random.default_rng(7)
+A = RNG.standard_normal((300, 8)) * np.arange(8.0, 0.0, -1.0)
+MASK = np.array([True] * 7 + [False])
+WITH_NAN = np.where(RNG.random(A.shape) < 0.01, np.nan, A)
+
+MAKERS: dict[str, list[Callable[[], Any]]] = {
+    "svd": [
+        lambda: streamsvd.svd(A, 3, u=True),
+        lambda: streamsvd.svd(
+            WITH_NAN, 2, nonfinite="mean", mask=MASK, row_weights=np.arange(1.0, 301.0), center=True, scale=True
+        ),
+        lambda: streamsvd.svd(A + 1j * A[::-1], 2, u=True),
+        lambda: streamsvd.svd(A.astype("float32"), energy=0.9),
+    ],
+    "pca": [lambda: streamsvd.pca(A, 3), lambda: streamsvd.pca(np.ones((30, 3)), 1)],
+    "lstsq": [
+        lambda: streamsvd.lstsq(A, A @ np.arange(8.0), mask=MASK),
+        lambda: streamsvd.lstsq(A, A[:, :2], method="precondition", ridge=0.1, seed=3),
+    ],
+    "nystrom": [
+        lambda: streamsvd.nystrom(A, n_centres=10, mask=MASK),
+        lambda: streamsvd.nystrom(A, "polynomial", n_centres=5, certify=False, mode="squeak", scale=True),
+    ],
+    "kernel_ridge": [
+        lambda: streamsvd.kernel_ridge(A, A[:, 0], n_centres=8),
+        lambda: streamsvd.kernel_ridge(A, A[:, :2], n_centres=8, solver="pcg", ridge=0.1, mask=MASK),
+    ],
+    "sample_rows": [
+        lambda: streamsvd.sample_rows(A, 20, seed=5),
+        lambda: streamsvd.sample_rows(A, method="online", oversampling=4.0, mask=MASK),
+    ],
+}  # fmt: skip
+CASES = [(kind, i) for kind, makers in MAKERS.items() for i in range(len(makers))]
+FOUND: dict[tuple[str, int], Any] = {}
+
+
+def made(kind: str, i: int = 0) -> Any:
+    """A result, made once."""
+    if (kind, i) not in FOUND:
+        FOUND[kind, i] = MAKERS[kind][i]()
+    return FOUND[kind, i]
+
+
+def assert_same(one: Any, other: Any, name: str = "it") -> None:
+    """The same types, values and bits, all the way down."""
+    if hasattr(one, "dtype"):
+        one, other = np.asarray(one), np.asarray(other)
+        assert (one.dtype, one.shape) == (other.dtype, other.shape), name
+        assert one.tobytes() == other.tobytes(), name
+        return
+    assert type(one) is type(other), f"{name}: {type(one)} and {type(other)}"
+    if is_dataclass(one):
+        for f in fields(one):
+            assert_same(getattr(one, f.name), getattr(other, f.name), f"{name}.{f.name}")
+    elif isinstance(one, dict):
+        assert list(one) == list(other), name
+        for key in one:
+            assert_same(one[key], other[key], f"{name}[{key!r}]")
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other), name
+        for i, (a, b) in enumerate(zip(one, other, strict=True)):
+            assert_same(a, b, f"{name}[{i}]")
+    else:
+        assert one == other or (one != one and other != other), f"{name}: {one} and {other}"
+
+
+def test_every_kind_is_tried():
+    assert set(MAKERS) == set(RESULT_HOMES)
+
+
+@pytest.mark.parametrize(("kind", "i"), CASES)
+def test_what_was_saved_is_the_same_again(kind, i, tmp_path):
+    found = made(kind, i)
+    assert kind_of(found) == kind
+    assert found.save(tmp_path / "kept") == tmp_path / "kept"
+    again = streamsvd.load(tmp_path / "kept")
+    assert_same(found, again)
+    assert_same(found, streamsvd.load(again.save(tmp_path / "copy")))
+    assert {p.name for p in tmp_path.iterdir()} == {"kept", "copy"}
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_what_is_there_is_replaced_if_that_is_wanted_and_it_is_a_result(kind, tmp_path):
+    place = tmp_path / "kept"
+    found = made(kind)
+    made("lstsq").save(place)
+    with pytest.raises(StoreError, match=r"kept exists already. Pass overwrite=True"):
+        found.save(place)
+    assert_same(made("lstsq"), streamsvd.load(place))
+    found.save(place, overwrite=True)
+    assert_same(found, streamsvd.load(place))
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(StoreError, match=r"mine exists and is not a result of streamsvd"):
+        found.save(tmp_path / "mine", overwrite=True)
+    assert {p.name for p in tmp_path.iterdir()} == {"kept", "mine"}
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_a_save_that_is_stopped_leaves_what_was_there(kind, tmp_path, monkeypatch):
+    found, place = made(kind), tmp_path / "kept"
+    steps = 0
+    create = writer._create
+
+    def stopping(*args: Any) -> Any:
+        nonlocal steps
+        steps += 1
+        if steps == stop:
+            raise KeyboardInterrupt
+        return create(*args)
+
+    monkeypatch.setattr(writer, "_create", stopping)
+    stop = 2
+    with pytest.raises(KeyboardInterrupt):
+        found.save(place)
+    assert not list(tmp_path.iterdir())
+    stop = 0
+    found.save(place)
+    steps, stop = 0, 1
+    with pytest.raises(KeyboardInterrupt):
+        found.save(place, overwrite=True)
+    assert [p.name for p in tmp_path.iterdir()] == ["kept"]
+    assert_same(found, streamsvd.load(place))
+
+
+KILLED = """
+import os, signal, sys
+import numpy as np
+import streamsvd
+from streamsvd.store.results import writer
+found = streamsvd.lstsq(np.eye(50, 3), np.ones(50))
+if sys.argv[2] == "new":
+    writer.put_in_place = lambda *args, **more: os.kill(os.getpid(), signal.SIGKILL)
+found.save(sys.argv[1], overwrite=True)
+"""
+
+
+def test_a_process_that_is_killed_while_it_saves_leaves_nothing_to_load(tmp_path):
+    place = tmp_path / "kept"
+    run = [sys.executable, "-c", KILLED, str(place)]
+    here = {**os.environ, "PYTHONPATH": str(Path(streamsvd.__file__).parents[1])}
+    assert subprocess.run([*run, "new"], env=here, check=False).returncode == -signal.SIGKILL
+    assert [p.name[:13] for p in tmp_path.iterdir()] == ["kept.partial-"]
+    with pytest.raises(StoreError, match="kept is not a result of streamsvd|does not exist"):
+        streamsvd.load(place)
+    found = made("lstsq")
+    found.save(place)  # sweeps what the dead have left
+    assert [p.name for p in tmp_path.iterdir()] == ["kept"]
+    assert subprocess.run([*run, "new"], env=here, check=False).returncode == -signal.SIGKILL
+    assert_same(found, streamsvd.load(place))
+
+
+def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
+    def full(*args: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(writer, "_write_record", full)
+    with pytest.raises(StoreError, match=r"No space left on device. Free space"):
+        made("lstsq").save(tmp_path / "kept")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("kind", "i"), CASES)
+@pytest.mark.parametrize("way", ["flipped", "short", "empty", "gone"])
+def test_every_damaged_array_is_named(kind, i, way, tmp_path):
+    place = made(kind, i).save(tmp_path / "kept")
+    files = [p for p in place.rglob("*") if p.is_file() and "c" in p.relative_to(place).parts]
+    assert files
+    for file in files:
+        data = file.read_bytes()
+        flipped = data[:-9] + bytes([data[-9] ^ 1]) + data[-8:] if len(data) > 8 else data[:-1]
+        if way == "gone":
+            file.unlink()
+        else:
+            file.write_bytes({"flipped": flipped, "short": data[:-1], "empty": b""}[way])
+        name = file.relative_to(place).parts[0]
+        if name == "U" and way != "gone":  # which is read where it is used
+            found = streamsvd.load(place)
+            with pytest.raises(ValueError, match="checksum|bytes|buffer"):
+                np.asarray(found.U[...])
+        else:
+            with pytest.raises(StoreError, match=rf"\b{name}\b"):
+                streamsvd.load(place)
+        file.write_bytes(data)
+    assert_same(made(kind, i), streamsvd.load(place))
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_no_metadata_of_an_array_can_be_lost_unseen(kind, tmp_path):
+    place = made(kind).save(tmp_path / "kept")
+    for file in [p for p in place.glob("*/zarr.json")]:
+        data = file.read_bytes()
+        for text in (b"", b"{}", data.replace(b'"float64"', b'"float32"'), None):
+            if text == data:
+                continue
+            file.unlink() if text is None else file.write_bytes(text)
+            with pytest.raises(StoreError, match=file.parent.name):
+                streamsvd.load(place)
+            file.write_bytes(data)
+
+
+def test_a_result_is_not_saved_over_what_it_reads(tmp_path):
+    streamsvd.svd(A, 2, u=True, out=tmp_path / "kept")
+    found = streamsvd.load(tmp_path / "kept")
+    with pytest.raises(SpecError, match=r"path='.*kept' and '.*kept/U', which is read"):
+        found.save(tmp_path / "kept", overwrite=True)
+    assert_same(found, streamsvd.load(tmp_path / "kept"))
+
+
+def test_what_svd_writes_is_what_it_hands_back(tmp_path):
+    for i, call in enumerate((streamsvd.svd, streamsvd.pca)):
+        found = call(WITH_NAN, 2, nonfinite="mean", mask=MASK, u=True, out=tmp_path / str(i))
+        again = streamsvd.load(tmp_path / str(i))
+        assert_same(found, again)
+
+
+def test_a_place_is_local(tmp_path):
+    with pytest.raises(SpecError, match="s3://bucket/x is a URL, and results are in local folders"):
+        made("lstsq").save("s3://bucket/x")
+
+
+def test_files_of_arrays_alone_are_told_apart(tmp_path):
+    np.savez(tmp_path / "x.npz", x=np.ones(3))
+    with pytest.raises(StoreError, match=r"x.npz holds arrays alone, .*numpy.load reads them"):
+        streamsvd.load(tmp_path / "x.npz")
+    (tmp_path / "y").write_text("no arrays")
+    with pytest.raises(StoreError, match=r"y is a file, and no .npz file"):
+        streamsvd.load(tmp_path / "y")
+    with pytest.raises(StoreError, match="nothing is not a result of streamsvd"):
+        streamsvd.load(tmp_path / "nothing")
+
+
+def test_a_kernel_that_is_a_function_is_not_saved(tmp_path):
+    found = streamsvd.nystrom(A, lambda X, Y: X @ Y.T, n_centres=4)
+    with pytest.raises(SpecError, match=r"kernel.name is a function, which cannot be saved"):
+        found.save(tmp_path / "kept")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_was_loaded_works_on(tmp_path):
+    fit, more = made("kernel_ridge"), RNG.standard_normal((40, 8))
+    again = streamsvd.load(fit.save(tmp_path / "fit"))
+    assert again.predict(more).tobytes() == fit.predict(more).tobytes()
+    found = made("nystrom")
+    again = streamsvd.load(found.save(tmp_path / "map"))
+    assert_same(found.update(more).dictionary, again.update(more).dictionary)
+
+
+@pytest.mark.parametrize(
+    ("kind", "loader", "other"),
+    [
+        ("nystrom", streamsvd.load_nystrom, "kernel_ridge"),
+        ("kernel_ridge", streamsvd.load_ridge, "nystrom"),
+    ],
+)
+def test_loaders_of_one_kind_take_that_kind_alone(kind, loader, other, tmp_path):
+    found = made(kind)
+    assert_same(found, loader(found.save(tmp_path / "kept")))
+    made(other).save(tmp_path / "other")
+    with pytest.raises(
+        StoreError, match=f"other holds a result of {other}, not of {kind}. streamsvd.load opens it"
+    ):
+        loader(tmp_path / "other")
+
+
+def test_files_of_earlier_releases_are_read(tmp_path):
+    earlier = Path(__file__).parents[1] / "store" / "results" / "earlier"
+    X = np.random.default_rng(1).standard_normal((30, 3))
+    for kind, loader in (
+        ("nystrom", streamsvd.load_nystrom),
+        ("kernel_ridge", streamsvd.load_ridge),
+    ):
+        found = streamsvd.load(earlier / f"{kind}.npz")
+        assert kind_of(found) == kind
+        assert_same(found, loader(earlier / f"{kind}.npz"))
+        assert_same(found, streamsvd.load(found.save(tmp_path / kind)))
+        with np.load(earlier / f"{kind}.npz") as kept:
+            assert found.feature_map.whitening.tobytes() == kept["whitening"].tobytes()
+        assert found.feature_map(X).shape[0] == 30
