@@ -15,20 +15,20 @@ _HOMES = {
     "export_model": "streamsvd.models",
     "merge_models": "streamsvd.models",
     "update": "streamsvd.models",
-    "nystrom": "streamsvd.kernels",
-    "kernel_ridge": "streamsvd.kernels",
-    "load_nystrom": "streamsvd.kernels",
-    "load_ridge": "streamsvd.kernels",
-    "KernelRidgeResult": "streamsvd.kernels",
-    "NystromResult": "streamsvd.kernels",
+    "nystrom": "streamsvd.kernels.nystrom",
+    "kernel_ridge": "streamsvd.kernels.ridge",
+    "load_nystrom": "streamsvd.kernels.nystrom",
+    "load_ridge": "streamsvd.kernels.ridge",
+    "KernelRidgeResult": "streamsvd.kernels.ridge",
+    "NystromResult": "streamsvd.kernels.nystrom",
     "sample_rows": "streamsvd.rows.sample_rows",
     "RowSample": "streamsvd.rows.sample_rows",
     "lstsq": "streamsvd.rows.lstsq",
     "LeastSquaresResult": "streamsvd.rows.lstsq",
-    "top_eigenvectors": "streamsvd.streams",
-    "TopEigenvectorStream": "streamsvd.streams",
-    "TopEigenvectorsResult": "streamsvd.streams",
-    "shuffle": "streamsvd.streams",
+    "top_eigenvectors": "streamsvd.streams.verb",
+    "TopEigenvectorStream": "streamsvd.streams.stream",
+    "TopEigenvectorsResult": "streamsvd.streams.result",
+    "shuffle": "streamsvd.streams.shuffle",
     "StreamCertificate": "streamsvd.streams.mathematics",
     "IncrementalSVD": "streamsvd.models.mathematics.incremental",
     "IncrementalPCA": "streamsvd.estimators",  # needs scikit-learn, as do the next
@@ -54,6 +54,7 @@ _HOMES = {
     "Info": "streamsvd.info",
     "RunPlan": "streamsvd.engine.run_plan",
     "plan_svd": "streamsvd.factor.verb",
+    "plan_pca": "streamsvd.factor.verb",
     "svd": "streamsvd.factor.verb",
     "pca": "streamsvd.factor.verb",
     "SVD": "streamsvd.factor.result",
@@ -106,16 +107,10 @@ if TYPE_CHECKING:
     from streamsvd.estimators import TruncatedSVD as TruncatedSVD
     from streamsvd.factor.plan import Plan
     from streamsvd.factor.result import PCA, SVD
-    from streamsvd.factor.verb import pca, plan_svd, svd
+    from streamsvd.factor.verb import pca, plan_pca, plan_svd, svd
     from streamsvd.info import Info, Status
-    from streamsvd.kernels import (
-        KernelRidgeResult,
-        NystromResult,
-        kernel_ridge,
-        load_nystrom,
-        load_ridge,
-        nystrom,
-    )
+    from streamsvd.kernels.nystrom import NystromResult, load_nystrom, nystrom
+    from streamsvd.kernels.ridge import KernelRidgeResult, kernel_ridge, load_ridge
     from streamsvd.models import Model, UpdateReport, export_model, merge_models, update
     from streamsvd.models.mathematics.incremental import IncrementalSVD
     from streamsvd.models.verify import verify
@@ -124,13 +119,11 @@ if TYPE_CHECKING:
     from streamsvd.rows.sample_rows import RowSample, sample_rows
     from streamsvd.store.collections import open_collection
     from streamsvd.store.results.loading import load
-    from streamsvd.streams import (
-        TopEigenvectorsResult,
-        TopEigenvectorStream,
-        shuffle,
-        top_eigenvectors,
-    )
     from streamsvd.streams.mathematics import StreamCertificate
+    from streamsvd.streams.result import TopEigenvectorsResult
+    from streamsvd.streams.shuffle import shuffle
+    from streamsvd.streams.stream import TopEigenvectorStream
+    from streamsvd.streams.verb import top_eigenvectors
     from streamsvd.verbs import plan
 
 # IncrementalPCA and the other estimators are left out: a star import must not need the extra.
@@ -188,6 +181,7 @@ __all__ = [
     "open_compressed",
     "pca",
     "plan",
+    "plan_pca",
     "plan_svd",
     "rate_curve",
     "sample_rows",

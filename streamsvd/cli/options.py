@@ -74,6 +74,8 @@ class Place(click.Path):
 
 
 ARRAY = Place(exists=True, dir_okay=False, doing="read")
+RESULT = Place(exists=True, doing="read")
+"""A result that was saved: a folder, or a ``.npz`` file."""
 
 
 def _dimensions(ctx: Any, param: Any, value: tuple[str, ...]) -> Any:
@@ -409,41 +411,6 @@ growth = stack_options(
     mask,
 )
 
-kernels = stack_options(
-    click.option(
-        "--kernel",
-        type=click.Choice(["linear", "polynomial", "rbf", "laplacian", "matern", "cosine"]),
-        default="rbf",
-        show_default=True,
-    ),
-    click.option(
-        "--n-centres", type=int, default=256, show_default=True, help="Rows of the feature map."
-    ),
-    click.option(
-        "--length", type=float, metavar="L", help="Length scale [median distance of random rows]."
-    ),
-    click.option("--degree", type=int, default=3, show_default=True, help="Of the polynomial."),
-    click.option("--offset", type=float, default=1.0, show_default=True, help="Of the polynomial."),
-    click.option(
-        "--smoothness",
-        type=click.Choice(["0.5", "1.5", "2.5"]),
-        default="1.5",
-        show_default=True,
-        help="Of the Matérn kernel.",
-    ),
-    click.option(
-        "--scale/--no-scale", default=False, help="Divide each column by its standard deviation."
-    ),
-    click.option("--budget", type=int, metavar="M", help="Rows of the dictionary [4 a centre]."),
-    click.option(
-        "--mode",
-        type=click.Choice(["poisson", "squeak", "ink", "kors", "uniform"]),
-        default="poisson",
-        show_default=True,
-        help="How rows are sampled.",
-    ),
-)
-
 seed = click.option("--seed", type=int, default=0, show_default=True, help="Of the random numbers.")
 checkpoint = click.option(
     "--checkpoint",
@@ -484,6 +451,18 @@ def npz(what: str, *, required: bool = False) -> Callable[[F], F]:
     return stack_options(
         click.option("--out", type=place, metavar="FILE.npz", required=required, help=what),
         click.option("--overwrite", is_flag=True, help="Replace the file at --out."),
+    )
+
+
+def result(arrays: str, *, required: bool = False) -> Callable[[F], F]:
+    """Where a result goes, a folder or a ``.npz`` file of these arrays, and whether it may replace one."""
+    place = Place(doing="write")
+    help = f"Folder for the result, which streamsvd.load opens; or FILE.npz, for {arrays} alone."
+    return stack_options(
+        click.option("--out", type=place, metavar="PATH", required=required, help=help),
+        click.option(
+            "--overwrite", is_flag=True, help="Replace what is at --out once it is whole."
+        ),
     )
 
 

@@ -39,7 +39,7 @@ class PassSums:
         if self.moments is not None and other.moments is not None:
             both = self.moments.merge(other.moments)
         summed = tuple(a + b for a, b in zip(self.products, other.products, strict=True))
-        return PassSums(summed, both, self.pieces + other.pieces)
+        return PassSums(summed, both, (*self.pieces, *other.pieces))
 
     def absorb(self, other: PassSums) -> PassSums:
         """The same, bit for bit, in the memory of these sums: for an owner who needs them no more."""
@@ -47,7 +47,7 @@ class PassSums:
         if self.moments is not None and other.moments is not None:
             both = self.moments.merge(other.moments)
         summed = tuple(_add_into(a, b) for a, b in zip(self.products, other.products, strict=True))
-        return PassSums(summed, both, self.pieces + other.pieces)
+        return PassSums(summed, both, (*self.pieces, *other.pieces))
 
 
 def _add_into(a: Matrix, b: Matrix) -> Matrix:

@@ -369,6 +369,7 @@ class Model:
             None if scale is None else self._spread(scale),
             found.certificate,
             info,
+            None,
             options,
         )
 

@@ -54,7 +54,7 @@ def settings_of_result(path: Path) -> ModelSettings:
     """Settings of a batch result, as if it had been a model from the beginning."""
     result: SVD = read_result(path, "svd", "pca")
     names = ("row_weights", "column_weights")
-    weighted = [name for name in names if result.options.get(name) is not None]
+    weighted = [name for name in names if result.preparation.get(name) is not None]
     # A column left out has a scale all the same, by which it would come back: refused as without one.
     refuse_base(result, weighted)
     columns = kept_columns(result)
@@ -65,7 +65,7 @@ def settings_of_result(path: Path) -> ModelSettings:
     spec = make_spec(
         rank=rank,
         buffer=default_buffer(rank, result.Vh.shape[1]),
-        center=bool(result.options.get("center")),
+        center=bool(result.preparation.get("center")),
         u=result.U is not None,
         seed=result.info.seed,
     )

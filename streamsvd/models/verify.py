@@ -271,7 +271,7 @@ def _load_with_options(path: str | os.PathLike[str]) -> tuple[SVD, dict[str, Any
     place = local_path(path)
     result = read_result(place, "svd", "pca")
     weights = {"row_weights": None, "column_weights": None}
-    return result, weights | result.options | {"columns": kept_columns(result)}
+    return result, weights | result.preparation | {"columns": kept_columns(result)}
 
 
 def _findings(result: SVD, fresh: Certificate, n_rows: int) -> list[str]:

@@ -38,6 +38,14 @@ MAKERS: dict[str, list[Callable[[], Any]]] = {
         lambda: streamsvd.lstsq(A, A @ np.arange(8.0), mask=MASK),
         lambda: streamsvd.lstsq(A, A[:, :2], method="precondition", ridge=0.1, seed=3),
     ],
+    "nystrom": [
+        lambda: streamsvd.nystrom(A, n_centres=10, mask=MASK),
+        lambda: streamsvd.nystrom(A, "polynomial", n_centres=5, certify=False, mode="squeak", scale=True),
+    ],
+    "kernel_ridge": [
+        lambda: streamsvd.kernel_ridge(A, A[:, 0], n_centres=8),
+        lambda: streamsvd.kernel_ridge(A, A[:, :2], n_centres=8, solver="pcg", ridge=0.1, mask=MASK),
+    ],
     "sample_rows": [
         lambda: streamsvd.sample_rows(A, 20, seed=5),
         lambda: streamsvd.sample_rows(A, method="online", oversampling=4.0, mask=MASK),
@@ -240,3 +248,52 @@ def test_files_of_arrays_alone_are_told_apart(tmp_path):
         streamsvd.load(tmp_path / "y")
     with pytest.raises(StoreError, match="nothing is not a result of streamsvd"):
         streamsvd.load(tmp_path / "nothing")
+
+
+def test_a_kernel_that_is_a_function_is_not_saved(tmp_path):
+    found = streamsvd.nystrom(A, lambda X, Y: X @ Y.T, n_centres=4)
+    with pytest.raises(SpecError, match=r"kernel.name is a function, which cannot be saved"):
+        found.save(tmp_path / "kept")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_was_loaded_works_on(tmp_path):
+    fit, more = made("kernel_ridge"), RNG.standard_normal((40, 8))
+    again = streamsvd.load(fit.save(tmp_path / "fit"))
+    assert again.predict(more).tobytes() == fit.predict(more).tobytes()
+    found = made("nystrom")
+    again = streamsvd.load(found.save(tmp_path / "map"))
+    assert_same(found.update(more).dictionary, again.update(more).dictionary)
+
+
+@pytest.mark.parametrize(
+    ("kind", "loader", "other"),
+    [
+        ("nystrom", streamsvd.load_nystrom, "kernel_ridge"),
+        ("kernel_ridge", streamsvd.load_ridge, "nystrom"),
+    ],
+)
+def test_loaders_of_one_kind_take_that_kind_alone(kind, loader, other, tmp_path):
+    found = made(kind)
+    assert_same(found, loader(found.save(tmp_path / "kept")))
+    made(other).save(tmp_path / "other")
+    with pytest.raises(
+        StoreError, match=f"other holds a result of {other}, not of {kind}. streamsvd.load opens it"
+    ):
+        loader(tmp_path / "other")
+
+
+def test_files_of_earlier_releases_are_read(tmp_path):
+    earlier = Path(__file__).parents[1] / "store" / "results" / "earlier"
+    X = np.random.default_rng(1).standard_normal((30, 3))
+    for kind, loader in (
+        ("nystrom", streamsvd.load_nystrom),
+        ("kernel_ridge", streamsvd.load_ridge),
+    ):
+        found = streamsvd.load(earlier / f"{kind}.npz")
+        assert kind_of(found) == kind
+        assert_same(found, loader(earlier / f"{kind}.npz"))
+        assert_same(found, streamsvd.load(found.save(tmp_path / kind)))
+        with np.load(earlier / f"{kind}.npz") as kept:
+            assert found.feature_map.whitening.tobytes() == kept["whitening"].tobytes()
+        assert found.feature_map(X).shape[0] == 30

@@ -119,7 +119,7 @@ def read_result(path: Path, *kinds: str) -> Any:
 def is_result(path: Path) -> bool:
     """Whether a result of any kind is there."""
     try:
-        return isinstance(_attribute(path), dict)
+        return path.is_dir() and isinstance(_attribute(path), dict)
     except Exception as error:
         raise_access_error(error, path)
         return False

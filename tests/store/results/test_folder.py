@@ -14,7 +14,15 @@ import zarr
 import streamsvd
 from streamsvd.errors import StoreError
 from streamsvd.store.results import reader
-from streamsvd.store.results.kinds import RESULT_HOMES, from_home, kind_of
+from streamsvd.store.results.kinds import (
+    COLLECTION_HOME,
+    FILE_HOMES,
+    MODEL_HOME,
+    RESULT_HOMES,
+    STREAM_HOME,
+    from_home,
+    kind_of,
+)
 from streamsvd.store.results.reader import checksum, is_result, read_result
 from streamsvd.store.results.saving import Result
 
@@ -156,6 +164,11 @@ def test_every_result_has_a_kind_and_every_kind_a_result():
     assert homes - {"streamsvd.store.results.saving:Result"} == set(RESULT_HOMES.values())
 
 
+@pytest.mark.parametrize("home", [MODEL_HOME, COLLECTION_HOME, STREAM_HOME, *FILE_HOMES.values()])
+def test_whatever_else_is_loaded_stands_where_it_is_said_to(home):
+    assert callable(from_home(home))
+
+
 def test_a_class_without_a_kind_is_told_apart():
     with pytest.raises(TypeError, match=r"Result has no line in streamsvd.store.results.kinds"):
         kind_of(Result())
@@ -176,14 +189,14 @@ def test_a_factorisation_of_an_earlier_release_is_read():
     assert found.info.status is streamsvd.Status.CONVERGED
     assert found.info.widths == tuple(raw["info"]["widths"])
     assert found.certificate.sigma_upper.tolist() == raw["certificate"]["sigma_upper"]
-    assert found.options["nonfinite"] == "mean"
-    assert np.array_equal(found.options["row_weights"], group["row_weights"][...])
-    assert found.options["columns"].tolist() == [1, 1, 1, 1, 1, 2]
+    assert found.preparation["nonfinite"] == "mean"
+    assert np.array_equal(found.preparation["row_weights"], group["row_weights"][...])
+    assert found.preparation["columns"].tolist() == [1, 1, 1, 1, 1, 2]
 
 
 def test_principal_components_of_an_earlier_release_are_a_factorisation(tmp_path):
     found = streamsvd.load(EARLIER / "pca")
-    assert found.options["center"] is True
+    assert found.preparation["center"] is True
     again = streamsvd.load(found.save(tmp_path / "anew"))
     assert type(again) is streamsvd.SVD
     assert again.Vh.tobytes() == found.Vh.tobytes()
