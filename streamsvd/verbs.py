@@ -22,7 +22,7 @@ class Verb:
     name, family
         As users call it, and the folder it lives in.
     command
-        As the command line calls it, words apart.
+        As the command line calls it, words apart; empty where it has none.
     function, plan, options
         What does it, what says its cost, and the record of what it may be asked.
     """

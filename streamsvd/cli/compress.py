@@ -135,6 +135,7 @@ def show(collection: str, done: CompressionReport, *, as_json: bool) -> None:
     i, p = done.info, done.plan
     if as_json:
         show_json(
+            "compression",
             {
                 "status": "done",
                 "out": done.path,
@@ -147,7 +148,7 @@ def show(collection: str, done: CompressionReport, *, as_json: bool) -> None:
                 "compression_ratio": done.compression_ratio,
                 "reads": done.reads,
                 **run_record(done),
-            }
+            },
         )
         return
     click.echo(

@@ -83,7 +83,7 @@ def factorise(
 def show(result: SVD | PCA, plan: Plan, out: Path | None, *, as_json: bool) -> None:
     """The result on stdout."""
     if as_json:
-        show_json(result_record(result, plan, out))
+        show_json("pca" if isinstance(result, PCA) else "svd", result_record(result, plan, out))
     else:
         show_result(result, plan, out)
 

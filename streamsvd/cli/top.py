@@ -131,6 +131,7 @@ def show(source: str, result: TopEigenvectorsResult, out: Path | None, *, as_jso
     c, i, o = result.certificate, result.info, result.order
     if as_json:
         show_json(
+            "top_eigenvectors",
             {
                 "status": i.status.value,
                 "values": result.values,
@@ -147,7 +148,7 @@ def show(source: str, result: TopEigenvectorsResult, out: Path | None, *, as_jso
                 "passes": result.options.passes,
                 "options": asdict(result.options),
                 "out": None if out is None else str(out),
-            }
+            },
         )
         return
     click.echo(

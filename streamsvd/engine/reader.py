@@ -41,7 +41,7 @@ class MatrixReader:
         The matrix, and how it is cut.
     prefetch
         Whether the next panel is read while blocks of this one are multiplied.
-    checked
+    checks_entries
         Whether entries are checked as they are read: an error names the first that is NaN or Inf. Otherwise the pass itself
         looks, where its sums say that there is something to see.
     """
@@ -49,7 +49,7 @@ class MatrixReader:
     source: Source
     layout: Layout
     prefetch: bool = True
-    checked: bool = False
+    checks_entries: bool = False
 
     @property
     def spans(self) -> Sequence[Span]:
@@ -135,7 +135,7 @@ class MatrixReader:
             shape = (rows, layout.width) if layout.axis == "rows" else (layout.width, rows)
             out = buffer.array(shape, dtype)
             read_part(source, layout.axis, slice(start, stop), whole, out)
-            return out, self.check(out, start) if self.checked else None
+            return out, self.check(out, start) if self.checks_entries else None
 
         ahead = self.prefetch and span[1] - span[0] > layout.panel
         with (

@@ -168,7 +168,7 @@ class Session:
         name, run = f"pass {self.passes}", self.run
         if run.saves is None:
             return run(pass_, purpose)
-        saved: Any = run.saved(name, None)
+        saved: Any = run.saved_value(name, None)
         if isinstance(saved, Oversize):
             raise ScaleError(saved.size)
         try:
@@ -189,7 +189,7 @@ class Session:
     def begin(self, find: Callable[[], Beginning]) -> Beginning:
         """What the sample says, found once; there is one before each first pass."""
         name = f"sample before pass {self.passes + 1}"
-        found: Beginning | None = self.run.saved(name, None)
+        found: Beginning | None = self.run.saved_value(name, None)
         if found is not None:
             self.sampled_before += found.bytes_read
             return found
