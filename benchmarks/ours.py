@@ -29,7 +29,7 @@ from benchmarks import data
 from benchmarks.peers import Figures, counted_passes, measured, versions
 from streamsvd.errors import BudgetError, NotConverged
 from streamsvd.factor.calibration import measure_speeds
-from streamsvd.factor.plan_options import OPTION_NAMES
+from streamsvd.factor.options import PLAN_OPTIONS
 from streamsvd.testing.stores import CountingStore
 
 Array = npt.NDArray[Any]
@@ -37,7 +37,7 @@ Array = npt.NDArray[Any]
 MOST_BYTES = 2 << 30
 """A plan that needs more than this at least is not run."""
 
-PLANNED = tuple(name for name in OPTION_NAMES if name != "memory")
+PLANNED = tuple(name for name in PLAN_OPTIONS if name != "memory")
 """Options that `plan_svd` and `svd` share, beside the budget."""
 
 

@@ -25,10 +25,10 @@ _HOMES = {
     "RowSample": "streamsvd.rows.sample_rows",
     "lstsq": "streamsvd.rows.lstsq",
     "LeastSquaresResult": "streamsvd.rows.lstsq",
-    "top_eigenvectors": "streamsvd.streams",
-    "TopEigenvectorStream": "streamsvd.streams",
-    "TopEigenvectorsResult": "streamsvd.streams",
-    "shuffle": "streamsvd.streams",
+    "top_eigenvectors": "streamsvd.streams.verb",
+    "TopEigenvectorStream": "streamsvd.streams.stream",
+    "TopEigenvectorsResult": "streamsvd.streams.result",
+    "shuffle": "streamsvd.streams.shuffle",
     "StreamCertificate": "streamsvd.streams.mathematics",
     "IncrementalSVD": "streamsvd.models.mathematics.incremental",
     "IncrementalPCA": "streamsvd.estimators",  # needs scikit-learn, as do the next
@@ -54,6 +54,7 @@ _HOMES = {
     "Info": "streamsvd.info",
     "RunPlan": "streamsvd.engine.run_plan",
     "plan_svd": "streamsvd.factor.verb",
+    "plan_pca": "streamsvd.factor.verb",
     "svd": "streamsvd.factor.verb",
     "pca": "streamsvd.factor.verb",
     "SVD": "streamsvd.factor.result",
@@ -106,7 +107,7 @@ if TYPE_CHECKING:
     from streamsvd.estimators import TruncatedSVD as TruncatedSVD
     from streamsvd.factor.plan import Plan
     from streamsvd.factor.result import PCA, SVD
-    from streamsvd.factor.verb import pca, plan_svd, svd
+    from streamsvd.factor.verb import pca, plan_pca, plan_svd, svd
     from streamsvd.info import Info, Status
     from streamsvd.kernels.nystrom import NystromResult, load_nystrom, nystrom
     from streamsvd.kernels.ridge import KernelRidgeResult, kernel_ridge, load_ridge
@@ -118,13 +119,11 @@ if TYPE_CHECKING:
     from streamsvd.rows.sample_rows import RowSample, sample_rows
     from streamsvd.store.collections import open_collection
     from streamsvd.store.results.loading import load
-    from streamsvd.streams import (
-        TopEigenvectorsResult,
-        TopEigenvectorStream,
-        shuffle,
-        top_eigenvectors,
-    )
     from streamsvd.streams.mathematics import StreamCertificate
+    from streamsvd.streams.result import TopEigenvectorsResult
+    from streamsvd.streams.shuffle import shuffle
+    from streamsvd.streams.stream import TopEigenvectorStream
+    from streamsvd.streams.verb import top_eigenvectors
     from streamsvd.verbs import plan
 
 # IncrementalPCA and the other estimators are left out: a star import must not need the extra.
@@ -182,6 +181,7 @@ __all__ = [
     "open_compressed",
     "pca",
     "plan",
+    "plan_pca",
     "plan_svd",
     "rate_curve",
     "sample_rows",

@@ -349,14 +349,32 @@ randomness = stack_options(
     ),
 )
 
+workers = click.option(
+    "--workers", type=click.IntRange(min=1), metavar="N", help="Threads [one per core]."
+)
 machine = stack_options(
     click.option(
         "--scheduler", metavar="ADDRESS", help="Run on this cluster, such as tcp://10.0.0.1:8786."
     ),
-    click.option(
-        "--workers", type=click.IntRange(min=1), metavar="N", help="Threads [one per core]."
-    ),
+    workers,
 )
+
+
+class BlockPolicy(click.Choice[str]):
+    """What a NaN in a block of a model means.
+
+    Spellings of earlier releases go on unseen; a policy that only other verbs have is refused by the model, which says why.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(["raise", "zero", "mean", "skip_block"])
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """The policy."""
+        if value in ("skip-block", "impute-mean", "drop_columns"):
+            return value
+        return super().convert(value, param, ctx)
+
 
 growth = stack_options(
     click.option("--rank", type=int, metavar="K", help="Triplets wanted [50 in a new model]."),
@@ -385,7 +403,7 @@ growth = stack_options(
     click.option("--u/--no-u", default=None, help="Keep the left vectors of every block."),
     click.option(
         "--nonfinite",
-        type=click.Choice(["raise", "skip-block", "impute-mean"]),
+        type=BlockPolicy(),
         default="raise",
         show_default=True,
         help="What a NaN means; Inf is always an error.",

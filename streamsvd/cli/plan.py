@@ -44,6 +44,8 @@ class Plans(click.Group):
 
 INPUTS = {"sides": "b", "targets": "y"}
 """Options that are read from files, and the arguments that they become."""
+STORED_ARGUMENTS = {"model": "model", "result": "path"}
+"""Arguments that name what is kept already: verbs take them before the matrix."""
 PLACES = ("source", "variable", "rows", "missing", "collection", "scheduler", "workers", "as_json")
 
 
@@ -53,7 +55,15 @@ def plan_command(verb: Verb) -> click.Command:
     for word in verb.command.split()[1:]:
         command = command.commands[word]
     asked = inspect.signature(verb.resolve("plan")).parameters
-    params = [p for p in command.params if p.name in PLACES or INPUTS.get(p.name, p.name) in asked]
+    of_a_model = any(p.kind is p.VAR_KEYWORD for p in asked.values())
+    names = INPUTS | STORED_ARGUMENTS
+    params = [
+        p
+        for p in command.params
+        if p.name in PLACES
+        or names.get(p.name, p.name) in asked
+        or (of_a_model and p.name != "quiet")
+    ]
 
     def show(**given: Any) -> None:
         show_plan(verb, given)
@@ -78,11 +88,13 @@ def show_plan(verb: Verb, given: dict[str, Any]) -> None:
         else:
             names = ("variable", "rows", "missing")
             A = open_matrix(given.pop("source"), **{name: given.pop(name) for name in names})
+        kept = [given.pop(name) for name in STORED_ARGUMENTS if name in given]
         given = {
             INPUTS.get(name, name): read_npy(INPUTS[name], value) if name in INPUTS else value
             for name, value in given.items()
+            if value is not None
         }
-        plan = verb.resolve("plan")(A, **given)
+        plan = verb.resolve("plan")(*kept, A, **given)
     if as_json:
         show_json({"kind": "plan", "status": "planned", **asdict(plan)})
         return

@@ -114,8 +114,8 @@ def _show(found: Verification, result: str, *, as_json: bool) -> None:
                 "findings": found.findings,
                 "certificate": certificate_record(found.certificate),
                 "stored": certificate_record(found.stored_certificate),
-                "passes": found.passes,
-                "elapsed_s": found.elapsed_s,
+                "passes": found.info.passes,
+                "elapsed_s": found.info.elapsed_s,
             }
         )
         return
@@ -138,7 +138,7 @@ def _show(found: Verification, result: str, *, as_json: bool) -> None:
                 f"{stored.tol:g} stored",
             ),
             ("first", f"{_interval(fresh)} in this pass, {_interval(stored)} stored"),
-            ("passes", f"{found.passes:.3g} in {found.elapsed_s:.3g} s"),
+            ("passes", f"{found.info.passes:.3g} in {found.info.elapsed_s:.3g} s"),
         ]
     )
 

@@ -94,6 +94,8 @@ class Request:
         ``"auto"``, ``"values"`` or ``"error"``: what is to be proved.
     excess_tol
         Excess of the error over the best of the rank that is good enough where it counts.
+    has_saves
+        Whether what passes find is saved, so that a run that was killed can go on.
     """
 
     rank: int
@@ -110,6 +112,7 @@ class Request:
     precision: str
     target: str = "auto"
     excess_tol: float = EXCESS_TOL
+    has_saves: bool = False
 
     @property
     def searching(self) -> bool:
@@ -320,6 +323,7 @@ def _candidate(
     rows: int | None = None,
 ) -> PlanCandidate:
     """One arrangement; ``copied`` where sums stay as they were when they are joined, ``rows`` of the sample where known."""
+    copied = copied or request.has_saves
     if route == "gram":
         # few, as every span has a sum of its own; by shape alone, as their number is in the bits
         layout = replace(layout, spans=_join_spans(layout, 4 if layout.width <= FEW_COLUMNS else 2))
@@ -340,18 +344,50 @@ def _candidate(
             rows = _sample_rows(layout, request, s, budget, minimal=True)
         sample = rows * memory.sample_row_bytes(width, s)
         sample += memory.sample_fixed_bytes(width, s, 0, 1, 0)
-        peak = run + max(running, dense, last, sample)
+        kept = kept_sum_bytes(route, layout, s, request)
+        running += _saving_bytes(route, layout, s, busy, request)
+        peak = run + max(running, kept + dense, kept + last, sample)
         tasks = run + max(running, made)
         return PlanCandidate(route, layout, s, rows, 1, at_once, prefetch, peak, tasks)
     running = busy * memory.span_bytes(layout, s, prefetch=ahead)
     running += memory.partial_bytes(layout, s, busy, copied=copied)
     tasks = run + max(running, made)
-    running += memory.resident_bytes(width, s)
-    peak = run + max(running, memory.dense_bytes(width, s) + packed, last)
+    running += memory.resident_bytes(width, s) + _saving_bytes(route, layout, s, busy, request)
+    kept = kept_sum_bytes(route, layout, s, request)
+    peak = run + max(running, kept + memory.dense_bytes(width, s) + packed, kept + last)
     room = max(budget, peak) - run
     rows, readers, sample = _plan_sample(layout, request, s, room, at_once, rows)
     projected = max(peak, run + sample)
     return PlanCandidate(route, layout, s, rows, readers, at_once, ahead, projected, tasks)
+
+
+SAVE_COPIES = 4
+"""Of what is saved, while it is written: put together, with its checksum, and as objects of the store."""
+
+
+def kept_sum_bytes(route: Route, layout: Layout, s: Sizes, request: Request) -> int:
+    """Sums of finished passes, where they are saved: one of the Gram matrix; of each pass of the loop, and the start block."""
+    if not request.has_saves:
+        return 0
+    if route == "gram":
+        return layout.width**2 * s.wide
+    passes = min(request.max_passes, 2 + -(-layout.width // s.block))
+    return (passes + 1) * _sum_bytes(layout, s)
+
+
+def _saving_bytes(route: Route, layout: Layout, s: Sizes, busy: int, request: Request) -> int:
+    """The same, and what a save takes while the next pass runs: copies of them and of the sums that wait."""
+    if not request.has_saves:
+        return 0
+    kept = kept_sum_bytes(route, layout, s, request)
+    one = layout.width**2 * s.wide if route == "gram" else _sum_bytes(layout, s)
+    waiting = memory.waiting_sums(len(layout.spans), busy, copied=True)
+    return kept + SAVE_COPIES * (kept + waiting * one)
+
+
+def _sum_bytes(layout: Layout, s: Sizes) -> int:
+    """What a pass of the loop sums, with its moments."""
+    return layout.width * (s.block + max(s.probes, s.pinned_vectors) + 6) * s.wide
 
 
 def _factor_bytes(layout: Layout, s: Sizes, busy: int, ahead: bool, request: Request) -> int:

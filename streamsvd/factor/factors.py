@@ -85,7 +85,7 @@ def _project(session: Session, terms: Terms, Z: Matrix, s: Real, sink: Sink | No
     divide = np.divide(1 / product_scale(session, terms), s, out=np.zeros_like(s), where=inside)
     dtype = terms.prep.narrow if sink is not None else terms.prep.wide
     fold = ProjectPass(terms.prep, ThinBlock(pushed, terms.prep.single), shift, divide, dtype)
-    sums = session.read(fold, "the other factor", sink)
+    sums = session.read_rows(fold, "the other factor", sink)
     if not sums.pieces:
         return np.zeros((0, Z.shape[1]), dtype=dtype)
     return np.concatenate([rows for _, rows in sums.pieces], axis=0)

@@ -21,7 +21,7 @@ from streamsvd.factor.pins import PinContext, pin_vectors
 from streamsvd.factor.precision import rounding_exceeds_tol
 from streamsvd.factor.problem import Frame
 from streamsvd.factor.sample import Pilot, draw_sample, make_pilot, start_block
-from streamsvd.factor.session import Session
+from streamsvd.factor.session import Beginning, Session
 from streamsvd.factor.stopping import (
     Forecast,
     NextStep,
@@ -107,45 +107,52 @@ class Iteration:
         session = self.session
         plan, options, source = session.plan, session.options, session.source
         seed, threads = session.settings.seed, sample_threads(plan.at_once)
-        counted = options.support
-        sample = draw_sample(
-            source,
-            plan.layout,
-            plan.sample_rows,
-            counted=counted,
-            seed=seed,
-            threads=plan.sample_readers,
-        )
-        session.sampled_bytes += sample.bytes_read
-        needed = options.center or options.scale or options.nonfinite != "raise"
-        guess = make_pilot(
-            sample,
-            source,
-            plan.layout,
-            policy=options.nonfinite,
-            moments=needed,
-            counted=counted,
-        )
-        krylov_route = plan.route == "krylov"
-        single = krylov_route and plan.request.precision != "double" and fits_single(source.dtype)
-        complex_ = session.complex_
-        self.terms = terms_from_pilot(options, plan.layout, guess, single=single, complex_=complex_)
-        if not krylov_route:
-            return None
-        start = start_block(
-            sample,
-            plan.layout,
-            self.terms.prep,
-            self.terms.d,
-            plan.block,
-            seed=seed,
-            threads=threads,
-        )
-        if self._switch_if_flat(start.theta):
+        single = plan.route == "krylov" and plan.request.precision != "double"
+        single = single and fits_single(source.dtype)
+
+        def find() -> Beginning:
+            counted = options.support
+            sample = draw_sample(
+                source,
+                plan.layout,
+                plan.sample_rows,
+                counted=counted,
+                seed=seed,
+                threads=plan.sample_readers,
+            )
+            guess = make_pilot(
+                sample,
+                source,
+                plan.layout,
+                policy=options.nonfinite,
+                moments=options.center or options.scale or options.nonfinite != "raise",
+                counted=counted,
+            )
+            if plan.route != "krylov":
+                return Beginning(guess, None, sample.bytes_read)
+            terms = self._terms_from(guess, single)
+            start = start_block(
+                sample, plan.layout, terms.prep, terms.d, plan.block, seed=seed, threads=threads
+            )
+            return Beginning(guess, start, sample.bytes_read)
+
+        found = session.begin(find)
+        self.terms, start = self._terms_from(found.pilot, single), found.start
+        if start is None or self._switch_if_flat(start.theta):
             return None
         if single and plan.request.precision == "auto" and self._rounding_exceeds_tol(start.theta):
             self.terms = self.terms.in_double()
         return start.Q
+
+    def _terms_from(self, guess: Pilot, single: bool) -> Terms:
+        session = self.session
+        return terms_from_pilot(
+            session.options,
+            session.plan.layout,
+            guess,
+            single=single,
+            complex_=session.complex_,
+        )
 
     def _switch_if_flat(self, theta: Real) -> bool:
         """Whether the sample's Ritz values already show that the Gram matrix costs less; the run has then gone over to it."""
@@ -286,7 +293,7 @@ class Iteration:
         """What can still be done; a Gram matrix counts where its rounding leaves the last value resolved."""
         session = self.session
         plan, settings, stats = session.plan, session.settings, self.known_terms.known_stats
-        left = settings.max_passes - session.run.passes
+        left = settings.max_passes - session.passes
         cost = plan.gram_passes
         last = float(ritz.theta[min(look.rank, ritz.theta.size) - 1])
         smallest = max(last, ZERO_LEVEL**2 * float(ritz.theta[0]))

@@ -22,13 +22,14 @@ from streamsvd.factor.candidates import (
     Route,
     Speeds,
     bytes_read_by,
+    kept_sum_bytes,
     pass_seconds,
     plan_candidates,
     routes_and_axes,
     seconds_of,
     thread_variants,
 )
-from streamsvd.factor.plan_options import PlanOptions
+from streamsvd.factor.options import SVDOptions
 from streamsvd.numerics.blocks import Axis
 from streamsvd.protocols import Source
 
@@ -113,7 +114,7 @@ class Plan:
     pins: int = 0
     fallback: Plan | None = None
     gram_passes: float | None = None
-    options: PlanOptions | None = field(default=None, compare=False, repr=False)
+    options: SVDOptions | None = field(default=None, compare=False, repr=False)
     task_bytes: int = 0
 
     @property
@@ -181,7 +182,7 @@ def make_plan(
     rates: Speeds | None = None,
     axis: Axis | None = None,
     route: Route | None = None,
-    asked: PlanOptions | None = None,
+    asked: SVDOptions | None = None,
 ) -> Plan:
     """The fastest arrangement that fits the budget; reads nothing.
 
@@ -278,6 +279,7 @@ def make_plan(
         return plan
     # The vectors of the last look stay until the Gram matrix has better ones.
     kept = 2 * best.layout.width * min(request.rank, best.sizes.basis) * best.sizes.wide
+    kept += kept_sum_bytes("krylov", best.layout, best.sizes, request)
     grams.sort(key=lambda pair: pair[0])
     beside = ((s, realised(s, kept)) for _, s in grams if s.projected_bytes + kept <= budget)
     other, gram = next(((s, real) for s, real in beside if real is not None), (None, None))
@@ -300,7 +302,7 @@ def _plan(
     device: str,
     threads: tuple[int, int],
     route_asked: Route | None,
-    asked: PlanOptions | None,
+    asked: SVDOptions | None,
     alternatives: tuple[Alternative, ...],
 ) -> Plan:
     """An arrangement as a plan; ``threads`` in all and in one process."""

@@ -6,69 +6,30 @@ A plan is for its options. Those that are left out where it is run are the plan'
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Callable
-from dataclasses import dataclass, fields
 from functools import wraps
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 
 from streamsvd.checks.masks import require_unmasked
 from streamsvd.engine.memory import parse_bytes
 from streamsvd.errors import SpecError
-from streamsvd.typing import Real
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from streamsvd.factor.options import PLAN_OPTIONS, SVDOptions
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class PlanOptions:
-    """The options of `plan_svd` that `svd` has too, as they hold: each has a field, under its name.
-
-    Attributes
-    ----------
-    memory
-        Bytes, also where they were left out.
-    tol
-        What holds, also where it was left out.
-    """
-
-    rank: int | None
-    energy: float | None
-    tol: float | None
-    memory: int | None
-    center: bool
-    scale: bool
-    row_weights: Sequence[float] | Real | None
-    column_weights: Sequence[float] | Real | None
-    nonfinite: str
-    mask: Any
-    u: bool
-    out: str | os.PathLike[str] | None
-    max_passes: int
-    certify: str
-    target: str
-    excess_tol: float
-    device: str
-    precision: str
-    route: str | None
-
-
 MATRIX_OPTIONS = ("row_weights", "column_weights", "mask")
 """Options of which None says something: the matrix as it is."""
-OPTION_NAMES = tuple(field.name for field in fields(PlanOptions))
 
 
 class PlanLike(Protocol):
     """What is to be known of a plan here."""
 
     @property
-    def options(self) -> PlanOptions | None: ...
+    def options(self) -> SVDOptions | None: ...
     @property
     def route(self) -> str: ...
     @property
@@ -76,7 +37,7 @@ class PlanLike(Protocol):
 
 
 def run_options(plan: PlanLike, given: dict[str, Any]) -> dict[str, Any]:
-    """All options of a run of the plan, of which some were given; ``out`` may be another place.
+    """All options of a run of the plan, of which some were given; places may be others, but for a checkpoint where none was planned.
 
     None is left out, but for weights and the mask.
 
@@ -89,13 +50,13 @@ def run_options(plan: PlanLike, given: dict[str, Any]) -> dict[str, Any]:
         raise SpecError(
             f"plan={_one_line(plan)} is no plan. Pass what streamsvd.plan_svd returned."
         )
-    options = {name: getattr(plan.options, name) for name in OPTION_NAMES}
+    options = {name: getattr(plan.options, name) for name in PLAN_OPTIONS}
     differs = []
     for name, value in given.items():
         if name not in options or (value is None and name not in MATRIX_OPTIONS):
             continue
         planned = options[name]
-        if name == "out":  # another place does not change the way to it
+        if name == "out" or (name == "checkpoint" and planned is not None):
             options[name] = value
             continue
         if name == "route" and planned is None and plan.fallback is None:
@@ -112,22 +73,28 @@ def run_options(plan: PlanLike, given: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
-def runs_plan(verb: Callable[P, R]) -> Callable[P, R]:
+def runs_plan(**always: Any) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """A verb with an argument ``plan``: where one is given, its options are those of the verb.
 
-    What was given is told from what was left out by the call, as a default can be given too.
+    What was given is told from what was left out by the call, as a default can be given too; what the verb asks for
+    ``always`` counts as given.
     """
-    signature = inspect.signature(verb)
 
-    @wraps(verb)
-    def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        if kwargs.get("plan") is None:
-            return verb(*args, **kwargs)
-        given = signature.bind(*args, **kwargs)
-        given.arguments.update(run_options(given.arguments["plan"], given.arguments))
-        return verb(*given.args, **given.kwargs)
+    def decorate(verb: Callable[P, R]) -> Callable[P, R]:
+        signature = inspect.signature(verb)
 
-    return run
+        @wraps(verb)
+        def run(*args: P.args, **kwargs: P.kwargs) -> R:
+            if kwargs.get("plan") is None:
+                return verb(*args, **kwargs)
+            given = signature.bind(*args, **kwargs)
+            asked = given.arguments | always
+            given.arguments.update(run_options(given.arguments["plan"], asked))
+            return verb(*given.args, **given.kwargs)
+
+        return run
+
+    return decorate
 
 
 def _same_value(name: str, value: Any, planned: Any) -> bool:

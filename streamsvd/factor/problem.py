@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from streamsvd.checks.masks import require_unmasked
 from streamsvd.errors import ShapeError, SpecError
+from streamsvd.factor.options import weight_array
 from streamsvd.numerics.blocks import POLICIES, Moments, Policy, Preparation
 from streamsvd.numerics.eigen import STRIP_ROWS
 from streamsvd.numerics.sides import UNIT_ROUNDOFF
@@ -76,17 +76,8 @@ def check_options(
 def _weights(given: Any, count: int, name: str, what: str) -> Real | None:
     if given is None:
         return None
-    try:
-        found = require_unmasked(given, name)
-        if np.iscomplexobj(found):
-            raise TypeError("they are complex")
-        weights = found.astype(np.float64, copy=False)
-    except SpecError:
-        raise
-    except (TypeError, ValueError) as error:
-        raise SpecError(
-            f"{name} are no numbers: {error}. Pass one number for each of the {what}."
-        ) from None
+    weights = weight_array(given, name, what)
+    assert weights is not None
     if weights.shape != (count,):
         raise ShapeError(
             f"{name} has shape {weights.shape}, the matrix has {count:,} {what}. Pass one weight for each."

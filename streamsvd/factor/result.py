@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from streamsvd.factor.options import SVDOptions
 from streamsvd.info import Info
 from streamsvd.numerics.certificate import Certificate
 from streamsvd.numerics.sentences import describe_briefly, round_down, round_up
@@ -33,6 +34,8 @@ class SVD(Result):
     certificate, info
         What is proved, and how it was made.
     options
+        What was asked; None of a model, and of results that earlier releases wrote.
+    preparation
         What was done to the matrix before: ``center``, ``scale``, ``nonfinite``, the weights, and in ``columns`` which columns
         took part.
     """
@@ -44,7 +47,8 @@ class SVD(Result):
     scale: Real | None
     certificate: Certificate
     info: Info
-    options: dict[str, Any]
+    options: SVDOptions | None
+    preparation: dict[str, Any]
 
     @property
     def rank(self) -> int:
@@ -75,7 +79,7 @@ class PCA(SVD):
 
     Attributes
     ----------
-    s, Vh, U, mean, scale, certificate, info, options
+    s, Vh, U, mean, scale, certificate, info, options, preparation
         As of `SVD`.
     """
 

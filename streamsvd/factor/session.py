@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -20,16 +21,39 @@ from streamsvd.engine.events import (
 from streamsvd.engine.passes import Pass, Sink
 from streamsvd.engine.reader import MatrixReader
 from streamsvd.engine.run import Run
+from streamsvd.errors import ScaleError
+from streamsvd.factor.candidates import Request
+from streamsvd.factor.options import SVDOptions, Target
 from streamsvd.factor.passes import PassSums
 from streamsvd.factor.plan import Plan
 from streamsvd.factor.problem import MatrixOptions
+from streamsvd.factor.sample import Pilot, StartBlock
 from streamsvd.factor.terms import Terms
 from streamsvd.info import Info, Status
+from streamsvd.numerics.blocks import Moments
 from streamsvd.numerics.certificate import EXCESS_TOL, Certificate, Kind
 from streamsvd.numerics.support import degrees_of_freedom
 from streamsvd.protocols import Source
 
-Target = Literal["auto", "values", "error"]
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Oversize:
+    """What a pass ended with that met an entry too large to square: a run that goes on knows it without reading."""
+
+    size: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Beginning:
+    """What the sample said: it is not drawn again by a run that goes on."""
+
+    pilot: Pilot
+    start: StartBlock | None
+    bytes_read: int
+
+
+SAVED_KINDS = (PassSums, Moments, Oversize, Beginning, Pilot, StartBlock)
+"""Records among what is saved."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,10 +85,43 @@ class RunGoal:
     target: Target = "auto"
     excess_tol: float = EXCESS_TOL
 
+    @classmethod
+    def of(cls, request: Request, options: SVDOptions) -> RunGoal:
+        """How far a run of these options goes, with the rank and the tolerance that were planned."""
+        return cls(
+            rank=request.rank,
+            energy=request.energy,
+            tol=request.tol,
+            delta=options.delta,
+            kind=Kind.BOUNDS if request.bounds else Kind.ESTIMATE,
+            max_passes=request.max_passes,
+            seed=options.seed,
+            target=options.target,
+            excess_tol=request.excess_tol,
+        )
+
 
 @dataclass(slots=True, eq=False)
 class Session:
-    """The parts that last for the run, and its counters."""
+    """The parts that last for the run, and its counters.
+
+    Attributes
+    ----------
+    source, plan
+        What is factorised, and how.
+    options, settings, asked
+        What is done to it, how far to go, and the record that both are of; None where nobody was asked.
+    notify
+        Receives events.
+    sampled_bytes, sampled_before
+        Bytes read beside passes; and by a run that was killed, from whose saves this one went on.
+    view
+        Which columns of the whole matrix these are.
+    widths
+        Largest relative width of the intervals after each look.
+    passes
+        Passes that the run rests on, saved ones too.
+    """
 
     source: Source
     plan: Plan
@@ -73,6 +130,9 @@ class Session:
     notify: Callback = ignore_event
     sampled_bytes: int = 0
     view: View | None = None
+    asked: SVDOptions | None = None
+    sampled_before: int = 0
+    passes: int = 0
     widths: list[float] = field(default_factory=list)
     run: Run = field(init=False)
     route: str = field(init=False)
@@ -96,16 +156,52 @@ class Session:
         """How the plan reads the matrix; its passes look for what is missing themselves."""
         return MatrixReader(self.source, self.plan.layout, self.plan.prefetch)
 
-    def read(self, pass_: Pass[Any, PassSums], purpose: str, sink: Sink | None = None) -> PassSums:
-        """One pass."""
-        return self.run(pass_, purpose, sink=sink)
+    def read(self, pass_: Pass[Any, PassSums], purpose: str) -> PassSums:
+        """One pass; what it finds is saved under its number.
+
+        Raises
+        ------
+        ScaleError
+            If squares of an entry leave the range; it is saved too.
+        """
+        self.passes += 1
+        name, run = f"pass {self.passes}", self.run
+        if run.saves is None:
+            return run(pass_, purpose)
+        saved: Any = run.saved_value(name, None)
+        if isinstance(saved, Oversize):
+            raise ScaleError(saved.size)
+        try:
+            found: PassSums = run.once(name, pass_, purpose)
+        except ScaleError as error:
+            run.keep(name, Oversize(error.size))
+            raise
+        # what is saved stays as it is, whatever is done to these sums
+        return replace(found, products=tuple(x.copy(order="K") for x in found.products))
+
+    def read_rows(
+        self, pass_: Pass[Any, PassSums], purpose: str, sink: Sink | None = None
+    ) -> PassSums:
+        """A pass that hands over rows: it is as large as a factor, and not saved."""
+        self.passes += 1
+        return self.run(pass_, purpose, sink=sink, is_saved=False)
+
+    def begin(self, find: Callable[[], Beginning]) -> Beginning:
+        """What the sample says, found once; there is one before each first pass."""
+        name = f"sample before pass {self.passes + 1}"
+        found: Beginning | None = self.run.saved_value(name, None)
+        if found is not None:
+            self.sampled_before += found.bytes_read
+            return found
+        found = find()
+        self.sampled_bytes += found.bytes_read
+        self.run.keep(name, found)
+        return found
 
     def record_certificate(self, c: Certificate) -> None:
         """Keep and tell what is proved after a look."""
         self.widths.append(c.relative_width)
-        self.notify(
-            CertificateUpdated(self.run.passes, c.relative_width, c.excess, c.resolved_count)
-        )
+        self.notify(CertificateUpdated(self.passes, c.relative_width, c.excess, c.resolved_count))
 
     def switch_to_gram(self, reason: str) -> None:
         """Take the plan's other way from here on, the Gram matrix, and say so."""
@@ -128,6 +224,7 @@ class Session:
     def info(self, status: Status, terms: Terms, criterion: str = "") -> Info:
         """The record of the run."""
         read = self.run.bytes_read + self.sampled_bytes
+        rests_on = read + self.run.saved_bytes + self.sampled_before
         dropped = self.options.support.excluded_columns
         if terms.stats is not None and terms.prep.axis == "rows":
             dropped = tuple(int(j) for j in np.flatnonzero(terms.stats.frame.d == 0))
@@ -140,7 +237,7 @@ class Session:
             )
         return self.run.info(
             status,
-            passes=read / self.source.nbytes,
+            passes=rests_on / self.source.nbytes,
             bytes_read=read,
             route=self.route,
             axis=self.plan.layout.axis,

@@ -60,7 +60,7 @@ def _advice(loop: Iteration, result: SVD) -> str:
     on = 0 < loop.ahead.all < np.inf and not is_stalled(loop.history[-1], loop.history[:-1])
     if on:
         ways.append(
-            f"pass max_passes={session.run.passes + 2 * int(loop.ahead.all)}, as about {loop.ahead.all:.0f} more are expected"
+            f"pass max_passes={session.passes + 2 * int(loop.ahead.all)}, as about {loop.ahead.all:.0f} more are expected"
         )
     if settings.energy is None and np.isfinite(c.excess):
         reached = round_up(max(c.excess * 1.01, 1e-12), 2)

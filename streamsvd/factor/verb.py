@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import fields, replace
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from streamsvd.checks.paths import local_path
 from streamsvd.engine.blas import dense_threads
@@ -16,25 +14,31 @@ from streamsvd.engine.device import thread_backend
 from streamsvd.engine.events import Callback, ResultWritten, ignore_event
 from streamsvd.engine.memory import default_budget, parse_bytes
 from streamsvd.engine.opening import as_source
+from streamsvd.engine.saves import SAVE_SECONDS, Saves, check_seconds, open_saves, try_saves
+from streamsvd.engine.schedule import Schedule
 from streamsvd.errors import NotConverged, ShapeError, SpecError
 from streamsvd.factor.candidates import Speeds
 from streamsvd.factor.factors import Factors, compute_factors
 from streamsvd.factor.iteration import Iteration
+from streamsvd.factor.options import DELTA, MAX_PASSES, SVDOptions
 from streamsvd.factor.plan import Plan, make_plan
-from streamsvd.factor.plan_options import PlanOptions, runs_plan
-from streamsvd.factor.problem import check_options
-from streamsvd.factor.request import check_amount, check_request
+from streamsvd.factor.plan_options import runs_plan
+from streamsvd.factor.problem import MatrixOptions, check_options
+from streamsvd.factor.request import check_rank, request_of
 from streamsvd.factor.result import PCA, SVD
-from streamsvd.factor.session import RunGoal, Session
+from streamsvd.factor.session import SAVED_KINDS, RunGoal, Session
 from streamsvd.factor.shortfall import shortfall
 from streamsvd.info import Status
-from streamsvd.numerics.certificate import EXCESS_TOL, Kind
+from streamsvd.numerics.blocks import Axis
+from streamsvd.numerics.certificate import EXCESS_TOL
 from streamsvd.numerics.columns import Columns
 from streamsvd.protocols import Source
-from streamsvd.store.results.writer import ResultWriter, lazy_array
-from streamsvd.store.writing.separation import check_apart, mask_places
 from streamsvd.store.writing.shield import defer_interrupts
 from streamsvd.typing import Real
+
+if TYPE_CHECKING:
+    from streamsvd.store.results.writer import ResultWriter
+
 
 Weights = Sequence[float] | Real | None
 
@@ -54,13 +58,14 @@ def plan_svd(
     mask: Any = None,
     u: bool = False,
     out: str | os.PathLike[str] | None = None,
-    max_passes: int = 12,
+    max_passes: int = MAX_PASSES,
     certify: str = "bounds",
     target: str = "auto",
     excess_tol: float = EXCESS_TOL,
     device: str = "cpu",
     precision: str = "auto",
     route: str | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     axis: str | None = None,
     rates: Speeds | None = None,
 ) -> Plan:
@@ -77,7 +82,7 @@ def plan_svd(
     mask
         As in `svd`; columns that have no value are not looked for, which would be to read.
     rank, energy, tol, memory, center, scale, row_weights, column_weights, nonfinite, u, out, max_passes, \
-certify, target, excess_tol, device, precision, route
+certify, target, excess_tol, device, precision, route, checkpoint
         As in `svd`.
 
     Returns
@@ -92,79 +97,107 @@ certify, target, excess_tol, device, precision, route
     SpecError, ShapeError
         If an argument cannot be meant.
     """
+    options = SVDOptions.of(
+        rank=rank, energy=energy, tol=tol, memory=memory, center=center, scale=scale, row_weights=row_weights,
+        column_weights=column_weights, nonfinite=nonfinite, mask=mask, u=u, out=out, max_passes=max_passes, certify=certify,
+        target=target, excess_tol=excess_tol, device=device, precision=precision, route=route, checkpoint=checkpoint,
+    )  # fmt: skip
     view = _planned_view(as_source(A), mask)
     if view.columns is not None:  # weights are of all columns
-        check_options(
-            view.whole,
-            center=center,
-            scale=scale,
-            row_weights=row_weights,
-            column_weights=column_weights,
-            nonfinite=nonfinite,
-        )
-    source = view.source
-    options = check_options(
-        source,
-        center=center,
-        scale=scale,
-        row_weights=row_weights,
-        column_weights=view.take(column_weights),
-        nonfinite=nonfinite,
-    )
-    request = check_request(
-        source,
-        rank=rank,
-        energy=energy,
-        tol=tol,
-        center=center,
-        scale=scale,
-        masked=nonfinite != "raise" or row_weights is not None,
-        blanked=not options.support.whole,
-        u=u,
-        out=out,
-        max_passes=max_passes,
-        certify=certify,
-        precision=precision,
-        target=target,
-        excess_tol=excess_tol,
-    )
+        matrix_options(view.whole, options, options.column_weights)
     if axis not in (None, "rows", "columns"):
         raise SpecError(f'axis={axis!r} is unknown. Pass "rows", "columns" or nothing.')
-    if route not in (None, "krylov", "gram"):
-        raise SpecError(f'route={route!r} is unknown. Pass "krylov", "gram" or nothing.')
-    if device != "cpu":
-        thread_backend(device)  # says at once whether it answers
-    budget = default_budget() if memory is None else parse_bytes(memory)
-    asked = PlanOptions(
-        rank=rank,
-        energy=energy,
-        tol=tol if rank is None and energy is None else request.tol,
-        memory=budget,
-        center=center,
-        scale=scale,
-        row_weights=options.row_weights,
-        column_weights=column_weights,  # of all columns, as a run is asked for them
-        nonfinite=nonfinite,
-        mask=mask,
-        u=u,
-        out=out,
-        max_passes=max_passes,
-        certify=certify,
-        target=target,
-        excess_tol=excess_tol,
-        device=device,
-        precision=precision,
-        route=route,
-    )
+    return _plan_view(view, options, axis=axis, rates=rates)  # type: ignore[arg-type]  # checked above
+
+
+def plan_pca(
+    A: Any,
+    rank: int | None = None,
+    *,
+    energy: float | None = None,
+    tol: float | None = None,
+    memory: int | str | None = None,
+    center: bool = True,
+    scale: bool = False,
+    row_weights: Weights = None,
+    column_weights: Weights = None,
+    nonfinite: str = "raise",
+    mask: Any = None,
+    u: bool = False,
+    out: str | os.PathLike[str] | None = None,
+    max_passes: int = MAX_PASSES,
+    certify: str = "bounds",
+    target: str = "auto",
+    excess_tol: float = EXCESS_TOL,
+    device: str = "cpu",
+    precision: str = "auto",
+    route: str | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    axis: str | None = None,
+    rates: Speeds | None = None,
+) -> Plan:
+    """What `pca` would do with these arguments, and what it would cost; reads no data.
+
+    Parameters
+    ----------
+    A, axis, rates, mask, rank, energy, tol, memory, scale, row_weights, column_weights, nonfinite, u, out, max_passes, \
+certify, target, excess_tol, device, precision, route, checkpoint
+        As in `plan_svd`.
+    center
+        True: principal components are of columns less their means.
+
+    Returns
+    -------
+    plan
+        For `pca`, or for `svd` with ``center=True``.
+
+    Raises
+    ------
+    BudgetError, SpecError, ShapeError
+        As `plan_svd`.
+    """
+    _check_centred(center)
+    return plan_svd(
+        A, rank, energy=energy, tol=tol, memory=memory, center=True, scale=scale, row_weights=row_weights,
+        column_weights=column_weights, nonfinite=nonfinite, mask=mask, u=u, out=out, max_passes=max_passes, certify=certify,
+        target=target, excess_tol=excess_tol, device=device, precision=precision, route=route, checkpoint=checkpoint,
+        axis=axis, rates=rates,
+    )  # fmt: skip
+
+
+def _plan_view(
+    view: View, options: SVDOptions, *, axis: Axis | None = None, rates: Speeds | None = None
+) -> Plan:
+    """The plan for the columns that are kept."""
+    source = view.source
+    matrix = matrix_options(source, options, view.take(options.column_weights))
+    request = request_of(options, source, blanked=not matrix.support.whole)
+    if options.device != "cpu":
+        thread_backend(options.device)  # says at once whether it answers
+    budget = default_budget() if options.memory is None else parse_bytes(options.memory)
+    searched = options.rank is None and options.energy is None
+    asked = replace(options, memory=budget, tol=options.tol if searched else request.tol)
     return make_plan(
         source,
         request,
         budget=budget,
-        device=device,
+        device=options.device,
         rates=rates,
-        axis=axis,  # type: ignore[arg-type]  # checked above
-        route=route,  # type: ignore[arg-type]
+        axis=axis,
+        route=options.route,
         asked=asked,
+    )
+
+
+def matrix_options(source: Source, options: SVDOptions, column_weights: Any) -> MatrixOptions:
+    """What is done to a matrix before it is factorised, checked against its shape."""
+    return check_options(
+        source,
+        center=options.center,
+        scale=options.scale,
+        row_weights=options.row_weights,
+        column_weights=column_weights,
+        nonfinite=options.nonfinite,
     )
 
 
@@ -176,7 +209,7 @@ def _planned_view(source: Source, mask: Any) -> View:
     return View(kept_source(source, columns), source, columns, 0, False)
 
 
-@runs_plan
+@runs_plan()
 def svd(
     A: Any,
     rank: int | None = None,
@@ -194,15 +227,17 @@ def svd(
     out: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     seed: int = 0,
-    max_passes: int = 12,
+    max_passes: int = MAX_PASSES,
     certify: str = "bounds",
     target: str = "auto",
     excess_tol: float = EXCESS_TOL,
-    delta: float = 1e-6,
+    delta: float = DELTA,
     device: str = "cpu",
     precision: str = "auto",
     route: str | None = None,
     plan: Plan | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    save_seconds: float = SAVE_SECONDS,
     callback: Callback = ignore_event,
 ) -> SVD:
     """Leading singular triplets of a stored matrix, as accurate as asked, with the proof.
@@ -267,8 +302,12 @@ def svd(
         to the second when the passes still expected cost more.
     plan
         A plan made before for the same matrix, to be run as it is. Every option that `plan_svd` has is the plan's; one
-        that is passed here too must be the same (None is left out, but for weights and mask). Only ``overwrite``, ``seed``, ``delta``, ``callback``, and the place
-        ``out`` belong to the run.
+        that is passed here too must be the same (None is left out, but for weights and mask). Only ``overwrite``, ``seed``, ``delta``, ``save_seconds``,
+        ``callback``, and the places ``out`` and ``checkpoint`` belong to the run; a checkpoint takes memory, and must be planned.
+    checkpoint, save_seconds
+        Folder, or URL of an object store, where what passes found is saved now and then, at least so many seconds apart, so that
+        a run that was killed goes on from there, to the same bits. It is removed at the end. Pass ``memory`` too: what is free may
+        be another plan the next time, and that is refused. The pass that makes the other factor is not saved: it is made again.
     callback
         Receives progress events.
 
@@ -297,61 +336,35 @@ def svd(
     .. [2] Tropp, Webber, arXiv:2306.12418 (2023) (randomized block Krylov, Nyström extraction).
     """
     whole = as_source(A)
-    counted = check_options(  # what cannot be is refused before the look
-        whole,
-        center=center,
-        scale=scale,
-        row_weights=row_weights,
-        column_weights=column_weights,
-        nonfinite=nonfinite,
-    ).support
+    options = SVDOptions.of(
+        rank=rank, energy=energy, tol=tol, memory=memory, center=center, scale=scale, row_weights=row_weights,
+        column_weights=column_weights, nonfinite=nonfinite, mask=mask, u=u, out=out, max_passes=max_passes, certify=certify,
+        target=target, excess_tol=excess_tol, device=device, precision=precision, route=route, checkpoint=checkpoint,
+        seed=seed, delta=delta,
+    )  # fmt: skip
+    # what cannot be is refused before the look
+    counted = matrix_options(whole, options, options.column_weights).support
+    check_seconds(save_seconds)
     if plan is None:
-        check_amount(whole, rank, energy, tol)
+        check_rank(options.rank, whole)
     place = None if out is None else local_path(out, "out")
-    if place is not None:
-        check_apart(place, whole, row_weights, column_weights, mask_places(whole, mask))
-        if nonfinite != "raise" or mask is not None:  # there is a look
-            ResultWriter(place, overwrite=overwrite).discard()
+    if place is not None or checkpoint is not None:
+        # these two import zarr, which a matrix in a file of numpy never needs
+        from streamsvd.store.results.writer import ResultWriter
+        from streamsvd.store.writing.separation import check_apart, mask_places
+
+        read = (whole, row_weights, column_weights, mask_places(whole, mask))
+        if place is not None:
+            check_apart(place, *read)
+            if nonfinite != "raise" or mask is not None:  # there is a look
+                ResultWriter(place, overwrite=overwrite).discard()
+        try_saves(checkpoint, *read, place)
     view = select_columns(
         whole, mask, tolerant=nonfinite != "raise", notify=callback, counted=counted
     )
-    source, column_weights = view.source, view.take(column_weights)
-    options = check_options(
-        source,
-        center=center,
-        scale=scale,
-        row_weights=row_weights,
-        column_weights=column_weights,
-        nonfinite=nonfinite,
-    )
-    if not 0 < delta < 1:
-        raise SpecError(
-            f"delta={delta} is no probability of failure. Pass one in (0, 1), such as 1e-6."
-        )
-    if not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
-        raise SpecError(f"seed={seed} is out of range. Pass an integer from 0 to 2**64 - 1.")
+    source = view.source
     if plan is None:
-        plan = plan_svd(
-            source,
-            rank,
-            energy=energy,
-            tol=tol,
-            memory=memory,
-            center=center,
-            scale=scale,
-            row_weights=row_weights,
-            column_weights=column_weights,
-            nonfinite=nonfinite,
-            u=u,
-            out=out,
-            max_passes=max_passes,
-            certify=certify,
-            target=target,
-            excess_tol=excess_tol,
-            device=device,
-            precision=precision,
-            route=route,
-        )
+        plan = _plan_view(view, options)
     elif plan.dtype != str(source.dtype) or plan.shape not in {source.shape, *view.shapes_before}:
         raise SpecError(
             f"the plan is for {plan.shape} {plan.dtype}, the matrix is {source.shape} {source.dtype}. "
@@ -359,25 +372,67 @@ def svd(
         )
     elif plan.shape != source.shape:  # it was made before the look
         plan = _plan_remaining_columns(plan, view)
-    settings = RunGoal(
-        rank=plan.request.rank,
-        energy=plan.request.energy,
-        tol=plan.request.tol,
-        delta=delta,
-        kind=Kind.BOUNDS if plan.request.bounds else Kind.ESTIMATE,
-        max_passes=plan.request.max_passes,
-        seed=seed,
-        target=plan.request.target,  # type: ignore[arg-type]  # checked when it was planned
-        excess_tol=plan.request.excess_tol,
-    )
+    matrix = matrix_options(source, options, view.take(options.column_weights))
     writer = None if place is None else ResultWriter(place, overwrite=overwrite)
-    session = Session(source, plan, options, settings, callback, view=view)
+    session = Session(
+        source, plan, matrix, RunGoal.of(plan.request, options), callback, view=view, asked=options
+    )
     session.sampled_bytes += view.look_bytes
+    session.run.saves = _saves_of(session, save_seconds)
     with dense_threads(plan.layout.width), view.naming():
         return _run(session, writer, u=plan.request.u)
 
 
-def pca(A: Any, rank: int | None = None, **options: Any) -> PCA:
+def _saves_of(session: Session, seconds: float) -> Saves | None:
+    """Saves of a run: of its options, and of all in its plan that decides what is multiplied."""
+    plan, other, options = session.plan, session.plan.fallback, session.asked
+    assert options is not None
+    cut = Schedule(
+        session.source, plan.layout, plan.workers, plan.prefetch, plan.projected_bytes, plan.task_bytes
+    )  # fmt: skip
+    way = f"{plan.route} along {plan.layout.axis}"
+    if other is not None:
+        way += (
+            f", or {other.route} along {other.layout.axis} in spans of {other.layout.spans[0][1]}"
+        )
+    return open_saves(
+        options.checkpoint, "svd", cut, options, seconds=seconds, kinds=SAVED_KINDS, device=options.device,
+        way=way, block=plan.block, probes=plan.probes, basis=plan.basis, pins=plan.pins, sample=plan.sample_rows,
+        tile=plan.layout.tile,
+    )  # fmt: skip
+
+
+@runs_plan(center=True)
+def pca(
+    A: Any,
+    rank: int | None = None,
+    *,
+    energy: float | None = None,
+    tol: float | None = None,
+    memory: int | str | None = None,
+    center: bool = True,
+    scale: bool = False,
+    row_weights: Weights = None,
+    column_weights: Weights = None,
+    nonfinite: str = "raise",
+    mask: Any = None,
+    u: bool = False,
+    out: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    seed: int = 0,
+    max_passes: int = MAX_PASSES,
+    certify: str = "bounds",
+    target: str = "auto",
+    excess_tol: float = EXCESS_TOL,
+    delta: float = DELTA,
+    device: str = "cpu",
+    precision: str = "auto",
+    route: str | None = None,
+    plan: Plan | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    save_seconds: float = SAVE_SECONDS,
+    callback: Callback = ignore_event,
+) -> PCA:
     """Principal components of a stored matrix: `svd` of its columns less their means.
 
     Parameters
@@ -386,10 +441,18 @@ def pca(A: Any, rank: int | None = None, **options: Any) -> PCA:
         Observations in rows, ``(m, n)``, or anything `streamsvd.open` takes.
     rank
         Components wanted; or ``energy=0.99`` for that share of the variance.
-    options
-        As in `svd`; ``scale=True`` standardises. Under row weights a variance is ``s**2 / info.freedom``, where
-        ``info.freedom`` is one less than the rows of positive weight, times their mean weight: a weight of 0 is the row
-        left out, and a factor common to all weights changes no variance.
+    center
+        True: principal components are of columns less their means.
+    scale
+        Standardise: divide each column by its standard deviation.
+    row_weights
+        As in `svd`. Under them a variance is ``s**2 / info.freedom``, where ``info.freedom`` is one less than the rows of positive
+        weight, times their mean weight: a weight of 0 is the row left out, and a factor common to all weights changes no variance.
+    plan
+        Of `plan_pca`, or of `plan_svd` with ``center=True``, to be run as it is; see `svd`.
+    energy, tol, memory, column_weights, nonfinite, mask, u, out, overwrite, seed, max_passes, certify, target, excess_tol, \
+delta, device, precision, route, checkpoint, save_seconds, callback
+        As in `svd`.
 
     Returns
     -------
@@ -405,13 +468,24 @@ def pca(A: Any, rank: int | None = None, **options: Any) -> PCA:
     -----
     Cost: as `svd`; centring costs no pass.
     """
-    if options.pop("center", True) is not True:
-        raise SpecError("pca always centres; center=False is not possible. Use svd.")
+    _check_centred(center)
     try:
-        return PCA.of(svd(A, rank, center=True, **options))
+        return PCA.of(
+            svd(
+                A, rank, energy=energy, tol=tol, memory=memory, center=True, scale=scale, row_weights=row_weights,
+                column_weights=column_weights, nonfinite=nonfinite, mask=mask, u=u, out=out, overwrite=overwrite, seed=seed,
+                max_passes=max_passes, certify=certify, target=target, excess_tol=excess_tol, delta=delta, device=device,
+                precision=precision, route=route, plan=plan, checkpoint=checkpoint, save_seconds=save_seconds, callback=callback,
+            )
+        )  # fmt: skip
     except NotConverged as error:
         assert isinstance(error.result, SVD)
         raise NotConverged(error.message, PCA.of(error.result)) from None
+
+
+def _check_centred(center: bool) -> None:
+    if center is not True:
+        raise SpecError("pca always centres; center=False is not possible. Use svd.")
 
 
 def _plan_remaining_columns(plan: Plan, view: View) -> Plan:
@@ -462,6 +536,8 @@ def _run(session: Session, writer: ResultWriter | None, *, u: bool) -> SVD:
             if writer is not None:
                 writer.discard()
         raise
+    if session.run.saves is not None:
+        session.run.saves.clear()
     if status is Status.NOT_CONVERGED:
         raise NotConverged(shortfall(loop, result), result)
     return result
@@ -500,11 +576,20 @@ def _result(session: Session, loop: Iteration, made: Factors, status: Status) ->
         scale=spread(scale),
         certificate=made.certificate,
         info=info,
-        options=_options_of(session),
+        options=_asked_of(session),
+        preparation=_preparation_of(session),
     )
 
 
-def _options_of(session: Session) -> dict[str, Any]:
+def _asked_of(session: Session) -> SVDOptions | None:
+    """The record of what was asked, its mask as booleans over all columns."""
+    options, view = session.asked, session.view
+    if options is None or view is None or options.mask is None or isinstance(options.mask, str):
+        return options
+    return replace(options, mask=mask_of(view.whole, options.mask))
+
+
+def _preparation_of(session: Session) -> dict[str, Any]:
     """What was done to the matrix, in terms of all its columns."""
     view = session.view
     options = {f.name: getattr(session.options, f.name) for f in fields(session.options)}
@@ -524,4 +609,6 @@ def _keep(session: Session, writer: ResultWriter, result: SVD) -> SVD:
     ):  # whoever is told of an interrupt is told first that the result is there
         path = writer.commit(result, source=session.source.name)
         session.notify(ResultWritten(str(path)))
+    from streamsvd.store.results.writer import lazy_array
+
     return replace(result, U=lazy_array(path, "U")) if writer.has_u else result

@@ -135,7 +135,7 @@ def narrow_result(result: SVD, columns: Columns) -> SVD:
 
 def kept_columns(result: SVD) -> Columns | None:
     """Which columns a batch result kept; None for all."""
-    marks = result.options.get("columns")
+    marks = result.preparation.get("columns")
     return None if marks is None else Columns(marks)
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from streamsvd.numerics.passes import GramPass, NormalPass, PassSums, ProjectPass, ThinBlock
 
 from streamsvd.engine.device import ArrayApiBackend, NumpyBackend, thread_backend
 from streamsvd.engine.passes import Block

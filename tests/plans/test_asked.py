@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import inspect
 import pickle
-from dataclasses import fields
+from dataclasses import MISSING, fields
 
 import numpy as np
 import pytest
 
 import streamsvd
-from streamsvd.factor.plan_options import OPTION_NAMES, PlanOptions
+from streamsvd.factor.options import PLAN_OPTIONS, RUN_OPTIONS, SVDOptions
+from streamsvd.options import help_of
 
 OF_THE_PLAN = {"axis", "rates"}
 """Options of `plan_svd` that `svd` does not have."""
-OF_THE_RUN = {"overwrite", "seed", "delta", "callback"}
-"""Options of `svd` that a plan does not depend on."""
+OF_THE_RUN = {"overwrite", "save_seconds", "callback"}
+"""Arguments of `svd` that say nothing of what is found."""
 WEIGHTS = np.linspace(1, 2, 40)
 OTHERS = {
     "rank": 3, "energy": 0.5, "tol": 1e-4, "memory": "1GiB", "center": True, "scale": True,
     "row_weights": WEIGHTS, "column_weights": WEIGHTS[:6], "nonfinite": "mean", "mask": np.arange(6) != 4, "u": True, "out": "b.zarr",
     "max_passes": 5, "certify": "estimate", "target": "error", "excess_tol": 0.5, "device": "cuda",
-    "precision": "double", "route": "krylov",
+    "precision": "double", "route": "krylov", "checkpoint": "saves",
 }  # fmt: skip
 """A value of each option that is not its default."""
 
@@ -39,13 +40,84 @@ def same(a, b):
 
 
 def test_no_option_is_forgotten():
-    assert options_of(streamsvd.plan_svd) - OF_THE_PLAN == set(OPTION_NAMES)
-    assert options_of(streamsvd.svd) - OF_THE_RUN == set(OPTION_NAMES)
-    assert set(OTHERS) == set(OPTION_NAMES) == {field.name for field in fields(PlanOptions)}
+    assert set(OTHERS) == set(PLAN_OPTIONS)
+    assert {field.name for field in fields(SVDOptions)} == set(PLAN_OPTIONS) | set(RUN_OPTIONS)
+
+
+@pytest.mark.parametrize("name", ["svd", "pca", "plan_svd", "plan_pca"])
+def test_the_signature_of_a_verb_is_its_record(name):
+    parameters = dict(inspect.signature(getattr(streamsvd, name)).parameters)
+    others = OF_THE_PLAN if name.startswith("plan_") else OF_THE_RUN | {"plan"}
+    record = {f.name: f.default for f in fields(SVDOptions)}
+    if name.startswith("plan_"):
+        record = {key: record[key] for key in PLAN_OPTIONS}
+    if name.endswith("pca"):
+        record["center"] = True
+    given = {key: p.default for key, p in parameters.items() if key != "A"}
+    assert given.keys() == record.keys() | others
+    assert {key: given[key] for key in record} == record
+    assert MISSING not in record.values()
+    keyword_only = {key for key, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
+    assert keyword_only == given.keys() - {"rank"}
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(SVDOptions)])
+def test_every_option_has_a_sentence(name):
+    sentence = help_of(SVDOptions, name)
+    assert sentence[0].isupper()
+    assert sentence.endswith((".", "]."))
+
+
+def test_a_result_holds_what_was_asked(tmp_path):
+    A = matrix()
+    given = {
+        "tol": 1e-4,
+        "row_weights": list(WEIGHTS),
+        "mask": [1, 1, 0, 1, 1, 1],
+        "seed": 7,
+        "scale": True,
+    }
+    found = streamsvd.svd(A, 2, **given, out=tmp_path / "r.zarr")
+    plan = streamsvd.plan_pca(A, 2, tol=1e-4)
+    components = streamsvd.pca(A, plan=plan, delta=1e-3)
+    for options in (found.options, streamsvd.load(tmp_path / "r.zarr").options):
+        assert (options.rank, options.tol, options.seed, options.scale) == (2, 1e-4, 7, True)
+        assert options.out == str(tmp_path / "r.zarr")
+        assert np.array_equal(options.row_weights, WEIGHTS)
+        assert options.mask.tolist() == [True, True, False, True, True, True]
+    assert components.options.center
+    assert (components.options.tol, components.options.delta) == (1e-4, 1e-3)
+    assert components.options.memory == plan.options.memory
+
+
+@pytest.mark.parametrize("verb", ["pca", "plan_pca"])
+def test_components_are_of_centred_columns(verb):
+    with pytest.raises(streamsvd.SpecError, match="pca always centres; center=False"):
+        getattr(streamsvd, verb)(matrix(), 2, center=False)
+
+
+def test_a_plan_for_components_is_that_of_a_centred_factorisation():
+    A = matrix()
+    plan = streamsvd.plan_pca(A, 2, memory="1GiB")
+    assert plan == streamsvd.plan_svd(A, 2, center=True, memory="1GiB")
+    assert same(streamsvd.pca(A, plan=plan), streamsvd.pca(A, 2))
+
+
+def test_a_checkpoint_is_planned_as_it_takes_memory(tmp_path):
+    A = np.zeros((100_000, 2000), np.float32)
+    options = {"route": "krylov", "memory": "4GiB"}
+    saving = streamsvd.plan_svd(A, 20, checkpoint=tmp_path / "a", **options)
+    plain = streamsvd.plan_svd(A, 20, **options)
+    assert plain.projected_bytes < saving.projected_bytes <= saving.budget_bytes
+    B = matrix()
+    plan = streamsvd.plan_svd(B, 2, checkpoint=tmp_path / "a")
+    elsewhere = streamsvd.svd(B, plan=plan, checkpoint=tmp_path / "b")
+    assert elsewhere.options.checkpoint == str(tmp_path / "b")
+    assert same(elsewhere, streamsvd.svd(B, plan=plan))
 
 
 @pytest.mark.parametrize("verb", [streamsvd.svd, streamsvd.pca])
-@pytest.mark.parametrize("name", [name for name in OPTION_NAMES if name != "out"])
+@pytest.mark.parametrize("name", [name for name in PLAN_OPTIONS if name != "out"])
 def test_what_differs_from_the_plan_is_refused_by_name(verb, name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     A, center = matrix(), verb is streamsvd.pca
@@ -87,7 +159,7 @@ def test_a_default_that_is_passed_differs_too(name):
         streamsvd.svd(A, plan=plan, **{name: default})
 
 
-@pytest.mark.parametrize("name", sorted(set(OPTION_NAMES) - {"device", "energy"}))
+@pytest.mark.parametrize("name", sorted(set(PLAN_OPTIONS) - {"device", "energy"}))
 def test_what_is_left_out_is_the_plan_s(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     A = matrix()

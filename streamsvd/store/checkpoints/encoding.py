@@ -18,7 +18,7 @@ KIND, ARRAY = "__kind__", "__array__"
 
 
 def encode_value(value: Any) -> tuple[Any, dict[str, Array]]:
-    """Plain values, in which arrays are named by place, type and shape, and their bytes.
+    """Plain values, in which arrays are named by place, type, shape and order in memory, and their bytes.
 
     Parameters
     ----------
@@ -30,8 +30,10 @@ def encode_value(value: Any) -> tuple[Any, dict[str, Array]]:
     def plain(part: Any) -> Any:
         if isinstance(part, np.ndarray):
             start = sum(a.size for a in held)
-            held.append(np.frombuffer(np.ascontiguousarray(part).tobytes(), dtype=np.uint8))
-            return {ARRAY: [start, part.dtype.str, list(part.shape)]}
+            turned = part.flags.f_contiguous and not part.flags.c_contiguous
+            stored = np.ascontiguousarray(part.T if turned else part)
+            held.append(np.frombuffer(stored.tobytes(), dtype=np.uint8))
+            return {ARRAY: [start, part.dtype.str, list(part.shape), *["F"] * turned]}
         if is_dataclass(part) and not isinstance(part, type):
             by_name = {f.name: plain(getattr(part, f.name)) for f in fields(part)}
             return {KIND: type(part).__name__, **by_name}
@@ -49,10 +51,12 @@ def decode_value(plain: Any, arrays: Mapping[str, Array], kinds: Mapping[str, ty
     """The value again: tuples are lists, data classes are found in ``kinds`` by name and made without their checks."""
     if isinstance(plain, dict):
         if ARRAY in plain:
-            start, name, shape = plain[ARRAY]
+            start, name, shape, *turned = plain[ARRAY]
             dtype, count = np.dtype(name), int(np.prod(shape, dtype=np.int64))
             data = arrays[BYTES][start : start + count * dtype.itemsize].tobytes()
-            return np.frombuffer(data, dtype=dtype).reshape(shape).copy()
+            flat = np.frombuffer(data, dtype=dtype)
+            found = flat.reshape(shape[::-1]).T if turned else flat.reshape(shape)
+            return found.copy(order="K")
         if KIND in plain:
             kind = kinds[plain[KIND]]
             made: Any = object.__new__(kind)

@@ -107,7 +107,8 @@ def decode_earlier(raw: dict[str, Any], svd: type, arrays: EarlierArrays) -> Any
         scale=there["scale"],
         certificate=_certificate(record.certificate),
         info=_info(record.info, there["row_weights"]),
-        options=options,
+        options=None,
+        preparation=options,
     )
 
 

@@ -7,8 +7,6 @@ from pathlib import Path
 
 from streamsvd.checks.paths import local_path
 from streamsvd.store.results.values import Encoder
-from streamsvd.store.results.writer import ResultWriter
-from streamsvd.store.writing.separation import check_apart
 
 
 class Result:
@@ -38,6 +36,9 @@ class Result:
         SpecError
             If the result holds a function, as a kernel that is one; or arrays that are read from that place.
         """
+        from streamsvd.store.results.writer import ResultWriter  # imports zarr
+        from streamsvd.store.writing.separation import check_apart
+
         place = local_path(path)
         encoder = Encoder()
         encoder.fields(self)  # what cannot be saved is refused before anything is written

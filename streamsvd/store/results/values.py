@@ -313,9 +313,10 @@ def _field_defaults(kind: type) -> dict[str, Any]:
     """The fields that make one, and their defaults; `MISSING` of those without."""
     if issubclass(kind, msgspec.Struct):
         return {f.name: MISSING if f.required else f.default for f in msgspec.structs.fields(kind)}
+    record: Any = kind
     return {
         f.name: f.default if f.default_factory is MISSING else f.default_factory
-        for f in fields(kind)
+        for f in fields(record)
         if f.init
     }
 

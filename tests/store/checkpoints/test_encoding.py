@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pytest
 
 from streamsvd.store.checkpoints.checkpoint import Checkpoint
 from streamsvd.store.checkpoints.encoding import decode_value, encode_value
@@ -45,3 +46,14 @@ def test_nested_records_come_back_to_the_bit(tmp_path):
     assert found.size == 1e-300
     np.testing.assert_array_equal(held["ids"], np.arange(5))
     assert held["ids"].dtype == np.int64
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_an_array_keeps_its_order_in_memory(order):
+    """Products of another order are other bits, and a run that goes on is to find the same."""
+    value = np.asarray(np.arange(12.0).reshape(3, 4) + 1j, order=order)
+    plain, arrays = encode_value({"x": value})
+    again = decode_value(plain, arrays, {})["x"]
+    np.testing.assert_array_equal(again, value)
+    assert again.strides == value.strides
+    assert again.flags.writeable

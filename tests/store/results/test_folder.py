@@ -189,14 +189,14 @@ def test_a_factorisation_of_an_earlier_release_is_read():
     assert found.info.status is streamsvd.Status.CONVERGED
     assert found.info.widths == tuple(raw["info"]["widths"])
     assert found.certificate.sigma_upper.tolist() == raw["certificate"]["sigma_upper"]
-    assert found.options["nonfinite"] == "mean"
-    assert np.array_equal(found.options["row_weights"], group["row_weights"][...])
-    assert found.options["columns"].tolist() == [1, 1, 1, 1, 1, 2]
+    assert found.preparation["nonfinite"] == "mean"
+    assert np.array_equal(found.preparation["row_weights"], group["row_weights"][...])
+    assert found.preparation["columns"].tolist() == [1, 1, 1, 1, 1, 2]
 
 
 def test_principal_components_of_an_earlier_release_are_a_factorisation(tmp_path):
     found = streamsvd.load(EARLIER / "pca")
-    assert found.options["center"] is True
+    assert found.preparation["center"] is True
     again = streamsvd.load(found.save(tmp_path / "anew"))
     assert type(again) is streamsvd.SVD
     assert again.Vh.tobytes() == found.Vh.tobytes()

@@ -1,0 +1,173 @@
+"""What `svd` and `pca` may be asked: one record, checked when it is made as far as no matrix is needed for it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from streamsvd.checks.masks import require_unmasked
+from streamsvd.errors import SpecError
+from streamsvd.numerics.blocks import POLICIES, Policy
+from streamsvd.numerics.certificate import EXCESS_TOL
+from streamsvd.options import option
+from streamsvd.typing import Real
+
+Certify = Literal["bounds", "estimate"]
+Target = Literal["auto", "values", "error"]
+Precision = Literal["auto", "single", "double"]
+Route = Literal["krylov", "gram"]
+
+MAX_PASSES = 12
+DELTA = 1e-6
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class SVDOptions:
+    """What a factorisation may be asked. Of a plan, as it holds: with the bytes and the tolerance that were left out."""
+
+    rank: int | None = option(None, "Triplets wanted.")
+    energy: float | None = option(None, "Instead: smallest rank that holds this share.")
+    tol: float | None = option(
+        None,
+        "Relative width asked of every interval [1e-3]; alone: relative error of the factorisation.",
+    )
+    memory: int | str | None = option(
+        None, "Most memory above imports, such as 256MiB [half of what is free].", decides=False
+    )
+    center: bool = option(False, "Subtract the mean of each column.")
+    scale: bool = option(False, "Divide each column by its standard deviation.")
+    row_weights: Real | None = option(None, "One weight for each row, 0 to leave it out unseen.")
+    column_weights: Real | None = option(
+        None, "One factor for each column, 0 to leave it out unseen."
+    )
+    nonfinite: Policy = option("raise", "What a NaN means; Inf is always an error.")
+    mask: Any = option(
+        None,
+        "Columns to keep: a boolean array beside SOURCE in its group, or in a file; auto: those that have a value.",
+    )
+    u: bool = option(False, "Keep the left factor too (one more pass).")
+    out: str | None = option(None, "Folder for the result (zarr).", decides=False)
+    max_passes: int = option(MAX_PASSES, "Most passes of the loop.")
+    certify: Certify = option("bounds", "Proved intervals, or estimates that may save a pass.")
+    target: Target = option(
+        "auto",
+        "Prove every value to --tol, or an error close to the best of the rank; auto: the first, where it can be had.",
+    )
+    excess_tol: float = option(
+        EXCESS_TOL, "Share above the best error that is good enough; 0 asks for values alone."
+    )
+    device: str = option("cpu", "Where products are computed.")
+    precision: Precision = option("auto", "Of the products; sums are in double precision always.")
+    route: Route | None = option(None, "Restrict the choice to a Krylov space or the Gram matrix.")
+    checkpoint: str | None = option(
+        None,
+        "Save the state there every 30 s, and go on from it after a kill.",
+        decides=False,
+    )
+    seed: int = option(0, "Of the random blocks.")
+    delta: float = option(DELTA, "Probability that an upper bound fails.")
+
+    def __post_init__(self) -> None:
+        self._check_amount()
+        if self.max_passes < 1:
+            raise SpecError(f"max_passes={self.max_passes} leaves nothing to do. Pass at least 1.")
+        for name, known in (("certify", Certify), ("precision", Precision), ("target", Target)):
+            _check_known(name, getattr(self, name), get_args(known))
+        self._check_excess()
+        if self.nonfinite not in POLICIES:
+            raise SpecError(
+                f"nonfinite={self.nonfinite!r} is unknown. Pass one of {', '.join(POLICIES)}."
+            )
+        if self.route not in (None, *get_args(Route)):
+            raise SpecError(f'route={self.route!r} is unknown. Pass "krylov", "gram" or nothing.')
+        if not 0 < self.delta < 1:
+            raise SpecError(
+                f"delta={self.delta} is no probability of failure. Pass one in (0, 1), such as 1e-6."
+            )
+        if not isinstance(self.seed, int | np.integer) or not 0 <= self.seed < 2**64:
+            raise SpecError(
+                f"seed={self.seed} is out of range. Pass an integer from 0 to 2**64 - 1."
+            )
+
+    @classmethod
+    def of(cls, **given: Any) -> SVDOptions:
+        """Of what a caller wrote: weights become arrays, places text, and numbers of numpy plain ones."""
+        for name, what in (("row_weights", "rows"), ("column_weights", "columns")):
+            given[name] = weight_array(given.get(name), name, what)
+        for name in ("out", "checkpoint"):
+            if isinstance(given.get(name), os.PathLike):
+                given[name] = os.fspath(given[name])
+        return cls(**{k: v.item() if isinstance(v, np.generic) else v for k, v in given.items()})
+
+    def _check_amount(self) -> None:
+        rank, energy, tol = self.rank, self.energy, self.tol
+        for name, value in (("energy", energy), ("tol", tol)):
+            if value is not None and not isinstance(value, int | float | np.number):
+                raise SpecError(f"{name}={value!r} is not a number. Pass one, such as 1e-3.")
+        if rank is None and energy is None and tol is None:
+            raise SpecError("nothing says how much is wanted. Pass rank=, energy= or tol=.")
+        if rank is not None and energy is not None:
+            raise SpecError(
+                f"rank={rank} and energy={energy} exclude each other. Pass one of them."
+            )
+        if rank is not None and (isinstance(rank, bool) or not isinstance(rank, int | np.integer)):
+            raise SpecError(f"rank={rank!r} is not an integer. Pass the number of triplets wanted.")
+        if energy is not None and not 0 < energy <= 1:
+            raise SpecError(
+                f"energy={energy} is no share of the energy. Pass one in (0, 1], such as 0.99."
+            )
+        if tol is not None and not 1e-12 <= tol < 1:
+            raise SpecError(
+                f"tol={tol} is out of range. Pass a relative width in [1e-12, 1), such as 1e-3."
+            )
+
+    def _check_excess(self) -> None:
+        excess_tol = self.excess_tol
+        if isinstance(excess_tol, bool) or not isinstance(excess_tol, int | float | np.number):
+            raise SpecError(f"excess_tol={excess_tol!r} is not a number. Pass one, such as 1e-2.")
+        if not 0 <= excess_tol < np.inf:
+            raise SpecError(
+                f"excess_tol={excess_tol} is no excess of an error. Pass one from 0, such as 1e-2; 0 asks for values alone."
+            )
+        if self.target == "error" and excess_tol == 0:
+            raise SpecError(
+                'target="error" with excess_tol=0 can never be proved. Pass a positive excess_tol, such as 1e-2.'
+            )
+
+
+RUN_OPTIONS = ("seed", "delta")
+"""Fields that a plan does not depend on."""
+PLAN_OPTIONS = tuple(f.name for f in fields(SVDOptions) if f.name not in RUN_OPTIONS)
+"""Fields that `plan_svd` takes too."""
+
+
+def _check_known(name: str, value: Any, known: tuple[str, ...]) -> None:
+    if value not in known:
+        *most, last = (f'"{word}"' for word in known)
+        raise SpecError(f"{name}={value!r} is unknown. Pass {', '.join(most)} or {last}.")
+
+
+def weight_array(given: Any, name: str, what: str) -> Real | None:
+    """Weights as numbers in float64, of whatever length.
+
+    Raises
+    ------
+    SpecError
+        If they are masked, or no real numbers.
+    """
+    if given is None:
+        return None
+    try:
+        found = require_unmasked(given, name)
+        if np.iscomplexobj(found):
+            raise TypeError("they are complex")
+        return found.astype(np.float64, copy=False)
+    except SpecError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise SpecError(
+            f"{name} are no numbers: {error}. Pass one number for each of the {what}."
+        ) from None
