@@ -24,7 +24,8 @@ class Plans(click.Group):
         """Verbs that have a plan, as the command line calls them."""
         from streamsvd.verbs import VERBS
 
-        return ["svd", *(v.command.replace(" ", "-") for v in VERBS.values() if v.command != "svd")]
+        commands = [v.command.replace(" ", "-") for v in VERBS.values() if v.command]
+        return ["svd", *(name for name in commands if name != "svd")]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of a verb with the options that its plan knows."""
