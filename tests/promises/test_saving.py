@@ -52,6 +52,10 @@ MAKERS: dict[str, list[Callable[[], Any]]] = {
         lambda: streamsvd.kernel_ridge(A, A[:, 0], n_centres=8),
         lambda: streamsvd.kernel_ridge(A, A[:, :2], n_centres=8, solver="pcg", ridge=0.1, mask=MASK),
     ],
+    "top_eigenvectors": [
+        lambda: streamsvd.top_eigenvectors(A, 2, seed=4),
+        lambda: streamsvd.top_eigenvectors(iter([A[:150], A[150:]]), 1, n_rows=300, mask=MASK),
+    ],
     "cluster": [lambda: streamsvd.cluster(BLOCKS, 0.1), lambda: streamsvd.cluster(BLOCKS, 0.01, mode="block")],
     "rate_curve": [lambda: streamsvd.rate_curve(BLOCKS, [0.1, 0.3])],
     "sample_rows": [
@@ -326,7 +330,7 @@ def test_models_collections_and_streams_come_through_the_same_door(tmp_path):
     assert_same(found, streamsvd.load(found.save(tmp_path / "factors")))
 
     stream = streamsvd.TopEigenvectorStream(2, n_rows=300)
-    stream.update(A[:200])
+    stream.partial_fit(A[:200])
     stream.save(tmp_path / "stream")
     again = streamsvd.load(tmp_path / "stream")
     assert type(again) is streamsvd.TopEigenvectorStream
@@ -338,4 +342,4 @@ def test_a_result_that_has_become_a_model_is_a_model(tmp_path):
     streamsvd.update(tmp_path / "kept", RNG.standard_normal((50, 8)), "more")
     found = streamsvd.load(tmp_path / "kept")
     assert found.info.n_rows == 350
-    assert found.options["center"] is True
+    assert found.preparation["center"] is True

@@ -16,6 +16,7 @@ RESULT_HOMES = {
     "cluster": "streamsvd.collections.result:ClusterResult",
     "rate_curve": "streamsvd.collections.rates:RateCurve",
     "sample_rows": "streamsvd.rows.sample_rows:RowSample",
+    "top_eigenvectors": "streamsvd.streams.result:TopEigenvectorsResult",
 }
 """Classes of results by their kinds, the names of the verbs; a new one is one line here."""
 
