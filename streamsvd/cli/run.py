@@ -74,7 +74,7 @@ def factorise(
 
             kept = read_result(out)
             _print_outcome("interrupted", out, "the result of the last whole pass is")
-            show(PCA.of(kept) if principal else kept, plan, out, as_json=as_json)
+            show(kept, plan, out, as_json=as_json)
             return INTERRUPTED
     show(result, plan, out, as_json=as_json)
     return 0
