@@ -445,15 +445,6 @@ cluster = stack_options(
 )
 
 
-def npz(what: str, *, required: bool = False) -> Callable[[F], F]:
-    """Where a ``.npz`` file goes, and whether it may replace one."""
-    place = Place(dir_okay=False, doing="write")
-    return stack_options(
-        click.option("--out", type=place, metavar="FILE.npz", required=required, help=what),
-        click.option("--overwrite", is_flag=True, help="Replace the file at --out."),
-    )
-
-
 def result(arrays: str, *, required: bool = False) -> Callable[[F], F]:
     """Where a result goes, a folder or a ``.npz`` file of these arrays, and whether it may replace one."""
     place = Place(doing="write")

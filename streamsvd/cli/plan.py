@@ -24,8 +24,8 @@ class Plans(click.Group):
         """Verbs that have a plan, as the command line calls them."""
         from streamsvd.verbs import VERBS
 
-        commands = (v.command.replace(" ", "-") for v in VERBS.values())
-        return ["svd", *(name for name in commands if name not in ("svd", ""))]
+        others = (v.command for v in VERBS.values() if v.command not in ("", "svd"))
+        return ["svd", *(command.replace(" ", "-") for command in others)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of a verb with the options that its plan knows."""
@@ -33,7 +33,7 @@ class Plans(click.Group):
             return self.commands[cmd_name]
         from streamsvd.verbs import VERBS
 
-        found = [v for v in VERBS.values() if v.command.replace(" ", "-") == cmd_name]
+        found = [v for v in VERBS.values() if v.command and v.command.replace(" ", "-") == cmd_name]
         return plan_command(found[0]) if found else None
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -48,6 +48,8 @@ INPUTS = {"sides": "b", "targets": "y"}
 STORED_ARGUMENTS = {"model": "model", "result": "path"}
 """Arguments that name what is kept already: verbs take them before the matrix."""
 PLACES = ("source", "variable", "rows", "missing", "collection", "scheduler", "workers", "as_json")
+COLLECTION = ("select", "transpose", "columns", "cut")
+"""Of collections, beside these."""
 
 
 def plan_command(verb: Verb) -> click.Command:
@@ -56,12 +58,15 @@ def plan_command(verb: Verb) -> click.Command:
     for word in verb.command.split()[1:]:
         command = command.commands[word]
     asked = inspect.signature(verb.resolve("plan")).parameters
+    places: tuple[str, ...] = PLACES
+    if any(p.name == "collection" for p in command.params):
+        places = (*PLACES, *COLLECTION)
     of_a_model = any(p.kind is p.VAR_KEYWORD for p in asked.values())
     names = INPUTS | STORED_ARGUMENTS
     params = [
         p
         for p in command.params
-        if p.name in PLACES
+        if p.name in places
         or names.get(p.name, p.name) in asked
         or (of_a_model and p.name != "quiet")
     ]
@@ -97,7 +102,7 @@ def show_plan(verb: Verb, given: dict[str, Any]) -> None:
         }
         plan = verb.resolve("plan")(*kept, A, **given)
     if as_json:
-        show_json({"kind": "plan", "status": "planned", **asdict(plan)})
+        show_json("plan", {"status": "planned", **asdict(plan)})
         return
     click.echo(plan.explain())
 
@@ -155,7 +160,7 @@ def plan_factorisation(
         if rates is not None:
             plan = plan_svd(A, **given, rates=rates)
     if as_json:
-        show_json(plan_record(plan, rates))
+        show_json("plan", plan_record(plan, rates))
         return
     click.echo(plan.explain())
     if rates is not None:
