@@ -22,7 +22,7 @@ from benchmarks.fresh import Figures
 from benchmarks.minilm import relative
 from benchmarks.tables import Row, Size, Table, judged
 from streamsvd.collections.mathematics import (
-    ClusterOptions,
+    ClusterCriteria,
     FactoredCluster,
     cluster_sketches,
     compression_ratio,
@@ -69,7 +69,7 @@ def published(given: Blocks, rank: int, method: Any) -> Figures:
     seen = [sketch(k, A, error=ERROR) for k, A in given.items()]
     rows = next(iter(given.values())).shape[0]
     tried = [
-        cluster_sketches(seen, ClusterOptions(error=ERROR, rank=rank, method=method, order=order))
+        cluster_sketches(seen, ClusterCriteria(error=ERROR, rank=rank, method=method, order=order))
         for order in ORDERS
     ]
     best = max(tried, key=lambda clusters: compression_ratio(clusters, rows))

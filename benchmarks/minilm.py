@@ -20,7 +20,7 @@ import numpy.typing as npt
 from benchmarks.tables import Row, judged
 from streamsvd.collections.mathematics import (
     BlockSketch,
-    ClusterOptions,
+    ClusterCriteria,
     cluster_sketches,
     compression_ratio,
     sketch,
@@ -97,7 +97,7 @@ def published(seen: Sequence[BlockSketch], rows: int, error: float) -> dict[str,
     return {
         method: max(
             compression_ratio(
-                cluster_sketches(seen, ClusterOptions(error=error, rank=r, method=method)), rows
+                cluster_sketches(seen, ClusterCriteria(error=error, rank=r, method=method)), rows
             )
             for r in LADDER
         )

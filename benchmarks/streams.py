@@ -24,12 +24,13 @@ from benchmarks import data
 from benchmarks.fresh import Figures, fresh, median
 from benchmarks.tables import Row, Size, Table, judged
 from streamsvd.engine.blas import dense_threads
+from streamsvd.engine.task import HomeTask
 from streamsvd.streams.mathematics import (
     FrequentDirections,
-    StreamOptions,
     StreamState,
     state_bytes,
 )
+from streamsvd.streams.options import StreamOptions
 from streamsvd.streams.planning import plan_reading
 
 Array = npt.NDArray[Any]
@@ -214,11 +215,11 @@ def speed(rows: int, columns: int) -> Figures:
     path = data.make(None, "slow", rows, columns, codec="zstd", exact=False)
     source = streamsvd.open(path)
     options = StreamOptions(k=1)
-    feed, _ = plan_reading(source, options, 1 << 30)
+    reader, _ = plan_reading(source, options, 1 << 30)
     out: Figures = {"nbytes": source.nbytes}
 
     def read() -> None:
-        for _, pieces in feed.windows():
+        for _, pieces in reader.windows(HomeTask("read")):
             for _ in pieces:
                 pass
 

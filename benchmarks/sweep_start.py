@@ -19,7 +19,8 @@ from scipy import linalg
 import streamsvd
 from benchmarks.tables import Row, Size, Table, judged
 from streamsvd.factor import iteration as iterate
-from streamsvd.streams.mathematics import StreamOptions, StreamState
+from streamsvd.streams.mathematics import StreamState
+from streamsvd.streams.options import StreamOptions
 from streamsvd.testing.spectra import KnownMatrix
 
 Array = npt.NDArray[Any]

@@ -15,39 +15,39 @@ _HOMES = {
     "export_model": "streamsvd.models",
     "merge_models": "streamsvd.models",
     "update": "streamsvd.models",
-    "nystrom": "streamsvd.kernels",
-    "kernel_ridge": "streamsvd.kernels",
-    "load_nystrom": "streamsvd.kernels",
-    "load_ridge": "streamsvd.kernels",
-    "KernelRidgeResult": "streamsvd.kernels",
-    "NystromResult": "streamsvd.kernels",
+    "nystrom": "streamsvd.kernels.nystrom",
+    "kernel_ridge": "streamsvd.kernels.ridge",
+    "load_nystrom": "streamsvd.kernels.nystrom",
+    "load_ridge": "streamsvd.kernels.ridge",
+    "KernelRidgeResult": "streamsvd.kernels.ridge",
+    "NystromResult": "streamsvd.kernels.nystrom",
     "sample_rows": "streamsvd.rows.sample_rows",
     "RowSample": "streamsvd.rows.sample_rows",
     "lstsq": "streamsvd.rows.lstsq",
     "LeastSquaresResult": "streamsvd.rows.lstsq",
-    "top_eigenvectors": "streamsvd.streams",
-    "TopEigenvectorStream": "streamsvd.streams",
-    "TopEigenvectorsResult": "streamsvd.streams",
-    "shuffle": "streamsvd.streams",
+    "top_eigenvectors": "streamsvd.streams.verb",
+    "TopEigenvectorStream": "streamsvd.streams.stream",
+    "TopEigenvectorsResult": "streamsvd.streams.result",
+    "shuffle": "streamsvd.streams.shuffle",
     "StreamCertificate": "streamsvd.streams.mathematics",
     "IncrementalSVD": "streamsvd.models.mathematics.incremental",
     "IncrementalPCA": "streamsvd.estimators",  # needs scikit-learn, as do the next
     "KernelRidge": "streamsvd.estimators",
     "Nystroem": "streamsvd.estimators",
     "TruncatedSVD": "streamsvd.estimators",
-    "ClusterResult": "streamsvd.collections",
-    "CompressedCollection": "streamsvd.collections",
-    "CompressionReport": "streamsvd.collections",
+    "ClusterResult": "streamsvd.collections.result",
+    "CompressedCollection": "streamsvd.collections.compressed",
+    "CompressionReport": "streamsvd.collections.result",
     "MergeStep": "streamsvd.collections.mathematics",
-    "RatePoint": "streamsvd.collections",
-    "RateCurve": "streamsvd.collections",
-    "Cluster": "streamsvd.collections",
-    "cluster": "streamsvd.collections",
-    "compress": "streamsvd.collections",
-    "decompress": "streamsvd.collections",
-    "second_moment_factor": "streamsvd.collections",
-    "open_compressed": "streamsvd.collections",
-    "rate_curve": "streamsvd.collections",
+    "RatePoint": "streamsvd.collections.rates",
+    "RateCurve": "streamsvd.collections.rates",
+    "Cluster": "streamsvd.collections.result",
+    "cluster": "streamsvd.collections.cluster",
+    "compress": "streamsvd.collections.compression",
+    "decompress": "streamsvd.collections.decompression",
+    "second_moment_factor": "streamsvd.collections.inputs",
+    "open_compressed": "streamsvd.collections.compressed",
+    "rate_curve": "streamsvd.collections.rates",
     "open_collection": "streamsvd.store.collections",
     "verify": "streamsvd.models.verify",
     "plan": "streamsvd.verbs",
@@ -77,21 +77,14 @@ _HOMES = {
 }
 
 if TYPE_CHECKING:
-    from streamsvd.collections import (
-        Cluster,
-        ClusterResult,
-        CompressedCollection,
-        CompressionReport,
-        RateCurve,
-        RatePoint,
-        cluster,
-        compress,
-        decompress,
-        open_compressed,
-        rate_curve,
-        second_moment_factor,
-    )
+    from streamsvd.collections.cluster import cluster
+    from streamsvd.collections.compressed import CompressedCollection, open_compressed
+    from streamsvd.collections.compression import compress
+    from streamsvd.collections.decompression import decompress
+    from streamsvd.collections.inputs import second_moment_factor
     from streamsvd.collections.mathematics import MergeStep
+    from streamsvd.collections.rates import RateCurve, RatePoint, rate_curve
+    from streamsvd.collections.result import Cluster, ClusterResult, CompressionReport
     from streamsvd.engine.opening import open
     from streamsvd.engine.run_plan import RunPlan
     from streamsvd.errors import (
@@ -116,14 +109,8 @@ if TYPE_CHECKING:
     from streamsvd.factor.result import PCA, SVD
     from streamsvd.factor.verb import pca, plan_pca, plan_svd, svd
     from streamsvd.info import Info, Status
-    from streamsvd.kernels import (
-        KernelRidgeResult,
-        NystromResult,
-        kernel_ridge,
-        load_nystrom,
-        load_ridge,
-        nystrom,
-    )
+    from streamsvd.kernels.nystrom import NystromResult, load_nystrom, nystrom
+    from streamsvd.kernels.ridge import KernelRidgeResult, kernel_ridge, load_ridge
     from streamsvd.models import Model, UpdateReport, export_model, merge_models, update
     from streamsvd.models.mathematics.incremental import IncrementalSVD
     from streamsvd.models.verify import verify
@@ -132,13 +119,11 @@ if TYPE_CHECKING:
     from streamsvd.rows.sample_rows import RowSample, sample_rows
     from streamsvd.store.collections import open_collection
     from streamsvd.store.results.loading import load
-    from streamsvd.streams import (
-        TopEigenvectorsResult,
-        TopEigenvectorStream,
-        shuffle,
-        top_eigenvectors,
-    )
     from streamsvd.streams.mathematics import StreamCertificate
+    from streamsvd.streams.result import TopEigenvectorsResult
+    from streamsvd.streams.shuffle import shuffle
+    from streamsvd.streams.stream import TopEigenvectorStream
+    from streamsvd.streams.verb import top_eigenvectors
     from streamsvd.verbs import plan
 
 # IncrementalPCA and the other estimators are left out: a star import must not need the extra.

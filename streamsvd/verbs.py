@@ -52,8 +52,16 @@ VERBS = {
     for verb in (
         _verb("svd", "factor", "verb", "SVDOptions", "svd"),
         _verb("pca", "factor", "verb", "SVDOptions", "pca"),
+        _verb("nystrom", "kernels", "nystrom", "NystromOptions", "nystrom"),
+        _verb("kernel_ridge", "kernels", "ridge", "KernelRidgeOptions", "krr fit"),
         _verb("sample_rows", "rows", "sample_rows", "SampleOptions", "sample"),
         _verb("lstsq", "rows", "lstsq", "LeastSquaresOptions", "lstsq"),
+        _verb("cluster", "collections", "cluster", "ClusterOptions", ""),
+        _verb("compress", "collections", "compression", "CompressionOptions", "compress"),
+        _verb("rate_curve", "collections", "rates", "RateOptions", "rates"),
+        _verb("second_moment_factor", "collections", "inputs", "SecondMomentOptions", ""),
+        _verb("top_eigenvectors", "streams", "verb", "TopEigenvectorsOptions", "top"),
+        _verb("shuffle", "streams", "shuffle", "ShuffleOptions", "shuffle"),
     )
 }
 

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from streamsvd.cli import options
+from streamsvd.cli.app import report_checkpoint
 
 if TYPE_CHECKING:
-    from streamsvd.collections import CompressionReport
+    from streamsvd.collections.rates import RateCurve
+    from streamsvd.collections.result import CompressionReport
 
 
 def _principal(ctx: Any, param: Any, value: str | None) -> Any:
@@ -65,6 +67,8 @@ def _principal(ctx: Any, param: Any, value: str | None) -> Any:
 @click.option(
     "--overwrite", is_flag=True, help="Replace the collection at --out once the new one is whole."
 )
+@options.checkpoint
+@options.save_seconds
 @options.seed
 @options.memory
 @options.machine
@@ -87,29 +91,48 @@ def command(
     """
     from streamsvd.cli.files import weight_arguments
     from streamsvd.cli.progress import watching
-    from streamsvd.collections import compress
+    from streamsvd.collections.compression import compress
     from streamsvd.engine.schedulers import use_scheduler
 
     with use_scheduler(scheduler, workers):
         source = options.take_collection(collection, given)
         given |= weight_arguments(row_weights, column_weights)
-        with watching(source.pass_bytes, quiet=quiet) as watch:
-            done = compress(source, out, callback=watch, **given)
+        try:
+            with watching(source.pass_bytes, quiet=quiet) as watch:
+                done = compress(source, out, callback=watch, **given)
+        except KeyboardInterrupt as error:
+            return report_checkpoint(error, given["checkpoint"], as_json=as_json)
     for sentence in done.info.warnings:
         click.echo(f"streamsvd: {sentence}", err=True)
     show(collection, done, as_json=as_json)
     return 0
 
 
+def run_record(found: CompressionReport | RateCurve) -> dict[str, Any]:
+    """What verbs of collections say of how a result came about, for JSON."""
+    from streamsvd.cli.present import info_record
+
+    plan = found.plan
+    return {
+        **info_record(found.info),
+        "n_blocks": plan.n_blocks,
+        "rows": plan.rows,
+        "columns": plan.columns,
+        "backend": plan.backend,
+        "budget_bytes": plan.budget_bytes,
+        "zeros": found.zeros,
+        "seed": found.info.seed,
+        "input_bytes": found.input_bytes,
+    }
+
+
 def show(collection: str, done: CompressionReport, *, as_json: bool) -> None:
     """What was stored, on stdout."""
-    from dataclasses import asdict
-
     from streamsvd.cli.info import cluster_facts
     from streamsvd.cli.present import keyed_fields, memory_line, print_facts, show_json
     from streamsvd.engine.memory import show_bytes
 
-    i = done.info
+    i, p = done.info, done.plan
     if as_json:
         show_json(
             {
@@ -123,12 +146,12 @@ def show(collection: str, done: CompressionReport, *, as_json: bool) -> None:
                 "bytes_after": done.bytes_after,
                 "compression_ratio": done.compression_ratio,
                 "reads": done.reads,
-                **asdict(i),
+                **run_record(done),
             }
         )
         return
     click.echo(
-        f"{collection}: {i.n_blocks:,} matrices of {i.rows:,} rows, {i.columns:,} columns in all\n"
+        f"{collection}: {p.n_blocks:,} matrices of {p.rows:,} rows, {p.columns:,} columns in all\n"
     )
     print_facts(
         [
@@ -139,9 +162,9 @@ def show(collection: str, done: CompressionReport, *, as_json: bool) -> None:
             ),
             (
                 "reads",
-                f"{done.reads:.3g}: {show_bytes(i.bytes_read)} in {i.elapsed_s:.3g} s, by {i.backend}",
+                f"{done.reads:.3g}: {show_bytes(i.bytes_read)} in {i.elapsed_s:.3g} s, by {p.backend}",
             ),
-            ("memory", memory_line(i.peak_bytes, i.projected_bytes, i.budget_bytes)),
+            ("memory", memory_line(i.peak_bytes, i.projected_bytes, p.budget_bytes)),
             (
                 "written",
                 f"{Path(done.path) if '://' not in done.path else done.path}, version {done.version}",

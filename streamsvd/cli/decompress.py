@@ -30,7 +30,7 @@ def command(
 ) -> int:
     """Write matrices of COMPRESSED, a collection that streamsvd compress made; in a zarr group, packed as they were."""
     from streamsvd.cli.present import show_json
-    from streamsvd.collections import decompress
+    from streamsvd.collections.decompression import decompress
 
     written = decompress(compressed, out, names or None, overwrite=overwrite)
     if as_json:

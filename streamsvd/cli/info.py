@@ -61,7 +61,7 @@ def show_compressed(source: str, *, as_json: bool) -> None:
         show_json,
         table_lines,
     )
-    from streamsvd.collections import open_compressed
+    from streamsvd.collections.compressed import open_compressed
     from streamsvd.engine.memory import show_bytes
 
     held = open_compressed(source)

@@ -8,6 +8,8 @@ from typing import Any
 import click
 
 from streamsvd.cli import options
+from streamsvd.cli.nystrom import KERNEL_OPTIONS
+from streamsvd.kernels.options import KernelRidgeOptions
 
 
 @click.group("krr", short_help="Kernel ridge regression: fit, predict.")
@@ -26,32 +28,14 @@ def command() -> None:
     help="One target, or one row of targets, for each row.",
 )
 @options.npz("Where the regression is written.", required=True)
-@options.kernels
+@options.record(KernelRidgeOptions, *KERNEL_OPTIONS)
 @options.mask
-@click.option("--ridge", type=float, metavar="MU", help="Ridge [least error on the rows held out].")
-@click.option(
-    "--held-out",
-    type=float,
-    default=0.1,
-    show_default=True,
-    help="Share of the rows that judge.",
-)
-@click.option(
-    "--solver",
-    type=click.Choice(["auto", "direct", "onepass", "pcg"]),
-    default="auto",
-    show_default=True,
-    help="One more pass, none, or one for each iteration.",
-)
-@click.option(
-    "--tol", type=float, default=1e-3, show_default=True, help="Relative residual, with pcg."
-)
-@click.option(
-    "--max-passes", type=int, default=30, show_default=True, help="Most iterations, with pcg."
-)
+@options.missing_values
+@options.record(KernelRidgeOptions, "ridge", "held_out", "solver", "tol", "max_passes")
 @options.device
 @options.checkpoint
-@options.seed
+@options.save_seconds
+@options.record(KernelRidgeOptions, "seed")
 @options.memory
 @options.machine
 @options.as_json
@@ -64,7 +48,6 @@ def fit(
     targets: Path,
     out: Path,
     overwrite: bool,
-    smoothness: str,
     scheduler: str | None,
     workers: int | None,
     as_json: bool,
@@ -72,6 +55,8 @@ def fit(
     **given: Any,
 ) -> int:
     """Fit targets on the rows of SOURCE."""
+    from dataclasses import asdict
+
     from streamsvd.cli.app import NOT_CONVERGED, report_checkpoint
     from streamsvd.cli.files import check_place, read_npy, save_arrays
     from streamsvd.cli.present import print_facts, round_digits, show_json
@@ -80,7 +65,8 @@ def fit(
     from streamsvd.engine.opening import open as open_matrix
     from streamsvd.engine.schedulers import use_scheduler
     from streamsvd.errors import NotConverged
-    from streamsvd.kernels import KernelRidgeResult, kernel_ridge
+    from streamsvd.kernels.files import ridge_record
+    from streamsvd.kernels.ridge import KernelRidgeResult, kernel_ridge
 
     y = read_npy("y", targets)
     code = 0
@@ -89,7 +75,7 @@ def fit(
         check_place(out, A, mask=given["mask"], overwrite=overwrite)
         try:
             with watching(2 * A.nbytes, quiet=quiet) as watch:
-                found = kernel_ridge(A, y, smoothness=float(smoothness), callback=watch, **given)
+                found = kernel_ridge(A, y, callback=watch, **given)
         except NotConverged as error:
             assert isinstance(error.result, KernelRidgeResult)
             found, code = error.result, NOT_CONVERGED
@@ -98,7 +84,7 @@ def fit(
         except KeyboardInterrupt as error:
             return report_checkpoint(error, given["checkpoint"], as_json=as_json)
     save_arrays(out, found.arrays())
-    for sentence in found.info["warnings"]:
+    for sentence in found.info.warnings:
         click.echo(f"streamsvd: {sentence}", err=True)
     if as_json:
         show_json(
@@ -107,29 +93,32 @@ def fit(
                 "ridge": found.ridge,
                 "held_out_rmse": found.held_out_rmse,
                 "features": found.feature_map.n_features,
-                **found.info,
+                **asdict(ridge_record(found)),
                 "out": str(out),
             }
         )
         return code
     i = found.info
-    click.echo(f"{source}: {i['n_rows']:,} rows, {found.feature_map.n_features} features\n")
+    click.echo(f"{source}: {i.n_rows:,} rows, {found.feature_map.n_features} features\n")
     errors = ", ".join(round_digits(float(e), 4) for e in found.held_out_rmse)
     print_facts(
         [
             ("ridge", round_digits(found.ridge, 4)),
-            ("chosen", ", ".join(i["chosen"]) + ", on the data" if i["chosen"] else ""),
+            (
+                "chosen",
+                ", ".join(found.chosen_options) + ", on the data" if found.chosen_options else "",
+            ),
             (
                 "error",
-                f"{errors} root mean square on {i['held_out']:,} rows held out"
-                if i["held_out"]
+                f"{errors} root mean square on {found.n_held_out:,} rows held out"
+                if found.n_held_out
                 else "not judged: no row was held out",
             ),
             (
                 "residual",
-                f"{i['residuals'][-1]:.2g} of the right-hand side" if i["residuals"] else "",
+                f"{found.residuals[-1]:.2g} of the right-hand side" if found.residuals else "",
             ),
-            ("passes", f"{i['passes']} in {i['elapsed_s']:.3g} s, {i['solver']}"),
+            ("passes", f"{i.passes:g} in {i.elapsed_s:.3g} s, {found.solver}"),
             ("written", str(out)),
         ]
     )
@@ -142,6 +131,7 @@ def fit(
 @options.zarr_array("Folder of the new zarr array, rows by targets.")
 @options.device
 @options.memory
+@options.machine
 @options.as_json
 @options.quiet
 def predict(
@@ -154,6 +144,8 @@ def predict(
     overwrite: bool,
     device: str,
     memory: str | None,
+    scheduler: str | None,
+    workers: int | None,
     as_json: bool,
     quiet: bool,
 ) -> int:
@@ -161,14 +153,16 @@ def predict(
     from streamsvd.cli.present import show_json
     from streamsvd.cli.progress import watching
     from streamsvd.engine.opening import open as open_matrix
-    from streamsvd.kernels import load_ridge
+    from streamsvd.engine.schedulers import use_scheduler
+    from streamsvd.kernels.ridge import load_ridge
 
     fit = load_ridge(model)
-    A = open_matrix(source, variable=variable, rows=rows, missing=missing)
-    with watching(A.nbytes, quiet=quiet) as watch:
-        path = fit.predict_to(
-            A, out, device=device, memory=memory, overwrite=overwrite, callback=watch
-        )
+    with use_scheduler(scheduler, workers):
+        A = open_matrix(source, variable=variable, rows=rows, missing=missing)
+        with watching(A.nbytes, quiet=quiet) as watch:
+            path = fit.predict_to(
+                A, out, device=device, memory=memory, overwrite=overwrite, callback=watch
+            )
     if as_json:
         show_json({"status": "done", "n_rows": A.shape[0], "out": str(path)})
     else:

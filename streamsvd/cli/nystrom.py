@@ -9,19 +9,23 @@ import click
 
 from streamsvd.cli import options
 from streamsvd.cli.app import report_checkpoint
+from streamsvd.kernels.options import NystromOptions
 
 if TYPE_CHECKING:
-    from streamsvd.kernels import NystromResult
+    from streamsvd.kernels.nystrom import NystromResult
+
+KERNEL_OPTIONS = (
+    "kernel", "n_centres", "length", "degree", "offset", "smoothness", "scale", "budget", "mode",
+)  # fmt: skip
+"""Fields that both verbs of kernels have."""
 
 
 @click.command("nystrom", short_help="Rows that stand for a kernel matrix, with the error.")
 @options.source
-@options.kernels
+@options.record(NystromOptions, *KERNEL_OPTIONS)
 @options.mask
-@click.option("--gamma", type=float, metavar="G", help="Ridge [the smallest the budget allows].")
-@click.option(
-    "--certify/--no-certify", default=True, help="A second pass sums the exact trace of the error."
-)
+@options.missing_values
+@options.record(NystromOptions, "gamma", "certify")
 @click.option(
     "--start",
     type=options.Place(dir_okay=False),
@@ -31,7 +35,8 @@ if TYPE_CHECKING:
 @options.device
 @options.npz("Write dictionary and feature map there.")
 @options.checkpoint
-@options.seed
+@options.save_seconds
+@options.record(NystromOptions, "seed")
 @options.memory
 @options.machine
 @options.as_json
@@ -47,7 +52,6 @@ def command(
     start: Path | None,
     out: Path | None,
     overwrite: bool,
-    smoothness: str,
     scheduler: str | None,
     workers: int | None,
     as_json: bool,
@@ -59,7 +63,7 @@ def command(
     from streamsvd.cli.progress import watching
     from streamsvd.engine.opening import open as open_matrix
     from streamsvd.engine.schedulers import use_scheduler
-    from streamsvd.kernels import load_nystrom, nystrom
+    from streamsvd.kernels.nystrom import load_nystrom, nystrom
 
     if start is not None:
         check_left_out(ctx, start)
@@ -70,7 +74,7 @@ def command(
         try:
             with watching(passes * A.nbytes, quiet=quiet) as watch:
                 if start is None:
-                    found = nystrom(A, smoothness=float(smoothness), callback=watch, **given)
+                    found = nystrom(A, callback=watch, **given)
                 else:
                     known = load_nystrom(start)
                     found = known.update(
@@ -87,8 +91,7 @@ def command(
 
 
 DICTIONARY_OPTIONS = (
-    "kernel", "n_centres", "length", "degree", "offset", "smoothness", "scale", "budget", "mode", "gamma", "seed", "certify",
-    "checkpoint", "mask",
+    *KERNEL_OPTIONS, "gamma", "seed", "certify", "checkpoint", "save_seconds", "mask", "nonfinite",
 )  # fmt: skip
 
 
@@ -118,6 +121,7 @@ def show(source: str, found: NystromResult, out: Path | None, *, as_json: bool) 
 
     from streamsvd.cli.present import at_most, print_facts, round_digits, show_json
     from streamsvd.engine.memory import show_bytes
+    from streamsvd.kernels.files import dictionary_record
 
     c, i = found.certificate, found.info
     if as_json:
@@ -130,18 +134,16 @@ def show(source: str, found: NystromResult, out: Path | None, *, as_json: bool) 
                 "effective_dimension": found.effective_dimension,
                 "gamma": found.gamma,
                 "certificate": asdict(c),
-                **asdict(i),
+                **asdict(dictionary_record(found)),
                 "out": None if out is None else str(out),
             }
         )
         return
-    k = i.kernel
+    k = found.sampling.kernel
     scale = (
-        f", length {round_digits(k['length'], 4)}"
-        if k["name"] in ("rbf", "laplacian", "matern")
-        else ""
+        f", length {round_digits(k.length, 4)}" if k.name in ("rbf", "laplacian", "matern") else ""
     )
-    picked = ", ".join(i.chosen)
+    picked = ", ".join(found.chosen_options)
     click.echo(
         f"{source}: {i.n_rows:,} rows, {found.centres.size} centres of {found.indices.size} in the dictionary\n"
     )
@@ -152,7 +154,7 @@ def show(source: str, found: NystromResult, out: Path | None, *, as_json: bool) 
     )
     print_facts(
         [
-            ("kernel", f"{k['name']}{scale}"),
+            ("kernel", f"{k.name}{scale}"),
             ("chosen", f"{picked}, on the data" if picked else ""),
             (
                 "gamma",
@@ -160,7 +162,7 @@ def show(source: str, found: NystromResult, out: Path | None, *, as_json: bool) 
             ),
             ("error", bound),
             ("", f"spectral norm about {at_most(c.spectral_estimate, 2)} by estimate"),
-            ("passes", f"{i.passes}: {show_bytes(i.bytes_read)} in {i.elapsed_s:.3g} s"),
+            ("passes", f"{i.passes:g}: {show_bytes(i.bytes_read)} in {i.elapsed_s:.3g} s"),
             ("written", "" if out is None else str(out)),
         ]
     )

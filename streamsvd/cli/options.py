@@ -391,41 +391,6 @@ growth = stack_options(
     mask,
 )
 
-kernels = stack_options(
-    click.option(
-        "--kernel",
-        type=click.Choice(["linear", "polynomial", "rbf", "laplacian", "matern", "cosine"]),
-        default="rbf",
-        show_default=True,
-    ),
-    click.option(
-        "--n-centres", type=int, default=256, show_default=True, help="Rows of the feature map."
-    ),
-    click.option(
-        "--length", type=float, metavar="L", help="Length scale [median distance of random rows]."
-    ),
-    click.option("--degree", type=int, default=3, show_default=True, help="Of the polynomial."),
-    click.option("--offset", type=float, default=1.0, show_default=True, help="Of the polynomial."),
-    click.option(
-        "--smoothness",
-        type=click.Choice(["0.5", "1.5", "2.5"]),
-        default="1.5",
-        show_default=True,
-        help="Of the Matérn kernel.",
-    ),
-    click.option(
-        "--scale/--no-scale", default=False, help="Divide each column by its standard deviation."
-    ),
-    click.option("--budget", type=int, metavar="M", help="Rows of the dictionary [4 a centre]."),
-    click.option(
-        "--mode",
-        type=click.Choice(["poisson", "squeak", "ink", "kors", "uniform"]),
-        default="poisson",
-        show_default=True,
-        help="How rows are sampled.",
-    ),
-)
-
 seed = click.option("--seed", type=int, default=0, show_default=True, help="Of the random numbers.")
 checkpoint = click.option(
     "--checkpoint",

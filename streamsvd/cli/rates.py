@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from streamsvd.cli import options
+from streamsvd.cli.app import report_checkpoint
+from streamsvd.collections.options import RateOptions
 
 if TYPE_CHECKING:
-    from streamsvd.collections import RateCurve
+    from streamsvd.collections.rates import RateCurve
 
 FORMATS = (".png", ".svg", ".pdf")
 USUAL_ERROR = 0.05
@@ -55,23 +57,7 @@ def _figure(ctx: Any, param: Any, value: Path | None) -> Path | None:
     callback=_errors,
     help="Relative errors tried [0.02,0.05,0.1,0.2,0.5].",
 )
-@click.option(
-    "--rank", type=int, metavar="R", help="Of every basis [what takes the least storage]."
-)
-@click.option(
-    "--mode",
-    type=click.Choice(["cluster", "global", "block"]),
-    default="cluster",
-    show_default=True,
-    help="Whose error it is: of each cluster, of all together, of every block.",
-)
-@click.option(
-    "--method",
-    type=click.Choice(["certified", "maxnorm", "residual", "incremental"]),
-    default="certified",
-    show_default=True,
-    help="Ours, or one of the published, which need a rank.",
-)
+@options.record(RateOptions, "rank", "mode", "method")
 @click.option(
     "--figure",
     type=options.Place(dir_okay=False, doing="write"),
@@ -84,6 +70,8 @@ def _figure(ctx: Any, param: Any, value: Path | None) -> Path | None:
 )
 @click.option("--overwrite", is_flag=True, help="Replace the file at --figure.")
 @options.weights
+@options.checkpoint
+@options.save_seconds
 @options.memory
 @options.machine
 @options.as_json
@@ -108,8 +96,8 @@ def command(
     """
     from streamsvd.cli.files import check_place, weight_arguments
     from streamsvd.cli.progress import watching
-    from streamsvd.collections import rate_curve
-    from streamsvd.collections.rates import ERRORS
+    from streamsvd.collections.options import ERRORS
+    from streamsvd.collections.rates import rate_curve
     from streamsvd.engine.schedulers import use_scheduler
 
     errors = ERRORS if errors is None else errors
@@ -118,8 +106,11 @@ def command(
         source = options.take_collection(collection, given)
         check_place(figure, source, overwrite=overwrite, name="figure=")
         given |= weight_arguments(row_weights, column_weights)
-        with watching(source.pass_bytes, quiet=quiet) as watch:
-            found = rate_curve(source, errors, callback=watch, **given)
+        try:
+            with watching(source.pass_bytes, quiet=quiet) as watch:
+                found = rate_curve(source, errors, callback=watch, **given)
+        except KeyboardInterrupt as error:
+            return report_checkpoint(error, given["checkpoint"], as_json=as_json)
     if figure is not None:
         _draw(figure, found, drawn, Path(collection).name)
     for sentence in found.info.warnings:
@@ -163,27 +154,28 @@ def show(
     """A line for each error, on stdout."""
     from dataclasses import asdict
 
+    from streamsvd.cli.compress import run_record
     from streamsvd.cli.present import memory_line, print_facts, show_json, table_lines
     from streamsvd.engine.memory import show_bytes
 
-    i = found.info
+    i, p = found.info, found.plan
     if as_json:
         show_json(
             {
                 "status": "done",
-                "mode": found.mode,
-                "rank": found.rank,
+                "mode": found.options.mode,
+                "rank": found.options.rank,
                 "bytes_before": found.bytes_before,
                 "rates": [asdict(rate) for rate in found.rates],
                 "figure": None if figure is None else str(figure),
                 "drawn_at": None if figure is None else drawn,
                 "reads": found.reads,
-                **asdict(i),
+                **run_record(found),
             }
         )
         return
     click.echo(
-        f"{collection}: {i.n_blocks:,} matrices of {i.rows:,} rows, {i.columns:,} columns in all, "
+        f"{collection}: {p.n_blocks:,} matrices of {p.rows:,} rows, {p.columns:,} columns in all, "
         f"{show_bytes(found.bytes_before)}\n"
     )
     head, rows = rate_table(found)
@@ -192,7 +184,7 @@ def show(
     print_facts(
         [
             ("reads", f"{found.reads:.3g}: {show_bytes(i.bytes_read)} in {i.elapsed_s:.3g} s"),
-            ("memory", memory_line(i.peak_bytes, i.projected_bytes, i.budget_bytes)),
+            ("memory", memory_line(i.peak_bytes, i.projected_bytes, p.budget_bytes)),
             ("figure", "" if figure is None else f"{figure}, clusters at error {drawn:g}"),
         ]
     )

@@ -18,7 +18,6 @@ from streamsvd.errors import NotConverged, SpecError
 from streamsvd.factor.plan import Plan
 from streamsvd.factor.result import PCA, SVD
 from streamsvd.factor.verb import pca, plan_svd, svd
-from streamsvd.store.results.reader import read_result
 from streamsvd.store.writing.files import array_in
 
 
@@ -71,6 +70,8 @@ def factorise(
             click.get_current_context().ensure_object(StopHandler).ignores_signals = True
             if watch.tally.result_path is None or out is None:
                 raise
+            from streamsvd.store.results.reader import read_result
+
             kept = read_result(out)
             _print_outcome("interrupted", out, "the result of the last whole pass is")
             show(PCA.of(kept) if principal else kept, plan, out, as_json=as_json)

@@ -8,12 +8,13 @@ from typing import Any
 import click
 
 from streamsvd.cli import options
+from streamsvd.streams.options import ShuffleOptions
 
 
 @click.command("shuffle", short_help="Write the rows in uniformly random order.")
 @options.source
 @options.zarr_array("Folder of the new zarr array.")
-@options.seed
+@options.record(ShuffleOptions, "seed")
 @options.memory
 @options.as_json
 @options.quiet
@@ -36,7 +37,7 @@ def command(
     from streamsvd.cli.present import show_json
     from streamsvd.cli.progress import watching
     from streamsvd.engine.opening import open as open_matrix
-    from streamsvd.streams import shuffle
+    from streamsvd.streams.shuffle import shuffle
 
     A = open_matrix(source, variable=variable, rows=rows, missing=missing)
     try:

@@ -11,48 +11,23 @@ import click
 
 from streamsvd.cli import options
 from streamsvd.cli.app import report_checkpoint
+from streamsvd.streams.options import TopEigenvectorsOptions
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from streamsvd.streams import TopEigenvectorsResult
+    from streamsvd.streams.result import TopEigenvectorsResult
 
 
 @click.command("top", short_help="Leading eigenvectors from one pass, in bounded space.")
 @options.source
-@click.option("--k", type=int, default=1, show_default=True, help="Eigenvectors wanted.")
-@click.option(
-    "--order",
-    type=click.Choice(["auto", "random", "arbitrary"]),
-    default="auto",
-    show_default=True,
-    help="auto mixes the rows and measures their order; random trusts it; arbitrary assumes nothing.",
-)
-@click.option(
-    "--passes", type=int, default=1, show_default=True, help="Further passes make them exact."
-)
-@click.option("--width", type=int, metavar="B", help="Columns iterated [k + max(10, k)].")
-@click.option(
-    "--heavy-rows",
-    type=int,
-    default=64,
-    show_default=True,
-    help="Rows of large norm kept as they are.",
-)
-@click.option(
-    "--n-rows", type=int, metavar="N", help="Rows on standard input, if their number is known."
-)
+@options.record(TopEigenvectorsOptions, "k", "order", "passes", "width", "heavy_rows", "n_rows")
 @options.mask
+@options.missing_values
 @options.checkpoint
+@options.save_seconds
 @options.npz("Write components and values there.")
-@options.seed
-@click.option(
-    "--delta",
-    type=float,
-    default=0.05,
-    show_default=True,
-    help="Probability that a statistical claim fails.",
-)
+@options.record(TopEigenvectorsOptions, "seed", "delta")
 @options.memory
 @options.as_json
 @options.quiet
@@ -76,7 +51,7 @@ def command(
     from streamsvd.cli.progress import watching
     from streamsvd.engine.opening import open as open_matrix
     from streamsvd.errors import SpecError
-    from streamsvd.streams import top_eigenvectors
+    from streamsvd.streams.verb import top_eigenvectors
 
     if source == "-":
         given |= {"n_rows": n_rows}
@@ -86,7 +61,8 @@ def command(
     else:
         A = open_matrix(source, variable=variable, rows=rows, missing=missing)
     check_place(out, A, mask=given["mask"], overwrite=overwrite)
-    n_bytes = 0 if source == "-" else A.nbytes * max(given["passes"], 1)
+    reads = max(given["passes"], 1) + (given["nonfinite"] in ("mean", "drop_columns"))
+    n_bytes = 0 if source == "-" else A.nbytes * reads
     try:
         with watching(n_bytes, quiet=quiet or source == "-") as watch:
             result = top_eigenvectors(A, callback=watch, **given)
@@ -144,6 +120,7 @@ def show(source: str, result: TopEigenvectorsResult, out: Path | None, *, as_jso
     from streamsvd.cli.present import (
         at_least,
         at_most,
+        info_record,
         print_facts,
         round_digits,
         show_json,
@@ -155,12 +132,20 @@ def show(source: str, result: TopEigenvectorsResult, out: Path | None, *, as_jso
     if as_json:
         show_json(
             {
-                "status": "done",
+                "status": i.status.value,
                 "values": result.values,
                 "method": result.method,
                 "order": asdict(o),
                 "certificate": asdict(c),
-                **asdict(i),
+                "energy": result.energy,
+                "state_bytes": result.state_bytes,
+                "bound_bytes": result.bound_bytes,
+                "shuffled_chunks": result.shuffled_chunks,
+                "heavy_rows": result.heavy_rows,
+                "seed": i.seed,
+                **info_record(i),
+                "passes": result.options.passes,
+                "options": asdict(result.options),
                 "out": None if out is None else str(out),
             }
         )
@@ -210,9 +195,9 @@ def show(source: str, result: TopEigenvectorsResult, out: Path | None, *, as_jso
             ),
             (
                 "state",
-                f"{show_bytes(i.state_bytes)}, at most {show_bytes(i.bound_bytes)} for any number of rows",
+                f"{show_bytes(result.state_bytes)}, at most {show_bytes(result.bound_bytes)} for any number of rows",
             ),
-            ("passes", f"{i.passes}: {show_bytes(i.bytes_read)} in {i.elapsed_s:.3g} s"),
+            ("passes", f"{i.passes:g}: {show_bytes(i.bytes_read)} in {i.elapsed_s:.3g} s"),
             ("written", "" if out is None else str(out)),
         ]
     )

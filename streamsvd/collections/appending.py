@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -14,7 +13,6 @@ from scipy import linalg
 
 from streamsvd.collections.compressed import CompressedCollection, total_norm
 from streamsvd.collections.encoding import (
-    EncodedCluster,
     EncodedResidual,
     StoredFactors,
     decode_block,
@@ -30,31 +28,32 @@ from streamsvd.collections.mathematics import (
     cluster_sketches,
     sketch,
 )
-from streamsvd.collections.options import ClusteringRequest
-from streamsvd.collections.passes import checked_matrices, factors_pay
+from streamsvd.collections.options import CompressionOptions
+from streamsvd.collections.passes import MemberPass, factors_pay, in_rows, values_of
 from streamsvd.collections.planning import CollectionPlan, plan_collection
+from streamsvd.collections.readers import MemberBlock, take_collection
 from streamsvd.collections.records import (
     check_storable,
     put,
     put_residual,
     record_of,
 )
+from streamsvd.collections.request import ClusteringRequest
 from streamsvd.collections.residuals import (
     cheapest,
     factors_of,
     split,
 )
-from streamsvd.collections.result import CompressionReport, compression
-from streamsvd.collections.run import ClusteringRun
+from streamsvd.collections.result import CompressionReport, compression_report
+from streamsvd.collections.run import ClusteringRun, FoundCluster, clustering_run
+from streamsvd.collections.saves import open_collection_saves
 from streamsvd.collections.weights import Metrics, Weights
-from streamsvd.engine.allocator import held_memory
-from streamsvd.engine.blas import dense_threads
 from streamsvd.engine.events import Callback, ResultWritten, ignore_event
-from streamsvd.engine.meter import mark_memory
-from streamsvd.engine.runs import allowed_bytes
-from streamsvd.engine.tree import Run
+from streamsvd.engine.saves import SAVE_SECONDS, try_saves
+from streamsvd.engine.schedule import allowed_bytes
 from streamsvd.errors import BudgetError, ShapeError, SpecError
-from streamsvd.store.collections import Collection, Member, as_collection
+from streamsvd.numerics.ledger import Ledger
+from streamsvd.store.collections import Collection, Member
 from streamsvd.store.collections.archive import (
     ClusterRecord,
     CompressedStore,
@@ -109,10 +108,9 @@ class Placement:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PlacementPass:
+class PlacementPass(MemberPass[Placement]):
     """Places for the matrices of a collection."""
 
-    collection: Collection
     stored_bases: Sequence[StoredBasis]
     error: float
     inner: float
@@ -120,28 +118,18 @@ class PlacementPass:
     metrics: Metrics
     target: float | None
 
-    def leaf(self, rows: Run) -> list[Placement]:
-        """Those of some parts."""
-        return [
-            self._place(member, A, zeros)
-            for number in range(*rows)
-            for member, A, zeros in checked_matrices(self.collection, number)
-        ]
-
-    def join(self, left: list[Placement], right: list[Placement]) -> list[Placement]:
-        """One after the other."""
-        return left + right
-
-    def _place(self, member: Member, A: Array, zeros: int) -> Placement:
-        found = sketch(member.name, A, error=self.inner, metric=self.metrics.of(member.name))
-        fit = self._fit(member, A, found)
+    def find(self, block: MemberBlock) -> Placement:
+        """That of one matrix."""
+        name = block.member.name
+        metric = self.metrics.of(name)
+        found = in_rows(sketch(name, block.matrix, error=self.inner, metric=metric))
+        fit = self._fit(block.member, block.matrix, found)
         if fit is not None and self.target is not None:
-            fit = self._add_residual(fit, member, A, zeros)
+            fit = self._add_residual(fit, block)
         if fit is not None:
-            return Placement(member.name, fit, None, None, zeros)
+            return Placement(name, fit, None, None, block.zeros)
         keep = self.target is not None or not factors_pay(found, self.inner, self.rank)
-        values = member.layout.array(A.copy()) if keep else None
-        return Placement(member.name, None, found, values, zeros)
+        return Placement(name, None, found, values_of(block) if keep else None, block.zeros)
 
     def _fit(self, member: Member, A: Array, found: BlockSketch) -> Fit | None:
         """The basis that leaves least, if the matrix meets the error in it and costs no more than alone."""
@@ -168,13 +156,13 @@ class PlacementPass:
             return None
         return Fit(best.cluster, stored, exponent, error, finite(norm, found.exponent))
 
-    def _add_residual(self, fit: Fit, member: Member, A: Array, zeros: int) -> Fit | None:
+    def _add_residual(self, fit: Fit, block: MemberBlock) -> Fit | None:
         """With what the basis leaves in whole numbers, where that is less than the whole matrix so."""
         assert self.target is not None
         basis = next(k.basis for k in self.stored_bases if k.cluster == fit.cluster)
         factors = StoredFactors(basis, fit.coefficients, fit.exponent)
-        metric = self.metrics.of(member.name)
-        s = split(member, A, factors, metric, self.target, zeros)
+        member = block.member
+        s = split(block, factors, self.metrics.of(member.name), self.target)
         alone = member.nbytes if s.alone is None else s.alone.nbytes
         if s.beside is None or s.beside.nbytes + fit.coefficients.nbytes > alone:
             return None
@@ -195,6 +183,10 @@ def alone(found: BlockSketch, error: float, m: int, n: int) -> int:
     return min(r * (m + n), m * n)
 
 
+KINDS = (Placement, Fit, EncodedResidual, BlockSketch, Ledger)
+"""Data classes that a checkpoint holds."""
+
+
 def append(
     path: str | os.PathLike[str],
     collection: Any,
@@ -204,13 +196,16 @@ def append(
     column_weights: Any = None,
     inputs: Any = None,
     damping: float = 0.0,
+    nonfinite: str = "raise",
+    checkpoint: str | os.PathLike[str] | None = None,
+    save_seconds: float = SAVE_SECONDS,
     callback: Callback = ignore_event,
 ) -> CompressionReport:
     """Matrices added to a compressed collection, as one version; see `compress`."""
     store = CompressedStore.from_address(path)
     held = store.newest()
     try_objects(store.versions.objects)
-    source = as_collection(collection)
+    source = take_collection(collection, nonfinite)
     check_apart(path, source, column_weights, inputs)
     members = {m.name: m for m in source.members}
     check_fits(store.name, held, source)
@@ -218,26 +213,20 @@ def append(
     a = held.asked
     rows = store.array(held, held.row_weights) if held.row_weights else None
     weights = Weights.of(source, rows, column_weights, inputs, damping)
-    asked = ClusteringRequest.of(
-        source,
-        error=a.error,
-        rank=a.rank,
-        mode=cast("Mode", a.mode),
-        method=cast("Method", a.method),
-        seed=seed,
-        weights=weights,
-        principal=a.principal,
+    options = CompressionOptions(
+        error=a.error, rank=a.rank, mode=cast("Mode", a.mode), method=cast("Method", a.method), principal=a.principal,
+        damping=damping, seed=seed,
+    )  # fmt: skip
+    request = ClusteringRequest.of(source, options, weights)
+    saving = checkpoint is not None
+    plan = _plan_additions(source, held, options, request, allowed_bytes(memory), saving=saving)
+    try_saves(checkpoint, source, column_weights, inputs, path)
+    saves = open_collection_saves(
+        checkpoint, source, plan, weights, KINDS, save_seconds, out=store.name, version=held.version
     )
-    budget = allowed_bytes(memory)
-    plan = _plan_additions(source, held, budget, asked)
-    began, start = time.perf_counter(), mark_memory()
-    metrics = weights.read(budget, callback)
-    with held_memory(), dense_threads(1):
-        run = ClusteringRun(
-            source, asked, plan, callback, True, metrics, warnings=list(weights.warnings()), began=began, memory=start,
-        )  # fmt: skip
-        placed: list[Placement] = run.read(source, _placing(store, held, run), "places")
-        run.zeros |= {p.name: p.zeros for p in placed if p.zeros}
+    with clustering_run(source, request, plan, callback, saves, keep=True) as run:
+        placed = run.run.once("places", _placing(store, held, run))
+        zeros = {p.name: p.zeros for p in placed if p.zeros}
         writing = store.begin_after(held.version)
         writing.keep(held)
         try:
@@ -249,60 +238,62 @@ def append(
                     residual = put_residual(writing, short, p.fit.residual)
                     records[p.name] = record_of(
                         members[p.name], p.fit.cluster, folder, exponent=p.fit.exponent,
-                        error=p.fit.error, norm=p.fit.norm, zeros=p.zeros, weighted=not metrics.of(p.name).plain,
+                        error=p.fit.error, norm=p.fit.norm, zeros=p.zeros, weighted=not run.metrics.of(p.name).plain,
                         residual=residual,
                     )  # fmt: skip
             for number in {p.fit.cluster for p in placed if p.fit is not None}:
                 fits = [p.fit for p in placed if p.fit is not None and p.fit.cluster == number]
                 clusters[number] = extend_cluster(clusters[number], number, held, fits)
-            rest = [p.sketch for p in placed if p.sketch is not None]
-            values = {p.name: p.values for p in placed if p.values is not None}
-            for shared, own in new_clusters(run, rest, values):
-                c, some = put(writing, len(clusters), shared, own, members, run.zeros, metrics)
-                clusters.append(c)
-                records |= some
+            for one in new_clusters(run, [p for p in placed if p.sketch is not None]):
+                for shared in one.parts:
+                    number = len(clusters)
+                    c, some = put(writing, number, shared, one.arrays, members, zeros, run.metrics)
+                    clusters.append(c)
+                    records |= some
             ordered = {n: records[n] for n in (*held.members, *members)}
             contents = writing.commit(a, held.rows, ordered, clusters, held.row_weights)
         except BaseException:
             writing.abandon()
             raise
-        info = run.info()
+        info = run.info(zeros, 1)
     callback(ResultWritten(store.name))
-    return compression(CompressedCollection(store, contents), run.reads, info)
+    return compression_report(
+        CompressedCollection(store, contents), options, plan, info, reads=run.reads, zeros=zeros,
+        input_bytes=weights.input_bytes,
+    )  # fmt: skip
 
 
-def new_clusters(
-    run: ClusteringRun, sketches: Sequence[BlockSketch], values: Mapping[str, Array]
-) -> Iterator[tuple[EncodedCluster, dict[str, Array]]]:
+def new_clusters(run: ClusteringRun, placed: Sequence[Placement]) -> Iterator[FoundCluster]:
     """Clusters of those that fit nowhere, and the arrays that are kept as they are."""
+    sketches = [p.sketch for p in placed if p.sketch is not None]
+    values = {p.name: p.values for p in placed if p.values is not None}
     if not sketches:
         return
-    asked, metrics, members = run.request, run.metrics, run.members
-    mode, target = asked.options.mode, asked.target
-    if asked.principal == 1:
+    request, members = run.request, run.members
+    mode, target = request.criteria.mode, request.target
+    if request.principal == 1:
         found = [without_basis(sorted(s.key for s in sketches), members, run.source.rows)]
     else:
         found = [
             part
-            for one in cluster_sketches(sketches, asked.options)
-            for part in run.encode(one, asked.error, asked.spare)
+            for one in cluster_sketches(sketches, request.criteria)
+            for part in run.encode(one, request.error, request.spare)
         ]
     for shared in found:
         if target is None:
-            yield shared, run.raw_arrays(shared, dict(values))
+            yield FoundCluster((shared,), run.raw_arrays(shared, values), {}, 1)
             continue
         each = [
             split(
-                members[name],
-                members[name].layout.matrix(values[name]),
+                MemberBlock(members[name], members[name].layout.matrix(values[name]), 0),
                 factors_of(shared, i),
-                metrics.of(name),
+                run.metrics.of(name),
                 target,
-                0,
             )
             for i, name in enumerate(shared.names)
         ]
-        yield from cheapest(shared, each, members, mode)
+        for part, arrays in cheapest(shared, each, members, mode):
+            yield FoundCluster((part,), arrays, {}, 1)
 
 
 def check_fits(name: str, held: Contents, source: Collection) -> None:
@@ -329,36 +320,35 @@ def check_fits(name: str, held: Contents, source: Collection) -> None:
 
 
 def _plan_additions(
-    source: Collection, held: Contents, budget: int, asked: ClusteringRequest
+    source: Collection,
+    held: Contents,
+    options: CompressionOptions,
+    request: ClusteringRequest,
+    budget: int,
+    *,
+    saving: bool,
 ) -> CollectionPlan:
     """Sketches in memory, beside the bases that are there."""
     ranks = sum(c.rank for c in held.clusters)
-    bases = 3 * 8 * held.rows * ranks
     try:
-        plan = plan_collection(
-            source,
-            "primal",
-            budget - bases,
-            error=asked.options.error,
-            keep=True,
-            weights=asked.weights,
-        )
+        return plan_collection(
+            "append", source, options, "primal", budget, error=request.criteria.error, keep=True, weights=request.weights,
+            saving=saving, beside=3 * 8 * held.rows * ranks,
+        )  # fmt: skip
     except BudgetError as error:
-        least = error.needs + bases
         raise BudgetError(
             f"adding {len(source.members):,} blocks to {len(held.clusters):,} clusters",
-            least,
+            error.needs,
             budget,
-            f"The smallest budget that works is memory={least}, or add fewer blocks at a time.",
+            f"The smallest budget that works is memory={error.needs}, or add fewer blocks at a time.",
         ) from None
-    return replace(plan, projected_bytes=plan.projected_bytes + bases, budget_bytes=budget)
 
 
 def _placing(store: CompressedStore, held: Contents, run: ClusteringRun) -> PlacementPass:
-    asked, rows = run.request, Metric(rows=run.metrics.rows)
+    request, rows = run.request, Metric(rows=run.metrics.rows)
     known = (
         []
-        if asked.principal == 1
+        if request.principal == 1
         else [
             StoredBasis.of(i, store.array(held, c.basis), rows)
             for i, c in enumerate(held.clusters)
@@ -366,13 +356,12 @@ def _placing(store: CompressedStore, held: Contents, run: ClusteringRun) -> Plac
         ]
     )
     return PlacementPass(
-        run.source,
         known,
-        asked.error,
-        asked.options.error,
-        asked.options.rank,
+        request.error,
+        request.criteria.error,
+        request.criteria.rank,
         run.metrics,
-        asked.target,
+        request.target,
     )
 
 

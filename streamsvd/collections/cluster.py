@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
 from typing import Any
 
-from streamsvd.collections.encoding import EncodedCluster
-from streamsvd.collections.mathematics import Method, Mode, number_merges
+from streamsvd.collections.gram import BasisRows, GramSums
+from streamsvd.collections.mathematics import BlockSketch, Method, Mode, number_merges
 from streamsvd.collections.mathematics.options import Order
-from streamsvd.collections.options import ClusteringRequest
-from streamsvd.collections.planning import Backend
-from streamsvd.collections.result import ClusterResult, clustering
-from streamsvd.collections.run import run_of
+from streamsvd.collections.options import Backend, ClusterOptions
+from streamsvd.collections.passes import BlockReading
+from streamsvd.collections.planning import CollectionPlan, plan_collection
+from streamsvd.collections.readers import take_collection
+from streamsvd.collections.request import ClusteringRequest
+from streamsvd.collections.result import Cluster, ClusterResult, labels_of, ratio_of
+from streamsvd.collections.run import clustering_run
+from streamsvd.collections.saves import open_collection_saves
+from streamsvd.collections.strategies import find_clusters
 from streamsvd.collections.weights import Weights
 from streamsvd.engine.events import Callback, ignore_event
-from streamsvd.store.collections import as_collection
+from streamsvd.engine.saves import SAVE_SECONDS, try_saves
+from streamsvd.engine.schedule import allowed_bytes
+from streamsvd.numerics.ledger import Ledger
+from streamsvd.store.collections import Collection
+
+KINDS = (BlockReading, BlockSketch, Ledger, GramSums, BasisRows)
+"""Data classes that a checkpoint holds."""
 
 
 def cluster(
@@ -33,6 +44,9 @@ def cluster(
     column_weights: Any = None,
     inputs: Any = None,
     damping: float = 0.0,
+    nonfinite: str = "raise",
+    checkpoint: str | os.PathLike[str] | None = None,
+    save_seconds: float = SAVE_SECONDS,
     callback: Callback = ignore_event,
 ) -> ClusterResult:
     """Clusters of matrices with equal rows, each of which shares one basis within an error.
@@ -69,7 +83,12 @@ def cluster(
         What matrices act on: samples as rows of as many entries as a matrix has columns, of any number, anything that `svd`
         takes; of all matrices, or a mapping of patterns to them. Errors are then those of ``A x``, in the mean square over samples x.
     damping
-        As of `input_factor`.
+        As of `second_moment_factor`.
+    nonfinite
+        What a NaN is: ``"raise"``, an error that names it, or ``"zero"``. Inf is always an error.
+    checkpoint, save_seconds
+        Folder, or URL of an object store, where sketches and sums are saved now and then, at least so many seconds apart, so that
+        a run that was killed goes on from there, to the same bits; of ``"propose"``, the first read. It is removed at the end.
     callback
         Receives events.
 
@@ -109,18 +128,86 @@ def cluster(
     >>> [c.members for c in found.clusters], [c.rank for c in found.clusters]
     ([('w0', 'w2', 'w4'), ('w1', 'w3', 'w5')], [3, 3])
     """
-    source = as_collection(collection)
-    weights = Weights.of(source, row_weights, column_weights, inputs, damping)
-    asked = ClusteringRequest.of(
-        source, error=error, rank=rank, mode=mode, method=method, order=order, patience=patience, seed=seed,
-        weights=weights,
+    source = take_collection(collection, nonfinite)
+    options = ClusterOptions(
+        error=error, rank=rank, mode=mode, method=method, order=order, patience=patience, backend=backend, damping=damping,
+        seed=seed,
     )  # fmt: skip
-    with run_of(source, asked, backend, memory, callback, keep=False) as run:
-        shared = tuple(s for s, _ in run.find_clusters())
-        info = run.info()
-    return clustering(in_order(shared), run.members, run.reads, info, number_merges(run.merges))
+    weights = Weights.of(source, row_weights, column_weights, inputs, damping)
+    request, budget = ClusteringRequest.of(source, options, weights), allowed_bytes(memory)
+    plan = _plan(source, options, request, budget, saving=checkpoint is not None)
+    try_saves(checkpoint, source, row_weights, column_weights, inputs)
+    saves = open_collection_saves(checkpoint, source, plan, weights, KINDS, save_seconds)
+    with clustering_run(source, request, plan, callback, saves, keep=False) as run:
+        found = list(find_clusters(run))
+        zeros = {name: count for one in found for name, count in one.zeros.items()}
+        info = run.info(zeros, max(one.passes for one in found))
+    shared = sorted((part for one in found for part in one.parts), key=lambda s: s.names)
+    members = dict(run.members)
+    return ClusterResult(
+        labels=labels_of(shared),
+        clusters=tuple(
+            Cluster(s.names, s.rank, s.basis, s.error_lower, s.error_upper, s.raw) for s in shared
+        ),
+        block_errors={n: e for s in shared for n, e in zip(s.names, s.block_errors, strict=True)},
+        compression_ratio=ratio_of(shared, members),
+        reads=run.reads,
+        merges=number_merges([one.merges for one in found]),
+        zeros=zeros,
+        input_bytes=weights.input_bytes,
+        options=options,
+        plan=plan,
+        info=info,
+        _encoded_clusters=tuple(shared),
+        _members=members,
+    )
 
 
-def in_order(shared: Sequence[EncodedCluster]) -> tuple[EncodedCluster, ...]:
-    """By first name."""
-    return tuple(sorted(shared, key=lambda s: s.names))
+def plan_cluster(
+    collection: Any,
+    error: float = 0.05,
+    rank: int | None = None,
+    mode: Mode = "cluster",
+    *,
+    method: Method = "certified",
+    order: Order = "norm",
+    patience: int | None = None,
+    backend: Backend = "auto",
+    memory: int | float | str | None = None,
+    seed: int = 0,
+    row_weights: Any = None,
+    column_weights: Any = None,
+    inputs: Any = None,
+    damping: float = 0.0,
+) -> CollectionPlan:
+    """What `cluster` will read and need, from shapes alone.
+
+    Raises
+    ------
+    SpecError, ShapeError, BudgetError
+        As `cluster`, before anything is read.
+    """
+    source = take_collection(collection, "raise")
+    options = ClusterOptions(
+        error=error, rank=rank, mode=mode, method=method, order=order, patience=patience, backend=backend, damping=damping,
+        seed=seed,
+    )  # fmt: skip
+    weights = Weights.of(source, row_weights, column_weights, inputs, damping)
+    return _plan(
+        source, options, ClusteringRequest.of(source, options, weights), allowed_bytes(memory)
+    )
+
+
+def _plan(
+    source: Collection,
+    options: ClusterOptions,
+    request: ClusteringRequest,
+    budget: int,
+    *,
+    saving: bool = False,
+) -> CollectionPlan:
+    criteria = request.criteria
+    return plan_collection(
+        "cluster", source, options, options.backend, budget, error=criteria.error, keep=False, rank=criteria.rank,
+        weights=request.weights, saving=saving,
+    )  # fmt: skip

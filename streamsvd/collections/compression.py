@@ -7,18 +7,30 @@ from itertools import chain
 from typing import Any
 
 from streamsvd.collections.appending import append as append_to
+from streamsvd.collections.cluster import KINDS
 from streamsvd.collections.compressed import CompressedCollection
+from streamsvd.collections.encoding import EncodedResidual
 from streamsvd.collections.mathematics import Method, Mode
-from streamsvd.collections.options import ClusteringRequest, Principal
-from streamsvd.collections.planning import Backend
+from streamsvd.collections.options import (
+    Backend,
+    CompressionOptions,
+    Principal,
+)
+from streamsvd.collections.planning import CollectionPlan, plan_collection
+from streamsvd.collections.readers import take_collection
 from streamsvd.collections.records import check_storable, put
-from streamsvd.collections.residuals import splits
-from streamsvd.collections.result import CompressionReport, compression
-from streamsvd.collections.run import run_of
+from streamsvd.collections.request import ClusteringRequest
+from streamsvd.collections.residuals import Split, principal_parts, with_residuals
+from streamsvd.collections.result import CompressionReport, compression_report
+from streamsvd.collections.run import clustering_run
+from streamsvd.collections.saves import open_collection_saves
+from streamsvd.collections.strategies import find_clusters
 from streamsvd.collections.weights import Weights
 from streamsvd.engine.events import Callback, ResultWritten, ignore_event
+from streamsvd.engine.saves import SAVE_SECONDS, try_saves
+from streamsvd.engine.schedule import allowed_bytes
 from streamsvd.errors import SpecError
-from streamsvd.store.collections import as_collection
+from streamsvd.store.collections import Collection
 from streamsvd.store.collections.archive import (
     ClusterRecord,
     CompressedStore,
@@ -27,7 +39,7 @@ from streamsvd.store.collections.archive import (
 )
 from streamsvd.store.writing.separation import check_apart
 
-__all__ = ["CompressionReport", "compress"]
+__all__ = ["CompressionReport", "compress", "plan_compress"]
 
 
 def compress(
@@ -48,13 +60,16 @@ def compress(
     principal: Principal = None,
     append: bool = False,
     overwrite: bool = False,
+    nonfinite: str = "raise",
+    checkpoint: str | os.PathLike[str] | None = None,
+    save_seconds: float = SAVE_SECONDS,
     callback: Callback = ignore_event,
 ) -> CompressionReport:
     """A collection stored as bases that its matrices share, each within a certified error.
 
     Parameters
     ----------
-    collection, rank, mode, method, backend, memory, seed, row_weights, column_weights, inputs, damping, callback
+    collection, rank, mode, method, backend, memory, seed, row_weights, column_weights, inputs, damping, nonfinite, callback
         As `cluster` takes them; mode ``"cluster"`` and method ``"certified"`` if left out.
     out
         Folder of the compressed collection, or URL of an object store.
@@ -70,6 +85,8 @@ def compress(
         are.
     overwrite
         Replace a compressed collection at ``out``, once the new one is whole.
+    checkpoint, save_seconds
+        As of `cluster`; what had been written of a version that was not finished is written again.
 
     Returns
     -------
@@ -114,67 +131,121 @@ def compress(
             column_weights=column_weights,
             inputs=inputs,
             damping=damping,
+            nonfinite=nonfinite,
+            checkpoint=checkpoint,
+            save_seconds=save_seconds,
             callback=callback,
         )
-    source = as_collection(collection)
-    how: Method = method or "certified"
-    what: Mode = mode or "cluster"
-    allowed = 0.05 if error is None else error
+    source = take_collection(collection, nonfinite)
+    options = _options(error, rank, mode, method, backend, principal, damping, seed)
     weights = Weights.of(source, row_weights, column_weights, inputs, damping)
-    asked = ClusteringRequest.of(
-        source,
-        error=allowed,
-        rank=rank,
-        mode=what,
-        method=how,
-        seed=seed,
-        weights=weights,
-        principal=principal,
-    )
+    request = ClusteringRequest.of(source, options, weights)
     members = {m.name: m for m in source.members}
     check_storable(members)
     store = CompressedStore.from_address(out)
     check_apart(out, source, row_weights, column_weights, inputs)
     store.check_free(overwrite=overwrite)
-    check_backend(backend, principal)
-    how_read: Backend = backend if principal is None else "primal"
-    with run_of(source, asked, how_read, memory, callback, keep=True) as run:
-        found = run.find_clusters() if principal is None else splits(run)
+    saving = checkpoint is not None
+    plan = _plan(source, options, request, allowed_bytes(memory), saving=saving)
+    try_saves(checkpoint, source, row_weights, column_weights, inputs, out)
+    kinds = (*KINDS, Split, EncodedResidual)
+    saves = open_collection_saves(checkpoint, source, plan, weights, kinds, save_seconds)
+    keep = principal is None
+    with clustering_run(source, request, plan, callback, saves, keep=keep) as run:
+        shared_part = None if principal is None else principal_parts(run)
+        found = find_clusters(run) if shared_part is None else with_residuals(run, shared_part)
         first = next(found)  # what cannot be clustered is refused before anything is written
         writing = store.begin(overwrite=overwrite)
         try:
             clusters: list[ClusterRecord] = []
             records: dict[str, MemberRecord] = {}
-            for number, (shared, held) in enumerate(chain([first], found)):
-                one, some = put(writing, number, shared, held, members, run.zeros, run.metrics)
-                clusters.append(one)
-                records |= some
-            record = RequestRecord(float(allowed), asked.options.rank, what, how, run.principal)
-            ordered = in_order(records, members)
+            zeros: dict[str, int] = {}
+            passes = 0
+            for one in chain([first], found):
+                zeros |= one.zeros
+                passes = max(passes, one.passes)
+                for shared in one.parts:
+                    arrays = run.raw_arrays(shared, one.arrays) if keep else one.arrays
+                    number = len(clusters)
+                    c, some = put(writing, number, shared, arrays, members, one.zeros, run.metrics)
+                    clusters.append(c)
+                    records |= some
+            record = RequestRecord(
+                options.error, options.rank, options.mode, options.method,
+                None if shared_part is None else shared_part.error,
+            )  # fmt: skip
+            ordered = {name: records[name] for name in members}
             at = "" if weights.rows is None else writing.add({"rows": weights.rows})["rows"]
             contents = writing.commit(record, source.rows, ordered, clusters, at)
         except BaseException:
             writing.abandon()
             raise
-        info = run.info()
+        info = run.info(zeros, passes)
     callback(ResultWritten(store.name))
-    return compression(CompressedCollection(store, contents), run.reads, info)
+    return compression_report(
+        CompressedCollection(store, contents), options, plan, info, reads=run.reads, zeros=zeros,
+        input_bytes=weights.input_bytes,
+    )  # fmt: skip
 
 
-def check_backend(backend: Backend, principal: Principal) -> None:
-    """Refuse residuals without sketches in memory.
+def plan_compress(
+    collection: Any,
+    error: float | None = None,
+    rank: int | None = None,
+    mode: Mode | None = None,
+    *,
+    method: Method | None = None,
+    backend: Backend = "auto",
+    memory: int | float | str | None = None,
+    seed: int = 0,
+    row_weights: Any = None,
+    column_weights: Any = None,
+    inputs: Any = None,
+    damping: float = 0.0,
+    principal: Principal = None,
+) -> CollectionPlan:
+    """What `compress` will read and need for a new collection, from shapes alone.
 
     Raises
     ------
-    SpecError
-        It names the backend.
+    SpecError, ShapeError, BudgetError
+        As `compress`, before anything is read.
     """
-    if principal is not None and backend not in ("auto", "primal"):
-        raise SpecError(
-            f"backend={backend!r} was passed, but residuals need sketches in memory. Leave it out, or leave principal out."
-        )
+    source = take_collection(collection, "raise")
+    options = _options(error, rank, mode, method, backend, principal, damping, seed)
+    weights = Weights.of(source, row_weights, column_weights, inputs, damping)
+    request = ClusteringRequest.of(source, options, weights)
+    return _plan(source, options, request, allowed_bytes(memory))
 
 
-def in_order(records: dict[str, Any], members: dict[str, Any]) -> dict[str, Any]:
-    """In the order of the collection."""
-    return {name: records[name] for name in members}
+def _options(
+    error: float | None,
+    rank: int | None,
+    mode: Mode | None,
+    method: Method | None,
+    backend: Backend,
+    principal: Principal,
+    damping: float,
+    seed: int,
+) -> CompressionOptions:
+    """What was asked, and what stands for what was left out."""
+    return CompressionOptions(
+        error=0.05 if error is None else error, rank=rank, mode=mode or "cluster", method=method or "certified",
+        backend=backend, principal=principal, damping=damping, seed=seed,
+    )  # fmt: skip
+
+
+def _plan(
+    source: Collection,
+    options: CompressionOptions,
+    request: ClusteringRequest,
+    budget: int,
+    *,
+    saving: bool = False,
+) -> CollectionPlan:
+    criteria, principal = request.criteria, options.principal
+    passes = None if principal is None else 1 if principal == 1 else 2
+    return plan_collection(
+        "compress", source, options, options.backend if principal is None else "primal", budget, error=criteria.error,
+        keep=True, rank=criteria.rank, weights=request.weights, saving=saving, passes=passes,
+    )  # fmt: skip

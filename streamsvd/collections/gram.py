@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,14 +20,13 @@ from streamsvd.collections.encoding import (
     without_basis,
 )
 from streamsvd.collections.mathematics import FactoredCluster, cluster_sketches, from_gram, gram
-from streamsvd.collections.planning import gram_slab
-from streamsvd.engine.tree import Run
-from streamsvd.errors import NonFiniteError, SpecError
-from streamsvd.store.collections import Collection, Member
+from streamsvd.collections.readers import Slab, SlabReader
+from streamsvd.collections.request import ClusteringRequest
+from streamsvd.collections.run import ClusteringRun, FoundCluster
+from streamsvd.engine.device import Device
+from streamsvd.errors import SpecError
+from streamsvd.store.collections import Member
 from streamsvd.typing import Matrix, Real
-
-if TYPE_CHECKING:
-    from streamsvd.collections.run import ClusteringRun
 
 Array = npt.NDArray[Any]
 SAFE = 2.0**400
@@ -46,72 +44,37 @@ class GramSums:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CollectionGramPass:
-    """The Gram matrix of all columns over runs of rows."""
+    """The Gram matrix of all columns of these members, over runs of rows."""
 
-    collection: Collection
+    members: tuple[Member, ...]
 
-    def leaf(self, rows: Run) -> GramSums:
-        """That of some rows."""
-        widths = [m.shape[1] for m in self.collection.members]
-        n, count = sum(widths), len(widths)
-        out = GramSums(np.zeros((n, n)), np.zeros(count), np.zeros(count, np.int64))
-        K = out.K
-        for start, stop in steps(rows, n):
-            slabs = []
-            for i, (A, zeros) in enumerate(slab_of(self.collection, start, stop)):
-                size = float(np.abs(A).max(initial=0.0))
-                if size >= SAFE:
-                    raise unsafe(self.collection.members[i], size)
-                out.largest[i] = max(out.largest[i], size)
-                out.zeros[i] += zeros
-                slabs.append(A)
-            K = gram(K, np.concatenate(slabs, axis=1))
-        return GramSums(K, out.largest, out.zeros)
+    def init(self, device: Device) -> GramSums:
+        """Of no rows."""
+        del device
+        n, count = sum(m.shape[1] for m in self.members), len(self.members)
+        return GramSums(np.zeros((n, n)), np.zeros(count), np.zeros(count, np.int64))
 
-    def join(self, left: GramSums, right: GramSums) -> GramSums:
+    def update(self, state: GramSums, block: Slab, /) -> GramSums:
+        """With some rows."""
+        sizes = np.array([float(np.abs(A).max(initial=0.0)) for A in block.matrices])
+        if (sizes >= SAFE).any():
+            i = int(np.argmax(sizes >= SAFE))
+            raise unsafe(self.members[i], sizes[i])
+        return GramSums(
+            gram(state.K, np.concatenate(block.matrices, axis=1)),
+            np.maximum(state.largest, sizes),
+            state.zeros + np.array(block.zeros, np.int64),
+        )
+
+    def close(self, state: GramSums) -> GramSums:
+        """The sums."""
+        return state
+
+    def merge(self, left: GramSums, right: GramSums) -> GramSums:
         """That of both."""
         return GramSums(
             left.K + right.K, np.maximum(left.largest, right.largest), left.zeros + right.zeros
         )
-
-
-def steps(rows: Run, columns: int) -> Iterator[Run]:
-    """Rows that are read at once."""
-    step = gram_slab(columns)
-    edges = [*range(rows[0], rows[1], step), rows[1]]
-    yield from pairwise(edges)
-
-
-def slab_of(collection: Collection, start: int, stop: int) -> Iterator[tuple[Matrix, int]]:
-    """Rows of every block in float64, and NaN that became zero.
-
-    Raises
-    ------
-    NonFiniteError
-        At the first NaN or Inf.
-    """
-    for member, part in zip(collection.members, collection.parts, strict=True):
-        box = member.layout.slab(start, stop)
-        assert box is not None
-        values = part.array.read(box)
-        rows = (
-            values.T
-            if member.layout.is_transposed
-            else values.reshape(stop - start, member.shape[1])
-        )
-        A = rows.astype(np.float64)
-        zeros = 0
-        if collection.zeros:
-            gaps = np.isnan(A)
-            zeros = int(np.count_nonzero(gaps))
-            A[gaps] = 0.0
-        if not np.isfinite(A).all():
-            row, column = (int(i) for i in np.argwhere(~np.isfinite(A))[0])
-            remedy = "Replace such values, or leave the block out."
-            raise NonFiniteError(
-                f"{A[row, column]}", start + row, column, f"block {member.name!r}", remedy
-            )
-        yield A, zeros
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,8 +91,8 @@ class BasisPass:
 
     Attributes
     ----------
-    collection
-        What is read again.
+    members
+        Of the collection.
     places
         Numbers of the blocks of each cluster.
     inverses
@@ -138,23 +101,26 @@ class BasisPass:
         Types tried, with coefficients and exponents in each: ``[cluster][type]``.
     """
 
-    collection: Collection
+    members: tuple[Member, ...]
     places: Sequence[Sequence[int]]
     inverses: Sequence[Matrix]
     trials: Sequence[Sequence[tuple[np.dtype[Any], list[Array], list[int]]]]
 
-    def leaf(self, rows: Run) -> list[BasisRows]:
-        """Some rows of all bases."""
-        columns = sum(m.shape[1] for m in self.collection.members)
-        found: list[BasisRows] | None = None
-        for start, stop in steps(rows, columns):
-            blocks = [A for A, _ in slab_of(self.collection, start, stop)]
-            one = [self._slab(c, [blocks[i] for i in at]) for c, at in enumerate(self.places)]
-            found = one if found is None else self.join(found, one)
-        assert found is not None
-        return found
+    def init(self, device: Device) -> list[BasisRows]:
+        """No rows."""
+        del device
+        return []
 
-    def join(self, left: list[BasisRows], right: list[BasisRows]) -> list[BasisRows]:
+    def update(self, state: list[BasisRows], block: Slab, /) -> list[BasisRows]:
+        """With some rows of all bases."""
+        one = [self._slab(c, [block.matrices[i] for i in at]) for c, at in enumerate(self.places)]
+        return self.merge(state, one) if state else one
+
+    def close(self, state: list[BasisRows]) -> list[BasisRows]:
+        """The rows of a span."""
+        return state
+
+    def merge(self, left: list[BasisRows], right: list[BasisRows]) -> list[BasisRows]:
         """The rows of both."""
         return [
             BasisRows(
@@ -170,7 +136,7 @@ class BasisPass:
         for dtype, coefficients, exponents in self.trials[c]:
             basis = U.astype(dtype)
             bases.append([basis])
-            members = [self.collection.members[i] for i in self.places[c]]
+            members = [self.members[i] for i in self.places[c]]
             squares.append(
                 np.array(
                     [
@@ -182,43 +148,35 @@ class BasisPass:
         return BasisRows(bases, squares)
 
 
-def row_runs(rows: int, columns: int) -> tuple[Run, ...]:
-    """Runs of rows, each a task; at most 64."""
-    step = max(gram_slab(columns), -(-rows // 64))
-    return tuple(pairwise([*range(0, rows, step), rows]))
-
-
-def by_gram(run: ClusteringRun) -> Iterator[tuple[EncodedCluster, dict[str, Array]]]:
-    """Clusters as stored, and the arrays that are kept as they are."""
-    source, asked = run.source, run.request
-    members = source.members
-    widths = [m.shape[1] for m in members]
-    runs = row_runs(source.rows, sum(widths))
-    summed: GramSums = run.read(source, CollectionGramPass(source), "Gram matrix", runs)
-    run.zeros |= {m.name: int(z) for m, z in zip(members, summed.zeros, strict=True) if z}
+def by_gram(run: ClusteringRun) -> Iterator[FoundCluster]:
+    """From a Gram matrix of all columns; a second read completes bases, where there are any."""
+    source, criteria = run.source, run.request.criteria
+    members, reader = source.members, SlabReader(source)
+    names, widths = [m.name for m in members], [m.shape[1] for m in members]
+    summed: GramSums = run.run.once("Gram matrix", CollectionGramPass(members), reader=reader)
+    zeros = {name: int(z) for name, z in zip(names, summed.zeros, strict=True) if z}
     _check_sizes(members, summed.largest)
-    names = [m.name for m in members]
-    sketches = from_gram(summed.K, names, widths, source.rows, error=asked.options.error)
+    sketches = from_gram(summed.K, names, widths, source.rows, error=criteria.error)
     del summed
-    found = cluster_sketches(sketches, asked.options)
-    run.merges += [c.merges for c in found]
+    found = cluster_sketches(sketches, criteria)
     del sketches
     usable = [c for c in found if c.within_error and not c.raw and c.rank > 0]
     place = {name: i for i, name in enumerate(names)}
     if usable:
-        job = _completing(source, usable, place)
-        done: list[BasisRows] = run.read(source, job, "bases and errors", runs)
-    by_name = {m.name: m for m in members}
+        pass_ = _completing(members, usable, place)
+        done: list[BasisRows] = run.run.once("bases and errors", pass_, reader=reader)
+    passes = 2 if usable else 1
     for c in found:
         if c in usable:
             i = usable.index(c)
-            shared = _pick_encoding(c, job.trials[i], done[i], by_name, run)
+            shared = _pick_encoding(c, pass_.trials[i], done[i], run.members, run.request)
         elif c.rank == 0 and not c.raw and c.within_error:
-            shared = without_basis(c.keys, by_name, source.rows)
+            shared = without_basis(c.keys, run.members, source.rows)
         else:
             shared = as_they_are(c, source.rows)
-        for one in split_off_zeros(shared, by_name):
-            yield one, run.raw_arrays(one, {})
+        mine = {name: zeros[name] for name in c.keys if name in zeros}
+        parts = tuple(split_off_zeros(shared, run.members))
+        yield FoundCluster(parts, {}, mine, passes, c.merges)
 
 
 def _check_sizes(members: Sequence[Member], largest: Real) -> None:
@@ -236,7 +194,7 @@ def unsafe(member: Member, size: float) -> SpecError:
 
 
 def _completing(
-    source: Collection, usable: Sequence[FactoredCluster], place: dict[str, int]
+    members: tuple[Member, ...], usable: Sequence[FactoredCluster], place: dict[str, int]
 ) -> BasisPass:
     places = [[place[key] for key in c.keys] for c in usable]
     inverses, tried = [], []
@@ -245,24 +203,24 @@ def _completing(
         C = [scale * part for part in c.coefficients]
         inverses.append(np.linalg.pinv(np.concatenate(C, axis=1)))
         each = []
-        for dtype in ladder([source.members[i] for i in at]):
+        for dtype in ladder([members[i] for i in at]):
             pairs = [narrow_coefficients(part, dtype) for part in C]
             each.append((dtype, [p[0] for p in pairs], [p[1] for p in pairs]))
         tried.append(each)
-    return BasisPass(source, places, inverses, tried)
+    return BasisPass(members, places, inverses, tried)
 
 
 def _pick_encoding(
     c: FactoredCluster,
     tried: Sequence[tuple[np.dtype[Any], list[Array], list[int]]],
     done: BasisRows,
-    members: dict[str, Member],
-    run: ClusteringRun,
+    members: Mapping[str, Member],
+    request: ClusteringRequest,
 ) -> EncodedCluster:
     """The narrowest type that meets the error; the blocks as they are if none does."""
     of = [members[key] for key in c.keys]
     norms = np.sqrt(c.energies) * 2.0**c.exponent
-    mode, asked = run.request.options.mode, run.request
+    mode = request.criteria.mode
     hidden = slack(of[0].shape[0], max(m.shape[1] for m in of))
     for (dtype, coefficients, exponents), pieces, squares in zip(
         tried, done.bases, done.squares, strict=True
@@ -280,7 +238,7 @@ def _pick_encoding(
         )  # fmt: skip
         if shared.nbytes(members) >= sum(m.nbytes for m in of):
             break
-        limit = c.error_upper + asked.spare if mode == "global" else asked.error
+        limit = c.error_upper + request.spare if mode == "global" else request.error
         worst = max(shared.block_errors) if mode == "block" else upper
         if worst <= max(limit, 4 * hidden):
             return shared

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
 
-from streamsvd.checks.numbers import check_numbers
-from streamsvd.engine.allocator import held_memory
-from streamsvd.engine.blas import dense_threads
+from streamsvd.checks.real import check_real
+from streamsvd.collections.options import SecondMomentOptions
 from streamsvd.engine.events import Callback, ignore_event
 from streamsvd.engine.opening import as_source
-from streamsvd.engine.runs import Passes, allowed_bytes, plan_row_schedule
-from streamsvd.engine.runs.checks import check_real
-from streamsvd.engine.runs.triangles import TrianglePass
-from streamsvd.errors import SpecError
-from streamsvd.numerics.triangle import block_height, tower_bytes
+from streamsvd.engine.run import running
+from streamsvd.engine.run_plan import RunPlan
+from streamsvd.engine.saves import SAVE_SECONDS, open_saves, try_saves
+from streamsvd.engine.schedule import Schedule, allowed_bytes, schedule_rows
+from streamsvd.engine.triangle_pass import TrianglePass
+from streamsvd.numerics.triangle import Triangle, block_height, tower_bytes
 from streamsvd.protocols import Source
 from streamsvd.typing import Matrix
-
-MOST_DAMPING = 1e6
-"""Of more nothing is left of the inputs."""
 
 
 def second_moment_factor(
@@ -28,6 +26,8 @@ def second_moment_factor(
     *,
     damping: float = 0.0,
     memory: int | float | str | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    save_seconds: float = SAVE_SECONDS,
     callback: Callback = ignore_event,
 ) -> Matrix:
     """Few rows with the second moment of many: what `cluster` and `compress` need to know of inputs.
@@ -41,6 +41,9 @@ def second_moment_factor(
         are few; 0.01 is usual.
     memory
         Bytes this process may use above its imports; half of what is free if left out.
+    checkpoint, save_seconds
+        Folder, or URL of an object store, where finished parts are saved now and then, at least so many seconds apart, so that a
+        run that was killed goes on from there, to the same bits. It is removed at the end.
     callback
         Receives events.
 
@@ -72,45 +75,60 @@ def second_moment_factor(
     --------
     >>> import numpy as np, streamsvd
     >>> X = np.random.default_rng(0).standard_normal((1000, 3))
-    >>> F = streamsvd.input_factor(X)
+    >>> F = streamsvd.second_moment_factor(X)
     >>> F.shape, bool(np.allclose(F.T @ F / 3, X.T @ X / 1000))
     ((3, 3), True)
     """
-    source = as_source(X)
+    source, options = as_source(X), SecondMomentOptions(damping=damping)
     check_real(source)
-    check_damping(damping)
-    return factor_of(source, damping, allowed_bytes(memory), callback)
+    try_saves(checkpoint, source)
+    schedule = schedule_samples(source, allowed_bytes(memory))
+    saves = open_saves(
+        checkpoint, "second_moment_factor", schedule, options, seconds=save_seconds, kinds=(Triangle,)
+    )  # fmt: skip
+    with running(schedule, notify=callback, saves=saves) as run:
+        return _factor(run.once("inputs", TrianglePass()), source.shape[0], options.damping)
 
 
-def check_damping(damping: Any) -> None:
-    """Refuse what is no damping.
+def plan_second_moment_factor(
+    X: Any, *, damping: float = 0.0, memory: int | float | str | None = None
+) -> RunPlan:
+    """What `second_moment_factor` will read and need, from shapes alone.
 
     Raises
     ------
-    SpecError
-        If it is negative, too large or no number.
+    SpecError, BudgetError
+        As `second_moment_factor`, before anything is read.
     """
-    check_numbers(damping=damping)
-    if damping is None or not 0 <= damping <= MOST_DAMPING:
-        raise SpecError(
-            f"damping={damping} is out of range. Pass 0 to {MOST_DAMPING:g}, such as 0.01."
-        )
+    source, budget = as_source(X), allowed_bytes(memory)
+    options = SecondMomentOptions(damping=damping)
+    check_real(source)
+    schedule = schedule_samples(source, budget)
+    return RunPlan.of("second_moment_factor", schedule, options, budget, passes=1)
 
 
-def factor_of(source: Source, damping: float, allowed: int, notify: Callback) -> Matrix:
-    """The factor of an opened matrix of samples."""
+def schedule_samples(source: Source, allowed: int) -> Schedule:
+    """How samples are read within the memory."""
     m, n = source.shape
     height = block_height(n)
-    arrangement = plan_row_schedule(
+    return schedule_rows(
         source, height, allowed,
-        work=lambda piece: 8 * n * 4 * min(height, m) + tower_bytes(n, height, m),
-        found=8 * n * n, held=24 * n * n, what=f"the second moment of {n:,} columns", remedy="",
+        work=lambda rows: 8 * n * 4 * min(rows, m) + tower_bytes(n, height, m),
+        partial=8 * n * n, shared=24 * n * n, what=f"the second moment of {n:,} columns", remedy="",
     )  # fmt: skip
-    passes = Passes(arrangement, notify)
-    with held_memory(), dense_threads(1), np.errstate(under="ignore"):
-        found = passes("inputs", TrianglePass(arrangement.rows, height))
-        R = found.R / np.sqrt(m)
+
+
+def read_factor(source: Source, damping: float, allowed: int, notify: Callback) -> Matrix:
+    """The factor of an opened matrix of samples."""
+    with running(schedule_samples(source, allowed), notify=notify) as run:
+        return _factor(run(TrianglePass(), "inputs"), source.shape[0], damping)
+
+
+def _factor(triangle: Triangle, samples: int, damping: float) -> Matrix:
+    with np.errstate(under="ignore"):
+        R = triangle.R / np.sqrt(samples)
         if damping:
+            n = R.shape[1]
             extra = np.sqrt(damping * float(np.sum(R * R)) / n) * np.eye(n)
             R = np.linalg.qr(np.concatenate([R, extra]), mode="r")
-    return np.asarray(R * np.sqrt(R.shape[0]))
+        return np.asarray(R * np.sqrt(R.shape[0]))

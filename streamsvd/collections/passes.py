@@ -1,22 +1,50 @@
-"""What tasks do with some parts of a collection: sketches, of the matrices or of projections of them."""
+"""What one read of a collection finds of each matrix: its sketch, of itself or of a projection."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from streamsvd.collections.mathematics import BlockSketch, sketch, sketch_projection
 from streamsvd.collections.mathematics.sketches import SHARE
+from streamsvd.collections.readers import MemberBlock
 from streamsvd.collections.weights import ALIKE, Metrics
-from streamsvd.engine.tree import Run
-from streamsvd.store.collections import Collection, Member
+from streamsvd.engine.device import Device
 from streamsvd.typing import Matrix
 
 Array = npt.NDArray[Any]
+T = TypeVar("T")
+
+
+class MemberPass(Generic[T]):
+    """A pass that finds something of each matrix by itself: all of it, in the order of the collection."""
+
+    __slots__ = ()
+
+    def find(self, block: MemberBlock) -> T:
+        """What is found of one."""
+        raise NotImplementedError
+
+    def init(self, device: Device) -> list[T]:
+        """Of none."""
+        del device
+        return []
+
+    def update(self, state: list[T], block: MemberBlock, /) -> list[T]:
+        """Of one more."""
+        state.append(self.find(block))
+        return state
+
+    def close(self, state: list[T]) -> list[T]:
+        """Of the members of a span."""
+        return state
+
+    def merge(self, left: list[T], right: list[T]) -> list[T]:
+        """One after the other."""
+        return left + right
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,13 +67,13 @@ class BlockReading:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class BlockSketchPass:
+class BlockSketchPass(MemberPass[BlockReading]):
     """Sketches of the matrices; with ``keep``, those that have no small factors are kept too.
 
     Attributes
     ----------
-    collection, error, rank
-        What is read, and what will be asked of clusters.
+    error, rank
+        What will be asked of clusters.
     keep
         Whether matrices are kept.
     omega
@@ -56,7 +84,6 @@ class BlockSketchPass:
         How errors are measured.
     """
 
-    collection: Collection
     error: float
     rank: int | None
     keep: bool
@@ -64,38 +91,29 @@ class BlockSketchPass:
     share: float = SHARE
     metrics: Metrics = ALIKE
 
-    def leaf(self, rows: Run) -> list[BlockReading]:
-        """Those of some parts."""
-        return [
-            self._read_block(member, A, zeros)
-            for number in range(*rows)
-            for member, A, zeros in checked_matrices(self.collection, number)
-        ]
-
-    def join(self, left: list[BlockReading], right: list[BlockReading]) -> list[BlockReading]:
-        """One after the other."""
-        return left + right
-
-    def _read_block(self, member: Member, A: Array, zeros: int) -> BlockReading:
-        metric = self.metrics.of(member.name)
+    def find(self, block: MemberBlock) -> BlockReading:
+        """Sketch of a matrix, and itself where it is kept."""
+        name, A = block.member.name, block.matrix
+        metric = self.metrics.of(name)
         if self.omega is not None:
-            found = sketch_projection(member.name, A, self.omega, error=self.error, metric=metric)
-            return BlockReading(found, None, zeros)
-        found = sketch(member.name, A, error=self.error, share=self.share, metric=metric)
+            found = sketch_projection(name, A, self.omega, error=self.error, metric=metric)
+            return BlockReading(in_rows(found), None, block.zeros)
+        found = sketch(name, A, error=self.error, share=self.share, metric=metric)
         keep = self.keep and not factors_pay(found, self.error, self.rank)
-        return BlockReading(found, member.layout.array(A.copy()) if keep else None, zeros)
+        return BlockReading(in_rows(found), values_of(block) if keep else None, block.zeros)
 
 
-def checked_matrices(collection: Collection, number: int) -> Iterator[tuple[Member, Array, int]]:
-    """Matrices of a part, and how many NaN became zero."""
-    for member, A in collection.matrices(collection.parts[number]):
-        zeros = 0
-        if collection.zeros and A.dtype.kind == "f":
-            gaps = np.isnan(A)
-            zeros = int(np.count_nonzero(gaps))
-            if zeros:
-                A = np.where(gaps, np.zeros((), A.dtype), A)
-        yield member, A, zeros
+def in_rows(found: BlockSketch) -> BlockSketch:
+    """A sketch whose factors lie in memory row after row, as they do after a save, or a way to another process.
+
+    Products of another order of memory are other bits.
+    """
+    return replace(found, L=np.ascontiguousarray(found.L), Vh=np.ascontiguousarray(found.Vh))
+
+
+def values_of(block: MemberBlock) -> Array:
+    """A copy of the array of a matrix, in its own shape."""
+    return np.array(block.member.layout.array(block.matrix), order="C")
 
 
 def factors_pay(found: BlockSketch, error: float, rank: int | None) -> bool:

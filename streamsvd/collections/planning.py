@@ -4,63 +4,66 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Literal, get_args
+from typing import Any
 
 from streamsvd.collections.mathematics.sketches import GRAM_LEAST
+from streamsvd.collections.options import Backend
+from streamsvd.collections.readers import CollectionReader, SlabReader, slab_rows
 from streamsvd.collections.weights import NO_WEIGHTS, Weights
 from streamsvd.engine.concurrency import concurrency
 from streamsvd.engine.memory import BASE_BYTES
+from streamsvd.engine.run_plan import RunPlan
 from streamsvd.engine.submit import active_client
-from streamsvd.engine.tree import Run
 from streamsvd.errors import BudgetError, SpecError
 from streamsvd.store.collections import Collection, Member
 
-Backend = Literal["auto", "primal", "gram", "propose"]
 PROJECTION_ROWS = 96
 """Rows of a projection."""
 MOST_COLUMNS = 15_000
 """Columns of a Gram matrix."""
-RUN_BYTES = 2 << 20
-MOST_RUNS = 512
 COPIES = 7
 """Of the left factors of all sketches, while clusters are tried: scored, joined, stacked and decomposed."""
 FEW_COPIES = 3
 """The same of projections, whose stacks have few rows."""
+SAVE_COPIES = 4
+"""Of what a pass found, as it is saved: itself, its bytes, all of them in a row, and as the store takes them."""
 ITEM = 8
 WEIGHTS_REFUSAL = "a Gram matrix knows no weights."
 WRITE_BYTES = 24 << 20
 """Arrays on their way to the store."""
+PASSES = {"primal": 1, "gram": 2, "propose": 2}
+SENTENCES = {
+    "primal": "Backend primal: sketches of all are in memory.",
+    "gram": "Backend gram: sums over rows, and a second read that completes bases and measures errors.",
+    "propose": "Backend propose: clusters proposed on projections, and a second read that certifies them.",
+}
 
 
-@dataclass(frozen=True, slots=True)
-class CollectionPlan:
-    """How to run.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectionPlan(RunPlan):
+    """What a run over a collection will read and need.
 
     Attributes
     ----------
     backend
         Not ``"auto"`` any more.
-    runs
-        First and last number (exclusive) of the parts of each task.
-    workers
-        Tasks at once in this process.
     room
         Bytes that sketches, and what clustering makes of them, may take.
-    projected_bytes, budget_bytes
-        Upper bound of the memory, and what is allowed.
+    n_blocks, rows, columns
+        Matrices, their rows, and the columns of all.
     """
 
     backend: Backend
-    runs: tuple[Run, ...]
-    workers: int
     room: int
-    projected_bytes: int
-    budget_bytes: int
+    n_blocks: int
+    rows: int
+    columns: int
 
 
 def plan_collection(
+    verb: str,
     collection: Collection,
+    options: Any,
     backend: Backend,
     budget: int,
     *,
@@ -68,20 +71,36 @@ def plan_collection(
     keep: bool,
     rank: int | None = None,
     weights: Weights = NO_WEIGHTS,
+    saving: bool = False,
+    passes: int | None = None,
+    beside: int = 0,
 ) -> CollectionPlan:
     """The plan of the first backend that fits: sketches in memory, else the Gram matrix, else proposals.
+
+    Parameters
+    ----------
+    verb, collection, options
+        For the record, and what is read.
+    backend, budget
+        As asked, and the memory.
+    error, rank, weights
+        Of clusters.
+    keep
+        Whether matrices that are kept as they are are handed out.
+    saving
+        Whether what passes find is saved.
+    passes
+        Reads, at most, if not those of the backend.
+    beside
+        Bytes that there are once, beside all this.
 
     Raises
     ------
     BudgetError
         If none fits; it names the least memory that works.
     SpecError
-        If the backend is unknown, or cannot be used here.
+        If the backend cannot be used here.
     """
-    if backend not in get_args(Backend):
-        raise SpecError(
-            f"backend={backend!r} is unknown. Pass one of {', '.join(get_args(Backend))}."
-        )
     refused = gram_refused(collection, error) if weights.plain else WEIGHTS_REFUSAL
     if backend == "gram" and refused:
         raise SpecError(f"{refused} Pass backend='auto'.")
@@ -91,12 +110,25 @@ def plan_collection(
         if name == "gram" and refused:
             continue
         for workers in range(most_workers(collection), fewest_workers() - 1, -1):
-            held, task = needs(collection, name, keep=keep, rank=rank, weights=weights)
-            needed = BASE_BYTES + held + workers * task
+            held, task = needs(
+                collection, name, keep=keep, rank=rank, weights=weights, saving=saving
+            )
+            needed = BASE_BYTES + beside + held + workers * task
             if needed <= budget:
                 spare = min(budget - needed, _all(collection)) if name == "propose" else 0
-                runs = runs_of(collection)
-                return CollectionPlan(name, runs, workers, held + spare, needed + spare, budget)
+                reader = (SlabReader if name == "gram" else CollectionReader)(collection)
+                members = collection.members
+                columns = sum(m.shape[1] for m in members)
+                notes = (
+                    f"{len(members):,} matrices of {collection.rows:,} rows, {columns:,} columns in all.", SENTENCES[name],
+                    *((f"Inputs of {weights.input_bytes:,} bytes are read beside.",) if weights.sources else ()),
+                )  # fmt: skip
+                return CollectionPlan(
+                    verb=verb, source=collection.name, options=options, passes=passes or PASSES[name],
+                    pass_bytes=collection.pass_bytes, workers=workers, spans=len(reader.spans), projected_bytes=needed + spare,
+                    budget_bytes=budget, notes=notes, backend=name, room=held + spare, n_blocks=len(members),
+                    rows=collection.rows, columns=columns,
+                )  # fmt: skip
             least.append(needed)
     raise BudgetError(
         f"clustering the {len(collection.members):,} blocks of {collection.name}",
@@ -138,19 +170,6 @@ def fewest_workers() -> int:
     return concurrency()[1] if active_client() is not None else 1
 
 
-def runs_of(collection: Collection) -> tuple[Run, ...]:
-    """Parts that one task reads, about equal bytes; they depend on the collection alone."""
-    total = sum(p.nbytes for p in collection.parts)
-    goal = max(RUN_BYTES, -(-total // MOST_RUNS))
-    edges, held = [0], 0
-    for number, part in enumerate(collection.parts, start=1):
-        held += part.nbytes
-        if held >= goal or number == len(collection.parts):
-            edges.append(number)
-            held = 0
-    return tuple(pairwise(edges))
-
-
 def needs(
     collection: Collection,
     backend: Backend,
@@ -158,16 +177,19 @@ def needs(
     keep: bool,
     rank: int | None = None,
     weights: Weights = NO_WEIGHTS,
+    saving: bool = False,
 ) -> tuple[int, int]:
     """Bytes there are once, and in each task; with a rank, of clusters of no more than that."""
     members = collection.members
     kept = (sum(m.held_bytes for m in members) if keep else 0) + weights.nbytes
+    if saving:
+        kept += SAVE_COPIES * saved_bytes(collection, backend, keep=keep)
     reading = max(p.nbytes + p.array.read_bytes for p in collection.parts)
     alone = max(task_bytes(m, weighted=not weights.plain) for m in members)
     if backend == "gram":
         n = sum(m.shape[1] for m in members)
         kept += ITEM * n * n * 16 + ITEM * collection.rows * sum(min(m.shape) for m in members)
-        return kept, 2 * ITEM * n * n + ITEM * 4 * gram_slab(n) * n
+        return kept, 2 * ITEM * n * n + ITEM * 4 * slab_rows(n) * n
     if backend == "propose":
         tall = [(min(PROJECTION_ROWS, m.shape[0]), m.shape[1]) for m in members]
         proposals = sum(sketch_bytes(p, n, FEW_COPIES) for p, n in tall) + keys_bytes(len(members))
@@ -179,6 +201,21 @@ def needs(
         return max(proposals, certified + out) + omega + weights.nbytes, reading + alone
     held = sum(sketch_bytes(*m.shape) for m in members) + keys_bytes(len(members))
     return held + kept, reading + alone
+
+
+def saved_bytes(collection: Collection, backend: Backend, *, keep: bool) -> int:
+    """Upper bound of what passes find that is saved: sketches, a Gram matrix and bases, or projections; and matrices."""
+    members = collection.members
+    if backend == "gram":
+        n = sum(m.shape[1] for m in members)
+        return ITEM * (n * n + collection.rows * sum(min(m.shape) for m in members))
+    tall = [
+        m.shape[0] if backend == "primal" else min(PROJECTION_ROWS, m.shape[0]) for m in members
+    ]
+    sketches = sum(
+        ITEM * min(t, m.shape[1]) * (t + m.shape[1]) for t, m in zip(tall, members, strict=True)
+    )
+    return sketches + (sum(m.held_bytes for m in members) if keep else 0)
 
 
 def factors_bytes(members: Sequence[Member], rank: int | None) -> int:
@@ -214,8 +251,3 @@ def task_bytes(member: Member, *, weighted: bool = False) -> int:
     m, n = member.shape
     weighing = 4 * m * n + 6 * n * n if weighted else 0
     return ITEM * (6 * m * n + weighing + 8 * min(m, n) ** 2 + 4 * PROJECTION_ROWS * n)
-
-
-def gram_slab(columns: int) -> int:
-    """Rows of all blocks side by side that are summed at once."""
-    return max(16, (4 << 20) // max(ITEM * columns, 1))

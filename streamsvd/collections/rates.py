@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from streamsvd.collections.cluster import KINDS
 from streamsvd.collections.compressed import StoredCluster
 from streamsvd.collections.encoding import EncodedCluster, ladder
 from streamsvd.collections.mathematics import (
@@ -20,22 +22,20 @@ from streamsvd.collections.mathematics import (
     coarser,
     number_merges,
 )
-from streamsvd.collections.mathematics.cluster import EXACT_BELOW
-from streamsvd.collections.mathematics.options import check_error
-from streamsvd.collections.options import ClusteringRequest
+from streamsvd.collections.options import ERRORS, RateOptions
 from streamsvd.collections.planning import CollectionPlan, plan_collection
-from streamsvd.collections.result import ClusteringInfo
-from streamsvd.collections.run import ClusteringRun
+from streamsvd.collections.readers import take_collection
+from streamsvd.collections.request import ClusteringRequest
+from streamsvd.collections.run import ClusteringRun, clustering_run
+from streamsvd.collections.saves import open_collection_saves
 from streamsvd.collections.weights import Weights
-from streamsvd.engine.allocator import held_memory
-from streamsvd.engine.blas import dense_threads
 from streamsvd.engine.events import Callback, ignore_event
-from streamsvd.engine.meter import mark_memory
-from streamsvd.engine.runs import allowed_bytes
+from streamsvd.engine.saves import SAVE_SECONDS, try_saves
+from streamsvd.engine.schedule import allowed_bytes
 from streamsvd.errors import BudgetError, SpecError
-from streamsvd.store.collections import Collection, Member, as_collection
+from streamsvd.info import Info
+from streamsvd.store.collections import Collection, Member
 
-ERRORS = (0.02, 0.05, 0.1, 0.2, 0.5)
 RECORD = 600
 """Bytes that the result holds of one matrix at one error."""
 
@@ -87,20 +87,22 @@ class RateCurve:
     ----------
     rates
         One for each error, ascending.
-    mode, rank
-        What was asked besides.
     bytes_before
         Of the matrices, uncompressed.
-    reads, info
-        As of `Clustering`; of all errors together.
+    reads, zeros, input_bytes, plan, info
+        As of `ClusterResult`; of all errors together.
+    options
+        What was asked.
     """
 
     rates: tuple[RatePoint, ...]
-    mode: str
-    rank: int | None
     bytes_before: int
     reads: float
-    info: ClusteringInfo
+    zeros: dict[str, int]
+    input_bytes: int
+    options: RateOptions
+    plan: CollectionPlan
+    info: Info
 
     def at(self, error: float) -> RatePoint:
         """That of one error.
@@ -129,13 +131,16 @@ def rate_curve(
     column_weights: Any = None,
     inputs: Any = None,
     damping: float = 0.0,
+    nonfinite: str = "raise",
+    checkpoint: str | os.PathLike[str] | None = None,
+    save_seconds: float = SAVE_SECONDS,
     callback: Callback = ignore_event,
 ) -> RateCurve:
     """What a collection of matrices takes at each of several errors, before one is chosen.
 
     Parameters
     ----------
-    collection, mode, rank, method, row_weights, column_weights, inputs, damping
+    collection, mode, rank, method, row_weights, column_weights, inputs, damping, nonfinite, checkpoint, save_seconds
         As of `cluster`.
     errors
         Relative Frobenius errors, in [0, 1), in any order.
@@ -168,85 +173,89 @@ def rate_curve(
 
     Examples
     --------
-    >>> import numpy as np
+    >>> import numpy as np, streamsvd
     >>> rng = np.random.default_rng(0)
     >>> basis = rng.standard_normal((60, 3))
     >>> blocks = {f"w{i}": basis @ rng.standard_normal((3, 20)) for i in range(6)}
-    >>> found = rates(blocks, errors=(0.01, 0.5))
+    >>> found = streamsvd.rate_curve(blocks, errors=(0.01, 0.5))
     >>> found.bytes_before, [(rate.bytes_after, rate.bytes_alone) for rate in found.rates]
     (57600, [(4320, 11520), (2880, 7680)])
     """
-    source = as_collection(collection)
+    source = take_collection(collection, nonfinite)
+    options = RateOptions(errors=errors, mode=mode, rank=rank, method=method, damping=damping)  # type: ignore[arg-type]
     weights = Weights.of(source, row_weights, column_weights, inputs, damping)
-    several = [
-        ClusteringRequest.of(
-            source, error=e, rank=rank, mode=mode, method=method, seed=0, weights=weights
-        )
-        for e in ascending(errors)
-    ]
-    budget = allowed_bytes(memory)
-    plan = _plan_rates(source, several, budget)
-    began, start = time.perf_counter(), mark_memory()
-    metrics = weights.read(budget, callback)
-    with held_memory(), dense_threads(1):
-        run = ClusteringRun(
-            source, several[0], plan, callback, False, metrics, warnings=list(weights.warnings()), began=began, memory=start,
-        )  # fmt: skip
-        if several[0].error < EXACT_BELOW:
-            run.warnings.append(
-                f"error={several[0].error:g} is near rounding: singular values decide, which is slower."
-            )
-        sketches = [s.sketch for s in run.sketch_blocks(source, "sketches", several[0].options)]
-        found = tuple(_rate(sketches, run, asked) for asked in several)
-        info = run.info()
-    return RateCurve(found, mode, several[0].options.rank, source.nbytes, run.reads, info)
+    several = [ClusteringRequest.of(source, options.at(e), weights) for e in options.errors]
+    plan = _plan_rates(
+        source, options, several[0], allowed_bytes(memory), saving=checkpoint is not None
+    )
+    try_saves(checkpoint, source, row_weights, column_weights, inputs)
+    saves = open_collection_saves(checkpoint, source, plan, weights, KINDS, save_seconds)
+    with clustering_run(source, several[0], plan, callback, saves, keep=False) as run:
+        seen = run.run.once("sketches", run.sketching(several[0].criteria, keep=False))
+        zeros = {s.sketch.key: s.zeros for s in seen if s.zeros}
+        found = tuple(_rate([s.sketch for s in seen], run, asked) for asked in several)
+        info = run.info(zeros, 1)
+    return RateCurve(
+        found, source.nbytes, run.reads, zeros, weights.input_bytes, options, plan, info
+    )
 
 
-def ascending(errors: Iterable[float]) -> list[float]:
-    """Errors once each, the smallest first.
+def plan_rate_curve(
+    collection: Any,
+    errors: Iterable[float] = ERRORS,
+    mode: Mode = "cluster",
+    rank: int | None = None,
+    *,
+    method: Method = "certified",
+    memory: int | float | str | None = None,
+    row_weights: Any = None,
+    column_weights: Any = None,
+    inputs: Any = None,
+    damping: float = 0.0,
+) -> CollectionPlan:
+    """What `rate_curve` will read and need, from shapes alone.
 
     Raises
     ------
-    SpecError
-        If there are none, or one is no relative error.
+    SpecError, ShapeError, BudgetError
+        As `rate_curve`, before anything is read.
     """
-    if not isinstance(errors, Iterable):
-        raise SpecError(f"errors={errors!r} are no errors. Pass several, such as (0.05, 0.1).")
-    found = list(errors)
-    if not found:
-        raise SpecError("errors=() asks for nothing. Pass several, such as (0.05, 0.1).")
-    for error in found:
-        check_error(error)
-    return sorted({float(error) for error in found})
+    source = take_collection(collection, "raise")
+    options = RateOptions(errors=errors, mode=mode, rank=rank, method=method, damping=damping)  # type: ignore[arg-type]
+    weights = Weights.of(source, row_weights, column_weights, inputs, damping)
+    least = ClusteringRequest.of(source, options.at(options.errors[0]), weights)
+    return _plan_rates(source, options, least, allowed_bytes(memory))
 
 
 def _plan_rates(
-    source: Collection, several: Sequence[ClusteringRequest], budget: int
+    source: Collection,
+    options: RateOptions,
+    least: ClusteringRequest,
+    budget: int,
+    *,
+    saving: bool = False,
 ) -> CollectionPlan:
-    """Sketches in memory, beside what the result holds."""
-    records = RECORD * len(several) * len(source.members)
-    a = several[0]
+    """Sketches in memory for the least error, beside what the result holds."""
     try:
-        plan = plan_collection(
-            source, "primal", budget - records, error=a.options.error, keep=False, weights=a.weights
-        )
+        return plan_collection(
+            "rate_curve", source, options, "primal", budget, error=least.criteria.error, keep=False, weights=least.weights,
+            saving=saving, beside=RECORD * len(options.errors) * len(source.members),
+        )  # fmt: skip
     except BudgetError as refused:
-        least = refused.needs + records
         raise BudgetError(
             f"clustering the {len(source.members):,} blocks of {source.name} at several errors",
-            least,
+            refused.needs,
             budget,
-            f"Sketches of all are held. The smallest budget that works is memory={least}; "
+            f"Sketches of all are held. The smallest budget that works is memory={refused.needs}; "
             "at one error compress works with less.",
         ) from None
-    return replace(plan, projected_bytes=plan.projected_bytes + records, budget_bytes=budget)
 
 
 def _rate(
     sketches: Sequence[BlockSketch], run: ClusteringRun, asked: ClusteringRequest
 ) -> RatePoint:
     """One error."""
-    began, o, members = time.perf_counter(), asked.options, run.members
+    began, o, members = time.perf_counter(), asked.criteria, run.members
     few = [coarser(s, error=o.error, share=o.share) for s in sketches]
     stored: list[tuple[StoredCluster, int, float]] = []
     merges: list[tuple[MergeStep, ...]] = []
@@ -267,7 +276,7 @@ def _rate(
 
 
 def _describe_cluster(
-    shared: EncodedCluster, members: dict[str, Member]
+    shared: EncodedCluster, members: Mapping[str, Member]
 ) -> tuple[StoredCluster, int, float]:
     """A cluster without its factors, their bytes, and the largest error of a matrix."""
     cluster = StoredCluster(

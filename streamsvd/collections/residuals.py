@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,15 +22,13 @@ from streamsvd.collections.encoding import (
 from streamsvd.collections.mathematics import BlockSketch, Metric, cluster_sketches, coarser
 from streamsvd.collections.mathematics.residuals import bits, encode_residual
 from streamsvd.collections.mathematics.sketches import apply_weights, scale_block
-from streamsvd.collections.passes import BlockReading, checked_matrices
+from streamsvd.collections.passes import MemberPass, values_of
+from streamsvd.collections.readers import MemberBlock
+from streamsvd.collections.run import ClusteringRun, FoundCluster
 from streamsvd.collections.weights import Metrics
-from streamsvd.engine.tree import Run
-from streamsvd.store.collections import Collection, Member
+from streamsvd.store.collections import Member
 from streamsvd.store.collections.codes import pack_codes
 from streamsvd.typing import Matrix
-
-if TYPE_CHECKING:
-    from streamsvd.collections.run import ClusteringRun
 
 Array = npt.NDArray[Any]
 RUNGS = (1.0, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01)
@@ -72,16 +70,10 @@ class Split:
         return min(max(norm, float(ends.smallest_subnormal)), float(ends.max)) if self.size else 0.0
 
 
-def split(
-    member: Member,
-    A: Array,
-    factors: StoredFactors | None,
-    metric: Metric,
-    error: float,
-    zeros: int,
-) -> Split:
+def split(block: MemberBlock, factors: StoredFactors | None, metric: Metric, error: float) -> Split:
     """A block coded beside factors and alone, each within the error."""
-    B, exponent = scale_block(member.name, A, metric)
+    member = block.member
+    B, exponent = scale_block(member.name, block.matrix, metric)
     norm, lift = 0.0, 0
     if B.any():
         W, lift = apply_weights(member.name, B, metric)
@@ -92,8 +84,8 @@ def split(
     beside = None if factors is None else work.piece(factors.product())
     if alone is not None and alone.nbytes >= member.nbytes:
         alone = None
-    keep = member.layout.array(A.copy()) if alone is None else None
-    return Split(member.name, norm, exponent + lift, zeros, beside, alone, keep)
+    keep = values_of(block) if alone is None else None
+    return Split(member.name, norm, exponent + lift, block.zeros, beside, alone, keep)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,36 +135,17 @@ class _BlockEncoder:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SplitPass:
+class SplitPass(MemberPass[Split]):
     """The blocks of a collection, each beside the basis of its cluster and alone."""
 
-    collection: Collection
     places: Mapping[str, tuple[EncodedCluster, int]]
     metrics: Metrics
     error: float
 
-    def leaf(self, rows: Run) -> list[Split]:
-        """Those of some parts."""
-        return [
-            split(
-                member,
-                A,
-                self._factors(member.name),
-                self.metrics.of(member.name),
-                self.error,
-                zeros,
-            )
-            for number in range(*rows)
-            for member, A, zeros in checked_matrices(self.collection, number)
-        ]
-
-    def join(self, left: list[Split], right: list[Split]) -> list[Split]:
-        """One after the other."""
-        return left + right
-
-    def _factors(self, name: str) -> StoredFactors | None:
-        shared, i = self.places[name]
-        return factors_of(shared, i)
+    def find(self, block: MemberBlock) -> Split:
+        """Of one block."""
+        name = block.member.name
+        return split(block, factors_of(*self.places[name]), self.metrics.of(name), self.error)
 
 
 def factors_of(shared: EncodedCluster, i: int) -> StoredFactors | None:
@@ -182,35 +155,44 @@ def factors_of(shared: EncodedCluster, i: int) -> StoredFactors | None:
     return StoredFactors(shared.basis, shared.coefficients[i], shared.exponents[i])
 
 
-def splits(run: ClusteringRun) -> Iterator[tuple[EncodedCluster, dict[str, Array]]]:
-    """Clusters as stored, with residuals, and the arrays that are kept as they are: two reads, one where nothing is shared."""
-    found = principal_parts(run)
-    places = {name: (shared, i) for shared in found for i, name in enumerate(shared.names)}
-    assert run.request.target is not None
-    job = SplitPass(run.source, places, run.metrics, run.request.target)
-    each: list[Split] = run.read(run.source, job, "residuals")
-    run.zeros |= {s.name: s.zeros for s in each if s.zeros}
-    by_name = {s.name: s for s in each}
-    for shared in found:
-        mine = [by_name[name] for name in shared.names]
-        yield from cheapest(shared, mine, run.members, run.request.options.mode)
+@dataclass(frozen=True, slots=True, eq=False)
+class PrincipalParts:
+    """What blocks share: the error of it, the clusters, and reads that they rest on."""
+
+    error: float
+    clusters: Sequence[EncodedCluster]
+    passes: int
 
 
-def principal_parts(run: ClusteringRun) -> list[EncodedCluster]:
-    """The clusters of the principal error that was asked, or of the one that seems to store least."""
-    asked, source, members = run.request, run.source, run.members
-    target, o = asked.target, asked.options
+def with_residuals(run: ClusteringRun, principal: PrincipalParts) -> Iterator[FoundCluster]:
+    """Clusters as stored, with what their bases leave of each block in whole numbers: one more read."""
+    target, mode = run.request.target, run.request.criteria.mode
     assert target is not None
-    assert asked.principal is not None
-    if asked.principal == "auto":
+    shared = principal.clusters
+    places = {name: (one, i) for one in shared for i, name in enumerate(one.names)}
+    each: list[Split] = run.run.once("residuals", SplitPass(places, run.metrics, target))
+    by_name = {s.name: s for s in each}
+    for one in shared:
+        mine = [by_name[name] for name in one.names]
+        for part, arrays in cheapest(one, mine, run.members, mode):
+            zeros = {name: z for name in part.names if (z := by_name[name].zeros)}
+            yield FoundCluster((part,), arrays, zeros, principal.passes + 1)
+
+
+def principal_parts(run: ClusteringRun) -> PrincipalParts:
+    """The clusters of the principal error that was asked, or of the one that seems to store least."""
+    request, source, members = run.request, run.source, run.members
+    target, criteria = request.target, request.criteria
+    assert target is not None
+    assert request.principal is not None
+    if request.principal == "auto":
         rungs = [p for p in RUNGS if p > target]
     else:
-        rungs = [float(asked.principal)]
+        rungs = [float(request.principal)]
     if rungs == [1.0]:
-        run.principal = 1.0
-        return [without_basis(sorted(members), members, source.rows)]
-    run.keep = False  # they are read again
-    seen: list[BlockReading] = run.sketch_blocks(source, "sketches", o)
+        return PrincipalParts(1.0, [without_basis(sorted(members), members, source.rows)], 0)
+    # No arrays are kept: they are read again.
+    seen = run.run.once("sketches", run.sketching(criteria, keep=False))
     sketches = [s.sketch for s in seen]
     least, best = np.inf, (1.0, list[EncodedCluster]())
     for rung in rungs:
@@ -222,13 +204,12 @@ def principal_parts(run: ClusteringRun) -> list[EncodedCluster]:
             spare = margin(list({m.dtype for m in members.values()}), rung)
             inner = rung - spare
             short = [coarser(s, error=inner, share=SKETCH_SHARE) for s in sketches]
-            found = cluster_sketches(short, replace(o, error=inner, share=SKETCH_SHARE))
+            found = cluster_sketches(short, replace(criteria, error=inner, share=SKETCH_SHARE))
             clusters = [part for one in found for part in run.encode(one, rung, spare)]
         size = estimate_bytes(clusters, members, target)
         if size < least:
             least, best = size, (rung, clusters)
-    run.principal = best[0]
-    return best[1]
+    return PrincipalParts(*best, 1)
 
 
 def estimate_bytes(

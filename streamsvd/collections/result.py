@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,49 +11,12 @@ import numpy.typing as npt
 from streamsvd.collections.compressed import CompressedCollection, StoredCluster
 from streamsvd.collections.encoding import EncodedCluster, decode_block
 from streamsvd.collections.mathematics import MergeStep
+from streamsvd.collections.options import ClusterOptions, CompressionOptions
+from streamsvd.collections.planning import CollectionPlan
+from streamsvd.info import Info
 from streamsvd.store.collections import Member
 
 Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class ClusteringInfo:
-    """How a clustering came about.
-
-    Attributes
-    ----------
-    n_blocks, rows, columns
-        Matrices, their rows, and the columns of all.
-    backend
-        ``"primal"``, ``"gram"`` or ``"propose"``.
-    passes, bytes_read, elapsed_s
-        Reads of the collection, bytes decoded by them, and wall seconds.
-    peak_bytes, projected_bytes, budget_bytes
-        Memory measured, projected before reading, and allowed.
-    zeros
-        Entries that were NaN and count as zero, by block; empty unless that was asked for.
-    seed
-        Of the projections.
-    input_bytes
-        Bytes of the inputs that were read beside the collection.
-    warnings
-        What a careful user should know.
-    """
-
-    n_blocks: int
-    rows: int
-    columns: int
-    backend: str
-    passes: int
-    bytes_read: int
-    elapsed_s: float
-    peak_bytes: int
-    projected_bytes: int
-    budget_bytes: int
-    zeros: dict[str, int]
-    seed: int
-    input_bytes: int
-    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,11 +63,15 @@ class ClusterResult:
     compression_ratio
         Bytes of the matrices over bytes of factors, and of matrices kept as they are.
     reads
-        Bytes decoded over bytes of the collection.
-    info
-        How it came about.
+        Bytes decoded by this run over bytes of the collection.
     merges
         Who joined whom: the dendrogram. Matrices of zeros are in none. Of proposed clusters, what the second read joined.
+    zeros
+        Entries that were NaN and count as zero, by name of the block.
+    input_bytes
+        Bytes of the inputs that were read beside the collection.
+    options, plan, info
+        What was asked, how it was done, and how it came about.
     """
 
     labels: dict[str, int]
@@ -111,8 +79,12 @@ class ClusterResult:
     block_errors: dict[str, float]
     compression_ratio: float
     reads: float
-    info: ClusteringInfo
     merges: tuple[MergeStep, ...]
+    zeros: dict[str, int]
+    input_bytes: int
+    options: ClusterOptions
+    plan: CollectionPlan
+    info: Info
     _encoded_clusters: tuple[EncodedCluster, ...]
     _members: dict[str, Member]
 
@@ -143,29 +115,16 @@ class ClusterResult:
         return member.layout.array(A)
 
 
-def clustering(
-    shared: tuple[EncodedCluster, ...],
-    members: dict[str, Member],
-    reads: float,
-    info: ClusteringInfo,
-    merges: tuple[MergeStep, ...],
-) -> ClusterResult:
-    """The result of clusters as they are stored."""
+def labels_of(shared: Sequence[EncodedCluster]) -> dict[str, int]:
+    """Number of its cluster, by name."""
+    return {name: i for i, s in enumerate(shared) for name in s.names}
+
+
+def ratio_of(shared: Sequence[EncodedCluster], members: dict[str, Member]) -> float:
+    """Bytes of the matrices over bytes of clusters as stored."""
     whole = sum(m.nbytes for m in members.values())
     stored = sum(s.nbytes(members) for s in shared)
-    return ClusterResult(
-        {name: i for i, s in enumerate(shared) for name in s.names},
-        tuple(
-            Cluster(s.names, s.rank, s.basis, s.error_lower, s.error_upper, s.raw) for s in shared
-        ),
-        {name: e for s in shared for name, e in zip(s.names, s.block_errors, strict=True)},
-        whole / stored if stored else (float("inf") if whole else 1.0),
-        reads,
-        info,
-        merges,
-        shared,
-        members,
-    )
+    return whole / stored if stored else (float("inf") if whole else 1.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -180,7 +139,7 @@ class CompressionReport:
         Of all matrices there, as of `CompressedCollection`.
     bytes_before, bytes_after
         Of the matrices, and of all stored objects.
-    reads, info
+    reads, zeros, input_bytes, options, plan, info
         As of `ClusterResult`; after an addition, of the matrices that were added.
     """
 
@@ -192,7 +151,11 @@ class CompressionReport:
     bytes_before: int
     bytes_after: int
     reads: float
-    info: ClusteringInfo
+    zeros: dict[str, int]
+    input_bytes: int
+    options: CompressionOptions
+    plan: CollectionPlan
+    info: Info
 
     @property
     def compression_ratio(self) -> float:
@@ -200,10 +163,15 @@ class CompressionReport:
         return self.bytes_before / max(self.bytes_after, 1)
 
 
-def compression(
-    held: CompressedCollection, reads: float, info: ClusteringInfo
+def compression_report(
+    held: CompressedCollection,
+    options: CompressionOptions,
+    plan: CollectionPlan,
+    info: Info,
+    **facts: Any,
 ) -> CompressionReport:
     """What is handed out of a version that was made."""
     return CompressionReport(
-        held.name, held.version, held.labels, held.clusters, held.block_errors, held.bytes_before, held.bytes_after, reads, info
+        path=held.name, version=held.version, labels=held.labels, clusters=held.clusters, block_errors=held.block_errors,
+        bytes_before=held.bytes_before, bytes_after=held.bytes_after, options=options, plan=plan, info=info, **facts,
     )  # fmt: skip

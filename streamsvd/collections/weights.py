@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from streamsvd.checks.masks import require_unmasked
-from streamsvd.collections.inputs import check_damping, factor_of
+from streamsvd.checks.real import check_real
+from streamsvd.collections.inputs import read_factor
 from streamsvd.collections.mathematics import PLAIN, Metric
+from streamsvd.collections.options import check_damping
 from streamsvd.engine.events import Callback
 from streamsvd.engine.opening import as_source
-from streamsvd.engine.runs.checks import check_real
+from streamsvd.engine.saves import Saves, array_digest, source_fingerprint
 from streamsvd.errors import ShapeError, SpecError
 from streamsvd.protocols import Source
 from streamsvd.store.collections import Collection
@@ -115,13 +117,28 @@ class Weights:
         """Bytes of inputs, uncompressed."""
         return sum(s.nbytes for s in self.sources)
 
-    def read(self, allowed: int, notify: Callback) -> Metrics:
-        """The norms of all blocks: one pass over each of the inputs."""
+    def read(self, allowed: int, notify: Callback, saves: Saves | None = None) -> Metrics:
+        """The norms of all blocks: one pass over each of the inputs, but of those whose factors were saved."""
         factors = []
-        for source in self.sources:
-            F = factor_of(source, self.damping, allowed, notify)
-            factors.append(F / np.sqrt(F.shape[0]))
+        for number, source in enumerate(self.sources):
+            name = f"inputs {number}"
+            if saves is not None and name in saves.values:
+                factors.append(saves.values[name])
+                continue
+            F = read_factor(source, self.damping, allowed, notify)
+            factors.append(np.ascontiguousarray(F / np.sqrt(F.shape[0])))
+            if saves is not None:
+                saves.keep_value(name, factors[-1])
         return Metrics(self.rows, self.columns, tuple(factors), self.acting)
+
+    def digests(self) -> dict[str, Any]:
+        """What a run with the same weights has in common with this one."""
+        return {
+            "row_weights": None if self.rows is None else array_digest(self.rows),
+            "column_weights": {name: array_digest(w) for name, w in self.columns.items()},
+            "inputs": [source_fingerprint(source) for source in self.sources],
+            "acting": dict(self.acting),
+        }
 
     def warnings(self) -> tuple[str, ...]:
         """Inputs too few to see all directions."""

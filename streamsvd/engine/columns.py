@@ -26,7 +26,7 @@ from streamsvd.info import Info
 from streamsvd.numerics.columns import Columns, as_mask, describe_columns, original_column
 from streamsvd.numerics.support import FULL_SUPPORT, Support
 from streamsvd.protocols import Source
-from streamsvd.store.sources.columns import KeptColumns, column_extents, mask_variable
+from streamsvd.store.sources.columns import KeptColumns, column_extents
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -346,6 +346,8 @@ def mask_of(source: Source, mask: Any) -> Mask | None:
     if mask is None:
         return None
     if isinstance(mask, str):
+        from streamsvd.store.sources.mask_variable import mask_variable  # imports zarr
+
         try:
             mask = mask_variable(source, mask)
         except SpecError:

@@ -68,8 +68,8 @@ class Pass(Protocol[S, P]):
         """The state before the first block, and all that is sent to the device once."""
         ...
 
-    def update(self, state: S, block: Block) -> S:
-        """With one more block; the state's memory may be used again."""
+    def update(self, state: S, block: Any, /) -> S:
+        """With one more block, of the kind that its reader makes; the state's memory may be used again."""
         ...
 
     def close(self, state: S) -> P:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -44,7 +44,7 @@ class Run:
     Attributes
     ----------
     reader
-        What is read, if a pass does not say otherwise.
+        What is read, if a pass does not say otherwise; None where all is read at home.
     workers, device
         Tasks that run at once in this process; where they compute.
     projected_bytes
@@ -65,8 +65,8 @@ class Run:
         What a careful user should know, a sentence each.
     """
 
-    reader: Reader
-    workers: int
+    reader: Reader | None
+    workers: int = 1
     device: str = "cpu"
     projected_bytes: int = 0
     needs: int = 0
@@ -107,6 +107,7 @@ class Run:
             Whether they are, where there are saves.
         """
         reader = self.reader if reader is None else reader
+        assert reader is not None
         self.passes += 1
         number, saves = self.passes, self.saves if sink is None and is_saved else None
         self.notify(PassStarted(number, purpose, reader.cost(reader.spans, pass_)))
@@ -134,14 +135,18 @@ class Run:
         self.notify(PassDone(number, purpose, time.perf_counter() - began, None))
         return value
 
-    def once(self, name: str, pass_: Pass[Any, P], purpose: str = "") -> P:
+    def once(
+        self, name: str, pass_: Pass[Any, P], purpose: str = "", *, reader: Reader | None = None
+    ) -> P:
         """The same, unless its result was saved under this name, which is its purpose too if none is given."""
         saves = self.saves
         if saves is not None and name in saves.values:
             value: P = saves.values[name]
-            self.saved_bytes += self.reader.cost(self.reader.spans, pass_)
+            read = self.reader if reader is None else reader
+            assert read is not None
+            self.saved_bytes += read.cost(read.spans, pass_)
             return value
-        value = self(pass_, purpose or name, name=name)
+        value = self(pass_, purpose or name, name=name, reader=reader)
         self.keep(name, value)
         return value
 
@@ -149,16 +154,21 @@ class Run:
         """Blocks of the whole matrix in their order, at home, for what depends on it; the next are read meanwhile."""
         reader = self.reader
         assert isinstance(reader, MatrixReader)
-        self.passes += 1
-        number, whole = self.passes, (reader.spans[0][0], reader.spans[-1][1])
-        cost = reader.cost(reader.spans, None)
-        self.notify(PassStarted(number, purpose, cost))
-        began = time.perf_counter()
-        with borrow_backend("cpu") as device:
+        whole, cost = (reader.spans[0][0], reader.spans[-1][1]), reader.cost(reader.spans, None)
+        with self.at_home(purpose, cost) as progress, borrow_backend("cpu") as device:
             for block in reader.blocks(whole, device, HomeTask(self.id)):
                 yield block
-                self.notify(SpanDone(number, block.first + block.n_rows, whole[1]))
+                progress(block.first + block.n_rows, whole[1])
         self.bytes_read += cost
+
+    @contextmanager
+    def at_home(self, purpose: str, cost: int) -> Iterator[Callable[[int, int], None]]:
+        """A pass that the caller makes at home, of so many bytes: he tells how much of it is done, and adds the bytes read."""
+        self.passes += 1
+        number = self.passes
+        self.notify(PassStarted(number, purpose, cost))
+        began = time.perf_counter()
+        yield lambda done, of: self.notify(SpanDone(number, done, of))
         self.notify(PassDone(number, purpose, time.perf_counter() - began, None))
 
     def keep(self, name: str, value: Any) -> None:
@@ -188,7 +198,7 @@ class Run:
         **facts
             Fields of `streamsvd.info.Info` that the verb knows better, or alone.
         """
-        source = self.reader.source
+        source: Any = getattr(self.reader, "source", None)
         record: dict[str, Any] = {
             "passes": float(self.passes),
             "bytes_read": self.bytes_read,
@@ -226,7 +236,7 @@ def in_run(run: Run, *, width: int = 1) -> Iterator[None]:
     Memory that is freed is used again, BLAS has one thread for dense steps of so narrow a ``width``, and what is to be known of
     the source is told. Whatever ends it early, no task is left that reads or writes; at its end the saves are removed.
     """
-    send_remarks(run.reader.source, run.notify)
+    send_remarks(getattr(run.reader, "source", None), run.notify)
     with held_memory(), dense_threads(width):
         try:
             yield

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,12 +15,11 @@ from streamsvd.engine.schedule import Schedule
 from streamsvd.engine.tree import Node
 from streamsvd.errors import SpecError, StoreError
 from streamsvd.protocols import Source
-from streamsvd.store.checkpoints.checkpoint import Checkpoint
 from streamsvd.store.checkpoints.encoding import decode_value, encode_value
-from streamsvd.store.objects import objects_at
-from streamsvd.store.writing.separation import check_apart
-from streamsvd.store.writing.trial import try_objects
 from streamsvd.typing import Matrix
+
+if TYPE_CHECKING:
+    from streamsvd.store.checkpoints.checkpoint import Checkpoint
 
 SAVE_SECONDS = 30.0
 
@@ -68,6 +67,8 @@ class Saves:
         StoreError
             If what was saved cannot be read.
         """
+        from streamsvd.store.checkpoints.checkpoint import Checkpoint
+
         made = cls(
             Checkpoint.from_address(place, purpose),
             run,
@@ -111,8 +112,12 @@ class Saves:
         self._save_if_due()
 
     def _save_if_due(self) -> None:
-        if time.monotonic() - self.saved_at_s < self.seconds:
-            return
+        if time.monotonic() - self.saved_at_s >= self.seconds:
+            self.store.save(*self.encode())
+            self.saved_at_s = time.monotonic()
+
+    def encode(self) -> tuple[Any, dict[str, Any]]:
+        """All of it as plain values and arrays."""
         nodes = {f"{level}.{index}": value for (level, index), value in self.nodes.items()}
         held = {
             "run": self.run,
@@ -120,9 +125,7 @@ class Saves:
             "nodes": nodes,
             "current": self.current_purpose,
         }
-        plain, arrays = encode_value(held)
-        self.store.save(plain, arrays)
-        self.saved_at_s = time.monotonic()
+        return encode_value(held)
 
     def clear(self) -> None:
         """The run is done: nothing to go on from."""
@@ -189,8 +192,8 @@ def open_saves(
     source = schedule.source
     run = {
         "source": source.name, "shape": list(source.shape), "dtype": source.dtype.str, "rows": source_fingerprint(source),
-        "chunks": list(source.chunks), "spans": len(schedule.reader.spans), "height": schedule.layout.unit, "device": device,
-        **identity(options), **{name: _plain(value) for name, value in further.items()},
+        **identity(options), "device": device, **{name: _plain(value) for name, value in further.items()},
+        "chunks": list(source.chunks), "spans": len(schedule.reader.spans), "height": schedule.layout.unit,
     }  # fmt: skip
     return Saves.at(place, purpose, run, {kind.__name__: kind for kind in kinds}, seconds)
 
@@ -225,6 +228,10 @@ def try_saves(place: str | os.PathLike[str] | None, *read: Any) -> None:
         If it cannot be written.
     """
     if place is not None:
+        from streamsvd.store.objects import objects_at  # what most runs do not need
+        from streamsvd.store.writing.separation import check_apart
+        from streamsvd.store.writing.trial import try_objects
+
         objects = objects_at(place, "checkpoint")
         check_apart(objects, *read, name="checkpoint=")
         try_objects(objects)

@@ -21,7 +21,7 @@ from streamsvd.estimators.inputs import (
     without_missing,
 )
 from streamsvd.estimators.kernels import length_of
-from streamsvd.kernels import kernel_ridge
+from streamsvd.kernels.ridge import kernel_ridge
 from streamsvd.typing import Matrix
 
 FLOATS = [np.float64, np.float32]
@@ -116,7 +116,7 @@ class KernelRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
             self.fit_ = found = kernel_ridge(
                 source,
                 y,
-                self.kernel,
+                self.kernel,  # type: ignore[arg-type]
                 ridge=self.alpha,
                 n_centres=check_count("n_components", self.n_components) or 0,
                 length=length_of(self.kernel, self.gamma, source.shape[1]),

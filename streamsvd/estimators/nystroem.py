@@ -21,7 +21,7 @@ from streamsvd.estimators.inputs import (
     without_missing,
 )
 from streamsvd.estimators.kernels import length_of
-from streamsvd.kernels import nystrom
+from streamsvd.kernels.nystrom import nystrom
 from streamsvd.typing import Matrix
 
 FLOATS = [np.float64, np.float32]
@@ -114,7 +114,7 @@ class Nystroem(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
                 source = as_source(validate_data(self, masked_to_nan(X), dtype=FLOATS))
             self.nystrom_ = found = nystrom(
                 source,
-                self.kernel,
+                self.kernel,  # type: ignore[arg-type]
                 n_centres=check_count("n_components", self.n_components) or 0,
                 gamma=self.ridge,
                 length=length_of(self.kernel, self.gamma, source.shape[1]),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import fields, replace
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from streamsvd.checks.paths import local_path
 from streamsvd.engine.blas import dense_threads
@@ -33,10 +34,12 @@ from streamsvd.numerics.blocks import Axis
 from streamsvd.numerics.certificate import EXCESS_TOL
 from streamsvd.numerics.columns import Columns
 from streamsvd.protocols import Source
-from streamsvd.store.results.writer import ResultWriter, lazy_array
-from streamsvd.store.writing.separation import check_apart, mask_places
 from streamsvd.store.writing.shield import defer_interrupts
 from streamsvd.typing import Real
+
+if TYPE_CHECKING:
+    from streamsvd.store.results.writer import ResultWriter
+
 
 Weights = Sequence[float] | Real | None
 
@@ -346,12 +349,13 @@ def svd(
     if plan is None:
         check_rank(options.rank, whole)
     place = None if out is None else local_path(out, "out")
-    read = (whole, row_weights, column_weights, mask_places(whole, mask))
+    if place is not None or checkpoint is not None:
+        _check_places(place, checkpoint, whole, mask, row_weights, column_weights)
     if place is not None:
-        check_apart(place, *read)
+        from streamsvd.store.results.writer import ResultWriter  # imports zarr
+
         if nonfinite != "raise" or mask is not None:  # there is a look
             ResultWriter(place, overwrite=overwrite).discard()
-    try_saves(checkpoint, *read, place)
     view = select_columns(
         whole, mask, tolerant=nonfinite != "raise", notify=callback, counted=counted
     )
@@ -374,6 +378,18 @@ def svd(
     session.run.saves = _saves_of(session, save_seconds)
     with dense_threads(plan.layout.width), view.naming():
         return _run(session, writer, u=plan.request.u)
+
+
+def _check_places(
+    place: Path | None, checkpoint: Any, source: Source, mask: Any, *weights: Any
+) -> None:
+    """Refuse to write where something is read, or to save where the result goes."""
+    from streamsvd.store.writing.separation import check_apart, mask_places
+
+    read = (source, mask_places(source, mask), *weights)
+    if place is not None:
+        check_apart(place, *read)
+    try_saves(checkpoint, *read, place)
 
 
 def _saves_of(session: Session, seconds: float) -> Saves | None:
@@ -602,4 +618,6 @@ def _keep(session: Session, writer: ResultWriter, result: SVD) -> SVD:
     ):  # whoever is told of an interrupt is told first that the result is there
         path = writer.commit(result, source=session.source.name)
         session.notify(ResultWritten(str(path)))
+    from streamsvd.store.results.writer import lazy_array
+
     return replace(result, U=lazy_array(path, "U")) if writer.has_u else result

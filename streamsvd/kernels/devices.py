@@ -5,14 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from streamsvd.engine.device import Device, NumpyBackend, borrow_backend
-from streamsvd.engine.runs import RowStream
-from streamsvd.engine.tree import Run
+from streamsvd.engine.passes import Block
 from streamsvd.errors import SpecError
 from streamsvd.kernels.mathematics import (
     DeviceFeatureMap,
@@ -23,7 +22,7 @@ from streamsvd.kernels.mathematics import (
 )
 
 Array = Any
-_there: WeakKeyDictionary[FeatureMap, dict[str, DeviceFeatureMap]] = WeakKeyDictionary()
+_there: WeakKeyDictionary[FeatureMap, dict[type, DeviceFeatureMap]] = WeakKeyDictionary()
 _lock = threading.Lock()
 
 
@@ -46,35 +45,46 @@ def check_device(device: str, kernel: Kernel) -> None:
         )
 
 
-@contextmanager
-def computing(
-    device: str, map_: FeatureMap, rows: RowStream, run: Run
-) -> Iterator[tuple[Device, Iterator[tuple[int, Array, FeatureMap | DeviceFeatureMap]]]]:
-    """The engine of this thread, and the rows of a run as they come to its device, with the map as it is used for them."""
-    with borrow_backend(device) as engine:
-        if isinstance(engine, NumpyBackend):
-            yield engine, ((first, block, map_) for first, block in rows.blocks(run))
-        else:
-            there = _device_map(map_, device, engine)
-            blocks = rows.device_blocks(run, engine, there.rows_at_once)
-            yield engine, ((first, block, there.of_entries(size)) for first, block, size in blocks)
+@dataclass(frozen=True, slots=True, eq=False)
+class Features:
+    """A feature map where the blocks of a pass are."""
+
+    device: Device
+    map_: FeatureMap | DeviceFeatureMap
+
+    @classmethod
+    def on(cls, device: Device, map_: FeatureMap) -> Features:
+        """On a device, where what was sent stays as long as there is the map."""
+        if isinstance(device, NumpyBackend):
+            return cls(device, map_)
+        with _lock:
+            kept, kind = _there.setdefault(map_, {}), type(device)
+            if kind not in kept:
+                kept[kind] = DeviceFeatureMap.of(map_, device)
+                device.finish()
+            return cls(device, kept[kind].by(device))
+
+    def pieces(self, block: Block) -> Iterator[tuple[int, Array, FeatureMap | DeviceFeatureMap]]:
+        """First number and rows in float64 of parts of a block, as many as the device takes at once, with the map for them."""
+        if isinstance(self.map_, FeatureMap):
+            yield block.first, block.float64(self.device), self.map_
+            return
+        there = self.map_ if block.largest is None else self.map_.of_entries(block.largest)
+        xp, step = self.device.xp, there.rows_at_once
+        for a in range(0, block.n_rows, step):
+            part = block.data[a : min(a + step, block.n_rows), :]
+            yield block.first + a, xp.astype(part, xp.float64), there
 
 
-@contextmanager
-def choosing(device: str, spec: DictionaryOptions) -> Iterator[DictionaryOptions]:
+def sampling_on(device: Device, sampling: DictionaryOptions) -> DictionaryOptions:
     """How rows are sampled, with the cubic work on a device."""
-    if device == "cpu":
-        yield spec
-        return
+    if isinstance(device, NumpyBackend):
+        return sampling
+    return replace(sampling, make_gram=partial(DeviceGram.of, device))
+
+
+@contextmanager
+def sampling_at(device: str, sampling: DictionaryOptions) -> Iterator[DictionaryOptions]:
+    """The same on a device of this name, for as long as it is used."""
     with borrow_backend(device) as engine:
-        yield replace(spec, make_gram=partial(DeviceGram.of, engine))
-
-
-def _device_map(map_: FeatureMap, device: str, engine: Device) -> DeviceFeatureMap:
-    """What was sent stays on the device as long as there is the map."""
-    with _lock:
-        kept = _there.setdefault(map_, {})
-        if device not in kept:
-            kept[device] = DeviceFeatureMap.of(map_, engine)
-            engine.finish()
-        return kept[device].by(engine)
+        yield sampling_on(engine, sampling)

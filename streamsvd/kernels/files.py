@@ -6,7 +6,8 @@ import contextlib
 import os
 import zipfile
 from collections.abc import Iterator
-from typing import Any, TypeAlias
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import msgspec
 import numpy as np
@@ -14,21 +15,19 @@ import numpy.typing as npt
 
 from streamsvd.checks.paths import local_path
 from streamsvd.errors import SpecError, StoreError
+from streamsvd.info import Info, Status
 from streamsvd.kernels.mathematics import Dictionary, DictionaryOptions, FeatureMap, Kernel
-from streamsvd.kernels.records import NystromCertificate, NystromInfo
+from streamsvd.kernels.options import KernelRidgeOptions, NystromOptions
+from streamsvd.kernels.records import NystromCertificate
 from streamsvd.numerics.columns import Columns
+from streamsvd.options import from_plain
 from streamsvd.store.explanations import path_exists, raise_access_error
 
+if TYPE_CHECKING:
+    from streamsvd.kernels.nystrom import NystromResult
+    from streamsvd.kernels.ridge import KernelRidgeResult
+
 Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
-DictionaryParts: TypeAlias = tuple[
-    DictionaryOptions,
-    Dictionary,
-    npt.NDArray[np.int64],
-    FeatureMap,
-    NystromCertificate,
-    NystromInfo,
-]
-"""The parts of a `streamsvd.Nystrom`, in their order."""
 FORMAT = 1
 SAMPLING = ("gamma", "budget", "mode", "oversampling", "least", "seed")
 """What of a `DictionaryOptions` tells one sampling from another, beside the kernel."""
@@ -39,14 +38,83 @@ DAMAGE = (
 """What reading a file that is none of ours may raise."""
 
 
-def dictionary_arrays(
-    spec: DictionaryOptions,
-    state: Dictionary,
-    centres: npt.NDArray[np.int64],
-    map_: FeatureMap,
-    certificate: NystromCertificate,
-    info: NystromInfo,
-) -> Arrays:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """How a result came about, as files have it since the first release.
+
+    Attributes
+    ----------
+    n_rows, passes, bytes_read, elapsed_s, peak_bytes, projected_bytes, seed, warnings, dropped_columns
+        As of `streamsvd.info.Info`.
+    chosen
+        Which options were chosen on the data.
+    """
+
+    n_rows: int
+    passes: float
+    bytes_read: int
+    elapsed_s: float
+    peak_bytes: int
+    projected_bytes: int
+    seed: int
+    warnings: tuple[str, ...]
+    chosen: tuple[str, ...]
+    dropped_columns: tuple[int, ...] = ()
+    missing: int = 0
+
+    def info(self, status: Status) -> Info:
+        """The record of a run that ended so."""
+        shared = {f.name: getattr(self, f.name) for f in fields(RunRecord) if f.name in INFO}
+        return Info(status=status, **shared)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DictionaryRecord(RunRecord):
+    """The same of a dictionary, with the centres asked for, the kernel, and the oversampling that the budget left."""
+
+    n_centres: int
+    kernel: dict[str, Any]
+    oversampling: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RidgeRecord(RunRecord):
+    """The same of a regression, with the solver taken, the rows held out, ``trace(K - K_C)`` and residuals."""
+
+    solver: Literal["direct", "onepass", "pcg"]
+    held_out: int
+    trace_error: float
+    residuals: tuple[float, ...]
+
+
+INFO = {f.name for f in fields(Info)}
+
+
+def run_facts(info: Info, chosen: tuple[str, ...]) -> dict[str, Any]:
+    """What a `RunRecord` has of a result."""
+    known = {f.name: getattr(info, f.name) for f in fields(RunRecord) if f.name in INFO}
+    passes = int(info.passes) if info.passes == int(info.passes) else info.passes
+    return {**known, "passes": passes, "chosen": chosen}
+
+
+def dictionary_record(found: NystromResult) -> DictionaryRecord:
+    """How a dictionary came about."""
+    return DictionaryRecord(
+        **run_facts(found.info, found.chosen_options), n_centres=found.options.n_centres,
+        kernel=found.sampling.kernel.record, oversampling=found.oversampling,
+    )  # fmt: skip
+
+
+def ridge_record(fit: KernelRidgeResult) -> RidgeRecord:
+    """How a regression came about."""
+    assert fit.solver != "auto"
+    return RidgeRecord(
+        **run_facts(fit.info, fit.chosen_options), solver=fit.solver, held_out=fit.n_held_out, trace_error=fit.trace_error,
+        residuals=fit.residuals,
+    )  # fmt: skip
+
+
+def dictionary_arrays(found: NystromResult) -> Arrays:
     """The arrays of a dictionary and what is known of it.
 
     Raises
@@ -54,21 +122,22 @@ def dictionary_arrays(
     SpecError
         If the kernel is a function, which cannot be saved.
     """
+    sampling, state = found.sampling, found.dictionary
     record = {
-        "spec": {name: getattr(spec, name) for name in SAMPLING},
+        "spec": {name: getattr(sampling, name) for name in SAMPLING},
         "state": {name: getattr(state, name) for name in STATE},
-        "certificate": msgspec.to_builtins(certificate),
-        "info": msgspec.to_builtins(info),
+        "certificate": asdict(found.certificate),
+        "info": asdict(dictionary_record(found)),
     }
     return {
-        "indices": state.ids, "rows": state.rows, "weights": state.weights(spec), "centres": centres,
-        "chance": state.chance, "scores": state.scores, **map_arrays(map_, "centre_rows"),
-        "record": record_array(record, spec.kernel),
+        "indices": state.ids, "rows": state.rows, "weights": found.weights, "centres": found.centres,
+        "chance": state.chance, "scores": state.scores, **map_arrays(found.feature_map, "centre_rows"),
+        "record": record_array(record, sampling.kernel),
     }  # fmt: skip
 
 
-def dictionary_in(path: str | os.PathLike[str]) -> DictionaryParts:
-    """The same parts again.
+def dictionary_in(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The fields of a `streamsvd.NystromResult` that was saved.
 
     Raises
     ------
@@ -77,7 +146,7 @@ def dictionary_in(path: str | os.PathLike[str]) -> DictionaryParts:
     """
     with reading(path, "dictionary of rows") as (arrays, record):
         map_ = map_in(arrays, record, "centre_rows")
-        spec = DictionaryOptions(kernel=map_.kernel, **record["spec"])
+        sampling = DictionaryOptions(kernel=map_.kernel, **record["spec"])
         state = Dictionary(
             rows=arrays["rows"],
             ids=arrays["indices"],
@@ -92,8 +161,89 @@ def dictionary_in(path: str | os.PathLike[str]) -> DictionaryParts:
             name: float("inf") if value is None else value
             for name, value in record["certificate"].items()
         }
-        info = msgspec.convert(record["info"], NystromInfo)
-        return spec, state, arrays["centres"], map_, NystromCertificate(**proved), info
+        certificate = NystromCertificate(**proved)
+        about = msgspec.convert(record["info"], DictionaryRecord)
+        return {
+            "sampling": sampling,
+            "dictionary": state,
+            "centres": arrays["centres"],
+            "feature_map": map_,
+            "certificate": certificate,
+            "options": _options(sampling, state, about, certificate),
+            "chosen_options": about.chosen,
+            "info": about.info(Status.DONE),
+        }
+
+
+def _options(
+    sampling: DictionaryOptions,
+    state: Dictionary,
+    about: DictionaryRecord,
+    certificate: NystromCertificate,
+) -> NystromOptions:
+    """What was asked, with what was chosen, of a dictionary that was saved."""
+    kernel = sampling.kernel
+    return NystromOptions(
+        kernel=kernel.name, n_centres=about.n_centres, length=kernel.length, degree=kernel.degree, offset=kernel.offset,
+        smoothness=kernel.smoothness, scale=kernel.scale is not None, budget=sampling.budget, mode=sampling.mode,
+        seed=sampling.seed, gamma=state.gamma if "gamma" in about.chosen else sampling.gamma,
+        certify=certificate.trace_error < float("inf"),
+    )  # fmt: skip
+
+
+def ridge_arrays(fit: KernelRidgeResult) -> Arrays:
+    """The arrays of a regression and what is known of it.
+
+    Raises
+    ------
+    SpecError
+        If the kernel is a function, which cannot be saved.
+    """
+    kernel, options = fit.feature_map.kernel, fit.options
+    record = {"ridge": fit.ridge, "flat": fit.flat, "info": asdict(ridge_record(fit))}
+    if options is not None and not callable(kernel.name):
+        record["options"] = asdict(options)
+    return {
+        **map_arrays(fit.feature_map), "coefficients": fit.coefficients, "mean": fit.mean,
+        "held_out_rmse": fit.held_out_rmse, "record": record_array(record, kernel),
+    }  # fmt: skip
+
+
+def ridge_in(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The fields of a `streamsvd.KernelRidgeResult` that was saved.
+
+    Raises
+    ------
+    StoreError
+        If the file is no such thing, or of a newer release.
+    """
+    with reading(path, "kernel ridge regression") as (arrays, record):
+        map_ = map_in(arrays, record)
+        beta, mean = arrays["coefficients"], arrays["mean"]
+        check_shapes((map_.centres, map_.whitening), (map_.whitening.T, beta), (beta.T, mean))
+        about = msgspec.convert(record["info"], RidgeRecord)
+        options = record.get("options")
+        options = options and from_plain(KernelRidgeOptions, options, str(path))
+        status = Status.DONE
+        if options and about.residuals:
+            met = about.residuals[-1] <= options.tol
+            status = Status.CONVERGED if met else Status.NOT_CONVERGED
+        return {
+            "feature_map": map_,
+            "coefficients": beta,
+            "mean": mean,
+            "ridge": record["ridge"],
+            "held_out_rmse": arrays["held_out_rmse"],
+            "flat": record["flat"],
+            "nystrom": None,
+            "n_held_out": about.held_out,
+            "trace_error": about.trace_error,
+            "residuals": about.residuals,
+            "solver": about.solver,
+            "options": options,
+            "chosen_options": about.chosen,
+            "info": about.info(status),
+        }
 
 
 def map_arrays(map_: FeatureMap, centres: str = "centres") -> Arrays:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,19 +10,27 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.engine.allocator import held_memory
-from streamsvd.engine.blas import dense_threads
+from streamsvd.checks.real import check_real
 from streamsvd.engine.columns import View, over_columns_with_values, view_of, with_columns
 from streamsvd.engine.events import Callback, ignore_event
-from streamsvd.engine.meter import mark_memory, peak_since
 from streamsvd.engine.opening import as_source
-from streamsvd.engine.runs import Passes, RowSchedule, allowed_bytes, plan_row_schedule
-from streamsvd.engine.runs.checks import check_real
-from streamsvd.engine.saves import SAVE_SECONDS, Saves, array_digest, check_seconds, try_saves
+from streamsvd.engine.reader import MatrixReader
+from streamsvd.engine.run import Run, running
+from streamsvd.engine.run_plan import RunPlan
+from streamsvd.engine.saves import SAVE_SECONDS, array_digest, open_saves, try_saves
+from streamsvd.engine.schedule import PIECE_BYTES, Schedule, allowed_bytes, schedule_rows
 from streamsvd.errors import ShapeError, SpecError
-from streamsvd.kernels.choice import SAMPLE_ROWS, read_sample
-from streamsvd.kernels.devices import check_device, choosing
-from streamsvd.kernels.files import SAMPLING, dictionary_arrays, dictionary_in
+from streamsvd.info import Info
+from streamsvd.kernels.choice import (
+    SAMPLE_ROWS,
+    open_choices,
+    read_sample,
+    sampling_of,
+    settle_sampling,
+    with_choices,
+)
+from streamsvd.kernels.devices import check_device, sampling_at
+from streamsvd.kernels.files import dictionary_arrays, dictionary_in
 from streamsvd.kernels.mathematics import (
     Dictionary,
     DictionaryOptions,
@@ -32,15 +39,22 @@ from streamsvd.kernels.mathematics import (
     pivots,
 )
 from streamsvd.kernels.mathematics.centres import ACTUAL
-from streamsvd.kernels.mathematics.dictionary import Mode
-from streamsvd.kernels.options import DEFAULT_CENTRES, KernelOptions
+from streamsvd.kernels.mathematics.device_kernels import BLOCK_BYTES
+from streamsvd.kernels.options import (
+    DEFAULT_CENTRES,
+    KernelName,
+    KernelOptions,
+    Mode,
+    NystromOptions,
+)
 from streamsvd.kernels.passes import DictionaryPass, TraceErrorPass
-from streamsvd.kernels.records import NystromCertificate, NystromInfo
+from streamsvd.kernels.records import NystromCertificate
 from streamsvd.numerics.sides import UNIT_ROUNDOFF
 from streamsvd.protocols import Source
 from streamsvd.typing import Matrix, Real
 
-PURPOSE = "nystrom"
+FEATURE_ITEMS, LEAST_ROWS = 1 << 19, 1024
+"""Features found at once on the host, and rows, at least, where they are not too long."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,22 +63,27 @@ class NystromResult:
 
     Attributes
     ----------
-    spec, dictionary
+    sampling, dictionary
         How rows were sampled, and what is kept of them.
     centres
         Numbers of the rows that are centres, in the order of choice.
     feature_map
         ``z(X)`` of rows ``(p, n)``, with ``z(x).z(y)`` near ``k(x, y)``.
-    certificate, info
-        What is known of the error, and how it came about.
+    certificate
+        What is known of the error.
+    options, chosen_options, info
+        What was asked, with what was chosen where nothing was; which of ``length`` and ``gamma`` were chosen on the data; and how
+        it came about.
     """
 
-    spec: DictionaryOptions
+    sampling: DictionaryOptions
     dictionary: Dictionary
     centres: npt.NDArray[np.int64]
     feature_map: FeatureMap
     certificate: NystromCertificate
-    info: NystromInfo
+    options: NystromOptions
+    chosen_options: tuple[str, ...]
+    info: Info
 
     @property
     def indices(self) -> npt.NDArray[np.int64]:
@@ -81,7 +100,7 @@ class NystromResult:
     @property
     def weights(self) -> Real:
         """How many rows each stands for, ``(m,)``."""
-        return self.dictionary.weights(self.spec)
+        return self.dictionary.weights(self.sampling)
 
     @property
     def effective_dimension(self) -> float:
@@ -92,6 +111,11 @@ class NystromResult:
     def gamma(self) -> float:
         """Ridge at which the dictionary is accurate: that asked for, or larger where the budget was too small for it."""
         return self.dictionary.gamma
+
+    @property
+    def oversampling(self) -> float:
+        """Rows kept for each unit of effective dimension that the budget left."""
+        return float(min(self.dictionary.multiplier, 1e300))
 
     def update(
         self,
@@ -104,7 +128,15 @@ class NystromResult:
         """The same of all rows so far and those of ``X``: one pass over the new rows alone.
 
         Kernel, scale, ridge, budget and seed stay what they are. The old rows are not read again, so nothing is proved
-        of the error: ``certificate.trace_error`` is infinite.
+        of the error: ``certificate.trace_error`` is infinite. Columns are those of the old rows, and so there is no mask; what
+        is missing in others is an error.
+
+        Parameters
+        ----------
+        X
+            Rows as `streamsvd.nystrom` takes them.
+        device, memory, callback
+            As of `streamsvd.nystrom`.
 
         Raises
         ------
@@ -120,18 +152,18 @@ class NystromResult:
             raise ShapeError(
                 f"{source.name} has {source.shape[1]} columns; the dictionary is of rows of {width} numbers."
             )
-        check_device(device, self.spec.kernel)
+        check_device(device, self.sampling.kernel)
         view = view_of(source, columns)
-        source = view.source
-        passes = Passes(plan_dictionary(source, self.spec, memory, device=device), callback)
-        began, start = time.perf_counter(), mark_memory()
-        with held_memory(), dense_threads(1), view.naming():
-            state = chosen_rows(passes, self.spec, device, self.dictionary.n_rows)
-            with choosing(device, self.spec) as spec:
-                state = merge_dictionaries(spec, [self.dictionary, state])
-            found = build_result(
-                passes, self.spec, state, self.info.n_centres, self.info.chosen, False, began, start
-            )
+        options = replace(self.options, certify=False)
+        schedule = schedule_dictionary(view.source, options, allowed_bytes(memory), device=device)
+        with (
+            view.naming(),
+            running(schedule, device=device, notify=callback, seed=options.seed) as run,
+        ):
+            new = choose_rows(run, self.sampling, self.dictionary.n_rows)
+            with sampling_at(device, self.sampling) as sampling:
+                state = merge_dictionaries(sampling, [self.dictionary, new])
+            found = build_result(run, self.sampling, state, options, self.chosen_options)
         return put_back(found, view)
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
@@ -142,9 +174,7 @@ class NystromResult:
         SpecError
             If the kernel is a function, which cannot be saved.
         """
-        return dictionary_arrays(
-            self.spec, self.dictionary, self.centres, self.feature_map, self.certificate, self.info
-        )
+        return dictionary_arrays(self)
 
 
 def load_nystrom(path: str | os.PathLike[str]) -> NystromResult:
@@ -155,7 +185,7 @@ def load_nystrom(path: str | os.PathLike[str]) -> NystromResult:
     StoreError
         If the file is no such thing, or of a newer release.
     """
-    return NystromResult(*dictionary_in(path))
+    return NystromResult(**dictionary_in(path))
 
 
 def put_back(found: NystromResult, view: View) -> NystromResult:
@@ -169,7 +199,7 @@ def put_back(found: NystromResult, view: View) -> NystromResult:
 @over_columns_with_values(put_back)
 def nystrom(
     X: Any,
-    kernel: str | Callable[[Matrix, Matrix], Matrix] = "rbf",
+    kernel: KernelName | Callable[[Matrix, Matrix], Matrix] = "rbf",
     *,
     n_centres: int = DEFAULT_CENTRES,
     gamma: float | None = None,
@@ -182,6 +212,7 @@ def nystrom(
     mode: Mode = "poisson",
     certify: bool = True,
     mask: Any = None,
+    nonfinite: str = "raise",
     device: str = "cpu",
     memory: int | float | str | None = None,
     seed: int = 0,
@@ -217,6 +248,9 @@ def nystrom(
         Whether a second pass sums the exact trace of the error.
     mask
         Columns to keep, as in `streamsvd.svd`; the others are not looked at, nor in the rows that the feature map is given.
+    nonfinite
+        What a NaN is: ``"raise"``, an error that names it; ``"zero"``; ``"mean"`` of its column, or ``"drop_columns"``, which leaves
+        out the columns that have any; these two take one more pass, before the others. Inf is always an error.
     device
         ``"cpu"`` or ``"cuda"``: where scores of rows, and in the second pass features, are computed, in float64. Centres are
         picked on the host.
@@ -263,168 +297,216 @@ def nystrom(
     >>> found.feature_map(X[:5]).shape[0], found.certificate.trace_error < 0.05 * 3000
     (5, True)
     """
-    del mask  # X has the columns that are kept
+    del mask, nonfinite  # X has the columns that are kept, and no NaN
     source = as_source(X)
     check_real(source)
     try_saves(checkpoint, source)
-    asked = KernelOptions(
+    options = NystromOptions(
         kernel=kernel, length=length, degree=degree, offset=offset, smoothness=smoothness, scale=scale,
-        gamma=gamma, n_centres=n_centres, budget=budget, mode=mode, seed=seed,
+        gamma=gamma, n_centres=n_centres, budget=budget, mode=mode, certify=certify, seed=seed,
     )  # fmt: skip
-    check_device(device, asked.spec.kernel)
-    arrangement = plan_dictionary(source, asked.spec, memory, device=device)
-    began, start = time.perf_counter(), mark_memory()
-    with held_memory(), dense_threads(1):
+    schedule = schedule_dictionary(source, options, allowed_bytes(memory), device=device)
+    check_comparable(options, checkpoint)
+    with running(schedule, device=device, notify=callback, seed=seed) as run:
         sample, _ = read_sample(source)
-        spec = asked.settle(sample)
-        saves = open_saves(
-            checkpoint, save_seconds, PURPOSE, source, sample, spec, arrangement, n_centres=n_centres,
-            device=device,
+        run.saves = open_saves(
+            checkpoint, "nystrom", schedule, options, seconds=save_seconds, kinds=(Dictionary,), device=device,
+            sample=array_digest(sample),
         )  # fmt: skip
-        passes = Passes(arrangement, callback, saves)
-        state = chosen_rows(passes, spec, device)
-        found = build_result(
-            passes, spec, state, n_centres, asked.left_open, certify, began, start, device
-        )
-    if saves is not None:
-        saves.clear()
-    return found
+        sampling = settle_sampling(options, sample)
+        state = choose_rows(run, sampling)
+        asked = with_choices(options, sampling)
+        return build_result(run, sampling, state, asked, open_choices(options))
 
 
-def plan_dictionary(
+def plan_nystrom(
+    X: Any,
+    kernel: KernelName | Callable[[Matrix, Matrix], Matrix] = "rbf",
+    *,
+    n_centres: int = DEFAULT_CENTRES,
+    gamma: float | None = None,
+    length: float | None = None,
+    degree: int = 3,
+    offset: float = 1.0,
+    smoothness: float = 1.5,
+    scale: bool = False,
+    budget: int | None = None,
+    mode: Mode = "poisson",
+    certify: bool = True,
+    device: str = "cpu",
+    memory: int | float | str | None = None,
+    seed: int = 0,
+) -> RunPlan:
+    """What `nystrom` will read and need, from shapes alone.
+
+    Parameters
+    ----------
+    X, kernel, n_centres, gamma, length, degree, offset, smoothness, scale, budget, mode, certify, device, memory, seed
+        As of `streamsvd.nystrom`.
+
+    Raises
+    ------
+    SpecError, BudgetError
+        As `streamsvd.nystrom`, before anything is read.
+    """
+    source, allowed = as_source(X), allowed_bytes(memory)
+    check_real(source)
+    options = NystromOptions(
+        kernel=kernel, length=length, degree=degree, offset=offset, smoothness=smoothness, scale=scale,
+        gamma=gamma, n_centres=n_centres, budget=budget, mode=mode, certify=certify, seed=seed,
+    )  # fmt: skip
+    schedule = schedule_dictionary(source, options, allowed, device=device)
+    return RunPlan.of(
+        "nystrom", schedule, options, allowed, passes=2 if certify else 1, notes=(SAMPLE_NOTE,)
+    )
+
+
+SAMPLE_NOTE = f"Before the first pass {SAMPLE_ROWS:,} rows are looked at: a kernel is centred, and what is left open is chosen, on them."
+
+
+def schedule_dictionary(
     source: Source,
-    spec: DictionaryOptions,
-    memory: int | float | str | None,
+    options: KernelOptions,
+    allowed: int,
     *,
     further: int = 0,
-    held: int = 0,
+    shared: int = 0,
     device: str = "cpu",
-) -> RowSchedule:
+) -> Schedule:
     """How to run within the memory.
 
     Parameters
     ----------
-    source, spec, memory
-        The matrix, the sampling, and bytes as the caller wrote them.
-    further, held
+    source, options, allowed
+        The matrix, what was asked, and bytes.
+    further, shared
         Bytes that a task holds beside its dictionary, and that there are once.
     device
         Where the cubic work of tasks is done; the host then picks centres alone, once.
-    """
-    n = source.shape[1]
-    size = min(spec.budget or source.shape[0], source.shape[0])
-    rows = 8 * n * 8 * size  # waiting, joined, and of both dictionaries
-    dense = 40 * (2 * size) ** 2
-    held, dense = (held, dense) if device == "cpu" else (held + 40 * size**2, 8 * size)
-
-    def work(piece: int) -> int:
-        return dense + further + rows + 8 * 3 * piece * (size + n)
-
-    return plan_row_schedule(
-        source,
-        size,
-        allowed_bytes(memory),
-        work=work,
-        held=held + 8 * n * 4 * SAMPLE_ROWS,
-        found=8 * size * (n + 4),
-        what=f"a dictionary of {size:,} rows of {n:,} numbers from {source.name}",
-        remedy=", or fewer rows of the dictionary (budget, n_centres)",
-    )
-
-
-def open_saves(
-    place: str | os.PathLike[str] | None,
-    seconds: float,
-    purpose: str,
-    source: Source,
-    sample: Matrix,
-    spec: DictionaryOptions,
-    arrangement: RowSchedule,
-    kinds: tuple[type, ...] = (),
-    device: str = "cpu",
-    **further: Any,
-) -> Saves | None:
-    """Saves at a place, of this run and no other.
 
     Raises
     ------
     SpecError
-        If the kernel is a function, which cannot be told from another; if what was saved is of another run.
+        If the device does not answer, or cannot compute the kernel.
+    BudgetError
+        If not even one task fits.
     """
-    if place is None:
-        return None
-    if callable(spec.kernel.name):
+    sampling = sampling_of(options)
+    check_device(device, sampling.kernel)
+    m, n = source.shape
+    assert sampling.budget is not None
+    size = min(sampling.budget, m)
+    rows = 8 * n * 8 * size  # waiting, joined, and of both dictionaries
+    dense = 40 * (2 * size) ** 2
+    shared, dense = (shared, dense) if device == "cpu" else (shared + 40 * size**2, 8 * size)
+    features = feature_bytes(source, options.n_centres, device)
+    return schedule_rows(
+        source,
+        size,
+        allowed,
+        work=lambda height: dense + further + rows + 8 * 3 * height * n + features,
+        shared=shared + 8 * n * 4 * SAMPLE_ROWS,
+        partial=8 * size * (n + 4),
+        what=f"a dictionary of {size:,} rows of {n:,} numbers",
+        remedy=", or fewer rows of the dictionary (budget, n_centres)",
+    )
+
+
+def feature_rows(source: Source, centres: int, device: str) -> int:
+    """Rows of a block whose features are found at once: by the shape, the centres and the device alone."""
+    (m, n), row = source.shape, 8 * centres
+    if device != "cpu":
+        return max(1, min(m, BLOCK_BYTES // row, max(64, BLOCK_BYTES // (8 * n))))
+    rows = max(LEAST_ROWS, 8 * FEATURE_ITEMS // row)
+    return max(1, min(m, rows, max(64, PIECE_BYTES // (8 * n))))
+
+
+def feature_bytes(source: Source, centres: int, device: str) -> int:
+    """Bytes of such a block, as it is put together, and of its features, as they are found."""
+    height, n = feature_rows(source, centres, device), source.shape[1]
+    block = height * (8 * n + 2 * n * source.dtype.itemsize)
+    return (
+        block if device != "cpu" else block + 8 * 5 * height * (min(centres, source.shape[0]) + n)
+    )
+
+
+def feature_reader(run: Run, centres: int) -> MatrixReader:
+    """Blocks of such a height, in the same spans."""
+    reader = run.reader
+    assert isinstance(reader, MatrixReader)
+    height = feature_rows(reader.source, centres, run.device)
+    return replace(reader, layout=replace(reader.layout, unit=height))
+
+
+def check_comparable(options: KernelOptions, checkpoint: Any) -> None:
+    """Refuse saves of a run whose kernel cannot be told from another.
+
+    Raises
+    ------
+    SpecError
+        If the kernel is a function.
+    """
+    if checkpoint is not None and callable(options.kernel):
         raise SpecError(
             "a kernel that is a function cannot be told from another one, so its runs cannot go on from saves. Leave "
             "checkpoint= out, or use one of the named kernels."
         )
-    run = {
-        "source": source.name, "shape": list(source.shape), "dtype": source.dtype.str, "rows": array_digest(sample),
-        "kernel": spec.kernel.record, **{name: getattr(spec, name) for name in SAMPLING}, **further,
-        "chunks": list(source.chunks), "runs": len(arrangement.parts),
-        **({} if device == "cpu" else {"device": device}),
-    }  # fmt: skip
-    check_seconds(seconds)
-    known = {kind.__name__: kind for kind in (Dictionary, *kinds)}
-    return Saves.at(place, purpose, run, known, seconds)
 
 
-def chosen_rows(
-    passes: Passes, spec: DictionaryOptions, device: str = "cpu", offset: int = 0
-) -> Dictionary:
+def choose_rows(run: Run, sampling: DictionaryOptions, offset: int = 0) -> Dictionary:
     """The dictionary of all rows: one pass."""
-    assert spec.budget is not None
-    job = DictionaryPass(passes.schedule.rows, spec, spec.budget, offset, device)
-    return passes.once("dictionary", job)
+    return run.once("dictionary", DictionaryPass(sampling, run.device, offset))
 
 
 def build_result(
-    passes: Passes,
-    spec: DictionaryOptions,
+    run: Run,
+    sampling: DictionaryOptions,
     state: Dictionary,
-    n_centres: int,
+    options: NystromOptions,
     chosen: tuple[str, ...],
-    certify: bool,
-    began: float,
-    start: Any,
-    device: str = "cpu",
 ) -> NystromResult:
     """Centres and feature map of a dictionary, and a pass that certifies them where it is wanted."""
-    found = pivots(spec, state, n_centres)
-    map_ = FeatureMap.of(spec.kernel, state.rows[found.places])
-    left = _trace_left(passes, map_, device) if certify else float("inf")
-    info = NystromInfo(
-        n_rows=state.n_rows, passes=2 if certify else 1, bytes_read=passes.bytes_read,
-        elapsed_s=time.perf_counter() - began, peak_bytes=peak_since(start),
-        projected_bytes=passes.schedule.projected_bytes, n_centres=n_centres, kernel=spec.kernel.record,
-        chosen=chosen, oversampling=float(min(state.multiplier, 1e300)), seed=spec.seed,
-        warnings=_warnings(spec, state, None if "gamma" in chosen else spec.gamma),
-    )  # fmt: skip
-    certificate = NystromCertificate(left, ACTUAL * found.left_norm, state.trace)
-    return NystromResult(spec, state, state.ids[found.places], map_, certificate, info)
+    found = pivots(sampling, state, options.n_centres)
+    map_ = FeatureMap.of(sampling.kernel, state.rows[found.places])
+    left = float("inf")
+    if options.certify:
+        run.reader = feature_reader(run, options.n_centres)
+        left, trace = run.once("error", TraceErrorPass(map_))
+        left = rounded_up(left, map_, trace)
+    warnings = _warnings(sampling, state, None if "gamma" in chosen else sampling.gamma)
+    if "gamma" in chosen:
+        options = replace(options, gamma=state.gamma)
+    return NystromResult(
+        sampling=sampling,
+        dictionary=state,
+        centres=state.ids[found.places],
+        feature_map=map_,
+        certificate=NystromCertificate(left, ACTUAL * found.left_norm, state.trace),
+        options=options,
+        chosen_options=chosen,
+        info=run.info(
+            passes=2.0 if options.certify else 1.0, n_rows=state.n_rows, warnings=warnings
+        ),
+    )
 
 
-def _warnings(spec: DictionaryOptions, state: Dictionary, gamma: float | None) -> tuple[str, ...]:
+def _warnings(
+    sampling: DictionaryOptions, state: Dictionary, gamma: float | None
+) -> tuple[str, ...]:
     said = []
     if gamma is not None and state.gamma > 1.0001 * gamma:
         said.append(
-            f"budget={spec.budget} is too small for gamma={gamma:g}: the dictionary is accurate at {state.gamma:.3g}. "
+            f"budget={sampling.budget} is too small for gamma={gamma:g}: the dictionary is accurate at {state.gamma:.3g}. "
             "Pass a larger budget, or a larger gamma."
         )
-    if spec.budget is not None and spec.budget < 16:
-        said.append(f"budget={spec.budget} is hardly of use; 16 is the least that is.")
-    if state.n_rows > (spec.budget or 0) and state.dimension > state.n_rows / 4:
+    if sampling.budget is not None and sampling.budget < 16:
+        said.append(f"budget={sampling.budget} is hardly of use; 16 is the least that is.")
+    if state.n_rows > (sampling.budget or 0) and state.dimension > state.n_rows / 4:
         said.append(
             f"the effective dimension {state.dimension:.0f} is more than a quarter of the {state.n_rows:,} rows: the kernel "
             "matrix has no low rank at this gamma."
         )
     return tuple(said)
-
-
-def _trace_left(passes: Passes, map_: FeatureMap, device: str) -> float:
-    """``trace(K - K_C)``, rounded up."""
-    left, trace = passes.once("error", TraceErrorPass(passes.schedule.rows, map_, device))
-    return rounded_up(left, map_, trace)
 
 
 def rounded_up(left: float, map_: FeatureMap, trace: float) -> float:

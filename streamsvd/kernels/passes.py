@@ -1,18 +1,16 @@
-"""What is done with a run of rows in each kind of pass, and how neighbours are joined."""
+"""What one read adds up where a dictionary is chosen, its error summed, and a regression fitted or used."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from streamsvd.engine.device import Device
-from streamsvd.engine.runs import RowStream
-from streamsvd.engine.tree import Run
-from streamsvd.errors import SpecError
-from streamsvd.kernels.devices import choosing, computing
+from streamsvd.engine.passes import Block
+from streamsvd.kernels.devices import Features, sampling_at, sampling_on
 from streamsvd.kernels.mathematics import (
     Dictionary,
     DictionaryOptions,
@@ -22,160 +20,125 @@ from streamsvd.kernels.mathematics import (
 )
 from streamsvd.kernels.mathematics.onepass import Regression, merge_regressions, regression
 from streamsvd.kernels.mathematics.ridge import RidgeSums
+from streamsvd.kernels.targets import Targets
 from streamsvd.numerics.moments import row_squares
-from streamsvd.numerics.uniforms import uniforms
 from streamsvd.typing import Matrix, Real
 
 Array = Any
-_TOGETHER = 1 << 16
-_JUDGES = 0x5EED
-"""Turns the seed of the sampling into that of the rows held out."""
+
+
+@dataclass(slots=True, eq=False)
+class DictionaryState:
+    """The dictionary of a span so far; None before its first block. Rows are sampled as ``sampling`` says on the device."""
+
+    device: Device
+    sampling: DictionaryOptions
+    dictionary: Dictionary | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DictionaryPass:
-    """The dictionary of a run; rows count from ``offset``."""
+    """The dictionary of all rows, which count from ``offset``.
 
-    rows: RowStream
-    spec: DictionaryOptions
-    step: int
-    offset: int = 0
+    Notes
+    -----
+    Cost: ``8 n m^2`` flops for n rows and a dictionary of m.
+    """
+
+    sampling: DictionaryOptions
     device: str = "cpu"
+    offset: int = 0
 
-    def leaf(self, run: Run) -> Dictionary:
-        """Block after block."""
-        state: Dictionary | None = None
-        with choosing(self.device, self.spec) as spec:
-            for first, block in self.rows.even_blocks(run, self.step):
-                state = push_rows(spec, state, block, self.offset + first)
-        assert state is not None
+    def init(self, device: Device) -> DictionaryState:
+        """No rows."""
+        return DictionaryState(device, sampling_on(device, self.sampling))
+
+    def update(self, state: DictionaryState, block: Block) -> DictionaryState:
+        """With the rows of a block, shrunk."""
+        rows, first = block.float64_on_host(state.device), self.offset + block.first
+        state.dictionary = push_rows(state.sampling, state.dictionary, rows, first)
         return state
 
-    def join(self, left: Dictionary, right: Dictionary) -> Dictionary:
+    def close(self, state: DictionaryState) -> Dictionary:
+        """The dictionary, on the host."""
+        assert state.dictionary is not None
+        return state.dictionary
+
+    def merge(self, left: Dictionary, right: Dictionary) -> Dictionary:
         """Merged and shrunk."""
-        with choosing(self.device, self.spec) as spec:
-            return merge_dictionaries(spec, [left, right])
+        with sampling_at(self.device, self.sampling) as sampling:
+            return merge_dictionaries(sampling, [left, right])
+
+
+@dataclass(slots=True, eq=False)
+class TraceState:
+    """Traces of a span so far."""
+
+    features: Features
+    left: float = 0.0
+    trace: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TraceErrorPass:
     """``trace(K - K_C)`` and ``trace(K)``."""
 
-    rows: RowStream
     map_: FeatureMap
-    device: str = "cpu"
 
-    def leaf(self, run: Run) -> tuple[float, float]:
-        """Sums over the rows."""
-        left = trace = 0.0
-        with computing(self.device, self.map_, self.rows, run) as (_, blocks):
-            for _, block, features in blocks:
-                part = features.remaining(block)
-                left, trace = left + part[0], trace + part[1]
-        return left, trace
+    def init(self, device: Device) -> TraceState:
+        """Zero, and the map on the device."""
+        return TraceState(Features.on(device, self.map_))
 
-    def join(self, left: tuple[float, float], right: tuple[float, float]) -> tuple[float, float]:
+    def update(self, state: TraceState, block: Block) -> TraceState:
+        """With the rows of a block."""
+        for _, rows, map_ in state.features.pieces(block):
+            left, trace = map_.remaining(rows)
+            state.left, state.trace = state.left + left, state.trace + trace
+        return state
+
+    def close(self, state: TraceState) -> tuple[float, float]:
+        """Both."""
+        return state.left, state.trace
+
+    def merge(self, left: tuple[float, float], right: tuple[float, float]) -> tuple[float, float]:
         """Added."""
         return left[0] + right[0], left[1] + right[1]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Targets:
-    """Targets ``(rows, q)``, and which rows judge.
+@dataclass(slots=True, eq=False)
+class RegressionState:
+    """The regression of a span so far; None before its first block."""
 
-    Rows that judge must not have trained the mean either: sums are of targets less the mean of the rows that train, beside those of a
-    column of ones, which turn them into sums about the mean of all rows.
-
-    Attributes
-    ----------
-    values
-        The targets.
-    held_out
-        Share of the rows that judge.
-    seed
-        Of the choice.
-    mean, whole_mean
-        Over the rows that train, and over all, ``(q,)``.
-    """
-
-    values: Matrix
-    held_out: float
-    seed: int
-    mean: Real
-    whole_mean: Real
-
-    @classmethod
-    def with_means(cls, values: Matrix, held_out: float, seed: int) -> Targets:
-        """With their means.
-
-        Raises
-        ------
-        SpecError
-            If no row trains.
-        """
-        m, q = values.shape
-        made = cls(values, held_out, seed, np.zeros(q), values.mean(axis=0))
-        total, count = np.zeros(q), 0
-        for first in range(0, m, _TOGETHER):
-            numbers = np.arange(first, min(first + _TOGETHER, m), dtype=np.int64)
-            trains = ~made.judges(numbers)
-            total += values[numbers[trains]].sum(axis=0)
-            count += int(np.count_nonzero(trains))
-        if count == 0:
-            raise SpecError(
-                f"held_out={held_out} leaves none of the {m} rows to train on. Pass less, or 0 and a ridge."
-            )
-        mean = made.whole_mean if count == m else total / count
-        return replace(made, mean=np.asarray(mean))
-
-    @property
-    def count(self) -> int:
-        """Targets of a row."""
-        return int(self.values.shape[1])
-
-    def of(self, first: int, count: int) -> tuple[Matrix, npt.NDArray[np.bool_]]:
-        """Centred targets and a column of ones for some rows, and whether each judges."""
-        numbers = np.arange(first, first + count, dtype=np.int64)
-        y = self.values[first : first + count] - self.mean
-        return np.concatenate([y, np.ones((count, 1))], axis=1), self.judges(numbers)
-
-    def plain(self, sums: RidgeSums) -> RidgeSums:
-        """Sums about the mean of the rows that train."""
-        return replace(sums, r=sums.r[:, :-1], squares=sums.squares[:-1])
-
-    def about_whole(self, sums: RidgeSums) -> RidgeSums:
-        """Sums of all rows about the mean of all rows; the squares stay as they are."""
-        moved = np.outer(sums.r[:, -1], self.whole_mean - self.mean)
-        return replace(self.plain(sums), r=sums.r[:, :-1] - moved)
-
-    def judges(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        """Whether rows of these numbers judge."""
-        if self.held_out == 0:
-            return np.zeros(numbers.size, dtype=bool)
-        return np.asarray(uniforms(self.seed ^ _JUDGES, numbers, 1)[:, 0] < self.held_out)
+    device: Device
+    regression: Regression | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RegressionPass:
     """Dictionary and regression in one pass."""
 
-    rows: RowStream
-    spec: DictionaryOptions
-    step: int
+    sampling: DictionaryOptions
     targets: Targets
 
-    def leaf(self, run: Run) -> Regression:
-        """Block after block."""
-        state: Regression | None = None
-        for first, block in self.rows.even_blocks(run, self.step):
-            y, judge = self.targets.of(first, block.shape[0])
-            state = regression(self.spec, state, block, first, y, judge)
-        assert state is not None
+    def init(self, device: Device) -> RegressionState:
+        """No rows."""
+        return RegressionState(device)
+
+    def update(self, state: RegressionState, block: Block) -> RegressionState:
+        """With the rows of a block."""
+        rows = block.float64_on_host(state.device)
+        y, judge = self.targets.of(block.first, block.n_rows)
+        state.regression = regression(self.sampling, state.regression, rows, block.first, y, judge)
         return state
 
-    def join(self, left: Regression, right: Regression) -> Regression:
+    def close(self, state: RegressionState) -> Regression:
+        """The regression."""
+        assert state.regression is not None
+        return state.regression
+
+    def merge(self, left: Regression, right: Regression) -> Regression:
         """Merged, sums carried over."""
-        return merge_regressions(self.spec, left, right)
+        return merge_regressions(self.sampling, left, right)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -195,38 +158,60 @@ class HoldoutSums:
     left: float
 
 
+@dataclass(slots=True, eq=False)
+class HoldoutState:
+    """The same of a span so far, on the device."""
+
+    features: Features
+    train: RidgeSums
+    held_out: RidgeSums
+    left: Array
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class RidgeSumPass:
-    """The sums of whitened features and targets; ``H`` only where it is wanted."""
+    """The sums of whitened features and targets; ``H`` only where it is wanted.
 
-    rows: RowStream
+    Notes
+    -----
+    Cost: features, and ``n M^2`` flops for ``H`` of M centres.
+    """
+
     map_: FeatureMap
     targets: Targets
     products: bool
-    device: str = "cpu"
 
-    def leaf(self, run: Run) -> HoldoutSums:
-        """Sums over the rows."""
-        q = self.targets.count + 1
-        size = self.map_.n_features
+    def init(self, device: Device) -> HoldoutState:
+        """Zero sums on the device, and the map there."""
+        size, q = self.map_.n_features, self.targets.count + 1
         side = size if self.products else 0
         zero = RidgeSums(np.zeros((side, side)), np.zeros((size, q)), np.zeros(q), 0)
-        with computing(self.device, self.map_, self.rows, run) as (engine, blocks):
-            train = out = zero.move_to(engine.to_device)
-            left = engine.zeros((), "float64")
-            for first, block, features in blocks:
-                y, judge = self.targets.of(first, block.shape[0])
-                Z, xp = features(block), engine.xp
-                apart = features.kernel.diagonal(block) - row_squares(Z)
-                left = left + xp.sum(xp.maximum(apart, 0.0))
-                rows = take_rows(engine, Z, ~judge), engine.to_device(y[~judge])
-                train = train.update(*rows, products=self.products)
-                rows = take_rows(engine, Z, judge), engine.to_device(y[judge])
-                out = out.update(*rows, products=self.products)
-            home = engine.to_host
-            return HoldoutSums(train.move_to(home), out.move_to(home), float(home(left)))
+        zero, left = zero.move_to(device.to_device), device.zeros((), "float64")
+        return HoldoutState(Features.on(device, self.map_), zero, zero, left)
 
-    def join(self, left: HoldoutSums, right: HoldoutSums) -> HoldoutSums:
+    def update(self, state: HoldoutState, block: Block) -> HoldoutState:
+        """With the rows of a block."""
+        device = state.features.device
+        xp = device.xp
+        for first, rows, map_ in state.features.pieces(block):
+            y, judge = self.targets.of(first, rows.shape[0])
+            Z = map_(rows)
+            apart = map_.kernel.diagonal(rows) - row_squares(Z)
+            state.left = state.left + xp.sum(xp.maximum(apart, 0.0))
+            part = take_rows(device, Z, ~judge), device.to_device(y[~judge])
+            state.train = state.train.update(*part, products=self.products)
+            part = take_rows(device, Z, judge), device.to_device(y[judge])
+            state.held_out = state.held_out.update(*part, products=self.products)
+        return state
+
+    def close(self, state: HoldoutState) -> HoldoutSums:
+        """The sums, on the host."""
+        home = state.features.device.to_host
+        return HoldoutSums(
+            state.train.move_to(home), state.held_out.move_to(home), float(home(state.left))
+        )
+
+    def merge(self, left: HoldoutSums, right: HoldoutSums) -> HoldoutSums:
         """Added."""
         return HoldoutSums(
             left.train.merge(right.train),
@@ -235,45 +220,120 @@ class RidgeSumPass:
         )
 
 
+@dataclass(slots=True, eq=False)
+class ProductState:
+    """Products of a span so far, on the device."""
+
+    features: Features
+    V: Array
+    train: Array
+    held_out: Array
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ProductPass:
-    """``Z* (Z V)`` over rows that train, and over those that judge where they are wanted."""
+    """``Z* (Z V)`` over rows that train, and over those that judge where they are wanted.
 
-    rows: RowStream
+    Notes
+    -----
+    Cost: features, and ``4 n M k`` flops for M centres and k columns of V.
+    """
+
     map_: FeatureMap
     targets: Targets
     V: Matrix
     judges: bool
-    device: str = "cpu"
 
-    def leaf(self, run: Run) -> tuple[Matrix, Matrix]:
-        """Sums over the rows."""
-        with computing(self.device, self.map_, self.rows, run) as (engine, blocks):
-            V = engine.to_device(self.V)
-            train, out = engine.xp.zeros_like(V), engine.xp.zeros_like(V)
-            for first, block, features in blocks:
-                _, judge = self.targets.of(first, block.shape[0])
-                Z = features(block)
-                part = take_rows(engine, Z, ~judge)
-                train += part.T @ (part @ V)
-                if self.judges:
-                    part = take_rows(engine, Z, judge)
-                    out += part.T @ (part @ V)
-            return engine.to_host(train), engine.to_host(out)
+    def init(self, device: Device) -> ProductState:
+        """Zero sums on the device, and map and V there."""
+        V, xp = device.to_device(self.V), device.xp
+        return ProductState(Features.on(device, self.map_), V, xp.zeros_like(V), xp.zeros_like(V))
 
-    def join(
+    def update(self, state: ProductState, block: Block) -> ProductState:
+        """With the rows of a block."""
+        device, V = state.features.device, state.V
+        for first, rows, map_ in state.features.pieces(block):
+            _, judge = self.targets.of(first, rows.shape[0])
+            Z = map_(rows)
+            part = take_rows(device, Z, ~judge)
+            state.train += part.T @ (part @ V)
+            if self.judges:
+                part = take_rows(device, Z, judge)
+                state.held_out += part.T @ (part @ V)
+        return state
+
+    def close(self, state: ProductState) -> tuple[Matrix, Matrix]:
+        """Both, on the host."""
+        home = state.features.device.to_host
+        return home(state.train), home(state.held_out)
+
+    def merge(
         self, left: tuple[Matrix, Matrix], right: tuple[Matrix, Matrix]
     ) -> tuple[Matrix, Matrix]:
         """Added."""
         return left[0] + right[0], left[1] + right[1]
 
 
-def take_rows(engine: Device, Z: Array, rows: npt.NDArray[np.bool_]) -> Array:
+@dataclass(slots=True, eq=False)
+class PredictionState:
+    """Predictions of a span on their way to the sink: those of whole bands, and those that wait for the rest of theirs."""
+
+    features: Features
+    coefficients: Array
+    waiting: list[Matrix] = field(default_factory=list)
+    pieces: list[tuple[int, Matrix]] = field(default_factory=list)
+    n_written: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PredictionPass:
+    """``z(x) @ coefficients + mean`` of all ``m`` rows, handed over in whole bands of so many rows: a chunk has one writer.
+
+    Notes
+    -----
+    Cost: features, and ``2 n M q`` flops for M centres and q targets.
+    """
+
+    map_: FeatureMap
+    coefficients: Matrix
+    mean: Real
+    band: int
+    m: int
+
+    def init(self, device: Device) -> PredictionState:
+        """No rows; map and coefficients on the device."""
+        there = device.to_device(self.coefficients)
+        return PredictionState(Features.on(device, self.map_), there)
+
+    def update(self, state: PredictionState, block: Block) -> PredictionState:
+        """With the rows of a block; spans begin and end where bands do."""
+        home, end = state.features.device.to_host, block.first + block.n_rows
+        start = block.first - sum(rows.shape[0] for rows in state.waiting)
+        for _, rows, map_ in state.features.pieces(block):
+            state.waiting.append(home(map_(rows) @ state.coefficients) + self.mean)
+        whole = end if end == self.m else end - end % self.band
+        if whole > start:
+            rows = np.concatenate(state.waiting)
+            state.pieces.append((start, rows[: whole - start]))
+            state.waiting = [rows[whole - start :].copy()] if whole < end else []
+            state.n_written += whole - start
+        return state
+
+    def close(self, state: PredictionState) -> int:
+        """Rows handed over."""
+        return state.n_written
+
+    def merge(self, left: int, right: int) -> int:
+        """Added."""
+        return left + right
+
+
+def take_rows(device: Device, Z: Array, rows: npt.NDArray[np.bool_]) -> Array:
     """Some rows of a block, where it lies."""
     if rows.all():
         return Z
-    numbers = engine.to_device(np.flatnonzero(rows))
-    return engine.xp.take(Z, numbers, axis=0)
+    numbers = device.to_device(np.flatnonzero(rows))
+    return device.xp.take(Z, numbers, axis=0)
 
 
 def held_out_errors(sums: RidgeSums, beta: Matrix, product: Matrix, columns: int) -> Real:

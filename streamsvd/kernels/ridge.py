@@ -3,57 +3,68 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.checks.foreign import check_object
-from streamsvd.checks.masks import as_array
-from streamsvd.checks.numbers import check_integer, check_numbers
 from streamsvd.checks.paths import local_path
-from streamsvd.checks.sizes import check_size
-from streamsvd.engine.allocator import held_memory
-from streamsvd.engine.blas import dense_threads
-from streamsvd.engine.columns import View, over_columns_with_values, view_of
-from streamsvd.engine.concurrency import parallel_map
-from streamsvd.engine.events import Callback, ResultWritten, ignore_event, send_remarks
-from streamsvd.engine.meter import mark_memory, peak_since
+from streamsvd.checks.real import check_real
+from streamsvd.engine.columns import View, over_columns_with_values, view_of, with_columns
+from streamsvd.engine.events import Callback, ResultWritten, ignore_event
 from streamsvd.engine.opening import as_source
-from streamsvd.engine.runs import Passes, allowed_bytes, blocks_with_events, plan_row_schedule
-from streamsvd.engine.runs.checks import check_real
-from streamsvd.engine.saves import SAVE_SECONDS, array_digest, try_saves
-from streamsvd.engine.tree import Run
+from streamsvd.engine.run import Run, running
+from streamsvd.engine.run_plan import RunPlan
+from streamsvd.engine.saves import SAVE_SECONDS, array_digest, open_saves, try_saves
+from streamsvd.engine.schedule import Schedule, allowed_bytes, schedule_rows
 from streamsvd.errors import NotConverged, ShapeError, SpecError
-from streamsvd.kernels.choice import read_sample
-from streamsvd.kernels.devices import check_device, computing
-from streamsvd.kernels.files import check_shapes, map_arrays, map_in, reading, record_array
-from streamsvd.kernels.mathematics import DictionaryOptions, FeatureMap, Mode
+from streamsvd.info import Info, Status
+from streamsvd.kernels.choice import (
+    open_choices,
+    read_sample,
+    sampling_of,
+    settle_sampling,
+    with_choices,
+)
+from streamsvd.kernels.devices import check_device
+from streamsvd.kernels.files import ridge_arrays, ridge_in
+from streamsvd.kernels.mathematics import Dictionary, DictionaryOptions, FeatureMap
 from streamsvd.kernels.mathematics.conjugate import RidgeDescent
 from streamsvd.kernels.mathematics.onepass import Regression
 from streamsvd.kernels.mathematics.ridge import JUDGES, RidgeSums, best_ridge, coefficients
 from streamsvd.kernels.nystrom import (
+    SAMPLE_NOTE,
     NystromResult,
     build_result,
-    chosen_rows,
-    open_saves,
-    plan_dictionary,
+    check_comparable,
+    choose_rows,
+    feature_bytes,
+    feature_reader,
+    feature_rows,
     put_back,
     rounded_up,
+    schedule_dictionary,
 )
-from streamsvd.kernels.options import DEFAULT_CENTRES, KernelOptions
-from streamsvd.kernels.passes import HoldoutSums, RegressionPass, Targets
-from streamsvd.kernels.solving import MAX_PASSES, TOL, RidgeSolution, direct, solve_by_gradients
+from streamsvd.kernels.options import (
+    DEFAULT_CENTRES,
+    MAX_PASSES,
+    TOL,
+    KernelName,
+    KernelRidgeOptions,
+    Mode,
+    Solver,
+)
+from streamsvd.kernels.passes import HoldoutSums, PredictionPass, RegressionPass
+from streamsvd.kernels.solving import RidgeSolution, solve_by_gradients, solve_directly
+from streamsvd.kernels.targets import Targets, as_targets
+from streamsvd.protocols import Source
 from streamsvd.store.writing.rows import RowsWriter
 from streamsvd.store.writing.separation import check_apart
 from streamsvd.typing import Matrix, Real
 
-PURPOSE = "kernel_ridge"
-Solver = Literal["auto", "direct", "onepass", "pcg"]
 MOST_DIRECT = 4096
 """Centres up to which the sums are kept as a square matrix, if nothing is said."""
 
@@ -76,8 +87,17 @@ class KernelRidgeResult:
         Whether targets were given as one vector, and predictions are.
     nystrom
         The dictionary and its record; None after loading.
-    info
-        How it came about: ``n_rows``, ``held_out``, ``passes``, ``elapsed_s``, ``chosen``.
+    n_held_out
+        Rows held out.
+    trace_error
+        ``trace(K - K_C)`` of all rows, rounded up.
+    residuals
+        Of ``"pcg"``, relative to the right-hand side: before the first pass of the final fit, and after each; else empty.
+    solver
+        The one that was taken.
+    options, chosen_options, info
+        What was asked, with what was chosen where nothing was (None for a file of an earlier release, which does not say); which
+        of ``length`` and ``ridge`` were chosen on the data; and how it came about.
     """
 
     feature_map: FeatureMap
@@ -87,7 +107,13 @@ class KernelRidgeResult:
     held_out_rmse: Real
     flat: bool
     nystrom: NystromResult | None
-    info: dict[str, Any]
+    n_held_out: int
+    trace_error: float
+    residuals: tuple[float, ...]
+    solver: Solver
+    options: KernelRidgeOptions | None
+    chosen_options: tuple[str, ...]
+    info: Info
 
     def predict(self, X: Any) -> Matrix:
         """Predictions for rows ``(p, n)`` in memory: ``(p,)`` or ``(p, q)``."""
@@ -106,7 +132,16 @@ class KernelRidgeResult:
     ) -> Path:
         """Predictions for all rows of a stored matrix, ``(rows, targets)``, as a new zarr array: one pass.
 
-        Parts are read and predicted on as many threads as the memory allows, and written in their order.
+        Tasks run on threads or on a cluster, as in every pass, and each writes whole chunks of its own.
+
+        Parameters
+        ----------
+        X
+            Rows as `streamsvd.kernel_ridge` takes them; what is missing in a column that takes part is an error.
+        out, overwrite
+            Place of the array, and whether it may replace one.
+        device, memory, callback
+            As of `streamsvd.kernel_ridge`.
 
         Raises
         ------
@@ -128,48 +163,35 @@ class KernelRidgeResult:
             )
         view = view_of(source, self.feature_map.columns, guarded=False)
         source, map_ = view.source, self.feature_map.over(None)
+        check_device(device, map_.kernel)
         m, q = source.shape[0], self.coefficients.shape[1]
-        size = self.feature_map.centres.shape[0]
-        check_device(device, self.feature_map.kernel)
-
-        band = q * int(min(source.chunks[0], m))
-
-        def work(piece: int) -> int:  # with predictions: pieces, joined, waiting, written
-            return 8 * int(3 * piece * (size + width) + 4 * max(piece * q, band))
-
-        arrangement = plan_row_schedule(
-            source, size, allowed_bytes(memory), work=work, held=8 * (size**2 + 4 * band),
-            what=f"predictions by {size:,} centres from {source.name}", remedy="",
-        )  # fmt: skip
-        rows = arrangement.rows
-
-        def predicted(part: Run) -> tuple[int, Matrix]:
-            with computing(device, map_, rows, part) as (engine, blocks):
-                beta = engine.to_device(self.coefficients)
-                values = [engine.to_host(z(block) @ beta) + self.mean for _, block, z in blocks]
-            return part[0], np.concatenate(values)
-
-        send_remarks(source, callback)
-        chunks = (band // q, q)
-        writer = RowsWriter(place, (m, q), chunks, np.dtype(np.float64), overwrite=overwrite)
+        band = min(source.chunks[0], m)
+        schedule = self._schedule(source, band, device, allowed_bytes(memory))
+        writer = RowsWriter(place, (m, q), (band, q), np.dtype(np.float64), overwrite=overwrite)
+        pass_ = PredictionPass(map_, self.coefficients, self.mean, band, m)
         try:
-            with (
-                view.naming(),
-                held_memory(),
-                dense_threads(1),
-                parallel_map(arrangement.workers) as mapped,
-            ):
-                found = mapped(predicted, rows.units((0, m)))
-                for _, values in blocks_with_events(
-                    found, "predictions", arrangement.pass_bytes, m, callback
-                ):
-                    writer.append(values, np.arange(values.shape[0]))
+            with view.naming(), running(schedule, device=device, notify=callback) as run:
+                writer.count(run(pass_, "predictions", sink=writer.sink()))
             path = writer.commit()
         except BaseException:
             writer.discard()
             raise
         callback(ResultWritten(str(path)))
         return path
+
+    def _schedule(self, source: Source, band: int, device: str, allowed: int) -> Schedule:
+        """How predictions run within the memory: a task has those of a band of chunks, joined, waiting, and written."""
+        size, q = self.feature_map.centres.shape[0], self.coefficients.shape[1]
+        features = feature_bytes(source, size, device)
+        return schedule_rows(
+            source,
+            feature_rows(source, size, device),
+            allowed,
+            work=lambda height: features + 8 * q * (4 * band + 3 * height),
+            shared=8 * size**2,
+            what=f"predictions by {size:,} centres",
+            remedy="",
+        )
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """All that `load_ridge` needs, for a ``.npz`` file.
@@ -179,30 +201,20 @@ class KernelRidgeResult:
         SpecError
             If the kernel is a function, which cannot be saved.
         """
-        record = {"ridge": self.ridge, "flat": self.flat, "info": self.info}
-        return {
-            **map_arrays(self.feature_map), "coefficients": self.coefficients, "mean": self.mean,
-            "held_out_rmse": self.held_out_rmse, "record": record_array(record, self.feature_map.kernel),
-        }  # fmt: skip
+        return ridge_arrays(self)
 
 
 def _put_back(fit: KernelRidgeResult, view: View) -> KernelRidgeResult:
-    if view.columns is None and not view.look_bytes:
-        return fit
-    info = fit.info | {"bytes_read": fit.info["bytes_read"] + view.look_bytes}
-    if view.columns is not None:
-        info["dropped_columns"] = list(view.dropped_indices)
-        info["warnings"] = [*info["warnings"], f"{view.columns.description}."]
     found = None if fit.nystrom is None else put_back(fit.nystrom, view)
     map_ = fit.feature_map.over(view.columns)
-    return replace(fit, feature_map=map_, nystrom=found, info=info)
+    return replace(fit, feature_map=map_, nystrom=found, info=with_columns(fit.info, view))
 
 
 @over_columns_with_values(_put_back)
 def kernel_ridge(
     X: Any,
     y: Any,
-    kernel: str | Callable[[Matrix, Matrix], Matrix] = "rbf",
+    kernel: KernelName | Callable[[Matrix, Matrix], Matrix] = "rbf",
     *,
     ridge: float | None = None,
     n_centres: int = DEFAULT_CENTRES,
@@ -218,6 +230,7 @@ def kernel_ridge(
     max_passes: int = MAX_PASSES,
     held_out: float = 0.1,
     mask: Any = None,
+    nonfinite: str = "raise",
     device: str = "cpu",
     memory: int | float | str | None = None,
     seed: int = 0,
@@ -252,6 +265,8 @@ def kernel_ridge(
         Share of the rows that do not train but judge; the final fit is on all rows.
     mask
         Columns to keep, as in `streamsvd.svd`; the others are not looked at, nor in the rows that are predicted for.
+    nonfinite
+        What a NaN in X is, as of `streamsvd.nystrom`; in y it is an error.
     device
         ``"cpu"`` or ``"cuda"``: where scores of rows, features, sums and products are computed, in float64; not with
         ``"onepass"``. Centres are picked, and equations solved, on the host.
@@ -292,156 +307,195 @@ def kernel_ridge(
     >>> bool(fit.held_out_rmse[0] < 0.05)
     True
     """
-    del mask  # X has the columns that are kept
+    del mask, nonfinite  # X has the columns that are kept, and no NaN
     source = as_source(X)
     check_real(source)
     try_saves(checkpoint, source, y)
-    values, flat = _targets(y, source.shape[0], source.name)
-    _check_options(ridge, held_out, solver, tol, max_passes)
-    asked = KernelOptions(
-        kernel=kernel, length=length, degree=degree, offset=offset, smoothness=smoothness, scale=scale,
-        gamma=ridge, n_centres=n_centres, budget=budget, mode=mode, seed=seed,
+    values, flat = as_targets(y, source.shape[0], source.name)
+    options = KernelRidgeOptions(
+        kernel=kernel, ridge=ridge, n_centres=n_centres, length=length, degree=degree, offset=offset, smoothness=smoothness,
+        scale=scale, budget=budget, mode=mode, solver=solver, tol=tol, max_passes=max_passes, held_out=held_out, seed=seed,
     )  # fmt: skip
-    spec = asked.spec
-    if solver == "auto":
-        solver = "direct" if n_centres <= MOST_DIRECT else "pcg"
-    check_device(device, spec.kernel)
-    if device != "cpu" and solver == "onepass":
-        raise SpecError(
-            f'device="{device}" was asked for, but solver="onepass" computes on the host. Pass solver="direct" or "pcg", or '
-            'device="cpu".'
-        )
-    assert spec.budget is not None
-    squares = {"onepass": 16 * spec.budget**2, "direct": 8 * n_centres**2, "pcg": 4 * n_centres**2}
-    arrangement = plan_dictionary(
-        source, spec, memory, further=8 * squares[solver], held=3 * values.nbytes, device=device
-    )
-    began, start = time.perf_counter(), mark_memory()
-    with held_memory(), dense_threads(1):
+    options, schedule = _schedule(source, values, options, device, allowed_bytes(memory))
+    check_comparable(options, checkpoint)
+    with running(schedule, device=device, notify=callback, seed=seed) as run:
         targets = Targets.with_means(values, held_out, seed)
         sample, numbers = read_sample(source)
-        trains = ~targets.judges(numbers)
-        spec = asked.settle(sample, values[numbers] - targets.mean, trains)
-        saves = open_saves(
-            checkpoint, save_seconds, PURPOSE, source, sample, spec, arrangement,
-            kinds=(RidgeSums, HoldoutSums, Regression, RidgeDescent), solver=solver, ridge=ridge, n_centres=n_centres,
-            held_out=held_out, tol=tol, y=array_digest(values), device=device,
+        run.saves = open_saves(
+            checkpoint, "kernel_ridge", schedule, options, seconds=save_seconds,
+            kinds=(Dictionary, RidgeSums, HoldoutSums, Regression, RidgeDescent), device=device,
+            sample=array_digest(sample), y=values,
         )  # fmt: skip
-        passes = Passes(arrangement, callback, saves)
-        if solver == "onepass":
-            map_, solution, found, said = _in_one_pass(passes, spec, targets, ridge)
-        else:
-            state = chosen_rows(passes, spec, device)
-            found = build_result(
-                passes, spec, state, n_centres, asked.left_open, False, began, start
-            )
-            map_, said = found.feature_map, found.info.warnings
-            solution = (
-                direct(passes, found, targets, ridge, device)
-                if solver == "direct"
-                else solve_by_gradients(passes, found, targets, ridge, tol, max_passes, device)
-            )
-    names = [name for name in asked.left_open if name != "gamma"] + (
-        ["ridge"] if ridge is None else []
-    )
-    judges = solution.n_judges
-    if judges < JUDGES and held_out:
-        said = (
-            *said,
-            f"{judges} rows were held out: too few to judge by; generalised cross-validation took their place where a ridge was "
-            "to be chosen. Pass a larger held_out.",
-        )
-    info = {
-        "n_rows": source.shape[0], "held_out": judges, "passes": passes.number, "bytes_read": passes.bytes_read,
-        "elapsed_s": time.perf_counter() - began, "peak_bytes": peak_since(start),
-        "projected_bytes": arrangement.projected_bytes, "solver": solver, "chosen": names, "seed": seed,
-        "trace_error": solution.left, "residuals": list(solution.residuals), "warnings": list(said),
-    }  # fmt: skip
-    rmse = np.sqrt(solution.squared_error / judges) if judges else np.full(values.shape[1], np.nan)
-    fit = KernelRidgeResult(
-        map_, solution.beta, targets.whole_mean, solution.ridge, rmse, flat, found, info
-    )
-    if saves is not None:
-        saves.clear()
-    if solution.residuals and solution.residuals[-1] > tol:
+        trains = ~targets.judges(numbers)
+        sampling = settle_sampling(options, sample, values[numbers] - targets.mean, trains)
+        map_, solution, found = _METHODS[options.solver](run, sampling, targets, options)
+        fit = _result(run, options, map_, solution, found, targets, flat, sampling)
+    if fit.info.status is Status.NOT_CONVERGED:
         raise NotConverged(
-            f"the residual is {solution.residuals[-1]:.3g} after {len(solution.residuals) - 1} passes, {tol:g} was asked. "
+            f"the residual is {fit.residuals[-1]:.3g} after {len(fit.residuals) - 1} passes, {tol:g} was asked. "
             "Pass more max_passes, a larger ridge or budget, or solver='direct'; the regression so far is .result.",
             fit,
         )
     return fit
 
 
+def plan_kernel_ridge(
+    X: Any,
+    y: Any,
+    kernel: KernelName | Callable[[Matrix, Matrix], Matrix] = "rbf",
+    *,
+    ridge: float | None = None,
+    n_centres: int = DEFAULT_CENTRES,
+    length: float | None = None,
+    degree: int = 3,
+    offset: float = 1.0,
+    smoothness: float = 1.5,
+    scale: bool = False,
+    budget: int | None = None,
+    mode: Mode = "poisson",
+    solver: Solver = "auto",
+    tol: float = TOL,
+    max_passes: int = MAX_PASSES,
+    held_out: float = 0.1,
+    device: str = "cpu",
+    memory: int | float | str | None = None,
+    seed: int = 0,
+) -> RunPlan:
+    """What `kernel_ridge` will read and need, from shapes alone.
+
+    Parameters
+    ----------
+    X, y, kernel, ridge, n_centres, length, degree, offset, smoothness, scale, budget, mode, solver, tol, max_passes
+        As of `streamsvd.kernel_ridge`.
+    held_out, device, memory, seed
+        As of `streamsvd.kernel_ridge`.
+
+    Raises
+    ------
+    ShapeError, SpecError, BudgetError
+        As `streamsvd.kernel_ridge`, before anything is read.
+    """
+    source, allowed = as_source(X), allowed_bytes(memory)
+    check_real(source)
+    values, _ = as_targets(y, source.shape[0], source.name)
+    options = KernelRidgeOptions(
+        kernel=kernel, ridge=ridge, n_centres=n_centres, length=length, degree=degree, offset=offset, smoothness=smoothness,
+        scale=scale, budget=budget, mode=mode, solver=solver, tol=tol, max_passes=max_passes, held_out=held_out, seed=seed,
+    )  # fmt: skip
+    options, schedule = _schedule(source, values, options, device, allowed)
+    passes, notes = 1 if options.solver == "onepass" else 2, [SAMPLE_NOTE]
+    if options.solver == "pcg":
+        passes += 2 * max_passes + 1 if held_out else max_passes
+        notes.append(
+            "One pass for the dictionary, one for the right-hand side, one for each iteration of the fits, at most: 8 to 20 in all "
+            "are usual."
+        )
+    return RunPlan.of("kernel_ridge", schedule, options, allowed, passes=passes, notes=tuple(notes))
+
+
+def _schedule(
+    source: Source, values: Matrix, options: KernelRidgeOptions, device: str, allowed: int
+) -> tuple[KernelRidgeOptions, Schedule]:
+    """The options with the solver that is chosen, and how the rows are read."""
+    if options.solver == "auto":
+        solver: Solver = "direct" if options.n_centres <= MOST_DIRECT else "pcg"
+        options = replace(options, solver=solver)
+    check_device(device, sampling_of(options).kernel)
+    if device != "cpu" and options.solver == "onepass":
+        raise SpecError(
+            f'device="{device}" was asked for, but solver="onepass" computes on the host. Pass solver="direct" or "pcg", or '
+            'device="cpu".'
+        )
+    budget, centres = sampling_of(options).budget, options.n_centres
+    assert budget is not None
+    squares = {"onepass": 16 * budget**2, "direct": 8 * centres**2, "pcg": 4 * centres**2}
+    schedule = schedule_dictionary(
+        source, options, allowed, further=8 * squares[options.solver], shared=3 * values.nbytes, device=device
+    )  # fmt: skip
+    return options, schedule
+
+
+Solution = tuple[FeatureMap, RidgeSolution, NystromResult | None]
+
+
+def _in_passes(
+    run: Run, sampling: DictionaryOptions, targets: Targets, options: KernelRidgeOptions
+) -> Solution:
+    """The dictionary, and then the regression on it."""
+    state = choose_rows(run, sampling)
+    asked = options.dictionary
+    found = build_result(run, sampling, state, with_choices(asked, sampling), open_choices(asked))
+    run.reader = feature_reader(run, options.n_centres)
+    solve = solve_directly if options.solver == "direct" else solve_by_gradients
+    return found.feature_map, solve(run, found, targets, options), found
+
+
 def _in_one_pass(
-    passes: Passes, spec: DictionaryOptions, targets: Targets, ridge: float | None
-) -> tuple[FeatureMap, RidgeSolution, NystromResult | None, tuple[str, ...]]:
+    run: Run, sampling: DictionaryOptions, targets: Targets, options: KernelRidgeOptions
+) -> Solution:
     """The dictionary and the sums together."""
-    assert spec.budget is not None
-    job = RegressionPass(passes.schedule.rows, spec, spec.budget, targets)
-    state = passes.once("dictionary and sums", job)
-    least = state.dictionary.gamma
-    said: tuple[str, ...] = ()
+    state = run.once("dictionary and sums", RegressionPass(sampling, targets))
+    least, ridge = state.dictionary.gamma, options.ridge
     train, held_out = targets.plain(state.train), targets.plain(state.held_out)
     if ridge is None:
         ridge = best_ridge(train, held_out, least)[0]
     elif ridge < 0.999 * least:
-        said = (
+        run.warnings.append(
             f"ridge={ridge:g} is finer than the {least:.3g} at which the dictionary is accurate: one pass loses more than it "
-            "says. Pass a larger budget, or solver='direct'.",
+            "says. Pass a larger budget, or solver='direct'."
         )
     error = held_out.error(coefficients(train, ridge))
     beta = coefficients(targets.about_whole(state.train.merge(state.held_out)), ridge)
-    map_ = state.feature_map(spec)
+    map_ = state.feature_map(sampling)
     left = rounded_up(
         (1 - state.captured_share) * state.dictionary.trace, map_, state.dictionary.trace
     )
-    return map_, RidgeSolution(beta, ridge, error, held_out.n_rows, left), None, said
+    return map_, RidgeSolution(beta, ridge, error, held_out.n_rows, left), None
 
 
-def _check_options(
-    ridge: float | None, held_out: float, solver: str, tol: float, max_passes: int
-) -> None:
-    check_numbers(ridge=ridge, held_out=held_out, tol=tol)
-    check_integer("max_passes", max_passes, least=1)
-    if ridge is not None and not 0 < ridge < float("inf"):
-        raise SpecError(f"ridge={ridge} is no ridge. Pass a positive number, or leave it out.")
-    if not 0 <= held_out < 1 or (ridge is None and held_out == 0):
-        raise SpecError(
-            f"held_out={held_out} leaves nothing to choose a ridge by, or to train on. Pass a share in (0, 1)."
-        )
-    if solver not in get_args(Solver):
-        raise SpecError(f"solver={solver!r} is unknown. Pass one of {', '.join(get_args(Solver))}.")
-    if not 0 < tol < 1:
-        raise SpecError(f"tol={tol} is out of range. Pass a relative residual in (0, 1).")
+_METHODS = {"direct": _in_passes, "pcg": _in_passes, "onepass": _in_one_pass}
 
 
-def _targets(y: Any, m: int, name: str) -> tuple[Matrix, bool]:
-    try:
-        values = as_array(y)
-    except TypeError:  # what numpy makes no array of
-        check_object(y, "y")
-        raise
-    if values.ndim not in (1, 2) or values.shape[0] != m:
-        raise ShapeError(
-            f"y has shape {values.shape}, {name} has {m:,} rows. Pass one target, or one row of them, for each."
+def _result(
+    run: Run,
+    options: KernelRidgeOptions,
+    map_: FeatureMap,
+    solution: RidgeSolution,
+    found: NystromResult | None,
+    targets: Targets,
+    flat: bool,
+    sampling: DictionaryOptions,
+) -> KernelRidgeResult:
+    """The regression and its record."""
+    judges, residuals = solution.n_judges, solution.residuals
+    warnings = [*(() if found is None else found.info.warnings), *run.warnings]
+    if judges < JUDGES and options.held_out:
+        warnings.append(
+            f"{judges} rows were held out: too few to judge by; generalised cross-validation took their place where a ridge was "
+            "to be chosen. Pass a larger held_out."
         )
-    if values.dtype.kind not in "fiub":
-        raise SpecError(
-            f"y holds {values.dtype}: targets are real numbers. Encode categories as numbers first."
-        )
-    if values.size == 0:
-        raise ShapeError(
-            f"y has shape {values.shape}: there is nothing to fit. Pass one target or more."
-        )
-    check_size(values, "y")
-    wide = values.astype(np.float64).reshape(m, -1)
-    bad = ~np.isfinite(wide)
-    if bad.any():
-        i, j = np.unravel_index(int(np.argmax(bad)), bad.shape)
-        raise SpecError(
-            f"y is {wide[i, j]} at row {int(i)}, target {int(j)}. Mend or leave out the row."
-        )
-    return wide, values.ndim == 1
+    status = Status.DONE
+    if residuals:
+        status = Status.CONVERGED if residuals[-1] <= options.tol else Status.NOT_CONVERGED
+    error = np.full(targets.count, np.nan)
+    if judges:
+        error = np.sqrt(solution.squared_error / judges)
+    return KernelRidgeResult(
+        feature_map=map_,
+        coefficients=solution.beta,
+        mean=targets.whole_mean,
+        ridge=solution.ridge,
+        held_out_rmse=error,
+        flat=flat,
+        nystrom=found,
+        n_held_out=judges,
+        trace_error=solution.left,
+        residuals=residuals,
+        solver=options.solver,
+        options=replace(with_choices(options, sampling), ridge=solution.ridge),
+        chosen_options=open_choices(options),
+        info=run.info(status, warnings=tuple(warnings)),
+    )
 
 
 def load_ridge(path: str | os.PathLike[str]) -> KernelRidgeResult:
@@ -452,9 +506,4 @@ def load_ridge(path: str | os.PathLike[str]) -> KernelRidgeResult:
     StoreError
         If the file is no such thing, or of a newer release.
     """
-    with reading(path, "kernel ridge regression") as (arrays, record):
-        map_ = map_in(arrays, record)
-        beta, mean = arrays["coefficients"], arrays["mean"]
-        check_shapes((map_.centres, map_.whitening), (map_.whitening.T, beta), (beta.T, mean))
-        rmse, ridge, flat = arrays["held_out_rmse"], record["ridge"], record["flat"]
-        return KernelRidgeResult(map_, beta, mean, ridge, rmse, flat, None, record["info"])
+    return KernelRidgeResult(**ridge_in(path))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from streamsvd.engine.runs import Passes
+from streamsvd.engine.run import Run
 from streamsvd.errors import SpecError
 from streamsvd.kernels.mathematics import FeatureMap
 from streamsvd.kernels.mathematics.conjugate import (
@@ -17,10 +17,11 @@ from streamsvd.kernels.mathematics.conjugate import (
 )
 from streamsvd.kernels.mathematics.ridge import JUDGES, best_ridge, coefficients, largest_within
 from streamsvd.kernels.nystrom import NystromResult
-from streamsvd.kernels.passes import ProductPass, RidgeSumPass, Targets, held_out_errors
+from streamsvd.kernels.options import KernelRidgeOptions
+from streamsvd.kernels.passes import ProductPass, RidgeSumPass, held_out_errors
+from streamsvd.kernels.targets import Targets
 from streamsvd.typing import Matrix, Real
 
-TOL, MAX_PASSES = 1e-3, 30
 RIDGES, FINEST = 8, 1e-9
 """Ridges that conjugate gradients try at once where none is given, and the finest of the largest eigenvalue."""
 
@@ -53,13 +54,12 @@ class RidgeSolution:
     residuals: tuple[float, ...] = ()
 
 
-def direct(
-    passes: Passes, found: NystromResult, targets: Targets, ridge: float | None, device: str
+def solve_directly(
+    run: Run, found: NystromResult, targets: Targets, options: KernelRidgeOptions
 ) -> RidgeSolution:
     """One pass for the sums of products of features, then any ridge."""
-    rows = passes.schedule.rows
-    job = RidgeSumPass(rows, found.feature_map, targets, products=True, device=device)
-    sums = passes.once("sums", job)
+    ridge = options.ridge
+    sums = run.once("sums", RidgeSumPass(found.feature_map, targets, products=True))
     train, held_out = targets.plain(sums.train), targets.plain(sums.held_out)
     if ridge is None:
         ridge = best_ridge(train, held_out)[0]
@@ -69,46 +69,39 @@ def direct(
 
 
 def solve_by_gradients(
-    passes: Passes,
-    found: NystromResult,
-    targets: Targets,
-    ridge: float | None,
-    tol: float,
-    max_passes: int,
-    device: str,
+    run: Run, found: NystromResult, targets: Targets, options: KernelRidgeOptions
 ) -> RidgeSolution:
     """A pass for the right-hand side, then one for each iteration: nothing square but the preconditioner.
 
     Where rows judge, the fit without them comes first, for several ridges at once if none was given; the final one,
     of all rows, goes on from it.
     """
-    map_ = found.feature_map
+    map_, ridge = found.feature_map, options.ridge
     by = Preconditioner.of(map_, found.rows, found.weights)
-    job = RidgeSumPass(passes.schedule.rows, map_, targets, products=False, device=device)
-    sums = passes.once("right-hand side", job)
+    sums = run.once("right-hand side", RidgeSumPass(map_, targets, products=False))
     if ridge is None and sums.held_out.n_rows < JUDGES:
         raise SpecError(
             f"held_out={targets.held_out} leaves {sums.held_out.n_rows} rows to choose a ridge by. Pass ridge=, or solver='direct'."
         )
     tried = np.array([ridge]) if ridge is not None else tried_ridges(by, found.gamma)
     q = targets.count
-    run = _Run(passes, map_, by, tol, max_passes, device)
+    descent = _Descent(run, map_, by, options.tol, options.max_passes)
     everything = targets.about_whole(sums.train.merge(sums.held_out)).r
     train, held_out = targets.plain(sums.train), targets.plain(sums.held_out)
     if sums.held_out.n_rows == 0:
-        final = run.solve("fit", everything, np.repeat(tried, q), targets)
+        final = descent.solve("fit", everything, np.repeat(tried, q), targets)
         return RidgeSolution(
             final.x, float(tried[0]), np.full(q, np.nan), 0, sums.left, final.residuals
         )
     columns = np.repeat(tried, q)
-    first = run.solve("fit without judges", np.tile(train.r, (1, tried.size)), columns, targets)
-    trained, judged = run.products("judgement", first.x, targets)
+    first = descent.solve("fit without judges", np.tile(train.r, (1, tried.size)), columns, targets)
+    trained, judged = run.once("judgement", ProductPass(map_, targets, first.x, judges=True))
     errors = held_out_errors(held_out, first.x, judged, tried.size).reshape(tried.size, q)
     best = largest_within(errors.sum(axis=1).tolist(), sums.held_out.n_rows)
     mine = slice(best * q, (best + 1) * q)
     start = (first.x[:, mine], trained[:, mine] + judged[:, mine])
     whole = replace(targets, held_out=0.0)
-    final = run.solve("fit", everything, columns[mine], whole, start)
+    final = descent.solve("fit", everything, columns[mine], whole, start)
     return RidgeSolution(
         final.x, float(tried[best]), errors[best], sums.held_out.n_rows, sums.left, final.residuals
     )
@@ -121,23 +114,15 @@ def tried_ridges(by: Preconditioner, gamma: float) -> Real:
     return np.asarray(np.geomspace(top / 10, least, RIDGES))
 
 
-@dataclass(slots=True, eq=False)
-class _Run:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Descent:
     """Iterations, each saved."""
 
-    passes: Passes
+    run: Run
     map_: FeatureMap
     by: Preconditioner
     tol: float
     max_passes: int
-    device: str
-
-    def products(self, name: str, V: Matrix, targets: Targets) -> tuple[Matrix, Matrix]:
-        return self.passes.once(name, self._job(targets, V, judges=True))
-
-    def _job(self, targets: Targets, V: Matrix, *, judges: bool) -> ProductPass:
-        rows = self.passes.schedule.rows
-        return ProductPass(rows, self.map_, targets, V, judges=judges, device=self.device)
 
     def solve(
         self,
@@ -148,12 +133,11 @@ class _Run:
         start: tuple[Matrix, Matrix] | None = None,
     ) -> RidgeDescent:
         """Until the residual is small enough, or the passes are used up."""
-        saves = self.passes.saves
-        state: RidgeDescent | None = None if saves is None else saves.values.get(name)
+        state: RidgeDescent | None = self.run.saved(name, None)
         state = start_descent(b, ridges, self.by, start) if state is None else state
         while state.residual > self.tol and len(state.residuals) <= self.max_passes:
-            job = self._job(targets, state.p, judges=False)
-            product, _ = self.passes(f"{name}, iteration {len(state.residuals)}", job)
+            pass_ = ProductPass(self.map_, targets, state.p, judges=False)
+            product, _ = self.run(pass_, f"{name}, iteration {len(state.residuals)}")
             state = advance_descent(state, product, ridges, self.by)
-            self.passes.keep(name, state)
+            self.run.keep(name, state)
         return state

@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from array_api_compat import array_namespace, is_numpy_namespace
-from jaxtyping import Inexact
+
+if TYPE_CHECKING:
+    from jaxtyping import Inexact  # shapes in signatures, for readers
 
 Array = Any
 

@@ -6,14 +6,16 @@ Each function casts to the type asked for; sums over blocks are the caller's, in
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from array_api_compat import array_namespace, is_numpy_namespace
-from jaxtyping import Inexact
 from scipy.linalg import blas
 
 from streamsvd.numerics.eigen import mirror_upper
+
+if TYPE_CHECKING:
+    from jaxtyping import Inexact  # shapes in signatures, for readers
 
 Array = Any
 

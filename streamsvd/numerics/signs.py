@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from array_api_compat import array_namespace
-from jaxtyping import Inexact
+
+if TYPE_CHECKING:
+    from jaxtyping import Inexact  # shapes in signatures, for readers
 
 Array = Any
 

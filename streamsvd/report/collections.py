@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from streamsvd.collections import RateCurve, RatePoint
+from streamsvd.collections.rates import RateCurve, RatePoint
 from streamsvd.engine.memory import show_bytes
 from streamsvd.report.figures import (
     BLUE,
@@ -38,7 +38,7 @@ def draw_rates(
     path
         File to write; its suffix is the format, if that is not passed.
     found
-        By `streamsvd.rates`.
+        By `streamsvd.rate_curve`.
     at
         Error whose clusters are drawn.
     title
@@ -51,15 +51,15 @@ def draw_rates(
     SpecError
         If that error was not asked for.
     """
-    rate, i = found.at(at), found.info
-    what = f"{matrix_count_text(i.n_blocks)} of {i.rows:,} rows, {show_bytes(found.bytes_before)}"
+    rate, p = found.at(at), found.plan
+    what = f"{matrix_count_text(p.n_blocks)} of {p.rows:,} rows, {show_bytes(found.bytes_before)}"
     figure = blank_figure(11, 8.4, f"{title}: {what}" if title else what)
     axes: dict[str, Any] = figure.subplot_mosaic(
         [["curve", "sizes"], ["tree", "tree"]], height_ratios=[1, 1.1]
     )
     _curve(axes["curve"], found, at)
     _sizes(axes["sizes"], rate)
-    draw_tree(axes["tree"], rate, mode=found.mode)
+    draw_tree(axes["tree"], rate, mode=found.options.mode)
     style_axes(*axes.values())
     return save_figure(figure, path, format)
 
@@ -84,7 +84,7 @@ def _curve(axis: Any, found: RateCurve, at: float) -> None:
     _bytes(axis, min(*ours, *alone, found.bytes_before), max(*alone, *ours, found.bytes_before))
     if errors[0] > 0:
         _errors(axis, errors)
-    axis.set_xlabel(f"relative error allowed, {WHOSE[found.mode]}", **SMALL)
+    axis.set_xlabel(f"relative error allowed, {WHOSE[found.options.mode]}", **SMALL)
     axis.set_title("Bytes against error", loc="left", **STYLE)
     axis.legend(frameon=False, fontsize=9, loc="upper right", labelcolor=INK)
 

@@ -8,8 +8,8 @@ from itertools import takewhile
 from math import nan
 from typing import Any
 
-from streamsvd.collections import RatePoint
 from streamsvd.collections.mathematics import MergeStep
+from streamsvd.collections.rates import RatePoint
 from streamsvd.report.figures import BLUE, GREY, INK, RED, STYLE
 
 NAMES = 40

@@ -7,7 +7,8 @@ from dataclasses import replace
 from streamsvd.engine.memory import BASE_BYTES
 from streamsvd.errors import BudgetError, SpecError
 from streamsvd.protocols import Source
-from streamsvd.streams.mathematics import StreamOptions, fit_options, state_bytes, work_bytes
+from streamsvd.streams.mathematics import fit_options, state_bytes, work_bytes
+from streamsvd.streams.options import StreamOptions
 from streamsvd.streams.window_reader import MAX_MIX, WindowReader
 
 

@@ -4,44 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from streamsvd.engine.runs import Info
+from streamsvd.info import Info
 from streamsvd.streams.mathematics import (
     OrderFinding,
     StreamAnswer,
     StreamCertificate,
-    StreamOptions,
     state_bytes,
 )
+from streamsvd.streams.options import StreamOptions, TopEigenvectorsOptions
 from streamsvd.typing import Matrix, Real
 
 CLOSE_RATIO = 1.1
 """Below this ratio of neighbouring eigenvalues the vectors are hardly determined."""
-
-
-@dataclass(frozen=True, slots=True)
-class StreamInfo(Info):
-    """How a result came about.
-
-    Attributes
-    ----------
-    n_rows, passes, bytes_read, elapsed_s, peak_bytes, projected_bytes, seed, warnings
-        As of every verb of rows. Bytes read are those of the blocks where such came; `TopEigenvectors` measures no peak and
-        says 0.
-    energy
-        Sum of the squared norms of the rows, ``||A||_F**2``.
-    state_bytes, bound_bytes
-        What the stream remembered at its end, and what it may at most, however long it is.
-    shuffled_chunks
-        Runs of rows that were mixed with one another; 0 where rows were taken in their order.
-    heavy_rows
-        Rows of large norm that were kept as they are.
-    """
-
-    energy: float
-    state_bytes: int
-    bound_bytes: int
-    shuffled_chunks: int
-    heavy_rows: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,8 +35,17 @@ class TopEigenvectorsResult:
         ``"power"``, ``"directions"``, ``"growth"``, or ``"refined"`` after a further pass.
     certificate
         What is proved, and on what it rests.
-    info
-        How it came about.
+    energy
+        Sum of the squared norms of the rows, ``||A||_F**2``.
+    heavy_rows
+        Rows of large norm that were kept as they are.
+    shuffled_chunks
+        Runs of rows that were mixed with one another; 0 where rows were taken in their order.
+    state_bytes, bound_bytes
+        What the stream remembered at its end, and what it may at most, however long it is.
+    options, info
+        What was asked, and how it came about. Bytes read are those of the blocks where such came; `TopEigenvectorStream`
+        measures no peak and says 0.
     """
 
     components: Matrix
@@ -70,7 +53,13 @@ class TopEigenvectorsResult:
     order: OrderFinding
     method: str
     certificate: StreamCertificate
-    info: StreamInfo
+    energy: float
+    heavy_rows: int
+    shuffled_chunks: int
+    state_bytes: int
+    bound_bytes: int
+    options: TopEigenvectorsOptions
+    info: Info
 
 
 def cautions(
@@ -80,7 +69,7 @@ def cautions(
     said = []
     order = found.order
     if order.random is False and found.method != "refined":
-        said.append(order_caution(found))
+        said.append(order_caution(order))
     if found.overflow:
         said.append(
             f"more than heavy_rows={options.heavy_rows} rows of large norm came; about {found.wanted_heavy} would have "
@@ -103,9 +92,8 @@ def cautions(
     return tuple(said)
 
 
-def order_caution(found: StreamAnswer) -> str:
+def order_caution(o: OrderFinding) -> str:
     """That rows are not in random order, and what to do."""
-    o = found.order
     return (
         f"rows do not come in random order: {o.statistic} varies {o.design_effect:.3g} times as much between parts of the "
         f"stream as chance lets it (p = {o.p_value:.1e}). Statistical claims are withheld. Shuffle the rows first "
@@ -115,33 +103,39 @@ def order_caution(found: StreamAnswer) -> str:
 
 def result_of(
     found: StreamAnswer,
-    options: StreamOptions,
+    options: TopEigenvectorsOptions,
+    fitted_options: StreamOptions,
     *,
-    passes: int,
-    bytes_read: int,
-    held: int,
-    peak: int,
-    projected: int,
-    elapsed: float,
+    kept_bytes: int,
     shuffled: int,
-    warnings: tuple[str, ...],
+    info: Info,
 ) -> TopEigenvectorsResult:
-    """The result of a stream, with how it came about."""
-    info = StreamInfo(
-        n_rows=found.n_rows,
-        energy=found.energy,
-        passes=passes,
-        bytes_read=bytes_read,
-        state_bytes=held,
-        bound_bytes=state_bytes(options, found.components.shape[1]),
-        peak_bytes=peak,
-        projected_bytes=projected,
-        elapsed_s=elapsed,
-        shuffled_chunks=shuffled,
-        heavy_rows=found.heavy_rows,
-        seed=options.seed,
-        warnings=warnings,
-    )
+    """The result of a stream.
+
+    Parameters
+    ----------
+    found
+        Its answer.
+    options, fitted_options
+        What was asked of the verb, and what the stream had of it within its memory.
+    kept_bytes
+        What it remembered at its end.
+    shuffled
+        Runs of rows that were mixed.
+    info
+        How it came about.
+    """
     return TopEigenvectorsResult(
-        found.components, found.values, found.order, found.method, found.certificate, info
+        components=found.components,
+        values=found.values,
+        order=found.order,
+        method=found.method,
+        certificate=found.certificate,
+        energy=found.energy,
+        heavy_rows=found.heavy_rows,
+        shuffled_chunks=shuffled,
+        state_bytes=kept_bytes,
+        bound_bytes=state_bytes(fitted_options, found.components.shape[1]),
+        options=options,
+        info=info,
     )

@@ -1,228 +1,213 @@
-"""A stream while it runs, over a stored matrix or an iterable of blocks: passes, saves, and what they found."""
+"""A stream while it runs, over a stored matrix or an iterable of blocks: the passes of a run, each made at home."""
 
 from __future__ import annotations
 
 import os
-import time
-import warnings as python_warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
-from streamsvd.checks.masks import as_array
-from streamsvd.engine.allocator import held_memory
-from streamsvd.engine.blas import dense_threads
-from streamsvd.engine.events import Callback, PassDone, PassStarted, SpanDone, send_remarks
-from streamsvd.engine.meter import mark_memory, peak_since
-from streamsvd.engine.saves import check_same_run, source_fingerprint
-from streamsvd.errors import NonFiniteError, OrderWarning, ShapeError, SpecError
+from streamsvd.engine.events import Callback
+from streamsvd.engine.run import Run, in_run
+from streamsvd.engine.saves import array_digest, check_seconds, source_fingerprint
+from streamsvd.engine.task import HomeTask
+from streamsvd.errors import ShapeError, SpecError
+from streamsvd.info import Info
 from streamsvd.protocols import Source
-from streamsvd.store.checkpoints.checkpoint import Checkpoint
-from streamsvd.streams.mathematics import Refinement, StreamAnswer, StreamOptions, StreamState
+from streamsvd.streams.blocks import BlockFilter
+from streamsvd.streams.mathematics import Refinement, StreamAnswer, StreamState
+from streamsvd.streams.options import StreamOptions, TopEigenvectorsOptions
 from streamsvd.streams.planning import check_k, fit_beside_reading, plan_reading, projected_bytes
-from streamsvd.streams.result import TopEigenvectorsResult, cautions, order_caution, result_of
-from streamsvd.streams.saved_state import PURPOSE, pack_state, restore_state
-from streamsvd.streams.window_reader import FEW_CHUNKS
+from streamsvd.streams.result import TopEigenvectorsResult, cautions, result_of
+from streamsvd.streams.saved_state import STATE, StreamSaves
+from streamsvd.streams.window_reader import FEW_CHUNKS, Array
+
+FIRST_PASS, FURTHER_PASS = "top eigenvectors", "exact products"
 
 
-@dataclass(slots=True, eq=False)
-class StreamSaves:
-    """A checkpoint, and when it was last used."""
-
-    place: str | os.PathLike[str]
-    seconds: float
-    _last: float = 0.0
-    _store: Checkpoint | None = None
-
-    def resume(self, wanted: dict[str, Any]) -> tuple[StreamState, dict[str, Any]] | None:
-        """The state that was saved, and what was said of the run; None if nothing was."""
-        self._store = Checkpoint.from_address(self.place, PURPOSE)
-        self._last = time.monotonic()
-        found = self._store.newest()
-        if found is None:
-            return None
-        plain, arrays = found
-        check_same_run(plain["run"], wanted, str(self.place))
-        return restore_state(plain["state"], arrays), plain["run"] | {"position": plain["position"]}
-
-    def due(self) -> bool:
-        """Whether it is time again."""
-        return time.monotonic() - self._last >= self.seconds
-
-    def save(self, state: StreamState, run: dict[str, Any], position: int) -> None:
-        """Save the state at a position."""
-        assert self._store is not None
-        plain, arrays = pack_state(state)
-        self._store.save({"state": plain, "run": run, "position": position}, arrays)
-        self._last = time.monotonic()
-
-    def finish(self) -> None:
-        """The run is done: nothing to go on from."""
-        if self._store is not None:
-            self._store.clear()
-
-
-@dataclass(slots=True, eq=False)
 class StreamRun(ABC):
-    """What stored matrices and iterables share."""
+    """What stored matrices and iterables share.
 
-    options: StreamOptions
-    budget: int
-    saves: StreamSaves | None
-    notify: Callback
+    Parameters
+    ----------
+    options
+        What is asked.
+    run
+        Its passes, which are made at home: what a stream remembers depends on the order of the rows.
+    """
 
-    def result(self, passes: int) -> TopEigenvectorsResult:
-        began, start = time.perf_counter(), mark_memory()
-        with dense_threads(1), held_memory():
+    def __init__(self, options: TopEigenvectorsOptions, run: Run) -> None:
+        self.options, self.run = options, run
+
+    def result(self) -> TopEigenvectorsResult:
+        """All passes, and what they found."""
+        with in_run(self.run):
             state = self.first_pass()
-            held = state.state_bytes
+            kept_bytes = state.state_bytes
             found = state.finalize()
-            self.warn(found)
-            for number in range(2, passes + 1):
-                found = self.further_pass(found, number)
-        if self.saves is not None:
-            self.saves.finish()
+            for _ in range(1, self.options.passes):
+                refinement = Refinement(found)
+                for rows in self.further_pass():
+                    refinement.update(rows)
+                found = refinement.finalize()
+        warnings = cautions(found, state.options, state.n_rows, self.few_chunks())
         return result_of(
             found,
+            self.options,
             state.options,
-            passes=passes,
-            bytes_read=self.bytes_read(passes),
-            held=held,
-            peak=peak_since(start),
-            projected=self.peak_projection(state),
-            elapsed=time.perf_counter() - began,
+            kept_bytes=kept_bytes,
             shuffled=self.mix_count(),
-            warnings=cautions(found, state.options, state.n_rows, self.few_chunks()),
+            info=self.info(found, warnings),
         )
 
-    def warn(self, found: StreamAnswer) -> None:
-        if self.options.order == "random" and found.order.random is False:
-            python_warnings.warn(order_caution(found), OrderWarning, stacklevel=5)
+    @abstractmethod
+    def first_pass(self) -> StreamState:
+        """The state after the last row."""
 
     @abstractmethod
-    def first_pass(self) -> StreamState: ...
+    def further_pass(self) -> Iterator[Array]:
+        """The same rows again, in any pieces."""
 
-    @abstractmethod
-    def further_pass(self, found: StreamAnswer, number: int) -> StreamAnswer: ...
-
-    @abstractmethod
-    def bytes_read(self, passes: int) -> int: ...
-
-    @abstractmethod
-    def peak_projection(self, state: StreamState) -> int: ...
+    def info(self, found: StreamAnswer, warnings: tuple[str, ...]) -> Info:
+        """How it came about."""
+        return self.run.info(
+            n_rows=found.n_rows, passes=float(self.options.passes), warnings=warnings
+        )
 
     def mix_count(self) -> int:
+        """Runs of rows that are mixed with one another."""
         return 0
 
     def few_chunks(self) -> int | None:
+        """Their number, where it is too small for mixing them to make the order random."""
         return None
 
 
 class StoredRun(StreamRun):
-    """A stored matrix: its shape is known, and its chunks can be read in any order."""
+    """A stored matrix, window after window.
+
+    Parameters
+    ----------
+    source, options, budget
+        The matrix, what is asked, and bytes.
+    nonfinite
+        What missing values of the source were made: part of what a checkpoint is of.
+    place, seconds
+        Where it is saved, and the least time between two saves.
+    notify
+        Receives events.
+    """
 
     def __init__(
         self,
         source: Source,
-        options: StreamOptions,
+        options: TopEigenvectorsOptions,
         budget: int,
-        saves: StreamSaves | None,
+        *,
+        nonfinite: str,
+        place: str | os.PathLike[str] | None,
+        seconds: float,
         notify: Callback,
     ) -> None:
-        if source.dtype.kind == "c":
-            raise SpecError(f"{source.name} is complex: rows of a stream are real numbers.")
-        check_k(options, source.shape[1])
-        self.feed, chosen = plan_reading(source, options, budget)
-        self.bytes = 0
-        super().__init__(chosen, budget, saves, notify)
-        send_remarks(source, notify)
+        check_source(source, options)
+        check_seconds(seconds)
+        self.reader, self.fitted_options = plan_reading(source, options.stream, budget)
+        n = source.shape[1]
+        projected = projected_bytes(self.fitted_options, n) + self.reader.bytes_needed
+        saves = None
+        if place is not None:
+            identity = {
+                "options": asdict(self.fitted_options), "source": source.name, "shape": list(source.shape),
+                "dtype": source.dtype.str, "unit": self.reader.unit, "mixed": self.reader.mix_count,
+                "rows": source_fingerprint(source), "nonfinite": nonfinite,
+            }  # fmt: skip
+            saves = StreamSaves.from_address(place, identity, seconds)
+        run = Run(
+            self.reader.matrix_reader, projected_bytes=projected, notify=notify, saves=saves, seed=options.seed
+        )  # fmt: skip
+        super().__init__(options, run)
 
     def first_pass(self) -> StreamState:
-        feed = self.feed
-        m, n = feed.source.shape
-        run = {
-            "options": asdict(self.options), "source": feed.source.name, "shape": [m, n],
-            "dtype": feed.source.dtype.str, "unit": feed.unit, "mixed": feed.mix_count, "rows": source_fingerprint(feed.source) if self.saves else "",
-        }  # fmt: skip
-        state, begin = StreamState(self.options, n, m), 0
-        saved = None if self.saves is None else self.saves.resume(run)
-        if saved is not None:
-            state, begin = saved[0], int(saved[1]["position"])
-        for index, pieces in self._windows_of_pass(1, "top eigenvectors", begin):
-            try:
-                for rows in pieces:
-                    state.partial_fit(rows)
-            except NonFiniteError:
-                feed.raise_nonfinite(index)  # rows are mixed: the entry is somewhere in this window
-                raise
-            if self.saves is not None and self.saves.due():
-                self.saves.save(state, run, index + 1)
+        m, n = self.reader.source.shape
+        saved: tuple[StreamState, int] | None = self.run.saved(STATE, None)
+        state, begin = (StreamState(self.fitted_options, n, m), 0) if saved is None else saved
+        for index, pieces in self._windows_of_pass(FIRST_PASS, begin):
+            for rows in pieces:
+                state.partial_fit(rows)
+            self.run.keep(STATE, (state, index + 1))
         return state
 
-    def further_pass(self, found: StreamAnswer, number: int) -> StreamAnswer:
-        refinement = Refinement(found)
-        for _, pieces in self._windows_of_pass(number, "exact products", 0):
-            for rows in pieces:
-                refinement.update(rows)
-        return refinement.finalize()
+    def further_pass(self) -> Iterator[Array]:
+        for _, pieces in self._windows_of_pass(FURTHER_PASS, 0):
+            yield from pieces
 
-    def _windows_of_pass(self, number: int, purpose: str, begin: int) -> Iterator[tuple[int, Any]]:
-        """Windows of a pass, with its events."""
-        self.notify(PassStarted(number, purpose, self.feed.pass_bytes))
-        self.bytes += self.feed.bytes_from(begin)
-        began = time.perf_counter()
-        for index, pieces in self.feed.windows(begin):
-            yield index, pieces
-            self.notify(SpanDone(number, index + 1, self.feed.n_windows))
-        self.notify(PassDone(number, purpose, time.perf_counter() - began, None))
-
-    def bytes_read(self, passes: int) -> int:
-        del passes  # a run that goes on from a save reads less than a pass
-        return self.bytes
-
-    def peak_projection(self, state: StreamState) -> int:
-        return projected_bytes(state.options, state.d) + self.feed.bytes_needed
+    def _windows_of_pass(self, purpose: str, begin: int) -> Iterator[tuple[int, Iterator[Array]]]:
+        reader, count = self.reader, self.reader.n_windows
+        with self.run.at_home(purpose, reader.pass_bytes) as progress:
+            for index, pieces in reader.windows(HomeTask(self.run.id), begin):
+                yield index, pieces
+                progress(index + 1, count)
+            self.run.bytes_read += reader.bytes_from(begin)
 
     def mix_count(self) -> int:
-        return self.feed.mix_count
+        return self.reader.mix_count
 
     def few_chunks(self) -> int | None:
-        m, chunk = self.feed.source.shape[0], self.feed.source.chunks[0]
+        m, chunk = self.reader.source.shape[0], self.reader.source.chunks[0]
         count = -(-m // min(chunk, m))
-        whole = self.feed.n_windows == 1 and self.feed.mix_count > 0
-        return count if self.feed.mix_count and count < FEW_CHUNKS and not whole else None
+        whole = self.reader.n_windows == 1 and self.reader.mix_count > 0
+        return count if self.reader.mix_count and count < FEW_CHUNKS and not whole else None
 
 
 class BlocksRun(StreamRun):
-    """An iterable of blocks, taken as they come."""
+    """An iterable of blocks, taken as they come.
+
+    Parameters
+    ----------
+    blocks, filter_, options, budget
+        The blocks, what is done to each, what is asked, and bytes.
+    replay
+        Whether the blocks begin with the first row again where a save is gone on from.
+    place, seconds
+        Where it is saved, and the least time between two saves.
+    notify
+        Receives events.
+    """
 
     def __init__(
         self,
         blocks: Iterable[Any],
-        options: StreamOptions,
+        filter_: BlockFilter,
+        options: TopEigenvectorsOptions,
         budget: int,
-        saves: StreamSaves | None,
-        notify: Callback,
-        n_rows: int | None,
+        *,
         replay: bool,
+        place: str | os.PathLike[str] | None,
+        seconds: float,
+        notify: Callback,
     ) -> None:
-        super().__init__(options, budget, saves, notify)
-        self.blocks, self.n_rows, self.replay = blocks, n_rows, replay
-        self.bytes, self.largest = 0, 0
+        check_seconds(seconds)
+        self.blocks, self.filter, self.budget, self.replay = blocks, filter_, budget, replay
+        self.largest, self.missing = 0, 0
+        saves = None
+        if place is not None:
+            columns = filter_.columns
+            identity = {
+                "options": asdict(options.stream), "n_rows": options.n_rows, "nonfinite": filter_.nonfinite,
+                "mask": None if columns is None else array_digest(columns.marks),
+            }  # fmt: skip
+            saves = StreamSaves.from_address(place, identity, seconds)
+        super().__init__(options, Run(None, notify=notify, saves=saves, seed=options.seed))
 
     def first_pass(self) -> StreamState:
-        state, skip = None, 0
-        run = {"options": asdict(self.options), "n_rows": self.n_rows}
-        saved = None if self.saves is None else self.saves.resume(run)
-        if saved is not None:
-            state = saved[0]
-            skip = int(saved[1]["position"]) if self.replay else 0
-        for rows in self._blocks_of_pass(1, "top eigenvectors"):
+        nothing: tuple[StreamState | None, int] = (None, 0)
+        state, position = self.run.saved(STATE, nothing)
+        skip = position if self.replay else 0
+        for rows, missing in self._blocks_of_pass(FIRST_PASS):
             if state is None:
-                state = StreamState(self._options_beside(rows), rows.shape[1], self.n_rows)
+                fitted = fit_to_block(self.options.stream, rows, self.budget)
+                state = StreamState(fitted, rows.shape[1], self.options.n_rows)
             if rows.shape[1] != state.d:
                 raise ShapeError(
                     f"a block of shape {rows.shape} came after rows of {state.d} numbers. Every block must be "
@@ -231,8 +216,8 @@ class BlocksRun(StreamRun):
             fresh = rows[min(skip, rows.shape[0]) :]
             skip -= rows.shape[0] - fresh.shape[0]
             state.partial_fit(fresh)
-            if self.saves is not None and self.saves.due():
-                self.saves.save(state, run, state.n_absorbed)
+            self.missing += missing
+            self.run.keep(STATE, (state, state.n_absorbed))
         if state is None:
             raise SpecError(
                 "no block has come: there is nothing to find. Pass at least one block of rows."
@@ -242,49 +227,60 @@ class BlocksRun(StreamRun):
                 f"the checkpoint had seen {skip:,} rows more than came: this is another stream. Pass the same rows again, "
                 "replay=False if they go on where they were, or another checkpoint."
             )
+        self.run.projected_bytes = projected_bytes(state.options, state.d) + 3 * self.largest
         return state
 
-    def further_pass(self, found: StreamAnswer, number: int) -> StreamAnswer:
-        refinement = Refinement(found)
-        for rows in self._blocks_of_pass(number, "exact products"):
-            refinement.update(rows)
-        return refinement.finalize()
-
-    def _blocks_of_pass(self, number: int, purpose: str) -> Iterator[np.ndarray[Any, Any]]:
-        """The blocks, as arrays of two dimensions, with the events of a pass."""
-        self.notify(PassStarted(number, purpose, 0))
-        began = time.perf_counter()
-        for index, block in enumerate(self.blocks):
-            rows = as_rows(block)
-            if number == 1:
-                self.bytes += rows.nbytes
-            self.largest = max(self.largest, rows.nbytes)
+    def further_pass(self) -> Iterator[Array]:
+        for rows, _ in self._blocks_of_pass(FURTHER_PASS):
             yield rows
-            if self.n_rows:
-                self.notify(SpanDone(number, min(index + 1, self.n_rows), self.n_rows))
-        self.notify(PassDone(number, purpose, time.perf_counter() - began, None))
 
-    def _options_beside(self, rows: np.ndarray[Any, Any]) -> StreamOptions:
-        """The options that fit the budget beside a block like the first."""
-        check_k(self.options, rows.shape[1])
-        return fit_beside_reading(
-            self.options, rows.shape[1], self.budget, 3 * rows.nbytes, "one block"
+    def info(self, found: StreamAnswer, warnings: tuple[str, ...]) -> Info:
+        return self.run.info(
+            n_rows=found.n_rows,
+            passes=float(self.options.passes),
+            warnings=warnings,
+            missing=self.missing,
         )
 
-    def bytes_read(self, passes: int) -> int:
-        return passes * self.bytes
+    def _blocks_of_pass(self, purpose: str) -> Iterator[tuple[Array, int]]:
+        """The blocks, as arrays of two dimensions, and what was missing in each."""
+        task, announced, seen = HomeTask(self.run.id), self.options.n_rows, 0
+        with self.run.at_home(purpose, 0) as progress:
+            for block in self.blocks:
+                task.check()
+                rows, missing = self.filter.take(block)
+                self.run.bytes_read += rows.nbytes
+                self.largest = max(self.largest, rows.nbytes)
+                yield rows, missing
+                seen += rows.shape[0]
+                if announced:
+                    progress(min(seen, announced), announced)
 
-    def peak_projection(self, state: StreamState) -> int:
-        return projected_bytes(state.options, state.d) + 3 * self.largest
 
+def check_source(source: Source, options: TopEigenvectorsOptions) -> None:
+    """Refuse a matrix of which there is no stream of rows.
 
-def as_rows(block: Any) -> np.ndarray[Any, Any]:
-    """A block as an array of rows, NaN where it is masked; one row alone is a block of one."""
-    rows = as_array(block)
-    if rows.ndim == 1:
-        rows = rows[None, :]
-    if rows.ndim != 2:
-        raise ShapeError(
-            f"a block of shape {rows.shape} came. Blocks are (rows, columns), or one row (columns,)."
+    Raises
+    ------
+    SpecError
+        If it is complex, has fewer columns than eigenvectors are wanted, or its rows were announced.
+    """
+    if options.n_rows is not None:
+        raise SpecError(
+            "n_rows= is known of a matrix. Leave it out, or pass an iterable of blocks."
         )
-    return rows
+    if source.dtype.kind == "c":
+        raise SpecError(f"{source.name} is complex: rows of a stream are real numbers.")
+    check_k(options.stream, source.shape[1])
+
+
+def fit_to_block(options: StreamOptions, rows: Array, budget: int) -> StreamOptions:
+    """The options that fit the budget beside a block like the first.
+
+    Raises
+    ------
+    BudgetError
+        If the least does not; it names the smallest budget.
+    """
+    check_k(options, rows.shape[1])
+    return fit_beside_reading(options, rows.shape[1], budget, 3 * rows.nbytes, "one block")

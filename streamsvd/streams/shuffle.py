@@ -8,26 +8,19 @@ from __future__ import annotations
 
 import math
 import os
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from streamsvd.checks.numbers import check_seed
 from streamsvd.checks.paths import local_path
-from streamsvd.engine.allocator import held_memory
-from streamsvd.engine.events import (
-    Callback,
-    PassDone,
-    PassStarted,
-    ResultWritten,
-    SpanDone,
-    ignore_event,
-    send_remarks,
-)
-from streamsvd.engine.memory import BASE_BYTES, default_budget, parse_bytes
+from streamsvd.engine.events import Callback, ResultWritten, ignore_event
+from streamsvd.engine.memory import BASE_BYTES
 from streamsvd.engine.opening import as_source
+from streamsvd.engine.run import Run, in_run
+from streamsvd.engine.run_plan import RunPlan
+from streamsvd.engine.schedule import allowed_bytes
+from streamsvd.engine.task import HomeTask
 from streamsvd.errors import BudgetError
 from streamsvd.numerics import sketches as sketch
 from streamsvd.protocols import Source
@@ -35,6 +28,7 @@ from streamsvd.store.sources.border import copied_chunks
 from streamsvd.store.writing.placing import check_local
 from streamsvd.store.writing.rows import RowsWriter
 from streamsvd.store.writing.separation import check_apart
+from streamsvd.streams.options import ShuffleOptions
 from streamsvd.streams.window_reader import WindowReader
 
 MOST_BUCKETS = 4096
@@ -77,22 +71,22 @@ def shuffle(
 
     Notes
     -----
-    Cost: reads and writes the matrix twice, through files of its size beside ``out``.
+    Cost: reads and writes the matrix twice, through files of its size beside ``out``. Rows are copied as they are, NaN included:
+    there is no ``nonfinite`` or ``mask``, as nothing is computed of them. There is no ``checkpoint`` either: what is half done
+    are files as large as the matrix, which are removed with the run.
     """
-    source = as_source(A)
-    seed = check_seed(seed)
+    source, budget, options = as_source(A), allowed_bytes(memory), ShuffleOptions(seed=seed)
     place = local_path(out, "out")
     check_local(place)
     check_apart(place, source)
-    budget = default_budget() if memory is None else parse_bytes(memory)
-    feed, count = _plan_buckets(source, budget)
+    reader, buckets, needed = _plan_buckets(source, budget)
     chunks = copied_chunks(source)
     writer = RowsWriter(place, source.shape, chunks, source.dtype, overwrite=overwrite)
+    run = Run(reader.matrix_reader, projected_bytes=needed, notify=callback, seed=options.seed)
     try:
-        send_remarks(source, callback)
-        with held_memory():
-            _scatter(feed, writer, count, seed, callback)
-            _gather(writer, count, seed, callback, source.nbytes)
+        with in_run(run):
+            _scatter(run, reader, writer, buckets)
+            _gather(run, writer, buckets, source.nbytes)
         path = writer.commit()
     except BaseException:
         writer.discard()
@@ -101,16 +95,53 @@ def shuffle(
     return path
 
 
-def _plan_buckets(source: Source, budget: int) -> tuple[WindowReader, int]:
-    """How to read, and the number of buckets, each of which fits beside its permuted copy."""
+def plan_shuffle(A: Any, *, memory: int | float | str | None = None, seed: int = 0) -> RunPlan:
+    """What `shuffle` will read and need, from shapes alone.
+
+    Parameters
+    ----------
+    A, memory, seed
+        As of `shuffle`.
+
+    Returns
+    -------
+    plan
+        Passes, bytes and memory, and in how many buckets rows are put.
+
+    Raises
+    ------
+    SpecError, BudgetError
+        As `shuffle`, before anything is read.
+    """
+    source, budget, options = as_source(A), allowed_bytes(memory), ShuffleOptions(seed=seed)
+    reader, buckets, needed = _plan_buckets(source, budget)
+    return RunPlan(
+        verb="shuffle",
+        source=source.name,
+        options=options,
+        passes=2,
+        pass_bytes=reader.pass_bytes,
+        workers=1,
+        spans=reader.n_windows,
+        projected_bytes=needed,
+        budget_bytes=budget,
+        notes=(
+            f"rows go into {buckets:,} bucket{'s' * (buckets > 1)} on disk, and are read from there the second time; the matrix "
+            "is written twice",
+        ),
+    )
+
+
+def _plan_buckets(source: Source, budget: int) -> tuple[WindowReader, int, int]:
+    """How to read, the number of buckets, each of which fits beside its permuted copy, and the bytes that this takes."""
     m, n = source.shape
     row = n * source.dtype.itemsize
     chunk = min(source.chunks[0], m)
-    feed = WindowReader(source, chunk, 0, False, 0)
+    reader = WindowReader(source, chunk, 0, False, 0, must_be_finite=False)
     band = chunk * row
 
     def needed(buckets: int) -> int:
-        scattering = feed.bytes_needed + band
+        scattering = reader.bytes_needed + band
         expected = m / buckets
         largest = expected if buckets == 1 else expected + 6 * math.sqrt(expected) + 6
         gathering = int(2 * largest * row) + 3 * band
@@ -127,33 +158,29 @@ def _plan_buckets(source: Source, budget: int) -> tuple[WindowReader, int]:
             budget,
             f"The smallest budget that works is memory={least}.",
         )
-    return feed, buckets
+    return reader, buckets, needed(buckets)
 
 
-def _scatter(
-    feed: WindowReader, writer: RowsWriter, count: int, seed: int, notify: Callback
-) -> None:
-    notify(PassStarted(1, "rows into buckets", feed.pass_bytes))
-    began = time.perf_counter()
-    for index, pieces in feed.windows():
-        rng = sketch.generator(seed, "sample", index=2 * index)
-        for rows in pieces:
-            bucket = rng.integers(count, size=rows.shape[0])
-            order = np.argsort(bucket, kind="stable")
-            ends = np.concatenate([[0], np.cumsum(np.bincount(bucket, minlength=count))])
-            for b in range(count):
-                if ends[b] < ends[b + 1]:
-                    writer.put(b, rows[order[ends[b] : ends[b + 1]]])
-        notify(SpanDone(1, index + 1, feed.n_windows))
-    notify(PassDone(1, "rows into buckets", time.perf_counter() - began, None))
+def _scatter(run: Run, reader: WindowReader, writer: RowsWriter, buckets: int) -> None:
+    windows = reader.n_windows
+    with run.at_home("rows into buckets", reader.pass_bytes) as progress:
+        for index, pieces in reader.windows(HomeTask(run.id)):
+            rng = sketch.generator(run.seed, "sample", index=2 * index)
+            for rows in pieces:
+                bucket = rng.integers(buckets, size=rows.shape[0])
+                order = np.argsort(bucket, kind="stable")
+                ends = np.concatenate([[0], np.cumsum(np.bincount(bucket, minlength=buckets))])
+                for b in range(buckets):
+                    if ends[b] < ends[b + 1]:
+                        writer.put(b, rows[order[ends[b] : ends[b + 1]]])
+            progress(index + 1, windows)
+        run.bytes_read += reader.pass_bytes
 
 
-def _gather(writer: RowsWriter, count: int, seed: int, notify: Callback, n_bytes: int) -> None:
-    notify(PassStarted(2, "buckets in random order", n_bytes))
-    began = time.perf_counter()
-    for b in range(count):
-        rows = writer.take(b)
-        order = sketch.generator(seed, "sample", index=2 * b + 1).permutation(rows.shape[0])
-        writer.append(rows, order)
-        notify(SpanDone(2, b + 1, count))
-    notify(PassDone(2, "buckets in random order", time.perf_counter() - began, None))
+def _gather(run: Run, writer: RowsWriter, buckets: int, n_bytes: int) -> None:
+    with run.at_home("buckets in random order", n_bytes) as progress:
+        for b in range(buckets):
+            rows = writer.take(b)
+            order = sketch.generator(run.seed, "sample", index=2 * b + 1).permutation(rows.shape[0])
+            writer.append(rows, order)
+            progress(b + 1, buckets)

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import asdict
 from typing import Any, Self
 
-from streamsvd.checks.numbers import check_integer
 from streamsvd.engine.blas import dense_threads
-from streamsvd.engine.memory import default_budget, parse_bytes
+from streamsvd.engine.schedule import allowed_bytes
 from streamsvd.errors import SpecError, StoreError
+from streamsvd.info import Info, Status
 from streamsvd.numerics.columns import Columns
+from streamsvd.options import from_plain
 from streamsvd.store.checkpoints.checkpoint import Checkpoint
-from streamsvd.streams.columns import columns_of_blocks, keep_columns, restore_columns
-from streamsvd.streams.mathematics import StreamOptions, StreamState
-from streamsvd.streams.mathematics.options import OrderMode
-from streamsvd.streams.planning import check_k, fit_beside_reading, projected_bytes
+from streamsvd.streams.blocks import BlockFilter
+from streamsvd.streams.mathematics import StreamState
+from streamsvd.streams.options import OrderMode, TopEigenvectorsOptions
+from streamsvd.streams.planning import projected_bytes
 from streamsvd.streams.result import TopEigenvectorsResult, cautions, result_of
-from streamsvd.streams.run import as_rows
+from streamsvd.streams.run import fit_to_block
 from streamsvd.streams.saved_state import pack_state, restore_state
 
 PURPOSE = "TopEigenvectors"
@@ -32,12 +34,14 @@ class TopEigenvectorStream:
         As of `streamsvd.top_eigenvectors`.
     mask
         Columns to keep: booleans, one for each column of the blocks. The others are not looked at, and NaN in the components.
+    nonfinite
+        What a NaN is: ``"raise"``, an error that names it, or ``"zero"``. Inf is always an error.
 
     Examples
     --------
     >>> import numpy as np, streamsvd
     >>> rng = np.random.default_rng(0)
-    >>> stream = streamsvd.TopEigenvectors(k=1, n_rows=4000)
+    >>> stream = streamsvd.TopEigenvectorStream(k=1, n_rows=4000)
     >>> for _ in range(40):
     ...     block = rng.standard_normal((100, 12))
     ...     block[:, 5] *= 4
@@ -54,19 +58,19 @@ class TopEigenvectorStream:
         memory: int | float | str | None = None,
         n_rows: int | None = None,
         mask: Any = None,
+        nonfinite: str = "raise",
         width: int | None = None,
         heavy_rows: int = 64,
         delta: float = 0.05,
         seed: int = 0,
     ) -> None:
-        self._options = StreamOptions(
-            k=k, order=order, width=width, heavy_rows=heavy_rows, delta=delta, seed=seed
-        )
-        self._budget = default_budget() if memory is None else parse_bytes(memory)
-        self._n_rows = None if n_rows is None else check_integer("n_rows", n_rows)
-        self._columns = None if mask is None else columns_of_blocks(mask)
+        self._options = TopEigenvectorsOptions(
+            k=k, order=order, n_rows=n_rows, width=width, heavy_rows=heavy_rows, delta=delta, seed=seed
+        )  # fmt: skip
+        self._budget = allowed_bytes(memory)
+        self._filter = BlockFilter.of(mask, nonfinite)
         self._state = None
-        self._bytes, self._seconds, self._largest = 0, 0.0, 0
+        self._bytes, self._seconds, self._largest, self._missing = 0, 0.0, 0, 0
 
     _state: StreamState | None
 
@@ -85,20 +89,15 @@ class TopEigenvectorStream:
         ShapeError, SpecError, NonFiniteError
             As `streamsvd.top_eigenvectors`; the state is what it was.
         """
-        rows = as_rows(block)
-        if self._columns is not None:
-            rows = keep_columns(rows, self._columns)
+        rows, missing = self._filter.take(block)
         began = time.perf_counter()
-        if self._state is None:
-            check_k(self._options, rows.shape[1])
-            chosen = fit_beside_reading(
-                self._options, rows.shape[1], self._budget, 3 * rows.nbytes, "one block"
-            )
-            made = StreamState(chosen, rows.shape[1], self._n_rows)
-        else:
-            made = self._state
+        state = self._state
+        if state is None:
+            fitted = fit_to_block(self._options.stream, rows, self._budget)
+            state = StreamState(fitted, rows.shape[1], self._options.n_rows)
         with dense_threads(1):
-            self._state = made.partial_fit(rows)
+            self._state = state.partial_fit(rows)
+        self._missing += missing
         self._bytes += rows.nbytes
         self._largest = max(self._largest, rows.nbytes)
         self._seconds += time.perf_counter() - began
@@ -118,22 +117,25 @@ class TopEigenvectorStream:
                 "no block has come: there is nothing to find. Pass at least one block of rows."
             )
         began = time.perf_counter()
-        held = state.state_bytes
+        kept_bytes = state.state_bytes
         with dense_threads(1):
             found = state.finalize()
-        result = result_of(
-            found,
-            state.options,
-            passes=1,
+        info = Info(
+            status=Status.DONE,
+            passes=1.0,
             bytes_read=self._bytes,
-            held=held,
-            peak=0,
-            projected=projected_bytes(state.options, state.d) + 3 * self._largest,
-            elapsed=self._seconds + time.perf_counter() - began,
-            shuffled=0,
+            peak_bytes=0,
+            projected_bytes=projected_bytes(state.options, state.d) + 3 * self._largest,
+            elapsed_s=self._seconds + time.perf_counter() - began,
+            n_rows=found.n_rows,
+            seed=self._options.seed,
             warnings=cautions(found, state.options, state.n_rows, None),
+            missing=self._missing,
         )
-        return result if self._columns is None else restore_columns(result, self._columns)
+        result = result_of(
+            found, self._options, state.options, kept_bytes=kept_bytes, shuffled=0, info=info
+        )
+        return self._filter.put_back(result)
 
     def save(self, place: str | os.PathLike[str]) -> None:
         """Save the state, its position in the stream included; when it returns, it survives a power cut.
@@ -155,9 +157,12 @@ class TopEigenvectorStream:
             "bytes": self._bytes,
             "seconds": self._seconds,
             "largest": self._largest,
+            "options": asdict(self._options),
+            "nonfinite": self._filter.nonfinite,
+            "missing": self._missing,
         }
-        if self._columns is not None:
-            arrays = arrays | {"kept_columns": self._columns.marks}
+        if self._filter.columns is not None:
+            arrays = arrays | {"kept_columns": self._filter.columns.marks}
         store.save({"state": plain, "face": run}, arrays)
 
     @classmethod
@@ -177,13 +182,26 @@ class TopEigenvectorStream:
         plain, arrays = found
         run = plain["face"]
         state = restore_state(plain["state"], arrays)
-        stream = cls(state.options.k, memory=run["budget"], n_rows=state.n_rows)
-        stream._options, stream._state = state.options, state
-        if "kept_columns" in arrays:
-            stream._columns = Columns(arrays["kept_columns"])
-        stream._bytes, stream._seconds, stream._largest = (
+        stream = cls(memory=run["budget"])
+        stream._options = _options_of(run, state, os.fspath(place))
+        stream._state = state
+        columns = Columns(arrays["kept_columns"]) if "kept_columns" in arrays else None
+        stream._filter = BlockFilter(columns, run.get("nonfinite", "raise"))
+        stream._bytes, stream._seconds, stream._largest, stream._missing = (
             run["bytes"],
             run["seconds"],
             run["largest"],
+            run.get("missing", 0),
         )
         return stream
+
+
+def _options_of(run: dict[str, Any], state: StreamState, place: str) -> TopEigenvectorsOptions:
+    """What was asked; of a stream that was saved before that was, what it had within its memory."""
+    if "options" in run:
+        options: TopEigenvectorsOptions = from_plain(TopEigenvectorsOptions, run["options"], place)
+        return options
+    o = state.options
+    return TopEigenvectorsOptions(
+        k=o.k, order=o.order, n_rows=state.n_rows, width=o.width, heavy_rows=o.heavy_rows, delta=o.delta, seed=o.seed
+    )  # fmt: skip

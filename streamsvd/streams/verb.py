@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from streamsvd.checks.numbers import check_integer
-from streamsvd.engine.columns import select_columns, with_columns
+from streamsvd.engine.columns import View, over_columns_with_values, with_columns
 from streamsvd.engine.events import Callback, ignore_event
-from streamsvd.engine.memory import default_budget, parse_bytes
+from streamsvd.engine.missing import check_policy
 from streamsvd.engine.opening import as_source
+from streamsvd.engine.run_plan import RunPlan
 from streamsvd.engine.saves import SAVE_SECONDS, try_saves
-from streamsvd.errors import SpecError
+from streamsvd.engine.schedule import allowed_bytes
+from streamsvd.errors import OrderWarning, SpecError
 from streamsvd.protocols import Source
 from streamsvd.store.writing.separation import mask_places
-from streamsvd.streams.columns import KeptBlocks, columns_of_blocks, restore_columns
-from streamsvd.streams.mathematics import StreamOptions
-from streamsvd.streams.mathematics.options import OrderMode
-from streamsvd.streams.result import TopEigenvectorsResult
-from streamsvd.streams.run import BlocksRun, StoredRun, StreamRun, StreamSaves
+from streamsvd.streams.blocks import BlockFilter
+from streamsvd.streams.mathematics import state_bytes
+from streamsvd.streams.options import OrderMode, TopEigenvectorsOptions
+from streamsvd.streams.planning import plan_reading, projected_bytes
+from streamsvd.streams.result import TopEigenvectorsResult, order_caution
+from streamsvd.streams.run import BlocksRun, StoredRun, check_source
 
 
 def top_eigenvectors(
@@ -34,6 +37,7 @@ def top_eigenvectors(
     passes: int = 1,
     n_rows: int | None = None,
     mask: Any = None,
+    nonfinite: str = "raise",
     width: int | None = None,
     heavy_rows: int = 64,
     delta: float = 0.05,
@@ -66,6 +70,10 @@ def top_eigenvectors(
         Rows of an iterable, if known: better windows, and a tenth of them to judge the answer.
     mask
         Columns to keep, as in `streamsvd.svd`; the others are not looked at, and NaN in the components; with blocks, an array of booleans.
+    nonfinite
+        What a NaN is: ``"raise"``, an error that names it; ``"zero"``; of a stored matrix also ``"mean"`` of its column, or
+        ``"drop_columns"``, which leaves out the columns that have any; these two take one more pass, before the others. Inf is
+        always an error.
     width, heavy_rows
         Columns iterated (``k + max(10, k)``), the knob of accuracy; rows of large norm that are kept as they are.
     delta
@@ -95,6 +103,8 @@ def top_eigenvectors(
         If rows change their width, are complex, hold NaN or Inf, or there are none; if an option cannot be meant.
     ConflictError
         If another run saves to the same checkpoint.
+    StoreError
+        If the checkpoint cannot be written, or what was saved there cannot be read.
 
     Warns
     -----
@@ -104,7 +114,8 @@ def top_eigenvectors(
     Notes
     -----
     Cost: one pass a ``passes``; about ``4 n (b + k) + 12 n l + 4 n s`` flops a row, b, l, s the width, twice that, and 16.
-    Memory: `streamsvd.streams.mathematics.options.state_bytes`, whatever the number of rows.
+    Memory: `streamsvd.streams.mathematics.space.state_bytes`, whatever the number of rows. What a stream remembers depends on the
+    order of its rows: they are read and taken in by this process, and there is nothing for a cluster or a device to do.
 
     References
     ----------
@@ -120,39 +131,140 @@ def top_eigenvectors(
     >>> int(np.argmax(np.abs(result.components[0]))), result.order.random
     (3, True)
     """
-    passes = check_integer("passes", passes)
-    if passes < 1:
-        raise SpecError(f"passes={passes} leaves nothing to do. Pass at least 1.")
-    n_rows = None if n_rows is None else check_integer("n_rows", n_rows)
-    options = StreamOptions(
-        k=k, order=order, width=width, heavy_rows=heavy_rows, delta=delta, seed=seed
+    options = TopEigenvectorsOptions(
+        k=k,
+        order=order,
+        passes=passes,
+        n_rows=n_rows,
+        width=width,
+        heavy_rows=heavy_rows,
+        delta=delta,
+        seed=seed,
     )
-    budget = default_budget() if memory is None else parse_bytes(memory)
-    A = as_source(A) if is_matrix(A) else A
+    A, budget = as_source(A) if is_matrix(A) else A, allowed_bytes(memory)
+    check_policy(nonfinite)
     try_saves(checkpoint, A, mask_places(A, mask))
-    saves = None if checkpoint is None else StreamSaves(checkpoint, save_seconds)
     if is_matrix(A):
-        if n_rows is not None:
-            raise SpecError(
-                "n_rows= is known of a matrix. Leave it out, or pass an iterable of blocks."
-            )
-        view = select_columns(A, mask, tolerant=False, notify=callback)
-        run: StreamRun = StoredRun(view.source, options, budget, saves, callback)
-        with view.naming():
-            result = run.result(passes)
-            found = replace(result, info=with_columns(result.info, view))
-        return replace(found, components=view.spread(found.components))
+        found = _of_matrix(
+            A, options, mask=mask, nonfinite=nonfinite, memory=budget, checkpoint=checkpoint, save_seconds=save_seconds,
+            callback=callback,
+        )  # fmt: skip
     else:
-        if passes > 1 and iter(A) is A:
+        if options.passes > 1 and iter(A) is A:
             raise SpecError(
                 f"passes={passes} was asked of an iterable that can be gone through once only. Pass a list, or an object "
                 "whose iter() begins anew, or passes=1."
             )
-        columns = None if mask is None else columns_of_blocks(mask)
-        blocks = A if columns is None else KeptBlocks(A, columns)
-        run = BlocksRun(blocks, options, budget, saves, callback, n_rows, replay)
-        found = run.result(passes)
-        return found if columns is None else restore_columns(found, columns)
+        filter_ = BlockFilter.of(mask, nonfinite)
+        run = BlocksRun(
+            A, filter_, options, budget, replay=replay, place=checkpoint, seconds=save_seconds, notify=callback
+        )  # fmt: skip
+        found = filter_.put_back(run.result())
+    if order == "random" and found.order.random is False:
+        warnings.warn(order_caution(found.order), OrderWarning, stacklevel=2)
+    return found
+
+
+def _put_back(found: TopEigenvectorsResult, view: View) -> TopEigenvectorsResult:
+    return replace(
+        found, components=view.spread(found.components), info=with_columns(found.info, view)
+    )
+
+
+@over_columns_with_values(_put_back)
+def _of_matrix(
+    A: Source,
+    options: TopEigenvectorsOptions,
+    *,
+    mask: Any = None,
+    nonfinite: str,
+    memory: int,
+    checkpoint: str | os.PathLike[str] | None,
+    save_seconds: float,
+    callback: Callback,
+) -> TopEigenvectorsResult:
+    """Of a stored matrix, which has the columns that are kept, and no NaN under a policy that fills it."""
+    del mask
+    return StoredRun(
+        A, options, memory, nonfinite=nonfinite, place=checkpoint, seconds=save_seconds, notify=callback
+    ).result()  # fmt: skip
+
+
+def plan_top_eigenvectors(
+    A: Any,
+    k: int = 1,
+    *,
+    order: OrderMode = "auto",
+    memory: int | float | str | None = None,
+    passes: int = 1,
+    n_rows: int | None = None,
+    width: int | None = None,
+    heavy_rows: int = 64,
+    delta: float = 0.05,
+    seed: int = 0,
+) -> RunPlan:
+    """What `top_eigenvectors` will read and need of a stored matrix, from shapes alone.
+
+    Parameters
+    ----------
+    A
+        A matrix as `svd` takes it; blocks that come one after another have no shape to plan with.
+    k, order, memory, passes, n_rows, width, heavy_rows, delta, seed
+        As of `top_eigenvectors`.
+
+    Returns
+    -------
+    plan
+        Passes, bytes and memory, and what of the stream the memory allows.
+
+    Raises
+    ------
+    SpecError, BudgetError
+        As `top_eigenvectors`, before anything is read.
+    """
+    options = TopEigenvectorsOptions(
+        k=k,
+        order=order,
+        passes=passes,
+        n_rows=n_rows,
+        width=width,
+        heavy_rows=heavy_rows,
+        delta=delta,
+        seed=seed,
+    )
+    if not is_matrix(A):
+        raise SpecError(
+            f"a {type(A).__name__} of blocks was passed, whose size is known when they have come: nothing can be planned. Pass a "
+            "matrix, such as the path of one."
+        )
+    source, budget = as_source(A), allowed_bytes(memory)
+    check_source(source, options)
+    reader, fitted = plan_reading(source, options.stream, budget)
+    n = source.shape[1]
+    mixed = (
+        f"chunks in random order, the rows of {reader.mix_count} mixed"
+        if reader.mix_count
+        else "rows in the order in which they lie"
+    )
+    bound = state_bytes(fitted, n)
+    notes = [f"{mixed}; a state of at most {bound:,} bytes, however many rows"]
+    if fitted != options.stream:
+        notes.append(
+            f"the memory leaves {fitted.columns} columns iterated, {fitted.rows} rows of the sketch, {fitted.heavy_rows} heavy "
+            f"rows and {fitted.probes} probes"
+        )
+    return RunPlan(
+        verb="top_eigenvectors",
+        source=source.name,
+        options=options,
+        passes=options.passes,
+        pass_bytes=reader.pass_bytes,
+        workers=1,
+        spans=reader.n_windows,
+        projected_bytes=projected_bytes(fitted, n) + reader.bytes_needed,
+        budget_bytes=budget,
+        notes=tuple(notes),
+    )
 
 
 def is_matrix(A: Any) -> bool:

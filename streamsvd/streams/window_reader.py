@@ -1,17 +1,22 @@
-"""Rows on their way into a stream: chunks in random order, mixed within the budget, or in the order in which they lie."""
+"""Rows on their way into a stream: chunks in random order, mixed within the budget, or in the order in which they lie.
+
+A window is what is in memory at once: some runs of rows, of which the next is read while this one is taken in.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.engine.concurrency import concurrency
-from streamsvd.errors import NonFiniteError
+from streamsvd.engine.allocator import PanelBuffer, panel_buffers
+from streamsvd.engine.concurrency import at_once, concurrency
+from streamsvd.engine.layout import Layout
+from streamsvd.engine.passes import Span, Task
+from streamsvd.engine.reader import MatrixReader, check_finite, read_part
 from streamsvd.numerics import sketches as sketch
 from streamsvd.protocols import Source
 
@@ -39,6 +44,8 @@ class WindowReader:
         Whether the next runs are read while these are absorbed.
     seed
         Of the order.
+    must_be_finite
+        Whether an entry that is NaN or Inf is an error, which names it.
     """
 
     source: Source
@@ -46,6 +53,16 @@ class WindowReader:
     mix_count: int
     ahead: bool
     seed: int
+    must_be_finite: bool = True
+
+    @property
+    def matrix_reader(self) -> MatrixReader:
+        """The engine's reader of the same runs, which knows what they cost."""
+        m, n = self.source.shape
+        chunk = min(self.source.chunks[0], m)
+        layout = Layout("rows", m, n, chunk, self.unit, self.unit, ((0, m),))
+        layout = replace(layout, spans=tuple(layout.panels((0, m))))
+        return MatrixReader(self.source, layout, self.ahead, self.must_be_finite)
 
     @property
     def runs_together(self) -> int:
@@ -55,16 +72,15 @@ class WindowReader:
     @property
     def n_windows(self) -> int:
         """Windows of a pass."""
-        return -(-len(self._units()) // self.runs_together)
+        return -(-len(self.matrix_reader.layout.spans) // self.runs_together)
 
     @property
     def bytes_needed(self) -> int:
         """Upper bound of the memory that reading takes."""
-        m, n = self.source.shape
-        row = n * self.source.dtype.itemsize
-        held = (2 if self.ahead else 1) * self.runs_together * min(self.unit, m) * row
-        readers = min(self.runs_together, self._readers())
-        return held + 2 * self.piece * n * 8 + readers * self.source.read_bytes
+        n = self.source.shape[1]
+        windows = (2 if self.ahead else 1) * self._window_bytes
+        readers = min(self.runs_together, concurrency()[1])
+        return windows + 2 * self.piece * n * 8 + readers * self.source.read_bytes
 
     @property
     def piece(self) -> int:
@@ -75,83 +91,75 @@ class WindowReader:
     @property
     def pass_bytes(self) -> int:
         """Decoded bytes that a pass asks of the store: whole chunks, also where a part is wanted."""
-        chunk = min(self.source.chunks[0], self.source.shape[0])
-        parts = -(-chunk // self.unit) if self.unit < chunk else 1
-        return self.source.nbytes * parts
+        return self.bytes_from(0)
 
     def bytes_from(self, begin: int) -> int:
         """Those that the windows from ``begin`` on ask for."""
-        rows = sum(b - a for group in self._groups()[begin:] for a, b in group)
-        return self.pass_bytes * rows // self.source.shape[0]
+        units = [unit for group in self._groups()[begin:] for unit in group]
+        return self.matrix_reader.cost(units, None)
 
-    def raise_nonfinite(self, window: int) -> None:
-        """Raise for the first entry of a window that is NaN or Inf, naming where it lies in the matrix.
+    @property
+    def _window_bytes(self) -> int:
+        m, n = self.source.shape
+        return self.runs_together * min(self.unit, m) * n * self.source.dtype.itemsize
 
-        Raises
-        ------
-        NonFiniteError
-            If there is one.
-        """
-        n = self.source.shape[1]
-        for a, b in sorted(self._groups()[window]):
-            rows = np.empty((b - a, n), dtype=self.source.dtype)
-            self.source.read(slice(a, b), slice(0, n), rows)
-            bad = ~np.isfinite(rows)
-            if bad.any():
-                i, j = np.unravel_index(int(np.argmax(bad)), bad.shape)
-                value = "NaN" if np.isnan(rows[i, j]) else "Inf"
-                row, column = a + int(i), int(j)
-                chunk = self.source.locate(row, column)
-                raise NonFiniteError(
-                    value, row, column, chunk, "Mend or leave out the row."
-                ) from None
-
-    def _groups(self) -> list[list[tuple[int, int]]]:
+    def _groups(self) -> list[list[Span]]:
         """Runs of each window."""
-        units = self._units()
+        units = list(self.matrix_reader.layout.spans)
         if self.mix_count:
             order = sketch.generator(self.seed, "sample", index=2).permutation(len(units))
             units = [units[i] for i in order]
         return [units[a : a + self.runs_together] for a in range(0, len(units), self.runs_together)]
 
-    def _units(self) -> list[tuple[int, int]]:
-        m, chunk = self.source.shape[0], min(self.source.chunks[0], self.source.shape[0])
-        if self.unit >= chunk:
-            return [(a, min(a + self.unit, m)) for a in range(0, m, self.unit)]
-        return [
-            (b, min(b + self.unit, a + chunk, m))
-            for a in range(0, m, chunk)
-            for b in range(a, min(a + chunk, m), self.unit)
-        ]
+    def windows(self, task: Task, begin: int = 0) -> Iterator[tuple[int, Iterator[Array]]]:
+        """Number of each window from ``begin`` on, and its rows in pieces, mixed where asked.
 
-    @staticmethod
-    def _readers() -> int:
-        return concurrency()[1]
+        The memory of a window is used again for the next but one.
 
-    def windows(self, begin: int = 0) -> Iterator[tuple[int, Iterator[Array]]]:
-        """Number of each window from ``begin`` on, and its rows in pieces, mixed where asked."""
-        groups = self._groups()
-        with ThreadPoolExecutor(self._readers()) as readers, ThreadPoolExecutor(1) as next_one:
-            waiting = None
-            for index in range(begin, len(groups)):
-                rows = self._read(groups[index], readers) if waiting is None else waiting.result()
-                waiting = None
-                if self.ahead and index + 1 < len(groups):
-                    waiting = next_one.submit(self._read, groups[index + 1], readers)
+        Parameters
+        ----------
+        task
+            Stops the reading when its run is cancelled.
+        begin
+            The first window.
+
+        Raises
+        ------
+        NonFiniteError
+            If an entry is NaN or Inf and that is checked: the first one of its window, by row and column.
+        """
+        groups = self._groups()[begin:]
+        count = 2 if self.ahead else 1
+        with (
+            panel_buffers(count, self._window_bytes) as buffers,
+            at_once() as map_units,
+            at_once(1) as map_ahead,
+        ):
+
+            def load(number: int) -> Array:
+                return self._load(buffers[number % count], groups[number], task, map_units)
+
+            index = begin
+            for rows in (map_ahead if self.ahead else map)(load, range(len(groups))):
                 yield index, self._pieces(rows, index)
-                del rows
+                index += 1
 
-    def _read(self, units: list[tuple[int, int]], readers: ThreadPoolExecutor) -> Array:
-        n = self.source.shape[1]
-        out = np.empty((sum(b - a for a, b in units), n), dtype=self.source.dtype)
-        ends = np.cumsum([b - a for a, b in units])
+    def _load(self, buffer: PanelBuffer, units: list[Span], task: Task, mapped: Any) -> Array:
+        """The rows of a window, run after run, each read by a thread of its own."""
+        n, ends = self.source.shape[1], np.cumsum([b - a for a, b in units])
+        rows = buffer.array((int(ends[-1]), n), self.source.dtype)
 
-        def one(i: int) -> None:
-            a, b = units[i]
-            self.source.read(slice(a, b), slice(0, n), out[ends[i] - (b - a) : ends[i]])
+        def read(part: tuple[Span, int]) -> None:
+            task.check()
+            (a, b), end = part
+            out = rows[end - (b - a) : end]
+            read_part(self.source, "rows", slice(a, b), slice(0, n), out)
+            if self.must_be_finite:
+                check_finite(self.source, out, a)
 
-        list(readers.map(one, range(len(units))))
-        return out
+        for _ in mapped(read, sorted(zip(units, ends, strict=True))):
+            pass
+        return rows
 
     def _pieces(self, rows: Array, index: int) -> Iterator[Array]:
         if not self.mix_count:

@@ -462,7 +462,7 @@ class Lazy:
 def test_masked_members_of_collections_are_missing(form, missing, tmp_path):
     def found(A):
         collection = ss.open_collection({"a": form(A), "b": values(seed=1)}, missing=missing)
-        return ss.cluster(collection, 0.1).info.zeros, ss.rate_curve(collection, [0.1]).rates[
+        return ss.cluster(collection, 0.1).zeros, ss.rate_curve(collection, [0.1]).rates[
             0
         ].compression_ratio
 

@@ -87,7 +87,7 @@ def test_saves_are_spoken_of_where_there_are_any(
             Checkpoint.from_address(checkpoint, "test").save({"row": 7}, {})
         raise KeyboardInterrupt
 
-    for name in ("kernels.nystrom", "kernels.kernel_ridge", "streams.top_eigenvectors"):
+    for name in ("kernels.nystrom", "kernels.kernel_ridge", "streams.verb.top_eigenvectors"):
         monkeypatch.setattr(f"streamsvd.{name}", stopped)
     target = []
     if verb == "krr fit":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from streamsvd.collections.mathematics import ClusterOptions, cluster_sketches, sketch
+from streamsvd.collections.mathematics import ClusterCriteria, cluster_sketches, sketch
 from streamsvd.testing.collections import (
     add_noise,
     d1,
@@ -43,7 +43,7 @@ def sketches(blocks, error, share=0.1):
 
 
 def found(blocks, error, **options):
-    return cluster_sketches(sketches(blocks, error), ClusterOptions(error=error, **options))
+    return cluster_sketches(sketches(blocks, error), ClusterCriteria(error=error, **options))
 
 
 def best_error(A, r):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from streamsvd.collections.mathematics import (
-    ClusterOptions,
+    ClusterCriteria,
     certify,
     cluster_sketches,
     compression_ratio,
@@ -106,7 +106,7 @@ def test_a10_d8():
 @pytest.mark.parametrize("rank", [10, None])
 def test_a17_order_and_powers_of_two_do_not_matter(data, rank):
     blocks = data()[:40]
-    options = ClusterOptions(error=0.05, rank=rank)
+    options = ClusterCriteria(error=0.05, rank=rank)
     base = cluster_sketches(sketches(blocks, 0.05), options)
     rng = np.random.default_rng(0)
     for _ in range(8 if rank else 2):
@@ -210,7 +210,7 @@ def test_many_clusters_are_merged_with_those_near():
 def test_gram_sketches_give_the_clusters_of_the_blocks():
     blocks = subspaces(3, m=300, count=4, dim=3, blocks=24, width=6, noise=0.01)
     A = np.concatenate(blocks, axis=1)
-    options = ClusterOptions(error=0.05)
+    options = ClusterCriteria(error=0.05)
     dual = cluster_sketches(
         from_gram(A.T @ A, list(name_blocks(blocks)), [6] * 24, 300, error=0.05), options
     )
@@ -227,11 +227,11 @@ def test_proposals_are_certified_by_a_second_read():
     blocks = subspaces(3, m=2000, count=8, dim=5, blocks=64, width=6, noise=0.005)
     omega = projection(2000, columns=64, seed=1)
     cheap = [sketch_projection(k, A, omega, error=0.045) for k, A in name_blocks(blocks).items()]
-    proposals = cluster_sketches(cheap, ClusterOptions(error=0.045, rank=5))
+    proposals = cluster_sketches(cheap, ClusterCriteria(error=0.045, rank=5))
     assert groups(proposals) == modulo(8, 64)
     for proposal in proposals:
         members = [sketch(k, blocks[int(k)], error=0.05) for k in proposal.keys]
-        (cluster,) = certify(members, ClusterOptions(error=0.05, rank=5))
+        (cluster,) = certify(members, ClusterCriteria(error=0.05, rank=5))
         assert cluster.keys == proposal.keys
         assert own_error(cluster, blocks) <= cluster.error_upper <= 0.05
 
@@ -241,7 +241,7 @@ def test_a_wrong_proposal_loses_the_members_that_break_it(rank):
     blocks = subspaces(3, m=200, count=2, dim=5, blocks=14, width=6, noise=0.005)
     wrong = [0, 2, 4, 6, 8, 10, 3]
     members = [sketch(f"{i:05d}", blocks[i], error=0.05) for i in wrong]
-    kept = certify(members, ClusterOptions(error=0.05, rank=rank))
+    kept = certify(members, ClusterCriteria(error=0.05, rank=rank))
     assert groups(kept) == {(0, 2, 4, 6, 8, 10), (3,)}
 
 
@@ -313,7 +313,7 @@ def test_errors_below_what_squares_resolve():
 def test_an_error_of_one_is_refused_unless_allowed():
     for error in (1, 1.5):
         with pytest.raises(SpecError, match=f"error={error} is met by keeping nothing"):
-            ClusterOptions(error=error)
+            ClusterCriteria(error=error)
     blocks = [np.random.default_rng(i).standard_normal((5, 3)) for i in range(3)]
     (cluster,) = found(blocks, 1.0, rank=0, allow_trivial=True)
     assert cluster.rank == 0
@@ -355,7 +355,7 @@ def test_the_same_block_under_two_keys_is_two_blocks():
 
 
 def test_collections_that_cannot_be_meant():
-    options = ClusterOptions(error=0.1)
+    options = ClusterCriteria(error=0.1)
     A = sketch("a", np.ones((3, 2)), error=0.1)
     with pytest.raises(ShapeError, match="no blocks to cluster"):
         cluster_sketches([], options)
@@ -389,7 +389,7 @@ def test_collections_that_cannot_be_meant():
 )
 def test_options_that_cannot_be_meant(options, message):
     with pytest.raises(SpecError, match=message):
-        ClusterOptions(**options)
+        ClusterCriteria(**options)
 
 
 @pytest.mark.parametrize("options", [{}, {"rank": 10}])
@@ -413,7 +413,7 @@ def test_a_proposal_far_off_is_certified_in_few_joins(monkeypatch):
     joins = []
     whole = certifying._as_one
     monkeypatch.setattr(certifying, "_as_one", lambda *a: joins.append(1) or whole(*a))
-    clusters = certify(sketches([*kin, *others], 0.05), ClusterOptions(error=0.05, rank=3))
+    clusters = certify(sketches([*kin, *others], 0.05), ClusterCriteria(error=0.05, rank=3))
     assert len(joins) < 20
     largest = max(clusters, key=lambda c: len(c.keys))
     assert {int(k) for k in largest.keys} == set(range(130))
@@ -470,7 +470,7 @@ def test_a_rank_at_which_no_block_meets_the_error_is_not_tried(monkeypatch, mode
     from streamsvd.collections.mathematics.clustering import rule_of
 
     blocks = wide_blocks()
-    rule, _ = rule_of(sketches(blocks, 0.05), ClusterOptions(error=0.05, mode=mode))
+    rule, _ = rule_of(sketches(blocks, 0.05), ClusterCriteria(error=0.05, mode=mode))
     for r in (2, 30, 60):
         for i, a in enumerate(rule.blocks):
             assert not rule.accepts(a, r)

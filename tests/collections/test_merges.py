@@ -9,7 +9,7 @@ from streamsvd.collections.mathematics import MergeStep, certify, number_merges
 from streamsvd.collections.mathematics.cluster import ClusterState, MergeTree
 from streamsvd.collections.mathematics.coarser import coarser
 from streamsvd.collections.mathematics.dendrogram import merges
-from streamsvd.collections.mathematics.options import ClusterOptions
+from streamsvd.collections.mathematics.options import ClusterCriteria
 from streamsvd.numerics.ledger import Ledger
 from tests.collections.blocks import best_error, d1, d2, d7, found, name_blocks, sketches, subspaces
 
@@ -101,7 +101,7 @@ def test_a_tree_as_deep_as_there_are_blocks_needs_no_recursion():
 
 def test_certified_proposals_have_merges_too():
     blocks = d7()[::12]
-    (c,) = certify(sketches(blocks, 0.05, share=0.4), ClusterOptions(error=0.05, share=0.4))
+    (c,) = certify(sketches(blocks, 0.05, share=0.4), ClusterCriteria(error=0.05, share=0.4))
     assert sorted(below(c)[-1]) == list(c.keys)
 
 

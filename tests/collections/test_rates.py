@@ -8,7 +8,7 @@ import zarr
 
 import streamsvd
 from streamsvd import BudgetError, NonFiniteError, ShapeError, SpecError
-from streamsvd.collections.rates import ERRORS
+from streamsvd.collections.options import ERRORS
 from tests.collections.blocks import d2, d7, name_blocks
 
 
@@ -55,7 +55,7 @@ def test_errors_are_measured_where_weights_and_inputs_say():
         assert rate.compression_ratio == one.compression_ratio
         assert rate.block_error == pytest.approx(max(one.block_errors.values()), rel=1e-6)
         assert rate.bytes_alone < same.bytes_alone
-    assert found.info.input_bytes == few.nbytes
+    assert found.input_bytes == few.nbytes
 
 
 def test_all_is_found_in_one_read(tmp_path):
@@ -66,7 +66,7 @@ def test_all_is_found_in_one_read(tmp_path):
     assert found.reads == 1.0
     assert found.info.passes == 1
     assert found.info.bytes_read == found.bytes_before == 72 * 80 * 10 * 4
-    assert found.info.peak_bytes <= found.info.projected_bytes <= found.info.budget_bytes
+    assert found.info.peak_bytes <= found.info.projected_bytes <= found.plan.budget_bytes
     assert tuple(rate.error for rate in found.rates) == ERRORS
 
 
@@ -134,7 +134,7 @@ def test_other_options_are_those_of_cluster():
     with pytest.raises(NonFiniteError, match="block 'odd'"):
         streamsvd.rate_curve({**blocks, "odd": np.full((80, 3), np.nan)})
     found = streamsvd.rate_curve(blocks, (0.1, 0.2), rank=4, method="maxnorm")
-    assert found.rank == 4
+    assert found.options.rank == 4
 
 
 def test_errors_near_rounding_are_warned_of():
@@ -151,7 +151,7 @@ def test_a_memory_too_small_is_refused_and_the_smallest_works():
         streamsvd.rate_curve(blocks, (0.1, 0.2), memory="1MiB")
     assert "at one error compress works with less" in str(refused.value)
     found = streamsvd.rate_curve(blocks, (0.1, 0.2), memory=refused.value.needs)
-    assert found.info.projected_bytes <= found.info.budget_bytes == refused.value.needs
+    assert found.info.projected_bytes <= found.plan.budget_bytes == refused.value.needs
     with pytest.raises(BudgetError):
         streamsvd.rate_curve(blocks, (0.1, 0.2), memory=refused.value.needs - 1)
 

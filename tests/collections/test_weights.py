@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamsvd.collections.mathematics import (
-    ClusterOptions,
+    ClusterCriteria,
     Metric,
     cluster_sketches,
     projection,
@@ -51,7 +51,7 @@ def test_no_factors_of_the_rank_have_a_smaller_weighted_error(shape, kind):
     metric = metrics(rng, *shape)[kind]
     (found,) = cluster_sketches(
         [sketch("a", A, error=0.0, metric=metric)],
-        ClusterOptions(error=0.999, rank=3),
+        ClusterCriteria(error=0.999, rank=3),
     )
     D = 1.0 if metric.rows is None else metric.rows[:, None]
     B = np.ldexp(found.basis @ found.coefficients[0], found.exponent) / D
@@ -75,7 +75,7 @@ def test_errors_of_clusters_are_those_that_are_measured(seed, kind, error):
         each[key] = Metric(rows, one.columns, one.inputs)
     found = cluster_sketches(
         [sketch(k, A, error=error, metric=each[k]) for k, A in blocks.items()],
-        ClusterOptions(error=error),
+        ClusterCriteria(error=error),
     )
     D = 1.0 if rows is None else rows[:, None]
     for c in found:

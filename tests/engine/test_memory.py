@@ -7,7 +7,6 @@ import dask
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from streamsvd.engine.graph import merge_tree
 
 from streamsvd.engine import memory
 from streamsvd.engine.layout import cut_axis

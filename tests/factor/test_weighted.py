@@ -91,7 +91,7 @@ def test_the_factor_of_inputs_stands_for_them(layers, tmp_path):
             np.testing.assert_allclose(
                 other.approximation(name), found[0].approximation(name), atol=1e-5
             )
-    assert found[2].info.input_bytes == X.nbytes
+    assert found[2].input_bytes == X.nbytes
     assert found[2].reads == 1.0
 
 

@@ -76,8 +76,8 @@ def test_a_fit_and_its_predictions_are_those_of_the_host(device, data, tmp_path,
     there = streamsvd.kernel_ridge(Rows(X, 200), y, device=device[0], **options)
     np.testing.assert_allclose(there.coefficients, here.coefficients, rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(there.held_out_rmse, here.held_out_rmse, rtol=1e-8)
-    assert there.info["trace_error"] == pytest.approx(here.info["trace_error"], rel=1e-8)
-    assert there.info["passes"] == here.info["passes"]
+    assert there.trace_error == pytest.approx(here.trace_error, rel=1e-8)
+    assert there.info.passes == here.info.passes
     paths = [
         here.predict_to(Rows(X, 200), tmp_path / name, device=name) for name in ("cpu", device[0])
     ]
@@ -116,7 +116,7 @@ def test_rows_are_sent_once_a_pass_and_the_map_once(device, data, tmp_path):
     )
     sent = sum(b.traffic.to_device_bytes for b in made)
     brought = sum(b.traffic.to_host_bytes for b in made)
-    passes = fit.info["passes"] - 1
+    passes = fit.info.passes - 1
     runs = M // 200
     r, q = fit.feature_map.n_features, y.shape[1] + 1
     map_bytes = 8 * (fit.feature_map.centres.size + fit.feature_map.whitening.size + 2 * D)

@@ -56,12 +56,12 @@ def test_memory_and_threads_change_no_bit(tmp_path, X, chunk):
 
 def test_what_was_not_given_is_chosen_and_said(X):
     found = streamsvd.nystrom(X, n_centres=50)
-    assert found.info.chosen == ("length", "gamma")
-    assert 1 < found.info.kernel["length"] < 10
+    assert found.chosen_options == ("length", "gamma")
+    assert 1 < found.options.length < 10
     assert found.indices.size <= 200
     given = streamsvd.nystrom(X, n_centres=50, length=2.0, gamma=1.0)
-    assert given.info.chosen == ()
-    assert streamsvd.nystrom(X, "linear", n_centres=3).info.chosen == ("gamma",)
+    assert given.chosen_options == ()
+    assert streamsvd.nystrom(X, "linear", n_centres=3).chosen_options == ("gamma",)
 
 
 def test_a_ridge_too_fine_for_the_budget_is_told(X):

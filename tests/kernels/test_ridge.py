@@ -63,9 +63,9 @@ def test_the_fit_is_as_good_as_the_exact_one(data, kernel, ridge, length):
 def test_the_ridge_is_chosen_by_rows_held_out(data):
     X, y = data
     fit = streamsvd.kernel_ridge(X, y, n_centres=150)
-    assert "ridge" in fit.info["chosen"]
+    assert "ridge" in fit.chosen_options
     assert fit.held_out_rmse[0] < 0.08
-    assert 150 <= fit.info["held_out"] <= 350
+    assert 150 <= fit.n_held_out <= 350
     for worse in (fit.ridge * 1e6, fit.ridge * 1e3):
         other = streamsvd.kernel_ridge(X, y, n_centres=150, ridge=worse, budget=600)
         assert other.held_out_rmse[0] >= fit.held_out_rmse[0]
@@ -82,21 +82,21 @@ def test_every_solver_finds_the_same(data, kernel):
     direct = fits["direct"].predict(X)
     np.testing.assert_allclose(fits["pcg"].predict(X), direct, atol=1e-6 * np.abs(direct).max())
     np.testing.assert_allclose(fits["pcg"].held_out_rmse, fits["direct"].held_out_rmse, rtol=1e-6)
-    residuals = fits["pcg"].info["residuals"]
+    residuals = fits["pcg"].residuals
     assert residuals[-1] <= 1e-9 < residuals[-2]
-    assert fits["onepass"].info["passes"] == 1
+    assert fits["onepass"].info.passes == 1
     error = [np.sqrt(np.mean((fit.predict(X) - y) ** 2)) for fit in fits.values()]
     assert error[2] <= 1.02 * error[0]  # with all of the dictionary it may be better
     for name in ("direct", "pcg"):
         map_ = fits[name].feature_map
         K, Z = map_.kernel.gram(X[:500]), map_(X[:500])
-        assert 0 < np.trace(K - Z @ Z.T) <= fits[name].info["trace_error"]
+        assert 0 < np.trace(K - Z @ Z.T) <= fits[name].trace_error
 
 
 def test_gradients_choose_a_ridge_too(data):
     X, y = data
     fits = [streamsvd.kernel_ridge(X, y, n_centres=150, solver=s) for s in ("direct", "pcg")]
-    assert fits[1].info["chosen"] == ["length", "ridge"]
+    assert fits[1].chosen_options == ("length", "ridge")
     assert fits[1].held_out_rmse[0] <= 1.1 * fits[0].held_out_rmse[0]
     few = X[:40], y[:40]
     with pytest.raises(streamsvd.SpecError, match=r"held_out=0.01 leaves \d rows"):
@@ -112,17 +112,17 @@ def test_gradients_that_do_not_arrive_carry_what_they_have(data):
         )
     so_far = caught.value.result
     assert np.sqrt(np.mean((so_far.predict(X) - y) ** 2)) < 0.2
-    assert so_far.info["residuals"][-1] > 1e-12
+    assert so_far.residuals[-1] > 1e-12
 
 
 def test_one_pass_says_when_its_dictionary_is_too_coarse(data):
     X, y = data
     options = {"n_centres": 20, "length": 0.5, "solver": "onepass"}
     fit = streamsvd.kernel_ridge(X, y, ridge=1e-6, **options)
-    assert any("finer than the" in said for said in fit.info["warnings"])
+    assert any("finer than the" in said for said in fit.info.warnings)
     free = streamsvd.kernel_ridge(X, y, **options)
     assert free.ridge >= 1e-6
-    assert not free.info["warnings"]
+    assert not free.info.warnings
 
 
 def test_columns_in_different_units_are_scaled(data, tmp_path):
@@ -145,7 +145,7 @@ def test_a_length_that_predicts_better_is_taken(data):
     smooth, fine = (streamsvd.kernel_ridge(X, t, n_centres=60) for t in (y, wiggly))
     lengths = [fit.feature_map.kernel.length for fit in (smooth, fine)]
     assert lengths[1] < lengths[0]
-    assert smooth.info["chosen"] == ["length", "ridge"]
+    assert smooth.chosen_options == ("length", "ridge")
 
 
 def test_several_targets_are_fitted_each(data):

@@ -17,8 +17,8 @@ streamsvd.cluster({"warm": np.ones((4, 2))})
 path, backend, memory, out, more = sys.argv[1:]
 source = open_collection(path, cut=0)
 done = streamsvd.compress(source, out, 0.05, backend=backend, memory=int(memory), **json.loads(more))
-i = done.info
-print(json.dumps([i.peak_bytes, i.projected_bytes, i.budget_bytes, len(done.clusters), i.backend]))
+i, p = done.info, done.plan
+print(json.dumps([i.peak_bytes, i.projected_bytes, p.budget_bytes, len(done.clusters), p.backend]))
 """
 
 
@@ -89,8 +89,8 @@ try:
 except streamsvd.BudgetError as error:
     needs = error.needs
 done = streamsvd.rate_curve(source, errors, memory=needs)
-i = done.info
-print(json.dumps([i.peak_bytes, i.projected_bytes, i.budget_bytes, needs, len(done.rates[1].merges)]))
+i, p = done.info, done.plan
+print(json.dumps([i.peak_bytes, i.projected_bytes, p.budget_bytes, needs, len(done.rates[1].merges)]))
 """
 
 

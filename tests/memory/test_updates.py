@@ -58,7 +58,7 @@ ONE_MORE = """
 import json, sys
 import numpy as np, streamsvd
 from streamsvd.models import absorption
-from streamsvd.engine.meter import mark, peak_since
+from streamsvd.engine.meter import mark_memory, peak_since
 rows, width, dtype, memory, options, folder = sys.argv[1:]
 rows, width = int(rows), int(width)
 rng, cuts, plan_cut = np.random.default_rng(0), [], absorption.plan_cut
@@ -76,7 +76,7 @@ def kept_cut(*arguments):
 absorption.plan_cut = kept_cut
 model, second = folder + "/m", block("b", rows)
 streamsvd.update(model, block("a", 260), block_id="a", memory="8GiB", **json.loads(options))
-start = mark()
+start = mark_memory()
 streamsvd.update(model, second, block_id="b", memory=memory)
 print(json.dumps({"peak": peak_since(start), "projected": cuts[-1].projected_bytes}))
 """

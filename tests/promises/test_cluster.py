@@ -63,7 +63,7 @@ def test_hidden_subspaces_are_found_whatever_the_backend(backend, dtype):
     assert found.compression_ratio == pytest.approx(8.571, abs=1e-3)
     assert {c.basis.dtype for c in found.clusters} == {np.dtype(dtype)}
     assert_holds(blocks, found, 0.05)
-    assert found.info.backend == backend
+    assert found.plan.backend == backend
     assert found.reads == (1.0 if backend == "primal" else 2.0)
     assert found.info.passes == found.reads
 
@@ -193,7 +193,7 @@ def test_what_is_not_finite_is_named_and_nan_may_count_as_zero(backend, bad):
             streamsvd.cluster(allowed, backend=backend)
         return
     found = streamsvd.cluster(allowed, rank=10, backend=backend)
-    assert found.info.zeros == {"00033": 1}
+    assert found.zeros == {"00033": 1}
     assert found.info.warnings[-1] == "1 missing values of 1 blocks count as zero."
     blocks["00033"][7, 3] = 0
     assert_holds(blocks, found, 0.05)
@@ -218,7 +218,7 @@ def counted(monkeypatch):
     whole = CollectionPart.read
 
     def read(self):
-        reads.append(self.first)
+        reads.append(self.first_member)
         return whole(self)
 
     monkeypatch.setattr(CollectionPart, "read", read)
@@ -246,7 +246,7 @@ def test_a_budget_is_refused_before_reading_and_the_one_it_names_works(monkeypat
         with pytest.raises(BudgetError):
             streamsvd.cluster(blocks, rank=10, backend=backend, memory=told.value.needs - 1)
         found = streamsvd.cluster(blocks, rank=10, backend=backend, memory=told.value.needs)
-        assert found.info.projected_bytes <= found.info.budget_bytes == told.value.needs
+        assert found.info.projected_bytes <= found.plan.budget_bytes == told.value.needs
         assert_holds(blocks, found, 0.05)
         reads.clear()
 
@@ -255,14 +255,14 @@ def test_the_backend_is_chosen_by_memory():
     rng = np.random.default_rng(8)
     tall = subspaces(8, m=60_000, count=2, dim=2, blocks=6, width=10, noise=1e-3)
     found = streamsvd.cluster(name_blocks(tall), memory="150MiB")
-    assert found.info.backend == "gram"
+    assert found.plan.backend == "gram"
     assert_holds(name_blocks(tall), found, 0.05)
     assert groups(found) == {frozenset({0, 2, 4}), frozenset({1, 3, 5})}
     B = orthonormal(rng, 900, 3)
     many = {f"{i:04d}": B @ rng.standard_normal((3, 100)) for i in range(160)}
     wanted = planning.needs(open_collection(many), "propose", keep=False)
     found = streamsvd.cluster(many, memory=planning.BASE_BYTES + sum(wanted) + (30 << 20))
-    assert found.info.backend == "propose"
+    assert found.plan.backend == "propose"
     assert_holds(many, found, 0.05)
 
 

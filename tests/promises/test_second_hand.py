@@ -39,9 +39,9 @@ MATRIX = {
     "input_factor": lambda A, told, _: streamsvd.second_moment_factor(A, callback=told),
 }
 COLLECTION = {
-    "cluster": lambda A, told, _: streamsvd.cluster(A, 0.1, callback=told).info.rows,
-    "rates": lambda A, told, _: streamsvd.rate_curve(A, [0.1], callback=told).info.rows,
-    "compress": lambda A, told, at: streamsvd.compress(A, at / "c", 0.1, callback=told).info.rows,
+    "cluster": lambda A, told, _: streamsvd.cluster(A, 0.1, callback=told).info.n_rows,
+    "rates": lambda A, told, _: streamsvd.rate_curve(A, [0.1], callback=told).info.n_rows,
+    "compress": lambda A, told, at: streamsvd.compress(A, at / "c", 0.1, callback=told).info.n_rows,
 }
 
 

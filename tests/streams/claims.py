@@ -25,4 +25,4 @@ def assert_true(result, A):
     held = np.linalg.norm(A @ result.components.T) ** 2 / np.linalg.norm(A) ** 2
     assert c.captured_lower <= held + 1e-12
     np.testing.assert_allclose(result.components @ result.components.T, np.eye(k), atol=1e-12)
-    assert result.info.state_bytes <= result.info.bound_bytes
+    assert result.state_bytes <= result.bound_bytes

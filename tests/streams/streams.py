@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from streamsvd.streams.mathematics import StreamAnswer, StreamOptions, StreamState
+from streamsvd.streams.mathematics import StreamAnswer, StreamState
+from streamsvd.streams.options import StreamOptions
 
 
 def fed(A: Any, *, block: int = 512, n_rows: int | None = None, **options: Any) -> StreamState:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 import zarr
 
 import streamsvd
 from streamsvd.store.checkpoints.checkpoint import Checkpoint
+from streamsvd.streams.mathematics import StreamState
+from streamsvd.streams.options import StreamOptions
+from streamsvd.streams.saved_state import pack_state
 
 
 class Killed(Exception):
@@ -115,3 +120,58 @@ def test_a_face_is_saved_and_loaded_to_the_bit(tmp_path, A):
         streamsvd.TopEigenvectorStream.load(tmp_path / "nothing")
     with pytest.raises(streamsvd.SpecError, match="nothing to save"):
         streamsvd.TopEigenvectorStream().save(tmp_path / "other")
+
+
+def test_a_policy_and_a_mask_are_part_of_what_is_gone_on_with(tmp_path, A):
+    place, mask = tmp_path / "saves", np.arange(30) > 1
+    with pytest.raises(Killed):
+        streamsvd.top_eigenvectors(blocks(A, 3), checkpoint=place, save_seconds=0, mask=mask)
+    with pytest.raises(streamsvd.SpecError, match="nonfinite='raise', this one has 'zero'"):
+        streamsvd.top_eigenvectors(blocks(A), checkpoint=place, mask=mask, nonfinite="zero")
+    with pytest.raises(streamsvd.SpecError, match=r"is of a run with mask="):
+        streamsvd.top_eigenvectors(blocks(A), checkpoint=place, mask=np.roll(mask, 5))
+    found = streamsvd.top_eigenvectors(blocks(A), checkpoint=place, mask=mask)
+    truth = streamsvd.top_eigenvectors(blocks(A), mask=mask)
+    np.testing.assert_array_equal(found.components, truth.components)
+
+
+def test_saves_from_before_there_were_policies_are_gone_on_with(tmp_path, A):
+    """The format of what is saved is what it was: plain values of state, run and position, and the arrays of the state."""
+    place = Checkpoint.from_address(tmp_path / "saves", "top_eigenvectors")
+    state = StreamState(StreamOptions(), 30)
+    for block in blocks(A[:1_000]):
+        state.partial_fit(block)
+    plain, arrays = pack_state(state)
+    run = {"options": asdict(StreamOptions()), "n_rows": None}
+    place.save({"state": plain, "run": run, "position": 1_000}, arrays)
+    came = []
+    rest = (came.append(block) or block for block in blocks(A, begin=1_000))
+    found = streamsvd.top_eigenvectors(rest, checkpoint=tmp_path / "saves", replay=False)
+    truth = streamsvd.top_eigenvectors(blocks(A))
+    np.testing.assert_array_equal(found.components, truth.components)
+    assert len(came) == 20
+
+
+@pytest.mark.parametrize("way", ["stored", "blocks"])
+def test_what_is_no_time_between_saves_is_refused(tmp_path, A, way):
+    given = A if way == "stored" else [A]
+    with pytest.raises(streamsvd.SpecError, match="save_seconds=-1 is no time"):
+        streamsvd.top_eigenvectors(given, checkpoint=tmp_path / "saves", save_seconds=-1)
+
+
+def test_a_run_killed_in_a_further_pass_ends_with_the_same_bits(tmp_path, A):
+    path = tmp_path / "a.zarr"
+    zarr.create_array(path, shape=A.shape, chunks=(30, 30), dtype="f4")[...] = A
+    options = {"passes": 2, "checkpoint": tmp_path / "saves", "save_seconds": 0}
+
+    def stop(event):
+        if type(event).__name__ == "SpanDone" and event.number == 2 and event.n_finished == 2:
+            raise Killed
+
+    with pytest.raises(Killed):
+        streamsvd.top_eigenvectors(path, 2, callback=stop, **options)
+    result = streamsvd.top_eigenvectors(path, 2, **options)
+    whole = streamsvd.top_eigenvectors(path, 2, passes=2)
+    np.testing.assert_array_equal(result.components, whole.components)
+    assert whole.info.bytes_read == 2 * A.nbytes
+    assert result.info.bytes_read == A.nbytes  # the first pass was saved

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from streamsvd.streams.mathematics.growth import Growth, sine_bound
-from streamsvd.streams.mathematics.options import GRID
+from streamsvd.streams.mathematics.space import GRID
 from tests.streams.streams import exact, found, sine, spiked
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from streamsvd.errors import NonFiniteError, ShapeError, SpecError
-from streamsvd.streams.mathematics import StreamOptions, StreamState
+from streamsvd.streams.mathematics import StreamState
 from streamsvd.streams.mathematics.top import _arrays
+from streamsvd.streams.options import StreamOptions
 from tests.streams.streams import exact, fed, found, sine, spiked
 
 WAYS = [

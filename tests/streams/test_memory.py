@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from streamsvd.errors import BudgetError
-from streamsvd.streams.mathematics import StreamOptions, StreamState
-from streamsvd.streams.mathematics.options import fit_options, state_bytes, work_bytes
+from streamsvd.streams.mathematics import StreamState
+from streamsvd.streams.mathematics.space import fit_options, state_bytes, work_bytes
+from streamsvd.streams.options import StreamOptions
 
 OPTIONS = [
     {},

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamsvd.errors import BudgetError, SpecError
-from streamsvd.streams.mathematics import StreamOptions, StreamState
-from streamsvd.streams.mathematics.options import fit_options, state_bytes, work_bytes
+from streamsvd.streams.mathematics import StreamState
+from streamsvd.streams.mathematics.space import fit_options, state_bytes, work_bytes
+from streamsvd.streams.options import StreamOptions
 
 
 def needed(options, d):

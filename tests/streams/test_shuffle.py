@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from itertools import permutations
 
 import numpy as np
@@ -10,10 +9,10 @@ import pytest
 import zarr
 
 import streamsvd
+from streamsvd.engine.run import Run
+from streamsvd.engine.task import HomeTask
+from streamsvd.streams import shuffle as module
 from streamsvd.streams.window_reader import WindowReader
-
-streamsvd.shuffle  # noqa: B018 - loads the module, which its function hides
-module = sys.modules["streamsvd.streams.shuffle"]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int16", "complex64"])
@@ -43,8 +42,8 @@ def test_little_memory_takes_many_buckets_and_is_kept(tmp_path):
     A = np.random.default_rng(0).standard_normal((60_000, 100))
     zarr.create_array(tmp_path / "a.zarr", shape=A.shape, chunks=(500, 100), dtype="f8")[...] = A
     source = streamsvd.open(tmp_path / "a.zarr")
-    assert module._plan_reading(source, 1 << 30)[1] == 1
-    assert module._plan_reading(source, 50 << 20)[1] >= 8
+    assert module._plan_buckets(source, 1 << 30)[1] == 1
+    assert module._plan_buckets(source, 50 << 20)[1] >= 8
     path = streamsvd.shuffle(source, tmp_path / "b.zarr", memory=50 << 20)
     np.testing.assert_array_equal(np.sort(zarr.open_array(path)[:, 3]), np.sort(A[:, 3]))
     with pytest.raises(streamsvd.BudgetError, match="smallest budget that works"):
@@ -68,12 +67,13 @@ def orders(count, buckets):
             self.out += rows[order, 0].astype(int).tolist()
 
     A = np.arange(4.0)[:, None]
-    feed = WindowReader(streamsvd.open(A), 2, 0, False, 0)
+    reader = WindowReader(streamsvd.open(A), 2, 0, False, 0)
     found = dict.fromkeys(permutations(range(4)), 0)
     for seed in range(count):
         writer = Writer()
-        module._scatter(feed, writer, buckets, seed, lambda event: None)
-        module._gather(writer, buckets, seed, lambda event: None, 0)
+        run = Run(reader.matrix_reader, seed=seed)
+        module._scatter(run, reader, writer, buckets)
+        module._gather(run, writer, buckets, 0)
         found[tuple(writer.out)] += 1
     return np.array(list(found.values()))
 
@@ -118,8 +118,9 @@ def test_the_design_effect_of_mixing_is_that_of_the_formula(chunk, mixed, rows):
     A = np.repeat(value, chunk)[:, None]
     effects = []
     for seed in range(6):
-        feed = WindowReader(streamsvd.open(A), chunk, mixed, False, seed)
-        come = np.concatenate([p for _, pieces in feed.windows() for p in pieces])[:, 0]
+        reader = WindowReader(streamsvd.open(A), chunk, mixed, False, seed)
+        windows = reader.windows(HomeTask("test"))
+        come = np.concatenate([p for _, pieces in windows for p in pieces])[:, 0]
         assert come.size == A.size
         means = come[: come.size // rows * rows].reshape(-1, rows).mean(axis=1)
         effects.append(means.var() * rows / value.var())

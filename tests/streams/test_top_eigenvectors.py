@@ -12,6 +12,7 @@ import zarr
 import streamsvd
 from streamsvd.engine.events import PassDone, PassStarted, SpanDone
 from streamsvd.streams.mathematics import state_bytes
+from streamsvd.streams.options import StreamOptions
 from streamsvd.testing.stores import CountingStore
 from tests.streams.claims import assert_true, sine
 
@@ -166,6 +167,19 @@ def test_each_chunk_is_read_once_a_pass(tmp_path, A):
     assert store.chunk_gets == 2 * 120 * 2
 
 
+def test_a_cluster_has_nothing_to_do_and_changes_no_bit(tmp_path, A):
+    from distributed import Client, LocalCluster
+
+    here = stored(tmp_path / "a.zarr", A, 100, k=2, passes=2)
+    cluster = LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None
+    )
+    with cluster, Client(cluster) as client:
+        there = streamsvd.top_eigenvectors(tmp_path / "a.zarr", 2, passes=2)
+        assert not client.story()
+    np.testing.assert_array_equal(there.components, here.components)
+
+
 def test_those_who_watch_are_told(tmp_path, A):
     events = []
     stored(tmp_path / "a.zarr", A, 100, passes=2, callback=events.append)
@@ -174,6 +188,14 @@ def test_those_who_watch_are_told(tmp_path, A):
     ]  # fmt: skip
     spans = [e for e in events if isinstance(e, SpanDone) and e.number == 1]
     assert [e.n_finished for e in spans] == list(range(1, spans[0].spans + 1))
+
+
+def test_blocks_of_a_stream_of_known_length_are_told_by_their_rows(A):
+    events = []
+    blocks = [A[:5_000], A[5_000:5_001], A[5_001:]]
+    streamsvd.top_eigenvectors(blocks, n_rows=len(A), callback=events.append)
+    done = [(e.n_finished, e.spans) for e in events if isinstance(e, SpanDone)]
+    assert done == [(5_000, 12_000), (5_001, 12_000), (12_000, 12_000)]
 
 
 def test_more_heavy_rows_than_there_is_room_for_are_told():
@@ -219,7 +241,7 @@ def test_a_bad_entry_is_named(tmp_path, bad):
     A[217, 2] = bad
     with pytest.raises(streamsvd.NonFiniteError, match=r"at row 217, column 2"):
         streamsvd.top_eigenvectors([A[:100], A[100:]])
-    with pytest.raises(streamsvd.NonFiniteError):
+    with pytest.raises(streamsvd.NonFiniteError, match=r"at row 217, column 2 .*c/21/0"):
         stored(tmp_path / "a.zarr", A, 10)
 
 
@@ -272,9 +294,7 @@ def test_the_state_does_not_grow_with_the_rows():
         sizes = set()
         for count in (4, 40):
             result = streamsvd.top_eigenvectors((block for _ in range(count)), 2, order=order)
-            sizes.add(result.info.state_bytes)
-            bound = result.info.bound_bytes
+            sizes.add(result.state_bytes)
+            bound = result.bound_bytes
         assert max(sizes) <= bound
-        assert bound == state_bytes(
-            streamsvd.streams.mathematics.StreamOptions(k=2, order=order), 50
-        )
+        assert bound == state_bytes(StreamOptions(k=2, order=order), 50)

@@ -17,7 +17,7 @@ from streamsvd.collections.mathematics.factors import (
     compression_ratio,
     left_factor,
 )
-from streamsvd.collections.mathematics.options import ClusterOptions, Method, Mode
+from streamsvd.collections.mathematics.options import ClusterCriteria, Method, Mode
 from streamsvd.collections.mathematics.sketches import (
     BlockSketch,
     from_gram,
@@ -32,7 +32,7 @@ __all__ = [
     "PLAIN",
     "ErrorBracket",
     "FactoredCluster",
-    "ClusterOptions",
+    "ClusterCriteria",
     "MergeStep",
     "Method",
     "Metric",

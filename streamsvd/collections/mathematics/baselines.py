@@ -20,13 +20,13 @@ from streamsvd.collections.mathematics.cluster import (
     left_over,
 )
 from streamsvd.collections.mathematics.modes import Rule
-from streamsvd.collections.mathematics.options import ClusterOptions
+from streamsvd.collections.mathematics.options import ClusterCriteria
 
 BUFFER = 5
 """Directions that the incremental estimate keeps beyond the rank."""
 
 
-def baseline_clusters(rule: Rule, options: ClusterOptions) -> list[ClusterState]:
+def baseline_clusters(rule: Rule, options: ClusterCriteria) -> list[ClusterState]:
     """Clusters by one of the published methods; each of several blocks meets the error."""
     assert options.rank is not None
     r = options.rank
@@ -47,7 +47,7 @@ def baseline_clusters(rule: Rule, options: ClusterOptions) -> list[ClusterState]
 
 
 def _order_candidates(
-    seed: ClusterState, left: Sequence[ClusterState], r: int, options: ClusterOptions
+    seed: ClusterState, left: Sequence[ClusterState], r: int, options: ClusterCriteria
 ) -> list[ClusterState]:
     """Candidates by ascending energy, or by what the seed's basis leaves of them."""
     if options.order == "norm":
@@ -59,7 +59,11 @@ def _order_candidates(
 
 
 def _grow_cluster(
-    seed: ClusterState, ordered: Sequence[ClusterState], rule: Rule, r: int, options: ClusterOptions
+    seed: ClusterState,
+    ordered: Sequence[ClusterState],
+    rule: Rule,
+    r: int,
+    options: ClusterCriteria,
 ) -> tuple[int, ClusterState]:
     """How many candidates were taken before the first that did not fit, and the cluster."""
     if options.method == "incremental":

@@ -16,7 +16,7 @@ from streamsvd.collections.mathematics.clustering import (
 )
 from streamsvd.collections.mathematics.factors import ClusterForm, FactoredCluster, factors, nothing
 from streamsvd.collections.mathematics.modes import Rule
-from streamsvd.collections.mathematics.options import ClusterOptions
+from streamsvd.collections.mathematics.options import ClusterCriteria
 from streamsvd.collections.mathematics.sketches import BlockSketch
 from streamsvd.typing import Real
 
@@ -25,7 +25,7 @@ PORTION = 16
 
 
 def certify(
-    sketches: Sequence[BlockSketch], options: ClusterOptions
+    sketches: Sequence[BlockSketch], options: ClusterCriteria
 ) -> tuple[FactoredCluster, ...]:
     """The clusters that a proposed one is: itself where it meets the error, else without its worst members.
 
@@ -72,7 +72,7 @@ def _taken_back(
     ordered: Sequence[BlockSketch],
     last: Sequence[BlockSketch],
     found: FactoredCluster,
-    options: ClusterOptions,
+    options: ClusterCriteria,
 ) -> tuple[FactoredCluster, set[str]]:
     """The cluster with the most of those dropped last, the best of them first, that it holds; found by bisection."""
     few, many = 0, len(last)  # with so many it holds, and does not
@@ -86,7 +86,7 @@ def _taken_back(
     return found, {s.key for s in last[len(last) - few :]} if few else set()
 
 
-def _as_one(ordered: Sequence[BlockSketch], options: ClusterOptions) -> FactoredCluster | None:
+def _as_one(ordered: Sequence[BlockSketch], options: ClusterCriteria) -> FactoredCluster | None:
     """All blocks as one cluster, if it is certified and worth it."""
     full = [s for s in ordered if s.energy > 0]
     empty = [s for s in ordered if s.energy == 0]
@@ -130,7 +130,7 @@ def _shares(rule: Rule, state: ClusterState, rank: int | None) -> Real:
     )
 
 
-def _worst_places(ordered: Sequence[BlockSketch], options: ClusterOptions) -> list[int]:
+def _worst_places(ordered: Sequence[BlockSketch], options: ClusterCriteria) -> list[int]:
     """Places of the blocks that fit least, worst first, one of `PORTION`; blocks without energy never."""
     full = [i for i, s in enumerate(ordered) if s.energy > 0]
     top = bands(ordered)

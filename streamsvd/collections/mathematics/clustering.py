@@ -22,7 +22,7 @@ from streamsvd.collections.mathematics.cluster import (
 from streamsvd.collections.mathematics.factors import ClusterForm, FactoredCluster, factors, nothing
 from streamsvd.collections.mathematics.growth import of_rank
 from streamsvd.collections.mathematics.modes import Rule, pooled_ranks
-from streamsvd.collections.mathematics.options import ClusterOptions
+from streamsvd.collections.mathematics.options import ClusterCriteria
 from streamsvd.collections.mathematics.sketches import BlockSketch
 from streamsvd.collections.mathematics.storage import cheapest
 from streamsvd.errors import ShapeError, SpecError
@@ -32,7 +32,7 @@ BAND = 200
 
 
 def cluster_sketches(
-    sketches: Sequence[BlockSketch], options: ClusterOptions
+    sketches: Sequence[BlockSketch], options: ClusterCriteria
 ) -> tuple[FactoredCluster, ...]:
     """Clusters of the blocks, in the order of their first keys; every block is in one.
 
@@ -93,7 +93,7 @@ def bands(ordered: Sequence[BlockSketch]) -> list[list[BlockSketch]]:
     return [out[band] for band in sorted(out)]
 
 
-def _band_clusters(band: Sequence[BlockSketch], options: ClusterOptions) -> list[FactoredCluster]:
+def _band_clusters(band: Sequence[BlockSketch], options: ClusterCriteria) -> list[FactoredCluster]:
     """Clusters of blocks of comparable size."""
     full = [s for s in band if s.energy > 0]
     empty = [s for s in band if s.energy == 0]
@@ -110,7 +110,7 @@ def _band_clusters(band: Sequence[BlockSketch], options: ClusterOptions) -> list
     return out
 
 
-def rule_of(full: Sequence[BlockSketch], options: ClusterOptions) -> tuple[Rule, int]:
+def rule_of(full: Sequence[BlockSketch], options: ClusterCriteria) -> tuple[Rule, int]:
     """The rule with all blocks to one scale, and the exponent taken out."""
     blocks, top = singles(full)
     if options.mode == "block":
@@ -118,7 +118,7 @@ def rule_of(full: Sequence[BlockSketch], options: ClusterOptions) -> tuple[Rule,
     return Rule(float(options.error), options.share, options.mode, full[0].rows, blocks), top
 
 
-def _states(rule: Rule, options: ClusterOptions) -> list[ClusterState]:
+def _states(rule: Rule, options: ClusterCriteria) -> list[ClusterState]:
     if options.method != "certified":
         return baseline_clusters(rule, options)
     if options.rank is None:
@@ -127,7 +127,7 @@ def _states(rule: Rule, options: ClusterOptions) -> list[ClusterState]:
 
 
 def kept_as(
-    states: Sequence[ClusterState], rule: Rule, options: ClusterOptions
+    states: Sequence[ClusterState], rule: Rule, options: ClusterCriteria
 ) -> list[ClusterForm]:
     """How each cluster is kept."""
     if options.rank is not None:

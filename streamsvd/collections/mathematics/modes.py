@@ -35,7 +35,7 @@ class Rule:
     Attributes
     ----------
     error, share, mode
-        As in `ClusterOptions`; in mode ``"global"`` the error of a cluster is that of all.
+        As in `ClusterCriteria`; in mode ``"global"`` the error of a cluster is that of all.
     rows
         Rows of the blocks.
     blocks

@@ -1,4 +1,4 @@
-"""What a clustering is asked."""
+"""What a clustering must meet."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ Order = Literal["norm", "residual"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClusterOptions:
-    """What is asked of a clustering.
+class ClusterCriteria:
+    """What a clustering must meet, and how far it looks.
 
     Parameters
     ----------

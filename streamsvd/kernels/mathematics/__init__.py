@@ -5,7 +5,6 @@ from streamsvd.kernels.mathematics.device_kernels import DeviceFeatureMap, Devic
 from streamsvd.kernels.mathematics.dictionary import (
     Dictionary,
     DictionaryOptions,
-    Mode,
     exact_scores,
     leaf,
     merge_dictionaries,
@@ -17,7 +16,6 @@ __all__ = [
     "Dictionary",
     "FeatureMap",
     "Kernel",
-    "Mode",
     "Pivots",
     "DeviceFeatureMap",
     "DeviceGram",

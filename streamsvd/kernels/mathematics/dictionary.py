@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -26,11 +26,11 @@ from scipy import linalg
 from streamsvd.errors import SpecError
 from streamsvd.kernels.mathematics.kernel import Kernel
 from streamsvd.kernels.mathematics.resolution import Dense, WeightedGram, raise_ridge
+from streamsvd.kernels.options import Mode
 from streamsvd.numerics.sides import UNIT_ROUNDOFF
 from streamsvd.numerics.uniforms import uniforms
 from streamsvd.typing import Matrix, Real
 
-Mode = Literal["poisson", "squeak", "ink", "kors", "uniform"]
 Integers = npt.NDArray[np.int64]
 FAN_IN = 4
 LEAST, MOST = 2.0, 4.0

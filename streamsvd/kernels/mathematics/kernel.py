@@ -17,12 +17,12 @@ from scipy.spatial.distance import cdist
 
 from streamsvd.checks.masks import as_array
 from streamsvd.errors import SpecError
+from streamsvd.kernels.options import KernelName
 from streamsvd.numerics.moments import row_squares
 from streamsvd.numerics.sides import UNIT_ROUNDOFF
 from streamsvd.typing import Matrix, Real
 
 Array = Any
-Name = Literal["linear", "polynomial", "rbf", "laplacian", "matern", "cosine"]
 LENGTH_KERNELS = ("rbf", "laplacian", "matern")
 """Kernels of a distance over a length."""
 SMOOTHNESS = (0.5, 1.5, 2.5)
@@ -61,7 +61,7 @@ class Kernel:
         If a parameter is out of range.
     """
 
-    name: Name | Callable[[Matrix, Matrix], Matrix] = "rbf"
+    name: KernelName | Callable[[Matrix, Matrix], Matrix] = "rbf"
     length: float = 1.0
     degree: int = 3
     offset: float = 1.0
@@ -70,8 +70,8 @@ class Kernel:
     scale: Real | None = None
 
     def __post_init__(self) -> None:
-        if not callable(self.name) and self.name not in get_args(Name):
-            known = ", ".join(get_args(Name))
+        if not callable(self.name) and self.name not in get_args(KernelName):
+            known = ", ".join(get_args(KernelName))
             raise SpecError(
                 f"kernel={self.name!r} is unknown. Pass one of {known}, or a function of two blocks."
             )

@@ -8,8 +8,6 @@ from typing import Any
 
 from streamsvd.checks.paths import local_path
 from streamsvd.store.results.values import encode_fields
-from streamsvd.store.results.writer import ResultWriter
-from streamsvd.store.writing.separation import check_apart
 
 
 class Result:
@@ -39,6 +37,9 @@ class Result:
         SpecError
             If the result holds a function, as a kernel that is one; or arrays that are read from that place.
         """
+        from streamsvd.store.results.writer import ResultWriter  # imports zarr
+        from streamsvd.store.writing.separation import check_apart
+
         place = local_path(path)
         arrays: dict[str, Any] = {}
         encode_fields(self, arrays)  # what cannot be saved is refused before anything is written

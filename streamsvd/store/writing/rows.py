@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,36 @@ import zarr
 
 from streamsvd.errors import StoreError
 from streamsvd.store.explanations import explain_errors, path_exists
+from streamsvd.store.sight import Address, FileAddress
 from streamsvd.store.writing.partial import Partial
 from streamsvd.store.writing.placing import check_local, put_back, put_in_place
 from streamsvd.store.writing.shield import defer_interrupts
 
 INTACT = "nothing was replaced."
 Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RowsSink:
+    """Writes runs of rows of a zarr array; each run is whole chunks that one task owns."""
+
+    path: str
+
+    def addresses(self) -> list[Address]:
+        """Where other processes write."""
+        return [FileAddress(Path(self.path) / "zarr.json", 0)]
+
+    def write(self, start: int, rows: Array, /) -> None:
+        """Write rows from ``start`` on.
+
+        Raises
+        ------
+        StoreError
+            If the disk is full or the store cannot be written.
+        """
+        with explain_errors(f"rows {start} on of {self.path}"):
+            array = zarr.open_array(self.path, mode="r+").with_config({"write_empty_chunks": True})
+            array[start : start + rows.shape[0]] = rows
 
 
 class RowsWriter:
@@ -111,6 +136,14 @@ class RowsWriter:
             self._array[self._written : self._written + self._held] = np.concatenate(self._waiting)
         self._written += self._held
         self._waiting, self._held = [], 0
+
+    def sink(self) -> RowsSink:
+        """Takes rows of the array from several tasks; how many they wrote is to be told to `count`."""
+        return RowsSink(str((self.partial.folder / "array").absolute()))
+
+    def count(self, n_rows: int) -> None:
+        """So many rows were written by way of the sink."""
+        self._written += n_rows
 
     def commit(self) -> Path:
         """The array takes its place.

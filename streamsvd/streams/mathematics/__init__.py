@@ -2,14 +2,9 @@
 
 from streamsvd.streams.mathematics.claims import StreamCertificate
 from streamsvd.streams.mathematics.directions import FrequentDirections
-from streamsvd.streams.mathematics.options import (
-    StreamOptions,
-    fit_options,
-    state_bytes,
-    work_bytes,
-)
 from streamsvd.streams.mathematics.order import OrderFinding
 from streamsvd.streams.mathematics.refine import Refinement
+from streamsvd.streams.mathematics.space import fit_options, state_bytes, work_bytes
 from streamsvd.streams.mathematics.top import StreamState
 from streamsvd.streams.mathematics.verdict import StreamAnswer
 
@@ -19,7 +14,6 @@ __all__ = [
     "OrderFinding",
     "Refinement",
     "StreamCertificate",
-    "StreamOptions",
     "StreamState",
     "state_bytes",
     "fit_options",

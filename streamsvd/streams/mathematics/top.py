@@ -19,14 +19,15 @@ from streamsvd.numerics import sketches as sketch
 from streamsvd.streams.mathematics.directions import FrequentDirections
 from streamsvd.streams.mathematics.growth import Growth
 from streamsvd.streams.mathematics.heavy import HeavyRows
-from streamsvd.streams.mathematics.options import GRID, MICROBATCH, StreamOptions, state_bytes
 from streamsvd.streams.mathematics.order import FIRST_SPAN, N_FIXED, WINDOWS, OrderTest
 from streamsvd.streams.mathematics.power import History, Window, orthonormal
+from streamsvd.streams.mathematics.space import GRID, MICROBATCH, state_bytes
 from streamsvd.streams.mathematics.verdict import StreamAnswer, verdict
+from streamsvd.streams.options import StreamOptions
 from streamsvd.typing import Matrix
 
-REMEDY = "Mend or leave out the row; the rows before it are in."
-COLUMN_REMEDY = "The column has no value in this block: leave it out of every block, or fill it."
+REMEDY = 'Mend or leave out the row, or pass nonfinite="zero"; the rows before it are in. Inf is always an error.'
+COLUMN_REMEDY = 'The column has no value in this block: leave it out of every block (mask=), or pass nonfinite="zero".'
 SMALLEST, LARGEST = 1e-65, 1e65
 """Entries whose fourth powers, and their sums, float64 holds with all digits."""
 

@@ -7,7 +7,7 @@ elsewhere the probes, which have seen every row, and no candidate has.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 from scipy import linalg
@@ -15,16 +15,37 @@ from scipy import linalg
 from streamsvd.numerics.signs import phases
 from streamsvd.streams.mathematics import claims
 from streamsvd.streams.mathematics.claims import Minorant, StreamCertificate
-from streamsvd.streams.mathematics.growth import sine_bound
-from streamsvd.streams.mathematics.order import OrderFinding
-from streamsvd.streams.mathematics.power import Window, extend_basis
+from streamsvd.streams.mathematics.directions import FrequentDirections
+from streamsvd.streams.mathematics.growth import Growth, sine_bound
+from streamsvd.streams.mathematics.heavy import HeavyRows
+from streamsvd.streams.mathematics.order import OrderFinding, OrderTest
+from streamsvd.streams.mathematics.power import History, Window, extend_basis
+from streamsvd.streams.options import StreamOptions
 from streamsvd.typing import Matrix, Real
-
-if TYPE_CHECKING:
-    from streamsvd.streams.mathematics.top import StreamState
 
 SURE_SINE = 0.5
 """Where the sketch proves a sine below this, its vectors are taken: rows that judge are too few to tell better ones."""
+
+
+class Evidence(Protocol):
+    """What a stream has kept of its rows, as its verdict needs it; `streamsvd.streams.mathematics.top.StreamState` has it."""
+
+    options: StreamOptions
+    d: int
+    seen: int
+    energy: float
+    products: Matrix
+    heavy: HeavyRows
+    directions: FrequentDirections
+    order: OrderTest | None
+    history: History | None
+    window: Window | None
+    judged: Window | None
+    growth: Growth | None
+
+    def heavy_from(self) -> float:
+        """Squared norm from which a row is heavy."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +86,7 @@ class StreamAnswer:
     minorant: Minorant
 
 
-def verdict(state: StreamState) -> StreamAnswer:
+def verdict(state: Evidence) -> StreamAnswer:
     """The answer of a stream that is over, with at least one row."""
     minorant = _minorant(state, state.options.k + 1)
     order = OrderFinding(1.0, 1.0, "", None) if state.order is None else state.order.finding()
@@ -76,7 +97,7 @@ def verdict(state: StreamState) -> StreamAnswer:
 
 
 def _answer_any_order(
-    state: StreamState, minorant: Minorant, directions: Matrix, order: OrderFinding
+    state: Evidence, minorant: Minorant, directions: Matrix, order: OrderFinding
 ) -> StreamAnswer:
     """Frequent Directions, or the vector that grew, whichever the independent probes prefer."""
     k = state.options.k
@@ -97,7 +118,7 @@ def _answer_any_order(
 
 
 def _answer_some_order(
-    state: StreamState, minorant: Minorant, directions: Matrix, order: OrderFinding
+    state: Evidence, minorant: Minorant, directions: Matrix, order: OrderFinding
 ) -> StreamAnswer:
     assert state.window is not None
     assert state.history is not None
@@ -139,7 +160,7 @@ def _answer_some_order(
     return _add_statistical_claims(state, found, judged, trusted)
 
 
-def _energy_held(state: StreamState, judged: Window, which: int) -> float:
+def _energy_held(state: Evidence, judged: Window, which: int) -> float:
     """Energy that a candidate would hold of all rows: heavy ones exactly, light ones by the rows that judge."""
     V = judged.basis[:, : state.options.k] if which == 0 else judged.rival
     assert state.history is not None
@@ -148,7 +169,7 @@ def _energy_held(state: StreamState, judged: Window, which: int) -> float:
 
 
 def _add_statistical_claims(
-    state: StreamState, found: StreamAnswer, judged: Window, trusted: bool
+    state: Evidence, found: StreamAnswer, judged: Window, trusted: bool
 ) -> StreamAnswer:
     """The claims that rest on rows which only judged."""
     assert state.history is not None
@@ -208,7 +229,7 @@ def _add_statistical_claims(
 
 
 def _estimate_sine(
-    state: StreamState, found: StreamAnswer, V: Matrix, w: Real, residuals: Real
+    state: Evidence, found: StreamAnswer, V: Matrix, w: Real, residuals: Real
 ) -> float:
     """The residual bound with the next Ritz value in place of a bound of the tail."""
     values = found.minorant.values
@@ -218,7 +239,7 @@ def _estimate_sine(
 
 
 def _make_answer(
-    state: StreamState,
+    state: Evidence,
     V: Matrix,
     method: str,
     minorant: Minorant,
@@ -257,7 +278,7 @@ def _make_answer(
     )  # fmt: skip
 
 
-def _minorant(state: StreamState, count: int) -> Minorant:
+def _minorant(state: Evidence, count: int) -> Minorant:
     f = state.directions
     return Minorant.of(
         state.heavy.used_rows, f.used_rows, f.shrunk, f.slack(state.energy), min(count, state.d)

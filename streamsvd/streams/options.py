@@ -1,22 +1,16 @@
-"""What a stream is asked, how much it may remember, and the bytes that this takes."""
+"""What the verbs of streams may be asked: one record a verb, and that of the stream itself, checked when it is made."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
-
-import numpy as np
+from dataclasses import dataclass
+from numbers import Real
+from typing import Literal, get_args
 
 from streamsvd.checks.numbers import check_integer, check_seed
-from streamsvd.errors import BudgetError, SpecError
+from streamsvd.errors import SpecError
+from streamsvd.options import option
 
 OrderMode = Literal["auto", "random", "arbitrary"]
-MICROBATCH = 64
-"""Rows taken at once, counted from the first row of the stream: bits do not depend on the caller's blocks."""
-GRID = 48
-"""Learning rates tried side by side where the order is arbitrary."""
-WORK_ROWS = 12
-"""Rows of d numbers that a step takes beside what it keeps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +76,7 @@ class StreamOptions:
                 object.__setattr__(self, name, check_integer(name, value))
         for name in ("heavy_share", "holdout", "forgetting", "delta"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+            if isinstance(value, bool) or not isinstance(value, Real):
                 raise SpecError(f"{name}={value!r} is not a number. Pass one.")
             object.__setattr__(self, name, float(value))
         self._check_sizes()
@@ -136,70 +130,50 @@ class StreamOptions:
         return max((4 if self.order == "arbitrary" else 2) * self.columns, 20)
 
 
-def state_bytes(options: StreamOptions, d: int) -> int:
-    """Upper bound of what a stream of rows of ``d`` numbers keeps, however long it is, in bytes.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopEigenvectorsOptions:
+    """What `top_eigenvectors` may be asked; the rest of the stream's options are as they are left out there."""
 
-    Rows of d float64 numbers: the basis and its history and sums, also of the window that judges, for b + k
-    columns; heavy rows; the sketch and its buffer; the probes and their products; learning rates.
-    """
-    b, k, h = min(options.columns, d), min(options.k, d), options.heavy_rows
-    c, size = min(b + k, d), min(options.rows, d)
-    if options.order == "arbitrary":
-        rows = h + 2 * size + 2 * options.probes + (GRID + 1 if k == 1 else 0) + 2 * MICROBATCH + k
-    else:
-        rows = 5 * c + h + 2 * size + 2 * options.probes + 3 * k + 2 * MICROBATCH + WORK_ROWS
-    return 8 * (d * rows + 64 * 24 * 3 + 16 * c + 4 * h + 2048) + 4096
-
-
-def work_bytes(options: StreamOptions, d: int) -> int:
-    """Upper bound of what a step takes beside the state, in bytes."""
-    b, k, h = min(options.columns, d), min(options.k, d), options.heavy_rows
-    c, size = min(b + k, d), min(options.rows, d)
-    small = h + c + 2 * size
-    rows = 6 * c + 5 * (h + 2 * size) + WORK_ROWS + 4 * MICROBATCH
-    return 8 * (d * rows + 6 * small * small)
-
-
-def fit_options(options: StreamOptions, d: int, budget: int) -> StreamOptions:
-    """The options with as much memory as the budget allows: probes shrink first, then sketch, heavy rows, width.
-
-    Raises
-    ------
-    BudgetError
-        If the least that works does not fit; it names the bytes.
-    """
-
-    def needed(o: StreamOptions) -> int:
-        return state_bytes(o, d) + work_bytes(o, d)
-
-    def having(o: StreamOptions, name: str, value: int) -> StreamOptions:
-        changes: dict[str, Any] = {name: value}
-        return replace(o, **changes)
-
-    smaller = options
-    steps = (
-        ("probes", min(8, options.probes)),
-        ("sketch_rows", max(options.columns, options.k + 1)),
-        ("heavy_rows", min(16, options.heavy_rows)),
-        ("width", min(options.columns, options.k + 4)),
-        ("sketch_rows", max(options.k + 4, options.k + 1)),
+    k: int = option(1, "Eigenvectors wanted.")
+    order: OrderMode = option(
+        "auto",
+        "auto mixes the rows and measures their order; random trusts it; arbitrary assumes nothing.",
     )
-    for name, least in steps:
-        if needed(smaller) <= budget:
-            return smaller
-        now = {"probes": smaller.probes, "sketch_rows": smaller.rows, "heavy_rows": smaller.heavy_rows,
-               "width": smaller.columns}[name]  # fmt: skip
-        low, high = min(least, now), now
-        while low < high:  # the most that fits, or the least
-            middle = (low + high + 1) // 2
-            fits = needed(having(smaller, name, middle)) <= budget
-            low, high = (middle, high) if fits else (low, middle - 1)
-        smaller = having(smaller, name, low)
-    if needed(smaller) <= budget:
-        return smaller
-    raise BudgetError(
-        f"a stream of rows of {d:,} numbers, for {options.k} eigenvectors",
-        needed(smaller),
-        budget,
-        f"The smallest budget that works is memory={needed(smaller)}.",
-    )
+    passes: int = option(1, "Further passes make them exact.")
+    n_rows: int | None = option(None, "Rows of a stream of blocks, if their number is known.")
+    width: int | None = option(None, "Columns iterated [k + max(10, k)].")
+    heavy_rows: int = option(64, "Rows of large norm kept as they are.")
+    delta: float = option(0.05, "Probability that a statistical claim fails.")
+    seed: int = option(0, "Of the random numbers.")
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "passes", check_integer("passes", self.passes))
+        if self.passes < 1:
+            raise SpecError(f"passes={self.passes} leaves nothing to do. Pass at least 1.")
+        if self.n_rows is not None:
+            object.__setattr__(self, "n_rows", check_integer("n_rows", self.n_rows))
+        stream = self.stream
+        for name in ("k", "width", "heavy_rows", "delta", "seed"):  # as plain numbers
+            object.__setattr__(self, name, getattr(stream, name))
+
+    @property
+    def stream(self) -> StreamOptions:
+        """Those of the stream, before they are fitted to a memory."""
+        return StreamOptions(
+            k=self.k,
+            order=self.order,
+            width=self.width,
+            heavy_rows=self.heavy_rows,
+            delta=self.delta,
+            seed=self.seed,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShuffleOptions:
+    """What `shuffle` may be asked."""
+
+    seed: int = option(0, "Of the order: the same seed gives the same.")
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seed", check_seed(self.seed))
