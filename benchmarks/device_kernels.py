@@ -20,19 +20,27 @@ from typing import Any
 
 import numpy as np
 import zarr
-from streamsvd.engine.runs import Passes, plan_row_schedule
 
 import streamsvd
 from benchmarks.device_pass import COPY_BYTES, ROUNDS, _timed
 from benchmarks.fresh import Figures, fresh, median
 from benchmarks.tables import Row, Size, Table, judged
-from streamsvd.engine.events import ignore_event
-from streamsvd.kernels import KernelRidgeResult
-from streamsvd.kernels.devices import computing
+from streamsvd.engine.device import borrow_backend
+from streamsvd.engine.run import running
+from streamsvd.engine.schedule import Schedule, schedule_rows
+from streamsvd.info import Info, Status
+from streamsvd.kernels.devices import Features
 from streamsvd.kernels.mathematics import FeatureMap, Kernel
-from streamsvd.kernels.passes import ProductPass, Targets
+from streamsvd.kernels.nystrom import feature_bytes, feature_rows
+from streamsvd.kernels.passes import ProductPass
+from streamsvd.kernels.ridge import KernelRidgeResult
+from streamsvd.kernels.targets import Targets
 
 ASKED, TIMES, APART = 1.25, 4.0, 1e-8
+UNKNOWN = Info(
+    status=Status.DONE, passes=0, bytes_read=0, peak_bytes=0, projected_bytes=0, elapsed_s=0.0, n_rows=0, seed=0
+)  # fmt: skip
+"""How a fit came about that nobody made."""
 WIDTH = 8
 EXTENTS: dict[Size, tuple[int, int, int]] = {
     "small": (50_000, 30, 256),
@@ -49,18 +57,26 @@ def measure(rows: int, columns: int, centres: int) -> Figures:
     map_ = FeatureMap.of(kernel, A[:centres].astype(np.float64))
     V = np.random.default_rng(1).standard_normal((map_.n_features, WIDTH))
     one = np.zeros(1)
-    fit = KernelRidgeResult(map_, V[:, :1], one, 1.0, one, True, None, {})
-    arrangement = plan_row_schedule(
-        source, centres, 64 << 30, work=lambda piece: 24 * piece * (centres + columns), what="", remedy=""
+    fit = KernelRidgeResult(
+        feature_map=map_, coefficients=V[:, :1], mean=one, ridge=1.0, held_out_rmse=one, flat=True, nystrom=None, n_held_out=0,
+        trace_error=0.0, residuals=(), solver="pcg", options=None, chosen_options=(), info=UNKNOWN,
     )  # fmt: skip
+
+    def schedule(where: str) -> Schedule:
+        needs = feature_bytes(source, centres, where)
+        height = feature_rows(source, centres, where)
+        return schedule_rows(
+            source, height, 64 << 30, work=lambda _: needs, what="features", remedy=""
+        )
+
     targets = Targets(np.zeros((rows, 1)), 0.0, 0, one, one)
     out: Figures = {
         "device": cupy.cuda.runtime.getDeviceProperties(0)["name"].decode(),
         "nbytes": A.nbytes,
         "rows": rows,
         "features": map_.n_features,
-        "threads": arrangement.workers,
-        "runs": len(arrangement.parts),
+        "threads": schedule("cuda").workers,
+        "runs": len(schedule("cuda").reader.spans),
     }
     pinned = cupyx.empty_pinned(min(COPY_BYTES, A.nbytes), dtype=np.uint8)
     target = cupy.empty(pinned.shape, np.uint8)
@@ -70,8 +86,8 @@ def measure(rows: int, columns: int, centres: int) -> Figures:
             target.set(pinned)
         cupy.cuda.Device().synchronize()
 
-    with computing("cuda", map_, arrangement.rows, (0, 1)) as (engine, parts):
-        placed = next(parts)[2]
+    with borrow_backend("cuda") as engine:
+        placed = Features.on(engine, map_).map_
         height = placed.rows_at_once
         block = engine.to_device(A[:height], "float64")
         W = engine.to_device(V)
@@ -98,8 +114,8 @@ def measure(rows: int, columns: int, centres: int) -> Figures:
         path = Path(folder) / "predicted.zarr"
 
         def gradients(where: str) -> Any:
-            job = ProductPass(arrangement.rows, map_, targets, V, judges=False, device=where)
-            return Passes(arrangement, ignore_event)("gradients", job)[0]
+            with running(schedule(where), device=where) as run:
+                return run(ProductPass(map_, targets, V, judges=False), "gradients")[0]
 
         def predict(where: str) -> Any:
             fit.predict_to(source, path, device=where, memory="64GiB", overwrite=True)
