@@ -61,7 +61,7 @@ def decode_value(plain: Any, arrays: Mapping[str, Array], kinds: Mapping[str, ty
     if isinstance(plain, dict):
         if ARRAY in plain:
             start, name, shape, *rest = plain[ARRAY]
-            order = rest[0] if rest else "C"  # what earlier releases wrote
+            order: Literal["C", "F"] = "F" if rest == ["F"] else "C"  # earlier releases wrote none
             dtype, count = np.dtype(name), int(np.prod(shape, dtype=np.int64))
             data = arrays[BYTES][start : start + count * dtype.itemsize].tobytes()
             return np.frombuffer(data, dtype=dtype).reshape(shape, order=order).copy(order)
