@@ -88,6 +88,7 @@ def fit(
         click.echo(f"streamsvd: {sentence}", err=True)
     if as_json:
         show_json(
+            "kernel_ridge",
             {
                 "status": "not converged" if code else "done",
                 "ridge": found.ridge,
@@ -95,7 +96,7 @@ def fit(
                 "features": found.feature_map.n_features,
                 **to_builtins(ridge_record(found)),
                 "out": str(out),
-            }
+            },
         )
         return code
     i = found.info
@@ -164,7 +165,7 @@ def predict(
                 A, out, device=device, memory=memory, overwrite=overwrite, callback=watch
             )
     if as_json:
-        show_json({"status": "done", "n_rows": A.shape[0], "out": str(path)})
+        show_json("predictions", {"status": "done", "n_rows": A.shape[0], "out": str(path)})
     else:
         click.echo(f"{A.shape[0]:,} predictions: {path}")
     return 0

@@ -127,6 +127,7 @@ def show(source: str, found: NystromResult, out: Path | None, *, as_json: bool) 
     c, i = found.certificate, found.info
     if as_json:
         show_json(
+            "nystrom",
             {
                 "status": "done",
                 "centres": found.centres,
@@ -137,7 +138,7 @@ def show(source: str, found: NystromResult, out: Path | None, *, as_json: bool) 
                 "certificate": asdict(c),
                 **to_builtins(dictionary_record(found)),
                 "out": None if out is None else str(out),
-            }
+            },
         )
         return
     k = found.sampling.kernel
