@@ -55,7 +55,7 @@ def fit(
     **given: Any,
 ) -> int:
     """Fit targets on the rows of SOURCE."""
-    from dataclasses import asdict
+    from msgspec import to_builtins
 
     from streamsvd.cli.app import NOT_CONVERGED, report_checkpoint
     from streamsvd.cli.files import check_result_place, read_npy, save_result
@@ -88,14 +88,15 @@ def fit(
         click.echo(f"streamsvd: {sentence}", err=True)
     if as_json:
         show_json(
+            "kernel_ridge",
             {
                 "status": "not converged" if code else "done",
                 "ridge": found.ridge,
                 "held_out_rmse": found.held_out_rmse,
                 "features": found.feature_map.n_features,
-                **asdict(ridge_record(found)),
+                **to_builtins(ridge_record(found)),
                 "out": str(out),
-            }
+            },
         )
         return code
     i = found.info
@@ -164,7 +165,7 @@ def predict(
                 A, out, device=device, memory=memory, overwrite=overwrite, callback=watch
             )
     if as_json:
-        show_json({"status": "done", "n_rows": A.shape[0], "out": str(path)})
+        show_json("predictions", {"status": "done", "n_rows": A.shape[0], "out": str(path)})
     else:
         click.echo(f"{A.shape[0]:,} predictions: {path}")
     return 0

@@ -90,6 +90,7 @@ def show(source: str, found: LeastSquaresResult, out: Path | None, *, as_json: b
     i = found.info
     if as_json:
         show_json(
+            "lstsq",
             {
                 "status": i.status.value,
                 "outcome": found.outcome,
@@ -103,7 +104,7 @@ def show(source: str, found: LeastSquaresResult, out: Path | None, *, as_json: b
                 **asdict(found.options),
                 "gradients": found.gradients,
                 "out": None if out is None else str(out),
-            }
+            },
         )
         return
     click.echo(f"{source}: {i.n_rows:,} rows, {found.x.shape[0]:,} unknowns, rank {found.rank}\n")

@@ -75,6 +75,7 @@ def show(source: str, found: RowSample, out: Path | None, *, as_json: bool) -> N
     c, i, o = found.certificate, found.info, found.options
     if as_json:
         show_json(
+            "sample_rows",
             {
                 "status": i.status.value,
                 "kept": int(found.indices.size),
@@ -85,7 +86,7 @@ def show(source: str, found: RowSample, out: Path | None, *, as_json: bool) -> N
                 "oversampling": found.oversampling,
                 "chosen_options": found.chosen_options,
                 "out": None if out is None else str(out),
-            }
+            },
         )
         return
     click.echo(f"{source}: {found.indices.size:,} of {i.n_rows:,} rows\n")

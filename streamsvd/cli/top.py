@@ -133,6 +133,7 @@ def show(source: str, result: TopEigenvectorsResult, out: Path | None, *, as_jso
     c, i, o = result.certificate, result.info, result.order
     if as_json:
         show_json(
+            "top_eigenvectors",
             {
                 "status": i.status.value,
                 "values": result.values,
@@ -149,7 +150,7 @@ def show(source: str, result: TopEigenvectorsResult, out: Path | None, *, as_jso
                 "passes": result.options.passes,
                 "options": asdict(result.options),
                 "out": None if out is None else str(out),
-            }
+            },
         )
         return
     click.echo(

@@ -108,7 +108,7 @@ def show(model: Model, facts: dict[str, Any], *, as_json: bool) -> None:
     if model.n_rows:  # or there is nothing yet to show of it
         record |= _model_record(model)
     if as_json:
-        show_json(record)
+        show_json("update", record)
         return
     click.echo(f"version {facts['version']}: {text}")
     if not model.n_rows:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from streamsvd.checks.paths import local_path
@@ -369,16 +370,12 @@ def _factorise(
         check_rank(options.rank, whole)
     place = None if options.out is None else local_path(options.out, "out")
     if place is not None or checkpoint is not None:
-        # these two import zarr, which a matrix in a file of numpy never needs
-        from streamsvd.store.results.writer import ResultWriter
-        from streamsvd.store.writing.separation import check_apart, mask_places
+        _check_places(place, checkpoint, whole, mask, *read)
+    if place is not None:
+        from streamsvd.store.results.writer import ResultWriter  # imports zarr
 
-        read = (whole, *read, mask_places(whole, mask))
-        if place is not None:
-            check_apart(place, *read)
-            if nonfinite != "raise" or mask is not None:  # there is a look
-                ResultWriter(place, overwrite=overwrite).discard()
-        try_saves(checkpoint, *read, place)
+        if nonfinite != "raise" or mask is not None:  # there is a look
+            ResultWriter(place, overwrite=overwrite).discard()
     view = select_columns(
         whole, mask, tolerant=nonfinite != "raise", notify=callback, counted=counted
     )
@@ -410,6 +407,18 @@ def _factorise(
         found = _run(session, writer, u=plan.request.u)
     assert isinstance(found, form)
     return found
+
+
+def _check_places(
+    place: Path | None, checkpoint: Any, source: Source, mask: Any, *weights: Any
+) -> None:
+    """Refuse to write where something is read, or to save where the result goes."""
+    from streamsvd.store.writing.separation import check_apart, mask_places
+
+    read = (source, mask_places(source, mask), *weights)
+    if place is not None:
+        check_apart(place, *read)
+    try_saves(checkpoint, *read, place)
 
 
 def _saves_of(session: Session, seconds: float) -> Saves | None:
