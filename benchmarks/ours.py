@@ -278,6 +278,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--nonfinite", default="raise")
     parser.add_argument("--u", action="store_true")
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--checkpoint", type=Path)
+    parser.add_argument("--save-seconds", type=float, default=30.0)
     parser.add_argument("--max-passes", type=int, default=12)
     parser.add_argument("--certify", choices=("bounds", "estimate"), default="bounds")
     parser.add_argument("--precision", choices=("auto", "single", "double"), default="auto")
