@@ -15,6 +15,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,20 +28,14 @@ from benchmarks.fresh import Figures, fresh, median
 from benchmarks.tables import Row, Size, Table, judged
 from streamsvd.engine.device import borrow_backend
 from streamsvd.engine.run import running
-from streamsvd.engine.schedule import Schedule, schedule_rows
-from streamsvd.info import Info, Status
+from streamsvd.engine.schedule import schedule_rows
 from streamsvd.kernels.devices import Features
 from streamsvd.kernels.mathematics import FeatureMap, Kernel
-from streamsvd.kernels.nystrom import feature_bytes, feature_rows
+from streamsvd.kernels.nystrom import feature_rows
 from streamsvd.kernels.passes import ProductPass
-from streamsvd.kernels.ridge import KernelRidgeResult
 from streamsvd.kernels.targets import Targets
 
 ASKED, TIMES, APART = 1.25, 4.0, 1e-8
-UNKNOWN = Info(
-    status=Status.DONE, passes=0, bytes_read=0, peak_bytes=0, projected_bytes=0, elapsed_s=0.0, n_rows=0, seed=0
-)  # fmt: skip
-"""How a fit came about that nobody made."""
 WIDTH = 8
 EXTENTS: dict[Size, tuple[int, int, int]] = {
     "small": (50_000, 30, 256),
@@ -57,26 +52,23 @@ def measure(rows: int, columns: int, centres: int) -> Figures:
     map_ = FeatureMap.of(kernel, A[:centres].astype(np.float64))
     V = np.random.default_rng(1).standard_normal((map_.n_features, WIDTH))
     one = np.zeros(1)
-    fit = KernelRidgeResult(
-        feature_map=map_, coefficients=V[:, :1], mean=one, ridge=1.0, held_out_rmse=one, flat=True, nystrom=None, n_held_out=0,
-        trace_error=0.0, residuals=(), solver="pcg", options=None, chosen_options=(), info=UNKNOWN,
-    )  # fmt: skip
-
-    def schedule(where: str) -> Schedule:
-        needs = feature_bytes(source, centres, where)
-        height = feature_rows(source, centres, where)
-        return schedule_rows(
-            source, height, 64 << 30, work=lambda _: needs, what="features", remedy=""
+    small = streamsvd.kernel_ridge(A[:64], A[:64, 0], n_centres=8, ridge=1.0)
+    fit = replace(small, feature_map=map_, coefficients=V[:, :1], mean=one)
+    schedules = {
+        where: schedule_rows(
+            source, feature_rows(source, centres, where), 64 << 30,
+            work=lambda height: 40 * height * (centres + columns), what="", remedy="",
         )
-
+        for where in ("cpu", "cuda")
+    }  # fmt: skip
     targets = Targets(np.zeros((rows, 1)), 0.0, 0, one, one)
     out: Figures = {
         "device": cupy.cuda.runtime.getDeviceProperties(0)["name"].decode(),
         "nbytes": A.nbytes,
         "rows": rows,
         "features": map_.n_features,
-        "threads": schedule("cuda").workers,
-        "runs": len(schedule("cuda").reader.spans),
+        "threads": schedules["cuda"].workers,
+        "runs": len(schedules["cuda"].layout.spans),
     }
     pinned = cupyx.empty_pinned(min(COPY_BYTES, A.nbytes), dtype=np.uint8)
     target = cupy.empty(pinned.shape, np.uint8)
@@ -87,7 +79,7 @@ def measure(rows: int, columns: int, centres: int) -> Figures:
         cupy.cuda.Device().synchronize()
 
     with borrow_backend("cuda") as engine:
-        placed = Features.on(engine, map_).map_
+        placed: Any = Features.on(engine, map_).map_
         height = placed.rows_at_once
         block = engine.to_device(A[:height], "float64")
         W = engine.to_device(V)
@@ -114,7 +106,7 @@ def measure(rows: int, columns: int, centres: int) -> Figures:
         path = Path(folder) / "predicted.zarr"
 
         def gradients(where: str) -> Any:
-            with running(schedule(where), device=where) as run:
+            with running(schedules[where], device=where) as run:
                 return run(ProductPass(map_, targets, V, judges=False), "gradients")[0]
 
         def predict(where: str) -> Any:

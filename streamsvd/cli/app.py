@@ -31,7 +31,7 @@ HEADINGS = {
     "Streams": ("top", "shuffle"),
     "Kernels": ("nystrom", "krr"),
     "Rows": ("sample", "lstsq"),
-    "Collections": ("compress", "rates", "decompress"),
+    "Collections": ("cluster", "compress", "rates", "decompress"),
 }
 """Verbs, in the order in which a user meets them, by family."""
 VERBS = tuple(verb for verbs in HEADINGS.values() for verb in verbs)
@@ -270,7 +270,12 @@ def report(kind: str, message: str, code: int, *, as_json: bool) -> int:
     click.echo(f"streamsvd: {message}", err=True)
     if as_json:
         status = "interrupted" if code == INTERRUPTED else "error"
-        record: dict[str, Any] = {"status": status, "error": kind, "message": message}
+        record: dict[str, Any] = {
+            "kind": "error",
+            "status": status,
+            "error": kind,
+            "message": message,
+        }
         try:
             click.echo(json.dumps({**record, "exit_code": code, "streamsvd": __version__}))
         except BrokenPipeError:

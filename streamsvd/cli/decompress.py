@@ -34,7 +34,7 @@ def command(
 
     written = decompress(compressed, out, names or None, overwrite=overwrite)
     if as_json:
-        show_json({"status": "done", "out": str(out), "names": written})
+        show_json("decompression", {"status": "done", "out": str(out), "names": written})
     else:
         click.echo(f"{len(written):,} matrices: {out}")
     return 0

@@ -32,12 +32,13 @@ def command(model: str, out: Path, version: int | None, overwrite: bool, as_json
     export_model(found, out, overwrite=overwrite)
     if as_json:
         show_json(
+            "export",
             {
                 "status": "exported",
                 "out": str(out),
                 "version": found.version,
                 "rank": int(found.s.size),
-            }
+            },
         )
     else:
         click.echo(f"{out}: {found.s.size} triplets of version {found.version}")

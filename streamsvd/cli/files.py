@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from streamsvd.checks.paths import local_path
+from streamsvd.store.results.saving import Result
+from streamsvd.store.results.writer import ResultWriter
 from streamsvd.store.writing.files import array_in, check_file, replacement_file, write_npz
 from streamsvd.store.writing.placing import check_local
 from streamsvd.store.writing.separation import check_apart, mask_places
 
-__all__ = ["check_place", "read_npy", "replacement_file", "save_arrays", "weight_arguments"]
+__all__ = [
+    "check_place",
+    "check_result_place",
+    "read_npy",
+    "replacement_file",
+    "save_result",
+    "weight_arguments",
+]
 
-save_arrays = write_npz
+NPZ = ".npz"
 
 
 def check_place(
@@ -32,6 +41,40 @@ def check_place(
         check_local(out)
         check_apart(out, *read, *(mask_places(each, mask) for each in read), name=name)
         check_file(out, overwrite=overwrite)
+
+
+def check_result_place(
+    out: Path | None, *read: Any, mask: Any = None, overwrite: bool, name: str = "out="
+) -> None:
+    """The same for a result, which goes to a ``.npz`` file or a folder.
+
+    Raises
+    ------
+    SpecError, StoreError
+        As `check_place`.
+    """
+    if out is None or out.suffix == NPZ:
+        check_place(out, *read, mask=mask, overwrite=overwrite, name=name)
+        return
+    check_local(out)
+    check_apart(out, *read, *(mask_places(each, mask) for each in read), name=name)
+    ResultWriter(out, overwrite=overwrite).discard()
+
+
+def save_result(
+    out: Path | None, result: Result, arrays: Callable[[], Mapping[str, Any]], *, overwrite: bool
+) -> None:
+    """Write a result: as a whole to a folder, or these arrays of it to a ``.npz`` file.
+
+    Raises
+    ------
+    StoreError
+        If it cannot be written; what was there before is untouched.
+    """
+    if out is not None and out.suffix == NPZ:
+        write_npz(out, arrays())
+    elif out is not None:
+        result.save(out, overwrite=overwrite)
 
 
 def weight_arguments(rows: Path | None, columns: Mapping[str, str] | None) -> dict[str, Any]:

@@ -26,7 +26,7 @@ def command(source: str, variable: str | None, rows: Any, missing: str, as_json:
         say(text)
     record = describe(A)
     if as_json:
-        show_json(record)
+        show_json("source", record)
         return
     click.echo(record["name"])
     print_facts(_source_facts(record))
@@ -68,6 +68,7 @@ def show_compressed(source: str, *, as_json: bool) -> None:
     weighted = set(held.weighted_names)
     if as_json:
         show_json(
+            "collection",
             {
                 "status": "opened",
                 "name": held.name,
@@ -89,7 +90,7 @@ def show_compressed(source: str, *, as_json: bool) -> None:
                 "bytes_before": held.bytes_before,
                 "bytes_after": held.bytes_after,
                 "compression_ratio": held.compression_ratio,
-            }
+            },
         )
         return
     a = held.options

@@ -27,7 +27,7 @@ def command() -> None:
     required=True,
     help="One target, or one row of targets, for each row.",
 )
-@options.npz("Where the regression is written.", required=True)
+@options.result("its arrays", required=True)
 @options.record(KernelRidgeOptions, *KERNEL_OPTIONS)
 @options.mask
 @options.missing_values
@@ -55,10 +55,10 @@ def fit(
     **given: Any,
 ) -> int:
     """Fit targets on the rows of SOURCE."""
-    from dataclasses import asdict
+    from msgspec import to_builtins
 
     from streamsvd.cli.app import NOT_CONVERGED, report_checkpoint
-    from streamsvd.cli.files import check_place, read_npy, save_arrays
+    from streamsvd.cli.files import check_result_place, read_npy, save_result
     from streamsvd.cli.present import print_facts, round_digits, show_json
     from streamsvd.cli.progress import watching
     from streamsvd.cli.wording import in_options
@@ -72,7 +72,7 @@ def fit(
     code = 0
     with use_scheduler(scheduler, workers):
         A = open_matrix(source, variable=variable, rows=rows, missing=missing)
-        check_place(out, A, mask=given["mask"], overwrite=overwrite)
+        check_result_place(out, A, mask=given["mask"], overwrite=overwrite)
         try:
             with watching(2 * A.nbytes, quiet=quiet) as watch:
                 found = kernel_ridge(A, y, callback=watch, **given)
@@ -83,19 +83,20 @@ def fit(
             click.echo(f"streamsvd: {said}; the regression so far is in {out}.", err=True)
         except KeyboardInterrupt as error:
             return report_checkpoint(error, given["checkpoint"], as_json=as_json)
-    save_arrays(out, found.arrays())
+    save_result(out, found, found.arrays, overwrite=overwrite)
     for sentence in found.info.warnings:
         click.echo(f"streamsvd: {sentence}", err=True)
     if as_json:
         show_json(
+            "kernel_ridge",
             {
                 "status": "not converged" if code else "done",
                 "ridge": found.ridge,
                 "held_out_rmse": found.held_out_rmse,
                 "features": found.feature_map.n_features,
-                **asdict(ridge_record(found)),
+                **to_builtins(ridge_record(found)),
                 "out": str(out),
-            }
+            },
         )
         return code
     i = found.info
@@ -126,7 +127,7 @@ def fit(
 
 
 @command.command("predict", short_help="Predictions for all rows, as a zarr array.")
-@click.argument("model", type=options.ARRAY)
+@click.argument("model", type=options.RESULT)
 @options.source
 @options.zarr_array("Folder of the new zarr array, rows by targets.")
 @options.device
@@ -164,7 +165,7 @@ def predict(
                 A, out, device=device, memory=memory, overwrite=overwrite, callback=watch
             )
     if as_json:
-        show_json({"status": "done", "n_rows": A.shape[0], "out": str(path)})
+        show_json("predictions", {"status": "done", "n_rows": A.shape[0], "out": str(path)})
     else:
         click.echo(f"{A.shape[0]:,} predictions: {path}")
     return 0

@@ -28,6 +28,7 @@ def command(model: str, last: int | None, as_json: bool) -> int:
     records = [_record(entry) for entry in entries]
     if as_json:
         show_json(
+            "log",
             {
                 "model": model,
                 "version": found.version,
@@ -38,7 +39,7 @@ def command(model: str, last: int | None, as_json: bool) -> int:
                 "kept": kept,
                 "versions": records,
                 "advice": found.advice,
-            }
+            },
         )
         return 0
     if not records:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @options.record(LeastSquaresOptions, "method", "ridge", "tol")
 @options.mask
 @options.missing_values
-@options.npz("Write x, residual_norm and forward_error there.")
+@options.result("x, residual_norm and forward_error")
 @options.checkpoint
 @options.save_seconds
 @options.record(LeastSquaresOptions, "seed")
@@ -51,7 +51,7 @@ def command(
 ) -> int:
     """Solve for the x that brings SOURCE times x nearest to b."""
     from streamsvd.cli.app import NOT_CONVERGED
-    from streamsvd.cli.files import check_place, read_npy, save_arrays
+    from streamsvd.cli.files import check_result_place, read_npy, save_result
     from streamsvd.cli.progress import watching
     from streamsvd.cli.wording import in_options
     from streamsvd.engine.opening import open as open_matrix
@@ -60,7 +60,7 @@ def command(
     from streamsvd.rows.lstsq import LeastSquaresResult, lstsq
 
     A = open_matrix(source, variable=variable, rows=rows, missing=missing)
-    check_place(out, A, mask=given["mask"], overwrite=overwrite)
+    check_result_place(out, A, mask=given["mask"], overwrite=overwrite)
     b = read_npy("b", sides)
     code = 0
     with use_scheduler(scheduler, workers), watching(A.nbytes, quiet=quiet) as watch:
@@ -70,9 +70,10 @@ def command(
             assert isinstance(error.result, LeastSquaresResult)
             click.echo(f"streamsvd: {in_options(error.message)}", err=True)
             found, code = error.result, NOT_CONVERGED
-    if out is not None:
-        names = ("x", "residual_norm", "forward_error")
-        save_arrays(out, {name: getattr(found, name) for name in names})
+    names = ("x", "residual_norm", "forward_error")
+    save_result(
+        out, found, lambda: {name: getattr(found, name) for name in names}, overwrite=overwrite
+    )
     for sentence in found.info.warnings:
         click.echo(f"streamsvd: {in_options(sentence)}", err=True)
     show(source, found, out, as_json=as_json)
@@ -89,6 +90,7 @@ def show(source: str, found: LeastSquaresResult, out: Path | None, *, as_json: b
     i = found.info
     if as_json:
         show_json(
+            "lstsq",
             {
                 "status": i.status.value,
                 "outcome": found.outcome,
@@ -102,7 +104,7 @@ def show(source: str, found: LeastSquaresResult, out: Path | None, *, as_json: b
                 **asdict(found.options),
                 "gradients": found.gradients,
                 "out": None if out is None else str(out),
-            }
+            },
         )
         return
     click.echo(f"{source}: {i.n_rows:,} rows, {found.x.shape[0]:,} unknowns, rank {found.rank}\n")

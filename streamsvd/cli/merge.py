@@ -21,6 +21,7 @@ def command(first: str, second: str, out: str, as_json: bool) -> int:
     c = found.certificate
     if as_json:
         show_json(
+            "merge",
             {
                 "status": "merged",
                 "out": out,
@@ -28,7 +29,7 @@ def command(first: str, second: str, out: str, as_json: bool) -> int:
                 "n_rows": found.n_rows,
                 "singular_values": found.s,
                 "frobenius_error": c.frobenius_error,
-            }
+            },
         )
         return 0
     click.echo(f"{out}: {found.n_rows:,} {found.spec.axis} of both models")

@@ -28,12 +28,12 @@ KERNEL_OPTIONS = (
 @options.record(NystromOptions, "gamma", "certify")
 @click.option(
     "--start",
-    type=options.Place(dir_okay=False),
-    metavar="FILE.npz",
+    type=options.Place(),
+    metavar="PATH",
     help="Go on from this dictionary with the new rows; kernel and sampling are its own.",
 )
 @options.device
-@options.npz("Write dictionary and feature map there.")
+@options.result("its arrays")
 @options.checkpoint
 @options.save_seconds
 @options.record(NystromOptions, "seed")
@@ -59,7 +59,7 @@ def command(
     **given: Any,
 ) -> int:
     """Choose rows of SOURCE that stand for its kernel matrix, and make a feature map of them."""
-    from streamsvd.cli.files import check_place, save_arrays
+    from streamsvd.cli.files import check_result_place, save_result
     from streamsvd.cli.progress import watching
     from streamsvd.engine.opening import open as open_matrix
     from streamsvd.engine.schedulers import use_scheduler
@@ -69,7 +69,7 @@ def command(
         check_left_out(ctx, start)
     with use_scheduler(scheduler, workers):
         A = open_matrix(source, variable=variable, rows=rows, missing=missing)
-        check_place(out, A, mask=given["mask"], overwrite=overwrite)
+        check_result_place(out, A, mask=given["mask"], overwrite=overwrite)
         passes = 2 if given["certify"] and start is None else 1
         try:
             with watching(passes * A.nbytes, quiet=quiet) as watch:
@@ -82,8 +82,7 @@ def command(
                     )
         except KeyboardInterrupt as error:
             return report_checkpoint(error, given["checkpoint"], as_json=as_json)
-    if out is not None:
-        save_arrays(out, found.arrays())
+    save_result(out, found, found.arrays, overwrite=overwrite)
     for sentence in found.info.warnings:
         click.echo(f"streamsvd: {sentence}", err=True)
     show(source, found, out, as_json=as_json)
@@ -119,6 +118,8 @@ def show(source: str, found: NystromResult, out: Path | None, *, as_json: bool) 
     """The result on stdout."""
     from dataclasses import asdict
 
+    from msgspec import to_builtins
+
     from streamsvd.cli.present import at_most, print_facts, round_digits, show_json
     from streamsvd.engine.memory import show_bytes
     from streamsvd.kernels.files import dictionary_record
@@ -126,6 +127,7 @@ def show(source: str, found: NystromResult, out: Path | None, *, as_json: bool) 
     c, i = found.certificate, found.info
     if as_json:
         show_json(
+            "nystrom",
             {
                 "status": "done",
                 "centres": found.centres,
@@ -134,9 +136,9 @@ def show(source: str, found: NystromResult, out: Path | None, *, as_json: bool) 
                 "effective_dimension": found.effective_dimension,
                 "gamma": found.gamma,
                 "certificate": asdict(c),
-                **asdict(dictionary_record(found)),
+                **to_builtins(dictionary_record(found)),
                 "out": None if out is None else str(out),
-            }
+            },
         )
         return
     k = found.sampling.kernel

@@ -74,6 +74,8 @@ class Place(click.Path):
 
 
 ARRAY = Place(exists=True, dir_okay=False, doing="read")
+RESULT = Place(exists=True, doing="read")
+"""A result that was saved: a folder, or a ``.npz`` file."""
 
 
 def _dimensions(ctx: Any, param: Any, value: tuple[str, ...]) -> Any:
@@ -249,14 +251,32 @@ output = stack_options(
     ),
 )
 
+workers = click.option(
+    "--workers", type=click.IntRange(min=1), metavar="N", help="Threads [one per core]."
+)
 machine = stack_options(
     click.option(
         "--scheduler", metavar="ADDRESS", help="Run on this cluster, such as tcp://10.0.0.1:8786."
     ),
-    click.option(
-        "--workers", type=click.IntRange(min=1), metavar="N", help="Threads [one per core]."
-    ),
+    workers,
 )
+
+
+class BlockPolicy(click.Choice[str]):
+    """What a NaN in a block of a model means.
+
+    Spellings of earlier releases go on unseen; a policy that only other verbs have is refused by the model, which says why.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(["raise", "zero", "mean", "skip_block"])
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """The policy."""
+        if value in ("skip-block", "impute-mean", "drop_columns"):
+            return value
+        return super().convert(value, param, ctx)
+
 
 growth = stack_options(
     click.option("--rank", type=int, metavar="K", help="Triplets wanted [50 in a new model]."),
@@ -285,7 +305,7 @@ growth = stack_options(
     click.option("--u/--no-u", default=None, help="Keep the left vectors of every block."),
     click.option(
         "--nonfinite",
-        type=click.Choice(["raise", "skip-block", "impute-mean"]),
+        type=BlockPolicy(),
         default="raise",
         show_default=True,
         help="What a NaN means; Inf is always an error.",
@@ -327,12 +347,15 @@ cluster = stack_options(
 )
 
 
-def npz(what: str, *, required: bool = False) -> Callable[[F], F]:
-    """Where a ``.npz`` file goes, and whether it may replace one."""
-    place = Place(dir_okay=False, doing="write")
+def result(arrays: str, *, required: bool = False) -> Callable[[F], F]:
+    """Where a result goes, a folder or a ``.npz`` file of these arrays, and whether it may replace one."""
+    place = Place(doing="write")
+    help = f"Folder for the result, which streamsvd.load opens; or FILE.npz, for {arrays} alone."
     return stack_options(
-        click.option("--out", type=place, metavar="FILE.npz", required=required, help=what),
-        click.option("--overwrite", is_flag=True, help="Replace the file at --out."),
+        click.option("--out", type=place, metavar="PATH", required=required, help=help),
+        click.option(
+            "--overwrite", is_flag=True, help="Replace what is at --out once it is whole."
+        ),
     )
 
 

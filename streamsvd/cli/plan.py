@@ -24,7 +24,8 @@ class Plans(click.Group):
         """Verbs that have a plan, as the command line calls them."""
         from streamsvd.verbs import VERBS
 
-        return ["svd", *(v.command.replace(" ", "-") for v in VERBS.values() if v.command != "svd")]
+        others = (v.command for v in VERBS.values() if v.command not in ("", "svd"))
+        return ["svd", *(command.replace(" ", "-") for command in others)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of a verb with the options that its plan knows."""
@@ -32,7 +33,7 @@ class Plans(click.Group):
             return self.commands[cmd_name]
         from streamsvd.verbs import VERBS
 
-        found = [v for v in VERBS.values() if v.command.replace(" ", "-") == cmd_name]
+        found = [v for v in VERBS.values() if v.command and v.command.replace(" ", "-") == cmd_name]
         return plan_command(found[0]) if found else None
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -44,7 +45,11 @@ class Plans(click.Group):
 
 INPUTS = {"sides": "b", "targets": "y"}
 """Options that are read from files, and the arguments that they become."""
+STORED_ARGUMENTS = {"model": "model", "result": "path"}
+"""Arguments that name what is kept already: verbs take them before the matrix."""
 PLACES = ("source", "variable", "rows", "missing", "collection", "scheduler", "workers", "as_json")
+COLLECTION = ("select", "transpose", "columns", "cut")
+"""Of collections, beside these."""
 
 
 def plan_command(verb: Verb) -> click.Command:
@@ -53,7 +58,18 @@ def plan_command(verb: Verb) -> click.Command:
     for word in verb.command.split()[1:]:
         command = command.commands[word]
     asked = inspect.signature(verb.resolve("plan")).parameters
-    params = [p for p in command.params if p.name in PLACES or INPUTS.get(p.name, p.name) in asked]
+    places: tuple[str, ...] = PLACES
+    if any(p.name == "collection" for p in command.params):
+        places = (*PLACES, *COLLECTION)
+    of_a_model = any(p.kind is p.VAR_KEYWORD for p in asked.values())
+    names = INPUTS | STORED_ARGUMENTS
+    params = [
+        p
+        for p in command.params
+        if p.name in places
+        or names.get(p.name, p.name) in asked
+        or (of_a_model and p.name != "quiet")
+    ]
 
     def show(**given: Any) -> None:
         show_plan(verb, given)
@@ -78,13 +94,15 @@ def show_plan(verb: Verb, given: dict[str, Any]) -> None:
         else:
             names = ("variable", "rows", "missing")
             A = open_matrix(given.pop("source"), **{name: given.pop(name) for name in names})
+        kept = [given.pop(name) for name in STORED_ARGUMENTS if name in given]
         given = {
             INPUTS.get(name, name): read_npy(INPUTS[name], value) if name in INPUTS else value
             for name, value in given.items()
+            if value is not None
         }
-        plan = verb.resolve("plan")(A, **given)
+        plan = verb.resolve("plan")(*kept, A, **given)
     if as_json:
-        show_json({"kind": "plan", "status": "planned", **asdict(plan)})
+        show_json("plan", {"status": "planned", **asdict(plan)})
         return
     click.echo(plan.explain())
 
@@ -161,7 +179,7 @@ def show_factorisation(
         if rates is not None:
             plan = plan_svd(A, **given, rates=rates)
     if as_json:
-        show_json(plan_record(plan, rates))
+        show_json("plan", plan_record(plan, rates))
         return
     click.echo(plan.explain())
     if rates is not None:

@@ -61,9 +61,10 @@ def info_record(info: Info) -> dict[str, Any]:
     return {name: getattr(info, name) for name in names}
 
 
-def show_json(record: dict[str, Any]) -> None:
-    """One object on one line, with the release that made it; infinities are text, as in the stored certificate."""
-    click.echo(json.dumps(plain_json({**record, "streamsvd": __version__}), allow_nan=False))
+def show_json(kind: str, record: dict[str, Any]) -> None:
+    """One object on one line: its kind, how it went, and the release that made it; infinities are text, as in the stored certificate."""
+    whole = {"kind": kind, **record, "streamsvd": __version__}
+    click.echo(json.dumps(plain_json(whole), allow_nan=False))
 
 
 def keyed_fields(value: Any, **keys: str) -> dict[str, Any]:
@@ -110,7 +111,6 @@ def result_record(result: SVD | PCA, plan: Plan, out: Path | None) -> dict[str, 
         "widths": i.widths,
         "seed": i.seed,
         "out": None if out is None else str(out),
-        "version": __version__,
     }
     if isinstance(result, PCA):
         record["explained_variance"] = result.explained_variance

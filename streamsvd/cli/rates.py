@@ -161,6 +161,7 @@ def show(
     i, p = found.info, found.plan
     if as_json:
         show_json(
+            "rate_curve",
             {
                 "status": "done",
                 "mode": found.options.mode,
@@ -171,7 +172,7 @@ def show(
                 "drawn_at": None if figure is None else drawn,
                 "reads": found.reads,
                 **run_record(found),
-            }
+            },
         )
         return
     click.echo(

@@ -18,6 +18,7 @@ def command(model: str, as_json: bool) -> int:
     found, damage = repair_model(model)
     if as_json:
         show_json(
+            "repair",
             {
                 "status": "repaired" if damage else "intact",
                 "version": found.version,
@@ -25,7 +26,7 @@ def command(model: str, as_json: bool) -> int:
                 "damage": [
                     {"key": d.key, "reason": d.reason, "version": d.version} for d in damage
                 ],
-            }
+            },
         )
         return 0
     if not damage:

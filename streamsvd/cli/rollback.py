@@ -19,12 +19,13 @@ def command(model: str, version: int, as_json: bool) -> int:
     found = Model.open(model).rollback(version)
     if as_json:
         show_json(
+            "rollback",
             {
                 "status": "rolled back",
                 "to": version,
                 "version": found.version,
                 "n_rows": found.n_rows,
-            }
+            },
         )
     else:
         click.echo(

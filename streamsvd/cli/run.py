@@ -76,7 +76,7 @@ def factorise(
 
             kept = read_result(out)
             _print_outcome("interrupted", out, "the result of the last whole pass is")
-            show(PCA.of(kept) if principal else kept, plan, out, as_json=as_json)
+            show(kept, plan, out, as_json=as_json)
             return INTERRUPTED
     show(result, plan, out, as_json=as_json)
     return 0
@@ -85,7 +85,7 @@ def factorise(
 def show(result: SVD | PCA, plan: Plan, out: Path | None, *, as_json: bool) -> None:
     """The result on stdout."""
     if as_json:
-        show_json(result_record(result, plan, out))
+        show_json("pca" if isinstance(result, PCA) else "svd", result_record(result, plan, out))
     else:
         show_result(result, plan, out)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @options.record(SampleOptions, "size", "oversampling", "scores", "gamma", "p", "method")
 @options.mask
 @options.missing_values
-@options.npz("Write rows, indices, weights, chances and scores there.")
+@options.result("rows, indices, weights, chances and scores")
 @options.checkpoint
 @options.save_seconds
 @options.record(SampleOptions, "seed")
@@ -41,23 +41,24 @@ def command(
     **given: Any,
 ) -> int:
     """Draw rows of SOURCE that stand for all of them."""
-    from streamsvd.cli.files import check_place, save_arrays
+    from streamsvd.cli.files import check_result_place, save_result
     from streamsvd.cli.progress import watching
     from streamsvd.engine.opening import open as open_matrix
     from streamsvd.engine.schedulers import use_scheduler
     from streamsvd.rows.sample_rows import sample_rows
 
     A = open_matrix(source, variable=variable, rows=rows, missing=missing)
-    check_place(out, A, mask=given["mask"], overwrite=overwrite)
+    check_result_place(out, A, mask=given["mask"], overwrite=overwrite)
     passes = 1 if given["method"] == "online" else 2
     with (
         use_scheduler(scheduler, workers),
         watching(passes * A.nbytes, quiet=quiet) as watch,
     ):
         found = sample_rows(A, callback=watch, **given)
-    if out is not None:
-        names = ("indices", "rows", "weights", "chances", "scores")
-        save_arrays(out, {name: getattr(found, name) for name in names})
+    names = ("indices", "rows", "weights", "chances", "scores")
+    save_result(
+        out, found, lambda: {name: getattr(found, name) for name in names}, overwrite=overwrite
+    )
     for sentence in found.info.warnings:
         click.echo(f"streamsvd: {sentence}", err=True)
     show(source, found, out, as_json=as_json)
@@ -74,6 +75,7 @@ def show(source: str, found: RowSample, out: Path | None, *, as_json: bool) -> N
     c, i, o = found.certificate, found.info, found.options
     if as_json:
         show_json(
+            "sample_rows",
             {
                 "status": i.status.value,
                 "kept": int(found.indices.size),
@@ -84,7 +86,7 @@ def show(source: str, found: RowSample, out: Path | None, *, as_json: bool) -> N
                 "oversampling": found.oversampling,
                 "chosen_options": found.chosen_options,
                 "out": None if out is None else str(out),
-            }
+            },
         )
         return
     click.echo(f"{source}: {found.indices.size:,} of {i.n_rows:,} rows\n")

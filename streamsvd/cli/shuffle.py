@@ -49,7 +49,10 @@ def command(
         path = out  # it came when all was done
     m, n = A.shape
     if as_json:
-        show_json({"status": "done", "out": str(path), "n_rows": m, "n_columns": n, "seed": seed})
+        show_json(
+            "shuffle",
+            {"status": "done", "out": str(path), "n_rows": m, "n_columns": n, "seed": seed},
+        )
     else:
         click.echo(f"{m:,} rows of {n:,} in random order: {path}")
     return 0

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     "--block-id", metavar="ID", help="SOURCE is one block: it enters once under this name."
 )
 @options.growth
+@options.workers
 @options.memory
 @options.as_json
 @options.quiet
@@ -30,6 +31,7 @@ def command(
     variable: str | None,
     rows: Any,
     missing: str,
+    workers: int | None,
     as_json: bool,
     quiet: bool,
     **given: Any,
@@ -40,21 +42,29 @@ def command(
     """
     from streamsvd.cli.progress import watching
     from streamsvd.engine.opening import open as open_matrix
-    from streamsvd.models import Model, UpdateReport
+    from streamsvd.engine.schedulers import use_scheduler
+    from streamsvd.models import Model
 
     A = open_matrix(source, variable=variable, rows=rows, missing=missing)
     try:
-        with watching(A.nbytes, quiet=quiet) as watch:
+        with use_scheduler(None, workers), watching(A.nbytes, quiet=quiet) as watch:
             done = absorb(model, A, watch, **given)
     except KeyboardInterrupt:
         if watch.tally.result_path is None:
             raise
         kept = Model.open(model)
         click.echo(f"streamsvd: interrupted; what was committed is kept in {model}.", err=True)
-        done = UpdateReport(kept.version, 0, "interrupted", kept.n_rows, 0)
-        show(kept, done, as_json=as_json)
+        facts = {
+            "status": "interrupted",
+            "version": kept.version,
+            "absorbed": 0,
+            "skipped": "interrupted",
+            "versions": 0,
+            "n_rows": kept.n_rows,
+        }
+        show(kept, facts, as_json=as_json)
         return INTERRUPTED
-    show(Model.open(model), done, as_json=as_json)
+    show(Model.open(model), facts_of(done), as_json=as_json)
     return 0
 
 
@@ -66,38 +76,41 @@ def absorb(model: str, A: Any, watch: Callback, **given: Any) -> UpdateReport:
     return update(model, A, callback=watch, **wanted)
 
 
-def show(model: Model, done: UpdateReport, *, as_json: bool) -> None:
-    """What an update did, on stdout."""
-    from streamsvd.cli.present import print_facts, show_json
-    from streamsvd.numerics.sentences import describe_error, describe_values, describe_vectors
-
-    what = model.spec.axis
-    record = {
-        "status": {"interrupted": "interrupted", "": "absorbed"}.get(done.skip_reason, "skipped"),
+def facts_of(done: UpdateReport) -> dict[str, Any]:
+    """What an update did, as JSON has it."""
+    return {
+        "status": "skipped" if done.skip_reason else "absorbed",
         "version": done.version,
         "absorbed": done.n_absorbed,
         "skipped": done.skip_reason,
         "versions": done.versions,
         "n_rows": done.n_rows,
-        "n_rows_held": model.n_rows_held,
     }
+
+
+def show(model: Model, facts: dict[str, Any], *, as_json: bool) -> None:
+    """What an update did, on stdout."""
+    from streamsvd.cli.present import print_facts, show_json
+    from streamsvd.numerics.sentences import describe_error, describe_values, describe_vectors
+
+    what = model.spec.axis
+    record = facts | {"n_rows_held": model.n_rows_held}
+    n_rows = facts["n_rows"]
     reason = {
         "known": "this block is in the model already",
         "nothing new": f"no new {what}",
         "nonfinite": f"missing values: none of the {what} was absorbed",
-        "interrupted": f"interrupted, {done.n_rows:,} {what} are in the model",
+        "interrupted": f"interrupted, {n_rows:,} {what} are in the model",
     }
-    text = reason.get(
-        done.skip_reason, f"{done.n_absorbed:,} {what} absorbed, {done.n_rows:,} in all"
-    )
+    text = reason.get(facts["skipped"], f"{facts['absorbed']:,} {what} absorbed, {n_rows:,} in all")
     if model.spec.window is not None:
         text += f", {model.n_rows_held:,} held by the window"
     if model.n_rows:  # or there is nothing yet to show of it
         record |= _model_record(model)
     if as_json:
-        show_json(record)
+        show_json("update", record)
         return
-    click.echo(f"version {done.version}: {text}")
+    click.echo(f"version {facts['version']}: {text}")
     if not model.n_rows:
         return
     c = model.certificate

@@ -92,7 +92,7 @@ def _check_objects(result: str, *, as_json: bool, last: bool) -> bool:
     if as_json and (damage or last):
         records = [{"key": d.key, "reason": d.reason, "version": d.version} for d in damage]
         status = "damaged" if damage else "intact"
-        show_json({"status": status, "damage": records, "newest_intact_version": whole})
+        show_json("damage", {"status": status, "damage": records, "newest_intact_version": whole})
     elif damage:
         found = f"the newest version that is whole is {whole}" if whole else "no version is whole"
         click.echo(f"{result} is damaged; {found}")
@@ -109,14 +109,15 @@ def _show(found: Verification, result: str, *, as_json: bool) -> None:
 
     if as_json:
         show_json(
+            "verification",
             {
                 "status": "agrees" if found.agrees else "disagrees",
                 "findings": found.findings,
                 "certificate": certificate_record(found.certificate),
                 "stored": certificate_record(found.stored_certificate),
-                "passes": found.passes,
-                "elapsed_s": found.elapsed_s,
-            }
+                "passes": found.info.passes,
+                "elapsed_s": found.info.elapsed_s,
+            },
         )
         return
     verdict = "agrees with its source" if found.agrees else "does not agree with its source"
@@ -138,7 +139,7 @@ def _show(found: Verification, result: str, *, as_json: bool) -> None:
                 f"{stored.tol:g} stored",
             ),
             ("first", f"{_interval(fresh)} in this pass, {_interval(stored)} stored"),
-            ("passes", f"{found.passes:.3g} in {found.elapsed_s:.3g} s"),
+            ("passes", f"{found.info.passes:.3g} in {found.info.elapsed_s:.3g} s"),
         ]
     )
 

@@ -34,6 +34,7 @@ def seconds(ctx: Any, param: Any, value: str) -> float:
     "--looks", type=click.IntRange(min=1), metavar="N", help="Stop after N looks [never]."
 )
 @options.growth
+@options.workers
 @options.memory
 @options.as_json
 @options.quiet
@@ -45,6 +46,7 @@ def command(
     missing: str,
     every: float,
     looks: int | None,
+    workers: int | None,
     as_json: bool,
     quiet: bool,
     **given: Any,
@@ -55,8 +57,9 @@ def command(
     moment loses nothing.
     """
     from streamsvd.cli.progress import watching
-    from streamsvd.cli.update import absorb, show
+    from streamsvd.cli.update import absorb, facts_of, show
     from streamsvd.engine.opening import open as open_matrix
+    from streamsvd.engine.schedulers import use_scheduler
     from streamsvd.errors import StoreError
     from streamsvd.models import Model
 
@@ -67,10 +70,13 @@ def command(
             failed = False
             try:
                 A = open_matrix(source, variable=variable, rows=rows, missing=missing)
-                with watching(A.nbytes, quiet=quiet) as progress:
+                with (
+                    use_scheduler(None, workers),
+                    watching(A.nbytes, quiet=quiet) as progress,
+                ):
                     update = absorb(model, A, progress, **given)
                 if update.n_absorbed or as_json:
-                    show(Model.open(model), update, as_json=as_json)
+                    show(Model.open(model), facts_of(update), as_json=as_json)
             except StoreError as error:
                 report(type(error).__name__, in_options(str(error)), FAILED, as_json=as_json)
                 failed = True

@@ -48,7 +48,7 @@ def by_proposals(run: ClusteringRun) -> Iterator[FoundCluster]:
 
 def _proposals(run: ClusteringRun) -> Sequence[Sequence[str]]:
     """Names of those that seem to share a basis."""
-    saved: list[list[str]] = run.run.saved("proposals", [])
+    saved: list[list[str]] = run.run.saved_value("proposals", [])
     if saved:
         return saved
     criteria = run.request.criteria

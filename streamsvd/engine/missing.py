@@ -109,7 +109,7 @@ def count_missing(
         source, HEIGHT, allowed_bytes(memory), work=lambda height: 9 * height * n, partial=16 * n,
         what=f"counting what is missing in {n:,} columns", remedy="",
     )  # fmt: skip
-    reader = replace(schedule.reader, checked=False)
+    reader = replace(schedule.reader, checks_entries=False)
     assert isinstance(reader, MatrixReader)
     run = Run(
         reader, schedule.workers, "cpu", schedule.projected_bytes, schedule.task_bytes, notify

@@ -81,7 +81,7 @@ class Pass(Protocol[S, P]):
         ...
 
 
-class Tiled(Pass[S, P], Protocol[S, P]):
+class TilePass(Pass[S, P], Protocol[S, P]):
     """A pass that can also work on tiles of columns, where whole rows do not fit.
 
     `forward` is summed over the tiles of a panel, then `backward` sees them again, if it is ``two_sided``.

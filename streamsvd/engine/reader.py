@@ -7,10 +7,11 @@ depends on the matrix, its chunks and the options alone, so that sums over them 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,8 @@ from streamsvd.errors import NonFiniteError
 from streamsvd.numerics.blocks import Axis
 from streamsvd.protocols import Source
 
+T = TypeVar("T")
+
 ROW_REMEDY = 'Mend or leave out the row, or pass nonfinite="zero", "mean" or "drop_columns"; Inf is always an error.'
 
 
@@ -38,7 +41,7 @@ class MatrixReader:
         The matrix, and how it is cut.
     prefetch
         Whether the next panel is read while blocks of this one are multiplied.
-    checked
+    checks_entries
         Whether entries are checked as they are read: an error names the first that is NaN or Inf. Otherwise the pass itself
         looks, where its sums say that there is something to see.
     """
@@ -46,7 +49,7 @@ class MatrixReader:
     source: Source
     layout: Layout
     prefetch: bool = True
-    checked: bool = False
+    checks_entries: bool = False
 
     @property
     def spans(self) -> Sequence[Span]:
@@ -132,25 +135,15 @@ class MatrixReader:
             shape = (rows, layout.width) if layout.axis == "rows" else (layout.width, rows)
             out = buffer.array(shape, dtype)
             read_part(source, layout.axis, slice(start, stop), whole, out)
-            return out, self.check(out, start) if self.checked else None
+            return out, self.check(out, start) if self.checks_entries else None
 
-        if not self.prefetch or span[1] - span[0] <= layout.panel:  # nothing to read ahead
-            with panel_buffers(1, size, device.panel) as (only,):
-                for start, stop in layout.panels(span):
-                    yield start, *load(only, start, stop)
-            return
+        ahead = self.prefetch and span[1] - span[0] > layout.panel
         with (
-            panel_buffers(2, size, device.panel) as buffers,
-            ThreadPoolExecutor(1, thread_name_prefix="streamsvd-read") as reader,
+            panel_buffers(2 if ahead else 1, size, device.panel) as buffers,
+            closing(read_ahead(layout.panels(span), load, buffers)) as panels,
         ):
-            pending = None
-            for index, (start, stop) in enumerate(layout.panels(span)):
-                following = (start, reader.submit(load, buffers[index % 2], start, stop))
-                if pending is not None:
-                    yield pending[0], *pending[1].result()
-                pending = following
-            if pending is not None:
-                yield pending[0], *pending[1].result()
+            for start, (panel, largest) in panels:
+                yield start, panel, largest
 
     def check(self, panel: npt.NDArray[Any], first: int) -> float:
         """Largest modulus of a panel's entries.
@@ -211,6 +204,28 @@ class MatrixReader:
             device.settle()
 
 
+def read_ahead(
+    runs: Iterable[Span], load: Callable[[PanelBuffer, int, int], T], buffers: Sequence[PanelBuffer]
+) -> Generator[tuple[int, T]]:
+    """The start of each run and what was loaded of it, in order; of two buffers a thread fills one while the other is used.
+
+    To be closed before the buffers are given back: then nothing writes into them any more.
+    """
+    if len(buffers) == 1:
+        for start, stop in runs:
+            yield start, load(buffers[0], start, stop)
+        return
+    with ThreadPoolExecutor(1, thread_name_prefix="streamsvd-read") as reader:
+        pending: tuple[int, Future[T]] | None = None
+        for index, (start, stop) in enumerate(runs):
+            following = (start, reader.submit(load, buffers[index % 2], start, stop))
+            if pending is not None:
+                yield pending[0], pending[1].result()
+            pending = following
+        if pending is not None:
+            yield pending[0], pending[1].result()
+
+
 def read_part(source: Source, axis: Axis, run: slice, other: slice, out: npt.NDArray[Any]) -> None:
     """Read a run of the streamed axis (and part of the other) into ``out``."""
     if axis == "rows":
@@ -227,17 +242,27 @@ def check_finite(source: Source, rows: npt.NDArray[Any], first: int) -> None:
     NonFiniteError
         It names row and column.
     """
+    found = find_nonfinite(rows)
+    if found is not None:
+        value, i, column = found
+        row = first + i
+        raise NonFiniteError(value, row, column, source.locate(row, column), ROW_REMEDY)
+
+
+def find_nonfinite(
+    rows: npt.NDArray[Any], *, nan_counts: bool = True
+) -> tuple[str, int, int] | None:
+    """The first entry that is NaN (where that counts) or Inf: which of the two, its row and its column; None without one."""
     if rows.dtype.kind in "iub":
-        return
+        return None
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(np.sum(rows)):  # no memory, and no entry of a sum that is finite is not
-            return
-    bad = ~np.isfinite(rows)
-    if bad.any():
-        i, j = np.unravel_index(int(np.argmax(bad)), bad.shape)
-        value = "NaN" if np.isnan(rows[i, j]) else "Inf"
-        row, number = first + int(i), int(j)
-        raise NonFiniteError(value, row, number, source.locate(row, number), ROW_REMEDY)
+            return None
+    bad = ~np.isfinite(rows) if nan_counts else np.isinf(rows)
+    if not bad.any():
+        return None
+    i, j = (int(k) for k in np.unravel_index(int(np.argmax(bad)), bad.shape))
+    return ("NaN" if np.isnan(rows[i, j]) else "Inf"), i, j
 
 
 def flush(state: Any, task: Task) -> None:

@@ -78,7 +78,7 @@ class Run:
     saved_bytes: int = 0
     warnings: list[str] = field(default_factory=list)
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
-    started: float = field(default_factory=time.perf_counter)
+    start_s: float = field(default_factory=time.perf_counter)
     memory: MemoryMark = field(default_factory=mark_memory)
 
     def __call__(
@@ -176,7 +176,7 @@ class Run:
         if self.saves is not None:
             self.saves.keep_value(name, value)
 
-    def saved(self, name: str, otherwise: T) -> T:
+    def saved_value(self, name: str, otherwise: T) -> T:
         """What was saved under a name by a run that was killed; else what it is to begin with."""
         if self.saves is not None and name in self.saves.values:
             value: T = self.saves.values[name]
@@ -204,7 +204,7 @@ class Run:
             "bytes_read": self.bytes_read,
             "peak_bytes": peak_since(self.memory),
             "projected_bytes": self.projected_bytes,
-            "elapsed_s": time.perf_counter() - self.started,
+            "elapsed_s": time.perf_counter() - self.start_s,
             "n_rows": source.shape[0] if hasattr(source, "shape") else 0,
             "seed": self.seed,
             "warnings": tuple(self.warnings),

@@ -51,7 +51,7 @@ class Schedule:
     @property
     def reader(self) -> MatrixReader:
         """Blocks for a pass; what is not finite is an error."""
-        return MatrixReader(self.source, self.layout, self.prefetch, checked=True)
+        return MatrixReader(self.source, self.layout, self.prefetch, checks_entries=True)
 
     @property
     def pass_bytes(self) -> int:

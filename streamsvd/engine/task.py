@@ -24,7 +24,7 @@ NONFINITE_REMEDY = 'Pass nonfinite="zero", "mean" or "drop_columns" to treat NaN
 cancelled_runs: set[str] = set()
 """Runs of this process that were interrupted; their tasks stop at the next panel."""
 _running: Counter[str] = Counter()
-_changed = threading.Condition()
+_task_ended = threading.Condition()
 
 
 class RunCancelled(StreamSVDError):
@@ -82,7 +82,7 @@ def run_span(work: Work[P], span: Span) -> P:
             with device.computing(), held_memory():
                 return work.reader.run(work.pass_, span, device, work)
         except BadEntry as bad:
-            raise _named(bad, work.reader.source) from None
+            raise _error_at(bad, work.reader.source) from None
         except OutOfScale as error:
             raise ScaleError(error.size) from None
 
@@ -103,25 +103,25 @@ def absorb(work: Work[P], left: P, right: P) -> P:
 
 def stop(run: str) -> None:
     """Cancel a run and wait for its tasks in this process: after that none of them reads or writes any more."""
-    with defer_interrupts(), _changed:
+    with defer_interrupts(), _task_ended:
         cancelled_runs.add(run)
-        _changed.wait_for(lambda: _running[run] == 0, timeout=STOP_SECONDS)
+        _task_ended.wait_for(lambda: _running[run] == 0, timeout=STOP_SECONDS)
         del _running[run]
 
 
 @contextmanager
 def _counting(run: str) -> Iterator[None]:
-    with _changed:
+    with _task_ended:
         _running[run] += 1
     try:
         yield
     finally:
-        with _changed:
+        with _task_ended:
             _running[run] -= 1
-            _changed.notify_all()
+            _task_ended.notify_all()
 
 
-def _named(bad: BadEntry, source: Any) -> StreamSVDError:
+def _error_at(bad: BadEntry, source: Any) -> StreamSVDError:
     """The error of an entry, with the chunk that holds it."""
     chunk = source.locate(bad.row, bad.column)
     if bad.value.lstrip("-").isdigit():

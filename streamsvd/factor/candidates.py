@@ -94,7 +94,7 @@ class Request:
         ``"auto"``, ``"values"`` or ``"error"``: what is to be proved.
     excess_tol
         Excess of the error over the best of the rank that is good enough where it counts.
-    saved
+    has_saves
         Whether what passes find is saved, so that a run that was killed can go on.
     """
 
@@ -112,7 +112,7 @@ class Request:
     precision: str
     target: str = "auto"
     excess_tol: float = EXCESS_TOL
-    saved: bool = False
+    has_saves: bool = False
 
     @property
     def searching(self) -> bool:
@@ -323,7 +323,7 @@ def _candidate(
     rows: int | None = None,
 ) -> PlanCandidate:
     """One arrangement; ``copied`` where sums stay as they were when they are joined, ``rows`` of the sample where known."""
-    copied = copied or request.saved
+    copied = copied or request.has_saves
     if route == "gram":
         # few, as every span has a sum of its own; by shape alone, as their number is in the bits
         layout = replace(layout, spans=_join_spans(layout, 4 if layout.width <= FEW_COLUMNS else 2))
@@ -367,7 +367,7 @@ SAVE_COPIES = 4
 
 def kept_sum_bytes(route: Route, layout: Layout, s: Sizes, request: Request) -> int:
     """Sums of finished passes, where they are saved: one of the Gram matrix; of each pass of the loop, and the start block."""
-    if not request.saved:
+    if not request.has_saves:
         return 0
     if route == "gram":
         return layout.width**2 * s.wide
@@ -377,7 +377,7 @@ def kept_sum_bytes(route: Route, layout: Layout, s: Sizes, request: Request) -> 
 
 def _saving_bytes(route: Route, layout: Layout, s: Sizes, busy: int, request: Request) -> int:
     """The same, and what a save takes while the next pass runs: copies of them and of the sums that wait."""
-    if not request.saved:
+    if not request.has_saves:
         return 0
     kept = kept_sum_bytes(route, layout, s, request)
     one = layout.width**2 * s.wide if route == "gram" else _sum_bytes(layout, s)

@@ -162,13 +162,13 @@ class NormalPass(_Adding):
 
     def update(self, state: SpanSums, block: Block) -> SpanSums:
         """Both products, with every column in memory."""
-        X = self._prepared(state, block)
-        self._add(state, X, block.columns, self._multiplied(state, X, block.columns))
+        X = self._prepare(state, block)
+        self._add(state, X, block.columns, self._multiply(state, X, block.columns))
         return state
 
     def forward(self, state: SpanSums, block: Block) -> list[Array]:
         """Products of the block with (rows ``columns`` of) the thin blocks."""
-        return self._multiplied(state, self._prepared(state, block), block.columns)
+        return self._multiply(state, self._prepare(state, block), block.columns)
 
     def backward(self, state: SpanSums, block: Block, Y: list[Array]) -> None:
         """Add the adjoint products to the sums."""
@@ -180,12 +180,12 @@ class NormalPass(_Adding):
         """The sums, on the host."""
         return _close_state(state)
 
-    def _prepared(self, state: SpanSums, block: Block) -> PreparedBlock:
+    def _prepare(self, state: SpanSums, block: Block) -> PreparedBlock:
         X = state.preparer.prepare(block.data, block.first, block.columns)
         state.add_moments(X, block.columns, self.thin[0].X.shape[0])
         return X
 
-    def _multiplied(self, state: SpanSums, X: PreparedBlock, columns: slice) -> list[Array]:
+    def _multiply(self, state: SpanSums, X: PreparedBlock, columns: slice) -> list[Array]:
         return [products.forward(X.like(t), t[columns, :]) for t in state.thin]
 
     def _add(self, state: SpanSums, X: PreparedBlock, columns: slice, Y: list[Array]) -> None:
@@ -255,13 +255,13 @@ class ProjectPass(_Adding):
     def update(self, state: SpanSums, block: Block) -> SpanSums:
         """Hand over the rows of a block that has every column."""
         X = state.preparer.prepare(block.data, block.first, block.columns)
-        self._hand_over(state, block.first, self._multiplied(state, X, block.columns), X.weights)
+        self._hand_over(state, block.first, self._multiply(state, X, block.columns), X.weights)
         return state
 
     def forward(self, state: SpanSums, block: Block) -> list[Array]:
         """Product of the block with the thin block."""
         X = state.preparer.prepare(block.data, block.first, block.columns)
-        return [self._multiplied(state, X, block.columns)]
+        return [self._multiply(state, X, block.columns)]
 
     def backward(self, state: SpanSums, block: Block, Y: list[Array]) -> None:
         """Hand over the rows."""
@@ -275,7 +275,7 @@ class ProjectPass(_Adding):
         """``Y* Y`` and the pieces not taken yet."""
         return _close_state(state)
 
-    def _multiplied(self, state: SpanSums, X: PreparedBlock, columns: slice) -> Array:
+    def _multiply(self, state: SpanSums, X: PreparedBlock, columns: slice) -> Array:
         (thin,) = state.thin
         return products.forward(X.like(thin), thin[columns, :])
 

@@ -42,7 +42,7 @@ def request_of(options: SVDOptions, source: Source, *, blanked: bool) -> Request
         precision=o.precision,
         target=o.target,
         excess_tol=float(o.excess_tol),
-        saved=o.checkpoint is not None,
+        has_saves=o.checkpoint is not None,
     )
 
 

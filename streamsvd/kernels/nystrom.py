@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from streamsvd.checks.paths import local_path
 from streamsvd.checks.real import check_real
 from streamsvd.engine.columns import View, over_columns_with_values, view_of, with_columns
 from streamsvd.engine.events import Callback, ignore_event
@@ -51,6 +52,8 @@ from streamsvd.kernels.passes import DictionaryPass, TraceErrorPass
 from streamsvd.kernels.records import NystromCertificate
 from streamsvd.numerics.sides import UNIT_ROUNDOFF
 from streamsvd.protocols import Source
+from streamsvd.store.results.reader import read_result
+from streamsvd.store.results.saving import Result
 from streamsvd.typing import Matrix, Real
 
 FEATURE_ITEMS, LEAST_ROWS = 1 << 19, 1024
@@ -58,7 +61,7 @@ FEATURE_ITEMS, LEAST_ROWS = 1 << 19, 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class NystromResult:
+class NystromResult(Result):
     """A dictionary, centres, and the feature map they make.
 
     Attributes
@@ -178,14 +181,23 @@ class NystromResult:
 
 
 def load_nystrom(path: str | os.PathLike[str]) -> NystromResult:
-    """The dictionary that ``numpy.savez(path, **found.arrays())`` or ``streamsvd nystrom --out`` saved.
+    """A dictionary that its `save`, or ``streamsvd nystrom --out``, wrote: `streamsvd.load`, for dictionaries alone.
+
+    Parameters
+    ----------
+    path
+        The folder; or a ``.npz`` file of `NystromResult.arrays`.
 
     Raises
     ------
     StoreError
-        If the file is no such thing, or of a newer release.
+        If there is no such thing, or it is of a newer release.
     """
-    return NystromResult(**dictionary_in(path))
+    place = local_path(path)
+    if place.is_dir():
+        found: NystromResult = read_result(place, "nystrom")
+        return found
+    return NystromResult(**dictionary_in(place))
 
 
 def put_back(found: NystromResult, view: View) -> NystromResult:

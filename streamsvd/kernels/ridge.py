@@ -61,6 +61,8 @@ from streamsvd.kernels.passes import HoldoutSums, PredictionPass, RegressionPass
 from streamsvd.kernels.solving import RidgeSolution, solve_by_gradients, solve_directly
 from streamsvd.kernels.targets import Targets, as_targets
 from streamsvd.protocols import Source
+from streamsvd.store.results.reader import read_result
+from streamsvd.store.results.saving import Result
 from streamsvd.store.writing.rows import RowsWriter
 from streamsvd.store.writing.separation import check_apart
 from streamsvd.typing import Matrix, Real
@@ -70,7 +72,7 @@ MOST_DIRECT = 4096
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class KernelRidgeResult:
+class KernelRidgeResult(Result):
     """A kernel ridge regression on the centres of a dictionary.
 
     Attributes
@@ -86,7 +88,7 @@ class KernelRidgeResult:
     flat
         Whether targets were given as one vector, and predictions are.
     nystrom
-        The dictionary and its record; None after loading.
+        The dictionary and its record; None of a ``.npz`` file, which does not hold it.
     n_held_out
         Rows held out.
     trace_error
@@ -499,11 +501,20 @@ def _result(
 
 
 def load_ridge(path: str | os.PathLike[str]) -> KernelRidgeResult:
-    """The regression that ``numpy.savez(path, **fit.arrays())`` saved.
+    """A regression that its `save`, or ``streamsvd krr fit --out``, wrote: `streamsvd.load`, for regressions alone.
+
+    Parameters
+    ----------
+    path
+        The folder; or a ``.npz`` file of `KernelRidgeResult.arrays`.
 
     Raises
     ------
     StoreError
-        If the file is no such thing, or of a newer release.
+        If there is no such thing, or it is of a newer release.
     """
-    return KernelRidgeResult(**ridge_in(path))
+    place = local_path(path)
+    if place.is_dir():
+        found: KernelRidgeResult = read_result(place, "kernel_ridge")
+        return found
+    return KernelRidgeResult(**ridge_in(place))

@@ -133,7 +133,7 @@ class _Descent:
         start: tuple[Matrix, Matrix] | None = None,
     ) -> RidgeDescent:
         """Until the residual is small enough, or the passes are used up."""
-        state: RidgeDescent | None = self.run.saved(name, None)
+        state: RidgeDescent | None = self.run.saved_value(name, None)
         state = start_descent(b, ridges, self.by, start) if state is None else state
         while state.residual > self.tol and len(state.residuals) <= self.max_passes:
             pass_ = ProductPass(self.map_, targets, state.p, judges=False)

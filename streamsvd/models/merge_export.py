@@ -11,7 +11,7 @@ import numpy as np
 
 from streamsvd.checks.paths import local_path
 from streamsvd.errors import ConflictError, SpecError
-from streamsvd.models.absorption import summarise
+from streamsvd.models.commit import summarise
 from streamsvd.models.model import Model
 from streamsvd.models.options import buffer_of, method_of
 from streamsvd.models.overlap import refuse_shared

@@ -14,38 +14,31 @@ import numpy as np
 from streamsvd.checks.paths import is_url, local_path
 from streamsvd.engine.dask_source import DaskSource
 from streamsvd.engine.events import Callback, ignore_event
-from streamsvd.engine.memory import default_budget, parse_bytes
 from streamsvd.engine.opening import as_source
+from streamsvd.engine.schedule import allowed_bytes
 from streamsvd.errors import SpecError, StoreError
 from streamsvd.factor.result import SVD
 from streamsvd.info import Info, Status
 from streamsvd.models.absorption import Absorption, UpdateReport
 from streamsvd.models.left_vectors import LeftVectors
 from streamsvd.models.loaded_version import LoadedVersion
-from streamsvd.models.mathematics.incremental import IncrementalResult, default_buffer
-from streamsvd.models.options import change_spec, check_names, make_spec, method_of
-from streamsvd.models.state import (
-    ModelState,
-    check_result,
-    kept_columns,
-    load_state,
-    narrow_result,
-    refuse_base,
-)
+from streamsvd.models.mathematics.incremental import IncrementalResult
+from streamsvd.models.new_rows import UpdateRequest
+from streamsvd.models.options import UpdateOptions, change_spec, method_of
+from streamsvd.models.policies import current_spelling
+from streamsvd.models.settings import is_vacant, new_settings, settings_of_result
+from streamsvd.models.state import ModelState, load_state
 from streamsvd.numerics.certificate import Certificate
 from streamsvd.numerics.columns import Columns
 from streamsvd.numerics.ledger import Ledger
 from streamsvd.numerics.support import degrees_of_freedom
 from streamsvd.protocols import Source
-from streamsvd.store.explanations import explain_errors, path_exists
 from streamsvd.store.objects import objects_at
-from streamsvd.store.results.reader import is_result, read_result
+from streamsvd.store.results.reader import is_result
 from streamsvd.store.results.writer import lazy_array
 from streamsvd.store.sources.arrays import ArraySource
 from streamsvd.store.versions import (
     DEFAULT_KEEP,
-    FOLDER,
-    VERSIONS,
     BlockEntry,
     Damage,
     LogEntry,
@@ -63,8 +56,6 @@ from streamsvd.store.versions import (
 )
 from streamsvd.store.writing.separation import check_apart, mask_places
 from streamsvd.typing import Matrix, Real
-
-DEFAULT_RANK = 50
 
 
 class Model:
@@ -106,6 +97,7 @@ class Model:
         seed: int = 0,
         delta: float = 1e-6,
         keep: int = DEFAULT_KEEP,
+        mask: Any = None,
     ) -> Model:
         """Begin a model that has seen nothing.
 
@@ -139,14 +131,20 @@ class Model:
             Of the probes, and their probability of failure in all.
         keep
             Versions kept for readers and `rollback`, at least 2.
+        mask
+            Columns to keep of every block, as in `svd`: booleans; or the name of an array beside the first block, or ``"auto"``,
+            all columns that have a value in it. What the others hold is never looked at.
 
         Raises
         ------
         SpecError, StoreError
             If an option is out of range, or there is something at the path.
+        ShapeError
+            If the rank exceeds the columns that the mask keeps.
         """
-        settings = _new_settings(
+        settings = new_settings(
             keep=keep,
+            mask=mask,
             rank=rank,
             tol=tol,
             buffer=buffer,
@@ -162,7 +160,7 @@ class Model:
         )
         if not is_url(path):
             place = local_path(path)
-            if not _vacant(place):
+            if not is_vacant(place):
                 if (place / "model.json").exists():
                     raise StoreError(
                         f"{place} is a model already. Open it, or choose another place."
@@ -187,7 +185,7 @@ class Model:
         except StoreError:
             if is_url(path) or not is_result(local_path(path)):
                 raise
-            settings = _settings_of(local_path(path))
+            settings = settings_of_result(local_path(path))
         return cls(store, settings, version)
 
     def refresh(self) -> Model:
@@ -343,12 +341,22 @@ class Model:
             else np.divide(1.0, state.scale, out=np.zeros_like(state.scale), where=state.scale > 0)
         )
         status = Status.CONVERGED if found.tolerance_met else Status.NOT_CONVERGED
+        n_rows = state.factor.n_rows
         info = Info(
-            status=status, passes=1.0, bytes_read=0, peak_bytes=0, projected_bytes=0, elapsed_s=0.0,
-            n_rows=state.factor.n_rows, seed=self.spec.seed, route="incremental", axis=self.spec.axis,
-            dropped_columns=self.dropped_columns, widths=(found.certificate.relative_width,),
-            freedom=degrees_of_freedom(state.factor.n_rows, None),
-        )  # fmt: skip
+            status=status,
+            passes=1.0,
+            bytes_read=0,
+            peak_bytes=0,
+            projected_bytes=0,
+            elapsed_s=0.0,
+            n_rows=n_rows,
+            seed=self.spec.seed,
+            route="incremental",
+            axis=self.spec.axis,
+            dropped_columns=self.dropped_columns,
+            widths=(found.certificate.relative_width,),
+            freedom=degrees_of_freedom(n_rows, None),
+        )
         options: dict[str, Any] = {"center": self.spec.center}
         if self.columns is not None:
             options["columns"] = self.columns.marks
@@ -384,7 +392,7 @@ class Model:
         block: Any,
         block_id: str | None = None,
         *,
-        memory: int | str | None = None,
+        memory: int | float | str | None = None,
         nonfinite: str = "raise",
         mask: Any = None,
         column_names: Sequence[Any] | None = None,
@@ -402,17 +410,18 @@ class Model:
         memory
             Bytes that absorbing may use; half of what is free if left out. Larger blocks go in pieces.
         nonfinite
-            What a NaN means: ``"raise"``; ``"skip-block"``, nothing of the block is absorbed, which of an array
-            that grows is all that is new, so that it waits until the data are mended; ``"impute-mean"`` of the
-            model as it is when the piece with the NaN comes. Inf is always an error. But for ``"raise"``, columns that
-            have no value in the first block are left out of the model, and must have none later.
+            What a NaN means: ``"raise"``; ``"zero"``; ``"mean"`` of its column in the model as it is when the piece with the
+            NaN comes, which needs ``center=True``; ``"skip_block"``, nothing of the block is absorbed, which of an array that
+            grows is all that is new, so that it waits until the data are mended. Inf is always an error. But for ``"raise"``,
+            columns that have no value in the first block are left out of the model, and must have none later.
         mask
-            Columns to keep, with the first block, as in `svd`; what the others hold is never looked at. Later blocks need
-            no mask: the model remembers.
+            Columns to keep, with the first block, as in `svd`, unless the model was created with a mask; what the others hold
+            is never looked at. Later blocks need no mask: the model remembers.
         column_names
             Names of the columns: later blocks must have the same in the same order.
         callback
-            Receives an event for every version committed.
+            Receives events: of the pass over what is new, a span for each piece, and for every version committed. What it
+            raises ends the update: what was committed stays, of the rest nothing is left behind.
 
         Returns
         -------
@@ -432,30 +441,70 @@ class Model:
         -----
         Cost: one read of the new rows; see `IncrementalSVD`.
         """
+        return self._absorb(
+            block,
+            as_source(block),
+            block_id,
+            memory=memory,
+            nonfinite=nonfinite,
+            mask=mask,
+            column_names=column_names,
+            callback=callback,
+        )
+
+    def _absorb(
+        self,
+        block: Any,
+        source: Source,
+        block_id: str | None,
+        *,
+        mask: Any,
+        callback: Callback,
+        **asked: Any,
+    ) -> UpdateReport:
+        """The same of a block that was opened."""
+        request = self._request(block, source, block_id, mask=mask, **asked)
+        check_apart(self._held.store.objects, source, mask_places(source, mask), name="the model ")
+        return Absorption(self._held, request, callback).run()
+
+    def _request(
+        self,
+        block: Any,
+        source: Source,
+        block_id: str | None,
+        *,
+        memory: int | float | str | None,
+        nonfinite: str,
+        mask: Any,
+        column_names: Sequence[Any] | None,
+    ) -> UpdateRequest:
+        """What a call of `update` asks, checked as far as it can be by itself.
+
+        Raises
+        ------
+        SpecError
+            If this is an earlier version, or the name of the block is none.
+        """
         if self._pinned:
             raise SpecError(
                 f"version {self.version} was opened by number and stays as it is. Open the newest."
             )
-        source = as_source(block)
-        check_apart(self._held.store.objects, source, mask_places(source, mask), name="the model ")
-        grows = block_id is None and not _is_array(block, source)
-        budget = default_budget() if memory is None else parse_bytes(memory)
-        return Absorption(
-            self._held,
+        return UpdateRequest(
             source,
-            block_id,
-            grows,
-            budget,
-            nonfinite,
+            block_id is None and not _is_array(block, source),
+            UpdateOptions(block_id=block_id, nonfinite=current_spelling(nonfinite)),
             mask,
             column_names,
+            allowed_bytes(memory),
             self._asked,
-            callback,
-            free_rank=self._free_rank,
-        ).run()
+            self._free_rank,
+        )
 
-    def _agree(self, options: dict[str, Any]) -> None:
-        """Options of a call must be the model's; those of a model that has absorbed nothing may change."""
+    def _agree(self, options: dict[str, Any], *, dry: bool = False) -> None:
+        """Options of a call must be the model's; those of a model that has absorbed nothing may change.
+
+        Dry, nothing is written.
+        """
         held = self._held
         if held.version == 0 and not held.settings.base and options:
             asked = dict(options)
@@ -463,7 +512,8 @@ class Model:
             spec = change_spec(held.settings.spec, asked)
             if (spec, keep) != (held.settings.spec, held.settings.keep):
                 held.settings = msgspec.structs.replace(held.settings, spec=spec, keep=keep)
-                held.store.resettle(held.settings)
+                if not dry:
+                    held.store.resettle(held.settings)
         self._asked = options  # what an update that finds other writers' work holds it against
 
     # Mending --------------------------------------------------------------------------------------------
@@ -517,62 +567,6 @@ def repair_model(path: str | os.PathLike[str]) -> tuple[Model, list[Damage]]:
     return Model.open(path), damage
 
 
-def update(
-    path: str | os.PathLike[str],
-    block: Any,
-    block_id: str | None = None,
-    *,
-    memory: int | str | None = None,
-    nonfinite: str = "raise",
-    mask: Any = None,
-    column_names: Sequence[Any] | None = None,
-    callback: Callback = ignore_event,
-    **options: Any,
-) -> UpdateReport:
-    """Absorb new rows into the model at a path, which is created if there is none.
-
-    Parameters
-    ----------
-    path
-        Of the model, or of a result that `svd` or `pca` kept.
-    block, block_id, memory, nonfinite, mask, column_names, callback
-        As in `Model.update`.
-    options
-        As in `Model.create`; an existing model must have been made with the same.
-
-    Returns
-    -------
-    update
-        What was absorbed.
-    """
-    check_names(options)
-    vacant = _vacant(path)  # before it is opened: whatever others make meanwhile is found
-    try:
-        model = Model.open(path)
-    except StoreError:
-        if not vacant:
-            raise
-        wanted = dict(options)
-        if options.get("rank") is None and options.get("tol") is None:
-            fixed = as_source(block).shape[0 if options.get("axis") == "columns" else 1]
-            wanted["rank"] = min(DEFAULT_RANK, fixed)
-        # Made by its first version: a first update that fails leaves nothing.
-        model = Model(ModelStore(objects_at(path)), _new_settings(**wanted))
-        model._asked = options
-        model._free_rank = "rank" in wanted and options.get("rank") is None
-    else:
-        model._agree(options)
-    return model.update(
-        block,
-        block_id,
-        memory=memory,
-        nonfinite=nonfinite,
-        mask=mask,
-        column_names=column_names,
-        callback=callback,
-    )
-
-
 def advice(spec: ModelSpec, found: IncrementalResult) -> str:
     """When the model no longer is what was asked for, what to do."""
     c = found.certificate
@@ -591,54 +585,3 @@ def advice(spec: ModelSpec, found: IncrementalResult) -> str:
 def _is_array(block: Any, source: Source) -> bool:
     """Whether a block is in memory or lazily computed, rather than stored somewhere that may grow."""
     return isinstance(block, np.ndarray) or isinstance(source, ArraySource | DaskSource)
-
-
-def _vacant(path: str | os.PathLike[str]) -> bool:
-    """Whether nothing is there yet."""
-    if is_url(path):
-        return not objects_at(path).names("log")
-    place = local_path(path)
-    if not path_exists(place):
-        return True
-    if not place.is_dir():
-        return False
-    # One that was killed while it made the model leaves temporary files, and drafts that nobody refers to.
-    with explain_errors(place, doing="list"):
-        return all(
-            p.name.startswith("model.json.") or (p.name == VERSIONS and _only_drafts(p))
-            for p in place.iterdir()
-        )
-
-
-def _only_drafts(folder: Path) -> bool:
-    return all(FOLDER.fullmatch(p.name) for p in folder.iterdir())
-
-
-def _new_settings(*, keep: int = DEFAULT_KEEP, **options: Any) -> ModelSettings:
-    """What a model that has seen nothing is made with."""
-    if keep < 2:
-        raise SpecError(f"keep={keep} leaves nothing to return to. Pass keep >= 2.")
-    return ModelSettings(1, make_spec(**{"rank": None} | options), keep, False)
-
-
-def _settings_of(path: Path) -> ModelSettings:
-    """Settings of a batch result, as if it had been a model from the beginning."""
-    result: SVD = read_result(path, "svd", "pca")
-    names = ("row_weights", "column_weights")
-    weighted = [name for name in names if result.preparation.get(name) is not None]
-    # A column left out has a scale all the same, by which it would come back: refused as without one.
-    refuse_base(result, weighted)
-    columns = kept_columns(result)
-    if columns is not None:
-        result = narrow_result(result, columns)
-    check_result(result, str(path))
-    rank = max(result.rank, 1)
-    spec = make_spec(
-        rank=rank,
-        buffer=default_buffer(rank, result.Vh.shape[1]),
-        center=bool(result.preparation.get("center")),
-        u=result.U is not None,
-        seed=result.info.seed,
-    )
-    spec = msgspec.structs.replace(spec, width=result.Vh.shape[1], scaled=result.scale is not None)
-    return ModelSettings(1, spec, DEFAULT_KEEP, True)

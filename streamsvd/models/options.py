@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from streamsvd.checks.masks import masked_cells, require_unmasked
+from streamsvd.checks.numbers import check_numbers, check_seed
 from streamsvd.errors import ShapeError, SpecError
 from streamsvd.models.mathematics.incremental import IncrementalSVD, default_buffer
+from streamsvd.options import option
 from streamsvd.protocols import Source
 from streamsvd.store.versions import ModelSpec
 
@@ -22,6 +25,35 @@ KINDS = {
     "c": "complex numbers",
     "b": "booleans",
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateOptions:
+    """What `Model.update` may be asked; what a model is made with is a `ModelSpec`."""
+
+    block_id: str | None = option(None, "SOURCE is one block: it enters once under this name.")
+    nonfinite: str = option("raise", "What a NaN means; Inf is always an error.")
+
+    def __post_init__(self) -> None:
+        name = self.block_id
+        if name is not None and (not isinstance(name, str) or not name or name[0] == "@"):
+            raise SpecError(
+                f"block_id={name!r} is no name of a block. Pass a text that does not begin with @."
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyOptions:
+    """What `verify` may be asked."""
+
+    seed: int = option(1, "Of the probes; take another than the run's.")
+    delta: float = option(1e-6, "Probability that a fresh upper bound fails.")
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
+        check_numbers(delta=self.delta)
+        if not 0 < self.delta < 1:
+            raise SpecError(f"delta={self.delta} is no probability. Pass a number in (0, 1).")
 
 
 def make_spec(

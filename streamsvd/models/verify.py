@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,17 +12,21 @@ from streamsvd.checks.paths import local_path
 from streamsvd.engine.columns import View, kept_source
 from streamsvd.engine.events import Callback, ignore_event
 from streamsvd.engine.opening import as_source
+from streamsvd.engine.run_plan import RunPlan
 from streamsvd.errors import NonFiniteError, ShapeError, SpecError
 from streamsvd.factor.assessment import assess_krylov
 from streamsvd.factor.factors import product_scale
 from streamsvd.factor.iteration import Iteration
-from streamsvd.factor.problem import check_options
+from streamsvd.factor.plan import Plan
+from streamsvd.factor.problem import MatrixOptions, check_options
 from streamsvd.factor.result import SVD
 from streamsvd.factor.sample import Pilot, power_of_two
 from streamsvd.factor.session import RunGoal, Session
 from streamsvd.factor.terms import terms_from_pilot
 from streamsvd.factor.verb import plan_svd
+from streamsvd.info import Info, Status
 from streamsvd.models import Model
+from streamsvd.models.options import VerifyOptions
 from streamsvd.models.state import kept_columns, narrow_result
 from streamsvd.numerics import krylov
 from streamsvd.numerics.certificate import Certificate, Kind
@@ -57,16 +60,37 @@ class Verification:
         run that made it, which had more passes.
     stored_certificate
         The certificate as stored.
-    passes, elapsed_s
-        What it cost.
+    options, info
+        What was asked, and how it came about.
     """
 
     agrees: bool
     findings: tuple[str, ...]
     certificate: Certificate
     stored_certificate: Certificate
-    passes: float
-    elapsed_s: float
+    options: VerifyOptions
+    info: Info
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Comparison:
+    """A stored result beside the matrix that it is held against, of the columns that it kept.
+
+    Attributes
+    ----------
+    result, view
+        Of those columns.
+    matrix, plan
+        The options that the result was made with, and how the one pass is made.
+    has_policy
+        Whether the result says what a NaN is.
+    """
+
+    result: SVD
+    view: View
+    matrix: MatrixOptions
+    plan: Plan
+    has_policy: bool
 
 
 def verify(
@@ -79,6 +103,9 @@ def verify(
     callback: Callback = ignore_event,
 ) -> Verification:
     """Certify a stored result anew against its source, in one pass.
+
+    The mask, the weights and the policy for missing values are those that the result was made with: others would make
+    another matrix.
 
     Parameters
     ----------
@@ -113,43 +140,15 @@ def verify(
     -----
     Cost: one pass, and another where missing values are given the mean; one read of ``U`` where it is stored.
     """
-    began = time.perf_counter()
-    result, kept = _load_with_options(path)
-    source = as_source(A)
-    k, n = result.Vh.shape
-    if source.shape[1] != n:
-        raise ShapeError(
-            f"{path} was made of {n:,} columns, the matrix has {source.shape[1]:,}. Pass the matrix it was made of."
-        )
-    view = View(source, source, None, 0, True)
-    columns = kept.get("columns")
-    if columns is not None:  # what it left out is no part of what it says
-        view = View(kept_source(source, columns), source, columns, 0, True)
-        source, result = view.source, narrow_result(result, columns)
-        n = source.shape[1]
-    options = check_options(
-        source,
-        center=bool(kept.get("center")),
-        scale=bool(kept.get("scale")),
-        row_weights=kept.get("row_weights"),
-        column_weights=view.take(kept.get("column_weights")),
-        nonfinite=str(kept.get("nonfinite", "raise")),
+    asked = VerifyOptions(seed=seed, delta=delta)
+    comparison = _prepare_comparison(path, A, memory)
+    result, view, options, plan = (
+        comparison.result,
+        comparison.view,
+        comparison.matrix,
+        comparison.plan,
     )
-    plan = plan_svd(
-        source,
-        max(k, 1),
-        memory=memory,
-        center=options.center,
-        scale=options.scale,
-        row_weights=options.row_weights,
-        column_weights=options.column_weights,
-        nonfinite=options.nonfinite,
-        max_passes=1,
-        axis="rows",
-        route="krylov",
-        precision="double",
-    )
-    stored = result.certificate
+    source, (k, n), stored = view.source, result.Vh.shape, result.certificate
     settings = RunGoal(max(k, 1), None, stored.tol, delta, Kind.BOUNDS, 1, seed)
     session = Session(source, plan, options, settings, callback)
     entries = source.shape[0] * n
@@ -168,7 +167,7 @@ def verify(
         with view.naming():
             space, probes = loop.first_pass(block.astype(terms.prep.wide), keep=True)
     except NonFiniteError as bad:  # the policy is the result's: another would be another matrix
-        remedy = REMEDY if "nonfinite" in kept else MODEL_REMEDY
+        remedy = REMEDY if comparison.has_policy else MODEL_REMEDY
         raise NonFiniteError(bad.value, bad.row, bad.column, bad.chunk, remedy) from None
     look, _ = assess_krylov(
         krylov.ritz_of_space(space), probes, loop.known_terms.known_stats, settings, 1
@@ -176,8 +175,91 @@ def verify(
     fresh = look.certificate.scale_by(1 / product_scale(session, loop.known_terms))
     fresh = replace(fresh, orthogonality=_gram_error(result.Vh.conj().T))
     findings = tuple(_findings(result, fresh, source.shape[0]))
-    passes = session.info(result.info.status, loop.known_terms).passes
-    return Verification(not findings, findings, fresh, stored, passes, time.perf_counter() - began)
+    info = session.info(Status.DONE, loop.known_terms)
+    return Verification(not findings, findings, fresh, stored, asked, info)
+
+
+def plan_verify(
+    path: str | os.PathLike[str],
+    A: Any,
+    *,
+    memory: int | str | None = None,
+    seed: int = 1,
+    delta: float = 1e-6,
+) -> RunPlan:
+    """What `verify` would read and need; nothing of the matrix is read.
+
+    Parameters
+    ----------
+    path, A, memory, seed, delta
+        As in `verify`.
+
+    Returns
+    -------
+    plan
+        With the upper bound of the memory.
+
+    Notes
+    -----
+    Cost: that of loading the result.
+    """
+    asked = VerifyOptions(seed=seed, delta=delta)
+    comparison = _prepare_comparison(path, A, memory)
+    plan, twice = comparison.plan, comparison.matrix.nonfinite == "mean"
+    notes = ("one pass more where values are missing: for the means that take their place",)
+    return RunPlan(
+        verb="verify",
+        source=plan.name,
+        options=asked,
+        passes=2 if twice else 1,
+        pass_bytes=int(plan.nbytes * plan.layout.amplification),
+        workers=plan.workers,
+        spans=len(plan.layout.spans),
+        projected_bytes=plan.projected_bytes,
+        budget_bytes=plan.budget_bytes,
+        notes=notes if twice else (),
+    )
+
+
+def _prepare_comparison(
+    path: str | os.PathLike[str], A: Any, memory: int | str | None
+) -> _Comparison:
+    """The result and the matrix, and how the pass is made."""
+    result, kept = _load_with_options(path)
+    source = as_source(A)
+    k, n = result.Vh.shape
+    if source.shape[1] != n:
+        raise ShapeError(
+            f"{path} was made of {n:,} columns, the matrix has {source.shape[1]:,}. Pass the matrix it was made of."
+        )
+    view = View(source, source, None, 0, True)
+    columns = kept.get("columns")
+    if columns is not None:  # what it left out is no part of what it says
+        view = View(kept_source(source, columns), source, columns, 0, True)
+        result = narrow_result(result, columns)
+    options = check_options(
+        view.source,
+        center=bool(kept.get("center")),
+        scale=bool(kept.get("scale")),
+        row_weights=kept.get("row_weights"),
+        column_weights=view.take(kept.get("column_weights")),
+        nonfinite=str(kept.get("nonfinite", "raise")),
+    )
+    plan = plan_svd(
+        view.source,
+        max(k, 1),
+        memory=memory,
+        center=options.center,
+        scale=options.scale,
+        row_weights=options.row_weights,
+        column_weights=options.column_weights,
+        nonfinite=options.nonfinite,
+        max_passes=1,
+        axis="rows",
+        route="krylov",
+        precision="double",
+    )
+    return _Comparison(result, view, options, plan, "nonfinite" in kept)
 
 
 def _load_with_options(path: str | os.PathLike[str]) -> tuple[SVD, dict[str, Any]]:

@@ -21,6 +21,9 @@ Array = Any
 Axis = Literal["rows", "columns"]
 Policy = Literal["raise", "zero", "mean", "drop_columns"]
 POLICIES: tuple[Policy, ...] = ("raise", "zero", "mean", "drop_columns")
+BlockPolicy = Literal["raise", "zero", "mean", "skip_block"]
+BLOCK_POLICIES: tuple[BlockPolicy, ...] = ("raise", "zero", "mean", "skip_block")
+"""What a NaN may be where each block is seen once, and its columns are those of all blocks."""
 
 
 class Backend(Protocol):

@@ -395,7 +395,7 @@ def _by_iteration(problem: _Problem) -> _Answer:
     space, b, options, run = begun.space, problem.b, problem.options, problem.run
     norms = np.linalg.norm(b, axis=0)
     gradients: list[tuple[float, ...]]
-    state, gradients = run.saved("descent", (LeastSquaresDescent.start(begun.x), []))
+    state, gradients = run.saved_value("descent", (LeastSquaresDescent.start(begun.x), []))
     while not state.is_over and state.passes <= MOST_ITERATIONS:
         sums = run(DescentPass(b, state), f"iteration {state.passes + 1}")
         state = state.advance(space, sums.with_ridge(state, options.ridge), norms, options.tol)

@@ -130,7 +130,7 @@ class StoredRun(StreamRun):
 
     def first_pass(self) -> StreamState:
         m, n = self.reader.source.shape
-        saved: tuple[StreamState, int] | None = self.run.saved(STATE, None)
+        saved: tuple[StreamState, int] | None = self.run.saved_value(STATE, None)
         state, begin = (StreamState(self.fitted_options, n, m), 0) if saved is None else saved
         for index, pieces in self._windows_of_pass(FIRST_PASS, begin):
             for rows in pieces:
@@ -202,7 +202,7 @@ class BlocksRun(StreamRun):
 
     def first_pass(self) -> StreamState:
         nothing: tuple[StreamState | None, int] = (None, 0)
-        state, position = self.run.saved(STATE, nothing)
+        state, position = self.run.saved_value(STATE, nothing)
         skip = position if self.replay else 0
         for rows, missing in self._blocks_of_pass(FIRST_PASS):
             if state is None:

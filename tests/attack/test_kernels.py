@@ -246,9 +246,12 @@ def test_what_is_no_regular_file_is_not_replaced(tmp_path, A, capsys):
 
     np.save(tmp_path / "a.npy", A)
     os.mkfifo(tmp_path / "pipe")
+    os.mkfifo(tmp_path / "pipe.npz")
     given = ["nystrom", str(tmp_path / "a.npy"), "--n-centres", "4", "--quiet"]
-    assert app.run([*given, "--out", str(tmp_path / "pipe"), "--overwrite"]) == 1
+    assert app.run([*given, "--out", str(tmp_path / "pipe.npz"), "--overwrite"]) == 1
     assert "is no regular file" in capsys.readouterr().err
+    assert app.run([*given, "--out", str(tmp_path / "pipe"), "--overwrite"]) == 1
+    assert "pipe exists and is not a result of streamsvd" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("verb", [["lstsq", "--b"], ["krr", "fit", "--y"]])

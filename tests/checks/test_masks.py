@@ -197,8 +197,8 @@ POLICIES = {
     svd: ["raise", "zero", "mean", "drop_columns"],
     along_columns: ["raise", "zero", "mean", "drop_columns"],
     pca: ["raise", "zero", "mean", "drop_columns"],
-    model: ["raise", "skip-block", "impute-mean"],
-    columns_of_model: ["raise", "skip-block"],
+    model: ["raise", "zero", "skip_block", "mean"],
+    columns_of_model: ["raise", "zero", "skip_block"],
 }
 MATRIX_DOORS = [
     verify, top, shuffle, sample, online, lstsq, nystrom, updated_nystrom, kernel_ridge, predict_to, input_factor, inputs,

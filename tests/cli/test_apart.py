@@ -73,6 +73,8 @@ CHECKPOINTS = [
         "top A.zarr",
         "nystrom A.zarr --n-centres 5",
         "krr fit A.zarr --y rows.npy --n-centres 5 --out k.npz",
+        "rates A.zarr --cut 0,20",
+        "compress A.zarr --cut 0,20 --out q",
     )
     for place in ("A.zarr", "A.zarr/ck", "link/ck")
 ]

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import zarr
 
+from streamsvd.cli import app
+from streamsvd.engine.events import PassDone
 from tests.collections.blocks import d7, name_blocks
 
 
@@ -189,3 +191,33 @@ def test_residuals_are_told_and_come_back(run, folder):
         A = np.load(path)
         B = np.load(folder / "back" / path.relative_to(folder / "W"))
         assert np.linalg.norm(A - B) <= 0.005 * np.linalg.norm(A)
+
+
+@pytest.mark.parametrize("verb", [("compress", "--out", "C.zarr"), ("rates",)])
+def test_a_run_that_was_stopped_says_where_its_saves_are_and_goes_on(
+    run, folder, monkeypatch, capsys, verb
+):
+    given = [
+        verb[0],
+        "W",
+        *verb[1:],
+        "--checkpoint",
+        "saves",
+        "--save-seconds",
+        "0",
+        "--json",
+        "--quiet",
+    ]
+
+    def interrupt(self, event):
+        if isinstance(event, PassDone):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("streamsvd.cli.progress.Silence.__call__", interrupt)
+        assert app.run(given, app.StopHandler(got_signal=True)) == 130
+    said = "interrupted; what was saved is in saves, and the same command goes on from it."
+    assert json.loads(capsys.readouterr().out)["message"] == said
+    record = run(*given).record
+    assert (record["status"], record["reads"], record["passes"]) == ("done", 0.0, 1)
+    assert not [p for p in (folder / "saves").rglob("*") if p.is_file()]

@@ -248,9 +248,9 @@ def test_an_interrupt_says_what_was_committed(tmp_path):
         from streamsvd.cli import app
         from streamsvd.models import absorption
 
-        def commit(self, work):
-            done = original(self, work)
-            if self.committed == 2:
+        def commit(self, pending):
+            done = original(self, pending)
+            if self.n_committed == 2:
                 signal.raise_signal(signal.SIGINT)
             return done
 
@@ -288,3 +288,41 @@ def test_columns_without_their_vectors_are_exported_as_far_as_they_are_known(run
         "is no folder. Make it"
         in run("export", tmp_path / "m", "--out", tmp_path / "no" / "e.npz").err
     )
+
+
+def test_a_plan_says_what_an_update_will_take_and_changes_nothing(run, growing, tmp_path):
+    path, array, rows = growing
+    planned = run("plan", "update", tmp_path / "m", path, "--rank", 4, "--json").record
+    assert (planned["n_new"], planned["passes"], planned["pass_bytes"]) == (300, 1, 300 * 30 * 8)
+    assert not (tmp_path / "m").exists()
+    run("update", tmp_path / "m", path, "--rank", 4, "--workers", 1)
+    array.append(rows[300:])
+    shown = run("plan", "update", tmp_path / "m", path)
+    assert "600 rows are new, 300 are in the model" in shown.out
+    assert Model.open(tmp_path / "m").n_rows == 300
+    refused = run("plan", "update", tmp_path / "m", path, "--rank", 5)
+    assert refused.code == 2
+    assert "--rank 5 was asked, the model was made with" in refused.err
+
+
+def test_policies_of_models_are_spelt_as_those_of_all_verbs_and_as_before(run, tmp_path):
+    gap = np.random.default_rng(0).standard_normal((20, 6))
+    np.save(tmp_path / "a.npy", gap)
+    gap[3, 2] = np.nan
+    np.save(tmp_path / "b.npy", gap)
+    run("update", tmp_path / "m", tmp_path / "a.npy", "--rank", 3, "--block-id", "a", "--center")
+    given = ("update", tmp_path / "m", tmp_path / "b.npy", "--block-id", "b", "--json")
+    for skipping in ("skip_block", "skip-block"):
+        assert run(*given, "--nonfinite", skipping).record["skipped"] == "nonfinite"
+    refused = run(*given, "--nonfinite", "drop_columns")
+    assert refused.code == 2
+    assert "Pass --mask auto with the first block" in refused.err
+    assert run(*given, "--nonfinite", "median").code == 2
+    assert run(*given, "--nonfinite", "zero").record["absorbed"] == 20
+
+
+def test_verify_has_a_plan(run, tmp_path):
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).standard_normal((30, 8)))
+    run("svd", tmp_path / "a.npy", "--rank", 3, "--out", tmp_path / "r")
+    planned = run("plan", "verify", tmp_path / "r", tmp_path / "a.npy", "--json").record
+    assert (planned["verb"], planned["passes"], planned["options"]["seed"]) == ("verify", 1, 1)

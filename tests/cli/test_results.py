@@ -10,7 +10,7 @@ import streamsvd
 
 KEYS = {
     "status", "rank", "passes", "bytes_read", "elapsed_s", "peak_bytes", "projected_bytes", "singular_values",
-    "certificate", "out", "version",
+    "certificate", "out", "kind", "streamsvd",
 }  # fmt: skip
 
 

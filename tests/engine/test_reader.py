@@ -159,7 +159,7 @@ def test_a_checked_reader_names_row_column_and_chunk_of_the_first_bad_entry(valu
     reader = even(60, 10, 7, 10)
     reader.source.A[43, 2] = reader.source.A[44, 0] = value
     copies(reader)  # who does not check reads on
-    checked = replace(reader, checked=True, prefetch=prefetch)
+    checked = replace(reader, checks_entries=True, prefetch=prefetch)
     with pytest.raises(NonFiniteError, match="Mend or leave out the row") as caught:
         copies(checked)
     error = caught.value
@@ -168,7 +168,7 @@ def test_a_checked_reader_names_row_column_and_chunk_of_the_first_bad_entry(valu
 
 
 def test_a_checked_reader_tells_the_largest_entry_and_refuses_what_squares_lose():
-    reader = replace(even(60, 10, 7, 10), checked=True)
+    reader = replace(even(60, 10, 7, 10), checks_entries=True)
     for span in reader.spans:
         for block in reader.blocks(span, NumpyBackend(), HOME):
             assert block.largest is not None

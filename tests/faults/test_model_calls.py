@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from streamsvd import Model, StoreError
-from streamsvd.models.absorption import COLLECT_EVERY
+from streamsvd.models.commit import COLLECT_EVERY
 from streamsvd.store.objects.posix import LocalObjects
 from streamsvd.store.versions import ModelSettings, ModelStore
 from tests.faults.model_kit import (

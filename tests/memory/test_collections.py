@@ -35,6 +35,9 @@ print(json.dumps([i.peak_bytes, i.projected_bytes, p.budget_bytes, len(done.clus
         ("primal", ("packed",)),
         ("propose", ("packed",)),
         ("primal", ("packed", "principal")),
+        ("primal", ("checkpoint", "save_seconds")),
+        ("propose", ("checkpoint", "save_seconds")),
+        ("primal", ("principal", "checkpoint", "save_seconds")),
     ],
 )
 def test_compressing_keeps_the_budget(backend, more, tmp_path):
@@ -59,11 +62,13 @@ def test_compressing_keeps_the_budget(backend, more, tmp_path):
         codes = np.rint((A - 2.0) / scale).astype("i2")
         zarr.create_array(str(place), data=codes, chunks=(1, 500, 40), attributes=said)
     np.save(tmp_path / "x.npy", rng.standard_normal((20_000, 40)))
-    given = {"inputs": str(tmp_path / "x.npy"), "principal": 0.2}
+    given = {
+        "inputs": str(tmp_path / "x.npy"), "principal": 0.2, "checkpoint": str(tmp_path / "saves"), "save_seconds": 0.5,
+    }  # fmt: skip
     given = {name: given[name] for name in more if name in given}
     source = open_collection(place, cut=0)
     weights = Weights.of(source, None, None, given.get("inputs"), 0.0)
-    held, task = needs(source, backend, keep=True, weights=weights)
+    held, task = needs(source, backend, keep=True, weights=weights, saving="checkpoint" in given)
     budget = BASE_BYTES + held + 2 * task
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(place), backend, str(budget), str(tmp_path / "c.zarr"), json.dumps(given)],

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 CHILD = """
 import json, sys
 import numpy, scipy.linalg, zarr, streamsvd
-import streamsvd.models, streamsvd.engine.execute
+import streamsvd.models.absorption
 from benchmarks.peers import measured
 path, model, memory, options = sys.argv[1:]
 options = json.loads(options)
@@ -57,11 +57,11 @@ def test_the_peak_of_an_update_stays_within_the_budget(rows, tmp_path, memory, o
 ONE_MORE = """
 import json, sys
 import numpy as np, streamsvd
-from streamsvd.models import absorption
+from streamsvd.models import new_rows
 from streamsvd.engine.meter import mark_memory, peak_since
 rows, width, dtype, memory, options, folder = sys.argv[1:]
 rows, width = int(rows), int(width)
-rng, cuts, plan_cut = np.random.default_rng(0), [], absorption.plan_cut
+rng, cuts, plan_cut = np.random.default_rng(0), [], new_rows.plan_cut
 
 def block(name, count):
     out = np.lib.format.open_memmap(f"{folder}/{name}.npy", "w+", dtype=dtype, shape=(count, width))
@@ -73,7 +73,7 @@ def kept_cut(*arguments):
     cuts.append(plan_cut(*arguments))
     return cuts[-1]
 
-absorption.plan_cut = kept_cut
+new_rows.plan_cut = kept_cut
 model, second = folder + "/m", block("b", rows)
 streamsvd.update(model, block("a", 260), block_id="a", memory="8GiB", **json.loads(options))
 start = mark_memory()

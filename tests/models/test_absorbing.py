@@ -324,26 +324,30 @@ def test_blocks_with_gaps_are_skipped_or_filled_with_the_mean(A, tmp_path):
     gap = A[300:400].copy()
     gap[5, 7] = np.nan
     model = absorbed(tmp_path / "skip", A[:300], [])
-    done = model.update(gap, "gap", nonfinite="skip-block")
+    done = model.update(gap, "gap", nonfinite="skip_block")
     assert (done.skip_reason, done.n_absorbed, model.version) == ("nonfinite", 0, 1)
     with pytest.raises(SpecError, match="needs the mean"):
-        model.update(gap, "gap", nonfinite="impute-mean")
+        model.update(gap, "gap", nonfinite="mean")
     model = absorbed(tmp_path / "fill", A[:300], [], center=True)
     filled = gap.copy()
     filled[5, 7] = model.mean[7]
-    model.update(gap, "gap", nonfinite="impute-mean")
+    model.update(gap, "gap", nonfinite="mean")
     other = absorbed(tmp_path / "filled", A[:300], [], center=True)
     other.update(filled, "gap")
     np.testing.assert_array_equal(model.s, other.s)
-    with pytest.raises(SpecError, match="'zero' is unknown"):
-        model.update(gap, "z", nonfinite="zero")
+    with pytest.raises(
+        SpecError, match="'median' is unknown here. Pass one of raise, zero, mean, skip_block"
+    ):
+        model.update(gap, "z", nonfinite="median")
+    with pytest.raises(SpecError, match='Pass mask="auto" with the first block'):
+        model.update(gap, "z", nonfinite="drop_columns")
 
 
 @pytest.mark.parametrize("rows", [37, M])
 @pytest.mark.parametrize("options", [{}, {"forget": 0.5}, {"window": 300}, {"u": True}])
 def test_an_array_with_gaps_waits_until_it_is_mended(A, tmp_path, monkeypatch, rows, options):
     """Nothing is lost, however the new rows are cut, and however long it takes."""
-    monkeypatch.setattr("streamsvd.models.block_reader.MAX_PIECE_BYTES", 8 * N * rows)
+    monkeypatch.setattr("streamsvd.models.cut.MAX_PIECE_BYTES", 8 * N * rows)
     monkeypatch.setattr("streamsvd.models.absorption.COMMIT_SECONDS", 0.0)
     grown = zarr.create_array(tmp_path / "a", shape=(300, N), chunks=(50, N), dtype="f8")
     grown[...] = A[:300]
@@ -353,11 +357,11 @@ def test_an_array_with_gaps_waits_until_it_is_mended(A, tmp_path, monkeypatch, r
     gap = A[300:].copy()
     gap[170, 7] = np.nan
     grown.append(gap)
-    done = model.update(grown, nonfinite="skip-block")
+    done = model.update(grown, nonfinite="skip_block")
     assert (done.skip_reason, done.n_absorbed, done.n_rows) == ("nonfinite", 0, 300)
     assert model.ledger == before
     grown[300:] = A[300:]
-    mended = model.update(grown, nonfinite="skip-block")
+    mended = model.update(grown, nonfinite="skip_block")
     assert (mended.skip_reason, mended.n_absorbed, mended.n_rows, mended.versions) == (
         "",
         300,
@@ -418,7 +422,7 @@ def test_a_rank_beyond_the_columns_is_refused(A, tmp_path):
 @pytest.mark.parametrize("u", [False, True])
 def test_a_first_update_that_fails_leaves_nothing(A, tmp_path, monkeypatch, u):
     """So that the next one is free to ask for something else."""
-    monkeypatch.setattr("streamsvd.models.block_reader.MAX_PIECE_BYTES", 8 * N * 37)
+    monkeypatch.setattr("streamsvd.models.cut.MAX_PIECE_BYTES", 8 * N * 37)
     bad = A.copy()
     bad[-1, -1] = np.nan
     path = tmp_path / "m"
@@ -431,7 +435,7 @@ def test_a_first_update_that_fails_leaves_nothing(A, tmp_path, monkeypatch, u):
         Model.open(path)
     assert streamsvd.update(path, A, "x", u=u).n_absorbed == M
     assert Model.open(path).spec.rank == N
-    done = streamsvd.update(tmp_path / "none", bad, "x", rank=3, nonfinite="skip-block")
+    done = streamsvd.update(tmp_path / "none", bad, "x", rank=3, nonfinite="skip_block")
     assert (done.version, done.skip_reason) == (0, "nonfinite")
     assert Model.open(tmp_path / "none").spec.rank == 3
 
@@ -601,7 +605,7 @@ def test_entries_that_squares_do_not_hold_are_refused_and_nothing_is_written(
 ):
     model = Model.create(tmp_path / "m", 2, center=True)
     with pytest.raises(SpecError, match=message):
-        model.update(block, "x", nonfinite="impute-mean")
+        model.update(block, "x", nonfinite="mean")
     assert model.version == 0
     assert {p.name for p in (tmp_path / "m").iterdir()} == {"head.json", "model.json"}
     assert model.update(np.zeros((3, 4), dtype=block.dtype), "zeros").n_absorbed == 3
@@ -682,7 +686,7 @@ def test_a_column_without_any_value_in_the_first_piece_has_no_mean_to_be_filled_
     gap[:3990, 2] = np.nan
     model = Model.create(tmp_path / "m", K, center=True)
     with pytest.raises(SpecError, match="column 2 has no value in the first [0-9,]+ rows"):
-        model.update(gap, "a", nonfinite="impute-mean", memory="46MiB")
+        model.update(gap, "a", nonfinite="mean", memory="46MiB")
     assert model.version == 0
 
 

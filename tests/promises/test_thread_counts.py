@@ -13,7 +13,7 @@ import streamsvd
 from streamsvd.engine import blas as blas_module
 from streamsvd.engine.blas import one_thread
 from streamsvd.engine.events import PassStarted, SpanDone
-from streamsvd.models.block_reader import plan_cut
+from streamsvd.models.cut import plan_cut
 
 B = (np.random.default_rng(1).standard_normal((3000, 60)) * np.geomspace(1, 1e-3, 60)).astype("f4")
 Y = B @ np.arange(60.0)

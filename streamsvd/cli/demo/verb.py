@@ -77,7 +77,7 @@ def command(out: Path, size: int, keep: bool, as_json: bool, quiet: bool) -> Non
     (out / MARK).write_text(json.dumps({"elapsed_s": record["elapsed_s"]}), encoding="utf-8")
     say(f"\nDone in {record['elapsed_s']:.0f} s. Figures and results are in {out}.")
     if as_json:
-        show_json(record)
+        show_json("demo", record)
 
 
 def _require_extra() -> None:

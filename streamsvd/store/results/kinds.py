@@ -11,16 +11,21 @@ RESULT_HOMES = {
     "svd": "streamsvd.factor.result:SVD",
     "pca": "streamsvd.factor.result:PCA",
     "lstsq": "streamsvd.rows.lstsq:LeastSquaresResult",
+    "nystrom": "streamsvd.kernels.nystrom:NystromResult",
+    "kernel_ridge": "streamsvd.kernels.ridge:KernelRidgeResult",
+    "cluster": "streamsvd.collections.result:ClusterResult",
+    "rate_curve": "streamsvd.collections.rates:RateCurve",
     "sample_rows": "streamsvd.rows.sample_rows:RowSample",
+    "top_eigenvectors": "streamsvd.streams.result:TopEigenvectorsResult",
 }
 """Classes of results by their kinds, the names of the verbs; a new one is one line here."""
 
-MODEL_HOME = "streamsvd.models:Model"
-COLLECTION_HOME = "streamsvd.collections:open_compressed"
-STREAM_HOME = "streamsvd.streams:TopEigenvectorStream"
+MODEL_HOME = "streamsvd.models.model:Model"
+COLLECTION_HOME = "streamsvd.collections.compressed:open_compressed"
+STREAM_HOME = "streamsvd.streams.stream:TopEigenvectorStream"
 FILE_HOMES = {
-    "indices": "streamsvd.kernels:load_nystrom",
-    "coefficients": "streamsvd.kernels:load_ridge",
+    "indices": "streamsvd.kernels.nystrom:load_nystrom",
+    "coefficients": "streamsvd.kernels.ridge:load_ridge",
 }
 """What reads the ``.npz`` files of earlier releases, by the name of an array that tells what is in one."""
 

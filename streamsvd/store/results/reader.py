@@ -15,7 +15,7 @@ from streamsvd.errors import CorruptChunkError, SpecError, StoreError
 from streamsvd.store.explanations import path_exists, raise_access_error
 from streamsvd.store.results.earlier import EARLIER_FORMAT, decode_earlier
 from streamsvd.store.results.kinds import result_class
-from streamsvd.store.results.values import decode_fields
+from streamsvd.store.results.values import Decoder
 from streamsvd.store.sources.zarr_array import check_metadata
 from streamsvd.store.versions.arrays import decode_array
 from streamsvd.store.writing.placing import check_local
@@ -106,7 +106,7 @@ def read_result(path: Path, *kinds: str) -> Any:
         if number == EARLIER_FORMAT:
             return decode_earlier(raw, wanted, arrays)
         fields = {name: value for name, value in raw.items() if name not in HEAD}
-        return decode_fields(fields, wanted, arrays)
+        return Decoder(wanted, arrays).result(fields)
     except StoreError:
         raise
     except SpecError as error:  # an option that this release does not know, or takes otherwise
@@ -119,7 +119,7 @@ def read_result(path: Path, *kinds: str) -> Any:
 def is_result(path: Path) -> bool:
     """Whether a result of any kind is there."""
     try:
-        return isinstance(_attribute(path), dict)
+        return path.is_dir() and isinstance(_attribute(path), dict)
     except Exception as error:
         raise_access_error(error, path)
         return False

@@ -18,6 +18,7 @@ from streamsvd.store.versions.records import (
     Manifest,
     ModelSettings,
     ModelSpec,
+    StoredMask,
     VersionKind,
     VersionSummary,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "ModelStore",
     "ModelSettings",
     "ModelSpec",
+    "StoredMask",
     "VersionSummary",
     "check_store",
     "collect",

@@ -71,13 +71,28 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         return hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:16]
 
 
-class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``model.json``: what the model was created with; ``base`` if it extends a result of `svd`."""
+class StoredMask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A mask that waits for the first block: the ``name`` of an array beside it or ``"auto"``, or booleans.
+
+    ``bits`` are those of the booleans in C order, eight a byte, in base64.
+    """
+
+    name: str = ""
+    shape: tuple[int, ...] = ()
+    bits: str = ""
+
+
+class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """``model.json``: what the model was created with; ``base`` if it extends a result of `svd`.
+
+    ``mask`` says which columns the first block is to keep; models without one are written as releases before it wrote them.
+    """
 
     format: int
     spec: ModelSpec
     keep: int
     base: bool
+    mask: StoredMask | None = None
 
 
 class LedgerRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

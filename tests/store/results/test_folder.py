@@ -14,7 +14,15 @@ import zarr
 import streamsvd
 from streamsvd.errors import StoreError
 from streamsvd.store.results import reader
-from streamsvd.store.results.kinds import RESULT_HOMES, from_home, kind_of
+from streamsvd.store.results.kinds import (
+    COLLECTION_HOME,
+    FILE_HOMES,
+    MODEL_HOME,
+    RESULT_HOMES,
+    STREAM_HOME,
+    from_home,
+    kind_of,
+)
 from streamsvd.store.results.reader import checksum, is_result, read_result
 from streamsvd.store.results.saving import Result
 
@@ -154,6 +162,11 @@ def test_every_result_has_a_kind_and_every_kind_a_result():
         if c.__module__.startswith("streamsvd.")
     }
     assert homes - {"streamsvd.store.results.saving:Result"} == set(RESULT_HOMES.values())
+
+
+@pytest.mark.parametrize("home", [MODEL_HOME, COLLECTION_HOME, STREAM_HOME, *FILE_HOMES.values()])
+def test_whatever_else_is_loaded_stands_where_it_is_said_to(home):
+    assert callable(from_home(home))
 
 
 def test_a_class_without_a_kind_is_told_apart():

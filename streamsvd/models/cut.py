@@ -1,0 +1,184 @@
+"""How new rows are cut into pieces, each absorbed at once, within the memory.
+
+The bits of a model depend on the cut, and the cut on the budget and on shapes alone: never on the number of threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from streamsvd.engine.memory import BASE_BYTES, show_bytes
+from streamsvd.errors import BudgetError
+from streamsvd.models.mathematics.incremental import SMALL, TALL
+from streamsvd.numerics.range_sketch import OVERSAMPLES, panel_rows
+from streamsvd.protocols import Source
+from streamsvd.store.versions import ModelSpec
+
+MAX_PIECE_BYTES = 256 << 20
+"""Pieces are no larger in double precision than this: beyond it nothing gets faster."""
+
+
+@dataclass(frozen=True, slots=True)
+class PieceCost:
+    """What is to be absorbed at once, as far as memory depends on it.
+
+    Attributes
+    ----------
+    width, directions
+        Columns, and directions that the model keeps.
+    complex_
+        Whether entries are complex.
+    left
+        Whether left vectors are kept.
+    threads
+        Panels that are multiplied at once.
+    """
+
+    width: int
+    directions: int
+    complex_: bool
+    left: bool
+    threads: int
+
+    @property
+    def wide(self) -> int:
+        """Bytes of an entry in double precision."""
+        return 16 if self.complex_ else 8
+
+    def is_sketched(self, rows: int) -> bool:
+        """Whether so many rows are sketched before they are stacked."""
+        return min(rows, self.width) > max(TALL * self.directions, SMALL)
+
+    def bytes_needed(self, rows: int) -> int:
+        """Upper bound of the memory that absorbing so many rows takes, beside what is read: the largest of its steps.
+
+        The state is there twice, before and after.
+        """
+        state = 2 * self.directions * self.width * self.wide
+        reduced = self.sketch_bytes(rows) if self.is_sketched(rows) else self.copy_bytes(rows)
+        left = 3 * rows * min(self.directions, self.width) * self.wide if self.left else 0
+        return BASE_BYTES + state + left + max(reduced, self.stack_bytes(rows))
+
+    def copy_bytes(self, rows: int) -> int:
+        """A short block in double precision; a narrow one is factorised in place, and its factor taken out."""
+        return (2 if rows > self.width else 1) * rows * self.width * self.wide
+
+    def sketch_bytes(self, rows: int) -> int:
+        """Panels in double precision, before and after their mean is taken out or they are conjugated, and products."""
+        columns = self.directions + OVERSAMPLES
+        panels = (
+            (3 if self.complex_ else 2)
+            * self.threads
+            * min(rows, panel_rows(self.width))
+            * self.width
+        )
+        # Products that wait, their sum, what they begin from, and what is conjugated.
+        products = (self.threads + (14 if self.complex_ else 10)) * columns * self.width
+        return (panels + products + 4 * rows * columns) * self.wide
+
+    def stack_bytes(self, rows: int) -> int:
+        """The stack of the state and the block; its factorisation, which copies it, and one copy that fits no hole."""
+        part = self.directions + OVERSAMPLES if self.is_sketched(rows) else min(rows, self.width)
+        stacked = self.directions + part + 2
+        copies = 5 if self.complex_ else 4
+        small = 8 * min(stacked, self.width) ** 2
+        return ((self.directions + part + copies * stacked) * self.width + small) * self.wide
+
+
+@dataclass(frozen=True, slots=True)
+class BlockCut:
+    """How new rows are cut.
+
+    Attributes
+    ----------
+    height, run
+        Rows of a piece, and rows that are read at once.
+    ahead
+        Whether the next are read while these are absorbed.
+    projected_bytes
+        Upper bound of the memory.
+    threads
+        Panels that are multiplied at once.
+    """
+
+    height: int
+    run: int
+    ahead: bool
+    projected_bytes: int
+    threads: int = 1
+
+
+USUAL_THREADS = 2
+"""Threads for which rows are cut, as bits depend on the cut; with the memory for one alone, for one."""
+
+
+def plan_cut(
+    source: Source, spec: ModelSpec, count: int, kept: int, budget: int, threads: int
+) -> BlockCut:
+    """The cut of ``count`` new rows (or columns): whole chunks read ahead, if the budget allows it.
+
+    Otherwise one chunk at a time, absorbed in shorter pieces; if even that is too much, parts of chunks. How many of
+    ``threads`` multiply at once in it is decided afterwards, by the budget: the cut is the same for any number.
+
+    Raises
+    ------
+    BudgetError
+        If a single row does not fit; it names the smallest budget.
+    """
+    along = 0 if spec.axis == "rows" else 1
+    width, chunk, item = source.shape[1 - along], source.chunks[along], source.dtype.itemsize
+    chunk = min(chunk, count)
+    turned = along  # columns are copied to become rows
+    row = width * item
+
+    def absorbed(rows: int, at_once: int) -> int:
+        return PieceCost(width, kept, source.dtype.kind == "c", spec.u, at_once).bytes_needed(rows)
+
+    def whole(rows: int, at_once: int) -> int:
+        return (1 + turned) * rows * row + source.read_bytes + absorbed(rows, at_once)
+
+    def ahead(rows: int, at_once: int) -> int:
+        return (2 + turned) * rows * row + 2 * source.read_bytes + absorbed(rows, at_once)
+
+    def behind(rows: int, at_once: int) -> int:
+        return (1 + turned) * chunk * row + source.read_bytes + absorbed(rows, at_once)
+
+    def realised(
+        height: int, run: int, read_ahead: bool, need: Callable[[int, int], int]
+    ) -> BlockCut:
+        fit = (t for t in range(threads, 0, -1) if need(height, t) <= budget)
+        at_once = next(fit, 1)
+        return BlockCut(height, run, read_ahead, need(height, at_once), at_once)
+
+    most = max(1, MAX_PIECE_BYTES // max(8 * width, 1))
+    for usual in range(USUAL_THREADS, 0, -1):
+        if count <= most and whole(count, usual) <= budget:
+            return realised(count, count, True, whole)
+        high = _largest(partial(ahead, at_once=usual), most, budget)
+        # Not of equal size: a run that goes on after a kill must cut where it would have cut.
+        if high >= chunk:
+            rows = high // chunk * chunk
+            return realised(rows, rows, True, ahead)
+        short = _largest(partial(behind, at_once=usual), min(most, chunk), budget)
+        if short:
+            return realised(short, chunk, False, behind)
+        if high:
+            return realised(high, high, True, ahead)
+    least = ahead(1, 1)
+    raise BudgetError(
+        f"absorbing one row of {width:,} into {kept} directions",
+        least,
+        budget,
+        f"Pass memory={show_bytes(least + (1 << 20))!r} or more, or keep fewer directions.",
+    )
+
+
+def _largest(need: Callable[[int], int], most: int, budget: int) -> int:
+    """Most rows whose need is within the budget; 0 if one is too many."""
+    low, high = 0, most
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if need(middle) <= budget else (low, middle - 1)
+    return low

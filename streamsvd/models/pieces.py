@@ -1,0 +1,130 @@
+"""How new rows are absorbed: piece by piece into the state of a version on its way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from streamsvd.models.block_reader import BlockReader
+from streamsvd.models.left_vectors import block_arrays, turn_rows
+from streamsvd.models.mathematics.forest import node_share
+from streamsvd.models.mathematics.incremental import IncrementalSVD
+from streamsvd.models.mathematics.subspaces import captured_share
+from streamsvd.models.options import method_of
+from streamsvd.models.policies import treat_missing
+from streamsvd.models.state import ModelState
+from streamsvd.numerics.ledger import Factor
+from streamsvd.numerics.range_sketch import ParallelMap
+from streamsvd.store.versions import BlockEntry, Draft, ModelSpec
+from streamsvd.typing import Matrix
+
+
+@dataclass(slots=True, eq=False)
+class PendingVersion:
+    """A version on its way.
+
+    Attributes
+    ----------
+    spec, before
+        Its options, and the state that it began from.
+    state, draft
+        What it has become, and where its arrays go.
+    at, number
+        Rows, and blocks with their pieces, that were absorbed ever.
+    entries
+        Pieces in it.
+    block
+        Where a window slides: the factor of the pieces, which enters it as one block.
+    is_open
+        Whether its draft may still be removed: not from the moment on in which it is committed.
+    """
+
+    spec: ModelSpec
+    before: ModelState
+    state: ModelState
+    draft: Draft
+    at: int
+    number: int
+    entries: list[BlockEntry] = field(default_factory=list)
+    block: Factor | None = None
+    is_open: bool = True
+
+    @property
+    def n_rows(self) -> int:
+        """Rows in its pieces."""
+        return sum(entry.stop - entry.start for entry in self.entries)
+
+
+def absorb_piece(
+    pending: PendingVersion,
+    reader: BlockReader,
+    start: int,
+    rows: Matrix,
+    *,
+    block_id: str | None,
+    nonfinite: str,
+    digest: bool,
+    each: ParallelMap,
+) -> bool:
+    """Absorb a piece; False if the block is to be skipped for its missing values.
+
+    Parameters
+    ----------
+    pending
+        The version.
+    reader, start, rows
+        The piece, and where it begins in the source.
+    block_id, nonfinite
+        As in `Model.update`.
+    digest
+        Whether this is the last piece of a block, which is known by its digest from then on.
+    each
+        Maps a function over panels of a tall piece.
+    """
+    spec, method, state = pending.spec, method_of(pending.spec), pending.state
+    known = state.factor.n_rows > 0
+    mean = state.raw_mean if known else None
+    whole = treat_missing(rows, reader, start, nonfinite, mean, centred=spec.center)
+    if whole is None:
+        return False
+    data = whole if state.scale is None else whole * state.scale
+    share = captured_share(state.factor, data, method.width if spec.rank is None else spec.rank)
+    arrays = _join_piece(method, pending, data, each)
+    files = pending.draft.add(arrays) if arrays else {}
+    end = pending.at + rows.shape[0]
+    pending.entries.append(
+        BlockEntry(
+            id=block_id or f"@{pending.at}-{end}",
+            start=pending.at,
+            stop=end,
+            version=pending.draft.version,
+            folder=pending.draft.folder,
+            step=len(pending.entries),
+            digest=reader.digest_so_far() if digest else "",
+            seam=reader.digest.seam(rows),
+            captured=share if known else 1.0,
+            files=files,
+            origin=pending.draft.mark,
+        )
+    )
+    pending.at = end
+    return True
+
+
+def _join_piece(
+    method: IncrementalSVD, pending: PendingVersion, data: Matrix, each: ParallelMap
+) -> dict[str, Matrix]:
+    """Put a piece into the state; the arrays of left vectors that it adds."""
+    spec, step = pending.spec, len(pending.entries)
+    number = pending.number + step
+    if spec.window is not None:
+        part = method.part(data, index=number, left=False, each=each)
+        parts = [part] if pending.block is None else [pending.block.as_part(), part]
+        pending.block = method.join_parts(parts, share=node_share(0))[0]
+        return {}
+    if step == 0:  # once for a block, however many pieces it comes in
+        pending.state = replace(pending.state, factor=pending.state.factor.fade_by(spec.forget))
+    state = pending.state
+    part = method.part(data, index=number, guess=state.factor, left=spec.u, each=each)
+    factor, old, new = method.absorb_part(state.factor, part)
+    pending.state = replace(state, factor=factor)
+    return block_arrays(step, old, turn_rows(part.left, new)) if spec.u else {}
