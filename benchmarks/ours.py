@@ -130,7 +130,8 @@ def run(
     options
         As in `streamsvd.svd`.
     """
-    importlib.import_module("streamsvd.factor.verb")  # before memory is measured
+    for module in ("factor.verb", "store.results.writer", "store.checkpoints.checkpoint"):
+        importlib.import_module(f"streamsvd.{module}")  # before memory is measured
     source = DOORS[through](Path(path))
     counting = source if isinstance(source, CountingStore) else None
     rates = None

@@ -401,7 +401,7 @@ def _factorise(
         RunGoal.of(plan.request, options),
         callback,
         view=view,
-        asked=options,
+        record=options,
         form=form,
     )
     session.sampled_bytes += view.look_bytes
@@ -414,7 +414,7 @@ def _factorise(
 
 def _saves_of(session: Session, seconds: float) -> Saves | None:
     """Saves of a run: of its options, and of all in its plan that decides what is multiplied."""
-    plan, other, options = session.plan, session.plan.fallback, session.asked
+    plan, other, options = session.plan, session.plan.fallback, session.record
     assert options is not None
     cut = Schedule(
         session.source, plan.layout, plan.workers, plan.prefetch, plan.projected_bytes, plan.task_bytes
@@ -611,7 +611,7 @@ def _result(session: Session, loop: Iteration, made: Factors, status: Status) ->
 
 def _asked_of(session: Session) -> SVDOptions | None:
     """The record of what was asked, its mask as booleans over all columns."""
-    options, view = session.asked, session.view
+    options, view = session.record, session.view
     if options is None or view is None or options.mask is None or isinstance(options.mask, str):
         return options
     return replace(options, mask=mask_of(view.whole, options.mask))
