@@ -14,7 +14,7 @@ def workers():
     """Two workers of two threads; a client is each test's own."""
     logging.getLogger("distributed").setLevel(logging.ERROR)
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=2, processes=False, dashboard_address=None
+        n_workers=2, threads_per_worker=2, processes=False, dashboard_address=":0"
     ) as machine:
         yield machine
 
