@@ -130,7 +130,8 @@ def run(
     options
         As in `streamsvd.svd`.
     """
-    importlib.import_module("streamsvd.factor.verb")  # before memory is measured
+    for module in ("factor.verb", "store.results.writer", "store.checkpoints.checkpoint"):
+        importlib.import_module(f"streamsvd.{module}")  # before memory is measured
     source = DOORS[through](Path(path))
     counting = source if isinstance(source, CountingStore) else None
     rates = None
@@ -278,6 +279,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--nonfinite", default="raise")
     parser.add_argument("--u", action="store_true")
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--checkpoint", type=Path)
+    parser.add_argument("--save-seconds", type=float, default=30.0)
     parser.add_argument("--max-passes", type=int, default=12)
     parser.add_argument("--certify", choices=("bounds", "estimate"), default="bounds")
     parser.add_argument("--precision", choices=("auto", "single", "double"), default="auto")

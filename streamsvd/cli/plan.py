@@ -115,7 +115,7 @@ def command() -> None:
     """
 
 
-planned = options.stack_options(
+plan_options = options.stack_options(
     options.source,
     factoring.accuracy,
     options.memory,
@@ -133,14 +133,14 @@ planned = options.stack_options(
 
 @command.command("svd", short_help="Of a factorisation, with the time it takes.")
 @factoring.center
-@planned
+@plan_options
 def plan_factorisation(**given: Any) -> None:
     """What `svd` would do, and what it would cost; reads no data unless asked to calibrate."""
     show_factorisation(**given)
 
 
 @command.command("pca", short_help="Of principal components, with the time they take.")
-@planned
+@plan_options
 def plan_components(**given: Any) -> None:
     """What `pca` would do, and what it would cost; reads no data unless asked to calibrate."""
     show_factorisation(center=True, **given)

@@ -73,11 +73,18 @@ class MatrixReader:
         if self.layout.tile is not None:
             self._run_tiles(pass_, state, span, device, task)
         else:
+            ends, along = self._panel_ends(span), 0 if self.layout.axis == "rows" else 1
             for block in self.blocks(span, device, task):
                 state = pass_.update(state, block)
-                if task.sink is not None:
+                if task.sink is not None and (
+                    ends is None or block.first + block.data.shape[along] in ends
+                ):
                     flush(state, task)
         return pass_.close(state)
+
+    def _panel_ends(self, span: Span) -> set[int] | None:
+        """Where finished rows leave for a sink: whole panels, whose rows are whole chunks of what is written; None for any block."""
+        return None if self.layout.even else {stop for _, stop in self.layout.panels(span)}
 
     def blocks(self, span: Span, device: Device, task: Task) -> Iterator[Block]:
         """Blocks of a span, in their order."""

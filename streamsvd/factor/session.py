@@ -110,7 +110,7 @@ class Session:
     ----------
     source, plan
         What is factorised, and how.
-    options, settings, asked
+    options, settings, record
         What is done to it, how far to go, and the record that both are of; None where nobody was asked.
     form
         The class of the result.
@@ -133,7 +133,7 @@ class Session:
     notify: Callback = ignore_event
     sampled_bytes: int = 0
     view: View | None = None
-    asked: SVDOptions | None = None
+    record: SVDOptions | None = None
     form: type[SVD] = SVD
     sampled_before: int = 0
     passes: int = 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import fields, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from streamsvd.checks.paths import local_path
@@ -370,12 +369,16 @@ def _factorise(
         check_rank(options.rank, whole)
     place = None if options.out is None else local_path(options.out, "out")
     if place is not None or checkpoint is not None:
-        _check_places(place, checkpoint, whole, mask, *read)
-    if place is not None:
-        from streamsvd.store.results.writer import ResultWriter  # imports zarr
+        # these two import zarr, which a matrix in a file of numpy never needs
+        from streamsvd.store.results.writer import ResultWriter
+        from streamsvd.store.writing.separation import check_apart, mask_places
 
-        if nonfinite != "raise" or mask is not None:  # there is a look
-            ResultWriter(place, overwrite=overwrite).discard()
+        read = (whole, *read, mask_places(whole, mask))
+        if place is not None:
+            check_apart(place, *read)
+            if nonfinite != "raise" or mask is not None:  # there is a look
+                ResultWriter(place, overwrite=overwrite).discard()
+        try_saves(checkpoint, *read, place)
     view = select_columns(
         whole, mask, tolerant=nonfinite != "raise", notify=callback, counted=counted
     )
@@ -398,7 +401,7 @@ def _factorise(
         RunGoal.of(plan.request, options),
         callback,
         view=view,
-        asked=options,
+        record=options,
         form=form,
     )
     session.sampled_bytes += view.look_bytes
@@ -409,21 +412,9 @@ def _factorise(
     return found
 
 
-def _check_places(
-    place: Path | None, checkpoint: Any, source: Source, mask: Any, *weights: Any
-) -> None:
-    """Refuse to write where something is read, or to save where the result goes."""
-    from streamsvd.store.writing.separation import check_apart, mask_places
-
-    read = (source, mask_places(source, mask), *weights)
-    if place is not None:
-        check_apart(place, *read)
-    try_saves(checkpoint, *read, place)
-
-
 def _saves_of(session: Session, seconds: float) -> Saves | None:
     """Saves of a run: of its options, and of all in its plan that decides what is multiplied."""
-    plan, other, options = session.plan, session.plan.fallback, session.asked
+    plan, other, options = session.plan, session.plan.fallback, session.record
     assert options is not None
     cut = Schedule(
         session.source, plan.layout, plan.workers, plan.prefetch, plan.projected_bytes, plan.task_bytes
@@ -620,7 +611,7 @@ def _result(session: Session, loop: Iteration, made: Factors, status: Status) ->
 
 def _asked_of(session: Session) -> SVDOptions | None:
     """The record of what was asked, its mask as booleans over all columns."""
-    options, view = session.asked, session.view
+    options, view = session.record, session.view
     if options is None or view is None or options.mask is None or isinstance(options.mask, str):
         return options
     return replace(options, mask=mask_of(view.whole, options.mask))

@@ -31,7 +31,7 @@ Array = npt.NDArray[Any]
 Rectangle = tuple[slice, slice]
 GUARD = 64
 """Bytes before and after ``out`` that a source must leave alone."""
-UNTOUCHED = 0xA5
+GUARD_BYTE = 0xA5
 ODD_RECTANGLES = 12
 THREADS = 4
 
@@ -146,22 +146,22 @@ def _odd_rectangles(shape: tuple[int, int], rng: np.random.Generator) -> Iterato
             yield slice(a, b), slice(c, d)
 
 
-def _guarded(shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[Array, Array]:
+def _guard(shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[Array, Array]:
     """Memory full of a pattern, and an array in the middle of it."""
     size = int(np.prod(shape)) * dtype.itemsize
-    memory = np.full(size + 2 * GUARD, UNTOUCHED, dtype=np.uint8)
+    memory = np.full(size + 2 * GUARD, GUARD_BYTE, dtype=np.uint8)
     return memory, memory[GUARD : GUARD + size].view(dtype).reshape(shape)
 
 
 def _assert_reads(source: Source, part: Rectangle, like: Array, how: str = "") -> None:
     rows, columns = part
     wanted = like[rows, columns]
-    memory, out = _guarded(wanted.shape, source.dtype)
+    memory, out = _guard(wanted.shape, source.dtype)
     source.read(rows, columns, out)
     where = f"{source.name}[{rows.start}:{rows.stop}, {columns.start}:{columns.stop}]"
     where += f" {how}" * bool(how)
     _require(
-        bool((memory[:GUARD] == UNTOUCHED).all() and (memory[-GUARD:] == UNTOUCHED).all()),
+        bool((memory[:GUARD] == GUARD_BYTE).all() and (memory[-GUARD:] == GUARD_BYTE).all()),
         f"reading {where} wrote beside out.",
     )
     same = (out == wanted) | (np.isnan(out) & np.isnan(wanted))
@@ -261,7 +261,7 @@ def assert_pass(
         there = view(_fold(pass_, cuts[0], _spans(len(cuts[0]), 2), thread_backend(device)))
         _assert_close(there, expected, rtol, f"device {device!r} and the host")
     if hasattr(pass_, "forward"):
-        tiled = view(pass_.merge(*(_tiled(pass_, half, host) for half in _halves(cuts[0]))))
+        tiled = view(pass_.merge(*(_run_in_tiles(pass_, half, host) for half in _halves(cuts[0]))))
         _assert_close(tiled, expected, rtol, "tiles of columns and whole rows")
 
 
@@ -288,7 +288,7 @@ class _PassKit:
 
         same(_fold(pass_, blocks, spans, device), "when it was run again")
         same(_fold(pickle.loads(pickle.dumps(pass_)), blocks, spans, device), "after pickling")
-        same(self._join([_saved(partial) for partial in partials]), "from what was saved")
+        same(self._join([_through_a_store(partial) for partial in partials]), "from what was saved")
 
         def task(span: Sequence[int]) -> Any:
             mine = thread_backend("cpu")
@@ -298,7 +298,7 @@ class _PassKit:
             same(_tree(pass_.merge, list(pool.map(task, spans))), "on threads")
         absorb = getattr(pass_, "absorb", None)
         if absorb is not None:
-            own = [_saved(partial) for partial in partials]
+            own = [_through_a_store(partial) for partial in partials]
             same(_tree(absorb, own), "by absorb")
         return found
 
@@ -319,15 +319,15 @@ def _cuts(matrix: Any, heights: Sequence[int]) -> list[list[Block]]:
     """The rows as blocks, in each way that is tried."""
     if not isinstance(matrix, np.ndarray):
         parts = list(matrix)
-        return [_numbered(parts) if isinstance(parts[0], np.ndarray) else parts]
+        return [_number_blocks(parts) if isinstance(parts[0], np.ndarray) else parts]
     m = matrix.shape[0]
     return [
-        _numbered([matrix[a : a + height] for a in range(0, m, height)])
+        _number_blocks([matrix[a : a + height] for a in range(0, m, height)])
         for height in (heights or (m // 7 + 1, m // 3 + 1))
     ]
 
 
-def _numbered(parts: list[Array]) -> list[Block]:
+def _number_blocks(parts: list[Array]) -> list[Block]:
     """Runs of rows as blocks, each with the number of its first."""
     blocks, first = [], 0
     for rows in parts:
@@ -380,7 +380,7 @@ def _fold_span(pass_: Pass[Any, Any], blocks: Sequence[Block], device: Device) -
                 device.to_host(there).tobytes() == block.data.tobytes(),
                 f"update of {type(pass_).__name__} wrote into its block.",
             )
-            memory.view(np.uint8)[...] = UNTOUCHED
+            memory.view(np.uint8)[...] = GUARD_BYTE
         return pass_.close(state)
 
 
@@ -389,7 +389,7 @@ def _halves(blocks: Sequence[Block]) -> list[Sequence[Block]]:
     return [half for half in (blocks[:middle], blocks[middle:]) if half]
 
 
-def _tiled(pass_: Any, blocks: Sequence[Block], device: Device) -> Any:
+def _run_in_tiles(pass_: Any, blocks: Sequence[Block], device: Device) -> Any:
     """A span as it is folded by tiles of columns: `forward` over the tiles of a block, then `backward` over them."""
     state = pass_.init(device)
     for block in blocks:
@@ -408,7 +408,7 @@ def _tiled(pass_: Any, blocks: Sequence[Block], device: Device) -> Any:
     return pass_.close(state)
 
 
-def _saved(partial: Any) -> Any:
+def _through_a_store(partial: Any) -> Any:
     """A partial result as a checkpoint gives it back."""
     kinds = {kind.__name__: kind for kind in {type(x) for x in _parts(partial) if is_dataclass(x)}}
     plain, arrays = encode_value(partial)

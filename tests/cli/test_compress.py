@@ -167,8 +167,8 @@ def test_weights_and_inputs_from_files(run, folder):
         (("--inputs", "x.npy", "--inputs", "y.npy"), r"names two places for '*': x.npy and y.npy"),
         (("--principal", "most"), "pass an error, or auto"),
         (("--column-weights", "nothing.npy"), "nothing.npy"),
-        (("--principal", "0.01"), "principal=0.01 is no error of a principal part beside --error 0.05"),
-        (("--damping", "0.1"), "damping=0.1 was passed, but there are no inputs"),
+        (("--principal", "0.01"), "--principal 0.01 is no error of a principal part beside --error 0.05"),
+        (("--damping", "0.1"), "--damping 0.1 was passed, but there are no inputs"),
     ],
 )  # fmt: skip
 def test_weights_that_cannot_be_meant(run, folder, given, said):

@@ -191,7 +191,7 @@ def test_the_same_bits_on_a_cluster(tmp_path):
     here = {name: run(tmp_path / "here" / name) for name, run in RUNS.items()}
     with (
         distributed.LocalCluster(
-            n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
+            n_workers=1, threads_per_worker=2, processes=False, dashboard_address=":0"
         ) as machine,
         distributed.Client(machine),
     ):

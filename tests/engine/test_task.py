@@ -128,14 +128,16 @@ def test_tiles_read_each_entry_twice_and_once_for_a_projection(A, two_sided):
         np.testing.assert_allclose(rows, A @ Z, rtol=1e-12)
 
 
-@pytest.mark.parametrize("tile", [None, 5])
-def test_a_sink_takes_the_rows_in_runs_that_start_where_panels_do(A, tile):
-    layout = replace(cut_axis("rows", M, N, 10, items=10 * N, spans=3), tile=tile)
+@pytest.mark.parametrize(("tile", "chunk"), [(None, 10), (5, 10), (None, 30)])
+def test_a_sink_takes_the_rows_in_runs_that_start_where_panels_do(A, tile, chunk):
+    """Also where a panel has several blocks: a chunk that is written in parts is read again for each."""
+    layout = replace(cut_axis("rows", M, N, chunk, items=10 * N, spans=3), tile=tile)
+    assert (layout.unit < layout.panel) == (chunk > 10)
     Z = np.random.default_rng(1).standard_normal((N, K))
     fold = ProjectPass(Preparation("rows"), ThinBlock(Z, False), np.zeros(K), np.ones(K), "float64")
     sink = Rows()
     for span in layout.spans:
-        sums = run_span(replace(work(Recorded(A, (10, 5)), layout, fold=fold), sink=sink), span)
+        sums = run_span(replace(work(Recorded(A, (chunk, 5)), layout, fold=fold), sink=sink), span)
         assert sums.pieces == ()
     assert sorted(sink.written) == [a for s in layout.spans for a, _ in layout.panels(s)]
     np.testing.assert_allclose(

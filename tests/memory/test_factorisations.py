@@ -6,14 +6,21 @@ import pytest
 
 from benchmarks.memory import GRID, Case, lawful, measure, within
 
+SAVES = ("--checkpoint=OUT", "--save-seconds=0")
 CASES = (
     Case((1_500, 12_000), (500, 2_000), options=("--rank=40", "--axis=rows", "--max-passes=3")),
     Case((500_000, 20), (50_000, 20), options=("--rank=20", "--u", "--out=OUT")),
     Case((100_000, 100), (20_000, 100), options=("--rank=80", "--u", "--out=OUT")),
+    Case(
+        (4_000, 4_000),
+        (500, 2_000),
+        options=("--rank=20", "--route=krylov", "--max-passes=4", *SAVES),
+    ),
+    Case((8_000, 1_500), (500, 1_500), options=("--rank=10", "--route=gram", *SAVES)),
     Case((8_000, 1_500), (500, 1_500), options=("--rank=10", "--route=gram", "--memory=128MiB")),
 )
-"""A basis that is compressed between passes; a left factor larger than what is read, also in parts of its chunks;
-the Gram matrix of a narrow side in a small budget."""
+"""A basis that is compressed between passes; a left factor larger than what is read, also in parts of its chunks; sums that are
+saved as they are found; the Gram matrix of a narrow side in a small budget."""
 
 
 @pytest.mark.parametrize("case", [within(case)[0] for case in CASES], ids=str)

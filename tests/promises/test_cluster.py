@@ -353,7 +353,7 @@ def test_on_a_cluster_the_same_bits():
     here = streamsvd.cluster(blocks)
     with (
         distributed.LocalCluster(
-            n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
+            n_workers=1, threads_per_worker=2, processes=False, dashboard_address=":0"
         ) as machine,
         distributed.Client(machine),
     ):

@@ -15,7 +15,7 @@ from streamsvd.errors import CorruptChunkError, SpecError, StoreError
 from streamsvd.store.explanations import path_exists, raise_access_error
 from streamsvd.store.results.earlier import EARLIER_FORMAT, decode_earlier
 from streamsvd.store.results.kinds import result_class
-from streamsvd.store.results.values import Decoder
+from streamsvd.store.results.values import ResultDecoder
 from streamsvd.store.sources.zarr_array import check_metadata
 from streamsvd.store.versions.arrays import decode_array
 from streamsvd.store.writing.placing import check_local
@@ -112,7 +112,7 @@ def read_result(path: Path, *kinds: str) -> Any:
         if number == EARLIER_FORMAT:
             return decode_earlier(raw, wanted, arrays)
         fields = {name: value for name, value in raw.items() if name not in HEAD}
-        return Decoder(wanted, arrays).result(fields)
+        return ResultDecoder(wanted, arrays).result(fields)
     except StoreError:
         raise
     except SpecError as error:  # an option that this release does not know, or takes otherwise
@@ -163,6 +163,8 @@ def _attribute(path: Path) -> Any:
 
 
 def _words(error: BaseException) -> str:
+    if isinstance(error, FileNotFoundError):
+        return f"it has no {METADATA}"
     if isinstance(error, KeyError):
         return f"it has no {error}"
     return (str(error) or type(error).__name__).rstrip(".")

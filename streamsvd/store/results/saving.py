@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from streamsvd.checks.paths import local_path
-from streamsvd.store.results.values import Encoder
+from streamsvd.store.results.values import ResultEncoder
 
 
 class Result:
@@ -40,7 +40,7 @@ class Result:
         from streamsvd.store.writing.separation import check_apart
 
         place = local_path(path)
-        encoder = Encoder()
+        encoder = ResultEncoder()
         encoder.fields(self)  # what cannot be saved is refused before anything is written
         check_apart(place, list(encoder.arrays.values()), name="path=")
         writer = ResultWriter(place, overwrite=overwrite)

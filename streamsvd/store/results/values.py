@@ -20,7 +20,7 @@ import numpy as np
 from streamsvd.errors import SpecError
 from streamsvd.options import from_plain
 
-ARRAY, DTYPE, SHAPE = "array", "dtype", "shape"
+ARRAY, DTYPE, SHAPE, ORDER = "array", "dtype", "shape", "order"
 IN_CHUNKS = {"in_chunks": True}
 """Metadata of a field whose array may have more rows than memory holds: it is read where it is used."""
 MOST_DEPTH = 16
@@ -47,7 +47,7 @@ def is_array(value: Any) -> bool:
     return named and not isinstance(value, np.generic)
 
 
-class Encoder:
+class ResultEncoder:
     """Values on their way to a file; an array that stands in several places is written once."""
 
     def __init__(self) -> None:
@@ -112,7 +112,7 @@ class Encoder:
         raise SpecError(f"{name} is of the type {type(value).__name__}, which is not saved.")
 
 
-class Decoder:
+class ResultDecoder:
     """A result of one class again.
 
     Parameters
@@ -203,7 +203,8 @@ class Decoder:
         if there != name and not (isinstance(there, str) and there in self.arrays):
             raise ValueError(f"{name} is {_brief(plain)}, not the array of that name")
         if there not in self.arrays:
-            self.arrays[name] = self.read.lazy_array(name) if lazy else self.read.array(name)
+            found = self.read.lazy_array(name) if lazy else self.read.array(name)
+            self.arrays[name] = np.asfortranarray(found) if plain.get(ORDER) == "F" else found
         found = self.arrays[there]
         if _mark(there, found) != plain:
             raise ValueError(
@@ -278,8 +279,11 @@ def _dtype(plain: Any, name: str) -> np.dtype[Any]:
 
 
 def _mark(name: str, array: Any) -> dict[str, Any]:
-    """What a record says of an array."""
-    return {ARRAY: name, DTYPE: np.dtype(array.dtype).name, SHAPE: list(array.shape)}
+    """What a record says of an array; its order in memory too, on which the last bits of products hang."""
+    mark = {ARRAY: name, DTYPE: np.dtype(array.dtype).name, SHAPE: list(array.shape)}
+    if isinstance(array, np.ndarray) and array.flags.fnc:  # by columns, and not by rows as well
+        mark[ORDER] = "F"
+    return mark
 
 
 def plain_json(value: Any) -> Any:

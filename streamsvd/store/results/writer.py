@@ -21,7 +21,7 @@ from streamsvd.errors import StoreError
 from streamsvd.store.explanations import explain_errors, path_exists
 from streamsvd.store.results.kinds import kind_of
 from streamsvd.store.results.reader import FORMAT, METADATA, NAME, checksum, is_result
-from streamsvd.store.results.values import Encoder
+from streamsvd.store.results.values import ResultEncoder
 from streamsvd.store.sight import Address, FileAddress
 from streamsvd.store.writing.partial import Partial
 from streamsvd.store.writing.placing import check_local, put_back, put_in_place
@@ -117,7 +117,7 @@ class ResultWriter:
         try:
             if self.has_u:
                 result = replace(result, U=lazy_array(self.partial.folder, "U"))
-            encoder = Encoder()
+            encoder = ResultEncoder()
             record = {"kind": kind_of(result), "format": FORMAT, "streamsvd": __version__}
             record |= {"source": source} if source else {}
             record |= encoder.fields(result)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from streamsvd.errors import SpecError
 from streamsvd.options import option
-from streamsvd.store.results.values import Decoder, Encoder
+from streamsvd.store.results.values import ResultDecoder, ResultEncoder
 from streamsvd.typing import Matrix, Real
 
 
@@ -79,6 +79,11 @@ def example() -> Outer:
     )
 
 
+@dataclass(frozen=True)
+class Loose:
+    part: Any
+
+
 class InMemory:
     """Arrays by name."""
 
@@ -92,14 +97,14 @@ class InMemory:
 
 
 def through_json(value: Any) -> tuple[Any, InMemory]:
-    encoder = Encoder()
+    encoder = ResultEncoder()
     plain = encoder.fields(value)
     return json.loads(json.dumps(plain, allow_nan=False)), InMemory(encoder.arrays)
 
 
 def test_every_type_comes_back_as_it_was():
     plain, arrays = through_json(example())
-    again = Decoder(Outer, arrays).result(plain)
+    again = ResultDecoder(Outer, arrays).result(plain)
     first = example()
     for name in ("pair", "colour", "method", "chosen", "missing", "flag", "either", "options"):
         assert getattr(again, name) == getattr(first, name), name
@@ -123,7 +128,7 @@ def test_arrays_are_named_by_their_places_and_never_by_keys():
 
 def test_an_array_that_stands_in_two_places_is_one_again():
     plain, arrays = through_json(example())
-    again = Decoder(Outer, arrays).result(plain)
+    again = ResultDecoder(Outer, arrays).result(plain)
     assert again.several[0].values is again.inner.values
     assert again.several[1].values is not again.inner.values
 
@@ -141,19 +146,29 @@ class Planned:
     dtype: np.dtype[Any]
 
 
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_an_array_keeps_its_order_in_memory(order):
+    first = Loose(np.array(np.arange(12.0).reshape(3, 4), order=order))
+    plain, arrays = through_json(first)
+    arrays.arrays = {name: np.ascontiguousarray(a) for name, a in arrays.arrays.items()}
+    again = ResultDecoder(Loose, arrays).result(plain)
+    assert again.part.flags.f_contiguous == (order == "F")
+    assert np.array_equal(again.part, first.part)
+
+
 def test_a_plan_is_of_the_options_of_its_result_and_a_type_has_a_name():
     first = Planned(Options(tol=0.1), Plan(Options(tol=0.2, size=3), ("a",)), np.dtype("float32"))
     plain, arrays = through_json(first)
-    assert Decoder(Planned, arrays).result(plain) == first
+    assert ResultDecoder(Planned, arrays).result(plain) == first
     for name in ("O", "U5", "f4,i4", "nothing", "<f4", 5, None):
         with pytest.raises(ValueError, match="dtype is .* not the name of a type of numbers"):
-            Decoder(Planned, arrays).result(plain | {"dtype": name})
+            ResultDecoder(Planned, arrays).result(plain | {"dtype": name})
 
 
 def test_a_field_that_came_later_has_its_default():
     plain, arrays = through_json(example())
     del plain["late"], plain["options"]["size"]
-    again = Decoder(Outer, arrays).result(plain)
+    again = ResultDecoder(Outer, arrays).result(plain)
     assert again.late == 3
     assert again.options.size is None
 
@@ -199,14 +214,14 @@ def test_what_does_not_fit_is_named(place, value, words):
         part = part[name]
     part[place[-1]] = value
     with pytest.raises(ValueError, match=words):
-        Decoder(Outer, arrays).result(plain)
+        ResultDecoder(Outer, arrays).result(plain)
 
 
 def test_a_missing_field_is_named():
     plain, arrays = through_json(example())
     del plain["inner"]["values"]
     with pytest.raises(ValueError, match="inner has no values"):
-        Decoder(Outer, arrays).result(plain)
+        ResultDecoder(Outer, arrays).result(plain)
 
 
 def test_values_that_are_not_annotated_are_nested_to_a_depth_alone():
@@ -214,12 +229,7 @@ def test_values_that_are_not_annotated_are_nested_to_a_depth_alone():
     for _ in range(20):
         plain["anything"] = {"deeper": plain["anything"]}
     with pytest.raises(ValueError, match="nested deeper than 16 times"):
-        Decoder(Outer, arrays).result(plain)
-
-
-@dataclass(frozen=True)
-class Loose:
-    part: Any
+        ResultDecoder(Outer, arrays).result(plain)
 
 
 @pytest.mark.parametrize(
@@ -234,12 +244,14 @@ class Loose:
 )
 def test_what_no_file_can_hold_is_refused(value, words):
     with pytest.raises(SpecError, match=words):
-        Encoder().fields(Loose(value))
+        ResultEncoder().fields(Loose(value))
 
 
 def test_numbers_of_numpy_and_paths_become_plain():
     value = {"a": np.float64(0.1), "b": np.int32(7), "c": np.bool_(True), "d": Path("x/y")}
-    assert Encoder().fields(Loose(value)) == {"part": {"a": 0.1, "b": 7, "c": True, "d": "x/y"}}
+    assert ResultEncoder().fields(Loose(value)) == {
+        "part": {"a": 0.1, "b": 7, "c": True, "d": "x/y"}
+    }
 
 
 JSON = st.recursive(
@@ -254,6 +266,6 @@ def test_whatever_stands_in_a_field_is_read_or_refused_in_words(name, value):
     plain, arrays = through_json(example())
     plain[name] = value
     try:
-        Decoder(Outer, arrays).result(plain)
+        ResultDecoder(Outer, arrays).result(plain)
     except ValueError as error:
         assert str(error)
