@@ -15,22 +15,25 @@ import json
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
-from streamsvd.engine.runs import Passes, plan_row_schedule
 
 import streamsvd
 from benchmarks.device_pass import COPY_BYTES, ROUNDS, _timed
 from benchmarks.fresh import Figures, fresh, median
 from benchmarks.tables import Row, Size, Table, judged
-from streamsvd.engine.events import ignore_event
-from streamsvd.kernels import KernelRidgeResult
-from streamsvd.kernels.devices import computing
+from streamsvd.engine.device import borrow_backend
+from streamsvd.engine.run import running
+from streamsvd.engine.schedule import schedule_rows
+from streamsvd.kernels.devices import Features
 from streamsvd.kernels.mathematics import FeatureMap, Kernel
-from streamsvd.kernels.passes import ProductPass, Targets
+from streamsvd.kernels.nystrom import feature_rows
+from streamsvd.kernels.passes import ProductPass
+from streamsvd.kernels.targets import Targets
 
 ASKED, TIMES, APART = 1.25, 4.0, 1e-8
 WIDTH = 8
@@ -49,18 +52,23 @@ def measure(rows: int, columns: int, centres: int) -> Figures:
     map_ = FeatureMap.of(kernel, A[:centres].astype(np.float64))
     V = np.random.default_rng(1).standard_normal((map_.n_features, WIDTH))
     one = np.zeros(1)
-    fit = KernelRidgeResult(map_, V[:, :1], one, 1.0, one, True, None, {})
-    arrangement = plan_row_schedule(
-        source, centres, 64 << 30, work=lambda piece: 24 * piece * (centres + columns), what="", remedy=""
-    )  # fmt: skip
+    small = streamsvd.kernel_ridge(A[:64], A[:64, 0], n_centres=8, ridge=1.0)
+    fit = replace(small, feature_map=map_, coefficients=V[:, :1], mean=one)
+    schedules = {
+        where: schedule_rows(
+            source, feature_rows(source, centres, where), 64 << 30,
+            work=lambda height: 40 * height * (centres + columns), what="", remedy="",
+        )
+        for where in ("cpu", "cuda")
+    }  # fmt: skip
     targets = Targets(np.zeros((rows, 1)), 0.0, 0, one, one)
     out: Figures = {
         "device": cupy.cuda.runtime.getDeviceProperties(0)["name"].decode(),
         "nbytes": A.nbytes,
         "rows": rows,
         "features": map_.n_features,
-        "threads": arrangement.workers,
-        "runs": len(arrangement.parts),
+        "threads": schedules["cuda"].workers,
+        "runs": len(schedules["cuda"].layout.spans),
     }
     pinned = cupyx.empty_pinned(min(COPY_BYTES, A.nbytes), dtype=np.uint8)
     target = cupy.empty(pinned.shape, np.uint8)
@@ -70,8 +78,8 @@ def measure(rows: int, columns: int, centres: int) -> Figures:
             target.set(pinned)
         cupy.cuda.Device().synchronize()
 
-    with computing("cuda", map_, arrangement.rows, (0, 1)) as (engine, parts):
-        placed = next(parts)[2]
+    with borrow_backend("cuda") as engine:
+        placed: Any = Features.on(engine, map_).map_
         height = placed.rows_at_once
         block = engine.to_device(A[:height], "float64")
         W = engine.to_device(V)
@@ -98,8 +106,8 @@ def measure(rows: int, columns: int, centres: int) -> Figures:
         path = Path(folder) / "predicted.zarr"
 
         def gradients(where: str) -> Any:
-            job = ProductPass(arrangement.rows, map_, targets, V, judges=False, device=where)
-            return Passes(arrangement, ignore_event)("gradients", job)[0]
+            with running(schedules[where], device=where) as run:
+                return run(ProductPass(map_, targets, V, judges=False), "gradients")[0]
 
         def predict(where: str) -> Any:
             fit.predict_to(source, path, device=where, memory="64GiB", overwrite=True)

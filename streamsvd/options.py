@@ -20,10 +20,12 @@ def option(default: Any = MISSING, help: str = "", *, decides: bool = True) -> A
     return field(default=default, metadata={"help": help, "decides": decides})
 
 
-def help_of(record: type, name: str) -> str:
-    """The sentence of a field."""
-    sentence: str = next(f.metadata["help"] for f in fields(record) if f.name == name)
-    return sentence
+def make_plain(record: Any) -> None:
+    """Numbers of numpy in a record that is being made, as those of Python: what is stored, and no type that overflows."""
+    for f in fields(record):
+        value = getattr(record, f.name)
+        if hasattr(value, "item") and getattr(value, "shape", None) == ():
+            object.__setattr__(record, f.name, value.item())
 
 
 def from_plain(record: type, values: dict[str, Any], where: str) -> Any:

@@ -58,7 +58,7 @@ VERBS = {
         _verb("verify", "models", "verify", "VerifyOptions", "verify"),
         _verb("sample_rows", "rows", "sample_rows", "SampleOptions", "sample"),
         _verb("lstsq", "rows", "lstsq", "LeastSquaresOptions", "lstsq"),
-        _verb("cluster", "collections", "cluster", "ClusterOptions", ""),
+        _verb("cluster", "collections", "cluster", "ClusterOptions", "cluster"),
         _verb("compress", "collections", "compression", "CompressionOptions", "compress"),
         _verb("rate_curve", "collections", "rates", "RateOptions", "rates"),
         _verb("second_moment_factor", "collections", "inputs", "SecondMomentOptions", ""),

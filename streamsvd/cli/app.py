@@ -31,7 +31,7 @@ HEADINGS = {
     "Streams": ("top", "shuffle"),
     "Kernels": ("nystrom", "krr"),
     "Rows": ("sample", "lstsq"),
-    "Collections": ("compress", "rates", "decompress"),
+    "Collections": ("cluster", "compress", "rates", "decompress"),
 }
 """Verbs, in the order in which a user meets them, by family."""
 VERBS = tuple(verb for verbs in HEADINGS.values() for verb in verbs)

@@ -12,7 +12,7 @@ from streamsvd.cli.app import report_checkpoint
 
 if TYPE_CHECKING:
     from streamsvd.collections.rates import RateCurve
-    from streamsvd.collections.result import CompressionReport
+    from streamsvd.collections.result import ClusterResult, CompressionReport
 
 
 def _principal(ctx: Any, param: Any, value: str | None) -> Any:
@@ -108,7 +108,7 @@ def command(
     return 0
 
 
-def run_record(found: CompressionReport | RateCurve) -> dict[str, Any]:
+def run_record(found: ClusterResult | CompressionReport | RateCurve) -> dict[str, Any]:
     """What verbs of collections say of how a result came about, for JSON."""
     from streamsvd.cli.present import info_record
 

@@ -18,12 +18,10 @@ __all__ = [
     "check_result_place",
     "read_npy",
     "replacement_file",
-    "save_arrays",
     "save_result",
     "weight_arguments",
 ]
 
-save_arrays = write_npz
 NPZ = ".npz"
 
 

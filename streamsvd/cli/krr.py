@@ -55,7 +55,7 @@ def fit(
     **given: Any,
 ) -> int:
     """Fit targets on the rows of SOURCE."""
-    from dataclasses import asdict
+    from msgspec import to_builtins
 
     from streamsvd.cli.app import NOT_CONVERGED, report_checkpoint
     from streamsvd.cli.files import check_result_place, read_npy, save_result
@@ -94,7 +94,7 @@ def fit(
                 "ridge": found.ridge,
                 "held_out_rmse": found.held_out_rmse,
                 "features": found.feature_map.n_features,
-                **asdict(ridge_record(found)),
+                **to_builtins(ridge_record(found)),
                 "out": str(out),
             },
         )

@@ -118,6 +118,8 @@ def show(source: str, found: NystromResult, out: Path | None, *, as_json: bool) 
     """The result on stdout."""
     from dataclasses import asdict
 
+    from msgspec import to_builtins
+
     from streamsvd.cli.present import at_most, print_facts, round_digits, show_json
     from streamsvd.engine.memory import show_bytes
     from streamsvd.kernels.files import dictionary_record
@@ -134,7 +136,7 @@ def show(source: str, found: NystromResult, out: Path | None, *, as_json: bool) 
                 "effective_dimension": found.effective_dimension,
                 "gamma": found.gamma,
                 "certificate": asdict(c),
-                **asdict(dictionary_record(found)),
+                **to_builtins(dictionary_record(found)),
                 "out": None if out is None else str(out),
             },
         )

@@ -175,22 +175,6 @@ details = stack_options(
 )
 source = stack_options(click.argument("source"), details)
 
-accuracy = stack_options(
-    click.option("--rank", type=int, metavar="K", help="Triplets wanted."),
-    click.option(
-        "--energy",
-        type=float,
-        metavar="SHARE",
-        help="Instead: smallest rank that holds this share.",
-    ),
-    click.option(
-        "--tol",
-        type=float,
-        metavar="T",
-        help="Relative width asked of every interval [1e-3]; alone: relative error of the factorisation.",
-    ),
-)
-
 
 def record(kind: type, *names: str) -> Callable[[F], F]:
     """Options of a command from the fields of an options record: names, types, defaults and help.
@@ -229,10 +213,6 @@ memory = click.option(
     help="Most memory above imports, such as 256MiB [half of what is free].",
 )
 
-center = click.option(
-    "--center/--no-center", default=False, help="Subtract the mean of each column."
-)
-
 
 def _mask(ctx: Any, param: Any, value: str | None) -> Any:
     """The array in a ``.npy`` file; or a name as it is."""
@@ -252,75 +232,8 @@ mask = click.option(
     help="Columns to keep: a boolean array beside SOURCE in its group, or in a file; auto: those that have a value.",
 )
 
-transforms = stack_options(
-    click.option(
-        "--scale/--no-scale", default=False, help="Divide each column by its standard deviation."
-    ),
-    click.option(
-        "--row-weights",
-        type=ARRAY,
-        metavar="FILE.npy",
-        help="One weight for each row, 0 to leave it out unseen.",
-    ),
-    click.option(
-        "--column-weights",
-        type=ARRAY,
-        metavar="FILE.npy",
-        help="One factor for each column, 0 to leave it out unseen.",
-    ),
-    click.option(
-        "--nonfinite",
-        type=click.Choice(["raise", "zero", "mean", "drop_columns"]),
-        default="raise",
-        show_default=True,
-        help="What a NaN means; Inf is always an error.",
-    ),
-    mask,
-)
-
 device = click.option(
     "--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True
-)
-
-method = stack_options(
-    click.option(
-        "--target",
-        type=click.Choice(["auto", "values", "error"]),
-        default="auto",
-        show_default=True,
-        help="Prove every value to --tol, or an error close to the best of the rank; auto: the first, where it can be had.",
-    ),
-    click.option(
-        "--excess-tol",
-        type=float,
-        default=1e-2,
-        show_default=True,
-        metavar="X",
-        help="Share above the best error that is good enough; 0 asks for values alone.",
-    ),
-    click.option(
-        "--route",
-        type=click.Choice(["krylov", "gram"]),
-        help="Restrict the choice to a Krylov space or the Gram matrix.",
-    ),
-    click.option(
-        "--max-passes", type=int, default=12, show_default=True, help="Most passes of the loop."
-    ),
-    click.option(
-        "--certify",
-        type=click.Choice(["bounds", "estimate"]),
-        default="bounds",
-        show_default=True,
-        help="Proved intervals, or estimates that may save a pass.",
-    ),
-    device,
-    click.option(
-        "--precision",
-        type=click.Choice(["auto", "single", "double"]),
-        default="auto",
-        show_default=True,
-        help="Of the products; sums are in double precision always.",
-    ),
 )
 
 output = stack_options(
@@ -335,17 +248,6 @@ output = stack_options(
     ),
     click.option(
         "--overwrite", is_flag=True, help="Replace the result at --out once the new one is whole."
-    ),
-)
-
-randomness = stack_options(
-    click.option("--seed", type=int, default=0, show_default=True, help="Of the random blocks."),
-    click.option(
-        "--delta",
-        type=float,
-        default=1e-6,
-        show_default=True,
-        help="Probability that an upper bound fails.",
     ),
 )
 
@@ -443,15 +345,6 @@ cluster = stack_options(
     ),
     click.option("--workers", type=int, metavar="N", help="Threads of this process [one a core]."),
 )
-
-
-def npz(what: str, *, required: bool = False) -> Callable[[F], F]:
-    """Where a ``.npz`` file goes, and whether it may replace one."""
-    place = Place(dir_okay=False, doing="write")
-    return stack_options(
-        click.option("--out", type=place, metavar="FILE.npz", required=required, help=what),
-        click.option("--overwrite", is_flag=True, help="Replace the file at --out."),
-    )
 
 
 def result(arrays: str, *, required: bool = False) -> Callable[[F], F]:

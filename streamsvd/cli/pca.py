@@ -6,17 +6,18 @@ from typing import Any
 
 import click
 
-from streamsvd.cli import options
+from streamsvd.cli import factoring, options
 
 
 @click.command("pca", short_help="Principal components, with certified variances.")
 @options.source
-@options.accuracy
+@factoring.accuracy
 @options.memory
-@options.transforms
-@options.method
+@factoring.transforms
+@factoring.method
 @options.output
-@options.randomness
+@factoring.saves
+@factoring.randomness
 @options.machine
 @options.as_json
 @options.quiet

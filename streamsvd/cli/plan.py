@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from streamsvd.cli import options
+from streamsvd.cli import factoring, options
 
 if TYPE_CHECKING:
     from streamsvd.factor.candidates import Speeds
@@ -48,6 +48,8 @@ INPUTS = {"sides": "b", "targets": "y"}
 STORED_ARGUMENTS = {"model": "model", "result": "path"}
 """Arguments that name what is kept already: verbs take them before the matrix."""
 PLACES = ("source", "variable", "rows", "missing", "collection", "scheduler", "workers", "as_json")
+COLLECTION = ("select", "transpose", "columns", "cut")
+"""Of collections, beside these."""
 
 
 def plan_command(verb: Verb) -> click.Command:
@@ -56,12 +58,15 @@ def plan_command(verb: Verb) -> click.Command:
     for word in verb.command.split()[1:]:
         command = command.commands[word]
     asked = inspect.signature(verb.resolve("plan")).parameters
+    places: tuple[str, ...] = PLACES
+    if any(p.name == "collection" for p in command.params):
+        places = (*PLACES, *COLLECTION)
     of_a_model = any(p.kind is p.VAR_KEYWORD for p in asked.values())
     names = INPUTS | STORED_ARGUMENTS
     params = [
         p
         for p in command.params
-        if p.name in PLACES
+        if p.name in places
         or names.get(p.name, p.name) in asked
         or (of_a_model and p.name != "quiet")
     ]
@@ -110,21 +115,40 @@ def command() -> None:
     """
 
 
-@command.command("svd", short_help="Of a factorisation, with the time it takes.")
-@options.source
-@options.accuracy
-@options.memory
-@options.center
-@options.transforms
-@options.method
-@click.option("--u/--no-u", default=False, help="With the left factor.")
-@click.option(
-    "--calibrate", is_flag=True, help="Measure this machine and the source first (about 2 s)."
+planned = options.stack_options(
+    options.source,
+    factoring.accuracy,
+    options.memory,
+    factoring.transforms,
+    factoring.method,
+    click.option("--u/--no-u", default=False, help="With the left factor."),
+    options.checkpoint,
+    click.option(
+        "--calibrate", is_flag=True, help="Measure this machine and the source first (about 2 s)."
+    ),
+    options.machine,
+    options.as_json,
 )
-@options.machine
-@options.as_json
-def plan_factorisation(
+
+
+@command.command("svd", short_help="Of a factorisation, with the time it takes.")
+@factoring.center
+@planned
+def plan_factorisation(**given: Any) -> None:
+    """What `svd` would do, and what it would cost; reads no data unless asked to calibrate."""
+    show_factorisation(**given)
+
+
+@command.command("pca", short_help="Of principal components, with the time they take.")
+@planned
+def plan_components(**given: Any) -> None:
+    """What `pca` would do, and what it would cost; reads no data unless asked to calibrate."""
+    show_factorisation(center=True, **given)
+
+
+def show_factorisation(
     source: str,
+    *,
     variable: str | None,
     rows: Any,
     missing: str,
@@ -135,7 +159,7 @@ def plan_factorisation(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """What `svd` would do, and what it would cost; reads no data unless asked to calibrate."""
+    """The plan of a factorisation, in words or as an object."""
     from streamsvd.cli.present import show_json
     from streamsvd.cli.progress import say
     from streamsvd.cli.run import with_weights

@@ -8,7 +8,7 @@ from typing import Any
 import click
 import numpy as np
 
-from streamsvd.cli.app import INTERRUPTED, NOT_CONVERGED, StopHandler
+from streamsvd.cli.app import INTERRUPTED, NOT_CONVERGED, StopHandler, report_checkpoint
 from streamsvd.cli.present import result_record, show_json, show_result
 from streamsvd.cli.progress import watching
 from streamsvd.cli.wording import in_options
@@ -37,6 +37,7 @@ def factorise(
     overwrite: bool,
     seed: int,
     delta: float,
+    save_seconds: float,
     **given: Any,
 ) -> int:
     """Run, print, and return the exit code."""
@@ -49,6 +50,7 @@ def factorise(
         plan = plan_svd(A, center=center, **given)
         run = {name: given[name] for name in given if name != "memory"}
         run |= {"overwrite": overwrite, "seed": seed, "delta": delta, "plan": plan}
+        run["save_seconds"] = save_seconds
         result: SVD | PCA
         try:
             with watching(plan.bytes_read, quiet=quiet) as watch:
@@ -66,15 +68,15 @@ def factorise(
             )
             show(partial, plan, out, as_json=as_json)
             return NOT_CONVERGED
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
             click.get_current_context().ensure_object(StopHandler).ignores_signals = True
             if watch.tally.result_path is None or out is None:
-                raise
+                return report_checkpoint(error, given["checkpoint"], as_json=as_json)
             from streamsvd.store.results.reader import read_result
 
             kept = read_result(out)
             _print_outcome("interrupted", out, "the result of the last whole pass is")
-            show(PCA.of(kept) if principal else kept, plan, out, as_json=as_json)
+            show(kept, plan, out, as_json=as_json)
             return INTERRUPTED
     show(result, plan, out, as_json=as_json)
     return 0

@@ -6,18 +6,19 @@ from typing import Any
 
 import click
 
-from streamsvd.cli import options
+from streamsvd.cli import factoring, options
 
 
 @click.command("svd", short_help="Leading singular triplets, with the proof.")
 @options.source
-@options.accuracy
+@factoring.accuracy
 @options.memory
-@options.center
-@options.transforms
-@options.method
+@factoring.center
+@factoring.transforms
+@factoring.method
 @options.output
-@options.randomness
+@factoring.saves
+@factoring.randomness
 @options.machine
 @options.as_json
 @options.quiet

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @options.missing_values
 @options.checkpoint
 @options.save_seconds
-@options.npz("Write components and values there.")
+@options.result("components and values")
 @options.record(TopEigenvectorsOptions, "seed", "delta")
 @options.memory
 @options.as_json
@@ -47,7 +47,7 @@ def command(
 
     One pass, in memory that does not grow with the rows. What is proved, and on what it rests, is printed with them.
     """
-    from streamsvd.cli.files import check_place, save_arrays
+    from streamsvd.cli.files import check_result_place, save_result
     from streamsvd.cli.progress import watching
     from streamsvd.engine.opening import open as open_matrix
     from streamsvd.errors import SpecError
@@ -60,7 +60,7 @@ def command(
         raise SpecError("n_rows belongs to standard input; the rows of a stored matrix are known.")
     else:
         A = open_matrix(source, variable=variable, rows=rows, missing=missing)
-    check_place(out, A, mask=given["mask"], overwrite=overwrite)
+    check_result_place(out, A, mask=given["mask"], overwrite=overwrite)
     reads = max(given["passes"], 1) + (given["nonfinite"] in ("mean", "drop_columns"))
     n_bytes = 0 if source == "-" else A.nbytes * reads
     try:
@@ -68,8 +68,10 @@ def command(
             result = top_eigenvectors(A, callback=watch, **given)
     except KeyboardInterrupt as error:
         return report_checkpoint(error, given["checkpoint"], as_json=as_json)
-    if out is not None:
-        save_arrays(out, {"components": result.components, "values": result.values})
+    names = ("components", "values")
+    save_result(
+        out, result, lambda: {name: getattr(result, name) for name in names}, overwrite=overwrite
+    )
     for sentence in result.info.warnings:
         click.echo(f"streamsvd: {sentence}", err=True)
     show(source, result, out, as_json=as_json)

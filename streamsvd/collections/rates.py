@@ -35,6 +35,7 @@ from streamsvd.engine.schedule import allowed_bytes
 from streamsvd.errors import BudgetError, SpecError
 from streamsvd.info import Info
 from streamsvd.store.collections import Collection, Member
+from streamsvd.store.results.saving import Result
 
 RECORD = 600
 """Bytes that the result holds of one matrix at one error."""
@@ -80,7 +81,7 @@ class RatePoint:
 
 
 @dataclass(frozen=True, slots=True)
-class RateCurve:
+class RateCurve(Result):
     """A collection at several errors.
 
     Attributes

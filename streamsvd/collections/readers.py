@@ -191,10 +191,9 @@ def read_slab(collection: Collection, start: int, stop: int) -> Slab:
             A[gaps] = 0.0
         if not np.isfinite(A).all():
             row, column = (int(i) for i in np.argwhere(~np.isfinite(A))[0])
+            value = "NaN" if np.isnan(A[row, column]) else "Inf"
             remedy = "Replace such values, or leave the block out."
-            raise NonFiniteError(
-                f"{A[row, column]}", start + row, column, f"block {member.name!r}", remedy
-            )
+            raise NonFiniteError(value, start + row, column, f"block {member.name!r}", remedy)
         matrices.append(A)
         zeros.append(count)
     return Slab(tuple(matrices), tuple(zeros))

@@ -15,6 +15,7 @@ from streamsvd.collections.options import ClusterOptions, CompressionOptions
 from streamsvd.collections.planning import CollectionPlan
 from streamsvd.info import Info
 from streamsvd.store.collections import Member
+from streamsvd.store.results.saving import Result
 
 Array = npt.NDArray[Any]
 
@@ -48,7 +49,7 @@ class Cluster:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ClusterResult:
+class ClusterResult(Result):
     """Which matrices of a collection share a basis.
 
     Attributes

@@ -13,6 +13,7 @@ from streamsvd.checks.masks import block_dtype, may_be_masked, write_block
 from streamsvd.errors import ShapeError, SpecError
 from streamsvd.numerics.blocks import Axis
 from streamsvd.numerics.columns import Columns
+from streamsvd.store.sources.border import check_rectangle
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,6 +69,7 @@ class DaskSource:
 
     def read(self, rows: slice, columns: slice, out: npt.NDArray[Any], /) -> None:
         """Compute a rectangle; the sample uses it, passes join the graph instead."""
+        rows, columns = check_rectangle(self, rows, columns, out)
         block = self.array[rows, columns].compute(scheduler="synchronous")
         check_dense(block, self.name)
         write_block(out, block, name=self.name, row=rows.start, column=columns.start)

@@ -7,8 +7,9 @@ depends on the matrix, its chunks and the options alone, so that sums over them 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -137,8 +138,11 @@ class MatrixReader:
             return out, self.check(out, start) if self.checks_entries else None
 
         ahead = self.prefetch and span[1] - span[0] > layout.panel
-        with panel_buffers(2 if ahead else 1, size, device.panel) as buffers:
-            for start, (panel, largest) in read_ahead(layout.panels(span), load, buffers):
+        with (
+            panel_buffers(2 if ahead else 1, size, device.panel) as buffers,
+            closing(read_ahead(layout.panels(span), load, buffers)) as panels,
+        ):
+            for start, (panel, largest) in panels:
                 yield start, panel, largest
 
     def check(self, panel: npt.NDArray[Any], first: int) -> float:
@@ -202,8 +206,11 @@ class MatrixReader:
 
 def read_ahead(
     runs: Iterable[Span], load: Callable[[PanelBuffer, int, int], T], buffers: Sequence[PanelBuffer]
-) -> Iterator[tuple[int, T]]:
-    """The start of each run and what was loaded of it, in order; of two buffers a thread fills one while the other is used."""
+) -> Generator[tuple[int, T]]:
+    """The start of each run and what was loaded of it, in order; of two buffers a thread fills one while the other is used.
+
+    To be closed before the buffers are given back: then nothing writes into them any more.
+    """
     if len(buffers) == 1:
         for start, stop in runs:
             yield start, load(buffers[0], start, stop)

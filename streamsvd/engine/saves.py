@@ -146,9 +146,12 @@ def check_same_run(saved: Mapping[str, Any], wanted: Mapping[str, Any], place: s
         It names what differs.
     """
     for name, value in wanted.items():
-        if saved.get(name) != value:
+        there = saved.get(name)
+        if isinstance(there, Mapping) and isinstance(value, Mapping):
+            check_same_run(there, value, place)  # so that the option is named, not all of them
+        if there != value:
             raise SpecError(
-                f"the checkpoint {place} is of a run with {name}={saved.get(name)!r}, this one has {value!r}. Run with the "
+                f"the checkpoint {place} is of a run with {name}={there!r}, this one has {value!r}. Run with the "
                 "same options, or choose another checkpoint."
             )
 

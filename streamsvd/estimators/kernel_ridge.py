@@ -48,7 +48,7 @@ class KernelRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
     Attributes
     ----------
     fit_
-        The `streamsvd.KernelRidgeFit`.
+        The `streamsvd.KernelRidgeResult`.
     alpha_
         The ridge, given or chosen.
     dual_coef_, X_fit_
@@ -134,7 +134,7 @@ class KernelRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
         return self
 
     def predict(self, X: Any) -> Matrix:
-        """Predictions for rows in memory, ``(p,)`` or ``(p, targets)``; `streamsvd.KernelRidgeFit.predict_to` streams them."""
+        """Predictions for rows in memory, ``(p,)`` or ``(p, targets)``; `streamsvd.KernelRidgeResult.predict_to` streams them."""
         check_is_fitted(self)
         check_in_memory(X, remedy="Use .fit_.predict_to(X, out), or slice it.")
         X = validate_data(self, masked_to_nan(X), dtype=FLOATS, reset=False)

@@ -56,7 +56,7 @@ class Nystroem(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
     normalization_
         ``(M, features)``: ``transform(X) = k(X, components_) @ normalization_``.
     nystrom_
-        The `streamsvd.Nystrom`: dictionary, certificate, record.
+        The `streamsvd.NystromResult`: dictionary, certificate, record.
     n_features_in_, feature_names_in_
         Columns, and their names where the data had some.
 

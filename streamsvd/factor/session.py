@@ -27,6 +27,7 @@ from streamsvd.factor.options import SVDOptions, Target
 from streamsvd.factor.passes import PassSums
 from streamsvd.factor.plan import Plan
 from streamsvd.factor.problem import MatrixOptions
+from streamsvd.factor.result import SVD
 from streamsvd.factor.sample import Pilot, StartBlock
 from streamsvd.factor.terms import Terms
 from streamsvd.info import Info, Status
@@ -111,6 +112,8 @@ class Session:
         What is factorised, and how.
     options, settings, asked
         What is done to it, how far to go, and the record that both are of; None where nobody was asked.
+    form
+        The class of the result.
     notify
         Receives events.
     sampled_bytes, sampled_before
@@ -131,6 +134,7 @@ class Session:
     sampled_bytes: int = 0
     view: View | None = None
     asked: SVDOptions | None = None
+    form: type[SVD] = SVD
     sampled_before: int = 0
     passes: int = 0
     widths: list[float] = field(default_factory=list)

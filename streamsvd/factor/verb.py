@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from streamsvd.checks.paths import local_path
 from streamsvd.engine.blas import dense_threads
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 
 Weights = Sequence[float] | Real | None
+F = TypeVar("F", bound=SVD)
 
 
 def plan_svd(
@@ -342,23 +344,38 @@ def svd(
         target=target, excess_tol=excess_tol, device=device, precision=precision, route=route, checkpoint=checkpoint,
         seed=seed, delta=delta,
     )  # fmt: skip
+    return _factorise(
+        SVD, whole, options, read=(row_weights, column_weights), overwrite=overwrite, plan=plan, save_seconds=save_seconds,
+        callback=callback,
+    )  # fmt: skip
+
+
+def _factorise(
+    form: type[F],
+    whole: Source,
+    options: SVDOptions,
+    *,
+    read: tuple[Any, ...],
+    overwrite: bool,
+    plan: Plan | None,
+    save_seconds: float,
+    callback: Callback,
+) -> F:
+    """A factorisation in this form: what `svd` and `pca` share; ``read`` is what was read beside the matrix."""
+    mask, nonfinite, checkpoint = options.mask, options.nonfinite, options.checkpoint
     # what cannot be is refused before the look
     counted = matrix_options(whole, options, options.column_weights).support
     check_seconds(save_seconds)
     if plan is None:
         check_rank(options.rank, whole)
-    place = None if out is None else local_path(out, "out")
+    place = None if options.out is None else local_path(options.out, "out")
     if place is not None or checkpoint is not None:
-        # these two import zarr, which a matrix in a file of numpy never needs
-        from streamsvd.store.results.writer import ResultWriter
-        from streamsvd.store.writing.separation import check_apart, mask_places
+        _check_places(place, checkpoint, whole, mask, *read)
+    if place is not None:
+        from streamsvd.store.results.writer import ResultWriter  # imports zarr
 
-        read = (whole, row_weights, column_weights, mask_places(whole, mask))
-        if place is not None:
-            check_apart(place, *read)
-            if nonfinite != "raise" or mask is not None:  # there is a look
-                ResultWriter(place, overwrite=overwrite).discard()
-        try_saves(checkpoint, *read, place)
+        if nonfinite != "raise" or mask is not None:  # there is a look
+            ResultWriter(place, overwrite=overwrite).discard()
     view = select_columns(
         whole, mask, tolerant=nonfinite != "raise", notify=callback, counted=counted
     )
@@ -375,12 +392,33 @@ def svd(
     matrix = matrix_options(source, options, view.take(options.column_weights))
     writer = None if place is None else ResultWriter(place, overwrite=overwrite)
     session = Session(
-        source, plan, matrix, RunGoal.of(plan.request, options), callback, view=view, asked=options
+        source,
+        plan,
+        matrix,
+        RunGoal.of(plan.request, options),
+        callback,
+        view=view,
+        asked=options,
+        form=form,
     )
     session.sampled_bytes += view.look_bytes
     session.run.saves = _saves_of(session, save_seconds)
     with dense_threads(plan.layout.width), view.naming():
-        return _run(session, writer, u=plan.request.u)
+        found = _run(session, writer, u=plan.request.u)
+    assert isinstance(found, form)
+    return found
+
+
+def _check_places(
+    place: Path | None, checkpoint: Any, source: Source, mask: Any, *weights: Any
+) -> None:
+    """Refuse to write where something is read, or to save where the result goes."""
+    from streamsvd.store.writing.separation import check_apart, mask_places
+
+    read = (source, mask_places(source, mask), *weights)
+    if place is not None:
+        check_apart(place, *read)
+    try_saves(checkpoint, *read, place)
 
 
 def _saves_of(session: Session, seconds: float) -> Saves | None:
@@ -469,18 +507,17 @@ delta, device, precision, route, checkpoint, save_seconds, callback
     Cost: as `svd`; centring costs no pass.
     """
     _check_centred(center)
-    try:
-        return PCA.of(
-            svd(
-                A, rank, energy=energy, tol=tol, memory=memory, center=True, scale=scale, row_weights=row_weights,
-                column_weights=column_weights, nonfinite=nonfinite, mask=mask, u=u, out=out, overwrite=overwrite, seed=seed,
-                max_passes=max_passes, certify=certify, target=target, excess_tol=excess_tol, delta=delta, device=device,
-                precision=precision, route=route, plan=plan, checkpoint=checkpoint, save_seconds=save_seconds, callback=callback,
-            )
-        )  # fmt: skip
-    except NotConverged as error:
-        assert isinstance(error.result, SVD)
-        raise NotConverged(error.message, PCA.of(error.result)) from None
+    whole = as_source(A)
+    options = SVDOptions.of(
+        rank=rank, energy=energy, tol=tol, memory=memory, center=True, scale=scale, row_weights=row_weights,
+        column_weights=column_weights, nonfinite=nonfinite, mask=mask, u=u, out=out, max_passes=max_passes, certify=certify,
+        target=target, excess_tol=excess_tol, device=device, precision=precision, route=route, checkpoint=checkpoint,
+        seed=seed, delta=delta,
+    )  # fmt: skip
+    return _factorise(
+        PCA, whole, options, read=(row_weights, column_weights), overwrite=overwrite, plan=plan, save_seconds=save_seconds,
+        callback=callback,
+    )  # fmt: skip
 
 
 def _check_centred(center: bool) -> None:
@@ -568,7 +605,7 @@ def _result(session: Session, loop: Iteration, made: Factors, status: Status) ->
     criterion = "" if loop.criterion is None else loop.criterion.value
     info = session.info(status, terms, criterion)
     spread = session.view.spread if session.view is not None else _as_it_is
-    return SVD(
+    return session.form(
         s=made.s,
         Vh=spread(made.Vh),
         U=made.U,

@@ -6,7 +6,7 @@ import contextlib
 import os
 import zipfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import msgspec
@@ -38,16 +38,15 @@ DAMAGE = (
 """What reading a file that is none of ours may raise."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunRecord:
+class RunRecord(msgspec.Struct, frozen=True, kw_only=True, rename={"chosen_options": "chosen"}):
     """How a result came about, as files have it since the first release.
 
     Attributes
     ----------
     n_rows, passes, bytes_read, elapsed_s, peak_bytes, projected_bytes, seed, warnings, dropped_columns
         As of `streamsvd.info.Info`.
-    chosen
-        Which options were chosen on the data.
+    chosen_options
+        Which options were chosen on the data; under the name ``chosen``.
     """
 
     n_rows: int
@@ -58,18 +57,16 @@ class RunRecord:
     projected_bytes: int
     seed: int
     warnings: tuple[str, ...]
-    chosen: tuple[str, ...]
+    chosen_options: tuple[str, ...]
     dropped_columns: tuple[int, ...] = ()
     missing: int = 0
 
     def info(self, status: Status) -> Info:
         """The record of a run that ended so."""
-        shared = {f.name: getattr(self, f.name) for f in fields(RunRecord) if f.name in INFO}
-        return Info(status=status, **shared)
+        return Info(status=status, **{name: getattr(self, name) for name in shared_fields()})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DictionaryRecord(RunRecord):
+class DictionaryRecord(RunRecord, frozen=True, kw_only=True):
     """The same of a dictionary, with the centres asked for, the kernel, and the oversampling that the budget left."""
 
     n_centres: int
@@ -77,8 +74,7 @@ class DictionaryRecord(RunRecord):
     oversampling: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RidgeRecord(RunRecord):
+class RidgeRecord(RunRecord, frozen=True, kw_only=True):
     """The same of a regression, with the solver taken, the rows held out, ``trace(K - K_C)`` and residuals."""
 
     solver: Literal["direct", "onepass", "pcg"]
@@ -87,20 +83,23 @@ class RidgeRecord(RunRecord):
     residuals: tuple[float, ...]
 
 
-INFO = {f.name for f in fields(Info)}
+def shared_fields() -> list[str]:
+    """What a `RunRecord` has of an `Info`."""
+    known = {f.name for f in fields(Info)}
+    return [name for name in RunRecord.__struct_fields__ if name in known]
 
 
-def run_facts(info: Info, chosen: tuple[str, ...]) -> dict[str, Any]:
-    """What a `RunRecord` has of a result."""
-    known = {f.name: getattr(info, f.name) for f in fields(RunRecord) if f.name in INFO}
+def run_facts(info: Info) -> dict[str, Any]:
+    """The same of a result."""
+    facts = {name: getattr(info, name) for name in shared_fields()}
     passes = int(info.passes) if info.passes == int(info.passes) else info.passes
-    return {**known, "passes": passes, "chosen": chosen}
+    return {**facts, "passes": passes}
 
 
 def dictionary_record(found: NystromResult) -> DictionaryRecord:
     """How a dictionary came about."""
     return DictionaryRecord(
-        **run_facts(found.info, found.chosen_options), n_centres=found.options.n_centres,
+        **run_facts(found.info), chosen_options=found.chosen_options, n_centres=found.options.n_centres,
         kernel=found.sampling.kernel.record, oversampling=found.oversampling,
     )  # fmt: skip
 
@@ -109,8 +108,8 @@ def ridge_record(fit: KernelRidgeResult) -> RidgeRecord:
     """How a regression came about."""
     assert fit.solver != "auto"
     return RidgeRecord(
-        **run_facts(fit.info, fit.chosen_options), solver=fit.solver, held_out=fit.n_held_out, trace_error=fit.trace_error,
-        residuals=fit.residuals,
+        **run_facts(fit.info), chosen_options=fit.chosen_options, solver=fit.solver, held_out=fit.n_held_out,
+        trace_error=fit.trace_error, residuals=fit.residuals,
     )  # fmt: skip
 
 
@@ -127,7 +126,7 @@ def dictionary_arrays(found: NystromResult) -> Arrays:
         "spec": {name: getattr(sampling, name) for name in SAMPLING},
         "state": {name: getattr(state, name) for name in STATE},
         "certificate": asdict(found.certificate),
-        "info": asdict(dictionary_record(found)),
+        "info": msgspec.to_builtins(dictionary_record(found)),
     }
     return {
         "indices": state.ids, "rows": state.rows, "weights": found.weights, "centres": found.centres,
@@ -170,7 +169,7 @@ def dictionary_in(path: str | os.PathLike[str]) -> dict[str, Any]:
             "feature_map": map_,
             "certificate": certificate,
             "options": _options(sampling, state, about, certificate),
-            "chosen_options": about.chosen,
+            "chosen_options": about.chosen_options,
             "info": about.info(Status.DONE),
         }
 
@@ -186,7 +185,7 @@ def _options(
     return NystromOptions(
         kernel=kernel.name, n_centres=about.n_centres, length=kernel.length, degree=kernel.degree, offset=kernel.offset,
         smoothness=kernel.smoothness, scale=kernel.scale is not None, budget=sampling.budget, mode=sampling.mode,
-        seed=sampling.seed, gamma=state.gamma if "gamma" in about.chosen else sampling.gamma,
+        seed=sampling.seed, gamma=state.gamma if "gamma" in about.chosen_options else sampling.gamma,
         certify=certificate.trace_error < float("inf"),
     )  # fmt: skip
 
@@ -200,7 +199,7 @@ def ridge_arrays(fit: KernelRidgeResult) -> Arrays:
         If the kernel is a function, which cannot be saved.
     """
     kernel, options = fit.feature_map.kernel, fit.options
-    record = {"ridge": fit.ridge, "flat": fit.flat, "info": asdict(ridge_record(fit))}
+    record = {"ridge": fit.ridge, "flat": fit.flat, "info": msgspec.to_builtins(ridge_record(fit))}
     if options is not None and not callable(kernel.name):
         record["options"] = asdict(options)
     return {
@@ -241,7 +240,7 @@ def ridge_in(path: str | os.PathLike[str]) -> dict[str, Any]:
             "residuals": about.residuals,
             "solver": about.solver,
             "options": options,
-            "chosen_options": about.chosen,
+            "chosen_options": about.chosen_options,
             "info": about.info(status),
         }
 

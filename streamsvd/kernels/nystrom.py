@@ -52,7 +52,7 @@ from streamsvd.kernels.passes import DictionaryPass, TraceErrorPass
 from streamsvd.kernels.records import NystromCertificate
 from streamsvd.numerics.sides import UNIT_ROUNDOFF
 from streamsvd.protocols import Source
-from streamsvd.store.results.reader import read_result
+from streamsvd.store.results.reader import METADATA, read_result
 from streamsvd.store.results.saving import Result
 from streamsvd.typing import Matrix, Real
 
@@ -194,7 +194,7 @@ def load_nystrom(path: str | os.PathLike[str]) -> NystromResult:
         If there is no such thing, or it is of a newer release.
     """
     place = local_path(path)
-    if place.is_dir():
+    if os.path.lexists(place / METADATA):
         found: NystromResult = read_result(place, "nystrom")
         return found
     return NystromResult(**dictionary_in(place))

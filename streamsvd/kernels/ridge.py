@@ -61,7 +61,7 @@ from streamsvd.kernels.passes import HoldoutSums, PredictionPass, RegressionPass
 from streamsvd.kernels.solving import RidgeSolution, solve_by_gradients, solve_directly
 from streamsvd.kernels.targets import Targets, as_targets
 from streamsvd.protocols import Source
-from streamsvd.store.results.reader import read_result
+from streamsvd.store.results.reader import METADATA, read_result
 from streamsvd.store.results.saving import Result
 from streamsvd.store.writing.rows import RowsWriter
 from streamsvd.store.writing.separation import check_apart
@@ -514,7 +514,7 @@ def load_ridge(path: str | os.PathLike[str]) -> KernelRidgeResult:
         If there is no such thing, or it is of a newer release.
     """
     place = local_path(path)
-    if place.is_dir():
+    if os.path.lexists(place / METADATA):
         found: KernelRidgeResult = read_result(place, "kernel_ridge")
         return found
     return KernelRidgeResult(**ridge_in(place))

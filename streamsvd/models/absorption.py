@@ -78,7 +78,7 @@ class Absorption:
 
     Attributes
     ----------
-    loaded
+    version
         The model.
     request
         What was sent and asked.
@@ -90,7 +90,7 @@ class Absorption:
         Reads of what is new, decoded bytes asked of the source, and the bound of the memory.
     """
 
-    loaded: LoadedVersion
+    version: LoadedVersion
     request: UpdateRequest
     notify: Callback
     n_absorbed: int = 0
@@ -109,7 +109,7 @@ class Absorption:
         ConflictError
             If other writers were always first.
         """
-        loaded = self.loaded
+        loaded = self.version
         send_remarks(self.request.source, self.notify)
         for attempt in range(TRIES):
             loaded.refresh()
@@ -138,7 +138,7 @@ class Absorption:
         )
 
     def _report(self, skip_reason: str) -> UpdateReport:
-        loaded = self.loaded
+        loaded = self.version
         if self.n_absorbed:
             skip_reason = ""
         if loaded.version == 0 and not loaded.settings.base:
@@ -165,7 +165,7 @@ class Absorption:
 
     def _absorb(self, new: NewRows, each: ParallelMap) -> Outcome:
         """Absorb and commit, or tell why not; after ``"conflict"`` the rest is still to do."""
-        spec, reader, loaded = new.spec, new.reader, self.loaded
+        spec, reader, loaded = new.spec, new.reader, self.version
         assert reader is not None
         options, is_block = self.request.options, not self.request.grows
         # What fades or slides does so once for all that arrives, and what may be skipped is so as a whole: neither
@@ -215,7 +215,7 @@ class Absorption:
 
     def _pend(self, new: NewRows, at: int, number: int) -> PendingVersion:
         """The next version, as it begins."""
-        loaded, state = self.loaded, self.loaded.state
+        loaded, state = self.version, self.version.state
         if state is None:
             state = _first_state(new)
         draft = loaded.store.draft(loaded.version + 1)
@@ -223,7 +223,7 @@ class Absorption:
 
     def _commit(self, pending: PendingVersion) -> bool:
         """Commit, and count; False if another writer was first."""
-        if not commit_version(self.loaded, pending, self.notify):
+        if not commit_version(self.version, pending, self.notify):
             return False
         self.n_committed += 1
         self.n_absorbed += pending.n_rows

@@ -133,12 +133,13 @@ class BlockReader:
                 stored = raw[0].array((self.width, b - a), self.source.dtype)
                 return self._turn(self._fill(a, b, stored), out)
 
-            for a, rows in read_ahead(runs, load, buffers):
-                self._hashing = hasher.submit(self.digest.add, rows)
-                for at in range(a, a + rows.shape[0], self.cut.height):
-                    end = min(at + self.cut.height, a + rows.shape[0])
-                    yield at, end, rows[at - a : end - a]
-                self._hashing.result()
+            with closing(read_ahead(runs, load, buffers)) as panels:
+                for a, rows in panels:
+                    self._hashing = hasher.submit(self.digest.add, rows)
+                    for at in range(a, a + rows.shape[0], self.cut.height):
+                        end = min(at + self.cut.height, a + rows.shape[0])
+                        yield at, end, rows[at - a : end - a]
+                    self._hashing.result()
 
     def _runs(self) -> Iterator[tuple[int, int]]:
         """What is read at once; after the first, runs begin where chunks do."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from streamsvd.engine.memory import BASE_BYTES, show_bytes
+from streamsvd.engine.memory import BASE_BYTES
 from streamsvd.errors import BudgetError
 from streamsvd.models.mathematics.incremental import SMALL, TALL
 from streamsvd.numerics.range_sketch import OVERSAMPLES, panel_rows
@@ -166,12 +166,12 @@ def plan_cut(
             return realised(short, chunk, False, behind)
         if high:
             return realised(high, high, True, ahead)
-    least = ahead(1, 1)
+    least = min(ahead(1, 1), behind(1, 1), whole(count, 1))
     raise BudgetError(
         f"absorbing one row of {width:,} into {kept} directions",
         least,
         budget,
-        f"Pass memory={show_bytes(least + (1 << 20))!r} or more, or keep fewer directions.",
+        f"Pass memory={least} or more, or keep fewer directions.",
     )
 
 

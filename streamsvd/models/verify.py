@@ -141,8 +141,13 @@ def verify(
     Cost: one pass, and another where missing values are given the mean; one read of ``U`` where it is stored.
     """
     asked = VerifyOptions(seed=seed, delta=delta)
-    problem = _problem(path, A, memory)
-    result, view, options, plan = problem.result, problem.view, problem.matrix, problem.plan
+    comparison = _prepare_comparison(path, A, memory)
+    result, view, options, plan = (
+        comparison.result,
+        comparison.view,
+        comparison.matrix,
+        comparison.plan,
+    )
     source, (k, n), stored = view.source, result.Vh.shape, result.certificate
     settings = RunGoal(max(k, 1), None, stored.tol, delta, Kind.BOUNDS, 1, seed)
     session = Session(source, plan, options, settings, callback)
@@ -162,7 +167,7 @@ def verify(
         with view.naming():
             space, probes = loop.first_pass(block.astype(terms.prep.wide), keep=True)
     except NonFiniteError as bad:  # the policy is the result's: another would be another matrix
-        remedy = REMEDY if problem.has_policy else MODEL_REMEDY
+        remedy = REMEDY if comparison.has_policy else MODEL_REMEDY
         raise NonFiniteError(bad.value, bad.row, bad.column, bad.chunk, remedy) from None
     look, _ = assess_krylov(
         krylov.ritz_of_space(space), probes, loop.known_terms.known_stats, settings, 1
@@ -199,8 +204,8 @@ def plan_verify(
     Cost: that of loading the result.
     """
     asked = VerifyOptions(seed=seed, delta=delta)
-    problem = _problem(path, A, memory)
-    plan, twice = problem.plan, problem.matrix.nonfinite == "mean"
+    comparison = _prepare_comparison(path, A, memory)
+    plan, twice = comparison.plan, comparison.matrix.nonfinite == "mean"
     notes = ("one pass more where values are missing: for the means that take their place",)
     return RunPlan(
         verb="verify",
@@ -216,7 +221,9 @@ def plan_verify(
     )
 
 
-def _problem(path: str | os.PathLike[str], A: Any, memory: int | str | None) -> _Comparison:
+def _prepare_comparison(
+    path: str | os.PathLike[str], A: Any, memory: int | str | None
+) -> _Comparison:
     """The result and the matrix, and how the pass is made."""
     result, kept = _load_with_options(path)
     source = as_source(A)

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 from streamsvd.checks.numbers import check_numbers, check_seed
 from streamsvd.errors import SpecError
-from streamsvd.options import option
+from streamsvd.options import make_plain, option
 
 Method = Literal["auto", "qr", "precondition", "sketch"]
 Kind = Literal["leverage", "ridge", "root-leverage", "sensitivity"]
@@ -30,6 +30,7 @@ class LeastSquaresOptions:
     seed: int = option(0, "Of the random numbers.")
 
     def __post_init__(self) -> None:
+        make_plain(self)
         if self.method not in get_args(Method):
             raise SpecError(
                 f"method={self.method!r} is unknown. Pass one of {', '.join(get_args(Method))}."
@@ -63,6 +64,7 @@ class SampleOptions:
     seed: int = option(0, "Of the sampling.")
 
     def __post_init__(self) -> None:
+        make_plain(self)
         for name, known in (("scores", Kind), ("method", SampleMethod)):
             value = getattr(self, name)
             if value not in get_args(known):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from streamsvd.info import Info
+from streamsvd.store.results.saving import Result
 from streamsvd.streams.mathematics import (
     OrderFinding,
     StreamAnswer,
@@ -19,7 +20,7 @@ CLOSE_RATIO = 1.1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TopEigenvectorsResult:
+class TopEigenvectorsResult(Result):
     """Leading eigenvectors of ``A* A`` from a stream of the rows of A.
 
     Attributes

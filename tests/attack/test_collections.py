@@ -105,7 +105,7 @@ def test_tall_matrices_of_few_columns_keep_the_memory_promise(tmp_path):
 
 def test_what_cannot_be_meant_is_refused_before_any_work(tmp_path):
     blocks = {"a": block(1)}
-    with pytest.raises(streamsvd.NonFiniteError, match="nan at row"):
+    with pytest.raises(streamsvd.NonFiniteError, match="NaN at row"):
         streamsvd.cluster({"m": np.ma.masked_array(block(1), mask=block(1) > 1)})
     with pytest.raises(streamsvd.SpecError, match="seed='x'"):
         streamsvd.cluster(blocks, seed="x")
@@ -182,7 +182,7 @@ def test_row_weights_are_the_same_for_additions(tmp_path, principal, mode):
 )  # fmt: skip
 def test_what_nothing_is_left_of_is_refused_and_leaves_nothing(tmp_path, A, given, principal):
     match = (
-        r"weights leave nothing of block 'a'" if given else r"nan at row 0, column 1 \(block 'a'\)"
+        r"weights leave nothing of block 'a'" if given else r"NaN at row 0, column 1 \(block 'a'\)"
     )
     with pytest.raises((SpecError, NonFiniteError), match=match):
         streamsvd.compress({"a": A}, tmp_path / "c", 0.01, principal=principal, **given)

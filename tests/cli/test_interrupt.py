@@ -74,22 +74,25 @@ def test_a_stop_before_the_first_pass_leaves_nothing(start, hard, tmp_path) -> N
     assert (text == "") == (kept == [])
 
 
+FURTHER = ("kernels.nystrom.nystrom", "kernels.ridge.kernel_ridge", "streams.verb.top_eigenvectors")
+
+
 @pytest.mark.parametrize("saved", [False, True])
-@pytest.mark.parametrize("verb", ["nystrom", "krr fit", "top"])
+@pytest.mark.parametrize("verb", ["svd", "pca", "nystrom", "krr fit", "top"])
 def test_saves_are_spoken_of_where_there_are_any(
     capsys, tmp_path, monkeypatch, verb, saved
 ) -> None:
     np.save(tmp_path / "A.npy", np.random.default_rng(0).standard_normal((900, 4)))
     np.save(tmp_path / "y.npy", np.zeros(900))
 
-    def stopped(A, *_: object, checkpoint: str, **__: object) -> None:
+    def stopped(A, *_: object, checkpoint: str = str(tmp_path / "saves"), **__: object) -> None:
         if saved:
             Checkpoint.from_address(checkpoint, "test").save({"row": 7}, {})
         raise KeyboardInterrupt
 
-    for name in ("kernels.nystrom", "kernels.kernel_ridge", "streams.verb.top_eigenvectors"):
+    for name in ("cli.run.svd", "cli.run.pca", *FURTHER):
         monkeypatch.setattr(f"streamsvd.{name}", stopped)
-    target = []
+    target = ["--rank", "2"] if verb in ("svd", "pca") else []
     if verb == "krr fit":
         target = ["--y", tmp_path / "y.npy", "--out", tmp_path / "fit.npz"]
     place = tmp_path / "saves"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,6 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     "filled": (holey, {"nonfinite": "mean", "route": "krylov"}),
     "dropped": (holey, {"nonfinite": "zero", "mask": np.arange(N) != 7, "route": "krylov"}),
     "rescaled": (tall_entry, {"route": "krylov"}),
-    "goes over": (matrix, {"tol": 1e-9}),
     "complex": (lambda: matrix()[:, :30] + 1j * matrix()[:, 30:], {"route": "krylov"}),
     "energy": (matrix, {"rank": None, "energy": 0.99}),
 }
@@ -164,6 +164,29 @@ def test_other_memory_is_no_other_run_while_the_plan_is_the_same(tmp_path):
     with pytest.raises(Killed):
         run("krylov", checkpoint=tmp_path, save_seconds=0, callback=killed_at(5))
     assert_same(run("krylov", checkpoint=tmp_path, memory="1.5GiB"), run("krylov"))
+
+
+@pytest.mark.parametrize(("cost", "route"), [(2, "gram"), (4, "krylov, then gram")])
+def test_a_run_that_goes_over_to_the_gram_matrix_goes_on_too(cost, route, tmp_path):
+    A = matrix()
+
+    def run_forced(place: Path, **options: Any) -> Any:
+        first, other = (
+            streamsvd.plan_svd(
+                A, 5, target="values", tol=1e-7, memory="1GiB", checkpoint=place, route=way
+            )
+            for way in ("krylov", "gram")
+        )
+        plan = replace(first, fallback=other, gram_passes=cost)
+        return streamsvd.svd(A, plan=plan, save_seconds=0, **options)
+
+    count = killed_at(0)
+    whole = run_forced(tmp_path / "whole", callback=count)
+    assert whole.info.route == route
+    for number in range(1, len(count.seen) + 1, 3):
+        with pytest.raises(Killed):
+            run_forced(tmp_path / str(number), callback=killed_at(number))
+        assert_same(run_forced(tmp_path / str(number)), whole)
 
 
 def test_components_go_on_too(tmp_path):

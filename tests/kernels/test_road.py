@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from dataclasses import fields
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 import streamsvd
+from streamsvd.cli import app
 from streamsvd.engine.events import SpanDone
 from streamsvd.errors import NonFiniteError, SpecError
 from streamsvd.kernels.nystrom import feature_rows
@@ -201,3 +203,29 @@ def test_a_regression_is_saved_with_what_was_asked(tmp_path):
     assert again.info.status is fit.info.status is streamsvd.Status.CONVERGED
     assert (again.residuals, again.trace_error) == (fit.residuals, fit.trace_error)
     assert again.info.elapsed_s == fit.info.elapsed_s
+
+
+def test_the_command_line_has_what_the_road_can_do(holes, tmp_path, capsys):
+    np.save(tmp_path / "x.npy", holes)
+    np.save(tmp_path / "y.npy", Y)
+    source, fit = str(tmp_path / "x.npy"), str(tmp_path / "fit.npz")
+    options = ["--n-centres", "30", "--length", "2", "--budget", "100", "--json", "--quiet"]
+    assert app.run(["nystrom", source, *options]) == 1
+    assert "NaN at row" in capsys.readouterr().err
+    saves = ["--checkpoint", str(tmp_path / "saves"), "--save-seconds", "0", "--workers", "2"]
+    assert app.run(["nystrom", source, *options, *saves, "--nonfinite", "drop_columns"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["dropped_columns"] == [0, 1]
+    assert (record["chosen"], record["kernel"]["length"]) == (["gamma"], 2.0)
+    ridge = ["krr", "fit", source, "--y", str(tmp_path / "y.npy"), "--out", fit, *options]
+    assert app.run([*ridge, "--nonfinite", "zero", "--smoothness", "0.5", *saves]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert (record["solver"], record["chosen"], record["passes"]) == ("direct", ["ridge"], 2)
+    np.save(tmp_path / "x.npy", A)
+    out = ["--out", str(tmp_path / "p.zarr"), "--workers", "1", "--quiet"]
+    assert app.run(["krr", "predict", fit, source, *out]) == 0
+    capsys.readouterr()
+    assert app.run(["plan", "krr-fit", source, *ridge[3:5], *options[:-1]]) == 0
+    planned = json.loads(capsys.readouterr().out)
+    assert (planned["passes"], planned["options"]["n_centres"]) == (2, 30)
+    assert app.run(["nystrom", source, "--smoothness", "0.7", "--quiet"]) == 2

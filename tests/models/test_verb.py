@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import asdict
 
 import numpy as np
@@ -56,6 +57,21 @@ class Unread:
 
     def read(self, rows):
         raise AssertionError(f"rows {rows} were read")
+
+
+class Slow:
+    """A matrix in short chunks that takes its time, and knows whether it is being read."""
+
+    def __init__(self, A):
+        self.A, self.shape, self.dtype, self.chunks = A, A.shape, A.dtype, (10, A.shape[1])
+        self.in_progress, self.n_reads = 0, 0
+
+    def read(self, rows):
+        self.in_progress += 1
+        self.n_reads += 1
+        time.sleep(0.05)
+        self.in_progress -= 1
+        return self.A[rows]
 
 
 class TestEvents:
@@ -115,6 +131,21 @@ class TestEvents:
         same(model.refresh(), whole)
         if u:
             np.testing.assert_array_equal(np.asarray(model.U), np.asarray(whole.U))
+
+    def test_when_an_interrupt_arrives_nothing_is_read_any_more(self, A, tmp_path, short_pieces):
+        source = Slow(A)
+
+        def strike(event):
+            if isinstance(event, SpanDone):
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            streamsvd.update(tmp_path / "m", source, rank=K, callback=strike)
+        done = source.n_reads
+        assert source.in_progress == 0
+        assert done > 3  # the next piece was being read meanwhile
+        time.sleep(0.2)
+        assert source.n_reads == done < M // 10
 
     def test_what_a_long_update_committed_stays_when_it_is_interrupted(
         self, A, tmp_path, short_pieces, monkeypatch

@@ -170,8 +170,9 @@ def scale_block(key: str, block: Matrix, metric: Metric) -> tuple[Matrix, int]:
     A = metric.zero_ignored(A.astype(np.float64 if A.dtype.itemsize <= 8 else A.dtype))
     if not np.isfinite(A).all():
         row, column = (int(i) for i in np.argwhere(~np.isfinite(A))[0])
+        value = "NaN" if np.isnan(A[row, column]) else "Inf"
         remedy = "Replace such values, or leave the block out."
-        raise NonFiniteError(f"{A[row, column]}", row, column, f"block {key!r}", remedy)
+        raise NonFiniteError(value, row, column, f"block {key!r}", remedy)
     largest = A.dtype.type(max(A.max(initial=0.0), -A.min(initial=0.0)))
     exponent = int(np.frexp(largest)[1])
     return np.ldexp(A, -exponent).astype(np.float64, copy=False), exponent

@@ -13,7 +13,10 @@ RESULT_HOMES = {
     "lstsq": "streamsvd.rows.lstsq:LeastSquaresResult",
     "nystrom": "streamsvd.kernels.nystrom:NystromResult",
     "kernel_ridge": "streamsvd.kernels.ridge:KernelRidgeResult",
+    "cluster": "streamsvd.collections.result:ClusterResult",
+    "rate_curve": "streamsvd.collections.rates:RateCurve",
     "sample_rows": "streamsvd.rows.sample_rows:RowSample",
+    "top_eigenvectors": "streamsvd.streams.result:TopEigenvectorsResult",
 }
 """Classes of results by their kinds, the names of the verbs; a new one is one line here."""
 

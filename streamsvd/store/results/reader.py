@@ -15,7 +15,7 @@ from streamsvd.errors import CorruptChunkError, SpecError, StoreError
 from streamsvd.store.explanations import path_exists, raise_access_error
 from streamsvd.store.results.earlier import EARLIER_FORMAT, decode_earlier
 from streamsvd.store.results.kinds import result_class
-from streamsvd.store.results.values import decode_fields
+from streamsvd.store.results.values import ResultDecoder
 from streamsvd.store.sources.zarr_array import check_metadata
 from streamsvd.store.versions.arrays import decode_array
 from streamsvd.store.writing.placing import check_local
@@ -48,7 +48,13 @@ class StoredArrays:
         folder = self.path / name
         try:
             files = sorted(p for p in folder.rglob("*") if p.is_file())
+            if [p.name for p in files] == ["zarr.json"]:  # such an array is one chunk
+                raise StoreError(
+                    f"{self.path} lacks 1 of the 1 chunks of {name}. Restore it from a copy."
+                )
             return decode_array({p.relative_to(folder).as_posix(): p.read_bytes() for p in files})
+        except StoreError:
+            raise
         except Exception as error:
             raise_access_error(error, self.path)
             if not folder.is_dir():
@@ -106,7 +112,7 @@ def read_result(path: Path, *kinds: str) -> Any:
         if number == EARLIER_FORMAT:
             return decode_earlier(raw, wanted, arrays)
         fields = {name: value for name, value in raw.items() if name not in HEAD}
-        return decode_fields(fields, wanted, arrays)
+        return ResultDecoder(wanted, arrays).result(fields)
     except StoreError:
         raise
     except SpecError as error:  # an option that this release does not know, or takes otherwise
@@ -157,6 +163,8 @@ def _attribute(path: Path) -> Any:
 
 
 def _words(error: BaseException) -> str:
+    if isinstance(error, FileNotFoundError):
+        return f"it has no {METADATA}"
     if isinstance(error, KeyError):
         return f"it has no {error}"
     return (str(error) or type(error).__name__).rstrip(".")

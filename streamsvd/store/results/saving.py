@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 from streamsvd.checks.paths import local_path
-from streamsvd.store.results.values import encode_fields
+from streamsvd.store.results.values import ResultEncoder
 
 
 class Result:
@@ -41,8 +40,8 @@ class Result:
         from streamsvd.store.writing.separation import check_apart
 
         place = local_path(path)
-        arrays: dict[str, Any] = {}
-        encode_fields(self, arrays)  # what cannot be saved is refused before anything is written
-        check_apart(place, list(arrays.values()), name="path=")
+        encoder = ResultEncoder()
+        encoder.fields(self)  # what cannot be saved is refused before anything is written
+        check_apart(place, list(encoder.arrays.values()), name="path=")
         writer = ResultWriter(place, overwrite=overwrite)
         return writer.commit(self)

@@ -20,7 +20,7 @@ import numpy as np
 from streamsvd.errors import SpecError
 from streamsvd.options import from_plain
 
-ARRAY, DTYPE, SHAPE = "array", "dtype", "shape"
+ARRAY, DTYPE, SHAPE, ORDER = "array", "dtype", "shape", "order"
 IN_CHUNKS = {"in_chunks": True}
 """Metadata of a field whose array may have more rows than memory holds: it is read where it is used."""
 MOST_DEPTH = 16
@@ -43,175 +43,209 @@ class ArrayReader(Protocol):
 
 def is_array(value: Any) -> bool:
     """Whether it is an array of any kind, lazy ones too."""
-    return hasattr(value, "dtype") and hasattr(value, "shape") and not isinstance(value, np.generic)
+    named = all(hasattr(value, name) for name in ("dtype", "shape", "__getitem__"))
+    return named and not isinstance(value, np.generic)
 
 
-def encode_fields(value: Any, arrays: dict[str, Any], name: str = "") -> dict[str, Any]:
-    """The fields of a data class as plain values; its arrays are put into ``arrays`` by their places.
+class ResultEncoder:
+    """Values on their way to a file; an array that stands in several places is written once."""
 
-    Raises
-    ------
-    SpecError
-        If something in it is a function, which no file can hold.
-    """
-    return {
-        key: encode_value(getattr(value, key), arrays, f"{name}.{key}" if name else key)
-        for key, default in _field_defaults(value.__class__).items()
-        if not (callable(default) and getattr(value, key) is default)
-    }
+    def __init__(self) -> None:
+        self.arrays: dict[str, Any] = {}
+        self._names: dict[int, str] = {}
 
+    def fields(self, value: Any, name: str = "") -> dict[str, Any]:
+        """The fields of a data class as plain values; its arrays are in `arrays` by their places.
 
-def encode_value(value: Any, arrays: dict[str, Any], name: str) -> Any:
-    """One value; see `encode_fields`."""
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float):
-        return value if np.isfinite(value) else str(value)
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if is_array(value):
-        if np.dtype(value.dtype).kind not in NUMBERS:
-            raise SpecError(f"{name} is an array of {value.dtype}, which is not saved.")
-        arrays[name] = value
-        return {ARRAY: name, DTYPE: np.dtype(value.dtype).name, SHAPE: list(value.shape)}
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    return _encode_parts(value, arrays, name)
-
-
-def _encode_parts(value: Any, arrays: dict[str, Any], name: str) -> Any:
-    if _is_record(type(value)):
-        return encode_fields(value, arrays, name)
-    if isinstance(value, Mapping) and ARRAY not in value:
-        # keys may hold what no name of a file can: parts are named by number
+        Raises
+        ------
+        SpecError
+            If something in it is a function, which no file can hold.
+        """
         return {
-            str(key): encode_value(part, arrays, f"{name}.{i}")
-            for i, (key, part) in enumerate(value.items())
+            key: self.value(getattr(value, key), f"{name}.{key}" if name else key)
+            for key, default in _field_defaults(value.__class__).items()
+            if not (callable(default) and getattr(value, key) is default)
         }
-    if isinstance(value, list | tuple):
-        return [encode_value(part, arrays, f"{name}.{i}") for i, part in enumerate(value)]
-    if callable(value):
-        raise SpecError(f"{name} is a function, which cannot be saved. Use one that has a name.")
-    raise SpecError(f"{name} is of the type {type(value).__name__}, which is not saved.")
+
+    def value(self, value: Any, name: str) -> Any:
+        """One value; see `fields`."""
+        if isinstance(value, Enum):
+            return value.value
+        if isinstance(value, np.generic):
+            value = value.item()
+        if isinstance(value, float):
+            return value if np.isfinite(value) else str(value)
+        if value is None or isinstance(value, bool | int | str):
+            return value
+        if is_array(value):
+            return self._array(value, name)
+        if isinstance(value, os.PathLike):
+            return os.fspath(value)
+        return self._parts(value, name)
+
+    def _array(self, value: Any, name: str) -> dict[str, Any]:
+        dtype = np.dtype(value.dtype)
+        if dtype.kind not in NUMBERS:
+            raise SpecError(f"{name} is an array of {dtype}, which is not saved.")
+        if id(value) not in self._names:
+            self._names[id(value)], self.arrays[name] = name, value
+        return _mark(self._names[id(value)], value)
+
+    def _parts(self, value: Any, name: str) -> Any:
+        if _is_record(type(value)):
+            return self.fields(value, name)
+        if isinstance(value, np.dtype):
+            return value.name
+        if isinstance(value, Mapping) and ARRAY not in value:
+            # keys may hold what no name of a file can: parts are named by number
+            return {
+                str(key): self.value(part, f"{name}.{i}")
+                for i, (key, part) in enumerate(value.items())
+            }
+        if isinstance(value, list | tuple):
+            return [self.value(part, f"{name}.{i}") for i, part in enumerate(value)]
+        if callable(value):
+            raise SpecError(
+                f"{name} is a function, which cannot be saved. Use one that has a name."
+            )
+        raise SpecError(f"{name} is of the type {type(value).__name__}, which is not saved.")
 
 
-def decode_fields(plain: Any, kind: type, read: ArrayReader, name: str = "") -> Any:
-    """A data class again, made with its own checks.
+class ResultDecoder:
+    """A result of one class again.
 
-    Raises
-    ------
-    ValueError
-        If a field is missing, unknown, or of another type; it names the field.
+    Parameters
+    ----------
+    kind
+        The class.
+    read
+        Where its arrays are.
     """
-    if not isinstance(plain, dict):
-        raise ValueError(f"{name} is {_brief(plain)}, not the fields of {kind.__name__}")
-    hints, defaults = _hints(kind), _field_defaults(kind)
-    options = name.rpartition(".")[2] == "options"
-    unknown = [key for key in plain if key not in defaults]
-    if unknown and not options:
-        raise ValueError(
-            f"{name or 'it'} has {unknown[0]}, which {kind.__name__} of this release does not know"
-        )
-    missing = [key for key, default in defaults.items() if default is MISSING and key not in plain]
-    if missing:
-        raise ValueError(f"{name or 'it'} has no {missing[0]}")
-    lazy = _fields_in_chunks(kind)
-    values = {
-        key: decode_value(
-            part, hints.get(key, Any), read, f"{name}.{key}" if name else key, key in lazy
-        )
-        for key, part in plain.items()
-    }
-    return from_plain(kind, values, "it") if options else kind(**values)
 
+    def __init__(self, kind: type, read: ArrayReader) -> None:
+        self.kind, self.read = kind, read
+        self.arrays: dict[str, Any] = {}
 
-def decode_value(plain: Any, hint: Any, read: ArrayReader, name: str, lazy: bool = False) -> Any:
-    """One value of the type that is annotated; see `decode_fields`."""
-    origin = get_origin(hint)
-    if hint is Any:
-        return _decode_any(plain, read, name, lazy, MOST_DEPTH)
-    if origin in (Union, UnionType):
-        return _decode_union(plain, get_args(hint), read, name, lazy)
-    if origin is np.ndarray or hint is np.ndarray:
-        return _decode_array(plain, read, name, lazy)
-    if _is_record(hint):
-        return decode_fields(plain, hint, read, name)
-    if origin in (tuple, list, Sequence):
-        return _decode_sequence(plain, hint, read, name)
-    if origin in (dict, Mapping):
+    def result(self, plain: Any) -> Any:
+        """The result of its fields.
+
+        Raises
+        ------
+        ValueError
+            If a field is missing, unknown, or of another type; it names the field.
+        """
+        return self._fields(plain, self.kind, "")
+
+    def _fields(self, plain: Any, kind: type, name: str) -> Any:
+        """A data class, made with its own checks."""
         if not isinstance(plain, dict):
-            raise ValueError(f"{name} is {_brief(plain)}, not a mapping")
-        part = get_args(hint)[1]
-        return {
-            key: decode_value(value, part, read, f"{name}.{i}")
-            for i, (key, value) in enumerate(plain.items())
+            raise ValueError(f"{name} is {_brief(plain)}, not the fields of {kind.__name__}")
+        defaults, options = _field_defaults(kind), name.rpartition(".")[2] == "options"
+        unknown = [key for key in plain if key not in defaults]
+        if unknown and not options:
+            raise ValueError(
+                f"{name or 'it'} has {unknown[0]}, which {kind.__name__} of this release does not know"
+            )
+        missing = [key for key, value in defaults.items() if value is MISSING and key not in plain]
+        if missing:
+            raise ValueError(f"{name or 'it'} has no {missing[0]}")
+        lazy = _fields_in_chunks(kind)
+        values = {
+            key: self._value(
+                part, self._hint(kind, key), f"{name}.{key}" if name else key, key in lazy
+            )
+            for key, part in plain.items()
         }
-    return _decode_scalar(plain, hint, name)
+        return from_plain(kind, values, "it") if options else kind(**values)
 
+    def _hint(self, kind: type, key: str) -> Any:
+        """What is annotated; a plan within a result is of the options that the result is of."""
+        hint = _hints(kind).get(key, Any)
+        return _hints(self.kind).get(key, Any) if hint is Any and key == "options" else hint
 
-def _decode_union(
-    plain: Any, hints: tuple[Any, ...], read: ArrayReader, name: str, lazy: bool
-) -> Any:
-    if plain is None and NoneType in hints:
-        return None
-    problem: ValueError | None = None
-    for hint in hints:
-        try:
-            return decode_value(plain, hint, read, name, lazy)
-        except ValueError as error:
-            problem = problem or error
-    assert problem is not None
-    raise problem
+    def _value(self, plain: Any, hint: Any, name: str, lazy: bool = False) -> Any:
+        origin = get_origin(hint)
+        if hint is Any:
+            return self._any(plain, name, lazy, MOST_DEPTH)
+        if origin in (Union, UnionType):
+            return self._union(plain, get_args(hint), name, lazy)
+        if np.ndarray in (origin, hint):
+            return self._array(plain, name, lazy)
+        if _is_record(hint):
+            return self._fields(plain, hint, name)
+        if origin in (tuple, list, Sequence):
+            return self._sequence(plain, hint, name)
+        if origin in (dict, Mapping):
+            if not isinstance(plain, dict):
+                raise ValueError(f"{name} is {_brief(plain)}, not a mapping")
+            part = get_args(hint)[1]
+            return {
+                key: self._value(value, part, f"{name}.{i}")
+                for i, (key, value) in enumerate(plain.items())
+            }
+        return _scalar(plain, hint, name)
 
+    def _union(self, plain: Any, hints: tuple[Any, ...], name: str, lazy: bool) -> Any:
+        if plain is None and NoneType in hints:
+            return None
+        problem: ValueError | None = None
+        for hint in hints:
+            try:
+                return self._value(plain, hint, name, lazy)
+            except ValueError as error:
+                problem = problem or error
+        assert problem is not None
+        raise problem
 
-def _decode_array(plain: Any, read: ArrayReader, name: str, lazy: bool) -> Any:
-    if not isinstance(plain, dict) or plain.get(ARRAY) != name:
-        raise ValueError(f"{name} is {_brief(plain)}, not the array of that name")
-    found = read.lazy_array(name) if lazy else read.array(name)
-    there = {ARRAY: name, DTYPE: np.dtype(found.dtype).name, SHAPE: list(found.shape)}
-    if there != plain:
-        raise ValueError(
-            f"{name} is of {there[DTYPE]} and shape {there[SHAPE]}, not of {_brief(plain.get(DTYPE))} and shape "
-            f"{_brief(plain.get(SHAPE))}"
-        )
-    return found
+    def _array(self, plain: Any, name: str, lazy: bool) -> Any:
+        there = plain.get(ARRAY) if isinstance(plain, dict) else None
+        if there != name and not (isinstance(there, str) and there in self.arrays):
+            raise ValueError(f"{name} is {_brief(plain)}, not the array of that name")
+        if there not in self.arrays:
+            found = self.read.lazy_array(name) if lazy else self.read.array(name)
+            self.arrays[name] = np.asfortranarray(found) if plain.get(ORDER) == "F" else found
+        found = self.arrays[there]
+        if _mark(there, found) != plain:
+            raise ValueError(
+                f"{name} is of {found.dtype} and shape {list(found.shape)}, not of {_brief(plain.get(DTYPE))} and shape "
+                f"{_brief(plain.get(SHAPE))}"
+            )
+        return found
 
+    def _any(self, plain: Any, name: str, lazy: bool, depth: int) -> Any:
+        if depth == 0:
+            raise ValueError(f"{name} is nested deeper than {MOST_DEPTH} times")
+        if isinstance(plain, dict):
+            if ARRAY in plain:
+                return self._array(plain, name, lazy)
+            return {
+                key: self._any(part, f"{name}.{i}", False, depth - 1)
+                for i, (key, part) in enumerate(plain.items())
+            }
+        if isinstance(plain, list):
+            return [
+                self._any(part, f"{name}.{i}", False, depth - 1) for i, part in enumerate(plain)
+            ]
+        return plain
 
-def _decode_any(plain: Any, read: ArrayReader, name: str, lazy: bool, depth: int) -> Any:
-    if depth == 0:
-        raise ValueError(f"{name} is nested deeper than {MOST_DEPTH} times")
-    if isinstance(plain, dict):
-        if ARRAY in plain:
-            return _decode_array(plain, read, name, lazy)
-        return {
-            key: _decode_any(part, read, f"{name}.{i}", False, depth - 1)
-            for i, (key, part) in enumerate(plain.items())
-        }
-    if isinstance(plain, list):
-        return [
-            _decode_any(part, read, f"{name}.{i}", False, depth - 1) for i, part in enumerate(plain)
+    def _sequence(self, plain: Any, hint: Any, name: str) -> Any:
+        if not isinstance(plain, list):
+            raise ValueError(f"{name} is {_brief(plain)}, not a list")
+        parts = get_args(hint)
+        if get_origin(hint) is not tuple or parts[-1:] == (Ellipsis,):
+            parts = parts[:1] * len(plain)
+        if len(parts) != len(plain):
+            raise ValueError(f"{name} has {len(plain)} parts, not {len(parts)}")
+        found = [
+            self._value(part, of, f"{name}.{i}")
+            for i, (part, of) in enumerate(zip(plain, parts, strict=True))
         ]
-    return plain
+        return tuple(found) if get_origin(hint) is tuple else found
 
 
-def _decode_sequence(plain: Any, hint: Any, read: ArrayReader, name: str) -> Any:
-    if not isinstance(plain, list):
-        raise ValueError(f"{name} is {_brief(plain)}, not a list")
-    parts = get_args(hint)
-    if get_origin(hint) is not tuple or parts[-1:] == (Ellipsis,):
-        parts = parts[:1] * len(plain)
-    if len(parts) != len(plain):
-        raise ValueError(f"{name} has {len(plain)} parts, not {len(parts)}")
-    found = [
-        decode_value(part, of, read, f"{name}.{i}")
-        for i, (part, of) in enumerate(zip(plain, parts, strict=True))
-    ]
-    return tuple(found) if get_origin(hint) is tuple else found
-
-
-def _decode_scalar(plain: Any, hint: Any, name: str) -> Any:
+def _scalar(plain: Any, hint: Any, name: str) -> Any:
+    """A value without parts."""
     if get_origin(hint) is Literal:
         if not any(plain == known and type(plain) is type(known) for known in get_args(hint)):
             raise ValueError(
@@ -220,6 +254,8 @@ def _decode_scalar(plain: Any, hint: Any, name: str) -> Any:
         return plain
     if isinstance(hint, type) and issubclass(hint, Enum):
         return hint(plain)
+    if np.dtype in (hint, get_origin(hint)):
+        return _dtype(plain, name)
     if hint is float:
         if isinstance(plain, str) and plain in NON_FINITE:
             return float(plain)
@@ -230,6 +266,24 @@ def _decode_scalar(plain: Any, hint: Any, name: str) -> Any:
     raise ValueError(
         f"{name} is {_brief(plain)}, not of the type {getattr(hint, '__name__', hint)}"
     )
+
+
+def _dtype(plain: Any, name: str) -> np.dtype[Any]:
+    try:
+        found = np.dtype(plain) if isinstance(plain, str) else None
+    except TypeError:
+        found = None
+    if found is None or found.kind not in NUMBERS or found.name != plain:
+        raise ValueError(f"{name} is {_brief(plain)}, not the name of a type of numbers")
+    return found
+
+
+def _mark(name: str, array: Any) -> dict[str, Any]:
+    """What a record says of an array; its order in memory too, on which the last bits of products hang."""
+    mark = {ARRAY: name, DTYPE: np.dtype(array.dtype).name, SHAPE: list(array.shape)}
+    if isinstance(array, np.ndarray) and array.flags.fnc:  # by columns, and not by rows as well
+        mark[ORDER] = "F"
+    return mark
 
 
 def plain_json(value: Any) -> Any:

@@ -21,7 +21,7 @@ from streamsvd.errors import StoreError
 from streamsvd.store.explanations import explain_errors, path_exists
 from streamsvd.store.results.kinds import kind_of
 from streamsvd.store.results.reader import FORMAT, METADATA, NAME, checksum, is_result
-from streamsvd.store.results.values import encode_fields
+from streamsvd.store.results.values import ResultEncoder
 from streamsvd.store.sight import Address, FileAddress
 from streamsvd.store.writing.partial import Partial
 from streamsvd.store.writing.placing import check_local, put_back, put_in_place
@@ -117,13 +117,13 @@ class ResultWriter:
         try:
             if self.has_u:
                 result = replace(result, U=lazy_array(self.partial.folder, "U"))
-            arrays: dict[str, Any] = {}
+            encoder = ResultEncoder()
             record = {"kind": kind_of(result), "format": FORMAT, "streamsvd": __version__}
             record |= {"source": source} if source else {}
-            record |= encode_fields(result, arrays)
+            record |= encoder.fields(result)
             record["checksum"] = checksum(record)
             with explain_errors(self.path, INTACT), defer_interrupts():
-                for name, array in arrays.items():
+                for name, array in encoder.arrays.items():
                     if not (self.has_u and name == "U"):
                         _write_array(self.partial.folder / name, array)
                 _write_record(self.partial.folder, record)

@@ -27,11 +27,12 @@ class Outer:
 def test_nested_records_come_back_to_the_bit(tmp_path):
     rng = np.random.default_rng(0)
     value = Outer(
-        (Inner(rng.standard_normal((3, 2)), None), 7, True),
+        (Inner(np.asfortranarray(rng.standard_normal((3, 2))), None), 7, True),
         {"a": Inner(np.zeros((0, 4)), "n"), "b": [1.5, np.float64(0.1)]},
         1e-300,
     )
-    plain, arrays = encode_value({"held": value, "ids": np.arange(5)})
+    ends = (np.inf, -np.inf, [np.float64(np.nan)])
+    plain, arrays = encode_value({"held": value, "ids": np.arange(5), "ends": ends})
     store = Checkpoint.from_address(tmp_path / "c", "test")
     store.save(plain, arrays)
     again = Checkpoint.from_address(tmp_path / "c", "test").newest()
@@ -40,10 +41,13 @@ def test_nested_records_come_back_to_the_bit(tmp_path):
     found = held["held"]
     assert isinstance(found, Outer)
     np.testing.assert_array_equal(found.parts[0].x, value.parts[0].x)
-    assert found.parts[1:] == [7, True]
+    assert found.parts[0].x.flags.f_contiguous
+    assert found.parts[1:] == (7, True)
     assert found.by_name["a"].x.shape == (0, 4)
     assert (found.by_name["a"].note, found.by_name["b"]) == ("n", [1.5, 0.1])
     assert found.size == 1e-300
+    assert held["ends"][:2] == ends[:2]
+    assert np.isnan(held["ends"][2][0])
     np.testing.assert_array_equal(held["ids"], np.arange(5))
     assert held["ids"].dtype == np.int64
 

@@ -1,0 +1,35 @@
+"""What commands that factorise may be asked: the options of one record."""
+
+from __future__ import annotations
+
+import click
+
+from streamsvd.cli import options
+from streamsvd.factor.options import SVDOptions
+
+accuracy = options.record(SVDOptions, "rank", "energy", "tol")
+center = options.record(SVDOptions, "center")
+transforms = options.stack_options(
+    options.record(SVDOptions, "scale"),
+    click.option(
+        "--row-weights",
+        type=options.ARRAY,
+        metavar="FILE.npy",
+        help="One weight for each row, 0 to leave it out unseen.",
+    ),
+    click.option(
+        "--column-weights",
+        type=options.ARRAY,
+        metavar="FILE.npy",
+        help="One factor for each column, 0 to leave it out unseen.",
+    ),
+    options.record(SVDOptions, "nonfinite"),
+    options.mask,
+)
+method = options.stack_options(
+    options.record(SVDOptions, "target", "excess_tol", "route", "max_passes", "certify"),
+    options.device,
+    options.record(SVDOptions, "precision"),
+)
+randomness = options.record(SVDOptions, "seed", "delta")
+saves = options.stack_options(options.checkpoint, options.save_seconds)

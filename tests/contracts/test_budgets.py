@@ -1,0 +1,24 @@
+"""A budget that does not do is refused before anything is read, by the least that does; with it the run works."""
+
+from __future__ import annotations
+
+import pytest
+
+from streamsvd import BudgetError
+from tests.contracts.verbs import matrix, reference, where
+
+
+@pytest.mark.parametrize("contract", where("memory"))
+def test_the_least_memory_is_named_and_works(contract):
+    with pytest.raises(BudgetError) as refused:
+        contract.run(contract.kind.unreadable(), memory=1000)
+    least = refused.value.needs
+    assert f"memory={least}" in str(refused.value)
+    with pytest.raises(BudgetError):
+        contract.run(contract.kind.unreadable(), memory=least - 1)
+    found = contract.run(contract.stored(matrix()), memory=least)
+    if contract.can("record"):
+        assert found.info.projected_bytes <= least
+    if not contract.by_memory:
+        assert contract.bits(found) == reference(contract).bits
+    assert contract.plan(contract.kind.unreadable(), memory=least).projected_bytes <= least

@@ -1,0 +1,568 @@
+"""Every verb as the laws of this folder run it: one entry a verb and way of running it, and why it lacks what it lacks."""
+
+from __future__ import annotations
+
+import atexit
+import inspect
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.storage import MemoryStore
+
+import streamsvd
+from streamsvd.verbs import VERBS, Verb
+from tests.matrices import Rows
+
+Matrix = np.ndarray
+M, N, CHUNK = 6000, 8, 250
+PART, WIDER = 300, 16
+CAPABILITIES = {
+    "plan": "what a run costs, before anything is read",
+    "scheduler": "threads, or a cluster, to the same bits",
+    "memory": "a budget that is kept",
+    "callback": "progress, and Ctrl-C that leaves nothing behind",
+    "checkpoint": "a run that was killed goes on, to the same bits",
+    "mask": "columns that are left out",
+    "nonfinite": "what a NaN means",
+    "seed": "of all random numbers",
+    "device": "where it computes",
+    "row_weights": "weights of rows",
+    "column_weights": "weights of columns",
+    "record": "what was asked, and how it came about, in the result",
+}
+"""What a verb may be able to do: an argument of the same name, but for those in `OF_ALL`, and `plan`."""
+OF_ALL = ("scheduler", "record")
+
+
+class Unreadable:
+    """The matrix as far as it may be known without reading."""
+
+    shape, dtype, chunks = (M, N), np.dtype("f8"), (CHUNK, N)
+
+    def read(self, rows):
+        raise AssertionError(f"rows {rows} were read")
+
+
+def parts(A: Matrix) -> dict[str, Matrix]:
+    """A collection of the same numbers: some rows of each, as columns, several times over."""
+    times = np.arange(1.0, WIDER + 1)
+    return {
+        f"p{i:02d}": np.kron(times, A[a : a + PART].T)
+        for i, a in enumerate(range(0, A.shape[0], PART))
+    }
+
+
+def unreadable_parts() -> Any:
+    """The same collection as far as it may be known without reading: none of its chunks is there."""
+    group = zarr.create_group(MemoryStore())
+    for i in range(M // PART):
+        group.create_array(f"p{i:02d}", shape=(N, PART * WIDER), chunks=(N, PART), dtype="f8")
+    return group
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a matrix is given to a verb: whole, or as a collection.
+
+    Attributes
+    ----------
+    stored, unreadable
+        From numbers; and one whose values nobody may read.
+    where
+        How an error names a row and a column.
+    rows
+        What counts as rows of all that is given.
+    """
+
+    stored: Callable[[Matrix], Any]
+    unreadable: Callable[[], Any]
+    where: Callable[[int, int], str]
+    rows: int
+
+
+MATRIX = Kind(lambda A: Rows(A, CHUNK), Unreadable, lambda i, j: f"at row {i}, column {j}", M)
+COLLECTION = Kind(
+    parts, unreadable_parts, lambda i, j: f"at row {j}, column {i % PART} .*p{i // PART:02d}", N
+)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Contract:
+    """A verb as it is run by the laws.
+
+    Attributes
+    ----------
+    name
+        Of the verb.
+    arrays
+        Attributes of the result that are compared, each with the axis along which it has one entry for every column of
+        the matrix; None where it has no such axis.
+    exact
+        Further attributes, of the size of rounding: compared where bits are equal.
+    find
+        Those of both that are no attributes, each found in the result.
+    kind
+        How the matrix is given.
+    policies
+        For missing values, beside ``"raise"``.
+    options
+        Asked of every run.
+    inputs
+        What the verb takes before its options.
+    call
+        Instead of the verb, where its result does not hold what is compared.
+    planned
+        What its plan takes before the options, where that is less.
+    defaults
+        Of the verb, where they are not those of the record: what is chosen then is in it.
+    by_memory
+        Why the least memory finds something else.
+    looks
+        Why more bytes are read than those of passes.
+    other
+        One option with another value, which a checkpoint refuses.
+    lacks
+        What the verb, or this way of running it, cannot do, with the reason.
+    left_out
+        What stands in `arrays` for columns with missing values, where the policy drops them.
+    rtol
+        Rounding that two ways to the same answer may differ by.
+    """
+
+    name: str
+    arrays: Mapping[str, int | None]
+    exact: tuple[str, ...] = ()
+    find: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
+    kind: Kind = MATRIX
+    policies: tuple[str, ...] = ("zero", "mean", "drop_columns")
+    options: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Callable[[Any], tuple[Any, ...]] = lambda A: (A,)
+    call: Callable[..., Any] | None = None
+    planned: Callable[[Any], tuple[Any, ...]] | None = None
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    by_memory: str = ""
+    looks: str = ""
+    other: Mapping[str, Any] = field(default_factory=lambda: {"seed": 1})
+    lacks: Mapping[str, str] = field(default_factory=dict)
+    left_out: float = np.nan
+    rtol: float = 1e-9
+
+    @property
+    def verb(self) -> Verb:
+        return VERBS[self.name]
+
+    @property
+    def label(self) -> str:
+        """Name of the verb, and what tells this way of running it from others."""
+        return " ".join([self.name, *(str(v) for v in self.options.values() if isinstance(v, str))])
+
+    @cached_property
+    def arguments(self) -> Mapping[str, inspect.Parameter]:
+        return inspect.signature(self.verb.resolve("function")).parameters
+
+    def can(self, capability: str) -> bool:
+        """Whether the verb has it, and this way of running it too."""
+        return capability not in self.lacks and has(self.verb, capability)
+
+    def stored(self, A: Matrix) -> Any:
+        """Numbers as the verb is given them."""
+        return self.kind.stored(A)
+
+    def run(self, A: Any, **further: Any) -> Any:
+        """The verb's result."""
+        options = {**self.options, **further}
+        if self.call is not None:
+            return self.call(A, **options)
+        return self.verb.resolve("function")(*self.inputs(A), **options)
+
+    def plan(self, A: Any, **further: Any) -> Any:
+        """What it will cost."""
+        inputs = (self.planned or self.inputs)(A)
+        return self.verb.resolve("plan")(*inputs, **{**self.options, **further})
+
+    def values(self, result: Any) -> dict[str, Any]:
+        """What is compared up to rounding."""
+        return {name: self._find(name, result) for name in self.arrays}
+
+    def _find(self, name: str, result: Any) -> Any:
+        return np.asarray(self.find.get(name, attrgetter(name))(result))
+
+    def bits(self, result: Any) -> dict[str, Any]:
+        """What is compared to the last bit."""
+        found = {name: self._find(name, result) for name in (*self.arrays, *self.exact)}
+        return {name: (a.dtype.str, a.shape, a.tobytes()) for name, a in found.items()}
+
+    def assert_close(self, found: Any, expected: Any, kept: Any = None, fill: float = 0) -> None:
+        """Raise unless a result is that of the columns that are kept, with ``fill`` in the others."""
+        mine, theirs = self.values(found), self.values(expected)
+        for name, axis in self.arrays.items():
+            x, y = mine[name], theirs[name]
+            if kept is not None and axis is not None:
+                rest = np.compress(~kept, x, axis=axis)
+                np.testing.assert_array_equal(rest, np.full(rest.shape, fill), err_msg=name)
+                x = np.compress(kept, x, axis=axis)
+            scale = np.abs(y).max(initial=0)
+            np.testing.assert_allclose(
+                x, y, rtol=self.rtol, atol=self.rtol * scale, err_msg=f"{self.label}: {name}"
+            )
+
+
+def has(verb: Verb, capability: str) -> bool:
+    """Whether a verb takes the argument, or has a plan; what is no argument it has unless its first contract lacks it."""
+    if capability in OF_ALL:
+        return capability not in next(c for c in CONTRACTS if c.name == verb.name).lacks
+    if capability == "plan":
+        return verb.plan != ""
+    return capability in inspect.signature(verb.resolve("function")).parameters
+
+
+def matrix() -> Matrix:
+    """Values of distinct sizes, so that everything that is computed of them is well determined."""
+    rng = np.random.default_rng(11)
+    Q = np.linalg.qr(rng.standard_normal((N, N)))[0]
+    return rng.standard_normal((M, N)) * np.geomspace(3, 0.3, N) @ Q + 0.1
+
+
+def holed() -> Matrix:
+    """The same with missing values in three columns."""
+    A = matrix()
+    for column, rows in ((1, (7, 3001)), (4, (0,)), (6, (M - 1, 2500, 2501))):
+        A[list(rows), column] = np.nan
+    return A
+
+
+def target(A: Any) -> Matrix:
+    """Something to fit, of the rows of any matrix alike."""
+    t = np.arange(A.shape[0])
+    return np.stack([np.sin(t / 50), np.cos(t / 9)], axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """A run on threads that nothing disturbed."""
+
+    result: Any
+    bits: dict[str, Any]
+    events: list[Any]
+
+
+@lru_cache
+def reference(contract: Contract) -> Reference:
+    """Made once for all laws."""
+    events: list[Any] = []
+    result = contract.run(contract.stored(matrix()), callback=events.append)
+    return Reference(result, contract.bits(result), events)
+
+
+def where(capability: str) -> list[Any]:
+    """Parameters of a test: every contract whose verb can do something."""
+    import pytest
+
+    return [pytest.param(c, id=c.label) for c in CONTRACTS if c.can(capability)]
+
+
+def files_in(folder: Path) -> list[str]:
+    """All files below a folder."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def new_place() -> Path:
+    """A path in the current folder where nothing is yet."""
+    return Path.cwd() / uuid.uuid4().hex
+
+
+@lru_cache
+def kept_result() -> Path:
+    """A factorisation on disk, for as long as the tests run."""
+    folder = tempfile.mkdtemp(prefix="contracts-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    streamsvd.svd(MATRIX.stored(matrix()), 4, out=f"{folder}/svd", tol=1e-6)
+    return Path(folder) / "svd"
+
+
+@dataclass(frozen=True)
+class Updated:
+    """What an update did, and the model that it made."""
+
+    model: Any
+    options: Any
+    info: Any
+
+    @classmethod
+    def by(cls, A: Any, **options: Any) -> Updated:
+        """A new model of some rows."""
+        path = new_place()
+        report = streamsvd.update(path, A, **options)
+        return cls(streamsvd.Model.open(path).as_svd(), report.options, report.info)
+
+
+def bases(result: Any) -> Matrix:
+    """All that is shared in a clustering, one after another."""
+    return np.concatenate([np.ravel(c.basis) for c in result.clusters])
+
+
+def read_back(result: Any) -> Matrix:
+    """What a compressed collection gives back of two matrices."""
+    held = streamsvd.open_compressed(result.path)
+    return np.stack([held["p00"], held["p13"]])
+
+
+WHOLE = "Every matrix comes back whole: leave entries or columns out of what is collected."
+SKETCHES = "Sketches and clusters are small eigenvalue problems of LAPACK, on the host."
+IN_COLLECTION = {"mask": WHOLE, "device": SKETCHES}
+PASSED_ON = "It is passed on where samples are: mend or leave out columns of X before."
+ONE_AFTER_ANOTHER = "Pieces are absorbed one after another, by narrow steps, at home."
+AS_MADE = "As the result was made: another would be of another matrix."
+AT_HOME = "What is kept depends on the rows in their order: they are taken in one by one, at home."
+COPIED = "Rows are copied as they are: nothing is computed of them."
+STREAM_WEIGHTS = "Multiply rows by the roots of their weights, or columns, before."
+STREAM = {
+    "scheduler": AT_HOME,
+    "device": AT_HOME,
+    "row_weights": STREAM_WEIGHTS,
+    "column_weights": STREAM_WEIGHTS,
+}
+KERNEL_WEIGHTS = "A kernel compares rows as they are: multiply the columns before."
+POINTS = {
+    "row_weights": "Rows are points; how much each matters is found, and said in `weights`.",
+    "column_weights": KERNEL_WEIGHTS,
+}
+ON_THE_WAY = "Sums follow a dictionary that changes from row to row, on the host."
+TRIANGLE = "Triangles are reduced by LAPACK, on the host."
+
+CONTRACTS = (
+    *(
+        Contract(
+            name=name,
+            arrays={"s": None, "Vh": 1, "U": None},
+            exact=("certificate.sigma_upper", "certificate.sigma_lower"),
+            options={"rank": 4, "u": True, **options},
+            defaults={"center": name == "pca"},
+            by_memory="Where whole rows do not fit they are read by tiles of columns.",
+            looks="A sample sets the scale before the first pass.",
+            left_out=0.0,
+            rtol=1e-6,
+        )
+        for name, options in (
+            ("svd", {"route": "krylov", "tol": 1e-9}),
+            ("svd", {"route": "gram"}),
+            ("pca", {"route": "krylov", "tol": 1e-9, "scale": True}),
+            ("pca", {"route": "gram"}),
+        )
+    ),
+    Contract(
+        name="update",
+        inputs=lambda A: (new_place(), A),
+        call=Updated.by,
+        arrays={"model.s": None, "model.Vh": 1},
+        exact=("model.certificate.sigma_upper",),
+        options={"block_id": "first", "rank": 4},
+        policies=("zero",),
+        by_memory="Rows are absorbed in pieces that fit.",
+        lacks={
+            "scheduler": ONE_AFTER_ANOTHER,
+            "device": ONE_AFTER_ANOTHER,
+            "checkpoint": "The model is one: of a growing array it is committed every 30 seconds.",
+            "seed": "Of the model: it is said when it is made, `update(path, A, seed=...)`.",
+            "row_weights": "A model weighs rows by their age alone, `forget=`: multiply rows before.",
+            "column_weights": "Multiply columns before, in every update alike.",
+        },
+        rtol=1e-6,
+    ),
+    Contract(
+        name="verify",
+        inputs=lambda A: (kept_result(), A),
+        arrays={"agrees": None},
+        exact=("certificate.sigma_upper", "certificate.sigma_lower"),
+        options={"seed": 3},
+        lacks={
+            "checkpoint": "One pass: it begins anew.",
+            "mask": AS_MADE,
+            "nonfinite": AS_MADE,
+            "row_weights": AS_MADE,
+            "column_weights": AS_MADE,
+            "device": "One pass in double precision, on the host.",
+        },
+    ),
+    *(
+        Contract(
+            name="top_eigenvectors",
+            arrays={"components": 1, "values": None},
+            exact=("certificate.values_lower", "certificate.sine", "energy"),
+            options={"k": 2, **options},
+            lacks=STREAM,
+            by_memory="What a stream remembers, and how far rows are mixed, is as much as fits.",
+            rtol=1e-6,
+        )
+        for options in ({"passes": 3}, {"order": "arbitrary"})
+    ),
+    Contract(
+        name="shuffle",
+        inputs=lambda A: (A, new_place()),
+        planned=lambda A: (A,),
+        arrays={"rows": 1},
+        find={"rows": lambda path: zarr.open_array(path, mode="r")[...]},
+        options={"seed": 5},
+        by_memory="Rows are put into as many buckets as fit.",
+        lacks={
+            "scheduler": "Reading and writing are all it does, at home.",
+            "checkpoint": "What is half done are files as large as the matrix, which go with the run.",
+            "device": COPIED,
+            "mask": COPIED,
+            "nonfinite": COPIED,
+            "row_weights": COPIED,
+            "column_weights": COPIED,
+            "record": "It returns the path of what was written.",
+        },
+    ),
+    Contract(
+        name="nystrom",
+        arrays={"indices": None, "rows": 1, "weights": None, "centres": None},
+        exact=("certificate.trace_error", "certificate.spectral_estimate", "effective_dimension"),
+        options={"n_centres": 20, "gamma": 2.0, "length": 3.0},
+        lacks=POINTS,
+        rtol=1e-7,
+    ),
+    *(
+        Contract(
+            name="kernel_ridge",
+            inputs=lambda A: (A, target(A)),
+            arrays={"coefficients": None, "mean": None, "held_out_rmse": None},
+            exact=("trace_error", "residuals"),
+            options={"n_centres": 15, "length": 3.0, "ridge": 0.01, "solver": solver, **more},
+            lacks=POINTS | ({"device": ON_THE_WAY} if solver == "onepass" else {}),
+            rtol=1e-6,
+        )
+        for solver, more in (("direct", {}), ("onepass", {}), ("pcg", {"tol": 0.3}))
+    ),
+    Contract(
+        name="sample_rows",
+        arrays={"indices": None, "rows": 1, "weights": None, "chances": None, "scores": None},
+        exact=("dimension", "certificate.lower", "certificate.upper"),
+        options={"size": 150},
+        lacks={
+            "device": TRIANGLE,
+            "row_weights": "A row of more weight is a row that is multiplied by its root: pass such rows.",
+            "column_weights": "Leverage does not change with them; under a ridge, multiply the columns before.",
+        },
+    ),
+    Contract(
+        name="sample_rows",
+        arrays={"indices": None, "rows": 1, "weights": None, "chances": None},
+        options={"scores": "ridge", "gamma": 5.0, "oversampling": 3.0},
+    ),
+    Contract(
+        name="sample_rows",
+        arrays={"indices": None, "rows": 1, "weights": None, "chances": None},
+        options={"scores": "sensitivity", "p": 3.0, "size": 200},
+    ),
+    Contract(
+        name="sample_rows",
+        arrays={"indices": None, "rows": 1, "weights": None, "chances": None},
+        options={"method": "online", "oversampling": 3.0},
+        lacks={
+            "checkpoint": "One pass in the order of the rows, every decision final: it begins anew."
+        },
+    ),
+    Contract(
+        name="lstsq",
+        arrays={"x": 0, "residual_norm": None},
+        exact=("forward_error",),
+        options={"method": "qr", "ridge": 0.1},
+        inputs=lambda A: (A, target(A)),
+        other={"ridge": 0.2},
+        lacks={
+            "device": TRIANGLE,
+            "row_weights": "Multiply the rows of A and of b by the roots of their weights.",
+            "column_weights": "They would only scale x; under a ridge, divide the columns before.",
+        },
+    ),
+    Contract(
+        name="lstsq",
+        arrays={"x": 0, "residual_norm": None},
+        exact=("forward_error",),
+        options={"method": "precondition", "tol": 1e-5},
+        inputs=lambda A: (A, target(A)),
+    ),
+    Contract(
+        name="lstsq",
+        arrays={"x": 0, "residual_norm": None},
+        exact=("forward_error",),
+        options={"method": "sketch"},
+        inputs=lambda A: (A, target(A)),
+    ),
+    Contract(
+        name="cluster",
+        kind=COLLECTION,
+        arrays={"labels": None, "errors": None, "compression_ratio": None},
+        exact=("bases",),
+        find={
+            "labels": lambda r: list(r.labels.values()),
+            "errors": lambda r: list(r.block_errors.values()),
+            "bases": bases,
+        },
+        options={"error": 0.2, "backend": "primal"},
+        other={"error": 0.25},
+        policies=("zero",),
+        lacks=IN_COLLECTION,
+        rtol=1e-6,
+    ),
+    Contract(
+        name="compress",
+        kind=COLLECTION,
+        inputs=lambda A: (A, new_place()),
+        planned=lambda A: (A,),
+        defaults={"error": None, "mode": None, "method": None},
+        arrays={"labels": None, "errors": None, "entries": None},
+        exact=("bytes_after",),
+        find={
+            "labels": lambda r: list(r.labels.values()),
+            "errors": lambda r: list(r.block_errors.values()),
+            "entries": read_back,
+        },
+        options={"error": 0.2},
+        other={"error": 0.25},
+        policies=("zero",),
+        lacks=IN_COLLECTION,
+        rtol=1e-6,
+    ),
+    Contract(
+        name="rate_curve",
+        kind=COLLECTION,
+        arrays={"bytes": None, "errors": None},
+        find={
+            "bytes": lambda r: [p.bytes_after for p in r.rates],
+            "errors": lambda r: [p.block_error for p in r.rates],
+        },
+        options={"errors": (0.1, 0.3)},
+        other={"errors": (0.1, 0.4)},
+        policies=("zero",),
+        lacks=IN_COLLECTION | {"seed": "Nothing is drawn: sketches of all matrices are exact."},
+        rtol=1e-6,
+    ),
+    Contract(
+        name="second_moment_factor",
+        arrays={"factor": None},
+        find={"factor": lambda F: F.T @ F},
+        options={"damping": 0.01},
+        other={"damping": 0.02},
+        lacks={
+            "mask": PASSED_ON,
+            "nonfinite": PASSED_ON,
+            "seed": "Nothing is drawn.",
+            "device": TRIANGLE,
+            "row_weights": "Multiply samples by the roots of their weights.",
+            "column_weights": "Multiply the columns before.",
+            "record": "It returns the rows themselves, to be passed on.",
+        },
+    ),
+)
