@@ -218,7 +218,7 @@ def slabs(members, height):
     """Rows of some matrices side by side."""
     rows = members[0].shape[0]
     return [
-        Slab(a, tuple(B[a : a + height] for B in members), (0,) * len(members))
+        Slab(tuple(B[a : a + height] for B in members), (0,) * len(members))
         for a in range(0, rows, height)
     ]
 
