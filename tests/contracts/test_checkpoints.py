@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+import distributed
 import pytest
 
 from streamsvd import SpecError
@@ -42,6 +43,17 @@ def test_a_run_that_goes_on_is_the_one_never_stopped(contract, place):
         assert files_in(place) == [], f"stopped at event {n}"
     if contract.can("record"):
         assert found.info.bytes_read < whole.result.info.bytes_read
+
+
+@pytest.mark.parametrize(
+    "contract", [p for p in where("checkpoint") if p.values[0].can("scheduler")]
+)
+def test_a_cluster_goes_on_where_threads_were_stopped(contract, place, workers):
+    interrupted(contract, place, min(3, late(contract)))
+    with distributed.Client(workers):
+        found = contract.run(contract.stored(matrix()), checkpoint=place)
+    assert contract.bits(found) == reference(contract).bits
+    assert files_in(place) == []
 
 
 @pytest.mark.parametrize("contract", where("checkpoint"))

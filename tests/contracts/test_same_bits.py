@@ -22,10 +22,3 @@ def test_a_cluster_does_not_change_a_bit(contract, workers):
     with distributed.Client(workers):
         found = contract.run(contract.stored(matrix()))
     assert contract.bits(found) == reference(contract).bits
-
-
-@pytest.mark.parametrize("contract", where("memory"))
-def test_memory_does_not_change_a_bit(contract):
-    plan = contract.plan(contract.stored(matrix()), memory="1GiB")
-    found = contract.run(contract.stored(matrix()), memory=plan.projected_bytes // 2 + (1 << 27))
-    assert contract.bits(found) == reference(contract).bits
