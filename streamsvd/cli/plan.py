@@ -82,7 +82,7 @@ def plan_command(verb: Verb) -> click.Command:
 
 def show_plan(verb: Verb, given: dict[str, Any]) -> None:
     """The plan of a verb, in words or as an object."""
-    from streamsvd.cli.files import read_npy
+    from streamsvd.cli.files import read_npy, weight_arguments
     from streamsvd.cli.present import show_json
     from streamsvd.engine.opening import open as open_matrix
     from streamsvd.engine.schedulers import use_scheduler
@@ -91,6 +91,7 @@ def show_plan(verb: Verb, given: dict[str, Any]) -> None:
     with use_scheduler(given.pop("scheduler", None), given.pop("workers", None)):
         if "collection" in given:
             A = options.take_collection(given.pop("collection"), given)
+            given |= weight_arguments(given.pop("row_weights"), given.pop("column_weights"))
         else:
             names = ("variable", "rows", "missing")
             A = open_matrix(given.pop("source"), **{name: given.pop(name) for name in names})

@@ -119,15 +119,12 @@ class Slab:
 
     Attributes
     ----------
-    first
-        Number of the first row.
     matrices
         Those rows of each member.
     zeros
         How many entries of each were NaN and are zero now.
     """
 
-    first: int
     matrices: tuple[Matrix, ...]
     zeros: tuple[int, ...]
 
@@ -199,4 +196,4 @@ def read_slab(collection: Collection, start: int, stop: int) -> Slab:
             raise NonFiniteError(value, start + row, column, f"block {member.name!r}", remedy)
         matrices.append(A)
         zeros.append(count)
-    return Slab(start, tuple(matrices), tuple(zeros))
+    return Slab(tuple(matrices), tuple(zeros))

@@ -221,3 +221,14 @@ def test_a_run_that_was_stopped_says_where_its_saves_are_and_goes_on(
     record = run(*given).record
     assert (record["status"], record["reads"], record["passes"]) == ("done", 0.0, 1)
     assert not [p for p in (folder / "saves").rglob("*") if p.is_file()]
+
+
+@pytest.mark.parametrize("verb", ["compress", "rates", "cluster"])
+def test_a_plan_is_of_the_matrices_that_are_chosen_and_of_their_weights(run, folder, verb):
+    np.save("rows.npy", np.linspace(1, 2, 80))
+    np.save("columns.npy", np.ones(10))
+    given = ["plan", verb, "W", "--select", "even/*", "--row-weights", "rows.npy"]
+    done = run(*given, "--column-weights", "even/*=columns.npy")
+    assert done.code == 0, done.err
+    assert "36 matrices of 80 rows, 360 columns in all" in done.out
+    assert "1 pass of" in done.out
