@@ -10,15 +10,29 @@ import pytest
 import zarr
 
 import streamsvd
+from streamsvd.collections.gram import CollectionGramPass
+from streamsvd.collections.passes import BlockSketchPass
+from streamsvd.collections.readers import MemberBlock, Slab
 from streamsvd.engine.columns import select_columns
 from streamsvd.engine.missing import CountPass, fill_missing
 from streamsvd.engine.opening import as_source
 from streamsvd.engine.triangle_pass import TrianglePass
 from streamsvd.factor.passes import GramPass, NormalPass, ProjectPass, ThinBlock
+from streamsvd.kernels.mathematics import DictionaryOptions, FeatureMap, Kernel
+from streamsvd.kernels.passes import (
+    DictionaryPass,
+    PredictionPass,
+    ProductPass,
+    RegressionPass,
+    RidgeSumPass,
+    TraceErrorPass,
+)
+from streamsvd.kernels.targets import Targets
 from streamsvd.numerics.blocks import Preparation
 from streamsvd.numerics.triangle import reduce_block
 from streamsvd.rows.mathematics import Draw, LeastSquaresDescent, RowSpace
 from streamsvd.rows.passes import DescentPass, DrawPass, SparseSignPass
+from streamsvd.store.collections import open_collection
 from streamsvd.store.sources.arrays import ArraySource
 from streamsvd.testing import assert_pass, assert_source
 from tests.matrices import Rows
@@ -189,7 +203,62 @@ def whole_rows(sums):
     return sums.products, np.concatenate([rows for _, rows in sums.pieces])
 
 
+KERNEL = Kernel("rbf", length=3.0)
+MAP = FeatureMap.of(KERNEL, A[::9])
+TARGETS = Targets.with_means(A[:, :2], 0.2, 1)
+COEFFICIENTS = RNG.standard_normal((MAP.n_features, 2))
+
+
+def no_cut(_):
+    """Of a sample that shrinks as it is joined nothing is the same for all cuts."""
+    return ()
+
+
+def slabs(members, height):
+    """Rows of some matrices side by side."""
+    rows = members[0].shape[0]
+    return [
+        Slab(tuple(B[a : a + height] for B in members), (0,) * len(members))
+        for a in range(0, rows, height)
+    ]
+
+
+MEMBERS = {"a": A[:, :4], "b": A[:, 4:] @ RNG.standard_normal((7, 3)), "c": A[:, 2:7]}
+COLLECTION = open_collection(MEMBERS)
+
 PASSES = {
+    "dictionary": (
+        DictionaryPass(DictionaryOptions(kernel=KERNEL, gamma=0.5, budget=20)),
+        A,
+        {"device": "strict", "view": no_cut},
+    ),
+    "regression": (
+        RegressionPass(DictionaryOptions(kernel=KERNEL, gamma=0.5, budget=20), TARGETS),
+        A,
+        {"view": no_cut},
+    ),
+    "trace": (TraceErrorPass(MAP), A, {"device": "strict"}),
+    "ridge sums": (RidgeSumPass(MAP, TARGETS, True), A, {"device": "strict"}),
+    "kernel products": (
+        ProductPass(MAP, TARGETS, COEFFICIENTS, True),
+        A,
+        {"device": "strict"},
+    ),
+    "predictions": (
+        PredictionPass(MAP, COEFFICIENTS, np.ones(2), 1, 83),
+        A,
+        {"device": "strict"},
+    ),
+    "sketches of matrices": (
+        BlockSketchPass(0.1, None, True),
+        [MemberBlock(m, MEMBERS[m.name], 0) for m in COLLECTION.members],
+        {},
+    ),
+    "Gram matrix of matrices": (
+        CollectionGramPass(COLLECTION.members),
+        slabs(list(MEMBERS.values()), 17),
+        {},
+    ),
     "normal": (NormalPass(ROWS, (ThinBlock(X, False),), moments=True), A, {"device": "strict"}),
     "normal, weighted": (
         NormalPass(WEIGHTED, (ThinBlock(X, False), ThinBlock(X[:, :1], False)), moments=True),
