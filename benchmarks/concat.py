@@ -21,6 +21,7 @@ from benchmarks import minilm, ten_thousand
 from benchmarks.fresh import Figures
 from benchmarks.minilm import relative
 from benchmarks.tables import Row, Size, Table, judged
+from streamsvd.collections.criteria import Order
 from streamsvd.collections.mathematics import (
     ClusterCriteria,
     FactoredCluster,
@@ -28,7 +29,6 @@ from streamsvd.collections.mathematics import (
     compression_ratio,
     sketch,
 )
-from streamsvd.collections.mathematics.options import Order
 from streamsvd.testing import collections
 
 Array = npt.NDArray[Any]

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.tables import Row, judged
+from streamsvd.collections.criteria import Method
 from streamsvd.collections.mathematics import (
     BlockSketch,
     ClusterCriteria,
@@ -25,7 +26,6 @@ from streamsvd.collections.mathematics import (
     compression_ratio,
     sketch,
 )
-from streamsvd.collections.mathematics.options import Method
 
 Array = npt.NDArray[Any]
 Blocks = Mapping[str, Array]

@@ -32,8 +32,8 @@ from streamsvd.engine.events import CertificateUpdated, Event, RouteChanged
 from streamsvd.engine.memory import parse_bytes
 from streamsvd.errors import BudgetError, NotConverged
 from streamsvd.factor.plan import Plan
-from streamsvd.numerics.certificate import EXCESS_TOL
 from streamsvd.numerics.intervals import ZERO_LEVEL
+from streamsvd.options import EXCESS_TOL
 
 MEMORY: dict[Size, tuple[str, ...]] = {
     "tiny": ("plenty",),

@@ -7,9 +7,19 @@ checkpoint and a stored result are keyed by it.
 from __future__ import annotations
 
 from dataclasses import MISSING, field, fields
-from typing import Any
+from typing import Any, Literal, get_args
 
 from streamsvd.errors import SpecError
+
+Policy = Literal["raise", "zero", "mean", "drop_columns"]
+"""What a missing value of a matrix is."""
+POLICIES: tuple[Policy, ...] = get_args(Policy)
+BlockPolicy = Literal["raise", "zero", "mean", "skip_block"]
+"""What a missing value in a block of a model is."""
+BLOCK_POLICIES: tuple[BlockPolicy, ...] = get_args(BlockPolicy)
+EXCESS_TOL = 1e-2
+"""Excess of the error over the best of the rank that is good enough where values cannot be told apart, unless another was
+asked."""
 
 
 def option(default: Any = MISSING, help: str = "", *, decides: bool = True) -> Any:

@@ -50,20 +50,20 @@ def _verb(name: str, family: str, module: str, record: str, command: str) -> Ver
 VERBS = {
     verb.name: verb
     for verb in (
-        _verb("nystrom", "kernels", "nystrom", "NystromOptions", "nystrom"),
-        _verb("kernel_ridge", "kernels", "ridge", "KernelRidgeOptions", "krr fit"),
         _verb("svd", "factor", "verb", "SVDOptions", "svd"),
         _verb("pca", "factor", "verb", "SVDOptions", "pca"),
         _verb("update", "models", "verb", "UpdateOptions", "update"),
         _verb("verify", "models", "verify", "VerifyOptions", "verify"),
+        _verb("top_eigenvectors", "streams", "verb", "TopEigenvectorsOptions", "top"),
+        _verb("shuffle", "streams", "shuffle", "ShuffleOptions", "shuffle"),
+        _verb("nystrom", "kernels", "nystrom", "NystromOptions", "nystrom"),
+        _verb("kernel_ridge", "kernels", "ridge", "KernelRidgeOptions", "krr fit"),
         _verb("sample_rows", "rows", "sample_rows", "SampleOptions", "sample"),
         _verb("lstsq", "rows", "lstsq", "LeastSquaresOptions", "lstsq"),
         _verb("cluster", "collections", "cluster", "ClusterOptions", "cluster"),
         _verb("compress", "collections", "compression", "CompressionOptions", "compress"),
         _verb("rate_curve", "collections", "rates", "RateOptions", "rates"),
         _verb("second_moment_factor", "collections", "inputs", "SecondMomentOptions", ""),
-        _verb("top_eigenvectors", "streams", "verb", "TopEigenvectorsOptions", "top"),
-        _verb("shuffle", "streams", "shuffle", "ShuffleOptions", "shuffle"),
     )
 }
 

@@ -8,6 +8,16 @@ from typing import Any
 from streamsvd.errors import SpecError
 
 
+def is_number(value: Any) -> bool:
+    """Whether it is a real number of any type, also of numpy, and no truth value."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def is_integer(value: Any) -> bool:
+    """Whether it is a whole number of any type, also of numpy, and no truth value."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
 def check_integer(name: str, value: Any, *, least: int | None = None) -> int:
     """An integer of any integer type as a plain one, not below the least where there is one.
 
@@ -16,7 +26,7 @@ def check_integer(name: str, value: Any, *, least: int | None = None) -> int:
     SpecError
         If it is none.
     """
-    integer = isinstance(value, Integral) and not isinstance(value, bool)
+    integer = is_integer(value)
     if least is None and not integer:
         raise SpecError(f"{name}={value!r} is not an integer. Pass a whole number.")
     if least is not None and (not integer or value < least):
@@ -32,7 +42,7 @@ def check_seed(seed: Any, *, name: str = "seed") -> int:
     SpecError
         If it is not an integer from 0 to ``2^63 - 1``; generators have a state, and equal options could not mean equal bits.
     """
-    integer = isinstance(seed, Integral) and not isinstance(seed, bool)
+    integer = is_integer(seed)
     if not integer or not 0 <= seed < 2**63:
         raise SpecError(f"{name}={seed!r} is no seed. Pass an integer from 0 to 2^63 - 1.")
     return int(seed)
@@ -47,6 +57,5 @@ def check_numbers(**given: Any) -> None:
         Naming the argument.
     """
     for name, value in given.items():
-        number = isinstance(value, Real)
-        if value is not None and (isinstance(value, bool) or not number):
+        if value is not None and not is_number(value):
             raise SpecError(f"{name}={value!r} is not a number. Pass one.")

@@ -36,6 +36,14 @@ class Plans(click.Group):
         found = [v for v in VERBS.values() if v.command and v.command.replace(" ", "-") == cmd_name]
         return plan_command(found[0]) if found else None
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Verbs by name; what they take is asked of them alone, as that imports them."""
+        from streamsvd.verbs import VERBS
+
+        rows = [(v.command.replace(" ", "-"), f"Of {v.name}.") for v in VERBS.values() if v.command]
+        with formatter.section("Verbs"):
+            formatter.write_dl(rows)
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """A first word that is no verb is the source of an `svd`."""
         if args and args[0] not in ("-h", "--help") and args[0] not in self.list_commands(ctx):

@@ -24,7 +24,7 @@ def _errors(ctx: Any, param: Any, value: str | None) -> Any:
     del ctx, param
     if value is None:
         return None
-    from streamsvd.collections.mathematics.options import check_error
+    from streamsvd.collections.criteria import check_error
     from streamsvd.errors import SpecError
 
     try:

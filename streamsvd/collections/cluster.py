@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from streamsvd.collections.criteria import Order
 from streamsvd.collections.gram import BasisRows, GramSums
 from streamsvd.collections.mathematics import BlockSketch, Method, Mode, number_merges
-from streamsvd.collections.mathematics.options import Order
 from streamsvd.collections.options import Backend, ClusterOptions
 from streamsvd.collections.passes import BlockReading
 from streamsvd.collections.planning import CollectionPlan, plan_collection

@@ -6,11 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-import numpy as np
-
-from streamsvd.checks.numbers import check_numbers, check_seed
-from streamsvd.collections.mathematics import ClusterCriteria, Method, Mode
-from streamsvd.collections.mathematics.options import Order, check_error
+from streamsvd.checks.numbers import check_numbers, check_seed, is_number
+from streamsvd.collections.criteria import ClusterCriteria, Method, Mode, Order, check_error
 from streamsvd.errors import SpecError
 from streamsvd.options import option
 
@@ -185,8 +182,7 @@ def check_principal(principal: float | Literal["auto"], target: float) -> None:
         )
     if principal == "auto":
         return
-    number = isinstance(principal, int | float | np.number) and not isinstance(principal, bool)
-    if not number or not target < float(principal) <= 1:
+    if not is_number(principal) or not target < float(principal) <= 1:
         raise SpecError(
             f"principal={principal!r} is no error of a principal part beside error={target:g}. Pass a larger error, at most 1 for no "
             'shared bases, or "auto".'

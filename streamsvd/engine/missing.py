@@ -19,7 +19,8 @@ from streamsvd.engine.reader import MatrixReader
 from streamsvd.engine.run import Run, in_run
 from streamsvd.engine.schedule import allowed_bytes, schedule_rows
 from streamsvd.errors import SpecError
-from streamsvd.numerics.blocks import POLICIES, BadEntry
+from streamsvd.numerics.blocks import BadEntry
+from streamsvd.options import POLICIES
 from streamsvd.protocols import Source
 from streamsvd.store.sources.filled import FilledColumns
 from streamsvd.typing import Real

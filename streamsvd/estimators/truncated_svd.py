@@ -34,7 +34,8 @@ from streamsvd.factor.result import SVD
 from streamsvd.factor.verb import svd
 from streamsvd.models.mathematics.incremental import IncrementalSVD
 from streamsvd.models.state import check_result, state_of_result
-from streamsvd.numerics.certificate import EXCESS_TOL, Certificate
+from streamsvd.numerics.certificate import Certificate
+from streamsvd.options import EXCESS_TOL
 from streamsvd.typing import Matrix, Real
 
 FLOATS = [np.float64, np.float32]

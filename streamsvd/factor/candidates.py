@@ -19,7 +19,7 @@ from streamsvd.engine.layout import BLOCK_ITEMS, Layout, cut_axis, span_count
 from streamsvd.engine.memory import Sizes
 from streamsvd.engine.submit import active_client
 from streamsvd.numerics.blocks import Axis
-from streamsvd.numerics.certificate import EXCESS_TOL
+from streamsvd.options import EXCESS_TOL
 from streamsvd.protocols import Source
 from streamsvd.store.sources.reader import ReaderSource
 

@@ -6,14 +6,9 @@ import os
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
-import numpy as np
-
-from streamsvd.checks.masks import require_unmasked
+from streamsvd.checks.numbers import is_integer, is_number
 from streamsvd.errors import SpecError
-from streamsvd.numerics.blocks import POLICIES, Policy
-from streamsvd.numerics.certificate import EXCESS_TOL
-from streamsvd.options import option
-from streamsvd.typing import Real
+from streamsvd.options import EXCESS_TOL, POLICIES, Policy, make_plain, option
 
 Certify = Literal["bounds", "estimate"]
 Target = Literal["auto", "values", "error"]
@@ -39,10 +34,8 @@ class SVDOptions:
     )
     center: bool = option(False, "Subtract the mean of each column.")
     scale: bool = option(False, "Divide each column by its standard deviation.")
-    row_weights: Real | None = option(None, "One weight for each row, 0 to leave it out unseen.")
-    column_weights: Real | None = option(
-        None, "One factor for each column, 0 to leave it out unseen."
-    )
+    row_weights: Any = option(None, "One weight for each row, 0 to leave it out unseen.")
+    column_weights: Any = option(None, "One factor for each column, 0 to leave it out unseen.")
     nonfinite: Policy = option("raise", "What a NaN means; Inf is always an error.")
     mask: Any = option(
         None,
@@ -71,6 +64,7 @@ class SVDOptions:
     delta: float = option(DELTA, "Probability that an upper bound fails.")
 
     def __post_init__(self) -> None:
+        make_plain(self)
         self._check_amount()
         if self.max_passes < 1:
             raise SpecError(f"max_passes={self.max_passes} leaves nothing to do. Pass at least 1.")
@@ -87,7 +81,7 @@ class SVDOptions:
             raise SpecError(
                 f"delta={self.delta} is no probability of failure. Pass one in (0, 1), such as 1e-6."
             )
-        if not isinstance(self.seed, int | np.integer) or not 0 <= self.seed < 2**64:
+        if not is_integer(self.seed) or not 0 <= self.seed < 2**64:
             raise SpecError(
                 f"seed={self.seed} is out of range. Pass an integer from 0 to 2**64 - 1."
             )
@@ -100,12 +94,12 @@ class SVDOptions:
         for name in ("out", "checkpoint"):
             if isinstance(given.get(name), os.PathLike):
                 given[name] = os.fspath(given[name])
-        return cls(**{k: v.item() if isinstance(v, np.generic) else v for k, v in given.items()})
+        return cls(**given)
 
     def _check_amount(self) -> None:
         rank, energy, tol = self.rank, self.energy, self.tol
         for name, value in (("energy", energy), ("tol", tol)):
-            if value is not None and not isinstance(value, int | float | np.number):
+            if value is not None and not is_number(value):
                 raise SpecError(f"{name}={value!r} is not a number. Pass one, such as 1e-3.")
         if rank is None and energy is None and tol is None:
             raise SpecError("nothing says how much is wanted. Pass rank=, energy= or tol=.")
@@ -113,7 +107,7 @@ class SVDOptions:
             raise SpecError(
                 f"rank={rank} and energy={energy} exclude each other. Pass one of them."
             )
-        if rank is not None and (isinstance(rank, bool) or not isinstance(rank, int | np.integer)):
+        if rank is not None and not is_integer(rank):
             raise SpecError(f"rank={rank!r} is not an integer. Pass the number of triplets wanted.")
         if energy is not None and not 0 < energy <= 1:
             raise SpecError(
@@ -126,9 +120,9 @@ class SVDOptions:
 
     def _check_excess(self) -> None:
         excess_tol = self.excess_tol
-        if isinstance(excess_tol, bool) or not isinstance(excess_tol, int | float | np.number):
+        if not is_number(excess_tol):
             raise SpecError(f"excess_tol={excess_tol!r} is not a number. Pass one, such as 1e-2.")
-        if not 0 <= excess_tol < np.inf:
+        if not 0 <= excess_tol < float("inf"):
             raise SpecError(
                 f"excess_tol={excess_tol} is no excess of an error. Pass one from 0, such as 1e-2; 0 asks for values alone."
             )
@@ -150,7 +144,7 @@ def _check_known(name: str, value: Any, known: tuple[str, ...]) -> None:
         raise SpecError(f"{name}={value!r} is unknown. Pass {', '.join(most)} or {last}.")
 
 
-def weight_array(given: Any, name: str, what: str) -> Real | None:
+def weight_array(given: Any, name: str, what: str) -> Any:
     """Weights as numbers in float64, of whatever length.
 
     Raises
@@ -161,6 +155,10 @@ def weight_array(given: Any, name: str, what: str) -> Real | None:
     if given is None:
         return None
     try:
+        import numpy as np  # the command line asks for help without it
+
+        from streamsvd.checks.masks import require_unmasked
+
         found = require_unmasked(given, name)
         if np.iscomplexobj(found):
             raise TypeError("they are complex")

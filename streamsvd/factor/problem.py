@@ -19,10 +19,11 @@ import numpy as np
 
 from streamsvd.errors import ShapeError, SpecError
 from streamsvd.factor.options import weight_array
-from streamsvd.numerics.blocks import POLICIES, Moments, Policy, Preparation
+from streamsvd.numerics.blocks import Moments, Preparation
 from streamsvd.numerics.eigen import STRIP_ROWS
 from streamsvd.numerics.sides import UNIT_ROUNDOFF
 from streamsvd.numerics.support import Support
+from streamsvd.options import POLICIES, Policy
 from streamsvd.protocols import Source
 from streamsvd.typing import Matrix, Real
 
@@ -76,7 +77,7 @@ def check_options(
 def _weights(given: Any, count: int, name: str, what: str) -> Real | None:
     if given is None:
         return None
-    weights = weight_array(given, name, what)
+    weights: Real | None = weight_array(given, name, what)
     assert weights is not None
     if weights.shape != (count,):
         raise ShapeError(

@@ -26,8 +26,9 @@ from streamsvd.engine.task import NONFINITE_REMEDY
 from streamsvd.errors import NonFiniteError, StreamSVDError
 from streamsvd.numerics import products
 from streamsvd.numerics import sketches as sketch
-from streamsvd.numerics.blocks import BlockPreparer, Policy, Preparation
+from streamsvd.numerics.blocks import BlockPreparer, Preparation
 from streamsvd.numerics.support import Support
+from streamsvd.options import Policy
 from streamsvd.protocols import Source
 from streamsvd.typing import Matrix, Real
 

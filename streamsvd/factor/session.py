@@ -32,8 +32,9 @@ from streamsvd.factor.sample import Pilot, StartBlock
 from streamsvd.factor.terms import Terms
 from streamsvd.info import Info, Status
 from streamsvd.numerics.blocks import Moments
-from streamsvd.numerics.certificate import EXCESS_TOL, Certificate, Kind
+from streamsvd.numerics.certificate import Certificate, Kind
 from streamsvd.numerics.support import degrees_of_freedom
+from streamsvd.options import EXCESS_TOL
 from streamsvd.protocols import Source
 
 

@@ -30,8 +30,8 @@ from streamsvd.factor.session import SAVED_KINDS, RunGoal, Session
 from streamsvd.factor.shortfall import shortfall
 from streamsvd.info import Status
 from streamsvd.numerics.blocks import Axis
-from streamsvd.numerics.certificate import EXCESS_TOL
 from streamsvd.numerics.columns import Columns
+from streamsvd.options import EXCESS_TOL
 from streamsvd.protocols import Source
 from streamsvd.store.writing.shield import defer_interrupts
 from streamsvd.typing import Real

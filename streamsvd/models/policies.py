@@ -12,8 +12,8 @@ from streamsvd.engine.missing import check_policy
 from streamsvd.engine.reader import find_nonfinite
 from streamsvd.errors import NonFiniteError, SpecError
 from streamsvd.models.block_reader import BlockReader
-from streamsvd.numerics.blocks import BLOCK_POLICIES
 from streamsvd.numerics.columns import original_column
+from streamsvd.options import BLOCK_POLICIES
 from streamsvd.store.versions import ModelSpec
 from streamsvd.typing import Matrix
 

@@ -15,14 +15,11 @@ import numpy as np
 from streamsvd.errors import FaintColumnError
 from streamsvd.numerics import moments, products
 from streamsvd.numerics.support import FULL_SUPPORT, Support
+from streamsvd.options import Policy
 from streamsvd.typing import Matrix, Real
 
 Array = Any
 Axis = Literal["rows", "columns"]
-Policy = Literal["raise", "zero", "mean", "drop_columns"]
-POLICIES: tuple[Policy, ...] = ("raise", "zero", "mean", "drop_columns")
-BlockPolicy = Literal["raise", "zero", "mean", "skip_block"]
-BLOCK_POLICIES: tuple[BlockPolicy, ...] = ("raise", "zero", "mean", "skip_block")
 """What a NaN may be where each block is seen once, and its columns are those of all blocks."""
 
 

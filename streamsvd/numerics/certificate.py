@@ -36,10 +36,6 @@ from streamsvd.typing import Real
 TOL = 1e-3
 """Relative width of an interval at which a value counts as resolved, where nothing else was asked."""
 
-EXCESS_TOL = 1e-2
-"""Excess of the error over the best of the rank that is good enough where values cannot be told apart, unless another was
-asked."""
-
 
 class Kind(Enum):
     """How far a certificate can be trusted."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any, Literal, get_args
 
-from streamsvd.checks.numbers import check_numbers, check_seed
+from streamsvd.checks.numbers import check_numbers, check_seed, is_integer
 from streamsvd.errors import SpecError
 from streamsvd.options import make_plain, option
 
@@ -89,9 +88,7 @@ class SampleOptions:
             raise SpecError(
                 f"size={size} and oversampling={oversampling} exclude each other. Pass one of them."
             )
-        if size is not None and (
-            isinstance(size, bool) or not isinstance(size, Integral) or size < 1
-        ):
+        if size is not None and (not is_integer(size) or size < 1):
             raise SpecError(f"size={size!r} is no number of rows. Pass an integer of 1 or more.")
         if oversampling is not None and not 0 < oversampling < float("inf"):
             raise SpecError(f"oversampling={oversampling} keeps nothing. Pass a positive number.")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from streamsvd.collections.criteria import ClusterCriteria
 from streamsvd.collections.mathematics import MergeStep, certify, number_merges
 from streamsvd.collections.mathematics.cluster import ClusterState, MergeTree
 from streamsvd.collections.mathematics.coarser import coarser
 from streamsvd.collections.mathematics.dendrogram import merges
-from streamsvd.collections.mathematics.options import ClusterCriteria
 from streamsvd.numerics.ledger import Ledger
 from tests.collections.blocks import best_error, d1, d2, d7, found, name_blocks, sketches, subspaces
 

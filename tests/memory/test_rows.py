@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 CHILD = """
 import json, sys
 import numpy, scipy.linalg, zarr, streamsvd
-import streamsvd.rows.sample_rows, streamsvd.rows.lstsq, streamsvd.engine.execute
+import streamsvd.rows.sample_rows, streamsvd.rows.lstsq, streamsvd.engine.run
 from benchmarks.peers import measured
 path, verb, options = sys.argv[1:]
 options = json.loads(options)

@@ -16,7 +16,7 @@ from streamsvd.engine.events import PassDone, PassStarted, ResultWritten, SpanDo
 from streamsvd.errors import BudgetError, ShapeError, SpecError
 from streamsvd.models import Model, plan_update
 from streamsvd.models.verify import plan_verify
-from streamsvd.numerics.blocks import BLOCK_POLICIES
+from streamsvd.options import BLOCK_POLICIES
 
 M, N, K = 300, 20, 4
 

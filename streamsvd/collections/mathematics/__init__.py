@@ -1,5 +1,6 @@
 """Which blocks with a common side may share a basis, and how large the error then is at least and at most."""
 
+from streamsvd.collections.criteria import ClusterCriteria, Method, Mode
 from streamsvd.collections.mathematics.baselines import estimate
 from streamsvd.collections.mathematics.certifying import certify
 from streamsvd.collections.mathematics.cluster import (
@@ -17,7 +18,6 @@ from streamsvd.collections.mathematics.factors import (
     compression_ratio,
     left_factor,
 )
-from streamsvd.collections.mathematics.options import ClusterCriteria, Method, Mode
 from streamsvd.collections.mathematics.sketches import (
     BlockSketch,
     from_gram,

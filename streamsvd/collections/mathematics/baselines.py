@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from streamsvd.collections.criteria import ClusterCriteria
 from streamsvd.collections.mathematics import bounds
 from streamsvd.collections.mathematics.cluster import (
     ClusterState,
@@ -20,7 +21,6 @@ from streamsvd.collections.mathematics.cluster import (
     left_over,
 )
 from streamsvd.collections.mathematics.modes import Rule
-from streamsvd.collections.mathematics.options import ClusterCriteria
 
 BUFFER = 5
 """Directions that the incremental estimate keeps beyond the rank."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from streamsvd.collections.criteria import ClusterCriteria
 from streamsvd.collections.mathematics.cluster import ClusterState
 from streamsvd.collections.mathematics.clustering import (
     bands,
@@ -16,7 +17,6 @@ from streamsvd.collections.mathematics.clustering import (
 )
 from streamsvd.collections.mathematics.factors import ClusterForm, FactoredCluster, factors, nothing
 from streamsvd.collections.mathematics.modes import Rule
-from streamsvd.collections.mathematics.options import ClusterCriteria
 from streamsvd.collections.mathematics.sketches import BlockSketch
 from streamsvd.typing import Real
 

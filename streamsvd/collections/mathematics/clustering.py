@@ -11,6 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from streamsvd.collections.criteria import ClusterCriteria
 from streamsvd.collections.mathematics.baselines import baseline_clusters
 from streamsvd.collections.mathematics.cluster import (
     ClusterState,
@@ -22,7 +23,6 @@ from streamsvd.collections.mathematics.cluster import (
 from streamsvd.collections.mathematics.factors import ClusterForm, FactoredCluster, factors, nothing
 from streamsvd.collections.mathematics.growth import of_rank
 from streamsvd.collections.mathematics.modes import Rule, pooled_ranks
-from streamsvd.collections.mathematics.options import ClusterCriteria
 from streamsvd.collections.mathematics.sketches import BlockSketch
 from streamsvd.collections.mathematics.storage import cheapest
 from streamsvd.errors import ShapeError, SpecError

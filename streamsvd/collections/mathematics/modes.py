@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from streamsvd.collections.criteria import Mode
 from streamsvd.collections.mathematics import bounds
 from streamsvd.collections.mathematics.cluster import (
     EXACT_BELOW,
@@ -18,7 +19,6 @@ from streamsvd.collections.mathematics.cluster import (
     slack,
     uppers,
 )
-from streamsvd.collections.mathematics.options import Mode
 from streamsvd.collections.mathematics.pairs import PairCache
 from streamsvd.typing import Real
 

@@ -16,7 +16,7 @@ import numpy as np
 from scipy import linalg
 
 from streamsvd.checks.masks import as_array
-from streamsvd.collections.mathematics.options import check_error
+from streamsvd.collections.criteria import check_error
 from streamsvd.collections.mathematics.weights import PLAIN, Metric
 from streamsvd.errors import NonFiniteError, ShapeError, SpecError
 from streamsvd.numerics.ledger import Ledger

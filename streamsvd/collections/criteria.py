@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-import numpy as np
-
-from streamsvd.checks.numbers import check_integer
+from streamsvd.checks.numbers import check_integer, is_number
 from streamsvd.errors import SpecError
 
 Mode = Literal["cluster", "global", "block"]
@@ -95,7 +93,7 @@ def check_error(error: float, *, allow_trivial: bool = False) -> None:
     SpecError
         If ``error`` is outside [0, 1), or not a number.
     """
-    if isinstance(error, bool) or not isinstance(error, int | float | np.number):
+    if not is_number(error):
         raise SpecError(f"error={error!r} is not a number. Pass one in [0, 1), such as 0.05.")
     if not 0 <= error < float("inf"):
         raise SpecError(f"error={error} is no relative error. Pass one in [0, 1), such as 0.05.")
