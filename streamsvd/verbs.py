@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
+from inspect import signature
 from typing import Any
 
 from streamsvd.errors import SpecError
@@ -68,6 +69,10 @@ VERBS = {
 }
 
 
+COSTLESS = ("callback", "delta", "overwrite", "save_seconds", "seed")
+"""Options that may be passed to every plan, because nothing of the cost depends on them."""
+
+
 def plan(verb: str, *inputs: Any, **options: Any) -> Any:
     """What a verb will read and need, from shapes alone: passes, bytes and memory.
 
@@ -77,6 +82,7 @@ def plan(verb: str, *inputs: Any, **options: Any) -> Any:
         Its name, such as ``"svd"`` or ``"lstsq"``.
     *inputs, **options
         As the verb takes them: the matrix first, but for `update` and `verify`, which take the model or the result before it.
+        What the cost does not depend on, such as ``callback`` and ``seed``, may be among them.
 
     Returns
     -------
@@ -99,4 +105,13 @@ def plan(verb: str, *inputs: Any, **options: Any) -> Any:
     """
     if verb not in VERBS:
         raise SpecError(f"verb={verb!r} is unknown. Pass one of {', '.join(VERBS)}.")
-    return VERBS[verb].resolve("plan")(*inputs, **options)
+    resolved = VERBS[verb]
+    planned, taken = (signature(resolved.resolve(p)).parameters for p in ("plan", "function"))
+    for name in [name for name in options if name in taken and name not in planned]:
+        if name not in COSTLESS:
+            raise SpecError(
+                f"{name}= is no part of the plan of {verb}, which is of all columns with all their values. Leave it out: a mask makes "
+                'less of it, nonfinite="mean" and "drop_columns" one pass more, a checkpoint what it saves.'
+            )
+        del options[name]
+    return resolved.resolve("plan")(*inputs, **options)

@@ -52,6 +52,26 @@ def in_zarr(at, values, **layout):
     return at / "A.zarr"
 
 
+CUBE = RNG.standard_normal((7, 9, 5))
+
+
+def absent(path):
+    """Without one of its chunks."""
+    (path / "c" / "1" / "2").unlink()
+    return path
+
+
+def packed(at):
+    """Small integers that stand for halves, one of them for a missing value."""
+    whole = RNG.integers(-99, 99, (30, 7)).astype("i2")
+    whole[3, 2] = -100
+    attributes = {"scale_factor": 0.5, "add_offset": 8.0, "_FillValue": -100}
+    path = in_zarr(at, whole, attributes=attributes)
+    source = streamsvd.open(path)
+    like = np.where(whole == -100, np.nan, whole * 0.5 + 8)
+    return source, like.astype(source.dtype)
+
+
 def in_npy(at, values):
     np.save(at / "A.npy", values)
     return at / "A.npy"
@@ -72,6 +92,16 @@ SOURCES = {
     "zarr": lambda at: (in_zarr(at, HOLES), HOLES),
     "zarr, shards": lambda at: (in_zarr(at, A, chunks=(5, 2), shards=(20, 4)), A),
     "zarr, uncompressed": lambda at: (in_zarr(at, A, compressors=None), A),
+    "zarr, version 2": lambda at: (in_zarr(at, A, zarr_format=2), A),
+    "zarr, absent chunks are filled": lambda at: (
+        streamsvd.open(absent(in_zarr(at, A)), missing="fill"),
+        np.where(np.outer(np.arange(83) // 20 == 1, np.arange(11) // 4 == 2), 0, A),
+    ),
+    "zarr, packed": lambda at: packed(at),
+    "zarr, three dimensions": lambda at: (
+        streamsvd.open(in_zarr(at, CUBE, chunks=(3, 4, 2)), rows=1),
+        CUBE.transpose(1, 0, 2).reshape(9, 35),
+    ),
     "rows of one's own": lambda at: (Rows(A, 7), A),
     "dask": lambda at: (da.from_array(HOLES, chunks=(20, 4)), HOLES),
     "dask, masked": lambda at: (
