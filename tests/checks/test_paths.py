@@ -22,6 +22,7 @@ OWN = {
     "models/model.py": "the root of a store",
     "models/loaded_version.py": "the root of a store",
     "models/overlap.py": "the root of a store",
+    "store/writing/rows.py": "of an array that is being written",
     "engine/worker_checks.py": "files of the package",
     "store/results/writer.py": "of a result that is being written",
     "cli/compress.py": "the name of a store, printed",

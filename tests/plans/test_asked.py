@@ -11,7 +11,6 @@ import pytest
 
 import streamsvd
 from streamsvd.factor.options import PLAN_OPTIONS, RUN_OPTIONS, SVDOptions
-from streamsvd.options import help_of
 
 OF_THE_PLAN = {"axis", "rates"}
 """Options of `plan_svd` that `svd` does not have."""
@@ -61,9 +60,9 @@ def test_the_signature_of_a_verb_is_its_record(name):
     assert keyword_only == given.keys() - {"rank"}
 
 
-@pytest.mark.parametrize("name", [field.name for field in fields(SVDOptions)])
-def test_every_option_has_a_sentence(name):
-    sentence = help_of(SVDOptions, name)
+@pytest.mark.parametrize("field", fields(SVDOptions), ids=lambda field: field.name)
+def test_every_option_has_a_sentence(field):
+    sentence = field.metadata["help"]
     assert sentence[0].isupper()
     assert sentence.endswith((".", "]."))
 
