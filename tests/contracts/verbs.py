@@ -112,8 +112,8 @@ class Contract:
         Those of both that are no attributes, each found in the result.
     kind
         How the matrix is given.
-    policies
-        For missing values, beside ``"raise"``.
+    policies, further_policies
+        For missing values, beside ``"raise"``: those that the laws hold, and those that mean something of one verb alone.
     options
         Asked of every run.
     inputs
@@ -146,6 +146,7 @@ class Contract:
     find: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
     kind: Kind = MATRIX
     policies: tuple[str, ...] = ("zero", "mean", "drop_columns")
+    further_policies: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     inputs: Callable[[Any], tuple[Any, ...]] = lambda A: (A,)
     call: Callable[..., Any] | None = None
@@ -374,6 +375,7 @@ CONTRACTS = (
         exact=("model.certificate.sigma_upper",),
         options={"block_id": "first", "rank": 4},
         policies=("zero",),
+        further_policies=("mean", "skip_block"),
         by_memory="Rows are absorbed in pieces that fit.",
         lacks={
             "scheduler": ONE_AFTER_ANOTHER,
