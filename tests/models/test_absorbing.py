@@ -562,7 +562,7 @@ def test_many_updates_keep_orthogonality_and_little_on_disk(tmp_path):
 
 def test_memory_too_small_is_refused_with_the_smallest_that_works(A, tmp_path):
     model = Model.create(tmp_path / "m", K)
-    with pytest.raises(streamsvd.BudgetError, match="Pass memory='.*' or more") as refused:
+    with pytest.raises(streamsvd.BudgetError, match=r"Pass memory=\d+ or more") as refused:
         model.update(A, "x", memory="1MiB")
     assert model.update(A, "x", memory=refused.value.needs).n_absorbed == M
 
