@@ -35,6 +35,7 @@ MODULES = {
     "T10": "startup",
     "T11": "device_pass",
     "T12": "ordinary",
+    "T16": "tiny",
     "S1": "streams",
     "S2": "sweep_start",
     "K1": "kernels",

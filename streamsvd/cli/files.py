@@ -8,10 +8,8 @@ from typing import Any
 
 from streamsvd.checks.paths import local_path
 from streamsvd.store.results.saving import Result
-from streamsvd.store.results.writer import ResultWriter
 from streamsvd.store.writing.files import array_in, check_file, replacement_file, write_npz
 from streamsvd.store.writing.placing import check_local
-from streamsvd.store.writing.separation import check_apart, mask_places
 
 __all__ = [
     "check_place",
@@ -38,6 +36,8 @@ def check_place(
         If the file is there and may not be replaced, or its folder is not, or cannot be written.
     """
     if out is not None:
+        from streamsvd.store.writing.separation import check_apart, mask_places  # imports zarr
+
         check_local(out)
         check_apart(out, *read, *(mask_places(each, mask) for each in read), name=name)
         check_file(out, overwrite=overwrite)
@@ -56,6 +56,9 @@ def check_result_place(
     if out is None or out.suffix == NPZ:
         check_place(out, *read, mask=mask, overwrite=overwrite, name=name)
         return
+    from streamsvd.store.results.writer import ResultWriter  # these two import zarr
+    from streamsvd.store.writing.separation import check_apart, mask_places
+
     check_local(out)
     check_apart(out, *read, *(mask_places(each, mask) for each in read), name=name)
     ResultWriter(out, overwrite=overwrite).discard()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any
 
 import dask
 
 from streamsvd.engine.submit import active_client
+from streamsvd.engine.threads import ThreadPool
 from streamsvd.engine.worker_checks import workers_of
 
 
@@ -20,7 +21,7 @@ def at_once(
 ) -> Iterator[Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]]:
     """A `map` whose calls run on so many threads, or as many as spans would; results come in order, few of them wait."""
     threads = concurrency()[1] if threads is None else threads
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPool(threads) as pool:
 
         def mapped(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
             waiting: deque[Future[Any]] = deque()

@@ -8,7 +8,7 @@ depends on the matrix, its chunks and the options alone, so that sums over them 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -22,6 +22,7 @@ from streamsvd.engine.dask_source import DaskSource
 from streamsvd.engine.device import Device
 from streamsvd.engine.layout import Layout
 from streamsvd.engine.passes import Block, P, Pass, Pieces, S, Span, Task
+from streamsvd.engine.threads import ThreadPool
 from streamsvd.errors import NonFiniteError
 from streamsvd.numerics.blocks import Axis
 from streamsvd.protocols import Source
@@ -222,7 +223,7 @@ def read_ahead(
         for start, stop in runs:
             yield start, load(buffers[0], start, stop)
         return
-    with ThreadPoolExecutor(1, thread_name_prefix="streamsvd-read") as reader:
+    with ThreadPool(1, thread_name_prefix="streamsvd-read") as reader:
         pending: tuple[int, Future[T]] | None = None
         for index, (start, stop) in enumerate(runs):
             following = (start, reader.submit(load, buffers[index % 2], start, stop))

@@ -14,6 +14,7 @@ from dask.callbacks import Callback as DaskCallback
 
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.blas import one_thread
+from streamsvd.engine.threads import pool_of
 from streamsvd.engine.worker_checks import inspect_workers
 from streamsvd.errors import StreamSVDError
 
@@ -87,7 +88,7 @@ def run_graph(
     graph = build(handle)
     with held_memory(), one_thread(), _GraphWatcher(graph, told):
         (value,) = dask.compute(
-            graph.root, scheduler=threaded.get, num_workers=workers, optimize_graph=False
+            graph.root, scheduler=threaded.get, pool=pool_of(workers), optimize_graph=False
         )
     return value
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +21,7 @@ from streamsvd.engine.concurrency import concurrency
 from streamsvd.engine.device import NumpyBackend
 from streamsvd.engine.passes import Block, Pass
 from streamsvd.engine.reader import read_part
+from streamsvd.engine.threads import ThreadPool
 from streamsvd.factor.candidates import GRAM_COLUMNS, Speeds
 from streamsvd.factor.passes import GramPass, NormalPass, PassSums, ThinBlock
 from streamsvd.factor.plan import Plan
@@ -172,7 +172,7 @@ def _read_rate(source: Source, plan: Plan, threads: int) -> float:
                 break
         return total, time.perf_counter() - began
 
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPool(threads) as pool:
         found = list(pool.map(reader, [order[i::threads] for i in range(threads)]))
     rates = [total / max(seconds, 1e-6) for total, seconds in found if total]
     return float(np.mean(rates))
@@ -220,7 +220,7 @@ def _rate(make: Callable[[], Callable[[], None]], threads: int, seconds: float) 
             count += 1
         return count / (time.perf_counter() - began)
 
-    with ThreadPoolExecutor(threads) as pool, one_thread():
+    with ThreadPool(threads) as pool, one_thread():
         calls = list(pool.map(lambda _: make(), range(threads)))
         list(pool.map(lambda call: call(), calls))
         deadline = time.perf_counter() + seconds

@@ -7,7 +7,6 @@ Chunks are drawn over the whole grid because rows in storage order drift.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -23,6 +22,7 @@ from streamsvd.engine.layout import Layout
 from streamsvd.engine.memory import PILOT_ITEMS
 from streamsvd.engine.reader import read_part
 from streamsvd.engine.task import NONFINITE_REMEDY
+from streamsvd.engine.threads import ThreadPool
 from streamsvd.errors import NonFiniteError, StreamSVDError
 from streamsvd.numerics import products
 from streamsvd.numerics import sketches as sketch
@@ -103,7 +103,7 @@ def draw_sample(
 
     # Made before memory is held, so that the system has it back as soon as nobody needs the sample.
     rooms = [room(int(index)) for index in chosen]
-    with held_memory(), ThreadPoolExecutor(threads) as pool:
+    with held_memory(), ThreadPool(threads) as pool:
         runs = tuple(pool.map(read, (int(index) for index in chosen), rooms))
     ends = ((start, min(start + run, layout.length)) for start, _ in runs)
     stored = sum(layout.decoded_rows(start, stop) for start, stop in ends)
@@ -276,7 +276,7 @@ def start_block(
     Q = sketch.gaussian(n, width, seed=seed, purpose="start", complex_=prep.complex_)
     theta = np.zeros(width)
     scale = thin_scale
-    with ThreadPoolExecutor(threads) as pool, one_thread():
+    with ThreadPool(threads) as pool, one_thread():
         for _ in range(ITERATIONS):
             Q = linalg.qr(Q * (scale != 0)[:, None], mode="economic", check_finite=False)[0]
             multiply = partial(_normal_product, thin=(Q * scale[:, None]).astype(prep.narrow))

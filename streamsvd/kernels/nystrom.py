@@ -52,7 +52,6 @@ from streamsvd.kernels.passes import DictionaryPass, TraceErrorPass
 from streamsvd.kernels.records import NystromCertificate
 from streamsvd.numerics.sides import UNIT_ROUNDOFF
 from streamsvd.protocols import Source
-from streamsvd.store.results.reader import METADATA, read_result
 from streamsvd.store.results.saving import Result
 from streamsvd.typing import Matrix, Real
 
@@ -193,6 +192,8 @@ def load_nystrom(path: str | os.PathLike[str]) -> NystromResult:
     StoreError
         If there is no such thing, or it is of a newer release.
     """
+    from streamsvd.store.results.reader import METADATA, read_result  # imports zarr
+
     place = local_path(path)
     if os.path.lexists(place / METADATA):
         found: NystromResult = read_result(place, "nystrom")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +16,7 @@ import numpy.typing as npt
 from streamsvd.engine.allocator import PanelBuffer, panel_buffers
 from streamsvd.engine.events import Callback, PassDone, PassStarted, SpanDone
 from streamsvd.engine.reader import read_ahead, read_part
+from streamsvd.engine.threads import ThreadPool
 from streamsvd.models.cut import BlockCut
 from streamsvd.numerics.blocks import Axis
 from streamsvd.protocols import Source
@@ -123,7 +124,7 @@ class BlockReader:
         with (
             panel_buffers(2 if self.cut.ahead and len(runs) > 1 else 1, size) as buffers,
             panel_buffers(1 if turned else 0, size) as raw,
-            ThreadPoolExecutor(1, thread_name_prefix="streamsvd-digest") as hasher,
+            ThreadPool(1, thread_name_prefix="streamsvd-digest") as hasher,
         ):
 
             def load(buffer: PanelBuffer, a: int, b: int) -> Array:

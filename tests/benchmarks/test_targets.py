@@ -21,6 +21,7 @@ from benchmarks import (
     startup,
     streams,
     sweep_start,
+    tiny,
     updates,
 )
 from benchmarks.tables import Table
@@ -36,13 +37,14 @@ SMALLEST = {
     "T9": lambda: graphs.table("small", 1, cases=[(1_000, 1)]),
     "T10": lambda: startup.table("small", 1),
     "T12": lambda: ordinary.table("small", cases=["identity"], of="tiny"),
+    "T16": lambda: tiny.table("small", 1),
     "S1": lambda: streams.table("small", 1),
     "S2": lambda: sweep_start.table("small"),
     "K1": lambda: kernels.table("small", 1),
     "C1": lambda: concat.table("small", 1),
     "C2": lambda: network.table("small", 1),
 }
-SECONDS = {"T10: streamsvd --help"}
+SECONDS = {"T10: streamsvd --help", "T16: streamsvd svd of 300 x 40, a .npy"}
 """Rows that only a quiet machine may judge."""
 
 
@@ -72,6 +74,7 @@ ASV = (
     passes.Passes,
     planner.Planner,
     startup.Startup,
+    tiny.Tiny,
     updates.Updates,
 )
 

@@ -45,20 +45,18 @@ class StoredArrays:
         StoreError
             If it is missing or damaged; it names the array.
         """
-        folder = self.path / name
+        folder, files = self.path / name, []
         try:
             files = sorted(p for p in folder.rglob("*") if p.is_file())
-            if [p.name for p in files] == ["zarr.json"]:  # such an array is one chunk
-                raise StoreError(
-                    f"{self.path} lacks 1 of the 1 chunks of {name}. Restore it from a copy."
-                )
             return decode_array({p.relative_to(folder).as_posix(): p.read_bytes() for p in files})
-        except StoreError:
-            raise
         except Exception as error:
             raise_access_error(error, self.path)
             if not folder.is_dir():
                 raise StoreError(f"{self.path} lacks {name}. Restore it from a copy.") from error
+            if [p.name for p in files] == [METADATA]:  # an array that is not empty is one chunk
+                raise StoreError(
+                    f"{self.path} lacks 1 of the 1 chunks of {name}. Restore it from a copy."
+                ) from error
             raise CorruptChunkError(name, str(self.path), _words(error)) from error
 
     def lazy_array(self, name: str) -> Any:

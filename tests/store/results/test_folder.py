@@ -216,7 +216,7 @@ def test_a_result_stored_without_its_freedom_has_it_from_the_weights(name, tmp_p
 def test_a_damaged_factorisation_of_an_earlier_release_is_told(tmp_path):
     place = Path(shutil.copytree(EARLIER / "svd", tmp_path / "svd"))
     (place / "Vh" / "c" / "0" / "0").unlink()
-    with pytest.raises(StoreError, match=r"'Vh' of .*svd is damaged"):
+    with pytest.raises(StoreError, match="svd lacks 1 of the 1 chunks of Vh"):
         streamsvd.load(place)
     shutil.rmtree(place / "Vh")
     with pytest.raises(StoreError, match="svd lacks its factors"):
