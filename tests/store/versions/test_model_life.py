@@ -136,7 +136,7 @@ class Life(RuleBasedStateMachine):
         assert applied(self.model) == self.history[version]
         self.names = self.history[version]
         if key.startswith("log/"):  # its entry now says that it was lost
-            self.history.pop(int(key[4:16]))
+            self.history.pop(int(key[4:16]), None)  # it may have been lost before
         self.history[self.model.version] = self.names
         self.damaged = {d.key for d in self.model.verify()}
         assert self.damaged <= {key}
