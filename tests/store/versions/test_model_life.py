@@ -135,8 +135,9 @@ class Life(RuleBasedStateMachine):
         self.other = Model.open(self.path)
         assert applied(self.model) == self.history[version]
         self.names = self.history[version]
-        if key.startswith("log/"):  # its entry now says that it was lost
-            self.history.pop(int(key[4:16]), None)  # it may have been lost before
+        for entry in self.model.versions:
+            if not entry.folder:  # it says that the version was lost
+                self.history.pop(entry.version, None)
         self.history[self.model.version] = self.names
         self.damaged = {d.key for d in self.model.verify()}
         assert self.damaged <= {key}
