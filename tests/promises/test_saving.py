@@ -343,3 +343,12 @@ def test_a_result_that_has_become_a_model_is_a_model(tmp_path):
     found = streamsvd.load(tmp_path / "kept")
     assert found.info.n_rows == 350
     assert found.preparation["center"] is True
+
+
+def test_a_result_that_became_a_model_is_not_replaced(tmp_path):
+    A = np.random.default_rng(0).standard_normal((60, 8))
+    streamsvd.svd(A, 2, out=tmp_path / "M")
+    streamsvd.update(tmp_path / "M", A[:20])
+    with pytest.raises(streamsvd.StoreError, match="is a model by now; it will not be replaced"):
+        streamsvd.svd(A, 2, out=tmp_path / "M", overwrite=True)
+    assert streamsvd.Model.open(tmp_path / "M").n_rows == 80

@@ -29,6 +29,8 @@ from streamsvd.store.writing.shield import defer_interrupts
 from streamsvd.typing import Matrix
 
 INTACT = "nothing was replaced."
+MODEL = "model.json"
+"""What a result has that has absorbed blocks since."""
 BYTES_AT_ONCE = 16 << 20
 """Of an array that is read a run of rows at a time."""
 
@@ -85,6 +87,10 @@ class ResultWriter:
         if path.exists() and not is_result(path):
             raise StoreError(
                 f"{path} exists and is not a result of streamsvd; it will not be replaced. Choose another place."
+            )
+        if (path / MODEL).exists():
+            raise StoreError(
+                f"{path} is a model by now; it will not be replaced. Choose another place, or remove it first."
             )
         with explain_errors(path, INTACT):
             self.partial = Partial(path)

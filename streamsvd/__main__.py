@@ -1,0 +1,5 @@
+"""``python -m streamsvd``: the command line where no script is installed."""
+
+from streamsvd.cli import main
+
+main()
