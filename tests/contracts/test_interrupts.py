@@ -34,7 +34,7 @@ def events_to_stop_at(contract):
 
 def assert_nothing_left(folder, before):
     assert not any(task._running.values())
-    reading = [t.name for t in threading.enumerate() if t.name.startswith("streamsvd")]
+    reading = [t.name for t in threading.enumerate() if t.name.startswith("streamsvd-")]
     assert reading == []
     assert files_in(folder) == before
 
