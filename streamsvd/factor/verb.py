@@ -640,6 +640,6 @@ def _keep(session: Session, writer: ResultWriter, result: SVD) -> SVD:
     ):  # whoever is told of an interrupt is told first that the result is there
         path = writer.commit(result, source=session.source.name)
         session.notify(ResultWritten(str(path)))
-    from streamsvd.store.results.writer import lazy_array
+    from streamsvd.store.results.lazy import lazy_array
 
     return replace(result, U=lazy_array(path, "U")) if writer.has_u else result

@@ -34,8 +34,7 @@ from streamsvd.numerics.ledger import Ledger
 from streamsvd.numerics.support import degrees_of_freedom
 from streamsvd.protocols import Source
 from streamsvd.store.objects import objects_at
-from streamsvd.store.results.reader import is_result
-from streamsvd.store.results.writer import lazy_array
+from streamsvd.store.results.reader import is_result, read_lazy_array
 from streamsvd.store.sources.arrays import ArraySource
 from streamsvd.store.versions import (
     DEFAULT_KEEP,
@@ -266,7 +265,7 @@ class Model:
             with contextlib.suppress(StoreError):  # where we may not write, nobody waits for us
                 lease(store, self.version)
             self._leased = True
-        base = lazy_array(Path(store.name), "U") if self._held.settings.base else None
+        base = read_lazy_array(Path(store.name), "U") if self._held.settings.base else None
         rank = int(self._result.s.size)
         return LeftVectors(
             tuple(self._held.blocks), fetch, base, rank, self.spec.forget, state.factor.Vh.dtype

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import streamsvd
-from streamsvd.errors import SpecError, StoreError
+from streamsvd.errors import CorruptChunkError, SpecError, StoreError
 from streamsvd.store.results import writer
 from streamsvd.store.results.kinds import RESULT_HOMES, kind_of
 from streamsvd.store.results.values import is_array
@@ -211,8 +211,12 @@ def test_every_damaged_array_is_named(kind, i, way, tmp_path):
         name = file.relative_to(place).parts[0]
         if name == "U" and way != "gone":  # which is read where it is used
             found = streamsvd.load(place)
-            with pytest.raises(ValueError, match="checksum|bytes|buffer"):
-                np.asarray(found.U[...])
+            with pytest.raises(CorruptChunkError, match=r"'U' of .*kept is damaged: .*Restore"):
+                np.asarray(found.U)
+            with pytest.raises(IndexError):
+                found.U[10**9]
+            with pytest.raises(ValueError, match="zero"):  # which is not called damage
+                found.U[::0]
         else:
             with pytest.raises(StoreError, match=rf"\b{name}\b"):
                 streamsvd.load(place)
@@ -232,6 +236,38 @@ def test_no_metadata_of_an_array_can_be_lost_unseen(kind, tmp_path):
             with pytest.raises(StoreError, match=file.parent.name):
                 streamsvd.load(place)
             file.write_bytes(data)
+
+
+@pytest.mark.parametrize(("kind", "i"), CASES)
+def test_no_bit_of_the_metadata_of_an_array_can_change_unseen(kind, i, tmp_path):
+    """Not even those bits that leave it a zarr array: other names of chunks, other bytes in a number, another fill value."""
+    place = made(kind, i).save(tmp_path / "kept")
+    files = list(place.glob("*/zarr.json"))
+    assert files or kind == "rate_curve"  # which has no array
+    for file in files:
+        data, name = file.read_bytes(), file.parent.name
+        texts = [
+            data.replace(one, other)
+            for one, other in (
+                (b'"separator": "/"', b'"separator": "."'),
+                (b'"endian": "little"', b'"endian": "big"'),
+                (b'"fill_value": 0', b'"fill_value": 1'),
+                (b'"data_type": "float64"', b'"data_type": "int64"'),
+                (b'"zarr_format"', b'"zarr_fosmat"'),
+            )
+            if one in data
+        ]
+        assert len(texts) >= 3 - (b"int8" in data or b"bool" in data)
+        texts += [  # every bit of a byte, along the file
+            data[:at] + bytes([data[at] ^ 1 << at // 16 % 8]) + data[at + 1 :]
+            for at in range(0, len(data), 16)
+        ]
+        for text in texts:
+            file.write_bytes(text)
+            with pytest.raises(StoreError, match=rf"kept is damaged: {name}/zarr.json.*a copy"):
+                streamsvd.load(place)
+        file.write_bytes(data)
+    assert_same(made(kind, i), streamsvd.load(place))
 
 
 def test_a_result_is_not_saved_over_what_it_reads(tmp_path):

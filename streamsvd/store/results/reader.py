@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import zarr
 
 from streamsvd.errors import CorruptChunkError, SpecError, StoreError
 from streamsvd.store.explanations import path_exists, raise_access_error
 from streamsvd.store.results.earlier import EARLIER_FORMAT, decode_earlier
 from streamsvd.store.results.kinds import result_class
+from streamsvd.store.results.lazy import lazy_array
 from streamsvd.store.results.values import ResultDecoder
 from streamsvd.store.sources.zarr_array import check_metadata
 from streamsvd.store.versions.arrays import decode_array
 from streamsvd.store.writing.placing import check_local
 
-FORMAT = 2
+FORMAT = 3
 """Of a result; older ones are read, newer ones refused."""
+DIGESTS_SINCE = 3
+"""The first format that says what the metadata of every array were."""
 NAME = "streamsvd"
 """Attribute of the group that holds the record."""
 METADATA = "zarr.json"
-HEAD = ("kind", "format", "streamsvd", "source", "checksum")
+DIGESTS = "digests"
+"""What a record says of the metadata of every array: a digest by the name of the array."""
+HEAD = ("kind", "format", "streamsvd", "source", DIGESTS, "checksum")
 """What a record says beside the fields of the result."""
 MOST_RECORD = 64 << 20
 """Bytes of a record that are read at most."""
@@ -33,9 +38,18 @@ MOST_RECORD = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class StoredArrays:
-    """The arrays of a stored result."""
+    """The arrays of a stored result.
+
+    Parameters
+    ----------
+    path
+        The result.
+    digests
+        Of the metadata of every array; None of a format that did not keep them.
+    """
 
     path: Path
+    digests: Mapping[str, str] | None = None
 
     def array(self, name: str) -> Any:
         """One in memory.
@@ -48,7 +62,11 @@ class StoredArrays:
         folder, files = self.path / name, []
         try:
             files = sorted(p for p in folder.rglob("*") if p.is_file())
-            return decode_array({p.relative_to(folder).as_posix(): p.read_bytes() for p in files})
+            objects = {p.relative_to(folder).as_posix(): p.read_bytes() for p in files}
+            self._check(name, objects[METADATA])
+            return decode_array(objects)
+        except StoreError:
+            raise
         except Exception as error:
             raise_access_error(error, self.path)
             if not folder.is_dir():
@@ -65,11 +83,14 @@ class StoredArrays:
         Raises
         ------
         StoreError
-            If chunks are missing, which would read as zeros.
+            If its metadata are damaged, or chunks are missing, which would read as zeros.
         """
         try:
-            array = zarr.open_array(str((self.path / name).absolute()), mode="r")
+            self._check(name, (self.path / name / METADATA).read_bytes())
+            array = lazy_array(self.path, name)
             absent = array.nchunks - array.nchunks_initialized
+        except StoreError:
+            raise
         except Exception as error:
             raise_access_error(error, self.path)
             raise CorruptChunkError(name, str(self.path), _words(error)) from error
@@ -78,6 +99,31 @@ class StoredArrays:
                 f"{self.path} lacks {absent} of the {array.nchunks} chunks of {name}. Restore it from a copy."
             )
         return array
+
+    def _check(self, name: str, metadata: bytes) -> None:
+        """Refuse metadata of an array that are not those that were written: they say what its bytes mean."""
+        if self.digests is not None and self.digests.get(name) != digest(metadata):
+            raise StoreError(
+                f"{self.path} is damaged: {name}/{METADATA}, the metadata of {name}, is not what was written. Restore it "
+                "from a copy."
+            )
+
+
+def read_lazy_array(path: Path, name: str) -> Any:
+    """One array of a stored result, read where it is used.
+
+    Raises
+    ------
+    StoreError
+        If the result, or the array, is damaged.
+    """
+    raw = raw_record(path)
+    try:
+        return StoredArrays(path, _checked_digests(raw)).lazy_array(name)
+    except StoreError:
+        raise
+    except Exception as error:
+        raise StoreError(f"{path} is damaged: {_words(error)}. Restore it from a copy.") from error
 
 
 def read_result(path: Path, *kinds: str) -> Any:
@@ -90,7 +136,7 @@ def read_result(path: Path, *kinds: str) -> Any:
     """
     check_local(path)
     path_exists(path)
-    raw = _raw_record(path)
+    raw = raw_record(path)
     try:
         number = raw["format"]
         if not isinstance(number, int) or number < EARLIER_FORMAT:
@@ -99,10 +145,9 @@ def read_result(path: Path, *kinds: str) -> Any:
             raise StoreError(
                 f"{path} has format {number}, this version reads up to {FORMAT}. Upgrade streamsvd."
             )
-        if number > EARLIER_FORMAT and raw["checksum"] != checksum(raw):
-            raise ValueError(f"what {METADATA} says is not what was written")
+        digests = _checked_digests(raw)
         kind = raw["kind"] if number > EARLIER_FORMAT else "svd"
-        wanted, arrays = result_class(kind, path), StoredArrays(path)
+        wanted, arrays = result_class(kind, path), StoredArrays(path, digests)
         if kinds and kind not in kinds:
             raise StoreError(
                 f"{path} holds a result of {kind}, not of {' or '.join(kinds)}. streamsvd.load opens it."
@@ -133,10 +178,30 @@ def checksum(record: dict[str, Any]) -> str:
     """Of all that a record says, but for the checksum itself."""
     rest = {name: value for name, value in record.items() if name != "checksum"}
     text = json.dumps(rest, sort_keys=True, separators=(",", ":"))
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    return digest(text.encode())
 
 
-def _raw_record(path: Path) -> dict[str, Any]:
+def digest(data: bytes) -> str:
+    """Of bytes that were written."""
+    return hashlib.blake2b(data, digest_size=8).hexdigest()
+
+
+def _checked_digests(raw: dict[str, Any]) -> dict[str, str] | None:
+    """What a record says of the metadata of its arrays, once it is what was written; None of an earlier format."""
+    number = raw["format"]
+    if (number > EARLIER_FORMAT or "checksum" in raw) and raw["checksum"] != checksum(raw):
+        raise ValueError(f"what {METADATA} says is not what was written")
+    return msgspec.convert(raw[DIGESTS], dict[str, str]) if number >= DIGESTS_SINCE else None
+
+
+def raw_record(path: Path) -> dict[str, Any]:
+    """What the group's attributes say of a result, as it stands there.
+
+    Raises
+    ------
+    StoreError
+        If the path holds no result.
+    """
     try:
         raw = _attribute(path)
     except Exception as error:

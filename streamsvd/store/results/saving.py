@@ -22,7 +22,7 @@ class Result:
         path
             Where the folder will be. It is there whole or not at all.
         overwrite
-            Replace a result that is there.
+            Replace a result that is there; never with anything else that lies in its folder.
 
         Returns
         -------
@@ -32,7 +32,8 @@ class Result:
         Raises
         ------
         StoreError
-            If something is there that may not be replaced, or it cannot be written; nothing is left then.
+            If something is there that may not be replaced, the place is in another result, or it cannot be written; nothing
+            is left then.
         SpecError
             If the result holds a function, as a kernel that is one; or arrays that are read from that place.
         """

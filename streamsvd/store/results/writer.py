@@ -19,8 +19,18 @@ from zarr.codecs import BytesCodec, Crc32cCodec
 from streamsvd import __version__
 from streamsvd.errors import StoreError
 from streamsvd.store.explanations import explain_errors, path_exists
+from streamsvd.store.results.belongings import check_outside, check_own
 from streamsvd.store.results.kinds import kind_of
-from streamsvd.store.results.reader import FORMAT, METADATA, NAME, checksum, is_result
+from streamsvd.store.results.lazy import lazy_array
+from streamsvd.store.results.reader import (
+    DIGESTS,
+    FORMAT,
+    METADATA,
+    NAME,
+    checksum,
+    digest,
+    is_result,
+)
 from streamsvd.store.results.values import ResultEncoder
 from streamsvd.store.sight import Address, FileAddress
 from streamsvd.store.writing.partial import Partial
@@ -67,12 +77,13 @@ class ResultWriter:
     path
         Where the result will be.
     overwrite
-        Whether something may be there already; it is replaced when the new result is whole.
+        Whether a result may be there already; it is replaced when the new one is whole.
 
     Raises
     ------
     StoreError
-        At once, if something is there and may not be replaced, or the folder cannot be written.
+        At once, if something is there and may not be replaced, or lies in the folder of what is replaced; if the place is in
+        a result; or if the folder cannot be written.
     """
 
     def __init__(self, path: Path, *, overwrite: bool) -> None:
@@ -92,6 +103,8 @@ class ResultWriter:
             raise StoreError(
                 f"{path} is a model by now; it will not be replaced. Choose another place, or remove it first."
             )
+        check_outside(path)
+        self._check_replaceable()
         with explain_errors(path, INTACT):
             self.partial = Partial(path)
 
@@ -127,11 +140,16 @@ class ResultWriter:
             record = {"kind": kind_of(result), "format": FORMAT, "streamsvd": __version__}
             record |= {"source": source} if source else {}
             record |= encoder.fields(result)
-            record["checksum"] = checksum(record)
+            self._check_replaceable()  # something may have come there meanwhile
             with explain_errors(self.path, INTACT), defer_interrupts():
                 for name, array in encoder.arrays.items():
                     if not (self.has_u and name == "U"):
                         _write_array(self.partial.folder / name, array)
+                record[DIGESTS] = {
+                    name: digest((self.partial.folder / name / METADATA).read_bytes())
+                    for name in encoder.arrays
+                }
+                record["checksum"] = checksum(record)
                 _write_record(self.partial.folder, record)
                 put_in_place(self.partial, self.path, overwrite=self.overwrite)
                 self.committed = True
@@ -140,14 +158,14 @@ class ResultWriter:
             raise
         return self.path
 
+    def _check_replaceable(self) -> None:
+        """Refuse to remove what is no part of the result that is replaced."""
+        if self.overwrite and self.path.exists():
+            check_own(self.path)
+
     def discard(self) -> None:
         """Remove what was written so far; what was at the path before is untouched."""
         self.partial.remove()
-
-
-def lazy_array(path: Path, name: str) -> Any:
-    """An array of a result that is read where it is used."""
-    return zarr.open_array(str(path / name), mode="r")
 
 
 def _create(path: Path, shape: tuple[int, ...], chunks: tuple[int, ...], dtype: Any) -> Any:

@@ -23,8 +23,9 @@ from streamsvd.store.results.kinds import (
     from_home,
     kind_of,
 )
-from streamsvd.store.results.reader import checksum, is_result, read_result
+from streamsvd.store.results.reader import checksum, digest, is_result, read_result, read_lazy_array
 from streamsvd.store.results.saving import Result
+from streamsvd.store.results.writer import ResultWriter
 
 EARLIER = Path(__file__).parent / "earlier"
 
@@ -60,8 +61,8 @@ def test_a_record_that_was_altered_is_told(place):
 
 
 def test_a_newer_format_is_refused(place):
-    rewrite(place, {"format": 3})
-    with pytest.raises(StoreError, match=r"has format 3, this version reads up to 2. Upgrade"):
+    rewrite(place, {"format": 4})
+    with pytest.raises(StoreError, match=r"has format 4, this version reads up to 3. Upgrade"):
         streamsvd.load(place)
 
 
@@ -100,7 +101,8 @@ def test_an_option_that_cannot_be_meant_is_refused(place):
     [
         {"format": "two"}, {"format": None}, {"format": 0}, {"kind": None}, {"kind": {}}, {"info": None}, {"info": {}},
         {"x": None}, {"x": {"array": "/etc/passwd"}}, {"x": {"array": "../fit/x"}}, {"x": {"array": "residual_norm"}},
-        {"rank": 1e300}, {"gradients": [["x"]]}, {"stranger": 1}, {"options": []},
+        {"rank": 1e300}, {"gradients": [["x"]]}, {"stranger": 1}, {"options": []}, {"digests": None}, {"digests": []},
+        {"digests": {}}, {"digests": {"x": 5}}, {"digests": {"x": "0"}},
     ],
 )  # fmt: skip
 def test_a_hostile_record_is_refused_in_words(place, change):
@@ -131,10 +133,126 @@ def test_an_array_that_promises_more_than_is_there_allocates_nothing(place):
     metadata["shape"] = [10**15]
     metadata["chunk_grid"]["configuration"]["chunk_shape"] = [10**15]
     file.write_text(json.dumps(metadata))
+    rewrite(place, {"digests": {"x": digest(file.read_bytes())}})
     with pytest.raises(
         StoreError, match=r"'x'.*damaged: metadata promise 8,000,000,000,000,000 bytes"
     ):
         streamsvd.load(place)
+
+
+def as_before_digests(place: Path) -> None:
+    """Make it one of the format that did not keep what the metadata of arrays were."""
+    file = place / "zarr.json"
+    metadata = json.loads(file.read_text())
+    record = metadata["attributes"]["streamsvd"]
+    del record["digests"]
+    record["format"] = 2
+    record["checksum"] = checksum(record)
+    file.write_text(json.dumps(metadata))
+
+
+def test_a_result_of_the_format_before_digests_is_read_and_replaced(place, tmp_path):
+    first = streamsvd.load(place)
+    as_before_digests(place)
+    again = streamsvd.load(place)
+    assert again.x.tobytes() == first.x.tobytes()
+    assert json.loads((place / "zarr.json").read_text())["attributes"]["streamsvd"]["format"] == 2
+    first.save(place, overwrite=True)
+    assert json.loads((place / "zarr.json").read_text())["attributes"]["streamsvd"]["format"] == 3
+
+
+def test_an_array_alone_is_held_against_the_record(place):
+    x = streamsvd.load(place).x
+    assert np.asarray(read_lazy_array(place, "x")).tobytes() == x.tobytes()
+    file = place / "x" / "zarr.json"
+    file.write_bytes(file.read_bytes().replace(b'"little"', b'"big"'))
+    with pytest.raises(StoreError, match="fit is damaged: x/zarr.json"):
+        read_lazy_array(place, "x")
+    rewrite(place, {"rank": 5}, sealed=False)
+    with pytest.raises(StoreError, match=r"fit is damaged: what zarr.json says"):
+        read_lazy_array(place, "x")
+
+
+@pytest.mark.parametrize("sub", ["", "x", "x/c"])
+@pytest.mark.parametrize("folder", [False, True])
+def test_what_is_no_part_of_a_result_is_not_removed_with_it(place, sub, folder):
+    found, mine = streamsvd.load(place), place / sub / "notes.txt"
+    if folder:
+        mine.mkdir()
+        mine = mine / "deeper"
+    mine.write_text("mine")
+    before = {p: p.read_bytes() for p in place.rglob("*") if p.is_file()}
+    named = "x" if sub else "notes.txt"
+    with pytest.raises(
+        StoreError,
+        match=rf"fit holds {named}, which is no part of a result; it will not be replaced. Move it",
+    ):
+        found.save(place, overwrite=True)
+    with pytest.raises(StoreError, match=f"fit holds {named}, which is no part"):
+        streamsvd.svd(np.eye(9, 4), 2, out=place, overwrite=True)
+    assert {p: p.read_bytes() for p in place.rglob("*") if p.is_file()} == before
+    assert [p.name for p in place.parent.iterdir()] == ["fit"]
+    mine.unlink()
+    if folder:
+        mine.parent.rmdir()
+    found.save(place, overwrite=True)
+    assert streamsvd.load(place).x.tobytes() == found.x.tobytes()
+
+
+def test_many_strangers_are_counted_and_arrays_of_others_are_strangers(place):
+    found = streamsvd.load(place)
+    zarr.create_array(str(place / "a"), data=np.ones(3))
+    with pytest.raises(StoreError, match="fit holds a, which is"):
+        found.save(place, overwrite=True)
+    for name in "bcde":
+        (place / name).touch()
+    with pytest.raises(StoreError, match="fit holds a, b, c and 2 more, which are no part .* them"):
+        found.save(place, overwrite=True)
+
+
+def test_what_came_while_a_result_was_made_is_not_removed(place):
+    found = streamsvd.load(place)
+    writer = ResultWriter(place, overwrite=True)
+    (place / "notes.txt").write_text("mine")
+    with pytest.raises(StoreError, match="fit holds notes.txt"):
+        writer.commit(found)
+    assert (place / "notes.txt").read_text() == "mine"
+    assert [p.name for p in place.parent.iterdir()] == ["fit"]
+
+
+@pytest.mark.parametrize("name", ["svd", "pca"])
+def test_a_factorisation_of_an_earlier_release_is_replaced_if_it_is_alone(name, tmp_path):
+    place = Path(shutil.copytree(EARLIER / name, tmp_path / name))
+    found = streamsvd.lstsq(np.eye(5, 2), np.ones(5))
+    (place / "notes.txt").touch()
+    with pytest.raises(StoreError, match="holds notes.txt"):
+        found.save(place, overwrite=True)
+    (place / "notes.txt").unlink()
+    found.save(place, overwrite=True)
+    assert streamsvd.load(place).x.tobytes() == found.x.tobytes()
+
+
+def test_a_link_to_a_result_is_replaced_and_what_it_leads_to_is_left(place, tmp_path):
+    found = streamsvd.load(place)
+    (place / "notes.txt").write_text("mine")
+    (tmp_path / "link").symlink_to(place)
+    found.save(tmp_path / "link", overwrite=True)
+    assert not (tmp_path / "link").is_symlink()
+    assert (place / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("inner", ["inner", "x", "deep/inner"])
+def test_nothing_is_saved_within_a_result(place, tmp_path, inner, monkeypatch):
+    found = streamsvd.load(place)
+    before = {p: p.read_bytes() for p in place.rglob("*") if p.is_file()}
+    monkeypatch.chdir(place)
+    (tmp_path / "link").symlink_to(place)
+    for where in (place / inner, Path(inner), tmp_path / "link" / inner):
+        with pytest.raises(StoreError, match=r"lies in .*fit, which is a result|x exists already"):
+            found.save(where)
+        with pytest.raises(StoreError, match=r"lies in .*fit, which is a result|x exists already"):
+            streamsvd.svd(np.eye(9, 4), 2, out=where)
+    assert {p: p.read_bytes() for p in place.rglob("*") if p.is_file()} == before
 
 
 def test_a_folder_is_of_the_kind_that_is_wanted(place):
