@@ -53,8 +53,11 @@ class Info:
         What a careful user should know, a sentence each.
     route, axis, precision
         ``"krylov"``, ``"gram"``, or ``"krylov, then gram"``; the axis that was streamed; precision of the products.
+    nonfinite
+        What a missing value was: ``"raise"``, or the policy.
     missing
-        Number of missing entries that the policy replaced, or left out with their columns.
+        Number of missing entries that the policy replaced, or left out with their columns; 0 where nobody counted, as under
+        ``"zero"`` but in `svd` and `pca`.
     dropped_columns
         Columns left out: without any value or by the mask, where factors are NaN; of `svd` and `pca` also those with missing
         values under that policy, constant ones under scaling, or those of weight 0, where they are zero.
@@ -80,6 +83,7 @@ class Info:
     route: str = ""
     axis: str = "rows"
     precision: str = "double"
+    nonfinite: str = "raise"
     missing: int = 0
     dropped_columns: tuple[int, ...] = ()
     widths: tuple[float, ...] = ()

@@ -50,7 +50,7 @@ def command(
     **given: Any,
 ) -> int:
     """Solve for the x that brings SOURCE times x nearest to b."""
-    from streamsvd.cli.app import NOT_CONVERGED
+    from streamsvd.cli.app import NOT_CONVERGED, report_checkpoint
     from streamsvd.cli.files import check_result_place, read_npy, save_result
     from streamsvd.cli.progress import watching
     from streamsvd.cli.wording import in_options
@@ -70,6 +70,8 @@ def command(
             assert isinstance(error.result, LeastSquaresResult)
             click.echo(f"streamsvd: {in_options(error.message)}", err=True)
             found, code = error.result, NOT_CONVERGED
+        except KeyboardInterrupt as error:
+            return report_checkpoint(error, given["checkpoint"], as_json=as_json)
     names = ("x", "residual_norm", "forward_error")
     save_result(
         out, found, lambda: {name: getattr(found, name) for name in names}, overwrite=overwrite

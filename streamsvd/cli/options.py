@@ -29,7 +29,13 @@ def _record_place(ctx: Any, param: Any, place: Any, doing: PlaceUse) -> None:
         return
     known = ctx.meta.setdefault("streamsvd.places", {"read": [], "write": []})
     name = "the model " if param.param_type_name == "argument" else f"{param.name}="
-    known[doing].append((name, local_path(place, param.opts[0])))
+    mine = local_path(place, param.opts[0])
+    for other, path in known["write"] if doing == "write" else ():
+        if path.absolute() == mine.absolute():
+            raise click.UsageError(
+                f"{other.rstrip('=')} and {name.rstrip('=')} name one place, {place}. Pass another for one of them."
+            )
+    known[doing].append((name, mine))
     new = dict(known, **{doing: known[doing][-1:]})
     if new["read"] and new["write"]:
         from streamsvd.store.writing.separation import check_apart  # half a second of imports

@@ -41,6 +41,7 @@ def command(
     **given: Any,
 ) -> int:
     """Draw rows of SOURCE that stand for all of them."""
+    from streamsvd.cli.app import report_checkpoint
     from streamsvd.cli.files import check_result_place, save_result
     from streamsvd.cli.progress import watching
     from streamsvd.engine.opening import open as open_matrix
@@ -50,11 +51,14 @@ def command(
     A = open_matrix(source, variable=variable, rows=rows, missing=missing)
     check_result_place(out, A, mask=given["mask"], overwrite=overwrite)
     passes = 1 if given["method"] == "online" else 2
-    with (
-        use_scheduler(scheduler, workers),
-        watching(passes * A.nbytes, quiet=quiet) as watch,
-    ):
-        found = sample_rows(A, callback=watch, **given)
+    try:
+        with (
+            use_scheduler(scheduler, workers),
+            watching(passes * A.nbytes, quiet=quiet) as watch,
+        ):
+            found = sample_rows(A, callback=watch, **given)
+    except KeyboardInterrupt as error:
+        return report_checkpoint(error, given["checkpoint"], as_json=as_json)
     names = ("indices", "rows", "weights", "chances", "scores")
     save_result(
         out, found, lambda: {name: getattr(found, name) for name in names}, overwrite=overwrite

@@ -176,6 +176,9 @@ class View:
     searched_for_empty: bool
     has_mask: bool = False
     support: Support = FULL_SUPPORT
+    nonfinite: str = "raise"
+    n_missing: int = 0
+    counting_passes: int = 0
 
     def spread(self, values: Any, fill: float = np.nan, *, axis: int = -1) -> Any:
         """What belongs to the columns that are kept, among all columns."""
@@ -411,11 +414,17 @@ def without_missing(
     """
     if nonfinite == "raise" or view.source.dtype.kind not in "fc":
         return view
+    view = replace(view, nonfinite=nonfinite)
     if nonfinite == "zero":
         return replace(view, source=fill_missing(view.source, nonfinite, None))
     with view.naming():
         counts = count_missing(view.source, memory, notify)
-    view = replace(view, look_bytes=view.look_bytes + view.source.nbytes)
+    view = replace(
+        view,
+        look_bytes=view.look_bytes + view.source.nbytes,
+        n_missing=int(counts.missing.sum()),
+        counting_passes=1,
+    )
     if not counts.missing.any():
         return view
     if nonfinite == "mean":
@@ -434,12 +443,15 @@ def without_missing(
 
 def with_columns(info: Info, view: View) -> Info:
     """How a result came about, with the columns that are left out and what it took to know them."""
-    if view.columns is None and not view.look_bytes:
+    if view.columns is None and not view.look_bytes and view.nonfinite == "raise":
         return info
     said = () if view.columns is None else (f"{view.columns.description}.",)
     return replace(
         info,
+        passes=info.passes + view.counting_passes,
         bytes_read=info.bytes_read + view.look_bytes,
         warnings=(*info.warnings, *said),
+        nonfinite=view.nonfinite,
+        missing=info.missing + view.n_missing,
         dropped_columns=view.dropped_indices,
     )

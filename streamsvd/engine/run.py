@@ -59,8 +59,8 @@ class Run:
         Of all random numbers, for the record.
     passes, bytes_read
         Passes begun, and decoded bytes asked of the store, in this process; not those that a run before it read and saved.
-    saved_bytes
-        Decoded bytes that a run before this one asked, so that they need not be read again.
+    saved_bytes, saved_passes
+        Decoded bytes that a run before this one asked, so that they need not be read again; whole passes that it made.
     warnings
         What a careful user should know, a sentence each.
     """
@@ -76,6 +76,7 @@ class Run:
     passes: int = 0
     bytes_read: int = 0
     saved_bytes: int = 0
+    saved_passes: int = 0
     warnings: list[str] = field(default_factory=list)
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     start_s: float = field(default_factory=time.perf_counter)
@@ -145,6 +146,7 @@ class Run:
             read = self.reader if reader is None else reader
             assert read is not None
             self.saved_bytes += read.cost(read.spans, pass_)
+            self.saved_passes += 1
             return value
         value = self(pass_, purpose or name, name=name, reader=reader)
         self.keep(name, value)
@@ -200,7 +202,7 @@ class Run:
         """
         source: Any = getattr(self.reader, "source", None)
         record: dict[str, Any] = {
-            "passes": float(self.passes),
+            "passes": float(self.passes + self.saved_passes),
             "bytes_read": self.bytes_read,
             "peak_bytes": peak_since(self.memory),
             "projected_bytes": self.projected_bytes,

@@ -11,17 +11,29 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from streamsvd.engine.dask_source import KeptDaskColumns
 from streamsvd.engine.schedule import Schedule
 from streamsvd.engine.tree import Node
 from streamsvd.errors import SpecError, StoreError
 from streamsvd.protocols import Source
 from streamsvd.store.checkpoints.encoding import decode_value, encode_value
+from streamsvd.store.sources.columns import KeptColumns
+from streamsvd.store.sources.filled import FilledColumns
 from streamsvd.typing import Matrix
 
 if TYPE_CHECKING:
     from streamsvd.store.checkpoints.checkpoint import Checkpoint
 
 SAVE_SECONDS = 30.0
+DIGESTS = {
+    "rows": "digests of some rows, so it is another matrix",
+    "sample": "digests of a sample of the rows, so it is another matrix",
+    "nonfinite": "nonfinite= differs, or what is missing",
+    "mask": "mask= differs, or which columns have values",
+    "b": "digests of the right-hand sides",
+    "y": "digests of the targets",
+}
+"""What is told apart by a digest, which says nothing to a reader."""
 
 
 @dataclass(slots=True, eq=False)
@@ -149,11 +161,13 @@ def check_same_run(saved: Mapping[str, Any], wanted: Mapping[str, Any], place: s
         there = saved.get(name)
         if isinstance(there, Mapping) and isinstance(value, Mapping):
             check_same_run(there, value, place)  # so that the option is named, not all of them
-        if there != value:
-            raise SpecError(
-                f"the checkpoint {place} is of a run with {name}={there!r}, this one has {value!r}. Run with the "
-                "same options, or choose another checkpoint."
-            )
+        if there == value:
+            continue
+        why = f": {DIGESTS[name]}" if name in DIGESTS else ""
+        raise SpecError(
+            f"the checkpoint {place} is of a run with {name}={there!r}, this one has {value!r}{why}. Run with the "
+            "same options, or choose another checkpoint."
+        )
 
 
 def open_saves(
@@ -195,10 +209,22 @@ def open_saves(
     source = schedule.source
     run = {
         "source": source.name, "shape": list(source.shape), "dtype": source.dtype.str, "rows": source_fingerprint(source),
-        **identity(options), "device": device, **{name: _plain(value) for name, value in further.items()},
+        **_treatment(source), **identity(options), "device": device, **{name: _plain(value) for name, value in further.items()},
         "chunks": list(source.chunks), "spans": len(schedule.reader.spans), "height": schedule.layout.unit,
     }  # fmt: skip
     return Saves.at(place, purpose, run, {kind.__name__: kind for kind in kinds}, seconds)
+
+
+def _treatment(source: Source) -> dict[str, Any]:
+    """What was done to the matrix before a verb saw it: which columns are left out, and what takes the place of a NaN."""
+    found: dict[str, Any] = {"mask": None, "nonfinite": None}
+    while isinstance(source, FilledColumns | KeptColumns | KeptDaskColumns):
+        if isinstance(source, FilledColumns):
+            found["nonfinite"] = array_digest(source.fill)
+        else:
+            found["mask"] = array_digest(source.columns.marks)
+        source = source.whole
+    return found
 
 
 def identity(options: Any) -> dict[str, Any]:

@@ -247,6 +247,7 @@ class Session:
             route=self.route,
             axis=self.plan.layout.axis,
             precision="single" if terms.prep.single else "double",
+            nonfinite=self.options.nonfinite,
             missing=missing,
             dropped_columns=dropped,
             widths=tuple(self.widths),

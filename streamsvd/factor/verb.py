@@ -557,7 +557,10 @@ def _run(session: Session, writer: ResultWriter | None, *, u: bool) -> SVD:
         with defer_interrupts():  # a second one waits until what the first has left is in order
             session.run.halt()
             if writer is not None and not writer.committed:
-                _keep_interrupted(loop, writer)
+                if session.run.saves is not None:  # the same call goes on, and will want the place
+                    writer.discard()
+                else:
+                    _keep_interrupted(loop, writer)
         raise
     except BaseException:
         with defer_interrupts():

@@ -203,7 +203,7 @@ def load_nystrom(path: str | os.PathLike[str]) -> NystromResult:
 
 def put_back(found: NystromResult, view: View) -> NystromResult:
     """What was found of the columns that are kept, for rows of all columns."""
-    if view.columns is None and not view.look_bytes:
+    if view.columns is None and not view.look_bytes and view.nonfinite == "raise":
         return found
     map_ = found.feature_map.over(view.columns)
     return replace(found, feature_map=map_, info=with_columns(found.info, view))
@@ -374,7 +374,7 @@ def plan_nystrom(
     )
 
 
-SAMPLE_NOTE = f"Before the first pass {SAMPLE_ROWS:,} rows are looked at: a kernel is centred, and what is left open is chosen, on them."
+SAMPLE_NOTE = f"Before the first pass up to {SAMPLE_ROWS:,} rows are looked at: a kernel is centred, and what is left open is chosen, on them."
 
 
 def schedule_dictionary(

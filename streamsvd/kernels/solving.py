@@ -134,7 +134,10 @@ class _Descent:
     ) -> RidgeDescent:
         """Until the residual is small enough, or the passes are used up."""
         state: RidgeDescent | None = self.run.saved_value(name, None)
-        state = start_descent(b, ridges, self.by, start) if state is None else state
+        if state is None:
+            state = start_descent(b, ridges, self.by, start)
+        else:  # what a run before it made counts, as the result rests on it
+            self.run.saved_passes += len(state.residuals) - 1
         while state.residual > self.tol and len(state.residuals) <= self.max_passes:
             pass_ = ProductPass(self.map_, targets, state.p, judges=False)
             product, _ = self.run(pass_, f"{name}, iteration {len(state.residuals)}")

@@ -91,7 +91,8 @@ def treat_missing(
         return np.asarray(np.where(holes, rows.dtype.type(0), rows))
     if mean is None:
         mean = _first_mean(rows, holes, reader)
-    return np.asarray(np.where(holes, mean.astype(rows.dtype)[None, :], rows))
+    # in double precision: rounded to the type of the data, it would be the mean of another matrix
+    return np.asarray(np.where(holes, mean[None, :], rows))
 
 
 def _refusal(

@@ -25,6 +25,7 @@ OWN = {
     "store/writing/rows.py": "of an array that is being written",
     "engine/worker_checks.py": "files of the package",
     "store/results/writer.py": "of a result that is being written",
+    "store/results/lazy.py": "of a result that is open",
     "cli/compress.py": "the name of a store, printed",
     "cli/rates.py": "a title",
     "cli/demo/climate.py": "sample data of a package",

@@ -30,6 +30,7 @@ LINES = {
     "krr": "krr fit a.npy --y y.npy --n-centres 4 --out k.npz --quiet",
     "sample": "sample a.npy --size 5 --quiet",
     "lstsq": "lstsq a.npy --b y.npy --quiet",
+    "cluster": "cluster many --quiet",
     "compress": "compress many --out packed --quiet",
     "rates": "rates many --quiet",
     "decompress": "decompress compressed --out plain.zarr",
@@ -125,4 +126,4 @@ def test_a_full_stderr_ends_no_run(kept):
             stdout=subprocess.PIPE, stderr=full, text=True, cwd=kept, check=False,
         )  # fmt: skip
     assert done.returncode == 0
-    assert done.stdout.startswith('{"status": "converged"')
+    assert done.stdout.startswith('{"kind": "svd", "status": "converged"')

@@ -139,3 +139,28 @@ def test_a_plan_reads_nothing_and_bounds_the_run(verb, inputs, options):
     assert least <= 1 << 30
     with pytest.raises(SpecError, match="verb='nothing' is unknown"):
         streamsvd.plan("nothing", A)
+
+
+@pytest.mark.parametrize("verb", ["qr", "precondition", "sample"])
+def test_saves_of_another_treatment_of_the_matrix_are_refused(verb, holes, tmp_path):
+    run, place = VERBS[verb], tmp_path / "saves"
+    with pytest.raises(KeyboardInterrupt):
+        run(holes, nonfinite="mean", checkpoint=place, save_seconds=0, callback=StopAt(4))
+    with pytest.raises(SpecError, match="nonfinite= differs"):
+        run(holes, nonfinite="zero", checkpoint=place)
+    with pytest.raises(SpecError, match="is of a run with"):
+        run(holes, nonfinite="drop_columns", checkpoint=place)
+    assert_same(run(holes, nonfinite="mean", checkpoint=place), run(holes, nonfinite="mean"))
+    assert not any(place.iterdir())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_the_mean_of_a_column_is_not_rounded_to_the_type_of_the_data(dtype):
+    rng = np.random.default_rng(1)
+    X = (rng.standard_normal((400, 5)) + 100).astype(dtype)
+    X[7, 2] = X[90, 4] = np.nan
+    wide = X.astype(float)
+    filled = np.where(np.isnan(wide), np.nanmean(wide, axis=0), wide)
+    b = filled @ np.arange(5.0)
+    found = streamsvd.lstsq(X, b, nonfinite="mean")
+    assert np.linalg.norm(found.x - np.arange(5.0)) <= found.forward_error[0] < 1e-8

@@ -162,5 +162,6 @@ class Checkpoint:
     def clear(self) -> None:
         """Remove every save: the run is over."""
         self.objects.remove([log_key(n) for n in version_numbers(self.objects.names("log"))])
-        self.objects.clear("saves")
+        for folder in ("saves", "log"):  # with the folders that they leave
+            self.objects.clear(folder)
         self.number = 0

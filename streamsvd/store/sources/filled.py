@@ -1,4 +1,8 @@
-"""A source whose missing values are filled as they are read."""
+"""A source whose missing values are filled as they are read.
+
+A fill that the type of the data does not hold exactly would be another matrix than the one meant: such data are read in double
+precision.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,9 @@ import numpy.typing as npt
 
 from streamsvd.protocols import Source
 from streamsvd.typing import Real
+
+ROWS_AT_ONCE = 1 << 20
+"""Bytes of rows that are converted at once, about."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +45,10 @@ class FilledColumns:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        return self.whole.dtype
+        stored = self.whole.dtype
+        if not self.fill.any():
+            return stored
+        return np.dtype(np.complex128 if stored.kind == "c" else np.float64)
 
     @property
     def chunks(self) -> tuple[int, int]:
@@ -46,22 +56,45 @@ class FilledColumns:
 
     @property
     def nbytes(self) -> int:
-        return self.whole.nbytes
+        return self.shape[0] * self.shape[1] * self.dtype.itemsize
 
     @property
     def read_bytes(self) -> int:
-        return self.whole.read_bytes
+        same = self.dtype == self.whole.dtype
+        return self.whole.read_bytes + (0 if same else self._height * self._row_bytes)
 
     @property
     def name(self) -> str:
         return self.whole.name
 
+    @property
+    def _row_bytes(self) -> int:
+        return self.shape[1] * self.whole.dtype.itemsize
+
+    @property
+    def _height(self) -> int:
+        """Rows that are converted at once: whole chunks, or some of them."""
+        return min(self.shape[0], max(self.chunks[0], ROWS_AT_ONCE // self._row_bytes, 1))
+
     def read(self, rows: slice, columns: slice, out: npt.NDArray[Any], /) -> None:
-        self.whole.read(rows, columns, out)
-        holes = np.isnan(out)
+        if out.dtype == self.whole.dtype:
+            self.whole.read(rows, columns, out)
+            self._put(out, columns)
+            return
+        start, height = rows.start, self._height
+        while start < rows.stop:
+            stop = min(rows.stop, (start // height + 1) * height)
+            part = np.empty((stop - start, out.shape[1]), dtype=self.whole.dtype)
+            self.whole.read(slice(start, stop), columns, part)
+            place = out[start - rows.start : stop - rows.start]
+            place[...] = part
+            self._put(place, columns)
+            start = stop
+
+    def _put(self, rows: npt.NDArray[Any], columns: slice) -> None:
+        holes = np.isnan(rows)
         if holes.any():
-            fill = self.fill[columns].astype(out.dtype)
-            np.copyto(out, fill[None, :], where=holes)
+            np.copyto(rows, self.fill[columns].astype(rows.dtype)[None, :], where=holes)
 
     def locate(self, row: int, column: int, /) -> str:
         return self.whole.locate(row, column)

@@ -23,7 +23,7 @@ from streamsvd.store.results.kinds import (
     from_home,
     kind_of,
 )
-from streamsvd.store.results.reader import checksum, digest, is_result, read_result, read_lazy_array
+from streamsvd.store.results.reader import checksum, digest, is_result, read_lazy_array, read_result
 from streamsvd.store.results.saving import Result
 from streamsvd.store.results.writer import ResultWriter
 
