@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from copy import copy
 from dataclasses import asdict
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -72,7 +73,7 @@ def plan_command(verb: Verb) -> click.Command:
     of_a_model = any(p.kind is p.VAR_KEYWORD for p in asked.values())
     names = INPUTS | STORED_ARGUMENTS
     params = [
-        p
+        _with_source(p)
         for p in command.params
         if p.name in places
         or names.get(p.name, p.name) in asked
@@ -86,6 +87,15 @@ def plan_command(verb: Verb) -> click.Command:
         verb.command.replace(" ", "-"), params=params, callback=show, short_help=f"Of {verb.name}.",
         help=f"What `{verb.command}` would read and need; reads no value.",
     )  # fmt: skip
+
+
+def _with_source(param: click.Parameter) -> click.Parameter:
+    """The parameter; a source that its command can do without is one that a plan cannot."""
+    if param.name != "source" or param.required:
+        return param
+    needed = copy(param)
+    needed.required = True
+    return needed
 
 
 def show_plan(verb: Verb, given: dict[str, Any]) -> None:

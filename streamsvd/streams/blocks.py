@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,7 +11,7 @@ import numpy as np
 
 from streamsvd.checks.masks import as_array
 from streamsvd.engine.missing import check_policy
-from streamsvd.errors import ShapeError, SpecError
+from streamsvd.errors import NonFiniteError, ShapeError, SpecError
 from streamsvd.numerics.columns import Columns, as_mask
 from streamsvd.streams.result import TopEigenvectorsResult
 from streamsvd.typing import Matrix
@@ -75,6 +77,17 @@ class BlockFilter:
         holes = np.isnan(rows)
         count = int(np.count_nonzero(holes))
         return (np.where(holes, rows.dtype.type(0), rows) if count else rows), count
+
+    @contextlib.contextmanager
+    def naming(self) -> Iterator[None]:
+        """Errors that name an entry count its column among all columns."""
+        try:
+            yield
+        except NonFiniteError as bad:
+            if self.columns is None:
+                raise
+            column = int(self.columns.indices[bad.column])
+            raise NonFiniteError(bad.value, bad.row, column, bad.chunk, bad.remedy) from None
 
     def put_back(self, found: TopEigenvectorsResult) -> TopEigenvectorsResult:
         """What was found of the columns that are kept, with all columns."""

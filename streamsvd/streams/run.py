@@ -215,7 +215,8 @@ class BlocksRun(StreamRun):
                 )
             fresh = rows[min(skip, rows.shape[0]) :]
             skip -= rows.shape[0] - fresh.shape[0]
-            state.partial_fit(fresh)
+            with self.filter.naming():
+                state.partial_fit(fresh)
             self.missing += missing
             self.run.keep(STATE, (state, state.n_absorbed))
         if state is None:

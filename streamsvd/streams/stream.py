@@ -95,7 +95,7 @@ class TopEigenvectorStream:
         if state is None:
             fitted = fit_to_block(self._options.stream, rows, self._budget)
             state = StreamState(fitted, rows.shape[1], self._options.n_rows)
-        with dense_threads(1):
+        with self._filter.naming(), dense_threads(1):
             self._state = state.partial_fit(rows)
         self._missing += missing
         self._bytes += rows.nbytes

@@ -32,6 +32,7 @@ CASES = [
     ),
     ("info grid.zarr --rows depth", 2, "SpecError", r"has no dimension 'depth'"),
     ("info grid.zarr --variable u10", 2, "SpecError", r"has no variable 'u10'; it holds 't2m'"),
+    ("plan verify A.zarr", 2, "UsageError", r"Missing argument 'SOURCE'"),
     ("svd A.zarr", 2, "SpecError", r"Pass --rank, --energy or --tol\."),
     ("svd A.zarr --rank 0", 2, "ShapeError", r"--rank 0 is below 1"),
     (
@@ -141,7 +142,7 @@ def test_an_error_is_one_sentence_and_one_object(
 ) -> None:
     monkeypatch.chdir(data)
     before = sorted(path.name for path in data.iterdir())
-    quiet = [] if line.split()[0] in ("info", "frobnicate") or line == "svd" else ["--quiet"]
+    quiet = [] if line.split()[0] in ("info", "plan", "frobnicate") or line == "svd" else ["--quiet"]
     plain = run(*line.split(), *quiet)
     assert plain.code == code
     assert plain.out == ""

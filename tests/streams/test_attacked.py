@@ -139,6 +139,22 @@ def test_a_bad_entry_of_mixed_rows_is_named_where_it_lies(tmp_path):
         streamsvd.top_eigenvectors(tmp_path / "a.zarr")
 
 
+def _absorb(block, mask):
+    return streamsvd.TopEigenvectorStream(1, mask=mask).partial_fit(block)
+
+
+def _of_blocks(block, mask):
+    return streamsvd.top_eigenvectors([block], 1, mask=mask)
+
+
+@pytest.mark.parametrize("take", [_absorb, _of_blocks])
+def test_a_bad_entry_beside_columns_that_are_left_out_has_its_number_among_all(take):
+    block = np.ones((70, 5))
+    block[3, 3], mask = np.nan, np.array([False, True, False, True, True])
+    with pytest.raises(streamsvd.NonFiniteError, match=r"row 3, column 3"):
+        take(block, mask)
+
+
 def test_a_masked_block_is_refused_as_one_with_nan_is():
     block = np.ma.masked_array(np.ones((70, 3)), mask=np.eye(70, 3))
     with pytest.raises(streamsvd.NonFiniteError, match="NaN at row 0, column 0"):
