@@ -142,7 +142,9 @@ def test_an_error_is_one_sentence_and_one_object(
 ) -> None:
     monkeypatch.chdir(data)
     before = sorted(path.name for path in data.iterdir())
-    quiet = [] if line.split()[0] in ("info", "plan", "frobnicate") or line == "svd" else ["--quiet"]
+    quiet = (
+        [] if line.split()[0] in ("info", "plan", "frobnicate") or line == "svd" else ["--quiet"]
+    )
     plain = run(*line.split(), *quiet)
     assert plain.code == code
     assert plain.out == ""

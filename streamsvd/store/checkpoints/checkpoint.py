@@ -93,7 +93,7 @@ class Checkpoint:
 
     def _read(self, number: int) -> tuple[dict[str, Any], dict[str, Array]]:
         key = log_key(number)
-        saved = unseal(self.objects.read(key), SaveRecord, f"{self.objects.name}/{key}")
+        saved = unseal(self.objects.read(key), SaveRecord, f"{self.objects.name}/{key}", remedy="")
         if saved.purpose != self.purpose:
             raise StoreError(
                 f"{self.objects.name} was saved by {saved.purpose}, not by {self.purpose}. Choose another place."

@@ -24,6 +24,7 @@ from streamsvd.store.versions.draft import Draft
 from streamsvd.store.versions.model_store import FOLDER, HEAD, VERSIONS, ModelStore, log_key
 from streamsvd.store.versions.records import (
     FORMAT,
+    REPAIR_REMEDY,
     Head,
     Mark,
     mark,
@@ -370,10 +371,7 @@ def _collection_wording() -> Iterator[None]:
         yield
     except StoreError as error:
         text = str(error)
-        if REPAIR_ADVICE not in text:
+        if REPAIR_REMEDY not in text:
             raise
         remedy = "Open it again if it was replaced meanwhile; else restore it from a copy."
-        raise StoreError(text.replace(REPAIR_ADVICE, remedy)) from error
-
-
-REPAIR_ADVICE = "Run streamsvd repair."
+        raise StoreError(text.replace(REPAIR_REMEDY, remedy)) from error

@@ -222,27 +222,31 @@ class Lease(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     expires: float
 
 
+REPAIR_REMEDY = "Run streamsvd repair."
+"""What mends a model."""
+
+
 def seal(record: Any) -> bytes:
     """The record as one line of JSON, and the checksum of that line."""
     line = msgspec.json.encode(record)
     return line + b"\n%08x\n" % google_crc32c.value(line)
 
 
-def unseal(data: bytes, kind: type[R], key: str) -> R:
+def unseal(data: bytes, kind: type[R], key: str, remedy: str = REPAIR_REMEDY) -> R:
     """The record again.
 
     Raises
     ------
     StoreError
-        If it is torn, altered, or of a newer format; it names the key.
+        If it is torn, altered, or of a newer format; it names the key, and ends with the remedy.
     """
     line, _, rest = data.partition(b"\n")
     if rest != b"%08x\n" % google_crc32c.value(line):
-        raise StoreError(f"{key} is damaged: its checksum does not match. Run streamsvd repair.")
-    return plain_record(line, kind, key)
+        raise StoreError(f"{key} is damaged: its checksum does not match. {remedy}".rstrip())
+    return plain_record(line, kind, key, remedy)
 
 
-def plain_record(data: bytes, kind: type[R], key: str) -> R:
+def plain_record(data: bytes, kind: type[R], key: str, remedy: str = REPAIR_REMEDY) -> R:
     """A record whose checksum is held elsewhere."""
     try:
         found = msgspec.json.decode(data)
@@ -256,4 +260,4 @@ def plain_record(data: bytes, kind: type[R], key: str) -> R:
             )
         return msgspec.convert(found, kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise StoreError(f"{key} is damaged: {error}. Run streamsvd repair.") from error
+        raise StoreError(f"{key} is damaged: {error}. {remedy}".rstrip()) from error
