@@ -15,7 +15,6 @@ SPARSE_REMEDY = (
     "If it fits in memory as a dense array, pass {dense}; else an object with shape, dtype, chunks and read(rows) that "
     "returns {rows}."
 )
-NPY_REMEDY = "Write it as one that is, and pass that: {}"
 
 ForeignAdvice = tuple[str, str]
 """What it is, and what to do, with ``x`` for the object."""

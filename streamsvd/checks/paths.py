@@ -56,14 +56,3 @@ def local_path(place: Any, name: str = "path") -> Path:
         raise SpecError(
             f"{name}={text!r} begins with ~, and there is no such home folder. Pass the whole path."
         ) from None
-
-
-def path_or_url(place: Any, name: str = "path") -> str:
-    """The same where a URL of an object store is taken too, which is left as it is.
-
-    Raises
-    ------
-    SpecError
-        As `local_path`.
-    """
-    return place_text(place) if is_url(place) else str(local_path(place, name))

@@ -1,4 +1,4 @@
-"""Rows as they were read, in float64 and checked: what is not finite is named by row and column."""
+"""Rows that must be finite: an entry that is not is named by row and column."""
 
 from __future__ import annotations
 
@@ -7,39 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.checks.sizes import check_size
 from streamsvd.errors import NonFiniteError
 from streamsvd.protocols import Source
-from streamsvd.typing import Matrix
-
-
-def finite_rows(source: Source, raw: npt.NDArray[Any], first: int) -> Matrix:
-    """Rows from number ``first`` on.
-
-    Raises
-    ------
-    NonFiniteError
-        If an entry is NaN or Inf.
-    SpecError
-        If squares of entries leave float64.
-    """
-    check_size(raw, source.name)
-    rows = raw.astype(np.float64)
-    check_finite(source, rows, first)
-    return rows
-
-
-def largest_finite_modulus(source: Source, raw: npt.NDArray[Any], first: int) -> float:
-    """Largest modulus of an entry of rows that stay as they were read, and are as good.
-
-    Raises
-    ------
-    NonFiniteError, SpecError
-        As of `finite_rows`.
-    """
-    size = check_size(raw, source.name)
-    check_finite(source, raw, first)
-    return size
 
 
 def check_finite(source: Source, rows: npt.NDArray[Any], first: int) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ from streamsvd.engine.allocator import PanelBuffer, panel_buffers
 from streamsvd.engine.dask_source import DaskSource
 from streamsvd.engine.device import Device
 from streamsvd.engine.layout import Layout
-from streamsvd.engine.passes import Block, P, Pass, Pieces, S, Span, Task
+from streamsvd.engine.passes import Block, P, Pass, Pieces, S, Span, Task, TilePass
 from streamsvd.engine.threads import ThreadPool
 from streamsvd.errors import NonFiniteError
 from streamsvd.numerics.blocks import Axis
@@ -72,7 +72,7 @@ class MatrixReader:
         """Fold the blocks of a span, from zero."""
         state = pass_.init(device)
         if self.layout.tile is not None:
-            self._run_tiles(pass_, state, span, device, task)
+            self._run_tiles(cast(TilePass[S, P], pass_), state, span, device, task)
         else:
             ends, along = self._panel_ends(span), 0 if self.layout.axis == "rows" else 1
             for block in self.blocks(span, device, task):
@@ -167,7 +167,9 @@ class MatrixReader:
         check_finite(self.source, panel, first)
         return largest
 
-    def _run_tiles(self, pass_: Any, state: Any, span: Span, device: Device, task: Task) -> None:
+    def _run_tiles(
+        self, pass_: TilePass[S, P], state: S, span: Span, device: Device, task: Task
+    ) -> None:
         """Two half-passes over each panel, a tile of columns at a time: twice the reads, a fraction of the memory."""
         layout = self.layout
         assert layout.tile is not None

@@ -211,8 +211,3 @@ class explain_errors(AbstractContextManager[None]):
             return
         if self._doing == "write" or is_access(error):
             raise access_error(error, self._doing, self._place, self._intact) from error
-
-
-def explain_reads(place: object) -> explain_errors:
-    """The same for a read."""
-    return explain_errors(place, doing="read")

@@ -66,12 +66,6 @@ def orthonormal(W: Matrix) -> Matrix:
     return np.asarray(linalg.qr(W, mode="economic", check_finite=False)[0])
 
 
-def fixed_basis(energies: Sequence[float], factors: Sequence[Matrix], W: Matrix) -> float:
-    """Energy less what a given orthonormal basis ``(m, r)`` captures."""
-    captured = sum(float(np.sum((W.T @ L) ** 2)) for L in factors)
-    return _rest(float(np.sum(energies)), captured, W.shape[1])
-
-
 def bracket(squares: Real, discarded: float, discarded_norm: float, r: int) -> tuple[float, float]:
     """Lower and upper bound where ``A A* = U diag(squares) U* + D``, D of this trace and at most this norm.
 
@@ -79,19 +73,6 @@ def bracket(squares: Real, discarded: float, discarded_norm: float, r: int) -> t
     """
     tail = float(np.sum(squares[r:][::-1]))
     return tail + max(0.0, discarded - r * discarded_norm), tail + discarded
-
-
-def projected_bracket(
-    squares: Real, outside: float, outside_norm: float | None, r: int
-) -> tuple[float, float]:
-    """The same from ``Q* A`` for one Q: its squares, the energy outside its range, and that's spectral norm."""
-    norm = outside if outside_norm is None else outside_norm
-    return bracket(squares, outside, norm, r)
-
-
-def frobenius_floor(energy: float, squares: float, discarded: float, r: int) -> float:
-    """Lower bound from the sum of squared eigenvalues of what is kept, by Cauchy and Schwarz."""
-    return max(0.0, energy - float(np.sqrt(r * squares)) - discarded)
 
 
 def _rest(total: float, captured: float, terms: int) -> float:

@@ -258,11 +258,3 @@ class Pool:
 def left_over(W: Matrix, factors: Sequence[ClusterState]) -> Real:
     """What a basis leaves of each of some blocks, or of none."""
     return Pool.of(factors).left_over(W) if factors else np.zeros(0)
-
-
-def fixed_basis_error(state: ClusterState, r: int, factors: Sequence[ClusterState]) -> float:
-    """Squared error of rank r bounded after blocks were added to a cluster, its basis unchanged."""
-    energy = sum(c.energy for c in factors)
-    W = state.basis(r)
-    lost = bounds.rounding(W.shape[1], energy)
-    return error_bracket(state, r).upper ** 2 + float(np.sum(left_over(W, factors))) + lost
