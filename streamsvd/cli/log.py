@@ -91,7 +91,7 @@ def number_ranges(numbers: list[int]) -> str:
 
     Examples
     --------
-    >>> runs([1, 4, 5, 6, 9, 10])
+    >>> number_ranges([1, 4, 5, 6, 9, 10])
     '1, 4 to 6, 9, 10'
     """
     found: list[list[int]] = []

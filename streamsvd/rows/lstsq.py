@@ -208,7 +208,7 @@ def lstsq(
     >>> rng = np.random.default_rng(0)
     >>> A, x = rng.standard_normal((4000, 6)), np.arange(6.0)
     >>> found = streamsvd.lstsq(A, A @ x)
-    >>> bool(abs(found.x - x).max() <= found.forward_error[0] < 1e-10), found.status
+    >>> bool(abs(found.x - x).max() <= found.forward_error[0] < 1e-10), found.outcome
     (True, 'solved')
     """
     del mask, nonfinite  # A has the columns that are kept, and no NaN

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.protocols import Source
+from streamsvd.store.sources.border import check_rectangle
 from streamsvd.typing import Real
 
 ROWS_AT_ONCE = 1 << 20
@@ -77,6 +78,7 @@ class FilledColumns:
         return min(self.shape[0], max(self.chunks[0], ROWS_AT_ONCE // self._row_bytes, 1))
 
     def read(self, rows: slice, columns: slice, out: npt.NDArray[Any], /) -> None:
+        rows, columns = check_rectangle(self, rows, columns, out)
         if out.dtype == self.whole.dtype:
             self.whole.read(rows, columns, out)
             self._put(out, columns)
