@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -19,14 +20,14 @@ Array = npt.NDArray[Any]
 T = TypeVar("T")
 
 
-class MemberPass(Generic[T]):
+class MemberPass(ABC, Generic[T]):
     """A pass that finds something of each matrix by itself: all of it, in the order of the collection."""
 
     __slots__ = ()
 
+    @abstractmethod
     def find(self, block: MemberBlock) -> T:
         """What is found of one."""
-        raise NotImplementedError
 
     def init(self, device: Device) -> list[T]:
         """Of none."""

@@ -7,6 +7,7 @@ import os
 import zipfile
 from collections.abc import Iterator
 from dataclasses import asdict, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import msgspec
@@ -36,6 +37,19 @@ DAMAGE = (
     OSError, ValueError, KeyError, TypeError, EOFError, NotImplementedError, IndexError, zipfile.BadZipFile, msgspec.MsgspecError,
 )  # fmt: skip
 """What reading a file that is none of ours may raise."""
+
+
+def read_folder(place: Path, kind: str) -> Any:
+    """The result that was saved there; None where no folder of a result is.
+
+    Raises
+    ------
+    StoreError
+        If it is damaged, of another kind, or of a newer release.
+    """
+    from streamsvd.store.results.reader import METADATA, read_result  # imports zarr
+
+    return read_result(place, kind) if os.path.lexists(place / METADATA) else None
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True, rename={"chosen_options": "chosen"}):

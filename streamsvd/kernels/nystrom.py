@@ -31,7 +31,7 @@ from streamsvd.kernels.choice import (
     with_choices,
 )
 from streamsvd.kernels.devices import check_device, sampling_at
-from streamsvd.kernels.files import dictionary_arrays, dictionary_in
+from streamsvd.kernels.files import dictionary_arrays, dictionary_in, read_folder
 from streamsvd.kernels.mathematics import (
     Dictionary,
     DictionaryOptions,
@@ -192,13 +192,9 @@ def load_nystrom(path: str | os.PathLike[str]) -> NystromResult:
     StoreError
         If there is no such thing, or it is of a newer release.
     """
-    from streamsvd.store.results.reader import METADATA, read_result  # imports zarr
-
     place = local_path(path)
-    if os.path.lexists(place / METADATA):
-        found: NystromResult = read_result(place, "nystrom")
-        return found
-    return NystromResult(**dictionary_in(place))
+    found: NystromResult | None = read_folder(place, "nystrom")
+    return NystromResult(**dictionary_in(place)) if found is None else found
 
 
 def put_back(found: NystromResult, view: View) -> NystromResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
@@ -18,7 +19,7 @@ TOL, MAX_PASSES = 1e-3, 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KernelOptions:
+class KernelOptions(ABC):
     """What both verbs may be asked: a kernel, and how rows are sampled."""
 
     kernel: KernelName | Callable[..., Any] = option("rbf", "Of two rows.")
@@ -53,9 +54,9 @@ class KernelOptions:
         sampling_of(self)
 
     @property
+    @abstractmethod
     def resolution(self) -> tuple[str, float | None]:
         """Name and value of the option that says how fine the approximation is to be; None where it is left open."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,7 +30,7 @@ from streamsvd.kernels.choice import (
     with_choices,
 )
 from streamsvd.kernels.devices import check_device
-from streamsvd.kernels.files import ridge_arrays, ridge_in
+from streamsvd.kernels.files import read_folder, ridge_arrays, ridge_in
 from streamsvd.kernels.mathematics import Dictionary, DictionaryOptions, FeatureMap
 from streamsvd.kernels.mathematics.conjugate import RidgeDescent
 from streamsvd.kernels.mathematics.onepass import Regression
@@ -61,7 +61,6 @@ from streamsvd.kernels.passes import HoldoutSums, PredictionPass, RegressionPass
 from streamsvd.kernels.solving import RidgeSolution, solve_by_gradients, solve_directly
 from streamsvd.kernels.targets import Targets, as_targets
 from streamsvd.protocols import Source
-from streamsvd.store.results.reader import METADATA, read_result
 from streamsvd.store.results.saving import Result
 from streamsvd.store.writing.rows import RowsWriter
 from streamsvd.store.writing.separation import check_apart
@@ -514,7 +513,5 @@ def load_ridge(path: str | os.PathLike[str]) -> KernelRidgeResult:
         If there is no such thing, or it is of a newer release.
     """
     place = local_path(path)
-    if os.path.lexists(place / METADATA):
-        found: KernelRidgeResult = read_result(place, "kernel_ridge")
-        return found
-    return KernelRidgeResult(**ridge_in(place))
+    found: KernelRidgeResult | None = read_folder(place, "kernel_ridge")
+    return KernelRidgeResult(**ridge_in(place)) if found is None else found

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,41 +32,16 @@ from streamsvd.store.results.reader import (
     is_result,
 )
 from streamsvd.store.results.values import ResultEncoder
-from streamsvd.store.sight import Address, FileAddress
 from streamsvd.store.writing.partial import Partial
 from streamsvd.store.writing.placing import check_local, put_back, put_in_place
+from streamsvd.store.writing.rows import RowsSink
 from streamsvd.store.writing.shield import defer_interrupts
-from streamsvd.typing import Matrix
 
 INTACT = "nothing was replaced."
 MODEL = "model.json"
 """What a result has that has absorbed blocks since."""
 BYTES_AT_ONCE = 16 << 20
 """Of an array that is read a run of rows at a time."""
-
-
-@dataclass(frozen=True, slots=True)
-class USink:
-    """Writes runs of rows of ``U``; each run is whole chunks that one task owns."""
-
-    path: str
-
-    def addresses(self) -> list[Address]:
-        """Where other processes write."""
-        return [FileAddress(Path(self.path) / METADATA, 0)]
-
-    def write(self, start: int, rows: Matrix, /) -> None:
-        """Write rows from ``start`` on.
-
-        Raises
-        ------
-        StoreError
-            If the disk is full or the store cannot be written.
-        """
-        with explain_errors(f"rows {start} on of U"):
-            # A column of zeros is written too: a chunk that is not there means damage.
-            array = zarr.open_array(self.path, mode="r+").with_config({"write_empty_chunks": True})
-            array[start : start + rows.shape[0]] = rows
 
 
 class ResultWriter:
@@ -108,7 +83,7 @@ class ResultWriter:
         with explain_errors(path, INTACT):
             self.partial = Partial(path)
 
-    def sink(self, m: int, rank: int, layout: Any, prep: Any) -> USink:
+    def sink(self, m: int, rank: int, layout: Any, prep: Any) -> RowsSink:
         """Make the array of ``U``, chunked as the spans are, and the sink that fills it."""
         rows = min(layout.grain, m) if layout.axis == "rows" else m
         dtype = prep.narrow if layout.axis == "rows" else prep.wide
@@ -116,7 +91,7 @@ class ResultWriter:
         with explain_errors(self.path, INTACT):
             _create(target, (m, rank), (max(rows, 1), rank), dtype)
         self.has_u = True
-        return USink(str(target.absolute()))
+        return RowsSink(str(target.absolute()), "U")
 
     def drop_u(self) -> None:
         """Leave ``U`` out after all: it is not whole."""

@@ -27,6 +27,8 @@ class RowsSink:
     """Writes runs of rows of a zarr array; each run is whole chunks that one task owns."""
 
     path: str
+    name: str
+    """Of the array, in messages."""
 
     def addresses(self) -> list[Address]:
         """Where other processes write."""
@@ -40,7 +42,8 @@ class RowsSink:
         StoreError
             If the disk is full or the store cannot be written.
         """
-        with explain_errors(f"rows {start} on of {self.path}"):
+        with explain_errors(f"rows {start} on of {self.name}"):
+            # A row of zeros is written too: a chunk that is not there means damage.
             array = zarr.open_array(self.path, mode="r+").with_config({"write_empty_chunks": True})
             array[start : start + rows.shape[0]] = rows
 
@@ -139,7 +142,8 @@ class RowsWriter:
 
     def sink(self) -> RowsSink:
         """Takes rows of the array from several tasks; how many they wrote is to be told to `count`."""
-        return RowsSink(str((self.partial.folder / "array").absolute()))
+        path = str((self.partial.folder / "array").absolute())
+        return RowsSink(path, path)
 
     def count(self, n_rows: int) -> None:
         """So many rows were written by way of the sink."""
