@@ -37,10 +37,11 @@ class Info:
     status
         Whether the certificate met the tolerance; ``DONE`` where a verb has none to meet.
     passes
-        Passes over the rows that the result rests on. Of `svd` and `pca`: bytes asked of the source over the bytes of the
-        matrix; the sample counts as the fraction it is.
+        Passes over the rows that the result rests on, whether they were read or were in memory. Of `svd` and `pca`: bytes of
+        all passes over those of the matrix; the sample counts as the fraction it is.
     bytes_read
-        Decoded bytes that this run asked of the store; less than its passes where it went on from saves.
+        Decoded bytes that this run asked of the store; less than its passes where it went on from saves, or where what a pass
+        read stayed in memory for the next.
     peak_bytes, projected_bytes
         Resident memory of this process above the start: measured, and projected before reading.
     elapsed_s

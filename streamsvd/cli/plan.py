@@ -226,6 +226,7 @@ def plan_record(plan: Plan, rates: Speeds | None) -> dict[str, Any]:
         "nbytes": plan.nbytes,
         "passes": plan.passes,
         "bytes_read": plan.bytes_read,
+        "is_cached": plan.is_cached,
         "projected_bytes": plan.projected_bytes,
         "budget_bytes": plan.budget_bytes,
         "seconds": plan.seconds,

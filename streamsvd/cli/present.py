@@ -145,7 +145,7 @@ def show_result(result: SVD | PCA, plan: Plan, out: Path | None) -> None:
             ("chance", _chance(c)),
             (
                 "passes",
-                f"{i.passes:.3g}: {show_bytes(i.bytes_read)} in {i.elapsed_s:.3g} s, {_rate(result)}",
+                f"{i.passes:.3g}: {show_bytes(i.bytes_read)} read in {i.elapsed_s:.3g} s",
             ),
             ("memory", memory_line(i.peak_bytes, i.projected_bytes, plan.budget_bytes)),
             ("route", f"{_ROUTES[i.route]} along {i.axis}, products in {i.precision} precision"),
@@ -266,10 +266,6 @@ def _chance(c: Certificate) -> str:
     if c.failure_probability <= 0:
         return "none but that of the model of rounding"
     return f"an upper bound fails with probability at most {c.failure_probability:g}"
-
-
-def _rate(result: SVD | PCA) -> str:
-    return f"{result.info.bytes_read / max(result.info.elapsed_s, 1e-9) / 1e9:.2f} GB/s"
 
 
 def _missing(result: SVD | PCA) -> str:

@@ -41,7 +41,7 @@ class Tally:
     Attributes
     ----------
     expected_bytes
-        Bytes the plan says will be read in all; the loop may need more.
+        Bytes of all passes that the plan expects, from the store or from memory; the loop may need more.
     result_path
         Where a result was written, once one was.
     """
@@ -60,11 +60,8 @@ class Tally:
     def take(self, event: Event) -> None:
         """Absorb an event."""
         if isinstance(event, PassStarted):
-            self.number, self.purpose, self.pass_bytes = (
-                event.number,
-                event.purpose,
-                event.bytes_read,
-            )
+            self.number, self.purpose = event.number, event.purpose
+            self.pass_bytes = event.bytes_read + event.cached_bytes
             self.share, self.pass_began = 0.0, time.monotonic()
         elif isinstance(event, SpanDone):
             self.share = event.n_finished / event.spans
@@ -120,8 +117,11 @@ class Lines(AbstractContextManager["Lines"]):
     def _line(self, event: Event) -> str | None:
         t = self.tally
         match event:
-            case PassStarted(number, purpose, size):
-                return f"pass {number} of about {t.passes}: {purpose}, {size / 1e9:.3g} GB"
+            case PassStarted(number, purpose, size, cached):
+                begun = (
+                    f"pass {number} of about {t.passes}: {purpose}, {(size + cached) / 1e9:.3g} GB"
+                )
+                return begun + " from memory" if cached > size else begun
             case SpanDone(number, done, spans):
                 if time.monotonic() - self._spoke < LINE_SECONDS or done == spans:
                     return None

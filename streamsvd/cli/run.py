@@ -53,7 +53,7 @@ def factorise(
         run["save_seconds"] = save_seconds
         result: SVD | PCA
         try:
-            with watching(plan.bytes_read, quiet=quiet) as watch:
+            with watching(round(plan.passes * plan.nbytes), quiet=quiet) as watch:
                 if principal:
                     result = pca(A, **run, callback=watch)
                 else:

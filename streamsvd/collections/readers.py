@@ -78,6 +78,11 @@ class CollectionReader:
         del pass_
         return sum(self.source.parts[number].bytes_read for a, b in spans for number in range(a, b))
 
+    def cached_bytes(self, spans: Sequence[Span], pass_: Pass[Any, Any] | None) -> int:
+        """None: what is kept of a collection is its sketches."""
+        del spans, pass_
+        return 0
+
     def run(self, pass_: Pass[S, P], span: Span, device: Device, task: Task) -> P:
         """Fold the members of some parts, from none."""
         state = pass_.init(device)
@@ -151,6 +156,11 @@ class SlabReader:
         """Decoded bytes of these rows."""
         del pass_
         return self.source.pass_bytes * sum(b - a for a, b in spans) // self.source.rows
+
+    def cached_bytes(self, spans: Sequence[Span], pass_: Pass[Any, Any] | None) -> int:
+        """None: one pass makes the Gram matrix."""
+        del spans, pass_
+        return 0
 
     def run(self, pass_: Pass[S, P], span: Span, device: Device, task: Task) -> P:
         """Fold some rows, from none."""

@@ -9,11 +9,12 @@ from typing import TypeAlias
 
 @dataclass(frozen=True, slots=True)
 class PassStarted:
-    """A pass begins: its number from 1, what it does, and the bytes it will ask of the store."""
+    """A pass begins: its number from 1, what it does, the bytes it will ask of the store, and those it takes from memory."""
 
     number: int
     purpose: str
     bytes_read: int
+    cached_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,8 @@ class Sizes:
         Bytes that preparing one entry of a block takes: its copies in both precisions, and masks.
     read_bytes
         Transients of one read.
+    cached_bytes
+        The whole matrix, where its panels stay in memory, in place of buffers that are used again; else 0.
     """
 
     block: int
@@ -104,6 +106,7 @@ class Sizes:
     wide: int
     entry: int
     read_bytes: int
+    cached_bytes: int = 0
 
 
 def space_columns(width: int, s: Sizes) -> int:
@@ -169,7 +172,9 @@ def partial_bytes(layout: Layout, s: Sizes, at_once: int, *, copied: bool = Fals
 
 
 def _panels(layout: Layout, s: Sizes, *, prefetch: bool) -> int:
-    """Panels of a span: a second one is read ahead where there is one."""
+    """Panels of a span: a second one is read ahead where there is one; none where panels stay, which are counted once."""
+    if s.cached_bytes:
+        return 0
     first, last = layout.spans[0]
     longest = last - first
     if longest <= layout.panel:  # else all that matters is known

@@ -128,7 +128,11 @@ class Reader(Protocol):
         ...
 
     def cost(self, spans: Sequence[Span], pass_: Pass[Any, Any] | None) -> int:
-        """Decoded bytes that a pass over these spans asks of the store."""
+        """Decoded bytes of a pass over these spans."""
+        ...
+
+    def cached_bytes(self, spans: Sequence[Span], pass_: Pass[Any, Any] | None) -> int:
+        """Of these, those that were read before and are in memory; the others are asked of the store."""
         ...
 
     def run(self, pass_: Pass[S, P], span: Span, device: Device, task: Task) -> P:

@@ -7,6 +7,7 @@ depends on the matrix, its chunks and the options alone, so that sums over them 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing
@@ -21,6 +22,7 @@ from streamsvd.engine.allocator import PanelBuffer, panel_buffers
 from streamsvd.engine.dask_source import DaskSource
 from streamsvd.engine.device import Device
 from streamsvd.engine.layout import Layout
+from streamsvd.engine.panel_cache import Panel, PanelCache
 from streamsvd.engine.passes import Block, P, Pass, Pieces, S, Span, Task, TilePass
 from streamsvd.engine.threads import ThreadPool
 from streamsvd.errors import NonFiniteError
@@ -45,12 +47,15 @@ class MatrixReader:
     checks_entries
         Whether entries are checked as they are read: an error names the first that is NaN or Inf. Otherwise the pass itself
         looks, where its sums say that there is something to see.
+    cache
+        Where panels stay, so that the next pass reads none; None where the memory does not hold the matrix.
     """
 
     source: Source
     layout: Layout
     prefetch: bool = True
     checks_entries: bool = False
+    cache: PanelCache | None = None
 
     @property
     def spans(self) -> Sequence[Span]:
@@ -60,13 +65,25 @@ class MatrixReader:
         return self.layout.spans
 
     def cost(self, spans: Sequence[Span], pass_: Pass[Any, Any] | None) -> int:
-        """Decoded bytes that a pass over these spans asks of the store: whole chunks, also where a part is wanted."""
+        """Decoded bytes of a pass over these spans: whole chunks, also where a part is wanted."""
         layout, nbytes = self.layout, self.source.nbytes
         if layout.tile is None or getattr(pass_, "two_sided", True):
             nbytes = int(nbytes * layout.amplification)
         if len(spans) == len(self.spans):
             return nbytes
         return nbytes * sum(stop - start for start, stop in spans) // layout.length
+
+    def cached_bytes(self, spans: Sequence[Span], pass_: Pass[Any, Any] | None) -> int:
+        """Of these, those that are in memory."""
+        rows = sum(stop - start for start, stop in spans)
+        if self.cache is None or rows == 0:
+            return 0
+        return self.cost(spans, pass_) * self.cache.rows(spans) // rows
+
+    def is_cached(self, span: Span) -> bool:
+        """Whether all of a span is in memory."""
+        cache = self.cache
+        return cache is not None and all(cache.get(run) for run in self.layout.panels(span))
 
     def run(self, pass_: Pass[S, P], span: Span, device: Device, task: Task) -> P:
         """Fold the blocks of a span, from zero."""
@@ -129,26 +146,32 @@ class MatrixReader:
         self, span: Span, device: Device, task: Task
     ) -> Iterator[tuple[int, npt.NDArray[Any], float | None]]:
         """Panels of a span with their first row and their largest entry; one reader thread stays one panel ahead."""
-        layout, source = self.layout, self.source
+        layout, source, cache = self.layout, self.source, self.cache
         dtype = source.dtype
         longest = max(stop - start for start, stop in (*layout.spans, span))
         size = min(layout.panel, longest) * layout.width * dtype.itemsize
-        whole = slice(0, layout.width)
+        whole, runs = slice(0, layout.width), list(layout.panels(span))
+        slots = 2 if self.prefetch and len(runs) > 1 and not self.is_cached(span) else 1
 
-        def load(
-            buffer: PanelBuffer, start: int, stop: int
-        ) -> tuple[npt.NDArray[Any], float | None]:
+        def load(slot: int, start: int, stop: int) -> Panel:
             task.check()
+            found = None if cache is None else cache.get((start, stop))
+            if found is not None:
+                return found
             rows = stop - start
             shape = (rows, layout.width) if layout.axis == "rows" else (layout.width, rows)
+            nbytes = rows * layout.width * dtype.itemsize
+            buffer = buffers[slot] if cache is None else device.panel(nbytes)
             out = buffer.array(shape, dtype)
             read_part(source, layout.axis, slice(start, stop), whole, out)
-            return out, self.check(out, start) if self.checks_entries else None
+            found = out, self.check(out, start) if self.checks_entries else None
+            if cache is not None:
+                cache.put((start, stop), found)
+            return found
 
-        ahead = self.prefetch and span[1] - span[0] > layout.panel
         with (
-            panel_buffers(2 if ahead else 1, size, device.panel) as buffers,
-            closing(read_ahead(layout.panels(span), load, buffers)) as panels,
+            panel_buffers(slots if cache is None else 0, size, device.panel) as buffers,
+            closing(read_ahead(runs, load, slots)) as panels,
         ):
             for start, (panel, largest) in panels:
                 yield start, panel, largest
@@ -215,25 +238,26 @@ class MatrixReader:
 
 
 def read_ahead(
-    runs: Iterable[Span], load: Callable[[PanelBuffer, int, int], T], buffers: Sequence[PanelBuffer]
+    runs: Iterable[Span], load: Callable[[int, int, int], T], slots: int
 ) -> Generator[tuple[int, T]]:
-    """The start of each run and what was loaded of it, in order; of two buffers a thread fills one while the other is used.
+    """The start of each run and what was loaded of it, in order.
 
-    To be closed before the buffers are given back: then nothing writes into them any more.
+    ``load(slot, start, stop)`` may use the memory of a slot, a number below ``slots``: while what one holds is used, a thread
+    for each of the others loads what follows. To be closed before that memory is given back: then nothing writes there.
     """
-    if len(buffers) == 1:
+    if slots == 1:
         for start, stop in runs:
-            yield start, load(buffers[0], start, stop)
+            yield start, load(0, start, stop)
         return
-    with ThreadPool(1, thread_name_prefix="streamsvd-read") as reader:
-        pending: tuple[int, Future[T]] | None = None
+    pending: deque[tuple[int, Future[T]]] = deque()
+    with ThreadPool(slots - 1, thread_name_prefix="streamsvd-read") as readers:
         for index, (start, stop) in enumerate(runs):
-            following = (start, reader.submit(load, buffers[index % 2], start, stop))
-            if pending is not None:
-                yield pending[0], pending[1].result()
-            pending = following
-        if pending is not None:
-            yield pending[0], pending[1].result()
+            pending.append((start, readers.submit(load, index % slots, start, stop)))
+            if len(pending) == slots:
+                first, found = pending.popleft()
+                yield first, found.result()
+        for first, found in pending:
+            yield first, found.result()
 
 
 def read_part(source: Source, axis: Axis, run: slice, other: slice, out: npt.NDArray[Any]) -> None:

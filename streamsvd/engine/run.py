@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from streamsvd.engine.allocator import held_memory
@@ -24,6 +24,7 @@ from streamsvd.engine.events import (
     send_remarks,
 )
 from streamsvd.engine.meter import MemoryMark, mark_memory, peak_since
+from streamsvd.engine.panel_cache import new_cache
 from streamsvd.engine.passes import Block, P, Pass, Reader, Sink
 from streamsvd.engine.reader import MatrixReader
 from streamsvd.engine.saves import Saves
@@ -59,6 +60,8 @@ class Run:
         Of all random numbers, for the record.
     passes, bytes_read
         Passes begun, and decoded bytes asked of the store, in this process; not those that a run before it read and saved.
+    cached_bytes
+        Decoded bytes that passes took from memory, where an earlier pass had left them.
     saved_bytes, saved_passes
         Decoded bytes that a run before this one asked, so that they need not be read again; whole passes that it made.
     warnings
@@ -75,6 +78,7 @@ class Run:
     seed: int = 0
     passes: int = 0
     bytes_read: int = 0
+    cached_bytes: int = 0
     saved_bytes: int = 0
     saved_passes: int = 0
     warnings: list[str] = field(default_factory=list)
@@ -111,10 +115,12 @@ class Run:
         assert reader is not None
         self.passes += 1
         number, saves = self.passes, self.saves if sink is None and is_saved else None
-        self.notify(PassStarted(number, purpose, reader.cost(reader.spans, pass_)))
+        whole, cached = (f(reader.spans, pass_) for f in (reader.cost, reader.cached_bytes))
+        self.notify(PassStarted(number, purpose, whole - cached, cached))
         began = time.perf_counter()
         done: dict[Node, Any] = {} if saves is None else saves.known_nodes(name or purpose)
-        cost = reader.cost(missing_spans(reader.spans, done), pass_)
+        missing = missing_spans(reader.spans, done)
+        cost, cached = (f(missing, pass_) for f in (reader.cost, reader.cached_bytes))
         work: Work[P] = Work(reader, pass_, self.device, self.id, sink)
         try:
             value: P = run_graph(
@@ -131,8 +137,9 @@ class Run:
         except BaseException:
             self.halt()  # what is left of the pass must not write where its caller now cleans up
             raise
-        self.bytes_read += cost
-        self.saved_bytes += reader.cost(reader.spans, pass_) - cost
+        self.bytes_read += cost - cached
+        self.cached_bytes += cached
+        self.saved_bytes += whole - cost
         self.notify(PassDone(number, purpose, time.perf_counter() - began, None))
         return value
 
@@ -164,11 +171,16 @@ class Run:
         self.bytes_read += cost
 
     @contextmanager
-    def at_home(self, purpose: str, cost: int) -> Iterator[Callable[[int, int], None]]:
-        """A pass that the caller makes at home, of so many bytes: he tells how much of it is done, and adds the bytes read."""
+    def at_home(
+        self, purpose: str, cost: int, cached: int = 0
+    ) -> Iterator[Callable[[int, int], None]]:
+        """A pass that the caller makes at home, of so many bytes, of which some are cached.
+
+        He tells how much of it is done, and adds the bytes read.
+        """
         self.passes += 1
         number = self.passes
-        self.notify(PassStarted(number, purpose, cost))
+        self.notify(PassStarted(number, purpose, cost - cached, cached))
         began = time.perf_counter()
         yield lambda done, of: self.notify(SpanDone(number, done, of))
         self.notify(PassDone(number, purpose, time.perf_counter() - began, None))
@@ -224,8 +236,9 @@ def running(
     seed: int = 0,
 ) -> Iterator[Run]:
     """A run over a scheduled matrix while it lasts; see `in_run`."""
+    reader = replace(schedule.reader, cache=new_cache(schedule.is_cached))
     run = Run(
-        schedule.reader, schedule.workers, device, schedule.projected_bytes, schedule.task_bytes, notify, saves, seed
+        reader, schedule.workers, device, schedule.projected_bytes, schedule.task_bytes, notify, saves, seed
     )  # fmt: skip
     with in_run(run):
         yield run
@@ -236,7 +249,8 @@ def in_run(run: Run, *, width: int = 1) -> Iterator[None]:
     """What holds while a run lasts.
 
     Memory that is freed is used again, BLAS has one thread for dense steps of so narrow a ``width``, and what is to be known of
-    the source is told. Whatever ends it early, no task is left that reads or writes; at its end the saves are removed.
+    the source is told. Whatever ends it early, no task is left that reads or writes; at its end the saves are removed, and
+    what was cached is given back.
     """
     send_remarks(getattr(run.reader, "source", None), run.notify)
     with held_memory(), dense_threads(width):
@@ -246,5 +260,9 @@ def in_run(run: Run, *, width: int = 1) -> Iterator[None]:
             with defer_interrupts():
                 run.halt()
             raise
+        finally:
+            cache = getattr(run.reader, "cache", None)
+            if cache is not None:
+                cache.clear()
     if run.saves is not None:
         run.saves.clear()

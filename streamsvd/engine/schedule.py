@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from streamsvd.engine.concurrency import concurrency
 from streamsvd.engine.layout import Layout
 from streamsvd.engine.memory import BASE_BYTES, default_budget, parse_bytes
+from streamsvd.engine.panel_cache import may_be_cached
 from streamsvd.engine.passes import Span
 from streamsvd.engine.reader import MatrixReader
 from streamsvd.engine.submit import active_client
@@ -39,6 +40,8 @@ class Schedule:
         Upper bound of the memory.
     task_bytes
         Of these, what the tasks of a worker of a cluster take.
+    is_cached
+        Whether what the first pass reads stays in memory for those that follow.
     """
 
     source: Source
@@ -47,6 +50,7 @@ class Schedule:
     prefetch: bool
     projected_bytes: int
     task_bytes: int = 0
+    is_cached: bool = False
 
     @property
     def reader(self) -> MatrixReader:
@@ -77,6 +81,7 @@ def schedule_rows(
     shared: int = 0,
     partial: int = 0,
     most: int = MOST_SPANS,
+    passes: int = 1,
     what: str,
     remedy: str,
 ) -> Schedule:
@@ -92,6 +97,8 @@ def schedule_rows(
         Bytes that there are once, not in each task; and of what a task hands back, as it waits to be joined.
     most
         Most spans.
+    passes
+        Reads of the matrix: of more than one, all but the first look into memory where the matrix fits into what is left.
     what, remedy
         For the message: what needs the memory, and what to pass instead of more of it.
 
@@ -123,7 +130,13 @@ def schedule_rows(
                 needed += partial * (workers + waiting) if len(spans) > 1 else partial
                 if needed <= allowed:
                     tasks = needed - shared
-                    return Schedule(source, layout, workers, prefetch, needed, tasks)
+                    found = Schedule(source, layout, workers, prefetch, needed, tasks)
+                    with_cache = (
+                        needed + source.nbytes - workers * panels * min(panel, longest) * row
+                    )
+                    if passes > 1 and with_cache <= allowed and may_be_cached(source):
+                        found = replace(found, is_cached=True, projected_bytes=with_cache)
+                    return found
                 tried.append(needed)
         if panel <= LEAST_PANEL:
             break

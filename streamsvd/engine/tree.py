@@ -44,12 +44,13 @@ def build(
     """
     leaf, have = delayed(run_span, pure=False), {} if done is None else done
     join = delayed(merge if kept or active_client() is not None else absorb, pure=False)
-    source, spans = work.reader.source, work.reader.spans
-    feeds: list[tuple[Span, list[Any]]] | None = None
-    if isinstance(source, DaskSource) and isinstance(work.reader, MatrixReader):
-        leaf = delayed(run_chunks, pure=False)
-        feeds = [((a, b), chunks) for a, b, chunks in source.spans(work.reader.layout.axis)]
-    count = len(spans) if feeds is None else len(feeds)
+    reader, spans = work.reader, work.reader.spans
+    chunks: dict[Span, list[Any]] = {}
+    if isinstance(reader, MatrixReader) and isinstance(reader.source, DaskSource):
+        fed_leaf = delayed(run_chunks, pure=False)
+        whole = reader.source.spans(reader.layout.axis)
+        chunks = {(a, b): parts for a, b, parts in whole if not reader.is_cached((a, b))}
+    count = len(spans)
     leaves: list[Any] = []
     named: dict[Node, Any] = {}
 
@@ -57,7 +58,8 @@ def build(
         if node in have:
             return delayed(have[node], traverse=False, pure=False)
         if node[0] == 0:
-            task = leaf(shared, spans[node[1]]) if feeds is None else leaf(shared, *feeds[node[1]])
+            span = spans[node[1]]
+            task = fed_leaf(shared, span, chunks[span]) if span in chunks else leaf(shared, span)
             leaves.append(task)
         else:
             below = [grow(child) for child in children(node, count)]

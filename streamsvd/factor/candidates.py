@@ -17,6 +17,7 @@ from streamsvd.engine import memory
 from streamsvd.engine.dask_source import DaskSource
 from streamsvd.engine.layout import BLOCK_ITEMS, Layout, cut_axis, span_count
 from streamsvd.engine.memory import Sizes
+from streamsvd.engine.panel_cache import may_be_cached
 from streamsvd.engine.submit import active_client
 from streamsvd.numerics.blocks import Axis
 from streamsvd.options import EXCESS_TOL
@@ -137,6 +138,11 @@ class PlanCandidate:
     projected_bytes: int
     tasks: int
 
+    @property
+    def is_cached(self) -> bool:
+        """Whether the first pass leaves the matrix in memory for the others."""
+        return self.sizes.cached_bytes > 0
+
 
 def block_width(rank: int, limit: int) -> int:
     """Columns of the start block: the rank and 10 to 50 more; oversampling is the cheapest lever."""
@@ -236,6 +242,22 @@ def thread_variants(
                     copied=active_client() is not None,
                     rows=shape.sample_rows,
                 )
+
+
+def cache_variant(
+    source: Source, request: Request, shape: PlanCandidate, *, budget: int
+) -> PlanCandidate | None:
+    """The same to the last bit, with the matrix kept in memory by its first pass; None where that does not fit or gains nothing."""
+    lay = shape.layout
+    if lay.tile is not None or pass_count(request, shape) < 2 or not may_be_cached(source):
+        return None
+    sizes = replace(shape.sizes, cached_bytes=source.nbytes)
+    found = _candidate(
+        shape.route, lay, sizes, shape.at_once, shape.prefetch, source, request, budget - source.nbytes,
+        rows=shape.sample_rows,
+    )  # fmt: skip
+    projected = found.projected_bytes + source.nbytes
+    return replace(found, projected_bytes=projected) if projected <= budget else None
 
 
 USUAL_THREADS = (2, 2)
@@ -469,18 +491,41 @@ def _sample_rows(layout: Layout, request: Request, s: Sizes, room: int, *, minim
     return int(max(allowed, min(layout.unit, free, layout.length), min(16, layout.length)))
 
 
-def bytes_read_by(source: Source, request: Request, shape: PlanCandidate) -> int:
-    """Decoded bytes of the passes expected: the loop, the other factor, the sample."""
+def pass_count(request: Request, shape: PlanCandidate) -> int:
+    """Whole passes expected: the loop, and the other factor."""
+    return _loop_passes(request, shape) + _last_passes(request, shape)
+
+
+def _loop_passes(request: Request, shape: PlanCandidate) -> int:
+    if shape.route == "gram" or shape.layout.width <= shape.sizes.block:
+        return min(1, request.max_passes)
+    return min(2 if request.tol >= 1e-5 else 3, request.max_passes)
+
+
+def _last_passes(request: Request, shape: PlanCandidate) -> int:
+    along_rows = shape.layout.axis == "rows"
+    return 1 if (request.u and along_rows) or not along_rows else 0
+
+
+def bytes_passed_by(source: Source, request: Request, shape: PlanCandidate) -> int:
+    """Decoded bytes of the passes expected, and of the sample."""
     lay = shape.layout
-    loop = 1 if shape.route == "gram" else (2 if request.tol >= 1e-5 else 3)
-    loop = min(loop, request.max_passes)
-    if shape.route == "krylov" and lay.width <= shape.sizes.block:
-        loop = 1
-    last = 1 if (request.u and lay.axis == "rows") or lay.axis == "columns" else 0
     one = int(source.nbytes * lay.amplification)
     final = source.nbytes if lay.tile is not None else one
-    sampled = lay.decoded_rows(0, shape.sample_rows) * lay.width * source.dtype.itemsize
-    return loop * one + last * final + sampled
+    passed = _loop_passes(request, shape) * one + _last_passes(request, shape) * final
+    return passed + _sampled_bytes(source, shape)
+
+
+def bytes_read_by(source: Source, request: Request, shape: PlanCandidate) -> int:
+    """Of these, those that are asked of the store."""
+    if shape.is_cached:
+        return int(source.nbytes * shape.layout.amplification) + _sampled_bytes(source, shape)
+    return bytes_passed_by(source, request, shape)
+
+
+def _sampled_bytes(source: Source, shape: PlanCandidate) -> int:
+    lay = shape.layout
+    return lay.decoded_rows(0, shape.sample_rows) * lay.width * source.dtype.itemsize
 
 
 def seconds_of(

@@ -14,6 +14,7 @@ from functools import partial
 from streamsvd.engine.concurrency import concurrency
 from streamsvd.engine.layout import Layout
 from streamsvd.engine.memory import show_bytes
+from streamsvd.engine.run_plan import CACHE_NOTE
 from streamsvd.errors import BudgetError
 from streamsvd.factor.candidates import (
     USUAL_THREADS,
@@ -21,7 +22,9 @@ from streamsvd.factor.candidates import (
     Request,
     Route,
     Speeds,
+    bytes_passed_by,
     bytes_read_by,
+    cache_variant,
     kept_sum_bytes,
     pass_seconds,
     plan_candidates,
@@ -66,7 +69,7 @@ class Plan:
     passes
         Passes expected, the sample as a fraction; the loop stops when the certificate does.
     bytes_read
-        Decoded bytes of those passes.
+        Decoded bytes that they ask of the store.
     projected_bytes, budget_bytes
         Peak memory of a process above its imports, and what is allowed.
     seconds
@@ -86,6 +89,8 @@ class Plan:
         Every option that it was made for: a run takes them from here.
     task_bytes
         Of the projected bytes, those that a worker of a cluster needs.
+    is_cached
+        Whether the first pass leaves the matrix in memory, so that the others ask nothing of the store.
     """
 
     shape: tuple[int, int]
@@ -116,6 +121,7 @@ class Plan:
     gram_passes: float | None = None
     options: SVDOptions | None = field(default=None, compare=False, repr=False)
     task_bytes: int = 0
+    is_cached: bool = False
 
     @property
     def tasks(self) -> int:
@@ -143,6 +149,7 @@ class Plan:
             f"  tasks      {len(lay.spans)} spans a pass, {self.workers} at once on {self.device}, "
             f"read-ahead {'on' if self.prefetch else 'off'}",
             f"  memory     {show_bytes(self.projected_bytes)} projected, {show_bytes(self.budget_bytes)} allowed",
+            *([f"  cache      {CACHE_NOTE}"] if self.is_cached else []),
             *self._otherwise(),
             f"  time       about {self.seconds:.3g} s",
             "  considered, with seconds on two threads",
@@ -274,7 +281,9 @@ def make_plan(
         route_asked=route,
         asked=asked,
     )
-    plan = made(best, alternatives=(*shown, *lost))
+    alternatives = (*shown, *lost)
+    cached = cache_variant(source, request, best, budget=budget)
+    plan = made(cached or best, alternatives=alternatives)
     if best.route == "gram":
         return plan
     # The vectors of the last look stay until the Gram matrix has better ones.
@@ -288,6 +297,7 @@ def make_plan(
     costs = [
         pass_seconds(source, request, shape, rates, *USUAL_THREADS) for shape in (other, usual)
     ]
+    gram = cache_variant(source, request, gram, budget=budget - kept) or gram
     fallback = made(replace(gram, projected_bytes=gram.projected_bytes + kept), alternatives=())
     return replace(plan, fallback=fallback, gram_passes=costs[0] / costs[1])
 
@@ -307,7 +317,6 @@ def _plan(
 ) -> Plan:
     """An arrangement as a plan; ``threads`` in all and in one process."""
     total, per_process = threads
-    read = bytes_read_by(source, request, shape)
     return Plan(
         shape=source.shape,
         dtype=str(source.dtype),
@@ -325,8 +334,8 @@ def _plan(
         at_once=shape.at_once,
         prefetch=shape.prefetch,
         device=device,
-        passes=read / source.nbytes,
-        bytes_read=read,
+        passes=bytes_passed_by(source, request, shape) / source.nbytes,
+        bytes_read=bytes_read_by(source, request, shape),
         projected_bytes=shape.projected_bytes,
         budget_bytes=budget,
         seconds=seconds_of(source, request, shape, rates, *threads),
@@ -335,4 +344,5 @@ def _plan(
         pins=shape.sizes.pinned_vectors,
         options=asked,
         task_bytes=shape.tasks,
+        is_cached=shape.is_cached,
     )

@@ -18,6 +18,7 @@ from streamsvd.engine.events import (
     ignore_event,
     send_remarks,
 )
+from streamsvd.engine.panel_cache import PanelCache, new_cache
 from streamsvd.engine.passes import Pass, Sink
 from streamsvd.engine.reader import MatrixReader
 from streamsvd.engine.run import Run
@@ -125,6 +126,8 @@ class Session:
         Largest relative width of the intervals after each look.
     passes
         Passes that the run rests on, saved ones too.
+    cache
+        Where panels stay, if the plan says so.
     """
 
     source: Source
@@ -138,6 +141,7 @@ class Session:
     form: type[SVD] = SVD
     sampled_before: int = 0
     passes: int = 0
+    cache: PanelCache | None = None
     widths: list[float] = field(default_factory=list)
     run: Run = field(init=False)
     route: str = field(init=False)
@@ -145,7 +149,7 @@ class Session:
     def __post_init__(self) -> None:
         send_remarks(self.source, self.notify)
         plan = self.plan
-        self.route = plan.route
+        self.route, self.cache = plan.route, new_cache(plan.is_cached)
         self.run = Run(
             self.reader, plan.workers, plan.device, plan.projected_bytes, plan.task_bytes,
             self._notify_with_width, seed=self.settings.seed,
@@ -159,7 +163,7 @@ class Session:
     @property
     def reader(self) -> MatrixReader:
         """How the plan reads the matrix; its passes look for what is missing themselves."""
-        return MatrixReader(self.source, self.plan.layout, self.plan.prefetch)
+        return MatrixReader(self.source, self.plan.layout, self.plan.prefetch, cache=self.cache)
 
     def read(self, pass_: Pass[Any, PassSums], purpose: str) -> PassSums:
         """One pass; what it finds is saved under its number.
@@ -217,6 +221,9 @@ class Session:
         else:
             self.route = plan.route
         self.plan, run = plan, self.run
+        if self.cache is not None:
+            self.cache.clear()  # panels of another cut
+        self.cache = new_cache(plan.is_cached)
         run.reader, run.workers, run.needs = self.reader, plan.workers, plan.task_bytes
         run.projected_bytes = max(run.projected_bytes, plan.projected_bytes)
         self.notify(RouteChanged(before.route, plan.route, plan.layout.axis, reason))
@@ -229,7 +236,7 @@ class Session:
     def info(self, status: Status, terms: Terms, criterion: str = "") -> Info:
         """The record of the run."""
         read = self.run.bytes_read + self.sampled_bytes
-        rests_on = read + self.run.saved_bytes + self.sampled_before
+        rests_on = read + self.run.cached_bytes + self.run.saved_bytes + self.sampled_before
         dropped = self.options.support.excluded_columns
         if terms.stats is not None and terms.prep.axis == "rows":
             dropped = tuple(int(j) for j in np.flatnonzero(terms.stats.frame.d == 0))

@@ -314,7 +314,9 @@ def nystrom(
         kernel=kernel, length=length, degree=degree, offset=offset, smoothness=smoothness, scale=scale,
         gamma=gamma, n_centres=n_centres, budget=budget, mode=mode, certify=certify, seed=seed,
     )  # fmt: skip
-    schedule = schedule_dictionary(source, options, allowed_bytes(memory), device=device)
+    schedule = schedule_dictionary(
+        source, options, allowed_bytes(memory), passes=_passes(options), device=device
+    )
     check_comparable(options, checkpoint)
     with running(schedule, device=device, notify=callback, seed=seed) as run:
         sample, _ = read_sample(source)
@@ -364,10 +366,15 @@ def plan_nystrom(
         kernel=kernel, length=length, degree=degree, offset=offset, smoothness=smoothness, scale=scale,
         gamma=gamma, n_centres=n_centres, budget=budget, mode=mode, certify=certify, seed=seed,
     )  # fmt: skip
-    schedule = schedule_dictionary(source, options, allowed, device=device)
+    schedule = schedule_dictionary(source, options, allowed, passes=_passes(options), device=device)
     return RunPlan.of(
-        "nystrom", schedule, options, allowed, passes=2 if certify else 1, notes=(SAMPLE_NOTE,)
+        "nystrom", schedule, options, allowed, passes=_passes(options), notes=(SAMPLE_NOTE,)
     )
+
+
+def _passes(options: NystromOptions) -> int:
+    """One for the dictionary, one for its error."""
+    return 2 if options.certify else 1
 
 
 SAMPLE_NOTE = f"Before the first pass up to {SAMPLE_ROWS:,} rows are looked at: a kernel is centred, and what is left open is chosen, on them."
@@ -380,6 +387,7 @@ def schedule_dictionary(
     *,
     further: int = 0,
     shared: int = 0,
+    passes: int = 1,
     device: str = "cpu",
 ) -> Schedule:
     """How to run within the memory.
@@ -390,6 +398,8 @@ def schedule_dictionary(
         The matrix, what was asked, and bytes.
     further, shared
         Bytes that a task holds beside its dictionary, and that there are once.
+    passes
+        Reads of the matrix.
     device
         Where the cubic work of tasks is done; the host then picks centres alone, once.
 
@@ -416,6 +426,7 @@ def schedule_dictionary(
         work=lambda height: dense + further + rows + 8 * 3 * height * n + features,
         shared=shared + 8 * n * 4 * SAMPLE_ROWS,
         partial=8 * size * (n + 4),
+        passes=passes,
         what=f"a dictionary of {size:,} rows of {n:,} numbers",
         remedy=", or fewer rows of the dictionary (budget, n_centres)",
     )
@@ -493,9 +504,7 @@ def build_result(
         certificate=NystromCertificate(left, ACTUAL * found.left_norm, state.trace),
         options=options,
         chosen_options=chosen,
-        info=run.info(
-            passes=2.0 if options.certify else 1.0, n_rows=state.n_rows, warnings=warnings
-        ),
+        info=run.info(passes=float(_passes(options)), n_rows=state.n_rows, warnings=warnings),
     )
 
 

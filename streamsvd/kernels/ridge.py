@@ -384,14 +384,23 @@ def plan_kernel_ridge(
         scale=scale, budget=budget, mode=mode, solver=solver, tol=tol, max_passes=max_passes, held_out=held_out, seed=seed,
     )  # fmt: skip
     options, schedule = _schedule(source, values, options, device, allowed)
-    passes, notes = 1 if options.solver == "onepass" else 2, [SAMPLE_NOTE]
+    notes = [SAMPLE_NOTE]
     if options.solver == "pcg":
-        passes += 2 * max_passes + 1 if held_out else max_passes
         notes.append(
             "One pass for the dictionary, one for the right-hand side, one for each iteration of the fits, at most: 8 to 20 in all "
             "are usual."
         )
-    return RunPlan.of("kernel_ridge", schedule, options, allowed, passes=passes, notes=tuple(notes))
+    return RunPlan.of(
+        "kernel_ridge", schedule, options, allowed, passes=_passes(options), notes=tuple(notes)
+    )
+
+
+def _passes(options: KernelRidgeOptions) -> int:
+    """Reads of the matrix, at most."""
+    if options.solver == "pcg":
+        most = options.max_passes
+        return 2 + (2 * most + 1 if options.held_out else most)
+    return 1 if options.solver == "onepass" else 2
 
 
 def _schedule(
@@ -411,7 +420,8 @@ def _schedule(
     assert budget is not None
     squares = {"onepass": 16 * budget**2, "direct": 8 * centres**2, "pcg": 4 * centres**2}
     schedule = schedule_dictionary(
-        source, options, allowed, further=8 * squares[options.solver], shared=3 * values.nbytes, device=device
+        source, options, allowed, further=8 * squares[options.solver], shared=3 * values.nbytes,
+        passes=_passes(options), device=device,
     )  # fmt: skip
     return options, schedule
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.engine.allocator import PanelBuffer, panel_buffers
+from streamsvd.engine.allocator import panel_buffers
 from streamsvd.engine.events import Callback, PassDone, PassStarted, SpanDone
 from streamsvd.engine.reader import read_ahead, read_part
 from streamsvd.engine.threads import ThreadPool
@@ -127,14 +127,14 @@ class BlockReader:
             ThreadPool(1, thread_name_prefix="streamsvd-digest") as hasher,
         ):
 
-            def load(buffer: PanelBuffer, a: int, b: int) -> Array:
-                out = buffer.array((b - a, self.width), self.source.dtype)
+            def load(slot: int, a: int, b: int) -> Array:
+                out = buffers[slot].array((b - a, self.width), self.source.dtype)
                 if not turned:
                     return self._fill(a, b, out)
                 stored = raw[0].array((self.width, b - a), self.source.dtype)
                 return self._turn(self._fill(a, b, stored), out)
 
-            with closing(read_ahead(runs, load, buffers)) as panels:
+            with closing(read_ahead(runs, load, len(buffers))) as panels:
                 for a, rows in panels:
                     self._hashing = hasher.submit(self.digest.add, rows)
                     for at in range(a, a + rows.shape[0], self.cut.height):

@@ -290,9 +290,14 @@ def plan_lstsq(
         schedule,
         options,
         budget,
-        passes=1 + MOST_ITERATIONS if iterates else 1,
+        passes=_passes(options),
         notes=notes,
     )
+
+
+def _passes(options: LeastSquaresOptions) -> int:
+    """Reads of the matrix, at most."""
+    return 1 + MOST_ITERATIONS if options.method == "precondition" else 1
 
 
 def _schedule(
@@ -306,7 +311,7 @@ def _schedule(
     needs = _memory_needs(options.method, m, n, q, height)
     schedule = schedule_rows(
         source, height, budget, work=lambda _: needs.task_bytes, partial=needs.result_bytes, shared=needs.resident_bytes,
-        most=MOST_TRIANGLES if options.method == "qr" else MOST_SKETCHES,
+        most=MOST_TRIANGLES if options.method == "qr" else MOST_SKETCHES, passes=_passes(options),
         what=f"least squares by method={options.method!r} with {n:,} columns and {q:,} right-hand sides",
         remedy="" if options.method == "qr" else ', or method="qr"',
     )  # fmt: skip

@@ -244,7 +244,7 @@ def sample_rows(
         oversampling=sample.oversampling,
         chosen_options=(*chosen, *(["gamma"] if method == "online" and gamma is None else [])),
         info=run.info(
-            passes=1.0 if method == "online" else 2.0,
+            passes=float(_passes(options)),
             warnings=_warnings(source, space, sample, lower),
         ),
     )
@@ -281,9 +281,12 @@ def plan_sample_rows(
     )
     options, _ = _with_oversampling(options, source)
     schedule, _ = _schedule(source, options, budget)
-    return RunPlan.of(
-        "sample_rows", schedule, options, budget, passes=1 if method == "online" else 2
-    )
+    return RunPlan.of("sample_rows", schedule, options, budget, passes=_passes(options))
+
+
+def _passes(options: SampleOptions) -> int:
+    """One for the row space, one to draw from it; both in one online."""
+    return 1 if options.method == "online" else 2
 
 
 def _schedule(source: Source, options: SampleOptions, budget: int) -> tuple[Schedule, int]:
@@ -293,7 +296,7 @@ def _schedule(source: Source, options: SampleOptions, budget: int) -> tuple[Sche
     height, kept = block_height(n), _most_kept(options, m, n)
     schedule = schedule_rows(
         source, height, budget, work=lambda _: _work(n, height, m), partial=8 * n * n,
-        shared=64 * n * n + 48 * n * kept, what=f"a sample of up to {kept:,} rows of {n:,} numbers",
+        shared=64 * n * n + 48 * n * kept, passes=_passes(options), what=f"a sample of up to {kept:,} rows of {n:,} numbers",
         remedy=", or a smaller size or oversampling",
     )  # fmt: skip
     return schedule, kept

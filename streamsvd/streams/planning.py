@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from streamsvd.engine.memory import BASE_BYTES
+from streamsvd.engine.panel_cache import may_be_cached
 from streamsvd.errors import BudgetError, SpecError
 from streamsvd.protocols import Source
 from streamsvd.streams.mathematics import fit_options, state_bytes, work_bytes
@@ -46,12 +47,25 @@ def fit_beside_reading(
 
 
 def plan_reading(
+    source: Source, options: StreamOptions, budget: int, *, passes: int = 1
+) -> tuple[WindowReader, StreamOptions]:
+    """How to read a stored matrix so many times, and the options, within a budget.
+
+    The state comes first, then whole chunks, then reading ahead, then as many chunks to mix as there is room for; what is
+    read again stays in memory where all of it fits into the rest.
+    """
+    reader, fitted = _plan_pass(source, options, budget)
+    cached = replace(reader, is_cached=True)
+    needed = cached.bytes_needed + projected_bytes(fitted, source.shape[1])
+    if passes > 1 and needed <= budget and may_be_cached(source):
+        reader = cached
+    return reader, fitted
+
+
+def _plan_pass(
     source: Source, options: StreamOptions, budget: int
 ) -> tuple[WindowReader, StreamOptions]:
-    """How to read a stored matrix, and the options, within a budget.
-
-    The state comes first, then whole chunks, then reading ahead, then as many chunks to mix as there is room for.
-    """
+    """How one pass reads, and the options."""
     m, n = source.shape
     chunk = min(source.chunks[0], m)
     mix = options.order == "auto"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from streamsvd.engine.events import Callback
+from streamsvd.engine.panel_cache import new_cache
 from streamsvd.engine.run import Run, in_run
 from streamsvd.engine.saves import array_digest, check_seconds, source_fingerprint
 from streamsvd.engine.task import HomeTask
@@ -112,7 +113,10 @@ class StoredRun(StreamRun):
     ) -> None:
         check_source(source, options)
         check_seconds(seconds)
-        self.reader, self.fitted_options = plan_reading(source, options.stream, budget)
+        reader, self.fitted_options = plan_reading(
+            source, options.stream, budget, passes=options.passes
+        )
+        self.reader = replace(reader, cache=new_cache(reader.is_cached))
         n = source.shape[1]
         projected = projected_bytes(self.fitted_options, n) + self.reader.bytes_needed
         saves = None
@@ -144,11 +148,13 @@ class StoredRun(StreamRun):
 
     def _windows_of_pass(self, purpose: str, begin: int) -> Iterator[tuple[int, Iterator[Array]]]:
         reader, count = self.reader, self.reader.n_windows
-        with self.run.at_home(purpose, reader.pass_bytes) as progress:
+        with self.run.at_home(purpose, *reader.bytes_from(0)) as progress:
+            cost, cached = reader.bytes_from(begin)
             for index, pieces in reader.windows(HomeTask(self.run.id), begin):
                 yield index, pieces
                 progress(index + 1, count)
-            self.run.bytes_read += reader.bytes_from(begin)
+            self.run.bytes_read += cost - cached
+            self.run.cached_bytes += cached
 
     def mix_count(self) -> int:
         return self.reader.mix_count

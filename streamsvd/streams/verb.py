@@ -239,7 +239,7 @@ def plan_top_eigenvectors(
         )
     source, budget = as_source(A), allowed_bytes(memory)
     check_source(source, options)
-    reader, fitted = plan_reading(source, options.stream, budget)
+    reader, fitted = plan_reading(source, options.stream, budget, passes=passes)
     n = source.shape[1]
     mixed = (
         f"chunks in random order, the rows of {reader.mix_count} mixed"
@@ -264,6 +264,7 @@ def plan_top_eigenvectors(
         projected_bytes=projected_bytes(fitted, n) + reader.bytes_needed,
         budget_bytes=budget,
         notes=tuple(notes),
+        is_cached=reader.is_cached,
     )
 
 

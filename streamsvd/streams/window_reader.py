@@ -15,6 +15,7 @@ import numpy.typing as npt
 from streamsvd.engine.allocator import PanelBuffer, panel_buffers
 from streamsvd.engine.concurrency import at_once, concurrency
 from streamsvd.engine.layout import Layout
+from streamsvd.engine.panel_cache import PanelCache
 from streamsvd.engine.passes import Span, Task
 from streamsvd.engine.reader import MatrixReader, check_finite, read_part
 from streamsvd.numerics import sketches as sketch
@@ -46,6 +47,8 @@ class WindowReader:
         Of the order.
     must_be_finite
         Whether an entry that is NaN or Inf is an error, which names it.
+    is_cached, cache
+        Whether runs that were read stay in memory for the next pass, and where.
     """
 
     source: Source
@@ -54,6 +57,8 @@ class WindowReader:
     ahead: bool
     seed: int
     must_be_finite: bool = True
+    is_cached: bool = False
+    cache: PanelCache | None = None
 
     @property
     def matrix_reader(self) -> MatrixReader:
@@ -62,7 +67,7 @@ class WindowReader:
         chunk = min(self.source.chunks[0], m)
         layout = Layout("rows", m, n, chunk, self.unit, self.unit, ((0, m),))
         layout = replace(layout, spans=tuple(layout.panels((0, m))))
-        return MatrixReader(self.source, layout, self.ahead, self.must_be_finite)
+        return MatrixReader(self.source, layout, self.ahead, self.must_be_finite, self.cache)
 
     @property
     def runs_together(self) -> int:
@@ -80,7 +85,8 @@ class WindowReader:
         n = self.source.shape[1]
         windows = (2 if self.ahead else 1) * self._window_bytes
         readers = min(self.runs_together, concurrency()[1])
-        return windows + 2 * self.piece * n * 8 + readers * self.source.read_bytes
+        cached = self.source.nbytes if self.is_cached else 0
+        return windows + 2 * self.piece * n * 8 + readers * self.source.read_bytes + cached
 
     @property
     def piece(self) -> int:
@@ -90,13 +96,14 @@ class WindowReader:
 
     @property
     def pass_bytes(self) -> int:
-        """Decoded bytes that a pass asks of the store: whole chunks, also where a part is wanted."""
-        return self.bytes_from(0)
+        """Decoded bytes of a pass: whole chunks, also where a part is wanted."""
+        return self.bytes_from(0)[0]
 
-    def bytes_from(self, begin: int) -> int:
-        """Those that the windows from ``begin`` on ask for."""
+    def bytes_from(self, begin: int) -> tuple[int, int]:
+        """Those of the windows from ``begin`` on, and how many of them are in memory."""
         units = [unit for group in self._groups()[begin:] for unit in group]
-        return self.matrix_reader.cost(units, None)
+        reader = self.matrix_reader
+        return reader.cost(units, None), reader.cached_bytes(units, None)
 
     @property
     def _window_bytes(self) -> int:
@@ -153,9 +160,17 @@ class WindowReader:
             task.check()
             (a, b), end = part
             out = rows[end - (b - a) : end]
+            here = None if self.cache is None else self.cache.get((a, b))
+            if here is not None:
+                out[...] = here[0]
+                return
             read_part(self.source, "rows", slice(a, b), slice(0, n), out)
             if self.must_be_finite:
                 check_finite(self.source, out, a)
+            if self.cache is not None:
+                room = PanelBuffer(out.nbytes).array(out.shape, out.dtype)
+                room[...] = out
+                self.cache.put((a, b), (room, None))
 
         for _ in mapped(read, sorted(zip(units, ends, strict=True))):
             pass
