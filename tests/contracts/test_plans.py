@@ -120,7 +120,7 @@ def test_columns_that_are_yet_to_be_found_are_planned_for(contract):
 
 
 @pytest.mark.parametrize("contract", where("checkpoint"))
-def test_a_plan_with_saves_writes_nothing_and_refuses_no_place(contract, tmp_path):
+def test_a_plan_with_saves_writes_nothing_and_checks_their_place(contract, tmp_path):
     A = contract.kind.unreadable()
     plain = contract.plan(A, memory="1GiB").projected_bytes
     saving = contract.plan(A, memory="1GiB", checkpoint=tmp_path / "saves").projected_bytes
