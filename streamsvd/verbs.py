@@ -6,9 +6,10 @@ before it is used.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from inspect import signature
+from inspect import Parameter, signature
 from typing import Any
 
 from streamsvd.errors import SpecError
@@ -69,7 +70,7 @@ VERBS = {
 }
 
 
-COSTLESS = ("callback", "delta", "overwrite", "save_seconds", "seed")
+COSTLESS = ("callback", "delta", "out", "overwrite", "replay", "save_seconds", "seed")
 """Options that may be passed to every plan, because nothing of the cost depends on them."""
 
 
@@ -92,7 +93,7 @@ def plan(verb: str, *inputs: Any, **options: Any) -> Any:
     Raises
     ------
     SpecError
-        If there is no such verb, or an option cannot be meant.
+        If there is no such verb, an input is left out, or an option cannot be meant.
     BudgetError
         If the memory does not do; it names the smallest that works.
 
@@ -110,8 +111,31 @@ def plan(verb: str, *inputs: Any, **options: Any) -> Any:
     for name in [name for name in options if name in taken and name not in planned]:
         if name not in COSTLESS:
             raise SpecError(
-                f"{name}= is no part of the plan of {verb}, which is of all columns with all their values. Leave it out: a mask makes "
-                'less of it, nonfinite="mean" and "drop_columns" one pass more, a checkpoint what it saves.'
+                f"{name}={options[name]!r} was passed, but there is no plan of {verb} with it. Leave it out."
             )
         del options[name]
+    _check_inputs(verb, planned, inputs, options)
     return resolved.resolve("plan")(*inputs, **options)
+
+
+def _check_inputs(
+    verb: str,
+    planned: Mapping[str, Parameter],
+    inputs: tuple[Any, ...],
+    options: Mapping[str, Any],
+) -> None:
+    """Refuse a plan without an input that it cannot do without.
+
+    Raises
+    ------
+    SpecError
+        It names those that are left out, and says how they are passed.
+    """
+    variable = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+    needed = [p.name for p in planned.values() if p.default is p.empty and p.kind not in variable]
+    lacking = [name for name in needed[len(inputs) :] if name not in options]
+    if lacking:
+        raise SpecError(
+            f"a plan of {verb} needs {' and '.join(needed)}, and {' and '.join(lacking)} {'was' if len(lacking) == 1 else 'were'} not "
+            f'passed. Pass streamsvd.plan("{verb}", {", ".join(needed)}).'
+        )

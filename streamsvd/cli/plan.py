@@ -230,6 +230,7 @@ def plan_record(plan: Plan, rates: Speeds | None) -> dict[str, Any]:
         "projected_bytes": plan.projected_bytes,
         "budget_bytes": plan.budget_bytes,
         "seconds": plan.seconds,
+        "notes": plan.notes,
         "route": plan.route,
         "block": plan.block,
         "probes": plan.probes,

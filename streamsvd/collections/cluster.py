@@ -19,7 +19,7 @@ from streamsvd.collections.saves import open_collection_saves
 from streamsvd.collections.strategies import find_clusters
 from streamsvd.collections.weights import Weights
 from streamsvd.engine.events import Callback, ignore_event
-from streamsvd.engine.saves import SAVE_SECONDS, try_saves
+from streamsvd.engine.saves import SAVE_SECONDS, check_saves, try_saves
 from streamsvd.engine.schedule import allowed_bytes
 from streamsvd.numerics.ledger import Ledger
 from streamsvd.store.collections import Collection
@@ -179,23 +179,32 @@ def plan_cluster(
     column_weights: Any = None,
     inputs: Any = None,
     damping: float = 0.0,
+    nonfinite: str = "raise",
+    checkpoint: str | os.PathLike[str] | None = None,
 ) -> CollectionPlan:
     """What `cluster` will read and need, from shapes alone.
+
+    Parameters
+    ----------
+    collection, error, rank, mode, method, order, patience, backend, memory, seed, row_weights, column_weights, inputs, damping
+        As of `cluster`.
+    nonfinite, checkpoint
+        As of `cluster`; nothing is written.
 
     Raises
     ------
     SpecError, ShapeError, BudgetError
         As `cluster`, before anything is read.
     """
-    source = take_collection(collection, "raise")
+    source = take_collection(collection, nonfinite)
     options = ClusterOptions(
         error=error, rank=rank, mode=mode, method=method, order=order, patience=patience, backend=backend, damping=damping,
         seed=seed,
     )  # fmt: skip
     weights = Weights.of(source, row_weights, column_weights, inputs, damping)
-    return _plan(
-        source, options, ClusteringRequest.of(source, options, weights), allowed_bytes(memory)
-    )
+    check_saves(checkpoint, source, row_weights, column_weights, inputs)
+    request = ClusteringRequest.of(source, options, weights)
+    return _plan(source, options, request, allowed_bytes(memory), saving=checkpoint is not None)
 
 
 def _plan(

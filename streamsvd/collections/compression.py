@@ -27,7 +27,7 @@ from streamsvd.collections.saves import open_collection_saves
 from streamsvd.collections.strategies import find_clusters
 from streamsvd.collections.weights import Weights
 from streamsvd.engine.events import Callback, ResultWritten, ignore_event
-from streamsvd.engine.saves import SAVE_SECONDS, try_saves
+from streamsvd.engine.saves import SAVE_SECONDS, check_saves, try_saves
 from streamsvd.engine.schedule import allowed_bytes
 from streamsvd.errors import SpecError
 from streamsvd.store.collections import Collection
@@ -203,19 +203,29 @@ def plan_compress(
     inputs: Any = None,
     damping: float = 0.0,
     principal: Principal = None,
+    nonfinite: str = "raise",
+    checkpoint: str | os.PathLike[str] | None = None,
 ) -> CollectionPlan:
     """What `compress` will read and need for a new collection, from shapes alone.
+
+    Parameters
+    ----------
+    collection, error, rank, mode, method, backend, memory, seed, row_weights, column_weights, inputs, damping, principal
+        As of `compress`.
+    nonfinite, checkpoint
+        As of `compress`; nothing is written.
 
     Raises
     ------
     SpecError, ShapeError, BudgetError
         As `compress`, before anything is read.
     """
-    source = take_collection(collection, "raise")
+    source = take_collection(collection, nonfinite)
     options = _options(error, rank, mode, method, backend, principal, damping, seed)
     weights = Weights.of(source, row_weights, column_weights, inputs, damping)
     request = ClusteringRequest.of(source, options, weights)
-    return _plan(source, options, request, allowed_bytes(memory))
+    check_saves(checkpoint, source, row_weights, column_weights, inputs)
+    return _plan(source, options, request, allowed_bytes(memory), saving=checkpoint is not None)
 
 
 def _options(

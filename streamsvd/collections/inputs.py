@@ -13,7 +13,7 @@ from streamsvd.engine.events import Callback, ignore_event
 from streamsvd.engine.opening import as_source
 from streamsvd.engine.run import running
 from streamsvd.engine.run_plan import RunPlan
-from streamsvd.engine.saves import SAVE_SECONDS, open_saves, try_saves
+from streamsvd.engine.saves import SAVE_SECONDS, check_saves, open_saves, try_saves
 from streamsvd.engine.schedule import Schedule, allowed_bytes, schedule_rows
 from streamsvd.engine.triangle_pass import TrianglePass
 from streamsvd.numerics.triangle import Triangle, block_height, tower_bytes
@@ -82,7 +82,7 @@ def second_moment_factor(
     source, options = as_source(X), SecondMomentOptions(damping=damping)
     check_real(source)
     try_saves(checkpoint, source)
-    schedule = schedule_samples(source, allowed_bytes(memory))
+    schedule = schedule_samples(source, allowed_bytes(memory), saves=checkpoint is not None)
     saves = open_saves(
         checkpoint, "second_moment_factor", schedule, options, seconds=save_seconds, kinds=(Triangle,)
     )  # fmt: skip
@@ -91,9 +91,18 @@ def second_moment_factor(
 
 
 def plan_second_moment_factor(
-    X: Any, *, damping: float = 0.0, memory: int | float | str | None = None
+    X: Any,
+    *,
+    damping: float = 0.0,
+    memory: int | float | str | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
 ) -> RunPlan:
     """What `second_moment_factor` will read and need, from shapes alone.
+
+    Parameters
+    ----------
+    X, damping, memory, checkpoint
+        As of `second_moment_factor`; nothing is written.
 
     Raises
     ------
@@ -103,18 +112,19 @@ def plan_second_moment_factor(
     source, budget = as_source(X), allowed_bytes(memory)
     options = SecondMomentOptions(damping=damping)
     check_real(source)
-    schedule = schedule_samples(source, budget)
+    check_saves(checkpoint, source)
+    schedule = schedule_samples(source, budget, saves=checkpoint is not None)
     return RunPlan.of("second_moment_factor", schedule, options, budget, passes=1)
 
 
-def schedule_samples(source: Source, allowed: int) -> Schedule:
+def schedule_samples(source: Source, allowed: int, *, saves: bool = False) -> Schedule:
     """How samples are read within the memory."""
     m, n = source.shape
     height = block_height(n)
     return schedule_rows(
         source, height, allowed,
         work=lambda rows: 8 * n * 4 * min(rows, m) + tower_bytes(n, height, m),
-        partial=8 * n * n, shared=24 * n * n, what=f"the second moment of {n:,} columns", remedy="",
+        partial=8 * n * n, saved=8 * n * n if saves else 0, shared=24 * n * n, what=f"the second moment of {n:,} columns", remedy="",
     )  # fmt: skip
 
 

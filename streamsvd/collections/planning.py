@@ -13,6 +13,7 @@ from streamsvd.collections.weights import NO_WEIGHTS, Weights
 from streamsvd.engine.concurrency import concurrency
 from streamsvd.engine.memory import BASE_BYTES
 from streamsvd.engine.run_plan import RunPlan
+from streamsvd.engine.schedule import SAVE_COPIES
 from streamsvd.engine.submit import active_client
 from streamsvd.errors import BudgetError, SpecError
 from streamsvd.store.collections import Collection, Member
@@ -25,8 +26,6 @@ COPIES = 7
 """Of the left factors of all sketches, while clusters are tried: scored, joined, stacked and decomposed."""
 FEW_COPIES = 3
 """The same of projections, whose stacks have few rows."""
-SAVE_COPIES = 4
-"""Of what a pass found, as it is saved: itself, its bytes, all of them in a row, and as the store takes them."""
 ITEM = 8
 WEIGHTS_REFUSAL = "a Gram matrix knows no weights."
 WRITE_BYTES = 24 << 20

@@ -30,7 +30,7 @@ from streamsvd.collections.run import ClusteringRun, clustering_run
 from streamsvd.collections.saves import open_collection_saves
 from streamsvd.collections.weights import Weights
 from streamsvd.engine.events import Callback, ignore_event
-from streamsvd.engine.saves import SAVE_SECONDS, try_saves
+from streamsvd.engine.saves import SAVE_SECONDS, check_saves, try_saves
 from streamsvd.engine.schedule import allowed_bytes
 from streamsvd.errors import BudgetError, SpecError
 from streamsvd.info import Info
@@ -213,19 +213,29 @@ def plan_rate_curve(
     column_weights: Any = None,
     inputs: Any = None,
     damping: float = 0.0,
+    nonfinite: str = "raise",
+    checkpoint: str | os.PathLike[str] | None = None,
 ) -> CollectionPlan:
     """What `rate_curve` will read and need, from shapes alone.
+
+    Parameters
+    ----------
+    collection, errors, mode, rank, method, memory, row_weights, column_weights, inputs, damping
+        As of `rate_curve`.
+    nonfinite, checkpoint
+        As of `rate_curve`; nothing is written.
 
     Raises
     ------
     SpecError, ShapeError, BudgetError
         As `rate_curve`, before anything is read.
     """
-    source = take_collection(collection, "raise")
+    source = take_collection(collection, nonfinite)
     options = RateOptions(errors=errors, mode=mode, rank=rank, method=method, damping=damping)  # type: ignore[arg-type]
     weights = Weights.of(source, row_weights, column_weights, inputs, damping)
     least = ClusteringRequest.of(source, options.at(options.errors[0]), weights)
-    return _plan_rates(source, options, least, allowed_bytes(memory))
+    check_saves(checkpoint, source, row_weights, column_weights, inputs)
+    return _plan_rates(source, options, least, allowed_bytes(memory), saving=checkpoint is not None)
 
 
 def _plan_rates(

@@ -19,8 +19,16 @@ import numpy.typing as npt
 from streamsvd.checks.masks import as_array
 from streamsvd.engine.dask_source import DaskSource, KeptDaskColumns
 from streamsvd.engine.events import Callback, ColumnsLeftOut, ignore_event
-from streamsvd.engine.missing import check_policy, count_missing, fill_missing
+from streamsvd.engine.missing import (
+    COUNT_NOTES,
+    check_policy,
+    count_missing,
+    fill_missing,
+    fill_unread,
+    schedule_counting,
+)
 from streamsvd.engine.opening import as_source
+from streamsvd.engine.run_plan import RunPlan
 from streamsvd.errors import FaintColumnError, NonFiniteError, NotConverged, SpecError
 from streamsvd.info import Info
 from streamsvd.numerics.columns import Columns, as_mask, describe_columns, original_column
@@ -40,6 +48,8 @@ PIECE_BYTES = 4 << 20
 """Read at once while columns are followed, unless a chunk takes more."""
 REFUSAL_SURVEY_BYTES = 256 << 20
 """Bytes looked at to word a refusal; beyond it the words are of the rows looked at."""
+LOOK_NOTE = "Columns that have no value are left out, after a look at the first rows: this is planned for all."
+"""What a plan says where columns are looked for."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -162,7 +172,7 @@ class View:
     look_bytes
         Decoded bytes that were read to know that.
     searched_for_empty
-        Whether columns that are missing throughout were looked for.
+        Whether columns that are missing throughout were looked for, or will be.
     has_mask
         Whether the caller passed a mask.
     support
@@ -310,6 +320,35 @@ def select_columns(
     return View(shown, source, columns, nbytes, looked, masked, counted)
 
 
+def unread_view(source: Source, mask: Any = None, *, tolerant: bool) -> View:
+    """The same as far as it is known without reading the matrix: columns that may yet be left out are there.
+
+    Parameters
+    ----------
+    source, mask, tolerant
+        As of `select_columns`.
+
+    Returns
+    -------
+    view
+        Of the columns that the mask keeps; ``searched_for_empty`` where those that have no value are to be looked for, and then
+        what it takes to leave them out is counted.
+
+    Raises
+    ------
+    SpecError
+        If the mask is none.
+    """
+    if is_kept(source):
+        return select_columns(source, mask, tolerant=False)
+    kept = mask_of(source, mask)
+    looked = source.dtype.kind in "fc" and (tolerant or (isinstance(mask, str) and kept is None))
+    if not looked and (kept is None or kept.all()):
+        return View(source, source, None, 0, False)
+    columns = Columns.of(np.ones(source.shape[1], bool) if kept is None else kept)
+    return View(kept_source(source, columns), source, columns, 0, looked, kept is not None)
+
+
 def kept_source(source: Source, columns: Columns, look_bytes: int = 0) -> Source:
     """The source of the columns that are kept."""
     if isinstance(source, DaskSource):
@@ -401,6 +440,39 @@ def over_columns_with_values(
         return over
 
     return decorate
+
+
+def plan_over_columns(plan: Callable[P, RunPlan]) -> Callable[P, RunPlan]:
+    """A plan of a verb that runs over the columns that are kept, and has no place for missing values.
+
+    The plan takes the matrix first, ``mask``, which never reaches it, and ``nonfinite``: what it is given is the matrix that
+    the verb will be given, as far as it is known without reading. What is read before the verb begins is added to it.
+    """
+    first = next(iter(inspect.signature(plan).parameters))
+
+    @functools.wraps(plan)
+    def over(*args: Any, mask: Any = None, **options: Any) -> RunPlan:
+        if not args and first not in options:
+            return plan(*args, **options)  # says what is lacking
+        A, *rest = args or (options.pop(first),)
+        nonfinite = options.get("nonfinite", "raise")
+        check_policy(nonfinite)
+        view = unread_view(as_source(A), mask, tolerant=nonfinite != "raise")
+        source = view.source
+        found = plan(fill_unread(source, nonfinite), *rest, **options)  # type: ignore[arg-type]
+        if view.searched_for_empty:
+            found = replace(found, notes=(*found.notes, LOOK_NOTE))
+        if nonfinite not in COUNT_NOTES or source.dtype.kind not in "fc":
+            return found
+        counting = schedule_counting(source, options.get("memory"))
+        return replace(
+            found,
+            passes=None if found.passes is None else found.passes + 1,
+            projected_bytes=max(found.projected_bytes, counting.projected_bytes),
+            notes=(*found.notes, COUNT_NOTES[nonfinite]),
+        )
+
+    return over
 
 
 def without_missing(

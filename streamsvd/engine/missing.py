@@ -17,7 +17,7 @@ from streamsvd.engine.events import Callback
 from streamsvd.engine.passes import Block
 from streamsvd.engine.reader import MatrixReader
 from streamsvd.engine.run import Run, in_run
-from streamsvd.engine.schedule import allowed_bytes, schedule_rows
+from streamsvd.engine.schedule import Schedule, allowed_bytes, schedule_rows
 from streamsvd.errors import SpecError
 from streamsvd.numerics.blocks import BadEntry
 from streamsvd.options import POLICIES
@@ -27,6 +27,12 @@ from streamsvd.typing import Real
 
 HEIGHT = 1024
 """Rows of a block that is counted."""
+COUNT_NOTES = {
+    "mean": 'nonfinite="mean": one pass more, before the others, for the means; where a value is missing, entries are then float64.',
+    "drop_columns": 'nonfinite="drop_columns": one pass more, before the others, counts what is missing; columns that lack a value are '
+    "left out.",
+}
+"""What a plan says of the policies that need that pass."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,18 +111,23 @@ def count_missing(
     BudgetError
         If a block does not fit in the memory.
     """
-    n = source.shape[1]
-    schedule = schedule_rows(
-        source, HEIGHT, allowed_bytes(memory), work=lambda height: 9 * height * n, partial=16 * n,
-        what=f"counting what is missing in {n:,} columns", remedy="",
-    )  # fmt: skip
+    schedule = schedule_counting(source, memory)
     reader = replace(schedule.reader, checks_entries=False)
     assert isinstance(reader, MatrixReader)
     run = Run(
         reader, schedule.workers, "cpu", schedule.projected_bytes, schedule.task_bytes, notify
     )
     with in_run(run):
-        return run(CountPass(n), "missing values")
+        return run(CountPass(source.shape[1]), "missing values")
+
+
+def schedule_counting(source: Source, memory: int | float | str | None) -> Schedule:
+    """How that pass runs within the memory."""
+    n = source.shape[1]
+    return schedule_rows(
+        source, HEIGHT, allowed_bytes(memory), work=lambda height: 9 * height * n, partial=16 * n,
+        what=f"counting what is missing in {n:,} columns", remedy="",
+    )  # fmt: skip
 
 
 def fill_missing(source: Source, nonfinite: str, counts: ColumnCounts | None) -> Source:
@@ -127,3 +138,10 @@ def fill_missing(source: Source, nonfinite: str, counts: ColumnCounts | None) ->
         there = source.shape[0] - counts.missing
         fill = np.divide(counts.total, there, out=fill, where=there > 0)
     return FilledColumns(source, fill)
+
+
+def fill_unread(source: Source, nonfinite: str) -> Source:
+    """The matrix as `fill_missing` makes it, before its means are known: of the same shape and type, not to be read."""
+    if nonfinite not in ("zero", "mean") or source.dtype.kind not in "fc":
+        return source
+    return FilledColumns(source, np.full(source.shape[1], float(nonfinite == "mean")))

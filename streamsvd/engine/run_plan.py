@@ -29,8 +29,8 @@ class RunPlan:
         Tasks that run at once in this process, and all tasks of a pass.
     projected_bytes, budget_bytes
         Upper bound of the memory, and what is allowed.
-    is_cached
-        Whether the first pass leaves what it reads in memory, so that the others ask nothing of the store.
+    cached_passes
+        Of the passes, those that find in memory what the first left there, and ask nothing of the store.
     notes
         What decides the number of passes, and what else is to be known, a sentence each.
     """
@@ -45,14 +45,17 @@ class RunPlan:
     projected_bytes: int
     budget_bytes: int
     notes: tuple[str, ...] = ()
-    is_cached: bool = False
+    cached_passes: int = 0
+
+    @property
+    def is_cached(self) -> bool:
+        """Whether the matrix stays in memory."""
+        return self.cached_passes > 0
 
     @property
     def bytes_read(self) -> int | None:
-        """Decoded bytes that all passes ask of the store; None where the data decide how many there are."""
-        if self.is_cached:
-            return self.pass_bytes
-        return None if self.passes is None else self.passes * self.pass_bytes
+        """Decoded bytes that all passes ask of the store, at most; None where the data decide how many there are."""
+        return None if self.passes is None else (self.passes - self.cached_passes) * self.pass_bytes
 
     @classmethod
     def of(
@@ -66,9 +69,10 @@ class RunPlan:
         notes: tuple[str, ...] = (),
     ) -> RunPlan:
         """Of a scheduled matrix."""
+        cached = passes - 1 if passes is not None and schedule.is_cached else 0
         return cls(
             verb, schedule.source.name, options, passes, schedule.pass_bytes, schedule.workers,
-            len(schedule.reader.spans), schedule.projected_bytes, budget, notes, schedule.is_cached,
+            len(schedule.reader.spans), schedule.projected_bytes, budget, notes, cached,
         )  # fmt: skip
 
     def explain(self) -> str:

@@ -23,6 +23,7 @@ from streamsvd.typing import Matrix
 
 if TYPE_CHECKING:
     from streamsvd.store.checkpoints.checkpoint import Checkpoint
+    from streamsvd.store.objects import Objects
 
 SAVE_SECONDS = 30.0
 DIGESTS = {
@@ -246,6 +247,24 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
+def check_saves(place: str | os.PathLike[str] | None, *read: Any) -> Objects | None:
+    """Where a checkpoint is to be, refused if it lies in what is read; nothing is written, and there may be none.
+
+    Raises
+    ------
+    SpecError
+        If it is empty text, or is not apart from what is read.
+    """
+    if place is None:
+        return None
+    from streamsvd.store.objects import objects_at  # what most runs do not need
+    from streamsvd.store.writing.separation import check_apart
+
+    objects = objects_at(place, "checkpoint")
+    check_apart(objects, *read, name="checkpoint=")
+    return objects
+
+
 def try_saves(place: str | os.PathLike[str] | None, *read: Any) -> None:
     """Refuse a checkpoint that cannot be written, or lies in what is read, before anything is; there may be none.
 
@@ -256,13 +275,10 @@ def try_saves(place: str | os.PathLike[str] | None, *read: Any) -> None:
     StoreError
         If it cannot be written.
     """
-    if place is not None:
-        from streamsvd.store.objects import objects_at  # what most runs do not need
-        from streamsvd.store.writing.separation import check_apart
+    objects = check_saves(place, *read)
+    if objects is not None:
         from streamsvd.store.writing.trial import try_objects
 
-        objects = objects_at(place, "checkpoint")
-        check_apart(objects, *read, name="checkpoint=")
         try_objects(objects)
 
 

@@ -22,6 +22,8 @@ LEAST_PANEL = 64
 MOST_SPANS = 64
 SPAN_BLOCKS = 4
 """Blocks of rows in a span, at least: joining two costs as much as taking in one more."""
+SAVE_COPIES = 4
+"""Of what passes found, as it is saved: itself, its bytes, all of them in a row, and as the store takes them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ def schedule_rows(
     work: Callable[[int], int],
     shared: int = 0,
     partial: int = 0,
+    saved: int = 0,
     most: int = MOST_SPANS,
     passes: int = 1,
     what: str,
@@ -95,6 +98,8 @@ def schedule_rows(
         Bytes that a task takes beside reading, of the rows in a block.
     shared, partial
         Bytes that there are once, not in each task; and of what a task hands back, as it waits to be joined.
+    saved
+        Of these, what a save holds, and as much of a pass that is over; 0 where nothing is saved.
     most
         Most spans.
     passes
@@ -127,15 +132,17 @@ def schedule_rows(
                 panels = 2 if prefetch else 1
                 reading = panels * (min(panel, longest) * row + source.read_bytes) + block
                 needed = BASE_BYTES + shared + workers * (reading + work(height))
-                needed += partial * (workers + waiting) if len(spans) > 1 else partial
+                handed = workers + waiting if len(spans) > 1 else 1
+                tasks = needed - shared + partial * handed
+                needed = shared + tasks + SAVE_COPIES * saved * (handed + 1)
                 if needed <= allowed:
-                    tasks = needed - shared
                     found = Schedule(source, layout, workers, prefetch, needed, tasks)
-                    with_cache = (
-                        needed + source.nbytes - workers * panels * min(panel, longest) * row
-                    )
-                    if passes > 1 and with_cache <= allowed and may_be_cached(source):
-                        found = replace(found, is_cached=True, projected_bytes=with_cache)
+                    spared = (
+                        workers * panels * min(panel, longest) * row
+                    )  # panels stay where they are read
+                    cached = needed - spared + source.nbytes
+                    if passes > 1 and cached <= allowed and may_be_cached(source):
+                        found = replace(found, is_cached=True, projected_bytes=cached)
                     return found
                 tried.append(needed)
         if panel <= LEAST_PANEL:

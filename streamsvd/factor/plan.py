@@ -33,6 +33,7 @@ from streamsvd.factor.candidates import (
     thread_variants,
 )
 from streamsvd.factor.options import SVDOptions
+from streamsvd.factor.plan_options import missing_value_notes
 from streamsvd.numerics.blocks import Axis
 from streamsvd.protocols import Source
 
@@ -124,6 +125,11 @@ class Plan:
     is_cached: bool = False
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be known of the number of passes beside it, a sentence each."""
+        return missing_value_notes(self.options, self.layout.axis, self.route, self.dtype)
+
+    @property
     def tasks(self) -> int:
         """Tasks of one pass: spans and merges."""
         return 2 * len(self.layout.spans) - 1
@@ -151,6 +157,7 @@ class Plan:
             f"  memory     {show_bytes(self.projected_bytes)} projected, {show_bytes(self.budget_bytes)} allowed",
             *([f"  cache      {CACHE_NOTE}"] if self.is_cached else []),
             *self._otherwise(),
+            *(f"  note       {note}" for note in self.notes),
             f"  time       about {self.seconds:.3g} s",
             "  considered, with seconds on two threads",
         ]

@@ -13,6 +13,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 import numpy as np
 
 from streamsvd.checks.masks import require_unmasked
+from streamsvd.engine.columns import AUTO, LOOK_NOTE
 from streamsvd.engine.memory import parse_bytes
 from streamsvd.errors import SpecError
 from streamsvd.factor.options import PLAN_OPTIONS, SVDOptions
@@ -34,6 +35,31 @@ class PlanLike(Protocol):
     def route(self) -> str: ...
     @property
     def fallback(self) -> object: ...
+
+
+def missing_value_notes(
+    options: SVDOptions | None, axis: str, route: str, dtype: str
+) -> tuple[str, ...]:
+    """What missing values may add to the passes of a plan, which does not know whether there are any; a sentence each."""
+    if options is None or np.dtype(dtype).kind not in "fc":
+        return ()
+    policy = options.nonfinite
+    looks = (LOOK_NOTE,) if policy != "raise" or _is_auto(options.mask) else ()
+    if axis == "rows" and policy == "mean":
+        return (
+            *looks,
+            "Where a value is missing, one pass more: for the means that take their place.",
+        )
+    if axis == "rows" and policy == "drop_columns" and route == "krylov":
+        return (
+            *looks,
+            "Where a value is missing that the sample does not show, one pass more: without its column.",
+        )
+    return looks
+
+
+def _is_auto(mask: Any) -> bool:
+    return isinstance(mask, str) and mask == AUTO
 
 
 def run_options(plan: PlanLike, given: dict[str, Any]) -> dict[str, Any]:

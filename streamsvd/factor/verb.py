@@ -14,7 +14,14 @@ from streamsvd.engine.device import thread_backend
 from streamsvd.engine.events import Callback, ResultWritten, ignore_event
 from streamsvd.engine.memory import default_budget, parse_bytes
 from streamsvd.engine.opening import as_source
-from streamsvd.engine.saves import SAVE_SECONDS, Saves, check_seconds, open_saves, try_saves
+from streamsvd.engine.saves import (
+    SAVE_SECONDS,
+    Saves,
+    check_saves,
+    check_seconds,
+    open_saves,
+    try_saves,
+)
 from streamsvd.engine.schedule import Schedule
 from streamsvd.errors import NotConverged, ShapeError, SpecError
 from streamsvd.factor.candidates import Speeds
@@ -103,7 +110,12 @@ certify, target, excess_tol, device, precision, route, checkpoint
         column_weights=column_weights, nonfinite=nonfinite, mask=mask, u=u, out=out, max_passes=max_passes, certify=certify,
         target=target, excess_tol=excess_tol, device=device, precision=precision, route=route, checkpoint=checkpoint,
     )  # fmt: skip
-    view = _planned_view(as_source(A), mask)
+    whole = as_source(A)
+    if checkpoint is not None:
+        from streamsvd.store.writing.separation import mask_places  # imports zarr
+
+        check_saves(checkpoint, whole, row_weights, column_weights, mask_places(whole, mask))
+    view = _planned_view(whole, mask)
     if view.columns is not None:  # weights are of all columns
         matrix_options(view.whole, options, options.column_weights)
     if axis not in (None, "rows", "columns"):

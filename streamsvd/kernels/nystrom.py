@@ -12,13 +12,25 @@ import numpy.typing as npt
 
 from streamsvd.checks.paths import local_path
 from streamsvd.checks.real import check_real
-from streamsvd.engine.columns import View, over_columns_with_values, view_of, with_columns
+from streamsvd.engine.columns import (
+    View,
+    over_columns_with_values,
+    plan_over_columns,
+    view_of,
+    with_columns,
+)
 from streamsvd.engine.events import Callback, ignore_event
 from streamsvd.engine.opening import as_source
 from streamsvd.engine.reader import MatrixReader
 from streamsvd.engine.run import Run, running
 from streamsvd.engine.run_plan import RunPlan
-from streamsvd.engine.saves import SAVE_SECONDS, array_digest, open_saves, try_saves
+from streamsvd.engine.saves import (
+    SAVE_SECONDS,
+    array_digest,
+    check_saves,
+    open_saves,
+    try_saves,
+)
 from streamsvd.engine.schedule import PIECE_BYTES, Schedule, allowed_bytes, schedule_rows
 from streamsvd.errors import ShapeError, SpecError
 from streamsvd.info import Info
@@ -315,7 +327,12 @@ def nystrom(
         gamma=gamma, n_centres=n_centres, budget=budget, mode=mode, certify=certify, seed=seed,
     )  # fmt: skip
     schedule = schedule_dictionary(
-        source, options, allowed_bytes(memory), passes=_passes(options), device=device
+        source,
+        options,
+        allowed_bytes(memory),
+        passes=_passes(options),
+        device=device,
+        saves=checkpoint is not None,
     )
     check_comparable(options, checkpoint)
     with running(schedule, device=device, notify=callback, seed=seed) as run:
@@ -330,6 +347,7 @@ def nystrom(
         return build_result(run, sampling, state, asked, open_choices(options))
 
 
+@plan_over_columns
 def plan_nystrom(
     X: Any,
     kernel: KernelName | Callable[[Matrix, Matrix], Matrix] = "rbf",
@@ -344,29 +362,44 @@ def plan_nystrom(
     budget: int | None = None,
     mode: Mode = "poisson",
     certify: bool = True,
+    mask: Any = None,
+    nonfinite: str = "raise",
     device: str = "cpu",
     memory: int | float | str | None = None,
     seed: int = 0,
+    checkpoint: str | os.PathLike[str] | None = None,
 ) -> RunPlan:
     """What `nystrom` will read and need, from shapes alone.
 
     Parameters
     ----------
-    X, kernel, n_centres, gamma, length, degree, offset, smoothness, scale, budget, mode, certify, device, memory, seed
+    X, kernel, n_centres, gamma, length, degree, offset, smoothness, scale, budget, mode, certify, mask, nonfinite, device
         As of `streamsvd.nystrom`.
+    memory, seed, checkpoint
+        As of `streamsvd.nystrom`; nothing is written.
 
     Raises
     ------
     SpecError, BudgetError
         As `streamsvd.nystrom`, before anything is read.
     """
+    del mask, nonfinite  # X is as the run will be given it
     source, allowed = as_source(X), allowed_bytes(memory)
     check_real(source)
+    check_saves(checkpoint, source)
     options = NystromOptions(
         kernel=kernel, length=length, degree=degree, offset=offset, smoothness=smoothness, scale=scale,
         gamma=gamma, n_centres=n_centres, budget=budget, mode=mode, certify=certify, seed=seed,
     )  # fmt: skip
-    schedule = schedule_dictionary(source, options, allowed, passes=_passes(options), device=device)
+    check_comparable(options, checkpoint)
+    schedule = schedule_dictionary(
+        source,
+        options,
+        allowed,
+        passes=_passes(options),
+        device=device,
+        saves=checkpoint is not None,
+    )
     return RunPlan.of(
         "nystrom", schedule, options, allowed, passes=_passes(options), notes=(SAMPLE_NOTE,)
     )
@@ -388,6 +421,8 @@ def schedule_dictionary(
     further: int = 0,
     shared: int = 0,
     passes: int = 1,
+    sums: int = 0,
+    saves: bool = False,
     device: str = "cpu",
 ) -> Schedule:
     """How to run within the memory.
@@ -398,6 +433,8 @@ def schedule_dictionary(
         The matrix, what was asked, and bytes.
     further, shared
         Bytes that a task holds beside its dictionary, and that there are once.
+    sums, saves
+        Of these, bytes of what it hands back; and whether that, and dictionaries, are saved.
     passes
         Reads of the matrix.
     device
@@ -419,13 +456,15 @@ def schedule_dictionary(
     dense = 40 * (2 * size) ** 2
     shared, dense = (shared, dense) if device == "cpu" else (shared + 40 * size**2, 8 * size)
     features = feature_bytes(source, options.n_centres, device)
+    partial = 8 * size * (n + 4)
     return schedule_rows(
         source,
         size,
         allowed,
         work=lambda height: dense + further + rows + 8 * 3 * height * n + features,
         shared=shared + 8 * n * 4 * SAMPLE_ROWS,
-        partial=8 * size * (n + 4),
+        partial=partial,
+        saved=max(partial, sums) if saves else 0,
         passes=passes,
         what=f"a dictionary of {size:,} rows of {n:,} numbers",
         remedy=", or fewer rows of the dictionary (budget, n_centres)",

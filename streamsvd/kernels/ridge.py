@@ -13,12 +13,24 @@ import numpy.typing as npt
 
 from streamsvd.checks.paths import local_path
 from streamsvd.checks.real import check_real
-from streamsvd.engine.columns import View, over_columns_with_values, view_of, with_columns
+from streamsvd.engine.columns import (
+    View,
+    over_columns_with_values,
+    plan_over_columns,
+    view_of,
+    with_columns,
+)
 from streamsvd.engine.events import Callback, ResultWritten, ignore_event
 from streamsvd.engine.opening import as_source
 from streamsvd.engine.run import Run, running
 from streamsvd.engine.run_plan import RunPlan
-from streamsvd.engine.saves import SAVE_SECONDS, array_digest, open_saves, try_saves
+from streamsvd.engine.saves import (
+    SAVE_SECONDS,
+    array_digest,
+    check_saves,
+    open_saves,
+    try_saves,
+)
 from streamsvd.engine.schedule import Schedule, allowed_bytes, schedule_rows
 from streamsvd.errors import NotConverged, ShapeError, SpecError
 from streamsvd.info import Info, Status
@@ -317,7 +329,9 @@ def kernel_ridge(
         kernel=kernel, ridge=ridge, n_centres=n_centres, length=length, degree=degree, offset=offset, smoothness=smoothness,
         scale=scale, budget=budget, mode=mode, solver=solver, tol=tol, max_passes=max_passes, held_out=held_out, seed=seed,
     )  # fmt: skip
-    options, schedule = _schedule(source, values, options, device, allowed_bytes(memory))
+    options, schedule = _schedule(
+        source, values, options, device, allowed_bytes(memory), saves=checkpoint is not None
+    )
     check_comparable(options, checkpoint)
     with running(schedule, device=device, notify=callback, seed=seed) as run:
         targets = Targets.with_means(values, held_out, seed)
@@ -340,6 +354,7 @@ def kernel_ridge(
     return fit
 
 
+@plan_over_columns
 def plan_kernel_ridge(
     X: Any,
     y: Any,
@@ -358,9 +373,12 @@ def plan_kernel_ridge(
     tol: float = TOL,
     max_passes: int = MAX_PASSES,
     held_out: float = 0.1,
+    mask: Any = None,
+    nonfinite: str = "raise",
     device: str = "cpu",
     memory: int | float | str | None = None,
     seed: int = 0,
+    checkpoint: str | os.PathLike[str] | None = None,
 ) -> RunPlan:
     """What `kernel_ridge` will read and need, from shapes alone.
 
@@ -368,22 +386,27 @@ def plan_kernel_ridge(
     ----------
     X, y, kernel, ridge, n_centres, length, degree, offset, smoothness, scale, budget, mode, solver, tol, max_passes
         As of `streamsvd.kernel_ridge`.
-    held_out, device, memory, seed
-        As of `streamsvd.kernel_ridge`.
+    held_out, mask, nonfinite, device, memory, seed, checkpoint
+        As of `streamsvd.kernel_ridge`; nothing is written.
 
     Raises
     ------
     ShapeError, SpecError, BudgetError
         As `streamsvd.kernel_ridge`, before anything is read.
     """
+    del mask, nonfinite  # X is as the run will be given it
     source, allowed = as_source(X), allowed_bytes(memory)
     check_real(source)
+    check_saves(checkpoint, source, y)
     values, _ = as_targets(y, source.shape[0], source.name)
     options = KernelRidgeOptions(
         kernel=kernel, ridge=ridge, n_centres=n_centres, length=length, degree=degree, offset=offset, smoothness=smoothness,
         scale=scale, budget=budget, mode=mode, solver=solver, tol=tol, max_passes=max_passes, held_out=held_out, seed=seed,
     )  # fmt: skip
-    options, schedule = _schedule(source, values, options, device, allowed)
+    check_comparable(options, checkpoint)
+    options, schedule = _schedule(
+        source, values, options, device, allowed, saves=checkpoint is not None
+    )
     notes = [SAMPLE_NOTE]
     if options.solver == "pcg":
         notes.append(
@@ -404,7 +427,13 @@ def _passes(options: KernelRidgeOptions) -> int:
 
 
 def _schedule(
-    source: Source, values: Matrix, options: KernelRidgeOptions, device: str, allowed: int
+    source: Source,
+    values: Matrix,
+    options: KernelRidgeOptions,
+    device: str,
+    allowed: int,
+    *,
+    saves: bool,
 ) -> tuple[KernelRidgeOptions, Schedule]:
     """The options with the solver that is chosen, and how the rows are read."""
     if options.solver == "auto":
@@ -420,8 +449,8 @@ def _schedule(
     assert budget is not None
     squares = {"onepass": 16 * budget**2, "direct": 8 * centres**2, "pcg": 4 * centres**2}
     schedule = schedule_dictionary(
-        source, options, allowed, further=8 * squares[options.solver], shared=3 * values.nbytes,
-        passes=_passes(options), device=device,
+        source, options, allowed, further=8 * squares[options.solver], shared=3 * values.nbytes, sums=2 * squares[options.solver],
+        passes=_passes(options), saves=saves, device=device,
     )  # fmt: skip
     return options, schedule
 

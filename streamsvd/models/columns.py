@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from streamsvd.checks.masks import as_array
-from streamsvd.engine.columns import AUTO, View, mask_of, select_columns, view_of
+from streamsvd.engine.columns import View, mask_of, select_columns, view_of
 from streamsvd.engine.dask_source import DaskSource
 from streamsvd.engine.events import Callback
 from streamsvd.errors import ShapeError, SpecError
@@ -100,20 +100,15 @@ def known_view(source: Source, spec: ModelSpec, columns: Columns | None, mask: A
 def first_view(source: Source, mask: Any, stop: int, *, tolerant: bool, notify: Callback) -> View:
     """The source as the first block makes the model see it, of the rows before ``stop``."""
     view = select_columns(source, mask, tolerant=tolerant, notify=notify, stop=stop)
+    return block_view(view)
+
+
+def block_view(view: View) -> View:
+    """The same for blocks that are read, not computed in a graph of dask."""
+    source = view.whole
     if view.columns is not None and isinstance(source, DaskSource):
-        # Blocks are read, not computed in a graph.
         view = replace(view, source=KeptColumns(source, view.columns))
     return view
-
-
-def unread_view(source: Source, mask: Any, *, tolerant: bool) -> View:
-    """The same without a look: columns that may yet be left out are there, and what it takes to leave them out."""
-    kept = mask_of(source, mask)
-    may_lose = tolerant or (isinstance(mask, str) and mask == AUTO and kept is None)
-    if kept is None and not may_lose:
-        return View(source, source, None, 0, False)
-    columns = Columns.of(np.ones(source.shape[1], bool) if kept is None else kept)
-    return View(KeptColumns(source, columns), source, columns, 0, False)
 
 
 def check_width(source: Source, width: int | None) -> None:

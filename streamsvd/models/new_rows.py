@@ -8,17 +8,17 @@ from typing import Any
 
 import msgspec
 
-from streamsvd.engine.columns import PIECE_BYTES, View
+from streamsvd.engine.columns import PIECE_BYTES, View, unread_view
 from streamsvd.engine.concurrency import concurrency
 from streamsvd.engine.events import Callback
 from streamsvd.errors import ShapeError, SpecError
 from streamsvd.models.block_reader import BlockReader
 from streamsvd.models.columns import (
+    block_view,
     first_mask,
     first_view,
     known_view,
     refuse_mask_of_columns,
-    unread_view,
 )
 from streamsvd.models.cut import BlockCut, plan_cut
 from streamsvd.models.loaded_version import LoadedVersion
@@ -150,11 +150,14 @@ class ExpectedRows:
         Reads all rows that may be new.
     is_known
         Whether the model has a block of this name: then all of it is read to compare.
+    looks
+        Whether columns that have no value are looked for first.
     """
 
     spec: ModelSpec
     reader: BlockReader
     is_known: bool
+    looks: bool
 
 
 def expect_new_rows(version: LoadedVersion, request: UpdateRequest) -> ExpectedRows:
@@ -167,7 +170,8 @@ def expect_new_rows(version: LoadedVersion, request: UpdateRequest) -> ExpectedR
         check_growth(version, view.source, spec)
         start = version.n_rows
     reader = BlockReader(view.source, spec.axis, start, length, cut)
-    return ExpectedRows(spec, reader, request.options.block_id in version.ids)
+    looks = version.state is None and spec.axis == "rows" and view.searched_for_empty
+    return ExpectedRows(spec, reader, request.options.block_id in version.ids, looks)
 
 
 def check_request(version: LoadedVersion, request: UpdateRequest) -> None:
@@ -236,7 +240,7 @@ def _unread_view(version: LoadedVersion, request: UpdateRequest) -> View:
     if version.state is not None:
         return known_view(source, spec, version.state.columns, request.mask)
     mask = first_mask(source, version.settings.mask, request.mask)
-    return unread_view(source, mask, tolerant=request.options.nonfinite != "raise")
+    return block_view(unread_view(source, mask, tolerant=request.options.nonfinite != "raise"))
 
 
 def _cut(version: LoadedVersion, request: UpdateRequest, view: View) -> tuple[ModelSpec, BlockCut]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from streamsvd.engine.columns import LOOK_NOTE
 from streamsvd.engine.events import Callback, ignore_event
 from streamsvd.engine.memory import show_bytes
 from streamsvd.engine.opening import as_source
@@ -157,6 +158,8 @@ def plan_update(
         notes = [f"block {block_id!r} is in the model: it is read to compare, and not absorbed"]
     elif request.grows and n_new:
         notes.append(f"{what} at the end that are zero throughout are left for later")
+    if rows.looks:
+        notes.append(LOOK_NOTE)
     return UpdatePlan(
         verb="update",
         source=source.name,

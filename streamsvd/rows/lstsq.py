@@ -13,12 +13,17 @@ from streamsvd.checks.foreign import check_object
 from streamsvd.checks.masks import as_array
 from streamsvd.checks.real import check_real
 from streamsvd.checks.sizes import check_size
-from streamsvd.engine.columns import View, over_columns_with_values, with_columns
+from streamsvd.engine.columns import (
+    View,
+    over_columns_with_values,
+    plan_over_columns,
+    with_columns,
+)
 from streamsvd.engine.events import Callback, ignore_event
 from streamsvd.engine.opening import as_source
 from streamsvd.engine.run import Run, running
 from streamsvd.engine.run_plan import RunPlan
-from streamsvd.engine.saves import SAVE_SECONDS, open_saves, try_saves
+from streamsvd.engine.saves import SAVE_SECONDS, check_saves, open_saves, try_saves
 from streamsvd.engine.schedule import Schedule, allowed_bytes, schedule_rows
 from streamsvd.engine.triangle_pass import TrianglePass
 from streamsvd.errors import NotConverged, ShapeError, SpecError
@@ -215,8 +220,10 @@ def lstsq(
     source, budget = as_source(A), allowed_bytes(memory)
     options = LeastSquaresOptions(method=method, ridge=ridge, tol=tol, seed=seed)
     targets, flat = _right_hand_sides(b, source)
-    try_saves(checkpoint, source)
-    options, schedule = _schedule(source, targets.shape[1], options, budget)
+    try_saves(checkpoint, source, b)
+    options, schedule = _schedule(
+        source, targets.shape[1], options, budget, saves=checkpoint is not None
+    )
     saves = open_saves(
         checkpoint, "lstsq", schedule, options, seconds=save_seconds,
         kinds=(Triangle, SparseSignSketch, DescentSums, LeastSquaresDescent), b=targets,
@@ -256,6 +263,7 @@ def lstsq(
     return result
 
 
+@plan_over_columns
 def plan_lstsq(
     A: Any,
     b: Any,
@@ -263,20 +271,32 @@ def plan_lstsq(
     method: Method = "auto",
     ridge: float = 0.0,
     tol: float = 0.0,
+    mask: Any = None,
+    nonfinite: str = "raise",
     memory: int | float | str | None = None,
     seed: int = 0,
+    checkpoint: str | os.PathLike[str] | None = None,
 ) -> RunPlan:
     """What `lstsq` will read and need, from shapes alone.
+
+    Parameters
+    ----------
+    A, b, method, ridge, tol, mask, nonfinite, memory, seed, checkpoint
+        As of `lstsq`; nothing is written.
 
     Raises
     ------
     ShapeError, SpecError, BudgetError
         As `lstsq`, before anything is read.
     """
+    del mask, nonfinite  # A is as the run will be given it
     source, budget = as_source(A), allowed_bytes(memory)
     options = LeastSquaresOptions(method=method, ridge=ridge, tol=tol, seed=seed)
     targets, _ = _right_hand_sides(b, source)
-    options, schedule = _schedule(source, targets.shape[1], options, budget)
+    check_saves(checkpoint, source, b)
+    options, schedule = _schedule(
+        source, targets.shape[1], options, budget, saves=checkpoint is not None
+    )
     iterates = options.method == "precondition"
     notes = (
         (
@@ -301,7 +321,7 @@ def _passes(options: LeastSquaresOptions) -> int:
 
 
 def _schedule(
-    source: Source, q: int, options: LeastSquaresOptions, budget: int
+    source: Source, q: int, options: LeastSquaresOptions, budget: int, *, saves: bool
 ) -> tuple[LeastSquaresOptions, Schedule]:
     """The options with the method that is chosen, and how the rows are read."""
     check_real(source)
@@ -311,7 +331,8 @@ def _schedule(
     needs = _memory_needs(options.method, m, n, q, height)
     schedule = schedule_rows(
         source, height, budget, work=lambda _: needs.task_bytes, partial=needs.result_bytes, shared=needs.resident_bytes,
-        most=MOST_TRIANGLES if options.method == "qr" else MOST_SKETCHES, passes=_passes(options),
+        saved=needs.result_bytes if saves else 0, passes=_passes(options),
+        most=MOST_TRIANGLES if options.method == "qr" else MOST_SKETCHES,
         what=f"least squares by method={options.method!r} with {n:,} columns and {q:,} right-hand sides",
         remedy="" if options.method == "qr" else ', or method="qr"',
     )  # fmt: skip

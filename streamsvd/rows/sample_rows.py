@@ -10,13 +10,18 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.checks.real import check_real
-from streamsvd.engine.columns import View, over_columns_with_values, with_columns
+from streamsvd.engine.columns import (
+    View,
+    over_columns_with_values,
+    plan_over_columns,
+    with_columns,
+)
 from streamsvd.engine.device import NumpyBackend
 from streamsvd.engine.events import Callback, ignore_event
 from streamsvd.engine.opening import as_source
 from streamsvd.engine.run import Run, running
 from streamsvd.engine.run_plan import RunPlan
-from streamsvd.engine.saves import SAVE_SECONDS, open_saves, try_saves
+from streamsvd.engine.saves import SAVE_SECONDS, check_saves, open_saves, try_saves
 from streamsvd.engine.schedule import Schedule, allowed_bytes, schedule_rows
 from streamsvd.engine.triangle_pass import TrianglePass
 from streamsvd.errors import BudgetError, SpecError
@@ -205,14 +210,10 @@ def sample_rows(
         method=method,
         seed=seed,
     )
-    if method == "online" and checkpoint is not None:
-        raise SpecError(
-            'checkpoint= has no meaning for method="online", which is one pass in the order of the rows. Leave it out, or take '
-            "two passes."
-        )
+    _refuse_online_saves(method, checkpoint)
     try_saves(checkpoint, source)
     options, chosen = _with_oversampling(options, source)
-    schedule, kept = _schedule(source, options, budget)
+    schedule, kept = _schedule(source, options, budget, saves=checkpoint is not None)
     m, n = source.shape
     saves = open_saves(
         checkpoint,
@@ -250,6 +251,7 @@ def sample_rows(
     )
 
 
+@plan_over_columns
 def plan_sample_rows(
     A: Any,
     size: int | None = None,
@@ -259,16 +261,25 @@ def plan_sample_rows(
     gamma: float | None = None,
     p: float = 2.0,
     method: SampleMethod = "two-pass",
+    mask: Any = None,
+    nonfinite: str = "raise",
     memory: int | float | str | None = None,
     seed: int = 0,
+    checkpoint: str | os.PathLike[str] | None = None,
 ) -> RunPlan:
     """What `sample_rows` will read and need, from shapes alone.
+
+    Parameters
+    ----------
+    A, size, scores, oversampling, gamma, p, method, mask, nonfinite, memory, seed, checkpoint
+        As of `sample_rows`; nothing is written.
 
     Raises
     ------
     SpecError, BudgetError
         As `sample_rows`, before anything is read.
     """
+    del mask, nonfinite  # A is as the run will be given it
     source, budget = as_source(A), allowed_bytes(memory)
     options = SampleOptions(
         size=size,
@@ -279,8 +290,10 @@ def plan_sample_rows(
         method=method,
         seed=seed,
     )
+    _refuse_online_saves(method, checkpoint)
+    check_saves(checkpoint, source)
     options, _ = _with_oversampling(options, source)
-    schedule, _ = _schedule(source, options, budget)
+    schedule, _ = _schedule(source, options, budget, saves=checkpoint is not None)
     return RunPlan.of("sample_rows", schedule, options, budget, passes=_passes(options))
 
 
@@ -289,14 +302,25 @@ def _passes(options: SampleOptions) -> int:
     return 1 if options.method == "online" else 2
 
 
-def _schedule(source: Source, options: SampleOptions, budget: int) -> tuple[Schedule, int]:
+def _refuse_online_saves(method: SampleMethod, checkpoint: Any) -> None:
+    if method == "online" and checkpoint is not None:
+        raise SpecError(
+            'checkpoint= has no meaning for method="online", which is one pass in the order of the rows. Leave it out, or take '
+            "two passes."
+        )
+
+
+def _schedule(
+    source: Source, options: SampleOptions, budget: int, *, saves: bool
+) -> tuple[Schedule, int]:
     """How the rows are read, and the most of them that are kept at once."""
     check_real(source)
     m, n = source.shape
     height, kept = block_height(n), _most_kept(options, m, n)
     schedule = schedule_rows(
         source, height, budget, work=lambda _: _work(n, height, m), partial=8 * n * n,
-        shared=64 * n * n + 48 * n * kept, passes=_passes(options), what=f"a sample of up to {kept:,} rows of {n:,} numbers",
+        saved=8 * n * n if saves else 0, passes=_passes(options),
+        shared=64 * n * n + 48 * n * kept, what=f"a sample of up to {kept:,} rows of {n:,} numbers",
         remedy=", or a smaller size or oversampling",
     )  # fmt: skip
     return schedule, kept

@@ -10,12 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from streamsvd.engine.columns import View, over_columns_with_values, with_columns
+from streamsvd.engine.columns import (
+    View,
+    over_columns_with_values,
+    plan_over_columns,
+    with_columns,
+)
 from streamsvd.engine.events import Callback, ignore_event
 from streamsvd.engine.missing import check_policy
 from streamsvd.engine.opening import as_source
 from streamsvd.engine.run_plan import RunPlan
-from streamsvd.engine.saves import SAVE_SECONDS, try_saves
+from streamsvd.engine.saves import SAVE_SECONDS, check_saves, try_saves
 from streamsvd.engine.schedule import allowed_bytes
 from streamsvd.errors import OrderWarning, SpecError
 from streamsvd.protocols import Source
@@ -198,10 +203,13 @@ def plan_top_eigenvectors(
     memory: int | float | str | None = None,
     passes: int = 1,
     n_rows: int | None = None,
+    mask: Any = None,
+    nonfinite: str = "raise",
     width: int | None = None,
     heavy_rows: int = 64,
     delta: float = 0.05,
     seed: int = 0,
+    checkpoint: str | os.PathLike[str] | None = None,
 ) -> RunPlan:
     """What `top_eigenvectors` will read and need of a stored matrix, from shapes alone.
 
@@ -209,8 +217,8 @@ def plan_top_eigenvectors(
     ----------
     A
         A matrix as `svd` takes it; blocks that come one after another have no shape to plan with.
-    k, order, memory, passes, n_rows, width, heavy_rows, delta, seed
-        As of `top_eigenvectors`.
+    k, order, memory, passes, n_rows, mask, nonfinite, width, heavy_rows, delta, seed, checkpoint
+        As of `top_eigenvectors`; nothing is written.
 
     Returns
     -------
@@ -237,9 +245,26 @@ def plan_top_eigenvectors(
             f"a {type(A).__name__} of blocks was passed, whose size is known when they have come: nothing can be planned. Pass a "
             "matrix, such as the path of one."
         )
-    source, budget = as_source(A), allowed_bytes(memory)
+    source = as_source(A)
+    check_saves(checkpoint, source, mask_places(source, mask))
+    return _plan_of_matrix(
+        source, options, mask=mask, nonfinite=nonfinite, memory=allowed_bytes(memory)
+    )
+
+
+@plan_over_columns
+def _plan_of_matrix(
+    source: Source,
+    options: TopEigenvectorsOptions,
+    *,
+    mask: Any = None,
+    nonfinite: str,
+    memory: int,
+) -> RunPlan:
+    """Of a matrix that is as the run will be given it."""
+    del mask, nonfinite
     check_source(source, options)
-    reader, fitted = plan_reading(source, options.stream, budget, passes=passes)
+    reader, fitted = plan_reading(source, options.stream, memory, passes=options.passes)
     n = source.shape[1]
     mixed = (
         f"chunks in random order, the rows of {reader.mix_count} mixed"
@@ -262,9 +287,9 @@ def plan_top_eigenvectors(
         workers=1,
         spans=reader.n_windows,
         projected_bytes=projected_bytes(fitted, n) + reader.bytes_needed,
-        budget_bytes=budget,
+        budget_bytes=memory,
         notes=tuple(notes),
-        is_cached=reader.is_cached,
+        cached_passes=options.passes - 1 if reader.is_cached else 0,
     )
 
 

@@ -42,7 +42,9 @@ def test_a_run_that_goes_on_is_the_one_never_stopped(contract, place):
         assert contract.bits(found) == whole.bits, f"stopped at event {n}"
         assert files_in(place) == [], f"stopped at event {n}"
     if contract.can("record"):
-        assert found.info.bytes_read < whole.result.info.bytes_read
+        spared = whole.result.info.bytes_read - found.info.bytes_read
+        is_cached = contract.plan(contract.kind.unreadable()).is_cached
+        assert spared >= 0 if is_cached else spared > 0  # what was in memory is read again
 
 
 @pytest.mark.parametrize(

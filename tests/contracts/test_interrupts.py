@@ -41,8 +41,9 @@ def assert_nothing_left(folder, before):
 
 @pytest.mark.parametrize("contract", where("callback"))
 def test_an_interrupted_run_leaves_nothing(contract, alone):
+    stops = events_to_stop_at(contract)  # by a run of its own, which may write
     before = files_in(alone)
-    for n in events_to_stop_at(contract):
+    for n in stops:
         with pytest.raises(KeyboardInterrupt):
             contract.run(contract.stored(matrix()), callback=Stop(n))
         assert_nothing_left(alone, before)
@@ -50,10 +51,11 @@ def test_an_interrupted_run_leaves_nothing(contract, alone):
 
 @pytest.mark.parametrize("contract", where("callback"))
 def test_an_interrupted_run_on_a_cluster_leaves_nothing(contract, alone, workers):
+    last = events_to_stop_at(contract)[-1]
     with distributed.Client(workers) as client:
         before = files_in(alone)
         with pytest.raises(KeyboardInterrupt):
-            contract.run(contract.stored(matrix()), callback=Stop(events_to_stop_at(contract)[-1]))
+            contract.run(contract.stored(matrix()), callback=Stop(last))
         assert_nothing_left(alone, before)
         until = time.monotonic() + 20  # what the scheduler knows comes a little later
         while any(client.processing().values()):

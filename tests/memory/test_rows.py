@@ -49,9 +49,12 @@ def rows(tmp_path_factory):
             "sample_rows", {"method": "online", "oversampling": 1.0}, marks=pytest.mark.slow
         ),
         pytest.param("lstsq", {"method": "sketch"}, marks=pytest.mark.slow),
+        pytest.param("lstsq", {"method": "sketch", "save_seconds": 0}, marks=pytest.mark.slow),
     ],
 )
-def test_the_peak_stays_within_the_least_budget(rows, verb, options):
+def test_the_peak_stays_within_the_least_budget(rows, tmp_path, verb, options):
+    if "save_seconds" in options:
+        options = options | {"checkpoint": str(tmp_path / "saves")}
     done = subprocess.run(
         [sys.executable, "-c", CHILD, rows, verb, json.dumps(options)],
         capture_output=True, text=True, cwd=ROOT, timeout=250, check=True,
