@@ -42,8 +42,8 @@ class MatrixReader:
     ----------
     source, layout
         The matrix, and how it is cut.
-    prefetch
-        Whether the next panel is read while blocks of this one are multiplied.
+    prefetch, readers
+        Whether panels are read while blocks of this one are multiplied, and by how many threads, each a panel of its own.
     checks_entries
         Whether entries are checked as they are read: an error names the first that is NaN or Inf. Otherwise the pass itself
         looks, where its sums say that there is something to see.
@@ -56,6 +56,7 @@ class MatrixReader:
     prefetch: bool = True
     checks_entries: bool = False
     cache: PanelCache | None = None
+    readers: int = 1
 
     @property
     def spans(self) -> Sequence[Span]:
@@ -145,13 +146,14 @@ class MatrixReader:
     def _panels(
         self, span: Span, device: Device, task: Task
     ) -> Iterator[tuple[int, npt.NDArray[Any], float | None]]:
-        """Panels of a span with their first row and their largest entry; one reader thread stays one panel ahead."""
+        """Panels of a span with their first row and their largest entry; each reader thread stays one panel ahead."""
         layout, source, cache = self.layout, self.source, self.cache
         dtype = source.dtype
         longest = max(stop - start for start, stop in (*layout.spans, span))
         size = min(layout.panel, longest) * layout.width * dtype.itemsize
         whole, runs = slice(0, layout.width), list(layout.panels(span))
-        slots = 2 if self.prefetch and len(runs) > 1 and not self.is_cached(span) else 1
+        ahead = self.prefetch and not self.is_cached(span)
+        slots = min(1 + self.readers, len(runs)) if ahead else 1
 
         def load(slot: int, start: int, stop: int) -> Panel:
             task.check()

@@ -160,9 +160,13 @@ class Run:
         return value
 
     def in_order(self, purpose: str) -> Iterator[Block]:
-        """Blocks of the whole matrix in their order, at home, for what depends on it; the next are read meanwhile."""
+        """Blocks of the whole matrix in their order, at home, for what depends on it.
+
+        The next are read, decoded and checked meanwhile, by as many threads as there would be tasks, in their memory.
+        """
         reader = self.reader
         assert isinstance(reader, MatrixReader)
+        reader = replace(reader, readers=self.workers)
         whole, cost = (reader.spans[0][0], reader.spans[-1][1]), reader.cost(reader.spans, None)
         with self.at_home(purpose, cost) as progress, borrow_backend("cpu") as device:
             for block in reader.blocks(whole, device, HomeTask(self.id)):

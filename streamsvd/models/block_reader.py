@@ -8,12 +8,14 @@ from collections.abc import Generator, Iterator
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from streamsvd.engine.allocator import panel_buffers
+from streamsvd.engine.concurrency import at_once
 from streamsvd.engine.events import Callback, PassDone, PassStarted, SpanDone
 from streamsvd.engine.reader import read_ahead, read_part
 from streamsvd.engine.threads import ThreadPool
@@ -101,8 +103,24 @@ class BlockReader:
         return self._turn(self._fill(start, stop, raw), out)
 
     def _fill(self, start: int, stop: int, out: Array) -> Array:
-        """What is stored of some rows (or columns), read into ``out``."""
-        read_part(self.source, self.axis, slice(start, stop), slice(0, self.width), out)
+        """What is stored of some rows (or columns), read into ``out`` by the threads of the cut, whole chunks each."""
+        whole, chunk = slice(0, self.width), self.source.chunks[0 if self.axis == "rows" else 1]
+        edges = [start, stop]
+        if self.cut.readers > 1:
+            edges[1:1] = range((start // chunk + 1) * chunk, stop, chunk)
+        runs = list(pairwise(edges))
+
+        def read(run: tuple[int, int]) -> None:
+            a, b = run
+            place = out if self.axis == "columns" else out[a - start : b - start]
+            read_part(self.source, self.axis, slice(a, b), whole, place)
+
+        if len(runs) == 1:
+            read(runs[0])
+        else:
+            with at_once(self.cut.readers) as mapped:
+                for _ in mapped(read, runs):
+                    pass
         self.bytes_read += out.nbytes
         return out
 

@@ -101,6 +101,8 @@ class BlockCut:
         Upper bound of the memory.
     threads
         Panels that are multiplied at once.
+    readers
+        Threads that read a run together, each other chunks.
     """
 
     height: int
@@ -108,6 +110,7 @@ class BlockCut:
     ahead: bool
     projected_bytes: int
     threads: int = 1
+    readers: int = 1
 
 
 USUAL_THREADS = 2
@@ -150,7 +153,13 @@ def plan_cut(
     ) -> BlockCut:
         fit = (t for t in range(threads, 0, -1) if need(height, t) <= budget)
         at_once = next(fit, 1)
-        return BlockCut(height, run, read_ahead, need(height, at_once), at_once)
+        needed = need(height, at_once)
+        # columns are read beside their place, as one rectangle
+        together = 1 if turned else max(1, min(threads, run // chunk))
+        while together > 1 and needed + (together - 1) * source.read_bytes > budget:
+            together -= 1
+        needed += (together - 1) * source.read_bytes
+        return BlockCut(height, run, read_ahead, needed, at_once, together)
 
     most = max(1, MAX_PIECE_BYTES // max(8 * width, 1))
     for usual in range(USUAL_THREADS, 0, -1):

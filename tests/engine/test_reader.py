@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from streamsvd.engine import task as task_module
 from streamsvd.engine.device import NumpyBackend, thread_backend
 from streamsvd.engine.layout import Layout
+from streamsvd.engine.panel_cache import PanelCache
 from streamsvd.engine.reader import MatrixReader
 from streamsvd.engine.schedule import row_spans
 from streamsvd.engine.task import HomeTask, RunCancelled, Work, run_span
@@ -91,10 +92,11 @@ def test_even_blocks_depend_on_neither_panel_nor_chunk_inside_a_span(size):
     assert_equal_blocks(copies(reader), expected)
 
 
-@given(sizes)
-def test_reading_ahead_gives_the_same_blocks_from_one_other_thread(size):
+@given(sizes, st.integers(1, 4))
+def test_reading_ahead_gives_the_same_blocks_from_other_threads(size, readers):
     plain = even(*size)
-    ahead = replace(plain, prefetch=True, source=Stored(plain.source.A, plain.source.chunk))
+    source = Stored(plain.source.A, plain.source.chunk)
+    ahead = replace(plain, prefetch=True, source=source, readers=readers)
     assert_equal_blocks(copies(ahead), copies(plain))
     home = threading.current_thread().name
     assert plain.source.threads == {home}
@@ -102,6 +104,23 @@ def test_reading_ahead_gives_the_same_blocks_from_one_other_thread(size):
     others = {name.partition("_")[0] for name in ahead.source.threads - {home}}
     assert others == ({"streamsvd-read"} if several else set())
     assert sorted(ahead.source.seen, key=str) == sorted(plain.source.seen, key=str)
+
+
+@given(sizes, st.booleans())
+def test_what_is_cached_is_the_same_and_read_once(size, ahead):
+    plain = even(*size)
+    source = Stored(plain.source.A, plain.source.chunk)
+    cached = replace(plain, source=source, prefetch=ahead, cache=PanelCache())
+    whole = cached.cost(cached.spans, None)
+    for part in ([], cached.spans[:1], cached.spans):
+        assert cached.cached_bytes(part, None) == 0
+    assert_equal_blocks(copies(cached), copies(plain))
+    assert sorted(source.seen, key=str) == sorted(plain.source.seen, key=str)
+    count = len(source.seen)
+    assert cached.cached_bytes(cached.spans, None) == whole
+    assert all(cached.is_cached(span) for span in cached.spans)
+    assert_equal_blocks(copies(cached), copies(plain))
+    assert len(source.seen) == count
 
 
 @given(sizes)
