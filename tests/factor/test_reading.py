@@ -46,15 +46,22 @@ def stored(dense, chunks):
 @pytest.mark.parametrize("axis", ["rows", "columns"])
 @pytest.mark.parametrize("route", ["krylov", "gram"])
 @pytest.mark.parametrize("u", [False, True])
-def test_passes_are_as_the_store_saw_them(dense, chunks, axis, route, u):
+@pytest.mark.parametrize("is_cached", [False, True])
+def test_passes_are_as_the_store_saw_them(dense, chunks, axis, route, u, is_cached):
     store = stored(dense, chunks)
     plan = streamsvd.plan_svd(store, 5, axis=axis, route=route, u=u)
     assert store.chunk_gets == 0
+    assert plan.is_cached == (plan.passes > 2)
+    plan = replace(plan, is_cached=plan.is_cached and is_cached)
     result = streamsvd.svd(store, 5, plan=plan, u=u)
     rows, columns = (-(-n // c) * c for n, c in zip(dense.shape, chunks, strict=True))
     entire = rows * columns * 4  # border chunks are stored whole
     seen = store.chunk_bytes / entire
-    assert seen == pytest.approx(result.info.passes, abs=0.02)
+    assert seen == pytest.approx(result.info.bytes_read / dense.nbytes, abs=0.02)
+    if plan.is_cached:
+        assert seen <= 2 < result.info.passes
+    else:
+        assert seen == pytest.approx(result.info.passes, abs=0.02)
     whole_passes = [count for key, count in store.gets.items() if key.startswith("c/")]
     assert max(whole_passes) - min(whole_passes) <= 2  # and only the sample tells them apart
     assert result.info.passes == pytest.approx(plan.passes, abs=1.3)
@@ -167,7 +174,8 @@ def test_passes_over_a_dask_array_read_its_chunks_in_tasks_and_never_in_the_clie
 
     source = da.from_array(dense, chunks=(300, 45)).map_blocks(seen, dtype=dense.dtype)
     computed.clear()
-    result = run(source, 5, axis="rows", route="krylov")
+    plan = streamsvd.plan_svd(source, 5, axis="rows", route="krylov")
+    result = streamsvd.svd(source, 5, plan=replace(plan, is_cached=False))
     sample_reads = len(reads)
     assert sum((r.stop - r.start) for r, _ in reads) <= 0.35 * M
     loops = len(result.info.widths)

@@ -70,8 +70,9 @@ def test_a_killed_run_goes_on_to_the_same_bits(data, tmp_path, purpose, runs):
     np.testing.assert_array_equal(again.feature_map.whitening, whole.feature_map.whitening)
     assert again.certificate == whole.certificate
     assert rest.done.count(purpose) <= RUNS + 1 - runs
-    assert whole.info.bytes_read == 2 * NBYTES
-    assert again.info.bytes_read == len(rest.done) * NBYTES // RUNS
+    assert whole.info.bytes_read == NBYTES  # it stays in memory for the second pass
+    left = len(rest.done) if purpose == "error" else RUNS
+    assert again.info.bytes_read == left * NBYTES // RUNS
     assert (purpose == "dictionary") == ("dictionary" in rest.done)
     assert not list((tmp_path / "saves").rglob("*.json"))
 
@@ -101,7 +102,7 @@ def test_a_killed_regression_goes_on_to_the_same_bits(data, tmp_path, solver, pu
     np.testing.assert_array_equal(again.held_out_rmse, whole.held_out_rmse)
     assert again.residuals == whole.residuals
     assert 0 < rest.done.count(purpose) < RUNS
-    assert again.info.bytes_read == len(rest.done) * NBYTES // RUNS < whole.info.bytes_read
+    assert again.info.bytes_read == min(len(rest.done), RUNS) * NBYTES // RUNS
 
 
 @pytest.mark.parametrize(
