@@ -13,7 +13,7 @@ from streamsvd.cli.app import report_checkpoint
 from streamsvd.info import Info
 
 
-class Found(Protocol):
+class CollectionResult(Protocol):
     """What a verb of collections returns."""
 
     @property
@@ -22,7 +22,7 @@ class Found(Protocol):
         ...
 
 
-F = TypeVar("F", bound=Found)
+F = TypeVar("F", bound=CollectionResult)
 
 
 def run_on_collection(
