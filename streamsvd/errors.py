@@ -55,10 +55,15 @@ class MissingChunkError(StoreError):
 
 
 class MissingObjectError(MissingChunkError):
-    """An object of a model is absent that a version needs."""
+    """An object is absent that a version of a model, or of a compressed collection, needs."""
+
+    def __init__(self, key: str, where: str, remedy: str = "Run streamsvd repair.") -> None:
+        super().__init__(key, where)
+        self.args = (key, where, remedy)
+        self.remedy = remedy
 
     def __str__(self) -> str:
-        return f"{self.key} of {self.where} is missing. Run streamsvd repair."
+        return f"{self.key} of {self.where} is missing. {self.remedy}"
 
 
 class CorruptChunkError(StoreError):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from streamsvd.cli import options
-from streamsvd.cli.app import report_checkpoint
+from streamsvd.cli.collection_run import run_on_collection
 from streamsvd.cli.compress import run_record
 
 if TYPE_CHECKING:
@@ -63,35 +63,22 @@ MOST_NAMES = 6
 @options.quiet
 def command(
     collection: str,
-    row_weights: Path | None,
-    column_weights: dict[str, str] | None,
-    scheduler: str | None,
-    workers: int | None,
     as_json: bool,
-    quiet: bool,
     **given: Any,
 ) -> int:
     """Find which matrices of COLLECTION may share a basis, each error certified; nothing is stored.
 
     COLLECTION is a zarr group, a folder of .npy or .safetensors files, one .safetensors file, or an array to --cut.
     """
-    from streamsvd.cli.files import weight_arguments
-    from streamsvd.cli.progress import watching
     from streamsvd.collections.cluster import cluster
-    from streamsvd.engine.schedulers import use_scheduler
 
-    with use_scheduler(scheduler, workers):
-        source = options.take_collection(collection, given)
-        given |= weight_arguments(row_weights, column_weights)
-        try:
-            with watching(source.pass_bytes, quiet=quiet) as watch:
-                found = cluster(source, callback=watch, **given)
-        except KeyboardInterrupt as error:
-            return report_checkpoint(error, given["checkpoint"], as_json=as_json)
-    for sentence in found.info.warnings:
-        click.echo(f"streamsvd: {sentence}", err=True)
-    show(collection, found, as_json=as_json)
-    return 0
+    return run_on_collection(
+        cluster,
+        collection,
+        show=partial(show, collection, as_json=as_json),
+        as_json=as_json,
+        **given,
+    )
 
 
 def show(collection: str, found: ClusterResult, *, as_json: bool) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from streamsvd.cli import options
-from streamsvd.cli.app import report_checkpoint
+from streamsvd.cli.collection_run import run_on_collection
 
 if TYPE_CHECKING:
     from streamsvd.collections.rates import RateCurve
@@ -76,36 +77,24 @@ def _principal(ctx: Any, param: Any, value: str | None) -> Any:
 @options.quiet
 def command(
     collection: str,
-    row_weights: Path | None,
-    column_weights: dict[str, str] | None,
     out: str,
-    scheduler: str | None,
-    workers: int | None,
     as_json: bool,
-    quiet: bool,
     **given: Any,
 ) -> int:
     """Store the matrices of COLLECTION as bases that they share, each error certified.
 
     COLLECTION is a zarr group, a folder of .npy or .safetensors files, one .safetensors file, or an array to --cut.
     """
-    from streamsvd.cli.files import weight_arguments
-    from streamsvd.cli.progress import watching
     from streamsvd.collections.compression import compress
-    from streamsvd.engine.schedulers import use_scheduler
 
-    with use_scheduler(scheduler, workers):
-        source = options.take_collection(collection, given)
-        given |= weight_arguments(row_weights, column_weights)
-        try:
-            with watching(source.pass_bytes, quiet=quiet) as watch:
-                done = compress(source, out, callback=watch, **given)
-        except KeyboardInterrupt as error:
-            return report_checkpoint(error, given["checkpoint"], as_json=as_json)
-    for sentence in done.info.warnings:
-        click.echo(f"streamsvd: {sentence}", err=True)
-    show(collection, done, as_json=as_json)
-    return 0
+    return run_on_collection(
+        compress,
+        collection,
+        out,
+        show=partial(show, collection, as_json=as_json),
+        as_json=as_json,
+        **given,
+    )
 
 
 def run_record(found: ClusterResult | CompressionReport | RateCurve) -> dict[str, Any]:

@@ -110,6 +110,7 @@ def result_record(result: SVD | PCA, plan: Plan, out: Path | None) -> dict[str, 
         "freedom": i.freedom,
         "widths": i.widths,
         "seed": i.seed,
+        "warnings": i.warnings,
         "out": None if out is None else str(out),
     }
     if isinstance(result, PCA):

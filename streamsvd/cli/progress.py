@@ -44,6 +44,8 @@ class Tally:
         Bytes of all passes that the plan expects, from the store or from memory; the loop may need more.
     result_path
         Where a result was written, once one was.
+    n_written
+        Results, or versions of a model, that were written.
     """
 
     expected_bytes: int
@@ -54,6 +56,7 @@ class Tally:
     earlier_bytes: int = 0
     width: float | None = None
     result_path: str | None = None
+    n_written: int = 0
     began: float = field(default_factory=time.monotonic)
     pass_began: float = field(default_factory=time.monotonic)
 
@@ -74,6 +77,7 @@ class Tally:
             self.expected_bytes = 0  # one more pass, whatever was planned
         elif isinstance(event, ResultWritten):
             self.result_path = event.path
+            self.n_written += 1
 
     @property
     def passes(self) -> int:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from streamsvd.cli import options
-from streamsvd.cli.app import report_checkpoint
+from streamsvd.cli.collection_run import run_on_collection
 from streamsvd.collections.options import RateOptions
 
 if TYPE_CHECKING:
@@ -78,45 +79,33 @@ def _figure(ctx: Any, param: Any, value: Path | None) -> Path | None:
 @options.quiet
 def command(
     collection: str,
-    row_weights: Path | None,
-    column_weights: dict[str, str] | None,
     errors: tuple[float, ...] | None,
     figure: Path | None,
     at: float | None,
     overwrite: bool,
-    scheduler: str | None,
-    workers: int | None,
     as_json: bool,
-    quiet: bool,
     **given: Any,
 ) -> int:
     """What the matrices of COLLECTION take as bases that they share, at several errors, from one read.
 
     COLLECTION is a zarr group, a folder of .npy or .safetensors files, one .safetensors file, or an array to --cut.
     """
-    from streamsvd.cli.files import check_place, weight_arguments
-    from streamsvd.cli.progress import watching
+    from streamsvd.cli.files import check_place
     from streamsvd.collections.options import ERRORS
     from streamsvd.collections.rates import rate_curve
-    from streamsvd.engine.schedulers import use_scheduler
 
     errors = ERRORS if errors is None else errors
     drawn = _error_to_draw(figure, at, errors)
-    with use_scheduler(scheduler, workers):
-        source = options.take_collection(collection, given)
-        check_place(figure, source, overwrite=overwrite, name="figure=")
-        given |= weight_arguments(row_weights, column_weights)
-        try:
-            with watching(source.pass_bytes, quiet=quiet) as watch:
-                found = rate_curve(source, errors, callback=watch, **given)
-        except KeyboardInterrupt as error:
-            return report_checkpoint(error, given["checkpoint"], as_json=as_json)
-    if figure is not None:
-        _draw(figure, found, drawn, Path(collection).name)
-    for sentence in found.info.warnings:
-        click.echo(f"streamsvd: {sentence}", err=True)
-    show(collection, found, figure, drawn, as_json=as_json)
-    return 0
+
+    def draw_and_show(found: RateCurve) -> None:
+        if figure is not None:
+            _draw(figure, found, drawn, Path(collection).name)
+        show(collection, found, figure, drawn, as_json=as_json)
+
+    return run_on_collection(
+        rate_curve, collection, errors, show=draw_and_show, as_json=as_json,
+        check=partial(check_place, figure, overwrite=overwrite, name="figure="), **given,
+    )  # fmt: skip
 
 
 def _error_to_draw(figure: Path | None, at: float | None, errors: tuple[float, ...]) -> float:

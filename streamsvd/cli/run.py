@@ -83,7 +83,9 @@ def factorise(
 
 
 def show(result: SVD | PCA, plan: Plan, out: Path | None, *, as_json: bool) -> None:
-    """The result on stdout."""
+    """The result on stdout, what it warns of on stderr."""
+    for sentence in result.info.warnings:
+        click.echo(f"streamsvd: {sentence}", err=True)
     if as_json:
         show_json("pca" if isinstance(result, PCA) else "svd", result_record(result, plan, out))
     else:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from streamsvd.cli import options
-from streamsvd.cli.app import INTERRUPTED
+from streamsvd.cli.app import INTERRUPTED, StopHandler
 
 if TYPE_CHECKING:
     from streamsvd.engine.events import Callback
@@ -43,25 +43,26 @@ def command(
     from streamsvd.cli.progress import watching
     from streamsvd.engine.opening import open as open_matrix
     from streamsvd.engine.schedulers import use_scheduler
+    from streamsvd.errors import StoreError
     from streamsvd.models import Model
 
     A = open_matrix(source, variable=variable, rows=rows, missing=missing)
     try:
         with use_scheduler(None, workers), watching(A.nbytes, quiet=quiet) as watch:
             done = absorb(model, A, watch, **given)
-    except KeyboardInterrupt:
-        if watch.tally.result_path is None:
-            raise
-        kept = Model.open(model)
-        click.echo(f"streamsvd: interrupted; what was committed is kept in {model}.", err=True)
-        facts = {
-            "status": "interrupted",
-            "version": kept.version,
-            "absorbed": 0,
-            "skipped": "interrupted",
-            "versions": 0,
-            "n_rows": kept.n_rows,
-        }
+    except KeyboardInterrupt as interrupt:
+        click.get_current_context().ensure_object(StopHandler).ignores_signals = True
+        try:
+            kept = Model.open(model)
+        except StoreError:  # there is none yet
+            raise interrupt from None
+        facts = facts_of_interrupt(kept, watch.tally.n_written)
+        came = f", of which {facts['absorbed']:,} are new" if facts["absorbed"] else ", as before"
+        click.echo(
+            f"streamsvd: interrupted; {model} holds {kept.n_rows:,} {kept.spec.axis} in version {kept.version}{came}, and "
+            "the same command goes on from there.",
+            err=True,
+        )
         show(kept, facts, as_json=as_json)
         return INTERRUPTED
     show(Model.open(model), facts_of(done), as_json=as_json)
@@ -85,6 +86,19 @@ def facts_of(done: UpdateReport) -> dict[str, Any]:
         "skipped": done.skip_reason,
         "versions": done.versions,
         "n_rows": done.n_rows,
+    }
+
+
+def facts_of_interrupt(kept: Model, n_versions: int) -> dict[str, Any]:
+    """What an update had done when it was interrupted; its versions are the last so many."""
+    own = kept.versions[-n_versions:] if n_versions else []
+    return {
+        "status": "interrupted",
+        "version": kept.version,
+        "absorbed": sum(entry.summary.rows for entry in own),
+        "skipped": "interrupted",
+        "versions": n_versions,
+        "n_rows": kept.n_rows,
     }
 
 

@@ -85,5 +85,8 @@ def command(
                 return FAILED if failed else 0
             time.sleep(max(0.0, every - (time.monotonic() - began)))
     except KeyboardInterrupt:
-        click.echo("streamsvd: stopped; the model holds every block that was reported", err=True)
+        click.echo(
+            "streamsvd: stopped; the model holds every block that was reported, and the same command goes on from there.",
+            err=True,
+        )
         return 0

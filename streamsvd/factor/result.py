@@ -100,19 +100,35 @@ class PCA(SVD):
 
     @property
     def explained_variance(self) -> Real:
-        """``s**2 / info.freedom``, which is ``m - 1`` where rows have no weights, ``(k,)``."""
-        return np.asarray(self.s**2 / self.info.freedom)
+        """``s**2 / info.freedom``, which is ``m - 1`` where rows have no weights, ``(k,)``; ``inf`` or 0 where float64 ends."""
+        with np.errstate(over="ignore"):  # `range_warnings` says it
+            return np.asarray(self.s**2 / self.info.freedom)
 
     @property
     def explained_variance_ratio(self) -> Real:
         """Its share of the total variance, ``(k,)``."""
         if self.certificate.vanishes:
-            return np.zeros_like(self.explained_variance)
-        return np.asarray(self.explained_variance / (self.certificate.energy / self.info.freedom))
+            return np.zeros_like(self.s)
+        return np.asarray((self.s / self.certificate.frobenius_norm) ** 2)
 
     def __repr__(self) -> str:
         share = float(self.explained_variance_ratio.sum())
         return f"<PCA of {self.svd!r}, {share:.4%} of the variance>"
+
+
+def range_warnings(c: Certificate, freedom: float, *, principal: bool) -> tuple[str, ...]:
+    """What a result says where squares of its values leave float64: a sentence, or none."""
+    values = c.sigma_lower[c.sigma_lower > 0]
+    least = float(values[-1]) if principal and values.size else c.frobenius_norm
+    smallest = least / np.sqrt(freedom if principal and freedom > 0 else 1.0)
+    if c.vanishes or (np.isfinite(c.energy) and smallest**2 >= np.finfo(np.float64).tiny):
+        return ()
+    fields = "explained_variance, certificate.energy" if principal else "certificate.energy"
+    return (
+        f"squares of the values, which reach {float(c.sigma_upper[0]):.3g}, leave the range of float64: {fields} and "
+        "certificate.deficit are infinite, zero or short of digits; values, intervals, errors and shares are right. "
+        "Multiply all the data by a power of two to have them all.",
+    )
 
 
 def _values(result: SVD) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from streamsvd.factor.plan import Plan, make_plan
 from streamsvd.factor.plan_options import runs_plan
 from streamsvd.factor.problem import MatrixOptions, check_options
 from streamsvd.factor.request import check_rank, request_of
-from streamsvd.factor.result import PCA, SVD
+from streamsvd.factor.result import PCA, SVD, range_warnings
 from streamsvd.factor.session import SAVED_KINDS, RunGoal, Session
 from streamsvd.factor.shortfall import shortfall
 from streamsvd.info import Status
@@ -610,6 +610,8 @@ def _result(session: Session, loop: Iteration, made: Factors, status: Status) ->
     scale = terms.known_stats.deviation if session.options.scale else None
     criterion = "" if loop.criterion is None else loop.criterion.value
     info = session.info(status, terms, criterion)
+    said = range_warnings(made.certificate, info.freedom, principal=session.form is PCA)
+    info = replace(info, warnings=(*info.warnings, *said))
     spread = session.view.spread if session.view is not None else _as_it_is
     return session.form(
         s=made.s,

@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.checks.numbers import check_numbers
+from streamsvd.checks.sizes import check_magnitude, size_of
 from streamsvd.kernels.mathematics import DictionaryOptions, Kernel, typical_length
 from streamsvd.kernels.mathematics.dictionary import LEAST
-from streamsvd.kernels.mathematics.kernel import LENGTH_KERNELS
+from streamsvd.kernels.mathematics.kernel import LENGTH_KERNELS, UNBOUNDED_KERNELS
 from streamsvd.kernels.mathematics.ridge import best_length
 from streamsvd.kernels.options import KernelOptions
 from streamsvd.protocols import Source
@@ -21,7 +22,7 @@ Options = TypeVar("Options", bound=KernelOptions)
 RATIO = 4
 """Rows of the dictionary for each centre: four of them make greedy centres as good as those of many passes."""
 SMALLEST_GAMMA, AUTO_LEAST = 1e-12, 3.0
-"""Where no ridge is given: what to begin from, and the oversampling below which it rises."""
+"""Where no ridge is given: what to begin from, relative to ``k(x, x)``, and the oversampling below which it rises."""
 SAMPLE_ROWS, PARTS = 2048, 16
 """Rows looked at, and the places they are from."""
 JUDGED_ROWS = 1024
@@ -74,7 +75,13 @@ def sample_places(source: Source) -> tuple[int, list[int]]:
 
 
 def read_sample(source: Source) -> tuple[Matrix, np.ndarray[tuple[int], np.dtype[np.int64]]]:
-    """Rows from places spread over the matrix in float64, and their numbers; those with NaN or Inf left out."""
+    """Rows from places spread over the matrix in float64, and their numbers; those with NaN or Inf left out.
+
+    Raises
+    ------
+    SpecError
+        If squares of their entries leave float64: nothing is chosen on them.
+    """
     n = source.shape[1]
     height, places = sample_places(source)
     rows, numbers = [], []
@@ -85,6 +92,7 @@ def read_sample(source: Source) -> tuple[Matrix, np.ndarray[tuple[int], np.dtype
         numbers.append(np.arange(start, start + height, dtype=np.int64))
     joined, index = np.concatenate(rows), np.concatenate(numbers)
     good = np.isfinite(joined).all(axis=1)
+    check_magnitude(size_of(joined[good]), source.name)
     return joined[good], index[good]
 
 
@@ -124,4 +132,9 @@ def settle_sampling(
             plain = replace(kernel, scale=None)  # the sample is divided already
             best = best_length(plain, sample[order], targets[order])
             kernel = replace(kernel, length=best)
+    if options.resolution[1] is None and name in UNBOUNDED_KERNELS:
+        plain = replace(kernel, scale=None)
+        typical = float(plain.diagonal(sample).mean())
+        if 0 < typical < np.inf:
+            sampling = replace(sampling, gamma=SMALLEST_GAMMA * typical)
     return replace(sampling, kernel=kernel)

@@ -59,7 +59,7 @@ class Certificate:
     frobenius_error
         Upper bound of ``||A - A Vh* Vh||_F``, the error with the best ``U`` for this ``Vh``.
     energy
-        ``||A||_F**2`` of the matrix as factorised (centred, scaled, weighted).
+        ``||A||_F**2`` of the matrix as factorised (centred, scaled, weighted); ``inf`` or 0 where float64 does not hold it.
     failure_probability
         Probability over the probes that an upper bound does not hold.
     subspace_angle_bound
@@ -91,6 +91,8 @@ class Certificate:
         Relative width at which a value counts as resolved.
     zero
         Values of at most this count as zero: they are rounding of the data before the mean was taken out.
+    frobenius_norm
+        ``||A||_F``, right where its square is no number of float64; the root of ``energy`` if left out.
     """
 
     sigma_lower: Real
@@ -111,11 +113,16 @@ class Certificate:
     resolved_angle_bound: float = float("inf")
     tol: float = TOL
     zero: float = 0.0
+    frobenius_norm: float = float("nan")
+
+    def __post_init__(self) -> None:
+        if np.isnan(self.frobenius_norm):
+            object.__setattr__(self, "frobenius_norm", float(np.sqrt(self.energy)))
 
     @property
     def vanishes(self) -> bool:
         """Whether the matrix is zero, or no more than the rounding of the data it was made of."""
-        return bool(np.sqrt(self.energy) <= self.zero)  # squares of it may be no numbers
+        return self.frobenius_norm <= self.zero
 
     @property
     def widths(self) -> Real:
@@ -147,18 +154,16 @@ class Certificate:
     @property
     def error_vanishes(self) -> bool:
         """Whether the error is no more than squares of float64 data can tell from zero: the factors hold everything."""
-        if not np.isfinite(self.energy):
-            return False
-        return self.frobenius_error <= max(ZERO_LEVEL * float(np.sqrt(self.energy)), self.zero)
+        return self.frobenius_error <= max(ZERO_LEVEL * self.frobenius_norm, self.zero)
 
     @property
     def captured_of_best(self) -> float:
         """Energy of the factors, at least, relative to the most that any of this rank can hold."""
         if self.vanishes:
             return 1.0
-        if not np.isfinite(self.excess) or not np.isfinite(self.energy):
+        if not np.isfinite(self.excess):
             return 0.0
-        lost = (self.frobenius_error / self.energy) * self.frobenius_error
+        lost = (self.frobenius_error / self.frobenius_norm) ** 2
         return max(0.0, (1 - lost) / max(1 - lost / (1 + self.excess) ** 2, 1e-300))
 
     @property
@@ -171,12 +176,7 @@ class Certificate:
         """Share of the energy that the factorisation captures, at least; 1 for the zero matrix."""
         if self.vanishes:
             return 1.0
-        if np.isfinite(self.energy):
-            return max(0.0, 1.0 - self.frobenius_error / self.energy * self.frobenius_error)
-        # Squares of the data are no numbers: what is held is as large as the lower ends say.
-        held = float(np.linalg.norm(self.sigma_lower / self.sigma_upper[0]))
-        lost = self.frobenius_error / float(self.sigma_upper[0])
-        return held * held / (held * held + lost * lost)
+        return max(0.0, 1.0 - (self.frobenius_error / self.frobenius_norm) ** 2)
 
     def scale_by(self, factor: float) -> Certificate:
         """The certificate of ``factor * A``."""
@@ -190,6 +190,7 @@ class Certificate:
             spectral_error=self.spectral_error * factor,
             next_lower=self.next_lower * factor,
             zero=self.zero * factor,
+            frobenius_norm=self.frobenius_norm * factor,
         )
 
 

@@ -10,6 +10,7 @@ import pytest
 import streamsvd
 from streamsvd import NonFiniteError, SpecError
 from streamsvd.cli import app
+from streamsvd.errors import MissingObjectError
 
 B = np.random.default_rng(0).standard_normal((60, 3))
 
@@ -130,6 +131,10 @@ def test_damage_is_told_with_what_helps(held, capsys):
         for name in found:
             found[name]
     assert "repair" not in str(caught.value)
+    victim.unlink()
+    with pytest.raises(MissingObjectError, match="is missing. Open it again if it was replaced"):
+        for name in found:
+            found[name]
     for manifest in held.rglob("manifest.json"):
         manifest.write_bytes(b"{}")
     assert app.run(["info", str(held)]) == 1
@@ -137,6 +142,11 @@ def test_damage_is_told_with_what_helps(held, capsys):
     assert "estore" in said
     assert "from a copy" in said
     assert "repair" not in said
+    for entry in held.glob("log/*.json"):
+        entry.unlink()
+    for replace in (True, False):
+        with pytest.raises(streamsvd.StoreError, match="committed. Open it again if it was"):
+            streamsvd.compress({"b": block(2)}, held, overwrite=replace)
 
 
 def weighted_error(A, B, rows):

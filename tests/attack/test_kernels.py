@@ -104,6 +104,32 @@ def test_targets_whose_squares_leave_float64_are_refused(A, size):
         streamsvd.kernel_ridge(A, size * np.sin(A[:, 0]), n_centres=50)
 
 
+@pytest.mark.parametrize("kernel", ["linear", "rbf", "laplacian"])
+@pytest.mark.parametrize("power", [-461, 461])  # 1e-139, 1e139
+def test_rows_of_any_size_whose_squares_float64_holds_have_their_certificate(kernel, power):
+    X = np.random.default_rng(0).standard_normal((300, 4))
+    y, size = np.sin(X[:, 0]), 2.0**power
+    unit = size * size if kernel == "linear" else 1.0
+    near, far = (streamsvd.nystrom(f * X, kernel, n_centres=3).certificate for f in (1.0, size))
+    for name in ("trace", "trace_error", "spectral_estimate"):
+        assert getattr(far, name) / unit == pytest.approx(getattr(near, name), rel=1e-6)
+    one, other = (streamsvd.kernel_ridge(f * X, y, kernel, n_centres=40) for f in (1.0, size))
+    assert other.held_out_rmse == pytest.approx(one.held_out_rmse, rel=0.5)  # fewer lengths fit
+
+
+@pytest.mark.parametrize("kernel", ["linear", "rbf", "laplacian"])
+@pytest.mark.parametrize("size", [1e-170, 1e-150, 1e150, 1e170])
+def test_rows_whose_squares_leave_float64_are_refused_before_anything_is_chosen(kernel, size):
+    X = size * np.random.default_rng(0).standard_normal((300, 4))
+    for options in ({}, {"scale": True}):
+        with pytest.raises(streamsvd.SpecError, match=r"entries of size .*Multiply all the data"):
+            streamsvd.nystrom(X, kernel, **options)
+        with pytest.raises(streamsvd.SpecError, match=r"entries of size .*Multiply all the data"):
+            streamsvd.kernel_ridge(X, X[:, 0] / size, kernel, **options)
+    with pytest.raises(streamsvd.SpecError, match=r"length=.*Pass one between 1e-140 and 1e\+140"):
+        streamsvd.nystrom(X / size, "rbf", length=size)
+
+
 def test_rows_that_judge_train_nothing():
     claimed, true = [], []
     for seed in range(40):

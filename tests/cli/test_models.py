@@ -14,6 +14,7 @@ import pytest
 import zarr
 
 from streamsvd import Model
+from streamsvd.cli import app
 
 ASKED = {
     "version", "absorbed", "skipped", "n_rows", "singular_values", "frobenius_error", "drift",
@@ -267,7 +268,40 @@ def test_an_interrupt_says_what_was_committed(tmp_path):
     record = json.loads(found.stdout)
     assert record["status"] == "interrupted"
     assert 0 < record["n_rows"] == Model.open(tmp_path / "m").n_rows < 40_000
-    assert "nothing was kept" not in found.stderr
+    n_rows = record["n_rows"]
+    assert (record["version"], record["versions"], record["absorbed"]) == (2, 2, n_rows)
+    assert found.stderr.endswith(
+        f"streamsvd: interrupted; {tmp_path / 'm'} holds {n_rows:,} rows in version 2, of which {n_rows:,} are new, and the "
+        "same command goes on from there.\n"
+    )
+
+
+def test_an_interrupt_before_a_commit_says_what_the_model_holds(
+    run, growing, tmp_path, monkeypatch, capsys
+):
+    path, array, rows = growing
+
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    def interrupted(*arguments):
+        capsys.readouterr()
+        with monkeypatch.context() as patched:
+            patched.setattr("streamsvd.models.absorption.absorb_piece", stopped)
+            given = ["update", tmp_path / "m", path, *arguments]
+            assert app.run([str(x) for x in given], app.StopHandler(got_signal=True)) == 130
+        return capsys.readouterr()
+
+    assert interrupted("--rank", 4).err.endswith("interrupted; nothing was kept.\n")
+    run("update", tmp_path / "m", path, "--rank", 4)
+    array.append(rows[300:])
+    out, err = interrupted("--json")
+    assert err.endswith(
+        "m holds 300 rows in version 1, as before, and the same command goes on from there.\n"
+    )
+    record = json.loads(out)
+    assert (record["status"], record["absorbed"], record["n_rows"]) == ("interrupted", 0, 300)
+    assert run("update", tmp_path / "m", path, "--json").record["n_rows"] == len(rows)
 
 
 def test_a_result_that_nothing_was_added_to_is_no_error(run, growing, tmp_path):

@@ -51,6 +51,10 @@ def test_pca_speaks_of_variances(run, data) -> None:
     shown = run("pca", data / "A.npy", "--rank", 4).out
     assert f"{result.explained_variance_ratio[0]:.4%}" not in shown  # that one is not scaled
     assert "4 components certified" in shown
+    np.save(data.parent / "huge.npy", np.load(data / "A.npy").astype(float) * 2.0**590)
+    said = run("pca", data.parent / "huge.npy", "--rank", 4)
+    assert f"{streamsvd.pca(data / 'A.npy', 4).explained_variance_ratio[0]:.4%}" in said.out
+    assert "leave the range of float64" in said.err
 
 
 def test_the_summary_says_what_is_proved(run, data, tmp_path) -> None:

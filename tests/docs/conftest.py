@@ -10,6 +10,8 @@ from streamsvd.testing.spectra import KnownMatrix
 from streamsvd.testing.writing import write_grid, write_known
 
 ROOT = Path(__file__).parents[2]
+WHOLE = ("concat.md",)
+"""Pages that make what they read."""
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -20,25 +22,29 @@ def page(request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The data that the pages speak of, in the folder that they run in."""
-    write_known(tmp_path / "A.zarr", KnownMatrix("geometric", 900, 80))
-    A = zarr.open_array(str(tmp_path / "A.zarr"), mode="r")[...]
-    np.save(tmp_path / "A.npy", A)
+def folder(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The data that the page speaks of, in the folder that it runs in."""
+    monkeypatch.chdir(tmp_path)
+    if page.name not in WHOLE:
+        write_data(tmp_path)
+    return tmp_path
+
+
+def write_data(folder: Path) -> None:
+    """What pages read."""
+    write_known(folder / "A.zarr", KnownMatrix("geometric", 900, 80))
+    A = zarr.open_array(str(folder / "A.zarr"), mode="r")[...]
+    np.save(folder / "A.npy", A)
     gaps = A.copy()
     gaps[5, 7] = np.nan
-    np.save(tmp_path / "gaps.npy", gaps)
+    np.save(folder / "gaps.npy", gaps)
     rng = np.random.default_rng(0)
-    np.save(tmp_path / "rows.npy", rng.random(900))
-    np.save(tmp_path / "columns.npy", rng.random(80))
+    np.save(folder / "rows.npy", rng.random(900))
+    np.save(folder / "columns.npy", rng.random(80))
     field = rng.standard_normal((60, 5, 8)).astype(np.float32)
     field[3, 1, 2] = np.nan
-    write_grid(
-        tmp_path / "air.zarr", "t2m", field, ("time", "lat", "lon"), {"units": "K"}, chunk=20
-    )
-    write_weights(tmp_path, rng)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    write_grid(folder / "air.zarr", "t2m", field, ("time", "lat", "lon"), {"units": "K"}, chunk=20)
+    write_weights(folder, rng)
 
 
 def write_weights(folder: Path, rng: np.random.Generator) -> None:

@@ -22,34 +22,39 @@ def blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(encoding="utf-8"), re.M | re.S)
 
 
-def commands(page: Path) -> list[list[str]]:
+def steps(page: Path) -> list[tuple[str, str]]:
+    """Blocks of Python and of commands, as they follow one another: language and text."""
+    text = page.read_text(encoding="utf-8")
+    return re.findall(r"^```(python|console)\n(.*?)^```$", text, re.M | re.S)
+
+
+def commands(block: str) -> list[list[str]]:
     """Arguments of every ``$ streamsvd`` line."""
-    lines = [line for block in blocks(page, "console") for line in block.splitlines()]
+    lines = block.splitlines()
     assert all(line.startswith("$ streamsvd ") for line in lines)
     return [shlex.split(line)[2:] for line in lines]
 
 
 @pytest.mark.usefixtures("folder")
-def test_python_snippets_run_in_their_order(page, monkeypatch) -> None:
+def test_snippets_and_commands_run_in_their_order(page, monkeypatch, capsys) -> None:
+    """One after another, as a reader pastes them: what one has written is there for the next, and in its way."""
     module = ModuleType("page")  # data classes look their module up
     monkeypatch.setitem(sys.modules, "page", module)
-    for number, block in enumerate(blocks(page, "python"), start=1):
-        exec(compile(block, f"{page.name}[{number}]", "exec"), module.__dict__)
-
-
-@pytest.mark.usefixtures("folder")
-def test_commands_run_in_their_order(page, capsys) -> None:
-    for given in commands(page):
-        if given[0] == "demo":
-            continue  # it has tests of its own
-        if "--figure" in given and find_spec("matplotlib") is None:
-            continue  # it comes with an extra
-        assert app.run(given) == 0, (given, capsys.readouterr().err)
+    for number, (language, block) in enumerate(steps(page), start=1):
+        if language == "python":
+            exec(compile(block, f"{page.name}[{number}]", "exec"), module.__dict__)
+            continue
+        for given in commands(block):
+            if given[0] == "demo":
+                continue  # it has tests of its own
+            if "--figure" in given and find_spec("matplotlib") is None:
+                continue  # it comes with an extra
+            assert app.run(given) == 0, (given, capsys.readouterr().err)
 
 
 @pytest.mark.usefixtures("folder")
 def test_commands_parse(page) -> None:
-    for given in commands(page):
+    for given in (each for block in blocks(page, "console") for each in commands(block)):
         verb = app.verbs.get_command(click.Context(app.verbs), given[0])
         assert verb is not None, given
         verb.make_context(given[0], given[1:])

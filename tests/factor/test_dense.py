@@ -337,6 +337,29 @@ def test_pca_is_the_svd_of_the_centred_matrix_in_the_words_of_statistics(axis):
     assert "of the variance" in repr(result)
 
 
+@pytest.mark.parametrize("power", [-590, 590])
+def test_shares_are_right_where_squares_leave_float64_and_it_is_said(power, tmp_path):
+    A, size = random((100, 12)) + 7, 2.0**power
+    near, far = streamsvd.pca(A, 3), streamsvd.pca(A * size, 3, out=tmp_path / "far")
+    far = streamsvd.load(tmp_path / "far")
+    np.testing.assert_allclose(far.s, near.s * size, rtol=1e-12)
+    ratio = near.explained_variance_ratio
+    np.testing.assert_allclose(far.explained_variance_ratio, ratio, rtol=1e-12)
+    one, other = near.certificate, far.certificate
+    assert other.captured == pytest.approx(one.captured, rel=1e-12)
+    assert other.captured_of_best == pytest.approx(one.captured_of_best, rel=1e-12)
+    assert other.frobenius_norm == pytest.approx(one.frobenius_norm * size, rel=1e-12)
+    assert not other.vanishes
+    assert set(far.explained_variance) == {np.inf if power > 0 else 0.0}
+    assert near.info.warnings == ()
+    (said,) = far.info.warnings
+    assert "leave the range of float64: explained_variance, certificate.energy" in said
+    (said,) = streamsvd.svd(A * size, 3).info.warnings
+    assert "explained_variance" not in said
+    assert streamsvd.verify(tmp_path / "far", A * size).agrees
+    assert not streamsvd.verify(tmp_path / "far", A * size * 1.01).agrees
+
+
 def test_pca_of_scaled_columns_has_as_much_variance_as_columns():
     A = random((200, 9)) * np.arange(1, 10)
     result = streamsvd.pca(A, 9, scale=True)

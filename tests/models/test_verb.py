@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
+import threading
 from dataclasses import asdict
 
 import numpy as np
@@ -19,6 +19,8 @@ from streamsvd.models.verify import plan_verify
 from streamsvd.options import BLOCK_POLICIES
 
 M, N, K = 300, 20, 4
+HELD_READ = 5
+"""A read of the second piece of 37 rows, in chunks of 10."""
 
 
 @pytest.fixture(scope="module")
@@ -59,17 +61,20 @@ class Unread:
         raise AssertionError(f"rows {rows} were read")
 
 
-class Slow:
-    """A matrix in short chunks that takes its time, and knows whether it is being read."""
+class Held:
+    """A matrix in short chunks, of which one read goes on until it is let go; it knows whether it is being read."""
 
     def __init__(self, A):
         self.A, self.shape, self.dtype, self.chunks = A, A.shape, A.dtype, (10, A.shape[1])
         self.in_progress, self.n_reads = 0, 0
+        self.is_reached, self.may_end = threading.Event(), threading.Event()
 
     def read(self, rows):
         self.in_progress += 1
         self.n_reads += 1
-        time.sleep(0.05)
+        if self.n_reads == HELD_READ:
+            self.is_reached.set()
+            assert self.may_end.wait(60)
         self.in_progress -= 1
         return self.A[rows]
 
@@ -133,19 +138,20 @@ class TestEvents:
             np.testing.assert_array_equal(np.asarray(model.U), np.asarray(whole.U))
 
     def test_when_an_interrupt_arrives_nothing_is_read_any_more(self, A, tmp_path, short_pieces):
-        source = Slow(A)
+        source = Held(A)
 
         def strike(event):
             if isinstance(event, SpanDone):
+                assert source.is_reached.wait(60)  # the next piece is being read meanwhile
+                source.may_end.set()
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
             streamsvd.update(tmp_path / "m", source, rank=K, callback=strike)
-        done = source.n_reads
         assert source.in_progress == 0
-        assert done > 3  # the next piece was being read meanwhile
-        time.sleep(0.2)
-        assert source.n_reads == done < M // 10
+        # nobody is left who could read on
+        assert [t.name for t in threading.enumerate() if t.name.startswith("streamsvd-")] == []
+        assert HELD_READ <= source.n_reads < M // 10
 
     def test_what_a_long_update_committed_stays_when_it_is_interrupted(
         self, A, tmp_path, short_pieces, monkeypatch

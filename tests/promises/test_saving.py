@@ -195,6 +195,17 @@ def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+WAYS_TO_SELECT = (
+    np.asarray,
+    lambda U: U[:],
+    lambda U: U.oindex[np.arange(U.shape[0])],
+    lambda U: U.vindex[np.arange(U.shape[0]), [0] * U.shape[0]],
+    lambda U: U[np.ones(U.shape, bool)],
+    lambda U: U.blocks[:],
+    lambda U: U.get_basic_selection(),
+)
+
+
 @pytest.mark.parametrize(("kind", "i"), CASES)
 @pytest.mark.parametrize("way", ["flipped", "short", "empty", "gone"])
 def test_every_damaged_array_is_named(kind, i, way, tmp_path):
@@ -211,12 +222,15 @@ def test_every_damaged_array_is_named(kind, i, way, tmp_path):
         name = file.relative_to(place).parts[0]
         if name == "U" and way != "gone":  # which is read where it is used
             found = streamsvd.load(place)
-            with pytest.raises(CorruptChunkError, match=r"'U' of .*kept is damaged: .*Restore"):
-                np.asarray(found.U)
+            for select in WAYS_TO_SELECT:
+                with pytest.raises(CorruptChunkError, match=r"'U' of .*kept is damaged: .*Restore"):
+                    select(found.U)
             with pytest.raises(IndexError):
                 found.U[10**9]
             with pytest.raises(ValueError, match="zero"):  # which is not called damage
                 found.U[::0]
+            with pytest.raises(ValueError, match="shape mismatch"):
+                found.U.vindex[[0, 1], [0, 1, 0]]
         else:
             with pytest.raises(StoreError, match=rf"\b{name}\b"):
                 streamsvd.load(place)

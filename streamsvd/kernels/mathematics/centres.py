@@ -78,6 +78,8 @@ def _norm(left: Matrix) -> float:
     """Spectral norm of a semidefinite matrix within some per cent, from below, by the power method."""
     if not left.any():
         return 0.0
+    exponent = int(np.frexp(np.abs(left).max())[1])
+    left = np.ldexp(left, -exponent)  # squares of kernels of large rows are no numbers
     v = np.sqrt(np.maximum(np.diagonal(left), 0.0))
     value = 0.0
     for _ in range(POWER_STEPS):
@@ -86,7 +88,7 @@ def _norm(left: Matrix) -> float:
             break
         v = left @ (v / size)
         value = max(value, float(np.linalg.norm(v)))
-    return value
+    return float(np.ldexp(value, exponent))
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)

@@ -303,9 +303,12 @@ def shrunk(spec: DictionaryOptions, state: Dictionary) -> Dictionary:
             "budget, or mode='poisson'."
         )
     w = np.count_nonzero(u <= state.chance[:, None], axis=1) / (spec.copies * state.chance)
-    B = spec.make_gram(spec.kernel, state.rows, np.sqrt(w))
-    gamma = max(state.gamma, 10 * state.size * UNIT_ROUNDOFF * float(np.max(w * diagonal)))
-    at = B.resolve(w, gamma)
+    top = float(np.max(w * diagonal))
+    gamma = max(state.gamma, 10 * state.size * UNIT_ROUNDOFF * top)
+    # in units of a power of four, which changes no digit: squares of kernels of large rows are no numbers
+    half = int(np.frexp(max(top, np.finfo(float).tiny))[1]) // 2
+    B = spec.make_gram(spec.kernel, state.rows, np.ldexp(np.sqrt(w), -half))
+    at = B.resolve(w, float(np.ldexp(gamma, -2 * half)))
     budget = spec.budget
     if (
         budget is not None
@@ -314,7 +317,7 @@ def shrunk(spec: DictionaryOptions, state: Dictionary) -> Dictionary:
         and spec.least * at.dimension > budget
     ):
         at = raise_ridge(B, w, at, budget / spec.least)
-    gamma, tau, dimension = at.gamma, at.tau, at.dimension
+    gamma, tau, dimension = float(np.ldexp(at.gamma, 2 * half)), at.tau, at.dimension
     multiplier = spec.oversampling if budget is None or spec.mode == "squeak" else np.inf
     if spec.mode == "ink":
         assert budget is not None

@@ -25,6 +25,8 @@ from streamsvd.typing import Matrix, Real
 Array = Any
 LENGTH_KERNELS = ("rbf", "laplacian", "matern")
 """Kernels of a distance over a length."""
+UNBOUNDED_KERNELS = ("linear", "polynomial")
+"""Kernels of which ``k(x, x)`` is as large as the rows are; of the others that have a name it is 1, or 0."""
 SMOOTHNESS = (0.5, 1.5, 2.5)
 SHORTEST = 1e-140
 """Lengths whose squares float64 holds; and their inverses."""
@@ -75,8 +77,11 @@ class Kernel:
             raise SpecError(
                 f"kernel={self.name!r} is unknown. Pass one of {known}, or a function of two blocks."
             )
-        if not SHORTEST < self.length < 1 / SHORTEST:
-            raise SpecError(f"length={self.length} is no length scale. Pass a positive number.")
+        if not in_range(self.length):
+            raise SpecError(
+                f"length={self.length} is no length scale whose square float64 holds. Pass one between {SHORTEST:g} and "
+                f"{1 / SHORTEST:g}, of data of that size."
+            )
         if self.degree < 1 or self.degree != int(self.degree) or not 0 <= self.offset < np.inf:
             raise SpecError(
                 f"degree={self.degree}, offset={self.offset} make no positive definite kernel. Pass an integer degree >= 1, offset >= 0."
@@ -228,6 +233,11 @@ def _apart(X: Array, Y: Array, metric: Literal["cityblock", "sqeuclidean"]) -> A
         apart = X[:, j : j + 1] - Y[:, j : j + 1].T
         total += xp.abs(apart) if metric == "cityblock" else apart * apart
     return total
+
+
+def in_range(length: float) -> bool:
+    """Whether it is a length scale whose square float64 holds."""
+    return SHORTEST < length < 1 / SHORTEST
 
 
 def typical_length(X: Matrix, name: str, *, pairs: int = 4096, seed: int = 0) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 from array_api_compat import array_namespace
 from scipy import linalg
 
-from streamsvd.kernels.mathematics.kernel import Kernel
+from streamsvd.kernels.mathematics.kernel import Kernel, in_range
 from streamsvd.typing import Matrix, Real
 
 Array = Any
@@ -136,8 +136,9 @@ def best_length(kernel: Kernel, X: Matrix, y: Matrix) -> float:
     if X.shape[0] - held < 2:
         return kernel.length
     errors = []
-    for factor in LENGTHS:
-        one = replace(kernel, length=kernel.length * factor)
+    lengths = [x for x in (kernel.length * factor for factor in LENGTHS) if in_range(x)]
+    for length in lengths:
+        one = replace(kernel, length=length)
         values, U = linalg.eigh(one.gram(X[held:]), driver="evd", check_finite=False)
         values = np.maximum(values, 0.0)
         across, turned = one(X[:held], X[held:]) @ U, U.T @ y[held:]
@@ -147,4 +148,4 @@ def best_length(kernel: Kernel, X: Matrix, y: Matrix) -> float:
             for mu in ridges
         ]
         errors.append(min(found))
-    return kernel.length * LENGTHS[largest_within(errors, held)]
+    return lengths[largest_within(errors, held)]

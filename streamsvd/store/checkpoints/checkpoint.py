@@ -1,7 +1,8 @@
 """The state of a long run, saved so that a kill costs no more than what came since: each save exists once, whole.
 
 Arrays go to a folder with a random name; a save exists from the moment at which ``log/N.json`` is created, which can
-succeed once. Two runs that save to one place are told.
+succeed once. Two runs that save to one place are told: a save whose predecessor is not the newest is refused, and what goes
+away while it is read or written went with another run.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from streamsvd.store.versions.arrays import Array, decode_array, encode_arrays
 from streamsvd.store.versions.model_store import is_model, log_key, version_numbers
 from streamsvd.store.versions.records import FORMAT, Mark, mark, seal, unseal
 
+_APART = "Give every run a checkpoint of its own, or run this one again once the other has ended."
 KEEP = 2
 """Saves kept: the newest, and the one before in case that it is damaged."""
 
@@ -69,10 +71,12 @@ class Checkpoint:
 
         Raises
         ------
+        ConflictError
+            If another run saves there, or ends, while this one reads.
         StoreError
             If a model is there, or nothing of what was saved is whole.
         """
-        found = version_numbers(self.objects.names("log"))
+        found = self._numbers()
         if is_model(self.objects):
             raise StoreError(
                 f"{self.objects.name} is a model. Choose another place for a checkpoint."
@@ -87,13 +91,22 @@ class Checkpoint:
             except StoreError as error:
                 damage = damage or error
         assert damage is not None
+        if self._numbers() != found:
+            raise ConflictError(
+                f"what was saved in {self.objects.name} changed while it was read: another run uses it, or has just ended. "
+                f"{_APART}"
+            )
         raise StoreError(
             f"no save in {self.objects.name} is whole: {damage} Remove it to begin anew."
         )
 
     def _read(self, number: int) -> tuple[dict[str, Any], dict[str, Array]]:
         key = log_key(number)
-        saved = unseal(self.objects.read(key), SaveRecord, f"{self.objects.name}/{key}", remedy="")
+        try:
+            data = self.objects.read(key)
+        except FileNotFoundError:
+            raise CorruptChunkError(key, self.objects.name, "it is missing") from None
+        saved = unseal(data, SaveRecord, f"{self.objects.name}/{key}", remedy="")
         if saved.purpose != self.purpose:
             raise StoreError(
                 f"{self.objects.name} was saved by {saved.purpose}, not by {self.purpose}. Choose another place."
@@ -123,7 +136,7 @@ class Checkpoint:
         Raises
         ------
         ConflictError
-            If another run has saved meanwhile.
+            If another run has saved meanwhile, or has removed what is written here.
         StoreError
             If it cannot be written; the save before is intact.
         """
@@ -142,18 +155,28 @@ class Checkpoint:
         with explain_errors(
             self.objects.name, "the save before is intact, so that you can run again."
         ):
-            self.objects.write(folder, pending)
-            created = self.objects.create(log_key(number), seal(record))
+            # none at all is what another run leaves that ended: it takes nothing from this one
+            created = (self._numbers() or [self.number])[-1] == self.number
+            if created:
+                try:
+                    self.objects.write(folder, pending)
+                    created = self.objects.create(log_key(number), seal(record))
+                except FileNotFoundError as error:
+                    raise ConflictError(
+                        f"what was being saved to {self.objects.name} was removed meanwhile: another run used it, and has ended, "
+                        f"or its folder was removed. {_APART}"
+                    ) from error
         if not created:
             self.objects.clear(folder)
-            raise ConflictError(
-                f"another run saves to {self.objects.name}. Give every run a checkpoint of its own."
-            )
+            raise ConflictError(f"another run saves to {self.objects.name}. {_APART}")
         self.number = number
         self._forget(number - KEEP)
 
+    def _numbers(self) -> list[int]:
+        return version_numbers(self.objects.names("log"))
+
     def _forget(self, last: int) -> None:
-        old = [n for n in version_numbers(self.objects.names("log")) if n <= last]
+        old = [n for n in self._numbers() if n <= last]
         self.objects.remove([log_key(n) for n in old])
         for name in self.objects.names("saves"):
             if name[:12].isdigit() and int(name[:12]) <= last:
@@ -161,7 +184,7 @@ class Checkpoint:
 
     def clear(self) -> None:
         """Remove every save: the run is over."""
-        self.objects.remove([log_key(n) for n in version_numbers(self.objects.names("log"))])
+        self.objects.remove([log_key(n) for n in self._numbers()])
         for folder in ("saves", "log"):  # with the folders that they leave
             self.objects.clear(folder)
         self.number = 0

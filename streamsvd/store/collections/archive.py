@@ -10,8 +10,7 @@ import contextlib
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import msgspec
@@ -24,7 +23,6 @@ from streamsvd.store.versions.draft import Draft
 from streamsvd.store.versions.model_store import FOLDER, HEAD, VERSIONS, ModelStore, log_key
 from streamsvd.store.versions.records import (
     FORMAT,
-    REPAIR_REMEDY,
     Head,
     Mark,
     mark,
@@ -37,6 +35,8 @@ from streamsvd.store.writing.trial import try_objects
 MARKER = "collection.json"
 FLUSH_BYTES = 8 << 20
 STRAY_SECONDS = 3600.0
+REMEDY = "Open it again if it was replaced meanwhile; else restore it from a copy."
+"""What mends a collection: it is restored or written again."""
 
 
 class Marker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -132,7 +132,7 @@ class CompressedStore:
     @classmethod
     def from_address(cls, address: str | os.PathLike[str]) -> CompressedStore:
         """Below a path, or a URL of an object store."""
-        return cls(ModelStore(objects_at(address)))
+        return cls(ModelStore(objects_at(address), REMEDY))
 
     @property
     def name(self) -> str:
@@ -181,11 +181,6 @@ class CompressedStore:
         return sorted(path.name for path in root.iterdir()) if root.exists() else []
 
     def newest(self) -> Contents:
-        """As `_newest`, in the words of collections."""
-        with _collection_wording():
-            return self._newest()
-
-    def _newest(self) -> Contents:
         """What the newest version holds, checked against its log entry.
 
         Raises
@@ -197,7 +192,7 @@ class CompressedStore:
             raise StoreError(
                 f"{self.name} is no compressed collection: it has no {MARKER}. Pass a place that streamsvd compress made."
             )
-        unseal(self.versions.read(MARKER), Marker, f"{self.name}/{MARKER}")
+        unseal(self.versions.read(MARKER), Marker, f"{self.name}/{MARKER}", REMEDY)
         version = self.versions.newest()
         if not version:
             raise StoreError(
@@ -206,19 +201,18 @@ class CompressedStore:
         edition = self._edition(version)
         key = f"{edition.folder}/manifest.json"
         return plain_record(
-            self.versions.read_checked(key, edition.contents), Contents, f"{self.name}/{key}"
+            self.versions.read_checked(key, edition.contents),
+            Contents,
+            f"{self.name}/{key}",
+            REMEDY,
         )
 
     def _edition(self, version: int) -> Edition:
         key = log_key(version)
-        return unseal(self.versions.read(key), Edition, f"{self.name}/{key}")
+        return unseal(self.versions.read(key), Edition, f"{self.name}/{key}", REMEDY)
 
     def array(self, contents: Contents, folder: str) -> Array:
         """An array of a version, every object of it checked."""
-        with _collection_wording():
-            return self._array(contents, folder)
-
-    def _array(self, contents: Contents, folder: str) -> Array:
         keys = (f"{folder}/zarr.json", f"{folder}/c/0/0", f"{folder}/c/0", f"{folder}/c")
         files = {key: contents.files[key] for key in keys if key in contents.files}
         if len(files) < 2:  # of other dimensions, or of no values
@@ -362,16 +356,3 @@ class EditionWriter:
     def discard(self) -> None:
         """Remove what was written."""
         self.store.versions.discard(self.draft)
-
-
-@contextmanager
-def _collection_wording() -> Iterator[None]:
-    """Messages of stored versions say what mends a model; a collection is written again or restored."""
-    try:
-        yield
-    except StoreError as error:
-        text = str(error)
-        if REPAIR_REMEDY not in text:
-            raise
-        remedy = "Open it again if it was replaced meanwhile; else restore it from a copy."
-        raise StoreError(text.replace(REPAIR_REMEDY, remedy)) from error

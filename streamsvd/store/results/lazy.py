@@ -5,32 +5,51 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import zarr
+from zarr.storage import MemoryStore
 
 from streamsvd.errors import CorruptChunkError, StoreError
 from streamsvd.store.explanations import raise_access_error
 
 
 class ResultArray(zarr.Array):  # type: ignore[misc]  # zarr is Any to mypy
-    """A zarr array in a folder of a result."""
+    """A zarr array in a folder of a result.
 
-    def __getitem__(self, selection: Any) -> Any:
-        """What is selected.
+    All ways of zarr to select, ``[...]``, ``oindex``, ``vindex`` and ``blocks``, end in these five methods. Each of them raises
+    `CorruptChunkError`, which names the array and the result, where a chunk that it reads is damaged.
+    """
 
-        Raises
-        ------
-        CorruptChunkError
-            If a chunk of it is damaged; it names the array and the result.
-        """
+    def get_basic_selection(self, *args: Any, **options: Any) -> Any:
+        """See `zarr.Array.get_basic_selection`."""
+        return self._read("get_basic_selection", *args, **options)
+
+    def get_orthogonal_selection(self, *args: Any, **options: Any) -> Any:
+        """See `zarr.Array.get_orthogonal_selection`."""
+        return self._read("get_orthogonal_selection", *args, **options)
+
+    def get_coordinate_selection(self, *args: Any, **options: Any) -> Any:
+        """See `zarr.Array.get_coordinate_selection`."""
+        return self._read("get_coordinate_selection", *args, **options)
+
+    def get_mask_selection(self, *args: Any, **options: Any) -> Any:
+        """See `zarr.Array.get_mask_selection`."""
+        return self._read("get_mask_selection", *args, **options)
+
+    def get_block_selection(self, *args: Any, **options: Any) -> Any:
+        """See `zarr.Array.get_block_selection`."""
+        return self._read("get_block_selection", *args, **options)
+
+    def _read(self, way: str, *args: Any, **options: Any) -> Any:
         try:
-            return super().__getitem__(selection)
+            return getattr(super(), way)(*args, **options)
         except (IndexError, TypeError, StoreError):
             raise
         except Exception as error:
-            np.broadcast_to(np.int8(0), self.shape)[
-                selection
-            ]  # raises where the selection is wrong
+            # where the selection is wrong, it is for an array without any chunk too
+            empty = zarr.create_array(
+                MemoryStore(), shape=self.shape, chunks=self.chunks, dtype=self.dtype
+            )
+            getattr(empty, way)(*args, **options)
             place = Path(str(getattr(self.store, "root", self.store)))
             raise_access_error(error, place)
             reason = (str(error) or type(error).__name__).rstrip(".")

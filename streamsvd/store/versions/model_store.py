@@ -23,6 +23,7 @@ from streamsvd.store.versions.arrays import Array, decode_array
 from streamsvd.store.versions.draft import Draft
 from streamsvd.store.versions.records import (
     FORMAT,
+    REPAIR_REMEDY,
     BlockEntry,
     FactorRecord,
     Head,
@@ -77,9 +78,12 @@ class ModelStore:
     ----------
     objects
         Where they are kept.
+    remedy
+        What mends them, at the end of messages.
     """
 
     objects: Objects
+    remedy: str = REPAIR_REMEDY
 
     @property
     def name(self) -> str:
@@ -136,7 +140,7 @@ class ModelStore:
             raise StoreError(
                 f"{self.name} is not a model: it has no {SETTINGS}. Pass a folder that streamsvd update made."
             ) from None
-        return unseal(data, ModelSettings, f"{self.name}/{SETTINGS}")
+        return unseal(data, ModelSettings, f"{self.name}/{SETTINGS}", self.remedy)
 
     def log_versions(self) -> list[int]:
         """Numbers of the log's entries.
@@ -152,7 +156,7 @@ class ModelStore:
             if version != expected and not self.exists(expected):
                 raise StoreError(
                     f"{self.name}/{log_key(expected)} is missing although version {version} follows it. "
-                    "Run streamsvd repair."
+                    f"{self.remedy}"
                 )
             if version != expected:
                 return self.log_versions()
@@ -172,7 +176,7 @@ class ModelStore:
         if head > newest:
             raise StoreError(
                 f"{self.name}/{log_key(newest + 1)} is missing although version {head} was committed. "
-                "Run streamsvd repair."
+                f"{self.remedy}"
             )
         return newest
 
@@ -186,7 +190,7 @@ class ModelStore:
             data = self.read(HEAD)
         except FileNotFoundError:
             return 0
-        return unseal(data, Head, f"{self.name}/{HEAD}").version
+        return unseal(data, Head, f"{self.name}/{HEAD}", self.remedy).version
 
     def entry(self, version: int) -> LogEntry:
         """The log entry of a version."""
@@ -195,11 +199,9 @@ class ModelStore:
             data = self.read(key)
         except FileNotFoundError:
             raise StoreError(f"{self.name} has no version {version}. Run streamsvd log.") from None
-        entry = unseal(data, LogEntry, f"{self.name}/{key}")
+        entry = unseal(data, LogEntry, f"{self.name}/{key}", self.remedy)
         if entry.version != version:
-            raise StoreError(
-                f"{self.name}/{key} is of version {entry.version}. Run streamsvd repair."
-            )
+            raise StoreError(f"{self.name}/{key} is of version {entry.version}. {self.remedy}")
         return entry
 
     def manifest(self, version: int) -> Manifest:
@@ -210,7 +212,9 @@ class ModelStore:
                 f"version {version} of {self.name} was lost, and repaired over. Run streamsvd log."
             )
         key = f"{entry.folder}/manifest.json"
-        return plain_record(self.read_checked(key, entry.manifest), Manifest, f"{self.name}/{key}")
+        return plain_record(
+            self.read_checked(key, entry.manifest), Manifest, f"{self.name}/{key}", self.remedy
+        )
 
     def read_checked(self, key: str, expected: Mark) -> bytes:
         """An object whose length and checksum are as recorded.
@@ -223,7 +227,7 @@ class ModelStore:
         try:
             data = self.read(key)
         except FileNotFoundError:
-            raise MissingObjectError(key, self.name) from None
+            raise MissingObjectError(key, self.name, self.remedy) from None
         if len(data) != expected[1]:
             raise CorruptChunkError(
                 key, self.name, f"{len(data):,} bytes instead of {expected[1]:,}"
@@ -244,7 +248,7 @@ class ModelStore:
             raise
         except Exception as error:
             raise StoreError(
-                f"{self.name}/{folder} cannot be decoded: {error}. Run streamsvd repair."
+                f"{self.name}/{folder} cannot be decoded: {error}. {self.remedy}"
             ) from error
 
     def blocks(self, manifest: Manifest) -> list[BlockEntry]:
@@ -257,7 +261,7 @@ class ModelStore:
     def segment(self, s: Segment) -> list[BlockEntry]:
         """The blocks of one segment."""
         data = self.read_checked(s.key, (s.hash, s.length))
-        return plain_record(data, list[BlockEntry], f"{self.name}/{s.key}")
+        return plain_record(data, list[BlockEntry], f"{self.name}/{s.key}", self.remedy)
 
     # Writing ------------------------------------------------------------------------------------------
 
@@ -462,7 +466,7 @@ class ModelStore:
             for s in segments[-SEGMENT_ENTRIES:]:
                 data = draft.pending.pop(s.key.removeprefix(draft.folder + "/"), None)
                 data = self.read_checked(s.key, (s.hash, s.length)) if data is None else data
-                joined += plain_record(data, list[BlockEntry], s.key)
+                joined += plain_record(data, list[BlockEntry], s.key, self.remedy)
             segments = [*segments[:-SEGMENT_ENTRIES], self._segment(draft, len(segments), joined)]
         return segments, tail
 

@@ -7,6 +7,7 @@ import pytest
 
 from streamsvd.errors import ConflictError, StoreError
 from streamsvd.store.checkpoints.checkpoint import Checkpoint
+from streamsvd.store.objects.posix import FileSystem
 
 ARRAYS = {"a.b": np.arange(6.0).reshape(2, 3), "empty": np.zeros((0, 4)), "c": np.float32([1.5])}
 
@@ -64,6 +65,49 @@ def test_two_runs_that_save_to_one_place_are_told(tmp_path):
     with pytest.raises(ConflictError, match="another run saves to"):
         second.save({}, {})
     assert Checkpoint.from_address(tmp_path, "test").newest() == ({}, {})
+
+
+def test_a_run_that_knows_nothing_of_the_saves_there_is_told(tmp_path):
+    late = Checkpoint.from_address(tmp_path, "test")
+    assert late.newest() is None
+    other = saved(tmp_path, 5)  # the numbers that the late one begins with are free again
+    with pytest.raises(
+        ConflictError, match="another run saves to .* Give every run a checkpoint of its own"
+    ):
+        late.save({}, {})
+    other.save({}, {})
+    other.clear()
+    late.save({}, {})  # the other has ended
+
+
+def test_saves_that_another_run_removes_meanwhile_are_said_to_be(tmp_path):
+    ours, other = (saved(tmp_path / "a", 1), Checkpoint.from_address(tmp_path / "a", "test"))
+
+    class Ending(FileSystem):
+        def write(self, path, data):
+            if path.name == "zarr.json":
+                other.clear()
+            super().write(path, data)
+
+    ours.objects.files = Ending()
+    with pytest.raises(ConflictError, match="was removed meanwhile: another run used it, and has"):
+        ours.save({}, ARRAYS)
+
+    saved(tmp_path / "b", 1)
+    reader, other = (Checkpoint.from_address(tmp_path / "b", "test") for _ in range(2))
+    other.newest()
+    read = reader.objects.read
+
+    def slow(key):
+        for _ in range(3):
+            other.save({}, {})
+        return read(key)
+
+    reader.objects.read = slow
+    with pytest.raises(ConflictError, match="changed while it was read: another run uses it"):
+        reader.newest()
+    reader.objects.read = read
+    assert reader.newest() == ({}, {})  # a run that was killed goes on
 
 
 def test_a_place_of_another_purpose_is_refused(tmp_path):
