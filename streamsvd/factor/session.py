@@ -221,12 +221,16 @@ class Session:
         else:
             self.route = plan.route
         self.plan, run = plan, self.run
-        if self.cache is not None:
-            self.cache.clear()  # panels of another cut
+        self.give_back()  # panels of another cut
         self.cache = new_cache(plan.is_cached)
         run.reader, run.workers, run.needs = self.reader, plan.workers, plan.task_bytes
         run.projected_bytes = max(run.projected_bytes, plan.projected_bytes)
         self.notify(RouteChanged(before.route, plan.route, plan.layout.axis, reason))
+
+    def give_back(self) -> None:
+        """Give back the memory of panels that stayed."""
+        if self.cache is not None:
+            self.cache.clear()
 
     def _notify_with_width(self, event: Event) -> None:
         if isinstance(event, PassDone) and self.widths:

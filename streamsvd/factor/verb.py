@@ -418,8 +418,11 @@ def _factorise(
     )
     session.sampled_bytes += view.look_bytes
     session.run.saves = _saves_of(session, save_seconds)
-    with dense_threads(plan.layout.width), view.naming():
-        found = _run(session, writer, u=plan.request.u)
+    try:
+        with dense_threads(plan.layout.width), view.naming():
+            found = _run(session, writer, u=plan.request.u)
+    finally:
+        session.give_back()
     assert isinstance(found, form)
     return found
 
