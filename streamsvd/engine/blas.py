@@ -50,8 +50,9 @@ def one_thread() -> Iterator[None]:
 def _take_control() -> None:
     """Let any thread set the number next: threadpoolctl 3.8 heeds the first that ever did, and no other, without a word."""
     controller = getattr(threadpoolctl, "OpenBLASController", None)
-    if hasattr(controller, "clear_controlling_thread"):
-        controller.clear_controlling_thread(force=True)
+    clear = getattr(controller, "clear_controlling_thread", None)
+    if clear is not None:
+        clear(force=True)
 
 
 def in_one_thread(task: Callable[P, R]) -> Callable[P, R]:

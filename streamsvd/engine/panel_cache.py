@@ -44,9 +44,7 @@ class PanelCache:
     _shared: npt.NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def room(
-        self, n_bytes: int, make: Callable[[int], PanelBuffer] = PanelBuffer
-    ) -> PanelBuffer:
+    def room(self, n_bytes: int, make: Callable[[int], PanelBuffer] = PanelBuffer) -> PanelBuffer:
         """Memory for a panel that is to stay, of its own where it is large."""
         if n_bytes >= SHARED_BYTES // 4:
             return make(n_bytes)

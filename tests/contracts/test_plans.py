@@ -141,7 +141,7 @@ def test_a_plan_with_saves_writes_nothing_and_checks_their_place(contract, tmp_p
 
 
 def test_a_folder_that_may_not_be_written_is_no_place_of_saves(tmp_path, monkeypatch):
-    monkeypatch.setattr("os.access", lambda path, mode: False)
+    monkeypatch.setattr("os.access", lambda path, mode, **_: False)
     with pytest.raises(streamsvd.AccessError, match="ermission denied"):
         streamsvd.plan("svd", Unreadable(), 3, checkpoint=tmp_path / "saves")
 
