@@ -242,7 +242,7 @@ def _asked_bytes() -> int:
 
 def planned_looks(plan: Any) -> int:
     """Passes of the loop that a plan expects: those that are left without the sample and the last factor."""
-    last = plan.request.u if plan.layout.axis == "rows" else True
+    last = plan.options.u if plan.layout.axis == "rows" else True
     return round((plan.passes - last - 0.1) / plan.layout.amplification)
 
 

@@ -107,7 +107,7 @@ class Iteration:
         session = self.session
         plan, options, source = session.plan, session.options, session.source
         seed, threads = session.settings.seed, sample_threads(plan.at_once)
-        single = plan.route == "krylov" and plan.request.precision != "double"
+        single = plan.route == "krylov" and plan.options.precision != "double"
         single = single and fits_single(source.dtype)
 
         def find() -> Beginning:
@@ -140,7 +140,7 @@ class Iteration:
         self.terms, start = self._terms_from(found.pilot, single), found.start
         if start is None or self._switch_if_flat(start.theta):
             return None
-        if single and plan.request.precision == "auto" and self._rounding_exceeds_tol(start.theta):
+        if single and plan.options.precision == "auto" and self._rounding_exceeds_tol(start.theta):
             self.terms = self.terms.in_double()
         return start.Q
 

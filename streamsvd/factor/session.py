@@ -23,7 +23,6 @@ from streamsvd.engine.passes import Pass, Sink
 from streamsvd.engine.reader import MatrixReader
 from streamsvd.engine.run import Run
 from streamsvd.errors import ScaleError
-from streamsvd.factor.candidates import Request
 from streamsvd.factor.options import SVDOptions, Target
 from streamsvd.factor.passes import PassSums
 from streamsvd.factor.plan import Plan
@@ -89,18 +88,18 @@ class RunGoal:
     excess_tol: float = EXCESS_TOL
 
     @classmethod
-    def of(cls, request: Request, options: SVDOptions) -> RunGoal:
-        """How far a run of these options goes, with the rank and the tolerance that were planned."""
+    def of(cls, plan: Plan, options: SVDOptions) -> RunGoal:
+        """How far a run of these options goes, with the rank that was planned."""
         return cls(
-            rank=request.rank,
-            energy=request.energy,
-            tol=request.tol,
+            rank=plan.rank,
+            energy=options.energy_share,
+            tol=options.width_tol,
             delta=options.delta,
-            kind=Kind.BOUNDS if request.bounds else Kind.ESTIMATE,
-            max_passes=request.max_passes,
+            kind=Kind.BOUNDS if options.wants_bounds else Kind.ESTIMATE,
+            max_passes=options.max_passes,
             seed=options.seed,
             target=options.target,
-            excess_tol=request.excess_tol,
+            excess_tol=float(options.excess_tol),
         )
 
 

@@ -49,10 +49,10 @@ def _advice(loop: Iteration, result: SVD) -> str:
             "give more memory, for a basis that holds more values, or ask for a smaller share of the energy"
         )
     if plan.route == "krylov" and plan.fallback is None and settings.kind is Kind.BOUNDS:
-        if plan.route_asked is not None and min(plan.shape) <= GRAM_COLUMNS:
+        if plan.options.route is not None and min(plan.shape) <= GRAM_COLUMNS:
             ways.append("leave route= out, so that the Gram matrix may resolve them")
         elif needed:
-            kept = 2 * plan.layout.width * plan.request.rank * 16  # vectors that stay beside it
+            kept = 2 * plan.layout.width * plan.rank * 16  # vectors that stay beside it
             room = min(needed) + kept
             ways.append(
                 f"pass memory={room} ({show_bytes(room)}), room for the Gram matrix, which resolves them in one pass"

@@ -12,7 +12,6 @@ from streamsvd.engine.blas import dense_threads
 from streamsvd.engine.columns import View, is_kept, kept_source, mask_of, select_columns
 from streamsvd.engine.device import thread_backend
 from streamsvd.engine.events import Callback, ResultWritten, ignore_event
-from streamsvd.engine.memory import default_budget, parse_bytes
 from streamsvd.engine.opening import as_source
 from streamsvd.engine.saves import (
     SAVE_SECONDS,
@@ -30,8 +29,7 @@ from streamsvd.factor.iteration import Iteration
 from streamsvd.factor.options import DELTA, MAX_PASSES, SVDOptions
 from streamsvd.factor.plan import Plan, make_plan
 from streamsvd.factor.plan_options import runs_plan
-from streamsvd.factor.problem import MatrixOptions, check_options
-from streamsvd.factor.request import check_rank, request_of
+from streamsvd.factor.problem import matrix_options
 from streamsvd.factor.result import PCA, SVD
 from streamsvd.factor.session import SAVED_KINDS, RunGoal, Session
 from streamsvd.factor.shortfall import shortfall
@@ -115,7 +113,7 @@ certify, target, excess_tol, device, precision, route, checkpoint
         from streamsvd.store.writing.separation import mask_places  # imports zarr
 
         check_saves(checkpoint, whole, row_weights, column_weights, mask_places(whole, mask))
-    view = _planned_view(whole, mask)
+    view = planned_view(whole, mask)
     if view.columns is not None:  # weights are of all columns
         matrix_options(view.whole, options, options.column_weights)
     if axis not in (None, "rows", "columns"):
@@ -184,37 +182,13 @@ def _plan_view(
     """The plan for the columns that are kept."""
     source = view.source
     matrix = matrix_options(source, options, view.take(options.column_weights))
-    request = request_of(options, source, blanked=not matrix.support.whole)
+    options.check_shape(source.shape)
     if options.device != "cpu":
         thread_backend(options.device)  # says at once whether it answers
-    budget = default_budget() if options.memory is None else parse_bytes(options.memory)
-    searched = options.rank is None and options.energy is None
-    asked = replace(options, memory=budget, tol=options.tol if searched else request.tol)
-    return make_plan(
-        source,
-        request,
-        budget=budget,
-        device=options.device,
-        rates=rates,
-        axis=axis,
-        route=options.route,
-        asked=asked,
-    )
+    return make_plan(source, options, matrix, axis=axis, rates=rates)
 
 
-def matrix_options(source: Source, options: SVDOptions, column_weights: Any) -> MatrixOptions:
-    """What is done to a matrix before it is factorised, checked against its shape."""
-    return check_options(
-        source,
-        center=options.center,
-        scale=options.scale,
-        row_weights=options.row_weights,
-        column_weights=column_weights,
-        nonfinite=options.nonfinite,
-    )
-
-
-def _planned_view(source: Source, mask: Any) -> View:
+def planned_view(source: Source, mask: Any) -> View:
     """The matrix as far as it is known without reading it."""
     if mask is None or is_kept(source) or (kept := mask_of(source, mask)) is None or kept.all():
         return View(source, source, None, 0, False)
@@ -378,7 +352,7 @@ def _factorise(
     counted = matrix_options(whole, options, options.column_weights).support
     check_seconds(save_seconds)
     if plan is None:
-        check_rank(options.rank, whole)
+        options.check_shape(whole.shape)
     place = None if options.out is None else local_path(options.out, "out")
     if place is not None or checkpoint is not None:
         # these two import zarr, which a matrix in a file of numpy never needs
@@ -410,7 +384,7 @@ def _factorise(
         source,
         plan,
         matrix,
-        RunGoal.of(plan.request, options),
+        RunGoal.of(plan, options),
         callback,
         view=view,
         record=options,
@@ -419,7 +393,7 @@ def _factorise(
     session.sampled_bytes += view.look_bytes
     session.run.saves = _saves_of(session, save_seconds)
     with dense_threads(plan.layout.width), view.naming():
-        found = _run(session, writer, u=plan.request.u)
+        found = _run(session, writer, u=options.u)
     assert isinstance(found, form)
     return found
 
@@ -530,24 +504,15 @@ def _check_centred(center: bool) -> None:
 
 def _plan_remaining_columns(plan: Plan, view: View) -> Plan:
     """A plan that was made for all columns, for those that are left."""
-    request, source = plan.request, view.source
+    options, source = plan.options, view.source
     most = min(source.shape)
-    if request.searching:
-        request = replace(request, rank=min(request.rank, most))
-    elif request.rank > most:
+    if options.rank is not None and options.rank > most:
         raise ShapeError(
-            f"rank={request.rank} exceeds the {source.shape[1]:,} columns of {source.name} that have values, or its "
+            f"rank={options.rank} exceeds the {source.shape[1]:,} columns of {source.name} that have values, or its "
             f"{source.shape[0]:,} rows. Make a plan for a rank of at most {most}."
         )
-    return make_plan(
-        source,
-        request,
-        budget=plan.budget_bytes,
-        device=plan.device,
-        axis=plan.layout.axis,
-        route=plan.route_asked,
-        asked=plan.options,
-    )
+    matrix = matrix_options(source, options, view.take(options.column_weights))
+    return make_plan(source, options, matrix, axis=plan.layout.axis)
 
 
 def _run(session: Session, writer: ResultWriter | None, *, u: bool) -> SVD:

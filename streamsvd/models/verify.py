@@ -18,7 +18,7 @@ from streamsvd.factor.assessment import assess_krylov
 from streamsvd.factor.factors import product_scale
 from streamsvd.factor.iteration import Iteration
 from streamsvd.factor.plan import Plan
-from streamsvd.factor.problem import MatrixOptions, check_options
+from streamsvd.factor.problem import MatrixOptions, matrix_options
 from streamsvd.factor.result import SVD
 from streamsvd.factor.sample import Pilot, power_of_two
 from streamsvd.factor.session import RunGoal, Session
@@ -237,29 +237,22 @@ def _prepare_comparison(
     if columns is not None:  # what it left out is no part of what it says
         view = View(kept_source(source, columns), source, columns, 0, True)
         result = narrow_result(result, columns)
-    options = check_options(
+    plan = plan_svd(
         view.source,
+        max(k, 1),
+        memory=memory,
         center=bool(kept.get("center")),
         scale=bool(kept.get("scale")),
         row_weights=kept.get("row_weights"),
         column_weights=view.take(kept.get("column_weights")),
         nonfinite=str(kept.get("nonfinite", "raise")),
-    )
-    plan = plan_svd(
-        view.source,
-        max(k, 1),
-        memory=memory,
-        center=options.center,
-        scale=options.scale,
-        row_weights=options.row_weights,
-        column_weights=options.column_weights,
-        nonfinite=options.nonfinite,
         max_passes=1,
         axis="rows",
         route="krylov",
         precision="double",
     )
-    return _Comparison(result, view, options, plan, "nonfinite" in kept)
+    matrix = matrix_options(view.source, plan.options, plan.options.column_weights)
+    return _Comparison(result, view, matrix, plan, "nonfinite" in kept)
 
 
 def _load_with_options(path: str | os.PathLike[str]) -> tuple[SVD, dict[str, Any]]:
