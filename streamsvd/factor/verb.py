@@ -31,7 +31,7 @@ from streamsvd.factor.plan import Plan, make_plan
 from streamsvd.factor.plan_options import runs_plan
 from streamsvd.factor.problem import matrix_options
 from streamsvd.factor.result import PCA, SVD
-from streamsvd.factor.session import SAVED_KINDS, RunGoal, Session
+from streamsvd.factor.session import SAVED_KINDS, Session
 from streamsvd.factor.shortfall import shortfall
 from streamsvd.info import Status
 from streamsvd.numerics.blocks import Axis
@@ -380,16 +380,7 @@ def _factorise(
         plan = _plan_remaining_columns(plan, view)
     matrix = matrix_options(source, options, view.take(options.column_weights))
     writer = None if place is None else ResultWriter(place, overwrite=overwrite)
-    session = Session(
-        source,
-        plan,
-        matrix,
-        RunGoal.of(plan, options),
-        callback,
-        view=view,
-        record=options,
-        form=form,
-    )
+    session = Session(source, plan, matrix, options, callback, view=view, form=form)
     session.sampled_bytes += view.look_bytes
     session.run.saves = _saves_of(session, save_seconds)
     with dense_threads(plan.layout.width), view.naming():
@@ -400,8 +391,7 @@ def _factorise(
 
 def _saves_of(session: Session, seconds: float) -> Saves | None:
     """Saves of a run: of its options, and of all in its plan that decides what is multiplied."""
-    plan, other, options = session.plan, session.plan.fallback, session.record
-    assert options is not None
+    plan, other, options = session.plan, session.plan.fallback, session.options
     cut = Schedule(
         session.source, plan.layout, plan.workers, plan.prefetch, plan.projected_bytes, plan.task_bytes
     )  # fmt: skip
@@ -571,8 +561,8 @@ def _keep_interrupted(loop: Iteration, writer: ResultWriter) -> None:
 
 def _result(session: Session, loop: Iteration, made: Factors, status: Status) -> SVD:
     terms = loop.known_terms
-    mean = terms.known_stats.mean if session.options.center else None
-    scale = terms.known_stats.deviation if session.options.scale else None
+    mean = terms.known_stats.mean if session.matrix.center else None
+    scale = terms.known_stats.deviation if session.matrix.scale else None
     criterion = "" if loop.criterion is None else loop.criterion.value
     info = session.info(status, terms, criterion)
     spread = session.view.spread if session.view is not None else _as_it_is
@@ -589,10 +579,10 @@ def _result(session: Session, loop: Iteration, made: Factors, status: Status) ->
     )
 
 
-def _asked_of(session: Session) -> SVDOptions | None:
+def _asked_of(session: Session) -> SVDOptions:
     """The record of what was asked, its mask as booleans over all columns."""
-    options, view = session.record, session.view
-    if options is None or view is None or options.mask is None or isinstance(options.mask, str):
+    options, view = session.options, session.view
+    if view is None or options.mask is None or isinstance(options.mask, str):
         return options
     return replace(options, mask=mask_of(view.whole, options.mask))
 
@@ -600,7 +590,7 @@ def _asked_of(session: Session) -> SVDOptions | None:
 def _preparation_of(session: Session) -> dict[str, Any]:
     """What was done to the matrix, in terms of all its columns."""
     view = session.view
-    options = {f.name: getattr(session.options, f.name) for f in fields(session.options)}
+    options = {f.name: getattr(session.matrix, f.name) for f in fields(session.matrix)}
     if view is not None and view.columns is not None:
         options["column_weights"] = view.spread(options["column_weights"], 0.0)
         options["columns"] = view.columns.marks
