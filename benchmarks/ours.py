@@ -130,7 +130,7 @@ def run(
     options
         As in `streamsvd.svd`.
     """
-    for module in ("factor.verb", "store.results.writer", "store.checkpoints.checkpoint"):
+    for module in ("factor.svd", "store.results.writer", "store.checkpoints.checkpoint"):
         importlib.import_module(f"streamsvd.{module}")  # before memory is measured
     source = DOORS[through](Path(path))
     counting = source if isinstance(source, CountingStore) else None

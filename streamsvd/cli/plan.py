@@ -186,7 +186,7 @@ def show_factorisation(
     from streamsvd.engine.opening import open as open_matrix
     from streamsvd.engine.schedulers import use_scheduler
     from streamsvd.factor.calibration import measure_speeds
-    from streamsvd.factor.verb import plan_svd
+    from streamsvd.factor.svd import plan_svd
 
     with use_scheduler(scheduler, workers):
         A = open_matrix(source, variable=variable, rows=rows, missing=missing)
@@ -253,8 +253,8 @@ def plan_record(plan: Plan, A: Source, rates: Speeds | None) -> dict[str, Any]:
 
 def request_record(plan: Plan, A: Source) -> dict[str, Any]:
     """What was asked, under the keys that scripts know."""
+    from streamsvd.factor.planning import planned_view
     from streamsvd.factor.problem import matrix_options
-    from streamsvd.factor.verb import planned_view
 
     options = plan.options
     view = planned_view(A, options.mask)

@@ -22,8 +22,8 @@ from streamsvd.factor.problem import MatrixOptions, matrix_options
 from streamsvd.factor.result import SVD
 from streamsvd.factor.sample import Pilot, power_of_two
 from streamsvd.factor.session import Session
+from streamsvd.factor.svd import plan_svd
 from streamsvd.factor.terms import terms_from_pilot
-from streamsvd.factor.verb import plan_svd
 from streamsvd.info import Info, Status
 from streamsvd.models import Model
 from streamsvd.models.options import VerifyOptions

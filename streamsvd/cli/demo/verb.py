@@ -184,7 +184,7 @@ def _plan(path: Path, memory: str, say: Say) -> Plan:
     from streamsvd.cli.demo import known_matrix as known
     from streamsvd.engine.opening import open as open_matrix
     from streamsvd.factor.calibration import measure_speeds
-    from streamsvd.factor.verb import plan_svd
+    from streamsvd.factor.svd import plan_svd
 
     A = open_matrix(path)
     asked: dict[str, Any] = {"rank": known.RANK, "tol": known.TOL, "memory": memory}
