@@ -15,9 +15,10 @@ from streamsvd.cli.wording import in_options
 from streamsvd.engine.opening import open as open_matrix
 from streamsvd.engine.schedulers import use_scheduler
 from streamsvd.errors import NotConverged, SpecError
+from streamsvd.factor.pca import pca
 from streamsvd.factor.plan import Plan
 from streamsvd.factor.result import PCA, SVD
-from streamsvd.factor.verb import pca, plan_svd, svd
+from streamsvd.factor.svd import plan_svd, svd
 from streamsvd.store.writing.files import array_in
 
 
