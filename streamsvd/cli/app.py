@@ -22,7 +22,7 @@ import click
 
 from streamsvd import __version__
 from streamsvd.cli.wording import in_options
-from streamsvd.errors import ShapeError, SpecError, StreamSVDError
+from streamsvd.errors import DescriptionError, ShapeError, SpecError, StreamSVDError
 
 HEADINGS = {
     "Look": ("info", "plan", "demo"),
@@ -32,10 +32,11 @@ HEADINGS = {
     "Kernels": ("nystrom", "krr"),
     "Rows": ("sample", "lstsq"),
     "Collections": ("cluster", "compress", "rates", "decompress"),
+    "Pipelines": ("run", "runs", "check"),
 }
 """Verbs, in the order in which a user meets them, by family."""
 VERBS = tuple(verb for verbs in HEADINGS.values() for verb in verbs)
-FAILED, USAGE, NOT_CONVERGED, INTERRUPTED = 1, 2, 3, 130
+FAILED, USAGE, NOT_CONVERGED, REFUSED, INTERRUPTED = 1, 2, 3, 4, 130
 INTERRUPTED_SENTENCE = "interrupted; nothing was kept."
 SIGNAL_GAP_S = 1.0
 """Seconds in which a second Ctrl-C is the same one, so that the clean-up can begin."""
@@ -76,7 +77,8 @@ def verbs() -> None:
     """Certified SVD and PCA of matrices larger than memory.
 
     Results go to stdout, progress and errors to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage,
-    3 not converged (the partial result is kept), 130 interrupted.
+    3 not converged (the partial result is kept), 4 a check of a pipeline did not pass (what was published
+    stays), 130 interrupted.
     """
 
 
@@ -247,6 +249,8 @@ def _sentence(error: Exception) -> str:
         return f"{error.format_message().rstrip('.')}.{where}"
     if isinstance(error, click.ClickException):
         return error.format_message()
+    if isinstance(error, DescriptionError):
+        return str(error)
     if isinstance(error, StreamSVDError):
         return in_options(str(error))
     if isinstance(error, MemoryError):

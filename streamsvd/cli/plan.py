@@ -180,9 +180,9 @@ def show_factorisation(
     **given: Any,
 ) -> None:
     """The plan of a factorisation, in words or as an object."""
+    from streamsvd.cli.factor_run import with_weights
     from streamsvd.cli.present import show_json
     from streamsvd.cli.progress import say
-    from streamsvd.cli.run import with_weights
     from streamsvd.engine.opening import open as open_matrix
     from streamsvd.engine.schedulers import use_scheduler
     from streamsvd.factor.calibration import measure_speeds

@@ -33,6 +33,7 @@ from streamsvd.numerics.certificate import Certificate
 from streamsvd.numerics.ritz import spectral_norm
 from streamsvd.store.objects import objects_at
 from streamsvd.store.results.reader import read_result
+from streamsvd.store.results.saving import Result
 from streamsvd.store.versions import is_model
 from streamsvd.typing import Matrix
 
@@ -46,7 +47,7 @@ SLACK = 1e-6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Verification:
+class Verification(Result):
     """What one more pass says of a stored result.
 
     Attributes

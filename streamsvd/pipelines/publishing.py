@@ -1,0 +1,79 @@
+"""What others read: a link that leads to a whole result, replaced in one step; and which results are kept."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Collection
+from pathlib import Path
+
+from streamsvd.errors import StoreError
+from streamsvd.store.explanations import explain_errors
+
+
+def check_link(link: Path, state: Path) -> None:
+    """Refuse a place that is no link of this pipeline.
+
+    Raises
+    ------
+    StoreError
+        If something else is there, or the link leads to results of another pipeline.
+    """
+    if link.is_symlink():
+        target = _target(link)
+        if not target.is_relative_to(state.resolve()):
+            raise StoreError(
+                f"{link} leads to {target}, which is of another pipeline. Publish to another place, or take the link away."
+            )
+    elif link.exists():
+        raise StoreError(
+            f"{link} is there and no link: it will not be replaced. Publish to another place."
+        )
+
+
+def published(link: Path) -> Path | None:
+    """Where a link leads; None where there is none, or what it led to is gone."""
+    if not link.is_symlink():
+        return None
+    target = _target(link)
+    return target if target.exists() else None
+
+
+def _target(link: Path) -> Path:
+    """Where a link leads, whether or not anything is there."""
+    return (link.parent / link.readlink()).resolve()
+
+
+def publish(link: Path, place: Path) -> bool:
+    """Let a link lead to a result, in one step; whether it led elsewhere before."""
+    before = published(link)
+    if before == place.resolve():
+        return False
+    with explain_errors(link):
+        link.parent.mkdir(parents=True, exist_ok=True)
+        fresh = link.with_name(f".{link.name}.{uuid.uuid4().hex}")
+        fresh.symlink_to(os.path.relpath(place.absolute(), link.parent.absolute()))
+        try:
+            fresh.replace(link)
+        except BaseException:
+            fresh.unlink(missing_ok=True)
+            raise
+    return True
+
+
+def remove_old(folder: Path, keep: int, needed: Collection[Path]) -> list[Path]:
+    """Take away all but the newest results of a step, and those that are needed; what went."""
+    if not folder.is_dir():
+        return []
+    results = sorted(
+        (p for p in folder.iterdir() if p.is_dir()), key=lambda p: p.stat().st_mtime_ns
+    )
+    held = {place.resolve() for place in needed}
+    gone = [place for place in results[:-keep] if place.resolve() not in held]
+    for place in gone:
+        with explain_errors(place):
+            aside = place.with_name(f".{place.name}.{uuid.uuid4().hex}")
+            place.rename(aside)  # in one step: nobody finds half a result
+            shutil.rmtree(aside)
+    return gone
