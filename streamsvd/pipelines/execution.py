@@ -109,27 +109,35 @@ def run_pipeline(pipeline: Pipeline, *, callback: Callback = ignore_event) -> Ru
     DescriptionError, BudgetError, StoreError
         If a step cannot be planned; then nothing was read or written.
     """
-    plan_pipeline(pipeline)
     with run_lock(pipeline.state):
         log, started = RunLog(pipeline.state), _now()
         number = log.begin(pipeline.name, started, streamsvd.__version__)
         run = PipelineRun(pipeline, callback)
-        status: Status = "interrupted"
-        error = ""
         try:
+            plan_pipeline(pipeline)
             status, error = run.make()
-        except Exception as fault:
-            status, error = "failed", f"{type(fault).__name__}: {fault}"
-            raise
-        finally:
-            record = RunRecord(
-                pipeline=pipeline.name, number=number, status=status, started=started, ended=_now(),
-                streamsvd=streamsvd.__version__, steps=tuple(run.steps), checks=tuple(run.checks),
-                published=tuple(run.published), error=error,
-            )  # fmt: skip
+        except BaseException as fault:
+            stopped = not isinstance(fault, Exception)
+            record = _ended(
+                run, number, started, "interrupted" if stopped else "failed", str(fault)
+            )
             log.end(record)
+            if not stopped:
+                send_notices(pipeline, record)
+            raise
+        record = _ended(run, number, started, status, error)
+        log.end(record)
     send_notices(pipeline, record)
     return record
+
+
+def _ended(run: PipelineRun, number: int, started: str, status: Status, error: str) -> RunRecord:
+    """The record of a run that has come to its end."""
+    return RunRecord(
+        pipeline=run.pipeline.name, number=number, status=status, started=started, ended=_now(),
+        streamsvd=streamsvd.__version__, steps=tuple(run.steps), checks=tuple(run.checks),
+        published=tuple(run.published), error=error,
+    )  # fmt: skip
 
 
 @dataclass(slots=True, eq=False)
