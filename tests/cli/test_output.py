@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import streamsvd
-from streamsvd.cli import app
+from streamsvd.cli import app, commands
 
 FULL = Path("/dev/full")
 SENTENCE = (
@@ -95,7 +95,7 @@ def test_a_full_stdout_is_one_sentence_of_every_verb(told, capsys, tmp_path, ver
 
 
 def test_every_verb_is_held_to_it():
-    assert set(LINES) | {"demo"} == set(app.VERBS)
+    assert set(LINES) | {"demo"} == set(commands.VERBS)
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="no such device")
