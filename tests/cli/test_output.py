@@ -42,6 +42,9 @@ LINES = {
     "rollback": "rollback M 1",
     "merge": "merge M N --out joint",
     "export": "export M --out x.npz",
+    "run": "run p.toml --quiet",
+    "runs": "runs p.toml",
+    "check": "check p.toml",
 }
 
 
@@ -57,6 +60,8 @@ def kept(tmp_path_factory):
     (root / "many").mkdir()
     for name in "xyz":
         np.save(root / "many" / f"{name}.npy", rng.standard_normal((9, 3)))
+    step = 'steps = [{name = "s", svd = {source = "a", rank = 1}}]\n'
+    (root / "p.toml").write_text(step + '[sources.a]\npath = "a.npy"\n')
     streamsvd.compress({"a": A}, root / "compressed")
     streamsvd.update(root / "M", A + 1, "m", rank=2)
     streamsvd.update(root / "N", A + 2, "n", rank=2)

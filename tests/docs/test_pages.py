@@ -12,7 +12,8 @@ from types import ModuleType
 import click
 import pytest
 
-from streamsvd.cli import app, commands
+from streamsvd.cli import app
+from streamsvd.cli import commands as command_line
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,16 +56,16 @@ def test_snippets_and_commands_run_in_their_order(page, monkeypatch, capsys) -> 
 @pytest.mark.usefixtures("folder")
 def test_commands_parse(page) -> None:
     for given in (each for block in blocks(page, "console") for each in commands(block)):
-        verb = commands.verbs.get_command(click.Context(commands.verbs), given[0])
+        verb = command_line.verbs.get_command(click.Context(command_line.verbs), given[0])
         assert verb is not None, given
         verb.make_context(given[0], given[1:])
 
 
 def test_every_verb_and_option_is_documented() -> None:
     text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
-    context = click.Context(commands.verbs)
-    for name in commands.VERBS:
-        verb = commands.verbs.get_command(context, name)
+    context = click.Context(command_line.verbs)
+    for name in command_line.VERBS:
+        verb = command_line.verbs.get_command(context, name)
         assert verb is not None
         assert f"\n## `{name}" in text
         for parameter in verb.params:
@@ -75,10 +76,10 @@ def test_every_verb_and_option_is_documented() -> None:
 
 def test_no_option_is_documented_that_is_not_there() -> None:
     text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
-    context = click.Context(commands.verbs)
+    context = click.Context(command_line.verbs)
     known = {"--help", "--version"}
-    for name in commands.VERBS:
-        verb = commands.verbs.get_command(context, name)
+    for name in command_line.VERBS:
+        verb = command_line.verbs.get_command(context, name)
         assert verb is not None
         parts = [verb, *getattr(verb, "commands", {}).values()]
         known |= {o for part in parts for p in part.params for o in [*p.opts, *p.secondary_opts]}
