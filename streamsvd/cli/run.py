@@ -12,7 +12,7 @@ from streamsvd.cli.app import FAILED, REFUSED
 
 if TYPE_CHECKING:
     from streamsvd.pipelines.execution import StepPlan
-    from streamsvd.pipelines.records import RunRecord
+    from streamsvd.pipelines.records import PipelineRecord
 
 set_option = click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE",
@@ -55,7 +55,7 @@ def command(
     return {"failed": FAILED, "refused": REFUSED}.get(record.status, 0)
 
 
-def run_fields(record: RunRecord) -> dict[str, Any]:
+def run_fields(record: PipelineRecord) -> dict[str, Any]:
     """A record as plain values."""
     import msgspec
 
@@ -84,7 +84,7 @@ def show_plans(plans: list[StepPlan], *, as_json: bool) -> None:
         click.echo("\n".join(f"  {line}" for line in text.splitlines()))
 
 
-def show_run(record: RunRecord) -> None:
+def show_run(record: PipelineRecord) -> None:
     """What a run did, a line each: steps, checks, what was published, and how it ended."""
     from streamsvd.cli.present import table_lines
     from streamsvd.engine.memory import show_bytes

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import warnings
+from collections.abc import Mapping
+from pathlib import Path
 
 import msgspec
 
 from streamsvd.pipelines.description import NoticeDescription, Pipeline
-from streamsvd.pipelines.records import RunRecord
+from streamsvd.pipelines.records import PipelineRecord
+
+STDERR = 2
+"""Its file: what a command prints is none of the results, which go to stdout."""
 
 
-def send_notices(pipeline: Pipeline, record: RunRecord) -> None:
+def send_notices(pipeline: Pipeline, record: PipelineRecord) -> None:
     """Run the commands that are to be told; what fails there changes nothing of the run, and is a warning."""
     for notice in pipeline.notices:
         if not _is_wanted(notice, record):
@@ -23,10 +30,7 @@ def send_notices(pipeline: Pipeline, record: RunRecord) -> None:
             "STREAMSVD_RUN": str(record.number),
         }
         try:
-            subprocess.run(
-                notice.command, input=msgspec.json.encode(record), timeout=notice.seconds, check=True, env=environment,
-                cwd=pipeline.path.parent,
-            )  # fmt: skip
+            _tell(notice, msgspec.json.encode(record), environment, pipeline.path.parent)
         except (OSError, subprocess.SubprocessError) as error:
             warnings.warn(
                 f"the notice {notice.command[0]} failed: {error}. The run is as it was recorded.",
@@ -34,7 +38,30 @@ def send_notices(pipeline: Pipeline, record: RunRecord) -> None:
             )
 
 
-def _is_wanted(notice: NoticeDescription, record: RunRecord) -> bool:
+def _tell(
+    notice: NoticeDescription, record: bytes, environment: Mapping[str, str], folder: Path
+) -> None:
+    """Run one command to its end, or to its limit, with all that it has started; what it prints goes to stderr.
+
+    Raises
+    ------
+    OSError, SubprocessError
+        If it cannot be started, does not end, or ends with another code than 0.
+    """
+    with subprocess.Popen(
+        notice.command, stdin=subprocess.PIPE, stdout=STDERR, env=environment, cwd=folder, start_new_session=True
+    ) as process:  # fmt: skip
+        try:
+            process.communicate(record, timeout=notice.seconds)
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, notice.command)
+
+
+def _is_wanted(notice: NoticeDescription, record: PipelineRecord) -> bool:
     if notice.when == "always":
         return True
     failed = record.status not in ("done", "unchanged")
