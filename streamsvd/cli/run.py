@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,13 +49,23 @@ def command(
     if dry_run:
         show_plans(plan_pipeline(pipeline), as_json=as_json)
         return 0
-    with watching(0, quiet=quiet) as watch:
+    with _warnings_in_words(), watching(0, quiet=quiet) as watch:
         record = run_pipeline(pipeline, callback=watch)
     if as_json:
         show_json("pipeline run", run_fields(record))
     else:
         show_run(record)
     return {"failed": FAILED, "refused": REFUSED}.get(record.status, 0)
+
+
+@contextmanager
+def _warnings_in_words() -> Iterator[None]:
+    """Warnings are sentences on stderr, without the lines of code they come from."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: click.echo(
+            f"streamsvd: {message}", err=True
+        )
+        yield
 
 
 def run_fields(record: PipelineRecord) -> dict[str, Any]:

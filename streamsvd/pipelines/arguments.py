@@ -6,7 +6,7 @@ import hashlib
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -90,9 +90,11 @@ def step_options(pipeline: Pipeline, step: Step) -> dict[str, Any]:
     return {name: option_value(pipeline, name, value) for name, value in step.options.items()}
 
 
-def accepted_arguments(verb: str) -> set[str]:
-    """Arguments that a verb takes by name."""
-    return set(inspect.signature(VERBS[verb].resolve("function")).parameters)
+def accepts(step: Step, name: str, part: Literal["function", "plan"] = "function") -> bool:
+    """Whether the verb of a step, or its plan, takes an argument; what is held in memory as it comes is not saved."""
+    if name == "checkpoint" and step.options.get("method") == "online":
+        return False
+    return name in inspect.signature(VERBS[step.verb].resolve(part)).parameters
 
 
 def step_key(pipeline: Pipeline, step: Step, inputs: list[Any], earlier: Mapping[str, str]) -> str:

@@ -434,7 +434,7 @@ def _check_collection(source: SourceDescription, where: str, verb: str) -> None:
 
 
 def _order_of(steps: Sequence[Step]) -> list[str]:
-    """Names of steps, each after what it needs; otherwise in the order of the file."""
+    """Names of steps, each after what it needs, and of those that may come next the first in the file."""
     names = {step.name for step in steps}
     graph = {step.name: before(step, names) for step in steps}
     sorter = TopologicalSorter(graph)
@@ -446,11 +446,13 @@ def _order_of(steps: Sequence[Step]) -> list[str]:
             f"steps need one another in a circle: {circle} - at $.steps. Take one of these needs out."
         ) from None
     order: list[str] = []
-    position = {step.name: number for number, step in enumerate(steps)}
+    ready: set[str] = set()
     while sorter.is_active():
-        ready = sorted(sorter.get_ready(), key=position.__getitem__)
-        order += ready
-        sorter.done(*ready)
+        ready.update(sorter.get_ready())
+        first = next(step.name for step in steps if step.name in ready)
+        ready.remove(first)
+        order.append(first)
+        sorter.done(first)
     return order
 
 

@@ -26,7 +26,7 @@ from streamsvd.info import Status as RunStatus
 from streamsvd.models import Model
 from streamsvd.models.verify import Verification
 from streamsvd.pipelines.arguments import (
-    accepted_arguments,
+    accepts,
     is_waiting,
     results_of,
     saves_of,
@@ -88,8 +88,10 @@ def _plan_step(pipeline: Pipeline, step: Step) -> StepPlan:
             return StepPlan(step, None, WAITING)
         if step.verb == "verify" and step.inputs["path"] in {s.name for s in pipeline.steps}:
             return StepPlan(step, None, MADE_BEFORE)  # what is there now may be of other data
-        inputs = step_inputs(pipeline, step, {})
-        return StepPlan(step, plan(step.verb, *inputs, **step_options(pipeline, step)))
+        inputs, options = step_inputs(pipeline, step, {}), step_options(pipeline, step)
+        if accepts(step, "checkpoint", "plan"):
+            options["checkpoint"] = saves_of(pipeline, step)  # what is saved takes memory
+        return StepPlan(step, plan(step.verb, *inputs, **options))
 
 
 def run_pipeline(pipeline: Pipeline, *, callback: Callback = ignore_event) -> PipelineRecord:
@@ -210,12 +212,11 @@ class PipelineRun:
             return StepRecord(
                 name=step.name, verb=step.verb, status="unchanged", key=key, place=str(place)
             )
-        arguments = accepted_arguments(step.verb)
         place.parent.mkdir(parents=True, exist_ok=True)
-        if "out" in arguments:
+        if accepts(step, "out"):
             options["out"] = place
         saves = saves_of(pipeline, step) / key
-        if "checkpoint" in arguments and options.get("method") != "online":
+        if accepts(step, "checkpoint"):
             options["checkpoint"] = saves
         began = time.perf_counter()
         result, shortfall = self._call(step, inputs, options, saves)

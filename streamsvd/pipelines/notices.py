@@ -29,36 +29,37 @@ def send_notices(pipeline: Pipeline, record: PipelineRecord) -> None:
             "STREAMSVD_STATUS": record.status,
             "STREAMSVD_RUN": str(record.number),
         }
-        try:
-            _tell(notice, msgspec.json.encode(record), environment, pipeline.path.parent)
-        except (OSError, subprocess.SubprocessError) as error:
+        fault = _tell(notice, msgspec.json.encode(record), environment, pipeline.path.parent)
+        if fault:
             warnings.warn(
-                f"the notice {notice.command[0]} failed: {error}. The run is as it was recorded.",
+                f"the notice {notice.command[0]} {fault}. The run is as it was recorded.",
                 stacklevel=2,
             )
 
 
 def _tell(
     notice: NoticeDescription, record: bytes, environment: Mapping[str, str], folder: Path
-) -> None:
-    """Run one command to its end, or to its limit, with all that it has started; what it prints goes to stderr.
+) -> str:
+    """Run one command to its end, or to its limit; what went wrong, in the words after its name.
 
-    Raises
-    ------
-    OSError, SubprocessError
-        If it cannot be started, does not end, or ends with another code than 0.
+    At its limit it is ended with all that it has started. What it prints goes to stderr.
     """
-    with subprocess.Popen(
-        notice.command, stdin=subprocess.PIPE, stdout=STDERR, env=environment, cwd=folder, start_new_session=True
-    ) as process:  # fmt: skip
+    try:
+        process = subprocess.Popen(
+            notice.command, stdin=subprocess.PIPE, stdout=STDERR, env=environment, cwd=folder, start_new_session=True
+        )  # fmt: skip
+    except OSError as error:
+        return f"could not be started: {error.strerror or error}"
+    with process:
         try:
             process.communicate(record, timeout=notice.seconds)
-        except BaseException:
+        except BaseException as stop:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            raise
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, notice.command)
+            if not isinstance(stop, subprocess.TimeoutExpired):
+                raise
+            return f"did not end within {notice.seconds:g} seconds, and was ended"
+    return f"ended with code {process.returncode}" if process.returncode else ""
 
 
 def _is_wanted(notice: NoticeDescription, record: PipelineRecord) -> bool:

@@ -285,7 +285,12 @@ def test_steps_come_after_what_they_need_and_else_as_written(tmp_path):
     text = STEP + 'name = "z"\nneeds = ["b"]\nsvd = {source = "a"}\n'
     for name in ("b", "a"):
         text += f'[[steps]]\nname = "{name}"\nsvd = {{source = "a"}}\n'
-    assert [s.name for s in write(tmp_path, text).steps] == ["b", "a", "z"]
+    assert [s.name for s in write(tmp_path, text).steps] == ["b", "z", "a"]
+
+
+def test_steps_that_are_in_order_stay_as_they_are_written(tmp_path):
+    text = CHAIN + '[[steps]]\nname = "after"\nsvd = {source = "a"}\n'
+    assert [s.name for s in write(tmp_path, text).steps] == ["eof", "model", "proof", "after"]
 
 
 def test_a_verification_comes_after_what_it_verifies(tmp_path):
