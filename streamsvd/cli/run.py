@@ -14,7 +14,7 @@ from streamsvd.cli import options
 from streamsvd.cli.app import FAILED, REFUSED
 
 if TYPE_CHECKING:
-    from streamsvd.pipelines.execution import StepPlan
+    from streamsvd.pipelines.planning import StepPlan
     from streamsvd.pipelines.records import PipelineRecord
 
 set_option = click.option(
@@ -43,7 +43,8 @@ def command(
     from streamsvd.cli.present import show_json
     from streamsvd.cli.progress import watching
     from streamsvd.pipelines.description import read_pipeline
-    from streamsvd.pipelines.execution import plan_pipeline, run_pipeline
+    from streamsvd.pipelines.execution import run_pipeline
+    from streamsvd.pipelines.planning import plan_pipeline
 
     pipeline = read_pipeline(file, settings)
     if dry_run:

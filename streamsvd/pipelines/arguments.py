@@ -12,7 +12,7 @@ import msgspec
 
 from streamsvd.checks.paths import is_url
 from streamsvd.errors import StoreError
-from streamsvd.pipelines.description import INPUTS, Pipeline, Step, before
+from streamsvd.pipelines.description import Pipeline, Step, before
 from streamsvd.pipelines.sources import (
     address,
     digest_of,
@@ -21,6 +21,7 @@ from streamsvd.pipelines.sources import (
     option_addresses,
     option_value,
 )
+from streamsvd.pipelines.vocabulary import INPUTS
 from streamsvd.store.explanations import path_exists
 from streamsvd.verbs import VERBS
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import os
 import re
@@ -17,53 +16,12 @@ import msgspec
 
 from streamsvd.checks.paths import is_url, local_path
 from streamsvd.errors import DescriptionError, SpecError, StoreError
+from streamsvd.pipelines.substitution import apply_setting, with_variables
+from streamsvd.pipelines.vocabulary import FACTORISATIONS, INPUTS, Quantity, step_fields
 from streamsvd.store.explanations import raise_access_error
-from streamsvd.verbs import VERBS
 
 T = TypeVar("T")
-Quantity = Literal[
-    "width", "error", "captured", "drift", "rows", "missing", "passes", "bytes", "seconds", "age"
-]
-"""What a check may ask of a step: see `streamsvd.pipelines.checks`."""
-
-INPUTS: Mapping[str, Mapping[str, str]] = {
-    "svd": {"A": "source"},
-    "pca": {"A": "source"},
-    "update": {"path": "model", "block": "source"},
-    "verify": {"path": "result", "A": "source"},
-    "top_eigenvectors": {"A": "source"},
-    "nystrom": {"X": "source"},
-    "kernel_ridge": {"X": "source", "y": "y"},
-    "sample_rows": {"A": "source"},
-    "lstsq": {"A": "source", "b": "b"},
-    "cluster": {"collection": "source"},
-    "compress": {"collection": "source"},
-    "rate_curve": {"collection": "source"},
-}
-"""Verbs that can be steps: their inputs, by argument, and how a step names each."""
-FACTORISATIONS = ("svd", "pca", "update")
-"""Verbs whose results `verify` can hold against their source."""
-OURS = frozenset(
-    {"callback", "checkpoint", "save_seconds", "out", "overwrite", "plan", "append", "replay"}
-)
-"""Arguments that the pipeline gives: places are its own, and a step that was killed goes on by itself."""
-MODEL_OPTIONS = (
-    "rank",
-    "tol",
-    "buffer",
-    "max_rank",
-    "center",
-    "axis",
-    "forget",
-    "window",
-    "robust",
-    "u",
-    "seed",
-    "delta",
-)
-"""What a model is made with, which `update` takes beside its own options."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
 class SourceDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -93,7 +51,7 @@ class PublicationDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=
 
 
 class NoticeDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A command that is told how a run ended: the record is its input."""
+    """A command that is told how a run ended: the record is its input. Of a run that was interrupted nobody is told."""
 
     command: list[str]
     when: Literal["always", "failure", "change"] = "failure"
@@ -204,8 +162,8 @@ def read_pipeline(path: str | os.PathLike[str], settings: Sequence[str] = ()) ->
         raise DescriptionError(f"{path} is no TOML: {error}. Mend that line.") from error
     try:
         for setting in settings:
-            _apply_setting(table, setting)
-        return _pipeline(_converted_table(_with_variables(table, "$"), _File, "$"), place)
+            apply_setting(table, setting)
+        return _pipeline(_converted_table(with_variables(table, "$"), _File, "$"), place)
     except DescriptionError as error:
         raise DescriptionError(f"{path}: {error}") from error
 
@@ -315,18 +273,6 @@ def _step(table: Mapping[str, Any], number: int) -> Step:
     inputs = {argument: options[word] for argument, word in named.items()}
     rest = {key: value for key, value in options.items() if key not in named.values()}
     return Step(name, verb, inputs, rest, tuple(needs))
-
-
-def step_fields(verb: str) -> tuple[str, ...]:
-    """What the table of a verb may say."""
-    function = VERBS[verb].resolve("function")
-    arguments = [
-        p.name
-        for p in inspect.signature(function).parameters.values()
-        if p.kind is not p.VAR_KEYWORD
-    ]
-    options = [name for name in arguments if name not in OURS and name not in INPUTS[verb]]
-    return (*INPUTS[verb].values(), *options, *(MODEL_OPTIONS if verb == "update" else ()))
 
 
 def _check_name(name: Any, where: str) -> None:
@@ -462,66 +408,3 @@ def before(step: Step, names: Collection[str]) -> tuple[str, ...]:
         value for argument, value in step.inputs.items() if INPUTS[step.verb][argument] == "result"
     ]
     return tuple(dict.fromkeys((*step.needs, *(name for name in read if name in names))))
-
-
-def _apply_setting(table: dict[str, Any], setting: str) -> None:
-    """Replace one value; a step is found by its name."""
-    key, equals, text = setting.partition("=")
-    path = key.strip().split(".")
-    if not equals or not all(path):
-        raise DescriptionError(
-            f"set={setting!r} is no key=value. Write it as steps.NAME.VERB.OPTION=VALUE or sources.NAME.path=PLACE."
-        )
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text  # a text without quotes
-    place: Any = table
-    for depth, name in enumerate(path[:-1]):
-        where = "$" + "".join(f".{part}" for part in path[:depth])
-        if isinstance(place, list):
-            found = next(
-                (entry for entry in place if isinstance(entry, dict) and _name_of(entry) == name),
-                None,
-            )
-        else:
-            found = place.setdefault(name, {}) if isinstance(place, dict) else None
-        if not isinstance(found, dict | list):
-            raise DescriptionError(
-                f"set={setting!r} leads nowhere: there is no {name!r} at {where}. Check the key."
-            )
-        place = found
-    if not isinstance(place, dict):
-        raise DescriptionError(
-            f"set={setting!r} leads to a list, not to a value. Name a field of one of its tables."
-        )
-    place[path[-1]] = value
-
-
-def _name_of(entry: Mapping[str, Any]) -> Any:
-    """The name of a step as its table has it: without one, that of its verb."""
-    return entry.get("name", next((key for key in entry if key in INPUTS), None))
-
-
-def _with_variables(value: Any, where: str) -> Any:
-    """The same with variables of the environment in its texts."""
-    if isinstance(value, dict):
-        return {key: _with_variables(item, f"{where}.{key}") for key, item in value.items()}
-    if isinstance(value, list):
-        return [_with_variables(item, f"{where}[{number}]") for number, item in enumerate(value)]
-    if not isinstance(value, str):
-        return value
-
-    def found(match: re.Match[str]) -> str:
-        name: str = match[1]
-        otherwise: str | None = match[2]
-        if name in os.environ:
-            return os.environ[name]
-        if otherwise is None:
-            raise DescriptionError(
-                f"the environment has no variable {name} - at {where}. Set it, or write ${{{name}:-...}} with what is meant "
-                "without it."
-            )
-        return otherwise
-
-    return _VARIABLE.sub(found, value)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,12 +12,8 @@ from typing import Any
 import streamsvd
 from streamsvd.engine.events import Callback, ignore_event
 from streamsvd.errors import (
-    BudgetError,
-    DescriptionError,
     NotConverged,
-    ShapeError,
     SpecError,
-    StoreError,
     StreamSVDError,
 )
 from streamsvd.info import Status as RunStatus
@@ -35,63 +29,21 @@ from streamsvd.pipelines.arguments import (
     step_options,
 )
 from streamsvd.pipelines.checks import Finding, check
-from streamsvd.pipelines.description import INPUTS, Pipeline, Step, before
+from streamsvd.pipelines.description import Pipeline, Step, before
 from streamsvd.pipelines.lock import run_lock
 from streamsvd.pipelines.notices import send_notices
+from streamsvd.pipelines.planning import WAITING, plan_pipeline
 from streamsvd.pipelines.publishing import check_link, link_target, publish, remove_old
 from streamsvd.pipelines.records import CheckRecord, PipelineRecord, RunLog, Status, StepRecord
 from streamsvd.pipelines.sources import address, model_version, newest_time
+from streamsvd.pipelines.vocabulary import INPUTS
 from streamsvd.store.collections.archive import CompressedStore
 from streamsvd.store.results.loading import load
 from streamsvd.store.results.reader import is_result
 from streamsvd.store.writing.shield import defer_interrupts
-from streamsvd.verbs import VERBS, plan
+from streamsvd.verbs import VERBS
 
-WAITING = "its source is not there yet"
 EMPTY = "its model has absorbed nothing yet"
-MADE_BEFORE = "what it verifies is made by a step before it"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class StepPlan:
-    """What a step would do: the plan of its verb; None where its input is made by a step before it, or is not there yet.
-
-    Attributes
-    ----------
-    step, plan
-        The step, and what its verb would read and need.
-    note
-        Why there is no plan.
-    """
-
-    step: Step
-    plan: Any
-    note: str = ""
-
-
-def plan_pipeline(pipeline: Pipeline) -> list[StepPlan]:
-    """What every step would read and need, before anything is read or written.
-
-    Raises
-    ------
-    DescriptionError, BudgetError, StoreError
-        If an option cannot be meant, the memory does not do, or a source is not there; it names the step.
-    """
-    for publication in pipeline.publications:
-        check_link(pipeline.place(publication.to), pipeline.state)
-    return [_plan_step(pipeline, step) for step in pipeline.steps]
-
-
-def _plan_step(pipeline: Pipeline, step: Step) -> StepPlan:
-    with _naming(step):
-        if is_waiting(pipeline, step):
-            return StepPlan(step, None, WAITING)
-        if step.verb == "verify" and step.inputs["path"] in {s.name for s in pipeline.steps}:
-            return StepPlan(step, None, MADE_BEFORE)  # what is there now may be of other data
-        inputs, options = step_inputs(pipeline, step, {}), step_options(pipeline, step)
-        if accepts(step, "checkpoint", "plan"):
-            options["checkpoint"] = saves_of(pipeline, step)  # what is saved takes memory
-        return StepPlan(step, plan(step.verb, *inputs, **options))
 
 
 def run_pipeline(pipeline: Pipeline, *, callback: Callback = ignore_event) -> PipelineRecord:
@@ -358,20 +310,6 @@ def _record(
         bytes_read=info.bytes_read, peak_bytes=info.peak_bytes, projected_bytes=info.projected_bytes, n_rows=info.n_rows,
         warnings=tuple(info.warnings),
     )  # fmt: skip
-
-
-@contextmanager
-def _naming(step: Step) -> Iterator[None]:
-    """Errors of planning name their step."""
-    try:
-        yield
-    except (SpecError, ShapeError) as error:
-        raise DescriptionError(f"step {step.name}: {error}") from error
-    except BudgetError as error:
-        where = f"step {step.name}: {error.step}"
-        raise BudgetError(where, error.needs, error.allowed, error.remedy) from error
-    except StoreError as error:
-        raise StoreError(f"step {step.name}: {error}") from error
 
 
 def _sentence(error: BaseException) -> str:

@@ -42,7 +42,7 @@ def link_target(link: Path) -> Path | None:
 
 def _target(link: Path) -> Path:
     """Where a link leads, whether or not anything is there."""
-    return (link.parent / link.readlink()).resolve()
+    return Path(os.path.realpath(link.parent / link.readlink()))  # which bears links in a circle
 
 
 def publish(link: Path, place: Path) -> bool:

@@ -14,7 +14,8 @@ from streamsvd.collections.saves import members_digest, values_digest
 from streamsvd.engine.opening import open as open_matrix
 from streamsvd.engine.saves import source_fingerprint
 from streamsvd.errors import StoreError
-from streamsvd.pipelines.description import INPUTS, Pipeline, SourceDescription
+from streamsvd.pipelines.description import Pipeline, SourceDescription
+from streamsvd.pipelines.vocabulary import INPUTS
 from streamsvd.protocols import Source
 from streamsvd.store.explanations import path_exists
 from streamsvd.store.objects import objects_at

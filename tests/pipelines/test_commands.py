@@ -228,7 +228,9 @@ def test_a_record_that_is_damaged_is_named_and_stops_no_run(run, file, damage):
     assert "run 1 has no end" in run("runs", file).out
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "sent", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_a_stop_is_recorded_and_the_next_run_goes_on(run, start, folder, sent):
     np.save(folder / "A.npy", KnownMatrix("slow", 3000, 1500).rows(0, 3000))
     endless = 'rank = 5, tol = 1e-12, max_passes = 1000000, memory = "320MiB"'

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from streamsvd.errors import AccessError, DescriptionError, StoreError
-from streamsvd.pipelines.description import INPUTS, read_pipeline, step_fields
+from streamsvd.pipelines.description import read_pipeline
+from streamsvd.pipelines.vocabulary import INPUTS, step_fields
 from tests.pipelines.kit import CHAIN, SVD, folder_of_work, refusal, write
 
 STEP = '[sources.a]\npath = "A.npy"\n[[steps]]\n'

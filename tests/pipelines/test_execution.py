@@ -13,7 +13,8 @@ import streamsvd
 from streamsvd import Model
 from streamsvd.engine.events import PassStarted
 from streamsvd.errors import BudgetError, DescriptionError, StoreError
-from streamsvd.pipelines.execution import plan_pipeline, run_pipeline
+from streamsvd.pipelines.execution import run_pipeline
+from streamsvd.pipelines.planning import plan_pipeline
 from streamsvd.pipelines.records import RunLog
 from streamsvd.store.sources import open_source
 from tests.pipelines.kit import (

@@ -87,6 +87,13 @@ def test_a_result_in_a_linked_state_is_led_to(tmp_path, places):
     check_link(link, tmp_path / "near")
 
 
+def test_links_in_a_circle_are_of_nobody(tmp_path):
+    (tmp_path / "latest").symlink_to("latest")
+    assert link_target(tmp_path / "latest") is None
+    with pytest.raises(StoreError, match="which is of another pipeline"):
+        check_link(tmp_path / "latest", tmp_path / "state")
+
+
 def test_a_link_without_a_target_is_replaced(tmp_path, places):
     link = tmp_path / "latest"
     publish(link, tmp_path / "state" / "gone")

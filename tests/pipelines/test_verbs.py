@@ -7,8 +7,9 @@ import pytest
 
 import streamsvd
 from streamsvd.engine.events import PassStarted
-from streamsvd.pipelines.description import INPUTS
-from streamsvd.pipelines.execution import plan_pipeline, run_pipeline
+from streamsvd.pipelines.execution import run_pipeline
+from streamsvd.pipelines.planning import plan_pipeline
+from streamsvd.pipelines.vocabulary import INPUTS
 from tests.pipelines.kit import Watch, folder_of_work, made, place_of, run_text, statuses, write
 
 EOF = '[[steps]]\nname = "eof"\nsvd = {source = "a", rank = 3}\n'
