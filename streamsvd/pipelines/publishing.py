@@ -52,7 +52,8 @@ def publish(link: Path, place: Path) -> bool:
         return False
     with explain_errors(link):
         link.parent.mkdir(parents=True, exist_ok=True)
-        fresh = link.with_name(f".{link.name}.{uuid.uuid4().hex}")
+        fresh = link.with_name(f".{link.name}.new")
+        fresh.unlink(missing_ok=True)  # of a run that was killed between the two steps
         # Folders above either may be links themselves: what is relative to their names would lead nowhere.
         fresh.symlink_to(os.path.relpath(place.resolve(), link.parent.resolve()))
         try:

@@ -87,6 +87,14 @@ def test_a_result_in_a_linked_state_is_led_to(tmp_path, places):
     check_link(link, tmp_path / "near")
 
 
+def test_a_run_that_was_killed_before_it_replaced_a_link_leaves_nothing_for_good(tmp_path, places):
+    link = tmp_path / "latest"
+    (tmp_path / ".latest.new").symlink_to(places[1])
+    publish(link, places[0])
+    assert link_target(link) == places[0]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["latest", "state"]
+
+
 def test_links_in_a_circle_are_of_nobody(tmp_path):
     (tmp_path / "latest").symlink_to("latest")
     assert link_target(tmp_path / "latest") is None
