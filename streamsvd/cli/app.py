@@ -22,10 +22,13 @@ import click
 from streamsvd import __version__
 from streamsvd.cli.commands import verbs
 from streamsvd.cli.wording import in_options
-from streamsvd.errors import DescriptionError, ShapeError, SpecError, StreamSVDError
+from streamsvd.errors import ShapeError, SpecError, StreamSVDError
 
 FAILED, USAGE, NOT_CONVERGED, REFUSED, INTERRUPTED = 1, 2, 3, 4, 130
 INTERRUPTED_SENTENCE = "interrupted; nothing was kept."
+PIPELINE_SENTENCE = (
+    "interrupted; what was published stays, and the same command goes on from what was made."
+)
 SIGNAL_GAP_S = 1.0
 """Seconds in which a second Ctrl-C is the same one, so that the clean-up can begin."""
 FULL_SENTENCE = "standard output cannot be written: {}. Redirect it to a place that has room."
@@ -166,7 +169,13 @@ def _outcome(given: list[str], stop: StopHandler) -> int:
             raise
         usage = isinstance(error, click.UsageError)  # its subclasses vary with the version of click
         kind = "UsageError" if usage else type(error).__name__
-        return report(kind, _sentence(error), _exit_code(error), as_json=wants_json(given))
+        sentence = _sentence(error, in_files=_is_of_pipelines(given))
+        return report(kind, sentence, _exit_code(error), as_json=wants_json(given))
+
+
+def _is_of_pipelines(given: Sequence[str]) -> bool:
+    """Whether the verb takes the file of a pipeline."""
+    return any(verb in HEADINGS["Pipelines"] for verb in given[:1])
 
 
 def _stdout_fault() -> OSError | None:
@@ -194,15 +203,15 @@ def _exit_code(error: Exception) -> int:
     return USAGE if isinstance(error, click.UsageError | SpecError | ShapeError) else FAILED
 
 
-def _sentence(error: Exception) -> str:
-    """What went wrong, in the words of the command line."""
+def _sentence(error: Exception, *, in_files: bool = False) -> str:
+    """What went wrong, in the words of the command line, or of the files that describe pipelines."""
     if isinstance(error, click.UsageError):
         where = "" if error.ctx is None else f" Try '{error.ctx.command_path} --help'."
         return f"{error.format_message().rstrip('.')}.{where}"
     if isinstance(error, click.ClickException):
         return error.format_message()
-    if isinstance(error, DescriptionError):
-        return str(error)
+    if isinstance(error, StreamSVDError) and in_files:
+        return str(error)  # options as files write them
     if isinstance(error, StreamSVDError):
         return in_options(str(error))
     if isinstance(error, MemoryError):
@@ -218,7 +227,8 @@ def _sentence(error: Exception) -> str:
 
 
 def _report_interrupt(given: Sequence[str]) -> int:
-    return report("Interrupted", INTERRUPTED_SENTENCE, INTERRUPTED, as_json=wants_json(given))
+    sentence = PIPELINE_SENTENCE if _is_of_pipelines(given) else INTERRUPTED_SENTENCE
+    return report("Interrupted", sentence, INTERRUPTED, as_json=wants_json(given))
 
 
 def report(kind: str, message: str, code: int, *, as_json: bool) -> int:

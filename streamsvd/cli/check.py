@@ -18,7 +18,7 @@ def command(file: Path, settings: tuple[str, ...], as_json: bool) -> int:
     """Check FILE: every field, name and option, sources, places, and whether each step fits its memory."""
     from streamsvd.cli.present import show_json
     from streamsvd.pipelines.description import read_pipeline
-    from streamsvd.pipelines.execution import plan_pipeline
+    from streamsvd.pipelines.planning import plan_pipeline
 
     pipeline = read_pipeline(file, settings)
     plans = plan_pipeline(pipeline)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +14,8 @@ from streamsvd.cli import options
 from streamsvd.cli.app import FAILED, REFUSED
 
 if TYPE_CHECKING:
-    from streamsvd.pipelines.execution import StepPlan
-    from streamsvd.pipelines.records import RunRecord
+    from streamsvd.pipelines.planning import StepPlan
+    from streamsvd.pipelines.records import PipelineRecord
 
 set_option = click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE",
@@ -40,13 +43,14 @@ def command(
     from streamsvd.cli.present import show_json
     from streamsvd.cli.progress import watching
     from streamsvd.pipelines.description import read_pipeline
-    from streamsvd.pipelines.execution import plan_pipeline, run_pipeline
+    from streamsvd.pipelines.execution import run_pipeline
+    from streamsvd.pipelines.planning import plan_pipeline
 
     pipeline = read_pipeline(file, settings)
     if dry_run:
         show_plans(plan_pipeline(pipeline), as_json=as_json)
         return 0
-    with watching(0, quiet=quiet) as watch:
+    with _warnings_in_words(), watching(0, quiet=quiet) as watch:
         record = run_pipeline(pipeline, callback=watch)
     if as_json:
         show_json("pipeline run", run_fields(record))
@@ -55,7 +59,17 @@ def command(
     return {"failed": FAILED, "refused": REFUSED}.get(record.status, 0)
 
 
-def run_fields(record: RunRecord) -> dict[str, Any]:
+@contextmanager
+def _warnings_in_words() -> Iterator[None]:
+    """Warnings are sentences on stderr, without the lines of code they come from."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: click.echo(
+            f"streamsvd: {message}", err=True
+        )
+        yield
+
+
+def run_fields(record: PipelineRecord) -> dict[str, Any]:
     """A record as plain values."""
     import msgspec
 
@@ -84,7 +98,7 @@ def show_plans(plans: list[StepPlan], *, as_json: bool) -> None:
         click.echo("\n".join(f"  {line}" for line in text.splitlines()))
 
 
-def show_run(record: RunRecord) -> None:
+def show_run(record: PipelineRecord) -> None:
     """What a run did, a line each: steps, checks, what was published, and how it ended."""
     from streamsvd.cli.present import table_lines
     from streamsvd.engine.memory import show_bytes

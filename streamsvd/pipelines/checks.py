@@ -75,7 +75,7 @@ def _error(finding: Finding) -> float | None:
     return _number(getattr(finding.result, "error", None))
 
 
-def _captured(finding: Finding) -> float | None:
+def _captured_share(finding: Finding) -> float | None:
     """Share of the energy that is held."""
     certificate = getattr(finding.result, "certificate", None)
     return _number(getattr(certificate, "captured", None))
@@ -118,7 +118,7 @@ def _number(value: Any) -> float | None:
 _QUANTITIES: Mapping[str, Callable[[Finding], float | None]] = {
     "width": _width,
     "error": _error,
-    "captured": _captured,
+    "captured": _captured_share,
     "drift": _drift,
     "rows": _of_info("n_rows"),
     "missing": _missing,

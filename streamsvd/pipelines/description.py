@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
+import math
 import os
 import re
 import tomllib
@@ -10,55 +10,18 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from streamsvd.errors import DescriptionError, StoreError
+from streamsvd.checks.paths import is_url, local_path
+from streamsvd.errors import DescriptionError, SpecError, StoreError
+from streamsvd.pipelines.substitution import apply_setting, with_variables
+from streamsvd.pipelines.vocabulary import FACTORISATIONS, INPUTS, Quantity, step_fields
 from streamsvd.store.explanations import raise_access_error
-from streamsvd.verbs import VERBS
 
-Quantity = Literal[
-    "width", "error", "captured", "drift", "rows", "missing", "passes", "bytes", "seconds", "age"
-]
-"""What a check may ask of a step: see `streamsvd.pipelines.checks`."""
-
-INPUTS: Mapping[str, Mapping[str, str]] = {
-    "svd": {"A": "source"},
-    "pca": {"A": "source"},
-    "update": {"path": "model", "block": "source"},
-    "verify": {"path": "result", "A": "source"},
-    "top_eigenvectors": {"A": "source"},
-    "nystrom": {"X": "source"},
-    "kernel_ridge": {"X": "source", "y": "y"},
-    "sample_rows": {"A": "source"},
-    "lstsq": {"A": "source", "b": "b"},
-    "cluster": {"collection": "source"},
-    "compress": {"collection": "source"},
-    "rate_curve": {"collection": "source"},
-}
-"""Verbs that can be steps: their inputs, by argument, and how a step names each."""
-OURS = frozenset(
-    {"callback", "checkpoint", "save_seconds", "out", "overwrite", "plan", "append", "replay"}
-)
-"""Arguments that the pipeline gives: places are its own, and a step that was killed goes on by itself."""
-MODEL_OPTIONS = (
-    "rank",
-    "tol",
-    "buffer",
-    "max_rank",
-    "center",
-    "axis",
-    "forget",
-    "window",
-    "robust",
-    "u",
-    "seed",
-    "delta",
-)
-"""What a model is made with, which `update` takes beside its own options."""
+T = TypeVar("T")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
 class SourceDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -88,7 +51,7 @@ class PublicationDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=
 
 
 class NoticeDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A command that is told how a run ended: the record is its input."""
+    """A command that is told how a run ended: the record is its input. Of a run that was interrupted nobody is told."""
 
     command: list[str]
     when: Literal["always", "failure", "change"] = "failure"
@@ -96,13 +59,13 @@ class NoticeDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The tables of a file; steps have a verb for a key and are read by hand."""
+    """The tables of a file; steps and sources, which have names for keys, are read one by one."""
 
     steps: list[dict[str, Any]]
     name: str | None = None
     state: str | None = None
     keep: int = 5
-    sources: dict[str, SourceDescription] = {}
+    sources: dict[str, Any] = {}
     checks: list[CheckDescription] = []
     publish: list[PublicationDescription] = []
     notify: list[NoticeDescription] = []
@@ -159,7 +122,11 @@ class Pipeline:
 
     def place(self, text: str) -> Path:
         """A path as the file means it: relative to the folder it lies in."""
-        return self.path.parent / Path(text).expanduser()
+        return self.path.parent / local_path(text)
+
+    def address(self, text: str) -> str:
+        """A URL as it is written, or a path as the file means it."""
+        return text if is_url(text) else str(self.place(text))
 
 
 def read_pipeline(path: str | os.PathLike[str], settings: Sequence[str] = ()) -> Pipeline:
@@ -193,22 +160,27 @@ def read_pipeline(path: str | os.PathLike[str], settings: Sequence[str] = ()) ->
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise DescriptionError(f"{path} is no TOML: {error}. Mend that line.") from error
-    for setting in settings:
-        _apply_setting(table, setting)
-    table = _with_variables(table, "$")
     try:
-        file = msgspec.convert(table, _File)
-    except msgspec.ValidationError as error:
-        raise DescriptionError(
-            f"{path}: {error}. Mend it; docs/pipelines.md names every field."
-        ) from error
-    try:
-        return _checked(file, place)
+        for setting in settings:
+            apply_setting(table, setting)
+        return _pipeline(_converted_table(with_variables(table, "$"), _File, "$"), place)
     except DescriptionError as error:
         raise DescriptionError(f"{path}: {error}") from error
 
 
-def _checked(file: _File, place: Path) -> Pipeline:
+def _converted_table(table: Any, kind: type[T], where: str) -> T:
+    """A table as a record of a kind; a fault in it is located."""
+    try:
+        return msgspec.convert(table, kind)
+    except msgspec.ValidationError as error:
+        said, _, within = str(error).replace("`", "'").partition(" - at ")
+        said = said.replace("Object contains unknown", "unknown").replace("Expected", "expected")
+        raise DescriptionError(
+            f"{said} - at {where}{within.strip(chr(39)).removeprefix('$')}. Mend it; docs/pipelines.md names every field."
+        ) from error
+
+
+def _pipeline(file: _File, place: Path) -> Pipeline:
     """The pipeline, with its steps in order and every name known."""
     if file.keep < 1:
         raise DescriptionError(
@@ -226,11 +198,15 @@ def _checked(file: _File, place: Path) -> Pipeline:
         raise DescriptionError(
             f"two steps have the name {twice!r} - at $.steps. Give each its own."
         )
-    for name in file.sources:
+    sources: dict[str, SourceDescription] = {}
+    for name, described in file.sources.items():
         _check_name(name, "$.sources")
+        where = f"$.sources.{name}"
+        sources[name] = _converted_table(described, SourceDescription, where)
+        _check_address(sources[name].path, f"{where}.path")
     for number, step in enumerate(steps):
-        _check_inputs(step, f"$.steps[{number}]", file.sources, by_name)
-    steps = [by_name[name] for name in _ordered(steps)]
+        _check_inputs(step, f"$.steps[{number}]", sources, by_name)
+    steps = [by_name[name] for name in _order_of(steps)]
     asked = [(f"checks[{i}]", check.step) for i, check in enumerate(file.checks)]
     asked += [(f"publish[{i}]", entry.step) for i, entry in enumerate(file.publish)]
     for where, step_name in asked:
@@ -239,15 +215,16 @@ def _checked(file: _File, place: Path) -> Pipeline:
                 f"there is no step {step_name!r} - at $.{where}.step. Steps are {', '.join(by_name)}."
             )
     for number, check in enumerate(file.checks):
-        if check.at_most is None and check.at_least is None:
-            raise DescriptionError(
-                f"nothing is asked - at $.checks[{number}]. Pass at_most or at_least."
-            )
-    name = file.name or place.stem
+        _check_bounds(check, f"$.checks[{number}]")
+    _check_links(file.publish, place.parent)
+    for number, notice in enumerate(file.notify):
+        _check_notice(notice, f"$.notify[{number}]")
+    name = place.stem if file.name is None else file.name
     _check_name(name, "$.name")
-    state = place.parent / (Path(file.state).expanduser() if file.state else f"{place.stem}.runs")
+    folder = f"{place.stem}.runs" if file.state is None else file.state
+    state = place.parent / _path_of(folder, "$.state")
     return Pipeline(
-        name, place, state, file.keep, file.sources, tuple(steps), tuple(file.checks), tuple(file.publish),
+        name, place, state, file.keep, sources, tuple(steps), tuple(file.checks), tuple(file.publish),
         tuple(file.notify),
     )  # fmt: skip
 
@@ -298,34 +275,93 @@ def _step(table: Mapping[str, Any], number: int) -> Step:
     return Step(name, verb, inputs, rest, tuple(needs))
 
 
-def step_fields(verb: str) -> tuple[str, ...]:
-    """What the table of a verb may say."""
-    function = VERBS[verb].resolve("function")
-    arguments = [
-        p.name
-        for p in inspect.signature(function).parameters.values()
-        if p.kind is not p.VAR_KEYWORD
-    ]
-    options = [name for name in arguments if name not in OURS and name not in INPUTS[verb]]
-    return (*INPUTS[verb].values(), *options, *(MODEL_OPTIONS if verb == "update" else ()))
-
-
 def _check_name(name: Any, where: str) -> None:
+    """Refuse what is no name of a step, a source or a pipeline: names become folders."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise DescriptionError(f"{name!r} is no name - at {where}. Use letters, digits, - and _.")
+
+
+def _check_address(text: str, where: str) -> None:
+    """Refuse what is neither a URL nor a path."""
+    if not is_url(text):
+        _path_of(text, where)
+
+
+def _path_of(text: str, where: str) -> Path:
+    """The path that a text means; a fault is located."""
+    try:
+        return local_path(text)
+    except SpecError as error:
+        raise DescriptionError(f"{error} - at {where}.") from error
+
+
+def _check_bounds(check: CheckDescription, where: str) -> None:
+    """Refuse a check that asks nothing, or what no value can be."""
+    bounds = [bound for bound in (check.at_least, check.at_most) if bound is not None]
+    if not bounds:
+        raise DescriptionError(f"nothing is asked - at {where}. Pass at_most or at_least.")
+    if bounds != sorted(bounds) or any(math.isnan(bound) for bound in bounds):
+        raise DescriptionError(
+            f"no value is at least {bounds[0]:g} and at most {bounds[-1]:g} - at {where}. Pass bounds that one can be within."
+        )
+
+
+def _check_links(publish: Sequence[PublicationDescription], folder: Path) -> None:
+    """Refuse two links at one place, or one within what another leads to."""
+    links: list[Path] = []
+    for number, entry in enumerate(publish):
+        where = f"$.publish[{number}].to"
+        link = Path(os.path.abspath(folder / _path_of(entry.to, where)))  # noqa: PTH100 - links are not followed
+        for earlier in links:
+            if link == earlier:
+                raise DescriptionError(
+                    f"two steps are published to {entry.to} - at {where}. Give each a place of its own."
+                )
+            if link.is_relative_to(earlier) or earlier.is_relative_to(link):
+                raise DescriptionError(
+                    f"{link} and {earlier} lie one in the other - at {where}. Publish to places beside each other."
+                )
+        links.append(link)
+
+
+def _check_notice(notice: NoticeDescription, where: str) -> None:
+    """Refuse a command without words, and a limit that leaves it no time."""
+    if not notice.command or not notice.command[0]:
+        raise DescriptionError(
+            f'there is no command - at {where}.command. Write its words, such as ["mail", "-s", "run", "me"].'
+        )
+    if any("\0" in word for word in notice.command):
+        raise DescriptionError(
+            f"a word of the command has a null character - at {where}.command. Remove it."
+        )
+    if not 0 < notice.seconds < math.inf:
+        raise DescriptionError(
+            f"seconds={notice.seconds:g} leaves it no limit of time - at {where}.seconds. Pass a number above 0."
+        )
 
 
 def _check_inputs(
     step: Step, where: str, sources: Mapping[str, SourceDescription], steps: Mapping[str, Step]
 ) -> None:
-    """Refuse names of sources and steps that are nowhere."""
-    named = INPUTS[step.verb]
-    for argument, field in named.items():
-        if field == "source" and step.inputs[argument] not in sources:
+    """Refuse names of sources and steps that are nowhere, and inputs that the verb cannot read."""
+    for argument, field in INPUTS[step.verb].items():
+        name, here = step.inputs[argument], f"{where}.{step.verb}.{field}"
+        if field == "source" and name not in sources:
             known = ", ".join(sources) or "none"
+            raise DescriptionError(f"there is no source {name!r} - at {here}. Sources are {known}.")
+        if argument == "collection":
+            _check_collection(sources[name], f"$.sources.{name}", step.verb)
+        if field == "result" and name in steps and steps[name].verb not in FACTORISATIONS:
             raise DescriptionError(
-                f"there is no source {step.inputs[argument]!r} - at {where}.{step.verb}.source. Sources are {known}."
+                f"step {name!r} is {steps[name].verb}, which has no certificate to verify - at {here}. Name a step of "
+                f"{', '.join(FACTORISATIONS)}."
             )
+        if field in ("y", "b") and not name.endswith(".npy"):
+            raise DescriptionError(
+                f"{name!r} is no .npy file - at {here}. Write the array with numpy.save, and its path here."
+            )
+        if field in ("result", "model") and name not in steps:
+            _check_address(name, here)
     for name in step.needs:
         if name not in steps:
             raise DescriptionError(
@@ -333,8 +369,18 @@ def _check_inputs(
             )
 
 
-def _ordered(steps: Sequence[Step]) -> list[str]:
-    """Names of steps, each after what it needs; otherwise in the order of the file."""
+def _check_collection(source: SourceDescription, where: str, verb: str) -> None:
+    """Refuse what says how one matrix is opened where a collection is read."""
+    plain = SourceDescription(source.path, absent=source.absent)
+    for name in ("variable", "rows", "missing"):
+        if getattr(source, name) != getattr(plain, name):
+            raise DescriptionError(
+                f"{verb} reads a collection, for which {name} says nothing - at {where}.{name}. Leave it out."
+            )
+
+
+def _order_of(steps: Sequence[Step]) -> list[str]:
+    """Names of steps, each after what it needs, and of those that may come next the first in the file."""
     names = {step.name for step in steps}
     graph = {step.name: before(step, names) for step in steps}
     sorter = TopologicalSorter(graph)
@@ -346,11 +392,13 @@ def _ordered(steps: Sequence[Step]) -> list[str]:
             f"steps need one another in a circle: {circle} - at $.steps. Take one of these needs out."
         ) from None
     order: list[str] = []
-    position = {step.name: number for number, step in enumerate(steps)}
+    ready: set[str] = set()
     while sorter.is_active():
-        ready = sorted(sorter.get_ready(), key=position.__getitem__)
-        order += ready
-        sorter.done(*ready)
+        ready.update(sorter.get_ready())
+        first = next(step.name for step in steps if step.name in ready)
+        ready.remove(first)
+        order.append(first)
+        sorter.done(first)
     return order
 
 
@@ -360,68 +408,3 @@ def before(step: Step, names: Collection[str]) -> tuple[str, ...]:
         value for argument, value in step.inputs.items() if INPUTS[step.verb][argument] == "result"
     ]
     return tuple(dict.fromkeys((*step.needs, *(name for name in read if name in names))))
-
-
-def _apply_setting(table: dict[str, Any], setting: str) -> None:
-    """Replace one value; a step is found by its name."""
-    key, equals, text = setting.partition("=")
-    path = key.strip().split(".")
-    if not equals or not all(path):
-        raise DescriptionError(
-            f"set={setting!r} is no key=value. Write it as steps.NAME.VERB.OPTION=VALUE or sources.NAME.path=PLACE."
-        )
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text  # a text without quotes
-    place: Any = table
-    for depth, name in enumerate(path[:-1]):
-        where = "$" + "".join(f".{part}" for part in path[:depth])
-        if isinstance(place, list):
-            found = next(
-                (entry for entry in place if isinstance(entry, dict) and _name_of(entry) == name),
-                None,
-            )
-        else:
-            found = place.setdefault(name, {}) if isinstance(place, dict) else None
-        if not isinstance(found, dict | list):
-            raise DescriptionError(
-                f"set={setting!r} leads nowhere: there is no {name!r} at {where}. Check the key."
-            )
-        place = found
-    if not isinstance(place, dict):
-        raise DescriptionError(
-            f"set={setting!r} leads to a list, not to a value. Name a field of one of its tables."
-        )
-    place[path[-1]] = value
-
-
-def _name_of(entry: Mapping[str, Any]) -> Any:
-    return entry.get("name", next((key for key in entry if key in INPUTS), None))
-
-
-def _with_variables(value: Any, where: str) -> Any:
-    """The same with variables of the environment in its texts."""
-    if isinstance(value, dict):
-        return {key: _with_variables(item, f"{where}.{key}") for key, item in value.items()}
-    if isinstance(value, list):
-        return [_with_variables(item, f"{where}[{number}]") for number, item in enumerate(value)]
-    if not isinstance(value, str):
-        return value
-
-    def found(match: re.Match[str]) -> str:
-        name: str = match[1]
-        otherwise: str | None = match[2]
-        if name in os.environ:
-            return os.environ[name]
-        if otherwise is None:
-            raise DescriptionError(
-                f"the environment has no variable {name} - at {where}. Set it, or write ${{{name}:-...}} with what is meant "
-                "without it."
-            )
-        return otherwise
-
-    return _VARIABLE.sub(found, value)
-
-
-QUANTITIES: tuple[str, ...] = get_args(Quantity)

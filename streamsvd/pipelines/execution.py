@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
-import json
+import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,77 +12,41 @@ from typing import Any
 import streamsvd
 from streamsvd.engine.events import Callback, ignore_event
 from streamsvd.errors import (
-    DescriptionError,
     NotConverged,
-    ShapeError,
     SpecError,
     StreamSVDError,
 )
+from streamsvd.info import Status as RunStatus
 from streamsvd.models import Model
 from streamsvd.models.verify import Verification
+from streamsvd.pipelines.arguments import (
+    accepts,
+    is_waiting,
+    results_of,
+    saves_of,
+    step_inputs,
+    step_key,
+    step_options,
+)
 from streamsvd.pipelines.checks import Finding, check
-from streamsvd.pipelines.description import INPUTS, Pipeline, Step, before
+from streamsvd.pipelines.description import Pipeline, Step, before
 from streamsvd.pipelines.lock import run_lock
 from streamsvd.pipelines.notices import send_notices
-from streamsvd.pipelines.publishing import check_link, publish, published, remove_old
-from streamsvd.pipelines.records import CheckRecord, RunLog, RunRecord, Status, StepRecord
-from streamsvd.pipelines.sources import (
-    address,
-    array_option,
-    digest_of,
-    is_there,
-    newest_time,
-    open_input,
-)
+from streamsvd.pipelines.planning import WAITING, plan_pipeline
+from streamsvd.pipelines.publishing import check_link, link_target, publish, remove_old
+from streamsvd.pipelines.records import CheckRecord, PipelineRecord, RunLog, Status, StepRecord
+from streamsvd.pipelines.sources import address, model_version, newest_time
+from streamsvd.pipelines.vocabulary import INPUTS
+from streamsvd.store.collections.archive import CompressedStore
 from streamsvd.store.results.loading import load
-from streamsvd.verbs import VERBS, plan
+from streamsvd.store.results.reader import is_result
+from streamsvd.store.writing.shield import defer_interrupts
+from streamsvd.verbs import VERBS
 
-SKIPPED = "its source is not there yet"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class StepPlan:
-    """What a step would do: the plan of its verb; None where its input is made by a step before it, or is not there yet.
-
-    Attributes
-    ----------
-    step, plan
-        The step, and what its verb would read and need.
-    note
-        Why there is no plan.
-    """
-
-    step: Step
-    plan: Any
-    note: str = ""
+EMPTY = "its model has absorbed nothing yet"
 
 
-def plan_pipeline(pipeline: Pipeline) -> list[StepPlan]:
-    """What every step would read and need, before anything is read or written.
-
-    Raises
-    ------
-    DescriptionError, BudgetError, StoreError
-        If an option cannot be meant, the memory does not do, or a source is not there; it names the step.
-    """
-    for publication in pipeline.publications:
-        check_link(pipeline.place(publication.to), pipeline.state)
-    return [_plan_step(pipeline, step) for step in pipeline.steps]
-
-
-def _plan_step(pipeline: Pipeline, step: Step) -> StepPlan:
-    with _naming(step):
-        if _is_waiting(pipeline, step):
-            return StepPlan(step, None, SKIPPED)
-        inputs = _inputs(pipeline, step)
-        if step.verb == "verify" and not Path(inputs[0]).exists():
-            return StepPlan(step, None, "what it verifies is made by a step before it")
-        if step.verb == "update":
-            inputs[0] = Path(inputs[0])
-        return StepPlan(step, plan(step.verb, *inputs, **_options(pipeline, step)))
-
-
-def run_pipeline(pipeline: Pipeline, *, callback: Callback = ignore_event) -> RunRecord:
+def run_pipeline(pipeline: Pipeline, *, callback: Callback = ignore_event) -> PipelineRecord:
     """Make every step whose result is not there, check them, and publish.
 
     Parameters
@@ -107,37 +67,37 @@ def run_pipeline(pipeline: Pipeline, *, callback: Callback = ignore_event) -> Ru
     ConflictError
         If a run of it is going on.
     DescriptionError, BudgetError, StoreError
-        If a step cannot be planned; then nothing was read or written.
+        If a step cannot be planned; then no matrix was read and no result written, and the record says why.
     """
     with run_lock(pipeline.state):
-        log, started = RunLog(pipeline.state), _now()
-        number = log.begin(pipeline.name, started, streamsvd.__version__)
-        run = PipelineRun(pipeline, callback)
-        try:
-            plan_pipeline(pipeline)
-            status, error = run.make()
-        except BaseException as fault:
-            stopped = not isinstance(fault, Exception)
-            record = _ended(
-                run, number, started, "interrupted" if stopped else "failed", str(fault)
-            )
-            log.end(record)
-            if not stopped:
-                send_notices(pipeline, record)
-            raise
-        record = _ended(run, number, started, status, error)
-        log.end(record)
-    send_notices(pipeline, record)
+        record, fault = _recorded_run(PipelineRun(pipeline, callback))
+    if record.status != "interrupted":
+        send_notices(pipeline, record)
+    if fault is not None:
+        raise fault
     return record
 
 
-def _ended(run: PipelineRun, number: int, started: str, status: Status, error: str) -> RunRecord:
-    """The record of a run that has come to its end."""
-    return RunRecord(
+def _recorded_run(run: PipelineRun) -> tuple[PipelineRecord, BaseException | None]:
+    """The record of a run, which is kept however it ends, and what it was stopped by."""
+    log, started = RunLog(run.pipeline.state), _now()
+    number = log.begin(run.pipeline.name, started, streamsvd.__version__)
+    status: Status
+    fault: BaseException | None = None
+    try:
+        plan_pipeline(run.pipeline)
+        status, error = run.make()
+    except BaseException as stop:
+        status = "failed" if isinstance(stop, Exception) else "interrupted"
+        fault, error = stop, _sentence(stop)
+    record = PipelineRecord(
         pipeline=run.pipeline.name, number=number, status=status, started=started, ended=_now(),
         streamsvd=streamsvd.__version__, steps=tuple(run.steps), checks=tuple(run.checks),
         published=tuple(run.published), error=error,
     )  # fmt: skip
+    with defer_interrupts():
+        log.end(record)
+    return record, fault
 
 
 @dataclass(slots=True, eq=False)
@@ -163,14 +123,17 @@ class PipelineRun:
         """All steps, their checks, and what is published; how it ended, and why."""
         for step in self.pipeline.steps:
             try:
-                record = self._make_step(step)
-            except StreamSVDError as error:
-                failed = StepRecord(
-                    name=step.name, verb=step.verb, status="failed", error=str(error)
+                self.steps.append(self._make_step(step))
+            except BaseException as error:
+                status: Status = "failed" if isinstance(error, Exception) else "interrupted"
+                self.steps.append(
+                    StepRecord(
+                        name=step.name, verb=step.verb, status=status, error=_sentence(error)
+                    )
                 )
-                self.steps.append(failed)
+                if not isinstance(error, StreamSVDError):
+                    raise
                 return "failed", f"step {step.name}: {error}"
-            self.steps.append(record)
         for asked in self.pipeline.checks:
             if asked.step in self._findings:
                 self.checks.append(check(asked, self._findings[asked.step]))
@@ -188,85 +151,100 @@ class PipelineRun:
     def _make_step(self, step: Step) -> StepRecord:
         """One step, unless its result is there."""
         pipeline = self.pipeline
-        if _is_waiting(pipeline, step):
-            return StepRecord(name=step.name, verb=step.verb, status="unchanged", error=SKIPPED)
-        inputs, options = _inputs(pipeline, step), _options(pipeline, step)
-        key = self._key(step, inputs)
+        if is_waiting(pipeline, step) or self._is_behind_nothing(step):
+            return StepRecord(name=step.name, verb=step.verb, status="unchanged", error=WAITING)
+        inputs = step_inputs(pipeline, step, self._places())
+        options = step_options(pipeline, step)
         if step.verb == "update":
-            return self._update(step, inputs, options, key)
+            return self._update(step, inputs, options)
+        key = step_key(pipeline, step, inputs, {record.name: record.key for record in self.steps})
         place = results_of(pipeline, step) / key
-        if place.exists():
-            result = load(place)
-            _require_agreement(result)
-            self._find(step, result, 0.0)
+        if _is_whole(place):
+            self._keep_finding(step, load(place), place, 0.0)
             return StepRecord(
                 name=step.name, verb=step.verb, status="unchanged", key=key, place=str(place)
             )
-        arguments = _accepted(step.verb)
-        if "checkpoint" in arguments and options.get("method") != "online":
-            options["checkpoint"] = pipeline.state / "saves" / step.name / key
         place.parent.mkdir(parents=True, exist_ok=True)
-        if "out" in arguments:
+        if accepts(step, "out"):
             options["out"] = place
+        saves = saves_of(pipeline, step) / key
+        if accepts(step, "checkpoint"):
+            options["checkpoint"] = saves
         began = time.perf_counter()
-        try:
-            result = VERBS[step.verb].resolve("function")(
-                *inputs, **options, callback=self.callback
-            )
-        except NotConverged as error:
-            raise StreamSVDError(f"{error} Nothing of it is kept.") from error
-        if not place.exists():
+        result, shortfall = self._call(step, inputs, options, saves)
+        if not _is_whole(place):
             result.save(place)
+        if shortfall:
+            raise StreamSVDError(
+                f"{shortfall} What was found so far is in {place}, and is not published."
+            )
         seconds = time.perf_counter() - began
-        _require_agreement(result)
-        self._find(step, result, seconds)
+        self._keep_finding(step, result, place, seconds)
         return _record(step, "done", key, place, seconds, result.info)
 
-    def _update(
-        self, step: Step, inputs: list[Any], options: dict[str, Any], key: str
-    ) -> StepRecord:
+    def _call(
+        self, step: Step, inputs: list[Any], options: dict[str, Any], saves: Path
+    ) -> tuple[Any, str]:
+        """What the verb finds; and where it does not converge, what it has found so far, and what it says of that.
+
+        Saves are of a run that was cut in the same way. Where other memory cuts it otherwise, they are of no use.
+        """
+        function = VERBS[step.verb].resolve("function")
+        try:
+            try:
+                return function(*inputs, **options, callback=self.callback), ""
+            except SpecError:
+                if not saves.is_dir():
+                    raise
+                shutil.rmtree(saves)
+                return function(*inputs, **options, callback=self.callback), ""
+        except NotConverged as error:
+            return error.result, error.message.partition(" The result so far")[0]
+
+    def _update(self, step: Step, inputs: list[Any], options: dict[str, Any]) -> StepRecord:
         """New rows into a model, which knows what it has; its newest version becomes a result."""
         began = time.perf_counter()
         report = VERBS["update"].resolve("function")(*inputs, **options, callback=self.callback)
-        place = results_of(self.pipeline, step) / f"v{report.version:06d}"
-        if not place.exists():
-            place.parent.mkdir(parents=True, exist_ok=True)
-            Model.open(inputs[0]).as_svd().save(place)
-        seconds = time.perf_counter() - began
-        self._find(step, load(place), seconds)
         status: Status = "done" if report.n_absorbed else "unchanged"
+        key = model_version(inputs[0])
+        if not key:
+            return StepRecord(name=step.name, verb=step.verb, status=status, error=EMPTY)
+        place = results_of(self.pipeline, step) / key
+        if not _is_whole(place):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            Model.open(inputs[0], int(key[1:].partition("-")[0])).as_svd().save(place)
+        seconds = time.perf_counter() - began
+        self._keep_finding(step, load(place), place, seconds)
         return _record(step, status, key, place, seconds, report.info)
 
-    def _key(self, step: Step, inputs: list[Any]) -> str:
-        """Digest of what is asked, of what is read, and of the steps before it."""
-        pipeline = self.pipeline
-        read: list[str] = []
-        for argument, value in zip(INPUTS[step.verb], inputs, strict=True):
-            word = INPUTS[step.verb][argument]
-            if word == "source":
-                read.append(
-                    digest_of(address(pipeline, pipeline.sources[step.inputs[argument]]), value)
-                )
-            elif word != "model" and step.inputs[argument] not in {s.name for s in pipeline.steps}:
-                place = str(pipeline.place(step.inputs[argument]))
-                read.append(digest_of(place, None))
-        for name, value in step.options.items():
-            if array_option(pipeline, name, value) is not value:
-                read.append(digest_of(str(pipeline.place(value)), None))
-        earlier = {record.name: record.key for record in self.steps}
-        names = {s.name for s in pipeline.steps}
-        asked = {
-            "verb": step.verb, "options": {k: v for k, v in sorted(step.options.items()) if k != "memory"},
-            "read": read, "needs": [earlier.get(name, "") for name in before(step, names)],
-        }  # fmt: skip
-        return hashlib.blake2b(
-            json.dumps(asked, sort_keys=True).encode(), digest_size=8
-        ).hexdigest()
+    def _is_behind_nothing(self, step: Step) -> bool:
+        """Whether a step before it has no result."""
+        names = before(step, {s.name for s in self.pipeline.steps})
+        return any(not record.place for record in self.steps if record.name in names)
 
-    def _find(self, step: Step, result: Any, seconds: float) -> None:
-        """Keep what checks ask for."""
+    def _places(self) -> dict[str, str]:
+        """What a verification of a step reads: its result, or its model."""
+        models = {
+            s.name: self.pipeline.address(s.inputs["path"])
+            for s in self.pipeline.steps
+            if s.verb == "update"
+        }
+        return {record.name: models.get(record.name, record.place) for record in self.steps}
+
+    def _keep_finding(self, step: Step, result: Any, place: Path, seconds: float) -> None:
+        """Keep what checks ask for.
+
+        Raises
+        ------
+        StreamSVDError
+            If the result is none that others may read: it did not converge, or is a verification that found a contradiction.
+        """
+        _require_sound(result, place)
         links = [p.to for p in self.pipeline.publications if p.step == step.name]
-        previous = published(self.pipeline.place(links[0])) if links else None
+        asked = {c.quantity for c in self.pipeline.checks if c.step == step.name}
+        previous = (
+            link_target(self.pipeline.place(links[0])) if links and "drift" in asked else None
+        )
         sources = [v for a, v in step.inputs.items() if INPUTS[step.verb][a] == "source"]
         times = [
             newest_time(address(self.pipeline, self.pipeline.sources[name])) for name in sources
@@ -287,80 +265,46 @@ class PipelineRun:
             if place is not None and publish(link, place):
                 self.published.append(str(link))
         needed = [*places.values()]
-        needed += [p for p in (published(pipeline.place(x.to)) for x in pipeline.publications) if p]
+        needed += [
+            p for p in (link_target(pipeline.place(x.to)) for x in pipeline.publications) if p
+        ]
         for step in pipeline.steps:
             remove_old(results_of(pipeline, step), pipeline.keep, needed)
+            if (
+                step.name in places
+            ):  # it is made: what it saved on the way, or for other options, is of no use
+                shutil.rmtree(saves_of(pipeline, step), ignore_errors=True)
 
 
-def results_of(pipeline: Pipeline, step: Step) -> Path:
-    """Folder of the results of a step."""
-    return pipeline.state / "results" / step.name
+def _is_whole(place: Path) -> bool:
+    """Whether a result is there; a collection is only once it has a version."""
+    store = CompressedStore.from_address(place)
+    return store.versions.newest() > 0 if store.is_there() else is_result(place)
 
 
-def _is_waiting(pipeline: Pipeline, step: Step) -> bool:
-    """Whether a source of the step may be absent, and is; or that of a step whose result it needs."""
-    by_name = {s.name: s for s in pipeline.steps}
-    for argument, value in step.inputs.items():
-        if INPUTS[step.verb][argument] == "source":
-            described = pipeline.sources[value]
-            if described.absent == "skip" and not is_there(pipeline, described):
-                return True
-    return any(_is_waiting(pipeline, by_name[name]) for name in before(step, by_name))
-
-
-def _inputs(pipeline: Pipeline, step: Step) -> list[Any]:
-    """What the verb is given first, in its order."""
-    found: list[Any] = []
-    by_name = {s.name: s for s in pipeline.steps}
-    for argument, value in step.inputs.items():
-        word = INPUTS[step.verb][argument]
-        if word == "source":
-            found.append(open_input(pipeline, pipeline.sources[value], step.verb))
-        elif word == "result" and value in by_name:
-            found.append(_result_place(pipeline, by_name[value]))
-        elif word in ("model", "result"):
-            found.append(pipeline.place(value))
-        else:
-            found.append(array_option(pipeline, word, value))
-    return found
-
-
-def _require_agreement(result: Any) -> None:
-    """A verification that found a contradiction is a step that failed.
+def _require_sound(result: Any, place: Path) -> None:
+    """Refuse a result that others must not read.
 
     Raises
     ------
     StreamSVDError
-        With what it found.
+        With what is wrong with it.
     """
     if isinstance(result, Verification) and not result.agrees:
         raise StreamSVDError(
             f"the result does not agree with its source: {' '.join(result.findings)}"
         )
-
-
-def _result_place(pipeline: Pipeline, step: Step) -> Path:
-    """What `verify` reads of a step: its model, or its newest result."""
-    if step.verb == "update":
-        return pipeline.place(step.inputs["path"])
-    folder = results_of(pipeline, step)
-    results = [p for p in folder.iterdir() if not p.name.startswith(".")] if folder.is_dir() else []
-    return max(results, key=lambda p: p.stat().st_mtime_ns, default=folder / "none")
-
-
-def _options(pipeline: Pipeline, step: Step) -> dict[str, Any]:
-    """The options, with the arrays that files hold."""
-    return {name: array_option(pipeline, name, value) for name, value in step.options.items()}
-
-
-def _accepted(verb: str) -> set[str]:
-    """Arguments that a verb takes."""
-    return set(inspect.signature(VERBS[verb].resolve("function")).parameters)
+    if getattr(getattr(result, "info", None), "status", None) is RunStatus.NOT_CONVERGED:
+        raise StreamSVDError(
+            f"it did not converge; what was found so far is in {place}, and is not published. Ask for less, such as a larger "
+            "tol, or allow more, such as max_passes."
+        )
 
 
 def _record(
     step: Step, status: Status, key: str, place: Path, seconds: float, info: Any
 ) -> StepRecord:
+    """What a step did that has a result."""
     return StepRecord(
         name=step.name, verb=step.verb, status=status, key=key, place=str(place), seconds=seconds, passes=float(info.passes),
         bytes_read=info.bytes_read, peak_bytes=info.peak_bytes, projected_bytes=info.projected_bytes, n_rows=info.n_rows,
@@ -368,13 +312,12 @@ def _record(
     )  # fmt: skip
 
 
-@contextmanager
-def _naming(step: Step) -> Iterator[None]:
-    """Errors of planning name their step."""
-    try:
-        yield
-    except (SpecError, ShapeError) as error:
-        raise DescriptionError(f"step {step.name}: {error}") from error
+def _sentence(error: BaseException) -> str:
+    """What was said; of an error that is not ours also of which kind it is."""
+    text = " ".join(str(error).split())
+    if isinstance(error, StreamSVDError):
+        return text
+    return f"{type(error).__name__}: {text}".removesuffix(": ")
 
 
 def _now() -> str:

@@ -39,8 +39,9 @@ def run_lock(state: Path) -> Iterator[None]:
                 raise ConflictError(
                     f"a run of this pipeline is going on ({holder}): two at a time would do the same work. Wait for it, or end it."
                 ) from None
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"process {os.getpid()}\n".encode(), 0)
+        with explain_errors(state):
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, f"process {os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(handle)

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from streamsvd.errors import StoreError
-from streamsvd.store.explanations import explain_errors
+from streamsvd.store.explanations import explain_errors, path_exists
 
 
 def check_link(link: Path, state: Path) -> None:
@@ -26,13 +26,13 @@ def check_link(link: Path, state: Path) -> None:
             raise StoreError(
                 f"{link} leads to {target}, which is of another pipeline. Publish to another place, or take the link away."
             )
-    elif link.exists():
+    elif path_exists(link, "write"):
         raise StoreError(
             f"{link} is there and no link: it will not be replaced. Publish to another place."
         )
 
 
-def published(link: Path) -> Path | None:
+def link_target(link: Path) -> Path | None:
     """Where a link leads; None where there is none, or what it led to is gone."""
     if not link.is_symlink():
         return None
@@ -42,18 +42,20 @@ def published(link: Path) -> Path | None:
 
 def _target(link: Path) -> Path:
     """Where a link leads, whether or not anything is there."""
-    return (link.parent / link.readlink()).resolve()
+    return Path(os.path.realpath(link.parent / link.readlink()))  # which bears links in a circle
 
 
 def publish(link: Path, place: Path) -> bool:
     """Let a link lead to a result, in one step; whether it led elsewhere before."""
-    before = published(link)
+    before = link_target(link)
     if before == place.resolve():
         return False
     with explain_errors(link):
         link.parent.mkdir(parents=True, exist_ok=True)
-        fresh = link.with_name(f".{link.name}.{uuid.uuid4().hex}")
-        fresh.symlink_to(os.path.relpath(place.absolute(), link.parent.absolute()))
+        fresh = link.with_name(f".{link.name}.new")
+        fresh.unlink(missing_ok=True)  # of a run that was killed between the two steps
+        # Folders above either may be links themselves: what is relative to their names would lead nowhere.
+        fresh.symlink_to(os.path.relpath(place.resolve(), link.parent.resolve()))
         try:
             fresh.replace(link)
         except BaseException:
@@ -63,14 +65,19 @@ def publish(link: Path, place: Path) -> bool:
 
 
 def remove_old(folder: Path, keep: int, needed: Collection[Path]) -> list[Path]:
-    """Take away all but the newest results of a step, and those that are needed; what went."""
+    """Take away all but the newest results of a step, and those that are needed; what went.
+
+    A name with a dot is of no result: it was left by a run that was killed while it wrote, or took away.
+    """
     if not folder.is_dir():
         return []
-    results = sorted(
-        (p for p in folder.iterdir() if p.is_dir()), key=lambda p: p.stat().st_mtime_ns
-    )
+    found = sorted(folder.iterdir(), key=lambda p: p.stat().st_mtime_ns)
+    results = [p for p in found if "." not in p.name]
     held = {place.resolve() for place in needed}
     gone = [place for place in results[:-keep] if place.resolve() not in held]
+    for left in found:
+        if left not in results:
+            shutil.rmtree(left, ignore_errors=True)
     for place in gone:
         with explain_errors(place):
             aside = place.with_name(f".{place.name}.{uuid.uuid4().hex}")

@@ -25,13 +25,13 @@ class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
     key
         Digest of what was asked and of what was read.
     place
-        Where its result is; of an update, the model.
+        Where its result is; of an update, that of the newest version; empty where it has none.
     seconds, passes, bytes_read, peak_bytes, projected_bytes, n_rows
         What it cost; 0 where it was unchanged.
     warnings
         What a careful user should know.
     error
-        Why it failed.
+        Why it failed, or why it has no result yet.
     """
 
     name: str
@@ -59,7 +59,7 @@ class CheckRecord(msgspec.Struct, frozen=True, kw_only=True):
     passed: bool
 
 
-class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
+class PipelineRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One run of a pipeline.
 
     Attributes
@@ -106,7 +106,7 @@ class RunLog:
         """The number of a run that begins: nobody else has it."""
         while True:
             number = max(self._numbers(), default=0) + 1
-            begun = RunRecord(
+            begun = PipelineRecord(
                 pipeline=pipeline,
                 number=number,
                 status="killed",
@@ -118,11 +118,11 @@ class RunLog:
             ):
                 return number
 
-    def end(self, record: RunRecord) -> None:
+    def end(self, record: PipelineRecord) -> None:
         """Write down how it ended."""
         self._objects.create(f"{FOLDER}/{record.number:06d}.json", msgspec.json.encode(record))
 
-    def records(self, last: int | None = None) -> list[RunRecord]:
+    def records(self, last: int | None = None) -> list[PipelineRecord]:
         """All runs, or the newest of them, the oldest first; of one without an end, its beginning.
 
         Raises
@@ -137,14 +137,14 @@ class RunLog:
         names = (name.partition(".")[0] for name in self._objects.names(FOLDER))
         return sorted({int(name) for name in names if name.isdigit()})
 
-    def _record(self, number: int) -> RunRecord:
+    def _record(self, number: int) -> PipelineRecord:
         for key in (f"{FOLDER}/{number:06d}.json", f"{FOLDER}/{number:06d}.begun.json"):
             try:
                 found: Any = self._objects.read(key)
             except FileNotFoundError:
                 continue
             try:
-                return msgspec.json.decode(found, type=RunRecord)
+                return msgspec.json.decode(found, type=PipelineRecord)
             except (msgspec.ValidationError, msgspec.DecodeError) as error:
                 raise StoreError(
                     f"{self._objects.name}/{key} is no record of a run: {error}. Take it away: results do not depend on it."

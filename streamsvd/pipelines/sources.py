@@ -9,22 +9,28 @@ from pathlib import Path
 from typing import Any
 
 from streamsvd.checks.paths import is_url
+from streamsvd.collections.readers import take_collection
+from streamsvd.collections.saves import members_digest, values_digest
 from streamsvd.engine.opening import open as open_matrix
 from streamsvd.engine.saves import source_fingerprint
 from streamsvd.errors import StoreError
 from streamsvd.pipelines.description import Pipeline, SourceDescription
+from streamsvd.pipelines.vocabulary import INPUTS
 from streamsvd.protocols import Source
 from streamsvd.store.explanations import path_exists
+from streamsvd.store.objects import objects_at
+from streamsvd.store.versions import ModelStore, is_model
 from streamsvd.store.writing.files import array_in
 
-COLLECTION_VERBS = frozenset({"cluster", "compress", "rate_curve"})
-ARRAYS = frozenset({"b", "y", "row_weights", "column_weights", "inputs", "mask", "principal"})
-"""Arguments that a step may give as the path of a ``.npy`` file."""
+ARRAYS = frozenset({"b", "y", "row_weights", "column_weights", "mask"})
+"""Arguments that a step may give as the path of a ``.npy`` file, or as a table of such paths."""
+MATRICES = frozenset({"inputs"})
+"""Arguments that are matrices, which the verb opens by their address."""
 
 
 def address(pipeline: Pipeline, described: SourceDescription) -> str:
     """Where a source is: a URL, or a path as the file means it."""
-    return described.path if is_url(described.path) else str(pipeline.place(described.path))
+    return pipeline.address(described.path)
 
 
 def is_there(pipeline: Pipeline, described: SourceDescription) -> bool:
@@ -46,20 +52,38 @@ def open_input(pipeline: Pipeline, described: SourceDescription, verb: str) -> A
         raise StoreError(
             f'{where} does not exist. Make it, mend its path, or write absent = "skip" where steps are to wait for it.'
         )
-    if verb in COLLECTION_VERBS:
+    if "collection" in INPUTS[verb]:
         return where
     rows = tuple(described.rows) if isinstance(described.rows, list) else described.rows
     return open_matrix(where, variable=described.variable, rows=rows, missing=described.missing)
 
 
-def array_option(pipeline: Pipeline, name: str, value: Any) -> Any:
-    """What an option means: the array in a file, where it is the path of one."""
-    if name in ARRAYS and isinstance(value, str) and value.endswith(".npy"):
+def option_value(pipeline: Pipeline, name: str, value: Any) -> Any:
+    """What an option means: the array in a file, or the address of a matrix, where it names one."""
+    if isinstance(value, dict):
+        return {key: option_value(pipeline, name, item) for key, item in value.items()}
+    if _is_file(name, value):
         return array_in(pipeline.place(value), name)
-    return value
+    return pipeline.address(value) if _is_matrix(name, value) else value
 
 
-def digest_of(where: str, source: Any) -> str:
+def option_addresses(pipeline: Pipeline, name: str, value: Any) -> list[str]:
+    """Where the files that an option names are."""
+    if isinstance(value, dict):
+        return [a for item in value.values() for a in option_addresses(pipeline, name, item)]
+    named = _is_file(name, value) or _is_matrix(name, value)
+    return [pipeline.address(value)] if named else []
+
+
+def _is_file(name: str, value: Any) -> bool:
+    return name in ARRAYS and isinstance(value, str) and value.endswith(".npy")
+
+
+def _is_matrix(name: str, value: Any) -> bool:
+    return name in MATRICES and isinstance(value, str)
+
+
+def digest_of(where: str, source: Any = None) -> str:
     """Digest of what lies at a place: names, sizes and times of its files; of a URL, some rows."""
     found = hashlib.blake2b(digest_size=16)
     if isinstance(source, Source):
@@ -68,7 +92,24 @@ def digest_of(where: str, source: Any) -> str:
     if not is_url(where):
         for path, stat in _files(Path(where)):
             found.update(f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+    elif is_model(objects_at(where)):
+        found.update(model_version(where).encode())
+    elif not isinstance(source, Source):
+        found.update(_values_of(where).encode())
     return found.hexdigest()
+
+
+def model_version(where: str) -> str:
+    """The newest version of a model, by a name that no other has: its number, and the mark of who wrote it; empty before the first."""
+    store = ModelStore(objects_at(where))
+    number = store.newest()
+    return f"v{number:06d}-{store.entry(number).folder.rpartition('-')[2]}" if number else ""
+
+
+def _values_of(where: str) -> str:
+    """Digests of the shapes, and of some values, of a collection."""
+    collection = take_collection(where, "raise")
+    return members_digest(collection) + values_digest(collection)
 
 
 def newest_time(where: str) -> float | None:
