@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+import tomllib
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -24,9 +25,9 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def steps(page: Path) -> list[tuple[str, str]]:
-    """Blocks of Python and of commands, as they follow one another: language and text."""
+    """Blocks of Python, of commands and of files, as they follow one another: language and text."""
     text = page.read_text(encoding="utf-8")
-    return re.findall(r"^```(python|console)\n(.*?)^```$", text, re.M | re.S)
+    return re.findall(r"^```(python|console|toml)\n(.*?)^```$", text, re.M | re.S)
 
 
 def commands(block: str) -> list[list[str]]:
@@ -44,6 +45,11 @@ def test_snippets_and_commands_run_in_their_order(page, monkeypatch, capsys) -> 
     for number, (language, block) in enumerate(steps(page), start=1):
         if language == "python":
             exec(compile(block, f"{page.name}[{number}]", "exec"), module.__dict__)
+            continue
+        if language == "toml":
+            tomllib.loads(block)
+            if name := re.match(r"# ([\w-]+\.toml)\n", block):  # a whole file, by its name
+                Path(name[1]).write_text(block, encoding="utf-8")
             continue
         for given in commands(block):
             if given[0] == "demo":
