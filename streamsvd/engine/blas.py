@@ -50,7 +50,7 @@ def one_thread() -> Iterator[None]:
 def _take_control() -> None:
     """Let any thread set the number next: threadpoolctl 3.8 heeds the first that ever did, and no other, without a word."""
     controller = getattr(threadpoolctl, "OpenBLASController", None)
-    if hasattr(controller, "clear_controlling_thread"):
+    if controller is not None and hasattr(controller, "clear_controlling_thread"):
         controller.clear_controlling_thread(force=True)
 
 
