@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
+import threadpoolctl
 from threadpoolctl import threadpool_limits
 
 P = ParamSpec("P")
@@ -31,6 +32,7 @@ def one_thread() -> Iterator[None]:
     global _inside, _limits
     with _lock:
         if _inside == 0:
+            _take_control()
             _limits = threadpool_limits(1, user_api="blas")
         _inside += 1
     try:
@@ -39,8 +41,17 @@ def one_thread() -> Iterator[None]:
         with _lock:
             _inside -= 1
             if _inside == 0:
+                _take_control()  # the last who leaves may be another thread than the first who came
                 _limits.restore_original_limits()
                 _limits = None
+                _take_control()
+
+
+def _take_control() -> None:
+    """Let any thread set the number next: threadpoolctl 3.8 heeds the first that ever did, and no other, without a word."""
+    controller = getattr(threadpoolctl, "OpenBLASController", None)
+    if controller is not None and hasattr(controller, "clear_controlling_thread"):
+        controller.clear_controlling_thread(force=True)
 
 
 def in_one_thread(task: Callable[P, R]) -> Callable[P, R]:

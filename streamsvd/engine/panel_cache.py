@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import threading
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
+from streamsvd.engine.allocator import PanelBuffer
 from streamsvd.engine.passes import Span
 from streamsvd.engine.submit import active_client
 from streamsvd.protocols import Source
 from streamsvd.store.sources.arrays import ArraySource
+from streamsvd.store.sources.columns import KeptColumns
+from streamsvd.store.sources.filled import FilledColumns
 
 Panel = tuple[npt.NDArray[Any], float | None]
 """Entries as read, and the largest modulus of them; None where nobody looked."""
+
+SHARED_BYTES = 4 << 20
+"""Panels of less than a fourth of it lie together in pieces of this size: of the system a process gets some 65,000 pieces, and
+each takes whole pages."""
+
+EDGE_BYTES = 64
+"""Where panels in a piece begin."""
+
+PANEL_OVERHEAD = 1 << 10
+"""What a panel takes beside its entries: its array, its place among the others, and the edge that it begins at."""
 
 
 @dataclass(slots=True, eq=False)
@@ -26,6 +41,19 @@ class PanelCache:
     """
 
     _panels: dict[Span, Panel] = field(default_factory=dict)
+    _shared: npt.NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, np.uint8))
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def room(self, n_bytes: int, make: Callable[[int], PanelBuffer] = PanelBuffer) -> PanelBuffer:
+        """Memory for a panel that is to stay, of its own where it is large."""
+        if n_bytes >= SHARED_BYTES // 4:
+            return make(n_bytes)
+        taken = -(-max(n_bytes, 1) // EDGE_BYTES) * EDGE_BYTES
+        with self._lock:
+            if self._shared.size < taken:
+                self._shared = make(SHARED_BYTES).array((1, SHARED_BYTES), np.dtype(np.uint8))[0]
+            part, self._shared = self._shared[: max(n_bytes, 1)], self._shared[taken:]
+        return PanelBuffer(n_bytes, part)
 
     def get(self, run: Span) -> Panel | None:
         """A panel; None if it was not read yet."""
@@ -49,6 +77,7 @@ class PanelCache:
     def clear(self) -> None:
         """Give the memory back."""
         self._panels.clear()
+        self._shared = np.empty(0, np.uint8)
 
     def __reduce__(self) -> Any:
         raise TypeError("panels in memory stay in their process")  # a plan for a cluster has none
@@ -56,6 +85,8 @@ class PanelCache:
 
 def may_be_cached(source: Source) -> bool:
     """Whether a second read of the matrix costs more than a look into memory: not if it lies there, nor on a cluster."""
+    while isinstance(source, KeptColumns | FilledColumns):
+        source = source.whole
     return not isinstance(source, ArraySource) and active_client() is None
 
 

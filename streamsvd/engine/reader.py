@@ -163,7 +163,7 @@ class MatrixReader:
             rows = stop - start
             shape = (rows, layout.width) if layout.axis == "rows" else (layout.width, rows)
             nbytes = rows * layout.width * dtype.itemsize
-            buffer = buffers[slot] if cache is None else device.panel(nbytes)
+            buffer = buffers[slot] if cache is None else cache.room(nbytes, device.panel)
             out = buffer.array(shape, dtype)
             read_part(source, layout.axis, slice(start, stop), whole, out)
             found = out, self.check(out, start) if self.checks_entries else None

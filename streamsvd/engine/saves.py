@@ -254,14 +254,18 @@ def check_saves(place: str | os.PathLike[str] | None, *read: Any) -> Objects | N
     ------
     SpecError
         If it is empty text, or is not apart from what is read.
+    AccessError
+        If a file stands there, or the folder may not be written.
     """
     if place is None:
         return None
     from streamsvd.store.objects import objects_at  # what most runs do not need
     from streamsvd.store.writing.separation import check_apart
+    from streamsvd.store.writing.trial import look_at_objects
 
     objects = objects_at(place, "checkpoint")
     check_apart(objects, *read, name="checkpoint=")
+    look_at_objects(objects)
     return objects
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from streamsvd.engine.allocator import PanelBuffer, panel_buffers
 from streamsvd.engine.concurrency import at_once, concurrency
 from streamsvd.engine.layout import Layout
-from streamsvd.engine.panel_cache import PanelCache
+from streamsvd.engine.panel_cache import PANEL_OVERHEAD, PanelCache
 from streamsvd.engine.passes import Span, Task
 from streamsvd.engine.reader import MatrixReader, check_finite, read_part
 from streamsvd.numerics import sketches as sketch
@@ -85,7 +85,8 @@ class WindowReader:
         n = self.source.shape[1]
         windows = (2 if self.ahead else 1) * self._window_bytes
         readers = min(self.runs_together, concurrency()[1])
-        cached = self.source.nbytes if self.is_cached else 0
+        count = -(-self.source.shape[0] // self.unit)
+        cached = self.source.nbytes + count * PANEL_OVERHEAD if self.is_cached else 0
         return windows + 2 * self.piece * n * 8 + readers * self.source.read_bytes + cached
 
     @property
@@ -168,7 +169,7 @@ class WindowReader:
             if self.must_be_finite:
                 check_finite(self.source, out, a)
             if self.cache is not None:
-                room = PanelBuffer(out.nbytes).array(out.shape, out.dtype)
+                room = self.cache.room(out.nbytes).array(out.shape, out.dtype)
                 room[...] = out
                 self.cache.put((a, b), (room, None))
 

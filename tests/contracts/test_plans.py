@@ -133,6 +133,17 @@ def test_a_plan_with_saves_writes_nothing_and_checks_their_place(contract, tmp_p
     assert not (tmp_path / "saves").exists()
     with pytest.raises(streamsvd.SpecError, match="checkpoint"):
         contract.plan(A, checkpoint="")
+    file = tmp_path / "file"
+    file.touch()
+    for place in (file, file / "saves"):
+        with pytest.raises(streamsvd.AccessError, match="Not a directory"):
+            contract.plan(A, checkpoint=place)
+
+
+def test_a_folder_that_may_not_be_written_is_no_place_of_saves(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with pytest.raises(streamsvd.AccessError, match="ermission denied"):
+        streamsvd.plan("svd", Unreadable(), 3, checkpoint=tmp_path / "saves")
 
 
 COSTLESS_VALUES = {"seed": 3, "callback": print, "save_seconds": 1.0, "overwrite": True, "delta": 0.01}  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections import Counter
+from dataclasses import replace
 
 import dask.array
 import numpy as np
@@ -11,8 +12,13 @@ import pytest
 import zarr
 
 import streamsvd
-from streamsvd.engine.panel_cache import PanelCache
+from streamsvd.engine.allocator import PanelBuffer
+from streamsvd.engine.opening import as_source
+from streamsvd.engine.panel_cache import PANEL_OVERHEAD, PanelCache
+from streamsvd.streams.options import StreamOptions
+from streamsvd.streams.planning import plan_reading
 from streamsvd.testing.stores import CountingStore
+from tests.matrices import Rows
 
 
 @pytest.fixture
@@ -67,8 +73,14 @@ def test_chunks_of_an_array_are_fetched_once(tmp_path, A, axis):
     assert store.chunk_gets == found.info.bytes_read * 18 // A.nbytes < 2 * 18
 
 
-def test_a_matrix_in_memory_is_not_copied(A):
-    assert not streamsvd.plan_svd(A, 4, route="krylov", memory="1GiB").is_cached
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"mask": np.arange(40) % 3 > 0}, {"nonfinite": "zero"}, {"nonfinite": "mean"}],
+    ids=["whole", "mask", "zero", "mean"],
+)
+def test_a_matrix_in_memory_is_not_copied(A, options):
+    assert not streamsvd.plan_svd(A, 4, route="krylov", memory="1GiB", **options).is_cached
+    assert not streamsvd.plan("sample_rows", A, 50, memory="1GiB", **options).is_cached
 
 
 def test_memory_is_given_back_when_the_run_goes_over_to_the_gram_matrix(tmp_path):
@@ -80,3 +92,25 @@ def test_memory_is_given_back_when_the_run_goes_over_to_the_gram_matrix(tmp_path
     assert "gram" in found.info.route
     assert found.info.peak_bytes <= found.info.projected_bytes
     assert found.info.bytes_read < 3 * flat.nbytes
+
+
+def test_small_panels_share_pieces_of_memory():
+    made, cache = [], PanelCache()
+
+    def make(n_bytes):
+        made.append(n_bytes)
+        return PanelBuffer(n_bytes)
+
+    rooms = [cache.room(88, make).array((1, 11), np.dtype("f8")) for _ in range(40_000)]
+    assert len(made) == 2  # a process gets some 65,000 pieces of memory
+    for number, room in enumerate(rooms):
+        room[...] = number
+    assert all((room == number).all() for number, room in enumerate(rooms))
+    assert cache.room(2 << 20, make).array((1, 2 << 20), np.dtype("u1")).size == made[-1]
+
+
+def test_what_small_panels_take_beside_their_entries_is_planned():
+    rows = Rows(np.zeros((20_000, 10)), 1)
+    less = replace(plan_reading(as_source(rows), StreamOptions(k=1), 1 << 30)[0], is_cached=False)
+    more = replace(less, is_cached=True)
+    assert more.bytes_needed - less.bytes_needed == rows.A.nbytes + 20_000 * PANEL_OVERHEAD

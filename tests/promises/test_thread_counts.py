@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from types import SimpleNamespace
 
 import dask
@@ -131,3 +132,36 @@ def test_rows_of_an_update_are_cut_the_same_for_any_number_of_threads(shape, fac
     assert [cut.threads for cut in cuts] == sorted(cut.threads for cut in cuts)
     assert all(cut.projected_bytes <= budget for cut in cuts)
     assert all(cut.threads <= threads for cut, threads in zip(cuts, (1, 2, 5, 16), strict=True))
+
+
+def blas_threads():
+    return {each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"}
+
+
+def test_any_thread_may_be_the_first_in_and_the_last_out():
+    """threadpoolctl heeds the thread that set a number first, and says nothing to the others."""
+    came, leave = threading.Event(), threading.Event()
+    seen = []
+
+    def task():
+        with one_thread():
+            seen.append(blas_threads())
+            came.set()
+            leave.wait(60)
+
+    with threadpool_limits(3, user_api="blas"):  # by this thread
+        for is_last in (False, True):
+            came.clear()
+            leave.clear()
+            other = threading.Thread(target=task)
+            other.start()
+            assert came.wait(60)
+            with one_thread():
+                seen.append(blas_threads())
+                if not is_last:
+                    leave.set()
+                    other.join(60)
+            leave.set()
+            other.join(60)
+            assert blas_threads() == {3}
+    assert seen == [{1}] * 4

@@ -6,6 +6,8 @@ A small file is written and removed again where the run will write. Nothing is r
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import time
 import uuid
 from pathlib import Path
@@ -60,6 +62,24 @@ def try_objects(objects: Objects) -> None:
             for name in PARTS:
                 if path_exists(root / name, "write"):
                     _write_in(root / name)
+
+
+def look_at_objects(objects: Objects) -> None:
+    """The same as far as it is known without writing: a file that stands there, a folder that may not be written.
+
+    Raises
+    ------
+    AccessError
+        With the sentence of the system.
+    """
+    root = getattr(objects, "root", None)
+    if not isinstance(root, Path):
+        return
+    with explain_errors(root):
+        folder = root if path_exists(root, "write") else _nearest_folder(root.absolute().parent)
+        number = errno.EACCES if folder.is_dir() else errno.ENOTDIR
+        if number == errno.ENOTDIR or not os.access(folder, os.W_OK | os.X_OK):
+            raise OSError(number, os.strerror(number), str(folder))
 
 
 def _nearest_folder(folder: Path) -> Path:
