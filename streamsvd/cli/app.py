@@ -20,7 +20,7 @@ from typing import Any, NoReturn, TextIO
 import click
 
 from streamsvd import __version__
-from streamsvd.cli.commands import verbs
+from streamsvd.cli.commands import HEADINGS, verbs
 from streamsvd.cli.wording import in_options
 from streamsvd.errors import ShapeError, SpecError, StreamSVDError
 

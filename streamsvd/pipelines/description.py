@@ -17,7 +17,13 @@ import msgspec
 from streamsvd.checks.paths import is_url, local_path
 from streamsvd.errors import DescriptionError, SpecError, StoreError
 from streamsvd.pipelines.substitution import apply_setting, with_variables
-from streamsvd.pipelines.vocabulary import FACTORISATIONS, INPUTS, Quantity, step_fields
+from streamsvd.pipelines.vocabulary import (
+    FACTORISATIONS,
+    INPUTS,
+    QUANTITIES,
+    Quantity,
+    step_fields,
+)
 from streamsvd.store.explanations import raise_access_error
 
 T = TypeVar("T")
@@ -216,6 +222,12 @@ def _pipeline(file: _File, place: Path) -> Pipeline:
             )
     for number, check in enumerate(file.checks):
         _check_bounds(check, f"$.checks[{number}]")
+        verb = by_name[check.step].verb
+        if check.quantity not in QUANTITIES[verb]:
+            raise DescriptionError(
+                f"the result of {verb} has no {check.quantity} - at $.checks[{number}].quantity. It has "
+                f"{', '.join(sorted(QUANTITIES[verb]))}."
+            )
     _check_links(file.publish, place.parent)
     for number, notice in enumerate(file.notify):
         _check_notice(notice, f"$.notify[{number}]")

@@ -31,6 +31,14 @@ INPUTS: Mapping[str, Mapping[str, str]] = {
 """Verbs that can be steps: their inputs, by argument, and how a step names each."""
 FACTORISATIONS = ("svd", "pca", "update")
 """Verbs whose results `verify` can hold against their source."""
+COUNTS = frozenset({"rows", "passes", "bytes", "seconds", "age"})
+PROOFS = frozenset({"width", "error", "captured"})
+QUANTITIES: Mapping[str, frozenset[str]] = {verb: COUNTS for verb in INPUTS} | {
+    **dict.fromkeys(FACTORISATIONS, COUNTS | PROOFS | {"drift", "missing"}),
+    "verify": COUNTS | PROOFS,
+    "compress": frozenset({"seconds", "age"}),
+}
+"""Which quantities the result of each verb has."""
 OURS = frozenset(
     {"callback", "checkpoint", "save_seconds", "out", "overwrite", "plan", "append", "replay"}
 )

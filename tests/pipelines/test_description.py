@@ -32,6 +32,11 @@ FAULTS = {
         SVD + '[[checks]]\nstep = "eof"\nquantity = "beauty"\nat_most = 1',
         "Invalid enum value 'beauty' - at $.checks[0].quantity.",
     ),
+    "a quantity that the verb has not": (
+        "[sources.a]\npath = 'a'\n[[steps]]\nname = 'n'\nnystrom = {source = 'a'}\n"
+        '[[checks]]\nstep = "n"\nquantity = "drift"\nat_most = 1',
+        "the result of nystrom has no drift - at $.checks[0].quantity. It has age, bytes,",
+    ),
     "no bound": (
         SVD + '[[checks]]\nstep = "eof"\nquantity = "width"',
         "nothing is asked - at $.checks[0]. Pass at_most or at_least.",
