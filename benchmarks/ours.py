@@ -130,7 +130,7 @@ def run(
     options
         As in `streamsvd.svd`.
     """
-    for module in ("factor.verb", "store.results.writer", "store.checkpoints.checkpoint"):
+    for module in ("factor.svd", "store.results.writer", "store.checkpoints.checkpoint"):
         importlib.import_module(f"streamsvd.{module}")  # before memory is measured
     source = DOORS[through](Path(path))
     counting = source if isinstance(source, CountingStore) else None
@@ -170,6 +170,7 @@ def run(
         "s": r.s.tolist(),
         "width": c.relative_width,
         "passes": r.info.passes,
+        "reads": r.info.bytes_read / plan.nbytes,
         "file_passes": asked / stored_bytes(Path(path)),
         "looks": len(r.info.widths),
         "widths": list(r.info.widths),
@@ -242,7 +243,7 @@ def _asked_bytes() -> int:
 
 def planned_looks(plan: Any) -> int:
     """Passes of the loop that a plan expects: those that are left without the sample and the last factor."""
-    last = plan.request.u if plan.layout.axis == "rows" else True
+    last = plan.options.u if plan.layout.axis == "rows" else True
     return round((plan.passes - last - 0.1) / plan.layout.amplification)
 
 

@@ -53,10 +53,10 @@ _HOMES = {
     "plan": "streamsvd.verbs",
     "Info": "streamsvd.info",
     "RunPlan": "streamsvd.engine.run_plan",
-    "plan_svd": "streamsvd.factor.verb",
-    "plan_pca": "streamsvd.factor.verb",
-    "svd": "streamsvd.factor.verb",
-    "pca": "streamsvd.factor.verb",
+    "plan_svd": "streamsvd.factor.svd",
+    "plan_pca": "streamsvd.factor.pca",
+    "svd": "streamsvd.factor.svd",
+    "pca": "streamsvd.factor.pca",
     "SVD": "streamsvd.factor.result",
     "PCA": "streamsvd.factor.result",
     "Status": "streamsvd.info",
@@ -105,9 +105,10 @@ if TYPE_CHECKING:
     from streamsvd.estimators import KernelRidge as KernelRidge
     from streamsvd.estimators import Nystroem as Nystroem
     from streamsvd.estimators import TruncatedSVD as TruncatedSVD
+    from streamsvd.factor.pca import pca, plan_pca
     from streamsvd.factor.plan import Plan
     from streamsvd.factor.result import PCA, SVD
-    from streamsvd.factor.verb import pca, plan_pca, plan_svd, svd
+    from streamsvd.factor.svd import plan_svd, svd
     from streamsvd.info import Info, Status
     from streamsvd.kernels.nystrom import NystromResult, load_nystrom, nystrom
     from streamsvd.kernels.ridge import KernelRidgeResult, kernel_ridge, load_ridge

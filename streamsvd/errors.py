@@ -19,6 +19,10 @@ class SpecError(StreamSVDError, ValueError):
     """An option that cannot be meant: a tolerance out of range, two options that exclude each other."""
 
 
+class DescriptionError(SpecError):
+    """A file that describes a pipeline is wrong; it names the place in the file, and options as files write them."""
+
+
 class StoreError(StreamSVDError, OSError):
     """A store that cannot be read or written as asked: missing, corrupt, foreign, full."""
 

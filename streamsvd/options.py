@@ -17,6 +17,8 @@ POLICIES: tuple[Policy, ...] = get_args(Policy)
 BlockPolicy = Literal["raise", "zero", "mean", "skip_block"]
 """What a missing value in a block of a model is."""
 BLOCK_POLICIES: tuple[BlockPolicy, ...] = get_args(BlockPolicy)
+TOL = 1e-3
+"""Relative width of an interval at which a value counts as resolved, where nothing else was asked."""
 EXCESS_TOL = 1e-2
 """Excess of the error over the best of the rank that is good enough where values cannot be told apart, unless another was
 asked."""

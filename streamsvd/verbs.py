@@ -52,8 +52,8 @@ def _verb(name: str, family: str, module: str, record: str, command: str) -> Ver
 VERBS = {
     verb.name: verb
     for verb in (
-        _verb("svd", "factor", "verb", "SVDOptions", "svd"),
-        _verb("pca", "factor", "verb", "SVDOptions", "pca"),
+        _verb("svd", "factor", "svd", "SVDOptions", "svd"),
+        _verb("pca", "factor", "pca", "SVDOptions", "pca"),
         _verb("update", "models", "verb", "UpdateOptions", "update"),
         _verb("verify", "models", "verify", "VerifyOptions", "verify"),
         _verb("top_eigenvectors", "streams", "verb", "TopEigenvectorsOptions", "top"),

@@ -15,69 +15,26 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any, NoReturn, TextIO
 
 import click
 
 from streamsvd import __version__
+from streamsvd.cli.commands import HEADINGS, verbs
 from streamsvd.cli.wording import in_options
 from streamsvd.errors import ShapeError, SpecError, StreamSVDError
 
-HEADINGS = {
-    "Look": ("info", "plan", "demo"),
-    "Factorise": ("svd", "pca"),
-    "Keep true": ("update", "watch", "log", "verify", "repair", "rollback", "merge", "export"),
-    "Streams": ("top", "shuffle"),
-    "Kernels": ("nystrom", "krr"),
-    "Rows": ("sample", "lstsq"),
-    "Collections": ("cluster", "compress", "rates", "decompress"),
-}
-"""Verbs, in the order in which a user meets them, by family."""
-VERBS = tuple(verb for verbs in HEADINGS.values() for verb in verbs)
-FAILED, USAGE, NOT_CONVERGED, INTERRUPTED = 1, 2, 3, 130
+FAILED, USAGE, NOT_CONVERGED, REFUSED, INTERRUPTED = 1, 2, 3, 4, 130
 INTERRUPTED_SENTENCE = "interrupted; nothing was kept."
+PIPELINE_SENTENCE = (
+    "interrupted; what was published stays, and the same command goes on from what was made."
+)
 SIGNAL_GAP_S = 1.0
 """Seconds in which a second Ctrl-C is the same one, so that the clean-up can begin."""
 FULL_SENTENCE = "standard output cannot be written: {}. Redirect it to a place that has room."
 CLOSED_SENTENCE = (
     "standard output is closed, where results go. Redirect it to a file or to /dev/null."
 )
-
-
-class VerbGroup(click.Group):
-    """A group whose commands are imported by name."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """All verbs, in the order in which a user meets them."""
-        return list(VERBS)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Verbs under the heading of their family."""
-        for heading, names in HEADINGS.items():
-            found = [(name, self.get_command(ctx, name)) for name in names]
-            with formatter.section(heading):
-                formatter.write_dl(
-                    [(name, "" if c is None else c.get_short_help_str(80)) for name, c in found]
-                )
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The ``command`` of the verb's module."""
-        if cmd_name not in VERBS:
-            return None
-        found = import_module(f"streamsvd.cli.{cmd_name}").command
-        assert isinstance(found, click.Command)
-        return found
-
-
-@click.group(cls=VerbGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="streamsvd")
-def verbs() -> None:
-    """Certified SVD and PCA of matrices larger than memory.
-
-    Results go to stdout, progress and errors to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage,
-    3 not converged (the partial result is kept), 130 interrupted.
-    """
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -212,7 +169,13 @@ def _outcome(given: list[str], stop: StopHandler) -> int:
             raise
         usage = isinstance(error, click.UsageError)  # its subclasses vary with the version of click
         kind = "UsageError" if usage else type(error).__name__
-        return report(kind, _sentence(error), _exit_code(error), as_json=wants_json(given))
+        sentence = _sentence(error, in_files=_is_of_pipelines(given))
+        return report(kind, sentence, _exit_code(error), as_json=wants_json(given))
+
+
+def _is_of_pipelines(given: Sequence[str]) -> bool:
+    """Whether the verb takes the file of a pipeline."""
+    return any(verb in HEADINGS["Pipelines"] for verb in given[:1])
 
 
 def _stdout_fault() -> OSError | None:
@@ -240,13 +203,15 @@ def _exit_code(error: Exception) -> int:
     return USAGE if isinstance(error, click.UsageError | SpecError | ShapeError) else FAILED
 
 
-def _sentence(error: Exception) -> str:
-    """What went wrong, in the words of the command line."""
+def _sentence(error: Exception, *, in_files: bool = False) -> str:
+    """What went wrong, in the words of the command line, or of the files that describe pipelines."""
     if isinstance(error, click.UsageError):
         where = "" if error.ctx is None else f" Try '{error.ctx.command_path} --help'."
         return f"{error.format_message().rstrip('.')}.{where}"
     if isinstance(error, click.ClickException):
         return error.format_message()
+    if isinstance(error, StreamSVDError) and in_files:
+        return str(error)  # options as files write them
     if isinstance(error, StreamSVDError):
         return in_options(str(error))
     if isinstance(error, MemoryError):
@@ -262,7 +227,8 @@ def _sentence(error: Exception) -> str:
 
 
 def _report_interrupt(given: Sequence[str]) -> int:
-    return report("Interrupted", INTERRUPTED_SENTENCE, INTERRUPTED, as_json=wants_json(given))
+    sentence = PIPELINE_SENTENCE if _is_of_pipelines(given) else INTERRUPTED_SENTENCE
+    return report("Interrupted", sentence, INTERRUPTED, as_json=wants_json(given))
 
 
 def report(kind: str, message: str, code: int, *, as_json: bool) -> int:

@@ -23,6 +23,6 @@ from streamsvd.cli import factoring, options
 @options.quiet
 def command(source: str, **given: Any) -> int:
     """Principal components of SOURCE: rows are observations, each column less its mean."""
-    from streamsvd.cli.run import factorise
+    from streamsvd.cli.factor_run import factorise
 
     return factorise(source, principal=True, **given)

@@ -15,6 +15,7 @@ from streamsvd.cli import factoring, options
 if TYPE_CHECKING:
     from streamsvd.factor.candidates import Speeds
     from streamsvd.factor.plan import Plan
+    from streamsvd.protocols import Source
     from streamsvd.verbs import Verb
 
 
@@ -179,13 +180,13 @@ def show_factorisation(
     **given: Any,
 ) -> None:
     """The plan of a factorisation, in words or as an object."""
+    from streamsvd.cli.factor_run import with_weights
     from streamsvd.cli.present import show_json
     from streamsvd.cli.progress import say
-    from streamsvd.cli.run import with_weights
     from streamsvd.engine.opening import open as open_matrix
     from streamsvd.engine.schedulers import use_scheduler
     from streamsvd.factor.calibration import measure_speeds
-    from streamsvd.factor.verb import plan_svd
+    from streamsvd.factor.svd import plan_svd
 
     with use_scheduler(scheduler, workers):
         A = open_matrix(source, variable=variable, rows=rows, missing=missing)
@@ -198,7 +199,7 @@ def show_factorisation(
         if rates is not None:
             plan = plan_svd(A, **given, rates=rates)
     if as_json:
-        show_json("plan", plan_record(plan, rates))
+        show_json("plan", plan_record(plan, A, rates))
         return
     click.echo(plan.explain())
     if rates is not None:
@@ -213,10 +214,8 @@ def show_rates(rates: Speeds) -> str:
     )
 
 
-def plan_record(plan: Plan, rates: Speeds | None) -> dict[str, Any]:
-    """What ``plan --json`` prints."""
-    from streamsvd.cli.present import keyed_fields
-
+def plan_record(plan: Plan, A: Source, rates: Speeds | None) -> dict[str, Any]:
+    """What ``plan --json`` prints of a plan for ``A``."""
     layout = plan.layout
     return {
         "status": "planned",
@@ -246,9 +245,34 @@ def plan_record(plan: Plan, rates: Speeds | None) -> dict[str, Any]:
         "unit": layout.unit,
         "tile": layout.tile,
         "spans": len(layout.spans),
-        "request": keyed_fields(
-            plan.request, fills_or_weights="masked", has_zero_weights="blanked"
-        ),
+        "request": request_record(plan, A),
         "alternatives": [asdict(alternative) for alternative in plan.alternatives],
         "rates": None if rates is None else asdict(rates),
+    }
+
+
+def request_record(plan: Plan, A: Source) -> dict[str, Any]:
+    """What was asked, under the keys that scripts know."""
+    from streamsvd.factor.planning import planned_view
+    from streamsvd.factor.problem import matrix_options
+
+    options = plan.options
+    view = planned_view(A, options.mask)
+    matrix = matrix_options(view.source, options, view.take(options.column_weights))
+    return {
+        "rank": plan.rank,
+        "energy": options.energy_share,
+        "tol": options.width_tol,
+        "center": matrix.center,
+        "scale": matrix.scale,
+        "masked": matrix.has_fills_or_weights,
+        "blanked": not matrix.support.whole,
+        "u": options.u,
+        "u_in_memory": options.keeps_u_in_memory,
+        "bounds": options.wants_bounds,
+        "max_passes": options.max_passes,
+        "precision": options.precision,
+        "target": options.target,
+        "excess_tol": options.excess_tol,
+        "has_saves": options.has_saves,
     }

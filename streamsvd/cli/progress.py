@@ -24,8 +24,8 @@ from streamsvd.engine.events import (
     SourceRemarked,
     SpanDone,
 )
-from streamsvd.numerics.certificate import TOL
 from streamsvd.numerics.sentences import percent
+from streamsvd.options import TOL
 
 LINE_SECONDS = 10.0
 """Least time between two plain lines of one pass."""

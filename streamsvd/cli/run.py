@@ -1,123 +1,125 @@
-"""One factorisation from options to printed result: what ``svd`` and ``pca`` share."""
+"""``streamsvd run``: make what a pipeline's file describes, check it, and publish it."""
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
 
-from streamsvd.cli.app import INTERRUPTED, NOT_CONVERGED, StopHandler, report_checkpoint
-from streamsvd.cli.present import result_record, show_json, show_result
-from streamsvd.cli.progress import watching
-from streamsvd.cli.wording import in_options
-from streamsvd.engine.opening import open as open_matrix
-from streamsvd.engine.schedulers import use_scheduler
-from streamsvd.errors import NotConverged, SpecError
-from streamsvd.factor.plan import Plan
-from streamsvd.factor.result import PCA, SVD
-from streamsvd.factor.verb import pca, plan_svd, svd
-from streamsvd.store.writing.files import array_in
+from streamsvd.cli import options
+from streamsvd.cli.app import FAILED, REFUSED
+
+if TYPE_CHECKING:
+    from streamsvd.pipelines.planning import StepPlan
+    from streamsvd.pipelines.records import PipelineRecord
+
+set_option = click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE",
+    help="Replace what the file says, such as steps.eof.pca.rank=10. May be repeated.",
+)  # fmt: skip
 
 
-def factorise(
-    source: str,
-    *,
-    principal: bool,
-    variable: str | None,
-    rows: Any,
-    missing: str,
-    scheduler: str | None,
-    workers: int | None,
-    as_json: bool,
-    quiet: bool,
-    u: bool,
-    out: Path | None,
-    overwrite: bool,
-    seed: int,
-    delta: float,
-    save_seconds: float,
-    **given: Any,
+@click.command("run", short_help="Run a pipeline: plan, make, check, publish.")
+@click.argument("file", type=click.Path(path_type=Path))
+@set_option
+@click.option(
+    "--dry-run", is_flag=True, help="Print the plan of every step; read and write nothing."
+)
+@options.quiet
+@options.as_json
+def command(
+    file: Path, settings: tuple[str, ...], dry_run: bool, quiet: bool, as_json: bool
 ) -> int:
-    """Run, print, and return the exit code."""
-    if u and out is None:
-        raise click.UsageError("--u writes the left factor to disk; say where with --out PATH.")
-    with use_scheduler(scheduler, workers):
-        A = open_matrix(source, variable=variable, rows=rows, missing=missing)
-        given = with_weights(given) | {"u": u, "out": out}
-        center = given.pop("center", True)
-        plan = plan_svd(A, center=center, **given)
-        run = {name: given[name] for name in given if name != "memory"}
-        run |= {"overwrite": overwrite, "seed": seed, "delta": delta, "plan": plan}
-        run["save_seconds"] = save_seconds
-        result: SVD | PCA
-        try:
-            with watching(round(plan.passes * plan.nbytes), quiet=quiet) as watch:
-                if principal:
-                    result = pca(A, **run, callback=watch)
-                else:
-                    result = svd(A, center=center, **run, callback=watch)
-        except NotConverged as error:
-            partial = error.result
-            assert isinstance(partial, SVD | PCA)
-            _print_outcome(
-                in_options(error.message).partition(" The result so far")[0],
-                out,
-                "the partial result is",
-            )
-            show(partial, plan, out, as_json=as_json)
-            return NOT_CONVERGED
-        except KeyboardInterrupt as error:
-            click.get_current_context().ensure_object(StopHandler).ignores_signals = True
-            if watch.tally.result_path is None or out is None:
-                return report_checkpoint(error, given["checkpoint"], as_json=as_json)
-            from streamsvd.store.results.reader import read_result
+    """Run the pipeline that FILE describes.
 
-            kept = read_result(out)
-            _print_outcome("interrupted", out, "the result of the last whole pass is")
-            show(kept, plan, out, as_json=as_json)
-            return INTERRUPTED
-    show(result, plan, out, as_json=as_json)
-    return 0
-
-
-def show(result: SVD | PCA, plan: Plan, out: Path | None, *, as_json: bool) -> None:
-    """The result on stdout, what it warns of on stderr."""
-    for sentence in result.info.warnings:
-        click.echo(f"streamsvd: {sentence}", err=True)
-    if as_json:
-        show_json("pca" if isinstance(result, PCA) else "svd", result_record(result, plan, out))
-    else:
-        show_result(result, plan, out)
-
-
-def with_weights(given: dict[str, Any]) -> dict[str, Any]:
-    """The same, with weights in place of the files that hold them.
-
-    Raises
-    ------
-    SpecError
-        If a file holds no array of numbers.
+    All steps are planned first. What is there already for the same options and inputs is not made again, so that a run
+    that failed or was killed goes on where it stopped. If a check does not pass, what was published stays. Exit codes beside those
+    of every command: 4, a check did not pass.
     """
-    loaded = {}
-    for name in ("row_weights", "column_weights"):
-        path = given.get(name)
-        if path is None:
-            continue
-        try:
-            loaded[name] = array_in(path, name).astype(np.float64)
-        except (ValueError, TypeError) as error:
-            if isinstance(error, SpecError):
-                raise
-            raise SpecError(
-                f"{name}={path} is no .npy file of numbers: {error}. Write it with numpy.save."
-            ) from error
-    return given | loaded
+    from streamsvd.cli.present import show_json
+    from streamsvd.cli.progress import watching
+    from streamsvd.pipelines.description import read_pipeline
+    from streamsvd.pipelines.execution import run_pipeline
+    from streamsvd.pipelines.planning import plan_pipeline
+
+    pipeline = read_pipeline(file, settings)
+    if dry_run:
+        show_plans(plan_pipeline(pipeline), as_json=as_json)
+        return 0
+    with _warnings_in_words(), watching(0, quiet=quiet) as watch:
+        record = run_pipeline(pipeline, callback=watch)
+    if as_json:
+        show_json("pipeline run", run_fields(record))
+    else:
+        show_run(record)
+    return {"failed": FAILED, "refused": REFUSED}.get(record.status, 0)
 
 
-def _print_outcome(message: str, out: Path | None, what: str) -> None:
-    where = (
-        f"; {what} in {out}." if out is not None else "; nothing was written as there was no --out."
-    )
-    click.echo(f"streamsvd: {message.rstrip('.')}{where}", err=True)
+@contextmanager
+def _warnings_in_words() -> Iterator[None]:
+    """Warnings are sentences on stderr, without the lines of code they come from."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: click.echo(
+            f"streamsvd: {message}", err=True
+        )
+        yield
+
+
+def run_fields(record: PipelineRecord) -> dict[str, Any]:
+    """A record as plain values."""
+    import msgspec
+
+    found: dict[str, Any] = msgspec.to_builtins(record)
+    return found
+
+
+def show_plans(plans: list[StepPlan], *, as_json: bool) -> None:
+    """The plan of every step."""
+    from streamsvd.cli.present import show_json
+
+    if as_json:
+        steps = [
+            {
+                "name": p.step.name, "verb": p.step.verb, "note": p.note,
+                "passes": getattr(p.plan, "passes", None), "bytes_read": getattr(p.plan, "bytes_read", None),
+                "projected_bytes": getattr(p.plan, "projected_bytes", None),
+            }
+            for p in plans
+        ]  # fmt: skip
+        show_json("pipeline plan", {"status": "planned", "steps": steps})
+        return
+    for p in plans:
+        click.echo(f"step {p.step.name}: {p.step.verb}")
+        text = p.note if p.plan is None else p.plan.explain()
+        click.echo("\n".join(f"  {line}" for line in text.splitlines()))
+
+
+def show_run(record: PipelineRecord) -> None:
+    """What a run did, a line each: steps, checks, what was published, and how it ended."""
+    from streamsvd.cli.present import table_lines
+    from streamsvd.engine.memory import show_bytes
+
+    head = ["step", "verb", "status", "seconds", "read", "peak", "rows"]
+    rows = [
+        [
+            s.name, s.verb, s.status, f"{s.seconds:.3g}", show_bytes(s.bytes_read), show_bytes(s.peak_bytes), f"{s.n_rows:,}",
+        ]
+        for s in record.steps
+    ]  # fmt: skip
+    click.echo("\n".join(table_lines(head, rows)))
+    for c in record.checks:
+        value = "not known" if c.value is None else f"{c.value:.6g}"
+        click.echo(
+            f"check {c.step}: {c.quantity} {value}, {c.asked}: {'passed' if c.passed else 'NOT PASSED'}"
+        )
+    for place in record.published:
+        click.echo(f"published: {place}")
+    for step in record.steps:
+        for warning in step.warnings:
+            click.echo(f"{step.name}: {warning}")
+    ending = f" {record.error}" if record.error else ""
+    click.echo(f"run {record.number} of {record.pipeline}: {record.status}.{ending}")

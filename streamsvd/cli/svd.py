@@ -24,6 +24,6 @@ from streamsvd.cli import factoring, options
 @options.quiet
 def command(source: str, **given: Any) -> int:
     """Leading singular triplets of SOURCE, as accurate as asked, with the proof."""
-    from streamsvd.cli.run import factorise
+    from streamsvd.cli.factor_run import factorise
 
     return factorise(source, principal=False, **given)

@@ -11,6 +11,8 @@ from functools import cache
 
 import click
 
+from streamsvd.cli.commands import verbs
+
 VALUE = r"""("[^"]*"|'[^']*'|\([^)]*\)|-?\w[\w.+-]*\w|-?\w|(?=[\s,;.)]))"""
 
 
@@ -35,8 +37,6 @@ def in_options(message: str) -> str:
 @cache
 def _option_names() -> tuple[str, ...]:
     """The options of all commands, as arguments of Python, the longest first."""
-    from streamsvd.cli.app import verbs
-
     found = {name for command in _commands(verbs) for name in _names_of(command)}
     return tuple(sorted(found, key=lambda name: (-len(name), name)))
 

@@ -50,9 +50,8 @@ def one_thread() -> Iterator[None]:
 def _take_control() -> None:
     """Let any thread set the number next: threadpoolctl 3.8 heeds the first that ever did, and no other, without a word."""
     controller = getattr(threadpoolctl, "OpenBLASController", None)
-    clear = getattr(controller, "clear_controlling_thread", None)
-    if clear is not None:
-        clear(force=True)
+    if controller is not None and hasattr(controller, "clear_controlling_thread"):
+        controller.clear_controlling_thread(force=True)
 
 
 def in_one_thread(task: Callable[P, R]) -> Callable[P, R]:

@@ -16,7 +16,7 @@ from streamsvd.engine.run import Run
 from streamsvd.errors import NonFiniteError, ShapeError, SpecError
 from streamsvd.factor.passes import NormalPass, ThinBlock
 from streamsvd.factor.sample import power_of_two
-from streamsvd.factor.verb import plan_svd
+from streamsvd.factor.svd import plan_svd
 from streamsvd.numerics.blocks import Preparation
 from streamsvd.protocols import Source
 from streamsvd.typing import Matrix

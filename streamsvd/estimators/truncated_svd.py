@@ -31,7 +31,7 @@ from streamsvd.estimators.inputs import (
     without_missing,
 )
 from streamsvd.factor.result import SVD
-from streamsvd.factor.verb import svd
+from streamsvd.factor.svd import svd
 from streamsvd.models.mathematics.incremental import IncrementalSVD
 from streamsvd.models.state import check_result, state_of_result
 from streamsvd.numerics.certificate import Certificate

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from streamsvd.factor.options import SVDOptions
 from streamsvd.factor.problem import Statistics
-from streamsvd.factor.session import RunGoal
 from streamsvd.numerics.bracket import Bracket, BracketEnds, bracket_ends, bracket_with_vectors
 from streamsvd.numerics.certificate import Certificate, EigenvalueBounds, Kind, certify
 from streamsvd.numerics.intervals import worst_width
@@ -78,25 +78,26 @@ def rounding_floor(stats: Statistics, terms: int) -> float:
 
 
 def column_noise(
-    ritz: Ritz, probes: Probes | None, stats: Statistics, settings: RunGoal, number: int
+    ritz: Ritz, probes: Probes | None, stats: Statistics, count: int, delta: float
 ) -> Real:
-    """Bound of the rounding of each column of the products, ``(L,)``."""
+    """Bound of the rounding of each column of the products, ``(L,)``; it fails with probability ``delta``."""
     size = ritz.theta.size
     if probes is None:
         return np.full(size, 4 * ritz.skew + rounding_floor(stats, ritz.V.shape[0]))
-    needed = min(settings.rank, size) - 1
-    return rounding_bounds(ritz, probes, delta=power_share(settings.delta, number), needed=needed)
+    return rounding_bounds(ritz, probes, delta=delta, needed=min(count, size) - 1)
 
 
 def assess_krylov(
     ritz: Ritz,
     probes: Probes | None,
     stats: Statistics,
-    settings: RunGoal,
+    options: SVDOptions,
     number: int,
     past: PastBounds | None = None,
+    *,
+    count: int,
 ) -> tuple[Assessment, PastBounds]:
-    """Look number ``number`` at a Krylov space; without probes its upper ends are estimates.
+    """Look number ``number`` at a Krylov space for at most so many triplets; without probes its upper ends are estimates.
 
     Notes
     -----
@@ -106,18 +107,18 @@ def assess_krylov(
     past = past or PastBounds()
     floor = rounding_floor(stats, ritz.V.shape[0])
     size = ritz.theta.size
-    noise = column_noise(ritz, probes, stats, settings, number)
+    each = power_share(options.delta, number)
+    noise = column_noise(ritz, probes, stats, count, each)
     # The trace of P B P bounds its norm without any probe.
     trace = max(stats.energy - float(np.sum(ritz.theta)), 0.0) + float(np.sum(noise)) + floor
     whole = size >= stats.frame.dimension
-    each = power_share(settings.delta, number)
     if whole:
         beta = 0.0
     elif probes is not None:
         beta = min(trace, past.beta, tail_norm(ritz.V, probes, delta=each))
     else:
         beta = min(trace, max(float(ritz.theta[-1]), 0.0))
-    known, count = residual(ritz), settings.rank
+    known = residual(ritz)
     first = bracket_ends(sides(ritz, known.F, beta=beta, noise=noise), count=count)
     if probes is None:
         found = _extrapolate_upper(
@@ -126,22 +127,22 @@ def assess_krylov(
             noise,
             1.5 if number == 1 else 4.0,
         )
-        return _assess(found, PastBounds(), stats, settings, noise, beta=beta, floor=floor)
-    proved, rank = _combine_bounds(first, past), _rank(first, past, settings, stats)
+        return _assess(found, PastBounds(), stats, options, noise, beta=beta, floor=floor)
+    proved, rank = _combine_bounds(first, past), _rank(first, past, options, stats)
     moments: TailBounds | None = None
-    if not whole and number > 1 and _worst_width(proved, rank, stats) > settings.tol:
+    if not whole and number > 1 and _worst_width(proved, rank, stats) > options.width_tol:
         moments = polynomial_tail(
             ritz.V,
             probes,
-            delta=polynomial_share(settings.delta, number),
+            delta=polynomial_share(options.delta, number),
             edges=_edges(ritz.theta, count),
             rank=min(count, size),
         )
         if moments.norm < 0.999 * beta:
             beta = moments.norm
             first = bracket_ends(sides(ritz, known.F, beta=beta, noise=noise), count=count)
-            proved, rank = _combine_bounds(first, past), _rank(first, past, settings, stats)
-    if _worst_width(proved, rank, stats) > settings.tol:
+            proved, rank = _combine_bounds(first, past), _rank(first, past, options, stats)
+    if _worst_width(proved, rank, stats) > options.width_tol:
         most = largest_sum(first.sides, rank, upper=proved.upper, trace=trace)
         if moments is not None and rank <= size:
             most = min(most, _sum_by_moments(first.sides, moments, rank))
@@ -151,7 +152,7 @@ def assess_krylov(
     found = bracket_with_vectors(first, ritz, known, noise=noise)
     del known
     past = replace(past, bounds=proved, beta=beta, sides=found.sides)
-    return _assess(found, past, stats, settings, noise, beta=beta, floor=floor)
+    return _assess(found, past, stats, options, noise, beta=beta, floor=floor)
 
 
 def _edges(theta: Real, rank: int) -> tuple[float, float]:
@@ -188,21 +189,21 @@ def _holds_more(lower: Real, other: Real) -> bool:
     return float(np.sum(lower)) > float(np.sum(other))
 
 
-def _rank(found: BracketEnds, past: PastBounds, settings: RunGoal, stats: Statistics) -> int:
+def _rank(found: BracketEnds, past: PastBounds, options: SVDOptions, stats: Statistics) -> int:
     """Triplets wanted, or as many of the best vectors as hold the energy asked for."""
     lower = found.lower
     if past.best is not None and _holds_more(past.best.lower, lower):
         lower = past.best.lower
-    return _enough(lower, settings, stats)[0]
+    return _enough(lower, options, stats)[0]
 
 
-def _enough(lower: Real, settings: RunGoal, stats: Statistics) -> tuple[int, bool]:
+def _enough(lower: Real, options: SVDOptions, stats: Statistics) -> tuple[int, bool]:
     """Triplets, and whether their vectors are proved to hold what was asked."""
-    if settings.energy is None:
+    if options.energy_share is None:
         return lower.size, True
     if stats.vanishes:
         return 1, True
-    return _smallest_rank(lower, settings.energy, stats.energy)
+    return _smallest_rank(lower, options.energy_share, stats.energy)
 
 
 def _worst_width(proved: EigenvalueBounds, rank: int, stats: Statistics) -> float:
@@ -230,7 +231,7 @@ def _extrapolate_upper(found: Bracket, ritz: Ritz, noise: Real, safety: float) -
 
 
 def assess_gram(
-    theta: Real, V: Matrix, stats: Statistics, settings: RunGoal, floor: float
+    theta: Real, V: Matrix, stats: Statistics, options: SVDOptions, floor: float
 ) -> Assessment:
     """Look at the leading eigenpairs of the whole Gram matrix: one more value than vectors wanted.
 
@@ -246,16 +247,16 @@ def assess_gram(
         next_lower=max(float(theta[count]) - floor, 0.0),
     )
     noise = np.full(count, floor)
-    return _assess(
-        found, PastBounds(), stats, settings, noise, beta=0.0, floor=floor, random=False
-    )[0]
+    return _assess(found, PastBounds(), stats, options, noise, beta=0.0, floor=floor, random=False)[
+        0
+    ]
 
 
 def _assess(
     found: Bracket,
     past: PastBounds,
     stats: Statistics,
-    settings: RunGoal,
+    options: SVDOptions,
     noise: Real,
     *,
     beta: float,
@@ -267,8 +268,8 @@ def _assess(
     best = _best_bracket(found, past)
     ends = proved.lower, np.maximum(proved.upper[:-1], proved.lower)
     guesses = np.sort(np.clip(best.values, *ends))[::-1]
-    rank, enough = _enough(best.lower, settings, stats)
-    failure = settings.delta if settings.kind is Kind.BOUNDS else 1.0
+    rank, enough = _enough(best.lower, options, stats)
+    kind, failure = (Kind.BOUNDS, options.delta) if options.wants_bounds else (Kind.ESTIMATE, 1.0)
     certificate = certify(
         best,
         rank=rank,
@@ -277,15 +278,15 @@ def _assess(
         nu=float(noise[min(rank, noise.size) - 1]),
         beta=beta,
         failure_probability=failure if random else 0.0,
-        kind=settings.kind,
+        kind=kind,
         proved=proved,
-        tol=settings.tol,
+        tol=options.width_tol,
         zero=stats.zero,
     )
     kept = replace(best, values=guesses)
     smallest = True
-    if settings.energy is not None and rank > 1:
-        smallest = float(np.sum(proved.upper[: rank - 1])) < settings.energy * stats.energy
+    if options.energy_share is not None and rank > 1:
+        smallest = float(np.sum(proved.upper[: rank - 1])) < options.energy_share * stats.energy
     return Assessment(rank, kept, certificate, enough, smallest), replace(past, best=best)
 
 

@@ -68,7 +68,7 @@ def measure_speeds(source: Source, plan: Plan) -> Speeds:
     typical = Speeds()
     # krylov along the same axis is timed even where Gram is the plan: both are to be compared
     complex_ = source.dtype.kind == "c"
-    narrow = source.dtype.itemsize <= (8 if complex_ else 4) and plan.request.precision != "double"
+    narrow = source.dtype.itemsize <= (8 if complex_ else 4) and plan.options.precision != "double"
     with held_memory():
         double = _normal_rate(source, plan, threads, single=False)
         single = _normal_rate(source, plan, threads, single=True) if narrow else typical.single
@@ -88,7 +88,7 @@ def measure_speeds(source: Source, plan: Plan) -> Speeds:
 
 def _normal_rate(source: Source, plan: Plan, threads: int, *, single: bool) -> float:
     """Operations a second of a run's passes: the first takes moments and probes in double precision too."""
-    loop = 2 if plan.request.tol >= 1e-5 else 3
+    loop = 2 if plan.options.width_tol >= 1e-5 else 3
     prep = _preparation(source, plan, single=single)
     rng = np.random.default_rng(0)
     kind = prep.wide
@@ -120,7 +120,7 @@ def _gram_rate(source: Source, plan: Plan, threads: int) -> float:
 
 def _preparation(source: Source, plan: Plan, *, single: bool) -> Preparation:
     prep = Preparation(plan.layout.axis, single=single, complex_=source.dtype.kind == "c")
-    if (plan.request.center or plan.request.scale) and plan.layout.axis == "rows":
+    if (plan.options.center or plan.options.scale) and plan.layout.axis == "rows":
         prep = replace(prep, pilot=np.zeros(plan.layout.width, dtype=prep.wide))
     return prep
 
@@ -187,7 +187,7 @@ def _dense_rate(plan: Plan) -> float:
     rng = np.random.default_rng(0)
     K = np.linalg.qr(rng.standard_normal((width, size)))[0]
     W = K * np.arange(size, 0.0, -1) + 1e-3 * rng.standard_normal((width, size))
-    count = max(1, min(plan.request.rank, size - 1))
+    count = max(1, min(plan.rank, size - 1))
     with dense_threads(width):
         began = time.perf_counter()
         ritz = krylov.ritz_of_space(krylov.Space(K, W))
@@ -201,7 +201,7 @@ def _eigen_rate(plan: Plan) -> float:
     width = min(plan.layout.width, EIGEN_COLUMNS)
     X = np.random.default_rng(0).standard_normal((width, width))
     G = X + X.T
-    first = max(0, width - 1 - plan.request.rank)
+    first = max(0, width - 1 - plan.rank)
     with dense_threads(width):
         began = time.perf_counter()
         linalg.eigh(G, subset_by_index=(first, width - 1), check_finite=False)

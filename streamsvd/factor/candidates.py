@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -19,13 +19,15 @@ from streamsvd.engine.layout import BLOCK_ITEMS, Layout, cut_axis, span_count
 from streamsvd.engine.memory import Sizes
 from streamsvd.engine.panel_cache import may_be_cached
 from streamsvd.engine.submit import active_client
+from streamsvd.factor.options import Route, SVDOptions
+from streamsvd.factor.problem import MatrixOptions
 from streamsvd.numerics.blocks import Axis
-from streamsvd.options import EXCESS_TOL
 from streamsvd.protocols import Source
 from streamsvd.store.sources.reader import ReaderSource
 
-Route = Literal["krylov", "gram"]
 PANEL_BYTES = 32 << 20
+PROBES = 20
+"""Columns of the probes, of few columns too: a failed certificate costs a pass, a probe costs products."""
 GRAM_COLUMNS = 4096
 """Beyond this width the Gram matrix is not considered."""
 
@@ -64,64 +66,6 @@ class Speeds:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """What is asked of a factorisation, checked; sizes only, no data.
-
-    Attributes
-    ----------
-    rank
-        Triplets wanted, or the most that will be tried where they are searched.
-    energy
-        Share of the energy from which the rank is to be found; None where the rank is given.
-    tol
-        Relative width asked of every interval.
-    center, scale
-        Whether a pilot is subtracted before blocks are multiplied, which makes a copy of them.
-    fills_or_weights
-        Whether missing values are filled or rows weighted, which makes more.
-    has_zero_weights
-        Whether rows or columns have weight 0, so that a block is copied without them.
-    u
-        Whether the left factor is wanted.
-    u_in_memory
-        Whether it is to be returned as an array.
-    bounds
-        Whether a certificate of bounds is wanted, so that probes ride along.
-    max_passes
-        Most passes of the loop.
-    precision
-        ``"auto"``, ``"single"`` or ``"double"`` products.
-    target
-        ``"auto"``, ``"values"`` or ``"error"``: what is to be proved.
-    excess_tol
-        Excess of the error over the best of the rank that is good enough where it counts.
-    has_saves
-        Whether what passes find is saved, so that a run that was killed can go on.
-    """
-
-    rank: int
-    energy: float | None
-    tol: float
-    center: bool
-    scale: bool
-    fills_or_weights: bool
-    has_zero_weights: bool
-    u: bool
-    u_in_memory: bool
-    bounds: bool
-    max_passes: int
-    precision: str
-    target: str = "auto"
-    excess_tol: float = EXCESS_TOL
-    has_saves: bool = False
-
-    @property
-    def searching(self) -> bool:
-        """Whether the rank is to be found."""
-        return self.energy is not None
-
-
-@dataclass(frozen=True, slots=True)
 class PlanCandidate:
     """One arrangement of a route: everything but its verdict.
 
@@ -149,14 +93,8 @@ def block_width(rank: int, limit: int) -> int:
     return min(limit, rank + max(10, min(rank, 50)))
 
 
-def probe_width(request: Request, block: int, limit: int) -> int:
-    """Columns of the probes: a failed certificate costs a pass, a probe costs products."""
-    del block, limit  # few columns need as many: what one probe proves is weak
-    return 20 if request.bounds else 0
-
-
 def routes_and_axes(
-    source: Source, request: Request, axis: Axis | None, route: Route | None
+    source: Source, axis: Axis | None, route: Route | None
 ) -> Iterator[tuple[Route, Axis]]:
     """Routes and axes that come into question."""
     rows, columns = source.shape
@@ -173,12 +111,12 @@ def routes_and_axes(
 
 def plan_candidates(
     source: Source,
-    request: Request,
+    options: SVDOptions,
+    matrix: MatrixOptions,
     route: Route,
     axis: Axis,
     *,
     budget: int,
-    device: str,
 ) -> Iterator[PlanCandidate]:
     """Arrangements of a route, as if there were two threads: what decides bits is chosen without asking how many there are.
 
@@ -189,12 +127,14 @@ def plan_candidates(
     length, width = (rows, columns) if axis == "rows" else (columns, rows)
     chunk = min(length, source.chunks[0 if axis == "rows" else 1])
     limit = min(width, length) if route == "krylov" else width
-    aim = min(request.rank, 50) if request.searching else request.rank
+    rank = options.rank_limit(source.shape)
+    aim = min(rank, 50) if options.searches_rank else rank
     block = block_width(aim, max(limit, 1))
-    counts = (11, 8, 6, 4, 3, 2) if request.searching else (10, 8, 6, 4, 3, 2)
+    counts = (11, 8, 6, 4, 3, 2) if options.searches_rank else (10, 8, 6, 4, 3, 2)
     wide = 16 if source.dtype.kind == "c" else 8
-    probes = probe_width(request, block, width) if route == "krylov" else 0
-    there = device == "cuda"
+    probes = PROBES if options.wants_bounds and route == "krylov" else 0
+    there = options.device == "cuda"
+    entry = 0 if there else _entry_bytes(matrix, axis, source.dtype, wide)
     largest = 4 * BLOCK_ITEMS if there else BLOCK_ITEMS
     for items in (largest, largest // 4, largest // 16, largest // 64):
         count = span_count(length, source.nbytes)
@@ -205,20 +145,20 @@ def plan_candidates(
                 block,
                 probes,
                 basis,
-                min(aim, block) if request.bounds and route == "krylov" else 0,
-                request.rank,
+                min(aim, block) if probes else 0,
+                rank,
                 source.dtype.itemsize,
-                wide // 2 if fits_single(source.dtype) and request.precision != "double" else wide,
+                wide // 2 if fits_single(source.dtype) and options.precision != "double" else wide,
                 wide,
-                0 if there else _entry_bytes(request, axis, source.dtype, wide),
+                entry,
                 _read_bytes(source, axis),
             )
             usual = replace(sizes, basis=min(width, USUAL_BLOCKS * block))
             for at_once, prefetch in _thread_choices(USUAL_THREADS[1]):
                 for layout in _panel_layouts(base, source, axis, route):
-                    rest = (at_once, prefetch, source, request, budget)
+                    rest = (at_once, prefetch, source, options, budget)
                     shape = _candidate(route, layout, sizes, *rest)
-                    if basis > usual.basis and not request.searching:
+                    if basis > usual.basis and not options.searches_rank:
                         least = _candidate(route, layout, usual, *rest)
                         if shape.projected_bytes > BASIS_ALLOWANCE * least.projected_bytes:
                             continue
@@ -226,14 +166,14 @@ def plan_candidates(
 
 
 def thread_variants(
-    source: Source, request: Request, shape: PlanCandidate, *, threads: int, budget: int
+    source: Source, options: SVDOptions, shape: PlanCandidate, *, threads: int, budget: int
 ) -> Iterator[PlanCandidate]:
     """The same to the last bit, with so many threads in the process or fewer: spans at once, read-ahead, panels."""
     base = replace(shape.layout, panel=shape.layout.grain, tile=None)
     for at_once, prefetch in _thread_choices(threads):
         for layout in _panel_layouts(base, source, base.axis, shape.route):
             if layout.tile == shape.layout.tile:
-                rest = (at_once, prefetch, source, request, budget)
+                rest = (at_once, prefetch, source, options, budget)
                 yield _candidate(
                     shape.route,
                     layout,
@@ -245,15 +185,15 @@ def thread_variants(
 
 
 def cache_variant(
-    source: Source, request: Request, shape: PlanCandidate, *, budget: int
+    source: Source, options: SVDOptions, shape: PlanCandidate, *, budget: int
 ) -> PlanCandidate | None:
     """The same to the last bit, with the matrix kept in memory by its first pass; None where that does not fit or gains nothing."""
     lay = shape.layout
-    if lay.tile is not None or pass_count(request, shape) < 2 or not may_be_cached(source):
+    if lay.tile is not None or pass_count(options, shape) < 2 or not may_be_cached(source):
         return None
     sizes = replace(shape.sizes, cached_bytes=source.nbytes)
     found = _candidate(
-        shape.route, lay, sizes, shape.at_once, shape.prefetch, source, request, budget - source.nbytes,
+        shape.route, lay, sizes, shape.at_once, shape.prefetch, source, options, budget - source.nbytes,
         rows=shape.sample_rows,
     )  # fmt: skip
     projected = found.projected_bytes + source.nbytes
@@ -290,7 +230,7 @@ def fits_single(dtype: np.dtype[Any]) -> bool:
     return bool(dtype.itemsize <= (8 if dtype.kind == "c" else 4))
 
 
-def _entry_bytes(request: Request, axis: Axis, dtype: np.dtype[Any], wide: int) -> int:
+def _entry_bytes(matrix: MatrixOptions, axis: Axis, dtype: np.dtype[Any], wide: int) -> int:
     """Copies of an entry while its block is prepared, in the worse of the precisions.
 
     Along rows: the block in float64, twice while a pilot is subtracted; with weights or holes its squares, what is
@@ -298,11 +238,12 @@ def _entry_bytes(request: Request, axis: Axis, dtype: np.dtype[Any], wide: int) 
     One more where rows or columns of weight 0 are left out.
     """
     turned = dtype.kind == "c"
+    filled, blanked = matrix.has_fills_or_weights, not matrix.support.whole
     if axis == "columns":
-        copies = 4 + turned + (request.scale and not request.center) + request.fills_or_weights
-        return (copies + request.has_zero_weights) * wide
-    copies = 1 + (request.center or request.scale) + (2 + turned) * request.fills_or_weights
-    return (copies + request.has_zero_weights) * wide + wide // 2
+        copies = 4 + turned + (matrix.scale and not matrix.center) + filled
+        return (copies + blanked) * wide
+    copies = 1 + (matrix.center or matrix.scale) + (2 + turned) * filled
+    return (copies + blanked) * wide + wide // 2
 
 
 def _thread_choices(threads: int) -> Iterator[tuple[int, bool]]:
@@ -338,47 +279,47 @@ def _candidate(
     at_once: int,
     prefetch: bool,
     source: Source,
-    request: Request,
+    options: SVDOptions,
     budget: int,
     *,
     copied: bool = False,
     rows: int | None = None,
 ) -> PlanCandidate:
     """One arrangement; ``copied`` where sums stay as they were when they are joined, ``rows`` of the sample where known."""
-    copied = copied or request.has_saves
+    copied = copied or options.has_saves
     if route == "gram":
         # few, as every span has a sum of its own; by shape alone, as their number is in the bits
         layout = replace(layout, spans=_join_spans(layout, 4 if layout.width <= FEW_COLUMNS else 2))
     width, ahead = layout.width, prefetch and layout.tile is None
     busy = min(at_once, len(layout.spans))
     packed = busy * memory.block_packing(layout, s)
-    last = _factor_bytes(layout, s, busy, ahead, request)
+    last = _factor_bytes(layout, s, busy, ahead, options)
     run = memory.RUN_BYTES
     if isinstance(getattr(source, "whole", source), DaskSource | ReaderSource):
         run += memory.FOREIGN_BYTES
-    made = _factor_span_bytes(layout, s, busy, ahead, request)
+    made = _factor_span_bytes(layout, s, busy, ahead, options)
     if route == "gram":
         running = busy * memory.gram_span_bytes(layout, s, prefetch=ahead)
         running += memory.gram_sum_bytes(layout, s, busy, copied=copied)
         dense = memory.gram_dense_bytes(width, s) + packed
         last += width * width * s.wide if last else 0
         if rows is None:
-            rows = _sample_rows(layout, request, s, budget, minimal=True)
+            rows = _sample_rows(layout, s, budget, minimal=True)
         sample = rows * memory.sample_row_bytes(width, s)
         sample += memory.sample_fixed_bytes(width, s, 0, 1, 0)
-        kept = kept_sum_bytes(route, layout, s, request)
-        running += _saving_bytes(route, layout, s, busy, request)
+        kept = kept_sum_bytes(route, layout, s, options)
+        running += _saving_bytes(route, layout, s, busy, options)
         peak = run + max(running, kept + dense, kept + last, sample)
         tasks = run + max(running, made)
         return PlanCandidate(route, layout, s, rows, 1, at_once, prefetch, peak, tasks)
     running = busy * memory.span_bytes(layout, s, prefetch=ahead)
     running += memory.partial_bytes(layout, s, busy, copied=copied)
     tasks = run + max(running, made)
-    running += memory.resident_bytes(width, s) + _saving_bytes(route, layout, s, busy, request)
-    kept = kept_sum_bytes(route, layout, s, request)
+    running += memory.resident_bytes(width, s) + _saving_bytes(route, layout, s, busy, options)
+    kept = kept_sum_bytes(route, layout, s, options)
     peak = run + max(running, kept + memory.dense_bytes(width, s) + packed, kept + last)
     room = max(budget, peak) - run
-    rows, readers, sample = _plan_sample(layout, request, s, room, at_once, rows)
+    rows, readers, sample = _plan_sample(layout, s, room, at_once, rows)
     projected = max(peak, run + sample)
     return PlanCandidate(route, layout, s, rows, readers, at_once, ahead, projected, tasks)
 
@@ -387,21 +328,21 @@ SAVE_COPIES = 4
 """Of what is saved, while it is written: put together, with its checksum, and as objects of the store."""
 
 
-def kept_sum_bytes(route: Route, layout: Layout, s: Sizes, request: Request) -> int:
+def kept_sum_bytes(route: Route, layout: Layout, s: Sizes, options: SVDOptions) -> int:
     """Sums of finished passes, where they are saved: one of the Gram matrix; of each pass of the loop, and the start block."""
-    if not request.has_saves:
+    if not options.has_saves:
         return 0
     if route == "gram":
         return layout.width**2 * s.wide
-    passes = min(request.max_passes, 2 + -(-layout.width // s.block))
+    passes = min(options.max_passes, 2 + -(-layout.width // s.block))
     return (passes + 1) * _sum_bytes(layout, s)
 
 
-def _saving_bytes(route: Route, layout: Layout, s: Sizes, busy: int, request: Request) -> int:
+def _saving_bytes(route: Route, layout: Layout, s: Sizes, busy: int, options: SVDOptions) -> int:
     """The same, and what a save takes while the next pass runs: copies of them and of the sums that wait."""
-    if not request.has_saves:
+    if not options.has_saves:
         return 0
-    kept = kept_sum_bytes(route, layout, s, request)
+    kept = kept_sum_bytes(route, layout, s, options)
     one = layout.width**2 * s.wide if route == "gram" else _sum_bytes(layout, s)
     waiting = memory.waiting_sums(len(layout.spans), busy, copied=True)
     return kept + SAVE_COPIES * (kept + waiting * one)
@@ -412,32 +353,36 @@ def _sum_bytes(layout: Layout, s: Sizes) -> int:
     return layout.width * (s.block + max(s.probes, s.pinned_vectors) + 6) * s.wide
 
 
-def _factor_bytes(layout: Layout, s: Sizes, busy: int, ahead: bool, request: Request) -> int:
+def _factor_bytes(layout: Layout, s: Sizes, busy: int, ahead: bool, options: SVDOptions) -> int:
     """The pass that makes the other factor, and what is made of it; 0 where there is none.
 
     The space is gone by then; the vectors of the look are there, and pushed.
     """
     columns = layout.axis == "columns"
-    if not (columns or request.u):
+    if not (columns or options.u):
         return 0
-    whole = columns or request.u_in_memory
-    made = _factor_span_bytes(layout, s, busy, ahead, request)
+    whole = columns or options.keeps_u_in_memory
+    made = _factor_span_bytes(layout, s, busy, ahead, options)
     found = 4 * layout.width * s.rank * s.wide
     if not whole:
         return made + found
     packed = busy * memory.block_packing(layout, s)
-    if columns and request.u and not request.u_in_memory:  # U is the look's vectors, in one chunk
+    if (
+        columns and options.u and not options.keeps_u_in_memory
+    ):  # U is the look's vectors, in one chunk
         packed += (1 + memory.WRITTEN_COPIES) * layout.width * s.rank * s.wide
     factor = memory.factor_bytes(layout.length, s, cleaned=columns)
     return found + factor + max(made, packed)
 
 
-def _factor_span_bytes(layout: Layout, s: Sizes, busy: int, ahead: bool, request: Request) -> int:
+def _factor_span_bytes(
+    layout: Layout, s: Sizes, busy: int, ahead: bool, options: SVDOptions
+) -> int:
     """The spans of that pass."""
     columns = layout.axis == "columns"
-    if not (columns or request.u):
+    if not (columns or options.u):
         return 0
-    written = not (columns or request.u_in_memory)
+    written = not (columns or options.keeps_u_in_memory)
     return busy * memory.project_span_bytes(layout, s, prefetch=ahead, written=written)
 
 
@@ -451,7 +396,7 @@ def _join_spans(layout: Layout, count: int) -> tuple[tuple[int, int], ...]:
 
 
 def _plan_sample(
-    layout: Layout, request: Request, s: Sizes, room: int, at_once: int, rows: int | None
+    layout: Layout, s: Sizes, room: int, at_once: int, rows: int | None
 ) -> tuple[int, int, int]:
     """Rows of the sample, the threads that read it, and the bytes it takes.
 
@@ -461,7 +406,7 @@ def _plan_sample(
     unit = min(layout.unit, layout.length)
     fixed = memory.sample_fixed_bytes(layout.width, s, threads, 1, unit)
     if rows is None:
-        rows = _sample_rows(layout, request, s, room - fixed, minimal=False)
+        rows = _sample_rows(layout, s, room - fixed, minimal=False)
     data = rows * memory.sample_row_bytes(layout.width, s)
     readers, runs = 1, -(-rows // layout.grain)
     while readers < min(threads, runs) and fixed + readers * s.read_bytes + data <= room:
@@ -474,7 +419,7 @@ def sample_threads(at_once: int) -> int:
     return min(at_once, 4)
 
 
-def _sample_rows(layout: Layout, request: Request, s: Sizes, room: int, *, minimal: bool) -> int:
+def _sample_rows(layout: Layout, s: Sizes, room: int, *, minimal: bool) -> int:
     """Rows of the sample, in whole grains: 3 n or 3 %, no more than a fifth of a pass or the room left.
 
     The Gram path needs a pilot mean only, so one block will do.
@@ -491,36 +436,36 @@ def _sample_rows(layout: Layout, request: Request, s: Sizes, room: int, *, minim
     return int(max(allowed, min(layout.unit, free, layout.length), min(16, layout.length)))
 
 
-def pass_count(request: Request, shape: PlanCandidate) -> int:
+def pass_count(options: SVDOptions, shape: PlanCandidate) -> int:
     """Whole passes expected: the loop, and the other factor."""
-    return _loop_passes(request, shape) + _last_passes(request, shape)
+    return _loop_passes(options, shape) + _last_passes(options, shape)
 
 
-def _loop_passes(request: Request, shape: PlanCandidate) -> int:
+def _loop_passes(options: SVDOptions, shape: PlanCandidate) -> int:
     if shape.route == "gram" or shape.layout.width <= shape.sizes.block:
-        return min(1, request.max_passes)
-    return min(2 if request.tol >= 1e-5 else 3, request.max_passes)
+        return min(1, options.max_passes)
+    return min(2 if options.width_tol >= 1e-5 else 3, options.max_passes)
 
 
-def _last_passes(request: Request, shape: PlanCandidate) -> int:
+def _last_passes(options: SVDOptions, shape: PlanCandidate) -> int:
     along_rows = shape.layout.axis == "rows"
-    return 1 if (request.u and along_rows) or not along_rows else 0
+    return 1 if (options.u and along_rows) or not along_rows else 0
 
 
-def bytes_passed_by(source: Source, request: Request, shape: PlanCandidate) -> int:
+def bytes_passed_by(source: Source, options: SVDOptions, shape: PlanCandidate) -> int:
     """Decoded bytes of the passes expected, and of the sample."""
     lay = shape.layout
     one = int(source.nbytes * lay.amplification)
     final = source.nbytes if lay.tile is not None else one
-    passed = _loop_passes(request, shape) * one + _last_passes(request, shape) * final
+    passed = _loop_passes(options, shape) * one + _last_passes(options, shape) * final
     return passed + _sampled_bytes(source, shape)
 
 
-def bytes_read_by(source: Source, request: Request, shape: PlanCandidate) -> int:
+def bytes_read_by(source: Source, options: SVDOptions, shape: PlanCandidate) -> int:
     """Of these, those that are asked of the store."""
     if shape.is_cached:
         return int(source.nbytes * shape.layout.amplification) + _sampled_bytes(source, shape)
-    return bytes_passed_by(source, request, shape)
+    return bytes_passed_by(source, options, shape)
 
 
 def _sampled_bytes(source: Source, shape: PlanCandidate) -> int:
@@ -530,7 +475,7 @@ def _sampled_bytes(source: Source, shape: PlanCandidate) -> int:
 
 def seconds_of(
     source: Source,
-    request: Request,
+    options: SVDOptions,
     shape: PlanCandidate,
     rates: Speeds,
     total: int,
@@ -539,22 +484,22 @@ def seconds_of(
     """Core seconds of reading, products and dense work, shared among the spans at once."""
     lay, s = shape.layout, shape.sizes
     entries = float(lay.length) * lay.width * (4 if source.dtype.kind == "c" else 1)
-    read = bytes_read_by(source, request, shape) / rates.read
-    last = 2 * entries * request.rank / rates.double
-    if not ((request.u and lay.axis == "rows") or lay.axis == "columns"):
+    read = bytes_read_by(source, options, shape) / rates.read
+    last = 2 * entries * s.rank / rates.double
+    if not ((options.u and lay.axis == "rows") or lay.axis == "columns"):
         last = 0.0
     spans = min(len(lay.spans), shape.at_once * max(1, total // per_process))
     if shape.route == "gram":
         work, dense = _gram_seconds(shape, entries, rates)
         return PASS_SECONDS + _overlap_seconds(read, work + last, spans, total, shape) + dense
-    speed = _product_speed(source, request, rates)
-    loop = 2 if request.tol >= 1e-5 else 3
+    speed = _product_speed(source, options, rates)
+    loop = 2 if options.width_tol >= 1e-5 else 3
     work = loop * 4 * entries * (s.block + s.probes) / speed + _preparation_seconds(
         shape, rates, loop
     )
     sample = 5 * 4 * float(shape.sample_rows) * lay.width * s.block / rates.single
     dense = loop * 12 * lay.width * float(2 * s.block) ** 2 / rates.dense
-    blocks, full = s.basis // max(s.block, 1), 11 if request.searching else 4
+    blocks, full = s.basis // max(s.block, 1), 11 if options.searches_rank else 4
     # A small basis may need a pass more; what lies beyond is worth little, but worth more than memory left over.
     dense *= 1 + 0.1 * max(0, full - blocks) - 1e-3 * min(max(0, blocks - full), 6)
     return (
@@ -567,7 +512,7 @@ def seconds_of(
 
 def pass_seconds(
     source: Source,
-    request: Request,
+    options: SVDOptions,
     shape: PlanCandidate,
     rates: Speeds,
     total: int,
@@ -581,7 +526,7 @@ def pass_seconds(
     if shape.route == "gram":
         work, dense = _gram_seconds(shape, entries, rates)
     else:
-        work = 4 * entries * (s.block + s.probes) / _product_speed(source, request, rates)
+        work = 4 * entries * (s.block + s.probes) / _product_speed(source, options, rates)
         work += _preparation_seconds(shape, rates, 2) / 2
         dense = 12 * lay.width * float(2 * s.block) ** 2 / rates.dense
     return PASS_SECONDS + _overlap_seconds(read, work, spans, total, shape) + dense
@@ -594,9 +539,11 @@ def _gram_seconds(shape: PlanCandidate, entries: float, rates: Speeds) -> tuple[
     return work, float(width) ** 3 / rates.dense  # few vectors: tridiagonalisation is what costs
 
 
-def _product_speed(source: Source, request: Request, rates: Speeds) -> float:
+def _product_speed(source: Source, options: SVDOptions, rates: Speeds) -> float:
     """Operations a second of the products that are expected: small tolerances leave single precision."""
-    slow = request.precision == "double" or request.tol < 5e-5 or not fits_single(source.dtype)
+    slow = (
+        options.precision == "double" or options.width_tol < 5e-5 or not fits_single(source.dtype)
+    )
     return rates.double if slow else rates.single
 
 

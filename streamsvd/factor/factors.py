@@ -38,7 +38,7 @@ class Factors:
 
 def product_scale(session: Session, terms: Terms) -> float:
     """Factor between the matrix multiplied and the matrix asked for; standardised data have none."""
-    return 1.0 if session.options.scale else terms.prep.alpha
+    return 1.0 if session.matrix.scale else terms.prep.alpha
 
 
 def compute_factors(
@@ -51,7 +51,7 @@ def compute_factors(
     Cost: one pass along rows if ``U`` is wanted, one pass along columns always.
     """
     scale = product_scale(session, terms)
-    seed = session.settings.seed
+    seed = session.options.seed
     s = np.sqrt(look.bracket.values[: look.rank]) / scale
     certificate = look.certificate.scale_by(1 / scale)
     found = look.bracket.vectors[:, : look.rank]
@@ -62,7 +62,7 @@ def compute_factors(
         U = _project(session, terms, found, s, sink) if want_u else None
         return Factors(s, found.conj().T, U, certificate)
     V, R = _scaled_qr(_project(session, terms, found, s, None), s)
-    V = complete_with_random(V, look.rank, seed, session.options.support.columns)
+    V = complete_with_random(V, look.rank, seed, session.matrix.support.columns)
     turn = phases(V)
     V, U = V * turn, found * turn
     if want_u and sink is not None:

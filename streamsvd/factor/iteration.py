@@ -94,7 +94,7 @@ class Iteration:
 
     def _decide_next(self, look: Assessment, ahead: Forecast, means: WaysLeft) -> NextStep | None:
         """Keep a look, tell of it, and decide what follows."""
-        then = choose_next_step(look, self.session.settings, ahead, means, self.history, self.ahead)
+        then = choose_next_step(look, self.session.options, ahead, means, self.history, self.ahead)
         self.last, self.ahead = look, ahead
         self.history.append(look.certificate)
         self.session.record_certificate(look.certificate)
@@ -105,13 +105,13 @@ class Iteration:
     def _begin(self) -> Matrix | None:
         """Read the sample; decide pilot, magnitude and precision; the start block of the Krylov route."""
         session = self.session
-        plan, options, source = session.plan, session.options, session.source
-        seed, threads = session.settings.seed, sample_threads(plan.at_once)
-        single = plan.route == "krylov" and plan.request.precision != "double"
+        plan, matrix, source = session.plan, session.matrix, session.source
+        seed, threads = session.options.seed, sample_threads(plan.at_once)
+        single = plan.route == "krylov" and session.options.precision != "double"
         single = single and fits_single(source.dtype)
 
         def find() -> Beginning:
-            counted = options.support
+            counted = matrix.support
             sample = draw_sample(
                 source,
                 plan.layout,
@@ -124,8 +124,8 @@ class Iteration:
                 sample,
                 source,
                 plan.layout,
-                policy=options.nonfinite,
-                moments=options.center or options.scale or options.nonfinite != "raise",
+                policy=matrix.nonfinite,
+                moments=matrix.center or matrix.scale or matrix.nonfinite != "raise",
                 counted=counted,
             )
             if plan.route != "krylov":
@@ -140,14 +140,18 @@ class Iteration:
         self.terms, start = self._terms_from(found.pilot, single), found.start
         if start is None or self._switch_if_flat(start.theta):
             return None
-        if single and plan.request.precision == "auto" and self._rounding_exceeds_tol(start.theta):
+        if (
+            single
+            and session.options.precision == "auto"
+            and self._rounding_exceeds_tol(start.theta)
+        ):
             self.terms = self.terms.in_double()
         return start.Q
 
     def _terms_from(self, guess: Pilot, single: bool) -> Terms:
         session = self.session
         return terms_from_pilot(
-            session.options,
+            session.matrix,
             session.plan.layout,
             guess,
             single=single,
@@ -157,15 +161,15 @@ class Iteration:
     def _switch_if_flat(self, theta: Real) -> bool:
         """Whether the sample's Ritz values already show that the Gram matrix costs less; the run has then gone over to it."""
         session = self.session
-        settings, plan = session.settings, session.plan
+        options, plan = session.options, session.plan
         cost = plan.gram_passes
-        if cost is None or plan.fallback is None or settings.energy is not None:
+        if cost is None or plan.fallback is None or options.searches_rank:
             return False
-        if settings.tol < 1e-8:  # the rounding of the matrix is not known yet
+        if options.width_tol < 1e-8:  # the rounding of the matrix is not known yet
             return False
-        if settings.target == "error" or settings.max_passes < 1:
+        if options.target == "error" or options.max_passes < 1:
             return False
-        widths = np.ones(min(settings.rank, theta.size))
+        widths = np.ones(min(plan.rank, theta.size))
         limit = min(plan.layout.width, plan.layout.length)
         ahead = forecast_passes(
             theta,
@@ -174,11 +178,11 @@ class Iteration:
             probes=plan.probes,
             tail_energy=np.inf,
             dimension=limit,
-            settings=settings,
+            options=options,
             number=0,
         )
-        most = ERROR_PASSES if settings.target == "auto" else settings.max_passes
-        means = WaysLeft(settings.max_passes, False, cost, plan.fallback.seconds)
+        most = ERROR_PASSES if options.target == "auto" else options.max_passes
+        means = WaysLeft(options.max_passes, False, cost, plan.fallback.seconds)
         if cost >= min(ahead.all, most) and not (means.gram_is_cheap and ahead.all > most):
             return False
         self._switch_to_gram("the sample's spectrum is flat at this rank")
@@ -197,11 +201,11 @@ class Iteration:
             self.terms = None
             self._begin()
             return
-        stats, policy = terms.stats, session.options.nonfinite
+        stats, policy = terms.stats, session.matrix.nonfinite
         nothing = np.zeros(after.width, dtype=bool)
         guess = Pilot(stats.mean, stats.deviation, nothing, terms.prep.alpha)
         terms = terms_from_pilot(
-            session.options, after, guess, single=False, complex_=session.complex_
+            session.matrix, after, guess, single=False, complex_=session.complex_
         )
         self.terms = replace(terms, mean_filled=policy == "mean")
 
@@ -212,7 +216,7 @@ class Iteration:
 
     def _gram(self) -> None:
         session = self.session
-        layout, options, settings = session.plan.layout, session.options, session.settings
+        layout, options = session.plan.layout, session.options
         again = True
         while again:
             before = self.known_terms
@@ -220,21 +224,21 @@ class Iteration:
             try:
                 sums = session.read(fold, "Gram matrix and moments")
             except ScaleError as error:
-                self.terms = rescale_down(before, options, error.size)
+                self.terms = rescale_down(before, session.matrix, error.size)
                 continue
             assert sums.moments is not None
-            self.terms, again = absorb_moments(before, options, sums.moments)
+            self.terms, again = absorb_moments(before, session.matrix, sums.moments)
             again = (
                 again and self.known_terms.prep is not before.prep
             )  # columns may leave G as it is
         stats = self.known_terms.known_stats
         G = stats.frame.gram(sums.products[0])
         width = layout.width
-        count = min(settings.rank, width, *session.source.shape)
+        count = min(session.plan.rank, width, *session.source.shape)
         values, wanted = np.zeros(count + 1), min(count + 1, width)
         values[:wanted], V = leading_eigenpairs(G, wanted, overwrite=True)
         floor = rounding_floor(stats, width + layout.unit)
-        look = assess_gram(values, V[:, :count], stats, settings, floor)
+        look = assess_gram(values, V[:, :count], stats, options, floor)
         self._decide_next(look, Forecast(0.0, 0.0), WaysLeft(0, True, None))
 
     # The Krylov route -----------------------------------------------------------------------------
@@ -247,7 +251,9 @@ class Iteration:
         while True:
             number, size = len(self.history) + 1, ritz.theta.size
             stats = self.known_terms.known_stats
-            look, past = assess_krylov(ritz, probes, stats, session.settings, number, past)
+            look, past = assess_krylov(
+                ritz, probes, stats, session.options, number, past, count=session.plan.rank
+            )
             whole = size >= stats.frame.dimension
             spent = whole and (number > 1 or not self.known_terms.prep.single)
             then = self._decide_next(
@@ -285,21 +291,21 @@ class Iteration:
             probes=plan.probes,
             tail_energy=max(stats.energy - float(np.sum(ritz.theta)), 0.0),
             dimension=stats.frame.dimension,
-            settings=self.session.settings,
+            options=self.session.options,
             number=len(self.history) + 1,
         )
 
     def _ways_left(self, ritz: Ritz, look: Assessment, spent: bool) -> WaysLeft:
         """What can still be done; a Gram matrix counts where its rounding leaves the last value resolved."""
         session = self.session
-        plan, settings, stats = session.plan, session.settings, self.known_terms.known_stats
-        left = settings.max_passes - session.passes
+        plan, options, stats = session.plan, session.options, self.known_terms.known_stats
+        left = options.max_passes - session.passes
         cost = plan.gram_passes
         last = float(ritz.theta[min(look.rank, ritz.theta.size) - 1])
         smallest = max(last, ZERO_LEVEL**2 * float(ritz.theta[0]))
         if cost is not None and plan.fallback is not None:
             lay = plan.fallback.layout
-            if 2 * rounding_floor(stats, lay.width + lay.unit) > settings.tol * smallest:
+            if 2 * rounding_floor(stats, lay.width + lay.unit) > options.width_tol * smallest:
                 cost = None
         seconds = np.inf if plan.fallback is None else plan.fallback.seconds
         return WaysLeft(left, spent, cost, seconds)
@@ -309,7 +315,7 @@ class Iteration:
             return None
         whole = self.session.plan.basis >= self.known_terms.known_stats.frame.dimension
         need = PinContext(len(self.history), self.known_terms.prep.single, whole)
-        return pin_vectors(ritz, probes, past, self.session.plan, self.session.settings, need)
+        return pin_vectors(ritz, probes, past, self.session.plan, self.session.options.delta, need)
 
     def _multiply(
         self, blocks: tuple[ThinBlock, ...], purpose: str, *, moments: bool = False
@@ -324,9 +330,9 @@ class Iteration:
         Then the second read starts from what the first has made of the block, unless it is that block that is asked about.
         """
         session = self.session
-        layout, settings, columns = session.plan.layout, session.settings, session.plan.probes
+        layout, seed, columns = session.plan.layout, session.options.seed, session.plan.probes
         omega = sketch.gaussian(
-            layout.width, columns, seed=settings.seed, purpose="probes", complex_=session.complex_
+            layout.width, columns, seed=seed, purpose="probes", complex_=session.complex_
         )
         again = True
         while again:
@@ -339,10 +345,10 @@ class Iteration:
             try:
                 sums = self._multiply(blocks, "products, moments and probes", moments=True)
             except ScaleError as error:
-                self.terms = rescale_down(terms, session.options, error.size)
+                self.terms = rescale_down(terms, session.matrix, error.size)
                 continue
             assert sums.moments is not None
-            self.terms, again = absorb_moments(terms, session.options, sums.moments)
+            self.terms, again = absorb_moments(terms, session.matrix, sums.moments)
             if self.known_terms.stats is None:
                 continue  # nothing but zeros in the precision of the sample's power of two
             stats = self.known_terms.known_stats
@@ -384,8 +390,8 @@ class Iteration:
         most = plan.basis + (0 if pinned is None else pinned.shape[1])
         if ritz.theta.size + 1 > most and ritz.theta.size < limit:
             keep = plan.basis - plan.block
-            if session.settings.energy is None:
-                keep = max(keep, session.settings.rank + 1)
+            if not session.options.searches_rank:
+                keep = max(keep, plan.rank + 1)
             ritz, past = compress_space(ritz, keep, pinned, past)
         noise = 2 * ritz.skew + UNIT_ROUNDOFF * stats.gross
         width = max(1, min(plan.block, most - ritz.theta.size))
@@ -395,7 +401,7 @@ class Iteration:
                 sketch.gaussian(
                     plan.layout.width,
                     width,
-                    seed=session.settings.seed,
+                    seed=session.options.seed,
                     purpose="fill",
                     complex_=session.complex_,
                     index=len(self.history),
@@ -440,11 +446,10 @@ class Iteration:
         product = frame.pull(sums.products[0], thin)
         count = X.shape[1]
         if len(parts) > 1 and probes is not None:
-            settings = self.session.settings
             probes = probes.extend(
                 frame.undo_push(parts[1]) / lift,
                 product[:, count:] / lift,
-                delta=power_share(settings.delta, len(self.history) + 1),
+                delta=power_share(self.session.options.delta, len(self.history) + 1),
             )
         return frame.undo_push(parts[0]), product[:, :count], probes
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
 from streamsvd.checks.numbers import is_integer, is_number
-from streamsvd.errors import SpecError
-from streamsvd.options import EXCESS_TOL, POLICIES, Policy, make_plain, option
+from streamsvd.errors import ShapeError, SpecError
+from streamsvd.options import EXCESS_TOL, POLICIES, TOL, Policy, make_plain, option
 
 Certify = Literal["bounds", "estimate"]
 Target = Literal["auto", "values", "error"]
@@ -17,6 +18,8 @@ Route = Literal["krylov", "gram"]
 
 MAX_PASSES = 12
 DELTA = 1e-6
+SEARCH_RANK = 1000
+"""Most triplets where the rank is to be found from an energy."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -95,6 +98,69 @@ class SVDOptions:
             if isinstance(given.get(name), os.PathLike):
                 given[name] = os.fspath(given[name])
         return cls(**given)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether every option is the same, arrays by their values."""
+        if not isinstance(other, SVDOptions):
+            return NotImplemented
+        from numpy import array_equal  # the command line asks for help without it
+
+        return all(
+            array_equal(getattr(self, f.name), getattr(other, f.name)) for f in fields(SVDOptions)
+        )
+
+    @property
+    def searches_rank(self) -> bool:
+        """Whether the rank is to be found: the smallest that holds a share of the energy."""
+        return self.rank is None
+
+    @property
+    def energy_share(self) -> float | None:
+        """That share; None where the rank is given. ``||A - A_r||_F <= tol ||A||_F`` is a share of ``1 - tol**2``."""
+        if self.searches_rank and self.energy is None and self.tol is not None:
+            # below 1, the share that allows for rounding
+            return min(1 - self.tol * self.tol, math.nextafter(1.0, 0.0))
+        return self.energy
+
+    @property
+    def width_tol(self) -> float:
+        """Relative width asked of every interval."""
+        return TOL if self.tol is None else float(self.tol)
+
+    @property
+    def wants_bounds(self) -> bool:
+        """Whether a certificate of bounds is wanted, so that probes ride along."""
+        return self.certify == "bounds"
+
+    @property
+    def keeps_u_in_memory(self) -> bool:
+        """Whether the left factor, where it is wanted, is to be returned as an array."""
+        return self.out is None
+
+    @property
+    def has_saves(self) -> bool:
+        """Whether what passes find is saved, so that a run that was killed can go on."""
+        return self.checkpoint is not None
+
+    def rank_limit(self, shape: tuple[int, int]) -> int:
+        """Triplets wanted of a matrix; where the rank is searched, the most that are tried."""
+        return min(*shape, SEARCH_RANK) if self.rank is None else self.rank
+
+    def check_shape(self, shape: tuple[int, int]) -> None:
+        """Refuse a rank that a matrix cannot have.
+
+        Raises
+        ------
+        ShapeError
+            It names how many singular values there are.
+        """
+        smallest = min(shape)
+        if self.rank is not None and not 1 <= self.rank <= smallest:
+            what = "below 1" if self.rank < 1 else f"more than the {smallest} singular values of A"
+            raise ShapeError(
+                f"rank={self.rank} is {what}, of shape {shape[0]:,} x {shape[1]:,}. "
+                f"Pass 1 <= rank <= {smallest}."
+            )
 
     def _check_amount(self) -> None:
         rank, energy, tol = self.rank, self.energy, self.tol

@@ -8,7 +8,6 @@ import numpy as np
 
 from streamsvd.factor.assessment import PastBounds
 from streamsvd.factor.plan import Plan
-from streamsvd.factor.session import RunGoal
 from streamsvd.numerics.eigen import leading_eigenpairs
 from streamsvd.numerics.probes import Probes
 from streamsvd.numerics.ritz import Ritz
@@ -41,7 +40,7 @@ class PinContext:
 
 
 def pin_vectors(
-    ritz: Ritz, probes: Probes, past: PastBounds, plan: Plan, settings: RunGoal, need: PinContext
+    ritz: Ritz, probes: Probes, past: PastBounds, plan: Plan, delta: float, need: PinContext
 ) -> Probes:
     """The probes with the leading vectors of the first look pinned, and the least bound known of ``||P_0 B||``.
 
@@ -55,7 +54,7 @@ def pin_vectors(
         leak = _leak(ritz, probes)
         rough = leak > LEAK and (soon or (need.single and leak > SINGLE_LEAK))
     if probes.basis is None or rough:
-        each = power_share(settings.delta, need.looks + 1)
+        each = power_share(delta, need.looks + 1)
         probes = probes.pin_basis(ritz.V[:, : plan.pins].copy(order="K"), delta=each)
     if past.sides is None or probes.basis is None:
         return probes

@@ -13,14 +13,12 @@ from functools import partial
 
 from streamsvd.engine.concurrency import concurrency
 from streamsvd.engine.layout import Layout
-from streamsvd.engine.memory import show_bytes
+from streamsvd.engine.memory import default_budget, parse_bytes, show_bytes
 from streamsvd.engine.run_plan import CACHE_NOTE
 from streamsvd.errors import BudgetError
 from streamsvd.factor.candidates import (
     USUAL_THREADS,
     PlanCandidate,
-    Request,
-    Route,
     Speeds,
     bytes_passed_by,
     bytes_read_by,
@@ -32,8 +30,9 @@ from streamsvd.factor.candidates import (
     seconds_of,
     thread_variants,
 )
-from streamsvd.factor.options import SVDOptions
+from streamsvd.factor.options import Route, SVDOptions
 from streamsvd.factor.plan_options import missing_value_notes
+from streamsvd.factor.problem import MatrixOptions
 from streamsvd.numerics.blocks import Axis
 from streamsvd.protocols import Source
 
@@ -57,8 +56,8 @@ class Plan:
     ----------
     shape, dtype, nbytes
         Of the matrix.
-    request
-        What was asked.
+    options
+        What was asked, with the bytes and the tolerance that were left open: a run takes every option from here.
     route, layout
         The algorithm and the cut of the matrix.
     block, probes, basis
@@ -77,8 +76,6 @@ class Plan:
         Time expected by the cost model.
     alternatives
         Every way considered, the chosen one first.
-    route_asked
-        The route, where the caller restricted the choice to it.
     pins
         Leading vectors of the first look that every later basis holds beside its own columns.
     fallback
@@ -86,8 +83,6 @@ class Plan:
         passes still expected cost more. Its memory is its own ``projected_bytes``.
     gram_passes
         What that costs, in passes of the loop; None without a fallback.
-    options
-        Every option that it was made for: a run takes them from here.
     task_bytes
         Of the projected bytes, those that a worker of a cluster needs.
     is_cached
@@ -98,7 +93,7 @@ class Plan:
     dtype: str
     nbytes: int
     name: str
-    request: Request
+    options: SVDOptions = field(hash=False)
     route: Route
     layout: Layout
     block: int
@@ -116,13 +111,16 @@ class Plan:
     budget_bytes: int
     seconds: float
     alternatives: tuple[Alternative, ...]
-    route_asked: Route | None = None
     pins: int = 0
     fallback: Plan | None = None
     gram_passes: float | None = None
-    options: SVDOptions | None = field(default=None, compare=False, repr=False)
     task_bytes: int = 0
     is_cached: bool = False
+
+    @property
+    def rank(self) -> int:
+        """Triplets wanted; where the rank is searched, the most that are tried."""
+        return self.options.rank_limit(self.shape)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -136,20 +134,20 @@ class Plan:
 
     def explain(self) -> str:
         """The plan for people: what will happen, what it costs, what else was considered."""
-        lay, req = self.layout, self.request
-        what = f"rank {req.rank}" if not req.searching else f"rank at most {req.rank}"
+        lay, asked = self.layout, self.options
+        what = f"rank at most {self.rank}" if asked.searches_rank else f"rank {self.rank}"
         panel = f"{lay.panel:,} {lay.axis}"
         if lay.tile is not None:
             panel += f" in tiles of {lay.tile:,} columns, each read twice"
         lines = [
             f"{self.name}: {self.shape[0]:,} x {self.shape[1]:,} {self.dtype}, {show_bytes(self.nbytes)}",
-            f"  asked      {what}, every singular value to a relative {req.tol:g}"
-            f"{', certified' if req.bounds else ', estimated'}{', with U' if req.u else ''}",
+            f"  asked      {what}, every singular value to a relative {asked.width_tol:g}"
+            f"{', certified' if asked.wants_bounds else ', estimated'}{', with U' if asked.u else ''}",
             f"  route      {'Gram matrix' if self.route == 'gram' else 'sample start, block Krylov'} "
             f"along {lay.axis}"
             + ("" if self.route == "gram" else f", block {self.block}, probes {self.probes}"),
             f"  passes     {self.passes:.3g} expected, {show_bytes(self.bytes_read)} read"
-            + ("" if self.route == "gram" else f"; at most {req.max_passes} until certified"),
+            + ("" if self.route == "gram" else f"; at most {asked.max_passes} until certified"),
             f"  panels     {panel} ({show_bytes(lay.panel * (lay.tile or lay.width) * self._item)}), "
             f"blocks of {lay.unit:,}",
             f"  tasks      {len(lay.spans)} spans a pass, {self.workers} at once on {self.device}, "
@@ -189,14 +187,11 @@ class Plan:
 
 def make_plan(
     source: Source,
-    request: Request,
+    options: SVDOptions,
+    matrix: MatrixOptions,
     *,
-    budget: int,
-    device: str = "cpu",
-    rates: Speeds | None = None,
     axis: Axis | None = None,
-    route: Route | None = None,
-    asked: SVDOptions | None = None,
+    rates: Speeds | None = None,
 ) -> Plan:
     """The fastest arrangement that fits the budget; reads nothing.
 
@@ -204,18 +199,12 @@ def make_plan(
     ----------
     source
         The matrix.
-    request
-        What is asked.
-    budget
-        Bytes that a process may use above its imports.
-    device
-        ``"cpu"`` or ``"cuda"``.
+    options, matrix
+        What is asked, and of it what is done to the matrix, fit to its columns.
+    axis
+        Restricts the choice.
     rates
         Speeds for the cost model; typical ones if left out.
-    axis, route
-        Restrict the choice.
-    asked
-        The options of the caller, for the plan to keep.
 
     Raises
     ------
@@ -224,21 +213,24 @@ def make_plan(
     """
     rates = rates or Speeds()
     threads = concurrency()
+    budget = default_budget() if options.memory is None else parse_bytes(options.memory)
+    options = replace(options, memory=budget, tol=options.width_tol)
+    rank = options.rank_limit(source.shape)
 
     def realised(shape: PlanCandidate, kept: int = 0) -> PlanCandidate | None:
         """It on the threads there are, beside so many bytes; None where that does not fit."""
-        shapes = thread_variants(source, request, shape, threads=threads[1], budget=budget)
+        shapes = thread_variants(source, options, shape, threads=threads[1], budget=budget)
         fit = [found for found in shapes if found.projected_bytes + kept <= budget]
-        return min(fit, key=lambda s: seconds_of(source, request, s, rates, *threads), default=None)
+        return min(fit, key=lambda s: seconds_of(source, options, s, rates, *threads), default=None)
 
     fitting: list[tuple[float, PlanCandidate, PlanCandidate]] = []
     smallest: int | None = None
     lost: list[Alternative] = []
     grams: list[tuple[float, PlanCandidate]] = []
-    for way, along in routes_and_axes(source, request, axis, route):
+    for way, along in routes_and_axes(source, axis, options.route):
         timed = [
-            (seconds_of(source, request, shape, rates, *USUAL_THREADS), shape)
-            for shape in plan_candidates(source, request, way, along, budget=budget, device=device)
+            (seconds_of(source, options, shape, rates, *USUAL_THREADS), shape)
+            for shape in plan_candidates(source, options, matrix, way, along, budget=budget)
         ]
         timed.sort(key=lambda pair: pair[0])
         if way == "gram":
@@ -251,7 +243,7 @@ def make_plan(
             fitting.append(first)
             continue
         seconds, frugal = min(timed, key=lambda pair: pair[1].projected_bytes)
-        shapes = thread_variants(source, request, frugal, threads=1, budget=budget)
+        shapes = thread_variants(source, options, frugal, threads=1, budget=budget)
         least = min(shape.projected_bytes for shape in shapes)
         smallest = least if smallest is None else min(smallest, least)
         verdict = f"does not fit, needs {show_bytes(least)}"
@@ -259,7 +251,7 @@ def make_plan(
     if not fitting:
         assert smallest is not None
         raise BudgetError(
-            f"factorising {source.name} ({source.shape[0]:,} x {source.shape[1]:,} {source.dtype}) at rank {request.rank}",
+            f"factorising {source.name} ({source.shape[0]:,} x {source.shape[1]:,} {source.dtype}) at rank {rank}",
             smallest,
             budget,
             f"The smallest budget that works is memory={smallest}.",
@@ -277,49 +269,36 @@ def make_plan(
                 f"{slower / fastest:.2g} times slower",
             )
         )
-    made = partial(
-        _plan,
-        source,
-        request,
-        rates=rates,
-        budget=budget,
-        device=device,
-        threads=threads,
-        route_asked=route,
-        asked=asked,
-    )
+    made = partial(_plan, source, options, rates=rates, budget=budget, threads=threads)
     alternatives = (*shown, *lost)
-    cached = cache_variant(source, request, best, budget=budget)
+    cached = cache_variant(source, options, best, budget=budget)
     plan = made(cached or best, alternatives=alternatives)
     if best.route == "gram":
         return plan
     # The vectors of the last look stay until the Gram matrix has better ones.
-    kept = 2 * best.layout.width * min(request.rank, best.sizes.basis) * best.sizes.wide
-    kept += kept_sum_bytes("krylov", best.layout, best.sizes, request)
+    kept = 2 * best.layout.width * min(rank, best.sizes.basis) * best.sizes.wide
+    kept += kept_sum_bytes("krylov", best.layout, best.sizes, options)
     grams.sort(key=lambda pair: pair[0])
     beside = ((s, realised(s, kept)) for _, s in grams if s.projected_bytes + kept <= budget)
     other, gram = next(((s, real) for s, real in beside if real is not None), (None, None))
     if other is None or gram is None:
         return plan
     costs = [
-        pass_seconds(source, request, shape, rates, *USUAL_THREADS) for shape in (other, usual)
+        pass_seconds(source, options, shape, rates, *USUAL_THREADS) for shape in (other, usual)
     ]
-    gram = cache_variant(source, request, gram, budget=budget - kept) or gram
+    gram = cache_variant(source, options, gram, budget=budget - kept) or gram
     fallback = made(replace(gram, projected_bytes=gram.projected_bytes + kept), alternatives=())
     return replace(plan, fallback=fallback, gram_passes=costs[0] / costs[1])
 
 
 def _plan(
     source: Source,
-    request: Request,
+    options: SVDOptions,
     shape: PlanCandidate,
     *,
     rates: Speeds,
     budget: int,
-    device: str,
     threads: tuple[int, int],
-    route_asked: Route | None,
-    asked: SVDOptions | None,
     alternatives: tuple[Alternative, ...],
 ) -> Plan:
     """An arrangement as a plan; ``threads`` in all and in one process."""
@@ -329,7 +308,7 @@ def _plan(
         dtype=str(source.dtype),
         nbytes=source.nbytes,
         name=source.name,
-        request=request,
+        options=options,
         route=shape.route,
         layout=shape.layout,
         block=shape.sizes.block,
@@ -340,16 +319,14 @@ def _plan(
         workers=min(total, shape.at_once * max(1, total // per_process)),
         at_once=shape.at_once,
         prefetch=shape.prefetch,
-        device=device,
-        passes=bytes_passed_by(source, request, shape) / source.nbytes,
-        bytes_read=bytes_read_by(source, request, shape),
+        device=options.device,
+        passes=bytes_passed_by(source, options, shape) / source.nbytes,
+        bytes_read=bytes_read_by(source, options, shape),
         projected_bytes=shape.projected_bytes,
         budget_bytes=budget,
-        seconds=seconds_of(source, request, shape, rates, *threads),
+        seconds=seconds_of(source, options, shape, rates, *threads),
         alternatives=alternatives,
-        route_asked=route_asked,
         pins=shape.sizes.pinned_vectors,
-        options=asked,
         task_bytes=shape.tasks,
         is_cached=shape.is_cached,
     )

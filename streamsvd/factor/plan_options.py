@@ -30,18 +30,16 @@ class PlanLike(Protocol):
     """What is to be known of a plan here."""
 
     @property
-    def options(self) -> SVDOptions | None: ...
+    def options(self) -> SVDOptions: ...
     @property
     def route(self) -> str: ...
     @property
     def fallback(self) -> object: ...
 
 
-def missing_value_notes(
-    options: SVDOptions | None, axis: str, route: str, dtype: str
-) -> tuple[str, ...]:
+def missing_value_notes(options: SVDOptions, axis: str, route: str, dtype: str) -> tuple[str, ...]:
     """What missing values may add to the passes of a plan, which does not know whether there are any; a sentence each."""
-    if options is None or np.dtype(dtype).kind not in "fc":
+    if np.dtype(dtype).kind not in "fc":
         return ()
     policy = options.nonfinite
     looks = (LOOK_NOTE,) if policy != "raise" or _is_auto(options.mask) else ()

@@ -24,15 +24,15 @@ def rounding_exceeds_tol(theta: Real, terms: Terms, session: Session) -> bool:
 
     It looks at Ritz values only: a decision that saw the probes would spoil their independence.
     """
-    settings = session.settings
-    if settings.tol < LEADING_NOISE:
+    tol, share = session.options.width_tol, session.options.energy_share
+    if tol < LEADING_NOISE:
         return True
-    last = float(theta[min(settings.rank, theta.size) - 1])
-    if settings.energy is not None and terms.stats is not None:
-        enough = np.cumsum(theta) >= settings.energy * terms.stats.energy
+    last = float(theta[min(session.plan.rank, theta.size) - 1])
+    if share is not None and terms.stats is not None:
+        enough = np.cumsum(theta) >= share * terms.stats.energy
         last = float(theta[int(np.argmax(enough))]) if enough.any() else float(theta[-1])
-    noise = single_noise(session.plan.layout, offset=_offset(terms, centred=session.options.center))
-    return 3 * noise * float(theta[0]) > settings.tol * max(last, 0.0)
+    noise = single_noise(session.plan.layout, offset=_offset(terms, centred=session.matrix.center))
+    return 3 * noise * float(theta[0]) > tol * max(last, 0.0)
 
 
 def single_noise(layout: Layout, *, offset: bool) -> float:

@@ -11,19 +11,18 @@ more than a pilot, and corrected after (`Frame.pull` and `Frame.push`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from streamsvd.errors import ShapeError, SpecError
-from streamsvd.factor.options import weight_array
+from streamsvd.factor.options import SVDOptions, weight_array
 from streamsvd.numerics.blocks import Moments, Preparation
 from streamsvd.numerics.eigen import STRIP_ROWS
 from streamsvd.numerics.sides import UNIT_ROUNDOFF
 from streamsvd.numerics.support import Support
-from streamsvd.options import POLICIES, Policy
+from streamsvd.options import Policy
 from streamsvd.protocols import Source
 from streamsvd.typing import Matrix, Real
 
@@ -43,34 +42,29 @@ class MatrixOptions:
         """Which rows and columns count."""
         return Support.of(self.row_weights, self.column_weights)
 
+    @property
+    def has_fills_or_weights(self) -> bool:
+        """Whether missing values are filled or rows weighted, which takes copies of a block."""
+        return self.nonfinite != "raise" or self.row_weights is not None
 
-def check_options(
-    source: Source,
-    *,
-    center: bool,
-    scale: bool,
-    row_weights: Sequence[float] | Real | None,
-    column_weights: Sequence[float] | Real | None,
-    nonfinite: str,
-) -> MatrixOptions:
-    """Options that fit the matrix.
+
+def matrix_options(source: Source, options: SVDOptions, column_weights: Any) -> MatrixOptions:
+    """What is done to a matrix before it is factorised, with the weights of its columns.
 
     Raises
     ------
     ShapeError
         If weights are not as many as rows or columns.
     SpecError
-        If a weight is negative or not finite, all are zero, or the policy is unknown.
+        If a weight is negative or not finite, or all are zero.
     """
-    if nonfinite not in POLICIES:
-        raise SpecError(f"nonfinite={nonfinite!r} is unknown. Pass one of {', '.join(POLICIES)}.")
     m, n = source.shape
     return MatrixOptions(
-        bool(center),
-        bool(scale),
-        _weights(row_weights, m, "row_weights", "rows"),
+        bool(options.center),
+        bool(options.scale),
+        _weights(options.row_weights, m, "row_weights", "rows"),
         _weights(column_weights, n, "column_weights", "columns"),
-        nonfinite,
+        options.nonfinite,
     )
 
 

@@ -23,8 +23,7 @@ from streamsvd.engine.passes import Pass, Sink
 from streamsvd.engine.reader import MatrixReader
 from streamsvd.engine.run import Run
 from streamsvd.errors import ScaleError
-from streamsvd.factor.candidates import Request
-from streamsvd.factor.options import SVDOptions, Target
+from streamsvd.factor.options import SVDOptions
 from streamsvd.factor.passes import PassSums
 from streamsvd.factor.plan import Plan
 from streamsvd.factor.problem import MatrixOptions
@@ -33,9 +32,8 @@ from streamsvd.factor.sample import Pilot, StartBlock
 from streamsvd.factor.terms import Terms
 from streamsvd.info import Info, Status
 from streamsvd.numerics.blocks import Moments
-from streamsvd.numerics.certificate import Certificate, Kind
+from streamsvd.numerics.certificate import Certificate
 from streamsvd.numerics.support import degrees_of_freedom
-from streamsvd.options import EXCESS_TOL
 from streamsvd.protocols import Source
 
 
@@ -59,51 +57,6 @@ SAVED_KINDS = (PassSums, Moments, Oversize, Beginning, Pilot, StartBlock)
 """Records among what is saved."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class RunGoal:
-    """How far to go.
-
-    Attributes
-    ----------
-    rank, energy
-        Triplets wanted; where ``energy`` is given, the smallest rank that holds it, at most ``rank``.
-    tol
-        Relative width asked of every interval.
-    delta, kind
-        Failure probability of the certificate, and whether it is one of bounds.
-    max_passes, seed
-        Most passes of the loop; seed of the random blocks.
-    target, excess_tol
-        ``"values"``: every interval within ``tol``. ``"error"``: an excess of at most ``excess_tol``. ``"auto"``: the
-        first where it can be reached, else the second.
-    """
-
-    rank: int
-    energy: float | None
-    tol: float
-    delta: float
-    kind: Kind
-    max_passes: int
-    seed: int
-    target: Target = "auto"
-    excess_tol: float = EXCESS_TOL
-
-    @classmethod
-    def of(cls, request: Request, options: SVDOptions) -> RunGoal:
-        """How far a run of these options goes, with the rank and the tolerance that were planned."""
-        return cls(
-            rank=request.rank,
-            energy=request.energy,
-            tol=request.tol,
-            delta=options.delta,
-            kind=Kind.BOUNDS if request.bounds else Kind.ESTIMATE,
-            max_passes=request.max_passes,
-            seed=options.seed,
-            target=options.target,
-            excess_tol=request.excess_tol,
-        )
-
-
 @dataclass(slots=True, eq=False)
 class Session:
     """The parts that last for the run, and its counters.
@@ -112,8 +65,8 @@ class Session:
     ----------
     source, plan
         What is factorised, and how.
-    options, settings, record
-        What is done to it, how far to go, and the record that both are of; None where nobody was asked.
+    matrix, options
+        What is done to it, and all that was asked.
     form
         The class of the result.
     notify
@@ -132,12 +85,11 @@ class Session:
 
     source: Source
     plan: Plan
-    options: MatrixOptions
-    settings: RunGoal
+    matrix: MatrixOptions
+    options: SVDOptions
     notify: Callback = ignore_event
     sampled_bytes: int = 0
     view: View | None = None
-    record: SVDOptions | None = None
     form: type[SVD] = SVD
     sampled_before: int = 0
     passes: int = 0
@@ -152,7 +104,7 @@ class Session:
         self.route, self.cache = plan.route, new_cache(plan.is_cached)
         self.run = Run(
             self.reader, plan.workers, plan.device, plan.projected_bytes, plan.task_bytes,
-            self._notify_with_width, seed=self.settings.seed,
+            self._notify_with_width, seed=self.options.seed,
         )  # fmt: skip
 
     @property
@@ -221,14 +173,14 @@ class Session:
         else:
             self.route = plan.route
         self.plan, run = plan, self.run
-        self.give_back()  # panels of another cut
+        self.release_cache()  # its panels are of another cut
         self.cache = new_cache(plan.is_cached)
         run.reader, run.workers, run.needs = self.reader, plan.workers, plan.task_bytes
         run.projected_bytes = max(run.projected_bytes, plan.projected_bytes)
         self.notify(RouteChanged(before.route, plan.route, plan.layout.axis, reason))
 
-    def give_back(self) -> None:
-        """Give back the memory of panels that stayed."""
+    def release_cache(self) -> None:
+        """Give back what passes left in memory."""
         if self.cache is not None:
             self.cache.clear()
 
@@ -241,13 +193,13 @@ class Session:
         """The record of the run."""
         read = self.run.bytes_read + self.sampled_bytes
         rests_on = read + self.run.cached_bytes + self.run.saved_bytes + self.sampled_before
-        dropped = self.options.support.excluded_columns
+        dropped = self.matrix.support.excluded_columns
         if terms.stats is not None and terms.prep.axis == "rows":
             dropped = tuple(int(j) for j in np.flatnonzero(terms.stats.frame.d == 0))
         missing, columns = terms.missing, None if self.view is None else self.view.columns
         if columns is not None:
             dropped = columns.all_dropped_indices(dropped)
-            rows = self.options.support.rows
+            rows = self.matrix.support.rows
             missing += columns.n_empty * (
                 self.source.shape[0] if rows is None else int(np.count_nonzero(rows))
             )
@@ -258,10 +210,10 @@ class Session:
             route=self.route,
             axis=self.plan.layout.axis,
             precision="single" if terms.prep.single else "double",
-            nonfinite=self.options.nonfinite,
+            nonfinite=self.matrix.nonfinite,
             missing=missing,
             dropped_columns=dropped,
             widths=tuple(self.widths),
-            freedom=degrees_of_freedom(self.source.shape[0], self.options.row_weights),
+            freedom=degrees_of_freedom(self.source.shape[0], self.matrix.row_weights),
             criterion=criterion,
         )

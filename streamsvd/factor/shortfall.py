@@ -9,24 +9,23 @@ from streamsvd.factor.candidates import GRAM_COLUMNS
 from streamsvd.factor.iteration import Iteration
 from streamsvd.factor.result import SVD
 from streamsvd.factor.stopping import is_stalled
-from streamsvd.numerics.certificate import Kind
 from streamsvd.numerics.sentences import describe_error, describe_values, round_up
 
 
 def shortfall(loop: Iteration, result: SVD) -> str:
     """Both sides, and remedies that work when followed."""
-    settings, c, info = loop.session.settings, result.certificate, result.info
+    options, c, info = loop.session.options, result.certificate, result.info
     wanted = []
-    if settings.target != "error":
-        wanted.append(f"every interval within {settings.tol:g}")
-    if settings.target != "values" and settings.excess_tol > 0:
-        wanted.append(f"an error within {settings.excess_tol:g} of the best of the rank")
+    if options.target != "error":
+        wanted.append(f"every interval within {options.width_tol:g}")
+    if options.target != "values" and options.excess_tol > 0:
+        wanted.append(f"an error within {float(options.excess_tol):g} of the best of the rank")
     asked = " or ".join(wanted)
     found = describe_values(c)
     if describe_error(c):
         found += f"; {describe_error(c)}"
-    if settings.energy is not None:
-        asked += f" and {settings.energy:.6g} of the energy"
+    if options.energy_share is not None:
+        asked += f" and {options.energy_share:.6g} of the energy"
         found += f"; {c.captured:.6g} of the energy is held at rank {result.rank}"
     return (
         f"{asked} was asked; after {info.passes:.3g} passes {found}. {_advice(loop, result)} "
@@ -37,22 +36,22 @@ def shortfall(loop: Iteration, result: SVD) -> str:
 def _advice(loop: Iteration, result: SVD) -> str:
     """What would converge, cheapest first."""
     session, c = loop.session, result.certificate
-    plan, settings = session.plan, session.settings
+    plan, options = session.plan, session.options
     ways = []
     needed = [
         a.projected_bytes
         for a in plan.alternatives
         if a.route == "gram" and a.projected_bytes > plan.budget_bytes
     ]
-    if settings.energy is not None and result.rank >= min(plan.basis, settings.rank):
+    if options.searches_rank and result.rank >= min(plan.basis, plan.rank):
         ways.append(
             "give more memory, for a basis that holds more values, or ask for a smaller share of the energy"
         )
-    if plan.route == "krylov" and plan.fallback is None and settings.kind is Kind.BOUNDS:
-        if plan.route_asked is not None and min(plan.shape) <= GRAM_COLUMNS:
+    if plan.route == "krylov" and plan.fallback is None and options.wants_bounds:
+        if options.route is not None and min(plan.shape) <= GRAM_COLUMNS:
             ways.append("leave route= out, so that the Gram matrix may resolve them")
         elif needed:
-            kept = 2 * plan.layout.width * plan.request.rank * 16  # vectors that stay beside it
+            kept = 2 * plan.layout.width * plan.rank * 16  # vectors that stay beside it
             room = min(needed) + kept
             ways.append(
                 f"pass memory={room} ({show_bytes(room)}), room for the Gram matrix, which resolves them in one pass"
@@ -62,14 +61,14 @@ def _advice(loop: Iteration, result: SVD) -> str:
         ways.append(
             f"pass max_passes={session.passes + 2 * int(loop.ahead.all)}, as about {loop.ahead.all:.0f} more are expected"
         )
-    if settings.energy is None and np.isfinite(c.excess):
+    if not options.searches_rank and np.isfinite(c.excess):
         reached = round_up(max(c.excess * 1.01, 1e-12), 2)
         what = f"excess_tol={reached}"
-        if settings.target == "values":
+        if options.target == "values":
             what = f'target="error" with excess_tol={reached}'
         ways.append(f"pass {what}, which is proved")
     r = c.resolved_count
-    if settings.energy is None and 0 < r < result.rank and np.isfinite(c.resolved_angle_bound):
+    if not options.searches_rank and 0 < r < result.rank and np.isfinite(c.resolved_angle_bound):
         ways.append(f"pass rank={r}, as that many values are resolved")
     if not ways:
         ways.append("pass a larger tol, or more memory")

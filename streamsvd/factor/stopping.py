@@ -15,7 +15,7 @@ from enum import Enum
 import numpy as np
 
 from streamsvd.factor.assessment import Assessment
-from streamsvd.factor.session import RunGoal
+from streamsvd.factor.options import SVDOptions
 from streamsvd.numerics.certificate import Certificate, Kind
 from streamsvd.numerics.probes import chi_lower
 from streamsvd.numerics.tail import polynomial_share
@@ -87,7 +87,7 @@ def forecast_passes(
     probes: int,
     tail_energy: float,
     dimension: int,
-    settings: RunGoal,
+    options: SVDOptions,
     number: int,
 ) -> Forecast:
     """Passes until the values that are not resolved yet will be.
@@ -104,12 +104,12 @@ def forecast_passes(
         Energy outside the space.
     dimension
         Of the whole space.
-    settings
+    options
         What was asked.
     number
         Looks so far; 0 for Ritz values of a sample.
     """
-    open_ = np.flatnonzero(widths > settings.tol)
+    open_ = np.flatnonzero(widths > options.width_tol)
     if open_.size == 0:
         return Forecast(0.0, 0.0)
     edge = float(theta[min(block, theta.size - 1)])
@@ -118,12 +118,12 @@ def forecast_passes(
     rest = min(dimension - theta.size, tail_energy / edge)
     kappa = 1.0
     if probes:
-        quantile = chi_lower(probes, polynomial_share(settings.delta, number + 2))
+        quantile = chi_lower(probes, polynomial_share(options.delta, number + 2))
         kappa = (np.sqrt(max(rest, 0.0)) + np.sqrt(probes)) / quantile
     gap = theta[np.minimum(open_, theta.size - 1)] / edge - 1
     with np.errstate(divide="ignore"):
         rate = np.where(gap < 1e-9, 0.0, np.arccosh(1 + 2 * np.maximum(gap, 0.0)))
-        narrowing = np.log(np.minimum(widths[open_], 1.0) / settings.tol) / (2 * rate)
+        narrowing = np.log(np.minimum(widths[open_], 1.0) / options.width_tol) / (2 * rate)
         reaching = np.arccosh(max(float(kappa), 1.0)) / rate - number
     passes = np.maximum(1.0, np.maximum(np.ceil(narrowing), np.ceil(reaching)))
     return Forecast(float(passes.max()), float(passes.min()))
@@ -131,7 +131,7 @@ def forecast_passes(
 
 def choose_next_step(
     look: Assessment,
-    settings: RunGoal,
+    options: SVDOptions,
     ahead: Forecast,
     means: WaysLeft,
     history: list[Certificate],
@@ -141,11 +141,11 @@ def choose_next_step(
 
     ``history`` holds the certificates before this one, oldest first, and ``before`` is what the last of these expected.
     """
-    c, target = look.certificate, settings.target
+    c, target = look.certificate, options.target
     # Where the rank is searched, an error that vanishes says nothing of whether a smaller one would do.
-    vanishes = c.error_vanishes and settings.energy is None
-    excess_met = look.enough and (c.excess <= settings.excess_tol or vanishes)
-    if target != "error" and look.enough and c.relative_width <= settings.tol:
+    vanishes = c.error_vanishes and options.energy_share is None
+    excess_met = look.enough and (c.excess <= options.excess_tol or vanishes)
+    if target != "error" and look.enough and c.relative_width <= options.width_tol:
         return NextStep.VALUES
     if target == "error" and excess_met:
         return NextStep.ERROR
@@ -164,7 +164,7 @@ def choose_next_step(
         # Passes in vain cost as much as others: where the values are out of reach, only the error counts.
         expected = far if far <= means.passes and target != "error" else np.inf
         if target != "values" and look.enough:
-            expected = min(expected, _passes_to(settings.excess_tol, look, history))
+            expected = min(expected, _passes_to(options.excess_tol, look, history))
         if not on or expected > min(gram, means.passes):
             return NextStep.GRAM
     if on:

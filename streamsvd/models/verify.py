@@ -18,21 +18,22 @@ from streamsvd.factor.assessment import assess_krylov
 from streamsvd.factor.factors import product_scale
 from streamsvd.factor.iteration import Iteration
 from streamsvd.factor.plan import Plan
-from streamsvd.factor.problem import MatrixOptions, check_options
+from streamsvd.factor.problem import MatrixOptions, matrix_options
 from streamsvd.factor.result import SVD
 from streamsvd.factor.sample import Pilot, power_of_two
-from streamsvd.factor.session import RunGoal, Session
+from streamsvd.factor.session import Session
+from streamsvd.factor.svd import plan_svd
 from streamsvd.factor.terms import terms_from_pilot
-from streamsvd.factor.verb import plan_svd
 from streamsvd.info import Info, Status
 from streamsvd.models import Model
 from streamsvd.models.options import VerifyOptions
 from streamsvd.models.state import kept_columns, narrow_result
 from streamsvd.numerics import krylov
-from streamsvd.numerics.certificate import Certificate, Kind
+from streamsvd.numerics.certificate import Certificate
 from streamsvd.numerics.ritz import spectral_norm
 from streamsvd.store.objects import objects_at
 from streamsvd.store.results.reader import read_result
+from streamsvd.store.results.saving import Result
 from streamsvd.store.versions import is_model
 from streamsvd.typing import Matrix
 
@@ -46,7 +47,7 @@ SLACK = 1e-6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Verification:
+class Verification(Result):
     """What one more pass says of a stored result.
 
     Attributes
@@ -142,17 +143,17 @@ def verify(
     """
     asked = VerifyOptions(seed=seed, delta=delta)
     comparison = _prepare_comparison(path, A, memory)
-    result, view, options, plan = (
+    result, view, matrix, plan = (
         comparison.result,
         comparison.view,
         comparison.matrix,
         comparison.plan,
     )
     source, (k, n), stored = view.source, result.Vh.shape, result.certificate
-    settings = RunGoal(max(k, 1), None, stored.tol, delta, Kind.BOUNDS, 1, seed)
-    session = Session(source, plan, options, settings, callback)
+    options = replace(plan.options, tol=stored.tol, delta=delta, seed=seed)
+    session = Session(source, plan, matrix, options, callback)
     entries = source.shape[0] * n
-    size = 1.0 if options.scale else stored.frobenius_norm / float(np.sqrt(entries))
+    size = 1.0 if matrix.scale else stored.frobenius_norm / float(np.sqrt(entries))
     nothing = np.zeros(n)
     guess = Pilot(
         nothing if result.mean is None else result.mean,
@@ -160,7 +161,7 @@ def verify(
         np.isin(np.arange(n), np.asarray(result.info.dropped_columns, dtype=np.int64)),
         power_of_two(size, source.dtype),
     )
-    terms = terms_from_pilot(options, plan.layout, guess, single=False, complex_=session.complex_)
+    terms = terms_from_pilot(matrix, plan.layout, guess, single=False, complex_=session.complex_)
     loop = Iteration(session, terms)
     try:
         block = result.Vh.conj().T if k else np.eye(n, 1)  # the model of a matrix that vanishes
@@ -169,9 +170,8 @@ def verify(
     except NonFiniteError as bad:  # the policy is the result's: another would be another matrix
         remedy = REMEDY if comparison.has_policy else MODEL_REMEDY
         raise NonFiniteError(bad.value, bad.row, bad.column, bad.chunk, remedy) from None
-    look, _ = assess_krylov(
-        krylov.ritz_of_space(space), probes, loop.known_terms.known_stats, settings, 1
-    )
+    ritz, stats = krylov.ritz_of_space(space), loop.known_terms.known_stats
+    look, _ = assess_krylov(ritz, probes, stats, options, 1, count=plan.rank)
     fresh = look.certificate.scale_by(1 / product_scale(session, loop.known_terms))
     fresh = replace(fresh, orthogonality=_gram_error(result.Vh.conj().T))
     findings = tuple(_findings(result, fresh, source.shape[0]))
@@ -237,29 +237,22 @@ def _prepare_comparison(
     if columns is not None:  # what it left out is no part of what it says
         view = View(kept_source(source, columns), source, columns, 0, True)
         result = narrow_result(result, columns)
-    options = check_options(
+    plan = plan_svd(
         view.source,
+        max(k, 1),
+        memory=memory,
         center=bool(kept.get("center")),
         scale=bool(kept.get("scale")),
         row_weights=kept.get("row_weights"),
         column_weights=view.take(kept.get("column_weights")),
         nonfinite=str(kept.get("nonfinite", "raise")),
-    )
-    plan = plan_svd(
-        view.source,
-        max(k, 1),
-        memory=memory,
-        center=options.center,
-        scale=options.scale,
-        row_weights=options.row_weights,
-        column_weights=options.column_weights,
-        nonfinite=options.nonfinite,
         max_passes=1,
         axis="rows",
         route="krylov",
         precision="double",
     )
-    return _Comparison(result, view, options, plan, "nonfinite" in kept)
+    matrix = matrix_options(view.source, plan.options, plan.options.column_weights)
+    return _Comparison(result, view, matrix, plan, "nonfinite" in kept)
 
 
 def _load_with_options(path: str | os.PathLike[str]) -> tuple[SVD, dict[str, Any]]:

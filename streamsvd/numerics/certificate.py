@@ -31,10 +31,8 @@ from streamsvd.numerics.intervals import (
     worst_width,
 )
 from streamsvd.numerics.ritz import spectral_norm
+from streamsvd.options import TOL
 from streamsvd.typing import Real
-
-TOL = 1e-3
-"""Relative width of an interval at which a value counts as resolved, where nothing else was asked."""
 
 
 class Kind(Enum):

@@ -30,11 +30,13 @@ def test_a_run_reports_cost_certificate_and_truth_through_every_door(path, throu
     assert run["wall_s"] > 0
     assert run["cpu_s"] > 0
     assert run["looks"] == len(run["widths"])
-    assert (
-        run["file_passes"] > 0.9 * run["passes"]
-    )  # and modules imported late, which are files too
+    read = run["bytes_read"] / (
+        3000 * 200 * 4
+    )  # less than the passes, where the matrix stays in memory
+    assert 1 <= read <= run["passes"]
+    assert run["file_passes"] > 0.9 * read  # and modules imported late, which are files too
     if through == "store":
-        assert run["counted_passes"] == pytest.approx(run["passes"])
+        assert run["counted_passes"] == pytest.approx(read)
     json.dumps(run, default=str)
 
 

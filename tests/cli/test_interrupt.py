@@ -90,7 +90,7 @@ def test_saves_are_spoken_of_where_there_are_any(
             Checkpoint.from_address(checkpoint, "test").save({"row": 7}, {})
         raise KeyboardInterrupt
 
-    for name in ("cli.run.svd", "cli.run.pca", *FURTHER):
+    for name in ("cli.factor_run.svd", "cli.factor_run.pca", *FURTHER):
         monkeypatch.setattr(f"streamsvd.{name}", stopped)
     target = ["--rank", "2"] if verb in ("svd", "pca") else []
     if verb == "krr fit":

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import streamsvd
-from streamsvd.cli import app
+from streamsvd.cli import app, commands
 
 FULL = Path("/dev/full")
 SENTENCE = (
@@ -42,6 +42,9 @@ LINES = {
     "rollback": "rollback M 1",
     "merge": "merge M N --out joint",
     "export": "export M --out x.npz",
+    "run": "run p.toml --quiet",
+    "runs": "runs p.toml",
+    "check": "check p.toml",
 }
 
 
@@ -57,6 +60,8 @@ def kept(tmp_path_factory):
     (root / "many").mkdir()
     for name in "xyz":
         np.save(root / "many" / f"{name}.npy", rng.standard_normal((9, 3)))
+    step = 'steps = [{name = "s", svd = {source = "a", rank = 1}}]\n'
+    (root / "p.toml").write_text(step + '[sources.a]\npath = "a.npy"\n')
     streamsvd.compress({"a": A}, root / "compressed")
     streamsvd.update(root / "M", A + 1, "m", rank=2)
     streamsvd.update(root / "N", A + 2, "n", rank=2)
@@ -95,7 +100,7 @@ def test_a_full_stdout_is_one_sentence_of_every_verb(told, capsys, tmp_path, ver
 
 
 def test_every_verb_is_held_to_it():
-    assert set(LINES) | {"demo"} == set(app.VERBS)
+    assert set(LINES) | {"demo"} == set(commands.VERBS)
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="no such device")

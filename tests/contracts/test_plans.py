@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import streamsvd
-from streamsvd.cli.app import verbs as command_line
+from streamsvd.cli.commands import verbs as command_line
 from streamsvd.engine.columns import LOOK_NOTE
 from streamsvd.factor.plan import Plan
 from streamsvd.verbs import COSTLESS, VERBS

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+import tomllib
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +14,7 @@ import click
 import pytest
 
 from streamsvd.cli import app
+from streamsvd.cli import commands as command_line
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,9 +25,9 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def steps(page: Path) -> list[tuple[str, str]]:
-    """Blocks of Python and of commands, as they follow one another: language and text."""
+    """Blocks of Python, of commands and of files, as they follow one another: language and text."""
     text = page.read_text(encoding="utf-8")
-    return re.findall(r"^```(python|console)\n(.*?)^```$", text, re.M | re.S)
+    return re.findall(r"^```(python|console|toml)\n(.*?)^```$", text, re.M | re.S)
 
 
 def commands(block: str) -> list[list[str]]:
@@ -44,6 +46,11 @@ def test_snippets_and_commands_run_in_their_order(page, monkeypatch, capsys) -> 
         if language == "python":
             exec(compile(block, f"{page.name}[{number}]", "exec"), module.__dict__)
             continue
+        if language == "toml":
+            tomllib.loads(block)
+            if name := re.match(r"# ([\w-]+\.toml)\n", block):  # a whole file, by its name
+                Path(name[1]).write_text(block, encoding="utf-8")
+            continue
         for given in commands(block):
             if given[0] == "demo":
                 continue  # it has tests of its own
@@ -55,16 +62,16 @@ def test_snippets_and_commands_run_in_their_order(page, monkeypatch, capsys) -> 
 @pytest.mark.usefixtures("folder")
 def test_commands_parse(page) -> None:
     for given in (each for block in blocks(page, "console") for each in commands(block)):
-        verb = app.verbs.get_command(click.Context(app.verbs), given[0])
+        verb = command_line.verbs.get_command(click.Context(command_line.verbs), given[0])
         assert verb is not None, given
         verb.make_context(given[0], given[1:])
 
 
 def test_every_verb_and_option_is_documented() -> None:
     text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
-    context = click.Context(app.verbs)
-    for name in app.VERBS:
-        verb = app.verbs.get_command(context, name)
+    context = click.Context(command_line.verbs)
+    for name in command_line.VERBS:
+        verb = command_line.verbs.get_command(context, name)
         assert verb is not None
         assert f"\n## `{name}" in text
         for parameter in verb.params:
@@ -75,10 +82,10 @@ def test_every_verb_and_option_is_documented() -> None:
 
 def test_no_option_is_documented_that_is_not_there() -> None:
     text = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
-    context = click.Context(app.verbs)
+    context = click.Context(command_line.verbs)
     known = {"--help", "--version"}
-    for name in app.VERBS:
-        verb = app.verbs.get_command(context, name)
+    for name in command_line.VERBS:
+        verb = command_line.verbs.get_command(context, name)
         assert verb is not None
         parts = [verb, *getattr(verb, "commands", {}).values()]
         known |= {o for part in parts for p in part.params for o in [*p.opts, *p.secondary_opts]}

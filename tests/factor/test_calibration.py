@@ -7,7 +7,7 @@ import pytest
 
 from streamsvd.engine.opening import open as open_matrix
 from streamsvd.factor.calibration import measure_speeds
-from streamsvd.factor.verb import plan_svd
+from streamsvd.factor.svd import plan_svd
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "complex64", "int16", "float16"])

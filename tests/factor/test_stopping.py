@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from streamsvd.factor.assessment import Assessment
-from streamsvd.factor.session import RunGoal
+from streamsvd.factor.options import SVDOptions
 from streamsvd.factor.stopping import (
     Forecast,
     NextStep,
@@ -19,7 +19,7 @@ from streamsvd.factor.stopping import (
 from streamsvd.numerics.bracket import Bracket
 from streamsvd.numerics.certificate import Certificate, Kind
 
-ASKED = RunGoal(3, None, 1e-3, 1e-6, Kind.BOUNDS, 12, 0)
+ASKED = SVDOptions(rank=3)
 
 
 def certificate(width: float, excess: float, *, resolved: int = 0) -> Certificate:
@@ -91,7 +91,7 @@ def test_intervals_that_no_longer_shrink_are_out_of_reach():
 def expected(theta, widths, number=2, **more):
     options = {"block": 20, "probes": 20, "tail_energy": np.inf, "dimension": 1000} | more
     return forecast_passes(
-        np.asarray(theta), np.asarray(widths), settings=ASKED, number=number, **options
+        np.asarray(theta), np.asarray(widths), options=ASKED, number=number, **options
     )
 
 

@@ -15,7 +15,7 @@ from zarr.storage import LocalStore
 
 import streamsvd
 from streamsvd.engine.events import Event, PassDone, PassStarted, ResultWritten, SpanDone
-from streamsvd.factor import verb as factorise_module
+from streamsvd.factor import run as factorise_module
 from streamsvd.store.results import writer as result_module
 from streamsvd.store.results.reader import read_result
 from streamsvd.testing.spectra import KnownMatrix

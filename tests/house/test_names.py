@@ -17,6 +17,7 @@ OWN = {
     "Certificate.resolved": "which values are known to the tolerance: a word of the report, and a key of JSON",
     "FAILED": "an exit code, by the word for how a run ended",
     "INTERRUPTED": "an exit code, by the word for how a run ended",
+    "REFUSED": "an exit code, by the word for how a run ended",
     "Certificate.captured": "the share of the energy that is in the factors: a word of the report, and a key of JSON",
 }
 IRREGULAR = """

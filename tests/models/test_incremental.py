@@ -18,8 +18,9 @@ from streamsvd.models.mathematics.incremental import (
     economic_svd,
 )
 from streamsvd.models.mathematics.subspaces import captured_share, principal_angles
-from streamsvd.numerics.certificate import TOL, Kind
+from streamsvd.numerics.certificate import Kind
 from streamsvd.numerics.ledger import Factor, Ledger
+from streamsvd.options import TOL
 
 
 def orthonormal(rng, m, k):

@@ -18,8 +18,8 @@ from scipy import linalg, stats
 
 from streamsvd.factor.assessment import PastBounds, assess_krylov
 from streamsvd.factor.iteration import compress_space
+from streamsvd.factor.options import SVDOptions
 from streamsvd.factor.problem import Frame, Statistics
-from streamsvd.factor.session import RunGoal
 from streamsvd.numerics import krylov
 from streamsvd.numerics.bracket import Bracket, bracket_eigenvalues
 from streamsvd.numerics.certificate import Certificate, EigenvalueBounds, Kind, certify
@@ -202,7 +202,7 @@ def views(
     energy = float(np.sum(np.abs(known.A) ** 2))
     stats = Statistics(Frame(np.ones(n), None, 0.0), energy, energy, np.zeros(n), np.ones(n))
     count = min(width, n)
-    options = RunGoal(count, None, 1e-9, delta, Kind.BOUNDS, passes, 0)
+    options = SVDOptions(rank=count, tol=1e-9, delta=delta, max_passes=passes)
     floor = 8 * UNIT_ROUNDOFF * float(np.sqrt(n + product.run)) * energy
     Omega = gaussian(known.rng, (n, probes), known.complex_)
     thin = product.rounded(Q)
@@ -211,7 +211,7 @@ def views(
     past = PastBounds()
     ritz = krylov.ritz_of_space(space)
     for look in range(1, passes + 1):
-        seen, past = assess_krylov(ritz, probe, stats, options, look, past)
+        seen, past = assess_krylov(ritz, probe, stats, options, look, past, count=count)
         assert past.best is not None
         half = certify(
             past.best,

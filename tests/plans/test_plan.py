@@ -116,7 +116,7 @@ def test_every_plan_keeps_its_budget_whatever_it_is(problem, factors):
             assert other.projected_bytes <= budget
             assert plan.gram_passes > 0
             assert f"{plan.gram_passes:.2g} passes" in plan.explain()
-        assert plan.request.rank <= plan.basis or plan.route == "gram" or plan.request.searching
+        assert plan.rank <= plan.basis or plan.route == "gram" or plan.options.searches_rank
 
 
 def test_a_million_chunks_are_planned_in_two_seconds_and_little_memory():

@@ -12,8 +12,8 @@ import iris_sample_data
 import numpy as np
 
 from streamsvd.engine.opening import open as open_matrix
+from streamsvd.factor.pca import pca
 from streamsvd.factor.result import PCA
-from streamsvd.factor.verb import pca
 from streamsvd.report import figures
 from streamsvd.testing.writing import write_grid
 from streamsvd.typing import Real

@@ -184,7 +184,7 @@ def _plan(path: Path, memory: str, say: Say) -> Plan:
     from streamsvd.cli.demo import known_matrix as known
     from streamsvd.engine.opening import open as open_matrix
     from streamsvd.factor.calibration import measure_speeds
-    from streamsvd.factor.verb import plan_svd
+    from streamsvd.factor.svd import plan_svd
 
     A = open_matrix(path)
     asked: dict[str, Any] = {"rank": known.RANK, "tol": known.TOL, "memory": memory}
@@ -215,7 +215,7 @@ def _report(say: Say, plan: Plan, record: dict[str, Any], truth: dict[str, Any])
     rate = record["bytes_read"] / record["elapsed_s"] / 1e9
     say("")
     say(
-        f"   truth      in {truth['inside']} of {count} certified intervals; asked for a width of {plan.request.tol:g}"
+        f"   truth      in {truth['inside']} of {count} certified intervals; asked for a width of {plan.options.width_tol:g}"
     )
     say(f"   passes     {record['passes']:.3f} made, {plan.passes:.3f} planned")
     say(f"   time       {record['elapsed_s']:.1f} s, {plan.seconds:.1f} s planned; {rate:.2f} GB/s")

@@ -55,13 +55,14 @@ from scipy import linalg
 
 from streamsvd.checks.masks import masked_to_nan
 from streamsvd.errors import ShapeError, SpecError
-from streamsvd.numerics.certificate import TOL, Certificate, Kind
+from streamsvd.numerics.certificate import Certificate, Kind
 from streamsvd.numerics.intervals import leading_run, relative_widths
 from streamsvd.numerics.ledger import Factor, Ledger, LeftRotation, StackPart, energy_of
 from streamsvd.numerics.range_sketch import OVERSAMPLES, ParallelMap, RangeSketch, column_mean
 from streamsvd.numerics.ritz import spectral_norm
 from streamsvd.numerics.sides import UNIT_ROUNDOFF
 from streamsvd.numerics.signs import phases
+from streamsvd.options import TOL
 from streamsvd.typing import Matrix, Real
 
 BUDGET_SHARE = 0.3

@@ -10,8 +10,9 @@ import numpy as np
 
 from streamsvd.errors import StoreError
 from streamsvd.info import Info, Status
-from streamsvd.numerics.certificate import TOL, Certificate, Kind
+from streamsvd.numerics.certificate import Certificate, Kind
 from streamsvd.numerics.support import degrees_of_freedom
+from streamsvd.options import TOL
 
 EARLIER_FORMAT = 1
 FACTORS = ("s", "Vh", "mean", "scale")

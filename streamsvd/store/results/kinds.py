@@ -17,6 +17,7 @@ RESULT_HOMES = {
     "rate_curve": "streamsvd.collections.rates:RateCurve",
     "sample_rows": "streamsvd.rows.sample_rows:RowSample",
     "top_eigenvectors": "streamsvd.streams.result:TopEigenvectorsResult",
+    "verify": "streamsvd.models.verify:Verification",
 }
 """Classes of results by their kinds, the names of the verbs; a new one is one line here."""
 

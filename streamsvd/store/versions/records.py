@@ -153,7 +153,7 @@ class VersionSummary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``captured`` is the share of the new energy that the basis held before; ``angles`` the principal angles
     (radians) between the leading subspaces before and after; ``error`` and ``error_lower`` bound the relative
     Frobenius error of the rank asked for and of the best one. ``excess`` is how far the first can be above the best
-    error, as a share of it, None where nothing is proved; ``resolved`` how many values are known to `certificate.TOL`,
+    error, as a share of it, None where nothing is proved; ``resolved`` how many values are known to `options.TOL`,
     ``groups`` how many runs of touching intervals there are. Versions made before these were told have None.
     """
 

@@ -1,0 +1,1 @@
+"""Pipelines: files that say what is to be computed, checked and published, and runs of them that can be repeated."""

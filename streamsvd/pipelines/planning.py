@@ -1,0 +1,79 @@
+"""What every step of a pipeline would read and need, known before anything is read or written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from streamsvd.errors import BudgetError, DescriptionError, ShapeError, SpecError, StoreError
+from streamsvd.pipelines.arguments import (
+    accepts,
+    is_waiting,
+    saves_of,
+    step_inputs,
+    step_options,
+)
+from streamsvd.pipelines.description import Pipeline, Step
+from streamsvd.pipelines.publishing import check_link
+from streamsvd.verbs import plan
+
+WAITING = "its source is not there yet"
+MADE_BEFORE = "what it verifies is made by a step before it"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StepPlan:
+    """What a step would do: the plan of its verb; None where its input is made by a step before it, or is not there yet.
+
+    Attributes
+    ----------
+    step, plan
+        The step, and what its verb would read and need.
+    note
+        Why there is no plan.
+    """
+
+    step: Step
+    plan: Any
+    note: str = ""
+
+
+def plan_pipeline(pipeline: Pipeline) -> list[StepPlan]:
+    """What every step would read and need, before anything is read or written.
+
+    Raises
+    ------
+    DescriptionError, BudgetError, StoreError
+        If an option cannot be meant, the memory does not do, or a source is not there; it names the step.
+    """
+    for publication in pipeline.publications:
+        check_link(pipeline.place(publication.to), pipeline.state)
+    return [_plan_step(pipeline, step) for step in pipeline.steps]
+
+
+def _plan_step(pipeline: Pipeline, step: Step) -> StepPlan:
+    with _naming(step):
+        if is_waiting(pipeline, step):
+            return StepPlan(step, None, WAITING)
+        if step.verb == "verify" and step.inputs["path"] in {s.name for s in pipeline.steps}:
+            return StepPlan(step, None, MADE_BEFORE)  # what is there now may be of other data
+        inputs, options = step_inputs(pipeline, step, {}), step_options(pipeline, step)
+        if accepts(step, "checkpoint", "plan"):
+            options["checkpoint"] = saves_of(pipeline, step)  # what is saved takes memory
+        return StepPlan(step, plan(step.verb, *inputs, **options))
+
+
+@contextmanager
+def _naming(step: Step) -> Iterator[None]:
+    """Errors of planning name their step."""
+    try:
+        yield
+    except (SpecError, ShapeError) as error:
+        raise DescriptionError(f"step {step.name}: {error}") from error
+    except BudgetError as error:
+        where = f"step {step.name}: {error.step}"
+        raise BudgetError(where, error.needs, error.allowed, error.remedy) from error
+    except StoreError as error:
+        raise StoreError(f"step {step.name}: {error}") from error

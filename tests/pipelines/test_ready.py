@@ -1,0 +1,204 @@
+"""The pipelines that are there to be copied run as they are on data of their kind, and a second run has nothing to do."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+
+import streamsvd
+from streamsvd.cli import app
+from streamsvd.testing.writing import write_grid
+
+READY = Path(__file__).parents[2] / "pipelines"
+
+
+def write_climate(folder: Path) -> None:
+    """A seasonal wave, a trend and weather on a grid; one cell has no values, one lacks some."""
+    rng = np.random.default_rng(1)
+    months, lat, lon = 240, 12, 18
+    t, x = np.arange(months)[:, None, None], np.arange(lon)[None, None]
+    y = np.linspace(-1, 1, lat)[None, :, None]
+    field = 280 + 10 * y * np.cos(2 * np.pi * t / 12) + 0.02 * t + 3 * np.sin(x / 3 + t / 17) * y
+    field = field + 0.3 * rng.standard_normal((months, lat, lon))
+    field[:, 2, 3] = np.nan
+    field[7, 5, 5] = np.nan
+    dims = ("time", "latitude", "longitude")
+    values = field.astype(np.float32)
+    write_grid(folder / "air_temperature.zarr", "air_temperature", values, dims, {}, chunk=24)
+
+
+def write_embeddings(folder: Path) -> None:
+    """Groups of points in a space of few directions, with noise in all."""
+    rng = np.random.default_rng(2)
+    axes = np.linalg.qr(rng.standard_normal((96, 12)))[0].T
+    centres = 30 * rng.standard_normal((12, 12)) * 0.7 ** np.arange(12) @ axes
+    spread = rng.standard_normal((5000, 30)) @ rng.standard_normal((30, 96)) / 5
+    rows = centres[rng.integers(12, size=5000)] + spread + 0.1 * rng.standard_normal((5000, 96))
+    zarr.create_array(folder / "embeddings.zarr", data=rows.astype(np.float32), chunks=(1000, 96))
+
+
+def write_checkpoint(folder: Path) -> None:
+    """Matrices of four layers that share a basis, but for one of full rank, in a safetensors file."""
+    numpy = pytest.importorskip("safetensors.numpy")
+    rng = np.random.default_rng(3)
+    basis = np.linalg.qr(rng.standard_normal((64, 8)))[0]
+    names = [f"layer.{i}.{part}" for i in range(4) for part in ("query", "key", "value")]
+    weights = {name: basis @ rng.standard_normal((8, 48)) for name in names}
+    weights["layer.0.output"] = rng.standard_normal((64, 48))
+    numpy.save_file(
+        {name: W.astype(np.float32) for name, W in weights.items()}, folder / "layers.safetensors"
+    )
+
+
+def write_measurements(folder: Path) -> None:
+    """Columns in different units, and a smooth function of them with noise."""
+    rng = np.random.default_rng(4)
+    X = rng.standard_normal((4000, 5))
+    y = np.sin(X[:, 0]) + X[:, 1] * X[:, 2] + 0.1 * rng.standard_normal(4000)
+    X *= [1, 10, 100, 0.1, 1000]
+    X[17, 3] = np.nan
+    zarr.create_array(folder / "measurements.zarr", data=X, chunks=(1000, 5))
+    np.save(folder / "targets.npy", y - y.mean())
+
+
+def write_genotypes(folder: Path) -> None:
+    """Three populations with frequencies of their own; some calls are missing, one variant never varies."""
+    rng = np.random.default_rng(5)
+    n_variants, n_samples = 6000, 120
+    ancestral = rng.uniform(0.1, 0.9, n_variants)
+    drift = 0.15 * rng.standard_normal((3, n_variants))
+    frequency = np.clip(ancestral + drift, 0.02, 0.98)
+    calls = rng.binomial(2, frequency[np.arange(n_samples) % 3].T).astype(np.int8)
+    calls[rng.random(calls.shape) < 0.01] = -1
+    calls[11] = 0
+    dims, attributes = ("variants", "samples"), {"_FillValue": -1}
+    write_grid(folder / "genotypes.zarr", "call_dosage", calls, dims, attributes, chunk=500)
+
+
+DATA = {
+    "climate-eof": write_climate,
+    "embeddings-pca": write_embeddings,
+    "checkpoint-compression": write_checkpoint,
+    "kernel-regression": write_measurements,
+    "genotypes": write_genotypes,
+}
+
+
+@pytest.fixture
+def copied(tmp_path) -> Callable[[str], Path]:
+    """A ready pipeline as a user copies it: beside the data."""
+
+    def copy(name: str) -> Path:
+        return Path(shutil.copy(READY / f"{name}.toml", tmp_path))
+
+    return copy
+
+
+def run(file: Path, capsys: pytest.CaptureFixture[str], *more: str, code: int = 0) -> dict:
+    capsys.readouterr()
+    assert app.run(["run", str(file), "--json", *more]) == code, capsys.readouterr()
+    return json.loads(capsys.readouterr().out)
+
+
+def assert_runs_once(file: Path, capsys: pytest.CaptureFixture[str]) -> dict:
+    """Checked, made with every link published, and a second time nothing is left to do."""
+    assert app.run(["check", str(file)]) == 0, capsys.readouterr().err
+    first = run(file, capsys)
+    assert first["status"] == "done"
+    assert all(step["status"] == "done" for step in first["steps"])
+    assert all(check["passed"] for check in first["checks"])
+    assert first["checks"]
+    assert not any(step["warnings"] for step in first["steps"])
+    for place in first["published"]:
+        streamsvd.load(place)
+    second = run(file, capsys)
+    assert second["status"] == "unchanged"
+    assert all(step["status"] == "unchanged" for step in second["steps"])
+    assert second["published"] == []
+    return first
+
+
+def test_every_ready_pipeline_has_data_here():
+    assert {file.stem for file in READY.iterdir()} == DATA.keys()
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_it_runs_as_it_is_and_then_has_nothing_to_do(name, copied, tmp_path, capsys):
+    DATA[name](tmp_path)
+    first = assert_runs_once(copied(name), capsys)
+    assert first["pipeline"] == name
+    assert len(first["published"]) == (READY / f"{name}.toml").read_text().count("[[publish]]")
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_it_says_what_is_missing(name, copied, capsys):
+    code = app.run(["check", str(copied(name))])
+    said = capsys.readouterr()
+    if name == "embeddings-pca":  # its source may be absent
+        assert code == 0
+        assert "its source is not there yet" in said.out
+    else:
+        assert code == 1
+        assert "does not exist. Make it, mend its path" in said.err
+
+
+def test_the_environment_says_where_the_data_are(copied, tmp_path, monkeypatch, capsys):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    write_climate(elsewhere)
+    monkeypatch.setenv("CLIMATE_ZARR", str(elsewhere / "air_temperature.zarr"))
+    assert run(copied("climate-eof"), capsys)["status"] == "done"
+
+
+def test_new_rows_go_into_the_model(copied, tmp_path, capsys):
+    write_embeddings(tmp_path)
+    file = copied("embeddings-pca")
+    run(file, capsys)
+    array = zarr.open_array(tmp_path / "embeddings.zarr")
+    array.append(array[:1000])
+    grown = run(file, capsys)
+    assert {step["status"] for step in grown["steps"]} == {"done"}
+    assert grown["steps"][0]["bytes_read"] < grown["steps"][2]["bytes_read"]  # the new rows alone
+    assert streamsvd.load(tmp_path / "latest" / "components").info.n_rows == 6000
+
+
+def test_another_year_goes_into_the_climate(copied, tmp_path, capsys):
+    write_climate(tmp_path)
+    file = copied("climate-eof")
+    run(file, capsys)
+    array = zarr.open_group(tmp_path / "air_temperature.zarr")["air_temperature"]
+    array.append(array[120:144])
+    grown = run(file, capsys)
+    assert {step["name"]: step["status"] for step in grown["steps"]}["proof"] == "done"
+    assert streamsvd.load(tmp_path / "latest" / "eof").info.n_rows == 264
+
+
+def test_embeddings_of_another_encoder_are_not_published(copied, tmp_path, capsys):
+    write_embeddings(tmp_path)
+    file = copied("embeddings-pca")
+    before = run(file, capsys)
+    places = [Path(place).resolve() for place in before["published"]]
+    array = zarr.open_array(tmp_path / "embeddings.zarr")
+    array.append(20 * np.random.default_rng(6).standard_normal((5000, 96), dtype=np.float32))
+    refused = run(file, capsys, code=4)
+    assert refused["status"] == "refused"
+    assert [Path(place).resolve() for place in before["published"]] == places
+
+
+def test_the_climate_pipeline_on_air_temperatures_of_two_centuries(copied, tmp_path, capsys):
+    pytest.importorskip("iris_sample_data")
+    demo = pytest.importorskip("streamsvd.cli.demo.climate")
+    climate = demo.load()
+    demo.store(climate, tmp_path)
+    assert_runs_once(copied("climate-eof"), capsys)
+    found = streamsvd.load(tmp_path / "latest" / "eof")
+    truth = climate.values.reshape(len(climate.values), -1).astype(np.float64)
+    values = np.linalg.svd(truth - truth.mean(axis=0), compute_uv=False)[:10]
+    assert (found.certificate.sigma_lower <= values * (1 + 1e-9)).all()
+    assert (values <= found.certificate.sigma_upper * (1 + 1e-9)).all()
