@@ -94,6 +94,7 @@ class MatrixReader:
         else:
             ends, along = self._panel_ends(span), 0 if self.layout.axis == "rows" else 1
             for block in self.blocks(span, device, task):
+                task.check()
                 state = pass_.update(state, block)
                 if task.sink is not None and (
                     ends is None or block.first + block.data.shape[along] in ends

@@ -106,6 +106,41 @@ def test_reading_ahead_gives_the_same_blocks_from_other_threads(size, readers):
     assert sorted(ahead.source.seen, key=str) == sorted(plain.source.seen, key=str)
 
 
+class Patience:
+    """A task that is cancelled after some checks."""
+
+    sink = None
+
+    def __init__(self, checks: int) -> None:
+        self.left = checks
+
+    def check(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise RunCancelled("interrupted")
+
+
+class CountBlocks:
+    """A pass that does nothing but count."""
+
+    count = 0
+
+    def init(self, device: Any) -> None:
+        return None
+
+    def update(self, state: None, block: Any) -> None:
+        self.count += 1
+
+
+def test_a_task_that_is_cancelled_stops_before_the_next_block_not_the_next_panel():
+    reader, counting = even(60, 5, 6, 60), CountBlocks()
+    assert len(reader.spans) == 4
+    with pytest.raises(RunCancelled):
+        whole = replace(reader, layout=replace(reader.layout, spans=((0, 60),)))
+        whole.run(counting, (0, 60), NumpyBackend(), Patience(4))  # one for the panel
+    assert counting.count == 3
+
+
 @given(sizes, st.booleans())
 def test_what_is_cached_is_the_same_and_read_once(size, ahead):
     plain = even(*size)
