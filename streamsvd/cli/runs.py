@@ -18,13 +18,19 @@ from streamsvd.cli.run import run_fields, set_option
 @options.as_json
 def command(file: Path, last: int | None, settings: tuple[str, ...], as_json: bool) -> int:
     """Show the runs of the pipeline that FILE describes, the oldest first."""
+    import msgspec
+
     from streamsvd.cli.present import show_json, table_lines
     from streamsvd.engine.memory import show_bytes
     from streamsvd.pipelines.description import read_pipeline
+    from streamsvd.pipelines.lock import lock_holder
     from streamsvd.pipelines.records import RunLog
 
     pipeline = read_pipeline(file, settings)
     records = RunLog(pipeline.state).records(last)
+    holder = lock_holder(pipeline.state)
+    if holder and records and records[-1].status == "killed":
+        records[-1] = msgspec.structs.replace(records[-1], status="running")
     if as_json:
         show_json(
             "pipeline runs", {"pipeline": pipeline.name, "runs": [run_fields(r) for r in records]}
@@ -51,5 +57,7 @@ def command(file: Path, last: int | None, settings: tuple[str, ...], as_json: bo
         if r.error:
             click.echo(f"run {r.number}: {r.error}")
         elif r.status == "killed":
-            click.echo(f"run {r.number} has no end: it was killed, or goes on.")
+            click.echo(f"run {r.number} has no end: it was killed.")
+        elif r.status == "running":
+            click.echo(f"run {r.number} goes on: {holder}.")
     return 0

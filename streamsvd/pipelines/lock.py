@@ -33,11 +33,8 @@ def run_lock(state: Path) -> Iterator[None]:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                holder = (
-                    os.pread(handle, 64, 0).decode(errors="replace").strip() or "another process"
-                )
                 raise ConflictError(
-                    f"a run of this pipeline is going on ({holder}): two at a time would do the same work. Wait for it, or end it."
+                    f"a run of this pipeline is going on ({_holder(handle)}): two at a time would do the same work. Wait for it, or end it."
                 ) from None
         with explain_errors(state):
             os.ftruncate(handle, 0)
@@ -45,3 +42,24 @@ def run_lock(state: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def lock_holder(state: Path) -> str:
+    """Which process runs a pipeline now; empty where none does."""
+    try:
+        handle = os.open(state / "lock", os.O_RDONLY)
+    except OSError:
+        return ""
+    try:
+        if fcntl is not None:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return ""
+    except BlockingIOError:
+        return _holder(handle)
+    finally:
+        os.close(handle)
+
+
+def _holder(handle: int) -> str:
+    """What the process that holds the lock has written into its file."""
+    return os.pread(handle, 64, 0).decode(errors="replace").strip() or "another process"

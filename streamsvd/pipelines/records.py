@@ -11,8 +11,8 @@ from streamsvd.errors import StoreError
 from streamsvd.store.objects import objects_at
 
 FOLDER = "runs"
-Status = Literal["done", "unchanged", "refused", "failed", "interrupted", "killed"]
-"""How a run, or a step, ended. ``"refused"``: a check did not pass, and nothing was published."""
+Status = Literal["done", "unchanged", "refused", "failed", "interrupted", "killed", "running"]
+"""How a run, or a step, ended. ``"refused"``: a check did not pass, and nothing was published; ``"running"``: it has not ended."""
 
 
 class StepRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -203,7 +203,7 @@ def test_runs_say_how_each_ended(run, folder):
     assert head == [[str(n), status] for n, status in enumerate(wanted, 1)]
     rest = "\n".join(lines[7:])
     assert "run 1: KeyboardInterrupt" in rest
-    assert "run 2 has no end: it was killed, or goes on." in rest
+    assert "run 2 has no end: it was killed." in rest
     assert "run 5: step eof: " in rest
     assert "none.npy does not exist" in rest
     assert "run 6: rows of eof is 240, at least 1e+09 was asked." in rest
@@ -268,3 +268,14 @@ def test_two_commands_at_once_are_one_and_a_sentence(run, folder):
     assert outcome.code == 1
     assert f"a run of this pipeline is going on (process {os.getpid()})" in outcome.err
     assert outcome.err.count("\n") == 1
+
+
+def test_a_run_that_goes_on_is_told_from_one_that_was_killed(run, folder):
+    pipeline = write(folder, SVD)
+    path = folder / "p.toml"
+    with run_lock(pipeline.state):
+        RunLog(pipeline.state).begin("p", "2026-01-01T00:00:00+00:00", "0")
+        assert f"run 1 goes on: process {os.getpid()}." in run("runs", path).out
+        (record,) = run("runs", path, "--json").record["runs"]
+        assert record["status"] == "running"
+    assert "run 1 has no end: it was killed." in run("runs", path).out
