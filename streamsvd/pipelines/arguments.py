@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from streamsvd.checks.paths import is_url
+from streamsvd.checks.paths import is_url, local_path
 from streamsvd.errors import StoreError
 from streamsvd.pipelines.description import Pipeline, Step, before
 from streamsvd.pipelines.sources import (
@@ -79,7 +79,7 @@ def step_inputs(pipeline: Pipeline, step: Step, places: Mapping[str, str]) -> li
 def _result_at(pipeline: Pipeline, text: str) -> str:
     """Where a result is that no step makes."""
     where = pipeline.address(text)
-    if not is_url(where) and not path_exists(Path(where)):
+    if not is_url(where) and not path_exists(local_path(where)):
         raise StoreError(
             f"{where} does not exist, and no step is named {text!r}. Name a step, or mend the path."
         )

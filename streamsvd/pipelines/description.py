@@ -152,7 +152,7 @@ def read_pipeline(path: str | os.PathLike[str], settings: Sequence[str] = ()) ->
     DescriptionError
         If it is no pipeline; the fault is located, as in ``at $.steps[1].svd``.
     """
-    place = Path(path).expanduser().absolute()
+    place = local_path(path, "file").absolute()
     try:
         text = place.read_text(encoding="utf-8")
     except FileNotFoundError:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from streamsvd.checks.paths import is_url
+from streamsvd.checks.paths import is_url, local_path
 from streamsvd.collections.readers import take_collection
 from streamsvd.collections.saves import members_digest, values_digest
 from streamsvd.engine.opening import open as open_matrix
@@ -36,7 +36,7 @@ def address(pipeline: Pipeline, described: SourceDescription) -> str:
 def is_there(pipeline: Pipeline, described: SourceDescription) -> bool:
     """Whether a source is there; of a URL that is known when it is opened."""
     where = address(pipeline, described)
-    return is_url(where) or path_exists(Path(where))
+    return is_url(where) or path_exists(local_path(where))
 
 
 def open_input(pipeline: Pipeline, described: SourceDescription, verb: str) -> Any:
@@ -90,7 +90,7 @@ def digest_of(where: str, source: Any = None) -> str:
         found.update(repr((source.shape, str(source.dtype), source.chunks)).encode())
         found.update(source_fingerprint(source).encode())
     if not is_url(where):
-        for path, stat in _files(Path(where)):
+        for path, stat in _files(local_path(where)):
             found.update(f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
     elif is_model(objects_at(where)):
         found.update(model_version(where).encode())
@@ -116,7 +116,7 @@ def newest_time(where: str) -> float | None:
     """When the newest of its files was written; None of a URL."""
     if is_url(where):
         return None
-    return max((stat.st_mtime for _, stat in _files(Path(where))), default=None)
+    return max((stat.st_mtime for _, stat in _files(local_path(where))), default=None)
 
 
 def _files(place: Path) -> Iterator[tuple[str, os.stat_result]]:
