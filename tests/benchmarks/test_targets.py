@@ -52,6 +52,7 @@ def test_every_target_has_a_table():
     assert set(SMALLEST) == set(run.EVERYWHERE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", SMALLEST)
 def test_a_target_is_measured_and_what_holds_at_any_size_holds(target, cache):
     table = SMALLEST[target]()

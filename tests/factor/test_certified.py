@@ -149,6 +149,7 @@ def test_no_claim_of_any_run_is_false():
     assert ends["converged"] > 200
 
 
+@pytest.mark.slow
 def test_at_delta_one_percent_fewer_than_one_percent_of_runs_lie():
     _, lies = attack(range(300, 500), 1e-2)
     assert len(lies) <= 2

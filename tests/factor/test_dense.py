@@ -244,6 +244,7 @@ def test_columns_at_a_million_in_float32_keep_the_digits_of_their_variation(axis
     assert result.info.status is streamsvd.Status.CONVERGED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["graded4", "graded5"])
 @pytest.mark.parametrize("axis", ["rows", "columns"])
 @pytest.mark.parametrize("precision", ["auto", "single", "double"])

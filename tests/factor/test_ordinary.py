@@ -13,6 +13,7 @@ def short():
     return list(ordinary.sweep("short", routes=False))
 
 
+@pytest.mark.slow
 def test_every_run_is_proved_in_few_reads(short):
     assert ordinary.complaints(short) == []
     assert [o.where for o in short if o.gram_fits and not o.converged] == []

@@ -585,6 +585,7 @@ def attack(seeds: range, delta: float, *, largest: int = 40) -> Count:
     return tally
 
 
+@pytest.mark.slow
 def test_at_delta_one_percent_at_most_one_percent_of_the_looks_fail():
     tally = attack(range(1700), 1e-2, largest=30)
     print(

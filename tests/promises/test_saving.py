@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -29,6 +30,13 @@ BLOCKS = {
     for name, kind in (("query", "float32"), ("key", "float64"))
 } | {"noise": RNG.standard_normal((40, 39))}
 WITH_NAN = np.where(RNG.random(A.shape) < 0.01, np.nan, A)
+
+
+def verification() -> Any:
+    """Of a result that is stored for as long as that takes."""
+    with tempfile.TemporaryDirectory() as folder:
+        return streamsvd.verify(streamsvd.svd(A, 3).save(Path(folder) / "svd"), A)
+
 
 MAKERS: dict[str, list[Callable[[], Any]]] = {
     "svd": [
@@ -58,6 +66,7 @@ MAKERS: dict[str, list[Callable[[], Any]]] = {
     ],
     "cluster": [lambda: streamsvd.cluster(BLOCKS, 0.1), lambda: streamsvd.cluster(BLOCKS, 0.01, mode="block")],
     "rate_curve": [lambda: streamsvd.rate_curve(BLOCKS, [0.1, 0.3])],
+    "verify": [lambda: verification()],
     "sample_rows": [
         lambda: streamsvd.sample_rows(A, 20, seed=5),
         lambda: streamsvd.sample_rows(A, method="online", oversampling=4.0, mask=MASK),

@@ -33,7 +33,7 @@ def blocks(A, stop=None, begin=0):
 
 
 @pytest.mark.parametrize("order", ["auto", "arbitrary"])
-@pytest.mark.parametrize("n_rows", [None, 6_000])
+@pytest.mark.parametrize("n_rows", [pytest.param(None, marks=[pytest.mark.slow]), 6_000])
 @pytest.mark.parametrize("replay", [True, False])
 def test_blocks_that_stop_coming_go_on(tmp_path, A, order, n_rows, replay):
     options = {"k": 1, "order": order, "n_rows": n_rows}
