@@ -81,6 +81,15 @@ def relink(text: str, path: str) -> str:
     return LINK.sub(change, text)
 
 
+def plain_bars(text: str) -> str:
+    """Bars in the code of tables, which a forge wants escaped and mkdocs does not."""
+
+    def change(row: re.Match[str]) -> str:
+        return re.sub(r"`[^`]+`", lambda code: code[0].replace("\\|", "|"), row[0])
+
+    return re.sub(r"^\|.*$", change, text, flags=re.M)
+
+
 def file_page(path: str) -> str:
     """What the site shows of a file or folder that is no page."""
     whole = ROOT / path
@@ -240,5 +249,5 @@ def on_files(files: Any, *, config: Any) -> Any:
 
 def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
     """Links as they are in the site; and the table of names."""
-    text = relink(markdown, origin_of(page.file.src_uri))
+    text = plain_bars(relink(markdown, origin_of(page.file.src_uri)))
     return text + name_table() if page.file.src_uri == "api.md" else text

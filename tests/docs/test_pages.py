@@ -110,6 +110,14 @@ def test_links_lead_somewhere(page) -> None:
             assert (page.parent / target).exists(), target
 
 
+def test_a_row_of_a_table_has_as_many_cells_as_its_head(page) -> None:
+    width = 0
+    for line in page.read_text(encoding="utf-8").splitlines():
+        cells = len(re.findall(r"(?<!\\)\|", line)) if line.startswith("|") else 0
+        assert cells == width or not cells or not width, line
+        width = cells
+
+
 def test_quick_start_is_two_lines() -> None:
     (block,) = blocks(ROOT / "README.md", "bash")
     demo, tests = block.splitlines()

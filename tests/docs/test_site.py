@@ -60,6 +60,10 @@ def test_addresses_and_anchors_stay_as_they_are():
     assert pages.relink(text, "docs/svd.md") == text
 
 
+def test_bars_in_the_code_of_a_table_are_as_mkdocs_wants_them():
+    assert pages.plain_bars("| `\\|x\\|` | a \\| b |\n`\\|`") == "| `|x|` | a \\| b |\n`\\|`"
+
+
 def test_every_file_to_which_a_page_leads_has_a_page():
     texts = {
         f"docs/{each.relative_to(ROOT / 'docs').as_posix()}": each.read_text()
