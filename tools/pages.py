@@ -155,28 +155,22 @@ def family_page(family: str, names: Iterable[str]) -> str:
     return "\n".join(lines)
 
 
-def help_of(command: click.Command, words: str) -> Iterator[str]:
+def help_of(command: click.Command, name: str, above: click.Context | None = None) -> Iterator[str]:
     """The help of a command and of those below it, as a terminal shows it."""
-    context = click.Context(command, info_name=words, max_content_width=96, terminal_width=96)
-    yield f"## `{words}`\n\n```text\n{command.get_help(context)}\n```\n"
-    if isinstance(command, click.Group) and command is not command_line.verbs:
-        for name, part in command.commands.items():
-            yield from help_of(part, f"{words} {name}")
+    given = {} if above else command_line.verbs.context_settings
+    context = click.Context(command, above, name, max_content_width=84, terminal_width=84, **given)
+    yield f"## `{context.command_path}`\n\n```text\n{command.get_help(context)}\n```\n"
+    if isinstance(command, click.Group):
+        for part in command.list_commands(context):
+            below = command.get_command(context, part)
+            assert below is not None
+            yield from help_of(below, part, context)
 
 
 def command_page() -> str:
     """The help of every command."""
-    context = click.Context(command_line.verbs)
-    lines = [
-        "# Help of every command\n",
-        "What `streamsvd COMMAND --help` prints. In sentences, with examples: [command line](../cli.md).\n",
-    ]
-    lines += help_of(command_line.verbs, "streamsvd")
-    for name in command_line.VERBS:
-        command = command_line.verbs.get_command(context, name)
-        assert command is not None
-        lines += help_of(command, f"streamsvd {name}")
-    return "\n".join(lines)
+    said = "What `streamsvd COMMAND --help` prints. In sentences, with examples: [command line](../cli.md).\n"
+    return "\n".join(["# Help of every command\n", said, *help_of(command_line.verbs, "streamsvd")])
 
 
 def name_table() -> str:
