@@ -30,6 +30,7 @@ LOADING = {
     "object": "data",
 }
 """Attributes by which a page makes a browser load something."""
+NUMBER = re.compile(r"(?<![\d^.-])\d+\.\d+(?:e-\d+)?")
 
 
 @pytest.mark.parametrize(
@@ -125,6 +126,19 @@ def test_the_help_of_every_command_is_there():
         assert f"\n## `streamsvd {name}`\n" in text
     assert "\n## `streamsvd krr predict`\n" in text
     assert "Usage: streamsvd svd [OPTIONS] SOURCE" in text
+
+
+@pytest.mark.parametrize(
+    ("page", "begin"), [("comparison.md", "## Passes"), ("uses/gpu.md", "## Is it worth it?")]
+)
+def test_every_figure_stands_in_the_measurements(page, begin):
+    results = set(NUMBER.findall((ROOT / "benchmarks" / "RESULTS.md").read_text(encoding="utf-8")))
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8").partition(begin)[2]
+    figures = [
+        n for line in text.splitlines() if line.startswith("|") for n in NUMBER.findall(line)
+    ]
+    assert len(figures) > 5
+    assert set(figures) <= results
 
 
 # The site itself ------------------------------------------------------------------------------------------
