@@ -65,12 +65,13 @@ class Table:
 
     def markdown(self) -> str:
         """The table for people."""
+        bars = r"\|\|"  # of a norm, not of the table
         lines = [f"## {self.target}: {self.question}", ""]
         lines += [f"- {note}" for note in self.notes] + ([""] if self.notes else [])
         lines += ["| case | asked | measured | verdict |", "|---|---|---|---|"]
-        lines += [
-            f"| {row.case} | {row.asked} | {row.measured} | {row.verdict} |" for row in self.rows
-        ]
+        for row in self.rows:
+            cells = [row.case, row.asked, row.measured, row.verdict]
+            lines.append(f"| {' | '.join(cells).replace('||', bars)} |")
         return "\n".join(lines)
 
 

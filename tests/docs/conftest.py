@@ -10,9 +10,9 @@ from streamsvd.testing.spectra import KnownMatrix
 from streamsvd.testing.writing import write_grid, write_known
 
 ROOT = Path(__file__).parents[2]
-WHOLE = ("concat.md", "pipelines.md")
-"""Pages that make what they read."""
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+WHOLE = ("comparison.md", "concat.md", "pipelines.md", "start.md")
+"""Pages that make what they read, beside those of uses."""
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 @pytest.fixture(params=PAGES, ids=lambda page: page.name)
@@ -25,9 +25,14 @@ def page(request: pytest.FixtureRequest) -> Path:
 def folder(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The data that the page speaks of, in the folder that it runs in."""
     monkeypatch.chdir(tmp_path)
-    if page.name not in WHOLE:
+    if not makes_its_data(page):
         write_data(tmp_path)
     return tmp_path
+
+
+def makes_its_data(page: Path) -> bool:
+    """Whether a page makes what it reads."""
+    return page.name in WHOLE or page.parent.name == "uses"
 
 
 def write_data(folder: Path) -> None:

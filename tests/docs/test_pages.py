@@ -15,6 +15,7 @@ import pytest
 
 from streamsvd.cli import app
 from streamsvd.cli import commands as command_line
+from tests.docs.conftest import PAGES, makes_its_data, write_data
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,6 +38,16 @@ def commands(block: str) -> list[list[str]]:
     return [shlex.split(line)[2:] for line in lines]
 
 
+ON_A_GPU = ("gpu.md",)
+"""Pages whose blocks need one."""
+
+
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(p, marks=pytest.mark.gpu) if p.name in ON_A_GPU else p for p in PAGES],
+    ids=lambda page: page.name,
+    indirect=True,
+)
 @pytest.mark.usefixtures("folder")
 def test_snippets_and_commands_run_in_their_order(page, monkeypatch, capsys) -> None:
     """One after another, as a reader pastes them: what one has written is there for the next, and in its way."""
@@ -59,8 +70,9 @@ def test_snippets_and_commands_run_in_their_order(page, monkeypatch, capsys) -> 
             assert app.run(given) == 0, (given, capsys.readouterr().err)
 
 
-@pytest.mark.usefixtures("folder")
-def test_commands_parse(page) -> None:
+def test_commands_parse(page, folder) -> None:
+    if makes_its_data(page):
+        write_data(folder)
     for given in (each for block in blocks(page, "console") for each in commands(block)):
         verb = command_line.verbs.get_command(click.Context(command_line.verbs), given[0])
         assert verb is not None, given
@@ -96,6 +108,14 @@ def test_links_lead_somewhere(page) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
         if "://" not in target:
             assert (page.parent / target).exists(), target
+
+
+def test_a_row_of_a_table_has_as_many_cells_as_its_head(page) -> None:
+    width = 0
+    for line in page.read_text(encoding="utf-8").splitlines():
+        cells = len(re.findall(r"(?<!\\)\|", line)) if line.startswith("|") else 0
+        assert cells == width or not cells or not width, line
+        width = cells
 
 
 def test_quick_start_is_two_lines() -> None:
