@@ -11,14 +11,8 @@ from typing import Any
 
 import streamsvd
 from streamsvd.engine.events import Callback, ignore_event
-from streamsvd.errors import (
-    NotConverged,
-    SpecError,
-    StreamSVDError,
-)
-from streamsvd.info import Status as RunStatus
+from streamsvd.errors import CheckpointMismatch, NotConverged, StreamSVDError
 from streamsvd.models import Model
-from streamsvd.models.verify import Verification
 from streamsvd.pipelines.arguments import (
     accepts,
     is_waiting,
@@ -28,15 +22,17 @@ from streamsvd.pipelines.arguments import (
     step_key,
     step_options,
 )
-from streamsvd.pipelines.checks import Finding, check
+from streamsvd.pipelines.checks import check, refusal
 from streamsvd.pipelines.description import Pipeline, Step, before
+from streamsvd.pipelines.findings import finding_of, schema_checks
 from streamsvd.pipelines.lock import run_lock
 from streamsvd.pipelines.notices import send_notices
 from streamsvd.pipelines.planning import WAITING, plan_pipeline
-from streamsvd.pipelines.publishing import check_link, link_target, publish, remove_old
+from streamsvd.pipelines.publishing import publish_results
+from streamsvd.pipelines.quantities import Finding
 from streamsvd.pipelines.records import CheckRecord, PipelineRecord, RunLog, Status, StepRecord
-from streamsvd.pipelines.sources import address, model_version, newest_time
-from streamsvd.pipelines.vocabulary import INPUTS
+from streamsvd.pipelines.retention import remove_old_results
+from streamsvd.pipelines.sources import model_version
 from streamsvd.store.collections.archive import CompressedStore
 from streamsvd.store.results.loading import load
 from streamsvd.store.results.reader import is_result
@@ -93,7 +89,7 @@ def _recorded_run(run: PipelineRun) -> tuple[PipelineRecord, BaseException | Non
     record = PipelineRecord(
         pipeline=run.pipeline.name, number=number, status=status, started=started, ended=_now(),
         streamsvd=streamsvd.__version__, steps=tuple(run.steps), checks=tuple(run.checks),
-        published=tuple(run.published), error=error,
+        published=tuple(run.published), error=error, notes=tuple(run.notes),
     )  # fmt: skip
     with defer_interrupts():
         log.end(record)
@@ -108,8 +104,8 @@ class PipelineRun:
     ----------
     pipeline, callback
         What is run, and who watches.
-    steps, checks, published
-        What was done so far.
+    steps, checks, published, notes
+        What was done so far, and what is to be said of it.
     """
 
     pipeline: Pipeline
@@ -117,10 +113,14 @@ class PipelineRun:
     steps: list[StepRecord] = field(default_factory=list)
     checks: list[CheckRecord] = field(default_factory=list)
     published: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     _findings: dict[str, Finding] = field(default_factory=dict)
 
     def make(self) -> tuple[Status, str]:
         """All steps, their checks, and what is published; how it ended, and why."""
+        self.checks += schema_checks(self.pipeline)
+        if refusal(self.checks):
+            return "refused", refusal(self.checks)
         for step in self.pipeline.steps:
             try:
                 self.steps.append(self._make_step(step))
@@ -135,15 +135,10 @@ class PipelineRun:
                     raise
                 return "failed", f"step {step.name}: {error}"
         for asked in self.pipeline.checks:
-            if asked.step in self._findings:
+            if asked.step in self._findings and asked.quantity != "schema":
                 self.checks.append(check(asked, self._findings[asked.step]))
-        wrong = [c for c in self.checks if not c.passed]
-        if wrong:
-            found = "; ".join(
-                f"{c.quantity} of {c.step} is {'not known' if c.value is None else format(c.value, '.6g')}, {c.asked} was asked"
-                for c in wrong
-            )
-            return "refused", f"{found}. What was published before stays."
+        if refusal(self.checks):
+            return "refused", refusal(self.checks)
         self._publish()
         changed = any(record.status == "done" for record in self.steps)
         return ("done" if changed or self.published else "unchanged"), ""
@@ -187,15 +182,14 @@ class PipelineRun:
     ) -> tuple[Any, str]:
         """What the verb finds; and where it does not converge, what it has found so far, and what it says of that.
 
-        Saves are of a run that was cut in the same way. Where other memory cuts it otherwise, they are of no use.
+        Saves are of a run that was cut in the same way. Where other memory cuts it otherwise, they are of no use; no other error
+        takes them away.
         """
         function = VERBS[step.verb].resolve("function")
         try:
             try:
                 return function(*inputs, **options, callback=self.callback), ""
-            except SpecError:
-                if not saves.is_dir():
-                    raise
+            except CheckpointMismatch:
                 shutil.rmtree(saves)
                 return function(*inputs, **options, callback=self.callback), ""
         except NotConverged as error:
@@ -239,66 +233,19 @@ class PipelineRun:
         StreamSVDError
             If the result is none that others may read: it did not converge, or is a verification that found a contradiction.
         """
-        _require_sound(result, place)
-        links = [p.to for p in self.pipeline.publications if p.step == step.name]
-        asked = {c.quantity for c in self.pipeline.checks if c.step == step.name}
-        previous = (
-            link_target(self.pipeline.place(links[0])) if links and "drift" in asked else None
-        )
-        sources = [v for a, v in step.inputs.items() if INPUTS[step.verb][a] == "source"]
-        times = [
-            newest_time(address(self.pipeline, self.pipeline.sources[name])) for name in sources
-        ]
-        self._findings[step.name] = Finding(
-            result,
-            None if previous is None else load(previous),
-            seconds,
-            times[0] if times else None,
-        )
+        self._findings[step.name] = finding_of(self.pipeline, step, result, place, seconds)
 
     def _publish(self) -> None:
         """Links to the new results, and old results away."""
-        pipeline, places = self.pipeline, {r.name: Path(r.place) for r in self.steps if r.place}
-        for publication in pipeline.publications:
-            link, place = pipeline.place(publication.to), places.get(publication.step)
-            check_link(link, pipeline.state)
-            if place is not None and publish(link, place):
-                self.published.append(str(link))
-        needed = [*places.values()]
-        needed += [
-            p for p in (link_target(pipeline.place(x.to)) for x in pipeline.publications) if p
-        ]
-        for step in pipeline.steps:
-            remove_old(results_of(pipeline, step), pipeline.keep, needed)
-            if (
-                step.name in places
-            ):  # it is made: what it saved on the way, or for other options, is of no use
-                shutil.rmtree(saves_of(pipeline, step), ignore_errors=True)
+        places = {r.name: Path(r.place) for r in self.steps if r.place}
+        self.notes += publish_results(self.pipeline, places, self.published)
+        remove_old_results(self.pipeline, places)
 
 
 def _is_whole(place: Path) -> bool:
     """Whether a result is there; a collection is only once it has a version."""
     store = CompressedStore.from_address(place)
     return store.versions.newest() > 0 if store.is_there() else is_result(place)
-
-
-def _require_sound(result: Any, place: Path) -> None:
-    """Refuse a result that others must not read.
-
-    Raises
-    ------
-    StreamSVDError
-        With what is wrong with it.
-    """
-    if isinstance(result, Verification) and not result.agrees:
-        raise StreamSVDError(
-            f"the result does not agree with its source: {' '.join(result.findings)}"
-        )
-    if getattr(getattr(result, "info", None), "status", None) is RunStatus.NOT_CONVERGED:
-        raise StreamSVDError(
-            f"it did not converge; what was found so far is in {place}, and is not published. Ask for less, such as a larger "
-            "tol, or allow more, such as max_passes."
-        )
 
 
 def _record(

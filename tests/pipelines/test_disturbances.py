@@ -1,0 +1,197 @@
+"""Killed anywhere, or without room anywhere: what was published stays, and the next run ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+import shutil
+import signal
+from dataclasses import dataclass
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import streamsvd
+from streamsvd import Model
+from streamsvd.pipelines.records import RunLog
+from tests.pipelines.disk import Fault, run_disturbed
+from tests.pipelines.kit import (
+    CHAIN,
+    ROWS,
+    assert_same_bits,
+    grow,
+    place_of,
+    run_text,
+    write,
+    write_sources,
+)
+
+KILLS = 20
+MORE = 80
+"""Rows that come between two runs."""
+NAMES = ("eof", "model")
+
+
+@pytest.fixture(scope="module")
+def server() -> ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        ["streamsvd.models", "streamsvd.factor.pca", "tests.pipelines.disk"]
+    )
+    return context
+
+
+def disturbed(
+    server: ForkServerContext, file: Path, at: int, fault: Fault
+) -> tuple[int, tuple[int, str, str] | None]:
+    """Exit code of a run, and what it told."""
+    here, there = server.Pipe(duplex=False)
+    process = server.Process(target=run_disturbed, args=(str(file), at, fault, there), daemon=True)
+    process.start()
+    there.close()
+    try:
+        found = here.recv()
+    except EOFError:
+        found = None
+    here.close()
+    process.join()
+    assert process.exitcode is not None
+    return process.exitcode, found
+
+
+@dataclass
+class Stage:
+    """A pipeline before a run that will be disturbed, and what the run makes where nothing disturbs it.
+
+    Attributes
+    ----------
+    folder, kept
+        Where it runs, and a copy of it as it was before.
+    places
+        Results of the run that nothing disturbed, by step.
+    rows
+        How many rows the model had before, and has after.
+    counts
+        Changes of files of that run: all, and those that take room.
+    """
+
+    folder: Path
+    kept: Path
+    places: dict[str, Path]
+    rows: tuple[int, int]
+    counts: dict[str, int]
+
+    def restore(self) -> None:
+        """As it was before the run; times of files too, which keys depend on."""
+        shutil.rmtree(self.folder)
+        shutil.copytree(self.kept, self.folder, symlinks=True)
+
+    def assert_readers_see_a_whole_result(self) -> None:
+        """The old one, the new one, or none where there was none."""
+        for name in NAMES:
+            link = self.folder / "latest" / name
+            if self.rows[0] or link.is_symlink():
+                assert streamsvd.load(link).info.n_rows in self.rows
+
+    def assert_the_next_run_is_right(self) -> None:
+        """The bits of the run that nothing disturbed, each row absorbed once, and nothing left over."""
+        record = run_text(self.folder, CHAIN)
+        assert record.status in ("done", "unchanged"), record.error
+        for name in NAMES:
+            place = place_of(record, name)
+            assert_same_bits(place, self.places[name])
+            assert (self.folder / "latest" / name).resolve(strict=True) == place.resolve()
+        model = Model.open(self.folder / "a.model")
+        assert model.n_rows == self.rows[1]
+        assert sum(entry.n_rows for entry in model.blocks) == self.rows[1]
+        assert model.verify() == []
+        assert run_text(self.folder, CHAIN).status == "unchanged"
+        left = [p.name for p in self.folder.rglob("*") if is_left_over(p)]
+        assert not left
+
+
+def is_left_over(path: Path) -> bool:
+    """Whether a file is of a run that did not end; temporary ones of a model are younger than they may be, and stay."""
+    return ".partial-" in path.name or ".publishing-" in path.name or path.name.startswith(".v")
+
+
+@pytest.fixture(scope="module", params=["first", "later"])
+def stage(request: Any, server: ForkServerContext, tmp_path_factory: Any) -> Stage:
+    """Before the first run of a pipeline, or before one that finds new rows."""
+    home = tmp_path_factory.mktemp("stage")
+    folder = write_sources(home / "my data")
+    write(folder, CHAIN)
+    rows = (0, ROWS)
+    if request.param == "later":
+        run_text(folder, CHAIN)
+        grow(folder / "a.zarr", MORE)
+        rows = (ROWS, ROWS + MORE)
+    stage = Stage(folder, home / "kept", {}, rows, {})
+    shutil.copytree(folder, stage.kept, symlinks=True)
+    for fault in ("full", "kill"):
+        stage.restore()
+        code, found = disturbed(server, folder / "p.toml", 0, fault)
+        assert code == 0
+        assert found is not None
+        stage.counts[fault], status, said = found
+        assert status == "done", said
+    (*_, record) = RunLog(folder / "p.runs").records()
+    for name in NAMES:
+        stage.places[name] = Path(shutil.copytree(place_of(record, name), home / name))
+    return stage
+
+
+def points(count: int) -> list[int]:
+    """Where the kills fall: the same each time, as long as runs change files as often."""
+    return random.Random(count).sample(range(1, count + 1), KILLS)
+
+
+def some(usual: range, of: range) -> list[Any]:
+    """Numbers of which only a few are tried in every run of the tests."""
+    return [n if n in usual else pytest.param(n, marks=pytest.mark.slow) for n in of]
+
+
+@pytest.mark.parametrize("number", some(range(2), range(KILLS)))
+def test_a_run_that_was_killed_anywhere_is_made_whole(server, stage, number) -> None:
+    stage.restore()
+    at = points(stage.counts["kill"])[number]
+    code, _ = disturbed(server, stage.folder / "p.toml", at, "kill")
+    assert code == -signal.SIGKILL
+    stage.assert_readers_see_a_whole_result()
+    stage.assert_the_next_run_is_right()
+
+
+@pytest.mark.slow
+def test_runs_that_are_killed_one_after_another_are_made_whole(server, stage) -> None:
+    stage.restore()
+    draw = random.Random(1)
+    for _ in range(8):
+        disturbed(server, stage.folder / "p.toml", draw.randint(1, stage.counts["kill"]), "kill")
+        stage.assert_readers_see_a_whole_result()
+    stage.assert_the_next_run_is_right()
+
+
+def assert_full_disk_loses_nothing(server: ForkServerContext, stage: Stage, at: int) -> None:
+    stage.restore()
+    code, found = disturbed(server, stage.folder / "p.toml", at, "full")
+    assert code == 0
+    assert found is not None
+    _, status, said = found
+    assert status != "done"
+    assert "No space left on device" in said, (at, found)
+    stage.assert_readers_see_a_whole_result()
+    stage.assert_the_next_run_is_right()
+
+
+@pytest.mark.parametrize("part", [0.3, 0.9])
+def test_a_disk_that_is_full_loses_nothing(server, stage, part) -> None:
+    assert_full_disk_loses_nothing(server, stage, max(1, int(part * stage.counts["full"])))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_disk_that_is_full_at_any_write_loses_nothing(server, stage) -> None:
+    for at in range(1, stage.counts["full"] + 1):
+        assert_full_disk_loses_nothing(server, stage, at)
