@@ -138,7 +138,7 @@ def _check_bounds(check: CheckDescription, where: str) -> None:
     """Refuse a check that asks nothing, or what no value can be."""
     if check.columns is not None or check.dtype is not None:
         raise DescriptionError(
-            f"columns and dtype belong to a schema - at {where}. Write quantity = \"schema\", or leave them out."
+            f'columns and dtype belong to a schema - at {where}. Write quantity = "schema", or leave them out.'
         )
     bounds = [bound for bound in (check.at_least, check.at_most) if bound is not None]
     if not bounds:

@@ -70,7 +70,5 @@ def refusal(checks: Sequence[CheckRecord]) -> str:
     wrong = [c for c in checks if not c.passed]
     if not wrong:
         return ""
-    found = "; ".join(
-        f"{c.quantity} of {c.step} is {c.words}, {c.asked} was asked" for c in wrong
-    )
+    found = "; ".join(f"{c.quantity} of {c.step} is {c.words}, {c.asked} was asked" for c in wrong)
     return f"{found}. What was published before stays."

@@ -142,7 +142,9 @@ def read_pipeline(path: str | os.PathLike[str], settings: Sequence[str] = ()) ->
     """
     place = local_path(path, "file").absolute()
     try:
-        text = place.read_text(encoding="utf-8-sig")  # some editors write a mark of their encoding first
+        text = place.read_text(
+            encoding="utf-8-sig"
+        )  # some editors write a mark of their encoding first
     except FileNotFoundError:
         raise StoreError(f"{path} does not exist. Pass the file of a pipeline.") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -209,15 +211,25 @@ def _pipeline(file: _File, place: Path) -> Pipeline:
                 f"there is no step {step_name!r} - at $.{where}.step. Steps are {', '.join(by_name)}."
             )
     check_checks(file.checks, by_name, {entry.step for entry in file.publish})
-    for kind, entries in (("checks", file.checks), ("publish", file.publish), ("notify", file.notify)):
+    for kind, entries in (
+        ("checks", file.checks),
+        ("publish", file.publish),
+        ("notify", file.notify),
+    ):
         _check_names(kind, entries)
     _check_links(file.publish, place.parent)
     for number, notice in enumerate(file.notify):
         _check_notice(notice, f"$.notify[{number}]")
     name = place.stem if file.name is None else file.name
+    if file.name is None and not _NAME.fullmatch(name):
+        raise DescriptionError(
+            f'the file is called {name!r}, which is no name of a pipeline. Write name = "..." at its top, of letters, digits, - '
+            "and _."
+        )
     _check_name(name, "$.name")
     folder = f"{place.stem}.runs" if file.state is None else file.state
     state = place.parent / _path_of(folder, "$.state")
+    _check_outside(file.publish, place.parent, state)
     return Pipeline(
         name, place, state, file.keep, sources, tuple(steps), tuple(file.checks), tuple(file.publish),
         tuple(file.notify),
@@ -318,6 +330,17 @@ def _check_links(publish: Sequence[PublicationDescription], folder: Path) -> Non
                     f"{link} and {earlier} lie one in the other - at {where}. Publish to places beside each other."
                 )
         links.append(link)
+
+
+def _check_outside(publish: Sequence[PublicationDescription], folder: Path, state: Path) -> None:
+    """Refuse links within the state, where what is old is taken away."""
+    home = os.path.abspath(state)  # noqa: PTH100 - links are not followed
+    for number, entry in enumerate(publish):
+        link = os.path.abspath(folder / local_path(entry.to))  # noqa: PTH100
+        if os.path.commonpath([home, link]) == home:
+            raise DescriptionError(
+                f"{entry.to} lies in the state, {state} - at $.publish[{number}].to. Publish to a place beside it."
+            )
 
 
 def _check_notice(notice: NoticeDescription, where: str) -> None:

@@ -32,6 +32,7 @@ from streamsvd.pipelines.publishing import publish_results
 from streamsvd.pipelines.quantities import Finding
 from streamsvd.pipelines.records import CheckRecord, PipelineRecord, RunLog, Status, StepRecord
 from streamsvd.pipelines.retention import remove_old_results
+from streamsvd.pipelines.row_marks import check_marks, write_marks
 from streamsvd.pipelines.sources import model_version
 from streamsvd.store.collections.archive import CompressedStore
 from streamsvd.store.results.loading import load
@@ -198,6 +199,7 @@ class PipelineRun:
     def _update(self, step: Step, inputs: list[Any], options: dict[str, Any]) -> StepRecord:
         """New rows into a model, which knows what it has; its newest version becomes a result."""
         began = time.perf_counter()
+        check_marks(self.pipeline, step, *inputs)
         report = VERBS["update"].resolve("function")(*inputs, **options, callback=self.callback)
         status: Status = "done" if report.n_absorbed else "unchanged"
         key = model_version(inputs[0])
@@ -206,6 +208,7 @@ class PipelineRun:
         place = results_of(self.pipeline, step) / key
         if not _is_whole(place):
             place.parent.mkdir(parents=True, exist_ok=True)
+            write_marks(self.pipeline, step, *inputs)
             Model.open(inputs[0], int(key[1:].partition("-")[0])).as_svd().save(place)
         seconds = time.perf_counter() - began
         self._keep_finding(step, load(place), place, seconds)

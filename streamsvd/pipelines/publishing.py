@@ -97,10 +97,10 @@ def _sweep(link: Path, state: Path) -> None:
     """Take away what a run of this pipeline left that was killed before it put its link in place."""
     begin, home = f".{link.name}{LEFT}", state.resolve()
     for path in link.parent.iterdir():
-        if path.name.startswith(begin) and path.is_symlink():
-            if _target(path).is_relative_to(home):
-                with contextlib.suppress(FileNotFoundError):
-                    path.unlink()
+        is_left = path.name.startswith(begin) and path.is_symlink()
+        if is_left and _target(path).is_relative_to(home):
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()
 
 
 def publish_results(

@@ -145,9 +145,7 @@ def _change_history(
         seen.withdraw(current)
         notes.append(f"{current} of {name} was taken back: no run publishes it by itself.")
     if key not in seen.published:
-        notes.append(
-            f"{key} of {name} was never published before: its checks may not have passed."
-        )
+        notes.append(f"{key} of {name} was never published before: its checks may not have passed.")
     seen.withdrawn = [other for other in seen.withdrawn if other != key]
     for publication in publications:
         seen.add(key, publication.to)

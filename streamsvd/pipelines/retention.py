@@ -12,6 +12,7 @@ from streamsvd.pipelines.arguments import results_of, saves_of
 from streamsvd.pipelines.description import Pipeline
 from streamsvd.pipelines.history import PublicationHistory, read_history, write_history
 from streamsvd.pipelines.publishing import link_target
+from streamsvd.pipelines.row_marks import marks_of
 from streamsvd.store.explanations import explain_errors
 
 
@@ -35,12 +36,15 @@ def remove_old_results(pipeline: Pipeline, places: Mapping[str, Path]) -> None:
     needed = [*places.values(), *_led_to(pipeline, history)]
     for step in pipeline.steps:
         remove_old(results_of(pipeline, step), pipeline.keep, needed)
-        if step.name in places:  # it is made: what it saved on the way, or for other options, is of no use
+        if (
+            step.name in places
+        ):  # it is made: what it saved on the way, or for other options, is of no use
             shutil.rmtree(saves_of(pipeline, step), ignore_errors=True)
     for name in before - {step.name for step in pipeline.steps}:
         folder = pipeline.state / "results" / name
         remove_old(folder, 0, needed)
         shutil.rmtree(pipeline.state / "saves" / name, ignore_errors=True)
+        marks_of(pipeline, name).unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # a link leads to something in it
             folder.rmdir()
         if not folder.exists():
@@ -67,7 +71,9 @@ def remove_old(folder: Path, keep: int, needed: Collection[Path]) -> list[Path]:
     found = sorted(folder.iterdir(), key=lambda p: p.stat().st_mtime_ns)
     results = [p for p in found if "." not in p.name]
     held = {place.resolve() for place in needed}
-    gone = [place for place in results[: max(len(results) - keep, 0)] if place.resolve() not in held]
+    gone = [
+        place for place in results[: max(len(results) - keep, 0)] if place.resolve() not in held
+    ]
     for left in found:
         if left not in results:
             shutil.rmtree(left, ignore_errors=True)

@@ -12,6 +12,8 @@ from streamsvd.errors import DescriptionError
 from streamsvd.pipelines.vocabulary import INPUTS
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+LISTS = ("steps", "checks", "publish", "notify")
+"""Fields of a file that are lists of tables."""
 
 
 def apply_setting(table: dict[str, Any], setting: str) -> None:
@@ -32,10 +34,13 @@ def apply_setting(table: dict[str, Any], setting: str) -> None:
         if isinstance(place, list):
             found = _entry(place, path[0], name, setting)
         else:
-            found = place.setdefault(name, {}) if isinstance(place, dict) else None
+            empty: Any = [] if place is table and name in LISTS else {}
+            found = place.setdefault(name, empty) if isinstance(place, dict) else None
         if not isinstance(found, dict | list):
+            names = ", ".join(_names(place, path[0])) if isinstance(place, list) else ""
+            remedy = f"There are {names}." if names else "Check the key."
             raise DescriptionError(
-                f"set={setting!r} leads nowhere: there is no {name!r} at {where}. Check the key."
+                f"set={setting!r} leads nowhere: there is no {name!r} at {where}. {remedy}"
             )
         place = found
     if not isinstance(place, dict):
@@ -43,6 +48,12 @@ def apply_setting(table: dict[str, Any], setting: str) -> None:
             f"set={setting!r} leads to a list, not to a value. Name a field of one of its tables."
         )
     place[path[-1]] = value
+
+
+def _names(entries: list[Any], kind: str) -> list[str]:
+    """Names of the tables in a list."""
+    found = (default_name(kind, entry) for entry in entries if isinstance(entry, dict))
+    return [name for name in found if name]
 
 
 def _entry(entries: list[Any], kind: str, name: str, setting: str) -> Any:

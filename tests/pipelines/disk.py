@@ -13,6 +13,7 @@ import signal
 import threading
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, Literal
 
 from streamsvd.errors import StreamSVDError
@@ -77,7 +78,7 @@ class Disk:
             return Writing(original(file, mode, *arguments, **options), self)
 
         def counted_make(path: Any, flags: int, *arguments: Any, **options: Any) -> int:
-            if flags & os.O_CREAT and not os.path.exists(path) and self._is_hit(True):
+            if flags & os.O_CREAT and not Path(path).exists() and self._is_hit(True):
                 self._strike(path)
             return make(path, flags, *arguments, **options)
 
