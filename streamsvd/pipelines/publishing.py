@@ -14,7 +14,7 @@ from streamsvd.pipelines.history import read_history, write_history
 from streamsvd.store.explanations import explain_errors, path_exists
 
 LEFT = ".publishing-"
-"""In the name of a link that is not in its place yet."""
+"""How the name begins of a link that is not in its place yet."""
 
 
 def check_link(link: Path, state: Path) -> None:
@@ -25,7 +25,9 @@ def check_link(link: Path, state: Path) -> None:
     StoreError
         If something else is there, or the link leads to results of another pipeline.
     """
-    if link.is_symlink():
+    with explain_errors(link):
+        is_link = link.is_symlink()
+    if is_link:
         target = _target(link)
         if not target.is_relative_to(state.resolve()):
             raise StoreError(
@@ -68,6 +70,9 @@ def publish(link: Path, place: Path, state: Path) -> bool:
     StoreError
         If something else is there, or the link is another pipeline's.
     """
+    is_ours = (
+        link.is_symlink()
+    )  # as it was before it was looked at whose it is: what comes later is not replaced
     check_link(link, state)
     if link_target(link) == place.resolve():
         return False
@@ -76,14 +81,14 @@ def publish(link: Path, place: Path, state: Path) -> bool:
         _sweep(link, state)
         # Folders above either may be links themselves: what is relative to their names would lead nowhere.
         target = os.path.relpath(place.resolve(), link.parent.resolve())
-        if not link.is_symlink():
+        if not is_ours:
             try:
                 link.symlink_to(target)
             except FileExistsError:
                 check_link(link, state)  # it says whose it is
                 raise
             return True
-        fresh = link.with_name(f".{link.name}{LEFT}{uuid.uuid4().hex}")
+        fresh = link.with_name(f"{LEFT}{uuid.uuid4().hex}")
         fresh.symlink_to(target)
         try:
             fresh.replace(link)
@@ -95,9 +100,9 @@ def publish(link: Path, place: Path, state: Path) -> bool:
 
 def _sweep(link: Path, state: Path) -> None:
     """Take away what a run of this pipeline left that was killed before it put its link in place."""
-    begin, home = f".{link.name}{LEFT}", state.resolve()
+    home = state.resolve()
     for path in link.parent.iterdir():
-        is_left = path.name.startswith(begin) and path.is_symlink()
+        is_left = path.name.startswith(LEFT) and path.is_symlink()
         if is_left and _target(path).is_relative_to(home):
             with contextlib.suppress(FileNotFoundError):
                 path.unlink()

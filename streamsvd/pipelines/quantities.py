@@ -90,7 +90,8 @@ def _error(finding: Finding) -> float | None:
     if hasattr(result, "forward_error"):  # of the solution of least squares
         x = np.atleast_2d(np.nan_to_num(np.asarray(result.x)).T)
         norms = np.linalg.norm(x, axis=1)
-        return max((_ratio(e, n) for e, n in zip(result.forward_error, norms, strict=True)))
+        errors = [_ratio(e, n) for e, n in zip(result.forward_error, norms, strict=True)]
+        return max(errors)
     if hasattr(result, "block_errors"):  # of the matrices of a collection
         return float(max(result.block_errors.values(), default=0.0))
     if hasattr(result, "rates"):
@@ -100,9 +101,8 @@ def _error(finding: Finding) -> float | None:
 
 def _ratio(part: Any, whole: Any) -> float:
     """A part of a whole; of nothing none."""
-    part, whole = float(part), float(whole)
     if whole:
-        return part / whole
+        return float(part) / float(whole)
     return 0.0 if part == 0 else math.inf
 
 

@@ -112,21 +112,22 @@ def republish(pipeline: Pipeline, name: str = "", key: str = "") -> PipelineReco
         except StreamSVDError as error:
             raise StoreError(f"{place.name} of {step.name} is not published: {error}") from error
         number = log.begin(pipeline.name, started, streamsvd.__version__, "publish")
-        status: Status = "failed"
-        published, notes = [], _change_history(seen, place.name, current, publications)
-        error = f"what is published of {step.name} was not changed everywhere: publish again"
+        notes = _change_history(seen, place.name, current, publications)
+        published: list[str] = []
+        fault = f"the links of {step.name} were not all changed: publish again"
         try:
             write_history(pipeline.state, pipeline.name, history)
             for publication in publications:
                 link = pipeline.place(publication.to)
                 if publish(link, place, pipeline.state):
                     published.append(str(link))
-            status, error = "done" if published else "unchanged", ""
+            fault = ""
         finally:
+            good: Status = "done" if published else "unchanged"
             record = PipelineRecord(
-                pipeline=pipeline.name, number=number, status=status, started=started, ended=_now(),
-                streamsvd=streamsvd.__version__, published=tuple(published), command="publish", error=error,
-                notes=tuple(notes) if status != "failed" else (),
+                pipeline=pipeline.name, number=number, status="failed" if fault else good, started=started, ended=_now(),
+                streamsvd=streamsvd.__version__, published=tuple(published), command="publish", error=fault,
+                notes=() if fault else tuple(notes),
             )  # fmt: skip
             log.end(record)
     return record
@@ -206,7 +207,9 @@ def _by_key(pipeline: Pipeline, step: Step, key: str) -> Path:
 def _before(pipeline: Pipeline, step: Step, seen: StepHistory, current: str) -> Path:
     """The result that was published before the one that is now, and was not taken back."""
     keys = seen.published
-    earlier = keys[: keys.index(current)] if current in keys else keys
+    # One that is taken back and still published is of a command that was killed: what it was to publish comes after it.
+    is_known = current in keys and current not in seen.withdrawn
+    earlier = keys[: keys.index(current)] if is_known else keys
     kept = {place.name: place for place in _results(pipeline, step)}
     for key in reversed(earlier):
         if key in kept and key not in seen.withdrawn and key != current:

@@ -67,7 +67,7 @@ def check_marks(pipeline: Pipeline, step: Step, model: str, source: Any) -> None
         return
     if not _has_marks(step, source) or not _is_of(model, marks.model):
         return
-    absorbed = _absorbed(model)
+    absorbed = _rows_of(model)
     for row, digest in zip(marks.rows, marks.digests, strict=True):
         if row < min(absorbed, source.shape[0]) and _row_digest(source, row) != digest:
             raise StoreError(
@@ -86,7 +86,7 @@ def write_marks(pipeline: Pipeline, step: Step, model: str, source: Any) -> None
     """
     if not _has_marks(step, source):
         return
-    absorbed = _absorbed(model)
+    absorbed = _rows_of(model)
     rows = sorted({place * absorbed // PLACES for place in range(PLACES)})
     marks = RowMarks(
         model=model_version(model), rows=rows, digests=[_row_digest(source, row) for row in rows]
@@ -114,7 +114,7 @@ def _is_of(model: str, version: str) -> bool:
     return store.exists(number) and store.entry(number).folder.endswith(version.partition("-")[2])
 
 
-def _absorbed(model: str) -> int:
+def _rows_of(model: str) -> int:
     """How many rows the newest version of a model has ever absorbed."""
     store = ModelStore(objects_at(model))
     return store.entry(store.newest()).summary.n_rows

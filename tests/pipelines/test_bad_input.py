@@ -8,6 +8,7 @@ import os
 import shutil
 from pathlib import Path
 
+import google_crc32c
 import numpy as np
 import pytest
 import zarr
@@ -242,9 +243,9 @@ def test_marks_that_are_damaged_are_as_none(folder):
 
 def newer_model(folder: Path) -> None:
     file = folder / "a.model" / "model.json"
-    record = json.loads(file.read_bytes())
-    record["format"] = 99
-    file.write_text(json.dumps(record))
+    record = json.loads(file.read_bytes().splitlines()[0])
+    line = json.dumps({**record, "format": 99}).encode()
+    file.write_bytes(line + b"\n%08x\n" % google_crc32c.value(line))
 
 
 def no_model(folder: Path) -> None:

@@ -92,8 +92,8 @@ def test_a_result_in_a_linked_state_is_led_to(tmp_path, places):
 
 def test_a_run_that_was_killed_before_it_replaced_a_link_leaves_nothing_for_good(tmp_path, places):
     link = tmp_path / "latest"
-    (tmp_path / ".latest.publishing-0").symlink_to(places[1])
-    others = tmp_path / ".latest.publishing-1"
+    (tmp_path / ".publishing-0").symlink_to(places[1])
+    others = tmp_path / ".publishing-1"
     others.symlink_to(tmp_path)
     publish(link, places[0], tmp_path / "state")
     assert link_target(link) == places[0]
@@ -225,6 +225,13 @@ def test_of_two_pipelines_that_publish_to_one_place_at_once_one_owns_it(tmp_path
     assert link_target(link) == owner / "results" / "one"
     assert "which is of another pipeline. Publish to another place" in refused
     assert sorted(p.name for p in tmp_path.iterdir()) == ["latest", "mine", "yours"]
+
+
+def test_a_link_of_the_longest_name_is_replaced(tmp_path, places):
+    link = tmp_path / ("x" * 255)
+    for place in places:
+        assert publish(link, place, tmp_path / "state")
+        assert link_target(link) == place
 
 
 def test_what_comes_to_the_place_of_a_link_meanwhile_is_not_replaced(tmp_path, places, monkeypatch):

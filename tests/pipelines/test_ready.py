@@ -220,7 +220,7 @@ def test_a_scene_that_stays_is_kept_current_and_one_that_changes_is_left_to_a_pe
     first = run(file, capsys)
     picture = streamsvd.load(tmp_path / "latest" / "background").Vh[0].reshape(24, 32)
     still = np.median(frames(300), axis=0)
-    assert np.corrcoef(picture.ravel(), still.ravel())[0, 1] > 0.999
+    assert np.corrcoef(picture.ravel(), still.ravel())[0, 1] > 0.99
     array = zarr.open_array(tmp_path / "frames.zarr")
     array.append(frames(350)[300:])
     grown = run(file, capsys)
