@@ -19,6 +19,7 @@ from typing import Any, Literal
 from streamsvd.errors import StreamSVDError
 from streamsvd.pipelines.description import read_pipeline
 from streamsvd.pipelines.execution import run_pipeline
+from streamsvd.pipelines.republishing import republish
 
 Fault = Literal["kill", "full"]
 GROWING = ("mkdir", "link", "symlink", "write", "pwrite")
@@ -125,12 +126,15 @@ class Writing:
         return done
 
 
-def run_disturbed(file: str, at: int, fault: Fault, told: Connection) -> None:
-    """One run of a pipeline; tells how many changes there were, how it ended and what it said, unless it is killed."""
+def run_disturbed(file: str, at: int, fault: Fault, key: str, told: Connection) -> None:
+    """One run of a pipeline; tells how many changes there were, how it ended and what it said, unless it is killed.
+
+    With a key no run: the result of that key is published by hand.
+    """
     pipeline, disk = read_pipeline(file), Disk(at, fault)
     disk.install()
     try:
-        record = run_pipeline(pipeline)
+        record = republish(pipeline, "model", key) if key else run_pipeline(pipeline)
         status, said = record.status, record.error
     except (StreamSVDError, OSError) as error:
         status, said = type(error).__name__, str(error)

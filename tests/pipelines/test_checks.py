@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -308,6 +310,24 @@ def test_a_check_is_changed_by_its_name(folder):
     assert (record.status, [c.name for c in record.checks]) == ("done", ["eof-rows", "narrow"])
     assert record.published == (str(folder / "elsewhere"),)
     assert run_text(folder, text).status == "refused"
+
+
+def test_the_page_says_of_which_verbs_each_quantity_is_known():
+    page = Path(__file__).parents[2] / "docs" / "pipelines.md"
+    table = page.read_text().partition("## Checks")[2].partition("## The state")[0]
+    rows = re.findall(r"^\| (`[^|]*`) \| [^|]* \| ([^|]*) \|$", table, re.M)
+    told, before = {}, set()
+    for names, words in rows:
+        verbs = set(re.findall(r"`(\w+)`", words))
+        if words.startswith("all"):
+            verbs = set(INPUTS) - verbs
+        if words.startswith("the same"):
+            verbs = before
+        before = verbs
+        told |= {name: verbs for name in re.findall(r"`(\w+)`", names)}
+    every = set().union(*QUANTITIES.values())
+    del told["quantity"]  # the head
+    assert told == {name: {v for v in INPUTS if name in QUANTITIES[v]} for name in every}
 
 
 SCHEMA = '[[checks]]\nstep = "eof"\nquantity = "schema"\n'

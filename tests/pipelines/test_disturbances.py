@@ -16,6 +16,7 @@ import pytest
 import streamsvd
 from streamsvd import Model
 from streamsvd.pipelines.records import RunLog
+from streamsvd.pipelines.republishing import republish
 from tests.pipelines.disk import Fault, run_disturbed
 from tests.pipelines.kit import (
     CHAIN,
@@ -29,6 +30,8 @@ from tests.pipelines.kit import (
 )
 
 KILLS = 20
+PARTS = 20
+"""Into which the writes of a run are cut at which the disk is full: so that no test takes minutes."""
 MORE = 80
 """Rows that come between two runs."""
 NAMES = ("eof", "model")
@@ -44,11 +47,12 @@ def server() -> ForkServerContext:
 
 
 def disturbed(
-    server: ForkServerContext, file: Path, at: int, fault: Fault
+    server: ForkServerContext, file: Path, at: int, fault: Fault, key: str = ""
 ) -> tuple[int, tuple[int, str, str] | None]:
     """Exit code of a run, and what it told."""
     here, there = server.Pipe(duplex=False)
-    process = server.Process(target=run_disturbed, args=(str(file), at, fault, there), daemon=True)
+    arguments = (str(file), at, fault, key, there)
+    process = server.Process(target=run_disturbed, args=arguments, daemon=True)
     process.start()
     there.close()
     try:
@@ -191,7 +195,51 @@ def test_a_disk_that_is_full_loses_nothing(server, stage, part) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
-def test_a_disk_that_is_full_at_any_write_loses_nothing(server, stage) -> None:
-    for at in range(1, stage.counts["full"] + 1):
+@pytest.mark.parametrize("first", range(1, PARTS + 1))
+def test_a_disk_that_is_full_at_any_write_loses_nothing(server, stage, first) -> None:
+    for at in range(first, stage.counts["full"] + 1, PARTS):
         assert_full_disk_loses_nothing(server, stage, at)
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> tuple[Path, list[str]]:
+    """A pipeline that has published two versions of its model, the first the longer ago; and their keys."""
+    folder = write_sources(tmp_path / "my data")
+    keys = [place_of(run_text(folder, CHAIN), "model").name]
+    grow(folder / "a.zarr", MORE)
+    return folder, [*keys, place_of(run_text(folder, CHAIN), "model").name]
+
+
+def assert_is_published_by_the_same_command(folder: Path, keys: list[str]) -> None:
+    """Whatever became of it the first time; and no run undoes it."""
+    link = folder / "latest" / "model"
+    assert streamsvd.load(link).info.n_rows in (ROWS, ROWS + MORE)
+    republish(write(folder, CHAIN), "model", keys[0])
+    for _ in range(2):
+        assert link.resolve(strict=True).name == keys[0]
+        record = run_text(folder, CHAIN)
+        assert record.status == "unchanged"
+        assert keys[1] in record.notes[0]
+    republish(write(folder, CHAIN), "model", keys[1])
+    assert run_text(folder, CHAIN).notes == ()
+
+
+@pytest.mark.parametrize("fault", ["kill", "full"])
+@pytest.mark.parametrize(
+    "part", [0.7, *(pytest.param(n / 12, marks=pytest.mark.slow) for n in range(13))]
+)
+def test_a_command_that_publishes_by_hand_may_be_disturbed_anywhere(
+    server, published, part, fault, tmp_path
+) -> None:
+    folder, keys = published
+    copy = shutil.copytree(folder, tmp_path / "copy", symlinks=True)
+    code, found = disturbed(server, copy / "p.toml", 0, fault, keys[0])
+    assert code == 0
+    assert found is not None
+    count, status, said = found
+    assert status == "done", said
+    code, found = disturbed(server, folder / "p.toml", max(1, int(part * count)), fault, keys[0])
+    assert code == (-signal.SIGKILL if fault == "kill" else 0)
+    if found is not None:
+        assert "No space left on device" in found[2]
+    assert_is_published_by_the_same_command(folder, keys)
