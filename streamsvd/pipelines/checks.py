@@ -25,8 +25,9 @@ def check(asked: CheckDescription, finding: Finding) -> CheckRecord:
     if asked.at_most is not None:
         words.append(f"at most {asked.at_most:g}")
         passed = passed and value is not None and value <= asked.at_most
+    of = "" if asked.leading is None else f" (leading {asked.leading})"
     return CheckRecord(
-        step=asked.step, quantity=asked.quantity, name=name_of(asked), value=value, asked=" and ".join(words), passed=passed
+        step=asked.step, quantity=asked.quantity, name=name_of(asked), value=value, asked=" and ".join(words) + of, passed=passed
     )  # fmt: skip
 
 

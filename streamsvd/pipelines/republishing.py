@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -49,8 +50,8 @@ def list_results(pipeline: Pipeline) -> list[KeptResult]:
     for step in (s for s in pipeline.steps if s.name in names):
         seen = history.steps.get(step.name, StepHistory())
         now = {_key_at(pipeline, publication) for publication in _publications(pipeline, step.name)}
-        for place in _results(pipeline, step):
-            changed = datetime.fromtimestamp(place.stat().st_mtime, UTC)
+        for place, time_ns in _results(pipeline, step).items():
+            changed = datetime.fromtimestamp(time_ns // 10**9, UTC)
             found.append(
                 KeptResult(
                     step.name, place.name, place, changed.isoformat(timespec="seconds"),
@@ -182,13 +183,15 @@ def _key_at(pipeline: Pipeline, publication: PublicationDescription) -> str:
     return "" if target is None else target.name
 
 
-def _results(pipeline: Pipeline, step: Step) -> list[Path]:
-    """What is kept of a step, the oldest first."""
+def _results(pipeline: Pipeline, step: Step) -> dict[Path, int]:
+    """What is kept of a step, and when it was made, in nanoseconds since the epoch; the oldest first."""
     folder = results_of(pipeline, step)
-    if not folder.is_dir():
-        return []
-    found = (place for place in folder.iterdir() if "." not in place.name)
-    return sorted(found, key=lambda place: place.stat().st_mtime_ns)
+    found: dict[Path, int] = {}
+    for place in folder.iterdir() if folder.is_dir() else ():
+        with contextlib.suppress(FileNotFoundError):  # a run takes old ones away meanwhile
+            if "." not in place.name:
+                found[place] = place.stat().st_mtime_ns
+    return dict(sorted(found.items(), key=lambda item: item[1]))
 
 
 def _by_key(pipeline: Pipeline, step: Step, key: str) -> Path:
