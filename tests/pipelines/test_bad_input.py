@@ -70,7 +70,7 @@ def test_a_file_that_is_empty_has_no_steps(tmp_path):
     assert "missing required field 'steps'" in refusal(tmp_path, "")
 
 
-@pytest.mark.parametrize("name", ["a b", "a\nb", "ä", "a'b\"c", "$(x)", "-x", "..x", "%s{}"])
+@pytest.mark.parametrize("name", ["a\nb", "ä'b\"c $(x)", "-x%s{}"])
 def test_links_and_states_may_have_odd_names(folder, name):
     text = f"state = {json.dumps('state ' + name)}\n" + SVD
     text += f'[[publish]]\nstep = "eof"\nto = {json.dumps(name + "/" + name)}\n'
@@ -205,7 +205,12 @@ def test_rows_that_shrank_keep_what_was_published(folder):
 
 
 @pytest.mark.parametrize(
-    ("row", "said"), [(0, "row 0 of"), (120, "row 120 of"), (239, "row 239 of")]
+    ("row", "said"),
+    [
+        (120, "row 120 of"),
+        pytest.param(0, "row 0 of", marks=pytest.mark.slow),
+        pytest.param(239, "row 239 of", marks=pytest.mark.slow),
+    ],
 )
 def test_rows_that_were_rewritten_are_named_and_no_new_ones_are_absorbed(folder, row, said):
     run_text(folder, CHAIN)
@@ -266,9 +271,9 @@ def damaged_model(folder: Path) -> None:
     ("change", "said"),
     [
         (newer_model, r"has format 99, this version reads up to \d+\. Upgrade streamsvd"),
-        (no_model, r"a\.model"),
-        (an_array, r"a\.model"),
-        (damaged_model, r"model\.json"),
+        pytest.param(no_model, r"a\.model", marks=pytest.mark.slow),
+        pytest.param(an_array, r"a\.model", marks=pytest.mark.slow),
+        pytest.param(damaged_model, r"model\.json", marks=pytest.mark.slow),
     ],
 )
 def test_a_model_that_cannot_be_read_names_the_step_and_what_was_published_stays(

@@ -290,7 +290,13 @@ STEP_OF = {
 }
 
 
-@pytest.mark.parametrize("verb", INPUTS)
+USUAL = ("update", "lstsq", "compress")
+"""Verbs of which this is tried in every run of the tests."""
+
+
+@pytest.mark.parametrize(
+    "verb", [v if v in USUAL else pytest.param(v, marks=pytest.mark.slow) for v in INPUTS]
+)
 def test_every_quantity_that_a_verb_has_is_known_of_a_new_result_and_of_a_stored_one(folder, verb):
     text = '[sources.a]\npath = "A.npy"\n[sources.b]\npath = "blocks"\n'
     text += '[[steps]]\nname = "before"\nsvd = {source = "a", rank = 3}\n'

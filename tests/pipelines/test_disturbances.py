@@ -121,7 +121,7 @@ def is_left_over(path: Path) -> bool:
     return ".partial-" in path.name or ".publishing-" in path.name or path.name.startswith(".v")
 
 
-@pytest.fixture(scope="module", params=["first", "later"])
+@pytest.fixture(scope="module", params=[pytest.param("first", marks=pytest.mark.slow), "later"])
 def stage(request: Any, server: ForkServerContext, tmp_path_factory: Any) -> Stage:
     """Before the first run of a pipeline, or before one that finds new rows."""
     home = tmp_path_factory.mktemp("stage")
@@ -189,7 +189,7 @@ def assert_full_disk_loses_nothing(server: ForkServerContext, stage: Stage, at: 
     stage.assert_the_next_run_is_right()
 
 
-@pytest.mark.parametrize("part", [0.3, 0.9])
+@pytest.mark.parametrize("part", [0.6, pytest.param(0.95, marks=pytest.mark.slow)])
 def test_a_disk_that_is_full_loses_nothing(server, stage, part) -> None:
     assert_full_disk_loses_nothing(server, stage, max(1, int(part * stage.counts["full"])))
 
@@ -224,7 +224,7 @@ def assert_is_published_by_the_same_command(folder: Path, keys: list[str]) -> No
     assert run_text(folder, CHAIN).notes == ()
 
 
-@pytest.mark.parametrize("fault", ["kill", "full"])
+@pytest.mark.parametrize("fault", ["kill", pytest.param("full", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "part", [0.7, *(pytest.param(n / 12, marks=pytest.mark.slow) for n in range(13))]
 )
