@@ -19,6 +19,10 @@ class SpecError(StreamSVDError, ValueError):
     """An option that cannot be meant: a tolerance out of range, two options that exclude each other."""
 
 
+class CheckpointMismatch(SpecError):
+    """What was saved is of a run with other options, of another matrix, or cut otherwise: nothing goes on from it."""
+
+
 class DescriptionError(SpecError):
     """A file that describes a pipeline is wrong; it names the place in the file, and options as files write them."""
 

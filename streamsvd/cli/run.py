@@ -126,14 +126,15 @@ def show_run(record: PipelineRecord) -> None:
             f"asked; peak {show_bytes(r.peak_bytes)} of {show_bytes(r.projected_bytes)}"
         )
     for c in record.checks:
-        value = "not known" if c.value is None else f"{c.value:.6g}"
         click.echo(
-            f"check {c.step}: {c.quantity} {value}, {c.asked}: {'passed' if c.passed else 'NOT PASSED'}"
+            f"check {c.step}: {c.quantity} {c.words}, {c.asked}: {'passed' if c.passed else 'NOT PASSED'}"
         )
     for place in record.published:
         click.echo(f"published: {place}")
     for step in record.steps:
         for warning in step.warnings:
             click.echo(f"{step.name}: {warning}")
+    for note in record.notes:
+        click.echo(note)
     ending = f" {record.error}" if record.error else ""
     click.echo(f"run {record.number} of {record.pipeline}: {record.status}.{ending}")

@@ -49,11 +49,13 @@ def command(file: Path, last: int | None, settings: tuple[str, ...], as_json: bo
         rows.append(
             [
                 str(r.number), r.started, r.status, "" if took is None else f"{took:.0f} s", show_bytes(sum(s.bytes_read for s in r.steps)),
-                ", ".join(s.name for s in r.steps if s.status == "done"),
+                "published by hand" if r.command == "publish" else ", ".join(s.name for s in r.steps if s.status == "done"),
             ]
         )  # fmt: skip
     click.echo("\n".join(table_lines(["run", "started", "status", "took", "read", "made"], rows)))
     for r in records:
+        for note in r.notes:
+            click.echo(f"run {r.number}: {note}")
         if r.error:
             click.echo(f"run {r.number}: {r.error}")
         elif r.status == "killed":

@@ -14,7 +14,7 @@ import numpy as np
 from streamsvd.engine.dask_source import KeptDaskColumns
 from streamsvd.engine.schedule import Schedule
 from streamsvd.engine.tree import Node
-from streamsvd.errors import SpecError, StoreError
+from streamsvd.errors import CheckpointMismatch, SpecError, StoreError
 from streamsvd.protocols import Source
 from streamsvd.store.checkpoints.encoding import decode_value, encode_value
 from streamsvd.store.sources.columns import KeptColumns
@@ -155,7 +155,7 @@ def check_same_run(saved: Mapping[str, Any], wanted: Mapping[str, Any], place: s
 
     Raises
     ------
-    SpecError
+    CheckpointMismatch
         It names what differs.
     """
     for name, value in wanted.items():
@@ -165,7 +165,7 @@ def check_same_run(saved: Mapping[str, Any], wanted: Mapping[str, Any], place: s
         if there == value:
             continue
         why = f": {DIGESTS[name]}" if name in DIGESTS else ""
-        raise SpecError(
+        raise CheckpointMismatch(
             f"the checkpoint {place} is of a run with {name}={there!r}, this one has {value!r}{why}. Run with the "
             "same options, or choose another checkpoint."
         )

@@ -17,14 +17,9 @@ import msgspec
 from streamsvd.checks.paths import is_url, local_path
 from streamsvd.engine.memory import parse_bytes
 from streamsvd.errors import DescriptionError, SpecError, StoreError
+from streamsvd.pipelines.check_descriptions import CheckDescription, check_checks
 from streamsvd.pipelines.substitution import apply_setting, with_variables
-from streamsvd.pipelines.vocabulary import (
-    FACTORISATIONS,
-    INPUTS,
-    QUANTITIES,
-    Quantity,
-    step_fields,
-)
+from streamsvd.pipelines.vocabulary import FACTORISATIONS, INPUTS, step_fields
 from streamsvd.store.explanations import raise_access_error
 
 T = TypeVar("T")
@@ -42,20 +37,12 @@ class SourceDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     share: bool | None = None
 
 
-class CheckDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a result must satisfy before it is published."""
-
-    step: str
-    quantity: Quantity
-    at_most: float | None = None
-    at_least: float | None = None
-
-
 class PublicationDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A link that leads to the result of a step, once every check has passed."""
 
     step: str
     to: str
+    name: str = ""
 
 
 class NoticeDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -64,6 +51,7 @@ class NoticeDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     command: list[str]
     when: Literal["always", "failure", "change"] = "failure"
     seconds: float = 30.0
+    name: str = ""
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -164,7 +152,9 @@ def read_pipeline(path: str | os.PathLike[str], settings: Sequence[str] = ()) ->
     """
     place = local_path(path, "file").absolute()
     try:
-        text = place.read_text(encoding="utf-8")
+        text = place.read_text(
+            encoding="utf-8-sig"
+        )  # some editors write a mark of their encoding first
     except FileNotFoundError:
         raise StoreError(f"{path} does not exist. Pass the file of a pipeline.") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -230,21 +220,26 @@ def _pipeline(file: _File, place: Path) -> Pipeline:
             raise DescriptionError(
                 f"there is no step {step_name!r} - at $.{where}.step. Steps are {', '.join(by_name)}."
             )
-    for number, check in enumerate(file.checks):
-        _check_bounds(check, f"$.checks[{number}]")
-        verb = by_name[check.step].verb
-        if check.quantity not in QUANTITIES[verb]:
-            raise DescriptionError(
-                f"the result of {verb} has no {check.quantity} - at $.checks[{number}].quantity. It has "
-                f"{', '.join(sorted(QUANTITIES[verb]))}."
-            )
+    check_checks(file.checks, by_name, {entry.step for entry in file.publish})
+    for kind, entries in (
+        ("checks", file.checks),
+        ("publish", file.publish),
+        ("notify", file.notify),
+    ):
+        _check_names(kind, entries)
     _check_links(file.publish, place.parent)
     for number, notice in enumerate(file.notify):
         _check_notice(notice, f"$.notify[{number}]")
     name = place.stem if file.name is None else file.name
+    if file.name is None and not _NAME.fullmatch(name):
+        raise DescriptionError(
+            f'the file is called {name!r}, which is no name of a pipeline. Write name = "..." at its top, of letters, digits, - '
+            "and _."
+        )
     _check_name(name, "$.name")
     folder = f"{place.stem}.runs" if file.state is None else file.state
     state = place.parent / _path_of(folder, "$.state")
+    _check_outside(file.publish, place.parent, state)
     return Pipeline(
         name, place, state, file.keep, _memory_of(file.memory), sources, tuple(steps), tuple(file.checks), tuple(file.publish),
         tuple(file.notify),
@@ -325,15 +320,16 @@ def _path_of(text: str, where: str) -> Path:
         raise DescriptionError(f"{error} - at {where}.") from error
 
 
-def _check_bounds(check: CheckDescription, where: str) -> None:
-    """Refuse a check that asks nothing, or what no value can be."""
-    bounds = [bound for bound in (check.at_least, check.at_most) if bound is not None]
-    if not bounds:
-        raise DescriptionError(f"nothing is asked - at {where}. Pass at_most or at_least.")
-    if bounds != sorted(bounds) or any(math.isnan(bound) for bound in bounds):
-        raise DescriptionError(
-            f"no value is at least {bounds[0]:g} and at most {bounds[-1]:g} - at {where}. Pass bounds that one can be within."
-        )
+def _check_names(kind: str, entries: Sequence[Any]) -> None:
+    """Refuse names that are none, and one name that two tables of a list say they have."""
+    names = [(number, entry.name) for number, entry in enumerate(entries) if entry.name]
+    for number, name in names:
+        where = f"$.{kind}[{number}].name"
+        _check_name(name, where)
+        if [other for _, other in names].count(name) > 1:
+            raise DescriptionError(
+                f"two tables have the name {name!r} - at {where}. Give each its own."
+            )
 
 
 def _check_links(publish: Sequence[PublicationDescription], folder: Path) -> None:
@@ -352,6 +348,17 @@ def _check_links(publish: Sequence[PublicationDescription], folder: Path) -> Non
                     f"{link} and {earlier} lie one in the other - at {where}. Publish to places beside each other."
                 )
         links.append(link)
+
+
+def _check_outside(publish: Sequence[PublicationDescription], folder: Path, state: Path) -> None:
+    """Refuse links within the state, where what is old is taken away."""
+    home = os.path.abspath(state)  # noqa: PTH100 - links are not followed
+    for number, entry in enumerate(publish):
+        link = os.path.abspath(folder / local_path(entry.to))  # noqa: PTH100
+        if os.path.commonpath([home, link]) == home:
+            raise DescriptionError(
+                f"{entry.to} lies in the state, {state} - at $.publish[{number}].to. Publish to a place beside it."
+            )
 
 
 def _check_notice(notice: NoticeDescription, where: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,8 +12,6 @@ from typing import Any
 import streamsvd
 from streamsvd.engine.events import Callback, ignore_event
 from streamsvd.errors import StreamSVDError
-from streamsvd.info import Status as RunStatus
-from streamsvd.models.verify import Verification
 from streamsvd.pipelines.arguments import (
     is_waiting,
     results_of,
@@ -23,12 +20,14 @@ from streamsvd.pipelines.arguments import (
     step_key,
     step_options,
 )
-from streamsvd.pipelines.checks import Finding, check
+from streamsvd.pipelines.checks import check, refusal
 from streamsvd.pipelines.description import Pipeline, Step, before
+from streamsvd.pipelines.findings import finding_of, schema_checks
 from streamsvd.pipelines.lock import run_lock
 from streamsvd.pipelines.notices import send_notices
 from streamsvd.pipelines.planning import WAITING, plan_pipeline
-from streamsvd.pipelines.publishing import check_link, link_target, publish, remove_old
+from streamsvd.pipelines.publishing import publish_results
+from streamsvd.pipelines.quantities import Finding
 from streamsvd.pipelines.records import (
     CheckRecord,
     PipelineRecord,
@@ -37,8 +36,8 @@ from streamsvd.pipelines.records import (
     Status,
     StepRecord,
 )
+from streamsvd.pipelines.retention import remove_old_results
 from streamsvd.pipelines.sharing import SharingPlan, make_together, may_share, plan_sharing
-from streamsvd.pipelines.sources import address, newest_time
 from streamsvd.pipelines.step_work import StepOutcome, StepWork, is_whole
 from streamsvd.store.results.loading import load
 from streamsvd.store.writing.shield import defer_interrupts
@@ -95,7 +94,7 @@ def _recorded_run(run: PipelineRun) -> tuple[PipelineRecord, BaseException | Non
     record = PipelineRecord(
         pipeline=run.pipeline.name, number=number, status=status, started=started, ended=_now(),
         streamsvd=streamsvd.__version__, steps=tuple(run.steps), checks=tuple(run.checks),
-        published=tuple(run.published), reads=tuple(run.reads), error=error,
+        published=tuple(run.published), reads=tuple(run.reads), error=error, notes=tuple(run.notes),
     )  # fmt: skip
     with defer_interrupts():
         log.end(record)
@@ -110,8 +109,8 @@ class PipelineRun:
     ----------
     pipeline, callback
         What is run, and who watches.
-    steps, checks, published, reads
-        What was done so far, and reads that several steps shared.
+    steps, checks, published, reads, notes
+        What was done so far, reads that several steps shared, and what is to be said of it.
     """
 
     pipeline: Pipeline
@@ -120,10 +119,14 @@ class PipelineRun:
     checks: list[CheckRecord] = field(default_factory=list)
     published: list[str] = field(default_factory=list)
     reads: list[SharedReadRecord] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     _findings: dict[str, Finding] = field(default_factory=dict)
 
     def make(self) -> tuple[Status, str]:
         """All steps, their checks, and what is published; how it ended, and why."""
+        self.checks += schema_checks(self.pipeline)
+        if refusal(self.checks):
+            return "refused", refusal(self.checks)
         try:
             self._make_steps()
         except _StepFailed as failure:
@@ -132,15 +135,10 @@ class PipelineRun:
             order = {step.name: number for number, step in enumerate(self.pipeline.steps)}
             self.steps.sort(key=lambda record: order[record.name])
         for asked in self.pipeline.checks:
-            if asked.step in self._findings:
+            if asked.step in self._findings and asked.quantity != "schema":
                 self.checks.append(check(asked, self._findings[asked.step]))
-        wrong = [c for c in self.checks if not c.passed]
-        if wrong:
-            found = "; ".join(
-                f"{c.quantity} of {c.step} is {'not known' if c.value is None else format(c.value, '.6g')}, {c.asked} was asked"
-                for c in wrong
-            )
-            return "refused", f"{found}. What was published before stays."
+        if refusal(self.checks):
+            return "refused", refusal(self.checks)
         self._publish()
         changed = any(record.status == "done" for record in self.steps)
         return ("done" if changed or self.published else "unchanged"), ""
@@ -262,57 +260,13 @@ class PipelineRun:
         StreamSVDError
             If the result is none that others may read: it did not converge, or is a verification that found a contradiction.
         """
-        _require_sound(result, place)
-        links = [p.to for p in self.pipeline.publications if p.step == step.name]
-        asked = {c.quantity for c in self.pipeline.checks if c.step == step.name}
-        previous = (
-            link_target(self.pipeline.place(links[0])) if links and "drift" in asked else None
-        )
-        described = self.pipeline.sources[step.source]
-        self._findings[step.name] = Finding(
-            result,
-            None if previous is None else load(previous),
-            seconds,
-            newest_time(address(self.pipeline, described)),
-        )
+        self._findings[step.name] = finding_of(self.pipeline, step, result, place, seconds)
 
     def _publish(self) -> None:
         """Links to the new results, and old results away."""
-        pipeline, places = self.pipeline, {r.name: Path(r.place) for r in self.steps if r.place}
-        for publication in pipeline.publications:
-            link, place = pipeline.place(publication.to), places.get(publication.step)
-            check_link(link, pipeline.state)
-            if place is not None and publish(link, place):
-                self.published.append(str(link))
-        needed = [*places.values()]
-        needed += [
-            p for p in (link_target(pipeline.place(x.to)) for x in pipeline.publications) if p
-        ]
-        for step in pipeline.steps:
-            remove_old(results_of(pipeline, step), pipeline.keep, needed)
-            if (
-                step.name in places
-            ):  # it is made: what it saved on the way, or for other options, is of no use
-                shutil.rmtree(saves_of(pipeline, step), ignore_errors=True)
-
-
-def _require_sound(result: Any, place: Path) -> None:
-    """Refuse a result that others must not read.
-
-    Raises
-    ------
-    StreamSVDError
-        With what is wrong with it.
-    """
-    if isinstance(result, Verification) and not result.agrees:
-        raise StreamSVDError(
-            f"the result does not agree with its source: {' '.join(result.findings)}"
-        )
-    if getattr(getattr(result, "info", None), "status", None) is RunStatus.NOT_CONVERGED:
-        raise StreamSVDError(
-            f"it did not converge; what was found so far is in {place}, and is not published. Ask for less, such as a larger "
-            "tol, or allow more, such as max_passes."
-        )
+        places = {r.name: Path(r.place) for r in self.steps if r.place}
+        self.notes += publish_results(self.pipeline, places, self.published)
+        remove_old_results(self.pipeline, places)
 
 
 def _sentence(error: BaseException) -> str:

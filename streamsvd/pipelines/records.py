@@ -8,6 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from streamsvd.errors import StoreError
+from streamsvd.store.explanations import explain_errors
 from streamsvd.store.objects import objects_at
 
 FOLDER = "runs"
@@ -50,13 +51,32 @@ class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CheckRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What a check found: the value, what was asked of it, and whether it is so."""
+    """What a check found.
+
+    Attributes
+    ----------
+    step, quantity, name
+        What was looked at, and the name of the check.
+    value
+        What was found; None where it is not known, or is no number.
+    asked, passed
+        What was asked of it, and whether it is so.
+    found
+        What was found in words, where it is no number.
+    """
 
     step: str
     quantity: str
     value: float | None
     asked: str
     passed: bool
+    name: str = ""
+    found: str = ""
+
+    @property
+    def words(self) -> str:
+        """What was found, as text."""
+        return self.found or ("not known" if self.value is None else f"{self.value:.6g}")
 
 
 class SharedReadRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,6 +119,10 @@ class PipelineRecord(msgspec.Struct, frozen=True, kw_only=True):
         Reads that several steps shared.
     error
         Why it failed, in a sentence.
+    command
+        ``"run"``, or ``"publish"`` where a result that was kept was published again.
+    notes
+        What a reader should know, a sentence each, such as what was not published because it had been taken back.
     """
 
     pipeline: str
@@ -112,6 +136,8 @@ class PipelineRecord(msgspec.Struct, frozen=True, kw_only=True):
     published: tuple[str, ...] = ()
     reads: tuple[SharedReadRecord, ...] = ()
     error: str = ""
+    command: Literal["run", "publish"] = "run"
+    notes: tuple[str, ...] = ()
 
 
 class RunLog:
@@ -126,25 +152,29 @@ class RunLog:
     def __init__(self, state: Path) -> None:
         self._objects = objects_at(state)
 
-    def begin(self, pipeline: str, started: str, release: str) -> int:
+    def begin(
+        self,
+        pipeline: str,
+        started: str,
+        release: str,
+        command: Literal["run", "publish"] = "run",
+    ) -> int:
         """The number of a run that begins: nobody else has it."""
         while True:
             number = max(self._numbers(), default=0) + 1
             begun = PipelineRecord(
-                pipeline=pipeline,
-                number=number,
-                status="killed",
-                started=started,
-                streamsvd=release,
-            )
-            if self._objects.create(
-                f"{FOLDER}/{number:06d}.begun.json", msgspec.json.encode(begun)
-            ):
-                return number
+                pipeline=pipeline, number=number, status="killed", started=started, streamsvd=release, command=command
+            )  # fmt: skip
+            key = f"{FOLDER}/{number:06d}.begun.json"
+            with explain_errors(self._objects.name, "nothing was begun."):
+                if self._objects.create(key, msgspec.json.encode(begun)):
+                    return number
 
     def end(self, record: PipelineRecord) -> None:
         """Write down how it ended."""
-        self._objects.create(f"{FOLDER}/{record.number:06d}.json", msgspec.json.encode(record))
+        key = f"{FOLDER}/{record.number:06d}.json"
+        with explain_errors(self._objects.name, "results and links are as they were left."):
+            self._objects.create(key, msgspec.json.encode(record))
 
     def records(self, last: int | None = None) -> list[PipelineRecord]:
         """All runs, or the newest of them, the oldest first; of one without an end, its beginning.

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from streamsvd.engine.events import Callback
-from streamsvd.errors import NotConverged, SpecError, StreamSVDError
+from streamsvd.errors import CheckpointMismatch, NotConverged, StreamSVDError
 from streamsvd.models import Model
 from streamsvd.pipelines.arguments import accepts, results_of
 from streamsvd.pipelines.description import Pipeline, Step
 from streamsvd.pipelines.records import Status, StepRecord
+from streamsvd.pipelines.row_marks import check_marks, write_marks
 from streamsvd.pipelines.sources import model_version
 from streamsvd.pipelines.vocabulary import INPUTS
 from streamsvd.store.collections.archive import CompressedStore
@@ -100,15 +101,14 @@ class StepWork:
     def _call(self, options: dict[str, Any], callback: Callback) -> tuple[Any, str]:
         """What the verb finds; and where it does not converge, what it has found so far, and what it says of that.
 
-        Saves are of a run that was cut in the same way. Where other memory cuts it otherwise, they are of no use.
+        Saves are of a run that was cut in the same way. Where other memory cuts it otherwise, they are of no use; no other error
+        takes them away.
         """
         function = VERBS[self.step.verb].resolve("function")
         try:
             try:
                 return function(*self.inputs, **options, callback=callback), ""
-            except SpecError:
-                if not self.saves.is_dir():
-                    raise
+            except CheckpointMismatch:
                 shutil.rmtree(self.saves)
                 return function(*self.inputs, **options, callback=callback), ""
         except NotConverged as error:
@@ -117,6 +117,7 @@ class StepWork:
     def _update(self, callback: Callback, began: float) -> StepOutcome:
         """New rows into a model, which knows what it has; its newest version becomes a result."""
         step, model = self.step, self.inputs[0]
+        check_marks(self.pipeline, step, *self.inputs)
         report = VERBS["update"].resolve("function")(
             *self.inputs, **self.options, callback=callback
         )
@@ -128,6 +129,7 @@ class StepWork:
         place = results_of(self.pipeline, step) / key
         if not is_whole(place):
             place.parent.mkdir(parents=True, exist_ok=True)
+            write_marks(self.pipeline, step, *self.inputs)
             Model.open(model, int(key[1:].partition("-")[0])).as_svd().save(place)
         return StepOutcome(_record(step, status, key, place, began, report.info), load(place))
 

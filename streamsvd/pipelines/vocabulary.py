@@ -9,9 +9,10 @@ from typing import Literal
 from streamsvd.verbs import VERBS
 
 Quantity = Literal[
-    "width", "error", "captured", "drift", "rows", "missing", "passes", "bytes", "seconds", "age"
-]
-"""What a check may ask of a step: see `streamsvd.pipelines.checks`."""
+    "width", "error", "captured", "angle", "drift", "change", "residual", "rmse", "ratio", "rows", "missing", "passes",
+    "bytes", "seconds", "age", "schema",
+]  # fmt: skip
+"""What a check may ask of a step: see `streamsvd.pipelines.quantities`."""
 
 
 INPUTS: Mapping[str, Mapping[str, str]] = {
@@ -31,14 +32,31 @@ INPUTS: Mapping[str, Mapping[str, str]] = {
 """Verbs that can be steps: their inputs, by argument, and how a step names each."""
 FACTORISATIONS = ("svd", "pca", "update")
 """Verbs whose results `verify` can hold against their source."""
+COLLECTIONS = ("cluster", "compress", "rate_curve")
+"""Verbs that read a collection, which has no columns."""
 COUNTS = frozenset({"rows", "passes", "bytes", "seconds", "age"})
-PROOFS = frozenset({"width", "error", "captured"})
-QUANTITIES: Mapping[str, frozenset[str]] = {verb: COUNTS for verb in INPUTS} | {
-    **dict.fromkeys(FACTORISATIONS, COUNTS | PROOFS | {"drift", "missing"}),
-    "verify": COUNTS | PROOFS,
-    "compress": frozenset({"seconds", "age"}),
+PROOFS = frozenset({"width", "error", "captured", "angle"})
+COMPARISONS = frozenset({"drift", "change"})
+"""Quantities that are measured from what is published."""
+LEADING = frozenset({"width", "drift", "change"})
+"""Quantities that may be asked of the leading directions alone."""
+_OWN: Mapping[str, frozenset[str]] = {
+    **dict.fromkeys(FACTORISATIONS, PROOFS | COMPARISONS | {"missing"}),
+    "verify": PROOFS,
+    "top_eigenvectors": frozenset({"width", "captured", "angle"}) | COMPARISONS,
+    "nystrom": frozenset({"error"}),
+    "kernel_ridge": frozenset({"error", "residual", "rmse"}),
+    "sample_rows": frozenset({"error"}),
+    "lstsq": frozenset({"error", "residual"}),
+    **dict.fromkeys(COLLECTIONS, frozenset({"error", "ratio"})),
 }
+QUANTITIES: Mapping[str, frozenset[str]] = {
+    verb: COUNTS | _OWN[verb] | (frozenset() if verb in COLLECTIONS else {"schema"})
+    for verb in INPUTS
+} | {"compress": _OWN["compress"] | {"rows", "seconds", "age"}}
 """Which quantities the result of each verb has."""
+WITH_COLUMNS = (*FACTORISATIONS, "top_eigenvectors", "sample_rows")
+"""Verbs whose results tell how many columns their matrix had."""
 OURS = frozenset(
     {"callback", "checkpoint", "save_seconds", "out", "overwrite", "plan", "append", "replay"}
 )

@@ -45,6 +45,7 @@ LINES = {
     "run": "run p.toml --quiet",
     "runs": "runs p.toml",
     "check": "check p.toml",
+    "publish": "publish p.toml",
 }
 
 

@@ -57,6 +57,78 @@ FAULTS = {
         SVD + '[[publish]]\nstep = "x"\nto = "latest"',
         "there is no step 'x' - at $.publish[0].step. Steps are eof.",
     ),
+    "leading directions of what has none": (
+        SVD + '[[checks]]\nstep = "eof"\nquantity = "rows"\nat_least = 1\nleading = 2',
+        "rows has no leading directions - at $.checks[0].leading. They are of change, drift, width.",
+    ),
+    "more leading directions than the rank": (
+        SVD + '[[checks]]\nstep = "eof"\nquantity = "width"\nat_most = 1\nleading = 4',
+        "leading=4 is no number of directions of eof - at $.checks[0].leading. Pass 1 to 3.",
+    ),
+    "no leading directions": (
+        SVD.replace("rank = 3", "energy = 0.9")
+        + '[[checks]]\nstep = "eof"\nquantity = "width"\nat_most = 1\nleading = 0',
+        "leading=0 is no number of directions of eof - at $.checks[0].leading. Pass 1 or more.",
+    ),
+    "drift of what is not published": (
+        SVD + '[[checks]]\nstep = "eof"\nquantity = "drift"\nat_most = 1',
+        "drift is measured from what is published, and eof is published nowhere - at $.checks[0]. Write [[publish]] for",
+    ),
+    "columns of what is not published": (
+        SVD + '[[checks]]\nstep = "eof"\nquantity = "schema"\ncolumns = "published"',
+        "schema is measured from what is published, and eof is published nowhere - at $.checks[0].",
+    ),
+    "an empty schema": (
+        SVD + '[[checks]]\nstep = "eof"\nquantity = "schema"',
+        "nothing is asked - at $.checks[0]. Pass columns, dtype, or both.",
+    ),
+    "bounds of a schema": (
+        SVD + '[[checks]]\nstep = "eof"\nquantity = "schema"\ncolumns = 3\nat_most = 4',
+        "a schema has no bounds - at $.checks[0]. Pass columns, dtype, or both.",
+    ),
+    "no columns": (
+        SVD + '[[checks]]\nstep = "eof"\nquantity = "schema"\ncolumns = 0',
+        "columns=0 is no number of columns - at $.checks[0].columns. Pass 1 or more.",
+    ),
+    "columns that are no number": (
+        SVD + '[[checks]]\nstep = "eof"\nquantity = "schema"\ncolumns = "many"',
+        "Invalid enum value 'many' - at $.checks[0].columns.",
+    ),
+    "a type of numbers": (
+        SVD + '[[checks]]\nstep = "eof"\nquantity = "schema"\ndtype = "text"',
+        "'text' is no type of numbers - at $.checks[0].dtype. Pass one such as float32,",
+    ),
+    "a type that is a text": (
+        SVD + '[[checks]]\nstep = "eof"\nquantity = "schema"\ndtype = "U8"',
+        "'U8' is no type of numbers - at $.checks[0].dtype.",
+    ),
+    "columns of a bound": (
+        SVD + '[[checks]]\nstep = "eof"\nquantity = "rows"\nat_least = 1\ncolumns = 3',
+        "columns and dtype belong to a schema - at $.checks[0]. Write quantity",
+    ),
+    "the schema of a collection": (
+        STEP
+        + 'cluster = {source = "a"}\n[[checks]]\nstep = "cluster"\nquantity = "schema"\ncolumns = 3',
+        "the result of cluster has no schema - at $.checks[0].quantity. It has age, bytes, error,",
+    ),
+    "published columns of what has none": (
+        STEP
+        + 'nystrom = {source = "a"}\n[[checks]]\nstep = "nystrom"\nquantity = "schema"\ncolumns = "published"\n'
+        '[[publish]]\nstep = "nystrom"\nto = "x"',
+        "the result of nystrom does not say how many columns it was made of - at $.checks[0].columns. Pass their number.",
+    ),
+    "a name of two checks": (
+        SVD + 2 * '[[checks]]\nname = "x"\nstep = "eof"\nquantity = "rows"\nat_least = 1\n',
+        "two tables have the name 'x' - at $.checks[0].name. Give each its own.",
+    ),
+    "the name of a link": (
+        SVD + '[[publish]]\nname = "a b"\nstep = "eof"\nto = "x"',
+        "'a b' is no name - at $.publish[0].name.",
+    ),
+    "the name of a notice": (
+        SVD + '[[notify]]\nname = "a.b"\ncommand = ["true"]',
+        "'a.b' is no name - at $.notify[0].name.",
+    ),
     "no steps": ("steps = []", "there are no steps - at $.steps. Write one"),
     "steps left out": ('name = "x"', "Object missing required field 'steps' - at $."),
     "a step that is no table": ("steps = [3]", "expected 'object', got 'int' - at $.steps[0]."),
@@ -273,7 +345,8 @@ def test_a_step_without_a_name_is_set_by_its_verb(tmp_path):
         ("rank", "set='rank' is no key=value. Write it as steps.NAME.VERB.OPTION=VALUE"),
         ("=3", "set='=3' is no key=value."),
         ("steps..rank=3", "set='steps..rank=3' is no key=value."),
-        ("steps.none.svd.rank=3", "leads nowhere: there is no 'none' at $.steps. Check the key."),
+        ("checks.none.at_most=3", "leads nowhere: there is no 'none' at $.checks. Check the key."),
+        ("steps.none.svd.rank=3", "leads nowhere: there is no 'none' at $.steps. There are eof."),
         ("steps.eof=3", "leads to a list, not to a value. Name a field of one of its tables."),
         ("sources.a.path.deep=3", "leads nowhere: there is no 'path' at $.sources.a."),
         ("steps.eof.pca.rank=3", "a step has one verb, found svd and pca - at $.steps[0]."),
@@ -322,3 +395,28 @@ def test_every_verb_names_its_inputs_and_no_place_of_ours(verb):
     assert len(fields) == len(set(fields))
     assert set(INPUTS[verb].values()) <= set(fields)
     assert not {"out", "callback", "checkpoint", "path", "A"} & set(fields)
+
+
+def test_checks_links_and_notices_are_set_by_their_names_or_by_what_they_are_of(tmp_path):
+    text = SVD + '[[checks]]\nstep = "eof"\nquantity = "rows"\nat_least = 1\n'
+    text += '[[checks]]\nname = "few"\nstep = "eof"\nquantity = "rows"\nat_most = 9\n'
+    text += (
+        '[[publish]]\nstep = "eof"\nto = "x"\n[[publish]]\nname = "too"\nstep = "eof"\nto = "y"\n'
+    )
+    text += '[[notify]]\ncommand = ["/usr/bin/mail", "me"]\n[[notify]]\nname = "chat"\ncommand = ["mail"]\n'
+    given = (
+        "checks.eof-rows.at_least=5", "checks.few.at_most=7", "publish.eof.to=a", "publish.too.to=b", "notify.mail.seconds=3",
+        "notify.chat.when=always",
+    )  # fmt: skip
+    pipeline = write(tmp_path, text, *given)
+    assert [(c.at_least, c.at_most) for c in pipeline.checks] == [(5, None), (None, 7)]
+    assert [p.to for p in pipeline.publications] == ["a", "b"]
+    assert [n.seconds for n in pipeline.notices] == [3, 30]
+    assert [n.when for n in pipeline.notices] == ["failure", "always"]
+
+
+def test_a_setting_that_may_mean_two_tables_is_refused(tmp_path):
+    text = SVD + 2 * '[[checks]]\nstep = "eof"\nquantity = "rows"\nat_least = 1\n'
+    said = refusal(tmp_path, text, "checks.eof-rows.at_least=5")
+    assert "may mean 2 tables at $.checks: give each a name, such as name = 'eof-rows-2'." in said
+    assert len(write(tmp_path, text).checks) == 2
