@@ -94,7 +94,7 @@ def show_plans(plans: list[StepPlan], *, as_json: bool) -> None:
         return
     for p in plans:
         click.echo(f"step {p.step.name}: {p.step.verb}")
-        text = p.note if p.plan is None else p.plan.explain()
+        text = "\n".join(filter(None, [p.note, None if p.plan is None else p.plan.explain()]))
         click.echo("\n".join(f"  {line}" for line in text.splitlines()))
 
 

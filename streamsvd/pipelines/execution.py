@@ -36,6 +36,7 @@ from streamsvd.pipelines.planning import WAITING, plan_pipeline
 from streamsvd.pipelines.publishing import check_link, link_target, publish, remove_old
 from streamsvd.pipelines.records import CheckRecord, PipelineRecord, RunLog, Status, StepRecord
 from streamsvd.pipelines.sources import address, model_version, newest_time
+from streamsvd.pipelines.transforms import fit_inputs
 from streamsvd.pipelines.vocabulary import INPUTS
 from streamsvd.store.collections.archive import CompressedStore
 from streamsvd.store.results.loading import load
@@ -154,7 +155,7 @@ class PipelineRun:
         if is_waiting(pipeline, step) or self._is_behind_nothing(step):
             return StepRecord(name=step.name, verb=step.verb, status="unchanged", error=WAITING)
         inputs = step_inputs(pipeline, step, self._places())
-        options = step_options(pipeline, step)
+        options = step_options(pipeline, step, inputs)
         if step.verb == "update":
             return self._update(step, inputs, options)
         key = step_key(pipeline, step, inputs, {record.name: record.key for record in self.steps})
@@ -165,6 +166,7 @@ class PipelineRun:
                 name=step.name, verb=step.verb, status="unchanged", key=key, place=str(place)
             )
         place.parent.mkdir(parents=True, exist_ok=True)
+        inputs = fit_inputs(pipeline, step, inputs, self.callback)
         if accepts(step, "out"):
             options["out"] = place
         saves = saves_of(pipeline, step) / key
@@ -204,6 +206,7 @@ class PipelineRun:
     def _update(self, step: Step, inputs: list[Any], options: dict[str, Any]) -> StepRecord:
         """New rows into a model, which knows what it has; its newest version becomes a result."""
         began = time.perf_counter()
+        inputs = fit_inputs(self.pipeline, step, inputs, self.callback)
         report = VERBS["update"].resolve("function")(*inputs, **options, callback=self.callback)
         status: Status = "done" if report.n_absorbed else "unchanged"
         key = model_version(inputs[0])

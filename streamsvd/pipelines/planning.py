@@ -17,6 +17,7 @@ from streamsvd.pipelines.arguments import (
 )
 from streamsvd.pipelines.description import Pipeline, Step
 from streamsvd.pipelines.publishing import check_link
+from streamsvd.pipelines.transforms import fit_note
 from streamsvd.verbs import plan
 
 WAITING = "its source is not there yet"
@@ -32,7 +33,7 @@ class StepPlan:
     step, plan
         The step, and what its verb would read and need.
     note
-        Why there is no plan.
+        Why there is no plan, or what comes before it.
     """
 
     step: Step
@@ -59,10 +60,11 @@ def _plan_step(pipeline: Pipeline, step: Step) -> StepPlan:
             return StepPlan(step, None, WAITING)
         if step.verb == "verify" and step.inputs["path"] in {s.name for s in pipeline.steps}:
             return StepPlan(step, None, MADE_BEFORE)  # what is there now may be of other data
-        inputs, options = step_inputs(pipeline, step, {}), step_options(pipeline, step)
+        inputs = step_inputs(pipeline, step, {})
+        options, note = step_options(pipeline, step, inputs), fit_note(pipeline, step, inputs)
         if accepts(step, "checkpoint", "plan"):
             options["checkpoint"] = saves_of(pipeline, step)  # what is saved takes memory
-        return StepPlan(step, plan(step.verb, *inputs, **options))
+        return StepPlan(step, plan(step.verb, *inputs, **options), note)
 
 
 @contextmanager

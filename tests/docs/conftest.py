@@ -10,7 +10,7 @@ from streamsvd.testing.spectra import KnownMatrix
 from streamsvd.testing.writing import write_grid, write_known
 
 ROOT = Path(__file__).parents[2]
-WHOLE = ("concat.md", "pipelines.md")
+WHOLE = ("concat.md", "pipelines.md", "transforms.md")
 """Pages that make what they read."""
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
