@@ -135,14 +135,14 @@ def open_source(
     if asked.of_rows is None and (asked.weights is None or not weighs):
         return A
     from streamsvd.engine.row_labels import label_rows
-    from streamsvd.engine.transforms import Climatology, adjusted, column_weights
+    from streamsvd.engine.transforms import Climatology, column_weights, subtract_climatology
     from streamsvd.store.sources.adjusted import AdjustedRows
 
     factors = column_weights(A, asked.weights) if asked.weights is not None and weighs else None
     if asked.of_rows is None:
         return AdjustedRows(A, None, None, factors)
     labels = label_rows(A, asked.of_rows)
-    return replace(adjusted(A, labels, Climatology.unread(labels)), factors=factors)
+    return replace(subtract_climatology(A, labels, Climatology.unread(labels)), factors=factors)
 
 
 def fit_source(A: Any, memory: Any = None, watch: Any = None) -> Any:
@@ -151,13 +151,13 @@ def fit_source(A: Any, memory: Any = None, watch: Any = None) -> Any:
         return A
     from streamsvd.engine.events import ignore_event
     from streamsvd.engine.row_labels import label_rows
-    from streamsvd.engine.transforms import adjusted, fit_climatology
+    from streamsvd.engine.transforms import fit_climatology, subtract_climatology
 
     asked = asked_transform().of_rows
     assert asked is not None
     labels = label_rows(A.whole, asked)
     found = fit_climatology(A.whole, labels, memory, watch or ignore_event)
-    return replace(adjusted(A.whole, labels, found), factors=A.factors)
+    return replace(subtract_climatology(A.whole, labels, found), factors=A.factors)
 
 
 def option_weights(A: Source, given: dict[str, Any]) -> dict[str, Any]:

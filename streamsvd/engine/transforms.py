@@ -112,7 +112,9 @@ def fit_climatology(
     return Climatology(groups.keys, groups.origin, groups.scale, found)
 
 
-def adjusted(source: Source, rows: LabelledRows, climatology: Climatology) -> AdjustedRows:
+def subtract_climatology(
+    source: Source, rows: LabelledRows, climatology: Climatology
+) -> AdjustedRows:
     """A matrix without its climatology; not to be read before that is known."""
     return AdjustedRows(source, climatology.labels(rows, source.name), climatology.fit)
 
@@ -196,7 +198,7 @@ def anomalies(
         rows = with_reference(source, rows, reference)
     if not trend:
         rows = with_times(source, rows, detrend)
-    return adjusted(source, rows, fit_climatology(source, rows, memory, callback))
+    return subtract_climatology(source, rows, fit_climatology(source, rows, memory, callback))
 
 
 def detrend(
@@ -247,7 +249,7 @@ def detrend(
         period_is_used = False
     if reference is not None and not period_is_used:
         rows = with_reference(source, rows, reference)
-    return adjusted(source, rows, fit_climatology(source, rows, memory, callback))
+    return subtract_climatology(source, rows, fit_climatology(source, rows, memory, callback))
 
 
 def column_weights(A: Any, weights: str | Mapping[str, str]) -> Real:

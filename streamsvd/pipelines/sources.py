@@ -10,7 +10,7 @@ from streamsvd.errors import StoreError
 from streamsvd.pipelines.description import Pipeline, Step
 from streamsvd.pipelines.digests import digest_of, model_version, newest_time
 from streamsvd.pipelines.source_description import SourceDescription
-from streamsvd.pipelines.transforms import transformed
+from streamsvd.pipelines.transforms import transform_source
 from streamsvd.pipelines.vocabulary import INPUTS
 from streamsvd.store.collections import open_collection
 from streamsvd.store.explanations import path_exists
@@ -61,7 +61,7 @@ def open_input(pipeline: Pipeline, step: Step, name: str) -> Any:
         return open_collection(where, **told) if told else where  # type: ignore[arg-type]  # checked as the file was read
     rows = tuple(described.rows) if isinstance(described.rows, list) else described.rows
     source = open_matrix(where, variable=described.variable, rows=rows, missing=described.missing)
-    return transformed(pipeline, step, name, source)
+    return transform_source(pipeline, step, name, source)
 
 
 def option_value(pipeline: Pipeline, name: str, value: Any) -> Any:

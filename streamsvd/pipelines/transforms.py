@@ -22,7 +22,12 @@ from streamsvd.engine.memory import show_bytes
 from streamsvd.engine.row_fits import schedule_fit
 from streamsvd.engine.row_labels import LabelledRows, RowTransform, label_rows
 from streamsvd.engine.saves import array_digest
-from streamsvd.engine.transforms import Climatology, adjusted, fit_climatology, fit_request
+from streamsvd.engine.transforms import (
+    Climatology,
+    fit_climatology,
+    fit_request,
+    subtract_climatology,
+)
 from streamsvd.errors import SpecError, StoreError
 from streamsvd.models.block_reader import BlockReader
 from streamsvd.models.cut import BlockCut
@@ -48,7 +53,7 @@ def climatologies_of(pipeline: Pipeline, name: str) -> Path:
     return pipeline.state / "climatologies" / name
 
 
-def transformed(pipeline: Pipeline, step: Step, name: str, source: Source) -> Source:
+def transform_source(pipeline: Pipeline, step: Step, name: str, source: Source) -> Source:
     """A matrix as its table transforms it; with means that are in the state, else it is not to be read before `fit_inputs`.
 
     Raises
@@ -68,7 +73,7 @@ def transformed(pipeline: Pipeline, step: Step, name: str, source: Source) -> So
     rows = label_rows(source, asked)
     place = _place(pipeline, name, source)
     climatology = _load(place, source) if path_exists(place) else Climatology.unread(rows)
-    return replace(adjusted(source, rows, climatology), factors=factors)
+    return replace(subtract_climatology(source, rows, climatology), factors=factors)
 
 
 def weight_options(pipeline: Pipeline, step: Step, inputs: Sequence[Any]) -> dict[str, Any]:
@@ -108,7 +113,7 @@ def _fit_input(
     pipeline: Pipeline, name: str, opened: AdjustedRows, memory: Any, callback: Callback
 ) -> AdjustedRows:
     """One of them."""
-    source, asked = opened.whole, _asked(pipeline.sources[name])
+    source, asked = opened.whole, _row_transform(pipeline.sources[name])
     rows, place = label_rows(source, asked), _place(pipeline, name, source)
     if _is_for_models(pipeline, name):
         _refuse_lost(pipeline, name, asked)
@@ -119,7 +124,7 @@ def _fit_input(
     for other in place.parent.glob("rows-*.npz"):  # of rows that are not these any more
         if other != place:
             other.unlink(missing_ok=True)
-    return replace(adjusted(source, rows, climatology), factors=opened.factors)
+    return replace(subtract_climatology(source, rows, climatology), factors=opened.factors)
 
 
 def fit_note(pipeline: Pipeline, step: Step, inputs: Sequence[Any]) -> str:
@@ -135,7 +140,7 @@ def fit_note(pipeline: Pipeline, step: Step, inputs: Sequence[Any]) -> str:
         if not _is_unread(opened):
             continue
         request = fit_request(
-            opened.whole, label_rows(opened.whole, _asked(pipeline.sources[name]))
+            opened.whole, label_rows(opened.whole, _row_transform(pipeline.sources[name]))
         )
         schedule = schedule_fit(request, step.options.get("memory"))
         notes.append(
@@ -171,7 +176,7 @@ def _is_unread(opened: Any) -> bool:
     return isinstance(opened, AdjustedRows) and opened.labels is not None and opened.fit is None
 
 
-def _asked(described: SourceDescription) -> RowTransform:
+def _row_transform(described: SourceDescription) -> RowTransform:
     assert described.transform is not None
     asked = described.transform.of_rows
     assert asked is not None
@@ -228,7 +233,7 @@ def _place(pipeline: Pipeline, name: str, source: Source) -> Path:
     """Where the means of a source are, for what is asked of them, and of which rows."""
     described = pipeline.sources[name]
     asked = [
-        described.path, described.variable, described.rows, described.missing, msgspec.to_builtins(_asked(described)),
+        described.path, described.variable, described.rows, described.missing, msgspec.to_builtins(_row_transform(described)),
         list(source.shape[1:]), source.dtype.str,
     ]  # fmt: skip
     kind = "model"
