@@ -182,6 +182,10 @@ def anomalies(
     """
     source = as_source(A)
     trend = isinstance(detrend, bool)
+    if len(by) == 0:
+        raise SpecError(
+            "by= names nothing. Pass a field such as month, or one integer for each row."
+        )
     named = isinstance(by, str) or all(isinstance(field, str) for field in by)
     if named:
         fields = (by,) if isinstance(by, str) else tuple(str(field) for field in by)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import streamsvd
-from streamsvd.engine.events import PassStarted
+from streamsvd.engine.events import PassStarted, SpanDone
 from streamsvd.engine.passes import Block
 from streamsvd.engine.row_fits import RowFitPass, schedule_fit
 from streamsvd.engine.row_labels import RowTransform, label_rows
@@ -390,6 +390,7 @@ def test_a_mask_by_name_is_found_beside_the_anomalies(air):
             "by='week' is unknown. Pass one or more of month, season, dayofyear, hour",
         ),
         (lambda A: streamsvd.anomalies(A, ["month", "month"]), "names a field twice"),
+        (lambda A: streamsvd.anomalies(A, []), "by= names nothing"),
         (
             lambda A: streamsvd.anomalies(A, of="lat"),
             "of='lat' makes columns of .*, whose rows are made by time",
@@ -473,3 +474,64 @@ def test_a_pass_that_meets_an_infinite_entry_says_where():
             pass_.init(device), Block(5, slice(0, 2), np.array([[1, np.nan], [np.nan, np.inf]]))
         )
     assert (caught.value.row, caught.value.column) == (6, 1)
+
+
+def test_a_dask_array_and_a_reader_take_labels_too():
+    dask = pytest.importorskip("dask.array")
+    A = np.random.default_rng(0).standard_normal((90, 7))
+    groups = np.arange(90) % 5
+    wanted = by_hand(A, groups)
+
+    class Rows:
+        shape, dtype, chunks = A.shape, A.dtype, (20, 7)
+
+        def read(self, rows):
+            return A[rows].copy()
+
+    for A_given in (dask.from_array(A, chunks=(17, 4)), Rows()):
+        found = streamsvd.anomalies(A_given, groups)
+        np.testing.assert_allclose(everything(found), wanted, rtol=0, atol=1e-12)
+        masked = streamsvd.svd(found, 2, mask=np.arange(7) != 3)
+        true = np.linalg.svd(np.delete(wanted, 3, axis=1), compute_uv=False)
+        np.testing.assert_allclose(masked.s, true[:2], rtol=1e-6)
+
+
+def test_a_cluster_finds_the_same_bits(air):
+    distributed = pytest.importorskip("distributed")
+    source = streamsvd.open(air(field(200)), "t", "time")
+    here = streamsvd.anomalies(source, detrend=True)
+    values = streamsvd.svd(here, 3, nonfinite="zero", memory="200MiB").s
+    with (
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=2, processes=False, dashboard_address=":0"
+        ) as machine,
+        distributed.Client(machine),
+    ):
+        there = streamsvd.anomalies(source, detrend=True)
+        found = streamsvd.svd(there, 3, nonfinite="zero", memory="200MiB")
+    np.testing.assert_array_equal(everything(there), everything(here))
+    np.testing.assert_array_equal(found.s, values)
+
+
+def test_a_run_that_is_killed_goes_on_from_its_saves(air, tmp_path):
+    source = streamsvd.anomalies(streamsvd.open(air(field(200)), "t", "time"))
+    options = {
+        "nonfinite": "zero",
+        "memory": "200MiB",
+        "checkpoint": tmp_path / "saves",
+        "save_seconds": 0,
+    }
+    whole = streamsvd.svd(source, 3, **options)
+    seen = []
+
+    def stop(event):
+        seen.append(event)
+        if sum(isinstance(e, SpanDone) for e in seen) == 3:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        streamsvd.svd(source, 3, **options, callback=stop)
+    other = streamsvd.anomalies(streamsvd.open(source.array.store.root, "t", "time"), "season")
+    with pytest.raises(SpecError, match="digests of some rows, so it is another matrix"):
+        streamsvd.svd(other, 3, **options)
+    np.testing.assert_array_equal(streamsvd.svd(source, 3, **options).s, whole.s)

@@ -12,6 +12,7 @@ import zarr
 
 from streamsvd.errors import MissingChunkError, SpecError, StoreError
 from streamsvd.protocols import Source
+from streamsvd.store.sources.border import innermost_source
 from streamsvd.store.sources.zarr_array import (
     ZarrSource,
     chunked_array,
@@ -91,9 +92,8 @@ def neighbour(source: Source, name: str, asked: str) -> NeighbourArray:
 
 def stored_array(source: Any) -> ZarrSource | None:
     """The stored array that a matrix of all its columns shows; None where it is none of a zarr store."""
-    while not isinstance(source, ZarrSource) and hasattr(source, "whole"):
-        source = source.whole
-    return source if isinstance(source, ZarrSource) else None
+    stored = innermost_source(source)
+    return stored if isinstance(stored, ZarrSource) else None
 
 
 def matrix_dimensions(source: Source) -> Names:
