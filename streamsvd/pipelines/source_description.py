@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from datetime import date, datetime
+from typing import Any, Literal
 
 import msgspec
 
@@ -20,14 +21,14 @@ class AnomalyDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True
 
     by: str | list[str] = "month"
     of: str | None = None
-    reference: list[str] | None = None
+    reference: list[Any] | None = None
 
 
 class TrendDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The line that is subtracted from each column."""
 
     along: str | None = None
-    reference: list[str] | None = None
+    reference: list[Any] | None = None
 
 
 class TransformDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,7 +56,7 @@ class TransformDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
         if groups is None and trend is None:
             return None
         periods = [
-            tuple(part.reference)
+            tuple(map(_day, part.reference))
             for part in (groups, trend)
             if part is not None and part.reference is not None
         ]
@@ -80,6 +81,13 @@ class TransformDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=Tr
         along = None if trend is None else trend.along
         of = None if groups is None else groups.of
         return RowTransform(by, of, trend is not None, along or of, period)
+
+
+def _day(given: Any) -> Any:
+    """A date of TOML as the text that it is written as."""
+    return (
+        given.isoformat() if isinstance(given, date) and not isinstance(given, datetime) else given
+    )
 
 
 class SourceDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -233,8 +233,7 @@ def _place(pipeline: Pipeline, name: str, source: Source) -> Path:
     """Where the means of a source are, for what is asked of them, and of which rows."""
     described = pipeline.sources[name]
     asked = [
-        described.path, described.variable, described.rows, described.missing, msgspec.to_builtins(_row_transform(described)),
-        list(source.shape[1:]), source.dtype.str,
+        described.variable, described.rows, msgspec.to_builtins(_row_transform(described)), source.shape[1], source.dtype.str,
     ]  # fmt: skip
     kind = "model"
     if not _is_for_models(pipeline, name):

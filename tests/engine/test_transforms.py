@@ -118,6 +118,43 @@ def test_anomalies_are_those_of_xarray(air, by):
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-11)
 
 
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_stores_of_xarray_are_read_as_it_writes_them(tmp_path, zarr_format):
+    index = xarray.date_range("2001-01-01", periods=800, freq="D")
+    data = xarray.Dataset(
+        {"t2m": (DIMS, field(800))},
+        {"time": index, "lat": ("lat", [-60.0, 0.0, 60.0], {"units": "degrees_north"})},
+    )
+    path = tmp_path / "era.zarr"
+    encoding = {"t2m": {"chunks": (100, 3, 4)}}
+    data.to_zarr(path, zarr_format=zarr_format, consolidated=zarr_format == 2, encoding=encoding)
+    source = streamsvd.open(path, "t2m", "time")
+    found = everything(streamsvd.anomalies(source, "dayofyear"))
+    groups = data.t2m.astype("f8").groupby("time.dayofyear")
+    np.testing.assert_allclose(
+        found, (groups - groups.mean()).values.reshape(800, 12), rtol=0, atol=1e-11
+    )
+    assert streamsvd.column_weights(source, {"lat": "cos"})[0] == pytest.approx(np.sqrt(0.5))
+
+
+@pytest.mark.parametrize("calendar", ["noleap", "360_day"])
+def test_calendars_of_models_are_those_of_xarray(tmp_path, calendar):
+    pytest.importorskip("cftime")
+    index = xarray.date_range(
+        "2001-01-01", periods=800, freq="D", calendar=calendar, use_cftime=True
+    )
+    data = xarray.Dataset({"t2m": (DIMS, field(800))}, {"time": index})
+    data.to_zarr(tmp_path / "model.zarr", consolidated=False)
+    source = streamsvd.open(tmp_path / "model.zarr", "t2m", "time")
+    found = everything(streamsvd.anomalies(source, "month", reference=["2001", "2002-06"]))
+    kept = data.t2m.astype("f8")
+    wanted = (
+        kept.groupby("time.month")
+        - kept.sel(time=slice("2001", "2002-06")).groupby("time.month").mean()
+    )
+    np.testing.assert_allclose(found, wanted.values.reshape(800, 12), rtol=0, atol=1e-11)
+
+
 def test_a_reference_gives_the_means_and_holds_its_last_day(air):
     days = np.arange(40) * 30
     source = streamsvd.open(air(days=days), "t", "time")
@@ -210,7 +247,7 @@ def matrices(draw):
 
 
 @given(matrices())
-@settings(max_examples=30)
+@settings(max_examples=12)
 def test_any_matrix_with_labels_of_the_caller(case):
     A, groups, chunks = case
     array = zarr.create_array({}, shape=A.shape, dtype=A.dtype, chunks=chunks)

@@ -44,7 +44,7 @@ print(json.dumps({
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory):
     folder = tmp_path_factory.mktemp("rows")
-    write_known(folder / "A.zarr", KnownMatrix("geometric", 6_000, 2_000, "float32"))
+    write_known(folder / "A.zarr", KnownMatrix("geometric", 4_000, 1_000, "float32"))
     return folder / "A.zarr"
 
 

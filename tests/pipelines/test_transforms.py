@@ -220,7 +220,11 @@ def test_a_model_whose_means_are_lost_takes_no_others(folder):
 
 
 def test_means_of_a_reference_are_the_same_again(folder):
-    text = SOURCE + 'transform.anomalies = {by = "month", reference = ["1990", "1993"]}\n' + MODEL
+    text = (
+        SOURCE
+        + 'transform.anomalies = {by = "month", reference = [1990-01-01, 1993-12-31]}\n'
+        + MODEL
+    )
     run_text(folder, text)
     grow(folder, 60, 72)
     for file in (folder / "p.runs" / "climatologies" / "air").iterdir():

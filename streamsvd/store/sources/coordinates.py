@@ -99,11 +99,7 @@ def stored_array(source: Any) -> ZarrSource | None:
 def matrix_dimensions(source: Source) -> Names:
     """Names of all dimensions of the array that a matrix shows; None where they have none."""
     stored = stored_array(source)
-    prefix = "" if stored is None else getattr(stored.array.encode_key, "prefix", "")
-    if stored is None:
-        return None
-    array = zarr.open_array(store=stored.array.store, path=prefix, mode="r")
-    return dimension_names(array, dict(array.attrs))
+    return None if stored is None else stored.layout.names
 
 
 def in_order(found: NeighbourArray, wanted: Names, extents: tuple[int, ...]) -> Array:

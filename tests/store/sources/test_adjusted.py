@@ -8,7 +8,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import zarr
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import streamsvd
@@ -36,6 +36,7 @@ def cases(draw):
 
 
 @given(cases())
+@settings(max_examples=20)
 def test_it_reads_what_numpy_subtracts(case):
     A, chunks, groups, level, slope, times, factors = case
     array = zarr.create_array({}, shape=A.shape, dtype=A.dtype, chunks=chunks)

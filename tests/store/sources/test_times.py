@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import xarray
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamsvd.errors import SpecError
@@ -27,6 +27,7 @@ DATES = [
     st.sampled_from(DATES[:4]),
     st.sampled_from([np.int32, np.int64, np.float64]),
 )
+@settings(max_examples=25)
 def test_fields_are_those_of_xarray(numbers, unit, date, kind):
     units = f"{unit} since {date}"
     values = np.array(numbers).astype(kind)
