@@ -256,6 +256,9 @@ def test_any_matrix_with_labels_of_the_caller(case):
     found = streamsvd.anomalies(opened, groups)
     np.testing.assert_allclose(everything(found), by_hand(A, groups), rtol=0, atol=1e-10)
     assert_source(found, like=everything(found))
+    with use_scheduler(None, 1):
+        alone = streamsvd.anomalies(opened, groups, memory="60MiB")
+    np.testing.assert_array_equal(everything(alone), everything(found))
     trend = everything(streamsvd.anomalies(opened, groups, detrend=np.arange(len(A)) / len(A)))
     there = ~np.isnan(trend)
     for j in range(A.shape[1]):  # nothing of a group or of the trend is left
