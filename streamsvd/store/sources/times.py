@@ -140,7 +140,7 @@ def read_times(values: npt.NDArray[Any], attributes: Mapping[str, Any], where: s
         times = _usual_times(_microseconds(values, unit, match, where))
         if calendar == "proleptic_gregorian" or int(times.day.min()) >= REFORM:
             return times
-    return _other_times(values, str(units), calendar, where)
+    return _other_times(values, unit, (str(units), calendar), where)
 
 
 def _unit(text: str) -> str | None:
@@ -158,7 +158,7 @@ def _refuse_gaps(gaps: npt.NDArray[np.bool_], where: str) -> None:
 
 
 def _microseconds(values: npt.NDArray[Any], unit: str, match: re.Match[str], where: str) -> Numbers:
-    """Microseconds since 1970."""
+    """Microseconds since 1970, in the calendar of numpy."""
     year, month, day = (int(match[i]) for i in (2, 3, 4))
     try:
         start = np.datetime64(f"{year:04d}-{month:02d}-{day:02d}", "us").astype(np.int64)
@@ -168,14 +168,20 @@ def _microseconds(values: npt.NDArray[Any], unit: str, match: re.Match[str], whe
         ) from error
     hour, minute, second = (int(match[i] or 0) for i in (5, 6, 7))
     start += ((hour * 60 + minute) * 60 + second) * 1_000_000
+    found: Numbers = start + _durations(values, unit, where)
+    return found
+
+
+def _durations(values: npt.NDArray[Any], unit: str, where: str) -> Numbers:
+    """Numbers of a unit in microseconds."""
     if unit == "nanoseconds":
-        return start + (values // 1000).astype(np.int64)
+        return (values // 1000).astype(np.int64)
     size = _UNITS[unit]
     if float(np.abs(values).max(initial=0)) * size > 2.0**62:
         raise SpecError(f"{where} has times beyond the year 100,000. Correct its units.")
     if values.dtype.kind in "iu":
-        return start + values.astype(np.int64) * size
-    return start + np.rint(values.astype(np.float64) * size).astype(np.int64)
+        return values.astype(np.int64) * size
+    return np.rint(values.astype(np.float64) * size).astype(np.int64)
 
 
 def _usual_times(since: Numbers) -> Times:
@@ -194,8 +200,11 @@ def _usual_times(since: Numbers) -> Times:
     )
 
 
-def _other_times(values: npt.NDArray[Any], units: str, calendar: str, where: str) -> Times:
-    """Of a calendar that numpy has not."""
+def _other_times(
+    values: npt.NDArray[Any], unit: str, attributes: tuple[str, str], where: str
+) -> Times:
+    """Of a calendar that numpy has not; every day is made a date once, however many times it has."""
+    units, calendar = attributes
     if find_spec("cftime") is None:
         raise SpecError(
             f"{where} is in the calendar {calendar!r}, which cftime reads, and that is not installed. Run pip install "
@@ -204,15 +213,30 @@ def _other_times(values: npt.NDArray[Any], units: str, calendar: str, where: str
     import cftime
 
     try:
-        dates = np.atleast_1d(cftime.num2date(values, units, calendar))
-        days = np.asarray(cftime.date2num(dates, "days since 1970-01-01", calendar), np.float64)
+        first = cftime.num2date(0, units, calendar)
+        midnight = first.replace(hour=0, minute=0, second=0, microsecond=0)
+        since_midnight = round((first - midnight).total_seconds() * 1e6) + _durations(
+            values, unit, where
+        )
+        day, within = np.divmod(since_midnight, _UNITS["days"])
+        numbers, place = np.unique(day, return_inverse=True)
+        dates = np.atleast_1d(
+            cftime.num2date(numbers, f"days since {midnight.isoformat()}", calendar)
+        )
+        since_1970 = np.asarray(
+            cftime.date2num(dates, "days since 1970-01-01", calendar), np.float64
+        )
     except (ValueError, OverflowError) as error:
         raise SpecError(f"{where} cannot be read as times: {error}. Correct its units.") from error
 
     def each(name: str) -> Numbers:
-        return np.array([getattr(date, name) for date in dates], np.int64)
+        return np.array([getattr(date, name) for date in dates], np.int64)[place]
 
     month = each("month")
     return Times(
-        month, each("dayofyr"), each("hour"), each("year") * 10000 + month * 100 + each("day"), days
+        month,
+        each("dayofyr"),
+        within // _UNITS["hours"],
+        each("year") * 10000 + month * 100 + each("day"),
+        since_1970[place] + within / _UNITS["days"],
     )

@@ -76,6 +76,18 @@ def test_calendars_of_models_are_read_by_cftime(calendar, last):
     np.testing.assert_allclose(np.diff(found.days), 1)
 
 
+@pytest.mark.parametrize("calendar", ["noleap", "360_day", "standard"])
+def test_hours_in_calendars_of_models_are_those_of_cftime(calendar):
+    cftime = pytest.importorskip("cftime")
+    values, units = np.arange(-5000, 9000, 7.5), "hours since 1500-02-28 06:30:00"
+    found = read_times(values, {"units": units, "calendar": calendar}, "time")
+    dates = cftime.num2date(values, units, calendar)
+    for name, its in (("month", "month"), ("dayofyear", "dayofyr"), ("hour", "hour")):
+        np.testing.assert_array_equal(getattr(found, name), [getattr(d, its) for d in dates])
+    wanted = cftime.date2num(dates, "days since 1970-01-01", calendar)
+    np.testing.assert_allclose(found.days, wanted, rtol=0, atol=1e-6)
+
+
 def test_days_before_the_reform_are_of_the_julian_calendar():
     pytest.importorskip("cftime")
     found = read_times(np.array([0, 577736]), {"units": "days since 0001-01-01"}, "time")
