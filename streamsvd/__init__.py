@@ -9,6 +9,9 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "open": "streamsvd.engine.opening",
+    "anomalies": "streamsvd.engine.transforms",
+    "column_weights": "streamsvd.engine.transforms",
+    "detrend": "streamsvd.engine.transforms",
     "load": "streamsvd.store.results.loading",
     "Model": "streamsvd.models",
     "UpdateReport": "streamsvd.models",
@@ -87,6 +90,7 @@ if TYPE_CHECKING:
     from streamsvd.collections.result import Cluster, ClusterResult, CompressionReport
     from streamsvd.engine.opening import open
     from streamsvd.engine.run_plan import RunPlan
+    from streamsvd.engine.transforms import anomalies, column_weights, detrend
     from streamsvd.errors import (
         AccessError,
         BudgetError,
@@ -165,9 +169,12 @@ __all__ = [
     "StreamSVDError",
     "TopEigenvectorStream",
     "UpdateReport",
+    "anomalies",
     "cluster",
+    "column_weights",
     "compress",
     "decompress",
+    "detrend",
     "export_model",
     "second_moment_factor",
     "kernel_ridge",

@@ -9,10 +9,11 @@ import click
 import numpy as np
 
 from streamsvd.cli.app import INTERRUPTED, NOT_CONVERGED, StopHandler, report_checkpoint
+from streamsvd.cli.files import check_result_place
 from streamsvd.cli.present import result_record, show_json, show_result
 from streamsvd.cli.progress import watching
+from streamsvd.cli.sources import fit_note, fit_source, open_source, option_weights
 from streamsvd.cli.wording import in_options
-from streamsvd.engine.opening import open as open_matrix
 from streamsvd.engine.schedulers import use_scheduler
 from streamsvd.errors import NotConverged, SpecError
 from streamsvd.factor.pca import pca
@@ -45,16 +46,19 @@ def factorise(
     if u and out is None:
         raise click.UsageError("--u writes the left factor to disk; say where with --out PATH.")
     with use_scheduler(scheduler, workers):
-        A = open_matrix(source, variable=variable, rows=rows, missing=missing)
-        given = with_weights(given) | {"u": u, "out": out}
+        A = open_source(source, variable, rows, missing, weighs=False)
+        given = option_weights(A, with_weights(given)) | {"u": u, "out": out}
         center = given.pop("center", True)
         plan = plan_svd(A, center=center, **given)
         run = {name: given[name] for name in given if name != "memory"}
         run |= {"overwrite": overwrite, "seed": seed, "delta": delta, "plan": plan}
         run["save_seconds"] = save_seconds
         result: SVD | PCA
+        if fit_note(A, given["memory"]):  # a pass comes before the verb looks at its place
+            check_result_place(out, A, mask=given["mask"], overwrite=overwrite)
         try:
             with watching(round(plan.passes * plan.nbytes), quiet=quiet) as watch:
+                A = fit_source(A, given["memory"], watch)
                 if principal:
                     result = pca(A, **run, callback=watch)
                 else:

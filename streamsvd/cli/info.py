@@ -16,12 +16,12 @@ def command(source: str, variable: str | None, rows: Any, missing: str, as_json:
     """Shape, type and chunks of a matrix, or what a compressed collection holds; reads no values."""
     from streamsvd.cli.present import print_facts, show_json
     from streamsvd.cli.progress import say
-    from streamsvd.engine.opening import open as open_matrix
+    from streamsvd.cli.sources import open_source
 
     if is_compressed(source):
         show_compressed(source, as_json=as_json)
         return
-    A = open_matrix(source, variable=variable, rows=rows, missing=missing)
+    A = open_source(source, variable, rows, missing)
     for text in getattr(A, "remarks", ()):
         say(text)
     record = describe(A)

@@ -61,8 +61,8 @@ def fit(
     from streamsvd.cli.files import check_result_place, read_npy, save_result
     from streamsvd.cli.present import print_facts, round_digits, show_json
     from streamsvd.cli.progress import watching
+    from streamsvd.cli.sources import fit_source, open_source
     from streamsvd.cli.wording import in_options
-    from streamsvd.engine.opening import open as open_matrix
     from streamsvd.engine.schedulers import use_scheduler
     from streamsvd.errors import NotConverged
     from streamsvd.kernels.files import ridge_record
@@ -71,11 +71,13 @@ def fit(
     y = read_npy("y", targets)
     code = 0
     with use_scheduler(scheduler, workers):
-        A = open_matrix(source, variable=variable, rows=rows, missing=missing)
+        A = open_source(source, variable, rows, missing)
         check_result_place(out, A, mask=given["mask"], overwrite=overwrite)
         try:
             with watching(2 * A.nbytes, quiet=quiet) as watch:
-                found = kernel_ridge(A, y, callback=watch, **given)
+                found = kernel_ridge(
+                    fit_source(A, given["memory"], watch), y, callback=watch, **given
+                )
         except NotConverged as error:
             assert isinstance(error.result, KernelRidgeResult)
             found, code = error.result, NOT_CONVERGED
@@ -153,16 +155,22 @@ def predict(
     """Predict for the rows of SOURCE with the regression MODEL."""
     from streamsvd.cli.present import show_json
     from streamsvd.cli.progress import watching
-    from streamsvd.engine.opening import open as open_matrix
+    from streamsvd.cli.sources import fit_source, open_source, require_reference
     from streamsvd.engine.schedulers import use_scheduler
     from streamsvd.kernels.ridge import load_ridge
 
+    require_reference("a prediction")
     fit = load_ridge(model)
     with use_scheduler(scheduler, workers):
-        A = open_matrix(source, variable=variable, rows=rows, missing=missing)
+        A = open_source(source, variable, rows, missing)
         with watching(A.nbytes, quiet=quiet) as watch:
             path = fit.predict_to(
-                A, out, device=device, memory=memory, overwrite=overwrite, callback=watch
+                fit_source(A, memory, watch),
+                out,
+                device=device,
+                memory=memory,
+                overwrite=overwrite,
+                callback=watch,
             )
     if as_json:
         show_json("predictions", {"status": "done", "n_rows": A.shape[0], "out": str(path)})

@@ -53,19 +53,19 @@ def command(
     from streamsvd.cli.app import NOT_CONVERGED, report_checkpoint
     from streamsvd.cli.files import check_result_place, read_npy, save_result
     from streamsvd.cli.progress import watching
+    from streamsvd.cli.sources import fit_source, open_source
     from streamsvd.cli.wording import in_options
-    from streamsvd.engine.opening import open as open_matrix
     from streamsvd.engine.schedulers import use_scheduler
     from streamsvd.errors import NotConverged
     from streamsvd.rows.lstsq import LeastSquaresResult, lstsq
 
-    A = open_matrix(source, variable=variable, rows=rows, missing=missing)
+    A = open_source(source, variable, rows, missing)
     check_result_place(out, A, mask=given["mask"], overwrite=overwrite)
     b = read_npy("b", sides)
     code = 0
     with use_scheduler(scheduler, workers), watching(A.nbytes, quiet=quiet) as watch:
         try:
-            found = lstsq(A, b, callback=watch, **given)
+            found = lstsq(fit_source(A, given["memory"], watch), b, callback=watch, **given)
         except NotConverged as error:
             assert isinstance(error.result, LeastSquaresResult)
             click.echo(f"streamsvd: {in_options(error.message)}", err=True)

@@ -61,18 +61,19 @@ def command(
     """Choose rows of SOURCE that stand for its kernel matrix, and make a feature map of them."""
     from streamsvd.cli.files import check_result_place, save_result
     from streamsvd.cli.progress import watching
-    from streamsvd.engine.opening import open as open_matrix
+    from streamsvd.cli.sources import fit_source, open_source
     from streamsvd.engine.schedulers import use_scheduler
     from streamsvd.kernels.nystrom import load_nystrom, nystrom
 
     if start is not None:
         check_left_out(ctx, start)
     with use_scheduler(scheduler, workers):
-        A = open_matrix(source, variable=variable, rows=rows, missing=missing)
+        A = open_source(source, variable, rows, missing)
         check_result_place(out, A, mask=given["mask"], overwrite=overwrite)
         passes = 2 if given["certify"] and start is None else 1
         try:
             with watching(passes * A.nbytes, quiet=quiet) as watch:
+                A = fit_source(A, given["memory"], watch)
                 if start is None:
                     found = nystrom(A, callback=watch, **given)
                 else:

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 import click
 
 from streamsvd.checks.paths import is_url, local_path
+from streamsvd.cli.sources import transforms
 from streamsvd.store.explanations import path_exists
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -178,6 +179,7 @@ details = stack_options(
         show_default=True,
         help="What an absent chunk is: an error that names it, or its fill value.",
     ),
+    transforms,
 )
 source = stack_options(click.argument("source"), details)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from streamsvd.cli import factoring, options
+from streamsvd.cli.sources import NAMES as TRANSFORMS
 
 if TYPE_CHECKING:
     from streamsvd.factor.candidates import Speeds
@@ -57,7 +58,9 @@ INPUTS = {"sides": "b", "targets": "y"}
 """Options that are read from files, and the arguments that they become."""
 STORED_ARGUMENTS = {"model": "model", "result": "path"}
 """Arguments that name what is kept already: verbs take them before the matrix."""
-PLACES = ("source", "variable", "rows", "missing", "collection", "scheduler", "workers", "as_json")
+PLACES = (
+    "source", "variable", "rows", "missing", *TRANSFORMS, "collection", "scheduler", "workers", "as_json",
+)  # fmt: skip
 COLLECTION = ("select", "transpose", "columns", "cut")
 """Of collections, beside these."""
 
@@ -99,11 +102,19 @@ def _with_source(param: click.Parameter) -> click.Parameter:
     return needed
 
 
+def weighs(given: dict[str, Any]) -> bool:
+    """Whether a plan is of columns times their weights: not of a verification whose result has them."""
+    from streamsvd.store.objects import objects_at
+    from streamsvd.store.versions import is_model
+
+    return "result" not in given or is_model(objects_at(given["result"]))
+
+
 def show_plan(verb: Verb, given: dict[str, Any]) -> None:
     """The plan of a verb, in words or as an object."""
     from streamsvd.cli.files import read_npy, weight_arguments
     from streamsvd.cli.present import show_json
-    from streamsvd.engine.opening import open as open_matrix
+    from streamsvd.cli.sources import fit_note, open_source
     from streamsvd.engine.schedulers import use_scheduler
 
     as_json = given.pop("as_json", False)
@@ -113,7 +124,11 @@ def show_plan(verb: Verb, given: dict[str, Any]) -> None:
             given |= weight_arguments(given.pop("row_weights"), given.pop("column_weights"))
         else:
             names = ("variable", "rows", "missing")
-            A = open_matrix(given.pop("source"), **{name: given.pop(name) for name in names})
+            A = open_source(
+                given.pop("source"),
+                **{name: given.pop(name) for name in names},
+                weighs=weighs(given),
+            )
         kept = [given.pop(name) for name in STORED_ARGUMENTS if name in given]
         given = {
             INPUTS.get(name, name): read_npy(INPUTS[name], value) if name in INPUTS else value
@@ -121,10 +136,11 @@ def show_plan(verb: Verb, given: dict[str, Any]) -> None:
             if value is not None
         }
         plan = verb.resolve("plan")(*kept, A, **given)
+        before = fit_note(A, given.get("memory"))
     if as_json:
-        show_json("plan", {"status": "planned", **asdict(plan)})
+        show_json("plan", {"status": "planned", **asdict(plan), "before": before})
         return
-    click.echo(plan.explain())
+    click.echo("\n".join(filter(None, [before, plan.explain()])))
 
 
 @click.group("plan", cls=Plans, short_help="Passes, bytes, memory and time, before any of it.")
@@ -183,25 +199,28 @@ def show_factorisation(
     from streamsvd.cli.factor_run import with_weights
     from streamsvd.cli.present import show_json
     from streamsvd.cli.progress import say
-    from streamsvd.engine.opening import open as open_matrix
+    from streamsvd.cli.sources import fit_note, fit_source, open_source, option_weights
     from streamsvd.engine.schedulers import use_scheduler
     from streamsvd.factor.calibration import measure_speeds
     from streamsvd.factor.svd import plan_svd
 
     with use_scheduler(scheduler, workers):
-        A = open_matrix(source, variable=variable, rows=rows, missing=missing)
+        A = open_source(source, variable, rows, missing, weighs=False)
         for text in getattr(A, "remarks", ()):
             say(text)
         # U goes to disk from the command line: any path stands for that.
-        given = with_weights(given) | {"u": u, "out": "U" if u else None}
+        given = option_weights(A, with_weights(given)) | {"u": u, "out": "U" if u else None}
         plan = plan_svd(A, **given)
+        if calibrate:
+            A = fit_source(A, given["memory"])
         rates = measure_speeds(A, plan) if calibrate else None
         if rates is not None:
             plan = plan_svd(A, **given, rates=rates)
+        before = fit_note(A, given["memory"])
     if as_json:
-        show_json("plan", plan_record(plan, A, rates))
+        show_json("plan", plan_record(plan, A, rates) | {"before": before})
         return
-    click.echo(plan.explain())
+    click.echo("\n".join(filter(None, [before, plan.explain()])))
     if rates is not None:
         click.echo("  measured   " + show_rates(rates))
 

@@ -98,7 +98,7 @@ def show_plans(plans: list[StepPlan], reads: list[SharingPlan], *, as_json: bool
         return
     for p in plans:
         click.echo(f"step {p.step.name}: {p.step.verb}")
-        text = p.note if p.plan is None else p.plan.explain()
+        text = "\n".join(filter(None, [p.note, None if p.plan is None else p.plan.explain()]))
         click.echo("\n".join(f"  {line}" for line in text.splitlines()))
     for read in reads:
         click.echo(

@@ -44,11 +44,11 @@ def command(
     from streamsvd.cli.app import report_checkpoint
     from streamsvd.cli.files import check_result_place, save_result
     from streamsvd.cli.progress import watching
-    from streamsvd.engine.opening import open as open_matrix
+    from streamsvd.cli.sources import fit_source, open_source
     from streamsvd.engine.schedulers import use_scheduler
     from streamsvd.rows.sample_rows import sample_rows
 
-    A = open_matrix(source, variable=variable, rows=rows, missing=missing)
+    A = open_source(source, variable, rows, missing)
     check_result_place(out, A, mask=given["mask"], overwrite=overwrite)
     passes = 1 if given["method"] == "online" else 2
     try:
@@ -56,7 +56,7 @@ def command(
             use_scheduler(scheduler, workers),
             watching(passes * A.nbytes, quiet=quiet) as watch,
         ):
-            found = sample_rows(A, callback=watch, **given)
+            found = sample_rows(fit_source(A, given["memory"], watch), callback=watch, **given)
     except KeyboardInterrupt as error:
         return report_checkpoint(error, given["checkpoint"], as_json=as_json)
     names = ("indices", "rows", "weights", "chances", "scores")

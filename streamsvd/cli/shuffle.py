@@ -36,13 +36,20 @@ def command(
     """
     from streamsvd.cli.present import show_json
     from streamsvd.cli.progress import watching
-    from streamsvd.engine.opening import open as open_matrix
+    from streamsvd.cli.sources import fit_source, open_source
     from streamsvd.streams.shuffle import shuffle
 
-    A = open_matrix(source, variable=variable, rows=rows, missing=missing)
+    A = open_source(source, variable, rows, missing)
     try:
         with watching(2 * A.nbytes, quiet=quiet) as watch:
-            path = shuffle(A, out, memory=memory, seed=seed, overwrite=overwrite, callback=watch)
+            path = shuffle(
+                fit_source(A, memory, watch),
+                out,
+                memory=memory,
+                seed=seed,
+                overwrite=overwrite,
+                callback=watch,
+            )
     except KeyboardInterrupt:
         if watch.tally.result_path is None:
             raise

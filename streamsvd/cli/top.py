@@ -49,7 +49,7 @@ def command(
     """
     from streamsvd.cli.files import check_result_place, save_result
     from streamsvd.cli.progress import watching
-    from streamsvd.engine.opening import open as open_matrix
+    from streamsvd.cli.sources import fit_source, open_source
     from streamsvd.errors import SpecError
     from streamsvd.streams.verb import top_eigenvectors
 
@@ -59,13 +59,15 @@ def command(
     elif n_rows is not None:
         raise SpecError("n_rows belongs to standard input; the rows of a stored matrix are known.")
     else:
-        A = open_matrix(source, variable=variable, rows=rows, missing=missing)
+        A = open_source(source, variable, rows, missing)
     check_result_place(out, A, mask=given["mask"], overwrite=overwrite)
     reads = max(given["passes"], 1) + (given["nonfinite"] in ("mean", "drop_columns"))
     n_bytes = 0 if source == "-" else A.nbytes * reads
     try:
         with watching(n_bytes, quiet=quiet or source == "-") as watch:
-            result = top_eigenvectors(A, callback=watch, **given)
+            result = top_eigenvectors(
+                fit_source(A, given["memory"], watch), callback=watch, **given
+            )
     except KeyboardInterrupt as error:
         return report_checkpoint(error, given["checkpoint"], as_json=as_json)
     names = ("components", "values")

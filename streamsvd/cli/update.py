@@ -41,15 +41,16 @@ def command(
     Without --block-id, SOURCE is an array that grows: the rows beyond those absorbed are taken.
     """
     from streamsvd.cli.progress import watching
-    from streamsvd.engine.opening import open as open_matrix
+    from streamsvd.cli.sources import fit_source, open_source, require_reference
     from streamsvd.engine.schedulers import use_scheduler
     from streamsvd.errors import StoreError
     from streamsvd.models import Model
 
-    A = open_matrix(source, variable=variable, rows=rows, missing=missing)
+    require_reference("SOURCE")
+    A = open_source(source, variable, rows, missing)
     try:
         with use_scheduler(None, workers), watching(A.nbytes, quiet=quiet) as watch:
-            done = absorb(model, A, watch, **given)
+            done = absorb(model, fit_source(A, given["memory"], watch), watch, **given)
     except KeyboardInterrupt as interrupt:
         click.get_current_context().ensure_object(StopHandler).ignores_signals = True
         try:

@@ -57,23 +57,25 @@ def command(
     moment loses nothing.
     """
     from streamsvd.cli.progress import watching
+    from streamsvd.cli.sources import fit_source, open_source, require_reference
     from streamsvd.cli.update import absorb, facts_of, show
-    from streamsvd.engine.opening import open as open_matrix
     from streamsvd.engine.schedulers import use_scheduler
     from streamsvd.errors import StoreError
     from streamsvd.models import Model
 
+    require_reference("SOURCE")
     done, failed = 0, False
     try:
         while True:
             began = time.monotonic()
             failed = False
             try:
-                A = open_matrix(source, variable=variable, rows=rows, missing=missing)
+                A = open_source(source, variable, rows, missing)
                 with (
                     use_scheduler(None, workers),
                     watching(A.nbytes, quiet=quiet) as progress,
                 ):
+                    A = fit_source(A, given["memory"], progress)
                     update = absorb(model, A, progress, **given)
                 if update.n_absorbed or as_json:
                     show(Model.open(model), facts_of(update), as_json=as_json)

@@ -23,6 +23,7 @@ from streamsvd.factor.options import Route, SVDOptions
 from streamsvd.factor.problem import MatrixOptions
 from streamsvd.numerics.blocks import Axis
 from streamsvd.protocols import Source
+from streamsvd.store.sources.border import innermost_source
 from streamsvd.store.sources.reader import ReaderSource
 
 PANEL_BYTES = 32 << 20
@@ -295,7 +296,7 @@ def _candidate(
     packed = busy * memory.block_packing(layout, s)
     last = _factor_bytes(layout, s, busy, ahead, options)
     run = memory.RUN_BYTES
-    if isinstance(getattr(source, "whole", source), DaskSource | ReaderSource):
+    if isinstance(innermost_source(source), DaskSource | ReaderSource):
         run += memory.FOREIGN_BYTES
     made = _factor_span_bytes(layout, s, busy, ahead, options)
     if route == "gram":

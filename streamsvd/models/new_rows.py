@@ -25,6 +25,7 @@ from streamsvd.models.loaded_version import LoadedVersion
 from streamsvd.models.options import UpdateOptions, check_same_options, method_of, spec_with_block
 from streamsvd.models.policies import check_block_policy
 from streamsvd.protocols import Source
+from streamsvd.store.sources.adjusted import stored_rows
 from streamsvd.store.sources.columns import KeptColumns
 from streamsvd.store.versions import ModelSpec
 
@@ -130,7 +131,7 @@ def find_new_rows(
         )
     # Rows that are still to be written are zeros, also where a column is left out.
     bare = replace(source, refuses_values=False) if isinstance(source, KeptColumns) else source
-    search = BlockReader(bare, spec.axis, 0, length, cut)
+    search = BlockReader(stored_rows(bare), spec.axis, 0, length, cut)
     stop = search.find_written_end(seen)
     looked = whole.bytes_read + search.bytes_read
     if stop == seen:
@@ -228,7 +229,7 @@ def _view(version: LoadedVersion, request: UpdateRequest, notify: Callback) -> V
     if request.grows and (tolerant or mask is not None):
         height = max(1, PIECE_BYTES // max(1, source.shape[1] * source.dtype.itemsize))
         cut = BlockCut(height, height, False, 0)
-        stop = BlockReader(source, "rows", 0, stop, cut).find_written_end(0)
+        stop = BlockReader(stored_rows(source), "rows", 0, stop, cut).find_written_end(0)
     return first_view(source, mask, stop, tolerant=tolerant, notify=notify)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,8 +21,10 @@ from streamsvd.pipelines.sources import (
     option_addresses,
     option_value,
 )
+from streamsvd.pipelines.transforms import source_identity, weight_options
 from streamsvd.pipelines.vocabulary import INPUTS
 from streamsvd.store.explanations import path_exists
+from streamsvd.store.sources.adjusted import stored_rows
 from streamsvd.verbs import VERBS
 
 
@@ -66,7 +68,7 @@ def step_inputs(pipeline: Pipeline, step: Step, places: Mapping[str, str]) -> li
     for argument, value in step.inputs.items():
         word = INPUTS[step.verb][argument]
         if word == "source":
-            found.append(open_input(pipeline, pipeline.sources[value], step.verb))
+            found.append(open_input(pipeline, step, value))
         elif word == "result":
             found.append(places[value] if value in places else _result_at(pipeline, value))
         elif word == "model":
@@ -86,9 +88,10 @@ def _result_at(pipeline: Pipeline, text: str) -> str:
     return where
 
 
-def step_options(pipeline: Pipeline, step: Step) -> dict[str, Any]:
-    """The options, with the arrays that files hold."""
-    return {name: option_value(pipeline, name, value) for name, value in step.options.items()}
+def step_options(pipeline: Pipeline, step: Step, inputs: Sequence[Any]) -> dict[str, Any]:
+    """The options, with the arrays that files hold, and weights that the table of a source asks for."""
+    said = {name: option_value(pipeline, name, value) for name, value in step.options.items()}
+    return said | weight_options(pipeline, step, inputs)
 
 
 def accepts(step: Step, name: str, part: Literal["function", "plan"] = "function") -> bool:
@@ -117,19 +120,20 @@ def step_key(pipeline: Pipeline, step: Step, inputs: list[Any], earlier: Mapping
         if word == "source":
             described = pipeline.sources[value]
             means = (described.variable, described.rows, described.missing)
-            read.append([digest_of(address(pipeline, described), opened), *means])
+            files = digest_of(address(pipeline, described), stored_rows(opened))
+            read.append([files, *means, *source_identity(described, opened)])
         elif word == "model":
             read.append(pipeline.address(value))
         elif word != "result" or value not in names:
             read.append(digest_of(pipeline.address(value)))
     options = {name: value for name, value in sorted(step.options.items()) if name != "memory"}
-    files = [
+    named = [
         digest_of(where)
         for name, value in options.items()
         for where in option_addresses(pipeline, name, value)
     ]
     asked = {
-        "verb": step.verb, "options": options, "read": read, "files": files,
+        "verb": step.verb, "options": options, "read": read, "files": named,
         "needs": [earlier.get(name, "") for name in before(step, names)],
     }  # fmt: skip
     return hashlib.blake2b(

@@ -18,23 +18,13 @@ from streamsvd.checks.paths import is_url, local_path
 from streamsvd.engine.memory import parse_bytes
 from streamsvd.errors import DescriptionError, SpecError, StoreError
 from streamsvd.pipelines.check_descriptions import CheckDescription, check_checks
+from streamsvd.pipelines.source_description import SourceDescription, check_source, check_use
 from streamsvd.pipelines.substitution import apply_setting, with_variables
 from streamsvd.pipelines.vocabulary import FACTORISATIONS, INPUTS, step_fields
 from streamsvd.store.explanations import raise_access_error
 
 T = TypeVar("T")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-
-
-class SourceDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A matrix or a collection: where it is, and what `streamsvd.open` is to be told of it."""
-
-    path: str
-    variable: str | None = None
-    rows: str | int | list[str] | None = None
-    missing: Literal["error", "fill"] = "error"
-    absent: Literal["fail", "skip"] = "fail"
-    share: bool | None = None
 
 
 class PublicationDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -210,6 +200,7 @@ def _pipeline(file: _File, place: Path) -> Pipeline:
         where = f"$.sources.{name}"
         sources[name] = _converted_table(described, SourceDescription, where)
         _check_address(sources[name].path, f"{where}.path")
+        check_source(sources[name], where)
     for number, step in enumerate(steps):
         _check_inputs(step, f"$.steps[{number}]", sources, by_name)
     steps = [by_name[name] for name in _order_of(steps)]
@@ -386,8 +377,8 @@ def _check_inputs(
         if field == "source" and name not in sources:
             known = ", ".join(sources) or "none"
             raise DescriptionError(f"there is no source {name!r} - at {here}. Sources are {known}.")
-        if argument == "collection":
-            _check_collection(sources[name], f"$.sources.{name}", step.verb)
+        if field == "source":
+            _check_source_use(step, sources[name], f"$.sources.{name}", where, argument)
         if field == "result" and name in steps and steps[name].verb not in FACTORISATIONS:
             raise DescriptionError(
                 f"step {name!r} is {steps[name].verb}, which has no certificate to verify - at {here}. Name a step of "
@@ -406,14 +397,17 @@ def _check_inputs(
             )
 
 
-def _check_collection(source: SourceDescription, where: str, verb: str) -> None:
-    """Refuse what says how one matrix is opened where a collection is read."""
-    plain = SourceDescription(source.path, absent=source.absent)
-    for name in ("variable", "rows", "missing", "share"):
-        if getattr(source, name) != getattr(plain, name):
-            raise DescriptionError(
-                f"{verb} reads a collection, for which {name} says nothing - at {where}.{name}. Leave it out."
-            )
+def _check_source_use(
+    step: Step, described: SourceDescription, source: str, where: str, argument: str
+) -> None:
+    """Refuse a source that the verb cannot read as it is described, and weights that are said twice."""
+    check_use(described, source, step.verb, is_collection=argument == "collection")
+    weighs = described.transform is not None and described.transform.weights is not None
+    if weighs and "column_weights" in step.options:
+        raise DescriptionError(
+            f"column_weights are said here, and weights by {source}.transform - at {where}.{step.verb}.column_weights. Leave one of "
+            "them out."
+        )
 
 
 def _order_of(steps: Sequence[Step]) -> list[str]:

@@ -39,6 +39,7 @@ from streamsvd.pipelines.records import (
 from streamsvd.pipelines.retention import remove_old_results
 from streamsvd.pipelines.sharing import SharingPlan, make_together, may_share, plan_sharing
 from streamsvd.pipelines.step_work import StepOutcome, StepWork, is_whole
+from streamsvd.pipelines.transforms import fit_inputs
 from streamsvd.store.results.loading import load
 from streamsvd.store.writing.shield import defer_interrupts
 
@@ -178,7 +179,8 @@ class PipelineRun:
                     StepRecord(name=step.name, verb=step.verb, status="unchanged", error=WAITING)
                 )
                 return None
-            inputs, options = step_inputs(pipeline, step, self._places()), step_options(pipeline, step)  # fmt: skip
+            inputs = step_inputs(pipeline, step, self._places())
+            options = step_options(pipeline, step, inputs)
             key = ""
             if step.verb != "update":
                 keys = {record.name: record.key for record in self.steps}
@@ -190,6 +192,7 @@ class PipelineRun:
                     )  # fmt: skip
                     self._take(step, StepOutcome(record, load(place)))
                     return None
+            inputs = fit_inputs(pipeline, step, inputs, self.callback)
             return StepWork(pipeline, step, inputs, options, key, saves_of(pipeline, step) / key)
 
     def _sharing(self, work: StepWork, others: Sequence[Step]) -> SharingPlan | None:

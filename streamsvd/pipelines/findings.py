@@ -56,9 +56,7 @@ def schema_checks(pipeline: Pipeline) -> list[CheckRecord]:
         if asked.columns == "published":
             place = _published_place(pipeline, step.name)
             columns = None if place is None else _columns(load(place))
-        found.append(
-            check_schema(asked, open_input(pipeline, pipeline.sources[name], step.verb), columns)
-        )
+        found.append(check_schema(asked, open_input(pipeline, step, name), columns))
     return found
 
 

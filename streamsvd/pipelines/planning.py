@@ -19,6 +19,7 @@ from streamsvd.pipelines.description import Pipeline, Step, before
 from streamsvd.pipelines.publishing import check_link
 from streamsvd.pipelines.sharing import SharingPlan, may_share, plan_sharing
 from streamsvd.pipelines.step_work import StepWork
+from streamsvd.pipelines.transforms import fit_note
 from streamsvd.verbs import plan
 
 WAITING = "its source is not there yet"
@@ -34,7 +35,7 @@ class StepPlan:
     step, plan
         The step, and what its verb would read and need.
     note
-        Why there is no plan.
+        Why there is no plan, or what comes before it.
     """
 
     step: Step
@@ -65,17 +66,18 @@ def plan_reads(pipeline: Pipeline, plans: Sequence[StepPlan]) -> list[SharingPla
         same = [
             step for step in ready if step.source == ready[0].source and step.name in planned_steps
         ]
-        works = [
-            StepWork(
-                pipeline, step, step_inputs(pipeline, step, {}), step_options(pipeline, step), "", saves_of(pipeline, step)
-            )
-            for step in same
-        ]  # fmt: skip
+        works = [_work(pipeline, step) for step in same]
         shared = plan_sharing(pipeline, [work for work in works if may_share(pipeline, work)])
         over = ready[:1] if shared is None else [work.step for work in shared.works]
         found += [] if shared is None else [shared]
         left = [step for step in left if step not in over]
     return found
+
+
+def _work(pipeline: Pipeline, step: Step) -> StepWork:
+    inputs = step_inputs(pipeline, step, {})
+    options = step_options(pipeline, step, inputs)
+    return StepWork(pipeline, step, inputs, options, "", saves_of(pipeline, step))
 
 
 def _plan_step(pipeline: Pipeline, step: Step) -> StepPlan:
@@ -84,10 +86,11 @@ def _plan_step(pipeline: Pipeline, step: Step) -> StepPlan:
             return StepPlan(step, None, WAITING)
         if step.verb == "verify" and step.inputs["path"] in {s.name for s in pipeline.steps}:
             return StepPlan(step, None, MADE_BEFORE)  # what is there now may be of other data
-        inputs, options = step_inputs(pipeline, step, {}), step_options(pipeline, step)
+        inputs = step_inputs(pipeline, step, {})
+        options, note = step_options(pipeline, step, inputs), fit_note(pipeline, step, inputs)
         if accepts(step, "checkpoint", "plan"):
             options["checkpoint"] = saves_of(pipeline, step)  # what is saved takes memory
-        return StepPlan(step, plan(step.verb, *inputs, **options))
+        return StepPlan(step, plan(step.verb, *inputs, **options), note)
 
 
 @contextmanager

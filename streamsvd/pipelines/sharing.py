@@ -177,7 +177,7 @@ def make_together(
         reading.cancel()
 
     def make(number: int) -> None:
-        work = shared.works[number].with_input(reading.source(number), shared.memory[number])
+        work = shared.works[number].with_source(reading.source(number), shared.memory[number])
         try:
             with own_threads(shared.threads):
                 outcomes[number] = work.make(watch.of(number))

@@ -17,9 +17,11 @@ from streamsvd.pipelines.records import Status, StepRecord
 from streamsvd.pipelines.row_marks import check_marks, write_marks
 from streamsvd.pipelines.sources import model_version
 from streamsvd.pipelines.vocabulary import INPUTS
+from streamsvd.protocols import Source
 from streamsvd.store.collections.archive import CompressedStore
 from streamsvd.store.results.loading import load
 from streamsvd.store.results.reader import is_result
+from streamsvd.store.sources.adjusted import AdjustedRows, stored_rows
 from streamsvd.verbs import VERBS
 
 EMPTY = "its model has absorbed nothing yet"
@@ -83,16 +85,18 @@ class StepWork:
         record = _record(self.step, "done", self.key, place, began, result.info)
         return StepOutcome(record, result)
 
-    def with_input(self, source: Any, memory: int | None) -> StepWork:
-        """The same, with another object for its source, and other memory if any is given."""
-        inputs = [source if number == self._place_of_source else given for number, given in enumerate(self.inputs)]  # fmt: skip
+    def with_source(self, source: Source, memory: int | None) -> StepWork:
+        """The same, with its matrix read by another object, and other memory if any is given."""
+        inputs, opened = list(self.inputs), self.inputs[self._place_of_source]
+        is_adjusted = isinstance(opened, AdjustedRows)
+        inputs[self._place_of_source] = replace(opened, whole=source) if is_adjusted else source
         options = self.options if memory is None else self.options | {"memory": memory}
         return replace(self, inputs=inputs, options=options)
 
     @property
     def source(self) -> Any:
-        """The matrix that it reads, as it was opened."""
-        return self.inputs[self._place_of_source]
+        """The matrix that it reads, as it is stored."""
+        return stored_rows(self.inputs[self._place_of_source])
 
     @property
     def _place_of_source(self) -> int:

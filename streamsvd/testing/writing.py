@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from types import MappingProxyType
 from typing import Any
 
 import numpy.typing as npt
@@ -62,8 +63,12 @@ def write_grid(
     attributes: Mapping[str, Any],
     *,
     chunk: int,
+    coordinates: Mapping[str, tuple[npt.NDArray[Any], Mapping[str, Any]]] = MappingProxyType({}),
 ) -> None:
-    """Write one array with named dimensions into a zarr group, ``chunk`` entries of the first a chunk."""
+    """Write one array with named dimensions into a zarr group, ``chunk`` entries of the first a chunk.
+
+    Beside it are coordinates of dimensions, by name: values and attributes.
+    """
     group = zarr.create_group(str(path))
     array = group.create_array(
         name,
@@ -74,3 +79,13 @@ def write_grid(
         attributes=dict(attributes),
     )
     array[...] = require_unmasked(values, name)
+    for dimension, (labels, said) in coordinates.items():
+        beside = group.create_array(
+            dimension,
+            shape=labels.shape,
+            dtype=labels.dtype,
+            dimension_names=(dimension,),
+            attributes=dict(said),
+            config={"write_empty_chunks": True},
+        )
+        beside[...] = labels

@@ -19,18 +19,33 @@ READY = Path(__file__).parents[2] / "pipelines"
 
 
 def write_climate(folder: Path) -> None:
-    """A seasonal wave, a trend and weather on a grid; one cell has no values, one lacks some."""
+    """A seasonal wave, a trend, two slow waves and weather on a grid; one cell has no values, one lacks some."""
     rng = np.random.default_rng(1)
     months, lat, lon = 240, 12, 18
     t, x = np.arange(months)[:, None, None], np.arange(lon)[None, None]
     y = np.linspace(-1, 1, lat)[None, :, None]
     field = 280 + 10 * y * np.cos(2 * np.pi * t / 12) + 0.02 * t + 3 * np.sin(x / 3 + t / 17) * y
-    field = field + 0.3 * rng.standard_normal((months, lat, lon))
+    field = (
+        field
+        + 2 * np.cos(2 * x / 3) * np.cos(t / 23)
+        + 0.3 * rng.standard_normal((months, lat, lon))
+    )
     field[:, 2, 3] = np.nan
     field[7, 5, 5] = np.nan
     dims = ("time", "latitude", "longitude")
     values = field.astype(np.float32)
-    write_grid(folder / "air_temperature.zarr", "air_temperature", values, dims, {}, chunk=24)
+    coordinates = {
+        "time": (days(0, months), {"units": "days since 1990-01-01", "calendar": "standard"}),
+        "latitude": (np.linspace(-80, 80, lat), {"units": "degrees_north"}),
+    }
+    path = folder / "air_temperature.zarr"
+    write_grid(path, "air_temperature", values, dims, {}, chunk=24, coordinates=coordinates)
+
+
+def days(first: int, last: int) -> np.ndarray:
+    """First days of months since 1990."""
+    months = (np.datetime64("1990-01") + np.arange(first, last)).astype("M8[D]")
+    return (months - np.datetime64("1990-01-01")).astype(np.int64)
 
 
 def write_embeddings(folder: Path) -> None:
@@ -193,8 +208,9 @@ def test_another_year_goes_into_the_climate(copied, tmp_path, capsys):
     write_climate(tmp_path)
     file = copied("climate-eof")
     run(file, capsys)
-    array = zarr.open_group(tmp_path / "air_temperature.zarr")["air_temperature"]
-    array.append(array[120:144])
+    group = zarr.open_group(tmp_path / "air_temperature.zarr")
+    group["air_temperature"].append(group["air_temperature"][120:144])
+    group["time"].append(days(240, 264))
     grown = run(file, capsys)
     assert {step["name"]: step["status"] for step in grown["steps"]}["proof"] == "done"
     assert streamsvd.load(tmp_path / "latest" / "eof").info.n_rows == 264
@@ -257,8 +273,68 @@ def test_the_climate_pipeline_on_air_temperatures_of_two_centuries(copied, tmp_p
     climate = demo.load()
     demo.store(climate, tmp_path)
     assert_runs_once(copied("climate-eof"), capsys)
-    found = streamsvd.load(tmp_path / "latest" / "eof")
-    truth = climate.values.reshape(len(climate.values), -1).astype(np.float64)
-    values = np.linalg.svd(truth - truth.mean(axis=0), compute_uv=False)[:10]
+    X = climate.values.reshape(len(climate.values), -1).astype(np.float64)
+    assert_components(tmp_path, X - X.mean(axis=0), climate.latitude, climate.longitude.size)
+
+
+def assert_components(
+    folder: Path, anomalies: np.ndarray, latitude: np.ndarray, width: int
+) -> None:
+    """The published components are certified ones of anomalies, weighted by the cosine of the latitude."""
+    found = streamsvd.load(folder / "latest" / "eof")
+    X = anomalies * np.repeat(np.sqrt(np.cos(np.deg2rad(latitude.astype(np.float64)))), width)
+    values = np.linalg.svd(X - X.mean(axis=0), compute_uv=False)[:10]
     assert (found.certificate.sigma_lower <= values * (1 + 1e-9)).all()
     assert (values <= found.certificate.sigma_upper * (1 + 1e-9)).all()
+    np.testing.assert_allclose(found.s, values, rtol=1e-3)
+
+
+def monthly_anomalies(X: np.ndarray, month: np.ndarray) -> np.ndarray:
+    """A loop over calendar months."""
+    out = np.empty_like(X)
+    for number in np.unique(month):
+        out[month == number] = X[month == number] - X[month == number].mean(axis=0)
+    return out
+
+
+def test_the_climate_pipeline_takes_the_months_and_the_areas_of_sea_temperatures(
+    copied, tmp_path, monkeypatch, capsys
+):
+    package = pytest.importorskip("iris_sample_data")
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(Path(package.path) / "ostia_monthly.nc") as file:
+        values, attributes = (
+            file["surface_temperature"][...],
+            dict(file["surface_temperature"].attrs),
+        )
+        hours, latitude = file["time"][...], file["latitude"][...]
+    assert values.shape == (54, 18, 432)
+    marks = {"_FillValue": float(attributes["_FillValue"][0])}
+    coordinates = {
+        "time": (hours, {"units": "hours since 1970-01-01 00:00:00", "calendar": "standard"}),
+        "latitude": (latitude, {"units": "degrees_north"}),
+    }
+    dims = ("time", "latitude", "longitude")
+    write_grid(tmp_path / "sea.zarr", "sst", values, dims, marks, chunk=12, coordinates=coordinates)
+    monkeypatch.setenv("CLIMATE_ZARR", str(tmp_path / "sea.zarr"))
+    monkeypatch.setenv("CLIMATE_VARIABLE", "sst")
+    run(copied("climate-eof"), capsys, "--set", "checks=[]")
+    X = np.where(values == marks["_FillValue"], np.nan, values).reshape(54, -1).astype(np.float64)
+    sea = ~np.isnan(X).any(axis=0)
+    month = (np.datetime64("1970-01-01", "h") + hours.astype(np.int64)).astype("M8[M]").astype(
+        int
+    ) % 12 + 1
+    X = monthly_anomalies(np.where(sea, X, 0.0), month)
+    assert_components(tmp_path, X, latitude, 432)
+
+
+def test_the_climate_pipeline_takes_the_months_away(copied, tmp_path, capsys):
+    write_climate(tmp_path)
+    run(copied("climate-eof"), capsys)
+    X = zarr.open_group(tmp_path / "air_temperature.zarr")["air_temperature"][...]
+    X = X.reshape(240, -1).astype(np.float64)
+    X[:, np.isnan(X).all(axis=0)] = 0.0
+    month = np.arange(240) % 12
+    gap = np.isnan(X)
+    X[gap] = X[np.arange(240) % 12 == 7][1:, gap.any(axis=0)].mean()  # its month's mean: no anomaly
+    assert_components(tmp_path, monthly_anomalies(X, month), np.linspace(-80, 80, 12), 18)

@@ -58,7 +58,16 @@ def store(climate: Climate, folder: Path) -> tuple[Path, Path]:
     shutil.rmtree(path, ignore_errors=True)
     dims = ("time", "latitude", "longitude")
     attributes = {"units": "K", "source": climate.origin, "licence": "Open Government Licence"}
-    write_grid(path, NAME, climate.values, dims, attributes, chunk=24)
+    middles = (climate.years.astype(np.int64) - 1970).astype("M8[Y]").astype("M8[M]") + 6
+    coordinates = {
+        "time": (
+            middles.astype("M8[D]").astype(np.int64),
+            {"units": "days since 1970-01-01", "calendar": "proleptic_gregorian"},
+        ),
+        "latitude": (climate.latitude, {"units": "degrees_north"}),
+        "longitude": (climate.longitude, {"units": "degrees_east"}),
+    }
+    write_grid(path, NAME, climate.values, dims, attributes, chunk=24, coordinates=coordinates)
     area = np.cos(np.deg2rad(climate.latitude))
     np.save(weights, np.repeat(np.sqrt(area), climate.longitude.size))
     return path, weights

@@ -90,3 +90,10 @@ def copied_chunks(source: Source) -> tuple[int, int]:
     if getattr(source, "has_no_chunks", False):
         return row_block(source.shape, source.dtype.itemsize)
     return source.chunks
+
+
+def innermost_source(source: Any) -> Any:
+    """What is stored, of a source that shows another one."""
+    while hasattr(source, "whole"):
+        source = source.whole
+    return source

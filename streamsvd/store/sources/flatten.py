@@ -60,6 +60,7 @@ class Flattening:
     extents: tuple[int, ...]
     row_axes: tuple[int, ...]
     column_axes: tuple[int, ...]
+    names: tuple[str | None, ...] | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -167,7 +168,7 @@ def flattening(
         raise ShapeError(
             f"rows={rows!r} takes every dimension of {where} ({known}); leave one for the columns."
         )
-    return Flattening(shape, row_axes, column_axes)
+    return Flattening(shape, row_axes, column_axes, None if names is None else tuple(names))
 
 
 def _dimensions(shape: tuple[int, ...], names: Sequence[str | None] | None) -> str:

@@ -19,6 +19,7 @@ from streamsvd.store.collections.arrays import ArrayInChunks, ArrayInFile, Array
 from streamsvd.store.collections.members import Collection
 from streamsvd.store.explanations import path_exists
 from streamsvd.store.objects.posix import LocalObjects
+from streamsvd.store.sources.adjusted import AdjustedRows
 from streamsvd.store.sources.arrays import ArraySource
 from streamsvd.store.sources.chunked import ChunkedArray
 from streamsvd.store.sources.columns import KeptColumns
@@ -103,8 +104,9 @@ def _(source: LocalObjects) -> Iterator[Path]:
     yield source.root
 
 
+@places.register(AdjustedRows)
 @places.register(KeptColumns)
-def _(source: KeptColumns) -> Iterator[Path]:
+def _(source: AdjustedRows | KeptColumns) -> Iterator[Path]:
     return places(source.whole)
 
 

@@ -1,0 +1,214 @@
+"""The matrix that a command reads: opened, and transformed as its options say.
+
+``--anomalies``, ``--detrend``, ``--reference``, ``--times`` and ``--weights`` belong to the source, as ``--variable`` does: every verb has
+them, and none is given them as an argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from streamsvd.engine.row_labels import RowTransform
+    from streamsvd.protocols import Source
+
+F = TypeVar("F", bound=Callable[..., Any])
+_META = "streamsvd.transform"
+NAMES = ("anomalies", "detrend", "reference", "times", "weights")
+"""Options of a source that say what is done to it."""
+
+
+def _keep(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+    """Keep what was said for when the source is opened."""
+    ctx.meta.setdefault(_META, {})[param.name] = value
+
+
+def transforms(function: F) -> F:
+    """Options of what is done to the rows and columns of a source as it is read."""
+    for option in (
+        click.option(
+            "--weights", multiple=True, metavar="DIM=cos|NAME", expose_value=False, callback=_keep,
+            help="Factors of the columns: lat=cos, lat=NAME or NAME, an array beside SOURCE; the root is taken.",
+        ),
+        click.option(
+            "--times", metavar="DIM", expose_value=False, callback=_keep,
+            help="Dimension that has the times, where several make the rows.",
+        ),
+        click.option(
+            "--reference", metavar="FIRST,LAST", expose_value=False, callback=_keep,
+            help="Days, months or years, both included, of the rows whose means are taken [all].",
+        ),
+        click.option(
+            "--detrend", is_flag=True, expose_value=False, callback=_keep,
+            help="Take the linear trend of each column away; one pass more, with --anomalies the same.",
+        ),
+        click.option(
+            "--anomalies", metavar="FIELDS", expose_value=False, callback=_keep,
+            help="Take means of month, season, dayofyear or hour away, or of several: month,hour; one pass more.",
+        ),
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
+@dataclass(frozen=True, slots=True)
+class AskedTransform:
+    """What the options of a source say.
+
+    Attributes
+    ----------
+    of_rows
+        Of its rows; None for nothing.
+    weights
+        Of its columns; None for none.
+    """
+
+    of_rows: RowTransform | None
+    weights: str | dict[str, str] | None
+
+
+def asked_transform() -> AskedTransform:
+    """What the options of the command that runs say of its source.
+
+    Raises
+    ------
+    UsageError
+        If they cannot be meant together.
+    """
+    said = click.get_current_context().meta.get(_META, {})
+    by = tuple(part.strip() for part in (said.get("anomalies") or "").split(",") if part.strip())
+    reference, times = said.get("reference"), said.get("times")
+    weights = _weights(said.get("weights") or ())
+    if not by and not said.get("detrend"):
+        for name, value in (("reference", reference), ("times", times)):
+            if value is not None:
+                raise click.UsageError(
+                    f"--{name} belongs to --anomalies and --detrend. Pass one of them, or leave it out."
+                )
+        return AskedTransform(None, weights)
+    from streamsvd.engine.row_labels import RowTransform
+
+    period = None
+    if reference is not None:
+        first, cut, last = (part.strip() for part in reference.partition(","))
+        period = (first, last if cut else first)
+    return AskedTransform(
+        RowTransform(by, times, bool(said.get("detrend")), times, period), weights
+    )
+
+
+def _weights(given: tuple[str, ...]) -> str | dict[str, str] | None:
+    """``("lat=cos",)`` as a mapping, ``("cell_area",)`` as a name."""
+    found = dict(text.partition("=")[::2] for text in given)
+    if any(
+        not name or (not kind and "=" in text)
+        for text, (name, kind) in zip(given, found.items(), strict=False)
+    ):
+        raise click.UsageError("--weights names nothing. Pass DIM=cos, DIM=NAME or NAME.")
+    names = [name for name, kind in found.items() if not kind]
+    if names and len(given) > 1:
+        raise click.UsageError(
+            f"--weights {names[0]} is for all columns, and there are others. Pass one of them."
+        )
+    return names[0] if names else found or None
+
+
+def open_source(
+    source: str, variable: str | None, rows: Any, missing: str, *, weighs: bool = True
+) -> Source:
+    """The matrix that a command reads, as its options transform it; means that are subtracted are found by `fit_source`.
+
+    Parameters
+    ----------
+    source, variable, rows, missing
+        As `streamsvd.open`.
+    weighs
+        Whether columns are multiplied by their weights; not where a verb is given them, by `option_weights`, or a result has them.
+    """
+    from streamsvd.engine.opening import open as open_matrix
+
+    A, asked = open_matrix(source, variable=variable, rows=rows, missing=missing), asked_transform()
+    if asked.of_rows is None and (asked.weights is None or not weighs):
+        return A
+    from streamsvd.engine.row_labels import label_rows
+    from streamsvd.engine.transforms import Climatology, column_weights, subtract_climatology
+    from streamsvd.store.sources.adjusted import AdjustedRows
+
+    factors = column_weights(A, asked.weights) if asked.weights is not None and weighs else None
+    if asked.of_rows is None:
+        return AdjustedRows(A, None, None, factors)
+    labels = label_rows(A, asked.of_rows)
+    return replace(subtract_climatology(A, labels, Climatology.unread(labels)), factors=factors)
+
+
+def fit_source(A: Any, memory: Any = None, watch: Any = None) -> Any:
+    """The same with the means that are subtracted: one pass, where any are."""
+    if getattr(A, "labels", None) is None:
+        return A
+    from streamsvd.engine.events import ignore_event
+    from streamsvd.engine.row_labels import label_rows
+    from streamsvd.engine.transforms import fit_climatology, subtract_climatology
+
+    asked = asked_transform().of_rows
+    assert asked is not None
+    labels = label_rows(A.whole, asked)
+    found = fit_climatology(A.whole, labels, memory, watch or ignore_event)
+    return replace(subtract_climatology(A.whole, labels, found), factors=A.factors)
+
+
+def option_weights(A: Source, given: dict[str, Any]) -> dict[str, Any]:
+    """Options of a factorisation with the weights of its source among them.
+
+    Raises
+    ------
+    UsageError
+        If weights are said twice.
+    """
+    weights = asked_transform().weights
+    if weights is None:
+        return given
+    if given.get("column_weights") is not None:
+        raise click.UsageError(
+            "--weights and --column-weights both weigh the columns. Pass one of them."
+        )
+    from streamsvd.engine.transforms import column_weights
+
+    return given | {"column_weights": column_weights(A, weights)}
+
+
+def fit_note(A: Any, memory: Any) -> str:
+    """What a plan says of the pass that finds means; empty where there is none."""
+    if getattr(A, "labels", None) is None:
+        return ""
+    from streamsvd.engine.memory import show_bytes
+    from streamsvd.engine.row_fits import schedule_fit
+    from streamsvd.engine.row_labels import label_rows
+    from streamsvd.engine.transforms import fit_request
+
+    asked = asked_transform().of_rows
+    assert asked is not None
+    request = fit_request(A.whole, label_rows(A.whole, asked))
+    schedule = schedule_fit(request, memory)
+    return (
+        f"before it one pass over {show_bytes(schedule.pass_bytes)}, in {show_bytes(schedule.projected_bytes)}, for means of "
+        f"{request.n_groups:,} groups of rows"
+    )
+
+
+def require_reference(what: str) -> None:
+    """Refuse means of rows that later runs would find otherwise.
+
+    Raises
+    ------
+    UsageError
+        It says what to pass.
+    """
+    asked = asked_transform().of_rows
+    if asked is not None and asked.reference is None:
+        raise click.UsageError(
+            f"{what} comes again with other rows, whose means would be others. Pass --reference FIRST,LAST, so that they are the same."
+        )
