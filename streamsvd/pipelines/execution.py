@@ -32,9 +32,18 @@ from streamsvd.pipelines.checks import Finding, check
 from streamsvd.pipelines.description import Pipeline, Step, before
 from streamsvd.pipelines.lock import run_lock
 from streamsvd.pipelines.notices import send_notices
+from streamsvd.pipelines.planned import plan_records
 from streamsvd.pipelines.planning import WAITING, plan_pipeline
 from streamsvd.pipelines.publishing import check_link, link_target, publish, remove_old
-from streamsvd.pipelines.records import CheckRecord, PipelineRecord, RunLog, Status, StepRecord
+from streamsvd.pipelines.records import (
+    CheckRecord,
+    PipelineRecord,
+    PlanRecord,
+    RunLog,
+    Status,
+    StepRecord,
+)
+from streamsvd.pipelines.reporting import write_run_report
 from streamsvd.pipelines.sources import address, model_version, newest_time
 from streamsvd.pipelines.vocabulary import INPUTS
 from streamsvd.store.collections.archive import CompressedStore
@@ -71,6 +80,7 @@ def run_pipeline(pipeline: Pipeline, *, callback: Callback = ignore_event) -> Pi
     """
     with run_lock(pipeline.state):
         record, fault = _recorded_run(PipelineRun(pipeline, callback))
+        write_run_report(pipeline, record)
     if record.status != "interrupted":
         send_notices(pipeline, record)
     if fault is not None:
@@ -85,7 +95,7 @@ def _recorded_run(run: PipelineRun) -> tuple[PipelineRecord, BaseException | Non
     status: Status
     fault: BaseException | None = None
     try:
-        plan_pipeline(run.pipeline)
+        run.plans = plan_records(plan_pipeline(run.pipeline))
         status, error = run.make()
     except BaseException as stop:
         status = "failed" if isinstance(stop, Exception) else "interrupted"
@@ -93,7 +103,7 @@ def _recorded_run(run: PipelineRun) -> tuple[PipelineRecord, BaseException | Non
     record = PipelineRecord(
         pipeline=run.pipeline.name, number=number, status=status, started=started, ended=_now(),
         streamsvd=streamsvd.__version__, steps=tuple(run.steps), checks=tuple(run.checks),
-        published=tuple(run.published), error=error,
+        published=tuple(run.published), error=error, plans=run.plans,
     )  # fmt: skip
     with defer_interrupts():
         log.end(record)
@@ -108,8 +118,8 @@ class PipelineRun:
     ----------
     pipeline, callback
         What is run, and who watches.
-    steps, checks, published
-        What was done so far.
+    steps, checks, published, plans
+        What was done so far, and what was planned.
     """
 
     pipeline: Pipeline
@@ -117,6 +127,7 @@ class PipelineRun:
     steps: list[StepRecord] = field(default_factory=list)
     checks: list[CheckRecord] = field(default_factory=list)
     published: list[str] = field(default_factory=list)
+    plans: tuple[PlanRecord, ...] = ()
     _findings: dict[str, Finding] = field(default_factory=dict)
 
     def make(self) -> tuple[Status, str]:

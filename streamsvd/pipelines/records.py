@@ -59,6 +59,26 @@ class CheckRecord(msgspec.Struct, frozen=True, kw_only=True):
     passed: bool
 
 
+class PlanRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The plan of a step.
+
+    Attributes
+    ----------
+    name
+        Of the step.
+    passes, bytes_read, projected_bytes
+        As they were expected; None where nobody knew.
+    note
+        Why there is no plan.
+    """
+
+    name: str
+    passes: float | None = None
+    bytes_read: int | None = None
+    projected_bytes: int | None = None
+    note: str = ""
+
+
 class PipelineRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One run of a pipeline.
 
@@ -76,6 +96,8 @@ class PipelineRecord(msgspec.Struct, frozen=True, kw_only=True):
         Links that lead to a new result, by place.
     error
         Why it failed, in a sentence.
+    plans
+        What its steps were to cost.
     """
 
     pipeline: str
@@ -88,6 +110,7 @@ class PipelineRecord(msgspec.Struct, frozen=True, kw_only=True):
     checks: tuple[CheckRecord, ...] = ()
     published: tuple[str, ...] = ()
     error: str = ""
+    plans: tuple[PlanRecord, ...] = ()
 
 
 class RunLog:

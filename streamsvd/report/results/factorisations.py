@@ -1,0 +1,136 @@
+"""The pages of `svd`, `pca` and `verify`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from streamsvd.factor.result import PCA, SVD
+from streamsvd.info import Info, Status
+from streamsvd.models.verify import Verification
+from streamsvd.numerics.certificate import Certificate, Kind
+from streamsvd.numerics.sentences import describe_values
+from streamsvd.report.parts import Cell, Page, Section, Table, Tone
+from streamsvd.report.results.components import components_section, scores_section
+from streamsvd.report.results.costs import convergence, cost_section
+from streamsvd.report.results.origins import ResultOrigin
+from streamsvd.report.results.reproducing import command_line, reproduce_section
+from streamsvd.report.results.spectra import certificate_facts, energy_words, values_section
+
+
+def svd_verdict(c: Certificate, info: Info) -> tuple[str, Tone]:
+    """What is proved, in a sentence, and how that is."""
+    said = f"{describe_values(c)}; {energy_words(c)}"
+    if info.status is Status.NOT_CONVERGED:
+        return f"Not converged: what was asked is not proved. So far {said}.", "bad"
+    if info.status is Status.INTERRUPTED:
+        return f"Interrupted: the result is that of the last whole pass. So far {said}.", "caution"
+    if c.kind is not Kind.BOUNDS:
+        return f"Estimated, nothing is proved: {said}.", "caution"
+    return f"{said[0].upper()}{said[1:]}.", "caution" if info.warnings else "good"
+
+
+def svd_sections(result: SVD, origin: ResultOrigin) -> list[Section]:
+    """What a factorisation is, but for how it is made again."""
+    c, info, most = result.certificate, result.info, origin.most
+    facts = [
+        ("shape", f"{info.n_rows:,} × {result.Vh.shape[1]:,}"),
+        ("rank", f"{result.rank:,}"),
+        *certificate_facts(c),
+    ]
+    if info.missing:
+        facts.append(("missing entries", f"{info.missing:,}, {info.nonfinite}"))
+    if info.dropped_columns:
+        facts.append(("columns left out", f"{len(info.dropped_columns):,}"))
+    is_principal = isinstance(result, PCA)
+    proved = Section("What is proved", (), facts, convergence(info.widths, c.tol))
+    names = [
+        f"{'Component' if is_principal else 'Right vector'} {i + 1}{share}"
+        for i, share in enumerate(_share_words(result, min(result.rank, most)))
+    ]
+    title = "Components" if is_principal else "Right vectors"
+    vectors = components_section(result.Vh, grid=origin.grid, names=names, most=most, title=title)
+    left = scores_section(result.U)
+    return [proved, values_section(result.s, c), vectors, *([left] if left else [])]
+
+
+def _share_words(result: SVD, count: int) -> list[str]:
+    """Share of the energy of each of the leading values, in brackets."""
+    c = result.certificate
+    if c.vanishes:
+        return [""] * count
+    return [
+        f" ({100 * float(share):.3g} %)" for share in (result.s[:count] / c.frobenius_norm) ** 2
+    ]
+
+
+def svd_page(result: SVD, origin: ResultOrigin) -> Page:
+    """The page of `svd` or `pca`."""
+    verb, info = "pca" if isinstance(result, PCA) else "svd", result.info
+    verdict, tone = svd_verdict(result.certificate, info)
+    budget = getattr(result.options, "memory", None)
+    cost = cost_section(info, budget=budget if isinstance(budget, int) else 0, more=(("route", f"{info.route} along {info.axis}, {info.precision} precision"),))  # fmt: skip
+    again = reproduce_section(
+        command_line(verb, origin.source, result.options),
+        options=result.options,
+        release=origin.release,
+        seed=info.seed,
+    )
+    return Page(
+        origin.title,
+        f"result of {verb}",
+        verdict,
+        tone,
+        info.warnings,
+        [*svd_sections(result, origin), cost, again],
+    )
+
+
+def verify_page(result: Verification, origin: ResultOrigin) -> Page:
+    """The page of `verify`: the stored intervals beside those of the one pass."""
+    mine, stored = result.certificate, result.stored_certificate
+    if result.agrees:
+        verdict, tone = "The pass contradicts nothing that the stored result says.", "good"
+    else:
+        verdict, tone = (
+            f"The stored result does not agree with its source: {result.findings[0]}.",
+            "bad",
+        )
+    rows = []
+    for i in range(min(int(mine.sigma_lower.size), int(stored.sigma_lower.size), 200)):
+        numbers = [
+            float(x[i])
+            for x in (stored.sigma_lower, stored.sigma_upper, mine.sigma_lower, mine.sigma_upper)
+        ]
+        apart = numbers[2] > numbers[1] or numbers[3] < numbers[0]
+        rows.append([
+            Cell(str(i + 1), i + 1), *(Cell(f"{x:.7g}", x) for x in numbers),
+            Cell("apart", tone="bad") if apart else Cell("meet", tone="good"),
+        ])  # fmt: skip
+    heads = [
+        "i",
+        "stored, at least",
+        "stored, at most",
+        "now, at least",
+        "now, at most",
+        "intervals",
+    ]
+    middle = np.sqrt(np.maximum(mine.sigma_lower, 0)) * np.sqrt(np.maximum(mine.sigma_upper, 0))
+    found = Section("What was found", [f"{text}." for text in result.findings] or ["No contradiction."], certificate_facts(mine))  # fmt: skip
+    both = Section("Stored and found", ["The one pass proves less than the run that made the result: its intervals are wider."], (), (), [Table("Intervals, stored and found", heads, rows)])  # fmt: skip
+    sections = [
+        found,
+        both,
+        values_section(np.where(np.isfinite(middle), middle, mine.sigma_lower), mine),
+        cost_section(result.info),
+    ]
+    again = reproduce_section(
+        command_line("verify", "RESULT", result.options, after=["SOURCE"]), options=result.options, release=origin.release, seed=result.info.seed,
+    )  # fmt: skip
+    return Page(origin.title, "result of verify", verdict, tone, _cautions(result.info.warnings, result.findings), [*sections, again])  # fmt: skip
+
+
+def _cautions(warnings: Sequence[str], findings: Sequence[str]) -> list[str]:
+    """Warnings, and the findings that the verdict does not name."""
+    return [*(f"{text}." for text in findings[1:]), *warnings]
