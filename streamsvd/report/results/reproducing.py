@@ -48,7 +48,7 @@ def _is_default(value: Any, default: Any) -> bool:
 
 
 def command_line(
-    verb: str, source: str, options: Any, *, before: Iterable[str] = (), after: Iterable[str] = ()
+    verb: str, source: str, options: Any, *, nonfinite: str = "raise", after: Iterable[str] = ()
 ) -> str:
     """The command that does the same again.
 
