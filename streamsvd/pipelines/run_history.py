@@ -31,6 +31,11 @@ def duration_of(record: PipelineRecord) -> float | None:
     return (ends[1] - ends[0]).total_seconds()
 
 
+def took_text(seconds: float | None) -> str:
+    """A duration that is known to a second; a dash where a run has no end."""
+    return "–" if seconds is None else seconds_text(seconds) if seconds >= 1 else "under 1 s"
+
+
 def past_section(past: Sequence[PipelineRecord]) -> Section:
     """Durations and endings of the runs up to this one."""
     rows = []
@@ -44,7 +49,7 @@ def past_section(past: Sequence[PipelineRecord]) -> Section:
         took = duration_of(r)
         rows.append([
             whole(r.number), Cell(r.started), Cell(r.status, tone=tones.get(r.status, "bad")),
-            Cell("–") if took is None else Cell(seconds_text(took), took),
+            Cell(took_text(took), took),
             Cell(show_bytes(sum(s.bytes_read for s in r.steps)), float(sum(s.bytes_read for s in r.steps))),
             Cell(", ".join(s.name for s in r.steps if s.status == "done") or "–"), Cell(r.error or "–"),
         ])  # fmt: skip

@@ -15,7 +15,7 @@ from streamsvd.errors import SpecError, StoreError
 from streamsvd.pipelines.description import Pipeline, read_pipeline
 from streamsvd.pipelines.lock import lock_holder
 from streamsvd.pipelines.records import CheckRecord, PipelineRecord, RunLog, StepRecord
-from streamsvd.pipelines.run_history import check_charts, duration_of, past_section
+from streamsvd.pipelines.run_history import check_charts, duration_of, past_section, took_text
 from streamsvd.pipelines.run_results import results_sections
 from streamsvd.report.drawing.charts import bars
 from streamsvd.report.parts import Cell, Page, Section, Table, Tone, number, whole
@@ -164,7 +164,7 @@ def _ending_section(story: RunStory) -> Section:
     read = sum(s.bytes_read for s in record.steps)
     facts = [
         ("status", record.status), ("began", record.started), ("ended", record.ended or "it has no end"),
-        ("took", "–" if took is None else seconds_text(took)), ("read", show_bytes(read)),
+        ("took", took_text(took)), ("read", show_bytes(read)),
         ("throughput of the steps", throughput(read, sum(s.seconds for s in record.steps))),
         ("most memory measured", show_bytes(max((s.peak_bytes for s in record.steps), default=0))),
     ]  # fmt: skip

@@ -153,7 +153,7 @@ def test_an_image_has_the_sign_of_its_field_and_no_colour_where_there_is_no_valu
     zero = images.LEVELS + 1
     assert codes.tolist() == [[1, zero, zero + 64], [0, zero + images.LEVELS, zero - 64]]
     assert "1 have no value" in svg[1].text
-    assert "Largest 2 near index of rows 1, index of columns 1" in svg[1].text
+    assert "Largest 2 near first index 1, second index 1" in svg[1].text
 
 
 def test_a_picture_is_read_by_others_too():

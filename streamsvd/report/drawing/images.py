@@ -96,9 +96,7 @@ def image(
         Name and numbers of the two dimensions, ``("lat", array)``; None for numbers from 0.
     """
     height, width = values.shape
-    names = [
-        axis[0] if axis else f"index of {('rows', 'columns')[i]}" for i, axis in enumerate(axes)
-    ]
+    names = [axis[0] if axis else f"{('first', 'second')[i]} index" for i, axis in enumerate(axes)]
     ends = [
         (float(axis[1][0]), float(axis[1][-1])) if axis and len(axis[1]) else (0.0, float(size - 1))
         for axis, size in zip(axes, (height, width), strict=True)
@@ -165,4 +163,4 @@ def _bar_of_colours(root: Any, limit: float, y: float) -> None:
     for value in (-limit, 0.0, limit):
         (x,) = scale.place([value], LEFT, WIDTH - RIGHT)
         kind = {-limit: "tick", 0.0: "tick middle", limit: "tick end"}[value]
-        label(root, short_number(value), float(x), y + 24, kind)
+        label(root, f"{value:.3g}", float(x), y + 24, kind)

@@ -55,6 +55,8 @@ class Scale:
         How a number is written.
     is_integer
         Whether only whole numbers are written.
+    is_binary
+        Whether round numbers are those of bytes: of KiB, MiB and so on.
     """
 
     low: float
@@ -62,6 +64,7 @@ class Scale:
     is_log: bool = False
     show: Callable[[float], str] = short_number
     is_integer: bool = False
+    is_binary: bool = False
 
     @classmethod
     def of(
@@ -72,6 +75,7 @@ class Scale:
         from_zero: bool = False,
         show: Callable[[float], str] = short_number,
         is_integer: bool = False,
+        is_binary: bool = False,
     ) -> Scale:
         """One that shows all numbers of some; infinite ones, and of a logarithm what is not positive, have no place."""
         found = finite(values)
@@ -90,7 +94,7 @@ class Scale:
         if is_integer:
             room = max(min(room, 0.5), 0.2) if span else 0.5
         keeps = from_zero and low == 0
-        return cls(low if keeps else low - room, high + room, False, show, is_integer)
+        return cls(low if keeps else low - room, high + room, False, show, is_integer, is_binary)
 
     def place(self, values: Iterable[float] | Numbers, start: float, stop: float) -> Numbers:
         """Places between the two ends of a stretch of the drawing; NaN where there is none."""
@@ -112,7 +116,10 @@ class Scale:
 
     def _linear_ticks(self) -> list[float]:
         half = self.high / 2 - self.low / 2
-        step = _round_step(half / (MOST_TICKS - 1) * 2)
+        unit = 1.0
+        while self.is_binary and self.high >= 1024 * unit:
+            unit *= 1024
+        step = unit * _round_step(half / (MOST_TICKS - 1) * 2 / unit)
         if self.is_integer:
             step = max(1.0, math.ceil(step))
         if not math.isfinite(step) or step <= 0:

@@ -21,6 +21,8 @@ from streamsvd.report.results.origins import ResultOrigin
 from streamsvd.report.results.reproducing import command_line, reproduce_section
 
 MOST_BARS = 20
+WHOSE = {"cluster": "of each cluster", "global": "of all together", "block": "of each matrix"}
+"""Whose error it is that was asked, by mode."""
 MOST_NAMES = 6
 """Names of a cluster that a table shows."""
 
@@ -101,19 +103,21 @@ def clusters_table(clusters: Sequence[ClusterLike], order: Sequence[int]) -> Tab
     )
 
 
-def errors_section(errors: Mapping[str, float], labels: Mapping[str, int], asked: float) -> Section:
+def errors_section(
+    errors: Mapping[str, float], labels: Mapping[str, int], asked: float, mode: str
+) -> Section:
     """Certified errors of the matrices: all of them as one curve, the largest by name."""
     order = sorted(errors, key=lambda name: -errors[name])
     values = np.array([errors[name] for name in order])
     if not order:
         return Section("Errors of the matrices", ["There are no matrices."])
     shown = np.unique(np.linspace(0, values.size - 1, min(values.size, 300)).astype(int))
-    told = f"The largest is {values[0]:.4g}, half are above {float(np.median(values)):.4g}; asked: {asked:g}."
+    told = f"The largest is {values[0]:.4g}, half are above {float(np.median(values)):.4g}; asked: {asked:g} {WHOSE[mode]}."
     chart = Chart(
         "Errors of the matrices", told, Scale.of(shown + 1.0, is_integer=True), Scale.of([*values, asked], from_zero=True),
         x_label="matrix, the largest error first", y_label="relative error, at most", note=f"{shown.size} of {values.size:,} are drawn." if shown.size < values.size else "",
     )  # fmt: skip
-    chart.line(shown + 1.0, values[shown]).rule(asked, f"asked: {asked:g}")
+    chart.line(shown + 1.0, values[shown]).rule(asked, f"asked {WHOSE[mode]}: {asked:g}")
     rows = [
         [Cell(name), whole(labels[name]), Cell(round_up(errors[name], 4), errors[name])]
         for name in order[:MOST_ROWS]
@@ -156,7 +160,7 @@ def cluster_page(found: ClusterResult, origin: ResultOrigin) -> Page:
         merges_chart(found.merges),
     )
     sections = [
-        clusters_section(found.clusters), errors_section(found.block_errors, found.labels, found.options.error), merges,
+        clusters_section(found.clusters), errors_section(found.block_errors, found.labels, found.options.error, found.options.mode), merges,
         cost_section(found.info, budget=found.plan.budget_bytes),
         reproduce_section(command_line("cluster", found.plan.source, found.options), options=found.options, release=origin.release, seed=found.options.seed),
     ]  # fmt: skip
@@ -167,19 +171,23 @@ def compressed_page(found: CompressedCollection, origin: ResultOrigin) -> Page:
     """The page of a compressed collection."""
     errors, asked = found.block_errors, found.options
     worst = max(errors.values(), default=0.0)
+    upper = max((c.error_upper for c in found.clusters if not c.raw), default=0.0)
     less = (
         f"{found.compression_ratio:.3g} times fewer bytes"
         if found.compression_ratio >= 1
         else "no fewer bytes"
     )
-    verdict = f"{matrices(len(found))} take {show_bytes(found.bytes_after)} in place of {show_bytes(found.bytes_before)}, {less}; the relative error of each is at most {round_up(worst, 3)} (proved)."
+    verdict = (
+        f"{matrices(len(found))} take {show_bytes(found.bytes_after)} in place of {show_bytes(found.bytes_before)}, {less}; the relative "
+        f"error is at most {round_up(upper, 3)} of each cluster and {round_up(worst, 3)} of each matrix (proved)."
+    )
     told = f"Before {show_bytes(found.bytes_before)}, after {show_bytes(found.bytes_after)}, metadata and checksums included."
     size = bars("Bytes before and after", told, [
         ("before", [(float(found.bytes_before), show_bytes(found.bytes_before))]), ("after", [(float(found.bytes_after), show_bytes(found.bytes_after))])
     ])  # fmt: skip
     rank = "what takes the least storage" if asked.rank is None else str(asked.rank)
     facts = [
-        ("version", str(found.version)), ("rows of all", f"{found.rows:,}"), ("error asked", f"{asked.error:g}, of each {asked.mode if asked.mode != 'global' else 'collection'}"),
+        ("version", str(found.version)), ("rows of all", f"{found.rows:,}"), ("error asked", f"{asked.error:g} {WHOSE[asked.mode]}"),
         ("rank asked", rank), ("method", asked.method), ("principal part", "–" if asked.principal is None else f"within {asked.principal:g}"),
         ("weighted", matrices(len(found.weighted_names))), ("missing", f"{sum(found.zeros.values()):,} entries count as zero"),
     ]  # fmt: skip
@@ -197,7 +205,7 @@ def compressed_page(found: CompressedCollection, origin: ResultOrigin) -> Page:
         code=[" ".join([*words, "--out again"])],
     )  # fmt: skip
     sections = [
-        Section("What was stored", (), facts, [size]), clusters_section(found.clusters), errors_section(errors, found.labels, asked.error), again,
+        Section("What was stored", (), facts, [size]), clusters_section(found.clusters), errors_section(errors, found.labels, asked.error, asked.mode), again,
     ]  # fmt: skip
     return Page(
         origin.title,
@@ -252,7 +260,7 @@ def rate_chart(found: RateCurve) -> Drawing:
     )
     is_log = errors[0] > 0 and len(errors) > 1
     chart = Chart(
-        "Bytes against error", f"{told}.", Scale.of(errors, is_log=is_log), Scale.of([*ours, *alone, found.bytes_before], from_zero=True, show=show_bytes),
+        "Bytes against error", f"{told}.", Scale.of(errors, is_log=is_log), Scale.of([*ours, *alone, found.bytes_before], from_zero=True, show=show_bytes, is_binary=True),
         x_label="relative error allowed", y_label="bytes",
     )  # fmt: skip
     chart.line(errors, ours, "shared bases", 0).line(errors, alone, "SVD of each alone", 1)
