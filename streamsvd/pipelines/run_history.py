@@ -87,7 +87,7 @@ def check_charts(
     """What each check found in run after run, and what was asked; nothing where there was one run."""
     drawings = []
     for c in checks[:MOST_CHARTS]:
-        found = [(r.number, _found(r, c)) for r in past]
+        found = [(r.number, _value_in(r, c)) for r in past]
         values = np.array([math.nan if v is None else v for _, v in found])
         known = values[np.isfinite(values)]
         if known.size < 2:
@@ -111,7 +111,7 @@ def check_charts(
     return drawings
 
 
-def _found(record: PipelineRecord, asked: CheckRecord) -> float | None:
+def _value_in(record: PipelineRecord, asked: CheckRecord) -> float | None:
     """The value that the same check had in a run."""
     return next(
         (c.value for c in record.checks if (c.step, c.quantity) == (asked.step, asked.quantity)),

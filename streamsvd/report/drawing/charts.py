@@ -257,7 +257,7 @@ def bars(
     longest = max((len(said) for _, values in rows for _, said in values), default=0)
     body, y = element(None, "g"), 0.0
     for text, values in rows:
-        label(body, shortened(text, 55), 4.0, y + 12, "name")
+        label(body, cut_middle(text, 55), 4.0, y + 12, "name")
         y += 18
         for style, (value, said) in enumerate(values):
             share = value / most if most > 0 and np.isfinite(value) else 0.0
@@ -278,12 +278,12 @@ def bars(
     return Drawing(root, title, description, note)
 
 
-def shortened(text: str, most: int) -> str:
+def cut_middle(text: str, most: int) -> str:
     """A long text without its middle.
 
     Examples
     --------
-    >>> shortened("encoder.layer.0.attention", 11)
+    >>> cut_middle("encoder.layer.0.attention", 11)
     'encod…ntion'
     """
     if len(text) <= most:

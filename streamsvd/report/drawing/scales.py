@@ -156,7 +156,7 @@ def thin_indices(count: int, most: int) -> list[int]:
     Examples
     --------
     >>> thin_indices(5, 10), thin_indices(1000, 8)
-    ([0, 1, 2, 3, 4], [0, 1, 2, 3, 15, 63, 251, 999])
+    ([0, 1, 2, 3, 4], [0, 1, 2, 3, 15, 62, 250, 999])
     """
     if count <= most:
         return list(range(count))

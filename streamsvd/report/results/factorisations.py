@@ -90,6 +90,7 @@ def svd_page(result: SVD, origin: ResultOrigin) -> Page:
 def verify_page(result: Verification, origin: ResultOrigin) -> Page:
     """The page of `verify`: the stored intervals beside those of the one pass."""
     mine, stored = result.certificate, result.stored_certificate
+    tone: Tone
     if result.agrees:
         verdict, tone = "The pass contradicts nothing that the stored result says.", "good"
     else:

@@ -82,6 +82,7 @@ def ridge_page(found: KernelRidgeResult, origin: ResultOrigin) -> Page:
     """The page of `kernel_ridge`."""
     errors = np.atleast_1d(found.held_out_rmse)
     judged = bool(found.n_held_out) and bool(np.isfinite(errors).all())
+    tone: Tone
     if found.info.status is Status.NOT_CONVERGED:
         verdict, tone = (
             "Not converged: the iteration ended before the residual was as small as asked.",

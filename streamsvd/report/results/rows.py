@@ -31,17 +31,16 @@ def least_squares_verdict(found: LeastSquaresResult) -> tuple[str, Tone]:
             f"The rank is {found.rank}, not full: of all minimisers this is the one of least norm.",
             "caution",
         )
-    if found.is_proved:
-        said, tone = (
+    if found.is_proved and not found.info.warnings:
+        return (
             f"The solution is within {round_up(error, 2)} of the exact minimiser (proved).",
             "good",
         )
-    else:
-        said, tone = (
-            f"The solution is about {error:.2g} from the exact minimiser (estimated).",
-            "caution",
-        )
-    return said, "caution" if found.info.warnings else tone  # type: ignore[return-value]
+    how = f"within {round_up(error, 2)} of" if found.is_proved else f"about {error:.2g} from"
+    return (
+        f"The solution is {how} the exact minimiser ({'proved' if found.is_proved else 'estimated'}).",
+        "caution",
+    )
 
 
 def least_squares_page(found: LeastSquaresResult, origin: ResultOrigin) -> Page:
