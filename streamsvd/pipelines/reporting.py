@@ -21,6 +21,6 @@ def write_run_report(pipeline: Pipeline, record: PipelineRecord) -> None:
         replace_page(current_page(pipeline, record), pipeline.report)
     except Exception as error:
         warnings.warn(
-            f"the report {pipeline.report} could not be written: {error} The run is as it was recorded.",
+            f"the report {pipeline.report} could not be written: {str(error).rstrip('.')}. The run is as it was recorded.",
             stacklevel=2,
         )

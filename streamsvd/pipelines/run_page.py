@@ -17,6 +17,7 @@ from streamsvd.pipelines.lock import lock_holder
 from streamsvd.pipelines.records import CheckRecord, PipelineRecord, RunLog, StepRecord
 from streamsvd.pipelines.run_history import check_charts, duration_of, past_section, took_text
 from streamsvd.pipelines.run_results import results_sections
+from streamsvd.pipelines.vocabulary import INPUTS
 from streamsvd.report.drawing.charts import bars
 from streamsvd.report.parts import Cell, Page, Section, Table, Tone, number, whole
 from streamsvd.report.results.costs import seconds_text, throughput
@@ -284,7 +285,9 @@ def _again_section(story: RunStory) -> Section:
         return Section("How to make it again", [text], facts, code=["streamsvd run FILE"])
     rows: list[list[Cell]] = []
     for step in pipeline.steps:
-        given: dict[str, Any] = {**step.inputs, **step.options}
+        words = INPUTS[step.verb]
+        given: dict[str, Any] = {words[name]: value for name, value in step.inputs.items()}
+        given |= step.options
         rows += [
             [Cell(step.name), Cell(step.verb), Cell(name), Cell(show_option(value))]
             for name, value in given.items()

@@ -18,7 +18,7 @@ from streamsvd.report.drawing.scales import Scale
 from streamsvd.report.parts import MOST_ROWS, Cell, Drawing, Page, Section, Table, number, whole
 from streamsvd.report.results.costs import cost_section
 from streamsvd.report.results.origins import ResultOrigin
-from streamsvd.report.results.reproducing import command_line, reproduce_section
+from streamsvd.report.results.reproducing import NO_RELEASE, command_line, reproduce_section
 
 MOST_BARS = 20
 WHOSE = {"cluster": "of each cluster", "global": "of all together", "block": "of each matrix"}
@@ -202,7 +202,7 @@ def compressed_page(found: CompressedCollection, origin: ResultOrigin) -> Page:
     words += [f"--principal {asked.principal:g}"] if asked.principal is not None else []
     again = Section(
         "How to make it again", ["The collection does not say where its matrices came from: write that in the place of COLLECTION."],
-        code=[" ".join([*words, "--out again"])],
+        facts=[NO_RELEASE], code=[" ".join([*words, "--out again"])],
     )  # fmt: skip
     sections = [
         Section("What was stored", (), facts, [size]), clusters_section(found.clusters), errors_section(errors, found.labels, asked.error, asked.mode), again,

@@ -11,6 +11,7 @@ from streamsvd.info import Info, Status
 from streamsvd.models.verify import Verification
 from streamsvd.numerics.certificate import Certificate, Kind
 from streamsvd.numerics.sentences import describe_values
+from streamsvd.options import EXCESS_TOL
 from streamsvd.report.parts import Cell, Page, Section, Table, Tone
 from streamsvd.report.results.components import components_section, scores_section
 from streamsvd.report.results.costs import convergence, cost_section
@@ -28,7 +29,8 @@ def svd_verdict(c: Certificate, info: Info) -> tuple[str, Tone]:
         return f"Interrupted: the result is that of the last whole pass. So far {said}.", "caution"
     if c.kind is not Kind.BOUNDS:
         return f"Estimated, nothing is proved: {said}.", "caution"
-    return f"{said[0].upper()}{said[1:]}.", "caution" if info.warnings else "good"
+    is_told = bool(c.resolved.all()) or c.excess <= EXCESS_TOL or bool(info.criterion)
+    return f"{said[0].upper()}{said[1:]}.", "good" if is_told and not info.warnings else "caution"
 
 
 def svd_sections(result: SVD, origin: ResultOrigin) -> list[Section]:

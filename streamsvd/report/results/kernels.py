@@ -9,6 +9,7 @@ import numpy as np
 from streamsvd.info import Status
 from streamsvd.kernels.nystrom import NystromResult
 from streamsvd.kernels.ridge import KernelRidgeResult
+from streamsvd.numerics.sentences import percent
 from streamsvd.report.drawing.charts import Chart
 from streamsvd.report.drawing.scales import Numbers, Scale
 from streamsvd.report.parts import Cell, Drawing, Fact, Page, Section, Table, Tone, number
@@ -26,7 +27,7 @@ def nystrom_verdict(found: NystromResult) -> tuple[str, Tone]:
             "caution",
         )
     share = c.trace_error / c.trace if c.trace > 0 else 0.0
-    said = f"{count:,} centres leave at most {100 * share:.3g} % of the trace of the kernel matrix (proved, by a second pass)."
+    said = f"{count:,} centres leave at most {percent(share)} of the trace of the kernel matrix (proved, by a second pass)."
     return said, "caution" if found.info.warnings else "good"
 
 

@@ -15,6 +15,7 @@ from streamsvd.report.drawing.scales import Numbers, Scale
 from streamsvd.report.parts import Cell, Drawing, Page, Section, Table, number, whole
 from streamsvd.report.results.factorisations import svd_sections, svd_verdict
 from streamsvd.report.results.origins import ResultOrigin
+from streamsvd.report.results.reproducing import NO_RELEASE
 from streamsvd.store.objects import objects_at
 from streamsvd.store.versions import LogEntry, ModelStore
 
@@ -147,7 +148,7 @@ def model_page(path: str | os.PathLike[str], origin: ResultOrigin) -> Page:
     again = Section(
         "How to make it again",
         ["A model is made of the blocks that it has absorbed, in their order; each enters it once. The seed and the options are those it began with."],
-        [("seed", str(spec.seed)), ("blocks", f"{len(model.blocks):,}"), ("kept versions", f"from {model.kept_from}")],
+        [NO_RELEASE, ("seed", str(spec.seed)), ("blocks", f"{len(model.blocks):,}"), ("kept versions", f"from {model.kept_from}")],
         code=[f"streamsvd update {origin.title} SOURCE{_words(model)}"], tables=_spec_table(model),
     )  # fmt: skip
     if not model.version:

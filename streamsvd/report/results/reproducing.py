@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
+from streamsvd import __version__
 from streamsvd.report.parts import Cell, Section, Table
 from streamsvd.store.results.values import is_array
 from streamsvd.verbs import VERBS
@@ -17,6 +18,7 @@ OUT = frozenset(
     {"svd", "pca", "top_eigenvectors", "nystrom", "kernel_ridge", "sample_rows", "lstsq"}
 )
 """Verbs whose command keeps its result."""
+NO_RELEASE = ("release that made it", f"it is not kept; this page was made by {__version__}")
 SOURCE = "SOURCE"
 """In the place of a matrix whose name a result does not know."""
 

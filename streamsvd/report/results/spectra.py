@@ -19,9 +19,20 @@ from streamsvd.report.parts import MOST_ROWS, Cell, Drawing, Fact, Section, Tabl
 from streamsvd.typing import Real
 
 
+def share_text(share: float) -> str:
+    """A share that is held at least, in per cent, rounded down: what is said still holds.
+
+    Examples
+    --------
+    >>> share_text(0.99999999), share_text(1.0), share_text(0.25)
+    ('99.9999 %', '100 %', '25 %')
+    """
+    return f"{np.floor(share * 1e6) / 1e4:.4f}".rstrip("0").rstrip(".") + " %"
+
+
 def certificate_facts(c: Certificate) -> list[Fact]:
     """What is proved beside the values."""
-    share = f"at least {np.floor(c.captured * 1e6) / 1e4:.4f} % of the energy"
+    share = f"at least {share_text(c.captured)} of the energy"
     facts = [
         ("values", describe_values(c)),
         ("widest interval", f"{round_up(c.relative_width, 2)} of its upper end"),
@@ -111,7 +122,7 @@ def energy(s: Real, c: Certificate) -> Drawing:
     shares = np.minimum(np.cumsum((s / c.frobenius_norm) ** 2), 1.0)
     shown = thin_indices(int(s.size), MOST_MARKS)
     i = np.array(shown)
-    told = f"The first value holds {shares[0]:.4%} of the energy, all {s.size} together {shares[-1]:.4%}; proved: at least {c.captured:.4%}."
+    told = f"The first value holds {shares[0]:.4%} of the energy, all {s.size} together {shares[-1]:.4%}; proved: at least {share_text(c.captured)}."
     percent_scale = Scale.of(
         [*(100 * shares[i]), 100 * c.captured, 100.0], show=lambda x: f"{x:g} %"
     )
@@ -120,7 +131,7 @@ def energy(s: Real, c: Certificate) -> Drawing:
         x_label="components", y_label="share of the energy, together",
     )  # fmt: skip
     chart.line(i + 1.0, 100 * shares[i])
-    return chart.rule(100 * c.captured, f"proved of all: {100 * c.captured:.4g} %").finish()
+    return chart.rule(100 * c.captured, f"proved of all: {share_text(c.captured)}").finish()
 
 
 def values_table(s: Real, c: Certificate, what: str) -> Table:
@@ -149,7 +160,7 @@ def values_table(s: Real, c: Certificate, what: str) -> Table:
 
 def energy_words(c: Certificate) -> str:
     """What is held and how far that is from the best, in one sentence."""
-    held = f"the factors hold at least {np.floor(c.captured * 1e6) / 1e4:.4g} % of the energy"
+    held = f"the factors hold at least {share_text(c.captured)} of the energy"
     if np.isfinite(c.excess) and not c.error_vanishes:
         held += f", with an error at most {percent(c.excess)} above the best of this rank"
     return held

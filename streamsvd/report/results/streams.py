@@ -13,6 +13,7 @@ from streamsvd.report.results.components import components_section
 from streamsvd.report.results.costs import cost_section
 from streamsvd.report.results.origins import ResultOrigin
 from streamsvd.report.results.reproducing import command_line, reproduce_section
+from streamsvd.report.results.spectra import share_text
 from streamsvd.streams.result import TopEigenvectorsResult
 from streamsvd.streams.stream import TopEigenvectorStream
 
@@ -40,7 +41,7 @@ def stream_page(
     random = {True: "random", False: "not random", None: "too few rows to say"}[o.random]
     facts = [
         ("method", found.method), ("evidence of the angle", c.evidence),
-        ("captured energy", f"at least {100 * c.captured_lower:.4g} % ({c.captured_evidence}), estimated {100 * c.captured_estimate:.4g} %"),
+        ("captured energy", f"at least {share_text(c.captured_lower)} ({c.captured_evidence}), estimated {100 * c.captured_estimate:.4g} %"),
         ("order of the rows", f"{random}; p = {o.p_value:.2g}, design effect {o.design_effect:.3g}"),
         ("energy seen", f"{found.energy:.6g}"), ("heavy rows kept", f"{found.heavy_rows:,}"),
         ("state", f"{show_bytes(found.state_bytes)} at its end, at most {show_bytes(found.bound_bytes)} however long it is"),
