@@ -16,7 +16,7 @@ def plan_records(plans: Iterable[StepPlan]) -> tuple[PlanRecord, ...]:
         found.append(
             PlanRecord(
                 name=p.step.name, passes=None if passes is None else float(passes), bytes_read=getattr(p.plan, "bytes_read", None),
-                projected_bytes=getattr(p.plan, "projected_bytes", None), note=p.note,
+                projected_bytes=getattr(p.plan, "projected_bytes", None), seconds=getattr(p.plan, "seconds", None), note=p.note,
             )
         )  # fmt: skip
     return tuple(found)

@@ -66,7 +66,7 @@ class PlanRecord(msgspec.Struct, frozen=True, kw_only=True):
     ----------
     name
         Of the step.
-    passes, bytes_read, projected_bytes
+    passes, bytes_read, projected_bytes, seconds
         As they were expected; None where nobody knew.
     note
         Why there is no plan.
@@ -76,6 +76,7 @@ class PlanRecord(msgspec.Struct, frozen=True, kw_only=True):
     passes: float | None = None
     bytes_read: int | None = None
     projected_bytes: int | None = None
+    seconds: float | None = None
     note: str = ""
 
 

@@ -209,7 +209,7 @@ def _plans_section(record: PipelineRecord) -> Section:
     rows, memory = [], []
     for p in record.plans:
         s = by_name.get(p.name)
-        rows.append([Cell(p.name), number(p.passes, 3), _actual(s, "passes"), _bytes(p.bytes_read), _actual(s, "bytes_read"), _bytes(p.projected_bytes), _actual(s, "peak_bytes"), Cell(p.note or "–")])  # fmt: skip
+        rows.append([Cell(p.name), number(p.passes, 3), _actual(s, "passes"), _bytes(p.bytes_read), _actual(s, "bytes_read"), _bytes(p.projected_bytes), _actual(s, "peak_bytes"), number(p.seconds, 3), _actual(s, "seconds"), Cell(p.note or "–")])  # fmt: skip
         if s is not None and s.peak_bytes and s.projected_bytes:
             memory.append((p.name, [(float(s.peak_bytes), f"{show_bytes(s.peak_bytes)} measured"), (float(s.projected_bytes), f"{show_bytes(s.projected_bytes)} projected")]))  # fmt: skip
     heads = [
@@ -220,6 +220,8 @@ def _plans_section(record: PipelineRecord) -> Section:
         "read",
         "memory planned",
         "memory",
+        "seconds expected",
+        "seconds",
         "note",
     ]
     told = "; ".join(f"{name}: {values[0][1]}, {values[1][1]}" for name, values in memory)
@@ -243,7 +245,7 @@ def _actual(step: StepRecord | None, name: str) -> Cell:
     if step is None or step.status == "unchanged":
         return Cell("–")
     value = getattr(step, name)
-    return number(value, 3) if name == "passes" else _bytes(value)
+    return number(value, 3) if name in ("passes", "seconds") else _bytes(value)
 
 
 def _checks_section(story: RunStory) -> Section:

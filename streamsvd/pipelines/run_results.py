@@ -14,7 +14,7 @@ from streamsvd.pipelines.sources import address, open_input
 from streamsvd.pipelines.vocabulary import INPUTS
 from streamsvd.report.parts import Section
 from streamsvd.report.results.components import Grid
-from streamsvd.report.results.kinds import PAGES
+from streamsvd.report.results.kinds import PAGES, plain_page
 from streamsvd.report.results.models import history_sections, model_history
 from streamsvd.report.results.origins import ResultOrigin
 from streamsvd.store.results.loading import load
@@ -60,7 +60,7 @@ def _result_section(
         )
     try:
         result = load(place)
-        page = PAGES[type(result)](
+        page = PAGES.get(type(result), plain_page)(
             result, ResultOrigin(str(place), grid=_grid_of(pipeline, asked), most=most)
         )
         parts = [part for part in page.sections if part.title not in LEFT_OUT]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -25,7 +25,7 @@ from streamsvd.report.parts import Cell, Page, Section, Table
 from streamsvd.report.rendering import render
 from streamsvd.report.results.components import Grid
 from streamsvd.report.results.factorisations import svd_page, verify_page
-from streamsvd.report.results.kinds import PAGES
+from streamsvd.report.results.kinds import PAGES, plain_page
 from streamsvd.report.results.origins import ResultOrigin
 from streamsvd.report.results.reproducing import command_line
 from streamsvd.store.results.kinds import RESULT_HOMES, from_home
@@ -286,6 +286,43 @@ def test_of_many_versions_a_part_is_told(tmp_path, monkeypatch):
 def test_a_model_that_has_absorbed_nothing_is_a_page(tmp_path):
     streamsvd.Model.create(tmp_path / "m", 3)
     assert "Nothing was absorbed yet" in verdict(page_of(tmp_path / "m", tmp_path))
+
+
+@pytest.mark.parametrize("u", [False, True])
+def test_a_model_whose_columns_arrive_shows_the_vectors_it_has(u, tmp_path):
+    rng = np.random.default_rng(0)
+    for i in range(2):
+        streamsvd.update(
+            tmp_path / "m", rng.standard_normal((9, 5)), f"b{i}", rank=2, axis="columns", u=u
+        )
+    page = page_of(tmp_path / "m", tmp_path)
+    assert "Left vectors" in headings(page)
+    assert ("Right vectors" in headings(page)) is u
+
+
+def test_the_grid_of_a_model_is_held_against_its_columns(tmp_path):
+    streamsvd.update(tmp_path / "m", np.random.default_rng(0).standard_normal((30, 8)), "a", rank=2)
+    assert len(page_of(tmp_path / "m", tmp_path, grid=(2, 4)).all("image")) == 2
+    with pytest.raises(
+        SpecError, match=r"grid=\(3, 3\) has 9 places, and components have 8 entries"
+    ):
+        write_report(tmp_path / "m", tmp_path / "other.html", grid=(3, 3))
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """A result of a kind that has no page of its own."""
+
+    weights: np.ndarray
+    word: str
+    info: streamsvd.Info
+
+
+def test_a_result_without_a_page_of_its_own_has_one():
+    found = Unknown(np.ones((3, 4)), EVIL, info(warnings=(EVIL,)))
+    page = read_page(render(plain_page(found, ResultOrigin("f"))))
+    assert tables(page)["Fields"] == [["weights", "array of shape 3 × 4, float64"], ["word", EVIL]]
+    assert "What was asked is proved." in verdict(page)
 
 
 def test_a_compressed_collection_is_a_page(tmp_path):

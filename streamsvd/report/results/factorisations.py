@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from streamsvd.factor.result import PCA, SVD
-from streamsvd.info import Info, Status
+from streamsvd.info import Status
 from streamsvd.models.verify import Verification
 from streamsvd.numerics.certificate import Certificate, Kind
 from streamsvd.numerics.sentences import describe_values
@@ -18,24 +19,27 @@ from streamsvd.report.results.costs import convergence, cost_section
 from streamsvd.report.results.origins import ResultOrigin
 from streamsvd.report.results.reproducing import command_line, reproduce_section
 from streamsvd.report.results.spectra import certificate_facts, energy_words, values_section
+from streamsvd.typing import Matrix, Real
 
 
-def svd_verdict(c: Certificate, info: Info) -> tuple[str, Tone]:
+def svd_verdict(
+    c: Certificate, status: Status, warnings: Sequence[str] = (), criterion: str = ""
+) -> tuple[str, Tone]:
     """What is proved, in a sentence, and how that is."""
     said = f"{describe_values(c)}; {energy_words(c)}"
-    if info.status is Status.NOT_CONVERGED:
+    if status is Status.NOT_CONVERGED:
         return f"Not converged: what was asked is not proved. So far {said}.", "bad"
-    if info.status is Status.INTERRUPTED:
+    if status is Status.INTERRUPTED:
         return f"Interrupted: the result is that of the last whole pass. So far {said}.", "caution"
     if c.kind is not Kind.BOUNDS:
         return f"Estimated, nothing is proved: {said}.", "caution"
-    is_told = bool(c.resolved.all()) or c.excess <= EXCESS_TOL or bool(info.criterion)
-    return f"{said[0].upper()}{said[1:]}.", "good" if is_told and not info.warnings else "caution"
+    is_told = bool(c.resolved.all()) or c.excess <= EXCESS_TOL or bool(criterion)
+    return f"{said[0].upper()}{said[1:]}.", "good" if is_told and not warnings else "caution"
 
 
 def svd_sections(result: SVD, origin: ResultOrigin) -> list[Section]:
     """What a factorisation is, but for how it is made again."""
-    c, info, most = result.certificate, result.info, origin.most
+    c, info = result.certificate, result.info
     facts = [
         ("shape", f"{info.n_rows:,} × {result.Vh.shape[1]:,}"),
         ("rank", f"{result.rank:,}"),
@@ -45,32 +49,45 @@ def svd_sections(result: SVD, origin: ResultOrigin) -> list[Section]:
         facts.append(("missing entries", f"{info.missing:,}, {info.nonfinite}"))
     if info.dropped_columns:
         facts.append(("columns left out", f"{len(info.dropped_columns):,}"))
-    is_principal = isinstance(result, PCA)
     proved = Section("What is proved", (), facts, convergence(info.widths, c.tol))
-    names = [
-        f"{'Component' if is_principal else 'Right vector'} {i + 1}{share}"
-        for i, share in enumerate(_share_words(result, min(result.rank, most)))
-    ]
-    title = "Components" if is_principal else "Right vectors"
-    vectors = components_section(result.Vh, grid=origin.grid, names=names, most=most, title=title)
-    left = scores_section(result.U)
-    return [proved, values_section(result.s, c), vectors, *([left] if left else [])]
-
-
-def _share_words(result: SVD, count: int) -> list[str]:
-    """Share of the energy of each of the leading values, in brackets."""
-    c = result.certificate
-    if c.vanishes:
-        return [""] * count
+    is_principal = isinstance(result, PCA)
     return [
-        f" ({100 * float(share):.3g} %)" for share in (result.s[:count] / c.frobenius_norm) ** 2
+        proved,
+        values_section(result.s, c),
+        *vector_sections(result.s, c, result.Vh, result.U, origin, is_principal=is_principal),
     ]
+
+
+def vector_sections(
+    s: Real,
+    c: Certificate,
+    Vh: Matrix | None,
+    U: Any,
+    origin: ResultOrigin,
+    *,
+    is_principal: bool = False,
+) -> list[Section]:
+    """The vectors of both sides, as far as they are there."""
+    most = min(int(s.size), origin.most)
+    shares = (
+        [""] * most
+        if c.vanishes
+        else [f" ({100 * float(x):.3g} %)" for x in (s[:most] / c.frobenius_norm) ** 2]
+    )
+    what, title = ("Component", "Components") if is_principal else ("Right vector", "Right vectors")
+    names = [f"{what} {i + 1}{share}" for i, share in enumerate(shares)]
+    right = (
+        None
+        if Vh is None
+        else components_section(Vh, grid=origin.grid, names=names, most=most, title=title)
+    )
+    return [part for part in (right, scores_section(U)) if part is not None]
 
 
 def svd_page(result: SVD, origin: ResultOrigin) -> Page:
     """The page of `svd` or `pca`."""
     verb, info = "pca" if isinstance(result, PCA) else "svd", result.info
-    verdict, tone = svd_verdict(result.certificate, info)
+    verdict, tone = svd_verdict(result.certificate, info.status, info.warnings, info.criterion)
     budget = getattr(result.options, "memory", None)
     cost = cost_section(info, budget=budget if isinstance(budget, int) else 0, more=(("route", f"{info.route} along {info.axis}, {info.precision} precision"),))  # fmt: skip
     again = reproduce_section(

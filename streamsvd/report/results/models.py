@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from streamsvd.info import Status
 from streamsvd.models.model import Model
 from streamsvd.report.drawing.charts import Chart
 from streamsvd.report.drawing.scales import Numbers, Scale
 from streamsvd.report.parts import Cell, Drawing, Page, Section, Table, number, whole
-from streamsvd.report.results.factorisations import svd_sections, svd_verdict
+from streamsvd.report.results.factorisations import svd_verdict, vector_sections
 from streamsvd.report.results.origins import ResultOrigin
 from streamsvd.report.results.reproducing import NO_RELEASE
+from streamsvd.report.results.spectra import certificate_facts, values_section
 from streamsvd.store.objects import objects_at
 from streamsvd.store.versions import LogEntry, ModelStore
 
@@ -149,29 +152,33 @@ def model_page(path: str | os.PathLike[str], origin: ResultOrigin) -> Page:
         "How to make it again",
         ["A model is made of the blocks that it has absorbed, in their order; each enters it once. The seed and the options are those it began with."],
         [NO_RELEASE, ("seed", str(spec.seed)), ("blocks", f"{len(model.blocks):,}"), ("kept versions", f"from {model.kept_from}")],
-        code=[f"streamsvd update {origin.title} SOURCE{_words(model)}"], tables=_spec_table(model),
+        code=[f"streamsvd update {shlex.quote(origin.title)} SOURCE{_words(model)}"], tables=_spec_table(model),
     )  # fmt: skip
     if not model.version:
         return Page(origin.title, "model", "Nothing was absorbed yet.", "caution", (), [again])
-    result = model.as_svd()
-    said, tone = svd_verdict(result.certificate, result.info)
+    s, c, ledger = model.s, model.certificate, model.ledger
+    status = Status.CONVERGED if model.summary.tolerance_met else Status.NOT_CONVERGED
+    said, tone = svd_verdict(c, status)
     if model.advice:
         said, tone = f"{said} {model.advice}", "caution"
-    ledger = model.ledger
     facts = [
-        ("version", str(model.version)), (spec.axis, f"{model.n_rows_held:,} held, {model.n_rows:,} ever absorbed"),
+        ("version", str(model.version)), (spec.axis, f"{model.n_rows_held:,} held, {model.n_rows:,} ever absorbed"), ("rank", str(s.size)),
         ("energy seen", f"{ledger.energy:.6g}"), ("energy discarded", f"{ledger.discarded:.6g} in {ledger.truncations:,} steps"),
+        ("columns left out", f"{len(model.dropped_columns):,}"),
         ("advice", model.advice or "none: nothing says that it should be made again"),
     ]  # fmt: skip
+    has_right = (
+        spec.axis == "rows" or spec.u
+    )  # of columns that arrive, vectors are kept where that was asked
     sections = [
         Section("The model", (), facts),
         *history_sections(history),
-        *svd_sections(result, origin),
+        Section("What is proved", (), certificate_facts(c)),
+        values_section(s, c),
+        *vector_sections(s, c, model.Vh if has_right else None, model.U, origin),
         again,
     ]
-    return Page(
-        origin.title, f"model, version {model.version}", said, tone, result.info.warnings, sections
-    )
+    return Page(origin.title, f"model, version {model.version}", said, tone, (), sections)
 
 
 def _words(model: Model) -> str:
