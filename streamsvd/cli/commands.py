@@ -9,7 +9,7 @@ import click
 from streamsvd import __version__
 
 HEADINGS = {
-    "Look": ("info", "plan", "demo"),
+    "Look": ("info", "plan", "report", "demo"),
     "Factorise": ("svd", "pca"),
     "Keep true": ("update", "watch", "log", "verify", "repair", "rollback", "merge", "export"),
     "Streams": ("top", "shuffle"),

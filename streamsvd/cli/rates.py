@@ -131,10 +131,10 @@ def _error_to_draw(figure: Path | None, at: float | None, errors: tuple[float, .
 def _draw(figure: Path, found: RateCurve, at: float, title: str) -> None:
     """The figure, there whole or not at all."""
     from streamsvd.cli.files import replacement_file
-    from streamsvd.report import collections
+    from streamsvd.report.figures import rates
 
     with replacement_file(figure) as partial:
-        collections.draw_rates(partial, found, at=at, title=title, format=figure.suffix[1:].lower())
+        rates.draw_rates(partial, found, at=at, title=title, format=figure.suffix[1:].lower())
 
 
 def show(

@@ -52,6 +52,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     state: str | None = None
     keep: int = 5
     memory: int | str | None = None
+    report: str | None = None
     sources: dict[str, Any] = {}
     checks: list[CheckDescription] = []
     publish: list[PublicationDescription] = []
@@ -101,6 +102,8 @@ class Pipeline:
         Results of a step that are kept, beside those that are published.
     sources, steps, checks, publications, notices
         As described; steps in an order in which each comes after what it needs.
+    report
+        File of the page that every run writes; None for no page.
     """
 
     name: str
@@ -113,6 +116,7 @@ class Pipeline:
     checks: tuple[CheckDescription, ...]
     publications: tuple[PublicationDescription, ...]
     notices: tuple[NoticeDescription, ...]
+    report: Path | None = None
 
     def place(self, text: str) -> Path:
         """A path as the file means it: relative to the folder it lies in."""
@@ -233,7 +237,7 @@ def _pipeline(file: _File, place: Path) -> Pipeline:
     _check_outside(file.publish, place.parent, state)
     return Pipeline(
         name, place, state, file.keep, _memory_of(file.memory), sources, tuple(steps), tuple(file.checks), tuple(file.publish),
-        tuple(file.notify),
+        tuple(file.notify), _report_place(file, place.parent),
     )  # fmt: skip
 
 
@@ -350,6 +354,24 @@ def _check_outside(publish: Sequence[PublicationDescription], folder: Path, stat
             raise DescriptionError(
                 f"{entry.to} lies in the state, {state} - at $.publish[{number}].to. Publish to a place beside it."
             )
+
+
+def _report_place(file: _File, folder: Path) -> Path | None:
+    """Where the page of a run goes; no place that is published, nor one that might be data."""
+    if file.report is None:
+        return None
+    report = Path(os.path.abspath(folder / _path_of(file.report, "$.report")))  # noqa: PTH100 - links are not followed
+    if report.suffix not in (".html", ".htm"):
+        raise DescriptionError(
+            f"{file.report} is no name of a page - at $.report. End it in .html."
+        )
+    for entry in file.publish:
+        link = Path(os.path.abspath(folder / local_path(entry.to)))  # noqa: PTH100
+        if report.is_relative_to(link) or link.is_relative_to(report):
+            raise DescriptionError(
+                f"{report} lies in {link}, which is published - at $.report. Write the page beside it."
+            )
+    return report
 
 
 def _check_notice(notice: NoticeDescription, where: str) -> None:

@@ -25,17 +25,20 @@ from streamsvd.pipelines.description import Pipeline, Step, before
 from streamsvd.pipelines.findings import finding_of, schema_checks
 from streamsvd.pipelines.lock import run_lock
 from streamsvd.pipelines.notices import send_notices
+from streamsvd.pipelines.planned import plan_records
 from streamsvd.pipelines.planning import WAITING, plan_pipeline
 from streamsvd.pipelines.publishing import publish_results
 from streamsvd.pipelines.quantities import Finding
 from streamsvd.pipelines.records import (
     CheckRecord,
     PipelineRecord,
+    PlanRecord,
     RunLog,
     SharedReadRecord,
     Status,
     StepRecord,
 )
+from streamsvd.pipelines.reporting import write_run_report
 from streamsvd.pipelines.retention import remove_old_results
 from streamsvd.pipelines.sharing import SharingPlan, make_together, may_share, plan_sharing
 from streamsvd.pipelines.step_work import StepOutcome, StepWork, is_whole
@@ -73,6 +76,7 @@ def run_pipeline(pipeline: Pipeline, *, callback: Callback = ignore_event) -> Pi
     """
     with run_lock(pipeline.state):
         record, fault = _recorded_run(PipelineRun(pipeline, callback))
+        write_run_report(pipeline, record)
     if record.status != "interrupted":
         send_notices(pipeline, record)
     if fault is not None:
@@ -87,7 +91,7 @@ def _recorded_run(run: PipelineRun) -> tuple[PipelineRecord, BaseException | Non
     status: Status
     fault: BaseException | None = None
     try:
-        plan_pipeline(run.pipeline)
+        run.plans = plan_records(plan_pipeline(run.pipeline))
         status, error = run.make()
     except BaseException as stop:
         status = "failed" if isinstance(stop, Exception) else "interrupted"
@@ -96,6 +100,7 @@ def _recorded_run(run: PipelineRun) -> tuple[PipelineRecord, BaseException | Non
         pipeline=run.pipeline.name, number=number, status=status, started=started, ended=_now(),
         streamsvd=streamsvd.__version__, steps=tuple(run.steps), checks=tuple(run.checks),
         published=tuple(run.published), reads=tuple(run.reads), error=error, notes=tuple(run.notes),
+        plans=run.plans,
     )  # fmt: skip
     with defer_interrupts():
         log.end(record)
@@ -110,8 +115,8 @@ class PipelineRun:
     ----------
     pipeline, callback
         What is run, and who watches.
-    steps, checks, published, reads, notes
-        What was done so far, reads that several steps shared, and what is to be said of it.
+    steps, checks, published, reads, notes, plans
+        What was done so far, reads that several steps shared, what is to be said of it, and what was planned.
     """
 
     pipeline: Pipeline
@@ -121,6 +126,7 @@ class PipelineRun:
     published: list[str] = field(default_factory=list)
     reads: list[SharedReadRecord] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    plans: tuple[PlanRecord, ...] = ()
     _findings: dict[str, Finding] = field(default_factory=dict)
 
     def make(self) -> tuple[Status, str]:

@@ -100,6 +100,27 @@ class SharedReadRecord(msgspec.Struct, frozen=True, kw_only=True):
     projected_bytes: int
 
 
+class PlanRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The plan of a step.
+
+    Attributes
+    ----------
+    name
+        Of the step.
+    passes, bytes_read, projected_bytes, seconds
+        As they were expected; None where nobody knew.
+    note
+        Why there is no plan.
+    """
+
+    name: str
+    passes: float | None = None
+    bytes_read: int | None = None
+    projected_bytes: int | None = None
+    seconds: float | None = None
+    note: str = ""
+
+
 class PipelineRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One run of a pipeline.
 
@@ -123,6 +144,8 @@ class PipelineRecord(msgspec.Struct, frozen=True, kw_only=True):
         ``"run"``, or ``"publish"`` where a result that was kept was published again.
     notes
         What a reader should know, a sentence each, such as what was not published because it had been taken back.
+    plans
+        What its steps were to cost.
     """
 
     pipeline: str
@@ -138,6 +161,7 @@ class PipelineRecord(msgspec.Struct, frozen=True, kw_only=True):
     error: str = ""
     command: Literal["run", "publish"] = "run"
     notes: tuple[str, ...] = ()
+    plans: tuple[PlanRecord, ...] = ()
 
 
 class RunLog:

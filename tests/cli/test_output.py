@@ -21,6 +21,7 @@ SENTENCE = (
 
 LINES = {
     "info": "info a.npy",
+    "report": "report M --out page.html",
     "plan": "plan a.npy --rank 2",
     "svd": "svd a.npy --rank 2 --quiet",
     "pca": "pca a.npy --rank 2 --quiet",

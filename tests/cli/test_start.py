@@ -26,7 +26,7 @@ def test_help_imports_nothing_but_click() -> None:
 
 
 def test_help_of_every_verb_imports_nothing_heavy() -> None:
-    for verb in ("info", "plan", "svd", "pca", "verify", "rates", "demo"):
+    for verb in ("info", "plan", "report", "svd", "pca", "verify", "rates", "demo"):
         script = IMPORTED.replace("'--help'", f"{verb!r}, '--help'")
         done = subprocess.run(
             [sys.executable, "-c", script], capture_output=True, text=True, check=True

@@ -14,7 +14,7 @@ import numpy as np
 from streamsvd.engine.opening import open as open_matrix
 from streamsvd.factor.pca import pca
 from streamsvd.factor.result import PCA
-from streamsvd.report import figures
+from streamsvd.report.figures import factorisations
 from streamsvd.testing.writing import write_grid
 from streamsvd.typing import Real
 
@@ -97,19 +97,19 @@ def draw(climate: Climate, weights: Path, result: PCA, folder: Path) -> list[Pat
     # weights are taken out again, so that a map is in kelvin for one standard deviation of its component
     patterns = result.Vh[:N_MAPS] / np.load(weights) * result.s[:N_MAPS, None] / np.sqrt(freedom)
     maps = [
-        figures.Map(name, climate.latitude, climate.longitude, pattern.reshape(grid))
+        factorisations.Map(name, climate.latitude, climate.longitude, pattern.reshape(grid))
         for name, pattern in zip(names, patterns, strict=True)
     ]
     c = result.certificate
     energy = c.energy
     return [
-        figures.maps(
+        factorisations.maps(
             folder / "eofs.png",
             maps,
             title=f"{TITLE}, {climate.period} (scenario E1)",
             units="K per standard deviation",
         ),
-        figures.series(
+        factorisations.series(
             folder / "components.png",
             climate.years,
             np.asarray(result.U[:, :N_MAPS]) * np.sqrt(freedom),
@@ -118,7 +118,7 @@ def draw(climate: Climate, weights: Path, result: PCA, folder: Path) -> list[Pat
             xlabel="year",
             ylabel="standard deviations",
         ),
-        figures.scree(
+        factorisations.scree(
             folder / "variance.png",
             share,
             c.sigma_lower**2 / energy,

@@ -13,7 +13,7 @@ import numpy as np
 
 from streamsvd.errors import StoreError, StreamSVDError
 from streamsvd.numerics.certificate import Certificate, Kind
-from streamsvd.report import figures
+from streamsvd.report.figures import factorisations
 from streamsvd.testing.spectra import KnownMatrix
 
 RANK, TOL, MEMORY = 50, 1e-3, "256MiB"
@@ -94,7 +94,7 @@ def draw(A: KnownMatrix, record: dict[str, Any], path: Path) -> Path:
     fields = {name: c[name] for name in Certificate.__slots__}
     fields |= {name: np.asarray(c[name]) for name in ("sigma_lower", "sigma_upper")}
     fields |= {"kind": Kind(c["kind"])}
-    return figures.against_truth(
+    return factorisations.against_truth(
         path,
         s,
         Certificate(**fields),

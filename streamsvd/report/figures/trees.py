@@ -10,7 +10,7 @@ from typing import Any
 
 from streamsvd.collections.mathematics import MergeStep
 from streamsvd.collections.rates import RatePoint
-from streamsvd.report.figures import BLUE, GREY, INK, RED, STYLE
+from streamsvd.report.figures.factorisations import BLUE, GREY, INK, RED, STYLE
 
 NAMES = 40
 """Most matrices whose names are written."""

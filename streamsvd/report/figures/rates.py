@@ -10,7 +10,7 @@ import numpy as np
 
 from streamsvd.collections.rates import RateCurve, RatePoint
 from streamsvd.engine.memory import show_bytes
-from streamsvd.report.figures import (
+from streamsvd.report.figures.factorisations import (
     BLUE,
     GREY,
     INK,
@@ -20,7 +20,7 @@ from streamsvd.report.figures import (
     save_figure,
     style_axes,
 )
-from streamsvd.report.trees import draw_tree, matrix_count_text
+from streamsvd.report.figures.trees import draw_tree, matrix_count_text
 
 SMALL = {"color": INK, "fontsize": 9}
 TICKS = 8

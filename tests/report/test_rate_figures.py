@@ -14,7 +14,7 @@ pytest.importorskip("matplotlib")
 
 from matplotlib.figure import Figure
 
-from streamsvd.report import collections, figures, trees
+from streamsvd.report.figures import factorisations, rates, trees
 
 
 @pytest.fixture
@@ -23,15 +23,13 @@ def panels(monkeypatch, tmp_path):
 
     def drawn(found, at, **options):
         kept = []
-        monkeypatch.setattr(
-            collections, "save_figure", lambda f, *a: kept.append(f) or saved(f, *a)
-        )
+        monkeypatch.setattr(rates, "save_figure", lambda f, *a: kept.append(f) or saved(f, *a))
         place = tmp_path / "F.png"
-        assert collections.draw_rates(place, found, at=at, **options) == place
+        assert rates.draw_rates(place, found, at=at, **options) == place
         assert place.stat().st_size > 10_000
         return kept[0].axes
 
-    saved = figures.save_figure
+    saved = factorisations.save_figure
     return drawn
 
 
@@ -62,7 +60,7 @@ def test_bars_are_sizes_and_grey_ones_are_kept_as_they_are(panels):
     shared, raw = sizes.containers
     assert [bar.get_height() for bar in shared] == [3, 3] + [2] * 10
     assert [bar.get_height() for bar in raw] == [1] * 5
-    assert {bar.get_facecolor()[:3] for bar in raw} == {hex_of(figures.GREY)}
+    assert {bar.get_facecolor()[:3] for bar in raw} == {hex_of(factorisations.GREY)}
     assert sizes.get_title(loc="left") == "12 clusters at error 0.05, 5 matrices kept as they are"
 
 
@@ -115,7 +113,7 @@ def test_a_collection_without_merges_is_drawn_too(panels, blocks, errors):
 
 def test_an_error_that_was_not_asked_for_cannot_be_drawn(seventy_two, tmp_path):
     with pytest.raises(SpecError, match=r"error=0\.3 was not asked for. Pass one of 0\.05, 0\.5"):
-        collections.draw_rates(tmp_path / "F.png", seventy_two, at=0.3)
+        rates.draw_rates(tmp_path / "F.png", seventy_two, at=0.3)
     assert not list(tmp_path.iterdir())
 
 

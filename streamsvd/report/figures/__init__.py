@@ -1,0 +1,1 @@
+"""Figures in files, for slides and papers; they alone import matplotlib."""

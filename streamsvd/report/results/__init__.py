@@ -1,0 +1,1 @@
+"""Pages of results, a module for each family of verbs."""
