@@ -98,7 +98,13 @@ def accepts(step: Step, name: str, part: Literal["function", "plan"] = "function
     return name in inspect.signature(VERBS[step.verb].resolve(part)).parameters
 
 
-def step_key(pipeline: Pipeline, step: Step, inputs: list[Any], earlier: Mapping[str, str]) -> str:
+def step_key(
+    pipeline: Pipeline,
+    step: Step,
+    inputs: list[Any],
+    earlier: Mapping[str, str],
+    digests: dict[str, str] | None = None,
+) -> str:
     """Digest of what is asked, of what is read, and of the steps before it.
 
     Memory is no part of it: it changes how a result is made, and not what it is.
@@ -109,6 +115,8 @@ def step_key(pipeline: Pipeline, step: Step, inputs: list[Any], earlier: Mapping
         The step, and what it hands to its verb.
     earlier
         Keys of the steps that were made.
+    digests
+        Takes the digests of sources, by their names.
     """
     names = {s.name for s in pipeline.steps}
     read: list[Any] = []
@@ -117,7 +125,10 @@ def step_key(pipeline: Pipeline, step: Step, inputs: list[Any], earlier: Mapping
         if word == "source":
             described = pipeline.sources[value]
             means = (described.variable, described.rows, described.missing)
-            read.append([digest_of(address(pipeline, described), opened), *means])
+            digest = digest_of(address(pipeline, described), opened)
+            read.append([digest, *means])
+            if digests is not None:
+                digests[value] = digest
         elif word == "model":
             read.append(pipeline.address(value))
         elif word != "result" or value not in names:

@@ -16,7 +16,9 @@ import msgspec
 
 from streamsvd.checks.paths import is_url, local_path
 from streamsvd.errors import DescriptionError, SpecError, StoreError
+from streamsvd.pipelines.notice_fields import NoticeDescription, check_notice
 from streamsvd.pipelines.substitution import apply_setting, with_variables
+from streamsvd.pipelines.timetable import Timing, check_timing
 from streamsvd.pipelines.vocabulary import (
     FACTORISATIONS,
     INPUTS,
@@ -56,14 +58,6 @@ class PublicationDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=
     to: str
 
 
-class NoticeDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A command that is told how a run ended: the record is its input. Of a run that was interrupted nobody is told."""
-
-    command: list[str]
-    when: Literal["always", "failure", "change"] = "failure"
-    seconds: float = 30.0
-
-
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The tables of a file; steps and sources, which have names for keys, are read one by one."""
 
@@ -71,6 +65,10 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str | None = None
     state: str | None = None
     keep: int = 5
+    schedule: str | None = None
+    timezone: str = "UTC"
+    jitter: float = 0.0
+    claims: str | None = None
     sources: dict[str, Any] = {}
     checks: list[CheckDescription] = []
     publish: list[PublicationDescription] = []
@@ -114,6 +112,8 @@ class Pipeline:
         Results of a step that are kept, beside those that are published.
     sources, steps, checks, publications, notices
         As described; steps in an order in which each comes after what it needs.
+    timing
+        When it runs by itself.
     """
 
     name: str
@@ -125,6 +125,7 @@ class Pipeline:
     checks: tuple[CheckDescription, ...]
     publications: tuple[PublicationDescription, ...]
     notices: tuple[NoticeDescription, ...]
+    timing: Timing = Timing()  # noqa: RUF009 - it cannot change
 
     def place(self, text: str) -> Path:
         """A path as the file means it: relative to the folder it lies in."""
@@ -228,16 +229,20 @@ def _pipeline(file: _File, place: Path) -> Pipeline:
                 f"the result of {verb} has no {check.quantity} - at $.checks[{number}].quantity. It has "
                 f"{', '.join(sorted(QUANTITIES[verb]))}."
             )
+    timing = Timing(file.schedule, file.timezone, file.jitter, file.claims)
+    check_timing(timing)
+    if timing.claims is not None:
+        _check_address(timing.claims, "$.claims")
     _check_links(file.publish, place.parent)
     for number, notice in enumerate(file.notify):
-        _check_notice(notice, f"$.notify[{number}]")
+        check_notice(notice, f"$.notify[{number}]")
     name = place.stem if file.name is None else file.name
     _check_name(name, "$.name")
     folder = f"{place.stem}.runs" if file.state is None else file.state
     state = place.parent / _path_of(folder, "$.state")
     return Pipeline(
         name, place, state, file.keep, sources, tuple(steps), tuple(file.checks), tuple(file.publish),
-        tuple(file.notify),
+        tuple(file.notify), timing,
     )  # fmt: skip
 
 
@@ -334,22 +339,6 @@ def _check_links(publish: Sequence[PublicationDescription], folder: Path) -> Non
                     f"{link} and {earlier} lie one in the other - at {where}. Publish to places beside each other."
                 )
         links.append(link)
-
-
-def _check_notice(notice: NoticeDescription, where: str) -> None:
-    """Refuse a command without words, and a limit that leaves it no time."""
-    if not notice.command or not notice.command[0]:
-        raise DescriptionError(
-            f'there is no command - at {where}.command. Write its words, such as ["mail", "-s", "run", "me"].'
-        )
-    if any("\0" in word for word in notice.command):
-        raise DescriptionError(
-            f"a word of the command has a null character - at {where}.command. Remove it."
-        )
-    if not 0 < notice.seconds < math.inf:
-        raise DescriptionError(
-            f"seconds={notice.seconds:g} leaves it no limit of time - at {where}.seconds. Pass a number above 0."
-        )
 
 
 def _check_inputs(

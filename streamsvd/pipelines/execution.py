@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
+import uuid
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +31,10 @@ from streamsvd.pipelines.arguments import (
     step_options,
 )
 from streamsvd.pipelines.checks import Finding, check
+from streamsvd.pipelines.claims import Claim
 from streamsvd.pipelines.description import Pipeline, Step, before
+from streamsvd.pipelines.journal import Journal, end_entries, ignore_entry, start_entry, step_entry
+from streamsvd.pipelines.lineage import lineage_of
 from streamsvd.pipelines.lock import run_lock
 from streamsvd.pipelines.notices import send_notices
 from streamsvd.pipelines.planning import WAITING, plan_pipeline
@@ -46,7 +51,13 @@ from streamsvd.verbs import VERBS
 EMPTY = "its model has absorbed nothing yet"
 
 
-def run_pipeline(pipeline: Pipeline, *, callback: Callback = ignore_event) -> PipelineRecord:
+def run_pipeline(
+    pipeline: Pipeline,
+    *,
+    callback: Callback = ignore_event,
+    journal: Journal = ignore_entry,
+    claim: Claim | None = None,
+) -> PipelineRecord:
     """Make every step whose result is not there, check them, and publish.
 
     Parameters
@@ -55,6 +66,10 @@ def run_pipeline(pipeline: Pipeline, *, callback: Callback = ignore_event) -> Pi
         As `streamsvd.pipelines.description.read_pipeline` read it.
     callback
         Receives the events of the verbs.
+    journal
+        Receives those of the run.
+    claim
+        On the time that is run, where a schedule has one: without the right to publish nothing is published.
 
     Returns
     -------
@@ -69,8 +84,8 @@ def run_pipeline(pipeline: Pipeline, *, callback: Callback = ignore_event) -> Pi
     DescriptionError, BudgetError, StoreError
         If a step cannot be planned; then no matrix was read and no result written, and the record says why.
     """
-    with run_lock(pipeline.state):
-        record, fault = _recorded_run(PipelineRun(pipeline, callback))
+    with run_lock(pipeline.state), nullcontext() if claim is None else claim.alive():
+        record, fault = _recorded_run(PipelineRun(pipeline, callback, journal, claim))
     if record.status != "interrupted":
         send_notices(pipeline, record)
     if fault is not None:
@@ -81,10 +96,12 @@ def run_pipeline(pipeline: Pipeline, *, callback: Callback = ignore_event) -> Pi
 def _recorded_run(run: PipelineRun) -> tuple[PipelineRecord, BaseException | None]:
     """The record of a run, which is kept however it ends, and what it was stopped by."""
     log, started = RunLog(run.pipeline.state), _now()
-    number = log.begin(run.pipeline.name, started, streamsvd.__version__)
+    number = run.number = log.begin(run.pipeline.name, started, streamsvd.__version__)
+    tick, claimed = (run.claim.tick, run.claim.record.number) if run.claim else ("", 0)
     status: Status
     fault: BaseException | None = None
     try:
+        run.journal(start_entry(run.pipeline.name, number, tick))
         plan_pipeline(run.pipeline)
         status, error = run.make()
     except BaseException as stop:
@@ -93,10 +110,13 @@ def _recorded_run(run: PipelineRun) -> tuple[PipelineRecord, BaseException | Non
     record = PipelineRecord(
         pipeline=run.pipeline.name, number=number, status=status, started=started, ended=_now(),
         streamsvd=streamsvd.__version__, steps=tuple(run.steps), checks=tuple(run.checks),
-        published=tuple(run.published), error=error,
+        published=tuple(run.published), error=error, tick=tick, claim=claimed,
+        lineage=lineage_of(run.pipeline, str(uuid.uuid4()), run.steps, run.published, run.digests),
     )  # fmt: skip
     with defer_interrupts():
         log.end(record)
+    for entry in end_entries(record):
+        run.journal(entry)
     return record, fault
 
 
@@ -106,14 +126,20 @@ class PipelineRun:
 
     Attributes
     ----------
-    pipeline, callback
-        What is run, and who watches.
-    steps, checks, published
-        What was done so far.
+    pipeline, callback, journal, claim
+        What is run, who watches, and by what right.
+    number, steps, checks, published
+        Of the run, and what was done so far.
+    digests
+        Of sources that were read, by their names.
     """
 
     pipeline: Pipeline
     callback: Callback
+    journal: Journal = ignore_entry
+    claim: Claim | None = None
+    number: int = 0
+    digests: dict[str, str] = field(default_factory=dict)
     steps: list[StepRecord] = field(default_factory=list)
     checks: list[CheckRecord] = field(default_factory=list)
     published: list[str] = field(default_factory=list)
@@ -131,9 +157,11 @@ class PipelineRun:
                         name=step.name, verb=step.verb, status=status, error=_sentence(error)
                     )
                 )
+                self._tell_step()
                 if not isinstance(error, StreamSVDError):
                     raise
                 return "failed", f"step {step.name}: {error}"
+            self._tell_step()
         for asked in self.pipeline.checks:
             if asked.step in self._findings:
                 self.checks.append(check(asked, self._findings[asked.step]))
@@ -148,6 +176,9 @@ class PipelineRun:
         changed = any(record.status == "done" for record in self.steps)
         return ("done" if changed or self.published else "unchanged"), ""
 
+    def _tell_step(self) -> None:
+        self.journal(step_entry(self.pipeline.name, self.number, self.steps[-1]))
+
     def _make_step(self, step: Step) -> StepRecord:
         """One step, unless its result is there."""
         pipeline = self.pipeline
@@ -157,7 +188,8 @@ class PipelineRun:
         options = step_options(pipeline, step)
         if step.verb == "update":
             return self._update(step, inputs, options)
-        key = step_key(pipeline, step, inputs, {record.name: record.key for record in self.steps})
+        keys = {record.name: record.key for record in self.steps}
+        key = step_key(pipeline, step, inputs, keys, self.digests)
         place = results_of(pipeline, step) / key
         if _is_whole(place):
             self._keep_finding(step, load(place), place, 0.0)
@@ -258,6 +290,8 @@ class PipelineRun:
 
     def _publish(self) -> None:
         """Links to the new results, and old results away."""
+        if self.claim is not None:
+            self.claim.check_right()
         pipeline, places = self.pipeline, {r.name: Path(r.place) for r in self.steps if r.place}
         for publication in pipeline.publications:
             link, place = pipeline.place(publication.to), places.get(publication.step)

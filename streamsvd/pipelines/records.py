@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
 from streamsvd.errors import StoreError
+from streamsvd.pipelines.lineage import Lineage
 from streamsvd.store.objects import objects_at
 
 FOLDER = "runs"
@@ -76,6 +78,10 @@ class PipelineRecord(msgspec.Struct, frozen=True, kw_only=True):
         Links that lead to a new result, by place.
     error
         Why it failed, in a sentence.
+    tick, claim
+        Of a run by a schedule: the time that it is of, in UTC, and the number of the claim on it; 0 of another.
+    lineage
+        What it read and wrote.
     """
 
     pipeline: str
@@ -88,6 +94,9 @@ class PipelineRecord(msgspec.Struct, frozen=True, kw_only=True):
     checks: tuple[CheckRecord, ...] = ()
     published: tuple[str, ...] = ()
     error: str = ""
+    tick: str = ""
+    claim: int = 0
+    lineage: Lineage | None = None
 
 
 class RunLog:
@@ -105,7 +114,7 @@ class RunLog:
     def begin(self, pipeline: str, started: str, release: str) -> int:
         """The number of a run that begins: nobody else has it."""
         while True:
-            number = max(self._numbers(), default=0) + 1
+            number = max(self.numbers(), default=0) + 1
             begun = PipelineRecord(
                 pipeline=pipeline,
                 number=number,
@@ -130,10 +139,21 @@ class RunLog:
         StoreError
             If a record is damaged; it names it.
         """
-        numbers = self._numbers()
-        return [self._record(number) for number in (numbers[-last:] if last else numbers)]
+        numbers = self.numbers()
+        return self.records_of(numbers[-last:] if last else numbers)
 
-    def _numbers(self) -> list[int]:
+    def records_of(self, numbers: Iterable[int]) -> list[PipelineRecord]:
+        """The records of some runs.
+
+        Raises
+        ------
+        StoreError
+            If one is damaged, or is not there.
+        """
+        return [self._record(number) for number in numbers]
+
+    def numbers(self) -> list[int]:
+        """Numbers of all runs, in their order."""
         names = (name.partition(".")[0] for name in self._objects.names(FOLDER))
         return sorted({int(name) for name in names if name.isdigit()})
 
