@@ -35,7 +35,7 @@ class JsonStream(io.TextIOBase):
             *lines, self._begun = (self._begun + text).split("\n")
             for line in lines:
                 if said := line.removeprefix("streamsvd: ").strip():
-                    self.tell(JournalEntry("message", "", said))
+                    self.take(JournalEntry("message", "", said))
         return len(text)
 
     def flush(self) -> None:
@@ -46,7 +46,7 @@ class JsonStream(io.TextIOBase):
         """It is."""
         return True
 
-    def tell(self, entry: JournalEntry) -> None:
+    def take(self, entry: JournalEntry) -> None:
         """One event, one line."""
         line = {
             "time": _now(), "level": entry.level, "event": entry.event, "pipeline": entry.pipeline, "text": entry.text,
@@ -72,7 +72,7 @@ def journal_of(choice: str | None) -> Journal:
         return _write_text
     stream = sys.stderr if isinstance(sys.stderr, JsonStream) else JsonStream(sys.stderr)
     sys.stderr = stream
-    return stream.tell
+    return stream.take
 
 
 def _write_text(entry: JournalEntry) -> None:

@@ -16,6 +16,7 @@ from streamsvd.cli.app import FAILED, REFUSED
 
 if TYPE_CHECKING:
     from streamsvd.pipelines.description import Pipeline
+    from streamsvd.pipelines.journal import Journal
     from streamsvd.pipelines.planning import StepPlan
     from streamsvd.pipelines.records import PipelineRecord
 
@@ -79,6 +80,7 @@ def command(
     that failed or was killed goes on where it stopped. If a check does not pass, what was published stays. Exit codes beside those
     of every command: 4, a check did not pass. With --cron it stays until it is stopped, which is exit code 0.
     """
+    from streamsvd.cli.event_lines import journal_of
     from streamsvd.cli.present import show_json
     from streamsvd.pipelines.description import read_pipeline
     from streamsvd.pipelines.planning import plan_pipeline
@@ -89,13 +91,14 @@ def command(
         settings += () if timezone is None else (f"timezone={json.dumps(timezone)}",)
         settings += () if jitter is None else (f"jitter={jitter}",)
         return _stay(file, settings, log, metrics, as_json=as_json)
+    journal = journal_of(log)
     if metrics is not None:
         metrics = metrics_place(metrics)
     pipeline = read_pipeline(file, settings)
     if dry_run:
         show_plans(plan_pipeline(pipeline), as_json=as_json)
         return 0
-    record = _run_once(pipeline, log, metrics, claim, quiet=quiet)
+    record = _run_once(pipeline, journal, metrics, claim, quiet=quiet)
     if as_json:
         show_json("pipeline run", run_fields(record))
     else:
@@ -114,15 +117,13 @@ def _check_together(
 
 
 def _run_once(
-    pipeline: Pipeline, log: str | None, metrics: Path | None, claim: int | None, *, quiet: bool
+    pipeline: Pipeline, journal: Journal, metrics: Path | None, claim: int | None, *, quiet: bool
 ) -> PipelineRecord:
     """The record of one run, which is told of as it goes on."""
-    from streamsvd.cli.event_lines import journal_of
     from streamsvd.cli.progress import watching
     from streamsvd.pipelines.execution import run_pipeline
     from streamsvd.pipelines.serving.claiming import claims_of
 
-    journal = journal_of(log)
     held = None if claim is None else claims_of(pipeline).open(claim)
     try:
         with _warnings_in_words(), watching(0, quiet=quiet) as watch:

@@ -63,6 +63,10 @@ class ClaimRecord(msgspec.Struct, frozen=True, kw_only=True):
     ticks: tuple[int, ...] = ()
     mark: str = ""
 
+    def covers(self, tick: int) -> bool:
+        """Whether a time was claimed, here or before; one that is older than all that is remembered was."""
+        return tick in self.ticks or (len(self.ticks) == MOST_TICKS and tick < min(self.ticks))
+
 
 class ClaimLog:
     """The claims of one pipeline.
@@ -113,18 +117,18 @@ class ClaimLog:
         names = (name.partition(".") for name in self.objects.names(self.folder))
         return max((int(n) for n, _, rest in names if rest == "json" and n.isdigit()), default=0)
 
-    def mark_first(self, tick: int) -> None:
-        """Of a log without entries: from when on times count, so that a new pipeline does not run at once."""
+    def mark_first(self, tick: int) -> bool:
+        """Of a log without entries, say from when on times count: a new pipeline does not run at once. Whether a time was claimed."""
         if self.newest() is None:
             self._create(None, tick, is_run=False)
+        newest = self.newest()
+        return newest is not None and newest.covers(tick)
 
     def take(self, tick: int) -> int | Refusal:
         """Claim a time: the number of the claim, or why it is none of ours."""
         before = self.newest()
         if before is not None:
-            if tick in before.ticks or (
-                len(before.ticks) == MOST_TICKS and tick < min(before.ticks)
-            ):
+            if before.covers(tick):
                 return "claimed"
             if not self.has_ended(before):
                 if not self._is_given_up(before):

@@ -106,7 +106,7 @@ def write_metrics(path: Path, pipelines: Sequence[RunCounts]) -> None:
         library.write_to_textfile(str(path), registry)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Collector:
     """Hands over metrics that were made."""
 
@@ -184,7 +184,7 @@ def _seconds(record: PipelineRecord) -> float:
 def _library() -> Any:
     """prometheus-client, which knows the format."""
     try:
-        import prometheus_client
+        import prometheus_client.core
     except ImportError:
         raise StoreError(
             "metrics need prometheus-client, which comes with an extra. Install it with: pip install 'streamsvd[schedule]'"

@@ -53,8 +53,9 @@ def _check_webhook(notice: NoticeDescription, url: str, where: str) -> None:
             f"a notice has a command or a url, found both - at {where}. Write two notices."
         )
     if fault := fault_of_address(url):
+        name = host_of(url) if "://" in url else repr(url)
         raise DescriptionError(
-            f"{host_of(url) if '://' in url else url!r} {fault} - at {where}.url. Write it as http://HOST:PORT/PATH or https://HOST/PATH."
+            f"{name} {fault} - at {where}.url. Write it as http://HOST:PORT/PATH or https://HOST/PATH."
         )
     if not 0 <= notice.retries <= MOST_RETRIES:
         raise DescriptionError(

@@ -32,6 +32,8 @@ WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 NEAR, FAR = timedelta(minutes=1), timedelta(days=3700)
 """How far back the newest time is looked for, at first and at most: the 29th of February may be eight years away."""
 
+INSTANT = timedelta(microseconds=1)
+
 
 @dataclass(frozen=True, slots=True)
 class Timing:
@@ -66,6 +68,7 @@ class Timetable:
     text: str
     zone: str
     _triggers: tuple[Any, ...]
+    _is_hourly: bool
 
     def newest(self, now: datetime) -> datetime | None:
         """The last time at or before now, in UTC; None where there was none for years."""
@@ -81,12 +84,19 @@ class Timetable:
 
     def following(self, now: datetime) -> datetime | None:
         """The first time after now, in UTC."""
-        return self._first(now + timedelta(microseconds=1))
+        return self._first(now + INSTANT)
 
     def _first(self, now: datetime) -> datetime | None:
         """The first time at or after now."""
-        found = (trigger.get_next_fire_time(None, now) for trigger in self._triggers)
-        return min((time.astimezone(UTC) for time in found if time is not None), default=None)
+        found = (self._first_of(trigger, now) for trigger in self._triggers)
+        return min((time for time in found if time is not None), default=None)
+
+    def _first_of(self, trigger: Any, now: datetime) -> datetime | None:
+        """The same of one trigger. An hour that is named comes once where the clock goes back; each hour comes as often as it is."""
+        found: datetime | None = trigger.get_next_fire_time(None, now)
+        while found is not None and found.fold and not self._is_hourly:
+            found = trigger.get_next_fire_time(None, found.astimezone(UTC) + INSTANT)
+        return None if found is None else found.astimezone(UTC)
 
 
 def check_timing(timing: Timing) -> None:
@@ -147,7 +157,7 @@ def read_timetable(text: str, zone: str = "UTC", where: str = "$") -> Timetable:
             f"schedule={text!r} is no cron line: {said} - {place}. Write minute (0-59), hour (0-23), day (1-31), month (1-12) "
             "and day of the week (0-6, from Sunday)."
         ) from error
-    found = Timetable(text, zone, triggers)
+    found = Timetable(text, zone, triggers, fields[1].startswith("*"))
     if not _is_possible(fields):
         raise DescriptionError(
             f"schedule={text!r} comes at no time: no such month has such a day - {place}. Mend the day or the month."

@@ -18,7 +18,13 @@ from streamsvd.pipelines.claims import LEASE_S, MOST_ENTRIES, MOST_TICKS, RUN, C
 from streamsvd.pipelines.execution import run_pipeline
 from streamsvd.pipelines.records import RunLog
 from streamsvd.store.objects import objects_at
-from tests.pipelines.kit import SVD, Watch, write
+from tests.pipelines.kit import SVD, Watch, write, write_matrix
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with one matrix, whose name has a space."""
+    return write_matrix(tmp_path / "my data")
 
 
 class Seconds:
@@ -151,15 +157,16 @@ def test_an_entry_that_is_damaged_is_named(tmp_path):
         log_at(tmp_path).take(200)
 
 
-def test_old_entries_go_and_their_times_stay_claimed(tmp_path):
-    log, slow = log_at(tmp_path), log_at(tmp_path)
+def test_old_entries_go_and_their_times_stay_claimed():
+    memory = Memory()
+    log, slow = ClaimLog(memory), ClaimLog(memory)
     assert slow.take(0) == 1
     zombie = slow.open(1)
     slow.end(1, "done")
     for tick in range(1, 3 * MOST_ENTRIES):
         log.end(log.take(tick), "done")
-    assert len(list((tmp_path / "claims").iterdir())) < 3 * (MOST_ENTRIES + 10)
-    assert log_at(tmp_path).take(5) == "claimed"
+    assert len(memory.held) < 3 * (MOST_ENTRIES + 10)
+    assert ClaimLog(memory).take(5) == "claimed"
     with pytest.raises(ConflictError, match="was given up"):
         zombie.check_right()  # whose fence was taken away
     assert slow.take(5) == "claimed"  # who slept meanwhile finds the end of the log
@@ -222,8 +229,9 @@ def contend(logs: list[ClaimLog], ticks: int) -> list[int]:
     return run
 
 
-def test_of_a_hundred_contended_times_none_is_run_twice(tmp_path):
-    assert contend([log_at(tmp_path) for _ in range(2)], 100) == list(range(100))
+def test_of_a_hundred_contended_times_none_is_run_twice():
+    memory = Memory()
+    assert contend([ClaimLog(memory) for _ in range(2)], 100) == list(range(100))
 
 
 PROCESS = """
@@ -365,6 +373,7 @@ def test_a_run_gives_signs_of_life(folder, monkeypatch):
     assert len(set(beats)) == len(beats) > 2
 
 
+@pytest.mark.slow
 def test_claims_may_lie_in_a_store_of_objects(monkeypatch):
     moto = pytest.importorskip("moto.server")
     pytest.importorskip("obstore")

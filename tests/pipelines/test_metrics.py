@@ -11,7 +11,14 @@ import pytest
 from streamsvd.errors import AccessError, StoreError
 from streamsvd.pipelines.metrics import RunCounts, check_metrics_place, write_metrics
 from streamsvd.pipelines.records import RunLog
-from tests.pipelines.kit import CHAIN, SVD, Watch, run_text, write
+from tests.pipelines.kit import CHAIN, SVD, Watch, run_text, write, write_matrix, write_sources
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with one matrix, whose name has a space."""
+    return write_matrix(tmp_path / "my data")
+
 
 parser = pytest.importorskip(
     "prometheus_client.parser", reason="prometheus-client is not installed"
@@ -30,6 +37,7 @@ def values(path: Path) -> dict[tuple[str, ...], float]:
 
 
 def test_metrics_are_what_the_records_say(folder, tmp_path):
+    write_sources(folder)
     record = run_text(folder, CHAIN)
     pipeline = write(folder, CHAIN)
     place = tmp_path / "m.prom"

@@ -16,7 +16,14 @@ from streamsvd.pipelines.lock import run_lock
 from streamsvd.pipelines.serving.claiming import Clock, claims_of
 from streamsvd.pipelines.serving.folder import FileOffer, FolderOffers, Offer
 from streamsvd.pipelines.serving.server import Server
-from tests.pipelines.kit import SVD, write
+from tests.pipelines.kit import SVD, write, write_matrix
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with one matrix, whose name has a space."""
+    return write_matrix(tmp_path / "my data")
+
 
 HOURLY = 'schedule = "0 * * * *"\n' + SVD
 BEGIN = datetime(2026, 11, 29, 10, 30, tzinfo=UTC)

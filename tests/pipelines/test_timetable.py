@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from streamsvd.errors import DescriptionError, StoreError
 from streamsvd.pipelines.timetable import read_timetable
-from tests.pipelines.kit import SVD, refusal, write
+from tests.pipelines.kit import SVD, refusal, write, write_matrix
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with one matrix, whose name has a space."""
+    return write_matrix(tmp_path / "my data")
 
 
 def moment(text: str) -> datetime:

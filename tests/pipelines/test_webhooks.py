@@ -8,12 +8,20 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from streamsvd.pipelines import webhooks
-from tests.pipelines.kit import SVD, refusal, run_text
+from tests.pipelines.kit import SVD, refusal, run_text, write_matrix
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with one matrix, whose name has a space."""
+    return write_matrix(tmp_path / "my data")
+
 
 HOOK = '[[notify]]\nwhen = "always"\nurl = "{}/hook/secret"\n'
 

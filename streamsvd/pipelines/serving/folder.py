@@ -194,7 +194,7 @@ def _clash(offer: Offer, others: Iterable[Offer]) -> str:
 def _mark_of(file: Path) -> Mark | None:
     """By what a file that changed is seen; None where none is to be seen."""
     try:
-        found = os.stat(file)
+        found = file.stat()
     except OSError:
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from streamsvd.errors import StoreError
 from streamsvd.pipelines.claims import ClaimLog
@@ -154,19 +155,17 @@ class Server:
         for duty in running:
             name = duty.offer.pipeline.name
             self._tell("stop", name, "its run is asked to stop, and waited for", claim=duty.claim)
-            assert duty.child is not None
-            duty.child.stop()
-        patience = True
-        while running := [duty for duty in running if duty.child is not None]:
-            if patience and not has_patience(0.05):
-                patience = False
+        children = [duty.child for duty in running if duty.child is not None]
+        for child in children:
+            child.stop()
+        while any(child.poll() is None for child in children):
+            if not has_patience(0.05):
                 self._tell("stop", "", "asked again: runs are killed", "warning")
-                for duty in running:
-                    duty.child.kill()
-            for duty in running:
-                if not patience:
-                    duty.child.wait()
-                self._reap(duty)
+                for child in children:
+                    child.kill()
+                    child.wait()
+        for duty in running:
+            self._reap(duty)
 
     def states(self) -> list[DutyState]:
         """What is to be seen of every pipeline, by name."""
@@ -217,14 +216,18 @@ class Server:
             self._leaving.append(duty)
             self._tell("leave", duty.offer.pipeline.name, "is served no more")
         for file, offer in offers.items():
-            duty = self._duties.get(file)
-            if duty is not None and duty.offer is offer:
+            before = self._duties.get(file)
+            if before is not None and before.offer is offer:
                 continue
-            self._duties[file] = self._duty(offer, duty)
+            self._duties[file] = self._duty(offer, before)
             timing = offer.pipeline.timing
             following = offer.timetable.following(self._clock.now())
             text = f"is served: {timing.schedule} ({timing.timezone}), next {_time_text(following)}"
-            facts = {"file": str(file), "schedule": timing.schedule, "next": _time_text(following)}
+            facts: dict[str, Any] = {
+                "file": str(file),
+                "schedule": timing.schedule,
+                "next": _time_text(following),
+            }
             self._tell("serve", offer.pipeline.name, text, **facts)
 
     def _duty(self, offer: Offer, before: Duty | None) -> Duty:
@@ -252,7 +255,8 @@ class Server:
         if tick is None:
             return
         if not duty.is_known:
-            duty.claims.mark_first(tick)
+            if duty.claims.mark_first(tick):
+                duty.passed_over.add(tick)
             duty.is_known = True
         if tick in duty.passed_over:
             duty.due = None
@@ -290,7 +294,11 @@ class Server:
             )
             return
         duty.claim = claim
-        facts = {"tick": _tick_text(tick), "claim": claim, "process": duty.child.pid}
+        facts: dict[str, Any] = {
+            "tick": _tick_text(tick),
+            "claim": claim,
+            "process": duty.child.pid,
+        }
         self._tell("tick", name, f"{_tick_text(tick)}: process {duty.child.pid} runs it", **facts)
 
     def _reap(self, duty: Duty) -> None:
