@@ -133,8 +133,8 @@ def _families(library: Any, pipelines: Iterable[RunCounts]) -> Iterator[Any]:
     yield runs
     yield read
     for name, words, which, value in (
-        ("streamsvd_last_run_timestamp_seconds", "When the last run ended", "last", _ended),
-        ("streamsvd_last_success_timestamp_seconds", "When the last run ended that was well", "last_good", _ended),
+        ("streamsvd_last_run_timestamp_seconds", "When the last run ended", "last", _end_time),
+        ("streamsvd_last_success_timestamp_seconds", "When the last run ended that was well", "last_good", _end_time),
         ("streamsvd_last_run_seconds", "Seconds that the last run took", "last", _seconds),
     ):  # fmt: skip
         family = core.GaugeMetricFamily(name, words, labels=["pipeline"])
@@ -173,12 +173,12 @@ def _check_families(core: Any, all_counts: Iterable[RunCounts]) -> Iterator[Any]
     yield passed
 
 
-def _ended(record: PipelineRecord) -> float:
+def _end_time(record: PipelineRecord) -> float:
     return datetime.fromisoformat(record.ended).timestamp()
 
 
 def _seconds(record: PipelineRecord) -> float:
-    return max(_ended(record) - datetime.fromisoformat(record.started).timestamp(), 0.0)
+    return max(_end_time(record) - datetime.fromisoformat(record.started).timestamp(), 0.0)
 
 
 def _library() -> Any:

@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -243,3 +244,36 @@ def test_a_record_that_is_damaged_does_not_spoil_the_index(folder):
     page = index_page([state_of(pipeline)], folder)
     assert "is no record of a run" in page
     assert "<b>" not in page
+
+
+@dataclass(frozen=True)
+class WithReport:
+    """A pipeline that writes a report."""
+
+    pipeline: object
+    report: str
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.pipeline, name)
+
+
+@pytest.mark.parametrize(
+    ("report", "link"),
+    [
+        ("report.html", '<td><a href="/report.html">report</a></td>'),
+        ("deep er/a&amp.html", '<td><a href="/deep%20er/a%26amp.html">report</a></td>'),
+        ("none.html", ""),
+        ("../secret.html", ""),
+        ("link.html", ""),
+        (".hidden.html", ""),
+        ("report.txt", ""),
+    ],
+)
+def test_the_index_links_to_reports_that_are_served(folder, tmp_path, report, link):
+    (folder / "deep er").mkdir()
+    (tmp_path / "secret.html").write_bytes(SECRET)
+    for name in ("report.html", "deep er/a&amp.html", ".hidden.html", "report.txt"):
+        (folder / name).write_bytes(b"x")
+    (folder / "link.html").symlink_to("report.html")
+    page = index_page([state_of(WithReport(write(folder, SVD), report))], folder)
+    assert (link in page) if link else ("href" not in page)

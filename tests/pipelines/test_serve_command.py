@@ -86,7 +86,7 @@ def entries_until(child: subprocess.Popen[str], *events: str) -> list[dict]:
 def test_a_server_runs_a_pipeline_and_stops_cleanly(start_fast, folder, tmp_path):
     write(folder, EVERY_MINUTE + '[[publish]]\nstep = "eof"\nto = "latest"\n')
     metrics = tmp_path / "m.prom"
-    child = start_fast("serve", folder, "--json", "--port", "0", "--metrics", metrics, minute=2)  # fmt: skip
+    child = start_fast("serve", folder, "--json", "--port", "0", "--metrics", metrics, minute=1)  # fmt: skip
     told = entries_until(
         child, "serve", "pages", "tick", "start", "step", "published", "end", "exit"
     )
@@ -115,7 +115,7 @@ def test_a_run_that_goes_on_is_interrupted_within_a_block_and_waited_for(start_f
     endless = 'rank = 5, tol = 1e-12, max_passes = 1000000, memory = "320MiB"'
     write(folder, SVD.replace("rank = 3", endless))
     line = ["--cron", "* * * * *", "--log", "json"]
-    child = start_fast("run", folder / "p.toml", *line, minute=3)
+    child = start_fast("run", folder / "p.toml", *line, minute=1)
     entries_until(child, "start")
     child.send_signal(sent)
     _, err = child.communicate(timeout=120)

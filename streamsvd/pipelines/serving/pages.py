@@ -12,6 +12,7 @@ from urllib.parse import quote
 from streamsvd.errors import StoreError
 from streamsvd.pipelines.records import PipelineRecord, RunLog
 from streamsvd.pipelines.serving.server import DutyState
+from streamsvd.pipelines.serving.web import path_names, read_report
 
 HEAD = ("pipeline", "status", "last run", "took", "next run", "report", "what was said")
 
@@ -58,11 +59,11 @@ def _report_link(state: DutyState, folder: Path) -> str:
     written = getattr(state.pipeline, "report", None)
     if not isinstance(written, str):
         return ""
-    place = Path(os.path.abspath(state.pipeline.place(written)))  # noqa: PTH100 - links are not followed
-    root = folder.absolute()
-    if not place.is_relative_to(root) or place.suffix != ".html" or not place.is_file():
+    target = "/" + quote(os.path.relpath(state.pipeline.place(written), folder))
+    names = path_names(target)
+    if not names or read_report(folder, names) is None:
         return ""
-    return f'<a href="/{quote(place.relative_to(root).as_posix())}">report</a>'
+    return f'<a href="{escape(target)}">report</a>'
 
 
 def _time(moment: datetime) -> str:
