@@ -304,7 +304,7 @@ class Claim:
             raise
         finally:
             self._ending.set()
-            thread.join()
+            thread.join(1.0)  # a store that does not answer holds up nobody
             with contextlib.suppress(OSError):  # it is given up after a while
                 self._log.end(self.record.number, how)
 

@@ -129,12 +129,13 @@ def test_a_run_that_goes_on_is_interrupted_within_a_block_and_waited_for(start_f
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3000)
 def test_two_servers_never_run_one_pipeline_twice_in_a_hundred_times(start_fast, folder):
     write(folder, EVERY_MINUTE)
     since = time.time()
     with (folder / "log").open("w") as log:
         children = [
-            start_fast("serve", folder, since=since, minute=4, stdout=log, stderr=log)
+            start_fast("serve", folder, since=since, minute=1, stdout=log, stderr=log)
             for _ in range(2)
         ]
         while len(RunLog(folder / "p.runs").numbers()) < 100:

@@ -24,6 +24,8 @@ from streamsvd.pipelines.serving.children import Child, Starter
 from streamsvd.pipelines.serving.claiming import CLOCK, Clock, claims_of, claims_place
 from streamsvd.pipelines.serving.folder import Look, Offer, Offers
 
+BUSY_S = 2.0
+"""Seconds after which a claim that has not ended is looked at again."""
 MOST_PASSED = 100
 LOOK_S = 1.0
 """Most seconds between two looks at clock, files and processes."""
@@ -271,6 +273,7 @@ class Server:
             return
         claim = duty.claims.take(tick)
         if claim == "busy":
+            duty.due = self._clock.monotonic() + BUSY_S
             self._report(
                 duty, f"{_tick_text(tick)} waits: the claim before it has not ended", "info"
             )
