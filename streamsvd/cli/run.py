@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,7 +90,7 @@ def command(
         settings += (f"schedule={json.dumps(cron)}",)
         settings += () if timezone is None else (f"timezone={json.dumps(timezone)}",)
         settings += () if jitter is None else (f"jitter={jitter}",)
-        return _stay(file, settings, log, metrics, as_json=as_json)
+        return until_stopped(lambda: _stay(file, settings, log, metrics, as_json=as_json))
     journal = journal_of(log)
     if metrics is not None:
         metrics = metrics_place(metrics)
@@ -153,6 +153,15 @@ def _leave_metrics(place: Path, pipeline: Pipeline) -> None:
         click.echo(f"streamsvd: metrics were not written: {error}", err=True)
 
 
+def until_stopped(work: Callable[[], int]) -> int:
+    """Exit code of work that is stopped by signals: before it heeds them by itself too, that is a clean end."""
+    try:
+        return work()
+    except KeyboardInterrupt:
+        click.echo("streamsvd: stopped before anything was begun", err=True)
+        return 0
+
+
 def _stay(
     file: Path, settings: tuple[str, ...], log: str | None, metrics: Path | None, *, as_json: bool
 ) -> int:
@@ -164,7 +173,8 @@ def _stay(
         raise click.UsageError(
             f"{file} is a folder; all its pipelines are run by: streamsvd serve {file}"
         )
-    return stay(FileOffer(file, settings), log or "auto", metrics, as_json=as_json)
+    where = None if metrics is None else metrics_place(metrics)
+    return stay(FileOffer(file, settings), log or "auto", where, as_json=as_json)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from streamsvd.cli import options
-from streamsvd.cli.run import log_option, metrics_option, metrics_place
+from streamsvd.cli.run import log_option, metrics_option, metrics_place, until_stopped
 
 
 @click.command("serve", short_help="Run all pipelines of a folder at their times.")
@@ -28,6 +28,12 @@ def command(
     times that were missed are one run. Any number of servers may serve the same pipelines: each time is run once.
     With --json the records of runs go to stdout, a line each.
     """
+    return until_stopped(lambda: _serve(folder, port, log, metrics, as_json=as_json))
+
+
+def _serve(
+    folder: Path, port: int | None, log: str | None, metrics: Path | None, *, as_json: bool
+) -> int:
     from streamsvd.checks.paths import local_path
     from streamsvd.cli.staying import stay
     from streamsvd.pipelines.serving.folder import FolderOffers

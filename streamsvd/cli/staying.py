@@ -6,7 +6,6 @@ import contextlib
 import os
 import select
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,7 +15,6 @@ from types import FrameType
 from streamsvd.cli.app import SIGNAL_GAP_S
 from streamsvd.cli.event_lines import journal_of, log_format
 from streamsvd.pipelines.journal import JournalEntry
-from streamsvd.pipelines.metrics import check_metrics_place
 from streamsvd.pipelines.serving.children import CommandStarter
 from streamsvd.pipelines.serving.folder import Offers
 from streamsvd.pipelines.serving.server import Server
@@ -95,9 +93,6 @@ def stay(
     folder, port
         Where reports are, and on which port pages are served; None for none.
     """
-    if metrics is not None:
-        check_metrics_place(metrics)
-    sys.stdout.flush()
     options = ["--quiet", "--log", log_format(log), *(["--json"] if as_json else [])]
     journal = journal_of(log)
     server = Server(offers, CommandStarter(options, as_json), journal, metrics=metrics)

@@ -32,8 +32,12 @@ LEASE_S = 120.0
 """Seconds without a sign of life, as the watcher's own clock counts them, after which a claim is given up."""
 RUN = b"the run publishes"
 
-Refusal = Literal["claimed", "busy"]
-"""Why a time is not to be run now: somebody has claimed it, or the claim before it has not ended."""
+GIVEN_UP = b"given up"
+MOST_ATTEMPTS = 3
+"""Runs of one time, where those before were cut off with their servers."""
+
+Refusal = Literal["claimed", "running", "busy"]
+"""Why a time is not to be run now: somebody has claimed it, and may still run it; or the claim before it has not ended."""
 
 
 class ClaimRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,8 +51,8 @@ class ClaimRecord(msgspec.Struct, frozen=True, kw_only=True):
         The time that is claimed: as the schedule says it, in seconds of UTC.
     holder, at
         Who claimed it, and when by its clock: for people; nothing is decided from them.
-    is_run
-        Whether it is to be run; the first entry of a log only says from when on times count.
+    is_run, attempt
+        Whether it is to be run; the first entry of a log only says from when on times count. And how often that was begun.
     ticks
         The newest times that were claimed, this one among them.
     mark
@@ -60,6 +64,7 @@ class ClaimRecord(msgspec.Struct, frozen=True, kw_only=True):
     holder: str
     at: str
     is_run: bool = True
+    attempt: int = 1
     ticks: tuple[int, ...] = ()
     mark: str = ""
 
@@ -122,19 +127,42 @@ class ClaimLog:
         if self.newest() is None:
             self._create(None, tick, is_run=False)
         newest = self.newest()
-        return newest is not None and newest.covers(tick)
+        if newest is None or not newest.covers(tick):
+            return False
+        return newest.tick != tick or not newest.is_run  # else it may have been cut off
 
     def take(self, tick: int) -> int | Refusal:
         """Claim a time: the number of the claim, or why it is none of ours."""
         before = self.newest()
-        if before is not None:
-            if before.covers(tick):
-                return "claimed"
-            if not self.has_ended(before):
-                if not self._is_given_up(before):
-                    return "busy"
-                self._supersede(before)
-        return self._create(before, tick, is_run=True) or "busy"
+        if before is None:
+            return self._create(None, tick) or "busy"
+        is_same = before.tick == tick and before.is_run
+        if before.covers(tick) and not is_same:
+            return "claimed"
+        if not self.has_ended(before):
+            if not self._is_given_up(before):
+                return "running" if is_same else "busy"
+            self._supersede(before)
+        if not is_same:
+            return self._create(before, tick) or "busy"
+        if before.attempt >= MOST_ATTEMPTS or not self._was_cut_off(before):
+            return "claimed"
+        return self._create(before, tick, attempt=before.attempt + 1) or "running"
+
+    def _was_cut_off(self, record: ClaimRecord) -> bool:
+        """Whether a run ended with its server, before it had the right to publish: another is to go on with it."""
+        name = f"{record.number:06d}"
+        if self._content(f"{name}.fence") == RUN:
+            return False
+        how = self._content(f"{name}.end")
+        was_stopped = self._exists(f"{name}.left") and how.startswith(
+            (b"interrupted", b"exit code -")
+        )
+        return was_stopped or how == GIVEN_UP
+
+    def leave(self, number: int) -> None:
+        """Say that a server stops, and its run with it: the next server is to go on."""
+        self.objects.create(self._key(f"{number:06d}.left"), b"the server stops")
 
     def has_ended(self, record: ClaimRecord) -> bool:
         """Whether a claim needs no more waiting for."""
@@ -166,13 +194,16 @@ class ClaimLog:
             )
         return Claim(self, record)
 
-    def _create(self, before: ClaimRecord | None, tick: int, *, is_run: bool) -> int:
+    def _create(
+        self, before: ClaimRecord | None, tick: int, *, is_run: bool = True, attempt: int = 1
+    ) -> int:
         """The number of a new entry; 0 where another was quicker."""
         number = 1 if before is None else before.number + 1
         earlier = () if before is None else before.ticks
+        ticks = earlier if attempt > 1 else (*earlier, tick)[-MOST_TICKS:]
         record = ClaimRecord(
             number=number, tick=tick, holder=f"process {os.getpid()} on {socket.gethostname()}",
-            at=self._now().isoformat(timespec="seconds"), is_run=is_run, ticks=(*earlier, tick)[-MOST_TICKS:],
+            at=self._now().isoformat(timespec="seconds"), is_run=is_run, attempt=attempt, ticks=ticks,
             mark=os.urandom(8).hex(),
         )  # fmt: skip
         key = self._key(f"{number:06d}.json")
@@ -208,8 +239,8 @@ class ClaimLog:
 
     def _supersede(self, record: ClaimRecord) -> None:
         """Take the right to publish from a run that gives no sign of life, and end its claim."""
-        self.objects.create(self._key(f"{record.number:06d}.fence"), b"given up")
-        self.end(record.number, "given up")
+        self.objects.create(self._key(f"{record.number:06d}.fence"), GIVEN_UP)
+        self.end(record.number, GIVEN_UP.decode())
 
     def take_fence(self, number: int) -> bool:
         """Whether a run may publish: it takes the right that may be taken from it, unless that was done."""
@@ -260,12 +291,13 @@ class Claim:
 
     Attributes
     ----------
-    record
-        Its entry.
+    record, status
+        Its entry, and how its run ended; until that is known, as if it were interrupted.
     """
 
     def __init__(self, log: ClaimLog, record: ClaimRecord) -> None:
         self._log, self.record = log, record
+        self.status = "interrupted"
         self._ending = threading.Event()
 
     @property
@@ -292,21 +324,13 @@ class Claim:
         """Give signs of life until the end of the block, which ends the claim."""
         thread = threading.Thread(target=self._beat, daemon=True)
         thread.start()
-        how = "killed"
         try:
             yield
-            how = "done"
-        except Exception:
-            how = "failed"
-            raise
-        except BaseException:
-            how = "interrupted"
-            raise
         finally:
             self._ending.set()
             thread.join(1.0)  # a store that does not answer holds up nobody
             with contextlib.suppress(OSError):  # it is given up after a while
-                self._log.end(self.record.number, how)
+                self._log.end(self.record.number, self.status)
 
     def _beat(self) -> None:
         count = 0

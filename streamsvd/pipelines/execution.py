@@ -86,6 +86,8 @@ def run_pipeline(
     """
     with run_lock(pipeline.state), nullcontext() if claim is None else claim.alive():
         record, fault = _recorded_run(PipelineRun(pipeline, callback, journal, claim))
+        if claim is not None:
+            claim.status = record.status
     if record.status != "interrupted":
         send_notices(pipeline, record)
     if fault is not None:

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,14 @@ from hypothesis import strategies as st
 
 from streamsvd.errors import ConflictError, SpecError, StoreError
 from streamsvd.pipelines import claims
-from streamsvd.pipelines.claims import LEASE_S, MOST_ENTRIES, MOST_TICKS, RUN, ClaimLog
+from streamsvd.pipelines.claims import (
+    LEASE_S,
+    MOST_ATTEMPTS,
+    MOST_ENTRIES,
+    MOST_TICKS,
+    RUN,
+    ClaimLog,
+)
 from streamsvd.pipelines.execution import run_pipeline
 from streamsvd.pipelines.records import RunLog
 from streamsvd.store.objects import objects_at
@@ -76,9 +84,10 @@ def log_at(path: Path, seconds: Seconds | None = None) -> ClaimLog:
 def test_a_time_is_claimed_once(tmp_path):
     one, other = log_at(tmp_path), log_at(tmp_path)
     assert one.take(100) == 1
-    assert other.take(100) == "claimed"
+    assert other.take(100) == "running"
     assert other.take(200) == "busy"
     one.end(1, "done")
+    assert other.take(100) == "claimed"
     assert other.take(200) == 2
     other.end(2, "done")
     assert [one.take(t) for t in (100, 200)] == ["claimed", "claimed"]
@@ -244,7 +253,7 @@ log = ClaimLog(objects_at({place!r}))
 print("ready", flush=True)
 sys.stdin.readline()
 for tick in range(100):
-    while (number := log.take(tick)) == "busy":
+    while (number := log.take(tick)) in ("busy", "running"):
         pass
     if number != "claimed":
         print(tick)
@@ -271,7 +280,7 @@ def test_of_a_hundred_times_that_processes_contend_for_none_is_run_twice(tmp_pat
 ACTIONS = st.lists(
     st.tuples(
         st.integers(0, 2),
-        st.sampled_from(["take", "take", "end", "die", "beat", "publish", "wait"]),
+        st.sampled_from(["take", "take", "end", "stop", "die", "beat", "publish", "wait"]),
         st.integers(-3, 6),
     ),
     max_size=60,
@@ -279,37 +288,86 @@ ACTIONS = st.lists(
 
 
 @given(ACTIONS)
-def test_whatever_servers_do_no_time_is_run_twice_and_only_one_may_publish(actions):
+def test_whatever_servers_do_each_time_is_published_once_and_by_one_at_a_time(actions):
     memory, seconds = Memory(), Seconds()
     logs = [ClaimLog(memory, monotonic=seconds) for _ in range(3)]
-    running: dict[int, int] = {}  # server: claim
-    run: list[int] = []
-    published: list[int] = []
+    running: dict[int, tuple[int, int]] = {}  # server: claim and time
+    published: dict[int, set[int]] = {}  # time: claims
+    begun: Counter[int] = Counter()
     now = 10
     for server, action, skew in actions:
         log = logs[server]
+        number, tick = running.get(server, (0, 0))
         if action == "wait":
             seconds.value += LEASE_S / 2
             now += 1
-        elif action == "take" and server not in running:
-            number = log.take(now + skew)  # its clock is off
-            if isinstance(number, int):
-                run.append(now + skew)
-                running[server] = number
-        elif action == "end" and server in running:
-            log.end(running.pop(server), "done")
+        elif action == "take" and not number:
+            found = log.take(now + skew)  # its clock is off
+            if isinstance(found, int):
+                running[server] = found, now + skew
+                begun[now + skew] += 1
+        elif action in ("end", "stop") and number:
+            if action == "stop":
+                log.leave(number)
+            log.end(number, "done" if action == "end" else "interrupted")
+            del running[server]
         elif action == "die":
             running.pop(server, None)
             logs[server] = ClaimLog(memory, monotonic=seconds)
-        elif action == "beat" and server in running:
-            log.beat(running[server], str(seconds.value).encode())
-        elif action == "publish" and server in running:
+        elif action == "beat" and number:
+            log.beat(number, str(seconds.value).encode())
+        elif action == "publish" and number and log.take_fence(number):
             newest = log.newest()
             assert newest is not None
-            if log.take_fence(running[server]):
-                published.append(running[server])
-                assert newest.number == running[server] or published.count(running[server]) > 1
-    assert len(run) == len(set(run))
+            first = number not in published.setdefault(tick, set())
+            assert newest.number == number or not first
+            published[tick].add(number)
+    assert all(len(numbers) == 1 for numbers in published.values())
+    assert all(count <= MOST_ATTEMPTS for count in begun.values())
+
+
+def test_a_run_that_was_cut_off_with_its_server_is_gone_on_with_by_the_next():
+    memory, seconds = Memory(), Seconds()
+    log, other = ClaimLog(memory), ClaimLog(memory, monotonic=seconds)
+    assert log.take(100) == 1
+    log.leave(1)
+    assert other.take(100) == "running"
+    log.end(1, "interrupted")
+    assert other.take(100) == 2
+    assert log.take(100) == "running"
+    seconds.value = LEASE_S  # as the first sees it, whose clock stands, it may live
+    watcher = ClaimLog(memory, monotonic=seconds)
+    assert watcher.take(100) == "running"
+    seconds.value += LEASE_S
+    assert watcher.take(100) == 3
+    watcher.leave(3)
+    watcher.end(3, "interrupted")
+    assert log.take(100) == "claimed"  # three times are enough
+    assert log.take(200) == 4
+
+
+@pytest.mark.parametrize(
+    ("how", "is_left", "publishes", "expected"),
+    [
+        ("interrupted", True, False, 2),
+        ("exit code -15", True, False, 2),
+        ("interrupted", False, False, "claimed"),  # somebody stopped that run
+        ("exit code -9", False, False, "claimed"),  # as for lack of memory
+        ("done", True, False, "claimed"),
+        ("failed", True, False, "claimed"),
+        ("interrupted", True, True, "claimed"),
+    ],
+)
+def test_a_run_that_ended_otherwise_is_not(how, is_left, publishes, expected):
+    log = ClaimLog(Memory())
+    number = log.take(100)
+    assert isinstance(number, int)
+    if is_left:
+        log.leave(number)
+    if publishes:
+        log.open(number).check_right()
+    log.end(number, how)
+    assert log.take(100) == expected
 
 
 def test_a_run_under_a_claim_records_it_and_ends_it(folder):

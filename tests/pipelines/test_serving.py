@@ -202,6 +202,16 @@ def test_a_server_that_died_with_its_run_is_waited_for_and_then_given_up(world, 
     assert other.at("12:05") == ["p 29 12:00"]
 
 
+def test_while_its_time_is_the_newest_it_is_gone_on_with(world, folder):
+    world.code = None
+    assert world.at("11:00") == ["p 29 11:00"]
+    other = World(folder)
+    assert other.at("11:05") == []
+    assert other.texts("wait") == []
+    other.seconds += LEASE_S
+    assert other.at("11:10") == ["p 29 11:00"]
+
+
 def test_a_delay_is_drawn_and_takes_nothing_away(folder):
     write(folder, "jitter = 150\n" + HOURLY)
     world = World(folder, draw=0.5)
@@ -310,6 +320,20 @@ def test_a_stop_is_handed_on_and_waited_for(world):
     assert child.stops == ["stop"]
     assert len(looks) == 3
     assert world.texts("exit") == ["p: its run left with exit code 130"]
+
+
+def test_a_run_that_was_stopped_with_its_server_is_gone_on_with_by_the_next(world, folder):
+    world.code = None
+    assert world.at("11:00") == ["p 29 11:00"]
+    world.children[0].code = 130
+    claims = claims_of(world.server._duties[folder / "p.toml"].offer.pipeline)
+    claims.leave(2)
+    claims.end(2, "interrupted")
+    world.server.stop(lambda seconds: True)
+    later = World(folder)
+    assert later.at("11:20") == ["p 29 11:00"]
+    assert later.at("11:21") == []
+    assert World(folder).at("11:22") == []
 
 
 def test_a_stop_that_is_asked_for_again_kills(world):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -157,6 +158,8 @@ class Server:
         for duty in running:
             name = duty.offer.pipeline.name
             self._tell("stop", name, "its run is asked to stop, and waited for", claim=duty.claim)
+            with suppress(StoreError, OSError):  # then its time is not gone on with
+                duty.claims.leave(duty.claim)
         children = [duty.child for duty in running if duty.child is not None]
         for child in children:
             child.stop()
@@ -251,40 +254,43 @@ class Server:
 
     def _consider(self, duty: Duty) -> None:
         """Claim and start the newest time that has come, if it is nobody's yet."""
-        if duty.child is not None:
-            return
-        tick = duty.newest(self._clock.now())
+        tick = None if duty.child is not None else self._due_tick(duty)
         if tick is None:
             return
-        if not duty.is_known:
-            if duty.claims.mark_first(tick):
-                duty.passed_over.add(tick)
-            duty.is_known = True
-        if tick in duty.passed_over:
-            duty.due = None
-            return
-        pipeline = duty.offer.pipeline
-        if duty.due is None:
-            duty.due = self._clock.monotonic() + self._draw() * pipeline.timing.jitter
-        if self._clock.monotonic() < duty.due:
-            return
-        if holder := lock_holder(pipeline.state):
+        if holder := lock_holder(duty.offer.pipeline.state):
             self._report(duty, f"{_tick_text(tick)} waits: a run goes on ({holder})", "info")
             return
         claim = duty.claims.take(tick)
         if claim == "busy":
+            text = f"{_tick_text(tick)} waits: the claim before it has not ended"
+            self._report(duty, text, "info")
+        if claim in ("busy", "running"):
             duty.due = self._clock.monotonic() + BUSY_S
-            self._report(
-                duty, f"{_tick_text(tick)} waits: the claim before it has not ended", "info"
-            )
             return
         duty.due, duty.trouble = None, ""
         duty.passed_over = {
             *sorted(duty.passed_over)[-MOST_PASSED:],
             tick,
         }  # claims know the others
-        if claim != "claimed":
+        if isinstance(claim, int):
             self._begin(duty, tick, claim)
+
+    def _due_tick(self, duty: Duty) -> int | None:
+        """The newest time that has come, and its delay has gone by; None where it is not to be run."""
+        tick = duty.newest(self._clock.now())
+        if tick is None:
+            return None
+        if not duty.is_known:
+            if duty.claims.mark_first(tick):
+                duty.passed_over.add(tick)
+            duty.is_known = True
+        if tick in duty.passed_over:
+            duty.due = None
+            return None
+        if duty.due is None:
+            delay = self._draw() * duty.offer.pipeline.timing.jitter
+            duty.due = self._clock.monotonic() + delay
+        return tick if self._clock.monotonic() >= duty.due else None
 
     def _begin(self, duty: Duty, tick: int, claim: int) -> None:
         name = duty.offer.pipeline.name
