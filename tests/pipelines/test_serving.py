@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -302,6 +303,29 @@ def test_claims_that_cannot_be_read_are_reported_and_tried_again(world, folder):
     assert len(world.texts("fault")) == 1
     entry.write_bytes(words)
     assert world.at("12:01") == ["p 29 12:00"]
+
+
+def test_claims_in_a_store_that_cannot_be_opened_stop_no_other(world, folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "obstore.store", None)
+    write(folder, 'claims = "s3://127.0.0.1/x"\n' + HOURLY, name="q.toml")
+    assert world.at("11:00") == ["p 29 11:00"]
+    assert world.at("12:00") == ["p 29 12:00"]
+    (said,) = world.texts("fault")
+    assert "q.toml is not served: s3://127.0.0.1/x is an object store, which needs obstore" in said
+
+
+def test_a_reader_of_the_log_that_went_away_ends_no_server(world):
+    def gone(entry: JournalEntry) -> None:
+        raise BrokenPipeError
+
+    world.server._journal = gone
+    world.code = None
+    assert world.at("11:00") == ["p 29 11:00"]
+    world.children[0].code = 0
+    assert world.at("12:00") == ["p 29 12:00"]
+    world.children[1].code = 130
+    world.server.stop(lambda seconds: True)
+    assert world.children[1].stops == ["stop"]
 
 
 def test_a_stop_is_handed_on_and_waited_for(world):

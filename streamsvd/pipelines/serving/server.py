@@ -28,6 +28,7 @@ from streamsvd.pipelines.serving.folder import Look, Offer, Offers
 BUSY_S = 2.0
 """Seconds after which a claim that has not ended is looked at again."""
 MOST_PASSED = 100
+"""Times that are remembered as none of ours; claims know of the others."""
 LOOK_S = 1.0
 """Most seconds between two looks at clock, files and processes."""
 
@@ -114,6 +115,7 @@ class Server:
         self._metrics, self._clock, self._draw = metrics, clock or CLOCK, draw
         self._duties: dict[Path, Duty] = {}
         self._leaving: list[Duty] = []
+        self._refused: dict[Path, Offer] = {}
         self._counts: dict[Path, RunCounts] = {}
         self._files_trouble = ""
         self._has_begun = False
@@ -222,9 +224,14 @@ class Server:
             self._tell("leave", duty.offer.pipeline.name, "is served no more")
         for file, offer in offers.items():
             before = self._duties.get(file)
-            if before is not None and before.offer is offer:
+            if self._refused.get(file) is offer or (before is not None and before.offer is offer):
                 continue
-            self._duties[file] = self._duty(offer, before)
+            try:
+                self._duties[file] = self._duty(offer, before)
+            except StoreError as error:
+                self._refused[file] = offer
+                self._tell_faults(Look(faults={file: str(error)}))
+                continue
             timing = offer.pipeline.timing
             following = offer.timetable.following(self._clock.now())
             text = f"is served: {timing.schedule} ({timing.timezone}), next {_time_text(following)}"
@@ -268,10 +275,7 @@ class Server:
             duty.due = self._clock.monotonic() + BUSY_S
             return
         duty.due, duty.trouble = None, ""
-        duty.passed_over = {
-            *sorted(duty.passed_over)[-MOST_PASSED:],
-            tick,
-        }  # claims know the others
+        duty.passed_over = {*sorted(duty.passed_over)[-MOST_PASSED:], tick}
         if isinstance(claim, int):
             self._begin(duty, tick, claim)
 
@@ -336,7 +340,8 @@ class Server:
     def _tell(
         self, event: str, name: str, text: str, level: Level = "info", **facts: object
     ) -> None:
-        self._journal(JournalEntry(event, name, text, facts, level))
+        with suppress(OSError):  # a reader of the log that went away ends no server
+            self._journal(JournalEntry(event, name, text, facts, level))
 
 
 def _tick_text(tick: int) -> str:
