@@ -52,7 +52,7 @@ class RunCounts:
             if number in self._seen:
                 continue
             try:
-                (record,) = log.records_of([number])
+                record = log.record(number)
             except StoreError:
                 continue
             if record.ended:

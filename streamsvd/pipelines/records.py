@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -114,7 +113,7 @@ class RunLog:
     def begin(self, pipeline: str, started: str, release: str) -> int:
         """The number of a run that begins: nobody else has it."""
         while True:
-            number = max(self.numbers(), default=0) + 1
+            number = max(self._numbers(), default=0) + 1
             begun = PipelineRecord(
                 pipeline=pipeline,
                 number=number,
@@ -139,21 +138,24 @@ class RunLog:
         StoreError
             If a record is damaged; it names it.
         """
-        numbers = self.numbers()
-        return self.records_of(numbers[-last:] if last else numbers)
+        numbers = self._numbers()
+        return [self._record(number) for number in (numbers[-last:] if last else numbers)]
 
-    def records_of(self, numbers: Iterable[int]) -> list[PipelineRecord]:
-        """The records of some runs.
+    def numbers(self) -> list[int]:
+        """Numbers of all runs, in their order."""
+        return self._numbers()
+
+    def record(self, number: int) -> PipelineRecord:
+        """The record of one run.
 
         Raises
         ------
         StoreError
-            If one is damaged, or is not there.
+            If it is damaged, or is not there.
         """
-        return [self._record(number) for number in numbers]
+        return self._record(number)
 
-    def numbers(self) -> list[int]:
-        """Numbers of all runs, in their order."""
+    def _numbers(self) -> list[int]:
         names = (name.partition(".")[0] for name in self._objects.names(FOLDER))
         return sorted({int(name) for name in names if name.isdigit()})
 

@@ -251,7 +251,7 @@ class WithReport:
     """A pipeline that writes a report."""
 
     pipeline: object
-    report: str
+    report: str | Path
 
     def __getattr__(self, name: str) -> object:
         return getattr(self.pipeline, name)
@@ -275,5 +275,7 @@ def test_the_index_links_to_reports_that_are_served(folder, tmp_path, report, li
     for name in ("report.html", "deep er/a&amp.html", ".hidden.html", "report.txt"):
         (folder / name).write_bytes(b"x")
     (folder / "link.html").symlink_to("report.html")
-    page = index_page([state_of(WithReport(write(folder, SVD), report))], folder)
-    assert (link in page) if link else ("href" not in page)
+    pipeline = write(folder, SVD)
+    for written in (report, folder / report):
+        page = index_page([state_of(WithReport(pipeline, written))], folder)
+        assert (link in page) if link else ("href" not in page)

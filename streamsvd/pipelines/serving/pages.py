@@ -57,9 +57,9 @@ def _took(record: PipelineRecord | None) -> str:
 def _report_link(state: DutyState, folder: Path) -> str:
     """A link to the report of a pipeline, where it writes one that is served."""
     written = getattr(state.pipeline, "report", None)
-    if not isinstance(written, str):
+    if written is None:
         return ""
-    target = "/" + quote(os.path.relpath(state.pipeline.place(written), folder))
+    target = "/" + quote(os.path.relpath(state.pipeline.path.parent / written, folder))
     names = path_names(target)
     if not names or read_report(folder, names) is None:
         return ""

@@ -17,6 +17,8 @@ from urllib.parse import unquote, urlsplit
 from streamsvd.errors import StoreError
 
 HOST = "127.0.0.1"
+ENDINGS = (".html", ".htm")
+"""Of the names of reports; no other file is read."""
 OWN_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
 """What a browser may call this machine: a page from elsewhere that has got itself another name here is refused."""
 REQUEST_S = 20.0
@@ -180,7 +182,7 @@ def path_names(target: str) -> tuple[str, ...] | None:
     names = tuple(text[1:].split("/"))
     if not text.startswith("/") or not text.isprintable() or "\\" in text:
         return None
-    if any(not name or name.startswith(".") for name in names) or not names[-1].endswith(".html"):
+    if any(not name or name.startswith(".") for name in names) or not names[-1].endswith(ENDINGS):
         return None
     return names
 
