@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from streamsvd.errors import StoreError
+from streamsvd.pipelines.lock import run_lock
+from streamsvd.pipelines.records import RunLog
 from streamsvd.pipelines.serving.pages import index_page
 from streamsvd.pipelines.serving.server import DutyState
 from streamsvd.pipelines.serving.web import pages
@@ -221,6 +223,10 @@ def test_the_index_says_how_each_pipeline_is(folder):
     page = index_page([state_of(pipeline)], folder)
     assert f"<td>p</td><td>done</td><td>{record.started}</td>" in page
     assert "<td>running</td>" in index_page([state_of(pipeline, is_running=True)], folder)
+    RunLog(pipeline.state).begin("p", "2026-01-01T00:00:00+00:00", "0")
+    assert "<td>killed</td>" in index_page([state_of(pipeline)], folder)
+    with run_lock(pipeline.state):
+        assert "<td>running</td>" in index_page([state_of(pipeline)], folder)
 
 
 def test_what_comes_from_files_and_runs_is_escaped(folder):

@@ -30,7 +30,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 FAST = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what it runs in the background
 sys.path[:0] = {path!r}
 from datetime import UTC, datetime, timedelta
 from streamsvd.pipelines.serving import claiming, server
@@ -59,7 +60,6 @@ def start_fast():
         child = subprocess.Popen(
             [sys.executable, "-c", program], **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | options,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )  # fmt: skip
         children.append(child)
         return child

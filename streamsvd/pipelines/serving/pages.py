@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from streamsvd.errors import StoreError
+from streamsvd.pipelines.lock import lock_holder
 from streamsvd.pipelines.records import PipelineRecord, RunLog
 from streamsvd.pipelines.serving.server import DutyState
 from streamsvd.pipelines.serving.web import path_names, read_report
@@ -29,7 +30,9 @@ def index_page(states: Iterable[DutyState], folder: Path) -> str:
 
 def _row(state: DutyState, folder: Path) -> str:
     record, fault = _last(state)
-    status = "running" if state.is_running else "no run yet" if record is None else record.status
+    status = "no run yet" if record is None else record.status
+    if state.is_running or (status == "killed" and lock_holder(state.pipeline.state)):
+        status = "running"
     following = "never" if state.following is None else _time(state.following)
     cells = [
         escape(state.pipeline.name), escape(status), escape(record.started if record else ""), escape(_took(record)),
