@@ -121,10 +121,11 @@ def _run_once(
 ) -> PipelineRecord:
     """The record of one run, which is told of as it goes on."""
     from streamsvd.cli.progress import watching
+    from streamsvd.pipelines.claim import open_claim
     from streamsvd.pipelines.execution import run_pipeline
     from streamsvd.pipelines.serving.claiming import claims_of
 
-    held = None if claim is None else claims_of(pipeline).open(claim)
+    held = None if claim is None else open_claim(claims_of(pipeline), claim)
     try:
         with _warnings_in_words(), watching(0, quiet=quiet) as watch:
             return run_pipeline(pipeline, callback=watch, journal=journal, claim=held)

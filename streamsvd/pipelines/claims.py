@@ -8,26 +8,22 @@ one object that either may create first, and only one of them can.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
 
-from streamsvd.errors import ConflictError, SpecError, StoreError
+from streamsvd.errors import StoreError
 from streamsvd.store.objects import Objects
 
 MOST_TICKS = 2000
 """Times that an entry remembers; one that is older than all of them counts as claimed."""
 MOST_ENTRIES = 50
 """Entries that stay in the log."""
-BEAT_S = 15.0
-"""Seconds between two signs of life of a run."""
 LEASE_S = 120.0
 """Seconds without a sign of life, as the watcher's own clock counts them, after which a claim is given up."""
 RUN = b"the run publishes"
@@ -172,27 +168,14 @@ class ClaimLog:
         """Say that a claim has ended; who says it first is believed."""
         self.objects.create(self._key(f"{number:06d}.end"), how.encode())
 
-    def open(self, number: int) -> Claim:
-        """A claim whose run begins.
+    def entry(self, number: int) -> ClaimRecord | None:
+        """An entry by its number; None where there is none."""
+        return self._read(number)
 
-        Raises
-        ------
-        SpecError
-            If there is none of that number.
-        ConflictError
-            If it has ended, or was given up.
-        """
-        record = self._read(number)
-        if record is None or not record.is_run:
-            raise SpecError(
-                f"claim={number} is not in {self.objects.name}/{self.folder}. It is made by streamsvd serve, or by run with cron; "
-                "leave it out."
-            )
-        if self.has_ended(record):
-            raise ConflictError(
-                f"claim {number} has ended: its time was run, or given up. Run without it."
-            )
-        return Claim(self, record)
+    @property
+    def name(self) -> str:
+        """How messages call it."""
+        return f"{self.objects.name}/{self.folder}"
 
     def _create(
         self, before: ClaimRecord | None, tick: int, *, is_run: bool = True, attempt: int = 1
@@ -284,61 +267,3 @@ class ClaimLog:
             raise StoreError(
                 f"{self.objects.name}/{key} is no claim: {error}. Stop all servers of it and take the folder away: times count anew."
             ) from error
-
-
-class Claim:
-    """A claim while its run goes on.
-
-    Attributes
-    ----------
-    record, status
-        Its entry, and how its run ended; until that is known, as if it were interrupted.
-    """
-
-    def __init__(self, log: ClaimLog, record: ClaimRecord) -> None:
-        self._log, self.record = log, record
-        self.status = "interrupted"
-        self._ending = threading.Event()
-
-    @property
-    def tick(self) -> str:
-        """The time that is run, as ISO 8601."""
-        return datetime.fromtimestamp(self.record.tick, UTC).isoformat(timespec="seconds")
-
-    def check_right(self) -> None:
-        """Take the right to publish.
-
-        Raises
-        ------
-        ConflictError
-            If the claim was given up meanwhile.
-        """
-        if not self._log.take_fence(self.record.number):
-            raise ConflictError(
-                f"claim {self.record.number} on {self.tick} was given up: its run gave no sign of life for {LEASE_S:g} seconds, and "
-                "another may be going on. Nothing is published. Run again."
-            )
-
-    @contextlib.contextmanager
-    def alive(self) -> Iterator[None]:
-        """Give signs of life until the end of the block, which ends the claim."""
-        thread = threading.Thread(target=self._beat, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            self._ending.set()
-            thread.join(1.0)  # a store that does not answer holds up nobody
-            with contextlib.suppress(OSError):  # it is given up after a while
-                self._log.end(self.record.number, self.status)
-
-    def _beat(self) -> None:
-        count = 0
-        while True:
-            count += 1
-            with contextlib.suppress(
-                OSError
-            ):  # what is not seen is given up, and then publishes nothing
-                self._log.beat(self.record.number, f"{os.getpid()} {count}".encode())
-            if self._ending.wait(BEAT_S):
-                return

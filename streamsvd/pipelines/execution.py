@@ -31,7 +31,7 @@ from streamsvd.pipelines.arguments import (
     step_options,
 )
 from streamsvd.pipelines.checks import Finding, check
-from streamsvd.pipelines.claims import Claim
+from streamsvd.pipelines.claim import Claim
 from streamsvd.pipelines.description import Pipeline, Step, before
 from streamsvd.pipelines.journal import Journal, end_entries, ignore_entry, start_entry, step_entry
 from streamsvd.pipelines.lineage import lineage_of

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamsvd.errors import ConflictError, SpecError, StoreError
-from streamsvd.pipelines import claims
+from streamsvd.pipelines import claim as claim_module
+from streamsvd.pipelines.claim import open_claim
 from streamsvd.pipelines.claims import (
     LEASE_S,
     MOST_ATTEMPTS,
@@ -119,7 +120,7 @@ def test_who_gives_no_sign_of_life_is_given_up_and_publishes_nothing(tmp_path):
     seconds = Seconds()
     first, second = log_at(tmp_path), log_at(tmp_path, seconds)
     number = first.take(100)
-    run = first.open(number)
+    run = open_claim(first, number)
     assert second.take(200) == "busy"
     seconds.value = LEASE_S - 1
     first.beat(number, b"alive")
@@ -133,15 +134,15 @@ def test_who_gives_no_sign_of_life_is_given_up_and_publishes_nothing(tmp_path):
         match=r"claim 1 on 1970-01-01T00:01:40\+00:00 was given up.*Nothing is published",
     ):
         run.check_right()
-    second.open(2).check_right()
+    open_claim(second, 2).check_right()
     with pytest.raises(ConflictError, match="claim 1 has ended"):
-        first.open(1)
+        open_claim(first, 1)
 
 
 def test_who_publishes_cannot_be_given_up_before_but_is_after(tmp_path):
     seconds = Seconds()
     first, second = log_at(tmp_path), log_at(tmp_path, seconds)
-    run = first.open(first.take(100))
+    run = open_claim(first, first.take(100))
     run.check_right()
     run.check_right()
     assert second.take(200) == "busy"
@@ -153,10 +154,10 @@ def test_who_publishes_cannot_be_given_up_before_but_is_after(tmp_path):
 def test_a_claim_that_is_none_is_refused_in_words(tmp_path):
     log = log_at(tmp_path)
     with pytest.raises(SpecError, match=r"claim=7 is not in .*claims.*leave it out"):
-        log.open(7)
+        open_claim(log, 7)
     log.mark_first(100)
     with pytest.raises(SpecError, match="claim=1 is not in"):
-        log.open(1)
+        open_claim(log, 1)
 
 
 def test_an_entry_that_is_damaged_is_named(tmp_path):
@@ -170,7 +171,7 @@ def test_old_entries_go_and_their_times_stay_claimed():
     memory = Memory()
     log, slow = ClaimLog(memory), ClaimLog(memory)
     assert slow.take(0) == 1
-    zombie = slow.open(1)
+    zombie = open_claim(slow, 1)
     slow.end(1, "done")
     for tick in range(1, 3 * MOST_ENTRIES):
         log.end(log.take(tick), "done")
@@ -365,7 +366,7 @@ def test_a_run_that_ended_otherwise_is_not(how, is_left, publishes, expected):
     if is_left:
         log.leave(number)
     if publishes:
-        log.open(number).check_right()
+        open_claim(log, number).check_right()
     log.end(number, how)
     assert log.take(100) == expected
 
@@ -373,7 +374,7 @@ def test_a_run_that_ended_otherwise_is_not(how, is_left, publishes, expected):
 def test_a_run_under_a_claim_records_it_and_ends_it(folder):
     pipeline = write(folder, SVD)
     log = log_at(pipeline.state)
-    claim = log.open(log.take(1_800_000_000))
+    claim = open_claim(log, log.take(1_800_000_000))
     record = run_pipeline(pipeline, claim=claim)
     assert (record.claim, record.tick) == (1, "2027-01-15T08:00:00+00:00")
     assert log.has_ended(claim.record)
@@ -384,7 +385,7 @@ def test_a_run_under_a_claim_records_it_and_ends_it(folder):
 def test_a_run_whose_claim_was_given_up_publishes_nothing(folder):
     pipeline = write(folder, SVD + '[[publish]]\nstep = "eof"\nto = "latest"\n')
     log, seconds = log_at(pipeline.state), Seconds()
-    claim = log.open(log.take(100))
+    claim = open_claim(log, log.take(100))
     watcher = log_at(pipeline.state, seconds)
     assert watcher.take(200) == "busy"
 
@@ -405,17 +406,17 @@ def test_a_run_whose_claim_was_given_up_publishes_nothing(folder):
 def test_however_a_run_ends_its_claim_does(folder, raised):
     pipeline = write(folder, SVD)
     log = log_at(pipeline.state)
-    claim = log.open(log.take(100))
+    claim = open_claim(log, log.take(100))
     with pytest.raises(raised):
         run_pipeline(pipeline, claim=claim, callback=Watch(1, raised))
     assert log.has_ended(claim.record)
 
 
 def test_a_run_gives_signs_of_life(folder, monkeypatch):
-    monkeypatch.setattr(claims, "BEAT_S", 0.001)
+    monkeypatch.setattr(claim_module, "BEAT_S", 0.001)
     pipeline = write(folder, SVD)
     log = log_at(pipeline.state)
-    claim = log.open(log.take(100))
+    claim = open_claim(log, log.take(100))
     beats = []
     seen = threading.Event()
     beat = log.beat

@@ -17,8 +17,8 @@ import pytest
 from streamsvd.errors import StoreError
 from streamsvd.pipelines.lock import run_lock
 from streamsvd.pipelines.records import RunLog
+from streamsvd.pipelines.serving.duties import DutyState
 from streamsvd.pipelines.serving.pages import index_page
-from streamsvd.pipelines.serving.server import DutyState
 from streamsvd.pipelines.serving.web import pages
 from tests.pipelines.kit import SVD, run_text, write, write_matrix
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from streamsvd.errors import DescriptionError, SpecError, StoreError
+from streamsvd.pipelines.claim import open_claim
 from streamsvd.pipelines.claims import LEASE_S
 from streamsvd.pipelines.journal import JournalEntry
 from streamsvd.pipelines.lock import run_lock
@@ -68,7 +69,7 @@ class World:
         )
 
     def start(self, offer: Offer, claim: int) -> FakeChild:
-        tick = claims_of(offer.pipeline).open(claim).tick
+        tick = open_claim(claims_of(offer.pipeline), claim).tick
         child = FakeChild(self.code)
         self.children.append(child)
         self.run.append(f"{offer.pipeline.name} {datetime.fromisoformat(tick):%d %H:%M}")

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from streamsvd.errors import StoreError
 from streamsvd.pipelines.lock import lock_holder
 from streamsvd.pipelines.records import PipelineRecord, RunLog
-from streamsvd.pipelines.serving.server import DutyState
+from streamsvd.pipelines.serving.duties import DutyState
 from streamsvd.pipelines.serving.web import path_names, read_report
 
 HEAD = ("pipeline", "status", "last run", "took", "next run", "report", "what was said")
