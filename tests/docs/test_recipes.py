@@ -15,6 +15,7 @@ from types import ModuleType
 import pytest
 import yaml
 
+from streamsvd.cli import app
 from streamsvd.pipelines.records import RunLog
 from streamsvd.testing.spectra import KnownMatrix
 from streamsvd.testing.writing import write_known
@@ -95,6 +96,14 @@ def test_cron_mails_the_log_where_something_is_not(machine):
     assert "rank=30 exceeds" in run_by_shell(machine).stdout
 
 
+def run_here(words: list[str], machine: Path, monkeypatch, more: dict[str, str]) -> int:
+    """Exit code of a command in this process, in its folder and environment."""
+    monkeypatch.chdir(machine)
+    for name, value in more.items():
+        monkeypatch.setenv(name, value)
+    return app.run(words)
+
+
 def unit(description: str) -> configparser.SectionProxy:
     """The service of a unit of the page."""
     for block in blocks(PAGE, "ini"):
@@ -106,13 +115,14 @@ def unit(description: str) -> configparser.SectionProxy:
     raise AssertionError(description)
 
 
-def test_systemd_runs_the_pipeline(machine):
+def test_systemd_runs_the_pipeline(machine, monkeypatch):
     service = unit("Components of the stations")
     assert service["WorkingDirectory"] == "/data"
     name, _, value = service["Environment"].partition("=")
     more = {name: value.replace("/data", str(machine))}
-    words = shlex.split(here(service["ExecStart"], machine))
-    subprocess.run(words, cwd=machine, env=environment(machine, **more), check=True)
+    program, *words = shlex.split(service["ExecStart"])
+    assert program == "/opt/streamsvd/bin/streamsvd"
+    assert run_here(words, machine, monkeypatch, more) == 0
     assert_published(machine)
 
 
@@ -132,7 +142,7 @@ def test_systemd_serves_a_folder_and_stops_it(machine):
     assert json.loads(err.splitlines()[-1])["event"] == "stopped"
 
 
-def test_kubernetes_runs_the_pipeline(machine):
+def test_kubernetes_runs_the_pipeline(machine, monkeypatch, capsys):
     (job,) = (yaml.safe_load(block) for block in blocks(PAGE, "yaml"))
     assert (job["kind"], job["spec"]["concurrencyPolicy"]) == ("CronJob", "Forbid")
     pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
@@ -140,10 +150,10 @@ def test_kubernetes_runs_the_pipeline(machine):
     more = {e["name"]: e["value"].replace("/data", str(machine)) for e in container["env"]}
     assert container["workingDir"] == container["volumeMounts"][0]["mountPath"] == "/data"
     assert {v["name"] for v in pod["volumes"]} == {m["name"] for m in container["volumeMounts"]}
-    done = subprocess.run(
-        container["command"], cwd=machine, env=environment(machine, **more), stderr=subprocess.PIPE, text=True, check=True
-    )  # fmt: skip
-    events = [json.loads(line)["event"] for line in done.stderr.splitlines()]
+    program, *words = container["command"]
+    assert program == "streamsvd"
+    assert run_here(words, machine, monkeypatch, more) == 0
+    events = [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()]
     assert events == ["start", "step", "published", "end"]
     assert_published(machine)
 
