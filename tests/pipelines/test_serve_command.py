@@ -34,12 +34,14 @@ import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what it runs in the background
 sys.path[:0] = {path!r}
 from datetime import UTC, datetime, timedelta
+from streamsvd.pipelines import claims
 from streamsvd.pipelines.serving import claiming, server
 BEGIN = datetime(2026, 11, 29, tzinfo=UTC)
 def now():  # a minute lasts {minute} seconds, from a moment that all servers share
     return BEGIN + timedelta(seconds=(time.time() - {since}) * 60 / {minute})
 server.CLOCK = claiming.Clock(now)
 server.LOOK_S = 0.05
+claims.LEASE_S = {lease}
 from streamsvd.cli.app import main
 main({arguments!r})
 """
@@ -52,10 +54,15 @@ OPEN = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 def start_fast():
     """Starts a server with short minutes; what still goes on at the end is ended."""
     children: list[subprocess.Popen[str]] = []
+    began = time.time()
 
-    def begin(*arguments: object, since: float = time.time(), minute: float, **options: object):
+    def begin(*arguments, minute, since=began, lease=120.0, **options):
         program = FAST.format(
-            path=sys.path, since=since, minute=minute, arguments=[str(a) for a in arguments]
+            path=sys.path,
+            since=since,
+            minute=minute,
+            lease=lease,
+            arguments=[str(a) for a in arguments],
         )
         child = subprocess.Popen(
             [sys.executable, "-c", program], **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | options,
@@ -175,6 +182,30 @@ def test_a_server_that_is_killed_in_a_run_is_followed_by_another(start_fast, fol
     second.communicate(timeout=120)
     ticks = [record.tick for record in RunLog(folder / "p.runs").records()]
     assert len(set(ticks)) == len(ticks) >= 2
+
+
+@pytest.mark.slow
+def test_a_time_whose_server_and_run_were_killed_is_gone_on_with(start_fast, folder):
+    np.save(folder / "A.npy", KnownMatrix("slow", 3000, 1500).rows(0, 3000))
+    endless = 'rank = 5, tol = 1e-12, max_passes = 1000000, memory = "320MiB"'
+    write(folder, 'schedule = "* * * * *"\n' + SVD.replace("rank = 3", endless))
+    since = time.time() - 100
+    first = start_fast("serve", folder, since=since, minute=120)
+    told = entries_until(first, "tick", "start")
+    before = next(e for e in told if e["event"] == "tick")
+    first.kill()
+    first.wait()
+    os.kill(before["process"], signal.SIGKILL)
+    second = start_fast("serve", folder, since=since, minute=120, lease=1)
+    told = entries_until(second, "tick", "start")
+    after = next(e for e in told if e["event"] == "tick")
+    assert (after["tick"], after["claim"]) == (before["tick"], before["claim"] + 1)
+    second.send_signal(signal.SIGTERM)
+    second.communicate(timeout=120)
+    statuses = [(r.status, r.tick) for r in RunLog(folder / "p.runs").records()]
+    (killed, tick), (interrupted, same) = statuses
+    assert (killed, interrupted) == ("killed", "interrupted")
+    assert (tick, same) == ("", before["tick"].replace("Z", "+00:00"))
 
 
 @pytest.mark.parametrize(
