@@ -144,6 +144,8 @@ def run(given: list[str], stop: StopHandler | None = None) -> int:
     except BrokenPipeError:  # whoever read our output has seen enough
         _drop_broken_output()
         return FAILED
+    finally:  # where lines became JSON, they do so until the command has said how it ended
+        sys.stderr = getattr(sys.stderr, "plain", sys.stderr)
 
 
 def _outcome(given: list[str], stop: StopHandler) -> int:

@@ -16,7 +16,7 @@ HEADINGS = {
     "Kernels": ("nystrom", "krr"),
     "Rows": ("sample", "lstsq"),
     "Collections": ("cluster", "compress", "rates", "decompress"),
-    "Pipelines": ("run", "runs", "check", "publish"),
+    "Pipelines": ("run", "serve", "runs", "check", "publish"),
 }
 """Verbs, in the order in which a user meets them, by family."""
 VERBS = tuple(verb for verbs in HEADINGS.values() for verb in verbs)

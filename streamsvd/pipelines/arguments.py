@@ -101,7 +101,13 @@ def accepts(step: Step, name: str, part: Literal["function", "plan"] = "function
     return name in inspect.signature(VERBS[step.verb].resolve(part)).parameters
 
 
-def step_key(pipeline: Pipeline, step: Step, inputs: list[Any], earlier: Mapping[str, str]) -> str:
+def step_key(
+    pipeline: Pipeline,
+    step: Step,
+    inputs: list[Any],
+    earlier: Mapping[str, str],
+    digests: dict[str, str] | None = None,
+) -> str:
     """Digest of what is asked, of what is read, and of the steps before it.
 
     Memory is no part of it: it changes how a result is made, and not what it is.
@@ -112,6 +118,8 @@ def step_key(pipeline: Pipeline, step: Step, inputs: list[Any], earlier: Mapping
         The step, and what it hands to its verb.
     earlier
         Keys of the steps that were made.
+    digests
+        Takes the digests of sources, by their names.
     """
     names = {s.name for s in pipeline.steps}
     read: list[Any] = []
@@ -120,8 +128,10 @@ def step_key(pipeline: Pipeline, step: Step, inputs: list[Any], earlier: Mapping
         if word == "source":
             described = pipeline.sources[value]
             means = (described.variable, described.rows, described.missing)
-            files = digest_of(address(pipeline, described), stored_rows(opened))
-            read.append([files, *means, *source_identity(described, opened)])
+            digest = digest_of(address(pipeline, described), stored_rows(opened))
+            read.append([digest, *means, *source_identity(described, opened)])
+            if digests is not None:
+                digests[value] = digest
         elif word == "model":
             read.append(pipeline.address(value))
         elif word != "result" or value not in names:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import tomllib
@@ -10,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -18,8 +17,10 @@ from streamsvd.checks.paths import is_url, local_path
 from streamsvd.engine.memory import parse_bytes
 from streamsvd.errors import DescriptionError, SpecError, StoreError
 from streamsvd.pipelines.check_descriptions import CheckDescription, check_checks
+from streamsvd.pipelines.notice_fields import NoticeDescription, check_notice
 from streamsvd.pipelines.source_description import SourceDescription, check_source, check_use
 from streamsvd.pipelines.substitution import apply_setting, with_variables
+from streamsvd.pipelines.timetable import Timing, check_timing
 from streamsvd.pipelines.vocabulary import FACTORISATIONS, INPUTS, step_fields
 from streamsvd.store.explanations import raise_access_error
 
@@ -35,15 +36,6 @@ class PublicationDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=
     name: str = ""
 
 
-class NoticeDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A command that is told how a run ended: the record is its input. Of a run that was interrupted nobody is told."""
-
-    command: list[str]
-    when: Literal["always", "failure", "change"] = "failure"
-    seconds: float = 30.0
-    name: str = ""
-
-
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The tables of a file; steps and sources, which have names for keys, are read one by one."""
 
@@ -53,6 +45,10 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keep: int = 5
     memory: int | str | None = None
     report: str | None = None
+    schedule: str | None = None
+    timezone: str = "UTC"
+    jitter: float = 0.0
+    claims: str | None = None
     sources: dict[str, Any] = {}
     checks: list[CheckDescription] = []
     publish: list[PublicationDescription] = []
@@ -104,6 +100,8 @@ class Pipeline:
         As described; steps in an order in which each comes after what it needs.
     report
         File of the page that every run writes; None for no page.
+    timing
+        When it runs by itself.
     """
 
     name: str
@@ -117,6 +115,7 @@ class Pipeline:
     publications: tuple[PublicationDescription, ...]
     notices: tuple[NoticeDescription, ...]
     report: Path | None = None
+    timing: Timing = Timing()  # noqa: RUF009 - it cannot change
 
     def place(self, text: str) -> Path:
         """A path as the file means it: relative to the folder it lies in."""
@@ -222,9 +221,13 @@ def _pipeline(file: _File, place: Path) -> Pipeline:
         ("notify", file.notify),
     ):
         _check_names(kind, entries)
+    timing = Timing(file.schedule, file.timezone, file.jitter, file.claims)
+    check_timing(timing)
+    if timing.claims is not None:
+        _check_address(timing.claims, "$.claims")
     _check_links(file.publish, place.parent)
     for number, notice in enumerate(file.notify):
-        _check_notice(notice, f"$.notify[{number}]")
+        check_notice(notice, f"$.notify[{number}]")
     name = place.stem if file.name is None else file.name
     if file.name is None and not _NAME.fullmatch(name):
         raise DescriptionError(
@@ -237,7 +240,7 @@ def _pipeline(file: _File, place: Path) -> Pipeline:
     _check_outside(file.publish, place.parent, state)
     return Pipeline(
         name, place, state, file.keep, _memory_of(file.memory), sources, tuple(steps), tuple(file.checks), tuple(file.publish),
-        tuple(file.notify), _report_place(file, place.parent),
+        tuple(file.notify), _report_place(file, place.parent), timing,
     )  # fmt: skip
 
 
@@ -372,22 +375,6 @@ def _report_place(file: _File, folder: Path) -> Path | None:
                 f"{report} lies in {link}, which is published - at $.report. Write the page beside it."
             )
     return report
-
-
-def _check_notice(notice: NoticeDescription, where: str) -> None:
-    """Refuse a command without words, and a limit that leaves it no time."""
-    if not notice.command or not notice.command[0]:
-        raise DescriptionError(
-            f'there is no command - at {where}.command. Write its words, such as ["mail", "-s", "run", "me"].'
-        )
-    if any("\0" in word for word in notice.command):
-        raise DescriptionError(
-            f"a word of the command has a null character - at {where}.command. Remove it."
-        )
-    if not 0 < notice.seconds < math.inf:
-        raise DescriptionError(
-            f"seconds={notice.seconds:g} leaves it no limit of time - at {where}.seconds. Pass a number above 0."
-        )
 
 
 def _check_inputs(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,8 +22,11 @@ from streamsvd.pipelines.arguments import (
     step_options,
 )
 from streamsvd.pipelines.checks import check, refusal
+from streamsvd.pipelines.claim import Claim
 from streamsvd.pipelines.description import Pipeline, Step, before
 from streamsvd.pipelines.findings import finding_of, schema_checks
+from streamsvd.pipelines.journal import Journal, end_entries, ignore_entry, start_entry, step_entry
+from streamsvd.pipelines.lineage import lineage_of
 from streamsvd.pipelines.lock import run_lock
 from streamsvd.pipelines.notices import send_notices
 from streamsvd.pipelines.planned import plan_records
@@ -51,7 +55,13 @@ class _StepFailed(StreamSVDError):
     """A step could not be made; its record says why."""
 
 
-def run_pipeline(pipeline: Pipeline, *, callback: Callback = ignore_event) -> PipelineRecord:
+def run_pipeline(
+    pipeline: Pipeline,
+    *,
+    callback: Callback = ignore_event,
+    journal: Journal = ignore_entry,
+    claim: Claim | None = None,
+) -> PipelineRecord:
     """Make every step whose result is not there, check them, and publish.
 
     Parameters
@@ -60,6 +70,10 @@ def run_pipeline(pipeline: Pipeline, *, callback: Callback = ignore_event) -> Pi
         As `streamsvd.pipelines.description.read_pipeline` read it.
     callback
         Receives the events of the verbs.
+    journal
+        Receives those of the run.
+    claim
+        On the time that is run, where a schedule has one: without the right to publish nothing is published.
 
     Returns
     -------
@@ -74,8 +88,10 @@ def run_pipeline(pipeline: Pipeline, *, callback: Callback = ignore_event) -> Pi
     DescriptionError, BudgetError, StoreError
         If a step cannot be planned; then no matrix was read and no result written, and the record says why.
     """
-    with run_lock(pipeline.state):
-        record, fault = _recorded_run(PipelineRun(pipeline, callback))
+    with run_lock(pipeline.state), nullcontext() if claim is None else claim.alive():
+        record, fault = _recorded_run(PipelineRun(pipeline, callback, journal, claim))
+        if claim is not None:
+            claim.status = record.status
         write_run_report(pipeline, record)
     if record.status != "interrupted":
         send_notices(pipeline, record)
@@ -87,10 +103,12 @@ def run_pipeline(pipeline: Pipeline, *, callback: Callback = ignore_event) -> Pi
 def _recorded_run(run: PipelineRun) -> tuple[PipelineRecord, BaseException | None]:
     """The record of a run, which is kept however it ends, and what it was stopped by."""
     log, started = RunLog(run.pipeline.state), _now()
-    number = log.begin(run.pipeline.name, started, streamsvd.__version__)
+    number = run.number = log.begin(run.pipeline.name, started, streamsvd.__version__)
+    tick, claimed = (run.claim.tick, run.claim.record.number) if run.claim else ("", 0)
     status: Status
     fault: BaseException | None = None
     try:
+        run.journal(start_entry(run.pipeline.name, number, tick))
         run.plans = plan_records(plan_pipeline(run.pipeline))
         status, error = run.make()
     except BaseException as stop:
@@ -100,10 +118,13 @@ def _recorded_run(run: PipelineRun) -> tuple[PipelineRecord, BaseException | Non
         pipeline=run.pipeline.name, number=number, status=status, started=started, ended=_now(),
         streamsvd=streamsvd.__version__, steps=tuple(run.steps), checks=tuple(run.checks),
         published=tuple(run.published), reads=tuple(run.reads), error=error, notes=tuple(run.notes),
-        plans=run.plans,
+        plans=run.plans, tick=tick, claim=claimed,
+        lineage=lineage_of(run.pipeline, str(uuid.uuid4()), run.steps, run.published, run.digests),
     )  # fmt: skip
     with defer_interrupts():
         log.end(record)
+    for entry in end_entries(record):
+        run.journal(entry)
     return record, fault
 
 
@@ -113,14 +134,20 @@ class PipelineRun:
 
     Attributes
     ----------
-    pipeline, callback
-        What is run, and who watches.
-    steps, checks, published, reads, notes, plans
+    pipeline, callback, journal, claim
+        What is run, who watches, and by what right.
+    number, steps, checks, published, reads, notes, plans
         What was done so far, reads that several steps shared, what is to be said of it, and what was planned.
+    digests
+        Of sources that were read, by their names.
     """
 
     pipeline: Pipeline
     callback: Callback
+    journal: Journal = ignore_entry
+    claim: Claim | None = None
+    number: int = 0
+    digests: dict[str, str] = field(default_factory=dict)
     steps: list[StepRecord] = field(default_factory=list)
     checks: list[CheckRecord] = field(default_factory=list)
     published: list[str] = field(default_factory=list)
@@ -181,16 +208,15 @@ class PipelineRun:
         pipeline = self.pipeline
         with self._recording(step):
             if is_waiting(pipeline, step) or self._is_behind_nothing(step):
-                self.steps.append(
-                    StepRecord(name=step.name, verb=step.verb, status="unchanged", error=WAITING)
-                )
+                waiting = StepRecord(name=step.name, verb=step.verb, status="unchanged", error=WAITING)  # fmt: skip
+                self._record(waiting)
                 return None
             inputs = step_inputs(pipeline, step, self._places())
             options = step_options(pipeline, step, inputs)
             key = ""
             if step.verb != "update":
                 keys = {record.name: record.key for record in self.steps}
-                key = step_key(pipeline, step, inputs, keys)
+                key = step_key(pipeline, step, inputs, keys, self.digests)
                 place = results_of(pipeline, step) / key
                 if is_whole(place):
                     record = StepRecord(
@@ -231,7 +257,12 @@ class PipelineRun:
         record = outcome.record
         if outcome.result is not None:
             self._keep_finding(step, outcome.result, Path(record.place), record.seconds)
+        self._record(record)
+
+    def _record(self, record: StepRecord) -> None:
+        """Write down how a step ended."""
         self.steps.append(record)
+        self.journal(step_entry(self.pipeline.name, self.number, record))
 
     @contextmanager
     def _recording(self, step: Step) -> Iterator[None]:
@@ -240,9 +271,8 @@ class PipelineRun:
             yield
         except BaseException as error:
             status: Status = "failed" if isinstance(error, Exception) else "interrupted"
-            self.steps.append(
-                StepRecord(name=step.name, verb=step.verb, status=status, error=_sentence(error))
-            )
+            failed = StepRecord(name=step.name, verb=step.verb, status=status, error=_sentence(error))  # fmt: skip
+            self._record(failed)
             if isinstance(error, StreamSVDError):
                 raise _StepFailed(f"step {step.name}: {error}") from error
             raise
@@ -273,6 +303,8 @@ class PipelineRun:
 
     def _publish(self) -> None:
         """Links to the new results, and old results away."""
+        if self.claim is not None:
+            self.claim.check_right()
         places = {r.name: Path(r.place) for r in self.steps if r.place}
         self.notes += publish_results(self.pipeline, places, self.published)
         remove_old_results(self.pipeline, places)

@@ -1,4 +1,4 @@
-"""Who is told how a run ended: commands, with the record as their input and a limit of time."""
+"""Who is told how a run ended: commands, with the record as their input, and addresses, to which it is posted; each within a limit of time."""
 
 from __future__ import annotations
 
@@ -12,29 +12,38 @@ from pathlib import Path
 
 import msgspec
 
-from streamsvd.pipelines.description import NoticeDescription, Pipeline
+from streamsvd.pipelines.description import Pipeline
+from streamsvd.pipelines.notice_fields import NoticeDescription
 from streamsvd.pipelines.records import PipelineRecord
+from streamsvd.pipelines.webhooks import host_of, post
 
 STDERR = 2
 """Its file: what a command prints is none of the results, which go to stdout."""
 
 
 def send_notices(pipeline: Pipeline, record: PipelineRecord) -> None:
-    """Run the commands that are to be told; what fails there changes nothing of the run, and is a warning."""
+    """Tell all that are to be told; what fails there changes nothing of the run, and is a warning."""
+    body = msgspec.json.encode(record)
     for notice in pipeline.notices:
         if not _is_wanted(notice, record):
+            continue
+        if notice.url is not None:
+            name = f"to {host_of(notice.url)}"
+            fault = post(notice.url, body, seconds=notice.seconds, retries=notice.retries)
+            _warn(name, fault)
             continue
         environment = os.environ | {
             "STREAMSVD_PIPELINE": pipeline.name,
             "STREAMSVD_STATUS": record.status,
             "STREAMSVD_RUN": str(record.number),
         }
-        fault = _tell(notice, msgspec.json.encode(record), environment, pipeline.path.parent)
-        if fault:
-            warnings.warn(
-                f"the notice {notice.command[0]} {fault}. The run is as it was recorded.",
-                stacklevel=2,
-            )
+        _warn(notice.command[0], _tell(notice, body, environment, pipeline.path.parent))
+
+
+def _warn(name: str, fault: str) -> None:
+    """Say what went wrong, if anything did."""
+    if fault:
+        warnings.warn(f"the notice {name} {fault}. The run is as it was recorded.", stacklevel=3)
 
 
 def _tell(

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import msgspec
 
 from streamsvd.errors import StoreError
+from streamsvd.pipelines.lineage import Lineage
 from streamsvd.store.explanations import explain_errors
 from streamsvd.store.objects import objects_at
 
@@ -146,6 +147,10 @@ class PipelineRecord(msgspec.Struct, frozen=True, kw_only=True):
         What a reader should know, a sentence each, such as what was not published because it had been taken back.
     plans
         What its steps were to cost.
+    tick, claim
+        Of a run by a schedule: the time that it is of, in UTC, and the number of the claim on it; 0 of another.
+    lineage
+        What it read and wrote.
     """
 
     pipeline: str
@@ -162,6 +167,9 @@ class PipelineRecord(msgspec.Struct, frozen=True, kw_only=True):
     command: Literal["run", "publish"] = "run"
     notes: tuple[str, ...] = ()
     plans: tuple[PlanRecord, ...] = ()
+    tick: str = ""
+    claim: int = 0
+    lineage: Lineage | None = None
 
 
 class RunLog:
@@ -210,6 +218,20 @@ class RunLog:
         """
         numbers = self._numbers()
         return [self._record(number) for number in (numbers[-last:] if last else numbers)]
+
+    def numbers(self) -> list[int]:
+        """Numbers of all runs, in their order."""
+        return self._numbers()
+
+    def record(self, number: int) -> PipelineRecord:
+        """The record of one run.
+
+        Raises
+        ------
+        StoreError
+            If it is damaged, or is not there.
+        """
+        return self._record(number)
 
     def _numbers(self) -> list[int]:
         names = (name.partition(".")[0] for name in self._objects.names(FOLDER))

@@ -84,6 +84,13 @@ def grow(path: Path, rows: int, seed: int = 0) -> None:
     array[seen:] = matrix(seen + rows, seed)[seen:]
 
 
+def write_matrix(folder: Path) -> Path:
+    """A matrix as a file, and nothing else."""
+    folder.mkdir(parents=True, exist_ok=True)
+    np.save(folder / "A.npy", matrix())
+    return folder
+
+
 def write_sources(folder: Path) -> Path:
     """A matrix as zarr and as a file, a target for its rows, and a collection."""
     folder.mkdir(parents=True, exist_ok=True)
