@@ -92,7 +92,8 @@ def _sources(step: Step) -> list[str]:
     return [v for a, v in step.inputs.items() if INPUTS[step.verb][a] == "source"]
 
 
-def _columns(result: Any) -> int:
-    """How many columns the matrix had that a result was made of."""
-    rows = directions(result)
-    return int((result.rows if rows is None else rows).shape[1])
+def _columns(result: Any) -> int | None:
+    """How many columns the matrix had that a result was made of; None of a result of another verb, which does not say."""
+    found = directions(result)
+    rows: Any = getattr(result, "rows", None) if found is None else found
+    return int(rows.shape[1]) if getattr(rows, "ndim", 0) == 2 else None
