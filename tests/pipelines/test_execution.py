@@ -386,6 +386,8 @@ def test_records_are_numbered_and_say_what_was_done(folder):
     eof = first.steps[0]
     assert (eof.name, eof.verb, eof.n_rows, eof.passes >= 1) == ("eof", "pca", ROWS, True)
     assert eof.bytes_read >= ROWS * COLUMNS * 4
-    assert 0 < eof.peak_bytes <= eof.projected_bytes
+    assert (
+        0 <= eof.peak_bytes <= eof.projected_bytes
+    )  # nothing, where memory of earlier tests is taken again
     assert len(first.published) == 2
     assert first.streamsvd == streamsvd.__version__
