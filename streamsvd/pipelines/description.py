@@ -25,6 +25,8 @@ from streamsvd.pipelines.vocabulary import FACTORISATIONS, INPUTS, step_fields
 from streamsvd.store.explanations import raise_access_error
 
 T = TypeVar("T")
+STATE_NAMES = ("lock", "runs", "results", "saves", "publications", "marks")
+"""What lies in the state of a pipeline."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
@@ -237,11 +239,12 @@ def _pipeline(file: _File, place: Path) -> Pipeline:
     _check_name(name, "$.name")
     folder = f"{place.stem}.runs" if file.state is None else file.state
     state = place.parent / _path_of(folder, "$.state")
-    _check_outside(file.publish, place.parent, state)
-    return Pipeline(
+    pipeline = Pipeline(
         name, place, state, file.keep, _memory_of(file.memory), sources, tuple(steps), tuple(file.checks), tuple(file.publish),
         tuple(file.notify), _report_place(file, place.parent), timing,
     )  # fmt: skip
+    _check_outside(pipeline)
+    return pipeline
 
 
 def _memory_of(written: int | str | None) -> int | None:
@@ -348,14 +351,22 @@ def _check_links(publish: Sequence[PublicationDescription], folder: Path) -> Non
         links.append(link)
 
 
-def _check_outside(publish: Sequence[PublicationDescription], folder: Path, state: Path) -> None:
-    """Refuse links within the state, where what is old is taken away."""
-    home = os.path.abspath(state)  # noqa: PTH100 - links are not followed
-    for number, entry in enumerate(publish):
-        link = os.path.abspath(folder / local_path(entry.to))  # noqa: PTH100
-        if os.path.commonpath([home, link]) == home:
+def _check_outside(pipeline: Pipeline) -> None:
+    """Refuse links and models within what a pipeline keeps in its state, where what is old is taken away."""
+    places = [
+        (entry.to, f"$.publish[{number}].to") for number, entry in enumerate(pipeline.publications)
+    ]
+    places += [
+        (step.inputs["path"], f"model of step {step.name}")
+        for step in pipeline.steps
+        if step.verb == "update" and not is_url(step.inputs["path"])
+    ]
+    state = Path(os.path.abspath(pipeline.state))  # noqa: PTH100 - links are not followed
+    for text, where in places:
+        place = Path(os.path.abspath(pipeline.place(text)))  # noqa: PTH100
+        if place == state or any(place.is_relative_to(state / name) for name in STATE_NAMES):
             raise DescriptionError(
-                f"{entry.to} lies in the state, {state} - at $.publish[{number}].to. Publish to a place beside it."
+                f"{text} lies in the state, {state}, where it would be taken away - at {where}. Choose a place beside it."
             )
 
 

@@ -8,7 +8,6 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import streamsvd
 from streamsvd.engine.events import Callback, ignore_event
@@ -44,6 +43,7 @@ from streamsvd.pipelines.records import (
 )
 from streamsvd.pipelines.reporting import write_run_report
 from streamsvd.pipelines.retention import remove_old_results
+from streamsvd.pipelines.row_marks import check_marks, keep_marks
 from streamsvd.pipelines.sharing import SharingPlan, make_together, may_share, plan_sharing
 from streamsvd.pipelines.step_work import StepOutcome, StepWork, is_whole
 from streamsvd.pipelines.transforms import fit_inputs
@@ -214,7 +214,9 @@ class PipelineRun:
             inputs = step_inputs(pipeline, step, self._places())
             options = step_options(pipeline, step, inputs)
             key = ""
-            if step.verb != "update":
+            if step.verb == "update":
+                check_marks(pipeline, step, *inputs)
+            else:
                 keys = {record.name: record.key for record in self.steps}
                 key = step_key(pipeline, step, inputs, keys, self.digests)
                 place = results_of(pipeline, step) / key
@@ -256,7 +258,10 @@ class PipelineRun:
         """Keep what came of a step."""
         record = outcome.record
         if outcome.result is not None:
-            self._keep_finding(step, outcome.result, Path(record.place), record.seconds)
+            place = Path(record.place)
+            found = finding_of(self.pipeline, step, outcome.result, place, record.seconds)
+            self._findings[step.name] = found
+            keep_marks(self.pipeline, step, record.key)
         self._record(record)
 
     def _record(self, record: StepRecord) -> None:
@@ -290,16 +295,6 @@ class PipelineRun:
             if s.verb == "update"
         }
         return {record.name: models.get(record.name, record.place) for record in self.steps}
-
-    def _keep_finding(self, step: Step, result: Any, place: Path, seconds: float) -> None:
-        """Keep what checks ask for.
-
-        Raises
-        ------
-        StreamSVDError
-            If the result is none that others may read: it did not converge, or is a verification that found a contradiction.
-        """
-        self._findings[step.name] = finding_of(self.pipeline, step, result, place, seconds)
 
     def _publish(self) -> None:
         """Links to the new results, and old results away."""

@@ -115,18 +115,23 @@ def republish(pipeline: Pipeline, name: str = "", key: str = "") -> PipelineReco
         number = log.begin(pipeline.name, started, streamsvd.__version__, "publish")
         notes = _change_history(seen, place.name, current, publications)
         published: list[str] = []
-        fault = f"the links of {step.name} were not all changed: publish again"
+        status: Status = "failed"
+        fault = ""
         try:
             write_history(pipeline.state, pipeline.name, history)
             for publication in publications:
                 link = pipeline.place(publication.to)
                 if publish(link, place, pipeline.state):
                     published.append(str(link))
-            fault = ""
+            status = "done" if published else "unchanged"
+        except BaseException as stop:
+            status = "failed" if isinstance(stop, Exception) else "interrupted"
+            why = str(stop) or type(stop).__name__
+            fault = f"not all links of {step.name} were changed, publish again: {why}"
+            raise
         finally:
-            good: Status = "done" if published else "unchanged"
             record = PipelineRecord(
-                pipeline=pipeline.name, number=number, status="failed" if fault else good, started=started, ended=_now(),
+                pipeline=pipeline.name, number=number, status=status, started=started, ended=_now(),
                 streamsvd=streamsvd.__version__, published=tuple(published), command="publish", error=fault,
                 notes=() if fault else tuple(notes),
             )  # fmt: skip

@@ -15,10 +15,11 @@ import numpy as np
 
 from streamsvd.errors import StoreError
 from streamsvd.pipelines.description import Pipeline, Step
-from streamsvd.pipelines.sources import model_version
+from streamsvd.pipelines.sources import open_input
 from streamsvd.protocols import Source
 from streamsvd.store.explanations import explain_errors
 from streamsvd.store.objects import objects_at
+from streamsvd.store.sources.adjusted import stored_rows
 from streamsvd.store.versions import ModelStore
 
 FOLDER = "marks"
@@ -59,13 +60,8 @@ def check_marks(pipeline: Pipeline, step: Step, model: str, source: Any) -> None
     StoreError
         It names the first row that differs.
     """
-    objects = objects_at(pipeline.state)
-    try:
-        found: Any = objects.read(_key(step))
-        marks = msgspec.json.decode(found, type=RowMarks)
-    except (FileNotFoundError, msgspec.MsgspecError):  # nothing is known, and nothing is said
-        return
-    if not _has_marks(step, source) or not _is_of(model, marks.model):
+    marks, source = _read_marks(pipeline, step), stored_rows(source)
+    if marks is None or not _has_marks(step, source) or not _is_of(model, marks.model):
         return
     absorbed = _rows_of(model)
     for row, digest in zip(marks.rows, marks.digests, strict=True):
@@ -76,24 +72,39 @@ def check_marks(pipeline: Pipeline, step: Step, model: str, source: Any) -> None
             )
 
 
-def write_marks(pipeline: Pipeline, step: Step, model: str, source: Any) -> None:
-    """Keep digests of some of the rows that a model has absorbed by now.
+def keep_marks(pipeline: Pipeline, step: Step, version: str) -> None:
+    """Keep digests of some of the rows that a model has absorbed by now; of other verbs, and of what is kept already, nothing.
 
     Parameters
     ----------
-    pipeline, step, model, source
-        As of `check_marks`; the model has a version.
+    pipeline, step
+        The step.
+    version
+        The newest version of its model, by a name that no other has.
     """
+    if step.verb != "update":
+        return
+    marks = _read_marks(pipeline, step)
+    if marks is not None and marks.model == version:
+        return
+    source = stored_rows(open_input(pipeline, step, step.source))
     if not _has_marks(step, source):
         return
-    absorbed = _rows_of(model)
+    absorbed = _rows_of(pipeline.address(step.inputs["path"]))
     rows = sorted({place * absorbed // PLACES for place in range(PLACES)})
-    marks = RowMarks(
-        model=model_version(model), rows=rows, digests=[_row_digest(source, row) for row in rows]
-    )
+    marks = RowMarks(model=version, rows=rows, digests=[_row_digest(source, row) for row in rows])
     objects = objects_at(pipeline.state)
     with explain_errors(objects.name, "the model has the new rows."):
         objects.replace(_key(step), msgspec.json.encode(marks))
+
+
+def _read_marks(pipeline: Pipeline, step: Step) -> RowMarks | None:
+    """What is kept of a step; None where nothing is, or it is damaged: then nothing is compared."""
+    try:
+        found: Any = objects_at(pipeline.state).read(_key(step))
+        return msgspec.json.decode(found, type=RowMarks)
+    except (FileNotFoundError, msgspec.MsgspecError):
+        return None
 
 
 def marks_of(pipeline: Pipeline, name: str) -> Path:

@@ -14,7 +14,6 @@ from streamsvd.models import Model
 from streamsvd.pipelines.arguments import accepts, results_of
 from streamsvd.pipelines.description import Pipeline, Step
 from streamsvd.pipelines.records import Status, StepRecord
-from streamsvd.pipelines.row_marks import check_marks, write_marks
 from streamsvd.pipelines.sources import model_version
 from streamsvd.pipelines.vocabulary import INPUTS
 from streamsvd.protocols import Source
@@ -121,7 +120,6 @@ class StepWork:
     def _update(self, callback: Callback, began: float) -> StepOutcome:
         """New rows into a model, which knows what it has; its newest version becomes a result."""
         step, model = self.step, self.inputs[0]
-        check_marks(self.pipeline, step, *self.inputs)
         report = VERBS["update"].resolve("function")(
             *self.inputs, **self.options, callback=callback
         )
@@ -133,7 +131,6 @@ class StepWork:
         place = results_of(self.pipeline, step) / key
         if not is_whole(place):
             place.parent.mkdir(parents=True, exist_ok=True)
-            write_marks(self.pipeline, step, *self.inputs)
             Model.open(model, int(key[1:].partition("-")[0])).as_svd().save(place)
         return StepOutcome(_record(step, status, key, place, began, report.info), load(place))
 

@@ -101,11 +101,21 @@ def test_a_null_character_is_located(tmp_path, text, where):
     assert where in said
 
 
-@pytest.mark.parametrize("place", ["p.runs", "p.runs/results/eof/latest", "./deep/../p.runs/x"])
-def test_a_link_in_the_state_is_refused(tmp_path, place):
+@pytest.mark.parametrize("place", ["p.runs", "p.runs/results/eof/latest", "./deep/../p.runs/runs"])
+def test_a_link_or_a_model_in_the_state_is_refused(tmp_path, place):
     said = refusal(tmp_path, LINKED.replace('"latest"', f'"{place}"'))
     assert f"{place} lies in the state, " in said
-    assert " - at $.publish[0].to. Publish to a place beside it." in said
+    assert " - at $.publish[0].to. Choose a place beside it." in said
+    said = refusal(tmp_path, CHAIN.replace('"a.model"', f'"{place}"'))
+    assert f"{place} lies in the state, " in said
+    assert " - at model of step model." in said
+
+
+def test_a_state_may_be_the_folder_of_the_file(folder):
+    text = 'state = "."\n' + CHAIN
+    assert run_text(folder, text).status == "done"
+    assert run_text(folder, text).status == "unchanged"
+    assert streamsvd.load(folder / "latest" / "eof").rank == 3
 
 
 def test_a_link_whose_name_is_too_long_is_refused_before_any_work(folder):

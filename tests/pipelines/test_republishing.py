@@ -169,7 +169,8 @@ def test_a_kill_between_what_is_written_down_and_the_link_leaves_what_can_be_don
     with pytest.raises(KeyboardInterrupt):
         republish(pipeline)
     record = RunLog(pipeline.state).records()[-1]
-    assert (record.status, record.command, record.notes) == ("failed", "publish", ())
+    assert (record.status, record.command, record.notes) == ("interrupted", "publish", ())
+    assert record.error == "not all links of eof were changed, publish again: KeyboardInterrupt"
     monkeypatch.undo()
     assert rank(folder) == 3
     republish(pipeline)
