@@ -16,6 +16,7 @@ import msgspec
 
 from streamsvd.checks.paths import is_url, local_path
 from streamsvd.errors import DescriptionError, SpecError, StoreError
+from streamsvd.pipelines.report_place import report_place
 from streamsvd.pipelines.substitution import apply_setting, with_variables
 from streamsvd.pipelines.vocabulary import (
     FACTORISATIONS,
@@ -239,9 +240,16 @@ def _pipeline(file: _File, place: Path) -> Pipeline:
     _check_name(name, "$.name")
     folder = f"{place.stem}.runs" if file.state is None else file.state
     state = place.parent / _path_of(folder, "$.state")
+    read = [source.path for source in sources.values()]
+    read += [
+        v
+        for s in steps
+        for a, v in s.inputs.items()
+        if INPUTS[s.verb][a] in ("model", "result") and v not in by_name
+    ]
     return Pipeline(
         name, place, state, file.keep, sources, tuple(steps), tuple(file.checks), tuple(file.publish),
-        tuple(file.notify), _report_place(file, place.parent),
+        tuple(file.notify), report_place(file.report, place.parent, [p.to for p in file.publish], read),
     )  # fmt: skip
 
 
@@ -338,24 +346,6 @@ def _check_links(publish: Sequence[PublicationDescription], folder: Path) -> Non
                     f"{link} and {earlier} lie one in the other - at {where}. Publish to places beside each other."
                 )
         links.append(link)
-
-
-def _report_place(file: _File, folder: Path) -> Path | None:
-    """Where the page of a run goes; no place that is published, nor one that might be data."""
-    if file.report is None:
-        return None
-    report = Path(os.path.abspath(folder / _path_of(file.report, "$.report")))  # noqa: PTH100 - links are not followed
-    if report.suffix not in (".html", ".htm"):
-        raise DescriptionError(
-            f"{file.report} is no name of a page - at $.report. End it in .html."
-        )
-    for entry in file.publish:
-        link = Path(os.path.abspath(folder / local_path(entry.to)))  # noqa: PTH100
-        if report.is_relative_to(link) or link.is_relative_to(report):
-            raise DescriptionError(
-                f"{report} lies in {link}, which is published - at $.report. Write the page beside it."
-            )
-    return report
 
 
 def _check_notice(notice: NoticeDescription, where: str) -> None:
