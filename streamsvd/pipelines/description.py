@@ -18,6 +18,7 @@ from streamsvd.engine.memory import parse_bytes
 from streamsvd.errors import DescriptionError, SpecError, StoreError
 from streamsvd.pipelines.check_descriptions import CheckDescription, check_checks
 from streamsvd.pipelines.notice_fields import NoticeDescription, check_notice
+from streamsvd.pipelines.report_place import report_place
 from streamsvd.pipelines.source_description import SourceDescription, check_source, check_use
 from streamsvd.pipelines.substitution import apply_setting, with_variables
 from streamsvd.pipelines.timetable import Timing, check_timing
@@ -239,9 +240,17 @@ def _pipeline(file: _File, place: Path) -> Pipeline:
     _check_name(name, "$.name")
     folder = f"{place.stem}.runs" if file.state is None else file.state
     state = place.parent / _path_of(folder, "$.state")
+    read = [source.path for source in sources.values()]
+    read += [
+        v
+        for s in steps
+        for a, v in s.inputs.items()
+        if INPUTS[s.verb][a] in ("model", "result") and v not in by_name
+    ]
+    page = report_place(file.report, place.parent, [p.to for p in file.publish], read)
     pipeline = Pipeline(
         name, place, state, file.keep, _memory_of(file.memory), sources, tuple(steps), tuple(file.checks), tuple(file.publish),
-        tuple(file.notify), _report_place(file, place.parent), timing,
+        tuple(file.notify), page, timing,
     )  # fmt: skip
     _check_outside(pipeline)
     return pipeline
@@ -368,24 +377,6 @@ def _check_outside(pipeline: Pipeline) -> None:
             raise DescriptionError(
                 f"{text} lies in the state, {state}, where it would be taken away - at {where}. Choose a place beside it."
             )
-
-
-def _report_place(file: _File, folder: Path) -> Path | None:
-    """Where the page of a run goes; no place that is published, nor one that might be data."""
-    if file.report is None:
-        return None
-    report = Path(os.path.abspath(folder / _path_of(file.report, "$.report")))  # noqa: PTH100 - links are not followed
-    if report.suffix not in (".html", ".htm"):
-        raise DescriptionError(
-            f"{file.report} is no name of a page - at $.report. End it in .html."
-        )
-    for entry in file.publish:
-        link = Path(os.path.abspath(folder / local_path(entry.to)))  # noqa: PTH100
-        if report.is_relative_to(link) or link.is_relative_to(report):
-            raise DescriptionError(
-                f"{report} lies in {link}, which is published - at $.report. Write the page beside it."
-            )
-    return report
 
 
 def _check_inputs(

@@ -17,7 +17,7 @@ from streamsvd.report.parts import Cell, Drawing, Section, Table, Tone, whole
 from streamsvd.report.results.costs import seconds_text
 
 MOST_CHARTS = 8
-STYLES = {"done": (0, "done"), "unchanged": (1, "unchanged"), "refused": (2, "refused")}
+STYLES = {"done": (0, "done"), "unchanged": (2, "unchanged"), "refused": (1, "refused")}
 """Marks of runs; every other ending has a cross."""
 OTHERS = (3, "failed or stopped")
 

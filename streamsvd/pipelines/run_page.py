@@ -237,13 +237,13 @@ def _plans_section(record: PipelineRecord) -> Section:
 
 
 def _bytes(count: int | None) -> Cell:
-    return Cell("–") if count is None else Cell(show_bytes(count), float(count))
+    return Cell("–", -1.0) if count is None else Cell(show_bytes(count), float(count))
 
 
 def _actual(step: StepRecord | None, name: str) -> Cell:
     """What a step took; nothing where it was not made."""
     if step is None or step.status == "unchanged":
-        return Cell("–")
+        return Cell("–", -1.0)
     value = getattr(step, name)
     return number(value, 3) if name in ("passes", "seconds") else _bytes(value)
 

@@ -156,5 +156,5 @@ def whole(x: float) -> Cell:
 
 
 def number(x: float | None, digits: int = 4) -> Cell:
-    """A number; a dash where there is none."""
-    return Cell("–") if x is None or x != x else Cell(f"{x:.{digits}g}", float(x))
+    """A number; where there is none a dash, which is sorted before all that are not negative."""
+    return Cell("–", -1.0) if x is None or x != x else Cell(f"{x:.{digits}g}", float(x))

@@ -31,6 +31,8 @@ OWN = {
     "cli/demo/climate.py": "sample data of a package",
     "pipelines/description.py": "a link beside the file, without what the system would follow",
     "pipelines/digests.py": "what is found below a source",
+    "pipelines/report_place.py": "a page beside the file, without what the system would follow",
+    "pipelines/sources.py": "what is found below a source",
     "pipelines/execution.py": "results below the state",
     "pipelines/publishing.py": "where a link leads",
 }

@@ -133,9 +133,13 @@ def test_whatever_goes_wrong_in_a_page_the_run_is_as_it_was_recorded(folder, mon
             "latest/eof/report.html",
             r"report.html lies in .*/latest/eof, which is published - at \$.report",
         ),
-        ("latest", "latest is no name of a page - at \\$.report. End it in .html."),
+        ("latest", "latest is no name of a page - at \\$.report. End a path in .html."),
         ("a.zarr", "a.zarr is no name of a page"),
-        ("", "report is empty|is empty"),
+        ("a.zarr/report.html", r"lies in .*/a.zarr, which is read - at \$.report"),
+        ("a.model/report.html", r"lies in .*/a.model, which is read"),
+        ("latest/eof/../eof/r.html", "which is published"),
+        ("s3://bucket/r.html", "is no name of a page"),
+        ("", r"is empty, and the current folder is not meant by that.* - at \$.report"),
     ],
 )
 def test_a_place_that_is_no_place_for_a_page_is_refused(folder, place, words):

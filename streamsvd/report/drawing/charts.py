@@ -13,7 +13,7 @@ import numpy as np
 from streamsvd.report.drawing.scales import Numbers, Scale, finite
 from streamsvd.report.parts import Drawing
 
-WIDTH, PLOT_HEIGHT = 420.0, 190.0
+WIDTH, PLOT_HEIGHT = 360.0, 180.0
 LEFT, RIGHT, HEAD, FOOT = 62.0, 16.0, 24.0, 40.0
 LETTER = 6.4
 """Width of a letter of the legend, about."""
@@ -84,7 +84,7 @@ class Chart:
     ) -> None:
         self.title, self.description, self.note = title, description, note
         self.x, self.y = x, y
-        self._legend: list[tuple[str, int]] = []
+        self._legend: list[tuple[str, int, bool]] = []
         self._plot = element(None, "g")
         self._rules = 0
         self._draw_axes(x_label, y_label)
@@ -150,7 +150,7 @@ class Chart:
     ) -> Chart:
         """Points, each of which says its tip where the pointer rests."""
         self._marks(self._x(xs), self._y(ys), style, tips)
-        self._name(name, style)
+        self._name(name, style, has_line=False)
         return self
 
     def intervals(
@@ -194,19 +194,22 @@ class Chart:
                 if tips:
                     element(found, "title").text = tips[i]
 
-    def _name(self, name: str, style: int) -> None:
+    def _name(self, name: str, style: int, *, has_line: bool = True) -> None:
         if name:
-            self._legend.append((name, style))
+            self._legend.append((name, style, has_line))
 
     def finish(self) -> Drawing:
         """The drawing."""
         root_height, legend = HEAD + PLOT_HEIGHT + FOOT, element(None, "g")
         x, y = 4.0, 14.0
-        for name, style in self._legend:
+        for name, style, has_line in self._legend:
             width = 26 + LETTER * len(name)
             if x > 4 and x + width > WIDTH:
                 x, y = 4.0, y + 17
-            element(legend, "line", x1=x, x2=x + 18, y1=y - 4, y2=y - 4, class_=f"line s{style}")
+            if has_line:
+                element(
+                    legend, "line", x1=x, x2=x + 18, y1=y - 4, y2=y - 4, class_=f"line s{style}"
+                )
             mark(legend, x + 9, y - 4, style)
             label(legend, name, x + 23, y, "key")
             x += width + 10
@@ -257,7 +260,7 @@ def bars(
     longest = max((len(said) for _, values in rows for _, said in values), default=0)
     body, y = element(None, "g"), 0.0
     for text, values in rows:
-        label(body, cut_middle(text, 55), 4.0, y + 12, "name")
+        label(body, cut_middle(text, 50), 4.0, y + 12, "name")
         y += 18
         for style, (value, said) in enumerate(values):
             share = value / most if most > 0 and np.isfinite(value) else 0.0
