@@ -19,7 +19,6 @@ import pytest
 
 from streamsvd.pipelines.lock import lock_holder
 from streamsvd.pipelines.records import RunLog
-from streamsvd.testing.spectra import KnownMatrix
 from tests.pipelines.kit import CHAIN, SVD, write, write_matrix, write_sources
 
 
@@ -48,6 +47,13 @@ main({arguments!r})
 """A server whose minutes are short."""
 EVERY_MINUTE = 'schedule = "* * * * *"\n' + SVD
 OPEN = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
+
+
+def long_run(folder: Path) -> str:
+    """A pipeline whose run takes minutes: hundreds of steps, each of a second."""
+    np.save(folder / "A.npy", np.random.default_rng(0).standard_normal((3000, 1500)))
+    step = '[[steps]]\nname = "s{0}"\nsvd = {{source = "a", rank = 5, tol = 1e-9, seed = {0}}}\n'
+    return '[sources.a]\npath = "A.npy"\n' + "".join(step.format(i) for i in range(300))
 
 
 @pytest.fixture
@@ -118,9 +124,7 @@ def test_a_server_runs_a_pipeline_and_stops_cleanly(start_fast, folder, tmp_path
     "sent", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
 )
 def test_a_run_that_goes_on_is_interrupted_within_a_block_and_waited_for(start_fast, folder, sent):
-    np.save(folder / "A.npy", KnownMatrix("slow", 3000, 1500).rows(0, 3000))
-    endless = 'rank = 5, tol = 1e-12, max_passes = 1000000, memory = "320MiB"'
-    write(folder, SVD.replace("rank = 3", endless))
+    write(folder, long_run(folder))
     line = ["--cron", "* * * * *", "--log", "json"]
     child = start_fast("run", folder / "p.toml", *line, minute=1)
     entries_until(child, "start")
@@ -164,9 +168,7 @@ def test_two_servers_never_run_one_pipeline_twice_in_a_hundred_times(start_fast,
 
 @pytest.mark.slow
 def test_a_server_that_is_killed_in_a_run_is_followed_by_another(start_fast, folder):
-    np.save(folder / "A.npy", KnownMatrix("slow", 3000, 1500).rows(0, 3000))
-    endless = 'rank = 5, tol = 1e-12, max_passes = 1000000, memory = "320MiB"'
-    write(folder, 'schedule = "* * * * *"\n' + SVD.replace("rank = 3", endless))
+    write(folder, 'schedule = "* * * * *"\n' + long_run(folder))
     since = time.time()
     first = start_fast("serve", folder, since=since, minute=3)
     told = entries_until(first, "tick", "start")
@@ -186,9 +188,7 @@ def test_a_server_that_is_killed_in_a_run_is_followed_by_another(start_fast, fol
 
 @pytest.mark.slow
 def test_a_time_whose_server_and_run_were_killed_is_gone_on_with(start_fast, folder):
-    np.save(folder / "A.npy", KnownMatrix("slow", 3000, 1500).rows(0, 3000))
-    endless = 'rank = 5, tol = 1e-12, max_passes = 1000000, memory = "320MiB"'
-    write(folder, 'schedule = "* * * * *"\n' + SVD.replace("rank = 3", endless))
+    write(folder, 'schedule = "* * * * *"\n' + long_run(folder))
     since = time.time() - 100
     first = start_fast("serve", folder, since=since, minute=120)
     told = entries_until(first, "tick", "start")
