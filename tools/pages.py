@@ -30,7 +30,7 @@ WHOLE_PAGES = {
 }
 """Pages of the repository that are pages of the site, by the place that they have there."""
 FAMILIES = {
-    "common": "Opening, loading, errors",
+    "common": "Opening, loading, certificates, errors",
     "factor": "Factorisations",
     "models": "Models",
     "streams": "Streams",
