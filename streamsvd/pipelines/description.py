@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from streamsvd.checks.paths import is_url, local_path
+from streamsvd.engine.memory import parse_bytes
 from streamsvd.errors import DescriptionError, SpecError, StoreError
 from streamsvd.pipelines.source_description import SourceDescription, check_source, check_use
 from streamsvd.pipelines.substitution import apply_setting, with_variables
@@ -62,6 +63,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str | None = None
     state: str | None = None
     keep: int = 5
+    memory: int | str | None = None
     sources: dict[str, Any] = {}
     checks: list[CheckDescription] = []
     publish: list[PublicationDescription] = []
@@ -90,6 +92,12 @@ class Step:
     options: Mapping[str, Any]
     needs: tuple[str, ...]
 
+    @property
+    def source(self) -> str:
+        """Name of the source that it reads."""
+        words = INPUTS[self.verb]
+        return next(value for argument, value in self.inputs.items() if words[argument] == "source")
+
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
@@ -111,6 +119,7 @@ class Pipeline:
     path: Path
     state: Path
     keep: int
+    memory: int | None
     sources: Mapping[str, SourceDescription]
     steps: tuple[Step, ...]
     checks: tuple[CheckDescription, ...]
@@ -228,9 +237,17 @@ def _pipeline(file: _File, place: Path) -> Pipeline:
     folder = f"{place.stem}.runs" if file.state is None else file.state
     state = place.parent / _path_of(folder, "$.state")
     return Pipeline(
-        name, place, state, file.keep, sources, tuple(steps), tuple(file.checks), tuple(file.publish),
+        name, place, state, file.keep, _memory_of(file.memory), sources, tuple(steps), tuple(file.checks), tuple(file.publish),
         tuple(file.notify),
     )  # fmt: skip
+
+
+def _memory_of(written: int | str | None) -> int | None:
+    """Bytes as they are written; a fault is located."""
+    try:
+        return None if written is None else parse_bytes(written)
+    except SpecError as error:
+        raise DescriptionError(f"{error} - at $.memory.") from error
 
 
 def _step(table: Mapping[str, Any], number: int) -> Step:

@@ -10,7 +10,7 @@ import msgspec
 from streamsvd.engine.row_labels import RowTransform
 from streamsvd.errors import DescriptionError, SpecError
 
-OF_MATRICES = ("variable", "rows", "transform")
+OF_MATRICES = ("variable", "rows", "transform", "share")
 """Fields that say how one matrix is opened."""
 OF_COLLECTIONS = ("select", "transpose", "columns", "cut")
 """Fields that say how a collection is opened."""
@@ -98,6 +98,7 @@ class SourceDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     rows: str | int | list[str] | None = None
     missing: Literal["error", "fill", "zero"] = "error"
     absent: Literal["fail", "skip"] = "fail"
+    share: bool | None = None
     transform: TransformDescription | None = None
     select: str | list[str] | None = None
     transpose: str | list[str] | None = None
