@@ -20,7 +20,7 @@ from streamsvd.protocols import Source
 from streamsvd.store.collections.archive import CompressedStore
 from streamsvd.store.results.loading import load
 from streamsvd.store.results.reader import is_result
-from streamsvd.store.sources.adjusted import AdjustedRows, stored_rows
+from streamsvd.store.sources.adjusted import stored_rows, with_stored_rows
 from streamsvd.verbs import VERBS
 
 EMPTY = "its model has absorbed nothing yet"
@@ -87,8 +87,7 @@ class StepWork:
     def with_source(self, source: Source, memory: int | None) -> StepWork:
         """The same, with its matrix read by another object, and other memory if any is given."""
         inputs, opened = list(self.inputs), self.inputs[self._place_of_source]
-        is_adjusted = isinstance(opened, AdjustedRows)
-        inputs[self._place_of_source] = replace(opened, whole=source) if is_adjusted else source
+        inputs[self._place_of_source] = with_stored_rows(opened, source)
         options = self.options if memory is None else self.options | {"memory": memory}
         return replace(self, inputs=inputs, options=options)
 

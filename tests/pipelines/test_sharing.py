@@ -28,7 +28,6 @@ from tests.pipelines.kit import (
     statuses,
     write,
 )
-from tests.pipelines.test_transforms import MODEL, MONTHLY, PCA, write_air
 
 THREE = """
 memory = "1GiB"
@@ -248,16 +247,3 @@ def test_the_error_of_a_step_names_it_and_other_errors_come_as_they_are(
         run_pipeline(write(tmp_path, SHARED))
     (record,) = RunLog(tmp_path / "p.runs").records()
     assert statuses(record) == {"eof": "done", "model": "failed", "rows": "done"}
-
-
-def test_steps_share_what_lies_beneath_a_transform(tmp_path):
-    write_air(tmp_path)
-    steps = MONTHLY + "share = {share}\n" + PCA + MODEL.replace("air.model", "{share}.model")
-    texts = {
-        word: 'memory = "1GiB"\n' + steps.replace("{share}", word) for word in ("true", "false")
-    }
-    apart = run_text(tmp_path, texts["false"], "state=apart.runs")
-    together = run_text(tmp_path, texts["true"], "state=together.runs")
-    assert [read.steps for read in together.reads] == [("eof", "model")]
-    for name in ("eof", "model"):
-        assert_same_bits(place_of(apart, name), place_of(together, name))

@@ -17,6 +17,7 @@ from streamsvd.testing.writing import write_grid
 from tests.cli.conftest import run, start  # noqa: F401 - fixtures
 from tests.pipelines.kit import (
     Watch,
+    assert_same_bits,
     made,
     place_of,
     refusal,
@@ -240,6 +241,21 @@ def test_means_that_were_damaged_are_refused(folder):
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(streamsvd.StoreError, match="cannot be read: .* Restore it from a copy"):
         run_text(folder, MONTHLY + PCA.replace("rank = 3", "rank = 2"))
+
+
+def test_steps_share_a_read_beneath_their_transforms(tmp_path):
+    records = []
+    for share in ("true", "false"):
+        (tmp_path / share).mkdir()
+        write_air(tmp_path / share)
+        text = MONTHLY.replace('rows = "time"', f'rows = "time"\nshare = {share}')
+        text = 'memory = "1GiB"\n' + text + PCA.replace("rank = 3", 'rank = 3, memory = "64MiB"')
+        text += MODEL.partition("\n\n")[0].replace("rank = 3", 'rank = 3, memory = "64MiB"')
+        records.append(run_text(tmp_path / share, text))
+        assert records[-1].status == "done", records[-1].error
+    assert [len(record.reads) for record in records] == [1, 0]
+    for name in ("eof", "model"):
+        assert_same_bits(*(place_of(record, name) for record in records))
 
 
 @pytest.mark.parametrize(

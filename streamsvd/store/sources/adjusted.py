@@ -109,8 +109,9 @@ class AdjustedRows:
 
     @property
     def _height(self) -> int:
-        """Rows that are converted at once: whole chunks, or some of them."""
-        return min(self.shape[0], max(self.chunks[0], BYTES_AT_ONCE // self._row_bytes, 1))
+        """Rows that are converted at once: whole chunks."""
+        chunk = self.chunks[0]
+        return min(self.shape[0], chunk * max(1, BYTES_AT_ONCE // (chunk * self._row_bytes)))
 
     def read(self, rows: slice, columns: slice, out: npt.NDArray[Any], /) -> None:
         rows, columns = check_rectangle(self, rows, columns, out)
@@ -166,6 +167,11 @@ def stored_rows(source: Source) -> Source:
     if isinstance(source, KeptColumns) and isinstance(source.whole, AdjustedRows):
         return replace(source, whole=source.whole.whole)
     return source
+
+
+def with_stored_rows(source: Source, stored: Source) -> Source:
+    """The same matrix, adjusted as it was, read from another object that holds what is stored."""
+    return replace(source, whole=stored) if isinstance(source, AdjustedRows) else stored
 
 
 @dataclass(frozen=True, eq=False)
