@@ -112,6 +112,7 @@ def _run_climate(out: Path, say: Say) -> dict[str, Any]:
     """Part 1: real data."""
     from streamsvd.cli.demo import climate
     from streamsvd.cli.present import variance_rows
+    from streamsvd.report.writing import write_report
 
     data = climate.load()
     years, *grid = data.values.shape
@@ -126,8 +127,13 @@ def _run_climate(out: Path, say: Say) -> dict[str, Any]:
     head, rows = variance_rows(result)
     _table(say, head, rows[: climate.N_MAPS])
     drawn = climate.draw(data, weights, result, out)
-    say(f"\n   figures: {', '.join(str(path) for path in drawn)}\n")
+    say(f"\n   figures: {', '.join(str(path) for path in drawn)}")
+    page = out / "report.html"
+    say(f"\n   $ streamsvd report {out / 'eofs.zarr'} --grid {grid[0]},{grid[1]} --out {page}\n")
+    written = write_report(out / "eofs.zarr", page, grid=grid, overwrite=True)
+    say(f"   {written.verdict}\n")
     return {
+        "report": str(page),
         "explained_variance_ratio": result.explained_variance_ratio,
         "relative_width": result.certificate.relative_width,
         "passes": result.info.passes,
