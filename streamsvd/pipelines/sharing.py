@@ -120,11 +120,12 @@ def _fit(works: Sequence[StepWork], threads: int, window: int, allowed: int) -> 
 
 
 def _needed_bytes(work: StepWork, memory: int | None) -> int:
-    """Upper bound of the memory of a step alone."""
+    """Upper bound of the memory of a step alone, with the means that are subtracted from its rows."""
     options = work.options if memory is None else work.options | {"memory": memory}
     if accepts(work.step, "checkpoint", "plan"):
         options = options | {"checkpoint": work.saves}
-    return int(plan(work.step.verb, *work.inputs, **options).projected_bytes)
+    planned = plan(work.step.verb, *work.inputs, **options).projected_bytes
+    return int(planned) + work.mean_bytes
 
 
 @dataclass(slots=True, eq=False)

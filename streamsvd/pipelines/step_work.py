@@ -11,6 +11,7 @@ from typing import Any
 from streamsvd.engine.events import Callback
 from streamsvd.errors import CheckpointMismatch, NotConverged, StreamSVDError
 from streamsvd.models import Model
+from streamsvd.numerics.row_fits import RowFit
 from streamsvd.pipelines.arguments import accepts, results_of
 from streamsvd.pipelines.description import Pipeline, Step
 from streamsvd.pipelines.records import Status, StepRecord
@@ -95,6 +96,12 @@ class StepWork:
     def source(self) -> Any:
         """The matrix that it reads, as it is stored."""
         return stored_rows(self.inputs[self._place_of_source])
+
+    @property
+    def mean_bytes(self) -> int:
+        """Bytes of the means that are subtracted from its rows."""
+        fit = getattr(self.inputs[self._place_of_source], "fit", None)
+        return fit.nbytes if isinstance(fit, RowFit) else 0
 
     @property
     def _place_of_source(self) -> int:
