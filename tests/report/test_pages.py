@@ -127,7 +127,7 @@ def test_a_factorisation_says_what_its_certificate_says():
     assert memory[1].text == "Measured 47.7 MiB, projected 85.8 MiB: 56% of what was projected."
     options = {row[0]: row[1:] for row in tables(page)["Options"]}
     assert options["rank"] == ["6", "–", "asked"]
-    assert options["delta"][2] == "as it is by itself"
+    assert options["delta"][2] == "default"
     assert (
         page.all("pre")[0].text
         == "streamsvd svd SOURCE --rank 6 --tol 0.001 --memory 100000000 --seed 7 --out again"
