@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from streamsvd.checks.paths import is_url, local_path
+from streamsvd.engine.opening import open as open_matrix
 from streamsvd.errors import StreamSVDError
 from streamsvd.pipelines.arguments import is_waiting
 from streamsvd.pipelines.description import Pipeline, Step
 from streamsvd.pipelines.records import PipelineRecord, StepRecord
-from streamsvd.pipelines.sources import address, open_input
+from streamsvd.pipelines.sources import address
 from streamsvd.pipelines.vocabulary import INPUTS
 from streamsvd.report.parts import Section
 from streamsvd.report.results.components import Grid
@@ -87,7 +88,10 @@ def _grid_of(pipeline: Pipeline | None, step: Step | None) -> Grid | None:
         if is_url(address(pipeline, described)) or is_waiting(pipeline, step):
             return None
         try:
-            axes = column_axes(open_input(pipeline, described, step.verb))
+            rows = tuple(described.rows) if isinstance(described.rows, list) else described.rows
+            axes = column_axes(
+                open_matrix(address(pipeline, described), variable=described.variable, rows=rows)
+            )
         except (StreamSVDError, OSError):
             return None
         named = tuple(

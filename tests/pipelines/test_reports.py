@@ -268,3 +268,16 @@ def test_a_run_without_a_report_writes_none(folder):
 def test_a_report_that_is_no_text_is_located(folder):
     with pytest.raises(DescriptionError, match=r"at \$.report"):
         write(folder, "report = 3\n" + SVD)
+
+
+def test_what_a_killed_process_left_of_a_page_is_written_over(folder):
+    (folder / "latest").mkdir()
+    (folder / "latest" / ".report.html.partial").write_text("<p>half")
+    run_text(folder, REPORT + CHAIN)
+    assert verdict(page_at(folder)).startswith("✓ Good Done")
+    assert sorted(p.name for p in (folder / "latest").iterdir()) == ["eof", "model", "report.html"]
+    before = (folder / "latest" / "report.html").stat().st_ino
+    run_text(folder, REPORT + CHAIN)
+    assert (
+        folder / "latest" / "report.html"
+    ).stat().st_ino != before  # another file took its place

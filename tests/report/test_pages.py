@@ -17,6 +17,7 @@ from streamsvd.cli import commands
 from streamsvd.errors import SpecError, StoreError
 from streamsvd.factor.result import PCA
 from streamsvd.info import Status
+from streamsvd.kernels.files import ridge_arrays
 from streamsvd.models.options import VerifyOptions
 from streamsvd.models.verify import Verification
 from streamsvd.numerics.certificate import Kind
@@ -126,7 +127,7 @@ def test_a_factorisation_says_what_its_certificate_says():
     assert memory[1].text == "Measured 47.7 MiB, projected 85.8 MiB: 56% of what was projected."
     options = {row[0]: row[1:] for row in tables(page)["Options"]}
     assert options["rank"] == ["6", "–", "asked"]
-    assert options["delta"][2] == "as it is by itself"
+    assert options["delta"][2] == "default"
     assert (
         page.all("pre")[0].text
         == "streamsvd svd SOURCE --rank 6 --tol 0.001 --memory 100000000 --seed 7 --out again"
@@ -343,13 +344,26 @@ def test_a_stream_that_was_saved_is_a_page(tmp_path):
     assert "So far, after 90 rows" in verdict(page_of(tmp_path / "s", tmp_path))
 
 
-def test_a_file_of_an_earlier_release_is_a_page(tmp_path):
-    from streamsvd.kernels.nystrom import NystromResult
+def test_files_of_earlier_releases_are_pages(tmp_path):
+    np.savez(tmp_path / "k.npz", **made("nystrom").arrays())
+    np.savez(tmp_path / "r.npz", **ridge_arrays(made("kernel_ridge")))
+    for name, words in (
+        ("k.npz", "of the trace of the kernel matrix"),
+        ("r.npz", "rows that were held out"),
+    ):
+        page = page_of(tmp_path / name, tmp_path, overwrite=True)
+        assert words in verdict(page)
+        assert "not known" in page.text
 
-    found = made("nystrom")
-    assert isinstance(found, NystromResult)
-    page = read_page(render(PAGES[type(found)](found, ResultOrigin("k.npz"))))
-    assert "not known" in page.text
+
+@pytest.mark.slow
+def test_a_model_in_an_object_store_is_a_page(bucket, tmp_path):
+    rng = np.random.default_rng(0)
+    for i in range(2):
+        streamsvd.update(f"{bucket}/m", rng.standard_normal((30, 8)), f"b{i}", rank=3)
+    page = page_of(f"{bucket}/m", tmp_path)
+    assert page.all("h1")[0].text == f"{bucket}/m"
+    assert len(tables(page)["Versions, the newest first"]) == 2
 
 
 @pytest.mark.parametrize(

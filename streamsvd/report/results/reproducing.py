@@ -24,7 +24,7 @@ SOURCE = "SOURCE"
 
 
 def option_words(options: Any, left_out: Iterable[str] = ()) -> list[str]:
-    """The options of a command that differ from what they are by themselves.
+    """The options of a command that differ from their defaults.
 
     An array stands for the file that it was in.
     """
@@ -74,7 +74,7 @@ def command_line(
 
 
 def options_table(options: Any) -> list[Table]:
-    """What was asked, and what it would have been by itself."""
+    """What was asked, and what it would have been otherwise."""
     if not is_dataclass(options):
         return []
     rows = []
@@ -87,10 +87,10 @@ def options_table(options: Any) -> list[Table]:
                 Cell(f.name),
                 Cell(text),
                 Cell(default),
-                Cell("as it is by itself" if text == default else "asked"),
+                Cell("default" if text == default else "asked"),
             ]
         )
-    return [Table("Options", ["option", "value", "by itself", "which"], rows)]
+    return [Table("Options", ["option", "value", "default", "which"], rows)]
 
 
 def show_option(value: Any) -> str:

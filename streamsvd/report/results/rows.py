@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from streamsvd.info import Status
-from streamsvd.numerics.sentences import percent, round_up
+from streamsvd.numerics.sentences import round_up
 from streamsvd.report.drawing.charts import Chart
 from streamsvd.report.drawing.scales import Scale
 from streamsvd.report.parts import Cell, Page, Section, Table, Tone, number, whole
@@ -90,7 +90,7 @@ def sample_page(found: RowSample, origin: ResultOrigin) -> Page:
         )
     else:
         verdict = (
-            f"The {count:,} rows keep every squared length within −{percent(max(c.lower, 0.0))} and +{percent(max(c.upper, 0.0))} "
+            f"The {count:,} rows keep every squared length within −{round_up(100 * max(c.lower, 0.0), 3)} % and +{round_up(100 * max(c.upper, 0.0), 3)} % "
             f"in {c.rank:,} directions (proved)."
         )
         tone = "caution" if found.info.warnings else "good"
