@@ -29,7 +29,7 @@ class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
     place
         Where its result is; of an update, that of the newest version; empty where it has none.
     seconds, passes, bytes_read, peak_bytes, projected_bytes, n_rows
-        What it cost; 0 where it was unchanged.
+        What it cost; 0 where it was unchanged. Memory of a step that shared a read is that of all who did.
     warnings
         What a careful user should know.
     error

@@ -106,10 +106,12 @@ def story_page(story: RunStory) -> Page:
     """The page of a run with those before it."""
     record, pipeline = story.record, story.pipeline
     cautions = [f"Step {s.name}: {text}" for s in record.steps for text in s.warnings]
+    cautions += record.notes
     sections = [
         _ending_section(story),
         *([_steps_section(record)] if record.steps else []),
         *([_plans_section(record)] if record.plans else []),
+        *([_reads_section(record)] if record.reads else []),
         _checks_section(story),
         _publications_section(story),
         past_section(story.past),
@@ -142,6 +144,8 @@ def run_verdict(record: PipelineRecord) -> str:
         )
     if status == "running":
         return "The run is going on."
+    if record.command == "publish":
+        return f"Published again: {_list_text('link', record.published)} led to a result that was kept."
     made = [s.name for s in record.steps if s.status == "done"]
     passed = sum(c.passed for c in record.checks)
     if status == "unchanged":
@@ -236,6 +240,20 @@ def _plans_section(record: PipelineRecord) -> Section:
     )
 
 
+def _reads_section(record: PipelineRecord) -> Section:
+    """Reads that several steps shared: what the store was asked, what the steps asked, and memory."""
+    rows = [
+        [
+            Cell(r.source), Cell(", ".join(r.steps)), _bytes(r.bytes_read), _bytes(r.asked_bytes), _bytes(r.peak_bytes),
+            _bytes(r.projected_bytes),
+        ]
+        for r in record.reads
+    ]  # fmt: skip
+    heads = ["source", "steps", "of the store", "asked by the steps", "memory", "memory planned"]
+    text = "Each chunk was read once for all of these steps. Their memory is that of all together."
+    return Section("One read for several steps", [text], (), (), [Table("Shared reads", heads, rows)])  # fmt: skip
+
+
 def _bytes(count: int | None) -> Cell:
     return Cell("–", -1.0) if count is None else Cell(show_bytes(count), float(count))
 
@@ -263,7 +281,9 @@ def _checks_section(story: RunStory) -> Section:
 
 
 def _value(c: CheckRecord) -> Cell:
-    return Cell("not known", tone="bad") if c.value is None else number(c.value, 6)
+    if c.value is None:
+        return Cell(c.words, tone="plain" if c.passed else "bad")
+    return number(c.value, 6)
 
 
 def _publications_section(story: RunStory) -> Section:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import psutil
 
 from streamsvd.engine.events import (
@@ -215,4 +216,9 @@ def make_together(
         peak_bytes=peak_since(memory),
         projected_bytes=shared.projected_bytes,
     )
+    for outcome in outcomes:
+        if isinstance(outcome, StepOutcome):  # nobody can tell whose memory it was
+            outcome.record = msgspec.structs.replace(
+                outcome.record, peak_bytes=cost.peak_bytes, projected_bytes=cost.projected_bytes
+            )
     return outcomes, cost

@@ -27,7 +27,7 @@ from streamsvd.verbs import VERBS
 EMPTY = "its model has absorbed nothing yet"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class StepOutcome:
     """What came of a step: its record, and its result; None where it has none yet."""
 
