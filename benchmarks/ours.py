@@ -143,13 +143,13 @@ def run(
         rates = measure_speeds(draft, first)
     if counting is not None:
         counting.reset()
-    asked = _asked_bytes()
+    asked = asked_bytes()
     found, cost = measured(
         lambda: _factorise(
             source, memory, {"axis": axis, "route": route, "rates": rates}, seed, options
         )
     )
-    asked = _asked_bytes() - asked
+    asked = asked_bytes() - asked
     plan, r = found.plan, found.result
     # the product sets the kernel's mark back when it begins, so its own peak counts as well
     cost["peak_rss_bytes"] = max(cost["peak_rss_bytes"], r.info.peak_bytes)
@@ -235,7 +235,7 @@ def stored_bytes(path: Path) -> int:
     return sum(file.stat().st_size for file in files)
 
 
-def _asked_bytes() -> int:
+def asked_bytes() -> int:
     """Bytes that this process has asked of files so far, cached or not."""
     (line,) = (x for x in Path("/proc/self/io").read_text().splitlines() if x.startswith("rchar"))
     return int(line.split()[1])

@@ -36,6 +36,7 @@ MODULES = {
     "T11": "device_pass",
     "T12": "ordinary",
     "T16": "tiny",
+    "P1": "shared_read",
     "S1": "streams",
     "S2": "sweep_start",
     "K1": "kernels",

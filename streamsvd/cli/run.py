@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from streamsvd.pipelines.journal import Journal
     from streamsvd.pipelines.planning import StepPlan
     from streamsvd.pipelines.records import PipelineRecord
+    from streamsvd.pipelines.sharing import SharingPlan
 
 set_option = click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE",
@@ -83,7 +84,7 @@ def command(
     from streamsvd.cli.event_lines import journal_of
     from streamsvd.cli.present import show_json
     from streamsvd.pipelines.description import read_pipeline
-    from streamsvd.pipelines.planning import plan_pipeline
+    from streamsvd.pipelines.planning import plan_pipeline, plan_reads
 
     _check_together(dry_run, cron, timezone, jitter, claim)
     if cron is not None:
@@ -96,7 +97,8 @@ def command(
         metrics = metrics_place(metrics)
     pipeline = read_pipeline(file, settings)
     if dry_run:
-        show_plans(plan_pipeline(pipeline), as_json=as_json)
+        plans = plan_pipeline(pipeline)
+        show_plans(plans, plan_reads(pipeline, plans), as_json=as_json)
         return 0
     record = _run_once(pipeline, journal, metrics, claim, quiet=quiet)
     if as_json:
@@ -196,9 +198,10 @@ def run_fields(record: PipelineRecord) -> dict[str, Any]:
     return found
 
 
-def show_plans(plans: list[StepPlan], *, as_json: bool) -> None:
-    """The plan of every step."""
+def show_plans(plans: list[StepPlan], reads: list[SharingPlan], *, as_json: bool) -> None:
+    """The plan of every step, and which of them share a read."""
     from streamsvd.cli.present import show_json
+    from streamsvd.engine.memory import show_bytes
 
     if as_json:
         steps = [
@@ -209,12 +212,18 @@ def show_plans(plans: list[StepPlan], *, as_json: bool) -> None:
             }
             for p in plans
         ]  # fmt: skip
-        show_json("pipeline plan", {"status": "planned", "steps": steps})
+        together = [{"steps": r.names, "projected_bytes": r.projected_bytes} for r in reads]
+        show_json("pipeline plan", {"status": "planned", "steps": steps, "reads": together})
         return
     for p in plans:
         click.echo(f"step {p.step.name}: {p.step.verb}")
         text = p.note if p.plan is None else p.plan.explain()
         click.echo("\n".join(f"  {line}" for line in text.splitlines()))
+    for read in reads:
+        click.echo(
+            f"one read for {', '.join(read.names)}: {show_bytes(read.projected_bytes)} of memory together, chunks that wait "
+            f"for a step {show_bytes(read.window_bytes)} of it"
+        )
 
 
 def show_run(record: PipelineRecord) -> None:
@@ -230,6 +239,11 @@ def show_run(record: PipelineRecord) -> None:
         for s in record.steps
     ]  # fmt: skip
     click.echo("\n".join(table_lines(head, rows)))
+    for r in record.reads:
+        click.echo(
+            f"one read of {r.source} for {', '.join(r.steps)}: {show_bytes(r.bytes_read)} of the store, {show_bytes(r.asked_bytes)} "
+            f"asked; peak {show_bytes(r.peak_bytes)} of {show_bytes(r.projected_bytes)}"
+        )
     for c in record.checks:
         value = "not known" if c.value is None else f"{c.value:.6g}"
         click.echo(

@@ -11,7 +11,7 @@ from typing import Any
 import dask
 
 from streamsvd.engine.submit import active_client
-from streamsvd.engine.threads import ThreadPool
+from streamsvd.engine.threads import ThreadPool, own_thread_count
 from streamsvd.engine.worker_checks import workers_of
 
 
@@ -41,7 +41,7 @@ def concurrency() -> tuple[int, int]:
     if client is None:
         from dask.system import CPU_COUNT
 
-        chosen = dask.config.get("num_workers", None)
+        chosen = own_thread_count() or dask.config.get("num_workers", None)
         count = int(chosen) if chosen else int(CPU_COUNT)
         return count, count
     threads = [int(worker["nthreads"]) for worker in workers_of(client).values()]

@@ -86,10 +86,12 @@ def run_graph(
         return _run_on_cluster(client, shared, build, told, what, needs)
     handle = dask.delayed(shared, traverse=False, name=f"shared-{uuid.uuid4().hex}")
     graph = build(handle)
-    with held_memory(), one_thread(), _GraphWatcher(graph, told):
+    # Handed over, and not made active: what is active is the process's, and runs that overlap would take it from one another.
+    callbacks = [*DaskCallback.active, _GraphWatcher(graph, told)._callback]
+    with held_memory(), one_thread():
         (value,) = dask.compute(
-            graph.root, scheduler=threaded.get, pool=pool_of(workers), optimize_graph=False
-        )
+            graph.root, scheduler=threaded.get, pool=pool_of(workers), optimize_graph=False, callbacks=callbacks
+        )  # fmt: skip
     return value
 
 

@@ -6,6 +6,7 @@ there already (``done``): a run that was killed goes on from the nodes that were
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -53,19 +54,24 @@ def build(
     count = len(spans)
     leaves: list[Any] = []
     named: dict[Node, Any] = {}
+    graph = uuid.uuid4().hex
 
     def grow(node: Node) -> Any:
         if node in have:
             return delayed(have[node], traverse=False, pure=False)
+        name = f"{graph}-{node[0]:02d}-{count - node[1]:06d}"  # of two alike, dask begins with the later name
         if node[0] == 0:
             span = spans[node[1]]
-            task = fed_leaf(shared, span, chunks[span]) if span in chunks else leaf(shared, span)
+            if span in chunks:
+                task = fed_leaf(shared, span, chunks[span], dask_key_name=f"span-{name}")
+            else:
+                task = leaf(shared, span, dask_key_name=f"span-{name}")
             leaves.append(task)
         else:
             below = [grow(child) for child in children(node, count)]
             if len(below) == 1:
                 return below[0]
-            task = join(shared, *below)
+            task = join(shared, *below, dask_key_name=f"join-{name}")
         named[node] = task
         return task
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from array_api_compat import array_namespace, is_numpy_namespace
-from scipy.linalg import blas
 
 from streamsvd.numerics.eigen import mirror_upper
+from streamsvd.numerics.rank_update import add_products
 
 if TYPE_CHECKING:
     from jaxtyping import Inexact  # shapes in signatures, for readers
@@ -88,14 +88,14 @@ def add_gram(
     complex_ = X.dtype.kind == "c"
     if weights is not None:
         X = X * np.sqrt(weights).astype(X.real.dtype)[:, None]
-    along = bool(X.flags.f_contiguous) and not complex_
-    if not along:
+    if complex_ or not X.flags.f_contiguous:
         X = np.ascontiguousarray(X)
-    # By rows G is its own transpose by columns, which is what BLAS writes: X^T conj(X).
-    add = getattr(blas, {"f": "ssyrk", "d": "dsyrk", "F": "cherk", "D": "zherk"}[G.dtype.char])
-    own = int(G.flags.writeable)
-    out = add(1.0, X if along else X.T, beta=1.0, c=G.T, trans=int(along), lower=1, overwrite_c=own)
-    return np.asarray(out).T
+    if not G.flags.writeable:
+        G = G.copy()
+    add_products(
+        G.T, X.T
+    )  # by rows G is its own transpose by columns, which is what BLAS writes: X^T conj(X)
+    return G
 
 
 def complete_gram(G: Inexact[Array, "n n"]) -> Inexact[Array, "n n"]:

@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from streamsvd.checks.paths import is_url, local_path
+from streamsvd.engine.memory import parse_bytes
 from streamsvd.errors import DescriptionError, SpecError, StoreError
 from streamsvd.pipelines.notice_fields import NoticeDescription, check_notice
 from streamsvd.pipelines.substitution import apply_setting, with_variables
@@ -40,6 +41,7 @@ class SourceDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     rows: str | int | list[str] | None = None
     missing: Literal["error", "fill"] = "error"
     absent: Literal["fail", "skip"] = "fail"
+    share: bool | None = None
 
 
 class CheckDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -69,6 +71,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timezone: str = "UTC"
     jitter: float = 0.0
     claims: str | None = None
+    memory: int | str | None = None
     sources: dict[str, Any] = {}
     checks: list[CheckDescription] = []
     publish: list[PublicationDescription] = []
@@ -97,6 +100,12 @@ class Step:
     options: Mapping[str, Any]
     needs: tuple[str, ...]
 
+    @property
+    def source(self) -> str:
+        """Name of the source that it reads."""
+        words = INPUTS[self.verb]
+        return next(value for argument, value in self.inputs.items() if words[argument] == "source")
+
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
@@ -120,6 +129,7 @@ class Pipeline:
     path: Path
     state: Path
     keep: int
+    memory: int | None
     sources: Mapping[str, SourceDescription]
     steps: tuple[Step, ...]
     checks: tuple[CheckDescription, ...]
@@ -241,9 +251,17 @@ def _pipeline(file: _File, place: Path) -> Pipeline:
     folder = f"{place.stem}.runs" if file.state is None else file.state
     state = place.parent / _path_of(folder, "$.state")
     return Pipeline(
-        name, place, state, file.keep, sources, tuple(steps), tuple(file.checks), tuple(file.publish),
+        name, place, state, file.keep, _memory_of(file.memory), sources, tuple(steps), tuple(file.checks), tuple(file.publish),
         tuple(file.notify), timing,
     )  # fmt: skip
+
+
+def _memory_of(written: int | str | None) -> int | None:
+    """Bytes as they are written; a fault is located."""
+    try:
+        return None if written is None else parse_bytes(written)
+    except SpecError as error:
+        raise DescriptionError(f"{error} - at $.memory.") from error
 
 
 def _step(table: Mapping[str, Any], number: int) -> Step:
@@ -373,7 +391,7 @@ def _check_inputs(
 def _check_collection(source: SourceDescription, where: str, verb: str) -> None:
     """Refuse what says how one matrix is opened where a collection is read."""
     plain = SourceDescription(source.path, absent=source.absent)
-    for name in ("variable", "rows", "missing"):
+    for name in ("variable", "rows", "missing", "share"):
         if getattr(source, name) != getattr(plain, name):
             raise DescriptionError(
                 f"{verb} reads a collection, for which {name} says nothing - at {where}.{name}. Leave it out."

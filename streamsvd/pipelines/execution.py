@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shutil
-import time
 import uuid
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,16 +13,10 @@ from typing import Any
 
 import streamsvd
 from streamsvd.engine.events import Callback, ignore_event
-from streamsvd.errors import (
-    NotConverged,
-    SpecError,
-    StreamSVDError,
-)
+from streamsvd.errors import StreamSVDError
 from streamsvd.info import Status as RunStatus
-from streamsvd.models import Model
 from streamsvd.models.verify import Verification
 from streamsvd.pipelines.arguments import (
-    accepts,
     is_waiting,
     results_of,
     saves_of,
@@ -33,22 +27,36 @@ from streamsvd.pipelines.arguments import (
 from streamsvd.pipelines.checks import Finding, check
 from streamsvd.pipelines.claim import Claim
 from streamsvd.pipelines.description import Pipeline, Step, before
-from streamsvd.pipelines.journal import Journal, end_entries, ignore_entry, start_entry, step_entry
+from streamsvd.pipelines.journal import (
+    Journal,
+    JournalEntry,
+    end_entries,
+    ignore_entry,
+    start_entry,
+    step_entry,
+)
 from streamsvd.pipelines.lineage import lineage_of
 from streamsvd.pipelines.lock import run_lock
 from streamsvd.pipelines.notices import send_notices
 from streamsvd.pipelines.planning import WAITING, plan_pipeline
 from streamsvd.pipelines.publishing import check_link, link_target, publish, remove_old
-from streamsvd.pipelines.records import CheckRecord, PipelineRecord, RunLog, Status, StepRecord
-from streamsvd.pipelines.sources import address, model_version, newest_time
-from streamsvd.pipelines.vocabulary import INPUTS
-from streamsvd.store.collections.archive import CompressedStore
+from streamsvd.pipelines.records import (
+    CheckRecord,
+    PipelineRecord,
+    RunLog,
+    SharedReadRecord,
+    Status,
+    StepRecord,
+)
+from streamsvd.pipelines.sharing import SharingPlan, make_together, may_share, plan_sharing
+from streamsvd.pipelines.sources import address, newest_time
+from streamsvd.pipelines.step_work import StepOutcome, StepWork, is_whole
 from streamsvd.store.results.loading import load
-from streamsvd.store.results.reader import is_result
 from streamsvd.store.writing.shield import defer_interrupts
-from streamsvd.verbs import VERBS
 
-EMPTY = "its model has absorbed nothing yet"
+
+class _StepFailed(StreamSVDError):
+    """A step could not be made; its record says why."""
 
 
 def run_pipeline(
@@ -103,7 +111,7 @@ def _recorded_run(run: PipelineRun) -> tuple[PipelineRecord, BaseException | Non
     status: Status
     fault: BaseException | None = None
     try:
-        run.journal(start_entry(run.pipeline.name, number, tick))
+        run.tell(start_entry(run.pipeline.name, number, tick))
         plan_pipeline(run.pipeline)
         status, error = run.make()
     except BaseException as stop:
@@ -112,13 +120,14 @@ def _recorded_run(run: PipelineRun) -> tuple[PipelineRecord, BaseException | Non
     record = PipelineRecord(
         pipeline=run.pipeline.name, number=number, status=status, started=started, ended=_now(),
         streamsvd=streamsvd.__version__, steps=tuple(run.steps), checks=tuple(run.checks),
-        published=tuple(run.published), error=error, tick=tick, claim=claimed,
+        published=tuple(run.published), reads=tuple(run.reads), error=error,
+        tick=tick, claim=claimed,
         lineage=lineage_of(run.pipeline, str(uuid.uuid4()), run.steps, run.published, run.digests),
     )  # fmt: skip
     with defer_interrupts():
         log.end(record)
     for entry in end_entries(record):
-        run.journal(entry)
+        run.tell(entry)
     return record, fault
 
 
@@ -130,8 +139,8 @@ class PipelineRun:
     ----------
     pipeline, callback, journal, claim
         What is run, who watches, and by what right.
-    number, steps, checks, published
-        Of the run, and what was done so far.
+    number, steps, checks, published, reads
+        Of the run, what was done so far, and reads that several steps shared.
     digests
         Of sources that were read, by their names.
     """
@@ -145,25 +154,18 @@ class PipelineRun:
     steps: list[StepRecord] = field(default_factory=list)
     checks: list[CheckRecord] = field(default_factory=list)
     published: list[str] = field(default_factory=list)
+    reads: list[SharedReadRecord] = field(default_factory=list)
     _findings: dict[str, Finding] = field(default_factory=dict)
 
     def make(self) -> tuple[Status, str]:
         """All steps, their checks, and what is published; how it ended, and why."""
-        for step in self.pipeline.steps:
-            try:
-                self.steps.append(self._make_step(step))
-            except BaseException as error:
-                status: Status = "failed" if isinstance(error, Exception) else "interrupted"
-                self.steps.append(
-                    StepRecord(
-                        name=step.name, verb=step.verb, status=status, error=_sentence(error)
-                    )
-                )
-                self._tell_step()
-                if not isinstance(error, StreamSVDError):
-                    raise
-                return "failed", f"step {step.name}: {error}"
-            self._tell_step()
+        try:
+            self._make_steps()
+        except _StepFailed as failure:
+            return "failed", str(failure)
+        finally:
+            order = {step.name: number for number, step in enumerate(self.pipeline.steps)}
+            self.steps.sort(key=lambda record: order[record.name])
         for asked in self.pipeline.checks:
             if asked.step in self._findings:
                 self.checks.append(check(asked, self._findings[asked.step]))
@@ -178,78 +180,110 @@ class PipelineRun:
         changed = any(record.status == "done" for record in self.steps)
         return ("done" if changed or self.published else "unchanged"), ""
 
-    def _tell_step(self) -> None:
-        self.journal(step_entry(self.pipeline.name, self.number, self.steps[-1]))
+    def _make_steps(self) -> None:
+        """Every step after those that it needs; those that read one source at once, where that is of use.
 
-    def _make_step(self, step: Step) -> StepRecord:
-        """One step, unless its result is there."""
-        pipeline = self.pipeline
-        if is_waiting(pipeline, step) or self._is_behind_nothing(step):
-            return StepRecord(name=step.name, verb=step.verb, status="unchanged", error=WAITING)
-        inputs = step_inputs(pipeline, step, self._places())
-        options = step_options(pipeline, step)
-        if step.verb == "update":
-            return self._update(step, inputs, options)
-        keys = {record.name: record.key for record in self.steps}
-        key = step_key(pipeline, step, inputs, keys, self.digests)
-        place = results_of(pipeline, step) / key
-        if _is_whole(place):
-            self._keep_finding(step, load(place), place, 0.0)
-            return StepRecord(
-                name=step.name, verb=step.verb, status="unchanged", key=key, place=str(place)
-            )
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if accepts(step, "out"):
-            options["out"] = place
-        saves = saves_of(pipeline, step) / key
-        if accepts(step, "checkpoint"):
-            options["checkpoint"] = saves
-        began = time.perf_counter()
-        result, shortfall = self._call(step, inputs, options, saves)
-        if not _is_whole(place):
-            result.save(place)
-        if shortfall:
-            raise StreamSVDError(
-                f"{shortfall} What was found so far is in {place}, and is not published."
-            )
-        seconds = time.perf_counter() - began
-        self._keep_finding(step, result, place, seconds)
-        return _record(step, "done", key, place, seconds, result.info)
-
-    def _call(
-        self, step: Step, inputs: list[Any], options: dict[str, Any], saves: Path
-    ) -> tuple[Any, str]:
-        """What the verb finds; and where it does not converge, what it has found so far, and what it says of that.
-
-        Saves are of a run that was cut in the same way. Where other memory cuts it otherwise, they are of no use.
+        Raises
+        ------
+        _StepFailed
+            If one cannot be made; others that were read with it are.
         """
-        function = VERBS[step.verb].resolve("function")
-        try:
-            try:
-                return function(*inputs, **options, callback=self.callback), ""
-            except SpecError:
-                if not saves.is_dir():
-                    raise
-                shutil.rmtree(saves)
-                return function(*inputs, **options, callback=self.callback), ""
-        except NotConverged as error:
-            return error.result, error.message.partition(" The result so far")[0]
+        while left := self._steps_left():
+            names = {step.name for step in left}
+            ready = [step for step in left if not names.intersection(before(step, names))]
+            work = self._prepare(ready[0])
+            if work is None:
+                continue
+            shared = self._sharing(work, ready[1:])
+            if shared is None:
+                with self._recording(work.step):
+                    self._take(work.step, work.make(self.callback))
+            else:
+                self._make_together(shared)
 
-    def _update(self, step: Step, inputs: list[Any], options: dict[str, Any]) -> StepRecord:
-        """New rows into a model, which knows what it has; its newest version becomes a result."""
-        began = time.perf_counter()
-        report = VERBS["update"].resolve("function")(*inputs, **options, callback=self.callback)
-        status: Status = "done" if report.n_absorbed else "unchanged"
-        key = model_version(inputs[0])
-        if not key:
-            return StepRecord(name=step.name, verb=step.verb, status=status, error=EMPTY)
-        place = results_of(self.pipeline, step) / key
-        if not _is_whole(place):
-            place.parent.mkdir(parents=True, exist_ok=True)
-            Model.open(inputs[0], int(key[1:].partition("-")[0])).as_svd().save(place)
-        seconds = time.perf_counter() - began
-        self._keep_finding(step, load(place), place, seconds)
-        return _record(step, status, key, place, seconds, report.info)
+    def _steps_left(self) -> list[Step]:
+        """Steps without a record."""
+        over = {record.name for record in self.steps}
+        return [step for step in self.pipeline.steps if step.name not in over]
+
+    def _prepare(self, step: Step) -> StepWork | None:
+        """What is to be done for a step; None where nothing is: then its record is there."""
+        pipeline = self.pipeline
+        with self._recording(step):
+            if is_waiting(pipeline, step) or self._is_behind_nothing(step):
+                self._keep(
+                    StepRecord(name=step.name, verb=step.verb, status="unchanged", error=WAITING)
+                )
+                return None
+            inputs, options = step_inputs(pipeline, step, self._places()), step_options(pipeline, step)  # fmt: skip
+            key = ""
+            if step.verb != "update":
+                keys = {record.name: record.key for record in self.steps}
+                key = step_key(pipeline, step, inputs, keys, self.digests)
+                place = results_of(pipeline, step) / key
+                if is_whole(place):
+                    record = StepRecord(
+                        name=step.name, verb=step.verb, status="unchanged", key=key, place=str(place)
+                    )  # fmt: skip
+                    self._take(step, StepOutcome(record, load(place)))
+                    return None
+            return StepWork(pipeline, step, inputs, options, key, saves_of(pipeline, step) / key)
+
+    def _sharing(self, work: StepWork, others: Sequence[Step]) -> SharingPlan | None:
+        """How a step shares the read of its source with those of the others that are to be made; None where it does not."""
+        if not may_share(self.pipeline, work):
+            return None
+        name = work.step.source
+        works = [work, *(w for s in others if s.source == name and (w := self._prepare(s)))]
+        return plan_sharing(self.pipeline, [w for w in works if may_share(self.pipeline, w)])
+
+    def _make_together(self, shared: SharingPlan) -> None:
+        """Steps that share a read."""
+        outcomes, cost = make_together(shared, self.callback)
+        self.reads.append(cost)
+        faults: list[BaseException] = []
+        for work, outcome in zip(shared.works, outcomes, strict=True):
+            try:
+                with self._recording(work.step):
+                    if isinstance(outcome, BaseException):
+                        raise outcome
+                    self._take(work.step, outcome)
+            except BaseException as fault:
+                faults.append(fault)
+        faults.sort(key=lambda fault: isinstance(fault, Exception))  # an interrupt comes first
+        if faults:
+            raise faults[0]
+
+    def _take(self, step: Step, outcome: StepOutcome) -> None:
+        """Keep what came of a step."""
+        record = outcome.record
+        if outcome.result is not None:
+            self._keep_finding(step, outcome.result, Path(record.place), record.seconds)
+        self._keep(record)
+
+    def _keep(self, record: StepRecord) -> None:
+        """Keep the record of a step, and tell of it."""
+        self.steps.append(record)
+        self.tell(step_entry(self.pipeline.name, self.number, record))
+
+    def tell(self, entry: JournalEntry) -> None:
+        """Tell what happens; a reader that went away ends no run."""
+        with suppress(OSError):
+            self.journal(entry)
+
+    @contextmanager
+    def _recording(self, step: Step) -> Iterator[None]:
+        """A step that fails, or is interrupted, has a record that says so."""
+        try:
+            yield
+        except BaseException as error:
+            status: Status = "failed" if isinstance(error, Exception) else "interrupted"
+            self._keep(
+                StepRecord(name=step.name, verb=step.verb, status=status, error=_sentence(error))
+            )
+            if isinstance(error, StreamSVDError):
+                raise _StepFailed(f"step {step.name}: {error}") from error
+            raise
 
     def _is_behind_nothing(self, step: Step) -> bool:
         """Whether a step before it has no result."""
@@ -279,15 +313,12 @@ class PipelineRun:
         previous = (
             link_target(self.pipeline.place(links[0])) if links and "drift" in asked else None
         )
-        sources = [v for a, v in step.inputs.items() if INPUTS[step.verb][a] == "source"]
-        times = [
-            newest_time(address(self.pipeline, self.pipeline.sources[name])) for name in sources
-        ]
+        described = self.pipeline.sources[step.source]
         self._findings[step.name] = Finding(
             result,
             None if previous is None else load(previous),
             seconds,
-            times[0] if times else None,
+            newest_time(address(self.pipeline, described)),
         )
 
     def _publish(self) -> None:
@@ -312,12 +343,6 @@ class PipelineRun:
                 shutil.rmtree(saves_of(pipeline, step), ignore_errors=True)
 
 
-def _is_whole(place: Path) -> bool:
-    """Whether a result is there; a collection is only once it has a version."""
-    store = CompressedStore.from_address(place)
-    return store.versions.newest() > 0 if store.is_there() else is_result(place)
-
-
 def _require_sound(result: Any, place: Path) -> None:
     """Refuse a result that others must not read.
 
@@ -335,17 +360,6 @@ def _require_sound(result: Any, place: Path) -> None:
             f"it did not converge; what was found so far is in {place}, and is not published. Ask for less, such as a larger "
             "tol, or allow more, such as max_passes."
         )
-
-
-def _record(
-    step: Step, status: Status, key: str, place: Path, seconds: float, info: Any
-) -> StepRecord:
-    """What a step did that has a result."""
-    return StepRecord(
-        name=step.name, verb=step.verb, status=status, key=key, place=str(place), seconds=seconds, passes=float(info.passes),
-        bytes_read=info.bytes_read, peak_bytes=info.peak_bytes, projected_bytes=info.projected_bytes, n_rows=info.n_rows,
-        warnings=tuple(info.warnings),
-    )  # fmt: skip
 
 
 def _sentence(error: BaseException) -> str:

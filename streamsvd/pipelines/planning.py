@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +15,10 @@ from streamsvd.pipelines.arguments import (
     step_inputs,
     step_options,
 )
-from streamsvd.pipelines.description import Pipeline, Step
+from streamsvd.pipelines.description import Pipeline, Step, before
 from streamsvd.pipelines.publishing import check_link
+from streamsvd.pipelines.sharing import SharingPlan, may_share, plan_sharing
+from streamsvd.pipelines.step_work import StepWork
 from streamsvd.verbs import plan
 
 WAITING = "its source is not there yet"
@@ -51,6 +53,29 @@ def plan_pipeline(pipeline: Pipeline) -> list[StepPlan]:
     for publication in pipeline.publications:
         check_link(pipeline.place(publication.to), pipeline.state)
     return [_plan_step(pipeline, step) for step in pipeline.steps]
+
+
+def plan_reads(pipeline: Pipeline, plans: Sequence[StepPlan]) -> list[SharingPlan]:
+    """Which steps would share a read, were all of them to be made."""
+    left, found = [planned.step for planned in plans], list[SharingPlan]()
+    planned_steps = {planned.step.name for planned in plans if planned.plan is not None}
+    while left:
+        names = {step.name for step in left}
+        ready = [step for step in left if not names.intersection(before(step, names))]
+        same = [
+            step for step in ready if step.source == ready[0].source and step.name in planned_steps
+        ]
+        works = [
+            StepWork(
+                pipeline, step, step_inputs(pipeline, step, {}), step_options(pipeline, step), "", saves_of(pipeline, step)
+            )
+            for step in same
+        ]  # fmt: skip
+        shared = plan_sharing(pipeline, [work for work in works if may_share(pipeline, work)])
+        over = ready[:1] if shared is None else [work.step for work in shared.works]
+        found += [] if shared is None else [shared]
+        left = [step for step in left if step not in over]
+    return found
 
 
 def _plan_step(pipeline: Pipeline, step: Step) -> StepPlan:

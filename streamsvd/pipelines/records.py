@@ -60,6 +60,27 @@ class CheckRecord(msgspec.Struct, frozen=True, kw_only=True):
     passed: bool
 
 
+class SharedReadRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A read of one source for several steps at once.
+
+    Attributes
+    ----------
+    source, steps
+        What was read, and by which steps.
+    bytes_read, asked_bytes
+        Decoded bytes that were asked of the store; and that the steps asked, all together.
+    peak_bytes, projected_bytes
+        Memory of all of them together: measured, and its upper bound as planned.
+    """
+
+    source: str
+    steps: tuple[str, ...]
+    bytes_read: int
+    asked_bytes: int
+    peak_bytes: int
+    projected_bytes: int
+
+
 class PipelineRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One run of a pipeline.
 
@@ -75,6 +96,8 @@ class PipelineRecord(msgspec.Struct, frozen=True, kw_only=True):
         What they did and found.
     published
         Links that lead to a new result, by place.
+    reads
+        Reads that several steps shared.
     error
         Why it failed, in a sentence.
     tick, claim
@@ -92,6 +115,7 @@ class PipelineRecord(msgspec.Struct, frozen=True, kw_only=True):
     steps: tuple[StepRecord, ...] = ()
     checks: tuple[CheckRecord, ...] = ()
     published: tuple[str, ...] = ()
+    reads: tuple[SharedReadRecord, ...] = ()
     error: str = ""
     tick: str = ""
     claim: int = 0

@@ -88,13 +88,14 @@ def digest_of(where: str, source: Any = None) -> str:
     found = hashlib.blake2b(digest_size=16)
     if isinstance(source, Source):
         found.update(repr((source.shape, str(source.dtype), source.chunks)).encode())
-        found.update(source_fingerprint(source).encode())
     if not is_url(where):
         for path, stat in _files(local_path(where)):
             found.update(f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+    elif isinstance(source, Source):
+        found.update(source_fingerprint(source).encode())
     elif is_model(objects_at(where)):
         found.update(model_version(where).encode())
-    elif not isinstance(source, Source):
+    else:
         found.update(_values_of(where).encode())
     return found.hexdigest()
 

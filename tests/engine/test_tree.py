@@ -184,3 +184,11 @@ def test_progress_counts_spans_and_a_failure_is_what_the_task_raised():
 
     with pytest.raises(ValueError, match="row"):
         Run(Numbers(6), 2)(Broken(), "words")
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 8, 11, 33, 64])
+def test_one_thread_takes_spans_in_their_order(count):
+    numbers = Numbers(count)
+    run = Run(numbers)
+    run(Written(), "words")
+    assert numbers.asked == numbers.spans

@@ -31,6 +31,8 @@ def mask_variable(source: Source, name: str) -> Array:
     StoreError
         If it cannot be read.
     """
+    while not isinstance(source, ZarrSource) and hasattr(source, "whole"):
+        source = source.whole
     if not isinstance(source, ZarrSource):
         raise SpecError(
             f"mask={name!r} names an array beside {source.name}, which is no array of a zarr group. Pass an array of "
