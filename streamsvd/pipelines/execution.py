@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +24,14 @@ from streamsvd.pipelines.checks import check, refusal
 from streamsvd.pipelines.claim import Claim
 from streamsvd.pipelines.description import Pipeline, Step, before
 from streamsvd.pipelines.findings import finding_of, schema_checks
-from streamsvd.pipelines.journal import Journal, end_entries, ignore_entry, start_entry, step_entry
+from streamsvd.pipelines.journal import (
+    Journal,
+    JournalEntry,
+    end_entries,
+    ignore_entry,
+    start_entry,
+    step_entry,
+)
 from streamsvd.pipelines.lineage import lineage_of
 from streamsvd.pipelines.lock import run_lock
 from streamsvd.pipelines.notices import send_notices
@@ -108,7 +115,7 @@ def _recorded_run(run: PipelineRun) -> tuple[PipelineRecord, BaseException | Non
     status: Status
     fault: BaseException | None = None
     try:
-        run.journal(start_entry(run.pipeline.name, number, tick))
+        run.tell(start_entry(run.pipeline.name, number, tick))
         run.plans = plan_records(plan_pipeline(run.pipeline))
         status, error = run.make()
     except BaseException as stop:
@@ -124,7 +131,7 @@ def _recorded_run(run: PipelineRun) -> tuple[PipelineRecord, BaseException | Non
     with defer_interrupts():
         log.end(record)
     for entry in end_entries(record):
-        run.journal(entry)
+        run.tell(entry)
     return record, fault
 
 
@@ -267,7 +274,12 @@ class PipelineRun:
     def _record(self, record: StepRecord) -> None:
         """Write down how a step ended."""
         self.steps.append(record)
-        self.journal(step_entry(self.pipeline.name, self.number, record))
+        self.tell(step_entry(self.pipeline.name, self.number, record))
+
+    def tell(self, entry: JournalEntry) -> None:
+        """Tell what happens; a reader that went away ends no run."""
+        with suppress(OSError):
+            self.journal(entry)
 
     @contextmanager
     def _recording(self, step: Step) -> Iterator[None]:
