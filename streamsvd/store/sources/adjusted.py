@@ -17,6 +17,7 @@ from streamsvd.numerics.row_fits import RowFit
 from streamsvd.protocols import Source
 from streamsvd.store.sources.border import check_rectangle
 from streamsvd.store.sources.columns import KeptColumns
+from streamsvd.store.sources.view import SourceView
 from streamsvd.typing import Real
 
 BYTES_AT_ONCE = 1 << 20
@@ -45,8 +46,8 @@ class RowLabels:
 
 
 @dataclass(frozen=True, eq=False)
-class AdjustedRows:
-    """A matrix without what its rows have in common; what else a source may be asked is asked of the whole.
+class AdjustedRows(SourceView):
+    """A matrix without what its rows have in common.
 
     It holds its fit, as `FilledColumns` holds its means: one copy goes to each worker with the passes, and no file has to be there.
 
@@ -62,46 +63,19 @@ class AdjustedRows:
         Of the columns, ``(n,)``; None for 1.
     """
 
-    whole: Source
     labels: RowLabels | None
     fit: RowFit | None
     factors: Real | None = None
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or name in (
-            "whole",
-            "labels",
-            "fit",
-            "factors",
-        ):  # not yet there while it is unpickled
-            raise AttributeError(name)
-        return getattr(self.whole, name)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.whole.shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
         return wide_dtype(self.whole.dtype)
 
     @property
-    def chunks(self) -> tuple[int, int]:
-        return self.whole.chunks
-
-    @property
-    def nbytes(self) -> int:
-        return self.shape[0] * self.shape[1] * self.dtype.itemsize
-
-    @property
     def read_bytes(self) -> int:
         converted = 0 if self.dtype == self.whole.dtype else self._height * self._row_bytes
         line = self.shape[1] * self.dtype.itemsize
         return self.whole.read_bytes + converted + 2 * max(BYTES_AT_ONCE, line)
-
-    @property
-    def name(self) -> str:
-        return self.whole.name
 
     @property
     def _row_bytes(self) -> int:
@@ -144,9 +118,6 @@ class AdjustedRows:
         if self.factors is not None:
             place *= self.factors[columns]
 
-    def locate(self, row: int, column: int, /) -> str:
-        return self.whole.locate(row, column)
-
 
 def _runs(rows: slice, out: npt.NDArray[Any]) -> Iterator[tuple[int, int]]:
     """Runs of rows whose levels are put together at once."""
@@ -175,7 +146,7 @@ def with_stored_rows(source: Source, stored: Source) -> Source:
 
 
 @dataclass(frozen=True, eq=False)
-class RowRange:
+class RowRange(SourceView):
     """Consecutive rows of a source, from the beginning of a chunk on.
 
     Attributes
@@ -186,7 +157,6 @@ class RowRange:
         Its first row, which begins a chunk, and its last (exclusive).
     """
 
-    whole: Source
     start: int
     stop: int
 
@@ -195,25 +165,9 @@ class RowRange:
         return self.stop - self.start, self.whole.shape[1]
 
     @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.whole.dtype
-
-    @property
     def chunks(self) -> tuple[int, int]:
         rows, columns = self.whole.chunks
         return min(rows, self.shape[0]), columns
-
-    @property
-    def nbytes(self) -> int:
-        return self.shape[0] * self.shape[1] * self.dtype.itemsize
-
-    @property
-    def read_bytes(self) -> int:
-        return self.whole.read_bytes
-
-    @property
-    def name(self) -> str:
-        return self.whole.name
 
     def addresses(self) -> list[Any]:
         """Where other processes read it."""

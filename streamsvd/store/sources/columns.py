@@ -13,6 +13,7 @@ from streamsvd.errors import SpecError
 from streamsvd.numerics.columns import Columns
 from streamsvd.protocols import Source
 from streamsvd.store.sources.border import BLOCK_BYTES, check_rectangle
+from streamsvd.store.sources.view import SourceView
 
 Array = npt.NDArray[Any]
 FEWEST_PER_RUN = 16
@@ -20,8 +21,8 @@ FEWEST_PER_RUN = 16
 
 
 @dataclass(frozen=True, eq=False)
-class KeptColumns:
-    """The columns of a source that are kept, side by side; what else a source may be asked is asked of the whole.
+class KeptColumns(SourceView):
+    """The columns of a source that are kept, side by side.
 
     Attributes
     ----------
@@ -36,7 +37,6 @@ class KeptColumns:
         read then.
     """
 
-    whole: Source
     columns: Columns
     look_bytes: int = 0
     refuses_values: bool = False
@@ -45,32 +45,15 @@ class KeptColumns:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_indices", self.columns.indices)
 
-    def __getattr__(self, name: str) -> Any:
-        """Whatever else others ask a source for is that of the whole."""
-        if name.startswith("_") or name in (
-            "whole",
-            "columns",
-        ):  # not yet there while it is unpickled
-            raise AttributeError(name)
-        return getattr(self.whole, name)
-
     @property
     def shape(self) -> tuple[int, int]:
         return (self.whole.shape[0], int(self._indices.size))
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.whole.dtype
 
     @property
     def chunks(self) -> tuple[int, int]:
         rows, columns = self.whole.chunks
         most = int(np.bincount(self._indices // columns).max())
         return (rows, min(most, self.shape[1]))
-
-    @property
-    def nbytes(self) -> int:
-        return self.shape[0] * self.shape[1] * self.dtype.itemsize
 
     @property
     def read_bytes(self) -> int:
@@ -87,10 +70,6 @@ class KeptColumns:
         """Rows and columns of the whole that are read at once: a chunk, or some whole rows where there are none."""
         rows, columns = self.whole.chunks
         return (rows, self.whole.shape[1]) if self._whole_has_no_chunks else (rows, columns)
-
-    @property
-    def name(self) -> str:
-        return self.whole.name
 
     def read(self, rows: slice, columns: slice, out: Array, /) -> None:
         rows, columns = check_rectangle(self, rows, columns, out)

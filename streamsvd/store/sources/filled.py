@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.protocols import Source
 from streamsvd.store.sources.border import check_rectangle
+from streamsvd.store.sources.view import SourceView
 from streamsvd.typing import Real
 
 ROWS_AT_ONCE = 1 << 20
@@ -21,8 +21,8 @@ ROWS_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
-class FilledColumns:
-    """A matrix in which each NaN is a number of its column; what else a source may be asked is asked of the whole.
+class FilledColumns(SourceView):
+    """A matrix in which each NaN is a number of its column.
 
     Attributes
     ----------
@@ -32,17 +32,7 @@ class FilledColumns:
         What takes the place of a NaN in each column, ``(n,)``.
     """
 
-    whole: Source
     fill: Real
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or name in ("whole", "fill"):  # not yet there while it is unpickled
-            raise AttributeError(name)
-        return getattr(self.whole, name)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.whole.shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -52,21 +42,9 @@ class FilledColumns:
         return np.dtype(np.complex128 if stored.kind == "c" else np.float64)
 
     @property
-    def chunks(self) -> tuple[int, int]:
-        return self.whole.chunks
-
-    @property
-    def nbytes(self) -> int:
-        return self.shape[0] * self.shape[1] * self.dtype.itemsize
-
-    @property
     def read_bytes(self) -> int:
         same = self.dtype == self.whole.dtype
         return self.whole.read_bytes + (0 if same else self._height * self._row_bytes)
-
-    @property
-    def name(self) -> str:
-        return self.whole.name
 
     @property
     def _row_bytes(self) -> int:
@@ -97,6 +75,3 @@ class FilledColumns:
         holes = np.isnan(rows)
         if holes.any():
             np.copyto(rows, self.fill[columns].astype(rows.dtype)[None, :], where=holes)
-
-    def locate(self, row: int, column: int, /) -> str:
-        return self.whole.locate(row, column)

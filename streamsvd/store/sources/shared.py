@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from streamsvd.protocols import Source
 from streamsvd.store.sources.border import check_rectangle
+from streamsvd.store.sources.view import SourceView
 
 READ_BYTES = 4 << 20
 """Rows that one reader reads at once, about; what follows, the others read meanwhile."""
@@ -230,8 +231,8 @@ class SharedReading:
 
 
 @dataclass(frozen=True, eq=False)
-class SharedSource:
-    """A matrix as one of several readers reads it; what else a source may be asked is asked of the whole.
+class SharedSource(SourceView):
+    """A matrix as one of several readers reads it.
 
     Attributes
     ----------
@@ -239,48 +240,15 @@ class SharedSource:
         The matrix as it is stored, who reads it together, and which of them this is.
     """
 
-    whole: Source
     reading: SharedReading
     reader: int
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return getattr(self.whole, name)
 
     def __reduce__(self) -> Any:
         return _read_alone, (self.whole,)  # in another process
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.whole.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self.whole.dtype
-
-    @property
-    def chunks(self) -> tuple[int, int]:
-        return self.whole.chunks
-
-    @property
-    def nbytes(self) -> int:
-        return self.whole.nbytes
-
-    @property
-    def read_bytes(self) -> int:
-        return self.whole.read_bytes
-
-    @property
-    def name(self) -> str:
-        return self.whole.name
-
     def read(self, rows: slice, columns: slice, out: npt.NDArray[Any], /) -> None:
         rows, columns = check_rectangle(self, rows, columns, out)
         self.reading.read(self.reader, rows, columns, out)
-
-    def locate(self, row: int, column: int, /) -> str:
-        return self.whole.locate(row, column)
 
 
 def _read_alone(whole: Source) -> Source:
