@@ -71,6 +71,8 @@ class Stage:
 
     Attributes
     ----------
+    text
+        What the pipeline says.
     folder, kept
         Where it runs, and a copy of it as it was before.
     places
@@ -81,6 +83,7 @@ class Stage:
         Changes of files of that run: all, and those that take room.
     """
 
+    text: str
     folder: Path
     kept: Path
     places: dict[str, Path]
@@ -101,7 +104,7 @@ class Stage:
 
     def assert_the_next_run_is_right(self) -> None:
         """The bits of the run that nothing disturbed, each row absorbed once, and nothing left over."""
-        record = run_text(self.folder, CHAIN)
+        record = run_text(self.folder, self.text)
         assert record.status in ("done", "unchanged"), record.error
         for name in NAMES:
             place = place_of(record, name)
@@ -111,7 +114,7 @@ class Stage:
         assert model.n_rows == self.rows[1]
         assert len(model.blocks) == (2 if self.rows[0] else 1)  # each stretch of rows once
         assert model.verify() == []
-        assert run_text(self.folder, CHAIN).status == "unchanged"
+        assert run_text(self.folder, self.text).status == "unchanged"
         left = [p.name for p in self.folder.rglob("*") if is_left_over(p)]
         assert not left
 
@@ -121,18 +124,27 @@ def is_left_over(path: Path) -> bool:
     return ".partial-" in path.name or ".publishing-" in path.name or path.name.startswith(".v")
 
 
-@pytest.fixture(scope="module", params=[pytest.param("first", marks=pytest.mark.slow), "later"])
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param("first", marks=pytest.mark.slow),
+        "later",
+        pytest.param("shared", marks=pytest.mark.slow),
+    ],
+)
 def stage(request: Any, server: ForkServerContext, tmp_path_factory: Any) -> Stage:
-    """Before the first run of a pipeline, or before one that finds new rows."""
+    """Before the first run of a pipeline; before one that finds new rows; and the same of steps that share a read."""
     home = tmp_path_factory.mktemp("stage")
     folder = write_sources(home / "my data")
-    write(folder, CHAIN)
-    rows = (0, ROWS)
-    if request.param == "later":
-        run_text(folder, CHAIN)
+    text, rows = CHAIN, (0, ROWS)
+    if request.param == "shared":
+        text = CHAIN.replace('path = "a.zarr"', 'path = "a.zarr"\nshare = true')
+    write(folder, text)
+    if request.param != "first":
+        run_text(folder, text)
         grow(folder / "a.zarr", MORE)
         rows = (ROWS, ROWS + MORE)
-    stage = Stage(folder, home / "kept", {}, rows, {})
+    stage = Stage(text, folder, home / "kept", {}, rows, {})
     shutil.copytree(folder, stage.kept, symlinks=True)
     for fault in ("full", "kill"):
         stage.restore()
@@ -142,6 +154,7 @@ def stage(request: Any, server: ForkServerContext, tmp_path_factory: Any) -> Sta
         stage.counts[fault], status, said = found
         assert status == "done", said
     (*_, record) = RunLog(folder / "p.runs").records()
+    assert bool(record.reads) == (request.param == "shared")
     for name in NAMES:
         stage.places[name] = Path(shutil.copytree(place_of(record, name), home / name))
     return stage
