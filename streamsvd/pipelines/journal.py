@@ -82,13 +82,12 @@ def end_entries(record: PipelineRecord) -> Iterator[JournalEntry]:
 
 
 def _check_entry(record: PipelineRecord, check: CheckRecord) -> JournalEntry:
-    value = "not known" if check.value is None else f"{check.value:.6g}"
     outcome = "passed" if check.passed else "NOT PASSED"
     facts = {
-        "run": record.number, "step": check.step, "quantity": check.quantity, "value": check.value, "asked": check.asked,
+        "run": record.number, "step": check.step, "name": check.name, "quantity": check.quantity, "value": check.value, "asked": check.asked,
         "passed": check.passed,
     }  # fmt: skip
-    text = f"check {check.step}: {check.quantity} {value}, {check.asked}: {outcome}"
+    text = f"check {check.step}: {check.quantity} {check.words}, {check.asked}: {outcome}"
     return JournalEntry("check", record.pipeline, text, facts, "info" if check.passed else "error")
 
 
