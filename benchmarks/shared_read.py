@@ -103,7 +103,7 @@ def table(size: Size = "full", rounds: int = 3) -> Table:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a pipeline of some steps."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser = argparse.ArgumentParser("python -m benchmarks.shared_read", description=main.__doc__)
     parser.add_argument("path", type=Path)
     parser.add_argument("steps", nargs="+", choices=list(STEPS))
     parser.add_argument("--apart", action="store_true", help="one step after another")
