@@ -30,7 +30,7 @@ from streamsvd.pipelines.description import Pipeline
 from streamsvd.pipelines.records import SharedReadRecord
 from streamsvd.pipelines.step_work import StepOutcome, StepWork
 from streamsvd.protocols import Source
-from streamsvd.store.sources.shared import SharedReading
+from streamsvd.store.sources.shared import SMALL_BYTES, SharedReading
 from streamsvd.store.writing.shield import defer_interrupts
 from streamsvd.verbs import plan
 
@@ -111,12 +111,14 @@ def plan_sharing(pipeline: Pipeline, works: Sequence[StepWork]) -> SharingPlan |
 def _fit(works: Sequence[StepWork], threads: int, window: int, allowed: int) -> SharingPlan | None:
     """The plan within the memory; steps that do not say how much they may take share what is left."""
     told = [work for work in works if "memory" in work.options or not accepts(work.step, "memory")]
-    left = allowed - window - sum(_needed_bytes(work, None) for work in told)
+    left = allowed - window - SMALL_BYTES - sum(_needed_bytes(work, None) for work in told)
     others = len(works) - len(told)
     if left < 0 or (others and left // others < 1):
         return None
     memory = tuple(None if work in told else left // others for work in works)
-    needed = window + sum(_needed_bytes(w, x) for w, x in zip(works, memory, strict=True))
+    needed = (
+        window + SMALL_BYTES + sum(_needed_bytes(w, x) for w, x in zip(works, memory, strict=True))
+    )
     return SharingPlan(tuple(works), memory, threads, window, needed) if needed <= allowed else None
 
 

@@ -21,6 +21,10 @@ from streamsvd.store.sources.view import SourceView
 READ_BYTES = 4 << 20
 """Rows that one reader reads at once, about; what follows, the others read meanwhile."""
 
+SMALL_BYTES = 1 << 20
+"""All small reads that are remembered, and the largest of them an eighth of it: all readers look at the same few rows, to know the
+matrix again, and each row costs a chunk."""
+
 Strip = tuple[int, int]
 """The axis that is streamed, 0 for rows, and the number of the strip along it."""
 
@@ -59,6 +63,7 @@ class SharedReading:
         self._present = set(range(n_readers))
         self._waiting: set[int] = set()
         self._strips: dict[Strip, _StripInMemory] = {}
+        self._small_reads: dict[tuple[int, int, int, int], npt.NDArray[Any]] = {}
         self._next_strips: dict[tuple[int, int], int] = {}
         self._changed = threading.Condition()
         self._is_cancelled = False
@@ -225,9 +230,16 @@ class SharedReading:
     def _read_store(self, rows: slice, columns: slice, out: npt.NDArray[Any]) -> None:
         if self._is_cancelled:
             raise KeyboardInterrupt
+        place = (rows.start, rows.stop, columns.start, columns.stop)
+        if place in self._small_reads:
+            out[...] = self._small_reads[place]
+            return
         self.whole.read(rows, columns, out)
         with self._changed:
             self.bytes_read += out.nbytes
+            remembered = sum(values.nbytes for values in self._small_reads.values())
+            if out.nbytes <= min(SMALL_BYTES // 8, SMALL_BYTES - remembered):
+                self._small_reads[place] = out.copy()
 
 
 @dataclass(frozen=True, eq=False)

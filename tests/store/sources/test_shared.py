@@ -201,3 +201,25 @@ def test_a_copy_for_another_process_reads_alone():
     source = SharedReading(open_source(A), 2, 2 * STRIP).source(0)
     copy = pickle.loads(pickle.dumps(source))
     np.testing.assert_array_equal(sweep(copy, 30), A)
+
+
+def test_rows_that_all_look_at_are_read_once():
+    A = matrix()
+    whole = Counted(A, (CHUNK, N))
+    reading = SharedReading(whole, 3, 4 * STRIP)
+    for reader in range(3):
+        for row in (0, 77, M - 1):
+            out = np.empty((1, N), "f4")
+            reading.source(reader).read(slice(row, row + 1), slice(None), out)
+            np.testing.assert_array_equal(out[0], A[row])
+    assert whole.asked == 3 * N * 4
+
+
+def test_what_is_remembered_of_small_reads_is_bounded():
+    A = np.arange(400_000, dtype="f8").reshape(-1, 200)
+    reading = SharedReading(Counted(A, (1000, 200)), 2, 10_000)
+    for row in range(0, 2000, 40):
+        out = np.empty((40, 200))
+        reading.source(0).read(slice(row, row + 40), slice(None), out)
+        np.testing.assert_array_equal(out, A[row : row + 40])
+    assert sum(values.nbytes for values in reading._small_reads.values()) <= 1 << 20
