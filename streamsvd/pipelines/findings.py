@@ -15,7 +15,7 @@ from streamsvd.pipelines.publishing import link_target
 from streamsvd.pipelines.quantities import Finding, directions
 from streamsvd.pipelines.records import CheckRecord
 from streamsvd.pipelines.sources import address, newest_time, open_input, option_value
-from streamsvd.pipelines.vocabulary import COMPARISONS, INPUTS
+from streamsvd.pipelines.vocabulary import COMPARISONS
 from streamsvd.store.results.loading import load
 
 
@@ -30,7 +30,6 @@ def finding_of(pipeline: Pipeline, step: Step, result: Any, place: Path, seconds
     require_sound(result, place)
     asked = {c.quantity for c in pipeline.checks if c.step == step.name}
     previous = _published_place(pipeline, step.name) if asked & COMPARISONS else None
-    times = [newest_time(address(pipeline, pipeline.sources[name])) for name in _sources(step)]
     targets = None
     if step.verb == "lstsq" and "residual" in asked:
         targets = option_value(pipeline, "b", step.inputs["b"])
@@ -38,7 +37,7 @@ def finding_of(pipeline: Pipeline, step: Step, result: Any, place: Path, seconds
         result,
         None if previous is None else load(previous),
         seconds,
-        times[0] if times else None,
+        newest_time(address(pipeline, pipeline.sources[step.source])),
         targets,
     )
 
@@ -51,12 +50,11 @@ def schema_checks(pipeline: Pipeline) -> list[CheckRecord]:
         step = steps[asked.step]
         if asked.quantity != "schema" or is_waiting(pipeline, step):
             continue
-        (name,) = _sources(step)
         columns = None
         if asked.columns == "published":
             place = _published_place(pipeline, step.name)
             columns = None if place is None else _columns(load(place))
-        found.append(check_schema(asked, open_input(pipeline, step, name), columns))
+        found.append(check_schema(asked, open_input(pipeline, step, step.source), columns))
     return found
 
 
@@ -83,11 +81,6 @@ def _published_place(pipeline: Pipeline, name: str) -> Path | None:
     """Where the first link of a step leads; None where it leads nowhere."""
     links = [p.to for p in pipeline.publications if p.step == name]
     return link_target(pipeline.place(links[0])) if links else None
-
-
-def _sources(step: Step) -> list[str]:
-    """Names of the sources that a step reads."""
-    return [v for a, v in step.inputs.items() if INPUTS[step.verb][a] == "source"]
 
 
 def _columns(result: Any) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from streamsvd.checks.paths import is_url, local_path
 from streamsvd.engine.opening import open as open_matrix
@@ -79,23 +78,16 @@ def _result_section(
 
 def _grid_of(pipeline: Pipeline | None, step: Step | None) -> Grid | None:
     """The dimensions of the columns of a step's source; None where nobody knows, or it would have to be asked over a network."""
-    if pipeline is None or step is None:
+    if pipeline is None or step is None or "collection" in INPUTS[step.verb]:
         return None
-    for argument, name in step.inputs.items():
-        if INPUTS[step.verb][argument] != "source" or "collection" in INPUTS[step.verb]:
-            continue
-        described: Any = pipeline.sources[name]
-        if is_url(address(pipeline, described)) or is_waiting(pipeline, step):
-            return None
-        try:
-            rows = tuple(described.rows) if isinstance(described.rows, list) else described.rows
-            axes = column_axes(
-                open_matrix(address(pipeline, described), variable=described.variable, rows=rows)
-            )
-        except (StreamSVDError, OSError):
-            return None
-        named = tuple(
-            (a.name, a.numbers) if a.name and a.numbers is not None else None for a in axes
-        )
-        return Grid(tuple(a.length for a in axes), named)
-    return None
+    described = pipeline.sources[step.source]
+    where = address(pipeline, described)
+    if is_url(where) or is_waiting(pipeline, step):
+        return None
+    rows = tuple(described.rows) if isinstance(described.rows, list) else described.rows
+    try:
+        axes = column_axes(open_matrix(where, variable=described.variable, rows=rows))
+    except (StreamSVDError, OSError):
+        return None
+    named = tuple((a.name, a.numbers) if a.name and a.numbers is not None else None for a in axes)
+    return Grid(tuple(a.length for a in axes), named)

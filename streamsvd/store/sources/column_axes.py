@@ -9,7 +9,8 @@ import zarr
 
 from streamsvd.protocols import Source
 from streamsvd.store.sources.columns import column_extents
-from streamsvd.store.sources.zarr_array import ZarrSource, dimension_names
+from streamsvd.store.sources.coordinates import stored_array
+from streamsvd.store.sources.zarr_array import dimension_names
 from streamsvd.typing import Real
 
 MOST_NUMBERS = 100_000
@@ -38,9 +39,10 @@ class ColumnAxis:
 def column_axes(source: Source) -> tuple[ColumnAxis, ...]:
     """The dimensions of the columns of a source, in C order; of what is no array of a zarr store their extents alone."""
     extents = column_extents(source)
-    if not isinstance(source, ZarrSource):
+    stored = stored_array(source)
+    if stored is None:
         return tuple(ColumnAxis(int(n)) for n in extents)
-    store, prefix = source.array.store, getattr(source.array.encode_key, "prefix", "")
+    store, prefix = stored.array.store, getattr(stored.array.encode_key, "prefix", "")
     data = zarr.open_array(store=store, path=prefix, mode="r")
     names = dimension_names(data, dict(data.attrs)) or [None] * data.ndim
     parent = prefix.rpartition("/")[0]
@@ -48,7 +50,7 @@ def column_axes(source: Source) -> tuple[ColumnAxis, ...]:
         ColumnAxis(
             int(length), names[axis] or "", _numbers(store, parent, names[axis], int(length))
         )
-        for axis, length in zip(source.layout.column_axes, extents, strict=True)
+        for axis, length in zip(stored.layout.column_axes, extents, strict=True)
     )
 
 

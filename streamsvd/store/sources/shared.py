@@ -100,13 +100,16 @@ class SharedReading:
         axis = 1 if along_columns else 0
         run, other, length = (rows, columns, m) if axis == 0 else (columns, rows, n)
         height = min(self.whole.chunks[axis], length)
-        first, last = -(-run.start // height), length if run.stop == length else run.stop // height
-        last = -(-length // height) if run.stop == length else last
+        first, last = -(-run.start // height), run.stop // height
+        if run.stop == length:  # the last strip may be shorter
+            last = -(-length // height)
         start, stop = first * height, min(last * height, length)
         is_cut = (start, stop) != (run.start, run.stop)
+        if first >= last:
+            self._read_small(rows, columns, out)
+            return
         if (
             other.stop - other.start < self.whole.shape[1 - axis]
-            or first >= last
             or (is_cut and axis == 1)
             or not self._is_shared(reader, axis, first, last, height)
         ):
@@ -135,11 +138,8 @@ class SharedReading:
             self._next_strips[reader, axis] = last
         if 2 * self._strip_bytes(axis, height) > self.window_bytes:
             return False
-        follows = first in (
-            0,
-            expected,
-            expected + 1,
-        )  # between the last two, a strip that was read in two parts
+        # between what was read and what is read now may lie a strip that is read in two parts
+        follows = first in (0, expected, expected + 1)
         return follows or self.whole.nbytes <= self.window_bytes
 
     def _strip_bytes(self, axis: int, height: int) -> int:
@@ -230,13 +230,18 @@ class SharedReading:
     def _read_store(self, rows: slice, columns: slice, out: npt.NDArray[Any]) -> None:
         if self._is_cancelled:
             raise KeyboardInterrupt
+        self.whole.read(rows, columns, out)
+        with self._changed:
+            self.bytes_read += out.nbytes
+
+    def _read_small(self, rows: slice, columns: slice, out: npt.NDArray[Any]) -> None:
+        """Less than a strip: of the store, or as it was read before."""
         place = (rows.start, rows.stop, columns.start, columns.stop)
         if place in self._small_reads:
             out[...] = self._small_reads[place]
             return
-        self.whole.read(rows, columns, out)
+        self._read_store(rows, columns, out)
         with self._changed:
-            self.bytes_read += out.nbytes
             remembered = sum(values.nbytes for values in self._small_reads.values())
             if out.nbytes <= min(SMALL_BYTES // 8, SMALL_BYTES - remembered):
                 self._small_reads[place] = out.copy()
