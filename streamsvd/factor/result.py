@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from streamsvd.factor.export_methods import ExportMethods
 from streamsvd.factor.options import SVDOptions
 from streamsvd.info import Info
 from streamsvd.labels import NO_LABELS, Labels
@@ -18,7 +19,7 @@ from streamsvd.typing import Matrix, Real
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SVD(Result):
+class SVD(Result, ExportMethods):
     """The leading singular triplets of a matrix, and what is proved of them.
 
     Attributes
