@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from streamsvd.factor.options import SVDOptions
+from streamsvd.factor.row_methods import RowMethods
 from streamsvd.info import Info
 from streamsvd.numerics.certificate import Certificate
 from streamsvd.numerics.sentences import describe_briefly, round_down, round_up
@@ -17,7 +18,7 @@ from streamsvd.typing import Matrix, Real
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SVD(Result):
+class SVD(Result, RowMethods):
     """The leading singular triplets of a matrix, and what is proved of them.
 
     Attributes
@@ -49,6 +50,9 @@ class SVD(Result):
     info: Info
     options: SVDOptions | None
     preparation: dict[str, Any]
+
+    def _factors(self) -> SVD:
+        return self
 
     @property
     def rank(self) -> int:
