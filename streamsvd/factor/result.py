@@ -9,6 +9,7 @@ import numpy as np
 
 from streamsvd.factor.export_methods import ExportMethods
 from streamsvd.factor.options import SVDOptions
+from streamsvd.factor.row_methods import RowMethods
 from streamsvd.info import Info
 from streamsvd.labels import NO_LABELS, Labels
 from streamsvd.numerics.certificate import Certificate
@@ -19,7 +20,7 @@ from streamsvd.typing import Matrix, Real
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SVD(Result, ExportMethods):
+class SVD(Result, RowMethods, ExportMethods):
     """The leading singular triplets of a matrix, and what is proved of them.
 
     Attributes
@@ -54,6 +55,9 @@ class SVD(Result, ExportMethods):
     options: SVDOptions | None
     preparation: dict[str, Any]
     labels: Labels = NO_LABELS
+
+    def _factors(self) -> SVD:
+        return self
 
     @property
     def rank(self) -> int:

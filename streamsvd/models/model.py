@@ -18,6 +18,7 @@ from streamsvd.engine.opening import as_source
 from streamsvd.engine.schedule import allowed_bytes
 from streamsvd.errors import SpecError, StoreError
 from streamsvd.factor.result import SVD
+from streamsvd.factor.row_methods import RowMethods
 from streamsvd.info import Info, Status
 from streamsvd.models.absorption import Absorption, UpdateReport
 from streamsvd.models.left_vectors import LeftVectors
@@ -57,7 +58,7 @@ from streamsvd.store.writing.separation import check_apart, mask_places
 from streamsvd.typing import Matrix, Real
 
 
-class Model:
+class Model(RowMethods):
     """A factorisation on disk that absorbs new rows (or columns), exactly once each.
 
     Open one with `Model.open`, begin one with `Model.create`. A folder that `svd` or `pca` wrote is a model
@@ -330,6 +331,9 @@ class Model:
         if self._held.state is None:
             return ""
         return advice(self.spec, self._result)
+
+    def _factors(self) -> SVD:
+        return self.as_svd()
 
     def as_svd(self) -> SVD:
         """The factors as `svd` returns them."""

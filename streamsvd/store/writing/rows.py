@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import zarr
+from zarr.codecs import BytesCodec, Crc32cCodec
 
 from streamsvd.errors import StoreError
 from streamsvd.store.explanations import explain_errors, path_exists
@@ -19,6 +20,7 @@ from streamsvd.store.writing.placing import check_local, put_back, put_in_place
 from streamsvd.store.writing.shield import defer_interrupts
 
 INTACT = "nothing was replaced."
+CHECKED: dict[str, Any] = {"serializer": BytesCodec(), "compressors": [Crc32cCodec()]}
 Array = npt.NDArray[Any]
 
 
@@ -59,6 +61,8 @@ class RowsWriter:
         Of the array.
     overwrite
         Replace what is there, if that is a zarr array.
+    has_checksums
+        Whether each chunk has one (crc32c) and is not compressed: numbers that were computed hardly shrink.
 
     Raises
     ------
@@ -74,6 +78,7 @@ class RowsWriter:
         dtype: np.dtype[Any],
         *,
         overwrite: bool,
+        has_checksums: bool = False,
     ) -> None:
         check_local(path)
         put_back(path)
@@ -100,6 +105,7 @@ class RowsWriter:
                     dtype=dtype,
                     fill_value=0,
                     config={"write_empty_chunks": True},
+                    **(CHECKED if has_checksums else {}),
                 )
         except BaseException:
             self.partial.remove()
