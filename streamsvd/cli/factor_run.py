@@ -20,6 +20,7 @@ from streamsvd.factor.pca import pca
 from streamsvd.factor.plan import Plan
 from streamsvd.factor.result import PCA, SVD
 from streamsvd.factor.svd import plan_svd, svd
+from streamsvd.numerics.scalings import plain_scale
 from streamsvd.store.writing.files import array_in
 
 
@@ -47,7 +48,7 @@ def factorise(
         raise click.UsageError("--u writes the left factor to disk; say where with --out PATH.")
     with use_scheduler(scheduler, workers):
         A = open_source(source, variable, rows, missing, weighs=False)
-        given = option_weights(A, with_weights(given)) | {"u": u, "out": out}
+        given = option_weights(A, matrix_arguments(given)) | {"u": u, "out": out}
         center = given.pop("center", True)
         plan = plan_svd(A, center=center, **given)
         run = {name: given[name] for name in given if name != "memory"}
@@ -97,15 +98,18 @@ def show(result: SVD | PCA, plan: Plan, out: Path | None, *, as_json: bool) -> N
         show_result(result, plan, out)
 
 
-def with_weights(given: dict[str, Any]) -> dict[str, Any]:
-    """The same, with weights in place of the files that hold them.
+def matrix_arguments(given: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of a verb: weights in place of the files that hold them, and one scale of the two options that say it.
 
     Raises
     ------
     SpecError
         If a file holds no array of numbers.
     """
-    loaded = {}
+    loaded: dict[str, Any] = {}
+    scaling = given.pop("scaling", None)
+    if scaling is not None:
+        loaded["scale"] = plain_scale(scaling)
     for name in ("row_weights", "column_weights"):
         path = given.get(name)
         if path is None:

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 from streamsvd.checks.numbers import is_integer, is_number
 from streamsvd.errors import ShapeError, SpecError
+from streamsvd.numerics.scalings import SCALINGS, Scale, plain_scale
 from streamsvd.options import EXCESS_TOL, POLICIES, TOL, Policy, make_plain, option
 
 Certify = Literal["bounds", "estimate"]
@@ -36,7 +37,7 @@ class SVDOptions:
         None, "Most memory above imports, such as 256MiB [half of what is free].", decides=False
     )
     center: bool = option(False, "Subtract the mean of each column.")
-    scale: bool = option(False, "Divide each column by its standard deviation.")
+    scale: Scale = option(False, "Divide each column by its standard deviation.")
     row_weights: Any = option(None, "One weight for each row, 0 to leave it out unseen.")
     column_weights: Any = option(None, "One factor for each column, 0 to leave it out unseen.")
     nonfinite: Policy = option("raise", "What a NaN means; Inf is always an error.")
@@ -68,6 +69,11 @@ class SVDOptions:
 
     def __post_init__(self) -> None:
         make_plain(self)
+        object.__setattr__(self, "scale", plain_scale(self.scale))
+        if isinstance(self.scale, str) and self.scale not in SCALINGS:
+            raise SpecError(
+                f"scale={self.scale!r} is unknown. Pass True, False, {' or '.join(map(repr, SCALINGS))}."
+            )
         self._check_amount()
         if self.max_passes < 1:
             raise SpecError(f"max_passes={self.max_passes} leaves nothing to do. Pass at least 1.")

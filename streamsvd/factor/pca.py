@@ -16,6 +16,7 @@ from streamsvd.factor.plan_options import runs_plan
 from streamsvd.factor.result import PCA
 from streamsvd.factor.run import factorise
 from streamsvd.factor.svd import Weights, plan_svd
+from streamsvd.numerics.scalings import Scale
 from streamsvd.options import EXCESS_TOL
 
 
@@ -27,7 +28,7 @@ def plan_pca(
     tol: float | None = None,
     memory: int | str | None = None,
     center: bool = True,
-    scale: bool = False,
+    scale: Scale = False,
     row_weights: Weights = None,
     column_weights: Weights = None,
     nonfinite: str = "raise",
@@ -83,7 +84,7 @@ def pca(
     tol: float | None = None,
     memory: int | str | None = None,
     center: bool = True,
-    scale: bool = False,
+    scale: Scale = False,
     row_weights: Weights = None,
     column_weights: Weights = None,
     nonfinite: str = "raise",
@@ -116,7 +117,7 @@ def pca(
     center
         True: principal components are of columns less their means.
     scale
-        Standardise: divide each column by its standard deviation.
+        Standardise: divide each column by its standard deviation; or ``"hwe"``, as in `svd`.
     row_weights
         As in `svd`. Under them a variance is ``s**2 / info.freedom``, where ``info.freedom`` is one less than the rows of positive
         weight, times their mean weight: a weight of 0 is the row left out, and a factor common to all weights changes no variance.

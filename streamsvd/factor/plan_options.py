@@ -17,6 +17,7 @@ from streamsvd.engine.columns import AUTO, LOOK_NOTE
 from streamsvd.engine.memory import parse_bytes
 from streamsvd.errors import SpecError
 from streamsvd.factor.options import PLAN_OPTIONS, SVDOptions
+from streamsvd.numerics.scalings import plain_scale
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -126,6 +127,8 @@ def _same_value(name: str, value: Any, planned: Any) -> bool:
         return planned is value
     if name.endswith("_weights"):
         return bool(np.array_equal(require_unmasked(value, name), require_unmasked(planned, name)))
+    if name == "scale":
+        return bool(plain_scale(value) == planned)
     if name == "memory":
         return parse_bytes(value) == parse_bytes(planned)
     return bool(np.array_equal(value, planned))

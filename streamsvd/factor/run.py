@@ -164,7 +164,7 @@ def _keep_interrupted(loop: Iteration, writer: ResultWriter) -> None:
 def _result(session: Session, loop: Iteration, made: Factors, status: Status) -> SVD:
     terms = loop.known_terms
     mean = terms.known_stats.mean if session.matrix.center else None
-    scale = terms.known_stats.deviation if session.matrix.scale else None
+    scale = terms.known_stats.divisor if session.matrix.scale else None
     criterion = "" if loop.criterion is None else loop.criterion.value
     info = session.info(status, terms, criterion)
     said = range_warnings(made.certificate, info.freedom, principal=session.form is PCA)

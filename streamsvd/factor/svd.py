@@ -18,6 +18,7 @@ from streamsvd.factor.planning import plan_view, planned_view
 from streamsvd.factor.problem import matrix_options
 from streamsvd.factor.result import SVD
 from streamsvd.factor.run import factorise
+from streamsvd.numerics.scalings import Scale
 from streamsvd.options import EXCESS_TOL
 from streamsvd.typing import Real
 
@@ -32,7 +33,7 @@ def plan_svd(
     tol: float | None = None,
     memory: int | str | None = None,
     center: bool = False,
-    scale: bool = False,
+    scale: Scale = False,
     row_weights: Weights = None,
     column_weights: Weights = None,
     nonfinite: str = "raise",
@@ -105,7 +106,7 @@ def svd(
     tol: float | None = None,
     memory: int | str | None = None,
     center: bool = False,
-    scale: bool = False,
+    scale: Scale = False,
     row_weights: Weights = None,
     column_weights: Weights = None,
     nonfinite: str = "raise",
@@ -144,7 +145,9 @@ def svd(
         Bytes this process may use above its imports, or a text such as ``"256MiB"``; half of what is free
         if left out. On a cluster it holds for every worker.
     center, scale
-        Subtract the mean of each column; divide by its standard deviation. The data are not changed.
+        Subtract the mean of each column; divide by its standard deviation. The data are not changed. ``scale="hwe"`` is for
+        counts of an allele, 0 to 2: columns are divided by ``sqrt(2 p (1 - p))``, ``p`` half their mean ([3]_, equation 3), and
+        those of one allele alone are left out, as constant ones are under ``scale=True``, which is ``"std"``.
     row_weights, column_weights
         Not negative, ``(m,)`` and ``(n,)``: rows times the root of the first, columns times the second. What has weight
         0 is not there: never looked at, whatever stands in it, and zero in the factors.
@@ -221,6 +224,7 @@ def svd(
     ----------
     .. [1] Musco, Musco, NeurIPS (2015), Algorithm 2 (block Krylov iteration).
     .. [2] Tropp, Webber, arXiv:2306.12418 (2023) (randomized block Krylov, Nyström extraction).
+    .. [3] Patterson, Price, Reich, PLoS Genetics 2 (2006) (equation 3: the scale of a count of alleles).
     """
     whole = as_source(A)
     options = SVDOptions.of(
