@@ -54,7 +54,8 @@ def test_hwe_is_the_deviation_of_alleles_in_equilibrium(axis, dtype):
     np.testing.assert_allclose(r.s, np.linalg.svd(B, compute_uv=False)[:4], rtol=1e-6)
     np.testing.assert_allclose(r.scale, divisor, rtol=1e-12, atol=0)
     np.testing.assert_allclose(r.mean, mean, rtol=1e-12)
-    assert (r.Vh[:, 5:7] == 0).all() and (divisor[5:7] == 0).all()  # of one allele alone
+    assert (r.Vh[:, 5:7] == 0).all()
+    assert (divisor[5:7] == 0).all()
     assert r.preparation["scale"] == r.options.scale == "hwe"
     other = streamsvd.plan_svd(
         A, 4, center=True, scale=True, axis=axis, route="gram", nonfinite="mean"
@@ -81,7 +82,7 @@ def test_any_counts(seed, axis, center):
     """Also without centring, where the mean stays and the divisor is the same."""
     rng = np.random.default_rng(seed)
     A = rng.binomial(2, rng.uniform(0, 1, 12), (60, 12)).astype("int8")
-    mean, divisor, B = by_hand(A.astype(float))
+    _mean, divisor, B = by_hand(A.astype(float))
     if not center:
         B = np.divide(A, divisor, out=np.zeros(A.shape), where=divisor > 0)
     plan = streamsvd.plan_svd(A, 3, center=center, scale="hwe", axis=axis, route="gram")
@@ -95,9 +96,8 @@ def test_the_iteration_proves_the_same_matrix():
     _, _, B = by_hand(A)
     s = np.linalg.svd(B, compute_uv=False)
     c = streamsvd.svd(A, plan=planned(A, "rows", "krylov", nonfinite="mean")).certificate
-    assert (c.sigma_lower <= s[:4] * (1 + 1e-9)).all() and (
-        s[:4] <= c.sigma_upper * (1 + 1e-9)
-    ).all()
+    assert (c.sigma_lower <= s[:4] * (1 + 1e-9)).all()
+    assert (s[:4] <= c.sigma_upper * (1 + 1e-9)).all()
     assert c.frobenius_norm == pytest.approx(np.linalg.norm(B), rel=1e-9)
 
 
@@ -108,7 +108,9 @@ def test_a_frequency_near_its_ends_is_none_of_rounding():
     A[:, 1], A[:, 2] = 0, 2
     A[17, 1] = 1
     r = streamsvd.svd(A, 3, center=True, scale="hwe", row_weights=rng.uniform(0.1, 1, 1001))
-    assert r.scale[1] > 0 and r.scale[2] == 0 and np.abs(r.Vh[:, 2]).max() == 0
+    assert r.scale[1] > 0
+    assert r.scale[2] == 0
+    assert np.abs(r.Vh[:, 2]).max() == 0
 
 
 @pytest.mark.parametrize("axis", AXES)
@@ -142,9 +144,8 @@ def test_a_scale_that_cannot_be_is_refused():
 def test_std_is_another_word_for_true():
     A = genotypes(gaps=0)
     plan = streamsvd.plan_svd(A, 3, scale="std", memory="1GiB")
-    assert plan.options.scale is True and plan == streamsvd.plan_svd(
-        A, 3, scale=True, memory="1GiB"
-    )
+    assert plan.options.scale is True
+    assert plan == streamsvd.plan_svd(A, 3, scale=True, memory="1GiB")
     one, other = streamsvd.svd(A, 3, scale="std", plan=plan), streamsvd.svd(A, 3, scale=True)
     np.testing.assert_array_equal(one.Vh, other.Vh)
     with pytest.raises(SpecError, match="scale='hwe' was asked, the plan was made for scale=True"):
@@ -179,7 +180,6 @@ def test_a_stored_result_is_verified_and_goes_on(tmp_path):
     s = np.linalg.svd(both - both.mean(axis=0), compute_uv=False)
     model = streamsvd.Model.open(tmp_path / "r")
     c = model.certificate
-    assert (c.sigma_lower <= s[:3] * (1 + 1e-9)).all() and (
-        s[:3] <= c.sigma_upper * (1 + 1e-9)
-    ).all()
+    assert (c.sigma_lower <= s[:3] * (1 + 1e-9)).all()
+    assert (s[:3] <= c.sigma_upper * (1 + 1e-9)).all()
     np.testing.assert_allclose(model.as_svd().scale, divisor, rtol=1e-14)
