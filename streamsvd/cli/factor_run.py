@@ -99,7 +99,7 @@ def show(result: SVD | PCA, plan: Plan, out: Path | None, *, as_json: bool) -> N
 
 
 def matrix_arguments(given: dict[str, Any]) -> dict[str, Any]:
-    """Arguments of a verb: weights in place of the files that hold them, and one scale of the two options that say it.
+    """Arguments of a verb: weights of rows in place of the file that holds them, and one scale of the two options that say it.
 
     Raises
     ------
@@ -110,18 +110,17 @@ def matrix_arguments(given: dict[str, Any]) -> dict[str, Any]:
     scaling = given.pop("scaling", None)
     if scaling is not None:
         loaded["scale"] = plain_scale(scaling)
-    for name in ("row_weights", "column_weights"):
-        path = given.get(name)
-        if path is None:
-            continue
-        try:
-            loaded[name] = array_in(path, name).astype(np.float64)
-        except (ValueError, TypeError) as error:
-            if isinstance(error, SpecError):
-                raise
-            raise SpecError(
-                f"{name}={path} is no .npy file of numbers: {error}. Write it with numpy.save."
-            ) from error
+    path = given.get("row_weights")
+    if path is None:
+        return given | loaded
+    try:
+        loaded["row_weights"] = array_in(path, "row_weights").astype(np.float64)
+    except (ValueError, TypeError) as error:
+        if isinstance(error, SpecError):
+            raise
+        raise SpecError(
+            f"row_weights={path} is no .npy file of numbers: {error}. Write it with numpy.save."
+        ) from error
     return given | loaded
 
 

@@ -23,12 +23,7 @@ transforms = options.stack_options(
         metavar="FILE.npy",
         help="One weight for each row, 0 to leave it out unseen.",
     ),
-    click.option(
-        "--column-weights",
-        type=options.ARRAY,
-        metavar="FILE.npy",
-        help="One factor for each column, 0 to leave it out unseen.",
-    ),
+    options.column_weights,
     options.record(SVDOptions, "nonfinite"),
     options.mask,
 )

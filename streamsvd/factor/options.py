@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
 from streamsvd.checks.numbers import is_integer, is_number
+from streamsvd.checks.weights import weight_array
 from streamsvd.errors import ShapeError, SpecError
 from streamsvd.numerics.scalings import SCALINGS, Scale, plain_scale
 from streamsvd.options import EXCESS_TOL, POLICIES, TOL, Policy, make_plain, option
@@ -214,30 +215,3 @@ def _check_known(name: str, value: Any, known: tuple[str, ...]) -> None:
     if value not in known:
         *most, last = (f'"{word}"' for word in known)
         raise SpecError(f"{name}={value!r} is unknown. Pass {', '.join(most)} or {last}.")
-
-
-def weight_array(given: Any, name: str, what: str) -> Any:
-    """Weights as numbers in float64, of whatever length.
-
-    Raises
-    ------
-    SpecError
-        If they are masked, or no real numbers.
-    """
-    if given is None:
-        return None
-    try:
-        import numpy as np  # the command line asks for help without it
-
-        from streamsvd.checks.masks import require_unmasked
-
-        found = require_unmasked(given, name)
-        if np.iscomplexobj(found):
-            raise TypeError("they are complex")
-        return found.astype(np.float64, copy=False)
-    except SpecError:
-        raise
-    except (TypeError, ValueError) as error:
-        raise SpecError(
-            f"{name} are no numbers: {error}. Pass one number for each of the {what}."
-        ) from None

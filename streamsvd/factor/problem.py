@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from streamsvd.checks.weights import weight_array
 from streamsvd.errors import ShapeError, SpecError
-from streamsvd.factor.options import SVDOptions, weight_array
+from streamsvd.factor.options import SVDOptions
 from streamsvd.numerics.blocks import Moments, Preparation
 from streamsvd.numerics.eigen import STRIP_ROWS
 from streamsvd.numerics.scalings import Scale, scaling_of

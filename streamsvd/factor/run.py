@@ -57,7 +57,7 @@ def factorise(
         from streamsvd.store.results.writer import ResultWriter
         from streamsvd.store.writing.separation import check_apart, mask_places
 
-        read = (whole, *read, mask_places(whole, mask))
+        read = (whole, *(mask_places(whole, each) for each in (*read, mask)))
         if place is not None:
             check_apart(place, *read)
             if nonfinite != "raise" or mask is not None:  # there is a look
