@@ -242,7 +242,7 @@ def _prepare_comparison(
         max(k, 1),
         memory=memory,
         center=bool(kept.get("center")),
-        scale=bool(kept.get("scale")),
+        scale=kept.get("scale") or False,
         row_weights=kept.get("row_weights"),
         column_weights=view.take(kept.get("column_weights")),
         nonfinite=str(kept.get("nonfinite", "raise")),
