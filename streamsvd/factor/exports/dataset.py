@@ -10,7 +10,7 @@ import xarray as xr
 from streamsvd import __version__
 from streamsvd.factor.exports.coordinates import coordinate_variables, writable_attributes
 from streamsvd.factor.exports.labelled import RowScores, free_name, result_labels, without_dropped
-from streamsvd.factor.exports.lazy_scores import score_variable
+from streamsvd.factor.exports.lazy_matrix import lazy_variable
 from streamsvd.factor.exports.spectrum import spectrum_columns
 from streamsvd.labels import MODE, Labels
 
@@ -88,13 +88,19 @@ def _row_variables(
 ) -> dict[str, Any]:
     """What belongs to rows, in the shape of their dimensions."""
     extents = tuple(d.length for d in labels.rows)
-    scores = score_variable(RowScores.of(result), extents)
+    scores = RowScores.of(result)
+    values = (
+        lazy_variable(scores, extents, (result.rank,))
+        if scores.is_lazy
+        else scores.read().reshape(*extents, result.rank)
+    )
     title = {"long_name": "scores: the rows on the components"}
-    found = {"scores": xr.Variable((*rows, mode), scores, title)}
+    found = {"scores": xr.Variable((*rows, mode), values, title)}
     weights = result.preparation.get("row_weights")
     if weights is not None:
-        values = np.asarray(weights).reshape(extents)
-        found["row_weights"] = xr.Variable(rows, values, {"long_name": "weights of the rows"})
+        found["row_weights"] = xr.Variable(
+            rows, np.asarray(weights).reshape(extents), {"long_name": "weights of the rows"}
+        )
     return found
 
 
