@@ -93,7 +93,12 @@ class ExportMethods:
         return result_table(cast("SVD", self), what)
 
     def to_anndata(
-        self, adata: Any, *, key_added: str | None = None, layer: str | None = None, scores: Any = None
+        self,
+        adata: Any,
+        *,
+        key_added: str | None = None,
+        layer: str | None = None,
+        scores: Any = None,
     ) -> None:
         """Write the result into an AnnData object, as `scanpy.pp.pca` does.
 

@@ -53,7 +53,9 @@ class EOFAnalysis:
         order = tuple(str(name) for name in field.dims)
         columns = tuple(name for name in order if name not in rows)
         along = {n: c.variable for n, c in field.coords.items() if n in columns}
-        template = xr.Dataset(coords={**along, **{n: np.arange(field.sizes[n]) for n in columns if n not in along}})
+        template = xr.Dataset(
+            coords={**along, **{n: np.arange(field.sizes[n]) for n in columns if n not in along}}
+        )
         return cls(result, rows, columns, order, template, adjustment)
 
     @cached_property
@@ -117,8 +119,14 @@ class EOFAnalysis:
             If a parameter is out of range, or ``u=False`` was asked.
         """
         if self.result.U is None:
-            raise SpecError("the analysis was made with u=False, without series. Make it with u=True.")
-        return _named(self._scaled(self._leading(self._variable("scores"), modes), scaling), "pcs", "principal components")
+            raise SpecError(
+                "the analysis was made with u=False, without series. Make it with u=True."
+            )
+        return _named(
+            self._scaled(self._leading(self._variable("scores"), modes), scaling),
+            "pcs",
+            "principal components",
+        )
 
     def eofs(self, scaling: int = 0, modes: int | None = None) -> xr.DataArray:
         """Empirical orthogonal functions of the weighted field, ``(mode, *column dimensions)``: NaN in columns left out.
@@ -181,7 +189,9 @@ class EOFAnalysis:
     def _extents(self, names: tuple[str, ...]) -> tuple[int, ...]:
         return tuple(int(self.dataset.sizes[name]) for name in names)
 
-    def project(self, new: Any, modes: int | None = None, *, scaling: int = 0, **options: Any) -> xr.DataArray:
+    def project(
+        self, new: Any, modes: int | None = None, *, scaling: int = 0, **options: Any
+    ) -> xr.DataArray:
         """Observations on the modes: pseudo principal components, ``(*row dimensions, mode)``.
 
         What was done to the field is done to them: climatology and trend, mean, scaling and weights.
@@ -270,7 +280,8 @@ class MatrixParts:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Of its entries."""
-        return np.dtype(self.whole.dtype)
+        found: np.dtype[Any] = np.dtype(self.whole.dtype)
+        return found
 
     def read(self, rows: Any, columns: Any, /) -> Matrix:
         """The rectangle of these rows and columns."""

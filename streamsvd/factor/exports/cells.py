@@ -21,7 +21,7 @@ KEYS = ("X_pca", "PCs", "pca")
 """Where scanpy puts scores, components and variances: in ``obsm``, ``varm`` and ``uns``."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class CellKeys:
     """Under which names, and with which parameters beside them.
 
@@ -32,12 +32,12 @@ class CellKeys:
     layer
         The layer that was factorised; None for ``X``.
     mask_var
-        Name of the column of ``var`` that chose the variables; None where none did, or an array.
+        What chose the variables: the name of a column of ``var``, or booleans; None where nothing did.
     """
 
     key_added: str | None = None
     layer: str | None = None
-    mask_var: str | None = None
+    mask_var: Any = None
 
     @property
     def names(self) -> tuple[str, str, str]:
@@ -55,8 +55,10 @@ def fill_annotations(result: SVD, adata: Any, keys: CellKeys, scores: Any = None
             f"scores have shape {rows.shape}, and {adata.n_obs:,} observations with {result.rank} components are there. Pass "
             "transform of the same rows."
         )
-    # the types of scanpy: scores in single precision, components in that of the data
-    single = getattr(_values(adata, keys.layer), "dtype", None) == np.float32
+    # the types of scanpy: scores in single precision, components in that of the data unless some variables are left out
+    single = (
+        getattr(_values(adata, keys.layer), "dtype", None) == np.float32 and keys.mask_var is None
+    )
     components = np.nan_to_num(result.Vh, nan=0.0).T.astype(np.float32 if single else np.float64)
     spectrum = spectrum_columns(result)
     obsm, varm, uns = keys.names
@@ -64,8 +66,8 @@ def fill_annotations(result: SVD, adata: Any, keys: CellKeys, scores: Any = None
     adata.varm[varm] = components
     adata.uns[uns] = {
         "params": _parameters(result, keys),
-        "variance": spectrum["explained_variance"].astype(components.dtype),
-        "variance_ratio": spectrum["explained_variance_ratio"].astype(components.dtype),
+        "variance": spectrum["explained_variance"],
+        "variance_ratio": spectrum["explained_variance_ratio"],
     }
 
 
@@ -92,7 +94,8 @@ def _parameters(result: SVD, keys: CellKeys) -> dict[str, Any]:
     """What scanpy notes of a run."""
     found: dict[str, Any] = {
         "zero_center": bool(result.preparation.get("center", result.mean is not None)),
-        "use_highly_variable": keys.mask_var == "highly_variable",
+        "use_highly_variable": isinstance(keys.mask_var, str)
+        and keys.mask_var == "highly_variable",
         "mask_var": keys.mask_var,
     }
     return found if keys.layer is None else {**found, "layer": keys.layer}
@@ -138,7 +141,11 @@ def _check_names(what: str, its: npt.NDArray[np.object_], names: npt.NDArray[np.
     differ = its != names.astype(str).astype(object)
     if differ.any():
         at = int(np.argmax(differ))
-        moved = "" if set(its) != set(names) else " They are the same in another order: sort one like the other."
+        moved = (
+            ""
+            if set(its) != set(names)
+            else " They are the same in another order: sort one like the other."
+        )
         raise SpecError(
             f"{what} {at:,} of adata is {names[at]!r}, and that of the result is {its[at]!r} ({int(differ.sum()):,} of {its.size:,} "
             f"differ).{moved or ' Pass the object that was factorised.'}"

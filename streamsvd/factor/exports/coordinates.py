@@ -29,7 +29,9 @@ def _variable(coordinate: Coordinate) -> Any:
         return plain
     alone = xr.Dataset({coordinate.name: plain})
     try:
-        with warnings.catch_warnings():  # that dates beyond datetime64 are those of cftime is what is wanted
+        with (
+            warnings.catch_warnings()
+        ):  # that dates beyond datetime64 are those of cftime is what is wanted
             warnings.simplefilter("ignore")
             found = xr.decode_cf(alone, decode_timedelta=False)[coordinate.name].variable.copy()
     except (ValueError, OverflowError, ImportError):  # a calendar that nothing here knows

@@ -68,7 +68,9 @@ def _column_variables(
     }
     for name, (values, attributes) in flat.items():
         if values is not None:
-            there = np.asarray(values) if name == "column_weights" else without_dropped(result, values)
+            there = (
+                np.asarray(values) if name == "column_weights" else without_dropped(result, values)
+            )
             found[name] = xr.Variable(columns, there.reshape(extents), attributes)
     return found
 
@@ -83,9 +85,7 @@ def _spectrum_variables(result: SVD, mode: str) -> dict[str, Any]:
     return found
 
 
-def _row_variables(
-    result: SVD, labels: Labels, rows: tuple[str, ...], mode: str
-) -> dict[str, Any]:
+def _row_variables(result: SVD, labels: Labels, rows: tuple[str, ...], mode: str) -> dict[str, Any]:
     """What belongs to rows, in the shape of their dimensions."""
     extents = tuple(d.length for d in labels.rows)
     scores = RowScores.of(result)

@@ -50,7 +50,10 @@ def _check_memory(scores: RowScores) -> None:
     BudgetError
         It says what does not hold them in memory.
     """
-    needed, allowed = 2 * scores.shape[0] * scores.shape[1] * scores.dtype.itemsize, allowed_bytes(None)
+    needed, allowed = (
+        2 * scores.shape[0] * scores.shape[1] * scores.dtype.itemsize,
+        allowed_bytes(None),
+    )
     if scores.is_lazy and needed > allowed:
         raise BudgetError(
             "a table of the scores", needed, allowed,
