@@ -69,7 +69,7 @@ class LazyMatrix(BackendArray):  # type: ignore[misc]  # xarray is Any to mypy
         split = len(self.rows)
         rows, height = _flat_numbers(key[:split], self.rows)
         columns, width = _flat_numbers(key[split:], self.columns)
-        return self.matrix.read(rows, columns).reshape(*height, *width)
+        return self.matrix.read(rows, columns).reshape((*height, *width))
 
 
 def _flat_numbers(key: Key, extents: Sequence[int]) -> tuple[Any, tuple[int, ...]]:

@@ -30,7 +30,7 @@ def spectrum_columns(result: SVD) -> dict[str, Real]:
 
     Notes
     -----
-    A variance is NaN where there are no degrees of freedom: of one row. ``inf`` or 0 where float64 ends.
+    A variance is NaN where degrees of freedom are not known, as of results of earlier releases; ``inf`` or 0 where float64 ends.
     """
     c, freedom = result.certificate, float(result.info.freedom)
     columns: dict[str, Real] = {}
