@@ -38,7 +38,11 @@ FAMILIES = {
     "rows": "Rows",
     "collections": "Collections",
     "estimators": "Estimators",
+    "xarray": "Fields of xarray",
+    "anndata": "Annotated matrices",
 }
+FACES = ("xarray.eof", "xarray.EOFAnalysis", "anndata.pca")
+"""Public names of packages of their own."""
 LINK = re.compile(r"(?<=\]\()[^)\s#:]+")
 
 # Links ----------------------------------------------------------------------------------------------------
@@ -122,6 +126,8 @@ def public_names() -> dict[str, list[str]]:
     for name in sorted(streamsvd._HOMES, key=lambda name: (not name[0].islower(), name)):
         family = streamsvd._HOMES[name].split(".")[1]
         names[family if family in FAMILIES else "common"].append(name)
+    for name in FACES:
+        names[name.partition(".")[0]].append(name)
     return names
 
 

@@ -104,7 +104,7 @@ def test_land_is_left_out_and_comes_back_as_nan() -> None:
     found = eof(da.where(~land), modes=3, weights="coslat", tol=1e-9)
     np.testing.assert_array_equal(np.isnan(found.eofs()).all("mode"), land)
     np.testing.assert_array_equal(np.isnan(found.reconstruct()).all("time"), land)
-    U, s, Vh = factors((da * COS[:, None]).values[:, ~land.values])
+    Vh = factors((da * COS[:, None]).values[:, ~land.values])[2]
     assert difference(found.eofs().values[:, ~land.values], Vh[:3]) < 1e-6
     for mask in (~land, (~land).transpose(), (~land).values):
         same = eof(da, modes=3, weights="coslat", mask=mask, tol=1e-9)
