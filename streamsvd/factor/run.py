@@ -57,7 +57,7 @@ def factorise(
         from streamsvd.store.results.writer import ResultWriter
         from streamsvd.store.writing.separation import check_apart, mask_places
 
-        read = (whole, *read, mask_places(whole, mask))
+        read = (whole, *(mask_places(whole, each) for each in (*read, mask)))
         if place is not None:
             check_apart(place, *read)
             if nonfinite != "raise" or mask is not None:  # there is a look
@@ -165,7 +165,7 @@ def _keep_interrupted(loop: Iteration, writer: ResultWriter) -> None:
 def _result(session: Session, loop: Iteration, made: Factors, status: Status) -> SVD:
     terms = loop.known_terms
     mean = terms.known_stats.mean if session.matrix.center else None
-    scale = terms.known_stats.deviation if session.matrix.scale else None
+    scale = terms.known_stats.divisor if session.matrix.scale else None
     criterion = "" if loop.criterion is None else loop.criterion.value
     info = session.info(status, terms, criterion)
     said = range_warnings(made.certificate, info.freedom, principal=session.form is PCA)

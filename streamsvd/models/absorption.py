@@ -236,4 +236,4 @@ def _first_state(new: NewRows) -> ModelState:
     """The state before the first block."""
     state = empty_state(method_of(new.spec), new.spec, new.view.source.dtype)
     labels = first_labels(new.view.whole) if new.spec.axis == "rows" else NO_LABELS
-    return replace(state, columns=new.view.columns, labels=labels)
+    return replace(state, columns=new.view.columns, labels=labels, weights=new.weights)

@@ -84,10 +84,12 @@ def absorb_piece(
     spec, method, state = pending.spec, method_of(pending.spec), pending.state
     known = state.factor.n_rows > 0
     mean = state.raw_mean if known else None
-    whole = treat_missing(rows, reader, start, nonfinite, mean, centred=spec.center)
+    counted = state.blank(rows)
+    whole = treat_missing(counted, reader, start, nonfinite, mean, centred=spec.center)
     if whole is None:
         return False
-    data = whole if state.scale is None else whole * state.scale
+    factors = state.column_factors
+    data = whole if factors is None else whole * factors
     share = captured_share(state.factor, data, method.width if spec.rank is None else spec.rank)
     arrays = _join_piece(method, pending, data, each)
     if arrays and spec.axis == "rows":
