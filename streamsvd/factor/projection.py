@@ -45,9 +45,7 @@ def score_map(result: SVD) -> ScoreMap:
         If the result has no component.
     """
     if result.rank == 0:
-        raise SpecError(
-            "the result has no component: its matrix is zero, and rows have no scores."
-        )
+        raise SpecError("the result has no component: its matrix is zero, and rows have no scores.")
     marks = result.preparation.get("columns")
     kept = None if marks is None else np.asarray(Columns(marks).keep_mask)
     return ScoreMap.of(
@@ -102,9 +100,18 @@ class RowProjection:
 
     @classmethod
     def of(
-        cls, result: SVD, source: Source, *, rank: int | None, nonfinite: str | None, single: bool
+        cls,
+        result: SVD,
+        source: Source,
+        *,
+        rank: int | None,
+        nonfinite: str | None,
+        single: bool,
+        about_mean: bool = False,
     ) -> RowProjection:
         """On the first components, in single precision where that may be and the products of the result were.
+
+        The mean is taken out of the rows themselves where it is large, or they are asked for ``about_mean``.
 
         Raises
         ------
@@ -119,7 +126,9 @@ class RowProjection:
         center, pilot, shift = map_.center, None, None
         if center is not None:
             pilot = center.astype(prep.narrow).astype(prep.wide)
-            shift = (center - pilot) @ map_.forward
+            if not about_mean and _is_small(result, map_, single=narrow):
+                pilot = None
+            shift = (center if pilot is None else center - pilot) @ map_.forward
         fill = None
         if policy != "raise" and source.dtype.kind in "fc":
             fill = _fill(result, map_, policy, prep)
@@ -138,6 +147,19 @@ class RowProjection:
         item = np.dtype(self.prep.narrow).itemsize
         pilot, fill = self.prep.pilot is not None, self.prep.fill is not None
         return item * (1 + pilot + fill) + 9 * fill
+
+
+def _is_small(result: SVD, map_: ScoreMap, *, single: bool) -> bool:
+    """Whether products lose no digits that matter where the mean is taken out of them, not of the rows: that takes no copy of these.
+
+    They lose as many as the mean is larger than rows about it.
+    """
+    assert map_.center is not None
+    size = float(np.linalg.norm(map_.center * map_.factors[map_.takes_part]))
+    weights = result.preparation.get("row_weights")
+    mass = result.info.n_rows if weights is None else float(np.sum(weights))
+    spread = result.certificate.frobenius_norm / np.sqrt(max(mass, 1e-300))
+    return bool(size <= (1.0 if single else 100.0) * spread)
 
 
 def _fill(result: SVD, map_: ScoreMap, policy: str, prep: Preparation) -> Matrix:
@@ -283,13 +305,17 @@ def transform(
     way = RowProjection.of(result, source, rank=rank, nonfinite=nonfinite, single=True)
     view, k = part_view(way.map_, source), way.map_.rank
     pass_ = RowPass(way.prep, way.map_.forward, way.shift, 1, source.shape[0], way.dtype)
-    work = _work(way, k, k, written=to.out is not None, what="projecting the rows", remedy=OUT_REMEDY)
+    work = _work(
+        way, k, k, written=to.out is not None, what="projecting the rows", remedy=OUT_REMEDY
+    )
     return make_rows(view, pass_, work, to, purpose="scores", read=(result.U,))
 
 
 def score_samples(result: SVD, source: Source, to: RowOutput, *, nonfinite: str | None) -> Any:
     """Log-likelihood of each row of a source, ``(m,)``."""
-    way = RowProjection.of(result, source, rank=None, nonfinite=nonfinite, single=False)
+    way = RowProjection.of(
+        result, source, rank=None, nonfinite=nonfinite, single=False, about_mean=True
+    )
     view, k = part_view(way.map_, source), way.map_.rank
     density = RowDensity.of(
         result.s, result.certificate.frobenius_norm, result.info.freedom, int(way.map_.takes_part.sum()),
@@ -319,4 +345,3 @@ def _work(
         what=what,
         remedy="" if written else remedy,
     )
-

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from streamsvd.engine.columns import View
 from streamsvd.errors import ShapeError, SpecError
 from streamsvd.factor.indexing import Part, chosen_numbers, split_index, take_numbers
 from streamsvd.factor.projection import (
@@ -24,7 +25,6 @@ from streamsvd.factor.projection import (
 )
 from streamsvd.factor.row_pass import RowPass
 from streamsvd.factor.row_schedule import RowWork
-from streamsvd.engine.columns import View
 from streamsvd.numerics.blocks import Preparation
 from streamsvd.numerics.score_map import ScoreMap
 from streamsvd.protocols import Source
@@ -73,7 +73,7 @@ class StoredScores:
         if self.amplitudes is None:
             return T
         part = self.amplitudes[np.asarray(numbers)][:, None]
-        return np.divide(T, part, out=np.full_like(T, np.nan), where=part > 0)
+        return np.asarray(np.divide(T, part, out=np.full_like(T, np.nan), where=part > 0))
 
     def write(self, numbers: Numbers, back: Matrix, level: Matrix, to: RowOutput) -> Any:
         """Rows that are given back, written."""
@@ -219,7 +219,7 @@ class ReconstructedRows:
         T, (back, level) = self._some(there), self._back(cols)
         which, at = which.reshape(-1), at.reshape(-1)
         found = np.einsum("ij,ji->i", T[which], back[:, at]) + level[at]
-        return found.astype(self.dtype, copy=False).reshape(rows.shape)
+        return np.asarray(found.astype(self.dtype, copy=False).reshape(rows.shape))
 
     def _some(self, rows: Part) -> Matrix:
         """Scores of some rows, flat."""

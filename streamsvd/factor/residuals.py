@@ -37,7 +37,16 @@ def residual(
         Preparation("rows", complex_=kind.kind == "c"), None, None, 1, source.shape[0], str(kind), checks=False
     )  # fmt: skip
     n = source.shape[1]
-    work = RowWork(0, n, kind.itemsize, kind.itemsize, 2 * kind.itemsize, True, False, "the residual of the rows")
+    work = RowWork(
+        0,
+        n,
+        kind.itemsize,
+        kind.itemsize,
+        2 * kind.itemsize,
+        True,
+        False,
+        "the residual of the rows",
+    )
     return make_rows(
         View(found, found, None, 0, True), pass_, work, to, purpose="residual", read=(result.U,)
     )
@@ -53,4 +62,4 @@ def residual_source(way: RowProjection, source: Source) -> Source:
     if prep.fill is not None:
         fill = np.zeros(map_.width, dtype=prep.wide)
         fill[there] = prep.fill if prep.pilot is None else prep.fill + prep.pilot
-    return ResidualRows(source, forward, map_.backward(), map_.level(), fill)
+    return ResidualRows(source, forward, map_.backward(), there, map_.level(), fill)

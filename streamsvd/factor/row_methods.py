@@ -194,7 +194,7 @@ class RowMethods:
         overwrite: bool = False,
         memory: int | float | str | None = None,
         callback: Callback = ignore_event,
-    ) -> ReconstructedRows:
+    ) -> ReconstructedRows | Any:
         """The matrix as the components give it back, as a lazy array: it is indexed as in numpy, and computes what is asked.
 
         Parameters

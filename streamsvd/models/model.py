@@ -364,6 +364,8 @@ class Model(RowMethods):
         if self.columns is not None:
             options["columns"] = self.columns.marks
         U = self.U if self.spec.axis == "columns" or self.spec.u else None
+        if isinstance(U, LeftVectors) and self.spec.forget != 1:
+            options["row_weights"] = U.fades**2
         return SVD(
             found.s,
             self.Vh,

@@ -14,13 +14,14 @@ from zarr.codecs import BytesCodec, Crc32cCodec
 
 from streamsvd.errors import StoreError
 from streamsvd.store.explanations import explain_errors, path_exists
+from streamsvd.store.results.belongings import check_outside
 from streamsvd.store.sight import Address, FileAddress
 from streamsvd.store.writing.partial import Partial
 from streamsvd.store.writing.placing import check_local, put_back, put_in_place
 from streamsvd.store.writing.shield import defer_interrupts
 
 INTACT = "nothing was replaced."
-CHECKED: dict[str, Any] = {"serializer": BytesCodec(), "compressors": [Crc32cCodec()]}
+CHECKSUM_CODECS: dict[str, Any] = {"serializer": BytesCodec(), "compressors": [Crc32cCodec()]}
 Array = npt.NDArray[Any]
 
 
@@ -67,7 +68,7 @@ class RowsWriter:
     Raises
     ------
     StoreError
-        If there is something at the path that may not be replaced.
+        If there is something at the path that may not be replaced, or the place is in a result.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class RowsWriter:
         has_checksums: bool = False,
     ) -> None:
         check_local(path)
+        check_outside(path)
         put_back(path)
         if path_exists(path, "write") and not overwrite:
             raise StoreError(
@@ -105,7 +107,7 @@ class RowsWriter:
                     dtype=dtype,
                     fill_value=0,
                     config={"write_empty_chunks": True},
-                    **(CHECKED if has_checksums else {}),
+                    **(CHECKSUM_CODECS if has_checksums else {}),
                 )
         except BaseException:
             self.partial.remove()
