@@ -10,6 +10,7 @@ import numpy as np
 from streamsvd.factor.options import SVDOptions
 from streamsvd.factor.row_methods import RowMethods
 from streamsvd.info import Info
+from streamsvd.labels import NO_LABELS, Labels
 from streamsvd.numerics.certificate import Certificate
 from streamsvd.numerics.sentences import describe_briefly, round_down, round_up
 from streamsvd.store.results.saving import Result
@@ -39,6 +40,8 @@ class SVD(Result, RowMethods):
     preparation
         What was done to the matrix before: ``center``, ``scale``, ``nonfinite``, the weights, and in ``columns`` which columns
         took part.
+    labels
+        What the matrix says of its rows and columns: dimensions, coordinates, names, units.
     """
 
     s: Real
@@ -50,6 +53,7 @@ class SVD(Result, RowMethods):
     info: Info
     options: SVDOptions | None
     preparation: dict[str, Any]
+    labels: Labels = NO_LABELS
 
     def _factors(self) -> SVD:
         return self
@@ -83,7 +87,7 @@ class PCA(SVD):
 
     Attributes
     ----------
-    s, Vh, U, mean, scale, certificate, info, options, preparation
+    s, Vh, U, mean, scale, certificate, info, options, preparation, labels
         As of `SVD`.
     """
 

@@ -25,6 +25,7 @@ from streamsvd.factor.shortfall import shortfall
 from streamsvd.factor.terms import Terms
 from streamsvd.info import Status
 from streamsvd.protocols import Source
+from streamsvd.store.sources.labels import source_labels
 from streamsvd.store.writing.shield import defer_interrupts
 
 if TYPE_CHECKING:
@@ -173,7 +174,8 @@ def _result(session: Session, loop: Iteration, made: Factors, status: Status) ->
     info = session.info(status, terms, criterion)
     said = range_warnings(made.certificate, info.freedom, principal=session.form is PCA)
     info = replace(info, warnings=(*info.warnings, *said))
-    spread = session.view.spread if session.view is not None else _as_it_is
+    view = session.view
+    spread = view.spread if view is not None else _as_it_is
     return session.form(
         s=made.s,
         Vh=spread(made.Vh),
@@ -184,6 +186,7 @@ def _result(session: Session, loop: Iteration, made: Factors, status: Status) ->
         info=info,
         options=_asked_of(session),
         preparation=_preparation_of(session, terms),
+        labels=source_labels(session.source if view is None else view.whole),
     )
 
 

@@ -401,11 +401,11 @@ def test_what_cannot_be_is_refused_before_anything_is_read(tmp_path) -> None:
     with pytest.raises(BudgetError, match="or out= to write the rows"):
         result.transform(A, memory="1MiB")
     (tmp_path / "there").mkdir()
-    for method, given in (("transform", A), ("residual", A), ("inverse_transform", A[:, :2])):
+    for method, new in (("transform", A), ("residual", A), ("inverse_transform", A[:, :2])):
         with pytest.raises(StoreError, match="exists already"):
-            getattr(result, method)(given, out=tmp_path / "there")
+            getattr(result, method)(new, out=tmp_path / "there")
         with pytest.raises(StoreError, match="is no zarr array"):
-            getattr(result, method)(given, out=tmp_path / "there", overwrite=True)
+            getattr(result, method)(new, out=tmp_path / "there", overwrite=True)
     zarr.save_array(tmp_path / "A.zarr", A)
     with pytest.raises(SpecError, match="which is read, are the same"):
         result.transform(tmp_path / "A.zarr", out=tmp_path / "A.zarr", overwrite=True)
