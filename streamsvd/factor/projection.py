@@ -27,10 +27,12 @@ from streamsvd.numerics.columns import Columns
 from streamsvd.numerics.row_density import RowDensity
 from streamsvd.numerics.score_map import ScoreMap
 from streamsvd.protocols import Source
+from streamsvd.store.sources.labels import source_labels
 from streamsvd.typing import Matrix
 
 if TYPE_CHECKING:
     from streamsvd.factor.result import SVD
+    from streamsvd.store.writing.array_labels import ArrayLabels
 
 ROW_POLICIES = ("raise", "zero", "mean")
 OUT_REMEDY = ", or out= to write the rows to a zarr array instead of keeping them"
@@ -203,7 +205,8 @@ def part_view(map_: ScoreMap, source: Source) -> View:
     """
     if source.shape[1] != map_.width:
         raise ShapeError(
-            f"{source.name} has {source.shape[1]:,} columns, the result is of {map_.width:,}. Pass rows with the same columns."
+            f"{source.name} has {source.shape[1]:,} columns, the result is of {map_.width:,}. Pass rows with the same columns, or "
+            "align=True where labels say which they are."
         )
     if map_.takes_part.all():
         return View(source, source, None, 0, True)
@@ -237,6 +240,7 @@ def make_rows(
     *,
     purpose: str,
     read: tuple[Any, ...] = (),
+    labels: ArrayLabels | None = None,
 ) -> Any:
     """Run a pass that makes rows: a new zarr array of them, whole or not there at all, or an array.
 
@@ -250,6 +254,8 @@ def make_rows(
         In events.
     read
         What is read beside the matrix: the place of what is written is apart from it.
+    labels
+        What rows are written with.
 
     Raises
     ------
@@ -272,8 +278,9 @@ def make_rows(
         source = uniform_rows(source)
     schedule = schedule_row_pass(source, work, allowed_bytes(to.memory))
     writer = RowsWriter(
-        place, (m, work.width), schedule.chunks, dtype, overwrite=to.overwrite, has_checksums=True
-    )
+        place, (m, work.width), schedule.chunks, dtype, overwrite=to.overwrite, has_checksums=True,
+        labels=labels,
+    )  # fmt: skip
     try:
         pass_ = replace(pass_, band=schedule.chunks[0], m=m)
         writer.count(_run(schedule, view, pass_, to, purpose, writer.sink()).n_written)
@@ -282,7 +289,8 @@ def make_rows(
         writer.discard()
         raise
     to.callback(ResultWritten(str(path)))
-    return lazy_array(path.parent, path.name)
+    found = path / writer.inside
+    return lazy_array(found.parent, found.name)
 
 
 def _run(
@@ -308,7 +316,12 @@ def transform(
     work = _work(
         way, k, k, written=to.out is not None, what="projecting the rows", remedy=OUT_REMEDY
     )
-    return make_rows(view, pass_, work, to, purpose="scores", read=(result.U,))
+    labels = None
+    if to.out is not None:
+        from streamsvd.store.writing.array_labels import score_labels  # imports zarr
+
+        labels = score_labels(source_labels(source), k)
+    return make_rows(view, pass_, work, to, purpose="scores", read=(result.U,), labels=labels)
 
 
 def score_samples(result: SVD, source: Source, to: RowOutput, *, nonfinite: str | None) -> Any:

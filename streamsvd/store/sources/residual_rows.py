@@ -58,8 +58,9 @@ class ResidualRows(SourceView):
     def _height(self) -> int:
         """Rows that are projected at once: whole chunks."""
         chunk, row = self.chunks[0], self.shape[1] * self.dtype.itemsize
-        height: int = chunk * max(1, BYTES_AT_ONCE // (chunk * row))
-        return min(self.shape[0], height)
+        height = chunk * max(1, BYTES_AT_ONCE // (chunk * row))
+        found: int = min(self.shape[0], height)
+        return found
 
     @property
     def read_bytes(self) -> int:
