@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from streamsvd.factor.options import SVDOptions
+from streamsvd.factor.row_methods import RowMethods
 from streamsvd.info import Info
 from streamsvd.labels import NO_LABELS, Labels
 from streamsvd.numerics.certificate import Certificate
@@ -18,7 +19,7 @@ from streamsvd.typing import Matrix, Real
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SVD(Result):
+class SVD(Result, RowMethods):
     """The leading singular triplets of a matrix, and what is proved of them.
 
     Attributes
@@ -53,6 +54,9 @@ class SVD(Result):
     options: SVDOptions | None
     preparation: dict[str, Any]
     labels: Labels = NO_LABELS
+
+    def _factors(self) -> SVD:
+        return self
 
     @property
     def rank(self) -> int:
