@@ -73,7 +73,8 @@ def merge_models(
     kept = [buffer for buffer in (buffer_of(a.spec), buffer_of(b.spec)) if buffer is not None]
     spec = msgspec.structs.replace(a.spec, u=False, buffer=max(kept, default=None))
     method = method_of(spec)
-    factor = method.merge(a._held.state.factor, b._held.state.factor)
+    one, other = a._held.state.factor, b._held.state.factor
+    factor = method.keep_signs(method.merge(one, other), one)
     model = Model.create(
         out, spec.rank, tol=spec.tol, buffer=spec.buffer, max_rank=spec.max_rank, center=spec.center,
         axis=spec.axis, robust=spec.robust, seed=spec.seed, delta=spec.delta,
