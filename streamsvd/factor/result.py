@@ -25,7 +25,8 @@ class SVD(Result):
     s
         Singular values, descending, ``(k,)``.
     Vh
-        Right singular vectors, ``(k, n)``; the entry of largest modulus of each row is positive.
+        Right singular vectors, ``(k, n)``; the entry of largest modulus of each row is positive. Of a model, signs are those
+        of the version before.
     U
         Left singular vectors, ``(m, k)``: a zarr array where ``out`` was given, else an array; None if not
         asked for. Columns of singular values that are numerically zero are zero.

@@ -206,7 +206,7 @@ class IncrementalSVD:
         if block.shape[0] == 0:
             return state
         part = self.part(block, index=state.ledger.truncations, guess=state, left=False)
-        return self.absorb_part(state.fade_by(self.forget), part, signs_of=state)[0]
+        return self.absorb_part(state.fade_by(self.forget), part)[0]
 
     def merge(self, a: Factor, b: Factor) -> Factor:
         """The state of the rows of both, as if stacked."""
