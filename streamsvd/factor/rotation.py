@@ -6,7 +6,8 @@ are components times the root of their variance, and these are what is rotated.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -15,7 +16,8 @@ import numpy.typing as npt
 from streamsvd.checks.numbers import check_integer, is_number
 from streamsvd.errors import NotConverged, ShapeError, SpecError
 from streamsvd.factor.result import SVD
-from streamsvd.info import Status
+from streamsvd.info import Info, Status
+from streamsvd.labels import NO_LABELS, Labels
 from streamsvd.numerics.rotation import (
     PlaneRotations,
     factor_correlation,
@@ -100,10 +102,10 @@ class Rotation(Result):
         Varimax criterion of the loadings, of rows of norm one where they were normalised, after the orthogonal rotation.
     iterations
         Sweeps over all planes.
-    status
-        ``CONVERGED``, or ``NOT_CONVERGED`` where the most sweeps did not do.
-    options
-        What was asked.
+    info, options
+        How it came about, and what was asked. ``info.status`` is ``NOT_CONVERGED`` where the most sweeps did not do.
+    labels
+        Of the result: what the matrix says of its rows and columns.
     """
 
     components: Matrix
@@ -115,8 +117,9 @@ class Rotation(Result):
     total_variance: float
     criterion: float
     iterations: int
-    status: Status
+    info: Info
     options: RotationOptions
+    labels: Labels = NO_LABELS
 
     @property
     def rank(self) -> int:
@@ -172,7 +175,7 @@ class Rotation(Result):
         end = "sweep" if self.iterations == 1 else "sweeps"
         return (
             f"<Rotation ({how}) of {self.rank} components that hold {share:.4%} of the variance: "
-            f"{self.status.value} after {self.iterations} {end}>"
+            f"{self.info.status.value} after {self.iterations} {end}>"
         )
 
 
@@ -269,28 +272,21 @@ def rotate(
     options = RotationOptions(
         n_components=n_components, method=method, power=power, normalize=normalize, tol=tol, max_iterations=max_iterations
     )  # fmt: skip
-    base = _factorisation(result)
+    began, base = time.perf_counter(), _factorisation(result)
     r = _count(base, options)
-    before = np.asarray(base.s[:r] ** 2 / base.info.freedom)
+    root = base.s[:r] / base.s[0]  # relative: squares of the values may be no numbers
     present = np.isfinite(base.Vh[:r]).all(axis=0)
-    L = base.Vh[:r, present].conj().T * np.sqrt(before)
+    L = base.Vh[:r, present].conj().T * root
     found = varimax(
         normalise_rows(L) if options.normalize else L,
         tol=options.tol,
         max_sweeps=options.max_iterations,
     )
-    rotation = _in_order(base, _ordered(L, _whole_rotation(L, found, options)), present, before)
-    status = Status.CONVERGED if found.gain <= options.tol else Status.NOT_CONVERGED
-    answer = Rotation(
-        **rotation,
-        variance_before=before,
-        total_variance=float(base.certificate.frobenius_norm**2 / base.info.freedom),
-        criterion=float(found.criteria[-1]),
-        iterations=found.sweeps,
-        status=status,
-        options=options,
-    )
-    if status is Status.NOT_CONVERGED:
+    R = _ordered(L, _whole_rotation(L, found, options))
+    is_oblique = options.method == "promax" and options.power > 1
+    answer = _rotation_of(base, options, found, R, is_oblique=is_oblique)
+    answer = replace(answer, info=replace(answer.info, elapsed_s=time.perf_counter() - began))
+    if answer.info.status is Status.NOT_CONVERGED:
         raise NotConverged(
             f"the rotation of {r} components is not finished after max_iterations={options.max_iterations}: a plane still gains "
             f"{found.gain:.2g}, tol={options.tol:g}. Pass more, or a larger tol; what there is so far is the result of this error.",
@@ -331,7 +327,7 @@ def _count(base: SVD, options: RotationOptions) -> int:
 def _whole_rotation(L: Matrix, found: PlaneRotations, options: RotationOptions) -> Matrix:
     """``R``, columns in no order yet."""
     R = found.matrix
-    if options.method == "varimax":
+    if options.method == "varimax" or options.power == 1:
         return R
     X = L @ R
     try:
@@ -352,24 +348,43 @@ def _ordered(L: Matrix, R: Matrix) -> Matrix:
     return np.asarray(R[:, order] * phases(X[:, order]))
 
 
-def _in_order(
-    base: SVD, R: Matrix, present: npt.NDArray[np.bool_], before: Real
-) -> dict[str, Any]:
-    """What is made of the final rotation."""
-    r, L = before.size, base.Vh[: before.size].conj().T * np.sqrt(before)
-    X = np.full((L.shape[0], r), np.nan, dtype=np.result_type(L, R))
-    X[present] = L[present] @ R
-    variance = np.sum(np.abs(X[present]) ** 2, axis=0)
-    is_unitary = np.allclose(R.conj().T @ R, np.eye(r), atol=1e-12)
-    correlation = np.eye(r, dtype=R.dtype) if is_unitary else factor_correlation(R)
-    turned = (R @ correlation) / np.sqrt(before)[:, None] * np.sqrt(variance)
-    return {
-        "components": (X / np.sqrt(variance)).conj().T,
-        "variance": variance,
-        "rotation": R,
-        "correlation": correlation,
-        "scores": _scores(base.U, base.s[:r, None] * turned),
-    }
+def _rotation_of(
+    base: SVD, options: RotationOptions, found: PlaneRotations, R: Matrix, *, is_oblique: bool
+) -> Rotation:
+    """All that follows from the rotation of ``V s / s_1``."""
+    r = R.shape[0]
+    root = base.s[:r] / base.s[0]
+    X = (base.Vh[:r].conj().T * root) @ R
+    X[~np.isfinite(base.Vh[:r]).all(axis=0)] = np.nan
+    size = np.sqrt(np.nansum(np.abs(X) ** 2, axis=0))
+    correlation = factor_correlation(R) if is_oblique else np.eye(r, dtype=R.dtype)
+    with np.errstate(over="ignore"):
+        largest = base.s[0] ** 2 / base.info.freedom
+        total = float(base.certificate.frobenius_norm**2 / base.info.freedom)
+    return Rotation(
+        components=(X / size).conj().T,
+        variance=size**2 * largest,
+        rotation=R,
+        correlation=correlation,
+        scores=_scores(base.U, base.s[0] * (R @ correlation) * size),  # U s root^-1 R^-* size
+        variance_before=root**2 * largest,
+        total_variance=total,
+        criterion=float(found.criteria[-1]),
+        iterations=found.sweeps,
+        info=_info(base, is_found=found.gain <= options.tol),
+        options=options,
+        labels=base.labels,
+    )
+
+
+def _info(base: SVD, *, is_found: bool) -> Info:
+    """How a rotation came about: nothing is read."""
+    i = base.info
+    return Info(
+        status=Status.CONVERGED if is_found else Status.NOT_CONVERGED, passes=0.0, bytes_read=0, peak_bytes=0, projected_bytes=0,
+        elapsed_s=0.0, n_rows=i.n_rows, seed=i.seed, nonfinite=i.nonfinite, missing=i.missing, dropped_columns=i.dropped_columns,
+        freedom=i.freedom,
+    )  # fmt: skip
 
 
 def _scores(U: Any, matrix: Matrix) -> Any:
