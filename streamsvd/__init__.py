@@ -60,6 +60,10 @@ _HOMES = {
     "plan_pca": "streamsvd.factor.pca",
     "svd": "streamsvd.factor.svd",
     "pca": "streamsvd.factor.pca",
+    "rotate": "streamsvd.factor.rotation",
+    "Rotation": "streamsvd.factor.rotation",
+    "effective_sample_size": "streamsvd.factor.sampling",
+    "plot": "streamsvd.report.plotting",
     "SVD": "streamsvd.factor.result",
     "PCA": "streamsvd.factor.result",
     "Status": "streamsvd.info",
@@ -112,6 +116,8 @@ if TYPE_CHECKING:
     from streamsvd.factor.pca import pca, plan_pca
     from streamsvd.factor.plan import Plan
     from streamsvd.factor.result import PCA, SVD
+    from streamsvd.factor.rotation import Rotation, rotate
+    from streamsvd.factor.sampling import effective_sample_size
     from streamsvd.factor.svd import plan_svd, svd
     from streamsvd.info import Info, Status
     from streamsvd.kernels.nystrom import NystromResult, load_nystrom, nystrom
@@ -120,6 +126,7 @@ if TYPE_CHECKING:
     from streamsvd.models.mathematics.incremental import IncrementalSVD
     from streamsvd.models.verify import verify
     from streamsvd.numerics.certificate import Certificate
+    from streamsvd.report.plotting import plot
     from streamsvd.rows.lstsq import LeastSquaresResult, lstsq
     from streamsvd.rows.sample_rows import RowSample, sample_rows
     from streamsvd.store.collections import open_collection
@@ -156,6 +163,7 @@ __all__ = [
     "Plan",
     "RatePoint",
     "RateCurve",
+    "Rotation",
     "RowSample",
     "RunPlan",
     "SVD",
@@ -175,6 +183,7 @@ __all__ = [
     "compress",
     "decompress",
     "detrend",
+    "effective_sample_size",
     "export_model",
     "second_moment_factor",
     "kernel_ridge",
@@ -191,7 +200,9 @@ __all__ = [
     "plan",
     "plan_pca",
     "plan_svd",
+    "plot",
     "rate_curve",
+    "rotate",
     "sample_rows",
     "shuffle",
     "svd",
