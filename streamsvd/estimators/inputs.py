@@ -65,11 +65,18 @@ def without_missing(verb: str) -> Iterator[None]:
     try:
         yield
     except NonFiniteError as bad:
-        remedy = (
-            f"Estimators take no missing values: mend the data, or use streamsvd.{verb}, which leaves columns without values "
-            'out with mask="auto".'
-        )
+        remedy = missing_remedy(verb, bad.value)
         raise NonFiniteError(bad.value, bad.row, bad.column, bad.chunk, remedy) from None
+
+
+def missing_remedy(verb: str, value: str) -> str:
+    """What to do about an entry that is no number, where an estimator has met it."""
+    if value == "Inf":
+        return "No estimator and no verb takes Inf: mend the data, or make it NaN and fill that."
+    return (
+        "Estimators take no missing values, NaN: fill them before, with sklearn.impute.SimpleImputer in a pipeline; or use "
+        f'streamsvd.{verb}, which fills them with nonfinite="mean", and leaves columns without values out with mask="auto".'
+    )
 
 
 def check_count(name: str, value: Any, *, least: int = 1) -> int | None:
@@ -119,15 +126,12 @@ def as_narrow_as(rows: Matrix, dtype: np.dtype[Any]) -> Matrix:
     return rows.astype(np.complex64 if np.iscomplexobj(rows) else np.float32)
 
 
-def panels(source: Source) -> Iterator[Matrix]:
-    """All rows in order, in runs of whole chunks, each decoded once."""
-    m, n = source.shape
-    step = max(source.chunks[0], 1)
-    for start in range(0, m, step):
-        rows = slice(start, min(start + step, m))
-        out = np.empty((rows.stop - start, n), dtype=source.dtype)
-        source.read(rows, slice(0, n), out)
-        yield out
+def narrow_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Type of rows that are made of rows of this type: single precision where it is that, else double."""
+    native = dtype.newbyteorder("=")
+    if native in (np.float32, np.complex64):
+        return native
+    return np.dtype(np.complex128 if dtype.kind == "c" else np.float64)
 
 
 def column_means(source: Source, *, energy: float, memory: int | str | None) -> Matrix:
