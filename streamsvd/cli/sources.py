@@ -147,7 +147,7 @@ def open_source(
 
 def fit_source(A: Any, memory: Any = None, watch: Any = None) -> Any:
     """The same with the means that are subtracted: one pass, where any are."""
-    if getattr(A, "labels", None) is None:
+    if getattr(A, "row_labels", None) is None:
         return A
     from streamsvd.engine.events import ignore_event
     from streamsvd.engine.row_labels import label_rows
@@ -182,7 +182,7 @@ def option_weights(A: Source, given: dict[str, Any]) -> dict[str, Any]:
 
 def fit_note(A: Any, memory: Any) -> str:
     """What a plan says of the pass that finds means; empty where there is none."""
-    if getattr(A, "labels", None) is None:
+    if getattr(A, "row_labels", None) is None:
         return ""
     from streamsvd.engine.memory import show_bytes
     from streamsvd.engine.row_fits import schedule_fit

@@ -8,6 +8,7 @@ from streamsvd.engine.dask_source import dask_source, is_dask_array
 from streamsvd.errors import SpecError
 from streamsvd.protocols import Source
 from streamsvd.store.sources import open_source
+from streamsvd.store.sources.request import OpenRequest
 
 
 def open(
@@ -15,20 +16,29 @@ def open(
     variable: str | None = None,
     rows: str | int | tuple[str | int, ...] | None = None,
     missing: str = "error",
+    *,
+    missing_value: float | None = None,
+    dtype: Any = None,
+    shape: tuple[int, ...] | None = None,
+    offset: int = 0,
 ) -> Source:
     """A stored matrix, lazily: its shape and chunks are known, none of its values is read.
 
     Parameters
     ----------
     source
-        Path of a zarr folder, a zarr ``.zip`` or a ``.npy`` file; a zarr store, array or group; a numpy or
-        dask array, whose masked cells are read as NaN; or an object with ``shape``, ``dtype``, ``chunks`` and ``read(rows)``.
+        A path, a URL or an object of one of the kinds in the list of sources: zarr, ``.npy``, arrays of numpy and dask, whose masked
+        cells are read as NaN, and others; or an object with ``shape``, ``dtype``, ``chunks`` and ``read(rows)``.
     variable
-        Name of the array within a group.
+        Name of the array within a group, a file or a data set; needed where it holds more than one matrix.
     rows
         Dimension or dimensions of an N-dimensional array that make the rows; the others make the columns.
     missing
         ``"error"`` (default): an absent chunk is an error that names it. ``"fill"``: it holds the fill value.
+    missing_value
+        A number that stands for a missing value, where the source cannot say so itself: it is read as NaN.
+    dtype, shape, offset
+        Type, extents and first byte of numbers that lie in a file without a header.
 
     Returns
     -------
@@ -38,7 +48,7 @@ def open(
     Raises
     ------
     StoreError, ShapeError, SpecError
-        If there is no such thing, it is no matrix, or it does not hold numbers.
+        If there is no such thing, it is no matrix, it does not hold numbers, or what is asked does not belong to its kind.
 
     Examples
     --------
@@ -47,14 +57,18 @@ def open(
     >>> A.shape, A.nbytes
     ((4, 3), 96)
     """
+    asked = OpenRequest(variable, rows, missing, missing_value, dtype, shape, offset)
     if is_dask_array(source):
-        if variable is not None or rows is not None:
+        if given := [name for name in asked.non_defaults() if name != "missing_value"]:
             raise SpecError(
-                "variable= and rows= belong to stored arrays; a dask array is taken as the matrix it is. "
+                f"{', '.join(f'{name}=' for name in given)} belongs to stored arrays; a dask array is taken as the matrix it is. "
                 "Select and reshape it before."
             )
         return dask_source(source)
-    return open_source(source, variable=variable, rows=rows, missing=missing)
+    return open_source(
+        source, variable, rows, missing, missing_value=missing_value, dtype=dtype, shape=shape,
+        offset=offset,
+    )  # fmt: skip
 
 
 def as_source(A: Any) -> Source:

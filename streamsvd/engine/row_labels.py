@@ -12,11 +12,16 @@ import numpy.typing as npt
 from streamsvd.checks.masks import as_array
 from streamsvd.errors import SpecError
 from streamsvd.protocols import Source
+from streamsvd.store.sources.neighbours import (
+    NeighbourArray,
+    matrix_dimensions,
+    matrix_layout,
+    neighbour,
+)
 from streamsvd.store.sources.times import FIELDS, check_period, describe_group, read_times
 from streamsvd.typing import Real
 
 if TYPE_CHECKING:
-    from streamsvd.store.sources.coordinates import NeighbourArray
     from streamsvd.store.sources.times import Times
 
 Keys = npt.NDArray[np.int64]
@@ -150,15 +155,13 @@ def _row_dimension(source: Source, name: str | None, argument: str) -> str:
     SpecError
         If there are several, or it makes no rows.
     """
-    from streamsvd.store.sources.coordinates import matrix_dimensions, stored_array  # imports zarr
-
-    names, stored = matrix_dimensions(source), stored_array(source)
-    if names is None or stored is None:
+    names, layout = matrix_dimensions(source), matrix_layout(source)
+    if names is None or layout is None:
         raise SpecError(
             f"times of rows are the coordinate of a dimension, and dimensions of {source.name} have no names. Write it into a group with "
             "names and coordinates, as xarray does, or pass arrays with one label for each row."
         )
-    rows = [str(names[axis]) for axis in stored.layout.row_axes]
+    rows = [str(names[axis]) for axis in layout.row_axes]
     if name is None and len(rows) == 1:
         return rows[0]
     if name is None:
@@ -182,13 +185,11 @@ def _coordinate(source: Source, dimension: str) -> NeighbourArray:
     SpecError
         If there is none, or it is not one number for each index.
     """
-    from streamsvd.store.sources.coordinates import matrix_dimensions, neighbour, stored_array
-
     found = neighbour(source, dimension, f"the coordinate {dimension!r} of the rows")
-    stored, names = stored_array(source), matrix_dimensions(source)
-    assert stored is not None
+    layout, names = matrix_layout(source), matrix_dimensions(source)
+    assert layout is not None
     assert names is not None
-    extent = stored.layout.extents[list(names).index(dimension)]
+    extent = layout.extents[list(names).index(dimension)]
     if found.values.shape != (extent,) or found.values.dtype.kind not in "iufM":
         raise SpecError(
             f"{found.place} is {found.values.dtype} of shape {found.values.shape}, and {source.name} has {extent:,} along {dimension}. "
@@ -219,12 +220,10 @@ def _finite(values: Any, where: str) -> Real:
 
 def _spread(source: Source, dimension: str, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """What belongs to one dimension of the rows, for each row."""
-    from streamsvd.store.sources.coordinates import matrix_dimensions, stored_array
-
-    stored, names = stored_array(source), matrix_dimensions(source)
-    assert stored is not None
+    layout, names = matrix_layout(source), matrix_dimensions(source)
+    assert layout is not None
     assert names is not None
-    layout, axis = stored.layout, list(names).index(dimension)
+    axis = list(names).index(dimension)
     extents = tuple(layout.extents[a] for a in layout.row_axes)
     shape = [layout.extents[a] if a == axis else 1 for a in layout.row_axes]
     return np.ascontiguousarray(np.broadcast_to(values.reshape(shape), extents)).reshape(-1)

@@ -9,6 +9,7 @@ import numpy as np
 
 from streamsvd.factor.options import SVDOptions
 from streamsvd.info import Info
+from streamsvd.labels import NO_LABELS, Labels
 from streamsvd.numerics.certificate import Certificate
 from streamsvd.numerics.sentences import describe_briefly, round_down, round_up
 from streamsvd.store.results.saving import Result
@@ -38,6 +39,8 @@ class SVD(Result):
     preparation
         What was done to the matrix before: ``center``, ``scale``, ``nonfinite``, the weights, and in ``columns`` which columns
         took part.
+    labels
+        What the matrix says of its rows and columns: dimensions, coordinates, names, units.
     """
 
     s: Real
@@ -49,6 +52,7 @@ class SVD(Result):
     info: Info
     options: SVDOptions | None
     preparation: dict[str, Any]
+    labels: Labels = NO_LABELS
 
     @property
     def rank(self) -> int:
@@ -79,7 +83,7 @@ class PCA(SVD):
 
     Attributes
     ----------
-    s, Vh, U, mean, scale, certificate, info, options, preparation
+    s, Vh, U, mean, scale, certificate, info, options, preparation, labels
         As of `SVD`.
     """
 

@@ -23,6 +23,7 @@ from streamsvd.factor.session import SAVED_KINDS, Session
 from streamsvd.factor.shortfall import shortfall
 from streamsvd.info import Status
 from streamsvd.protocols import Source
+from streamsvd.store.sources.labels import source_labels
 from streamsvd.store.writing.shield import defer_interrupts
 
 if TYPE_CHECKING:
@@ -169,7 +170,8 @@ def _result(session: Session, loop: Iteration, made: Factors, status: Status) ->
     info = session.info(status, terms, criterion)
     said = range_warnings(made.certificate, info.freedom, principal=session.form is PCA)
     info = replace(info, warnings=(*info.warnings, *said))
-    spread = session.view.spread if session.view is not None else _as_it_is
+    view = session.view
+    spread = view.spread if view is not None else _as_it_is
     return session.form(
         s=made.s,
         Vh=spread(made.Vh),
@@ -180,6 +182,7 @@ def _result(session: Session, loop: Iteration, made: Factors, status: Status) ->
         info=info,
         options=_asked_of(session),
         preparation=_preparation_of(session),
+        labels=source_labels(session.source if view is None else view.whole),
     )
 
 

@@ -18,7 +18,7 @@ from streamsvd.report.results.kinds import PAGES, plain_page
 from streamsvd.report.results.models import history_sections, model_history
 from streamsvd.report.results.origins import ResultOrigin
 from streamsvd.store.results.loading import load
-from streamsvd.store.sources.column_axes import column_axes
+from streamsvd.store.sources.labels import source_labels
 
 MOST_STEPS = 6
 LEFT_OUT = ("Cost", "How to make it again")
@@ -86,8 +86,7 @@ def _grid_of(pipeline: Pipeline | None, step: Step | None) -> Grid | None:
         return None
     rows = tuple(described.rows) if isinstance(described.rows, list) else described.rows
     try:
-        axes = column_axes(open_matrix(where, variable=described.variable, rows=rows))
+        opened = open_matrix(where, variable=described.variable, rows=rows)
     except (StreamSVDError, OSError):
         return None
-    named = tuple((a.name, a.numbers) if a.name and a.numbers is not None else None for a in axes)
-    return Grid(tuple(a.length for a in axes), named)
+    return Grid.of(source_labels(opened))

@@ -157,7 +157,9 @@ def source_identity(described: SourceDescription, opened: Any) -> list[Any]:
         return found
     found.append(msgspec.to_builtins(described.transform))
     if isinstance(opened, AdjustedRows):
-        labels = () if opened.labels is None else (opened.labels.groups, opened.labels.times)
+        labels = (
+            () if opened.row_labels is None else (opened.row_labels.groups, opened.row_labels.times)
+        )
         found += [array_digest(each) for each in (*labels, opened.factors) if each is not None]
     return found
 
@@ -173,7 +175,7 @@ def _matrices(step: Step, inputs: Sequence[Any]) -> list[tuple[str, Any]]:
 
 
 def _is_unread(opened: Any) -> bool:
-    return isinstance(opened, AdjustedRows) and opened.labels is not None and opened.fit is None
+    return isinstance(opened, AdjustedRows) and opened.row_labels is not None and opened.fit is None
 
 
 def _row_transform(described: SourceDescription) -> RowTransform:

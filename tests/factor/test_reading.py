@@ -225,5 +225,5 @@ def test_dask_arrays_that_are_no_matrix_are_refused(array, error, words):
 
 
 def test_options_of_stored_arrays_are_refused_for_dask_arrays():
-    with pytest.raises(streamsvd.SpecError, match="variable= and rows= belong to stored arrays"):
+    with pytest.raises(streamsvd.SpecError, match="rows= belongs to stored arrays"):
         streamsvd.open(da.ones((3, 3)), rows=0)

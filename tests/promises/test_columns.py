@@ -408,7 +408,7 @@ def test_what_is_no_mask_of_these_columns_is_refused(mask, words, tmp_path):
 
 
 def test_a_name_needs_a_group():
-    with pytest.raises(SpecError, match="no array of a zarr group"):
+    with pytest.raises(SpecError, match="no array of a group"):
         streamsvd.svd(matrix(), 1, mask="land")
 
 

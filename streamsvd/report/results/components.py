@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from streamsvd.labels import Labels
 from streamsvd.report.drawing.charts import Chart
 from streamsvd.report.drawing.images import image
 from streamsvd.report.drawing.scales import Numbers, Scale, envelope, finite
@@ -36,6 +37,18 @@ class Grid:
 
     extents: tuple[int, ...]
     axes: tuple[Any, ...] = ()
+
+    @classmethod
+    def of(cls, labels: Labels) -> Grid:
+        """The dimensions of the columns, with the finite numbers along them."""
+        axes: list[Any] = []
+        for dimension in labels.columns:
+            found = labels.coordinate(dimension.name)
+            along = found is not None and found.dims == (dimension.name,)
+            numbers = found.array if found is not None and along else np.zeros(0)
+            drawn = along and numbers.dtype.kind in "iuf" and bool(np.isfinite(numbers).all())
+            axes.append((dimension.name, numbers) if drawn else None)
+        return cls(tuple(dimension.length for dimension in labels.columns), tuple(axes))
 
     def fits(self, columns: int) -> bool:
         """Whether so many columns make an image."""

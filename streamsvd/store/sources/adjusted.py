@@ -55,7 +55,7 @@ class AdjustedRows(SourceView):
     ----------
     whole
         The matrix as it is stored.
-    labels
+    row_labels
         Of its rows; None where nothing is subtracted.
     fit
         What is subtracted; None where it is not known yet, and the source is not to be read, or nothing is.
@@ -63,7 +63,7 @@ class AdjustedRows(SourceView):
         Of the columns, ``(n,)``; None for 1.
     """
 
-    labels: RowLabels | None
+    row_labels: RowLabels | None
     fit: RowFit | None
     factors: Real | None = None
 
@@ -89,7 +89,7 @@ class AdjustedRows(SourceView):
 
     def read(self, rows: slice, columns: slice, out: npt.NDArray[Any], /) -> None:
         rows, columns = check_rectangle(self, rows, columns, out)
-        if self.labels is not None and self.fit is None:
+        if self.row_labels is not None and self.fit is None:
             raise RuntimeError(f"{self.name} is read before its means are known")
         if out.dtype == self.whole.dtype:
             self.whole.read(rows, columns, out)
@@ -111,10 +111,10 @@ class AdjustedRows(SourceView):
             start = stop
 
     def _adjust(self, rows: slice, columns: slice, place: npt.NDArray[Any]) -> None:
-        if self.labels is not None and self.fit is not None:
-            place -= self.fit.level[self.labels.groups[rows], columns]
-            if self.fit.slope is not None and self.labels.times is not None:
-                place -= self.labels.times[rows, None] * self.fit.slope[columns]
+        if self.row_labels is not None and self.fit is not None:
+            place -= self.fit.level[self.row_labels.groups[rows], columns]
+            if self.fit.slope is not None and self.row_labels.times is not None:
+                place -= self.row_labels.times[rows, None] * self.fit.slope[columns]
         if self.factors is not None:
             place *= self.factors[columns]
 

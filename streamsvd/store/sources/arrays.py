@@ -10,7 +10,9 @@ import numpy.typing as npt
 
 from streamsvd.checks.masks import as_array, block_dtype, masked_cells, write_block
 from streamsvd.store.sources.border import check_dtype, check_rectangle, strips
-from streamsvd.store.sources.flatten import Flattening, Rows, flattening
+from streamsvd.store.sources.flatten import Flattening, flattening
+from streamsvd.store.sources.npy import NpySource, maps_whole_file, open_memmap
+from streamsvd.store.sources.request import OpenRequest
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,9 +54,13 @@ class ArraySource:
         return self.name
 
 
-def open_array(array: npt.NDArray[Any], rows: Rows) -> ArraySource:
-    """An in-memory array as a source."""
+def open_array(array: npt.NDArray[Any], request: OpenRequest) -> ArraySource | NpySource:
+    """An in-memory array as a source; of a whole memory map, the file behind it."""
+    if maps_whole_file(array):
+        return open_memmap(array, request.rows)
     check_dtype(array.dtype, "ndarray")
     if masked_cells(array) is None:
         array = as_array(array)
-    return ArraySource(array, flattening(array.shape, None, rows, "ndarray"), block_dtype(array))
+    return ArraySource(
+        array, flattening(array.shape, None, request.rows, "ndarray"), block_dtype(array)
+    )

@@ -13,12 +13,12 @@ import numpy as np
 from streamsvd.errors import SpecError
 from streamsvd.protocols import Source
 from streamsvd.store.sources.columns import column_extents
-from streamsvd.store.sources.coordinates import (
+from streamsvd.store.sources.neighbours import (
     NeighbourArray,
     in_order,
     matrix_dimensions,
+    matrix_layout,
     neighbour,
-    stored_array,
 )
 from streamsvd.typing import Real
 
@@ -70,13 +70,13 @@ def _column_dimensions(source: Source) -> list[str]:
     SpecError
         If they have none.
     """
-    names, stored = matrix_dimensions(source), stored_array(source)
-    if stored is None or names is None:
+    names, layout = matrix_dimensions(source), matrix_layout(source)
+    if layout is None or names is None:
         raise SpecError(
             f"weights by dimension need names of dimensions, and {source.name} has none. Write it with names, as xarray does, "
             "or pass column_weights=."
         )
-    return [str(names[axis]) for axis in stored.layout.column_axes]
+    return [str(names[axis]) for axis in layout.column_axes]
 
 
 def _role(source: Source, name: str) -> str:

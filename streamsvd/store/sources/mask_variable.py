@@ -9,11 +9,11 @@ import numpy.typing as npt
 from streamsvd.errors import SpecError
 from streamsvd.protocols import Source
 from streamsvd.store.sources.columns import column_extents
-from streamsvd.store.sources.coordinates import (
+from streamsvd.store.sources.neighbours import (
+    has_neighbours,
     in_order,
-    matrix_dimensions,
+    matrix_layout,
     neighbour,
-    stored_array,
 )
 
 Array = npt.NDArray[Any]
@@ -32,11 +32,11 @@ def mask_variable(source: Source, name: str) -> Array:
     try:
         found = neighbour(source, name, f"mask={name!r}")
     except SpecError as error:
-        beside = "an array of booleans" if stored_array(source) is None else (
+        beside = "an array of booleans" if not has_neighbours(source) else (
             "the name of an array in the same group, or an array of booleans"
         )  # fmt: skip
         raise SpecError(f"{error} Pass {beside}, one for each column.") from error
-    names, stored = matrix_dimensions(source), stored_array(source)
-    assert stored is not None
-    wanted = None if names is None else [names[axis] for axis in stored.layout.column_axes]
+    layout = matrix_layout(source)
+    names = None if layout is None else layout.names
+    wanted = None if layout is None or names is None else [names[a] for a in layout.column_axes]
     return in_order(found, wanted, column_extents(source))

@@ -17,6 +17,7 @@ from streamsvd.store.sight import Address, FileAddress
 from streamsvd.store.sources.border import check_dtype, check_rectangle, row_block, strips
 from streamsvd.store.sources.flatten import Flattening, Rows, flattening
 from streamsvd.store.sources.raw import BLOCK_BYTES, read_box
+from streamsvd.store.sources.request import OpenRequest
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class NpySource:
         return [FileAddress(self.path, self.offset)]
 
 
-def open_npy(path: Path, rows: Rows) -> NpySource:
+def open_npy(path: Path, request: OpenRequest) -> NpySource:
     """A ``.npy`` file as a source; only its header is read."""
     try:
         mapped = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -102,7 +103,7 @@ def open_npy(path: Path, rows: Rows) -> NpySource:
         ) from error
     if not isinstance(mapped, np.memmap):
         raise ShapeError(f"{path} is empty or has no dimensions: shape {np.shape(mapped)}.")
-    return open_memmap(mapped, rows)
+    return open_memmap(mapped, request.rows)
 
 
 def open_memmap(mapped: np.memmap[Any, Any], rows: Rows) -> NpySource:

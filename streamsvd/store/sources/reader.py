@@ -15,6 +15,7 @@ from streamsvd.errors import ShapeError, SpecError, StoreError
 from streamsvd.store.explanations import access_error
 from streamsvd.store.sources.border import check_dtype, check_rectangle, row_block
 from streamsvd.store.sources.flatten import flattening
+from streamsvd.store.sources.request import OpenRequest
 
 
 class RowReader(Protocol):
@@ -89,8 +90,9 @@ class ReaderSource:
         return f"rows {start}:{min(start + self._height, self.shape[0])} of {self.name}"
 
 
-def open_reader(reader: RowReader) -> ReaderSource:
-    """The user's own reader as a source."""
+def open_reader(reader: RowReader, request: OpenRequest | None = None) -> ReaderSource:
+    """The user's own reader as a source; nothing more can be asked of it."""
+    del request
     name = type(reader).__name__
     dtype = np.dtype(reader.dtype)
     check_dtype(dtype, name)

@@ -16,6 +16,7 @@ from zarr.abc.store import Store
 from zarr.storage import FsspecStore, LocalStore, WrapperStore, ZipStore
 
 from streamsvd.errors import ShapeError, SpecError, StoreError, StreamSVDError
+from streamsvd.labels import Labels
 from streamsvd.store.explanations import access_error, raise_access_error
 from streamsvd.store.sight import Address
 from streamsvd.store.sources.anndata import check_group
@@ -32,9 +33,12 @@ from streamsvd.store.sources.hierarchy import (
     open_unconsolidated,
     own_array,
 )
+from streamsvd.store.sources.kinds import ZARR_METADATA
+from streamsvd.store.sources.neighbours import NeighbourArray
 from streamsvd.store.sources.packing import Packing
+from streamsvd.store.sources.request import OpenRequest
 
-METADATA = ("zarr.json", ".zarray", ".zgroup")
+METADATA = ZARR_METADATA
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,12 +88,24 @@ class ZarrSource:
         """Where other processes read it."""
         return self.array.addresses(self.layout.extents)
 
+    @property
+    def labels(self) -> Labels:
+        """What its group says of its rows and columns."""
+        from streamsvd.store.sources.zarr_labels import (
+            zarr_labels,
+        )  # which opens arrays as this module does
+
+        return zarr_labels(self)
+
+    def neighbour(self, name: str) -> NeighbourArray:
+        """An array of its group; KeyError where there is none."""
+        from streamsvd.store.sources.zarr_neighbours import zarr_neighbour
+
+        return zarr_neighbour(self, name)
+
 
 def open_zarr(
-    source: Path | str | Store | zarr.Array | zarr.Group,
-    variable: str | None,
-    rows: Rows,
-    missing: str,
+    source: Path | str | Store | zarr.Array | zarr.Group, request: OpenRequest
 ) -> ZarrSource:
     """An array in a zarr folder, zip file, URL, store or group as a source; no chunk is read.
 
@@ -102,7 +118,7 @@ def open_zarr(
     """
     try:
         node = source if isinstance(source, zarr.Array | zarr.Group) else open_node(source)
-        return _make_source(*_pick_array(node, variable), rows, missing)
+        return _make_source(*_pick_array(node, request.variable), request.rows, request.missing)
     except StreamSVDError:
         raise
     except (

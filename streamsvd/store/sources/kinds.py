@@ -1,0 +1,101 @@
+"""Kinds of input: how each is recognised, what may be asked of it, and the function that opens it, imported when it is used.
+
+A new kind is one adapter and one line here. Kinds are asked in this order; the first that recognises a source opens it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from streamsvd.protocols import Source
+from streamsvd.store.sources.request import OpenRequest
+
+ZARR_METADATA = ("zarr.json", ".zarray", ".zgroup")
+Opener = Callable[[Any, OpenRequest], Source]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceKind:
+    """One kind of input.
+
+    Attributes
+    ----------
+    title
+        What it is, in messages and in the list of kinds: ``"a .npy file"``.
+    home
+        ``module:function`` of this package that opens it, given the source and an `OpenRequest`; a path is a `Path` that is there.
+    takes
+        Which fields of `OpenRequest` may be asked of it; others are refused before it is opened.
+    suffixes
+        Ends of the names of its files, small.
+    types
+        Its classes, and all that come from them: first part of the module and name, such as ``"numpy.ndarray"``.
+    recognise
+        Tells of a path, or of an object, what neither its name nor its type does.
+    """
+
+    title: str
+    home: str
+    takes: tuple[str, ...] = ()
+    suffixes: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
+    recognise: Callable[[Any], bool] | None = None
+
+    def matches(self, source: Any) -> bool:
+        """Whether a path, or an object, is of this kind."""
+        if isinstance(source, Path) and self.suffixes and not source.is_dir():
+            return source.name.lower().endswith(self.suffixes)
+        if self.types and _type_names(source) & set(self.types):
+            return True
+        return self.recognise is not None and self.recognise(source)
+
+    def open(self, source: Any, request: OpenRequest) -> Source:
+        """The source, by the function that opens its kind."""
+        module, _, name = self.home.partition(":")
+        opener: Opener = getattr(import_module(f"streamsvd.store.sources.{module}"), name)
+        return opener(source, request)
+
+
+def _type_names(source: Any) -> set[str]:
+    return {
+        f"{base.__module__.partition('.')[0]}.{base.__qualname__}" for base in type(source).__mro__
+    }
+
+
+def _is_zarr(source: Any) -> bool:
+    """A URL, a folder with metadata of zarr, or an object of zarr."""
+    if isinstance(source, str):
+        return True
+    if isinstance(source, Path):
+        return source.is_dir()
+    return any(base.__module__.partition(".")[0] == "zarr" for base in type(source).__mro__)
+
+
+def _is_source(source: Any) -> bool:
+    return isinstance(source, Source)
+
+
+def _is_reader(source: Any) -> bool:
+    return all(hasattr(source, name) for name in ("shape", "dtype", "read"))
+
+
+KINDS = (
+    SourceKind("a .npy file", "npy:open_npy", ("rows",), suffixes=(".npy",)),
+    SourceKind(
+        "a zarr store, array or group", "zarr_array:open_zarr", ("variable", "rows", "missing"),
+        suffixes=(".zip",), recognise=_is_zarr,
+    ),
+    SourceKind("a numpy array", "arrays:open_array", ("rows",), types=("numpy.ndarray",)),
+    SourceKind("a matrix that is open already", "view:same_source", recognise=_is_source),
+    SourceKind("a reader with shape, dtype, chunks and read(rows)", "reader:open_reader", recognise=_is_reader),
+)  # fmt: skip
+"""All kinds, in the order in which they are asked."""
+
+
+def find_kind(source: Any) -> SourceKind | None:
+    """The kind of a path, a URL or an object; None where none recognises it."""
+    return next((kind for kind in KINDS if kind.matches(source)), None)

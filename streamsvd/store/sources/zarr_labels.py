@@ -1,0 +1,72 @@
+"""The labels of an array in a zarr group: names of its dimensions, and the arrays of the group that lie along them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import zarr
+
+from streamsvd.errors import StreamSVDError
+from streamsvd.labels import Coordinate, Labels, plain_attributes
+from streamsvd.store.sources.conventions import NAMES
+from streamsvd.store.sources.labels import dimension_labels, layout_labels
+from streamsvd.store.sources.zarr_array import ZarrSource, dimension_names
+from streamsvd.store.sources.zarr_neighbours import array_path, open_beside, small_array
+
+STORAGE_NAMES = ("_ARRAY_DIMENSIONS", "coordinates", "grid_mapping", *NAMES)
+"""Attributes about how an array is stored, which what is read has not."""
+MOST_ENTRIES = 1 << 24
+"""Of a coordinate that is read."""
+
+
+def zarr_labels(source: ZarrSource) -> Labels:
+    """What an array of a zarr store says of its rows and columns, and the coordinates beside it.
+
+    Coordinates are the arrays of its group named as its dimensions, and those that its attribute ``coordinates`` names.
+    """
+    plain, path = layout_labels(source.layout), array_path(source)
+    data = zarr.open_array(source.array.store, path=path, mode="r")
+    attributes = dict(data.attrs)
+    found: list[Coordinate] = []
+    notes: list[str] = []
+    if path and source.layout.names is not None:
+        extents = dict(zip(dimension_labels(source.layout), source.layout.extents, strict=True))
+        named = str(attributes.get("coordinates", "")).split()
+        for name in dict.fromkeys([*(n for n in source.layout.names if n), *named]):
+            try:
+                coordinate = _coordinate(source, name, extents)
+            except StreamSVDError as error:
+                notes.append(f"the coordinate {name!r} is left out: {error}")
+                continue
+            if coordinate is not None:
+                found.append(coordinate)
+    return Labels(
+        path.rpartition("/")[2],
+        visible_attributes(attributes),
+        plain.rows,
+        plain.columns,
+        tuple(found),
+        tuple(notes),
+    )
+
+
+def _coordinate(source: ZarrSource, name: str, extents: Mapping[str, int]) -> Coordinate | None:
+    """The array of a name beside a matrix, if it lies along dimensions of the matrix."""
+    try:
+        array = open_beside(source, name)
+    except KeyError:
+        return None
+    attributes = dict(array.attrs)
+    dims = dimension_names(array, attributes) or ((name,) if array.ndim == 1 else ())
+    lengths = tuple(extents.get(str(dim), -1) for dim in dims)
+    if not dims or lengths != tuple(array.shape) or math.prod(lengths) > MOST_ENTRIES:
+        return None
+    values = small_array(array, "fill" if source.array.fill_missing else "error")
+    return Coordinate.of(name, [str(dim) for dim in dims], values, visible_attributes(attributes))
+
+
+def visible_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes without those about how values are stored."""
+    return {k: v for k, v in plain_attributes(attributes).items() if k not in STORAGE_NAMES}
