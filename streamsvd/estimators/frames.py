@@ -10,7 +10,7 @@ import numpy as np
 from streamsvd.errors import SpecError
 
 LIBRARIES = ("pandas", "polars")
-SHOWN = 4
+MOST_NAMES = 4
 """Columns that a message names."""
 KINDS = {"M": "times", "m": "durations", "O": "objects", "U": "text", "S": "text", "T": "text"}
 """What a column holds, by the kind of its type."""
@@ -36,8 +36,8 @@ def check_columns(X: Any, name: str = "X") -> None:
     found = list(_pandas_columns(X) if of_pandas else _polars_columns(X))
     if not found:
         return
-    said = ", ".join(f"{column!r} ({what})" for column, what in found[:SHOWN])
-    more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    said = ", ".join(f"{column!r} ({what})" for column, what in found[:MOST_NAMES])
+    more = f" and {len(found) - MOST_NAMES} more" if len(found) > MOST_NAMES else ""
     numbers = (
         f"{name}.select_dtypes('number')"
         if of_pandas

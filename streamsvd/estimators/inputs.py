@@ -11,14 +11,17 @@ import numpy as np
 
 from streamsvd.checks.foreign import check_object
 from streamsvd.checks.numbers import check_integer
+from streamsvd.engine.dask_source import is_dask_array
 from streamsvd.engine.reader import MatrixReader
 from streamsvd.engine.run import Run
 from streamsvd.errors import NonFiniteError, ShapeError, SpecError
+from streamsvd.estimators.frames import is_frame
 from streamsvd.factor.passes import NormalPass, ThinBlock
 from streamsvd.factor.sample import power_of_two
 from streamsvd.factor.svd import plan_svd
 from streamsvd.numerics.blocks import Preparation
 from streamsvd.protocols import Source
+from streamsvd.store.sources.kinds import find_kind
 from streamsvd.typing import Matrix
 
 FOREIGN_LIBRARIES = ("anndata", "h5py", "netCDF4", "pyarrow")
@@ -26,10 +29,28 @@ FOREIGN_LIBRARIES = ("anndata", "h5py", "netCDF4", "pyarrow")
 
 
 def is_stored(X: Any) -> bool:
-    """Whether ``X`` is for `streamsvd.open`: a path, or chunked (zarr, dask, what `streamsvd.open` returned)."""
+    """Whether ``X`` is for `streamsvd.open`, a path, paths, or an object of a kind that it takes, and not an array or a frame in memory.
+
+    Raises
+    ------
+    SpecError
+        If it is of a library whose objects neither takes.
+    """
+    if isinstance(X, str | os.PathLike):
+        return True
+    if isinstance(X, list | tuple):
+        return bool(X) and all(isinstance(part, str | os.PathLike) for part in X)
+    if isinstance(X, np.ndarray) or is_frame(X):
+        return False
+    if (
+        is_dask_array(X)
+        or find_kind(X) is not None
+        or isinstance(getattr(X, "chunks", None), tuple)
+    ):
+        return True
     if type(X).__module__.split(".")[0] in FOREIGN_LIBRARIES:
         check_object(X)
-    return isinstance(X, str | os.PathLike) or isinstance(getattr(X, "chunks", None), tuple)
+    return False
 
 
 def check_in_memory(X: Any, *, remedy: str) -> None:

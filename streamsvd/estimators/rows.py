@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from sklearn.utils.validation import validate_data
 
 from streamsvd.checks.masks import masked_to_nan
-from streamsvd.errors import NonFiniteError, ShapeError
+from streamsvd.errors import NonFiniteError, ShapeError, SpecError
 from streamsvd.estimators.frames import check_columns
 from streamsvd.estimators.inputs import missing_remedy
+from streamsvd.labels import TextValues
 from streamsvd.protocols import Source
+from streamsvd.store.sources.labels import source_labels
 from streamsvd.typing import Matrix
 
 FLOATS = [np.float64, np.float32]
@@ -74,9 +77,12 @@ class RowChecks:
         raise NonFiniteError(value, i, j, where, missing_remedy(self._verb, value))
 
     def _begin_stored(self, source: Source) -> None:
-        """Know a stored matrix by its columns."""
+        """Know a stored matrix by its columns, and their names where they have some."""
         self.__dict__.pop("feature_names_in_", None)
         self.n_features_in_ = source.shape[1]
+        names = text_names(source)
+        if names is not None:
+            self.feature_names_in_ = names
 
     def _check_stored(self, source: Source) -> None:
         """Refuse a stored matrix with other columns than those of `fit`.
@@ -84,10 +90,28 @@ class RowChecks:
         Raises
         ------
         ShapeError
-            With both numbers.
+            If there are more or fewer: both numbers.
+        SpecError
+            If they have names, and others: the first that differ.
         """
         if source.shape[1] != self.n_features_in_:
             raise ShapeError(
                 f"{source.name} has {source.shape[1]} features, but {type(self).__name__} is expecting "
                 f"{self.n_features_in_} features as input."
             )
+        known, names = getattr(self, "feature_names_in_", None), text_names(source)
+        if known is None or names is None or np.array_equal(known, names):
+            return
+        bad = int(np.argmax(known != names))
+        raise SpecError(
+            f"column {bad} of {source.name} is {names[bad]!r}, and was {known[bad]!r} in fit: the feature names should match, in "
+            "the same order."
+        )
+
+
+def text_names(source: Source) -> npt.NDArray[np.object_] | None:
+    """Names of the columns of a stored matrix, where they are texts along one dimension; None otherwise."""
+    labels = source_labels(source)
+    along = labels.columns[0].name if len(labels.columns) == 1 else ""
+    found = labels.coordinate(along)
+    return labels.column_names if found and isinstance(found.values, TextValues) else None

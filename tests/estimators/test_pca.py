@@ -486,3 +486,35 @@ def test_a_fit_that_fails_midway_leaves_everything_as_it_was(steep, tmp_path):
             with pytest.raises(streamsvd.NonFiniteError):
                 fit(given)
             assert vars(made) == before
+
+
+# Names of stored columns ----------------------------------------------------------------------------------------------
+
+
+def named(path, X, names):
+    """A zarr group as xarray writes it: rows of a variable, and texts along its columns."""
+    xarray = pytest.importorskip("xarray")
+    data = xarray.DataArray(X, dims=("sample", "gene"), coords={"gene": names}, name="X")
+    data.to_dataset().to_zarr(path, zarr_format=2, consolidated=False)
+    return path
+
+
+@pytest.mark.parametrize("form", [PCA, IncrementalPCA, streamsvd.TruncatedSVD])
+def test_names_of_stored_columns_are_those_of_the_features(form, steep, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    names = [f"g{i}" for i in range(20)]
+    made = form(2).fit(streamsvd.open(named(tmp_path / "a.zarr", steep, names), variable="X"))
+    assert list(made.feature_names_in_) == names
+    frame = pandas.DataFrame(steep, columns=names)
+    assert made.transform(frame).shape == (300, 2)
+    turned = named(tmp_path / "b.zarr", steep, [*names[1:], names[0]])
+    with pytest.raises(streamsvd.SpecError, match="column 0 of .* is 'g1', and was 'g0' in fit"):
+        made.transform(streamsvd.open(turned, variable="X"))
+    np.save(tmp_path / "X.npy", steep)
+    assert made.transform(tmp_path / "X.npy").shape == (300, 2)
+    assert not hasattr(made.fit(tmp_path / "X.npy"), "feature_names_in_")
+
+
+def test_numbers_along_columns_are_no_names(steep, tmp_path):
+    path = named(tmp_path / "a.zarr", steep, np.arange(20) / 4)
+    assert not hasattr(PCA(2).fit(streamsvd.open(path, variable="X")), "feature_names_in_")
