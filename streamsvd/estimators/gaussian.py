@@ -100,7 +100,7 @@ class GaussianModel(RowChecks, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     mean_: Real
     certificate_: Certificate
     whiten: bool
-    memory: int | str | None = None
+    memory: int | str | None
     _verb = "pca"
 
     def transform(self, X: Any) -> Matrix:

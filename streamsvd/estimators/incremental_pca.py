@@ -47,6 +47,8 @@ class IncrementalPCA(GaussianModel, BaseEstimator):  # type: ignore[misc]
     ----------
     n_components
         Components wanted, at most the columns; None for all, or for as many as ``tol`` needs.
+    copy
+        Of no effect, for callers who pass it: what is given is never written into.
     whiten
         Whether `transform` divides each component by its standard deviation.
     batch_size
@@ -114,6 +116,7 @@ class IncrementalPCA(GaussianModel, BaseEstimator):  # type: ignore[misc]
         self,
         n_components: int | None = None,
         *,
+        copy: bool = True,
         whiten: bool = False,
         batch_size: int | None = None,
         buffer: int | None = None,
@@ -121,6 +124,7 @@ class IncrementalPCA(GaussianModel, BaseEstimator):  # type: ignore[misc]
         memory: int | str | None = None,
     ) -> None:
         self.n_components = n_components
+        self.copy = copy
         self.whiten = whiten
         self.batch_size = batch_size
         self.buffer = buffer

@@ -14,12 +14,14 @@ from sklearn.base import BaseEstimator
 
 from streamsvd.checks.numbers import check_seed, is_integer
 from streamsvd.checks.real import check_real
+from streamsvd.checks.sizes import check_size
 from streamsvd.engine.opening import as_source
 from streamsvd.errors import ShapeError, SpecError
 from streamsvd.estimators.gaussian import GaussianModel
 from streamsvd.estimators.inputs import all_or_nothing, check_count, is_stored, without_missing
 from streamsvd.factor import result as factorisations
 from streamsvd.factor.pca import pca
+from streamsvd.models.state import check_result
 from streamsvd.typing import Matrix
 
 ROUNDING = 64 * float(np.finfo(np.float64).eps)
@@ -136,10 +138,14 @@ class PCA(GaussianModel, BaseEstimator):  # type: ignore[misc]
         del y
         with all_or_nothing(self):
             stored = is_stored(X)
-            source = as_source(X if stored else self._check_rows(X, reset=True))
             if stored:
+                source = as_source(X)
                 check_real(source)
                 self._begin_stored(source)
+            else:
+                rows = self._check_rows(X, reset=True)
+                check_size(rows, "the matrix")
+                source = as_source(rows)
             rank, energy = self._amount(source.shape)
             with without_missing(self._verb):
                 found = pca(
@@ -150,6 +156,7 @@ class PCA(GaussianModel, BaseEstimator):  # type: ignore[misc]
                     memory=self.memory,
                     seed=check_seed(self.random_state, name="random_state"),
                 )
+            check_result(found, source.name)
             self._set_attributes(found)
         return self
 

@@ -154,8 +154,9 @@ def test_the_certificate_holds_the_truth_and_the_result_can_be_kept(crowded, tmp
     assert np.all(s <= c.sigma_upper)
     assert c.relative_width <= 1e-4
     assert made.result_.U is None
-    made.result_.save(tmp_path / "r") if hasattr(made.result_, "save") else None
-    np.testing.assert_array_equal(made.result_.Vh, made.components_)
+    made.result_.save(tmp_path / "r.zarr")
+    again = streamsvd.load(tmp_path / "r.zarr")
+    np.testing.assert_array_equal(again.Vh, made.components_)
 
 
 def test_masked_arrays_and_frames_are_arrays(steep):
@@ -486,6 +487,14 @@ def test_a_fit_that_fails_midway_leaves_everything_as_it_was(steep, tmp_path):
             with pytest.raises(streamsvd.NonFiniteError):
                 fit(given)
             assert vars(made) == before
+
+
+@pytest.mark.parametrize("scale", [1e-170, 1e160])
+def test_sizes_whose_squares_do_not_fit_are_refused(scale, steep, tmp_path):
+    np.save(tmp_path / "X.npy", scale * steep)
+    for given in (scale * steep, tmp_path / "X.npy"):
+        with pytest.raises(streamsvd.SpecError, match="entries of size .*, whose squares"):
+            PCA(2).fit(given)
 
 
 # Names of stored columns ----------------------------------------------------------------------------------------------
