@@ -24,7 +24,7 @@ from streamsvd.protocols import Source
 from streamsvd.store.sources.kinds import find_kind
 from streamsvd.typing import Matrix
 
-FOREIGN_LIBRARIES = ("anndata", "h5py", "netCDF4", "pyarrow")
+FOREIGN_LIBRARIES = ("anndata", "dask", "h5py", "netCDF4", "polars", "pyarrow")
 """Libraries whose objects scikit-learn does not read, or reads whole."""
 
 

@@ -34,7 +34,6 @@ every = pytest.mark.parametrize(
     [
         PCA(),
         PCA(n_components=0.9, whiten=True),
-        PCA(tol=0.1, memory="64MiB"),
         IncrementalPCA(),
         IncrementalPCA(n_components=2, whiten=True, batch_size=3, buffer=0),
         TruncatedSVD(),

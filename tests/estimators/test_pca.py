@@ -468,6 +468,14 @@ def test_columns_that_hold_no_numbers_are_named(library, steep):
         PCA(1).fit(frame)
 
 
+def test_frames_that_are_not_computed_say_how_they_are(steep):
+    polars = pytest.importorskip("polars")
+    with pytest.raises(
+        streamsvd.SpecError, match=r"x is a table \(polars.*LazyFrame\).*collect\(\)"
+    ):
+        PCA(1).fit(polars.DataFrame({"a": steep[:, 0]}).lazy())
+
+
 def test_frames_with_other_names_are_refused(steep):
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(steep, columns=[f"x{i}" for i in range(20)])
