@@ -4,16 +4,12 @@ With orthonormal rows ``V`` ``(k, n)``, variances ``l_i`` along them and the mea
 
     ``C = sum_i max(l_i, s2) v_i v_i^T + s2 (I - V^T V)``
 
-(Tipping, Bishop 1999, with the maximum-likelihood ``s2`` of their equation 8). Every function of ``C`` is that of its eigenvalues: nothing is inverted. With
-``z = V (x - mean)`` and ``r`` the part of ``x - mean`` outside the directions,
-
-    ``log p(x) = -(n log 2 pi + sum_i log max(l_i, s2) + (n - k) log s2 + sum_i z_i^2 / max(l_i, s2) + |r|^2 / s2) / 2.``
+(Tipping, Bishop 1999, with the maximum-likelihood ``s2`` of their equation 8). Every function of ``C`` is that of its eigenvalues: nothing is inverted.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
@@ -23,66 +19,13 @@ from sklearn.utils.validation import check_is_fitted
 from streamsvd.checks.masks import masked_to_nan
 from streamsvd.checks.real import check_real
 from streamsvd.engine.opening import as_source
-from streamsvd.errors import ShapeError, SpecError
+from streamsvd.errors import SpecError
 from streamsvd.estimators.inputs import as_narrow_as, is_stored, narrow_dtype, without_missing
+from streamsvd.estimators.row_functions import LogDensity, Projection, check_scores
 from streamsvd.estimators.rows import FLOATS, RowChecks
 from streamsvd.estimators.streaming import apply_to_rows
 from streamsvd.numerics.certificate import Certificate
 from streamsvd.typing import Matrix, Real
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Projection:
-    """Coordinates of rows less the mean along components, each times a factor.
-
-    Attributes
-    ----------
-    mean, components, factors
-        ``(n,)`` or None for none, ``(k, n)``, and ``(k,)`` or None for ones.
-    """
-
-    mean: Matrix | None
-    components: Matrix
-    factors: Real | None = None
-
-    def __call__(self, rows: Matrix) -> Matrix:
-        """``(p, k)`` of rows ``(p, n)``."""
-        centred = rows if self.mean is None else rows - self.mean
-        scores: Matrix = centred @ self.components.conj().T
-        return scores if self.factors is None else scores * self.factors
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LogDensity:
-    """Logarithm of the density of rows under the model.
-
-    Attributes
-    ----------
-    mean, components
-        ``(n,)`` and ``(k, n)``.
-    variances, noise
-        Along the components, ``(k,)``, positive; and in all other directions, positive where there are any.
-    """
-
-    mean: Real
-    components: Matrix
-    variances: Real
-    noise: float
-
-    def __call__(self, rows: Matrix) -> Real:
-        """``(p,)`` of rows ``(p, n)``."""
-        k, n = self.components.shape
-        rest = rows - self.mean
-        scores = rest @ self.components.T
-        distance = np.square(scores) @ (1 / self.variances)
-        size = n * np.log(2 * np.pi) + np.sum(np.log(self.variances))
-        if k < n:
-            rest -= (
-                scores @ self.components
-            )  # a difference of squares would lose the digits of what is left
-            distance += np.einsum("ij,ij->i", rest, rest) / self.noise
-            size += (n - k) * np.log(self.noise)
-        return np.asarray(-0.5 * (distance + size))
 
 
 class GaussianModel(RowChecks, ClassNamePrefixFeaturesOutMixin, TransformerMixin):  # type: ignore[misc]
@@ -279,23 +222,3 @@ class GaussianModel(RowChecks, ClassNamePrefixFeaturesOutMixin, TransformerMixin
                 f"n_components below {max(min(kept, k), 2)}, so that the mean of what is left is the noise."
             )
         return variances, noise if k < n else 0.0
-
-
-def check_scores(X: Matrix, components: Matrix) -> None:
-    """Refuse coordinates that are not as many as the components.
-
-    Raises
-    ------
-    ShapeError
-        With both numbers.
-    """
-    if X.shape[1] != components.shape[0]:
-        raise ShapeError(
-            f"X has {X.shape[1]} coordinates a row, and there are {components.shape[0]} components. Pass what transform gave."
-        )
-
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    _: Callable[[Matrix], Matrix] = Projection(None, np.zeros((1, 1)))

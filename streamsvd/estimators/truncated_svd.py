@@ -20,7 +20,6 @@ from streamsvd.checks.sizes import check_size
 from streamsvd.engine.opening import as_source
 from streamsvd.errors import SpecError
 from streamsvd.estimators.completion import complete_triplets
-from streamsvd.estimators.gaussian import Projection, check_scores
 from streamsvd.estimators.inputs import (
     all_or_nothing,
     as_narrow_as,
@@ -32,6 +31,7 @@ from streamsvd.estimators.inputs import (
     narrow_dtype,
     without_missing,
 )
+from streamsvd.estimators.row_functions import Projection, check_scores
 from streamsvd.estimators.rows import FLOATS, RowChecks
 from streamsvd.estimators.streaming import apply_to_rows
 from streamsvd.factor.svd import svd

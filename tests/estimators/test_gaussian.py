@@ -10,7 +10,7 @@ from scipy.stats import multivariate_normal
 
 import streamsvd
 from streamsvd.estimators import PCA
-from streamsvd.estimators.gaussian import LogDensity, Projection
+from streamsvd.estimators.row_functions import LogDensity, Projection
 from streamsvd.estimators.streaming import RowsPass
 from streamsvd.testing import assert_pass
 
