@@ -183,7 +183,7 @@ class GaussianModel(RowChecks, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         """What a function makes of rows, in memory or stored."""
         if not is_stored(X):
             rows = self._check_rows(X, reset=False)
-            found = function(rows.astype(np.float64, copy=False))
+            found = function(rows)
             return found if wide else as_narrow_as(found, rows.dtype)
         source = as_source(X)
         check_real(source)

@@ -148,6 +148,7 @@ class KernelRidge(RowChecks, MultiOutputMixin, RegressorMixin, BaseEstimator):  
                 memory=self.memory,
                 what="predictions",
                 work=KERNEL_COPIES * self.X_fit_.shape[0],
+                is_wide=True,
             )
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:

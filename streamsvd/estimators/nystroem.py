@@ -152,6 +152,7 @@ class Nystroem(RowChecks, ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
                 memory=self.memory,
                 what="features",
                 work=KERNEL_COPIES * self.components_.shape[0],
+                is_wide=True,
             )
 
     def __sklearn_tags__(self) -> Any:

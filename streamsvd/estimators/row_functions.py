@@ -1,4 +1,5 @@
-"""What is made of rows, each by itself: coordinates along components, and the logarithm of a density. They are values that pickle.
+"""What is made of rows, each by itself: coordinates along components, and the logarithm of a density. They are values that pickle,
+and compute in double precision whatever type rows have.
 
 With orthonormal rows ``V`` ``(k, n)``, variances ``l_i`` along them, ``s2`` in all other directions, ``z = V (x - mean)`` and ``r`` the part of
 ``x - mean`` outside,
@@ -62,9 +63,8 @@ class LogDensity:
         distance = np.square(scores) @ (1 / self.variances)
         size = n * np.log(2 * np.pi) + np.sum(np.log(self.variances))
         if k < n:
-            rest -= (
-                scores @ self.components
-            )  # a difference of squares would lose the digits of what is left
+            # a difference of squares would lose the digits of what is left
+            rest -= scores @ self.components
             distance += np.einsum("ij,ij->i", rest, rest) / self.noise
             size += (n - k) * np.log(self.noise)
         return np.asarray(-0.5 * (distance + size))

@@ -37,9 +37,11 @@ class RowsPass:
     Attributes
     ----------
     function
-        From rows ``(p, n)`` in float64 to rows ``(p, ...)``; picklable.
+        From rows ``(p, n)`` to rows ``(p, ...)``; picklable. It writes into none.
     dtype
         Of what comes back.
+    is_wide
+        Whether the function is given float64 (complex128 of complex rows), not the type in which rows are read.
 
     Notes
     -----
@@ -48,6 +50,7 @@ class RowsPass:
 
     function: Callable[[Matrix], Matrix]
     dtype: np.dtype[Any]
+    is_wide: bool = False
 
     def init(self, device: Device) -> RowsState:
         """No rows."""
@@ -56,8 +59,9 @@ class RowsPass:
     def update(self, state: RowsState, block: Block) -> RowsState:
         """With those of a block."""
         rows = state.device.to_host(block.data)
-        wide = rows.astype(np.complex128 if np.iscomplexobj(rows) else np.float64)
-        state.rows.append(self.function(wide).astype(self.dtype))
+        if self.is_wide:
+            rows = rows.astype(np.complex128 if np.iscomplexobj(rows) else np.float64)
+        state.rows.append(self.function(rows).astype(self.dtype, copy=False))
         return state
 
     def close(self, state: RowsState) -> Pieces:
@@ -78,13 +82,14 @@ def apply_to_rows(
     memory: int | str | None,
     what: str,
     work: int = 0,
+    is_wide: bool = False,
 ) -> Matrix:
     """What a function makes of all rows of a stored matrix, in order.
 
     Parameters
     ----------
-    function
-        Of rows in float64 (complex128 of complex ones), each of the others independent; picklable.
+    function, is_wide
+        As of `RowsPass`; each row independent of the others.
     source
         The matrix ``(m, n)``.
     width, dtype
@@ -120,5 +125,5 @@ def apply_to_rows(
         remedy=", or take the rows in parts, or write them to a store with streamsvd.svd or pca, u=True and out=",
     )
     with running(schedule) as run:
-        pieces = run(RowsPass(function, dtype), what)
+        pieces = run(RowsPass(function, dtype, is_wide), what)
     return np.concatenate(pieces, axis=0)
