@@ -126,9 +126,7 @@ def components_table(Vh: Matrix, labels: Labels, top: Any) -> ComponentsTable:
     columns = np.argsort(-size, axis=1, kind="stable")[:, :count]
     entries = np.take_along_axis(Vh, columns, axis=1)
     flat = column_texts(labels, Vh.shape[1], columns.ravel())
-    names = tuple(
-        tuple(flat[i * count : (i + 1) * count]) for i in range(Vh.shape[0])
-    )
+    names = tuple(tuple(flat[i * count : (i + 1) * count]) for i in range(Vh.shape[0]))
     return ComponentsTable(columns, names, entries)
 
 

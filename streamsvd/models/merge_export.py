@@ -97,7 +97,9 @@ def merge_models(
         )
         for e in b.blocks
     ]
-    state = ModelState(factor, None, columns=columns, weights=first_state.weights)
+    state = ModelState(
+        factor, None, columns=columns, weights=first_state.weights, labels=first_state.labels
+    )
     record, nodes = put_state(draft, state, None)
     done = store.commit(
         draft,

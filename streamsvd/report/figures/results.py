@@ -128,6 +128,8 @@ def _all(parts: PlotParts) -> Figure:
     axes = below.subplots(rows, 2, squeeze=False, width_ratios=ratios)
     for i in range(rows):
         is_last = i == rows - 1
-        draw_field(below, axes[i, 0], parts.fields[i], parts.geometry, parts.titles[i], is_last=is_last)
+        draw_field(
+            below, axes[i, 0], parts.fields[i], parts.geometry, parts.titles[i], is_last=is_last
+        )
         draw_score(axes[i, 1], parts.scores, i, "its scores", is_last=is_last)
     return figure
