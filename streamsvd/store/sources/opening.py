@@ -50,12 +50,27 @@ def open_source(
     if isinstance(source, str | os.PathLike) and "://" not in os.fspath(source):
         source = local_path(source, "source").absolute()
         if not path_exists(source):
-            raise StoreError(f"{source} does not exist. Check the path.")
+            source = _pattern(source)
     kind = find_kind(source)
     if kind is None:
         raise _refusal(source)
     _check_request(source, kind, request)
     return kind.open(source, request)
+
+
+def _pattern(path: Path) -> Any:
+    """What a path stands for at which nothing lies: a pattern of names.
+
+    Raises
+    ------
+    StoreError
+        If it is none.
+    """
+    from streamsvd.store.sources.shards import FilePattern, is_pattern  # which knows all kinds
+
+    if not is_pattern(path):
+        raise StoreError(f"{path} does not exist. Check the path.")
+    return FilePattern(path)
 
 
 def _refusal(source: Any) -> StoreError | SpecError:
