@@ -91,6 +91,16 @@ NUMBERS = SourceKind(
 )  # fmt: skip
 """Also any file that no other kind recognises, where its type and extents are given."""
 
+
+def _is_shards(source: Any) -> bool:
+    """A list of sources, a pattern of names, or a folder of files that are one each."""
+    from streamsvd.store.sources.shards import FilePattern, is_shard_folder  # which knows all kinds
+
+    if isinstance(source, list | tuple):
+        return not source or not isinstance(source[0], int | float | complex | list | tuple)
+    return isinstance(source, FilePattern) or (isinstance(source, Path) and is_shard_folder(source))
+
+
 KINDS = (
     SourceKind("a .npy file", "npy:open_npy", ("rows",), suffixes=(".npy",)),
     SourceKind("a .npz file", "npz:open_npz", ("variable", "rows"), suffixes=(".npz",)),
@@ -107,6 +117,10 @@ KINDS = (
     SourceKind("an xarray DataArray", "xarray_arrays:open_xarray", ("rows",), types=("xarray.DataArray",)),
     SourceKind("an xarray Dataset", "xarray_arrays:open_xarray", ("variable", "rows"), types=("xarray.Dataset",)),
     NUMBERS,
+    SourceKind(
+        "a list, a folder or a pattern of such files, stacked by rows", "stack:open_stack",
+        ("variable", "rows", "missing", "dtype", "shape", "offset"), recognise=_is_shards,
+    ),
     SourceKind(
         "a zarr store, array or group", "zarr_array:open_zarr", ("variable", "rows", "missing"),
         suffixes=(".zip",), recognise=_is_zarr,
