@@ -12,10 +12,10 @@ from streamsvd.errors import StreamSVDError
 from streamsvd.labels import Coordinate, Labels, plain_attributes
 from streamsvd.store.sources.conventions import NAMES
 from streamsvd.store.sources.labels import dimension_labels, layout_labels
-from streamsvd.store.sources.zarr_array import ZarrSource, dimension_names
+from streamsvd.store.sources.zarr_array import ROWS, ZarrSource, dimension_names
 from streamsvd.store.sources.zarr_neighbours import array_path, open_beside, small_array
 
-STORAGE_NAMES = ("_ARRAY_DIMENSIONS", "coordinates", "grid_mapping", *NAMES)
+STORAGE_NAMES = ("_ARRAY_DIMENSIONS", "coordinates", "grid_mapping", ROWS, *NAMES)
 """Attributes about how an array is stored, which what is read has not."""
 MOST_ENTRIES = 1 << 24
 """Of a coordinate that is read."""
