@@ -19,7 +19,9 @@ from streamsvd.engine.schedule import allowed_bytes
 from streamsvd.errors import SpecError, StoreError
 from streamsvd.factor.result import SVD
 from streamsvd.info import Info, Status
+from streamsvd.labels import ROW, Dimension, Labels
 from streamsvd.models.absorption import Absorption, UpdateReport
+from streamsvd.models.labels import MOST_BLOCKS, join_rows, unpack_labels
 from streamsvd.models.left_vectors import LeftVectors
 from streamsvd.models.loaded_version import LoadedVersion
 from streamsvd.models.mathematics.incremental import IncrementalResult
@@ -34,7 +36,7 @@ from streamsvd.numerics.ledger import Ledger
 from streamsvd.numerics.support import degrees_of_freedom
 from streamsvd.protocols import Source
 from streamsvd.store.objects import objects_at
-from streamsvd.store.results.reader import is_result, read_lazy_array
+from streamsvd.store.results.reader import is_result, read_lazy_array, read_result
 from streamsvd.store.sources.arrays import ArraySource
 from streamsvd.store.versions import (
     DEFAULT_KEEP,
@@ -255,12 +257,6 @@ class Model:
             )
         state, store = self._known_state(), self._held.store
 
-        def fetch(block: BlockEntry, name: str) -> Matrix | None:
-            folder = f"{block.folder}/{name}-{block.step}"
-            if not any(key.startswith(folder + "/") for key in block.files):
-                return None
-            return store.array(folder, block.files)
-
         if self._pinned and not self._leased:  # no other version can be collected while it is read
             with contextlib.suppress(StoreError):  # where we may not write, nobody waits for us
                 lease(store, self.version)
@@ -268,8 +264,20 @@ class Model:
         base = read_lazy_array(Path(store.name), "U") if self._held.settings.base else None
         rank = int(self._result.s.size)
         return LeftVectors(
-            tuple(self._held.blocks), fetch, base, rank, self.spec.forget, state.factor.Vh.dtype
+            tuple(self._held.blocks),
+            self._block_array,
+            base,
+            rank,
+            self.spec.forget,
+            state.factor.Vh.dtype,
         )
+
+    def _block_array(self, block: BlockEntry, name: str) -> Matrix | None:
+        """What a block added to the left vectors, by its name; None where it added nothing of the kind."""
+        folder = f"{block.folder}/{name}-{block.step}"
+        if not any(key.startswith(folder + "/") for key in block.files):
+            return None
+        return self._held.store.array(folder, block.files)
 
     @property
     def mean(self) -> Matrix | None:
@@ -331,6 +339,32 @@ class Model:
             return ""
         return advice(self.spec, self._result)
 
+    @property
+    def labels(self) -> Labels:
+        """What blocks said of their rows and columns: of rows where their left vectors are kept."""
+        state = self._known_state()
+        if not state.labels.columns:
+            return Labels.plain((self.n_rows_held, self.Vh.shape[1]))
+        name = state.labels.rows[0].name if state.labels.rows else ROW
+        plain = Dimension(name, self.n_rows_held)
+        blocks = self._held.blocks
+        if not self.spec.u or self.spec.window is not None or len(blocks) > MOST_BLOCKS:
+            return state.labels.with_rows((plain,))
+        parts = [*self._base_labels()]
+        for block in blocks:
+            found = self._block_array(block, "labels")
+            alone = Labels(rows=(Dimension(name, block.stop - block.start),))
+            parts.append(alone if found is None else unpack_labels(found))
+        along, coordinates = join_rows(parts)
+        return state.labels.with_rows((along,), coordinates)
+
+    def _base_labels(self) -> list[Labels]:
+        """Those of the rows of a batch result that the model extends."""
+        if not self._held.settings.base:
+            return []
+        labels = read_result(Path(self._held.store.name), "svd", "pca").labels
+        return [Labels(rows=labels.rows, coordinates=labels.row_coordinates)]
+
     def as_svd(self) -> SVD:
         """The factors as `svd` returns them."""
         found, state = self._result, self._known_state()
@@ -370,6 +404,7 @@ class Model:
             info,
             None,
             options,
+            self.labels if self.spec.axis == "rows" else Labels.plain((n_rows, self.Vh.shape[1])),
         )
 
     def __repr__(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from streamsvd.models.block_reader import BlockReader
+from streamsvd.models.labels import pack_labels, row_labels
 from streamsvd.models.left_vectors import block_arrays, turn_rows
 from streamsvd.models.mathematics.forest import node_share
 from streamsvd.models.mathematics.incremental import IncrementalSVD
@@ -89,6 +90,10 @@ def absorb_piece(
     data = whole if state.scale is None else whole * state.scale
     share = captured_share(state.factor, data, method.width if spec.rank is None else spec.rank)
     arrays = _join_piece(method, pending, data, each)
+    if arrays and spec.axis == "rows":
+        labels = row_labels(reader.source, start, start + rows.shape[0])
+        if labels.coordinates:
+            arrays[f"labels-{len(pending.entries)}"] = pack_labels(labels)
     files = pending.draft.add(arrays) if arrays else {}
     end = pending.at + rows.shape[0]
     pending.entries.append(

@@ -12,6 +12,8 @@ import numpy as np
 from streamsvd.checks.sizes import check_magnitude
 from streamsvd.errors import SpecError
 from streamsvd.factor.result import SVD
+from streamsvd.labels import NO_LABELS, Labels
+from streamsvd.models.labels import pack_labels, unpack_labels
 from streamsvd.models.mathematics.forest import FactorLoader, Forest
 from streamsvd.models.mathematics.incremental import IncrementalSVD
 from streamsvd.numerics.certificate import Kind
@@ -44,6 +46,8 @@ class ModelState:
         Fixed factor of each column, ``(n,)``; None for ones.
     columns
         Which columns of the blocks are kept, those of everything else here; None for all.
+    labels
+        What the first block said of all its columns.
     """
 
     factor: Factor
@@ -51,6 +55,7 @@ class ModelState:
     sizes: tuple[int, ...] = ()
     scale: Real | None = None
     columns: Columns | None = None
+    labels: Labels = NO_LABELS
 
     @property
     def raw_mean(self) -> Matrix | None:
@@ -117,7 +122,7 @@ def state_of_result(result: SVD, columns: Columns | None = None) -> ModelState:
     if mean is not None and scale is not None:
         mean = mean * scale
     factor = Factor(c.sigma_lower, result.Vh, mean, float(m), m, ledger)
-    return ModelState(factor, None, scale=scale, columns=columns)
+    return ModelState(factor, None, scale=scale, columns=columns, labels=result.labels.of_columns)
 
 
 def narrow_result(result: SVD, columns: Columns) -> SVD:
@@ -222,6 +227,11 @@ def put_state(
             draft.keep(parent, ["columns"])
         else:
             draft.add({"columns": state.columns.marks})
+    if state.labels.columns:
+        if parent is not None and "labels" in parent.arrays:
+            draft.keep(parent, ["labels"])
+        else:
+            draft.add({"labels": pack_labels(state.labels)})
     nodes: dict[str, FactorRecord] = {}
     if state.forest is not None:
         for key, load in state.forest.nodes.items():
@@ -248,9 +258,9 @@ def load_state(store: ModelStore, manifest: Manifest) -> ModelState:
     )
     scale = array("scale") if "scale" in manifest.arrays else None
     columns = Columns(array("columns")) if "columns" in manifest.arrays else None
-    return with_stored_nodes(
-        store, manifest, ModelState(factor, None, scale=scale, columns=columns)
-    )
+    labels = unpack_labels(array("labels")) if "labels" in manifest.arrays else NO_LABELS
+    state = ModelState(factor, None, scale=scale, columns=columns, labels=labels)
+    return with_stored_nodes(store, manifest, state)
 
 
 def with_stored_nodes(store: ModelStore, manifest: Manifest, state: ModelState) -> ModelState:
