@@ -216,9 +216,14 @@ __all__ = [
     "verify",
 ]
 
+_FACES = ("anndata", "xarray")
+"""Packages for users of other libraries, imported when they are named."""
+
 
 def __getattr__(name: str) -> Any:
     """Names on demand (PEP 562), so that the command line starts without importing the engine."""
+    if name in _FACES:
+        return import_module(f"streamsvd.{name}")
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'streamsvd' has no attribute {name!r}")

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from streamsvd.factor.export_methods import ExportMethods
 from streamsvd.factor.options import SVDOptions
 from streamsvd.factor.row_methods import RowMethods
 from streamsvd.factor.sampling import SamplingErrors, north_errors
@@ -21,7 +22,7 @@ from streamsvd.typing import Matrix, Real
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SVD(Result, RowMethods):
+class SVD(Result, RowMethods, ExportMethods):
     """The leading singular triplets of a matrix, and what is proved of them.
 
     Attributes
