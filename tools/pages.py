@@ -41,8 +41,12 @@ FAMILIES = {
     "xarray": "Fields of xarray",
     "anndata": "Annotated matrices",
 }
-FACES = ("xarray.eof", "xarray.EOFAnalysis", "anndata.pca")
-"""Public names of packages of their own."""
+BESIDE = {
+    "estimators": ("estimators.PCA",),
+    "xarray": ("xarray.eof", "xarray.EOFAnalysis"),
+    "anndata": ("anndata.pca",),
+}
+"""Public names by family that stand in a module of their own, for `streamsvd` has another thing of the name."""
 LINK = re.compile(r"(?<=\]\()[^)\s#:]+")
 
 # Links ----------------------------------------------------------------------------------------------------
@@ -126,8 +130,8 @@ def public_names() -> dict[str, list[str]]:
     for name in sorted(streamsvd._HOMES, key=lambda name: (not name[0].islower(), name)):
         family = streamsvd._HOMES[name].split(".")[1]
         names[family if family in FAMILIES else "common"].append(name)
-    for name in FACES:
-        names[name.partition(".")[0]].append(name)
+    for family, more in BESIDE.items():
+        names[family] += more
     return names
 
 

@@ -34,12 +34,15 @@ def split_index(key: Any, shape: tuple[int, int]) -> tuple[Part, Part]:
     if len(parts) > 2:
         raise IndexError(f"{len(parts)} indices for an array of 2 dimensions.")
     parts += [slice(None)] * (2 - len(parts))
-    found = [_part(part, extent, axis) for axis, (part, extent) in enumerate(zip(parts, shape, strict=True))]
+    found = [
+        _part(part, extent, axis)
+        for axis, (part, extent) in enumerate(zip(parts, shape, strict=True))
+    ]
     return found[0], found[1]
 
 
 def _is_mask(part: Any) -> bool:
-    return not isinstance(part, slice | int) and getattr(np.asarray(part), "dtype", None) == bool
+    return not isinstance(part, slice | int) and np.asarray(part).dtype.kind == "b"
 
 
 def _without_ellipsis(parts: list[Any]) -> list[Any]:
@@ -64,7 +67,7 @@ def _part(part: Any, extent: int, axis: int) -> Part:
             raise IndexError(f"index {number} is out of bounds for axis {axis} with size {extent}.")
         return number % extent
     values = np.asarray(part)
-    if values.dtype == bool:
+    if values.dtype.kind == "b":
         if values.shape != (extent,):
             raise IndexError(
                 f"the mask of axis {axis} has shape {values.shape}, the axis has {extent} entries."
@@ -73,7 +76,9 @@ def _part(part: Any, extent: int, axis: int) -> Part:
     if values.size == 0:
         return values.astype(np.intp)
     if values.dtype.kind not in "iu":
-        raise IndexError(f"an index of axis {axis} is {values.dtype}: numbers or booleans are wanted.")
+        raise IndexError(
+            f"an index of axis {axis} is {values.dtype}: numbers or booleans are wanted."
+        )
     bad = (values < -extent) | (values >= extent)
     if bad.any():
         raise IndexError(
@@ -88,8 +93,7 @@ def take_numbers(numbers: Numbers, part: Part) -> int | Numbers:
         return int(numbers[part])
     if isinstance(numbers, range) and isinstance(part, np.ndarray):
         return np.asarray(numbers.start + numbers.step * part, dtype=np.intp)
-    found: Numbers = numbers[part]
-    return found
+    return numbers[part]
 
 
 def chosen_numbers(given: Any, extent: int, name: str) -> Numbers:

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from streamsvd.checks.weights import weight_array
-from streamsvd.errors import ShapeError, SpecError
+from streamsvd.checks.weights import check_weights
+from streamsvd.errors import SpecError
 from streamsvd.factor.options import SVDOptions
 from streamsvd.numerics.blocks import Moments, Preparation
 from streamsvd.numerics.eigen import STRIP_ROWS
@@ -64,8 +64,8 @@ def matrix_options(source: Source, options: SVDOptions, column_weights: Any) -> 
     return MatrixOptions(
         bool(options.center),
         _scale_of(source, options.scale),
-        _weights(options.row_weights, m, "row_weights", "rows"),
-        _weights(column_weights, n, "column_weights", "columns"),
+        check_weights(options.row_weights, m, "row_weights", "rows"),
+        check_weights(column_weights, n, "column_weights", "columns"),
         options.nonfinite,
     )
 
@@ -78,33 +78,6 @@ def _scale_of(source: Source, scale: Scale) -> Scale:
             f"scale={scale!r} is for {scaling.meaning}, and {source.name} holds complex numbers. Pass scale=True."
         )
     return scale if isinstance(scale, str) else bool(scale)
-
-
-def _weights(given: Any, count: int, name: str, what: str) -> Real | None:
-    if given is None:
-        return None
-    weights: Real | None = weight_array(given, name, what)
-    assert weights is not None
-    if weights.shape != (count,):
-        raise ShapeError(
-            f"{name} has shape {weights.shape}, the matrix has {count:,} {what}. Pass one weight for each."
-        )
-    if not np.isfinite(weights).all() or (weights < 0).any():
-        bad = int(np.argmax(~np.isfinite(weights) | (weights < 0)))
-        raise SpecError(
-            f"{name}[{bad}] is {weights[bad]}; weights must be finite and not negative. Set it to 0 to leave "
-            f"that one of the {what} out."
-        )
-    if (weights > 0).any() and not 1e-100 <= weights[weights > 0].min() <= weights.max() <= 1e100:
-        raise SpecError(
-            f"{name} run from {weights[weights > 0].min():g} to {weights.max():g}; their squares leave the range "
-            "of float64. Bring the positive ones between 1e-100 and 1e100."
-        )
-    if not weights.any():
-        raise SpecError(
-            f"{name} are all zero: nothing would be left. Pass at least one positive weight."
-        )
-    return weights
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -27,10 +27,12 @@ from streamsvd.numerics.columns import Columns
 from streamsvd.numerics.row_density import RowDensity
 from streamsvd.numerics.score_map import ScoreMap
 from streamsvd.protocols import Source
+from streamsvd.store.sources.labels import source_labels
 from streamsvd.typing import Matrix
 
 if TYPE_CHECKING:
     from streamsvd.factor.result import SVD
+    from streamsvd.store.writing.array_labels import ArrayLabels
 
 ROW_POLICIES = ("raise", "zero", "mean")
 OUT_REMEDY = ", or out= to write the rows to a zarr array instead of keeping them"
@@ -45,9 +47,7 @@ def score_map(result: SVD) -> ScoreMap:
         If the result has no component.
     """
     if result.rank == 0:
-        raise SpecError(
-            "the result has no component: its matrix is zero, and rows have no scores."
-        )
+        raise SpecError("the result has no component: its matrix is zero, and rows have no scores.")
     marks = result.preparation.get("columns")
     kept = None if marks is None else np.asarray(Columns(marks).keep_mask)
     return ScoreMap.of(
@@ -102,9 +102,18 @@ class RowProjection:
 
     @classmethod
     def of(
-        cls, result: SVD, source: Source, *, rank: int | None, nonfinite: str | None, single: bool
+        cls,
+        result: SVD,
+        source: Source,
+        *,
+        rank: int | None,
+        nonfinite: str | None,
+        single: bool,
+        about_mean: bool = False,
     ) -> RowProjection:
         """On the first components, in single precision where that may be and the products of the result were.
+
+        The mean is taken out of the rows themselves where it is large, or they are asked for ``about_mean``.
 
         Raises
         ------
@@ -119,7 +128,9 @@ class RowProjection:
         center, pilot, shift = map_.center, None, None
         if center is not None:
             pilot = center.astype(prep.narrow).astype(prep.wide)
-            shift = (center - pilot) @ map_.forward
+            if not about_mean and _is_small(result, map_, single=narrow):
+                pilot = None
+            shift = (center if pilot is None else center - pilot) @ map_.forward
         fill = None
         if policy != "raise" and source.dtype.kind in "fc":
             fill = _fill(result, map_, policy, prep)
@@ -138,6 +149,19 @@ class RowProjection:
         item = np.dtype(self.prep.narrow).itemsize
         pilot, fill = self.prep.pilot is not None, self.prep.fill is not None
         return item * (1 + pilot + fill) + 9 * fill
+
+
+def _is_small(result: SVD, map_: ScoreMap, *, single: bool) -> bool:
+    """Whether products lose no digits that matter where the mean is taken out of them, not of the rows: that takes no copy of these.
+
+    They lose as many as the mean is larger than rows about it.
+    """
+    assert map_.center is not None
+    size = float(np.linalg.norm(map_.center * map_.factors[map_.takes_part]))
+    weights = result.preparation.get("row_weights")
+    mass = result.info.n_rows if weights is None else float(np.sum(weights))
+    spread = result.certificate.frobenius_norm / np.sqrt(max(mass, 1e-300))
+    return bool(size <= (1.0 if single else 100.0) * spread)
 
 
 def _fill(result: SVD, map_: ScoreMap, policy: str, prep: Preparation) -> Matrix:
@@ -181,7 +205,8 @@ def part_view(map_: ScoreMap, source: Source) -> View:
     """
     if source.shape[1] != map_.width:
         raise ShapeError(
-            f"{source.name} has {source.shape[1]:,} columns, the result is of {map_.width:,}. Pass rows with the same columns."
+            f"{source.name} has {source.shape[1]:,} columns, the result is of {map_.width:,}. Pass rows with the same columns, or "
+            "align=True where labels say which they are."
         )
     if map_.takes_part.all():
         return View(source, source, None, 0, True)
@@ -215,6 +240,7 @@ def make_rows(
     *,
     purpose: str,
     read: tuple[Any, ...] = (),
+    labels: ArrayLabels | None = None,
 ) -> Any:
     """Run a pass that makes rows: a new zarr array of them, whole or not there at all, or an array.
 
@@ -228,6 +254,8 @@ def make_rows(
         In events.
     read
         What is read beside the matrix: the place of what is written is apart from it.
+    labels
+        What rows are written with.
 
     Raises
     ------
@@ -250,8 +278,9 @@ def make_rows(
         source = uniform_rows(source)
     schedule = schedule_row_pass(source, work, allowed_bytes(to.memory))
     writer = RowsWriter(
-        place, (m, work.width), schedule.chunks, dtype, overwrite=to.overwrite, has_checksums=True
-    )
+        place, (m, work.width), schedule.chunks, dtype, overwrite=to.overwrite, has_checksums=True,
+        labels=labels,
+    )  # fmt: skip
     try:
         pass_ = replace(pass_, band=schedule.chunks[0], m=m)
         writer.count(_run(schedule, view, pass_, to, purpose, writer.sink()).n_written)
@@ -260,7 +289,8 @@ def make_rows(
         writer.discard()
         raise
     to.callback(ResultWritten(str(path)))
-    return lazy_array(path.parent, path.name)
+    found = path / writer.inside
+    return lazy_array(found.parent, found.name)
 
 
 def _run(
@@ -283,13 +313,22 @@ def transform(
     way = RowProjection.of(result, source, rank=rank, nonfinite=nonfinite, single=True)
     view, k = part_view(way.map_, source), way.map_.rank
     pass_ = RowPass(way.prep, way.map_.forward, way.shift, 1, source.shape[0], way.dtype)
-    work = _work(way, k, k, written=to.out is not None, what="projecting the rows", remedy=OUT_REMEDY)
-    return make_rows(view, pass_, work, to, purpose="scores", read=(result.U,))
+    work = _work(
+        way, k, k, written=to.out is not None, what="projecting the rows", remedy=OUT_REMEDY
+    )
+    labels = None
+    if to.out is not None:
+        from streamsvd.store.writing.array_labels import score_labels  # imports zarr
+
+        labels = score_labels(source_labels(source), k)
+    return make_rows(view, pass_, work, to, purpose="scores", read=(result.U,), labels=labels)
 
 
 def score_samples(result: SVD, source: Source, to: RowOutput, *, nonfinite: str | None) -> Any:
     """Log-likelihood of each row of a source, ``(m,)``."""
-    way = RowProjection.of(result, source, rank=None, nonfinite=nonfinite, single=False)
+    way = RowProjection.of(
+        result, source, rank=None, nonfinite=nonfinite, single=False, about_mean=True
+    )
     view, k = part_view(way.map_, source), way.map_.rank
     density = RowDensity.of(
         result.s, result.certificate.frobenius_norm, result.info.freedom, int(way.map_.takes_part.sum()),
@@ -319,4 +358,3 @@ def _work(
         what=what,
         remedy="" if written else remedy,
     )
-

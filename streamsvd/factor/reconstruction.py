@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from streamsvd.engine.columns import View
 from streamsvd.errors import ShapeError, SpecError
 from streamsvd.factor.indexing import Part, chosen_numbers, split_index, take_numbers
+from streamsvd.factor.label_choice import both_labels, row_numbers, take_columns, take_rows
 from streamsvd.factor.projection import (
     OUT_REMEDY,
     RowOutput,
@@ -24,15 +26,17 @@ from streamsvd.factor.projection import (
 )
 from streamsvd.factor.row_pass import RowPass
 from streamsvd.factor.row_schedule import RowWork
-from streamsvd.engine.columns import View
+from streamsvd.labels import Labels
 from streamsvd.numerics.blocks import Preparation
 from streamsvd.numerics.score_map import ScoreMap
 from streamsvd.protocols import Source
+from streamsvd.store.sources.labels import source_labels
 from streamsvd.store.sources.row_choice import ArrayRows, ChosenRows, Numbers
 from streamsvd.typing import Matrix, Real
 
 if TYPE_CHECKING:
     from streamsvd.factor.result import SVD
+    from streamsvd.store.writing.array_labels import ArrayLabels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,15 +77,17 @@ class StoredScores:
         if self.amplitudes is None:
             return T
         part = self.amplitudes[np.asarray(numbers)][:, None]
-        return np.divide(T, part, out=np.full_like(T, np.nan), where=part > 0)
+        return np.asarray(np.divide(T, part, out=np.full_like(T, np.nan), where=part > 0))
 
-    def write(self, numbers: Numbers, back: Matrix, level: Matrix, to: RowOutput) -> Any:
+    def write(
+        self, numbers: Numbers, back: Matrix, level: Matrix, to: RowOutput, labels: ArrayLabels
+    ) -> Any:
         """Rows that are given back, written."""
         rows = ChosenRows(self.left, numbers)
         thin = np.zeros((self.left.shape[1], back.shape[1]), dtype=back.dtype)
         thin[: self.s.size] = self.s[:, None] * back
         part = None if self.amplitudes is None else self.amplitudes[np.asarray(numbers)]
-        return write_back(rows, thin, level, to, self.dtype, amplitudes=part)
+        return write_back(rows, thin, level, to, self.dtype, amplitudes=part, labels=labels)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,12 +128,14 @@ class ProjectedScores:
         found: Matrix = make_rows(view, pass_, work, replace(self.to, out=None), purpose="scores")
         return found
 
-    def write(self, numbers: Numbers, back: Matrix, level: Matrix, to: RowOutput) -> Any:
+    def write(
+        self, numbers: Numbers, back: Matrix, level: Matrix, to: RowOutput, labels: ArrayLabels
+    ) -> Any:
         """Rows that are projected and given back, written: one pass."""
         pass_ = replace(self._pass(back.shape[1]), dtype=str(self.dtype), back=back, level=level)
         work = self._work(back.shape[1], written=to.out is not None)
         view = part_view(self.way.map_, ChosenRows(self.source, numbers))
-        return make_rows(view, pass_, work, to, purpose="rows given back")
+        return make_rows(view, pass_, work, to, purpose="rows given back", labels=labels)
 
     def _pass(self, width: int) -> RowPass:
         way = self.way
@@ -156,12 +164,15 @@ class ReconstructedRows:
         From scores to rows.
     rows, columns
         Numbers of those that there are, in the whole matrix.
+    labels
+        What is known of these.
     """
 
     scores: StoredScores | ProjectedScores = field(repr=False)
     map_: ScoreMap = field(repr=False)
     rows: Numbers
     columns: Numbers
+    labels: Labels = field(repr=False)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -219,7 +230,7 @@ class ReconstructedRows:
         T, (back, level) = self._some(there), self._back(cols)
         which, at = which.reshape(-1), at.reshape(-1)
         found = np.einsum("ij,ji->i", T[which], back[:, at]) + level[at]
-        return found.astype(self.dtype, copy=False).reshape(rows.shape)
+        return np.asarray(found.astype(self.dtype, copy=False).reshape(rows.shape))
 
     def _some(self, rows: Part) -> Matrix:
         """Scores of some rows, flat."""
@@ -239,7 +250,11 @@ class ReconstructedRows:
     def write(self, to: RowOutput) -> Any:
         """All of it as a new zarr array, whole or not there at all: one pass."""
         back, level = self._back(slice(None))
-        return self.scores.write(self.rows, back, level, to)
+        from streamsvd.store.writing.array_labels import matrix_labels  # imports zarr
+
+        name = self.labels.name or "reconstruction"
+        labels = matrix_labels(self.labels, self.labels, name)
+        return self.scores.write(self.rows, back, level, to, labels)
 
 
 def _shape_of(part: Part, extent: int) -> tuple[int, ...]:
@@ -266,7 +281,9 @@ def reconstruct(
     """
     rank = check_rank(result, rank)
     scores: StoredScores | ProjectedScores
+    its = result.labels
     if source is not None:
+        its = source_labels(source)
         way = RowProjection.of(result, source, rank=rank, nonfinite=nonfinite, single=True)
         part_view(way.map_, source)
         scores = ProjectedScores(source, way, to)
@@ -279,9 +296,15 @@ def reconstruct(
         weights = result.preparation.get("row_weights")
         amplitudes = None if weights is None else np.sqrt(weights)
         scores = StoredScores(ArrayRows(result.U, "U"), result.s[:rank], amplitudes)
-    rows = chosen_numbers(wanted[0], scores.n_rows, "rows")
-    columns = chosen_numbers(wanted[1], result.Vh.shape[1], "columns")
-    lazy = ReconstructedRows(scores, score_map(result).leading(rank), rows, columns)
+    n = result.Vh.shape[1]
+    labels = both_labels(its, result.labels, (scores.n_rows, n))
+    rows = wanted[0]
+    if isinstance(rows, str):
+        rows = row_numbers(rows, labels)
+    rows = chosen_numbers(rows, scores.n_rows, "rows")
+    columns = chosen_numbers(wanted[1], n, "columns")
+    labels = take_columns(take_rows(labels, rows), columns)
+    lazy = ReconstructedRows(scores, score_map(result).leading(rank), rows, columns, labels)
     return lazy if to.out is None else lazy.write(to)
 
 
@@ -298,8 +321,15 @@ def inverse_transform(result: SVD, scores: Source, to: RowOutput) -> Any:
         raise ShapeError(
             f"{scores.name} has {r:,} scores in a row, the result has {map_.rank} components. Pass at most {map_.rank}."
         )
-    map_ = map_.leading(r)
-    return write_back(scores, map_.backward(), map_.level(), to, scores.dtype)
+    map_, labels = map_.leading(r), None
+    if to.out is not None:
+        from streamsvd.store.writing.array_labels import matrix_labels  # imports zarr
+
+        both = both_labels(
+            source_labels(scores), result.labels, (scores.shape[0], result.Vh.shape[1])
+        )
+        labels = matrix_labels(both, both, both.name or "reconstruction")
+    return write_back(scores, map_.backward(), map_.level(), to, scores.dtype, labels=labels)
 
 
 def write_back(
@@ -310,6 +340,7 @@ def write_back(
     dtype: np.dtype[Any],
     *,
     amplitudes: Real | None = None,
+    labels: ArrayLabels | None = None,
 ) -> Any:
     """``T Z / a + level`` of each row ``T`` of a source, handed back or written."""
     complex_ = scores.dtype.kind == "c" or np.iscomplexobj(thin)
@@ -326,4 +357,4 @@ def write_back(
         "" if written else OUT_REMEDY,
     )  # fmt: skip
     view = View(scores, scores, None, 0, True)
-    return make_rows(view, pass_, work, to, purpose="rows given back")
+    return make_rows(view, pass_, work, to, purpose="rows given back", labels=labels)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from streamsvd.engine.columns import View
+from streamsvd.factor.label_choice import both_labels
 from streamsvd.factor.projection import (
     RowOutput,
     RowProjection,
@@ -17,6 +18,7 @@ from streamsvd.factor.row_pass import RowPass
 from streamsvd.factor.row_schedule import RowWork
 from streamsvd.numerics.blocks import Preparation
 from streamsvd.protocols import Source
+from streamsvd.store.sources.labels import source_labels
 from streamsvd.store.sources.residual_rows import ResidualRows
 
 if TYPE_CHECKING:
@@ -37,9 +39,28 @@ def residual(
         Preparation("rows", complex_=kind.kind == "c"), None, None, 1, source.shape[0], str(kind), checks=False
     )  # fmt: skip
     n = source.shape[1]
-    work = RowWork(0, n, kind.itemsize, kind.itemsize, 2 * kind.itemsize, True, False, "the residual of the rows")
+    work = RowWork(
+        0,
+        n,
+        kind.itemsize,
+        kind.itemsize,
+        2 * kind.itemsize,
+        True,
+        False,
+        "the residual of the rows",
+    )
+    from streamsvd.store.writing.array_labels import matrix_labels  # imports zarr
+
+    both = both_labels(source_labels(source), result.labels, source.shape)
+    labels = matrix_labels(both, both, "residual")
     return make_rows(
-        View(found, found, None, 0, True), pass_, work, to, purpose="residual", read=(result.U,)
+        View(found, found, None, 0, True),
+        pass_,
+        work,
+        to,
+        purpose="residual",
+        read=(result.U,),
+        labels=labels,
     )
 
 
@@ -53,4 +74,4 @@ def residual_source(way: RowProjection, source: Source) -> Source:
     if prep.fill is not None:
         fill = np.zeros(map_.width, dtype=prep.wide)
         fill[there] = prep.fill if prep.pilot is None else prep.fill + prep.pilot
-    return ResidualRows(source, forward, map_.backward(), map_.level(), fill)
+    return ResidualRows(source, forward, map_.backward(), there, map_.level(), fill)

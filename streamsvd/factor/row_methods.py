@@ -33,6 +33,7 @@ class RowMethods:
         out: str | os.PathLike[str] | None = None,
         overwrite: bool = False,
         nonfinite: str | None = None,
+        align: bool = False,
         variable: str | None = None,
         rows: Rows = None,
         missing: str = "error",
@@ -49,10 +50,13 @@ class RowMethods:
             Only so many components; all if left out.
         out, overwrite
             Folder of a new zarr array for the scores, and whether it may replace one: it is there whole or not at all, and the
-            scores are never in memory together.
+            scores are never in memory together. Where rows have coordinates it is a group of the array and these, as xarray has it.
         nonfinite
             What a NaN is: ``"raise"``, ``"zero"``, or ``"mean"`` of its column in the matrix that was factorised. Left out, what
             it was there. Inf is always an error. Columns that the result left out are not looked at.
+        align
+            Whether columns may be put in the order of the result by their labels, and those that it has not left out. Otherwise
+            coordinates of columns that differ from those of the result are an error.
         variable, rows, missing
             As of `streamsvd.open`.
         memory
@@ -70,13 +74,14 @@ class RowMethods:
         Raises
         ------
         ShapeError
-            If the rows have other columns.
+            If the rows have another number of columns.
         NonFiniteError
             If an entry is Inf, or NaN and the policy is to raise; it names row and column.
         BudgetError
             If the scores, or one task, exceed the memory.
         StoreError, SpecError
-            If ``out`` may not be replaced, cannot be written, or is what is read.
+            If ``out`` may not be replaced, cannot be written, or is what is read; if coordinates of columns differ from those of
+            the result.
 
         Notes
         -----
@@ -92,15 +97,17 @@ class RowMethods:
         """
         from streamsvd.factor.projection import RowOutput, transform
 
-        source = _open(new, variable, rows, missing)
+        result = self._factors()
+        source = _rows_of(result, new, align, variable, rows, missing)
         to = RowOutput(out, overwrite, memory, callback)
-        return transform(self._factors(), source, to, rank=rank, nonfinite=nonfinite)
+        return transform(result, source, to, rank=rank, nonfinite=nonfinite)
 
     def score_samples(
         self,
         new: Any,
         *,
         nonfinite: str | None = None,
+        align: bool = False,
         variable: str | None = None,
         rows: Rows = None,
         missing: str = "error",
@@ -114,7 +121,7 @@ class RowMethods:
 
         Parameters
         ----------
-        new, nonfinite, variable, rows, missing, memory, callback
+        new, nonfinite, align, variable, rows, missing, memory, callback
             As of `transform`.
 
         Raises
@@ -122,7 +129,7 @@ class RowMethods:
         ShapeError, NonFiniteError, BudgetError, StoreError
             As `transform`.
         SpecError
-            If the components hold all of the variance, or one of them has none, so that there is no density.
+            If coordinates of columns differ, or the components hold all of the variance, or one of them has none, so that there is no density.
 
         Notes
         -----
@@ -135,9 +142,10 @@ class RowMethods:
         """
         from streamsvd.factor.projection import RowOutput, score_samples
 
-        source = _open(new, variable, rows, missing)
+        result = self._factors()
+        source = _rows_of(result, new, align, variable, rows, missing)
         to = RowOutput(memory=memory, callback=callback)
-        return score_samples(self._factors(), source, to, nonfinite=nonfinite)
+        return score_samples(result, source, to, nonfinite=nonfinite)
 
     def inverse_transform(
         self,
@@ -155,7 +163,8 @@ class RowMethods:
         scores
             ``(m, r)``, of the first ``r`` components: an array, or anything else `streamsvd.open` takes.
         out, overwrite
-            Folder of a new zarr array for the rows, and whether it may replace one.
+            Folder of a new zarr array for the rows, and whether it may replace one. It has the dimensions that the columns come from,
+            and stands in a group with the coordinates where there are any.
         memory, callback
             As of `transform`.
 
@@ -190,26 +199,29 @@ class RowMethods:
         rank: int | None = None,
         source: Any = None,
         nonfinite: str | None = None,
+        align: bool = False,
         out: str | os.PathLike[str] | None = None,
         overwrite: bool = False,
         memory: int | float | str | None = None,
         callback: Callback = ignore_event,
-    ) -> ReconstructedRows:
+    ) -> ReconstructedRows | Any:
         """The matrix as the components give it back, as a lazy array: it is indexed as in numpy, and computes what is asked.
 
         Parameters
         ----------
         rows, columns
-            Those of it that are wanted: a slice, numbers, or booleans; all if left out.
+            Those of it that are wanted: a slice, numbers, or booleans; all if left out. Rows also by the label of their coordinate:
+            ``"2000-01:2000-12"``, both ends included.
         rank
             Only so many components; all if left out.
         source
             Rows to be projected first, the matrix that was factorised or others with its columns: anything `streamsvd.open` takes.
             Left out, scores are those of ``U``, without the roots of row weights; rows of weight 0 are NaN.
-        nonfinite
+        nonfinite, align
             Of ``source``, as of `transform`.
         out, overwrite
-            Folder of a new zarr array for all that is wanted, and whether it may replace one; then that array is handed back.
+            Folder of a new zarr array for all that is wanted, and whether it may replace one; then that array is handed back, as of
+            `inverse_transform`.
         memory, callback
             As of `transform`: of what is written, and of reading ``source``.
 
@@ -222,7 +234,7 @@ class RowMethods:
         Raises
         ------
         SpecError
-            If the result has no ``U``, and ``source`` was not passed.
+            If the result has no ``U``, and ``source`` was not passed; if no row has the labels that are wanted.
         ShapeError
             If ``rank`` or ``source`` does not agree with the result.
         BudgetError, StoreError
@@ -236,9 +248,10 @@ class RowMethods:
         from streamsvd.factor.reconstruction import reconstruct
 
         to = RowOutput(out, overwrite, memory, callback)
-        matrix = None if source is None else _open(source)
+        result = self._factors()
+        matrix = None if source is None else _rows_of(result, source, align)
         return reconstruct(
-            self._factors(), (rows, columns), to, rank=rank, source=matrix, nonfinite=nonfinite
+            result, (rows, columns), to, rank=rank, source=matrix, nonfinite=nonfinite
         )
 
     def residual(
@@ -247,6 +260,7 @@ class RowMethods:
         *,
         rank: int | None = None,
         nonfinite: str | None = None,
+        align: bool = False,
         out: str | os.PathLike[str] | None = None,
         overwrite: bool = False,
         variable: str | None = None,
@@ -259,10 +273,11 @@ class RowMethods:
 
         Parameters
         ----------
-        new, rank, nonfinite, variable, rows, missing, memory, callback
+        new, rank, nonfinite, align, variable, rows, missing, memory, callback
             As of `transform`.
         out, overwrite
-            Folder of a new zarr array for the residual, and whether it may replace one; then that array is handed back.
+            Folder of a new zarr array for the residual, and whether it may replace one; then that array is handed back, as of
+            `inverse_transform`.
 
         Returns
         -------
@@ -282,9 +297,24 @@ class RowMethods:
         from streamsvd.factor.projection import RowOutput
         from streamsvd.factor.residuals import residual
 
-        source = _open(new, variable, rows, missing)
+        result = self._factors()
+        source = _rows_of(result, new, align, variable, rows, missing)
         to = RowOutput(out, overwrite, memory, callback)
-        return residual(self._factors(), source, to, rank=rank, nonfinite=nonfinite)
+        return residual(result, source, to, rank=rank, nonfinite=nonfinite)
+
+
+def _rows_of(
+    result: SVD,
+    new: Any,
+    align: bool,
+    variable: str | None = None,
+    rows: Rows = None,
+    missing: str = "error",
+) -> Source:
+    """New rows, opened, with the columns of a result."""
+    from streamsvd.factor.alignment import align_columns
+
+    return align_columns(result.labels, _open(new, variable, rows, missing), align=align)
 
 
 def _open(

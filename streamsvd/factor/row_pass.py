@@ -104,14 +104,15 @@ class RowPass:
         """Products of a tile, and sums of squares where they are wanted."""
         X = state.preparer.prepare(block.data, block.first, block.columns).narrow
         xp, there = state.preparer.backend.xp, state.preparer.backend.to_device
-        if self.factors is not None:
-            X = X * there(self.factors[block.columns], "float64")[None, :]
-        if state.thin is None:
-            sums = [xp.asarray(X, copy=True)]  # the memory is the reader's
-        else:
-            sums = [products.forward(X, state.thin[block.columns, :])]
-        if self.density is not None:
-            sums.append(_row_squares(X, xp)[:, None])
+        with np.errstate(over="ignore", invalid="ignore"):  # it is looked for below
+            if self.factors is not None:
+                X = X * there(self.factors[block.columns], "float64")[None, :]
+            if state.thin is None:
+                sums = [xp.asarray(X, copy=True)]  # the memory is the reader's
+            else:
+                sums = [products.forward(X, state.thin[block.columns, :])]
+            if self.density is not None:
+                sums.append(_row_squares(X, xp)[:, None])
         if self.checks:
             self._check(state, block, sums)
         return sums
@@ -161,8 +162,9 @@ class RowPass:
     def _check(self, state: RowState, block: Block, sums: list[Array]) -> None:
         """Refuse an entry that is not finite: then no product of its row is."""
         xp, home = state.preparer.backend.xp, state.preparer.backend.to_host
-        if all(np.isfinite(complex(home(xp.sum(part)))) for part in sums):
-            return
+        with np.errstate(over="ignore", invalid="ignore"):
+            if all(np.isfinite(complex(home(xp.sum(part)))) for part in sums):
+                return
         data = home(block.data)
         found = find_nonfinite(data, nan_counts=self.prep.policy == "raise")
         if found is not None:

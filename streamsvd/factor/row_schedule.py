@@ -13,7 +13,7 @@ from itertools import pairwise
 from streamsvd.engine import memory
 from streamsvd.engine.concurrency import concurrency
 from streamsvd.engine.dask_source import DaskSource
-from streamsvd.engine.layout import BLOCK_ITEMS, Layout, cut_axis, span_count
+from streamsvd.engine.layout import Layout, cut_axis, span_count
 from streamsvd.engine.schedule import Schedule
 from streamsvd.engine.submit import active_client
 from streamsvd.errors import BudgetError
@@ -27,6 +27,8 @@ BAND_BYTES = 1 << 20
 MOST_BAND_BYTES = 16 << 20
 """A chunk of what is written: at least about the first, where the matrix has so many rows, and at most the second."""
 LEAST_SPANS = 8
+ROW_ITEMS = 1 << 18
+"""Entries of a block, about: few enough that a copy of it stays in the cache until it is multiplied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ def schedule_row_pass(source: Source, work: RowWork, allowed: int) -> RowSchedul
     """
     m, n = source.shape
     chunk = min(source.chunks[0], m)
-    items = max(1, BLOCK_ITEMS * n // max(n, work.width, work.thin))
+    items = max(1, ROW_ITEMS * n // max(n, work.width, work.thin))
     base = cut_axis(
         "rows", m, n, chunk, items=items, spans=max(LEAST_SPANS, span_count(m, source.nbytes))
     )
@@ -88,7 +90,9 @@ def schedule_row_pass(source: Source, work: RowWork, allowed: int) -> RowSchedul
     fewest = threads if active_client() is not None else 1
     tried = []
     for layout in _layouts(base, source, may_tile=work.may_tile):
-        for workers in range(min(threads, len(layout.spans)), min(fewest, len(layout.spans)) - 1, -1):
+        for workers in range(
+            min(threads, len(layout.spans)), min(fewest, len(layout.spans)) - 1, -1
+        ):
             for prefetch in (True, False) if layout.tile is None else (False,):
                 tasks = workers * _task_bytes(layout, source, work, band, prefetch=prefetch)
                 tasks += _fixed_bytes(source)
@@ -149,9 +153,7 @@ def _layouts(base: Layout, source: Source, *, may_tile: bool) -> Iterator[Layout
         panel = max(1, panel // 4)
 
 
-def _task_bytes(
-    layout: Layout, source: Source, work: RowWork, band: int, *, prefetch: bool
-) -> int:
+def _task_bytes(layout: Layout, source: Source, work: RowWork, band: int, *, prefetch: bool) -> int:
     """One task: panels, a read, a prepared block, the thin block, and rows on their way out."""
     columns = layout.tile or layout.width
     longest = max(b - a for a, b in layout.spans)
@@ -165,7 +167,9 @@ def _task_bytes(
     made = 3 * unit * work.width * max(work.wide, work.item)
     leaving = 0
     if work.written:  # waiting, joined, left over, and as the store takes them
-        leaving = (2 * panel + 2 * band + memory.WRITTEN_COPIES * (panel + band)) * work.width * work.item
+        leaving = (
+            (2 * panel + 2 * band + memory.WRITTEN_COPIES * (panel + band)) * work.width * work.item
+        )
     thin = layout.width * (work.thin + 4) * work.wide
     return reading + block + packed + sums + made + leaving + thin
 

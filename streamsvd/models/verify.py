@@ -266,7 +266,9 @@ def _load_with_options(path: str | os.PathLike[str]) -> tuple[SVD, dict[str, Any
                 "stored. Verify its objects alone, without a source."
             )
         result = model.as_svd()
-        options = {"center": spec.center, "scale": result.scale is not None}
+        # its scale is that of the rows it began with, fixed since: a weight, and no deviation of all rows
+        factors = model.column_factors
+        options = {"center": spec.center, "scale": False, "column_weights": factors}
         return result, options | {"columns": model.columns}
     place = local_path(path)
     result = read_result(place, "svd", "pca")

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from streamsvd.errors import NonFiniteError
 from streamsvd.store.sources.adjusted import wide_dtype
 from streamsvd.store.sources.border import check_rectangle
 from streamsvd.store.sources.view import SourceView
 from streamsvd.typing import Matrix
 
+REMEDY = 'Pass nonfinite="zero" or "mean" to treat NaN as missing; Inf is always an error.'
 BYTES_AT_ONCE = 1 << 20
 """Bytes of rows in double precision that are projected at once, about."""
 
@@ -29,7 +31,9 @@ class ResidualRows(SourceView):
     whole
         The matrix.
     forward, backward
-        ``Z (n, k)``, 0 where a column takes no part, and ``Q (k, n)``.
+        ``Z (n, k)`` and ``Q (k, n)``, 0 where a column takes no part.
+    takes_part
+        Which do, ``(n,)``.
     level
         ``mu``, ``(n,)``; NaN in columns of which nothing is known, and 0 where nothing was subtracted.
     fill
@@ -38,6 +42,7 @@ class ResidualRows(SourceView):
 
     forward: Matrix
     backward: Matrix
+    takes_part: npt.NDArray[np.bool_]
     level: Matrix
     fill: Matrix | None
 
@@ -53,7 +58,9 @@ class ResidualRows(SourceView):
     def _height(self) -> int:
         """Rows that are projected at once: whole chunks."""
         chunk, row = self.chunks[0], self.shape[1] * self.dtype.itemsize
-        return min(self.shape[0], chunk * max(1, BYTES_AT_ONCE // (chunk * row)))
+        height = chunk * max(1, BYTES_AT_ONCE // (chunk * row))
+        found: int = min(self.shape[0], height)
+        return found
 
     @property
     def read_bytes(self) -> int:
@@ -69,15 +76,28 @@ class ResidualRows(SourceView):
             stop = min(rows.stop, (start // height + 1) * height)
             stored = np.empty((stop - start, self.shape[1]), dtype=self.whole.dtype)
             self.whole.read(slice(start, stop), slice(0, self.shape[1]), stored)
-            self._subtract(stored, columns, out[start - rows.start : stop - rows.start])
+            self._subtract(stored, start, columns, out[start - rows.start : stop - rows.start])
             start = stop
 
-    def _subtract(self, stored: npt.NDArray[Any], columns: slice, out: npt.NDArray[Any]) -> None:
-        known = ~np.isnan(self.level)
-        X = np.where(known, stored - np.where(known, self.level, 0), 0).astype(self.dtype, copy=False)
+    def _subtract(
+        self, stored: npt.NDArray[Any], first: int, columns: slice, out: npt.NDArray[Any]
+    ) -> None:
+        X = stored - self.level
         out[...] = X[:, columns]
+        X[:, ~self.takes_part] = 0
         if self.fill is not None:
-            holes = np.isnan(X)
-            np.copyto(X, (self.fill - self.level)[None, :], where=holes & known)
-        out -= (X @ self.forward) @ self.backward[:, columns]
-        out[:, ~known[columns]] = np.nan
+            np.copyto(X, self.fill - np.nan_to_num(self.level), where=np.isnan(X))
+        with np.errstate(over="ignore", invalid="ignore"):
+            T = X @ self.forward
+            is_finite = bool(np.isfinite(T.sum()))
+        if not is_finite:
+            self._refuse(X, first)
+        out -= T @ self.backward[:, columns]
+
+    def _refuse(self, X: Matrix, first: int) -> None:
+        """Raise for the first entry that is not finite; where all are, products were too large and are left as they are."""
+        bad = ~np.isfinite(X)
+        if bad.any():
+            i, j = (int(k) for k in np.unravel_index(int(np.argmax(bad)), bad.shape))
+            value = "NaN" if np.isnan(X[i, j]) else "Inf"
+            raise NonFiniteError(value, first + i, j, self.locate(first + i, j), REMEDY)

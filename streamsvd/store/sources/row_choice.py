@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from streamsvd.labels import Dimension, Labels
 from streamsvd.store.sources.border import BLOCK_BYTES, check_rectangle
 from streamsvd.store.sources.view import SourceView
 
@@ -44,6 +45,14 @@ class ChosenRows(SourceView):
     def read_bytes(self) -> int:
         row = self.shape[1] * self.dtype.itemsize
         return self.whole.read_bytes + SPARE * max(BLOCK_BYTES, row) + row
+
+    @property
+    def labels(self) -> Labels | None:
+        """What is known of its columns: rows have lost their coordinates."""
+        found = getattr(self.whole, "labels", None)
+        if not isinstance(found, Labels) or not found.rows:
+            return None
+        return found.with_rows((Dimension(found.rows[0].name, self.shape[0]),))
 
     def addresses(self) -> list[Any]:
         """Where other processes read it."""
@@ -103,7 +112,8 @@ class ArrayRows:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        return np.dtype(self.array.dtype)
+        found: np.dtype[Any] = np.dtype(self.array.dtype)
+        return found
 
     @property
     def nbytes(self) -> int:

@@ -68,7 +68,7 @@ class Times:
 
     def within(self, period: tuple[str, str]) -> npt.NDArray[np.bool_]:
         """Which lie in a period, its last day, month or year included."""
-        first, last = (_day_number(text, last=at) for at, text in enumerate(period))
+        first, last = (day_number(text, last=at) for at, text in enumerate(period))
         return (self.day >= first) & (self.day <= last)
 
 
@@ -80,14 +80,14 @@ def check_period(period: tuple[str, str]) -> None:
     SpecError
         It says how days are written.
     """
-    first, last = (_day_number(text, last=at) for at, text in enumerate(period))
+    first, last = (day_number(text, last=at) for at, text in enumerate(period))
     if first > last:
         raise SpecError(
             f"reference={list(period)!r} ends before it begins. Pass its first day, then its last."
         )
 
 
-def _day_number(text: Any, *, last: int) -> int:
+def day_number(text: Any, *, last: int) -> int:
     """``"1981-01-01"``, ``"1981-01"`` or ``"1981"`` as a number; what is left out is the first, or the last, there is."""
     match = _PERIOD.fullmatch(text) if isinstance(text, str) else None
     if match is None:
