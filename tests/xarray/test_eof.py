@@ -185,6 +185,67 @@ def test_several_dimensions_may_make_the_observations() -> None:
     np.testing.assert_allclose(one, found.pcs().isel(member=2), atol=1e-9)
 
 
+@pytest.mark.parametrize(
+    "chunks", [{"time": 10}, {"time": 7, "lat": 2, "lon": 4}, {"time": -1, "lat": 1, "lon": 1}]
+)
+def test_fields_of_dask_are_read_by_their_chunks(chunks) -> None:
+    da = field()
+    lazy = da.chunk(chunks)
+    first, second = (eof(x, modes=3, weights="coslat", anomaly="month") for x in (da, lazy))
+    assert difference(first.eofs(), second.eofs()) < 1e-9
+    np.testing.assert_allclose(
+        first.project(lazy.transpose("lon", "time", "lat")), first.pcs(), atol=1e-8
+    )
+
+
+@pytest.mark.parametrize("form", ["netcdf", "zarr"])
+def test_a_field_in_a_file_is_read_and_its_file_may_be_closed(tmp_path, form) -> None:
+    da = field()
+    if form == "netcdf":
+        da.to_netcdf(tmp_path / "a.nc", engine="scipy")
+        stored = xr.open_dataset(tmp_path / "a.nc", engine="scipy")
+    else:
+        da.to_dataset().to_zarr(tmp_path / "a.zarr", consolidated=False)
+        stored = xr.open_zarr(tmp_path / "a.zarr", consolidated=False, chunks=None)
+    with stored:
+        found = eof(stored.t2m, modes=2, anomaly="month", tol=1e-9)
+    assert difference(found.eofs(), eof(da, modes=2, anomaly="month", tol=1e-9).eofs()) < 1e-6
+    np.testing.assert_allclose(found.project(da), found.pcs(), atol=1e-7)
+
+
+def test_several_variables_are_taken_stacked() -> None:
+    da = field()
+    both = xr.Dataset({"u": da, "v": da * 2}).to_stacked_array("column", ["time"])
+    found = eof(both, modes=3, tol=1e-9)
+    alone = eof(da, modes=3, tol=1e-9)
+    np.testing.assert_allclose(found.eigenvalues(), 5 * alone.eigenvalues(), rtol=1e-6)
+    maps = found.eofs().to_unstacked_dataset("column")
+    np.testing.assert_allclose(maps.v, 2 * maps.u, atol=1e-7)
+    assert found.reconstruct().indexes["column"].equals(both.indexes["column"])
+    np.testing.assert_allclose(found.project(both), found.pcs(), atol=1e-7)
+
+
+def test_coordinates_are_those_of_the_field() -> None:
+    da = field().assign_coords(level=500, area=(("lat", "lon"), np.ones((5, 6))), mode="ERA")
+    found = eof(da, modes=2)
+    assert int(found.eofs().level) == 500
+    assert found.eofs().area.dims == ("lat", "lon")
+    assert "area" not in found.pcs().coords
+    assert found.pcs().time.dtype == da.time.dtype
+    np.testing.assert_array_equal(found.pcs().mode, [1, 2])
+    assert found.reconstruct().isel(time=0).time == da.time[0]
+
+
+def test_projections_may_lie_in_a_folder(tmp_path) -> None:
+    da = field()
+    found = eof(da, modes=3)
+    scores = found.project(da, out=tmp_path / "scores.zarr")
+    np.testing.assert_array_equal(
+        scores.isel(time=[3, 9], mode=[2, 0]), found.project(da).isel(time=[3, 9], mode=[2, 0])
+    )
+    assert scores.time.equals(da.time)
+
+
 @pytest.mark.parametrize("dtype", ["i2", "f4"])
 def test_numbers_of_any_type(dtype) -> None:
     da = field(dtype=dtype)
@@ -253,6 +314,10 @@ def test_weights_and_masks_that_do_not_fit_are_refused() -> None:
         ShapeError, match=r"mask has shape \(6, 5\), and columns are made by \(lat: 5, lon: 6\)"
     ):
         eof(da, mask=np.ones((6, 5), bool))
+    with pytest.raises(
+        SpecError, match=r"weights\[0\] is -1.0; weights must be finite and not negative"
+    ):
+        eof(da, weights=-np.ones((5, 6)))
     with pytest.raises(SpecError, match=r"mask holds float64 that are not all 0 or 1"):
         eof(da, mask=da.isel(time=0))
     with pytest.raises(SpecError, match=r"weights lies along time"):
