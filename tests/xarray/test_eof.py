@@ -356,6 +356,10 @@ def test_adjustments_that_cannot_be_are_refused() -> None:
         eof(da, detrend="linear")
     with pytest.raises(SpecError, match=r"reference= is the period of anomaly= or detrend="):
         eof(da, reference=["1981", "1983"])
+    with pytest.raises(SpecError, match=r"has no time at entry 3 \(NaT\)"):
+        eof(da.assign_coords(time=da.time.where(da.time != da.time[3])), anomaly="month")
+    with pytest.raises(SpecError, match=r"the coordinate 'time' of the rows is no array beside"):
+        eof(da.drop_vars("time"), anomaly="month")
     found = eof(da.isel(time=slice(0, 6)), modes=2, anomaly="month")
     with pytest.raises(SpecError, match=r"of month 7, of which no row was fitted"):
         found.project(da)
