@@ -171,9 +171,7 @@ def test_other_weights_are_refused(tmp_path, when):
         model.update(A[:40], "a")
     if when == "first":
         model.update(A[:40], "a", column_weights=w)
-    words = (
-        r"column_weights differ from those that the model was (created|begun) with, at column"
-    )
+    words = r"column_weights differ from those that the model was (created|begun) with, at column"
     for call in (
         lambda: model.update(A[40:], "b", column_weights=other),
         lambda: streamsvd.update(tmp_path / "m", A[40:], "b", column_weights=other),
