@@ -179,14 +179,15 @@ def absorb_moments(terms: Terms, options: MatrixOptions, total: Moments) -> tupl
         order = sorted(total.features, key=lambda feature: feature[0])
         mean = np.concatenate([f[1] for f in order])
         deviation = np.concatenate([f[2] for f in order])
-        for start, _, _, ends in order:
+        for start, _, _, ends, _ in order:
             if ends is not None:
                 check_faint(ends, start)
         frame = Frame(terms.d, None, 0.0)
         zero = zero_level(total.energy, total.energy + total.mean_energy)
         # what blocks handed over as deviations are the divisors, where they divided
         stats = Statistics(frame, total.energy, total.energy, mean, deviation, deviation, zero)
-        return replace(terms, stats=stats, missing=missing), False
+        dropped = np.concatenate([f[4] for f in order])
+        return replace(terms, stats=stats, missing=missing, dropped_columns=dropped), False
     holes = total.missing > 0
     dropped, prep = terms.dropped_columns, terms.prep
     if options.nonfinite == "drop_columns":

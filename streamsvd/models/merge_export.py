@@ -80,7 +80,8 @@ def merge_models(
     spec = msgspec.structs.replace(a.spec, u=False, buffer=max(kept, default=None))
     method = method_of(spec)
     first_state, second_state = a._known_state(), b._known_state()
-    factor = method.merge(first_state.factor, second_state.factor)
+    one, other = first_state.factor, second_state.factor
+    factor = method.keep_signs(method.merge(one, other), one)
     model = Model.create(
         out, spec.rank, tol=spec.tol, buffer=spec.buffer, max_rank=spec.max_rank, center=spec.center,
         axis=spec.axis, robust=spec.robust, seed=spec.seed, delta=spec.delta, column_weights=a.column_weights,
@@ -96,7 +97,9 @@ def merge_models(
         )
         for e in b.blocks
     ]
-    state = ModelState(factor, None, columns=columns, weights=first_state.weights)
+    state = ModelState(
+        factor, None, columns=columns, weights=first_state.weights, labels=first_state.labels
+    )
     record, nodes = put_state(draft, state, None)
     done = store.commit(
         draft,

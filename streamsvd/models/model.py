@@ -18,6 +18,7 @@ from streamsvd.engine.opening import as_source
 from streamsvd.engine.schedule import allowed_bytes
 from streamsvd.errors import SpecError, StoreError
 from streamsvd.factor.result import SVD
+from streamsvd.factor.row_methods import RowMethods
 from streamsvd.info import Info, Status
 from streamsvd.labels import ROW, Dimension, Labels
 from streamsvd.models.absorption import Absorption, UpdateReport
@@ -60,7 +61,7 @@ from streamsvd.store.writing.separation import check_apart, mask_places
 from streamsvd.typing import Matrix, Real
 
 
-class Model:
+class Model(RowMethods):
     """A factorisation on disk that absorbs new rows (or columns), exactly once each.
 
     Open one with `Model.open`, begin one with `Model.create`. A folder that `svd` or `pca` wrote is a model
@@ -387,6 +388,9 @@ class Model:
         labels = read_result(Path(self._held.store.name), "svd", "pca").labels
         return [Labels(rows=labels.rows, coordinates=labels.row_coordinates)]
 
+    def _factors(self) -> SVD:
+        return self.as_svd()
+
     def as_svd(self) -> SVD:
         """The factors as `svd` returns them."""
         found, state = self._result, self._known_state()
@@ -418,6 +422,8 @@ class Model:
         if self.column_weights is not None:
             options["column_weights"] = self.column_weights
         U = self.U if self.spec.axis == "columns" or self.spec.u else None
+        if isinstance(U, LeftVectors) and self.spec.forget != 1:
+            options["row_weights"] = U.fades**2
         return SVD(
             found.s,
             self.Vh,

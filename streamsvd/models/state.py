@@ -90,7 +90,8 @@ class ModelState:
         while sum(sizes) - sizes[0] >= window:
             sizes.pop(0)
         forest = forest.from_block(forest.stop - len(sizes))
-        return replace(self, factor=forest.factor(method), forest=forest, sizes=tuple(sizes))
+        factor = method.keep_signs(forest.factor(method), self.factor)
+        return replace(self, factor=factor, forest=forest, sizes=tuple(sizes))
 
 
 def empty_state(method: IncrementalSVD, spec: ModelSpec, like: np.dtype[Any]) -> ModelState:

@@ -155,7 +155,8 @@ class Moments:
     largest
         Largest modulus of an entry of ``X`` where its square might have vanished; 0 where none could.
     features
-        Along columns: for each block its first column, the means, the deviations or what columns are divided by, and ``ends``.
+        Along columns: for each block its first column, the means, the deviations or what columns are divided by, ``ends``, and
+        which columns are left out.
     ends
         Under scaling, where squares of a column may have vanished: least and largest entry of each such
         column, by real and imaginary part, ``(2, n, 1)`` or ``(2, n, 2)``; on the host, and None elsewhere.
@@ -170,7 +171,7 @@ class Moments:
     missing: Array
     missing_weight: Array
     largest: float = 0.0
-    features: tuple[tuple[int, Real, Real, Real | None], ...] = ()
+    features: tuple[tuple[int, Real, Real, Real | None, Any], ...] = ()
     ends: Real | None = None
     mean_energy: float = 0.0
 
@@ -339,7 +340,8 @@ class BlockPreparer:
             ends = self._ends(raw, 0, start, about)
             if ends is not None and holes is not None and prep.policy == "drop_columns":
                 ends = np.where(to_host(xp.any(holes, axis=0))[:, None], empty_ends(p, 1), ends)
-            feature = (start, to_host(mean / prep.alpha), to_host(spread / prep.alpha), ends)
+            moment = to_host(mean / prep.alpha), to_host(spread / prep.alpha)
+            feature = (start, *moment, ends, np.asarray(to_host(factor == 0), dtype=bool))
             none = self.backend.zeros((1,), "float64")
             energy = self._to_float(xp.sum(power * factor * factor))
             if not energy < self._energy_limit:

@@ -19,11 +19,10 @@ from streamsvd.store.collections.arrays import ArrayInChunks, ArrayInFile, Array
 from streamsvd.store.collections.members import Collection
 from streamsvd.store.explanations import path_exists
 from streamsvd.store.objects.posix import LocalObjects
-from streamsvd.store.sources.adjusted import AdjustedRows
 from streamsvd.store.sources.arrays import ArraySource
 from streamsvd.store.sources.chunked import ChunkedArray
-from streamsvd.store.sources.columns import KeptColumns
 from streamsvd.store.sources.npy import NpySource
+from streamsvd.store.sources.view import SourceView
 from streamsvd.store.sources.zarr_array import ZarrSource
 
 
@@ -106,9 +105,8 @@ def _(source: LocalObjects) -> Iterator[Path]:
     yield source.root
 
 
-@places.register(AdjustedRows)
-@places.register(KeptColumns)
-def _(source: AdjustedRows | KeptColumns) -> Iterator[Path]:
+@places.register(SourceView)
+def _(source: SourceView) -> Iterator[Path]:
     return places(source.whole)
 
 
