@@ -47,7 +47,7 @@ def transforms(function: F) -> F:
             help="Take the linear trend of each column away; one pass more, with --anomalies the same.",
         ),
         click.option(
-            "--anomalies", metavar="FIELDS", expose_value=False, callback=_keep,
+            "--anomalies", "--anomaly", metavar="FIELDS", expose_value=False, callback=_keep,
             help="Take means of month, season, dayofyear or hour away, or of several: month,hour; one pass more.",
         ),
     ):  # fmt: skip
