@@ -356,6 +356,7 @@ growth = stack_options(
         help="What a NaN means; Inf is always an error.",
     ),
     mask,
+    column_weights,
 )
 
 seed = click.option("--seed", type=int, default=0, show_default=True, help="Of the random numbers.")
