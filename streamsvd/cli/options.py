@@ -85,7 +85,7 @@ RESULT = Place(exists=True, doing="read")
 """A result that was saved: a folder, or a ``.npz`` file."""
 
 
-def _dimensions(ctx: Any, param: Any, value: tuple[str, ...]) -> Any:
+def dimensions(ctx: Any, param: Any, value: tuple[str, ...]) -> Any:
     """``("time,0",)`` as ``("time", 0)``; one name or number alone, None for none."""
     del ctx, param
     parts = [part.strip() for text in value for part in text.split(",")]
@@ -169,7 +169,7 @@ details = stack_options(
         "--rows",
         metavar="DIMS",
         multiple=True,
-        callback=_dimensions,
+        callback=dimensions,
         help="Dimensions (names or numbers) that make the rows; repeat, or separate by commas.",
     ),
     click.option(
