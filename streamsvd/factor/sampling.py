@@ -73,7 +73,15 @@ class SamplingErrors:
             )
             for i in range(self.variance.size)
         ]  # fmt: skip
-        heads = ("component", "variance", "sampling error", "certified from", "to", "N", "apart from the next")
+        heads = (
+            "component",
+            "variance",
+            "sampling error",
+            "certified from",
+            "to",
+            "N",
+            "apart from the next",
+        )
         return plain_table(heads, rows)
 
     __repr__ = __str__
@@ -180,7 +188,13 @@ def effective_sample_size(scores: Any, of: Literal["variance", "mean"] = "varian
             if not finite.all():
                 row, column = (int(i) for i in np.argwhere(~finite)[0])
                 value = "NaN" if np.isnan(rows[row, column]) else "Inf"
-                raise NonFiniteError(value, start + row, column, "scores", "Pass scores of rows without missing values.")
+                raise NonFiniteError(
+                    value,
+                    start + row,
+                    column,
+                    "scores",
+                    "Pass scores of rows without missing values.",
+                )
             yield rows
 
     sums = lag_one_sums(blocks)

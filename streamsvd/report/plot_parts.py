@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.factor.result import PCA, SVD
-from streamsvd.factor.rotation import Rotation
+from streamsvd.factor.rotation_result import Rotation
 from streamsvd.labels import Labels
 from streamsvd.report.axes_of_labels import (
     AxisValues,
@@ -144,7 +144,9 @@ def plot_parts(result: SVD | Rotation, numbers: Sequence[int]) -> PlotParts:
     word = _word(result)
     shares = [f"{word} {i + 1} ({100 * float(scree.share[i]):.3g} %)" for i in numbers]
     is_complex = np.iscomplexobj(rows)
-    notes = "".join(f", {note}" for note in (geometry.first, "real part" if is_complex else "") if note)
+    notes = "".join(
+        f", {note}" for note in (geometry.first, "real part" if is_complex else "") if note
+    )
     fields = tuple(np.asarray(geometry.field(_real(rows[i])), np.float64) for i in numbers)
     scores = _scores(result, numbers)
     return PlotParts(
@@ -258,7 +260,9 @@ def _biplot(
     pair = list(numbers[:2])
     present = np.isfinite(rows).all(axis=0)
     with np.errstate(over="ignore"):
-        variance = result.variance if isinstance(result, Rotation) else result.s**2 / result.info.freedom
+        variance = (
+            result.variance if isinstance(result, Rotation) else result.s**2 / result.info.freedom
+        )
     arrows = rows[pair][:, present].T * np.sqrt(variance[pair])
     names = np.array(_names(result.labels, n))[present]
     U, factor = _left(result)

@@ -201,7 +201,9 @@ def test_a_window_knows_nothing_but_the_newest_blocks(A, tmp_path, window):
         gone = i < len(blocks) - held
         other.update(1e6 * rows[::-1] + 1e3 if gone else rows, str(i))
     np.testing.assert_array_equal(other.s, model.s)
-    turn = np.sign(np.sum(other.Vh * model.Vh, axis=1, keepdims=True))  # signs follow what was before
+    turn = np.sign(
+        np.sum(other.Vh * model.Vh, axis=1, keepdims=True)
+    )  # signs follow what was before
     np.testing.assert_array_equal(turn * other.Vh, model.Vh)
     again = Model.open(tmp_path / "m")
     again.update(blocks[0], "again")

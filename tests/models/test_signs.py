@@ -53,7 +53,9 @@ def assert_follows(earlier, later):
     center=st.booleans(),
     forget=st.sampled_from([1.0, 0.8]),
 )
-def test_states_follow_one_another_however_patterns_drift(complex_, seed, sizes, drift, rank, center, forget):
+def test_states_follow_one_another_however_patterns_drift(
+    complex_, seed, sizes, drift, rank, center, forget
+):
     rng = np.random.default_rng(seed)
     basis, n = patterns(rng, 3, 12, complex_), 12
     method = IncrementalSVD(rank=rank, buffer=2, center=center, forget=forget)

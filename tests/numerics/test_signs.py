@@ -61,7 +61,9 @@ def test_vectors_follow_earlier_ones_however_their_signs_are_given(complex_, see
     step = rng.standard_normal((9, 9)) + 1j * complex_ * rng.standard_normal((9, 9))
     turn = expm(angle * (step - step.conj().T) / np.linalg.norm(step - step.conj().T, 2))
     later = (turn @ earlier)[:, :k]
-    given_ = later * np.exp(2j * np.pi * rng.random(k)) if complex_ else later * rng.choice([-1, 1], k)
+    given_ = (
+        later * np.exp(2j * np.pi * rng.random(k)) if complex_ else later * rng.choice([-1, 1], k)
+    )
     found = given_ * phases_after(given_, earlier)
     own = np.diagonal(overlaps(earlier, found))
     assert (own.real >= 0.5).all()  # turned by at most one radian

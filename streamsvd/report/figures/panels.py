@@ -84,9 +84,7 @@ def draw_together(axis: Any, parts: ScreeParts) -> None:
         low, high = (100 * end for end in parts.together_ends)
         what = "certified" if parts.is_proved else "estimated"
         axis.fill_between(i, low, high, color=BLUE, alpha=0.25, linewidth=0, label=f"{what} ends")
-    axis.plot(
-        i, together, "o-" if i.size <= FEW else "-", color=BLUE, markersize=4, linewidth=1.4
-    )
+    axis.plot(i, together, "o-" if i.size <= FEW else "-", color=BLUE, markersize=4, linewidth=1.4)
     axis.annotate(
         f"{together[-1]:.4g} %", (i[-1], together[-1]), (0, 7 if together[-1] < 90 else -14), textcoords="offset points", ha="right", **SMALL
     )  # fmt: skip
@@ -120,7 +118,13 @@ def _few_between(value: float, place: Any) -> str:
 
 
 def draw_field(
-    figure: Any, axis: Any, values: Real, geometry: ColumnGeometry, title: str, *, is_last: bool = True
+    figure: Any,
+    axis: Any,
+    values: Real,
+    geometry: ColumnGeometry,
+    title: str,
+    *,
+    is_last: bool = True,
 ) -> None:
     """One component, as its columns lie; lines and bars that share their axis with one below do not number it."""
     axis.set_title(title, loc="left", **(STYLE | {"fontsize": 10}))
@@ -254,7 +258,9 @@ def _ticks(axis: Any, along: AxisValues) -> None:
         names = shorten(along.names)
         longest = max(map(len, names))
         slanted = axis.axis_name == "x" and longest > 2 and (len(names) > 8 or longest > 8)
-        turn: dict[str, Any] = {"rotation": 60, "ha": "right", "rotation_mode": "anchor"} if slanted else {}
+        turn: dict[str, Any] = (
+            {"rotation": 60, "ha": "right", "rotation_mode": "anchor"} if slanted else {}
+        )
         axis.set_ticks(np.arange(len(names)), names, fontsize=8, **turn)
     else:
         axis.set_major_locator(MaxNLocator(6, integer=not along.has_values))

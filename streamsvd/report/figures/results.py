@@ -113,7 +113,8 @@ def _all(parts: PlotParts) -> Figure:
     top = 4.4 if parts.biplot is None else 5.2
     figure = Figure(figsize=(WIDTH, top + 0.4 + tall * rows), layout="constrained")
     figure.suptitle(parts.title, color=INK, fontsize=13, x=0.01, ha="left")
-    above, below = figure.subfigures(2, 1, height_ratios=[top, tall * rows])
+    sheets: Any = figure.subfigures(2, 1, height_ratios=[top, tall * rows])
+    above, below = sheets
     if parts.biplot is None:
         left, right = above.subplots(1, 2, width_ratios=[1.5, 1])
         draw_together(right, parts.scree)
@@ -128,6 +129,8 @@ def _all(parts: PlotParts) -> Figure:
     axes = below.subplots(rows, 2, squeeze=False, width_ratios=ratios)
     for i in range(rows):
         is_last = i == rows - 1
-        draw_field(below, axes[i, 0], parts.fields[i], parts.geometry, parts.titles[i], is_last=is_last)
+        draw_field(
+            below, axes[i, 0], parts.fields[i], parts.geometry, parts.titles[i], is_last=is_last
+        )
         draw_score(axes[i, 1], parts.scores, i, "its scores", is_last=is_last)
     return figure

@@ -65,7 +65,9 @@ def command_line(
     after
         Words behind everything.
     """
-    command = VERBS[verb].command if verb in VERBS else verb  # those that read no matrix are not listed
+    command = (
+        VERBS[verb].command if verb in VERBS else verb
+    )  # those that read no matrix are not listed
     words = ["streamsvd", *command.split(), source or SOURCE]
     words += option_words(options, ("center",) if verb == "pca" else ())
     if nonfinite != "raise" and not hasattr(options, "nonfinite"):
