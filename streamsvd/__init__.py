@@ -12,6 +12,8 @@ _HOMES = {
     "anomalies": "streamsvd.engine.transforms",
     "column_weights": "streamsvd.engine.transforms",
     "detrend": "streamsvd.engine.transforms",
+    "convert": "streamsvd.conversion.convert",
+    "ConvertedArray": "streamsvd.conversion.convert",
     "load": "streamsvd.store.results.loading",
     "Model": "streamsvd.models",
     "UpdateReport": "streamsvd.models",
@@ -92,6 +94,7 @@ if TYPE_CHECKING:
     from streamsvd.collections.mathematics import MergeStep
     from streamsvd.collections.rates import RateCurve, RatePoint, rate_curve
     from streamsvd.collections.result import Cluster, ClusterResult, CompressionReport
+    from streamsvd.conversion.convert import ConvertedArray, convert
     from streamsvd.engine.opening import open
     from streamsvd.engine.run_plan import RunPlan
     from streamsvd.engine.transforms import anomalies, column_weights, detrend
@@ -148,6 +151,7 @@ __all__ = [
     "CompressedCollection",
     "CompressionReport",
     "ConflictError",
+    "ConvertedArray",
     "CorruptChunkError",
     "IncrementalSVD",
     "Info",
@@ -182,6 +186,7 @@ __all__ = [
     "cluster",
     "column_weights",
     "compress",
+    "convert",
     "decompress",
     "detrend",
     "effective_sample_size",
@@ -212,9 +217,14 @@ __all__ = [
     "verify",
 ]
 
+_FACES = ("anndata", "xarray")
+"""Packages for users of other libraries, imported when they are named."""
+
 
 def __getattr__(name: str) -> Any:
     """Names on demand (PEP 562), so that the command line starts without importing the engine."""
+    if name in _FACES:
+        return import_module(f"streamsvd.{name}")
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'streamsvd' has no attribute {name!r}")

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from streamsvd.factor.export_methods import ExportMethods
 from streamsvd.factor.options import SVDOptions
+from streamsvd.factor.row_methods import RowMethods
 from streamsvd.factor.sampling import SamplingErrors, north_errors
 from streamsvd.factor.tables import ComponentsTable, Scree, components_table, scree
 from streamsvd.info import Info
@@ -20,7 +22,7 @@ from streamsvd.typing import Matrix, Real
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SVD(Result):
+class SVD(Result, RowMethods, ExportMethods):
     """The leading singular triplets of a matrix, and what is proved of them.
 
     Attributes
@@ -56,6 +58,9 @@ class SVD(Result):
     options: SVDOptions | None
     preparation: dict[str, Any]
     labels: Labels = NO_LABELS
+
+    def _factors(self) -> SVD:
+        return self
 
     @property
     def rank(self) -> int:

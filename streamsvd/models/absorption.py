@@ -24,7 +24,9 @@ from streamsvd.engine.events import (
 from streamsvd.engine.meter import MemoryMark, mark_memory, peak_since
 from streamsvd.errors import ConflictError
 from streamsvd.info import Info, Status
+from streamsvd.labels import NO_LABELS
 from streamsvd.models.commit import commit_version, discard_version
+from streamsvd.models.labels import first_labels
 from streamsvd.models.loaded_version import LoadedVersion
 from streamsvd.models.new_rows import NewRows, UpdateRequest, find_new_rows
 from streamsvd.models.options import UpdateOptions, method_of
@@ -233,4 +235,5 @@ class Absorption:
 def _first_state(new: NewRows) -> ModelState:
     """The state before the first block."""
     state = empty_state(method_of(new.spec), new.spec, new.view.source.dtype)
-    return replace(state, columns=new.view.columns)
+    labels = first_labels(new.view.whole) if new.spec.axis == "rows" else NO_LABELS
+    return replace(state, columns=new.view.columns, labels=labels, weights=new.weights)

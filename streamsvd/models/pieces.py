@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from streamsvd.models.block_reader import BlockReader
+from streamsvd.models.labels import pack_labels, row_labels
 from streamsvd.models.left_vectors import block_arrays, turn_rows
 from streamsvd.models.mathematics.forest import node_share
 from streamsvd.models.mathematics.incremental import IncrementalSVD
@@ -87,12 +88,18 @@ def absorb_piece(
     spec, method, state = pending.spec, method_of(pending.spec), pending.state
     known = state.factor.n_rows > 0
     mean = state.raw_mean if known else None
-    whole = treat_missing(rows, reader, start, nonfinite, mean, centred=spec.center)
+    counted = state.blank(rows)
+    whole = treat_missing(counted, reader, start, nonfinite, mean, centred=spec.center)
     if whole is None:
         return False
-    data = whole if state.scale is None else whole * state.scale
+    factors = state.column_factors
+    data = whole if factors is None else whole * factors
     share = captured_share(state.factor, data, method.width if spec.rank is None else spec.rank)
     arrays = _join_piece(method, pending, data, each)
+    if arrays and spec.axis == "rows":
+        labels = row_labels(reader.source, start, start + rows.shape[0])
+        if labels.coordinates:
+            arrays[f"labels-{len(pending.entries)}"] = pack_labels(labels)
     files = pending.draft.add(arrays) if arrays else {}
     end = pending.at + rows.shape[0]
     pending.entries.append(

@@ -1,0 +1,68 @@
+"""What tells one matrix from another, and from itself after it has changed, at the price of a few chunks."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import numpy as np
+
+from streamsvd.labels import Labels, TextValues
+from streamsvd.protocols import Source
+from streamsvd.store.sight import addresses, digest
+from streamsvd.store.writing.separation import places
+
+COLUMNS = 64
+"""Entries at each end of a row that are looked at."""
+
+
+def source_identity(source: Source, labels: Labels) -> dict[str, Any]:
+    """What a source says of itself, sizes and times of its files, and a few of its entries."""
+    return {
+        "name": source.name,
+        "shape": list(source.shape),
+        "dtype": source.dtype.str,
+        "chunks": list(source.chunks),
+        "labels": _labels_digest(labels),
+        "seen": [[a.name, *_sight(a)] for a in addresses(source)],
+        "files": _files(source),
+        "entries": _entries_digest(source),
+    }
+
+
+def _sight(address: Any) -> list[str | None]:
+    seen = address.look()
+    return [seen.metadata, seen.chunk]
+
+
+def _files(source: Source) -> list[list[Any]]:
+    found = []
+    for path in places(source):
+        with contextlib.suppress(OSError):
+            target = path / "zarr.json" if path.is_dir() and (path / "zarr.json").exists() else path
+            state = target.stat()
+            found.append([str(path), state.st_size, state.st_mtime_ns])
+    return found
+
+
+def _entries_digest(source: Source) -> str:
+    m, n = source.shape
+    parts = []
+    for row in sorted({0, m // 2, m - 1}):
+        for start in sorted({0, max(0, n - COLUMNS)}):
+            stop = min(n, start + COLUMNS)
+            out = np.empty((1, stop - start), source.dtype)
+            source.read(slice(row, row + 1), slice(start, stop), out)
+            parts.append(out.tobytes())
+    return digest(*parts)
+
+
+def _labels_digest(labels: Labels) -> str:
+    parts = [repr((labels.name, labels.attributes, labels.rows, labels.columns)).encode()]
+    for c in labels.coordinates:
+        parts.append(repr((c.name, c.dims, c.attributes)).encode())
+        if isinstance(c.values, TextValues):
+            parts += [c.values.utf8.tobytes(), c.values.offsets.tobytes()]
+        else:
+            parts.append(np.ascontiguousarray(c.values).tobytes())
+    return digest(*parts)
