@@ -45,7 +45,9 @@ def test_scores_and_components_are_the_rows_before(method, complex_):
     before = result.Vh.conj().T * np.sqrt(found.variance_before)
     np.testing.assert_allclose(before @ found.rotation, found.loadings.conj().T, atol=1e-10)
     np.testing.assert_allclose(found.variance_before, result.s**2 / f)
-    largest = np.take_along_axis(found.components, np.abs(found.components).argmax(axis=1)[:, None], 1)
+    largest = np.take_along_axis(
+        found.components, np.abs(found.components).argmax(axis=1)[:, None], 1
+    )
     np.testing.assert_allclose(largest, np.abs(largest), atol=1e-12)
     np.testing.assert_allclose(found.rotate_scores(result.U * result.s), found.scores, atol=1e-10)
 
@@ -100,7 +102,9 @@ def test_a_model_is_rotated_too(tmp_path):
     streamsvd.update(tmp_path / "M", A, "rows", rank=3, center=True)
     model = streamsvd.Model.open(tmp_path / "M")
     one = streamsvd.rotate(model)
-    np.testing.assert_allclose(one.components, streamsvd.rotate(streamsvd.pca(A, 3)).components, atol=1e-4)
+    np.testing.assert_allclose(
+        one.components, streamsvd.rotate(streamsvd.pca(A, 3)).components, atol=1e-4
+    )
     assert one.scores is None
 
 
@@ -140,7 +144,9 @@ def test_values_whose_squares_leave_float64(size):
 
 def test_what_does_not_converge_says_so_and_hands_over_what_there_is():
     result = streamsvd.svd(np.random.default_rng(0).standard_normal((300, 40)), 10)
-    with pytest.raises(NotConverged, match="not finished after max_iterations=1: .* tol=1e-15") as stop:
+    with pytest.raises(
+        NotConverged, match="not finished after max_iterations=1: .* tol=1e-15"
+    ) as stop:
         streamsvd.rotate(result, tol=1e-15, max_iterations=1)
     found = stop.value.result
     assert found.info.status is Status.NOT_CONVERGED
@@ -182,5 +188,7 @@ def test_only_components_are_rotated_and_scores_are_wide_enough():
     with pytest.raises(SpecError, match="ndarray has no components to rotate"):
         streamsvd.rotate(np.eye(3))
     found = streamsvd.rotate(streamsvd.pca(matrix(), 3))
-    with pytest.raises(ShapeError, match=r"scores have the shape \(4, 2\), the rotation is of 3 components"):
+    with pytest.raises(
+        ShapeError, match=r"scores have the shape \(4, 2\), the rotation is of 3 components"
+    ):
         found.rotate_scores(np.ones((4, 2)))
