@@ -171,6 +171,7 @@ def test_masked_arrays_and_frames_are_arrays(steep):
         np.testing.assert_array_equal(made.components_, true.components_)
         assert list(made.feature_names_in_) == [f"x{i}" for i in range(20)]
         assert made.transform(frame).shape == (300, 3)
+        assert list(made.result_.labels.column_names) == list(made.feature_names_in_)
         out = PCA(2).set_output(transform=library).fit_transform(frame)
         assert list(out.columns) == ["pca0", "pca1"]
 
