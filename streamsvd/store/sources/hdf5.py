@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.checks.libraries import optional_library
+from streamsvd.checks.paths import local_path
 from streamsvd.errors import CorruptChunkError, SpecError, StoreError
 from streamsvd.labels import Labels
 from streamsvd.store.explanations import access_error, is_access
@@ -193,7 +194,7 @@ def open_hdf5(path: Path, request: OpenRequest) -> Hdf5Source:
         _check_filters(dataset, where)
         packing = Packing(conventions_of(dataset, dtype, where))
         chunk = None if dataset.chunks is None else tuple(int(c) for c in dataset.chunks)
-        home, name = Path(str(dataset.file.filename)).absolute(), str(dataset.name)
+        home, name = local_path(str(dataset.file.filename)).absolute(), str(dataset.name)
     if not home.samefile(path):  # a link led to another file
         path, stamp = home, FileStamp.of(home)
     return Hdf5Source(path, name, packing, chunk, layout, stamp)
@@ -246,9 +247,9 @@ def _place_of(given: Any) -> tuple[Path, str]:
             raise SpecError(
                 f"the file of this {type(given).__name__} of h5py is closed. Pass the path of the file."
             )
-        return Path(str(given.file.filename)).absolute(), str(given.name)
+        return local_path(str(given.file.filename)).absolute(), str(given.name)
     group = given.group() if hasattr(given, "group") else given
-    path = Path(str(group.filepath())).absolute()
+    path = local_path(str(group.filepath())).absolute()
     parts = [] if group.path == "/" else [group.path.strip("/")]
     if group is not given:
         parts.append(str(given.name))
