@@ -1,7 +1,7 @@
 """The matrix that a command reads: opened, and transformed as its options say.
 
 ``--anomalies``, ``--detrend``, ``--reference``, ``--times`` and ``--weights`` belong to the source, as ``--variable`` does, and so do
-``--missing-value``, ``--dtype``, ``--shape`` and ``--offset``: every verb has them, and none is given them as an argument.
+``--missing-value``, ``--dtype``, ``--shape`` and ``--byte-offset``: every verb has them, and none is given them as an argument.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ def _keep(ctx: click.Context, param: click.Parameter, value: Any) -> None:
 def _keep_number(ctx: click.Context, param: click.Parameter, value: Any) -> None:
     """Keep what was said of stored numbers for when the source is opened."""
     if value is not None:
-        ctx.meta.setdefault(_NUMBERS, {})[param.name] = value
+        name = "offset" if param.name == "byte_offset" else param.name  # kernels have an offset too
+        ctx.meta.setdefault(_NUMBERS, {})[name] = value
 
 
 def _keep_shape(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
@@ -47,7 +48,7 @@ def stored_numbers(function: F) -> F:
     """Options of what the numbers of a source are, where it cannot say so itself."""
     for option in (
         click.option(
-            "--offset", type=click.IntRange(min=0), metavar="BYTES", expose_value=False, callback=_keep_number,
+            "--byte-offset", type=click.IntRange(min=0), metavar="BYTES", expose_value=False, callback=_keep_number,
             help="First byte of the numbers of a file without a header [0].",
         ),
         click.option(
