@@ -10,6 +10,7 @@ from streamsvd import __version__
 
 HEADINGS = {
     "Look": ("info", "plan", "report", "demo"),
+    "Convert": ("convert",),
     "Factorise": ("svd", "pca"),
     "Keep true": ("update", "watch", "log", "verify", "repair", "rollback", "merge", "export"),
     "Streams": ("top", "shuffle"),
