@@ -62,6 +62,10 @@ _HOMES = {
     "plan_pca": "streamsvd.factor.pca",
     "svd": "streamsvd.factor.svd",
     "pca": "streamsvd.factor.pca",
+    "rotate": "streamsvd.factor.rotation",
+    "Rotation": "streamsvd.factor.rotation",
+    "effective_sample_size": "streamsvd.factor.sampling",
+    "plot": "streamsvd.report.plotting",
     "SVD": "streamsvd.factor.result",
     "PCA": "streamsvd.factor.result",
     "Status": "streamsvd.info",
@@ -115,6 +119,8 @@ if TYPE_CHECKING:
     from streamsvd.factor.pca import pca, plan_pca
     from streamsvd.factor.plan import Plan
     from streamsvd.factor.result import PCA, SVD
+    from streamsvd.factor.rotation import Rotation, rotate
+    from streamsvd.factor.sampling import effective_sample_size
     from streamsvd.factor.svd import plan_svd, svd
     from streamsvd.info import Info, Status
     from streamsvd.kernels.nystrom import NystromResult, load_nystrom, nystrom
@@ -123,6 +129,7 @@ if TYPE_CHECKING:
     from streamsvd.models.mathematics.incremental import IncrementalSVD
     from streamsvd.models.verify import verify
     from streamsvd.numerics.certificate import Certificate
+    from streamsvd.report.plotting import plot
     from streamsvd.rows.lstsq import LeastSquaresResult, lstsq
     from streamsvd.rows.sample_rows import RowSample, sample_rows
     from streamsvd.store.collections import open_collection
@@ -160,6 +167,7 @@ __all__ = [
     "Plan",
     "RatePoint",
     "RateCurve",
+    "Rotation",
     "RowSample",
     "RunPlan",
     "SVD",
@@ -180,6 +188,7 @@ __all__ = [
     "convert",
     "decompress",
     "detrend",
+    "effective_sample_size",
     "export_model",
     "second_moment_factor",
     "kernel_ridge",
@@ -196,7 +205,9 @@ __all__ = [
     "plan",
     "plan_pca",
     "plan_svd",
+    "plot",
     "rate_curve",
+    "rotate",
     "sample_rows",
     "shuffle",
     "svd",
@@ -205,9 +216,14 @@ __all__ = [
     "verify",
 ]
 
+_FACES = ("anndata", "xarray")
+"""Packages for users of other libraries, imported when they are named."""
+
 
 def __getattr__(name: str) -> Any:
     """Names on demand (PEP 562), so that the command line starts without importing the engine."""
+    if name in _FACES:
+        return import_module(f"streamsvd.{name}")
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'streamsvd' has no attribute {name!r}")

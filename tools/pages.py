@@ -39,6 +39,8 @@ FAMILIES = {
     "collections": "Collections",
     "estimators": "Estimators",
 }
+BESIDE = {"estimators": ("estimators.PCA",)}
+"""Public names by family that stand in a module of their own, for `streamsvd` has another thing of the name."""
 LINK = re.compile(r"(?<=\]\()[^)\s#:]+")
 
 # Links ----------------------------------------------------------------------------------------------------
@@ -122,6 +124,8 @@ def public_names() -> dict[str, list[str]]:
     for name in sorted(streamsvd._HOMES, key=lambda name: (not name[0].islower(), name)):
         family = streamsvd._HOMES[name].split(".")[1]
         names[family if family in FAMILIES else "common"].append(name)
+    for family, more in BESIDE.items():
+        names[family] += more
     return names
 
 

@@ -9,9 +9,9 @@ import click
 from streamsvd import __version__
 
 HEADINGS = {
-    "Look": ("info", "plan", "report", "demo"),
+    "Look": ("info", "plan", "report", "plot", "demo"),
     "Convert": ("convert",),
-    "Factorise": ("svd", "pca"),
+    "Factorise": ("svd", "pca", "rotate"),
     "Keep true": ("update", "watch", "log", "verify", "repair", "rollback", "merge", "export"),
     "Streams": ("top", "shuffle"),
     "Kernels": ("nystrom", "krr"),

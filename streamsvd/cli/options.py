@@ -241,6 +241,43 @@ mask = click.option(
     help="Columns to keep: a boolean array beside SOURCE in its group, or in a file; auto: those that have a value.",
 )
 
+
+def _weights_by_dimension(ctx: Any, param: Any, value: tuple[str, ...]) -> Any:
+    """``("coslat",)`` as a name, ``("w.npy",)`` as its array, ``("lat=cos", "lev=w.npy")`` as a mapping; None for none."""
+    said = [text.partition("=")[::2] for text in value]
+    for text, (name, kind) in zip(value, said, strict=True):
+        if not name or (not kind and "=" in text):
+            raise click.BadParameter(
+                f"{text!r} names nothing. Pass NAME, coslat, DIM=cos or FILE.npy."
+            )
+    alone = [name for name, kind in said if not kind]
+    if alone and len(value) > 1:
+        raise click.BadParameter(
+            f"{alone[0]} is for all columns, and there are others. Pass one of them."
+        )
+    found = {name: _array_or_name(ctx, param, kind) for name, kind in said if kind}
+    if len(found) < len(said) - len(alone):
+        raise click.BadParameter("a dimension has weights twice. Pass one of them.")
+    return _array_or_name(ctx, param, alone[0]) if alone else found or None
+
+
+def _array_or_name(ctx: Any, param: Any, text: str) -> Any:
+    """The array in a ``.npy`` file; or a name as it is."""
+    if not text.endswith(".npy") and not local_path(text, param.opts[0]).is_file():
+        return text
+    from streamsvd.cli.files import read_npy
+
+    return read_npy(param.name, ARRAY.convert(text, param, ctx))
+
+
+column_weights = click.option(
+    "--column-weights",
+    multiple=True,
+    metavar="FILE.npy|NAME|coslat|DIM=cos",
+    callback=_weights_by_dimension,
+    help="One factor for each column, 0 to leave it out unseen; or by dimension, as --weights: the root is taken.",
+)
+
 device = click.option(
     "--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True
 )

@@ -196,7 +196,7 @@ def show_factorisation(
     **given: Any,
 ) -> None:
     """The plan of a factorisation, in words or as an object."""
-    from streamsvd.cli.factor_run import with_weights
+    from streamsvd.cli.factor_run import matrix_arguments
     from streamsvd.cli.present import show_json
     from streamsvd.cli.progress import say
     from streamsvd.cli.sources import fit_note, fit_source, open_source, option_weights
@@ -209,7 +209,7 @@ def show_factorisation(
         for text in getattr(A, "remarks", ()):
             say(text)
         # U goes to disk from the command line: any path stands for that.
-        given = option_weights(A, with_weights(given)) | {"u": u, "out": "U" if u else None}
+        given = option_weights(A, matrix_arguments(given)) | {"u": u, "out": "U" if u else None}
         plan = plan_svd(A, **given)
         if calibrate:
             A = fit_source(A, given["memory"])

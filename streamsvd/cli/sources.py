@@ -32,7 +32,7 @@ def transforms(function: F) -> F:
     for option in (
         click.option(
             "--weights", multiple=True, metavar="DIM=cos|NAME", expose_value=False, callback=_keep,
-            help="Factors of the columns: lat=cos, lat=NAME or NAME, an array beside SOURCE; the root is taken.",
+            help="Factors of the columns: coslat, lat=cos, lat=NAME or NAME, an array beside SOURCE; the root is taken.",
         ),
         click.option(
             "--times", metavar="DIM", expose_value=False, callback=_keep,

@@ -48,9 +48,7 @@ def row_major_labels(labels: Labels) -> Labels:
             if c.name not in mixed
         ]
         rows = (whole,)
-    return replace(
-        labels, rows=rows, columns=columns, coordinates=tuple(kept), notes=tuple(notes)
-    )
+    return replace(labels, rows=rows, columns=columns, coordinates=tuple(kept), notes=tuple(notes))
 
 
 def _distinct(dimensions: tuple[Dimension, ...], taken: set[str]) -> tuple[Dimension, ...]:

@@ -105,7 +105,9 @@ class ConversionPlan:
         return min(self.source.shape[0], _group(self.rows.layout.chunk, self.height))
 
 
-def plan_conversion(source: Source, options: ConvertOptions, budget: int, shared: int = 0) -> ConversionPlan:
+def plan_conversion(
+    source: Source, options: ConvertOptions, budget: int, shared: int = 0
+) -> ConversionPlan:
     """The way of least reading that the memory allows.
 
     Parameters
@@ -193,9 +195,7 @@ def _group(stored: int, height: int) -> int:
     return math.lcm(stored, height)
 
 
-def _rows_ways(
-    source: Source, height: int, dtype: np.dtype[Any], shared: int
-) -> Iterator[Reading]:
+def _rows_ways(source: Source, height: int, dtype: np.dtype[Any], shared: int) -> Iterator[Reading]:
     """Ways of reading whole rows, the best first."""
     m, n = source.shape
     row = n * source.dtype.itemsize
@@ -214,9 +214,7 @@ def _rows_ways(
         yield from _each(source, dtype, stored, height, panel, shared, aligned=aligned)
 
 
-def _file_ways(
-    source: Source, height: int, dtype: np.dtype[Any], shared: int
-) -> Iterator[Reading]:
+def _file_ways(source: Source, height: int, dtype: np.dtype[Any], shared: int) -> Iterator[Reading]:
     """Ways of reading whole rows from the files of tiles."""
     m, n = source.shape
     size = height * n * dtype.itemsize
@@ -224,7 +222,9 @@ def _file_ways(
     for workers in _worker_counts(-(-m // height)):
         for prefetch in (True, False):
             panels = 2 if prefetch else 1
-            needed = BASE_BYTES + shared + workers * panels * (size + READ_BYTES) + workers * WRITE_BYTES
+            needed = (
+                BASE_BYTES + shared + workers * panels * (size + READ_BYTES) + workers * WRITE_BYTES
+            )
             yield Reading(layout, workers, prefetch, needed)
 
 
@@ -249,12 +249,16 @@ def _tile_ways(
     for axis in ("columns", "rows"):
         rows = m if axis == "columns" else min(m, stored)
         piece = rows * width * item
-        casting = height * width * dtype.itemsize + rows * width * dtype.itemsize * (dtype != source.dtype)
+        casting = height * width * dtype.itemsize + rows * width * dtype.itemsize * (
+            dtype != source.dtype
+        )
         tasks = -(-n // width) if axis == "columns" else -(-m // stored)
         for workers in _worker_counts(tasks):
             for prefetch in (True, False) if axis == "columns" else (False,):
                 panels = 2 if prefetch else 1
-                needed = base + workers * (panels * piece + source.read_bytes + casting + WRITE_BYTES)
+                needed = base + workers * (
+                    panels * piece + source.read_bytes + casting + WRITE_BYTES
+                )
                 if axis == "columns":
                     layout = Layout("columns", n, m, source.chunks[1], width, width, ((0, n),))
                 else:
@@ -263,13 +267,22 @@ def _tile_ways(
 
 
 def _each(
-    source: Source, dtype: np.dtype[Any], stored: int, height: int, panel: int, shared: int, *, aligned: bool
+    source: Source,
+    dtype: np.dtype[Any],
+    stored: int,
+    height: int,
+    panel: int,
+    shared: int,
+    *,
+    aligned: bool,
 ) -> Iterator[Reading]:
     """As many tasks at once as there are threads, then fewer; reading ahead, then not."""
     m, n = source.shape
     row, written = n * source.dtype.itemsize, n * dtype.itemsize
     layout = Layout("rows", m, n, stored, height, panel, ((0, m),), even=True)
-    joined = 0 if aligned else (2 * height + min(panel, m)) * row  # a block of parts of panels, and parts that wait
+    joined = (
+        0 if aligned else (2 * height + min(panel, m)) * row
+    )  # a block of parts of panels, and parts that wait
     cast = min(height, m) * written if dtype != source.dtype else 0
     base = BASE_BYTES + shared + FOREIGN_BYTES * isinstance(source, DaskSource)
     for workers in _worker_counts(-(-m // max(panel, height))):

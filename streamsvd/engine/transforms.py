@@ -6,7 +6,7 @@ the same for rows that come later.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ from streamsvd.engine.row_labels import (
     with_reference,
     with_times,
 )
+from streamsvd.engine.weights import column_weight_array
 from streamsvd.errors import SpecError
 from streamsvd.numerics.row_fits import RowFit
 from streamsvd.protocols import Source
@@ -256,16 +257,18 @@ def detrend(
     return subtract_climatology(source, rows, fit_climatology(source, rows, memory, callback))
 
 
-def column_weights(A: Any, weights: str | Mapping[str, str]) -> Real:
-    """Factors of the columns of a matrix from its dimensions, as ``column_weights=`` of `svd` and `pca` takes them.
+def column_weights(A: Any, weights: Any) -> Real:
+    """Factors of the columns of a matrix from its dimensions: what ``column_weights=`` of `svd` and `pca` makes of the same.
 
     Parameters
     ----------
     A
-        The matrix, or anything `streamsvd.open` takes, of a zarr group whose dimensions have names.
+        The matrix, or anything `streamsvd.open` takes.
     weights
-        Of each dimension that has weights ``"cos"``, the cosine of its latitude in degrees, or the name of an array along it:
-        ``{"lat": "cos"}``; or the name of an array over several, such as ``"cell_area"``.
+        ``"coslat"``, the cosine of the latitude that the columns have; the name of an array beside the matrix, over some of the
+        dimensions of the columns, such as ``"cell_area"``; or of each dimension that has weights ``"cos"``, the cosine of its
+        latitude in degrees, the name of an array along it, or an array: ``{"lat": "cos"}``. Numbers, one for each column, flat or
+        in the shape of the dimensions that make them, are factors already.
 
     Returns
     -------
@@ -276,10 +279,15 @@ def column_weights(A: Any, weights: str | Mapping[str, str]) -> Real:
     ------
     SpecError
         If a dimension makes rows, has no coordinate, is no latitude, or a weight is negative or missing.
+    ShapeError
+        If numbers are not as many as columns.
     """
-    from streamsvd.store.sources.cell_weights import column_factors  # imports zarr
-
-    return column_factors(as_source(A), weights)
+    found = column_weight_array(as_source(A), weights, "weights")
+    if found is None:
+        raise SpecError(
+            'weights=None weighs nothing. Pass "coslat", {"lat": "cos"}, a name or numbers.'
+        )
+    return found
 
 
 def _is_mask(reference: Any) -> bool:

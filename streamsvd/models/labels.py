@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.errors import StoreError
-from streamsvd.labels import ROW, Coordinate, Dimension, Labels, TextValues
+from streamsvd.labels import NO_LABELS, ROW, Coordinate, Dimension, Labels, TextValues
 from streamsvd.protocols import Source
 from streamsvd.store.results.values import ResultDecoder, ResultEncoder
 from streamsvd.store.sources.labels import source_labels
@@ -66,8 +66,10 @@ class _PackedArrays:
 
 
 def first_labels(source: Source) -> Labels:
-    """Labels of the columns of a first block."""
+    """Labels of the columns of a first block; none where it says nothing but its extents."""
     found = source_labels(source)
+    if found.is_plain:
+        return NO_LABELS
     return replace(found.of_columns, rows=(Dimension(found.rows[0].name, 0),), notes=())
 
 

@@ -11,7 +11,7 @@ import zarr
 
 import streamsvd
 from tests.cli.conftest import run, start  # noqa: F401 - fixtures
-from tests.pipelines.test_transforms import anomalies, grow, write_air
+from tests.pipelines.test_transforms import LATITUDE, anomalies, grow, write_air
 
 AIR = ("air.zarr", "--variable", "t", "--rows", "time")
 MONTHLY = (*AIR, "--anomalies", "month")
@@ -99,6 +99,25 @@ def test_a_model_takes_anomalies_of_a_reference(command, run, folder):  # noqa: 
         )
 
 
+def test_weights_are_words_or_files(command, folder):
+    """By the options of the source as by that of the verb, in plans too."""
+    np.save("cosines.npy", np.cos(np.deg2rad(LATITUDE)))
+    roots = streamsvd.column_weights(streamsvd.open("air.zarr", "t", "time"), "coslat")
+    np.save("roots.npy", roots)
+    said = ("coslat", "lat=cos", "lat=cosines.npy", "roots.npy")
+    found = [command("pca", *AIR, "--rank", "2", "--column-weights", w) for w in said]
+    found += [command("pca", *AIR, "--rank", "2", "--weights", w) for w in said[:2]]
+    for each in found[1:]:
+        np.testing.assert_allclose(each["singular_values"], found[0]["singular_values"], rtol=1e-12)
+    plan = command("plan", "pca", *AIR, "--rank", "2", "--column-weights", "coslat")
+    assert plan["status"] == "planned"
+    command("svd", *AIR, "--rank", "2", "--column-weights", "coslat", "--scaling", "std", "--out", "w")  # fmt: skip
+    kept = streamsvd.load(folder / "w").preparation
+    assert kept["scale"] is True
+    np.testing.assert_array_equal(kept["column_weights"], roots)
+    assert command("verify", "w", *AIR)["status"] == "agrees"
+
+
 def test_info_says_what_is_read(command):
     record = command("info", *MONTHLY)
     assert (record["dtype"], record["shape"]) == ("float64", [60, 12])
@@ -133,10 +152,16 @@ def test_a_place_that_is_taken_is_refused_before_the_pass(run, folder):  # noqa:
         ),
         ((*AIR, "--weights", "time=cos"), "which makes rows"),
         ((*AIR, "--weights", "lat=cos", "--column-weights", "w.npy"), "both weigh the columns"),
+        ((*AIR, "--column-weights", "lat="), "names nothing"),
+        ((*AIR, "--column-weights", "area", "--column-weights", "lat=cos"), "is for all columns"),
+        ((*AIR, "--column-weights", "w5.npy"), "--column-weights has shape (5,)"),
+        ((*AIR, "--column-weights", "none.npy"), "does not exist"),
+        ((*AIR, "--column-weights", "area"), "--column-weights area: 'area' is no array beside"),
     ],
 )
 def test_what_cannot_be_meant_is_said(run, folder, words, said):  # noqa: F811 - the fixture
     np.save("w.npy", np.ones(12))
+    np.save("w5.npy", np.ones(5))
     done = run("svd", *words, "--rank", "2")
     assert done.code == 2
     assert said in done.err

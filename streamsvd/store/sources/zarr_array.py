@@ -22,7 +22,7 @@ from streamsvd.store.sight import Address
 from streamsvd.store.sources.anndata import check_group
 from streamsvd.store.sources.border import check_dtype, check_rectangle
 from streamsvd.store.sources.chunked import ChunkedArray, Shards
-from streamsvd.store.sources.conventions import Conventions, read_conventions
+from streamsvd.store.sources.conventions import ROWS, Conventions, read_conventions
 from streamsvd.store.sources.decoder import Decoder, decoder_v2, decoder_v3
 from streamsvd.store.sources.flatten import Flattening, Rows, flattening
 from streamsvd.store.sources.hierarchy import (
@@ -41,8 +41,6 @@ from streamsvd.store.sources.request import OpenRequest
 METADATA = ZARR_METADATA
 NAMES_BESIDE = ("coordinates", "bounds", "grid_mapping", "ancillary_variables")
 """Attributes that name arrays beside another."""
-ROWS = "matrix_rows"
-"""Attribute of an array that was written as a matrix: the dimension that makes its rows, if nothing else is asked."""
 
 
 @dataclass(frozen=True, eq=False)

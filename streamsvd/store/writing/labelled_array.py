@@ -18,8 +18,8 @@ import zarr
 from zarr.codecs import BytesCodec, Crc32cCodec
 
 from streamsvd.labels import Coordinate, Labels, TextValues
-from streamsvd.store.sources.zarr_array import ROWS
-from streamsvd.store.sources.zarr_labels import visible_attributes
+from streamsvd.store.sources.conventions import ROWS
+from streamsvd.store.sources.beside import visible_attributes
 from streamsvd.store.writing.row_chunks import RowChunks
 
 WRITER = "streamsvd_convert"
@@ -76,7 +76,9 @@ def create_labelled_array(
         attributes=attributes,
     )
     if name:
-        with warnings.catch_warnings():  # that format 3 says nothing of it; xarray looks for it all the same
+        with (
+            warnings.catch_warnings()
+        ):  # that format 3 says nothing of it; xarray looks for it all the same
             warnings.simplefilter("ignore")
             zarr.consolidate_metadata(str(folder))
     matrix = (shape[0], math.prod(shape[1:]))
@@ -99,7 +101,9 @@ def _write_coordinate(group: zarr.Group, coordinate: Coordinate) -> None:
     if isinstance(values, TextValues):
         values = values.values
     options: dict[str, Any] = {"dtype": str if values.dtype == object else values.dtype}
-    with warnings.catch_warnings():  # texts are an extension of format 3, which all releases read that can write them
+    with (
+        warnings.catch_warnings()
+    ):  # texts are an extension of format 3, which all releases read that can write them
         warnings.simplefilter("ignore")
         array = group.create_array(
             coordinate.name.replace("/", "_"),
@@ -119,9 +123,6 @@ def is_replaceable(path: Path) -> bool:
         return True
     try:
         found: Mapping[str, Any] = msgspec.json.decode((path / "zarr.json").read_bytes())
-        return bool(
-            found["node_type"] == "array"
-            or WRITER in found.get("attributes", {})
-        )
+        return bool(found["node_type"] == "array" or WRITER in found.get("attributes", {}))
     except (OSError, msgspec.DecodeError, KeyError, TypeError, AttributeError):
         return False
