@@ -1,4 +1,4 @@
-"""What `convert` and `count_entries` may be asked: one record a verb, checked when it is made."""
+"""What `convert` may be asked, checked when it is made."""
 
 from __future__ import annotations
 
@@ -88,8 +88,3 @@ def _name_of(given: object) -> str:
             "integers are written as they are."
         )
     return found.newbyteorder("=").name
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CountOptions:
-    """What `count_entries` may be asked: nothing beside its matrix and memory."""
