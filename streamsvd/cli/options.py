@@ -29,7 +29,8 @@ def _record_place(ctx: Any, param: Any, place: Any, doing: PlaceUse) -> None:
     if ctx is None or is_url(place):
         return
     known = ctx.meta.setdefault("streamsvd.places", {"read": [], "write": []})
-    name = "the model " if param.param_type_name == "argument" else f"{param.name}="
+    is_model = param.param_type_name == "argument" and param.name != "out"
+    name = "the model " if is_model else f"{param.name}="
     mine = local_path(place, param.opts[0])
     for other, path in known["write"] if doing == "write" else ():
         if path.absolute() == mine.absolute():
