@@ -21,7 +21,7 @@ from streamsvd.labels import Labels
 
 if TYPE_CHECKING:
     from streamsvd.factor.result import SVD
-    from streamsvd.factor.rotation import Rotation
+    from streamsvd.factor.rotation_result import Rotation
 
 TITLES = {
     "singular_values": "singular value",
@@ -61,7 +61,7 @@ def result_dataset(result: SVD) -> Any:
 
 
 def rotation_dataset(rotation: Rotation) -> Any:
-    """The Dataset of a rotation: see `streamsvd.factor.rotation.Rotation.to_xarray`."""
+    """The Dataset of a rotation: see `streamsvd.factor.rotation_result.Rotation.to_xarray`."""
     scores = rotation.scores
     rows = int(rotation.info.n_rows if scores is None else scores.shape[0])
     labels = fitting_labels(rotation.labels, (rows, int(rotation.components.shape[1])))
