@@ -58,6 +58,7 @@ def test_svd_and_pca_are_of_weighted_anomalies(command, folder):
         ("lstsq", "--b", "b.npy"),
         ("krr fit", "--y", "b.npy", "--n-centres", "5", "--out", "fit.npz"),
         ("shuffle", "--out", "mixed.zarr"),
+        ("convert", "copy.zarr"),
     ],
 )
 def test_every_verb_has_them(command, folder, words):
@@ -68,7 +69,10 @@ def test_every_verb_has_them(command, folder, words):
         mixed = zarr.open_array(folder / "mixed.zarr")[...]
         assert mixed.dtype == np.float64
         assert np.abs(mixed.sum(axis=0)).max() < 1e-8
-    if "--out" not in options:
+    if verb == "convert":
+        copied = zarr.open_group(folder / "copy.zarr")["t"][...]
+        assert np.abs(copied.sum(axis=0)).max() < 1e-8
+    if "--out" not in options and verb != "convert":
         assert command("plan", verb.replace(" ", "-"), *WEIGHED, *options)["before"].startswith(
             "before it one pass over"
         )
