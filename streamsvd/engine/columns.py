@@ -36,6 +36,7 @@ from streamsvd.numerics.support import FULL_SUPPORT, Support
 from streamsvd.protocols import Source
 from streamsvd.store.sources.columns import KeptColumns, column_extents
 from streamsvd.store.sources.labels import source_labels
+from streamsvd.store.sources.neighbours import column_names, in_column_order
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -397,7 +398,11 @@ def mask_of(source: Source, mask: Any) -> Mask | None:
             if mask == AUTO:
                 return None
             raise
-    return as_mask(mask, column_extents(source), source.name)
+    where = source.name
+    names = column_names(source)
+    if names:
+        where += f", of {names},"
+    return as_mask(in_column_order(source, mask), column_extents(source), where)
 
 
 def _put_labels(result: Any, view: View) -> Any:

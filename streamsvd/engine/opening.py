@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from streamsvd.engine.dask_source import dask_source, is_dask_array
+from streamsvd.engine.xarray_source import dask_variable, is_xarray
 from streamsvd.errors import SpecError
 from streamsvd.protocols import Source
 from streamsvd.store.sources import open_source
@@ -27,8 +28,10 @@ def open(
     Parameters
     ----------
     source
-        A path, a URL or an object of one of the kinds in the list of sources: zarr, ``.npy``, arrays of numpy and dask, whose masked
-        cells are read as NaN, and others; or an object with ``shape``, ``dtype``, ``chunks`` and ``read(rows)``.
+        A path, a URL or an object of one of the kinds in the list of sources: zarr, ``.npy``, ``.npz``, netCDF and HDF5 files,
+        safetensors, bytes without a header, objects of xarray and h5py, arrays of numpy and dask, whose masked cells are read as
+        NaN, and others; or an object with ``shape``, ``dtype``, ``chunks`` and ``read(rows)``. ``FILE:/NAME`` is a file and its
+        ``variable``.
     variable
         Name of the array within a group, a file or a data set; needed where it holds more than one matrix.
     rows
@@ -65,6 +68,8 @@ def open(
                 "Select and reshape it before."
             )
         return dask_source(source)
+    if is_xarray(source) and (chunked := dask_variable(source, asked)) is not None:
+        return chunked
     return open_source(
         source, variable, rows, missing, missing_value=missing_value, dtype=dtype, shape=shape,
         offset=offset,

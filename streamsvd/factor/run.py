@@ -12,6 +12,7 @@ from streamsvd.engine.dask_source import DaskSource, uniform_rows
 from streamsvd.engine.events import Callback, ResultWritten
 from streamsvd.engine.saves import Saves, check_seconds, open_saves, try_saves
 from streamsvd.engine.schedule import Schedule
+from streamsvd.engine.transforms import climatology_of
 from streamsvd.errors import NotConverged, SpecError
 from streamsvd.factor.factors import Factors, compute_factors
 from streamsvd.factor.iteration import Iteration
@@ -59,7 +60,7 @@ def factorise(
         from streamsvd.store.results.writer import ResultWriter
         from streamsvd.store.writing.separation import check_apart, mask_places
 
-        read = (whole, *read, mask_places(whole, mask))
+        read = (whole, *(mask_places(whole, each) for each in (*read, mask)))
         if place is not None:
             check_apart(place, *read)
             if nonfinite != "raise" or mask is not None:  # there is a look
@@ -169,12 +170,13 @@ def _keep_interrupted(loop: Iteration, writer: ResultWriter) -> None:
 def _result(session: Session, loop: Iteration, made: Factors, status: Status) -> SVD:
     terms = loop.known_terms
     mean = terms.known_stats.mean if session.matrix.center else None
-    scale = terms.known_stats.deviation if session.matrix.scale else None
+    scale = terms.known_stats.divisor if session.matrix.scale else None
     criterion = "" if loop.criterion is None else loop.criterion.value
     info = session.info(status, terms, criterion)
     said = range_warnings(made.certificate, info.freedom, principal=session.form is PCA)
     info = replace(info, warnings=(*info.warnings, *said))
     view = session.view
+    whole = session.source if view is None else view.whole
     spread = view.spread if view is not None else _as_it_is
     return session.form(
         s=made.s,
@@ -186,7 +188,8 @@ def _result(session: Session, loop: Iteration, made: Factors, status: Status) ->
         info=info,
         options=_asked_of(session),
         preparation=_preparation_of(session, terms),
-        labels=source_labels(session.source if view is None else view.whole),
+        labels=source_labels(whole),
+        climatology=climatology_of(whole),
     )
 
 

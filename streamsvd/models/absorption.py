@@ -177,7 +177,7 @@ class Absorption:
         self.passes += 1
         number, n_pieces, began = self.passes, reader.count, time.perf_counter()
         self.notify(PassStarted(number, PURPOSE, reader.nbytes))
-        pending, committed = self._pend(new, loaded.n_rows, len(loaded.blocks)), began
+        pending, committed = self._pend(new, loaded.n_rows, len(loaded.blocks), in_one), began
         outcome: Outcome = "all"
         try:
             with closing(reader.pieces()) as pieces:
@@ -206,7 +206,7 @@ class Absorption:
                         break
                     committed = time.perf_counter()
                     if not last:
-                        pending = self._pend(new, pending.at, len(loaded.blocks))
+                        pending = self._pend(new, pending.at, len(loaded.blocks), in_one)
         except BaseException:
             discard_version(loaded, pending)
             raise
@@ -215,13 +215,13 @@ class Absorption:
         self.notify(PassDone(number, PURPOSE, time.perf_counter() - began, None))
         return outcome
 
-    def _pend(self, new: NewRows, at: int, number: int) -> PendingVersion:
+    def _pend(self, new: NewRows, at: int, number: int, is_whole: bool) -> PendingVersion:
         """The next version, as it begins."""
         loaded, state = self.version, self.version.state
         if state is None:
             state = _first_state(new)
         draft = loaded.store.draft(loaded.version + 1)
-        return PendingVersion(new.spec, state, state, draft, at, number)
+        return PendingVersion(new.spec, state, state, draft, at, number, is_whole=is_whole)
 
     def _commit(self, pending: PendingVersion) -> bool:
         """Commit, and count; False if another writer was first."""
@@ -236,4 +236,4 @@ def _first_state(new: NewRows) -> ModelState:
     """The state before the first block."""
     state = empty_state(method_of(new.spec), new.spec, new.view.source.dtype)
     labels = first_labels(new.view.whole) if new.spec.axis == "rows" else NO_LABELS
-    return replace(state, columns=new.view.columns, labels=labels)
+    return replace(state, columns=new.view.columns, labels=labels, weights=new.weights)

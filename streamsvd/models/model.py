@@ -17,6 +17,7 @@ from streamsvd.engine.events import Callback, ignore_event
 from streamsvd.engine.opening import as_source
 from streamsvd.engine.schedule import allowed_bytes
 from streamsvd.errors import SpecError, StoreError
+from streamsvd.factor.export_methods import ExportMethods
 from streamsvd.factor.result import SVD
 from streamsvd.factor.row_methods import RowMethods
 from streamsvd.info import Info, Status
@@ -31,6 +32,7 @@ from streamsvd.models.options import UpdateOptions, change_spec, method_of
 from streamsvd.models.policies import current_spelling
 from streamsvd.models.settings import is_vacant, new_settings, settings_of_result
 from streamsvd.models.state import ModelState, load_state
+from streamsvd.models.weights import first_weights, stored_weights
 from streamsvd.numerics.certificate import Certificate
 from streamsvd.numerics.columns import Columns
 from streamsvd.numerics.ledger import Ledger
@@ -60,7 +62,7 @@ from streamsvd.store.writing.separation import check_apart, mask_places
 from streamsvd.typing import Matrix, Real
 
 
-class Model(RowMethods):
+class Model(RowMethods, ExportMethods):
     """A factorisation on disk that absorbs new rows (or columns), exactly once each.
 
     Open one with `Model.open`, begin one with `Model.create`. A folder that `svd` or `pca` wrote is a model
@@ -100,6 +102,7 @@ class Model(RowMethods):
         delta: float = 1e-6,
         keep: int = DEFAULT_KEEP,
         mask: Any = None,
+        column_weights: Any = None,
     ) -> Model:
         """Begin a model that has seen nothing.
 
@@ -136,6 +139,10 @@ class Model(RowMethods):
         mask
             Columns to keep of every block, as in `svd`: booleans; or the name of an array beside the first block, or ``"auto"``,
             all columns that have a value in it. What the others hold is never looked at.
+        column_weights
+            By what the columns of every block are multiplied, as in `svd`: numbers, ``"coslat"``, a name, or by dimension; what is
+            no number is looked up beside the first block. The model is of the weighted rows, and remembers the weights. What a
+            column of weight 0 holds is never looked at.
 
         Raises
         ------
@@ -147,6 +154,7 @@ class Model(RowMethods):
         settings = new_settings(
             keep=keep,
             mask=mask,
+            column_weights=column_weights,
             rank=rank,
             tol=tol,
             buffer=buffer,
@@ -302,6 +310,21 @@ class Model(RowMethods):
         return () if self.columns is None else self.columns.dropped_indices
 
     @property
+    def column_factors(self) -> Real | None:
+        """By what columns are multiplied in all, by weights and by the scale of the result that the model extends."""
+        return self._spread_factors(self._known_state().column_factors)
+
+    @property
+    def column_weights(self) -> Real | None:
+        """By what columns are multiplied, ``(n,)``, 0 where one is left out; None for ones."""
+        return self._spread_factors(self._known_state().weights)
+
+    def _spread_factors(self, factors: Real | None) -> Real | None:
+        if factors is None or self.columns is None:
+            return factors
+        return np.asarray(self.columns.spread(factors, 0.0))
+
+    @property
     def certificate(self) -> Certificate:
         """What is proved of ``s`` and ``Vh``, and of the error."""
         return self._result.certificate
@@ -397,6 +420,8 @@ class Model(RowMethods):
         options: dict[str, Any] = {"center": self.spec.center}
         if self.columns is not None:
             options["columns"] = self.columns.marks
+        if self.column_weights is not None:
+            options["column_weights"] = self.column_weights
         U = self.U if self.spec.axis == "columns" or self.spec.u else None
         if isinstance(U, LeftVectors) and self.spec.forget != 1:
             options["row_weights"] = U.fades**2
@@ -436,6 +461,7 @@ class Model(RowMethods):
         nonfinite: str = "raise",
         mask: Any = None,
         column_names: Sequence[Any] | None = None,
+        column_weights: Any = None,
         callback: Callback = ignore_event,
     ) -> UpdateReport:
         """Absorb a block of new rows (or columns), once.
@@ -459,6 +485,9 @@ class Model(RowMethods):
             is never looked at. Later blocks need no mask: the model remembers.
         column_names
             Names of the columns: later blocks must have the same in the same order.
+        column_weights
+            By what columns are multiplied, with the first block, as in `Model.create`. Later blocks need none: the model
+            remembers, and refuses others.
         callback
             Receives events: of the pass over what is new, a span for each piece, and for every version committed. What it
             raises ends the update: what was committed stays, of the rest nothing is left behind.
@@ -489,6 +518,7 @@ class Model(RowMethods):
             nonfinite=nonfinite,
             mask=mask,
             column_names=column_names,
+            column_weights=column_weights,
             callback=callback,
         )
 
@@ -504,7 +534,9 @@ class Model(RowMethods):
     ) -> UpdateReport:
         """The same of a block that was opened."""
         request = self._request(block, source, block_id, mask=mask, **asked)
-        check_apart(self._held.store.objects, source, mask_places(source, mask), name="the model ")
+        beside = (mask_places(source, each) for each in (mask, request.column_weights))
+        check_apart(self._held.store.objects, source, *beside, name="the model ")
+        self._settle_weights(source, request.column_weights)
         return Absorption(self._held, request, callback).run()
 
     def _request(
@@ -517,6 +549,7 @@ class Model(RowMethods):
         nonfinite: str,
         mask: Any,
         column_names: Sequence[Any] | None,
+        column_weights: Any,
     ) -> UpdateRequest:
         """What a call of `update` asks, checked as far as it can be by itself.
 
@@ -538,7 +571,18 @@ class Model(RowMethods):
             allowed_bytes(memory),
             self._asked,
             self._free_rank,
+            column_weights,
         )
+
+    def _settle_weights(self, source: Source, weights: Any) -> None:
+        """Keep weights that come with the first block in the settings, so that releases without them refuse the model."""
+        held = self._held
+        if weights is None or held.version or held.settings.base or held.settings.column_weights:
+            return
+        stored = stored_weights(weights, held.spec)
+        first_weights(source, stored, None)  # what cannot be is not kept
+        held.settings = msgspec.structs.replace(held.settings, column_weights=stored)
+        held.store.resettle(held.settings)
 
     def _agree(self, options: dict[str, Any], *, dry: bool = False) -> None:
         """Options of a call must be the model's; those of a model that has absorbed nothing may change.

@@ -143,6 +143,24 @@ def read_times(values: npt.NDArray[Any], attributes: Mapping[str, Any], where: s
     return _other_times(values, unit, (str(units), calendar), where)
 
 
+def usual_dates(
+    values: npt.NDArray[Any], attributes: Mapping[str, Any]
+) -> npt.NDArray[np.datetime64] | None:
+    """Times of an array as dates, where they are of the usual calendar, all there and no older than it; None otherwise."""
+    units, calendar = attributes.get("units"), str(attributes.get("calendar") or "standard").lower()
+    match = _SINCE.fullmatch(units) if isinstance(units, str) else None
+    if match is None or (unit := _unit(match[1])) is None or calendar not in USUAL:
+        return None
+    if values.dtype.kind not in "iuf" or not np.isfinite(values).all():
+        return None
+    try:
+        dates = _microseconds(values, unit, match, "times").astype("M8[us]")
+    except SpecError:  # beyond what there are dates for
+        return None
+    old = calendar != "proleptic_gregorian" and (dates < np.datetime64("1582-10-15")).any()
+    return None if old else dates
+
+
 def _unit(text: str) -> str | None:
     """A unit by its full name."""
     name = text.lower()
