@@ -53,7 +53,9 @@ def matrices(tmp_path_factory):
 @pytest.mark.parametrize(
     ("kind", "matrix"),
     [
-        ("scores", "tall"), ("array", "tall"), ("rows", "wide"), ("residual", "tall"),
+        ("scores", "tall"), ("rows", "wide"),
+        pytest.param("array", "tall", marks=pytest.mark.slow),
+        pytest.param("residual", "tall", marks=pytest.mark.slow),
         pytest.param("scores", "wide", marks=pytest.mark.slow),
         pytest.param("filled", "tall", marks=pytest.mark.slow),
         pytest.param("filled", "wide", marks=pytest.mark.slow),
@@ -78,4 +80,5 @@ def test_the_peak_stays_within_the_least_budget(matrices, tmp_path, kind, matrix
     )  # fmt: skip
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["peak"] <= found["least"]
-    assert found["least"] <= 40 << 20 or matrix == "wide" or kind != "scores" or found["least"] < 90 << 20
+    if (kind, matrix) == ("scores", "tall"):  # the matrix has 48 MB
+        assert found["least"] < 60 << 20
