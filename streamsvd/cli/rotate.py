@@ -50,6 +50,13 @@ def _arrays(found: Rotation) -> dict[str, Any]:
     return arrays if found.scores is None else arrays | {"scores": np.asarray(found.scores)}
 
 
+def _pairs(matrix: Any) -> Any:
+    """Complex numbers, which JSON has not, as pairs of real and imaginary part."""
+    import numpy as np
+
+    return np.stack([matrix.real, matrix.imag], axis=-1) if np.iscomplexobj(matrix) else matrix
+
+
 def _show(found: Rotation, out: Path | None, *, as_json: bool) -> None:
     from dataclasses import asdict
 
@@ -59,7 +66,7 @@ def _show(found: Rotation, out: Path | None, *, as_json: bool) -> None:
     if as_json:
         record = {
             "status": found.info.status.value, "variance": found.variance, "variance_ratio": found.variance_ratio,
-            "variance_before": found.variance_before, "rotation": found.rotation, "correlation": found.correlation,
+            "variance_before": found.variance_before, "rotation": _pairs(found.rotation), "correlation": _pairs(found.correlation),
             "criterion": found.criterion, "iterations": found.iterations, "elapsed_s": found.info.elapsed_s, **asdict(found.options),
             "out": None if out is None else str(out),
         }  # fmt: skip

@@ -22,9 +22,11 @@ SENTENCE = (
 LINES = {
     "info": "info a.npy",
     "report": "report M --out page.html",
+    "plot": "plot M --kind scree --out plot.png",
     "plan": "plan a.npy --rank 2",
     "svd": "svd a.npy --rank 2 --quiet",
     "pca": "pca a.npy --rank 2 --quiet",
+    "rotate": "rotate M",
     "top": "top a.npy --quiet",
     "shuffle": "shuffle a.npy --out shuffled --quiet",
     "nystrom": "nystrom a.npy --n-centres 4 --quiet",
@@ -89,6 +91,8 @@ def told(kept, monkeypatch) -> Callable[..., tuple[int, str]]:
 @pytest.mark.parametrize("json", [True, False])
 @pytest.mark.parametrize("verb", LINES)
 def test_a_full_stdout_is_one_sentence_of_every_verb(told, capsys, tmp_path, verb, json):
+    if verb == "plot":
+        pytest.importorskip("matplotlib")
     line = LINES[verb].split()
     for at, word in enumerate(line):
         if word == "M2" or line[at - 1] == "--out":
