@@ -273,7 +273,7 @@ def test_a_budget_that_cannot_be_kept_is_refused_before_reading(steep):
         PCA(2, memory=1000).fit(X)
     assert X.seen == 0
     made = PCA(2).fit(steep).set_params(memory=1000)
-    with pytest.raises(streamsvd.BudgetError, match="scores from .* needs"):
+    with pytest.raises(streamsvd.BudgetError, match="projecting the rows of .* needs"):
         made.transform(X)
     assert X.seen == 0
 
