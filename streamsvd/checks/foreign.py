@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from streamsvd.errors import SpecError, StoreError
@@ -63,9 +64,7 @@ _NETCDF = "xarray.open_dataset('{path}', chunks={{}}).to_zarr('{stem}.zarr')"
 _H5AD = "numpy.save('{stem}.npy', anndata.read_h5ad('{path}').to_df().to_numpy())"
 
 
-def _csv(sign: str) -> str:
-    line = f"numpy.save('{{stem}}.npy', numpy.loadtxt('{{path}}'{sign}))"
-    return f"{line} (skiprows=1 in it where there is a header)"
+_CSV = "streamsvd convert {quoted} {stem}.zarr"
 
 
 FOREIGN_SUFFIXES: dict[str, ForeignAdvice] = {
@@ -79,15 +78,14 @@ FOREIGN_SUFFIXES: dict[str, ForeignAdvice] = {
     ".cdf": ("netCDF", _NETCDF),
     ".grib": ("GRIB", _NETCDF),
     ".grb": ("GRIB", _NETCDF),
-    ".parquet": ("a parquet table", _TABLE.replace("{reader}", "read_parquet")),
-    ".pq": ("a parquet table", _TABLE.replace("{reader}", "read_parquet")),
-    ".feather": ("a feather table", _TABLE.replace("{reader}", "read_feather")),
-    ".arrow": ("an arrow table", _TABLE.replace("{reader}", "read_feather")),
     ".xlsx": ("a table", _TABLE.replace("{reader}", "read_excel")),
-    ".csv": ("text", _csv(", delimiter=','")),
-    ".tsv": ("text", _csv("")),
-    ".txt": ("text", _csv("")),
-    ".dat": ("text, or bytes without a header", _csv("")),
+    ".csv": ("text, in which rows have no known places", _CSV),
+    ".tsv": ("text, in which rows have no known places", _CSV),
+    ".txt": ("text, in which rows have no known places", _CSV),
+    ".dat": (
+        "text, or bytes without a header",
+        "numpy.save('{stem}.npy', numpy.loadtxt('{path}'))",
+    ),
     ".npz": ("a file of several arrays", "numpy.save('{stem}.npy', numpy.load('{path}')['NAME'])"),
     ".mtx": (
         "a matrix as text",
@@ -197,5 +195,5 @@ def check_file_kind(path: Path) -> None:
         return
     what, line = found
     stem = path.name.split(".")[0] or "A"
-    said = line.format(path=path, stem=stem, more="")
+    said = line.format(path=path, quoted=quote(str(path)), stem=quote(stem), more="")
     raise StoreError(f"{path} is {what}, which is not read yet. Make one of it that is: {said}")

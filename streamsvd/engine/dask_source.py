@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -120,6 +120,15 @@ class KeptDaskColumns(DaskSource):
 
     def locate(self, row: int, column: int, /) -> str:
         return self.whole.locate(row, int(self.columns.indices[column]))
+
+
+def uniform_rows(source: DaskSource) -> DaskSource:
+    """The same matrix in chunks of equally many rows, but for the last: each is then whole chunks of what is written of it."""
+    *first, last = (int(rows) for rows in source.array.chunks[0])
+    height = max([*first, last])
+    if all(rows == height for rows in first) and last > 0:
+        return source
+    return replace(source, array=source.array.rechunk({0: height}))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

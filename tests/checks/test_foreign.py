@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from functools import partial
 from pathlib import Path
 
@@ -140,7 +141,7 @@ def test_files_are_named_by_the_end_of_their_name(tmp_path, suffix, door):
         assert FOREIGN_SUFFIXES[suffix][0] in text
 
 
-@pytest.mark.parametrize("kind", ["csv", "tsv", "csv.gz", "npz", "mtx", "dense.mtx", "bin"])
+@pytest.mark.parametrize("kind", ["npz", "mtx", "dense.mtx", "bin"])
 def test_the_line_for_a_file_makes_one_that_is_read(tmp_path, monkeypatch, kind):
     monkeypatch.chdir(tmp_path)
     path = Path(f"a.{kind}")
@@ -152,13 +153,21 @@ def test_the_line_for_a_file_makes_one_that_is_read(tmp_path, monkeypatch, kind)
         scipy.io.mmwrite(path, A if kind == "dense.mtx" else sparse.coo_matrix(A))
     elif kind == "bin":
         A.astype("f4").tofile(path)
-    else:
-        np.savetxt(path, A, delimiter="," if "csv" in kind else "\t")
     text = refused(path, door=streamsvd.open_collection)
     line = text.partition("Make one of it that is: ")[2]
-    line = line.replace("ROWS, COLUMNS", "6, 4").partition(" (skiprows=1")[0]
+    line = line.replace("ROWS, COLUMNS", "6, 4")
     eval(line, {"numpy": np, "scipy": __import__("scipy.io")})
     np.testing.assert_allclose(streamsvd.svd("a.npy", 2).s, S, rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a b.tsv", "a.csv.gz", "a.txt"])
+def test_text_is_refused_with_the_command_that_converts_it(tmp_path, name):
+    path = tmp_path / name
+    path.write_text("1,2\n")
+    line = refused(path, "no known places").partition("Make one of it that is: ")[2]
+    command = shlex.split(line)
+    assert command[:3] == ["streamsvd", "convert", str(path)]
+    assert command[3] == name.split(".")[0] + ".zarr"
 
 
 def _anndata(place: Path, sparse_x: bool) -> zarr.Group:

@@ -52,7 +52,7 @@ def open_source(
         source, inside = split_inside(local_path(source, "source").absolute())
         request = _with_inside(request, inside)
         if not path_exists(source):
-            raise StoreError(f"{source} does not exist. Check the path.")
+            source = _pattern(source)
     kind = find_kind(source)
     if (
         kind is None
@@ -75,6 +75,21 @@ def _with_inside(request: OpenRequest, inside: str | None) -> OpenRequest:
             f"the path names the array {inside!r}, and variable={request.variable!r} another. Leave one of them out."
         )
     return replace(request, variable=inside)
+
+
+def _pattern(path: Path) -> Any:
+    """What a path stands for at which nothing lies: a pattern of names.
+
+    Raises
+    ------
+    StoreError
+        If it is none.
+    """
+    from streamsvd.store.sources.shards import FilePattern, is_pattern  # which knows all kinds
+
+    if not is_pattern(path):
+        raise StoreError(f"{path} does not exist. Check the path.")
+    return FilePattern(path)
 
 
 def _refusal(source: Any) -> StoreError | SpecError:

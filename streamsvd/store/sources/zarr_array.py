@@ -22,7 +22,7 @@ from streamsvd.store.sight import Address
 from streamsvd.store.sources.anndata import check_group
 from streamsvd.store.sources.border import check_dtype, check_rectangle
 from streamsvd.store.sources.chunked import ChunkedArray, Shards
-from streamsvd.store.sources.conventions import Conventions, read_conventions
+from streamsvd.store.sources.conventions import ROWS, Conventions, read_conventions
 from streamsvd.store.sources.decoder import Decoder, decoder_v2, decoder_v3
 from streamsvd.store.sources.flatten import Flattening, Rows, flattening
 from streamsvd.store.sources.hierarchy import (
@@ -39,6 +39,8 @@ from streamsvd.store.sources.packing import Packing
 from streamsvd.store.sources.request import OpenRequest
 
 METADATA = ZARR_METADATA
+NAMES_BESIDE = ("coordinates", "bounds", "grid_mapping", "ancillary_variables")
+"""Attributes that name arrays beside another."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,9 +241,11 @@ def _pick_array(
     check_group(node, where, node.path)
     members, remarks = group.list_members()
     arrays = {name: member for name, member in members.items() if isinstance(member, zarr.Array)}
+    beside = _names_beside(arrays)
     eligible = [
         name for name, array in arrays.items() if array.ndim >= 2 and array.dtype.kind in "iufc"
     ]
+    eligible = [name for name in eligible if name not in beside] or eligible
     if len(eligible) == 1:
         return arrays[eligible[0]], remarks
     if eligible:
@@ -250,6 +254,16 @@ def _pick_array(
     raise SpecError(
         f"{where} is a group without a numeric array of two or more dimensions; {_contents_text(arrays)}."
     )
+
+
+def _names_beside(arrays: Mapping[str, zarr.Array]) -> set[str]:
+    """Arrays that others name as what stands along their dimensions, by the CF conventions, and are no matrices."""
+    return {
+        name
+        for array in arrays.values()
+        for attribute in NAMES_BESIDE
+        for name in str(array.attrs.get(attribute, "")).split()
+    }
 
 
 def _find_variable(group: Hierarchy, variable: str) -> tuple[zarr.Array, tuple[str, ...]]:
@@ -277,7 +291,10 @@ def _make_source(
 ) -> ZarrSource:
     where = store_name(array)
     check_dtype(np.dtype(array.dtype), where)
-    names = dimension_names(array, dict(array.attrs))
+    attributes = dict(array.attrs)
+    names = dimension_names(array, attributes)
+    if rows is None and names is not None and attributes.get(ROWS) in names:
+        rows = str(attributes[ROWS])
     layout = flattening(array.metadata.shape, names, rows, where)
     return ZarrSource(chunked_array(array, missing), layout, remarks)
 

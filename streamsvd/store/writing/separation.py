@@ -19,11 +19,10 @@ from streamsvd.store.collections.arrays import ArrayInChunks, ArrayInFile, Array
 from streamsvd.store.collections.members import Collection
 from streamsvd.store.explanations import path_exists
 from streamsvd.store.objects.posix import LocalObjects
-from streamsvd.store.sources.adjusted import AdjustedRows
 from streamsvd.store.sources.arrays import ArraySource
 from streamsvd.store.sources.chunked import ChunkedArray
-from streamsvd.store.sources.columns import KeptColumns
 from streamsvd.store.sources.npy import NpySource
+from streamsvd.store.sources.view import SourceView
 from streamsvd.store.sources.zarr_array import ZarrSource
 
 
@@ -64,7 +63,9 @@ def check_apart(out: Any, *read: Any, name: str = "out=") -> None:
 
 
 def mask_places(source: Any, mask: Any) -> Any:
-    """What a mask of columns is read from: where it is a name, the array of that name beside the matrix."""
+    """What a mask of columns, or their weights, are read from: where it is a name, the array of that name beside the matrix."""
+    if isinstance(mask, Mapping):
+        return [mask_places(source, each) for each in mask.values()]
     if not isinstance(mask, str):
         return mask
     beside = [path.parent / mask for path in places(source)]
@@ -104,9 +105,8 @@ def _(source: LocalObjects) -> Iterator[Path]:
     yield source.root
 
 
-@places.register(AdjustedRows)
-@places.register(KeptColumns)
-def _(source: AdjustedRows | KeptColumns) -> Iterator[Path]:
+@places.register(SourceView)
+def _(source: SourceView) -> Iterator[Path]:
     return places(source.whole)
 
 
