@@ -56,3 +56,11 @@ def local_path(place: Any, name: str = "path") -> Path:
         raise SpecError(
             f"{name}={text!r} begins with ~, and there is no such home folder. Pass the whole path."
         ) from None
+
+
+def split_inside(path: Path) -> tuple[Path, str | None]:
+    """``x.h5:/group/data`` as the file and the name of an array in it; a path that is there, or has no such end, as it is."""
+    head, sign, inside = str(path).rpartition(":/")
+    if not sign or not inside or path.exists() or not Path(head).is_file():
+        return path, None
+    return Path(head), inside

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 import click
 
 from streamsvd.checks.paths import is_url, local_path
-from streamsvd.cli.sources import transforms
+from streamsvd.cli.sources import stored_numbers, transforms
 from streamsvd.store.explanations import path_exists
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -164,7 +164,9 @@ def _patterns(ctx: Any, param: Any, value: tuple[str, ...]) -> Any:
 
 
 details = stack_options(
-    click.option("--variable", metavar="NAME", help="Array within a zarr group."),
+    click.option(
+        "--variable", metavar="NAME", help="Array within a zarr group, a file or a data set."
+    ),
     click.option(
         "--rows",
         metavar="DIMS",
@@ -179,6 +181,7 @@ details = stack_options(
         show_default=True,
         help="What an absent chunk is: an error that names it, or its fill value.",
     ),
+    stored_numbers,
     transforms,
 )
 source = stack_options(click.argument("source"), details)

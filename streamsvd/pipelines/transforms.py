@@ -236,6 +236,7 @@ def _place(pipeline: Pipeline, name: str, source: Source) -> Path:
     described = pipeline.sources[name]
     asked = [
         described.variable, described.rows, msgspec.to_builtins(_row_transform(described)), source.shape[1], source.dtype.str,
+        *described.numbers,
     ]  # fmt: skip
     kind = "model"
     if not _is_for_models(pipeline, name):

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from streamsvd.errors import ShapeError, SpecError
 from streamsvd.protocols import Source
+from streamsvd.store.sources.flatten import Flattening
 
 _ADVICE = {
     "b": "Convert it to uint8 first (array.astype('uint8')), if true and false are meant as 1 and 0.",
@@ -83,6 +84,20 @@ def strips(shape: tuple[int, int], itemsize: int) -> tuple[int, int]:
     run = max(least, min(most, line // _STRIPS)) // itemsize
     block = min(BLOCK_BYTES // (shape[0] * itemsize), -(-shape[1] // _STRIPS))
     return rows, min(shape[1], max(1, run, block))
+
+
+def stored_strips(layout: Flattening, itemsize: int, *, fortran: bool = False) -> tuple[int, int]:
+    """Chunks of an array that lies uncompressed in a file, seen as a matrix.
+
+    Where neighbours of a row lie side by side, or those of a column, strips across them are few runs.
+    """
+    order = range(len(layout.extents))
+    stored = tuple(reversed(order)) if fortran else tuple(order)
+    if stored[-len(layout.column_axes) :] == layout.column_axes:
+        return strips(layout.shape, itemsize)
+    if stored[-len(layout.row_axes) :] == layout.row_axes:
+        return strips(layout.shape[::-1], itemsize)[::-1]
+    return row_block(layout.shape, itemsize)
 
 
 def copied_chunks(source: Source) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from streamsvd.protocols import Source
+from streamsvd.store.sources.magic import is_hdf5, is_netcdf3
 from streamsvd.store.sources.request import OpenRequest
 
 ZARR_METADATA = ("zarr.json", ".zarray", ".zgroup")
@@ -47,8 +48,9 @@ class SourceKind:
 
     def matches(self, source: Any) -> bool:
         """Whether a path, or an object, is of this kind."""
-        if isinstance(source, Path) and self.suffixes and not source.is_dir():
-            return source.name.lower().endswith(self.suffixes)
+        ends = isinstance(source, Path) and source.name.lower().endswith(self.suffixes)
+        if ends and not source.is_dir():
+            return True
         if self.types and _type_names(source) & set(self.types):
             return True
         return self.recognise is not None and self.recognise(source)
@@ -92,14 +94,34 @@ def _is_shards(source: Any) -> bool:
     return isinstance(source, FilePattern) or (isinstance(source, Path) and is_shard_folder(source))
 
 
+NUMBERS = SourceKind(
+    "a file of numbers without a header", "binary:open_binary", ("dtype", "shape", "offset", "rows"),
+    suffixes=(".bin", ".dat", ".raw"),
+)  # fmt: skip
+"""Also any file that no other kind recognises, where its type and extents are given."""
+
 KINDS = (
     SourceKind("a .npy file", "npy:open_npy", ("rows",), suffixes=(".npy",)),
+    SourceKind("a .npz file", "npz:open_npz", ("variable", "rows"), suffixes=(".npz",)),
+    SourceKind("a safetensors file", "tensors:open_tensor", ("variable", "rows"), suffixes=(".safetensors",)),
+    SourceKind("a netCDF-3 file", "netcdf3:open_netcdf3", ("variable", "rows"), recognise=is_netcdf3),
+    SourceKind(
+        "a netCDF-4 or HDF5 file", "hdf5:open_hdf5", ("variable", "rows"),
+        suffixes=(".nc", ".nc4", ".cdf", ".h5", ".hdf5", ".he5"), recognise=is_hdf5,
+    ),
+    SourceKind(
+        "an array, group or file of h5py or netCDF4", "hdf5:open_hdf5_object", ("variable", "rows"),
+        types=("h5py.Dataset", "h5py.Group", "netCDF4.Variable", "netCDF4.Dataset"),
+    ),
+    SourceKind("an xarray DataArray", "xarray_arrays:open_xarray", ("rows",), types=("xarray.DataArray",)),
+    SourceKind("an xarray Dataset", "xarray_arrays:open_xarray", ("variable", "rows"), types=("xarray.Dataset",)),
     SourceKind("a parquet file", "parquet:open_parquet", ("variable",), suffixes=(".parquet", ".pq")),
     SourceKind("a file of Arrow or feather", "arrow_file:open_arrow", ("variable",), suffixes=(".arrow", ".feather", ".ipc")),
     SourceKind(
         "a list, a folder or a pattern of such files, stacked by rows", "stack:open_stack",
         ("variable", "rows", "missing", "dtype", "shape", "offset"), recognise=_is_shards,
     ),
+    NUMBERS,
     SourceKind(
         "a zarr store, array or group", "zarr_array:open_zarr", ("variable", "rows", "missing"),
         suffixes=(".zip",), recognise=_is_zarr,

@@ -6,7 +6,7 @@ import math
 import mmap
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, ClassVar, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +14,11 @@ import numpy.typing as npt
 from streamsvd.errors import ShapeError, StoreError
 from streamsvd.store.explanations import access_error, raise_access_error
 from streamsvd.store.sight import Address, FileAddress
-from streamsvd.store.sources.border import check_dtype, check_rectangle, row_block, strips
+from streamsvd.store.sources.border import check_dtype, check_rectangle, stored_strips
 from streamsvd.store.sources.flatten import Flattening, Rows, flattening
 from streamsvd.store.sources.raw import BLOCK_BYTES, read_box
 from streamsvd.store.sources.request import OpenRequest
+from streamsvd.store.sources.stamp import FileStamp
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,10 @@ class NpySource:
     stored_dtype: np.dtype[Any]
     fortran: bool
     layout: Flattening
+    stamp: FileStamp | None = None
+
+    broken: ClassVar[str] = "is not a complete .npy file of numbers"
+    remedy: ClassVar[str] = "Write it again with numpy.save."
 
     @property
     def name(self) -> str:
@@ -44,14 +49,7 @@ class NpySource:
 
     @property
     def chunks(self) -> tuple[int, int]:
-        """Where neighbours of a row lie side by side, or those of a column, strips across them are few runs."""
-        item, turned = self.dtype.itemsize, self.shape[::-1]
-        order = range(len(self.layout.extents))
-        stored = tuple(reversed(order)) if self.fortran else tuple(order)
-        for axes, lines in ((self.layout.column_axes, "rows"), (self.layout.row_axes, "columns")):
-            if stored[-len(axes) :] == axes:
-                return strips(self.shape, item) if lines == "rows" else strips(turned, item)[::-1]
-        return row_block(self.shape, item)
+        return stored_strips(self.layout, self.dtype.itemsize, fortran=self.fortran)
 
     @property
     def has_no_chunks(self) -> bool:
@@ -77,11 +75,13 @@ class NpySource:
                     else:
                         args = extents, self.stored_dtype, box, place
                     read_box(file, self.offset, *args)
+            if self.stamp is not None:
+                self.stamp.check(self.path)
         except EOFError as error:
-            raise StoreError(
-                f"{self.path} is not a complete .npy file of numbers: {error}. Write it again with numpy.save."
-            ) from error
+            raise StoreError(f"{self.path} {self.broken}: {error}. {self.remedy}") from error
         except OSError as error:
+            if isinstance(error, StoreError):
+                raise
             raise access_error(error, "read", self.path) from error
 
     def locate(self, row: int, column: int, /) -> str:
@@ -112,7 +112,7 @@ def open_memmap(mapped: np.memmap[Any, Any], rows: Rows) -> NpySource:
     check_dtype(mapped.dtype, str(path))
     layout = flattening(mapped.shape, None, rows, str(path))
     fortran = mapped.flags.f_contiguous and not mapped.flags.c_contiguous
-    return NpySource(path, mapped.offset, mapped.dtype, fortran, layout)
+    return NpySource(path, mapped.offset, mapped.dtype, fortran, layout, FileStamp.of(path))
 
 
 def maps_whole_file(array: npt.NDArray[Any]) -> TypeGuard[np.memmap[Any, Any]]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from streamsvd.checks.foreign import check_file_kind, check_object
-from streamsvd.checks.paths import local_path
+from streamsvd.checks.paths import local_path, split_inside
 from streamsvd.errors import SpecError, StoreError
 from streamsvd.protocols import Source
 from streamsvd.store.explanations import path_exists
 from streamsvd.store.sources.flatten import Rows
-from streamsvd.store.sources.kinds import KINDS, SourceKind, find_kind
+from streamsvd.store.sources.kinds import KINDS, NUMBERS, SourceKind, find_kind
+from streamsvd.store.sources.missing_number import mark_missing
 from streamsvd.store.sources.request import OpenRequest, source_text
 
 
@@ -48,14 +50,22 @@ def open_source(
     """
     request = OpenRequest(variable, rows, missing, **asked)
     if isinstance(source, str | os.PathLike) and "://" not in os.fspath(source):
-        source = local_path(source, "source").absolute()
+        source, inside = split_inside(local_path(source, "source").absolute())
+        request = _with_inside(request, inside)
         if not path_exists(source):
             source = _pattern(source)
     kind = find_kind(source)
+    if (
+        kind is None
+        and isinstance(source, Path)
+        and {"dtype", "shape"} & set(request.non_defaults())
+    ):
+        kind = NUMBERS
     if kind is None:
         raise _refusal(source)
     _check_request(source, kind, request)
-    return kind.open(source, request)
+    found = kind.open(source, request)
+    return found if request.missing_value is None else mark_missing(found, request.missing_value)
 
 
 def _pattern(path: Path) -> Any:
@@ -71,6 +81,17 @@ def _pattern(path: Path) -> Any:
     if not is_pattern(path):
         raise StoreError(f"{path} does not exist. Check the path.")
     return FilePattern(path)
+
+
+def _with_inside(request: OpenRequest, inside: str | None) -> OpenRequest:
+    """What is asked, with the name of an array that stands behind a path."""
+    if inside is None:
+        return request
+    if request.variable is not None and request.variable.strip("/") != inside:
+        raise SpecError(
+            f"the path names the array {inside!r}, and variable={request.variable!r} another. Leave one of them out."
+        )
+    return replace(request, variable=inside)
 
 
 def _refusal(source: Any) -> StoreError | SpecError:
@@ -102,7 +123,7 @@ def _check_request(source: Any, kind: SourceKind, request: OpenRequest) -> None:
         It says which kinds have it.
     """
     for name in request.non_defaults():
-        if name in kind.takes or (name == "rows" and request.rows == 0):
+        if name in (*kind.takes, "missing_value") or (name == "rows" and request.rows == 0):
             continue
         if name == "rows":
             raise SpecError(

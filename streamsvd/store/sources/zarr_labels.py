@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import zarr
 
 from streamsvd.errors import StreamSVDError
-from streamsvd.labels import Coordinate, Labels, plain_attributes
-from streamsvd.store.sources.conventions import NAMES
+from streamsvd.labels import Coordinate, Labels
+from streamsvd.store.sources.beside import MOST_ENTRIES, visible_attributes
 from streamsvd.store.sources.labels import dimension_labels, layout_labels
 from streamsvd.store.sources.zarr_array import ZarrSource, dimension_names
 from streamsvd.store.sources.zarr_neighbours import array_path, open_beside, small_array
-
-STORAGE_NAMES = ("_ARRAY_DIMENSIONS", "coordinates", "grid_mapping", *NAMES)
-"""Attributes about how an array is stored, which what is read has not."""
-MOST_ENTRIES = 1 << 24
-"""Of a coordinate that is read."""
 
 
 def zarr_labels(source: ZarrSource) -> Labels:
@@ -65,8 +59,3 @@ def _coordinate(source: ZarrSource, name: str, extents: Mapping[str, int]) -> Co
         return None
     values = small_array(array, "fill" if source.array.fill_missing else "error")
     return Coordinate.of(name, [str(dim) for dim in dims], values, visible_attributes(attributes))
-
-
-def visible_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """Attributes without those about how values are stored."""
-    return {k: v for k, v in plain_attributes(attributes).items() if k not in STORAGE_NAMES}

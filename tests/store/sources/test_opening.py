@@ -67,10 +67,6 @@ def test_places_without_a_matrix_are_refused(tmp_path):
         open_source(tmp_path / "a.zip")
 
 
-class DataArray:
-    __module__ = "xarray.core.dataarray"
-
-
 @pytest.mark.parametrize("given", [None, 3, object()])
 def test_other_objects_are_refused_with_the_list_of_what_is_accepted(given):
     with pytest.raises(
@@ -78,14 +74,6 @@ def test_other_objects_are_refused_with_the_list_of_what_is_accepted(given):
         match=rf"{type(given).__name__} is not a source; accepted are .*\.npy.* read\(rows\)",
     ):
         open_source(given)
-
-
-def test_objects_of_xarray_are_sent_to_their_store():
-    with pytest.raises(
-        SpecError,
-        match=r"DataArray\), which is not read yet.*Give the path of the zarr store behind it",
-    ):
-        open_source(DataArray())
 
 
 @pytest.mark.parametrize("given", [A, Reader()])
