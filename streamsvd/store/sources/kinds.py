@@ -117,6 +117,7 @@ KINDS = (
     SourceKind("an xarray Dataset", "xarray_arrays:open_xarray", ("variable", "rows"), types=("xarray.Dataset",)),
     SourceKind("a parquet file", "parquet:open_parquet", ("variable",), suffixes=(".parquet", ".pq")),
     SourceKind("a file of Arrow or feather", "arrow_file:open_arrow", ("variable",), suffixes=(".arrow", ".feather", ".ipc")),
+    SourceKind("genotypes of PLINK", "plink:open_plink", suffixes=(".bed",)),
     SourceKind(
         "a list, a folder or a pattern of such files, stacked by rows", "stack:open_stack",
         ("variable", "rows", "missing", "dtype", "shape", "offset"), recognise=_is_shards,
