@@ -63,7 +63,7 @@ _HOMES = {
     "svd": "streamsvd.factor.svd",
     "pca": "streamsvd.factor.pca",
     "rotate": "streamsvd.factor.rotation",
-    "Rotation": "streamsvd.factor.rotation",
+    "Rotation": "streamsvd.factor.rotation_result",
     "effective_sample_size": "streamsvd.factor.sampling",
     "plot": "streamsvd.report.plotting",
     "SVD": "streamsvd.factor.result",
@@ -119,7 +119,8 @@ if TYPE_CHECKING:
     from streamsvd.factor.pca import pca, plan_pca
     from streamsvd.factor.plan import Plan
     from streamsvd.factor.result import PCA, SVD
-    from streamsvd.factor.rotation import Rotation, rotate
+    from streamsvd.factor.rotation import rotate
+    from streamsvd.factor.rotation_result import Rotation
     from streamsvd.factor.sampling import effective_sample_size
     from streamsvd.factor.svd import plan_svd, svd
     from streamsvd.info import Info, Status

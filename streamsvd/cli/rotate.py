@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from streamsvd.cli import options
-from streamsvd.factor.rotation import RotationOptions
+from streamsvd.factor.rotation_result import RotationOptions
 
 if TYPE_CHECKING:
-    from streamsvd.factor.rotation import Rotation
+    from streamsvd.factor.rotation_result import Rotation
 
 
 @click.command("rotate", short_help="Turn components to simple structure: varimax, promax.")
@@ -25,7 +25,8 @@ def command(result: Path, out: Path | None, overwrite: bool, as_json: bool, **gi
     from streamsvd.cli.files import check_result_place, save_result
     from streamsvd.cli.wording import in_options
     from streamsvd.errors import NotConverged
-    from streamsvd.factor.rotation import Rotation, rotate
+    from streamsvd.factor.rotation import rotate
+    from streamsvd.factor.rotation_result import Rotation
     from streamsvd.store.results.loading import load
 
     check_result_place(out, result, overwrite=overwrite)

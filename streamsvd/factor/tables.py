@@ -107,15 +107,25 @@ def scree(result: SVD) -> Scree:
     values = result.s, c.sigma_lower, c.sigma_upper
     norm = 1.0 if c.vanishes else c.frobenius_norm
     with np.errstate(over="ignore"):
-        variances = [np.asarray(x**2 / freedom) for x in values]
-    shares = [np.minimum((x / norm) ** 2, 1.0) for x in values]
+        variance = [np.asarray(x**2 / freedom) for x in values]
+    share = [np.minimum((x / norm) ** 2, 1.0) for x in values]
     if c.vanishes:  # nothing is held of nothing
-        shares = [np.zeros_like(x) for x in values]
-    together = [np.minimum(np.cumsum(x), 1.0) for x in shares]
+        share = [np.zeros_like(x) for x in values]
+    cumulative = [np.minimum(np.cumsum(x), 1.0) for x in share]
     if len(result.s) and not c.vanishes:  # what the factors hold is proved beside the values
-        together[1][-1] = max(together[1][-1], min(c.captured, together[2][-1]))
+        cumulative[1][-1] = max(cumulative[1][-1], min(c.captured, cumulative[2][-1]))
     return Scree(
-        np.arange(1, result.rank + 1), *variances, *shares, *together, c.kind is Kind.BOUNDS
+        np.arange(1, result.rank + 1),
+        variance[0],
+        variance[1],
+        variance[2],
+        share[0],
+        share[1],
+        share[2],
+        cumulative[0],
+        cumulative[1],
+        cumulative[2],
+        c.kind is Kind.BOUNDS,
     )
 
 

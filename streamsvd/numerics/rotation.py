@@ -73,7 +73,7 @@ def varimax_criterion(L: Matrix) -> float:
 def normalise_rows(L: Matrix) -> Matrix:
     """Rows of norm one; those of zeros stay."""
     size = np.linalg.norm(L, axis=1, keepdims=True)
-    return np.divide(L, size, out=np.zeros_like(L), where=size > 0)
+    return np.asarray(np.divide(L, size, out=np.zeros_like(L), where=size > 0))
 
 
 def varimax(L: Matrix, *, tol: float, max_sweeps: int) -> PlaneRotations:
@@ -108,7 +108,8 @@ def varimax(L: Matrix, *, tol: float, max_sweeps: int) -> PlaneRotations:
         criteria.append(varimax_criterion(X.T))
         if gain <= tol:
             break
-    return PlaneRotations(R, np.array(criteria) * size**4, gain)
+    with np.errstate(over="ignore", under="ignore"):
+        return PlaneRotations(R, np.array(criteria) * np.power(size, 4), gain)
 
 
 def plane_rotation(x: Matrix, y: Matrix) -> tuple[float, complex | float, float]:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.factor.result import PCA, SVD
-from streamsvd.factor.rotation import Rotation
+from streamsvd.factor.rotation_result import Rotation
 from streamsvd.labels import Labels
 from streamsvd.report.axes_of_labels import (
     AxisValues,

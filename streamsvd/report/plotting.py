@@ -12,7 +12,7 @@ from streamsvd.checks.numbers import is_integer
 from streamsvd.checks.paths import local_path
 from streamsvd.errors import SpecError
 from streamsvd.factor.result import SVD
-from streamsvd.factor.rotation import Rotation
+from streamsvd.factor.rotation_result import Rotation
 from streamsvd.report.plot_parts import BIPLOT_COLUMNS, PlotParts, plot_parts
 from streamsvd.store.results.loading import load
 from streamsvd.store.writing.files import check_file, replacement_file

@@ -25,6 +25,8 @@ LINES = {
     "plan": "plan a.npy --rank 2",
     "svd": "svd a.npy --rank 2 --quiet",
     "pca": "pca a.npy --rank 2 --quiet",
+    "project": "project M a.npy --out scores --quiet",
+    "reconstruct": "reconstruct M --source a.npy --out back --quiet",
     "top": "top a.npy --quiet",
     "convert": "convert a.npy converted --quiet",
     "shuffle": "shuffle a.npy --out shuffled --quiet",

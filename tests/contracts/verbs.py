@@ -386,7 +386,6 @@ CONTRACTS = (
             "checkpoint": "The model is one: of a growing array it is committed every 30 seconds.",
             "seed": "Of the model: it is said when it is made, `update(path, A, seed=...)`.",
             "row_weights": "A model weighs rows by their age alone, `forget=`: multiply rows before.",
-            "column_weights": "Multiply columns before, in every update alike.",
         },
         rtol=1e-6,
     ),

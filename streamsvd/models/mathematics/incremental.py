@@ -273,7 +273,9 @@ class IncrementalSVD:
     def _turn(self, Vh: Matrix, earlier: Factor | None) -> Matrix:
         """Factors of modulus one of right vectors: what users saw of the earlier state is followed, the buffer is not."""
         V = Vh.conj().T
-        return phases(V) if earlier is None else phases_after(V, earlier.Vh[: self.rank].conj().T)
+        if earlier is None:
+            return np.asarray(phases(V))
+        return np.asarray(phases_after(V, earlier.Vh[: self.rank].conj().T))
 
     def _stack(
         self, parts: Sequence[StackPart], weight: float

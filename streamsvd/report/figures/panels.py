@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
 
 from streamsvd.report.axes_of_labels import AxisValues, ColumnGeometry, shorten
 from streamsvd.report.drawing.images import thin_field
@@ -27,6 +27,8 @@ from streamsvd.typing import Real
 NO_VALUE = "#e4e7ea"
 """Where a field has none: white would be zero."""
 SMALL = {"color": INK, "fontsize": 9}
+DEGREES = (1, 2, 5, 10, 15, 20, 30, 45, 60, 90)
+"""Between the numbers of a map."""
 FEW = 30
 """Components up to which each has a bar and a number."""
 LINE_POINTS = 1500
@@ -212,8 +214,9 @@ def _degrees(axis: Any, latitude: Real) -> None:
     axis.set_aspect(1 / np.cos(np.deg2rad(middle)))
     axis.xaxis.set_major_formatter(FuncFormatter(east_west))
     axis.yaxis.set_major_formatter(FuncFormatter(north_south))
-    axis.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 3, 4.5, 6, 9, 10]))
-    axis.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 3, 4.5, 6, 9, 10]))
+    for one, (low, high) in ((axis.xaxis, axis.get_xlim()), (axis.yaxis, axis.get_ylim())):
+        step = next((d for d in DEGREES if 5 * d >= abs(high - low)), 90)
+        one.set_major_locator(MultipleLocator(step) if step > 1 else MaxNLocator(5))
 
 
 def _colour_bar(figure: Any, axis: Any, drawn: Any) -> None:

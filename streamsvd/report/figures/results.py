@@ -113,7 +113,8 @@ def _all(parts: PlotParts) -> Figure:
     top = 4.4 if parts.biplot is None else 5.2
     figure = Figure(figsize=(WIDTH, top + 0.4 + tall * rows), layout="constrained")
     figure.suptitle(parts.title, color=INK, fontsize=13, x=0.01, ha="left")
-    above, below = figure.subfigures(2, 1, height_ratios=[top, tall * rows])
+    sheets: Any = figure.subfigures(2, 1, height_ratios=[top, tall * rows])
+    above, below = sheets
     if parts.biplot is None:
         left, right = above.subplots(1, 2, width_ratios=[1.5, 1])
         draw_together(right, parts.scree)

@@ -13,7 +13,7 @@ from streamsvd.collections.rates import RateCurve
 from streamsvd.collections.result import ClusterResult
 from streamsvd.errors import SpecError
 from streamsvd.factor.result import PCA, SVD
-from streamsvd.factor.rotation import Rotation
+from streamsvd.factor.rotation_result import Rotation
 from streamsvd.info import Info
 from streamsvd.kernels.nystrom import NystromResult
 from streamsvd.kernels.ridge import KernelRidgeResult

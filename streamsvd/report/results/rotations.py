@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from streamsvd.factor.rotation import Rotation
+from streamsvd.factor.rotation_result import Rotation
 from streamsvd.info import Status
 from streamsvd.report.parts import Cell, Page, Section, Table, Tone, number
 from streamsvd.report.results.components import Grid, components_section

@@ -18,8 +18,8 @@ import zarr
 from zarr.codecs import BytesCodec, Crc32cCodec
 
 from streamsvd.labels import Coordinate, Labels, TextValues
-from streamsvd.store.sources.conventions import ROWS
 from streamsvd.store.sources.beside import visible_attributes
+from streamsvd.store.sources.conventions import ROWS
 from streamsvd.store.writing.row_chunks import RowChunks
 
 WRITER = "streamsvd_convert"
