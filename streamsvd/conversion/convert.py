@@ -44,11 +44,11 @@ from streamsvd.store.writing.labelled_array import (
     is_replaceable,
 )
 from streamsvd.store.writing.placing import check_local, put_back, put_in_place
+from streamsvd.store.writing.resumable import ResumableFolder
 from streamsvd.store.writing.row_chunks import ColumnTiles, RowChunks
 from streamsvd.store.writing.separation import check_apart
 from streamsvd.store.writing.shield import defer_interrupts
 from streamsvd.store.writing.trial import try_place
-from streamsvd.store.writing.resumable import ResumableFolder
 
 TILES = "tiles"
 INTACT = "nothing was replaced."
@@ -195,7 +195,9 @@ def _array_of(
     before: int = 0,
 ) -> ConvertedArray:
     """What was written."""
-    return ConvertedArray(place, array_name(labels), labels.shape, dtype, height, before, options, info)
+    return ConvertedArray(
+        place, array_name(labels), labels.shape, dtype, height, before, options, info
+    )
 
 
 def plan_convert(

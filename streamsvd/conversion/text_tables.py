@@ -90,7 +90,13 @@ def table_height(table: CsvTable, options: ConvertOptions) -> int:
 
 
 def convert_table(
-    path: Path, place: Path, options: ConvertOptions, budget: int, *, overwrite: bool, callback: Callback
+    path: Path,
+    place: Path,
+    options: ConvertOptions,
+    budget: int,
+    *,
+    overwrite: bool,
+    callback: Callback,
 ) -> tuple[Labels, np.dtype[Any], int, Info]:
     """Write a table of text; its labels, type, rows of a chunk and how it came about.
 
@@ -154,9 +160,7 @@ class _RowNames:
         self.size += part.utf8.nbytes + part.offsets.nbytes
         if self.count > MOST_ALONG_ROWS or self.size > NAMES_BYTES:
             self.parts, self.is_full = [], True
-            self.note = (
-                f"names of more than {MOST_ALONG_ROWS:,} rows, or of {NAMES_BYTES >> 20} MiB, are not written"
-            )
+            self.note = f"names of more than {MOST_ALONG_ROWS:,} rows, or of {NAMES_BYTES >> 20} MiB, are not written"
 
     @property
     def values(self) -> TextValues | None:
@@ -181,7 +185,9 @@ def _chunks(
         values, at = as_type(block.values, dtype), 0
         while at < values.shape[0]:
             if buffer.shape[0] < min(height, held + values.shape[0] - at):  # grows to a chunk
-                grown = np.empty((min(height, max(2 * held, held + values.shape[0] - at)), table.columns), dtype)
+                grown = np.empty(
+                    (min(height, max(2 * held, held + values.shape[0] - at)), table.columns), dtype
+                )
                 grown[:held] = buffer[:held]
                 buffer = grown
             count = min(height - held, values.shape[0] - at)

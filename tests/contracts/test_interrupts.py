@@ -37,7 +37,11 @@ def assert_nothing_left(folder, before, contract):
     assert not any(task._running.values())
     reading = [t.name for t in threading.enumerate() if t.name.startswith("streamsvd-")]
     assert reading == []
-    left = [name for name in files_in(folder) if not contract.leaves or contract.leaves + "/" not in name]
+    left = [
+        name
+        for name in files_in(folder)
+        if not contract.leaves or contract.leaves + "/" not in name
+    ]
     assert left == before
 
 

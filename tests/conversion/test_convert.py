@@ -89,7 +89,10 @@ def test_every_chunk_is_read_once(here, kind, memory):
     looks = 4  # what tells the matrix again: entries of one chunk, and the first bytes of one
     reads = sum(count for key, count in store.gets.items() if key.startswith("c/"))
     chunks = int(np.prod([-(-m // c) for m, c in zip(A.shape, LAYOUTS[kind], strict=True)]))
-    whole = kind in ("rows", "tall")  # chunks of whole rows of which not all fits are read for each part
+    whole = kind in (
+        "rows",
+        "tall",
+    )  # chunks of whole rows of which not all fits are read for each part
     again = 9 if whole and memory == "least" else 1
     assert reads <= again * chunks + looks
     assert made.info.passes == plan.passes
@@ -189,7 +192,9 @@ def test_labels_survive(field):
 def test_rows_of_several_dimensions_become_one_with_their_coordinates(field):
     before = streamsvd.open("air.zarr", variable="t2m", rows=("lat", "lon"))
     streamsvd.convert(before, "B.zarr")
-    np.testing.assert_array_equal(entries("B.zarr"), entries("air.zarr", variable="t2m", rows=("lat", "lon")))
+    np.testing.assert_array_equal(
+        entries("B.zarr"), entries("air.zarr", variable="t2m", rows=("lat", "lon"))
+    )
     labels = source_labels(streamsvd.open("B.zarr"))
     assert [d.name for d in labels.rows] == ["lat_lon"]
     np.testing.assert_array_equal(labels.coordinate("lat").array, np.repeat(field.lat.values, 5))
@@ -199,7 +204,9 @@ def test_rows_of_several_dimensions_become_one_with_their_coordinates(field):
 
 @pytest.mark.filterwarnings("ignore")
 def test_what_is_done_to_a_source_goes_along(field):
-    before = streamsvd.anomalies(streamsvd.open("air.zarr", variable="t2m", rows="time"), by=np.arange(30) % 3)
+    before = streamsvd.anomalies(
+        streamsvd.open("air.zarr", variable="t2m", rows="time"), by=np.arange(30) % 3
+    )
     streamsvd.convert(before, "B.zarr")
     X = field.t2m.values.reshape(30, 20)
     means = np.array([X[k::3].mean(axis=0) for k in range(3)])
@@ -231,7 +238,8 @@ streamsvd.convert("A.zarr", "B.zarr", chunk_rows=50, memory=memory)
 
 
 @pytest.mark.parametrize(
-    ("kind", "count", "layout"), [("chunks", 9, "rows"), ("tiles", 2, "columns"), ("chunks", 9, "columns")]
+    ("kind", "count", "layout"),
+    [("chunks", 9, "rows"), ("tiles", 2, "columns"), ("chunks", 9, "columns")],
 )
 def test_a_killed_run_goes_on_from_the_chunks_that_are_there(here, kind, count, layout):
     A, memory = WIDE, 0
@@ -246,7 +254,9 @@ def test_a_killed_run_goes_on_from_the_chunks_that_are_there(here, kind, count, 
     assert done.returncode == -9, done.stderr
     assert not Path("B.zarr").exists()
     told = []
-    made = streamsvd.convert("A.zarr", "B.zarr", chunk_rows=50, memory=memory or None, callback=told.append)
+    made = streamsvd.convert(
+        "A.zarr", "B.zarr", chunk_rows=50, memory=memory or None, callback=told.append
+    )
     whole = A.nbytes * (2 if layout == "columns" else 1)
     assert made.info.bytes_read < whole
     assert (made.continued_rows > 0) == (kind == "chunks")
@@ -273,7 +283,13 @@ def stopped(source=None, **asked):
     """A run that was stopped when some of it was written."""
     stop = Stop(4)
     with pytest.raises(KeyboardInterrupt):
-        streamsvd.convert(Rows(A, 50) if source is None else source, "B.zarr", chunk_rows=50, callback=stop, **asked)
+        streamsvd.convert(
+            Rows(A, 50) if source is None else source,
+            "B.zarr",
+            chunk_rows=50,
+            callback=stop,
+            **asked,
+        )
     assert "the same again goes on from it" in stop.remarks[-1]
     assert not Path("B.zarr").exists()
 
@@ -358,7 +374,10 @@ def test_a_chunk_is_there_whole_or_not_at_all(here):
 def test_text_is_converted_with_its_names(here, named, chunk_rows):
     X = A[:300, :4].copy()
     X[3, 2] = np.nan
-    lines = [",".join([f"r{i}"] * named + [("" if np.isnan(x) else repr(float(x))) for x in row]) for i, row in enumerate(X)]
+    lines = [
+        ",".join([f"r{i}"] * named + [("" if np.isnan(x) else repr(float(x))) for x in row])
+        for i, row in enumerate(X)
+    ]
     Path("x.csv").write_text("\n".join(["name,a,b,c,d"] * named + lines))
     told = []
     made = streamsvd.convert("x.csv", "B.zarr", chunk_rows=chunk_rows, callback=told.append)

@@ -30,7 +30,12 @@ made, cost = measured(lambda: streamsvd.convert(source, path + ".out", memory=bu
 print(json.dumps({"peak": cost["peak_rss_bytes"], "budget": budget, "projected": plan.projected_bytes, "passes": made.info.passes}))
 """
 SHAPE = (12_000, 1_000)
-LAYOUTS = {"rows": (500, 1000), "columns": (12_000, 20), "grid": (4000, 100), "tall": (12_000, 1000)}
+LAYOUTS = {
+    "rows": (500, 1000),
+    "columns": (12_000, 20),
+    "grid": (4000, 100),
+    "tall": (12_000, 1000),
+}
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +58,9 @@ def stored(tmp_path_factory):
         ("columns.zarr", 0, {"chunk": "1MiB"}),
         pytest.param("columns.zarr", 8 << 20, {"chunk": "4MiB"}, marks=pytest.mark.slow),
         pytest.param("grid.zarr", 0, {"chunk": "2MiB"}, marks=pytest.mark.slow),
-        pytest.param("grid.zarr", 0, {"chunk_rows": 300, "out_dtype": "float64"}, marks=pytest.mark.slow),
+        pytest.param(
+            "grid.zarr", 0, {"chunk_rows": 300, "out_dtype": "float64"}, marks=pytest.mark.slow
+        ),
         pytest.param("tall.zarr", 0, {"chunk": "2MiB"}, marks=pytest.mark.slow),
         pytest.param("F.npy", 0, {"chunk": "1MiB"}, marks=pytest.mark.slow),
         pytest.param("T.csv", 0, {}, marks=pytest.mark.slow),
