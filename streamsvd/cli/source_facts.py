@@ -19,7 +19,19 @@ from streamsvd.store.sources.labels import source_labels
 from streamsvd.store.sources.times import read_times
 
 Facts = list[tuple[str, str]]
-TIME_NAMES = ("time", "valid_time", "date", "datetime", "year", "t", "frame", "sample", "obs", "cell", "run")
+TIME_NAMES = (
+    "time",
+    "valid_time",
+    "date",
+    "datetime",
+    "year",
+    "t",
+    "frame",
+    "sample",
+    "obs",
+    "cell",
+    "run",
+)
 """Names of dimensions that make rows, by their habits; else the first does."""
 RANK = 20
 """Components of the line that is shown, where there are so many."""
@@ -127,7 +139,13 @@ def _faster_line(A: Source, source: str, given: Sequence[str]) -> str:
     packed = any(type(step).__name__ != "Checksum" for step in steps)
     if getattr(A, "has_no_chunks", False) or A.nbytes < FAST_BYTES[0] or (whole and not packed):
         return ""
-    words = ["streamsvd", "convert", source, f"{Path(source).stem.split('.')[0] or 'A'}-rows.zarr", *given]
+    words = [
+        "streamsvd",
+        "convert",
+        source,
+        f"{Path(source).stem.split('.')[0] or 'A'}-rows.zarr",
+        *given,
+    ]
     return " ".join(quote(word) for word in words)
 
 
@@ -149,7 +167,9 @@ def _ends(coordinate: Coordinate) -> tuple[Any, Any]:
     if " since " in coordinate.units:
         try:
             days = read_times(values[[0, -1]], coordinate.attributes, coordinate.name).day
-            first, last = (f"{d // 10000:04d}-{d // 100 % 100:02d}-{d % 100:02d}" for d in days.tolist())
+            first, last = (
+                f"{d // 10000:04d}-{d // 100 % 100:02d}-{d % 100:02d}" for d in days.tolist()
+            )
             return first, last
         except Exception:  # a calendar that is not known: numbers say something too
             pass
@@ -173,7 +193,9 @@ def source_lines(record: dict[str, Any]) -> Facts:
         scale, offset = record["scale_factor"], record["add_offset"]
         scaled = f" (x {scale!r} + {offset!r})" if (scale, offset) != (1, 0) else ""
         packed = f"stored as {record['stored_dtype']}, unpacked when read{scaled}; missing values: {fills}"
-    chunks = f"{p:,} x {q:,} ({show_bytes(record['chunk_bytes'])}), {grid[0]:,} x {grid[1]:,} of them"
+    chunks = (
+        f"{p:,} x {q:,} ({show_bytes(record['chunk_bytes'])}), {grid[0]:,} x {grid[1]:,} of them"
+    )
     if record["has_no_chunks"]:
         chunks = "none: it is read from wherever"
     parts = record.get("parts")
@@ -204,7 +226,11 @@ def _attributes_text(record: dict[str, Any]) -> str:
     """The name of the variable, and its units."""
     found = record["attributes"]
     name = found.get("long_name") or found.get("standard_name") or ""
-    parts = [record["variable"] or "", f"{name}" if name else "", f"in {found['units']}" if found.get("units") else ""]
+    parts = [
+        record["variable"] or "",
+        f"{name}" if name else "",
+        f"in {found['units']}" if found.get("units") else "",
+    ]
     return ", ".join(str(part) for part in parts if part)
 
 
@@ -251,7 +277,11 @@ def count_lines(counts: dict[str, Any], record: dict[str, Any]) -> Facts:
     if missing:
         told = f"{missing:,} of {m * n:,} entries ({missing / (m * n):.3g}), in {some:,} columns"
         told += f", {without:,} of them without any value" if without else ""
-    span = "no value at all" if counts["low"] is None else f"{counts['low']:.6g} to {counts['high']:.6g}"
+    span = (
+        "no value at all"
+        if counts["low"] is None
+        else f"{counts['low']:.6g} to {counts['high']:.6g}"
+    )
     infinite = f"{counts['infinite']:,} entries are Inf, which is an error of every verb"
     return [
         ("missing", told),
@@ -259,4 +289,3 @@ def count_lines(counts: dict[str, Any], record: dict[str, Any]) -> Facts:
         ("range", span),
         ("constant", f"{counts['constant_columns']:,} of {n:,} columns"),
     ]
-
