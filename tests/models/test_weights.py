@@ -161,6 +161,19 @@ def test_words_are_looked_up_beside_the_first_block(tmp_path, air, when):
         assert plan_update(place, A, column_weights=words).n_new == 0
 
 
+def test_a_mask_knows_its_dimensions_as_weights_do(tmp_path, air):
+    """Also where a model keeps it until its first block comes."""
+    path, _ = air
+    mask = np.arange(12).reshape(3, 4) % 5 > 0
+    turned = xarray.DataArray(mask.T, dims=("lon", "lat"))
+    A = streamsvd.open(path, "t", "time")
+    Model.create(tmp_path / "m", 3, mask=turned)
+    Model.open(tmp_path / "m").update(A)
+    Model.open(tmp_path / "m").update(A, mask=turned)
+    dropped = tuple(np.flatnonzero(~mask.reshape(-1)))
+    assert Model.open(tmp_path / "m").dropped_columns == dropped
+
+
 @pytest.mark.parametrize("when", ["create", "first", "later", "none"])
 def test_other_weights_are_refused(tmp_path, when):
     A, w = rows(), weights()
