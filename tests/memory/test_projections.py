@@ -72,7 +72,15 @@ def test_the_peak_stays_within_the_least_budget(matrices, tmp_path, kind, matrix
 
     place = matrices / f"{matrix}.result"
     if not place.exists():
-        streamsvd.pca(matrices / matrix, 20, u=True, out=place, target="error", excess_tol=1.0, certify="estimate")
+        streamsvd.pca(
+            matrices / matrix,
+            20,
+            u=True,
+            out=place,
+            target="error",
+            excess_tol=1.0,
+            certify="estimate",
+        )
     (tmp_path / "out.result").symlink_to(place)
     done = subprocess.run(
         [sys.executable, "-c", CHILD, kind, matrices / matrix, tmp_path / "out"],

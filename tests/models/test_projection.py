@@ -10,7 +10,11 @@ from streamsvd.errors import SpecError
 from streamsvd.models import Model
 
 RNG = np.random.default_rng(0)
-A = RNG.standard_normal((90, 3)) @ RNG.standard_normal((3, 12)) + 2 + 1e-3 * RNG.standard_normal((90, 12))
+A = (
+    RNG.standard_normal((90, 3)) @ RNG.standard_normal((3, 12))
+    + 2
+    + 1e-3 * RNG.standard_normal((90, 12))
+)
 BLOCKS = (slice(0, 40), slice(40, 70), slice(70, 90))
 
 
@@ -23,7 +27,9 @@ def absorb(path, data=A, **options):
 
 @pytest.mark.parametrize("forget", [1.0, 0.9])
 @pytest.mark.parametrize("center", [False, True])
-def test_rows_that_were_absorbed_are_given_back_whatever_has_faded(tmp_path, forget, center) -> None:
+def test_rows_that_were_absorbed_are_given_back_whatever_has_faded(
+    tmp_path, forget, center
+) -> None:
     model = absorb(tmp_path / "m", forget=forget, center=center)
     lazy = model.reconstruct()
     np.testing.assert_allclose(lazy, A, atol=2e-2)
@@ -31,7 +37,9 @@ def test_rows_that_were_absorbed_are_given_back_whatever_has_faded(tmp_path, for
     np.testing.assert_allclose(model.inverse_transform(model.transform(A)), A, atol=2e-2)
     fades = forget ** np.repeat([2.0, 1.0, 0.0], [40, 30, 20])
     U = np.asarray(model.U)
-    np.testing.assert_allclose(U * model.s, fades[:, None] * model.transform(A), atol=1e-2 * model.s[0])
+    np.testing.assert_allclose(
+        U * model.s, fades[:, None] * model.transform(A), atol=1e-2 * model.s[0]
+    )
     R = model.reconstruct(slice(30, 80), out=tmp_path / "R.zarr")
     np.testing.assert_allclose(R[:], A[30:80], atol=2e-2)
     model.as_svd().save(tmp_path / "kept")
