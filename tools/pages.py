@@ -38,8 +38,14 @@ FAMILIES = {
     "rows": "Rows",
     "collections": "Collections",
     "estimators": "Estimators",
+    "xarray": "Fields of xarray",
+    "anndata": "Annotated matrices",
 }
-BESIDE = {"estimators": ("estimators.PCA",)}
+BESIDE = {
+    "estimators": ("estimators.PCA",),
+    "xarray": ("xarray.eof", "xarray.EOFAnalysis"),
+    "anndata": ("anndata.pca",),
+}
 """Public names by family that stand in a module of their own, for `streamsvd` has another thing of the name."""
 LINK = re.compile(r"(?<=\]\()[^)\s#:]+")
 

@@ -10,7 +10,8 @@ from streamsvd import __version__
 
 HEADINGS = {
     "Look": ("info", "plan", "report", "plot", "demo"),
-    "Factorise": ("svd", "pca", "rotate"),
+    "Convert": ("convert",),
+    "Factorise": ("svd", "pca", "rotate", "project", "reconstruct"),
     "Keep true": ("update", "watch", "log", "verify", "repair", "rollback", "merge", "export"),
     "Streams": ("top", "shuffle"),
     "Kernels": ("nystrom", "krr"),

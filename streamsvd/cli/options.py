@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 import click
 
 from streamsvd.checks.paths import is_url, local_path
-from streamsvd.cli.sources import transforms
+from streamsvd.cli.sources import stored_numbers, transforms
 from streamsvd.store.explanations import path_exists
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -29,7 +29,8 @@ def _record_place(ctx: Any, param: Any, place: Any, doing: PlaceUse) -> None:
     if ctx is None or is_url(place):
         return
     known = ctx.meta.setdefault("streamsvd.places", {"read": [], "write": []})
-    name = "the model " if param.param_type_name == "argument" else f"{param.name}="
+    is_model = param.param_type_name == "argument" and param.name != "out"
+    name = "the model " if is_model else f"{param.name}="
     mine = local_path(place, param.opts[0])
     for other, path in known["write"] if doing == "write" else ():
         if path.absolute() == mine.absolute():
@@ -85,7 +86,7 @@ RESULT = Place(exists=True, doing="read")
 """A result that was saved: a folder, or a ``.npz`` file."""
 
 
-def _dimensions(ctx: Any, param: Any, value: tuple[str, ...]) -> Any:
+def dimensions(ctx: Any, param: Any, value: tuple[str, ...]) -> Any:
     """``("time,0",)`` as ``("time", 0)``; one name or number alone, None for none."""
     del ctx, param
     parts = [part.strip() for text in value for part in text.split(",")]
@@ -164,12 +165,14 @@ def _patterns(ctx: Any, param: Any, value: tuple[str, ...]) -> Any:
 
 
 details = stack_options(
-    click.option("--variable", metavar="NAME", help="Array within a zarr group."),
+    click.option(
+        "--variable", metavar="NAME", help="Array within a zarr group, a file or a data set."
+    ),
     click.option(
         "--rows",
         metavar="DIMS",
         multiple=True,
-        callback=_dimensions,
+        callback=dimensions,
         help="Dimensions (names or numbers) that make the rows; repeat, or separate by commas.",
     ),
     click.option(
@@ -179,6 +182,7 @@ details = stack_options(
         show_default=True,
         help="What an absent chunk is: an error that names it, or its fill value.",
     ),
+    stored_numbers,
     transforms,
 )
 source = stack_options(click.argument("source"), details)
@@ -356,6 +360,7 @@ growth = stack_options(
         help="What a NaN means; Inf is always an error.",
     ),
     mask,
+    column_weights,
 )
 
 seed = click.option("--seed", type=int, default=0, show_default=True, help="Of the random numbers.")

@@ -1,7 +1,7 @@
 """The matrix that a command reads: opened, and transformed as its options say.
 
-``--anomalies``, ``--detrend``, ``--reference``, ``--times`` and ``--weights`` belong to the source, as ``--variable`` does: every verb has
-them, and none is given them as an argument.
+``--anomalies``, ``--detrend``, ``--reference``, ``--times`` and ``--weights`` belong to the source, as ``--variable`` does, and so do
+``--missing-value``, ``--dtype``, ``--shape`` and ``--byte-offset``: every verb has them, and none is given them as an argument.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from streamsvd.protocols import Source
 
 F = TypeVar("F", bound=Callable[..., Any])
-_META = "streamsvd.transform"
+_META, _NUMBERS = "streamsvd.transform", "streamsvd.numbers"
 NAMES = ("anomalies", "detrend", "reference", "times", "weights")
 """Options of a source that say what is done to it."""
 
@@ -25,6 +25,47 @@ NAMES = ("anomalies", "detrend", "reference", "times", "weights")
 def _keep(ctx: click.Context, param: click.Parameter, value: Any) -> None:
     """Keep what was said for when the source is opened."""
     ctx.meta.setdefault(_META, {})[param.name] = value
+
+
+def _keep_number(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+    """Keep what was said of stored numbers for when the source is opened."""
+    if value is not None:
+        name = "offset" if param.name == "byte_offset" else param.name  # kernels have an offset too
+        ctx.meta.setdefault(_NUMBERS, {})[name] = value
+
+
+def _keep_shape(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    """``"1000,50"`` as ``(1000, 50)``."""
+    if value is None:
+        return
+    parts = [part.strip() for part in value.split(",")]
+    if not all(part.isdigit() and int(part) for part in parts):
+        raise click.BadParameter(f"{value!r} is no shape. Pass the extents: --shape 1000,50.")
+    _keep_number(ctx, param, tuple(int(part) for part in parts))
+
+
+def stored_numbers(function: F) -> F:
+    """Options of what the numbers of a source are, where it cannot say so itself."""
+    for option in (
+        click.option(
+            "--byte-offset", type=click.IntRange(min=0), metavar="BYTES", expose_value=False, callback=_keep_number,
+            help="First byte of the numbers of a file without a header [0].",
+        ),
+        click.option(
+            "--shape", metavar="N,N", expose_value=False, callback=_keep_shape,
+            help="Extents of the numbers of a file without a header.",
+        ),
+        click.option(
+            "--dtype", metavar="TYPE", expose_value=False, callback=_keep_number,
+            help="Type of the numbers of a file without a header, such as float32 or '<i2'.",
+        ),
+        click.option(
+            "--missing-value", type=float, metavar="X", expose_value=False, callback=_keep_number,
+            help="A number that stands for a missing value, where SOURCE cannot say so itself.",
+        ),
+    ):  # fmt: skip
+        function = option(function)
+    return function
 
 
 def transforms(function: F) -> F:
@@ -47,7 +88,7 @@ def transforms(function: F) -> F:
             help="Take the linear trend of each column away; one pass more, with --anomalies the same.",
         ),
         click.option(
-            "--anomalies", metavar="FIELDS", expose_value=False, callback=_keep,
+            "--anomalies", "--anomaly", metavar="FIELDS", expose_value=False, callback=_keep,
             help="Take means of month, season, dayofyear or hour away, or of several: month,hour; one pass more.",
         ),
     ):  # fmt: skip
@@ -131,7 +172,9 @@ def open_source(
     """
     from streamsvd.engine.opening import open as open_matrix
 
-    A, asked = open_matrix(source, variable=variable, rows=rows, missing=missing), asked_transform()
+    numbers = click.get_current_context().meta.get(_NUMBERS, {})
+    A = open_matrix(source, variable=variable, rows=rows, missing=missing, **numbers)
+    asked = asked_transform()
     if asked.of_rows is None and (asked.weights is None or not weighs):
         return A
     from streamsvd.engine.row_labels import label_rows
@@ -178,6 +221,40 @@ def option_weights(A: Source, given: dict[str, Any]) -> dict[str, Any]:
     from streamsvd.engine.transforms import column_weights
 
     return given | {"column_weights": column_weights(A, weights)}
+
+
+def is_weighted_as_read(kept: Any) -> bool:
+    """Whether what is kept there was made of columns times the weights of the source: a model that has no weights of its own.
+
+    A result has them, and so has a model since models have weights; one that has absorbed nothing will have them, unless columns
+    are what arrives.
+    """
+    from streamsvd.models import Model
+    from streamsvd.store.objects import objects_at
+    from streamsvd.store.versions import is_model
+
+    if not is_model(objects_at(kept)):
+        return False
+    model = Model.open(kept)
+    if model.spec.axis == "columns":
+        return True
+    return bool(model.version) and model.column_weights is None
+
+
+def open_for_model(
+    model: str, given: dict[str, Any], source: str, variable: str | None, rows: Any, missing: str
+) -> tuple[Source, dict[str, Any]]:
+    """The matrix that a model absorbs, and the options of the update with the weights of its source among them.
+
+    Raises
+    ------
+    UsageError
+        If weights are said twice.
+    """
+    weighs, arrive = asked_transform().weights is not None, given.get("axis") == "columns"
+    as_read = weighs and (arrive or is_weighted_as_read(model))
+    A = open_source(source, variable, rows, missing, weighs=as_read)
+    return A, given if as_read else option_weights(A, given)
 
 
 def fit_note(A: Any, memory: Any) -> str:

@@ -18,10 +18,12 @@ from streamsvd.conversion.options import ConvertOptions
 from streamsvd.conversion.passes import ChunkWriting, TileWriting
 from streamsvd.conversion.planning import (
     ConversionPlan,
+    chunk_height,
     plan_conversion,
     row_spans,
     tile_spans,
 )
+from streamsvd.conversion.text_tables import convert_table, table_bytes, text_table
 from streamsvd.engine.dask_source import DaskSource
 from streamsvd.engine.events import Callback, ResultWritten, SourceRemarked, ignore_event
 from streamsvd.engine.memory import show_bytes
@@ -34,6 +36,7 @@ from streamsvd.info import Info
 from streamsvd.labels import Labels
 from streamsvd.protocols import Source
 from streamsvd.store.explanations import explain_errors, path_exists
+from streamsvd.store.sources.csv_table import open_csv_table
 from streamsvd.store.sources.labels import source_labels
 from streamsvd.store.writing.labelled_array import (
     array_name,
@@ -41,11 +44,11 @@ from streamsvd.store.writing.labelled_array import (
     is_replaceable,
 )
 from streamsvd.store.writing.placing import check_local, put_back, put_in_place
+from streamsvd.store.writing.resumable import ResumableFolder
 from streamsvd.store.writing.row_chunks import ColumnTiles, RowChunks
 from streamsvd.store.writing.separation import check_apart
 from streamsvd.store.writing.shield import defer_interrupts
 from streamsvd.store.writing.trial import try_place
-from streamsvd.store.writing.unfinished import Unfinished
 
 TILES = "tiles"
 INTACT = "nothing was replaced."
@@ -65,6 +68,8 @@ class ConvertedArray:
         Of the matrix, and rows of a chunk.
     continued_rows
         Rows that an earlier run had written.
+    options
+        What was asked.
     info
         How it came about.
     """
@@ -75,6 +80,7 @@ class ConvertedArray:
     dtype: np.dtype[Any]
     chunk_rows: int
     continued_rows: int
+    options: ConvertOptions
     info: Info
 
     def __fspath__(self) -> str:
@@ -87,7 +93,7 @@ def convert(
     *,
     chunk: str | int = "16MiB",
     chunk_rows: int | None = None,
-    dtype: Any = None,
+    out_dtype: Any = None,
     memory: int | float | str | None = None,
     overwrite: bool = False,
     callback: Callback = ignore_event,
@@ -102,7 +108,7 @@ def convert(
         Folder of what is written: an array, or a group where the matrix has a name or coordinates.
     chunk, chunk_rows
         Bytes of a chunk, about; or its rows.
-    dtype
+    out_dtype
         Type of the entries, such as ``"float32"``; that in which they are read if left out.
     memory
         Bytes this process may use above its imports, or a text such as ``"256MiB"``; half of what is free if left out.
@@ -123,7 +129,7 @@ def convert(
     StoreError
         If ``out`` exists and may not be replaced, another process is writing it, or it cannot be written.
     SpecError
-        If an option cannot be meant, an entry is beyond ``dtype``, or ``out`` is not apart from what is read.
+        If an option cannot be meant, an entry is beyond ``out_dtype``, or ``out`` is not apart from what is read.
 
     Notes
     -----
@@ -142,16 +148,23 @@ def convert(
     >>> streamsvd.open(made.path).chunks
     (1000, 8)
     """
-    options = ConvertOptions(chunk=str(chunk), chunk_rows=chunk_rows, dtype=dtype)
-    source, budget = _even_chunks(as_source(A), options), allowed_bytes(memory)
+    options = ConvertOptions(chunk=str(chunk), chunk_rows=chunk_rows, out_dtype=out_dtype)
+    table, budget = text_table(A), allowed_bytes(memory)
+    if table is not None:
+        place = check_place(out, table, overwrite=overwrite)
+        done = convert_table(table, place, options, budget, overwrite=overwrite, callback=callback)
+        callback(ResultWritten(str(place)))
+        return _array_of(place, options, *done)
+    source = _even_chunks(as_source(A), options)
     place = check_place(out, source, overwrite=overwrite)
     labels = row_major_labels(source_labels(source))
     plan = plan_conversion(source, options, budget, 3 * labels_bytes(labels))
     for note in labels.notes:
         callback(SourceRemarked(note))
-    run = Run(None, 1, "cpu", plan.projected_bytes, notify=callback)
+    whole = plan.rows.reader(source, [(0, source.shape[0])])
+    run = Run(whole, 1, "cpu", plan.projected_bytes, notify=callback)
     with explain_errors(place, INTACT):
-        begun = Unfinished(place, _purpose(source, plan, labels))
+        begun = ResumableFolder(place, _purpose(source, plan, labels))
     try:
         with in_run(run):
             chunks, missing = _chunks_to_write(begun, plan, labels, callback)
@@ -162,15 +175,28 @@ def convert(
     except BaseException:
         _leave(begun, callback)
         raise
-    callback(ResultWritten(str(place)))
     before = sum(
         min(plan.height, source.shape[0] - i * plan.height)
         for i, absent in enumerate(missing)
         if not absent
     )
-    info = run.info(warnings=labels.notes, n_rows=source.shape[0])
+    info = run.info(warnings=labels.notes)
+    callback(ResultWritten(str(place)))
+    return _array_of(place, options, labels, plan.dtype, plan.height, info, before)
+
+
+def _array_of(
+    place: Path,
+    options: ConvertOptions,
+    labels: Labels,
+    dtype: np.dtype[Any],
+    height: int,
+    info: Info,
+    before: int = 0,
+) -> ConvertedArray:
+    """What was written."""
     return ConvertedArray(
-        place, array_name(labels), source.shape, plan.dtype, plan.height, before, info
+        place, array_name(labels), labels.shape, dtype, height, before, options, info
     )
 
 
@@ -179,14 +205,14 @@ def plan_convert(
     *,
     chunk: str | int = "16MiB",
     chunk_rows: int | None = None,
-    dtype: Any = None,
+    out_dtype: Any = None,
     memory: int | float | str | None = None,
 ) -> RunPlan:
     """What `convert` will read and need, from shapes, and coordinates, alone.
 
     Parameters
     ----------
-    A, chunk, chunk_rows, dtype, memory
+    A, chunk, chunk_rows, out_dtype, memory
         As of `convert`.
 
     Returns
@@ -199,8 +225,16 @@ def plan_convert(
     SpecError, BudgetError
         As `convert`, before anything is read.
     """
-    options = ConvertOptions(chunk=str(chunk), chunk_rows=chunk_rows, dtype=dtype)
-    source, budget = _even_chunks(as_source(A), options), allowed_bytes(memory)
+    options = ConvertOptions(chunk=str(chunk), chunk_rows=chunk_rows, out_dtype=out_dtype)
+    budget, path = allowed_bytes(memory), text_table(A)
+    if path is not None:
+        table = open_csv_table(path)
+        size = path.stat().st_size
+        return RunPlan(
+            "convert", str(path), options, 1, size, 1, 1, table_bytes(table, options, budget), budget,
+            ("text is parsed once, by one thread; how many rows it has is known at the end",),
+        )  # fmt: skip
+    source = _even_chunks(as_source(A), options)
     labels = row_major_labels(source_labels(source))
     found = plan_conversion(source, options, budget, 3 * labels_bytes(labels))
     rows, tiles = found.rows, found.tiles
@@ -256,7 +290,7 @@ def check_place(out: Any, source: Any, *, overwrite: bool) -> Path:
     return place
 
 
-def _leave(begun: Unfinished, callback: Callback) -> None:
+def _leave(begun: ResumableFolder, callback: Callback) -> None:
     """Leave what was written for the same call, if there is any; nothing else stays."""
     parts = (begun.folder.rglob("*.done"), begun.folder.rglob("c/*/**/0"))
     if not any(path.is_file() for found in parts for path in found):
@@ -271,15 +305,13 @@ def _leave(begun: Unfinished, callback: Callback) -> None:
 
 
 def _even_chunks(source: Source, options: ConvertOptions) -> Source:
-    """A dask array whose chunks of rows have several lengths in chunks of one: then each is one of what is written, or some."""
+    """A dask array whose chunks of rows are not some of what is written, in such chunks."""
     if not isinstance(source, DaskSource):
         return source
-    m, n = source.shape
-    row = n * options.written_dtype(source.dtype).itemsize
-    rows = options.chunk_rows or max(1, options.chunk_bytes // row)
+    height = chunk_height(source, options, options.written_dtype(source.dtype))
     heights = source.array.chunks[0]
-    if len(set(heights[:-1])) > 1 or heights[-1] > heights[0]:
-        return replace(source, array=source.array.rechunk((min(m, rows), -1)))
+    if any(rows % height for rows in heights[:-1]):
+        return replace(source, array=source.array.rechunk((height, -1)))
     return source
 
 
@@ -293,7 +325,7 @@ def _purpose(source: Source, plan: ConversionPlan, labels: Labels) -> dict[str, 
 
 
 def _chunks_to_write(
-    begun: Unfinished, plan: ConversionPlan, labels: Labels, callback: Callback
+    begun: ResumableFolder, plan: ConversionPlan, labels: Labels, callback: Callback
 ) -> tuple[RowChunks, list[bool]]:
     """Where chunks go, and which of them are missing."""
     folder, name = begun.folder, array_name(labels)
@@ -331,7 +363,7 @@ def _chunks_to_write(
 
 
 def _write_chunks(
-    run: Run, begun: Unfinished, plan: ConversionPlan, chunks: RowChunks, missing: list[bool]
+    run: Run, begun: ResumableFolder, plan: ConversionPlan, chunks: RowChunks, missing: list[bool]
 ) -> None:
     """Read the matrix, and write the chunks that are missing."""
     source, tiles = plan.source, None

@@ -13,20 +13,21 @@ from streamsvd.store.sight import addresses, digest
 from streamsvd.store.writing.separation import places
 
 COLUMNS = 64
-"""Entries at each end of a row that are looked at."""
+"""Entries of a row that are looked at, of one chunk."""
 
 
 def source_identity(source: Source, labels: Labels) -> dict[str, Any]:
     """What a source says of itself, sizes and times of its files, and a few of its entries."""
+    seen, files = [[a.name, *_sight(a)] for a in addresses(source)], _files(source)
     return {
         "name": source.name,
         "shape": list(source.shape),
         "dtype": source.dtype.str,
         "chunks": list(source.chunks),
         "labels": _labels_digest(labels),
-        "seen": [[a.name, *_sight(a)] for a in addresses(source)],
-        "files": _files(source),
-        "entries": _entries_digest(source),
+        "seen": seen,
+        "files": files,
+        "entries": _entries_digest(source, is_seen=bool(seen or files)),
     }
 
 
@@ -45,15 +46,19 @@ def _files(source: Source) -> list[list[Any]]:
     return found
 
 
-def _entries_digest(source: Source) -> str:
-    m, n = source.shape
+def _entries_digest(source: Source, *, is_seen: bool) -> str:
+    """Of some entries of the last row, which ends what a writer may have appended to; of others where no file tells of them."""
+    (m, n), width = source.shape, source.chunks[1]
+    last = (n - 1) // width * width
+    looks = [(m - 1, max(last, n - COLUMNS))]
+    if not is_seen:
+        looks += [(0, 0), (m // 2, n // 2 // width * width)]
     parts = []
-    for row in sorted({0, m // 2, m - 1}):
-        for start in sorted({0, max(0, n - COLUMNS)}):
-            stop = min(n, start + COLUMNS)
-            out = np.empty((1, stop - start), source.dtype)
-            source.read(slice(row, row + 1), slice(start, stop), out)
-            parts.append(out.tobytes())
+    for row, start in looks:
+        columns = slice(start, min(n, start + min(width, COLUMNS)))
+        out = np.empty((1, columns.stop - start), source.dtype)
+        source.read(slice(row, row + 1), columns, out)
+        parts.append(out.tobytes())
     return digest(*parts)
 
 

@@ -1,4 +1,4 @@
-"""What `convert` and `count_entries` may be asked: one record a verb, checked when it is made."""
+"""What `convert` may be asked, checked when it is made."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ConvertOptions:
         Bytes of a chunk, about, or a text such as ``"16MiB"``; it holds whole rows.
     chunk_rows
         Rows of a chunk, instead.
-    dtype
+    out_dtype
         Type of the entries, such as ``"float32"``; that in which they are read if left out.
 
     Raises
@@ -35,7 +35,7 @@ class ConvertOptions:
 
     chunk: str = option("16MiB", "Bytes of a chunk of whole rows, about.")
     chunk_rows: int | None = option(None, "Rows of a chunk, instead of its bytes.")
-    dtype: str | None = option(None, "Type of the entries, such as float32 [as they are read].")
+    out_dtype: str | None = option(None, "Type of the entries, such as float32 [as they are read].")
 
     def __post_init__(self) -> None:
         if self.chunk_rows is not None:
@@ -46,8 +46,8 @@ class ConvertOptions:
             raise SpecError(
                 f"chunk={self.chunk!r} is no size of a chunk. Pass at most 1GiB, such as 16MiB."
             )
-        if self.dtype is not None:
-            object.__setattr__(self, "dtype", _name_of(self.dtype))
+        if self.out_dtype is not None:
+            object.__setattr__(self, "out_dtype", _name_of(self.out_dtype))
 
     @property
     def chunk_bytes(self) -> int:
@@ -67,12 +67,12 @@ class ConvertOptions:
         SpecError
             If it cannot hold them.
         """
-        if self.dtype is None:
+        if self.out_dtype is None:
             return read
-        found: np.dtype[np.generic] = np.dtype(self.dtype)
+        found: np.dtype[np.generic] = np.dtype(self.out_dtype)
         if read.kind == "c" and found.kind != "c":
             raise SpecError(
-                f"dtype={self.dtype!r} has no place for the imaginary parts of {read} entries. Pass complex64 or complex128."
+                f"out_dtype={self.out_dtype!r} has no place for the imaginary parts of {read} entries. Pass complex64 or complex128."
             )
         return found
 
@@ -84,12 +84,7 @@ def _name_of(given: object) -> str:
         found = np.dtype("V")
     if found.kind not in "fc" or found.itemsize > 16 or found.char == "g":
         raise SpecError(
-            f"dtype={given!r} is no type to write in. Pass float16, float32, float64, complex64 or complex128, or leave it out: "
+            f"out_dtype={given!r} is no type to write in. Pass float16, float32, float64, complex64 or complex128, or leave it out: "
             "integers are written as they are."
         )
     return found.newbyteorder("=").name
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CountOptions:
-    """What `count_entries` may be asked: nothing beside its matrix and memory."""

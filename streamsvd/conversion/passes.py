@@ -143,5 +143,5 @@ def as_type(values: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> np.ndarray[An
     except FloatingPointError:
         largest = float(np.max(np.abs(values[np.isfinite(values)]).astype(np.float64)))
         raise SpecError(
-            f"an entry of modulus {largest:.3g} is beyond {dtype}. Leave dtype= out, or pass a wider type."
+            f"an entry of modulus {largest:.3g} is beyond {dtype}. Leave out_dtype= out, or pass a wider type."
         ) from None

@@ -30,6 +30,8 @@ from streamsvd.store.sources.border import strips
 MOST_CHUNK_BYTES = 64 << 20
 MOST_PANEL_BYTES = 64 << 20
 """Of rows that are read at once, where chunks allow."""
+MOST_READS = 8
+"""Times that a chunk of whole rows is read, where the memory holds a part of it only."""
 SPANS = 64
 """Tasks of a pass, about: what is half done of one is done again after a kill."""
 READ_BYTES = 2 * MIB
@@ -129,14 +131,14 @@ def plan_conversion(
     if straight is not None:
         return ConversionPlan(source, height, dtype, None, straight)
     if not isinstance(source, DaskSource) and _is_in_columns(source):
-        after = _fit(_file_ways(source, height, dtype, shared), budget, least)
-        other: list[int] = []
+        files: list[int] = []
+        tiles: list[int] = []
+        after = _fit(_file_ways(source, height, dtype, shared), budget, files)
         for width in _tile_widths(source):
-            found = _fit(_tile_ways(source, height, width, dtype, shared), budget, other)
+            found = _fit(_tile_ways(source, height, width, dtype, shared), budget, tiles)
             if found is not None and after is not None:
                 return ConversionPlan(source, height, dtype, found, after, width)
-        files = min(way.needed for way in _file_ways(source, height, dtype, shared))
-        least.append(max(min(other, default=0), files))
+        least.append(max(min(tiles), min(files)))
     needed = min(least)
     raise BudgetError(
         f"converting {source.name} ({source.shape[0]:,} x {source.shape[1]:,} {source.dtype}, chunks "
@@ -203,9 +205,9 @@ def _rows_ways(source: Source, height: int, dtype: np.dtype[Any], shared: int) -
     if group * row <= max(MOST_PANEL_BYTES, panels[0] * row):
         panels.insert(0, group)  # blocks that are parts of it are not put together again
     if not _is_in_columns(source):  # parts of a chunk: it is read again for each, and decoded
-        part = panels[-1]
-        while part > 1:
-            part = -(-part // 2)
+        part, least = panels[-1], max(1, min(panels[-1], height), stored // MOST_READS)
+        while part > least:
+            part = max(least, -(-part // 2))
             panels.append(part)
     for panel in dict.fromkeys(panels):
         aligned = panel % height == 0 or panel >= m

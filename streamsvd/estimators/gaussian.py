@@ -25,6 +25,7 @@ from streamsvd.estimators.row_functions import LogDensity, Projection, check_sco
 from streamsvd.estimators.rows import FLOATS, RowChecks
 from streamsvd.estimators.streaming import apply_to_rows
 from streamsvd.numerics.certificate import Certificate
+from streamsvd.protocols import Source
 from streamsvd.typing import Matrix, Real
 
 
@@ -68,13 +69,13 @@ class GaussianModel(RowChecks, ClassNamePrefixFeaturesOutMixin, TransformerMixin
             If the memory does not hold what comes back.
         """
         check_is_fitted(self)
-        factors = None
-        if self.whiten:
-            deviations = self._deviations()
-            factors = np.divide(
-                1.0, deviations, out=np.zeros_like(deviations), where=deviations > 0
-            )
-        return self._apply(Projection(self.mean_, self.components_, factors), X, "scores")
+        projection = Projection(self.mean_, self.components_, self._factors())
+        if not is_stored(X):
+            rows = self._check_rows(X, reset=False)
+            return as_narrow_as(projection(rows), rows.dtype)
+        source = self._open(X)
+        with without_missing(self._verb):
+            return self._stored_scores(source, projection)
 
     def inverse_transform(self, X: Any) -> Matrix:
         """Rows whose coordinates these are, within the span of the components.
@@ -161,7 +162,11 @@ class GaussianModel(RowChecks, ClassNamePrefixFeaturesOutMixin, TransformerMixin
         """
         check_is_fitted(self)
         density = LogDensity(self.mean_, self.components_, *self._spectrum())
-        return self._apply(density, X, "log-densities", wide=True)
+        if not is_stored(X):
+            return density(self._check_rows(X, reset=False))
+        source = self._open(X)
+        with without_missing(self._verb):
+            return self._in_a_pass(density, source, "log-densities", width=1, dtype=np.dtype(float))
 
     def score(self, X: Any, y: Any = None) -> float:
         """Mean of `score_samples`, which `GridSearchCV` maximises; ``y`` is ignored."""
@@ -177,27 +182,46 @@ class GaussianModel(RowChecks, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     def _n_features_out(self) -> int:
         return int(self.components_.shape[0])
 
-    def _apply(
-        self, function: Projection | LogDensity, X: Any, what: str, *, wide: bool = False
+    def _stored_scores(self, source: Source, projection: Projection) -> Matrix:
+        """Coordinates of stored rows, in memory."""
+        dtype = narrow_dtype(source.dtype)
+        return self._in_a_pass(
+            projection, source, "scores", width=self.components_.shape[0], dtype=dtype
+        )
+
+    def _in_a_pass(
+        self,
+        function: Projection | LogDensity,
+        source: Source,
+        what: str,
+        *,
+        width: int,
+        dtype: np.dtype[Any],
     ) -> Matrix:
-        """What a function makes of rows, in memory or stored."""
-        if not is_stored(X):
-            rows = self._check_rows(X, reset=False)
-            found = function(rows)
-            return found if wide else as_narrow_as(found, rows.dtype)
+        """What a function makes of stored rows."""
+        return apply_to_rows(
+            function,
+            source,
+            width=width,
+            dtype=dtype,
+            memory=self.memory,
+            what=what,
+            work=self.components_.shape[0],
+        )
+
+    def _open(self, X: Any) -> Source:
+        """A stored matrix of real numbers, with the columns of `fit`."""
         source = as_source(X)
         check_real(source)
         self._check_stored(source)
-        with without_missing(self._verb):
-            return apply_to_rows(
-                function,
-                source,
-                width=1 if wide else self.components_.shape[0],
-                dtype=np.dtype(np.float64) if wide else narrow_dtype(source.dtype),
-                memory=self.memory,
-                what=what,
-                work=self.components_.shape[0],
-            )
+        return source
+
+    def _factors(self) -> Real | None:
+        """One over the deviation of each component, 0 where it has none; None without whitening."""
+        if not self.whiten:
+            return None
+        deviations = self._deviations()
+        return np.divide(1.0, deviations, out=np.zeros_like(deviations), where=deviations > 0)
 
     def _deviations(self) -> Real:
         """Standard deviations along the components; 0 where nothing proves that it is positive."""

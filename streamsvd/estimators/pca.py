@@ -21,6 +21,7 @@ from streamsvd.estimators.gaussian import GaussianModel
 from streamsvd.estimators.inputs import all_or_nothing, check_count, is_stored, without_missing
 from streamsvd.factor import result as factorisations
 from streamsvd.factor.pca import pca
+from streamsvd.labels import Coordinate, Labels
 from streamsvd.models.state import check_result
 from streamsvd.typing import Matrix
 
@@ -217,4 +218,13 @@ class PCA(GaussianModel, BaseEstimator):  # type: ignore[misc]
         is_rounding = others == 0 or left <= ROUNDING * energy
         self.noise_variance_ = 0.0 if is_rounding else left / (freedom * others)
         self.certificate_ = certificate
-        self.result_ = replace(found, U=None)
+        self.result_ = replace(found, U=None, labels=self._name_columns(found.labels))
+
+    def _name_columns(self, labels: Labels) -> Labels:
+        """Labels of a result with the names of the features, where the data had some and no label says so."""
+        names = getattr(self, "feature_names_in_", None)
+        if names is None or len(labels.columns) != 1 or labels.column_names is not None:
+            return labels
+        along = labels.columns[0].name
+        coordinate = Coordinate.of(along, (along,), names)
+        return replace(labels, coordinates=(*labels.coordinates, coordinate))

@@ -164,7 +164,10 @@ class TruncatedSVD(RowChecks, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             If an option cannot be meant; more components than columns.
         """
         del y
-        check_in_memory(X, remedy="Pass it to fit, or slice it: partial_fit(X[:1000]).")
+        check_in_memory(
+            X,
+            remedy="Pass it to fit, or rows of it as arrays: partial_fit(numpy.asarray(X[:1000])).",
+        )
         first = not hasattr(self, "state_")
         with all_or_nothing(self):
             X = self._check_rows(X, reset=first)

@@ -46,12 +46,30 @@ def align_columns(labels: Labels, source: Source, *, align: bool) -> Source:
         return source
     if align:
         return _in_order(labels, theirs, source)
-    _check_dimensions(labels, theirs, source)
-    for mine in labels.column_coordinates:
-        its = theirs.coordinate(mine.name)
-        if its is not None and its.dims == mine.dims and _decides(mine):
-            _check_values(mine, its, source.name)
+    check_columns(labels, source)
     return source
+
+
+def check_columns(
+    labels: Labels, source: Source, owner: str = "the result", remedy: str = REMEDY
+) -> None:
+    """Refuse rows with other columns than those of a result, or of a model, as far as labels tell.
+
+    Raises
+    ------
+    SpecError
+        It names the coordinate and the first value that differs.
+    """
+    theirs = source_labels(source)
+    mine, its = ([d.name for d in part.columns] for part in (labels, theirs))
+    if mine != its and sorted(mine) == sorted(its):  # as many columns, and none in its place
+        raise SpecError(
+            f"the columns of {source.name} are made of the dimensions {', '.join(its)}, those of {owner} of {', '.join(mine)}. {remedy}"
+        )
+    for wanted in labels.column_coordinates:
+        found = theirs.coordinate(wanted.name)
+        if found is not None and found.dims == wanted.dims and _decides(wanted):
+            _check_values(wanted, found, source.name, owner, remedy)
 
 
 def _decides(coordinate: Coordinate) -> bool:
@@ -59,19 +77,10 @@ def _decides(coordinate: Coordinate) -> bool:
     return coordinate.dims == (coordinate.name,)
 
 
-def _check_dimensions(labels: Labels, theirs: Labels, source: Source) -> None:
-    """Refuse the same dimensions in another order: as many columns, and none in its place."""
-    mine, its = ([d.name for d in part.columns] for part in (labels, theirs))
-    if mine != its and sorted(mine) == sorted(its):
-        raise SpecError(
-            f"the columns of {source.name} are made of the dimensions {', '.join(its)}, those of the result of {', '.join(mine)}. {REMEDY}"
-        )
-
-
-def _check_values(mine: Coordinate, its: Coordinate, name: str) -> None:
+def _check_values(mine: Coordinate, its: Coordinate, name: str, owner: str, remedy: str) -> None:
     if mine.units and its.units and mine.units != its.units:
         raise SpecError(
-            f"{mine.name} of {name} is in {its.units!r}, that of the result in {mine.units!r}. Bring it to the units of the result."
+            f"{mine.name} of {name} is in {its.units!r}, that of {owner} in {mine.units!r}. Bring it to the units of {owner}."
         )
     one, other = mine.array.reshape(-1), its.array.reshape(-1)
     count = min(one.size, other.size)
@@ -79,11 +88,11 @@ def _check_values(mine: Coordinate, its: Coordinate, name: str) -> None:
     if differs.any():
         i = int(np.argmax(differs))
         raise SpecError(
-            f"{mine.name} of {name} differs from that of the result: at {i} it is {_show(other[i])}, the result has {_show(one[i])}. {REMEDY}"
+            f"{mine.name} of {name} differs from that of {owner}: at {i} it is {_show(other[i])}, {owner} has {_show(one[i])}. {remedy}"
         )
     if one.size != other.size:
         raise SpecError(
-            f"{mine.name} of {name} has {other.size:,} values, that of the result {one.size:,}. {REMEDY}"
+            f"{mine.name} of {name} has {other.size:,} values, that of {owner} {one.size:,}. {remedy}"
         )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any
 
 from streamsvd.checks.libraries import optional_library
 
@@ -14,9 +15,13 @@ if TYPE_CHECKING:
 
 
 class ExportMethods:
-    """Methods of `SVD` and `PCA`. Nothing of the matrix is read, and the result stays as it is."""
+    """Methods of `SVD`, `PCA` and `Model`. Nothing of the matrix is read, and the result stays as it is."""
 
     __slots__ = ()
+
+    @abstractmethod
+    def _factors(self) -> SVD:
+        """The factorisation itself."""
 
     def to_xarray(self) -> xr.Dataset:
         """The result with its labels, as a Dataset that `to_netcdf` and `to_zarr` write.
@@ -50,7 +55,7 @@ class ExportMethods:
         optional_library("xarray", "xarray", "to_xarray makes a Dataset")
         from streamsvd.factor.exports.dataset import result_dataset
 
-        return result_dataset(cast("SVD", self))
+        return result_dataset(self._factors())
 
     def to_dataframe(self, what: str = "components") -> pd.DataFrame:
         """One table of the result, its rows named as the data name them.
@@ -90,7 +95,7 @@ class ExportMethods:
         optional_library("pandas", "pandas", "to_dataframe makes a table of pandas")
         from streamsvd.factor.exports.frames import result_table
 
-        return result_table(cast("SVD", self), what)
+        return result_table(self._factors(), what)
 
     def to_anndata(
         self,
@@ -124,4 +129,4 @@ class ExportMethods:
         """
         from streamsvd.factor.exports.cells import CellKeys, fill_annotations
 
-        fill_annotations(cast("SVD", self), adata, CellKeys(key_added, layer), scores)
+        fill_annotations(self._factors(), adata, CellKeys(key_added, layer), scores)

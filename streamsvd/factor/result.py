@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from streamsvd.engine.transforms import Climatology
 from streamsvd.factor.export_methods import ExportMethods
 from streamsvd.factor.options import SVDOptions
 from streamsvd.factor.row_methods import RowMethods
@@ -46,6 +47,9 @@ class SVD(Result, RowMethods, ExportMethods):
         took part.
     labels
         What the matrix says of its rows and columns: dimensions, coordinates, names, units.
+    climatology
+        What rows had lost before, of a matrix that `streamsvd.anomalies` or `streamsvd.detrend` returned: rows that are projected
+        lose the same, and rows given back are without it. None for nothing.
     """
 
     s: Real
@@ -58,6 +62,7 @@ class SVD(Result, RowMethods, ExportMethods):
     options: SVDOptions | None
     preparation: dict[str, Any]
     labels: Labels = NO_LABELS
+    climatology: Climatology | None = None
 
     def _factors(self) -> SVD:
         return self
@@ -146,7 +151,7 @@ class PCA(SVD):
 
     Attributes
     ----------
-    s, Vh, U, mean, scale, certificate, info, options, preparation, labels
+    s, Vh, U, mean, scale, certificate, info, options, preparation, labels, climatology
         As of `SVD`.
     """
 

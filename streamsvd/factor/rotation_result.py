@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from streamsvd.checks.libraries import optional_library
 from streamsvd.checks.masks import as_array
 from streamsvd.checks.numbers import check_integer, is_number
 from streamsvd.errors import ShapeError, SpecError
@@ -17,6 +18,9 @@ from streamsvd.options import make_plain, option
 from streamsvd.store.results.saving import Result
 from streamsvd.store.results.values import IN_CHUNKS
 from streamsvd.typing import Matrix, Real
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 RotationMethod = Literal["varimax", "promax"]
 
@@ -153,6 +157,25 @@ class Rotation(Result):
         return np.asarray(
             turned / np.sqrt(self.variance_before)[:, None] * np.sqrt(self.variance)[None, :]
         )
+
+    def to_xarray(self) -> xr.Dataset:
+        """The rotation with its labels: see `streamsvd.SVD.to_xarray`.
+
+        Returns
+        -------
+        dataset
+            ``components (mode, *column dimensions)``, ``scores (*row dimensions, mode)`` where the result has ``U``, ``variance`` and
+            ``variance_ratio (mode)``; coordinates of the data, and ``mode`` from 1.
+
+        Raises
+        ------
+        StoreError
+            If xarray is not installed; it gives the line that installs it.
+        """
+        optional_library("xarray", "xarray", "to_xarray makes a Dataset")
+        from streamsvd.factor.exports.dataset import rotation_dataset
+
+        return rotation_dataset(self)
 
     def __repr__(self) -> str:
         how = "varimax" if self.options.method == "varimax" else f"promax {self.options.power:g}"

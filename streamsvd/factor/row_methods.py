@@ -46,6 +46,7 @@ class RowMethods:
         ----------
         new
             Rows with the columns of the matrix that was factorised: anything `streamsvd.open` takes, ``(m, n)``, in memory or not.
+            Of a result of anomalies the rows as they are: they lose the same climatology, unless they have lost one already.
         rank
             Only so many components; all if left out.
         out, overwrite
@@ -311,10 +312,14 @@ def _rows_of(
     rows: Rows = None,
     missing: str = "error",
 ) -> Source:
-    """New rows, opened, with the columns of a result."""
+    """New rows, opened, with the columns of a result, and without the climatology that its rows had lost."""
+    from streamsvd.engine.transforms import climatology_of, subtract_same
     from streamsvd.factor.alignment import align_columns
 
-    return align_columns(result.labels, _open(new, variable, rows, missing), align=align)
+    found = align_columns(result.labels, _open(new, variable, rows, missing), align=align)
+    if result.climatology is None or climatology_of(found) is not None:
+        return found
+    return subtract_same(found, result.climatology)
 
 
 def _open(

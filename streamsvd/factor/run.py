@@ -12,6 +12,7 @@ from streamsvd.engine.dask_source import DaskSource, uniform_rows
 from streamsvd.engine.events import Callback, ResultWritten
 from streamsvd.engine.saves import Saves, check_seconds, open_saves, try_saves
 from streamsvd.engine.schedule import Schedule
+from streamsvd.engine.transforms import climatology_of
 from streamsvd.errors import NotConverged, SpecError
 from streamsvd.factor.factors import Factors, compute_factors
 from streamsvd.factor.iteration import Iteration
@@ -175,6 +176,7 @@ def _result(session: Session, loop: Iteration, made: Factors, status: Status) ->
     said = range_warnings(made.certificate, info.freedom, principal=session.form is PCA)
     info = replace(info, warnings=(*info.warnings, *said))
     view = session.view
+    whole = session.source if view is None else view.whole
     spread = view.spread if view is not None else _as_it_is
     return session.form(
         s=made.s,
@@ -186,7 +188,8 @@ def _result(session: Session, loop: Iteration, made: Factors, status: Status) ->
         info=info,
         options=_asked_of(session),
         preparation=_preparation_of(session, terms),
-        labels=source_labels(session.source if view is None else view.whole),
+        labels=source_labels(whole),
+        climatology=climatology_of(whole),
     )
 
 

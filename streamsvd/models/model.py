@@ -17,6 +17,7 @@ from streamsvd.engine.events import Callback, ignore_event
 from streamsvd.engine.opening import as_source
 from streamsvd.engine.schedule import allowed_bytes
 from streamsvd.errors import SpecError, StoreError
+from streamsvd.factor.export_methods import ExportMethods
 from streamsvd.factor.result import SVD
 from streamsvd.factor.row_methods import RowMethods
 from streamsvd.info import Info, Status
@@ -61,7 +62,7 @@ from streamsvd.store.writing.separation import check_apart, mask_places
 from streamsvd.typing import Matrix, Real
 
 
-class Model(RowMethods):
+class Model(RowMethods, ExportMethods):
     """A factorisation on disk that absorbs new rows (or columns), exactly once each.
 
     Open one with `Model.open`, begin one with `Model.create`. A folder that `svd` or `pca` wrote is a model

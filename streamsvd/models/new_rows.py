@@ -12,6 +12,7 @@ from streamsvd.engine.columns import PIECE_BYTES, View, unread_view
 from streamsvd.engine.concurrency import concurrency
 from streamsvd.engine.events import Callback
 from streamsvd.errors import ShapeError, SpecError
+from streamsvd.factor.alignment import check_columns
 from streamsvd.models.block_reader import BlockReader
 from streamsvd.models.columns import (
     block_view,
@@ -36,6 +37,8 @@ from streamsvd.store.sources.adjusted import stored_rows
 from streamsvd.store.sources.columns import KeptColumns
 from streamsvd.store.versions import ModelSpec
 from streamsvd.typing import Real
+
+REMEDY = "Pass blocks with the columns of the model, in its order."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -202,6 +205,8 @@ def check_request(version: LoadedVersion, request: UpdateRequest) -> None:
     check_same_options(request.model_options, version.spec, version.settings.keep)
     check_block_policy(request.options.nonfinite, version.spec)
     refuse_mask_of_columns(request.mask, version.spec)
+    if version.state is not None and version.state.labels.columns:
+        check_columns(version.state.labels, request.source, "the model", REMEDY)
     refuse_weights_of_columns(request.column_weights, version.spec)
 
 

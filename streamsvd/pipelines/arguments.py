@@ -127,7 +127,7 @@ def step_key(
         word = INPUTS[step.verb][argument]
         if word == "source":
             described = pipeline.sources[value]
-            means = (described.variable, described.rows, described.missing)
+            means = (described.variable, described.rows, described.missing, *described.numbers)
             digest = digest_of(address(pipeline, described), stored_rows(opened))
             read.append([digest, *means, *source_identity(described, opened)])
             if digests is not None:

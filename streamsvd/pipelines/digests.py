@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from streamsvd.checks.paths import is_url, local_path
+from streamsvd.checks.paths import is_url, local_path, split_inside
 from streamsvd.collections.readers import take_collection
 from streamsvd.collections.saves import members_digest, values_digest
 from streamsvd.engine.saves import source_fingerprint
@@ -23,7 +23,7 @@ def digest_of(where: str, source: Any = None) -> str:
     if isinstance(source, Source):
         found.update(repr((source.shape, str(source.dtype), source.chunks)).encode())
     if not is_url(where):
-        for path, stat in _files(local_path(where)):
+        for path, stat in _files(split_inside(local_path(where))[0]):
             found.update(f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
     elif isinstance(source, Source):
         found.update(source_fingerprint(source).encode())
@@ -51,7 +51,9 @@ def newest_time(where: str) -> float | None:
     """When the newest of its files was written; None of a URL."""
     if is_url(where):
         return None
-    return max((stat.st_mtime for _, stat in _files(local_path(where))), default=None)
+    return max(
+        (stat.st_mtime for _, stat in _files(split_inside(local_path(where))[0])), default=None
+    )
 
 
 def _files(place: Path) -> Iterator[tuple[str, os.stat_result]]:

@@ -84,9 +84,8 @@ def _grid_of(pipeline: Pipeline | None, step: Step | None) -> Grid | None:
     where = address(pipeline, described)
     if is_url(where) or is_waiting(pipeline, step):
         return None
-    rows = tuple(described.rows) if isinstance(described.rows, list) else described.rows
     try:
-        opened = open_matrix(where, variable=described.variable, rows=rows)
+        opened = open_matrix(where, **described.matrix_options)
     except (StreamSVDError, OSError):
         return None
     return Grid.of(source_labels(opened))

@@ -10,7 +10,16 @@ import msgspec
 from streamsvd.engine.row_labels import RowTransform
 from streamsvd.errors import DescriptionError, SpecError
 
-OF_MATRICES = ("variable", "rows", "transform", "share")
+OF_MATRICES = (
+    "variable",
+    "rows",
+    "transform",
+    "share",
+    "missing_value",
+    "dtype",
+    "shape",
+    "offset",
+)
 """Fields that say how one matrix is opened."""
 OF_COLLECTIONS = ("select", "transpose", "columns", "cut")
 """Fields that say how a collection is opened."""
@@ -104,6 +113,29 @@ class SourceDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     transpose: str | list[str] | None = None
     columns: int | dict[str, int] | None = None
     cut: int | list[int] | None = None
+    missing_value: float | None = None
+    dtype: str | None = None
+    shape: list[int] | None = None
+    offset: int | None = None
+
+    @property
+    def numbers(self) -> list[Any]:
+        """What is said of stored numbers that cannot say so themselves; empty where nothing is, as of sources that need none."""
+        said = {
+            name: getattr(self, name)
+            for name in ("missing_value", "dtype", "shape", "offset")
+            if getattr(self, name) is not None
+        }
+        return [said] if said else []
+
+    @property
+    def matrix_options(self) -> dict[str, Any]:
+        """What `streamsvd.open` is told beside the path and what an absent chunk is; no more than is said."""
+        said = {name: getattr(self, name) for name in ("missing_value", "dtype", "offset")}
+        said["shape"] = None if self.shape is None else tuple(self.shape)
+        said["variable"] = self.variable
+        said["rows"] = tuple(self.rows) if isinstance(self.rows, list) else self.rows
+        return {name: value for name, value in said.items() if value is not None}
 
     @property
     def collection_options(self) -> dict[str, object]:

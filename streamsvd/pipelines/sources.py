@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from streamsvd.checks.paths import is_url, local_path
+from streamsvd.checks.paths import is_url, local_path, split_inside
 from streamsvd.engine.opening import open as open_matrix
 from streamsvd.errors import StoreError
 from streamsvd.pipelines.description import Pipeline, Step
@@ -35,7 +35,7 @@ def address(pipeline: Pipeline, described: SourceDescription) -> str:
 def is_there(pipeline: Pipeline, described: SourceDescription) -> bool:
     """Whether a source is there; of a URL that is known when it is opened."""
     where = address(pipeline, described)
-    return is_url(where) or path_exists(local_path(where))
+    return is_url(where) or path_exists(split_inside(local_path(where))[0])
 
 
 def open_input(pipeline: Pipeline, step: Step, name: str) -> Any:
@@ -59,8 +59,7 @@ def open_input(pipeline: Pipeline, step: Step, name: str) -> Any:
     if "collection" in INPUTS[step.verb]:
         told = described.collection_options
         return open_collection(where, **told) if told else where  # type: ignore[arg-type]  # checked as the file was read
-    rows = tuple(described.rows) if isinstance(described.rows, list) else described.rows
-    source = open_matrix(where, variable=described.variable, rows=rows, missing=described.missing)
+    source = open_matrix(where, missing=described.missing, **described.matrix_options)
     return transform_source(pipeline, step, name, source)
 
 

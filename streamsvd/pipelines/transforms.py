@@ -72,7 +72,9 @@ def transform_source(pipeline: Pipeline, step: Step, name: str, source: Source) 
         return source if factors is None else AdjustedRows(source, None, None, factors)
     rows = label_rows(source, asked)
     place = _place(pipeline, name, source)
-    climatology = _load(place, source) if path_exists(place) else Climatology.unread(rows)
+    climatology = Climatology.unread(rows)
+    if path_exists(place):
+        climatology = replace(_load(place, source), asked=asked)
     return replace(subtract_climatology(source, rows, climatology), factors=factors)
 
 
@@ -236,6 +238,7 @@ def _place(pipeline: Pipeline, name: str, source: Source) -> Path:
     described = pipeline.sources[name]
     asked = [
         described.variable, described.rows, msgspec.to_builtins(_row_transform(described)), source.shape[1], source.dtype.str,
+        *described.numbers,
     ]  # fmt: skip
     kind = "model"
     if not _is_for_models(pipeline, name):

@@ -12,9 +12,8 @@ import xarray as xr
 from streamsvd.errors import SpecError
 from streamsvd.factor.exports.coordinates import writable_attributes
 from streamsvd.factor.exports.labelled import free_name
-from streamsvd.factor.exports.lazy_matrix import lazy_variable
+from streamsvd.factor.exports.lazy_matrix import ArrayParts, lazy_variable
 from streamsvd.factor.result import SVD
-from streamsvd.typing import Matrix
 from streamsvd.xarray.adjustment import Adjustment
 from streamsvd.xarray.fields import Dims, check_coordinates, check_field, open_field, row_names
 
@@ -33,8 +32,10 @@ class EOFAnalysis:
         Names of the dimensions that make either.
     order
         Those of the field, in its order.
-    template
-        One observation of the field without values: the coordinates of the columns.
+    coordinates
+        Those of the field, as a Dataset without variables.
+    sizes
+        Extents of its dimensions.
     adjustment
         What observations lost before; None for nothing.
     """
@@ -43,7 +44,8 @@ class EOFAnalysis:
     rows: tuple[str, ...]
     columns: tuple[str, ...]
     order: tuple[str, ...]
-    template: Any
+    coordinates: Any
+    sizes: dict[str, int]
     adjustment: Adjustment | None
 
     @classmethod
@@ -52,11 +54,9 @@ class EOFAnalysis:
         rows = row_names(dim)
         order = tuple(str(name) for name in field.dims)
         columns = tuple(name for name in order if name not in rows)
-        along = {n: c.variable for n, c in field.coords.items() if n in columns}
-        template = xr.Dataset(
-            coords={**along, **{n: np.arange(field.sizes[n]) for n in columns if n not in along}}
-        )
-        return cls(result, rows, columns, order, template, adjustment)
+        coordinates = field.coords.to_dataset().load()  # a file may be closed
+        sizes = {str(name): int(size) for name, size in field.sizes.items()}
+        return cls(result, rows, columns, order, coordinates, sizes, adjustment)
 
     @cached_property
     def dataset(self) -> xr.Dataset:
@@ -64,11 +64,20 @@ class EOFAnalysis:
         return self.result.to_xarray()
 
     def _variable(self, name: str) -> Any:
-        return self.dataset[free_name(name, self.dataset.dims, self.dataset.coords)]
+        return self.dataset[free_name(name, self.dataset.dims, self.dataset.coords)].variable
 
     @property
     def _mode(self) -> str:
         return str(self._variable("components").dims[0])
+
+    def _labelled(self, variable: Any, name: str, attributes: dict[str, Any]) -> Any:
+        """A variable with the coordinates that the field has along its dimensions."""
+        along = self.coordinates.drop_dims(set(self.coordinates.dims) - set(variable.dims))
+        along = along.drop_vars(self._mode, errors="ignore")
+        found = xr.DataArray(variable, along.coords, name=name).assign_attrs(attributes)
+        if self._mode in found.dims:
+            found = found.assign_coords({self._mode: np.arange(1, found.sizes[self._mode] + 1)})
+        return found
 
     def _leading(self, array: Any, modes: int | None) -> Any:
         """The first modes of an array.
@@ -100,7 +109,9 @@ class EOFAnalysis:
         if scaling == 0:
             return array
         with np.errstate(divide="ignore", invalid="ignore"):
-            root = np.sqrt(self._variable("explained_variance"))
+            root = np.sqrt(
+                self._leading(self._variable("explained_variance"), array.sizes[self._mode])
+            )
             return array / root.where(root > 0) if scaling == 1 else array * root
 
     def pcs(self, scaling: int = 0, modes: int | None = None) -> xr.DataArray:
@@ -122,11 +133,8 @@ class EOFAnalysis:
             raise SpecError(
                 "the analysis was made with u=False, without series. Make it with u=True."
             )
-        return _named(
-            self._scaled(self._leading(self._variable("scores"), modes), scaling),
-            "pcs",
-            "principal components",
-        )
+        found = self._scaled(self._leading(self._variable("scores"), modes), scaling)
+        return self._labelled(found, "pcs", {"long_name": "principal components"})
 
     def eofs(self, scaling: int = 0, modes: int | None = None) -> xr.DataArray:
         """Empirical orthogonal functions of the weighted field, ``(mode, *column dimensions)``: NaN in columns left out.
@@ -144,17 +152,19 @@ class EOFAnalysis:
             If a parameter is out of range.
         """
         found = self._scaled(self._leading(self._variable("components"), modes), scaling)
-        return _named(found, "eofs", "empirical orthogonal functions")
+        return self._labelled(found, "eofs", {"long_name": "empirical orthogonal functions"})
 
     def eigenvalues(self, modes: int | None = None) -> xr.DataArray:
         """Variance of each mode, ``(mode,)``: ``s**2 / (N - 1)``."""
         found = self._leading(self._variable("explained_variance"), modes)
-        return _named(found, "eigenvalues", "variance of each mode")
+        return self._labelled(found, "eigenvalues", {"long_name": "variance of each mode"})
 
     def variance_fraction(self, modes: int | None = None) -> xr.DataArray:
         """Its share of the total variance, ``(mode,)``; the ends that are proved are in `dataset`."""
         found = self._leading(self._variable("explained_variance_ratio"), modes)
-        return _named(found, "variance_fractions", "share of the total variance")
+        return self._labelled(
+            found, "variance_fractions", {"long_name": "share of the total variance"}
+        )
 
     def reconstruct(self, modes: int | None = None) -> xr.DataArray:
         """The field as its modes give it back, in its units and dimensions, computed where it is used.
@@ -178,16 +188,16 @@ class EOFAnalysis:
         """
         self._leading(self._variable("explained_variance"), modes)
         rows, columns = self._extents(self.rows), self._extents(self.columns)
-        matrix = MatrixParts(self.result.reconstruct(rank=modes))
+        matrix = ArrayParts(self.result.reconstruct(rank=modes))
         variable = xr.Variable((*self.rows, *self.columns), lazy_variable(matrix, rows, columns))
-        coords = {n: c for n, c in self.dataset.coords.items() if n != self._mode}
         labels = self.result.labels
-        found = xr.DataArray(variable, coords, name=labels.name or "reconstruction")
-        found.attrs = writable_attributes(labels.attributes)
+        found = self._labelled(
+            variable, labels.name or "reconstruction", writable_attributes(labels.attributes)
+        )
         return found.transpose(*self.order)
 
     def _extents(self, names: tuple[str, ...]) -> tuple[int, ...]:
-        return tuple(int(self.dataset.sizes[name]) for name in names)
+        return tuple(self.sizes[name] for name in names)
 
     def project(
         self, new: Any, modes: int | None = None, *, scaling: int = 0, **options: Any
@@ -206,7 +216,8 @@ class EOFAnalysis:
         scaling
             As of `pcs`: 1 divides by the root of the variance of each mode, 2 multiplies.
         **options
-            Those of `streamsvd.SVD.transform`: ``nonfinite``, ``memory``, ``callback``.
+            Those of `streamsvd.SVD.transform`: ``nonfinite``, ``memory``, ``callback``; with ``out`` and ``overwrite`` scores lie in a
+            folder, and are read where they are used.
 
         Raises
         ------
@@ -224,12 +235,20 @@ class EOFAnalysis:
         source = open_field(several, self.rows)
         if self.adjustment is not None:
             source = self.adjustment.apply(source)
-        scores = np.asarray(self.result.transform(source, rank=modes, **options))
+        scores = ArrayParts(self.result.transform(source, rank=modes, **options))
         lengths = [several.sizes[name] for name in self.rows]
-        there = {n: c for n, c in several.coords.items() if set(c.dims) <= set(self.rows)}
-        coords = {**there, self._mode: np.arange(1, scores.shape[1] + 1)}
-        found = xr.DataArray(scores.reshape(*lengths, -1), coords, (*self.rows, self._mode))
-        found = _named(self._scaled(found, scaling), "pseudo_pcs", "projections on the modes")
+        values = (
+            scores.whole.reshape(*lengths, -1)
+            if isinstance(scores.whole, np.ndarray)
+            else lazy_variable(scores, lengths, scores.shape[1:])
+        )
+        along = several.coords.to_dataset().drop_dims(self.columns, errors="ignore")
+        found = xr.DataArray(
+            self._scaled(xr.Variable((*self.rows, self._mode), values), scaling),
+            along.drop_vars(self._mode, errors="ignore").coords,
+            name="pseudo_pcs",
+            attrs={"long_name": "projections on the modes"},
+        ).assign_coords({self._mode: np.arange(1, scores.shape[1] + 1)})
         return found.squeeze([n for n in self.rows if n not in new.dims])
 
     def _in_order(self, new: Any) -> Any:
@@ -252,45 +271,14 @@ class EOFAnalysis:
             new = new.expand_dims([name for name in self.rows if name not in new.dims])
         check_field(new, self.rows)
         for name in self.columns:
-            if new.sizes[name] != self.template.sizes[name]:
+            if new.sizes[name] != self.sizes[name]:
                 raise SpecError(
-                    f"the observations have {new.sizes[name]:,} along {name}, and the field {self.template.sizes[name]:,}. Bring them "
+                    f"the observations have {new.sizes[name]:,} along {name}, and the field {self.sizes[name]:,}. Bring them "
                     "to the same coordinates: reindex_like or interp_like."
                 )
         named = [name for name in self.columns if name in new.coords]
-        check_coordinates(new, self.template, named, "the new field")
+        check_coordinates(new, self.coordinates, named, "the new field")
         return new.transpose(*self.order)
 
     def __repr__(self) -> str:
         return f"<EOFAnalysis of {' x '.join(self.order)} along {', '.join(self.rows)}: {self.result!r}>"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class MatrixParts:
-    """A lazy matrix, a rectangle at a time."""
-
-    whole: Any
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns."""
-        m, n = self.whole.shape
-        return int(m), int(n)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Of its entries."""
-        found: np.dtype[Any] = np.dtype(self.whole.dtype)
-        return found
-
-    def read(self, rows: Any, columns: Any, /) -> Matrix:
-        """The rectangle of these rows and columns."""
-        if isinstance(rows, slice) or isinstance(columns, slice):
-            return np.asarray(self.whole[rows, columns])
-        return np.asarray(self.whole[rows, :])[:, columns]
-
-
-def _named(array: Any, name: str, title: str) -> Any:
-    found = array.rename(name)
-    found.attrs = {"long_name": title}
-    return found

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from streamsvd.engine.opening import open
 from streamsvd.errors import ShapeError, SpecError
 from streamsvd.protocols import Source
-from streamsvd.xarray.memory_field import memory_field
 
 Dims = str | Sequence[str]
 CLOSE = 1e-6
@@ -68,7 +68,7 @@ def open_field(field: Any, dim: Dims) -> Source:
         As `check_field`, and what `streamsvd.open` refuses.
     """
     check_field(field, dim)
-    return memory_field(field, row_names(dim))
+    return open(field, rows=row_names(dim))
 
 
 def over_columns(given: Any, field: Any, dim: Dims, name: str) -> Any:

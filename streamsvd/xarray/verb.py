@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from streamsvd.checks.numbers import is_integer
 from streamsvd.engine.events import Callback, ignore_event
+from streamsvd.engine.weights import column_weight_array
 from streamsvd.errors import ShapeError, SpecError
 from streamsvd.factor.pca import pca
 from streamsvd.factor.result import SVD
@@ -99,11 +101,13 @@ def eof(
     {'mode': 3, 'lat': 4, 'lon': 5}
     """
     source = open_field(da, dim)
-    _check_modes(modes, source.shape)
+    _check_modes(modes, source.shape, options.get("energy"))
     asked = row_transform(anomaly, detrend, reference)
     if "column_weights" in options:
         raise SpecError("column_weights= is weights= here. Pass one of them.")
-    column_weights = over_columns(weights, da, dim, "weights")
+    column_weights = column_weight_array(
+        source, over_columns(weights, da, dim, "weights"), "weights"
+    )
     kept = over_columns(mask, da, dim, "mask")
     adjustment, matrix = None, source
     if asked is not None:
@@ -116,9 +120,24 @@ def eof(
     return EOFAnalysis.of(result, da, dim, adjustment)
 
 
-def _check_modes(modes: int | None, shape: tuple[int, int]) -> None:
+def _check_modes(modes: Any, shape: tuple[int, int], energy: Any) -> None:
+    """Refuse modes that there are not, in the words of fields.
+
+    Raises
+    ------
+    SpecError, ShapeError
+        It says how many there are.
+    """
+    if modes is None:
+        return
+    if energy is not None:
+        raise SpecError(
+            f"modes={modes} and energy={energy} exclude each other. Pass modes=None for as many as hold that share."
+        )
+    if not is_integer(modes):
+        raise SpecError(f"modes={modes!r} is not an integer. Pass the number of modes wanted.")
     most = min(shape)
-    if modes is not None and isinstance(modes, int) and not 1 <= modes <= most:
+    if not 1 <= modes <= most:
         raise ShapeError(
             f"modes={modes} is asked of a field of {shape[0]:,} observations of {shape[1]:,} columns, which has {most:,}. "
             f"Pass 1 <= modes <= {most}."

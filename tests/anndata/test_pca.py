@@ -146,7 +146,25 @@ def test_a_path_gives_the_result(tmp_path) -> None:
         streamsvd.anndata.pca(tmp_path / "a.zarr", 4, mask_var="highly_variable")
 
 
+@pytest.mark.skipif(find_spec("anndata") is None, reason="anndata is not installed")
+def test_an_object_of_anndata_is_filled_written_and_read_again(tmp_path) -> None:
+    import anndata
+
+    adata = anndata.AnnData(cells(dtype="f4").X)
+    adata.var["highly_variable"] = HIGH
+    adata.layers["raw"] = adata.X * 2
+    streamsvd.anndata.pca(adata, 4)
+    streamsvd.anndata.pca(adata, 4, layer="raw", mask_var=HIGH, key_added="again")
+    np.testing.assert_allclose(2 * adata.obsm["X_pca"], adata.obsm["again"], rtol=1e-4, atol=1e-4)
+    adata.write_h5ad(tmp_path / "a.h5ad")
+    back = anndata.read_h5ad(tmp_path / "a.h5ad")
+    np.testing.assert_array_equal(back.varm["PCs"], adata.varm["PCs"])
+    np.testing.assert_array_equal(back.uns["pca"]["variance"], adata.uns["pca"]["variance"])
+    np.testing.assert_array_equal(back.uns["again"]["params"]["mask_var"], HIGH)
+
+
 @pytest.mark.skipif(find_spec("scanpy") is None, reason="scanpy is not installed")
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # an argument that it will lose
 @pytest.mark.parametrize(
     "options", [{}, {"mask_var": None, "key_added": "k"}, {"use_highly_variable": False}]
 )

@@ -14,6 +14,7 @@ import zarr
 import streamsvd
 from streamsvd.checks.foreign import FOREIGN_SUFFIXES, FOREIGN_TYPES, check_object
 from streamsvd.errors import SpecError, StoreError
+from streamsvd.store.sources.kinds import KINDS
 
 h5py = pytest.importorskip("h5py")
 pd = pytest.importorskip("pandas")
@@ -45,19 +46,20 @@ def test_objects_in_memory_are_named_with_a_line_that_is_true(kind):
     got_in(x, refused(x, "is not read yet"))
 
 
-def test_an_array_with_labels_comes_in_by_its_data():
-    x = xr.DataArray(A, dims=("time", "x"))
-    text = refused(x, "an array with labels", "zarr store behind it", "pass x.data")
+def test_where_only_arrays_are_taken_one_with_labels_is_by_its_data():
+    x, door = xr.DataArray(A, dims=("time", "x")), check_object
+    text = refused(x, "an array with labels", "zarr store behind it", "pass x.data", door=door)
     assert np.array_equal(x.data, A)
     assert "xarray.DataArray" in text
-    refused(x.to_dataset(name="t"), "several arrays", "x['NAME'].values")
+    refused(x.to_dataset(name="t"), "several arrays", "x['NAME'].values", door=door)
 
 
-def test_hdf5_comes_in_by_dask(tmp_path):
+def test_where_only_arrays_are_taken_hdf5_is_by_dask(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["a"] = A
-        got_in(file["a"], refused(file["a"], "an HDF5 array"))
-        refused(file, "an HDF5 group", "x['NAME']")
+        door = check_object
+        got_in(file["a"], refused(file["a"], "an HDF5 array", door=door))
+        refused(file, "an HDF5 group", "x['NAME']", door=door)
 
 
 @pytest.mark.parametrize("form", ["csr", "csc", "coo", "bsr", "lil", "dok", "dia"])
@@ -121,11 +123,18 @@ def test_what_is_not_known_is_not_refused():
         check_object(value)
 
 
+READ_BY = {
+    streamsvd.open: {suffix for kind in KINDS for suffix in kind.suffixes},
+    streamsvd.open_collection: {".safetensors"},
+}
+"""What each door does not refuse by its name."""
+
+
 @pytest.mark.parametrize("door", [streamsvd.open, streamsvd.open_collection])
 @pytest.mark.parametrize("suffix", FOREIGN_SUFFIXES)
 def test_files_are_named_by_the_end_of_their_name(tmp_path, suffix, door):
-    if suffix in (".safetensors",) and door is streamsvd.open_collection:
-        return  # which is one
+    if suffix in READ_BY[door]:
+        return
     for name in (f"a.b{suffix}", f"a{suffix.upper()}"):
         (tmp_path / name).write_bytes(b"1 2")
         text = refused(tmp_path / name, "is not read yet", str(tmp_path / name), door=door)
@@ -144,7 +153,8 @@ def test_the_line_for_a_file_makes_one_that_is_read(tmp_path, monkeypatch, kind)
         scipy.io.mmwrite(path, A if kind == "dense.mtx" else sparse.coo_matrix(A))
     elif kind == "bin":
         A.astype("f4").tofile(path)
-    line = refused(path).partition("Make one of it that is: ")[2]
+    text = refused(path, door=streamsvd.open_collection)
+    line = text.partition("Make one of it that is: ")[2]
     line = line.replace("ROWS, COLUMNS", "6, 4")
     eval(line, {"numpy": np, "scipy": __import__("scipy.io")})
     np.testing.assert_allclose(streamsvd.svd("a.npy", 2).s, S, rtol=1e-3)

@@ -10,6 +10,7 @@ import pytest
 import zarr
 
 import streamsvd
+from streamsvd.store.sources.adjusted import AdjustedRows
 from tests.cli.conftest import run, start  # noqa: F401 - fixtures
 from tests.pipelines.test_transforms import LATITUDE, anomalies, grow, write_air
 
@@ -57,6 +58,7 @@ def test_svd_and_pca_are_of_weighted_anomalies(command, folder):
         ("lstsq", "--b", "b.npy"),
         ("krr fit", "--y", "b.npy", "--n-centres", "5", "--out", "fit.npz"),
         ("shuffle", "--out", "mixed.zarr"),
+        ("convert", "copy.zarr"),
     ],
 )
 def test_every_verb_has_them(command, folder, words):
@@ -67,7 +69,10 @@ def test_every_verb_has_them(command, folder, words):
         mixed = zarr.open_array(folder / "mixed.zarr")[...]
         assert mixed.dtype == np.float64
         assert np.abs(mixed.sum(axis=0)).max() < 1e-8
-    if "--out" not in options:
+    if verb == "convert":
+        copied = zarr.open_group(folder / "copy.zarr")["t"][...]
+        assert np.abs(copied.sum(axis=0)).max() < 1e-8
+    if "--out" not in options and verb != "convert":
         assert command("plan", verb.replace(" ", "-"), *WEIGHED, *options)["before"].startswith(
             "before it one pass over"
         )
@@ -112,6 +117,38 @@ def test_weights_are_words_or_files(command, folder):
     assert kept["scale"] is True
     np.testing.assert_array_equal(kept["column_weights"], roots)
     assert command("verify", "w", *AIR)["status"] == "agrees"
+
+
+def test_a_model_keeps_weights_however_they_are_said(command, run, folder):  # noqa: F811 - the fixture
+    """By the option of the source each month again, or by that of the model once; both are the model's own."""
+    roots = streamsvd.column_weights(streamsvd.open("air.zarr", "t", "time"), "coslat")
+    for name, option in (("a", ("--weights", "lat=cos")), ("b", ("--column-weights", "coslat"))):
+        assert command("plan", "update", name, *AIR, *option, "--rank", "3")["n_new"] == 60
+        command("update", name, *AIR, *option, "--rank", "3")
+        assert command("update", name, *AIR, *option)["skipped"] == "nothing new"
+        assert command("plan", "update", name, *AIR, *option)["n_new"] == 0
+        assert command("update", name, *AIR)["skipped"] == "nothing new"
+        np.testing.assert_array_equal(streamsvd.Model.open(name).column_weights, roots)
+        for said in ((), option):
+            if said != option or name == "a":
+                assert command("verify", name, *AIR, *said)["status"] == "agrees"
+    np.save("w.npy", 2 * roots)
+    done = run("update", "a", *AIR, "--column-weights", "w.npy")
+    assert done.code == 2
+    assert "--column-weights differ from those that the model was begun with" in done.err
+    watched = ("watch", "air.zarr", "b", *AIR[1:], "--looks", "1", "--column-weights", "coslat")
+    assert run(*watched).code == 0
+
+
+def test_a_model_of_columns_times_weights_goes_on_as_it_began(command, folder):
+    """As earlier releases made it: no weights are its own, and those of the source multiply what is read."""
+    A = streamsvd.open("air.zarr", "t", "time")
+    weighted = AdjustedRows(A, None, None, streamsvd.column_weights(A, "coslat"))
+    streamsvd.update("air.model", weighted, rank=3)
+    grow(folder, 60, 72)
+    command("update", "air.model", *AIR, "--weights", "coslat")
+    assert streamsvd.Model.open("air.model").column_weights is None
+    assert command("verify", "air.model", *AIR, "--weights", "coslat")["status"] == "agrees"
 
 
 def test_info_says_what_is_read(command):

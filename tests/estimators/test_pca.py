@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 from types import SimpleNamespace
 
 import dask.array as da
@@ -170,6 +171,7 @@ def test_masked_arrays_and_frames_are_arrays(steep):
         np.testing.assert_array_equal(made.components_, true.components_)
         assert list(made.feature_names_in_) == [f"x{i}" for i in range(20)]
         assert made.transform(frame).shape == (300, 3)
+        assert list(made.result_.labels.column_names) == list(made.feature_names_in_)
         out = PCA(2).set_output(transform=library).fit_transform(frame)
         assert list(out.columns) == ["pca0", "pca1"]
 
@@ -535,3 +537,49 @@ def test_names_of_stored_columns_are_those_of_the_features(form, steep, tmp_path
 def test_numbers_along_columns_are_no_names(steep, tmp_path):
     path = named(tmp_path / "a.zarr", steep, np.arange(20) / 4)
     assert not hasattr(PCA(2).fit(streamsvd.open(path, variable="X")), "feature_names_in_")
+
+
+# Kinds of stored matrices ---------------------------------------------------------------------------------------------
+
+
+def shards(steep, folder, form):
+    """Rows in three files of unequal length."""
+    (folder / "parts").mkdir()
+    cuts = [0, 10, 170, 300]
+    for i, (a, b) in enumerate(zip(cuts, cuts[1:], strict=False)):
+        np.save(folder / "parts" / f"{i}.npy", steep[a:b])
+    return folder / "parts" if form is Path else sorted((folder / "parts").iterdir())
+
+
+@pytest.mark.parametrize("form", [Path, list])
+def test_shards_are_one_matrix(form, steep, tmp_path):
+    parts = shards(steep, tmp_path, form)
+    made = PCA(3).fit(parts)
+    assert_close(made.components_, reference(steep, 3).components_)
+    assert_close(made.transform(parts), reference(steep, 3).transform(steep))
+    with pytest.raises(streamsvd.SpecError, match="not loaded whole.*numpy.asarray"):
+        IncrementalPCA(3).partial_fit(parts)
+
+
+def test_lists_of_rows_and_of_arrays_are_rows_in_memory(steep):
+    for rows in (steep.tolist(), list(steep), tuple(steep)):
+        np.testing.assert_array_equal(PCA(3).fit(rows).components_, PCA(3).fit(steep).components_)
+
+
+def test_arrays_of_xarray_and_of_hdf5(steep, tmp_path):
+    h5py, xarray = pytest.importorskip("h5py"), pytest.importorskip("xarray")
+    names = [f"g{i}" for i in range(20)]
+    data = xarray.DataArray(steep, dims=("time", "gene"), coords={"gene": names})
+    made = PCA(3).fit(data)
+    assert list(made.feature_names_in_) == names
+    scores = made.transform(data)
+    assert_close(scores, reference(steep, 3).transform(steep))
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["x"] = steep
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert_close(PCA(3).fit_transform(file["x"]), scores)
+    assert_close(PCA(3).fit_transform(streamsvd.open(tmp_path / "a.h5", variable="x")), scores)
+    blocks = IncrementalPCA(3, buffer=17)
+    for start in range(0, 300, 100):
+        blocks.partial_fit(np.asarray(data[start : start + 100]))
+    assert_close(blocks.components_, made.components_)

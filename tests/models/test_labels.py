@@ -87,3 +87,22 @@ def test_rows_of_other_units_are_not_joined():
 
     assert join_rows([part("days"), part("days")])[1][0].array.tolist() == [1, 2, 1, 2]
     assert join_rows([part("days"), part("hours")]) == (Dimension("time", 4), ())
+
+
+def test_blocks_with_other_columns_are_refused(tmp_path):
+    write(tmp_path / "0.zarr", "2000-01", "2001-01")
+    model = streamsvd.Model.create(tmp_path / "m", 2)
+    first = streamsvd.open(tmp_path / "0.zarr", "t", rows="time")
+    model.update(first, "first")
+    data = xr.open_zarr(tmp_path / "0.zarr", consolidated=False)
+    others = {
+        "lat of .* differs from that of the model: at 1 it is 0.5": data.assign_coords(lat=[1, 0.5, -1]),
+        "dimensions lon, lat, those of the model of lat, lon": data.transpose("time", "lon", "lat"),
+    }  # fmt: skip
+    for i, (words, other) in enumerate(others.items()):
+        other.drop_encoding().to_zarr(tmp_path / f"other{i}.zarr", consolidated=False)
+        block = streamsvd.open(tmp_path / f"other{i}.zarr", "t", rows="time")
+        with pytest.raises(streamsvd.SpecError, match=words):
+            model.update(block, "second")
+    model.update(np.random.default_rng(1).standard_normal((4, 12)), "in memory")  # says nothing
+    assert model.n_rows == 16

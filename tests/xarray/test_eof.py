@@ -27,7 +27,7 @@ def field(
     values = 280 + season + np.tensordot(amplitudes, np.array(waves), 1) + 0.05 * t[:, None, None]
     values += 0.3 * rng.standard_normal(values.shape)
     times = xr.date_range(
-        "1981-01-15", periods=n, freq="MS", calendar=calendar, use_cftime=calendar != "standard"
+        "1981-01-01", periods=n, freq="MS", calendar=calendar, use_cftime=calendar != "standard"
     )
     coords = {"time": times, "lat": ("lat", LAT, {"units": "degrees_north"}), "lon": LON}
     return xr.DataArray(values.astype(dtype), coords, ("time", "lat", "lon"), "t2m", {"units": "K"})
@@ -104,7 +104,7 @@ def test_land_is_left_out_and_comes_back_as_nan() -> None:
     found = eof(da.where(~land), modes=3, weights="coslat", tol=1e-9)
     np.testing.assert_array_equal(np.isnan(found.eofs()).all("mode"), land)
     np.testing.assert_array_equal(np.isnan(found.reconstruct()).all("time"), land)
-    U, s, Vh = factors((da * COS[:, None]).values[:, ~land.values])
+    Vh = factors((da * COS[:, None]).values[:, ~land.values])[2]
     assert difference(found.eofs().values[:, ~land.values], Vh[:3]) < 1e-6
     for mask in (~land, (~land).transpose(), (~land).values):
         same = eof(da, modes=3, weights="coslat", mask=mask, tol=1e-9)
@@ -185,6 +185,67 @@ def test_several_dimensions_may_make_the_observations() -> None:
     np.testing.assert_allclose(one, found.pcs().isel(member=2), atol=1e-9)
 
 
+@pytest.mark.parametrize(
+    "chunks", [{"time": 10}, {"time": 7, "lat": 2, "lon": 4}, {"time": -1, "lat": 1, "lon": 1}]
+)
+def test_fields_of_dask_are_read_by_their_chunks(chunks) -> None:
+    da = field()
+    lazy = da.chunk(chunks)
+    first, second = (eof(x, modes=3, weights="coslat", anomaly="month") for x in (da, lazy))
+    assert difference(first.eofs(), second.eofs()) < 1e-9
+    np.testing.assert_allclose(
+        first.project(lazy.transpose("lon", "time", "lat")), first.pcs(), atol=1e-8
+    )
+
+
+@pytest.mark.parametrize("form", ["netcdf", "zarr"])
+def test_a_field_in_a_file_is_read_and_its_file_may_be_closed(tmp_path, form) -> None:
+    da = field()
+    if form == "netcdf":
+        da.to_netcdf(tmp_path / "a.nc", engine="scipy")
+        stored = xr.open_dataset(tmp_path / "a.nc", engine="scipy")
+    else:
+        da.to_dataset().to_zarr(tmp_path / "a.zarr", consolidated=False)
+        stored = xr.open_zarr(tmp_path / "a.zarr", consolidated=False, chunks=None)
+    with stored:
+        found = eof(stored.t2m, modes=2, anomaly="month", tol=1e-9)
+    assert difference(found.eofs(), eof(da, modes=2, anomaly="month", tol=1e-9).eofs()) < 1e-6
+    np.testing.assert_allclose(found.project(da), found.pcs(), atol=1e-7)
+
+
+def test_several_variables_are_taken_stacked() -> None:
+    da = field()
+    both = xr.Dataset({"u": da, "v": da * 2}).to_stacked_array("column", ["time"])
+    found = eof(both, modes=3, tol=1e-9)
+    alone = eof(da, modes=3, tol=1e-9)
+    np.testing.assert_allclose(found.eigenvalues(), 5 * alone.eigenvalues(), rtol=1e-6)
+    maps = found.eofs().to_unstacked_dataset("column")
+    np.testing.assert_allclose(maps.v, 2 * maps.u, atol=1e-7)
+    assert found.reconstruct().indexes["column"].equals(both.indexes["column"])
+    np.testing.assert_allclose(found.project(both), found.pcs(), atol=1e-7)
+
+
+def test_coordinates_are_those_of_the_field() -> None:
+    da = field().assign_coords(level=500, area=(("lat", "lon"), np.ones((5, 6))), mode="ERA")
+    found = eof(da, modes=2)
+    assert int(found.eofs().level) == 500
+    assert found.eofs().area.dims == ("lat", "lon")
+    assert "area" not in found.pcs().coords
+    assert found.pcs().time.dtype == da.time.dtype
+    np.testing.assert_array_equal(found.pcs().mode, [1, 2])
+    assert found.reconstruct().isel(time=0).time == da.time[0]
+
+
+def test_projections_may_lie_in_a_folder(tmp_path) -> None:
+    da = field()
+    found = eof(da, modes=3)
+    scores = found.project(da, out=tmp_path / "scores.zarr")
+    np.testing.assert_array_equal(
+        scores.isel(time=[3, 9], mode=[2, 0]), found.project(da).isel(time=[3, 9], mode=[2, 0])
+    )
+    assert scores.time.equals(da.time)
+
+
 @pytest.mark.parametrize("dtype", ["i2", "f4"])
 def test_numbers_of_any_type(dtype) -> None:
     da = field(dtype=dtype)
@@ -253,6 +314,10 @@ def test_weights_and_masks_that_do_not_fit_are_refused() -> None:
         ShapeError, match=r"mask has shape \(6, 5\), and columns are made by \(lat: 5, lon: 6\)"
     ):
         eof(da, mask=np.ones((6, 5), bool))
+    with pytest.raises(
+        SpecError, match=r"weights\[0\] is -1.0; weights must be finite and not negative"
+    ):
+        eof(da, weights=-np.ones((5, 6)))
     with pytest.raises(SpecError, match=r"mask holds float64 that are not all 0 or 1"):
         eof(da, mask=da.isel(time=0))
     with pytest.raises(SpecError, match=r"weights lies along time"):
@@ -291,8 +356,12 @@ def test_adjustments_that_cannot_be_are_refused() -> None:
         eof(da, detrend="linear")
     with pytest.raises(SpecError, match=r"reference= is the period of anomaly= or detrend="):
         eof(da, reference=["1981", "1983"])
+    with pytest.raises(SpecError, match=r"has no time at entry 3 \(NaT\)"):
+        eof(da.assign_coords(time=da.time.where(da.time != da.time[3])), anomaly="month")
+    with pytest.raises(SpecError, match=r"the coordinate 'time' of the rows is no array beside"):
+        eof(da.drop_vars("time"), anomaly="month")
     found = eof(da.isel(time=slice(0, 6)), modes=2, anomaly="month")
-    with pytest.raises(SpecError, match=r"of month 8, of which no row was fitted"):
+    with pytest.raises(SpecError, match=r"of month 7, of which no row was fitted"):
         found.project(da)
 
 

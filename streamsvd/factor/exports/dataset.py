@@ -5,17 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 
 from streamsvd import __version__
-from streamsvd.factor.exports.coordinates import coordinate_variables, writable_attributes
-from streamsvd.factor.exports.labelled import RowScores, free_name, result_labels, without_dropped
-from streamsvd.factor.exports.lazy_matrix import lazy_variable
+from streamsvd.factor.exports.coordinates import writable_attributes
+from streamsvd.factor.exports.labelled import (
+    RowScores,
+    fitting_labels,
+    result_labels,
+    without_dropped,
+)
+from streamsvd.factor.exports.layout import DatasetLayout
+from streamsvd.factor.exports.lazy_matrix import ArrayParts
 from streamsvd.factor.exports.spectrum import spectrum_columns
-from streamsvd.labels import MODE, Labels
+from streamsvd.labels import Labels
 
 if TYPE_CHECKING:
     from streamsvd.factor.result import SVD
+    from streamsvd.factor.rotation_result import Rotation
 
 TITLES = {
     "singular_values": "singular value",
@@ -27,81 +33,62 @@ ENDS = {"": "", "_lower": ", lower end of its interval", "_upper": ", upper end 
 
 def result_dataset(result: SVD) -> Any:
     """The Dataset of a result: see `streamsvd.factor.export_methods.ExportMethods.to_xarray`."""
-    labels = result_labels(result)
-    rows = tuple(d.name for d in labels.rows) if result.U is not None else ()
-    columns = tuple(d.name for d in labels.columns)
-    shown = labels.coordinates if rows else labels.column_coordinates
-    here = tuple(c for c in shown if c.dims and set(c.dims) <= {*rows, *columns})
-    coordinates = coordinate_variables(here)
-    mode = free_name(MODE, rows, columns, coordinates)
-    coordinates[mode] = xr.Variable(
-        (mode,), np.arange(1, result.rank + 1), {"long_name": "number of the component"}
-    )
-    variables = {
-        **_column_variables(result, labels, columns, mode),
-        **_spectrum_variables(result, mode),
-        **(_row_variables(result, labels, rows, mode) if rows else {}),
-    }
-    named = {free_name(n, rows, columns, coordinates): v for n, v in variables.items()}
-    return xr.Dataset(named, coordinates, _attributes(result, labels))
-
-
-def _column_variables(
-    result: SVD, labels: Labels, columns: tuple[str, ...], mode: str
-) -> dict[str, Any]:
-    """What belongs to columns, in the shape of their dimensions."""
-    extents = tuple(d.length for d in labels.columns)
-    units = writable_attributes(labels.attributes)
-    flat: dict[str, tuple[Any, dict[str, Any]]] = {
-        "mean": (result.mean, {**units, "long_name": "mean that was subtracted"}),
-        "scale": (result.scale, {**units, "long_name": "what columns were divided by"}),
-        "column_weights": (
-            result.preparation.get("column_weights"),
-            {"long_name": "factors of the columns"},
-        ),
-    }
-    components = without_dropped(result, result.Vh).reshape(result.rank, *extents)
-    found = {
-        "components": xr.Variable(
-            (mode, *columns), components, {"long_name": "components: right singular vectors"}
-        )
-    }
-    for name, (values, attributes) in flat.items():
+    labels, U = result_labels(result), result.U
+    layout = DatasetLayout.of(labels, result.rank, has_rows=U is not None)
+    components = without_dropped(result, result.Vh)
+    variables = {"components": layout.components(components, "components: right singular vectors")}
+    units, prep = writable_attributes(labels.attributes), result.preparation
+    for name, values, title in (
+        ("mean", result.mean, "mean that was subtracted"),
+        ("scale", result.scale, "what columns were divided by"),
+    ):
         if values is not None:
-            there = (
-                np.asarray(values) if name == "column_weights" else without_dropped(result, values)
-            )
-            found[name] = xr.Variable(columns, there.reshape(extents), attributes)
-    return found
-
-
-def _spectrum_variables(result: SVD, mode: str) -> dict[str, Any]:
-    """Singular values, variances and shares, with their ends."""
-    found = {}
+            attributes = {**units, "long_name": title}
+            variables[name] = layout.along_columns(without_dropped(result, values), attributes)
+    if (weights := prep.get("column_weights")) is not None:
+        said = {"long_name": "factors of the columns"}
+        variables["column_weights"] = layout.along_columns(weights, said)
     for name, values in spectrum_columns(result).items():
         end = next((end for end in ("_lower", "_upper") if name.endswith(end)), "")
-        title = TITLES[name.removesuffix(end)] + ENDS[end]
-        found[name] = xr.Variable((mode,), values, {"long_name": title})
-    return found
+        variables[name] = layout.along_modes(values, TITLES[name.removesuffix(end)] + ENDS[end])
+    if U is not None:
+        scores, title = RowScores.of(result), "scores: the rows on the components"
+        variables["scores"] = layout.scores(scores, title, is_lazy=scores.is_lazy)
+        if (weights := prep.get("row_weights")) is not None:
+            said = {"long_name": "weights of the rows"}
+            variables["row_weights"] = layout.along_rows(weights, said)
+    return layout.dataset(variables, _attributes(result, labels))
 
 
-def _row_variables(result: SVD, labels: Labels, rows: tuple[str, ...], mode: str) -> dict[str, Any]:
-    """What belongs to rows, in the shape of their dimensions."""
-    extents = tuple(d.length for d in labels.rows)
-    scores = RowScores.of(result)
-    values = (
-        lazy_variable(scores, extents, (result.rank,))
-        if scores.is_lazy
-        else scores.read().reshape(*extents, result.rank)
-    )
-    title = {"long_name": "scores: the rows on the components"}
-    found = {"scores": xr.Variable((*rows, mode), values, title)}
-    weights = result.preparation.get("row_weights")
-    if weights is not None:
-        found["row_weights"] = xr.Variable(
-            rows, np.asarray(weights).reshape(extents), {"long_name": "weights of the rows"}
-        )
-    return found
+def rotation_dataset(rotation: Rotation) -> Any:
+    """The Dataset of a rotation: see `streamsvd.factor.rotation_result.Rotation.to_xarray`."""
+    scores = rotation.scores
+    rows = int(rotation.info.n_rows if scores is None else scores.shape[0])
+    labels = fitting_labels(rotation.labels, (rows, int(rotation.components.shape[1])))
+    layout = DatasetLayout.of(labels, rotation.rank, has_rows=scores is not None)
+    variables = {
+        "components": layout.components(rotation.components, "rotated components"),
+        "variance": layout.along_modes(rotation.variance, "variance of the rotated component"),
+        "variance_ratio": layout.along_modes(
+            rotation.variance_ratio, "its share of the total variance"
+        ),
+    }
+    if scores is not None:
+        variables["scores"] = layout.scores(
+            ArrayParts(scores), "scores: the rows on the rotated components",
+            is_lazy=not isinstance(scores, np.ndarray),
+        )  # fmt: skip
+    attributes = {
+        "variable": labels.name,
+        "units": labels.attributes.get("units"),
+        "rank": rotation.rank,
+        "method": rotation.options.method,
+        "status": rotation.info.status.value,
+        "criterion": rotation.criterion,
+        "total_variance": rotation.total_variance,
+        "streamsvd": __version__,
+    }
+    return layout.dataset(variables, writable_attributes(attributes))
 
 
 def _attributes(result: SVD, labels: Labels) -> dict[str, Any]:

@@ -20,12 +20,15 @@ Array = npt.NDArray[Any]
 
 def result_labels(result: SVD) -> Labels:
     """Labels that fit a result: its own; plain ones for an extent of which it says nothing, as of results of earlier releases."""
-    n, m = int(result.Vh.shape[1]), row_count(result)
-    found = result.labels
-    if not found.columns or found.shape[1] != n:
-        return Labels.plain((m, n), found.name)
-    if not found.rows or found.shape[0] != m:
-        return found.with_rows((Dimension(ROW, m),))
+    return fitting_labels(result.labels, (row_count(result), int(result.Vh.shape[1])))
+
+
+def fitting_labels(found: Labels, shape: tuple[int, int]) -> Labels:
+    """Labels of a matrix of this shape: these, or plain ones for an extent that they have not."""
+    if not found.columns or found.shape[1] != shape[1]:
+        return Labels.plain(shape, found.name)
+    if not found.rows or found.shape[0] != shape[0]:
+        return found.with_rows((Dimension(ROW, shape[0]),))
     return found
 
 

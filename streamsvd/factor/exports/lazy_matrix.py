@@ -89,3 +89,29 @@ def lazy_variable(matrix: PartialMatrix, rows: Sequence[int], columns: Sequence[
     """What a variable of xarray holds, so that the matrix is read where it is used."""
     assert (math.prod(rows), math.prod(columns)) == tuple(matrix.shape)
     return indexing.LazilyIndexedArray(LazyMatrix(matrix, tuple(rows), tuple(columns)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ArrayParts:
+    """What is indexed as an array, a rectangle at a time: a lazy array, or one of zarr."""
+
+    whole: Any
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        m, n = self.whole.shape
+        return int(m), int(n)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of its entries."""
+        found: np.dtype[Any] = np.dtype(self.whole.dtype)
+        return found
+
+    def read(self, rows: Any, columns: Any, /) -> npt.NDArray[Any]:
+        """The rectangle of these rows and columns."""
+        get = getattr(self.whole, "oindex", self.whole)
+        if isinstance(rows, slice) or isinstance(columns, slice):
+            return np.asarray(get[rows, columns])
+        return np.asarray(get[rows, :])[:, columns]

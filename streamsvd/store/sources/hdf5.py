@@ -11,14 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.checks.libraries import optional_library
-from streamsvd.errors import SpecError, StoreError
+from streamsvd.checks.paths import local_path
+from streamsvd.errors import CorruptChunkError, SpecError, StoreError
 from streamsvd.labels import Labels
-from streamsvd.store.explanations import access_error
+from streamsvd.store.explanations import access_error, is_access
 from streamsvd.store.sight import Address, FileAddress
 from streamsvd.store.sources.beside import StoredVariable, variable_labels
 from streamsvd.store.sources.border import check_rectangle, stored_strips
 from streamsvd.store.sources.flatten import Box, Flattening, flattening
-from streamsvd.store.sources.hdf5_files import reading_hdf5
+from streamsvd.store.sources.hdf5_files import reading_hdf5, reason_of
 from streamsvd.store.sources.hdf5_variables import (
     attributes_of,
     check_numbers,
@@ -120,11 +121,23 @@ class Hdf5Source:
             raise access_error(error, "read", self.path) from error
 
     def _read_piece(self, dataset: Any, part: Box, target: npt.NDArray[Any]) -> None:
-        """A part of the array, straight into its place where that has its type and lies in one run."""
-        if self.packing.is_plain and target.flags.c_contiguous:
-            dataset.read_direct(target, source_sel=part)
-            return
-        values = np.asarray(dataset[part])
+        """A part of the array, straight into its place where that has its type and lies in one run.
+
+        Raises
+        ------
+        CorruptChunkError
+            If what is stored cannot be decoded.
+        """
+        try:
+            if self.packing.is_plain and target.flags.c_contiguous:
+                dataset.read_direct(target, source_sel=part)
+                return
+            values = np.asarray(dataset[part])
+        except OSError as error:
+            if is_access(error) or self.stored_chunk is None:
+                raise
+            chunk = tuple(p.start // n for p, n in zip(part, self.stored_chunk, strict=True))
+            raise CorruptChunkError(str(chunk), self.name, reason_of(error)) from error
         self.packing.unpack(values.view(self.packing.stored_dtype), target)
 
     def locate(self, row: int, column: int, /) -> str:
@@ -181,7 +194,10 @@ def open_hdf5(path: Path, request: OpenRequest) -> Hdf5Source:
         _check_filters(dataset, where)
         packing = Packing(conventions_of(dataset, dtype, where))
         chunk = None if dataset.chunks is None else tuple(int(c) for c in dataset.chunks)
-        return Hdf5Source(path, str(dataset.name), packing, chunk, layout, stamp)
+        home, name = local_path(str(dataset.file.filename)).absolute(), str(dataset.name)
+    if not home.samefile(path):  # a link led to another file
+        path, stamp = home, FileStamp.of(home)
+    return Hdf5Source(path, name, packing, chunk, layout, stamp)
 
 
 def _check_filters(dataset: Any, where: str) -> None:
@@ -231,9 +247,9 @@ def _place_of(given: Any) -> tuple[Path, str]:
             raise SpecError(
                 f"the file of this {type(given).__name__} of h5py is closed. Pass the path of the file."
             )
-        return Path(str(given.file.filename)).absolute(), str(given.name)
+        return local_path(str(given.file.filename)).absolute(), str(given.name)
     group = given.group() if hasattr(given, "group") else given
-    path = Path(str(group.filepath())).absolute()
+    path = local_path(str(group.filepath())).absolute()
     parts = [] if group.path == "/" else [group.path.strip("/")]
     if group is not given:
         parts.append(str(given.name))

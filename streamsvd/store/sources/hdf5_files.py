@@ -47,7 +47,7 @@ def _explain(path: Path, error: Exception) -> NoReturn:
     said = str(error)
     if isinstance(error, BlockingIOError) or "unable to lock" in said or "already open" in said:
         raise StoreError(
-            f"{path} is open for writing, so that it is locked ({_reason(said)}). Wait until it is closed; a file that was "
+            f"{path} is open for writing, so that it is locked ({reason_of(error)}). Wait until it is closed; a file that was "
             "left open by a crash is freed by: h5clear -s FILE"
         ) from error
     raise_access_error(error, path)
@@ -63,11 +63,12 @@ def _explain(path: Path, error: Exception) -> NoReturn:
             "compressed as a whole is to be unpacked before."
         ) from error
     raise StoreError(
-        f"{path} cannot be read: {_reason(said)}. Restore it from a copy, or write it again."
+        f"{path} cannot be read: {reason_of(error)}. Restore it from a copy, or write it again."
     ) from error
 
 
-def _reason(said: str) -> str:
+def reason_of(error: Exception) -> str:
     """What stands in the parentheses of the library's sentence, which is the reason."""
+    said = str(error)
     inside = re.search(r"\((.*)\)", said, re.DOTALL)
     return (inside[1] if inside else said).rstrip(".")

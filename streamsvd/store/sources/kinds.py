@@ -117,6 +117,8 @@ KINDS = (
     SourceKind("an xarray DataArray", "xarray_arrays:open_xarray", ("rows",), types=("xarray.DataArray",)),
     SourceKind("an xarray Dataset", "xarray_arrays:open_xarray", ("variable", "rows"), types=("xarray.Dataset",)),
     NUMBERS,
+    SourceKind("a parquet file", "parquet:open_parquet", ("variable",), suffixes=(".parquet", ".pq")),
+    SourceKind("a file of Arrow or feather", "arrow_file:open_arrow", ("variable",), suffixes=(".arrow", ".feather", ".ipc")),
     SourceKind(
         "a list, a folder or a pattern of such files, stacked by rows", "stack:open_stack",
         ("variable", "rows", "missing", "dtype", "shape", "offset"), recognise=_is_shards,
@@ -126,6 +128,11 @@ KINDS = (
         suffixes=(".zip",), recognise=_is_zarr,
     ),
     SourceKind("a numpy array", "arrays:open_array", ("rows",), types=("numpy.ndarray",)),
+    SourceKind("a table of pandas", "frames:open_pandas", ("variable",), types=("pandas.DataFrame",)),
+    SourceKind("a table of polars", "frames:open_polars", ("variable",), types=("polars.DataFrame",)),
+    SourceKind(
+        "a table of Arrow", "frames:open_arrow_table", ("variable",), types=("pyarrow.Table", "pyarrow.RecordBatch"),
+    ),
     SourceKind("a matrix that is open already", "view:same_source", recognise=_is_source),
     SourceKind("a reader with shape, dtype, chunks and read(rows)", "reader:open_reader", recognise=_is_reader),
 )  # fmt: skip

@@ -67,7 +67,8 @@ class ResidualRows(SourceView):
         """Rows as stored, about the mean, and what is given back of them; a mask and products."""
         wide, k = self.dtype.itemsize, self.forward.shape[1]
         entry = self.whole.dtype.itemsize + 3 * wide + 1
-        return self.whole.read_bytes + self._height * (self.shape[1] * entry + 2 * k * wide)
+        total: int = self._height * (self.shape[1] * entry + 2 * k * wide)
+        return self.whole.read_bytes + total
 
     def read(self, rows: slice, columns: slice, out: npt.NDArray[Any], /) -> None:
         rows, columns = check_rectangle(self, rows, columns, out)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from streamsvd.checks.foreign import check_object
 from streamsvd.checks.masks import block_dtype
-from streamsvd.checks.paths import is_url
+from streamsvd.checks.paths import is_url, local_path
 from streamsvd.errors import ShapeError, SpecError, StoreError, StreamSVDError
 from streamsvd.labels import Labels
 from streamsvd.protocols import Source
@@ -224,7 +224,7 @@ def open_xarray(given: Any, request: OpenRequest) -> Source:
         raise SpecError(
             f"{where} holds {type(data).__module__}.{type(data).__qualname__}, which is not read yet. Pass an array of numpy or dask."
         )
-    path = _file_of(variable)
+    path = _file_of(context)
     stamp = FileStamp.of(path) if path is not None and path.is_file() else None
     return LazyXarraySource(
         variable, packing, _chunk(variable), layout, where, path, stamp, context
@@ -235,7 +235,7 @@ def _labelled_file(
     mapped: np.memmap[Any, Any], layout: Flattening, context: XarrayContext
 ) -> LabelledFile:
     """The file behind a whole memory map that is in a DataArray."""
-    path = Path(str(mapped.filename))
+    path = local_path(str(mapped.filename))
     turned = mapped.flags.f_contiguous and not mapped.flags.c_contiguous
     stamp = FileStamp.of(path)
     return LabelledFile(path, mapped.offset, mapped.dtype, turned, layout, stamp, context)
@@ -249,13 +249,12 @@ def matrix_of(context: XarrayContext, request: OpenRequest) -> tuple[Packing, Fl
     return variable_packing(context), flattening(variable.shape, dims, request.rows, where)
 
 
-def _file_of(variable: Any) -> Path | None:
-    """The local file or folder that a variable was opened from."""
-    source = variable.encoding.get("source")
-    if not isinstance(source, str) or is_url(source):
+def _file_of(context: XarrayContext) -> Path | None:
+    """The local file or folder that a variable was opened from and is read from."""
+    if not context.source or is_url(context.source):
         return None
-    path = Path(source).absolute()
-    return path if path.exists() and not isinstance(variable._data, np.ndarray) else None
+    path = local_path(context.source).absolute()
+    return path if path.exists() and not isinstance(context.variable._data, np.ndarray) else None
 
 
 def _chunk(variable: Any) -> tuple[int, ...] | None:

@@ -46,12 +46,15 @@ class XarrayContext:
         All other variables by name.
     coordinates
         Names of those that are coordinates.
+    source
+        The file or folder that it was opened from; empty where that is not told.
     """
 
     name: str
     variable: Any
     beside: Mapping[str, Any]
     coordinates: tuple[str, ...]
+    source: str = ""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return XarrayContext, (self.name, None, {}, ())
@@ -107,7 +110,7 @@ def xarray_context(given: Any, variable: str | None) -> XarrayContext:
             )
         beside = {str(name): given.coords[name].variable for name in given.coords}
         name = "" if given.name is None else str(given.name)
-        return XarrayContext(name, given.variable, beside, coordinates)
+        return XarrayContext(name, given.variable, beside, coordinates, _source_of(given))
     everything = {str(name): given.variables[name] for name in given.variables}
     if variable is None:
         candidates = {
@@ -121,7 +124,14 @@ def xarray_context(given: Any, variable: str | None) -> XarrayContext:
         )
     own = tuple(str(name) for name in given[variable].coords if str(name) != variable)
     beside = {name: v for name, v in everything.items() if name != variable}
-    return XarrayContext(variable, everything[variable], beside, own)
+    source = _source_of(everything[variable]) or _source_of(given)
+    return XarrayContext(variable, everything[variable], beside, own, source)
+
+
+def _source_of(given: Any) -> str:
+    """Where an object was opened from, as far as xarray tells."""
+    source = given.encoding.get("source")
+    return source if isinstance(source, str) else ""
 
 
 def variable_packing(context: XarrayContext) -> Packing:
@@ -148,7 +158,11 @@ def _as_numbers(variable: Any) -> Any:
     """Times as numbers of the units, in the calendar, that xarray writes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of units that were stored and do not do
-        return import_module("xarray.conventions").encode_cf_variable(variable)
+        found = import_module("xarray.conventions").encode_cf_variable(variable)
+    gaps = np.isnat(variable.values) if variable.dtype.kind in "mM" else np.zeros(1, bool)
+    if not gaps.any() or found.dtype.kind == "f":
+        return found
+    return found.copy(data=np.where(gaps, np.nan, found.values))  # whole numbers have no NaT
 
 
 def _values(variable: Any, attributes: Mapping[str, Any], name: str) -> Array:

@@ -18,13 +18,13 @@ import zarr
 from zarr.codecs import BytesCodec, Crc32cCodec
 
 from streamsvd.labels import Coordinate, Labels, TextValues
+from streamsvd.store.sources.beside import visible_attributes
 from streamsvd.store.sources.conventions import ROWS
-from streamsvd.store.sources.zarr_labels import visible_attributes
 from streamsvd.store.writing.row_chunks import RowChunks
 
 WRITER = "streamsvd_convert"
 """Attribute of a group that `convert` has written: such a group may be replaced."""
-UNNAMED = "data"
+DEFAULT_NAME = "data"
 
 
 def create_labelled_array(
@@ -90,7 +90,7 @@ def array_name(labels: Labels) -> str:
     if not labels.name and not any(c.dims for c in labels.coordinates):
         return ""
     taken = {c.name for c in labels.coordinates}
-    name = labels.name.replace("/", "_").strip(". ") or UNNAMED
+    name = labels.name.replace("/", "_").strip(". ") or DEFAULT_NAME
     while name in taken:
         name += "_"
     return name

@@ -13,7 +13,7 @@ import zarr
 from zarr.abc.store import Store
 from zarr.storage import FsspecStore, LocalStore, WrapperStore, ZipStore
 
-from streamsvd.checks.paths import is_url, local_path
+from streamsvd.checks.paths import is_url, local_path, split_inside
 from streamsvd.errors import SpecError
 from streamsvd.store.collections.arrays import ArrayInChunks, ArrayInFile, ArrayInMemory
 from streamsvd.store.collections.members import Collection
@@ -91,7 +91,7 @@ def places(source: Any) -> Iterator[Path]:
 @places.register(os.PathLike)
 def _(source: str | os.PathLike[str]) -> Iterator[Path]:
     if not is_url(source):
-        yield local_path(source)
+        yield split_inside(local_path(source))[0]
 
 
 @places.register(NpySource)

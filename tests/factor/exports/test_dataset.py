@@ -249,6 +249,22 @@ def test_a_model_gives_a_dataset(tmp_path) -> None:
     ds = found.to_xarray()
     assert ds.scores.sizes == {"row": 80, "mode": 3}
     np.testing.assert_allclose(ds.scores.isel(row=slice(40, 60)), found.U[40:60] * found.s)
+    xr.testing.assert_equal(model.to_xarray(), ds)
+    assert model.to_dataframe().shape == (12, 3)
+
+
+def test_a_rotation_stands_in_the_same_dimensions(labelled, tmp_path) -> None:
+    found = labelled(FIELD, mask=np.arange(20) != 6)
+    rotation = streamsvd.rotate(found)
+    ds = rotation.to_xarray()
+    assert ds.components.dims == ("mode", "lat", "lon")
+    np.testing.assert_array_equal(ds.components.values.reshape(3, -1), rotation.components)
+    np.testing.assert_array_equal(ds.scores, rotation.scores)
+    np.testing.assert_array_equal(ds.variance, rotation.variance)
+    assert ds.time.equals(found.to_xarray().time)
+    assert ds.attrs["method"] == "varimax"
+    ds.to_netcdf(tmp_path / "x.nc", engine="scipy")
+    assert "scores" not in streamsvd.rotate(replace(found, U=None)).to_xarray()
 
 
 def test_complex_factors_stay_complex() -> None:

@@ -19,7 +19,7 @@ JOURNAL = "journal.json"
 SUFFIX = ".unfinished"
 
 
-class Unfinished(Partial):
+class ResumableFolder(Partial):
     """The folder ``NAME.unfinished`` beside a place, with the lock of the process that writes it.
 
     Parameters
