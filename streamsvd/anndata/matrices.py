@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.checks.foreign import check_object
+from streamsvd.checks.foreign import check_object, foreign_advice
 from streamsvd.engine.opening import as_source
 from streamsvd.errors import ShapeError, SpecError
 from streamsvd.labels import Coordinate, Dimension, Labels
@@ -39,18 +39,20 @@ def matrix_of(adata: Any, layer: str | None) -> Source:
     if layer is None:
         found, name = adata.X, "adata.X"
         if found is None:
-            raise SpecError(f"adata has no X. Pass layer=, one of {_listed(adata.layers)}.")
+            raise SpecError(f"adata has no X. Pass layer=, one of {_name_list(adata.layers)}.")
     else:
         if layer not in adata.layers:
             raise SpecError(
-                f"layer={layer!r} is none of adata, which has {_listed(adata.layers)}. Name one of them, or leave it out for X."
+                f"layer={layer!r} is none of adata, which has {_name_list(adata.layers)}. Name one of them, or leave it out for X."
             )
         found, name = adata.layers[layer], f"adata.layers[{layer!r}]"
-    check_object(found, name)
+    advice = foreign_advice(found)
+    if advice is not None and advice[0] == "sparse":
+        check_object(found, name)
     return as_source(found)
 
 
-def _listed(names: Any) -> str:
+def _name_list(names: Any) -> str:
     return ", ".join(map(str, names)) or "none"
 
 
@@ -93,7 +95,7 @@ def variable_mask(
     if isinstance(mask_var, str):
         if mask_var not in adata.var:
             raise SpecError(
-                f"mask_var={mask_var!r} is no column of adata.var, which has {_listed(adata.var.columns)}. Name one, or pass booleans."
+                f"mask_var={mask_var!r} is no column of adata.var, which has {_name_list(adata.var.columns)}. Name one, or pass booleans."
             )
         values = np.asarray(adata.var[mask_var])
         name = f"adata.var[{mask_var!r}]"

@@ -39,14 +39,14 @@ def stored_weights(weights: Any, spec: ModelSpec) -> StoredWeights | None:
         return StoredWeights(name=weights)
     if isinstance(weights, Mapping):
         names = {str(k): v for k, v in weights.items() if isinstance(v, str)}
-        arrays = {str(k): _stored(v) for k, v in weights.items() if not isinstance(v, str)}
+        arrays = {str(k): _pack_numbers(v) for k, v in weights.items() if not isinstance(v, str)}
         return StoredWeights(along=names, arrays=arrays)
     dims = getattr(weights, "dims", None)
     along = tuple(str(name) for name in dims) if isinstance(dims, tuple) else ()
-    return StoredWeights(arrays={"": _stored(weights)}, dims=along)
+    return StoredWeights(arrays={"": _pack_numbers(weights)}, dims=along)
 
 
-def _stored(values: Any) -> StoredNumbers:
+def _pack_numbers(values: Any) -> StoredNumbers:
     numbers = np.ascontiguousarray(weight_array(values, NAME, "columns"))
     return StoredNumbers(shape=numbers.shape, data=base64.b64encode(numbers.tobytes()).decode())
 
@@ -55,13 +55,13 @@ def restore_weights(stored: StoredWeights | None) -> Any:
     """The weights again, as the caller wrote them."""
     if stored is None or stored.name:
         return None if stored is None else stored.name
-    arrays = {name: _restored(numbers) for name, numbers in stored.arrays.items()}
+    arrays = {name: _unpack_numbers(numbers) for name, numbers in stored.arrays.items()}
     if "" in arrays:
         return _NamedNumbers(arrays[""], stored.dims) if stored.dims else arrays[""]
     return {**stored.along, **arrays} or None
 
 
-def _restored(numbers: StoredNumbers) -> Real:
+def _unpack_numbers(numbers: StoredNumbers) -> Real:
     return np.frombuffer(base64.b64decode(numbers.data)).reshape(numbers.shape)
 
 

@@ -147,6 +147,7 @@ def test_a_path_gives_the_result(tmp_path) -> None:
 
 
 @pytest.mark.skipif(find_spec("anndata") is None, reason="anndata is not installed")
+@pytest.mark.skipif(find_spec("h5py") is None, reason="h5py is not installed")
 def test_an_object_of_anndata_is_filled_written_and_read_again(tmp_path) -> None:
     import anndata
 
@@ -157,6 +158,10 @@ def test_an_object_of_anndata_is_filled_written_and_read_again(tmp_path) -> None
     streamsvd.anndata.pca(adata, 4, layer="raw", mask_var=HIGH, key_added="again")
     np.testing.assert_allclose(2 * adata.obsm["X_pca"], adata.obsm["again"], rtol=1e-4, atol=1e-4)
     adata.write_h5ad(tmp_path / "a.h5ad")
+    kept = anndata.read_h5ad(tmp_path / "a.h5ad", backed="r")
+    streamsvd.anndata.pca(kept, 4, key_added="backed", memory="64MiB")
+    np.testing.assert_allclose(kept.obsm["backed"], adata.obsm["X_pca"], atol=1e-3)
+    kept.file.close()
     back = anndata.read_h5ad(tmp_path / "a.h5ad")
     np.testing.assert_array_equal(back.varm["PCs"], adata.varm["PCs"])
     np.testing.assert_array_equal(back.uns["pca"]["variance"], adata.uns["pca"]["variance"])

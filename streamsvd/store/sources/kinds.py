@@ -85,13 +85,6 @@ def _is_reader(source: Any) -> bool:
     return all(hasattr(source, name) for name in ("shape", "dtype", "read"))
 
 
-NUMBERS = SourceKind(
-    "a file of numbers without a header", "binary:open_binary", ("dtype", "shape", "offset", "rows"),
-    suffixes=(".bin", ".dat", ".raw"),
-)  # fmt: skip
-"""Also any file that no other kind recognises, where its type and extents are given."""
-
-
 def _is_shards(source: Any) -> bool:
     """A list of sources, a pattern of names, or a folder of files that are one each."""
     from streamsvd.store.sources.shards import FilePattern, is_shard_folder  # which knows all kinds
@@ -100,6 +93,12 @@ def _is_shards(source: Any) -> bool:
         return not source or not isinstance(source[0], int | float | complex | list | tuple)
     return isinstance(source, FilePattern) or (isinstance(source, Path) and is_shard_folder(source))
 
+
+NUMBERS = SourceKind(
+    "a file of numbers without a header", "binary:open_binary", ("dtype", "shape", "offset", "rows"),
+    suffixes=(".bin", ".dat", ".raw"),
+)  # fmt: skip
+"""Also any file that no other kind recognises, where its type and extents are given."""
 
 KINDS = (
     SourceKind("a .npy file", "npy:open_npy", ("rows",), suffixes=(".npy",)),
@@ -116,13 +115,14 @@ KINDS = (
     ),
     SourceKind("an xarray DataArray", "xarray_arrays:open_xarray", ("rows",), types=("xarray.DataArray",)),
     SourceKind("an xarray Dataset", "xarray_arrays:open_xarray", ("variable", "rows"), types=("xarray.Dataset",)),
-    NUMBERS,
     SourceKind("a parquet file", "parquet:open_parquet", ("variable",), suffixes=(".parquet", ".pq")),
     SourceKind("a file of Arrow or feather", "arrow_file:open_arrow", ("variable",), suffixes=(".arrow", ".feather", ".ipc")),
+    SourceKind("genotypes of PLINK", "plink:open_plink", suffixes=(".bed",)),
     SourceKind(
         "a list, a folder or a pattern of such files, stacked by rows", "stack:open_stack",
         ("variable", "rows", "missing", "dtype", "shape", "offset"), recognise=_is_shards,
     ),
+    NUMBERS,
     SourceKind(
         "a zarr store, array or group", "zarr_array:open_zarr", ("variable", "rows", "missing"),
         suffixes=(".zip",), recognise=_is_zarr,
