@@ -12,6 +12,8 @@ _HOMES = {
     "anomalies": "streamsvd.engine.transforms",
     "column_weights": "streamsvd.engine.transforms",
     "detrend": "streamsvd.engine.transforms",
+    "convert": "streamsvd.conversion.convert",
+    "ConvertedArray": "streamsvd.conversion.convert",
     "load": "streamsvd.store.results.loading",
     "Model": "streamsvd.models",
     "UpdateReport": "streamsvd.models",
@@ -60,6 +62,10 @@ _HOMES = {
     "plan_pca": "streamsvd.factor.pca",
     "svd": "streamsvd.factor.svd",
     "pca": "streamsvd.factor.pca",
+    "rotate": "streamsvd.factor.rotation",
+    "Rotation": "streamsvd.factor.rotation_result",
+    "effective_sample_size": "streamsvd.factor.sampling",
+    "plot": "streamsvd.report.plotting",
     "SVD": "streamsvd.factor.result",
     "PCA": "streamsvd.factor.result",
     "Status": "streamsvd.info",
@@ -88,6 +94,7 @@ if TYPE_CHECKING:
     from streamsvd.collections.mathematics import MergeStep
     from streamsvd.collections.rates import RateCurve, RatePoint, rate_curve
     from streamsvd.collections.result import Cluster, ClusterResult, CompressionReport
+    from streamsvd.conversion.convert import ConvertedArray, convert
     from streamsvd.engine.opening import open
     from streamsvd.engine.run_plan import RunPlan
     from streamsvd.engine.transforms import anomalies, column_weights, detrend
@@ -112,6 +119,9 @@ if TYPE_CHECKING:
     from streamsvd.factor.pca import pca, plan_pca
     from streamsvd.factor.plan import Plan
     from streamsvd.factor.result import PCA, SVD
+    from streamsvd.factor.rotation import rotate
+    from streamsvd.factor.rotation_result import Rotation
+    from streamsvd.factor.sampling import effective_sample_size
     from streamsvd.factor.svd import plan_svd, svd
     from streamsvd.info import Info, Status
     from streamsvd.kernels.nystrom import NystromResult, load_nystrom, nystrom
@@ -120,6 +130,7 @@ if TYPE_CHECKING:
     from streamsvd.models.mathematics.incremental import IncrementalSVD
     from streamsvd.models.verify import verify
     from streamsvd.numerics.certificate import Certificate
+    from streamsvd.report.plotting import plot
     from streamsvd.rows.lstsq import LeastSquaresResult, lstsq
     from streamsvd.rows.sample_rows import RowSample, sample_rows
     from streamsvd.store.collections import open_collection
@@ -140,6 +151,7 @@ __all__ = [
     "CompressedCollection",
     "CompressionReport",
     "ConflictError",
+    "ConvertedArray",
     "CorruptChunkError",
     "IncrementalSVD",
     "Info",
@@ -156,6 +168,7 @@ __all__ = [
     "Plan",
     "RatePoint",
     "RateCurve",
+    "Rotation",
     "RowSample",
     "RunPlan",
     "SVD",
@@ -173,8 +186,10 @@ __all__ = [
     "cluster",
     "column_weights",
     "compress",
+    "convert",
     "decompress",
     "detrend",
+    "effective_sample_size",
     "export_model",
     "second_moment_factor",
     "kernel_ridge",
@@ -191,7 +206,9 @@ __all__ = [
     "plan",
     "plan_pca",
     "plan_svd",
+    "plot",
     "rate_curve",
+    "rotate",
     "sample_rows",
     "shuffle",
     "svd",
@@ -200,9 +217,14 @@ __all__ = [
     "verify",
 ]
 
+_FACES = ("anndata", "xarray")
+"""Packages for users of other libraries, imported when they are named."""
+
 
 def __getattr__(name: str) -> Any:
     """Names on demand (PEP 562), so that the command line starts without importing the engine."""
+    if name in _FACES:
+        return import_module(f"streamsvd.{name}")
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'streamsvd' has no attribute {name!r}")

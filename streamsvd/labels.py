@@ -135,8 +135,8 @@ class Coordinate:
         """Its unit; empty where it has none."""
         return str(self.attributes.get("units", ""))
 
-    def take(self, part: slice) -> Coordinate:
-        """The same of a run along its first dimension."""
+    def take(self, part: slice | npt.NDArray[np.int64]) -> Coordinate:
+        """The same of a run, or of some numbers, along its first dimension."""
         if isinstance(self.values, TextValues):
             return replace(self, values=TextValues.of(self.values.values[part]))
         return replace(self, values=self.values[part])
@@ -205,6 +205,22 @@ class Labels:
     ) -> Labels:
         """The same columns with other rows."""
         return replace(self, rows=rows, coordinates=(*coordinates, *self.column_coordinates))
+
+    def take_rows(self, indices: npt.NDArray[np.int64]) -> Labels:
+        """Of some of the rows, by their numbers, where one dimension makes them; else rows lose their coordinates."""
+        count = int(indices.size)
+        if len(self.rows) != 1:
+            return self.with_rows((Dimension(ROW, count),))
+        (along,) = self.rows
+        taken = tuple(c.take(indices) for c in self.row_coordinates if c.dims == (along.name,))
+        return self.with_rows((Dimension(along.name, count),), taken)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether there is nothing in it but the extents."""
+        said = self.name or self.attributes or self.coordinates
+        names = {d.name for d in (*self.rows, *self.columns)}
+        return not said and len(self.columns) <= 1 and names <= {ROW, COLUMN}
 
     def row_range(self, start: int, stop: int) -> Labels:
         """Of consecutive rows, where one dimension makes them; else rows lose their coordinates."""

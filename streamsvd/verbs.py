@@ -58,6 +58,7 @@ VERBS = {
         _verb("verify", "models", "verify", "VerifyOptions", "verify"),
         _verb("top_eigenvectors", "streams", "verb", "TopEigenvectorsOptions", "top"),
         _verb("shuffle", "streams", "shuffle", "ShuffleOptions", "shuffle"),
+        _verb("convert", "conversion", "convert", "ConvertOptions", "convert"),
         _verb("nystrom", "kernels", "nystrom", "NystromOptions", "nystrom"),
         _verb("kernel_ridge", "kernels", "ridge", "KernelRidgeOptions", "krr fit"),
         _verb("sample_rows", "rows", "sample_rows", "SampleOptions", "sample"),

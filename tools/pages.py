@@ -38,7 +38,15 @@ FAMILIES = {
     "rows": "Rows",
     "collections": "Collections",
     "estimators": "Estimators",
+    "xarray": "Fields of xarray",
+    "anndata": "Annotated matrices",
 }
+BESIDE = {
+    "estimators": ("estimators.PCA",),
+    "xarray": ("xarray.eof", "xarray.EOFAnalysis"),
+    "anndata": ("anndata.pca",),
+}
+"""Public names by family that stand in a module of their own, for `streamsvd` has another thing of the name."""
 LINK = re.compile(r"(?<=\]\()[^)\s#:]+")
 
 # Links ----------------------------------------------------------------------------------------------------
@@ -122,6 +130,8 @@ def public_names() -> dict[str, list[str]]:
     for name in sorted(streamsvd._HOMES, key=lambda name: (not name[0].islower(), name)):
         family = streamsvd._HOMES[name].split(".")[1]
         names[family if family in FAMILIES else "common"].append(name)
+    for family, more in BESIDE.items():
+        names[family] += more
     return names
 
 

@@ -9,8 +9,9 @@ import click
 from streamsvd import __version__
 
 HEADINGS = {
-    "Look": ("info", "plan", "report", "demo"),
-    "Factorise": ("svd", "pca"),
+    "Look": ("info", "plan", "report", "plot", "demo"),
+    "Convert": ("convert",),
+    "Factorise": ("svd", "pca", "rotate", "project", "reconstruct"),
     "Keep true": ("update", "watch", "log", "verify", "repair", "rollback", "merge", "export"),
     "Streams": ("top", "shuffle"),
     "Kernels": ("nystrom", "krr"),

@@ -20,6 +20,7 @@ from streamsvd.factor.pca import pca
 from streamsvd.factor.plan import Plan
 from streamsvd.factor.result import PCA, SVD
 from streamsvd.factor.svd import plan_svd, svd
+from streamsvd.numerics.scalings import plain_scale
 from streamsvd.store.writing.files import array_in
 
 
@@ -47,7 +48,7 @@ def factorise(
         raise click.UsageError("--u writes the left factor to disk; say where with --out PATH.")
     with use_scheduler(scheduler, workers):
         A = open_source(source, variable, rows, missing, weighs=False)
-        given = option_weights(A, with_weights(given)) | {"u": u, "out": out}
+        given = option_weights(A, matrix_arguments(given)) | {"u": u, "out": out}
         center = given.pop("center", True)
         plan = plan_svd(A, center=center, **given)
         run = {name: given[name] for name in given if name != "memory"}
@@ -97,27 +98,29 @@ def show(result: SVD | PCA, plan: Plan, out: Path | None, *, as_json: bool) -> N
         show_result(result, plan, out)
 
 
-def with_weights(given: dict[str, Any]) -> dict[str, Any]:
-    """The same, with weights in place of the files that hold them.
+def matrix_arguments(given: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of a verb: weights of rows in place of the file that holds them, and one scale of the two options that say it.
 
     Raises
     ------
     SpecError
         If a file holds no array of numbers.
     """
-    loaded = {}
-    for name in ("row_weights", "column_weights"):
-        path = given.get(name)
-        if path is None:
-            continue
-        try:
-            loaded[name] = array_in(path, name).astype(np.float64)
-        except (ValueError, TypeError) as error:
-            if isinstance(error, SpecError):
-                raise
-            raise SpecError(
-                f"{name}={path} is no .npy file of numbers: {error}. Write it with numpy.save."
-            ) from error
+    loaded: dict[str, Any] = {}
+    scaling = given.pop("scaling", None)
+    if scaling is not None:
+        loaded["scale"] = plain_scale(scaling)
+    path = given.get("row_weights")
+    if path is None:
+        return given | loaded
+    try:
+        loaded["row_weights"] = array_in(path, "row_weights").astype(np.float64)
+    except (ValueError, TypeError) as error:
+        if isinstance(error, SpecError):
+            raise
+        raise SpecError(
+            f"row_weights={path} is no .npy file of numbers: {error}. Write it with numpy.save."
+        ) from error
     return given | loaded
 
 

@@ -29,7 +29,8 @@ def _record_place(ctx: Any, param: Any, place: Any, doing: PlaceUse) -> None:
     if ctx is None or is_url(place):
         return
     known = ctx.meta.setdefault("streamsvd.places", {"read": [], "write": []})
-    name = "the model " if param.param_type_name == "argument" else f"{param.name}="
+    is_model = param.param_type_name == "argument" and param.name != "out"
+    name = "the model " if is_model else f"{param.name}="
     mine = local_path(place, param.opts[0])
     for other, path in known["write"] if doing == "write" else ():
         if path.absolute() == mine.absolute():
@@ -85,7 +86,7 @@ RESULT = Place(exists=True, doing="read")
 """A result that was saved: a folder, or a ``.npz`` file."""
 
 
-def _dimensions(ctx: Any, param: Any, value: tuple[str, ...]) -> Any:
+def dimensions(ctx: Any, param: Any, value: tuple[str, ...]) -> Any:
     """``("time,0",)`` as ``("time", 0)``; one name or number alone, None for none."""
     del ctx, param
     parts = [part.strip() for text in value for part in text.split(",")]
@@ -171,7 +172,7 @@ details = stack_options(
         "--rows",
         metavar="DIMS",
         multiple=True,
-        callback=_dimensions,
+        callback=dimensions,
         help="Dimensions (names or numbers) that make the rows; repeat, or separate by commas.",
     ),
     click.option(
@@ -241,6 +242,43 @@ mask = click.option(
     metavar="NAME|FILE.npy|auto",
     callback=_mask,
     help="Columns to keep: a boolean array beside SOURCE in its group, or in a file; auto: those that have a value.",
+)
+
+
+def _weights_by_dimension(ctx: Any, param: Any, value: tuple[str, ...]) -> Any:
+    """``("coslat",)`` as a name, ``("w.npy",)`` as its array, ``("lat=cos", "lev=w.npy")`` as a mapping; None for none."""
+    said = [text.partition("=")[::2] for text in value]
+    for text, (name, kind) in zip(value, said, strict=True):
+        if not name or (not kind and "=" in text):
+            raise click.BadParameter(
+                f"{text!r} names nothing. Pass NAME, coslat, DIM=cos or FILE.npy."
+            )
+    alone = [name for name, kind in said if not kind]
+    if alone and len(value) > 1:
+        raise click.BadParameter(
+            f"{alone[0]} is for all columns, and there are others. Pass one of them."
+        )
+    found = {name: _array_or_name(ctx, param, kind) for name, kind in said if kind}
+    if len(found) < len(said) - len(alone):
+        raise click.BadParameter("a dimension has weights twice. Pass one of them.")
+    return _array_or_name(ctx, param, alone[0]) if alone else found or None
+
+
+def _array_or_name(ctx: Any, param: Any, text: str) -> Any:
+    """The array in a ``.npy`` file; or a name as it is."""
+    if not text.endswith(".npy") and not local_path(text, param.opts[0]).is_file():
+        return text
+    from streamsvd.cli.files import read_npy
+
+    return read_npy(param.name, ARRAY.convert(text, param, ctx))
+
+
+column_weights = click.option(
+    "--column-weights",
+    multiple=True,
+    metavar="FILE.npy|NAME|coslat|DIM=cos",
+    callback=_weights_by_dimension,
+    help="One factor for each column, 0 to leave it out unseen; or by dimension, as --weights: the root is taken.",
 )
 
 device = click.option(
@@ -322,6 +360,7 @@ growth = stack_options(
         help="What a NaN means; Inf is always an error.",
     ),
     mask,
+    column_weights,
 )
 
 seed = click.option("--seed", type=int, default=0, show_default=True, help="Of the random numbers.")

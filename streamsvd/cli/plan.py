@@ -102,19 +102,16 @@ def _with_source(param: click.Parameter) -> click.Parameter:
     return needed
 
 
-def weighs(given: dict[str, Any]) -> bool:
-    """Whether a plan is of columns times their weights: not of a verification whose result has them."""
-    from streamsvd.store.objects import objects_at
-    from streamsvd.store.versions import is_model
-
-    return "result" not in given or is_model(objects_at(given["result"]))
-
-
 def show_plan(verb: Verb, given: dict[str, Any]) -> None:
     """The plan of a verb, in words or as an object."""
     from streamsvd.cli.files import read_npy, weight_arguments
     from streamsvd.cli.present import show_json
-    from streamsvd.cli.sources import fit_note, open_source
+    from streamsvd.cli.sources import (
+        fit_note,
+        is_weighted_as_read,
+        open_for_model,
+        open_source,
+    )
     from streamsvd.engine.schedulers import use_scheduler
 
     as_json = given.pop("as_json", False)
@@ -124,11 +121,12 @@ def show_plan(verb: Verb, given: dict[str, Any]) -> None:
             given |= weight_arguments(given.pop("row_weights"), given.pop("column_weights"))
         else:
             names = ("variable", "rows", "missing")
-            A = open_source(
-                given.pop("source"),
-                **{name: given.pop(name) for name in names},
-                weighs=weighs(given),
-            )
+            place = {name: given.pop(name) for name in ("source", *names)}
+            if "model" in given:
+                A, given = open_for_model(given["model"], given, **place)
+            else:
+                weighs = "result" not in given or is_weighted_as_read(given["result"])
+                A = open_source(**place, weighs=weighs)
         kept = [given.pop(name) for name in STORED_ARGUMENTS if name in given]
         given = {
             INPUTS.get(name, name): read_npy(INPUTS[name], value) if name in INPUTS else value
@@ -196,7 +194,7 @@ def show_factorisation(
     **given: Any,
 ) -> None:
     """The plan of a factorisation, in words or as an object."""
-    from streamsvd.cli.factor_run import with_weights
+    from streamsvd.cli.factor_run import matrix_arguments
     from streamsvd.cli.present import show_json
     from streamsvd.cli.progress import say
     from streamsvd.cli.sources import fit_note, fit_source, open_source, option_weights
@@ -209,7 +207,7 @@ def show_factorisation(
         for text in getattr(A, "remarks", ()):
             say(text)
         # U goes to disk from the command line: any path stands for that.
-        given = option_weights(A, with_weights(given)) | {"u": u, "out": "U" if u else None}
+        given = option_weights(A, matrix_arguments(given)) | {"u": u, "out": "U" if u else None}
         plan = plan_svd(A, **given)
         if calibrate:
             A = fit_source(A, given["memory"])

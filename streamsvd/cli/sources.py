@@ -1,7 +1,7 @@
 """The matrix that a command reads: opened, and transformed as its options say.
 
 ``--anomalies``, ``--detrend``, ``--reference``, ``--times`` and ``--weights`` belong to the source, as ``--variable`` does, and so do
-``--missing-value``, ``--dtype``, ``--shape`` and ``--offset``: every verb has them, and none is given them as an argument.
+``--missing-value``, ``--dtype``, ``--shape`` and ``--byte-offset``: every verb has them, and none is given them as an argument.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ def _keep(ctx: click.Context, param: click.Parameter, value: Any) -> None:
 def _keep_number(ctx: click.Context, param: click.Parameter, value: Any) -> None:
     """Keep what was said of stored numbers for when the source is opened."""
     if value is not None:
-        ctx.meta.setdefault(_NUMBERS, {})[param.name] = value
+        name = "offset" if param.name == "byte_offset" else param.name  # kernels have an offset too
+        ctx.meta.setdefault(_NUMBERS, {})[name] = value
 
 
 def _keep_shape(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
@@ -47,7 +48,7 @@ def stored_numbers(function: F) -> F:
     """Options of what the numbers of a source are, where it cannot say so itself."""
     for option in (
         click.option(
-            "--offset", type=click.IntRange(min=0), metavar="BYTES", expose_value=False, callback=_keep_number,
+            "--byte-offset", type=click.IntRange(min=0), metavar="BYTES", expose_value=False, callback=_keep_number,
             help="First byte of the numbers of a file without a header [0].",
         ),
         click.option(
@@ -72,7 +73,7 @@ def transforms(function: F) -> F:
     for option in (
         click.option(
             "--weights", multiple=True, metavar="DIM=cos|NAME", expose_value=False, callback=_keep,
-            help="Factors of the columns: lat=cos, lat=NAME or NAME, an array beside SOURCE; the root is taken.",
+            help="Factors of the columns: coslat, lat=cos, lat=NAME or NAME, an array beside SOURCE; the root is taken.",
         ),
         click.option(
             "--times", metavar="DIM", expose_value=False, callback=_keep,
@@ -87,7 +88,7 @@ def transforms(function: F) -> F:
             help="Take the linear trend of each column away; one pass more, with --anomalies the same.",
         ),
         click.option(
-            "--anomalies", metavar="FIELDS", expose_value=False, callback=_keep,
+            "--anomalies", "--anomaly", metavar="FIELDS", expose_value=False, callback=_keep,
             help="Take means of month, season, dayofyear or hour away, or of several: month,hour; one pass more.",
         ),
     ):  # fmt: skip
@@ -220,6 +221,40 @@ def option_weights(A: Source, given: dict[str, Any]) -> dict[str, Any]:
     from streamsvd.engine.transforms import column_weights
 
     return given | {"column_weights": column_weights(A, weights)}
+
+
+def is_weighted_as_read(kept: Any) -> bool:
+    """Whether what is kept there was made of columns times the weights of the source: a model that has no weights of its own.
+
+    A result has them, and so has a model since models have weights; one that has absorbed nothing will have them, unless columns
+    are what arrives.
+    """
+    from streamsvd.models import Model
+    from streamsvd.store.objects import objects_at
+    from streamsvd.store.versions import is_model
+
+    if not is_model(objects_at(kept)):
+        return False
+    model = Model.open(kept)
+    if model.spec.axis == "columns":
+        return True
+    return bool(model.version) and model.column_weights is None
+
+
+def open_for_model(
+    model: str, given: dict[str, Any], source: str, variable: str | None, rows: Any, missing: str
+) -> tuple[Source, dict[str, Any]]:
+    """The matrix that a model absorbs, and the options of the update with the weights of its source among them.
+
+    Raises
+    ------
+    UsageError
+        If weights are said twice.
+    """
+    weighs, arrive = asked_transform().weights is not None, given.get("axis") == "columns"
+    as_read = weighs and (arrive or is_weighted_as_read(model))
+    A = open_source(source, variable, rows, missing, weighs=as_read)
+    return A, given if as_read else option_weights(A, given)
 
 
 def fit_note(A: Any, memory: Any) -> str:

@@ -41,13 +41,13 @@ def command(
     Without --block-id, SOURCE is an array that grows: the rows beyond those absorbed are taken.
     """
     from streamsvd.cli.progress import watching
-    from streamsvd.cli.sources import fit_source, open_source, require_reference
+    from streamsvd.cli.sources import fit_source, open_for_model, require_reference
     from streamsvd.engine.schedulers import use_scheduler
     from streamsvd.errors import StoreError
     from streamsvd.models import Model
 
     require_reference("SOURCE")
-    A = open_source(source, variable, rows, missing)
+    A, given = open_for_model(model, given, source, variable, rows, missing)
     try:
         with use_scheduler(None, workers), watching(A.nbytes, quiet=quiet) as watch:
             done = absorb(model, fit_source(A, given["memory"], watch), watch, **given)

@@ -54,17 +54,15 @@ def command(
     Exit code 1 if an object is damaged, or if the certificate does not agree with the source.
     """
     from streamsvd.cli.progress import watching
-    from streamsvd.cli.sources import fit_source, open_source
+    from streamsvd.cli.sources import fit_source, is_weighted_as_read, open_source
     from streamsvd.engine.schedulers import use_scheduler
     from streamsvd.models.verify import verify
-    from streamsvd.store.objects import objects_at
-    from streamsvd.store.versions import is_model
 
     sound = _check_objects(result, as_json=as_json, last=source is None)
     if source is None or not sound:
         return 0 if sound else FAILED
     with use_scheduler(scheduler, workers):
-        A = open_source(source, variable, rows, missing, weighs=is_model(objects_at(result)))
+        A = open_source(source, variable, rows, missing, weighs=is_weighted_as_read(result))
         with watching(A.nbytes, quiet=quiet) as watch:
             found = verify(
                 result,

@@ -57,7 +57,7 @@ def command(
     moment loses nothing.
     """
     from streamsvd.cli.progress import watching
-    from streamsvd.cli.sources import fit_source, open_source, require_reference
+    from streamsvd.cli.sources import fit_source, open_for_model, require_reference
     from streamsvd.cli.update import absorb, facts_of, show
     from streamsvd.engine.schedulers import use_scheduler
     from streamsvd.errors import StoreError
@@ -70,13 +70,13 @@ def command(
             began = time.monotonic()
             failed = False
             try:
-                A = open_source(source, variable, rows, missing)
+                A, asked = open_for_model(model, given, source, variable, rows, missing)
                 with (
                     use_scheduler(None, workers),
                     watching(A.nbytes, quiet=quiet) as progress,
                 ):
                     A = fit_source(A, given["memory"], progress)
-                    update = absorb(model, A, progress, **given)
+                    update = absorb(model, A, progress, **asked)
                 if update.n_absorbed or as_json:
                     show(Model.open(model), facts_of(update), as_json=as_json)
             except StoreError as error:

@@ -35,6 +35,8 @@ from streamsvd.numerics.columns import Columns, as_mask, describe_columns, origi
 from streamsvd.numerics.support import FULL_SUPPORT, Support
 from streamsvd.protocols import Source
 from streamsvd.store.sources.columns import KeptColumns, column_extents
+from streamsvd.store.sources.labels import source_labels
+from streamsvd.store.sources.neighbours import column_names, in_column_order
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -396,7 +398,17 @@ def mask_of(source: Source, mask: Any) -> Mask | None:
             if mask == AUTO:
                 return None
             raise
-    return as_mask(mask, column_extents(source), source.name)
+    where = source.name
+    names = column_names(source)
+    if names:
+        where += f", of {names},"
+    return as_mask(in_column_order(source, mask), column_extents(source), where)
+
+
+def _put_labels(result: Any, view: View) -> Any:
+    """A result with the labels of its whole matrix."""
+    with_labels = getattr(result, "with_labels", None)
+    return result if with_labels is None else with_labels(source_labels(view.whole))
 
 
 def over_columns_with_values(
@@ -433,8 +445,9 @@ def over_columns_with_values(
                 try:
                     result = verb(view.source, *rest, **options)  # type: ignore[arg-type]
                 except NotConverged as error:
-                    raise NotConverged(error.message, put_back(error.result, view)) from None
-            found: R = put_back(result, view)
+                    partial = _put_labels(put_back(error.result, view), view)
+                    raise NotConverged(error.message, partial) from None
+            found: R = _put_labels(put_back(result, view), view)
             return found
 
         return over

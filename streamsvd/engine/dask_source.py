@@ -123,6 +123,15 @@ class KeptDaskColumns(DaskSource):
         return self.whole.locate(row, int(self.columns.indices[column]))
 
 
+def uniform_rows(source: DaskSource) -> DaskSource:
+    """The same matrix in chunks of equally many rows, but for the last: each is then whole chunks of what is written of it."""
+    *first, last = (int(rows) for rows in source.array.chunks[0])
+    height = max([*first, last])
+    if all(rows == height for rows in first) and last > 0:
+        return source
+    return replace(source, array=source.array.rechunk({0: height}))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class LoadedSpan:
     """Rows or columns of a matrix that are in memory, under their numbers in the whole."""

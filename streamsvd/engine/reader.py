@@ -70,8 +70,6 @@ class MatrixReader:
         layout, nbytes = self.layout, self.source.nbytes
         if layout.tile is None or getattr(pass_, "two_sided", True):
             nbytes = int(nbytes * layout.amplification)
-        if len(spans) == len(self.spans):
-            return nbytes
         return nbytes * sum(stop - start for start, stop in spans) // layout.length
 
     def cached_bytes(self, spans: Sequence[Span], pass_: Pass[Any, Any] | None) -> int:

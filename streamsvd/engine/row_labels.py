@@ -77,12 +77,15 @@ class LabelledRows:
         Which rows are fitted, ``(m,)``.
     describe
         A group in words, by its number.
+    asked
+        How the coordinates of the matrix led to them; None where the caller gave some of them.
     """
 
     keys: Keys
     times: Real | None
     reference: npt.NDArray[np.bool_]
     describe: Callable[[int], str]
+    asked: RowTransform | None = None
 
 
 def label_rows(source: Source, asked: RowTransform) -> LabelledRows:
@@ -121,7 +124,7 @@ def label_rows(source: Source, asked: RowTransform) -> LabelledRows:
     if asked.has_trend:
         dimension = _row_dimension(source, asked.along, "along")
         times = _spread(source, dimension, _numbers(_coordinate(source, dimension)))
-    return LabelledRows(keys, times, reference, describe)
+    return LabelledRows(keys, times, reference, describe, asked)
 
 
 def _whole(key: int) -> str:
@@ -279,4 +282,4 @@ def with_times(source: Source, rows: LabelledRows, times: Any) -> LabelledRows:
         raise SpecError(
             f"the times of the trend have shape {given.shape}, and {source.name} has {source.shape[0]:,} rows. Pass one for each."
         )
-    return replace(rows, times=given)
+    return replace(rows, times=given, asked=None)

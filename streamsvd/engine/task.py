@@ -13,8 +13,8 @@ from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.blas import in_one_thread
 from streamsvd.engine.device import thread_backend
 from streamsvd.engine.passes import P, Pass, Reader, Sink, Span
-from streamsvd.errors import NonFiniteError, ScaleError, StreamSVDError
-from streamsvd.numerics.blocks import BadEntry, OutOfScale
+from streamsvd.errors import NonFiniteError, ScaleError, SpecError, StreamSVDError
+from streamsvd.numerics.blocks import BadEntry, OutOfScale, OutsideLimits
 from streamsvd.numerics.columns import original_column
 from streamsvd.store.writing.shield import defer_interrupts
 
@@ -124,6 +124,11 @@ def _counting(run: str) -> Iterator[None]:
 def _error_at(bad: BadEntry, source: Any) -> StreamSVDError:
     """The error of an entry, with the chunk that holds it."""
     chunk = source.locate(bad.row, bad.column)
+    if isinstance(bad, OutsideLimits):
+        return SpecError(
+            f"{bad.value} at row {bad.row}, column {original_column(source, bad.column)} ({chunk}) lies outside of what scale= was "
+            f"asked for: {bad.meaning}, and NaN where there is none. Say which value means missing, or pass scale=True."
+        )
     if bad.value.lstrip("-").isdigit():
         return StreamSVDError(
             f"the integer {bad.value} at row {bad.row}, column {original_column(source, bad.column)} ({chunk}) is beyond 2**53, where "

@@ -6,8 +6,8 @@ the same for rows that come later.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from streamsvd.engine.row_labels import (
     with_reference,
     with_times,
 )
+from streamsvd.engine.weights import column_weight_array
 from streamsvd.errors import SpecError
 from streamsvd.numerics.row_fits import RowFit
 from streamsvd.protocols import Source
@@ -45,12 +46,15 @@ class Climatology:
         Times are ``(t - origin) / scale``.
     fit
         What is subtracted; None before it is known.
+    asked
+        How rows are labelled; None where the caller gave the labels.
     """
 
     keys: Keys
     origin: float
     scale: float
     fit: RowFit | None
+    asked: RowTransform | None = None
 
     @classmethod
     def unread(cls, rows: LabelledRows) -> Climatology:
@@ -60,7 +64,7 @@ class Climatology:
             times = rows.times[rows.reference]
             first, last = float(times.min()), float(times.max())
             origin, scale = (first + last) / 2, (last - first) / 2 or 1.0
-        return cls(np.unique(rows.keys[rows.reference]), origin, scale, None)
+        return cls(np.unique(rows.keys[rows.reference]), origin, scale, None, rows.asked)
 
     def labels(self, rows: LabelledRows, name: str) -> RowLabels:
         """Labels of rows by these groups.
@@ -109,20 +113,46 @@ def fit_climatology(
     """
     groups = Climatology.unread(rows)
     found = fit_rows(fit_request(source, rows), memory, notify)
-    return Climatology(groups.keys, groups.origin, groups.scale, found)
+    return replace(groups, fit=found)
 
 
 def subtract_climatology(
     source: Source, rows: LabelledRows, climatology: Climatology
 ) -> AdjustedRows:
     """A matrix without its climatology; not to be read before that is known."""
-    return AdjustedRows(source, climatology.labels(rows, source.name), climatology.fit)
+    whole = None if climatology.fit is None else climatology
+    labels = climatology.labels(rows, source.name)
+    return AdjustedRows(source, labels, climatology.fit, climatology=whole)
+
+
+def climatology_of(source: Source) -> Climatology | None:
+    """What the rows of a matrix have lost, of a matrix that is read without it; None for nothing."""
+    found = getattr(source, "climatology", None)
+    return found if isinstance(found, Climatology) else None
+
+
+def subtract_same(source: Source, climatology: Climatology) -> Source:
+    """Rows that come later without what the rows before them have lost.
+
+    Raises
+    ------
+    SpecError
+        If one is of a group of which no row was fitted, rows have no times, or the labels were the caller's.
+    """
+    if climatology.asked is None:
+        raise SpecError(
+            f"means of groups were subtracted whose labels were an array, and nobody knows those of {source.name}. Pass "
+            "streamsvd.anomalies(new, by=labels, like=result)."
+        )
+    rows = label_rows(source, replace(climatology.asked, reference=None))
+    return subtract_climatology(source, rows, climatology)
 
 
 def anomalies(
     A: Any,
-    by: str | Sequence[str] | npt.NDArray[Any] = "month",
+    by: str | Sequence[str] | npt.NDArray[Any] | None = None,
     *,
+    like: Any = None,
     of: str | None = None,
     reference: Sequence[str] | npt.NDArray[Any] | None = None,
     detrend: bool | Sequence[float] | npt.NDArray[Any] = False,
@@ -137,7 +167,10 @@ def anomalies(
         The matrix, or anything `streamsvd.open` takes.
     by
         ``"month"``, ``"season"``, ``"dayofyear"`` or ``"hour"`` of the time of a row, or several of them, such as
-        ``["month", "hour"]``; or an array of integers, one label for each row.
+        ``["month", "hour"]``; or an array of integers, one label for each row. The month if left out.
+    like
+        What this returned before, or a result of it: what was found there is subtracted, and nothing is fitted. Of the other
+        arguments only labels in ``by``, and times in ``detrend``, are taken then, where those before were arrays too.
     of
         The dimension whose coordinate has the times, where several make the rows.
     reference
@@ -182,6 +215,9 @@ def anomalies(
     """
     source = as_source(A)
     trend = isinstance(detrend, bool)
+    if like is not None:
+        return _subtract_like(source, like, by, None if trend else detrend)
+    by = "month" if by is None else by
     if len(by) == 0:
         raise SpecError(
             "by= names nothing. Pass a field such as month, or one integer for each row."
@@ -203,6 +239,26 @@ def anomalies(
     if not trend:
         rows = with_times(source, rows, detrend)
     return subtract_climatology(source, rows, fit_climatology(source, rows, memory, callback))
+
+
+def _subtract_like(source: Source, like: Any, by: Any, times: Any) -> Source:
+    """Rows without what was found before, their labels by the coordinates, or by the caller."""
+    climatology = climatology_of(like)
+    if climatology is None:
+        raise SpecError(
+            "like= is no matrix without its means, and no result of one. Pass what anomalies or detrend returned, or a result of it."
+        )
+    if climatology.asked is not None:
+        if by is not None or times is not None:
+            raise SpecError(
+                "like= says how rows are grouped: by their times, as before. Leave by= and detrend= out."
+            )
+        return subtract_same(source, climatology)
+    keys = np.zeros(source.shape[0], np.int64) if by is None else by
+    rows = given_rows(source, keys, None)
+    if climatology.fit is not None and climatology.fit.slope is not None:
+        rows = with_times(source, rows, times)
+    return subtract_climatology(source, rows, climatology)
 
 
 def detrend(
@@ -256,16 +312,18 @@ def detrend(
     return subtract_climatology(source, rows, fit_climatology(source, rows, memory, callback))
 
 
-def column_weights(A: Any, weights: str | Mapping[str, str]) -> Real:
-    """Factors of the columns of a matrix from its dimensions, as ``column_weights=`` of `svd` and `pca` takes them.
+def column_weights(A: Any, weights: Any) -> Real:
+    """Factors of the columns of a matrix from its dimensions: what ``column_weights=`` of `svd` and `pca` makes of the same.
 
     Parameters
     ----------
     A
-        The matrix, or anything `streamsvd.open` takes, of a zarr group whose dimensions have names.
+        The matrix, or anything `streamsvd.open` takes.
     weights
-        Of each dimension that has weights ``"cos"``, the cosine of its latitude in degrees, or the name of an array along it:
-        ``{"lat": "cos"}``; or the name of an array over several, such as ``"cell_area"``.
+        ``"coslat"``, the cosine of the latitude that the columns have; the name of an array beside the matrix, over some of the
+        dimensions of the columns, such as ``"cell_area"``; or of each dimension that has weights ``"cos"``, the cosine of its
+        latitude in degrees, the name of an array along it, or an array: ``{"lat": "cos"}``. Numbers, one for each column, flat or
+        in the shape of the dimensions that make them, are factors already.
 
     Returns
     -------
@@ -276,10 +334,15 @@ def column_weights(A: Any, weights: str | Mapping[str, str]) -> Real:
     ------
     SpecError
         If a dimension makes rows, has no coordinate, is no latitude, or a weight is negative or missing.
+    ShapeError
+        If numbers are not as many as columns.
     """
-    from streamsvd.store.sources.cell_weights import column_factors  # imports zarr
-
-    return column_factors(as_source(A), weights)
+    found = column_weight_array(as_source(A), weights, "weights")
+    if found is None:
+        raise SpecError(
+            'weights=None weighs nothing. Pass "coslat", {"lat": "cos"}, a name or numbers.'
+        )
+    return found
 
 
 def _is_mask(reference: Any) -> bool:

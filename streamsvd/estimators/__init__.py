@@ -13,6 +13,7 @@ except ImportError as error:
 from streamsvd.estimators.incremental_pca import IncrementalPCA
 from streamsvd.estimators.kernel_ridge import KernelRidge
 from streamsvd.estimators.nystroem import Nystroem
+from streamsvd.estimators.pca import PCA
 from streamsvd.estimators.truncated_svd import TruncatedSVD
 
-__all__ = ["IncrementalPCA", "KernelRidge", "Nystroem", "TruncatedSVD"]
+__all__ = ["PCA", "IncrementalPCA", "KernelRidge", "Nystroem", "TruncatedSVD"]

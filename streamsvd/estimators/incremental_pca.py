@@ -11,39 +11,44 @@ from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
-from scipy import linalg
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import check_array, gen_batches
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.base import BaseEstimator
+from sklearn.utils import gen_batches
 
-from streamsvd.checks.masks import masked_to_nan
+from streamsvd.checks.real import check_real
 from streamsvd.checks.sizes import check_size
 from streamsvd.engine.opening import as_source
+from streamsvd.engine.run import running
+from streamsvd.engine.schedule import allowed_bytes, schedule_rows
 from streamsvd.errors import SpecError
 from streamsvd.estimators.completion import complete_triplets
+from streamsvd.estimators.gaussian import GaussianModel
 from streamsvd.estimators.inputs import (
     all_or_nothing,
-    as_narrow_as,
     check_components,
     check_count,
     check_in_memory,
     check_share,
     is_stored,
-    panels,
+    without_missing,
 )
+from streamsvd.models.cut import PieceCost
 from streamsvd.models.mathematics.incremental import SMALL, TALL, IncrementalSVD
+from streamsvd.protocols import Source
 from streamsvd.typing import Matrix, Real
 
-FLOATS = [np.float64, np.float32]
+VARIANCE_COPIES = 3
+"""Of a block of rows in double precision, beside those of the state: itself, less the mean, and its squares."""
 
 
-class IncrementalPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class IncrementalPCA(GaussianModel, BaseEstimator):  # type: ignore[misc]
     """Principal component analysis that sees each row once, in blocks of any height, and knows its own error.
 
     Parameters
     ----------
     n_components
         Components wanted, at most the columns; None for all, or for as many as ``tol`` needs.
+    copy
+        Of no effect, for callers who pass it: what is given is never written into.
     whiten
         Whether `transform` divides each component by its standard deviation.
     batch_size
@@ -55,6 +60,8 @@ class IncrementalPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
     tol
         Instead of ``n_components``: relative Frobenius error of the centred data, in (0, 1). All components
         that this needs are kept, so that their number may change as blocks arrive.
+    memory
+        Budget in bytes, or a text such as ``"256MiB"``, of what reads a stored matrix; half of what is free if left out.
 
     Attributes
     ----------
@@ -109,16 +116,20 @@ class IncrementalPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         self,
         n_components: int | None = None,
         *,
+        copy: bool = True,
         whiten: bool = False,
         batch_size: int | None = None,
         buffer: int | None = None,
         tol: float | None = None,
+        memory: int | str | None = None,
     ) -> None:
         self.n_components = n_components
+        self.copy = copy
         self.whiten = whiten
         self.batch_size = batch_size
         self.buffer = buffer
         self.tol = tol
+        self.memory = memory
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Begin anew and absorb all rows, ``batch_size_`` at a time.
@@ -127,7 +138,7 @@ class IncrementalPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         ----------
         X
             ``(m, n)``; or a path, zarr or dask array, or what `streamsvd.open` returned, which is read once,
-            a run of whole chunks at a time.
+            in its order, the next rows while these are absorbed.
         y
             Ignored.
 
@@ -141,13 +152,13 @@ class IncrementalPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         with all_or_nothing(self):
             if is_stored(X):
                 source = as_source(X)
+                check_real(source)
+                self._begin_stored(source)
                 self._begin(source.shape[1])
-                self.__dict__.pop("feature_names_in_", None)
-                self.n_features_in_ = source.shape[1]
-                for panel in panels(source):
-                    self._absorb_in_batches(check_array(panel, dtype=FLOATS))
+                with without_missing(self._verb):
+                    self._absorb_stored(source)
             else:
-                X = validate_data(self, masked_to_nan(X), dtype=FLOATS)
+                X = self._check_rows(X, reset=True)
                 self._begin(X.shape[1])
                 self._absorb_in_batches(X)
             return self._set_attributes()
@@ -161,62 +172,17 @@ class IncrementalPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
             As in `fit`.
         """
         del y
-        check_in_memory(X, remedy="Pass it to fit, or slice it: partial_fit(X[:1000]).")
+        check_in_memory(
+            X,
+            remedy="Pass it to fit, or rows of it as arrays: partial_fit(numpy.asarray(X[:1000])).",
+        )
         first = not hasattr(self, "state_")
         with all_or_nothing(self):
-            X = validate_data(self, masked_to_nan(X), dtype=FLOATS, reset=first)
+            X = self._check_rows(X, reset=first)
             if first:
                 self._begin(X.shape[1])
             self._absorb(self._method(X.shape[1]), X)
             return self._set_attributes()
-
-    def transform(self, X: Any) -> Matrix:
-        """Coordinates of rows along the components, ``(m, n_components_)``, whitened where asked; float32 stays so."""
-        check_is_fitted(self)
-        check_in_memory(X, remedy="Slice it: transform(X[:1000]).")
-        X = validate_data(self, masked_to_nan(X), dtype=FLOATS, reset=False)
-        scores: Matrix = (X - self.mean_) @ self.components_.T
-        if self.whiten:
-            deviation = np.sqrt(self.explained_variance_)
-            alive = deviation > 0
-            scores *= np.divide(1.0, deviation, out=np.zeros_like(deviation), where=alive)
-        return as_narrow_as(scores, X.dtype)
-
-    def inverse_transform(self, X: Any) -> Matrix:
-        """Rows ``(m, n)`` whose coordinates these are, within the span of the components."""
-        check_is_fitted(self)
-        X = check_array(masked_to_nan(X), dtype=FLOATS)
-        scores = X * np.sqrt(self.explained_variance_) if self.whiten else X
-        return as_narrow_as(scores @ self.components_ + self.mean_, X.dtype)
-
-    def get_covariance(self) -> Matrix:
-        """Covariance ``(n, n)`` of the model: the components with their variances, noise in all other directions."""
-        check_is_fitted(self)
-        above = np.maximum(self.explained_variance_ - self.noise_variance_, 0.0)
-        covariance = (self.components_.T * above) @ self.components_
-        covariance[np.diag_indices_from(covariance)] += self.noise_variance_
-        return np.asarray(covariance)
-
-    def get_precision(self) -> Matrix:
-        """Inverse ``(n, n)`` of `get_covariance`; an error of scipy where there is none."""
-        check_is_fitted(self)
-        if self.noise_variance_ == 0:
-            return np.asarray(linalg.inv(self.get_covariance()))
-        # The components are orthonormal: each direction is inverted on its own.
-        variance = np.maximum(self.explained_variance_, self.noise_variance_)
-        beside = 1 / variance - 1 / self.noise_variance_
-        precision = (self.components_.T * beside) @ self.components_
-        precision[np.diag_indices_from(precision)] += 1 / self.noise_variance_
-        return np.asarray(precision)
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
-
-    @property
-    def _n_features_out(self) -> int:
-        return int(self.components_.shape[0])
 
     # The state and what it says ---------------------------------------------------------------------
 
@@ -246,6 +212,24 @@ class IncrementalPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         for batch in gen_batches(X.shape[0], self.batch_size_):
             self._absorb(method, X[batch])
 
+    def _absorb_stored(self, source: Source) -> None:
+        """Absorb a stored matrix in its order, the next rows read meanwhile."""
+        n, height = source.shape[1], min(self.batch_size_, source.shape[0])
+        method = self._method(n)
+        cost = PieceCost(n, method.width_for(n), complex_=False, left=False, threads=1)
+        schedule = schedule_rows(
+            source,
+            height,
+            allowed_bytes(self.memory),
+            work=lambda rows: 8 * n * rows,
+            shared=cost.bytes_needed(height) + VARIANCE_COPIES * 8 * n * height,
+            what=f"absorbing {height:,} rows at once",
+            remedy=" or a smaller batch_size",
+        )
+        with running(schedule) as run:
+            for block in run.in_order("absorbing"):
+                self._absorb(method, np.array(block.data, dtype=np.float64))
+
     def _absorb(self, method: IncrementalSVD, block: Matrix) -> None:
         check_size(block, "the block")
         before = self.state_
@@ -267,6 +251,7 @@ class IncrementalPCA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEsti
         squares = found.s**2
         self.n_components_ = count
         self.n_samples_seen_ = m
+        assert state.mean is not None
         self.mean_ = state.mean
         self.components_ = found.Vh
         self.singular_values_ = found.s

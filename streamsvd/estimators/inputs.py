@@ -11,25 +11,46 @@ import numpy as np
 
 from streamsvd.checks.foreign import check_object
 from streamsvd.checks.numbers import check_integer
+from streamsvd.engine.dask_source import is_dask_array
 from streamsvd.engine.reader import MatrixReader
 from streamsvd.engine.run import Run
 from streamsvd.errors import NonFiniteError, ShapeError, SpecError
+from streamsvd.estimators.frames import is_frame
 from streamsvd.factor.passes import NormalPass, ThinBlock
 from streamsvd.factor.sample import power_of_two
 from streamsvd.factor.svd import plan_svd
 from streamsvd.numerics.blocks import Preparation
 from streamsvd.protocols import Source
+from streamsvd.store.sources.kinds import find_kind
 from streamsvd.typing import Matrix
 
-FOREIGN_LIBRARIES = ("anndata", "h5py", "netCDF4", "pyarrow")
+FOREIGN_LIBRARIES = ("anndata", "dask", "h5py", "netCDF4", "polars", "pyarrow")
 """Libraries whose objects scikit-learn does not read, or reads whole."""
 
 
 def is_stored(X: Any) -> bool:
-    """Whether ``X`` is for `streamsvd.open`: a path, or chunked (zarr, dask, what `streamsvd.open` returned)."""
+    """Whether ``X`` is for `streamsvd.open`, a path, paths, or an object of a kind that it takes, and not an array or a frame in memory.
+
+    Raises
+    ------
+    SpecError
+        If it is of a library whose objects neither takes.
+    """
+    if isinstance(X, str | os.PathLike):
+        return True
+    if isinstance(X, list | tuple):
+        return bool(X) and all(isinstance(part, str | os.PathLike) for part in X)
+    if isinstance(X, np.ndarray) or is_frame(X):
+        return False
+    if (
+        is_dask_array(X)
+        or find_kind(X) is not None
+        or isinstance(getattr(X, "chunks", None), tuple)
+    ):
+        return True
     if type(X).__module__.split(".")[0] in FOREIGN_LIBRARIES:
         check_object(X)
-    return isinstance(X, str | os.PathLike) or isinstance(getattr(X, "chunks", None), tuple)
+    return False
 
 
 def check_in_memory(X: Any, *, remedy: str) -> None:
@@ -65,11 +86,18 @@ def without_missing(verb: str) -> Iterator[None]:
     try:
         yield
     except NonFiniteError as bad:
-        remedy = (
-            f"Estimators take no missing values: mend the data, or use streamsvd.{verb}, which leaves columns without values "
-            'out with mask="auto".'
-        )
+        remedy = missing_remedy(verb, bad.value)
         raise NonFiniteError(bad.value, bad.row, bad.column, bad.chunk, remedy) from None
+
+
+def missing_remedy(verb: str, value: str) -> str:
+    """What to do about an entry that is no number, where an estimator has met it."""
+    if value == "Inf":
+        return "No estimator and no verb takes Inf: mend the data, or make it NaN and fill that."
+    return (
+        "Estimators take no missing values, NaN: fill them before, with sklearn.impute.SimpleImputer in a pipeline; or use "
+        f'streamsvd.{verb}, which fills them with nonfinite="mean", and leaves columns without values out with mask="auto".'
+    )
 
 
 def check_count(name: str, value: Any, *, least: int = 1) -> int | None:
@@ -119,15 +147,12 @@ def as_narrow_as(rows: Matrix, dtype: np.dtype[Any]) -> Matrix:
     return rows.astype(np.complex64 if np.iscomplexobj(rows) else np.float32)
 
 
-def panels(source: Source) -> Iterator[Matrix]:
-    """All rows in order, in runs of whole chunks, each decoded once."""
-    m, n = source.shape
-    step = max(source.chunks[0], 1)
-    for start in range(0, m, step):
-        rows = slice(start, min(start + step, m))
-        out = np.empty((rows.stop - start, n), dtype=source.dtype)
-        source.read(rows, slice(0, n), out)
-        yield out
+def narrow_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Type of rows that are made of rows of this type: single precision where it is that, else double."""
+    native = dtype.newbyteorder("=")
+    if native in (np.float32, np.complex64):
+        return native
+    return np.dtype(np.complex128 if dtype.kind == "c" else np.float64)
 
 
 def column_means(source: Source, *, energy: float, memory: int | str | None) -> Matrix:

@@ -8,26 +8,27 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils import check_array
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from streamsvd.checks.masks import masked_to_nan, require_unmasked
 from streamsvd.checks.numbers import check_seed
+from streamsvd.checks.real import check_real
 from streamsvd.engine.opening import as_source
 from streamsvd.estimators.inputs import (
     all_or_nothing,
     check_count,
-    check_in_memory,
     is_stored,
     without_missing,
 )
 from streamsvd.estimators.kernels import length_of
+from streamsvd.estimators.nystroem import KERNEL_COPIES
+from streamsvd.estimators.rows import FLOATS, RowChecks
+from streamsvd.estimators.streaming import apply_to_rows
 from streamsvd.kernels.ridge import kernel_ridge
 from streamsvd.typing import Matrix
 
-FLOATS = [np.float64, np.float32]
 
-
-class KernelRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ignore[misc]
+class KernelRidge(RowChecks, MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """Kernel ridge regression on centres chosen by ridge leverage scores: two passes, never n x n.
 
     The mean of the targets is taken out and put back, which scikit-learn's does not.
@@ -64,6 +65,8 @@ class KernelRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
     True
     """
 
+    _verb = "kernel_ridge"
+
     def __init__(
         self,
         alpha: float | None = None,
@@ -97,21 +100,13 @@ class KernelRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
         StreamSVDError
             Whatever `streamsvd.kernel_ridge` raises; after any error the estimator is as it was.
         """
-        with all_or_nothing(self), without_missing("kernel_ridge"):
+        with all_or_nothing(self), without_missing(self._verb):
             if is_stored(X):
-                self.__dict__.pop("feature_names_in_", None)
                 source = as_source(X)
-                self.n_features_in_ = source.shape[1]
+                self._begin_stored(source)
                 y = check_array(masked_to_nan(y), ensure_2d=False, dtype=FLOATS)
             else:
-                X, y = validate_data(
-                    self,
-                    masked_to_nan(X),
-                    masked_to_nan(y),
-                    dtype=FLOATS,
-                    multi_output=True,
-                    y_numeric=True,
-                )
+                X, y = self._check_rows_and_targets(X, y)
                 source = as_source(X)
             self.fit_ = found = kernel_ridge(
                 source,
@@ -134,11 +129,27 @@ class KernelRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: ign
         return self
 
     def predict(self, X: Any) -> Matrix:
-        """Predictions for rows in memory, ``(p,)`` or ``(p, targets)``; `streamsvd.KernelRidgeResult.predict_to` streams them."""
+        """Predictions for rows, ``(p,)`` or ``(p, targets)`` in memory. A stored matrix is read once for them.
+
+        `streamsvd.KernelRidgeResult.predict_to` of `fit_` writes them to a store.
+        """
         check_is_fitted(self)
-        check_in_memory(X, remedy="Use .fit_.predict_to(X, out), or slice it.")
-        X = validate_data(self, masked_to_nan(X), dtype=FLOATS, reset=False)
-        return self.fit_.predict(X)
+        if not is_stored(X):
+            return self.fit_.predict(self._check_rows(X, reset=False))
+        source = as_source(X)
+        check_real(source)
+        self._check_stored(source)
+        with without_missing(self._verb):
+            return apply_to_rows(
+                self.fit_.predict,
+                source,
+                width=self.fit_.coefficients.shape[1],
+                dtype=np.dtype(np.float64),
+                memory=self.memory,
+                what="predictions",
+                work=KERNEL_COPIES * self.X_fit_.shape[0],
+                is_wide=True,
+            )
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Coefficient of determination of the predictions for rows in memory; targets that are missing are refused."""

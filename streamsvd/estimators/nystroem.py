@@ -7,27 +7,30 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from streamsvd.checks.masks import masked_to_nan
 from streamsvd.checks.numbers import check_seed
+from streamsvd.checks.real import check_real
 from streamsvd.engine.opening import as_source
 from streamsvd.estimators.inputs import (
     all_or_nothing,
     as_narrow_as,
     check_count,
-    check_in_memory,
     is_stored,
+    narrow_dtype,
     without_missing,
 )
 from streamsvd.estimators.kernels import length_of
+from streamsvd.estimators.rows import RowChecks
+from streamsvd.estimators.streaming import apply_to_rows
 from streamsvd.kernels.nystrom import nystrom
 from streamsvd.typing import Matrix
 
-FLOATS = [np.float64, np.float32]
+KERNEL_COPIES = 5
+"""Numbers that a kernel takes for each entry, as it is found."""
 
 
-class Nystroem(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class Nystroem(RowChecks, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Feature map of a kernel from rows chosen by ridge leverage scores, not uniformly, in one pass over the data.
 
     Parameters
@@ -73,6 +76,8 @@ class Nystroem(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
     True
     """
 
+    _verb = "nystrom"
+
     def __init__(
         self,
         kernel: str | Callable[[Matrix, Matrix], Matrix] = "rbf",
@@ -105,13 +110,12 @@ class Nystroem(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
             Whatever `streamsvd.nystrom` raises; after any error the estimator is as it was.
         """
         del y
-        with all_or_nothing(self), without_missing("nystrom"):
+        with all_or_nothing(self), without_missing(self._verb):
             if is_stored(X):
-                self.__dict__.pop("feature_names_in_", None)
                 source = as_source(X)
-                self.n_features_in_ = source.shape[1]
+                self._begin_stored(source)
             else:
-                source = as_source(validate_data(self, masked_to_nan(X), dtype=FLOATS))
+                source = as_source(self._check_rows(X, reset=True))
             self.nystrom_ = found = nystrom(
                 source,
                 self.kernel,  # type: ignore[arg-type]
@@ -130,12 +134,26 @@ class Nystroem(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
         return self
 
     def transform(self, X: Any) -> Matrix:
-        """Features of rows in memory, ``(p, features)``; float32 stays so."""
+        """Features of rows, ``(p, features)`` in memory; float32 stays so. A stored matrix is read once for them."""
         check_is_fitted(self)
-        check_in_memory(X, remedy="Slice it: transform(X[:1000]).")
-        X = validate_data(self, masked_to_nan(X), dtype=FLOATS, reset=False)
-        found = self.nystrom_.feature_map(X.astype(np.float64, copy=False))
-        return as_narrow_as(found, X.dtype)
+        features = self.nystrom_.feature_map
+        if not is_stored(X):
+            X = self._check_rows(X, reset=False)
+            return as_narrow_as(features(X.astype(np.float64, copy=False)), X.dtype)
+        source = as_source(X)
+        check_real(source)
+        self._check_stored(source)
+        with without_missing(self._verb):
+            return apply_to_rows(
+                features,
+                source,
+                width=self.normalization_.shape[1],
+                dtype=narrow_dtype(source.dtype),
+                memory=self.memory,
+                what="features",
+                work=KERNEL_COPIES * self.components_.shape[0],
+                is_wide=True,
+            )
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_array
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from streamsvd.checks.masks import masked_to_nan
 from streamsvd.checks.numbers import check_seed
@@ -28,9 +28,12 @@ from streamsvd.estimators.inputs import (
     check_in_memory,
     column_means,
     is_stored,
+    narrow_dtype,
     without_missing,
 )
-from streamsvd.factor.result import SVD
+from streamsvd.estimators.row_functions import Projection, check_scores
+from streamsvd.estimators.rows import FLOATS, RowChecks
+from streamsvd.estimators.streaming import apply_to_rows
 from streamsvd.factor.svd import svd
 from streamsvd.models.mathematics.incremental import IncrementalSVD
 from streamsvd.models.state import check_result, state_of_result
@@ -38,10 +41,8 @@ from streamsvd.numerics.certificate import Certificate
 from streamsvd.options import EXCESS_TOL
 from streamsvd.typing import Matrix, Real
 
-FLOATS = [np.float64, np.float32]
 
-
-class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class TruncatedSVD(RowChecks, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Projection on the leading right singular vectors, uncentred, with the proof of how good they are.
 
     `fit` has the matrix and reads it as often as the certificate needs; `partial_fit` sees each block once
@@ -87,7 +88,7 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     -----
     Cost of `fit`: that of `streamsvd.svd`, for a decaying spectrum a sample of at most a fifth of a pass and two
     passes to 1e-3, three to 1e-6, one on the Gram path. One more pass for the means where the matrix is stored;
-    `fit_transform` of a stored matrix takes yet another, for its rows. Cost of `partial_fit`: that of
+    `transform` of a stored matrix takes yet another, for its rows. Cost of `partial_fit`: that of
     `IncrementalSVD`.
 
     Examples
@@ -141,19 +142,15 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         """
         del y
         with all_or_nothing(self):
-            self._fit(X, u=False)
+            self._fit(X)
         return self
 
     def fit_transform(self, X: Any, y: Any = None) -> Matrix:
-        """`fit`, and the coordinates of its rows, ``(m, k)`` in memory; a stored matrix is read once more for them."""
+        """`fit`, then `transform` of the same rows, ``(m, k)`` in memory: the same numbers, bit for bit; ``y`` is ignored."""
         del y
-        if not is_stored(X):
-            projected: Matrix = self.fit(X).transform(X)
-            return projected
-        source = as_source(X)
         with all_or_nothing(self):
-            result = self._fit(source, u=True)
-        return as_narrow_as(np.asarray(result.U) * result.s, source.dtype)
+            projected: Matrix = self.fit(X).transform(X)
+        return projected
 
     def partial_fit(self, X: Any, y: Any = None) -> Self:
         """Absorb a block of one or more rows, ``(b, n)``, after `fit` or other blocks; ``y`` is ignored.
@@ -167,10 +164,13 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             If an option cannot be meant; more components than columns.
         """
         del y
-        check_in_memory(X, remedy="Pass it to fit, or slice it: partial_fit(X[:1000]).")
+        check_in_memory(
+            X,
+            remedy="Pass it to fit, or rows of it as arrays: partial_fit(numpy.asarray(X[:1000])).",
+        )
         first = not hasattr(self, "state_")
         with all_or_nothing(self):
-            X = validate_data(self, masked_to_nan(X), dtype=FLOATS, reset=first)
+            X = self._check_rows(X, reset=first)
             n = X.shape[1]
             buffer = check_count("buffer", self.buffer, least=0)
             method = IncrementalSVD(
@@ -191,16 +191,26 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         return self
 
     def transform(self, X: Any) -> Matrix:
-        """Coordinates of rows along the components, ``(m, k)``; float32 stays so."""
+        """Coordinates of rows along the components, ``(m, k)`` in memory; float32 stays so. A stored matrix is read once for them."""
         check_is_fitted(self)
-        check_in_memory(X, remedy="Use fit_transform, or streamsvd.svd with u=True and out=.")
-        X = validate_data(self, masked_to_nan(X), dtype=FLOATS, reset=False)
-        return as_narrow_as(X @ self.components_.conj().T, X.dtype)
+        projection = Projection(None, self.components_)
+        if not is_stored(X):
+            X = self._check_rows(X, reset=False)
+            return as_narrow_as(projection(X), X.dtype)
+        source = as_source(X)
+        self._check_stored(source)
+        complex_ = np.iscomplexobj(self.components_) or source.dtype.kind == "c"
+        dtype = np.result_type(narrow_dtype(source.dtype), np.complex64 if complex_ else np.float32)
+        with without_missing(self._verb):
+            return apply_to_rows(
+                projection, source, width=self.components_.shape[0], dtype=dtype, memory=self.memory, what="scores"
+            )  # fmt: skip
 
     def inverse_transform(self, X: Any) -> Matrix:
         """Rows ``(m, n)`` whose coordinates these are, within the span of the components."""
         check_is_fitted(self)
         X = check_array(masked_to_nan(X), dtype=FLOATS)
+        check_scores(X, self.components_)
         return as_narrow_as(X @ self.components_, X.dtype)
 
     def __sklearn_tags__(self) -> Any:
@@ -212,15 +222,15 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
     def _n_features_out(self) -> int:
         return int(self.components_.shape[0])
 
-    def _fit(self, X: Any, *, u: bool) -> SVD:
+    def _fit(self, X: Any) -> None:
         stored = is_stored(X)
         if not stored:
-            X = validate_data(self, masked_to_nan(X), dtype=FLOATS)
+            X = self._check_rows(X, reset=True)
             check_size(X, "the matrix")
         source = as_source(X)
         m, n = source.shape
         rank = min(self._rank(n), m)
-        with without_missing("svd"):
+        with without_missing(self._verb):
             result = svd(
                 source,
                 rank,
@@ -229,20 +239,17 @@ class TruncatedSVD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
                 excess_tol=self.excess_tol,
                 route=self.route,
                 memory=self.memory,
-                u=u,
                 seed=check_seed(self.random_state, name="random_state"),
             )
         check_result(result, source.name)
         if stored:
-            self.__dict__.pop("feature_names_in_", None)
-            self.n_features_in_ = n
+            self._begin_stored(source)
             self.mean_ = column_means(source, energy=result.certificate.energy, memory=self.memory)
         else:
             self.mean_ = np.asarray(X.mean(axis=0, dtype=np.float64))
         self.state_ = state_of_result(result).factor
         self.info_ = result.info
         self._set_attributes(result.s, result.Vh, result.certificate, m)
-        return result
 
     def _rank(self, n_features: int) -> int:
         rank = check_count("n_components", self.n_components)

@@ -241,9 +241,9 @@ def _entry_bytes(matrix: MatrixOptions, axis: Axis, dtype: np.dtype[Any], wide: 
     turned = dtype.kind == "c"
     filled, blanked = matrix.has_fills_or_weights, not matrix.support.whole
     if axis == "columns":
-        copies = 4 + turned + (matrix.scale and not matrix.center) + filled
+        copies = 4 + turned + (bool(matrix.scale) and not matrix.center) + filled
         return (copies + blanked) * wide
-    copies = 1 + (matrix.center or matrix.scale) + (2 + turned) * filled
+    copies = 1 + (matrix.center or bool(matrix.scale)) + (2 + turned) * filled
     return (copies + blanked) * wide + wide // 2
 
 

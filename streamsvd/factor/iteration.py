@@ -125,7 +125,7 @@ class Iteration:
                 source,
                 plan.layout,
                 policy=matrix.nonfinite,
-                moments=matrix.center or matrix.scale or matrix.nonfinite != "raise",
+                moments=matrix.center or bool(matrix.scale) or matrix.nonfinite != "raise",
                 counted=counted,
             )
             if plan.route != "krylov":

@@ -8,7 +8,9 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
 from streamsvd.checks.numbers import is_integer, is_number
+from streamsvd.checks.weights import weight_array
 from streamsvd.errors import ShapeError, SpecError
+from streamsvd.numerics.scalings import SCALINGS, Scale, plain_scale
 from streamsvd.options import EXCESS_TOL, POLICIES, TOL, Policy, make_plain, option
 
 Certify = Literal["bounds", "estimate"]
@@ -36,7 +38,7 @@ class SVDOptions:
         None, "Most memory above imports, such as 256MiB [half of what is free].", decides=False
     )
     center: bool = option(False, "Subtract the mean of each column.")
-    scale: bool = option(False, "Divide each column by its standard deviation.")
+    scale: Scale = option(False, "Divide each column by its standard deviation.")
     row_weights: Any = option(None, "One weight for each row, 0 to leave it out unseen.")
     column_weights: Any = option(None, "One factor for each column, 0 to leave it out unseen.")
     nonfinite: Policy = option("raise", "What a NaN means; Inf is always an error.")
@@ -68,6 +70,11 @@ class SVDOptions:
 
     def __post_init__(self) -> None:
         make_plain(self)
+        object.__setattr__(self, "scale", plain_scale(self.scale))
+        if isinstance(self.scale, str) and self.scale not in SCALINGS:
+            raise SpecError(
+                f"scale={self.scale!r} is unknown. Pass True, False, {' or '.join(map(repr, SCALINGS))}."
+            )
         self._check_amount()
         if self.max_passes < 1:
             raise SpecError(f"max_passes={self.max_passes} leaves nothing to do. Pass at least 1.")
@@ -208,30 +215,3 @@ def _check_known(name: str, value: Any, known: tuple[str, ...]) -> None:
     if value not in known:
         *most, last = (f'"{word}"' for word in known)
         raise SpecError(f"{name}={value!r} is unknown. Pass {', '.join(most)} or {last}.")
-
-
-def weight_array(given: Any, name: str, what: str) -> Any:
-    """Weights as numbers in float64, of whatever length.
-
-    Raises
-    ------
-    SpecError
-        If they are masked, or no real numbers.
-    """
-    if given is None:
-        return None
-    try:
-        import numpy as np  # the command line asks for help without it
-
-        from streamsvd.checks.masks import require_unmasked
-
-        found = require_unmasked(given, name)
-        if np.iscomplexobj(found):
-            raise TypeError("they are complex")
-        return found.astype(np.float64, copy=False)
-    except SpecError:
-        raise
-    except (TypeError, ValueError) as error:
-        raise SpecError(
-            f"{name} are no numbers: {error}. Pass one number for each of the {what}."
-        ) from None

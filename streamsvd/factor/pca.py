@@ -8,6 +8,7 @@ from typing import Any
 from streamsvd.engine.events import Callback, ignore_event
 from streamsvd.engine.opening import as_source
 from streamsvd.engine.saves import SAVE_SECONDS
+from streamsvd.engine.weights import column_weight_array
 from streamsvd.errors import SpecError
 from streamsvd.factor.candidates import Speeds
 from streamsvd.factor.options import DELTA, MAX_PASSES, SVDOptions
@@ -15,7 +16,8 @@ from streamsvd.factor.plan import Plan
 from streamsvd.factor.plan_options import runs_plan
 from streamsvd.factor.result import PCA
 from streamsvd.factor.run import factorise
-from streamsvd.factor.svd import Weights, plan_svd
+from streamsvd.factor.svd import ColumnWeights, Weights, plan_svd
+from streamsvd.numerics.scalings import Scale
 from streamsvd.options import EXCESS_TOL
 
 
@@ -27,9 +29,9 @@ def plan_pca(
     tol: float | None = None,
     memory: int | str | None = None,
     center: bool = True,
-    scale: bool = False,
+    scale: Scale = False,
     row_weights: Weights = None,
-    column_weights: Weights = None,
+    column_weights: ColumnWeights = None,
     nonfinite: str = "raise",
     mask: Any = None,
     u: bool = False,
@@ -83,9 +85,9 @@ def pca(
     tol: float | None = None,
     memory: int | str | None = None,
     center: bool = True,
-    scale: bool = False,
+    scale: Scale = False,
     row_weights: Weights = None,
-    column_weights: Weights = None,
+    column_weights: ColumnWeights = None,
     nonfinite: str = "raise",
     mask: Any = None,
     u: bool = False,
@@ -116,7 +118,7 @@ def pca(
     center
         True: principal components are of columns less their means.
     scale
-        Standardise: divide each column by its standard deviation.
+        Standardise: divide each column by its standard deviation; or ``"hwe"``, as in `svd`.
     row_weights
         As in `svd`. Under them a variance is ``s**2 / info.freedom``, where ``info.freedom`` is one less than the rows of positive
         weight, times their mean weight: a weight of 0 is the row left out, and a factor common to all weights changes no variance.
@@ -144,9 +146,9 @@ delta, device, precision, route, checkpoint, save_seconds, callback
     whole = as_source(A)
     options = SVDOptions.of(
         rank=rank, energy=energy, tol=tol, memory=memory, center=True, scale=scale, row_weights=row_weights,
-        column_weights=column_weights, nonfinite=nonfinite, mask=mask, u=u, out=out, max_passes=max_passes, certify=certify,
-        target=target, excess_tol=excess_tol, device=device, precision=precision, route=route, checkpoint=checkpoint,
-        seed=seed, delta=delta,
+        column_weights=column_weight_array(whole, column_weights), nonfinite=nonfinite, mask=mask, u=u, out=out,
+        max_passes=max_passes, certify=certify, target=target, excess_tol=excess_tol, device=device, precision=precision,
+        route=route, checkpoint=checkpoint, seed=seed, delta=delta,
     )  # fmt: skip
     return factorise(
         PCA, whole, options, read=(row_weights, column_weights), overwrite=overwrite, plan=plan, save_seconds=save_seconds,

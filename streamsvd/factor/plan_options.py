@@ -15,8 +15,11 @@ import numpy as np
 from streamsvd.checks.masks import require_unmasked
 from streamsvd.engine.columns import AUTO, LOOK_NOTE
 from streamsvd.engine.memory import parse_bytes
+from streamsvd.engine.opening import as_source
+from streamsvd.engine.weights import column_weight_array
 from streamsvd.errors import SpecError
 from streamsvd.factor.options import PLAN_OPTIONS, SVDOptions
+from streamsvd.numerics.scalings import plain_scale
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -113,6 +116,9 @@ def runs_plan(**always: Any) -> Callable[[Callable[P, R]], Callable[P, R]]:
                 return verb(*args, **kwargs)
             given = signature.bind(*args, **kwargs)
             asked = given.arguments | always
+            if asked.get("column_weights") is not None:  # the plan has them as numbers
+                asked["A"] = given.arguments["A"] = as_source(asked["A"])
+                asked["column_weights"] = column_weight_array(asked["A"], asked["column_weights"])
             given.arguments.update(run_options(given.arguments["plan"], asked))
             return verb(*given.args, **given.kwargs)
 
@@ -126,6 +132,8 @@ def _same_value(name: str, value: Any, planned: Any) -> bool:
         return planned is value
     if name.endswith("_weights"):
         return bool(np.array_equal(require_unmasked(value, name), require_unmasked(planned, name)))
+    if name == "scale":
+        return bool(plain_scale(value) == planned)
     if name == "memory":
         return parse_bytes(value) == parse_bytes(planned)
     return bool(np.array_equal(value, planned))

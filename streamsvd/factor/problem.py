@@ -16,10 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from streamsvd.errors import ShapeError, SpecError
-from streamsvd.factor.options import SVDOptions, weight_array
+from streamsvd.checks.weights import check_weights
+from streamsvd.errors import SpecError
+from streamsvd.factor.options import SVDOptions
 from streamsvd.numerics.blocks import Moments, Preparation
 from streamsvd.numerics.eigen import STRIP_ROWS
+from streamsvd.numerics.scalings import Scale, scaling_of
 from streamsvd.numerics.sides import UNIT_ROUNDOFF
 from streamsvd.numerics.support import Support
 from streamsvd.options import Policy
@@ -32,7 +34,7 @@ class MatrixOptions:
     """What the caller wants done to the matrix before it is factorised, checked against its shape."""
 
     center: bool
-    scale: bool
+    scale: Scale
     row_weights: Real | None
     column_weights: Real | None
     nonfinite: Policy
@@ -56,43 +58,26 @@ def matrix_options(source: Source, options: SVDOptions, column_weights: Any) -> 
     ShapeError
         If weights are not as many as rows or columns.
     SpecError
-        If a weight is negative or not finite, or all are zero.
+        If a weight is negative or not finite, or all are zero; or numbers are complex that a scaling counts.
     """
     m, n = source.shape
     return MatrixOptions(
         bool(options.center),
-        bool(options.scale),
-        _weights(options.row_weights, m, "row_weights", "rows"),
-        _weights(column_weights, n, "column_weights", "columns"),
+        _scale_of(source, options.scale),
+        check_weights(options.row_weights, m, "row_weights", "rows"),
+        check_weights(column_weights, n, "column_weights", "columns"),
         options.nonfinite,
     )
 
 
-def _weights(given: Any, count: int, name: str, what: str) -> Real | None:
-    if given is None:
-        return None
-    weights: Real | None = weight_array(given, name, what)
-    assert weights is not None
-    if weights.shape != (count,):
-        raise ShapeError(
-            f"{name} has shape {weights.shape}, the matrix has {count:,} {what}. Pass one weight for each."
-        )
-    if not np.isfinite(weights).all() or (weights < 0).any():
-        bad = int(np.argmax(~np.isfinite(weights) | (weights < 0)))
+def _scale_of(source: Source, scale: Scale) -> Scale:
+    """What columns are divided by, where the matrix can have it."""
+    scaling = scaling_of(scale)
+    if scaling is not None and scaling.limits is not None and source.dtype.kind == "c":
         raise SpecError(
-            f"{name}[{bad}] is {weights[bad]}; weights must be finite and not negative. Set it to 0 to leave "
-            f"that one of the {what} out."
+            f"scale={scale!r} is for {scaling.meaning}, and {source.name} holds complex numbers. Pass scale=True."
         )
-    if (weights > 0).any() and not 1e-100 <= weights[weights > 0].min() <= weights.max() <= 1e100:
-        raise SpecError(
-            f"{name} run from {weights[weights > 0].min():g} to {weights.max():g}; their squares leave the range "
-            "of float64. Bring the positive ones between 1e-100 and 1e100."
-        )
-    if not weights.any():
-        raise SpecError(
-            f"{name} are all zero: nothing would be left. Pass at least one positive weight."
-        )
-    return weights
+    return scale if isinstance(scale, str) else bool(scale)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -183,6 +168,8 @@ class Statistics:
         other. See `streamsvd.numerics.certificate`.
     mean, deviation
         Of each column, in the units of the data, ``(n,)``.
+    divisor
+        By what each column is divided, in these units, ``(n,)``; the deviation where none is.
     """
 
     frame: Frame
@@ -190,6 +177,7 @@ class Statistics:
     gross: float
     mean: Matrix
     deviation: Real
+    divisor: Real
     zero: float = 0.0
 
     @property
@@ -207,11 +195,19 @@ def zero_level(energy: float, stored: float) -> float:
     return level if np.sqrt(energy) <= level else 0.0
 
 
-def column_scale(options: MatrixOptions, deviation: Real, dropped: Matrix, n: int) -> Real:
-    """``d``: weights over deviations, zero for columns that are dropped or constant."""
+def column_divisor(options: MatrixOptions, mean: Matrix, deviation: Real, alpha: float) -> Real:
+    """By what columns of ``alpha A`` are divided, from their means and deviations; the deviation where they are not."""
+    scaling = scaling_of(options.scale)
+    if scaling is None:
+        return deviation
+    return np.asarray(scaling.divisor(mean, deviation, alpha))
+
+
+def column_scale(options: MatrixOptions, divisor: Real, dropped: Matrix, n: int) -> Real:
+    """``d``: weights over divisors, zero for columns that are dropped, or have no divisor, as constant ones."""
     d = np.ones(n) if options.column_weights is None else options.column_weights.copy()
     if options.scale:
-        d = np.divide(d, deviation, out=np.zeros(n), where=deviation > 0)
+        d = np.divide(d, divisor, out=np.zeros(n), where=divisor > 0)
     return np.where(dropped, 0.0, d)
 
 
@@ -238,7 +234,8 @@ def statistics(
     variance = np.maximum(squares / total.weight - np.abs(delta) ** 2, 0.0)
     roundoff = 1e-14 * (squares / total.weight) + (1e-15 * np.abs(pilot) * alpha) ** 2
     deviation = np.sqrt(np.where(variance > roundoff, variance, 0.0))
-    d = column_scale(options, deviation, dropped, n)
+    divisor = column_divisor(options, alpha * pilot + delta, deviation, alpha)
+    d = column_scale(options, divisor, dropped, n)
     power, offset = squares, None
     if prep.pilot is not None:
         power = np.maximum(squares - total.weight * np.abs(delta) ** 2, 0.0)
@@ -253,4 +250,5 @@ def statistics(
         centred = np.maximum(squares - total.weight * np.abs(delta) ** 2, 0.0)
         stored = centred + total.weight * np.abs(alpha * pilot + delta) ** 2
     zero = zero_level(energy, float(np.sum(stored * d * d)))
-    return Statistics(frame, energy, gross, pilot + delta / alpha, deviation / alpha, zero)
+    mean = pilot + delta / alpha
+    return Statistics(frame, energy, gross, mean, deviation / alpha, divisor / alpha, zero)

@@ -7,7 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from streamsvd.engine.transforms import Climatology
+from streamsvd.factor.export_methods import ExportMethods
 from streamsvd.factor.options import SVDOptions
+from streamsvd.factor.row_methods import RowMethods
+from streamsvd.factor.sampling import SamplingErrors, north_errors
+from streamsvd.factor.tables import ComponentsTable, Scree, components_table, scree
 from streamsvd.info import Info
 from streamsvd.labels import NO_LABELS, Labels
 from streamsvd.numerics.certificate import Certificate
@@ -18,7 +23,7 @@ from streamsvd.typing import Matrix, Real
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SVD(Result):
+class SVD(Result, RowMethods, ExportMethods):
     """The leading singular triplets of a matrix, and what is proved of them.
 
     Attributes
@@ -26,7 +31,8 @@ class SVD(Result):
     s
         Singular values, descending, ``(k,)``.
     Vh
-        Right singular vectors, ``(k, n)``; the entry of largest modulus of each row is positive.
+        Right singular vectors, ``(k, n)``; the entry of largest modulus of each row is positive. Of a model, signs are those
+        of the version before.
     U
         Left singular vectors, ``(m, k)``: a zarr array where ``out`` was given, else an array; None if not
         asked for. Columns of singular values that are numerically zero are zero.
@@ -41,6 +47,9 @@ class SVD(Result):
         took part.
     labels
         What the matrix says of its rows and columns: dimensions, coordinates, names, units.
+    climatology
+        What rows had lost before, of a matrix that `streamsvd.anomalies` or `streamsvd.detrend` returned: rows that are projected
+        lose the same, and rows given back are without it. None for nothing.
     """
 
     s: Real
@@ -53,6 +62,10 @@ class SVD(Result):
     options: SVDOptions | None
     preparation: dict[str, Any]
     labels: Labels = NO_LABELS
+    climatology: Climatology | None = None
+
+    def _factors(self) -> SVD:
+        return self
 
     @property
     def rank(self) -> int:
@@ -69,6 +82,61 @@ class SVD(Result):
             f"{i.passes:.3g} passes, {i.elapsed_s:.3g} s>"
         )
 
+    def scree(self) -> Scree:
+        """The values as a table: variance, share and cumulative share of each component, with their certified ends.
+
+        Returns
+        -------
+        scree
+            Arrays ``(k,)``; ``print`` shows them as a table.
+        """
+        return scree(self)
+
+    def components_table(self, top: int = 10) -> ComponentsTable:
+        """The columns of largest modulus of each component, with their names.
+
+        Parameters
+        ----------
+        top
+            How many of each, at most.
+
+        Returns
+        -------
+        table
+            Numbers, names and entries; ``print`` shows them.
+
+        Raises
+        ------
+        SpecError
+            If ``top`` is no count.
+        """
+        return components_table(self.Vh, self.labels, top)
+
+    def north_errors(self, effective_size: Any = None) -> SamplingErrors:
+        """Sampling errors of the variances, by the rule of thumb of North et al. (1982), and which components are apart.
+
+        Parameters
+        ----------
+        effective_size
+            Independent rows: a number, or one for each component, as `streamsvd.effective_sample_size` gives of scores; all rows if left out.
+
+        Returns
+        -------
+        errors
+            The sampling error of each variance beside its certified ends, which are another thing: the first is about the rows as a sample, the second
+            about the matrix that they are.
+
+        Raises
+        ------
+        SpecError, ShapeError
+            If the size is no number of rows, or there are fewer than components.
+
+        References
+        ----------
+        .. [1] North, Bell, Cahalan, Moeng, Monthly Weather Review 110 (1982), equation 24.
+        """
+        return north_errors(self, effective_size)
+
     def _format_value(self, j: int) -> str:
         """A value; its interval where it is not resolved."""
         c = self.certificate
@@ -83,7 +151,7 @@ class PCA(SVD):
 
     Attributes
     ----------
-    s, Vh, U, mean, scale, certificate, info, options, preparation, labels
+    s, Vh, U, mean, scale, certificate, info, options, preparation, labels, climatology
         As of `SVD`.
     """
 

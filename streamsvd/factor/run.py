@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from streamsvd.checks.paths import local_path
 from streamsvd.engine.blas import dense_threads
 from streamsvd.engine.columns import mask_of, select_columns
+from streamsvd.engine.dask_source import DaskSource, uniform_rows
 from streamsvd.engine.events import Callback, ResultWritten
 from streamsvd.engine.saves import Saves, check_seconds, open_saves, try_saves
 from streamsvd.engine.schedule import Schedule
+from streamsvd.engine.transforms import climatology_of
 from streamsvd.errors import NotConverged, SpecError
 from streamsvd.factor.factors import Factors, compute_factors
 from streamsvd.factor.iteration import Iteration
@@ -21,6 +23,7 @@ from streamsvd.factor.problem import matrix_options
 from streamsvd.factor.result import PCA, SVD, range_warnings
 from streamsvd.factor.session import SAVED_KINDS, Session
 from streamsvd.factor.shortfall import shortfall
+from streamsvd.factor.terms import Terms
 from streamsvd.info import Status
 from streamsvd.protocols import Source
 from streamsvd.store.sources.labels import source_labels
@@ -57,7 +60,7 @@ def factorise(
         from streamsvd.store.results.writer import ResultWriter
         from streamsvd.store.writing.separation import check_apart, mask_places
 
-        read = (whole, *read, mask_places(whole, mask))
+        read = (whole, *(mask_places(whole, each) for each in (*read, mask)))
         if place is not None:
             check_apart(place, *read)
             if nonfinite != "raise" or mask is not None:  # there is a look
@@ -76,6 +79,8 @@ def factorise(
         )
     elif plan.shape != source.shape:  # it was made before the look
         plan = plan_remaining_columns(plan, view)
+    if place is not None and options.u and isinstance(source, DaskSource):
+        source = uniform_rows(source)  # what a task writes of U is whole chunks
     matrix = matrix_options(source, options, view.take(options.column_weights))
     writer = None if place is None else ResultWriter(place, overwrite=overwrite)
     session = Session(source, plan, matrix, options, callback, view=view, form=form)
@@ -116,7 +121,7 @@ def _run(session: Session, writer: ResultWriter | None) -> SVD:
         sink = None
         if u and writer is not None:
             sink = writer.sink(
-                session.source.shape[0], look.rank, session.plan.layout, loop.known_terms.prep
+                session.source.shape[0], look.rank, session.reader, loop.known_terms.prep
             )
         made = compute_factors(session, loop.known_terms, look, sink=sink, want_u=u)
         status = Status.NOT_CONVERGED if loop.criterion is None else Status.CONVERGED
@@ -165,12 +170,13 @@ def _keep_interrupted(loop: Iteration, writer: ResultWriter) -> None:
 def _result(session: Session, loop: Iteration, made: Factors, status: Status) -> SVD:
     terms = loop.known_terms
     mean = terms.known_stats.mean if session.matrix.center else None
-    scale = terms.known_stats.deviation if session.matrix.scale else None
+    scale = terms.known_stats.divisor if session.matrix.scale else None
     criterion = "" if loop.criterion is None else loop.criterion.value
     info = session.info(status, terms, criterion)
     said = range_warnings(made.certificate, info.freedom, principal=session.form is PCA)
     info = replace(info, warnings=(*info.warnings, *said))
     view = session.view
+    whole = session.source if view is None else view.whole
     spread = view.spread if view is not None else _as_it_is
     return session.form(
         s=made.s,
@@ -181,8 +187,9 @@ def _result(session: Session, loop: Iteration, made: Factors, status: Status) ->
         certificate=made.certificate,
         info=info,
         options=_asked_of(session),
-        preparation=_preparation_of(session),
-        labels=source_labels(session.source if view is None else view.whole),
+        preparation=_preparation_of(session, terms),
+        labels=source_labels(whole),
+        climatology=climatology_of(whole),
     )
 
 
@@ -194,10 +201,13 @@ def _asked_of(session: Session) -> SVDOptions:
     return replace(options, mask=mask_of(view.whole, options.mask))
 
 
-def _preparation_of(session: Session) -> dict[str, Any]:
-    """What was done to the matrix, in terms of all its columns."""
+def _preparation_of(session: Session, terms: Terms) -> dict[str, Any]:
+    """What was done to the matrix, in terms of all its columns; with the means that filled it, where they are no field."""
     view = session.view
     options = {f.name: getattr(session.matrix, f.name) for f in fields(session.matrix)}
+    if session.matrix.nonfinite == "mean" and not session.matrix.center:
+        mean = terms.known_stats.mean
+        options["means"] = mean if view is None else view.spread(mean)
     if view is not None and view.columns is not None:
         options["column_weights"] = view.spread(options["column_weights"], 0.0)
         options["columns"] = view.columns.marks

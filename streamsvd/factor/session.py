@@ -194,8 +194,10 @@ class Session:
         read = self.run.bytes_read + self.sampled_bytes
         rests_on = read + self.run.cached_bytes + self.run.saved_bytes + self.sampled_before
         dropped = self.matrix.support.excluded_columns
-        if terms.stats is not None and terms.prep.axis == "rows":
-            dropped = tuple(int(j) for j in np.flatnonzero(terms.stats.frame.d == 0))
+        if terms.stats is not None:
+            along_rows = terms.prep.axis == "rows"
+            gone = terms.stats.frame.d == 0 if along_rows else terms.dropped_columns
+            dropped = tuple(int(j) for j in np.flatnonzero(gone))
         missing, columns = terms.missing, None if self.view is None else self.view.columns
         if columns is not None:
             dropped = columns.all_dropped_indices(dropped)

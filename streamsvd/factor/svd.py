@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from streamsvd.engine.events import Callback, ignore_event
 from streamsvd.engine.opening import as_source
 from streamsvd.engine.saves import SAVE_SECONDS, check_saves
+from streamsvd.engine.weights import column_weight_array
 from streamsvd.errors import SpecError
 from streamsvd.factor.candidates import Speeds
 from streamsvd.factor.options import DELTA, MAX_PASSES, SVDOptions
@@ -18,10 +19,12 @@ from streamsvd.factor.planning import plan_view, planned_view
 from streamsvd.factor.problem import matrix_options
 from streamsvd.factor.result import SVD
 from streamsvd.factor.run import factorise
+from streamsvd.numerics.scalings import Scale
 from streamsvd.options import EXCESS_TOL
 from streamsvd.typing import Real
 
 Weights = Sequence[float] | Real | None
+ColumnWeights = Sequence[float] | Real | str | Mapping[str, Any] | None
 
 
 def plan_svd(
@@ -32,9 +35,9 @@ def plan_svd(
     tol: float | None = None,
     memory: int | str | None = None,
     center: bool = False,
-    scale: bool = False,
+    scale: Scale = False,
     row_weights: Weights = None,
-    column_weights: Weights = None,
+    column_weights: ColumnWeights = None,
     nonfinite: str = "raise",
     mask: Any = None,
     u: bool = False,
@@ -78,16 +81,18 @@ certify, target, excess_tol, device, precision, route, checkpoint
     SpecError, ShapeError
         If an argument cannot be meant.
     """
+    whole = as_source(A)
     options = SVDOptions.of(
         rank=rank, energy=energy, tol=tol, memory=memory, center=center, scale=scale, row_weights=row_weights,
-        column_weights=column_weights, nonfinite=nonfinite, mask=mask, u=u, out=out, max_passes=max_passes, certify=certify,
-        target=target, excess_tol=excess_tol, device=device, precision=precision, route=route, checkpoint=checkpoint,
+        column_weights=column_weight_array(whole, column_weights), nonfinite=nonfinite, mask=mask, u=u, out=out,
+        max_passes=max_passes, certify=certify, target=target, excess_tol=excess_tol, device=device, precision=precision,
+        route=route, checkpoint=checkpoint,
     )  # fmt: skip
-    whole = as_source(A)
     if checkpoint is not None:
         from streamsvd.store.writing.separation import mask_places  # imports zarr
 
-        check_saves(checkpoint, whole, row_weights, column_weights, mask_places(whole, mask))
+        beside = mask_places(whole, column_weights), mask_places(whole, mask)
+        check_saves(checkpoint, whole, row_weights, *beside)
     view = planned_view(whole, mask)
     if view.columns is not None:  # weights are of all columns
         matrix_options(view.whole, options, options.column_weights)
@@ -105,9 +110,9 @@ def svd(
     tol: float | None = None,
     memory: int | str | None = None,
     center: bool = False,
-    scale: bool = False,
+    scale: Scale = False,
     row_weights: Weights = None,
-    column_weights: Weights = None,
+    column_weights: ColumnWeights = None,
     nonfinite: str = "raise",
     mask: Any = None,
     u: bool = False,
@@ -144,10 +149,15 @@ def svd(
         Bytes this process may use above its imports, or a text such as ``"256MiB"``; half of what is free
         if left out. On a cluster it holds for every worker.
     center, scale
-        Subtract the mean of each column; divide by its standard deviation. The data are not changed.
+        Subtract the mean of each column; divide by its standard deviation. The data are not changed. ``scale="hwe"`` is for
+        counts of an allele, 0 to 2: columns are divided by ``sqrt(2 p (1 - p))``, ``p`` half their mean ([3]_, equation 3), and
+        those of one allele alone are left out, as constant ones are under ``scale=True``, which is ``"std"``.
     row_weights, column_weights
         Not negative, ``(m,)`` and ``(n,)``: rows times the root of the first, columns times the second. What has weight
-        0 is not there: never looked at, whatever stands in it, and zero in the factors.
+        0 is not there: never looked at, whatever stands in it, and zero in the factors. Those of columns may be in the shape of the
+        dimensions that make them; or weights of sums of squares, of which the root is the factor: ``"coslat"``, the cosine of the
+        latitude; the name of an array beside ``A``, such as cell areas; or by dimension, ``{"lat": "cos"}``, the name of an array
+        or an array. Results have the numbers.
     nonfinite
         What a NaN, or a masked cell, means: ``"raise"``; ``"zero"``; ``"mean"`` of its column; ``"drop_columns"`` that
         have one. Inf is always an error. But for ``"raise"``, columns that are NaN in every row are left out whatever the
@@ -221,13 +231,14 @@ def svd(
     ----------
     .. [1] Musco, Musco, NeurIPS (2015), Algorithm 2 (block Krylov iteration).
     .. [2] Tropp, Webber, arXiv:2306.12418 (2023) (randomized block Krylov, Nyström extraction).
+    .. [3] Patterson, Price, Reich, PLoS Genetics 2 (2006) (equation 3: the scale of a count of alleles).
     """
     whole = as_source(A)
     options = SVDOptions.of(
         rank=rank, energy=energy, tol=tol, memory=memory, center=center, scale=scale, row_weights=row_weights,
-        column_weights=column_weights, nonfinite=nonfinite, mask=mask, u=u, out=out, max_passes=max_passes, certify=certify,
-        target=target, excess_tol=excess_tol, device=device, precision=precision, route=route, checkpoint=checkpoint,
-        seed=seed, delta=delta,
+        column_weights=column_weight_array(whole, column_weights), nonfinite=nonfinite, mask=mask, u=u, out=out,
+        max_passes=max_passes, certify=certify, target=target, excess_tol=excess_tol, device=device, precision=precision,
+        route=route, checkpoint=checkpoint, seed=seed, delta=delta,
     )  # fmt: skip
     return factorise(
         SVD, whole, options, read=(row_weights, column_weights), overwrite=overwrite, plan=plan, save_seconds=save_seconds,

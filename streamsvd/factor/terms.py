@@ -13,6 +13,7 @@ from streamsvd.factor.problem import (
     Frame,
     MatrixOptions,
     Statistics,
+    column_divisor,
     column_scale,
     statistics,
     zero_level,
@@ -98,13 +99,12 @@ def terms_from_pilot(
     if options.nonfinite != "raise":
         raw = guess.mean if options.nonfinite == "mean" else 0 * guess.mean
         fill = (guess.alpha * (raw if pilot is None else raw - pilot)).astype(prep.wide)
-    deviation = guess.deviation * guess.alpha
-    positive = deviation[deviation > 0]
+    alpha = guess.alpha
+    divisor = column_divisor(options, guess.mean * alpha, guess.deviation * alpha, alpha)
+    positive = divisor[divisor > 0]
     typical = float(np.median(positive)) if positive.size else 1.0
-    deviation = np.where(
-        deviation > 0, deviation, typical
-    )  # a column may be constant in the sample only
-    d = column_scale(options, deviation, dropped, layout.width)
+    # a column may be constant in the sample only
+    d = column_scale(options, np.where(divisor > 0, divisor, typical), dropped, layout.width)
     return Terms(replace(prep, pilot=pilot, fill=fill), d, dropped)
 
 
@@ -179,13 +179,15 @@ def absorb_moments(terms: Terms, options: MatrixOptions, total: Moments) -> tupl
         order = sorted(total.features, key=lambda feature: feature[0])
         mean = np.concatenate([f[1] for f in order])
         deviation = np.concatenate([f[2] for f in order])
-        for start, _, _, ends in order:
+        for start, _, _, ends, _ in order:
             if ends is not None:
                 check_faint(ends, start)
         frame = Frame(terms.d, None, 0.0)
         zero = zero_level(total.energy, total.energy + total.mean_energy)
-        stats = Statistics(frame, total.energy, total.energy, mean, deviation, zero)
-        return replace(terms, stats=stats, missing=missing), False
+        # what blocks handed over as deviations are the divisors, where they divided
+        stats = Statistics(frame, total.energy, total.energy, mean, deviation, deviation, zero)
+        dropped = np.concatenate([f[4] for f in order])
+        return replace(terms, stats=stats, missing=missing, dropped_columns=dropped), False
     holes = total.missing > 0
     dropped, prep = terms.dropped_columns, terms.prep
     if options.nonfinite == "drop_columns":
@@ -197,7 +199,7 @@ def absorb_moments(terms: Terms, options: MatrixOptions, total: Moments) -> tupl
     d = stats.frame.d
     if not d.any():
         raise SpecError(
-            f"nothing is left to factorise: all {d.size:,} columns are constant, which scale=True leaves out, "
+            f"nothing is left to factorise: all {d.size:,} columns are constant, which scale={options.scale!r} leaves out, "
             "or dropped for their missing values, or of weight zero. Pass scale=False or another nonfinite=."
         )
     lost = (d == 0) & (terms.d > 0)

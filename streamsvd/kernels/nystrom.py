@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -62,9 +62,10 @@ from streamsvd.kernels.options import (
 )
 from streamsvd.kernels.passes import DictionaryPass, TraceErrorPass
 from streamsvd.kernels.records import NystromCertificate
+from streamsvd.labels import NO_LABELS, Labels
 from streamsvd.numerics.sides import UNIT_ROUNDOFF
 from streamsvd.protocols import Source
-from streamsvd.store.results.saving import Result
+from streamsvd.store.results.saving import LabelledResult
 from streamsvd.typing import Matrix, Real
 
 FEATURE_ITEMS, LEAST_ROWS = 1 << 19, 1024
@@ -72,7 +73,7 @@ FEATURE_ITEMS, LEAST_ROWS = 1 << 19, 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class NystromResult(Result):
+class NystromResult(LabelledResult):
     """A dictionary, centres, and the feature map they make.
 
     Attributes
@@ -88,6 +89,8 @@ class NystromResult(Result):
     options, chosen_options, info
         What was asked, with what was chosen where nothing was; which of ``length`` and ``gamma`` were chosen on the data; and how
         it came about.
+    labels
+        What the matrix says of its columns, and of the rows that were taken: dimensions, coordinates, names, units.
     """
 
     sampling: DictionaryOptions
@@ -98,6 +101,11 @@ class NystromResult(Result):
     options: NystromOptions
     chosen_options: tuple[str, ...]
     info: Info
+    labels: Labels = NO_LABELS
+
+    def with_labels(self, labels: Labels) -> Self:
+        """The same with the labels of the matrix that it was made of."""
+        return replace(self, labels=labels.take_rows(self.centres))
 
     @property
     def indices(self) -> npt.NDArray[np.int64]:
@@ -178,6 +186,7 @@ class NystromResult(Result):
             with sampling_at(device, self.sampling) as sampling:
                 state = merge_dictionaries(sampling, [self.dictionary, new])
             found = build_result(run, self.sampling, state, options, self.chosen_options)
+        found = replace(found, labels=self.labels.of_columns)
         return put_back(found, view)
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:

@@ -72,8 +72,9 @@ from streamsvd.kernels.options import (
 from streamsvd.kernels.passes import HoldoutSums, PredictionPass, RegressionPass
 from streamsvd.kernels.solving import RidgeSolution, solve_by_gradients, solve_directly
 from streamsvd.kernels.targets import Targets, as_targets
+from streamsvd.labels import NO_LABELS, Labels
 from streamsvd.protocols import Source
-from streamsvd.store.results.saving import Result
+from streamsvd.store.results.saving import LabelledResult
 from streamsvd.store.writing.rows import RowsWriter
 from streamsvd.store.writing.separation import check_apart
 from streamsvd.typing import Matrix, Real
@@ -83,7 +84,7 @@ MOST_DIRECT = 4096
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class KernelRidgeResult(Result):
+class KernelRidgeResult(LabelledResult):
     """A kernel ridge regression on the centres of a dictionary.
 
     Attributes
@@ -111,6 +112,8 @@ class KernelRidgeResult(Result):
     options, chosen_options, info
         What was asked, with what was chosen where nothing was (None for a file of an earlier release, which does not say); which
         of ``length`` and ``ridge`` were chosen on the data; and how it came about.
+    labels
+        What the matrix says of its columns: dimensions, coordinates, names, units.
     """
 
     feature_map: FeatureMap
@@ -127,6 +130,7 @@ class KernelRidgeResult(Result):
     options: KernelRidgeOptions | None
     chosen_options: tuple[str, ...]
     info: Info
+    labels: Labels = NO_LABELS
 
     def predict(self, X: Any) -> Matrix:
         """Predictions for rows ``(p, n)`` in memory: ``(p,)`` or ``(p, q)``."""

@@ -24,7 +24,9 @@ from streamsvd.engine.events import (
 from streamsvd.engine.meter import MemoryMark, mark_memory, peak_since
 from streamsvd.errors import ConflictError
 from streamsvd.info import Info, Status
+from streamsvd.labels import NO_LABELS
 from streamsvd.models.commit import commit_version, discard_version
+from streamsvd.models.labels import first_labels
 from streamsvd.models.loaded_version import LoadedVersion
 from streamsvd.models.new_rows import NewRows, UpdateRequest, find_new_rows
 from streamsvd.models.options import UpdateOptions, method_of
@@ -175,7 +177,7 @@ class Absorption:
         self.passes += 1
         number, n_pieces, began = self.passes, reader.count, time.perf_counter()
         self.notify(PassStarted(number, PURPOSE, reader.nbytes))
-        pending, committed = self._pend(new, loaded.n_rows, len(loaded.blocks)), began
+        pending, committed = self._pend(new, loaded.n_rows, len(loaded.blocks), in_one), began
         outcome: Outcome = "all"
         try:
             with closing(reader.pieces()) as pieces:
@@ -204,7 +206,7 @@ class Absorption:
                         break
                     committed = time.perf_counter()
                     if not last:
-                        pending = self._pend(new, pending.at, len(loaded.blocks))
+                        pending = self._pend(new, pending.at, len(loaded.blocks), in_one)
         except BaseException:
             discard_version(loaded, pending)
             raise
@@ -213,13 +215,13 @@ class Absorption:
         self.notify(PassDone(number, PURPOSE, time.perf_counter() - began, None))
         return outcome
 
-    def _pend(self, new: NewRows, at: int, number: int) -> PendingVersion:
+    def _pend(self, new: NewRows, at: int, number: int, is_whole: bool) -> PendingVersion:
         """The next version, as it begins."""
         loaded, state = self.version, self.version.state
         if state is None:
             state = _first_state(new)
         draft = loaded.store.draft(loaded.version + 1)
-        return PendingVersion(new.spec, state, state, draft, at, number)
+        return PendingVersion(new.spec, state, state, draft, at, number, is_whole=is_whole)
 
     def _commit(self, pending: PendingVersion) -> bool:
         """Commit, and count; False if another writer was first."""
@@ -233,4 +235,5 @@ class Absorption:
 def _first_state(new: NewRows) -> ModelState:
     """The state before the first block."""
     state = empty_state(method_of(new.spec), new.spec, new.view.source.dtype)
-    return replace(state, columns=new.view.columns)
+    labels = first_labels(new.view.whole) if new.spec.axis == "rows" else NO_LABELS
+    return replace(state, columns=new.view.columns, labels=labels, weights=new.weights)

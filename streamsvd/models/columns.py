@@ -14,6 +14,7 @@ from streamsvd.engine.dask_source import DaskSource
 from streamsvd.engine.events import Callback
 from streamsvd.errors import ShapeError, SpecError
 from streamsvd.numerics.columns import Columns, as_mask, describe_columns
+from streamsvd.numerics.support import FULL_SUPPORT, Support
 from streamsvd.protocols import Source
 from streamsvd.store.sources.columns import KeptColumns
 from streamsvd.store.versions import ModelSpec, StoredMask
@@ -97,9 +98,19 @@ def known_view(source: Source, spec: ModelSpec, columns: Columns | None, mask: A
     return view_of(source, columns)
 
 
-def first_view(source: Source, mask: Any, stop: int, *, tolerant: bool, notify: Callback) -> View:
+def first_view(
+    source: Source,
+    mask: Any,
+    stop: int,
+    *,
+    tolerant: bool,
+    notify: Callback,
+    counted: Support = FULL_SUPPORT,
+) -> View:
     """The source as the first block makes the model see it, of the rows before ``stop``."""
-    view = select_columns(source, mask, tolerant=tolerant, notify=notify, stop=stop)
+    view = select_columns(
+        source, mask, tolerant=tolerant, notify=notify, counted=counted, stop=stop
+    )
     return block_view(view)
 
 

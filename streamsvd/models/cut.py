@@ -34,6 +34,8 @@ class PieceCost:
         Whether left vectors are kept.
     threads
         Panels that are multiplied at once.
+    copies
+        Bytes of each entry of the rows in copies of them: where columns are multiplied, and where some do not count.
     """
 
     width: int
@@ -41,6 +43,7 @@ class PieceCost:
     complex_: bool
     left: bool
     threads: int
+    copies: int = 0
 
     @property
     def wide(self) -> int:
@@ -59,7 +62,8 @@ class PieceCost:
         state = 2 * self.directions * self.width * self.wide
         reduced = self.sketch_bytes(rows) if self.is_sketched(rows) else self.copy_bytes(rows)
         left = 3 * rows * min(self.directions, self.width) * self.wide if self.left else 0
-        return BASE_BYTES + state + left + max(reduced, self.stack_bytes(rows))
+        copies = self.copies * rows * self.width
+        return BASE_BYTES + state + left + copies + max(reduced, self.stack_bytes(rows))
 
     def copy_bytes(self, rows: int) -> int:
         """A short block in double precision; a narrow one is factorised in place, and its factor taken out."""
@@ -118,7 +122,13 @@ USUAL_THREADS = 2
 
 
 def plan_cut(
-    source: Source, spec: ModelSpec, count: int, kept: int, budget: int, threads: int
+    source: Source,
+    spec: ModelSpec,
+    count: int,
+    kept: int,
+    budget: int,
+    threads: int,
+    copies: int = 0,
 ) -> BlockCut:
     """The cut of ``count`` new rows (or columns): whole chunks read ahead, if the budget allows it.
 
@@ -137,7 +147,8 @@ def plan_cut(
     row = width * item
 
     def absorbed(rows: int, at_once: int) -> int:
-        return PieceCost(width, kept, source.dtype.kind == "c", spec.u, at_once).bytes_needed(rows)
+        complex_ = source.dtype.kind == "c"
+        return PieceCost(width, kept, complex_, spec.u, at_once, copies).bytes_needed(rows)
 
     def whole(rows: int, at_once: int) -> int:
         return (1 + turned) * rows * row + source.read_bytes + absorbed(rows, at_once)

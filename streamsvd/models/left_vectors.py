@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from streamsvd.numerics.ledger import LeftRotation
 from streamsvd.store.versions import BlockEntry
-from streamsvd.typing import Matrix
+from streamsvd.typing import Matrix, Real
 
 Fetch = Callable[[BlockEntry, str], Matrix | None]
 """An array of a block by its name: ``u``, ``turn`` or ``offset``."""
@@ -72,6 +72,13 @@ class LeftVectors:
     def _first(self) -> int:
         """Rows before the first block: those of the batch result."""
         return 0 if self.base is None else int(self.base.shape[0])
+
+    @property
+    def fades(self) -> Real:
+        """What each row has been multiplied with by now, ``(m,)``: it has faded with every block after its own."""
+        starts = np.array([block.start for block in self.blocks if block.step == 0], dtype=np.int64)
+        later = starts.size - np.searchsorted(starts, np.arange(self.shape[0]), side="right")
+        return np.asarray(self.forget**later, dtype=np.float64)
 
     def __len__(self) -> int:
         return self.shape[0]

@@ -21,6 +21,7 @@ from streamsvd.store.results.writer import ResultWriter
 from streamsvd.store.writing.files import check_file, write_npz
 from streamsvd.store.writing.placing import check_local
 from streamsvd.store.writing.separation import check_apart
+from streamsvd.typing import Real
 
 SAME_OPTIONS = ("rank", "tol", "center", "robust", "axis", "width", "kind", "columns")
 ROWS_AT_ONCE = 1 << 16
@@ -65,18 +66,25 @@ def merge_models(
         raise SpecError(
             "models that forget, or slide a window, have an order in time and cannot be merged."
         )
-    if a._held.state is None or b._held.state is None or a._held.state.scale is not None:
+    states = a._held.state, b._held.state
+    if any(state is None or state.scale is not None for state in states):
         raise SpecError(
             "a model that has absorbed nothing, or that scales its columns, cannot be merged."
+        )
+    if not _same_weights(a.column_weights, b.column_weights):
+        raise SpecError(
+            "the models differ in column_weights. Merge models whose columns are weighted alike."
         )
     refuse_shared(a._held, b._held)
     kept = [buffer for buffer in (buffer_of(a.spec), buffer_of(b.spec)) if buffer is not None]
     spec = msgspec.structs.replace(a.spec, u=False, buffer=max(kept, default=None))
     method = method_of(spec)
-    factor = method.merge(a._held.state.factor, b._held.state.factor)
+    first_state, second_state = a._known_state(), b._known_state()
+    one, other = first_state.factor, second_state.factor
+    factor = method.keep_signs(method.merge(one, other), one)
     model = Model.create(
         out, spec.rank, tol=spec.tol, buffer=spec.buffer, max_rank=spec.max_rank, center=spec.center,
-        axis=spec.axis, robust=spec.robust, seed=spec.seed, delta=spec.delta,
+        axis=spec.axis, robust=spec.robust, seed=spec.seed, delta=spec.delta, column_weights=a.column_weights,
     )  # fmt: skip
     store = model._held.store
     draft = store.draft(1)
@@ -89,7 +97,9 @@ def merge_models(
         )
         for e in b.blocks
     ]
-    state = ModelState(factor, None, columns=columns)
+    state = ModelState(
+        factor, None, columns=columns, weights=first_state.weights, labels=first_state.labels
+    )
     record, nodes = put_state(draft, state, None)
     done = store.commit(
         draft,
@@ -101,7 +111,7 @@ def merge_models(
         first=0,
         n_rows=a.n_rows + b.n_rows,
         added=entries,
-        summary=summarise(method, a._held.state.factor, factor, entries[-1:], a.n_rows + b.n_rows),
+        summary=summarise(method, first_state.factor, factor, entries[-1:], a.n_rows + b.n_rows),
         keep=model._held.settings.keep,
     )
     if done is None:
@@ -109,6 +119,12 @@ def merge_models(
             f"{store.name} was written by someone else meanwhile. Choose another place."
         )
     return Model.open(out)
+
+
+def _same_weights(first: Real | None, second: Real | None) -> bool:
+    if first is None or second is None:
+        return first is second
+    return np.array_equal(first, second)
 
 
 def _shared_columns(a: Model, b: Model) -> Columns | None:

@@ -17,9 +17,13 @@ from streamsvd.engine.events import Callback, ignore_event
 from streamsvd.engine.opening import as_source
 from streamsvd.engine.schedule import allowed_bytes
 from streamsvd.errors import SpecError, StoreError
+from streamsvd.factor.export_methods import ExportMethods
 from streamsvd.factor.result import SVD
+from streamsvd.factor.row_methods import RowMethods
 from streamsvd.info import Info, Status
+from streamsvd.labels import ROW, Dimension, Labels
 from streamsvd.models.absorption import Absorption, UpdateReport
+from streamsvd.models.labels import MOST_BLOCKS, join_rows, unpack_labels
 from streamsvd.models.left_vectors import LeftVectors
 from streamsvd.models.loaded_version import LoadedVersion
 from streamsvd.models.mathematics.incremental import IncrementalResult
@@ -28,13 +32,14 @@ from streamsvd.models.options import UpdateOptions, change_spec, method_of
 from streamsvd.models.policies import current_spelling
 from streamsvd.models.settings import is_vacant, new_settings, settings_of_result
 from streamsvd.models.state import ModelState, load_state
+from streamsvd.models.weights import first_weights, stored_weights
 from streamsvd.numerics.certificate import Certificate
 from streamsvd.numerics.columns import Columns
 from streamsvd.numerics.ledger import Ledger
 from streamsvd.numerics.support import degrees_of_freedom
 from streamsvd.protocols import Source
 from streamsvd.store.objects import objects_at
-from streamsvd.store.results.reader import is_result, read_lazy_array
+from streamsvd.store.results.reader import is_result, read_lazy_array, read_result
 from streamsvd.store.sources.arrays import ArraySource
 from streamsvd.store.versions import (
     DEFAULT_KEEP,
@@ -57,7 +62,7 @@ from streamsvd.store.writing.separation import check_apart, mask_places
 from streamsvd.typing import Matrix, Real
 
 
-class Model:
+class Model(RowMethods, ExportMethods):
     """A factorisation on disk that absorbs new rows (or columns), exactly once each.
 
     Open one with `Model.open`, begin one with `Model.create`. A folder that `svd` or `pca` wrote is a model
@@ -97,6 +102,7 @@ class Model:
         delta: float = 1e-6,
         keep: int = DEFAULT_KEEP,
         mask: Any = None,
+        column_weights: Any = None,
     ) -> Model:
         """Begin a model that has seen nothing.
 
@@ -133,6 +139,10 @@ class Model:
         mask
             Columns to keep of every block, as in `svd`: booleans; or the name of an array beside the first block, or ``"auto"``,
             all columns that have a value in it. What the others hold is never looked at.
+        column_weights
+            By what the columns of every block are multiplied, as in `svd`: numbers, ``"coslat"``, a name, or by dimension; what is
+            no number is looked up beside the first block. The model is of the weighted rows, and remembers the weights. What a
+            column of weight 0 holds is never looked at.
 
         Raises
         ------
@@ -144,6 +154,7 @@ class Model:
         settings = new_settings(
             keep=keep,
             mask=mask,
+            column_weights=column_weights,
             rank=rank,
             tol=tol,
             buffer=buffer,
@@ -255,12 +266,6 @@ class Model:
             )
         state, store = self._known_state(), self._held.store
 
-        def fetch(block: BlockEntry, name: str) -> Matrix | None:
-            folder = f"{block.folder}/{name}-{block.step}"
-            if not any(key.startswith(folder + "/") for key in block.files):
-                return None
-            return store.array(folder, block.files)
-
         if self._pinned and not self._leased:  # no other version can be collected while it is read
             with contextlib.suppress(StoreError):  # where we may not write, nobody waits for us
                 lease(store, self.version)
@@ -268,8 +273,20 @@ class Model:
         base = read_lazy_array(Path(store.name), "U") if self._held.settings.base else None
         rank = int(self._result.s.size)
         return LeftVectors(
-            tuple(self._held.blocks), fetch, base, rank, self.spec.forget, state.factor.Vh.dtype
+            tuple(self._held.blocks),
+            self._block_array,
+            base,
+            rank,
+            self.spec.forget,
+            state.factor.Vh.dtype,
         )
+
+    def _block_array(self, block: BlockEntry, name: str) -> Matrix | None:
+        """What a block added to the left vectors, by its name; None where it added nothing of the kind."""
+        folder = f"{block.folder}/{name}-{block.step}"
+        if not any(key.startswith(folder + "/") for key in block.files):
+            return None
+        return self._held.store.array(folder, block.files)
 
     @property
     def mean(self) -> Matrix | None:
@@ -291,6 +308,21 @@ class Model:
     def dropped_columns(self) -> tuple[int, ...]:
         """Columns that are left out: without any value in the first block, or by the mask; NaN in `Vh` and `mean`."""
         return () if self.columns is None else self.columns.dropped_indices
+
+    @property
+    def column_factors(self) -> Real | None:
+        """By what columns are multiplied in all, by weights and by the scale of the result that the model extends."""
+        return self._spread_factors(self._known_state().column_factors)
+
+    @property
+    def column_weights(self) -> Real | None:
+        """By what columns are multiplied, ``(n,)``, 0 where one is left out; None for ones."""
+        return self._spread_factors(self._known_state().weights)
+
+    def _spread_factors(self, factors: Real | None) -> Real | None:
+        if factors is None or self.columns is None:
+            return factors
+        return np.asarray(self.columns.spread(factors, 0.0))
 
     @property
     def certificate(self) -> Certificate:
@@ -331,6 +363,35 @@ class Model:
             return ""
         return advice(self.spec, self._result)
 
+    @property
+    def labels(self) -> Labels:
+        """What blocks said of their rows and columns: of rows where their left vectors are kept."""
+        state = self._known_state()
+        if not state.labels.columns:
+            return Labels.plain((self.n_rows_held, self.Vh.shape[1]))
+        name = state.labels.rows[0].name if state.labels.rows else ROW
+        plain = Dimension(name, self.n_rows_held)
+        blocks = self._held.blocks
+        if not self.spec.u or self.spec.window is not None or len(blocks) > MOST_BLOCKS:
+            return state.labels.with_rows((plain,))
+        parts = [*self._base_labels()]
+        for block in blocks:
+            found = self._block_array(block, "labels")
+            alone = Labels(rows=(Dimension(name, block.stop - block.start),))
+            parts.append(alone if found is None else unpack_labels(found))
+        along, coordinates = join_rows(parts)
+        return state.labels.with_rows((along,), coordinates)
+
+    def _base_labels(self) -> list[Labels]:
+        """Those of the rows of a batch result that the model extends."""
+        if not self._held.settings.base:
+            return []
+        labels = read_result(Path(self._held.store.name), "svd", "pca").labels
+        return [Labels(rows=labels.rows, coordinates=labels.row_coordinates)]
+
+    def _factors(self) -> SVD:
+        return self.as_svd()
+
     def as_svd(self) -> SVD:
         """The factors as `svd` returns them."""
         found, state = self._result, self._known_state()
@@ -359,7 +420,11 @@ class Model:
         options: dict[str, Any] = {"center": self.spec.center}
         if self.columns is not None:
             options["columns"] = self.columns.marks
+        if self.column_weights is not None:
+            options["column_weights"] = self.column_weights
         U = self.U if self.spec.axis == "columns" or self.spec.u else None
+        if isinstance(U, LeftVectors) and self.spec.forget != 1:
+            options["row_weights"] = U.fades**2
         return SVD(
             found.s,
             self.Vh,
@@ -370,6 +435,7 @@ class Model:
             info,
             None,
             options,
+            self.labels if self.spec.axis == "rows" else Labels.plain((n_rows, self.Vh.shape[1])),
         )
 
     def __repr__(self) -> str:
@@ -395,6 +461,7 @@ class Model:
         nonfinite: str = "raise",
         mask: Any = None,
         column_names: Sequence[Any] | None = None,
+        column_weights: Any = None,
         callback: Callback = ignore_event,
     ) -> UpdateReport:
         """Absorb a block of new rows (or columns), once.
@@ -418,6 +485,9 @@ class Model:
             is never looked at. Later blocks need no mask: the model remembers.
         column_names
             Names of the columns: later blocks must have the same in the same order.
+        column_weights
+            By what columns are multiplied, with the first block, as in `Model.create`. Later blocks need none: the model
+            remembers, and refuses others.
         callback
             Receives events: of the pass over what is new, a span for each piece, and for every version committed. What it
             raises ends the update: what was committed stays, of the rest nothing is left behind.
@@ -448,6 +518,7 @@ class Model:
             nonfinite=nonfinite,
             mask=mask,
             column_names=column_names,
+            column_weights=column_weights,
             callback=callback,
         )
 
@@ -463,7 +534,9 @@ class Model:
     ) -> UpdateReport:
         """The same of a block that was opened."""
         request = self._request(block, source, block_id, mask=mask, **asked)
-        check_apart(self._held.store.objects, source, mask_places(source, mask), name="the model ")
+        beside = (mask_places(source, each) for each in (mask, request.column_weights))
+        check_apart(self._held.store.objects, source, *beside, name="the model ")
+        self._settle_weights(source, request.column_weights)
         return Absorption(self._held, request, callback).run()
 
     def _request(
@@ -476,6 +549,7 @@ class Model:
         nonfinite: str,
         mask: Any,
         column_names: Sequence[Any] | None,
+        column_weights: Any,
     ) -> UpdateRequest:
         """What a call of `update` asks, checked as far as it can be by itself.
 
@@ -497,7 +571,18 @@ class Model:
             allowed_bytes(memory),
             self._asked,
             self._free_rank,
+            column_weights,
         )
+
+    def _settle_weights(self, source: Source, weights: Any) -> None:
+        """Keep weights that come with the first block in the settings, so that releases without them refuse the model."""
+        held = self._held
+        if weights is None or held.version or held.settings.base or held.settings.column_weights:
+            return
+        stored = stored_weights(weights, held.spec)
+        first_weights(source, stored, None)  # what cannot be is not kept
+        held.settings = msgspec.structs.replace(held.settings, column_weights=stored)
+        held.store.resettle(held.settings)
 
     def _agree(self, options: dict[str, Any], *, dry: bool = False) -> None:
         """Options of a call must be the model's; those of a model that has absorbed nothing may change.

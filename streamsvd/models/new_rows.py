@@ -12,9 +12,11 @@ from streamsvd.engine.columns import PIECE_BYTES, View, unread_view
 from streamsvd.engine.concurrency import concurrency
 from streamsvd.engine.events import Callback
 from streamsvd.errors import ShapeError, SpecError
+from streamsvd.factor.alignment import check_columns
 from streamsvd.models.block_reader import BlockReader
 from streamsvd.models.columns import (
     block_view,
+    check_width,
     first_mask,
     first_view,
     known_view,
@@ -24,10 +26,19 @@ from streamsvd.models.cut import BlockCut, plan_cut
 from streamsvd.models.loaded_version import LoadedVersion
 from streamsvd.models.options import UpdateOptions, check_same_options, method_of, spec_with_block
 from streamsvd.models.policies import check_block_policy
+from streamsvd.models.weights import (
+    check_same_weights,
+    first_weights,
+    refuse_weights_of_columns,
+)
+from streamsvd.numerics.support import Support
 from streamsvd.protocols import Source
 from streamsvd.store.sources.adjusted import stored_rows
 from streamsvd.store.sources.columns import KeptColumns
 from streamsvd.store.versions import ModelSpec
+from streamsvd.typing import Real
+
+REMEDY = "Pass blocks with the columns of the model, in its order."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,8 +53,8 @@ class UpdateRequest:
         Whether it is a matrix that grows, of which the rows beyond those absorbed are taken; else it is one block.
     options
         What was asked.
-    mask, column_names
-        Columns to keep, and their names.
+    mask, column_names, column_weights
+        Columns to keep, their names, and by what they are multiplied.
     budget
         Bytes.
     model_options
@@ -60,6 +71,7 @@ class UpdateRequest:
     budget: int
     model_options: Mapping[str, Any]
     has_free_rank: bool = False
+    column_weights: Any = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,6 +90,8 @@ class NewRows:
         Why nothing is.
     bytes_read, passes
         Decoded bytes, and passes over all of the source, that were read to know that.
+    weights
+        Of the columns that are kept, if this is the first block.
     """
 
     spec: ModelSpec
@@ -86,6 +100,7 @@ class NewRows:
     skip_reason: str = ""
     bytes_read: int = 0
     passes: int = 0
+    weights: Real | None = None
 
 
 def find_new_rows(
@@ -103,8 +118,10 @@ def find_new_rows(
         If not one row fits in the memory.
     """
     check_request(version, request)
-    view = _view(version, request, notify)
-    spec, cut = _cut(version, request, view)
+    weights = _weights(version, request)
+    view = _view(version, request, weights, notify)
+    weights = view.take(weights)
+    spec, cut = _cut(version, request, view, weights)
     source, length = view.source, _length(view.source, spec)
     whole = BlockReader(source, spec.axis, 0, length, cut)
     if length == 0:
@@ -112,7 +129,7 @@ def find_new_rows(
     if request.options.block_id is not None:
         known = version.ids.get(request.options.block_id)
         if known is None:
-            return NewRows(spec, view, whole)
+            return NewRows(spec, view, whole, weights=weights)
         if known.digest != whole.whole_digest(notify, number):
             raise SpecError(
                 f"block {request.options.block_id!r} is in the model with other content. Send it under another id, or roll "
@@ -120,7 +137,7 @@ def find_new_rows(
             )
         return NewRows(spec, view, None, "known", whole.bytes_read, passes=1)
     if not request.grows:
-        return NewRows(spec, view, whole)
+        return NewRows(spec, view, whole, weights=weights)
     check_growth(version, source, spec)
     seen = version.n_rows
     last = version.blocks[-1] if version.blocks else None
@@ -136,7 +153,8 @@ def find_new_rows(
     looked = whole.bytes_read + search.bytes_read
     if stop == seen:
         return NewRows(spec, view, None, "nothing new", looked)
-    return NewRows(spec, view, BlockReader(source, spec.axis, seen, stop, cut), bytes_read=looked)
+    reader = BlockReader(source, spec.axis, seen, stop, cut)
+    return NewRows(spec, view, reader, bytes_read=looked, weights=weights)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -164,8 +182,9 @@ class ExpectedRows:
 def expect_new_rows(version: LoadedVersion, request: UpdateRequest) -> ExpectedRows:
     """The rows that an update would take, from shapes and names alone; raises as `find_new_rows`."""
     check_request(version, request)
+    weights = _weights(version, request)
     view = _unread_view(version, request)
-    spec, cut = _cut(version, request, view)
+    spec, cut = _cut(version, request, view, weights)
     length, start = _length(view.source, spec), 0
     if request.grows:
         check_growth(version, view.source, spec)
@@ -186,6 +205,9 @@ def check_request(version: LoadedVersion, request: UpdateRequest) -> None:
     check_same_options(request.model_options, version.spec, version.settings.keep)
     check_block_policy(request.options.nonfinite, version.spec)
     refuse_mask_of_columns(request.mask, version.spec)
+    if version.state is not None and version.state.labels.columns:
+        check_columns(version.state.labels, request.source, "the model", REMEDY)
+    refuse_weights_of_columns(request.column_weights, version.spec)
 
 
 def check_growth(version: LoadedVersion, source: Source, spec: ModelSpec) -> None:
@@ -217,7 +239,20 @@ def _length(source: Source, spec: ModelSpec) -> int:
     return source.shape[0 if spec.axis == "rows" else 1]
 
 
-def _view(version: LoadedVersion, request: UpdateRequest, notify: Callback) -> View:
+def _weights(version: LoadedVersion, request: UpdateRequest) -> Real | None:
+    """Weights of all columns of a first block; None of later ones, which must agree."""
+    source, spec, state = request.source, version.spec, version.state
+    if state is None:
+        return first_weights(source, version.settings.column_weights, request.column_weights)
+    if request.column_weights is not None:
+        check_width(source, spec.width if state.columns is None else state.columns.count)
+        check_same_weights(source, request.column_weights, state)
+    return None
+
+
+def _view(
+    version: LoadedVersion, request: UpdateRequest, weights: Real | None, notify: Callback
+) -> View:
     """The source as the model sees it: without the columns that its first block had no value in, or that a mask left out."""
     source, spec = request.source, version.spec
     if spec.axis == "columns":
@@ -230,7 +265,8 @@ def _view(version: LoadedVersion, request: UpdateRequest, notify: Callback) -> V
         height = max(1, PIECE_BYTES // max(1, source.shape[1] * source.dtype.itemsize))
         cut = BlockCut(height, height, False, 0)
         stop = BlockReader(stored_rows(source), "rows", 0, stop, cut).find_written_end(0)
-    return first_view(source, mask, stop, tolerant=tolerant, notify=notify)
+    counted = Support.of(None, weights)
+    return first_view(source, mask, stop, tolerant=tolerant, notify=notify, counted=counted)
 
 
 def _unread_view(version: LoadedVersion, request: UpdateRequest) -> View:
@@ -244,7 +280,17 @@ def _unread_view(version: LoadedVersion, request: UpdateRequest) -> View:
     return block_view(unread_view(source, mask, tolerant=request.options.nonfinite != "raise"))
 
 
-def _cut(version: LoadedVersion, request: UpdateRequest, view: View) -> tuple[ModelSpec, BlockCut]:
+def _copies(source: Source, factors: Real | None) -> int:
+    """Bytes of an entry in copies of a block: multiplied, in double precision, and without what does not count."""
+    if factors is None:
+        return 0
+    wide = 16 if source.dtype.kind == "c" else 8
+    return wide + (0 if factors.all() else source.dtype.itemsize)
+
+
+def _cut(
+    version: LoadedVersion, request: UpdateRequest, view: View, weights: Real | None
+) -> tuple[ModelSpec, BlockCut]:
     """The options with what the block adds, and the cut of what may be new."""
     source = view.source
     if request.has_free_rank and view.columns is not None and version.state is None:
@@ -253,5 +299,9 @@ def _cut(version: LoadedVersion, request: UpdateRequest, view: View) -> tuple[Mo
     length = _length(source, spec)
     new = length - version.n_rows if request.grows else length
     kept = method_of(spec).width_for(spec.width or 0)
-    cut = plan_cut(source, spec, max(new, 1), kept, request.budget, concurrency()[1])
+    state = version.state
+    threads, factors = concurrency()[1], weights if state is None else state.column_factors
+    cut = plan_cut(
+        source, spec, max(new, 1), kept, request.budget, threads, _copies(source, factors)
+    )
     return spec, cut

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from streamsvd.models.block_reader import BlockReader
+from streamsvd.models.labels import pack_labels, row_labels
 from streamsvd.models.left_vectors import block_arrays, turn_rows
 from streamsvd.models.mathematics.forest import node_share
 from streamsvd.models.mathematics.incremental import IncrementalSVD
@@ -34,6 +35,9 @@ class PendingVersion:
         Pieces in it.
     block
         Where a window slides: the factor of the pieces, which enters it as one block.
+    is_whole
+        Whether all that was sent is committed at once. Signs are then those of the version before; else each piece keeps those of
+        the one before it, so that they do not depend on when the clock says to commit.
     is_open
         Whether its draft may still be removed: not from the moment on in which it is committed.
     """
@@ -46,6 +50,7 @@ class PendingVersion:
     number: int
     entries: list[BlockEntry] = field(default_factory=list)
     block: Factor | None = None
+    is_whole: bool = True
     is_open: bool = True
 
     @property
@@ -83,12 +88,18 @@ def absorb_piece(
     spec, method, state = pending.spec, method_of(pending.spec), pending.state
     known = state.factor.n_rows > 0
     mean = state.raw_mean if known else None
-    whole = treat_missing(rows, reader, start, nonfinite, mean, centred=spec.center)
+    counted = state.blank(rows)
+    whole = treat_missing(counted, reader, start, nonfinite, mean, centred=spec.center)
     if whole is None:
         return False
-    data = whole if state.scale is None else whole * state.scale
+    factors = state.column_factors
+    data = whole if factors is None else whole * factors
     share = captured_share(state.factor, data, method.width if spec.rank is None else spec.rank)
     arrays = _join_piece(method, pending, data, each)
+    if arrays and spec.axis == "rows":
+        labels = row_labels(reader.source, start, start + rows.shape[0])
+        if labels.coordinates:
+            arrays[f"labels-{len(pending.entries)}"] = pack_labels(labels)
     files = pending.draft.add(arrays) if arrays else {}
     end = pending.at + rows.shape[0]
     pending.entries.append(
@@ -125,6 +136,7 @@ def _join_piece(
         pending.state = replace(pending.state, factor=pending.state.factor.fade_by(spec.forget))
     state = pending.state
     part = method.part(data, index=number, guess=state.factor, left=spec.u, each=each)
-    factor, old, new = method.absorb_part(state.factor, part)
+    earlier = pending.before if pending.is_whole else state
+    factor, old, new = method.absorb_part(state.factor, part, signs_of=earlier.factor)
     pending.state = replace(state, factor=factor)
     return block_arrays(step, old, turn_rows(part.left, new)) if spec.u else {}

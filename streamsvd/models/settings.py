@@ -15,10 +15,11 @@ from streamsvd.models.columns import stored_mask
 from streamsvd.models.mathematics.incremental import default_buffer
 from streamsvd.models.options import make_spec
 from streamsvd.models.state import check_result, kept_columns, narrow_result, refuse_base
+from streamsvd.models.weights import stored_weights
 from streamsvd.store.explanations import explain_errors, path_exists
 from streamsvd.store.objects import objects_at
 from streamsvd.store.results.reader import read_result
-from streamsvd.store.versions import DEFAULT_KEEP, FOLDER, VERSIONS, ModelSettings
+from streamsvd.store.versions import DEFAULT_KEEP, FOLDER, VERSIONS, ModelSettings, StoredWeights
 
 
 def is_vacant(path: str | os.PathLike[str]) -> bool:
@@ -42,21 +43,23 @@ def _only_drafts(folder: Path) -> bool:
     return all(FOLDER.fullmatch(p.name) for p in folder.iterdir())
 
 
-def new_settings(*, keep: int = DEFAULT_KEEP, mask: Any = None, **options: Any) -> ModelSettings:
+def new_settings(
+    *, keep: int = DEFAULT_KEEP, mask: Any = None, column_weights: Any = None, **options: Any
+) -> ModelSettings:
     """What a model that has seen nothing is made with."""
     if keep < 2:
         raise SpecError(f"keep={keep} leaves nothing to return to. Pass keep >= 2.")
     spec = make_spec(**{"rank": None} | options)
-    return ModelSettings(1, spec, keep, False, stored_mask(mask, spec))
+    weights = stored_weights(column_weights, spec)
+    return ModelSettings(1, spec, keep, False, stored_mask(mask, spec), weights)
 
 
 def settings_of_result(path: Path) -> ModelSettings:
     """Settings of a batch result, as if it had been a model from the beginning."""
     result: SVD = read_result(path, "svd", "pca")
-    names = ("row_weights", "column_weights")
-    weighted = [name for name in names if result.preparation.get(name) is not None]
+    weights = result.preparation.get("column_weights")
     # A column left out has a scale all the same, by which it would come back: refused as without one.
-    refuse_base(result, weighted)
+    refuse_base(result)
     columns = kept_columns(result)
     if columns is not None:
         result = narrow_result(result, columns)
@@ -70,4 +73,6 @@ def settings_of_result(path: Path) -> ModelSettings:
         seed=result.info.seed,
     )
     spec = msgspec.structs.replace(spec, width=result.Vh.shape[1], scaled=result.scale is not None)
-    return ModelSettings(1, spec, DEFAULT_KEEP, True)
+    return ModelSettings(
+        1, spec, DEFAULT_KEEP, True, column_weights=None if weights is None else StoredWeights()
+    )

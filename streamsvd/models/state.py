@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -12,6 +13,8 @@ import numpy as np
 from streamsvd.checks.sizes import check_magnitude
 from streamsvd.errors import SpecError
 from streamsvd.factor.result import SVD
+from streamsvd.labels import NO_LABELS, Labels
+from streamsvd.models.labels import pack_labels, unpack_labels
 from streamsvd.models.mathematics.forest import FactorLoader, Forest
 from streamsvd.models.mathematics.incremental import IncrementalSVD
 from streamsvd.numerics.certificate import Kind
@@ -41,9 +44,13 @@ class ModelState:
     sizes
         Rows of each block in the window, oldest first.
     scale
-        Fixed factor of each column, ``(n,)``; None for ones.
+        Fixed factor of each column, ``(n,)``, one over what the batch result that the model extends divides by; None for ones.
+    weights
+        Weight of each column, ``(n,)``; None for ones.
     columns
         Which columns of the blocks are kept, those of everything else here; None for all.
+    labels
+        What the first block said of all its columns.
     """
 
     factor: Factor
@@ -51,14 +58,29 @@ class ModelState:
     sizes: tuple[int, ...] = ()
     scale: Real | None = None
     columns: Columns | None = None
+    labels: Labels = NO_LABELS
+    weights: Real | None = None
 
     @property
     def raw_mean(self) -> Matrix | None:
         """Mean of the rows in the units of the data; zero where a column is left out."""
-        mean = self.factor.mean
-        if mean is None or self.scale is None:
+        mean, factors = self.factor.mean, self.column_factors
+        if mean is None or factors is None:
             return mean
-        return np.divide(mean, self.scale, out=np.zeros_like(mean), where=self.scale > 0)
+        return np.divide(mean, factors, out=np.zeros_like(mean), where=factors > 0)
+
+    @property
+    def column_factors(self) -> Real | None:
+        """By what each column of a block is multiplied, ``(n,)``: scale and weight; None for ones."""
+        if self.scale is None or self.weights is None:
+            return self.scale if self.weights is None else self.weights
+        return self.scale * self.weights
+
+    def blank(self, rows: Matrix) -> Matrix:
+        """A block with 0 in the columns of weight 0; itself where there are none."""
+        if self.weights is None or self.weights.all():
+            return rows
+        return np.asarray(np.where(self.weights > 0, rows, rows.dtype.type(0)))
 
     def slide(self, method: IncrementalSVD, block: Factor, window: int) -> ModelState:
         """The state of the newest blocks that hold ``window`` rows, or all while there are fewer."""
@@ -68,7 +90,8 @@ class ModelState:
         while sum(sizes) - sizes[0] >= window:
             sizes.pop(0)
         forest = forest.from_block(forest.stop - len(sizes))
-        return replace(self, factor=forest.factor(method), forest=forest, sizes=tuple(sizes))
+        factor = method.keep_signs(forest.factor(method), self.factor)
+        return replace(self, factor=factor, forest=forest, sizes=tuple(sizes))
 
 
 def empty_state(method: IncrementalSVD, spec: ModelSpec, like: np.dtype[Any]) -> ModelState:
@@ -113,19 +136,27 @@ def state_of_result(result: SVD, columns: Columns | None = None) -> ModelState:
         if result.scale is None
         else np.divide(1.0, result.scale, out=np.zeros_like(result.scale), where=result.scale > 0)
     )
-    mean = result.mean
-    if mean is not None and scale is not None:
-        mean = mean * scale
-    factor = Factor(c.sigma_lower, result.Vh, mean, float(m), m, ledger)
-    return ModelState(factor, None, scale=scale, columns=columns)
+    weights = result.preparation.get("column_weights")
+    factor = Factor(c.sigma_lower, result.Vh, None, float(m), m, ledger)
+    labels = result.labels.of_columns
+    state = ModelState(factor, None, scale=scale, columns=columns, labels=labels, weights=weights)
+    if result.mean is None:
+        return state
+    factors = state.column_factors
+    mean = result.mean if factors is None else result.mean * factors
+    return replace(state, factor=replace(factor, mean=mean))
 
 
 def narrow_result(result: SVD, columns: Columns) -> SVD:
     """A result of the columns that were kept alone."""
     places = np.cumsum(columns.keep_mask) - 1
     dropped = tuple(int(places[j]) for j in result.info.dropped_columns if columns.keep_mask[j])
+    preparation, weights = result.preparation, result.preparation.get("column_weights")
+    if weights is not None:
+        preparation = preparation | {"column_weights": columns.take(weights)}
     return replace(
         result,
+        preparation=preparation,
         Vh=columns.take(result.Vh),
         mean=None if result.mean is None else columns.take(result.mean),
         scale=None if result.scale is None else columns.take(result.scale),
@@ -139,7 +170,7 @@ def kept_columns(result: SVD) -> Columns | None:
     return None if marks is None else Columns(marks)
 
 
-def refuse_base(result: SVD, weighted: Sequence[str]) -> None:
+def refuse_base(result: SVD) -> None:
     """Refuse batch results that no block can be added to.
 
     Raises
@@ -149,12 +180,15 @@ def refuse_base(result: SVD, weighted: Sequence[str]) -> None:
     """
     if result.info.status.value == "interrupted":
         raise SpecError("the result was interrupted; run svd to its end before updating it.")
-    for name in weighted:
+    if result.preparation.get("row_weights") is not None:
         raise SpecError(
-            f"the result was made with {name}, which new rows do not have. Weight the data, or begin a model with "
+            "the result was made with row_weights, which new rows do not have. Weight the data, or begin a model with "
             "streamsvd.Model.create."
         )
-    gone = np.flatnonzero(~np.isnan(result.Vh[0][list(result.info.dropped_columns)]))
+    absent = np.isnan(result.Vh[0])
+    if (weights := result.preparation.get("column_weights")) is not None:
+        absent |= weights == 0  # no more is known of later rows there
+    gone = np.flatnonzero(~absent[list(result.info.dropped_columns)])
     if gone.size:  # those that are NaN are no part of the result, and of no model of it
         dropped = np.asarray(result.info.dropped_columns)[gone]
         raise SpecError(
@@ -212,16 +246,11 @@ def put_state(
     if factor.mean is not None:
         arrays["mean"] = factor.mean
     draft.add(arrays)
-    if state.scale is not None:
-        if parent is not None and "scale" in parent.arrays:
-            draft.keep(parent, ["scale"])
+    for name, values in _fixed_arrays(state).items():
+        if parent is not None and name in parent.arrays:
+            draft.keep(parent, [name])
         else:
-            draft.add({"scale": state.scale})
-    if state.columns is not None:
-        if parent is not None and "columns" in parent.arrays:
-            draft.keep(parent, ["columns"])
-        else:
-            draft.add({"columns": state.columns.marks})
+            draft.add({name: values()})
     nodes: dict[str, FactorRecord] = {}
     if state.forest is not None:
         for key, load in state.forest.nodes.items():
@@ -236,6 +265,19 @@ def put_state(
     return factor_record(factor, ""), nodes
 
 
+def _fixed_arrays(state: ModelState) -> dict[str, Callable[[], Matrix]]:
+    """Arrays that are the same in all versions, as far as there are any."""
+    found: dict[str, Callable[[], Matrix]] = {}
+    for name, values in (("scale", state.scale), ("weights", state.weights)):
+        if values is not None:
+            found[name] = partial(np.asarray, values)
+    if (columns := state.columns) is not None:
+        found["columns"] = lambda: columns.marks
+    if state.labels.columns:
+        found["labels"] = partial(pack_labels, state.labels)
+    return found
+
+
 def load_state(store: ModelStore, manifest: Manifest) -> ModelState:
     """The state of a version, every object of it checked."""
 
@@ -248,9 +290,10 @@ def load_state(store: ModelStore, manifest: Manifest) -> ModelState:
     )
     scale = array("scale") if "scale" in manifest.arrays else None
     columns = Columns(array("columns")) if "columns" in manifest.arrays else None
-    return with_stored_nodes(
-        store, manifest, ModelState(factor, None, scale=scale, columns=columns)
-    )
+    labels = unpack_labels(array("labels")) if "labels" in manifest.arrays else NO_LABELS
+    weights = array("weights") if "weights" in manifest.arrays else None
+    state = ModelState(factor, None, scale=scale, columns=columns, labels=labels, weights=weights)
+    return with_stored_nodes(store, manifest, state)
 
 
 def with_stored_nodes(store: ModelStore, manifest: Manifest, state: ModelState) -> ModelState:

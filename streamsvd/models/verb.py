@@ -58,6 +58,7 @@ def update(
     nonfinite: str = "raise",
     mask: Any = None,
     column_names: Sequence[Any] | None = None,
+    column_weights: Any = None,
     callback: Callback = ignore_event,
     **options: Any,
 ) -> UpdateReport:
@@ -67,7 +68,7 @@ def update(
     ----------
     path
         Of the model, or of a result that `svd` or `pca` kept.
-    block, block_id, memory, nonfinite, mask, column_names, callback
+    block, block_id, memory, nonfinite, mask, column_names, column_weights, callback
         As in `Model.update`.
     **options
         As in `Model.create`; an existing model must have been made with the same.
@@ -84,7 +85,7 @@ def update(
     """
     check_names(options)
     source = as_source(block)
-    model = _model_at(path, source, options)
+    model = _model_at(path, source, options, column_weights)
     return model._absorb(
         block,
         source,
@@ -93,6 +94,7 @@ def update(
         nonfinite=nonfinite,
         mask=mask,
         column_names=column_names,
+        column_weights=column_weights,
         callback=callback,
     )
 
@@ -106,6 +108,7 @@ def plan_update(
     nonfinite: str = "raise",
     mask: Any = None,
     column_names: Sequence[Any] | None = None,
+    column_weights: Any = None,
     **options: Any,
 ) -> UpdatePlan:
     """What an update of this model would read and need; nothing of the block is read, and nothing is written.
@@ -114,7 +117,7 @@ def plan_update(
     ----------
     model
         The model, or its path, where there may be none yet.
-    block, block_id, memory, nonfinite, mask, column_names
+    block, block_id, memory, nonfinite, mask, column_names, column_weights
         As in `Model.update`.
     **options
         As in `Model.create`; an existing model must have been made with the same.
@@ -140,7 +143,7 @@ def plan_update(
     if isinstance(model, Model):
         check_same_options(options, model.spec, model._held.settings.keep)
     else:
-        model = _model_at(model, source, options, dry=True)
+        model = _model_at(model, source, options, column_weights, dry=True)
     request = model._request(
         block,
         source,
@@ -149,6 +152,7 @@ def plan_update(
         nonfinite=nonfinite,
         mask=mask,
         column_names=column_names,
+        column_weights=column_weights,
     )
     rows = expect_new_rows(model._held, request)
     reader, what = rows.reader, rows.spec.axis
@@ -176,7 +180,12 @@ def plan_update(
 
 
 def _model_at(
-    path: str | os.PathLike[str], source: Source, options: dict[str, Any], *, dry: bool = False
+    path: str | os.PathLike[str],
+    source: Source,
+    options: dict[str, Any],
+    column_weights: Any,
+    *,
+    dry: bool = False,
 ) -> Model:
     """The model at a path, whose options must be those; a new one, not written yet, if nothing is there."""
     vacant = is_vacant(path)  # before it is opened: whatever others make meanwhile is found
@@ -190,7 +199,9 @@ def _model_at(
             fixed = source.shape[0 if options.get("axis") == "columns" else 1]
             wanted["rank"] = min(DEFAULT_RANK, fixed)
         # Made by its first version: a first update that fails leaves nothing.
-        model = Model(ModelStore(objects_at(path)), new_settings(**wanted))
+        model = Model(
+            ModelStore(objects_at(path)), new_settings(column_weights=column_weights, **wanted)
+        )
         model._asked = options
         model._free_rank = "rank" in wanted and options.get("rank") is None
     else:

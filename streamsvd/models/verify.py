@@ -242,7 +242,7 @@ def _prepare_comparison(
         max(k, 1),
         memory=memory,
         center=bool(kept.get("center")),
-        scale=bool(kept.get("scale")),
+        scale=kept.get("scale") or False,
         row_weights=kept.get("row_weights"),
         column_weights=view.take(kept.get("column_weights")),
         nonfinite=str(kept.get("nonfinite", "raise")),
@@ -266,7 +266,9 @@ def _load_with_options(path: str | os.PathLike[str]) -> tuple[SVD, dict[str, Any
                 "stored. Verify its objects alone, without a source."
             )
         result = model.as_svd()
-        options = {"center": spec.center, "scale": result.scale is not None}
+        # its scale is that of the rows it began with, fixed since: a weight, and no deviation of all rows
+        factors = model.column_factors
+        options = {"center": spec.center, "scale": False, "column_weights": factors}
         return result, options | {"columns": model.columns}
     place = local_path(path)
     result = read_result(place, "svd", "pca")

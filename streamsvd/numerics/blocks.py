@@ -14,6 +14,7 @@ import numpy as np
 
 from streamsvd.errors import FaintColumnError
 from streamsvd.numerics import moments, products
+from streamsvd.numerics.scalings import SLACK, Scale, scaling_of
 from streamsvd.numerics.support import FULL_SUPPORT, Support
 from streamsvd.options import Policy
 from streamsvd.typing import Matrix, Real
@@ -75,6 +76,14 @@ class BadEntry(ValueError):
         self.value, self.row, self.column = value, row, column
 
 
+class OutsideLimits(BadEntry):
+    """An entry that the scaling has no meaning for; ``meaning`` says what it takes."""
+
+    def __init__(self, value: str, row: int, column: int, meaning: str) -> None:
+        super().__init__(value, row, column)
+        self.meaning = meaning
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Preparation:
     """How a stored block becomes a block of rows of the matrix that is multiplied.
@@ -92,7 +101,7 @@ class Preparation:
     column_weights
         Weights of the columns of ``A``, ``(n,)``. Along columns only; else they are in the thin blocks.
     center, scale
-        Along columns: centre each column and divide it by its standard deviation.
+        Along columns: centre each column and divide it as its scaling says. What a scaling takes is held to its limits along rows too.
     policy, fill
         What a NaN becomes: ``fill[j]``, in the units of ``X``, under any policy but ``"raise"``.
     single
@@ -109,7 +118,7 @@ class Preparation:
     weights: Real | None = None
     column_weights: Real | None = None
     center: bool = False
-    scale: bool = False
+    scale: Scale = False
     policy: Policy = "raise"
     fill: Matrix | None = None
     single: bool = False
@@ -146,7 +155,8 @@ class Moments:
     largest
         Largest modulus of an entry of ``X`` where its square might have vanished; 0 where none could.
     features
-        Along columns: for each block its first column, the means, the standard deviations, and ``ends``.
+        Along columns: for each block its first column, the means, the deviations or what columns are divided by, ``ends``, and
+        which columns are left out.
     ends
         Under scaling, where squares of a column may have vanished: least and largest entry of each such
         column, by real and imaginary part, ``(2, n, 1)`` or ``(2, n, 2)``; on the host, and None elsewhere.
@@ -161,7 +171,7 @@ class Moments:
     missing: Array
     missing_weight: Array
     largest: float = 0.0
-    features: tuple[tuple[int, Real, Real, Real | None], ...] = ()
+    features: tuple[tuple[int, Real, Real, Real | None, Any], ...] = ()
     ends: Real | None = None
     mean_energy: float = 0.0
 
@@ -273,6 +283,7 @@ class BlockPreparer:
             weight = weight if columns.start == 0 else 0.0
             largest = self._largest(wide, energy)
             ends = self._ends(raw, start, columns.start, squares)
+            self._check_limits(wide, raw, start, columns)
             tally = Moments(total, squares, weight, energy, missing, gone, largest, ends=ends)
         return PreparedBlock(X, wide, weights, tally)
 
@@ -301,6 +312,8 @@ class BlockPreparer:
             X = xp.where(holes, xp.zeros_like(X), X)
         if prep.alpha != 1:
             X = X * prep.alpha
+        if self.need_moments:
+            self._check_limits(X, raw, 0, slice(start, start + X.shape[1]))
         m, p = X.shape
         w = self.backend.zeros((m, 1), "float64") + 1
         if prep.weights is not None:
@@ -316,6 +329,9 @@ class BlockPreparer:
         if prep.scale:  # what is left of a constant column is the rounding of its mean
             alive = (spread > 1e-15 * xp.abs(mean)) & (about >= faint_threshold(prep.weights))
             spread = xp.where(alive, spread, xp.zeros_like(spread))
+            scaling = scaling_of(prep.scale)
+            assert scaling is not None
+            spread = scaling.divisor(mean, spread, prep.alpha)
         factor = self._factor(spread, holes, start, xp)
         tally = None
         if self.need_moments:
@@ -324,7 +340,8 @@ class BlockPreparer:
             ends = self._ends(raw, 0, start, about)
             if ends is not None and holes is not None and prep.policy == "drop_columns":
                 ends = np.where(to_host(xp.any(holes, axis=0))[:, None], empty_ends(p, 1), ends)
-            feature = (start, to_host(mean / prep.alpha), to_host(spread / prep.alpha), ends)
+            moment = to_host(mean / prep.alpha), to_host(spread / prep.alpha)
+            feature = (start, *moment, ends, np.asarray(to_host(factor == 0), dtype=bool))
             none = self.backend.zeros((1,), "float64")
             energy = self._to_float(xp.sum(power * factor * factor))
             if not energy < self._energy_limit:
@@ -420,6 +437,30 @@ class BlockPreparer:
         out[0, faint] = np.where(apart, np.inf, data).min(axis=0)
         out[1, faint] = np.where(apart, -np.inf, data).max(axis=0)
         return out
+
+    def _check_limits(self, X: Array, raw: Array, row: int, columns: slice) -> None:
+        """Raise for the first entry outside the limits of the scaling, of a block whose holes are filled."""
+        prep, xp = self.prep, self.backend.xp
+        scaling = scaling_of(prep.scale)
+        if scaling is None or scaling.limits is None or X.shape[0] == 0:
+            return
+        low, high = (
+            limit + side * SLACK for limit, side in zip(scaling.limits, (-1, 1), strict=True)
+        )
+        pilot: Any = 0.0
+        if prep.pilot is not None:
+            pilot = self._constant("pilot", prep.pilot, prep.wide, columns)
+        below = xp.min(X, axis=0) < prep.alpha * (low - pilot)
+        above = xp.max(X, axis=0) > prep.alpha * (high - pilot)
+        if not bool(xp.any(below | above)):
+            return
+        data = self.backend.to_host(raw)
+        with np.errstate(invalid="ignore"):
+            bad = (data < low) | (data > high)
+        i, j = np.unravel_index(int(np.argmax(bad)), bad.shape)
+        raise OutsideLimits(
+            f"{data[i, j]:g}", row + int(i), columns.start + int(j), scaling.meaning
+        )
 
     def _check_integers(self, raw: Array, row: int, column: int) -> None:
         """Raise for an integer that float64 does not hold."""

@@ -72,7 +72,9 @@ def transform_source(pipeline: Pipeline, step: Step, name: str, source: Source) 
         return source if factors is None else AdjustedRows(source, None, None, factors)
     rows = label_rows(source, asked)
     place = _place(pipeline, name, source)
-    climatology = _load(place, source) if path_exists(place) else Climatology.unread(rows)
+    climatology = Climatology.unread(rows)
+    if path_exists(place):
+        climatology = replace(_load(place, source), asked=asked)
     return replace(subtract_climatology(source, rows, climatology), factors=factors)
 
 

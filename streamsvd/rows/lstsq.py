@@ -29,6 +29,7 @@ from streamsvd.engine.triangle_pass import TrianglePass
 from streamsvd.errors import NotConverged, ShapeError, SpecError
 from streamsvd.info import Info
 from streamsvd.info import Status as RunStatus
+from streamsvd.labels import NO_LABELS, Labels
 from streamsvd.numerics.triangle import (
     Triangle,
     block_height,
@@ -49,7 +50,7 @@ from streamsvd.rows.mathematics import (
 )
 from streamsvd.rows.options import LeastSquaresOptions, Method
 from streamsvd.rows.passes import DescentPass, SparseSignPass
-from streamsvd.store.results.saving import Result
+from streamsvd.store.results.saving import LabelledResult
 from streamsvd.typing import Matrix, Real
 
 Outcome = Literal["solved", "stagnated", "tolerance", "sketched", "capped"]
@@ -60,7 +61,7 @@ TRIANGLE_COLUMNS = 2000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LeastSquaresResult(Result):
+class LeastSquaresResult(LabelledResult):
     """What minimises ``||A x - b||^2 + ridge ||x||^2``, for each right-hand side.
 
     Attributes
@@ -85,6 +86,8 @@ class LeastSquaresResult(Result):
         ``||W* A* r||`` of each right-hand side after each pass of the iteration, W the preconditioner; empty without one.
     options, info
         What was asked, the method that was chosen in place of ``"auto"``, and how it came about.
+    labels
+        What the matrix says of its columns: dimensions, coordinates, names, units.
     """
 
     x: Matrix
@@ -97,6 +100,7 @@ class LeastSquaresResult(Result):
     gradients: tuple[tuple[float, ...], ...]
     options: LeastSquaresOptions
     info: Info
+    labels: Labels = NO_LABELS
 
 
 @dataclass(frozen=True, slots=True, eq=False)

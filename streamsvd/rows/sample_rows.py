@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,7 @@ from streamsvd.engine.schedule import Schedule, allowed_bytes, schedule_rows
 from streamsvd.engine.triangle_pass import TrianglePass
 from streamsvd.errors import BudgetError, SpecError
 from streamsvd.info import Info
+from streamsvd.labels import NO_LABELS, Labels
 from streamsvd.numerics.triangle import (
     Tower,
     Triangle,
@@ -47,7 +48,7 @@ from streamsvd.rows.mathematics import (
 from streamsvd.rows.mathematics.draw import DrawnRows
 from streamsvd.rows.options import Kind, SampleMethod, SampleOptions
 from streamsvd.rows.passes import DrawPass
-from streamsvd.store.results.saving import Result
+from streamsvd.store.results.saving import LabelledResult
 from streamsvd.typing import Matrix, Real
 
 ONLINE_RIDGE = 1e-7
@@ -76,7 +77,7 @@ class SampleCertificate:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class RowSample(Result):
+class RowSample(LabelledResult):
     """Rows of a matrix that stand for all, each at most once.
 
     Attributes
@@ -94,6 +95,8 @@ class RowSample(Result):
     options, chosen_options, info
         What was asked, with what was chosen where nothing was; which of ``oversampling`` and ``gamma`` were chosen; and how
         it came about. The oversampling that a size came to is infinite where all rows were kept.
+    labels
+        What the matrix says of its columns, and of the rows that were taken: dimensions, coordinates, names, units.
     """
 
     indices: npt.NDArray[np.int64]
@@ -107,6 +110,11 @@ class RowSample(Result):
     oversampling: float
     chosen_options: tuple[str, ...]
     info: Info
+    labels: Labels = NO_LABELS
+
+    def with_labels(self, labels: Labels) -> Self:
+        """The same with the labels of the matrix that it was made of."""
+        return replace(self, labels=labels.take_rows(self.indices))
 
 
 def _put_back(found: RowSample, view: View) -> RowSample:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from streamsvd.info import Info
-from streamsvd.store.results.saving import Result
+from streamsvd.labels import NO_LABELS, Labels
+from streamsvd.store.results.saving import LabelledResult
 from streamsvd.streams.mathematics import (
     OrderFinding,
     StreamAnswer,
@@ -20,7 +21,7 @@ CLOSE_RATIO = 1.1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TopEigenvectorsResult(Result):
+class TopEigenvectorsResult(LabelledResult):
     """Leading eigenvectors of ``A* A`` from a stream of the rows of A.
 
     Attributes
@@ -47,6 +48,8 @@ class TopEigenvectorsResult(Result):
     options, info
         What was asked, and how it came about. Bytes read are those of the blocks where such came; `TopEigenvectorStream`
         measures no peak and says 0.
+    labels
+        What the matrix says of its columns: dimensions, coordinates, names, units.
     """
 
     components: Matrix
@@ -61,6 +64,7 @@ class TopEigenvectorsResult(Result):
     bound_bytes: int
     options: TopEigenvectorsOptions
     info: Info
+    labels: Labels = NO_LABELS
 
 
 def cautions(

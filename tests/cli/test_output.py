@@ -25,7 +25,10 @@ LINES = {
     "plan": "plan a.npy --rank 2",
     "svd": "svd a.npy --rank 2 --quiet",
     "pca": "pca a.npy --rank 2 --quiet",
+    "project": "project M a.npy --out scores --quiet",
+    "reconstruct": "reconstruct M --source a.npy --out back --quiet",
     "top": "top a.npy --quiet",
+    "convert": "convert a.npy converted --quiet",
     "shuffle": "shuffle a.npy --out shuffled --quiet",
     "nystrom": "nystrom a.npy --n-centres 4 --quiet",
     "krr": "krr fit a.npy --y y.npy --n-centres 4 --out k.npz --quiet",
@@ -91,7 +94,7 @@ def told(kept, monkeypatch) -> Callable[..., tuple[int, str]]:
 def test_a_full_stdout_is_one_sentence_of_every_verb(told, capsys, tmp_path, verb, json):
     line = LINES[verb].split()
     for at, word in enumerate(line):
-        if word == "M2" or line[at - 1] == "--out":
+        if word in ("M2", "converted") or line[at - 1] == "--out":
             line[at] = str(tmp_path / word)
     capsys.readouterr()
     code, _ = told(*line, *(["--json"] if json else []))

@@ -12,6 +12,7 @@ import streamsvd
 MADE = {
     "svd a.npy --rank 2 --quiet --out {}": "r",
     "update {} a.npy --quiet": "m",
+    "convert a.npy {} --quiet": "v",
     "shuffle a.npy --out {} --quiet": "s",
     "nystrom a.npy --n-centres 4 --quiet --out {}": "k.npz",
     "krr fit a.npy --y ~/y.npy --n-centres 4 --quiet --out {}": "f.npz",

@@ -13,7 +13,7 @@ from tests.cli.conftest import run  # noqa: F401 - fixture
 
 A = np.random.default_rng(0).standard_normal((60, 7)).astype("f4")
 S = np.linalg.svd(A, compute_uv=False)
-TOLD = ("--dtype", "float32", "--shape", "60,7", "--offset", "4")
+TOLD = ("--dtype", "float32", "--shape", "60,7", "--byte-offset", "4")
 
 
 def singular_values(done):

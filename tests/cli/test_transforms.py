@@ -10,8 +10,9 @@ import pytest
 import zarr
 
 import streamsvd
+from streamsvd.store.sources.adjusted import AdjustedRows
 from tests.cli.conftest import run, start  # noqa: F401 - fixtures
-from tests.pipelines.test_transforms import anomalies, grow, write_air
+from tests.pipelines.test_transforms import LATITUDE, anomalies, grow, write_air
 
 AIR = ("air.zarr", "--variable", "t", "--rows", "time")
 MONTHLY = (*AIR, "--anomalies", "month")
@@ -57,6 +58,7 @@ def test_svd_and_pca_are_of_weighted_anomalies(command, folder):
         ("lstsq", "--b", "b.npy"),
         ("krr fit", "--y", "b.npy", "--n-centres", "5", "--out", "fit.npz"),
         ("shuffle", "--out", "mixed.zarr"),
+        ("convert", "copy.zarr"),
     ],
 )
 def test_every_verb_has_them(command, folder, words):
@@ -67,7 +69,10 @@ def test_every_verb_has_them(command, folder, words):
         mixed = zarr.open_array(folder / "mixed.zarr")[...]
         assert mixed.dtype == np.float64
         assert np.abs(mixed.sum(axis=0)).max() < 1e-8
-    if "--out" not in options:
+    if verb == "convert":
+        copied = zarr.open_group(folder / "copy.zarr")["t"][...]
+        assert np.abs(copied.sum(axis=0)).max() < 1e-8
+    if "--out" not in options and verb != "convert":
         assert command("plan", verb.replace(" ", "-"), *WEIGHED, *options)["before"].startswith(
             "before it one pass over"
         )
@@ -93,6 +98,57 @@ def test_a_model_takes_anomalies_of_a_reference(command, run, folder):  # noqa: 
             "comes again with other rows, whose means would be others. Pass --reference FIRST,LAST"
             in done.err
         )
+
+
+def test_weights_are_words_or_files(command, folder):
+    """By the options of the source as by that of the verb, in plans too."""
+    np.save("cosines.npy", np.cos(np.deg2rad(LATITUDE)))
+    roots = streamsvd.column_weights(streamsvd.open("air.zarr", "t", "time"), "coslat")
+    np.save("roots.npy", roots)
+    said = ("coslat", "lat=cos", "lat=cosines.npy", "roots.npy")
+    found = [command("pca", *AIR, "--rank", "2", "--column-weights", w) for w in said]
+    found += [command("pca", *AIR, "--rank", "2", "--weights", w) for w in said[:2]]
+    for each in found[1:]:
+        np.testing.assert_allclose(each["singular_values"], found[0]["singular_values"], rtol=1e-12)
+    plan = command("plan", "pca", *AIR, "--rank", "2", "--column-weights", "coslat")
+    assert plan["status"] == "planned"
+    command("svd", *AIR, "--rank", "2", "--column-weights", "coslat", "--scaling", "std", "--out", "w")  # fmt: skip
+    kept = streamsvd.load(folder / "w").preparation
+    assert kept["scale"] is True
+    np.testing.assert_array_equal(kept["column_weights"], roots)
+    assert command("verify", "w", *AIR)["status"] == "agrees"
+
+
+def test_a_model_keeps_weights_however_they_are_said(command, run, folder):  # noqa: F811 - the fixture
+    """By the option of the source each month again, or by that of the model once; both are the model's own."""
+    roots = streamsvd.column_weights(streamsvd.open("air.zarr", "t", "time"), "coslat")
+    for name, option in (("a", ("--weights", "lat=cos")), ("b", ("--column-weights", "coslat"))):
+        assert command("plan", "update", name, *AIR, *option, "--rank", "3")["n_new"] == 60
+        command("update", name, *AIR, *option, "--rank", "3")
+        assert command("update", name, *AIR, *option)["skipped"] == "nothing new"
+        assert command("plan", "update", name, *AIR, *option)["n_new"] == 0
+        assert command("update", name, *AIR)["skipped"] == "nothing new"
+        np.testing.assert_array_equal(streamsvd.Model.open(name).column_weights, roots)
+        for said in ((), option):
+            if said != option or name == "a":
+                assert command("verify", name, *AIR, *said)["status"] == "agrees"
+    np.save("w.npy", 2 * roots)
+    done = run("update", "a", *AIR, "--column-weights", "w.npy")
+    assert done.code == 2
+    assert "--column-weights differ from those that the model was begun with" in done.err
+    watched = ("watch", "air.zarr", "b", *AIR[1:], "--looks", "1", "--column-weights", "coslat")
+    assert run(*watched).code == 0
+
+
+def test_a_model_of_columns_times_weights_goes_on_as_it_began(command, folder):
+    """As earlier releases made it: no weights are its own, and those of the source multiply what is read."""
+    A = streamsvd.open("air.zarr", "t", "time")
+    weighted = AdjustedRows(A, None, None, streamsvd.column_weights(A, "coslat"))
+    streamsvd.update("air.model", weighted, rank=3)
+    grow(folder, 60, 72)
+    command("update", "air.model", *AIR, "--weights", "coslat")
+    assert streamsvd.Model.open("air.model").column_weights is None
+    assert command("verify", "air.model", *AIR, "--weights", "coslat")["status"] == "agrees"
 
 
 def test_info_says_what_is_read(command):
@@ -129,10 +185,16 @@ def test_a_place_that_is_taken_is_refused_before_the_pass(run, folder):  # noqa:
         ),
         ((*AIR, "--weights", "time=cos"), "which makes rows"),
         ((*AIR, "--weights", "lat=cos", "--column-weights", "w.npy"), "both weigh the columns"),
+        ((*AIR, "--column-weights", "lat="), "names nothing"),
+        ((*AIR, "--column-weights", "area", "--column-weights", "lat=cos"), "is for all columns"),
+        ((*AIR, "--column-weights", "w5.npy"), "--column-weights has shape (5,)"),
+        ((*AIR, "--column-weights", "none.npy"), "does not exist"),
+        ((*AIR, "--column-weights", "area"), "--column-weights area: 'area' is no array beside"),
     ],
 )
 def test_what_cannot_be_meant_is_said(run, folder, words, said):  # noqa: F811 - the fixture
     np.save("w.npy", np.ones(12))
+    np.save("w5.npy", np.ones(5))
     done = run("svd", *words, "--rank", "2")
     assert done.code == 2
     assert said in done.err

@@ -136,6 +136,8 @@ class Contract:
         What the verb, or this way of running it, cannot do, with the reason.
     left_out
         What stands in `arrays` for columns with missing values, where the policy drops them.
+    leaves
+        End of the name of the folder in which a run that was stopped leaves what the same call goes on from.
     rtol
         Rounding that two ways to the same answer may differ by.
     """
@@ -158,6 +160,7 @@ class Contract:
     as_first: tuple[str, ...] = ()
     lacks: Mapping[str, str] = field(default_factory=dict)
     left_out: float = np.nan
+    leaves: str = ""
     rtol: float = 1e-9
 
     @property
@@ -383,7 +386,6 @@ CONTRACTS = (
             "checkpoint": "The model is one: of a growing array it is committed every 30 seconds.",
             "seed": "Of the model: it is said when it is made, `update(path, A, seed=...)`.",
             "row_weights": "A model weighs rows by their age alone, `forget=`: multiply rows before.",
-            "column_weights": "Multiply columns before, in every update alike.",
         },
         rtol=1e-6,
     ),
@@ -438,6 +440,28 @@ CONTRACTS = (
             "row_weights": COPIED,
             "column_weights": COPIED,
             "record": "It returns the path of what was written.",
+        },
+    ),
+    Contract(
+        name="convert",
+        inputs=lambda A: (A, new_place()),
+        planned=lambda A: (A,),
+        arrays={"rows": 1},
+        exact=("chunks",),
+        find={
+            "rows": lambda made: zarr.open_array(made.path, mode="r")[...],
+            "chunks": lambda made: np.frombuffer((made.path / "c/1/0").read_bytes(), np.uint8),
+        },
+        options={"chunk_rows": 300},
+        leaves=".unfinished",
+        lacks={
+            "checkpoint": "It goes on by itself, from the chunks that are written.",
+            "seed": "Nothing is random.",
+            "device": COPIED,
+            "mask": COPIED,
+            "nonfinite": COPIED,
+            "row_weights": COPIED,
+            "column_weights": COPIED,
         },
     ),
     Contract(

@@ -10,7 +10,15 @@ from streamsvd.testing.spectra import KnownMatrix
 from streamsvd.testing.writing import write_grid, write_known
 
 ROOT = Path(__file__).parents[2]
-WHOLE = ("comparison.md", "concat.md", "pipelines.md", "start.md", "transforms.md")
+WHOLE = (
+    "comparison.md",
+    "concat.md",
+    "pipelines.md",
+    "start.md",
+    "transforms.md",
+    "xarray.md",
+    "anndata.md",
+)
 """Pages that make what they read, beside those of uses."""
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 

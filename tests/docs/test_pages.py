@@ -40,11 +40,20 @@ def commands(block: str) -> list[list[str]]:
 
 ON_A_GPU = ("gpu.md",)
 """Pages whose blocks need one."""
+LIBRARIES = {"anndata.md": "anndata"}
+"""What blocks of pages import that not every machine has."""
+
+
+def as_parameter(page: Path) -> object:
+    """A page with what it needs to run."""
+    library = LIBRARIES.get(page.name, "sys")
+    absent = pytest.mark.skipif(find_spec(library) is None, reason=f"{library} is not installed")
+    return pytest.param(page, marks=[absent, *[pytest.mark.gpu] * (page.name in ON_A_GPU)])
 
 
 @pytest.mark.parametrize(
     "page",
-    [pytest.param(p, marks=pytest.mark.gpu) if p.name in ON_A_GPU else p for p in PAGES],
+    [as_parameter(p) for p in PAGES],
     ids=lambda page: page.name,
     indirect=True,
 )

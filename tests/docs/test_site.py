@@ -108,6 +108,9 @@ def test_the_reference_has_every_public_name_once():
         "Nystroem",
         "TruncatedSVD",
     } == set(placed)
+    for family, names in pages.BESIDE.items():
+        page = pages.reference_pages()[f"reference/{family}.md"]
+        assert [name for name in names if f"::: streamsvd.{name}\n" in page] == list(names)
 
 
 def test_the_reference_has_every_option_with_its_sentence():

@@ -283,9 +283,30 @@ def test_a_stored_matrix_is_fitted_in_runs_of_chunks(kind, steep, tmp_path):
     made = IncrementalPCA(4, buffer=16).fit(X)
     assert made.n_features_in_ == 20
     assert_same(made, reference(steep, 4), atol=1e-12)
-    for refused in (made.transform, made.partial_fit):
-        with pytest.raises(streamsvd.SpecError, match="not loaded whole"):
-            refused(X)
+    np.testing.assert_array_equal(
+        made.components_, IncrementalPCA(4, buffer=16).fit(steep).components_
+    )
+    np.testing.assert_allclose(made.transform(X), made.transform(steep), rtol=1e-12)
+    with pytest.raises(streamsvd.SpecError, match="not loaded whole"):
+        made.partial_fit(X)
+
+
+def test_a_stored_matrix_is_read_once_and_batches_begin_in_one_chunk_and_end_in_the_next(steep):
+    class Counted:
+        shape, dtype, chunks, seen = steep.shape, steep.dtype, (77, 20), 0
+
+        def read(self, rows):
+            self.seen += rows.stop - rows.start
+            return steep[rows]
+
+    X = Counted()
+    made = IncrementalPCA(4, batch_size=50).fit(X)
+    assert X.seen == 300
+    same = IncrementalPCA(4, batch_size=50).fit(steep)
+    np.testing.assert_array_equal(made.components_, same.components_)
+    with pytest.raises(streamsvd.BudgetError, match="absorbing 50 rows at once from"):
+        IncrementalPCA(4, batch_size=50, memory=1000).fit(X)
+    assert X.seen == 300
 
 
 def test_nan_is_refused_and_leaves_the_state_as_it_was(steep):

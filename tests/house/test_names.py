@@ -20,6 +20,10 @@ OWN = {
     "REFUSED": "an exit code, by the word for how a run ended",
     "Certificate.captured": "the share of the energy that is in the factors: a word of the report, and a key of JSON",
 }
+SHARED = {
+    "PCA": "the estimator has the name that users of scikit-learn know, the result that of its verb",
+}
+"""Class names that stand in two modules, and why."""
 IRREGULAR = """
     begun broken built chosen dealt done drawn driven fallen felt forgotten found frozen given gone
     grown heard held hidden kept known laid lain learnt led lent lost made meant met paid ridden risen
@@ -105,4 +109,5 @@ def test_no_class_name_stands_in_two_modules():
         for node in ast.parse(file.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.ClassDef):
                 homes[node.name].add(file.relative_to(ROOT).as_posix())
-    assert not {name: places for name, places in homes.items() if len(places) > 1}
+    found = {name: places for name, places in homes.items() if len(places) > 1}
+    assert found.keys() == SHARED.keys(), found

@@ -88,6 +88,8 @@ print(json.dumps({"peak": peak_since(start), "projected": cuts[-1].projected_byt
         ((60, 200_000), "f4", "1GiB", {"rank": 5}),
         ((1000, 20_000), "f4", "1GiB", {"rank": 5, "center": True}),
         ((700, 12_000), "f4", "200MiB", {"rank": 10}),
+        pytest.param((700, 12_000), "f4", "400MiB", {"rank": 10, "column_weights": [0, 2] * 6000}, marks=pytest.mark.slow),
+        pytest.param((20_000, 300), "f8", "1GiB", {"rank": 5, "u": True, "column_weights": [1, 2] * 150}, marks=pytest.mark.slow),
         pytest.param((60, 200_000), "f8", "2GiB", {"rank": 60}, marks=pytest.mark.slow),
         pytest.param((20_000, 300), "f8", "1GiB", {"rank": 5, "u": True}, marks=pytest.mark.slow),
         pytest.param((2000, 12_500), "f4", "600MiB", {"rank": 60}, marks=pytest.mark.slow),

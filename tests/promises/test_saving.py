@@ -48,6 +48,10 @@ MAKERS: dict[str, list[Callable[[], Any]]] = {
         lambda: streamsvd.svd(A.astype("float32"), energy=0.9),
     ],
     "pca": [lambda: streamsvd.pca(A, 3), lambda: streamsvd.pca(np.ones((30, 3)), 1)],
+    "rotate": [
+        lambda: streamsvd.rotate(streamsvd.pca(A, 3, u=True)),
+        lambda: streamsvd.rotate(streamsvd.svd(A + 1j * A[::-1], 3, mask=MASK), 2, "promax"),
+    ],
     "lstsq": [
         lambda: streamsvd.lstsq(A, A @ np.arange(8.0), mask=MASK),
         lambda: streamsvd.lstsq(A, A[:, :2], method="precondition", ridge=0.1, seed=3),

@@ -33,6 +33,7 @@ MATRIX = {
         streamsvd.sample_rows(A, method="online", oversampling=2.0, callback=told).info.n_rows
     ),
     "lstsq": lambda A, told, _: streamsvd.lstsq(A, Y, callback=told).x,
+    "convert": lambda A, told, at: streamsvd.convert(A, at / "c.zarr", callback=told).shape,
     "shuffle": lambda A, told, at: (
         streamsvd.open(streamsvd.shuffle(A, at / "s.zarr", callback=told)).shape
     ),

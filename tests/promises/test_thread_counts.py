@@ -14,6 +14,7 @@ import streamsvd
 from streamsvd.engine import blas as blas_module
 from streamsvd.engine.blas import one_thread
 from streamsvd.engine.events import PassStarted, SpanDone
+from streamsvd.labels import Labels
 from streamsvd.models.cut import plan_cut
 
 B = (np.random.default_rng(1).standard_normal((3000, 60)) * np.geomspace(1, 1e-3, 60)).astype("f4")
@@ -50,7 +51,7 @@ FOUND = (
 
 def bits(found):
     values = [getattr(found, name, None) for name in FOUND]
-    values = [np.asarray(v) for v in values if v is not None and not isinstance(v, dict)]
+    values = [np.asarray(v) for v in values if v is not None and not isinstance(v, dict | Labels)]
     certificate = getattr(found, "certificate", None)
     if hasattr(certificate, "sigma_upper"):
         values.append(certificate.sigma_upper)

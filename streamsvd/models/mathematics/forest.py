@@ -3,7 +3,7 @@
 Node ``(level, index)`` is the factor of blocks ``index << level`` up to, not including,
 ``(index + 1) << level``: merged from its two halves, always in the same order. The blocks that are held are
 covered by ``O(log)`` such nodes. A block that leaves takes the nodes that hold it with it; nothing is ever
-subtracted, and what is known is a function of the blocks held alone.
+subtracted, and what is known is a function of the blocks held alone (signs that users see are chosen afterwards).
 """
 
 from __future__ import annotations

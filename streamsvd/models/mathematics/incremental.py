@@ -61,7 +61,7 @@ from streamsvd.numerics.ledger import Factor, Ledger, LeftRotation, StackPart, e
 from streamsvd.numerics.range_sketch import OVERSAMPLES, ParallelMap, RangeSketch, column_mean
 from streamsvd.numerics.ritz import spectral_norm
 from streamsvd.numerics.sides import UNIT_ROUNDOFF
-from streamsvd.numerics.signs import phases
+from streamsvd.numerics.signs import phases, phases_after
 from streamsvd.options import TOL
 from streamsvd.typing import Matrix, Real
 
@@ -213,14 +213,14 @@ class IncrementalSVD:
         return self.join_parts([a.as_part(), b.as_part()])[0]
 
     def absorb_part(
-        self, state: Factor, part: StackPart
+        self, state: Factor, part: StackPart, *, signs_of: Factor | None = None
     ) -> tuple[Factor, LeftRotation, LeftRotation]:
         """The state with a part stacked below it, and the turns of both; nothing fades."""
-        factor, (old, new) = self.join_parts([state.as_part(), part])
+        factor, (old, new) = self.join_parts([state.as_part(), part], signs_of=signs_of)
         return factor, old, new
 
     def join_parts(
-        self, parts: Sequence[StackPart], *, share: float = 1.0
+        self, parts: Sequence[StackPart], *, share: float = 1.0, signs_of: Factor | None = None
     ) -> tuple[Factor, tuple[LeftRotation, ...]]:
         """One factor of stacked parts, and how the left vectors of each turn into its own.
 
@@ -230,6 +230,8 @@ class IncrementalSVD:
             At least one, all of n columns.
         share
             Share of the budget of truncation that this node may have spent, where a tolerance decides.
+        signs_of
+            An earlier factor whose signs are kept; without one, the largest entry of each right vector is positive.
 
         Raises
         ------
@@ -250,6 +252,8 @@ class IncrementalSVD:
             height=max(ledger.height, stacked.shape[0] + stacked.shape[1]),
         )
         u, s, Vh, ledger = self._truncate(stacked, ledger, share)
+        turn = self._turn(Vh, signs_of)
+        u, Vh = u * turn, turn.conj()[:, None] * Vh
         turns, at = [], 0
         for index, part in enumerate(parts):
             rotation = u[at : at + part.rows.shape[0]]
@@ -261,6 +265,17 @@ class IncrementalSVD:
                 )
             turns.append(LeftRotation(rotation, offset))
         return Factor(s, Vh, mean, weight, n_rows, ledger), tuple(turns)
+
+    def keep_signs(self, state: Factor, earlier: Factor) -> Factor:
+        """The state with the signs of an earlier one; for states without left vectors."""
+        return replace(state, Vh=self._turn(state.Vh, earlier).conj()[:, None] * state.Vh)
+
+    def _turn(self, Vh: Matrix, earlier: Factor | None) -> Matrix:
+        """Factors of modulus one of right vectors: what users saw of the earlier state is followed, the buffer is not."""
+        V = Vh.conj().T
+        if earlier is None:
+            return np.asarray(phases(V))
+        return np.asarray(phases_after(V, earlier.Vh[: self.rank].conj().T))
 
     def _stack(
         self, parts: Sequence[StackPart], weight: float
@@ -304,9 +319,7 @@ class IncrementalSVD:
             squares = squares[:keep]
         else:
             ledger = ledger.after_truncation(tail, rounding=rounding)
-        Vh = Vh[:keep]
-        turn = phases(Vh.conj().T)
-        return u[:, :keep] * turn, np.sqrt(squares), turn.conj()[:, None] * Vh, ledger
+        return u[:, :keep], np.sqrt(squares), Vh[:keep], ledger
 
     def _keep_count(self, squares: Real, ledger: Ledger, share: float, n_cols: int) -> int:
         """How many of the stacked values to keep."""

@@ -64,9 +64,9 @@ def encode_png(codes: Codes) -> bytes:
     )
 
 
-def thin_field(values: Numbers) -> Numbers:
-    """A large field by means of blocks, of at most `MOST_SIDE` along each side; where all is NaN, NaN."""
-    down, across = (-(-size // MOST_SIDE) for size in values.shape)
+def thin_field(values: Numbers, most: int = MOST_SIDE) -> Numbers:
+    """A large field by means of blocks, of at most so many along each side; where all is NaN, NaN."""
+    down, across = (-(-size // most) for size in values.shape)
     if down == across == 1:
         return values
     rows, columns = (

@@ -59,8 +59,8 @@ def maps(path: Path, fields: Sequence[Map], *, title: str, units: str) -> Path:
         )
         axis.set_aspect(1 / np.cos(np.deg2rad(float(np.mean(field.latitude)))))
         axis.set_title(field.title, loc="left", **STYLE)
-        axis.xaxis.set_major_formatter(FuncFormatter(_east_west))
-        axis.yaxis.set_major_formatter(FuncFormatter(_north_south))
+        axis.xaxis.set_major_formatter(FuncFormatter(east_west))
+        axis.yaxis.set_major_formatter(FuncFormatter(north_south))
         axis.xaxis.set_major_locator(MaxNLocator(5))
         axis.yaxis.set_major_locator(MaxNLocator(5))
         bar = figure.colorbar(drawn, ax=axis, pad=0.02)
@@ -237,10 +237,14 @@ def _percent(value: float) -> str:
     return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
 
 
-def _east_west(degrees: float, _: Any) -> str:
+def east_west(degrees: float, _: Any) -> str:
+    """A longitude beside an axis."""
     west = (-degrees) % 360
-    return f"{west:.0f}°W" if 0 < west <= 180 else f"{degrees % 360:.0f}°E"
+    if west == 0:
+        return "0°"
+    return f"{west:g}°W" if 0 < west < 180 else f"{degrees % 360:g}°E"
 
 
-def _north_south(degrees: float, _: Any) -> str:
-    return f"{abs(degrees):.0f}°{'N' if degrees >= 0 else 'S'}"
+def north_south(degrees: float, _: Any) -> str:
+    """A latitude beside an axis."""
+    return f"{abs(degrees):g}°{'N' if degrees > 0 else 'S' if degrees else ''}"

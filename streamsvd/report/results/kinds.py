@@ -13,6 +13,7 @@ from streamsvd.collections.rates import RateCurve
 from streamsvd.collections.result import ClusterResult
 from streamsvd.errors import SpecError
 from streamsvd.factor.result import PCA, SVD
+from streamsvd.factor.rotation_result import Rotation
 from streamsvd.info import Info
 from streamsvd.kernels.nystrom import NystromResult
 from streamsvd.kernels.ridge import KernelRidgeResult
@@ -27,6 +28,7 @@ from streamsvd.report.results.kernels import nystrom_page, ridge_page
 from streamsvd.report.results.models import model_page
 from streamsvd.report.results.origins import ResultOrigin
 from streamsvd.report.results.reproducing import show_option
+from streamsvd.report.results.rotations import rotation_page
 from streamsvd.report.results.rows import least_squares_page, sample_page
 from streamsvd.report.results.streams import open_stream_page, stream_page
 from streamsvd.rows.lstsq import LeastSquaresResult
@@ -40,6 +42,7 @@ from streamsvd.streams.stream import TopEigenvectorStream
 PAGES: dict[type, Callable[[Any, ResultOrigin], Page]] = {
     SVD: svd_page,
     PCA: svd_page,
+    Rotation: rotation_page,
     Verification: verify_page,
     TopEigenvectorsResult: stream_page,
     TopEigenvectorStream: open_stream_page,

@@ -15,7 +15,7 @@ from streamsvd.verbs import VERBS
 PLACES = frozenset({"out", "checkpoint", "overwrite"})
 """Options that say where, not what."""
 OUT = frozenset(
-    {"svd", "pca", "top_eigenvectors", "nystrom", "kernel_ridge", "sample_rows", "lstsq"}
+    {"svd", "pca", "rotate", "top_eigenvectors", "nystrom", "kernel_ridge", "sample_rows", "lstsq"}
 )
 """Verbs whose command keeps its result."""
 NO_RELEASE = ("release that made it", f"it is not kept; this page was made by {__version__}")
@@ -65,7 +65,10 @@ def command_line(
     after
         Words behind everything.
     """
-    words = ["streamsvd", *VERBS[verb].command.split(), source or SOURCE]
+    command = (
+        VERBS[verb].command if verb in VERBS else verb
+    )  # those that read no matrix are not listed
+    words = ["streamsvd", *command.split(), source or SOURCE]
     words += option_words(options, ("center",) if verb == "pca" else ())
     if nonfinite != "raise" and not hasattr(options, "nonfinite"):
         words += ["--nonfinite", nonfinite]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, Self
 
 from streamsvd.checks.paths import local_path
+from streamsvd.labels import Labels
 from streamsvd.store.results.values import ResultEncoder
 
 
@@ -46,3 +49,14 @@ class Result:
         check_apart(place, list(encoder.arrays.values()), name="path=")
         writer = ResultWriter(place, overwrite=overwrite)
         return writer.commit(self)
+
+
+class LabelledResult(Result):
+    """A result of a matrix that has a field ``labels``: what the matrix says of its columns."""
+
+    __slots__ = ()
+
+    def with_labels(self, labels: Labels) -> Self:
+        """The same with the labels of the matrix that it was made of."""
+        found: Any = self
+        return replace(found, labels=labels.of_columns)  # type: ignore[no-any-return]

@@ -7,6 +7,7 @@ attributes hold one record: the kind of the result, its format, the release that
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -83,9 +84,15 @@ class ResultWriter:
         with explain_errors(path, INTACT):
             self.partial = Partial(path)
 
-    def sink(self, m: int, rank: int, layout: Any, prep: Any) -> RowsSink:
-        """Make the array of ``U``, chunked as the spans are, and the sink that fills it."""
-        rows = min(layout.grain, m) if layout.axis == "rows" else m
+    def sink(self, m: int, rank: int, reader: Any, prep: Any) -> RowsSink:
+        """Make the array of ``U``, in chunks of which each lies in one of the reader's spans, and the sink that fills it."""
+        layout = reader.layout
+        rows = m
+        if layout.axis == "rows":
+            edges = [stop for _, stop in reader.spans[:-1]]
+            rows = min(layout.grain, m)
+            if any(edge % rows for edge in edges):
+                rows = math.gcd(*edges)
         dtype = prep.narrow if layout.axis == "rows" else prep.wide
         target = self.partial.folder / "U"
         with explain_errors(self.path, INTACT):

@@ -61,11 +61,14 @@ class AdjustedRows(SourceView):
         What is subtracted; None where it is not known yet, and the source is not to be read, or nothing is.
     factors
         Of the columns, ``(n,)``; None for 1.
+    climatology
+        What the fit is part of, by which rows that come later lose the same; None where nobody knows.
     """
 
     row_labels: RowLabels | None
     fit: RowFit | None
     factors: Real | None = None
+    climatology: Any = None
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -12,14 +12,14 @@ import numpy.typing as npt
 
 from streamsvd.errors import SpecError, StreamSVDError
 from streamsvd.labels import Coordinate, Labels, plain_attributes
-from streamsvd.store.sources.conventions import NAMES
+from streamsvd.store.sources.conventions import NAMES, ROWS
 from streamsvd.store.sources.flatten import Flattening
 from streamsvd.store.sources.labels import dimension_labels, layout_labels
 from streamsvd.store.sources.neighbours import NeighbourArray
 
 Array = npt.NDArray[Any]
 
-STORAGE_NAMES = ("_ARRAY_DIMENSIONS", "coordinates", "grid_mapping", *NAMES)
+STORAGE_NAMES = ("_ARRAY_DIMENSIONS", "coordinates", "grid_mapping", ROWS, *NAMES)
 """Attributes about how an array is stored, which what is read has not."""
 
 MOST_ENTRIES = 1 << 24

@@ -46,7 +46,7 @@ def open_binary(path: Path, request: OpenRequest) -> BinarySource:
         )
         raise SpecError(
             f"{path} is a file of {stamp.size:,} bytes without a header, of which nobody knows what they are: pass {lacking}, such as "
-            "dtype='float32', shape=(1000, 50), and offset= where the numbers do not begin with the first byte. If it is text: "
+            "dtype='float32', shape=(1000, 50), and with which byte the numbers begin, where it is not the first. If it is text: "
             f"numpy.save('{path.stem}.npy', numpy.loadtxt('{path}'))"
         )
     check_dtype(dtype, str(path))
@@ -65,4 +65,4 @@ def _size_text(path: Path, request: OpenRequest, wanted: int, there: int) -> str
     if there > 0 and there % line == 0:
         fits = (there // line, *shape[1:])
         return f"{said} shape={fits} would fit: pass it if that is meant."
-    return f"{said} Correct dtype=, shape= or offset=."
+    return f"{said} Correct the type, the shape, or with which byte the numbers begin."

@@ -30,6 +30,8 @@ NAMES = (
     "valid_range",
 )
 """Attributes about stored values, which unpacked ones do not have."""
+ROWS = "matrix_rows"
+"""Attribute of an array that was written as a matrix: the dimension that makes its rows, if nothing else is asked."""
 
 _WIDE = np.dtype(np.float64)
 _EXACT = 2**53  # whole numbers up to here are float64

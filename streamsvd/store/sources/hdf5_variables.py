@@ -42,7 +42,7 @@ def find_dataset(file: Any, variable: str | None, path: Path) -> Any:
         If there is none of this name, or several and none was named; it lists what there is.
     """
     if variable is None:
-        found = {name: _candidate(dataset) for name, dataset in _datasets(file)}
+        found = {name: _candidate(dataset) for name, dataset in datasets_of(file)}
         return file[choose_variable(found, str(path))]
     try:
         node = file.get(variable)
@@ -54,7 +54,7 @@ def find_dataset(file: Any, variable: str | None, path: Path) -> Any:
             "" if there.name == "/" else f" Its group {there.name!r} holds {names_text(there)}."
         )
         raise SpecError(
-            f"{path} has no variable {variable!r}; it holds {names_text(n for n, _ in _datasets(file))}.{inside}"
+            f"{path} has no variable {variable!r}; it holds {names_text(n for n, _ in datasets_of(file))}.{inside}"
         )
     if not hasattr(node, "shape"):
         return find_dataset_in(node, path)
@@ -63,7 +63,7 @@ def find_dataset(file: Any, variable: str | None, path: Path) -> Any:
 
 def find_dataset_in(group: Any, path: Path) -> Any:
     """The one matrix of a group."""
-    found = {name: _candidate(dataset) for name, dataset in _datasets(group)}
+    found = {name: _candidate(dataset) for name, dataset in datasets_of(group)}
     name = "" if group.name == "/" else group.name
     return group[choose_variable(found, f"{path}{name}")]
 
@@ -79,7 +79,7 @@ def _parent(file: Any, variable: str) -> Any:
     return node
 
 
-def _datasets(group: Any) -> Iterator[tuple[str, Any]]:
+def datasets_of(group: Any) -> Iterator[tuple[str, Any]]:
     """All arrays of a group and below."""
     found: list[tuple[str, Any]] = []
 
@@ -92,10 +92,10 @@ def _datasets(group: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _candidate(dataset: Any) -> Candidate:
-    return Candidate(dataset.ndim, _plain_dtype(dataset), attributes_of(dataset))
+    return Candidate(dataset.ndim, plain_dtype(dataset), attributes_of(dataset))
 
 
-def _plain_dtype(dataset: Any) -> np.dtype[Any]:
+def plain_dtype(dataset: Any) -> np.dtype[Any]:
     """The type of its values; void where the library cannot say it."""
     try:
         found: np.dtype[Any] = np.dtype(dataset.dtype)
@@ -186,7 +186,7 @@ def check_numbers(dataset: Any, where: str) -> np.dtype[Any]:
     SpecError
         If it holds something else; it is called by its name.
     """
-    dtype = _plain_dtype(dataset)
+    dtype = plain_dtype(dataset)
     kind = _other_kind(dtype)
     if kind:
         raise SpecError(
@@ -251,7 +251,7 @@ def _look_up(file: Any, variable: str, name: str) -> Any:
 def _stored(path: Path, dataset: Any) -> StoredVariable:
     place = f"{path}:{dataset.name}"
     shape, dims = tuple(dataset.shape), dimension_names(dataset)
-    dtype = _plain_dtype(dataset)
+    dtype = plain_dtype(dataset)
     if dtype == np.dtype("S1") and len(shape) > 1:  # texts of single characters
         shape, dims = shape[:-1], dims and dims[:-1]
     return StoredVariable(
@@ -271,7 +271,7 @@ def _read_all(path: Path, variable: str) -> Array:
     where = f"{path}:{variable}"
     with reading_hdf5(path) as file:
         dataset = file[variable]
-        dtype, other = _plain_dtype(dataset), _other_kind(_plain_dtype(dataset))
+        dtype, other = plain_dtype(dataset), _other_kind(plain_dtype(dataset))
         if other == "text":
             values = dataset.asstr(errors="replace")[()] if dtype.kind == "O" else dataset[()]
             return joined_characters(np.asarray(values))

@@ -26,8 +26,12 @@ def source_labels(source: Source) -> Labels:
     except Exception as error:  # names are a help, and no reason to stop
         plain = plain_labels(source)
         return replace(plain, notes=(f"the labels of {source.name} cannot be read: {error}",))
-    if not isinstance(found, Labels) or found.shape != (rows, columns):
+    if not isinstance(found, Labels) or found.shape[0] != rows:
         return plain_labels(source)
+    if found.shape[1] != columns:  # some columns of a matrix: its rows are the same
+        found = replace(
+            found, columns=(Dimension(COLUMN, columns),), coordinates=found.row_coordinates
+        )
     return _without_long_rows(found)
 
 

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from streamsvd.checks.masks import as_array
 from streamsvd.errors import SpecError
 from streamsvd.protocols import Source
 from streamsvd.store.sources.border import innermost_source
 from streamsvd.store.sources.flatten import Flattening
+from streamsvd.store.sources.labels import source_labels
 
 Array = npt.NDArray[Any]
 Names = Sequence[str | None] | None
@@ -89,6 +91,24 @@ def matrix_dimensions(source: Source) -> Names:
     """Names of all dimensions of the array that a matrix shows; None where they have none."""
     layout = matrix_layout(source)
     return None if layout is None else layout.names
+
+
+def column_names(source: Source) -> str:
+    """The dimensions that make the columns, with their extents, as messages say them; empty where they have no names."""
+    layout = matrix_layout(source)
+    if layout is None or layout.names is None:
+        return ""
+    return " x ".join(f"{layout.names[a]} ({layout.extents[a]:,})" for a in layout.column_axes)
+
+
+def in_column_order(source: Source, given: Any) -> Any:
+    """What has names of dimensions, as of xarray, in the order of those that make the columns; anything else as it came."""
+    dims = getattr(given, "dims", None)
+    if not isinstance(dims, tuple):
+        return given
+    columns = source_labels(source).columns
+    wanted, extents = [c.name for c in columns], tuple(c.length for c in columns)
+    return in_order(NeighbourArray("", "", as_array(given), dims, {}), wanted, extents)
 
 
 def in_order(found: NeighbourArray, wanted: Names, extents: tuple[int, ...]) -> Array:

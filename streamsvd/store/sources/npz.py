@@ -92,7 +92,7 @@ def _open_member(
         )
     start = _first_byte(file, member)
     file.seek(start)
-    shape, fortran, dtype, length = _header(file)
+    shape, fortran, dtype, length = array_header(file)
     check_dtype(dtype, where)
     layout = flattening(shape, None, request.rows, where)
     promised = length + int(np.prod(shape, dtype=object)) * dtype.itemsize
@@ -108,7 +108,7 @@ def _candidate(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Candidate:
     if member.flag_bits & _ENCRYPTED:
         return Candidate(2, np.dtype(np.float64), {})
     with archive.open(member) as stream:
-        shape, _, dtype, _ = _header(stream)
+        shape, _, dtype, _ = array_header(stream)
     return Candidate(len(shape), dtype, {})
 
 
@@ -127,7 +127,7 @@ def _first_byte(file: IO[bytes], member: zipfile.ZipInfo) -> int:
     return member.header_offset + _LOCAL_HEADER.size + int(told[-2]) + int(told[-1])
 
 
-def _header(stream: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
+def array_header(stream: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
     """Extents, order and type of an array, and the bytes of its header."""
     version = np.lib.format.read_magic(stream)
     read = {

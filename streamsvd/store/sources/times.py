@@ -68,7 +68,7 @@ class Times:
 
     def within(self, period: tuple[str, str]) -> npt.NDArray[np.bool_]:
         """Which lie in a period, its last day, month or year included."""
-        first, last = (_day_number(text, last=at) for at, text in enumerate(period))
+        first, last = (day_number(text, last=at) for at, text in enumerate(period))
         return (self.day >= first) & (self.day <= last)
 
 
@@ -80,14 +80,14 @@ def check_period(period: tuple[str, str]) -> None:
     SpecError
         It says how days are written.
     """
-    first, last = (_day_number(text, last=at) for at, text in enumerate(period))
+    first, last = (day_number(text, last=at) for at, text in enumerate(period))
     if first > last:
         raise SpecError(
             f"reference={list(period)!r} ends before it begins. Pass its first day, then its last."
         )
 
 
-def _day_number(text: Any, *, last: int) -> int:
+def day_number(text: Any, *, last: int) -> int:
     """``"1981-01-01"``, ``"1981-01"`` or ``"1981"`` as a number; what is left out is the first, or the last, there is."""
     match = _PERIOD.fullmatch(text) if isinstance(text, str) else None
     if match is None:
@@ -141,6 +141,24 @@ def read_times(values: npt.NDArray[Any], attributes: Mapping[str, Any], where: s
         if calendar == "proleptic_gregorian" or int(times.day.min()) >= REFORM:
             return times
     return _other_times(values, unit, (str(units), calendar), where)
+
+
+def usual_dates(
+    values: npt.NDArray[Any], attributes: Mapping[str, Any]
+) -> npt.NDArray[np.datetime64] | None:
+    """Times of an array as dates, where they are of the usual calendar, all there and no older than it; None otherwise."""
+    units, calendar = attributes.get("units"), str(attributes.get("calendar") or "standard").lower()
+    match = _SINCE.fullmatch(units) if isinstance(units, str) else None
+    if match is None or (unit := _unit(match[1])) is None or calendar not in USUAL:
+        return None
+    if values.dtype.kind not in "iuf" or not np.isfinite(values).all():
+        return None
+    try:
+        dates = _microseconds(values, unit, match, "times").astype("M8[us]")
+    except SpecError:  # beyond what there are dates for
+        return None
+    old = calendar != "proleptic_gregorian" and (dates < np.datetime64("1582-10-15")).any()
+    return None if old else dates
 
 
 def _unit(text: str) -> str | None:

@@ -158,7 +158,11 @@ def _as_numbers(variable: Any) -> Any:
     """Times as numbers of the units, in the calendar, that xarray writes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of units that were stored and do not do
-        return import_module("xarray.conventions").encode_cf_variable(variable)
+        found = import_module("xarray.conventions").encode_cf_variable(variable)
+    gaps = np.isnat(variable.values) if variable.dtype.kind in "mM" else np.zeros(1, bool)
+    if not gaps.any() or found.dtype.kind == "f":
+        return found
+    return found.copy(data=np.where(gaps, np.nan, found.values))  # whole numbers have no NaT
 
 
 def _values(variable: Any, attributes: Mapping[str, Any], name: str) -> Array:

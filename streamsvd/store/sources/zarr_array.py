@@ -19,10 +19,10 @@ from streamsvd.errors import ShapeError, SpecError, StoreError, StreamSVDError
 from streamsvd.labels import Labels
 from streamsvd.store.explanations import access_error, raise_access_error
 from streamsvd.store.sight import Address
-from streamsvd.store.sources.anndata import check_group
+from streamsvd.store.sources.anndata import ROOT, check_group, encoding_of
 from streamsvd.store.sources.border import check_dtype, check_rectangle
 from streamsvd.store.sources.chunked import ChunkedArray, Shards
-from streamsvd.store.sources.conventions import Conventions, read_conventions
+from streamsvd.store.sources.conventions import ROWS, Conventions, read_conventions
 from streamsvd.store.sources.decoder import Decoder, decoder_v2, decoder_v3
 from streamsvd.store.sources.flatten import Flattening, Rows, flattening
 from streamsvd.store.sources.hierarchy import (
@@ -39,6 +39,8 @@ from streamsvd.store.sources.packing import Packing
 from streamsvd.store.sources.request import OpenRequest
 
 METADATA = ZARR_METADATA
+NAMES_BESIDE = ("coordinates", "bounds", "grid_mapping", "ancillary_variables")
+"""Attributes that name arrays beside another."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,11 +239,15 @@ def _pick_array(
     if variable is not None:
         return _find_variable(group, variable)
     check_group(node, where, node.path)
+    if encoding_of(node) == ROOT and "X" in set(node.array_keys()):  # what AnnData calls the data
+        return _find_variable(group, "X")
     members, remarks = group.list_members()
     arrays = {name: member for name, member in members.items() if isinstance(member, zarr.Array)}
+    beside = _names_beside(arrays)
     eligible = [
         name for name, array in arrays.items() if array.ndim >= 2 and array.dtype.kind in "iufc"
     ]
+    eligible = [name for name in eligible if name not in beside] or eligible
     if len(eligible) == 1:
         return arrays[eligible[0]], remarks
     if eligible:
@@ -252,12 +258,23 @@ def _pick_array(
     )
 
 
+def _names_beside(arrays: Mapping[str, zarr.Array]) -> set[str]:
+    """Arrays that others name as what stands along their dimensions, by the CF conventions, and are no matrices."""
+    return {
+        name
+        for array in arrays.values()
+        for attribute in NAMES_BESIDE
+        for name in str(array.attrs.get(attribute, "")).split()
+    }
+
+
 def _find_variable(group: Hierarchy, variable: str) -> tuple[zarr.Array, tuple[str, ...]]:
     try:
         found = group.member(variable)
     except KeyError as error:
         members = group.list_members()[0].items()
-        contents = _contents_text({name: m for name, m in members if isinstance(m, zarr.Array)})
+        arrays = {name: m for name, m in members if isinstance(m, zarr.Array)}
+        contents = _contents_text(arrays | _inner_arrays(group, variable))
         copied = ""
         if variable.strip("/") in group.copy:
             copied = " Consolidated metadata name it, but it has none of its own: restore them from a copy."
@@ -266,6 +283,17 @@ def _find_variable(group: Hierarchy, variable: str) -> tuple[zarr.Array, tuple[s
         ) from error
     array, below = _pick_array(found, None)
     return array, group.remarks(array) or below
+
+
+def _inner_arrays(group: Hierarchy, variable: str) -> dict[str, Any]:
+    """The arrays of the group within that a name leads to."""
+    inner = variable.strip("/").rpartition("/")[0]
+    try:
+        parent = group.member(inner) if inner else None
+    except KeyError:
+        return {}
+    keys = parent.array_keys() if isinstance(parent, zarr.Group) else ()
+    return dict.fromkeys(f"{inner}/{key}" for key in keys)
 
 
 def _contents_text(arrays: Mapping[str, Any]) -> str:
@@ -277,7 +305,10 @@ def _make_source(
 ) -> ZarrSource:
     where = store_name(array)
     check_dtype(np.dtype(array.dtype), where)
-    names = dimension_names(array, dict(array.attrs))
+    attributes = dict(array.attrs)
+    names = dimension_names(array, attributes)
+    if rows is None and names is not None and attributes.get(ROWS) in names:
+        rows = str(attributes[ROWS])
     layout = flattening(array.metadata.shape, names, rows, where)
     return ZarrSource(chunked_array(array, missing), layout, remarks)
 

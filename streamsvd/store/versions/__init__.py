@@ -19,6 +19,8 @@ from streamsvd.store.versions.records import (
     ModelSettings,
     ModelSpec,
     StoredMask,
+    StoredNumbers,
+    StoredWeights,
     VersionKind,
     VersionSummary,
 )
@@ -39,6 +41,8 @@ __all__ = [
     "ModelSettings",
     "ModelSpec",
     "StoredMask",
+    "StoredNumbers",
+    "StoredWeights",
     "VersionSummary",
     "check_store",
     "collect",

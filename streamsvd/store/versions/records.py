@@ -82,10 +82,30 @@ class StoredMask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bits: str = ""
 
 
+class StoredNumbers(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Numbers of float64 in C order, in base64."""
+
+    shape: tuple[int, ...]
+    data: str
+
+
+class StoredWeights(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Weights of columns that wait for the first block: a ``name``, or words and numbers by dimension, or numbers under "".
+
+    ``dims`` are the names of the dimensions of these. With nothing of it, they are those of the result that a model extends.
+    """
+
+    name: str = ""
+    along: dict[str, str] = {}
+    arrays: dict[str, StoredNumbers] = {}
+    dims: tuple[str, ...] = ()
+
+
 class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """``model.json``: what the model was created with; ``base`` if it extends a result of `svd`.
 
-    ``mask`` says which columns the first block is to keep; models without one are written as releases before it wrote them.
+    ``mask`` says which columns the first block is to keep, ``column_weights`` by what columns are multiplied; models without one are
+    written as releases before it wrote them, and those with one are refused by these.
     """
 
     format: int
@@ -93,6 +113,7 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
     keep: int
     base: bool
     mask: StoredMask | None = None
+    column_weights: StoredWeights | None = None
 
 
 class LedgerRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

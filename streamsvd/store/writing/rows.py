@@ -10,15 +10,20 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import zarr
+from zarr.codecs import BytesCodec, Crc32cCodec
 
 from streamsvd.errors import StoreError
+from streamsvd.labels import Dimension
 from streamsvd.store.explanations import explain_errors, path_exists
+from streamsvd.store.results.belongings import check_outside
 from streamsvd.store.sight import Address, FileAddress
+from streamsvd.store.writing.array_labels import ArrayLabels, create_labelled, is_labelled
 from streamsvd.store.writing.partial import Partial
 from streamsvd.store.writing.placing import check_local, put_back, put_in_place
 from streamsvd.store.writing.shield import defer_interrupts
 
 INTACT = "nothing was replaced."
+CHECKSUM_CODECS: dict[str, Any] = {"serializer": BytesCodec(), "compressors": [Crc32cCodec()]}
 Array = npt.NDArray[Any]
 
 
@@ -29,6 +34,8 @@ class RowsSink:
     path: str
     name: str
     """Of the array, in messages."""
+    beside: tuple[int, ...] = ()
+    """Extents of its dimensions beside the first, where they are more than one."""
 
     def addresses(self) -> list[Address]:
         """Where other processes write."""
@@ -45,7 +52,10 @@ class RowsSink:
         with explain_errors(f"rows {start} on of {self.name}"):
             # A row of zeros is written too: a chunk that is not there means damage.
             array = zarr.open_array(self.path, mode="r+").with_config({"write_empty_chunks": True})
-            array[start : start + rows.shape[0]] = rows
+            count = rows.shape[0]
+            array[start : start + count] = (
+                rows.reshape(count, *self.beside) if self.beside else rows
+            )
 
 
 class RowsWriter:
@@ -59,11 +69,16 @@ class RowsWriter:
         Of the array.
     overwrite
         Replace what is there, if that is a zarr array.
+    has_checksums
+        Whether each chunk has one (crc32c) and is not compressed: numbers that were computed hardly shrink.
+    labels
+        Dimensions and coordinates that it is written with, of as many rows and columns; columns then come from one dimension or
+        several. With coordinates the place is a group that holds the array and these.
 
     Raises
     ------
     StoreError
-        If there is something at the path that may not be replaced.
+        If there is something at the path that may not be replaced, or the place is in a result.
     """
 
     def __init__(
@@ -74,14 +89,17 @@ class RowsWriter:
         dtype: np.dtype[Any],
         *,
         overwrite: bool,
+        has_checksums: bool = False,
+        labels: ArrayLabels | None = None,
     ) -> None:
         check_local(path)
+        check_outside(path)
         put_back(path)
         if path_exists(path, "write") and not overwrite:
             raise StoreError(
                 f"{path} exists already. Pass overwrite=True (--overwrite) to replace it."
             )
-        if path.exists() and not _is_array(path):
+        if path.exists() and not (_is_array(path) or is_labelled(path)):
             raise StoreError(
                 f"{path} exists and is no zarr array; it will not be replaced. Choose another place."
             )
@@ -93,13 +111,14 @@ class RowsWriter:
         try:
             with explain_errors(path, INTACT):
                 self._buckets.mkdir()
-                self._array = zarr.create_array(
-                    str(self.partial.folder / "array"),
-                    shape=shape,
-                    chunks=(self.band, min(chunks[1], shape[1])),
+                self._array, self.inside = create_labelled(
+                    self.partial.folder / "array",
+                    ArrayLabels("", (Dimension("", shape[0]), Dimension("", shape[1])))
+                    if labels is None
+                    else labels,
+                    chunks=chunks,
                     dtype=dtype,
-                    fill_value=0,
-                    config={"write_empty_chunks": True},
+                    codecs=CHECKSUM_CODECS if has_checksums else {},
                 )
         except BaseException:
             self.partial.remove()
@@ -142,8 +161,9 @@ class RowsWriter:
 
     def sink(self) -> RowsSink:
         """Takes rows of the array from several tasks; how many they wrote is to be told to `count`."""
-        path = str((self.partial.folder / "array").absolute())
-        return RowsSink(path, path)
+        path = str((self.partial.folder / "array" / self.inside).absolute())
+        extents = tuple(int(n) for n in self._array.shape[1:])
+        return RowsSink(path, path, extents if len(extents) > 1 else ())
 
     def count(self, n_rows: int) -> None:
         """So many rows were written by way of the sink."""

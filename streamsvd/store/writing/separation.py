@@ -63,7 +63,9 @@ def check_apart(out: Any, *read: Any, name: str = "out=") -> None:
 
 
 def mask_places(source: Any, mask: Any) -> Any:
-    """What a mask of columns is read from: where it is a name, the array of that name beside the matrix."""
+    """What a mask of columns, or their weights, are read from: where it is a name, the array of that name beside the matrix."""
+    if isinstance(mask, Mapping):
+        return [mask_places(source, each) for each in mask.values()]
     if not isinstance(mask, str):
         return mask
     beside = [path.parent / mask for path in places(source)]

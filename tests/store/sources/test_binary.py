@@ -51,7 +51,7 @@ def test_a_shape_is_held_to_the_size_of_the_file(tmp_path):
         match=r"has 364 bytes from byte 0 on.*\(10, 7\) take 280.*shape=\(13, 7\) would fit",
     ):
         open_source(path, dtype="f4", shape=(10, 7))
-    with pytest.raises(StoreError, match=r"take 728\. shape=\(6, 7\)|Correct dtype="):
+    with pytest.raises(StoreError, match=r"take 728\. shape=\(6, 7\)|Correct the type"):
         open_source(path, dtype="f8", shape=(13, 7))
     with pytest.raises(StoreError, match="has 0 bytes from byte 9,999 on"):
         open_source(path, dtype="f4", shape=(13, 7), offset=9999)

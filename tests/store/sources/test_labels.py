@@ -114,3 +114,22 @@ def test_rows_of_labels_are_those_of_their_range():
 def test_attributes_are_plain_or_left_out():
     given_ = {"a": np.float32(2), "b": b"K", "c": np.array([1]), "d": object(), "e": np.nan}
     assert plain_attributes(given_) == {"a": 2.0, "b": "K", "c": 1}
+
+
+def test_other_verbs_have_the_labels_of_their_columns_and_of_the_rows_they_took(air):
+    path, data = air
+    A = streamsvd.open(path, "t2m", rows="time")
+    mask = np.arange(12) != 3
+    found = {
+        "sample": streamsvd.sample_rows(A, 5, mask=mask),
+        "nystrom": streamsvd.nystrom(A, n_centres=4, length=3.0, mask=mask),
+        "lstsq": streamsvd.lstsq(A, np.arange(12.0), mask=mask, method="qr", ridge=1.0),
+        "krr": streamsvd.kernel_ridge(A, np.arange(12.0), n_centres=4, length=3.0, ridge=0.1),
+        "top": streamsvd.top_eigenvectors(A, 1),
+    }
+    for result in found.values():
+        assert result.labels.columns == (Dimension("lat", 3), Dimension("lon", 4))
+        assert result.labels.coordinate("lon").array.tolist() == data.lon.values.tolist()
+    whole = source_labels(A).coordinate("time").array
+    for name, rows in (("sample", found["sample"].indices), ("nystrom", found["nystrom"].centres)):
+        assert np.array_equal(found[name].labels.coordinate("time").array, whole[rows])

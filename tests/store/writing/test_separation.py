@@ -31,6 +31,7 @@ def here(tmp_path, monkeypatch):
 
 SAME = ["a.zarr", "link", "deep/up/a.zarr", "./deep/../a.zarr", "a.zarr/inside", "link/c/inside"]
 VERBS = {
+    "convert": lambda A, out: streamsvd.convert(A, out, overwrite=True),
     "shuffle": lambda A, out: streamsvd.shuffle(A, out, overwrite=True),
     "svd": lambda A, out: streamsvd.svd(A, 2, out=out, overwrite=True),
     "predict": lambda A, out: streamsvd.kernel_ridge(

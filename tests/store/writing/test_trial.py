@@ -110,6 +110,7 @@ VERBS = {
     "svd": (Rows, lambda A, p: streamsvd.svd(A, 2, out=p)),
     "pca": (Rows, lambda A, p: streamsvd.pca(A, 2, out=p)),
     "update": (Rows, lambda A, p: streamsvd.update(p, A, "one", rank=2)),
+    "convert": (Rows, lambda A, p: streamsvd.convert(A, p)),
     "shuffle": (Rows, lambda A, p: streamsvd.shuffle(A, p)),
 }
 

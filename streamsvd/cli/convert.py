@@ -1,0 +1,97 @@
+"""``streamsvd convert``: any source in the layout that is read fastest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from streamsvd.cli import options
+from streamsvd.conversion.options import ConvertOptions
+
+
+@click.command("convert", short_help="Write a source in the layout that is read fastest.")
+@options.source
+@click.argument("out", type=options.Place(doing="write"))
+@options.record(ConvertOptions, "chunk", "chunk_rows", "out_dtype")
+@click.option("--overwrite", is_flag=True, help="Replace what is at OUT once the new one is whole.")
+@options.memory
+@options.as_json
+@options.quiet
+def command(
+    source: str,
+    variable: str | None,
+    rows: Any,
+    missing: str,
+    out: Path,
+    chunk: str,
+    chunk_rows: int | None,
+    out_dtype: str | None,
+    overwrite: bool,
+    memory: str | None,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Write SOURCE to a new zarr array at OUT: whole rows in each chunk, no compression, checksums, and its labels beside it.
+
+    One read and one write, within the memory allowed; of a source that is stored by columns two of each, where its rows do not fit.
+    Tables of text (.csv, .tsv, .txt, .gz of these) are read this way alone. A run that was stopped goes on with the same command.
+    """
+    from streamsvd.cli.present import info_record, show_json
+    from streamsvd.cli.progress import watching
+    from streamsvd.conversion.convert import convert, plan_convert
+    from streamsvd.engine.memory import show_bytes
+
+    given: dict[str, Any] = {
+        "chunk": chunk, "chunk_rows": chunk_rows, "out_dtype": out_dtype, "memory": memory,
+    }  # fmt: skip
+    A = _matrix(source, variable, rows, missing)
+    plan = plan_convert(A, **given)
+    with watching(plan.bytes_read or 0, quiet=quiet) as watch:
+        made = convert(_fit(A, memory, watch), out, overwrite=overwrite, callback=watch, **given)
+    (m, n), row = made.shape, made.shape[1] * made.dtype.itemsize
+    if as_json:
+        show_json(
+            "conversion",
+            {
+                "status": "done",
+                "out": str(made.path),
+                "variable": made.variable or None,
+                "shape": made.shape,
+                "dtype": str(made.dtype),
+                "chunk_rows": made.chunk_rows,
+                "bytes_written": (m - made.continued_rows) * row,
+                "continued_rows": made.continued_rows,
+                **info_record(made.info),
+            },
+        )
+        return 0
+    size = show_bytes(m * row)
+    click.echo(
+        f"{m:,} rows of {n:,} {made.dtype} ({size}, {made.chunk_rows:,} rows a chunk): {made.path}"
+    )
+    return 0
+
+
+def _matrix(source: str, variable: str | None, rows: Any, missing: str) -> Any:
+    """The matrix; or the path of a table of text, of which nothing else can be asked."""
+    from streamsvd.cli.sources import asked_transform, open_source
+    from streamsvd.conversion.text_tables import text_table
+
+    table = text_table(source)
+    if table is None:
+        return open_source(source, variable, rows, missing)
+    asked = asked_transform()
+    if variable or rows is not None or missing != "error" or asked.of_rows or asked.weights:
+        raise click.UsageError(
+            f"{table} is text: it is converted as it is. Leave out what is asked of its rows and columns, and ask it of the array "
+            "that is made."
+        )
+    return table
+
+
+def _fit(A: Any, memory: str | None, watch: Any) -> Any:
+    from streamsvd.cli.sources import fit_source
+
+    return fit_source(A, memory, watch)

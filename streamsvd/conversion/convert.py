@@ -1,0 +1,400 @@
+"""Any matrix in the layout that is read fastest: chunks of whole rows of a zarr array, labels beside them, made once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from streamsvd.checks.paths import local_path
+from streamsvd.conversion.identity import source_identity
+from streamsvd.conversion.labels import labels_bytes, row_major_labels
+from streamsvd.conversion.options import ConvertOptions
+from streamsvd.conversion.passes import ChunkWriting, TileWriting
+from streamsvd.conversion.planning import (
+    ConversionPlan,
+    chunk_height,
+    plan_conversion,
+    row_spans,
+    tile_spans,
+)
+from streamsvd.conversion.text_tables import convert_table, table_bytes, text_table
+from streamsvd.engine.dask_source import DaskSource
+from streamsvd.engine.events import Callback, ResultWritten, SourceRemarked, ignore_event
+from streamsvd.engine.memory import show_bytes
+from streamsvd.engine.opening import as_source
+from streamsvd.engine.run import Run, in_run
+from streamsvd.engine.run_plan import RunPlan
+from streamsvd.engine.schedule import allowed_bytes
+from streamsvd.errors import StoreError
+from streamsvd.info import Info
+from streamsvd.labels import Labels
+from streamsvd.protocols import Source
+from streamsvd.store.explanations import explain_errors, path_exists
+from streamsvd.store.sources.csv_table import open_csv_table
+from streamsvd.store.sources.labels import source_labels
+from streamsvd.store.writing.labelled_array import (
+    array_name,
+    create_labelled_array,
+    is_replaceable,
+)
+from streamsvd.store.writing.placing import check_local, put_back, put_in_place
+from streamsvd.store.writing.resumable import ResumableFolder
+from streamsvd.store.writing.row_chunks import ColumnTiles, RowChunks
+from streamsvd.store.writing.separation import check_apart
+from streamsvd.store.writing.shield import defer_interrupts
+from streamsvd.store.writing.trial import try_place
+
+TILES = "tiles"
+INTACT = "nothing was replaced."
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertedArray:
+    """What was written; a path where one is asked for.
+
+    Attributes
+    ----------
+    path
+        Folder of the array, or of the group that holds it and its coordinates.
+    variable
+        Its name in the group; empty where it is an array by itself.
+    shape, dtype, chunk_rows
+        Of the matrix, and rows of a chunk.
+    continued_rows
+        Rows that an earlier run had written.
+    options
+        What was asked.
+    info
+        How it came about.
+    """
+
+    path: Path
+    variable: str
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+    chunk_rows: int
+    continued_rows: int
+    options: ConvertOptions
+    info: Info
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+
+def convert(
+    A: Any,
+    out: str | os.PathLike[str],
+    *,
+    chunk: str | int = "16MiB",
+    chunk_rows: int | None = None,
+    out_dtype: Any = None,
+    memory: int | float | str | None = None,
+    overwrite: bool = False,
+    callback: Callback = ignore_event,
+) -> ConvertedArray:
+    """Write a matrix as a zarr array of whole rows in each chunk, without compression, with checksums and its labels.
+
+    Parameters
+    ----------
+    A
+        A matrix as `svd` takes it, or the path of a table of text, such as ``"x.csv"``.
+    out
+        Folder of what is written: an array, or a group where the matrix has a name or coordinates.
+    chunk, chunk_rows
+        Bytes of a chunk, about; or its rows.
+    out_dtype
+        Type of the entries, such as ``"float32"``; that in which they are read if left out.
+    memory
+        Bytes this process may use above its imports, or a text such as ``"256MiB"``; half of what is free if left out.
+    overwrite
+        Replace what is at ``out`` once the new one is whole, if that is a zarr array, or was written by this function.
+    callback
+        Receives events.
+
+    Returns
+    -------
+    converted
+        Its path, shape and type; how much of it an earlier run had written.
+
+    Raises
+    ------
+    BudgetError
+        If the memory is too small; it names the smallest that works.
+    StoreError
+        If ``out`` exists and may not be replaced, another process is writing it, or it cannot be written.
+    SpecError
+        If an option cannot be meant, an entry is beyond ``out_dtype``, or ``out`` is not apart from what is read.
+
+    Notes
+    -----
+    Cost: one read and one write. Where the rows of a chunk of ``A`` do not fit in the memory, and it holds some columns only, two of
+    each, by way of files beside ``out``. Values are those that are meant: unpacked, what is missing NaN. Rows that come from several
+    dimensions become one, and their coordinates an entry a row; dimensions of columns are kept.
+
+    A run that was stopped leaves the folder ``OUT.unfinished``; the same call goes on from it, as long as ``A`` and the options are
+    the same, and begins anew otherwise. Where the machine was started again in between, the checksums of what is there are tried.
+
+    Examples
+    --------
+    >>> import numpy as np, streamsvd, tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> made = streamsvd.convert(np.ones((1000, 8)), folder + "/A.zarr")
+    >>> streamsvd.open(made.path).chunks
+    (1000, 8)
+    """
+    options = ConvertOptions(chunk=str(chunk), chunk_rows=chunk_rows, out_dtype=out_dtype)
+    table, budget = text_table(A), allowed_bytes(memory)
+    if table is not None:
+        place = check_place(out, table, overwrite=overwrite)
+        done = convert_table(table, place, options, budget, overwrite=overwrite, callback=callback)
+        callback(ResultWritten(str(place)))
+        return _array_of(place, options, *done)
+    source = _even_chunks(as_source(A), options)
+    place = check_place(out, source, overwrite=overwrite)
+    labels = row_major_labels(source_labels(source))
+    plan = plan_conversion(source, options, budget, 3 * labels_bytes(labels))
+    for note in labels.notes:
+        callback(SourceRemarked(note))
+    whole = plan.rows.reader(source, [(0, source.shape[0])])
+    run = Run(whole, 1, "cpu", plan.projected_bytes, notify=callback)
+    with explain_errors(place, INTACT):
+        begun = ResumableFolder(place, _purpose(source, plan, labels))
+    try:
+        with in_run(run):
+            chunks, missing = _chunks_to_write(begun, plan, labels, callback)
+            if any(missing):
+                _write_chunks(run, begun, plan, chunks, missing)
+        with explain_errors(place, INTACT), defer_interrupts():
+            put_in_place(begun, place, overwrite=overwrite)
+    except BaseException:
+        _leave(begun, callback)
+        raise
+    before = sum(
+        min(plan.height, source.shape[0] - i * plan.height)
+        for i, absent in enumerate(missing)
+        if not absent
+    )
+    info = run.info(warnings=labels.notes)
+    callback(ResultWritten(str(place)))
+    return _array_of(place, options, labels, plan.dtype, plan.height, info, before)
+
+
+def _array_of(
+    place: Path,
+    options: ConvertOptions,
+    labels: Labels,
+    dtype: np.dtype[Any],
+    height: int,
+    info: Info,
+    before: int = 0,
+) -> ConvertedArray:
+    """What was written."""
+    return ConvertedArray(
+        place, array_name(labels), labels.shape, dtype, height, before, options, info
+    )
+
+
+def plan_convert(
+    A: Any,
+    *,
+    chunk: str | int = "16MiB",
+    chunk_rows: int | None = None,
+    out_dtype: Any = None,
+    memory: int | float | str | None = None,
+) -> RunPlan:
+    """What `convert` will read and need, from shapes, and coordinates, alone.
+
+    Parameters
+    ----------
+    A, chunk, chunk_rows, out_dtype, memory
+        As of `convert`.
+
+    Returns
+    -------
+    plan
+        Passes, bytes and memory.
+
+    Raises
+    ------
+    SpecError, BudgetError
+        As `convert`, before anything is read.
+    """
+    options = ConvertOptions(chunk=str(chunk), chunk_rows=chunk_rows, out_dtype=out_dtype)
+    budget, path = allowed_bytes(memory), text_table(A)
+    if path is not None:
+        table = open_csv_table(path)
+        size = path.stat().st_size
+        return RunPlan(
+            "convert", str(path), options, 1, size, 1, 1, table_bytes(table, options, budget), budget,
+            ("text is parsed once, by one thread; how many rows it has is known at the end",),
+        )  # fmt: skip
+    source = _even_chunks(as_source(A), options)
+    labels = row_major_labels(source_labels(source))
+    found = plan_conversion(source, options, budget, 3 * labels_bytes(labels))
+    rows, tiles = found.rows, found.tiles
+    parts = rows.layout.amplification
+    spans = row_spans(found, [True] * -(-source.shape[0] // found.height))
+    size = show_bytes(found.written_bytes)
+    how = f"{size} are written, in chunks of {found.height:,} rows"
+    if tiles is not None:
+        how = (
+            f"{how}; before that {size} are written to files and read from there, since {source.chunks[0]:,} rows, as chunks have "
+            "them, do not fit"
+        )
+    elif parts > 1:
+        how = f"{how}; each chunk is read {parts:.0f} times, since one does not fit"
+    return RunPlan(
+        verb="convert",
+        source=source.name,
+        options=options,
+        passes=1 if tiles is None else 2,
+        pass_bytes=max(int(source.nbytes * parts), found.written_bytes if tiles else 0),
+        workers=rows.workers,
+        spans=len(spans),
+        projected_bytes=found.projected_bytes,
+        budget_bytes=budget,
+        notes=(how,),
+    )
+
+
+def check_place(out: Any, source: Any, *, overwrite: bool) -> Path:
+    """Where something is to be written, refused before any work if it may not be.
+
+    Raises
+    ------
+    StoreError
+        If something is there that may not be replaced, or the place cannot be written.
+    SpecError
+        If it is a URL, or not apart from what is read.
+    """
+    place = local_path(out, "out")
+    check_local(place)
+    check_apart(place, source)
+    put_back(place)
+    if path_exists(place, "write"):
+        if not overwrite:
+            raise StoreError(
+                f"{place} exists already. Pass overwrite=True (--overwrite) to replace it."
+            )
+        if not is_replaceable(place):
+            raise StoreError(
+                f"{place} exists and is no zarr array; it will not be replaced. Choose another place."
+            )
+    try_place(place)
+    return place
+
+
+def _leave(begun: ResumableFolder, callback: Callback) -> None:
+    """Leave what was written for the same call, if there is any; nothing else stays."""
+    parts = (begun.folder.rglob("*.done"), begun.folder.rglob("c/*/**/0"))
+    if not any(path.is_file() for found in parts for path in found):
+        begun.remove()
+        return
+    begun.leave()
+    callback(
+        SourceRemarked(
+            f"what was written is in {begun.folder}: the same again goes on from it; remove it if it is not wanted"
+        )
+    )
+
+
+def _even_chunks(source: Source, options: ConvertOptions) -> Source:
+    """A dask array whose chunks of rows are not some of what is written, in such chunks."""
+    if not isinstance(source, DaskSource):
+        return source
+    height = chunk_height(source, options, options.written_dtype(source.dtype))
+    heights = source.array.chunks[0]
+    if any(rows % height for rows in heights[:-1]):
+        return replace(source, array=source.array.rechunk((height, -1)))
+    return source
+
+
+def _purpose(source: Source, plan: ConversionPlan, labels: Labels) -> dict[str, Any]:
+    """What is written, and of what: the same again goes on."""
+    return {
+        "source": source_identity(source, labels),
+        "chunk_rows": plan.height,
+        "dtype": plan.dtype.str,
+    }
+
+
+def _chunks_to_write(
+    begun: ResumableFolder, plan: ConversionPlan, labels: Labels, callback: Callback
+) -> tuple[RowChunks, list[bool]]:
+    """Where chunks go, and which of them are missing."""
+    folder, name = begun.folder, array_name(labels)
+    if not begun.is_continued:
+        if begun.was_another:
+            callback(
+                SourceRemarked(
+                    f"{folder} was begun of another matrix, or with other options: it begins anew"
+                )
+            )
+        with explain_errors(folder, INTACT):
+            chunks = create_labelled_array(folder, labels, plan.height, plan.dtype)
+            begun.begin()
+        return chunks, [True] * chunks.count
+    dims = 1 + len(labels.columns)
+    chunks = RowChunks(
+        folder / name if name else folder, plan.source.shape, plan.height, plan.dtype, dims
+    )
+    chunks.clear_partial()
+    is_kept: Callable[[int], bool] = chunks.is_there
+    if not begun.is_same_boot:  # what lies on the disk may be less than was written
+        is_kept = chunks.is_intact
+        begun.begin()
+    missing = [not is_kept(i) for i in range(chunks.count)]
+    for index, absent in enumerate(missing):
+        if absent:
+            chunks.path(index).unlink(missing_ok=True)
+    kept = len(missing) - sum(missing)
+    callback(
+        SourceRemarked(
+            f"{kept:,} of {len(missing):,} chunks of {folder} are there already: it goes on"
+        )
+    )
+    return chunks, missing
+
+
+def _write_chunks(
+    run: Run, begun: ResumableFolder, plan: ConversionPlan, chunks: RowChunks, missing: list[bool]
+) -> None:
+    """Read the matrix, and write the chunks that are missing."""
+    source, tiles = plan.source, None
+    wanted = "" if plan.tiles is None else f"{TILES}-{plan.tiles.layout.axis}-{plan.width}"
+    with explain_errors(begun.folder, INTACT):
+        for other in begun.folder.glob(f"{TILES}-*"):
+            if other.name != wanted or not begun.is_same_boot:
+                shutil.rmtree(other)
+    if plan.tiles is not None:
+        tiles = ColumnTiles(
+            begun.folder / wanted, source.shape, plan.height, plan.width, plan.dtype
+        )
+        _write_tiles(run, plan, tiles)
+        source = tiles
+    reader = plan.rows.reader(source, row_spans(plan, missing))
+    run.workers = plan.rows.workers
+    run(ChunkWriting(chunks, tiles), "rows into chunks", reader=reader)
+    if tiles is not None:
+        with explain_errors(tiles.folder):
+            shutil.rmtree(tiles.folder)
+
+
+def _write_tiles(run: Run, plan: ConversionPlan, tiles: ColumnTiles) -> None:
+    """Read the matrix in tiles of columns, and write those that are missing to files."""
+    assert plan.tiles is not None
+    layout = plan.tiles.layout
+    with explain_errors(tiles.folder, INTACT):
+        tiles.folder.mkdir(exist_ok=True)
+    spans = [span for span in tile_spans(plan) if not tiles.done_path(*span).exists()]
+    if spans:
+        run.workers = plan.tiles.workers
+        along = layout.axis == "columns"
+        reader = plan.tiles.reader(plan.source, spans)
+        run(TileWriting(tiles, along), "columns into files", reader=reader)

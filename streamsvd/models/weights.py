@@ -1,0 +1,142 @@
+"""Weights of the columns of a model: settled with the first block, in every other the same.
+
+What a model factorises is ``A diag(weights)``: a block is multiplied before it enters, so that every identity of the ledger is that of
+the weighted rows. A column of weight 0 is 0 there, whatever stands in it.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from streamsvd.checks.weights import check_weights, weight_array
+from streamsvd.engine.weights import column_weight_array
+from streamsvd.errors import SpecError
+from streamsvd.models.state import ModelState
+from streamsvd.numerics.columns import describe_columns
+from streamsvd.protocols import Source
+from streamsvd.store.versions import ModelSpec, StoredNumbers, StoredWeights
+from streamsvd.typing import Real
+
+NAME = "column_weights"
+
+
+def stored_weights(weights: Any, spec: ModelSpec) -> StoredWeights | None:
+    """Weights as a model without blocks keeps them.
+
+    Raises
+    ------
+    SpecError
+        If they are no weights, or columns are what arrives.
+    """
+    if weights is None:
+        return None
+    refuse_weights_of_columns(weights, spec)
+    if isinstance(weights, str):
+        return StoredWeights(name=weights)
+    if isinstance(weights, Mapping):
+        names = {str(k): v for k, v in weights.items() if isinstance(v, str)}
+        arrays = {str(k): _stored(v) for k, v in weights.items() if not isinstance(v, str)}
+        return StoredWeights(along=names, arrays=arrays)
+    dims = getattr(weights, "dims", None)
+    along = tuple(str(name) for name in dims) if isinstance(dims, tuple) else ()
+    return StoredWeights(arrays={"": _stored(weights)}, dims=along)
+
+
+def _stored(values: Any) -> StoredNumbers:
+    numbers = np.ascontiguousarray(weight_array(values, NAME, "columns"))
+    return StoredNumbers(shape=numbers.shape, data=base64.b64encode(numbers.tobytes()).decode())
+
+
+def restore_weights(stored: StoredWeights | None) -> Any:
+    """The weights again, as the caller wrote them."""
+    if stored is None or stored.name:
+        return None if stored is None else stored.name
+    arrays = {name: _restored(numbers) for name, numbers in stored.arrays.items()}
+    if "" in arrays:
+        return _NamedNumbers(arrays[""], stored.dims) if stored.dims else arrays[""]
+    return {**stored.along, **arrays} or None
+
+
+def _restored(numbers: StoredNumbers) -> Real:
+    return np.frombuffer(base64.b64decode(numbers.data)).reshape(numbers.shape)
+
+
+class _NamedNumbers:
+    """Numbers that know the names of their dimensions, as those of xarray do."""
+
+    def __init__(self, values: Real, dims: tuple[str, ...]) -> None:
+        self.values, self.dims = values, dims
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        return np.array(self.values, dtype=dtype) if copy else np.asarray(self.values, dtype=dtype)
+
+
+def refuse_weights_of_columns(weights: Any, spec: ModelSpec) -> None:
+    """Refuse weights where columns are what arrives.
+
+    Raises
+    ------
+    SpecError
+        It says what to do.
+    """
+    if spec.axis == "columns" and weights is not None:
+        raise SpecError(
+            "column_weights= are of columns that stay, and here columns arrive. Multiply them before, or let rows grow."
+        )
+
+
+def all_weights(source: Source, given: Any) -> Real | None:
+    """One weight for each column of a block, checked; None for none."""
+    weights = column_weight_array(source, given)
+    return None if weights is None else check_weights(weights, source.shape[1], NAME, "columns")
+
+
+def first_weights(source: Source, stored: StoredWeights | None, given: Any) -> Real | None:
+    """Weights of all columns of the first block: the model's, or those of the call.
+
+    Raises
+    ------
+    SpecError
+        If both were passed and differ.
+    """
+    known, asked = all_weights(source, restore_weights(stored)), all_weights(source, given)
+    if known is None or asked is None:
+        return asked if known is None else known
+    _refuse_other(known, asked, "created")
+    return known
+
+
+def check_same_weights(source: Source, given: Any, state: ModelState) -> None:
+    """Refuse weights that differ from those of the model, in columns that it keeps.
+
+    Raises
+    ------
+    SpecError
+        Naming the columns.
+    """
+    asked = all_weights(source, given)
+    if asked is None:
+        return
+    ones = np.ones(asked.size if state.columns is None else state.columns.indices.size)
+    mine = ones if state.weights is None else state.weights
+    if state.columns is not None:
+        asked, mine = (
+            np.where(state.columns.keep_mask, asked, 0.0),
+            state.columns.spread(mine, 0.0),
+        )
+    _refuse_other(mine, asked, "begun")
+
+
+def _refuse_other(mine: Real, asked: Real, done: str) -> None:
+    other = np.flatnonzero(mine != asked)
+    if other.size:
+        j = int(other[0])
+        raise SpecError(
+            f"column_weights differ from those that the model was {done} with, at {describe_columns(other)}: {asked[j]:g} was "
+            f"asked for the first, the model has {mine[j]:g}. Leave column_weights= out: the model remembers them; or begin "
+            "another model."
+        )

@@ -1,0 +1,149 @@
+"""What a file, a folder or a store of several arrays holds, by their names; none of their values is read."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+
+from streamsvd.store.sources.beside import REFERRING
+from streamsvd.store.sources.kinds import find_kind
+
+LEVELS = 3
+"""Of groups within groups that are looked into."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedArray:
+    """An array among others.
+
+    Attributes
+    ----------
+    name
+        Its own, with the groups that it is in.
+    shape, dtype
+        As it is stored.
+    dims
+        Names of its dimensions; None where they have none.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    dims: tuple[str, ...] | None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its entries, as they are stored."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def is_matrix(self) -> bool:
+        """Whether it can be read as a matrix: numbers of at least two dimensions, and one entry."""
+        return len(self.shape) >= 2 and self.dtype.kind in "iufc" and math.prod(self.shape) > 0
+
+
+def list_matrices(source: Any) -> list[ListedArray]:
+    """The arrays of a source that may be the matrix, those that only belong to another left out; none where it holds no several.
+
+    Parameters
+    ----------
+    source
+        A `Path`, a URL or an object.
+    """
+    kind = find_kind(source)
+    read = None if kind is None else _READERS.get(kind.home)
+    if read is None:
+        return []
+    found, beside = read(source)
+    matrices = [array for array in found if array.is_matrix]
+    return [array for array in matrices if array.name not in beside] or matrices
+
+
+def _names(attributes: Iterable[Any]) -> set[str]:
+    return {name for text in attributes for name in str(text).split()}
+
+
+def _of_zarr(source: Any) -> tuple[list[ListedArray], set[str]]:
+    from streamsvd.store.sources.hierarchy import hierarchy
+    from streamsvd.store.sources.zarr_array import dimension_names, open_node, store_name
+
+    node = source if isinstance(source, zarr.Array | zarr.Group) else open_node(source)
+    arrays: dict[str, Any] = {"": node}
+    if isinstance(node, zarr.Group):
+        members, _ = hierarchy(node, store_name(node)).list_members(LEVELS)
+        arrays = {name: a for name, a in members.items() if isinstance(a, zarr.Array)}
+    found = []
+    for name, array in arrays.items():
+        dims = dimension_names(array, dict(array.attrs))
+        told = None if dims is None or None in dims else tuple(str(d) for d in dims)
+        found.append(ListedArray(name, tuple(array.shape), np.dtype(array.dtype), told))
+    said = [a.attrs.get(word, "") for a in arrays.values() for word in REFERRING]
+    return found, _names(said)
+
+
+def _of_hdf5(path: Path) -> tuple[list[ListedArray], set[str]]:
+    from streamsvd.store.sources.hdf5_files import reading_hdf5
+    from streamsvd.store.sources.hdf5_variables import (
+        attributes_of,
+        datasets_of,
+        dimension_names,
+        plain_dtype,
+    )
+
+    found, said = [], []
+    with reading_hdf5(path) as file:
+        for name, dataset in datasets_of(file):
+            dims = dimension_names(dataset)
+            told = None if dims is None or None in dims else tuple(str(d) for d in dims)
+            found.append(ListedArray(name, tuple(dataset.shape), plain_dtype(dataset), told))
+            attributes = attributes_of(dataset)
+            said += [attributes.get(word, "") for word in REFERRING]
+    return found, _names(said)
+
+
+def _of_netcdf3(path: Path) -> tuple[list[ListedArray], set[str]]:
+    from streamsvd.store.sources.netcdf3_header import read_header
+
+    variables = read_header(path)
+    found = [ListedArray(name, v.shape, v.dtype, v.dims) for name, v in variables.items()]
+    return found, _names(
+        v.attributes.get(word, "") for v in variables.values() for word in REFERRING
+    )
+
+
+def _of_npz(path: Path) -> tuple[list[ListedArray], set[str]]:
+    from streamsvd.store.sources.npz import array_header
+
+    found = []
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            if member.filename.endswith(".npy") and not member.flag_bits & 1:
+                with archive.open(member) as stream:
+                    shape, _, dtype, _ = array_header(stream)
+                name = member.filename.removesuffix(".npy")
+                found.append(ListedArray(name, tuple(shape), dtype, None))
+    return found, set()
+
+
+def _of_tensors(path: Path) -> tuple[list[ListedArray], set[str]]:
+    from streamsvd.store.collections.safetensors import open_tensors
+
+    tensors = open_tensors(path).items()
+    return [ListedArray(n, tuple(t.shape), np.dtype(t.dtype), None) for n, t in tensors], set()
+
+
+_READERS: dict[str, Callable[[Any], tuple[list[ListedArray], set[str]]]] = {
+    "zarr_array:open_zarr": _of_zarr,
+    "hdf5:open_hdf5": _of_hdf5,
+    "netcdf3:open_netcdf3": _of_netcdf3,
+    "npz:open_npz": _of_npz,
+    "tensors:open_tensor": _of_tensors,
+}
+"""What lists the arrays of a source, by what opens its kind."""

@@ -1,0 +1,128 @@
+"""The metadata of a new zarr array of whole rows, and what stands along its dimensions, in one folder.
+
+A matrix with coordinates or a name becomes a group: the array, and beside it an array for each coordinate, as xarray lays them out.
+Any other becomes an array by itself.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import zarr
+from zarr.codecs import BytesCodec, Crc32cCodec
+
+from streamsvd.labels import Coordinate, Labels, TextValues
+from streamsvd.store.sources.beside import visible_attributes
+from streamsvd.store.sources.conventions import ROWS
+from streamsvd.store.writing.row_chunks import RowChunks
+
+WRITER = "streamsvd_convert"
+"""Attribute of a group that `convert` has written: such a group may be replaced."""
+DEFAULT_NAME = "data"
+
+
+def create_labelled_array(
+    folder: Path, labels: Labels, height: int, dtype: np.dtype[Any]
+) -> RowChunks:
+    """Write all but the values of a matrix into a folder.
+
+    Parameters
+    ----------
+    folder
+        Where; it is there.
+    labels
+        Of the matrix, one dimension of which makes the rows.
+    height
+        Rows of a chunk.
+    dtype
+        Of the entries.
+
+    Returns
+    -------
+    chunks
+        To be written.
+    """
+    dims = (*labels.rows, *labels.columns)
+    shape = tuple(dimension.length for dimension in dims)
+    beside = tuple(c for c in labels.coordinates if c.dims)
+    attributes = visible_attributes(labels.attributes)
+    name = array_name(labels)
+    named = [c.name for c in beside if c.dims != (c.name,)]
+    if len(dims) > 2:
+        attributes[ROWS] = dims[0].name
+    if name and named:
+        attributes["coordinates"] = " ".join(named)
+    if name:
+        group = zarr.create_group(str(folder), attributes={WRITER: 1})
+        for coordinate in beside:
+            _write_coordinate(group, coordinate)
+    chunks = (height, *shape[1:])
+    zarr.create_array(
+        str(folder / name) if name else str(folder),
+        shape=shape,
+        chunks=chunks,
+        dtype=dtype,
+        fill_value=0,
+        serializer=BytesCodec(),
+        filters=[],
+        compressors=[Crc32cCodec()],
+        dimension_names=[dimension.name for dimension in dims],
+        attributes=attributes,
+    )
+    if name:
+        with (
+            warnings.catch_warnings()
+        ):  # that format 3 says nothing of it; xarray looks for it all the same
+            warnings.simplefilter("ignore")
+            zarr.consolidate_metadata(str(folder))
+    matrix = (shape[0], math.prod(shape[1:]))
+    return RowChunks(folder / name if name else folder, matrix, height, dtype, len(shape))
+
+
+def array_name(labels: Labels) -> str:
+    """The name of the array in its group; empty where it is an array by itself."""
+    if not labels.name and not any(c.dims for c in labels.coordinates):
+        return ""
+    taken = {c.name for c in labels.coordinates}
+    name = labels.name.replace("/", "_").strip(". ") or DEFAULT_NAME
+    while name in taken:
+        name += "_"
+    return name
+
+
+def _write_coordinate(group: zarr.Group, coordinate: Coordinate) -> None:
+    values: Any = coordinate.values
+    if isinstance(values, TextValues):
+        values = values.values
+    options: dict[str, Any] = {"dtype": str if values.dtype == object else values.dtype}
+    with (
+        warnings.catch_warnings()
+    ):  # texts are an extension of format 3, which all releases read that can write them
+        warnings.simplefilter("ignore")
+        array = group.create_array(
+            coordinate.name.replace("/", "_"),
+            shape=values.shape,
+            chunks=tuple(max(1, extent) for extent in values.shape),
+            dimension_names=list(coordinate.dims),
+            attributes=visible_attributes(coordinate.attributes),
+            config={"write_empty_chunks": True},
+            **options,
+        )
+        array[...] = values
+
+
+def is_replaceable(path: Path) -> bool:
+    """Whether a folder is a zarr array, or a group that `convert` has written."""
+    if (path / ".zarray").exists():
+        return True
+    try:
+        found: Mapping[str, Any] = msgspec.json.decode((path / "zarr.json").read_bytes())
+        return bool(found["node_type"] == "array" or WRITER in found.get("attributes", {}))
+    except (OSError, msgspec.DecodeError, KeyError, TypeError, AttributeError):
+        return False
