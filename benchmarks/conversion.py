@@ -149,7 +149,9 @@ class ManyRows:
     def read(self, rows: slice) -> Any:
         """Rows whose leading directions fall in size."""
         start, stop, _ = rows.indices(self.shape[0])
-        angle = np.arange(start, stop, dtype="f4")[:, None] * np.linspace(1e-4, 1, WIDTH, dtype="f4")
+        angle = np.arange(start, stop, dtype="f4")[:, None] * np.linspace(
+            1e-4, 1, WIDTH, dtype="f4"
+        )
         return np.sin(angle) / np.arange(1, WIDTH + 1, dtype="f4") @ self.waves
 
 
@@ -176,7 +178,12 @@ def work(name: str, path: str) -> Figures:
         seconds = time.perf_counter() - began
     finally:
         shutil.rmtree(folder)
-    return {"seconds": seconds, "cpu": cost["cpu_s"], "peak": cost["peak_rss_bytes"], "bytes": A.nbytes}
+    return {
+        "seconds": seconds,
+        "cpu": cost["cpu_s"],
+        "peak": cost["peak_rss_bytes"],
+        "bytes": A.nbytes,
+    }
 
 
 WORK = ("read", "write", "convert", "project", "many")
@@ -203,7 +210,10 @@ def table(size: Size = "full", rounds: int = 3) -> Table:
                     f"{name}, {form}, {runs[name]['bytes'] / 1e9:.2f} GB",
                     f">= {SPEED:g} of the speed of a plain read",
                     f"{plain / seconds:.2f}: {seconds:.2f} s; plain read {plain:.2f} s"
-                    + (f", plain write {runs['write']['seconds']:.2f} s; of both one after the other {floor / seconds:.2f}" * (name == "convert")),
+                    + (
+                        f", plain write {runs['write']['seconds']:.2f} s; of both one after the other {floor / seconds:.2f}"
+                        * (name == "convert")
+                    ),
                     judged(plain / seconds >= SPEED, size=size),
                 )
             )

@@ -11,7 +11,11 @@ from streamsvd.cli import options
 
 @click.command("info", short_help="What a source or a result is, and what to do with it.")
 @options.source
-@click.option("--count", is_flag=True, help="Read it once: what is missing, constant columns, the range of its entries.")
+@click.option(
+    "--count",
+    is_flag=True,
+    help="Read it once: what is missing, constant columns, the range of its entries.",
+)
 @options.memory
 @options.as_json
 @options.quiet
@@ -146,7 +150,10 @@ def _said(context: click.Context, name: str) -> list[Any]:
 
     if context.get_parameter_source(name) in (None, ParameterSource.DEFAULT):
         return []
-    kept = [context.params, *(v for k, v in context.meta.items() if k.startswith("streamsvd.") and isinstance(v, dict))]
+    kept = [
+        context.params,
+        *(v for k, v in context.meta.items() if k.startswith("streamsvd.") and isinstance(v, dict)),
+    ]
     for values in kept:
         if name in values:
             value = values[name]

@@ -22,8 +22,15 @@ NEXT = {
         "streamsvd update {place} NEW",
         "streamsvd report {place} -o {stem}.html",
     ),
-    "kernel_ridge": ("streamsvd krr predict {place} NEW --out y.npy", "streamsvd report {place} -o {stem}.html"),
-    "pipeline": ("streamsvd run {place}", "streamsvd runs {place}", "streamsvd report {place} -o {stem}.html"),
+    "kernel_ridge": (
+        "streamsvd krr predict {place} NEW --out y.npy",
+        "streamsvd report {place} -o {stem}.html",
+    ),
+    "pipeline": (
+        "streamsvd run {place}",
+        "streamsvd runs {place}",
+        "streamsvd report {place} -o {stem}.html",
+    ),
     "": ("streamsvd report {place} -o {stem}.html",),
 }
 """What can be done with each; `project` and others are left out where there is no such command."""
@@ -93,7 +100,9 @@ def _next_lines(source: str, kind: str) -> list[str]:
     from streamsvd.cli.commands import VERBS
 
     stem = Path(source).name.split(".")[0] or "report"
-    lines = [line.format(place=quote(source), stem=quote(stem)) for line in NEXT.get(kind, NEXT[""])]
+    lines = [
+        line.format(place=quote(source), stem=quote(stem)) for line in NEXT.get(kind, NEXT[""])
+    ]
     return [line for line in lines if line.split()[1] in VERBS]
 
 

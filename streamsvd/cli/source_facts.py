@@ -19,7 +19,19 @@ from streamsvd.store.sources.labels import source_labels
 from streamsvd.store.sources.times import read_times
 
 Facts = list[tuple[str, str]]
-TIME_NAMES = ("time", "valid_time", "date", "datetime", "year", "t", "frame", "sample", "obs", "cell", "run")
+TIME_NAMES = (
+    "time",
+    "valid_time",
+    "date",
+    "datetime",
+    "year",
+    "t",
+    "frame",
+    "sample",
+    "obs",
+    "cell",
+    "run",
+)
 """Names of dimensions that make rows, by their habits; else the first does."""
 RANK = 20
 """Components of the line that is shown, where there are so many."""
@@ -59,7 +71,6 @@ def describe(A: Any, source: str, given: Sequence[str]) -> dict[str, Any]:
     labels, stored = source_labels(A), innermost_source(A)
     layout = getattr(stored, "layout", None)  # of an N-dimensional array
     packing = getattr(getattr(stored, "array", stored), "packing", None)
-    packed = packing is not None and not packing.is_plain
     record: dict[str, Any] = {
         "status": "opened",
         "name": A.name,
@@ -72,7 +83,7 @@ def describe(A: Any, source: str, given: Sequence[str]) -> dict[str, Any]:
         "chunk_bytes": p * q * A.dtype.itemsize,
         "has_no_chunks": bool(getattr(A, "has_no_chunks", False)),
         "dims": None,
-        "missing_values": list(packing.fills) if packed else None,
+        "missing_values": None,
         "variable": labels.name or None,
         "attributes": labels.attributes,
         "rows": [_dimension_record(d, labels) for d in labels.rows],
@@ -94,11 +105,12 @@ def describe(A: Any, source: str, given: Sequence[str]) -> dict[str, Any]:
             "least_rows": int(heights.min()),
             "most_rows": int(heights.max()),
         }
-    if packed:
-        assert packing is not None
+    marked = "--missing-value" in given
+    if packing is not None and not packing.is_plain:
+        marked = marked or bool(packing.fills)
+        record["missing_values"] = list(packing.fills)
         record["stored_dtype"] = str(packing.stored_dtype)
         record["scale_factor"], record["add_offset"] = packing.record.scale, packing.record.offset
-    marked = bool(packed and packing is not None and packing.fills) or "--missing-value" in given
     record["command"] = pca_line(source, given, (m, n), gaps=marked)
     record["faster"] = _faster_line(A, source, given)
     return record
@@ -106,8 +118,7 @@ def describe(A: Any, source: str, given: Sequence[str]) -> dict[str, Any]:
 
 def _kind_title(source: str) -> str:
     """What it is, as the list of kinds calls it."""
-    from streamsvd.checks.paths import is_url, local_path
-    from streamsvd.store.sources.opening import split_inside
+    from streamsvd.checks.paths import is_url, local_path, split_inside
 
     if is_url(source):
         return "a zarr store, array or group"
@@ -127,7 +138,13 @@ def _faster_line(A: Source, source: str, given: Sequence[str]) -> str:
     packed = any(type(step).__name__ != "Checksum" for step in steps)
     if getattr(A, "has_no_chunks", False) or A.nbytes < FAST_BYTES[0] or (whole and not packed):
         return ""
-    words = ["streamsvd", "convert", source, f"{Path(source).stem.split('.')[0] or 'A'}-rows.zarr", *given]
+    words = [
+        "streamsvd",
+        "convert",
+        source,
+        f"{Path(source).stem.split('.')[0] or 'A'}-rows.zarr",
+        *given,
+    ]
     return " ".join(quote(word) for word in words)
 
 
@@ -149,7 +166,9 @@ def _ends(coordinate: Coordinate) -> tuple[Any, Any]:
     if " since " in coordinate.units:
         try:
             days = read_times(values[[0, -1]], coordinate.attributes, coordinate.name).day
-            first, last = (f"{d // 10000:04d}-{d // 100 % 100:02d}-{d % 100:02d}" for d in days.tolist())
+            first, last = (
+                f"{d // 10000:04d}-{d // 100 % 100:02d}-{d % 100:02d}" for d in days.tolist()
+            )
             return first, last
         except Exception:  # a calendar that is not known: numbers say something too
             pass
@@ -173,7 +192,9 @@ def source_lines(record: dict[str, Any]) -> Facts:
         scale, offset = record["scale_factor"], record["add_offset"]
         scaled = f" (x {scale!r} + {offset!r})" if (scale, offset) != (1, 0) else ""
         packed = f"stored as {record['stored_dtype']}, unpacked when read{scaled}; missing values: {fills}"
-    chunks = f"{p:,} x {q:,} ({show_bytes(record['chunk_bytes'])}), {grid[0]:,} x {grid[1]:,} of them"
+    chunks = (
+        f"{p:,} x {q:,} ({show_bytes(record['chunk_bytes'])}), {grid[0]:,} x {grid[1]:,} of them"
+    )
     if record["has_no_chunks"]:
         chunks = "none: it is read from wherever"
     parts = record.get("parts")
@@ -204,7 +225,11 @@ def _attributes_text(record: dict[str, Any]) -> str:
     """The name of the variable, and its units."""
     found = record["attributes"]
     name = found.get("long_name") or found.get("standard_name") or ""
-    parts = [record["variable"] or "", f"{name}" if name else "", f"in {found['units']}" if found.get("units") else ""]
+    parts = [
+        record["variable"] or "",
+        f"{name}" if name else "",
+        f"in {found['units']}" if found.get("units") else "",
+    ]
     return ", ".join(str(part) for part in parts if part)
 
 
@@ -251,7 +276,11 @@ def count_lines(counts: dict[str, Any], record: dict[str, Any]) -> Facts:
     if missing:
         told = f"{missing:,} of {m * n:,} entries ({missing / (m * n):.3g}), in {some:,} columns"
         told += f", {without:,} of them without any value" if without else ""
-    span = "no value at all" if counts["low"] is None else f"{counts['low']:.6g} to {counts['high']:.6g}"
+    span = (
+        "no value at all"
+        if counts["low"] is None
+        else f"{counts['low']:.6g} to {counts['high']:.6g}"
+    )
     infinite = f"{counts['infinite']:,} entries are Inf, which is an error of every verb"
     return [
         ("missing", told),
@@ -259,4 +288,3 @@ def count_lines(counts: dict[str, Any], record: dict[str, Any]) -> Facts:
         ("range", span),
         ("constant", f"{counts['constant_columns']:,} of {n:,} columns"),
     ]
-

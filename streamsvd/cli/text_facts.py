@@ -71,4 +71,6 @@ def show_text(record: dict[str, Any]) -> None:
     from streamsvd.cli.present import print_facts
 
     click.echo(f"{record['name']}: {record['what']}")
-    print_facts([*((name, text) for name, text in record["facts"]), ("get it in", record["command"])])
+    print_facts(
+        [*((name, text) for name, text in record["facts"]), ("get it in", record["command"])]
+    )

@@ -69,7 +69,9 @@ def write_shards(path):
 def write_tensors(path):
     from streamsvd.testing.writing import write_known  # noqa: F401 - the helpers are at hand
 
-    header = json.dumps({"w": {"dtype": "F32", "shape": [60, 8], "data_offsets": [0, 1920]}}).encode()
+    header = json.dumps(
+        {"w": {"dtype": "F32", "shape": [60, 8], "data_offsets": [0, 1920]}}
+    ).encode()
     Path(path).write_bytes(len(header).to_bytes(8, "little") + header + A.astype("f4").tobytes())
 
 
@@ -118,7 +120,9 @@ def test_a_field_is_described_by_its_coordinates(here, told):
 def test_several_matrices_are_listed_with_the_line_that_chooses_one(here, told):
     group = zarr.create_group("air.zarr")
     for name in ("u", "v"):
-        group.create_array(name, data=FIELD, chunks=(10, 4, 5), dimension_names=("time", "lat", "lon"))
+        group.create_array(
+            name, data=FIELD, chunks=(10, 4, 5), dimension_names=("time", "lat", "lon")
+        )
     group.create_array("area", data=FIELD[0], dimension_names=("lat", "lon"))
     group["u"].attrs["coordinates"] = "area"
     group.create_array("lat", data=np.arange(4.0), dimension_names=("lat",))
@@ -129,13 +133,24 @@ def test_several_matrices_are_listed_with_the_line_that_chooses_one(here, told):
         for array in record["arrays"]:
             assert array["command"] in told(f"info {source}")
             chosen = told(array["command"].removeprefix("streamsvd ") + " --json")
-            assert told(chosen["command"].removeprefix("streamsvd ") + " --json --quiet")["status"] == "converged"
+            assert (
+                told(chosen["command"].removeprefix("streamsvd ") + " --json --quiet")["status"]
+                == "converged"
+            )
 
 
 def test_options_of_the_source_are_in_the_line(here, told):
     write_netcdf("t2m.nc")
-    record = told("info t2m.nc --variable t2m --rows time --weights lat=cos --missing-value -9 --json")
-    for words in ("--variable t2m", "--rows time", "--weights lat=cos", "--missing-value -9.0", "--nonfinite mean"):
+    record = told(
+        "info t2m.nc --variable t2m --rows time --weights lat=cos --missing-value -9 --json"
+    )
+    for words in (
+        "--variable t2m",
+        "--rows time",
+        "--weights lat=cos",
+        "--missing-value -9.0",
+        "--nonfinite mean",
+    ):
         assert words in record["command"]
     told(record["command"].removeprefix("streamsvd ") + " --json --quiet")
 
@@ -201,7 +216,9 @@ def test_saves_of_a_run_are_known(here, told):
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        streamsvd.nystrom(A, n_centres=5, length=1.0, checkpoint="ck", save_seconds=0, callback=Stop())
+        streamsvd.nystrom(
+            A, n_centres=5, length=1.0, checkpoint="ck", save_seconds=0, callback=Stop()
+        )
     record = told("info ck --json")
     assert record["what"] == "saves of a run of nystrom"
     assert "--checkpoint ck" in record["next"][0]
