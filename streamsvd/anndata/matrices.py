@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.checks.foreign import check_object, foreign_advice
+from streamsvd.checks.masks import require_unmasked
 from streamsvd.engine.opening import as_source
 from streamsvd.errors import ShapeError, SpecError
 from streamsvd.labels import Coordinate, Dimension, Labels
@@ -100,7 +101,7 @@ def variable_mask(
         values = np.asarray(adata.var[mask_var])
         name = f"adata.var[{mask_var!r}]"
     else:
-        values, name = np.asarray(mask_var), "mask_var"
+        values, name = require_unmasked(mask_var, "mask_var"), "mask_var"
     if values.shape != (adata.n_vars,):
         raise ShapeError(
             f"{name} has shape {values.shape}, and adata {adata.n_vars:,} variables. Pass one boolean for each."
