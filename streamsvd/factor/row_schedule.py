@@ -111,12 +111,13 @@ def schedule_row_pass(source: Source, work: RowWork, allowed: int) -> RowSchedul
 
 
 def band_rows(layout: Layout, work: RowWork, fixed: int | None = None) -> int:
-    """Rows of a chunk of what is written; those of a dask array are those of its chunks."""
+    """Rows of a chunk of what is written; those of a dask array are, or divide, those of its chunks."""
     if not work.written:
         return 1
-    if fixed is not None:
-        return fixed
     row = work.width * work.item
+    if fixed is not None:
+        most = max(1, min(fixed, MOST_BAND_BYTES // row))
+        return next(rows for rows in range(most, 0, -1) if fixed % rows == 0)
     grain = min(layout.grain, layout.length)
     if grain * row > MOST_BAND_BYTES:
         return max(1, min(MOST_BAND_BYTES // row, grain))
