@@ -78,6 +78,11 @@ FOREIGN_SUFFIXES: dict[str, ForeignAdvice] = {
     ".cdf": ("netCDF", _NETCDF),
     ".grib": ("GRIB", _NETCDF),
     ".grb": ("GRIB", _NETCDF),
+    ".parquet": ("a parquet table", _TABLE.replace("{reader}", "read_parquet")),
+    ".pq": ("a parquet table", _TABLE.replace("{reader}", "read_parquet")),
+    ".feather": ("a feather table", _TABLE.replace("{reader}", "read_feather")),
+    ".arrow": ("an arrow table", _TABLE.replace("{reader}", "read_feather")),
+    ".bed": ("genotypes of PLINK", "streamsvd convert {quoted} {stem}.zarr"),
     ".xlsx": ("a table", _TABLE.replace("{reader}", "read_excel")),
     ".csv": ("text, in which rows have no known places", _CSV),
     ".tsv": ("text, in which rows have no known places", _CSV),
@@ -179,6 +184,19 @@ def check_dense(block: Any, name: str) -> None:
         )
 
 
+def file_advice(path: Path) -> ForeignAdvice | None:
+    """What a file is by its name, and the line that makes one of it that is read; None for what is not known."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    while suffixes and suffixes[-1] in COMPRESSION_SUFFIXES:
+        suffixes.pop()
+    found = FOREIGN_SUFFIXES.get(suffixes[-1]) if suffixes else None
+    if found is None:
+        return None
+    what, line = found
+    stem = path.name.split(".")[0] or "A"
+    return what, line.format(path=path, quoted=quote(str(path)), stem=quote(stem), more="")
+
+
 def check_file_kind(path: Path) -> None:
     """Refuse a file of a kind that is known and not read yet.
 
@@ -187,13 +205,7 @@ def check_file_kind(path: Path) -> None:
     StoreError
         What it is, and the line that makes one of it that is read.
     """
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    while suffixes and suffixes[-1] in COMPRESSION_SUFFIXES:
-        suffixes.pop()
-    found = FOREIGN_SUFFIXES.get(suffixes[-1]) if suffixes else None
-    if found is None:
-        return
-    what, line = found
-    stem = path.name.split(".")[0] or "A"
-    said = line.format(path=path, quoted=quote(str(path)), stem=quote(stem), more="")
-    raise StoreError(f"{path} is {what}, which is not read yet. Make one of it that is: {said}")
+    found = file_advice(path)
+    if found is not None:
+        what, said = found
+        raise StoreError(f"{path} is {what}, which is not read yet. Make one of it that is: {said}")

@@ -117,7 +117,7 @@ def run_record(found: ClusterResult | CompressionReport | RateCurve) -> dict[str
 
 def show(collection: str, done: CompressionReport, *, as_json: bool) -> None:
     """What was stored, on stdout."""
-    from streamsvd.cli.info import cluster_facts
+    from streamsvd.cli.compressed_facts import cluster_facts
     from streamsvd.cli.present import keyed_fields, memory_line, print_facts, show_json
     from streamsvd.engine.memory import show_bytes
 

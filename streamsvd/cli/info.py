@@ -1,4 +1,4 @@
-"""``streamsvd info``: what a source, or a compressed collection, is, without reading any of its values."""
+"""``streamsvd info``: what anything is, a source or what was made of one, and the line that goes on with it."""
 
 from __future__ import annotations
 
@@ -9,232 +9,193 @@ import click
 from streamsvd.cli import options
 
 
-@click.command("info", short_help="Shape, type and chunks of a matrix.")
+@click.command("info", short_help="What a source or a result is, and what to do with it.")
 @options.source
+@click.option(
+    "--count",
+    is_flag=True,
+    help="Read it once: what is missing, constant columns, the range of its entries.",
+)
+@options.memory
 @options.as_json
-def command(source: str, variable: str | None, rows: Any, missing: str, as_json: bool) -> None:
-    """Shape, type and chunks of a matrix, or what a compressed collection holds; reads no values."""
-    from streamsvd.cli.present import print_facts, show_json
-    from streamsvd.cli.progress import say
-    from streamsvd.cli.sources import open_source
+@options.quiet
+def command(
+    source: str,
+    variable: str | None,
+    rows: Any,
+    missing: str,
+    count: bool,
+    memory: str | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """What SOURCE is: a matrix, several of them, a table of text, a result, a model, a collection; and the line that goes on with it.
+
+    Reads no values, but for --count.
+    """
+    from streamsvd.cli.compressed_facts import is_compressed, show_compressed
+    from streamsvd.cli.own_facts import own_kind, own_record, show_own
+    from streamsvd.cli.present import show_json
+    from streamsvd.cli.text_facts import foreign_record, show_text, table_record
 
     if is_compressed(source):
         show_compressed(source, as_json=as_json)
         return
+    if kind := own_kind(source):
+        record = own_record(source, kind)
+        show_json("result", record) if as_json else show_own(record)
+        return
+    text = table_record(source) or foreign_record(source)
+    if text is not None:
+        show_json("foreign", text) if as_json else show_text(text)
+        return
+    _show_source(source, variable, rows, missing, count, memory, as_json=as_json, quiet=quiet)
+
+
+def _show_source(
+    source: str,
+    variable: str | None,
+    rows: Any,
+    missing: str,
+    count: bool,
+    memory: str | None,
+    *,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    from streamsvd.cli.present import print_facts, show_json
+    from streamsvd.cli.progress import say, watching
+    from streamsvd.cli.source_facts import count_lines, count_record, describe, source_lines
+    from streamsvd.cli.sources import fit_source, open_source
+
+    arrays = None if variable and rows is not None else _arrays(source, variable)
+    if arrays is not None and len(arrays) > 1:
+        _show_arrays(source, arrays, as_json=as_json)
+        return
+    if arrays and rows is None:
+        rows = _rows(arrays[0])
     A = open_source(source, variable, rows, missing)
     for text in getattr(A, "remarks", ()):
         say(text)
-    record = describe(A)
+    record = describe(A, source, given_words(rows))
+    if count:
+        with watching(A.nbytes, quiet=quiet) as watch:
+            record["counts"] = count_record(fit_source(A, memory, watch), memory, watch)
+        if record["counts"]["missing"] and "--nonfinite" not in record["command"]:
+            record["command"] += " --nonfinite mean"
     if as_json:
         show_json("source", record)
         return
     click.echo(record["name"])
-    print_facts(_source_facts(record))
+    lines = source_lines(record)
+    if count:
+        at = [name for name, _ in lines].index("factorise")
+        lines[at:at] = count_lines(record["counts"], record)
+    print_facts(lines)
 
 
-def is_compressed(source: str) -> bool:
-    """Whether it is a compressed collection; of a URL only its store can tell."""
-    from streamsvd.checks.paths import is_url, local_path
+def _arrays(source: str, variable: str | None) -> list[Any] | None:
+    """The arrays that may be meant; None where the source is opened as it is, or says itself what is wrong."""
+    from pathlib import Path
+
+    from streamsvd.checks.paths import is_url, local_path, split_inside
+    from streamsvd.errors import StreamSVDError
     from streamsvd.store.explanations import path_exists
+    from streamsvd.store.sources.contents import list_matrices
 
+    place: Any = source
     if not is_url(source):
-        path = local_path(source, "source")
-        return path_exists(path) and path.is_dir() and path_exists(path / "collection.json")
-    if not source.startswith(("s3://", "gs://", "az://")):
-        return False
-    from streamsvd.errors import StoreError
-    from streamsvd.store.collections.archive import CompressedStore
-
+        place, inside = split_inside(local_path(source, "source").absolute())
+        variable = variable or inside
+        if not isinstance(place, Path) or not path_exists(place):
+            return None
     try:
-        return CompressedStore.from_address(source).is_there()
-    except StoreError:
-        return False
+        found = list_matrices(place)
+    except (StreamSVDError, OSError, ValueError):
+        return None  # opening it says what is wrong
+    if variable is None:
+        return found
+    wanted = variable.strip("/")
+    return [array for array in found if array.name.strip("/") == wanted] or None
 
 
-def show_compressed(source: str, *, as_json: bool) -> None:
-    """Clusters, certified intervals, errors of blocks, bytes before and after."""
-    from streamsvd.cli.present import (
-        at_least,
-        at_most,
-        keyed_fields,
-        print_facts,
-        show_json,
-        table_lines,
-    )
-    from streamsvd.collections.compressed import open_compressed
+def _rows(array: Any) -> Any:
+    from streamsvd.cli.source_facts import default_rows
+
+    found = default_rows(array)
+    return (int(found) if found.isdigit() else found) if found else None
+
+
+def given_words(rows: Any = None) -> list[str]:
+    """The options of the source that the command was given, as words; with the dimensions that make its rows."""
+    context = click.get_current_context()
+    own = {"source", "count", "memory", "as_json", "quiet", "rows"}
+    said: list[str] = []
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        if name in own or parameter.param_type_name != "option":
+            continue
+        flag, raw = parameter.opts[0], _said(context, name)
+        for value in raw:
+            said += [flag] if value is True else [flag, str(value)]
+    if rows is not None:
+        names = rows if isinstance(rows, tuple) else (rows,)
+        said += ["--rows", ",".join(str(name) for name in names)]
+    return said
+
+
+def _said(context: click.Context, name: str) -> list[Any]:
+    """What was said of an option, whether it became an argument or was kept beside; nothing for a default."""
+    from click.core import ParameterSource
+
+    if context.get_parameter_source(name) in (None, ParameterSource.DEFAULT):
+        return []
+    kept = [
+        context.params,
+        *(v for k, v in context.meta.items() if k.startswith("streamsvd.") and isinstance(v, dict)),
+    ]
+    for values in kept:
+        if name in values:
+            value = values[name]
+            if name == "shape":
+                return [",".join(str(n) for n in value)]
+            return list(value) if isinstance(value, tuple) else [value]
+    return []
+
+
+def _show_arrays(source: str, arrays: list[Any], *, as_json: bool) -> None:
+    """Several matrices, each with the line that chooses it."""
+    from streamsvd.cli.present import show_json, table_lines
+    from streamsvd.cli.source_facts import default_rows
     from streamsvd.engine.memory import show_bytes
 
-    held = open_compressed(source)
-    weighted = set(held.weighted_names)
-    if as_json:
-        show_json(
-            "collection",
+    said = given_words()
+    rows, records = [], []
+    for array in arrays:
+        shape = " x ".join(f"{n:,}" for n in array.shape)
+        if array.dims is not None:
+            shape = ", ".join(f"{d} {n:,}" for d, n in zip(array.dims, array.shape, strict=True))
+        words = _choice(source, said, array.name, default_rows(array))
+        rows.append([array.name, shape, str(array.dtype), show_bytes(array.nbytes), words])
+        records.append(
             {
-                "status": "opened",
-                "name": held.name,
-                "version": held.version,
-                "asked": {f: getattr(held.options, f) for f in held.options.__struct_fields__},
-                "rows": held.rows,
-                "clusters": [keyed_fields(c, n_residuals="coded") for c in held.clusters],
-                "blocks": {
-                    name: {
-                        "shape": held.shape(name),
-                        "dtype": held.kind(name),
-                        "cluster": held.labels[name],
-                        "error": error,
-                        "weighted": name in weighted,
-                    }
-                    for name, error in held.block_errors.items()
-                },
-                "zeros": held.zeros,
-                "bytes_before": held.bytes_before,
-                "bytes_after": held.bytes_after,
-                "compression_ratio": held.compression_ratio,
-            },
-        )
+                "name": array.name, "shape": array.shape, "dtype": str(array.dtype), "dims": array.dims, "nbytes": array.nbytes,
+                "command": words,
+            }
+        )  # fmt: skip
+    if as_json:
+        show_json("arrays", {"status": "opened", "name": source, "arrays": records})
         return
-    a = held.options
-    rank = "least storage" if a.rank is None else f"rank {a.rank}"
-    click.echo(
-        f"{held.name}: {len(held):,} matrices of {held.rows:,} rows, version {held.version}\n"
-    )
-    print_facts(
-        [
-            (
-                "asked",
-                f"error {a.error:g} of each {a.mode if a.mode != 'global' else 'collection'}, {rank}, {a.method}"
-                + (f", bases within {a.principal:g}" if a.principal is not None else ""),
-            ),
-            ("weights", f"errors of {len(weighted):,} matrices are weighted" if weighted else ""),
-            *cluster_facts(held.clusters, held.block_errors),
-            (
-                "bytes",
-                f"{show_bytes(held.bytes_before)} -> {show_bytes(held.bytes_after)}, {held.compression_ratio:.3g} times less",
-            ),
-            (
-                "missing",
-                f"{sum(held.zeros.values()):,} entries of {len(held.zeros)} count as zero"
-                if held.zeros
-                else "",
-            ),
-        ]
-    )
-    click.echo()
-    head = ["cluster", "matrices", "rank", "error at least", "at most"]
-    rows = [
-        [
-            str(i),
-            str(len(c.members)),
-            "raw" if c.raw else str(c.rank),
-            at_least(c.error_lower, 4),
-            at_most(c.error_upper, 4),
-        ]
-        for i, c in enumerate(held.clusters)
-    ]
+    click.echo(f"{source}: {len(arrays):,} matrices; choose one\n")
+    head = ["variable", "extents", "type", "size", "line"]
+    from streamsvd.cli.compressed_facts import first_lines
+
     click.echo("\n".join(f"  {line}" for line in table_lines(head, first_lines(rows))))
-    click.echo()
-    errors = [
-        [name, str(held.labels[name]), at_most(e, 4)] for name, e in held.block_errors.items()
-    ]
-    click.echo(
-        "\n".join(
-            f"  {line}"
-            for line in table_lines(["matrix", "cluster", "error at most"], first_lines(errors))
-        )
-    )
 
 
-MOST_LINES = 40
+def _choice(source: str, said: list[str], name: str, rows: str) -> str:
+    """The line that says more of one of several arrays."""
+    from shlex import quote
 
-
-def first_lines(rows: list[list[str]]) -> list[list[str]]:
-    """The first of many lines; JSON has all."""
-    if len(rows) <= MOST_LINES:
-        return rows
-    return [
-        *rows[: MOST_LINES - 1],
-        [f"... {len(rows) - MOST_LINES + 1} more", *[""] * (len(rows[0]) - 1)],
-    ]
-
-
-def cluster_facts(clusters: Any, errors: dict[str, float]) -> list[tuple[str, str]]:
-    """Lines about clusters that several verbs print."""
-    from streamsvd.cli.present import at_most
-
-    shared = [c for c in clusters if not c.raw]
-    raw = sum(len(c.members) for c in clusters if c.raw)
-    ranks = sorted(c.rank for c in shared)
-    said = f", ranks {ranks[0]} to {ranks[-1]}" if ranks else ""
-    coded = sum(c.n_residuals for c in clusters)
-    worst = max(errors.values(), default=0.0)
-    upper = max((c.error_upper for c in shared), default=0.0)
-    return [
-        (
-            "clusters",
-            f"{len(shared):,}{said}"
-            + (f"; residuals of {coded:,} matrices" if coded else "")
-            + (f"; {raw:,} matrices kept as they are" if raw else ""),
-        ),
-        (
-            "error",
-            f"<= {at_most(upper, 4)} of every cluster, <= {at_most(worst, 4)} of every matrix",
-        ),
-    ]
-
-
-def describe(A: Any) -> dict[str, Any]:
-    """All that is known of an opened matrix."""
-    (m, n), (p, q) = A.shape, A.chunks
-    record = {
-        "status": "opened",
-        "name": A.name,
-        "shape": (m, n),
-        "dtype": str(A.dtype),
-        "nbytes": A.nbytes,
-        "chunks": (p, q),
-        "grid": (-(-m // p), -(-n // q)),
-        "chunk_bytes": p * q * A.dtype.itemsize,
-        "dims": None,
-        "missing_values": None,
-    }
-    layout = getattr(A, "layout", None)  # of an N-dimensional array
-    if layout is not None:
-        record["dims"] = {
-            "extents": layout.extents,
-            "rows": layout.row_axes,
-            "columns": layout.column_axes,
-        }
-    packing = getattr(getattr(A, "array", None), "packing", None)
-    if packing is not None and not packing.is_plain:
-        record["missing_values"] = packing.fills
-        record["stored_dtype"] = str(packing.stored_dtype)
-        record["scale_factor"], record["add_offset"] = packing.record.scale, packing.record.offset
-    return record
-
-
-def _source_facts(record: dict[str, Any]) -> list[tuple[str, str]]:
-    from streamsvd.engine.memory import show_bytes
-
-    (m, n), (p, q), grid = record["shape"], record["chunks"], record["grid"]
-    dims = record["dims"]
-    told = ""
-    if dims is not None and len(dims["extents"]) > 2:
-        rows, columns = (", ".join(str(axis) for axis in dims[key]) for key in ("rows", "columns"))
-        told = f"{' x '.join(map(str, dims['extents']))}; rows from dimension {rows}, columns from {columns}"
-    packed = ""
-    if record["missing_values"] is not None:
-        fills = ", ".join(f"{x:.6g}" for x in record["missing_values"]) or "none"
-        scale, offset = record["scale_factor"], record["add_offset"]
-        scaled = f" (x {scale!r} + {offset!r})" if (scale, offset) != (1, 0) else ""
-        packed = f"stored as {record['stored_dtype']}, unpacked when read{scaled}; missing values: {fills}"
-    return [
-        ("shape", f"{m:,} x {n:,}"),
-        ("type", record["dtype"]),
-        ("size", f"{show_bytes(record['nbytes'])} for one pass"),
-        (
-            "chunks",
-            f"{p:,} x {q:,} ({show_bytes(record['chunk_bytes'])}), {grid[0]:,} x {grid[1]:,} of them",
-        ),
-        ("array", told),
-        ("values", packed),
-    ]
+    words = ["streamsvd", "info", source, *said, "--variable", name]
+    return " ".join(quote(word) for word in [*words, *(["--rows", rows] if rows else [])])

@@ -23,7 +23,12 @@ CASES = [
         r"row\.npy has 1 dimension\(s\), shape \(60,\); a matrix needs two",
     ),
     ("info objects.npy", 1, "StoreError", r"objects\.npy is not a complete \.npy file of numbers"),
-    ("info grid.zarr", 2, "SpecError", r"\(time: 40, lat: 5, lon: 6\).* --rows time; the others"),
+    (
+        "plan grid.zarr --rank 2",
+        2,
+        "SpecError",
+        r"\(time: 40, lat: 5, lon: 6\).* --rows time; the others",
+    ),
     (
         "info grid.zarr --rows time,",
         2,

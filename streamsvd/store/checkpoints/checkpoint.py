@@ -32,6 +32,22 @@ def holds_saves(address: str | os.PathLike[str]) -> bool:
     return bool(version_numbers(objects_at(address).names("log")))
 
 
+def saved_purpose(address: str | os.PathLike[str]) -> str:
+    """What saved at a place; empty where nothing was.
+
+    Raises
+    ------
+    StoreError
+        If the newest save is damaged.
+    """
+    objects = objects_at(address)
+    found = version_numbers(objects.names("log"))
+    if not found:
+        return ""
+    key = log_key(found[-1])
+    return unseal(objects.read(key), SaveRecord, f"{objects.name}/{key}", remedy="").purpose
+
+
 class SaveRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``log/N.json``: what was saved, and the marks of its objects by key."""
 

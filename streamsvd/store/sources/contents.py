@@ -13,6 +13,7 @@ import numpy as np
 import zarr
 
 from streamsvd.store.sources.beside import REFERRING
+from streamsvd.store.sources.conventions import ROWS
 from streamsvd.store.sources.kinds import find_kind
 
 LEVELS = 3
@@ -31,12 +32,15 @@ class ListedArray:
         As it is stored.
     dims
         Names of its dimensions; None where they have none.
+    rows
+        The one that makes its rows, where it says so itself.
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     dims: tuple[str, ...] | None
+    rows: str | None = None
 
     @property
     def nbytes(self) -> int:
@@ -83,7 +87,8 @@ def _of_zarr(source: Any) -> tuple[list[ListedArray], set[str]]:
     for name, array in arrays.items():
         dims = dimension_names(array, dict(array.attrs))
         told = None if dims is None or None in dims else tuple(str(d) for d in dims)
-        found.append(ListedArray(name, tuple(array.shape), np.dtype(array.dtype), told))
+        rows = array.attrs.get(ROWS)
+        found.append(ListedArray(name, tuple(array.shape), np.dtype(array.dtype), told, rows))
     said = [a.attrs.get(word, "") for a in arrays.values() for word in REFERRING]
     return found, _names(said)
 

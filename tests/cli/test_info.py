@@ -1,0 +1,224 @@
+"""``info`` of anything: what it is, and a line that runs as it is printed."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zarr
+
+import streamsvd
+from streamsvd.cli import app
+
+RNG = np.random.default_rng(0)
+A = RNG.standard_normal((60, 8))
+FIELD = RNG.standard_normal((30, 4, 5)).astype("f4")
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def told(capsys):
+    """Runs a line, and hands back its code and its object, or what it printed."""
+
+    def run(line):
+        capsys.readouterr()
+        code = app.run(shlex.split(line))
+        said = capsys.readouterr()
+        assert code == 0, said.err
+        return json.loads(said.out) if "--json" in line else said.out
+
+    return run
+
+
+def write_netcdf(path):
+    xarray = pytest.importorskip("xarray")
+    time = np.arange("2001-01-01", "2001-01-31", dtype="M8[D]").astype("M8[ns]")
+    lat = ("lat", np.linspace(-60, 60, 4), {"units": "degrees_north"})
+    found = xarray.Dataset(
+        {"t2m": (("time", "lat", "lon"), FIELD, {"units": "K", "long_name": "temperature"})},
+        {"time": time, "lat": lat, "lon": np.arange(5.0)},
+    )
+    found.to_netcdf(path, engine="scipy")
+
+
+def write_hdf5(path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(path, "w") as file:
+        file["frames"] = FIELD
+
+
+def write_packed(path):
+    array = zarr.create_array(path, data=np.arange(480, dtype="i2").reshape(60, 8), chunks=(7, 8))
+    array.attrs.update(scale_factor=0.5, _FillValue=7)
+
+
+def write_shards(path):
+    Path(path).mkdir()
+    for i, (a, b) in enumerate(((0, 20), (20, 35), (35, 60))):
+        np.save(f"{path}/part-{i}.npy", A[a:b])
+
+
+def write_tensors(path):
+    from streamsvd.testing.writing import write_known  # noqa: F401 - the helpers are at hand
+
+    header = json.dumps(
+        {"w": {"dtype": "F32", "shape": [60, 8], "data_offsets": [0, 1920]}}
+    ).encode()
+    Path(path).write_bytes(len(header).to_bytes(8, "little") + header + A.astype("f4").tobytes())
+
+
+KINDS = {
+    "a.npy": lambda path: np.save(path, A),
+    "F.npy": lambda path: np.save(path, np.asfortranarray(A)),
+    "a b.npz": lambda path: np.savez(path, a=A),
+    "A.zarr": lambda path: zarr.create_array(path, data=A, chunks=(10, 8)),
+    "columns.zarr": lambda path: zarr.create_array(path, data=A, chunks=(60, 1)),
+    "packed.zarr": write_packed,
+    "t2m.nc": write_netcdf,
+    "x.h5": write_hdf5,
+    "w.safetensors": write_tensors,
+    "shards": write_shards,
+    "x.bin --dtype float64 --shape 60,8": lambda _: A.tofile("x.bin"),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_line_that_is_printed_runs(here, told, name):
+    words = shlex.join([name]) if name == "a b.npz" else name
+    KINDS[name](name)
+    record = told(f"info {words} --json")
+    text = told(f"info {words}")
+    command = record["command"]
+    assert command in text
+    assert record["what"] in text
+    assert command.startswith("streamsvd pca ")
+    done = told(f"{command.removeprefix('streamsvd ')} --json --quiet")
+    assert done["status"] == "converged"
+    assert not [p for p in here.iterdir() if p.suffix == ".unfinished"]
+
+
+def test_a_field_is_described_by_its_coordinates(here, told):
+    write_netcdf("t2m.nc")
+    record = told("info t2m.nc --json")
+    assert record["shape"] == [30, 20]
+    assert record["rows"][0] | {"first": "2001-01-01", "last": "2001-01-30"} == record["rows"][0]
+    text = told("info t2m.nc")
+    assert "time (30): 2001-01-01 to 2001-01-30" in text
+    assert "lat (4): -60 to 60 degrees_north" in text
+    assert "t2m, temperature, in K" in text
+    assert "--rows time" in record["command"]
+
+
+def test_several_matrices_are_listed_with_the_line_that_chooses_one(here, told):
+    group = zarr.create_group("air.zarr")
+    for name in ("u", "v"):
+        group.create_array(
+            name, data=FIELD, chunks=(10, 4, 5), dimension_names=("time", "lat", "lon")
+        )
+    group.create_array("area", data=FIELD[0], dimension_names=("lat", "lon"))
+    group["u"].attrs["coordinates"] = "area"
+    group.create_array("lat", data=np.arange(4.0), dimension_names=("lat",))
+    np.savez("z.npz", a=A, b=A[:, :3], c=A[0])
+    for source, names in (("air.zarr", ["u", "v"]), ("z.npz", ["a", "b"])):
+        record = told(f"info {source} --json")
+        assert [array["name"] for array in record["arrays"]] == names
+        for array in record["arrays"]:
+            assert array["command"] in told(f"info {source}")
+            chosen = told(array["command"].removeprefix("streamsvd ") + " --json")
+            assert (
+                told(chosen["command"].removeprefix("streamsvd ") + " --json --quiet")["status"]
+                == "converged"
+            )
+
+
+def test_options_of_the_source_are_in_the_line(here, told):
+    write_netcdf("t2m.nc")
+    record = told(
+        "info t2m.nc --variable t2m --rows time --weights lat=cos --missing-value -9 --json"
+    )
+    for words in (
+        "--variable t2m",
+        "--rows time",
+        "--weights lat=cos",
+        "--missing-value -9.0",
+        "--nonfinite mean",
+    ):
+        assert words in record["command"]
+    told(record["command"].removeprefix("streamsvd ") + " --json --quiet")
+
+
+def test_one_read_counts_what_is_missing(here, told):
+    X = A.copy()
+    X[3, 2], X[:, 4], X[:, 5], X[7, 0] = np.nan, np.nan, 2.0, np.inf
+    np.save("n.npy", X)
+    found = told("info n.npy --count --json")
+    counts = found["counts"]
+    finite = X[np.isfinite(X)]
+    assert counts == counts | {
+        "missing": 61, "infinite": 1, "columns_with_missing": 2, "columns_without_values": 1, "constant_columns": 1,
+        "low": finite.min(), "high": finite.max(), "bytes_read": X.nbytes,
+    }  # fmt: skip
+    assert found["command"].endswith("--nonfinite mean")
+    text = told("info n.npy --count --quiet")
+    assert "61 of 480 entries (0.127), in 2 columns, 1 of them without any value" in text
+    assert "1 of 8 columns" in text
+    assert "1 entries are Inf" in text
+
+
+def test_slow_layouts_come_with_the_line_that_makes_fast_ones(here, told):
+    zarr.create_array("slow.zarr", data=RNG.standard_normal((2000, 100)), chunks=(2000, 5))
+    record = told("info slow.zarr --json")
+    assert record["faster"] == "streamsvd convert slow.zarr slow-rows.zarr"
+    told(record["faster"].removeprefix("streamsvd ") + " --quiet")
+    assert told("info slow-rows.zarr --json")["faster"] == ""
+
+
+def test_text_and_strange_files_come_with_the_line_that_gets_them_in(here, told):
+    Path("t.csv").write_text("n,a,b\nx,1,2\ny,3,4\nz,4,9\n")
+    record = told("info t.csv --json")
+    assert record["command"] == "streamsvd convert t.csv t.zarr"
+    told(record["command"].removeprefix("streamsvd ") + " --quiet")
+    assert told("info t.zarr --json")["columns"][0]["first"] == "a"
+    Path("q.xlsx").write_bytes(b"x")
+    assert "pandas.read_excel('q.xlsx')" in told("info q.xlsx")
+    assert told("info q.xlsx --json")["status"] == "not read"
+
+
+def test_what_was_made_here_is_known(here, told):
+    np.save("a.npy", A)
+    streamsvd.pca("a.npy", 2, out="r")
+    streamsvd.update("m", "a.npy", rank=2)
+    streamsvd.sample_rows("a.npy", 20).save("s")
+    for place, what in (("r", "result of pca"), ("m", "model"), ("s", "result of sample_rows")):
+        record = told(f"info {place} --json")
+        assert what in record["what"]
+        text = told(f"info {place}")
+        for line in record["next"]:
+            assert line in text
+            if "NEW" not in line and "SOURCE" not in line and "--out" not in line:
+                told(line.removeprefix("streamsvd "))
+
+
+def test_saves_of_a_run_are_known(here, told):
+    streamsvd.nystrom  # noqa: B018 - the verb is there
+
+    class Stop:
+        def __call__(self, event):
+            if type(event).__name__ == "PassDone":
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        streamsvd.nystrom(
+            A, n_centres=5, length=1.0, checkpoint="ck", save_seconds=0, callback=Stop()
+        )
+    record = told("info ck --json")
+    assert record["what"] == "saves of a run of nystrom"
+    assert "--checkpoint ck" in record["next"][0]
