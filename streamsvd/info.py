@@ -90,3 +90,10 @@ class Info:
     widths: tuple[float, ...] = ()
     freedom: float = 0.0
     criterion: str = ""
+
+    @property
+    def cost(self) -> str:
+        """Passes and seconds, in words."""
+        return (
+            f"{self.passes:.3g} {'pass' if self.passes == 1 else 'passes'}, {self.elapsed_s:.3g} s"
+        )

@@ -172,6 +172,14 @@ class Labels:
         """Of a matrix that says nothing of itself."""
         return cls(name, {}, (Dimension(ROW, shape[0]),), (Dimension(COLUMN, shape[1]),))
 
+    def __repr__(self) -> str:
+        sides = [
+            f"{name} {', '.join(f'{d.name} ({d.length:,})' for d in side) or '-'}"
+            for name, side in (("rows", self.rows), ("columns", self.columns))
+        ]
+        names = ", ".join(c.name for c in self.coordinates)
+        return f"<Labels{f' of {self.name}' if self.name else ''}: {'; '.join(sides)}; coordinates {names or '-'}>"
+
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of the matrix."""

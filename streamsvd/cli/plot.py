@@ -26,7 +26,7 @@ def _numbers(ctx: Any, param: Any, value: str | None) -> tuple[int, ...] | None:
 
 
 @click.command("plot", short_help="Pictures: scree, components as maps or lines, scores.")
-@click.argument("result", type=options.RESULT)
+@click.argument("result")
 @click.option(
     "--kind", type=click.Choice(KINDS), default="all", show_default=True, help="What is drawn; all: everything on one sheet."
 )  # fmt: skip
@@ -40,7 +40,7 @@ def _numbers(ctx: Any, param: Any, value: str | None) -> tuple[int, ...] | None:
 @click.option("--overwrite", is_flag=True, help="Replace the file at --out.")
 @options.as_json
 def command(
-    result: Path,
+    result: str,
     kind: str,
     components: tuple[int, ...] | None,
     out: Path,

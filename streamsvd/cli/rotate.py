@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
 
 @click.command("rotate", short_help="Turn components to simple structure: varimax, promax.")
-@click.argument("result", type=options.RESULT)
+@click.argument("result")
 @options.record(RotationOptions)
 @options.result("components, variance, rotation, correlation and, where there are any, scores")
 @options.as_json
-def command(result: Path, out: Path | None, overwrite: bool, as_json: bool, **given: Any) -> int:
+def command(result: str, out: Path | None, overwrite: bool, as_json: bool, **given: Any) -> int:
     """Rotate the leading components of RESULT, what svd or pca kept, or a model; in memory, no matrix is read."""
+    from streamsvd.checks.paths import is_url, local_path
     from streamsvd.cli.app import NOT_CONVERGED
     from streamsvd.cli.files import check_result_place, save_result
     from streamsvd.cli.wording import in_options
@@ -29,7 +30,8 @@ def command(result: Path, out: Path | None, overwrite: bool, as_json: bool, **gi
     from streamsvd.factor.rotation_result import Rotation
     from streamsvd.store.results.loading import load
 
-    check_result_place(out, result, overwrite=overwrite)
+    read = () if is_url(result) else (local_path(result),)
+    check_result_place(out, *read, overwrite=overwrite)
     code = 0
     try:
         found = rotate(load(result), **given)
@@ -50,6 +52,13 @@ def _arrays(found: Rotation) -> dict[str, Any]:
     return arrays if found.scores is None else arrays | {"scores": np.asarray(found.scores)}
 
 
+def _pairs(matrix: Any) -> Any:
+    """Complex numbers, which JSON has not, as pairs of real and imaginary part."""
+    import numpy as np
+
+    return np.stack([matrix.real, matrix.imag], axis=-1) if np.iscomplexobj(matrix) else matrix
+
+
 def _show(found: Rotation, out: Path | None, *, as_json: bool) -> None:
     from dataclasses import asdict
 
@@ -59,7 +68,7 @@ def _show(found: Rotation, out: Path | None, *, as_json: bool) -> None:
     if as_json:
         record = {
             "status": found.info.status.value, "variance": found.variance, "variance_ratio": found.variance_ratio,
-            "variance_before": found.variance_before, "rotation": found.rotation, "correlation": found.correlation,
+            "variance_before": found.variance_before, "rotation": _pairs(found.rotation), "correlation": _pairs(found.correlation),
             "criterion": found.criterion, "iterations": found.iterations, "elapsed_s": found.info.elapsed_s, **asdict(found.options),
             "out": None if out is None else str(out),
         }  # fmt: skip

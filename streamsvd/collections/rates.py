@@ -105,6 +105,10 @@ class RateCurve(Result):
     plan: CollectionPlan
     info: Info
 
+    def __repr__(self) -> str:
+        errors = ", ".join(f"{rate.error:g}" for rate in self.rates)
+        return f"<RateCurve: errors {errors}, {self.info.cost}>"
+
     def at(self, error: float) -> RatePoint:
         """That of one error.
 

@@ -89,6 +89,12 @@ class ClusterResult(Result):
     _encoded_clusters: tuple[EncodedCluster, ...]
     _members: dict[str, Member]
 
+    def __repr__(self) -> str:
+        return (
+            f"<ClusterResult: {len(self.labels):,} matrices in {len(self.clusters):,} clusters, {self.compression_ratio:.3g} times less, "
+            f"{self.info.cost}>"
+        )
+
     def coefficients(self, name: str) -> Array:
         """``(rank, columns)`` of a matrix in the basis of its cluster, as float64.
 

@@ -14,6 +14,8 @@ from streamsvd.errors import ShapeError, SpecError
 from streamsvd.numerics.blocks import Axis
 from streamsvd.numerics.columns import Columns
 from streamsvd.store.sources.border import check_rectangle
+from streamsvd.store.sources.matrix_text import matrix_text
+from streamsvd.store.sources.missing_number import missing_packing, numbers_as_nan
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,6 +27,8 @@ class DaskSource:
     array
         The dask array; nothing of it is computed until a pass asks.
     """
+
+    __repr__ = matrix_text
 
     array: Any
 
@@ -104,6 +108,8 @@ class KeptDaskColumns(DaskSource):
     whole, columns, look_bytes
         As of `streamsvd.store.sources.columns.KeptColumns`.
     """
+
+    __repr__ = matrix_text
 
     whole: DaskSource
     columns: Columns
@@ -215,3 +221,19 @@ def dask_source(array: Any) -> DaskSource:
     if np.dtype(array.dtype).kind not in "fciu":
         raise SpecError(f"the dask array holds {array.dtype}; convert it to numbers first.")
     return DaskSource(array)
+
+
+def mark_dask_missing(source: DaskSource, number: float) -> DaskSource:
+    """The same array, NaN where it equals a number.
+
+    Raises
+    ------
+    SpecError
+        If no value of the array can equal it.
+    """
+    packing = missing_packing(source.array.dtype, number, source.name)
+    if packing is None:
+        return source
+    meta = np.empty((0, 0), packing.dtype)
+    array = source.array.map_blocks(numbers_as_nan, packing, dtype=packing.dtype, meta=meta)
+    return replace(source, array=array)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from streamsvd.engine.dask_source import dask_source, is_dask_array
+from streamsvd.engine.dask_source import DaskSource, dask_source, is_dask_array, mark_dask_missing
 from streamsvd.engine.xarray_source import dask_variable, is_xarray
 from streamsvd.errors import SpecError
 from streamsvd.protocols import Source
@@ -67,13 +67,17 @@ def open(
                 f"{', '.join(f'{name}=' for name in given)} belongs to stored arrays; a dask array is taken as the matrix it is. "
                 "Select and reshape it before."
             )
-        return dask_source(source)
+        return _marked_dask(dask_source(source), missing_value)
     if is_xarray(source) and (chunked := dask_variable(source, asked)) is not None:
-        return chunked
+        return _marked_dask(chunked, missing_value)
     return open_source(
         source, variable, rows, missing, missing_value=missing_value, dtype=dtype, shape=shape,
         offset=offset,
     )  # fmt: skip
+
+
+def _marked_dask(source: DaskSource, number: float | None) -> DaskSource:
+    return source if number is None else mark_dask_missing(source, number)
 
 
 def as_source(A: Any) -> Source:

@@ -83,19 +83,19 @@ def dask_variable(source: Any, request: OpenRequest) -> LabelledDaskSource | Non
     array, copies = _flat(context.variable.data, layout)
     if not packing.is_plain:
         array = array.map_blocks(
-            _unpacked, packing, dtype=packing.dtype, meta=np.empty((0, 0), packing.dtype)
+            _unpack_chunk, packing, dtype=packing.dtype, meta=np.empty((0, 0), packing.dtype)
         )
         copies += 1
     return LabelledDaskSource(dask_source(array).array, layout, context, copies)
 
 
 def _flat(array: Any, layout: Flattening) -> tuple[Any, int]:
-    """A dask array as the matrix of a layout, and how many copies of a span that takes.
+    """A dask array as the matrix of a layout, and how many copies of a span that takes, with one for what xarray does before.
 
     Chunks are cut along the first of the dimensions that make a side, and whole along the others: then each is read once, and a run
     of them is a run of rows, or columns.
     """
-    order, copies = (*layout.row_axes, *layout.column_axes), 0
+    order, copies = (*layout.row_axes, *layout.column_axes), 1
     whole = {
         axis: -1
         for axes in (layout.row_axes, layout.column_axes)
@@ -103,13 +103,13 @@ def _flat(array: Any, layout: Flattening) -> tuple[Any, int]:
         if array.numblocks[axis] > 1
     }
     if whole:
-        array, copies = array.rechunk(whole), 2
+        array, copies = array.rechunk(whole), 3
     if order != tuple(range(array.ndim)):
-        array, copies = array.transpose(order), max(1, copies)
+        array, copies = array.transpose(order), max(2, copies)
     return (array if array.ndim == 2 else array.reshape(layout.shape)), copies
 
 
-def _unpacked(block: npt.NDArray[Any], packing: Packing) -> npt.NDArray[Any]:
+def _unpack_chunk(block: npt.NDArray[Any], packing: Packing) -> npt.NDArray[Any]:
     """A chunk as it is meant."""
     out = np.empty(block.shape, packing.dtype)
     packing.unpack(np.ascontiguousarray(block).view(packing.stored_dtype), out)

@@ -18,11 +18,18 @@ from streamsvd.checks.sizes import check_size
 from streamsvd.engine.opening import as_source
 from streamsvd.errors import ShapeError, SpecError
 from streamsvd.estimators.gaussian import GaussianModel
-from streamsvd.estimators.inputs import all_or_nothing, check_count, is_stored, without_missing
+from streamsvd.estimators.inputs import (
+    all_or_nothing,
+    as_narrow_as,
+    check_count,
+    is_stored,
+    without_missing,
+)
+from streamsvd.estimators.row_functions import Projection
 from streamsvd.factor import result as factorisations
 from streamsvd.factor.pca import pca
-from streamsvd.labels import Coordinate, Labels
 from streamsvd.models.state import check_result
+from streamsvd.protocols import Source
 from streamsvd.typing import Matrix
 
 ROUNDING = 64 * float(np.finfo(np.float64).eps)
@@ -168,6 +175,13 @@ class PCA(GaussianModel, BaseEstimator):  # type: ignore[misc]
             scores: Matrix = self.fit(X).transform(X)
         return scores
 
+    def _stored_scores(self, source: Source, projection: Projection) -> Matrix:
+        """Coordinates of stored rows, as the result projects them: in tiles of columns where rows are long."""
+        scores: Matrix = self.result_.transform(source, memory=self.memory)
+        if projection.factors is not None:
+            scores *= projection.factors
+        return as_narrow_as(scores, source.dtype)
+
     def _amount(self, shape: tuple[int, int]) -> tuple[int | None, float | None]:
         """Rank and share of the variance that are wanted; neither where ``tol`` decides.
 
@@ -219,12 +233,3 @@ class PCA(GaussianModel, BaseEstimator):  # type: ignore[misc]
         self.noise_variance_ = 0.0 if is_rounding else left / (freedom * others)
         self.certificate_ = certificate
         self.result_ = replace(found, U=None, labels=self._name_columns(found.labels))
-
-    def _name_columns(self, labels: Labels) -> Labels:
-        """Labels of a result with the names of the features, where the data had some and no label says so."""
-        names = getattr(self, "feature_names_in_", None)
-        if names is None or len(labels.columns) != 1 or labels.column_names is not None:
-            return labels
-        along = labels.columns[0].name
-        coordinate = Coordinate.of(along, (along,), names)
-        return replace(labels, coordinates=(*labels.coordinates, coordinate))

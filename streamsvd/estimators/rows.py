@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from streamsvd.checks.masks import masked_to_nan
 from streamsvd.errors import NonFiniteError, ShapeError, SpecError
 from streamsvd.estimators.frames import check_columns
 from streamsvd.estimators.inputs import missing_remedy
-from streamsvd.labels import TextValues
+from streamsvd.labels import Coordinate, Labels, TextValues
 from streamsvd.protocols import Source
 from streamsvd.store.sources.labels import source_labels
 from streamsvd.typing import Matrix
@@ -107,6 +108,15 @@ class RowChecks:
             f"column {bad} of {source.name} is {names[bad]!r}, and was {known[bad]!r} in fit: the feature names should match, in "
             "the same order."
         )
+
+    def _name_columns(self, labels: Labels) -> Labels:
+        """Labels of a result with the names of the features, where the data had some and no label says so."""
+        names = getattr(self, "feature_names_in_", None)
+        if names is None or len(labels.columns) != 1 or labels.column_names is not None:
+            return labels
+        along = labels.columns[0].name
+        coordinate = Coordinate.of(along, (along,), names)
+        return replace(labels, coordinates=(*labels.coordinates, coordinate))
 
 
 def text_names(source: Source) -> npt.NDArray[np.object_] | None:

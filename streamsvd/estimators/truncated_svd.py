@@ -77,8 +77,8 @@ class TruncatedSVD(RowChecks, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
         Mean of each column, ``(n,)``; it is not subtracted.
     certificate_
         Interval of every singular value, error of the factorisation, angle of the subspace.
-    info_
-        Record of the run: passes, bytes, measured memory; of `fit` only.
+    info_, result_
+        Record of the run, with passes, bytes and measured memory; and what `streamsvd.svd` gave. Of `fit` only.
     n_samples_seen_, n_features_in_, feature_names_in_
         Rows; columns, and their names where the data had some.
     state_
@@ -187,7 +187,8 @@ class TruncatedSVD(RowChecks, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             count = min(self._rank(n), state.n_rows)
             found = complete_triplets(replace(method, rank=count).finalize(state), state, count)
             self._set_attributes(found.s, found.Vh, found.certificate, state.n_rows)
-            self.__dict__.pop("info_", None)
+            for name in ("info_", "result_"):
+                self.__dict__.pop(name, None)
         return self
 
     def transform(self, X: Any) -> Matrix:
@@ -199,9 +200,14 @@ class TruncatedSVD(RowChecks, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             return as_narrow_as(projection(X), X.dtype)
         source = as_source(X)
         self._check_stored(source)
-        complex_ = np.iscomplexobj(self.components_) or source.dtype.kind == "c"
-        dtype = np.result_type(narrow_dtype(source.dtype), np.complex64 if complex_ else np.float32)
         with without_missing(self._verb):
+            if hasattr(self, "result_"):
+                return as_narrow_as(
+                    self.result_.transform(source, memory=self.memory), source.dtype
+                )
+            dtype = narrow_dtype(source.dtype)
+            if np.iscomplexobj(self.components_):
+                dtype = np.result_type(dtype, np.complex64)
             return apply_to_rows(
                 projection, source, width=self.components_.shape[0], dtype=dtype, memory=self.memory, what="scores"
             )  # fmt: skip
@@ -249,6 +255,7 @@ class TruncatedSVD(RowChecks, ClassNamePrefixFeaturesOutMixin, TransformerMixin,
             self.mean_ = np.asarray(X.mean(axis=0, dtype=np.float64))
         self.state_ = state_of_result(result).factor
         self.info_ = result.info
+        self.result_ = replace(result, labels=self._name_columns(result.labels))
         self._set_attributes(result.s, result.Vh, result.certificate, m)
 
     def _rank(self, n_features: int) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from streamsvd.checks.masks import as_array, require_unmasked
 from streamsvd.errors import ShapeError, SpecError
 from streamsvd.store.sources.row_choice import Numbers
 
@@ -26,7 +27,7 @@ def split_index(key: Any, shape: tuple[int, int]) -> tuple[Part, Part]:
         raise IndexError("a new axis cannot be made here. Take numpy.asarray(...) first.")
     parts = _without_ellipsis(parts)
     if len(parts) == 1 and _is_mask(parts[0]) and np.ndim(parts[0]) == 2:
-        mask = np.asarray(parts[0])
+        mask = as_array(parts[0])
         if mask.shape != shape:
             raise IndexError(f"the mask has shape {mask.shape}, the array {shape}.")
         rows, columns = np.nonzero(mask)
@@ -42,7 +43,7 @@ def split_index(key: Any, shape: tuple[int, int]) -> tuple[Part, Part]:
 
 
 def _is_mask(part: Any) -> bool:
-    return not isinstance(part, slice | int) and np.asarray(part).dtype.kind == "b"
+    return not isinstance(part, slice | int) and as_array(part).dtype.kind == "b"
 
 
 def _without_ellipsis(parts: list[Any]) -> list[Any]:
@@ -66,7 +67,7 @@ def _part(part: Any, extent: int, axis: int) -> Part:
         if not -extent <= number < extent:
             raise IndexError(f"index {number} is out of bounds for axis {axis} with size {extent}.")
         return number % extent
-    values = np.asarray(part)
+    values = require_unmasked(part, "an index")
     if values.dtype.kind == "b":
         if values.shape != (extent,):
             raise IndexError(

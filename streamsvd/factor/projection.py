@@ -18,7 +18,7 @@ from streamsvd.engine.dask_source import DaskSource, uniform_rows
 from streamsvd.engine.events import Callback, ResultWritten, ignore_event
 from streamsvd.engine.run import Run, in_run
 from streamsvd.engine.schedule import allowed_bytes
-from streamsvd.errors import ShapeError, SpecError
+from streamsvd.errors import ScaleError, ShapeError, SpecError
 from streamsvd.factor.candidates import fits_single
 from streamsvd.factor.row_pass import RowPass, RowSums
 from streamsvd.factor.row_schedule import RowSchedule, RowWork, schedule_row_pass
@@ -302,8 +302,14 @@ def _run(
     run = Run(
         reader, schedule.workers, "cpu", schedule.projected_bytes, schedule.task_bytes, to.callback
     )
-    with view.naming(), in_run(run):
-        return run(pass_, purpose, sink=sink)
+    try:
+        with view.naming(), in_run(run):
+            return run(pass_, purpose, sink=sink)
+    except ScaleError as error:
+        raise SpecError(
+            f"products of an entry of size {error.size:g} of {view.whole.name} leave the range of {pass_.prep.narrow}. Divide the rows, and "
+            "the matrix that was factorised, by a power of two."
+        ) from None
 
 
 def transform(

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.checks.libraries import optional_library
+from streamsvd.checks.masks import as_array
 from streamsvd.checks.numbers import check_integer, is_number
 from streamsvd.errors import ShapeError, SpecError
 from streamsvd.info import Info
@@ -143,7 +144,7 @@ class Rotation(Result):
         ShapeError
             If there are fewer columns than rotated components.
         """
-        given = np.atleast_2d(np.asarray(scores))
+        given = np.atleast_2d(as_array(scores))
         if given.ndim != 2 or given.shape[1] < self.rank:
             raise ShapeError(
                 f"scores have the shape {np.shape(scores)}, the rotation is of {self.rank} components. Pass scores (b, {self.rank}) or wider."

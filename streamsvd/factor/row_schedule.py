@@ -27,6 +27,8 @@ BAND_BYTES = 1 << 20
 MOST_BAND_BYTES = 16 << 20
 """A chunk of what is written: at least about the first, where the matrix has so many rows, and at most the second."""
 LEAST_SPANS = 8
+MOST_DECODED = 8
+"""Times that a chunk is decoded, about, where the memory does not hold what one task reads at once."""
 ROW_ITEMS = 1 << 18
 """Entries of a block, about: few enough that a copy of it stays in the cache until it is multiplied."""
 
@@ -109,12 +111,13 @@ def schedule_row_pass(source: Source, work: RowWork, allowed: int) -> RowSchedul
 
 
 def band_rows(layout: Layout, work: RowWork, fixed: int | None = None) -> int:
-    """Rows of a chunk of what is written; those of a dask array are those of its chunks."""
+    """Rows of a chunk of what is written; those of a dask array are, or divide, those of its chunks."""
     if not work.written:
         return 1
-    if fixed is not None:
-        return fixed
     row = work.width * work.item
+    if fixed is not None:
+        most = max(1, min(fixed, MOST_BAND_BYTES // row))
+        return next(rows for rows in range(most, 0, -1) if fixed % rows == 0)
     grain = min(layout.grain, layout.length)
     if grain * row > MOST_BAND_BYTES:
         return max(1, min(MOST_BAND_BYTES // row, grain))
@@ -134,23 +137,22 @@ def _spans(layout: Layout, band: int, source: Source) -> tuple[tuple[int, int], 
 
 
 def _layouts(base: Layout, source: Source, *, may_tile: bool) -> Iterator[Layout]:
-    """Larger and smaller panels, then tiles, then fewer rows of them."""
+    """Larger and smaller panels, then tiles of columns, then parts of chunks, which are decoded several times."""
     row = base.width * source.dtype.itemsize
-    longest = max(b - a for a, b in base.spans)
-    most = -(-longest // base.grain)
+    most = -(-max(b - a for a, b in base.spans) // base.grain)
     several = max(1, min(PANEL_BYTES // max(1, row * base.grain), -(-most // 2)))
+    tile = source.chunks[1] if may_tile and source.chunks[1] < base.width else None
     for count in dict.fromkeys((several, 2, 1)):
         if count <= several:
             yield replace(base, panel=base.grain * count)
+    if tile is not None:
+        yield replace(base, panel=base.grain, tile=tile)
     panel = base.grain
-    while panel > base.unit:
+    while panel > base.unit and base.grain < MOST_DECODED * panel:
         panel = max(base.unit, -(-panel // (2 * base.unit)) * base.unit)
         yield replace(base, panel=panel)
-    while may_tile and source.chunks[1] < base.width:
-        yield replace(base, panel=panel, tile=source.chunks[1])
-        if panel <= 1:
-            return
-        panel = max(1, panel // 4)
+    if tile is not None and panel < base.grain:
+        yield replace(base, panel=panel, tile=tile)
 
 
 def _task_bytes(layout: Layout, source: Source, work: RowWork, band: int, *, prefetch: bool) -> int:

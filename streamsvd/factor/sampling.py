@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from streamsvd.checks.masks import as_array
 from streamsvd.errors import NonFiniteError, ShapeError, SpecError
 from streamsvd.factor.tables import plain_table
 from streamsvd.numerics.sampling import effective_size, lag_one_sums, standard_errors
@@ -112,7 +113,7 @@ def north_errors(result: SVD, effective_size: Any = None) -> SamplingErrors:
 
 def _check_size(given: Any, k: int) -> Real:
     """Independent rows of each component."""
-    size = np.asarray(given)
+    size = as_array(given)
     if size.dtype.kind not in "iuf" or size.ndim > 1:
         raise SpecError(
             f"effective_size={given!r} is no number of rows. Pass one, or one for each component, as streamsvd.effective_sample_size gives."
@@ -173,8 +174,8 @@ def effective_sample_size(scores: Any, of: Literal["variance", "mean"] = "varian
     """
     if of not in ("variance", "mean"):
         raise SpecError(f'of={of!r} is unknown. Pass "variance" or "mean".')
-    shape = tuple(scores.shape) if hasattr(scores, "shape") else np.shape(scores)
-    series = scores if hasattr(scores, "shape") else np.asarray(scores)
+    series = scores if hasattr(scores, "shape") else as_array(scores)
+    shape = tuple(series.shape)
     if len(shape) not in (1, 2) or shape[0] < 3:
         raise ShapeError(
             f"scores have the shape {shape}. Pass one column for each component, (m, k), or one series (m,), of at least 3 rows."
@@ -182,7 +183,7 @@ def effective_sample_size(scores: Any, of: Literal["variance", "mean"] = "varian
 
     def blocks() -> Iterator[Matrix]:
         for start in range(0, shape[0], ROWS_AT_ONCE):
-            rows = np.asarray(series[start : start + ROWS_AT_ONCE])
+            rows = as_array(series[start : start + ROWS_AT_ONCE])
             rows = rows.reshape(rows.shape[0], -1)
             finite = np.isfinite(rows)
             if not finite.all():

@@ -103,6 +103,14 @@ class NystromResult(LabelledResult):
     info: Info
     labels: Labels = NO_LABELS
 
+    def __repr__(self) -> str:
+        error = (
+            f"trace error <= {self.certificate.trace_error:.4g}"
+            if self.options.certify
+            else "not certified"
+        )
+        return f"<NystromResult: {self.centres.size:,} centres of {self.info.n_rows:,} rows, {error}, {self.info.cost}>"
+
     def with_labels(self, labels: Labels) -> Self:
         """The same with the labels of the matrix that it was made of."""
         return replace(self, labels=labels.take_rows(self.centres))

@@ -132,6 +132,12 @@ class KernelRidgeResult(LabelledResult):
     info: Info
     labels: Labels = NO_LABELS
 
+    def __repr__(self) -> str:
+        judged = (
+            f"held-out error {np.max(self.held_out_rmse):.4g}" if self.n_held_out else "not judged"
+        )
+        return f"<KernelRidgeResult: {self.coefficients.shape[0]:,} features, ridge {self.ridge:.4g}, {judged}, {self.info.cost}>"
+
     def predict(self, X: Any) -> Matrix:
         """Predictions for rows ``(p, n)`` in memory: ``(p,)`` or ``(p, q)``."""
         found = self.feature_map(X) @ self.coefficients + self.mean

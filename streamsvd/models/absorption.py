@@ -73,6 +73,10 @@ class UpdateReport:
     options: UpdateOptions
     info: Info
 
+    def __repr__(self) -> str:
+        what = f"{self.n_absorbed:,} absorbed" if self.n_absorbed else self.skip_reason
+        return f"<UpdateReport: {what}; version {self.version} of {self.n_rows:,} {self.info.axis}, {self.info.elapsed_s:.3g} s>"
+
 
 @dataclass(slots=True, eq=False)
 class Absorption:

@@ -72,6 +72,10 @@ class Verification(Result):
     options: VerifyOptions
     info: Info
 
+    def __repr__(self) -> str:
+        found = "agrees" if self.agrees else f"contradicted: {'; '.join(self.findings)}"
+        return f"<Verification: {found}, {self.info.cost}>"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Comparison:

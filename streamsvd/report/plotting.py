@@ -9,7 +9,7 @@ from typing import Any
 
 from streamsvd.checks.libraries import optional_library
 from streamsvd.checks.numbers import is_integer
-from streamsvd.checks.paths import local_path
+from streamsvd.checks.paths import is_url, local_path
 from streamsvd.errors import SpecError
 from streamsvd.factor.result import SVD
 from streamsvd.factor.rotation_result import Rotation
@@ -121,7 +121,7 @@ def _place(result: Any, out: str | os.PathLike[str], *, overwrite: bool) -> Path
     if place.suffix.lower() not in PLOT_FORMATS:
         raise SpecError(f"out={place} is of no known format. Name it {', '.join(PLOT_FORMATS)}.")
     check_local(place)
-    if isinstance(result, str | os.PathLike):
+    if isinstance(result, str | os.PathLike) and not is_url(result):
         check_apart(place, local_path(result))
     check_file(place, overwrite=overwrite)
     return place

@@ -102,6 +102,10 @@ class LeastSquaresResult(LabelledResult):
     info: Info
     labels: Labels = NO_LABELS
 
+    def __repr__(self) -> str:
+        error, what = float(np.max(self.forward_error)), "<=" if self.is_proved else "about"
+        return f"<LeastSquaresResult: {self.x.shape[0]:,} unknowns, {self.outcome}, error of x {what} {error:.3g}, {self.info.cost}>"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Problem:

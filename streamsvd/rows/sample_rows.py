@@ -112,6 +112,13 @@ class RowSample(LabelledResult):
     info: Info
     labels: Labels = NO_LABELS
 
+    def __repr__(self) -> str:
+        c = self.certificate
+        return (
+            f"<RowSample: {self.indices.size:,} of {self.info.n_rows:,} rows, |S A x|^2 within -{c.lower:.3g} .. +{c.upper:.3g} of "
+            f"|A x|^2, {self.info.cost}>"
+        )
+
     def with_labels(self, labels: Labels) -> Self:
         """The same with the labels of the matrix that it was made of."""
         return replace(self, labels=labels.take_rows(self.indices))

@@ -66,6 +66,11 @@ class TopEigenvectorsResult(LabelledResult):
     info: Info
     labels: Labels = NO_LABELS
 
+    def __repr__(self) -> str:
+        values = ", ".join(f"{value:.6g}" for value in self.values[:4])
+        more = ", ..." if self.values.size > 4 else ""
+        return f"<TopEigenvectorsResult: values {values}{more} by {self.method}, {self.info.cost}>"
+
 
 def cautions(
     found: StreamAnswer, options: StreamOptions, announced: int | None, few_chunks: int | None

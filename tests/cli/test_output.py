@@ -22,11 +22,13 @@ SENTENCE = (
 LINES = {
     "info": "info a.npy",
     "report": "report M --out page.html",
+    "plot": "plot M --kind scree --out plot.png",
     "plan": "plan a.npy --rank 2",
     "svd": "svd a.npy --rank 2 --quiet",
     "pca": "pca a.npy --rank 2 --quiet",
     "project": "project M a.npy --out scores --quiet",
     "reconstruct": "reconstruct M --source a.npy --out back --quiet",
+    "rotate": "rotate M",
     "top": "top a.npy --quiet",
     "convert": "convert a.npy converted --quiet",
     "shuffle": "shuffle a.npy --out shuffled --quiet",
@@ -92,6 +94,8 @@ def told(kept, monkeypatch) -> Callable[..., tuple[int, str]]:
 @pytest.mark.parametrize("json", [True, False])
 @pytest.mark.parametrize("verb", LINES)
 def test_a_full_stdout_is_one_sentence_of_every_verb(told, capsys, tmp_path, verb, json):
+    if verb == "plot":
+        pytest.importorskip("matplotlib")
     line = LINES[verb].split()
     for at, word in enumerate(line):
         if word in ("M2", "converted") or line[at - 1] == "--out":

@@ -41,7 +41,7 @@ def folder(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def makes_its_data(page: Path) -> bool:
     """Whether a page makes what it reads."""
-    return page.name in WHOLE or page.parent.name == "uses"
+    return page.name in WHOLE or page.parent in (ROOT / "docs/uses", ROOT / "docs/journeys")
 
 
 def write_data(folder: Path) -> None:

@@ -74,7 +74,7 @@ def test_snippets_and_commands_run_in_their_order(page, monkeypatch, capsys) -> 
         for given in commands(block):
             if given[0] == "demo":
                 continue  # it has tests of its own
-            if "--figure" in given and find_spec("matplotlib") is None:
+            if ("--figure" in given or given[0] == "plot") and find_spec("matplotlib") is None:
                 continue  # it comes with an extra
             assert app.run(given) == 0, (given, capsys.readouterr().err)
 

@@ -241,3 +241,22 @@ def test_a_budget_that_cannot_be_kept_is_refused_before_reading(steep):
     with pytest.raises(streamsvd.BudgetError):
         TruncatedSVD(2, memory=1000).fit(X)
     assert X.seen == 0
+
+
+def test_complex_stored_rows_and_a_fold_after_them(steep, tmp_path):
+    Z = steep + 1j * steep[:, ::-1] ** 2
+    np.save(tmp_path / "Z.npy", Z.astype(np.complex64))
+    made = TruncatedSVD(2, tol=1e-5)
+    scores = made.fit_transform(tmp_path / "Z.npy")
+    assert scores.dtype == np.complex64
+    np.testing.assert_allclose(scores, Z @ made.components_.conj().T, rtol=1e-3, atol=1e-2)
+    np.save(tmp_path / "X.npy", steep)
+    fold = made.fit(tmp_path / "Z.npy").partial_fit(steep)
+    assert not hasattr(fold, "result_")
+    found = fold.transform(tmp_path / "X.npy")
+    np.testing.assert_allclose(found, steep @ fold.components_.conj().T, atol=1e-9)
+
+
+def test_rows_of_a_fold_are_read_in_a_pass(stored, steep):
+    made = TruncatedSVD(3).partial_fit(steep)
+    np.testing.assert_allclose(made.transform(stored), made.transform(steep), atol=1e-9)

@@ -6,7 +6,7 @@ import dask.array as da
 import numpy as np
 import pytest
 import zarr
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.decomposition import PCA as SklearnPCA
 
@@ -83,6 +83,7 @@ def tolerance(result, dtype):
     return 1e-4 if np.dtype(dtype) in (np.float32, np.complex64) else 1e-8
 
 
+@settings(max_examples=30 if settings().max_examples <= 60 else settings().max_examples)
 @given(case=cases())
 def test_what_was_done_to_a_matrix_is_done_to_rows_and_undone(case) -> None:
     A, result, options, counts = made(case)
@@ -312,7 +313,10 @@ def test_rows_without_a_density_are_refused() -> None:
         streamsvd.svd(A, 4).score_samples(A)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "complex64"])
+@pytest.mark.parametrize(
+    "dtype",
+    ["float32", *(pytest.param(d, marks=pytest.mark.slow) for d in ("float64", "complex64"))],
+)
 def test_rows_are_the_same_bits_on_any_number_of_threads(dtype, tmp_path) -> None:
     import dask
 
@@ -456,3 +460,22 @@ def test_tiles_of_columns_are_read_where_rows_do_not_fit(tmp_path) -> None:
 def test_a_matrix_that_is_zero_has_no_scores() -> None:
     model = streamsvd.svd(np.zeros((20, 4)), 1)
     np.testing.assert_array_equal(model.transform(np.ones((3, 4))).shape, (3, 1))
+
+
+def test_products_that_leave_the_range_are_refused() -> None:
+    A = matrix(9)
+    result = streamsvd.pca(A, 3, column_weights=np.full(N, 1e10))
+    new = np.full((4, N), 1e300) * np.sign(result.Vh[0])
+    with pytest.raises(SpecError, match="leave the range of float64"):
+        result.transform(new)
+
+
+@pytest.mark.parametrize("axis", ["rows", "columns"])
+def test_columns_that_took_no_part_are_listed_whatever_is_streamed(axis) -> None:
+    A = matrix(9)
+    A[3, 2], A[:, 6] = np.nan, 4.0
+    options = {"center": True, "scale": True, "nonfinite": "drop_columns"}
+    result = run(A, 3, axis=axis, **options)
+    assert result.info.dropped_columns == (2, 6)
+    again = run(np.nan_to_num(A), 3, axis=axis, center=True, mask=np.arange(N) != 2)
+    assert again.info.dropped_columns == (2,)

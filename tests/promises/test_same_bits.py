@@ -62,7 +62,18 @@ def test_u_written_by_a_cluster_is_that_of_threads(stored, tmp_path):
     local = streamsvd.svd(A, 8, u=True, out=tmp_path / "local.zarr")
     with cluster(2) as scheduler, Client(scheduler):
         remote = streamsvd.svd(A, 8, u=True, out=tmp_path / "remote.zarr")
+        far = rows_of(local, A, tmp_path, "far")
     np.testing.assert_allclose(remote.U[...], local.U[...], atol=1e-5)
+    assert far == rows_of(local, A, tmp_path, "near")
+
+
+def rows_of(result, A, folder, name):
+    """Rows that are projected, subtracted and given back: bits of each."""
+    scores = result.transform(A, out=folder / f"{name}-scores")
+    left = result.residual(A, out=folder / f"{name}-left")
+    back = result.reconstruct(slice(5, 5000, 3), out=folder / f"{name}-back")
+    kept = result.transform(A)
+    return [np.asarray(x[:]).tobytes() for x in (scores, left, back, kept)]
 
 
 def test_a_killed_worker_costs_time_and_not_a_bit(stored):

@@ -233,17 +233,19 @@ def test_every_damaged_array_is_named(kind, i, way, tmp_path):
         else:
             file.write_bytes({"flipped": flipped, "short": data[:-1], "empty": b""}[way])
         name = file.relative_to(place).parts[0]
-        if name == "U" and way != "gone":  # which is read where it is used
-            found = streamsvd.load(place)
+        if name in ("U", "scores") and way != "gone":  # which are read where they are used
+            lazy = getattr(streamsvd.load(place), name)
             for select in WAYS_TO_SELECT:
-                with pytest.raises(CorruptChunkError, match=r"'U' of .*kept is damaged: .*Restore"):
-                    select(found.U)
+                with pytest.raises(
+                    CorruptChunkError, match=rf"'{name}' of .*kept is damaged: .*Restore"
+                ):
+                    select(lazy)
             with pytest.raises(IndexError):
-                found.U[10**9]
+                lazy[10**9]
             with pytest.raises(ValueError, match="zero"):  # which is not called damage
-                found.U[::0]
+                lazy[::0]
             with pytest.raises(ValueError, match="shape mismatch"):
-                found.U.vindex[[0, 1], [0, 1, 0]]
+                lazy.vindex[[0, 1], [0, 1, 0]]
         else:
             with pytest.raises(StoreError, match=rf"\b{name}\b"):
                 streamsvd.load(place)

@@ -116,13 +116,16 @@ KINDS = (
     ),
     SourceKind("an xarray DataArray", "xarray_arrays:open_xarray", ("rows",), types=("xarray.DataArray",)),
     SourceKind("an xarray Dataset", "xarray_arrays:open_xarray", ("variable", "rows"), types=("xarray.Dataset",)),
-    NUMBERS,
     SourceKind("a parquet file", "parquet:open_parquet", ("variable",), suffixes=(".parquet", ".pq")),
     SourceKind("a file of Arrow or feather", "arrow_file:open_arrow", ("variable",), suffixes=(".arrow", ".feather", ".ipc")),
+    SourceKind("a .h5ad file of AnnData", "annotated:open_h5ad", ("variable", "rows"), suffixes=(".h5ad",)),
+    SourceKind("an AnnData object", "annotated:open_annotated", ("variable", "rows"), types=("anndata.AnnData",)),
+    SourceKind("genotypes of PLINK", "plink:open_plink", suffixes=(".bed",)),
     SourceKind(
         "a list, a folder or a pattern of such files, stacked by rows", "stack:open_stack",
         ("variable", "rows", "missing", "dtype", "shape", "offset"), recognise=_is_shards,
     ),
+    NUMBERS,
     SourceKind(
         "a zarr store, array or group", "zarr_array:open_zarr", ("variable", "rows", "missing"),
         suffixes=(".zip",), recognise=_is_zarr,

@@ -14,6 +14,7 @@ from streamsvd.protocols import Source
 from streamsvd.store.explanations import path_exists
 from streamsvd.store.sources.flatten import Rows
 from streamsvd.store.sources.kinds import KINDS, NUMBERS, SourceKind, find_kind
+from streamsvd.store.sources.missing_number import mark_missing
 from streamsvd.store.sources.request import OpenRequest, source_text
 
 
@@ -63,18 +64,8 @@ def open_source(
     if kind is None:
         raise _refusal(source)
     _check_request(source, kind, request)
-    return kind.open(source, request)
-
-
-def _with_inside(request: OpenRequest, inside: str | None) -> OpenRequest:
-    """What is asked, with the name of an array that stands behind a path."""
-    if inside is None:
-        return request
-    if request.variable is not None and request.variable.strip("/") != inside:
-        raise SpecError(
-            f"the path names the array {inside!r}, and variable={request.variable!r} another. Leave one of them out."
-        )
-    return replace(request, variable=inside)
+    found = kind.open(source, request)
+    return found if request.missing_value is None else mark_missing(found, request.missing_value)
 
 
 def _pattern(path: Path) -> Any:
@@ -90,6 +81,17 @@ def _pattern(path: Path) -> Any:
     if not is_pattern(path):
         raise StoreError(f"{path} does not exist. Check the path.")
     return FilePattern(path)
+
+
+def _with_inside(request: OpenRequest, inside: str | None) -> OpenRequest:
+    """What is asked, with the name of an array that stands behind a path."""
+    if inside is None:
+        return request
+    if request.variable is not None and request.variable.strip("/") != inside:
+        raise SpecError(
+            f"the path names the array {inside!r}, and variable={request.variable!r} another. Leave one of them out."
+        )
+    return replace(request, variable=inside)
 
 
 def _refusal(source: Any) -> StoreError | SpecError:
@@ -121,7 +123,7 @@ def _check_request(source: Any, kind: SourceKind, request: OpenRequest) -> None:
         It says which kinds have it.
     """
     for name in request.non_defaults():
-        if name in kind.takes or (name == "rows" and request.rows == 0):
+        if name in (*kind.takes, "missing_value") or (name == "rows" and request.rows == 0):
             continue
         if name == "rows":
             raise SpecError(

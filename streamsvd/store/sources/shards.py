@@ -96,7 +96,9 @@ def _given_shards(given: Sequence[Any]) -> ShardList:
         names.append(local_path(value, f"entry {index}").absolute() if plain else value)
     if not all(isinstance(name, Path) for name in names):
         return ShardList(None, tuple(names))
-    folder = Path(os.path.commonpath([name.parent for name in names]))
+    folder = names[0].parent
+    while not all(name.is_relative_to(folder) for name in names):
+        folder = folder.parent
     return ShardList(folder, tuple(str(name.relative_to(folder)) for name in names))
 
 
@@ -115,21 +117,22 @@ class FilePattern:
         StoreError
             If there are none.
         """
-        parts = self.path.parts
-        plain = next(i for i, part in enumerate(parts) if any(sign in part for sign in MAGIC))
-        folder = Path(*parts[:plain])
+        folder = self.path.parent
+        while is_pattern(folder):
+            folder = folder.parent
         with explain_errors(folder, doing="read"):
-            paths = [path.relative_to(folder) for path in folder.glob(str(Path(*parts[plain:])))]
-        found = [
-            str(path)
-            for path in paths
-            if not any(p.startswith(".") and p != ".." for p in path.parts)
-        ]
+            matching = folder.glob(str(self.path.relative_to(folder)))
+            paths = [path.relative_to(folder) for path in matching]
+        found = [str(path) for path in paths if not _is_hidden(path)]
         if not found:
             raise StoreError(
                 f"no file matches {self.path}. Check the pattern, and the folder that it begins with."
             )
         return ShardList(folder, tuple(sorted(found, key=natural_order)), (), str(self.path))
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") and part != ".." for part in path.parts)
 
 
 def is_pattern(path: Path) -> bool:
@@ -167,7 +170,7 @@ def folder_shards(folder: Path) -> ShardList:
         if title and kind != title:
             raise StoreError(
                 f"{folder} holds {chosen[0]} and {name}, which are not of one kind. Choose some by a pattern, such as "
-                f"'{folder}/*{Path(chosen[0]).suffix}'."
+                f"'{folder}/*{(folder / chosen[0]).suffix}'."
             )
         title = kind
         chosen.append(name)
@@ -183,23 +186,23 @@ def _remarks(folder: Path, rest: Sequence[str]) -> tuple[str, ...]:
 
 def _entries(folder: Path) -> Iterator[tuple[str, str]]:
     """Names in a folder, each with its kind; an empty one for what is left out."""
-    with os.scandir(folder) as found:
-        for entry in found:
-            yield entry.name, _kind_title(entry)
+    for path in folder.iterdir():
+        yield path.name, _kind_title(path)
 
 
-def _kind_title(entry: os.DirEntry[str]) -> str:
+def _kind_title(path: Path) -> str:
     """What a file is; empty where that is no matrix."""
-    if entry.name.startswith((".", "_")):
+    if path.name.startswith((".", "_")):
         return ""
-    if entry.is_dir():
-        inside = any(Path(entry.path, name).exists() for name in ZARR_METADATA)
-        return ZARR_TITLE if inside else f"a folder {entry.name}"
-    name = entry.name.lower()
+    name = path.name.lower()
     for kind in KINDS:
-        if kind.suffixes and name.endswith(kind.suffixes):
+        if kind.suffixes and name.endswith(kind.suffixes) and not path.is_dir():
             return ZARR_TITLE if ".zip" in kind.suffixes else kind.title
-    return f"a file {Path(name).suffix}" if Path(name).suffix in DATA_SUFFIXES else ""
+    if path.is_dir():
+        inside = any((path / name).exists() for name in ZARR_METADATA)
+        return ZARR_TITLE if inside else f"a folder {path.name}"
+    suffix = path.suffix.lower()
+    return f"a file {suffix}" if suffix in DATA_SUFFIXES else ""
 
 
 DATA_SUFFIXES = {suffix for suffix in FOREIGN_SUFFIXES if suffix not in (".txt", ".dat")}
