@@ -30,6 +30,7 @@ from streamsvd.store.sources.arrow_types import (
 )
 from streamsvd.store.sources.border import check_rectangle
 from streamsvd.store.sources.labels import MOST_ALONG_ROWS
+from streamsvd.store.sources.matrix_text import matrix_text
 from streamsvd.store.sources.request import OpenRequest
 from streamsvd.store.sources.table_columns import ColumnChoice, choose_columns
 
@@ -61,6 +62,8 @@ class ArrowFileSource:
     batch_bytes
         Of the largest batch, as it is stored and as it is unpacked.
     """
+
+    __repr__ = matrix_text
 
     path: Path
     choice: ColumnChoice

@@ -29,6 +29,7 @@ from streamsvd.store.sources.hdf5_variables import (
     find_dataset,
     variable_beside,
 )
+from streamsvd.store.sources.matrix_text import matrix_text
 from streamsvd.store.sources.neighbours import NeighbourArray
 from streamsvd.store.sources.packing import Packing
 from streamsvd.store.sources.pieces import pieces
@@ -64,6 +65,8 @@ class Hdf5Source:
     stamp
         Of the file when it was opened.
     """
+
+    __repr__ = matrix_text
 
     path: Path
     variable: str

@@ -34,6 +34,7 @@ from streamsvd.store.sources.hierarchy import (
     own_array,
 )
 from streamsvd.store.sources.kinds import ZARR_METADATA
+from streamsvd.store.sources.matrix_text import matrix_text
 from streamsvd.store.sources.neighbours import NeighbourArray
 from streamsvd.store.sources.packing import Packing
 from streamsvd.store.sources.request import OpenRequest
@@ -49,6 +50,8 @@ class ZarrSource:
 
     Portable between processes as far as its store is: a ``MemoryStore`` is copied when it is pickled.
     """
+
+    __repr__ = matrix_text
 
     array: ChunkedArray
     layout: Flattening
