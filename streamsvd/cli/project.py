@@ -48,15 +48,18 @@ def command(
     from streamsvd.cli.present import show_json
     from streamsvd.cli.progress import watching
     from streamsvd.cli.results import load_factorisation
-    from streamsvd.cli.sources import fit_source, open_source, require_reference
+    from streamsvd.cli.sources import (
+        fit_source,
+        is_weighted_as_read,
+        open_source,
+        require_reference,
+    )
     from streamsvd.engine.schedulers import use_scheduler
-    from streamsvd.store.objects import objects_at
-    from streamsvd.store.versions import is_model
 
     require_reference("a projection")
     found = load_factorisation(result)
     with use_scheduler(scheduler, workers):
-        A = open_source(source, variable, rows, missing, weighs=is_model(objects_at(result)))
+        A = open_source(source, variable, rows, missing, weighs=is_weighted_as_read(result))
         with watching(A.nbytes, quiet=quiet) as watch:
             method = found.residual if residual else found.transform
             array = method(

@@ -229,9 +229,8 @@ def plan_convert(
     budget, path = allowed_bytes(memory), text_table(A)
     if path is not None:
         table = open_csv_table(path)
-        size = path.stat().st_size
         return RunPlan(
-            "convert", str(path), options, 1, size, 1, 1, table_bytes(table, options, budget), budget,
+            "convert", str(path), options, 1, path.stat().st_size, 1, 1, table_bytes(table, options, budget), budget,
             ("text is parsed once, by one thread; how many rows it has is known at the end",),
         )  # fmt: skip
     source = _even_chunks(as_source(A), options)

@@ -17,6 +17,7 @@ from streamsvd.numerics.columns import Columns, as_mask, describe_columns
 from streamsvd.numerics.support import FULL_SUPPORT, Support
 from streamsvd.protocols import Source
 from streamsvd.store.sources.columns import KeptColumns
+from streamsvd.store.sources.neighbours import NamedValues, names_of
 from streamsvd.store.versions import ModelSpec, StoredMask
 
 
@@ -43,7 +44,7 @@ def stored_mask(mask: Any, spec: ModelSpec) -> StoredMask | None:
             f"rank={spec.rank} exceeds the {count} columns that mask= keeps. Pass rank <= {count}."
         )
     bits = base64.b64encode(np.packbits(kept).tobytes()).decode("ascii")
-    return StoredMask(shape=values.shape, bits=bits)
+    return StoredMask(shape=values.shape, bits=bits, dims=names_of(mask))
 
 
 def restore_mask(stored: StoredMask | None) -> Any:
@@ -52,7 +53,8 @@ def restore_mask(stored: StoredMask | None) -> Any:
         return None if stored is None else stored.name
     packed = np.frombuffer(base64.b64decode(stored.bits), dtype=np.uint8)
     count = int(np.prod(stored.shape, dtype=np.int64))
-    return np.unpackbits(packed, count=count).astype(bool).reshape(stored.shape)
+    values = np.unpackbits(packed, count=count).astype(bool).reshape(stored.shape)
+    return NamedValues(values, stored.dims) if stored.dims else values
 
 
 def first_mask(source: Source, stored: StoredMask | None, mask: Any) -> Any:

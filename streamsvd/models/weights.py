@@ -18,6 +18,7 @@ from streamsvd.errors import SpecError
 from streamsvd.models.state import ModelState
 from streamsvd.numerics.columns import describe_columns
 from streamsvd.protocols import Source
+from streamsvd.store.sources.neighbours import NamedValues, names_of
 from streamsvd.store.versions import ModelSpec, StoredNumbers, StoredWeights
 from streamsvd.typing import Real
 
@@ -41,9 +42,7 @@ def stored_weights(weights: Any, spec: ModelSpec) -> StoredWeights | None:
         names = {str(k): v for k, v in weights.items() if isinstance(v, str)}
         arrays = {str(k): _pack_numbers(v) for k, v in weights.items() if not isinstance(v, str)}
         return StoredWeights(along=names, arrays=arrays)
-    dims = getattr(weights, "dims", None)
-    along = tuple(str(name) for name in dims) if isinstance(dims, tuple) else ()
-    return StoredWeights(arrays={"": _pack_numbers(weights)}, dims=along)
+    return StoredWeights(arrays={"": _pack_numbers(weights)}, dims=names_of(weights))
 
 
 def _pack_numbers(values: Any) -> StoredNumbers:
@@ -57,22 +56,12 @@ def restore_weights(stored: StoredWeights | None) -> Any:
         return None if stored is None else stored.name
     arrays = {name: _unpack_numbers(numbers) for name, numbers in stored.arrays.items()}
     if "" in arrays:
-        return _NamedNumbers(arrays[""], stored.dims) if stored.dims else arrays[""]
+        return NamedValues(arrays[""], stored.dims) if stored.dims else arrays[""]
     return {**stored.along, **arrays} or None
 
 
 def _unpack_numbers(numbers: StoredNumbers) -> Real:
     return np.frombuffer(base64.b64decode(numbers.data)).reshape(numbers.shape)
-
-
-class _NamedNumbers:
-    """Numbers that know the names of their dimensions, as those of xarray do."""
-
-    def __init__(self, values: Real, dims: tuple[str, ...]) -> None:
-        self.values, self.dims = values, dims
-
-    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
-        return np.array(self.values, dtype=dtype) if copy else np.asarray(self.values, dtype=dtype)
 
 
 def refuse_weights_of_columns(weights: Any, spec: ModelSpec) -> None:

@@ -140,6 +140,21 @@ def test_a_model_keeps_weights_however_they_are_said(command, run, folder):  # n
     assert run(*watched).code == 0
 
 
+@pytest.mark.parametrize("kept", ["result", "model"])
+def test_rows_are_projected_with_the_weights_that_are_kept(command, folder, kept):
+    """Whether they are said again or not."""
+    if kept == "result":
+        command("pca", *AIR, "--weights", "coslat", "--rank", "2", "--out", kept)
+    else:
+        command("update", kept, *AIR, "--weights", "coslat", "--rank", "2", "--center")
+    result = streamsvd.load(folder / kept)
+    for place, option in (("a.zarr", ()), ("b.zarr", ("--weights", "lat=cos"))):
+        command("project", kept, *AIR, *option, "--out", place)
+        scores = np.asarray(zarr.open_group(folder / place)["scores"])
+        expected = streamsvd.open("air.zarr", "t", "time")
+        np.testing.assert_allclose(scores, result.transform(expected), atol=1e-12)
+
+
 def test_a_model_of_columns_times_weights_goes_on_as_it_began(command, folder):
     """As earlier releases made it: no weights are its own, and those of the source multiply what is read."""
     A = streamsvd.open("air.zarr", "t", "time")

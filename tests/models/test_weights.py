@@ -161,6 +161,19 @@ def test_words_are_looked_up_beside_the_first_block(tmp_path, air, when):
         assert plan_update(place, A, column_weights=words).n_new == 0
 
 
+def test_a_mask_knows_its_dimensions_as_weights_do(tmp_path, air):
+    """Also where a model keeps it until its first block comes."""
+    path, _ = air
+    mask = np.arange(12).reshape(3, 4) % 5 > 0
+    turned = xarray.DataArray(mask.T, dims=("lon", "lat"))
+    A = streamsvd.open(path, "t", "time")
+    Model.create(tmp_path / "m", 3, mask=turned)
+    Model.open(tmp_path / "m").update(A)
+    Model.open(tmp_path / "m").update(A, mask=turned)
+    dropped = tuple(np.flatnonzero(~mask.reshape(-1)))
+    assert Model.open(tmp_path / "m").dropped_columns == dropped
+
+
 @pytest.mark.parametrize("when", ["create", "first", "later", "none"])
 def test_other_weights_are_refused(tmp_path, when):
     A, w = rows(), weights()
@@ -260,6 +273,25 @@ def test_a_result_with_weights_goes_on_with_them(tmp_path, scale, masked):
     assert streamsvd.verify(tmp_path / "r", A).agrees
     other = np.where(mask, A * 1.1, np.nan)
     assert not streamsvd.verify(tmp_path / "r", other).agrees
+
+
+@pytest.mark.parametrize("scale", [False, "std"])
+def test_rows_are_projected_and_given_back_as_they_were_weighted(tmp_path, scale):
+    """Of a model of its own, and of one that goes on from a result; a column of weight 0 cannot be given back."""
+    A, w = rows(), weights()
+    if scale:
+        streamsvd.pca(A[:60], 10, scale=scale, column_weights=w, out=tmp_path / "m")
+        streamsvd.update(tmp_path / "m", A[60:], "a")
+        model = Model.open(tmp_path / "m")
+    else:
+        model = Model.create(tmp_path / "m", 10, center=True, column_weights=w)
+        model.update(A, "a")
+    factors = w / A[:60].std(axis=0) if scale else w
+    scores = model.transform(A)
+    np.testing.assert_allclose(scores, (A - A.mean(axis=0)) * factors @ model.Vh.T, atol=1e-9)
+    back, kept = model.inverse_transform(scores), w > 0
+    np.testing.assert_allclose(back[:, kept], A[:, kept], atol=1e-8)  # of ten columns that count
+    assert np.isnan(back[:, ~kept]).all()
 
 
 def test_it_is_mended_merged_and_written_out(tmp_path):

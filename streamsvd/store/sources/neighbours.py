@@ -101,10 +101,26 @@ def column_names(source: Source) -> str:
     return " x ".join(f"{layout.names[a]} ({layout.extents[a]:,})" for a in layout.column_axes)
 
 
+class NamedValues:
+    """Values that know the names of their dimensions, as those of xarray do."""
+
+    def __init__(self, values: Array, dims: tuple[str, ...]) -> None:
+        self.values, self.dims = values, dims
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        return np.array(self.values, dtype=dtype, copy=copy)
+
+
+def names_of(given: Any) -> tuple[str, ...]:
+    """Names of the dimensions of what a user gave; none where it has none."""
+    dims = getattr(given, "dims", None)
+    return tuple(str(name) for name in dims) if isinstance(dims, tuple) else ()
+
+
 def in_column_order(source: Source, given: Any) -> Any:
     """What has names of dimensions, as of xarray, in the order of those that make the columns; anything else as it came."""
-    dims = getattr(given, "dims", None)
-    if not isinstance(dims, tuple):
+    dims = names_of(given)
+    if not dims:
         return given
     columns = source_labels(source).columns
     wanted, extents = [c.name for c in columns], tuple(c.length for c in columns)

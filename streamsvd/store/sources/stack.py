@@ -19,6 +19,7 @@ from streamsvd.store.sight import MOST_ADDRESSES, Address
 from streamsvd.store.sources.border import BLOCK_BYTES, check_rectangle, row_block
 from streamsvd.store.sources.flatten import Flattening
 from streamsvd.store.sources.labels import MOST_ALONG_ROWS, source_labels
+from streamsvd.store.sources.matrix_text import matrix_text
 from streamsvd.store.sources.opening import open_source
 from streamsvd.store.sources.request import OpenRequest
 from streamsvd.store.sources.shards import ShardList, shard_list
@@ -58,6 +59,8 @@ class StackedRows:
     stamps
         Bytes of each part that is a file, and when it was written, ``(parts, 2)``.
     """
+
+    __repr__ = matrix_text
 
     parts: ShardList
     request: OpenRequest

@@ -71,15 +71,16 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         return hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:16]
 
 
-class StoredMask(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class StoredMask(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A mask that waits for the first block: the ``name`` of an array beside it or ``"auto"``, or booleans.
 
-    ``bits`` are those of the booleans in C order, eight a byte, in base64.
+    ``bits`` are those of the booleans in C order, eight a byte, in base64, ``dims`` the names of their dimensions.
     """
 
     name: str = ""
     shape: tuple[int, ...] = ()
     bits: str = ""
+    dims: tuple[str, ...] = ()
 
 
 class StoredNumbers(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,9 @@ def create_labelled(
     for coordinate in labels.coordinates:
         if coordinate.name != labels.name:
             _write_coordinate(group, coordinate)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that not every reader knows it: those read the rest
+        zarr.consolidate_metadata(str(place))  # xarray warns where it is not
     return array, labels.name
 
 
