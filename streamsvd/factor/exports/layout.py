@@ -67,7 +67,7 @@ class DatasetLayout:
     def components(self, values: Matrix, title: str) -> Any:
         """Components, ``(k, n)``."""
         extents = tuple(d.length for d in self.labels.columns)
-        cube = values.reshape(-1, *extents)
+        cube = values.reshape(len(values), *extents)
         return xr.Variable((self.mode, *self.columns), cube, {"long_name": title})
 
     def scores(self, matrix: PartialMatrix, title: str, *, is_lazy: bool) -> Any:
@@ -76,7 +76,7 @@ class DatasetLayout:
         values = (
             lazy_variable(matrix, extents, matrix.shape[1:])
             if is_lazy
-            else matrix.read(slice(None), slice(None)).reshape(*extents, -1)
+            else matrix.read(slice(None), slice(None)).reshape(*extents, matrix.shape[1])
         )
         return xr.Variable((*self.rows, self.mode), values, {"long_name": title})
 
