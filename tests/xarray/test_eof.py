@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import importlib
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -386,3 +389,23 @@ def test_new_observations_elsewhere_are_refused() -> None:
     with pytest.raises(SpecError, match=r"made with u=False"):
         eof(da, modes=2, u=False).pcs()
     assert isinstance(found, EOFAnalysis)
+
+
+def test_the_line_that_installs_xarray_is_told(monkeypatch) -> None:
+    monkeypatch.delitem(sys.modules, "streamsvd.xarray")
+    monkeypatch.setitem(sys.modules, "xarray", None)
+    with pytest.raises(
+        ImportError, match=r"not installed\. Run: pip install 'streamsvd\[xarray\]'"
+    ):
+        importlib.import_module("streamsvd.xarray")
+
+
+def test_faces_are_there_by_their_names_and_cost_nothing_before() -> None:
+    code = (
+        "import sys, streamsvd\n"
+        "assert not {'xarray', 'pandas', 'anndata'} & set(sys.modules)\n"
+        "assert callable(streamsvd.anndata.pca)\n"
+        "assert not {'xarray', 'anndata'} & set(sys.modules)\n"
+        "assert callable(streamsvd.xarray.eof)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
