@@ -50,7 +50,9 @@ def stored(tmp_path_factory):
     write_plink(folder, genotypes(4000, 3000), "g")
     h5py = pytest.importorskip("h5py")
     with h5py.File(folder / "x.h5", "w") as file:
-        file.create_dataset("A", data=A, chunks=(12_000, 20), compression="gzip", compression_opts=1)
+        file.create_dataset(
+            "A", data=A, chunks=(12_000, 20), compression="gzip", compression_opts=1
+        )
     np.save(folder / "F.npy", np.asfortranarray(A))
     header = ",".join(f"c{j}" for j in range(40))
     np.savetxt(folder / "T.csv", A[:8000, :40], delimiter=",", header=header, comments="")
