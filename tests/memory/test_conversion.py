@@ -85,3 +85,29 @@ def test_the_peak_stays_within_the_least_budget(stored, name, more, options):
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["peak"] <= found["projected"] <= found["budget"]
+
+
+COUNT = """
+import json, sys
+import numpy, zarr, streamsvd
+from benchmarks.peers import measured
+from streamsvd.conversion.counting import count_entries, schedule_counting
+source = streamsvd.open(sys.argv[1])
+try:
+    schedule_counting(source, 1 << 20)
+except streamsvd.BudgetError as error:
+    budget = error.needs
+found, cost = measured(lambda: count_entries(source, memory=budget))
+print(json.dumps({"peak": cost["peak_rss_bytes"], "budget": budget, "projected": found.info.projected_bytes}))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["rows.zarr", "grid.zarr", "g.bed"])
+def test_counting_stays_within_the_least_budget(stored, name):
+    done = subprocess.run(
+        [sys.executable, "-c", COUNT, stored / name], capture_output=True, text=True, cwd=ROOT, timeout=250, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["peak"] <= found["projected"] <= found["budget"]
