@@ -166,6 +166,27 @@ def test_anomalies_are_those_of_xarray() -> None:
     assert several.project(new).sizes == {"time": 24, "mode": 3}
 
 
+@pytest.mark.parametrize("by", ["month", "season"])
+def test_the_climatology_is_in_the_dataset(by) -> None:
+    da = field(48)
+    found = eof(da, modes=30, anomaly=by, weights="coslat")
+    expected = da.groupby(f"time.{by}").mean("time").transpose(by, "lat", "lon")
+    climatology = found.dataset.climatology
+    np.testing.assert_array_equal(sorted(climatology[by].values), sorted(expected[by].values))
+    xr.testing.assert_allclose(
+        climatology.sel({by: expected[by]}).drop_attrs(), expected.drop_attrs()
+    )
+    whole = found.reconstruct().groupby(f"time.{by}") + climatology
+    np.testing.assert_allclose(whole.transpose(*da.dims), da, rtol=1e-9)
+    both = eof(da, modes=30, detrend=True).dataset
+    days = (da.time - np.datetime64("1970-01-01")) / np.timedelta64(1, "D") - both.trend.origin
+    line = both.climatology + both.trend * days
+    fit = da.polyfit("time", 1).polyfit_coefficients
+    np.testing.assert_allclose(
+        line.transpose(*da.dims), xr.polyval(da.time, fit).transpose(*da.dims), rtol=1e-6
+    )
+
+
 def test_calendars_of_climate_models() -> None:
     pytest.importorskip("cftime")
     da = field(calendar="noleap")
