@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from shlex import quote
 from typing import Any
 
@@ -142,7 +141,7 @@ def _faster_line(A: Source, source: str, given: Sequence[str]) -> str:
         "streamsvd",
         "convert",
         source,
-        f"{Path(source).stem.split('.')[0] or 'A'}-rows.zarr",
+        f"{source.rstrip('/').rpartition('/')[2].split('.')[0] or 'A'}-rows.zarr",
         *given,
     ]
     return " ".join(quote(word) for word in words)

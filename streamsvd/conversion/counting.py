@@ -23,7 +23,7 @@ Counts = npt.NDArray[np.int64]
 
 
 @dataclass(slots=True, eq=False)
-class ColumnCounts:
+class ColumnEntries:
     """Of each column the least and the largest entry, and how many are NaN or Inf.
 
     Attributes
@@ -45,45 +45,45 @@ class ColumnCounts:
 
 @dataclass(frozen=True, slots=True)
 class CountingPass:
-    """Adds up `ColumnCounts` of ``n`` columns."""
+    """Adds up `ColumnEntries` of ``n`` columns."""
 
     n: int
 
-    def init(self, device: Device) -> tuple[ColumnCounts, Device]:
+    def init(self, device: Device) -> tuple[ColumnEntries, Device]:
         """Of no rows."""
         return _empty(self.n), device
 
     def update(
-        self, state: tuple[ColumnCounts, Device], block: Block
-    ) -> tuple[ColumnCounts, Device]:
+        self, state: tuple[ColumnEntries, Device], block: Block
+    ) -> tuple[ColumnEntries, Device]:
         """With the rows of a block."""
         counts, device = state
         _join(counts, _of_rows(device.to_host(block.data)))
         return state
 
-    def close(self, state: tuple[ColumnCounts, Device]) -> ColumnCounts:
+    def close(self, state: tuple[ColumnEntries, Device]) -> ColumnEntries:
         """The counts."""
         return state[0]
 
-    def merge(self, left: ColumnCounts, right: ColumnCounts) -> ColumnCounts:
+    def merge(self, left: ColumnEntries, right: ColumnEntries) -> ColumnEntries:
         """Of both."""
         return _join(_join(_empty(self.n), left), right)
 
 
-def _empty(n: int) -> ColumnCounts:
-    return ColumnCounts(
+def _empty(n: int) -> ColumnEntries:
+    return ColumnEntries(
         np.full(n, np.inf), np.full(n, -np.inf), np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, bool)
     )  # fmt: skip
 
 
-def _of_rows(rows: npt.NDArray[Any]) -> ColumnCounts:
+def _of_rows(rows: npt.NDArray[Any]) -> ColumnEntries:
     """Of some rows."""
     n = rows.shape[1]
     none = np.zeros(n, np.int64)
     values = np.abs(rows) if rows.dtype.kind == "c" else rows
     if rows.dtype.kind in "iu":
         low, high = values.min(axis=0), values.max(axis=0)
-        return ColumnCounts(low.astype(float), high.astype(float), none, none, low != high)
+        return ColumnEntries(low.astype(float), high.astype(float), none, none, low != high)
     missing, infinite = np.isnan(values), np.isinf(values)
     out = missing | infinite
     low = np.min(values, axis=0, initial=np.inf, where=~out).astype(np.float64)
@@ -92,10 +92,10 @@ def _of_rows(rows: npt.NDArray[Any]) -> ColumnCounts:
     if rows.dtype.kind == "c":  # moduli may agree where entries do not
         first = rows[np.argmax(~out, axis=0), np.arange(n)]
         changes = ((rows != first) & ~out).any(axis=0)
-    return ColumnCounts(low, high, missing.sum(axis=0), infinite.sum(axis=0), changes)
+    return ColumnEntries(low, high, missing.sum(axis=0), infinite.sum(axis=0), changes)
 
 
-def _join(left: ColumnCounts, right: ColumnCounts) -> ColumnCounts:
+def _join(left: ColumnEntries, right: ColumnEntries) -> ColumnEntries:
     """Both, in the memory of the left."""
     both = np.isfinite(left.low) & np.isfinite(right.low)
     left.changes |= right.changes | (both & ((left.low != right.low) | (left.high != right.high)))
@@ -189,7 +189,9 @@ def count_entries(
     schedule = schedule_counting(source, memory)
     with running(schedule, notify=callback) as run:
         reader = replace(schedule.reader, checks_entries=False)
-        found: ColumnCounts = run(CountingPass(source.shape[1]), "counts of entries", reader=reader)
+        found: ColumnEntries = run(
+            CountingPass(source.shape[1]), "counts of entries", reader=reader
+        )
     filled = np.isfinite(found.low)
     m, n = source.shape
     return EntryCounts(

@@ -140,7 +140,8 @@ class Hdf5Source:
             self._read_chunk(self.filters, dataset, part, target)
             return
         try:
-            if self.packing.is_plain and target.flags.c_contiguous:
+            same = self.packing.stored_dtype.kind == dataset.dtype.kind  # else it would convert
+            if self.packing.is_plain and same and target.flags.c_contiguous:
                 dataset.read_direct(target, source_sel=part)
                 return
             values = np.asarray(dataset[part])
