@@ -167,7 +167,7 @@ def test_anomalies_are_those_of_xarray() -> None:
 
 
 @pytest.mark.parametrize("by", ["month", "season"])
-def test_the_climatology_is_in_the_dataset(by) -> None:
+def test_the_climatology_is_in_the_dataset(by, tmp_path) -> None:
     da = field(48)
     found = eof(da, modes=30, anomaly=by, weights="coslat")
     expected = da.groupby(f"time.{by}").mean("time").transpose(by, "lat", "lon")
@@ -178,6 +178,8 @@ def test_the_climatology_is_in_the_dataset(by) -> None:
     )
     whole = found.reconstruct().groupby(f"time.{by}") + climatology
     np.testing.assert_allclose(whole.transpose(*da.dims), da, rtol=1e-9)
+    place = found.result.save(tmp_path / "eof.result")
+    xr.testing.assert_equal(streamsvd.load(place).to_xarray(), found.dataset)
     both = eof(da, modes=30, detrend=True).dataset
     days = (da.time - np.datetime64("1970-01-01")) / np.timedelta64(1, "D") - both.trend.origin
     line = both.climatology + both.trend * days
@@ -185,6 +187,18 @@ def test_the_climatology_is_in_the_dataset(by) -> None:
     np.testing.assert_allclose(
         line.transpose(*da.dims), xr.polyval(da.time, fit).transpose(*da.dims), rtol=1e-6
     )
+
+
+def test_groups_of_several_fields_are_numbered() -> None:
+    da = field(48)
+    ds = eof(da, modes=2, anomaly=["season", "month"]).dataset
+    assert ds.climatology.dims == ("group", "lat", "lon")
+    assert ds.group.attrs["long_name"] == "1000 season + month"
+    np.testing.assert_array_equal(
+        ds.group, [1, 2, 12, 1003, 1004, 1005, 2006, 2007, 2008, 3009, 3010, 3011]
+    )
+    labels = eof(da, modes=2, anomaly=np.arange(48) % 4).dataset
+    np.testing.assert_array_equal(labels.group, range(4))
 
 
 def test_calendars_of_climate_models() -> None:

@@ -41,10 +41,17 @@ def climatology_variables(found: Climatology, layout: DatasetLayout) -> dict[str
         dim = free_name(name, layout.rows, layout.columns, layout.coordinates)
         numbers = found.keys
         names = np.array(SEASONS, object)[numbers] if name == "season" else numbers
-        variables[dim] = xr.Variable((dim,), names, {"long_name": f"{', '.join(by) or GROUP}"})
+        variables[dim] = xr.Variable((dim,), names, {"long_name": _title(by)})
         cube = found.fit.level.reshape(len(numbers), *extents)
         variables["climatology"] = xr.Variable((dim, *layout.columns), cube, title)
     if found.fit.slope is not None:
         said = {"long_name": "trend that rows had lost before", "origin": float(found.origin)}
         variables["trend"] = layout.along_columns(found.fit.slope / found.scale, said)
     return variables
+
+
+def _title(by: tuple[str, ...]) -> str:
+    """What the numbers of groups are: of several fields the first is in thousands, or in millions."""
+    weights = [1000**power for power in reversed(range(len(by)))]
+    terms = (name if w == 1 else f"{w} {name}" for name, w in zip(by, weights, strict=True))
+    return " + ".join(terms) or "number of the group"
