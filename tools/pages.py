@@ -33,6 +33,7 @@ FAMILIES = {
     "common": "Opening, loading, certificates, errors",
     "factor": "Factorisations",
     "models": "Models",
+    "conversion": "Conversion",
     "streams": "Streams",
     "kernels": "Kernels",
     "rows": "Rows",

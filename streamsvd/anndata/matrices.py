@@ -1,4 +1,4 @@
-"""The matrix of an AnnData object that is factorised, with its names, and the variables that take part."""
+"""Which matrix of an AnnData object is factorised, and which of its variables take part."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.checks.foreign import check_object, foreign_advice
-from streamsvd.engine.opening import as_source
+from streamsvd.checks.masks import require_unmasked
+from streamsvd.engine.columns import mask_of
 from streamsvd.errors import ShapeError, SpecError
-from streamsvd.labels import Coordinate, Dimension, Labels
 from streamsvd.protocols import Source
 
 HIGHLY_VARIABLE = "highly_variable"
@@ -28,46 +27,49 @@ class Unset:
 UNSET = Unset()
 
 
-def matrix_of(adata: Any, layer: str | None) -> Source:
-    """The matrix: ``X``, or a layer.
-
-    Raises
-    ------
-    SpecError
-        If there is none, or it is sparse.
-    """
-    if layer is None:
-        found, name = adata.X, "adata.X"
-        if found is None:
-            raise SpecError(f"adata has no X. Pass layer=, one of {_name_list(adata.layers)}.")
-    else:
-        if layer not in adata.layers:
-            raise SpecError(
-                f"layer={layer!r} is none of adata, which has {_name_list(adata.layers)}. Name one of them, or leave it out for X."
-            )
-        found, name = adata.layers[layer], f"adata.layers[{layer!r}]"
-    advice = foreign_advice(found)
-    if advice is not None and advice[0] == "sparse":
-        check_object(found, name)
-    return as_source(found)
+def matrix_name(layer: str | None) -> str:
+    """The name of a matrix in a file of AnnData: of ``X``, or of a layer."""
+    return "X" if layer is None else f"layers/{layer}"
 
 
 def _name_list(names: Any) -> str:
     return ", ".join(map(str, names)) or "none"
 
 
-def labels_of(adata: Any, layer: str | None) -> Labels:
-    """Names of observations and variables."""
-    return Labels(
-        "X" if layer is None else layer,
-        {},
-        (Dimension("obs", adata.n_obs),),
-        (Dimension("var", adata.n_vars),),
-        (
-            Coordinate.of("obs", ["obs"], np.asarray(adata.obs_names, dtype=object)),
-            Coordinate.of("var", ["var"], np.asarray(adata.var_names, dtype=object)),
-        ),
-    )
+def _one_argument(mask_var: Any, use_highly_variable: bool | None) -> Any:
+    """What the two arguments of scanpy say together.
+
+    Raises
+    ------
+    SpecError
+        If both are passed.
+    """
+    if use_highly_variable is None:
+        return mask_var
+    if not isinstance(mask_var, Unset):
+        raise SpecError(
+            "mask_var= and use_highly_variable= exclude each other. Pass mask_var= alone: None for all variables."
+        )
+    return HIGHLY_VARIABLE if use_highly_variable else None
+
+
+def stored_mask(
+    source: Source, mask_var: Any, use_highly_variable: bool | None
+) -> npt.NDArray[np.bool_] | None:
+    """Which variables of a file take part: a column of its ``var`` is read by its name; None for all.
+
+    Raises
+    ------
+    SpecError
+        If both arguments are passed, a column is absent, or is no mask.
+    """
+    mask_var = _one_argument(mask_var, use_highly_variable)
+    if isinstance(mask_var, Unset):
+        try:
+            return mask_of(source, f"var/{HIGHLY_VARIABLE}")
+        except SpecError:  # there is none
+            return None
+    return mask_of(source, f"var/{mask_var}" if isinstance(mask_var, str) else mask_var)
 
 
 def variable_mask(
@@ -82,13 +84,8 @@ def variable_mask(
     ShapeError
         If there is not one truth value for each variable.
     """
-    if use_highly_variable is not None:
-        if not isinstance(mask_var, Unset):
-            raise SpecError(
-                "mask_var= and use_highly_variable= exclude each other. Pass mask_var= alone: None for all variables."
-            )
-        mask_var = HIGHLY_VARIABLE if use_highly_variable else None
-    elif isinstance(mask_var, Unset):
+    mask_var = _one_argument(mask_var, use_highly_variable)
+    if isinstance(mask_var, Unset):
         mask_var = HIGHLY_VARIABLE if HIGHLY_VARIABLE in adata.var else None
     if mask_var is None:
         return None, None
@@ -100,7 +97,7 @@ def variable_mask(
         values = np.asarray(adata.var[mask_var])
         name = f"adata.var[{mask_var!r}]"
     else:
-        values, name = np.asarray(mask_var), "mask_var"
+        values, name = require_unmasked(mask_var, "mask_var"), "mask_var"
     if values.shape != (adata.n_vars,):
         raise ShapeError(
             f"{name} has shape {values.shape}, and adata {adata.n_vars:,} variables. Pass one boolean for each."

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from typing import Any
 
-from streamsvd.anndata.matrices import UNSET, Unset, labels_of, matrix_of, variable_mask
+from streamsvd.anndata.matrices import UNSET, matrix_name, stored_mask, variable_mask
 from streamsvd.engine.opening import open
-from streamsvd.errors import ShapeError, SpecError
+from streamsvd.errors import ShapeError
 from streamsvd.factor.exports.cells import CellKeys, check_annotated, fill_annotations
 from streamsvd.factor.pca import pca as principal_components
 from streamsvd.factor.result import SVD
@@ -46,8 +45,8 @@ def pca(
     zero_center
         Subtract the mean of each variable. Without it variances are mean squares about zero.
     mask_var, use_highly_variable
-        Which variables take part: a column of ``var``, booleans, or None for all. Left out, ``var["highly_variable"]`` where the
-        object has it. Of a path, booleans alone.
+        Which variables take part: a column of ``var``, booleans, or None for all. Left out, ``var["highly_variable"]`` where
+        there is one.
     key_added
         One name for what is added, instead of ``X_pca``, ``PCs`` and ``pca``.
     copy
@@ -82,11 +81,10 @@ def pca(
         return _of_path(adata, n_comps, layer, zero_center, mask_var, use_highly_variable, options)
     check_annotated(adata)
     noted, kept = variable_mask(adata, mask_var, use_highly_variable)
-    source = matrix_of(adata, layer)
+    source = open(adata, variable=matrix_name(layer))
     wanted = _count(n_comps, source.shape[0], source.shape[1] if kept is None else int(kept.sum()))
     verb = principal_components if zero_center else svd
     found: SVD = verb(source, wanted, mask=kept, **options)
-    found = replace(found, labels=labels_of(adata, layer))
     target = adata.copy() if copy else adata
     fill_annotations(found, target, CellKeys(key_added, layer, noted))
     return target if copy else None
@@ -97,16 +95,11 @@ def _of_path(
     options: dict[str, Any],
 ) -> SVD:  # fmt: skip
     """The result of a file of AnnData."""
-    if isinstance(mask_var, str) or highly:
-        raise SpecError(
-            f"mask_var={mask_var!r} names a column of var, which is not read of a path. Pass booleans: read_h5ad(path, "
-            "backed='r').var[name].to_numpy()."
-        )
-    source = open(path, variable="X" if layer is None else f"layers/{layer}")
-    mask = None if isinstance(mask_var, Unset) else mask_var
-    wanted = _count(n_comps, *source.shape)
+    source = open(path, variable=matrix_name(layer))
+    kept = stored_mask(source, mask_var, highly)
+    wanted = _count(n_comps, source.shape[0], source.shape[1] if kept is None else int(kept.sum()))
     verb = principal_components if zero_center else svd
-    found: SVD = verb(source, wanted, mask=mask, **options)
+    found: SVD = verb(source, wanted, mask=kept, **options)
     return found
 
 

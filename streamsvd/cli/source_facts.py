@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from shlex import quote
 from typing import Any
 
@@ -71,7 +70,6 @@ def describe(A: Any, source: str, given: Sequence[str]) -> dict[str, Any]:
     labels, stored = source_labels(A), innermost_source(A)
     layout = getattr(stored, "layout", None)  # of an N-dimensional array
     packing = getattr(getattr(stored, "array", stored), "packing", None)
-    packed = packing is not None and not packing.is_plain
     record: dict[str, Any] = {
         "status": "opened",
         "name": A.name,
@@ -84,7 +82,7 @@ def describe(A: Any, source: str, given: Sequence[str]) -> dict[str, Any]:
         "chunk_bytes": p * q * A.dtype.itemsize,
         "has_no_chunks": bool(getattr(A, "has_no_chunks", False)),
         "dims": None,
-        "missing_values": list(packing.fills) if packed else None,
+        "missing_values": None,
         "variable": labels.name or None,
         "attributes": labels.attributes,
         "rows": [_dimension_record(d, labels) for d in labels.rows],
@@ -106,20 +104,30 @@ def describe(A: Any, source: str, given: Sequence[str]) -> dict[str, Any]:
             "least_rows": int(heights.min()),
             "most_rows": int(heights.max()),
         }
-    if packed:
-        assert packing is not None
+    marked = "--missing-value" in given or _may_lack(stored)
+    if packing is not None and not packing.is_plain:
+        marked = marked or bool(packing.fills)
+        record["missing_values"] = list(packing.fills)
         record["stored_dtype"] = str(packing.stored_dtype)
         record["scale_factor"], record["add_offset"] = packing.record.scale, packing.record.offset
-    marked = bool(packed and packing is not None and packing.fills) or "--missing-value" in given
     record["command"] = pca_line(source, given, (m, n), gaps=marked)
     record["faster"] = _faster_line(A, source, given)
     return record
 
 
+NULLABLE = ("plink", "parquet", "arrow_file", "frames")
+"""Modules of sources whose kind has a way to say that a value is missing."""
+
+
+def _may_lack(stored: Any) -> bool:
+    """Whether entries may be missing without a mark that is declared."""
+    first = stored.part(0) if hasattr(stored, "part") else stored
+    return type(innermost_source(first)).__module__.rpartition(".")[2] in NULLABLE
+
+
 def _kind_title(source: str) -> str:
     """What it is, as the list of kinds calls it."""
-    from streamsvd.checks.paths import is_url, local_path
-    from streamsvd.store.sources.opening import split_inside
+    from streamsvd.checks.paths import is_url, local_path, split_inside
 
     if is_url(source):
         return "a zarr store, array or group"
@@ -143,7 +151,7 @@ def _faster_line(A: Source, source: str, given: Sequence[str]) -> str:
         "streamsvd",
         "convert",
         source,
-        f"{Path(source).stem.split('.')[0] or 'A'}-rows.zarr",
+        f"{source.rstrip('/').rpartition('/')[2].split('.')[0] or 'A'}-rows.zarr",
         *given,
     ]
     return " ".join(quote(word) for word in words)

@@ -14,6 +14,7 @@ from streamsvd.errors import ShapeError, SpecError
 from streamsvd.numerics.blocks import Axis
 from streamsvd.numerics.columns import Columns
 from streamsvd.store.sources.border import check_rectangle
+from streamsvd.store.sources.matrix_text import matrix_text
 from streamsvd.store.sources.missing_number import missing_packing, numbers_as_nan
 
 
@@ -26,6 +27,8 @@ class DaskSource:
     array
         The dask array; nothing of it is computed until a pass asks.
     """
+
+    __repr__ = matrix_text
 
     array: Any
 
@@ -105,6 +108,8 @@ class KeptDaskColumns(DaskSource):
     whole, columns, look_bytes
         As of `streamsvd.store.sources.columns.KeptColumns`.
     """
+
+    __repr__ = matrix_text
 
     whole: DaskSource
     columns: Columns

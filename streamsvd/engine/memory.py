@@ -13,6 +13,7 @@ import psutil
 
 from streamsvd.engine.layout import Layout
 from streamsvd.errors import SpecError
+from streamsvd.numerics.sentences import show_bytes as show_bytes
 
 MIB = 1 << 20
 BASE_BYTES = 40 * MIB
@@ -60,14 +61,6 @@ def parse_bytes(text: int | float | str) -> int:
 def default_budget() -> int:
     """Half of the memory that is free now."""
     return int(psutil.virtual_memory().available // 2)
-
-
-def show_bytes(count: float) -> str:
-    """Bytes for people: ``"256 MiB"``."""
-    for unit, size in (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if count >= size:
-            return f"{count / size:.3g} {unit}"
-    return f"{int(count)} B"
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,7 @@ def dask_variable(source: Any, request: OpenRequest) -> LabelledDaskSource | Non
     array, copies = _flat(context.variable.data, layout)
     if not packing.is_plain:
         array = array.map_blocks(
-            _unpacked, packing, dtype=packing.dtype, meta=np.empty((0, 0), packing.dtype)
+            _unpack_chunk, packing, dtype=packing.dtype, meta=np.empty((0, 0), packing.dtype)
         )
         copies += 1
     return LabelledDaskSource(dask_source(array).array, layout, context, copies)
@@ -109,7 +109,7 @@ def _flat(array: Any, layout: Flattening) -> tuple[Any, int]:
     return (array if array.ndim == 2 else array.reshape(layout.shape)), copies
 
 
-def _unpacked(block: npt.NDArray[Any], packing: Packing) -> npt.NDArray[Any]:
+def _unpack_chunk(block: npt.NDArray[Any], packing: Packing) -> npt.NDArray[Any]:
     """A chunk as it is meant."""
     out = np.empty(block.shape, packing.dtype)
     packing.unpack(np.ascontiguousarray(block).view(packing.stored_dtype), out)

@@ -78,17 +78,15 @@ def _decides(coordinate: Coordinate) -> bool:
 
 
 def _check_values(mine: Coordinate, its: Coordinate, name: str, owner: str, remedy: str) -> None:
-    if mine.units and its.units and mine.units != its.units:
-        raise SpecError(
-            f"{mine.name} of {name} is in {its.units!r}, that of {owner} in {mine.units!r}. Bring it to the units of {owner}."
-        )
     one, other = mine.array.reshape(-1), its.array.reshape(-1)
     count = min(one.size, other.size)
     differs = ~_same(one[:count], other[:count], _step(one))
     if differs.any():
         i = int(np.argmax(differs))
+        units = [f" {c.units}" if c.units and mine.units != its.units else "" for c in (its, mine)]
         raise SpecError(
-            f"{mine.name} of {name} differs from that of {owner}: at {i} it is {_show(other[i])}, {owner} has {_show(one[i])}. {remedy}"
+            f"{mine.name} of {name} differs from that of {owner}: at {i} it is {_show(other[i])}{units[0]}, {owner} has "
+            f"{_show(one[i])}{units[1]}. {remedy}"
         )
     if one.size != other.size:
         raise SpecError(

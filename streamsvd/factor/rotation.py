@@ -108,13 +108,13 @@ def rotate(
     began, base = time.perf_counter(), _factorisation(result)
     r = _count(base, options)
     root = base.s[:r] / base.s[0]  # relative: squares of the values may be no numbers
-    L = _counted(base.Vh[:r].conj().T * root)
+    L = _rows_that_count(base.Vh[:r].conj().T * root)
     found = varimax(
         normalise_rows(L) if options.normalize else L,
         tol=options.tol,
         max_sweeps=options.max_iterations,
     )
-    R = _ordered(L, _whole_rotation(L, found, options))
+    R = _order_columns(L, _whole_rotation(L, found, options))
     is_oblique = options.method == "promax" and options.power > 1
     answer = _rotation_of(base, options, found, R, is_oblique=is_oblique)
     answer = replace(answer, info=replace(answer.info, elapsed_s=time.perf_counter() - began))
@@ -157,7 +157,7 @@ def _count(base: SVD, options: RotationOptions) -> int:
     return asked
 
 
-def _counted(L: Matrix) -> Matrix:
+def _rows_that_count(L: Matrix) -> Matrix:
     """The loadings of columns that count: not of those that were left out, nor of those that have nothing but rounding.
 
     Rows of zeros would change the criterion, whose means are over all rows; rows of rounding would be as large as others once normalised.
@@ -182,7 +182,7 @@ def _whole_rotation(L: Matrix, found: PlaneRotations, options: RotationOptions) 
     return np.asarray(R @ U)
 
 
-def _ordered(L: Matrix, R: Matrix) -> Matrix:
+def _order_columns(L: Matrix, R: Matrix) -> Matrix:
     """``R`` with columns by descending variance, and the largest entry of each rotated component positive."""
     X = L @ R
     size = np.sum(np.abs(X) ** 2, axis=0)

@@ -103,8 +103,8 @@ def varimax(L: Matrix, *, tol: float, max_sweeps: int) -> PlaneRotations:
             c, sigma, found = plane_rotation(X[a], X[b])
             gain = max(gain, found)
             if found > FLOOR:
-                X[[a, b]] = _turned(X[a], X[b], c, sigma)
-                R[:, a], R[:, b] = _turned(R[:, a].copy(), R[:, b].copy(), c, sigma)
+                X[[a, b]] = _turn_pair(X[a], X[b], c, sigma)
+                R[:, a], R[:, b] = _turn_pair(R[:, a].copy(), R[:, b].copy(), c, sigma)
         criteria.append(varimax_criterion(X.T))
         if gain <= tol:
             break
@@ -132,7 +132,7 @@ def plane_rotation(x: Matrix, y: Matrix) -> tuple[float, complex | float, float]
     return c, sigma, max(float(values[-1] - C[0, 0]), 0.0) / whole
 
 
-def _turned(x: Matrix, y: Matrix, c: float, sigma: complex | float) -> tuple[Matrix, Matrix]:
+def _turn_pair(x: Matrix, y: Matrix, c: float, sigma: complex | float) -> tuple[Matrix, Matrix]:
     return c * x + sigma * y, c * y - np.conj(sigma) * x
 
 

@@ -97,3 +97,11 @@ def _round_outward(x: float, digits: int, *, up: bool) -> str:
         step = 10.0 ** (np.floor(np.log10(abs(x))) - digits + 1)
         text = f"{value + (step if up else -step):.{digits}g}"
     return text
+
+
+def show_bytes(count: float) -> str:
+    """Bytes for people: ``"256 MiB"``."""
+    for unit, size in (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return f"{int(count)} B"

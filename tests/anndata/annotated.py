@@ -10,7 +10,12 @@ import pandas as pd
 
 
 class Annotated:
-    """Observations in rows, variables in columns, and what is said of either."""
+    """Observations in rows, variables in columns, and what is said of either.
+
+    Objects of AnnData are known by the name of their class, which this one has too.
+    """
+
+    isbacked, is_view, raw = False, False, None
 
     def __init__(self, X: Any, var: dict[str, Any] | None = None) -> None:
         m, n = X.shape
@@ -37,6 +42,9 @@ class Annotated:
 
     def copy(self) -> Any:
         return deepcopy(self)
+
+
+Annotated.__module__, Annotated.__qualname__ = "anndata", "AnnData"
 
 
 def cells(m: int = 60, n: int = 24, dtype: str = "f8", **var: Any) -> Annotated:

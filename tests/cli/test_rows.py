@@ -63,7 +63,7 @@ def test_scores_and_residuals_are_written(kept, capsys) -> None:
         == 0
     )
     assert capsys.readouterr().out == "scores of 48 rows, 3 float64 each: S.zarr\n"
-    with xr.open_zarr("S.zarr", consolidated=False) as S:
+    with xr.open_zarr("S.zarr") as S:
         np.testing.assert_allclose(S["scores"], found.transform(A), atol=1e-10)
         assert S["scores"].dims == ("time", "mode")
     assert (

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 WHOLE = (
     "comparison.md",
     "concat.md",
+    "convert.md",
     "pipelines.md",
     "start.md",
     "transforms.md",

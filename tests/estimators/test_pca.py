@@ -585,3 +585,17 @@ def test_arrays_of_xarray_and_of_hdf5(steep, tmp_path):
     for start in range(0, 300, 100):
         blocks.partial_fit(np.asarray(data[start : start + 100]))
     assert_close(blocks.components_, made.components_)
+
+
+def test_a_table_of_parquet_keeps_the_names_of_its_columns(steep, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    frame = pandas.DataFrame(steep, columns=[f"x{i}" for i in range(20)])
+    frame.to_parquet(tmp_path / "a.parquet")
+    made = PCA(2).set_output(transform="pandas").fit(tmp_path / "a.parquet")
+    assert list(made.feature_names_in_) == list(frame.columns)
+    scores = made.transform(tmp_path / "a.parquet")
+    assert_close(scores.to_numpy(), made.transform(frame).to_numpy())
+    frame[["x1", "x0", *frame.columns[2:]]].to_parquet(tmp_path / "b.parquet")
+    with pytest.raises(streamsvd.SpecError, match="column 0 of .*b.parquet is 'x1', and was 'x0'"):
+        made.transform(tmp_path / "b.parquet")

@@ -65,7 +65,7 @@ def test_scores_are_written_with_the_times_of_the_rows(fitted, tmp_path) -> None
     grid(root / "next.zarr", first="2004-01", seed=1, count=12)
     S = found.transform(root / "next.zarr", variable="t2m", rows="time", out=tmp_path / "S.zarr")
     assert (S.shape, S.metadata.dimension_names) == ((12, 3), ("time", "mode"))
-    with xr.open_zarr(tmp_path / "S.zarr", consolidated=False) as scores:
+    with xr.open_zarr(tmp_path / "S.zarr") as scores:
         assert scores["scores"].dims == ("time", "mode")
         assert str(scores["time"].values[0])[:10] == "2004-01-01"
         np.testing.assert_array_equal(scores["scores"], S[:])
@@ -85,7 +85,7 @@ def test_rows_given_back_have_the_dimensions_of_the_field(fitted, tmp_path) -> N
     root, field, found = fitted
     R = found.reconstruct("2000-03:2000-05", out=tmp_path / "R.zarr")
     assert R.shape == (3, 5, 6)
-    with xr.open_zarr(tmp_path / "R.zarr", consolidated=False) as back:
+    with xr.open_zarr(tmp_path / "R.zarr") as back:
         assert back["t2m"].dims == ("time", "lat", "lon")
         assert back["t2m"].attrs["units"] == "K"
         assert [str(t)[:7] for t in back["time"].values] == ["2000-03", "2000-04", "2000-05"]
@@ -149,7 +149,7 @@ def test_other_columns_are_refused_by_name_and_put_in_order_by_label(
     np.testing.assert_allclose(
         left[:].reshape(T, -1), field.reshape(T, -1) - found.inverse_transform(expected), atol=1e-9
     )
-    with xr.open_zarr(tmp_path / "E.zarr", consolidated=False) as kept:
+    with xr.open_zarr(tmp_path / "E.zarr") as kept:
         np.testing.assert_array_equal(kept["lat"], LAT)
 
 

@@ -6,7 +6,7 @@ import dask.array as da
 import numpy as np
 import pytest
 import zarr
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.decomposition import PCA as SklearnPCA
 
@@ -83,6 +83,7 @@ def tolerance(result, dtype):
     return 1e-4 if np.dtype(dtype) in (np.float32, np.complex64) else 1e-8
 
 
+@settings(max_examples=30 if settings().max_examples <= 60 else settings().max_examples)
 @given(case=cases())
 def test_what_was_done_to_a_matrix_is_done_to_rows_and_undone(case) -> None:
     A, result, options, counts = made(case)
@@ -312,7 +313,10 @@ def test_rows_without_a_density_are_refused() -> None:
         streamsvd.svd(A, 4).score_samples(A)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "complex64"])
+@pytest.mark.parametrize(
+    "dtype",
+    ["float32", *(pytest.param(d, marks=pytest.mark.slow) for d in ("float64", "complex64"))],
+)
 def test_rows_are_the_same_bits_on_any_number_of_threads(dtype, tmp_path) -> None:
     import dask
 

@@ -27,7 +27,10 @@ getattr(streamsvd.load(result), method)(source, out=out, overwrite=True, callbac
 """
 
 
-@pytest.mark.parametrize(("method", "there"), [("transform", False), ("residual", True)])
+@pytest.mark.parametrize(
+    ("method", "there"),
+    [("residual", True), pytest.param("transform", False, marks=pytest.mark.slow)],
+)
 def test_a_kill_leaves_what_was_there(tmp_path, method, there) -> None:
     rng = np.random.default_rng(0)
     A = rng.standard_normal((4000, 10))

@@ -34,3 +34,14 @@ def test_what_is_printed_is_a_line(name, tmp_path):
     assert "\n" not in text
     assert text.startswith("<")
     assert len(text) < 240 + len(str(tmp_path))
+
+
+def test_a_matrix_is_a_line_for_which_nothing_is_read(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((4, 3, 2)))
+    source = streamsvd.open(tmp_path / "a.npy", rows=0)
+    assert repr(source) == (
+        f"<NpySource {tmp_path}/a.npy: 4 x 6 float64, 192 B; rows row (4); columns dim_1 (3) x dim_2 (2)>"
+    )
+    assert repr(streamsvd.anomalies(A, by=np.arange(300) % 2)) == (
+        "<AdjustedRows ndarray: 300 x 6 float64, 14.1 KiB>"
+    )

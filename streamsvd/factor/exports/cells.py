@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from streamsvd.checks.masks import require_unmasked
 from streamsvd.errors import ShapeError, SpecError
 from streamsvd.factor.exports.labelled import RowScores, result_labels
 from streamsvd.factor.exports.spectrum import spectrum_columns
@@ -49,7 +50,7 @@ def fill_annotations(result: SVD, adata: Any, keys: CellKeys, scores: Any = None
     """Write scores, components and variances into an AnnData object."""
     check_annotated(adata)
     _check_agreement(result, adata)
-    rows = RowScores.of(result).read() if scores is None else np.asarray(scores)
+    rows = RowScores.of(result).read() if scores is None else require_unmasked(scores, "scores")
     if rows.shape != (adata.n_obs, result.rank):
         raise ShapeError(
             f"scores have shape {rows.shape}, and {adata.n_obs:,} observations with {result.rank} components are there. Pass "

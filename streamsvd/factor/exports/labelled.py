@@ -44,10 +44,9 @@ def free_name(name: str, *others: Any) -> str:
     return name
 
 
-def without_dropped(result: SVD, values: Any) -> Array:
+def without_dropped(result: SVD, values: Matrix) -> Array:
     """What belongs to columns, ``(..., n)``: NaN at those that were left out."""
-    found = np.asarray(values)
-    found = np.array(found, found.dtype if found.dtype.kind in "fc" else np.float64)
+    found = np.array(values, values.dtype if values.dtype.kind in "fc" else np.float64)
     found[..., list(result.info.dropped_columns)] = np.nan
     return found
 

@@ -13,6 +13,7 @@ from streamsvd.factor.exports.coordinates import coordinate_variables
 from streamsvd.factor.exports.labelled import free_name
 from streamsvd.factor.exports.lazy_matrix import PartialMatrix, lazy_variable
 from streamsvd.labels import MODE, Labels
+from streamsvd.typing import Matrix
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,24 +50,24 @@ class DatasetLayout:
         coordinates[mode] = xr.Variable((mode,), numbers, {"long_name": "number of the component"})
         return cls(labels, rows, columns, coordinates, mode)
 
-    def along_columns(self, values: Any, attributes: Mapping[str, Any]) -> Any:
+    def along_columns(self, values: Matrix, attributes: Mapping[str, Any]) -> Any:
         """What has one entry for each column, ``(n,)``."""
         extents = tuple(d.length for d in self.labels.columns)
-        return xr.Variable(self.columns, np.asarray(values).reshape(extents), attributes)
+        return xr.Variable(self.columns, values.reshape(extents), attributes)
 
-    def along_rows(self, values: Any, attributes: Mapping[str, Any]) -> Any:
+    def along_rows(self, values: Matrix, attributes: Mapping[str, Any]) -> Any:
         """What has one entry for each row, ``(m,)``."""
         extents = tuple(d.length for d in self.labels.rows)
-        return xr.Variable(self.rows, np.asarray(values).reshape(extents), attributes)
+        return xr.Variable(self.rows, values.reshape(extents), attributes)
 
-    def along_modes(self, values: Any, title: str) -> Any:
+    def along_modes(self, values: Matrix, title: str) -> Any:
         """What has one entry for each component, ``(k,)``."""
-        return xr.Variable((self.mode,), np.asarray(values), {"long_name": title})
+        return xr.Variable((self.mode,), values, {"long_name": title})
 
-    def components(self, values: Any, title: str) -> Any:
+    def components(self, values: Matrix, title: str) -> Any:
         """Components, ``(k, n)``."""
         extents = tuple(d.length for d in self.labels.columns)
-        cube = np.asarray(values).reshape(-1, *extents)
+        cube = values.reshape(len(values), *extents)
         return xr.Variable((self.mode, *self.columns), cube, {"long_name": title})
 
     def scores(self, matrix: PartialMatrix, title: str, *, is_lazy: bool) -> Any:
@@ -75,7 +76,7 @@ class DatasetLayout:
         values = (
             lazy_variable(matrix, extents, matrix.shape[1:])
             if is_lazy
-            else matrix.read(slice(None), slice(None)).reshape(*extents, -1)
+            else matrix.read(slice(None), slice(None)).reshape(*extents, matrix.shape[1])
         )
         return xr.Variable((*self.rows, self.mode), values, {"long_name": title})
 

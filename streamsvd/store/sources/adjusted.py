@@ -17,6 +17,7 @@ from streamsvd.numerics.row_fits import RowFit
 from streamsvd.protocols import Source
 from streamsvd.store.sources.border import check_rectangle
 from streamsvd.store.sources.columns import KeptColumns
+from streamsvd.store.sources.matrix_text import matrix_text
 from streamsvd.store.sources.view import SourceView
 from streamsvd.typing import Real
 
@@ -64,6 +65,8 @@ class AdjustedRows(SourceView):
     climatology
         What the fit is part of, by which rows that come later lose the same; None where nobody knows.
     """
+
+    __repr__ = matrix_text
 
     row_labels: RowLabels | None
     fit: RowFit | None
@@ -159,6 +162,8 @@ class RowRange(SourceView):
     start, stop
         Its first row, which begins a chunk, and its last (exclusive).
     """
+
+    __repr__ = matrix_text
 
     start: int
     stop: int

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from streamsvd.checks.masks import as_array, block_dtype, masked_cells, write_block
 from streamsvd.store.sources.border import check_dtype, check_rectangle, strips
 from streamsvd.store.sources.flatten import Flattening, flattening
+from streamsvd.store.sources.matrix_text import matrix_text
 from streamsvd.store.sources.npy import NpySource, maps_whole_file, open_memmap
 from streamsvd.store.sources.request import OpenRequest
 
@@ -18,6 +19,8 @@ from streamsvd.store.sources.request import OpenRequest
 @dataclass(frozen=True, eq=False)
 class ArraySource:
     """A numpy array; holds a reference, never a copy. What is masked is read as NaN."""
+
+    __repr__ = matrix_text
 
     array: npt.NDArray[Any] = field(repr=False)
     layout: Flattening

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from streamsvd.labels import Labels
 from streamsvd.store.sources.border import BLOCK_BYTES, check_rectangle
+from streamsvd.store.sources.matrix_text import matrix_text
 from streamsvd.store.sources.view import SourceView
 
 
@@ -26,6 +27,8 @@ class ChosenColumns(SourceView):
     labels
         What the matrix says of these, and of its rows.
     """
+
+    __repr__ = matrix_text
 
     numbers: npt.NDArray[np.intp]
     labels: Labels = field(repr=False)

@@ -13,6 +13,7 @@ from streamsvd.errors import SpecError
 from streamsvd.numerics.columns import Columns
 from streamsvd.protocols import Source
 from streamsvd.store.sources.border import BLOCK_BYTES, check_rectangle
+from streamsvd.store.sources.matrix_text import matrix_text
 from streamsvd.store.sources.view import SourceView
 
 Array = npt.NDArray[Any]
@@ -36,6 +37,8 @@ class KeptColumns(SourceView):
         Whether a value in a column that is known as missing throughout is refused as it is read: all of the rows are
         read then.
     """
+
+    __repr__ = matrix_text
 
     columns: Columns
     look_bytes: int = 0

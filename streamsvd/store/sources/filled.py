@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.store.sources.border import check_rectangle
+from streamsvd.store.sources.matrix_text import matrix_text
 from streamsvd.store.sources.view import SourceView
 from streamsvd.typing import Real
 
@@ -31,6 +32,8 @@ class FilledColumns(SourceView):
     fill
         What takes the place of a NaN in each column, ``(n,)``.
     """
+
+    __repr__ = matrix_text
 
     fill: Real
 

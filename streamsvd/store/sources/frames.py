@@ -19,6 +19,7 @@ from streamsvd.store.sources.arrow_types import (
 )
 from streamsvd.store.sources.border import check_rectangle, row_block
 from streamsvd.store.sources.labels import MOST_ALONG_ROWS
+from streamsvd.store.sources.matrix_text import matrix_text
 from streamsvd.store.sources.request import OpenRequest, source_text
 from streamsvd.store.sources.table_columns import ColumnChoice, TableColumn, choose_columns
 
@@ -46,6 +47,8 @@ class FrameSource:
     name
         How messages call it.
     """
+
+    __repr__ = matrix_text
 
     columns: tuple[Any, ...] = field(repr=False)
     choice: ColumnChoice

@@ -19,6 +19,7 @@ from streamsvd.store.sight import Address, FileAddress
 from streamsvd.store.sources.beside import StoredVariable, variable_labels
 from streamsvd.store.sources.border import check_rectangle, stored_strips
 from streamsvd.store.sources.flatten import Box, Flattening, flattening
+from streamsvd.store.sources.hdf5_chunks import ChunkFilters, chunk_filters
 from streamsvd.store.sources.hdf5_files import reading_hdf5, reason_of
 from streamsvd.store.sources.hdf5_variables import (
     attributes_of,
@@ -28,6 +29,7 @@ from streamsvd.store.sources.hdf5_variables import (
     find_dataset,
     variable_beside,
 )
+from streamsvd.store.sources.matrix_text import matrix_text
 from streamsvd.store.sources.neighbours import NeighbourArray
 from streamsvd.store.sources.packing import Packing
 from streamsvd.store.sources.pieces import pieces
@@ -56,16 +58,21 @@ class Hdf5Source:
         How stored values are meant.
     stored_chunk
         Lengths of a chunk; None where it is stored without any.
+    filters
+        How chunks are decoded here; None where the library does it.
     layout
         How it became a matrix.
     stamp
         Of the file when it was opened.
     """
 
+    __repr__ = matrix_text
+
     path: Path
     variable: str
     packing: Packing
     stored_chunk: tuple[int, ...] | None
+    filters: ChunkFilters | None
     layout: Flattening
     stamp: FileStamp
 
@@ -108,11 +115,12 @@ class Hdf5Source:
         rows, columns = check_rectangle(self, rows, columns, out)
         stored = self.packing.stored_dtype
         grid = self.stored_chunk or (1,) * len(self.layout.extents)
+        most = PIECE_BYTES // stored.itemsize if self.filters is None else 0  # or chunk by chunk
         try:
             with reading_hdf5(self.path) as file:
                 dataset = file[self.variable]
                 for box, place in self.layout.views(rows, columns, out):
-                    for part, target in pieces(box, place, PIECE_BYTES // stored.itemsize, grid):
+                    for part, target in pieces(box, place, most, grid):
                         self._read_piece(dataset, part, target)
             self.stamp.check(self.path)
         except OSError as error:
@@ -128,8 +136,12 @@ class Hdf5Source:
         CorruptChunkError
             If what is stored cannot be decoded.
         """
+        if self.filters is not None:
+            self._read_chunk(self.filters, dataset, part, target)
+            return
         try:
-            if self.packing.is_plain and target.flags.c_contiguous:
+            same = self.packing.stored_dtype.kind == dataset.dtype.kind  # else it would convert
+            if self.packing.is_plain and same and target.flags.c_contiguous:
                 dataset.read_direct(target, source_sel=part)
                 return
             values = np.asarray(dataset[part])
@@ -139,6 +151,28 @@ class Hdf5Source:
             chunk = tuple(p.start // n for p, n in zip(part, self.stored_chunk, strict=True))
             raise CorruptChunkError(str(chunk), self.name, reason_of(error)) from error
         self.packing.unpack(values.view(self.packing.stored_dtype), target)
+
+    def _read_chunk(
+        self, filters: ChunkFilters, dataset: Any, part: Box, target: npt.NDArray[Any]
+    ) -> None:
+        """A part that lies in one chunk.
+
+        Raises
+        ------
+        CorruptChunkError
+            If what is stored cannot be decoded.
+        """
+        number = tuple(p.start // n for p, n in zip(part, filters.shape, strict=True))
+        origin = tuple(i * n for i, n in zip(number, filters.shape, strict=True))
+        try:
+            values = filters.read(dataset, origin)
+        except (ValueError, OSError, RuntimeError) as error:
+            if is_access(error):
+                raise
+            reason = str(error) if isinstance(error, ValueError) else reason_of(error)
+            raise CorruptChunkError(str(number), self.name, reason) from error
+        inside = tuple(slice(p.start - o, p.stop - o) for p, o in zip(part, origin, strict=True))
+        self.packing.unpack(values[inside].view(self.packing.stored_dtype), target)
 
     def locate(self, row: int, column: int, /) -> str:
         if self.stored_chunk is None:
@@ -194,10 +228,11 @@ def open_hdf5(path: Path, request: OpenRequest) -> Hdf5Source:
         _check_filters(dataset, where)
         packing = Packing(conventions_of(dataset, dtype, where))
         chunk = None if dataset.chunks is None else tuple(int(c) for c in dataset.chunks)
+        filters = chunk_filters(dataset, dtype)
         home, name = local_path(str(dataset.file.filename)).absolute(), str(dataset.name)
     if not home.samefile(path):  # a link led to another file
         path, stamp = home, FileStamp.of(home)
-    return Hdf5Source(path, name, packing, chunk, layout, stamp)
+    return Hdf5Source(path, name, packing, chunk, filters, layout, stamp)
 
 
 def _check_filters(dataset: Any, where: str) -> None:

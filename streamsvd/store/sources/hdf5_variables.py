@@ -229,7 +229,7 @@ def variable_beside(path: Path, variable: str, name: str) -> StoredVariable:
         except (OSError, RuntimeError, ValueError) as error:
             raise StoreError(f"{path}:{name} cannot be looked at: {error}.") from error
         if found is not None:
-            return _stored(path, found)
+            return _variable_at(path, found)
     raise KeyError("")
 
 
@@ -248,7 +248,7 @@ def _look_up(file: Any, variable: str, name: str) -> Any:
         group = group.parent
 
 
-def _stored(path: Path, dataset: Any) -> StoredVariable:
+def _variable_at(path: Path, dataset: Any) -> StoredVariable:
     place = f"{path}:{dataset.name}"
     shape, dims = tuple(dataset.shape), dimension_names(dataset)
     dtype = plain_dtype(dataset)

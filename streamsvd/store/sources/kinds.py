@@ -85,6 +85,13 @@ def _is_reader(source: Any) -> bool:
     return all(hasattr(source, name) for name in ("shape", "dtype", "read"))
 
 
+NUMBERS = SourceKind(
+    "a file of numbers without a header", "binary:open_binary", ("dtype", "shape", "offset", "rows"),
+    suffixes=(".bin", ".dat", ".raw"),
+)  # fmt: skip
+"""Also any file that no other kind recognises, where its type and extents are given."""
+
+
 def _is_shards(source: Any) -> bool:
     """A list of sources, a pattern of names, or a folder of files that are one each."""
     from streamsvd.store.sources.shards import FilePattern, is_shard_folder  # which knows all kinds
@@ -93,12 +100,6 @@ def _is_shards(source: Any) -> bool:
         return not source or not isinstance(source[0], int | float | complex | list | tuple)
     return isinstance(source, FilePattern) or (isinstance(source, Path) and is_shard_folder(source))
 
-
-NUMBERS = SourceKind(
-    "a file of numbers without a header", "binary:open_binary", ("dtype", "shape", "offset", "rows"),
-    suffixes=(".bin", ".dat", ".raw"),
-)  # fmt: skip
-"""Also any file that no other kind recognises, where its type and extents are given."""
 
 KINDS = (
     SourceKind("a .npy file", "npy:open_npy", ("rows",), suffixes=(".npy",)),
@@ -117,6 +118,8 @@ KINDS = (
     SourceKind("an xarray Dataset", "xarray_arrays:open_xarray", ("variable", "rows"), types=("xarray.Dataset",)),
     SourceKind("a parquet file", "parquet:open_parquet", ("variable",), suffixes=(".parquet", ".pq")),
     SourceKind("a file of Arrow or feather", "arrow_file:open_arrow", ("variable",), suffixes=(".arrow", ".feather", ".ipc")),
+    SourceKind("a .h5ad file of AnnData", "annotated:open_h5ad", ("variable", "rows"), suffixes=(".h5ad",)),
+    SourceKind("an AnnData object", "annotated:open_annotated", ("variable", "rows"), types=("anndata.AnnData",)),
     SourceKind("genotypes of PLINK", "plink:open_plink", suffixes=(".bed",)),
     SourceKind(
         "a list, a folder or a pattern of such files, stacked by rows", "stack:open_stack",

@@ -14,6 +14,7 @@ from streamsvd.errors import SpecError
 from streamsvd.protocols import Source
 from streamsvd.store.sources.border import BLOCK_BYTES, check_rectangle
 from streamsvd.store.sources.conventions import Conventions
+from streamsvd.store.sources.matrix_text import matrix_text
 from streamsvd.store.sources.packing import Packing
 from streamsvd.store.sources.view import SourceView
 
@@ -29,6 +30,8 @@ class MissingNumber(SourceView):
     packing
         How its values are meant: integers as floats that have NaN.
     """
+
+    __repr__ = matrix_text
 
     packing: Packing
 

@@ -26,6 +26,7 @@ from streamsvd.store.sources.beside import (
 from streamsvd.store.sources.border import WHOLE_BYTES, check_dtype, check_rectangle, stored_strips
 from streamsvd.store.sources.conventions import read_conventions
 from streamsvd.store.sources.flatten import Box, Flattening, box_shape, flattening
+from streamsvd.store.sources.matrix_text import matrix_text
 from streamsvd.store.sources.neighbours import NeighbourArray
 from streamsvd.store.sources.netcdf3_header import ClassicVariable, read_header
 from streamsvd.store.sources.packing import Packing
@@ -83,6 +84,8 @@ class NetCDF3Source:
     stamp
         Of the file when it was opened.
     """
+
+    __repr__ = matrix_text
 
     path: Path
     variable: str

@@ -16,6 +16,7 @@ from streamsvd.store.explanations import access_error, raise_access_error
 from streamsvd.store.sight import Address, FileAddress
 from streamsvd.store.sources.border import check_dtype, check_rectangle, stored_strips
 from streamsvd.store.sources.flatten import Flattening, Rows, flattening
+from streamsvd.store.sources.matrix_text import matrix_text
 from streamsvd.store.sources.raw import BLOCK_BYTES, read_box
 from streamsvd.store.sources.request import OpenRequest
 from streamsvd.store.sources.stamp import FileStamp
@@ -24,6 +25,8 @@ from streamsvd.store.sources.stamp import FileStamp
 @dataclass(frozen=True)
 class NpySource:
     """Address of an array in a file: path, place of its first byte, type and order."""
+
+    __repr__ = matrix_text
 
     path: Path
     offset: int

@@ -19,7 +19,7 @@ from streamsvd.store.sources.npy import NpySource
 from streamsvd.store.sources.request import OpenRequest
 from streamsvd.store.sources.stamp import FileStamp
 
-_LOCAL_HEADER, _ENCRYPTED = struct.Struct("<4s5H3L2H"), 1
+_LOCAL_HEADER, _PASSWORD_FLAG = struct.Struct("<4s5H3L2H"), 1
 _SPARSE = {"format.npy", "shape.npy", "data.npy"}
 _SUFFIX = ".npy"
 
@@ -80,7 +80,7 @@ def _open_member(
         names = names_text(key.removesuffix(_SUFFIX) for key in members)
         raise SpecError(f"{path} has no array {name!r}; it holds {names}.")
     where = f"{path}:{name}"
-    if member.flag_bits & _ENCRYPTED:
+    if member.flag_bits & _PASSWORD_FLAG:
         raise StoreError(
             f"{where} is protected by a password. Unpack it, and open the .npy file that comes of it."
         )
@@ -105,7 +105,7 @@ def _open_member(
 
 def _candidate(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Candidate:
     """What a member says of itself; nothing where it is encrypted, so that it is asked for by name."""
-    if member.flag_bits & _ENCRYPTED:
+    if member.flag_bits & _PASSWORD_FLAG:
         return Candidate(2, np.dtype(np.float64), {})
     with archive.open(member) as stream:
         shape, _, dtype, _ = array_header(stream)

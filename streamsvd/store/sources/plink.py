@@ -20,6 +20,7 @@ from streamsvd.store.explanations import access_error
 from streamsvd.store.sight import Address, FileAddress
 from streamsvd.store.sources.border import BLOCK_BYTES, WHOLE_BYTES, check_rectangle
 from streamsvd.store.sources.labels import MOST_ALONG_ROWS
+from streamsvd.store.sources.matrix_text import matrix_text
 from streamsvd.store.sources.raw import read_into
 from streamsvd.store.sources.request import OpenRequest
 from streamsvd.store.sources.stamp import FileStamp
@@ -53,6 +54,8 @@ class PlinkSource:
     stamp
         Of the file when it was opened.
     """
+
+    __repr__ = matrix_text
 
     path: Path
     shape: tuple[int, int]

@@ -15,6 +15,7 @@ from streamsvd.errors import ShapeError, SpecError, StoreError
 from streamsvd.store.explanations import access_error
 from streamsvd.store.sources.border import check_dtype, check_rectangle, row_block
 from streamsvd.store.sources.flatten import flattening
+from streamsvd.store.sources.matrix_text import matrix_text
 from streamsvd.store.sources.request import OpenRequest
 
 
@@ -36,6 +37,8 @@ class RowReader(Protocol):
 @dataclass(frozen=True, eq=False)
 class ReaderSource:
     """A `RowReader` whose answers are checked, read by read."""
+
+    __repr__ = matrix_text
 
     reader: RowReader
     shape: tuple[int, int]

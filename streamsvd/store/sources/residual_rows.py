@@ -14,6 +14,7 @@ import numpy.typing as npt
 from streamsvd.errors import NonFiniteError
 from streamsvd.store.sources.adjusted import wide_dtype
 from streamsvd.store.sources.border import check_rectangle
+from streamsvd.store.sources.matrix_text import matrix_text
 from streamsvd.store.sources.view import SourceView
 from streamsvd.typing import Matrix
 
@@ -39,6 +40,8 @@ class ResidualRows(SourceView):
     fill
         What a NaN is while its row is projected, ``(n,)``; None where it is an error.
     """
+
+    __repr__ = matrix_text
 
     forward: Matrix
     backward: Matrix

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from streamsvd.labels import Dimension, Labels
 from streamsvd.store.sources.border import BLOCK_BYTES, check_rectangle
+from streamsvd.store.sources.matrix_text import matrix_text
 from streamsvd.store.sources.view import SourceView
 
 Numbers = range | npt.NDArray[np.intp]
@@ -29,6 +30,8 @@ class ChosenRows(SourceView):
     numbers
         Of its rows, in the order in which they are shown.
     """
+
+    __repr__ = matrix_text
 
     numbers: Numbers
 
@@ -101,6 +104,8 @@ class ArrayRows:
     name
         In messages.
     """
+
+    __repr__ = matrix_text
 
     array: Any
     name: str

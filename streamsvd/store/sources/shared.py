@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from streamsvd.protocols import Source
 from streamsvd.store.sources.border import check_rectangle
+from streamsvd.store.sources.matrix_text import matrix_text
 from streamsvd.store.sources.view import SourceView
 
 READ_BYTES = 4 << 20
@@ -256,6 +257,8 @@ class SharedSource(SourceView):
     whole, reading, reader
         The matrix as it is stored, who reads it together, and which of them this is.
     """
+
+    __repr__ = matrix_text
 
     reading: SharedReading
     reader: int

@@ -16,6 +16,7 @@ from streamsvd.store.explanations import access_error
 from streamsvd.store.sources.beside import Candidate, choose_variable, names_text
 from streamsvd.store.sources.border import check_dtype, check_rectangle
 from streamsvd.store.sources.flatten import box_shape, flattening
+from streamsvd.store.sources.matrix_text import matrix_text
 from streamsvd.store.sources.npy import NpySource
 from streamsvd.store.sources.pieces import pieces
 from streamsvd.store.sources.raw import BLOCK_BYTES, read_box
@@ -33,6 +34,8 @@ class TensorSource(NpySource):
         Its name.
     """
 
+    __repr__ = matrix_text
+
     tensor: str = ""
 
     broken: ClassVar[str] = "is no whole safetensors file"
@@ -46,6 +49,8 @@ class TensorSource(NpySource):
 @dataclass(frozen=True)
 class Bfloat16Source(TensorSource):
     """Address of a tensor of bfloat16, which are the upper halves of float32."""
+
+    __repr__ = matrix_text
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -21,6 +21,7 @@ from streamsvd.store.sight import Address, FileAddress
 from streamsvd.store.sources.arrays import ArraySource
 from streamsvd.store.sources.border import check_dtype, check_rectangle, stored_strips
 from streamsvd.store.sources.flatten import Flattening, box_shape, flattening
+from streamsvd.store.sources.matrix_text import matrix_text
 from streamsvd.store.sources.neighbours import NeighbourArray
 from streamsvd.store.sources.npy import NpySource, maps_whole_file
 from streamsvd.store.sources.packing import Packing
@@ -47,6 +48,8 @@ LIBRARY_BYTES = 4 << 20
 class LabelledArray(ArraySource):
     """A DataArray in memory."""
 
+    __repr__ = matrix_text
+
     context: XarrayContext | None = field(default=None, repr=False)
 
     @property
@@ -62,6 +65,8 @@ class LabelledArray(ArraySource):
 @dataclass(frozen=True)
 class LabelledFile(NpySource):
     """A DataArray whose values are a whole memory map, read through its file."""
+
+    __repr__ = matrix_text
 
     context: XarrayContext | None = field(default=None, repr=False, compare=False)
 
@@ -106,6 +111,8 @@ class LazyXarraySource:
     context
         What lies beside it.
     """
+
+    __repr__ = matrix_text
 
     variable: Any = field(repr=False)
     packing: Packing

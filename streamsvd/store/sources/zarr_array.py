@@ -19,7 +19,7 @@ from streamsvd.errors import ShapeError, SpecError, StoreError, StreamSVDError
 from streamsvd.labels import Labels
 from streamsvd.store.explanations import access_error, raise_access_error
 from streamsvd.store.sight import Address
-from streamsvd.store.sources.anndata import check_group
+from streamsvd.store.sources.anndata import ROOT, check_group, encoding_of
 from streamsvd.store.sources.border import check_dtype, check_rectangle
 from streamsvd.store.sources.chunked import ChunkedArray, Shards
 from streamsvd.store.sources.conventions import ROWS, Conventions, read_conventions
@@ -34,6 +34,7 @@ from streamsvd.store.sources.hierarchy import (
     own_array,
 )
 from streamsvd.store.sources.kinds import ZARR_METADATA
+from streamsvd.store.sources.matrix_text import matrix_text
 from streamsvd.store.sources.neighbours import NeighbourArray
 from streamsvd.store.sources.packing import Packing
 from streamsvd.store.sources.request import OpenRequest
@@ -49,6 +50,8 @@ class ZarrSource:
 
     Portable between processes as far as its store is: a ``MemoryStore`` is copied when it is pickled.
     """
+
+    __repr__ = matrix_text
 
     array: ChunkedArray
     layout: Flattening
@@ -239,6 +242,8 @@ def _pick_array(
     if variable is not None:
         return _find_variable(group, variable)
     check_group(node, where, node.path)
+    if encoding_of(node) == ROOT and "X" in set(node.array_keys()):  # what AnnData calls the data
+        return _find_variable(group, "X")
     members, remarks = group.list_members()
     arrays = {name: member for name, member in members.items() if isinstance(member, zarr.Array)}
     beside = _names_beside(arrays)
@@ -271,7 +276,8 @@ def _find_variable(group: Hierarchy, variable: str) -> tuple[zarr.Array, tuple[s
         found = group.member(variable)
     except KeyError as error:
         members = group.list_members()[0].items()
-        contents = _contents_text({name: m for name, m in members if isinstance(m, zarr.Array)})
+        arrays = {name: m for name, m in members if isinstance(m, zarr.Array)}
+        contents = _contents_text(arrays | _inner_arrays(group, variable))
         copied = ""
         if variable.strip("/") in group.copy:
             copied = " Consolidated metadata name it, but it has none of its own: restore them from a copy."
@@ -280,6 +286,17 @@ def _find_variable(group: Hierarchy, variable: str) -> tuple[zarr.Array, tuple[s
         ) from error
     array, below = _pick_array(found, None)
     return array, group.remarks(array) or below
+
+
+def _inner_arrays(group: Hierarchy, variable: str) -> dict[str, Any]:
+    """The arrays of the group within that a name leads to."""
+    inner = variable.strip("/").rpartition("/")[0]
+    try:
+        parent = group.member(inner) if inner else None
+    except KeyError:
+        return {}
+    keys = parent.array_keys() if isinstance(parent, zarr.Group) else ()
+    return dict.fromkeys(f"{inner}/{key}" for key in keys)
 
 
 def _contents_text(arrays: Mapping[str, Any]) -> str:

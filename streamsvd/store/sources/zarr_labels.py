@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
+import numpy as np
 import zarr
 
 from streamsvd.errors import StreamSVDError
 from streamsvd.labels import Coordinate, Labels
+from streamsvd.store.sources.anndata import ROOT, encoding_of
+from streamsvd.store.sources.annotated import annotated_labels, name_tables
 from streamsvd.store.sources.beside import MOST_ENTRIES, visible_attributes
 from streamsvd.store.sources.labels import dimension_labels, layout_labels
 from streamsvd.store.sources.zarr_array import ZarrSource, dimension_names
@@ -23,12 +27,14 @@ def zarr_labels(source: ZarrSource) -> Labels:
     plain, path = layout_labels(source.layout), array_path(source)
     data = zarr.open_array(source.array.store, path=path, mode="r")
     attributes = dict(data.attrs)
+    if "encoding-type" in attributes and (named := _annotations(source, path)) is not None:
+        return named
     found: list[Coordinate] = []
     notes: list[str] = []
     if path and source.layout.names is not None:
         extents = dict(zip(dimension_labels(source.layout), source.layout.extents, strict=True))
-        named = str(attributes.get("coordinates", "")).split()
-        for name in dict.fromkeys([*(n for n in source.layout.names if n), *named]):
+        more = str(attributes.get("coordinates", "")).split()
+        for name in dict.fromkeys([*(n for n in source.layout.names if n), *more]):
             try:
                 coordinate = _coordinate(source, name, extents)
             except StreamSVDError as error:
@@ -44,6 +50,31 @@ def zarr_labels(source: ZarrSource) -> Labels:
         tuple(found),
         tuple(notes),
     )
+
+
+def _annotations(source: ZarrSource, path: str) -> Labels | None:
+    """Names of observations and variables, where the array is a matrix of AnnData."""
+    parts = path.split("/")
+    for depth in range(1, len(parts) + 1):
+        home = "/".join(parts[:-depth])
+        try:
+            group = zarr.open_group(source.array.store, path=home, mode="r", use_consolidated=False)
+        except (FileNotFoundError, KeyError):
+            continue
+        if encoding_of(group) == ROOT:
+            variable = "/".join(parts[-depth:])
+            names = {table: _index(group, table) for table in name_tables(variable) if table}
+            return annotated_labels(variable, source.shape, names)
+    return None
+
+
+def _index(group: zarr.Group, table: str) -> Any:
+    """The index of a table of AnnData, as texts; None where it is stored in no known way."""
+    try:
+        home: Any = group[table]
+        return np.asarray(home[str(home.attrs.get("_index", "_index"))][:], object)
+    except (KeyError, AttributeError):
+        return None
 
 
 def _coordinate(source: ZarrSource, name: str, extents: Mapping[str, int]) -> Coordinate | None:

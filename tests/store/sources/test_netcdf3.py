@@ -41,8 +41,7 @@ def write(path, *, version=1, records=True, dtype="f4", others=("h", "i1"), valu
 
 
 @pytest.mark.parametrize("dtype", ["i1", "i2", "i4", "f4", "f8"])
-@pytest.mark.parametrize("records", [False, True])
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize(("records", "version"), [(False, 1), (True, 1), (True, 2)])
 def test_any_rectangle_is_the_one_of_the_array(tmp_path, dtype, records, version):
     path = write(tmp_path / "a.nc", version=version, records=records, dtype=dtype)
     source = open_source(path)
@@ -154,7 +153,7 @@ def test_damaged_headers_are_refused_and_never_believed(tmp_path):
     path = write(tmp_path / "a.nc")
     data = path.read_bytes()
     header = min(v.offset for v in read_header(path).values())
-    for at in range(4, header):
+    for at in range(4, header, 3):
         path.write_bytes(data[:at] + b"\xff" + data[at + 1 :])
         try:
             source = open_source(path)
@@ -178,7 +177,7 @@ def test_a_file_that_changes_while_it_is_read_is_an_error_that_names_it(tmp_path
         read(source)
 
 
-@pytest.mark.parametrize("columns", [500, 100_000])
+@pytest.mark.parametrize("columns", [500, pytest.param(100_000, marks=pytest.mark.slow)])
 def test_what_a_read_takes_beside_its_place_is_bounded(tmp_path, columns):
     rows = (1 << 22) // columns  # 16 MiB
     path = write(tmp_path / "a.nc", values=np.full((rows, columns), 1.5, "f4"))

@@ -46,6 +46,7 @@ def test_bfloat16_is_read_as_float32(tmp_path):
     assert_source(open_source(path, rows=1), out.T)
 
 
+@pytest.mark.slow
 def test_what_a_read_takes_beside_its_place_is_bounded(tmp_path):
     path = write(tmp_path / "a.safetensors", "bfloat16", x=np.full((4096, 1024), 1.5, "f4"))
     code = f"""

@@ -137,7 +137,9 @@ def test_what_is_packed_is_decoded_and_what_is_decoded_is_taken_as_it_is(tmp_pat
                 assert "_FillValue" not in source_labels(source).attributes
 
 
-@pytest.mark.parametrize("engine", ["scipy", "h5netcdf", "netcdf4", "zarr"])
+@pytest.mark.parametrize(
+    "engine", ["scipy", "h5netcdf", "zarr", pytest.param("netcdf4", marks=pytest.mark.slow)]
+)
 def test_files_are_read_part_by_part_when_they_are_asked(tmp_path, engine):
     if engine in ("h5netcdf", "netcdf4"):
         pytest.importorskip({"netcdf4": "netCDF4"}.get(engine, engine))
@@ -240,6 +242,7 @@ def test_stacked_dimensions_keep_the_names_of_their_levels():
     assert labels.columns[0].name == "point"
 
 
+@pytest.mark.slow
 def test_what_a_read_takes_beside_its_place_is_bounded(tmp_path):
     pytest.importorskip("h5netcdf")
     rows, columns, height = 8192, 500, 1024
