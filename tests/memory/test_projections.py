@@ -19,7 +19,7 @@ import streamsvd.factor.reconstruction, streamsvd.factor.residuals, streamsvd.st
 from benchmarks.peers import measured
 kind, source, out = sys.argv[1:]
 found = streamsvd.load(out + ".result")
-S = numpy.zeros((10, found.rank))
+numpy.save(out + ".npy", numpy.random.default_rng(0).standard_normal((6_000, found.rank)))
 calls = {
     "scores": lambda memory: found.transform(source, out=out, memory=memory),
     "array": lambda memory: found.transform(source, memory=memory),
@@ -27,6 +27,7 @@ calls = {
     "residual": lambda memory: found.residual(source, out=out, memory=memory),
     "rows": lambda memory: found.reconstruct(source=source, out=out, memory=memory),
     "stored": lambda memory: found.reconstruct(out=out, memory=memory),
+    "given": lambda memory: found.inverse_transform(out + ".npy", out=out, memory=memory),
     "likelihoods": lambda memory: found.score_samples(source, memory=memory),
 }
 try:
@@ -69,6 +70,7 @@ def written(folder, name):
         pytest.param("rows", "tall", marks=pytest.mark.slow),
         pytest.param("stored", "tall", marks=pytest.mark.slow),
         pytest.param("stored", "wide", marks=pytest.mark.slow),
+        pytest.param("given", "wide", marks=pytest.mark.slow),
         pytest.param("likelihoods", "tall", marks=pytest.mark.slow),
         pytest.param("likelihoods", "wide", marks=pytest.mark.slow),
     ],
