@@ -104,7 +104,7 @@ def describe(A: Any, source: str, given: Sequence[str]) -> dict[str, Any]:
             "least_rows": int(heights.min()),
             "most_rows": int(heights.max()),
         }
-    marked = "--missing-value" in given
+    marked = "--missing-value" in given or _may_lack(stored)
     if packing is not None and not packing.is_plain:
         marked = marked or bool(packing.fills)
         record["missing_values"] = list(packing.fills)
@@ -113,6 +113,16 @@ def describe(A: Any, source: str, given: Sequence[str]) -> dict[str, Any]:
     record["command"] = pca_line(source, given, (m, n), gaps=marked)
     record["faster"] = _faster_line(A, source, given)
     return record
+
+
+NULLABLE = ("plink", "parquet", "arrow_file", "frames")
+"""Modules of sources whose kind has a way to say that a value is missing."""
+
+
+def _may_lack(stored: Any) -> bool:
+    """Whether entries may be missing without a mark that is declared."""
+    first = stored.part(0) if hasattr(stored, "part") else stored
+    return type(innermost_source(first)).__module__.rpartition(".")[2] in NULLABLE
 
 
 def _kind_title(source: str) -> str:
