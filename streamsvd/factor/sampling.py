@@ -179,7 +179,7 @@ def effective_sample_size(scores: Any, of: Literal["variance", "mean"] = "varian
     >>> for t in range(1, 2000):
     ...     x[t] = 0.8 * x[t - 1] + rng.standard_normal()
     >>> round(streamsvd.effective_sample_size(x), -1)
-    460.0
+    440.0
     """
     if of not in ("variance", "mean"):
         raise SpecError(f'of={of!r} is unknown. Pass "variance" or "mean".')
