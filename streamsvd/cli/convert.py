@@ -40,6 +40,7 @@ def command(
     """
     from streamsvd.cli.present import info_record, show_json
     from streamsvd.cli.progress import watching
+    from streamsvd.cli.sources import fit_source
     from streamsvd.conversion.convert import convert, plan_convert
     from streamsvd.engine.memory import show_bytes
 
@@ -48,8 +49,12 @@ def command(
     }  # fmt: skip
     A = _matrix(source, variable, rows, missing)
     plan = plan_convert(A, **given)
-    with watching(plan.bytes_read or 0, quiet=quiet) as watch:
-        made = convert(_fit(A, memory, watch), out, overwrite=overwrite, callback=watch, **given)
+    try:
+        with watching(plan.bytes_read or 0, quiet=quiet) as watch:
+            fitted_source = fit_source(A, memory, watch)
+            made = convert(fitted_source, out, overwrite=overwrite, callback=watch, **given)
+    except KeyboardInterrupt:
+        return _report_interrupt(out, as_json=as_json)
     (m, n), row = made.shape, made.shape[1] * made.dtype.itemsize
     if as_json:
         show_json(
@@ -91,7 +96,14 @@ def _matrix(source: str, variable: str | None, rows: Any, missing: str) -> Any:
     return table
 
 
-def _fit(A: Any, memory: str | None, watch: Any) -> Any:
-    from streamsvd.cli.sources import fit_source
+def _report_interrupt(out: Path, *, as_json: bool) -> int:
+    """Says where what was written is; raises the interrupt again where there is nothing."""
+    from streamsvd.cli.app import INTERRUPTED, StopHandler, report
+    from streamsvd.store.writing.resumable import resumable_path
 
-    return fit_source(A, memory, watch)
+    click.get_current_context().ensure_object(StopHandler).ignores_signals = True
+    left = resumable_path(out)
+    if not left.exists():
+        raise KeyboardInterrupt
+    sentence = f"interrupted; what was written is in {left}, and the same command goes on from it."
+    return report("Interrupted", sentence, INTERRUPTED, as_json=as_json)

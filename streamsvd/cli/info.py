@@ -135,7 +135,7 @@ def given_words(rows: Any = None) -> list[str]:
         name = parameter.name or ""
         if name in own or parameter.param_type_name != "option":
             continue
-        flag, raw = parameter.opts[0], _said(context, name)
+        flag, raw = parameter.opts[0], _given_values(context, name)
         for value in raw:
             said += [flag] if value is True else [flag, str(value)]
     if rows is not None:
@@ -144,7 +144,7 @@ def given_words(rows: Any = None) -> list[str]:
     return said
 
 
-def _said(context: click.Context, name: str) -> list[Any]:
+def _given_values(context: click.Context, name: str) -> list[Any]:
     """What was said of an option, whether it became an argument or was kept beside; nothing for a default."""
     from click.core import ParameterSource
 

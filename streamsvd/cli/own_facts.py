@@ -99,7 +99,7 @@ def _purpose(place: Path) -> str:
 def _next_lines(source: str, kind: str) -> list[str]:
     from streamsvd.cli.commands import VERBS
 
-    stem = Path(source).name.split(".")[0] or "report"
+    stem = local_path(source).name.split(".")[0] or "report"
     lines = [
         line.format(place=quote(source), stem=quote(stem)) for line in NEXT.get(kind, NEXT[""])
     ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from shlex import quote
 from typing import Any
 
@@ -105,7 +104,7 @@ def describe(A: Any, source: str, given: Sequence[str]) -> dict[str, Any]:
             "least_rows": int(heights.min()),
             "most_rows": int(heights.max()),
         }
-    marked = "--missing-value" in given
+    marked = "--missing-value" in given or _may_lack(stored)
     if packing is not None and not packing.is_plain:
         marked = marked or bool(packing.fills)
         record["missing_values"] = list(packing.fills)
@@ -114,6 +113,16 @@ def describe(A: Any, source: str, given: Sequence[str]) -> dict[str, Any]:
     record["command"] = pca_line(source, given, (m, n), gaps=marked)
     record["faster"] = _faster_line(A, source, given)
     return record
+
+
+NULLABLE = ("plink", "parquet", "arrow_file", "frames")
+"""Modules of sources whose kind has a way to say that a value is missing."""
+
+
+def _may_lack(stored: Any) -> bool:
+    """Whether entries may be missing without a mark that is declared."""
+    first = stored.part(0) if hasattr(stored, "part") else stored
+    return type(innermost_source(first)).__module__.rpartition(".")[2] in NULLABLE
 
 
 def _kind_title(source: str) -> str:
@@ -142,7 +151,7 @@ def _faster_line(A: Source, source: str, given: Sequence[str]) -> str:
         "streamsvd",
         "convert",
         source,
-        f"{Path(source).stem.split('.')[0] or 'A'}-rows.zarr",
+        f"{source.rstrip('/').rpartition('/')[2].split('.')[0] or 'A'}-rows.zarr",
         *given,
     ]
     return " ".join(quote(word) for word in words)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from shlex import quote
 from typing import Any
 
@@ -57,7 +56,7 @@ def foreign_record(source: str) -> dict[str, Any] | None:
     what, line = found
     return {
         "status": "not read",
-        "name": str(Path(path)),
+        "name": str(path),
         "what": f"{what}, which is not read yet",
         "facts": [],
         "command": line,

@@ -36,6 +36,7 @@ from streamsvd.info import Info
 from streamsvd.labels import Labels
 from streamsvd.protocols import Source
 from streamsvd.store.explanations import explain_errors, path_exists
+from streamsvd.store.results.belongings import check_outside
 from streamsvd.store.sources.csv_table import open_csv_table
 from streamsvd.store.sources.labels import source_labels
 from streamsvd.store.writing.labelled_array import (
@@ -44,7 +45,7 @@ from streamsvd.store.writing.labelled_array import (
     is_replaceable,
 )
 from streamsvd.store.writing.placing import check_local, put_back, put_in_place
-from streamsvd.store.writing.resumable import ResumableFolder
+from streamsvd.store.writing.resumable import ResumableFolder, resumable_path
 from streamsvd.store.writing.row_chunks import ColumnTiles, RowChunks
 from streamsvd.store.writing.separation import check_apart
 from streamsvd.store.writing.shield import defer_interrupts
@@ -159,12 +160,13 @@ def convert(
     place = check_place(out, source, overwrite=overwrite)
     labels = row_major_labels(source_labels(source))
     plan = plan_conversion(source, options, budget, 3 * labels_bytes(labels))
+    _check_room(place, plan)
     for note in labels.notes:
         callback(SourceRemarked(note))
     whole = plan.rows.reader(source, [(0, source.shape[0])])
     run = Run(whole, 1, "cpu", plan.projected_bytes, notify=callback)
     with explain_errors(place, INTACT):
-        begun = ResumableFolder(place, _purpose(source, plan, labels))
+        begun = ResumableFolder(place.absolute(), _purpose(source, plan, labels))
     try:
         with in_run(run):
             chunks, missing = _chunks_to_write(begun, plan, labels, callback)
@@ -275,6 +277,7 @@ def check_place(out: Any, source: Any, *, overwrite: bool) -> Path:
     place = local_path(out, "out")
     check_local(place)
     check_apart(place, source)
+    check_outside(place)
     put_back(place)
     if path_exists(place, "write"):
         if not overwrite:
@@ -287,6 +290,26 @@ def check_place(out: Any, source: Any, *, overwrite: bool) -> Path:
             )
     try_place(place)
     return place
+
+
+def _check_room(place: Path, plan: ConversionPlan) -> None:
+    """Refuse a disk that has no room for what is written, as far as it says so.
+
+    Raises
+    ------
+    StoreError
+        It says how much is needed, and how much is free.
+    """
+    begun = resumable_path(place)
+    if begun.exists():
+        return  # some of it is there already
+    folder = next(path for path in place.absolute().parents if path.exists())
+    free = shutil.disk_usage(folder).free
+    if 0 < free < plan.written_bytes:  # some file systems say 0 of all
+        raise StoreError(
+            f"{place} takes {show_bytes(plan.written_bytes)}, and its disk has {show_bytes(free)} free. Choose another place, or "
+            "a smaller type by out_dtype=."
+        )
 
 
 def _leave(begun: ResumableFolder, callback: Callback) -> None:

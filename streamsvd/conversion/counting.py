@@ -23,7 +23,7 @@ Counts = npt.NDArray[np.int64]
 
 
 @dataclass(slots=True, eq=False)
-class ColumnCounts:
+class ColumnEntries:
     """Of each column the least and the largest entry, and how many are NaN or Inf.
 
     Attributes
@@ -34,6 +34,8 @@ class ColumnCounts:
         Entries that are NaN, and that are Inf.
     changes
         Whether two finite entries differ.
+    first
+        A finite entry; NaN where there is none.
     """
 
     low: Reals
@@ -41,64 +43,68 @@ class ColumnCounts:
     missing: Counts
     infinite: Counts
     changes: npt.NDArray[np.bool_]
+    first: npt.NDArray[np.complex128]
 
 
 @dataclass(frozen=True, slots=True)
 class CountingPass:
-    """Adds up `ColumnCounts` of ``n`` columns."""
+    """Adds up `ColumnEntries` of ``n`` columns."""
 
     n: int
 
-    def init(self, device: Device) -> tuple[ColumnCounts, Device]:
+    def init(self, device: Device) -> tuple[ColumnEntries, Device]:
         """Of no rows."""
         return _empty(self.n), device
 
     def update(
-        self, state: tuple[ColumnCounts, Device], block: Block
-    ) -> tuple[ColumnCounts, Device]:
+        self, state: tuple[ColumnEntries, Device], block: Block
+    ) -> tuple[ColumnEntries, Device]:
         """With the rows of a block."""
         counts, device = state
         _join(counts, _of_rows(device.to_host(block.data)))
         return state
 
-    def close(self, state: tuple[ColumnCounts, Device]) -> ColumnCounts:
+    def close(self, state: tuple[ColumnEntries, Device]) -> ColumnEntries:
         """The counts."""
         return state[0]
 
-    def merge(self, left: ColumnCounts, right: ColumnCounts) -> ColumnCounts:
+    def merge(self, left: ColumnEntries, right: ColumnEntries) -> ColumnEntries:
         """Of both."""
         return _join(_join(_empty(self.n), left), right)
 
 
-def _empty(n: int) -> ColumnCounts:
-    return ColumnCounts(
-        np.full(n, np.inf), np.full(n, -np.inf), np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, bool)
+def _empty(n: int) -> ColumnEntries:
+    return ColumnEntries(
+        np.full(n, np.inf), np.full(n, -np.inf), np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, bool),
+        np.full(n, np.nan, np.complex128),
     )  # fmt: skip
 
 
-def _of_rows(rows: npt.NDArray[Any]) -> ColumnCounts:
+def _of_rows(rows: npt.NDArray[Any]) -> ColumnEntries:
     """Of some rows."""
     n = rows.shape[1]
     none = np.zeros(n, np.int64)
     values = np.abs(rows) if rows.dtype.kind == "c" else rows
     if rows.dtype.kind in "iu":
         low, high = values.min(axis=0), values.max(axis=0)
-        return ColumnCounts(low.astype(float), high.astype(float), none, none, low != high)
+        first = low.astype(np.complex128)
+        return ColumnEntries(low.astype(float), high.astype(float), none, none, low != high, first)
     missing, infinite = np.isnan(values), np.isinf(values)
     out = missing | infinite
     low = np.min(values, axis=0, initial=np.inf, where=~out).astype(np.float64)
     high = np.max(values, axis=0, initial=-np.inf, where=~out).astype(np.float64)
-    changes = low < high
-    if rows.dtype.kind == "c":  # moduli may agree where entries do not
-        first = rows[np.argmax(~out, axis=0), np.arange(n)]
-        changes = ((rows != first) & ~out).any(axis=0)
-    return ColumnCounts(low, high, missing.sum(axis=0), infinite.sum(axis=0), changes)
+    first = rows[np.argmax(~out, axis=0), np.arange(n)].astype(np.complex128)
+    first[out.all(axis=0)] = np.nan
+    # Of complex entries moduli may agree where they do not; of others the ends tell.
+    changes = ((rows != first) & ~out).any(axis=0) if rows.dtype.kind == "c" else low < high
+    return ColumnEntries(low, high, missing.sum(axis=0), infinite.sum(axis=0), changes, first)
 
 
-def _join(left: ColumnCounts, right: ColumnCounts) -> ColumnCounts:
+def _join(left: ColumnEntries, right: ColumnEntries) -> ColumnEntries:
     """Both, in the memory of the left."""
-    both = np.isfinite(left.low) & np.isfinite(right.low)
-    left.changes |= right.changes | (both & ((left.low != right.low) | (left.high != right.high)))
+    here, there = np.isfinite(left.first), np.isfinite(right.first)
+    left.changes |= right.changes | (here & there & (left.first != right.first))
+    np.copyto(left.first, right.first, where=~here & there)
     np.minimum(left.low, right.low, out=left.low)
     np.maximum(left.high, right.high, out=left.high)
     left.missing += right.missing
@@ -146,7 +152,7 @@ def schedule_counting(source: Source, memory: int | float | str | None) -> Sched
         If a block does not fit; it names the least memory that works.
     """
     n = source.shape[1]
-    state = 33 * n
+    state = 49 * n
     item = source.dtype.itemsize
     return schedule_rows(
         source, max(16, min(1024, BLOCK_ITEMS // n)), allowed_bytes(memory),
@@ -176,7 +182,7 @@ def count_entries(
 
     Notes
     -----
-    Cost: one pass; ``33 n`` bytes a span of ``n`` columns.
+    Cost: one pass; ``49 n`` bytes a span of ``n`` columns.
 
     Examples
     --------
@@ -189,7 +195,9 @@ def count_entries(
     schedule = schedule_counting(source, memory)
     with running(schedule, notify=callback) as run:
         reader = replace(schedule.reader, checks_entries=False)
-        found: ColumnCounts = run(CountingPass(source.shape[1]), "counts of entries", reader=reader)
+        found: ColumnEntries = run(
+            CountingPass(source.shape[1]), "counts of entries", reader=reader
+        )
     filled = np.isfinite(found.low)
     m, n = source.shape
     return EntryCounts(

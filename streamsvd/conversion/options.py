@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from streamsvd.checks.numbers import check_integer
-from streamsvd.engine.memory import parse_bytes
 from streamsvd.errors import SpecError
 from streamsvd.options import option
+
+if TYPE_CHECKING:
+    import numpy as np
 
 MOST_CHUNK = 1 << 30
 
@@ -52,6 +53,8 @@ class ConvertOptions:
     @property
     def chunk_bytes(self) -> int:
         """Bytes of a chunk, about."""
+        from streamsvd.engine.memory import parse_bytes  # what help does without
+
         try:
             return parse_bytes(self.chunk)
         except SpecError as error:
@@ -69,6 +72,8 @@ class ConvertOptions:
         """
         if self.out_dtype is None:
             return read
+        import numpy as np  # what help does without
+
         found: np.dtype[np.generic] = np.dtype(self.out_dtype)
         if read.kind == "c" and found.kind != "c":
             raise SpecError(
@@ -78,6 +83,8 @@ class ConvertOptions:
 
 
 def _name_of(given: object) -> str:
+    import numpy as np  # what help does without
+
     try:
         found: np.dtype[np.generic] = np.dtype(given)  # type: ignore[call-overload]
     except TypeError:

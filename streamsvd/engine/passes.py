@@ -62,7 +62,11 @@ class Block:
 
 
 class Pass(Protocol[S, P]):
-    """What a read adds up. Optional beside these: ``absorb(left, right)``, the same as `merge` in the memory of ``left``."""
+    """What a read adds up.
+
+    Optional beside these: ``absorb(left, right)``, the same as `merge` in the memory of ``left``; and ``in_bands``, whether
+    finished rows are whole chunks of what is written already, so that they may leave after any block.
+    """
 
     def init(self, device: Device) -> S:
         """The state before the first block, and all that is sent to the device once."""

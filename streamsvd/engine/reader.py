@@ -90,7 +90,8 @@ class MatrixReader:
         if self.layout.tile is not None:
             self._run_tiles(cast(TilePass[S, P], pass_), state, span, device, task)
         else:
-            ends, along = self._panel_ends(span), 0 if self.layout.axis == "rows" else 1
+            along = 0 if self.layout.axis == "rows" else 1
+            ends = None if getattr(pass_, "in_bands", False) else self._panel_ends(span)
             for block in self.blocks(span, device, task):
                 task.check()
                 state = pass_.update(state, block)

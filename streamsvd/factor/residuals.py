@@ -8,12 +8,8 @@ import numpy as np
 
 from streamsvd.engine.columns import View
 from streamsvd.factor.label_choice import both_labels
-from streamsvd.factor.projection import (
-    RowOutput,
-    RowProjection,
-    make_rows,
-    part_view,
-)
+from streamsvd.factor.projection import RowProjection, part_view
+from streamsvd.factor.row_output import RowOutput, make_rows
 from streamsvd.factor.row_pass import RowPass
 from streamsvd.factor.row_schedule import RowWork
 from streamsvd.numerics.blocks import Preparation

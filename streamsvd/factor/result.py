@@ -118,7 +118,8 @@ class SVD(Result, RowMethods, ExportMethods):
         Parameters
         ----------
         effective_size
-            Independent rows: a number, or one for each component, as `streamsvd.effective_sample_size` gives of scores; all rows if left out.
+            Independent rows: a number, or one for each component, as `streamsvd.effective_sample_size` gives of scores; all rows if left out, of
+            weighted rows ``sum(w)^2 / sum(w^2)``.
 
         Returns
         -------

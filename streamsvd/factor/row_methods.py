@@ -96,7 +96,8 @@ class RowMethods:
         >>> bool(np.allclose(found.transform(A), found.U * found.s))
         True
         """
-        from streamsvd.factor.projection import RowOutput, transform
+        from streamsvd.factor.projection import transform
+        from streamsvd.factor.row_output import RowOutput
 
         result = self._factors()
         source = _rows_of(result, new, align, variable, rows, missing)
@@ -141,7 +142,8 @@ class RowMethods:
         Tipping, Bishop, J. R. Stat. Soc. B 61 (1999), equations 7 and 8. Where there are fewer rows than columns scikit-learn
         shares what is left among fewer directions than they do.
         """
-        from streamsvd.factor.projection import RowOutput, score_samples
+        from streamsvd.factor.projection import score_samples
+        from streamsvd.factor.row_output import RowOutput
 
         result = self._factors()
         source = _rows_of(result, new, align, variable, rows, missing)
@@ -186,8 +188,8 @@ class RowMethods:
         -----
         Cost: one read of the scores, ``2 n r`` flops a row.
         """
-        from streamsvd.factor.projection import RowOutput
         from streamsvd.factor.reconstruction import inverse_transform
+        from streamsvd.factor.row_output import RowOutput
 
         to = RowOutput(out, overwrite, memory, callback)
         return inverse_transform(self._factors(), _open(scores), to)
@@ -245,8 +247,8 @@ class RowMethods:
         -----
         Cost: of ``U`` the rows that are asked for are read; of ``source`` these rows, with every column that took part.
         """
-        from streamsvd.factor.projection import RowOutput
         from streamsvd.factor.reconstruction import reconstruct
+        from streamsvd.factor.row_output import RowOutput
 
         to = RowOutput(out, overwrite, memory, callback)
         result = self._factors()
@@ -295,8 +297,8 @@ class RowMethods:
         -----
         Cost: ``4 n k`` flops a row each time it is read; every read is of whole rows.
         """
-        from streamsvd.factor.projection import RowOutput
         from streamsvd.factor.residuals import residual
+        from streamsvd.factor.row_output import RowOutput
 
         result = self._factors()
         source = _rows_of(result, new, align, variable, rows, missing)

@@ -86,6 +86,7 @@ class RowPass:
     factors: Real | None = None
     checks: bool = True
     two_sided: bool = False
+    in_bands: bool = True
 
     def init(self, device: Device) -> RowState:
         """No rows; the thin block on the device."""

@@ -24,7 +24,7 @@ from streamsvd.store.sources.reader import ReaderSource
 PANEL_BYTES = 8 << 20
 """Rows read at once, about."""
 BAND_BYTES = 1 << 20
-MOST_BAND_BYTES = 16 << 20
+MOST_BAND_BYTES = 8 << 20
 """A chunk of what is written: at least about the first, where the matrix has so many rows, and at most the second."""
 LEAST_SPANS = 8
 MOST_DECODED = 8
@@ -51,6 +51,8 @@ class RowWork:
         Whether columns may be read in tiles.
     what, remedy
         For messages.
+    gives_back
+        Whether products are multiplied once more, for rows that are given back.
     """
 
     thin: int
@@ -62,6 +64,7 @@ class RowWork:
     may_tile: bool
     what: str
     remedy: str = ""
+    gives_back: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,16 +172,16 @@ def _task_bytes(layout: Layout, source: Source, work: RowWork, band: int, *, pre
     made = 3 * unit * work.width * max(work.wide, work.item)
     leaving = 0
     if work.written:  # waiting, joined, left over, and as the store takes them
-        leaving = (
-            (2 * panel + 2 * band + memory.WRITTEN_COPIES * (panel + band)) * work.width * work.item
-        )
+        rows = band + (unit if layout.tile is None else panel)
+        leaving = (2 + memory.WRITTEN_COPIES) * rows * work.width * work.item
     thin = layout.width * (work.thin + 4) * work.wide
     return reading + block + packed + sums + made + leaving + thin
 
 
 def _shared_bytes(layout: Layout, work: RowWork) -> int:
     """What there is once: the thin block and what is given back by, and rows that are kept, joined at the end."""
-    once = 2 * layout.width * work.thin * work.wide + (work.thin + 2) * work.width * work.wide
+    thin, back = 2 * layout.width * work.thin, work.thin if work.gives_back else 0
+    once = (thin + (back + 2) * work.width) * work.wide
     kept = 0 if work.written else 2 * layout.length * work.width * work.item
     return once + kept
 

@@ -91,7 +91,7 @@ class SamplingErrors:
 def north_errors(result: SVD, effective_size: Any = None) -> SamplingErrors:
     """North's rule of thumb of a result; see `SVD.north_errors`."""
     k, freedom, c = result.rank, result.info.freedom, result.certificate
-    size = _check_size(result.info.n_rows if effective_size is None else effective_size, k)
+    size = _check_size(independent_rows(result) if effective_size is None else effective_size, k)
     values = (result.s, c.sigma_lower, c.sigma_upper)
     with np.errstate(over="ignore"):
         variance, low, high = (np.asarray(x**2 / freedom) for x in values)
@@ -109,6 +109,15 @@ def north_errors(result: SVD, effective_size: Any = None) -> SamplingErrors:
         separated=lower > np.append(upper[1:], last)[:k],
         effective_size=size,
     )
+
+
+def independent_rows(result: SVD) -> float:
+    """Rows of a result, as if independent; of weighted ones ``sum(w)^2 / sum(w^2)``, which is their number where weights are equal (Kish 1965)."""
+    weights = result.preparation.get("row_weights")
+    if weights is None:
+        return float(max(result.info.n_rows, 1))
+    w = np.asarray(weights, np.float64) / float(np.max(weights))
+    return float(np.sum(w) ** 2 / np.sum(w**2))
 
 
 def _check_size(given: Any, k: int) -> Real:

@@ -11,7 +11,9 @@ import numpy.typing as npt
 
 from streamsvd.factor.result import PCA, SVD
 from streamsvd.factor.rotation_result import Rotation
+from streamsvd.factor.sampling import independent_rows
 from streamsvd.labels import Labels
+from streamsvd.numerics.sampling import standard_errors
 from streamsvd.report.axes_of_labels import (
     AxisValues,
     ColumnGeometry,
@@ -189,14 +191,12 @@ def _scree(result: SVD | Rotation) -> ScreeParts:
             share, np.minimum(np.cumsum(share), 1.0), None, None, None, result.info.n_rows, False, "Variance after the rotation",
         )  # fmt: skip
     table = result.scree()
-    sampling = None
+    sampling, n_rows = None, independent_rows(result)
     if isinstance(result, PCA) or result.mean is not None:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            relative = np.sqrt(2.0 / max(result.info.n_rows, 1))
-        sampling = table.share * relative
+        sampling = standard_errors(table.share, n_rows)
     return ScreeParts(
         table.share, table.cumulative, (table.share_lower, table.share_upper), (table.cumulative_lower, table.cumulative_upper),
-        sampling, result.info.n_rows, table.is_proved, "Share of the variance" if sampling is not None else "Share of the energy",
+        sampling, round(n_rows), table.is_proved, "Share of the variance" if sampling is not None else "Share of the energy",
     )  # fmt: skip
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from streamsvd.checks.libraries import optional_library
+try:
+    import xarray  # noqa: F401  # an extra; asked for here, so that the message can name it
+except ImportError as error:
+    raise ImportError(
+        "streamsvd.xarray works on fields of xarray, which is not installed. "
+        "Run: pip install 'streamsvd[xarray]'"
+    ) from error
 
-optional_library("xarray", "xarray", "streamsvd.xarray works on fields of xarray")
-
-from streamsvd.xarray.accessor import FieldAccessor  # noqa: E402
-from streamsvd.xarray.analysis import EOFAnalysis  # noqa: E402
-from streamsvd.xarray.verb import eof  # noqa: E402
+from streamsvd.xarray.accessor import FieldAccessor
+from streamsvd.xarray.analysis import EOFAnalysis
+from streamsvd.xarray.verb import eof
 
 __all__ = ["EOFAnalysis", "FieldAccessor", "eof"]

@@ -75,7 +75,29 @@ def write_tensors(path):
     Path(path).write_bytes(len(header).to_bytes(8, "little") + header + A.astype("f4").tobytes())
 
 
+def write_parquet(path):
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    table = pa.table({f"c{j}": A[:, j] for j in range(8)})
+    parquet.write_table(table, path, row_group_size=20)
+
+
+def write_plink(path):
+    from tests.store.sources.test_plink import genotypes, write
+
+    write(Path.cwd(), genotypes(60, 12), Path(path).stem)
+
+
+def write_annotated(path):
+    anndata = pytest.importorskip("anndata")
+    anndata.AnnData(A).write_h5ad(path)
+
+
 KINDS = {
+    "p.parquet": write_parquet,
+    "g.bed": write_plink,
+    "cells.h5ad": write_annotated,
     "a.npy": lambda path: np.save(path, A),
     "F.npy": lambda path: np.save(path, np.asfortranarray(A)),
     "a b.npz": lambda path: np.savez(path, a=A),
@@ -90,6 +112,7 @@ KINDS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:.*:FutureWarning", "ignore:.*:DeprecationWarning")
 @pytest.mark.parametrize("name", KINDS)
 def test_the_line_that_is_printed_runs(here, told, name):
     words = shlex.join([name]) if name == "a b.npz" else name
@@ -102,7 +125,15 @@ def test_the_line_that_is_printed_runs(here, told, name):
     assert command.startswith("streamsvd pca ")
     done = told(f"{command.removeprefix('streamsvd ')} --json --quiet")
     assert done["status"] == "converged"
+    given = command.partition(" --rank")[0].removeprefix("streamsvd pca ")
+    told(f"convert {given} B.zarr --quiet")
+    copy = told("info B.zarr --json")
+    assert (copy["shape"], copy["rows"], copy["columns"]) == tuple(
+        record[k] for k in ("shape", "rows", "columns")
+    )
     assert not [p for p in here.iterdir() if p.suffix == ".unfinished"]
+    again = told(f"{copy['command'].removeprefix('streamsvd ')} --nonfinite mean --json --quiet")
+    np.testing.assert_allclose(again["singular_values"], done["singular_values"], rtol=1e-6)
 
 
 def test_a_field_is_described_by_its_coordinates(here, told):

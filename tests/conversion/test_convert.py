@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import dask.array as da
 import numpy as np
@@ -14,6 +15,7 @@ import zarr
 from zarr.storage import LocalStore
 
 import streamsvd
+from streamsvd.cli import app
 from streamsvd.conversion.convert import plan_convert
 from streamsvd.conversion.options import ConvertOptions
 from streamsvd.conversion.planning import chunk_height
@@ -316,6 +318,42 @@ def test_after_a_restart_of_the_machine_chunks_are_looked_at(here, monkeypatch):
     monkeypatch.setattr(resumable, "_boot", lambda: "another")
     made = streamsvd.convert(Rows(A, 50), "B.zarr", chunk_rows=50)
     assert made.continued_rows >= 50
+    np.testing.assert_array_equal(entries("B.zarr"), A)
+
+
+def test_a_disk_without_room_is_refused_before_any_read(here, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1 << 20))
+
+    class Unreadable:
+        shape, dtype, chunks = A.shape, A.dtype, (100, 157)
+
+        def read(self, rows):
+            raise AssertionError(f"rows {rows} were read")
+
+    with pytest.raises(streamsvd.StoreError, match=r"takes 1\.44 MiB, and its disk has 1 MiB free"):
+        streamsvd.convert(Unreadable(), "B.zarr")
+    assert list(here.iterdir()) == []
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_an_interrupted_command_says_what_goes_on(here, monkeypatch, capsys, as_json):
+    np.save("A.npy", A)
+    line = ["convert", "A.npy", "B.zarr", "--chunk-rows", "50", "--quiet", *["--json"] * as_json]
+    write, count = RowChunks.write, iter(range(100))
+
+    def interrupted(self, index, rows):
+        if next(count) == 5:
+            raise KeyboardInterrupt
+        write(self, index, rows)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RowChunks, "write", interrupted)
+        assert app.run(line) == 130
+    said = capsys.readouterr()
+    assert (
+        "what was written is in B.zarr.unfinished, and the same command goes on from it" in said.err
+    )
+    assert app.run(line) == 0
     np.testing.assert_array_equal(entries("B.zarr"), A)
 
 

@@ -162,3 +162,14 @@ def test_series_that_are_none_are_refused():
     x[4, 1] = np.nan
     with pytest.raises(NonFiniteError, match="NaN at row 4, column 1"):
         streamsvd.effective_sample_size(x)
+
+
+def test_weighted_rows_count_as_fewer(A):
+    weights = np.repeat([2.0, 0.0], 150)
+    assert streamsvd.pca(A, 2, row_weights=weights).north_errors().effective_size.tolist() == [
+        150,
+        150,
+    ]
+    weights = np.arange(1.0, 301.0)
+    found = streamsvd.pca(A, 2, row_weights=weights).north_errors().effective_size
+    np.testing.assert_allclose(found, np.sum(weights) ** 2 / np.sum(weights**2))

@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 import zarr
 
+from tests.store.sources.test_plink import genotypes
+from tests.store.sources.test_plink import write as write_plink
+
 ROOT = Path(__file__).parents[2]
 CHILD = """
 import json, sys
@@ -44,6 +47,12 @@ def stored(tmp_path_factory):
     A = np.random.default_rng(0).standard_normal(SHAPE, dtype="f4")
     for name, chunks in LAYOUTS.items():
         zarr.create_array(folder / f"{name}.zarr", data=A, chunks=chunks)
+    write_plink(folder, genotypes(4000, 3000), "g")
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(folder / "x.h5", "w") as file:
+        file.create_dataset(
+            "A", data=A, chunks=(12_000, 20), compression="gzip", compression_opts=1
+        )
     np.save(folder / "F.npy", np.asfortranarray(A))
     header = ",".join(f"c{j}" for j in range(40))
     np.savetxt(folder / "T.csv", A[:8000, :40], delimiter=",", header=header, comments="")
@@ -64,12 +73,40 @@ def stored(tmp_path_factory):
         pytest.param("tall.zarr", 0, {"chunk": "2MiB"}, marks=pytest.mark.slow),
         pytest.param("F.npy", 0, {"chunk": "1MiB"}, marks=pytest.mark.slow),
         pytest.param("T.csv", 0, {}, marks=pytest.mark.slow),
+        pytest.param("g.bed", 0, {"chunk": "1MiB"}, marks=pytest.mark.slow),
+        pytest.param("x.h5", 0, {"chunk": "1MiB"}, marks=pytest.mark.slow),
     ],
 )
 def test_the_peak_stays_within_the_least_budget(stored, name, more, options):
     done = subprocess.run(
         [sys.executable, "-c", CHILD, stored / name, str(more), json.dumps(options)],
         capture_output=True, text=True, cwd=ROOT, timeout=250, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["peak"] <= found["projected"] <= found["budget"]
+
+
+COUNT = """
+import json, sys
+import numpy, zarr, streamsvd
+from benchmarks.peers import measured
+from streamsvd.conversion.counting import count_entries, schedule_counting
+source = streamsvd.open(sys.argv[1])
+try:
+    schedule_counting(source, 1 << 20)
+except streamsvd.BudgetError as error:
+    budget = error.needs
+found, cost = measured(lambda: count_entries(source, memory=budget))
+print(json.dumps({"peak": cost["peak_rss_bytes"], "budget": budget, "projected": found.info.projected_bytes}))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["rows.zarr", "grid.zarr", "g.bed"])
+def test_counting_stays_within_the_least_budget(stored, name):
+    done = subprocess.run(
+        [sys.executable, "-c", COUNT, stored / name], capture_output=True, text=True, cwd=ROOT, timeout=250, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])

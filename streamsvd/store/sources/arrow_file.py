@@ -32,6 +32,7 @@ from streamsvd.store.sources.border import check_rectangle
 from streamsvd.store.sources.labels import MOST_ALONG_ROWS
 from streamsvd.store.sources.matrix_text import matrix_text
 from streamsvd.store.sources.request import OpenRequest
+from streamsvd.store.sources.stamp import FileStamp
 from streamsvd.store.sources.table_columns import ColumnChoice, choose_columns
 
 MAGIC = b"ARROW1"
@@ -47,8 +48,8 @@ class ArrowFileSource:
 
     Attributes
     ----------
-    path
-        Of the file.
+    path, stamp
+        Of the file, when it was opened.
     choice
         Which columns.
     starts
@@ -66,6 +67,7 @@ class ArrowFileSource:
     __repr__ = matrix_text
 
     path: Path
+    stamp: FileStamp
     choice: ColumnChoice
     starts: npt.NDArray[np.int64]
     numbers: npt.NDArray[np.int64]
@@ -124,6 +126,7 @@ class ArrowFileSource:
                 place = out[start - rows.start : stop - rows.start]
                 self._write(values.slice(start - first, stop - start), columns, place, start)
                 batch, start = batch + 1, stop
+            self.stamp.check(self.path)
 
     def _columns(self, columns: slice) -> tuple[str, ...]:
         return self.choice.names if self.choice.of_lists else self.choice.names[columns]
@@ -169,7 +172,7 @@ def open_arrow(path: Path, request: OpenRequest) -> ArrowFileSource:
         If it is damaged, or a file of feather as it was before Arrow 1.0.
     """
     with _arrow_errors(path) as lib, path.open("rb") as file:
-        head = file.read(8)
+        stamp, head = FileStamp.of(path), file.read(8)
         if head[:4] == OLD_MAGIC:
             raise StoreError(
                 f"{path} is feather of version 1, which is not read. Write it again: pyarrow.feather.write_feather(pyarrow.feather."
@@ -193,7 +196,7 @@ def open_arrow(path: Path, request: OpenRequest) -> ArrowFileSource:
         )
         size = max(max(size for _, size in found), max(counts) * line)
     starts = np.cumsum([0, *counts]).astype(np.int64)
-    return ArrowFileSource(path, choice, starts, numbers, max(counts), width, size)
+    return ArrowFileSource(path, stamp, choice, starts, numbers, max(counts), width, size)
 
 
 def _line_bytes(kind: Any, choice: ColumnChoice, width: int) -> int:

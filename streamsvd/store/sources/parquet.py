@@ -27,6 +27,7 @@ from streamsvd.store.sources.border import check_rectangle
 from streamsvd.store.sources.labels import MOST_ALONG_ROWS
 from streamsvd.store.sources.matrix_text import matrix_text
 from streamsvd.store.sources.request import OpenRequest
+from streamsvd.store.sources.stamp import FileStamp
 from streamsvd.store.sources.table_columns import ColumnChoice, choose_columns
 
 DECODED_BYTES = 4 << 20
@@ -41,8 +42,8 @@ class ParquetSource:
 
     Attributes
     ----------
-    path
-        Of the file.
+    path, stamp
+        Of the file, when it was opened.
     choice
         Which columns.
     starts
@@ -58,6 +59,7 @@ class ParquetSource:
     __repr__ = matrix_text
 
     path: Path
+    stamp: FileStamp
     choice: ColumnChoice
     starts: npt.NDArray[np.int64]
     height: int
@@ -132,6 +134,7 @@ class ParquetSource:
                 else:
                     self._read_columns(file, group, inner, columns, place)
                 group, start = group + 1, stop
+            self.stamp.check(self.path)
 
     def _read_columns(
         self, file: Any, group: int, rows: slice, columns: slice, place: npt.NDArray[Any]
@@ -251,6 +254,7 @@ def open_parquet(path: Path, request: OpenRequest) -> ParquetSource:
     """
     lib = arrow(f"{path} is a parquet table")
     with parquet_file(path) as file:
+        stamp = FileStamp.of(path)
         metadata, schema = file.metadata, file.schema_arrow
         lacks = _lacking(metadata)
         choice = choose_columns(arrow_columns(lib, schema, lacks), request.variable, str(path))
@@ -261,7 +265,7 @@ def open_parquet(path: Path, request: OpenRequest) -> ParquetSource:
         width = _list_length(file, choice, path) if choice.of_lists else len(choice.columns)
         size = _column_bytes(metadata, choice)
     starts = np.cumsum([0, *counts]).astype(np.int64)
-    return ParquetSource(path, choice, starts, max(counts), width, size, [metadata])
+    return ParquetSource(path, stamp, choice, starts, max(counts), width, size, [metadata])
 
 
 def _lacking(metadata: Any) -> dict[str, bool]:

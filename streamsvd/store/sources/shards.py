@@ -20,7 +20,7 @@ from streamsvd.store.sources.kinds import KINDS, ZARR_METADATA
 MAGIC = "*?["
 """Signs that make a text a pattern of names."""
 OWN_RECORDS = ("model.json", "collection.json")
-ZARR_TITLE = "zarr"
+ZARR_TITLE, FOLDER = "zarr", "a folder"
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +145,7 @@ def is_shard_folder(path: Path) -> bool:
     if not path.is_dir() or any((path / name).exists() for name in (*ZARR_METADATA, *OWN_RECORDS)):
         return False
     try:
-        return any(kind for _, kind in _entries(path))
+        return any(kind and not kind.startswith(FOLDER) for _, kind in _entries(path))
     except OSError:
         return False
 
@@ -200,7 +200,7 @@ def _kind_title(path: Path) -> str:
             return ZARR_TITLE if ".zip" in kind.suffixes else kind.title
     if path.is_dir():
         inside = any((path / name).exists() for name in ZARR_METADATA)
-        return ZARR_TITLE if inside else f"a folder {path.name}"
+        return ZARR_TITLE if inside else f"{FOLDER} {path.name}"
     suffix = path.suffix.lower()
     return f"a file {suffix}" if suffix in DATA_SUFFIXES else ""
 

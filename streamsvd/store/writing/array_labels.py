@@ -110,7 +110,7 @@ def create_labelled(
     array = group.create_array(labels.name, attributes=attributes, **given)
     for coordinate in labels.coordinates:
         if coordinate.name != labels.name:
-            _write_coordinate(group, coordinate)
+            write_coordinate(group, coordinate)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that not every reader knows it: those read the rest
         zarr.consolidate_metadata(str(place))  # xarray warns where it is not
@@ -124,7 +124,8 @@ def _chunks(shape: tuple[int, ...], chunks: tuple[int, int]) -> tuple[int, ...]:
     return (max(1, min(chunks[0], shape[0])), first, *shape[2:])
 
 
-def _write_coordinate(group: Any, coordinate: Coordinate) -> None:
+def write_coordinate(group: Any, coordinate: Coordinate) -> None:
+    """Write a coordinate beside the array of a group."""
     values = coordinate.array
     texts = isinstance(coordinate.values, TextValues)
     values = values if texts or values.dtype.kind != "b" else values.astype(np.int8)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,12 @@ import numpy as np
 import zarr
 from zarr.codecs import BytesCodec, Crc32cCodec
 
-from streamsvd.labels import Coordinate, Labels, TextValues
+from streamsvd.labels import Labels
 from streamsvd.store.sources.beside import visible_attributes
 from streamsvd.store.sources.conventions import ROWS
+from streamsvd.store.writing.array_labels import MARK, write_coordinate
 from streamsvd.store.writing.row_chunks import RowChunks
 
-WRITER = "streamsvd_convert"
-"""Attribute of a group that `convert` has written: such a group may be replaced."""
 DEFAULT_NAME = "data"
 
 
@@ -59,9 +59,11 @@ def create_labelled_array(
     if name and named:
         attributes["coordinates"] = " ".join(named)
     if name:
-        group = zarr.create_group(str(folder), attributes={WRITER: 1})
+        group = zarr.create_group(str(folder), attributes={MARK: name})
         for coordinate in beside:
-            _write_coordinate(group, coordinate)
+            shown = visible_attributes(coordinate.attributes)
+            plain = replace(coordinate, name=coordinate.name.replace("/", "_"), attributes=shown)
+            write_coordinate(group, plain)
     chunks = (height, *shape[1:])
     zarr.create_array(
         str(folder / name) if name else str(folder),
@@ -96,33 +98,12 @@ def array_name(labels: Labels) -> str:
     return name
 
 
-def _write_coordinate(group: zarr.Group, coordinate: Coordinate) -> None:
-    values: Any = coordinate.values
-    if isinstance(values, TextValues):
-        values = values.values
-    options: dict[str, Any] = {"dtype": str if values.dtype == object else values.dtype}
-    with (
-        warnings.catch_warnings()
-    ):  # texts are an extension of format 3, which all releases read that can write them
-        warnings.simplefilter("ignore")
-        array = group.create_array(
-            coordinate.name.replace("/", "_"),
-            shape=values.shape,
-            chunks=tuple(max(1, extent) for extent in values.shape),
-            dimension_names=list(coordinate.dims),
-            attributes=visible_attributes(coordinate.attributes),
-            config={"write_empty_chunks": True},
-            **options,
-        )
-        array[...] = values
-
-
 def is_replaceable(path: Path) -> bool:
-    """Whether a folder is a zarr array, or a group that `convert` has written."""
+    """Whether a folder is a zarr array, or a group of one with its coordinates that was written here."""
     if (path / ".zarray").exists():
         return True
     try:
         found: Mapping[str, Any] = msgspec.json.decode((path / "zarr.json").read_bytes())
-        return bool(found["node_type"] == "array" or WRITER in found.get("attributes", {}))
+        return bool(found["node_type"] == "array" or MARK in found.get("attributes", {}))
     except (OSError, msgspec.DecodeError, KeyError, TypeError, AttributeError):
         return False

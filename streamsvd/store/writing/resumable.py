@@ -47,7 +47,7 @@ class ResumableFolder(Partial):
     """
 
     def __init__(self, place: Path, purpose: dict[str, Any]) -> None:
-        self.folder = place.with_name(place.name + SUFFIX)
+        self.folder = resumable_path(place)
         self.is_continued = self.is_same_boot = self.was_another = False
         self._handle = -1
         self._purpose = msgspec.json.decode(msgspec.json.encode(purpose))
@@ -100,6 +100,11 @@ class ResumableFolder(Partial):
         """The folder, which is whole."""
         (self.folder / JOURNAL).unlink(missing_ok=True)
         return super().close()
+
+
+def resumable_path(place: Path) -> Path:
+    """Where what is on its way to a place lies."""
+    return place.with_name(place.name + SUFFIX)
 
 
 def _boot() -> str:

@@ -266,3 +266,34 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024, sour
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     grown, allowed = map(int, done.stdout.split())
     assert grown <= allowed + (1 << 20)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["npy", "parquet", "zarr"])
+def test_a_factorisation_of_shards_keeps_the_memory_law(tmp_path, kind):
+    """38 shards of 12 MiB in a fresh process under 256 MiB."""
+    (tmp_path / "s").mkdir()
+    for i in range(38):
+        X = np.random.default_rng(i).standard_normal((10_000 + i, 300)).astype("f4")
+        path = tmp_path / "s" / f"{i}.{kind}"
+        if kind == "npy":
+            np.save(path, X)
+        elif kind == "zarr":
+            zarr.create_array(path, data=X, chunks=(1000, 300), compressors=None)
+        else:
+            pa = pytest.importorskip("pyarrow")
+            table = pa.table({f"c{j}": X[:, j] for j in range(300)})
+            pytest.importorskip("pyarrow.parquet").write_table(table, path, row_group_size=4000)
+    (tmp_path / "t").mkdir()
+    (tmp_path / "s" / f"0.{kind}").rename(
+        tmp_path / "t" / f"0.{kind}"
+    )  # what is imported is before
+    code = f"""
+import resource, streamsvd
+streamsvd.svd({str(tmp_path / "t")!r}, 5, memory="256MiB")
+found = streamsvd.svd({str(tmp_path / "s")!r}, 5, memory="256MiB", tol=0.05)
+print(found.info.peak_bytes, found.info.projected_bytes)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    peak, projected = map(int, done.stdout.split())
+    assert peak <= projected <= 256 << 20
