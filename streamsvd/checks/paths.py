@@ -59,8 +59,8 @@ def local_path(place: Any, name: str = "path") -> Path:
 
 
 def split_inside(path: Path) -> tuple[Path, str | None]:
-    """``x.h5:/group/data`` as the file and the name of an array in it; a path that is there, or has no such end, as it is."""
+    """``x.h5:/group/data`` as the file, or folder, and the name of an array in it; a path that is there, or has no such end, as it is."""
     head, sign, inside = str(path).rpartition(":/")
-    if not sign or not inside or path.exists() or not Path(head).is_file():
+    if not sign or not inside or head.endswith("/") or path.exists() or not Path(head).exists():
         return path, None
     return Path(head), inside

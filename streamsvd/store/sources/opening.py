@@ -108,7 +108,7 @@ def _refusal(source: Any) -> StoreError | SpecError:
         endings = sorted({suffix for kind in KINDS for suffix in kind.suffixes})
         return StoreError(
             f"{source} is a file of a kind that cannot be read. Names of files end in one of {', '.join(endings)}; "
-            "else give the folder of a zarr array or group."
+            "else give the folder of a zarr array or group, or, of numbers without a header, their type and extents: dtype= and shape=."
         )
     check_object(source)
     return SpecError(f"{source_text(source)} is not a source; accepted are {accepted}.")

@@ -124,3 +124,21 @@ def test_rectangles_outside_the_matrix_are_refused(rows, columns, words):
 def test_zarr_is_not_imported_before_it_is_needed():
     code = "import sys; from streamsvd.store.sources import open_source; sys.exit('zarr' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_name_behind_a_path_is_an_array_in_a_file(tmp_path):
+    np.savez(tmp_path / "a.npz", x=A, y=A * 2)
+    np.save(tmp_path / "a:.npy", A)
+    out = np.empty((3, 4))
+    open_source(f"{tmp_path}/a.npz:/y").read(slice(0, 3), slice(0, 4), out)
+    np.testing.assert_array_equal(out, A * 2)
+    zarr.create_group(tmp_path / "g.zarr").create_array("b/c", data=A)
+    assert open_source(f"{tmp_path}/g.zarr:/b/c").shape == (3, 4)
+    for none in (f"{tmp_path}/:/x", f"{tmp_path}/a.npz:/"):
+        with pytest.raises(StoreError, match="does not exist"):
+            open_source(none)
+    assert open_source(f"{tmp_path}/a.npz", "x").shape == (3, 4)
+    with pytest.raises(StoreError, match=f"{tmp_path}/b.npz:/y does not exist"):
+        open_source(f"{tmp_path}/b.npz:/y")
+    with pytest.raises(SpecError, match="variable='y' belongs to"):
+        open_source(f"{tmp_path}/a:.npy:/y")
