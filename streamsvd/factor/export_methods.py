@@ -32,7 +32,7 @@ class ExportMethods:
             ``components (mode, *column dimensions)``, NaN in columns that were left out; ``scores (*row dimensions, mode)`` where
             ``U`` was kept, which are ``U s`` without the roots of row weights; ``singular_values``, ``explained_variance`` and
             ``explained_variance_ratio (mode)``, each with the ends that are proved as ``_lower`` and ``_upper``; ``mean``, ``scale``
-            and weights where there are any; the coordinates of the data, times as dates; ``mode`` from 1. Its attributes say what
+            and weights where there are any; ``climatology`` and ``trend``, if the rows had lost one before; the coordinates of the data, times as dates; ``mode`` from 1. Its attributes say what
             is proved, and of what. A name that a dimension or coordinate of the data has gets an underscore behind it.
 
         Raises

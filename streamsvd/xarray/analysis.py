@@ -14,8 +14,7 @@ from streamsvd.factor.exports.coordinates import writable_attributes
 from streamsvd.factor.exports.labelled import free_name
 from streamsvd.factor.exports.lazy_matrix import ArrayParts, lazy_variable
 from streamsvd.factor.result import SVD
-from streamsvd.xarray.adjustment import Adjustment
-from streamsvd.xarray.fields import Dims, check_coordinates, check_field, open_field, row_names
+from streamsvd.xarray.fields import Dims, check_field, open_field, row_names
 
 SCALINGS = (0, 1, 2)
 
@@ -36,8 +35,6 @@ class EOFAnalysis:
         Those of the field, as a Dataset without variables.
     sizes
         Extents of its dimensions.
-    adjustment
-        What observations lost before; None for nothing.
     """
 
     result: SVD
@@ -46,17 +43,16 @@ class EOFAnalysis:
     order: tuple[str, ...]
     coordinates: Any
     sizes: dict[str, int]
-    adjustment: Adjustment | None
 
     @classmethod
-    def of(cls, result: SVD, field: Any, dim: Dims, adjustment: Adjustment | None) -> EOFAnalysis:
+    def of(cls, result: SVD, field: Any, dim: Dims) -> EOFAnalysis:
         """Of the factorisation of a field."""
         rows = row_names(dim)
         order = tuple(str(name) for name in field.dims)
         columns = tuple(name for name in order if name not in rows)
         coordinates = field.coords.to_dataset().load()  # a file may be closed
         sizes = {str(name): int(size) for name, size in field.sizes.items()}
-        return cls(result, rows, columns, order, coordinates, sizes, adjustment)
+        return cls(result, rows, columns, order, coordinates, sizes)
 
     @cached_property
     def dataset(self) -> xr.Dataset:
@@ -216,8 +212,8 @@ class EOFAnalysis:
         scaling
             As of `pcs`: 1 divides by the root of the variance of each mode, 2 multiplies.
         **options
-            Those of `streamsvd.SVD.transform`: ``nonfinite``, ``memory``, ``callback``; with ``out`` and ``overwrite`` scores lie in a
-            folder, and are read where they are used.
+            Those of `streamsvd.SVD.transform`: ``align=True`` takes the columns of the field from a larger one, by their coordinates;
+            ``nonfinite``, ``memory``, ``callback``; with ``out`` and ``overwrite`` scores lie in a folder, and are read where they are used.
 
         Raises
         ------
@@ -233,8 +229,6 @@ class EOFAnalysis:
         self._leading(self._variable("explained_variance"), modes)
         several = self._in_order(new)
         source = open_field(several, self.rows)
-        if self.adjustment is not None:
-            source = self.adjustment.apply(source)
         scores = ArrayParts(self.result.transform(source, rank=modes, **options))
         lengths = [several.sizes[name] for name in self.rows]
         values = (
@@ -270,14 +264,6 @@ class EOFAnalysis:
                 )
             new = new.expand_dims([name for name in self.rows if name not in new.dims])
         check_field(new, self.rows)
-        for name in self.columns:
-            if new.sizes[name] != self.sizes[name]:
-                raise SpecError(
-                    f"the observations have {new.sizes[name]:,} along {name}, and the field {self.sizes[name]:,}. Bring them "
-                    "to the same coordinates: reindex_like or interp_like."
-                )
-        named = [name for name in self.columns if name in new.coords]
-        check_coordinates(new, self.coordinates, named, "the new field")
         return new.transpose(*self.order)
 
     def __repr__(self) -> str:

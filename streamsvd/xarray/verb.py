@@ -7,12 +7,13 @@ from typing import Any
 
 from streamsvd.checks.numbers import is_integer
 from streamsvd.engine.events import Callback, ignore_event
+from streamsvd.engine.transforms import anomalies
+from streamsvd.engine.transforms import detrend as without_trend
 from streamsvd.engine.weights import column_weight_array
 from streamsvd.errors import ShapeError, SpecError
 from streamsvd.factor.pca import pca
 from streamsvd.factor.result import SVD
 from streamsvd.factor.svd import svd
-from streamsvd.xarray.adjustment import Adjustment, row_transform
 from streamsvd.xarray.analysis import EOFAnalysis
 from streamsvd.xarray.fields import Dims, open_field, over_columns
 
@@ -23,8 +24,8 @@ def eof(
     modes: int | None = 10,
     *,
     weights: Any = None,
-    anomaly: str | Sequence[str] | None = None,
-    detrend: bool = False,
+    anomaly: Any = None,
+    detrend: Any = False,
     reference: Sequence[str] | None = None,
     mask: Any = "auto",
     center: bool = True,
@@ -48,9 +49,10 @@ def eof(
         ``"coslat"``, the root of the cosine of the latitude; ``{"lat": w}``, the root of a weight along a dimension, as of an
         area; or a DataArray, or an array in the shape of the columns, which multiplies the field as it is, as in ``eofs``.
     anomaly
-        ``"month"``, ``"season"``, ``"dayofyear"``, ``"hour"`` or several of them: the mean of each group of times is subtracted.
+        ``"month"``, ``"season"``, ``"dayofyear"``, ``"hour"`` or several of them: the mean of each group of times is subtracted; also
+        ``by`` of `streamsvd.anomalies` otherwise.
     detrend
-        The linear trend along the times is subtracted too.
+        The linear trend along the times is subtracted too; or times, one number for each observation.
     reference
         First and last day of the times whose means and trend are taken, such as ``["1981-01-01", "2010-12-31"]``.
     mask
@@ -102,22 +104,31 @@ def eof(
     """
     source = open_field(da, dim)
     _check_modes(modes, source.shape, options.get("energy"))
-    asked = row_transform(anomaly, detrend, reference)
     if "column_weights" in options:
         raise SpecError("column_weights= is weights= here. Pass one of them.")
     column_weights = column_weight_array(
         source, over_columns(weights, da, dim, "weights"), "weights"
     )
     kept = over_columns(mask, da, dim, "mask")
-    adjustment, matrix = None, source
-    if asked is not None:
-        adjustment, matrix = Adjustment.of(source, asked, memory, callback)
+    matrix = source
+    if anomaly is not None:
+        matrix = anomalies(
+            source, anomaly, reference=reference, detrend=detrend, memory=memory, callback=callback
+        )
+    elif detrend is not False:
+        matrix = without_trend(
+            source, None if detrend is True else detrend, reference=reference, memory=memory, callback=callback
+        )  # fmt: skip
+    elif reference is not None:
+        raise SpecError(
+            "reference= is the period of anomaly= or detrend=, and neither is asked. Leave it out."
+        )
     verb = pca if center else svd
     options = {"u": True, **options}
     result: SVD = verb(
         matrix, modes, scale=scale, column_weights=column_weights, mask=kept, memory=memory, tol=tol, callback=callback, **options
     )  # fmt: skip
-    return EOFAnalysis.of(result, da, dim, adjustment)
+    return EOFAnalysis.of(result, da, dim)
 
 
 def _check_modes(modes: Any, shape: tuple[int, int], energy: Any) -> None:

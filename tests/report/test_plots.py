@@ -167,6 +167,16 @@ def test_a_map_has_its_coordinates_blank_land_and_colours_about_zero(drawing, re
     assert {"0°", "10°E"} <= {t.get_text() for t in axis.get_xticklabels()}
 
 
+def test_a_narrow_band_is_stretched_and_a_map_is_not(drawing, result):
+    assert drawing(result, "components").axes[0].get_aspect() == pytest.approx(
+        1 / np.cos(np.deg2rad(50))
+    )
+    band = along("lat", np.array([-1.0, 0, 1]), NORTH)
+    globe = along("lon", np.array([0.0, 90, 180, 270]), EAST)
+    labels = labels_of(("lat", 3), ("lon", 4), coordinates=(band, globe))
+    assert drawing(replace(result, labels=labels), "components").axes[0].get_aspect() == "auto"
+
+
 def test_an_image_begins_above_and_a_map_whose_longitudes_come_first_is_turned(drawing, result):
     plain = replace(result, labels=labels_of(("y", 3), ("x", 4)))
     axis = drawing(plain, "components", components=[1]).axes[0]

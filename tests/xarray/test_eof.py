@@ -166,6 +166,41 @@ def test_anomalies_are_those_of_xarray() -> None:
     assert several.project(new).sizes == {"time": 24, "mode": 3}
 
 
+@pytest.mark.parametrize("by", ["month", "season"])
+def test_the_climatology_is_in_the_dataset(by, tmp_path) -> None:
+    da = field(48)
+    found = eof(da, modes=30, anomaly=by, weights="coslat")
+    expected = da.groupby(f"time.{by}").mean("time").transpose(by, "lat", "lon")
+    climatology = found.dataset.climatology
+    np.testing.assert_array_equal(sorted(climatology[by].values), sorted(expected[by].values))
+    xr.testing.assert_allclose(
+        climatology.sel({by: expected[by]}).drop_attrs(), expected.drop_attrs()
+    )
+    whole = found.reconstruct().groupby(f"time.{by}") + climatology
+    np.testing.assert_allclose(whole.transpose(*da.dims), da, rtol=1e-9)
+    place = found.result.save(tmp_path / "eof.result")
+    xr.testing.assert_equal(streamsvd.load(place).to_xarray(), found.dataset)
+    both = eof(da, modes=30, detrend=True).dataset
+    days = (da.time - np.datetime64("1970-01-01")) / np.timedelta64(1, "D") - both.trend.origin
+    line = both.climatology + both.trend * days
+    fit = da.polyfit("time", 1).polyfit_coefficients
+    np.testing.assert_allclose(
+        line.transpose(*da.dims), xr.polyval(da.time, fit).transpose(*da.dims), rtol=1e-6
+    )
+
+
+def test_groups_of_several_fields_are_numbered() -> None:
+    da = field(48)
+    ds = eof(da, modes=2, anomaly=["season", "month"]).dataset
+    assert ds.climatology.dims == ("group", "lat", "lon")
+    assert ds.group.attrs["long_name"] == "1000 season + month"
+    np.testing.assert_array_equal(
+        ds.group, [1, 2, 12, 1003, 1004, 1005, 2006, 2007, 2008, 3009, 3010, 3011]
+    )
+    labels = eof(da, modes=2, anomaly=np.arange(48) % 4).dataset
+    np.testing.assert_array_equal(labels.group, range(4))
+
+
 def test_calendars_of_climate_models() -> None:
     pytest.importorskip("cftime")
     da = field(calendar="noleap")
@@ -355,7 +390,7 @@ def test_adjustments_that_cannot_be_are_refused() -> None:
     da = field()
     with pytest.raises(SpecError, match=r"by='week' is unknown"):
         eof(da, anomaly="week")
-    with pytest.raises(SpecError, match=r"detrend='linear' is no truth value"):
+    with pytest.raises(SpecError, match=r"along='linear' is none of"):
         eof(da, detrend="linear")
     with pytest.raises(SpecError, match=r"reference= is the period of anomaly= or detrend="):
         eof(da, reference=["1981", "1983"])
@@ -372,15 +407,18 @@ def test_new_observations_elsewhere_are_refused() -> None:
     da = field()
     found = eof(da, modes=2)
     with pytest.raises(
-        SpecError, match=r"the new field has lat=-74.0 at place 0, where the field has -75.0"
+        SpecError,
+        match=r"lat of .*t2m.* differs from that of the result: at 0 it is -74, the result has -75",
     ):
         found.project(da.assign_coords(lat=LAT + 1))
     with pytest.raises(SpecError, match=r"have the dimensions time, lat: no lon"):
         found.project(da.isel(lon=0))
     with pytest.raises(SpecError, match=r"also level"):
         found.project(da.expand_dims(level=2))
-    with pytest.raises(SpecError, match=r"have 3 along lat, and the field 5"):
+    with pytest.raises(SpecError, match=r"lat of .* has 3 values, that of the result 5"):
         found.project(da.isel(lat=slice(3)))
+    larger = xr.concat([da.assign_coords(lat=LAT + 1), da], "lat").sortby("lat", ascending=False)
+    np.testing.assert_allclose(found.project(larger, align=True), found.pcs(), atol=1e-7)
     for wrong in (0, 3, 1.5):
         with pytest.raises(SpecError, match=r"of 2 there are\. Pass a number from 1 to 2"):
             found.project(da, modes=wrong)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from streamsvd import __version__
+from streamsvd.factor.exports.climatology import climatology_variables
 from streamsvd.factor.exports.coordinates import writable_attributes
 from streamsvd.factor.exports.labelled import (
     RowScores,
@@ -57,6 +58,8 @@ def result_dataset(result: SVD) -> Any:
         if (weights := prep.get("row_weights")) is not None:
             said = {"long_name": "weights of the rows"}
             variables["row_weights"] = layout.along_rows(weights, said)
+    if result.climatology is not None:
+        variables |= climatology_variables(result.climatology, layout)
     return layout.dataset(variables, _attributes(result, labels))
 
 

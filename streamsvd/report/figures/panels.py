@@ -210,8 +210,12 @@ def _points(figure: Any, axis: Any, values: Real, geometry: ColumnGeometry) -> N
 
 
 def _degrees(axis: Any, latitude: Real) -> None:
+    """Degrees beside a map, whose aspect is right in its middle."""
     middle = np.clip(abs(float(np.mean(latitude))), 0, 70)
-    axis.set_aspect(1 / np.cos(np.deg2rad(middle)))
+    aspect = 1 / float(np.cos(np.deg2rad(middle)))
+    (west, east), (south, north) = axis.get_xlim(), axis.get_ylim()
+    shape = aspect * abs(north - south) / (abs(east - west) or 1.0)
+    axis.set_aspect(aspect if 0.3 < shape < 2.5 else "auto")  # a narrow band is stretched
     axis.xaxis.set_major_formatter(FuncFormatter(east_west))
     axis.yaxis.set_major_formatter(FuncFormatter(north_south))
     for one, (low, high) in ((axis.xaxis, axis.get_xlim()), (axis.yaxis, axis.get_ylim())):

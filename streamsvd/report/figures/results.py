@@ -51,7 +51,7 @@ def _height(parts: PlotParts, width: float) -> float:
     if geometry.kind == "image" and any(axis.has_values for axis in geometry.axes):
         return 0.62 * width
     down, across = (_extent(axis) for axis in geometry.axes)
-    return float(min(max(0.84 * width * down / max(across, 1e-9), 1.6), 1.1 * width)) + 0.5
+    return float(min(max(0.84 * width * down / max(across, 1e-9), 1.9), 1.1 * width)) + 0.5
 
 
 def _extent(axis: Any) -> float:

@@ -166,7 +166,7 @@ class Hdf5Source:
         origin = tuple(i * n for i, n in zip(number, filters.shape, strict=True))
         try:
             values = filters.read(dataset, origin)
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, RuntimeError) as error:
             if is_access(error):
                 raise
             reason = str(error) if isinstance(error, ValueError) else reason_of(error)

@@ -42,10 +42,18 @@ class ChunkFilters:
         ------
         ValueError
             If it cannot be decoded; it says why.
+        OSError, RuntimeError
+            If it cannot be read.
         """
-        if dataset.id.get_chunk_info_by_coord(origin).byte_offset is None:
+        try:
+            skipped, data = dataset.id.read_direct_chunk(origin)
+        except (OSError, RuntimeError) as error:
+            absent = "not allocated" in str(
+                error
+            )  # else asked of the index, which takes a look at all chunks
+            if not absent and dataset.id.get_chunk_info_by_coord(origin).byte_offset is not None:
+                raise
             return np.full(self.shape, dataset.fillvalue, self.dtype)
-        skipped, data = dataset.id.read_direct_chunk(origin)
         return self.decode(data, skipped)
 
     def decode(self, data: Any, skipped: int = 0) -> npt.NDArray[Any]:

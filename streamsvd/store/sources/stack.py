@@ -23,6 +23,7 @@ from streamsvd.store.sources.matrix_text import matrix_text
 from streamsvd.store.sources.opening import open_source
 from streamsvd.store.sources.request import OpenRequest
 from streamsvd.store.sources.shards import ShardList, shard_list
+from streamsvd.store.sources.table_columns import ColumnChoice
 
 UNKNOWN = -1
 """Where there is no stamp."""
@@ -116,8 +117,10 @@ class StackedRows:
                     f"{found.name} is {found.dtype} {found.shape} now, and was {(rows, self.width)} when {self.name} was opened. "
                     "Open it again."
                 )
-            while len(self._open) >= MOST_OPEN:
-                self._open.pop(next(iter(self._open), index), None)
+            for old in list(self._open)[
+                : max(0, len(self._open) + 1 - MOST_OPEN)
+            ]:  # a copy: others read too
+                self._open.pop(old, None)
             self._open[index] = found
         return found
 
@@ -364,7 +367,10 @@ def _holds(wide: np.dtype[Any], narrow: np.dtype[Any]) -> bool:
 
 
 def _column_labels(part: Source) -> tuple[Coordinate, ...]:
-    """Names and coordinates of the columns; nothing is read of what has none."""
+    """Names and coordinates of the columns; nothing is read of what has none, nor of tables."""
+    choice = getattr(part, "choice", None)
+    if isinstance(choice, ColumnChoice):
+        return choice.labels(part.shape).column_coordinates
     return source_labels(part).column_coordinates if hasattr(part, "labels") else ()
 
 

@@ -93,7 +93,6 @@ class RowsWriter:
         labels: ArrayLabels | None = None,
     ) -> None:
         check_local(path)
-        check_outside(path)
         put_back(path)
         if path_exists(path, "write") and not overwrite:
             raise StoreError(
@@ -103,6 +102,7 @@ class RowsWriter:
             raise StoreError(
                 f"{path} exists and is no zarr array; it will not be replaced. Choose another place."
             )
+        check_outside(path)
         self.path, self.shape, self.dtype, self.overwrite = path, shape, dtype, overwrite
         self.band = min(chunks[0], shape[0])
         with explain_errors(path, INTACT):

@@ -413,9 +413,10 @@ sys.stdin.readline()
         assert open_source(path).shape == (1, 2)
 
 
-def test_absent_chunks_are_the_fill_value_as_hdf5_has_it(tmp_path):
+@pytest.mark.parametrize("how", [{}, {"compression": "gzip"}, {"compression": "lzf"}], ids=str)
+def test_absent_chunks_are_the_fill_value_as_hdf5_has_it(tmp_path, how):
     with h5py.File(tmp_path / "a.h5", "w") as file:
-        data = file.create_dataset("a", (8, 4), "f4", chunks=(4, 4), fillvalue=7)
+        data = file.create_dataset("a", (8, 4), "f4", chunks=(4, 4), fillvalue=7, **how)
         data[:4] = 1
     wanted = np.repeat(np.array([[1], [7]], "f4"), 4, 0) * np.ones(4, "f4")
     assert_source(tmp_path / "a.h5", wanted)
