@@ -115,7 +115,8 @@ class Looking:
 def read(A: Any) -> Any:
     """Read all of a matrix by the reader and the layout of a conversion, and do nothing with it."""
     from streamsvd.conversion.options import ConvertOptions
-    from streamsvd.conversion.planning import plan_conversion, row_spans
+    from streamsvd.conversion.planning import plan_conversion
+    from streamsvd.conversion.spans import row_spans
     from streamsvd.engine.memory import parse_bytes
     from streamsvd.engine.run import Run, in_run
 

@@ -88,7 +88,15 @@ def _matrix(source: str, variable: str | None, rows: Any, missing: str) -> Any:
     if table is None:
         return open_source(source, variable, rows, missing)
     asked = asked_transform()
-    if variable or rows is not None or missing != "error" or asked.of_rows or asked.weights:
+    numbers = click.get_current_context().meta.get("streamsvd.numbers")
+    if (
+        numbers
+        or variable
+        or rows is not None
+        or missing != "error"
+        or asked.of_rows
+        or asked.weights
+    ):
         raise click.UsageError(
             f"{table} is text: it is converted as it is. Leave out what is asked of its rows and columns, and ask it of the array "
             "that is made."

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from streamsvd.checks.paths import local_path
-from streamsvd.conversion.identity import source_identity
 from streamsvd.conversion.labels import labels_bytes, row_major_labels
 from streamsvd.conversion.options import ConvertOptions
-from streamsvd.conversion.passes import ChunkWriting, TileWriting
+from streamsvd.conversion.place import check_place, check_room
 from streamsvd.conversion.planning import (
-    ConversionPlan,
     chunk_height,
     plan_conversion,
-    row_spans,
-    tile_spans,
 )
+from streamsvd.conversion.spans import row_spans
 from streamsvd.conversion.text_tables import convert_table, table_bytes, text_table
+from streamsvd.conversion.writing import (
+    INTACT,
+    chunks_to_write,
+    leave_written,
+    purpose_of,
+    write_chunks,
+)
 from streamsvd.engine.dask_source import DaskSource
 from streamsvd.engine.events import Callback, ResultWritten, SourceRemarked, ignore_event
 from streamsvd.engine.memory import show_bytes
@@ -31,28 +32,18 @@ from streamsvd.engine.opening import as_source
 from streamsvd.engine.run import Run, in_run
 from streamsvd.engine.run_plan import RunPlan
 from streamsvd.engine.schedule import allowed_bytes
-from streamsvd.errors import StoreError
 from streamsvd.info import Info
 from streamsvd.labels import Labels
 from streamsvd.protocols import Source
-from streamsvd.store.explanations import explain_errors, path_exists
-from streamsvd.store.results.belongings import check_outside
+from streamsvd.store.explanations import explain_errors
 from streamsvd.store.sources.csv_table import open_csv_table
 from streamsvd.store.sources.labels import source_labels
 from streamsvd.store.writing.labelled_array import (
     array_name,
-    create_labelled_array,
-    is_replaceable,
 )
-from streamsvd.store.writing.placing import check_local, put_back, put_in_place
-from streamsvd.store.writing.resumable import ResumableFolder, resumable_path
-from streamsvd.store.writing.row_chunks import ColumnTiles, RowChunks
-from streamsvd.store.writing.separation import check_apart
+from streamsvd.store.writing.placing import put_in_place
+from streamsvd.store.writing.resumable import ResumableFolder
 from streamsvd.store.writing.shield import defer_interrupts
-from streamsvd.store.writing.trial import try_place
-
-TILES = "tiles"
-INTACT = "nothing was replaced."
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,22 +151,22 @@ def convert(
     place = check_place(out, source, overwrite=overwrite)
     labels = row_major_labels(source_labels(source))
     plan = plan_conversion(source, options, budget, 3 * labels_bytes(labels))
-    _check_room(place, plan)
+    check_room(place, plan)
     for note in labels.notes:
         callback(SourceRemarked(note))
     whole = plan.rows.reader(source, [(0, source.shape[0])])
     run = Run(whole, 1, "cpu", plan.projected_bytes, notify=callback)
     with explain_errors(place, INTACT):
-        begun = ResumableFolder(place.absolute(), _purpose(source, plan, labels))
+        begun = ResumableFolder(place.absolute(), purpose_of(source, plan, labels))
     try:
         with in_run(run):
-            chunks, missing = _chunks_to_write(begun, plan, labels, callback)
+            chunks, missing = chunks_to_write(begun, plan, labels, callback)
             if any(missing):
-                _write_chunks(run, begun, plan, chunks, missing)
+                write_chunks(run, begun, plan, chunks, missing)
         with explain_errors(place, INTACT), defer_interrupts():
             put_in_place(begun, place, overwrite=overwrite)
     except BaseException:
-        _leave(begun, callback)
+        leave_written(begun, callback)
         raise
     before = sum(
         min(plan.height, source.shape[0] - i * plan.height)
@@ -264,68 +255,6 @@ def plan_convert(
     )
 
 
-def check_place(out: Any, source: Any, *, overwrite: bool) -> Path:
-    """Where something is to be written, refused before any work if it may not be.
-
-    Raises
-    ------
-    StoreError
-        If something is there that may not be replaced, or the place cannot be written.
-    SpecError
-        If it is a URL, or not apart from what is read.
-    """
-    place = local_path(out, "out")
-    check_local(place)
-    check_apart(place, source)
-    check_outside(place)
-    put_back(place)
-    if path_exists(place, "write"):
-        if not overwrite:
-            raise StoreError(
-                f"{place} exists already. Pass overwrite=True (--overwrite) to replace it."
-            )
-        if not is_replaceable(place):
-            raise StoreError(
-                f"{place} exists and is no zarr array; it will not be replaced. Choose another place."
-            )
-    try_place(place)
-    return place
-
-
-def _check_room(place: Path, plan: ConversionPlan) -> None:
-    """Refuse a disk that has no room for what is written, as far as it says so.
-
-    Raises
-    ------
-    StoreError
-        It says how much is needed, and how much is free.
-    """
-    begun = resumable_path(place)
-    if begun.exists():
-        return  # some of it is there already
-    folder = next(path for path in place.absolute().parents if path.exists())
-    free = shutil.disk_usage(folder).free
-    if 0 < free < plan.written_bytes:  # some file systems say 0 of all
-        raise StoreError(
-            f"{place} takes {show_bytes(plan.written_bytes)}, and its disk has {show_bytes(free)} free. Choose another place, or "
-            "a smaller type by out_dtype=."
-        )
-
-
-def _leave(begun: ResumableFolder, callback: Callback) -> None:
-    """Leave what was written for the same call, if there is any; nothing else stays."""
-    parts = (begun.folder.rglob("*.done"), begun.folder.rglob("c/*/**/0"))
-    if not any(path.is_file() for found in parts for path in found):
-        begun.remove()
-        return
-    begun.leave()
-    callback(
-        SourceRemarked(
-            f"what was written is in {begun.folder}: the same again goes on from it; remove it if it is not wanted"
-        )
-    )
-
-
 def _even_chunks(source: Source, options: ConvertOptions) -> Source:
     """A dask array whose chunks of rows are not some of what is written, in such chunks."""
     if not isinstance(source, DaskSource):
@@ -335,88 +264,3 @@ def _even_chunks(source: Source, options: ConvertOptions) -> Source:
     if any(rows % height for rows in heights[:-1]):
         return replace(source, array=source.array.rechunk((height, -1)))
     return source
-
-
-def _purpose(source: Source, plan: ConversionPlan, labels: Labels) -> dict[str, Any]:
-    """What is written, and of what: the same again goes on."""
-    return {
-        "source": source_identity(source, labels),
-        "chunk_rows": plan.height,
-        "dtype": plan.dtype.str,
-    }
-
-
-def _chunks_to_write(
-    begun: ResumableFolder, plan: ConversionPlan, labels: Labels, callback: Callback
-) -> tuple[RowChunks, list[bool]]:
-    """Where chunks go, and which of them are missing."""
-    folder, name = begun.folder, array_name(labels)
-    if not begun.is_continued:
-        if begun.was_another:
-            callback(
-                SourceRemarked(
-                    f"{folder} was begun of another matrix, or with other options: it begins anew"
-                )
-            )
-        with explain_errors(folder, INTACT):
-            chunks = create_labelled_array(folder, labels, plan.height, plan.dtype)
-            begun.begin()
-        return chunks, [True] * chunks.count
-    dims = 1 + len(labels.columns)
-    chunks = RowChunks(
-        folder / name if name else folder, plan.source.shape, plan.height, plan.dtype, dims
-    )
-    chunks.clear_partial()
-    is_kept: Callable[[int], bool] = chunks.is_there
-    if not begun.is_same_boot:  # what lies on the disk may be less than was written
-        is_kept = chunks.is_intact
-        begun.begin()
-    missing = [not is_kept(i) for i in range(chunks.count)]
-    for index, absent in enumerate(missing):
-        if absent:
-            chunks.path(index).unlink(missing_ok=True)
-    kept = len(missing) - sum(missing)
-    callback(
-        SourceRemarked(
-            f"{kept:,} of {len(missing):,} chunks of {folder} are there already: it goes on"
-        )
-    )
-    return chunks, missing
-
-
-def _write_chunks(
-    run: Run, begun: ResumableFolder, plan: ConversionPlan, chunks: RowChunks, missing: list[bool]
-) -> None:
-    """Read the matrix, and write the chunks that are missing."""
-    source, tiles = plan.source, None
-    wanted = "" if plan.tiles is None else f"{TILES}-{plan.tiles.layout.axis}-{plan.width}"
-    with explain_errors(begun.folder, INTACT):
-        for other in begun.folder.glob(f"{TILES}-*"):
-            if other.name != wanted or not begun.is_same_boot:
-                shutil.rmtree(other)
-    if plan.tiles is not None:
-        tiles = ColumnTiles(
-            begun.folder / wanted, source.shape, plan.height, plan.width, plan.dtype
-        )
-        _write_tiles(run, plan, tiles)
-        source = tiles
-    reader = plan.rows.reader(source, row_spans(plan, missing))
-    run.workers = plan.rows.workers
-    run(ChunkWriting(chunks, tiles), "rows into chunks", reader=reader)
-    if tiles is not None:
-        with explain_errors(tiles.folder):
-            shutil.rmtree(tiles.folder)
-
-
-def _write_tiles(run: Run, plan: ConversionPlan, tiles: ColumnTiles) -> None:
-    """Read the matrix in tiles of columns, and write those that are missing to files."""
-    assert plan.tiles is not None
-    layout = plan.tiles.layout
-    with explain_errors(tiles.folder, INTACT):
-        tiles.folder.mkdir(exist_ok=True)
-    spans = [span for span in tile_spans(plan) if not tiles.done_path(*span).exists()]
-    if spans:
-        run.workers = plan.tiles.workers
-        along = layout.axis == "columns"
-        reader = plan.tiles.reader(plan.source, spans)
-        run(TileWriting(tiles, along), "columns into files", reader=reader)

@@ -32,8 +32,6 @@ MOST_PANEL_BYTES = 64 << 20
 """Of rows that are read at once, where chunks allow."""
 MOST_READS = 8
 """Times that a chunk of whole rows is read, where the memory holds a part of it only."""
-SPANS = 64
-"""Tasks of a pass, about: what is half done of one is done again after a kill."""
 READ_BYTES = 2 * MIB
 """Of reading tiles from a file."""
 WRITE_BYTES = 2 * MIB
@@ -305,33 +303,3 @@ def _fit(ways: Iterator[Reading], budget: int, tried: list[int]) -> Reading | No
         if way.needed <= budget:
             return way
     return None
-
-
-def row_spans(plan: ConversionPlan, missing: Sequence[bool]) -> list[Span]:
-    """Runs of rows that are still to be written: groups of which a chunk is missing, in about so many tasks."""
-    m, group = plan.source.shape[0], plan.group
-    per = group // plan.height if group % plan.height == 0 else len(missing)
-    groups = -(-m // group)
-    wanted = [any(missing[g * per : (g + 1) * per]) for g in range(groups)]
-    step = max(1, -(-sum(wanted) // SPANS))
-    found: list[Span] = []
-    g = 0
-    while g < groups:
-        if not wanted[g]:
-            g += 1
-            continue
-        end = g
-        while end < min(groups, g + step) and wanted[end]:
-            end += 1
-        found.append((g * group, min(m, end * group)))
-        g = end
-    return found
-
-
-def tile_spans(plan: ConversionPlan) -> list[Span]:
-    """Runs of the streamed axis of the tiles, whole panels, in about so many tasks."""
-    assert plan.tiles is not None
-    layout = plan.tiles.layout
-    count = -(-layout.length // layout.panel)
-    step = layout.panel * max(1, -(-count // SPANS))
-    return [(a, min(a + step, layout.length)) for a in range(0, layout.length, step)]

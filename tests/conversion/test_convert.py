@@ -70,7 +70,15 @@ def made_of(kind):
 
 
 @pytest.mark.parametrize("kind", [*LAYOUTS, "C", "F", "memory", "reader", "dask", "uneven dask"])
-@pytest.mark.parametrize("asked", [{}, {"chunk": "64KiB"}, {"chunk_rows": 77}], ids=str)
+@pytest.mark.parametrize(
+    "asked",
+    [
+        pytest.param({}, marks=pytest.mark.slow),
+        {"chunk": "64KiB"},
+        pytest.param({"chunk_rows": 77}, marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
 def test_the_entries_are_the_same(here, kind, asked):
     source = made_of(kind)
     for name, memory in (("a", None), ("b", least(source, **asked))):
@@ -241,7 +249,11 @@ streamsvd.convert("A.zarr", "B.zarr", chunk_rows=50, memory=memory)
 
 @pytest.mark.parametrize(
     ("kind", "count", "layout"),
-    [("chunks", 9, "rows"), ("tiles", 2, "columns"), ("chunks", 9, "columns")],
+    [
+        pytest.param("chunks", 9, "rows", marks=pytest.mark.slow),
+        ("tiles", 2, "columns"),
+        ("chunks", 9, "columns"),
+    ],
 )
 def test_a_killed_run_goes_on_from_the_chunks_that_are_there(here, kind, count, layout):
     A, memory = WIDE, 0
@@ -429,6 +441,13 @@ def test_text_is_converted_with_its_names(here, named, chunk_rows):
     with pytest.raises(streamsvd.BudgetError, match="columns of text"):
         streamsvd.convert("x.csv", "C.zarr", memory="1MiB")
     assert sorted(p.name for p in here.iterdir()) == ["B.zarr", "x.csv"]
+
+
+@pytest.mark.parametrize("asked", ["--variable a", "--missing-value -9", "--detrend", "--rows 0"])
+def test_nothing_is_asked_of_text(here, capsys, asked):
+    Path("x.csv").write_text("1,2\n3,4\n")
+    assert app.run(["convert", "x.csv", "B.zarr", *asked.split()]) == 2
+    assert "is text: it is converted as it is" in capsys.readouterr().err
 
 
 def test_text_that_is_broken_leaves_nothing(here):
