@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from streamsvd.cli import options
-from streamsvd.factor.rotation_result import RotationOptions
+from streamsvd.factor.rotation_options import RotationOptions
 
 if TYPE_CHECKING:
     from streamsvd.factor.rotation_result import Rotation

@@ -14,12 +14,8 @@ import numpy as np
 
 from streamsvd.errors import NotConverged, SpecError
 from streamsvd.factor.result import SVD
-from streamsvd.factor.rotation_result import (
-    RotatedScores,
-    Rotation,
-    RotationMethod,
-    RotationOptions,
-)
+from streamsvd.factor.rotation_options import RotationMethod, RotationOptions
+from streamsvd.factor.rotation_result import RotatedScores, Rotation
 from streamsvd.info import Info, Status
 from streamsvd.numerics.intervals import ZERO_LEVEL
 from streamsvd.numerics.rotation import (

@@ -200,7 +200,8 @@ def views(
     product = Products(known.A, single=single)
     n, width = known.A.shape[1], Q.shape[1]
     energy = float(np.sum(np.abs(known.A) ** 2))
-    stats = Statistics(Frame(np.ones(n), None, 0.0), energy, energy, np.zeros(n), np.ones(n))
+    one = np.ones(n)
+    stats = Statistics(Frame(one, None, 0.0), energy, energy, np.zeros(n), one, one)
     count = min(width, n)
     options = SVDOptions(rank=count, tol=1e-9, delta=delta, max_passes=passes)
     floor = 8 * UNIT_ROUNDOFF * float(np.sqrt(n + product.run)) * energy
