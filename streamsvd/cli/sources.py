@@ -179,7 +179,7 @@ def open_source(
         return A
     from streamsvd.engine.row_labels import label_rows
     from streamsvd.engine.transforms import Climatology, column_weights, subtract_climatology
-    from streamsvd.store.sources.adjusted import AdjustedRows
+    from streamsvd.store.sources.views.adjusted import AdjustedRows
 
     factors = column_weights(A, asked.weights) if asked.weights is not None and weighs else None
     if asked.of_rows is None:

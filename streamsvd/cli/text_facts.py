@@ -14,7 +14,7 @@ def table_record(source: str) -> dict[str, Any] | None:
     if is_url(source):
         return None
     from streamsvd.conversion.text_tables import text_table
-    from streamsvd.store.sources.csv_table import open_csv_table
+    from streamsvd.store.sources.tables.csv_table import open_csv_table
 
     path = text_table(source)
     if path is None:

@@ -36,8 +36,8 @@ from streamsvd.info import Info
 from streamsvd.labels import Labels
 from streamsvd.protocols import Source
 from streamsvd.store.explanations import explain_errors
-from streamsvd.store.sources.csv_table import open_csv_table
 from streamsvd.store.sources.labels import source_labels
+from streamsvd.store.sources.tables.csv_table import open_csv_table
 from streamsvd.store.writing.labelled_array import (
     array_name,
 )

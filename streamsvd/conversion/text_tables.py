@@ -22,14 +22,14 @@ from streamsvd.errors import BudgetError, StoreError
 from streamsvd.info import Info
 from streamsvd.labels import COLUMN, ROW, Coordinate, Dimension, Labels, TextValues
 from streamsvd.store.explanations import explain_errors, path_exists
-from streamsvd.store.sources.csv_table import (
+from streamsvd.store.sources.labels import MOST_ALONG_ROWS
+from streamsvd.store.sources.tables.csv_table import (
     SUFFIXES,
     CsvTable,
     TextRows,
     csv_blocks,
     open_csv_table,
 )
-from streamsvd.store.sources.labels import MOST_ALONG_ROWS
 from streamsvd.store.writing.labelled_array import DEFAULT_NAME, create_labelled_array
 from streamsvd.store.writing.partial import Partial
 from streamsvd.store.writing.placing import put_in_place

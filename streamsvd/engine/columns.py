@@ -34,9 +34,9 @@ from streamsvd.info import Info
 from streamsvd.numerics.columns import Columns, as_mask, describe_columns, original_column
 from streamsvd.numerics.support import FULL_SUPPORT, Support
 from streamsvd.protocols import Source
-from streamsvd.store.sources.columns import KeptColumns, column_extents
 from streamsvd.store.sources.labels import source_labels
 from streamsvd.store.sources.neighbours import column_names, in_column_order
+from streamsvd.store.sources.views.kept_columns import KeptColumns, column_extents
 
 P = ParamSpec("P")
 R = TypeVar("R")

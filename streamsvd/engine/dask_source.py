@@ -15,7 +15,7 @@ from streamsvd.numerics.blocks import Axis
 from streamsvd.numerics.columns import Columns
 from streamsvd.store.sources.border import check_rectangle
 from streamsvd.store.sources.matrix_text import matrix_text
-from streamsvd.store.sources.missing_number import missing_packing, numbers_as_nan
+from streamsvd.store.sources.views.missing_number import missing_packing, numbers_as_nan
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,7 +106,7 @@ class KeptDaskColumns(DaskSource):
     array
         Of those columns.
     whole, columns, look_bytes
-        As of `streamsvd.store.sources.columns.KeptColumns`.
+        As of `streamsvd.store.sources.views.kept_columns.KeptColumns`.
     """
 
     __repr__ = matrix_text

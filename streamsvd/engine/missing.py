@@ -22,7 +22,7 @@ from streamsvd.errors import SpecError
 from streamsvd.numerics.blocks import BadEntry
 from streamsvd.options import POLICIES
 from streamsvd.protocols import Source
-from streamsvd.store.sources.filled import FilledColumns
+from streamsvd.store.sources.views.filled import FilledColumns
 from streamsvd.typing import Real
 
 HEIGHT = 1024

@@ -15,9 +15,9 @@ from streamsvd.engine.allocator import PanelBuffer
 from streamsvd.engine.passes import Span
 from streamsvd.engine.submit import active_client
 from streamsvd.protocols import Source
-from streamsvd.store.sources.arrays import ArraySource
-from streamsvd.store.sources.columns import KeptColumns
-from streamsvd.store.sources.filled import FilledColumns
+from streamsvd.store.sources.objects.arrays import ArraySource
+from streamsvd.store.sources.views.filled import FilledColumns
+from streamsvd.store.sources.views.kept_columns import KeptColumns
 
 Panel = tuple[npt.NDArray[Any], float | None]
 """Entries as read, and the largest modulus of them; None where nobody looked."""

@@ -30,7 +30,7 @@ from streamsvd.numerics.row_fits import (
     zero_sums,
 )
 from streamsvd.protocols import Source
-from streamsvd.store.sources.adjusted import RowLabels, RowRange, wide_dtype
+from streamsvd.store.sources.views.adjusted import RowLabels, RowRange, wide_dtype
 
 BLOCK_ITEMS = 1 << 19
 """Entries of a block, about; a block has no fewer than 16 rows and no more than 1024."""

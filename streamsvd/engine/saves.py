@@ -17,8 +17,8 @@ from streamsvd.engine.tree import Node
 from streamsvd.errors import CheckpointMismatch, SpecError, StoreError
 from streamsvd.protocols import Source
 from streamsvd.store.checkpoints.encoding import decode_value, encode_value
-from streamsvd.store.sources.columns import KeptColumns
-from streamsvd.store.sources.filled import FilledColumns
+from streamsvd.store.sources.views.filled import FilledColumns
+from streamsvd.store.sources.views.kept_columns import KeptColumns
 from streamsvd.typing import Matrix
 
 if TYPE_CHECKING:

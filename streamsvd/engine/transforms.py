@@ -30,7 +30,7 @@ from streamsvd.engine.weights import column_weight_array
 from streamsvd.errors import SpecError
 from streamsvd.numerics.row_fits import RowFit
 from streamsvd.protocols import Source
-from streamsvd.store.sources.adjusted import AdjustedRows, RowLabels
+from streamsvd.store.sources.views.adjusted import AdjustedRows, RowLabels
 from streamsvd.typing import Real
 
 

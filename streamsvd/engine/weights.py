@@ -10,8 +10,8 @@ import numpy as np
 from streamsvd.checks.weights import weight_array
 from streamsvd.errors import ShapeError
 from streamsvd.protocols import Source
-from streamsvd.store.sources.columns import column_extents
 from streamsvd.store.sources.neighbours import column_names, in_column_order
+from streamsvd.store.sources.views.kept_columns import column_extents
 from streamsvd.typing import Real
 
 

@@ -13,10 +13,10 @@ from streamsvd.labels import Labels
 from streamsvd.numerics.blocks import Axis
 from streamsvd.store.sources.flatten import Flattening
 from streamsvd.store.sources.neighbours import NeighbourArray
+from streamsvd.store.sources.objects.xarray_arrays import matrix_of
+from streamsvd.store.sources.objects.xarray_variables import XarrayContext, xarray_context
 from streamsvd.store.sources.packing import Packing
 from streamsvd.store.sources.request import OpenRequest
-from streamsvd.store.sources.xarray_arrays import matrix_of
-from streamsvd.store.sources.xarray_variables import XarrayContext, xarray_context
 
 NAMES = ("DataArray", "Dataset")
 

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from streamsvd.errors import SpecError
 from streamsvd.labels import Coordinate, Dimension, Labels, TextValues
 from streamsvd.protocols import Source
-from streamsvd.store.sources.column_choice import ChosenColumns
 from streamsvd.store.sources.labels import source_labels
+from streamsvd.store.sources.views.column_choice import ChosenColumns
 
 TOLERANCE = 1e-4
 """Numbers are the same label where they differ by no more than this part of the usual step between neighbours."""

@@ -24,7 +24,7 @@ from streamsvd.factor.problem import MatrixOptions
 from streamsvd.numerics.blocks import Axis
 from streamsvd.protocols import Source
 from streamsvd.store.sources.border import innermost_source
-from streamsvd.store.sources.reader import ReaderSource
+from streamsvd.store.sources.objects.reader import ReaderSource
 
 PANEL_BYTES = 32 << 20
 PROBES = 20

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from streamsvd.checks.masks import as_array, require_unmasked
 from streamsvd.errors import ShapeError, SpecError
-from streamsvd.store.sources.row_choice import Numbers
+from streamsvd.store.sources.views.row_choice import Numbers
 
 Part = int | slice | npt.NDArray[np.intp]
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from streamsvd.errors import SpecError
 from streamsvd.labels import COLUMN, Coordinate, Dimension, Labels, TextValues
-from streamsvd.store.sources.row_choice import Numbers
 from streamsvd.store.sources.times import day_number, read_times
+from streamsvd.store.sources.views.row_choice import Numbers
 
 
 def take_rows(labels: Labels, numbers: Numbers) -> Labels:

@@ -21,7 +21,7 @@ from streamsvd.labels import Labels
 from streamsvd.numerics.score_map import ScoreMap
 from streamsvd.protocols import Source
 from streamsvd.store.sources.labels import source_labels
-from streamsvd.store.sources.row_choice import ArrayRows, Numbers
+from streamsvd.store.sources.views.row_choice import ArrayRows, Numbers
 from streamsvd.typing import Matrix
 
 if TYPE_CHECKING:

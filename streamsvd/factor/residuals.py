@@ -15,7 +15,7 @@ from streamsvd.factor.row_schedule import RowWork
 from streamsvd.numerics.blocks import Preparation
 from streamsvd.protocols import Source
 from streamsvd.store.sources.labels import source_labels
-from streamsvd.store.sources.residual_rows import ResidualRows
+from streamsvd.store.sources.views.residual_rows import ResidualRows
 
 if TYPE_CHECKING:
     from streamsvd.factor.result import SVD

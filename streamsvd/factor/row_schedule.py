@@ -19,7 +19,7 @@ from streamsvd.engine.submit import active_client
 from streamsvd.errors import BudgetError
 from streamsvd.protocols import Source
 from streamsvd.store.sources.border import innermost_source
-from streamsvd.store.sources.reader import ReaderSource
+from streamsvd.store.sources.objects.reader import ReaderSource
 
 PANEL_BYTES = 8 << 20
 """Rows read at once, about."""

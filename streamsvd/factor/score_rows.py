@@ -14,7 +14,7 @@ from streamsvd.factor.row_pass import RowPass
 from streamsvd.factor.row_schedule import RowWork
 from streamsvd.numerics.blocks import Preparation
 from streamsvd.protocols import Source
-from streamsvd.store.sources.row_choice import ChosenRows, Numbers
+from streamsvd.store.sources.views.row_choice import ChosenRows, Numbers
 from streamsvd.typing import Matrix, Real
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from streamsvd.errors import ShapeError, SpecError
 from streamsvd.numerics.columns import Columns, as_mask, describe_columns
 from streamsvd.numerics.support import FULL_SUPPORT, Support
 from streamsvd.protocols import Source
-from streamsvd.store.sources.columns import KeptColumns
 from streamsvd.store.sources.neighbours import NamedValues, names_of
+from streamsvd.store.sources.views.kept_columns import KeptColumns
 from streamsvd.store.versions import ModelSpec, StoredMask
 
 

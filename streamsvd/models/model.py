@@ -40,7 +40,7 @@ from streamsvd.numerics.support import degrees_of_freedom
 from streamsvd.protocols import Source
 from streamsvd.store.objects import objects_at
 from streamsvd.store.results.reader import is_result, read_lazy_array, read_result
-from streamsvd.store.sources.arrays import ArraySource
+from streamsvd.store.sources.objects.arrays import ArraySource
 from streamsvd.store.versions import (
     DEFAULT_KEEP,
     BlockEntry,

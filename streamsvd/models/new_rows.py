@@ -33,8 +33,8 @@ from streamsvd.models.weights import (
 )
 from streamsvd.numerics.support import Support
 from streamsvd.protocols import Source
-from streamsvd.store.sources.adjusted import stored_rows
-from streamsvd.store.sources.columns import KeptColumns
+from streamsvd.store.sources.views.adjusted import stored_rows
+from streamsvd.store.sources.views.kept_columns import KeptColumns
 from streamsvd.store.versions import ModelSpec
 from streamsvd.typing import Real
 

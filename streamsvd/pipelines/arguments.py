@@ -24,7 +24,7 @@ from streamsvd.pipelines.sources import (
 from streamsvd.pipelines.transforms import source_identity, weight_options
 from streamsvd.pipelines.vocabulary import INPUTS
 from streamsvd.store.explanations import path_exists
-from streamsvd.store.sources.adjusted import stored_rows
+from streamsvd.store.sources.views.adjusted import stored_rows
 from streamsvd.verbs import VERBS
 
 

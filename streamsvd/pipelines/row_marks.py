@@ -19,7 +19,7 @@ from streamsvd.pipelines.sources import open_input
 from streamsvd.protocols import Source
 from streamsvd.store.explanations import explain_errors
 from streamsvd.store.objects import objects_at
-from streamsvd.store.sources.adjusted import stored_rows
+from streamsvd.store.sources.views.adjusted import stored_rows
 from streamsvd.store.versions import ModelStore
 
 FOLDER = "marks"

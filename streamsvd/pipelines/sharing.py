@@ -30,7 +30,7 @@ from streamsvd.pipelines.description import Pipeline
 from streamsvd.pipelines.records import SharedReadRecord
 from streamsvd.pipelines.step_work import StepOutcome, StepWork
 from streamsvd.protocols import Source
-from streamsvd.store.sources.shared import SMALL_BYTES, SharedReading
+from streamsvd.store.sources.views.shared import SMALL_BYTES, SharedReading
 from streamsvd.store.writing.shield import defer_interrupts
 from streamsvd.verbs import plan
 

@@ -21,7 +21,7 @@ from streamsvd.protocols import Source
 from streamsvd.store.collections.archive import CompressedStore
 from streamsvd.store.results.loading import load
 from streamsvd.store.results.reader import is_result
-from streamsvd.store.sources.adjusted import stored_rows, with_stored_rows
+from streamsvd.store.sources.views.adjusted import stored_rows, with_stored_rows
 from streamsvd.verbs import VERBS
 
 EMPTY = "its model has absorbed nothing yet"

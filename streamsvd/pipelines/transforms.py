@@ -39,8 +39,8 @@ from streamsvd.pipelines.vocabulary import INPUTS
 from streamsvd.protocols import Source
 from streamsvd.store.explanations import path_exists
 from streamsvd.store.objects import objects_at
-from streamsvd.store.sources.adjusted import AdjustedRows
 from streamsvd.store.sources.cell_weights import column_factors
+from streamsvd.store.sources.views.adjusted import AdjustedRows
 from streamsvd.store.versions import is_model
 from streamsvd.store.writing.files import write_npz
 

@@ -501,7 +501,7 @@ ITS_OWN = {
     ("collections/compressed.py", "norms"),
     ("estimators/incremental_pca.py", "panel"),
     ("store/checkpoints/encoding.py", "part"),
-    ("store/sources/codecs.py", "data"),
+    ("store/sources/zarr_store/codecs.py", "data"),
     ("numerics/columns.py", "values"),
     ("store/collections/origin.py", "fill_value"),
     ("store/sources/conventions.py", "value"),

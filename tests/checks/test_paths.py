@@ -16,7 +16,7 @@ OWN = {
     "checks/paths.py": "the door",
     "store/explanations.py": "parts of a path that the system named",
     "store/writing/separation.py": "of stores that are open",
-    "store/sources/npy.py": "of a file that is mapped already",
+    "store/sources/files/npy.py": "of a file that is mapped already",
     "store/objects/posix.py": "what is found below a root",
     "store/writing/trial.py": "the root of a store",
     "models/model.py": "the root of a store",

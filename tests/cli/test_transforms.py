@@ -10,7 +10,7 @@ import pytest
 import zarr
 
 import streamsvd
-from streamsvd.store.sources.adjusted import AdjustedRows
+from streamsvd.store.sources.views.adjusted import AdjustedRows
 from tests.cli.conftest import run, start  # noqa: F401 - fixtures
 from tests.pipelines.test_transforms import LATITUDE, anomalies, grow, write_air
 

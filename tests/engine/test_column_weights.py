@@ -15,7 +15,7 @@ from streamsvd.engine.schedulers import use_scheduler
 from streamsvd.errors import ShapeError, SpecError
 from streamsvd.labels import Coordinate, Dimension, Labels
 from streamsvd.protocols import Source
-from streamsvd.store.sources.view import SourceView
+from streamsvd.store.sources.views.view import SourceView
 from streamsvd.testing.writing import write_grid
 
 LAT, LON = np.array([-60.0, -10.0, 45.0]), np.arange(0.0, 360, 90)

@@ -19,7 +19,7 @@ from streamsvd.engine.row_labels import RowTransform, label_rows
 from streamsvd.engine.schedulers import use_scheduler
 from streamsvd.engine.transforms import fit_request
 from streamsvd.errors import BudgetError, NonFiniteError, SpecError
-from streamsvd.store.sources.adjusted import RowLabels
+from streamsvd.store.sources.views.adjusted import RowLabels
 from streamsvd.testing import assert_pass, assert_source
 from streamsvd.testing.writing import write_grid
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 CHILD = """
 import json, sys
 import numpy, scipy.linalg, zarr, streamsvd
-import streamsvd.factor.svd, streamsvd.engine.transforms, streamsvd.store.sources.zarr_array
+import streamsvd.factor.svd, streamsvd.engine.transforms, streamsvd.store.sources.zarr_store.array
 from benchmarks.peers import measured
 path, groups, trend = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "trend"
 A = streamsvd.open(path)

@@ -15,8 +15,8 @@ from streamsvd.engine.events import PassStarted, SourceRemarked
 from streamsvd.errors import StoreError, StreamSVDError
 from streamsvd.pipelines.execution import run_pipeline
 from streamsvd.pipelines.records import RunLog
-from streamsvd.store.sources.shared import SharedReading, SharedSource
-from streamsvd.store.sources.zarr_array import ZarrSource
+from streamsvd.store.sources.views.shared import SharedReading, SharedSource
+from streamsvd.store.sources.zarr_store.array import ZarrSource
 from tests.pipelines.kit import (
     StopError,
     Watch,

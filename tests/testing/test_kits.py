@@ -33,7 +33,7 @@ from streamsvd.numerics.triangle import reduce_block
 from streamsvd.rows.mathematics import Draw, LeastSquaresDescent, RowSpace
 from streamsvd.rows.passes import DescentPass, DrawPass, SparseSignPass
 from streamsvd.store.collections import open_collection
-from streamsvd.store.sources.arrays import ArraySource
+from streamsvd.store.sources.objects.arrays import ArraySource
 from streamsvd.testing import assert_pass, assert_source
 from tests.matrices import Rows
 

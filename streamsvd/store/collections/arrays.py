@@ -16,9 +16,9 @@ from streamsvd.errors import SpecError, StoreError
 from streamsvd.store.collections.origin import Origin
 from streamsvd.store.explanations import access_error
 from streamsvd.store.sight import Address, FileAddress
-from streamsvd.store.sources.chunked import ChunkedArray
+from streamsvd.store.sources.files.raw import BLOCK_BYTES, read_box
 from streamsvd.store.sources.flatten import Box
-from streamsvd.store.sources.raw import BLOCK_BYTES, read_box
+from streamsvd.store.sources.zarr_store.chunked import ChunkedArray
 
 Array = npt.NDArray[Any]
 

@@ -10,7 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.errors import StoreError
-from streamsvd.store.sources.codecs import Bytes, DamagedError, DecodedSize, FrameDecompressor
+from streamsvd.store.sources.zarr_store.codecs import (
+    Bytes,
+    DamagedError,
+    DecodedSize,
+    FrameDecompressor,
+)
 
 FAST, STRONG = 1, 19
 FEW_BITS = 3.5

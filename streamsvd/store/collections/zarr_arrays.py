@@ -11,15 +11,15 @@ from streamsvd.errors import SpecError, StoreError, StreamSVDError
 from streamsvd.store.collections.arrays import ArrayInChunks, RefusedArray, StoredArray
 from streamsvd.store.collections.origin import origin_of
 from streamsvd.store.explanations import raise_access_error
-from streamsvd.store.sources.anndata import SPARSE, encoding_of
-from streamsvd.store.sources.hierarchy import hierarchy, own_array
-from streamsvd.store.sources.zarr_array import (
+from streamsvd.store.sources.zarr_store.anndata import SPARSE, encoding_of
+from streamsvd.store.sources.zarr_store.array import (
     check_protocol,
     chunked_array,
     dimension_names,
     open_node,
     store_name,
 )
+from streamsvd.store.sources.zarr_store.hierarchy import hierarchy, own_array
 
 
 def stored_arrays(

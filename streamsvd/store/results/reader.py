@@ -17,7 +17,7 @@ from streamsvd.store.results.earlier import EARLIER_FORMAT, decode_earlier
 from streamsvd.store.results.kinds import result_class
 from streamsvd.store.results.lazy import lazy_array
 from streamsvd.store.results.values import ResultDecoder
-from streamsvd.store.sources.zarr_array import check_metadata
+from streamsvd.store.sources.zarr_store.array import check_metadata
 from streamsvd.store.versions.arrays import decode_array
 from streamsvd.store.writing.placing import check_local
 

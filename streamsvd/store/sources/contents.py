@@ -75,8 +75,8 @@ def _names(attributes: Iterable[Any]) -> set[str]:
 
 
 def _of_zarr(source: Any) -> tuple[list[ListedArray], set[str]]:
-    from streamsvd.store.sources.hierarchy import hierarchy
-    from streamsvd.store.sources.zarr_array import dimension_names, open_node, store_name
+    from streamsvd.store.sources.zarr_store.array import dimension_names, open_node, store_name
+    from streamsvd.store.sources.zarr_store.hierarchy import hierarchy
 
     node = source if isinstance(source, zarr.Array | zarr.Group) else open_node(source)
     arrays: dict[str, Any] = {"": node}
@@ -94,8 +94,8 @@ def _of_zarr(source: Any) -> tuple[list[ListedArray], set[str]]:
 
 
 def _of_hdf5(path: Path) -> tuple[list[ListedArray], set[str]]:
-    from streamsvd.store.sources.hdf5_files import reading_hdf5
-    from streamsvd.store.sources.hdf5_variables import (
+    from streamsvd.store.sources.hdf5.files import reading_hdf5
+    from streamsvd.store.sources.hdf5.variables import (
         attributes_of,
         datasets_of,
         dimension_names,
@@ -114,7 +114,7 @@ def _of_hdf5(path: Path) -> tuple[list[ListedArray], set[str]]:
 
 
 def _of_netcdf3(path: Path) -> tuple[list[ListedArray], set[str]]:
-    from streamsvd.store.sources.netcdf3_header import read_header
+    from streamsvd.store.sources.netcdf3.header import read_header
 
     variables = read_header(path)
     found = [ListedArray(name, v.shape, v.dtype, v.dims) for name, v in variables.items()]
@@ -124,7 +124,7 @@ def _of_netcdf3(path: Path) -> tuple[list[ListedArray], set[str]]:
 
 
 def _of_npz(path: Path) -> tuple[list[ListedArray], set[str]]:
-    from streamsvd.store.sources.npz import array_header
+    from streamsvd.store.sources.files.npz import array_header
 
     found = []
     with zipfile.ZipFile(path) as archive:

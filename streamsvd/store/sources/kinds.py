@@ -86,7 +86,7 @@ def _is_reader(source: Any) -> bool:
 
 
 NUMBERS = SourceKind(
-    "a file of numbers without a header", "binary:open_binary", ("dtype", "shape", "offset", "rows"),
+    "a file of numbers without a header", "files.binary:open_binary", ("dtype", "shape", "offset", "rows"),
     suffixes=(".bin", ".dat", ".raw"),
 )  # fmt: skip
 """Also any file that no other kind recognises, where its type and extents are given."""
@@ -94,7 +94,10 @@ NUMBERS = SourceKind(
 
 def _is_shards(source: Any) -> bool:
     """A list of sources, a pattern of names, or a folder of files that are one each."""
-    from streamsvd.store.sources.shards import FilePattern, is_shard_folder  # which knows all kinds
+    from streamsvd.store.sources.views.shards import (  # which knows all kinds
+        FilePattern,
+        is_shard_folder,
+    )
 
     if isinstance(source, list | tuple):
         return not source or not isinstance(source[0], int | float | complex | list | tuple)
@@ -102,42 +105,42 @@ def _is_shards(source: Any) -> bool:
 
 
 KINDS = (
-    SourceKind("a .npy file", "npy:open_npy", ("rows",), suffixes=(".npy",)),
-    SourceKind("a .npz file", "npz:open_npz", ("variable", "rows"), suffixes=(".npz",)),
-    SourceKind("a safetensors file", "tensors:open_tensor", ("variable", "rows"), suffixes=(".safetensors",)),
-    SourceKind("a netCDF-3 file", "netcdf3:open_netcdf3", ("variable", "rows"), recognise=is_netcdf3),
+    SourceKind("a .npy file", "files.npy:open_npy", ("rows",), suffixes=(".npy",)),
+    SourceKind("a .npz file", "files.npz:open_npz", ("variable", "rows"), suffixes=(".npz",)),
+    SourceKind("a safetensors file", "files.tensors:open_tensor", ("variable", "rows"), suffixes=(".safetensors",)),
+    SourceKind("a netCDF-3 file", "netcdf3.array:open_netcdf3", ("variable", "rows"), recognise=is_netcdf3),
     SourceKind(
-        "a netCDF-4 or HDF5 file", "hdf5:open_hdf5", ("variable", "rows"),
+        "a netCDF-4 or HDF5 file", "hdf5.array:open_hdf5", ("variable", "rows"),
         suffixes=(".nc", ".nc4", ".cdf", ".h5", ".hdf5", ".he5"), recognise=is_hdf5,
     ),
     SourceKind(
-        "an array, group or file of h5py or netCDF4", "hdf5:open_hdf5_object", ("variable", "rows"),
+        "an array, group or file of h5py or netCDF4", "hdf5.array:open_hdf5_object", ("variable", "rows"),
         types=("h5py.Dataset", "h5py.Group", "netCDF4.Variable", "netCDF4.Dataset"),
     ),
-    SourceKind("an xarray DataArray", "xarray_arrays:open_xarray", ("rows",), types=("xarray.DataArray",)),
-    SourceKind("an xarray Dataset", "xarray_arrays:open_xarray", ("variable", "rows"), types=("xarray.Dataset",)),
-    SourceKind("a parquet file", "parquet:open_parquet", ("variable",), suffixes=(".parquet", ".pq")),
-    SourceKind("a file of Arrow or feather", "arrow_file:open_arrow", ("variable",), suffixes=(".arrow", ".feather", ".ipc")),
-    SourceKind("a .h5ad file of AnnData", "annotated:open_h5ad", ("variable", "rows"), suffixes=(".h5ad",)),
-    SourceKind("an AnnData object", "annotated:open_annotated", ("variable", "rows"), types=("anndata.AnnData",)),
-    SourceKind("genotypes of PLINK", "plink:open_plink", suffixes=(".bed",)),
+    SourceKind("an xarray DataArray", "objects.xarray_arrays:open_xarray", ("rows",), types=("xarray.DataArray",)),
+    SourceKind("an xarray Dataset", "objects.xarray_arrays:open_xarray", ("variable", "rows"), types=("xarray.Dataset",)),
+    SourceKind("a parquet file", "tables.parquet:open_parquet", ("variable",), suffixes=(".parquet", ".pq")),
+    SourceKind("a file of Arrow or feather", "tables.arrow_file:open_arrow", ("variable",), suffixes=(".arrow", ".feather", ".ipc")),
+    SourceKind("a .h5ad file of AnnData", "files.annotated:open_h5ad", ("variable", "rows"), suffixes=(".h5ad",)),
+    SourceKind("an AnnData object", "files.annotated:open_annotated", ("variable", "rows"), types=("anndata.AnnData",)),
+    SourceKind("genotypes of PLINK", "files.plink:open_plink", suffixes=(".bed",)),
     SourceKind(
-        "a list, a folder or a pattern of such files, stacked by rows", "stack:open_stack",
+        "a list, a folder or a pattern of such files, stacked by rows", "views.stack:open_stack",
         ("variable", "rows", "missing", "dtype", "shape", "offset"), recognise=_is_shards,
     ),
     NUMBERS,
     SourceKind(
-        "a zarr store, array or group", "zarr_array:open_zarr", ("variable", "rows", "missing"),
+        "a zarr store, array or group", "zarr_store.array:open_zarr", ("variable", "rows", "missing"),
         suffixes=(".zip",), recognise=_is_zarr,
     ),
-    SourceKind("a numpy array", "arrays:open_array", ("rows",), types=("numpy.ndarray",)),
-    SourceKind("a table of pandas", "frames:open_pandas", ("variable",), types=("pandas.DataFrame",)),
-    SourceKind("a table of polars", "frames:open_polars", ("variable",), types=("polars.DataFrame",)),
+    SourceKind("a numpy array", "objects.arrays:open_array", ("rows",), types=("numpy.ndarray",)),
+    SourceKind("a table of pandas", "tables.frames:open_pandas", ("variable",), types=("pandas.DataFrame",)),
+    SourceKind("a table of polars", "tables.frames:open_polars", ("variable",), types=("polars.DataFrame",)),
     SourceKind(
-        "a table of Arrow", "frames:open_arrow_table", ("variable",), types=("pyarrow.Table", "pyarrow.RecordBatch"),
+        "a table of Arrow", "tables.frames:open_arrow_table", ("variable",), types=("pyarrow.Table", "pyarrow.RecordBatch"),
     ),
-    SourceKind("a matrix that is open already", "view:same_source", recognise=_is_source),
-    SourceKind("a reader with shape, dtype, chunks and read(rows)", "reader:open_reader", recognise=_is_reader),
+    SourceKind("a matrix that is open already", "views.view:same_source", recognise=_is_source),
+    SourceKind("a reader with shape, dtype, chunks and read(rows)", "objects.reader:open_reader", recognise=_is_reader),
 )  # fmt: skip
 """All kinds, in the order in which they are asked."""
 

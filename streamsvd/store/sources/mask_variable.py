@@ -8,13 +8,13 @@ import numpy.typing as npt
 
 from streamsvd.errors import SpecError
 from streamsvd.protocols import Source
-from streamsvd.store.sources.columns import column_extents
 from streamsvd.store.sources.neighbours import (
     has_neighbours,
     in_order,
     matrix_layout,
     neighbour,
 )
+from streamsvd.store.sources.views.kept_columns import column_extents
 
 Array = npt.NDArray[Any]
 

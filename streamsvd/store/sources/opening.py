@@ -14,8 +14,8 @@ from streamsvd.protocols import Source
 from streamsvd.store.explanations import path_exists
 from streamsvd.store.sources.flatten import Rows
 from streamsvd.store.sources.kinds import KINDS, NUMBERS, SourceKind, find_kind
-from streamsvd.store.sources.missing_number import mark_missing
 from streamsvd.store.sources.request import OpenRequest, source_text
+from streamsvd.store.sources.views.missing_number import mark_missing
 
 
 def open_source(
@@ -76,7 +76,10 @@ def _pattern(path: Path) -> Any:
     StoreError
         If it is none.
     """
-    from streamsvd.store.sources.shards import FilePattern, is_pattern  # which knows all kinds
+    from streamsvd.store.sources.views.shards import (  # which knows all kinds
+        FilePattern,
+        is_pattern,
+    )
 
     if not is_pattern(path):
         raise StoreError(f"{path} does not exist. Check the path.")

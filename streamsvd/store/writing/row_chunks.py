@@ -20,7 +20,7 @@ import numpy.typing as npt
 from streamsvd.store.explanations import access_error, explain_errors
 from streamsvd.store.sight import Address, FileAddress
 from streamsvd.store.sources.border import check_rectangle
-from streamsvd.store.sources.raw import BLOCK_BYTES, read_box
+from streamsvd.store.sources.files.raw import BLOCK_BYTES, read_box
 
 Array = npt.NDArray[Any]
 PARTIAL = ".partial"

@@ -19,11 +19,11 @@ from streamsvd.store.collections.arrays import ArrayInChunks, ArrayInFile, Array
 from streamsvd.store.collections.members import Collection
 from streamsvd.store.explanations import path_exists
 from streamsvd.store.objects.posix import LocalObjects
-from streamsvd.store.sources.arrays import ArraySource
-from streamsvd.store.sources.chunked import ChunkedArray
-from streamsvd.store.sources.npy import NpySource
-from streamsvd.store.sources.view import SourceView
-from streamsvd.store.sources.zarr_array import ZarrSource
+from streamsvd.store.sources.files.npy import NpySource
+from streamsvd.store.sources.objects.arrays import ArraySource
+from streamsvd.store.sources.views.view import SourceView
+from streamsvd.store.sources.zarr_store.array import ZarrSource
+from streamsvd.store.sources.zarr_store.chunked import ChunkedArray
 
 
 def check_apart(out: Any, *read: Any, name: str = "out=") -> None:

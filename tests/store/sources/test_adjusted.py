@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import streamsvd
 from streamsvd.errors import SpecError
 from streamsvd.numerics.row_fits import RowFit
-from streamsvd.store.sources.adjusted import AdjustedRows, RowLabels, RowRange, stored_rows
+from streamsvd.store.sources.views.adjusted import AdjustedRows, RowLabels, RowRange, stored_rows
 from streamsvd.store.writing.separation import places
 from streamsvd.testing import assert_source
 

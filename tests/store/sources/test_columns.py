@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import streamsvd
 from streamsvd.errors import SpecError
 from streamsvd.numerics.columns import Columns
-from streamsvd.store.sources.columns import KeptColumns
+from streamsvd.store.sources.views.kept_columns import KeptColumns
 
 
 class Rectangles:

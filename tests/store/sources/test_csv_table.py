@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from streamsvd.errors import ShapeError, SpecError, StoreError
-from streamsvd.store.sources import csv_parsers, csv_table
-from streamsvd.store.sources.csv_table import csv_blocks, open_csv_table
+from streamsvd.store.sources.tables import csv_parsers, csv_table
+from streamsvd.store.sources.tables.csv_table import csv_blocks, open_csv_table
 
 pytest.importorskip("pyarrow")
 NAN = np.nan
@@ -145,7 +145,7 @@ def test_memory_is_as_told(tmp_path, width, rows, named):
             file.write(line)
     code = f"""
 import pathlib, resource
-from streamsvd.store.sources.csv_table import csv_blocks, open_csv_table
+from streamsvd.store.sources.tables.csv_table import csv_blocks, open_csv_table
 small = pathlib.Path({str(tmp_path / "small.csv")!r})
 small.write_text("a,b\\n1,2\\n")
 list(csv_blocks(open_csv_table(small)))

@@ -10,8 +10,8 @@ import numcodecs
 import numpy as np
 import pytest
 
-from streamsvd.store.sources.codecs import DamagedError, decode_step
-from streamsvd.store.sources.decoder import decoder_v2, decoder_v3
+from streamsvd.store.sources.zarr_store.codecs import DamagedError, decode_step
+from streamsvd.store.sources.zarr_store.decoder import decoder_v2, decoder_v3
 
 A = np.round(np.random.default_rng(0).standard_normal((32, 25)), 2).astype("<f4")
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamsvd.store.sources.grid import chunk_pieces
+from streamsvd.store.sources.zarr_store.grid import chunk_pieces
 
 
 @st.composite

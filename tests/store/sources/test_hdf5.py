@@ -13,7 +13,7 @@ import pytest
 import streamsvd
 from streamsvd.errors import CorruptChunkError, ShapeError, SpecError, StoreError
 from streamsvd.store.sources import open_source
-from streamsvd.store.sources.hdf5 import Hdf5Source
+from streamsvd.store.sources.hdf5.array import Hdf5Source
 from streamsvd.store.sources.labels import source_labels
 from streamsvd.store.sources.neighbours import neighbour
 from streamsvd.store.writing.separation import places

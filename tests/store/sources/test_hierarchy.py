@@ -10,7 +10,7 @@ import zarr
 
 import streamsvd
 from streamsvd.errors import SpecError, StoreError
-from streamsvd.store.sources.hierarchy import hierarchy, own_array
+from streamsvd.store.sources.zarr_store.hierarchy import hierarchy, own_array
 
 B = np.random.default_rng(0).standard_normal((30, 6))
 

@@ -14,8 +14,8 @@ from streamsvd.errors import ShapeError, SpecError, StoreError
 from streamsvd.store.sources import open_source
 from streamsvd.store.sources.labels import source_labels
 from streamsvd.store.sources.neighbours import neighbour
-from streamsvd.store.sources.netcdf3 import NetCDF3Source
-from streamsvd.store.sources.netcdf3_header import read_header
+from streamsvd.store.sources.netcdf3.array import NetCDF3Source
+from streamsvd.store.sources.netcdf3.header import read_header
 from streamsvd.testing import assert_source
 
 netcdf_file = pytest.importorskip("scipy.io").netcdf_file

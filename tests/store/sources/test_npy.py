@@ -10,9 +10,10 @@ import pytest
 
 import streamsvd
 from streamsvd.errors import ShapeError, SpecError, StoreError
-from streamsvd.store.sources import open_source, raw
-from streamsvd.store.sources.arrays import ArraySource
-from streamsvd.store.sources.npy import NpySource
+from streamsvd.store.sources import open_source
+from streamsvd.store.sources.files import raw
+from streamsvd.store.sources.files.npy import NpySource
+from streamsvd.store.sources.objects.arrays import ArraySource
 
 A = np.arange(13 * 7, dtype="f4").reshape(13, 7)
 
@@ -66,7 +67,8 @@ def test_resident_memory_does_not_grow_with_the_file(tmp_path, order):
     del mapped
     code = f"""
 import resource, numpy as np
-from streamsvd.store.sources import open_source, raw
+from streamsvd.store.sources import open_source
+from streamsvd.store.sources.files import raw
 source = open_source({str(path)!r})
 out = np.ones(({height}, {columns}), 'f4')
 source.read(slice(0, 10), slice(None), out[:10])

@@ -15,7 +15,7 @@ import pytest
 import streamsvd
 from streamsvd.errors import ShapeError, SpecError, StoreError
 from streamsvd.store.sources import open_source
-from streamsvd.store.sources.npz import NpzSource
+from streamsvd.store.sources.files.npz import NpzSource
 from streamsvd.testing import assert_source
 
 A = np.arange(13 * 7.0).reshape(13, 7)

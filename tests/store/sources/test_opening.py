@@ -10,10 +10,10 @@ import zarr
 from streamsvd.errors import ShapeError, SpecError, StoreError
 from streamsvd.protocols import Source
 from streamsvd.store.sources import open_source
-from streamsvd.store.sources.arrays import ArraySource
-from streamsvd.store.sources.npy import NpySource
-from streamsvd.store.sources.reader import ReaderSource
-from streamsvd.store.sources.zarr_array import ZarrSource
+from streamsvd.store.sources.files.npy import NpySource
+from streamsvd.store.sources.objects.arrays import ArraySource
+from streamsvd.store.sources.objects.reader import ReaderSource
+from streamsvd.store.sources.zarr_store.array import ZarrSource
 
 A = np.arange(12.0).reshape(3, 4)
 

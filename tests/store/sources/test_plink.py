@@ -10,7 +10,8 @@ import pytest
 
 import streamsvd
 from streamsvd.errors import ShapeError, StoreError
-from streamsvd.store.sources import open_source, plink
+from streamsvd.store.sources import open_source
+from streamsvd.store.sources.files import plink
 from streamsvd.store.sources.labels import source_labels
 from streamsvd.testing import assert_source
 

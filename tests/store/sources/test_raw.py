@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamsvd.store.sources import raw
-from streamsvd.store.sources.raw import read_box
+from streamsvd.store.sources.files import raw
+from streamsvd.store.sources.files.raw import read_box
 
 
 @st.composite

@@ -13,7 +13,7 @@ import pytest
 
 from streamsvd.errors import StoreError
 from streamsvd.store.sources import open_source
-from streamsvd.store.sources.shared import SharedReading
+from streamsvd.store.sources.views.shared import SharedReading
 from streamsvd.testing import assert_source
 
 M, N = 200, 6

@@ -16,8 +16,8 @@ import streamsvd
 from streamsvd.errors import ShapeError, SpecError, StoreError
 from streamsvd.store.sources import open_source
 from streamsvd.store.sources.labels import source_labels
-from streamsvd.store.sources.shards import natural_order
-from streamsvd.store.sources.stack import common_dtype
+from streamsvd.store.sources.views.shards import natural_order
+from streamsvd.store.sources.views.stack import common_dtype
 from streamsvd.store.writing.separation import check_apart
 from streamsvd.testing import assert_source
 

@@ -11,8 +11,9 @@ import pytest
 
 import streamsvd
 from streamsvd.errors import ShapeError, SpecError, StoreError
-from streamsvd.store.sources import arrow_file, open_source, parquet
+from streamsvd.store.sources import open_source
 from streamsvd.store.sources.labels import source_labels
+from streamsvd.store.sources.tables import arrow_file, parquet
 from streamsvd.testing import assert_source
 
 pa = pytest.importorskip("pyarrow")

@@ -15,7 +15,11 @@ from streamsvd.errors import ShapeError, SpecError, StoreError
 from streamsvd.store.sources import open_source
 from streamsvd.store.sources.labels import source_labels
 from streamsvd.store.sources.neighbours import neighbour
-from streamsvd.store.sources.xarray_arrays import LabelledArray, LabelledFile, LazyXarraySource
+from streamsvd.store.sources.objects.xarray_arrays import (
+    LabelledArray,
+    LabelledFile,
+    LazyXarraySource,
+)
 from streamsvd.store.writing.separation import places
 from streamsvd.testing import assert_source
 

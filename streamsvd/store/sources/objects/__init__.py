@@ -1,0 +1,1 @@
+"""Matrices in memory, and objects that read them."""

@@ -1,0 +1,1 @@
+"""Tables: their columns of numbers as a matrix."""

@@ -1,0 +1,1 @@
+"""Sources that show others: rows, columns, or values of them, otherwise than they are stored."""

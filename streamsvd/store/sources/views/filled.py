@@ -1,0 +1,80 @@
+"""A source whose missing values are filled as they are read.
+
+A fill that the type of the data does not hold exactly would be another matrix than the one meant: such data are read in double
+precision.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from streamsvd.store.sources.border import check_rectangle
+from streamsvd.store.sources.matrix_text import matrix_text
+from streamsvd.store.sources.views.view import SourceView
+from streamsvd.typing import Real
+
+ROWS_AT_ONCE = 1 << 20
+"""Bytes of rows that are converted at once, about."""
+
+
+@dataclass(frozen=True, eq=False)
+class FilledColumns(SourceView):
+    """A matrix in which each NaN is a number of its column.
+
+    Attributes
+    ----------
+    whole
+        The matrix as it is stored.
+    fill
+        What takes the place of a NaN in each column, ``(n,)``.
+    """
+
+    __repr__ = matrix_text
+
+    fill: Real
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        stored = self.whole.dtype
+        if not self.fill.any():
+            return stored
+        return np.dtype(np.complex128 if stored.kind == "c" else np.float64)
+
+    @property
+    def read_bytes(self) -> int:
+        same = self.dtype == self.whole.dtype
+        return self.whole.read_bytes + (0 if same else self._height * self._row_bytes)
+
+    @property
+    def _row_bytes(self) -> int:
+        return self.shape[1] * self.whole.dtype.itemsize
+
+    @property
+    def _height(self) -> int:
+        """Rows that are converted at once: whole chunks, or some of them."""
+        return min(self.shape[0], max(self.chunks[0], ROWS_AT_ONCE // self._row_bytes, 1))
+
+    def read(self, rows: slice, columns: slice, out: npt.NDArray[Any], /) -> None:
+        rows, columns = check_rectangle(self, rows, columns, out)
+        if out.dtype == self.whole.dtype:
+            self.whole.read(rows, columns, out)
+            self._put(out, columns)
+            return
+        start, height = rows.start, self._height
+        while start < rows.stop:
+            stop = min(rows.stop, (start // height + 1) * height)
+            part = np.empty((stop - start, out.shape[1]), dtype=self.whole.dtype)
+            self.whole.read(slice(start, stop), columns, part)
+            place = out[start - rows.start : stop - rows.start]
+            place[...] = part
+            self._put(place, columns)
+            start = stop
+
+    def _put(self, rows: npt.NDArray[Any], columns: slice) -> None:
+        holes = np.isnan(rows)
+        if holes.any():
+            np.copyto(rows, self.fill[columns].astype(rows.dtype)[None, :], where=holes)

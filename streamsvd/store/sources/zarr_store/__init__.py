@@ -1,0 +1,1 @@
+"""Arrays in stores of zarr."""
