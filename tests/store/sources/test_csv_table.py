@@ -105,8 +105,8 @@ WRONG = {
     "text in a column of numbers": ("a,b,c\n<0.1,2,3\n0.5,3,4\n", SpecError, r"'<0.1' in line 2 .* '0.5' in line 3, which is one: .* Mend"),
     "hexadecimal": ("a,b\n1,2\n0x1,2\n", SpecError, r"'0x1' in line 3 .* '1' in line 2"),
     "exponent of Fortran": ("1,2.5\n1D3,2.5\n", SpecError, r"'1D3' in line 2 .* '1' in line 1"),
-    "text in the first line": ("<1,2,3\n0.5,3,4\n", SpecError, r"'<1' in line 1 .* '0.5' in line 2, .* pass --header"),
-    "years": ("place,2000,2001\nx,1,2\n", SpecError, r"'place', '2000', '2001', which may be a header.*--header .*header=True.*--no-header .*header=False"),
+    "text in the first line": ("<1,2,3\n0.5,3,4\n", SpecError, r"'<1' in line 1 .* '0.5' in line 2, .* header=True"),
+    "years": ("place,2000,2001\nx,1,2\n", SpecError, r"'place', '2000', '2001', which may be a header.*header=True .--header.*header=False .--no-header"),
     "counts after a name": ("rs1,1,2\nrs2,0,0\n", SpecError, r"'rs1', '1', '2', which may be a header"),
     "years without a title": (",2000,2001\n1,1,2\n", SpecError, r"'', '2000', '2001', which may be a header"),
     "titles too few": ("a,b\n1,2,3\n", ShapeError, "2 titles in its header and 3 fields"),
@@ -169,6 +169,15 @@ def test_what_is_far_below_is_named_by_its_line(tmp_path, width, usual, odd):
     lines += [",".join([odd if i == 3000 else usual, *["1"] * width]) for i in range(3001)]
     path = write(tmp_path, "a.csv", "\n".join(lines))
     with pytest.raises(SpecError, match=f"'{odd}' in line 3,002 "):
+        whole(path)
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["arrow", "python"])
+def test_a_number_with_a_comma_is_no_name(tmp_path, monkeypatch, plain):
+    if plain:
+        monkeypatch.setattr(csv_parsers, "MANY_COLUMNS", 0)
+    path = write(tmp_path, "a.csv", "id;a\n" + "r;1,5\n" * 1500 + "2,5;1,5\n")
+    with pytest.raises(SpecError, match=r"'2,5' in line 1,502 "):
         whole(path)
 
 

@@ -12,9 +12,8 @@ from streamsvd.store.sources.tables.csv_parsers import is_entry, is_number
 _LIKE_A_NUMBER = re.compile(
     r"[<>=~±≤≥+-]*\s*(0x[0-9a-f]+|[\d.,]*\d[\d.,]*([ed][+-]?\d+)?)\s*[%*]?", re.IGNORECASE
 )
-_HEADER = "if it names the columns, pass --header to convert (header=True in Python)"
-_NO_HEADER = "if it is a row, --no-header (header=False)"
-_PASS_NO_HEADER = _NO_HEADER.replace("--no-header", "pass --no-header")
+_HEADER = "if it names the columns, convert it with header=True (--header)"
+_NO_HEADER = "if it is a row, convert it with header=False (--no-header)"
 
 
 def is_header(path: Path, top: Sequence[str], below: Sequence[str] | None) -> bool:
@@ -48,7 +47,7 @@ def is_header(path: Path, top: Sequence[str], below: Sequence[str] | None) -> bo
         and (not top[0].strip() or not is_number(below[0]))
     ):
         raise SpecError(
-            f"{path} begins with the line {_shown(top)}, which may be a header, such as one of years, or a row of numbers: "
+            f"{path} begins with the line {_listing(top)}, which may be a header, such as one of years, or a row of numbers: "
             f"{_HEADER}; {_NO_HEADER}."
         )
     return False
@@ -92,11 +91,11 @@ def remarks(
     """What is told of guesses: a header that has what looks like a number, a row that counts, names of rows."""
     told = []
     if header and not is_said and any(_LIKE_A_NUMBER.fullmatch(text.strip()) for text in top):
-        told.append(f"the first line is taken for a header: {_shown(top)}; {_PASS_NO_HEADER}")
+        told.append(f"the first line is taken for a header: {_listing(top)}; {_NO_HEADER}")
     if not header and not is_said and _counts(top) and len(top) > 1:
-        told.append(f"the first line is taken for a row of numbers: {_shown(top)}; {_HEADER}")
+        told.append(f"the first line is taken for a row of numbers: {_listing(top)}; {_HEADER}")
     if named:
-        told.append(f"the first column is taken for names of rows: {_shown(firsts)}")
+        told.append(f"the first column is taken for names of rows: {_listing(firsts)}")
     return tuple(told)
 
 
@@ -105,5 +104,5 @@ def _counts(fields: Sequence[str]) -> bool:
     return any(list(fields) == [str(j) for j in range(k, k + len(fields))] for k in (0, 1))
 
 
-def _shown(fields: Sequence[str]) -> str:
+def _listing(fields: Sequence[str]) -> str:
     return ", ".join(repr(text) for text in fields[:3]) + (", ..." if len(fields) > 3 else "")

@@ -86,7 +86,7 @@ def line_parser(layout: TextLayout) -> LineParser:
     def read(text: bytes, above: int) -> tuple[Real, list[str] | None]:
         values, names = parse(text, above)
         for i, name in enumerate(names or ()):
-            if is_entry(name):
+            if is_entry(with_point(name, layout.decimal_point)):
                 raise layout.refuse_name(name, above + i + 1)
         return values, names
 
@@ -183,7 +183,12 @@ class _PlainParser:
 def fields_of_line(line: str, delimiter: str, decimal_point: str) -> list[str]:
     """The fields of one line, with a point in their numbers."""
     (parts,) = csv.reader([line], delimiter=delimiter)
-    return [part.replace(",", ".") if decimal_point == "," else part for part in parts]
+    return [with_point(part, decimal_point) for part in parts]
+
+
+def with_point(text: str, decimal_point: str) -> str:
+    """A field with a point where its number has a comma."""
+    return text.replace(",", ".") if decimal_point == "," else text
 
 
 def is_number(text: str) -> bool:
