@@ -402,7 +402,7 @@ def mask_of(source: Source, mask: Any) -> Mask | None:
     names = column_names(source)
     if names:
         where += f", of {names},"
-    return as_mask(in_column_order(source, mask), column_extents(source), where)
+    return as_mask(in_column_order(source, mask, "mask"), column_extents(source), where)
 
 
 def _put_labels(result: Any, view: View) -> Any:

@@ -10,7 +10,9 @@ import numpy as np
 from streamsvd.checks.weights import weight_array
 from streamsvd.errors import ShapeError
 from streamsvd.protocols import Source
+from streamsvd.store.sources.labels import source_labels
 from streamsvd.store.sources.neighbours import column_names, in_column_order
+from streamsvd.store.sources.same_places import check_places
 from streamsvd.store.sources.views.kept_columns import column_extents
 from streamsvd.typing import Real
 
@@ -40,7 +42,7 @@ def column_weight_array(source: Source, given: Any, name: str = "column_weights"
         from streamsvd.store.sources.cell_weights import column_factors
 
         return column_factors(source, given, name)
-    weights: Real = weight_array(in_column_order(source, given), name, "columns")
+    weights: Real = weight_array(in_column_order(source, given, name), name, "columns")
     extents, count = column_extents(source), source.shape[1]
     if weights.shape not in {(count,), extents}:
         names = column_names(source)
@@ -50,3 +52,18 @@ def column_weight_array(source: Source, given: Any, name: str = "column_weights"
             f"{name} has shape {weights.shape}, the matrix has {count:,} columns{made}. Pass one weight for each{also}."
         )
     return np.ascontiguousarray(weights.reshape(-1))
+
+
+def row_weight_array(source: Source, given: Any) -> Real | None:
+    """Weights of rows as numbers, of whatever shape; None for none.
+
+    Raises
+    ------
+    SpecError
+        If they are no numbers, or their labels contradict those of the matrix.
+    """
+    if given is not None:
+        labels = source_labels(source)
+        check_places(given, labels, labels.rows, "row_weights")
+    weights: Real | None = weight_array(given, "row_weights", "rows")
+    return weights

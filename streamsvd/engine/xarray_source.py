@@ -18,8 +18,6 @@ from streamsvd.store.sources.objects.xarray_variables import XarrayContext, xarr
 from streamsvd.store.sources.packing import Packing
 from streamsvd.store.sources.request import OpenRequest
 
-NAMES = ("DataArray", "Dataset")
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelledDaskSource(DaskSource):
@@ -58,14 +56,6 @@ class LabelledDaskSource(DaskSource):
     def neighbour(self, name: str) -> NeighbourArray:
         """An array of the data set; KeyError where there is none."""
         return self.context.neighbour(name)
-
-
-def is_xarray(source: object) -> bool:
-    """Whether this is an object of xarray, without importing it to ask."""
-    return any(
-        base.__module__.startswith("xarray.") and base.__name__ in NAMES
-        for base in type(source).__mro__
-    )
 
 
 def dask_variable(source: Any, request: OpenRequest) -> LabelledDaskSource | None:

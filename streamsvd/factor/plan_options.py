@@ -16,10 +16,11 @@ from streamsvd.checks.masks import require_unmasked
 from streamsvd.engine.columns import AUTO, LOOK_NOTE
 from streamsvd.engine.memory import parse_bytes
 from streamsvd.engine.opening import as_source
-from streamsvd.engine.weights import column_weight_array
+from streamsvd.engine.weights import column_weight_array, row_weight_array
 from streamsvd.errors import SpecError
 from streamsvd.factor.options import PLAN_OPTIONS, SVDOptions
 from streamsvd.numerics.scalings import plain_scale
+from streamsvd.store.sources.neighbours import in_column_order
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -119,6 +120,12 @@ def runs_plan(**always: Any) -> Callable[[Callable[P, R]], Callable[P, R]]:
             if asked.get("column_weights") is not None:  # the plan has them as numbers
                 asked["A"] = given.arguments["A"] = as_source(asked["A"])
                 asked["column_weights"] = column_weight_array(asked["A"], asked["column_weights"])
+            if asked.get("row_weights") is not None:
+                asked["A"] = given.arguments["A"] = as_source(asked["A"])
+                asked["row_weights"] = row_weight_array(asked["A"], asked["row_weights"])
+            if asked.get("mask") is not None:
+                asked["A"] = given.arguments["A"] = as_source(asked["A"])
+                in_column_order(asked["A"], asked["mask"], "mask")  # its labels are looked at
             given.arguments.update(run_options(given.arguments["plan"], asked))
             return verb(*given.args, **given.kwargs)
 

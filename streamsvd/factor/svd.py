@@ -9,7 +9,7 @@ from typing import Any
 from streamsvd.engine.events import Callback, ignore_event
 from streamsvd.engine.opening import as_source
 from streamsvd.engine.saves import SAVE_SECONDS, check_saves
-from streamsvd.engine.weights import column_weight_array
+from streamsvd.engine.weights import column_weight_array, row_weight_array
 from streamsvd.errors import SpecError
 from streamsvd.factor.candidates import Speeds
 from streamsvd.factor.options import DELTA, MAX_PASSES, SVDOptions
@@ -83,8 +83,9 @@ certify, target, excess_tol, device, precision, route, checkpoint
     """
     whole = as_source(A)
     options = SVDOptions.of(
-        rank=rank, energy=energy, tol=tol, memory=memory, center=center, scale=scale, row_weights=row_weights,
-        column_weights=column_weight_array(whole, column_weights), nonfinite=nonfinite, mask=mask, u=u, out=out,
+        rank=rank, energy=energy, tol=tol, memory=memory, center=center, scale=scale,
+        row_weights=row_weight_array(whole, row_weights), column_weights=column_weight_array(whole, column_weights),
+        nonfinite=nonfinite, mask=mask, u=u, out=out,
         max_passes=max_passes, certify=certify, target=target, excess_tol=excess_tol, device=device, precision=precision,
         route=route, checkpoint=checkpoint,
     )  # fmt: skip
@@ -235,8 +236,9 @@ def svd(
     """
     whole = as_source(A)
     options = SVDOptions.of(
-        rank=rank, energy=energy, tol=tol, memory=memory, center=center, scale=scale, row_weights=row_weights,
-        column_weights=column_weight_array(whole, column_weights), nonfinite=nonfinite, mask=mask, u=u, out=out,
+        rank=rank, energy=energy, tol=tol, memory=memory, center=center, scale=scale,
+        row_weights=row_weight_array(whole, row_weights), column_weights=column_weight_array(whole, column_weights),
+        nonfinite=nonfinite, mask=mask, u=u, out=out,
         max_passes=max_passes, certify=certify, target=target, excess_tol=excess_tol, device=device, precision=precision,
         route=route, checkpoint=checkpoint, seed=seed, delta=delta,
     )  # fmt: skip

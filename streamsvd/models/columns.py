@@ -13,10 +13,10 @@ from streamsvd.engine.columns import View, mask_of, select_columns, view_of
 from streamsvd.engine.dask_source import DaskSource
 from streamsvd.engine.events import Callback
 from streamsvd.errors import ShapeError, SpecError
+from streamsvd.models.stored_labels import pack_labels, with_labels
 from streamsvd.numerics.columns import Columns, as_mask, describe_columns
 from streamsvd.numerics.support import FULL_SUPPORT, Support
 from streamsvd.protocols import Source
-from streamsvd.store.sources.neighbours import NamedValues, names_of
 from streamsvd.store.sources.views.kept_columns import KeptColumns
 from streamsvd.store.versions import ModelSpec, StoredMask
 
@@ -44,7 +44,8 @@ def stored_mask(mask: Any, spec: ModelSpec) -> StoredMask | None:
             f"rank={spec.rank} exceeds the {count} columns that mask= keeps. Pass rank <= {count}."
         )
     bits = base64.b64encode(np.packbits(kept).tobytes()).decode("ascii")
-    return StoredMask(shape=values.shape, bits=bits, dims=names_of(mask))
+    dims, coordinates = pack_labels(mask)
+    return StoredMask(shape=values.shape, bits=bits, dims=dims, coordinates=coordinates)
 
 
 def restore_mask(stored: StoredMask | None) -> Any:
@@ -54,7 +55,7 @@ def restore_mask(stored: StoredMask | None) -> Any:
     packed = np.frombuffer(base64.b64decode(stored.bits), dtype=np.uint8)
     count = int(np.prod(stored.shape, dtype=np.int64))
     values = np.unpackbits(packed, count=count).astype(bool).reshape(stored.shape)
-    return NamedValues(values, stored.dims) if stored.dims else values
+    return with_labels(values, stored.dims, stored.coordinates)
 
 
 def first_mask(source: Source, stored: StoredMask | None, mask: Any) -> Any:

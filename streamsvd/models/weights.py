@@ -6,7 +6,6 @@ the weighted rows. A column of weight 0 is 0 there, whatever stands in it.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,10 +15,10 @@ from streamsvd.checks.weights import check_weights, weight_array
 from streamsvd.engine.weights import column_weight_array
 from streamsvd.errors import SpecError
 from streamsvd.models.state import ModelState
+from streamsvd.models.stored_labels import pack_labels, pack_numbers, unpack_numbers, with_labels
 from streamsvd.numerics.columns import describe_columns
 from streamsvd.protocols import Source
-from streamsvd.store.sources.neighbours import NamedValues, names_of
-from streamsvd.store.versions import ModelSpec, StoredNumbers, StoredWeights
+from streamsvd.store.versions import ModelSpec, StoredCoordinate, StoredWeights
 from streamsvd.typing import Real
 
 NAME = "column_weights"
@@ -40,28 +39,32 @@ def stored_weights(weights: Any, spec: ModelSpec) -> StoredWeights | None:
         return StoredWeights(name=weights)
     if isinstance(weights, Mapping):
         names = {str(k): v for k, v in weights.items() if isinstance(v, str)}
-        arrays = {str(k): _pack_numbers(v) for k, v in weights.items() if not isinstance(v, str)}
-        return StoredWeights(along=names, arrays=arrays)
-    return StoredWeights(arrays={"": _pack_numbers(weights)}, dims=names_of(weights))
-
-
-def _pack_numbers(values: Any) -> StoredNumbers:
-    numbers = np.ascontiguousarray(weight_array(values, NAME, "columns"))
-    return StoredNumbers(shape=numbers.shape, data=base64.b64encode(numbers.tobytes()).decode())
+        given = {str(k): v for k, v in weights.items() if not isinstance(v, str)}
+        arrays = {name: pack_numbers(weight_array(v, NAME, "columns")) for name, v in given.items()}
+        along = tuple(
+            StoredCoordinate(name, c.numbers, c.texts, c.units, c.calendar)
+            for name, v in given.items()
+            for c in pack_labels(v)[1]
+            if c.name in ("", name)
+        )
+        return StoredWeights(along=names, arrays=arrays, coordinates=along)
+    dims, coordinates = pack_labels(weights)
+    numbers = pack_numbers(weight_array(weights, NAME, "columns"))
+    return StoredWeights(arrays={"": numbers}, dims=dims, coordinates=coordinates)
 
 
 def restore_weights(stored: StoredWeights | None) -> Any:
     """The weights again, as the caller wrote them."""
     if stored is None or stored.name:
         return None if stored is None else stored.name
-    arrays = {name: _unpack_numbers(numbers) for name, numbers in stored.arrays.items()}
+    arrays = {name: unpack_numbers(numbers) for name, numbers in stored.arrays.items()}
     if "" in arrays:
-        return NamedValues(arrays[""], stored.dims) if stored.dims else arrays[""]
-    return {**stored.along, **arrays} or None
-
-
-def _unpack_numbers(numbers: StoredNumbers) -> Real:
-    return np.frombuffer(base64.b64decode(numbers.data)).reshape(numbers.shape)
+        return with_labels(arrays[""], stored.dims, stored.coordinates)
+    along = {
+        name: with_labels(values, (name,), tuple(c for c in stored.coordinates if c.name == name))
+        for name, values in arrays.items()
+    }
+    return {**stored.along, **along} or None
 
 
 def refuse_weights_of_columns(weights: Any, spec: ModelSpec) -> None:

@@ -11,10 +11,9 @@ import xarray as xr
 from streamsvd.engine.opening import open
 from streamsvd.errors import ShapeError, SpecError
 from streamsvd.protocols import Source
+from streamsvd.store.sources.same_places import check_coordinates, given_coordinates
 
 Dims = str | Sequence[str]
-CLOSE = 1e-6
-"""Relative difference up to which coordinates are the same: they may have been written in single precision."""
 
 
 def row_names(dim: Dims) -> tuple[str, ...]:
@@ -104,7 +103,7 @@ def over_columns(given: Any, field: Any, dim: Dims, name: str) -> Any:
                 raise ShapeError(
                     f"{name} has {size:,} along {along}, and columns are made by ({made}). Pass one for each."
                 )
-        check_coordinates(given, field, [str(n) for n in given.dims], name)
+        check_coordinates(given_coordinates(given), given_coordinates(field), name, "the field")
         missing = {n: s for n, s in columns.items() if n not in given.dims}
         return given.expand_dims(missing).transpose(*columns).to_numpy()
     if given is None or isinstance(given, str | dict):
@@ -121,27 +120,3 @@ def over_columns(given: Any, field: Any, dim: Dims, name: str) -> Any:
             f"{name} has shape {values.shape}, and columns are made by ({made}). Pass one for each column, in their shape."
         )
     return np.broadcast_to(values, extents, subok=True)
-
-
-def check_coordinates(other: Any, field: Any, dims: Sequence[str], name: str) -> None:
-    """Refuse what lies at other places along some dimensions than the field does.
-
-    Raises
-    ------
-    SpecError
-        It names the dimension and the first place that differs.
-    """
-    for along in dims:
-        if along not in other.coords or along not in field.coords:
-            continue
-        its, wanted = other[along].to_numpy(), field[along].to_numpy()
-        differ = its != wanted
-        if its.dtype.kind in "iuf" and wanted.dtype.kind in "iuf":
-            size = float(np.abs(wanted).max(initial=0))
-            differ = ~(np.abs(its - wanted) <= CLOSE * size)
-        if np.any(differ):
-            at = int(np.argmax(differ))
-            raise SpecError(
-                f"{name} has {along}={its[at]} at place {at:,}, where the field has {wanted[at]} ({int(np.sum(differ)):,} of "
-                f"{differ.size:,} differ). Bring it to the same coordinates: sortby, reindex_like or interp_like."
-            )

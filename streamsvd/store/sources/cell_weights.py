@@ -13,7 +13,7 @@ import numpy as np
 
 from streamsvd.checks.masks import require_unmasked
 from streamsvd.errors import SpecError
-from streamsvd.labels import Coordinate, Labels
+from streamsvd.labels import Coordinate, Dimension, Labels
 from streamsvd.protocols import Source
 from streamsvd.store.sources.labels import plain_labels, source_labels
 from streamsvd.store.sources.neighbours import (
@@ -21,8 +21,10 @@ from streamsvd.store.sources.neighbours import (
     has_neighbours,
     in_order,
     matrix_dimensions,
+    names_of,
     neighbour,
 )
+from streamsvd.store.sources.same_places import check_places
 from streamsvd.typing import Real
 
 COSINE, COSINE_OF_LATITUDE = "cos", "coslat"
@@ -122,6 +124,10 @@ class _Columns:
         extents = tuple(dimension.length for dimension in labels.columns)
         return cls(source, labels, names, extents)
 
+    def dimension(self, name: str) -> Dimension:
+        """One of those that make the columns."""
+        return self.labels.columns[self.names.index(name)]
+
     def role(self, name: str) -> str:
         """What a dimension that makes no columns is."""
         rows = [dimension.name for dimension in self.labels.rows]
@@ -210,6 +216,12 @@ class _Columns:
         SpecError
             If they are not as many as its indices, or no weights.
         """
+        check_places(given, self.labels, [self.dimension(name)], asked)
+        its = names_of(given)
+        if its and its != (name,) and set(its) & set(self.names):
+            raise SpecError(
+                f"{asked} lies along {', '.join(its)}. Pass one that lies along {name}."
+            )
         values = require_unmasked(given, asked)
         extent = self.extents[self.names.index(name)]
         if values.shape != (extent,) or values.dtype.kind not in "biuf":

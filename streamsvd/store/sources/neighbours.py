@@ -11,10 +11,12 @@ import numpy.typing as npt
 
 from streamsvd.checks.masks import as_array
 from streamsvd.errors import SpecError
+from streamsvd.labels import Coordinate
 from streamsvd.protocols import Source
 from streamsvd.store.sources.border import innermost_source
 from streamsvd.store.sources.flatten import Flattening
 from streamsvd.store.sources.labels import source_labels
+from streamsvd.store.sources.same_places import check_places
 
 Array = npt.NDArray[Any]
 Names = Sequence[str | None] | None
@@ -104,8 +106,10 @@ def column_names(source: Source) -> str:
 class NamedValues:
     """Values that know the names of their dimensions, as those of xarray do."""
 
-    def __init__(self, values: Array, dims: tuple[str, ...]) -> None:
-        self.values, self.dims = values, dims
+    def __init__(
+        self, values: Array, dims: tuple[str, ...], coordinates: tuple[Coordinate, ...] = ()
+    ) -> None:
+        self.values, self.dims, self.coordinates = values, dims, coordinates
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
         return np.array(self.values, dtype=dtype, copy=copy)
@@ -117,12 +121,22 @@ def names_of(given: Any) -> tuple[str, ...]:
     return tuple(str(name) for name in dims) if isinstance(dims, tuple) else ()
 
 
-def in_column_order(source: Source, given: Any) -> Any:
-    """What has names of dimensions, as of xarray, in the order of those that make the columns; anything else as it came."""
+def in_column_order(source: Source, given: Any, name: str) -> Any:
+    """What has names of dimensions, as of xarray, in the order of those that make the columns; anything else as it came.
+
+    Raises
+    ------
+    SpecError
+        If its labels contradict those of the matrix; ``name`` is how messages call it.
+    """
     dims = names_of(given)
+    if not dims and not hasattr(given, "iloc") and not isinstance(given, NamedValues):
+        return given
+    labels = source_labels(source)
+    columns = labels.columns
+    check_places(given, labels, columns, name)
     if not dims:
         return given
-    columns = source_labels(source).columns
     wanted, extents = [c.name for c in columns], tuple(c.length for c in columns)
     return in_order(NeighbourArray("", "", as_array(given), dims, {}), wanted, extents)
 

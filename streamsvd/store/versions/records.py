@@ -71,18 +71,6 @@ class ModelSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         return hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:16]
 
 
-class StoredMask(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A mask that waits for the first block: the ``name`` of an array beside it or ``"auto"``, or booleans.
-
-    ``bits`` are those of the booleans in C order, eight a byte, in base64, ``dims`` the names of their dimensions.
-    """
-
-    name: str = ""
-    shape: tuple[int, ...] = ()
-    bits: str = ""
-    dims: tuple[str, ...] = ()
-
-
 class StoredNumbers(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Numbers of float64 in C order, in base64."""
 
@@ -90,16 +78,41 @@ class StoredNumbers(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     data: str
 
 
+class StoredCoordinate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What stood along a dimension of a mask or of weights: ``numbers`` with what their unit says, or ``texts``."""
+
+    name: str
+    numbers: StoredNumbers | None = None
+    texts: tuple[str, ...] = ()
+    units: str = ""
+    calendar: str = ""
+
+
+class StoredMask(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A mask that waits for the first block: the ``name`` of an array beside it or ``"auto"``, or booleans.
+
+    ``bits`` are those of the booleans in C order, eight a byte, in base64, ``dims`` the names of their dimensions, and
+    ``coordinates`` what stood along these: the first block has to have the same.
+    """
+
+    name: str = ""
+    shape: tuple[int, ...] = ()
+    bits: str = ""
+    dims: tuple[str, ...] = ()
+    coordinates: tuple[StoredCoordinate, ...] = ()
+
+
 class StoredWeights(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Weights of columns that wait for the first block: a ``name``, or words and numbers by dimension, or numbers under "".
 
-    ``dims`` are the names of the dimensions of these. With nothing of it, they are those of the result that a model extends.
+    ``dims`` are the names of the dimensions of these, ``coordinates`` what stood along them. With nothing of it, they are those of the result that a model extends.
     """
 
     name: str = ""
     along: dict[str, str] = {}
     arrays: dict[str, StoredNumbers] = {}
     dims: tuple[str, ...] = ()
+    coordinates: tuple[StoredCoordinate, ...] = ()
 
 
 class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
