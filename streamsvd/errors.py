@@ -93,6 +93,18 @@ class ConflictError(StoreError):
     """Another writer changed the model meanwhile; what was to be written is not in it."""
 
 
+INF_REMEDY = (
+    "Mend it where it was made, such as a division by zero; where Inf stands for a missing value, write NaN there and say by nonfinite= "
+    "what that means; or leave the column out by mask=."
+)
+"""No policy takes Inf for missing."""
+
+
+def remedy_of(value: str, of_nan: str) -> str:
+    """What can be done about an entry that is ``"NaN"``, as given, or ``"Inf"``."""
+    return of_nan if value == "NaN" else INF_REMEDY
+
+
 class NonFiniteError(StreamSVDError, ValueError):
     """NaN or Inf in the matrix where the policy is to raise."""
 

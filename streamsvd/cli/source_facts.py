@@ -13,6 +13,7 @@ from streamsvd.labels import Coordinate, Dimension, Labels
 from streamsvd.protocols import Source
 from streamsvd.store.sources.border import innermost_source
 from streamsvd.store.sources.contents import ListedArray
+from streamsvd.store.sources.gaps import may_lack
 from streamsvd.store.sources.kinds import STACK, find_kind
 from streamsvd.store.sources.labels import source_labels
 from streamsvd.store.sources.times import read_times
@@ -104,25 +105,14 @@ def describe(A: Any, source: str, given: Sequence[str]) -> dict[str, Any]:
             "least_rows": int(heights.min()),
             "most_rows": int(heights.max()),
         }
-    marked = "--missing-value" in given or _may_lack(stored)
+    marked = "--missing-value" in given or may_lack(A)
     if packing is not None and not packing.is_plain:
-        marked = marked or bool(packing.fills)
         record["missing_values"] = list(packing.fills)
         record["stored_dtype"] = str(packing.stored_dtype)
         record["scale_factor"], record["add_offset"] = packing.record.scale, packing.record.offset
     record["command"] = pca_line(source, given, (m, n), gaps=marked)
     record["faster"] = _faster_line(A, source, given)
     return record
-
-
-NULLABLE = ("plink", "parquet", "arrow_file", "frames")
-"""Modules of sources whose kind has a way to say that a value is missing."""
-
-
-def _may_lack(stored: Any) -> bool:
-    """Whether entries may be missing without a mark that is declared."""
-    first = stored.part(0) if hasattr(stored, "part") else stored
-    return type(innermost_source(first)).__module__.rpartition(".")[2] in NULLABLE
 
 
 def _kind_title(source: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from streamsvd.conversion.labels import labels_bytes, row_major_labels
+from streamsvd.conversion.labels import arrays_over_columns, labels_bytes, row_major_labels
 from streamsvd.conversion.options import ConvertOptions
 from streamsvd.conversion.place import check_place, check_room
 from streamsvd.conversion.planning import (
@@ -130,7 +130,8 @@ def convert(
     -----
     Cost: one read and one write. Where the rows of a chunk of ``A`` do not fit in the memory, and it holds some columns only, two of
     each, by way of files beside ``out``. Values are those that are meant: unpacked, what is missing NaN. Rows that come from several
-    dimensions become one, and their coordinates an entry a row; dimensions of columns are kept.
+    dimensions become one, and their coordinates an entry a row; dimensions of columns are kept. Arrays of numbers beside ``A`` that lie along columns alone, such as a
+    mask of land or the area of cells, are written too. Where a value may be missing, NaN is declared as ``_FillValue``.
 
     A run that was stopped leaves the folder ``OUT.unfinished``; the same call goes on from it, as long as ``A`` and the options are
     the same, and begins anew otherwise. Where the machine was started again in between, the checksums of what is there are tried.
@@ -156,17 +157,19 @@ def convert(
     options.check_no_header(source.name)
     place = check_place(out, source, overwrite=overwrite)
     labels = row_major_labels(source_labels(source))
-    plan = plan_conversion(source, options, budget, 3 * labels_bytes(labels))
+    beside = arrays_over_columns(source, labels) if array_name(labels) else ()
+    everything = replace(labels, coordinates=(*labels.coordinates, *beside))
+    plan = plan_conversion(source, options, budget, 3 * labels_bytes(everything))
     check_room(place, plan)
     for note in labels.notes:
         callback(SourceRemarked(note))
     whole = plan.rows.reader(source, [(0, source.shape[0])])
     run = Run(whole, 1, "cpu", plan.projected_bytes, notify=callback)
     with explain_errors(place, INTACT):
-        begun = ResumableFolder(place.absolute(), purpose_of(source, plan, labels))
+        begun = ResumableFolder(place.absolute(), purpose_of(source, plan, everything))
     try:
         with in_run(run):
-            chunks, missing = chunks_to_write(begun, plan, labels, callback)
+            chunks, missing = chunks_to_write(begun, plan, labels, beside, callback)
             if any(missing):
                 write_chunks(run, begun, plan, chunks, missing)
         with explain_errors(place, INTACT), defer_interrupts():
@@ -238,7 +241,9 @@ def plan_convert(
     source = _even_chunks(as_source(A), options)
     options.check_no_header(source.name)
     labels = row_major_labels(source_labels(source))
-    found = plan_conversion(source, options, budget, 3 * labels_bytes(labels))
+    beside = arrays_over_columns(source, labels) if array_name(labels) else ()
+    everything = replace(labels, coordinates=(*labels.coordinates, *beside))
+    found = plan_conversion(source, options, budget, 3 * labels_bytes(everything))
     rows, tiles = found.rows, found.tiles
     parts = rows.layout.amplification
     spans = row_spans(found, [True] * -(-source.shape[0] // found.height))

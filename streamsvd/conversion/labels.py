@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from streamsvd.labels import Coordinate, Dimension, Labels, TextValues
+from streamsvd.protocols import Source
+from streamsvd.store.sources.beside import variables_beside, visible_attributes
 from streamsvd.store.sources.labels import MOST_ALONG_ROWS
 
 
@@ -84,3 +86,28 @@ def labels_bytes(labels: Labels) -> int:
         else:
             total += c.values.nbytes
     return total
+
+
+def arrays_over_columns(source: Source, labels: Labels) -> tuple[Coordinate, ...]:
+    """Arrays of numbers beside a matrix that lie along its columns alone, and are no coordinates: masks, areas, weights.
+
+    Parameters
+    ----------
+    source
+        The matrix.
+    labels
+        What it is written with.
+    """
+    lengths = {d.name: d.length for d in labels.columns}
+    taken = {c.name for c in labels.coordinates} | {d.name for d in labels.rows} | {labels.name}
+    found = []
+    for variable in variables_beside(source):
+        dims = tuple(str(dim) for dim in variable.dims or ())
+        fits = variable.shape == tuple(lengths.get(dim, -1) for dim in dims)
+        if not dims or not fits or variable.name in taken or len(set(dims)) != len(dims):
+            continue
+        near = variable.as_neighbour()
+        if near.values.dtype.kind in "biuf":
+            attributes = visible_attributes(near.attributes)
+            found.append(Coordinate.of(variable.name, dims, near.values, attributes))
+    return tuple(found)

@@ -118,7 +118,7 @@ def convert_table(
     named = is_named(table)
     try:
         with in_run(run):
-            folder = partial.folder
+            folder, has_gaps = partial.folder, False
             inside, rows = folder / DEFAULT_NAME if named else folder, 0
             task = HomeTask(run.id)
             with run.at_home("text into chunks", size) as progress:
@@ -128,11 +128,12 @@ def convert_table(
                         height = values.shape[0]  # all of them, where one chunk holds them
                     RowChunks(inside, (1, table.columns), height, dtype).write(index, values)
                     rows += values.shape[0]
+                    has_gaps = has_gaps or bool(np.isnan(values).any())
                     progress(index + 1, index + 2)
             run.bytes_read += size
             labels = _labels(table, rows, names)
             with explain_errors(place, INTACT):
-                create_labelled_array(folder, labels, height, dtype)
+                create_labelled_array(folder, labels, height, dtype, has_gaps=has_gaps)
         with explain_errors(place, INTACT), defer_interrupts():
             put_in_place(partial, place, overwrite=overwrite)
     except BaseException:

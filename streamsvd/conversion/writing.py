@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from streamsvd.conversion.identity import source_identity
@@ -12,9 +12,10 @@ from streamsvd.conversion.planning import ConversionPlan
 from streamsvd.conversion.spans import row_spans, tile_spans
 from streamsvd.engine.events import Callback, SourceRemarked
 from streamsvd.engine.run import Run
-from streamsvd.labels import Labels
+from streamsvd.labels import Coordinate, Labels
 from streamsvd.protocols import Source
 from streamsvd.store.explanations import explain_errors
+from streamsvd.store.sources.gaps import may_lack
 from streamsvd.store.writing.labelled_array import array_name, create_labelled_array
 from streamsvd.store.writing.resumable import ResumableFolder
 from streamsvd.store.writing.row_chunks import ColumnTiles, RowChunks
@@ -33,7 +34,11 @@ def purpose_of(source: Source, plan: ConversionPlan, labels: Labels) -> dict[str
 
 
 def chunks_to_write(
-    begun: ResumableFolder, plan: ConversionPlan, labels: Labels, callback: Callback
+    begun: ResumableFolder,
+    plan: ConversionPlan,
+    labels: Labels,
+    beside: Sequence[Coordinate],
+    callback: Callback,
 ) -> tuple[RowChunks, list[bool]]:
     """Where chunks go, and which of them are missing."""
     folder, name = begun.folder, array_name(labels)
@@ -45,7 +50,14 @@ def chunks_to_write(
                 )
             )
         with explain_errors(folder, INTACT):
-            chunks = create_labelled_array(folder, labels, plan.height, plan.dtype)
+            chunks = create_labelled_array(
+                folder,
+                labels,
+                plan.height,
+                plan.dtype,
+                has_gaps=may_lack(plan.source),
+                beside=beside,
+            )
             begun.begin()
         return chunks, [True] * chunks.count
     dims = 1 + len(labels.columns)

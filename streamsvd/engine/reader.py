@@ -25,13 +25,13 @@ from streamsvd.engine.layout import Layout
 from streamsvd.engine.panel_cache import Panel, PanelCache
 from streamsvd.engine.passes import Block, P, Pass, Pieces, S, Span, Task, TilePass
 from streamsvd.engine.threads import ThreadPool
-from streamsvd.errors import NonFiniteError
+from streamsvd.errors import NonFiniteError, remedy_of
 from streamsvd.numerics.blocks import Axis
 from streamsvd.protocols import Source
 
 T = TypeVar("T")
 
-ROW_REMEDY = 'Mend or leave out the row, or pass nonfinite="zero", "mean" or "drop_columns"; Inf is always an error.'
+ROW_REMEDY = 'Mend or leave out the row, or pass nonfinite="zero", "mean" or "drop_columns".'
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -282,7 +282,9 @@ def check_finite(source: Source, rows: npt.NDArray[Any], first: int) -> None:
     if found is not None:
         value, i, column = found
         row = first + i
-        raise NonFiniteError(value, row, column, source.locate(row, column), ROW_REMEDY)
+        raise NonFiniteError(
+            value, row, column, source.locate(row, column), remedy_of(value, ROW_REMEDY)
+        )
 
 
 def find_nonfinite(

@@ -13,13 +13,13 @@ from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.blas import in_one_thread
 from streamsvd.engine.device import thread_backend
 from streamsvd.engine.passes import P, Pass, Reader, Sink, Span
-from streamsvd.errors import NonFiniteError, ScaleError, SpecError, StreamSVDError
+from streamsvd.errors import NonFiniteError, ScaleError, SpecError, StreamSVDError, remedy_of
 from streamsvd.numerics.blocks import BadEntry, OutOfScale, OutsideLimits
 from streamsvd.numerics.columns import original_column
 from streamsvd.store.writing.shield import defer_interrupts
 
 STOP_SECONDS = 60
-NONFINITE_REMEDY = 'Pass nonfinite="zero", "mean" or "drop_columns" to treat NaN as missing; Inf is always an error.'
+NONFINITE_REMEDY = 'Pass nonfinite="zero", "mean" or "drop_columns" to treat NaN as missing.'
 
 cancelled_runs: set[str] = set()
 """Runs of this process that were interrupted; their tasks stop at the next panel."""
@@ -134,4 +134,6 @@ def _error_at(bad: BadEntry, source: Any) -> StreamSVDError:
             f"the integer {bad.value} at row {bad.row}, column {original_column(source, bad.column)} ({chunk}) is beyond 2**53, where "
             "float64 skips integers. Subtract an offset from the integers, or divide them, before."
         )
-    return NonFiniteError(bad.value, bad.row, bad.column, chunk, NONFINITE_REMEDY)
+    return NonFiniteError(
+        bad.value, bad.row, bad.column, chunk, remedy_of(bad.value, NONFINITE_REMEDY)
+    )

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from streamsvd.engine.dask_source import DaskSource, dask_source
 from streamsvd.labels import Labels
 from streamsvd.numerics.blocks import Axis
+from streamsvd.store.sources.beside import StoredVariable
 from streamsvd.store.sources.flatten import Flattening
 from streamsvd.store.sources.neighbours import NeighbourArray
 from streamsvd.store.sources.objects.xarray_arrays import matrix_of
@@ -56,6 +57,10 @@ class LabelledDaskSource(DaskSource):
     def neighbour(self, name: str) -> NeighbourArray:
         """An array of the data set; KeyError where there is none."""
         return self.context.neighbour(name)
+
+    def beside(self) -> list[StoredVariable]:
+        """All arrays of the data set."""
+        return self.context.variables()
 
 
 def dask_variable(source: Any, request: OpenRequest) -> LabelledDaskSource | None:

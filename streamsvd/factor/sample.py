@@ -23,7 +23,7 @@ from streamsvd.engine.memory import PILOT_ITEMS
 from streamsvd.engine.reader import read_part
 from streamsvd.engine.task import NONFINITE_REMEDY
 from streamsvd.engine.threads import ThreadPool
-from streamsvd.errors import NonFiniteError, StreamSVDError
+from streamsvd.errors import NonFiniteError, StreamSVDError, remedy_of
 from streamsvd.numerics import products
 from streamsvd.numerics import sketches as sketch
 from streamsvd.numerics.blocks import BlockPreparer, Preparation
@@ -207,7 +207,9 @@ def _check_finite(
     i, j = (int(x) for x in np.unravel_index(int(np.argmax(bad)), bad.shape))
     row, column = first[0] + i, first[1] + j
     value = "NaN" if np.isnan(data[i, j]) else "Inf"
-    raise NonFiniteError(value, row, column, source.locate(row, column), NONFINITE_REMEDY)
+    raise NonFiniteError(
+        value, row, column, source.locate(row, column), remedy_of(value, NONFINITE_REMEDY)
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

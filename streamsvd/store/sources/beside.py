@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 from streamsvd.errors import SpecError, StreamSVDError
 from streamsvd.labels import Coordinate, Labels, plain_attributes
+from streamsvd.protocols import Source
+from streamsvd.store.sources.border import innermost_source
 from streamsvd.store.sources.conventions import NAMES, ROWS
 from streamsvd.store.sources.flatten import Flattening
 from streamsvd.store.sources.labels import dimension_labels, layout_labels
@@ -170,3 +172,12 @@ def names_text(names: Any) -> str:
     parts = sorted(names)
     more = f" and {len(parts) - MOST_NAMES:,} more" if len(parts) > MOST_NAMES else ""
     return (", ".join(repr(name) for name in parts[:MOST_NAMES]) or "nothing") + more
+
+
+def variables_beside(source: Source) -> tuple[StoredVariable, ...]:
+    """All arrays that lie beside a matrix, none of them read; nothing where its kind has none, or they cannot be listed."""
+    stored: Any = innermost_source(source)
+    try:
+        return tuple(stored.beside())
+    except Exception:  # a store that lists nothing, a kind without neighbours: names are a help
+        return ()

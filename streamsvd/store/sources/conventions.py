@@ -12,7 +12,7 @@ import base64
 import math
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import numpy as np
@@ -51,6 +51,8 @@ class Conventions:
         A value is ``stored * scale + offset``.
     work_dtype
         Type in which that is computed, and delivered.
+    marks_missing
+        Whether attributes say what a missing value is, NaN included.
     """
 
     stored_dtype: np.dtype[Any]
@@ -58,6 +60,7 @@ class Conventions:
     scale: float = 1.0
     offset: float = 0.0
     work_dtype: np.dtype[Any] = _WIDE
+    marks_missing: bool = field(default=False, compare=False)
 
     @property
     def scales(self) -> bool:
@@ -132,7 +135,9 @@ def read_conventions(
     work, scales = _WIDE, scale != 1.0 or offset != 0.0
     if scales and stored.kind == "f" and marked.of_nan_alone:
         work = stored.newbyteorder("=")  # nothing has widened the values before they are scaled
-    record = Conventions(stored, tuple(dict.fromkeys(marked.fills)), scale, offset, work)
+    record = Conventions(
+        stored, tuple(dict.fromkeys(marked.fills)), scale, offset, work, marked.said
+    )
     _check_scale(record, found, nan_alone=stored.kind == "f" and marked.of_nan_alone)
     return record
 

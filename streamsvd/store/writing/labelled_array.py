@@ -6,9 +6,11 @@ Any other becomes an array by itself.
 
 from __future__ import annotations
 
+import base64
 import math
+import struct
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,17 +20,25 @@ import numpy as np
 import zarr
 from zarr.codecs import BytesCodec, Crc32cCodec
 
-from streamsvd.labels import Labels
+from streamsvd.labels import Coordinate, Labels
 from streamsvd.store.sources.beside import visible_attributes
 from streamsvd.store.sources.conventions import ROWS
 from streamsvd.store.writing.array_labels import MARK, write_coordinate
 from streamsvd.store.writing.row_chunks import RowChunks
 
 DEFAULT_NAME = "data"
+NAN_AS_TEXT = base64.b64encode(struct.pack("<d", math.nan)).decode()
+"""NaN as xarray writes ``_FillValue`` in format 3."""
 
 
 def create_labelled_array(
-    folder: Path, labels: Labels, height: int, dtype: np.dtype[Any]
+    folder: Path,
+    labels: Labels,
+    height: int,
+    dtype: np.dtype[Any],
+    *,
+    has_gaps: bool = False,
+    beside: Sequence[Coordinate] = (),
 ) -> RowChunks:
     """Write all but the values of a matrix into a folder.
 
@@ -42,6 +52,10 @@ def create_labelled_array(
         Rows of a chunk.
     dtype
         Of the entries.
+    has_gaps
+        Whether NaN is a missing value, which is declared then, as xarray does.
+    beside
+        Arrays over columns that lie beside it, where it has a name.
 
     Returns
     -------
@@ -50,17 +64,23 @@ def create_labelled_array(
     """
     dims = (*labels.rows, *labels.columns)
     shape = tuple(dimension.length for dimension in dims)
-    beside = tuple(c for c in labels.coordinates if c.dims)
+    along = tuple(c for c in labels.coordinates if c.dims)
     attributes = visible_attributes(labels.attributes)
     name = array_name(labels)
-    named = [c.name for c in beside if c.dims != (c.name,)]
+    if has_gaps and np.dtype(dtype).kind == "f":
+        attributes["_FillValue"] = NAN_AS_TEXT
+    named = [c.name for c in along if c.dims != (c.name,)]
     if len(dims) > 2:
         attributes[ROWS] = dims[0].name
     if name and named:
         attributes["coordinates"] = " ".join(named)
+    if name and beside:  # so that nothing takes them for another matrix
+        said = str(attributes.get("ancillary_variables", "")).split()
+        added = [c.name for c in beside if c.name not in said]
+        attributes["ancillary_variables"] = " ".join([*said, *added])
     if name:
         group = zarr.create_group(str(folder), attributes={MARK: name})
-        for coordinate in beside:
+        for coordinate in (*along, *beside):
             shown = visible_attributes(coordinate.attributes)
             plain = replace(coordinate, name=coordinate.name.replace("/", "_"), attributes=shown)
             write_coordinate(group, plain)

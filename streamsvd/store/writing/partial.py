@@ -16,6 +16,8 @@ import shutil
 import uuid
 from pathlib import Path
 
+from streamsvd.store.writing.shield import defer_interrupts
+
 LOCK = "writing.lock"
 
 
@@ -44,9 +46,10 @@ class Partial:
         return self.folder
 
     def remove(self) -> None:
-        """Remove what was written so far."""
-        _remove_lock_last(self.folder)
-        self._release()
+        """Remove what was written so far; an interrupt waits until it is gone."""
+        with defer_interrupts():
+            _remove_lock_last(self.folder)
+            self._release()
 
     def _release(self) -> None:
         if self._handle >= 0:

@@ -49,7 +49,7 @@ class RowsSink:
         StoreError
             If the disk is full or the store cannot be written.
         """
-        with explain_errors(f"rows {start} on of {self.name}"):
+        with explain_errors(f"rows {start} on of {self.name}"), defer_interrupts():
             # A row of zeros is written too: a chunk that is not there means damage.
             array = zarr.open_array(self.path, mode="r+").with_config({"write_empty_chunks": True})
             count = rows.shape[0]
@@ -105,11 +105,13 @@ class RowsWriter:
         check_outside(path)
         self.path, self.shape, self.dtype, self.overwrite = path, shape, dtype, overwrite
         self.band = min(chunks[0], shape[0])
-        with explain_errors(path, INTACT):
-            self.partial = Partial(path)
-        self._buckets = self.partial.folder / "buckets"
+        begun: list[Partial] = []
         try:
-            with explain_errors(path, INTACT):
+            # An interrupt waits: zarr writes in a thread of its own, and would go on in a folder that is removed.
+            with explain_errors(path, INTACT), defer_interrupts():
+                begun.append(Partial(path))
+                self.partial = begun[0]
+                self._buckets = self.partial.folder / "buckets"
                 self._buckets.mkdir()
                 self._array, self.inside = create_labelled(
                     self.partial.folder / "array",
@@ -121,7 +123,8 @@ class RowsWriter:
                     codecs=CHECKSUM_CODECS if has_checksums else {},
                 )
         except BaseException:
-            self.partial.remove()
+            for partial in begun:
+                partial.remove()
             raise
         self._waiting: list[Array] = []
         self._held = self._written = 0
@@ -154,7 +157,7 @@ class RowsWriter:
     def _flush(self) -> None:
         if not self._held:
             return
-        with explain_errors(self.path, INTACT):
+        with explain_errors(self.path, INTACT), defer_interrupts():
             self._array[self._written : self._written + self._held] = np.concatenate(self._waiting)
         self._written += self._held
         self._waiting, self._held = [], 0

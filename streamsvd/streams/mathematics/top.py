@@ -14,7 +14,7 @@ import numpy as np
 from scipy import linalg
 
 from streamsvd.checks.masks import as_array
-from streamsvd.errors import NonFiniteError, ShapeError, SpecError
+from streamsvd.errors import NonFiniteError, ShapeError, SpecError, remedy_of
 from streamsvd.numerics import sketches as sketch
 from streamsvd.streams.mathematics.directions import FrequentDirections
 from streamsvd.streams.mathematics.growth import Growth
@@ -26,7 +26,7 @@ from streamsvd.streams.mathematics.verdict import StreamAnswer, verdict
 from streamsvd.streams.options import StreamOptions
 from streamsvd.typing import Matrix
 
-REMEDY = 'Mend or leave out the row, or pass nonfinite="zero"; the rows before it are in. Inf is always an error.'
+REMEDY = 'Mend or leave out the row, or pass nonfinite="zero"; the rows before it are in.'
 COLUMN_REMEDY = 'The column has no value in this block: leave it out of every block (mask=), or pass nonfinite="zero".'
 SMALLEST, LARGEST = 1e-65, 1e65
 """Entries whose fourth powers, and their sums, float64 holds with all digits."""
@@ -165,12 +165,13 @@ class StreamState:
         if bad.any():
             i, j = np.unravel_index(int(np.argmax(bad)), bad.shape)
             value = "NaN" if np.isnan(rows[i, j]) else "Inf"
+            is_empty = rows.shape[0] > 1 and np.isnan(rows[:, j]).all()
             raise NonFiniteError(
                 value,
                 self.n_absorbed + int(i),
                 int(j),
                 f"row {self.n_absorbed + int(i)} of the stream",
-                COLUMN_REMEDY if rows.shape[0] > 1 and np.isnan(rows[:, j]).all() else REMEDY,
+                remedy_of(value, COLUMN_REMEDY if is_empty else REMEDY),
             )
         raise SpecError(
             f"a row has entries of size {float(np.max(np.abs(rows))):.2g}, whose powers float64 does not hold. Divide "

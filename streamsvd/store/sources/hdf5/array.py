@@ -28,6 +28,7 @@ from streamsvd.store.sources.hdf5.variables import (
     dimension_names,
     find_dataset,
     variable_beside,
+    variables_of_group,
 )
 from streamsvd.store.sources.matrix_text import matrix_text
 from streamsvd.store.sources.neighbours import NeighbourArray
@@ -201,6 +202,10 @@ class Hdf5Source:
     def neighbour(self, name: str) -> NeighbourArray:
         """An array of its group, or of one that holds it; KeyError where there is none."""
         return self._beside(name).as_neighbour()
+
+    def beside(self) -> list[StoredVariable]:
+        """All arrays of its group but itself."""
+        return variables_of_group(self.path, self.variable)
 
     def _beside(self, name: str) -> StoredVariable:
         return variable_beside(self.path, self.variable, name)

@@ -230,7 +230,22 @@ def variable_beside(path: Path, variable: str, name: str) -> StoredVariable:
             raise StoreError(f"{path}:{name} cannot be looked at: {error}.") from error
         if found is not None:
             return _variable_at(path, found)
-    raise KeyError("")
+    there = names_text(found.name for found in variables_of_group(path, variable))
+    raise KeyError(f"; there are {there}")
+
+
+def variables_of_group(path: Path, variable: str) -> list[StoredVariable]:
+    """All arrays in the group of a variable but itself, none of them read."""
+    with reading_hdf5(path) as file:
+        group = file[variable].parent
+        nodes = [group[name] for name in group if group.get(name) is not None]
+        return [
+            _variable_at(path, node)
+            for node in nodes
+            if getattr(node, "shape", None) is not None
+            and node.name != file[variable].name
+            and not is_bare_dimension(node)
+        ]
 
 
 def _look_up(file: Any, variable: str, name: str) -> Any:

@@ -173,9 +173,14 @@ class NetCDF3Source:
         """An array of the file; KeyError where there is none."""
         return self._beside(read_header(self.path), name).as_neighbour()
 
+    def beside(self) -> list[StoredVariable]:
+        """All arrays of the file but itself."""
+        found = read_header(self.path)
+        return [self._beside(found, name) for name in found if name != self.variable]
+
     def _beside(self, found: Mapping[str, ClassicVariable], name: str) -> StoredVariable:
         if name not in found:
-            raise KeyError("")
+            raise KeyError(f"; there are {names_text(n for n in found if n != self.variable)}")
         variable, place = found[name], f"{self.path}:{name}"
         shape, dims = variable.shape, variable.dims
         if variable.dtype == np.dtype("S1") and len(shape) > 1:  # texts of single characters

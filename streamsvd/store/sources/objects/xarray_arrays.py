@@ -18,6 +18,7 @@ from streamsvd.labels import Labels
 from streamsvd.protocols import Source
 from streamsvd.store.explanations import raise_access_error
 from streamsvd.store.sight import Address, FileAddress
+from streamsvd.store.sources.beside import StoredVariable
 from streamsvd.store.sources.border import check_dtype, check_rectangle, stored_strips
 from streamsvd.store.sources.files.npy import NpySource, maps_whole_file
 from streamsvd.store.sources.flatten import Flattening, box_shape, flattening
@@ -61,6 +62,10 @@ class LabelledArray(ArraySource):
         """An array beside it; KeyError where there is none."""
         return _neighbour(self, name)
 
+    def beside(self) -> list[StoredVariable]:
+        """All arrays beside it."""
+        return _beside(self)
+
 
 @dataclass(frozen=True)
 class LabelledFile(NpySource):
@@ -79,6 +84,10 @@ class LabelledFile(NpySource):
         """An array beside it; KeyError where there is none."""
         return _neighbour(self, name)
 
+    def beside(self) -> list[StoredVariable]:
+        """All arrays beside it."""
+        return _beside(self)
+
 
 def _labels(source: Any) -> Labels:
     context: XarrayContext = source.context
@@ -88,6 +97,11 @@ def _labels(source: Any) -> Labels:
 def _neighbour(source: Any, name: str) -> NeighbourArray:
     context: XarrayContext = source.context
     return context.neighbour(name)
+
+
+def _beside(source: Any) -> list[StoredVariable]:
+    context: XarrayContext = source.context
+    return context.variables()
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,6 +220,10 @@ class LazyXarraySource:
     def neighbour(self, name: str) -> NeighbourArray:
         """An array of the data set; KeyError where there is none."""
         return _neighbour(self, name)
+
+    def beside(self) -> list[StoredVariable]:
+        """All arrays beside it."""
+        return _beside(self)
 
 
 def open_xarray(given: Any, request: OpenRequest) -> Source:

@@ -73,6 +73,10 @@ class XarrayContext:
         """An array beside it; KeyError where there is none."""
         return self.find(name).as_neighbour()
 
+    def variables(self) -> list[StoredVariable]:
+        """All that lie beside it."""
+        return [self.find(name) for name in self.beside]
+
     def find(self, name: str) -> StoredVariable:
         """An array beside it before it is read; KeyError where there is none.
 

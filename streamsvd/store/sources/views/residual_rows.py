@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.errors import NonFiniteError
+from streamsvd.errors import NonFiniteError, remedy_of
 from streamsvd.store.sources.border import check_rectangle
 from streamsvd.store.sources.matrix_text import matrix_text
 from streamsvd.store.sources.views.adjusted import wide_dtype
 from streamsvd.store.sources.views.view import SourceView
 from streamsvd.typing import Matrix
 
-REMEDY = 'Pass nonfinite="zero" or "mean" to treat NaN as missing; Inf is always an error.'
+REMEDY = 'Pass nonfinite="zero" or "mean" to treat NaN as missing.'
 BYTES_AT_ONCE = 1 << 20
 """Bytes of rows in double precision that are projected at once, about."""
 
@@ -104,4 +104,6 @@ class ResidualRows(SourceView):
         if bad.any():
             i, j = (int(k) for k in np.unravel_index(int(np.argmax(bad)), bad.shape))
             value = "NaN" if np.isnan(X[i, j]) else "Inf"
-            raise NonFiniteError(value, first + i, j, self.locate(first + i, j), REMEDY)
+            raise NonFiniteError(
+                value, first + i, j, self.locate(first + i, j), remedy_of(value, REMEDY)
+            )

@@ -19,6 +19,7 @@ from streamsvd.errors import ShapeError, SpecError, StoreError, StreamSVDError
 from streamsvd.labels import Labels
 from streamsvd.store.explanations import access_error, raise_access_error
 from streamsvd.store.sight import Address
+from streamsvd.store.sources.beside import StoredVariable
 from streamsvd.store.sources.border import check_dtype, check_rectangle
 from streamsvd.store.sources.conventions import ROWS, Conventions, read_conventions
 from streamsvd.store.sources.flatten import Flattening, Rows, flattening
@@ -108,6 +109,12 @@ class ZarrSource:
 
         return zarr_neighbour(self, name)
 
+    def beside(self) -> list[StoredVariable]:
+        """All arrays of its group but itself."""
+        from streamsvd.store.sources.zarr_store.neighbours import zarr_variables
+
+        return zarr_variables(self)
+
 
 def open_zarr(
     source: Path | str | Store | zarr.Array | zarr.Group, request: OpenRequest
@@ -172,9 +179,14 @@ def open_node(source: Path | str | Store) -> zarr.Array | zarr.Group:
         if isinstance(source, Path):
             check_metadata(source)
             refuse_own_output(source)
+        shards = (
+            ", or one that holds the files of a matrix, such as .npy, to be stacked"
+            if isinstance(source, Path)
+            else ""
+        )
         raise StoreError(
             f"{store_name(source)} holds no zarr array or group (no zarr.json, .zarray or .zgroup). "
-            "Give the folder that contains one of these."
+            f"Give the folder that contains one of these{shards}."
         ) from error
 
 

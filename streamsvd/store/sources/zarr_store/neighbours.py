@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 import zarr
 
 from streamsvd.errors import MissingChunkError, StoreError
+from streamsvd.store.sources.beside import StoredVariable, names_text, variables_beside
 from streamsvd.store.sources.neighbours import NeighbourArray
 from streamsvd.store.sources.zarr_store.array import (
     ZarrSource,
@@ -52,7 +54,30 @@ def open_beside(source: ZarrSource, name: str) -> zarr.Array:
     try:
         return zarr.open_array(store=source.array.store, path=path, mode="r")
     except Exception as error:
-        raise KeyError(f" ({type(error).__name__})") from error
+        others = [variable.name for variable in variables_beside(source)]
+        there = f"there are {names_text(others)}" if others else type(error).__name__
+        raise KeyError(f"; {there}") from error
+
+
+def zarr_variables(source: ZarrSource) -> list[StoredVariable]:
+    """All arrays in the group of a matrix but itself, none of them read."""
+    parent, _, own = array_path(source).rpartition("/")
+    if not own:
+        return []
+    group = zarr.open_group(source.array.store, path=parent, mode="r")
+    missing = "fill" if source.array.fill_missing else "error"
+    found = []
+    for name, array in group.arrays():
+        if name == own:
+            continue
+        attributes = dict(array.attrs)
+        named = dimension_names(array, attributes)
+        dims = None if named is None else tuple(named)
+        read = partial(small_array, array, missing)
+        found.append(
+            StoredVariable(name, store_name(array), tuple(array.shape), dims, attributes, read)
+        )
+    return found
 
 
 def array_path(source: ZarrSource) -> str:
