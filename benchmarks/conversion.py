@@ -1,4 +1,4 @@
-"""D1: do conversion and projection run at the speed of a plain read of the source, and is a projection of very many rows written without holding it?
+"""I1: do conversion and projection run at the speed of a plain read of the source, and is a projection of very many rows written without holding it?
 
 ``python -m benchmarks.conversion WORK PATH`` does one of `WORK` with a matrix in this process, and prints one line of JSON: its seconds,
 and its peak memory. ``read`` is a pass of the same reader that looks at nothing, ``write`` as many bytes into new files.
@@ -229,7 +229,7 @@ def table(size: Size = "full", rounds: int = 3) -> Table:
             judged(many["peak"] <= budget),
         )
     )
-    return Table("D1", "conversion and projection", rows, (), figures)
+    return Table("I1", "conversion and projection", rows, (), figures)
 
 
 def main(arguments: list[str] | None = None) -> None:

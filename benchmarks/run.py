@@ -37,7 +37,7 @@ MODULES = {
     "T12": "ordinary",
     "T16": "tiny",
     "P1": "shared_read",
-    "D1": "conversion",
+    "I1": "conversion",
     "S1": "streams",
     "S2": "sweep_start",
     "K1": "kernels",

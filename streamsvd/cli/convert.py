@@ -14,7 +14,7 @@ from streamsvd.conversion.options import ConvertOptions
 @click.command("convert", short_help="Write a source in the layout that is read fastest.")
 @options.source
 @click.argument("out", type=options.Place(doing="write"))
-@options.record(ConvertOptions, "chunk", "chunk_rows", "out_dtype")
+@options.record(ConvertOptions, "chunk", "chunk_rows", "out_dtype", "header")
 @click.option("--overwrite", is_flag=True, help="Replace what is at OUT once the new one is whole.")
 @options.memory
 @options.as_json
@@ -28,6 +28,7 @@ def command(
     chunk: str,
     chunk_rows: int | None,
     out_dtype: str | None,
+    header: bool | None,
     overwrite: bool,
     memory: str | None,
     as_json: bool,
@@ -45,7 +46,8 @@ def command(
     from streamsvd.engine.memory import show_bytes
 
     given: dict[str, Any] = {
-        "chunk": chunk, "chunk_rows": chunk_rows, "out_dtype": out_dtype, "memory": memory,
+        "chunk": chunk, "chunk_rows": chunk_rows, "out_dtype": out_dtype, "header": header,
+        "memory": memory,
     }  # fmt: skip
     A = _matrix(source, variable, rows, missing)
     plan = plan_convert(A, **given)

@@ -14,7 +14,7 @@ from streamsvd.protocols import Source
 from streamsvd.store.sources.border import innermost_source
 from streamsvd.store.sources.contents import ListedArray
 from streamsvd.store.sources.gaps import may_lack
-from streamsvd.store.sources.kinds import find_kind
+from streamsvd.store.sources.kinds import STACK, find_kind
 from streamsvd.store.sources.labels import source_labels
 from streamsvd.store.sources.times import read_times
 
@@ -125,7 +125,7 @@ def _kind_title(source: str) -> str:
     kind = find_kind(path)
     if kind is None:
         return "a file of numbers without a header"
-    return "files stacked by rows" if kind.home == "stack:open_stack" else kind.title
+    return "files stacked by rows" if kind.home == STACK else kind.title
 
 
 def _faster_line(A: Source, source: str, given: Sequence[str]) -> str:

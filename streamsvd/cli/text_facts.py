@@ -35,6 +35,7 @@ def table_record(source: str) -> dict[str, Any] | None:
             ["columns", told],
             ["rows", "are named by the first column" if table.has_row_names else "have no names"],
             ["size", f"{path.stat().st_size:,} bytes"],
+            *(["remark", remark] for remark in table.remarks),
         ],
         "command": f"streamsvd convert {quote(source)} {quote(stem + '.zarr')}",
     }

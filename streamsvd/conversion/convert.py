@@ -86,6 +86,7 @@ def convert(
     chunk: str | int = "16MiB",
     chunk_rows: int | None = None,
     out_dtype: Any = None,
+    header: bool | None = None,
     memory: int | float | str | None = None,
     overwrite: bool = False,
     callback: Callback = ignore_event,
@@ -102,6 +103,8 @@ def convert(
         Bytes of a chunk, about; or its rows.
     out_dtype
         Type of the entries, such as ``"float32"``; that in which they are read if left out.
+    header
+        Whether the first line of a table of text names its columns; that line decides if left out.
     memory
         Bytes this process may use above its imports, or a text such as ``"256MiB"``; half of what is free if left out.
     overwrite
@@ -141,7 +144,9 @@ def convert(
     >>> streamsvd.open(made.path).chunks
     (1000, 8)
     """
-    options = ConvertOptions(chunk=str(chunk), chunk_rows=chunk_rows, out_dtype=out_dtype)
+    options = ConvertOptions(
+        chunk=str(chunk), chunk_rows=chunk_rows, out_dtype=out_dtype, header=header
+    )
     table, budget = text_table(A), allowed_bytes(memory)
     if table is not None:
         place = check_place(out, table, overwrite=overwrite)
@@ -149,6 +154,7 @@ def convert(
         callback(ResultWritten(str(place)))
         return _array_of(place, options, *done)
     source = _even_chunks(as_source(A), options)
+    options.check_no_header(source.name)
     place = check_place(out, source, overwrite=overwrite)
     labels = row_major_labels(source_labels(source))
     beside = arrays_over_columns(source, labels) if array_name(labels) else ()
@@ -202,13 +208,14 @@ def plan_convert(
     chunk: str | int = "16MiB",
     chunk_rows: int | None = None,
     out_dtype: Any = None,
+    header: bool | None = None,
     memory: int | float | str | None = None,
 ) -> RunPlan:
     """What `convert` will read and need, from shapes, and coordinates, alone.
 
     Parameters
     ----------
-    A, chunk, chunk_rows, out_dtype, memory
+    A, chunk, chunk_rows, out_dtype, header, memory
         As of `convert`.
 
     Returns
@@ -221,15 +228,18 @@ def plan_convert(
     SpecError, BudgetError
         As `convert`, before anything is read.
     """
-    options = ConvertOptions(chunk=str(chunk), chunk_rows=chunk_rows, out_dtype=out_dtype)
+    options = ConvertOptions(
+        chunk=str(chunk), chunk_rows=chunk_rows, out_dtype=out_dtype, header=header
+    )
     budget, path = allowed_bytes(memory), text_table(A)
     if path is not None:
-        table = open_csv_table(path)
+        table = open_csv_table(path, header)
         return RunPlan(
             "convert", str(path), options, 1, path.stat().st_size, 1, 1, table_bytes(table, options, budget), budget,
             ("text is parsed once, by one thread; how many rows it has is known at the end",),
         )  # fmt: skip
     source = _even_chunks(as_source(A), options)
+    options.check_no_header(source.name)
     labels = row_major_labels(source_labels(source))
     beside = arrays_over_columns(source, labels) if array_name(labels) else ()
     everything = replace(labels, coordinates=(*labels.coordinates, *beside))

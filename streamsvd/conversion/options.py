@@ -27,6 +27,8 @@ class ConvertOptions:
         Rows of a chunk, instead.
     out_dtype
         Type of the entries, such as ``"float32"``; that in which they are read if left out.
+    header
+        Whether the first line of a table of text names its columns; decided by that line if left out.
 
     Raises
     ------
@@ -37,6 +39,9 @@ class ConvertOptions:
     chunk: str = option("16MiB", "Bytes of a chunk of whole rows, about.")
     chunk_rows: int | None = option(None, "Rows of a chunk, instead of its bytes.")
     out_dtype: str | None = option(None, "Type of the entries, such as float32 [as they are read].")
+    header: bool | None = option(
+        None, "Whether the first line of a text names its columns [by that line]."
+    )
 
     def __post_init__(self) -> None:
         if self.chunk_rows is not None:
@@ -49,6 +54,19 @@ class ConvertOptions:
             )
         if self.out_dtype is not None:
             object.__setattr__(self, "out_dtype", _name_of(self.out_dtype))
+
+    def check_no_header(self, source: str) -> None:
+        """Refuse what is asked of the first line of what is no text.
+
+        Raises
+        ------
+        SpecError
+            If something is.
+        """
+        if self.header is not None:
+            raise SpecError(
+                f"header={self.header!r} belongs to a table of text, and {source} is none. Leave it out."
+            )
 
     @property
     def chunk_bytes(self) -> int:

@@ -105,8 +105,10 @@ def convert_table(
     BudgetError, StoreError, ShapeError, SpecError
         As of `convert` and of `csv_blocks`.
     """
-    table = open_csv_table(path)
+    table = open_csv_table(path, options.header)
     needed = table_bytes(table, options, budget)
+    for remark in table.remarks:
+        callback(SourceRemarked(remark))
     dtype, height = options.written_dtype(np.dtype(np.float64)), table_height(table, options)
     run = Run(None, 1, "cpu", needed, notify=callback)
     with explain_errors(place, INTACT):
@@ -139,7 +141,8 @@ def convert_table(
         raise
     for note in labels.notes:
         callback(SourceRemarked(note))
-    return labels, dtype, height, run.info(warnings=labels.notes, n_rows=rows)
+    told = (*table.remarks, *labels.notes)
+    return labels, dtype, height, run.info(warnings=told, n_rows=rows)
 
 
 class _RowNames:

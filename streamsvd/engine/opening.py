@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from streamsvd.engine.dask_source import DaskSource, dask_source, is_dask_array, mark_dask_missing
-from streamsvd.engine.xarray_source import dask_variable, is_xarray
 from streamsvd.errors import SpecError
 from streamsvd.protocols import Source
 from streamsvd.store.sources import open_source
@@ -68,12 +67,23 @@ def open(
                 "Select and reshape it before."
             )
         return _marked_dask(dask_source(source), missing_value)
-    if is_xarray(source) and (chunked := dask_variable(source, asked)) is not None:
-        return _marked_dask(chunked, missing_value)
+    if is_xarray(source):
+        from streamsvd.engine.xarray_source import dask_variable  # what other sources never need
+
+        if (chunked := dask_variable(source, asked)) is not None:
+            return _marked_dask(chunked, missing_value)
     return open_source(
         source, variable, rows, missing, missing_value=missing_value, dtype=dtype, shape=shape,
         offset=offset,
     )  # fmt: skip
+
+
+def is_xarray(source: object) -> bool:
+    """Whether this is an object of xarray, without importing it to ask."""
+    return any(
+        base.__module__.startswith("xarray.") and base.__name__ in ("DataArray", "Dataset")
+        for base in type(source).__mro__
+    )
 
 
 def _marked_dask(source: DaskSource, number: float | None) -> DaskSource:

@@ -19,8 +19,6 @@ from streamsvd.store.sources.objects.xarray_variables import XarrayContext, xarr
 from streamsvd.store.sources.packing import Packing
 from streamsvd.store.sources.request import OpenRequest
 
-NAMES = ("DataArray", "Dataset")
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelledDaskSource(DaskSource):
@@ -63,14 +61,6 @@ class LabelledDaskSource(DaskSource):
     def beside(self) -> list[StoredVariable]:
         """All arrays of the data set."""
         return self.context.variables()
-
-
-def is_xarray(source: object) -> bool:
-    """Whether this is an object of xarray, without importing it to ask."""
-    return any(
-        base.__module__.startswith("xarray.") and base.__name__ in NAMES
-        for base in type(source).__mro__
-    )
 
 
 def dask_variable(source: Any, request: OpenRequest) -> LabelledDaskSource | None:

@@ -317,8 +317,10 @@ def _rows_of(
     """New rows, opened, with the columns of a result, and without the climatology that its rows had lost."""
     from streamsvd.engine.transforms import climatology_of, subtract_same
     from streamsvd.factor.alignment import align_columns
+    from streamsvd.factor.projection import columns_in_use
 
-    found = align_columns(result.labels, _open(new, variable, rows, missing), align=align)
+    opened = _open(new, variable, rows, missing)
+    found = align_columns(result.labels, opened, align=align, needed=columns_in_use(result))
     if result.climatology is None or climatology_of(found) is not None:
         return found
     return subtract_same(found, result.climatology)

@@ -41,7 +41,7 @@ SMALLEST = {
     "T12": lambda: ordinary.table("small", cases=["identity"], of="tiny"),
     "T16": lambda: tiny.table("small", 1),
     "P1": lambda: shared_read.table("small", 1),
-    "D1": lambda: conversion.table("small", 1),
+    "I1": lambda: conversion.table("small", 1),
     "S1": lambda: streams.table("small", 1),
     "S2": lambda: sweep_start.table("small"),
     "K1": lambda: kernels.table("small", 1),

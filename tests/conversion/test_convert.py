@@ -450,6 +450,27 @@ def test_nothing_is_asked_of_text(here, capsys, asked):
     assert "is text: it is converted as it is" in capsys.readouterr().err
 
 
+def test_the_first_line_of_text_is_asked_for_where_it_may_be_either(here, capsys):
+    Path("x.csv").write_text("rs1,1,2\nrs2,0,0\nrs3,2,1\n")
+    assert app.run(["convert", "x.csv", "B.zarr"]) != 0
+    said = capsys.readouterr().err
+    assert "--header" in said
+    assert "--no-header" in said
+    assert app.run(["convert", "x.csv", "B.zarr", "--no-header"]) == 0
+    assert "first column is taken for names of rows: 'rs1'" in capsys.readouterr().err
+    np.testing.assert_array_equal(entries("B.zarr"), [[1, 2], [0, 0], [2, 1]])
+    assert app.run(["convert", "x.csv", "C.zarr", "--header", "--json"]) == 0
+    said = capsys.readouterr().out
+    assert "first column is taken for names of rows" in said
+    assert list(source_labels(streamsvd.open("C.zarr")).column_names) == ["1", "2"]
+    made = streamsvd.convert("x.csv", "D.zarr", header=False)
+    assert made.shape == (3, 2)
+    assert "names of rows" in made.info.warnings[0]
+    assert streamsvd.plan("convert", "x.csv", header=False).options.header is False
+    with pytest.raises(streamsvd.SpecError, match=r"header=False .* table of text"):
+        streamsvd.convert(A, "E.zarr", header=False)
+
+
 def test_text_that_is_broken_leaves_nothing(here):
     Path("x.csv").write_text("1,2\n3,4\n5,six\n")
     with pytest.raises(streamsvd.SpecError, match="six"):

@@ -96,7 +96,7 @@ def test_blocks_with_other_columns_are_refused(tmp_path):
     model.update(first, "first")
     data = xr.open_zarr(tmp_path / "0.zarr", consolidated=False)
     others = {
-        "lat of .* differs from that of the model: at 1 it is 0.5": data.assign_coords(lat=[1, 0.5, -1]),
+        "lat of .* differs from that of the model: at 1 it is 0.5, the model has 0": data.assign_coords(lat=[1, 0.5, -1]),
         "dimensions lon, lat, those of the model of lat, lon": data.transpose("time", "lon", "lat"),
     }  # fmt: skip
     for i, (words, other) in enumerate(others.items()):

@@ -62,7 +62,7 @@ def list_matrices(source: Any) -> list[ListedArray]:
         A `Path`, a URL or an object.
     """
     kind = find_kind(source)
-    read = None if kind is None else _READERS.get(kind.home)
+    read = None if kind is None else LISTERS.get(kind.home)
     if read is None:
         return []
     found, beside = read(source)
@@ -144,11 +144,11 @@ def _of_tensors(path: Path) -> tuple[list[ListedArray], set[str]]:
     return [ListedArray(n, tuple(t.shape), np.dtype(t.dtype), None) for n, t in tensors], set()
 
 
-_READERS: dict[str, Callable[[Any], tuple[list[ListedArray], set[str]]]] = {
-    "zarr_array:open_zarr": _of_zarr,
-    "hdf5:open_hdf5": _of_hdf5,
-    "netcdf3:open_netcdf3": _of_netcdf3,
-    "npz:open_npz": _of_npz,
-    "tensors:open_tensor": _of_tensors,
+LISTERS: dict[str, Callable[[Any], tuple[list[ListedArray], set[str]]]] = {
+    "zarr_store.array:open_zarr": _of_zarr,
+    "hdf5.array:open_hdf5": _of_hdf5,
+    "netcdf3.array:open_netcdf3": _of_netcdf3,
+    "files.npz:open_npz": _of_npz,
+    "files.tensors:open_tensor": _of_tensors,
 }
 """What lists the arrays of a source, by what opens its kind."""

@@ -16,6 +16,8 @@ from streamsvd.store.sources.magic import is_hdf5, is_netcdf3
 from streamsvd.store.sources.request import OpenRequest
 
 ZARR_METADATA = ("zarr.json", ".zarray", ".zgroup")
+STACK = "views.stack:open_stack"
+"""What opens several files as one."""
 Opener = Callable[[Any, OpenRequest], Source]
 
 
@@ -125,7 +127,7 @@ KINDS = (
     SourceKind("an AnnData object", "files.annotated:open_annotated", ("variable", "rows"), types=("anndata.AnnData",)),
     SourceKind("genotypes of PLINK", "files.plink:open_plink", suffixes=(".bed",)),
     SourceKind(
-        "a list, a folder or a pattern of such files, stacked by rows", "views.stack:open_stack",
+        "a list, a folder or a pattern of such files, stacked by rows", STACK,
         ("variable", "rows", "missing", "dtype", "shape", "offset"), recognise=_is_shards,
     ),
     NUMBERS,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 from typing import Any
+
+from streamsvd.errors import StoreError
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 NETCDF3 = b"CDF"
@@ -11,6 +14,22 @@ NETCDF3 = b"CDF"
 OTHER_HDF5 = (".h5ad", ".mat")
 """Ends of names of files of HDF5 that are read, or refused, by other rules."""
 _MOST_USER_BLOCK = 1 << 20
+
+
+def check_not_empty(path: Path) -> None:
+    """Refuse a file without a byte, which has no first ones.
+
+    Raises
+    ------
+    StoreError
+        If it is one.
+    """
+    try:
+        found = path.stat()
+    except OSError:  # said by what reads it
+        return
+    if stat.S_ISREG(found.st_mode) and found.st_size == 0:
+        raise StoreError(f"{path} is empty: the file has no bytes. Write it again.")
 
 
 def is_netcdf3(source: Any) -> bool:

@@ -14,6 +14,7 @@ from streamsvd.protocols import Source
 from streamsvd.store.explanations import path_exists
 from streamsvd.store.sources.flatten import Rows
 from streamsvd.store.sources.kinds import KINDS, NUMBERS, SourceKind, find_kind
+from streamsvd.store.sources.magic import check_not_empty
 from streamsvd.store.sources.request import OpenRequest, source_text
 from streamsvd.store.sources.views.missing_number import mark_missing
 
@@ -54,6 +55,8 @@ def open_source(
         request = _with_inside(request, inside)
         if not path_exists(source):
             source = _pattern(source)
+    if isinstance(source, Path):
+        check_not_empty(source)
     kind = find_kind(source)
     if (
         kind is None

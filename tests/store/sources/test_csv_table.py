@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import subprocess
 import sys
 
@@ -42,8 +43,15 @@ CASES = {
     "gzip": ("a.csv.gz", "id,a\nr,1\ns,NA\n", ("a",), ["r", "s"], [[1], [NAN]]),
     "commas in numbers": ("a.csv", "x;y\n1,5;2\n", ("x", "y"), None, [[1.5, 2]]),
     "those of R": ("a.txt", "a b\nr 1 2\n", ("a", "b"), ["r"], [[1, 2]]),
-    "those of pandas": ("a.csv", "0,1\n5,6\n", ("0", "1"), None, [[5, 6]]),
-    "years": ("a.csv", "place,2000,2001\nx,1,2\n", ("2000", "2001"), ["x"], [[1, 2]]),
+    "those of pandas": ("a.csv", ",0,1\n7,5,6\n", ("", "0", "1"), None, [[7, 5, 6]]),
+    "those of pandas, and names": ("a.csv", ",0,1\nx,5,6\n", ("0", "1"), ["x"], [[5, 6]]),
+    "counts alone": ("a.csv", "0,1\n5,6\n", None, None, [[0, 1], [5, 6]]),
+    "names and numbers": ("a.csv", "geneA,0.5,1\ngeneB,2,3\n", None, ["geneA", "geneB"], [[0.5, 1], [2, 3]]),
+    "names and counts": ("a.csv", "rs1,0,0\nrs2,2,1\n", None, ["rs1", "rs2"], [[0, 0], [2, 1]]),
+    "names, one missing": ("a.csv", "id,a\nx,1\n,2\n", ("a",), ["x", ""], [[1], [2]]),
+    "numbers, one missing": ("a.csv", "b,a\nNA,1\n3,2\n", ("b", "a"), None, [[NAN, 1], [3, 2]]),
+    "years of R": ("a.txt", "2000 2001\nr 1 2\n", ("2000", "2001"), ["r"], [[1, 2]]),
+    "blank lines above": ("a.csv", "\n# x\n\na,b\n1,2\n", ("a", "b"), None, [[1, 2]]),
     "quotes": ("a.csv", '"a","b, c"\n"1","2"\n', ("a", "b, c"), None, [[1, 2]]),
     "one column": ("a.csv", "a\n1\n2\n", ("a",), None, [[1], [2]]),
     "one row": ("a.csv", "1,2\n", None, None, [[1, 2]]),
@@ -94,6 +102,13 @@ WRONG = {
     "header alone": ("a,b\n", ShapeError, "a header and no rows"),
     "nothing": ("\n\n", ShapeError, "no rows"),
     "names alone": ("id\nr\ns\n", ShapeError, "names of rows and no numbers"),
+    "text in a column of numbers": ("a,b,c\n<0.1,2,3\n0.5,3,4\n", SpecError, r"'<0.1' in line 2 .* '0.5' in line 3, which is one: .* Mend"),
+    "hexadecimal": ("a,b\n1,2\n0x1,2\n", SpecError, r"'0x1' in line 3 .* '1' in line 2"),
+    "exponent of Fortran": ("1,2.5\n1D3,2.5\n", SpecError, r"'1D3' in line 2 .* '1' in line 1"),
+    "text in the first line": ("<1,2,3\n0.5,3,4\n", SpecError, r"'<1' in line 1 .* '0.5' in line 2, .* header=True"),
+    "years": ("place,2000,2001\nx,1,2\n", SpecError, r"'place', '2000', '2001', which may be a header.*header=True .--header.*header=False .--no-header"),
+    "counts after a name": ("rs1,1,2\nrs2,0,0\n", SpecError, r"'rs1', '1', '2', which may be a header"),
+    "years without a title": (",2000,2001\n1,1,2\n", SpecError, r"'', '2000', '2001', which may be a header"),
     "titles too few": ("a,b\n1,2,3\n", ShapeError, "2 titles in its header and 3 fields"),
 }  # fmt: skip
 
@@ -106,6 +121,64 @@ def test_what_is_no_table_of_numbers_is_named(tmp_path, monkeypatch, case, plain
     text, error, words = WRONG[case]
     with pytest.raises(error, match=words):
         whole(write(tmp_path, "a.csv", text))
+
+
+NO_HEADER = {
+    "markers": "rs1,1,2\nrs2,0,0\nrs3,2,1\n",
+    "dates": "2000-01-01,1,2\n2000-01-02,4,5\n",
+    "genes": "geneA,5,6\ngeneB,0,1\n",
+}
+
+
+@pytest.mark.parametrize("case", NO_HEADER)
+def test_the_user_says_what_the_first_line_is(tmp_path, case):
+    path = write(tmp_path, "a.csv", NO_HEADER[case])
+    lines = [line.split(",") for line in NO_HEADER[case].splitlines()]
+    table, values, names = whole(path, header=False)
+    assert names == [line[0] for line in lines]
+    np.testing.assert_array_equal(values, [[float(x) for x in line[1:]] for line in lines])
+    assert table.column_names is None
+    table, values, names = whole(path, header=True)
+    assert table.column_names == tuple(lines[0][1:])
+    assert names == [line[0] for line in lines[1:]]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (",0,1\n7,5,6\n", ["taken for a header: '', '0', '1'; .*--no-header"]),
+        ("0,1\n5,6\n", ["taken for a row of numbers: '0', '1'; .*--header"]),
+        ("<0.1\n0.5\n", ["taken for a header: '<0.1'"]),
+        ("r1,<0.1,5\nr2,1,2\n", ["taken for a header: 'r1', '<0.1', '5'", "names of rows: 'r2'"]),
+        ("id,a\nr,1\ns,2\n", ["first column is taken for names of rows: 'r', 's'$"]),
+        ("a,b\n1,2\n", []),
+        ("5,7\n1,2\n", []),
+    ],
+)
+def test_what_was_guessed_is_told(tmp_path, text, words):
+    told = open_csv_table(write(tmp_path, "a.csv", text)).remarks
+    assert len(told) == len(words)
+    for found, pattern in zip(told, words, strict=True):
+        assert re.search(pattern, found)
+
+
+@pytest.mark.parametrize("width", [2, 300])
+@pytest.mark.parametrize(("usual", "odd"), [("r", "7"), ("5", "1D3")])
+def test_what_is_far_below_is_named_by_its_line(tmp_path, width, usual, odd):
+    lines = [",".join(["t", *(f"c{j}" for j in range(width))])]
+    lines += [",".join([odd if i == 3000 else usual, *["1"] * width]) for i in range(3001)]
+    path = write(tmp_path, "a.csv", "\n".join(lines))
+    with pytest.raises(SpecError, match=f"'{odd}' in line 3,002 "):
+        whole(path)
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["arrow", "python"])
+def test_a_number_with_a_comma_is_no_name(tmp_path, monkeypatch, plain):
+    if plain:
+        monkeypatch.setattr(csv_parsers, "MANY_COLUMNS", 0)
+    path = write(tmp_path, "a.csv", "id;a\n" + "r;1,5\n" * 1500 + "2,5;1,5\n")
+    with pytest.raises(SpecError, match=r"'2,5' in line 1,502 "):
+        whole(path)
 
 
 def test_damage_is_named(tmp_path):

@@ -142,3 +142,10 @@ def test_a_name_behind_a_path_is_an_array_in_a_file(tmp_path):
         open_source(f"{tmp_path}/b.npz:/y")
     with pytest.raises(SpecError, match="variable='y' belongs to"):
         open_source(f"{tmp_path}/a:.npy:/y")
+
+
+def test_what_lists_arrays_is_known_by_what_opens_their_kind():
+    from streamsvd.store.sources.contents import LISTERS
+    from streamsvd.store.sources.kinds import KINDS, STACK
+
+    assert {*LISTERS, STACK} <= {kind.home for kind in KINDS}

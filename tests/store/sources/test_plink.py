@@ -95,7 +95,8 @@ def test_what_is_no_complete_file_is_refused(tmp_path, read):
     source, data = open_source(path), path.read_bytes()
     for changed, words in (
         (b"chr1\t100\t200\n", "a .bed of intervals|intervals of a genome"),
-        (b"", "no .bed file of PLINK"),
+        (b"", "is empty"),
+        (b"words", "no .bed file of PLINK"),
         (b"\x6c\x1b\x00" + data[3:], "person by person.*--make-bed"),
         (b"\x6c\x1b", "third byte"),
         (data[:-1], "has 20 bytes, and 6 variants of 9 persons, .* are 21"),

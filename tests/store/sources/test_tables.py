@@ -245,7 +245,7 @@ def test_parts_of_a_table_are_stacked_in_a_folder(tmp_path, kind):
     )
     with pytest.raises(
         SpecError,
-        match=r"part-0.* and .*part-9.* different columns: column 1 is b, c in one and x in the other",
+        match=r"part-0.* and .*part-9.* different columns: column of .*: at 1 it is x, .* has b, c",
     ):
         open_source(folder)
     assert_source(open_source(folder, "a,d"), like=np.concatenate([A, A])[:, [0, 2]])

@@ -71,10 +71,26 @@ class TextLayout:
             "Leave that column out of the file, or write what is missing as NA."
         )
 
+    def refuse_name(self, text: str, line: int) -> SpecError:
+        """What is said of a number among names of rows."""
+        return SpecError(
+            f"{self.path} has {text!r} in line {line:,} (blank ones are not counted) of its first column, which is a number, and texts "
+            "in the lines before: it either names the rows or holds numbers. Mend that field; write names so that none is a number."
+        )
+
 
 def line_parser(layout: TextLayout) -> LineParser:
-    """What turns lines of a table into numbers."""
-    return (_PlainParser if layout.columns > MANY_COLUMNS else _ArrowParser)(layout)
+    """What turns lines of a table into numbers; it refuses a number among names of rows."""
+    parse = (_PlainParser if layout.columns > MANY_COLUMNS else _ArrowParser)(layout)
+
+    def read(text: bytes, above: int) -> tuple[Real, list[str] | None]:
+        values, names = parse(text, above)
+        for i, name in enumerate(names or ()):
+            if is_entry(with_point(name, layout.decimal_point)):
+                raise layout.refuse_name(name, above + i + 1)
+        return values, names
+
+    return read
 
 
 class _ArrowParser:
@@ -167,7 +183,12 @@ class _PlainParser:
 def fields_of_line(line: str, delimiter: str, decimal_point: str) -> list[str]:
     """The fields of one line, with a point in their numbers."""
     (parts,) = csv.reader([line], delimiter=delimiter)
-    return [part.replace(",", ".") if decimal_point == "," else part for part in parts]
+    return [with_point(part, decimal_point) for part in parts]
+
+
+def with_point(text: str, decimal_point: str) -> str:
+    """A field with a point where its number has a comma."""
+    return text.replace(",", ".") if decimal_point == "," else text
 
 
 def is_number(text: str) -> bool:
@@ -176,4 +197,9 @@ def is_number(text: str) -> bool:
         float(text)
     except ValueError:
         return text.strip() in MISSING
-    return True
+    return "_" not in text
+
+
+def is_entry(text: str) -> bool:
+    """Whether a field is a number, and not missing."""
+    return text.strip() not in MISSING and is_number(text)

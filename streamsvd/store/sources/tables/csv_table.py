@@ -11,12 +11,13 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from streamsvd.errors import ShapeError, SpecError, StoreError
 from streamsvd.store.explanations import explain_errors
+from streamsvd.store.sources.magic import check_not_empty
+from streamsvd.store.sources.tables.csv_head import is_header, names_rows, remarks
 from streamsvd.store.sources.tables.csv_parsers import (
     TextLayout,
     fields_of_line,
@@ -31,6 +32,7 @@ BLOCK_BYTES = 1 << 20
 """Of text that is parsed at once, about; of long lines, several."""
 LINES_AT_ONCE = 16
 _LOOK_BYTES = 64 << 20
+_LOOK_LINES = 1000
 _DELIMITERS = ("\t", ",", ";", "|", " ")
 
 
@@ -63,10 +65,13 @@ class CsvTable(TextLayout):
         Lines before the first row: the header, and comments above it.
     line_bytes
         Of the longest of its first lines.
+    remarks
+        What was guessed of its first line and its first column.
     """
 
     skipped_lines: int = 0
     line_bytes: int = 0
+    remarks: tuple[str, ...] = ()
 
     @property
     def block_bytes(self) -> int:
@@ -91,38 +96,41 @@ def open_csv_table(path: Path, header: bool | None = None) -> CsvTable:
     path
         A file of one of `SUFFIXES`; what ends in ``.gz`` is unpacked as it is read.
     header
-        Whether the first line names the columns. If left out, it does where it holds what is no number after its first field, or
-        the numbers 0, 1, 2 and so on, as pandas writes them.
+        Whether the first line names the columns; `is_header` decides if left out.
 
     Raises
     ------
     ShapeError
         If it has no rows of numbers.
     SpecError
-        If columns after the first hold texts; it names them.
+        If columns after the first hold texts, or the first holds texts and numbers; it names them. Or if the first line may be
+        either, a header or a row.
     StoreError
         If it cannot be read.
     """
+    check_not_empty(path)
     lines = _first_lines(path)
-    comments = 0
-    while comments < len(lines) and lines[comments].lstrip().startswith("#"):
-        comments += 1
-    texts = [line for line in lines[comments:] if line.strip()]
+    above = 0
+    while above < len(lines) and _is_skipped(lines[above]):
+        above += 1
+    texts = [line for line in lines[above:] if line.strip()]
     if not texts:
         raise ShapeError(f"{path} has no rows. A matrix needs at least one entry.")
     with _text_errors(path):
-        delimiter = _delimiter(path, texts)
-    decimal = "," if delimiter == ";" and "," in "".join(texts[1:] or texts) else "."
+        delimiter = _delimiter(path, texts[:2])
+    decimal = "," if delimiter == ";" and "," in "".join(texts[1:2] or texts) else "."
     with _text_errors(path):
-        fields = [fields_of_line(line, delimiter, decimal) for line in texts]
+        fields = [fields_of_line(line, delimiter, decimal) for line in texts[:2]]
+        firsts = [fields_of_line(line, delimiter, decimal)[0] for line in texts]
     top = fields[0]
     below = fields[1] if len(fields) > 1 else None
+    said = header
     if header is None:
-        header = _is_header(top, below)
+        header = is_header(path, top, below)
     if header and below is None:
         raise ShapeError(f"{path} has a header and no rows. A matrix needs at least one entry.")
     row = below if header and below is not None else top
-    named = not is_number(row[0])
+    named = names_rows(path, firsts[int(header) :], above + int(header), header=header)
     titles = top if header else None
     if titles is not None and len(titles) == len(row) - 1 and named:
         titles = ["", *titles]  # as R writes it: names of rows have no title
@@ -133,7 +141,7 @@ def open_csv_table(path: Path, header: bool | None = None) -> CsvTable:
         )
     if width < 1:
         raise ShapeError(
-            f"{path} has names of rows and no numbers: its first row is {texts[-1]!r}."
+            f"{path} has names of rows and no numbers: its first row is {texts[int(header)]!r}."
         )
     _check_numbers(path, row, titles, named)
     return CsvTable(
@@ -143,8 +151,9 @@ def open_csv_table(path: Path, header: bool | None = None) -> CsvTable:
         width,
         None if titles is None else tuple(titles[int(named) :]),
         named,
-        comments + bool(header),
+        above + bool(header),
         max(len(line.encode()) for line in texts),
+        remarks(top, firsts[int(header) :], header=header, is_said=said is not None, named=named),
     )
 
 
@@ -221,15 +230,29 @@ def _text_errors(path: Path) -> Iterator[None]:
 
 
 def _first_lines(path: Path) -> list[str]:
-    """The comments, the header and the first row below."""
+    """What stands above the table, and its first lines: two at least, then as many as a block has."""
     lines: list[str] = []
     with _text_errors(path), _open_bytes(path) as file:
-        shown = 0
-        while shown < 3 and (line := file.readline(_LOOK_BYTES)):
-            text = line.decode("utf-8-sig" if not lines else "utf-8").rstrip("\r\n")
+        shown = size = 0
+        while shown < 2 or (shown < _LOOK_LINES and size < BLOCK_BYTES):
+            line = file.readline(_LOOK_BYTES)
+            if not line or (shown > 1 and size + len(line) > BLOCK_BYTES):
+                break
+            size += len(line)
+            try:
+                text = line.decode("utf-8-sig" if not lines else "utf-8").rstrip("\r\n")
+            except UnicodeDecodeError:
+                if shown > 1:  # the line is named when it is read
+                    break
+                raise
             lines.append(text)
-            shown += bool(text.strip()) and not text.lstrip().startswith("#")
+            shown += not _is_skipped(text)
     return lines
+
+
+def _is_skipped(line: str) -> bool:
+    """Whether a line above the table is none of it: blank, or a comment."""
+    return not line.strip() or line.lstrip().startswith("#")
 
 
 def _delimiter(path: Path, lines: Sequence[str]) -> str:
@@ -250,26 +273,6 @@ def _delimiter(path: Path, lines: Sequence[str]) -> str:
         return numbers and len(parts[-1]) > 1, len({len(part) for part in parts}) == 1
 
     return max(inside, key=order, default=preferred)
-
-
-def _is_header(top: Sequence[str], below: Sequence[str] | None) -> bool:
-    """Whether the first of two lines names the columns; numbers count as names where they are 0, 1, 2 and so on, or years."""
-    rest = top[1:]
-    if any(not is_number(text) for text in rest):
-        return True
-    if below is None:
-        return False
-    if top[0].strip() and is_number(top[0]):
-        return (
-            list(top) == [str(j) for j in range(len(top))]
-            and list(top) != list(below)
-            and len(top) > 1
-        )
-    # The first field alone is a text, or nothing: the title of a column of numbers, or the name of a row.
-    if not top[0].strip() or is_number(below[0]) or len(top) < len(below):
-        return True
-    whole = [int(text) for text in rest if text.isdecimal()]
-    return len(rest) > 1 and len(whole) == len(rest) and all(a < b for a, b in pairwise(whole))
 
 
 def _check_numbers(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from stat import S_ISREG
@@ -13,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.errors import ShapeError, SpecError, StoreError
-from streamsvd.labels import Coordinate, Dimension, Labels, TextValues
+from streamsvd.labels import NO_LABELS, Coordinate, Dimension, Labels, TextValues
 from streamsvd.protocols import Source
 from streamsvd.store.sight import MOST_ADDRESSES, Address
 from streamsvd.store.sources.border import BLOCK_BYTES, check_rectangle, row_block
+from streamsvd.store.sources.column_agreement import column_difference
 from streamsvd.store.sources.flatten import Flattening
 from streamsvd.store.sources.labels import MOST_ALONG_ROWS, source_labels
 from streamsvd.store.sources.matrix_text import matrix_text
@@ -322,7 +323,7 @@ class _Common:
             )
         if common != self.dtype:
             self.dtype, self._of_dtype = common, part
-        if self._titles and part is not first:
+        if self._titles.columns and part is not first:
             _check_titles(first, self._titles, part)
 
     @property
@@ -366,32 +367,19 @@ def _holds(wide: np.dtype[Any], narrow: np.dtype[Any]) -> bool:
     return bool(np.can_cast(narrow, wide, "safe"))
 
 
-def _column_labels(part: Source) -> tuple[Coordinate, ...]:
-    """Names and coordinates of the columns; nothing is read of what has none, nor of tables."""
+def _column_labels(part: Source) -> Labels:
+    """What is said of the columns; nothing is read of what says nothing, nor of tables."""
     choice = getattr(part, "choice", None)
     if isinstance(choice, ColumnChoice):
-        return choice.labels(part.shape).column_coordinates
-    return source_labels(part).column_coordinates if hasattr(part, "labels") else ()
+        return choice.labels(part.shape)
+    return source_labels(part) if hasattr(part, "labels") else NO_LABELS
 
 
-def _check_titles(first: Source, titles: Sequence[Coordinate], part: Source) -> None:
-    """Refuse a part whose columns are called otherwise."""
-    theirs = {c.name: c for c in _column_labels(part)}
-    for mine in titles:
-        other = theirs.get(mine.name)
-        if other is None or other.array.shape != mine.array.shape:
-            continue
-        differ = np.flatnonzero(mine.array.reshape(-1) != other.array.reshape(-1))
-        if differ.size and not _both_nan(mine, other):
-            at = int(differ[0])
-            a, b = (c.array.reshape(-1)[at] for c in (mine, other))
-            raise SpecError(
-                f"{first.name} and {part.name} have different columns: {mine.name} {at} is {a!s} in one and {b!s} in the other. "
-                "Leave one of them out, or choose columns of tables by name: variable='a,b,c'."
-            )
-
-
-def _both_nan(mine: Coordinate, other: Coordinate) -> bool:
-    if isinstance(mine.values, TextValues) or isinstance(other.values, TextValues):
-        return False
-    return bool(np.array_equal(mine.values, other.values, equal_nan=mine.values.dtype.kind == "f"))
+def _check_titles(first: Source, titles: Labels, part: Source) -> None:
+    """Refuse a part whose columns are called otherwise, or whose numbers are in another unit."""
+    difference = column_difference(titles, _column_labels(part))
+    if difference is not None:
+        raise SpecError(
+            f"{first.name} and {part.name} have different columns: {difference.sentence(first.name, part.name)} Leave one of them out, or "
+            "choose columns of tables by name: variable='a,b,c'."
+        )
