@@ -29,6 +29,7 @@ def in_options(message: str) -> str:
     long = "|".join(name for name in names if "_" in name)  # short ones are words of any sentence
     text = re.sub(rf"(?<![\w-])({long})\b", _flag, text)
     text = re.sub(r"(--[\w-]+) \(\1\)", r"\1", text)
+    text = text.replace(" of streamsvd.open.", ".")  # here it is an option of the verb
     if text != message:
         text = re.sub(r'"([\w.-]+)"', r"\1", text)  # values need no quotes here
     return re.sub(r"\.\.(?=\s|$)", ".", text)

@@ -138,9 +138,9 @@ def choose_columns(
         told = _listing(repr(c.name) for c in lists)
         said = f"{where} has columns of lists beside others: {told}."
     if lists:
-        said += f" Choose one of lists by variable={lists[0].name!r}."
+        said += f" Choose one of lists by variable={lists[0].name!r} of streamsvd.open."
     if usable:
-        said += f" Choose columns of numbers by their names: variable={_example(usable)!r}."
+        said += f" Choose columns of numbers by their names: variable={_example(usable)!r} of streamsvd.open."
     raise SpecError(said if usable or lists else f"{said} None is left.")
 
 
