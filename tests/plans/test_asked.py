@@ -263,7 +263,9 @@ def test_what_is_open_cannot_be_asked_to_fill(tmp_path):
 
     zarr.create_array(tmp_path / "a", shape=(8, 3), chunks=(4, 3), dtype="f8")
     A = streamsvd.open(tmp_path / "a")
-    with pytest.raises(streamsvd.SpecError, match="missing='fill' was asked of .* open already"):
+    with pytest.raises(
+        streamsvd.SpecError, match="missing='fill' belongs to .*/a is a matrix that is open already"
+    ):
         streamsvd.open(A, missing="fill")
     assert streamsvd.open(A) is A
 

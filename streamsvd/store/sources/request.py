@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from streamsvd.errors import SpecError
+from streamsvd.protocols import Source
 from streamsvd.store.sources.flatten import Rows
 
 
@@ -82,7 +83,9 @@ def _number_type(given: Any) -> np.dtype[Any]:
 
 
 def source_text(source: Any) -> str:
-    """How messages call what is to be opened: a path, or the type of an object."""
+    """How messages call what is to be opened: a path, the name of a matrix, or the type of an object."""
     if isinstance(source, str | os.PathLike):
         return os.fspath(source)
+    if isinstance(source, Source):
+        return source.name
     return f"{type(source).__module__}.{type(source).__qualname__}"

@@ -142,7 +142,9 @@ def is_pattern(path: Path) -> bool:
 
 def is_shard_folder(path: Path) -> bool:
     """Whether a folder is none of zarr, nor a record made here, and holds a file that is a matrix of its own."""
-    if not path.is_dir() or any((path / name).exists() for name in (*ZARR_METADATA, *OWN_RECORDS)):
+    if not path.is_dir() or any(
+        os.path.lexists(path / name) for name in (*ZARR_METADATA, *OWN_RECORDS)
+    ):
         return False
     try:
         return any(kind and not kind.startswith(FOLDER) for _, kind in _entries(path))
