@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from streamsvd.checks.masks import as_array
 from streamsvd.labels import Coordinate, Dimension, TextValues
 from streamsvd.store.sources.neighbours import NamedValues, names_of
 from streamsvd.store.sources.same_places import given_coordinates
@@ -16,7 +17,7 @@ from streamsvd.typing import Real
 
 def pack_numbers(values: Any) -> StoredNumbers:
     """Numbers of float64 as a model keeps them."""
-    numbers = np.ascontiguousarray(values, np.float64)
+    numbers = as_array(values).astype(np.float64, order="C", copy=False)
     return StoredNumbers(shape=numbers.shape, data=base64.b64encode(numbers.tobytes()).decode())
 
 
