@@ -205,7 +205,6 @@ def test_damage_is_named(tmp_path, read, kind):
         data[:-9],
         data[: len(data) // 3],
         data[:3],
-        b"",
         b"nothing of the kind",
         data[:100] + b"x" * (len(data) - 100),
     ):
