@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from streamsvd.engine.columns import View, kept_source
 from streamsvd.errors import ShapeError, SpecError
@@ -30,16 +29,6 @@ if TYPE_CHECKING:
     from streamsvd.factor.result import SVD
 
 ROW_POLICIES = ("raise", "zero", "mean")
-
-
-def columns_in_use(result: SVD) -> npt.NDArray[np.bool_]:
-    """Which columns took part in a result, ``(n,)``: neither left out nor of weight 0."""
-    found = np.array(~np.isnan(result.Vh).all(axis=0))
-    weights = result.preparation.get("column_weights")
-    if weights is not None:
-        found &= np.asarray(weights) > 0
-    found[list(result.info.dropped_columns)] = False
-    return np.asarray(found)
 
 
 def score_map(result: SVD) -> ScoreMap:

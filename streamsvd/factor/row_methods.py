@@ -317,10 +317,10 @@ def _rows_of(
     """New rows, opened, with the columns of a result, and without the climatology that its rows had lost."""
     from streamsvd.engine.transforms import climatology_of, subtract_same
     from streamsvd.factor.alignment import align_columns
-    from streamsvd.factor.projection import columns_in_use
+    from streamsvd.factor.projection import score_map
 
     opened = _open(new, variable, rows, missing)
-    found = align_columns(result.labels, opened, align=align, needed=columns_in_use(result))
+    found = align_columns(result.labels, opened, align=align, needed=score_map(result).takes_part)
     if result.climatology is None or climatology_of(found) is not None:
         return found
     return subtract_same(found, result.climatology)

@@ -171,8 +171,8 @@ def test_a_bad_entry_is_named_with_its_chunk_and_what_to_do(A, axis, value):
             run_span(work(Recorded(A, (7, 5)), layout, fold=fold), span)
     error = caught.value
     assert (error.row, error.column) == (52, 11)
-    word = "NaN" if np.isnan(value) else "Inf"
-    assert str(error).startswith(f"{word} at row 52, column 11 (chunk (7, 2)). Pass nonfinite=")
+    word, words = ("NaN", "Pass nonfinite=") if np.isnan(value) else ("Inf", "Mend it where")
+    assert str(error).startswith(f"{word} at row 52, column 11 (chunk (7, 2)). {words}")
 
 
 def test_a_bad_entry_in_a_tile_is_named_by_its_place_in_the_matrix(A):
