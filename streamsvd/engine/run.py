@@ -29,9 +29,10 @@ from streamsvd.engine.passes import Block, P, Pass, Reader, Sink
 from streamsvd.engine.reader import MatrixReader
 from streamsvd.engine.saves import Saves
 from streamsvd.engine.schedule import Schedule
-from streamsvd.engine.submit import GraphCallbacks, run_graph
+from streamsvd.engine.submit import GraphCallbacks, active_client, run_graph
 from streamsvd.engine.task import HomeTask, Work, stop
 from streamsvd.engine.tree import Node, build, missing_spans
+from streamsvd.engine.worker_checks import worker_warnings
 from streamsvd.info import Info, Status
 from streamsvd.store.writing.shield import defer_interrupts
 
@@ -137,6 +138,7 @@ class Run:
         except BaseException:
             self.halt()  # what is left of the pass must not write where its caller now cleans up
             raise
+        self.warnings += [w for w in worker_warnings(active_client()) if w not in self.warnings]
         self.bytes_read += cost - cached
         self.cached_bytes += cached
         self.saved_bytes += whole - cost
