@@ -10,6 +10,7 @@ from typing import Any
 
 import dask
 
+from streamsvd.engine.machines import machines_thought_of
 from streamsvd.engine.submit import active_client
 from streamsvd.engine.threads import ThreadPool, own_thread_count
 from streamsvd.engine.worker_checks import workers_of
@@ -37,6 +38,9 @@ def at_once(
 
 def concurrency() -> tuple[int, int]:
     """Spans that run at once in all, and in the busiest process, under the active scheduler."""
+    machines = machines_thought_of()
+    if machines is not None:
+        return machines.total_threads, machines.threads
     client = active_client()
     if client is None:
         from dask.system import CPU_COUNT
