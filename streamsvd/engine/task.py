@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic
@@ -58,6 +58,8 @@ class Work(Generic[P]):
         Whose task it is.
     sink
         Where finished rows go.
+    is_unwanted
+        Of a task on a worker: says whether nobody waits for it any more.
     """
 
     reader: Reader
@@ -65,10 +67,11 @@ class Work(Generic[P]):
     device: str
     run: str
     sink: Sink | None = None
+    is_unwanted: Callable[[], bool] | None = None
 
     def check(self) -> None:
-        """Raise if the run was cancelled."""
-        if self.run in cancelled_runs:
+        """Raise if the run was cancelled, or nobody waits for this task."""
+        if self.run in cancelled_runs or (self.is_unwanted is not None and self.is_unwanted()):
             raise RunCancelled("interrupted")
 
 
