@@ -38,11 +38,12 @@ class Heartbeat:
 
     def __init__(self, client: Any, what: str) -> None:
         self.client, self.what = client, what
+        self.is_lost = False
         self.address = str(client.scheduler.address)
         self.scheduler = self._ask_identity(SILENCE_SECONDS)
         self.threads: Mapping[str, int] = {}
         self._asked_s = -BEAT_SECONDS
-        self._last, self._seen_s = "none", time.monotonic()
+        self._last, self._seen_s = "", time.monotonic()
 
     def workers(self, *, now: bool = False) -> Mapping[str, int]:
         """Threads of each worker, by its address; asked again after a while, or ``now``.
@@ -65,11 +66,14 @@ class Heartbeat:
         if self.threads:
             self._last, self._seen_s = next(iter(self.threads)), self._asked_s
         elif self._asked_s - self._seen_s > WAIT_SECONDS:
-            raise workers_gone_error(self.what, self._last, self._asked_s - self._seen_s)
+            raise workers_gone_error(
+                self.what, self.address, self._last, self._asked_s - self._seen_s
+            )
         return self.threads
 
     def loss(self) -> StreamSVDError:
         """What became of a scheduler whose connection broke or that did not answer: waits a little for it to say."""
+        self.is_lost = True
         deadline = time.monotonic() + GONE_SECONDS
         while (left := deadline - time.monotonic()) > 0:
             try:

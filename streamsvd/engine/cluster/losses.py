@@ -71,8 +71,12 @@ def no_workers_error(address: str) -> StoreError:
     )
 
 
-def workers_gone_error(what: str, last: str, seconds: float) -> StreamSVDError:
-    """The sentence for a cluster whose workers all left, when none came for so long."""
+def workers_gone_error(what: str, address: str, last: str, seconds: float) -> StreamSVDError:
+    """The sentence for a cluster whose workers all left, or of which none ever came, after so long."""
+    if not last:
+        return StreamSVDError(
+            f"no worker came to the scheduler at {address} within {seconds:.0f} s. Start some: dask worker {address}"
+        )
     return StreamSVDError(
         f"{what} lost all workers, the last ({last}) {seconds:.0f} s ago, and none came. Start workers. {GO_ON}"
     )

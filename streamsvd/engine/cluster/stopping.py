@@ -7,26 +7,39 @@ because its client is gone or because another worker was faster.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from streamsvd.engine.task import STOP_SECONDS, stop
+from streamsvd.engine.task import STOP_SECONDS, stop, wait_until_ended
 
 
 def stop_on_workers(client: Any, run: str) -> None:
     """Cancel a run on every worker, and wait until none of its tasks reads or writes any more, as long as is reasonable."""
-    from distributed.comm.core import CommClosedError
+    _run_everywhere(client, stop_here, run)
 
-    with suppress(OSError, TimeoutError, CommClosedError):
+
+def wait_on_workers(client: Any, names: Sequence[str]) -> None:
+    """Wait until tasks that nobody wants any more have ended on all workers, as long as is reasonable."""
+    _run_everywhere(client, wait_here, names)
+
+
+def _run_everywhere(client: Any, function: Any, *arguments: Any) -> None:
+    """A function on every worker; one that does not answer is waited for in vain once."""
+    with suppress(OSError, TimeoutError):
         client.sync(
-            client._run, stop_here, run, on_error="ignore", callback_timeout=STOP_SECONDS + 5
+            client._run, function, *arguments, on_error="ignore", callback_timeout=STOP_SECONDS + 5
         )
 
 
 async def stop_here(run: str) -> None:
     """The same on one worker; its loop goes on meanwhile."""
     await asyncio.to_thread(stop, run)
+
+
+async def wait_here(names: Sequence[str]) -> None:
+    """The same for tasks, by their names."""
+    await asyncio.to_thread(wait_until_ended, names)
 
 
 def task_is_unwanted() -> Callable[[], bool]:
