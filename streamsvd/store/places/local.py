@@ -13,6 +13,8 @@ from typing import Any, BinaryIO
 
 from streamsvd.errors import StoreError
 from streamsvd.store.explanations import Action, explain_errors, path_exists
+from streamsvd.store.sight import Address as Seen
+from streamsvd.store.sight import FileAddress
 from streamsvd.store.writing.partial import Partial
 from streamsvd.store.writing.placing import put_back, put_in_place
 from streamsvd.store.writing.trial import try_place
@@ -62,6 +64,11 @@ class LocalLocation:
         """See `Location.names`."""
         return sorted(path.name for path in self.address.iterdir())
 
+    def entries(self, key: str = "") -> list[str]:
+        """See `Location.entries`."""
+        folder = self.address / key
+        return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*"))
+
     def is_plain_folder(self, name: str) -> bool:
         """See `Location.is_plain_folder`."""
         path = self.address / name
@@ -75,6 +82,10 @@ class LocalLocation:
         """See `Location.store`: zarr takes the path; who counts chunks tells whether it is whole."""
         del read_only, is_whole
         return str((self.address / key).absolute())
+
+    def addresses(self, key: str) -> list[Seen]:
+        """See `Location.addresses`."""
+        return [FileAddress(self.address / key, 0)]
 
     def above(self) -> Iterator[LocalLocation]:
         """See `Location.above`."""

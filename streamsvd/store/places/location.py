@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, Protocol
 
 from streamsvd.checks.paths import Address, Url
 from streamsvd.store.explanations import Action
+from streamsvd.store.sight import Address as Seen
 
 ROOT_METADATA = "zarr.json"
 """What says what an array or a group is: where it is not there, nothing is."""
@@ -127,6 +128,10 @@ class Location(Protocol):
         """Names directly below it, sorted."""
         ...
 
+    def entries(self, key: str = "") -> list[str]:
+        """The same with folders between, where the place has such."""
+        ...
+
     def is_plain_folder(self, name: str) -> bool:
         """Whether a name directly below it is a folder, and no link."""
         ...
@@ -140,6 +145,10 @@ class Location(Protocol):
 
         Where it is whole, a chunk that is not there is an error, as far as the place can tell.
         """
+        ...
+
+    def addresses(self, key: str) -> list[Seen]:
+        """What processes may see differently of an object."""
         ...
 
     def above(self) -> Iterator[Location]:

@@ -14,6 +14,8 @@ from streamsvd.errors import StoreError
 from streamsvd.store.explanations import Action
 from streamsvd.store.places.bucket import Bucket, bucket_of
 from streamsvd.store.places.remote_work import RemoteWork, finish_publication, work_folder
+from streamsvd.store.sight import Address as Seen
+from streamsvd.store.sight import StoreAddress
 
 IN_MEMORY = 64 << 20
 """Bytes of a file on its way that are kept in memory; more are in a file without a name."""
@@ -68,6 +70,10 @@ class RemoteLocation:
         """See `Location.names`."""
         return self._bucket.names(self.address.key)
 
+    def entries(self, key: str = "") -> list[str]:
+        """See `Location.entries`: there are no folders."""
+        return self.keys(key)
+
     def is_plain_folder(self, name: str) -> bool:
         """See `Location.is_plain_folder`."""
         return self._bucket.has_keys(self._key(name))
@@ -81,6 +87,10 @@ class RemoteLocation:
         from streamsvd.store.places.zarr_store import PlaceStore  # imports zarr
 
         return PlaceStore(self.address / key, read_only=read_only, is_whole=is_whole)
+
+    def addresses(self, key: str) -> list[Seen]:
+        """See `Location.addresses`: whether a process may read there, by its own credentials."""
+        return [StoreAddress(str(self.address), self.store(read_only=True), (key,), None)]
 
     def above(self) -> Iterator[RemoteLocation]:
         """See `Location.above`."""
