@@ -67,7 +67,9 @@ class CompressedReader:
                 edges.append(number)
                 waiting = 0
         spans = tuple(pairwise(edges))
-        return cls(source, ordered, spans, {(a, b): source.read_bytes(ordered[a:b]) for a, b in spans})
+        return cls(
+            source, ordered, spans, {(a, b): source.read_bytes(ordered[a:b]) for a, b in spans}
+        )
 
     def cost(self, spans: Sequence[Span], pass_: Pass[Any, Any] | None) -> int:
         """Bytes of the objects that are read."""

@@ -163,7 +163,9 @@ def lay_out_tensors(
     SpecError
         If a type has no name in the format.
     """
-    header, at = {}, 0
+    header: dict[str, dict[str, Any]] = {}
+    codes: dict[str, tuple[str, int]] = {}
+    at = 0
     for name, (kind, shape) in shapes.items():
         code = "BF16" if kind == "bfloat16" else NAMES.get(kind)
         if code is None:
@@ -172,6 +174,7 @@ def lay_out_tensors(
             )
         length = math.prod(shape) * np.dtype(TYPES[code]).itemsize
         header[name] = {"dtype": code, "shape": list(shape), "data_offsets": [at, at + length]}
+        codes[name] = code, at
         at += length
     data = msgspec.json.encode(header)
     data += b" " * (-len(data) % 8)
@@ -179,10 +182,7 @@ def lay_out_tensors(
     with path.open("xb") as file:
         file.write(len(data).to_bytes(8, "little") + data)
         file.truncate(start + at)
-    return {
-        name: TensorPlace(str(r["dtype"]), start + r["data_offsets"][0])  # type: ignore[index]
-        for name, r in header.items()
-    }
+    return {name: TensorPlace(code, start + first) for name, (code, first) in codes.items()}
 
 
 def stored_tensor(values: npt.NDArray[Any], code: str) -> npt.NDArray[np.uint8]:

@@ -105,12 +105,14 @@ class TensorSink:
 
     def write(self, name: str, values: Array, /) -> None:
         tensor = self.tensors[name]
-        data = memoryview(stored_tensor(values, tensor.code)).cast("B")
+        data = stored_tensor(values, tensor.code)
         with explain_errors(f"{name} of {self.place}"), defer_interrupts():
             handle = os.open(self.path, os.O_WRONLY)
             try:
                 done = 0
-                while done < len(data):
-                    done += os.pwrite(handle, data[done : done + (1 << 30)], tensor.start + done)
+                while done < data.nbytes:
+                    done += os.pwrite(
+                        handle, data[done : done + (1 << 30)].data, tensor.start + done
+                    )
             finally:
                 os.close(handle)
