@@ -17,6 +17,8 @@ from streamsvd.errors import SpecError
 FILE_SCHEME = "file://"
 WRITABLE_SCHEMES = ("s3", "s3a", "gs", "az", "azure", "adl", "abfs", "abfss")
 """Of object stores that can be written."""
+SAME_SCHEMES = {"s3a": "s3", "azure": "az", "adl": "az"}
+"""Other spellings."""
 _LOST_SLASH = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(?:/+|$)")
 
 
@@ -79,7 +81,7 @@ class Url(os.PathLike[str]):
         return self
 
 
-Address: TypeAlias = Path | Url
+PathOrUrl: TypeAlias = Path | Url
 """A place, on a disk or in an object store."""
 
 
@@ -127,7 +129,7 @@ def local_path(place: Any, name: str = "path") -> Path:
         ) from None
 
 
-def place_of(place: Any, name: str = "path") -> Address:
+def place_of(place: Any, name: str = "path") -> PathOrUrl:
     """The place that a user means to write to, or read a result from: a path, or the URL of a place in an object store.
 
     Parameters
@@ -173,7 +175,8 @@ def place_of(place: Any, name: str = "path") -> Address:
             f"{name}={text!r} has a name that object stores do not take as it stands. Pass names of letters, digits, dots, dashes "
             "and underscores, separated by single slashes."
         )
-    return Url(f"{scheme.lower()}://{bucket}", "/".join(parts))
+    known = SAME_SCHEMES.get(scheme.lower(), scheme.lower())
+    return Url(f"{known}://{bucket}", "/".join(parts))
 
 
 def split_inside(path: Path) -> tuple[Path, str | None]:

@@ -13,8 +13,7 @@ from typing import Any, BinaryIO
 
 from streamsvd.errors import StoreError
 from streamsvd.store.explanations import Action, explain_errors, path_exists
-from streamsvd.store.sight import Address as Seen
-from streamsvd.store.sight import FileAddress
+from streamsvd.store.sight import Address, FileAddress
 from streamsvd.store.writing.partial import Partial
 from streamsvd.store.writing.placing import put_back, put_in_place
 from streamsvd.store.writing.trial import try_place
@@ -32,6 +31,10 @@ class LocalLocation:
         """See `Location.exists`."""
         return path_exists(self.address, doing)
 
+    def is_present(self) -> bool:
+        """See `Location.is_present`."""
+        return os.path.lexists(self.address)
+
     def is_folder(self) -> bool:
         """See `Location.is_folder`."""
         return self.address.is_dir()
@@ -48,6 +51,10 @@ class LocalLocation:
         """See `Location.read`."""
         with (self.address / key).open("rb") as file:
             return file.read(-1 if most is None else most)
+
+    def size(self) -> int:
+        """See `Location.size`."""
+        return self.address.stat().st_size
 
     def write(self, key: str, data: bytes) -> None:
         """See `Location.write`."""
@@ -83,7 +90,7 @@ class LocalLocation:
         del read_only, is_whole
         return str((self.address / key).absolute())
 
-    def addresses(self, key: str) -> list[Seen]:
+    def addresses(self, key: str) -> list[Address]:
         """See `Location.addresses`."""
         return [FileAddress(self.address / key, 0)]
 
@@ -100,6 +107,14 @@ class LocalLocation:
         """See `Location.try_writing`."""
         try_place(self.address)
 
+    def check_parent(self) -> None:
+        """See `Location.check_parent`."""
+        folder = self.address.parent
+        if path_exists(folder, "write") and not folder.is_dir():
+            raise StoreError(f"{folder} is no folder. Choose another place.")
+        if not folder.exists():
+            raise StoreError(f"{folder} is no folder. Make it, or choose another place.")
+
     def begin(self) -> LocalWork:
         """See `Location.begin`."""
         return LocalWork(self.address)
@@ -114,7 +129,9 @@ class LocalLocation:
                 with partial.open("wb") as file:
                     yield file
                 if not overwrite and os.path.lexists(path):
-                    raise StoreError(f"{path} was made by another run meanwhile. Pass overwrite=True (--overwrite) to replace it.")
+                    raise StoreError(
+                        f"{path} was made by another run meanwhile. Pass overwrite=True (--overwrite) to replace it."
+                    )
                 partial.replace(path)
         except BaseException:
             partial.unlink(missing_ok=True)

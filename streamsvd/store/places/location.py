@@ -7,9 +7,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from streamsvd.checks.paths import Address, Url
+from streamsvd.checks.paths import PathOrUrl, Url
 from streamsvd.store.explanations import Action
-from streamsvd.store.sight import Address as Seen
+from streamsvd.store.sight import Address
 
 ROOT_METADATA = "zarr.json"
 """What says what an array or a group is: where it is not there, nothing is."""
@@ -80,7 +80,7 @@ class Location(Protocol):
     """A place by its address. Keys are relative, with slashes; an empty one is the place itself."""
 
     @property
-    def address(self) -> Address:
+    def address(self) -> PathOrUrl:
         """Where, as users are told."""
         ...
 
@@ -92,6 +92,10 @@ class Location(Protocol):
         StoreError
             If that cannot be seen.
         """
+        ...
+
+    def is_present(self) -> bool:
+        """Whether something has its name, be it a link that leads nowhere."""
         ...
 
     def is_folder(self) -> bool:
@@ -114,6 +118,10 @@ class Location(Protocol):
         FileNotFoundError
             If there is none.
         """
+        ...
+
+    def size(self) -> int:
+        """Bytes of the object, or of the file."""
         ...
 
     def write(self, key: str, data: bytes) -> None:
@@ -147,7 +155,7 @@ class Location(Protocol):
         """
         ...
 
-    def addresses(self, key: str) -> list[Seen]:
+    def addresses(self, key: str) -> list[Address]:
         """What processes may see differently of an object."""
         ...
 
@@ -175,6 +183,16 @@ class Location(Protocol):
         """
         ...
 
+    def check_parent(self) -> None:
+        """Refuse a file whose folder is not there.
+
+        Raises
+        ------
+        StoreError
+            It names the folder.
+        """
+        ...
+
     def begin(self) -> PartialWork:
         """Something new for this place."""
         ...
@@ -190,7 +208,7 @@ class Location(Protocol):
         ...
 
 
-def location_of(address: Address) -> Location:
+def location_of(address: PathOrUrl) -> Location:
     """The place at an address."""
     if isinstance(address, Url):
         from streamsvd.store.places.remote import RemoteLocation

@@ -17,7 +17,7 @@ import msgspec
 import psutil
 
 START_TOLERANCE = 2.0
-"""Seconds by which two readings of the start of one process may differ."""
+"""By which two readings of the start of one process may differ, where they go by the clock."""
 
 
 class Owner(msgspec.Struct, frozen=True):
@@ -26,11 +26,10 @@ class Owner(msgspec.Struct, frozen=True):
     Attributes
     ----------
     machine, system, number, start
-        Name of the machine; its boot and space of process numbers; the number, and when it began, in seconds.
+        Name of the machine; its boot and space of process numbers; the number, and when it began, in ticks since the boot or in
+        seconds of the clock.
     token
         Of one signature.
-    work
-        What it writes, as the name of a folder.
     """
 
     machine: str
@@ -38,11 +37,6 @@ class Owner(msgspec.Struct, frozen=True):
     number: int
     start: float
     token: str
-    work: str = ""
-
-    def encode(self) -> bytes:
-        """As an object."""
-        return msgspec.json.encode(self)
 
     @property
     def is_gone(self) -> bool:
@@ -53,9 +47,8 @@ class Owner(msgspec.Struct, frozen=True):
         if self.number == mine.number:
             return abs(self.start - mine.start) > START_TOLERANCE
         try:
-            found = psutil.Process(self.number)
-            ended = found.status() == psutil.STATUS_ZOMBIE
-            return ended or abs(found.create_time() - self.start) > START_TOLERANCE
+            ended = psutil.Process(self.number).status() == psutil.STATUS_ZOMBIE
+            return ended or abs(_start(self.number) - self.start) > START_TOLERANCE
         except psutil.NoSuchProcess:
             return True
         except psutil.Error:
@@ -65,19 +58,18 @@ class Owner(msgspec.Struct, frozen=True):
         return f"process {self.number} on {self.machine or 'an unknown machine'}"
 
 
-def current_owner(work: str = "") -> Owner:
-    """This process."""
+def current_owner() -> Owner:
+    """The process that asks."""
     number = os.getpid()
-    start = psutil.Process(number).create_time()
-    return Owner(platform.node(), _system(), number, start, uuid.uuid4().hex, work)
+    return Owner(platform.node(), _system(), number, _start(number), uuid.uuid4().hex)
 
 
-def decode_owner(data: bytes) -> Owner | None:
-    """Who signed; None where that cannot be read."""
-    try:
-        return msgspec.json.decode(data, type=Owner)
-    except (msgspec.DecodeError, msgspec.ValidationError):
-        return None
+def _start(number: int) -> float:
+    """When a process began: by ticks, which no setting of the clock moves, where the system tells them."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        text = Path(f"/proc/{number}/stat").read_text(encoding="utf-8", errors="replace")
+        return float(text.rpartition(")")[2].split()[19])
+    return float(psutil.Process(number).create_time())
 
 
 def _system() -> str:

@@ -14,8 +14,7 @@ from streamsvd.errors import StoreError
 from streamsvd.store.explanations import Action
 from streamsvd.store.places.bucket import Bucket, bucket_of
 from streamsvd.store.places.remote_work import RemoteWork, finish_publication, work_folder
-from streamsvd.store.sight import Address as Seen
-from streamsvd.store.sight import StoreAddress
+from streamsvd.store.sight import Address, StoreAddress
 
 IN_MEMORY = 64 << 20
 """Bytes of a file on its way that are kept in memory; more are in a file without a name."""
@@ -40,6 +39,10 @@ class RemoteLocation:
         del doing
         return self.is_file() or self.is_folder()
 
+    def is_present(self) -> bool:
+        """See `Location.is_present`."""
+        return self.exists()
+
     def is_folder(self) -> bool:
         """See `Location.is_folder`."""
         return self._bucket.has_keys(self.address.key)
@@ -56,6 +59,10 @@ class RemoteLocation:
         """See `Location.read`."""
         data = self._bucket.read(self._key(key))
         return data if most is None else data[:most]
+
+    def size(self) -> int:
+        """See `Location.size`."""
+        return self._bucket.size(self.address.key) or 0
 
     def write(self, key: str, data: bytes) -> None:
         """See `Location.write`."""
@@ -88,7 +95,7 @@ class RemoteLocation:
 
         return PlaceStore(self.address / key, read_only=read_only, is_whole=is_whole)
 
-    def addresses(self, key: str) -> list[Seen]:
+    def addresses(self, key: str) -> list[Address]:
         """See `Location.addresses`: whether a process may read there, by its own credentials."""
         return [StoreAddress(str(self.address), self.store(read_only=True), (key,), None)]
 
@@ -115,6 +122,9 @@ class RemoteLocation:
                 f"{self.address.root} ignores conditional puts, so that two writers could mix what they write. Use a store that "
                 "honours If-None-Match, or a local folder."
             )
+
+    def check_parent(self) -> None:
+        """See `Location.check_parent`: there are no folders."""
 
     def begin(self) -> RemoteWork:
         """See `Location.begin`."""

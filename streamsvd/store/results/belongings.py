@@ -6,7 +6,7 @@ import contextlib
 import re
 from typing import Any
 
-from streamsvd.checks.paths import Address
+from streamsvd.checks.paths import PathOrUrl
 from streamsvd.errors import AccessError, StoreError
 from streamsvd.store.explanations import explain_errors
 from streamsvd.store.places import Location, location_of
@@ -18,7 +18,7 @@ _PART_OF_ARRAY = re.compile(r"zarr\.json|c(/[0-9]+)*")
 NAMED_AT_MOST = 3
 
 
-def check_own(path: Address) -> None:
+def check_own(path: PathOrUrl) -> None:
     """Refuse to replace a result in whose folder there is more than the result.
 
     Raises
@@ -31,8 +31,8 @@ def check_own(path: Address) -> None:
         return
     arrays = _array_names(raw_record(path))
     with explain_errors(path, doing="list"):
-        names = place.names()
-        others = [n for n in names if n != METADATA and not _is_array(place, n, arrays)]
+        entries = place.names()
+        others = [n for n in entries if n != METADATA and not _is_array(place, n, arrays)]
     if not others:
         return
     more = len(others) - NAMED_AT_MOST
@@ -44,7 +44,7 @@ def check_own(path: Address) -> None:
     )
 
 
-def check_outside(path: Address) -> None:
+def check_outside(path: PathOrUrl) -> None:
     """Refuse a place within a result.
 
     Raises

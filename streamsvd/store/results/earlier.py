@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeAlias
 import msgspec
 import numpy as np
 
-from streamsvd.checks.paths import Address
+from streamsvd.checks.paths import PathOrUrl
 from streamsvd.errors import StoreError
 from streamsvd.info import Info, Status
 from streamsvd.numerics.certificate import Certificate, Kind
@@ -26,7 +26,7 @@ class EarlierArrays(Protocol):
     """Where the arrays are."""
 
     @property
-    def path(self) -> Address: ...
+    def path(self) -> PathOrUrl: ...
     def array(self, name: str) -> Any: ...
     def lazy_array(self, name: str) -> Any: ...
 

@@ -7,7 +7,7 @@ from typing import Any
 import zarr
 from zarr.storage import MemoryStore
 
-from streamsvd.checks.paths import Address, place_of
+from streamsvd.checks.paths import PathOrUrl, place_of
 from streamsvd.errors import CorruptChunkError, StoreError
 from streamsvd.store.explanations import raise_access_error
 from streamsvd.store.places import location_of
@@ -57,7 +57,7 @@ class ResultArray(zarr.Array):  # type: ignore[misc]  # zarr is Any to mypy
             raise CorruptChunkError(place.name, str(place.parent), reason) from error
 
 
-def lazy_array(path: Address, name: str) -> ResultArray:
+def lazy_array(path: PathOrUrl, name: str) -> ResultArray:
     """An array of a result, read where it is used; its metadata are taken as they are."""
     store = location_of(path / name).store(read_only=True, is_whole=True)
     array = zarr.open_array(store, mode="r", zarr_format=3)

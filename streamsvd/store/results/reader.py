@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from streamsvd.checks.paths import Address
+from streamsvd.checks.paths import PathOrUrl
 from streamsvd.errors import CorruptChunkError, SpecError, StoreError
 from streamsvd.store.explanations import raise_access_error
 from streamsvd.store.places import location_of
@@ -47,7 +47,7 @@ class StoredArrays:
         Of the metadata of every array; None of a format that did not keep them.
     """
 
-    path: Address
+    path: PathOrUrl
     digests: Mapping[str, str] | None = None
 
     def array(self, name: str) -> Any:
@@ -108,7 +108,7 @@ class StoredArrays:
             )
 
 
-def read_lazy_array(path: Address, name: str) -> Any:
+def read_lazy_array(path: PathOrUrl, name: str) -> Any:
     """One array of a stored result, read where it is used.
 
     Raises
@@ -125,7 +125,7 @@ def read_lazy_array(path: Address, name: str) -> Any:
         raise StoreError(f"{path} is damaged: {_words(error)}. Restore it from a copy.") from error
 
 
-def read_result(path: Address, *kinds: str) -> Any:
+def read_result(path: PathOrUrl, *kinds: str) -> Any:
     """A stored result of any kind, or of some alone; arrays of many rows stay lazy.
 
     Raises
@@ -163,7 +163,7 @@ def read_result(path: Address, *kinds: str) -> Any:
         raise StoreError(f"{path} is damaged: {_words(error)}. Restore it from a copy.") from error
 
 
-def is_result(path: Address) -> bool:
+def is_result(path: PathOrUrl) -> bool:
     """Whether a result of any kind is there."""
     try:
         return location_of(path).is_folder() and isinstance(_attribute(path), dict)
@@ -192,7 +192,7 @@ def _checked_digests(raw: dict[str, Any]) -> dict[str, str] | None:
     return msgspec.convert(raw[DIGESTS], dict[str, str]) if number >= DIGESTS_SINCE else None
 
 
-def raw_record(path: Address) -> dict[str, Any]:
+def raw_record(path: PathOrUrl) -> dict[str, Any]:
     """What the group's attributes say of a result, as it stands there.
 
     Raises
@@ -214,7 +214,7 @@ def raw_record(path: Address) -> dict[str, Any]:
     return raw
 
 
-def _attribute(path: Address) -> Any:
+def _attribute(path: PathOrUrl) -> Any:
     text = location_of(path).read(METADATA, most=MOST_RECORD + 1)
     if len(text) > MOST_RECORD:
         raise ValueError(f"{METADATA} has more than {MOST_RECORD:,} bytes")

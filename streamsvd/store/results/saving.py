@@ -6,7 +6,7 @@ import os
 from dataclasses import replace
 from typing import Any, Self
 
-from streamsvd.checks.paths import Address, place_of
+from streamsvd.checks.paths import PathOrUrl, place_of
 from streamsvd.labels import Labels
 from streamsvd.store.results.values import ResultEncoder
 
@@ -16,7 +16,7 @@ class Result:
 
     __slots__ = ()
 
-    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Address:
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> PathOrUrl:
         """Write the result as one folder, a zarr group, which `streamsvd.load` opens again.
 
         Parameters

@@ -16,7 +16,7 @@ import zarr
 from zarr.codecs import BytesCodec, Crc32cCodec
 
 from streamsvd import __version__
-from streamsvd.checks.paths import Address
+from streamsvd.checks.paths import PathOrUrl
 from streamsvd.errors import StoreError
 from streamsvd.store.explanations import explain_errors
 from streamsvd.store.places import Location, location_of
@@ -60,7 +60,7 @@ class ResultWriter:
         a result; or if the folder cannot be written.
     """
 
-    def __init__(self, path: Address, *, overwrite: bool) -> None:
+    def __init__(self, path: PathOrUrl, *, overwrite: bool) -> None:
         self.path, self.overwrite = path, overwrite
         self.has_u = self.committed = False
         self._place = place = location_of(path)
@@ -104,7 +104,7 @@ class ResultWriter:
         self.partial.location.clear("U")
         self.has_u = False
 
-    def commit(self, result: Any, *, source: str = "") -> Address:
+    def commit(self, result: Any, *, source: str = "") -> PathOrUrl:
         """Write the arrays, but for a ``U`` that a sink has filled, and the record; then all of it takes its place.
 
         Parameters

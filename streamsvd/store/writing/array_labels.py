@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import zarr
 
-from streamsvd.checks.paths import Address
+from streamsvd.checks.paths import PathOrUrl
 from streamsvd.labels import MODE, ROW, Coordinate, Dimension, Labels, TextValues
 from streamsvd.store.places import Location, location_of
 
@@ -75,7 +75,12 @@ def _rows_of(rows: Labels) -> tuple[Dimension, tuple[Coordinate, ...]]:
 
 
 def create_labelled(
-    place: Location, labels: ArrayLabels, *, chunks: tuple[int, int], dtype: Any, codecs: dict[str, Any]
+    place: Location,
+    labels: ArrayLabels,
+    *,
+    chunks: tuple[int, int],
+    dtype: Any,
+    codecs: dict[str, Any],
 ) -> tuple[Any, str]:
     """A new array: by itself, or in a group with its coordinates; and where it lies in the place.
 
@@ -137,7 +142,7 @@ def write_coordinate(group: Any, coordinate: Coordinate) -> None:
     array[...] = values
 
 
-def is_labelled(place: Address) -> bool:
+def is_labelled(place: PathOrUrl) -> bool:
     """Whether a folder is a group that `create_labelled` made."""
     try:
         return MARK in zarr.open_group(location_of(place).store(read_only=True), mode="r").attrs

@@ -11,13 +11,13 @@ import numpy.typing as npt
 import zarr
 from zarr.codecs import BytesCodec, Crc32cCodec
 
-from streamsvd.checks.paths import Address, place_of
+from streamsvd.checks.paths import PathOrUrl, place_of
 from streamsvd.errors import StoreError
 from streamsvd.labels import Dimension
 from streamsvd.store.explanations import explain_errors
 from streamsvd.store.places import Location, PartialWork, Scratch, location_of
 from streamsvd.store.results.belongings import check_outside
-from streamsvd.store.sight import Address as SeenAddress
+from streamsvd.store.sight import Address
 from streamsvd.store.writing.array_labels import ArrayLabels, create_labelled, is_labelled
 from streamsvd.store.writing.shield import defer_interrupts
 
@@ -36,7 +36,7 @@ class RowsSink:
     beside: tuple[int, ...] = ()
     """Extents of its dimensions beside the first, where they are more than one."""
 
-    def addresses(self) -> list[SeenAddress]:
+    def addresses(self) -> list[Address]:
         """Where other processes write."""
         return location_of(place_of(self.path)).addresses("zarr.json")
 
@@ -85,7 +85,7 @@ class RowsWriter:
 
     def __init__(
         self,
-        path: Address,
+        path: PathOrUrl,
         shape: tuple[int, int],
         chunks: tuple[int, int],
         dtype: np.dtype[Any],
@@ -146,7 +146,9 @@ class RowsWriter:
     def take(self, bucket: int) -> Array:
         """All rows of a bucket, which is gone then."""
         with explain_errors(self.path, INTACT):
-            parts = [np.frombuffer(data, dtype=self.dtype) for data in self.scratch.take(str(bucket))]
+            parts = [
+                np.frombuffer(data, dtype=self.dtype) for data in self.scratch.take(str(bucket))
+            ]
             self.scratch.remove(str(bucket))
         found = np.concatenate(parts) if parts else np.empty(0, dtype=self.dtype)
         return found.reshape(-1, self.shape[1])
@@ -179,7 +181,7 @@ class RowsWriter:
         """So many rows were written by way of the sink."""
         self._written += n_rows
 
-    def commit(self) -> Address:
+    def commit(self) -> PathOrUrl:
         """The array takes its place.
 
         Raises
