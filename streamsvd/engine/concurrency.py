@@ -10,6 +10,7 @@ from typing import Any
 
 import dask
 
+from streamsvd.engine.machines import machines_thought_of
 from streamsvd.engine.submit import active_client
 from streamsvd.engine.threads import ThreadPool, own_thread_count
 from streamsvd.engine.worker_checks import require_workers
@@ -43,6 +44,9 @@ def concurrency() -> tuple[int, int]:
     StoreError
         If it is that of a cluster without workers.
     """
+    machines = machines_thought_of()
+    if machines is not None:
+        return machines.total_threads, machines.threads
     client = active_client()
     if client is None:
         from dask.system import CPU_COUNT
