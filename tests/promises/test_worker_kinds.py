@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import numpy as np
 import pytest
@@ -49,10 +49,10 @@ def matrices(tmp_path_factory):
 
 
 @contextmanager
-def process(*command, **settings):
-    """A process of dask's command line while it lasts."""
+def process(*command, before=(), **settings):
+    """A process of dask's command line while it lasts; ``before`` is what starts it."""
     running = subprocess.Popen(
-        [sys.executable, "-m", "dask", *command],
+        [*before, sys.executable, "-m", "dask", *command],
         env=os.environ | settings,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -65,26 +65,27 @@ def process(*command, **settings):
 
 
 @contextmanager
+def scheduler(file):
+    """The address of a scheduler in a process of its own, which writes it to a file."""
+    local = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard")
+    with process("scheduler", *local, "--scheduler-file", str(file)):
+        address = ""
+        while not address:
+            with suppress(OSError, ValueError):  # not yet, or not yet whole
+                address = json.loads(file.read_text())["address"]
+            time.sleep(0.1)
+        yield address
+
+
+@contextmanager
 def started(folder, count, nanny, threads):
     """The address of a scheduler with so many workers, each in a process of its own."""
-    place = folder / f"{count}{nanny}{threads}.json"
-    local = ("--host", "127.0.0.1")
+    options = ("--host", "127.0.0.1", nanny, "--nthreads", "1", "--no-dashboard")
+    numbers = {"OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
     with ExitStack() as stack:
-        stack.enter_context(
-            process(
-                "scheduler", *local, "--port", "0", "--no-dashboard", "--scheduler-file", str(place)
-            )
-        )
-        while not place.exists():
-            time.sleep(0.1)
-        address = json.loads(place.read_text())["address"]
+        address = stack.enter_context(scheduler(folder / f"{count}{nanny}{threads}.json"))
         for _ in range(count):
-            stack.enter_context(
-                process(
-                    "worker", address, *local, nanny, "--nthreads", "1", "--no-dashboard", OMP_NUM_THREADS=threads,
-                    OPENBLAS_NUM_THREADS=threads,
-                )
-            )  # fmt: skip
+            stack.enter_context(process("worker", address, *options, **numbers))
         with Client(address) as client:
             client.wait_for_workers(count)
         yield address
