@@ -17,12 +17,11 @@ from streamsvd.engine.machines import WORKER_SHARE, Machines, count_of, show_rat
 from streamsvd.engine.memory import MIB, show_bytes
 from streamsvd.engine.task_count import (
     LEAST_PER_THREAD,
-    MOST_TASKS,
     THREAD_RATE,
     USUAL_PER_THREAD,
+    moved_sums,
     task_level,
     tasks_of_pass,
-    usual_leaf_seconds,
 )
 from streamsvd.errors import BudgetError
 
@@ -293,14 +292,6 @@ def estimate_seconds(load: PassLoad, machines: Machines) -> PassSeconds:
     )
 
 
-def moved_sums(tasks: int, workers: int) -> int:
-    """Sums that go from one process to another, the last of them home: neighbours meet on the worker that made one of them.
-
-    Tasks go to whoever is free, so that a neighbour is on another worker but for chance, one in ``workers``.
-    """
-    return 1 + round((tasks - 1) * (1 - 1 / workers))
-
-
 def enough_workers(load: PassLoad, machines: Machines) -> tuple[int, str]:
     """Workers beyond which twice as many gain less than `LEAST_GAIN`, a power of two, and what stands in the way."""
     count = 1
@@ -347,17 +338,13 @@ def _thread_seconds(load: PassLoad, machines: Machines) -> float:
 def _level(load: PassLoad, machines: Machines) -> int:
     if load.leaves_are_tasks:
         return 0
-    return task_level(
-        load.leaves, machines.total_threads, usual_leaf_seconds(load.pass_bytes, load.leaves)
-    )
+    return task_level(load.leaves, load.pass_bytes, machines.total_threads)
 
 
 def _tasks(load: PassLoad, machines: Machines) -> int:
     if load.leaves_are_tasks:
         return load.leaves
-    return tasks_of_pass(
-        load.leaves, machines.total_threads, usual_leaf_seconds(load.pass_bytes, load.leaves)
-    )
+    return tasks_of_pass(load.leaves, load.pass_bytes, machines.total_threads)
 
 
 def _assumptions(load: PassLoad, machines: Machines) -> tuple[str, ...]:
@@ -368,5 +355,5 @@ def _assumptions(load: PassLoad, machines: Machines) -> tuple[str, ...]:
         f"a thread reads and multiplies {show_rate(rate)}, all of them alike; the source is {limit}",
         f"{1e3 * SCHEDULER_SECONDS:g} ms of the scheduler and {1e3 * WORKER_SECONDS:g} ms of a worker a task; links of "
         f"{show_rate(machines.bandwidth)}; the last tasks are late by half of one",
-        f"{LEAST_PER_THREAD} to {2 * USUAL_PER_THREAD} tasks a thread, at most {MOST_TASKS:,}; nothing of it was measured above 4 workers",
+        f"{LEAST_PER_THREAD} to {2 * USUAL_PER_THREAD} tasks a thread; each worker has a run of neighbours; nothing of it was measured above 4 workers",
     )

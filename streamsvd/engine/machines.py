@@ -110,9 +110,11 @@ class MachineOptions:
         )
 
 
-_thought: ContextVar[Machines | None] = ContextVar("streamsvd_machines", default=None)
+_imaginary: ContextVar[Machines | None] = ContextVar("streamsvd_machines", default=None)
 _NOTHING = MachineOptions()
-_said: ContextVar[MachineOptions] = ContextVar("streamsvd_machine_options", default=_NOTHING)
+_options_in_force: ContextVar[MachineOptions] = ContextVar(
+    "streamsvd_machine_options", default=_NOTHING
+)
 
 
 @contextmanager
@@ -138,24 +140,24 @@ def planning_for(options: MachineOptions) -> Iterator[None]:
         threads = _count(1 if options.threads is None else options.threads, "threads", 4096)
         memory = None if options.worker_memory is None else _memory(options.worker_memory)
         thought = options.machines(workers, threads, workers * threads, memory)
-    tokens = _thought.set(thought), _said.set(options)
+    tokens = _imaginary.set(thought), _options_in_force.set(options)
     try:
         if client is not None:
             machines_in_force()  # what was said is checked before anything else
         yield
     finally:
-        _thought.reset(tokens[0])
-        _said.reset(tokens[1])
+        _imaginary.reset(tokens[0])
+        _options_in_force.reset(tokens[1])
 
 
 def machines_thought_of() -> Machines | None:
     """Those that a plan is made for, which are not there; None for a plan of what is."""
-    return _thought.get()
+    return _imaginary.get()
 
 
 def machines_in_force() -> Machines | None:
     """Those that a plan is made for, or of the active cluster; None where passes run in this process."""
-    thought = _thought.get()
+    thought = _imaginary.get()
     if thought is not None:
         return thought
     client = active_client()
@@ -164,7 +166,7 @@ def machines_in_force() -> Machines | None:
     known = workers_of(client).values()
     threads = [int(worker["nthreads"]) for worker in known]
     limits = [int(worker.get("memory_limit") or 0) for worker in known]
-    return _said.get().machines(
+    return _options_in_force.get().machines(
         max(1, len(threads)),
         max(threads, default=1),
         max(1, sum(threads)),
@@ -174,7 +176,7 @@ def machines_in_force() -> Machines | None:
 
 def is_on_cluster() -> bool:
     """Whether passes run, or would run, on a cluster: its threads are what they are, and nothing of the matrix stays there."""
-    return _thought.get() is not None or active_client() is not None
+    return _imaginary.get() is not None or active_client() is not None
 
 
 def parse_rate(text: Any, name: str) -> float:

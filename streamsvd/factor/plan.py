@@ -34,7 +34,7 @@ from streamsvd.factor.candidates import (
     thread_variants,
 )
 from streamsvd.factor.options import Route, SVDOptions
-from streamsvd.factor.plan_load import cluster_plan, dense_remedy
+from streamsvd.factor.plan_load import cluster_plan, dense_remedy, worker_bytes
 from streamsvd.factor.plan_options import missing_value_notes
 from streamsvd.factor.problem import MatrixOptions
 from streamsvd.numerics.blocks import Axis
@@ -232,7 +232,9 @@ def make_plan(
         shapes = thread_variants(source, options, shape, threads=threads[1], budget=budget)
         fit = [found for found in shapes if found.projected_bytes + kept <= budget]
         if limit is not None:  # of a worker: of equal bits those that keep to it, or come nearest
-            fit = [s for s in fit if s.tasks <= limit] or sorted(fit, key=lambda s: s.tasks)[:1]
+            needs = [worker_bytes(found, threads[1]) for found in fit]
+            most = max(limit, min(needs, default=0))
+            fit = [found for found, need in zip(fit, needs, strict=True) if need <= most]
         return min(fit, key=lambda s: seconds_of(source, options, s, rates, *threads), default=None)
 
     fitting: list[tuple[float, PlanCandidate, PlanCandidate]] = []
