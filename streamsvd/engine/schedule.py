@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from streamsvd.engine.budget import allowed_bytes as allowed_bytes
 from streamsvd.engine.concurrency import concurrency
 from streamsvd.engine.layout import Layout
 from streamsvd.engine.machines import is_on_cluster
-from streamsvd.engine.memory import BASE_BYTES, default_budget, parse_bytes
+from streamsvd.engine.memory import BASE_BYTES
 from streamsvd.engine.panel_cache import may_be_cached
 from streamsvd.engine.passes import Span
 from streamsvd.engine.reader import MatrixReader
@@ -160,8 +161,3 @@ def schedule_rows(
         allowed,
         f"Pass memory={min(tried)} or more{remedy}.",
     )
-
-
-def allowed_bytes(memory: int | float | str | None) -> int:
-    """Bytes as the caller wrote them; half of what is free if he did not."""
-    return default_budget() if memory is None else parse_bytes(memory)

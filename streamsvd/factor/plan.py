@@ -12,11 +12,12 @@ import textwrap
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from streamsvd.engine.budget import allowed_bytes
 from streamsvd.engine.cluster_plan import ClusterPlan
 from streamsvd.engine.concurrency import concurrency
 from streamsvd.engine.layout import Layout
 from streamsvd.engine.machines import machines_thought_of
-from streamsvd.engine.memory import default_budget, parse_bytes, show_bytes
+from streamsvd.engine.memory import parse_bytes, show_bytes
 from streamsvd.engine.run_plan import CACHE_NOTE
 from streamsvd.errors import BudgetError
 from streamsvd.factor.candidates import (
@@ -221,8 +222,9 @@ def make_plan(
     """
     rates = rates or Speeds()
     threads = concurrency()
-    budget = default_budget() if options.memory is None else parse_bytes(options.memory)
-    options = replace(options, memory=budget, tol=options.width_tol)
+    budget = allowed_bytes(options.memory)
+    asked = int(budget) if options.memory is None else parse_bytes(options.memory)
+    options = replace(options, memory=asked, tol=options.width_tol)
     rank = options.rank_limit(source.shape)
     machines = machines_thought_of()
     limit = None if machines is None else machines.task_limit
