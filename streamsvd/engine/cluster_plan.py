@@ -10,11 +10,10 @@ and that is an estimate: what it assumes is said with it. Bytes and tasks are co
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
-from streamsvd.engine.machines import WORKER_SHARE, Machines, count_of, show_rate
-from streamsvd.engine.memory import MIB, show_bytes
+from streamsvd.engine.machines import Machines, count_of, show_rate
+from streamsvd.engine.memory import show_bytes
 from streamsvd.engine.task_count import (
     LEAST_PER_THREAD,
     THREAD_RATE,
@@ -222,14 +221,10 @@ def plan_cluster(load: PassLoad, machines: Machines, what: str) -> ClusterPlan:
     BudgetError
         If the tasks of a worker do not fit its memory; it names the least that does.
     """
-    allowed = machines.task_limit
+    allowed = machines.allowance
     if allowed is not None and load.worker_bytes > allowed:
-        least = least_memory(load.worker_bytes)
         raise BudgetError(
-            f"{what}, a worker of {count_of(machines.threads, 'thread')} and {show_bytes(machines.worker_memory or 0)},",
-            load.worker_bytes,
-            allowed,
-            f'Pass worker_memory="{least // MIB}MiB" or more, or fewer threads.',
+            f"{what}, on all threads of a worker at once,", load.worker_bytes, allowed, ""
         )
     seconds = estimate_seconds(load, machines)
     tasks = _tasks(load, machines)
@@ -257,17 +252,12 @@ def plan_cluster(load: PassLoad, machines: Machines, what: str) -> ClusterPlan:
         most_workers=most,
         limit=limit,
         worker_bytes=load.worker_bytes,
-        worker_limit=allowed,
+        worker_limit=None if allowed is None else int(allowed),
         client_bytes=load.client_bytes,
         pass_price=None if price is None else price * total,
         run_price=None if price is None or run is None else price * run,
         assumptions=_assumptions(load, machines),
     )
-
-
-def least_memory(task_bytes: int) -> int:
-    """Memory of a worker whose tasks take so many bytes, in whole MiB."""
-    return -(-math.ceil(task_bytes / WORKER_SHARE) // MIB) * MIB
 
 
 def estimate_seconds(load: PassLoad, machines: Machines) -> PassSeconds:

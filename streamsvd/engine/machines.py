@@ -12,13 +12,17 @@ from typing import Any
 
 from streamsvd.engine.memory import parse_bytes, show_bytes
 from streamsvd.engine.submit import active_client
-from streamsvd.engine.worker_checks import workers_of
-from streamsvd.errors import SpecError
+from streamsvd.engine.worker_checks import require_workers
+from streamsvd.errors import Allowance, SpecError
 
 BANDWIDTH = 1.25e9
 """Bytes a second of a worker's link where none is said: 10 Gbit/s."""
 WORKER_SHARE = 0.6
-"""Of a worker's memory, what tasks may take: beyond it dask puts results on disk, and imports take some of the rest."""
+"""Of a worker's limit: at more it spills, is paused, and is killed in the end."""
+PAUSE_SHARE = 0.8
+"""Of its limit at which a worker is paused."""
+PROCESS_BYTES = 110 << 20
+"""A worker with our imports, before any task."""
 MOST_WORKERS = 1_000_000
 
 _RATE = re.compile(
@@ -57,9 +61,13 @@ class Machines:
     thread_rate: float | None = None
 
     @property
-    def task_limit(self) -> int | None:
-        """Bytes that the tasks of a worker may take."""
-        return None if self.worker_memory is None else int(WORKER_SHARE * self.worker_memory)
+    def allowance(self) -> Allowance | None:
+        """What a plan may take of a worker; None where nothing limits."""
+        if self.worker_memory is None:
+            return None
+        of = f"a worker of {count_of(self.threads, 'thread')} and {show_bytes(self.worker_memory)}"
+        share = worker_share_of(self.worker_memory)
+        return Allowance(share, of, 1 / WORKER_SHARE, int(PROCESS_BYTES / PAUSE_SHARE))
 
     def explain(self) -> str:
         """The machines in words."""
@@ -163,15 +171,23 @@ def machines_in_force() -> Machines | None:
     client = active_client()
     if client is None:
         return None
-    known = workers_of(client).values()
-    threads = [int(worker["nthreads"]) for worker in known]
-    limits = [int(worker.get("memory_limit") or 0) for worker in known]
+    known = require_workers(client)
+    threads = [int(worker["nthreads"]) for worker in known.values()]
+    limits = [  # of workers in this process nothing is known
+        0 if address.startswith("inproc://") else int(worker.get("memory_limit") or 0)
+        for address, worker in known.items()
+    ]
     return _options_in_force.get().machines(
         max(1, len(threads)),
         max(threads, default=1),
         max(1, sum(threads)),
         min((x for x in limits if x), default=None),
     )
+
+
+def worker_share_of(limit: int) -> int:
+    """Bytes of a worker of this limit that a plan may take."""
+    return max(1, min(int(WORKER_SHARE * limit), int(PAUSE_SHARE * limit) - PROCESS_BYTES))
 
 
 def is_on_cluster() -> bool:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from streamsvd import BudgetError, SpecError
-from streamsvd.engine.cluster_plan import PassLoad, least_memory, plan_cluster
+from streamsvd.engine.cluster_plan import PassLoad, plan_cluster
 from streamsvd.engine.machines import (
     MachineOptions,
     Machines,
@@ -128,22 +129,19 @@ def test_what_stands_in_the_way_of_more_workers_is_named(load, words):
     assert words in plan_cluster(load, Machines(10, 1, 10), "it").limit
 
 
-@given(st.integers(1, 10**12))
-def test_the_least_memory_named_is_enough_and_little_less_is_not(needs):
-    least = least_memory(needs)
-    assert Machines(1, 1, 1, least).task_limit >= needs
-    assert Machines(1, 1, 1, least - (2 << 20)).task_limit < needs
-
-
-def test_a_worker_that_is_too_small_is_refused_with_the_least():
+@given(st.integers(2, 10**10), st.integers(1, 64))
+def test_a_worker_that_is_too_small_is_refused_with_the_least(needs, threads):
+    load = PassLoad(8, 10**9, worker_bytes=needs)
     with pytest.raises(
         BudgetError,
-        match=r'a worker of 4 threads and 512 MiB, needs 4\d*,.*worker_memory="\d+MiB" or more',
+        match=r"svd of A, on all threads of a worker at once, needs .* MiB \(--memory-limit\)",
     ) as told:
-        plan_cluster(
-            PassLoad(8, 10**9, worker_bytes=400 << 20), Machines(9, 4, 36, 512 << 20), "svd of A"
-        )
-    assert told.value.needs == 400 << 20
+        plan_cluster(load, Machines(9, threads, 9 * threads, 1 << 20), "svd of A")
+    least = int(re.search(r"Give workers ([\d,]+) MiB", str(told.value))[1].replace(",", "")) << 20
+    assert (
+        plan_cluster(load, Machines(9, threads, 9 * threads, least), "svd of A").worker_limit
+        >= needs
+    )
 
 
 @pytest.mark.parametrize(
