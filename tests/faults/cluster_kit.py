@@ -6,6 +6,8 @@ import contextlib
 import logging
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -94,3 +96,48 @@ def wait_until(true: Any, what: str, seconds: float = 60.0) -> None:
             return
         until.wait(0.05)
     raise AssertionError(f"{what} did not come about within {seconds} s")
+
+
+@contextlib.contextmanager
+def separate_scheduler(port: int = 0) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A scheduler in a process of its own, and its address."""
+    command = [sys.executable, "-c", SCHEDULER, str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        yield process, process.stdout.readline().strip()
+    finally:
+        process.kill()
+        process.wait()
+
+
+@contextlib.contextmanager
+def separate_worker(address: str) -> Iterator[subprocess.Popen[str]]:
+    """A worker of one thread in a process of its own."""
+    process = subprocess.Popen([sys.executable, "-c", WORKER, address], text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+SCHEDULER = """
+import asyncio, logging, sys
+from distributed import Scheduler
+logging.getLogger("distributed").setLevel(logging.CRITICAL)
+async def serve():
+    async with Scheduler(host="127.0.0.1", port=int(sys.argv[1]), dashboard_address=":0") as scheduler:
+        print(scheduler.address, flush=True)
+        await scheduler.finished()
+asyncio.run(serve())
+"""
+WORKER = """
+import asyncio, logging, sys
+from distributed import Worker
+logging.getLogger("distributed").setLevel(logging.CRITICAL)
+async def serve():
+    async with Worker(sys.argv[1], nthreads=1, memory_limit=0, dashboard=False) as worker:
+        await worker.finished()
+asyncio.run(serve())
+"""
