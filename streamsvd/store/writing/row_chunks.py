@@ -7,8 +7,10 @@ its bytes and four more, so it is written here; zarr writes the metadata, and re
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
 import os
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +20,10 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.store.explanations import access_error, explain_errors
-from streamsvd.store.sight import Address, FileAddress
+from streamsvd.store.sight import Address, OutputAddress
 from streamsvd.store.sources.border import check_rectangle
 from streamsvd.store.sources.files.raw import BLOCK_BYTES, read_box
+from streamsvd.store.writing.resumable import JOURNAL
 
 Array = npt.NDArray[Any]
 PARTIAL = ".partial"
@@ -68,7 +71,7 @@ class RowChunks:
 
     def addresses(self) -> list[Address]:
         """Where other processes write."""
-        return [FileAddress(self.folder / "zarr.json", 0)]
+        return [OutputAddress(self.folder / "zarr.json", str(self.folder))]
 
     def write(self, index: int, rows: Array) -> None:
         """Write the rows of a chunk: it is there whole, or not at all.
@@ -78,11 +81,14 @@ class RowChunks:
         AccessError
             If the disk is full, or it cannot be written.
         """
-        path, partial = self.path(index), self.path(index).with_name("0" + PARTIAL)
+        path = self.path(index)
+        partial = path.with_name(f"{path.name}-{uuid.uuid4().hex[:8]}{PARTIAL}")
         values = np.ascontiguousarray(rows, dtype=self.dtype.newbyteorder("<"))
         with explain_errors(path):
+            if not self.folder.is_dir():  # the run is over: nothing of it is made again
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.folder))
             path.parent.mkdir(parents=True, exist_ok=True)
-            with partial.open("wb", buffering=0) as file:
+            with partial.open("xb", buffering=0) as file:
                 _write_all(file.fileno(), values.reshape(-1).view(np.uint8).data)
                 check, left = google_crc32c.value(values), self.chunk_bytes - 4 - values.nbytes
                 while left > 0:
@@ -146,6 +152,10 @@ class ColumnTiles:
     @property
     def name(self) -> str:
         return str(self.folder)
+
+    def addresses(self) -> list[Address]:
+        """Where other processes write, and then read."""
+        return [OutputAddress(self.folder.parent / JOURNAL, str(self.folder))]
 
     @property
     def chunks(self) -> tuple[int, int]:
