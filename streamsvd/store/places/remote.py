@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 from streamsvd.checks.paths import Url
 from streamsvd.errors import StoreError
 from streamsvd.store.explanations import Action
-from streamsvd.store.places.bucket import Bucket, bucket_of
+from streamsvd.store.places.bucket import Bucket, bucket_at
 from streamsvd.store.places.remote_work import RemoteWork, finish_publication, work_folder
 from streamsvd.store.sight import Address, StoreAddress
 
@@ -29,7 +29,7 @@ class RemoteLocation:
 
     @property
     def _bucket(self) -> Bucket:
-        return bucket_of(self.address)
+        return bucket_at(self.address)
 
     def _key(self, key: str = "") -> str:
         return (self.address / key).key

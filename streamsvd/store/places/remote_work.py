@@ -25,7 +25,7 @@ import msgspec
 
 from streamsvd.checks.paths import Url
 from streamsvd.errors import StoreError
-from streamsvd.store.places.bucket import Bucket, bucket_of
+from streamsvd.store.places.bucket import Bucket, bucket_at
 from streamsvd.store.places.location import ROOT_METADATA
 from streamsvd.store.places.owners import Owner, current_owner
 
@@ -47,7 +47,7 @@ class RemoteWork:
     """Objects below ``P.partial/TOKEN``; see `PartialWork`."""
 
     def __init__(self, place: Url) -> None:
-        self.place, self._bucket, owner = place, bucket_of(place), current_owner()
+        self.place, self._bucket, owner = place, bucket_at(place), current_owner()
         sweep_prefixes(place)
         self._token = owner.token
         self._all = work_folder(place) / owner.token
@@ -90,23 +90,23 @@ class RemoteScratch:
 
     def put(self, name: str, data: Any) -> None:
         """See `Scratch.put`."""
-        bucket_of(self.folder).write((self.folder / name).key, data)
+        bucket_at(self.folder).write((self.folder / name).key, data)
 
     def take(self, prefix: str) -> Iterator[bytes]:
         """See `Scratch.take`."""
-        bucket = bucket_of(self.folder)
+        bucket = bucket_at(self.folder)
         for name in self.names(prefix):
             yield bucket.read((self.folder / name).key)
 
     def names(self, prefix: str) -> list[str]:
         """See `Scratch.names`."""
         first = len(self.folder.key) + 1
-        found = bucket_of(self.folder).keys((self.folder / prefix).key)
+        found = bucket_at(self.folder).keys((self.folder / prefix).key)
         return [key[first:] for key in found]
 
     def remove(self, prefix: str) -> None:
         """See `Scratch.remove`."""
-        bucket = bucket_of(self.folder)
+        bucket = bucket_at(self.folder)
         bucket.remove(bucket.keys((self.folder / prefix).key))
 
 
@@ -117,7 +117,7 @@ def work_folder(place: Url) -> Url:
 
 def sweep_prefixes(place: Url) -> list[Url]:
     """Remove what processes of this machine that are gone have left on its way to a place, and say what."""
-    bucket, above, swept = bucket_of(place), work_folder(place), []
+    bucket, above, swept = bucket_at(place), work_folder(place), []
     kept = {claim.token for _, claim in _claims(bucket, place)}
     for name in bucket.names(above.key):
         owner = _decoded(bucket, above / name / OWNER, Owner) if name != CLAIMS else None
@@ -135,7 +135,7 @@ def finish_publication(place: Url) -> None:
     StoreError
         If another process is about to, as far as is known.
     """
-    bucket = bucket_of(place)
+    bucket = bucket_at(place)
     found = _claims(bucket, place)
     if not found:
         return
@@ -155,7 +155,7 @@ def _claimed(place: Url, token: str, replaces: bool) -> Iterator[None]:
     StoreError
         If another process has it.
     """
-    bucket, mine = bucket_of(place), Claim(current_owner(), token, replaces)
+    bucket, mine = bucket_at(place), Claim(current_owner(), token, replaces)
     for _ in range(TRIES):
         before = _claims(bucket, place)
         living = next((claim for _, claim in before if not claim.owner.is_gone), None)
