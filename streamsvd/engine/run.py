@@ -19,6 +19,7 @@ from streamsvd.engine.events import (
     Callback,
     PassDone,
     PassStarted,
+    SourceRemarked,
     SpanDone,
     ignore_event,
     send_remarks,
@@ -27,11 +28,13 @@ from streamsvd.engine.meter import MemoryMark, mark_memory, peak_since
 from streamsvd.engine.panel_cache import new_cache
 from streamsvd.engine.passes import Block, P, Pass, Reader, Sink
 from streamsvd.engine.reader import MatrixReader
+from streamsvd.engine.run_pass import run_pass
 from streamsvd.engine.saves import Saves
 from streamsvd.engine.schedule import Schedule
-from streamsvd.engine.submit import GraphCallbacks, run_graph
+from streamsvd.engine.submit import GraphCallbacks, active_client
 from streamsvd.engine.task import HomeTask, Work, stop
-from streamsvd.engine.tree import Node, build, missing_spans
+from streamsvd.engine.tree import Node, missing_spans
+from streamsvd.engine.worker_checks import worker_warnings
 from streamsvd.info import Info, Status
 from streamsvd.store.writing.shield import defer_interrupts
 
@@ -123,20 +126,22 @@ class Run:
         cost, cached = (f(missing, pass_) for f in (reader.cost, reader.cached_bytes))
         work: Work[P] = Work(reader, pass_, self.device, self.id, sink)
         try:
-            value: P = run_graph(
+            value: P = run_pass(
                 work,
-                lambda shared: build(work, shared, done, kept=saves is not None),
-                workers=self.workers,
-                told=GraphCallbacks(
+                done,
+                GraphCallbacks(
                     lambda spans, of: self.notify(SpanDone(number, spans, of)),
                     None if saves is None else saves.keep_node,
+                    lambda text: self.notify(SourceRemarked(text)),
                 ),
+                workers=self.workers,
                 what=purpose if saves is not None else f"pass {number}",
                 needs=self.needs,
             )
         except BaseException:
             self.halt()  # what is left of the pass must not write where its caller now cleans up
             raise
+        self.warnings += [w for w in worker_warnings(active_client()) if w not in self.warnings]
         self.bytes_read += cost - cached
         self.cached_bytes += cached
         self.saved_bytes += whole - cost

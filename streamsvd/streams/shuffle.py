@@ -126,6 +126,7 @@ def plan_shuffle(A: Any, *, memory: int | float | str | None = None, seed: int =
             f"rows go into {buckets:,} bucket{'s' * (buckets > 1)} on disk, and are read from there the second time; the matrix "
             "is written twice",
         ),
+        spans_are_tasks=True,
     )
 
 
