@@ -153,15 +153,20 @@ def compress(
     keep = principal is None
     with clustering_run(source, request, plan, callback, saves, keep=keep) as run:
         shared_part = None if principal is None else principal_parts(run)
-        found = find_clusters(run) if shared_part is None else with_residuals(run, shared_part)
-        first = next(found)  # what cannot be clustered is refused before anything is written
-        writing = store.begin(overwrite=overwrite)
+        if shared_part is None:
+            found = find_clusters(run)
+            first = [next(found)]  # what cannot be clustered is refused before anything is written
+            writing = store.begin(overwrite=overwrite)
+        else:
+            writing, first = store.begin(overwrite=overwrite), []
         try:
+            if shared_part is not None:
+                found = with_residuals(run, shared_part, None if saving else writing.sink())
             clusters: list[ClusterRecord] = []
             records: dict[str, MemberRecord] = {}
             zeros: dict[str, int] = {}
             passes = 0
-            for one in chain([first], found):
+            for one in chain(first, found):
                 zeros |= one.zeros
                 passes = max(passes, one.passes)
                 for shared in one.parts:

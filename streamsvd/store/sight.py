@@ -139,14 +139,19 @@ class ObjectAddress:
         The place.
     key
         Of an object that is never changed.
+    is_output
+        Whether something is written there.
     """
 
     objects: Objects
     key: str
+    is_output: bool = False
 
     @property
     def name(self) -> str:
-        return self.objects.name
+        return (
+            f"the place of the results {self.objects.name}" if self.is_output else self.objects.name
+        )
 
     @property
     def metadata_name(self) -> str:
