@@ -16,6 +16,8 @@ AT_ONCE = 16
 """Requests in flight."""
 CREATION_TRIES = 4
 """Of an exclusive put that got no answer: the client library does not try it again."""
+PART_BYTES = 16 << 20
+"""Of a file that is put in parts."""
 KEYS_AT_ONCE = 1000
 """Of a request that removes several objects."""
 
@@ -57,6 +59,18 @@ class Bucket:
         """An object, or a whole new one in its place: one put, so that trying it again is harmless."""
         with self._in_words("write", key):
             self._store.put(key, data, use_multipart=False)
+
+    def write_parts(self, key: str, file: Any, size: int) -> None:
+        """An object from a file, in parts; it is there when all are.
+
+        That the last request succeeded and its answer was lost is seen by the object that is there.
+        """
+        try:
+            with self._in_words("write", key):
+                self._store.put(key, file, use_multipart=True, chunk_size=PART_BYTES)
+        except (StoreError, FileNotFoundError):
+            if self.size(key) != size:
+                raise
 
     def create(self, key: str, data: bytes) -> bool:
         """An object that must not be there yet; False if it is, with other contents.

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 from streamsvd.errors import StoreError
 from streamsvd.store.explanations import Action, explain_errors, path_exists
-from streamsvd.store.sight import Address, FileAddress
+from streamsvd.store.sight import Address, OutputAddress
 from streamsvd.store.writing.partial import Partial
 from streamsvd.store.writing.placing import put_back, put_in_place
 from streamsvd.store.writing.trial import try_place
@@ -90,9 +90,23 @@ class LocalLocation:
         del read_only, is_whole
         return str((self.address / key).absolute())
 
-    def addresses(self, key: str) -> list[Address]:
-        """See `Location.addresses`."""
-        return [FileAddress(self.address / key, 0)]
+    @property
+    def has_folders(self) -> bool:
+        """See `Location.has_folders`."""
+        return True
+
+    def make_parent(self) -> None:
+        """See `Location.make_parent`."""
+        self.address.absolute().parent.mkdir(parents=True, exist_ok=True)
+
+    def remove_ending(self, suffix: str) -> None:
+        """See `Location.remove_ending`."""
+        for path in self.address.rglob("*" + suffix):
+            path.unlink(missing_ok=True)
+
+    def output_addresses(self, key: str, place: str) -> list[Address]:
+        """See `Location.output_addresses`."""
+        return [OutputAddress(self.address / key, place)]
 
     def above(self) -> Iterator[LocalLocation]:
         """See `Location.above`."""
@@ -167,6 +181,7 @@ class LocalScratch:
         """See `Scratch.put`."""
         path = self.folder / name
         with explain_errors(self.folder.parent):
+            self.folder.mkdir(exist_ok=True)  # where the work is gone, nothing is made
             path.parent.mkdir(parents=True, exist_ok=True)
             partial = path.with_name(f".{uuid.uuid4().hex}")  # another try may write it now
             with partial.open("wb") as file:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from streamsvd.checks.paths import PathOrUrl, Url
@@ -155,8 +154,21 @@ class Location(Protocol):
         """
         ...
 
-    def addresses(self, key: str) -> list[Address]:
-        """What processes may see differently of an object."""
+    @property
+    def has_folders(self) -> bool:
+        """Whether it is of folders and files, which are written in parts; else of objects, which are written as wholes."""
+        ...
+
+    def make_parent(self) -> None:
+        """The folder that it is in, where there are folders."""
+        ...
+
+    def remove_ending(self, suffix: str) -> None:
+        """All objects below it whose names end so away."""
+        ...
+
+    def output_addresses(self, key: str, place: str) -> list[Address]:
+        """What processes may see differently of an object that is on its way to a place."""
         ...
 
     def above(self) -> Iterator[Location]:
@@ -216,4 +228,4 @@ def location_of(address: PathOrUrl) -> Location:
         return RemoteLocation(address)
     from streamsvd.store.places.local import LocalLocation
 
-    return LocalLocation(Path(address))
+    return LocalLocation(address)

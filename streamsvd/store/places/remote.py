@@ -95,9 +95,22 @@ class RemoteLocation:
 
         return PlaceStore(self.address / key, read_only=read_only, is_whole=is_whole)
 
-    def addresses(self, key: str) -> list[Address]:
-        """See `Location.addresses`: whether a process may read there, by its own credentials."""
-        return [StoreAddress(str(self.address), self.store(read_only=True), (key,), None)]
+    @property
+    def has_folders(self) -> bool:
+        """See `Location.has_folders`."""
+        return False
+
+    def make_parent(self) -> None:
+        """See `Location.make_parent`: there are no folders."""
+
+    def remove_ending(self, suffix: str) -> None:
+        """See `Location.remove_ending`."""
+        self._bucket.remove([k for k in self._bucket.keys(self.address.key) if k.endswith(suffix)])
+
+    def output_addresses(self, key: str, place: str) -> list[Address]:
+        """See `Location.output_addresses`: whether a process may read there, by its own credentials."""
+        name = f"the place of the results {place}"
+        return [StoreAddress(name, self.store(read_only=True), (key,), None)]
 
     def above(self) -> Iterator[RemoteLocation]:
         """See `Location.above`."""
@@ -133,15 +146,20 @@ class RemoteLocation:
 
     @contextlib.contextmanager
     def replacement(self, *, overwrite: bool = True) -> Iterator[BinaryIO]:
-        """See `Location.replacement`: one put."""
+        """See `Location.replacement`: one put; of a large file one of parts, which appears when all are there."""
         with tempfile.SpooledTemporaryFile(IN_MEMORY) as file:
             yield file  # type: ignore[misc]  # a BinaryIO in all but its name
+            size = file.tell()
             file.seek(0)
-            data = file.read()
-        bucket, key = self._bucket, self.address.key
-        if overwrite:
-            bucket.write(key, data)
-        elif not bucket.create(key, data):
-            raise StoreError(
-                f"{self.address} was made by another run meanwhile. Pass overwrite=True (--overwrite) to replace it."
-            )
+            bucket, key = self._bucket, self.address.key
+            if size > IN_MEMORY and (overwrite or bucket.size(key) is None):
+                bucket.write_parts(key, file, size)
+                return
+            if size <= IN_MEMORY and overwrite:
+                bucket.write(key, file.read())
+                return
+            if size <= IN_MEMORY and bucket.create(key, file.read()):
+                return
+        raise StoreError(
+            f"{self.address} was made by another run meanwhile. Pass overwrite=True (--overwrite) to replace it."
+        )

@@ -35,7 +35,7 @@ TRIES = 5
 METADATA_NAMES = frozenset(("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata"))
 
 
-class Claim(msgspec.Struct, frozen=True):
+class PublishingClaim(msgspec.Struct, frozen=True):
     """Who publishes, which work, and whether it replaces what is there."""
 
     owner: Owner
@@ -68,7 +68,7 @@ class RemoteWork:
 
     def publish(self, *, overwrite: bool) -> None:
         """See `PartialWork.publish`."""
-        with _claimed(self.place, self._token, overwrite):
+        with _right_to_publish(self.place, self._token, overwrite):
             if not overwrite and _is_taken(self._bucket, self.place):
                 raise StoreError(
                     f"{self.place} was made by another run meanwhile; it will not be replaced. Pass overwrite=True (--overwrite) "
@@ -120,7 +120,7 @@ def sweep_prefixes(place: Url) -> list[Url]:
     bucket, above, swept = bucket_at(place), work_folder(place), []
     kept = {claim.token for _, claim in _claims(bucket, place)}
     for name in bucket.names(above.key):
-        owner = _decoded(bucket, above / name / OWNER, Owner) if name != CLAIMS else None
+        owner = _signature(bucket, above / name / OWNER, Owner) if name != CLAIMS else None
         if owner is not None and name not in kept and owner.is_gone:
             _remove_work(bucket, above / name)
             swept.append(above / name)
@@ -142,12 +142,12 @@ def finish_publication(place: Url) -> None:
     dead = found[-1][1]
     if not dead.owner.is_gone:
         raise _busy(place, dead)
-    with _claimed(place, dead.token, dead.replaces):
+    with _right_to_publish(place, dead.token, dead.replaces):
         pass  # who takes over the claim of the dead finishes it
 
 
 @contextlib.contextmanager
-def _claimed(place: Url, token: str, replaces: bool) -> Iterator[None]:
+def _right_to_publish(place: Url, token: str, replaces: bool) -> Iterator[None]:
     """The right to publish at a place, for as long as the block; what the dead have begun is finished first.
 
     Raises
@@ -155,7 +155,7 @@ def _claimed(place: Url, token: str, replaces: bool) -> Iterator[None]:
     StoreError
         If another process has it.
     """
-    bucket, mine = bucket_at(place), Claim(current_owner(), token, replaces)
+    bucket, mine = bucket_at(place), PublishingClaim(current_owner(), token, replaces)
     for _ in range(TRIES):
         before = _claims(bucket, place)
         living = next((claim for _, claim in before if not claim.owner.is_gone), None)
@@ -179,7 +179,7 @@ def _claimed(place: Url, token: str, replaces: bool) -> Iterator[None]:
     raise StoreError(f"{place} is being published by others all the time. Choose another place.")
 
 
-def _finish(bucket: Bucket, place: Url, dead: Claim) -> None:
+def _finish(bucket: Bucket, place: Url, dead: PublishingClaim) -> None:
     """Finish a publication, if its work is still there and nothing else has taken the place."""
     work = work_folder(place) / dead.token
     root = _root_of(bucket, work / CONTENT)
@@ -226,14 +226,17 @@ def _is_taken(bucket: Bucket, place: Url) -> bool:
     return bucket.has_keys(place.key) or bucket.size(place.key) is not None
 
 
-def _claims(bucket: Bucket, place: Url) -> list[tuple[str, Claim]]:
+def _claims(bucket: Bucket, place: Url) -> list[tuple[str, PublishingClaim]]:
     """Claims by name, in order; one that is gone when it is read is none."""
     folder = work_folder(place) / CLAIMS
-    found = [(name, _decoded(bucket, folder / name, Claim)) for name in bucket.names(folder.key)]
+    found = [
+        (name, _signature(bucket, folder / name, PublishingClaim))
+        for name in bucket.names(folder.key)
+    ]
     return [(name, claim) for name, claim in found if claim is not None]
 
 
-def _decoded(bucket: Bucket, place: Url, kind: Any) -> Any:
+def _signature(bucket: Bucket, place: Url, kind: Any) -> Any:
     """A signature; None where there is none.
 
     Raises
@@ -249,7 +252,7 @@ def _decoded(bucket: Bucket, place: Url, kind: Any) -> Any:
         raise StoreError(f"{place} is not what streamsvd writes there. Remove it.") from error
 
 
-def _busy(place: Url, claim: Claim) -> StoreError:
+def _busy(place: Url, claim: PublishingClaim) -> StoreError:
     return StoreError(
         f"{claim.owner} is about to publish {place}. Wait until it has; if it is gone, remove all below {work_folder(place)} and run "
         "again, or choose another place."
