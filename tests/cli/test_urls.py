@@ -78,6 +78,7 @@ COMMANDS = {
     "svd": ("svd", "A.zarr", "--rank", 2, "--u", "--out"),
     "pca": ("pca", "A.zarr", "--rank", 2, "--out"),
     "shuffle": ("shuffle", "A.zarr", "--out"),
+    "convert": ("convert", "A.zarr"),
     "export": ("export", "m", "--out"),
     "sample": ("sample", "A.zarr", "--size", 10, "--out"),
     "lstsq": ("lstsq", "A.zarr", "--b", "y.npy", "--out"),
@@ -96,7 +97,7 @@ def test_the_command_line_writes_there(command, run, bucket):
     assert done.code in (0, 3), done.err
     assert url in done.out + done.err
     assert "s3:/b" not in (done.out + done.err).replace("s3://", "")
-    if command == "shuffle":
+    if command in ("shuffle", "convert"):
         rows = zarr.open_array(location_of(place_of(url)).store(read_only=True), mode="r")[...]
         np.testing.assert_array_equal(np.sort(rows[:, 0]), np.sort(B[:, 0]))
     else:

@@ -16,9 +16,12 @@ from streamsvd.store.explanations import Action, explain_errors, path_exists
 from streamsvd.store.sight import Address, OutputAddress
 from streamsvd.store.writing.partial import Partial
 from streamsvd.store.writing.placing import put_back, put_in_place
+from streamsvd.store.writing.resumable import ResumableFolder
 from streamsvd.store.writing.trial import try_place
 
 SCRATCH = "scratch"
+PARTIAL = ".partial"
+"""End of the name of a file that is not whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +55,38 @@ class LocalLocation:
         with (self.address / key).open("rb") as file:
             return file.read(-1 if most is None else most)
 
-    def size(self) -> int:
+    def size(self, key: str = "") -> int | None:
         """See `Location.size`."""
-        return self.address.stat().st_size
+        try:
+            return (self.address / key).stat().st_size
+        except OSError:
+            return None
 
-    def write(self, key: str, data: bytes) -> None:
+    def blocks(self, key: str, most: int) -> Iterator[bytes]:
+        """See `Location.blocks`."""
+        with (self.address / key).open("rb", buffering=0) as file:
+            while part := file.read(most):
+                yield part
+
+    def write(self, key: str, *parts: Any) -> None:
         """See `Location.write`."""
         path = self.address / key
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+        partial = path.with_name(path.name + PARTIAL)
+        with partial.open("wb", buffering=0) as file:
+            for part in parts:
+                _write_all(file.fileno(), memoryview(part))
+        partial.replace(path)
+
+    def remove(self, key: str) -> None:
+        """See `Location.remove`."""
+        (self.address / key).unlink(missing_ok=True)
+
+    @property
+    def free_bytes(self) -> int:
+        """See `Location.free_bytes`."""
+        folder = next(path for path in self.address.absolute().parents if path.exists())
+        return shutil.disk_usage(folder).free
 
     def keys(self, key: str = "") -> list[str]:
         """See `Location.keys`."""
@@ -133,6 +159,10 @@ class LocalLocation:
         """See `Location.begin`."""
         return LocalWork(self.address)
 
+    def resume(self, purpose: dict[str, Any]) -> LocalResumableWork:
+        """See `Location.resume`."""
+        return LocalResumableWork(self.address.absolute(), purpose)
+
     @contextlib.contextmanager
     def replacement(self, *, overwrite: bool = True) -> Iterator[BinaryIO]:
         """See `Location.replacement`."""
@@ -169,6 +199,22 @@ class LocalWork(Partial):
         """See `PartialWork.publish`."""
         shutil.rmtree(self.folder / SCRATCH, ignore_errors=True)
         put_in_place(self, self.place, overwrite=overwrite)
+
+
+class LocalResumableWork(ResumableFolder, LocalWork):
+    """A folder that another run goes on with; see `ResumableWork`."""
+
+    @property
+    def home(self) -> Path:
+        """See `ResumableWork.home`."""
+        return self.folder
+
+
+def _write_all(handle: int, data: memoryview) -> None:
+    """Write all bytes where a file stands."""
+    done = 0
+    while done < len(data):
+        done += os.write(handle, data[done : done + (1 << 30)])
 
 
 @dataclass(frozen=True, slots=True)

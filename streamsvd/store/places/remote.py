@@ -13,12 +13,12 @@ from streamsvd.checks.paths import Url
 from streamsvd.errors import StoreError
 from streamsvd.store.explanations import Action
 from streamsvd.store.places.bucket import Bucket, bucket_at
-from streamsvd.store.places.remote_work import RemoteWork, finish_publication, work_folder
+from streamsvd.store.places.publication import finish_publication, work_folder
+from streamsvd.store.places.remote_work import RemoteResumableWork, RemoteWork
 from streamsvd.store.sight import Address, StoreAddress
 
 IN_MEMORY = 64 << 20
 """Bytes of a file on its way that are kept in memory; more are in a file without a name."""
-READ_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +60,27 @@ class RemoteLocation:
         data = self._bucket.read(self._key(key))
         return data if most is None else data[:most]
 
-    def size(self) -> int:
+    def size(self, key: str = "") -> int | None:
         """See `Location.size`."""
-        return self._bucket.size(self.address.key) or 0
+        return self._bucket.size(self._key(key))
 
-    def write(self, key: str, data: bytes) -> None:
+    def blocks(self, key: str, most: int) -> Iterator[bytes]:
+        """See `Location.blocks`."""
+        del most
+        yield self._bucket.read(self._key(key))
+
+    def write(self, key: str, *parts: Any) -> None:
         """See `Location.write`."""
-        self._bucket.write(self._key(key), data)
+        self._bucket.write(self._key(key), parts[0] if len(parts) == 1 else b"".join(parts))
+
+    def remove(self, key: str) -> None:
+        """See `Location.remove`."""
+        self._bucket.remove([self._key(key)])
+
+    @property
+    def free_bytes(self) -> int:
+        """See `Location.free_bytes`: nobody knows."""
+        return 0
 
     def keys(self, key: str = "") -> list[str]:
         """See `Location.keys`."""
@@ -143,6 +157,10 @@ class RemoteLocation:
         """See `Location.begin`."""
         self.try_writing()
         return RemoteWork(self.address)
+
+    def resume(self, purpose: dict[str, Any]) -> RemoteResumableWork:
+        """See `Location.resume`."""
+        return RemoteResumableWork(self.address, purpose)
 
     @contextlib.contextmanager
     def replacement(self, *, overwrite: bool = True) -> Iterator[BinaryIO]:

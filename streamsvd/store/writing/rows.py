@@ -208,7 +208,7 @@ class RowsWriter:
 
 
 def _is_array(place: Location) -> bool:
-    if ".zarray" in place.names():
+    if place.size(".zarray") is not None:
         return True
     try:
         return bool(msgspec.json.decode(place.read("zarr.json"))["node_type"] == "array")
