@@ -110,8 +110,8 @@ def _run_on_cluster(
     futures: list[Any] = []
     for attempt in range(RETRIES):
         try:
-            _inspect_cluster(client, shared, needs)
-            graph = build(_scatter_shared(client, shared))
+            inspect_cluster(client, shared, needs)
+            graph = build(scatter_shared(client, shared))
             leaves = {leaf.key for leaf in graph.leaves}
             named = {task.key: name for name, task in graph.tasks_by_name.items() if told.on_value}
             watched = {task.key: task for task in (*graph.leaves, *graph.tasks_by_name.values())}
@@ -127,7 +127,7 @@ def _run_on_cluster(
                 if told.on_value is not None and future.key in named:
                     told.on_value(named[future.key], future.result())
             return root.result()
-        except (FutureCancelledError, KilledWorker, _WorkersLost) as error:
+        except (FutureCancelledError, KilledWorker, WorkersLost) as error:
             if attempt == RETRIES - 1:
                 raise StreamSVDError(
                     f"{what} lost its workers {RETRIES} times: {error}. Give the workers more "
@@ -142,21 +142,21 @@ def _run_on_cluster(
     raise AssertionError
 
 
-class _WorkersLost(Exception):
+class WorkersLost(Exception):
     """A worker left while it was sent its work."""
 
 
-def _inspect_cluster(client: Any, shared: Any, needs: int) -> None:
+def inspect_cluster(client: Any, shared: Any, needs: int) -> None:
     """A look at the workers; a scheduler that does not answer has lost them."""
     try:
         inspect_workers(client, shared, needs)
     except StreamSVDError:
         raise
     except (OSError, KeyError, TimeoutError) as error:
-        raise _WorkersLost(str(error) or type(error).__name__) from error
+        raise WorkersLost(str(error) or type(error).__name__) from error
 
 
-def _scatter_shared(client: Any, shared: Any) -> Any:
+def scatter_shared(client: Any, shared: Any) -> Any:
     """One copy, which each worker fetches once; a graph that carried it would pass through the scheduler.
 
     Broadcasting it would wait for ever for a worker that dies meanwhile.
@@ -169,7 +169,7 @@ def _scatter_shared(client: Any, shared: Any) -> Any:
         KeyError,
         TimeoutError,
     ) as error:  # what a closed connection looks like from here
-        raise _WorkersLost(str(error) or type(error).__name__) from error
+        raise WorkersLost(str(error) or type(error).__name__) from error
     return handle
 
 

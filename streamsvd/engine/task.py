@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Generic
+from typing import Any, Generic, TypeVar
 
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.blas import in_one_thread
@@ -18,6 +18,9 @@ from streamsvd.numerics.blocks import BadEntry, OutOfScale, OutsideLimits
 from streamsvd.numerics.columns import original_column
 from streamsvd.store.writing.shield import defer_interrupts
 
+S = TypeVar("S")
+Item = TypeVar("Item")
+R = TypeVar("R")
 STOP_SECONDS = 60
 NONFINITE_REMEDY = 'Pass nonfinite="zero", "mean" or "drop_columns" to treat NaN as missing.'
 
@@ -137,3 +140,31 @@ def _error_at(bad: BadEntry, source: Any) -> StreamSVDError:
     return NonFiniteError(
         bad.value, bad.row, bad.column, chunk, remedy_of(bad.value, NONFINITE_REMEDY)
     )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ItemWork(Generic[S, Item, R]):
+    """A pure function of an item, and what all of its calls are given: small, picklable.
+
+    Attributes
+    ----------
+    function
+        Of what is shared and of an item; defined in a module.
+    shared
+        What every call is given.
+    run
+        Whose tasks these are.
+    """
+
+    function: Callable[[S, Item], R]
+    shared: S
+    run: str
+
+
+@in_one_thread
+def run_item(work: ItemWork[S, Item, R], item: Item) -> R:
+    """What the function makes of an item; a retry gives the same bits."""
+    with _counting(work.run), held_memory():
+        if work.run in cancelled_runs:
+            raise RunCancelled("interrupted")
+        return work.function(work.shared, item)

@@ -156,7 +156,7 @@ class TestEvents:
     def test_what_a_long_update_committed_stays_when_it_is_interrupted(
         self, A, tmp_path, short_pieces, monkeypatch
     ):
-        monkeypatch.setattr("streamsvd.models.absorption.COMMIT_SECONDS", 0.0)
+        monkeypatch.setattr("streamsvd.models.absorption.ROUND", 1)
         stored(tmp_path / "a", A)
 
         def strike(event):
