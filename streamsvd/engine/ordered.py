@@ -13,20 +13,13 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import closing
-from itertools import islice
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from streamsvd.engine.concurrency import concurrency
-from streamsvd.engine.submit import (
-    RETRIES,
-    WorkersLost,
-    active_client,
-    inspect_cluster,
-    scatter_shared,
-)
-from streamsvd.engine.task import ItemWork, run_item, stop
+from streamsvd.engine.item_task import ItemWork, run_item
+from streamsvd.engine.submit import active_client
+from streamsvd.engine.task import stop
 from streamsvd.engine.threads import ThreadPool
-from streamsvd.errors import StreamSVDError
 
 S = TypeVar("S")
 Item = TypeVar("Item")
@@ -48,7 +41,7 @@ def ordered(
 ) -> Generator[R]:
     """What a function makes of each item, in their order, while tasks make the next.
 
-    To be closed where it is left early: then no task of it runs in this process any more.
+    To be closed where it is left early: then no task of it runs any more.
 
     Parameters
     ----------
@@ -73,13 +66,17 @@ def ordered(
     Raises
     ------
     StreamSVDError
-        If a cluster lost its workers again and again, or a worker is not as this process is.
+        If a cluster lost what cannot be found again, or a worker is not as this process is.
     """
     work = ItemWork(function, shared, uuid.uuid4().hex)
     client = active_client()
     if client is None:
         return _on_threads(work, iter(items), at_once)
-    return _on_cluster(client, work, iter(items), at_once, what, needs)
+    from streamsvd.engine.cluster.window import take_in_order
+
+    busiest = concurrency()[1]
+    per_thread = WINDOW if at_once >= busiest else at_once / busiest
+    return take_in_order(client, work, iter(items), per_thread, what, needs)
 
 
 def one_ahead(results: Generator[T]) -> Generator[T]:
@@ -107,68 +104,3 @@ def _on_threads(work: ItemWork[S, Item, R], items: Iterator[Item], at_once: int)
                 future.cancel()
             if waiting:
                 stop(work.run)
-
-
-def _on_cluster(
-    client: Any,
-    work: ItemWork[S, Item, R],
-    items: Iterator[Item],
-    at_once: int,
-    what: str,
-    needs: int,
-) -> Generator[R]:
-    """Tasks of a cluster; what was lost with a worker is submitted again."""
-    from distributed.client import FutureCancelledError
-    from distributed.scheduler import KilledWorker
-
-    waiting: deque[tuple[Item, Any]] = deque()
-    shared: Any = None
-    losses = window = since = 0
-    try:
-        while True:
-            try:
-                if since == window:  # workers come and go
-                    window, since = _window(at_once), 0
-                if shared is None:
-                    inspect_cluster(client, work, needs)
-                    shared = scatter_shared(client, work)
-                    waiting = deque(
-                        (i, client.submit(run_item, shared, i, pure=False)) for i, _ in waiting
-                    )
-                for item in islice(items, max(0, window - len(waiting))):
-                    waiting.append((item, client.submit(run_item, shared, item, pure=False)))
-                if not waiting:
-                    return
-                result = waiting[0][1].result()
-            except (FutureCancelledError, KilledWorker, WorkersLost) as error:
-                losses += 1
-                if losses == RETRIES:
-                    raise StreamSVDError(
-                        f"{what} lost its workers {RETRIES} times: {error}. Give the workers more memory than the budget "
-                        "of the plan, or fewer threads each."
-                    ) from error
-                _release(future for _, future in waiting)
-                shared = None
-                continue
-            losses, since = 0, since + 1
-            _release([waiting.popleft()[1]])
-            yield result
-            del result
-    finally:
-        _release(future for _, future in waiting)
-        if waiting:
-            stop(work.run)
-
-
-def _window(at_once: int) -> int:
-    """Tasks on their way: some for each thread of the cluster, or fewer where the memory of a worker has no room for all."""
-    total, busiest = concurrency()
-    if at_once < busiest:
-        return max(1, total * at_once // busiest)
-    return WINDOW * total
-
-
-def _release(futures: Iterable[Any]) -> None:
-    """Let go of tasks: to cancel them fails in the scheduler where a task nobody asked for hangs on one."""
-    for future in futures:
-        future.release()

@@ -19,6 +19,7 @@ from streamsvd.engine.events import (
     Callback,
     PassDone,
     PassStarted,
+    SourceRemarked,
     SpanDone,
     ignore_event,
     send_remarks,
@@ -28,11 +29,16 @@ from streamsvd.engine.ordered import one_ahead, ordered
 from streamsvd.engine.panel_cache import new_cache
 from streamsvd.engine.passes import Block, P, Pass, Reader, Sink, Span
 from streamsvd.engine.reader import MatrixReader
+from streamsvd.engine.run_pass import run_pass
 from streamsvd.engine.saves import Saves
 from streamsvd.engine.schedule import Schedule
+<<<<<<< HEAD
 from streamsvd.engine.submit import GraphCallbacks, active_client, run_graph
+=======
+from streamsvd.engine.submit import GraphCallbacks
+>>>>>>> h-runner
 from streamsvd.engine.task import HomeTask, Work, stop
-from streamsvd.engine.tree import Node, build, missing_spans
+from streamsvd.engine.tree import Node, missing_spans
 from streamsvd.info import Info, Status
 from streamsvd.store.writing.shield import defer_interrupts
 
@@ -124,14 +130,15 @@ class Run:
         cost, cached = (f(missing, pass_) for f in (reader.cost, reader.cached_bytes))
         work: Work[P] = Work(reader, pass_, self.device, self.id, sink)
         try:
-            value: P = run_graph(
+            value: P = run_pass(
                 work,
-                lambda shared: build(work, shared, done, kept=saves is not None),
-                workers=self.workers,
-                told=GraphCallbacks(
+                done,
+                GraphCallbacks(
                     lambda spans, of: self.notify(SpanDone(number, spans, of)),
                     None if saves is None else saves.keep_node,
+                    lambda text: self.notify(SourceRemarked(text)),
                 ),
+                workers=self.workers,
                 what=purpose if saves is not None else f"pass {number}",
                 needs=self.needs,
             )

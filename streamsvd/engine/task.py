@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.blas import in_one_thread
@@ -18,9 +18,6 @@ from streamsvd.numerics.blocks import BadEntry, OutOfScale, OutsideLimits
 from streamsvd.numerics.columns import original_column
 from streamsvd.store.writing.shield import defer_interrupts
 
-S = TypeVar("S")
-Item = TypeVar("Item")
-R = TypeVar("R")
 STOP_SECONDS = 60
 NONFINITE_REMEDY = 'Pass nonfinite="zero", "mean" or "drop_columns" to treat NaN as missing.'
 
@@ -61,6 +58,8 @@ class Work(Generic[P]):
         Whose task it is.
     sink
         Where finished rows go.
+    is_unwanted
+        Of a task on a worker: says whether nobody waits for it any more.
     """
 
     reader: Reader
@@ -68,17 +67,18 @@ class Work(Generic[P]):
     device: str
     run: str
     sink: Sink | None = None
+    is_unwanted: Callable[[], bool] | None = None
 
     def check(self) -> None:
-        """Raise if the run was cancelled."""
-        if self.run in cancelled_runs:
+        """Raise if the run was cancelled, or nobody waits for this task."""
+        if self.run in cancelled_runs or (self.is_unwanted is not None and self.is_unwanted()):
             raise RunCancelled("interrupted")
 
 
 @in_one_thread
 def run_span(work: Work[P], span: Span) -> P:
     """Fold the blocks of a span, from zero; a retry gives the same bits."""
-    with _counting(work.run):
+    with counted(work.run):
         work.check()
         device = thread_backend(work.device)
         try:
@@ -112,15 +112,26 @@ def stop(run: str) -> None:
         del _running[run]
 
 
-@contextmanager
-def _counting(run: str) -> Iterator[None]:
+def wait_until_ended(names: Iterable[str]) -> None:
+    """Wait for tasks of these names in this process, as long as is reasonable."""
     with _task_ended:
-        _running[run] += 1
+        _task_ended.wait_for(
+            lambda: all(_running[name] == 0 for name in names), timeout=STOP_SECONDS
+        )
+
+
+@contextmanager
+def counted(name: str) -> Iterator[None]:
+    """Let others wait for what runs here under the name of its run, or of its own."""
+    with _task_ended:
+        _running[name] += 1
     try:
         yield
     finally:
         with _task_ended:
-            _running[run] -= 1
+            _running[name] -= 1
+            if _running[name] <= 0:
+                del _running[name]
             _task_ended.notify_all()
 
 
@@ -140,31 +151,3 @@ def _error_at(bad: BadEntry, source: Any) -> StreamSVDError:
     return NonFiniteError(
         bad.value, bad.row, bad.column, chunk, remedy_of(bad.value, NONFINITE_REMEDY)
     )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ItemWork(Generic[S, Item, R]):
-    """A pure function of an item, and what all of its calls are given: small, picklable.
-
-    Attributes
-    ----------
-    function
-        Of what is shared and of an item; defined in a module.
-    shared
-        What every call is given.
-    run
-        Whose tasks these are.
-    """
-
-    function: Callable[[S, Item], R]
-    shared: S
-    run: str
-
-
-@in_one_thread
-def run_item(work: ItemWork[S, Item, R], item: Item) -> R:
-    """What the function makes of an item; a retry gives the same bits."""
-    with _counting(work.run), held_memory():
-        if work.run in cancelled_runs:
-            raise RunCancelled("interrupted")
-        return work.function(work.shared, item)
