@@ -32,11 +32,7 @@ from streamsvd.engine.reader import MatrixReader
 from streamsvd.engine.run_pass import run_pass
 from streamsvd.engine.saves import Saves
 from streamsvd.engine.schedule import Schedule
-<<<<<<< HEAD
-from streamsvd.engine.submit import GraphCallbacks, active_client, run_graph
-=======
-from streamsvd.engine.submit import GraphCallbacks
->>>>>>> h-runner
+from streamsvd.engine.submit import GraphCallbacks, active_client
 from streamsvd.engine.task import HomeTask, Work, stop
 from streamsvd.engine.tree import Node, missing_spans
 from streamsvd.info import Info, Status
