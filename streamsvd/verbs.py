@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from inspect import Parameter, signature
+from operator import attrgetter
 from typing import Any
 
 from streamsvd.errors import SpecError
@@ -26,7 +27,7 @@ class Verb:
     command
         As the command line calls it, words apart; empty where it has none.
     function, plan, options
-        What does it, what says its cost, and the record of what it may be asked.
+        What does it, what says its cost, and the record of what it may be asked; empty where there is none.
     """
 
     name: str
@@ -39,7 +40,7 @@ class Verb:
     def resolve(self, part: str) -> Any:
         """The function, plan or options record itself."""
         module, _, name = getattr(self, part).partition(":")
-        return getattr(import_module(module), name)
+        return attrgetter(name)(import_module(module))
 
 
 def _verb(name: str, family: str, module: str, record: str, command: str) -> Verb:
@@ -70,6 +71,17 @@ VERBS = {
     )
 }
 
+
+RESULT_VERBS = {
+    verb.name: verb
+    for verb in (
+        Verb("project", "factor", "project", "streamsvd.factor.row_methods:RowMethods.transform", "", ""),
+        Verb("reconstruct", "factor", "reconstruct", "streamsvd.factor.row_methods:RowMethods.reconstruct", "", ""),
+        Verb("predict", "kernels", "krr predict", "streamsvd.kernels.ridge:KernelRidgeResult.predict_to", "", ""),
+        Verb("decompress", "collections", "decompress", "streamsvd.collections.decompression:decompress", "", ""),
+    )
+}  # fmt: skip
+"""Verbs of what was made before: they write as much as they read, in one pass, and have no plan and no record of their own."""
 
 COSTLESS = ("callback", "delta", "out", "overwrite", "replay", "save_seconds", "seed")
 """Options that may be passed to every plan, because nothing of the cost depends on them."""

@@ -17,6 +17,7 @@ from streamsvd.conversion.options import ConvertOptions
 @options.record(ConvertOptions, "chunk", "chunk_rows", "out_dtype", "header")
 @click.option("--overwrite", is_flag=True, help="Replace what is at OUT once the new one is whole.")
 @options.memory
+@options.machine
 @options.as_json
 @options.quiet
 def command(
@@ -31,6 +32,8 @@ def command(
     header: bool | None,
     overwrite: bool,
     memory: str | None,
+    scheduler: str | None,
+    workers: int | None,
     as_json: bool,
     quiet: bool,
 ) -> int:
@@ -44,17 +47,19 @@ def command(
     from streamsvd.cli.sources import fit_source
     from streamsvd.conversion.convert import convert, plan_convert
     from streamsvd.engine.memory import show_bytes
+    from streamsvd.engine.schedulers import use_scheduler
 
     given: dict[str, Any] = {
         "chunk": chunk, "chunk_rows": chunk_rows, "out_dtype": out_dtype, "header": header,
         "memory": memory,
     }  # fmt: skip
-    A = _matrix(source, variable, rows, missing)
-    plan = plan_convert(A, **given)
     try:
-        with watching(plan.bytes_read or 0, quiet=quiet) as watch:
-            fitted_source = fit_source(A, memory, watch)
-            made = convert(fitted_source, out, overwrite=overwrite, callback=watch, **given)
+        with use_scheduler(scheduler, workers):
+            A = _matrix(source, variable, rows, missing)
+            plan = plan_convert(A, **given)
+            with watching(plan.bytes_read or 0, quiet=quiet) as watch:
+                fitted_source = fit_source(A, memory, watch)
+                made = convert(fitted_source, out, overwrite=overwrite, callback=watch, **given)
     except KeyboardInterrupt:
         return _report_interrupt(out, as_json=as_json)
     (m, n), row = made.shape, made.shape[1] * made.dtype.itemsize

@@ -169,6 +169,23 @@ def fewest_workers() -> int:
     return concurrency()[1] if active_client() is not None else 1
 
 
+def workers_within(
+    most: int, fewest: int, once: int, each: int, budget: int, what: str
+) -> tuple[int, int]:
+    """As many tasks at once as the memory allows, and the bytes that they take.
+
+    Raises
+    ------
+    BudgetError
+        If the fewest do not fit; it names the least memory that works.
+    """
+    for workers in range(most, fewest - 1, -1):
+        if once + workers * each <= budget:
+            return workers, once + workers * each
+    least = once + fewest * each
+    raise BudgetError(what, least, budget, f"Pass memory={least} or more.")
+
+
 def needs(
     collection: Collection,
     backend: Backend,

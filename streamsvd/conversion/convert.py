@@ -159,12 +159,14 @@ def convert(
     labels = row_major_labels(source_labels(source))
     beside = arrays_over_columns(source, labels) if array_name(labels) else ()
     everything = replace(labels, coordinates=(*labels.coordinates, *beside))
-    plan = plan_conversion(source, options, budget, 3 * labels_bytes(everything))
+    kept = 3 * labels_bytes(everything)
+    plan = plan_conversion(source, options, budget, kept)
     check_room(place, plan)
     for note in labels.notes:
         callback(SourceRemarked(note))
     whole = plan.rows.reader(source, [(0, source.shape[0])])
-    run = Run(whole, 1, "cpu", plan.projected_bytes, notify=callback)
+    needed = plan.projected_bytes
+    run = Run(whole, 1, "cpu", needed, needed - kept, callback)
     with explain_errors(place, INTACT):
         begun = ResumableFolder(place.absolute(), purpose_of(source, plan, everything))
     try:

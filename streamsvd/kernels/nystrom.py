@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.checks.paths import local_path
+from streamsvd.checks.paths import place_of
 from streamsvd.checks.real import check_real
 from streamsvd.engine.columns import (
     View,
@@ -221,7 +221,7 @@ def load_nystrom(path: str | os.PathLike[str]) -> NystromResult:
     StoreError
         If there is no such thing, or it is of a newer release.
     """
-    place = local_path(path)
+    place = place_of(path)
     found: NystromResult | None = read_folder(place, "nystrom")
     return NystromResult(**dictionary_in(place)) if found is None else found
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import math
 import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from streamsvd.checks.paths import local_path
+from streamsvd.checks.paths import PathOrUrl, place_of
 from streamsvd.engine.events import Callback, ResultWritten, ignore_event
 from streamsvd.engine.memory import BASE_BYTES
 from streamsvd.engine.opening import as_source
@@ -25,7 +24,6 @@ from streamsvd.errors import BudgetError
 from streamsvd.numerics import sketches as sketch
 from streamsvd.protocols import Source
 from streamsvd.store.sources.border import copied_chunks
-from streamsvd.store.writing.placing import check_local
 from streamsvd.store.writing.rows import RowsWriter
 from streamsvd.store.writing.separation import check_apart
 from streamsvd.streams.options import ShuffleOptions
@@ -42,7 +40,7 @@ def shuffle(
     seed: int = 0,
     overwrite: bool = False,
     callback: Callback = ignore_event,
-) -> Path:
+) -> PathOrUrl:
     """Write the rows of a matrix to a new zarr array in uniformly random order.
 
     Parameters
@@ -76,8 +74,7 @@ def shuffle(
     are files as large as the matrix, which are removed with the run.
     """
     source, budget, options = as_source(A), allowed_bytes(memory), ShuffleOptions(seed=seed)
-    place = local_path(out, "out")
-    check_local(place)
+    place = place_of(out, "out")
     check_apart(place, source)
     reader, buckets, needed = _plan_buckets(source, budget)
     chunks = copied_chunks(source)

@@ -18,6 +18,8 @@ import msgspec
 from streamsvd.errors import AccessError, ConflictError, SpecError, StoreError
 from streamsvd.store.collections.origin import Origin
 from streamsvd.store.objects import objects_at
+from streamsvd.store.objects.posix import LocalObjects
+from streamsvd.store.sight import Address, ObjectAddress
 from streamsvd.store.versions.arrays import Array
 from streamsvd.store.versions.draft import Draft
 from streamsvd.store.versions.model_store import FOLDER, HEAD, VERSIONS, ModelStore, log_key
@@ -138,6 +140,17 @@ class CompressedStore:
     def name(self) -> str:
         """How messages call it."""
         return self.versions.name
+
+    def anywhere(self) -> CompressedStore:
+        """The same for a process of another folder."""
+        objects = self.versions.objects
+        if not isinstance(objects, LocalObjects):
+            return self
+        return CompressedStore(ModelStore(LocalObjects(objects.root.absolute()), REMEDY))
+
+    def addresses(self, version: int) -> list[Address]:
+        """Where other processes read a version."""
+        return [ObjectAddress(self.anywhere().versions.objects, log_key(version))]
 
     def is_there(self) -> bool:
         """Whether this is a compressed collection, maybe one without a version."""

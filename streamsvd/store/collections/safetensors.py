@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -137,10 +138,18 @@ def _check_places(places: dict[str, tuple[int, int]], size: int) -> None:
         raise ValueError(f"{size - end:,} bytes at the end belong to no tensor")
 
 
-def write_tensors(
-    path: Path, shapes: dict[str, tuple[str, tuple[int, ...]]], arrays: Iterable[npt.NDArray[Any]]
-) -> None:
-    """A file of tensors.
+@dataclass(frozen=True, slots=True)
+class TensorPlace:
+    """Where a tensor lies in a file: the name of its type, and its first byte."""
+
+    code: str
+    start: int
+
+
+def lay_out_tensors(
+    path: Path, shapes: Mapping[str, tuple[str, tuple[int, ...]]]
+) -> dict[str, TensorPlace]:
+    """A new file of tensors without values: its header, and its length.
 
     Parameters
     ----------
@@ -148,15 +157,15 @@ def write_tensors(
         The file, which is not there yet.
     shapes
         Type (``"bfloat16"`` too) and shape of each, by name, in order.
-    arrays
-        Their values, in the same order.
 
     Raises
     ------
     SpecError
         If a type has no name in the format.
     """
-    header, at = {}, 0
+    header: dict[str, dict[str, Any]] = {}
+    codes: dict[str, tuple[str, int]] = {}
+    at = 0
     for name, (kind, shape) in shapes.items():
         code = "BF16" if kind == "bfloat16" else NAMES.get(kind)
         if code is None:
@@ -165,16 +174,23 @@ def write_tensors(
             )
         length = math.prod(shape) * np.dtype(TYPES[code]).itemsize
         header[name] = {"dtype": code, "shape": list(shape), "data_offsets": [at, at + length]}
+        codes[name] = code, at
         at += length
     data = msgspec.json.encode(header)
     data += b" " * (-len(data) % 8)
+    start = 8 + len(data)
     with path.open("xb") as file:
         file.write(len(data).to_bytes(8, "little") + data)
-        for record, values in zip(header.values(), arrays, strict=True):
-            A = np.ascontiguousarray(values)
-            if record["dtype"] == "BF16":
-                A = to_bfloat16(A)
-            file.write(A.astype(np.dtype(TYPES[str(record["dtype"])]), copy=False).tobytes())
+        file.truncate(start + at)
+    return {name: TensorPlace(code, start + first) for name, (code, first) in codes.items()}
+
+
+def stored_tensor(values: npt.NDArray[Any], code: str) -> npt.NDArray[np.uint8]:
+    """The bytes of a tensor of a type."""
+    A = np.ascontiguousarray(values)
+    if code == "BF16":
+        A = to_bfloat16(A)
+    return A.astype(np.dtype(TYPES[code]), copy=False).reshape(-1).view(np.uint8)
 
 
 def to_bfloat16(values: npt.NDArray[Any]) -> npt.NDArray[np.uint16]:

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import uuid
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
-import zarr
 
 from streamsvd.errors import SpecError, StoreError
 from streamsvd.store.collections.origin import Origin
-from streamsvd.store.collections.safetensors import write_tensors
-from streamsvd.store.explanations import explain_errors
-from streamsvd.store.writing.partial import Partial
-from streamsvd.store.writing.placing import check_local, put_back, put_in_place
+from streamsvd.store.collections.writers import Shapes, new_collection
+from streamsvd.store.writing.placing import check_local, put_back
 
-Shapes = Mapping[str, tuple[str, tuple[int, ...]]]
 Pairs = Iterable[tuple[str, npt.NDArray[Any]]]
 
 
@@ -102,7 +95,7 @@ def write_collection(
     overwrite: bool = False,
     origins: Mapping[str, Origin] | None = None,
 ) -> Path:
-    """A collection that is there whole or not at all.
+    """A collection of arrays at hand, that is there whole or not at all.
 
     Parameters
     ----------
@@ -111,7 +104,7 @@ def write_collection(
     shapes
         Type as stored and shape of each block, by name.
     pairs
-        Names and values in that order.
+        Names and values.
     overwrite
         Whether what is there is replaced.
     origins
@@ -125,52 +118,7 @@ def write_collection(
         If a name is none in that kind of place.
     """
     check_target(place, shapes, overwrite=overwrite)
-    with explain_errors(place, "nothing was replaced."):
-        place.absolute().parent.mkdir(parents=True, exist_ok=True)
-        if place.suffix == ".safetensors":
-            return _write_file(place, shapes, pairs)
-        partial = Partial(place)
-        try:
-            if place.suffix == ".zarr":
-                _write_group(partial.folder, pairs, origins or {})
-            else:
-                _write_folder(partial.folder, pairs)
-            put_in_place(partial, place, overwrite=overwrite)
-        except BaseException:
-            partial.remove()
-            raise
+    with new_collection(place, shapes, origins or {}, overwrite=overwrite) as sink:
+        for name, values in pairs:
+            sink.write(name, values)
     return place
-
-
-def _write_file(place: Path, shapes: Shapes, pairs: Pairs) -> Path:
-    partial = place.with_name(f"{place.name}.partial-{uuid.uuid4().hex[:8]}")
-    try:
-        write_tensors(partial, dict(shapes), (values for _, values in pairs))
-        partial.replace(place)
-    finally:
-        partial.unlink(missing_ok=True)
-    return place
-
-
-def _write_group(folder: Path, pairs: Pairs, origins: Mapping[str, Origin]) -> None:
-    group = zarr.open_group(str(folder), mode="a", zarr_format=3)
-    for name, values in pairs:
-        origin = origins.get(name)
-        array = group.create_array(
-            name,
-            shape=values.shape,
-            chunks=tuple(max(1, extent) for extent in values.shape),
-            dtype=values.dtype if origin is None else np.dtype(origin.dtype),
-            attributes=None if origin is None else json.loads(origin.attributes),
-            dimension_names=None if origin is None else origin.dimensions,
-            config={"write_empty_chunks": True},
-        )
-        array[...] = values if origin is None else origin.pack(values)
-
-
-def _write_folder(folder: Path, pairs: Pairs) -> None:
-    for name, values in pairs:
-        path = folder / f"{name}.npy"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("xb") as file:
-            np.save(file, values, allow_pickle=False)
