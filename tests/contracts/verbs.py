@@ -523,7 +523,6 @@ CONTRACTS = (
         options={"seed": 5},
         by_memory="Rows are put into as many buckets as fit.",
         lacks={
-            "scheduler": "Reading and writing are all it does, at home.",
             "checkpoint": "What is half done are files as large as the matrix, which go with the run.",
             "device": COPIED,
             "mask": COPIED,
