@@ -85,6 +85,10 @@ RESULT_VERBS = {
 
 COSTLESS = ("callback", "delta", "out", "overwrite", "replay", "save_seconds", "seed")
 """Options that may be passed to every plan, because nothing of the cost depends on them."""
+MACHINES = (
+    "workers", "threads", "worker_memory", "bandwidth", "source_bandwidth", "price_per_hour", "thread_rate",
+)  # fmt: skip
+"""Options of every plan that say what cluster it is for."""
 
 
 def plan(verb: str, *inputs: Any, **options: Any) -> Any:
@@ -96,19 +100,23 @@ def plan(verb: str, *inputs: Any, **options: Any) -> Any:
         Its name, such as ``"svd"`` or ``"lstsq"``.
     *inputs, **options
         As the verb takes them: the matrix first, but for `update` and `verify`, which take the model or the result before it.
-        What the cost does not depend on, such as ``callback`` and ``seed``, may be among them.
+        What the cost does not depend on, such as ``callback`` and ``seed``, may be among them. For a cluster that is not there:
+        ``workers`` and ``threads`` of each, ``worker_memory``, ``bandwidth`` of each link, such as ``"10Gbit/s"``,
+        ``source_bandwidth`` of the store, such as ``"20GB/s"``, ``thread_rate``, decoded bytes that a thread reads and
+        multiplies, and ``price_per_hour`` of a worker. Under an active client the first three are those of its cluster.
 
     Returns
     -------
     plan
-        A `RunPlan`, or of `svd` and `pca` a `Plan`, which can be run; ``print(plan.explain())`` says it in words.
+        A `RunPlan`, or of `svd` and `pca` a `Plan`, which can be run; ``print(plan.explain())`` says it in words. Planned for
+        a cluster it has ``cluster``: tasks, bytes over the network, seconds, and the workers beyond which more do not help.
 
     Raises
     ------
     SpecError
         If there is no such verb, an input is left out, or an option cannot be meant.
     BudgetError
-        If the memory does not do; it names the smallest that works.
+        If the memory, or that of a worker, does not do; it names the smallest that works.
 
     Examples
     --------
@@ -116,10 +124,14 @@ def plan(verb: str, *inputs: Any, **options: Any) -> Any:
     >>> A = np.ones((4000, 6))
     >>> streamsvd.plan("sample_rows", A, 400).passes
     2
+    >>> streamsvd.plan("svd", A, 3, workers=100, threads=4).cluster.tasks
+    1
     """
     if verb not in VERBS:
         raise SpecError(f"verb={verb!r} is unknown. Pass one of {', '.join(VERBS)}.")
-    resolved = VERBS[verb]
+    from streamsvd.engine.machines import MachineOptions, planning_for
+
+    resolved, machines = VERBS[verb], {n: options.pop(n) for n in MACHINES if n in options}
     planned, taken = (signature(resolved.resolve(p)).parameters for p in ("plan", "function"))
     for name in [name for name in options if name in taken and name not in planned]:
         if name not in COSTLESS:
@@ -128,7 +140,8 @@ def plan(verb: str, *inputs: Any, **options: Any) -> Any:
             )
         del options[name]
     _check_inputs(verb, planned, inputs, options)
-    return resolved.resolve("plan")(*inputs, **options)
+    with planning_for(MachineOptions(**machines)):
+        return resolved.resolve("plan")(*inputs, **options)
 
 
 def _check_inputs(

@@ -11,10 +11,10 @@ from streamsvd.collections.options import Backend
 from streamsvd.collections.readers import CollectionReader, SlabReader, slab_rows
 from streamsvd.collections.weights import NO_WEIGHTS, Weights
 from streamsvd.engine.concurrency import concurrency
+from streamsvd.engine.machines import is_on_cluster
 from streamsvd.engine.memory import BASE_BYTES
 from streamsvd.engine.run_plan import RunPlan
 from streamsvd.engine.schedule import SAVE_COPIES
-from streamsvd.engine.submit import active_client
 from streamsvd.errors import BudgetError, SpecError
 from streamsvd.store.collections import Collection, Member
 
@@ -166,7 +166,7 @@ def most_workers(collection: Collection) -> int:
 
 def fewest_workers() -> int:
     """Threads of a cluster are what they are."""
-    return concurrency()[1] if active_client() is not None else 1
+    return concurrency()[1] if is_on_cluster() else 1
 
 
 def workers_within(

@@ -269,6 +269,7 @@ def plan_convert(
         projected_bytes=found.projected_bytes,
         budget_bytes=budget,
         notes=(how,),
+        spans_are_tasks=True,
     )
 
 

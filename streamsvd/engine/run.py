@@ -35,6 +35,7 @@ from streamsvd.engine.schedule import Schedule
 from streamsvd.engine.submit import GraphCallbacks, active_client
 from streamsvd.engine.task import HomeTask, Work, stop
 from streamsvd.engine.tree import Node, missing_spans
+from streamsvd.engine.worker_checks import worker_warnings
 from streamsvd.info import Info, Status
 from streamsvd.store.writing.shield import defer_interrupts
 
@@ -141,6 +142,7 @@ class Run:
         except BaseException:
             self.halt()  # what is left of the pass must not write where its caller now cleans up
             raise
+        self.warnings += [w for w in worker_warnings(active_client()) if w not in self.warnings]
         self.bytes_read += cost - cached
         self.cached_bytes += cached
         self.saved_bytes += whole - cost

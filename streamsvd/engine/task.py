@@ -13,7 +13,16 @@ from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.blas import in_one_thread
 from streamsvd.engine.device import thread_backend
 from streamsvd.engine.passes import P, Pass, Reader, Sink, Span
-from streamsvd.errors import NonFiniteError, ScaleError, SpecError, StreamSVDError, remedy_of
+from streamsvd.engine.worker_names import at_this_worker
+from streamsvd.errors import (
+    CorruptChunkError,
+    MissingChunkError,
+    NonFiniteError,
+    ScaleError,
+    SpecError,
+    StreamSVDError,
+    remedy_of,
+)
 from streamsvd.numerics.blocks import BadEntry, OutOfScale, OutsideLimits
 from streamsvd.numerics.columns import original_column
 from streamsvd.store.writing.shield import defer_interrupts
@@ -88,6 +97,8 @@ def run_span(work: Work[P], span: Span) -> P:
             raise _error_at(bad, work.reader.source) from None
         except OutOfScale as error:
             raise ScaleError(error.size) from None
+        except (MissingChunkError, CorruptChunkError) as error:
+            raise at_this_worker(error) from error
 
 
 @in_one_thread

@@ -42,7 +42,7 @@ from streamsvd.kernels.choice import (
     settle_sampling,
     with_choices,
 )
-from streamsvd.kernels.devices import check_device, sampling_at
+from streamsvd.kernels.devices import check_device, sampling_at_home
 from streamsvd.kernels.files import dictionary_arrays, dictionary_in, read_folder
 from streamsvd.kernels.mathematics import (
     Dictionary,
@@ -191,7 +191,7 @@ class NystromResult(LabelledResult):
             running(schedule, device=device, notify=callback, seed=options.seed) as run,
         ):
             new = choose_rows(run, self.sampling, self.dictionary.n_rows)
-            with sampling_at(device, self.sampling) as sampling:
+            with sampling_at_home(device, self.sampling) as sampling:
                 state = merge_dictionaries(sampling, [self.dictionary, new])
             found = build_result(run, self.sampling, state, options, self.chosen_options)
         found = replace(found, labels=self.labels.of_columns)
