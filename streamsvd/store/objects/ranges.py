@@ -28,7 +28,7 @@ from streamsvd.store.objects.faults import is_absent
 IN_FLIGHT = 16
 """Requests of a process at one moment."""
 
-WHOLE_BYTES = 4 << 20
+WHOLE_BYTES = 3 << 20
 """An object that cannot be larger is fetched by one request."""
 
 PIECE_BYTES = 2 << 20
@@ -95,8 +95,8 @@ class Order:
         What is wanted of it; None for all.
     most
         Bytes that it has at most.
-    is_exact
-        Whether it has just so many, if nothing is wrong.
+    likely
+        How many it has, if that is known or a guess; 0 for no guess.
     purpose
         Whatever the caller wants back with the answer.
     """
@@ -105,7 +105,7 @@ class Order:
     key: str | None
     span: Span | None
     most: int
-    is_exact: bool = False
+    likely: int = 0
     purpose: Any = None
 
 
@@ -178,14 +178,11 @@ async def _download(order: Order) -> Answer | None:
             return await _assemble(order.store, key, span.start, span.start + span.length)
         if most <= WHOLE_BYTES or not by_ranges:
             return await _get(order.store, key, None, most)
-        if order.is_exact:
-            whole = await _assemble(order.store, key, 0, most)
-            _check_size(whole.stamp, most)
-            return whole
-        head = await _get(order.store, key, Span(0, PIECE_BYTES))
+        stop = min(most, max(PIECE_BYTES, order.likely))
+        head = await _assemble(order.store, key, 0, stop)
         _check_size(head.stamp, most)
         size = head.stamp.size or 0
-        return head if size <= PIECE_BYTES else await _assemble(order.store, key, 0, size, head)
+        return head if size <= stop else await _assemble(order.store, key, 0, size, head)
     except Exception as error:
         if is_absent(error):
             return None

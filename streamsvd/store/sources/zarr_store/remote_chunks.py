@@ -6,8 +6,9 @@ chunks that are wanted and lie side by side are one request.
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
@@ -46,6 +47,10 @@ MOST_INDICES = 4
 """Indices of shards that are fetched ahead."""
 
 
+_last_sizes: MutableMapping[Any, int] = weakref.WeakKeyDictionary()
+"""Bytes of the last chunk of an array: those of the next are asked for at once."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Wanted:
     """A piece of a chunk, where it belongs, and where it lies in its shard."""
@@ -82,17 +87,20 @@ def read_remote(array: ChunkedArray, box: Box, place: npt.NDArray[Any]) -> None:
     )
     with closing(fetch_ahead(orders, array.window, array.explain)) as answers:
         for order, answer in answers:
+            if answer is not None and answer.stamp.size is not None:
+                _last_sizes[array] = answer.stamp.size
             for wanted in order.purpose:
                 data = _part_of(array, order, answer, wanted)
                 array.put_chunk(wanted.piece, data, wanted.label, wanted.place)
 
 
 def _whole_chunks(array: ChunkedArray, box: Box, place: npt.NDArray[Any]) -> Iterator[Order]:
-    most, is_exact = array.decoder.encoded_limit, array.decoder.is_plain
+    most, is_plain = array.decoder.encoded_limit, array.decoder.is_plain
     for piece in chunk_pieces(box, array.decoder.shape):
         key = array.encode_key(piece.coords)
         wanted = Wanted(piece, key, place[piece.target_box])
-        yield Order(array.store, key, None, most, is_exact, (wanted,))
+        likely = most if is_plain else _last_sizes.get(array, 0)
+        yield Order(array.store, key, None, most, likely, (wanted,))
 
 
 def _inner_chunks(
@@ -189,7 +197,7 @@ def _run_order(
 ) -> Order:
     span = Span(begin, end - begin)
     return Order(
-        array.store, array.encode_key(shard), span, span.length, True, _Run(tuple(run), found)
+        array.store, array.encode_key(shard), span, span.length, 0, _Run(tuple(run), found)
     )
 
 
