@@ -229,7 +229,7 @@ class Window:
         while not (threads := self.beat.workers()):
             threading.Event().wait(BEAT_SECONDS / 4)
         self.threads = threads
-        self.shared = self.transfers.send(self.work, next(iter(threads)))
+        self.shared, _ = self.transfers.send(self.work)
         if old is not None:
             old.release()
 
