@@ -52,7 +52,7 @@ def run_delayed(
         for attempt in range(RETRIES):
             transfers = Transfers(client, beat)
             try:
-                shared = transfers.send(work, next(iter(beat.workers())))
+                shared, _ = transfers.send(work)
                 return _run_graph(client, beat, transfers, build(shared), told, needs)
             except Exception as error:
                 if is_connection_lost(error):
@@ -89,11 +89,13 @@ def _run_graph(
                 beat.workers()
                 continue
             left -= 1
-            if future.status != "finished":
-                error = future.exception()
-                if is_killed(error):
-                    raise killed_error(error, beat.what, "a task", needs) from error
-                future.result()
+            if future.status in ("error", "cancelled"):
+                try:
+                    future.result()
+                except Exception as error:
+                    if is_killed(error):
+                        raise killed_error(error, beat.what, "a task", needs) from error
+                    raise
             if future.key in leaves:
                 done += 1
                 told.on_leaf(done, len(leaves))

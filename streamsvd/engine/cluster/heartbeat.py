@@ -61,7 +61,10 @@ class Heartbeat:
             return self.threads
         try:
             threads = self._ask_threads()
-        except (OSError, TimeoutError):
+        except TimeoutError:
+            self.is_lost = True
+            raise scheduler_gone_error(self.what, self.address) from None
+        except OSError:
             raise self.loss() from None
         if self.client.status != "running":
             raise self.loss()

@@ -8,12 +8,12 @@ from typing import Any
 
 from streamsvd.engine.cluster.heartbeat import Heartbeat
 from streamsvd.engine.cluster.losses import no_workers_error
-from streamsvd.engine.cluster.placement import task_level
 from streamsvd.engine.cluster.stopping import stop_on_workers
 from streamsvd.engine.cluster.transfers import Transfers
 from streamsvd.engine.cluster.tree_run import TreeRun
 from streamsvd.engine.submit import GraphCallbacks
 from streamsvd.engine.task import Work
+from streamsvd.engine.task_count import task_level
 from streamsvd.engine.tree import Node, cut_tree, missing_spans, nodes_above
 from streamsvd.engine.worker_checks import inspect_workers
 from streamsvd.errors import StreamSVDError

@@ -39,6 +39,7 @@ from streamsvd.errors import StreamSVDError
 AHEAD = 1
 """Tasks that wait on a worker beside those that run, so that no thread waits for a message."""
 
+FAILED = ("error", "cancelled")
 MOST_LOSSES = 10
 """Times that what was sent to workers may be lost with all that held it."""
 
@@ -149,18 +150,11 @@ class TreeRun:
 
     def _send_operand(self) -> None:
         """The pass itself, which each worker fetches once."""
-        self.operand = self.transfers.send(self.work, self._some_worker())
+        self.operand, _ = self.transfers.send(self.work)
 
     def _send_known(self, node: Node) -> None:
         """A sum that an earlier run found."""
-        worker = self._some_worker()
-        self._keep(node, self.transfers.send(SubtreeSum(self.done[node]), worker), worker)
-
-    def _some_worker(self) -> str:
-        """A worker that is there; waits for one."""
-        while not (threads := self.beat.workers()):
-            time.sleep(BEAT_SECONDS / 4)
-        return max(threads, key=lambda worker: threads[worker])
+        self._keep(node, *self.transfers.send(SubtreeSum(self.done[node])))
 
     def _fill(self) -> None:
         """Give each worker its next tasks; to idle ones, when none is left, a copy of one that is late."""
@@ -225,7 +219,7 @@ class TreeRun:
         joined = self.joining.get(future.key)
         if flight is None and joined is None:
             return  # another one was faster, or it was given up
-        if future.status != "finished":
+        if future.status in FAILED:  # what was found and lost since is found again by the scheduler
             self._lose(future, flight)
         elif flight is not None:
             self._end_subtree(flight)
@@ -280,15 +274,16 @@ class TreeRun:
 
     def _lose(self, future: Any, flight: Flight | None) -> None:
         """What failed is an error; what was lost with the workers that held what was sent from here is made again."""
-        error = future.exception()
-        if is_connection_lost(error):
-            raise self.beat.loss() from None
-        if is_killed(error):
-            raise killed_error(
-                error, self.beat.what, self._name_part(flight), self.needs
-            ) from error
-        if not is_input_lost(error):
-            future.result()  # raises it, with the trace of the worker
+        try:
+            future.result()
+        except Exception as error:
+            if is_connection_lost(error):
+                raise self.beat.loss() from None
+            if is_killed(error):
+                part = self._name_part(flight)
+                raise killed_error(error, self.beat.what, part, self.needs) from error
+            if not is_input_lost(error):
+                raise
         self._renew_operand(future.key)
         if flight is not None:
             self.flights.remove(flight, time.monotonic())
