@@ -106,7 +106,7 @@ def test_threads_make_the_same_model(stored, undisturbed, tmp_path, workers):
 
 
 @pytest.mark.parametrize(
-    "row", [100, 3300, pytest.param(900, marks=pytest.mark.slow), pytest.param(M - 2, marks=pytest.mark.slow)]
+    "row", [100, *(pytest.param(row, marks=pytest.mark.slow) for row in (900, 3300, M - 2))]
 )  # fmt: skip
 def test_a_worker_that_is_killed_changes_no_bit(cluster, stored, undisturbed, tmp_path, row):
     with distributed.Client(cluster):
