@@ -68,7 +68,7 @@ def stored(tmp_path_factory):
 def shorten(patch) -> None:
     """Pieces of one chunk, and few of them in a round."""
     patch.setattr(absorption, "ROUND", ROUND)
-    patch.setattr(cut, "MAX_PIECE_BYTES", 8 * N * CHUNK)
+    patch.setattr(cut, "MAX_PIECE_BYTES", 8 * N * CHUNK)  # of fewer columns, more chunks
 
 
 @pytest.fixture(autouse=True)
@@ -171,8 +171,47 @@ def test_a_killed_worker_changes_no_bit_of_what_is_taken_in_order(cluster, store
             return np.concatenate([model.Vh, model.U[:].T @ model.U[:] @ model.Vh])
         return zarr.open_array(streamsvd.shuffle(A, tmp_path / name, seed=1, memory="64MiB"))[...]
 
-    here = run(streamsvd.open(stored), "here")
+    here = run(streamsvd.open(Deadly(stored, -1, tmp_path / "never")), "here")
     with distributed.Client(cluster):
         there = run(streamsvd.open(Deadly(stored, 3300, tmp_path / "died")), "there")
     assert (tmp_path / "died").exists()
     np.testing.assert_array_equal(here, there)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [40, N])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"rank": 3, "u": True},
+        {"tol": 0.3, "center": True},
+        {"rank": 3, "axis": "columns", "u": True},
+        {"rank": 3, "forget": 0.9},
+        {"rank": 3, "window": 1500, "center": True},
+        {"rank": 3, "robust": True, "column_weights": True},
+        {"rank": 3, "center": True, "nonfinite": "mean"},
+    ],
+)
+def test_workers_in_processes_make_the_model_of_threads(cluster, tmp_path, width, options):
+    A = values()[:, :width].astype("f4")
+    if options.get("nonfinite"):
+        A[::17, 3] = np.nan
+    turned = options.get("axis") == "columns"
+    if options.get("column_weights"):
+        options = options | {"column_weights": np.arange(width) % 3 + 0.5}
+    chunks = (width, CHUNK) if turned else (CHUNK, width)
+    zarr.create_array(tmp_path / "A.zarr", data=A.T if turned else A, chunks=chunks)
+
+    def run(name):
+        streamsvd.update(tmp_path / name, tmp_path / "A.zarr", memory="128MiB", **options)
+        return Model.open(tmp_path / name)
+
+    here = run("here")
+    with distributed.Client(cluster):
+        there = run("there")
+    assert len(here.blocks) > 3
+    assert there.ledger == here.ledger
+    for name in ("s", "Vh", *(["mean"] if options.get("center") else [])):
+        np.testing.assert_array_equal(getattr(there, name), getattr(here, name))
+    if options.get("u"):
+        np.testing.assert_array_equal(there.U[:], here.U[:])
