@@ -68,7 +68,7 @@ def stored(tmp_path_factory):
 def shorten(patch) -> None:
     """Pieces of one chunk, and few of them in a round."""
     patch.setattr(absorption, "ROUND", ROUND)
-    patch.setattr(cut, "MAX_PIECE_BYTES", 8 * N * CHUNK)  # of fewer columns, more chunks
+    patch.setattr(cut, "MAX_PIECE_BYTES", 8 * N * CHUNK)
 
 
 @pytest.fixture(autouse=True)
@@ -192,7 +192,10 @@ def test_a_killed_worker_changes_no_bit_of_what_is_taken_in_order(cluster, store
         {"rank": 3, "center": True, "nonfinite": "mean"},
     ],
 )
-def test_workers_in_processes_make_the_model_of_threads(cluster, tmp_path, width, options):
+def test_workers_in_processes_make_the_model_of_threads(
+    cluster, tmp_path, monkeypatch, width, options
+):
+    monkeypatch.setattr(cut, "MAX_PIECE_BYTES", 8 * width * CHUNK)
     A = values()[:, :width].astype("f4")
     if options.get("nonfinite"):
         A[::17, 3] = np.nan

@@ -190,7 +190,10 @@ class Window:
 
     def _fetch(self, first: Waiting) -> Any:
         future = first.future
-        if future.status in ("error", "cancelled"):  # what was found and lost since is found again by the scheduler
+        if future.status in (
+            "error",
+            "cancelled",
+        ):  # what was found and lost since is found again by the scheduler
             future.result()
         return self.transfers.fetch(future).value
 
