@@ -9,10 +9,13 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 from distributed import Client, LocalCluster
 from distributed.diagnostics.plugin import SchedulerPlugin
 
@@ -141,3 +144,57 @@ async def serve():
         await worker.finished()
 asyncio.run(serve())
 """
+
+
+@dataclass(eq=False)
+class Rows:
+    """Rows of numbers, whose reads in other processes are written down, and may be made to wait.
+
+    Attributes
+    ----------
+    folder
+        Where a line is written for each read, its process and first row; and where a file ``free`` ends all waiting.
+    waits
+        First rows of reads that wait; all of them if empty.
+    once
+        Whether each waits the first time only.
+    home
+        Process whose reads neither wait nor are written down.
+    """
+
+    folder: Path
+    waits: tuple[int, ...] = ()
+    once: bool = False
+    home: int = field(default_factory=os.getpid)
+    shape: tuple[int, int] = (1600, 12)
+    chunks: tuple[int, int] = (50, 12)
+    dtype: np.dtype[Any] = field(default_factory=lambda: np.dtype("f8"))
+
+    def read(self, rows: slice) -> np.ndarray:
+        if os.getpid() != self.home:
+            with (self.folder / "reads").open("a") as told:
+                told.write(f"{os.getpid()} {rows.start}\n")
+            if not self.waits or rows.start in self.waits:
+                self._wait(rows.start)
+        draw = np.random.default_rng(rows.start).standard_normal
+        return draw((rows.stop - rows.start, self.shape[1])) * np.geomspace(1, 1e-2, self.shape[1])
+
+    def _wait(self, row: int) -> None:
+        if self.once:
+            try:
+                (self.folder / f"waited-{row}").touch(exist_ok=False)
+            except FileExistsError:
+                return
+        while not (self.folder / "free").exists():
+            time.sleep(0.01)
+
+    def reads(self) -> list[tuple[int, int]]:
+        """Process and first row of each."""
+        if not (self.folder / "reads").exists():
+            return []
+        lines = (self.folder / "reads").read_text().splitlines()
+        return [(int(a), int(b)) for a, b in map(str.split, lines)]
+
+    def free(self) -> None:
+        """Let all go on."""
+        (self.folder / "free").touch()
