@@ -6,11 +6,16 @@ import contextlib
 import logging
 import os
 import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 from distributed import Client, LocalCluster
 from distributed.diagnostics.plugin import SchedulerPlugin
 
@@ -94,3 +99,102 @@ def wait_until(true: Any, what: str, seconds: float = 60.0) -> None:
             return
         until.wait(0.05)
     raise AssertionError(f"{what} did not come about within {seconds} s")
+
+
+@contextlib.contextmanager
+def separate_scheduler(port: int = 0) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A scheduler in a process of its own, and its address."""
+    command = [sys.executable, "-c", SCHEDULER, str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        yield process, process.stdout.readline().strip()
+    finally:
+        process.kill()
+        process.wait()
+
+
+@contextlib.contextmanager
+def separate_worker(address: str) -> Iterator[subprocess.Popen[str]]:
+    """A worker of one thread in a process of its own."""
+    process = subprocess.Popen([sys.executable, "-c", WORKER, address], text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+SCHEDULER = """
+import asyncio, logging, sys
+from distributed import Scheduler
+logging.getLogger("distributed").setLevel(logging.CRITICAL)
+async def serve():
+    async with Scheduler(host="127.0.0.1", port=int(sys.argv[1]), dashboard_address=":0") as scheduler:
+        print(scheduler.address, flush=True)
+        await scheduler.finished()
+asyncio.run(serve())
+"""
+WORKER = """
+import asyncio, logging, sys
+from distributed import Worker
+logging.getLogger("distributed").setLevel(logging.CRITICAL)
+async def serve():
+    async with Worker(sys.argv[1], nthreads=1, memory_limit=0, dashboard=False) as worker:
+        await worker.finished()
+asyncio.run(serve())
+"""
+
+
+@dataclass(eq=False)
+class Rows:
+    """Rows of numbers, whose reads in other processes are written down, and may be made to wait.
+
+    Attributes
+    ----------
+    folder
+        Where a line is written for each read, its process and first row; and where a file ``free`` ends all waiting.
+    waits
+        First rows of reads that wait; all of them if empty.
+    once
+        Whether each waits the first time only.
+    home
+        Process whose reads neither wait nor are written down.
+    """
+
+    folder: Path
+    waits: tuple[int, ...] = ()
+    once: bool = False
+    home: int = field(default_factory=os.getpid)
+    shape: tuple[int, int] = (1600, 12)
+    chunks: tuple[int, int] = (50, 12)
+    dtype: np.dtype[Any] = field(default_factory=lambda: np.dtype("f8"))
+
+    def read(self, rows: slice) -> np.ndarray:
+        if os.getpid() != self.home:
+            with (self.folder / "reads").open("a") as told:
+                told.write(f"{os.getpid()} {rows.start}\n")
+            if not self.waits or rows.start in self.waits:
+                self._wait(rows.start)
+        draw = np.random.default_rng(rows.start).standard_normal
+        return draw((rows.stop - rows.start, self.shape[1])) * np.geomspace(1, 1e-2, self.shape[1])
+
+    def _wait(self, row: int) -> None:
+        if self.once:
+            try:
+                (self.folder / f"waited-{row}").touch(exist_ok=False)
+            except FileExistsError:
+                return
+        while not (self.folder / "free").exists():
+            time.sleep(0.01)
+
+    def reads(self) -> list[tuple[int, int]]:
+        """Process and first row of each."""
+        if not (self.folder / "reads").exists():
+            return []
+        lines = (self.folder / "reads").read_text().splitlines()
+        return [(int(a), int(b)) for a, b in map(str.split, lines)]
+
+    def free(self) -> None:
+        """Let all go on."""
+        (self.folder / "free").touch()

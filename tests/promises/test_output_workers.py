@@ -112,7 +112,13 @@ def die_in_the_middle(marker):
     from streamsvd.store.collections import archive, sinks
     from streamsvd.store.writing import row_chunks, rows
 
-    for kind in (sinks.FileSink, sinks.GroupSink, sinks.TensorSink, archive.EditionSink, rows.RowsSink):
+    for kind in (
+        sinks.FileSink,
+        sinks.GroupSink,
+        sinks.TensorSink,
+        archive.EditionSink,
+        rows.RowsSink,
+    ):
         _mortal(kind, marker)
     _mortal(row_chunks.RowChunks, marker)
     _mortal(row_chunks.ColumnTiles, marker)

@@ -11,7 +11,8 @@ from zarr.storage import ObjectStore
 
 from streamsvd.checks.paths import Url
 from streamsvd.errors import StoreError
-from streamsvd.store.places.bucket import in_words, open_store
+from streamsvd.store.objects.where import object_store
+from streamsvd.store.places.bucket import in_words
 
 _CHUNK = re.compile(r"(^|/)c(/[0-9]+)*$")
 
@@ -30,7 +31,7 @@ class PlaceStore(ObjectStore):  # type: ignore[misc]  # zarr is Any to mypy
     """
 
     def __init__(self, place: Url, *, read_only: bool = False, is_whole: bool = False) -> None:
-        super().__init__(open_store(place), read_only=read_only)
+        super().__init__(object_store(str(place)), read_only=read_only)
         self.root, self.is_whole = place, is_whole
 
     def __reduce__(self) -> tuple[Any, ...]:
