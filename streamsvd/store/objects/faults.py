@@ -78,6 +78,11 @@ def store_error(error: BaseException, doing: Action, url: str, key: str = "") ->
         return error
     provider = provider_of(url) or Provider("the store", ())
     what = f"{key!r} of {url}" if key else url
+    if doing == "list" and not provider.credentials:
+        return StoreError(
+            f"cannot list {what}: a web server cannot be listed. Name the array with variable=, or give its own address; "
+            "zarr.consolidate_metadata writes down what a group holds."
+        )
     reason, remedy = fault_words(str(error), url, provider)
     kept = " What was committed is intact." if doing in ("write", "remove") else ""
     return StoreError(f"cannot {doing} {what}: {reason}. {remedy}{kept}")
