@@ -216,6 +216,9 @@ def thread_backend(device: str) -> Device:
     return made[device]
 
 
+DEVICE_PACKAGES = {"cuda": "cupy", "strict": "array_api_strict"}
+"""What a device needs beside ours."""
+
 _IDLE_BACKENDS: dict[str, list[Device]] = {}
 _LOCK = threading.Lock()
 
@@ -235,6 +238,23 @@ def borrow_backend(device: str) -> Iterator[Device]:
         engine.finish()
     with _LOCK:
         idle.append(engine)
+
+
+def device_fault(device: str) -> str:
+    """Why a device does not answer here, in a few words; empty if it does."""
+    package = DEVICE_PACKAGES.get(device)
+    if package is None:
+        return ""
+    try:
+        importlib.import_module(package)
+    except ImportError:
+        return f"{package} missing"
+    try:
+        with borrow_backend(device):
+            return ""
+    except Exception as error:  # whatever a driver says
+        cause = error.__cause__ or error
+        return f"{package} finds none: {' '.join(str(cause).split())}"
 
 
 def _make_backend(device: str) -> Device:

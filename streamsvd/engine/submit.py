@@ -1,4 +1,4 @@
-"""Running a graph of tasks: on threads of this process, or on the cluster of an active distributed client."""
+"""Running a graph of tasks on threads of this process, and whether a cluster is to run them instead."""
 
 from __future__ import annotations
 
@@ -15,12 +15,6 @@ from dask.callbacks import Callback as DaskCallback
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.blas import one_thread
 from streamsvd.engine.threads import pool_of
-from streamsvd.engine.worker_checks import inspect_workers
-from streamsvd.errors import StreamSVDError
-
-RETRIES = 3
-"""Times a graph is begun anew when a worker that held its shared input was lost."""
-SCATTER_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,46 +38,29 @@ class Graph:
 
 @dataclass(frozen=True, slots=True)
 class GraphCallbacks:
-    """Who is told what while a graph runs: leaves done of all, and values of named tasks."""
+    """Who is told what while a pass runs: leaves done of all, values of nodes where they are kept, and remarks on the cluster."""
 
     on_leaf: Callable[[int, int], None]
     on_value: Callable[[Any, Any], None] | None = None
+    on_remark: Callable[[str], None] | None = None
 
 
 def run_graph(
-    shared: Any,
-    build: Callable[[Any], Graph],
-    *,
-    workers: int,
-    told: GraphCallbacks,
-    what: str,
-    needs: int = 0,
+    shared: Any, build: Callable[[Any], Graph], *, workers: int, told: GraphCallbacks
 ) -> Any:
-    """The value of the root; on a cluster, after a look at every worker.
+    """The value of the root, found by threads of this process.
 
     Parameters
     ----------
     shared
-        What many tasks receive: one copy in each process.
+        What many tasks receive.
     build
-        Makes the graph from a handle of it; called again when workers were lost.
+        Makes the graph from a handle of it.
     workers
-        Threads of this process, with one of BLAS in each; a cluster has its own.
+        Threads, with one of BLAS in each.
     told
         Who watches.
-    what
-        How messages call it, such as ``"pass 3"``.
-    needs
-        Bytes that the tasks of one worker take; 0 if that is not known.
-
-    Raises
-    ------
-    StreamSVDError
-        If a cluster lost its workers again and again, or a worker is not as this process is; see `inspect_workers`.
     """
-    client = active_client()
-    if client is not None:
-        return _run_on_cluster(client, shared, build, told, what, needs)
     handle = dask.delayed(shared, traverse=False, name=f"shared-{uuid.uuid4().hex}")
     graph = build(handle)
     # Handed over, and not made active: what is active is the process's, and runs that overlap would take it from one another.
@@ -93,84 +70,6 @@ def run_graph(
             graph.root, scheduler=threaded.get, pool=pool_of(workers), optimize_graph=False, callbacks=callbacks
         )  # fmt: skip
     return value
-
-
-def _run_on_cluster(
-    client: Any,
-    shared: Any,
-    build: Callable[[Any], Graph],
-    told: GraphCallbacks,
-    what: str,
-    needs: int,
-) -> Any:
-    from distributed import as_completed
-    from distributed.client import FutureCancelledError
-    from distributed.scheduler import KilledWorker
-
-    futures: list[Any] = []
-    for attempt in range(RETRIES):
-        try:
-            _inspect_cluster(client, shared, needs)
-            graph = build(_scatter_shared(client, shared))
-            leaves = {leaf.key for leaf in graph.leaves}
-            named = {task.key: name for name, task in graph.tasks_by_name.items() if told.on_value}
-            watched = {task.key: task for task in (*graph.leaves, *graph.tasks_by_name.values())}
-            tasks = [task for key, task in watched.items() if key in leaves or key in named]
-            futures = client.compute([*tasks, graph.root], optimize_graph=False)
-            root, done = futures[-1], 0
-            for future in as_completed(futures[:-1], raise_errors=False):
-                if future.status == "error":
-                    break
-                if future.key in leaves:
-                    done += 1
-                    told.on_leaf(done, len(leaves))
-                if told.on_value is not None and future.key in named:
-                    told.on_value(named[future.key], future.result())
-            return root.result()
-        except (FutureCancelledError, KilledWorker, _WorkersLost) as error:
-            if attempt == RETRIES - 1:
-                raise StreamSVDError(
-                    f"{what} lost its workers {RETRIES} times: {error}. Give the workers more "
-                    "memory than the budget of the plan, or fewer threads each."
-                ) from error
-        except BaseException:
-            for future in (
-                futures
-            ):  # to cancel them fails in the scheduler where a task nobody asked for hangs on one
-                future.release()
-            raise
-    raise AssertionError
-
-
-class _WorkersLost(Exception):
-    """A worker left while it was sent its work."""
-
-
-def _inspect_cluster(client: Any, shared: Any, needs: int) -> None:
-    """A look at the workers; a scheduler that does not answer has lost them."""
-    try:
-        inspect_workers(client, shared, needs)
-    except StreamSVDError:
-        raise
-    except (OSError, KeyError, TimeoutError) as error:
-        raise _WorkersLost(str(error) or type(error).__name__) from error
-
-
-def _scatter_shared(client: Any, shared: Any) -> Any:
-    """One copy, which each worker fetches once; a graph that carried it would pass through the scheduler.
-
-    Broadcasting it would wait for ever for a worker that dies meanwhile.
-    """
-    try:
-        client.wait_for_workers(1, timeout=SCATTER_SECONDS)
-        (handle,) = client.scatter([shared], hash=False)
-    except (
-        OSError,
-        KeyError,
-        TimeoutError,
-    ) as error:  # what a closed connection looks like from here
-        raise _WorkersLost(str(error) or type(error).__name__) from error
-    return handle
 
 
 class _GraphWatcher(DaskCallback):  # type: ignore[misc]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic
@@ -13,7 +13,16 @@ from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.blas import in_one_thread
 from streamsvd.engine.device import thread_backend
 from streamsvd.engine.passes import P, Pass, Reader, Sink, Span
-from streamsvd.errors import NonFiniteError, ScaleError, SpecError, StreamSVDError, remedy_of
+from streamsvd.engine.worker_names import at_this_worker
+from streamsvd.errors import (
+    CorruptChunkError,
+    MissingChunkError,
+    NonFiniteError,
+    ScaleError,
+    SpecError,
+    StreamSVDError,
+    remedy_of,
+)
 from streamsvd.numerics.blocks import BadEntry, OutOfScale, OutsideLimits
 from streamsvd.numerics.columns import original_column
 from streamsvd.store.writing.shield import defer_interrupts
@@ -58,6 +67,8 @@ class Work(Generic[P]):
         Whose task it is.
     sink
         Where finished rows go.
+    is_unwanted
+        Of a task on a worker: says whether nobody waits for it any more.
     """
 
     reader: Reader
@@ -65,17 +76,18 @@ class Work(Generic[P]):
     device: str
     run: str
     sink: Sink | None = None
+    is_unwanted: Callable[[], bool] | None = None
 
     def check(self) -> None:
-        """Raise if the run was cancelled."""
-        if self.run in cancelled_runs:
+        """Raise if the run was cancelled, or nobody waits for this task."""
+        if self.run in cancelled_runs or (self.is_unwanted is not None and self.is_unwanted()):
             raise RunCancelled("interrupted")
 
 
 @in_one_thread
 def run_span(work: Work[P], span: Span) -> P:
     """Fold the blocks of a span, from zero; a retry gives the same bits."""
-    with _counting(work.run):
+    with counted(work.run):
         work.check()
         device = thread_backend(work.device)
         try:
@@ -85,6 +97,8 @@ def run_span(work: Work[P], span: Span) -> P:
             raise _error_at(bad, work.reader.source) from None
         except OutOfScale as error:
             raise ScaleError(error.size) from None
+        except (MissingChunkError, CorruptChunkError) as error:
+            raise at_this_worker(error) from error
 
 
 @in_one_thread
@@ -109,15 +123,26 @@ def stop(run: str) -> None:
         del _running[run]
 
 
-@contextmanager
-def _counting(run: str) -> Iterator[None]:
+def wait_until_ended(names: Iterable[str]) -> None:
+    """Wait for tasks of these names in this process, as long as is reasonable."""
     with _task_ended:
-        _running[run] += 1
+        _task_ended.wait_for(
+            lambda: all(_running[name] == 0 for name in names), timeout=STOP_SECONDS
+        )
+
+
+@contextmanager
+def counted(name: str) -> Iterator[None]:
+    """Let others wait for what runs here under the name of its run, or of its own."""
+    with _task_ended:
+        _running[name] += 1
     try:
         yield
     finally:
         with _task_ended:
-            _running[run] -= 1
+            _running[name] -= 1
+            if _running[name] <= 0:
+                del _running[name]
             _task_ended.notify_all()
 
 

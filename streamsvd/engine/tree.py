@@ -7,8 +7,8 @@ there already (``done``): a run that was killed goes on from the nodes that were
 from __future__ import annotations
 
 import uuid
-from collections.abc import Container, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -87,6 +87,63 @@ def children(node: Node, count: int) -> tuple[Node, ...]:
     for _ in range(level - 1):
         below = -(-below // 2)
     return tuple((level - 1, i) for i in (2 * index, 2 * index + 1) if i < below)
+
+
+@dataclass(frozen=True, slots=True)
+class Subtree:
+    """Neighbouring spans that one task folds, from number ``first`` to ``stop`` (exclusive): all below a node."""
+
+    node: Node
+    first: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """A node above the subtrees, and the two that it joins."""
+
+    node: Node
+    left: Node
+    right: Node
+
+
+def cut_tree(
+    count: int, level: int, done: Container[Node] = (), above: Container[Node] = ()
+) -> tuple[list[Subtree], list[Join], Node]:
+    """The tree over so many spans as aligned subtrees of a level, in order, joins above them, children first, and its root.
+
+    Parameters
+    ----------
+    count, level
+        Spans, and the level of the subtrees: each has ``2**level`` spans, but for the last.
+    done, above
+        Nodes that need not be found again, and all nodes above those: a subtree that holds one is cut further.
+    """
+    subtrees: list[Subtree] = []
+    joins: list[Join] = []
+
+    def grow(node: Node) -> Node:
+        if node in done:
+            return node
+        below = children(node, count) if node[0] else ()
+        if len(below) == 1:
+            return grow(below[0])
+        if not below or (node[0] <= level and node not in above):
+            subtrees.append(Subtree(node, node[1] << node[0], min(node[1] + 1 << node[0], count)))
+        else:
+            joins.append(Join(node, grow(below[0]), grow(below[1])))
+        return node
+
+    root = grow(((count - 1).bit_length(), 0))
+    return subtrees, joins, root
+
+
+def nodes_above(done: Iterable[Node], count: int) -> set[Node]:
+    """All nodes above some."""
+    height = (count - 1).bit_length()
+    return {
+        (up, index >> (up - level)) for level, index in done for up in range(level + 1, height + 1)
+    }
 
 
 def missing_spans(spans: Sequence[Span], done: Container[Node]) -> list[Span]:

@@ -45,6 +45,7 @@ class UpdatePlan(RunPlan):
                 f"update from {self.source}: {show_bytes(self.pass_bytes)} to read, in {pieces} one after another",
                 f"memory {show_bytes(self.projected_bytes)} of {show_bytes(self.budget_bytes)} allowed",
                 *self.notes,
+                *self.cluster_lines,
             ]
         )
 
@@ -175,6 +176,8 @@ def plan_update(
         projected_bytes=reader.cut.projected_bytes,
         budget_bytes=request.budget,
         notes=tuple(notes),
+        home_bytes=reader.nbytes if n_new or rows.is_known else 0,
+        spans_are_tasks=True,
         n_new=n_new,
     )
 

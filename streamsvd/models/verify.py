@@ -222,6 +222,7 @@ def plan_verify(
         projected_bytes=plan.projected_bytes,
         budget_bytes=plan.budget_bytes,
         notes=notes if twice else (),
+        cluster=plan.cluster,
     )
 
 

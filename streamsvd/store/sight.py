@@ -11,7 +11,10 @@ from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from streamsvd.store.objects.protocol import Objects
 
 LOOK_BYTES = 64 << 10
 """Of a chunk, or of a file."""
@@ -93,6 +96,78 @@ class FileAddress:
         except OSError as error:
             return Sight(error=str(error))
         return Sight(digest(str(size).encode()), digest(data))
+
+
+@dataclass(frozen=True, slots=True)
+class OutputAddress:
+    """A file in what is being written.
+
+    Attributes
+    ----------
+    path
+        The file.
+    place
+        What it is to become.
+    """
+
+    path: Path
+    place: str
+
+    @property
+    def name(self) -> str:
+        return f"the place of the results {self.place}"
+
+    @property
+    def metadata_name(self) -> str:
+        return str(self.path)
+
+    @property
+    def chunk_name(self) -> str:
+        return "its first bytes"
+
+    def look(self) -> Sight:
+        return FileAddress(self.path, 0).look()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ObjectAddress:
+    """An object below a place of objects.
+
+    Attributes
+    ----------
+    objects
+        The place.
+    key
+        Of an object that is never changed.
+    is_output
+        Whether something is written there.
+    """
+
+    objects: Objects
+    key: str
+    is_output: bool = False
+
+    @property
+    def name(self) -> str:
+        return (
+            f"the place of the results {self.objects.name}" if self.is_output else self.objects.name
+        )
+
+    @property
+    def metadata_name(self) -> str:
+        return self.key
+
+    @property
+    def chunk_name(self) -> str:
+        return self.key
+
+    def look(self) -> Sight:
+        try:
+            return Sight(digest(self.objects.read(self.key)))
+        except FileNotFoundError:
+            return Sight()
+        except Exception as error:  # whatever a store of whatever kind trips over
+            return Sight(error=f"{type(error).__name__}: {error}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

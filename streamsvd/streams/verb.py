@@ -290,6 +290,8 @@ def _plan_of_matrix(
         budget_bytes=memory,
         notes=tuple(notes),
         cached_passes=options.passes - 1 if reader.is_cached else 0,
+        home_bytes=reader.pass_bytes,
+        spans_are_tasks=True,
     )
 
 

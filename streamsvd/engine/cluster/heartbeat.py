@@ -1,0 +1,111 @@
+"""Whether the scheduler that a pass began with still answers, and which workers it has: asked now and then, with a deadline."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from streamsvd.engine.cluster.losses import (
+    connection_broken_error,
+    scheduler_changed_error,
+    scheduler_gone_error,
+    workers_gone_error,
+)
+from streamsvd.engine.worker_devices import device_threads, task_resources
+from streamsvd.errors import StreamSVDError
+
+BEAT_SECONDS = 2.0
+SILENCE_SECONDS = 30.0
+"""A scheduler that does not answer for so long is gone."""
+
+GONE_SECONDS = 15.0
+"""The same where its connection broke: nothing listens there, or another one comes."""
+
+WAIT_SECONDS = 60.0
+"""For so long a pass without any worker waits for one."""
+
+
+class Heartbeat:
+    """The scheduler of a client, as it was at the start of a pass.
+
+    Parameters
+    ----------
+    client
+        Of the cluster.
+    what
+        How messages call the pass.
+    device
+        Where its tasks compute: workers without it do not count where others say that they have it.
+    """
+
+    def __init__(self, client: Any, what: str, device: str = "cpu") -> None:
+        self.client, self.what, self.device = client, what, device
+        self.resources: Mapping[str, float] = {}
+        self.is_lost = False
+        self.address = str(client.scheduler.address)
+        self.scheduler = self._ask_identity(SILENCE_SECONDS)
+        self.threads: Mapping[str, int] = {}
+        self._asked_s = -BEAT_SECONDS
+        self._last, self._seen_s = "", time.monotonic()
+
+    def workers(self, *, now: bool = False) -> Mapping[str, int]:
+        """Threads of each worker, by its address; asked again after a while, or ``now``.
+
+        Raises
+        ------
+        StreamSVDError
+            If the scheduler does not answer, is another one, or had no worker for too long.
+        """
+        if not now and time.monotonic() - self._asked_s < BEAT_SECONDS:
+            return self.threads
+        try:
+            threads = self._ask_threads()
+        except TimeoutError:
+            self.is_lost = True
+            raise scheduler_gone_error(self.what, self.address) from None
+        except OSError:
+            raise self.loss() from None
+        if self.client.status != "running":
+            raise self.loss()
+        self._asked_s = time.monotonic()
+        self.threads = dict(threads)
+        if self.threads:
+            self._last, self._seen_s = next(iter(self.threads)), self._asked_s
+        elif self._asked_s - self._seen_s > WAIT_SECONDS:
+            raise workers_gone_error(
+                self.what, self.address, self._last, self._asked_s - self._seen_s
+            )
+        return self.threads
+
+    def loss(self) -> StreamSVDError:
+        """What became of a scheduler whose connection broke or that did not answer: waits a little for it to say."""
+        self.is_lost = True
+        deadline = time.monotonic() + GONE_SECONDS
+        while (left := deadline - time.monotonic()) > 0:
+            try:
+                found = self._ask_identity(left)
+            except StreamSVDError:
+                time.sleep(min(0.5, max(left, 0)))
+                continue
+            words = connection_broken_error if found == self.scheduler else scheduler_changed_error
+            return words(self.what, self.address)
+        return scheduler_gone_error(self.what, self.address)
+
+    def _ask_identity(self, seconds: float) -> str:
+        try:
+            found = self._call(self.client.scheduler.identity, seconds, n_workers=0)
+        except (OSError, TimeoutError):
+            raise scheduler_gone_error(self.what, self.address) from None
+        return str(found["id"])
+
+    def _ask_threads(self) -> Mapping[str, int]:
+        if self.device == "cpu":
+            threads: Mapping[str, int] = self._call(self.client.scheduler.ncores, SILENCE_SECONDS)
+            return threads
+        found = self._call(self.client.scheduler.identity, SILENCE_SECONDS, n_workers=-1)["workers"]
+        self.resources = task_resources(self.device, found)
+        return device_threads(self.device, found)
+
+    def _call(self, question: Any, seconds: float, **options: Any) -> Any:
+        return self.client.sync(question, **options, callback_timeout=seconds)
