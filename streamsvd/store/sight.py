@@ -200,7 +200,8 @@ class StoreAddress:
         return f"chunk {self.chunk!r}"
 
     def look(self) -> Sight:
-        from streamsvd.store.sources.zarr_store.fetch import Span, fetch
+        from streamsvd.store.objects.ranges import Span
+        from streamsvd.store.sources.zarr_store.fetch import fetch
 
         try:
             own = fetch(self.store, [(key, None) for key in self.keys], MOST_METADATA)
@@ -229,7 +230,8 @@ def store_address(
     name: str, store: Any, keys: tuple[str, ...], chunks: Sequence[str]
 ) -> StoreAddress:
     """An array in a store, and the first of some of its chunks that is there."""
-    from streamsvd.store.sources.zarr_store.fetch import Span, fetch
+    from streamsvd.store.objects.ranges import Span
+    from streamsvd.store.sources.zarr_store.fetch import fetch
 
     there = chunks[0] if chunks else None
     for key in chunks:
