@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -18,6 +20,9 @@ TRIES = 4
 """Of a request that got no answer and is none that the client library tries again, as exclusive puts and removals of several."""
 PART_BYTES = 16 << 20
 """Of a file that is put in parts."""
+PATIENCE_S = 60.0
+"""After which nothing is tried again."""
+_USED = re.compile(r"after (\d+) retries, max_retries: (\d+)")
 KEYS_AT_ONCE = 1000
 """Of a request that removes several objects."""
 
@@ -132,17 +137,24 @@ class Bucket:
 
 
 def _until_answered(request: Callable[[], object]) -> None:
-    """Make a request that may be made twice, and again if the connection broke off and the client gave up at once."""
+    """Make a request that may be made twice, and again if the connection broke off before the client had used up its tries."""
     from obstore.exceptions import GenericError
 
-    for _ in range(TRIES - 1):
+    began = time.monotonic()
+    for left in reversed(range(TRIES)):
         try:
             request()
             return
         except GenericError as error:
-            if "status code" in str(error) or " retries" in str(error):
+            used = _USED.search(str(error))
+            spent = used is not None and used[1] == used[2]
+            if (
+                not left
+                or spent
+                or "status code" in str(error)
+                or time.monotonic() - began > PATIENCE_S
+            ):
                 raise
-    request()
 
 
 @contextlib.contextmanager

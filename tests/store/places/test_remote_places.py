@@ -217,7 +217,9 @@ streamsvd.svd(np.random.default_rng(0).standard_normal((2000, 10)), 3, u=True, o
 """
 
 
-@pytest.mark.parametrize("key", [r"/content/U/c/", r"R.zarr/zarr.json$"])
+@pytest.mark.parametrize(
+    "key", [r"/content/U/c/", pytest.param(r"R.zarr/zarr.json$", marks=pytest.mark.slow)]
+)
 def test_a_process_that_is_killed_leaves_nothing_to_see(
     key: str, url: Url, flaky: FlakyProxy
 ) -> None:
@@ -246,7 +248,7 @@ def test_a_process_that_is_killed_leaves_nothing_to_see(
 
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_of_two_that_publish_at_once_nothing_is_mixed(overwrite: bool, url: Url) -> None:
-    for _ in range(4):
+    for _ in range(2):
         works = [location_of(url).begin() for _ in range(2)]
         for i, work in enumerate(works):
             fill(work.location, b"%d" % i, chunks=3 + 2 * i)
