@@ -14,6 +14,7 @@ from distributed import Client, LocalCluster
 
 import streamsvd
 from streamsvd.checks.paths import PathOrUrl, place_of
+from streamsvd.report import write_report
 from streamsvd.store.places import location_of
 from tests.object_store.proxy import FlakyProxy
 
@@ -120,6 +121,15 @@ def test_results_that_are_saved_there_are_loaded(kind: str, bucket: str, tmp_pat
     result.save(f"{bucket}/kept", overwrite=True)
 
 
+def test_what_is_handed_back_is_taken_again(bucket: str) -> None:
+    place = streamsvd.shuffle(A, f"{bucket}/S.zarr")
+    assert str(place) == f"{bucket}/S.zarr"
+    found = streamsvd.pca(place, 2, u=True, out=f"{bucket}/R.zarr")
+    copied = found.save(place.with_name("copy"))
+    np.testing.assert_array_equal(streamsvd.load(copied).U[...], found.U[...])
+    assert str(write_report(copied, place.with_name("r.html")).path) == f"{bucket}/r.html"
+
+
 def test_what_is_read_is_not_written_over(bucket: str) -> None:
     streamsvd.convert(A, f"{bucket}/A.zarr")
     found = streamsvd.svd(A, 2, u=True, out=f"{bucket}/R.zarr")
@@ -136,12 +146,12 @@ def test_what_is_read_is_not_written_over(bucket: str) -> None:
 
 def test_a_conversion_goes_on_where_it_was_stopped(bucket: str, flaky: FlakyProxy) -> None:
     url = f"{bucket}/C.zarr"
-    flaky.answer(403, verb="PUT", key=r"content/c/9/0")
-    with pytest.raises(streamsvd.StoreError, match=r"cannot write '.*c/9/0'"):
-        streamsvd.convert(A, url, chunk="4KiB", memory="150MiB")
+    flaky.answer(403, verb="PUT", key=r"content/c/5/0")
+    with pytest.raises(streamsvd.StoreError, match=r"cannot write '.*c/5/0'"):
+        streamsvd.convert(A, url, chunk="8KiB", memory="150MiB")
     flaky.clear()
     assert not location_of(place_of(url)).exists()
-    made = streamsvd.convert(A, url, chunk="4KiB", memory="150MiB")
+    made = streamsvd.convert(A, url, chunk="8KiB", memory="150MiB")
     assert made.continued_rows > 0
     rows = zarr.open_array(location_of(place_of(url)).store(read_only=True), mode="r")
     np.testing.assert_array_equal(rows[...], A)

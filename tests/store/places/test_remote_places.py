@@ -257,7 +257,7 @@ def test_a_process_that_is_killed_leaves_nothing_to_see(
 # Writers that meet ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("overwrite", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_of_two_that_publish_at_once_nothing_is_mixed(overwrite: bool, url: Url) -> None:
     for _ in range(2):
         works = [location_of(url).begin() for _ in range(2)]
@@ -318,6 +318,25 @@ def test_rights_are_tried_before_the_first_pass(
         streamsvd.svd(np.eye(30, 4), 2, out=url)
     assert "Debug" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_folders_above_that_may_not_be_read_are_no_results(url: Url, flaky: FlakyProxy) -> None:
+    flaky.answer(403, verb="GET", key=r"/below/zarr.json$")
+    streamsvd.svd(np.eye(30, 4), 2, out=url)
+    assert streamsvd.load(url).rank == 2
+
+
+def test_a_store_that_fails_is_called_neither_damaged_nor_empty(
+    url: Url, flaky: FlakyProxy
+) -> None:
+    A = np.random.default_rng(0).standard_normal((300, 5))
+    kept = streamsvd.svd(A, 2, u=True, out=url)
+    flaky.answer(403, verb="GET", key=r"R.zarr")
+    for call in (lambda: streamsvd.load(url), lambda: kept.U[...]):
+        with pytest.raises(StoreError, match=r"403 AccessDenied") as caught:
+            call()
+        assert "damaged" not in str(caught.value)
+        assert "Debug" not in str(caught.value)
 
 
 def test_a_put_whose_answer_is_lost_is_put_again(url: Url, flaky: FlakyProxy) -> None:
