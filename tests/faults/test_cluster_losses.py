@@ -139,7 +139,9 @@ def test_a_worker_that_comes_later_is_used(tmp_path):
 def test_a_cluster_whose_workers_take_no_tasks_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(heartbeat, "STUCK_SECONDS", 0.5)
     with (
-        LocalCluster(n_workers=1, processes=False, dashboard_address=":0") as cluster,
+        LocalCluster(
+            n_workers=1, processes=False, memory_limit=0, dashboard_address=":0"
+        ) as cluster,
         Client(cluster),
         pytest.raises(StreamSVDError, match="no worker has taken a task for"),
     ):
