@@ -86,7 +86,9 @@ MORE = {
     "update": lambda model: streamsvd.update("M", "A.zarr"),
     "verify": lambda model: streamsvd.verify("V", "A.zarr"),
     "top": lambda model: streamsvd.top_eigenvectors("A.zarr", 2, order="random"),
-    "sample online": lambda model: streamsvd.sample_rows("A.zarr", oversampling=4.0, method="online"),
+    "sample online": lambda model: streamsvd.sample_rows(
+        "A.zarr", oversampling=4.0, method="online"
+    ),
     "shuffle": lambda model: streamsvd.shuffle("A.zarr", "S.zarr"),
     "scores": lambda model: model.transform("A.zarr", out="P.zarr"),
     "residual": lambda model: model.residual("A.zarr", out="P.zarr"),

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
+
 import streamsvd
 from streamsvd.engine import worker_checks
 from streamsvd.engine.worker_checks import workers_of
