@@ -16,10 +16,10 @@ from streamsvd.engine.blas import one_thread
 from streamsvd.engine.cluster import placement as module
 from streamsvd.engine.cluster.flights import LATE_SECONDS, Flight, Flights
 from streamsvd.engine.cluster.placement import ENOUGH, FEWEST, Placement, task_level
-from streamsvd.engine.cluster.sizes import SubtreeSum, bytes_of
-from streamsvd.engine.cluster.subtree import run_subtree
+from streamsvd.engine.cluster.subtree import SubtreeSum, run_subtree
 from streamsvd.engine.task import Work
 from streamsvd.engine.tree import children, cut_tree, nodes_above
+from streamsvd.engine.value_bytes import bytes_of
 from tests.engine.test_tree import Numbers, Written, fold
 
 

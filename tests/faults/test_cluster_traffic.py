@@ -75,7 +75,13 @@ def test_a_pass_sends_the_operand_and_a_sum_for_each_worker(tmp_path, workers):
                 before = now
 
         streamsvd.svd(
-            tmp_path / "A.zarr", 90, route="krylov", tol=1e-2, memory="4GiB", callback=count
+            tmp_path / "A.zarr",
+            90,
+            route="krylov",
+            axis="rows",
+            tol=1e-2,
+            memory="4GiB",
+            callback=count,
         )
         sizes = cluster.scheduler.plugins["sizes"].found
     operand, found = sizes["operand"], sizes["sum"]

@@ -11,8 +11,8 @@ import zarr
 from distributed import Client, LocalCluster
 
 import streamsvd
-from streamsvd.engine.cluster import passes
 from streamsvd.engine import worker_checks as look
+from streamsvd.engine.cluster import passes
 from streamsvd.errors import MissingChunkError, StoreError, StreamSVDError
 
 B = (np.random.default_rng(0).standard_normal((1200, 20)) * np.geomspace(1, 1e-2, 20)).astype("f8")
