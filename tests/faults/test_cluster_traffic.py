@@ -74,15 +74,9 @@ def test_a_pass_sends_the_operand_and_a_sum_for_each_worker(tmp_path, workers):
                     passes.append(now - before)
                 before = now
 
-        streamsvd.svd(
-            tmp_path / "A.zarr",
-            90,
-            route="krylov",
-            axis="rows",
-            tol=1e-2,
-            memory="4GiB",
-            callback=count,
-        )
+        source = streamsvd.open(tmp_path / "A.zarr")
+        plan = streamsvd.plan_svd(source, 90, route="krylov", axis="rows", tol=1e-2, memory="4GiB")
+        streamsvd.svd(source, plan=plan, callback=count)
         sizes = cluster.scheduler.plugins["sizes"].found
     operand, found = sizes["operand"], sizes["sum"]
     print(workers, "workers:", operand, found, passes)
