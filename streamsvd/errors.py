@@ -137,6 +137,32 @@ class FaintColumnError(StreamSVDError):
         )
 
 
+class Allowance(int):
+    """Bytes that a run may take where a worker of the cluster allows no more.
+
+    Attributes
+    ----------
+    worker
+        Which, with its limit.
+    slope, base
+        With a limit of so many times what a plan needs, and so many bytes beside, it would do.
+    """
+
+    worker: str
+    slope: float
+    base: int
+
+    def __new__(cls, allowed: int, worker: str, slope: float, base: int) -> Allowance:
+        """So many bytes."""
+        made = super().__new__(cls, allowed)
+        made.worker, made.slope, made.base = worker, slope, base
+        return made
+
+    def __reduce__(self) -> tuple[type[Allowance], tuple[int, str, float, int]]:
+        """What pickles it."""
+        return Allowance, (int(self), self.worker, self.slope, self.base)
+
+
 class BudgetError(MemoryError, StreamSVDError):
     """A plan needs more memory than it was allowed; raised before any block is read."""
 
@@ -147,6 +173,12 @@ class BudgetError(MemoryError, StreamSVDError):
         self.step, self.needs, self.allowed, self.remedy = step, needs, allowed, remedy
 
     def __str__(self) -> str:
+        if isinstance(self.allowed, Allowance):
+            enough = int(self.needs * self.allowed.slope) + self.allowed.base
+            return (
+                f"{self.step} needs {self.needs:,} bytes, {self.allowed.worker} allows a plan {self.allowed:,}. "
+                f"Give workers {(enough >> 20) + 1:,} MiB (--memory-limit), or fewer threads."
+            )
         return (
             f"{self.step} needs {self.needs:,} bytes, "
             f"the budget allows {self.allowed:,}. {self.remedy}"

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from inspect import Parameter, signature
+from operator import attrgetter
 from typing import Any
 
 from streamsvd.errors import SpecError
@@ -26,7 +27,7 @@ class Verb:
     command
         As the command line calls it, words apart; empty where it has none.
     function, plan, options
-        What does it, what says its cost, and the record of what it may be asked.
+        What does it, what says its cost, and the record of what it may be asked; empty where there is none.
     """
 
     name: str
@@ -39,7 +40,7 @@ class Verb:
     def resolve(self, part: str) -> Any:
         """The function, plan or options record itself."""
         module, _, name = getattr(self, part).partition(":")
-        return getattr(import_module(module), name)
+        return attrgetter(name)(import_module(module))
 
 
 def _verb(name: str, family: str, module: str, record: str, command: str) -> Verb:
@@ -71,8 +72,23 @@ VERBS = {
 }
 
 
+RESULT_VERBS = {
+    verb.name: verb
+    for verb in (
+        Verb("project", "factor", "project", "streamsvd.factor.row_methods:RowMethods.transform", "", ""),
+        Verb("reconstruct", "factor", "reconstruct", "streamsvd.factor.row_methods:RowMethods.reconstruct", "", ""),
+        Verb("predict", "kernels", "krr predict", "streamsvd.kernels.ridge:KernelRidgeResult.predict_to", "", ""),
+        Verb("decompress", "collections", "decompress", "streamsvd.collections.decompression:decompress", "", ""),
+    )
+}  # fmt: skip
+"""Verbs of what was made before: they write as much as they read, in one pass, and have no plan and no record of their own."""
+
 COSTLESS = ("callback", "delta", "out", "overwrite", "replay", "save_seconds", "seed")
 """Options that may be passed to every plan, because nothing of the cost depends on them."""
+MACHINES = (
+    "workers", "threads", "worker_memory", "bandwidth", "source_bandwidth", "price_per_hour", "thread_rate",
+)  # fmt: skip
+"""Options of every plan that say what cluster it is for."""
 
 
 def plan(verb: str, *inputs: Any, **options: Any) -> Any:
@@ -84,19 +100,23 @@ def plan(verb: str, *inputs: Any, **options: Any) -> Any:
         Its name, such as ``"svd"`` or ``"lstsq"``.
     *inputs, **options
         As the verb takes them: the matrix first, but for `update` and `verify`, which take the model or the result before it.
-        What the cost does not depend on, such as ``callback`` and ``seed``, may be among them.
+        What the cost does not depend on, such as ``callback`` and ``seed``, may be among them. For a cluster that is not there:
+        ``workers`` and ``threads`` of each, ``worker_memory``, ``bandwidth`` of each link, such as ``"10Gbit/s"``,
+        ``source_bandwidth`` of the store, such as ``"20GB/s"``, ``thread_rate``, decoded bytes that a thread reads and
+        multiplies, and ``price_per_hour`` of a worker. Under an active client the first three are those of its cluster.
 
     Returns
     -------
     plan
-        A `RunPlan`, or of `svd` and `pca` a `Plan`, which can be run; ``print(plan.explain())`` says it in words.
+        A `RunPlan`, or of `svd` and `pca` a `Plan`, which can be run; ``print(plan.explain())`` says it in words. Planned for
+        a cluster it has ``cluster``: tasks, bytes over the network, seconds, and the workers beyond which more do not help.
 
     Raises
     ------
     SpecError
         If there is no such verb, an input is left out, or an option cannot be meant.
     BudgetError
-        If the memory does not do; it names the smallest that works.
+        If the memory, or that of a worker, does not do; it names the smallest that works.
 
     Examples
     --------
@@ -104,10 +124,14 @@ def plan(verb: str, *inputs: Any, **options: Any) -> Any:
     >>> A = np.ones((4000, 6))
     >>> streamsvd.plan("sample_rows", A, 400).passes
     2
+    >>> streamsvd.plan("svd", A, 3, workers=100, threads=4).cluster.tasks
+    1
     """
     if verb not in VERBS:
         raise SpecError(f"verb={verb!r} is unknown. Pass one of {', '.join(VERBS)}.")
-    resolved = VERBS[verb]
+    from streamsvd.engine.machines import MachineOptions, planning_for
+
+    resolved, machines = VERBS[verb], {n: options.pop(n) for n in MACHINES if n in options}
     planned, taken = (signature(resolved.resolve(p)).parameters for p in ("plan", "function"))
     for name in [name for name in options if name in taken and name not in planned]:
         if name not in COSTLESS:
@@ -116,7 +140,8 @@ def plan(verb: str, *inputs: Any, **options: Any) -> Any:
             )
         del options[name]
     _check_inputs(verb, planned, inputs, options)
-    return resolved.resolve("plan")(*inputs, **options)
+    with planning_for(MachineOptions(**machines)):
+        return resolved.resolve("plan")(*inputs, **options)
 
 
 def _check_inputs(

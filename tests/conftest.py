@@ -15,6 +15,8 @@ from threadpoolctl import threadpool_limits
 
 from streamsvd.engine import device as device_module
 
+pytest_plugins = ["tests.object_store.moto"]  # an S3 on the loopback
+
 settings.register_profile(
     "quick",
     deadline=None,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
+from streamsvd.checks.paths import PathOrUrl
 from streamsvd.cli import options
 from streamsvd.conversion.options import ConvertOptions
 
@@ -17,6 +17,7 @@ from streamsvd.conversion.options import ConvertOptions
 @options.record(ConvertOptions, "chunk", "chunk_rows", "out_dtype", "header")
 @click.option("--overwrite", is_flag=True, help="Replace what is at OUT once the new one is whole.")
 @options.memory
+@options.machine
 @options.as_json
 @options.quiet
 def command(
@@ -24,13 +25,15 @@ def command(
     variable: str | None,
     rows: Any,
     missing: str,
-    out: Path,
+    out: PathOrUrl,
     chunk: str,
     chunk_rows: int | None,
     out_dtype: str | None,
     header: bool | None,
     overwrite: bool,
     memory: str | None,
+    scheduler: str | None,
+    workers: int | None,
     as_json: bool,
     quiet: bool,
 ) -> int:
@@ -44,17 +47,19 @@ def command(
     from streamsvd.cli.sources import fit_source
     from streamsvd.conversion.convert import convert, plan_convert
     from streamsvd.engine.memory import show_bytes
+    from streamsvd.engine.schedulers import use_scheduler
 
     given: dict[str, Any] = {
         "chunk": chunk, "chunk_rows": chunk_rows, "out_dtype": out_dtype, "header": header,
         "memory": memory,
     }  # fmt: skip
-    A = _matrix(source, variable, rows, missing)
-    plan = plan_convert(A, **given)
     try:
-        with watching(plan.bytes_read or 0, quiet=quiet) as watch:
-            fitted_source = fit_source(A, memory, watch)
-            made = convert(fitted_source, out, overwrite=overwrite, callback=watch, **given)
+        with use_scheduler(scheduler, workers):
+            A = _matrix(source, variable, rows, missing)
+            plan = plan_convert(A, **given)
+            with watching(plan.bytes_read or 0, quiet=quiet) as watch:
+                fitted_source = fit_source(A, memory, watch)
+                made = convert(fitted_source, out, overwrite=overwrite, callback=watch, **given)
     except KeyboardInterrupt:
         return _report_interrupt(out, as_json=as_json)
     (m, n), row = made.shape, made.shape[1] * made.dtype.itemsize
@@ -106,14 +111,15 @@ def _matrix(source: str, variable: str | None, rows: Any, missing: str) -> Any:
     return table
 
 
-def _report_interrupt(out: Path, *, as_json: bool) -> int:
+def _report_interrupt(out: PathOrUrl, *, as_json: bool) -> int:
     """Says where what was written is; raises the interrupt again where there is nothing."""
     from streamsvd.cli.app import INTERRUPTED, StopHandler, report
+    from streamsvd.store.places import location_of
     from streamsvd.store.writing.resumable import resumable_path
 
     click.get_current_context().ensure_object(StopHandler).ignores_signals = True
     left = resumable_path(out)
-    if not left.exists():
+    if not location_of(left).exists():
         raise KeyboardInterrupt
     sentence = f"interrupted; what was written is in {left}, and the same command goes on from it."
     return report("Interrupted", sentence, INTERRUPTED, as_json=as_json)

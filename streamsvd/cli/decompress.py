@@ -24,15 +24,31 @@ from streamsvd.cli import options
 @click.option(
     "--overwrite", is_flag=True, help="Replace what is at --out once the new one is whole."
 )
+@options.memory
+@options.machine
 @options.as_json
+@options.quiet
 def command(
-    compressed: str, out: Path, names: tuple[str, ...], overwrite: bool, as_json: bool
+    compressed: str,
+    out: Path,
+    names: tuple[str, ...],
+    overwrite: bool,
+    memory: str | None,
+    scheduler: str | None,
+    workers: int | None,
+    as_json: bool,
+    quiet: bool,
 ) -> int:
     """Write matrices of COMPRESSED, a collection that streamsvd compress made; in a zarr group, packed as they were."""
     from streamsvd.cli.present import show_json
+    from streamsvd.cli.progress import watching
     from streamsvd.collections.decompression import decompress
+    from streamsvd.engine.schedulers import use_scheduler
 
-    written = decompress(compressed, out, names or None, overwrite=overwrite)
+    with use_scheduler(scheduler, workers), watching(0, quiet=quiet) as watch:
+        written = decompress(
+            compressed, out, names or None, memory=memory, overwrite=overwrite, callback=watch
+        )
     if as_json:
         show_json("decompression", {"status": "done", "out": str(out), "names": written})
     else:

@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from streamsvd.checks.paths import local_path
+from streamsvd.checks.paths import PathOrUrl, local_path
 from streamsvd.store.results.saving import Result
 from streamsvd.store.writing.files import array_in, check_file, replacement_file, write_npz
-from streamsvd.store.writing.placing import check_local
 
 __all__ = [
     "check_place",
@@ -24,7 +23,7 @@ NPZ = ".npz"
 
 
 def check_place(
-    out: Path | None, *read: Any, mask: Any = None, overwrite: bool, name: str = "out="
+    out: PathOrUrl | None, *read: Any, mask: Any = None, overwrite: bool, name: str = "out="
 ) -> None:
     """Refuse a place that cannot be written, or is not apart from what is read, before any work.
 
@@ -38,13 +37,12 @@ def check_place(
     if out is not None:
         from streamsvd.store.writing.separation import check_apart, mask_places  # imports zarr
 
-        check_local(out)
         check_apart(out, *read, *(mask_places(each, mask) for each in read), name=name)
         check_file(out, overwrite=overwrite)
 
 
 def check_result_place(
-    out: Path | None, *read: Any, mask: Any = None, overwrite: bool, name: str = "out="
+    out: PathOrUrl | None, *read: Any, mask: Any = None, overwrite: bool, name: str = "out="
 ) -> None:
     """The same for a result, which goes to a ``.npz`` file or a folder.
 
@@ -59,13 +57,16 @@ def check_result_place(
     from streamsvd.store.results.writer import ResultWriter  # these two import zarr
     from streamsvd.store.writing.separation import check_apart, mask_places
 
-    check_local(out)
     check_apart(out, *read, *(mask_places(each, mask) for each in read), name=name)
     ResultWriter(out, overwrite=overwrite).discard()
 
 
 def save_result(
-    out: Path | None, result: Result, arrays: Callable[[], Mapping[str, Any]], *, overwrite: bool
+    out: PathOrUrl | None,
+    result: Result,
+    arrays: Callable[[], Mapping[str, Any]],
+    *,
+    overwrite: bool,
 ) -> None:
     """Write a result: as a whole to a folder, or these arrays of it to a ``.npz`` file.
 
@@ -75,7 +76,7 @@ def save_result(
         If it cannot be written; what was there before is untouched.
     """
     if out is not None and out.suffix == NPZ:
-        write_npz(out, arrays())
+        write_npz(out, arrays(), overwrite=overwrite)
     elif out is not None:
         result.save(out, overwrite=overwrite)
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import click
 
-from streamsvd.checks.paths import is_url, local_path
+from streamsvd.checks.paths import Url, is_url, local_path, place_of
 from streamsvd.cli.sources import stored_numbers, transforms
 from streamsvd.store.explanations import path_exists
 
@@ -54,7 +54,7 @@ def output_place(ctx: Any, param: Any, value: str | None) -> str | None:
 
 
 class Place(click.Path):
-    """A path on the command line: ``~`` is the home folder, and empty text is no path."""
+    """A path on the command line: ``~`` is the home folder, and empty text is no path. Where folders are taken, a URL too."""
 
     def __init__(
         self,
@@ -65,6 +65,7 @@ class Place(click.Path):
         doing: PlaceUse | None = None,
     ) -> None:
         self.doing = doing
+        self.takes_urls = doing == "write" or dir_okay
         super().__init__(
             exists=exists, file_okay=file_okay, dir_okay=dir_okay, readable=False, path_type=Path
         )
@@ -72,7 +73,9 @@ class Place(click.Path):
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         """The path that is meant; what the system says of it is said when it is read."""
         name = "path" if param is None else param.opts[0]
-        path = local_path(value, name)
+        path = place_of(value, name) if self.takes_urls else local_path(value, name)
+        if isinstance(path, Url):
+            return path
         if self.exists:
             path_exists(path)
         found = super().convert(path, param, ctx)
@@ -305,7 +308,9 @@ workers = click.option(
 )
 machine = stack_options(
     click.option(
-        "--scheduler", metavar="ADDRESS", help="Run on this cluster, such as tcp://10.0.0.1:8786."
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Run on this cluster, such as tcp://10.0.0.1:8786, or a scheduler file (.json).",
     ),
     workers,
 )
@@ -391,7 +396,7 @@ cluster = stack_options(
     click.option(
         "--scheduler",
         metavar="ADDRESS",
-        help="Run on the distributed cluster at this address, such as tcp://10.0.0.1:8786.",
+        help="Run on the distributed cluster at this address, such as tcp://10.0.0.1:8786, or of a scheduler file (.json).",
     ),
     click.option("--workers", type=int, metavar="N", help="Threads of this process [one a core]."),
 )

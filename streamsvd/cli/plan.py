@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import asdict
 from importlib import import_module
@@ -54,6 +56,35 @@ class Plans(click.Group):
         return super().parse_args(ctx, args)
 
 
+MACHINES = options.stack_options(
+    click.option(
+        "--threads",
+        type=int,
+        metavar="T",
+        help="Of each worker: a plan for a cluster that is not there [1].",
+    ),
+    click.option("--worker-memory", metavar="BYTES", help="Limit of a worker, such as 4GiB."),
+    click.option(
+        "--bandwidth",
+        metavar="SPEED",
+        help="Of the link of each process, such as 10Gbit/s or 1.25GB/s [10Gbit/s].",
+    ),
+    click.option(
+        "--source-bandwidth",
+        metavar="SPEED",
+        help="That the store gives to all together, in decoded bytes, such as 20GB/s.",
+    ),
+    click.option(
+        "--thread-rate",
+        metavar="SPEED",
+        help="Decoded bytes that a thread reads and multiplies [as the plan expects].",
+    ),
+    click.option(
+        "--price-per-hour", type=float, metavar="X", help="Of one worker, in any currency."
+    ),
+)
+"""What a cluster is like that is not there, or what an active one does not say of itself."""
+WORKERS_HELP = "Threads [one per core]; beside --threads, --worker-memory or --bandwidth: workers of a cluster."
 INPUTS = {"sides": "b", "targets": "y"}
 """Options that are read from files, and the arguments that they become."""
 STORED_ARGUMENTS = {"model": "model", "result": "path"}
@@ -83,6 +114,7 @@ def plan_command(verb: Verb) -> click.Command:
         or names.get(p.name, p.name) in asked
         or (of_a_model and p.name != "quiet")
     ]
+    params = _with_machines(params)
 
     def show(**given: Any) -> None:
         show_plan(verb, given)
@@ -91,6 +123,39 @@ def plan_command(verb: Verb) -> click.Command:
         verb.command.replace(" ", "-"), params=params, callback=show, short_help=f"Of {verb.name}.",
         help=f"What `{verb.command}` would read and need; reads no value.",
     )  # fmt: skip
+
+
+def _with_machines(params: list[click.Parameter]) -> list[click.Parameter]:
+    """The parameters with those of clusters, and their place at the end but for ``--json``."""
+    carrier: Any = options.machine(MACHINES(lambda: None))
+    known = {p.name for p in params}
+    more = [p for p in reversed(carrier.__click_params__) if p.name not in known]
+    at = next((i for i, p in enumerate(params) if p.name == "as_json"), len(params))
+    return [_with_help(p) for p in (*params[:at], *more, *params[at:])]
+
+
+def _with_help(param: click.Parameter) -> click.Parameter:
+    """The parameter; of the number of workers with what it means to a plan."""
+    if param.name != "workers" or not isinstance(param, click.Option):
+        return param
+    found = copy(param)
+    found.help = WORKERS_HELP
+    return found
+
+
+@contextmanager
+def planned_machines(given: dict[str, Any]) -> Iterator[None]:
+    """Plans made inside are for what was given of machines, which is taken out."""
+    from streamsvd.engine.machines import MachineOptions, planning_for
+    from streamsvd.engine.schedulers import use_scheduler
+    from streamsvd.verbs import MACHINES as NAMES
+
+    scheduler, workers = given.pop("scheduler", None), given.pop("workers", None)
+    said = {name: given.pop(name, None) for name in NAMES if name != "workers"}
+    if scheduler is None and any(value is not None for value in said.values()):
+        said["workers"], workers = workers, None
+    with use_scheduler(scheduler, workers), planning_for(MachineOptions(**said)):
+        yield
 
 
 def _with_source(param: click.Parameter) -> click.Parameter:
@@ -112,10 +177,9 @@ def show_plan(verb: Verb, given: dict[str, Any]) -> None:
         open_for_model,
         open_source,
     )
-    from streamsvd.engine.schedulers import use_scheduler
 
     as_json = given.pop("as_json", False)
-    with use_scheduler(given.pop("scheduler", None), given.pop("workers", None)):
+    with planned_machines(given):
         if "collection" in given:
             A = options.take_collection(given.pop("collection"), given)
             given |= weight_arguments(given.pop("row_weights"), given.pop("column_weights"))
@@ -160,7 +224,11 @@ plan_options = options.stack_options(
     click.option(
         "--calibrate", is_flag=True, help="Measure this machine and the source first (about 2 s)."
     ),
-    options.machine,
+    click.option(
+        "--scheduler", metavar="ADDRESS", help="Plan for this cluster, such as tcp://10.0.0.1:8786."
+    ),
+    click.option("--workers", type=click.IntRange(min=1), metavar="N", help=WORKERS_HELP),
+    MACHINES,
     options.as_json,
 )
 
@@ -188,8 +256,6 @@ def show_factorisation(
     missing: str,
     u: bool,
     calibrate: bool,
-    scheduler: str | None,
-    workers: int | None,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -198,11 +264,10 @@ def show_factorisation(
     from streamsvd.cli.present import show_json
     from streamsvd.cli.progress import say
     from streamsvd.cli.sources import fit_note, fit_source, open_source, option_weights
-    from streamsvd.engine.schedulers import use_scheduler
     from streamsvd.factor.calibration import measure_speeds
     from streamsvd.factor.svd import plan_svd
 
-    with use_scheduler(scheduler, workers):
+    with planned_machines(given):
         A = open_source(source, variable, rows, missing, weighs=False)
         for text in getattr(A, "remarks", ()):
             say(text)
@@ -265,6 +330,7 @@ def plan_record(plan: Plan, A: Source, rates: Speeds | None) -> dict[str, Any]:
         "request": request_record(plan, A),
         "alternatives": [asdict(alternative) for alternative in plan.alternatives],
         "rates": None if rates is None else asdict(rates),
+        "cluster": None if plan.cluster is None else asdict(plan.cluster),
     }
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
+from streamsvd.checks.paths import PathOrUrl
 from streamsvd.cli import options
 
 KINDS = ("all", "scree", "components", "scores", "biplot")
@@ -43,7 +43,7 @@ def command(
     result: str,
     kind: str,
     components: tuple[int, ...] | None,
-    out: Path,
+    out: PathOrUrl,
     overwrite: bool,
     as_json: bool,
 ) -> None:
@@ -51,9 +51,10 @@ def command(
     from streamsvd.cli.present import show_json
     from streamsvd.engine.memory import show_bytes
     from streamsvd.report.plotting import plot
+    from streamsvd.store.places import location_of
 
     plot(result, kind, components=components, out=out, overwrite=overwrite)
-    size = out.stat().st_size
+    size = location_of(out).size() or 0
     if as_json:
         show_json("plot", {"status": "done", "path": str(out), "bytes": size, "of": kind})
         return

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from streamsvd.checks.paths import PathOrUrl
 from streamsvd.cli import options
 from streamsvd.cli.collection_run import run_on_collection
 from streamsvd.collections.options import RateOptions
@@ -42,7 +43,7 @@ def _errors(ctx: Any, param: Any, value: str | None) -> Any:
     return found
 
 
-def _figure(ctx: Any, param: Any, value: Path | None) -> Path | None:
+def _figure(ctx: Any, param: Any, value: PathOrUrl | None) -> PathOrUrl | None:
     """A file of a format that can be drawn."""
     del ctx, param
     if value is not None and value.suffix.lower() not in FORMATS:
@@ -80,7 +81,7 @@ def _figure(ctx: Any, param: Any, value: Path | None) -> Path | None:
 def command(
     collection: str,
     errors: tuple[float, ...] | None,
-    figure: Path | None,
+    figure: PathOrUrl | None,
     at: float | None,
     overwrite: bool,
     as_json: bool,
@@ -108,7 +109,7 @@ def command(
     )  # fmt: skip
 
 
-def _error_to_draw(figure: Path | None, at: float | None, errors: tuple[float, ...]) -> float:
+def _error_to_draw(figure: PathOrUrl | None, at: float | None, errors: tuple[float, ...]) -> float:
     """The error whose clusters are drawn; refused before any work where it cannot be, or nothing can."""
     from importlib.util import find_spec
 
@@ -128,17 +129,17 @@ def _error_to_draw(figure: Path | None, at: float | None, errors: tuple[float, .
     return at
 
 
-def _draw(figure: Path, found: RateCurve, at: float, title: str) -> None:
+def _draw(figure: PathOrUrl, found: RateCurve, at: float, title: str) -> None:
     """The figure, there whole or not at all."""
     from streamsvd.cli.files import replacement_file
     from streamsvd.report.figures import rates
 
-    with replacement_file(figure) as partial:
-        rates.draw_rates(partial, found, at=at, title=title, format=figure.suffix[1:].lower())
+    with replacement_file(figure) as file:
+        rates.draw_rates(file, found, at=at, title=title, format=figure.suffix[1:].lower())
 
 
 def show(
-    collection: str, found: RateCurve, figure: Path | None, drawn: float, *, as_json: bool
+    collection: str, found: RateCurve, figure: PathOrUrl | None, drawn: float, *, as_json: bool
 ) -> None:
     """A line for each error, on stdout."""
     from dataclasses import asdict

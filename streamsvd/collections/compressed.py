@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from streamsvd.collections.records import from_stored, member_of
 from streamsvd.store.collections import Origin
 from streamsvd.store.collections.archive import CompressedStore, Contents, RequestRecord
 from streamsvd.store.collections.codes import unpack_codes
+from streamsvd.store.sight import Address
 
 Array = npt.NDArray[Any]
 
@@ -56,6 +57,7 @@ class CompressedCollection(Mapping[str, Array]):
     def __init__(self, store: CompressedStore, contents: Contents) -> None:
         self._store, self._contents = store, contents
         self._last: tuple[str, Array] | None = None
+        self._sizes: dict[str, int] | None = None
 
     @property
     def options(self) -> RequestRecord:
@@ -130,6 +132,42 @@ class CompressedCollection(Mapping[str, Array]):
     def kind(self, name: str) -> str:
         """Name of its type as it was stored, such as ``"float32"`` or ``"bfloat16"``."""
         return self._contents.members[name].kind
+
+    def nbytes(self, name: str) -> int:
+        """Bytes of a matrix as it was stored, uncompressed."""
+        return member_of(name, self._contents.members[name]).nbytes
+
+    def read_bytes(self, names: Sequence[str]) -> int:
+        """Bytes of the objects that these matrices are made of; those that several share count once."""
+        records, sizes = self._contents.members, self._folder_bytes()
+        folders = {self._contents.row_weights}
+        for name in names:
+            record = records[name]
+            basis = self._contents.clusters[record.cluster].basis if record.array else ""
+            folders |= {record.array, record.codes, record.steps, basis}
+        return sum(sizes[folder] for folder in folders if folder)
+
+    def _folder_bytes(self) -> dict[str, int]:
+        """Bytes of each array."""
+        if self._sizes is None:
+            sizes: dict[str, int] = {}
+            for key, (_, length) in self._contents.files.items():
+                folder = key.partition("/c/")[0].removesuffix("/zarr.json").removesuffix("/c")
+                sizes[folder] = sizes.get(folder, 0) + length
+            self._sizes = sizes
+        return self._sizes
+
+    def for_one_task(self) -> CompressedCollection:
+        """The same, which holds a basis of its own."""
+        return CompressedCollection(self._store, self._contents)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """By where it is: a process of another folder finds it too."""
+        return CompressedCollection, (self._store.anywhere(), self._contents)
+
+    def addresses(self) -> list[Address]:
+        """Where other processes read it."""
+        return self._store.addresses(self._contents.version)
 
     def origin(self, name: str) -> Origin | None:
         """What is remembered of the stored array that a matrix comes from; None of any other."""

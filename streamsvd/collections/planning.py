@@ -11,10 +11,10 @@ from streamsvd.collections.options import Backend
 from streamsvd.collections.readers import CollectionReader, SlabReader, slab_rows
 from streamsvd.collections.weights import NO_WEIGHTS, Weights
 from streamsvd.engine.concurrency import concurrency
+from streamsvd.engine.machines import is_on_cluster
 from streamsvd.engine.memory import BASE_BYTES
 from streamsvd.engine.run_plan import RunPlan
 from streamsvd.engine.schedule import SAVE_COPIES
-from streamsvd.engine.submit import active_client
 from streamsvd.errors import BudgetError, SpecError
 from streamsvd.store.collections import Collection, Member
 
@@ -166,7 +166,24 @@ def most_workers(collection: Collection) -> int:
 
 def fewest_workers() -> int:
     """Threads of a cluster are what they are."""
-    return concurrency()[1] if active_client() is not None else 1
+    return concurrency()[1] if is_on_cluster() else 1
+
+
+def workers_within(
+    most: int, fewest: int, once: int, each: int, budget: int, what: str
+) -> tuple[int, int]:
+    """As many tasks at once as the memory allows, and the bytes that they take.
+
+    Raises
+    ------
+    BudgetError
+        If the fewest do not fit; it names the least memory that works.
+    """
+    for workers in range(most, fewest - 1, -1):
+        if once + workers * each <= budget:
+            return workers, once + workers * each
+    least = once + fewest * each
+    raise BudgetError(what, least, budget, f"Pass memory={least} or more.")
 
 
 def needs(

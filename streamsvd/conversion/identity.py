@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from streamsvd.checks.paths import Url
 from streamsvd.labels import Labels, TextValues
 from streamsvd.protocols import Source
 from streamsvd.store.sight import addresses, digest
@@ -39,6 +40,8 @@ def _sight(address: Any) -> list[str | None]:
 def _files(source: Source) -> list[list[Any]]:
     found = []
     for path in places(source):
+        if isinstance(path, Url):  # what is seen of its objects tells
+            continue
         with contextlib.suppress(OSError):
             target = path / "zarr.json" if path.is_dir() and (path / "zarr.json").exists() else path
             state = target.stat()

@@ -19,10 +19,10 @@ from streamsvd.conversion.options import ConvertOptions
 from streamsvd.engine.concurrency import concurrency
 from streamsvd.engine.dask_source import DaskSource
 from streamsvd.engine.layout import Layout
+from streamsvd.engine.machines import is_on_cluster
 from streamsvd.engine.memory import BASE_BYTES, FOREIGN_BYTES, MIB
 from streamsvd.engine.passes import Span
 from streamsvd.engine.reader import MatrixReader
-from streamsvd.engine.submit import active_client
 from streamsvd.errors import BudgetError
 from streamsvd.protocols import Source
 from streamsvd.store.sources.border import strips
@@ -293,7 +293,7 @@ def _each(
 
 def _worker_counts(tasks: int) -> Iterator[int]:
     threads = concurrency()[1]
-    fewest = threads if active_client() is not None else 1
+    fewest = threads if is_on_cluster() else 1
     yield from range(max(1, min(threads, tasks)), min(fewest, max(1, tasks)) - 1, -1)
 
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import dask
 
+from streamsvd.engine.machines import machines_thought_of
 from streamsvd.engine.submit import active_client
 from streamsvd.engine.threads import ThreadPool, own_thread_count
-from streamsvd.engine.worker_checks import workers_of
+from streamsvd.engine.worker_checks import require_workers
 
 
 @contextmanager
@@ -36,7 +37,16 @@ def at_once(
 
 
 def concurrency() -> tuple[int, int]:
-    """Spans that run at once in all, and in the busiest process, under the active scheduler."""
+    """Spans that run at once in all, and in the busiest process, under the active scheduler.
+
+    Raises
+    ------
+    StoreError
+        If it is that of a cluster without workers.
+    """
+    machines = machines_thought_of()
+    if machines is not None:
+        return machines.total_threads, machines.threads
     client = active_client()
     if client is None:
         from dask.system import CPU_COUNT
@@ -44,5 +54,5 @@ def concurrency() -> tuple[int, int]:
         chosen = own_thread_count() or dask.config.get("num_workers", None)
         count = int(chosen) if chosen else int(CPU_COUNT)
         return count, count
-    threads = [int(worker["nthreads"]) for worker in workers_of(client).values()]
+    threads = [int(worker["nthreads"]) for worker in require_workers(client).values()]
     return max(1, sum(threads)), max(threads, default=1)

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.engine.allocator import PanelBuffer
+from streamsvd.engine.machines import is_on_cluster
 from streamsvd.engine.passes import Span
 from streamsvd.engine.submit import active_client
 from streamsvd.protocols import Source
@@ -87,7 +88,7 @@ def may_be_cached(source: Source) -> bool:
     """Whether a second read of the matrix costs more than a look into memory: not if it lies there, nor on a cluster."""
     while isinstance(source, KeptColumns | FilledColumns):
         source = source.whole
-    return not isinstance(source, ArraySource) and active_client() is None
+    return not isinstance(source, ArraySource) and not is_on_cluster()
 
 
 def new_cache(is_wanted: bool) -> PanelCache | None:

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from streamsvd.engine.budget import allowed_bytes as allowed_bytes
 from streamsvd.engine.concurrency import concurrency
 from streamsvd.engine.layout import Layout, span_limit
-from streamsvd.engine.memory import BASE_BYTES, default_budget, parse_bytes
+from streamsvd.engine.machines import is_on_cluster
+from streamsvd.engine.memory import BASE_BYTES
 from streamsvd.engine.panel_cache import may_be_cached
 from streamsvd.engine.passes import Span
 from streamsvd.engine.reader import MatrixReader
-from streamsvd.engine.submit import active_client
 from streamsvd.errors import BudgetError
 from streamsvd.protocols import Source
 
@@ -45,6 +46,8 @@ class Schedule:
         Of these, what the tasks of a worker of a cluster take.
     is_cached
         Whether what the first pass reads stays in memory for those that follow.
+    shared_bytes, sum_bytes
+        What there is once and tasks are given, at most; and what a task hands back.
     """
 
     source: Source
@@ -54,6 +57,8 @@ class Schedule:
     projected_bytes: int
     task_bytes: int = 0
     is_cached: bool = False
+    shared_bytes: int = 0
+    sum_bytes: int = 0
 
     @property
     def reader(self) -> MatrixReader:
@@ -123,7 +128,7 @@ def schedule_rows(
     longest = max(b - a for a, b in spans)
     waiting = len(spans).bit_length()
     threads = concurrency()[1]
-    fewest = threads if active_client() is not None else 1  # threads of a cluster are what they are
+    fewest = threads if is_on_cluster() else 1  # threads of a cluster are what they are
     tried = []
     while True:
         layout = Layout("rows", m, n, chunk, height, panel, spans, even=True)
@@ -138,7 +143,9 @@ def schedule_rows(
                 tasks = needed - shared + partial * handed
                 needed = shared + tasks + SAVE_COPIES * saved * (handed + 1)
                 if needed <= allowed:
-                    found = Schedule(source, layout, workers, prefetch, needed, tasks)
+                    found = Schedule(
+                        source, layout, workers, prefetch, needed, tasks, shared_bytes=shared, sum_bytes=partial
+                    )  # fmt: skip
                     spared = (
                         workers * panels * min(panel, longest) * row
                     )  # panels stay where they are read
@@ -156,8 +163,3 @@ def schedule_rows(
         allowed,
         f"Pass memory={min(tried)} or more{remedy}.",
     )
-
-
-def allowed_bytes(memory: int | float | str | None) -> int:
-    """Bytes as the caller wrote them; half of what is free if he did not."""
-    return default_budget() if memory is None else parse_bytes(memory)

@@ -7,10 +7,9 @@ from contextlib import contextmanager
 
 import dask
 
-from streamsvd.engine.worker_checks import workers_of
+from streamsvd.engine.dialling import CONNECT_SECONDS, LEAVE_OUT, address_of, require_scheduler
+from streamsvd.engine.worker_checks import require_workers
 from streamsvd.errors import SpecError, StoreError
-
-CONNECT_SECONDS = "10s"
 
 
 @contextmanager
@@ -20,14 +19,16 @@ def use_scheduler(address: str | None, workers: int | None) -> Iterator[None]:
     Parameters
     ----------
     address
-        Of a distributed scheduler, such as ``"tcp://10.0.0.1:8786"``; None for threads of this process.
+        Of a distributed scheduler, such as ``"tcp://10.0.0.1:8786"``, with any scheme that dask has (``tls://`` with the
+        certificates of dask's configuration); or the file, ending in ``.json``, that
+        ``dask scheduler --scheduler-file`` writes. None for threads of this process.
     workers
         Number of threads; one for each core if left out.
 
     Raises
     ------
     SpecError
-        If both are given.
+        If both are given, or the address is empty.
     StoreError
         If no scheduler answers at the address, or it has no workers.
     """
@@ -42,27 +43,14 @@ def use_scheduler(address: str | None, workers: int | None) -> Iterator[None]:
         )
     from distributed import Client
 
+    place = address_of(address)
+    require_scheduler(place)
     try:
-        _check_address(address)
-        client = Client(address, timeout=CONNECT_SECONDS)
+        client = Client(place, timeout=CONNECT_SECONDS)
     except Exception as error:  # of many types: a cluster is dialled in several layers
         raise StoreError(
-            f"no scheduler answers at {address}: {str(error) or type(error).__name__}. Check the address, or leave scheduler= out to run here."
+            f"no scheduler answers at {place}: {str(error) or type(error).__name__}. {LEAVE_OUT}"
         ) from error
     with client:
-        if not workers_of(client):
-            raise StoreError(
-                f"the scheduler at {address} has no workers, so nothing can be planned. Start some first."
-            )
+        require_workers(client)
         yield
-
-
-def _check_address(address: str) -> None:
-    """Refuse what is no address before a client tries: one that fails half-way may hang the process."""
-    from distributed.comm.addressing import parse_address, parse_host_port
-    from distributed.comm.registry import get_backend
-
-    scheme, place = parse_address(address)
-    get_backend(scheme)
-    if scheme in ("tcp", "tls", "ws", "wss"):
-        parse_host_port(place)

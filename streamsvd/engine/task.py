@@ -14,7 +14,14 @@ from streamsvd.engine.blas import in_one_thread
 from streamsvd.engine.device import thread_backend
 from streamsvd.engine.passes import P, Pass, Reader, Sink, Span
 from streamsvd.engine.value_bytes import bytes_of
-from streamsvd.errors import NonFiniteError, ScaleError, SpecError, StreamSVDError, remedy_of
+from streamsvd.engine.worker_names import naming_this_worker
+from streamsvd.errors import (
+    NonFiniteError,
+    ScaleError,
+    SpecError,
+    StreamSVDError,
+    remedy_of,
+)
 from streamsvd.numerics.blocks import BadEntry, OutOfScale, OutsideLimits
 from streamsvd.numerics.columns import original_column
 from streamsvd.store.writing.shield import defer_interrupts
@@ -86,7 +93,7 @@ def run_span(work: Work[P], span: Span) -> P:
         work.check()
         device = thread_backend(work.device)
         try:
-            with device.computing(), held_memory():
+            with naming_this_worker(), device.computing(), held_memory():
                 return work.reader.run(work.pass_, span, device, work)
         except BadEntry as bad:
             raise _error_at(bad, work.reader.source) from None

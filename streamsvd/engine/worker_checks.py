@@ -6,25 +6,22 @@ fill would read zeros. So each is asked by one small task, and who differs is re
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
-import importlib
+import os
 import pickle
 import time
 import weakref
 from collections.abc import Mapping, Sequence
-from functools import cache
-from pathlib import Path
+from contextlib import suppress
 from typing import Any
 
-import psutil
-
-from streamsvd.errors import BudgetError, SpecError, StoreError, StreamSVDError
-from streamsvd.store.sight import Address, Sight, addresses
-
-PACKAGES = ("streamsvd", "numpy", "zarr", "dask")
-LOOK_SECONDS = 120
-"""A worker that has not looked by then does not see the matrix: its folder hangs."""
+from streamsvd.engine.sending import sent_bytes
+from streamsvd.engine.worker_devices import check_devices
+from streamsvd.engine.worker_faults import has_left, kernel_difference, own_version, worker_fault
+from streamsvd.engine.worker_names import worker_label
+from streamsvd.engine.worker_report import report
+from streamsvd.errors import Allowance, BudgetError, SpecError, StoreError, StreamSVDError
+from streamsvd.numerics.sentences import show_bytes
+from streamsvd.store.sight import Address, addresses
 
 FRESH_SECONDS = 60.0
 """For so long a look counts; the passes of a run are mostly longer."""
@@ -32,12 +29,14 @@ FRESH_SECONDS = 60.0
 LOOK_TRIES = 3
 """Looks until a difference counts: someone may be writing just then."""
 
-REMEDY = (
-    "Every worker reads and writes by itself: mount the folder there under the same path, or start "
-    "workers only where it is"
-)
+WAKE_SECONDS = 120
+"""For the first worker of a cluster that has asked for some: a queue may start it."""
+
+MOST_SENT = 64 << 20
+"""What a run without an array in memory sends is mostly less: thin blocks of its passes, which the plan counts."""
 
 _look_times: weakref.WeakKeyDictionary[Any, dict[Any, float]] = weakref.WeakKeyDictionary()
+_kernels: weakref.WeakKeyDictionary[Any, dict[str, str]] = weakref.WeakKeyDictionary()
 
 
 def inspect_workers(client: Any, shared: Any, needs: int = 0) -> None:
@@ -48,7 +47,7 @@ def inspect_workers(client: Any, shared: Any, needs: int = 0) -> None:
     client
         Of the cluster.
     shared
-        What tasks will be given: their source, and what they write to, are looked at.
+        What tasks will be given: their source, and what they write to, are looked at, and where they compute.
     needs
         Bytes that the tasks of one worker take; 0 if that is not known.
 
@@ -58,23 +57,28 @@ def inspect_workers(client: Any, shared: Any, needs: int = 0) -> None:
         If a worker does not see what this process sees; it names the worker, what it sees, and what to do.
     BudgetError
         If the limit of a worker leaves too little memory.
+    SpecError
+        If what tasks are given cannot be sent, or lies in memory here and is too much for a worker; if a worker lacks the
+        device.
     StreamSVDError
         If a worker has other versions.
     """
     known = workers_of(client)
-    found = addresses(shared)
-    asked = tuple((address.name, address.metadata_name) for address in found), needs
+    found, device = addresses(shared), str(getattr(shared, "device", "cpu"))
+    asked = tuple((address.name, address.metadata_name) for address in found), needs, device
     times, now = _look_times.setdefault(client, {}), time.monotonic()
     new = [w for w in known if now - times.get((w, asked), -FRESH_SECONDS) >= FRESH_SECONDS]
+    if not new:
+        return
+    answers: dict[str, Any] = {}
     for attempt in range(LOOK_TRIES):
-        if not new:
-            return
         here = {address: address.look() for address in found}
-        answers = _ask_workers(client, found, new)
+        answers = _ask_workers(client, found, new, device)
         differ = [
             (worker, wrong)
             for worker in new
-            if worker in answers and (wrong := _worker_fault(answers[worker], here)) is not None
+            if worker in answers
+            and (wrong := _fault(client, worker, answers[worker], here)) is not None
         ]
         if not differ:
             break
@@ -82,13 +86,25 @@ def inspect_workers(client: Any, shared: Any, needs: int = 0) -> None:
             isinstance(wrong, StoreError) for _, wrong in differ
         ):
             worker, wrong = differ[0]
-            raise _worker_error(
-                wrong, _worker_label(worker, known[worker]), len(differ), len(known)
-            )
-    for worker in new:
-        if worker in answers and not _worker_left(answers[worker]):
-            _check_memory(answers[worker], worker, known[worker], needs)
-            times[worker, asked] = now
+            raise _worker_error(wrong, worker_label(worker, known[worker]), len(differ), len(known))
+    answered = {w: answers[w] for w in new if w in answers and not has_left(answers[w])}
+    check_devices(device, {w: answer["device_fault"] for w, answer in answered.items()}, known)
+    name = _name_of(shared)
+    sent = sent_bytes(shared, name)
+    for worker, answer in answered.items():
+        _check_memory(answer, worker, known, name, needs, sent)
+        times[worker, asked] = now
+        _kernels.setdefault(client, {})[worker] = answer["kernels"]
+
+
+def worker_warnings(client: Any | None) -> list[str]:
+    """What a careful user should know of the workers that were looked at; nothing without a cluster."""
+    found = {} if client is None else _kernels.get(client, {})
+    if len(set(found.values())) < 2:
+        return []
+    known = workers_of(client)
+    warning = kernel_difference({w: kernel for w, kernel in found.items() if w in known})
+    return [warning] if warning else []
 
 
 def workers_of(client: Any) -> Mapping[str, Mapping[str, Any]]:
@@ -102,10 +118,61 @@ def workers_of(client: Any) -> Mapping[str, Mapping[str, Any]]:
     return known
 
 
-def _ask_workers(client: Any, found: Sequence[Address], workers: Sequence[str]) -> dict[str, Any]:
+def require_workers(client: Any) -> Mapping[str, Mapping[str, Any]]:
+    """Every worker by its address, as `workers_of`; where there is none yet, after some time for those on their way.
+
+    Raises
+    ------
+    StoreError
+        If there are none.
+    """
+    known = workers_of(client)
+    if known:
+        return known
+    address, coming = client.scheduler.address, are_coming(client)
+    if coming:
+        _await_worker(client)
+        known = workers_of(client)
+    if not known and coming:
+        raise StoreError(
+            f"the scheduler at {address} has no workers yet: of those that its cluster asked for, none came within "
+            f"{WAKE_SECONDS} s. Wait for them with client.wait_for_workers(1), and run again."
+        )
+    if not known:
+        raise StoreError(
+            f"the scheduler at {address} has no workers. Start some: dask worker {address}."
+        )
+    return known
+
+
+def are_coming(client: Any) -> bool:
+    """Whether the cluster of a client has asked for workers, or starts some when there is work."""
+    cluster = getattr(client, "cluster", None)
+    return bool(getattr(cluster, "_adaptive", None) or getattr(cluster, "plan", None))
+
+
+def _await_worker(client: Any) -> None:
+    """Wait for one; a small task makes an adaptive cluster start it."""
+    task = client.submit(os.getpid, pure=False)
+    with suppress(TimeoutError):
+        client.wait_for_workers(1, timeout=WAKE_SECONDS)
+    task.release()
+
+
+def _name_of(shared: Any) -> str:
+    """How messages call what is read."""
+    source = getattr(getattr(shared, "reader", shared), "source", shared)
+    return str(getattr(source, "name", None) or type(source).__name__)
+
+
+def _ask_workers(
+    client: Any, found: Sequence[Address], workers: Sequence[str], device: str
+) -> dict[str, Any]:
     """What workers answer, or the error that each met."""
     try:
-        answers: dict[str, Any] = client.run(report, found, workers=workers, on_error="return")
+        answers: dict[str, Any] = client.run(
+            report, found, device, workers=workers, on_error="return"
+        )
     except (TypeError, AttributeError, pickle.PicklingError) as error:
         names = ", ".join(address.name for address in found)
         raise SpecError(
@@ -114,114 +181,58 @@ def _ask_workers(client: Any, found: Sequence[Address], workers: Sequence[str]) 
     return answers
 
 
-async def report(found: Sequence[Address]) -> dict[str, Any]:
-    """What a worker says of itself; built-in types alone, so that any other version can read it."""
-    seen = asyncio.to_thread(lambda: [_sight_values(address.look()) for address in found])
-    try:
-        sights = await asyncio.wait_for(seen, LOOK_SECONDS)
-    except TimeoutError:
-        silence = (None, None, f"it gave no answer within {LOOK_SECONDS} s")
-        sights = [silence for _ in found]
-    return {"versions": versions(), "used": psutil.Process().memory_info().rss, "sights": sights}
+def _fault(client: Any, worker: str, answer: Any, here: Mapping[Address, Any]) -> Any:
+    """What is wrong with a worker; one that could not load the question is asked which streamsvd it has."""
+    wrong = worker_fault(answer, here)
+    if wrong is None or not isinstance(answer, BaseException) or isinstance(answer, OSError):
+        return wrong
+    return own_version(answer, _own_version_there(client, worker)) or wrong
 
 
-def versions() -> dict[str, str]:
-    """Of the packages that results depend on; of our own also a digest of the code, as versions stay while it changes."""
-    return {name: _package_version(name) for name in PACKAGES} | {"code": _code_digest()}
+def _own_version_there(client: Any, worker: str) -> str:
+    """The version of streamsvd on a worker, asked by what every Python has; empty if it does not say."""
+    asked = "__import__('importlib').import_module('streamsvd').__version__"
+    found = client.run(eval, asked, workers=[worker], on_error="return").get(worker)
+    if isinstance(found, ModuleNotFoundError):
+        return "none"
+    return found if isinstance(found, str) else ""
 
 
-def _package_version(name: str) -> str:
-    return str(getattr(importlib.import_module(name), "__version__", "unknown"))
-
-
-@cache
-def _code_digest() -> str:
-    """Names and sizes of our modules, as they were when it was first asked."""
-    root = Path(__file__).parents[1]
-    found = sorted((p.relative_to(root).as_posix(), p.stat().st_size) for p in root.rglob("*.py"))
-    return hashlib.sha256(repr(found).encode()).hexdigest()
-
-
-def _sight_values(sight: Sight) -> tuple[str | None, str | None, str]:
-    return sight.metadata, sight.chunk, sight.error
-
-
-def _worker_left(answer: Any) -> bool:
-    """Whether a worker left before it answered: others do its work."""
-    from distributed.comm.core import CommClosedError
-
-    return isinstance(answer, CommClosedError | ConnectionError | TimeoutError)
-
-
-def _worker_fault(answer: Any, here: Mapping[Address, Sight]) -> StreamSVDError | None:
-    """What is wrong with a worker, in a sentence that goes on from its name."""
-    if _worker_left(answer):
-        return None
-    if isinstance(answer, OSError):  # an address that opens what it names when it comes
-        return StoreError(f"cannot open what this process reads: {answer}. {REMEDY}")
-    if isinstance(answer, BaseException):
-        return StreamSVDError(
-            f"cannot load what this process sends: {type(answer).__name__}: {answer}. "
-            f"Install the same {', '.join(PACKAGES[:-1])} and {PACKAGES[-1]} there"
-        )
-    other = _other_version(versions(), answer["versions"])
-    if other:
-        return StreamSVDError(other)
-    for (address, own), sight in zip(here.items(), answer["sights"], strict=True):
-        difference = _sight_difference(address, own, Sight(*sight))
-        if difference:
-            return StoreError(difference)
-    return None
-
-
-def _other_version(here: Mapping[str, str], there: Mapping[str, str]) -> str:
-    for name in PACKAGES:
-        if here[name] != there.get(name):
-            return (
-                f"has {name} {there.get(name)}, this process {here[name]}: its bits may be others. "
-                f"Install {name} {here[name]} there"
-            )
-    if here["code"] != there.get("code"):
-        return (
-            f"has streamsvd {here['streamsvd']} with other code than this process. Install the same "
-            "one in both"
-        )
-    return ""
-
-
-def _sight_difference(address: Address, here: Sight, there: Sight) -> str:
-    if here.error:  # the run will say so
-        return ""
-    if there.error:
-        return f"cannot read {address.name}: {there.error.rstrip('.')}. {REMEDY}"
-    if there.metadata is None and here.metadata is not None:
-        return f"does not see {address.name}: {address.metadata_name} is not there. {REMEDY}"
-    if there.metadata != here.metadata:
-        return f"sees another {address.name} than this process: {address.metadata_name} differs. {REMEDY}"
-    if there.chunk is None and here.chunk is not None:
-        return f"sees {address.name} without its {address.chunk_name}, which this process sees. {REMEDY}"
-    if there.chunk != here.chunk:
-        return f"sees other values in {address.chunk_name} of {address.name} than this process. {REMEDY}"
-    return ""
-
-
-def _check_memory(answer: Any, worker: str, known: Mapping[str, Any], needs: int) -> None:
+def _check_memory(
+    answer: Any,
+    worker: str,
+    known: Mapping[str, Mapping[str, Any]],
+    name: str,
+    needs: int,
+    sent: int,
+) -> None:
+    """Refuse a worker whose limit leaves too little for its threads, and for what it is sent."""
     if worker.startswith("inproc://"):  # what this process holds is not the worker's
         return
-    limit = int(known.get("memory_limit") or 0)
-    free = limit - int(answer["used"])
-    if limit and needs > free:
-        raise BudgetError(
-            f"{_worker_label(worker, known)}, whose limit of {limit:,} bytes leaves {max(free, 0):,},",
-            needs,
-            max(free, 0),
-            "Give workers more memory (--memory-limit), or fewer threads, or pass less memory= to the run.",
+    limit = int(known[worker].get("memory_limit") or 0)
+    if not limit:
+        return
+    free = max(limit - int(answer["used"]), 0)
+    needs = _share_of(needs, worker, known)
+    if sent > max(MOST_SENT, needs) and sent + needs > free:
+        raise SpecError(
+            f"{show_bytes(sent)} that lie in the memory of this process would be sent to every worker; "
+            f"{worker_label(worker, known[worker])}, whose limit is {show_bytes(limit)}, has {show_bytes(free)} left. "
+            "Write it to zarr first, and pass the path."
         )
+    if needs > free:
+        label = f"{worker_label(worker, known[worker])}, whose limit is {show_bytes(limit)},"
+        used = int(answer["used"])
+        raise BudgetError(f"a pass over {name}", needs, Allowance(free, label, 1.0, used), "")
 
 
-def _worker_label(worker: str, known: Mapping[str, Any]) -> str:
-    name = known.get("name", worker)
-    return f"worker {worker}" if name in (worker, None) else f"worker {name} at {worker}"
+def _share_of(needs: int, worker: str, known: Mapping[str, Mapping[str, Any]]) -> int:
+    """Of what the tasks of the busiest worker take, those of another one with fewer threads, and what all share."""
+    threads, busiest = (
+        int(known[worker].get("nthreads", 1)),
+        max(int(told.get("nthreads", 1)) for told in known.values()),
+    )
+    return needs * (threads + 1) // (busiest + 1)
 
 
 def _worker_error(wrong: StreamSVDError, worker: str, count: int, total: int) -> StreamSVDError:

@@ -16,9 +16,9 @@ import numpy as np
 from streamsvd.engine import memory
 from streamsvd.engine.dask_source import DaskSource
 from streamsvd.engine.layout import BLOCK_ITEMS, Layout, cut_axis, span_count, span_limit
+from streamsvd.engine.machines import is_on_cluster
 from streamsvd.engine.memory import Sizes
 from streamsvd.engine.panel_cache import may_be_cached
-from streamsvd.engine.submit import active_client
 from streamsvd.factor.options import Route, SVDOptions
 from streamsvd.factor.problem import MatrixOptions
 from streamsvd.numerics.blocks import Axis
@@ -70,7 +70,8 @@ class Speeds:
 class PlanCandidate:
     """One arrangement of a route: everything but its verdict.
 
-    ``tasks`` are the bytes of what runs on a worker, of all that is ``projected``.
+    ``tasks`` are the bytes of what runs on a worker, of all that is ``projected``, and ``home`` those of the process that
+    asks where others run the tasks.
     """
 
     route: Route
@@ -82,6 +83,7 @@ class PlanCandidate:
     prefetch: bool
     projected_bytes: int
     tasks: int
+    home: int
 
     @property
     def is_cached(self) -> bool:
@@ -180,7 +182,7 @@ def thread_variants(
                     layout,
                     shape.sizes,
                     *rest,
-                    copied=active_client() is not None,
+                    copied=is_on_cluster(),
                     rows=shape.sample_rows,
                 )
 
@@ -314,7 +316,9 @@ def _candidate(
         running += _saving_bytes(route, layout, s, busy, options)
         peak = run + max(running, kept + dense, kept + last, sample)
         tasks = run + max(running, made)
-        return PlanCandidate(route, layout, s, rows, 1, at_once, prefetch, peak, tasks)
+        sums = 2 * width * width * s.wide + _saving_bytes(route, layout, s, 1, options)
+        home = run + max(sums, kept + dense, kept + last, sample)
+        return PlanCandidate(route, layout, s, rows, 1, at_once, prefetch, peak, tasks, home)
     running = busy * memory.span_bytes(layout, s, prefetch=ahead)
     running += memory.partial_bytes(layout, s, busy, copied=copied)
     tasks = run + max(running, made)
@@ -324,7 +328,10 @@ def _candidate(
     room = max(budget, peak) - run
     rows, readers, sample = _plan_sample(layout, s, room, at_once, rows)
     projected = max(peak, run + sample)
-    return PlanCandidate(route, layout, s, rows, readers, at_once, ahead, projected, tasks)
+    sums = _saving_bytes(route, layout, s, 1, options) + 2 * _sum_bytes(layout, s)
+    dense = memory.dense_bytes(width, s) + packed
+    home = run + max(memory.resident_bytes(width, s) + sums, kept + dense, kept + last, sample)
+    return PlanCandidate(route, layout, s, rows, readers, at_once, ahead, projected, tasks, home)
 
 
 SAVE_COPIES = 4
@@ -533,15 +540,23 @@ def pass_seconds(
     else:
         work = 4 * entries * (s.block + s.probes) / _product_speed(source, options, rates)
         work += _preparation_seconds(shape, rates, 2) / 2
-        dense = 12 * lay.width * float(2 * s.block) ** 2 / rates.dense
+        dense = dense_seconds(shape, rates)
     return PASS_SECONDS + _overlap_seconds(read, work, spans, total, shape) + dense
+
+
+def dense_seconds(shape: PlanCandidate, rates: Speeds) -> float:
+    """Core seconds of what follows a pass at home."""
+    lay, s = shape.layout, shape.sizes
+    if shape.route == "gram":
+        return float(lay.width) ** 3 / rates.dense  # few vectors: tridiagonalisation is what costs
+    return 12 * lay.width * float(2 * s.block) ** 2 / rates.dense
 
 
 def _gram_seconds(shape: PlanCandidate, entries: float, rates: Speeds) -> tuple[float, float]:
     """Core seconds of the products of the Gram matrix, and of its leading eigenvectors."""
     width = shape.layout.width
     work = entries * width / rates.syrk + _preparation_seconds(shape, rates, 1)
-    return work, float(width) ** 3 / rates.dense  # few vectors: tridiagonalisation is what costs
+    return work, dense_seconds(shape, rates)
 
 
 def _product_speed(source: Source, options: SVDOptions, rates: Speeds) -> float:

@@ -7,13 +7,17 @@ that fits is the plan, and the others stay in it with the reason they lost.
 
 from __future__ import annotations
 
+import math
 import textwrap
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from streamsvd.engine.budget import allowed_bytes, worker_share
+from streamsvd.engine.cluster_plan import ClusterPlan
 from streamsvd.engine.concurrency import concurrency
 from streamsvd.engine.layout import Layout
-from streamsvd.engine.memory import default_budget, parse_bytes, show_bytes
+from streamsvd.engine.machines import machines_in_force
+from streamsvd.engine.memory import parse_bytes, show_bytes
 from streamsvd.engine.run_plan import CACHE_NOTE
 from streamsvd.errors import BudgetError
 from streamsvd.factor.candidates import (
@@ -31,6 +35,7 @@ from streamsvd.factor.candidates import (
     thread_variants,
 )
 from streamsvd.factor.options import Route, SVDOptions
+from streamsvd.factor.plan_load import cluster_plan, dense_remedy, worker_bytes
 from streamsvd.factor.plan_options import missing_value_notes
 from streamsvd.factor.problem import MatrixOptions
 from streamsvd.numerics.blocks import Axis
@@ -87,6 +92,8 @@ class Plan:
         Of the projected bytes, those that a worker of a cluster needs.
     is_cached
         Whether the first pass leaves the matrix in memory, so that the others ask nothing of the store.
+    cluster
+        What a pass costs on the cluster that it was planned for; None where passes run in this process.
     """
 
     shape: tuple[int, int]
@@ -116,6 +123,7 @@ class Plan:
     gram_passes: float | None = None
     task_bytes: int = 0
     is_cached: bool = False
+    cluster: ClusterPlan | None = field(default=None, compare=False)
 
     @property
     def rank(self) -> int:
@@ -157,6 +165,7 @@ class Plan:
             *self._otherwise(),
             *(f"  note       {note}" for note in self.notes),
             f"  time       about {self.seconds:.3g} s",
+            *(f"  {line}" for line in ([] if self.cluster is None else self.cluster.explain())),
             "  considered, with seconds on two threads",
         ]
         for alt in self.alternatives:
@@ -213,18 +222,26 @@ def make_plan(
     """
     rates = rates or Speeds()
     threads = concurrency()
-    budget = default_budget() if options.memory is None else parse_bytes(options.memory)
+    # Of this process; what its tasks take on a cluster is held against the limit of a worker, below.
+    budget = int(allowed_bytes(None)) if options.memory is None else parse_bytes(options.memory)
     options = replace(options, memory=budget, tol=options.width_tol)
     rank = options.rank_limit(source.shape)
+    machines = machines_in_force()
+    limit, beyond = worker_share(), list[int]()
 
     def realised(shape: PlanCandidate, kept: int = 0) -> PlanCandidate | None:
         """It on the threads there are, beside so many bytes; None where that does not fit."""
         shapes = thread_variants(source, options, shape, threads=threads[1], budget=budget)
         fit = [found for found in shapes if found.projected_bytes + kept <= budget]
+        if limit is not None:
+            needs = [worker_bytes(found, threads[1]) for found in fit]
+            beyond.extend(needs)
+            fit = [found for found, need in zip(fit, needs, strict=True) if need <= limit]
         return min(fit, key=lambda s: seconds_of(source, options, s, rates, *threads), default=None)
 
     fitting: list[tuple[float, PlanCandidate, PlanCandidate]] = []
     smallest: int | None = None
+    at_home = math.inf
     lost: list[Alternative] = []
     grams: list[tuple[float, PlanCandidate]] = []
     for way, along in routes_and_axes(source, axis, options.route):
@@ -243,18 +260,28 @@ def make_plan(
             fitting.append(first)
             continue
         seconds, frugal = min(timed, key=lambda pair: pair[1].projected_bytes)
-        shapes = thread_variants(source, options, frugal, threads=1, budget=budget)
-        least = min(shape.projected_bytes for shape in shapes)
+        fewest = 1 if machines is None else threads[1]  # threads of a worker are what they are
+        frugals = list(thread_variants(source, options, frugal, threads=fewest, budget=budget))
+        needs = [worker_bytes(shape, fewest) for shape in frugals]
+        beyond.extend(needs)
+        pairs = zip(frugals, needs, strict=True)
+        least = min(max(shape.projected_bytes, need) for shape, need in pairs)
         smallest = least if smallest is None else min(smallest, least)
         verdict = f"does not fit, needs {show_bytes(least)}"
+        at_home = min(at_home, min(shape.home for _, shape in timed))
         lost.append(Alternative(way, along, seconds, least, verdict))
     if not fitting:
         assert smallest is not None
+        what = f"factorising {source.name} ({source.shape[0]:,} x {source.shape[1]:,} {source.dtype}) at rank {rank}"
+        if limit is not None and min(beyond) > limit:
+            raise BudgetError(
+                f"{what}, on all threads of a worker at once,", min(beyond), limit, ""
+            )
         raise BudgetError(
-            f"factorising {source.name} ({source.shape[0]:,} x {source.shape[1]:,} {source.dtype}) at rank {rank}",
+            what,
             smallest,
             budget,
-            f"The smallest budget that works is memory={smallest}.",
+            f"The smallest budget that works is memory={smallest}.{dense_remedy(at_home, budget)}",
         )
     fitting.sort(key=lambda pair: pair[0])
     fastest, usual, best = fitting[0]
@@ -273,6 +300,9 @@ def make_plan(
     alternatives = (*shown, *lost)
     cached = cache_variant(source, options, best, budget=budget)
     plan = made(cached or best, alternatives=alternatives)
+    cluster = cluster_plan(source, options, best, rates, passes=plan.passes)
+    if cluster is not None:
+        plan = replace(plan, cluster=cluster, seconds=plan.passes * cluster.pass_seconds)
     if best.route == "gram":
         return plan
     # The vectors of the last look stay until the Gram matrix has better ones.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from streamsvd.engine.columns import View, is_kept, kept_source, mask_of
-from streamsvd.engine.device import thread_backend
+from streamsvd.engine.submit import active_client
+from streamsvd.engine.worker_devices import require_device
 from streamsvd.errors import ShapeError
 from streamsvd.factor.candidates import Speeds
 from streamsvd.factor.options import SVDOptions
@@ -31,8 +32,7 @@ def plan_view(
     source = view.source
     matrix = matrix_options(source, options, view.take(options.column_weights))
     options.check_shape(source.shape)
-    if options.device != "cpu":
-        thread_backend(options.device)  # says at once whether it answers
+    require_device(options.device, active_client())
     return make_plan(source, options, matrix, axis=axis, rates=rates)
 
 

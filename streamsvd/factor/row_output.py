@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from streamsvd.checks.paths import local_path
+from streamsvd.checks.paths import place_of
 from streamsvd.engine.columns import View
 from streamsvd.engine.dask_source import DaskSource, uniform_rows
 from streamsvd.engine.events import Callback, ResultWritten, ignore_event
@@ -82,7 +82,7 @@ def make_rows(
     from streamsvd.store.writing.rows import RowsWriter
     from streamsvd.store.writing.separation import check_apart
 
-    place = local_path(to.out, "out")
+    place = place_of(to.out, "out")
     check_apart(place, view.whole, *read)
     if isinstance(source, DaskSource):
         source = uniform_rows(source)

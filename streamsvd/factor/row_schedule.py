@@ -14,8 +14,8 @@ from streamsvd.engine import memory
 from streamsvd.engine.concurrency import concurrency
 from streamsvd.engine.dask_source import DaskSource
 from streamsvd.engine.layout import Layout, cut_axis, span_count
+from streamsvd.engine.machines import is_on_cluster
 from streamsvd.engine.schedule import Schedule
-from streamsvd.engine.submit import active_client
 from streamsvd.errors import BudgetError
 from streamsvd.protocols import Source
 from streamsvd.store.sources.border import innermost_source
@@ -92,7 +92,7 @@ def schedule_row_pass(source: Source, work: RowWork, allowed: int) -> RowSchedul
     band = band_rows(base, work, fixed=chunk if isinstance(source, DaskSource) else None)
     base = replace(base, spans=_spans(base, band, source))
     threads = concurrency()[1]
-    fewest = threads if active_client() is not None else 1
+    fewest = threads if is_on_cluster() else 1
     tried = []
     for layout in _layouts(base, source, may_tile=work.may_tile):
         for workers in range(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from streamsvd.checks.paths import local_path
+from streamsvd.checks.paths import place_of
 from streamsvd.engine.blas import dense_threads
 from streamsvd.engine.columns import mask_of, select_columns
 from streamsvd.engine.dask_source import DaskSource, uniform_rows
@@ -54,7 +54,7 @@ def factorise(
     check_seconds(save_seconds)
     if plan is None:
         options.check_shape(whole.shape)
-    place = None if options.out is None else local_path(options.out, "out")
+    place = None if options.out is None else place_of(options.out, "out")
     if place is not None or checkpoint is not None:
         # these two import zarr, which a matrix in a file of numpy never needs
         from streamsvd.store.results.writer import ResultWriter

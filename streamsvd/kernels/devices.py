@@ -12,6 +12,8 @@ from weakref import WeakKeyDictionary
 
 from streamsvd.engine.device import Device, NumpyBackend, borrow_backend
 from streamsvd.engine.passes import Block
+from streamsvd.engine.submit import active_client
+from streamsvd.engine.worker_devices import home_device, require_device
 from streamsvd.errors import SpecError
 from streamsvd.kernels.mathematics import (
     DeviceFeatureMap,
@@ -27,7 +29,7 @@ _lock = threading.Lock()
 
 
 def check_device(device: str, kernel: Kernel) -> None:
-    """Refuse a device that does not answer, or that cannot compute a kernel.
+    """Refuse a device that does not answer where this process computes, or that cannot compute a kernel.
 
     Raises
     ------
@@ -36,8 +38,7 @@ def check_device(device: str, kernel: Kernel) -> None:
     """
     if device == "cpu":
         return
-    with borrow_backend(device):
-        pass  # it answers
+    require_device(device, active_client())
     if callable(kernel.name):
         raise SpecError(
             f'device="{device}" was asked for, but the kernel is a function of rows of the host. Use one of the named '
@@ -81,6 +82,13 @@ def sampling_on(device: Device, sampling: DictionaryOptions) -> DictionaryOption
     if isinstance(device, NumpyBackend):
         return sampling
     return replace(sampling, make_gram=partial(DeviceGram.of, device))
+
+
+@contextmanager
+def sampling_at_home(device: str, sampling: DictionaryOptions) -> Iterator[DictionaryOptions]:
+    """The same for what this process does itself in a run on a device: on the host where a cluster has the device."""
+    with sampling_at(home_device(device, active_client()), sampling) as here:
+        yield here
 
 
 @contextmanager

@@ -7,14 +7,13 @@ import os
 import zipfile
 from collections.abc import Iterator
 from dataclasses import asdict, fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.checks.paths import local_path
+from streamsvd.checks.paths import PathOrUrl, local_path
 from streamsvd.errors import SpecError, StoreError
 from streamsvd.info import Info, Status
 from streamsvd.kernels.mathematics import Dictionary, DictionaryOptions, FeatureMap, Kernel
@@ -39,7 +38,7 @@ DAMAGE = (
 """What reading a file that is none of ours may raise."""
 
 
-def read_folder(place: Path, kind: str) -> Any:
+def read_folder(place: PathOrUrl, kind: str) -> Any:
     """The result that was saved there; None where no folder of a result is.
 
     Raises
@@ -47,9 +46,10 @@ def read_folder(place: Path, kind: str) -> Any:
     StoreError
         If it is damaged, of another kind, or of a newer release.
     """
+    from streamsvd.store.places import location_of
     from streamsvd.store.results.reader import METADATA, read_result  # imports zarr
 
-    return read_result(place, kind) if os.path.lexists(place / METADATA) else None
+    return read_result(place, kind) if location_of(place / METADATA).is_present() else None
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True, rename={"chosen_options": "chosen"}):

@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.checks.paths import local_path
+from streamsvd.checks.paths import place_of
 from streamsvd.checks.real import check_real
 from streamsvd.engine.columns import (
     View,
@@ -42,7 +42,7 @@ from streamsvd.kernels.choice import (
     settle_sampling,
     with_choices,
 )
-from streamsvd.kernels.devices import check_device, sampling_at
+from streamsvd.kernels.devices import check_device, sampling_at_home
 from streamsvd.kernels.files import dictionary_arrays, dictionary_in, read_folder
 from streamsvd.kernels.mathematics import (
     Dictionary,
@@ -191,7 +191,7 @@ class NystromResult(LabelledResult):
             running(schedule, device=device, notify=callback, seed=options.seed) as run,
         ):
             new = choose_rows(run, self.sampling, self.dictionary.n_rows)
-            with sampling_at(device, self.sampling) as sampling:
+            with sampling_at_home(device, self.sampling) as sampling:
                 state = merge_dictionaries(sampling, [self.dictionary, new])
             found = build_result(run, self.sampling, state, options, self.chosen_options)
         found = replace(found, labels=self.labels.of_columns)
@@ -221,7 +221,7 @@ def load_nystrom(path: str | os.PathLike[str]) -> NystromResult:
     StoreError
         If there is no such thing, or it is of a newer release.
     """
-    place = local_path(path)
+    place = place_of(path)
     found: NystromResult | None = read_folder(place, "nystrom")
     return NystromResult(**dictionary_in(place)) if found is None else found
 

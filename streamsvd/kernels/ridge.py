@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.checks.paths import local_path
+from streamsvd.checks.paths import PathOrUrl, place_of
 from streamsvd.checks.real import check_real
 from streamsvd.engine.columns import (
     View,
@@ -152,7 +151,7 @@ class KernelRidgeResult(LabelledResult):
         memory: int | float | str | None = None,
         overwrite: bool = False,
         callback: Callback = ignore_event,
-    ) -> Path:
+    ) -> PathOrUrl:
         """Predictions for all rows of a stored matrix, ``(rows, targets)``, as a new zarr array: one pass.
 
         Tasks run on threads or on a cluster, as in every pass, and each writes whole chunks of its own.
@@ -177,7 +176,7 @@ class KernelRidgeResult(LabelledResult):
         """
         source = as_source(X)
         check_real(source)
-        place = local_path(out, "out")
+        place = place_of(out, "out")
         check_apart(place, source)
         width = self.feature_map.width
         if source.shape[1] != width:
@@ -561,6 +560,6 @@ def load_ridge(path: str | os.PathLike[str]) -> KernelRidgeResult:
     StoreError
         If there is no such thing, or it is of a newer release.
     """
-    place = local_path(path)
+    place = place_of(path)
     found: KernelRidgeResult | None = read_folder(place, "kernel_ridge")
     return KernelRidgeResult(**ridge_in(place)) if found is None else found

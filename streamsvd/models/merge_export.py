@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from streamsvd.checks.paths import local_path
+from streamsvd.checks.paths import PathOrUrl, place_of
 from streamsvd.errors import ConflictError, SpecError
 from streamsvd.models.commit import summarise
 from streamsvd.models.model import Model
@@ -19,7 +18,6 @@ from streamsvd.models.state import ModelState, put_state
 from streamsvd.numerics.columns import Columns, describe_columns
 from streamsvd.store.results.writer import ResultWriter
 from streamsvd.store.writing.files import check_file, write_npz
-from streamsvd.store.writing.placing import check_local
 from streamsvd.store.writing.separation import check_apart
 from streamsvd.typing import Real
 
@@ -146,7 +144,9 @@ def _shared_columns(a: Model, b: Model) -> Columns | None:
     return Columns(np.maximum(a.columns.marks, b.columns.marks))
 
 
-def export_model(model: Model, out: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+def export_model(
+    model: Model, out: str | os.PathLike[str], *, overwrite: bool = False
+) -> PathOrUrl:
     """Write the factors of a model as plain arrays.
 
     Parameters
@@ -165,13 +165,12 @@ def export_model(model: Model, out: str | os.PathLike[str], *, overwrite: bool =
     StoreError
         If there is something at ``out`` and it may not be replaced.
     """
-    path = local_path(out, "out")
-    check_local(path)
+    path = place_of(out, "out")
     check_apart(path, model._held.store.objects)
     if path.suffix == ".npz":
         check_file(path, overwrite=overwrite)
     if model.spec.axis == "columns" and not model.spec.u:
-        return _export_left(model, path)
+        return _export_left(model, path, overwrite=overwrite)
     result = model.as_svd()
     if path.suffix != ".npz":
         return ResultWriter(path, overwrite=overwrite).commit(result, source=repr(model))
@@ -183,20 +182,20 @@ def export_model(model: Model, out: str | os.PathLike[str], *, overwrite: bool =
     }
     if result.U is not None:
         arrays["U"] = np.asarray(result.U)
-    return _write_arrays(path, arrays)
+    return _write_arrays(path, arrays, overwrite=overwrite)
 
 
-def _export_left(model: Model, path: Path) -> Path:
+def _export_left(model: Model, path: PathOrUrl, *, overwrite: bool) -> PathOrUrl:
     """What is known of columns whose own vectors are not kept."""
     if path.suffix != ".npz":
         raise SpecError(
             "the right vectors of the columns are not kept: only values and left vectors can be exported, to a .npz "
             "file. Create the model with u=True to keep them."
         )
-    return _write_arrays(path, {"s": model.s, "U": model.U})
+    return _write_arrays(path, {"s": model.s, "U": model.U}, overwrite=overwrite)
 
 
-def _write_arrays(path: Path, arrays: dict[str, Any]) -> Path:
+def _write_arrays(path: PathOrUrl, arrays: dict[str, Any], *, overwrite: bool) -> PathOrUrl:
     """A ``.npz`` file that is there whole or not at all."""
-    write_npz(path, {k: v for k, v in arrays.items() if v is not None})
+    write_npz(path, {k: v for k, v in arrays.items() if v is not None}, overwrite=overwrite)
     return path

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from streamsvd.checks.libraries import optional_library
 from streamsvd.checks.numbers import is_integer
-from streamsvd.checks.paths import is_url, local_path
+from streamsvd.checks.paths import PathOrUrl, place_of
 from streamsvd.errors import SpecError
 from streamsvd.factor.result import SVD
 from streamsvd.factor.rotation_result import Rotation
 from streamsvd.report.plot_parts import BIPLOT_COLUMNS, PlotParts, plot_parts
 from streamsvd.store.results.loading import load
 from streamsvd.store.writing.files import check_file, replacement_file
-from streamsvd.store.writing.placing import check_local
 from streamsvd.store.writing.separation import check_apart
 
 PLOT_KINDS = ("all", "scree", "components", "scores", "biplot")
@@ -78,8 +76,8 @@ def plot(
 
     figure = draw_result(parts, kind)
     if place is not None:
-        with replacement_file(place) as partial:
-            write_figure(figure, partial, place.suffix[1:].lower())
+        with replacement_file(place, overwrite=overwrite) as file:
+            write_figure(figure, file, place.suffix[1:].lower())
     return figure
 
 
@@ -115,14 +113,13 @@ def _numbers(components: Sequence[int] | None, rank: int, kind: str) -> tuple[in
     return tuple(int(i) for i in chosen)
 
 
-def _place(result: Any, out: str | os.PathLike[str], *, overwrite: bool) -> Path:
+def _place(result: Any, out: str | os.PathLike[str], *, overwrite: bool) -> PathOrUrl:
     """The file, checked before any work."""
-    place = local_path(out, "out")
+    place = place_of(out, "out")
     if place.suffix.lower() not in PLOT_FORMATS:
         raise SpecError(f"out={place} is of no known format. Name it {', '.join(PLOT_FORMATS)}.")
-    check_local(place)
-    if isinstance(result, str | os.PathLike) and not is_url(result):
-        check_apart(place, local_path(result))
+    if isinstance(result, str | os.PathLike):
+        check_apart(place, result)
     check_file(place, overwrite=overwrite)
     return place
 

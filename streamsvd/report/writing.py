@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from streamsvd.checks.numbers import check_integer
-from streamsvd.checks.paths import is_url, local_path
+from streamsvd.checks.paths import PathOrUrl, is_url, local_path, place_of
 from streamsvd.errors import SpecError, StoreError
 from streamsvd.report.parts import Page
 from streamsvd.report.results.components import Grid
@@ -18,7 +18,6 @@ from streamsvd.store.explanations import path_exists
 from streamsvd.store.results.belongings import check_outside
 from streamsvd.store.results.kinds import from_home
 from streamsvd.store.writing.files import check_file, replacement_file
-from streamsvd.store.writing.placing import check_local
 from streamsvd.store.writing.separation import check_apart
 
 PIPELINES = "streamsvd.pipelines.run_page:pipeline_page"
@@ -41,7 +40,7 @@ class ReportWritten:
         Of what it is, its first sentence, and how that is: ``"good"``, ``"caution"``, ``"bad"`` or ``"plain"``.
     """
 
-    path: Path
+    path: PathOrUrl
     nbytes: int
     title: str
     verdict: str
@@ -91,13 +90,12 @@ def write_report(
     -----
     Cost: reads the arrays of a result, of a model those of its newest version; no matrix. A left factor is read up to 64 MiB.
     """
-    place = local_path(out, "out")
-    check_local(place)
-    check_apart(place, *([] if is_url(address) else [local_path(address)]))
+    place = place_of(out, "out")
+    check_apart(place, address)
     check_outside(place)
     check_file(place, overwrite=overwrite)
     page = make_page(address, run=run, settings=settings, grid=grid)
-    return write_page(page, place)
+    return write_page(page, place, overwrite=overwrite)
 
 
 def make_page(
@@ -146,13 +144,13 @@ def is_pipeline(place: Path) -> bool:
     return any((place / "runs").glob("*.begun.json"))
 
 
-def write_page(page: Page, place: Path) -> ReportWritten:
+def write_page(page: Page, place: PathOrUrl, *, overwrite: bool = True) -> ReportWritten:
     """Write a page, whole or not at all."""
     from streamsvd.report.rendering import render  # imports jinja2
 
     data = render(page)
-    with replacement_file(place) as partial:
-        partial.write_bytes(data)
+    with replacement_file(place, overwrite=overwrite) as file:
+        file.write(data)
     return ReportWritten(place, len(data), page.title, page.verdict, page.tone)
 
 

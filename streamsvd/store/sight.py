@@ -11,7 +11,10 @@ from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from streamsvd.store.objects.protocol import Objects
 
 LOOK_BYTES = 64 << 10
 """Of a chunk, or of a file."""
@@ -95,6 +98,78 @@ class FileAddress:
         return Sight(digest(str(size).encode()), digest(data))
 
 
+@dataclass(frozen=True, slots=True)
+class OutputAddress:
+    """A file in what is being written.
+
+    Attributes
+    ----------
+    path
+        The file.
+    place
+        What it is to become.
+    """
+
+    path: Path
+    place: str
+
+    @property
+    def name(self) -> str:
+        return f"the place of the results {self.place}"
+
+    @property
+    def metadata_name(self) -> str:
+        return str(self.path)
+
+    @property
+    def chunk_name(self) -> str:
+        return "its first bytes"
+
+    def look(self) -> Sight:
+        return FileAddress(self.path, 0).look()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ObjectAddress:
+    """An object below a place of objects.
+
+    Attributes
+    ----------
+    objects
+        The place.
+    key
+        Of an object that is never changed.
+    is_output
+        Whether something is written there.
+    """
+
+    objects: Objects
+    key: str
+    is_output: bool = False
+
+    @property
+    def name(self) -> str:
+        return (
+            f"the place of the results {self.objects.name}" if self.is_output else self.objects.name
+        )
+
+    @property
+    def metadata_name(self) -> str:
+        return self.key
+
+    @property
+    def chunk_name(self) -> str:
+        return self.key
+
+    def look(self) -> Sight:
+        try:
+            return Sight(digest(self.objects.read(self.key)))
+        except FileNotFoundError:
+            return Sight()
+        except Exception as error:  # whatever a store of whatever kind trips over
+            return Sight(error=f"{type(error).__name__}: {error}")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class StoreAddress:
     """An array in a zarr store.
@@ -125,7 +200,8 @@ class StoreAddress:
         return f"chunk {self.chunk!r}"
 
     def look(self) -> Sight:
-        from streamsvd.store.sources.zarr_store.fetch import Span, fetch
+        from streamsvd.store.objects.ranges import Span
+        from streamsvd.store.sources.zarr_store.fetch import fetch
 
         try:
             own = fetch(self.store, [(key, None) for key in self.keys], MOST_METADATA)
@@ -154,7 +230,8 @@ def store_address(
     name: str, store: Any, keys: tuple[str, ...], chunks: Sequence[str]
 ) -> StoreAddress:
     """An array in a store, and the first of some of its chunks that is there."""
-    from streamsvd.store.sources.zarr_store.fetch import Span, fetch
+    from streamsvd.store.objects.ranges import Span
+    from streamsvd.store.sources.zarr_store.fetch import fetch
 
     there = chunks[0] if chunks else None
     for key in chunks:

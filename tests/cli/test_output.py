@@ -39,7 +39,7 @@ LINES = {
     "cluster": "cluster many --quiet",
     "compress": "compress many --out packed --quiet",
     "rates": "rates many --quiet",
-    "decompress": "decompress compressed --out plain.zarr",
+    "decompress": "decompress compressed --out plain.zarr --quiet",
     "update": "update M a.npy --block-id more --quiet",
     "watch": "watch b.npy M2 --looks 1 --quiet",
     "log": "log M",

@@ -8,9 +8,8 @@ import zarr
 
 import streamsvd
 from streamsvd import ConflictError, ShapeError, SpecError, StoreError
-from streamsvd.store.collections import open_collection
+from streamsvd.store.collections import open_collection, write_collection
 from streamsvd.store.collections.archive import CompressedStore
-from streamsvd.store.collections.safetensors import write_tensors
 from streamsvd.store.objects.posix import FileSystem, LocalObjects
 from tests.collections.blocks import d7, name_blocks, orthonormal
 
@@ -89,7 +88,7 @@ def test_bfloat16_goes_through_as_bfloat16(tmp_path):
     low = {str(i): (B @ rng.standard_normal((2, 30))).astype(np.float32) for i in range(4)}
     low["raw"] = rng.standard_normal((40, 30)).astype(np.float32)
     shapes = {k: ("bfloat16", A.shape) for k, A in low.items()}
-    write_tensors(tmp_path / "w.safetensors", shapes, low.values())
+    write_collection(tmp_path / "w.safetensors", shapes, low.items())
     done = streamsvd.compress(tmp_path / "w.safetensors", tmp_path / "c.zarr", 0.05, mode="block")
     assert done.bytes_before == 5 * 40 * 30 * 2
     streamsvd.decompress(tmp_path / "c.zarr", tmp_path / "o.safetensors")
@@ -302,7 +301,7 @@ def test_safetensors_in_and_out(tmp_path):
     weights = {f"l.{i}.weight": (B @ rng.standard_normal((2, 16))).astype("f4") for i in range(3)}
     weights |= {"l.up": (rng.standard_normal((64, 2)) @ B.T).astype("f4")}
     shapes = {k: (A.dtype.name, A.shape) for k, A in weights.items()}
-    write_tensors(tmp_path / "w.safetensors", shapes, weights.values())
+    write_collection(tmp_path / "w.safetensors", shapes, weights.items())
     source = open_collection(tmp_path / "w.safetensors", transpose="l.up")
     done = streamsvd.compress(source, tmp_path / "c.zarr", 0.01)
     assert len(done.clusters) == 1

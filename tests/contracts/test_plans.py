@@ -105,7 +105,7 @@ def test_a_plan_with_a_mask_is_of_the_columns_that_it_keeps(contract):
     assert plan.projected_bytes >= info.projected_bytes
 
 
-@pytest.mark.parametrize("contract", where("nonfinite"))
+@pytest.mark.parametrize("contract", where("nonfinite", "plan"))
 def test_a_plan_counts_what_missing_values_and_saves_take(contract):
     asked = {"nonfinite": "mean" if "mean" in contract.policies else "zero", "memory": "1GiB"}
     if contract.can("checkpoint"):

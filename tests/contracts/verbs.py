@@ -7,6 +7,7 @@ import inspect
 import shutil
 import tempfile
 import uuid
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -19,10 +20,12 @@ import zarr
 from zarr.storage import MemoryStore
 
 import streamsvd
-from streamsvd.verbs import VERBS, Verb
+from streamsvd.verbs import RESULT_VERBS, VERBS, Verb
 from tests.matrices import Rows
 
 Matrix = np.ndarray
+ALL = VERBS | RESULT_VERBS
+"""Every verb that reads or writes something large."""
 M, N, CHUNK = 6000, 8, 250
 PART, WIDER = 300, 16
 CAPABILITIES = {
@@ -89,10 +92,37 @@ class Kind:
     rows: int
 
 
+@lru_cache
+def kept_folder() -> Path:
+    """Where things are kept for as long as the tests run."""
+    folder = tempfile.mkdtemp(prefix="contracts-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
+
+
+def compressed(A: Matrix) -> Path:
+    """The collection of the same numbers, compressed; part of it as it is, part with residuals."""
+    place = kept_folder() / f"compressed-{zlib.crc32(A.tobytes())}"
+    if not place.exists():
+        streamsvd.compress(parts(A), place, error=0.01, principal=0.3)
+    return place
+
+
+def unreadable_compressed() -> Path:
+    """The same as far as it may be known without reading: its lists are there, its arrays are not."""
+    place = kept_folder() / "unreadable"
+    if not place.exists():
+        shutil.copytree(compressed(matrix()), place)
+        for folder in place.glob("versions/*/*/"):
+            shutil.rmtree(folder)
+    return place
+
+
 MATRIX = Kind(lambda A: Rows(A, CHUNK), Unreadable, lambda i, j: f"at row {i}, column {j}", M)
 COLLECTION = Kind(
     parts, unreadable_parts, lambda i, j: f"at row {j}, column {i % PART} .*p{i // PART:02d}", N
 )
+COMPRESSED = Kind(compressed, unreadable_compressed, lambda i, j: "", N)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -165,7 +195,7 @@ class Contract:
 
     @property
     def verb(self) -> Verb:
-        return VERBS[self.name]
+        return ALL[self.name]
 
     @property
     def label(self) -> str:
@@ -270,14 +300,14 @@ def reference(contract: Contract) -> Reference:
     return Reference(result, contract.bits(result), events)
 
 
-def where(capability: str) -> list[Any]:
-    """Parameters of a test: every contract whose verb can do something."""
+def where(*capabilities: str) -> list[Any]:
+    """Parameters of a test: every contract whose verb can do all of these."""
     import pytest
 
     return [
         pytest.param(c, id=c.label)
         for c in CONTRACTS
-        if c.can(capability) and capability not in c.as_first
+        if all(c.can(each) and each not in c.as_first for each in capabilities)
     ]
 
 
@@ -293,11 +323,61 @@ def new_place() -> Path:
 
 @lru_cache
 def kept_result() -> Path:
-    """A factorisation on disk, for as long as the tests run."""
-    folder = tempfile.mkdtemp(prefix="contracts-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    streamsvd.svd(MATRIX.stored(matrix()), 4, out=f"{folder}/svd", tol=1e-6)
-    return Path(folder) / "svd"
+    """A factorisation on disk."""
+    place = kept_folder() / "svd"
+    streamsvd.svd(MATRIX.stored(matrix()), 4, out=place, tol=1e-6)
+    return place
+
+
+@lru_cache
+def kept_components() -> Any:
+    """Components, with the left factor on disk."""
+    place = kept_folder() / "pca"
+    return streamsvd.pca(MATRIX.stored(matrix()), 4, u=True, out=place, tol=1e-6)
+
+
+@lru_cache
+def kept_regression() -> Any:
+    """A regression."""
+    A = MATRIX.stored(matrix())
+    return streamsvd.kernel_ridge(A, target(A), n_centres=15, length=3.0, ridge=0.01)
+
+
+def rows_of(place: Path) -> Matrix:
+    """A zarr array that a run has written."""
+    return np.asarray(zarr.open_array(place, mode="r")[...])
+
+
+def chunk_of(place: Path) -> Matrix:
+    """The bytes of one of its chunks, and what the folder has."""
+    names = "".join(files_in(place)).encode()
+    return np.frombuffer(names + (place / "c/1/0").read_bytes(), np.uint8)
+
+
+def project(A: Any, **options: Any) -> Path:
+    """Where scores were written."""
+    place = new_place()
+    kept_components().transform(A, out=place, **options)
+    return place
+
+
+def reconstruct(A: Any, **options: Any) -> Path:
+    """Where rows that are projected and given back were written."""
+    place = new_place()
+    kept_components().reconstruct(source=A, out=place, **options)
+    return place
+
+
+def predict(A: Any, **options: Any) -> Path:
+    """Where predictions were written."""
+    return Path(kept_regression().predict_to(A, new_place(), **options))
+
+
+def decompress(A: Any, **options: Any) -> Path:
+    """Where matrices were written."""
+    place = new_place()
+    streamsvd.decompress(A, place, **options)
+    return place
 
 
 @dataclass(frozen=True)
@@ -337,7 +417,6 @@ AT_HOME = "What is kept depends on the rows in their order: they are taken in on
 COPIED = "Rows are copied as they are: nothing is computed of them."
 STREAM_WEIGHTS = "Multiply rows by the roots of their weights, or columns, before."
 STREAM = {
-    "scheduler": AT_HOME,
     "device": AT_HOME,
     "row_weights": STREAM_WEIGHTS,
     "column_weights": STREAM_WEIGHTS,
@@ -348,6 +427,19 @@ POINTS = {
     "column_weights": KERNEL_WEIGHTS,
 }
 ON_THE_WAY = "Sums follow a dictionary that changes from row to row, on the host."
+OF_ARRAY = "It writes an array, or hands it back, and nothing beside it."
+ONE_PASS = "One pass, whose least memory is named before it."
+BEGINS_ANEW = "One pass: it begins anew."
+NOT_RANDOM = "Nothing is random."
+ROWS_OF_RESULT = {
+    "plan": ONE_PASS,
+    "checkpoint": BEGINS_ANEW,
+    "mask": AS_MADE,
+    "row_weights": AS_MADE,
+    "column_weights": AS_MADE,
+    "seed": NOT_RANDOM,
+    "record": OF_ARRAY,
+}
 TRIANGLE = "Triangles are reduced by LAPACK, on the host."
 
 CONTRACTS = (
@@ -381,9 +473,8 @@ CONTRACTS = (
         further_policies=("mean", "skip_block"),
         by_memory="Rows are absorbed in pieces that fit.",
         lacks={
-            "scheduler": ONE_AFTER_ANOTHER,
             "device": ONE_AFTER_ANOTHER,
-            "checkpoint": "The model is one: of a growing array it is committed every 30 seconds.",
+            "checkpoint": "The model is one: of a growing array it is committed after every 32 reads.",
             "seed": "Of the model: it is said when it is made, `update(path, A, seed=...)`.",
             "row_weights": "A model weighs rows by their age alone, `forget=`: multiply rows before.",
         },
@@ -396,7 +487,7 @@ CONTRACTS = (
         exact=("certificate.sigma_upper", "certificate.sigma_lower"),
         options={"seed": 3},
         lacks={
-            "checkpoint": "One pass: it begins anew.",
+            "checkpoint": BEGINS_ANEW,
             "mask": AS_MADE,
             "nonfinite": AS_MADE,
             "row_weights": AS_MADE,
@@ -432,7 +523,6 @@ CONTRACTS = (
         options={"seed": 5},
         by_memory="Rows are put into as many buckets as fit.",
         lacks={
-            "scheduler": "Reading and writing are all it does, at home.",
             "checkpoint": "What is half done are files as large as the matrix, which go with the run.",
             "device": COPIED,
             "mask": COPIED,
@@ -577,6 +667,25 @@ CONTRACTS = (
         rtol=1e-6,
     ),
     Contract(
+        name="compress",
+        kind=COLLECTION,
+        inputs=lambda A: (A, new_place()),
+        planned=lambda A: (A,),
+        arrays={"labels": None, "errors": None, "entries": None},
+        exact=("bytes_after",),
+        find={
+            "labels": lambda r: list(r.labels.values()),
+            "errors": lambda r: list(r.block_errors.values()),
+            "entries": read_back,
+        },
+        options={"error": 0.05, "principal": "auto"},
+        other={"error": 0.1},
+        policies=("zero",),
+        lacks=IN_COLLECTION,
+        as_first=("plan", "memory", "nonfinite"),
+        rtol=1e-6,
+    ),
+    Contract(
         name="rate_curve",
         kind=COLLECTION,
         arrays={"bytes": None, "errors": None},
@@ -604,6 +713,58 @@ CONTRACTS = (
             "row_weights": "Multiply samples by the roots of their weights.",
             "column_weights": "Multiply the columns before.",
             "record": "It returns the rows themselves, to be passed on.",
+        },
+    ),
+    Contract(
+        name="project",
+        call=project,
+        arrays={"scores": None},
+        exact=("chunk",),
+        find={"scores": rows_of, "chunk": chunk_of},
+        options={"rank": 4},
+        policies=("zero",),
+        further_policies=("mean",),
+        by_memory="Where whole rows do not fit they are read by tiles of columns.",
+        lacks=ROWS_OF_RESULT | {"device": "Rows are multiplied on the host."},
+    ),
+    Contract(
+        name="reconstruct",
+        call=reconstruct,
+        arrays={"rows": 1},
+        exact=("chunk",),
+        find={"rows": rows_of, "chunk": chunk_of},
+        options={"rank": 4},
+        policies=("zero",),
+        further_policies=("mean",),
+        lacks=ROWS_OF_RESULT | {"device": "Rows are multiplied on the host."},
+    ),
+    Contract(
+        name="predict",
+        call=predict,
+        arrays={"predictions": None},
+        exact=("chunk",),
+        find={"predictions": rows_of, "chunk": chunk_of},
+        lacks=ROWS_OF_RESULT
+        | {"nonfinite": "Of a missing value there is no prediction: it is an error that names it."},
+        rtol=1e-7,
+    ),
+    Contract(
+        name="decompress",
+        kind=COMPRESSED,
+        call=decompress,
+        arrays={"entries": None},
+        exact=("files",),
+        find={
+            "entries": lambda place: np.stack([np.load(p) for p in sorted(place.glob("*.npy"))]),
+            "files": lambda place: np.frombuffer("".join(files_in(place)).encode(), np.uint8),
+        },
+        lacks=ROWS_OF_RESULT
+        | {
+            "mask": WHOLE,
+            "nonfinite": "What is compressed is finite.",
+            "row_weights": AS_MADE,
+            "column_weights": AS_MADE,
+            "device": "Bytes are decoded, on the host.",
         },
     ),
 )

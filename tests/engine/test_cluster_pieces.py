@@ -13,9 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamsvd.engine.blas import one_thread
-from streamsvd.engine.cluster import placement as module
 from streamsvd.engine.cluster.flights import LATE_SECONDS, Flight, Flights
-from streamsvd.engine.cluster.placement import ENOUGH, FEWEST, Placement, task_level
+from streamsvd.engine.cluster.placement import Placement
 from streamsvd.engine.cluster.subtree import SubtreeSum, run_subtree
 from streamsvd.engine.task import Work
 from streamsvd.engine.tree import children, cut_tree, nodes_above
@@ -76,25 +75,6 @@ def test_tasks_cover_the_spans_in_their_order(count, level):
     assert all(len(children(s.node, count)) == 2 for s in subtrees if s.node[0])
 
 
-@given(st.integers(1, 16384), st.integers(0, 1 << 50), st.integers(1, 4000))
-def test_tasks_are_as_many_as_the_cluster_needs_and_no_more_than_spans(spans, n_bytes, threads):
-    count = -(-spans // 2 ** task_level(spans, n_bytes, threads))
-    assert (
-        min(spans, FEWEST * threads)
-        <= count
-        <= max(spans if spans <= 2 * threads else 0, 2 * ENOUGH * threads)
-    )
-
-
-def test_a_long_pass_has_8_to_16_tasks_a_thread_and_a_short_one_few():
-    petabyte = task_level(16_384, 1 << 50, 1000)
-    assert 8 <= 16_384 / 2**petabyte / 1000 <= 16.4
-    assert (
-        16_384 >> task_level(16_384, 1 << 40, 1000) <= 4 * 1000
-    )  # else the scheduler takes longer than the workers
-    assert 64 >> task_level(64, 320_000_000, 2) <= 8
-
-
 @given(
     st.integers(0, 60),
     st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 4), min_size=1),
@@ -125,7 +105,6 @@ def test_workers_take_neighbours_and_help_those_that_are_behind():
     assert [placement.take("a", is_idle=True) for _ in range(3)] == [13, 14, 15]
     assert [placement.take("b", is_idle=True) for _ in range(3)] == [9, 10, 11]
     assert placement.take("a", is_idle=True) is None  # one task is not worth a sum that travels
-    assert module.FEWEST == 2
 
 
 def flown(durations: list[float]) -> Flights:

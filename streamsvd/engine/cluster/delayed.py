@@ -47,7 +47,7 @@ def run_delayed(
     StreamSVDError
         As `streamsvd.engine.cluster.passes.run_tree`.
     """
-    with on_cluster(client, work.run, what) as beat:
+    with on_cluster(client, work.run, what, work.device) as beat:
         inspect_workers(client, work, needs)
         for attempt in range(RETRIES):
             transfers = Transfers(client, beat)
@@ -74,7 +74,9 @@ def _run_graph(
     named = {task.key: name for name, task in graph.tasks_by_name.items() if told.on_value}
     watched = {task.key: task for task in (*graph.leaves, *graph.tasks_by_name.values())}
     tasks = [task for key, task in watched.items() if key in leaves or key in named]
-    futures = client.compute([*tasks, graph.root], optimize_graph=False)
+    futures = client.compute(
+        [*tasks, graph.root], optimize_graph=False, resources=beat.resources or None
+    )
     ended: SimpleQueue[Any] = SimpleQueue()
     try:
         for future in futures:

@@ -8,12 +8,12 @@ from typing import Any
 
 from streamsvd.engine.cluster.heartbeat import Heartbeat
 from streamsvd.engine.cluster.losses import no_workers_error
-from streamsvd.engine.cluster.placement import ENOUGH, task_level
 from streamsvd.engine.cluster.stopping import stop_on_workers
 from streamsvd.engine.cluster.transfers import Transfers
 from streamsvd.engine.cluster.tree_run import TreeRun
 from streamsvd.engine.submit import GraphCallbacks
 from streamsvd.engine.task import Work
+from streamsvd.engine.task_count import USUAL_PER_THREAD, task_level
 from streamsvd.engine.tree import Node, cut_tree, missing_spans, nodes_above
 from streamsvd.engine.worker_checks import inspect_workers
 from streamsvd.errors import StreamSVDError
@@ -57,14 +57,14 @@ def run_tree(
     """
     spans = work.reader.spans
     count = len(spans)
-    with on_cluster(client, work.run, what) as beat:
+    with on_cluster(client, work.run, what, work.device) as beat:
 
         def look() -> None:
             inspect_workers(client, work, needs)
 
         look()
         n_bytes = work.reader.cost(missing_spans(spans, done), work.pass_)
-        threads, ahead = _expected_threads(client, beat.threads)
+        threads, ahead = expected_threads(client, beat.threads)
         level = task_level(count, n_bytes, threads)
         subtrees, joins, root = cut_tree(count, level, done, nodes_above(done, count))
         if root in done:
@@ -80,22 +80,22 @@ def run_tree(
 
 
 @contextmanager
-def on_cluster(client: Any, run: str, what: str) -> Iterator[Heartbeat]:
+def on_cluster(client: Any, run: str, what: str, device: str = "cpu") -> Iterator[Heartbeat]:
     """The heartbeat of a cluster that has workers; where what is done with it ends early, no task of a run is left on any.
 
     Parameters
     ----------
     client, run
         Of the cluster, and what tasks are stopped by; see `streamsvd.engine.task.stop`.
-    what
-        How messages call what is done.
+    what, device
+        How messages call what is done, and where it computes.
 
     Raises
     ------
     StreamSVDError
         If there is no worker, and none on its way; or the scheduler went away.
     """
-    beat = Heartbeat(client, what)
+    beat = Heartbeat(client, what, device)
     try:
         find_workers(client, beat)
         yield beat
@@ -130,7 +130,7 @@ def find_workers(client: Any, beat: Heartbeat) -> Mapping[str, int]:
     return beat.workers(now=True)
 
 
-def _expected_threads(client: Any, threads: Mapping[str, int]) -> tuple[int, int]:
+def expected_threads(client: Any, threads: Mapping[str, int]) -> tuple[int, int]:
     """Threads that a pass may come to have, and tasks that wait on a worker: of a cluster that adapts itself as many as there are.
 
     Such a cluster grows by what it sees waiting; workers that come take it from those that have it.
@@ -139,7 +139,8 @@ def _expected_threads(client: Any, threads: Mapping[str, int]) -> tuple[int, int
     if adaptive is None:
         return total, AHEAD
     most, each = adaptive.maximum, max(threads.values(), default=1)
-    return max(total, int(most) * each if most < float("inf") else GROWTH * total), 2 * ENOUGH
+    limit = int(most) * each if most < float("inf") else GROWTH * total
+    return max(total, limit), 2 * USUAL_PER_THREAD
 
 
 def _adaptive(client: Any) -> Any | None:

@@ -206,7 +206,8 @@ class TreeRun:
     def _submit(self, key: str, worker: str, task: Any, *arguments: Any, priority: int = 0) -> Any:
         """A task for a worker, which others do where that one is gone."""
         future = self.client.submit(
-            task, *arguments, key=key, workers=[worker], allow_other_workers=True, pure=False, priority=priority
+            task, *arguments, key=key, workers=[worker], allow_other_workers=True, pure=False, priority=priority,
+            resources=self.beat.resources or None,
         )  # fmt: skip
         future.add_done_callback(self.ended.put)
         return future

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal, TypeVar
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -20,6 +20,8 @@ from streamsvd.typing import Real
 INK, BLUE, RED, GREY = "#22303c", "#2166ac", "#b2182b", "#8a949e"
 DPI = 150
 STYLE = {"color": INK, "fontsize": 11}
+FigureFile = TypeVar("FigureFile", Path, BinaryIO)
+"""Where a figure goes: a path, or an open file, which then has no suffix that tells the format."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -216,7 +218,7 @@ def blank_figure(
     return figure
 
 
-def save_figure(figure: Figure, path: Path, format: str | None = None) -> Path:
+def save_figure(figure: Figure, path: FigureFile, format: str | None = None) -> FigureFile:
     """Written as its suffix says, or in another format."""
     figure.savefig(
         path, format=format, dpi=DPI, facecolor="white", bbox_inches="tight", pad_inches=0.15

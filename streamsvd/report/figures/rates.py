@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from streamsvd.report.figures.factorisations import (
     INK,
     RED,
     STYLE,
+    FigureFile,
     blank_figure,
     save_figure,
     style_axes,
@@ -29,14 +29,14 @@ WHOSE = {"cluster": "of each cluster", "global": "of all together", "block": "of
 
 
 def draw_rates(
-    path: Path, found: RateCurve, *, at: float, title: str = "", format: str | None = None
-) -> Path:
+    path: FigureFile, found: RateCurve, *, at: float, title: str = "", format: str | None = None
+) -> FigureFile:
     """Bytes against error, and the clusters and the tree of their merges at one of the errors.
 
     Parameters
     ----------
     path
-        File to write; its suffix is the format, if that is not passed.
+        File to write, by its path or open; its suffix is the format, if that is not passed.
     found
         By `streamsvd.rate_curve`.
     at

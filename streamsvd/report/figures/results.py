@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import matplotlib as mpl
 import numpy as np
@@ -26,12 +25,12 @@ def draw_result(parts: PlotParts, kind: str) -> Figure:
     }[kind](parts)  # fmt: skip
 
 
-def write_figure(figure: Figure, path: Path, format: str) -> None:
+def write_figure(figure: Figure, file: BinaryIO, format: str) -> None:
     """The file of a figure; equal figures are equal bytes."""
     metadata = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
     with mpl.rc_context({"svg.hashsalt": "streamsvd"}):
         figure.savefig(
-            path, format=format, dpi=DPI, facecolor="white", bbox_inches="tight", pad_inches=0.15, metadata=metadata[format]
+            file, format=format, dpi=DPI, facecolor="white", bbox_inches="tight", pad_inches=0.15, metadata=metadata[format]
         )  # fmt: skip
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from streamsvd.checks.paths import PathOrUrl
 from streamsvd.errors import ShapeError, SpecError
 from streamsvd.store.collections.arrays import StoredArray
 from streamsvd.store.collections.layout import MemberLayout
@@ -158,7 +158,7 @@ class Collection:
     parts: tuple[CollectionPart, ...]
     zeros: bool = False
     remarks: tuple[str, ...] = ()
-    places: tuple[Path, ...] = ()
+    places: tuple[PathOrUrl, ...] = ()
 
     @property
     def rows(self) -> int:

@@ -13,7 +13,7 @@ import numpy as np
 
 from streamsvd.checks.foreign import check_dense, check_file_kind, check_object
 from streamsvd.checks.masks import as_array, block_dtype
-from streamsvd.checks.paths import is_url, local_path
+from streamsvd.checks.paths import PathOrUrl, local_path
 from streamsvd.errors import SpecError, StoreError
 from streamsvd.store.collections.arrays import (
     ArrayInChunks,
@@ -197,11 +197,9 @@ def _find_arrays(source: Any, missing: str) -> tuple[str, NamedArrays, Remarks]:
     )
 
 
-def _places(source: Any) -> tuple[Path, ...]:
-    """The local folder or file that all of it is in."""
-    if isinstance(source, str | os.PathLike):
-        return () if is_url(source) else (local_path(source),)
-    if not _is_zarr(source):
+def _places(source: Any) -> tuple[PathOrUrl, ...]:
+    """The folder, file or URL that all of it is in."""
+    if not isinstance(source, str | os.PathLike) and not _is_zarr(source):
         return ()
     from streamsvd.store.writing.separation import places
 

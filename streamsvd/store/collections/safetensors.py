@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -137,26 +138,43 @@ def _check_places(places: dict[str, tuple[int, int]], size: int) -> None:
         raise ValueError(f"{size - end:,} bytes at the end belong to no tensor")
 
 
-def write_tensors(
-    path: Path, shapes: dict[str, tuple[str, tuple[int, ...]]], arrays: Iterable[npt.NDArray[Any]]
-) -> None:
-    """A file of tensors.
+@dataclass(frozen=True, slots=True)
+class TensorPlace:
+    """Where a tensor lies in a file: the name of its type, and its first byte."""
+
+    code: str
+    start: int
+
+
+def lay_out_tensors(
+    path: Path, shapes: Mapping[str, tuple[str, tuple[int, ...]]]
+) -> dict[str, TensorPlace]:
+    """A new file of tensors without values: its header, and its length; as `plan_tensors`."""
+    head, size, tensors = plan_tensors(shapes)
+    with path.open("xb") as file:
+        file.write(head)
+        file.truncate(size)
+    return tensors
+
+
+def plan_tensors(
+    shapes: Mapping[str, tuple[str, tuple[int, ...]]],
+) -> tuple[bytes, int, dict[str, TensorPlace]]:
+    """How a file of tensors begins, how long it is, and where each of them is.
 
     Parameters
     ----------
-    path
-        The file, which is not there yet.
     shapes
         Type (``"bfloat16"`` too) and shape of each, by name, in order.
-    arrays
-        Their values, in the same order.
 
     Raises
     ------
     SpecError
         If a type has no name in the format.
     """
-    header, at = {}, 0
+    header: dict[str, dict[str, Any]] = {}
+    codes: dict[str, tuple[str, int]] = {}
+    at = 0
     for name, (kind, shape) in shapes.items():
         code = "BF16" if kind == "bfloat16" else NAMES.get(kind)
         if code is None:
@@ -165,16 +183,25 @@ def write_tensors(
             )
         length = math.prod(shape) * np.dtype(TYPES[code]).itemsize
         header[name] = {"dtype": code, "shape": list(shape), "data_offsets": [at, at + length]}
+        codes[name] = code, at
         at += length
     data = msgspec.json.encode(header)
     data += b" " * (-len(data) % 8)
-    with path.open("xb") as file:
-        file.write(len(data).to_bytes(8, "little") + data)
-        for record, values in zip(header.values(), arrays, strict=True):
-            A = np.ascontiguousarray(values)
-            if record["dtype"] == "BF16":
-                A = to_bfloat16(A)
-            file.write(A.astype(np.dtype(TYPES[str(record["dtype"])]), copy=False).tobytes())
+    start = 8 + len(data)
+    head = len(data).to_bytes(8, "little") + data
+    return (
+        head,
+        start + at,
+        {n: TensorPlace(code, start + first) for n, (code, first) in codes.items()},
+    )
+
+
+def stored_tensor(values: npt.NDArray[Any], code: str) -> npt.NDArray[np.uint8]:
+    """The bytes of a tensor of a type."""
+    A = np.ascontiguousarray(values)
+    if code == "BF16":
+        A = to_bfloat16(A)
+    return A.astype(np.dtype(TYPES[code]), copy=False).reshape(-1).view(np.uint8)
 
 
 def to_bfloat16(values: npt.NDArray[Any]) -> npt.NDArray[np.uint16]:

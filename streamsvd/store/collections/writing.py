@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import uuid
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
-import zarr
 
+from streamsvd.checks.paths import PathOrUrl
 from streamsvd.errors import SpecError, StoreError
 from streamsvd.store.collections.origin import Origin
-from streamsvd.store.collections.safetensors import write_tensors
-from streamsvd.store.explanations import explain_errors
-from streamsvd.store.writing.partial import Partial
-from streamsvd.store.writing.placing import check_local, put_back, put_in_place
+from streamsvd.store.collections.writers import Shapes, new_collection
+from streamsvd.store.places import Location, location_of
 
-Shapes = Mapping[str, tuple[str, tuple[int, ...]]]
 Pairs = Iterable[tuple[str, npt.NDArray[Any]]]
 
 
-def check_target(place: Path, names: Iterable[str], *, overwrite: bool) -> None:
+def check_target(place: PathOrUrl, names: Iterable[str], *, overwrite: bool) -> None:
     """Refuse a place, or names, that cannot be written, before any work.
 
     Raises
@@ -33,11 +26,17 @@ def check_target(place: Path, names: Iterable[str], *, overwrite: bool) -> None:
     SpecError
         If a name would leave the place, or be a folder of another.
     """
-    check_local(place)
-    put_back(place)
-    if (place.exists() or place.is_symlink()) and not overwrite:
+    here = location_of(place)
+    if place.suffix not in (".zarr", ".safetensors") and not here.has_folders:
+        raise SpecError(
+            f"{place} would be a folder of .npy files, and nothing in an object store says whether such a folder is whole. Name it "
+            "NAME.zarr or NAME.safetensors."
+        )
+    here.settle()
+    taken = here.is_present()
+    if taken and not overwrite:
         raise StoreError(f"{place} exists already. Pass overwrite=True to replace it.")
-    if place.exists() and not _is_output(place):
+    if taken and here.exists() and not _is_output(here):
         raise StoreError(
             f"{place} exists and holds something else than decompressed matrices, which is never replaced. Choose another place."
         )
@@ -51,7 +50,7 @@ LONGEST_NAME = 200
 """Bytes of a part of a name that every file system takes."""
 
 
-def _check_name(place: Path, name: str, known: set[str]) -> None:
+def _check_name(place: PathOrUrl, name: str, known: set[str]) -> None:
     """Refuse a name that is none in that kind of place."""
     advice = "Rename it before compressing."
     try:
@@ -83,26 +82,27 @@ def _check_name(place: Path, name: str, known: set[str]) -> None:
         )
 
 
-def _is_output(place: Path) -> bool:
+def _is_output(place: Location) -> bool:
     """Whether it looks like what was written here before, or an empty folder."""
-    if place.suffix == ".safetensors":
+    if place.address.suffix == ".safetensors":
         return place.is_file()
-    if not place.is_dir():
+    if not place.is_folder():
         return False
-    if place.suffix == ".zarr":
-        return (place / "zarr.json").is_file() or not any(place.iterdir())
-    return all(path.suffix == ".npy" for path in place.rglob("*") if not path.is_dir())
+    if place.address.suffix == ".zarr":
+        names = place.names()
+        return "zarr.json" in names or not names
+    return all(key.endswith(".npy") for key in place.keys(""))
 
 
 def write_collection(
-    place: Path,
+    place: PathOrUrl,
     shapes: Shapes,
     pairs: Pairs,
     *,
     overwrite: bool = False,
     origins: Mapping[str, Origin] | None = None,
-) -> Path:
-    """A collection that is there whole or not at all.
+) -> PathOrUrl:
+    """A collection of arrays at hand, that is there whole or not at all.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def write_collection(
     shapes
         Type as stored and shape of each block, by name.
     pairs
-        Names and values in that order.
+        Names and values.
     overwrite
         Whether what is there is replaced.
     origins
@@ -125,52 +125,7 @@ def write_collection(
         If a name is none in that kind of place.
     """
     check_target(place, shapes, overwrite=overwrite)
-    with explain_errors(place, "nothing was replaced."):
-        place.absolute().parent.mkdir(parents=True, exist_ok=True)
-        if place.suffix == ".safetensors":
-            return _write_file(place, shapes, pairs)
-        partial = Partial(place)
-        try:
-            if place.suffix == ".zarr":
-                _write_group(partial.folder, pairs, origins or {})
-            else:
-                _write_folder(partial.folder, pairs)
-            put_in_place(partial, place, overwrite=overwrite)
-        except BaseException:
-            partial.remove()
-            raise
+    with new_collection(place, shapes, origins or {}, overwrite=overwrite) as sink:
+        for name, values in pairs:
+            sink.write(name, values)
     return place
-
-
-def _write_file(place: Path, shapes: Shapes, pairs: Pairs) -> Path:
-    partial = place.with_name(f"{place.name}.partial-{uuid.uuid4().hex[:8]}")
-    try:
-        write_tensors(partial, dict(shapes), (values for _, values in pairs))
-        partial.replace(place)
-    finally:
-        partial.unlink(missing_ok=True)
-    return place
-
-
-def _write_group(folder: Path, pairs: Pairs, origins: Mapping[str, Origin]) -> None:
-    group = zarr.open_group(str(folder), mode="a", zarr_format=3)
-    for name, values in pairs:
-        origin = origins.get(name)
-        array = group.create_array(
-            name,
-            shape=values.shape,
-            chunks=tuple(max(1, extent) for extent in values.shape),
-            dtype=values.dtype if origin is None else np.dtype(origin.dtype),
-            attributes=None if origin is None else json.loads(origin.attributes),
-            dimension_names=None if origin is None else origin.dimensions,
-            config={"write_empty_chunks": True},
-        )
-        array[...] = values if origin is None else origin.pack(values)
-
-
-def _write_folder(folder: Path, pairs: Pairs) -> None:
-    for name, values in pairs:
-        path = folder / f"{name}.npy"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("xb") as file:
-            np.save(file, values, allow_pickle=False)

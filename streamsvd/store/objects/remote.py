@@ -7,6 +7,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any
 
 from streamsvd.errors import StoreError
+from streamsvd.store.objects.faults import Action, is_absent, store_error
 from streamsvd.store.objects.protocol import checked_key, is_key
 
 PROBE = "conditional-put"
@@ -35,14 +36,13 @@ class RemoteObjects:
 
     def read(self, key: str) -> bytes:
         """See `Objects.read`."""
-        with self._translate_errors("read"):
+        with self._translate_errors("read", key):
             return bytes(self._store.get(checked_key(key)).bytes())
 
     def write(self, folder: str, files: Mapping[str, bytes]) -> None:
         """See `Objects.write`; an acknowledged put is durable."""
-        with self._translate_errors("write"):
-            for name, data in files.items():
-                self._store.put(checked_key(f"{folder}/{name}"), data)
+        for name, data in files.items():
+            self.replace(f"{folder}/{name}", data)
 
     def create(self, key: str, data: bytes) -> bool:
         """See `Objects.create`."""
@@ -54,7 +54,7 @@ class RemoteObjects:
         """One conditional put; False if there is such an object."""
         from obstore.exceptions import AlreadyExistsError, PreconditionError
 
-        with self._translate_errors("write"):
+        with self._translate_errors("write", key):
             try:
                 self._store.put(key, data, mode="create")
             except (FileExistsError, AlreadyExistsError, PreconditionError):
@@ -75,20 +75,20 @@ class RemoteObjects:
 
     def replace(self, key: str, data: bytes) -> None:
         """See `Objects.replace`."""
-        with self._translate_errors("write"):
+        with self._translate_errors("write", key):
             self._store.put(checked_key(key), data)
 
     def names(self, folder: str) -> list[str]:
         """See `Objects.names`."""
         prefix = checked_key(folder) + "/"
-        with self._translate_errors("list"):
+        with self._translate_errors("list", folder):
             found = self._store.list_with_delimiter(prefix)
         paths = [*found["common_prefixes"], *(meta["path"] for meta in found["objects"])]
         return sorted(path.rstrip("/").rsplit("/", 1)[-1] for path in paths)
 
     def keys(self, folder: str) -> list[str]:
         """See `Objects.keys`; what is no name of an object is left out."""
-        with self._translate_errors("list"):
+        with self._translate_errors("list", folder):
             batches = self._store.list(checked_key(folder) + "/")
             found = [meta["path"] for batch in batches for meta in batch]
         return sorted(key for key in found if is_key(key))
@@ -96,7 +96,7 @@ class RemoteObjects:
     def remove(self, keys: Iterable[str]) -> None:
         """See `Objects.remove`."""
         for key in keys:
-            with contextlib.suppress(FileNotFoundError), self._translate_errors("remove"):
+            with contextlib.suppress(FileNotFoundError), self._translate_errors("remove", key):
                 self._store.delete(checked_key(key))
 
     def clear(self, folder: str, keep: Container[str] = ()) -> int:
@@ -113,25 +113,21 @@ class RemoteObjects:
         del seconds
         return []
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        from streamsvd.store.objects.where import objects_at  # which makes these
+
+        return objects_at, (self._name,)
+
     @contextlib.contextmanager
-    def _translate_errors(self, verb: str) -> Iterator[None]:
+    def _translate_errors(self, doing: Action, key: str) -> Iterator[None]:
         """What obstore says, as what to do about it."""
-        from obstore.exceptions import BaseError, NotFoundError
+        from obstore.exceptions import BaseError
 
         try:
             yield
-        except NotFoundError as error:
-            raise FileNotFoundError(str(error)) from error
-        except FileNotFoundError as error:
-            if "NoSuchBucket" not in str(error):
-                raise
-            raise self._store_error(verb, error) from error
-        except (BaseError, PermissionError, NotImplementedError) as error:
-            raise self._store_error(verb, error) from error
-
-    def _store_error(self, verb: str, error: Exception) -> StoreError:
-        reason = str(error).partition("\n")[0].strip()
-        return StoreError(
-            f"cannot {verb} {self._name}: {reason}. What was committed is intact; check that the bucket exists, and "
-            "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and AWS_ENDPOINT_URL, and run again."
-        )
+        except StoreError:
+            raise
+        except (BaseError, FileNotFoundError, PermissionError, NotImplementedError) as error:
+            if is_absent(error):
+                raise FileNotFoundError(f"{key} of {self._name}") from error
+            raise store_error(error, doing, self._name, key) from error

@@ -1,49 +1,107 @@
-"""Which kind of place an address names."""
+"""Which kind of place an address names, and the one way to it."""
 
 from __future__ import annotations
 
 import os
 from datetime import timedelta
+from functools import lru_cache
+from typing import Any
 
 from streamsvd.checks.paths import is_url, local_path, place_text
 from streamsvd.errors import StoreError
+from streamsvd.store.objects.faults import fault_words
 from streamsvd.store.objects.posix import LocalObjects
 from streamsvd.store.objects.protocol import Objects
+from streamsvd.store.objects.providers import (
+    INSTALL,
+    PROVIDERS,
+    Provider,
+    environment_of,
+    provider_of,
+    scheme_of,
+)
 from streamsvd.store.objects.remote import RemoteObjects
 
-RETRIES = {"max_retries": 6, "retry_timeout": timedelta(seconds=60)}
-"""For answers such as 503, and for connections that are refused."""
+RETRIES: dict[str, Any] = {"max_retries": 6, "retry_timeout": timedelta(seconds=60)}
+"""For answers such as 503, for connections that are refused or break off, and for requests that hang."""
+
+LIMITS: dict[str, Any] = {
+    "connect_timeout": timedelta(seconds=10),
+    "read_timeout": timedelta(seconds=30),
+    "timeout": timedelta(minutes=5),
+}
+"""Of one request: until there is a connection, without a byte, and in all."""
 
 
 def objects_at(address: str | os.PathLike[str], name: str = "path") -> Objects:
     """Objects below a path, or below a URL such as ``s3://bucket/model``.
 
-    Credentials, region and endpoint come from the environment, as for other tools: ``AWS_ACCESS_KEY_ID``,
+    Credentials, region and endpoint come from the environment, as for other tools: for S3 ``AWS_ACCESS_KEY_ID``,
     ``AWS_SECRET_ACCESS_KEY``, ``AWS_REGION``, and ``AWS_ENDPOINT_URL`` for a store of one's own, which may be
     plain http.
 
     Raises
     ------
     StoreError
-        If the URL needs the extra that is not installed.
+        If the URL is of an unknown kind, or needs the extra that is not installed.
     """
     if not is_url(address):
         return LocalObjects(local_path(address, name))
     text = place_text(address)
+    return RemoteObjects(object_store(text), text)
+
+
+def has_object_store(url: str) -> bool:
+    """Whether a URL is of a kind that `object_store` opens."""
+    return provider_of(url) is not None
+
+
+def object_store(url: str) -> Any:
+    """An obstore store rooted at a URL, with our limits and tries; one for each URL and environment of a process.
+
+    What is to travel to another process is the URL: that process opens it by its own environment.
+
+    Raises
+    ------
+    StoreError
+        If the URL is of an unknown kind or not whole, or the extra is not installed.
+    """
+    provider = provider_of(url)
+    if provider is None:
+        known = ", ".join(f"{one.schemes[0]}://" for one in PROVIDERS)
+        raise StoreError(
+            f"{url} is a URL of the unknown kind {scheme_of(url)}://. Check the address; {known} are known."
+        )
+    options, retries = _settings(provider, url)
+    return _opened(url, os.getpid(), environment_of(provider), options, retries)
+
+
+def _settings(provider: Provider, url: str) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """Options of the client and of its tries, as keys of what is kept."""
+    endpoints = [v for k, v in environment_of(provider) if "ENDPOINT" in k.upper()]
+    plain = any(text.lower().startswith("http://") for text in (url, *endpoints))
+    options = LIMITS | ({"allow_http": True} if plain else {})
+    return tuple(sorted(options.items())), tuple(sorted(RETRIES.items()))
+
+
+@lru_cache(maxsize=256)
+def _opened(
+    url: str, process: int, environment: object, options: tuple[Any, ...], retries: tuple[Any, ...]
+) -> Any:
+    del process, environment  # they say which one it is
     try:
-        from obstore.store import from_url
+        from obstore.store import HTTPStore, from_url
     except ImportError:
         raise StoreError(
-            f"{text} is an object store, which needs obstore. Install it with: pip install 'streamsvd[object-stores]'"
+            f"{url} is an object store, which needs obstore. Install it with: {INSTALL}"
         ) from None
+    provider = provider_of(url)
+    assert provider is not None
+    how = {"client_options": dict(options), "retry_config": dict(retries)}
     try:
-        options = {"allow_http": True} if _plain_http() else {}
-        return RemoteObjects(from_url(text, client_options=options, retry_config=RETRIES), text)
+        if scheme_of(url) in ("http", "https"):  # also an address that some provider has
+            return HTTPStore.from_url(url, **how)
+        return from_url(url, **how)
     except Exception as error:
-        raise StoreError(f"{text} cannot be opened: {error}. Check the address.") from error
-
-
-def _plain_http() -> bool:
-    """Whether the endpoint that the environment names has no TLS."""
-    names = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
-    return any(os.environ.get(name, "").lower().startswith("http://") for name in names)
+        reason, remedy = fault_words(str(error), url, provider)
+        raise StoreError(f"{url} cannot be opened: {reason}. {remedy}") from error

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import re
-from pathlib import Path
 from typing import Any
 
-from streamsvd.errors import AccessError, StoreError
+from streamsvd.checks.paths import PathOrUrl
+from streamsvd.errors import StoreError
 from streamsvd.store.explanations import explain_errors
+from streamsvd.store.places import Location, location_of
 from streamsvd.store.results.earlier import EARLIER_FORMAT, FACTORS, OPTION_ARRAYS
 from streamsvd.store.results.reader import DIGESTS, METADATA, is_result, raw_record
 from streamsvd.store.results.values import ARRAY
@@ -17,7 +18,7 @@ _PART_OF_ARRAY = re.compile(r"zarr\.json|c(/[0-9]+)*")
 NAMED_AT_MOST = 3
 
 
-def check_own(path: Path) -> None:
+def check_own(path: PathOrUrl) -> None:
     """Refuse to replace a result in whose folder there is more than the result.
 
     Raises
@@ -25,12 +26,13 @@ def check_own(path: Path) -> None:
     StoreError
         It names what is there.
     """
-    if path.is_symlink():  # the link alone is replaced
+    place = location_of(path)
+    if place.is_link():  # the link alone is replaced
         return
     arrays = _array_names(raw_record(path))
     with explain_errors(path, doing="list"):
-        entries = sorted(path.iterdir())
-        others = [p.name for p in entries if p.name != METADATA and not _is_array(p, arrays)]
+        entries = place.names()
+        others = [n for n in entries if n != METADATA and not _is_array(place, n, arrays)]
     if not others:
         return
     more = len(others) - NAMED_AT_MOST
@@ -42,7 +44,7 @@ def check_own(path: Path) -> None:
     )
 
 
-def check_outside(path: Path) -> None:
+def check_outside(path: PathOrUrl) -> None:
     """Refuse a place within a result.
 
     Raises
@@ -50,22 +52,22 @@ def check_outside(path: Path) -> None:
     StoreError
         It names the result.
     """
-    within = path.parent.resolve()
-    for folder in (within, *within.parents):
-        with contextlib.suppress(AccessError):  # what may not be read is no result of ours
-            if is_result(folder):
-                raise StoreError(
-                    f"{path} lies in {folder}, which is a result of streamsvd. Choose another place."
-                )
+    for folder in location_of(path).above():
+        found = False
+        with contextlib.suppress(StoreError):  # what may not be read is no result of ours
+            found = is_result(folder.address)
+        if found:
+            raise StoreError(
+                f"{path} lies in {folder.address}, which is a result of streamsvd. Choose another place."
+            )
 
 
-def _is_array(entry: Path, names: set[str]) -> bool:
+def _is_array(place: Location, name: str, arrays: set[str]) -> bool:
     """Whether it is an array of the result, and nothing but that."""
     return (
-        entry.name in names
-        and entry.is_dir()
-        and not entry.is_symlink()
-        and all(_PART_OF_ARRAY.fullmatch(p.relative_to(entry).as_posix()) for p in entry.rglob("*"))
+        name in arrays
+        and place.is_plain_folder(name)
+        and all(_PART_OF_ARRAY.fullmatch(key) for key in place.entries(name))
     )
 
 

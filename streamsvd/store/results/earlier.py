@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 import msgspec
 import numpy as np
 
+from streamsvd.checks.paths import PathOrUrl
 from streamsvd.errors import StoreError
 from streamsvd.info import Info, Status
 from streamsvd.numerics.certificate import Certificate, Kind
 from streamsvd.numerics.support import degrees_of_freedom
 from streamsvd.options import TOL
+from streamsvd.store.places import location_of
 
 EARLIER_FORMAT = 1
 FACTORS = ("s", "Vh", "mean", "scale")
@@ -25,7 +26,7 @@ class EarlierArrays(Protocol):
     """Where the arrays are."""
 
     @property
-    def path(self) -> Path: ...
+    def path(self) -> PathOrUrl: ...
     def array(self, name: str) -> Any: ...
     def lazy_array(self, name: str) -> Any: ...
 
@@ -92,7 +93,7 @@ def decode_earlier(raw: dict[str, Any], svd: type, arrays: EarlierArrays) -> Any
     """
     record = msgspec.convert(raw, EarlierRecord)
     there = {
-        name: arrays.array(name) if (arrays.path / name).exists() else None
+        name: arrays.array(name) if location_of(arrays.path / name).is_folder() else None
         for name in (*FACTORS, *OPTION_ARRAYS)
     }
     if there["s"] is None or there["Vh"] is None:
@@ -103,7 +104,7 @@ def decode_earlier(raw: dict[str, Any], svd: type, arrays: EarlierArrays) -> Any
     return svd(
         s=there["s"],
         Vh=there["Vh"],
-        U=arrays.lazy_array("U") if (arrays.path / "U").exists() else None,
+        U=arrays.lazy_array("U") if location_of(arrays.path / "U").is_folder() else None,
         mean=there["mean"],
         scale=there["scale"],
         certificate=_certificate(record.certificate),

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import zarr
 from zarr.storage import MemoryStore
 
+from streamsvd.checks.paths import PathOrUrl, place_of
 from streamsvd.errors import CorruptChunkError, StoreError
 from streamsvd.store.explanations import raise_access_error
+from streamsvd.store.places import location_of
 
 
 class ResultArray(zarr.Array):  # type: ignore[misc]  # zarr is Any to mypy
@@ -50,13 +51,14 @@ class ResultArray(zarr.Array):  # type: ignore[misc]  # zarr is Any to mypy
                 MemoryStore(), shape=self.shape, chunks=self.chunks, dtype=self.dtype
             )
             getattr(empty, way)(*args, **options)
-            place = Path(str(getattr(self.store, "root", self.store)))
+            place = place_of(str(getattr(self.store, "root", self.store)))
             raise_access_error(error, place)
             reason = (str(error) or type(error).__name__).rstrip(".")
             raise CorruptChunkError(place.name, str(place.parent), reason) from error
 
 
-def lazy_array(path: Path, name: str) -> ResultArray:
+def lazy_array(path: PathOrUrl, name: str) -> ResultArray:
     """An array of a result, read where it is used; its metadata are taken as they are."""
-    array = zarr.open_array(str((path / name).absolute()), mode="r", zarr_format=3)
+    store = location_of(path / name).store(read_only=True, is_whole=True)
+    array = zarr.open_array(store, mode="r", zarr_format=3)
     return ResultArray(array.async_array)

@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from streamsvd.checks.paths import is_url, local_path
+from streamsvd.checks.paths import is_url, local_path, place_of
 from streamsvd.errors import StoreError
 from streamsvd.store.checkpoints.checkpoint import holds_saves
 from streamsvd.store.collections.archive import CompressedStore
@@ -30,8 +30,8 @@ def load(path: str | os.PathLike[str]) -> Any:
     Parameters
     ----------
     path
-        A folder; of a model, a collection or a stream also the URL of an object store; or a ``.npz`` file of a dictionary or
-        a kernel ridge regression that an earlier release wrote.
+        A folder, or the URL of a place in an object store; or a ``.npz`` file of a dictionary or a kernel ridge regression that
+        an earlier release wrote.
 
     Returns
     -------
@@ -55,9 +55,10 @@ def load(path: str | os.PathLike[str]) -> Any:
         return from_home(MODEL_HOME).open(path).as_svd()
     if CompressedStore.from_address(path).is_there():
         return from_home(COLLECTION_HOME)(path)
-    if (place is None or not is_result(place)) and holds_saves(path):
+    where = place_of(path)
+    if not is_result(where) and holds_saves(path):
         return from_home(STREAM_HOME).load(path)
-    return read_result(local_path(path) if place is None else place)
+    return read_result(where)
 
 
 def _load_file(path: Path) -> Any:

@@ -6,20 +6,19 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from streamsvd.checks.paths import PathOrUrl
 from streamsvd.errors import CorruptChunkError, SpecError, StoreError
-from streamsvd.store.explanations import path_exists, raise_access_error
+from streamsvd.store.explanations import raise_access_error
+from streamsvd.store.places import location_of
 from streamsvd.store.results.earlier import EARLIER_FORMAT, decode_earlier
 from streamsvd.store.results.kinds import result_class
 from streamsvd.store.results.lazy import lazy_array
 from streamsvd.store.results.values import ResultDecoder
-from streamsvd.store.sources.zarr_store.array import check_metadata
 from streamsvd.store.versions.arrays import decode_array
-from streamsvd.store.writing.placing import check_local
 
 FORMAT = 3
 """Of a result; older ones are read, newer ones refused."""
@@ -48,7 +47,7 @@ class StoredArrays:
         Of the metadata of every array; None of a format that did not keep them.
     """
 
-    path: Path
+    path: PathOrUrl
     digests: Mapping[str, str] | None = None
 
     def array(self, name: str) -> Any:
@@ -59,19 +58,19 @@ class StoredArrays:
         StoreError
             If it is missing or damaged; it names the array.
         """
-        folder, files = self.path / name, []
+        place, keys = location_of(self.path / name), []
         try:
-            files = sorted(p for p in folder.rglob("*") if p.is_file())
-            objects = {p.relative_to(folder).as_posix(): p.read_bytes() for p in files}
+            keys = place.keys()
+            objects = {key: place.read(key) for key in keys}
             self._check(name, objects[METADATA])
             return decode_array(objects)
         except StoreError:
             raise
         except Exception as error:
             raise_access_error(error, self.path)
-            if not folder.is_dir():
+            if not place.is_folder():
                 raise StoreError(f"{self.path} lacks {name}. Restore it from a copy.") from error
-            if [p.name for p in files] == [METADATA]:  # an array that is not empty is one chunk
+            if keys == [METADATA]:  # an array that is not empty is one chunk
                 raise StoreError(
                     f"{self.path} lacks 1 of the 1 chunks of {name}. Restore it from a copy."
                 ) from error
@@ -86,7 +85,7 @@ class StoredArrays:
             If its metadata are damaged, or chunks are missing, which would read as zeros.
         """
         try:
-            self._check(name, (self.path / name / METADATA).read_bytes())
+            self._check(name, location_of(self.path).read(f"{name}/{METADATA}"))
             array = lazy_array(self.path, name)
             absent = array.nchunks - array.nchunks_initialized
         except StoreError:
@@ -109,7 +108,7 @@ class StoredArrays:
             )
 
 
-def read_lazy_array(path: Path, name: str) -> Any:
+def read_lazy_array(path: PathOrUrl, name: str) -> Any:
     """One array of a stored result, read where it is used.
 
     Raises
@@ -126,7 +125,7 @@ def read_lazy_array(path: Path, name: str) -> Any:
         raise StoreError(f"{path} is damaged: {_words(error)}. Restore it from a copy.") from error
 
 
-def read_result(path: Path, *kinds: str) -> Any:
+def read_result(path: PathOrUrl, *kinds: str) -> Any:
     """A stored result of any kind, or of some alone; arrays of many rows stay lazy.
 
     Raises
@@ -134,8 +133,7 @@ def read_result(path: Path, *kinds: str) -> Any:
     StoreError
         If the path holds no result, or one that is damaged, of another kind or an unknown one, or of a newer format.
     """
-    check_local(path)
-    path_exists(path)
+    location_of(path).exists()
     raw = raw_record(path)
     try:
         number = raw["format"]
@@ -165,10 +163,12 @@ def read_result(path: Path, *kinds: str) -> Any:
         raise StoreError(f"{path} is damaged: {_words(error)}. Restore it from a copy.") from error
 
 
-def is_result(path: Path) -> bool:
+def is_result(path: PathOrUrl) -> bool:
     """Whether a result of any kind is there."""
     try:
-        return path.is_dir() and isinstance(_attribute(path), dict)
+        return location_of(path).is_folder() and isinstance(_attribute(path), dict)
+    except StoreError:
+        raise
     except Exception as error:
         raise_access_error(error, path)
         return False
@@ -194,7 +194,7 @@ def _checked_digests(raw: dict[str, Any]) -> dict[str, str] | None:
     return msgspec.convert(raw[DIGESTS], dict[str, str]) if number >= DIGESTS_SINCE else None
 
 
-def raw_record(path: Path) -> dict[str, Any]:
+def raw_record(path: PathOrUrl) -> dict[str, Any]:
     """What the group's attributes say of a result, as it stands there.
 
     Raises
@@ -204,9 +204,10 @@ def raw_record(path: Path) -> dict[str, Any]:
     """
     try:
         raw = _attribute(path)
+    except StoreError:
+        raise
     except Exception as error:
         raise_access_error(error, path)
-        check_metadata(path)
         raise StoreError(
             f"{path} is not a result of streamsvd ({_words(error)}). Pass a folder that svd, or the save of a result, wrote."
         ) from error
@@ -217,9 +218,8 @@ def raw_record(path: Path) -> dict[str, Any]:
     return raw
 
 
-def _attribute(path: Path) -> Any:
-    with (path / METADATA).open("rb") as file:
-        text = file.read(MOST_RECORD + 1)
+def _attribute(path: PathOrUrl) -> Any:
+    text = location_of(path).read(METADATA, most=MOST_RECORD + 1)
     if len(text) > MOST_RECORD:
         raise ValueError(f"{METADATA} has more than {MOST_RECORD:,} bytes")
     return msgspec.json.decode(text)["attributes"][NAME]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Self
 
-from streamsvd.checks.paths import local_path
+from streamsvd.checks.paths import PathOrUrl, place_of
 from streamsvd.labels import Labels
 from streamsvd.store.results.values import ResultEncoder
 
@@ -17,20 +16,20 @@ class Result:
 
     __slots__ = ()
 
-    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> PathOrUrl:
         """Write the result as one folder, a zarr group, which `streamsvd.load` opens again.
 
         Parameters
         ----------
         path
-            Where the folder will be. It is there whole or not at all.
+            Where the folder will be, or a URL such as ``s3://bucket/R.zarr``. It is there whole or not at all.
         overwrite
             Replace a result that is there; never with anything else that lies in its folder.
 
         Returns
         -------
         path
-            The folder.
+            The folder: a path, or a URL.
 
         Raises
         ------
@@ -43,7 +42,7 @@ class Result:
         from streamsvd.store.results.writer import ResultWriter  # imports zarr
         from streamsvd.store.writing.separation import check_apart
 
-        place = local_path(path)
+        place = place_of(path)
         encoder = ResultEncoder()
         encoder.fields(self)  # what cannot be saved is refused before anything is written
         check_apart(place, list(encoder.arrays.values()), name="path=")

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,8 +16,10 @@ import zarr
 from zarr.codecs import BytesCodec, Crc32cCodec
 
 from streamsvd import __version__
+from streamsvd.checks.paths import PathOrUrl
 from streamsvd.errors import StoreError
-from streamsvd.store.explanations import explain_errors, path_exists
+from streamsvd.store.explanations import explain_errors
+from streamsvd.store.places import Location, location_of
 from streamsvd.store.results.belongings import check_outside, check_own
 from streamsvd.store.results.kinds import kind_of
 from streamsvd.store.results.lazy import lazy_array
@@ -33,8 +33,6 @@ from streamsvd.store.results.reader import (
     is_result,
 )
 from streamsvd.store.results.values import ResultEncoder
-from streamsvd.store.writing.partial import Partial
-from streamsvd.store.writing.placing import check_local, put_back, put_in_place
 from streamsvd.store.writing.rows import RowsSink
 from streamsvd.store.writing.shield import defer_interrupts
 
@@ -62,27 +60,28 @@ class ResultWriter:
         a result; or if the folder cannot be written.
     """
 
-    def __init__(self, path: Path, *, overwrite: bool) -> None:
+    def __init__(self, path: PathOrUrl, *, overwrite: bool) -> None:
         self.path, self.overwrite = path, overwrite
         self.has_u = self.committed = False
-        check_local(path)
-        put_back(path)
-        if path_exists(path, "write") and not overwrite:
+        self._place = place = location_of(path)
+        place.settle()
+        taken = place.exists("write")
+        if taken and not overwrite:
             raise StoreError(
                 f"{path} exists already. Pass overwrite=True (--overwrite) to replace it."
             )
-        if path.exists() and not is_result(path):
+        if taken and not is_result(path):
             raise StoreError(
                 f"{path} exists and is not a result of streamsvd; it will not be replaced. Choose another place."
             )
-        if (path / MODEL).exists():
+        if taken and location_of(path / MODEL).is_file():
             raise StoreError(
                 f"{path} is a model by now; it will not be replaced. Choose another place, or remove it first."
             )
         check_outside(path)
         self._check_replaceable()
         with explain_errors(path, INTACT):
-            self.partial = Partial(path)
+            self.partial = place.begin()
 
     def sink(self, m: int, rank: int, reader: Any, prep: Any) -> RowsSink:
         """Make the array of ``U``, in chunks of which each lies in one of the reader's spans, and the sink that fills it."""
@@ -96,17 +95,17 @@ class ResultWriter:
         dtype = prep.narrow if layout.axis == "rows" else prep.wide
         target = self.partial.folder / "U"
         with explain_errors(self.path, INTACT):
-            _create(target, (m, rank), (max(rows, 1), rank), dtype)
+            _create(self.partial.location, "U", (m, rank), (max(rows, 1), rank), dtype)
         self.has_u = True
-        return RowsSink(str(target.absolute()), "U")
+        return RowsSink(str(target.absolute()), "U", place=str(self.path))
 
     def drop_u(self) -> None:
         """Leave ``U`` out after all: it is not whole."""
-        shutil.rmtree(self.partial.folder / "U", ignore_errors=True)
+        self.partial.location.clear("U")
         self.has_u = False
 
-    def commit(self, result: Any, *, source: str = "") -> Path:
-        """Write the arrays, but for a ``U`` that a sink has filled, and the record; then rename the folder into place.
+    def commit(self, result: Any, *, source: str = "") -> PathOrUrl:
+        """Write the arrays, but for a ``U`` that a sink has filled, and the record; then all of it takes its place.
 
         Parameters
         ----------
@@ -123,17 +122,17 @@ class ResultWriter:
             record |= {"source": source} if source else {}
             record |= encoder.fields(result)
             self._check_replaceable()  # something may have come there meanwhile
+            here = self.partial.location
             with explain_errors(self.path, INTACT), defer_interrupts():
                 for name, array in encoder.arrays.items():
                     if not (self.has_u and name == "U"):
-                        _write_array(self.partial.folder / name, array)
+                        _write_array(here, name, array)
                 record[DIGESTS] = {
-                    name: digest((self.partial.folder / name / METADATA).read_bytes())
-                    for name in encoder.arrays
+                    name: digest(here.read(f"{name}/{METADATA}")) for name in encoder.arrays
                 }
                 record["checksum"] = checksum(record)
-                _write_record(self.partial.folder, record)
-                put_in_place(self.partial, self.path, overwrite=self.overwrite)
+                _write_record(here, record)
+                self.partial.publish(overwrite=self.overwrite)
                 self.committed = True
         except BaseException:
             self.discard()
@@ -142,7 +141,7 @@ class ResultWriter:
 
     def _check_replaceable(self) -> None:
         """Refuse to remove what is no part of the result that is replaced."""
-        if self.overwrite and self.path.exists():
+        if self.overwrite and self._place.exists("write"):
             check_own(self.path)
 
     def discard(self) -> None:
@@ -150,9 +149,11 @@ class ResultWriter:
         self.partial.remove()
 
 
-def _create(path: Path, shape: tuple[int, ...], chunks: tuple[int, ...], dtype: Any) -> Any:
+def _create(
+    place: Location, name: str, shape: tuple[int, ...], chunks: tuple[int, ...], dtype: Any
+) -> Any:
     return zarr.create_array(
-        str(path),
+        place.store(name),
         shape=shape,
         chunks=tuple(max(1, c) for c in chunks),
         dtype=dtype,
@@ -163,20 +164,20 @@ def _create(path: Path, shape: tuple[int, ...], chunks: tuple[int, ...], dtype: 
     )
 
 
-def _write_array(path: Path, values: Any) -> None:
+def _write_array(place: Location, name: str, values: Any) -> None:
     """An array in one chunk; one that is read where it is used in runs of rows."""
     shape, dtype = tuple(values.shape), np.dtype(values.dtype)
     if isinstance(values, np.ndarray):
-        _create(path, shape, shape, dtype)[...] = values
+        _create(place, name, shape, shape, dtype)[...] = values
         return
     m = shape[0]
     row_bytes = dtype.itemsize * int(np.prod(shape[1:], dtype=np.int64))
     rows = max(1, min(m, BYTES_AT_ONCE // max(row_bytes, 1)))
-    array = _create(path, shape, (rows, *shape[1:]), dtype)
+    array = _create(place, name, shape, (rows, *shape[1:]), dtype)
     for start in range(0, m, rows):
         array[start : start + rows] = np.asarray(values[start : start + rows])
 
 
-def _write_record(folder: Path, record: dict[str, Any]) -> None:
+def _write_record(place: Location, record: dict[str, Any]) -> None:
     metadata = {"zarr_format": 3, "node_type": "group", "attributes": {NAME: record}}
-    (folder / METADATA).write_text(json.dumps(metadata, indent=2, allow_nan=False))
+    place.write(METADATA, json.dumps(metadata, indent=2, allow_nan=False).encode())

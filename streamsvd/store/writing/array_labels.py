@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
 
+from streamsvd.checks.paths import PathOrUrl
 from streamsvd.labels import MODE, ROW, Coordinate, Dimension, Labels, TextValues
+from streamsvd.store.places import Location, location_of
 
 MARK = "streamsvd_rows"
 """Attribute of a group that we wrote, which may be replaced."""
@@ -74,14 +75,19 @@ def _rows_of(rows: Labels) -> tuple[Dimension, tuple[Coordinate, ...]]:
 
 
 def create_labelled(
-    place: Path, labels: ArrayLabels, *, chunks: tuple[int, int], dtype: Any, codecs: dict[str, Any]
+    place: Location,
+    labels: ArrayLabels,
+    *,
+    chunks: tuple[int, int],
+    dtype: Any,
+    codecs: dict[str, Any],
 ) -> tuple[Any, str]:
     """A new array: by itself, or in a group with its coordinates; and where it lies in the place.
 
     Parameters
     ----------
     place
-        Folder of the array, or of the group.
+        Of the array, or of the group.
     labels
         Dimensions whose name is empty have none.
     chunks
@@ -102,8 +108,8 @@ def create_labelled(
         given["dimension_names"] = labels.names
     attributes = dict(labels.attributes)
     if not labels.coordinates:
-        return zarr.create_array(str(place), attributes=attributes, **given), ""
-    group = zarr.create_group(str(place), attributes={MARK: labels.name})
+        return zarr.create_array(place.store(), attributes=attributes, **given), ""
+    group = zarr.create_group(place.store(), attributes={MARK: labels.name})
     named = [c.name for c in labels.coordinates if c.dims != (c.name,)]
     if named:
         attributes["coordinates"] = " ".join(named)
@@ -113,7 +119,7 @@ def create_labelled(
             write_coordinate(group, coordinate)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that not every reader knows it: those read the rest
-        zarr.consolidate_metadata(str(place))  # xarray warns where it is not
+        zarr.consolidate_metadata(place.store())  # xarray warns where it is not
     return array, labels.name
 
 
@@ -136,9 +142,9 @@ def write_coordinate(group: Any, coordinate: Coordinate) -> None:
     array[...] = values
 
 
-def is_labelled(place: Path) -> bool:
+def is_labelled(place: PathOrUrl) -> bool:
     """Whether a folder is a group that `create_labelled` made."""
     try:
-        return MARK in zarr.open_group(str(place), mode="r").attrs
+        return MARK in zarr.open_group(location_of(place).store(read_only=True), mode="r").attrs
     except Exception:  # whatever it is, it is not ours
         return False

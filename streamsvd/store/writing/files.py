@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
+from streamsvd.checks.paths import PathOrUrl
 from streamsvd.errors import SpecError, StoreError
-from streamsvd.store.explanations import explain_errors, path_exists, raise_access_error
+from streamsvd.store.explanations import path_exists, raise_access_error
+from streamsvd.store.places import location_of
 
 
 def array_in(path: Path, name: str) -> Any:
@@ -40,7 +42,7 @@ def array_in(path: Path, name: str) -> Any:
     return found
 
 
-def check_file(path: Path, *, overwrite: bool) -> None:
+def check_file(path: PathOrUrl, *, overwrite: bool) -> None:
     """Refuse a place for a file that is taken or cannot be written, before any work.
 
     Raises
@@ -50,50 +52,40 @@ def check_file(path: Path, *, overwrite: bool) -> None:
     AccessError
         If the system refuses the place.
     """
-    from streamsvd.store.writing.trial import try_place
-
-    if path_exists(path, "write"):
+    place = location_of(path)
+    if place.exists("write"):
         if not overwrite:
             raise StoreError(
                 f"{path} exists already. Pass overwrite=True (--overwrite) to replace it."
             )
-        if not path.is_file():
+        if not place.is_file():
             raise StoreError(
                 f"{path} is no regular file; it will not be replaced. Choose another place."
             )
-    if path_exists(path.parent, "write") and not path.parent.is_dir():
-        raise StoreError(f"{path.parent} is no folder. Choose another place.")
-    if not path.parent.exists():
-        raise StoreError(f"{path.parent} is no folder. Make it, or choose another place.")
-    try_place(path)
+    place.check_parent()
+    place.try_writing()
 
 
-def write_npz(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Write arrays beside a file and rename it into place.
+def write_npz(path: PathOrUrl, arrays: Mapping[str, Any], *, overwrite: bool = True) -> None:
+    """Write arrays to a file, which is there whole or not at all.
 
     Raises
     ------
-    AccessError
+    StoreError
         If it cannot be written; what was there before is untouched.
     """
-    with replacement_file(path) as partial, partial.open("wb") as file:
+    with replacement_file(path, overwrite=overwrite) as file:
         np.savez(file, allow_pickle=False, **arrays)
 
 
 @contextmanager
-def replacement_file(path: Path) -> Iterator[Path]:
+def replacement_file(path: PathOrUrl, *, overwrite: bool = True) -> Iterator[BinaryIO]:
     """A file to write, which then takes the place of another; it is gone if anything fails.
 
     Raises
     ------
-    AccessError
-        If it cannot be written.
+    StoreError
+        If it cannot be written, or another came there meanwhile that may not be replaced.
     """
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with explain_errors(path, "nothing was replaced."):
-            yield partial
-            partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    with location_of(path).replacement(overwrite=overwrite) as file:
+        yield file

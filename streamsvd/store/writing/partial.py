@@ -32,6 +32,7 @@ class Partial:
 
     def __init__(self, place: Path) -> None:
         sweep(place)
+        self.place = place
         self.folder = place.with_name(f"{place.name}.partial-{uuid.uuid4().hex[:8]}")
         self.folder.mkdir(parents=True)
         # The name of the machine is there only once the lock is held: without it nobody removes the folder.

@@ -12,6 +12,7 @@ import re
 import uuid
 from pathlib import Path
 
+from streamsvd.checks.paths import PathOrUrl
 from streamsvd.errors import SpecError, StoreError
 from streamsvd.store.writing.exchange import exchange_paths
 from streamsvd.store.writing.partial import Partial, remove_replaced
@@ -19,8 +20,8 @@ from streamsvd.store.writing.partial import Partial, remove_replaced
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(?:/+|$)")
 
 
-def check_local(path: Path) -> None:
-    """Refuse a URL, which taken for a path is a folder named after its scheme.
+def check_local(path: PathOrUrl) -> None:
+    """Refuse a URL where only folders are written; taken for a path it is a folder named after its scheme.
 
     Raises
     ------
@@ -31,8 +32,7 @@ def check_local(path: Path) -> None:
     if found:
         url = f"{found[1]}://{str(path)[found.end() :]}"
         raise SpecError(
-            f"{url} is a URL, and results are in local folders: writing to object stores, and reading from them, is not built "
-            "yet. Pass a path, and copy what is written there."
+            f"{url} is a URL, and this is written to local folders alone. Pass a path, and copy what is written there."
         )
 
 

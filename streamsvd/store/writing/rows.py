@@ -1,9 +1,8 @@
-"""A new zarr array that is filled from its first row to its last, by way of buckets of rows on disk."""
+"""A new zarr array that is filled from its first row to its last, by way of buckets of rows beside it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,14 +11,14 @@ import numpy.typing as npt
 import zarr
 from zarr.codecs import BytesCodec, Crc32cCodec
 
+from streamsvd.checks.paths import PathOrUrl, place_of
 from streamsvd.errors import StoreError
 from streamsvd.labels import Dimension
-from streamsvd.store.explanations import explain_errors, path_exists
+from streamsvd.store.explanations import explain_errors
+from streamsvd.store.places import Location, PartialWork, Scratch, location_of
 from streamsvd.store.results.belongings import check_outside
-from streamsvd.store.sight import Address, FileAddress
+from streamsvd.store.sight import Address
 from streamsvd.store.writing.array_labels import ArrayLabels, create_labelled, is_labelled
-from streamsvd.store.writing.partial import Partial
-from streamsvd.store.writing.placing import check_local, put_back, put_in_place
 from streamsvd.store.writing.shield import defer_interrupts
 
 INTACT = "nothing was replaced."
@@ -36,10 +35,14 @@ class RowsSink:
     """Of the array, in messages."""
     beside: tuple[int, ...] = ()
     """Extents of its dimensions beside the first, where they are more than one."""
+    place: str = ""
+    """What it is to become, in messages."""
 
     def addresses(self) -> list[Address]:
         """Where other processes write."""
-        return [FileAddress(Path(self.path) / "zarr.json", 0)]
+        return location_of(place_of(self.path)).output_addresses(
+            "zarr.json", self.place or self.name
+        )
 
     def write(self, start: int, rows: Array, /) -> None:
         """Write rows from ``start`` on.
@@ -51,7 +54,10 @@ class RowsSink:
         """
         with explain_errors(f"rows {start} on of {self.name}"), defer_interrupts():
             # A row of zeros is written too: a chunk that is not there means damage.
-            array = zarr.open_array(self.path, mode="r+").with_config({"write_empty_chunks": True})
+            store = location_of(place_of(self.path)).store()
+            array = zarr.open_array(store, mode="r+", zarr_format=3).with_config(
+                {"write_empty_chunks": True}
+            )
             count = rows.shape[0]
             array[start : start + count] = (
                 rows.reshape(count, *self.beside) if self.beside else rows
@@ -83,7 +89,7 @@ class RowsWriter:
 
     def __init__(
         self,
-        path: Path,
+        path: PathOrUrl,
         shape: tuple[int, int],
         chunks: tuple[int, int],
         dtype: np.dtype[Any],
@@ -92,29 +98,28 @@ class RowsWriter:
         has_checksums: bool = False,
         labels: ArrayLabels | None = None,
     ) -> None:
-        check_local(path)
-        put_back(path)
-        if path_exists(path, "write") and not overwrite:
+        place = location_of(path)
+        place.settle()
+        taken = place.exists("write")
+        if taken and not overwrite:
             raise StoreError(
                 f"{path} exists already. Pass overwrite=True (--overwrite) to replace it."
             )
-        if path.exists() and not (_is_array(path) or is_labelled(path)):
+        if taken and not (_is_array(place) or is_labelled(path)):
             raise StoreError(
                 f"{path} exists and is no zarr array; it will not be replaced. Choose another place."
             )
         check_outside(path)
         self.path, self.shape, self.dtype, self.overwrite = path, shape, dtype, overwrite
         self.band = min(chunks[0], shape[0])
-        begun: list[Partial] = []
+        begun: list[PartialWork] = []
         try:
             # An interrupt waits: zarr writes in a thread of its own, and would go on in a folder that is removed.
             with explain_errors(path, INTACT), defer_interrupts():
-                begun.append(Partial(path))
+                begun.append(place.begin())
                 self.partial = begun[0]
-                self._buckets = self.partial.folder / "buckets"
-                self._buckets.mkdir()
                 self._array, self.inside = create_labelled(
-                    self.partial.folder / "array",
+                    self.partial.location,
                     ArrayLabels("", (Dimension("", shape[0]), Dimension("", shape[1])))
                     if labels is None
                     else labels,
@@ -128,21 +133,29 @@ class RowsWriter:
             raise
         self._waiting: list[Array] = []
         self._held = self._written = 0
+        self._runs: dict[int, int] = {}
+
+    @property
+    def scratch(self) -> Scratch:
+        """Rows on their way, which tasks put and take; gone when the array takes its place."""
+        return self.partial.scratch
 
     def put(self, bucket: int, rows: Array) -> None:
         """Rows behind those that the bucket holds already."""
-        with explain_errors(self.path, INTACT), (self._buckets / str(bucket)).open("ab") as file:
-            file.write(np.ascontiguousarray(rows).data)
+        name = f"{bucket}/{self._runs.get(bucket, 0):09d}"
+        self._runs[bucket] = self._runs.get(bucket, 0) + 1
+        with explain_errors(self.path, INTACT):
+            self.scratch.put(name, np.ascontiguousarray(rows).reshape(-1).view(np.uint8).data)
 
     def take(self, bucket: int) -> Array:
         """All rows of a bucket, which is gone then."""
-        path = self._buckets / str(bucket)
-        if not path.exists():
-            return np.empty((0, self.shape[1]), dtype=self.dtype)
         with explain_errors(self.path, INTACT):
-            rows = np.fromfile(path, dtype=self.dtype).reshape(-1, self.shape[1])
-            path.unlink()
-        return rows
+            parts = [
+                np.frombuffer(data, dtype=self.dtype) for data in self.scratch.take(str(bucket))
+            ]
+            self.scratch.remove(str(bucket))
+        found = np.concatenate(parts) if parts else np.empty(0, dtype=self.dtype)
+        return found.reshape(-1, self.shape[1])
 
     def append(self, rows: Array, order: npt.NDArray[np.intp]) -> None:
         """The rows of the array that follow, in the order given; whole bands of chunks are written."""
@@ -164,15 +177,15 @@ class RowsWriter:
 
     def sink(self) -> RowsSink:
         """Takes rows of the array from several tasks; how many they wrote is to be told to `count`."""
-        path = str((self.partial.folder / "array" / self.inside).absolute())
+        path = str((self.partial.folder / self.inside).absolute())
         extents = tuple(int(n) for n in self._array.shape[1:])
-        return RowsSink(path, path, extents if len(extents) > 1 else ())
+        return RowsSink(path, path, extents if len(extents) > 1 else (), str(self.path))
 
     def count(self, n_rows: int) -> None:
         """So many rows were written by way of the sink."""
         self._written += n_rows
 
-    def commit(self) -> Path:
+    def commit(self) -> PathOrUrl:
         """The array takes its place.
 
         Raises
@@ -186,12 +199,7 @@ class RowsWriter:
                 f"{self._written:,} of {self.shape[0]:,} rows were written to {self.path}; nothing was kept."
             )
         with explain_errors(self.path, INTACT), defer_interrupts():
-            self._buckets.rmdir()
-            inner = self.partial.folder / "array"
-            for part in list(inner.iterdir()):
-                part.rename(self.partial.folder / part.name)
-            inner.rmdir()
-            put_in_place(self.partial, self.path, overwrite=self.overwrite)
+            self.partial.publish(overwrite=self.overwrite)
         return self.path
 
     def discard(self) -> None:
@@ -199,10 +207,10 @@ class RowsWriter:
         self.partial.remove()
 
 
-def _is_array(path: Path) -> bool:
-    if (path / ".zarray").exists():
+def _is_array(place: Location) -> bool:
+    if place.size(".zarray") is not None:
         return True
     try:
-        return bool(msgspec.json.decode((path / "zarr.json").read_bytes())["node_type"] == "array")
+        return bool(msgspec.json.decode(place.read("zarr.json"))["node_type"] == "array")
     except (OSError, msgspec.DecodeError, KeyError, TypeError):
         return False

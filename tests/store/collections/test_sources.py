@@ -11,13 +11,13 @@ import zarr
 import streamsvd
 from streamsvd import ShapeError, SpecError, StoreError
 from streamsvd.store.collections import open_collection, write_collection
-from streamsvd.store.collections.safetensors import to_bfloat16, write_tensors
+from streamsvd.store.collections.safetensors import to_bfloat16
 
 
 def save_file(arrays, path):
     """As the package of that name writes it."""
     shapes = {k: (np.asarray(A).dtype.name, np.shape(A)) for k, A in arrays.items()}
-    write_tensors(path, shapes, arrays.values())
+    write_collection(path, shapes, arrays.items(), overwrite=True)
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_the_package_safetensors_reads_what_we_write_and_writes_what_we_read(blo
 def test_bfloat16_comes_as_float32_and_goes_back_to_the_nearest(tmp_path):
     values = np.array([[1.0, -2.5, 3e38], [1 + 2**-9, 1 + 2**-8 + 2**-9, 0.0]], np.float32)
     path = tmp_path / "b.safetensors"
-    write_tensors(path, {"w": ("bfloat16", values.shape)}, [values])
+    write_collection(path, {"w": ("bfloat16", values.shape)}, [("w", values)])
     package = pytest.importorskip("safetensors")
     with package.safe_open(path, "numpy") as file:
         assert file.get_slice("w").get_dtype() == "BF16"

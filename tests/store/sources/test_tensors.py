@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from streamsvd.errors import ShapeError, SpecError, StoreError
-from streamsvd.store.collections.safetensors import write_tensors
+from streamsvd.store.collections import write_collection
 from streamsvd.store.sources import open_source
 from streamsvd.testing import assert_source
 
@@ -18,7 +18,7 @@ A = np.arange(13 * 7.0).reshape(13, 7)
 
 
 def write(path, kind, **arrays):
-    write_tensors(path, {n: (kind, a.shape) for n, a in arrays.items()}, arrays.values())
+    write_collection(path, {n: (kind, a.shape) for n, a in arrays.items()}, arrays.items())
     return path
 
 
