@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.blas import in_one_thread
 from streamsvd.engine.task import RunCancelled, cancelled_runs, counted
+from streamsvd.engine.value_bytes import bytes_of
 from streamsvd.engine.worker_names import naming_this_worker
 
 S = TypeVar("S")
@@ -33,6 +34,9 @@ class ItemWork(Generic[S, Item, R]):
     function: Callable[[S, Item], R]
     shared: S
     run: str
+
+    def __sizeof__(self) -> int:
+        return bytes_of(self.shared)
 
 
 @in_one_thread

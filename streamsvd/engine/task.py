@@ -13,6 +13,7 @@ from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.blas import in_one_thread
 from streamsvd.engine.device import thread_backend
 from streamsvd.engine.passes import P, Pass, Reader, Sink, Span
+from streamsvd.engine.value_bytes import bytes_of
 from streamsvd.engine.worker_names import naming_this_worker
 from streamsvd.errors import (
     NonFiniteError,
@@ -75,6 +76,9 @@ class Work(Generic[P]):
     run: str
     sink: Sink | None = None
     is_unwanted: Callable[[], bool] | None = None
+
+    def __sizeof__(self) -> int:
+        return bytes_of((self.reader, self.pass_, self.sink))
 
     def check(self) -> None:
         """Raise if the run was cancelled, or nobody waits for this task."""

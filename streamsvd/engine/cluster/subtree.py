@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from streamsvd.engine.blas import in_one_thread
-from streamsvd.engine.cluster.sizes import SubtreeSum
 from streamsvd.engine.cluster.stopping import task_is_unwanted
 from streamsvd.engine.passes import Span
 from streamsvd.engine.task import Work, absorb, counted, merge, run_span
+from streamsvd.engine.value_bytes import bytes_of
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SubtreeSum:
+    """What a task hands back: the sum of a node of the tree, with its size."""
+
+    value: Any
+
+    def __sizeof__(self) -> int:
+        return bytes_of(self.value)
 
 
 @in_one_thread

@@ -24,9 +24,8 @@ from streamsvd.engine.cluster.losses import (
     killed_error,
 )
 from streamsvd.engine.cluster.placement import Placement
-from streamsvd.engine.cluster.sizes import SubtreeSum
 from streamsvd.engine.cluster.stopping import wait_on_workers
-from streamsvd.engine.cluster.subtree import join_sums, run_subtree
+from streamsvd.engine.cluster.subtree import SubtreeSum, join_sums, run_subtree
 from streamsvd.engine.cluster.transfers import Transfers
 from streamsvd.engine.passes import Span
 from streamsvd.engine.reader import MatrixReader

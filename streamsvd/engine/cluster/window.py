@@ -9,8 +9,6 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from dask.sizeof import sizeof
-
 from streamsvd.engine.cluster.heartbeat import BEAT_SECONDS, Heartbeat
 from streamsvd.engine.cluster.losses import (
     is_connection_lost,
@@ -19,11 +17,11 @@ from streamsvd.engine.cluster.losses import (
     killed_error,
 )
 from streamsvd.engine.cluster.passes import on_cluster
-from streamsvd.engine.cluster.sizes import bytes_of
 from streamsvd.engine.cluster.stopping import task_is_unwanted
 from streamsvd.engine.cluster.transfers import Transfers
 from streamsvd.engine.item_task import ItemWork, run_item
 from streamsvd.engine.task import RunCancelled
+from streamsvd.engine.value_bytes import bytes_of
 from streamsvd.engine.worker_checks import inspect_workers
 from streamsvd.errors import StreamSVDError
 from streamsvd.store.writing.shield import defer_interrupts
@@ -42,11 +40,8 @@ class ItemResult:
 
     value: Any
 
-
-@sizeof.register(ItemWork)  # type: ignore[untyped-decorator]
-@sizeof.register(ItemResult)  # type: ignore[untyped-decorator]
-def _size(value: Any) -> int:
-    return bytes_of(value)
+    def __sizeof__(self) -> int:
+        return bytes_of(self.value)
 
 
 def run_item_there(work: ItemWork[S, Item, R], item: Item) -> ItemResult:
