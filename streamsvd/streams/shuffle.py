@@ -139,6 +139,7 @@ def plan_shuffle(A: Any, *, memory: int | float | str | None = None, seed: int =
             f"rows go into {cut.buckets:,} bucket{'s' * (cut.buckets > 1)} beside the new array, and are read from there the second time; the matrix "
             "is written twice",
         ),
+        task_bytes=cut.worker_bytes,
         spans_are_tasks=True,
     )
 
