@@ -139,3 +139,28 @@ def test_a_worker_that_leaves_costs_time_alone(tmp_path):
     ):
         assert list(results(leave_first, str(tmp_path), range(20))) == list(range(20))
         assert (tmp_path / "left").exists()
+
+
+SLOW_MAY_END = threading.Event()
+
+
+def slow_on_one(first_worker, item):
+    """On one of the workers a task never ends while it is waited for."""
+    if item == 5 and distributed.get_worker().address == first_worker:
+        assert SLOW_MAY_END.wait(60)
+    return item
+
+
+def test_an_item_that_all_wait_for_is_sent_to_a_second_worker():
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=False, dashboard_address=":0"
+        ) as cluster,
+        distributed.Client(cluster),
+    ):
+        for worker in cluster.workers.values():  # whichever is given the item
+            SLOW_MAY_END.clear()
+            found = results(slow_on_one, worker.address, range(12))
+            assert list(islice(found, 12)) == list(range(12))
+            SLOW_MAY_END.set()
+            found.close()
