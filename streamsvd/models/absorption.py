@@ -23,7 +23,7 @@ from streamsvd.engine.events import (
     send_remarks,
 )
 from streamsvd.engine.meter import MemoryMark, mark_memory, peak_since
-from streamsvd.engine.ordered import ordered
+from streamsvd.engine.ordered import run_in_order
 from streamsvd.engine.submit import active_client
 from streamsvd.errors import ConflictError
 from streamsvd.info import Info, Status
@@ -248,7 +248,7 @@ class Absorption:
             items.append((a, b, at))
             at += -(-(b - a) // cut.height)
         what = f"the update of {self.version.store.name}"
-        made = ordered(
+        made = run_in_order(
             PartMaker.make_run, maker, items, at_once=cut.tasks, what=what, needs=cut.worker_bytes
         )
         with closing(made), reader.hashing() as take:

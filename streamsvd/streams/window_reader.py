@@ -17,7 +17,7 @@ from streamsvd.engine.allocator import PanelBuffer, panel_buffers
 from streamsvd.engine.concurrency import at_once, concurrency
 from streamsvd.engine.layout import Layout
 from streamsvd.engine.memory import BASE_BYTES
-from streamsvd.engine.ordered import WINDOW, ordered
+from streamsvd.engine.ordered import WINDOW, run_in_order
 from streamsvd.engine.panel_cache import PANEL_OVERHEAD, PanelCache
 from streamsvd.engine.passes import Span, Task
 from streamsvd.engine.reader import MatrixReader, check_finite, read_part
@@ -200,7 +200,7 @@ class WindowReader:
             return
         reader = replace(self, cache=None)
         runs = (run for group in groups for run in sorted(group))
-        coming = ordered(
+        coming = run_in_order(
             WindowReader.read_run, reader, runs, at_once=concurrency()[1], what="the stream",
             needs=self.worker_bytes,
         )  # fmt: skip

@@ -15,7 +15,7 @@ import pytest
 from threadpoolctl import threadpool_info
 
 from streamsvd.engine import task
-from streamsvd.engine.ordered import WINDOW, one_ahead, ordered
+from streamsvd.engine.ordered import WINDOW, one_ahead, run_in_order
 from streamsvd.errors import NonFiniteError
 
 
@@ -44,7 +44,7 @@ def times(factor, item):
 
 
 def results(function, shared, items, at_once=4):
-    return ordered(function, shared, items, at_once=at_once, what="the test")
+    return run_in_order(function, shared, items, at_once=at_once, what="the test")
 
 
 @pytest.mark.parametrize("n", [0, 1, 3, 50])

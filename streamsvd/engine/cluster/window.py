@@ -76,7 +76,7 @@ def take_in_order(
     per_thread
         Tasks that may be on their way for each thread.
     what, needs
-        As of `streamsvd.engine.ordered.ordered`.
+        As of `streamsvd.engine.ordered.run_in_order`.
     """
     with on_cluster(client, work.run, what) as beat:
 
@@ -84,7 +84,7 @@ def take_in_order(
             inspect_workers(client, work, needs)
 
         look()
-        window = Window(client, beat, work, items, look, per_thread, needs)
+        window = ItemWindow(client, beat, work, items, look, per_thread, needs)
         try:
             yield from window.results()
         finally:
@@ -132,7 +132,7 @@ class Waiting:
 
 
 @dataclass(slots=True, eq=False)
-class Window:
+class ItemWindow:
     """The items on their way, first to last.
 
     Attributes
