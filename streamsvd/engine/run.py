@@ -25,7 +25,7 @@ from streamsvd.engine.events import (
     send_remarks,
 )
 from streamsvd.engine.meter import MemoryMark, mark_memory, peak_since
-from streamsvd.engine.ordered import one_ahead, ordered
+from streamsvd.engine.ordered import one_ahead, run_in_order
 from streamsvd.engine.panel_cache import new_cache
 from streamsvd.engine.passes import Block, P, Pass, Reader, Sink, Span
 from streamsvd.engine.reader import MatrixReader
@@ -186,7 +186,7 @@ class Run:
             reader = replace(reader, readers=self.workers)
             yield from reader.blocks(whole, device, HomeTask(self.id))
             return
-        panels = ordered(
+        panels = run_in_order(
             MatrixReader.read_panel, replace(reader, cache=None), reader.layout.panels(whole),
             at_once=self.workers, what=f"pass {self.passes}", needs=self.needs,
         )  # fmt: skip
