@@ -204,7 +204,8 @@ def needs(
     alone = max(task_bytes(m, weighted=not weights.plain) for m in members)
     if backend == "gram":
         n = sum(m.shape[1] for m in members)
-        kept += ITEM * n * n * 16 + ITEM * collection.rows * sum(min(m.shape) for m in members)
+        sums = max(16, 9 + len(SlabReader(collection).spans).bit_length())
+        kept += ITEM * n * n * sums + ITEM * collection.rows * sum(min(m.shape) for m in members)
         return kept, 2 * ITEM * n * n + ITEM * 4 * slab_rows(n) * n
     if backend == "propose":
         tall = [(min(PROJECTION_ROWS, m.shape[0]), m.shape[1]) for m in members]

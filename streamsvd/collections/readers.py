@@ -17,13 +17,15 @@ from streamsvd.store.collections import Collection, Member, as_collection
 from streamsvd.typing import Matrix
 
 Array = npt.NDArray[Any]
-SPAN_BYTES = 2 << 20
-MOST_SPANS = 512
-"""Of the parts of a collection: bytes of a span at least, and spans at most."""
+SPAN_BYTES, LARGE_SPAN_BYTES = 2 << 20, 64 << 20
+USUAL_SPANS, MOST_SPANS = 512, 16_384
+"""Of arrays: bytes of a span at least, about, and how many there are; more than usual where each is so large, and at most what a
+scheduler bears. What they find of each array is the same however many there are."""
 SLAB_BYTES = 4 << 20
 LEAST_SLAB = 16
-MOST_SLAB_SPANS = 64
-"""Of rows of all members: bytes and rows that are read at once, about, and spans at most."""
+"""Of rows of all members: bytes and rows that are read at once, about."""
+USUAL_SLAB_SPANS, LARGE_SLAB_BYTES = 64, 1 << 30
+"""How many spans of such rows there are, and what each has where there are more: their sums are large, and few are alive at once."""
 
 
 def take_collection(collection: Any, nonfinite: str) -> Collection:
@@ -95,14 +97,20 @@ class CollectionReader:
 
 def part_spans(collection: Collection) -> tuple[Span, ...]:
     """Parts that one task reads, about equal bytes; they depend on the collection alone."""
-    total = sum(p.nbytes for p in collection.parts)
-    goal = max(SPAN_BYTES, -(-total // MOST_SPANS))
-    edges, held = [0], 0
-    for number, part in enumerate(collection.parts, start=1):
-        held += part.nbytes
-        if held >= goal or number == len(collection.parts):
+    return equal_runs([part.nbytes for part in collection.parts])
+
+
+def equal_runs(sizes: Sequence[int]) -> tuple[Span, ...]:
+    """Runs of arrays of about equal bytes, by the bytes of each."""
+    total = sum(sizes)
+    usual = min(-(-total // USUAL_SPANS), LARGE_SPAN_BYTES)
+    goal = max(SPAN_BYTES, usual, -(-total // MOST_SPANS))
+    edges, waiting = [0], 0
+    for number, size in enumerate(sizes, start=1):
+        waiting += size
+        if waiting >= goal or number == len(sizes):
             edges.append(number)
-            held = 0
+            waiting = 0
     return tuple(pairwise(edges))
 
 
@@ -149,7 +157,9 @@ class SlabReader:
     def spans(self) -> Sequence[Span]:
         """First and last row (exclusive) of each task."""
         rows = self.source.rows
-        step = max(slab_rows(self.columns), -(-rows // MOST_SLAB_SPANS))
+        large = self.source.whole_bytes // LARGE_SLAB_BYTES
+        most = max(USUAL_SLAB_SPANS, min(large, MOST_SPANS))
+        step = max(slab_rows(self.columns), -(-rows // most))
         return tuple(pairwise([*range(0, rows, step), rows]))
 
     def cost(self, spans: Sequence[Span], pass_: Pass[Any, Any] | None) -> int:

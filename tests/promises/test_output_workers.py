@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
+
 import streamsvd
 from streamsvd.engine import worker_checks
 from streamsvd.engine.worker_checks import workers_of
@@ -126,8 +127,10 @@ def _mortal(kind, marker):
         try:
             os.close(os.open(marker, os.O_CREAT | os.O_EXCL))
         except FileExistsError:
-            return found
-        os.kill(os.getpid(), signal.SIGKILL)
+            pass
+        else:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return found
 
     kind.write = killed
 
