@@ -1,8 +1,8 @@
 """O1: how fast is a matrix read from a store of objects, against the client alone with 16 requests in flight?
 
-``python -m benchmarks.object_store URL`` measures, in this process: a pass of the engine over the matrix, and the objects of its
-chunks fetched by the client of the store alone, 16 at once, each whole or by ranges, whichever is quicker. ``--serve FOLDER``
-is the store: a server on the loopback that waits before each request, or sends at a rate, and prints its address.
+``python -m benchmarks.object_store PATH`` measures, in this process: a pass of the engine over the matrix, and the objects of its
+chunks fetched by the client of the store alone, 16 at once, each whole or by ranges, whichever is quicker. The store is a server
+on the loopback, `benchmarks.loopback`.
 """
 
 from __future__ import annotations
@@ -10,19 +10,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import obstore
-
 from benchmarks import data
-from benchmarks.fresh import ROOT, Figures, fresh, median
+from benchmarks.fresh import Figures, fresh, median
+from benchmarks.loopback import served
 from benchmarks.pass_cost import Parts
 from benchmarks.tables import Row, Size, Table, judged
 from streamsvd.store.objects import object_store
@@ -45,75 +39,10 @@ CASES: dict[Size, dict[str, Extents]] = {
 NETWORKS = {f"{LATENCY_S:g} s a request": (LATENCY_S, 0.0), f"{RATE / 1e6:g} MB/s a connection": (0.0, RATE)}  # fmt: skip
 
 
-def serve(folder: Path, delay_s: float, rate: float) -> None:
-    """A store of the files of a folder, until standard input ends."""
-    from tests.object_store.proxy import FlakyProxy
-    from tests.object_store.upstreams import Folder
-
-    with FlakyProxy(Folder(folder)) as proxy:
-        proxy.delay_s, proxy.bytes_per_second = delay_s, rate or None
-        print(proxy.url, flush=True)
-        for line in sys.stdin:  # what was asked since the last line
-            del line
-            counts = {"requests": len(proxy.requests), "most_in_flight": proxy.most_in_flight}
-            proxy.requests.clear()
-            proxy.most_in_flight = 0
-            print(json.dumps(counts), flush=True)
-
-
-class Server:
-    """The store in a process of its own; variables of the environment lead to it."""
-
-    def __init__(self, folder: Path, delay_s: float, rate: float) -> None:
-        command = [sys.executable, "-m", "benchmarks.object_store", "--serve", str(folder)]
-        command += ["--delay", str(delay_s), "--rate", str(rate)]
-        path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path}
-        )  # fmt: skip
-        self.url = self._line()
-
-    def counts(self) -> Figures:
-        """Requests since the last call, and the most in flight."""
-        assert self._process.stdin is not None
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
-        return dict(json.loads(self._line()))
-
-    def _line(self) -> str:
-        assert self._process.stdout is not None
-        return self._process.stdout.readline().strip()
-
-    def close(self) -> None:
-        """End it."""
-        self._process.communicate()
-
-
-@contextmanager
-def served(folder: Path, delay_s: float, rate: float) -> Iterator[Server]:
-    """The store, to which the variables lead meanwhile."""
-    server = Server(folder, delay_s, rate)
-    asked = {
-        "AWS_ENDPOINT_URL": server.url,
-        "AWS_ACCESS_KEY_ID": "loopback",
-        "AWS_SECRET_ACCESS_KEY": "loopback",
-        "AWS_REGION": "us-east-1",
-    }
-    before = {name: os.environ.get(name) for name in asked}
-    os.environ.update(asked)
-    try:
-        yield server
-    finally:
-        server.close()
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
 async def fetch_alone(store: Any, sizes: dict[str, int], *, by_ranges: bool) -> int:
     """All objects by the client alone; their bytes."""
+    import obstore
+
     turns = asyncio.Semaphore(IN_FLIGHT)
 
     async def one(key: str, first: int, stop: int) -> int:
@@ -177,10 +106,9 @@ def table(size: Size = "full", rounds: int = 3) -> Table:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Measure a pass over a matrix in a store of objects, or be that store."""
+    """Measure a pass over a matrix in a store of objects."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.object_store", description=__doc__)
     parser.add_argument("path", type=Path, nargs="?", help="folder of a zarr array")
-    parser.add_argument("--serve", action="store_true", help="be the store of the files below PATH")
     parser.add_argument("--delay", type=float, default=0.0, help="seconds before each request")
     parser.add_argument(
         "--rate", type=float, default=0.0, help="bytes per second a connection; 0: any"
@@ -188,8 +116,6 @@ def main(arguments: list[str] | None = None) -> None:
     asked = parser.parse_args(arguments)
     if asked.path is None:
         print(table().markdown())
-    elif asked.serve:
-        serve(asked.path, asked.delay, asked.rate)
     else:
         print(json.dumps(measure(asked.path, asked.delay, asked.rate)))
 

@@ -11,21 +11,20 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.engine.device import Device
+from streamsvd.engine.layout import span_limit
 from streamsvd.engine.passes import P, Pass, S, Span, Task
 from streamsvd.errors import NonFiniteError, SpecError
 from streamsvd.store.collections import Collection, Member, as_collection
 from streamsvd.typing import Matrix
 
 Array = npt.NDArray[Any]
-SPAN_BYTES, LARGE_SPAN_BYTES = 2 << 20, 64 << 20
-USUAL_SPANS, MOST_SPANS = 512, 16_384
-"""Of arrays: bytes of a span at least, about, and how many there are; more than usual where each is so large, and at most what a
-scheduler bears. What they find of each array is the same however many there are."""
+SPAN_BYTES = 2 << 20
+MOST_SPANS = 512
+"""Of the parts of a collection: bytes of a span at least, and spans at most, as a rule."""
 SLAB_BYTES = 4 << 20
 LEAST_SLAB = 16
-"""Of rows of all members: bytes and rows that are read at once, about."""
-USUAL_SLAB_SPANS, LARGE_SLAB_BYTES = 64, 1 << 30
-"""How many spans of such rows there are, and what each has where there are more: their sums are large, and few are alive at once."""
+MOST_SLAB_SPANS = 64
+"""Of rows of all members: bytes and rows that are read at once, about, and spans at most, as a rule."""
 
 
 def take_collection(collection: Any, nonfinite: str) -> Collection:
@@ -103,8 +102,7 @@ def part_spans(collection: Collection) -> tuple[Span, ...]:
 def equal_runs(sizes: Sequence[int]) -> tuple[Span, ...]:
     """Runs of arrays of about equal bytes, by the bytes of each."""
     total = sum(sizes)
-    usual = min(-(-total // USUAL_SPANS), LARGE_SPAN_BYTES)
-    goal = max(SPAN_BYTES, usual, -(-total // MOST_SPANS))
+    goal = max(SPAN_BYTES, -(-total // span_limit(MOST_SPANS, total, 0)))
     edges, waiting = [0], 0
     for number, size in enumerate(sizes, start=1):
         waiting += size
@@ -157,8 +155,7 @@ class SlabReader:
     def spans(self) -> Sequence[Span]:
         """First and last row (exclusive) of each task."""
         rows = self.source.rows
-        large = self.source.whole_bytes // LARGE_SLAB_BYTES
-        most = max(USUAL_SLAB_SPANS, min(large, MOST_SPANS))
+        most = span_limit(MOST_SLAB_SPANS, self.source.pass_bytes, 8 * self.columns**2)
         step = max(slab_rows(self.columns), -(-rows // most))
         return tuple(pairwise([*range(0, rows, step), rows]))
 

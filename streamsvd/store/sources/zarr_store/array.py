@@ -247,7 +247,9 @@ def _pick_array(
     if variable is not None:
         return _find_variable(group, variable)
     check_group(node, where, node.path)
-    if encoding_of(node) == ROOT and "X" in set(node.array_keys()):  # what AnnData calls the data
+    if encoding_of(node) == ROOT and isinstance(
+        node.get("X"), zarr.Array
+    ):  # what AnnData calls the data
         return _find_variable(group, "X")
     members, remarks = group.list_members()
     arrays = {name: member for name, member in members.items() if isinstance(member, zarr.Array)}
