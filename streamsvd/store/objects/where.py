@@ -73,7 +73,7 @@ def object_store(url: str) -> Any:
             f"{url} is a URL of the unknown kind {scheme_of(url)}://. Check the address; {known} are known."
         )
     options, retries = _settings(provider, url)
-    return _opened(url, os.getpid(), environment_of(provider), options, retries)
+    return _open_store(url, os.getpid(), environment_of(provider), options, retries)
 
 
 def _settings(provider: Provider, url: str) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
@@ -85,7 +85,7 @@ def _settings(provider: Provider, url: str) -> tuple[tuple[Any, ...], tuple[Any,
 
 
 @lru_cache(maxsize=256)
-def _opened(
+def _open_store(
     url: str, process: int, environment: object, options: tuple[Any, ...], retries: tuple[Any, ...]
 ) -> Any:
     del process, environment  # they say which one it is

@@ -100,7 +100,9 @@ def test_large_chunks_are_fetched_by_ranges(url: str, flaky: FlakyProxy) -> None
         if first
     ]
     assert max(lengths) <= 5_000
-    assert 1 < flaky.most_in_flight < 2 * ranges.IN_FLIGHT  # the server sees the end of an answer late
+    assert (
+        1 < flaky.most_in_flight < 2 * ranges.IN_FLIGHT
+    )  # the server sees the end of an answer late
 
 
 def test_the_index_of_a_shard_is_read_once(bucket: str, flaky: FlakyProxy, tmp_path: Path) -> None:
@@ -125,6 +127,7 @@ FAULTS = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("layout", ["v3", "sharded"], indirect=True)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_what_the_network_does_changes_no_bit(url: str, flaky: FlakyProxy, fault: str) -> None:
     FAULTS[fault](flaky)
