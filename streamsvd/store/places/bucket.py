@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -14,10 +16,13 @@ from streamsvd.store.objects.where import object_store
 
 AT_ONCE = 16
 """Requests in flight."""
-CREATION_TRIES = 4
-"""Of an exclusive put that got no answer: the client library does not try it again."""
+TRIES = 4
+"""Of a request that got no answer and is none that the client library tries again, as exclusive puts and removals of several."""
 PART_BYTES = 16 << 20
 """Of a file that is put in parts."""
+PATIENCE_S = 60.0
+"""After which nothing is tried again."""
+_USED = re.compile(r"after (\d+) retries, max_retries: (\d+)")
 KEYS_AT_ONCE = 1000
 """Of a request that removes several objects."""
 
@@ -77,18 +82,14 @@ class Bucket:
 
         A put that succeeded and whose answer was lost is tried again: then the object is our own.
         """
-        from obstore.exceptions import AlreadyExistsError, GenericError, PreconditionError
+        from obstore.exceptions import AlreadyExistsError, PreconditionError
 
         with self._in_words("write", key):
-            for left in reversed(range(CREATION_TRIES)):
-                try:
-                    self._store.put(key, data, mode="create")
-                    return True
-                except (FileExistsError, AlreadyExistsError, PreconditionError):
-                    break
-                except GenericError:
-                    if not left:
-                        raise
+            try:
+                _until_answered(lambda: self._store.put(key, data, mode="create"))
+                return True
+            except (FileExistsError, AlreadyExistsError, PreconditionError):
+                pass
         try:
             return self.read(key) == data
         except FileNotFoundError:  # removed meanwhile
@@ -108,7 +109,7 @@ class Bucket:
 
         def remove(some: Sequence[str]) -> None:
             with self._in_words("remove", some[0]), contextlib.suppress(FileNotFoundError):
-                self._store.delete(list(some))
+                _until_answered(lambda: self._store.delete(list(some)))
 
         in_flight(remove, [keys[i : i + KEYS_AT_ONCE] for i in range(0, len(keys), KEYS_AT_ONCE)])
 
@@ -133,6 +134,27 @@ class Bucket:
     def _in_words(self, doing: Action, key: str) -> Iterator[None]:
         with in_words(doing, Url(self.root, key)):
             yield
+
+
+def _until_answered(request: Callable[[], object]) -> None:
+    """Make a request that may be made twice, and again if the connection broke off before the client had used up its tries."""
+    from obstore.exceptions import GenericError
+
+    began = time.monotonic()
+    for left in reversed(range(TRIES)):
+        try:
+            request()
+            return
+        except GenericError as error:
+            used = _USED.search(str(error))
+            spent = used is not None and used[1] == used[2]
+            if (
+                not left
+                or spent
+                or "status code" in str(error)
+                or time.monotonic() - began > PATIENCE_S
+            ):
+                raise
 
 
 @contextlib.contextmanager

@@ -196,7 +196,7 @@ class LocalWork(Partial):
     @property
     def scratch(self) -> LocalScratch:
         """See `PartialWork.scratch`."""
-        return LocalScratch((self.folder / SCRATCH).absolute())
+        return LocalScratch((self.folder / SCRATCH).absolute(), str(self.place))
 
     def publish(self, *, overwrite: bool) -> None:
         """See `PartialWork.publish`."""
@@ -225,11 +225,13 @@ class LocalScratch:
     """Files on their way; see `Scratch`."""
 
     folder: Path
+    place: str
+    """What it is for, in messages."""
 
     def put(self, name: str, data: Any) -> None:
         """See `Scratch.put`."""
         path = self.folder / name
-        with explain_errors(self.folder.parent):
+        with explain_errors(self.place, "nothing was replaced."):
             self.folder.mkdir(exist_ok=True)  # where the work is gone, nothing is made
             path.parent.mkdir(parents=True, exist_ok=True)
             partial = path.with_name(f".{uuid.uuid4().hex}")  # another try may write it now
@@ -240,7 +242,7 @@ class LocalScratch:
     def take(self, prefix: str) -> Iterator[bytes]:
         """See `Scratch.take`."""
         for name in self.names(prefix):
-            with explain_errors(self.folder.parent):
+            with explain_errors(self.place, "nothing was replaced."):
                 data = (self.folder / name).read_bytes()
             yield data
 

@@ -4,14 +4,15 @@ A reader takes what is at ``P`` for an array or a group if there is a ``zarr.jso
 metadata of arrays within, last the root, made exclusively: until then there is nothing. Where something is replaced its root goes
 first, and the rest of it before the new comes; between the two there is nothing either, and never a mixture.
 
-One process publishes at a place at a time, by a claim. A publication that was killed is finished by who comes next on that machine,
-as what is published is whole: the same copies again.
+One process publishes at a place at a time, by a claim. A publication that was killed, or failed, is finished by who comes next on
+that machine, as what is published is whole: the same copies again.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from streamsvd.checks.paths import Url
 from streamsvd.errors import StoreError
@@ -24,7 +25,7 @@ from streamsvd.store.places.claims import (
     make_claim,
 )
 from streamsvd.store.places.location import ROOT_METADATA
-from streamsvd.store.places.owners import current_owner
+from streamsvd.store.places.owners import current_owner, lay_down
 
 OWNER, CONTENT, SCRATCH, CLAIMS = "owner.json", "content", "scratch", "claims"
 METADATA_NAMES = frozenset(("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata"))
@@ -35,8 +36,17 @@ def work_folder(place: Url) -> Url:
     return place.with_name(f"{place.name}.partial")
 
 
-def publish(place: Url, work: Url, *, overwrite: bool) -> None:
+def publish(place: Url, work: Url, *, overwrite: bool, begin: Callable[[], None]) -> None:
     """Copy the content of a work to a place, and remove the work.
+
+    Parameters
+    ----------
+    place, work
+        Where to, and what.
+    overwrite
+        Whether something that is there is replaced.
+    begin
+        Is called when copies begin: from then on the work is to be left, if they fail, for whoever finishes them.
 
     Raises
     ------
@@ -44,13 +54,16 @@ def publish(place: Url, work: Url, *, overwrite: bool) -> None:
         If something came there meanwhile, another process is about to publish there, or the store refuses.
     """
     bucket = bucket_at(place)
-    with _right_to_publish(place, work, overwrite):
+    with _right_to_publish(place, work, overwrite) as right:
         if not overwrite and (bucket.has_keys(place.key) or bucket.size(place.key) is not None):
             raise StoreError(
                 f"{place} was made by another run meanwhile; it will not be replaced. Pass overwrite=True (--overwrite) "
                 "to replace it, or choose another place."
             )
+        begin()
+        right.is_left = True
         _move(bucket, place, work)
+        right.is_left = False
         remove_work(bucket, work)
 
 
@@ -86,20 +99,31 @@ def remove_work(bucket: Bucket, work: Url) -> None:
     bucket.remove(whose)
 
 
+@dataclass(slots=True)
+class Right:
+    """Whether a claim is left for the next when the block ends, which finishes what was begun then."""
+
+    is_left: bool = False
+
+
 @contextlib.contextmanager
-def _right_to_publish(place: Url, work: Url, replaces: bool) -> Iterator[None]:
+def _right_to_publish(place: Url, work: Url, replaces: bool) -> Iterator[Right]:
     """The right to publish, for as long as the block; what the dead have begun is finished first."""
     bucket, folder = bucket_at(place), work_folder(place) / CLAIMS
     name = work.key.removeprefix(place.parent.key).strip("/")
-    mine = SignedClaim(current_owner(), name, replaces)
-    claim, before = make_claim(bucket, folder, mine, f"publish {place}")
+    mine, right = SignedClaim(current_owner(), name, replaces), Right()
     try:
-        for each, dead in before:
-            _finish(bucket, place, dead)
-            bucket.remove([(folder / each).key])
-        yield
+        claim, before = make_claim(bucket, folder, mine, f"publish {place}")
+        try:
+            for each, dead in before:
+                _finish(bucket, place, dead)
+                bucket.remove([(folder / each).key])
+            yield right
+        finally:
+            if not right.is_left:
+                bucket.remove([claim.key])
     finally:
-        bucket.remove([claim.key])
+        lay_down(mine.owner)
 
 
 def _finish(bucket: Bucket, place: Url, dead: SignedClaim) -> None:

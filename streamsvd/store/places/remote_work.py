@@ -18,7 +18,7 @@ import msgspec
 from streamsvd.checks.paths import Url
 from streamsvd.store.places.bucket import bucket_at
 from streamsvd.store.places.claims import SignedClaim, make_claim, signature
-from streamsvd.store.places.owners import Owner, current_owner
+from streamsvd.store.places.owners import Owner, current_owner, lay_down
 from streamsvd.store.places.publication import (
     CLAIMS,
     CONTENT,
@@ -37,8 +37,9 @@ class RemoteWork:
     """Objects below ``P.partial/TOKEN``; see `PartialWork`."""
 
     def __init__(self, place: Url) -> None:
-        self.place, self._bucket, owner = place, bucket_at(place), current_owner()
+        self.place, self._bucket, self._is_moving = place, bucket_at(place), False
         sweep_prefixes(place)
+        self._owner = owner = current_owner()
         self._all = work_folder(place) / owner.token
         self.folder = self._all / CONTENT
         self._bucket.write((self._all / OWNER).key, msgspec.json.encode(owner))
@@ -57,25 +58,33 @@ class RemoteWork:
 
     def publish(self, *, overwrite: bool) -> None:
         """See `PartialWork.publish`."""
-        publish(self.place, self._all, overwrite=overwrite)
+        publish(self.place, self._all, overwrite=overwrite, begin=self._begin_move)
+        lay_down(self._owner)
+
+    def _begin_move(self) -> None:
+        self._is_moving = True
 
     def remove(self) -> None:
-        """See `PartialWork.remove`."""
-        remove_work(self._bucket, self._all)
+        """See `PartialWork.remove`; of what was about to take the place nothing, as the next run finishes that."""
+        lay_down(self._owner)
+        if not self._is_moving:
+            remove_work(self._bucket, self._all)
 
 
 class RemoteResumableWork(RemoteWork):
     """Objects below ``P.unfinished``; see `ResumableWork`. An acknowledged put is durable, whatever became of machines."""
 
     def __init__(self, place: Url, purpose: dict[str, Any]) -> None:
-        self.place, self._bucket = place, bucket_at(place)
+        self.place, self._bucket, self._is_moving = place, bucket_at(place), False
+        self._owner = current_owner()
         self._all = place.with_name(f"{place.name}.unfinished")
         self.folder = self._all / CONTENT
         self.is_continued, self.is_same_boot, self.was_another = False, True, False
         self._purpose = msgspec.json.decode(msgspec.json.encode(purpose))
-        mine = SignedClaim(current_owner())
         claims = self._all / CLAIMS
-        self._claim, dead = make_claim(self._bucket, claims, mine, f"write {place}")
+        self._claim, dead = make_claim(
+            self._bucket, claims, SignedClaim(self._owner), f"write {place}"
+        )
         self._bucket.remove([(claims / name).key for name, _ in dead])
         try:
             found = self._journal()
@@ -108,11 +117,13 @@ class RemoteResumableWork(RemoteWork):
 
     def leave(self) -> None:
         """See `ResumableWork.leave`."""
+        lay_down(self._owner)
         self._bucket.remove([self._claim.key])
 
     def remove(self) -> None:
         """See `PartialWork.remove`."""
-        self._clear()
+        if not self._is_moving:
+            self._clear()
         self.leave()
 
 

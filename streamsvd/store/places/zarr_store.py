@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from zarr.abc.store import ByteRequest
@@ -81,6 +82,17 @@ class PlaceStore(ObjectStore):  # type: ignore[misc]  # zarr is Any to mypy
         """Whether there is an object."""
         with in_words("read", self.root / key):
             return bool(await super().exists(key))
+
+    async def _list(self, prefix: str | None = None) -> AsyncGenerator[Any, None]:
+        with in_words("list", self.root):
+            async for found in super()._list(prefix):
+                yield found
+
+    async def list_dir(self, prefix: str) -> AsyncGenerator[str, None]:
+        """Names directly below a prefix."""
+        with in_words("list", self.root):
+            async for name in super().list_dir(prefix):
+                yield name
 
 
 def _place_store(place: Url, read_only: bool, is_whole: bool) -> PlaceStore:
