@@ -51,6 +51,11 @@ def is_absent(error: BaseException) -> bool:
     return absent and "NoSuchBucket" not in str(error)
 
 
+def is_denial(error: BaseException | None) -> bool:
+    """Whether an error says that something may not be read, or is not there: some stores do not tell which."""
+    return error is not None and "status code: 403" in str(error) and "AccessDenied" in str(error)
+
+
 def is_fault(error: BaseException) -> bool:
     """Whether an error is one of the client of stores of objects."""
     return bool(_obstore_classes(error)) or "Debug source" in str(error)

@@ -181,6 +181,17 @@ def test_opening_says_it_too(plain_url: str, flaky: FlakyProxy, status: int, wor
     assert "Restore" not in str(caught.value)
 
 
+@pytest.mark.parametrize("layout", ["v2"], indirect=True)
+def test_a_bucket_that_may_not_be_listed_refuses_what_it_has_not(
+    url: str, flaky: FlakyProxy
+) -> None:
+    flaky.answer(403, key=r"zarr\.json$|\.zgroup$")
+    assert_array_equal(read_all(open_source(url)), values())
+    flaky.answer(403, key=r"\.zattrs$")
+    with pytest.raises(StoreError, match="'.zattrs' of .* does not allow it"):
+        open_source(url)
+
+
 @pytest.mark.usefixtures("few_tries")
 def test_a_store_that_is_not_there_is_told_from_an_array_that_is_not(
     bucket: str, monkeypatch: pytest.MonkeyPatch
