@@ -23,7 +23,7 @@ PART_BYTES = 16 << 20
 """Of a file that is put in parts."""
 PATIENCE_S = 60.0
 """After which nothing is tried again."""
-_USED = re.compile(r"after (\d+) retries, max_retries: (\d+)")
+_TRIES_TAKEN = re.compile(r"after (\d+) retries, max_retries: (\d+)")
 ITEMS_AT_ONCE = 4096
 """That wait for one of the requests in flight."""
 KEYS_AT_ONCE = 1000
@@ -149,7 +149,7 @@ def _until_answered(request: Callable[[], object]) -> None:
             request()
             return
         except GenericError as error:
-            used = _USED.search(str(error))
+            used = _TRIES_TAKEN.search(str(error))
             spent = used is not None and used[1] == used[2]
             if (
                 not left
