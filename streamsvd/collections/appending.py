@@ -241,8 +241,10 @@ def append(
         writing = store.begin_after(held.version)
         writing.keep(held)
         try:
-            sink = None if saving else writing.sink()
-            placed = run.run.once("places", replace(_placing(store, held, run), sink=sink))
+            sink, passes = None if saving else writing.sink(), 1
+            placed: list[Placement] = []
+            if request.principal != 1:
+                placed = run.run.once("places", replace(_placing(store, held, run), sink=sink))
             zeros = {p.name: p.zeros for p in placed if p.zeros}
             clusters, records = list(held.clusters), dict(held.members)
             for i, p in enumerate(placed):
@@ -259,6 +261,8 @@ def append(
                 fits = [p.fit for p in placed if p.fit is not None and p.fit.cluster == number]
                 clusters[number] = extend_cluster(clusters[number], number, held, fits)
             for one in new_clusters(run, [p for p in placed if p.sketch is not None], sink):
+                zeros |= one.zeros
+                passes = max(passes, one.passes)
                 for shared in one.parts:
                     number = len(clusters)
                     c, some = put(writing, number, shared, one.arrays, members, zeros, run.metrics)
@@ -269,7 +273,7 @@ def append(
         except BaseException:
             writing.abandon()
             raise
-        info = run.info(zeros, 1)
+        info = run.info(zeros, passes)
     callback(ResultWritten(store.name))
     return compression_report(
         CompressedCollection(store, contents), options, plan, info, reads=run.reads, zeros=zeros,
@@ -281,19 +285,20 @@ def new_clusters(
     run: ClusteringRun, placed: Sequence[Placement], sink: EditionSink | None
 ) -> Iterator[FoundCluster]:
     """Clusters of those that fit nowhere, and the arrays that are kept as they are; where they have residuals, one more read."""
+    request, members = run.request, run.members
+    if request.principal == 1:
+        alone = without_basis(sorted(members), members, run.source.rows)
+        yield from with_residuals(run, PrincipalParts(1.0, [alone], 0), sink)
+        return
     sketches = [p.sketch for p in placed if p.sketch is not None]
     values = {p.name: p.values for p in placed if p.values is not None}
     if not sketches:
         return
-    request, members = run.request, run.members
-    if request.principal == 1:
-        found = [without_basis(sorted(s.key for s in sketches), members, run.source.rows)]
-    else:
-        found = [
-            part
-            for one in cluster_sketches(sketches, request.criteria)
-            for part in run.encode(one, request.error, request.spare)
-        ]
+    found = [
+        part
+        for one in cluster_sketches(sketches, request.criteria)
+        for part in run.encode(one, request.error, request.spare)
+    ]
     if request.target is not None:
         yield from with_residuals(run, PrincipalParts(request.error, found, 1), sink)
         return
@@ -351,15 +356,11 @@ def _plan_additions(
 
 def _placing(store: CompressedStore, held: Contents, run: ClusteringRun) -> PlacementPass:
     request, rows = run.request, Metric(rows=run.metrics.rows)
-    known = (
-        []
-        if request.principal == 1
-        else [
-            StoredBasis.of(i, store.array(held, c.basis), rows)
-            for i, c in enumerate(held.clusters)
-            if c.rank > 0 and not c.raw
-        ]
-    )
+    known = [
+        StoredBasis.of(i, store.array(held, c.basis), rows)
+        for i, c in enumerate(held.clusters)
+        if c.rank > 0 and not c.raw
+    ]
     return PlacementPass(
         known,
         request.error,

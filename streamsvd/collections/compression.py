@@ -105,7 +105,8 @@ def compress(
     Notes
     -----
     Cost: one read, and a write of factors; with ``principal`` a second read, or, at 1, one in all, and about 20 products of a
-    matrix with its weights. Matrices that are no smaller as factors are kept as they are, exactly. A kill
+    matrix with its weights; tasks write what they find themselves, unless ``checkpoint`` is to have it. An addition that fits no basis is read
+    a second time where there are residuals. Matrices that are no smaller as factors are kept as they are, exactly. A kill
     at any moment leaves the version before.
     """
     if append:

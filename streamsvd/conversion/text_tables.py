@@ -119,6 +119,7 @@ def convert_table(
         with in_run(run):
             folder, has_gaps = partial.folder, False
             inside, rows = folder / DEFAULT_NAME if named else folder, 0
+            inside.mkdir(exist_ok=True)
             task = HomeTask(run.id)
             with run.at_home("text into chunks", size) as progress:
                 for index, values in enumerate(_chunks(table, names, dtype, height)):

@@ -103,6 +103,7 @@ def write_chunks(
     reader = plan.rows.reader(source, row_spans(plan, missing))
     run.workers = plan.rows.workers
     run(ChunkWriting(chunks, tiles), "rows into chunks", reader=reader)
+    chunks.clear_partial()  # of workers that were killed
     if tiles is not None:
         with explain_errors(tiles.folder):
             shutil.rmtree(tiles.folder)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+from streamsvd.engine.machines import (
+    PAUSE_SHARE,
+    PROCESS_BYTES,
+    WORKER_SHARE,
+    machines_thought_of,
+    worker_share_of,
+)
 from streamsvd.engine.memory import default_budget, parse_bytes, show_bytes
 from streamsvd.engine.submit import active_client
 from streamsvd.engine.worker_checks import require_workers
 from streamsvd.engine.worker_names import worker_label
 from streamsvd.errors import Allowance
-
-WORKER_SHARE = 0.6
-"""Of a worker's limit: at more it spills, is paused, and is killed in the end."""
-
-PAUSE_SHARE = 0.8
-"""Of its limit at which a worker is paused."""
-
-PROCESS_BYTES = 110 << 20
-"""A worker with our imports, before any task."""
 
 
 def allowed_bytes(memory: int | float | str | None) -> int:
@@ -39,13 +37,16 @@ def worker_share() -> Allowance | None:
 
     A plan counts the tasks of the busiest process; where a worker has fewer threads, its limit is that of so many more.
     """
+    machines = machines_thought_of()
+    if machines is not None:
+        return machines.allowance
     client = active_client()
     if client is None:
         return None
     known = require_workers(client)
     busiest = max(int(worker["nthreads"]) for worker in known.values())
     shares = [
-        (_share(limit) * busiest // max(1, int(worker["nthreads"])), limit, address)
+        (worker_share_of(limit) * busiest // max(1, int(worker["nthreads"])), limit, address)
         for address, worker in known.items()
         if (limit := int(worker.get("memory_limit") or 0)) and not address.startswith("inproc://")
     ]
@@ -55,7 +56,3 @@ def worker_share() -> Allowance | None:
     threads = int(known[address]["nthreads"])
     of = f"{worker_label(address, known[address])}, whose limit is {show_bytes(limit)} for {threads} {'thread' if threads == 1 else 'threads'},"
     return Allowance(share, of, threads / busiest / WORKER_SHARE, int(PROCESS_BYTES / PAUSE_SHARE))
-
-
-def _share(limit: int) -> int:
-    return max(1, min(int(WORKER_SHARE * limit), int(PAUSE_SHARE * limit) - PROCESS_BYTES))

@@ -10,19 +10,17 @@ and that is an estimate: what it assumes is said with it. Bytes and tasks are co
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
-from streamsvd.engine.machines import WORKER_SHARE, Machines, count_of, show_rate
-from streamsvd.engine.memory import MIB, show_bytes
+from streamsvd.engine.machines import Machines, count_of, show_rate
+from streamsvd.engine.memory import show_bytes
 from streamsvd.engine.task_count import (
     LEAST_PER_THREAD,
-    MOST_TASKS,
     THREAD_RATE,
     USUAL_PER_THREAD,
+    moved_sums,
     task_level,
     tasks_of_pass,
-    usual_leaf_seconds,
 )
 from streamsvd.errors import BudgetError
 
@@ -223,14 +221,10 @@ def plan_cluster(load: PassLoad, machines: Machines, what: str) -> ClusterPlan:
     BudgetError
         If the tasks of a worker do not fit its memory; it names the least that does.
     """
-    allowed = machines.task_limit
+    allowed = machines.allowance
     if allowed is not None and load.worker_bytes > allowed:
-        least = least_memory(load.worker_bytes)
         raise BudgetError(
-            f"{what}, a worker of {count_of(machines.threads, 'thread')} and {show_bytes(machines.worker_memory or 0)},",
-            load.worker_bytes,
-            allowed,
-            f'Pass worker_memory="{least // MIB}MiB" or more, or fewer threads.',
+            f"{what}, on all threads of a worker at once,", load.worker_bytes, allowed, ""
         )
     seconds = estimate_seconds(load, machines)
     tasks = _tasks(load, machines)
@@ -258,17 +252,12 @@ def plan_cluster(load: PassLoad, machines: Machines, what: str) -> ClusterPlan:
         most_workers=most,
         limit=limit,
         worker_bytes=load.worker_bytes,
-        worker_limit=allowed,
+        worker_limit=None if allowed is None else int(allowed),
         client_bytes=load.client_bytes,
         pass_price=None if price is None else price * total,
         run_price=None if price is None or run is None else price * run,
         assumptions=_assumptions(load, machines),
     )
-
-
-def least_memory(task_bytes: int) -> int:
-    """Memory of a worker whose tasks take so many bytes, in whole MiB."""
-    return -(-math.ceil(task_bytes / WORKER_SHARE) // MIB) * MIB
 
 
 def estimate_seconds(load: PassLoad, machines: Machines) -> PassSeconds:
@@ -291,14 +280,6 @@ def estimate_seconds(load: PassLoad, machines: Machines) -> PassSeconds:
         merges=depth * (across + join) + load.sum_bytes / machines.bandwidth,
         dense=load.dense_seconds,
     )
-
-
-def moved_sums(tasks: int, workers: int) -> int:
-    """Sums that go from one process to another, the last of them home: neighbours meet on the worker that made one of them.
-
-    Tasks go to whoever is free, so that a neighbour is on another worker but for chance, one in ``workers``.
-    """
-    return 1 + round((tasks - 1) * (1 - 1 / workers))
 
 
 def enough_workers(load: PassLoad, machines: Machines) -> tuple[int, str]:
@@ -347,17 +328,13 @@ def _thread_seconds(load: PassLoad, machines: Machines) -> float:
 def _level(load: PassLoad, machines: Machines) -> int:
     if load.leaves_are_tasks:
         return 0
-    return task_level(
-        load.leaves, machines.total_threads, usual_leaf_seconds(load.pass_bytes, load.leaves)
-    )
+    return task_level(load.leaves, load.pass_bytes, machines.total_threads)
 
 
 def _tasks(load: PassLoad, machines: Machines) -> int:
     if load.leaves_are_tasks:
         return load.leaves
-    return tasks_of_pass(
-        load.leaves, machines.total_threads, usual_leaf_seconds(load.pass_bytes, load.leaves)
-    )
+    return tasks_of_pass(load.leaves, load.pass_bytes, machines.total_threads)
 
 
 def _assumptions(load: PassLoad, machines: Machines) -> tuple[str, ...]:
@@ -368,5 +345,5 @@ def _assumptions(load: PassLoad, machines: Machines) -> tuple[str, ...]:
         f"a thread reads and multiplies {show_rate(rate)}, all of them alike; the source is {limit}",
         f"{1e3 * SCHEDULER_SECONDS:g} ms of the scheduler and {1e3 * WORKER_SECONDS:g} ms of a worker a task; links of "
         f"{show_rate(machines.bandwidth)}; the last tasks are late by half of one",
-        f"{LEAST_PER_THREAD} to {2 * USUAL_PER_THREAD} tasks a thread, at most {MOST_TASKS:,}; nothing of it was measured above 4 workers",
+        f"{LEAST_PER_THREAD} to {2 * USUAL_PER_THREAD} tasks a thread; each worker has a run of neighbours; nothing of it was measured above 4 workers",
     )

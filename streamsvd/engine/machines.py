@@ -12,13 +12,17 @@ from typing import Any
 
 from streamsvd.engine.memory import parse_bytes, show_bytes
 from streamsvd.engine.submit import active_client
-from streamsvd.engine.worker_checks import workers_of
-from streamsvd.errors import SpecError
+from streamsvd.engine.worker_checks import require_workers
+from streamsvd.errors import Allowance, SpecError
 
 BANDWIDTH = 1.25e9
 """Bytes a second of a worker's link where none is said: 10 Gbit/s."""
 WORKER_SHARE = 0.6
-"""Of a worker's memory, what tasks may take: beyond it dask puts results on disk, and imports take some of the rest."""
+"""Of a worker's limit: at more it spills, is paused, and is killed in the end."""
+PAUSE_SHARE = 0.8
+"""Of its limit at which a worker is paused."""
+PROCESS_BYTES = 110 << 20
+"""A worker with our imports, before any task."""
 MOST_WORKERS = 1_000_000
 
 _RATE = re.compile(
@@ -57,9 +61,13 @@ class Machines:
     thread_rate: float | None = None
 
     @property
-    def task_limit(self) -> int | None:
-        """Bytes that the tasks of a worker may take."""
-        return None if self.worker_memory is None else int(WORKER_SHARE * self.worker_memory)
+    def allowance(self) -> Allowance | None:
+        """What a plan may take of a worker; None where nothing limits."""
+        if self.worker_memory is None:
+            return None
+        of = f"a worker of {count_of(self.threads, 'thread')} and {show_bytes(self.worker_memory)}"
+        share = worker_share_of(self.worker_memory)
+        return Allowance(share, of, 1 / WORKER_SHARE, int(PROCESS_BYTES / PAUSE_SHARE))
 
     def explain(self) -> str:
         """The machines in words."""
@@ -110,9 +118,11 @@ class MachineOptions:
         )
 
 
-_thought: ContextVar[Machines | None] = ContextVar("streamsvd_machines", default=None)
+_imaginary: ContextVar[Machines | None] = ContextVar("streamsvd_machines", default=None)
 _NOTHING = MachineOptions()
-_said: ContextVar[MachineOptions] = ContextVar("streamsvd_machine_options", default=_NOTHING)
+_options_in_force: ContextVar[MachineOptions] = ContextVar(
+    "streamsvd_machine_options", default=_NOTHING
+)
 
 
 @contextmanager
@@ -138,33 +148,36 @@ def planning_for(options: MachineOptions) -> Iterator[None]:
         threads = _count(1 if options.threads is None else options.threads, "threads", 4096)
         memory = None if options.worker_memory is None else _memory(options.worker_memory)
         thought = options.machines(workers, threads, workers * threads, memory)
-    tokens = _thought.set(thought), _said.set(options)
+    tokens = _imaginary.set(thought), _options_in_force.set(options)
     try:
         if client is not None:
             machines_in_force()  # what was said is checked before anything else
         yield
     finally:
-        _thought.reset(tokens[0])
-        _said.reset(tokens[1])
+        _imaginary.reset(tokens[0])
+        _options_in_force.reset(tokens[1])
 
 
 def machines_thought_of() -> Machines | None:
     """Those that a plan is made for, which are not there; None for a plan of what is."""
-    return _thought.get()
+    return _imaginary.get()
 
 
 def machines_in_force() -> Machines | None:
     """Those that a plan is made for, or of the active cluster; None where passes run in this process."""
-    thought = _thought.get()
+    thought = _imaginary.get()
     if thought is not None:
         return thought
     client = active_client()
     if client is None:
         return None
-    known = workers_of(client).values()
-    threads = [int(worker["nthreads"]) for worker in known]
-    limits = [int(worker.get("memory_limit") or 0) for worker in known]
-    return _said.get().machines(
+    known = require_workers(client)
+    threads = [int(worker["nthreads"]) for worker in known.values()]
+    limits = [  # of workers in this process nothing is known
+        0 if address.startswith("inproc://") else int(worker.get("memory_limit") or 0)
+        for address, worker in known.items()
+    ]
+    return _options_in_force.get().machines(
         max(1, len(threads)),
         max(threads, default=1),
         max(1, sum(threads)),
@@ -172,9 +185,14 @@ def machines_in_force() -> Machines | None:
     )
 
 
+def worker_share_of(limit: int) -> int:
+    """Bytes of a worker of this limit that a plan may take."""
+    return max(1, min(int(WORKER_SHARE * limit), int(PAUSE_SHARE * limit) - PROCESS_BYTES))
+
+
 def is_on_cluster() -> bool:
     """Whether passes run, or would run, on a cluster: its threads are what they are, and nothing of the matrix stays there."""
-    return _thought.get() is not None or active_client() is not None
+    return _imaginary.get() is not None or active_client() is not None
 
 
 def parse_rate(text: Any, name: str) -> float:

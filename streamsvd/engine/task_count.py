@@ -6,57 +6,47 @@ and in which order, depends on the tree alone, so the number of tasks is in no b
 
 from __future__ import annotations
 
-LEAST_PER_THREAD = 2
-"""Tasks of a thread at least, where there are leaves: one of them late costs half, not all."""
-USUAL_PER_THREAD = 8
-"""And where each lasts `TASK_SECONDS`: 8 to 16, as sizes are powers of two."""
-TASK_SECONDS = 5.0
-"""What a task lasts before there are more of them: the scheduler takes milliseconds for each."""
-MOST_TASKS = 16_384
 THREAD_RATE = 0.35e9
-"""Decoded bytes that one thread reads and multiplies a second, as measured on passes over 2,000 columns."""
+"""Decoded bytes that one thread reads and multiplies a second, about, as measured on passes over 2,000 columns."""
+LEAST_SECONDS, THREAD_SECONDS = 0.25, 0.01
+"""What a task should last at least, and so long for each thread of the cluster: a task costs the scheduler 2 ms, which is then
+a fifth of its time however many threads there are."""
+LEAST_PER_THREAD, USUAL_PER_THREAD = 2, 8
+"""Tasks of a thread at least, where there are leaves, and where they last long enough: up to twice as many, as sizes are powers
+of two. One that is late costs a share of a pass that is the smaller the more there are."""
 
 
-def tasks_of_pass(leaves: int, threads: int, leaf_seconds: float | None = None) -> int:
-    """Tasks of a pass: ``ceil(leaves / 2**task_level(...))``, never more than leaves.
+def task_level(leaves: int, n_bytes: int, threads: int) -> int:
+    """Level of the nodes that are tasks, 0 for leaves themselves.
 
     Parameters
     ----------
-    leaves
-        Leaves of the merge tree, one at least.
+    leaves, n_bytes
+        Leaves of the merge tree, one at least, and decoded bytes of the pass.
     threads
         Of all workers together.
-    leaf_seconds
-        What one leaf takes one thread; None where that is not known, and then it counts as long.
     """
-    return -(-leaves // (1 << task_level(leaves, threads, leaf_seconds)))
+    seconds = n_bytes / THREAD_RATE / threads
+    least = max(LEAST_SECONDS, THREAD_SECONDS * threads)
+    wanted = threads * min(max(int(seconds / least), LEAST_PER_THREAD), USUAL_PER_THREAD)
+    return max(0, (leaves // wanted).bit_length() - 1)
 
 
-def usual_leaf_seconds(pass_bytes: int, leaves: int) -> float:
-    """What a leaf takes one thread at `THREAD_RATE`: what plans and runs count with, so that they have the same tasks."""
-    return pass_bytes / leaves / THREAD_RATE
+def tasks_of_pass(leaves: int, n_bytes: int, threads: int) -> int:
+    """Tasks of a pass: ``ceil(leaves / 2**task_level(...))``, never more than leaves."""
+    return -(-leaves // (1 << task_level(leaves, n_bytes, threads)))
 
 
-def task_level(leaves: int, threads: int, leaf_seconds: float | None = None) -> int:
-    """Level of the nodes that are tasks, 0 for leaves themselves.
+def moved_sums(tasks: int, workers: int) -> int:
+    """Sums that go from one process to another, the last of them home, where each worker has a run of neighbouring tasks.
 
-    The highest at which threads still have `USUAL_PER_THREAD` each, and no more than `MOST_TASKS` are left; above it the
-    lowest at which a task lasts `TASK_SECONDS`, but none at which a thread would have fewer than `LEAST_PER_THREAD`.
-    So it never falls with leaves, and never rises with threads or with seconds.
+    A node of the tree is joined where its left part lies; the right part of the join over task ``b`` begins there, and its left
+    one at ``b`` without its lowest bit.
     """
-    assert leaves >= 1
-    assert threads >= 1
+    if workers >= tasks:
+        return tasks
 
-    def count(level: int) -> int:
-        return -(-leaves // (1 << level))
+    def owner(task: int) -> int:
+        return task * workers // tasks
 
-    level = 0
-    while count(level) > MOST_TASKS or count(level + 1) >= USUAL_PER_THREAD * threads:
-        level += 1
-    while (
-        leaf_seconds is not None
-        and (leaf_seconds * (1 << level)) < TASK_SECONDS
-        and count(level + 1) >= LEAST_PER_THREAD * threads
-    ):
-        level += 1
-    return level
+    return 1 + sum(owner(b) != owner(b & (b - 1)) for b in range(1, tasks))

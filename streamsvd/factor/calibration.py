@@ -6,6 +6,7 @@ divides by; products are timed in the very folds, blocks and types that its pass
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -64,7 +65,9 @@ def measure_speeds(source: Source, plan: Plan) -> Speeds:
     Cost: about two seconds, the memory of one pass. Chunks that the system has in its cache are read
     faster than the disk gives them: the read rate is that of the state in which the source is now.
     """
-    threads = min(concurrency()[1], plan.at_once)
+    threads = min(
+        concurrency()[1], plan.at_once, os.cpu_count() or 1
+    )  # a cluster may be thought of
     typical = Speeds()
     # krylov along the same axis is timed even where Gram is the plan: both are to be compared
     complex_ = source.dtype.kind == "c"

@@ -16,7 +16,7 @@ from streamsvd.engine.budget import allowed_bytes
 from streamsvd.engine.cluster_plan import ClusterPlan
 from streamsvd.engine.concurrency import concurrency
 from streamsvd.engine.layout import Layout
-from streamsvd.engine.machines import machines_thought_of
+from streamsvd.engine.machines import machines_in_force
 from streamsvd.engine.memory import parse_bytes, show_bytes
 from streamsvd.engine.run_plan import CACHE_NOTE
 from streamsvd.errors import BudgetError
@@ -35,7 +35,7 @@ from streamsvd.factor.candidates import (
     thread_variants,
 )
 from streamsvd.factor.options import Route, SVDOptions
-from streamsvd.factor.plan_load import cluster_plan, dense_remedy
+from streamsvd.factor.plan_load import cluster_plan, dense_remedy, worker_bytes
 from streamsvd.factor.plan_options import missing_value_notes
 from streamsvd.factor.problem import MatrixOptions
 from streamsvd.numerics.blocks import Axis
@@ -226,15 +226,17 @@ def make_plan(
     asked = int(budget) if options.memory is None else parse_bytes(options.memory)
     options = replace(options, memory=asked, tol=options.width_tol)
     rank = options.rank_limit(source.shape)
-    machines = machines_thought_of()
-    limit = None if machines is None else machines.task_limit
+    machines = machines_in_force()
+    limit = None if machines is None else machines.allowance
 
     def realised(shape: PlanCandidate, kept: int = 0) -> PlanCandidate | None:
         """It on the threads there are, beside so many bytes; None where that does not fit."""
         shapes = thread_variants(source, options, shape, threads=threads[1], budget=budget)
         fit = [found for found in shapes if found.projected_bytes + kept <= budget]
         if limit is not None:  # of a worker: of equal bits those that keep to it, or come nearest
-            fit = [s for s in fit if s.tasks <= limit] or sorted(fit, key=lambda s: s.tasks)[:1]
+            needs = [worker_bytes(found, threads[1]) for found in fit]
+            most = max(limit, min(needs, default=0))
+            fit = [found for found, need in zip(fit, needs, strict=True) if need <= most]
         return min(fit, key=lambda s: seconds_of(source, options, s, rates, *threads), default=None)
 
     fitting: list[tuple[float, PlanCandidate, PlanCandidate]] = []
@@ -258,8 +260,9 @@ def make_plan(
             fitting.append(first)
             continue
         seconds, frugal = min(timed, key=lambda pair: pair[1].projected_bytes)
-        shapes = thread_variants(source, options, frugal, threads=1, budget=budget)
-        least = min(shape.projected_bytes for shape in shapes)
+        fewest = 1 if machines is None else threads[1]  # threads of a worker are what they are
+        shapes = thread_variants(source, options, frugal, threads=fewest, budget=budget)
+        least = min(max(shape.projected_bytes, worker_bytes(shape, fewest)) for shape in shapes)
         smallest = least if smallest is None else min(smallest, least)
         verdict = f"does not fit, needs {show_bytes(least)}"
         at_home = min(at_home, min(shape.home for _, shape in timed))

@@ -32,6 +32,13 @@ def cluster_plan(
     return plan_cluster(load, machines, f"factorising {source.name}")
 
 
+def worker_bytes(shape: PlanCandidate, threads: int) -> int:
+    """Memory of a worker of so many threads, which are what they are, however few of them the plan would run at once."""
+    spans = len(shape.layout.spans)
+    busy, most = min(shape.at_once, spans), min(threads, spans)
+    return RUN_BYTES + -(-(shape.tasks - RUN_BYTES) * most // busy)
+
+
 def dense_remedy(at_home: float, budget: int) -> str:
     """What is said besides where it is the dense step that does not fit: more workers are no remedy."""
     if at_home <= budget or machines_in_force() is None:
@@ -60,9 +67,6 @@ def pass_load(
         one_sum = lay.width * (s.block + max(s.probes, s.pinned_vectors) + MOMENTS) * s.wide
     dense = dense_seconds(shape, rates)
     alone = replace(shape, at_once=1)
-    busy = min(shape.at_once, len(lay.spans))
-    # threads of a cluster are what they are, however few of them the plan would run at once
-    worker = RUN_BYTES + -(-(shape.tasks - RUN_BYTES) * min(threads, len(lay.spans)) // busy)
     return PassLoad(
         leaves=len(lay.spans),
         pass_bytes=int(source.nbytes * lay.amplification),
@@ -70,7 +74,7 @@ def pass_load(
         operand_bytes=operand,
         sum_bytes=one_sum,
         dense_seconds=dense,
-        worker_bytes=worker,
+        worker_bytes=worker_bytes(shape, threads),
         client_bytes=min(shape.home, shape.projected_bytes),
         passes=passes,
     )

@@ -1,4 +1,4 @@
-"""Tasks of a pass on a cluster: limits, and how their number goes with leaves, threads and seconds."""
+"""Tasks of a pass on a cluster: limits, which way their number goes, and the sums that move between workers."""
 
 from __future__ import annotations
 
@@ -7,53 +7,61 @@ from hypothesis import strategies as st
 
 from streamsvd.engine.task_count import (
     LEAST_PER_THREAD,
-    MOST_TASKS,
-    TASK_SECONDS,
+    LEAST_SECONDS,
+    THREAD_RATE,
     USUAL_PER_THREAD,
+    moved_sums,
     task_level,
     tasks_of_pass,
 )
 
-leaves = st.integers(1, 1 << 21)
+leaves = st.integers(1, 1 << 16)
 threads = st.integers(1, 5000)
-seconds = st.none() | st.floats(1e-6, 1e4)
+sizes = st.integers(0, 10**16)
 
 
-@given(leaves, threads, seconds)
-def test_tasks_are_whole_nodes_within_the_limits(
-    leaves: int, threads: int, seconds: float | None
-) -> None:
-    level, count = (f(leaves, threads, seconds) for f in (task_level, tasks_of_pass))
-    assert (count - 1) << level < leaves <= count << level
-    assert 1 <= count <= min(leaves, MOST_TASKS)
-    assert count >= min(leaves, MOST_TASKS // 2, LEAST_PER_THREAD * threads)
-    if level:  # tasks were joined because there were many of them, or because they were short
-        assert count < 2 * USUAL_PER_THREAD * threads or count > MOST_TASKS // 2
+@given(leaves, sizes, threads)
+def test_tasks_are_whole_nodes_within_the_limits(count, n_bytes, of):
+    level, tasks = (f(count, n_bytes, of) for f in (task_level, tasks_of_pass))
+    assert (tasks - 1) << level < count <= tasks << level
+    assert 1 <= tasks <= count
+    assert tasks >= min(count, LEAST_PER_THREAD * of)
+    if level:
+        assert tasks <= 2 * USUAL_PER_THREAD * of
 
 
-@given(leaves, threads, seconds)
-def test_long_tasks_are_8_to_16_a_thread(leaves: int, threads: int, seconds: float | None) -> None:
-    count = tasks_of_pass(leaves, threads, None)
-    assert count >= min(leaves, USUAL_PER_THREAD * threads, MOST_TASKS // 2)
-    assert count <= min(leaves, 2 * USUAL_PER_THREAD * threads)
-    assert tasks_of_pass(leaves, threads, seconds) <= count
-    assert tasks_of_pass(leaves, threads, TASK_SECONDS) == count
+@given(leaves, sizes, sizes, threads)
+def test_larger_matrices_have_no_fewer_tasks(count, a, b, of):
+    small, large = sorted((a, b))
+    assert tasks_of_pass(count, small, of) <= tasks_of_pass(count, large, of)
 
 
-@given(leaves, threads, threads, seconds, seconds)
-def test_the_level_goes_one_way(
-    leaves: int, a: int, b: int, s: float | None, t: float | None
-) -> None:
-    few, many = min(a, b), max(a, b)
-    assert task_level(leaves, few, s) >= task_level(leaves, many, s)
-    assert task_level(leaves + 1, few, s) >= task_level(leaves, few, s)
-    short, long = sorted((float("inf") if x is None else x) for x in (s, t))
-    assert task_level(leaves, few, short) >= task_level(leaves, few, long)
+@given(leaves, threads)
+def test_what_lasts_long_has_8_to_16_a_thread(count, of):
+    n_bytes = int(1e4 * of * of * THREAD_RATE * LEAST_SECONDS)
+    tasks = tasks_of_pass(count, n_bytes, of)
+    assert min(count, USUAL_PER_THREAD * of) <= tasks <= min(count, 2 * USUAL_PER_THREAD * of)
 
 
-def test_a_thread_alone_and_a_matrix_of_one_leaf() -> None:
-    assert tasks_of_pass(1, 1000, 1e-3) == 1
-    assert tasks_of_pass(64, 1, 1e-3) == LEAST_PER_THREAD
-    assert tasks_of_pass(64, 2, 100.0) == 16
-    assert tasks_of_pass(1 << 20, 1000, 5.0) == 8192
-    assert tasks_of_pass(1 << 20, 5000, 5.0) == MOST_TASKS
+def walked(tasks, workers):
+    """Moves counted on the tree itself: nodes by level, each joined where its left part lies."""
+    places, moves = [i * workers // tasks for i in range(tasks)], 0
+    while len(places) > 1:
+        pairs = [places[i : i + 2] for i in range(0, len(places), 2)]
+        moves += sum(len(pair) == 2 and pair[0] != pair[1] for pair in pairs)
+        places = [pair[0] for pair in pairs]
+    return moves + 1
+
+
+@given(st.integers(1, 600), st.integers(1, 700))
+def test_sums_that_move_are_those_of_the_tree(tasks, workers):
+    moves = moved_sums(tasks, workers)
+    assert moves == walked(tasks, min(workers, tasks))
+    assert min(tasks, workers) <= moves <= tasks
+    assert moved_sums(tasks, 1) == 1
+
+
+@given(st.integers(0, 8), st.integers(0, 8))
+def test_workers_that_share_evenly_hand_on_one_sum_each(a, b):
+    tasks, workers = 1 << max(a, b), 1 << min(a, b)
+    assert moved_sums(tasks, workers) == workers

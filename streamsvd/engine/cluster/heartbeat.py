@@ -12,6 +12,7 @@ from streamsvd.engine.cluster.losses import (
     scheduler_gone_error,
     workers_gone_error,
 )
+from streamsvd.engine.worker_devices import device_threads, task_resources
 from streamsvd.errors import StreamSVDError
 
 BEAT_SECONDS = 2.0
@@ -34,10 +35,13 @@ class Heartbeat:
         Of the cluster.
     what
         How messages call the pass.
+    device
+        Where its tasks compute: workers without it do not count where others say that they have it.
     """
 
-    def __init__(self, client: Any, what: str) -> None:
-        self.client, self.what = client, what
+    def __init__(self, client: Any, what: str, device: str = "cpu") -> None:
+        self.client, self.what, self.device = client, what, device
+        self.resources: Mapping[str, float] = {}
         self.is_lost = False
         self.address = str(client.scheduler.address)
         self.scheduler = self._ask_identity(SILENCE_SECONDS)
@@ -56,8 +60,11 @@ class Heartbeat:
         if not now and time.monotonic() - self._asked_s < BEAT_SECONDS:
             return self.threads
         try:
-            threads = self._call(self.client.scheduler.ncores, SILENCE_SECONDS)
-        except (OSError, TimeoutError):
+            threads = self._ask_threads()
+        except TimeoutError:
+            self.is_lost = True
+            raise scheduler_gone_error(self.what, self.address) from None
+        except OSError:
             raise self.loss() from None
         if self.client.status != "running":
             raise self.loss()
@@ -91,6 +98,14 @@ class Heartbeat:
         except (OSError, TimeoutError):
             raise scheduler_gone_error(self.what, self.address) from None
         return str(found["id"])
+
+    def _ask_threads(self) -> Mapping[str, int]:
+        if self.device == "cpu":
+            threads: Mapping[str, int] = self._call(self.client.scheduler.ncores, SILENCE_SECONDS)
+            return threads
+        found = self._call(self.client.scheduler.identity, SILENCE_SECONDS, n_workers=-1)["workers"]
+        self.resources = task_resources(self.device, found)
+        return device_threads(self.device, found)
 
     def _call(self, question: Any, seconds: float, **options: Any) -> Any:
         return self.client.sync(question, **options, callback_timeout=seconds)

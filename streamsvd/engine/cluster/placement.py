@@ -10,31 +10,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 
-CORE_RATE = 0.35e9
-"""Bytes a second that a thread reads and multiplies, about: what a task lasts by the plan."""
-
-LEAST_SECONDS, THREAD_SECONDS = 0.25, 0.01
-"""A task should last so long, and so long for each thread of the cluster: a task costs the scheduler 2 ms."""
-
-FEWEST, ENOUGH = 2, 8
-"""Tasks of a thread at least, where there are spans enough, and when there is time; up to twice as many by the tree's shape."""
-
-
-def task_level(spans: int, n_bytes: int, threads: int) -> int:
-    """Level of the tree whose nodes are tasks.
-
-    Parameters
-    ----------
-    spans, n_bytes
-        Of the pass.
-    threads
-        Of the cluster.
-    """
-    seconds = n_bytes / CORE_RATE / threads
-    least = max(LEAST_SECONDS, THREAD_SECONDS * threads)
-    wanted = threads * min(max(int(seconds / least), FEWEST), ENOUGH)
-    return max(0, (spans // wanted).bit_length() - 1)
-
 
 class Placement:
     """Parts of a pass, numbered in their order, that no worker has begun.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import uuid
@@ -72,9 +73,11 @@ class LocalLocation:
     def write(self, key: str, *parts: Any) -> None:
         """See `Location.write`."""
         path = self.address / key
+        if key and not self.address.is_dir():  # the run is over: nothing of it is made again
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.address))
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + PARTIAL)
-        with partial.open("wb", buffering=0) as file:
+        partial = path.with_name(f"{path.name}-{uuid.uuid4().hex[:8]}{PARTIAL}")
+        with partial.open("xb", buffering=0) as file:
             for part in parts:
                 _write_all(file.fileno(), memoryview(part))
         partial.replace(path)

@@ -20,9 +20,10 @@ import numpy.typing as npt
 from streamsvd.checks.paths import PathOrUrl
 from streamsvd.store.explanations import access_error, explain_errors
 from streamsvd.store.places import Location, location_of
-from streamsvd.store.sight import Address
+from streamsvd.store.sight import Address, OutputAddress
 from streamsvd.store.sources.border import check_rectangle
 from streamsvd.store.sources.files.raw import BLOCK_BYTES, read_box
+from streamsvd.store.writing.resumable import JOURNAL
 
 Array = npt.NDArray[Any]
 PARTIAL = ".partial"
@@ -151,6 +152,10 @@ class ColumnTiles:
     @property
     def name(self) -> str:
         return str(self.folder)
+
+    def addresses(self) -> list[Address]:
+        """Where other processes write, and then read."""
+        return [OutputAddress(self.folder.parent / JOURNAL, str(self.folder))]
 
     @property
     def chunks(self) -> tuple[int, int]:
