@@ -3,13 +3,14 @@
 A pass begins with the operand, which every worker fetches; then tasks go to whichever thread is free; their sums are joined
 in a tree, neighbours where they lie as far as that goes; the last sum comes home, where the dense step is. Its time is
 
-    broadcast + max(even share + tail, source, links, what comes home, scheduler) + merges + dense step
+    broadcast + max(even share, source, links, what comes home, scheduler) + tail + merges + dense step
 
 and that is an estimate: what it assumes is said with it. Bytes and tasks are counts.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from streamsvd.engine.machines import Machines, count_of, show_rate
@@ -30,8 +31,9 @@ WORKER_SECONDS = 3.5e-3
 """Of a worker for each task, beside what the task does."""
 JOIN_RATE = 1.5e9
 """Bytes of a sum that are received, unpacked and added a second."""
-TAIL_SHARE = 0.5
-"""Of a task, what the last ones are late by on the mean: workers end at any moment of it."""
+SPREAD = 0.1
+"""Of the speeds of workers, relative. The last tasks are waited for one task long, where there are more than threads, and as
+much more as the slowest of all workers takes."""
 LEAST_GAIN = 1.25
 """Twice as many workers help where a pass is so many times faster."""
 MOST_DOUBLINGS = 20
@@ -105,7 +107,7 @@ class PassSeconds:
     @property
     def total(self) -> float:
         """What the pass lasts."""
-        meanwhile = max(self.even + self.tail, self.source, self.links, self.home, self.scheduler)
+        meanwhile = max(self.even, self.source, self.links, self.home, self.scheduler) + self.tail
         return self.broadcast + meanwhile + self.merges + self.dense
 
 
@@ -265,6 +267,7 @@ def estimate_seconds(load: PassLoad, machines: Machines) -> PassSeconds:
     tasks, workers, threads = _tasks(load, machines), machines.workers, machines.total_threads
     work = _thread_seconds(load, machines) + tasks * WORKER_SECONDS
     one_task = work / load.leaves * min(load.leaves, 1 << _level(load, machines))
+    last = one_task * ((tasks > threads) + SPREAD * math.sqrt(2 * math.log(workers)))
     depth = 0 if load.leaves_are_tasks else (tasks - 1).bit_length()
     across = 0.0 if workers == 1 else load.sum_bytes / machines.bandwidth
     join = load.sum_bytes / JOIN_RATE + WORKER_SECONDS
@@ -272,7 +275,7 @@ def estimate_seconds(load: PassLoad, machines: Machines) -> PassSeconds:
     return PassSeconds(
         broadcast=workers.bit_length() * load.operand_bytes / machines.bandwidth,
         even=work / min(threads, tasks),
-        tail=0.0 if min(threads, tasks) == 1 else TAIL_SHARE * one_task,
+        tail=0.0 if min(threads, tasks) == 1 else last,
         source=0.0 if source is None else load.pass_bytes / source,
         links=load.pass_bytes / min(workers, tasks) / machines.bandwidth,
         home=load.home_bytes / machines.bandwidth,
@@ -344,6 +347,6 @@ def _assumptions(load: PassLoad, machines: Machines) -> tuple[str, ...]:
     return (
         f"a thread reads and multiplies {show_rate(rate)}, all of them alike; the source is {limit}",
         f"{1e3 * SCHEDULER_SECONDS:g} ms of the scheduler and {1e3 * WORKER_SECONDS:g} ms of a worker a task; links of "
-        f"{show_rate(machines.bandwidth)}; the last tasks are late by half of one",
+        f"{show_rate(machines.bandwidth)}; speeds spread by {SPREAD:.0%}, and no worker is much slower than others",
         f"{LEAST_PER_THREAD} to {2 * USUAL_PER_THREAD} tasks a thread; each worker has a run of neighbours; nothing of it was measured above 4 workers",
     )

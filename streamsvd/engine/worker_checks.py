@@ -30,7 +30,7 @@ LOOK_TRIES = 3
 """Looks until a difference counts: someone may be writing just then."""
 
 WAKE_SECONDS = 120
-"""For the first worker of an adaptive cluster: a queue may start it."""
+"""For the first worker of a cluster that has asked for some: a queue may start it."""
 
 MOST_SENT = 64 << 20
 """What a run without an array in memory sends is mostly less: thin blocks of its passes, which the plan counts."""
@@ -119,7 +119,7 @@ def workers_of(client: Any) -> Mapping[str, Mapping[str, Any]]:
 
 
 def require_workers(client: Any) -> Mapping[str, Mapping[str, Any]]:
-    """Every worker by its address, as `workers_of`; of an adaptive cluster that has none yet, after it was asked for one.
+    """Every worker by its address, as `workers_of`; where there is none yet, after some time for those on their way.
 
     Raises
     ------
@@ -127,24 +127,32 @@ def require_workers(client: Any) -> Mapping[str, Mapping[str, Any]]:
         If there are none.
     """
     known = workers_of(client)
-    if not known and is_adaptive(client):
-        _wake(client)
+    if known:
+        return known
+    address, coming = client.scheduler.address, are_coming(client)
+    if coming:
+        _await_worker(client)
         known = workers_of(client)
+    if not known and coming:
+        raise StoreError(
+            f"the scheduler at {address} has no workers yet: of those that its cluster asked for, none came within "
+            f"{WAKE_SECONDS} s. Wait for them with client.wait_for_workers(1), and run again."
+        )
     if not known:
-        address = client.scheduler.address
         raise StoreError(
             f"the scheduler at {address} has no workers. Start some: dask worker {address}."
         )
     return known
 
 
-def is_adaptive(client: Any) -> bool:
-    """Whether the cluster of a client starts workers when there is work."""
-    return getattr(getattr(client, "cluster", None), "_adaptive", None) is not None
+def are_coming(client: Any) -> bool:
+    """Whether the cluster of a client has asked for workers, or starts some when there is work."""
+    cluster = getattr(client, "cluster", None)
+    return bool(getattr(cluster, "_adaptive", None) or getattr(cluster, "plan", None))
 
 
-def _wake(client: Any) -> None:
-    """Give an adaptive cluster one small task, and wait for the worker that it starts for it."""
+def _await_worker(client: Any) -> None:
+    """Wait for one; a small task makes an adaptive cluster start it."""
     task = client.submit(os.getpid, pure=False)
     with suppress(TimeoutError):
         client.wait_for_workers(1, timeout=WAKE_SECONDS)

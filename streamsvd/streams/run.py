@@ -1,4 +1,4 @@
-"""A stream while it runs, over a stored matrix or an iterable of blocks: the passes of a run, each made at home."""
+"""A stream while it runs, over a stored matrix or an iterable of blocks: the first pass in the order of rows, others as sums."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from typing import Any
+
+import numpy as np
 
 from streamsvd.engine.events import Callback
 from streamsvd.engine.panel_cache import new_cache
@@ -152,7 +154,8 @@ class StoredRun(StreamRun):
 
     def further_pass(self, refinement: Refinement) -> None:
         reader = replace(self.reader.matrix_reader, layout=self.layout)
-        pass_ = ProductPass(refinement.first_answer.basis)
+        basis = np.ascontiguousarray(refinement.first_answer.basis)  # as it comes out of a message
+        pass_ = ProductPass(basis)
         sums = self.run(pass_, FURTHER_PASS, reader=reader, is_saved=False)
         refinement.take_sums(sums.products, sums.n_rows, sums.energy)
 

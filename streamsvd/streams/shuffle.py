@@ -78,7 +78,8 @@ def shuffle(
 
     Notes
     -----
-    Cost: reads and writes the matrix twice, through files of its size beside ``out``. Rows are copied as they are, NaN included:
+    Cost: reads and writes the matrix twice, through what is as large beside ``out``; threads, or the workers of a cluster, do both,
+    and each writes whole chunks. Rows are copied as they are, NaN included:
     there is no ``nonfinite`` or ``mask``, as nothing is computed of them. There is no ``checkpoint`` either: what is half done
     are files as large as the matrix, which are removed with the run.
     """

@@ -474,7 +474,7 @@ CONTRACTS = (
         by_memory="Rows are absorbed in pieces that fit.",
         lacks={
             "device": ONE_AFTER_ANOTHER,
-            "checkpoint": "The model is one: of a growing array it is committed every 30 seconds.",
+            "checkpoint": "The model is one: of a growing array it is committed after every 32 reads.",
             "seed": "Of the model: it is said when it is made, `update(path, A, seed=...)`.",
             "row_weights": "A model weighs rows by their age alone, `forget=`: multiply rows before.",
         },

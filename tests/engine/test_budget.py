@@ -91,3 +91,17 @@ def test_what_does_not_fit_names_the_worker_and_the_limit_that_would_do(cluster)
     assert str(again) == str(refused.value)
     cluster((enough * MIB, 1))
     assert streamsvd.plan_svd(A, 20, memory="1GiB").projected_bytes >= needs
+
+
+def test_memory_that_is_asked_for_is_that_of_the_process_that_asks(cluster):
+    """A limit of workers binds what runs there alone: the dense steps between passes have what was asked for."""
+    A = np.zeros((500, 20_000), "f4")
+    here = streamsvd.plan_svd(A, 20, memory="4GiB", route="krylov", axis="rows")
+    cluster((400 * MIB, 1))
+    there = streamsvd.plan_svd(A, 20, memory="4GiB", route="krylov", axis="rows")
+    assert there.budget_bytes == here.budget_bytes == 4 * GIB
+    assert there.task_bytes <= worker_share() < there.projected_bytes
+    for decided in ("route", "layout", "block", "probes", "basis", "sample_rows"):
+        assert getattr(there, decided) == getattr(here, decided)
+    cluster((500 * MIB, 1))
+    assert streamsvd.plan_svd(A, 20, route="krylov").budget_bytes == worker_share()

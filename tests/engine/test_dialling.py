@@ -17,7 +17,7 @@ import pytest
 from distributed import LocalCluster, Security
 
 import streamsvd
-from streamsvd.engine import schedulers
+from streamsvd.engine import schedulers, worker_checks
 from streamsvd.engine.dialling import address_of, require_scheduler
 from streamsvd.engine.schedulers import use_scheduler
 from streamsvd.engine.submit import active_client
@@ -174,6 +174,29 @@ def test_a_cluster_without_workers_is_told_before_anything_is_planned(tmp_path):
             pass
         with cluster.get_client(), pytest.raises(StoreError, match=said):
             streamsvd.svd(np.eye(3), 1)
+
+
+def test_an_adaptive_cluster_is_given_time_for_its_first_worker(tmp_path):
+    values = np.random.default_rng(0).standard_normal((300, 8))
+    with LocalCluster(
+        n_workers=0, threads_per_worker=1, processes=False, dashboard_address=":0"
+    ) as cluster:
+        cluster.adapt(minimum=0, maximum=1, interval="100ms", wait_count=100)
+        with cluster.get_client():
+            there = streamsvd.svd(values, 2).s
+    assert np.array_equal(there, streamsvd.svd(values, 2).s)
+
+
+def test_workers_that_were_asked_for_and_do_not_come_are_told(monkeypatch):
+    monkeypatch.setattr(worker_checks, "WAKE_SECONDS", 0.1)
+    with (
+        LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as cluster,
+        cluster.get_client() as client,
+    ):
+        monkeypatch.setattr(type(cluster), "plan", {0}, raising=False)
+        with pytest.raises(StoreError, match=r"has no workers yet: .*wait_for_workers\(1\)"):
+            worker_checks.require_workers(client)
+        monkeypatch.undo()
 
 
 def test_a_process_ends_after_it_called_in_vain():

@@ -111,7 +111,7 @@ def separate_scheduler(port: int = 0) -> Iterator[tuple[subprocess.Popen[str], s
         yield process, process.stdout.readline().strip()
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
 
 
 @contextlib.contextmanager

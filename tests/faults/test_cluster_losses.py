@@ -10,10 +10,12 @@ import threading
 import numpy as np
 import pytest
 from distributed import Client, LocalCluster
+from distributed.core import Status
 
 import streamsvd
+from streamsvd.engine import task
 from streamsvd.engine.cluster import flights, heartbeat
-from streamsvd.engine.events import PassStarted
+from streamsvd.engine.events import SpanDone
 from streamsvd.errors import StoreError, StreamSVDError
 from tests.contracts.verbs import CONTRACTS, matrix, reference
 from tests.faults.cluster_kit import (
@@ -25,6 +27,9 @@ from tests.faults.cluster_kit import (
     separate_worker,
     wait_until,
 )
+
+PANEL = 200
+"""Rows of `Rows` that are read at once, by several calls: a span."""
 
 FEW = [c for c in CONTRACTS if c.label in ("svd krylov", "lstsq qr", "cluster primal")]
 
@@ -49,6 +54,10 @@ def factorise(A, **options):
 
 def bits(found):
     return found.s.tobytes() + found.Vh.tobytes()
+
+
+def runs_cancelled():
+    return len(task.cancelled_runs)
 
 
 @contextlib.contextmanager
@@ -78,12 +87,17 @@ def test_ctrl_c_stops_tasks_at_their_next_panel(cluster, client, tmp_path):
         wait_until(lambda: len({pid for pid, _ in A.reads()}) == 2, "reads of both workers")
         signal.raise_signal(signal.SIGINT)
         wait_until(lambda: not keys_left(cluster), "an empty scheduler")
+        with Client(cluster, set_as_default=False) as other:
+            wait_until(lambda: all(other.run(runs_cancelled).values()), "word at both workers")
         seen.extend(A.reads())
         A.free()
 
     with pytest.raises(KeyboardInterrupt), beside(interrupt):
         factorise(A, u=True, out=tmp_path / "out")
-    assert A.reads() == seen
+    read = A.reads()
+    assert seen
+    assert {row // PANEL for _, row in read} == {row // PANEL for _, row in seen}
+    assert len(read) == len(set(read))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["free", "reads"]
 
 
@@ -104,7 +118,7 @@ def test_a_killed_worker_costs_not_a_bit(cluster, client, contract):
         found = contract.run(contract.stored(matrix()))
     assert len(disturbance.struck) == 1
     assert contract.bits(found) == reference(contract).bits
-    assert keys_left(cluster) == []
+    wait_until(lambda: not keys_left(cluster), "an empty scheduler")
 
 
 def test_a_worker_that_comes_later_is_used(tmp_path):
@@ -120,6 +134,20 @@ def test_a_worker_that_comes_later_is_used(tmp_path):
         with beside(grow):
             found = factorise(A)
     assert bits(found) == bits(factorise(Rows(tmp_path)))
+
+
+def test_a_cluster_whose_workers_take_no_tasks_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(heartbeat, "STUCK_SECONDS", 0.5)
+    with (
+        LocalCluster(
+            n_workers=1, processes=False, memory_limit=0, dashboard_address=":0"
+        ) as cluster,
+        Client(cluster),
+        pytest.raises(StreamSVDError, match="no worker has taken a task for"),
+    ):
+        cluster.workers[0].status = Status.paused
+        wait_until(lambda: not cluster.scheduler.running, "word of the pause at the scheduler")
+        factorise(Rows(tmp_path))
 
 
 @pytest.mark.parametrize("restarted", [False, True])
@@ -171,10 +199,9 @@ def test_a_cluster_that_adapts_itself_is_used_from_nothing(tmp_path):
     assert bits(found) == bits(factorise(A))
 
 
-def test_workers_that_all_leave_are_waited_for_and_then_named(monkeypatch):
+def test_workers_that_all_leave_are_waited_for_and_then_named(tmp_path, monkeypatch):
     monkeypatch.setattr(heartbeat, "WAIT_SECONDS", 0.5)
     monkeypatch.setattr(heartbeat, "BEAT_SECONDS", 0.2)
-    values = np.random.default_rng(0).standard_normal((400, 6))
     with (
         LocalCluster(n_workers=1, processes=False, dashboard_address=":0") as cluster,
         Client(cluster) as client,
@@ -182,9 +209,9 @@ def test_workers_that_all_leave_are_waited_for_and_then_named(monkeypatch):
         (worker,) = client.nthreads()
 
         def leave(event):
-            if isinstance(event, PassStarted) and event.number == 2:
-                client.retire_workers([worker])
+            if isinstance(event, SpanDone):
+                cluster.sync(cluster.workers[0].close)
 
-        said = rf"lost all workers, the last \({worker}\) \d+ s ago, and none came. Start workers"
+        said = rf"pass 1 lost all workers, the last \({worker}\) \d s ago, and none came. Start workers"
         with pytest.raises(StreamSVDError, match=said):
-            factorise(values, callback=leave)
+            factorise(Rows(tmp_path), callback=leave)

@@ -106,7 +106,7 @@ def test_threads_make_the_same_model(stored, undisturbed, tmp_path, workers):
 
 
 @pytest.mark.parametrize(
-    "row", [100, 3300, pytest.param(900, marks=pytest.mark.slow), pytest.param(M - 2, marks=pytest.mark.slow)]
+    "row", [100, *(pytest.param(row, marks=pytest.mark.slow) for row in (900, 3300, M - 2))]
 )  # fmt: skip
 def test_a_worker_that_is_killed_changes_no_bit(cluster, stored, undisturbed, tmp_path, row):
     with distributed.Client(cluster):
@@ -171,8 +171,50 @@ def test_a_killed_worker_changes_no_bit_of_what_is_taken_in_order(cluster, store
             return np.concatenate([model.Vh, model.U[:].T @ model.U[:] @ model.Vh])
         return zarr.open_array(streamsvd.shuffle(A, tmp_path / name, seed=1, memory="64MiB"))[...]
 
-    here = run(streamsvd.open(stored), "here")
+    here = run(streamsvd.open(Deadly(stored, -1, tmp_path / "never")), "here")
     with distributed.Client(cluster):
         there = run(streamsvd.open(Deadly(stored, 3300, tmp_path / "died")), "there")
     assert (tmp_path / "died").exists()
     np.testing.assert_array_equal(here, there)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [40, N])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"rank": 3, "u": True},
+        {"tol": 0.3, "center": True},
+        {"rank": 3, "axis": "columns", "u": True},
+        {"rank": 3, "forget": 0.9},
+        {"rank": 3, "window": 1500, "center": True},
+        {"rank": 3, "robust": True, "column_weights": True},
+        {"rank": 3, "center": True, "nonfinite": "mean"},
+    ],
+)
+def test_workers_in_processes_make_the_model_of_threads(
+    cluster, tmp_path, monkeypatch, width, options
+):
+    monkeypatch.setattr(cut, "MAX_PIECE_BYTES", 8 * width * CHUNK)
+    A = values()[:, :width].astype("f4")
+    if options.get("nonfinite"):
+        A[::17, 3] = np.nan
+    turned = options.get("axis") == "columns"
+    if options.get("column_weights"):
+        options = options | {"column_weights": np.arange(width) % 3 + 0.5}
+    chunks = (width, CHUNK) if turned else (CHUNK, width)
+    zarr.create_array(tmp_path / "A.zarr", data=A.T if turned else A, chunks=chunks)
+
+    def run(name):
+        streamsvd.update(tmp_path / name, tmp_path / "A.zarr", memory="128MiB", **options)
+        return Model.open(tmp_path / name)
+
+    here = run("here")
+    with distributed.Client(cluster):
+        there = run("there")
+    assert len(here.blocks) > 3
+    assert there.ledger == here.ledger
+    for name in ("s", "Vh", *(["mean"] if options.get("center") else [])):
+        np.testing.assert_array_equal(getattr(there, name), getattr(here, name))
+    if options.get("u"):
+        np.testing.assert_array_equal(there.U[:], here.U[:])

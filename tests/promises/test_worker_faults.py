@@ -13,8 +13,8 @@ import zarr
 from distributed import Client, LocalCluster
 
 import streamsvd
-from streamsvd.engine import submit
 from streamsvd.engine import worker_checks as look
+from streamsvd.engine.cluster import passes
 from streamsvd.errors import MissingChunkError, SpecError, StoreError, StreamSVDError
 
 B = (np.random.default_rng(0).standard_normal((1200, 20)) * np.geomspace(1, 1e-2, 20)).astype("f8")
@@ -134,7 +134,7 @@ def test_without_a_look_no_task_takes_what_it_does_not_see_for_zeros(
     client, places, monkeypatch, verb
 ):
     monkeypatch.setattr(
-        submit, "inspect_workers", lambda *_: None
+        passes, "inspect_workers", lambda *_: None
     )  # as if the folder went away since
     client.run(os.chdir, str(places[1]))
     write("A.zarr")

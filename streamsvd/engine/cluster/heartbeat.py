@@ -11,6 +11,7 @@ from streamsvd.engine.cluster.losses import (
     scheduler_changed_error,
     scheduler_gone_error,
     workers_gone_error,
+    workers_paused_error,
 )
 from streamsvd.engine.worker_devices import device_threads, task_resources
 from streamsvd.errors import StreamSVDError
@@ -24,6 +25,9 @@ GONE_SECONDS = 15.0
 
 WAIT_SECONDS = 60.0
 """For so long a pass without any worker waits for one."""
+
+STUCK_SECONDS = 600.0
+"""And so long for workers that are there and take no task: they may yet end what they have, and go on."""
 
 
 class Heartbeat:
@@ -47,7 +51,8 @@ class Heartbeat:
         self.scheduler = self._ask_identity(SILENCE_SECONDS)
         self.threads: Mapping[str, int] = {}
         self._asked_s = -BEAT_SECONDS
-        self._last, self._seen_s = "", time.monotonic()
+        self._last = ""
+        self._seen_s = self._ran_s = time.monotonic()
 
     def workers(self, *, now: bool = False) -> Mapping[str, int]:
         """Threads of each worker, by its address; asked again after a while, or ``now``.
@@ -61,6 +66,7 @@ class Heartbeat:
             return self.threads
         try:
             threads = self._ask_threads()
+            running = self._call(self.client.scheduler.ncores_running, SILENCE_SECONDS)
         except TimeoutError:
             self.is_lost = True
             raise scheduler_gone_error(self.what, self.address) from None
@@ -68,14 +74,16 @@ class Heartbeat:
             raise self.loss() from None
         if self.client.status != "running":
             raise self.loss()
-        self._asked_s = time.monotonic()
+        self._asked_s = now_s = time.monotonic()
         self.threads = dict(threads)
         if self.threads:
-            self._last, self._seen_s = next(iter(self.threads)), self._asked_s
-        elif self._asked_s - self._seen_s > WAIT_SECONDS:
-            raise workers_gone_error(
-                self.what, self.address, self._last, self._asked_s - self._seen_s
-            )
+            self._last, self._seen_s = next(iter(self.threads)), now_s
+        elif now_s - self._seen_s > WAIT_SECONDS:
+            raise workers_gone_error(self.what, self.address, self._last, now_s - self._seen_s)
+        if running or not self.threads:
+            self._ran_s = now_s
+        elif now_s - self._ran_s > STUCK_SECONDS:
+            raise workers_paused_error(self.what, len(self.threads), now_s - self._ran_s)
         return self.threads
 
     def loss(self) -> StreamSVDError:

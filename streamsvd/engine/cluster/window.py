@@ -190,11 +190,11 @@ class Window:
 
     def _fetch(self, first: Waiting) -> Any:
         future = first.future
-        if future.status != "finished":
-            error = future.exception()
-            if error is None:  # made again meanwhile
-                error = RuntimeError(future.status)
-            raise error
+        if future.status in (
+            "error",
+            "cancelled",
+        ):  # what was found and lost since is found again by the scheduler
+            future.result()
         return self.transfers.fetch(future).value
 
     def _mend(self, error: Exception, first: Waiting) -> None:
@@ -226,10 +226,8 @@ class Window:
     def _send_shared(self) -> None:
         """What all tasks are given, which each worker fetches once."""
         old = self.shared
-        while not (threads := self.beat.workers()):
-            threading.Event().wait(BEAT_SECONDS / 4)
-        self.threads = threads
         self.shared, _ = self.transfers.send(self.work)
+        self.threads = self.beat.workers() or self.threads
         if old is not None:
             old.release()
 
