@@ -157,7 +157,9 @@ class Simulation:
             is_idle = busy < threads and self.is_shared
             part = self.placement.take(str(worker), is_idle=is_idle)
             if part is None:
-                self.is_shared = self.is_shared and not is_idle  # what nobody takes over now, nobody ever will
+                self.is_shared = (
+                    self.is_shared and not is_idle
+                )  # what nobody takes over now, nobody ever will
                 break
             if busy < threads:
                 self._begin(now, worker, part)
