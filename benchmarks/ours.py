@@ -10,6 +10,7 @@ known.
 from __future__ import annotations
 
 import argparse
+import atexit
 import importlib
 import json
 import os
@@ -26,6 +27,7 @@ from zarr.storage import LocalStore
 
 import streamsvd
 from benchmarks import data
+from benchmarks.loopback import Server
 from benchmarks.peers import Figures, counted_passes, measured, versions
 from streamsvd.errors import BudgetError, NotConverged
 from streamsvd.factor.calibration import measure_speeds
@@ -80,15 +82,23 @@ def _reader(path: Path) -> Rows:
     return Rows(zarr.open_array(path, mode="r"))
 
 
+def _web(path: Path) -> str:
+    importlib.import_module("obstore")  # before memory is measured
+    server = Server(path.parent, 0, 0)
+    atexit.register(server.close)
+    return f"{server.url}/{path.name}"
+
+
 DOORS: dict[str, Callable[[Path], Any]] = {
     "path": lambda path: path,
     "store": _store,
     "dask": _dask,
     "reader": _reader,
+    "web": _web,
 }
 """How a matrix reaches streamsvd: by its path; through a store that counts, which is read through zarr's event
 loop as a remote store is, so that time and memory are not those of a local folder; as a dask array; as an
-object with ``read(rows)``."""
+object with ``read(rows)``; from a web server on the loopback, which is another process."""
 
 
 @dataclass(slots=True)

@@ -38,6 +38,7 @@ MODULES = {
     "T16": "tiny",
     "P1": "shared_read",
     "I1": "conversion",
+    "O1": "object_store",
     "S1": "streams",
     "S2": "sweep_start",
     "K1": "kernels",

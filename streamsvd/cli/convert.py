@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
+from streamsvd.checks.paths import PathOrUrl
 from streamsvd.cli import options
 from streamsvd.conversion.options import ConvertOptions
 
@@ -25,7 +25,7 @@ def command(
     variable: str | None,
     rows: Any,
     missing: str,
-    out: Path,
+    out: PathOrUrl,
     chunk: str,
     chunk_rows: int | None,
     out_dtype: str | None,
@@ -111,14 +111,15 @@ def _matrix(source: str, variable: str | None, rows: Any, missing: str) -> Any:
     return table
 
 
-def _report_interrupt(out: Path, *, as_json: bool) -> int:
+def _report_interrupt(out: PathOrUrl, *, as_json: bool) -> int:
     """Says where what was written is; raises the interrupt again where there is nothing."""
     from streamsvd.cli.app import INTERRUPTED, StopHandler, report
+    from streamsvd.store.places import location_of
     from streamsvd.store.writing.resumable import resumable_path
 
     click.get_current_context().ensure_object(StopHandler).ignores_signals = True
     left = resumable_path(out)
-    if not left.exists():
+    if not location_of(left).exists():
         raise KeyboardInterrupt
     sentence = f"interrupted; what was written is in {left}, and the same command goes on from it."
     return report("Interrupted", sentence, INTERRUPTED, as_json=as_json)

@@ -308,7 +308,9 @@ workers = click.option(
 )
 machine = stack_options(
     click.option(
-        "--scheduler", metavar="ADDRESS", help="Run on this cluster, such as tcp://10.0.0.1:8786."
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Run on this cluster, such as tcp://10.0.0.1:8786, or a scheduler file (.json).",
     ),
     workers,
 )
@@ -394,7 +396,7 @@ cluster = stack_options(
     click.option(
         "--scheduler",
         metavar="ADDRESS",
-        help="Run on the distributed cluster at this address, such as tcp://10.0.0.1:8786.",
+        help="Run on the distributed cluster at this address, such as tcp://10.0.0.1:8786, or of a scheduler file (.json).",
     ),
     click.option("--workers", type=int, metavar="N", help="Threads of this process [one a core]."),
 )

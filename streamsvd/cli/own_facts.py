@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from streamsvd.checks.paths import is_url, local_path
-from streamsvd.store.explanations import path_exists
+from streamsvd.checks.paths import PathOrUrl, place_of
+from streamsvd.errors import SpecError
 
 MOST_FACTS = 12
 NEXT = {
@@ -38,23 +37,27 @@ NEXT = {
 
 def own_kind(source: str) -> str:
     """What a place holds that was written here; empty for anything else, and for a compressed collection."""
-    if is_url(source):
+    from streamsvd.store.places import location_of
+
+    try:
+        place = place_of(source, "source")
+    except SpecError:  # nothing is written to such a URL
         return ""
-    place = local_path(source, "source")
-    if not path_exists(place):
+    here = location_of(place)
+    if not here.exists():
         return ""
-    if not place.is_dir():
+    if not here.is_folder():
         return "pipeline" if place.suffix == ".toml" else ""
-    if (place / "collection.json").is_file():
+    if here.size("collection.json") is not None:
         return ""
-    if (place / "model.json").is_file():
+    if here.size("model.json") is not None:
         return "model"
     from streamsvd.store.results.reader import is_result, raw_record
 
     if is_result(place):
         kind = str(raw_record(place).get("kind", ""))
         return "factorisation" if kind in ("svd", "pca") else kind
-    if (place / "log").is_dir():
+    if location_of(place / "log").is_folder():
         from streamsvd.store.checkpoints.checkpoint import holds_saves
 
         return "saves" if holds_saves(place) else ""
@@ -63,7 +66,7 @@ def own_kind(source: str) -> str:
 
 def own_record(source: str, kind: str) -> dict[str, Any]:
     """What it is, its first facts, and the lines that go on with it."""
-    place = local_path(source, "source")
+    place = place_of(source, "source")
     if kind == "saves":
         purpose = _purpose(place)
         return {
@@ -89,7 +92,7 @@ def own_record(source: str, kind: str) -> dict[str, Any]:
     }
 
 
-def _purpose(place: Path) -> str:
+def _purpose(place: PathOrUrl) -> str:
     """Which verb saved there."""
     from streamsvd.store.checkpoints.checkpoint import saved_purpose
 
@@ -99,7 +102,7 @@ def _purpose(place: Path) -> str:
 def _next_lines(source: str, kind: str) -> list[str]:
     from streamsvd.cli.commands import VERBS
 
-    stem = local_path(source).name.split(".")[0] or "report"
+    stem = place_of(source).name.split(".")[0] or "report"
     lines = [
         line.format(place=quote(source), stem=quote(stem)) for line in NEXT.get(kind, NEXT[""])
     ]

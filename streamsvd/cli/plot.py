@@ -54,7 +54,7 @@ def command(
     from streamsvd.store.places import location_of
 
     plot(result, kind, components=components, out=out, overwrite=overwrite)
-    size = location_of(out).size()
+    size = location_of(out).size() or 0
     if as_json:
         show_json("plot", {"status": "done", "path": str(out), "bytes": size, "of": kind})
         return

@@ -16,6 +16,7 @@ from streamsvd.streams.options import ShuffleOptions
 @options.zarr_array("Folder of the new zarr array.")
 @options.record(ShuffleOptions, "seed")
 @options.memory
+@options.cluster
 @options.as_json
 @options.quiet
 def command(
@@ -27,6 +28,8 @@ def command(
     overwrite: bool,
     seed: int,
     memory: str | None,
+    scheduler: str | None,
+    workers: int | None,
     as_json: bool,
     quiet: bool,
 ) -> int:
@@ -37,11 +40,15 @@ def command(
     from streamsvd.cli.present import show_json
     from streamsvd.cli.progress import watching
     from streamsvd.cli.sources import fit_source, open_source
+    from streamsvd.engine.schedulers import use_scheduler
     from streamsvd.streams.shuffle import shuffle
 
     A = open_source(source, variable, rows, missing)
     try:
-        with watching(2 * A.nbytes, quiet=quiet) as watch:
+        with (
+            use_scheduler(scheduler, workers),
+            watching(2 * A.nbytes, quiet=quiet) as watch,
+        ):
             path = shuffle(
                 fit_source(A, memory, watch),
                 out,

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 @options.result("components and values")
 @options.record(TopEigenvectorsOptions, "seed", "delta")
 @options.memory
+@options.cluster
 @options.as_json
 @options.quiet
 def command(
@@ -38,6 +39,8 @@ def command(
     missing: str,
     out: Path | None,
     overwrite: bool,
+    scheduler: str | None,
+    workers: int | None,
     as_json: bool,
     quiet: bool,
     n_rows: int | None,
@@ -50,10 +53,16 @@ def command(
     from streamsvd.cli.files import check_result_place, save_result
     from streamsvd.cli.progress import watching
     from streamsvd.cli.sources import fit_source, open_source
+    from streamsvd.engine.schedulers import use_scheduler
     from streamsvd.errors import SpecError
     from streamsvd.streams.verb import top_eigenvectors
 
     if source == "-":
+        if scheduler is not None:
+            raise SpecError(
+                f"scheduler={scheduler!r} was passed with blocks on standard input, which only this process reads. Leave it "
+                "out, or pass the path of a matrix."
+            )
         given |= {"n_rows": n_rows}
         A: Any = read_frames()
     elif n_rows is not None:
@@ -64,7 +73,10 @@ def command(
     reads = max(given["passes"], 1) + (given["nonfinite"] in ("mean", "drop_columns"))
     n_bytes = 0 if source == "-" else A.nbytes * reads
     try:
-        with watching(n_bytes, quiet=quiet or source == "-") as watch:
+        with (
+            use_scheduler(scheduler, workers),
+            watching(n_bytes, quiet=quiet or source == "-") as watch,
+        ):
             result = top_eigenvectors(
                 fit_source(A, given["memory"], watch), callback=watch, **given
             )

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     "--block-id", metavar="ID", help="SOURCE is one block: it enters once under this name."
 )
 @options.growth
-@options.workers
 @options.memory
+@options.cluster
 @options.as_json
 @options.quiet
 def command(
@@ -31,6 +31,7 @@ def command(
     variable: str | None,
     rows: Any,
     missing: str,
+    scheduler: str | None,
     workers: int | None,
     as_json: bool,
     quiet: bool,
@@ -49,7 +50,7 @@ def command(
     require_reference("SOURCE")
     A, given = open_for_model(model, given, source, variable, rows, missing)
     try:
-        with use_scheduler(None, workers), watching(A.nbytes, quiet=quiet) as watch:
+        with use_scheduler(scheduler, workers), watching(A.nbytes, quiet=quiet) as watch:
             done = absorb(model, fit_source(A, given["memory"], watch), watch, **given)
     except KeyboardInterrupt as interrupt:
         click.get_current_context().ensure_object(StopHandler).ignores_signals = True

@@ -34,8 +34,8 @@ def seconds(ctx: Any, param: Any, value: str) -> float:
     "--looks", type=click.IntRange(min=1), metavar="N", help="Stop after N looks [never]."
 )
 @options.growth
-@options.workers
 @options.memory
+@options.cluster
 @options.as_json
 @options.quiet
 def command(
@@ -46,6 +46,7 @@ def command(
     missing: str,
     every: float,
     looks: int | None,
+    scheduler: str | None,
     workers: int | None,
     as_json: bool,
     quiet: bool,
@@ -72,7 +73,7 @@ def command(
             try:
                 A, asked = open_for_model(model, given, source, variable, rows, missing)
                 with (
-                    use_scheduler(None, workers),
+                    use_scheduler(scheduler, workers),
                     watching(A.nbytes, quiet=quiet) as progress,
                 ):
                     A = fit_source(A, given["memory"], progress)

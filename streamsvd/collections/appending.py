@@ -40,9 +40,10 @@ from streamsvd.collections.records import (
 )
 from streamsvd.collections.request import ClusteringRequest
 from streamsvd.collections.residuals import (
-    cheapest,
-    factors_of,
+    PrincipalParts,
     split,
+    with_residuals,
+    written_residual,
 )
 from streamsvd.collections.result import CompressionReport, compression_report
 from streamsvd.collections.run import ClusteringRun, FoundCluster, clustering_run
@@ -58,7 +59,9 @@ from streamsvd.store.collections.archive import (
     ClusterRecord,
     CompressedStore,
     Contents,
+    EditionSink,
     MemberRecord,
+    WrittenArray,
 )
 from streamsvd.store.writing.separation import check_apart
 from streamsvd.store.writing.trial import try_objects
@@ -89,11 +92,18 @@ class Fit:
     """A matrix in a basis that is there: its coefficients, and the error that was measured of what will be read."""
 
     cluster: int
-    coefficients: Array
+    coefficients: Array | WrittenArray
     exponent: int
     error: float
     norm: float
     residual: EncodedResidual | None = None
+
+    def written(self, sink: EditionSink) -> Fit:
+        """The same with everything large written by this task."""
+        own = self.coefficients
+        if isinstance(own, np.ndarray):
+            own = sink.write(own)
+        return replace(self, coefficients=own, residual=written_residual(self.residual, sink))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,6 +127,7 @@ class PlacementPass(MemberPass[Placement]):
     rank: int | None
     metrics: Metrics
     target: float | None
+    sink: EditionSink | None = None
 
     def find(self, block: MemberBlock) -> Placement:
         """That of one matrix."""
@@ -127,8 +138,9 @@ class PlacementPass(MemberPass[Placement]):
         if fit is not None and self.target is not None:
             fit = self._add_residual(fit, block)
         if fit is not None:
+            fit = fit if self.sink is None else fit.written(self.sink)
             return Placement(name, fit, None, None, block.zeros)
-        keep = self.target is not None or not factors_pay(found, self.inner, self.rank)
+        keep = self.target is None and not factors_pay(found, self.inner, self.rank)
         return Placement(name, None, found, values_of(block) if keep else None, block.zeros)
 
     def _fit(self, member: Member, A: Array, found: BlockSketch) -> Fit | None:
@@ -160,6 +172,7 @@ class PlacementPass(MemberPass[Placement]):
         """With what the basis leaves in whole numbers, where that is less than the whole matrix so."""
         assert self.target is not None
         basis = next(k.basis for k in self.stored_bases if k.cluster == fit.cluster)
+        assert isinstance(fit.coefficients, np.ndarray)
         factors = StoredFactors(basis, fit.coefficients, fit.exponent)
         member = block.member
         s = split(block, factors, self.metrics.of(member.name), self.target)
@@ -225,11 +238,14 @@ def append(
         checkpoint, source, plan, weights, KINDS, save_seconds, out=store.name, version=held.version
     )
     with clustering_run(source, request, plan, callback, saves, keep=True) as run:
-        placed = run.run.once("places", _placing(store, held, run))
-        zeros = {p.name: p.zeros for p in placed if p.zeros}
         writing = store.begin_after(held.version)
         writing.keep(held)
         try:
+            sink, passes = None if saving else writing.sink(), 1
+            placed: list[Placement] = []
+            if request.principal != 1:
+                placed = run.run.once("places", replace(_placing(store, held, run), sink=sink))
+            zeros = {p.name: p.zeros for p in placed if p.zeros}
             clusters, records = list(held.clusters), dict(held.members)
             for i, p in enumerate(placed):
                 if p.fit is not None:
@@ -244,7 +260,9 @@ def append(
             for number in {p.fit.cluster for p in placed if p.fit is not None}:
                 fits = [p.fit for p in placed if p.fit is not None and p.fit.cluster == number]
                 clusters[number] = extend_cluster(clusters[number], number, held, fits)
-            for one in new_clusters(run, [p for p in placed if p.sketch is not None]):
+            for one in new_clusters(run, [p for p in placed if p.sketch is not None], sink):
+                zeros |= one.zeros
+                passes = max(passes, one.passes)
                 for shared in one.parts:
                     number = len(clusters)
                     c, some = put(writing, number, shared, one.arrays, members, zeros, run.metrics)
@@ -255,7 +273,7 @@ def append(
         except BaseException:
             writing.abandon()
             raise
-        info = run.info(zeros, 1)
+        info = run.info(zeros, passes)
     callback(ResultWritten(store.name))
     return compression_report(
         CompressedCollection(store, contents), options, plan, info, reads=run.reads, zeros=zeros,
@@ -263,37 +281,29 @@ def append(
     )  # fmt: skip
 
 
-def new_clusters(run: ClusteringRun, placed: Sequence[Placement]) -> Iterator[FoundCluster]:
-    """Clusters of those that fit nowhere, and the arrays that are kept as they are."""
+def new_clusters(
+    run: ClusteringRun, placed: Sequence[Placement], sink: EditionSink | None
+) -> Iterator[FoundCluster]:
+    """Clusters of those that fit nowhere, and the arrays that are kept as they are; where they have residuals, one more read."""
+    request, members = run.request, run.members
+    if request.principal == 1:
+        alone = without_basis(sorted(members), members, run.source.rows)
+        yield from with_residuals(run, PrincipalParts(1.0, [alone], 0), sink)
+        return
     sketches = [p.sketch for p in placed if p.sketch is not None]
     values = {p.name: p.values for p in placed if p.values is not None}
     if not sketches:
         return
-    request, members = run.request, run.members
-    mode, target = request.criteria.mode, request.target
-    if request.principal == 1:
-        found = [without_basis(sorted(s.key for s in sketches), members, run.source.rows)]
-    else:
-        found = [
-            part
-            for one in cluster_sketches(sketches, request.criteria)
-            for part in run.encode(one, request.error, request.spare)
-        ]
+    found = [
+        part
+        for one in cluster_sketches(sketches, request.criteria)
+        for part in run.encode(one, request.error, request.spare)
+    ]
+    if request.target is not None:
+        yield from with_residuals(run, PrincipalParts(request.error, found, 1), sink)
+        return
     for shared in found:
-        if target is None:
-            yield FoundCluster((shared,), run.raw_arrays(shared, values), {}, 1)
-            continue
-        each = [
-            split(
-                MemberBlock(members[name], members[name].layout.matrix(values[name]), 0),
-                factors_of(shared, i),
-                run.metrics.of(name),
-                target,
-            )
-            for i, name in enumerate(shared.names)
-        ]
-        for part, arrays in cheapest(shared, each, members, mode):
-            yield FoundCluster((part,), arrays, {}, 1)
+        yield FoundCluster((shared,), run.raw_arrays(shared, values), {}, 1)
 
 
 def check_fits(name: str, held: Contents, source: Collection) -> None:
@@ -346,15 +356,11 @@ def _plan_additions(
 
 def _placing(store: CompressedStore, held: Contents, run: ClusteringRun) -> PlacementPass:
     request, rows = run.request, Metric(rows=run.metrics.rows)
-    known = (
-        []
-        if request.principal == 1
-        else [
-            StoredBasis.of(i, store.array(held, c.basis), rows)
-            for i, c in enumerate(held.clusters)
-            if c.rank > 0 and not c.raw
-        ]
-    )
+    known = [
+        StoredBasis.of(i, store.array(held, c.basis), rows)
+        for i, c in enumerate(held.clusters)
+        if c.rank > 0 and not c.raw
+    ]
     return PlacementPass(
         known,
         request.error,

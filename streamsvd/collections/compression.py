@@ -105,7 +105,8 @@ def compress(
     Notes
     -----
     Cost: one read, and a write of factors; with ``principal`` a second read, or, at 1, one in all, and about 20 products of a
-    matrix with its weights. Matrices that are no smaller as factors are kept as they are, exactly. A kill
+    matrix with its weights; tasks write what they find themselves, unless ``checkpoint`` is to have it. An addition that fits no basis is read
+    a second time where there are residuals. Matrices that are no smaller as factors are kept as they are, exactly. A kill
     at any moment leaves the version before.
     """
     if append:
@@ -153,15 +154,20 @@ def compress(
     keep = principal is None
     with clustering_run(source, request, plan, callback, saves, keep=keep) as run:
         shared_part = None if principal is None else principal_parts(run)
-        found = find_clusters(run) if shared_part is None else with_residuals(run, shared_part)
-        first = next(found)  # what cannot be clustered is refused before anything is written
-        writing = store.begin(overwrite=overwrite)
+        if shared_part is None:
+            found = find_clusters(run)
+            first = [next(found)]  # what cannot be clustered is refused before anything is written
+            writing = store.begin(overwrite=overwrite)
+        else:
+            writing, first = store.begin(overwrite=overwrite), []
         try:
+            if shared_part is not None:
+                found = with_residuals(run, shared_part, None if saving else writing.sink())
             clusters: list[ClusterRecord] = []
             records: dict[str, MemberRecord] = {}
             zeros: dict[str, int] = {}
             passes = 0
-            for one in chain([first], found):
+            for one in chain(first, found):
                 zeros |= one.zeros
                 passes = max(passes, one.passes)
                 for shared in one.parts:

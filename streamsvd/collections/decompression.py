@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from streamsvd.checks.paths import local_path
+from streamsvd.checks.paths import place_of
 from streamsvd.collections.compressed import open_compressed
 from streamsvd.collections.planning import fewest_workers, workers_within
 from streamsvd.collections.restoring import ArrayWriting, CompressedReader, restoring_bytes
@@ -16,7 +16,6 @@ from streamsvd.engine.run import Run, in_run
 from streamsvd.engine.schedule import allowed_bytes
 from streamsvd.store.collections import check_target, new_collection
 from streamsvd.store.collections.names import pattern_tuple, select_names
-from streamsvd.store.writing.placing import check_local
 from streamsvd.store.writing.separation import check_apart
 
 
@@ -68,8 +67,7 @@ def decompress(
     Cost: one read of what is stored of them; a matrix at a time in memory in each task, with the basis of its cluster.
     """
     held = open_compressed(path)
-    place = local_path(out, "out")
-    check_local(place)
+    place = place_of(out, "out")
     check_apart(place, path)
     given = pattern_tuple(names)
     chosen = select_names(list(held), given, option="name")

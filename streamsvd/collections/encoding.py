@@ -19,6 +19,7 @@ from streamsvd.collections.mathematics import FactoredCluster, Metric, Mode
 from streamsvd.collections.weights import ALIKE, Metrics
 from streamsvd.numerics.sides import UNIT_ROUNDOFF
 from streamsvd.store.collections import Member
+from streamsvd.store.collections.archive import WrittenArray
 from streamsvd.typing import Matrix, Real
 
 Array = npt.NDArray[Any]
@@ -53,14 +54,14 @@ class EncodedResidual:
     Attributes
     ----------
     code_bytes
-        Whole numbers as bytes; none where factors meet the error by themselves.
+        Whole numbers as bytes, or where a task has written them; none where factors meet the error by themselves.
     steps
         What they are multiplied by, of every column or of all.
     error
         Relative error of the block, certified.
     """
 
-    code_bytes: npt.NDArray[np.uint8]
+    code_bytes: npt.NDArray[np.uint8] | WrittenArray
     steps: Real
     error: float
 

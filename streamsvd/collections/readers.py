@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamsvd.engine.device import Device
+from streamsvd.engine.layout import span_limit
 from streamsvd.engine.passes import P, Pass, S, Span, Task
 from streamsvd.errors import NonFiniteError, SpecError
 from streamsvd.store.collections import Collection, Member, as_collection
@@ -19,11 +20,11 @@ from streamsvd.typing import Matrix
 Array = npt.NDArray[Any]
 SPAN_BYTES = 2 << 20
 MOST_SPANS = 512
-"""Of the parts of a collection: bytes of a span at least, and spans at most."""
+"""Of the parts of a collection: bytes of a span at least, and spans at most, as a rule."""
 SLAB_BYTES = 4 << 20
 LEAST_SLAB = 16
 MOST_SLAB_SPANS = 64
-"""Of rows of all members: bytes and rows that are read at once, about, and spans at most."""
+"""Of rows of all members: bytes and rows that are read at once, about, and spans at most, as a rule."""
 
 
 def take_collection(collection: Any, nonfinite: str) -> Collection:
@@ -96,7 +97,7 @@ class CollectionReader:
 def part_spans(collection: Collection) -> tuple[Span, ...]:
     """Parts that one task reads, about equal bytes; they depend on the collection alone."""
     total = sum(p.nbytes for p in collection.parts)
-    goal = max(SPAN_BYTES, -(-total // MOST_SPANS))
+    goal = max(SPAN_BYTES, -(-total // span_limit(MOST_SPANS, total, 0)))
     edges, held = [0], 0
     for number, part in enumerate(collection.parts, start=1):
         held += part.nbytes
@@ -149,7 +150,8 @@ class SlabReader:
     def spans(self) -> Sequence[Span]:
         """First and last row (exclusive) of each task."""
         rows = self.source.rows
-        step = max(slab_rows(self.columns), -(-rows // MOST_SLAB_SPANS))
+        most = span_limit(MOST_SLAB_SPANS, self.source.pass_bytes, 8 * self.columns**2)
+        step = max(slab_rows(self.columns), -(-rows // most))
         return tuple(pairwise([*range(0, rows, step), rows]))
 
     def cost(self, spans: Sequence[Span], pass_: Pass[Any, Any] | None) -> int:

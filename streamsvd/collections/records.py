@@ -12,7 +12,12 @@ from streamsvd.collections.encoding import BRAIN, EncodedCluster, EncodedResidua
 from streamsvd.collections.weights import Metrics
 from streamsvd.errors import SpecError
 from streamsvd.store.collections import Member, MemberLayout
-from streamsvd.store.collections.archive import ClusterRecord, EditionWriter, MemberRecord
+from streamsvd.store.collections.archive import (
+    ClusterRecord,
+    EditionWriter,
+    MemberRecord,
+    WrittenArray,
+)
 from streamsvd.store.collections.safetensors import to_bfloat16
 
 Array = npt.NDArray[Any]
@@ -71,7 +76,7 @@ def put(
     writing: EditionWriter,
     number: int,
     shared: EncodedCluster,
-    held: Mapping[str, Array],
+    held: Mapping[str, Array | WrittenArray],
     members: Mapping[str, Member],
     zeros: Mapping[str, int],
     metrics: Metrics,
@@ -85,7 +90,9 @@ def put(
         residual = put_residual(writing, f"{number}-{i}", shared.codes[i] if shared.codes else None)
         short, folder = f"b{number}-{i}", ""
         if shared.raw or shared.rank or not residual[0]:
-            values = as_stored(held[name], members[name]) if shared.raw else shared.coefficients[i]
+            values: Array | WrittenArray = shared.coefficients[i] if not shared.raw else held[name]
+            if shared.raw and not isinstance(values, WrittenArray):
+                values = as_stored(values, members[name])
             folder = writing.add({short: values})[short]
         records[name] = record_of(
             members[name],
@@ -106,7 +113,7 @@ def put_residual(
     writing: EditionWriter, place: str, piece: EncodedResidual | None
 ) -> tuple[str, str, float]:
     """Write the residual of a block: folders of its codes and steps, and the step where one is for all."""
-    if piece is None or not piece.code_bytes.size:
+    if piece is None or not piece.code_bytes.nbytes:
         return NO_RESIDUAL
     codes, steps = f"q{place}", f"s{place}"
     if piece.steps.size == 1:

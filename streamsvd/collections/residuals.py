@@ -23,10 +23,12 @@ from streamsvd.collections.mathematics import BlockSketch, Metric, cluster_sketc
 from streamsvd.collections.mathematics.residuals import bits, encode_residual
 from streamsvd.collections.mathematics.sketches import apply_weights, scale_block
 from streamsvd.collections.passes import MemberPass, values_of
-from streamsvd.collections.readers import MemberBlock
+from streamsvd.collections.readers import CollectionReader, MemberBlock
+from streamsvd.collections.records import as_stored
 from streamsvd.collections.run import ClusteringRun, FoundCluster
 from streamsvd.collections.weights import Metrics
 from streamsvd.store.collections import Member
+from streamsvd.store.collections.archive import EditionSink, WrittenArray
 from streamsvd.store.collections.codes import pack_codes
 from streamsvd.typing import Matrix
 
@@ -50,7 +52,7 @@ class Split:
     beside, alone
         Codes beside the factors of its cluster, and without; None if there are none.
     values
-        The array itself, where codes alone would be no smaller.
+        The array itself, or where a task has written it, where codes alone would be no smaller.
     """
 
     name: str
@@ -59,7 +61,15 @@ class Split:
     zeros: int
     beside: EncodedResidual | None
     alone: EncodedResidual | None
-    values: Array | None
+    values: Array | WrittenArray | None
+
+    def written(self, sink: EditionSink, member: Member) -> Split:
+        """The same with everything large written by this task."""
+        values = self.values
+        if isinstance(values, np.ndarray):
+            values = sink.write(as_stored(values, member))
+        beside, alone = (written_residual(piece, sink) for piece in (self.beside, self.alone))
+        return replace(self, beside=beside, alone=alone, values=values)
 
     @property
     def norm(self) -> float:
@@ -68,6 +78,13 @@ class Split:
         with np.errstate(over="ignore", under="ignore"):
             norm = float(np.ldexp(self.size, self.exponent))
         return min(max(norm, float(ends.smallest_subnormal)), float(ends.max)) if self.size else 0.0
+
+
+def written_residual(piece: EncodedResidual | None, sink: EditionSink) -> EncodedResidual | None:
+    """A residual whose whole numbers are written."""
+    if piece is None or not isinstance(piece.code_bytes, np.ndarray) or not piece.code_bytes.size:
+        return piece
+    return replace(piece, code_bytes=sink.write(piece.code_bytes))
 
 
 def split(block: MemberBlock, factors: StoredFactors | None, metric: Metric, error: float) -> Split:
@@ -136,16 +153,28 @@ class _BlockEncoder:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SplitPass(MemberPass[Split]):
-    """The blocks of a collection, each beside the basis of its cluster and alone."""
+    """The blocks of a collection, each beside the basis of its cluster and alone.
+
+    Attributes
+    ----------
+    places
+        Cluster of each block, and its number in it.
+    metrics, error
+        How errors are measured, and what is asked.
+    sink
+        Where tasks write codes of both; the client keeps those that it takes. None to hand them back, for saves.
+    """
 
     places: Mapping[str, tuple[EncodedCluster, int]]
     metrics: Metrics
     error: float
+    sink: EditionSink | None = None
 
     def find(self, block: MemberBlock) -> Split:
         """Of one block."""
         name = block.member.name
-        return split(block, factors_of(*self.places[name]), self.metrics.of(name), self.error)
+        found = split(block, factors_of(*self.places[name]), self.metrics.of(name), self.error)
+        return found if self.sink is None else found.written(self.sink, block.member)
 
 
 def factors_of(shared: EncodedCluster, i: int) -> StoredFactors | None:
@@ -164,13 +193,21 @@ class PrincipalParts:
     passes: int
 
 
-def with_residuals(run: ClusteringRun, principal: PrincipalParts) -> Iterator[FoundCluster]:
-    """Clusters as stored, with what their bases leave of each block in whole numbers: one more read."""
+def with_residuals(
+    run: ClusteringRun, principal: PrincipalParts, sink: EditionSink | None
+) -> Iterator[FoundCluster]:
+    """Clusters as stored, with what their bases leave of each block in whole numbers: one more read.
+
+    Tasks write the codes of their blocks to the sink; without one, the client is handed them.
+    """
     target, mode = run.request.target, run.request.criteria.mode
     assert target is not None
     shared = principal.clusters
+    names = [name for one in shared for name in one.names]
     places = {name: (one, i) for one in shared for i, name in enumerate(one.names)}
-    each: list[Split] = run.run.once("residuals", SplitPass(places, run.metrics, target))
+    reader = CollectionReader(run.take(names))
+    pass_ = SplitPass(places, run.metrics, target, sink)
+    each: list[Split] = run.run.once("residuals", pass_, reader=reader)
     by_name = {s.name: s for s in each}
     for one in shared:
         mine = [by_name[name] for name in one.names]
@@ -251,7 +288,7 @@ def least_estimated(
 
 def cheapest(
     shared: EncodedCluster, each: Sequence[Split], members: Mapping[str, Member], mode: str
-) -> Iterator[tuple[EncodedCluster, dict[str, Array]]]:
+) -> Iterator[tuple[EncodedCluster, dict[str, Array | WrittenArray]]]:
     """A cluster with residuals beside its basis, or without one; and those of its blocks that are kept as they are."""
     alone = sum(s.alone.nbytes if s.alone else members[s.name].nbytes for s in each)
     beside = [s.beside for s in each if s.beside is not None]

@@ -22,6 +22,7 @@ from streamsvd.engine.run import Run, in_run
 from streamsvd.engine.saves import Saves
 from streamsvd.info import Info, Status
 from streamsvd.store.collections import Collection, Member
+from streamsvd.store.collections.archive import WrittenArray
 
 Array = npt.NDArray[Any]
 
@@ -35,7 +36,7 @@ class FoundCluster:
     parts
         The cluster; and its blocks of zeros, where they are stored apart.
     arrays
-        Blocks at hand, of those that are kept as they are.
+        Blocks at hand, or written by tasks, of those that are kept as they are.
     zeros
         NaN that count as zero, by name, of blocks that have any.
     passes
@@ -45,7 +46,7 @@ class FoundCluster:
     """
 
     parts: tuple[EncodedCluster, ...]
-    arrays: Mapping[str, Array]
+    arrays: Mapping[str, Array | WrittenArray]
     zeros: Mapping[str, int]
     passes: int
     merges: tuple[MergeStep, ...] = ()
@@ -108,7 +109,9 @@ class ClusteringRun:
             one.merges,
         )
 
-    def raw_arrays(self, shared: EncodedCluster, at_hand: Mapping[str, Array]) -> dict[str, Array]:
+    def raw_arrays(
+        self, shared: EncodedCluster, at_hand: Mapping[str, Array | WrittenArray]
+    ) -> dict[str, Array | WrittenArray]:
         """The arrays that a cluster keeps as they are; those not at hand are read once more."""
         if not (self.keep and shared.raw):
             return {}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from streamsvd.checks.paths import PathOrUrl
 from streamsvd.conversion.labels import arrays_over_columns, labels_bytes, row_major_labels
 from streamsvd.conversion.options import ConvertOptions
 from streamsvd.conversion.place import check_place, check_room
@@ -36,13 +36,12 @@ from streamsvd.info import Info
 from streamsvd.labels import Labels
 from streamsvd.protocols import Source
 from streamsvd.store.explanations import explain_errors
+from streamsvd.store.places import location_of
 from streamsvd.store.sources.labels import source_labels
 from streamsvd.store.sources.tables.csv_table import open_csv_table
 from streamsvd.store.writing.labelled_array import (
     array_name,
 )
-from streamsvd.store.writing.placing import put_in_place
-from streamsvd.store.writing.resumable import ResumableFolder
 from streamsvd.store.writing.shield import defer_interrupts
 
 
@@ -66,7 +65,7 @@ class ConvertedArray:
         How it came about.
     """
 
-    path: Path
+    path: PathOrUrl
     variable: str
     shape: tuple[int, int]
     dtype: np.dtype[Any]
@@ -168,14 +167,14 @@ def convert(
     needed = plan.projected_bytes
     run = Run(whole, 1, "cpu", needed, needed - kept, callback)
     with explain_errors(place, INTACT):
-        begun = ResumableFolder(place.absolute(), purpose_of(source, plan, everything))
+        begun = location_of(place).resume(purpose_of(source, plan, everything))
     try:
         with in_run(run):
             chunks, missing = chunks_to_write(begun, plan, labels, beside, callback)
             if any(missing):
                 write_chunks(run, begun, plan, chunks, missing)
         with explain_errors(place, INTACT), defer_interrupts():
-            put_in_place(begun, place, overwrite=overwrite)
+            begun.publish(overwrite=overwrite)
     except BaseException:
         leave_written(begun, callback)
         raise
@@ -190,7 +189,7 @@ def convert(
 
 
 def _array_of(
-    place: Path,
+    place: PathOrUrl,
     options: ConvertOptions,
     labels: Labels,
     dtype: np.dtype[Any],

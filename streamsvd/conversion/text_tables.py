@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamsvd.checks.paths import is_url, local_path
+from streamsvd.checks.paths import PathOrUrl, is_url, local_path
 from streamsvd.conversion.options import ConvertOptions
 from streamsvd.conversion.passes import as_type
 from streamsvd.engine.events import Callback, SourceRemarked
@@ -22,6 +22,7 @@ from streamsvd.errors import BudgetError, StoreError
 from streamsvd.info import Info
 from streamsvd.labels import COLUMN, ROW, Coordinate, Dimension, Labels, TextValues
 from streamsvd.store.explanations import explain_errors, path_exists
+from streamsvd.store.places import location_of
 from streamsvd.store.sources.labels import MOST_ALONG_ROWS
 from streamsvd.store.sources.tables.csv_table import (
     SUFFIXES,
@@ -31,8 +32,6 @@ from streamsvd.store.sources.tables.csv_table import (
     open_csv_table,
 )
 from streamsvd.store.writing.labelled_array import DEFAULT_NAME, create_labelled_array
-from streamsvd.store.writing.partial import Partial
-from streamsvd.store.writing.placing import put_in_place
 from streamsvd.store.writing.row_chunks import RowChunks
 from streamsvd.store.writing.shield import defer_interrupts
 
@@ -91,7 +90,7 @@ def table_height(table: CsvTable, options: ConvertOptions) -> int:
 
 def convert_table(
     path: Path,
-    place: Path,
+    place: PathOrUrl,
     options: ConvertOptions,
     budget: int,
     *,
@@ -112,7 +111,7 @@ def convert_table(
     dtype, height = options.written_dtype(np.dtype(np.float64)), table_height(table, options)
     run = Run(None, 1, "cpu", needed, notify=callback)
     with explain_errors(place, INTACT):
-        partial = Partial(place)
+        partial = location_of(place).begin()
     names = _RowNames(table.has_row_names)
     size = path.stat().st_size
     named = is_named(table)
@@ -120,6 +119,7 @@ def convert_table(
         with in_run(run):
             folder, has_gaps = partial.folder, False
             inside, rows = folder / DEFAULT_NAME if named else folder, 0
+            inside.mkdir(exist_ok=True)
             task = HomeTask(run.id)
             with run.at_home("text into chunks", size) as progress:
                 for index, values in enumerate(_chunks(table, names, dtype, height)):
@@ -135,7 +135,7 @@ def convert_table(
             with explain_errors(place, INTACT):
                 create_labelled_array(folder, labels, height, dtype, has_gaps=has_gaps)
         with explain_errors(place, INTACT), defer_interrupts():
-            put_in_place(partial, place, overwrite=overwrite)
+            partial.publish(overwrite=overwrite)
     except BaseException:
         partial.remove()
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,13 +16,14 @@ from streamsvd.engine.run import Run
 from streamsvd.labels import Coordinate, Labels
 from streamsvd.protocols import Source
 from streamsvd.store.explanations import explain_errors
+from streamsvd.store.places import ResumableWork
 from streamsvd.store.sources.gaps import may_lack
 from streamsvd.store.writing.labelled_array import array_name, create_labelled_array
-from streamsvd.store.writing.resumable import ResumableFolder
 from streamsvd.store.writing.row_chunks import ColumnTiles, RowChunks
 
 TILES = "tiles"
 INTACT = "nothing was replaced."
+_CHUNK = re.compile(r"(^|/)c/[0-9]+(/0)+$")
 
 
 def purpose_of(source: Source, plan: ConversionPlan, labels: Labels) -> dict[str, Any]:
@@ -34,7 +36,7 @@ def purpose_of(source: Source, plan: ConversionPlan, labels: Labels) -> dict[str
 
 
 def chunks_to_write(
-    begun: ResumableFolder,
+    begun: ResumableWork,
     plan: ConversionPlan,
     labels: Labels,
     beside: Sequence[Coordinate],
@@ -46,7 +48,7 @@ def chunks_to_write(
         if begun.was_another:
             callback(
                 SourceRemarked(
-                    f"{folder} was begun of another matrix, or with other options: it begins anew"
+                    f"{begun.home} was begun of another matrix, or with other options: it begins anew"
                 )
             )
         with explain_errors(folder, INTACT):
@@ -72,26 +74,26 @@ def chunks_to_write(
     missing = [not is_kept(i) for i in range(chunks.count)]
     for index, absent in enumerate(missing):
         if absent:
-            chunks.path(index).unlink(missing_ok=True)
+            chunks.remove(index)
     kept = len(missing) - sum(missing)
     callback(
         SourceRemarked(
-            f"{kept:,} of {len(missing):,} chunks of {folder} are there already: it goes on"
+            f"{kept:,} of {len(missing):,} chunks of {begun.home} are there already: it goes on"
         )
     )
     return chunks, missing
 
 
 def write_chunks(
-    run: Run, begun: ResumableFolder, plan: ConversionPlan, chunks: RowChunks, missing: list[bool]
+    run: Run, begun: ResumableWork, plan: ConversionPlan, chunks: RowChunks, missing: list[bool]
 ) -> None:
     """Read the matrix, and write the chunks that are missing."""
     source, tiles = plan.source, None
     wanted = "" if plan.tiles is None else f"{TILES}-{plan.tiles.layout.axis}-{plan.width}"
     with explain_errors(begun.folder, INTACT):
-        for other in begun.folder.glob(f"{TILES}-*"):
-            if other.name != wanted or not begun.is_same_boot:
-                shutil.rmtree(other)
+        for other in begun.location.names():
+            if other.startswith(f"{TILES}-") and (other != wanted or not begun.is_same_boot):
+                begun.location.clear(other)
     if plan.tiles is not None:
         tiles = ColumnTiles(
             begun.folder / wanted, source.shape, plan.height, plan.width, plan.dtype
@@ -101,6 +103,7 @@ def write_chunks(
     reader = plan.rows.reader(source, row_spans(plan, missing))
     run.workers = plan.rows.workers
     run(ChunkWriting(chunks, tiles), "rows into chunks", reader=reader)
+    chunks.clear_partial()  # of workers that were killed
     if tiles is not None:
         with explain_errors(tiles.folder):
             shutil.rmtree(tiles.folder)
@@ -120,15 +123,15 @@ def _write_tiles(run: Run, plan: ConversionPlan, tiles: ColumnTiles) -> None:
         run(TileWriting(tiles, along), "columns into files", reader=reader)
 
 
-def leave_written(begun: ResumableFolder, callback: Callback) -> None:
+def leave_written(begun: ResumableWork, callback: Callback) -> None:
     """Leave what was written for the same call, if there is any; nothing else stays."""
-    parts = (begun.folder.rglob("*.done"), begun.folder.rglob("c/*/**/0"))
-    if not any(path.is_file() for found in parts for path in found):
+    keys = begun.location.keys()
+    if not any(key.endswith(".done") or _CHUNK.search(key) for key in keys):
         begun.remove()
         return
     begun.leave()
     callback(
         SourceRemarked(
-            f"what was written is in {begun.folder}: the same again goes on from it; remove it if it is not wanted"
+            f"what was written is in {begun.home}: the same again goes on from it; remove it if it is not wanted"
         )
     )

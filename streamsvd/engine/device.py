@@ -22,6 +22,7 @@ from streamsvd.numerics.blocks import Backend
 from streamsvd.typing import Matrix
 
 Array = Any
+_LOCK = threading.Lock()
 
 
 @dataclass(slots=True)
@@ -131,74 +132,6 @@ class ArrayApiBackend(_SynchronousDevice):
         return self.xp.zeros(shape, dtype=getattr(self.xp, dtype), device=self.device)
 
 
-class CupyBackend:
-    """CUDA through cupy: panels leave page-locked memory on a copy stream while others are multiplied.
-
-    Each backend, so each thread, has a compute stream of its own: on one stream a copy would wait for the
-    products of all threads. Waiting sleeps: a thread that spins would keep a core from reading.
-    """
-
-    has_float64 = True
-
-    def __init__(self) -> None:
-        cupy = self._cupy = importlib.import_module("cupy")
-        cupy.ones((2, 2)) @ cupy.ones((2, 2))  # importing succeeds without a GPU: multiply
-        self.xp = importlib.import_module("array_api_compat.cupy")
-        self.traffic = Traffic()
-        self._stream, self._copies = (cupy.cuda.Stream(non_blocking=True) for _ in range(2))
-        self._free, self._sent = (
-            cupy.cuda.Event(block=True, disable_timing=True) for _ in range(2)
-        )
-        self.panel: Callable[[int], PanelBuffer] = page_locked_panel
-
-    def computing(self) -> AbstractContextManager[object]:
-        """The compute stream of this backend."""
-        return self._stream  # type: ignore[no-any-return]
-
-    def to_device(self, a: Matrix, dtype: str | None = None) -> Array:
-        """Copy to the device; the host's memory may change at once."""
-        host = np.ascontiguousarray(a)
-        self.traffic.to_device_bytes += host.nbytes
-        out = self._cupy.asarray(host)
-        return out if dtype is None else out.astype(dtype, copy=False)
-
-    def send(self, panel: Matrix) -> Array:
-        """Copy a page-locked panel on the copy stream, and let the compute stream wait for it."""
-        self.traffic.to_device_bytes += panel.nbytes
-        out = self._cupy.empty(panel.shape, dtype=panel.dtype)
-        compute = self._cupy.cuda.get_current_stream()
-        self._free.record(compute)  # the pool may hand out memory that queued products still read
-        self._copies.wait_event(self._free)
-        out.set(panel, stream=self._copies)
-        self._sent.record(self._copies)
-        compute.wait_event(self._sent)
-        return out
-
-    def settle(self) -> None:
-        """Wait for the last copy."""
-        self._sent.synchronize()
-
-    def finish(self) -> None:
-        """Wait for the compute stream."""
-        self._cupy.cuda.get_current_stream().synchronize()
-
-    def to_host(self, x: Array) -> Matrix:
-        """Copy to the host; waits for the compute stream."""
-        host = self._cupy.asnumpy(x)
-        self.traffic.to_host_bytes += host.nbytes
-        return np.asarray(host)
-
-    def zeros(self, shape: tuple[int, ...], dtype: str) -> Array:
-        """New memory on the device."""
-        return self._cupy.zeros(shape, dtype=dtype)
-
-
-def page_locked_panel(n_bytes: int) -> PanelBuffer:
-    """A panel in memory that a CUDA device copies from by itself; cupy keeps what is freed for the next."""
-    pages = importlib.import_module("cupyx").empty_pinned(max(n_bytes, 1), dtype=np.uint8)
-    return PanelBuffer(n_bytes, pages)
-
-
 _LOCAL = threading.local()
 
 
@@ -220,7 +153,6 @@ DEVICE_PACKAGES = {"cuda": "cupy", "strict": "array_api_strict"}
 """What a device needs beside ours."""
 
 _IDLE_BACKENDS: dict[str, list[Device]] = {}
-_LOCK = threading.Lock()
 
 
 @contextmanager
@@ -264,6 +196,8 @@ def _make_backend(device: str) -> Device:
         xp = importlib.import_module("array_api_strict")
         return ArrayApiBackend(xp, xp.Device("device1"))
     if device == "cuda":
+        from streamsvd.engine.cuda_device import CupyBackend
+
         try:
             return CupyBackend()
         except Exception as error:

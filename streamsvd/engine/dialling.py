@@ -89,6 +89,9 @@ def require_scheduler(address: str, seconds: float = CONNECT_SECONDS) -> None:
     StoreError
         If nothing does in time, or what does is no scheduler.
     """
+    import distributed  # outside of the deadline: it takes a second on a busy machine
+
+    del distributed
     call = _Call()
     began = time.monotonic()
     # In a thread of its own: the caller may be in a loop already, and what hangs must not keep him or the end of the process.
@@ -170,6 +173,8 @@ def _no_answer(address: str, call: _Call, seconds: float) -> str:
     )
     if "ssl_context" in text or "sslcontext" in text.lower():
         return f"no scheduler answers at {address}: tls {CERTIFICATES}"
-    if isinstance(error, OSError):
+    if isinstance(error, TimeoutError):
+        text = f"nothing within {seconds:.0f} s"
+    elif isinstance(error, OSError):
         text = f"{text.rstrip('.')}, for {seconds:.0f} s"
     return f"no scheduler answers at {address}: {text}. {LEAVE_OUT}"

@@ -16,11 +16,14 @@ SPANS = 8
 """Spans of a pass at least: enough to share, few enough that their sums stay small."""
 
 USUAL_SPANS = 64
-MOST_SPANS = 2048
+MOST_SPANS = 16_384
 SPAN_ROWS = 4096
 SPAN_BYTES = 128 << 20
 LARGE_SPAN_BYTES = 1 << 30
 """What a span has at least where there are more than `SPANS`: rows, and bytes, more of them beyond `USUAL_SPANS`."""
+
+SUM_SHARE = 64
+"""Times the bytes of its sum that such a span has: joining two costs little beside reading them, and few are alive at once."""
 
 LEAST_BLOCKS = 16
 """Blocks that a matrix has at least, where its chunks allow."""
@@ -140,3 +143,18 @@ def span_count(length: int, nbytes: int) -> int:
             break
         count *= 2
     return count
+
+
+def span_limit(usual: int, nbytes: int, sum_bytes: int) -> int:
+    """Most spans of a pass that has few as a rule: more of a matrix so large that a cluster would wait for them.
+
+    Parameters
+    ----------
+    usual
+        As a rule: what matrices of less than 64 GiB keep.
+    nbytes, sum_bytes
+        Of the matrix, and of what a span hands back.
+    """
+    if nbytes < USUAL_SPANS * LARGE_SPAN_BYTES:
+        return usual
+    return max(usual, min(MOST_SPANS, nbytes // max(LARGE_SPAN_BYTES, SUM_SHARE * sum_bytes)))

@@ -107,11 +107,20 @@ class MatrixReader:
 
     def blocks(self, span: Span, device: Device, task: Task) -> Iterator[Block]:
         """Blocks of a span, in their order."""
+        yield from self.blocks_of(self._panels(span, device, task), span, device)
+
+    def blocks_of(
+        self,
+        panels: Iterable[tuple[int, npt.NDArray[Any], float | None]],
+        span: Span,
+        device: Device,
+    ) -> Iterator[Block]:
+        """The same of panels that were read, each with its first row and its largest entry."""
         if self.layout.even:
-            yield from self._even(span, device, task)
+            yield from self._even(panels, span, device)
             return
         along_rows, whole = self.layout.axis == "rows", slice(0, self.layout.width)
-        for start, panel, largest in self._panels(span, device, task):
+        for start, panel, largest in panels:
             stop = start + panel.shape[0 if along_rows else 1]
             there = device.send(panel)
             for a, b in self.layout.blocks(start, stop):
@@ -120,11 +129,16 @@ class MatrixReader:
             del there
             device.settle()
 
-    def _even(self, span: Span, device: Device, task: Task) -> Iterator[Block]:
+    def _even(
+        self,
+        panels: Iterable[tuple[int, npt.NDArray[Any], float | None]],
+        span: Span,
+        device: Device,
+    ) -> Iterator[Block]:
         """Blocks of the same height from the first row of the span on, whatever the chunks; the last may have fewer."""
         xp, height, whole = device.xp, self.layout.unit, slice(0, self.layout.width)
         first, waiting, count, largest = span[0], list[Any](), 0, 0.0
-        for _, panel, size in self._panels(span, device, task):
+        for _, panel, size in panels:
             there, at = device.send(panel), 0
             largest = max(largest, size or 0.0)
             while count + panel.shape[0] - at >= height:
@@ -177,6 +191,15 @@ class MatrixReader:
         ):
             for start, (panel, largest) in panels:
                 yield start, panel, largest
+
+    def read_panel(self, run: Span) -> tuple[int, npt.NDArray[Any], float | None]:
+        """A panel in memory of its own, with its first row and its largest entry."""
+        start, stop = run
+        rows, layout = stop - start, self.layout
+        shape = (rows, layout.width) if layout.axis == "rows" else (layout.width, rows)
+        out = np.empty(shape, self.source.dtype)
+        read_part(self.source, layout.axis, slice(start, stop), slice(0, layout.width), out)
+        return start, out, self.check(out, start) if self.checks_entries else None
 
     def check(self, panel: npt.NDArray[Any], first: int) -> float:
         """Largest modulus of a panel's entries.

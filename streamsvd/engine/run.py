@@ -8,13 +8,13 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.blas import dense_threads
-from streamsvd.engine.device import borrow_backend
+from streamsvd.engine.device import Device, borrow_backend
 from streamsvd.engine.events import (
     Callback,
     PassDone,
@@ -25,8 +25,9 @@ from streamsvd.engine.events import (
     send_remarks,
 )
 from streamsvd.engine.meter import MemoryMark, mark_memory, peak_since
+from streamsvd.engine.ordered import one_ahead, ordered
 from streamsvd.engine.panel_cache import new_cache
-from streamsvd.engine.passes import Block, P, Pass, Reader, Sink
+from streamsvd.engine.passes import Block, P, Pass, Reader, Sink, Span
 from streamsvd.engine.reader import MatrixReader
 from streamsvd.engine.run_pass import run_pass
 from streamsvd.engine.saves import Saves
@@ -167,17 +168,31 @@ class Run:
     def in_order(self, purpose: str) -> Iterator[Block]:
         """Blocks of the whole matrix in their order, at home, for what depends on it.
 
-        The next are read, decoded and checked meanwhile, by as many threads as there would be tasks, in their memory.
+        The next are read, decoded and checked meanwhile: by as many threads as there would be tasks, in their memory, or by the
+        workers of a cluster.
         """
         reader = self.reader
         assert isinstance(reader, MatrixReader)
-        reader = replace(reader, readers=self.workers)
         whole, cost = (reader.spans[0][0], reader.spans[-1][1]), reader.cost(reader.spans, None)
         with self.at_home(purpose, cost) as progress, borrow_backend("cpu") as device:
-            for block in reader.blocks(whole, device, HomeTask(self.id)):
+            for block in self._blocks_in_order(reader, whole, device):
                 yield block
                 progress(block.first + block.n_rows, whole[1])
         self.bytes_read += cost
+
+    def _blocks_in_order(
+        self, reader: MatrixReader, whole: Span, device: Device
+    ) -> Iterator[Block]:
+        if active_client() is None:  # into buffers that are used again
+            reader = replace(reader, readers=self.workers)
+            yield from reader.blocks(whole, device, HomeTask(self.id))
+            return
+        panels = ordered(
+            MatrixReader.read_panel, replace(reader, cache=None), reader.layout.panels(whole),
+            at_once=self.workers, what=f"pass {self.passes}", needs=self.needs,
+        )  # fmt: skip
+        with closing(one_ahead(panels)) as coming:
+            yield from reader.blocks_of(coming, whole, device)
 
     @contextmanager
     def at_home(

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from streamsvd.engine.budget import allowed_bytes as allowed_bytes
 from streamsvd.engine.concurrency import concurrency
-from streamsvd.engine.layout import Layout
+from streamsvd.engine.layout import Layout, span_limit
 from streamsvd.engine.machines import is_on_cluster
 from streamsvd.engine.memory import BASE_BYTES
 from streamsvd.engine.panel_cache import may_be_cached
@@ -21,6 +21,7 @@ PIECE_BYTES = 4 << 20
 """Rows read at once, about."""
 LEAST_PANEL = 64
 MOST_SPANS = 64
+"""Spans as a rule."""
 SPAN_BLOCKS = 4
 """Blocks of rows in a span, at least: joining two costs as much as taking in one more."""
 SAVE_COPIES = 4
@@ -106,7 +107,7 @@ def schedule_rows(
     saved
         Of these, what a save holds, and as much of a pass that is over; 0 where nothing is saved.
     most
-        Most spans.
+        Most spans, but of huge matrices; see `span_limit`.
     passes
         Reads of the matrix: of more than one, all but the first look into memory where the matrix fits into what is left.
     what, remedy
@@ -122,6 +123,7 @@ def schedule_rows(
     chunk, height = min(source.chunks[0], m), max(1, min(height, m))
     target = max(LEAST_PANEL, PIECE_BYTES // max(row, 1))
     panel = min(m, chunk * max(1, target // chunk))
+    most = span_limit(most, source.nbytes, partial)
     spans = row_spans(source, SPAN_BLOCKS * height, most)
     longest = max(b - a for a, b in spans)
     waiting = len(spans).bit_length()

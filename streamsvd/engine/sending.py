@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
+from types import FunctionType
 from typing import Any
 
 from streamsvd.errors import SpecError
@@ -58,21 +59,39 @@ def _refusal(shared: Any, name: str, error: Exception) -> str:
     path = _culprit(shared, DEPTH)
     if not path:
         return f"{name} cannot be sent to workers: {error}. Pass a path or a URL, which every worker opens itself."
-    owner, kind = (name if len(path) == 1 else type(path[-2]).__name__), type(path[-1])
-    library = kind.__module__.partition(".")[0]
-    what = kind.__name__ if library in ("builtins", "__main__") else f"{library}.{kind.__name__}"
-    if isinstance(path[-1], type(lambda: None)):
-        what = "function that only this process has"
-    held = f"an open {what}" if _is_open(path[-1]) else f"{_article(what)} {what}"
+    culprit = path[-1]
+    owners = [type(value).__name__ for value in path[:-1] if not _is_ours(value)]
+    owner = owners[-1] if owners else name
+    held = _kind_of(culprit)
     return f"{owner} holds {held}, which cannot be sent to workers. Open it inside read(), or give the path."
 
 
-def _culprit(value: Any, depth: int) -> list[Any]:
-    """The objects from what is given down to the deepest that cannot be sent."""
+def _kind_of(value: Any) -> str:
+    """What an object is, with its article."""
+    if isinstance(value, FunctionType):
+        return "a function that only this process has"
+    kind = type(value)
+    library = kind.__module__.partition(".")[0]
+    text = kind.__name__ if library in ("builtins", "__main__") else f"{library}.{kind.__name__}"
+    if any(hasattr(value, name) for name in ("close", "fileno", "file")):
+        return f"an open {text}"
+    return f"{'an' if text[:1].lower() in 'aeiou' else 'a'} {text}"
+
+
+def _is_ours(value: Any) -> bool:
+    return type(value).__module__.partition(".")[0] in ("streamsvd", "builtins")
+
+
+def _culprit(value: Any, depth: int, owner: str = "") -> list[Any]:
+    """The objects from what is given down to the one that cannot be sent: in ours, in what the user gave, and in no library's."""
+    module = type(value).__module__.partition(".")[0]
+    if not _is_ours(value) and owner not in ("", module):
+        return [value]
+    owner = owner if _is_ours(value) else module
     for child in _children(value) if depth else ():
         if not _can_be_sent(child):
-            return [value, *(_culprit(child, depth - 1) or [child])]
-    return []
+            return [value, *_culprit(child, depth - 1, owner)]
+    return [value] if owner else []
 
 
 def _children(value: Any) -> list[Any]:
@@ -98,12 +117,3 @@ def _can_be_sent(value: Any) -> bool:
     except Exception:
         return False
     return True
-
-
-def _is_open(value: Any) -> bool:
-    """Whether an object looks like something that was opened: a file, a connection, or a part of one."""
-    return any(hasattr(value, name) for name in ("close", "fileno", "file"))
-
-
-def _article(word: str) -> str:
-    return "an" if word[:1].lower() in "aeiou" else "a"

@@ -13,10 +13,8 @@ from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.blas import in_one_thread
 from streamsvd.engine.device import thread_backend
 from streamsvd.engine.passes import P, Pass, Reader, Sink, Span
-from streamsvd.engine.worker_names import at_this_worker
+from streamsvd.engine.worker_names import naming_this_worker
 from streamsvd.errors import (
-    CorruptChunkError,
-    MissingChunkError,
     NonFiniteError,
     ScaleError,
     SpecError,
@@ -91,14 +89,12 @@ def run_span(work: Work[P], span: Span) -> P:
         work.check()
         device = thread_backend(work.device)
         try:
-            with device.computing(), held_memory():
+            with naming_this_worker(), device.computing(), held_memory():
                 return work.reader.run(work.pass_, span, device, work)
         except BadEntry as bad:
             raise _error_at(bad, work.reader.source) from None
         except OutOfScale as error:
             raise ScaleError(error.size) from None
-        except (MissingChunkError, CorruptChunkError) as error:
-            raise at_this_worker(error) from error
 
 
 @in_one_thread

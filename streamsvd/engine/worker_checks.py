@@ -19,7 +19,7 @@ from streamsvd.engine.worker_devices import check_devices
 from streamsvd.engine.worker_faults import has_left, kernel_difference, own_version, worker_fault
 from streamsvd.engine.worker_names import worker_label
 from streamsvd.engine.worker_report import report
-from streamsvd.errors import BudgetError, SpecError, StoreError, StreamSVDError
+from streamsvd.errors import Allowance, BudgetError, SpecError, StoreError, StreamSVDError
 from streamsvd.numerics.sentences import show_bytes
 from streamsvd.store.sight import Address, addresses
 
@@ -30,7 +30,7 @@ LOOK_TRIES = 3
 """Looks until a difference counts: someone may be writing just then."""
 
 WAKE_SECONDS = 120
-"""For the first worker of an adaptive cluster: a queue may start it."""
+"""For the first worker of a cluster that has asked for some: a queue may start it."""
 
 MOST_SENT = 64 << 20
 """What a run without an array in memory sends is mostly less: thin blocks of its passes, which the plan counts."""
@@ -89,9 +89,10 @@ def inspect_workers(client: Any, shared: Any, needs: int = 0) -> None:
             raise _worker_error(wrong, worker_label(worker, known[worker]), len(differ), len(known))
     answered = {w: answers[w] for w in new if w in answers and not has_left(answers[w])}
     check_devices(device, {w: answer["device_fault"] for w, answer in answered.items()}, known)
-    sent = sent_bytes(shared, _name_of(shared))
+    name = _name_of(shared)
+    sent = sent_bytes(shared, name)
     for worker, answer in answered.items():
-        _check_memory(answer, worker, known, needs, sent)
+        _check_memory(answer, worker, known, name, needs, sent)
         times[worker, asked] = now
         _kernels.setdefault(client, {})[worker] = answer["kernels"]
 
@@ -118,7 +119,7 @@ def workers_of(client: Any) -> Mapping[str, Mapping[str, Any]]:
 
 
 def require_workers(client: Any) -> Mapping[str, Mapping[str, Any]]:
-    """Every worker by its address, as `workers_of`; of an adaptive cluster that has none yet, after it was asked for one.
+    """Every worker by its address, as `workers_of`; where there is none yet, after some time for those on their way.
 
     Raises
     ------
@@ -126,24 +127,32 @@ def require_workers(client: Any) -> Mapping[str, Mapping[str, Any]]:
         If there are none.
     """
     known = workers_of(client)
-    if not known and is_adaptive(client):
-        _wake(client)
+    if known:
+        return known
+    address, coming = client.scheduler.address, are_coming(client)
+    if coming:
+        _await_worker(client)
         known = workers_of(client)
+    if not known and coming:
+        raise StoreError(
+            f"the scheduler at {address} has no workers yet: of those that its cluster asked for, none came within "
+            f"{WAKE_SECONDS} s. Wait for them with client.wait_for_workers(1), and run again."
+        )
     if not known:
-        address = client.scheduler.address
         raise StoreError(
             f"the scheduler at {address} has no workers. Start some: dask worker {address}."
         )
     return known
 
 
-def is_adaptive(client: Any) -> bool:
-    """Whether the cluster of a client starts workers when there is work."""
-    return getattr(getattr(client, "cluster", None), "_adaptive", None) is not None
+def are_coming(client: Any) -> bool:
+    """Whether the cluster of a client has asked for workers, or starts some when there is work."""
+    cluster = getattr(client, "cluster", None)
+    return bool(getattr(cluster, "_adaptive", None) or getattr(cluster, "plan", None))
 
 
-def _wake(client: Any) -> None:
-    """Give an adaptive cluster one small task, and wait for the worker that it starts for it."""
+def _await_worker(client: Any) -> None:
+    """Wait for one; a small task makes an adaptive cluster start it."""
     task = client.submit(os.getpid, pure=False)
     with suppress(TimeoutError):
         client.wait_for_workers(1, timeout=WAKE_SECONDS)
@@ -180,20 +189,22 @@ def _fault(client: Any, worker: str, answer: Any, here: Mapping[Address, Any]) -
     return own_version(answer, _own_version_there(client, worker)) or wrong
 
 
-def _own_version_there(client: Any, worker: str) -> dict[str, str | None]:
-    """The version of streamsvd on a worker, asked by what every Python has; nothing if it does not say."""
+def _own_version_there(client: Any, worker: str) -> str:
+    """The version of streamsvd on a worker, asked by what every Python has; empty if it does not say."""
     asked = "__import__('importlib').import_module('streamsvd').__version__"
-    try:
-        (found,) = client.run(eval, asked, workers=[worker], on_error="return").values()
-    except (ValueError, TypeError, OSError):
-        return {}
+    found = client.run(eval, asked, workers=[worker], on_error="return").get(worker)
     if isinstance(found, ModuleNotFoundError):
-        return {"streamsvd": "none"}
-    return {} if isinstance(found, BaseException) else {"streamsvd": str(found)}
+        return "none"
+    return found if isinstance(found, str) else ""
 
 
 def _check_memory(
-    answer: Any, worker: str, known: Mapping[str, Mapping[str, Any]], needs: int, sent: int
+    answer: Any,
+    worker: str,
+    known: Mapping[str, Mapping[str, Any]],
+    name: str,
+    needs: int,
+    sent: int,
 ) -> None:
     """Refuse a worker whose limit leaves too little for its threads, and for what it is sent."""
     if worker.startswith("inproc://"):  # what this process holds is not the worker's
@@ -210,12 +221,9 @@ def _check_memory(
             "Write it to zarr first, and pass the path."
         )
     if needs > free:
-        raise BudgetError(
-            f"{worker_label(worker, known[worker])}, whose limit of {limit:,} bytes leaves {free:,},",
-            needs,
-            free,
-            "Give workers more memory (--memory-limit), or fewer threads, or pass less memory= to the run.",
-        )
+        label = f"{worker_label(worker, known[worker])}, whose limit is {show_bytes(limit)},"
+        used = int(answer["used"])
+        raise BudgetError(f"a pass over {name}", needs, Allowance(free, label, 1.0, used), "")
 
 
 def _share_of(needs: int, worker: str, known: Mapping[str, Mapping[str, Any]]) -> int:

@@ -30,13 +30,20 @@ def task_resources(device: str, known: Mapping[str, Mapping[str, Any]]) -> dict[
     return {RESOURCE: 1.0} if device != "cpu" and _declared(known) else {}
 
 
-def _declared(known: Mapping[str, Mapping[str, Any]]) -> set[str]:
-    """Workers that say that they have GPUs."""
-    return {
-        worker
-        for worker, told in known.items()
-        if float((told.get("resources") or {}).get(RESOURCE, 0)) >= 1
-    }
+def device_threads(device: str, known: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
+    """How many tasks each worker does at once: one a thread, and on a device no more than it says that it has GPUs.
+
+    Workers without one are left out where others say that they have some.
+    """
+    declared = {} if device == "cpu" else _declared(known)
+    threads = {worker: int(told["nthreads"]) for worker, told in known.items()}
+    return {w: min(threads[w], count) for w, count in declared.items()} or threads
+
+
+def _declared(known: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
+    """GPUs of the workers that say that they have some."""
+    found = {w: int((told.get("resources") or {}).get(RESOURCE, 0)) for w, told in known.items()}
+    return {worker: count for worker, count in found.items() if count}
 
 
 def check_devices(
@@ -58,7 +65,7 @@ def check_devices(
     SpecError
         It says how many of how many lack it, and why.
     """
-    counted = _declared(known) or set(known)
+    counted = set(_declared(known) or known)
     lacking = {w: fault for w, fault in faults.items() if fault and w in counted}
     if device == "cpu" or not lacking:
         return

@@ -59,28 +59,28 @@ def other_version(here: Mapping[str, str], there: Mapping[str, str]) -> str:
     return ""
 
 
-def own_version(answer: BaseException, there: Mapping[str, str | None]) -> StreamSVDError | None:
-    """The same for a worker that cannot even load what it is asked; None where our own package is as here.
+def own_version(answer: BaseException, found: str) -> StreamSVDError | None:
+    """The same for a worker that could not load what it was asked; None where that is not for another streamsvd.
 
     Parameters
     ----------
     answer
-        What it raised instead.
-    there
-        Versions of streamsvd there, ``"none"`` where there is none; nothing where that is not known.
+        What it raised instead; what it could not raise here comes as the text of it.
+    found
+        Its version of streamsvd, ``"none"`` without any; empty where that is not known.
     """
     own = versions()["streamsvd"]
-    found = there.get("streamsvd")
-    if found is None or (found == own and not isinstance(answer, ImportError | AttributeError)):
-        return None
-    if found == own:
+    if found and found != own:
+        there = "no streamsvd" if found == "none" else f"streamsvd {found}"
+        return StreamSVDError(f"has {there}, this process {own}. Install streamsvd {own} there")
+    text = f"{type(answer).__name__}: {answer}"
+    if found and any(
+        name in text for name in ("ModuleNotFoundError", "ImportError", "AttributeError")
+    ):
         return StreamSVDError(
-            f"has streamsvd {own} with other code than this process ({type(answer).__name__}: {answer}). "
-            "Install the same one in both"
+            f"has streamsvd {own} with other code than this process ({text}). Install the same one in both"
         )
-    return StreamSVDError(
-        f"has streamsvd {found}, this process {own}. Install streamsvd {own} there"
-    )
+    return None
 
 
 def sight_difference(address: Address, here: Sight, there: Sight) -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from streamsvd.errors import CorruptChunkError, MissingChunkError
-
-ChunkError = MissingChunkError | CorruptChunkError
 
 
 def worker_label(worker: str, known: Mapping[str, Any]) -> str:
@@ -38,10 +37,14 @@ def this_worker() -> str:
     return "" if address.startswith("inproc://") else address
 
 
-def at_this_worker(error: ChunkError) -> ChunkError:
-    """An error about a chunk, which says on which worker it was met: others may see what this one does not."""
-    worker = this_worker()
-    if not worker:
-        return error
-    key, where, *others = error.args
-    return type(error)(key, f"{where} on worker {worker}", *others)
+@contextmanager
+def naming_this_worker() -> Iterator[None]:
+    """Errors about chunks say on which worker they were met: others may see what this one does not."""
+    try:
+        yield
+    except (MissingChunkError, CorruptChunkError) as error:
+        worker = this_worker()
+        if not worker:
+            raise
+        key, where, *others = error.args
+        raise type(error)(key, f"{where} on worker {worker}", *others) from error

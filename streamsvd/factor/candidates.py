@@ -15,7 +15,7 @@ import numpy as np
 
 from streamsvd.engine import memory
 from streamsvd.engine.dask_source import DaskSource
-from streamsvd.engine.layout import BLOCK_ITEMS, Layout, cut_axis, span_count
+from streamsvd.engine.layout import BLOCK_ITEMS, Layout, cut_axis, span_count, span_limit
 from streamsvd.engine.machines import is_on_cluster
 from streamsvd.engine.memory import Sizes
 from streamsvd.engine.panel_cache import may_be_cached
@@ -292,7 +292,9 @@ def _candidate(
     copied = copied or options.has_saves
     if route == "gram":
         # few, as every span has a sum of its own; by shape alone, as their number is in the bits
-        layout = replace(layout, spans=_join_spans(layout, 4 if layout.width <= FEW_COLUMNS else 2))
+        usual = 4 if layout.width <= FEW_COLUMNS else 2
+        count = span_limit(usual, source.nbytes, layout.width**2 * s.wide)
+        layout = replace(layout, spans=_join_spans(layout, count))
     width, ahead = layout.width, prefetch and layout.tile is None
     busy = min(at_once, len(layout.spans))
     packed = busy * memory.block_packing(layout, s)

@@ -12,7 +12,7 @@ import textwrap
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from streamsvd.engine.budget import allowed_bytes
+from streamsvd.engine.budget import allowed_bytes, worker_share
 from streamsvd.engine.cluster_plan import ClusterPlan
 from streamsvd.engine.concurrency import concurrency
 from streamsvd.engine.layout import Layout
@@ -222,21 +222,21 @@ def make_plan(
     """
     rates = rates or Speeds()
     threads = concurrency()
-    budget = allowed_bytes(options.memory)
-    asked = int(budget) if options.memory is None else parse_bytes(options.memory)
-    options = replace(options, memory=asked, tol=options.width_tol)
+    # Of this process; what its tasks take on a cluster is held against the limit of a worker, below.
+    budget = int(allowed_bytes(None)) if options.memory is None else parse_bytes(options.memory)
+    options = replace(options, memory=budget, tol=options.width_tol)
     rank = options.rank_limit(source.shape)
     machines = machines_in_force()
-    limit = None if machines is None else machines.allowance
+    limit, beyond = worker_share(), list[int]()
 
     def realised(shape: PlanCandidate, kept: int = 0) -> PlanCandidate | None:
         """It on the threads there are, beside so many bytes; None where that does not fit."""
         shapes = thread_variants(source, options, shape, threads=threads[1], budget=budget)
         fit = [found for found in shapes if found.projected_bytes + kept <= budget]
-        if limit is not None:  # of a worker: of equal bits those that keep to it, or come nearest
+        if limit is not None:
             needs = [worker_bytes(found, threads[1]) for found in fit]
-            most = max(limit, min(needs, default=0))
-            fit = [found for found, need in zip(fit, needs, strict=True) if need <= most]
+            beyond.extend(needs)
+            fit = [found for found, need in zip(fit, needs, strict=True) if need <= limit]
         return min(fit, key=lambda s: seconds_of(source, options, s, rates, *threads), default=None)
 
     fitting: list[tuple[float, PlanCandidate, PlanCandidate]] = []
@@ -261,16 +261,24 @@ def make_plan(
             continue
         seconds, frugal = min(timed, key=lambda pair: pair[1].projected_bytes)
         fewest = 1 if machines is None else threads[1]  # threads of a worker are what they are
-        shapes = thread_variants(source, options, frugal, threads=fewest, budget=budget)
-        least = min(max(shape.projected_bytes, worker_bytes(shape, fewest)) for shape in shapes)
+        frugals = list(thread_variants(source, options, frugal, threads=fewest, budget=budget))
+        needs = [worker_bytes(shape, fewest) for shape in frugals]
+        beyond.extend(needs)
+        pairs = zip(frugals, needs, strict=True)
+        least = min(max(shape.projected_bytes, need) for shape, need in pairs)
         smallest = least if smallest is None else min(smallest, least)
         verdict = f"does not fit, needs {show_bytes(least)}"
         at_home = min(at_home, min(shape.home for _, shape in timed))
         lost.append(Alternative(way, along, seconds, least, verdict))
     if not fitting:
         assert smallest is not None
+        what = f"factorising {source.name} ({source.shape[0]:,} x {source.shape[1]:,} {source.dtype}) at rank {rank}"
+        if limit is not None and min(beyond) > limit:
+            raise BudgetError(
+                f"{what}, on all threads of a worker at once,", min(beyond), limit, ""
+            )
         raise BudgetError(
-            f"factorising {source.name} ({source.shape[0]:,} x {source.shape[1]:,} {source.dtype}) at rank {rank}",
+            what,
             smallest,
             budget,
             f"The smallest budget that works is memory={smallest}.{dense_remedy(at_home, budget)}",

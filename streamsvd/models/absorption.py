@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -22,14 +23,18 @@ from streamsvd.engine.events import (
     send_remarks,
 )
 from streamsvd.engine.meter import MemoryMark, mark_memory, peak_since
+from streamsvd.engine.ordered import ordered
+from streamsvd.engine.submit import active_client
 from streamsvd.errors import ConflictError
 from streamsvd.info import Info, Status
 from streamsvd.labels import NO_LABELS
+from streamsvd.models.block_reader import BlockReader
 from streamsvd.models.commit import commit_version, discard_version
 from streamsvd.models.labels import first_labels
 from streamsvd.models.loaded_version import LoadedVersion
 from streamsvd.models.new_rows import NewRows, UpdateRequest, find_new_rows
 from streamsvd.models.options import UpdateOptions, method_of
+from streamsvd.models.parts import PartMaker, PiecePart
 from streamsvd.models.pieces import PendingVersion, absorb_piece
 from streamsvd.models.state import ModelState, empty_state
 from streamsvd.numerics.range_sketch import ParallelMap
@@ -37,8 +42,9 @@ from streamsvd.store.writing.trial import try_objects
 
 TRIES = 200
 """Commits that may be lost to other writers before an update gives up."""
-COMMIT_SECONDS = 30.0
-"""A long update of a growing array commits what it has this often, so that a kill costs no more."""
+ROUND = 32
+"""Runs, each of some pieces, that are read before what is known of the model is looked at anew, and after which a growing array is committed:
+a kill costs no more than these. Bits depend on where that is, so that it follows runs, never the clock."""
 PURPOSE = "absorbing"
 
 Outcome = Literal["all", "nonfinite", "conflict"]
@@ -181,36 +187,38 @@ class Absorption:
         self.passes += 1
         number, n_pieces, began = self.passes, reader.count, time.perf_counter()
         self.notify(PassStarted(number, PURPOSE, reader.nbytes))
-        pending, committed = self._pend(new, loaded.n_rows, len(loaded.blocks), in_one), began
+        pending, done = self._pend(new, loaded.n_rows, len(loaded.blocks), in_one), 0
         outcome: Outcome = "all"
         try:
-            with closing(reader.pieces()) as pieces:
-                for done, (start, stop, rows) in enumerate(pieces, start=1):
-                    last = stop == reader.stop
-                    if not absorb_piece(
-                        pending,
-                        reader,
-                        start,
-                        rows,
-                        block_id=options.block_id,
-                        nonfinite=options.nonfinite,
-                        digest=last and is_block,
-                        each=each,
-                    ):
-                        discard_version(loaded, pending)
-                        outcome = "nonfinite"
-                        break
-                    if spec.u and not last:
-                        loaded.store.flush(pending.draft)
-                    self.notify(SpanDone(number, done, n_pieces))
-                    if not last and (in_one or time.perf_counter() - committed < COMMIT_SECONDS):
-                        continue
+            for is_commit, runs in _rounds(reader.runs(), pending.state.factor.n_rows == 0):
+                maker = PartMaker.of(
+                    reader.source, reader.cut.height, spec, pending.state, options.nonfinite, keeps_rows=is_block
+                )  # fmt: skip
+                with closing(self._parts(reader, maker, runs, pending, each)) as parts:
+                    for piece in parts:
+                        if piece.part is None:
+                            discard_version(loaded, pending)
+                            outcome = "nonfinite"
+                            break
+                        done, last = done + 1, piece.stop == reader.stop
+                        absorb_piece(
+                            pending,
+                            reader,
+                            piece,
+                            block_id=options.block_id,
+                            digest=last and is_block,
+                        )
+                        if spec.u and not last:
+                            loaded.store.flush(pending.draft)
+                        self.notify(SpanDone(number, done, n_pieces))
+                last = runs[-1][1] == reader.stop
+                if outcome != "nonfinite" and (last or (is_commit and not in_one)):
                     if not self._commit(pending):
                         outcome = "conflict"
-                        break
-                    committed = time.perf_counter()
-                    if not last:
+                    elif not last:
                         pending = self._pend(new, pending.at, len(loaded.blocks), in_one)
+                if outcome != "all":
+                    break
         except BaseException:
             discard_version(loaded, pending)
             raise
@@ -218,6 +226,35 @@ class Absorption:
             self.bytes_read += reader.bytes_read
         self.notify(PassDone(number, PURPOSE, time.perf_counter() - began, None))
         return outcome
+
+    def _parts(
+        self,
+        reader: BlockReader,
+        maker: PartMaker,
+        runs: Sequence[tuple[int, int]],
+        pending: PendingVersion,
+        each: ParallelMap,
+    ) -> Generator[PiecePart]:
+        """Parts of the pieces of some runs, in their order: made by tasks, or one after another."""
+        at, cut = pending.number + len(pending.entries), reader.cut
+        if cut.tasks == 0 or (len(runs) == 1 and active_client() is None):
+            with closing(reader.pieces(runs, hashed=maker.keeps_rows)) as pieces:
+                for number, (start, _, rows) in enumerate(pieces, start=at):
+                    yield maker.make(start, rows, number, each)
+            return
+        items: list[tuple[int, int, int]] = []
+        for a, b in runs:
+            items.append((a, b, at))
+            at += -(-(b - a) // cut.height)
+        what = f"the update of {self.version.store.name}"
+        made = ordered(
+            PartMaker.make_run, maker, items, at_once=cut.tasks, what=what, needs=cut.worker_bytes
+        )
+        with closing(made), reader.hashing() as take:
+            for found in made:
+                for piece in found:
+                    take(piece.stop - piece.start, piece.rows)
+                    yield piece
 
     def _pend(self, new: NewRows, at: int, number: int, is_whole: bool) -> PendingVersion:
         """The next version, as it begins."""
@@ -234,6 +271,21 @@ class Absorption:
         self.n_committed += 1
         self.n_absorbed += pending.n_rows
         return True
+
+
+def _rounds(
+    runs: list[tuple[int, int]], is_empty: bool
+) -> Iterator[tuple[bool, list[tuple[int, int]]]]:
+    """Runs of rows that are made parts of with the same knowledge, and whether they end what is committed at once.
+
+    A model that knows nothing looks at the first run alone.
+    """
+    for first in range(0, len(runs), ROUND):
+        round_ = runs[first : first + ROUND]
+        if first == 0 and is_empty and len(round_) > 1:
+            yield False, round_[:1]
+            round_ = round_[1:]
+        yield True, round_
 
 
 def _first_state(new: NewRows) -> ModelState:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -37,10 +37,6 @@ class Digest:
         """More rows, C-contiguous."""
         self._hash.update(np.ascontiguousarray(rows).data.cast("B") if rows.size else b"")
 
-    def seam(self, rows: Array) -> str:
-        """Digest of the last of some rows alone."""
-        return self.of(rows[-1:])
-
     def of(self, rows: Array) -> str:
         """Digest of these rows alone."""
         last = hashlib.blake2b(self._start, digest_size=8)
@@ -50,6 +46,63 @@ class Digest:
     def hex(self) -> str:
         """Of all rows so far."""
         return self._hash.hexdigest()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RowReader:
+    """Reads rows of a source, or its columns as conjugate rows; picklable.
+
+    Attributes
+    ----------
+    source, axis
+        The matrix, and which extent grows.
+    threads
+        Those that read together, each other chunks.
+    """
+
+    source: Source
+    axis: Axis
+    threads: int = 1
+
+    @property
+    def width(self) -> int:
+        """Extent that does not grow."""
+        return self.source.shape[1 if self.axis == "rows" else 0]
+
+    def read(self, start: int, stop: int) -> Array:
+        """Rows in memory of their own."""
+        out = np.empty((stop - start, self.width), dtype=self.source.dtype)
+        raw = out if self.axis == "rows" else np.empty((self.width, stop - start), out.dtype)
+        return self.read_into(start, out, raw)
+
+    def read_into(self, start: int, out: Array, raw: Array) -> Array:
+        """As many rows as ``out`` has; columns by way of ``raw``."""
+        stop = start + out.shape[0]
+        if self.axis == "rows":
+            return self._fill(start, stop, out)
+        out[...] = self._fill(start, stop, raw).T
+        return np.conjugate(out, out=out) if out.dtype.kind == "c" else out
+
+    def _fill(self, start: int, stop: int, out: Array) -> Array:
+        """What is stored, whole chunks for each thread."""
+        whole, chunk = slice(0, self.width), self.source.chunks[0 if self.axis == "rows" else 1]
+        edges = [start, stop]
+        if self.threads > 1:
+            edges[1:1] = range((start // chunk + 1) * chunk, stop, chunk)
+        runs = list(pairwise(edges))
+
+        def read(run: tuple[int, int]) -> None:
+            a, b = run
+            place = out if self.axis == "columns" else out[a - start : b - start]
+            read_part(self.source, self.axis, slice(a, b), whole, place)
+
+        if len(runs) == 1:
+            read(runs[0])
+        else:
+            with at_once(self.threads) as mapped:
+                for _ in mapped(read, runs):
+                    pass
+        return out
 
 
 @dataclass(slots=True, eq=False)
@@ -87,58 +140,44 @@ class BlockReader:
     @property
     def width(self) -> int:
         """Extent that does not grow."""
-        return self.source.shape[1 if self.axis == "rows" else 0]
+        return self._rows.width
+
+    @property
+    def _rows(self) -> RowReader:
+        return RowReader(self.source, self.axis, self.cut.readers)
+
+    @property
+    def row_bytes(self) -> int:
+        """Decoded bytes of a row."""
+        return self.width * self.source.dtype.itemsize
 
     @property
     def nbytes(self) -> int:
         """Decoded bytes of it."""
-        return (self.stop - self.start) * self.width * self.source.dtype.itemsize
+        return (self.stop - self.start) * self.row_bytes
 
     def read(self, start: int, stop: int) -> Array:
         """Rows of the source, or its columns as conjugate rows, in memory of their own."""
-        out = np.empty((stop - start, self.width), dtype=self.source.dtype)
-        if self.axis == "rows":
-            return self._fill(start, stop, out)
-        raw = np.empty((self.width, stop - start), dtype=self.source.dtype)
-        return self._turn(self._fill(start, stop, raw), out)
+        self.bytes_read += (stop - start) * self.row_bytes
+        return self._rows.read(start, stop)
 
-    def _fill(self, start: int, stop: int, out: Array) -> Array:
-        """What is stored of some rows (or columns), read into ``out`` by the threads of the cut, whole chunks each."""
-        whole, chunk = slice(0, self.width), self.source.chunks[0 if self.axis == "rows" else 1]
-        edges = [start, stop]
-        if self.cut.readers > 1:
-            edges[1:1] = range((start // chunk + 1) * chunk, stop, chunk)
-        runs = list(pairwise(edges))
-
-        def read(run: tuple[int, int]) -> None:
-            a, b = run
-            place = out if self.axis == "columns" else out[a - start : b - start]
-            read_part(self.source, self.axis, slice(a, b), whole, place)
-
-        if len(runs) == 1:
-            read(runs[0])
-        else:
-            with at_once(self.cut.readers) as mapped:
-                for _ in mapped(read, runs):
-                    pass
-        self.bytes_read += out.nbytes
-        return out
-
-    @staticmethod
-    def _turn(raw: Array, out: Array) -> Array:
-        """Columns as conjugate rows."""
-        out[...] = raw.T
-        return np.conjugate(out, out=out) if out.dtype.kind == "c" else out
-
-    def pieces(self) -> Generator[tuple[int, int, Array]]:
+    def pieces(
+        self, runs: Sequence[tuple[int, int]] | None = None, *, hashed: bool = True
+    ) -> Generator[tuple[int, int, Array]]:
         """Start, stop and rows of each piece, the next one being read meanwhile; the rows hold until the next piece.
 
         To be closed where it is left early: then nothing is read any more.
+
+        Parameters
+        ----------
+        runs
+            What is read, of `runs`; all of them if left out.
+        hashed
+            Whether the digest of the rows is wanted, which is computed beside what is done with them.
         """
-        runs = list(self._runs())
+        runs = self.runs() if runs is None else runs
         longest = max((b - a for a, b in runs), default=0)
-        size = longest * self.width * self.source.dtype.itemsize
-        turned = self.axis == "columns"
+        size, turned = longest * self.row_bytes, self.axis == "columns"
         with (
             panel_buffers(2 if self.cut.ahead and len(runs) > 1 else 1, size) as buffers,
             panel_buffers(1 if turned else 0, size) as raw,
@@ -147,35 +186,53 @@ class BlockReader:
 
             def load(slot: int, a: int, b: int) -> Array:
                 out = buffers[slot].array((b - a, self.width), self.source.dtype)
-                if not turned:
-                    return self._fill(a, b, out)
-                stored = raw[0].array((self.width, b - a), self.source.dtype)
-                return self._turn(self._fill(a, b, stored), out)
+                stored = raw[0].array((self.width, b - a), out.dtype) if turned else out
+                self.bytes_read += out.nbytes
+                return self._rows.read_into(a, out, stored)
 
             with closing(read_ahead(runs, load, len(buffers))) as panels:
                 for a, rows in panels:
-                    self._hashing = hasher.submit(self.digest.add, rows)
+                    self._hash(hasher, rows if hashed else None)
                     for at in range(a, a + rows.shape[0], self.cut.height):
                         end = min(at + self.cut.height, a + rows.shape[0])
                         yield at, end, rows[at - a : end - a]
-                    self._hashing.result()
+                    if self._hashing is not None:
+                        self._hashing.result()
 
-    def _runs(self) -> Iterator[tuple[int, int]]:
+    def runs(self) -> list[tuple[int, int]]:
         """What is read at once; after the first, runs begin where chunks do."""
         chunk = self.source.chunks[0 if self.axis == "rows" else 1]
-        at = self.start
+        at, found = self.start, []
         while at < self.stop:
             end = at + self.cut.run
             if self.cut.run % chunk == 0:
                 end -= at % chunk
             end = min(end, self.stop)
-            yield at, end
+            found.append((at, end))
             at = end
+        return found
 
     @property
     def count(self) -> int:
         """Number of pieces."""
-        return sum(-(-(b - a) // self.cut.height) for a, b in self._runs())
+        return sum(-(-(b - a) // self.cut.height) for a, b in self.runs())
+
+    @contextmanager
+    def hashing(self) -> Iterator[Callable[[int, Array | None], None]]:
+        """Takes rows that tasks have read: they are counted, and hashed beside what is done with them, if they came along."""
+        with ThreadPool(1, thread_name_prefix="streamsvd-digest") as hasher:
+
+            def take(n_rows: int, rows: Array | None) -> None:
+                self.bytes_read += n_rows * self.row_bytes
+                self._hash(hasher, rows)
+
+            yield take
+
+    def _hash(self, hasher: ThreadPool, rows: Array | None) -> None:
+        """Hash rows after those before them."""
+        if self._hashing is not None:
+            self._hashing.result()
+        self._hashing = None if rows is None else hasher.submit(self.digest.add, rows)
 
     def digest_so_far(self) -> str:
         """Digest of the pieces given out; it is computed beside what is done with them."""

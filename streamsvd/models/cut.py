@@ -6,10 +6,13 @@ The bits of a model depend on the cut, and the cut on the budget and on shapes a
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
+from streamsvd.engine.blas import DENSE_WIDTH
 from streamsvd.engine.memory import BASE_BYTES
+from streamsvd.engine.ordered import WINDOW
+from streamsvd.engine.submit import active_client
 from streamsvd.errors import BudgetError
 from streamsvd.models.mathematics.incremental import SMALL, TALL
 from streamsvd.numerics.range_sketch import OVERSAMPLES, panel_rows
@@ -65,6 +68,23 @@ class PieceCost:
         copies = self.copies * rows * self.width
         return BASE_BYTES + state + left + copies + max(reduced, self.stack_bytes(rows))
 
+    def task_bytes(self, rows: int) -> int:
+        """Upper bound of what making a part of so many rows takes on one thread, beside what is read."""
+        reduced = self.sketch_bytes(rows) if self.is_sketched(rows) else self.copy_bytes(rows)
+        return reduced + self.copies * rows * self.width
+
+    def part_bytes(self, rows: int) -> int:
+        """A part as it is handed over: its rows, mean and left vectors."""
+        sketched = min(rows, self.directions + OVERSAMPLES)
+        count = sketched if self.is_sketched(rows) else min(rows, self.width)
+        return (count + 1) * (self.width + (rows if self.left else 0)) * self.wide
+
+    def model_bytes(self, rows: int) -> int:
+        """What is there once, while parts are made by others: the state before, now and after, what tasks are given of it, a stack."""
+        states = 4 * self.directions * self.width * self.wide
+        left = rows * self.directions * self.wide if self.left else 0
+        return BASE_BYTES + states + left + self.stack_bytes(rows)
+
     def copy_bytes(self, rows: int) -> int:
         """A short block in double precision; a narrow one is factorised in place, and its factor taken out."""
         return (2 if rows > self.width else 1) * rows * self.width * self.wide
@@ -107,6 +127,11 @@ class BlockCut:
         Panels that are multiplied at once.
     readers
         Threads that read a run together, each other chunks.
+    tasks
+        Runs that are read and made parts of at once in a process, each on one thread; 0 where one piece after another is made, on all
+        threads.
+    worker_bytes
+        What the tasks of a worker of a cluster take.
     """
 
     height: int
@@ -115,6 +140,8 @@ class BlockCut:
     projected_bytes: int
     threads: int = 1
     readers: int = 1
+    tasks: int = 0
+    worker_bytes: int = 0
 
 
 USUAL_THREADS = 2
@@ -129,11 +156,14 @@ def plan_cut(
     budget: int,
     threads: int,
     copies: int = 0,
+    *,
+    grows: bool = False,
 ) -> BlockCut:
     """The cut of ``count`` new rows (or columns): whole chunks read ahead, if the budget allows it.
 
     Otherwise one chunk at a time, absorbed in shorter pieces; if even that is too much, parts of chunks. How many of
-    ``threads`` multiply at once in it is decided afterwards, by the budget: the cut is the same for any number.
+    ``threads`` multiply, or make parts, at once in it is decided afterwards, by the budget: the cut is the same for any number.
+    What ``grows`` and was committed in part is cut where it would have been cut without the commit.
 
     Raises
     ------
@@ -159,33 +189,35 @@ def plan_cut(
     def behind(rows: int, at_once: int) -> int:
         return (1 + turned) * chunk * row + source.read_bytes + absorbed(rows, at_once)
 
-    def realised(
+    def settled(
         height: int, run: int, read_ahead: bool, need: Callable[[int, int], int]
     ) -> BlockCut:
-        fit = (t for t in range(threads, 0, -1) if need(height, t) <= budget)
-        at_once = next(fit, 1)
-        needed = need(height, at_once)
-        # columns are read beside their place, as one rectangle
-        together = 1 if turned else max(1, min(threads, run // chunk))
-        while together > 1 and needed + (together - 1) * source.read_bytes > budget:
-            together -= 1
-        needed += (together - 1) * source.read_bytes
-        return BlockCut(height, run, read_ahead, needed, at_once, together)
+        together = 1 if turned else run // chunk  # columns are read beside their place, as one
+        cut = _with_threads(
+            height, run, read_ahead, need, budget, threads, together, source.read_bytes
+        )
+        cost = PieceCost(width, kept, source.dtype.kind == "c", spec.u, 1, copies)
+        run = min(run, count)
+        reading = (1 + turned) * run * row + source.read_bytes
+        if active_client() is None and count <= run:
+            return cut
+        return _in_tasks(cut, cost, run, reading, 0 if grows else run * row, budget, threads)
 
     most = max(1, MAX_PIECE_BYTES // max(8 * width, 1))
     for usual in range(USUAL_THREADS, 0, -1):
-        if count <= most and whole(count, usual) <= budget:
-            return realised(count, count, True, whole)
         high = _largest(partial(ahead, at_once=usual), most, budget)
         # Not of equal size: a run that goes on after a kill must cut where it would have cut.
-        if high >= chunk:
-            rows = high // chunk * chunk
-            return realised(rows, rows, True, ahead)
+        rows = high // chunk * chunk
+        fits = count <= most and whole(count, usual) <= budget
+        if fits and not (grows and 0 < rows < count):
+            return settled(count, count, True, whole)
+        if rows:
+            return settled(rows, rows, True, ahead)
         short = _largest(partial(behind, at_once=usual), min(most, chunk), budget)
         if short:
-            return realised(short, chunk, False, behind)
+            return settled(short, chunk, False, behind)
         if high:
-            return realised(high, high, True, ahead)
+            return settled(high, high, True, ahead)
     least = min(ahead(1, 1), behind(1, 1), whole(count, 1))
     raise BudgetError(
         f"absorbing one row of {width:,} into {kept} directions",
@@ -193,6 +225,56 @@ def plan_cut(
         budget,
         f"Pass memory={least} or more, or keep fewer directions.",
     )
+
+
+def _with_threads(
+    height: int,
+    run: int,
+    read_ahead: bool,
+    need: Callable[[int, int], int],
+    budget: int,
+    threads: int,
+    together: int,
+    read_bytes: int,
+) -> BlockCut:
+    """A cut with as many threads as there is memory for: to multiply, then to read up to ``together`` parts of a run."""
+    fit = (t for t in range(threads, 0, -1) if need(height, t) <= budget)
+    at_once = next(fit, 1)
+    needed = need(height, at_once)
+    together = max(1, min(threads, together))
+    while together > 1 and needed + (together - 1) * read_bytes > budget:
+        together -= 1
+    needed += (together - 1) * read_bytes
+    return BlockCut(height, run, read_ahead, needed, at_once, together)
+
+
+def _in_tasks(
+    cut: BlockCut, cost: PieceCost, run: int, reading: int, kept: int, budget: int, threads: int
+) -> BlockCut:
+    """The cut with as many tasks at once as there is memory for, of a run of rows each; on a cluster one is enough.
+
+    Parameters
+    ----------
+    cut, cost
+        As it is, and what a piece takes on one thread.
+    run, reading, kept
+        Rows of a run, bytes that reading it takes, and those of it that go with its parts.
+    budget, threads
+        Bytes, and tasks at most.
+    """
+    there, height = active_client() is not None, min(cut.height, run)
+    task = reading + cost.task_bytes(height)
+    found = -(-run // cut.height) * cost.part_bytes(height) + kept
+    home = cost.model_bytes(height)
+    if not there and cost.width >= DENSE_WIDTH:  # what is done at home has all threads of BLAS
+        return cut
+    for tasks in range(threads, 0 if there else 1, -1):
+        worker = BASE_BYTES + tasks * (task + WINDOW * found)
+        needed = max(home + 3 * found, worker) if there else home + worker - BASE_BYTES
+        if needed <= budget:
+            needed = max(needed, cut.projected_bytes)  # the first run is made by all threads
+            return replace(cut, tasks=tasks, projected_bytes=needed, worker_bytes=worker)
+    return cut
 
 
 def _largest(need: Callable[[int], int], most: int, budget: int) -> int:

@@ -302,6 +302,6 @@ def _cut(
     state = version.state
     threads, factors = concurrency()[1], weights if state is None else state.column_factors
     cut = plan_cut(
-        source, spec, max(new, 1), kept, request.budget, threads, _copies(source, factors)
-    )
+        source, spec, max(new, 1), kept, request.budget, threads, _copies(source, factors), grows=request.grows
+    )  # fmt: skip
     return spec, cut

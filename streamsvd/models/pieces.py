@@ -9,12 +9,10 @@ from streamsvd.models.labels import pack_labels, row_labels
 from streamsvd.models.left_vectors import block_arrays, turn_rows
 from streamsvd.models.mathematics.forest import node_share
 from streamsvd.models.mathematics.incremental import IncrementalSVD
-from streamsvd.models.mathematics.subspaces import captured_share
 from streamsvd.models.options import method_of
-from streamsvd.models.policies import treat_missing
+from streamsvd.models.parts import PiecePart
 from streamsvd.models.state import ModelState
-from streamsvd.numerics.ledger import Factor
-from streamsvd.numerics.range_sketch import ParallelMap
+from streamsvd.numerics.ledger import Factor, StackPart
 from streamsvd.store.versions import BlockEntry, Draft, ModelSpec
 from streamsvd.typing import Matrix
 
@@ -62,46 +60,33 @@ class PendingVersion:
 def absorb_piece(
     pending: PendingVersion,
     reader: BlockReader,
-    start: int,
-    rows: Matrix,
+    piece: PiecePart,
     *,
     block_id: str | None,
-    nonfinite: str,
     digest: bool,
-    each: ParallelMap,
-) -> bool:
-    """Absorb a piece; False if the block is to be skipped for its missing values.
+) -> None:
+    """Absorb a piece, in its turn.
 
     Parameters
     ----------
     pending
         The version.
-    reader, start, rows
-        The piece, and where it begins in the source.
-    block_id, nonfinite
+    reader, piece
+        The source, and the piece.
+    block_id
         As in `Model.update`.
     digest
         Whether this is the last piece of a block, which is known by its digest from then on.
-    each
-        Maps a function over panels of a tall piece.
     """
-    spec, method, state = pending.spec, method_of(pending.spec), pending.state
-    known = state.factor.n_rows > 0
-    mean = state.raw_mean if known else None
-    counted = state.blank(rows)
-    whole = treat_missing(counted, reader, start, nonfinite, mean, centred=spec.center)
-    if whole is None:
-        return False
-    factors = state.column_factors
-    data = whole if factors is None else whole * factors
-    share = captured_share(state.factor, data, method.width if spec.rank is None else spec.rank)
-    arrays = _join_piece(method, pending, data, each)
+    spec, method = pending.spec, method_of(pending.spec)
+    assert piece.part is not None
+    arrays = _join_piece(method, pending, piece.part)
     if arrays and spec.axis == "rows":
-        labels = row_labels(reader.source, start, start + rows.shape[0])
+        labels = row_labels(reader.source, piece.start, piece.stop)
         if labels.coordinates:
             arrays[f"labels-{len(pending.entries)}"] = pack_labels(labels)
     files = pending.draft.add(arrays) if arrays else {}
-    end = pending.at + rows.shape[0]
+    end = pending.at + piece.stop - piece.start
     pending.entries.append(
         BlockEntry(
             id=block_id or f"@{pending.at}-{end}",
@@ -111,31 +96,27 @@ def absorb_piece(
             folder=pending.draft.folder,
             step=len(pending.entries),
             digest=reader.digest_so_far() if digest else "",
-            seam=reader.digest.seam(rows),
-            captured=share if known else 1.0,
+            seam=piece.seam,
+            captured=piece.captured,
             files=files,
             origin=pending.draft.mark,
         )
     )
     pending.at = end
-    return True
 
 
 def _join_piece(
-    method: IncrementalSVD, pending: PendingVersion, data: Matrix, each: ParallelMap
+    method: IncrementalSVD, pending: PendingVersion, part: StackPart
 ) -> dict[str, Matrix]:
     """Put a piece into the state; the arrays of left vectors that it adds."""
     spec, step = pending.spec, len(pending.entries)
-    number = pending.number + step
     if spec.window is not None:
-        part = method.part(data, index=number, left=False, each=each)
         parts = [part] if pending.block is None else [pending.block.as_part(), part]
         pending.block = method.join_parts(parts, share=node_share(0))[0]
         return {}
     if step == 0:  # once for a block, however many pieces it comes in
         pending.state = replace(pending.state, factor=pending.state.factor.fade_by(spec.forget))
     state = pending.state
-    part = method.part(data, index=number, guess=state.factor, left=spec.u, each=each)
     earlier = pending.before if pending.is_whole else state
     factor, old, new = method.absorb_part(state.factor, part, signs_of=earlier.factor)
     pending.state = replace(state, factor=factor)

@@ -81,8 +81,10 @@ def update(
 
     Notes
     -----
-    Cost: one read of the new rows; see `IncrementalSVD`. An update needs no checkpoint: the model is one, and of a growing
-    array it commits what it has every 30 seconds.
+    Cost: one read of the new rows; see `IncrementalSVD`. Threads, or the workers of a cluster, read rows and make parts of them; this
+    process stacks the parts in their order, and alone commits. An update needs no checkpoint: the model is one, and of a growing
+    array it commits what it has after every 32 reads of whole chunks, each of up to 256 MiB in double precision. On a cluster the
+    rows of a named block come here too, to be hashed; those of an array that grows do not.
     """
     check_names(options)
     source = as_source(block)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from streamsvd.checks.paths import local_path
+from streamsvd.checks.paths import place_of
 from streamsvd.engine.columns import View, kept_source
 from streamsvd.engine.events import Callback, ignore_event
 from streamsvd.engine.opening import as_source
@@ -275,7 +275,7 @@ def _load_with_options(path: str | os.PathLike[str]) -> tuple[SVD, dict[str, Any
         factors = model.column_factors
         options = {"center": spec.center, "scale": False, "column_weights": factors}
         return result, options | {"columns": model.columns}
-    place = local_path(path)
+    place = place_of(path)
     result = read_result(place, "svd", "pca")
     weights = {"row_weights": None, "column_weights": None}
     return result, weights | result.preparation | {"columns": kept_columns(result)}

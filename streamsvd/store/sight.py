@@ -139,14 +139,19 @@ class ObjectAddress:
         The place.
     key
         Of an object that is never changed.
+    is_output
+        Whether something is written there.
     """
 
     objects: Objects
     key: str
+    is_output: bool = False
 
     @property
     def name(self) -> str:
-        return self.objects.name
+        return (
+            f"the place of the results {self.objects.name}" if self.is_output else self.objects.name
+        )
 
     @property
     def metadata_name(self) -> str:
@@ -195,7 +200,8 @@ class StoreAddress:
         return f"chunk {self.chunk!r}"
 
     def look(self) -> Sight:
-        from streamsvd.store.sources.zarr_store.fetch import Span, fetch
+        from streamsvd.store.objects.ranges import Span
+        from streamsvd.store.sources.zarr_store.fetch import fetch
 
         try:
             own = fetch(self.store, [(key, None) for key in self.keys], MOST_METADATA)
@@ -224,7 +230,8 @@ def store_address(
     name: str, store: Any, keys: tuple[str, ...], chunks: Sequence[str]
 ) -> StoreAddress:
     """An array in a store, and the first of some of its chunks that is there."""
-    from streamsvd.store.sources.zarr_store.fetch import Span, fetch
+    from streamsvd.store.objects.ranges import Span
+    from streamsvd.store.sources.zarr_store.fetch import fetch
 
     there = chunks[0] if chunks else None
     for key in chunks:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
+from streamsvd.engine.concurrency import concurrency
+from streamsvd.engine.layout import BLOCK_ITEMS, SPANS, Layout
 from streamsvd.engine.memory import BASE_BYTES
 from streamsvd.engine.panel_cache import may_be_cached
 from streamsvd.errors import BudgetError, SpecError
@@ -11,6 +14,9 @@ from streamsvd.protocols import Source
 from streamsvd.streams.mathematics import fit_options, state_bytes, work_bytes
 from streamsvd.streams.options import StreamOptions
 from streamsvd.streams.window_reader import MAX_MIX, WindowReader
+
+USUAL_THREADS = 2
+"""Threads for which a further pass is cut: its sums are the same bits on any number of them."""
 
 
 def check_k(options: StreamOptions, n: int) -> None:
@@ -60,6 +66,30 @@ def plan_reading(
     if passes > 1 and needed <= budget and may_be_cached(source):
         reader = cached
     return reader, fitted
+
+
+def plan_products(reader: WindowReader, options: StreamOptions, budget: int) -> tuple[Layout, int]:
+    """How a further pass is cut, and how many of its tasks run at once in this process.
+
+    It takes no more than the first pass with one task that adds up all rows; several, and their sums, take the memory that is left.
+    """
+    n = reader.source.shape[1]
+    cut = reader.matrix_reader.layout
+    height = min(reader.unit, max(64, BLOCK_ITEMS // n))
+    ends = [0, *(stop for _, stop in cut.spans)]
+    sums = 2 * n * options.columns * 8
+    task = 2 * reader.unit_bytes + reader.source.read_bytes + 2 * height * n * 8
+    left = budget - projected_bytes(options, n) - reader.bytes_needed
+
+    def fits(at_once: int) -> bool:
+        return at_once == 1 or at_once * task + (at_once + SPANS.bit_length()) * sums <= left
+
+    spread = fits(USUAL_THREADS)
+    count = min(SPANS, len(ends) - 1) if spread else 1
+    edges = [ends[round(i * (len(ends) - 1) / count)] for i in range(count + 1)]
+    layout = replace(cut, unit=height, spans=tuple(pairwise(edges)))
+    threads = concurrency()[1] if spread else 1
+    return layout, max(t for t in range(1, threads + 1) if fits(t))
 
 
 def _plan_pass(

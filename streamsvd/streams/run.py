@@ -1,4 +1,4 @@
-"""A stream while it runs, over a stored matrix or an iterable of blocks: the passes of a run, each made at home."""
+"""A stream while it runs, over a stored matrix or an iterable of blocks: the first pass in the order of rows, others as sums."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from typing import Any
+
+import numpy as np
 
 from streamsvd.engine.events import Callback
 from streamsvd.engine.panel_cache import new_cache
@@ -19,7 +21,14 @@ from streamsvd.protocols import Source
 from streamsvd.streams.blocks import BlockFilter
 from streamsvd.streams.mathematics import Refinement, StreamAnswer, StreamState
 from streamsvd.streams.options import StreamOptions, TopEigenvectorsOptions
-from streamsvd.streams.planning import check_k, fit_beside_reading, plan_reading, projected_bytes
+from streamsvd.streams.passes import ProductPass
+from streamsvd.streams.planning import (
+    check_k,
+    fit_beside_reading,
+    plan_products,
+    plan_reading,
+    projected_bytes,
+)
 from streamsvd.streams.result import TopEigenvectorsResult, cautions, result_of
 from streamsvd.streams.saved_state import STATE, StreamSaves
 from streamsvd.streams.window_reader import FEW_CHUNKS, Array
@@ -35,7 +44,7 @@ class StreamRun(ABC):
     options
         What is asked.
     run
-        Its passes, which are made at home: what a stream remembers depends on the order of the rows.
+        Its passes, the first of which is made at home: what a stream remembers depends on the order of the rows.
     """
 
     def __init__(self, options: TopEigenvectorsOptions, run: Run) -> None:
@@ -49,8 +58,7 @@ class StreamRun(ABC):
             found = state.finalize()
             for _ in range(1, self.options.passes):
                 refinement = Refinement(found)
-                for rows in self.further_pass():
-                    refinement.update(rows)
+                self.further_pass(refinement)
                 found = refinement.finalize()
         warnings = cautions(found, state.options, state.n_rows, self.few_chunks())
         return result_of(
@@ -67,8 +75,8 @@ class StreamRun(ABC):
         """The state after the last row."""
 
     @abstractmethod
-    def further_pass(self) -> Iterator[Array]:
-        """The same rows again, in any pieces."""
+    def further_pass(self, refinement: Refinement) -> None:
+        """The same rows again, into sums."""
 
     def info(self, found: StreamAnswer, warnings: tuple[str, ...]) -> Info:
         """How it came about."""
@@ -117,6 +125,7 @@ class StoredRun(StreamRun):
             source, options.stream, budget, passes=options.passes
         )
         self.reader = replace(reader, cache=new_cache(reader.is_cached))
+        self.layout, workers = plan_products(self.reader, self.fitted_options, budget)
         n = source.shape[1]
         projected = projected_bytes(self.fitted_options, n) + self.reader.bytes_needed
         saves = None
@@ -128,7 +137,8 @@ class StoredRun(StreamRun):
             }  # fmt: skip
             saves = StreamSaves.from_address(place, identity, seconds)
         run = Run(
-            self.reader.matrix_reader, projected_bytes=projected, notify=notify, saves=saves, seed=options.seed
+            self.reader.matrix_reader, workers, projected_bytes=projected, needs=self.reader.worker_bytes,
+            notify=notify, saves=saves, seed=options.seed,
         )  # fmt: skip
         super().__init__(options, run)
 
@@ -136,19 +146,22 @@ class StoredRun(StreamRun):
         m, n = self.reader.source.shape
         saved: tuple[StreamState, int] | None = self.run.saved_value(STATE, None)
         state, begin = (StreamState(self.fitted_options, n, m), 0) if saved is None else saved
-        for index, pieces in self._windows_of_pass(FIRST_PASS, begin):
+        for index, pieces in self._windows(begin):
             for rows in pieces:
                 state.partial_fit(rows)
             self.run.keep(STATE, (state, index + 1))
         return state
 
-    def further_pass(self) -> Iterator[Array]:
-        for _, pieces in self._windows_of_pass(FURTHER_PASS, 0):
-            yield from pieces
+    def further_pass(self, refinement: Refinement) -> None:
+        reader = replace(self.reader.matrix_reader, layout=self.layout)
+        basis = np.ascontiguousarray(refinement.first_answer.basis)  # as it comes out of a message
+        pass_ = ProductPass(basis)
+        sums = self.run(pass_, FURTHER_PASS, reader=reader, is_saved=False)
+        refinement.take_sums(sums.products, sums.n_rows, sums.energy)
 
-    def _windows_of_pass(self, purpose: str, begin: int) -> Iterator[tuple[int, Iterator[Array]]]:
+    def _windows(self, begin: int) -> Iterator[tuple[int, Iterator[Array]]]:
         reader, count = self.reader, self.reader.n_windows
-        with self.run.at_home(purpose, *reader.bytes_from(0)) as progress:
+        with self.run.at_home(FIRST_PASS, *reader.bytes_from(0)) as progress:
             cost, cached = reader.bytes_from(begin)
             for index, pieces in reader.windows(HomeTask(self.run.id), begin):
                 yield index, pieces
@@ -237,9 +250,9 @@ class BlocksRun(StreamRun):
         self.run.projected_bytes = projected_bytes(state.options, state.d) + 3 * self.largest
         return state
 
-    def further_pass(self) -> Iterator[Array]:
+    def further_pass(self, refinement: Refinement) -> None:
         for rows, _ in self._blocks_of_pass(FURTHER_PASS):
-            yield rows
+            refinement.update(rows)
 
     def info(self, found: StreamAnswer, warnings: tuple[str, ...]) -> Info:
         return self.run.info(

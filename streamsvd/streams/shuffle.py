@@ -8,28 +8,37 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from streamsvd.checks.paths import PathOrUrl, place_of
+from streamsvd.engine.concurrency import concurrency
 from streamsvd.engine.events import Callback, ResultWritten, ignore_event
 from streamsvd.engine.memory import BASE_BYTES
 from streamsvd.engine.opening import as_source
+from streamsvd.engine.ordered import WINDOW, ordered
 from streamsvd.engine.run import Run, in_run
 from streamsvd.engine.run_plan import RunPlan
 from streamsvd.engine.schedule import allowed_bytes
-from streamsvd.engine.task import HomeTask
 from streamsvd.errors import BudgetError
-from streamsvd.numerics import sketches as sketch
 from streamsvd.protocols import Source
+from streamsvd.store.places import Scratch
 from streamsvd.store.sources.border import copied_chunks
 from streamsvd.store.writing.rows import RowsWriter
 from streamsvd.store.writing.separation import check_apart
+from streamsvd.streams.buckets import BucketGather, RowScatter, RowSink, SharedChunks
 from streamsvd.streams.options import ShuffleOptions
 from streamsvd.streams.window_reader import WindowReader
 
 MOST_BUCKETS = 4096
+GROUPS, GROUP_BYTES = 8, 256 << 20
+"""Tasks for each thread at least, and bytes at most of the rows that one of them scatters: fewer, and larger, parts of buckets."""
 
 
 def shuffle(
@@ -69,21 +78,25 @@ def shuffle(
 
     Notes
     -----
-    Cost: reads and writes the matrix twice, through files of its size beside ``out``. Rows are copied as they are, NaN included:
+    Cost: reads and writes the matrix twice, through what is as large beside ``out``; threads, or the workers of a cluster, do both,
+    and each writes whole chunks. Rows are copied as they are, NaN included:
     there is no ``nonfinite`` or ``mask``, as nothing is computed of them. There is no ``checkpoint`` either: what is half done
     are files as large as the matrix, which are removed with the run.
     """
     source, budget, options = as_source(A), allowed_bytes(memory), ShuffleOptions(seed=seed)
     place = place_of(out, "out")
     check_apart(place, source)
-    reader, buckets, needed = _plan_buckets(source, budget)
+    cut = _plan_buckets(source, budget)
     chunks = copied_chunks(source)
     writer = RowsWriter(place, source.shape, chunks, source.dtype, overwrite=overwrite)
-    run = Run(reader.matrix_reader, projected_bytes=needed, notify=callback, seed=options.seed)
+    run = Run(
+        cut.reader.matrix_reader, projected_bytes=cut.projected_bytes, notify=callback, seed=options.seed
+    )  # fmt: skip
     try:
         with in_run(run):
-            _scatter(run, reader, writer, buckets)
-            _gather(run, writer, buckets, source.nbytes)
+            counts = _scatter(run, cut, writer.scratch)
+            _gather(run, cut, counts, writer.scratch, writer.sink(), writer.band)
+            writer.count(source.shape[0])
         path = writer.commit()
     except BaseException:
         writer.discard()
@@ -111,39 +124,71 @@ def plan_shuffle(A: Any, *, memory: int | float | str | None = None, seed: int =
         As `shuffle`, before anything is read.
     """
     source, budget, options = as_source(A), allowed_bytes(memory), ShuffleOptions(seed=seed)
-    reader, buckets, needed = _plan_buckets(source, budget)
+    cut = _plan_buckets(source, budget)
     return RunPlan(
         verb="shuffle",
         source=source.name,
         options=options,
         passes=2,
-        pass_bytes=reader.pass_bytes,
-        workers=1,
-        spans=reader.n_windows,
-        projected_bytes=needed,
+        pass_bytes=cut.reader.pass_bytes,
+        workers=cut.scatters,
+        spans=cut.reader.n_windows,
+        projected_bytes=cut.projected_bytes,
         budget_bytes=budget,
         notes=(
-            f"rows go into {buckets:,} bucket{'s' * (buckets > 1)} on disk, and are read from there the second time; the matrix "
+            f"rows go into {cut.buckets:,} bucket{'s' * (cut.buckets > 1)} beside the new array, and are read from there the second time; the matrix "
             "is written twice",
         ),
         spans_are_tasks=True,
     )
 
 
-def _plan_buckets(source: Source, budget: int) -> tuple[WindowReader, int, int]:
-    """How to read, the number of buckets, each of which fits beside its permuted copy, and the bytes that this takes."""
+@dataclass(frozen=True, slots=True, eq=False)
+class ShuffleCut:
+    """How a matrix is shuffled.
+
+    Attributes
+    ----------
+    reader
+        Of its runs.
+    buckets
+        Parts that rows go into; the order depends on their number.
+    runs
+        Runs that a task scatters together.
+    scatters, gathers
+        Tasks of either kind that run at once in a process.
+    projected_bytes, worker_bytes
+        Upper bounds of what this process takes, and the tasks of a worker of a cluster.
+    """
+
+    reader: WindowReader
+    buckets: int
+    runs: int
+    scatters: int
+    gathers: int
+    projected_bytes: int
+    worker_bytes: int
+
+
+def _plan_buckets(source: Source, budget: int) -> ShuffleCut:
+    """So many buckets that each fits, and as many tasks at once as do."""
     m, n = source.shape
     row = n * source.dtype.itemsize
     chunk = min(source.chunks[0], m)
     reader = WindowReader(source, chunk, 0, False, 0, must_be_finite=False)
     band = chunk * row
 
-    def needed(buckets: int) -> int:
-        scattering = reader.bytes_needed + band
+    def scattering(tasks: int, runs: int) -> int:
+        return BASE_BYTES + tasks * (source.read_bytes + (1 + 2 * runs) * band)
+
+    def gathering(tasks: int, buckets: int) -> int:
         expected = m / buckets
         largest = expected if buckets == 1 else expected + 6 * math.sqrt(expected) + 6
-        gathering = int(2 * largest * row) + 3 * band
-        return BASE_BYTES + max(scattering, gathering)
+        task = int(2 * largest * row) + 2 * band
+        return BASE_BYTES + tasks * (task + 2 * WINDOW * band) + 3 * band
+
+    def needed(buckets: int) -> int:
+        return max(scattering(1, 1), gathering(1, buckets))
 
     buckets = 1
     while buckets < MOST_BUCKETS and needed(buckets) > budget:
@@ -156,29 +201,59 @@ def _plan_buckets(source: Source, budget: int) -> tuple[WindowReader, int, int]:
             budget,
             f"The smallest budget that works is memory={least}.",
         )
-    return reader, buckets, needed(buckets)
+    total, threads = concurrency()
+    scatters = _most(threads, lambda tasks: scattering(tasks, 1) <= budget)
+    gathers = _most(min(threads, buckets), lambda tasks: gathering(tasks, buckets) <= budget)
+    shared = max(1, min(-(-m // chunk) // (GROUPS * total), GROUP_BYTES // max(band, 1)))
+    runs = _most(shared, lambda runs: scattering(scatters, runs) <= budget)
+    needs = max(scattering(scatters, runs), gathering(gathers, buckets))
+    return ShuffleCut(reader, buckets, runs, scatters, gathers, needs, needs)
 
 
-def _scatter(run: Run, reader: WindowReader, writer: RowsWriter, buckets: int) -> None:
-    windows = reader.n_windows
+def _most(most: int, fits: Callable[[int], bool]) -> int:
+    """The largest number that fits; one always does."""
+    return next((count for count in range(most, 1, -1) if fits(count)), 1)
+
+
+def _scatter(run: Run, cut: ShuffleCut, scratch: Scratch) -> npt.NDArray[np.int64]:
+    """Rows into buckets; how many went into each."""
+    reader, counts = cut.reader, np.zeros(cut.buckets, dtype=np.int64)
+    m, height = reader.source.shape[0], cut.runs * reader.unit
+    items = [(a, min(a + height, m), a // reader.unit) for a in range(0, m, height)]
+    work = RowScatter(reader, scratch, cut.buckets, run.seed)
     with run.at_home("rows into buckets", reader.pass_bytes) as progress:
-        for index, pieces in reader.windows(HomeTask(run.id)):
-            rng = sketch.generator(run.seed, "sample", index=2 * index)
-            for rows in pieces:
-                bucket = rng.integers(buckets, size=rows.shape[0])
-                order = np.argsort(bucket, kind="stable")
-                ends = np.concatenate([[0], np.cumsum(np.bincount(bucket, minlength=buckets))])
-                for b in range(buckets):
-                    if ends[b] < ends[b + 1]:
-                        writer.put(b, rows[order[ends[b] : ends[b + 1]]])
-            progress(index + 1, windows)
-        run.bytes_read += reader.pass_bytes
+        tasks = ordered(
+            RowScatter.scatter, work, items, at_once=cut.scatters, what=f"pass {run.passes}",
+            needs=cut.worker_bytes,
+        )  # fmt: skip
+        with closing(tasks):
+            for (_, stop, _), found in zip(items, tasks, strict=True):
+                counts += found
+                progress(-(-stop // reader.unit), reader.n_windows)
+    run.bytes_read += reader.pass_bytes
+    return counts
 
 
-def _gather(run: Run, writer: RowsWriter, buckets: int, n_bytes: int) -> None:
-    with run.at_home("buckets in random order", n_bytes) as progress:
-        for b in range(buckets):
-            rows = writer.take(b)
-            order = sketch.generator(run.seed, "sample", index=2 * b + 1).permutation(rows.shape[0])
-            writer.append(rows, order)
-            progress(b + 1, buckets)
+def _gather(
+    run: Run,
+    cut: ShuffleCut,
+    counts: npt.NDArray[np.int64],
+    scratch: Scratch,
+    sink: RowSink,
+    band: int,
+) -> None:
+    """Buckets into the new array."""
+    source, ends = cut.reader.source, [0, *np.cumsum(counts).tolist()]
+    items = [(a, b, bucket) for bucket, (a, b) in enumerate(pairwise(ends))]
+    work = BucketGather(scratch, sink, band, source.shape, source.dtype, run.seed)
+    shared = SharedChunks(sink, band, source.shape[0])
+    with run.at_home("buckets in random order", source.nbytes) as progress:
+        tasks = ordered(
+            BucketGather.gather, work, items, at_once=cut.gathers, what=f"pass {run.passes}",
+            needs=cut.worker_bytes,
+        )  # fmt: skip
+        with closing(tasks):
+            for (_, _, bucket), found in zip(items, tasks, strict=True):
+                shared.take(found)
+                scratch.remove(f"{bucket:05d}")
+                progress(bucket + 1, cut.buckets)

@@ -120,7 +120,8 @@ def top_eigenvectors(
     -----
     Cost: one pass a ``passes``; about ``4 n (b + k) + 12 n l + 4 n s`` flops a row, b, l, s the width, twice that, and 16.
     Memory: `streamsvd.streams.mathematics.space.state_bytes`, whatever the number of rows. What a stream remembers depends on the
-    order of its rows: they are read and taken in by this process, and there is nothing for a cluster or a device to do.
+    order of its rows: threads, or the workers of a cluster, read and check what comes next, and this process takes it in. Further
+    passes are sums, which they make.
 
     References
     ----------

@@ -5,7 +5,8 @@ A window is what is in memory at once: some runs of rows, of which the next is r
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,9 +16,12 @@ import numpy.typing as npt
 from streamsvd.engine.allocator import PanelBuffer, panel_buffers
 from streamsvd.engine.concurrency import at_once, concurrency
 from streamsvd.engine.layout import Layout
+from streamsvd.engine.memory import BASE_BYTES
+from streamsvd.engine.ordered import WINDOW, ordered
 from streamsvd.engine.panel_cache import PANEL_OVERHEAD, PanelCache
 from streamsvd.engine.passes import Span, Task
 from streamsvd.engine.reader import MatrixReader, check_finite, read_part
+from streamsvd.engine.submit import active_client
 from streamsvd.numerics import sketches as sketch
 from streamsvd.protocols import Source
 
@@ -27,6 +31,8 @@ PIECE_BYTES = 4 << 20
 """Rows handed on at once, about."""
 FEW_CHUNKS = 256
 Array = npt.NDArray[Any]
+ReadRuns = Callable[[dict[Span, Array]], None]
+"""Fills the place of each run of rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +93,21 @@ class WindowReader:
         readers = min(self.runs_together, concurrency()[1])
         count = -(-self.source.shape[0] // self.unit)
         cached = self.source.nbytes + count * PANEL_OVERHEAD if self.is_cached else 0
-        return windows + 2 * self.piece * n * 8 + readers * self.source.read_bytes + cached
+        # Runs are read here, or come from workers: in pieces, and put together.
+        reading = max(readers * self.source.read_bytes, 3 * self.unit_bytes)
+        return windows + 2 * self.piece * n * 8 + reading + cached
+
+    @property
+    def worker_bytes(self) -> int:
+        """Upper bound of what the tasks of a worker take, each a run, and runs that wait to be fetched."""
+        task = BASE_BYTES + self.source.read_bytes + (1 + WINDOW) * self.unit_bytes
+        return concurrency()[1] * task
+
+    @property
+    def unit_bytes(self) -> int:
+        """Of a run, as it is stored in memory."""
+        m, n = self.source.shape
+        return min(self.unit, m) * n * self.source.dtype.itemsize
 
     @property
     def piece(self) -> int:
@@ -108,8 +128,7 @@ class WindowReader:
 
     @property
     def _window_bytes(self) -> int:
-        m, n = self.source.shape
-        return self.runs_together * min(self.unit, m) * n * self.source.dtype.itemsize
+        return self.runs_together * self.unit_bytes
 
     def _groups(self) -> list[list[Span]]:
         """Runs of each window."""
@@ -140,42 +159,79 @@ class WindowReader:
         count = 2 if self.ahead else 1
         with (
             panel_buffers(count, self._window_bytes) as buffers,
-            at_once() as map_units,
+            self._run_reader(groups, task) as read,
             at_once(1) as map_ahead,
         ):
 
             def load(number: int) -> Array:
-                return self._load(buffers[number % count], groups[number], task, map_units)
+                return self._load(buffers[number % count], groups[number], read)
 
             index = begin
             for rows in (map_ahead if self.ahead else map)(load, range(len(groups))):
                 yield index, self._pieces(rows, index)
                 index += 1
 
-    def _load(self, buffer: PanelBuffer, units: list[Span], task: Task, mapped: Any) -> Array:
-        """The rows of a window, run after run, each read by a thread of its own."""
+    def _load(self, buffer: PanelBuffer, units: list[Span], read: ReadRuns) -> Array:
+        """The rows of a window, run after run."""
         n, ends = self.source.shape[1], np.cumsum([b - a for a, b in units])
         rows = buffer.array((int(ends[-1]), n), self.source.dtype)
-
-        def read(part: tuple[Span, int]) -> None:
-            task.check()
-            (a, b), end = part
-            out = rows[end - (b - a) : end]
-            here = None if self.cache is None else self.cache.get((a, b))
-            if here is not None:
-                out[...] = here[0]
-                return
-            read_part(self.source, "rows", slice(a, b), slice(0, n), out)
-            if self.must_be_finite:
-                check_finite(self.source, out, a)
-            if self.cache is not None:
-                room = self.cache.room(out.nbytes).array(out.shape, out.dtype)
-                room[...] = out
-                self.cache.put((a, b), (room, None))
-
-        for _ in mapped(read, sorted(zip(units, ends, strict=True))):
-            pass
+        places = {
+            (a, b): rows[end - (b - a) : end] for (a, b), end in zip(units, ends, strict=True)
+        }
+        read(places)
         return rows
+
+    @contextmanager
+    def _run_reader(self, groups: list[list[Span]], task: Task) -> Iterator[ReadRuns]:
+        """Fills places with runs of rows: each by a thread of its own, or as they come, in their order, from a cluster."""
+        if active_client() is None:
+            with at_once() as mapped:
+
+                def read(places: dict[Span, Array]) -> None:
+                    for _ in mapped(lambda run: self._fill(places[run], run, task), sorted(places)):
+                        pass
+
+                yield read
+            return
+        reader = replace(self, cache=None)
+        runs = (run for group in groups for run in sorted(group))
+        coming = ordered(
+            WindowReader.read_run, reader, runs, at_once=concurrency()[1], what="the stream",
+            needs=self.worker_bytes,
+        )  # fmt: skip
+        with closing(coming):
+
+            def fetch(places: dict[Span, Array]) -> None:
+                for run in sorted(places):
+                    task.check()
+                    places[run][...] = next(coming)
+
+            yield fetch
+
+    def read_run(self, run: Span) -> Array:
+        """A run of rows in memory of its own, checked."""
+        out = np.empty((run[1] - run[0], self.source.shape[1]), self.source.dtype)
+        self._read_into(out, run)
+        return out
+
+    def _read_into(self, out: Array, run: Span) -> None:
+        a, b = run
+        read_part(self.source, "rows", slice(a, b), slice(0, out.shape[1]), out)
+        if self.must_be_finite:
+            check_finite(self.source, out, a)
+
+    def _fill(self, out: Array, run: Span, task: Task) -> None:
+        """Read a run, or find it in memory."""
+        task.check()
+        here = None if self.cache is None else self.cache.get(run)
+        if here is not None:
+            out[...] = here[0]
+            return
+        self._read_into(out, run)
+        if self.cache is not None:
+            room = self.cache.room(out.nbytes).array(out.shape, out.dtype)
+            room[...] = out
+            self.cache.put(run, (room, None))
 
     def _pieces(self, rows: Array, index: int) -> Iterator[Array]:
         if not self.mix_count:

@@ -256,7 +256,7 @@ def test_an_interrupt_says_what_was_committed(tmp_path):
             return done
 
         original, absorption.Absorption._commit = absorption.Absorption._commit, commit
-        absorption.COMMIT_SECONDS = 0
+        absorption.ROUND = 1
         app.main(sys.argv[1:])
     """
     asked = ("update", tmp_path / "m", tmp_path / "a.zarr", "--rank", 30, "--memory", "80MiB")

@@ -417,7 +417,6 @@ AT_HOME = "What is kept depends on the rows in their order: they are taken in on
 COPIED = "Rows are copied as they are: nothing is computed of them."
 STREAM_WEIGHTS = "Multiply rows by the roots of their weights, or columns, before."
 STREAM = {
-    "scheduler": AT_HOME,
     "device": AT_HOME,
     "row_weights": STREAM_WEIGHTS,
     "column_weights": STREAM_WEIGHTS,
@@ -474,9 +473,8 @@ CONTRACTS = (
         further_policies=("mean", "skip_block"),
         by_memory="Rows are absorbed in pieces that fit.",
         lacks={
-            "scheduler": ONE_AFTER_ANOTHER,
             "device": ONE_AFTER_ANOTHER,
-            "checkpoint": "The model is one: of a growing array it is committed every 30 seconds.",
+            "checkpoint": "The model is one: of a growing array it is committed after every 32 reads.",
             "seed": "Of the model: it is said when it is made, `update(path, A, seed=...)`.",
             "row_weights": "A model weighs rows by their age alone, `forget=`: multiply rows before.",
         },
@@ -525,7 +523,6 @@ CONTRACTS = (
         options={"seed": 5},
         by_memory="Rows are put into as many buckets as fit.",
         lacks={
-            "scheduler": "Reading and writing are all it does, at home.",
             "checkpoint": "What is half done are files as large as the matrix, which go with the run.",
             "device": COPIED,
             "mask": COPIED,
@@ -667,6 +664,25 @@ CONTRACTS = (
         other={"error": 0.25},
         policies=("zero",),
         lacks=IN_COLLECTION,
+        rtol=1e-6,
+    ),
+    Contract(
+        name="compress",
+        kind=COLLECTION,
+        inputs=lambda A: (A, new_place()),
+        planned=lambda A: (A,),
+        arrays={"labels": None, "errors": None, "entries": None},
+        exact=("bytes_after",),
+        find={
+            "labels": lambda r: list(r.labels.values()),
+            "errors": lambda r: list(r.block_errors.values()),
+            "entries": read_back,
+        },
+        options={"error": 0.05, "principal": "auto"},
+        other={"error": 0.1},
+        policies=("zero",),
+        lacks=IN_COLLECTION,
+        as_first=("plan", "memory", "nonfinite"),
         rtol=1e-6,
     ),
     Contract(

@@ -7,7 +7,16 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from streamsvd.engine.layout import Layout, cut_axis, span_count
+from streamsvd.engine.layout import (
+    LARGE_SPAN_BYTES,
+    MOST_SPANS,
+    SUM_SHARE,
+    USUAL_SPANS,
+    Layout,
+    cut_axis,
+    span_count,
+    span_limit,
+)
 
 lengths = st.one_of(st.integers(1, 300), st.integers(1, 10**7))
 widths = st.one_of(st.integers(1, 300), st.integers(1, 10**6))
@@ -45,7 +54,7 @@ def test_spans_partition_the_axis_and_are_few(length, width, chunk, items, items
     partition(made.spans, 0, length)
     nbytes = length * width * itemsize
     assert len(made.spans) <= span_count(length, nbytes)
-    assert len(made.spans) <= max(8, min(2048, nbytes >> 27, length // 4096))
+    assert len(made.spans) <= max(8, min(MOST_SPANS, nbytes >> 27, length // 4096))
     assert 1 <= made.unit <= max(length, 1)
 
 
@@ -107,3 +116,19 @@ def test_blocks_depend_on_shape_and_chunks_alone(length):
     few, many = (layout(length, 50, 7, 1 << 21, t) for t in (1, 4))
     assert few.spans == many.spans
     assert few.unit == many.unit
+
+
+@given(st.integers(1, 512), st.integers(0, 1 << 52), st.integers(0, 1 << 36))
+def test_huge_matrices_have_spans_for_a_cluster_and_others_keep_theirs(usual, nbytes, sum_bytes):
+    most = span_limit(usual, nbytes, sum_bytes)
+    assert usual <= most <= MOST_SPANS
+    if nbytes < USUAL_SPANS * LARGE_SPAN_BYTES:
+        assert most == usual
+    if most > usual:
+        assert nbytes // most >= max(LARGE_SPAN_BYTES, SUM_SHARE * sum_bytes)
+
+
+def test_a_petabyte_has_16384_spans_and_a_terabyte_one_a_gibibyte():
+    assert span_count(1 << 38, 1 << 50) == span_limit(64, 1 << 50, 1 << 20) == 16_384
+    assert span_count(1 << 30, 1 << 40) == span_limit(4, 1 << 40, 1 << 20) == 1024
+    assert [span_count(1 << 30, 1 << b) for b in (30, 33, 36, 37)] == [8, 64, 64, 128]

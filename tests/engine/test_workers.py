@@ -13,8 +13,8 @@ from distributed.comm.core import CommClosedError
 
 import streamsvd
 from streamsvd.engine import worker_checks as module
-from streamsvd.engine.worker_checks import inspect_workers
-from streamsvd.engine.worker_report import report, versions
+from streamsvd.engine.worker_checks import inspect_workers, worker_warnings
+from streamsvd.engine.worker_report import kernels, report, versions
 from streamsvd.errors import BudgetError, SpecError, StoreError, StreamSVDError
 from streamsvd.store.sight import FileAddress, Sight, addresses
 
@@ -121,8 +121,60 @@ def test_the_memory_of_a_worker_is_held_against_what_its_tasks_take(A):
     used, limit = changed(used=100 << 20), 1 << 50  # one answers with what this process takes
     inspect_workers(Client(used, memory_limit=limit), A, needs=limit >> 1)
     inspect_workers(Client(used, memory_limit=0), A, needs=1 << 60)
-    with pytest.raises(BudgetError, match=rf"limit of {limit:,} bytes leaves .*--memory-limit"):
+    said = r"a pass over .*A.zarr needs .* worker 1 at tcp://1, whose limit is 1.02e\+03 TiB, allows.*--memory-limit"
+    with pytest.raises(BudgetError, match=said):
         inspect_workers(Client(used, memory_limit=limit), A, needs=limit)
+
+
+def test_a_worker_with_fewer_threads_takes_less(A):
+    used, limit = changed(used=0), 1 << 50
+    client = Client(used, memory_limit=limit, nthreads=3)
+    client.known["tcp://2"] |= {"nthreads": 1, "memory_limit": limit >> 1}
+    inspect_workers(client, A, needs=limit >> 1)
+    client.known["tcp://2"] |= {"memory_limit": limit >> 2}
+    with pytest.raises(BudgetError, match=r"worker 2 at tcp://2, whose limit is 256 TiB"):
+        inspect_workers(client, A, needs=(limit >> 1) + 2)
+
+
+def test_an_array_in_memory_that_workers_cannot_hold_is_refused_before_it_is_sent():
+    values = np.ones((10_000, 1000))
+    client = Client(changed(used=100 << 20), memory_limit=150 << 20)
+    client.known = {"tcp://2": client.known["tcp://2"]}
+    said = r"76.3 MiB that lie in the memory .* worker 2 at tcp://2, whose limit is 150 MiB, has 50 MiB left. Write it to zarr"
+    with pytest.raises(SpecError, match=said):
+        inspect_workers(client, streamsvd.open(values), needs=20 << 20)
+    client.known["tcp://2"]["memory_limit"] = 250 << 20
+    inspect_workers(client, streamsvd.open(values), needs=20 << 20)
+
+
+def test_kernels_that_differ_between_workers_are_a_warning(A):
+    assert worker_warnings(None) == []
+    same = Client()
+    inspect_workers(same, A)
+    assert worker_warnings(same) == []
+    client = Client(changed(kernels="aarch64, numpy 2"))
+    inspect_workers(client, A)
+    (warning,) = worker_warnings(client)
+    assert "1 has aarch64, numpy 2 (tcp://2)" in warning
+    assert kernels() in warning
+    del client.known["tcp://2"]
+    assert worker_warnings(client) == []
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [
+        ("0.0.1", r"worker 2 .* has streamsvd 0.0.1, this process .* Install streamsvd"),
+        (ModuleNotFoundError("x"), r"worker 2 at tcp://2 has no streamsvd, this process"),
+        (streamsvd.__version__, r"with other code than this process \(ModuleNotFoundError: x\)"),
+        (OSError("x"), r"cannot load what this process sends: ModuleNotFoundError: x"),
+    ],
+)
+def test_a_worker_that_cannot_load_the_question_is_asked_for_its_version(A, version, said):
+    client = Client(lambda *_: ModuleNotFoundError("x"))
+    client.own_version = version
+    with pytest.raises(StreamSVDError, match=said):
+        inspect_workers(client, A)
 
 
 @pytest.mark.parametrize(

@@ -174,7 +174,7 @@ def test_on_a_cluster_of_processes_the_same_bits(layers):
     here = streamsvd.cluster(layers, 0.05, inputs={"layer.*": X})
     with (
         distributed.LocalCluster(
-            n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
+            n_workers=1, threads_per_worker=2, processes=False, dashboard_address=":0"
         ) as cluster,
         distributed.Client(cluster),
     ):

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import streamsvd
-from streamsvd.engine.device import CupyBackend, thread_backend
+from streamsvd.engine.cuda_device import CupyBackend
+from streamsvd.engine.device import thread_backend
 from streamsvd.testing.spectra import KnownMatrix
 from tests.matrices import Rows, assert_right, run
 

@@ -18,9 +18,19 @@ CASES = (
     ),
     Case((8_000, 1_500), (500, 1_500), options=("--rank=10", "--route=gram", *SAVES)),
     Case((8_000, 1_500), (500, 1_500), options=("--rank=10", "--route=gram", "--memory=128MiB")),
+    Case((20_000, 1_000), (1_000, 1_000), through="web", options=("--rank=20",)),
 )
 """A basis that is compressed between passes; a left factor larger than what is read, also in parts of its chunks; sums that are
-saved as they are found; the Gram matrix of a narrow side in a small budget."""
+saved as they are found; the Gram matrix of a narrow side in a small budget; requests in flight to a web server."""
+
+OVER_A_NETWORK = (
+    Case((40_000, 1_000), (20_000, 1_000), codec="none", through="web", options=("--rank=20",)),
+    Case((40_000, 1_000), (500, 500), through="web", options=("--rank=20",)),
+    Case((40_000, 1_000), (500, 500), shards=(10_000, 1_000), through="web", options=("--rank=20",)),
+    Case((40_000, 1_000), (1_000, 1_000), codec="npy", through="web", options=("--rank=20",)),
+    Case((40_000, 1_000), (4_000, 1_000), codec="blosc", through="web", options=("--rank=20", "--memory=512MiB")),
+)  # fmt: skip
+"""Chunks much larger than a request; many small ones; inner ones of shards; a file; more memory than is needed."""
 
 
 @pytest.mark.parametrize("case", [within(case)[0] for case in CASES], ids=str)
@@ -31,7 +41,9 @@ def test_the_least_budget_is_kept(case, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("case", [c for case in GRID for c in within(case)], ids=str)
+@pytest.mark.parametrize(
+    "case", [c for case in (*GRID, *OVER_A_NETWORK) for c in within(case)], ids=str
+)
 def test_every_budget_of_the_grid_is_kept(case, tmp_path):
     figures = measure(case, tmp_path)
     assert lawful(figures), (figures["peak_rss_bytes"], figures["projected_bytes"])

@@ -69,8 +69,8 @@ def block(name, count):
         out[a : a + 64] = 10 * rng.standard_normal((min(64, count - a), width), dtype="f4")
     return f"{folder}/{name}.npy"
 
-def kept_cut(*arguments):
-    cuts.append(plan_cut(*arguments))
+def kept_cut(*arguments, **options):
+    cuts.append(plan_cut(*arguments, **options))
     return cuts[-1]
 
 new_rows.plan_cut = kept_cut

@@ -351,7 +351,7 @@ def test_blocks_with_gaps_are_skipped_or_filled_with_the_mean(A, tmp_path):
 def test_an_array_with_gaps_waits_until_it_is_mended(A, tmp_path, monkeypatch, rows, options):
     """Nothing is lost, however the new rows are cut, and however long it takes."""
     monkeypatch.setattr("streamsvd.models.cut.MAX_PIECE_BYTES", 8 * N * rows)
-    monkeypatch.setattr("streamsvd.models.absorption.COMMIT_SECONDS", 0.0)
+    monkeypatch.setattr("streamsvd.models.absorption.ROUND", 1)
     grown = zarr.create_array(tmp_path / "a", shape=(300, N), chunks=(50, N), dtype="f8")
     grown[...] = A[:300]
     model = Model.create(tmp_path / "m", K, **options)

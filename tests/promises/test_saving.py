@@ -175,10 +175,10 @@ KILLED = """
 import os, signal, sys
 import numpy as np
 import streamsvd
-from streamsvd.store.results import writer
+from streamsvd.store.places import local
 found = streamsvd.lstsq(np.eye(50, 3), np.ones(50))
 if sys.argv[2] == "new":
-    writer.put_in_place = lambda *args, **more: os.kill(os.getpid(), signal.SIGKILL)
+    local.put_in_place = lambda *args, **more: os.kill(os.getpid(), signal.SIGKILL)
 found.save(sys.argv[1], overwrite=True)
 """
 
@@ -315,9 +315,14 @@ def test_what_svd_writes_is_what_it_hands_back(tmp_path):
         assert_same(found, again)
 
 
-def test_a_place_is_local(tmp_path):
-    with pytest.raises(SpecError, match="s3://bucket/x is a URL, and results are in local folders"):
-        made("lstsq").save("s3://bucket/x")
+@pytest.mark.parametrize(
+    "place", ["https://host/x", "memory://x", "s3://", "s3://bucket", Path("s3://b/x")]
+)
+def test_a_place_that_cannot_be_written_to_is_refused(place):
+    with pytest.raises(
+        SpecError, match=r"path='[a-z0-9]+:/.*(nothing is written|whole bucket|lost a slash)"
+    ):
+        made("lstsq").save(place)
 
 
 def test_files_of_arrays_alone_are_told_apart(tmp_path):

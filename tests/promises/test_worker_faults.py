@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +13,9 @@ import zarr
 from distributed import Client, LocalCluster
 
 import streamsvd
-from streamsvd.engine import submit
 from streamsvd.engine import worker_checks as look
-from streamsvd.errors import MissingChunkError, StoreError, StreamSVDError
+from streamsvd.engine.cluster import passes
+from streamsvd.errors import MissingChunkError, SpecError, StoreError, StreamSVDError
 
 B = (np.random.default_rng(0).standard_normal((1200, 20)) * np.geomspace(1, 1e-2, 20)).astype("f8")
 Y = B @ np.arange(20.0)
@@ -132,7 +134,7 @@ def test_without_a_look_no_task_takes_what_it_does_not_see_for_zeros(
     client, places, monkeypatch, verb
 ):
     monkeypatch.setattr(
-        submit, "inspect_workers", lambda *_: None
+        passes, "inspect_workers", lambda *_: None
     )  # as if the folder went away since
     client.run(os.chdir, str(places[1]))
     write("A.zarr")
@@ -214,3 +216,86 @@ def _threads(count):
     import threadpoolctl
 
     threadpoolctl.threadpool_limits(count, user_api="blas")
+
+
+def test_a_client_without_the_device_uses_that_of_its_workers(client, places, monkeypatch):
+    A = streamsvd.open(write("A.zarr"))
+    client.run(os.chdir, str(places[0]))
+    expected = {verb: DEVICE_VERBS[verb](A, "cpu") for verb in DEVICE_VERBS}
+    monkeypatch.setitem(sys.modules, "array_api_strict", None)
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("array_api_strict")
+    for verb, ask in DEVICE_VERBS.items():
+        np.testing.assert_allclose(ask(A, "strict"), expected[verb], rtol=1e-6, err_msg=verb)
+
+
+def test_workers_without_the_device_are_counted(client, places):
+    _, _, second = places
+    A = streamsvd.open(write("A.zarr"))
+    client.run(_hide, "array_api_strict", workers=[second])
+    said = rf'device="strict": 1 of 2 workers have none \(array_api_strict missing; the first is {second}\)'
+    try:
+        for verb in ("svd", "kernel_ridge"):
+            with pytest.raises(SpecError, match=said + r'.*pass device="cpu"'):
+                DEVICE_VERBS[verb](A, "strict")
+        assert DEVICE_VERBS["svd"](A, "cpu").size == 3
+    finally:
+        client.run(_show, "array_api_strict", workers=[second])
+    assert DEVICE_VERBS["svd"](A, "strict").size == 3
+
+
+def test_an_absent_chunk_is_told_with_the_worker_that_missed_it(client):
+    path = write("A.zarr")
+    Path(path, "c", "3", "0").unlink()
+    workers = "|".join(look.workers_of(client))
+    with pytest.raises(MissingChunkError, match=rf"A.zarr on worker ({workers}) is missing"):
+        streamsvd.svd(streamsvd.open(path), 3, route="gram")
+
+
+def test_a_reader_that_cannot_be_sent_is_named_with_what_it_holds(client, tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        file["x"] = B
+        reader = HeldReader(file["x"])
+        with pytest.raises(
+            SpecError, match=r"HeldReader holds an open h5py.Dataset, which cannot be sent"
+        ):
+            streamsvd.svd(reader, 3)
+
+
+class HeldReader:
+    """What a user may write: it opens the file once."""
+
+    shape, dtype, chunks = B.shape, B.dtype, (100, 20)
+
+    def __init__(self, opened):
+        self.opened = opened
+
+    def read(self, rows):
+        return self.opened[rows]
+
+
+DEVICE_VERBS = {
+    "svd": lambda A, device: streamsvd.svd(A, 3, route="krylov", device=device).s,
+    "gram": lambda A, device: streamsvd.svd(A, 3, route="gram", device=device).s,
+    "nystrom": lambda A, device: (
+        streamsvd.nystrom(A, n_centres=20, length=3.0, device=device).feature_map.centres
+    ),
+    "kernel_ridge": lambda A, device: (
+        streamsvd.kernel_ridge(
+            A, Y, n_centres=20, length=3.0, ridge=1e-3, device=device
+        ).held_out_rmse
+    ),
+}
+
+
+def _hide(name):
+    import sys
+
+    sys.modules[name] = None
+
+
+def _show(name):
+    import sys
+
+    del sys.modules[name]

@@ -42,44 +42,57 @@ def test_little_memory_takes_many_buckets_and_is_kept(tmp_path):
     A = np.random.default_rng(0).standard_normal((60_000, 100))
     zarr.create_array(tmp_path / "a.zarr", shape=A.shape, chunks=(500, 100), dtype="f8")[...] = A
     source = streamsvd.open(tmp_path / "a.zarr")
-    assert module._plan_buckets(source, 1 << 30)[1] == 1
-    assert module._plan_buckets(source, 50 << 20)[1] >= 8
+    assert module._plan_buckets(source, 1 << 30).buckets == 1
+    assert module._plan_buckets(source, 50 << 20).buckets >= 8
     path = streamsvd.shuffle(source, tmp_path / "b.zarr", memory=50 << 20)
     np.testing.assert_array_equal(np.sort(zarr.open_array(path)[:, 3]), np.sort(A[:, 3]))
     with pytest.raises(streamsvd.BudgetError, match="smallest budget that works"):
         streamsvd.shuffle(source, tmp_path / "c.zarr", memory="1MiB")
 
 
+class Held:
+    """Buckets in memory."""
+
+    def __init__(self):
+        self.held = {}
+
+    def put(self, name, data):
+        self.held[name] = bytes(data)
+
+    def take(self, prefix):
+        return (self.held[name] for name in sorted(self.held) if name.startswith(prefix + "/"))
+
+    def remove(self, prefix):
+        self.held = {n: data for n, data in self.held.items() if not n.startswith(prefix + "/")}
+
+
+class Rows:
+    """Rows as they are written, each once."""
+
+    def __init__(self, count):
+        self.out = np.full(count, -1.0)
+
+    def write(self, start, rows):
+        assert (self.out[start : start + len(rows)] == -1).all()
+        self.out[start : start + len(rows)] = rows[:, 0]
+
+
 def orders(count, buckets):
     """How often each order of few rows comes, by way of the scatter and the gather themselves."""
-
-    class Writer:
-        def __init__(self):
-            self.held, self.out = {}, []
-
-        def put(self, bucket, rows):
-            self.held.setdefault(bucket, []).append(rows)
-
-        def take(self, bucket):
-            return np.concatenate(self.held.pop(bucket, [np.zeros((0, 1))]))
-
-        def append(self, rows, order):
-            self.out += rows[order, 0].astype(int).tolist()
-
-    A = np.arange(4.0)[:, None]
-    reader = WindowReader(streamsvd.open(A), 2, 0, False, 0)
+    reader = WindowReader(streamsvd.open(np.arange(4.0)[:, None]), 2, 0, False, 0)
     found = dict.fromkeys(permutations(range(4)), 0)
+    cut = module.ShuffleCut(reader, buckets, 1, 1, 1, 0, 0)
     for seed in range(count):
-        writer = Writer()
-        run = Run(reader.matrix_reader, seed=seed)
-        module._scatter(run, reader, writer, buckets)
-        module._gather(run, writer, buckets, 0)
-        found[tuple(writer.out)] += 1
+        run, held, rows = Run(reader.matrix_reader, seed=seed), Held(), Rows(4)
+        module._gather(run, cut, module._scatter(run, cut, held), held, rows, 3)
+        assert not held.held
+        found[tuple(rows.out.astype(int))] += 1
     return np.array(list(found.values()))
 
 
 @pytest.mark.parametrize("buckets", [1, 2, 4])
-def test_every_order_is_as_likely(buckets):
+def test_every_order_is_as_likely(buckets, monkeypatch):
+    monkeypatch.setattr(module, "ordered", lambda f, of, items, **_: (f(of, i) for i in items))
     count = 1500
     counts = orders(count, buckets)
     chi2 = float(np.sum((counts - count / 24) ** 2) / (count / 24))

@@ -47,12 +47,12 @@ def run_delayed(
     StreamSVDError
         As `streamsvd.engine.cluster.passes.run_tree`.
     """
-    with on_cluster(client, work.run, what) as beat:
+    with on_cluster(client, work.run, what, work.device) as beat:
         inspect_workers(client, work, needs)
         for attempt in range(RETRIES):
             transfers = Transfers(client, beat)
             try:
-                shared = transfers.send(work, next(iter(beat.workers())))
+                shared, _ = transfers.send(work)
                 return _run_graph(client, beat, transfers, build(shared), told, needs)
             except Exception as error:
                 if is_connection_lost(error):
@@ -74,7 +74,9 @@ def _run_graph(
     named = {task.key: name for name, task in graph.tasks_by_name.items() if told.on_value}
     watched = {task.key: task for task in (*graph.leaves, *graph.tasks_by_name.values())}
     tasks = [task for key, task in watched.items() if key in leaves or key in named]
-    futures = client.compute([*tasks, graph.root], optimize_graph=False)
+    futures = client.compute(
+        [*tasks, graph.root], optimize_graph=False, resources=beat.resources or None
+    )
     ended: SimpleQueue[Any] = SimpleQueue()
     try:
         for future in futures:
@@ -87,11 +89,13 @@ def _run_graph(
                 beat.workers()
                 continue
             left -= 1
-            if future.status != "finished":
-                error = future.exception()
-                if is_killed(error):
-                    raise killed_error(error, beat.what, "a task", needs) from error
-                future.result()
+            if future.status in ("error", "cancelled"):
+                try:
+                    future.result()
+                except Exception as error:
+                    if is_killed(error):
+                        raise killed_error(error, beat.what, "a task", needs) from error
+                    raise
             if future.key in leaves:
                 done += 1
                 told.on_leaf(done, len(leaves))

@@ -15,7 +15,7 @@ LATE = 1.5
 LATE_SECONDS = 1.0
 """And so much longer at least: a copy sooner would cost more than it saves."""
 
-LEAST_KNOWN = 3
+LEAST_KNOWN = 2
 """Finished tasks from which a median is taken."""
 
 KNOWN = 256
@@ -85,20 +85,24 @@ class Flights:
             if follower is not None:
                 follower.began_s = now
 
-    def late(self, now: float) -> list[Flight]:
-        """Those that a second worker should try, the latest first; of parts that have no second one yet.
+    def waiting(self) -> list[Flight]:
+        """Those that no thread has taken yet, the last sent first."""
+        return [flight for flight in reversed(self.by_key.values()) if flight.began_s is None]
 
-        A task is late after 1.5 medians of those that have ended; so is one that waits behind a late one.
-        """
+    def late(self, now: float) -> list[Flight]:
+        """Those that a second worker should try, the latest first; of parts that have no second one yet."""
         if len(self.durations) < LEAST_KNOWN:
             return []
         usual = median(self.durations)
         limit = max(LATE * usual, usual + LATE_SECONDS)
-        flights = [f for f in self.by_key.values() if len(self._by_part[f.part]) == 1]
-        late = [f for f in flights if f.began_s is not None and now - f.began_s > limit]
-        workers = {flight.worker for flight in late}
-        behind = [f for f in flights if f.began_s is None and f.worker in workers]
-        return sorted(late, key=lambda f: f.began_s or now) + behind
+        found = [
+            (flight.began_s, flight)
+            for flight in self.by_key.values()
+            if flight.began_s is not None
+            and now - flight.began_s > limit
+            and len(self._by_part[flight.part]) == 1
+        ]
+        return [flight for _, flight in sorted(found, key=lambda each: each[0])]
 
 
 def _drop(index: dict[K, dict[str, Flight]], name: K, key: str) -> None:

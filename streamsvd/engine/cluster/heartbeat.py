@@ -11,7 +11,9 @@ from streamsvd.engine.cluster.losses import (
     scheduler_changed_error,
     scheduler_gone_error,
     workers_gone_error,
+    workers_paused_error,
 )
+from streamsvd.engine.worker_devices import device_threads, task_resources
 from streamsvd.errors import StreamSVDError
 
 BEAT_SECONDS = 2.0
@@ -24,6 +26,9 @@ GONE_SECONDS = 15.0
 WAIT_SECONDS = 60.0
 """For so long a pass without any worker waits for one."""
 
+STUCK_SECONDS = 600.0
+"""And so long for workers that are there and take no task: they may yet end what they have, and go on."""
+
 
 class Heartbeat:
     """The scheduler of a client, as it was at the start of a pass.
@@ -34,16 +39,20 @@ class Heartbeat:
         Of the cluster.
     what
         How messages call the pass.
+    device
+        Where its tasks compute: workers without it do not count where others say that they have it.
     """
 
-    def __init__(self, client: Any, what: str) -> None:
-        self.client, self.what = client, what
+    def __init__(self, client: Any, what: str, device: str = "cpu") -> None:
+        self.client, self.what, self.device = client, what, device
+        self.resources: Mapping[str, float] = {}
         self.is_lost = False
         self.address = str(client.scheduler.address)
         self.scheduler = self._ask_identity(SILENCE_SECONDS)
         self.threads: Mapping[str, int] = {}
         self._asked_s = -BEAT_SECONDS
-        self._last, self._seen_s = "", time.monotonic()
+        self._last = ""
+        self._seen_s = self._ran_s = time.monotonic()
 
     def workers(self, *, now: bool = False) -> Mapping[str, int]:
         """Threads of each worker, by its address; asked again after a while, or ``now``.
@@ -56,19 +65,25 @@ class Heartbeat:
         if not now and time.monotonic() - self._asked_s < BEAT_SECONDS:
             return self.threads
         try:
-            threads = self._call(self.client.scheduler.ncores, SILENCE_SECONDS)
-        except (OSError, TimeoutError):
+            threads = self._ask_threads()
+            running = self._call(self.client.scheduler.ncores_running, SILENCE_SECONDS)
+        except TimeoutError:
+            self.is_lost = True
+            raise scheduler_gone_error(self.what, self.address) from None
+        except OSError:
             raise self.loss() from None
         if self.client.status != "running":
             raise self.loss()
-        self._asked_s = time.monotonic()
+        self._asked_s = now_s = time.monotonic()
         self.threads = dict(threads)
         if self.threads:
-            self._last, self._seen_s = next(iter(self.threads)), self._asked_s
-        elif self._asked_s - self._seen_s > WAIT_SECONDS:
-            raise workers_gone_error(
-                self.what, self.address, self._last, self._asked_s - self._seen_s
-            )
+            self._last, self._seen_s = next(iter(self.threads)), now_s
+        elif now_s - self._seen_s > WAIT_SECONDS:
+            raise workers_gone_error(self.what, self.address, self._last, now_s - self._seen_s)
+        if running or not self.threads:
+            self._ran_s = now_s
+        elif now_s - self._ran_s > STUCK_SECONDS:
+            raise workers_paused_error(self.what, len(self.threads), now_s - self._ran_s)
         return self.threads
 
     def loss(self) -> StreamSVDError:
@@ -91,6 +106,14 @@ class Heartbeat:
         except (OSError, TimeoutError):
             raise scheduler_gone_error(self.what, self.address) from None
         return str(found["id"])
+
+    def _ask_threads(self) -> Mapping[str, int]:
+        if self.device == "cpu":
+            threads: Mapping[str, int] = self._call(self.client.scheduler.ncores, SILENCE_SECONDS)
+            return threads
+        found = self._call(self.client.scheduler.identity, SILENCE_SECONDS, n_workers=-1)["workers"]
+        self.resources = task_resources(self.device, found)
+        return device_threads(self.device, found)
 
     def _call(self, question: Any, seconds: float, **options: Any) -> Any:
         return self.client.sync(question, **options, callback_timeout=seconds)

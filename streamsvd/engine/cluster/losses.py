@@ -82,6 +82,14 @@ def workers_gone_error(what: str, address: str, last: str, seconds: float) -> St
     )
 
 
+def workers_paused_error(what: str, count: int, seconds: float) -> StreamSVDError:
+    """The sentence for workers that are there, and take no task."""
+    return StreamSVDError(
+        f"no worker has taken a task for {seconds:.0f} s in {what}: all {count} are paused, as dask does where memory is short, or closing. "
+        f"Give workers more memory (--memory-limit) or fewer threads, or pass less memory=. {GO_ON}"
+    )
+
+
 def scheduler_gone_error(what: str, address: str) -> StreamSVDError:
     """The sentence for a scheduler that does not answer."""
     return StreamSVDError(f"the scheduler at {address} no longer answers in {what}. {GO_ON}")

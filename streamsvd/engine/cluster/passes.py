@@ -51,7 +51,7 @@ def run_tree(
     """
     spans = work.reader.spans
     count = len(spans)
-    with on_cluster(client, work.run, what) as beat:
+    with on_cluster(client, work.run, what, work.device) as beat:
 
         def look() -> None:
             inspect_workers(client, work, needs)
@@ -71,22 +71,22 @@ def run_tree(
 
 
 @contextmanager
-def on_cluster(client: Any, run: str, what: str) -> Iterator[Heartbeat]:
+def on_cluster(client: Any, run: str, what: str, device: str = "cpu") -> Iterator[Heartbeat]:
     """The heartbeat of a cluster that has workers; where what is done with it ends early, no task of a run is left on any.
 
     Parameters
     ----------
     client, run
         Of the cluster, and what tasks are stopped by; see `streamsvd.engine.task.stop`.
-    what
-        How messages call what is done.
+    what, device
+        How messages call what is done, and where it computes.
 
     Raises
     ------
     StreamSVDError
         If there is no worker, and none on its way; or the scheduler went away.
     """
-    beat = Heartbeat(client, what)
+    beat = Heartbeat(client, what, device)
     try:
         find_workers(client, beat)
         yield beat

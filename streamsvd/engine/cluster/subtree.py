@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from streamsvd.engine.blas import in_one_thread
 from streamsvd.engine.cluster.sizes import SubtreeSum
 from streamsvd.engine.cluster.stopping import task_is_unwanted
 from streamsvd.engine.passes import Span
 from streamsvd.engine.task import Work, absorb, counted, merge, run_span
 
 
+@in_one_thread
 def run_subtree(work: Work[Any], spans: Sequence[Span], name: str) -> SubtreeSum:
     """The sum of a subtree: what a whole tree of its spans would give, to the last bit.
 

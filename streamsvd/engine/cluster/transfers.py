@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import weakref
 from collections.abc import Callable
 from concurrent.futures import TimeoutError as StillRunning
@@ -11,6 +12,7 @@ from typing import Any
 from streamsvd.engine.cluster.heartbeat import BEAT_SECONDS, Heartbeat
 
 REACH_SECONDS = 5.0
+TRIES = 10
 _direct: weakref.WeakKeyDictionary[Any, bool] = weakref.WeakKeyDictionary()
 
 REMARK = (
@@ -35,18 +37,32 @@ class Transfers:
     ) -> None:
         self.client, self.beat, self.on_remark = client, beat, on_remark
 
-    def send(self, value: Any, worker: str) -> Any:
-        """A future of one copy on a worker; others fetch it from there, or from one another.
+    def send(self, value: Any) -> tuple[Any, str]:
+        """A future of one copy on a worker, and which; others fetch it from there, or from one another.
 
         Sending it to all would wait for ever for a worker that dies meanwhile.
         """
-        direct = self.is_direct(worker)
-        (future,) = self._watched(
-            self.client.scatter(
-                [value], workers=[worker], hash=False, direct=direct, asynchronous=True
-            )
-        )
-        return future
+        for attempt in range(1, TRIES + 1):
+            worker = self._some_worker()
+            try:
+                (future,) = self._watched(
+                    self.client.scatter(
+                        [value], workers=[worker], hash=False, direct=self.is_direct(worker),
+                        timeout=REACH_SECONDS, asynchronous=True,
+                    )
+                )  # fmt: skip
+            except (OSError, KeyError, TimeoutError):  # it has just left
+                if attempt == TRIES:
+                    raise
+                continue
+            return future, worker
+        raise AssertionError
+
+    def _some_worker(self) -> str:
+        """A worker that is there; waits for one."""
+        while not (threads := self.beat.workers(now=True)):
+            time.sleep(BEAT_SECONDS / 4)
+        return max(threads, key=lambda worker: threads[worker])
 
     def fetch(self, future: Any) -> Any:
         """The value of a future that has ended; what was lost meanwhile is made again."""

@@ -36,9 +36,7 @@ from streamsvd.engine.threads import ThreadPool
 from streamsvd.engine.tree import Join, Node, Subtree
 from streamsvd.errors import StreamSVDError
 
-AHEAD = 1
-"""Tasks that wait on a worker beside those that run, so that no thread waits for a message."""
-
+FAILED = ("error", "cancelled")
 MOST_LOSSES = 10
 """Times that what was sent to workers may be lost with all that held it."""
 
@@ -57,6 +55,8 @@ class TreeRun:
         Sums of nodes that were found before.
     told, look
         Who is told what; and what looks at workers that are new.
+    ahead
+        Tasks that wait on a worker beside those that run.
     needs
         Bytes that the tasks of one worker take; 0 if that is not known.
     """
@@ -71,6 +71,7 @@ class TreeRun:
     done: Mapping[Node, Any]
     told: GraphCallbacks
     look: Callable[[], None]
+    ahead: int
     needs: int = 0
     name: str = field(default_factory=lambda: uuid.uuid4().hex)
     ended: SimpleQueue[Any] = field(default_factory=SimpleQueue)
@@ -87,7 +88,7 @@ class TreeRun:
     spans_done: int = 0
     spans_wanted: int = field(init=False)
     renewed: int = 0
-    copied_s: float = 0.0
+    helped_s: float = 0.0
     operand: Any = None
     placement: Placement = field(init=False)
     transfers: Transfers = field(init=False)
@@ -149,45 +150,47 @@ class TreeRun:
 
     def _send_operand(self) -> None:
         """The pass itself, which each worker fetches once."""
-        self.operand = self.transfers.send(self.work, self._some_worker())
+        self.operand, _ = self.transfers.send(self.work)
 
     def _send_known(self, node: Node) -> None:
         """A sum that an earlier run found."""
-        worker = self._some_worker()
-        self._keep(node, self.transfers.send(SubtreeSum(self.done[node]), worker), worker)
-
-    def _some_worker(self) -> str:
-        """A worker that is there; waits for one."""
-        while not (threads := self.beat.workers()):
-            time.sleep(BEAT_SECONDS / 4)
-        return max(threads, key=lambda worker: threads[worker])
+        self._keep(node, *self.transfers.send(SubtreeSum(self.done[node])))
 
     def _fill(self) -> None:
         """Give each worker its next tasks; to idle ones, when none is left, a copy of one that is late."""
         placement, idle = self.placement, False
         for worker, number in placement.threads.items():
-            while (busy := self.flights.count(worker)) < number + AHEAD:
+            while (busy := self.flights.count(worker)) < number + self.ahead:
                 part = placement.take(worker, is_idle=busy < number and not idle)
                 if part is None:
                     break
                 self._send_subtree(part, worker)
             idle = idle or busy < number
         now = time.monotonic()
-        if idle and now - self.copied_s > BEAT_SECONDS / 4:
-            self.copied_s = now
-            self._send_copies(self.flights.late(now))
+        if idle and now - self.helped_s > BEAT_SECONDS / 4:
+            self.helped_s = now
+            self._help(now)
 
-    def _send_copies(self, late: list[Flight]) -> None:
-        """The same tasks on workers that have nothing else to do; the first of two to end counts."""
-        waiting = deque(late)
+    def _help(self, now: float) -> None:
+        """To workers that have nothing else to do: tasks that wait behind others, and copies of late ones, of which the first to end counts."""
+        behind = deque([*self.flights.waiting(), *self.flights.late(now)])
         for worker, number in self.placement.threads.items():
-            while waiting and self.flights.count(worker) < number:
-                if waiting[0].worker == worker:
-                    waiting.rotate(-1)
-                    if all(flight.worker == worker for flight in waiting):
-                        break
+            for _ in range(len(behind)):
+                if self.flights.count(worker) >= number:
+                    break
+                flight = behind.popleft()
+                if flight.worker == worker:
+                    behind.append(flight)
                     continue
-                self._send_subtree(waiting.popleft().part, worker)
+                if flight.began_s is None:
+                    self._give_up(flight, now)
+                self._send_subtree(flight.part, worker)
+
+    def _give_up(self, flight: Flight, now: float) -> None:
+        """A task that another worker does: it stops at its next panel if it has begun."""
+        self.flights.remove(flight, now)
+        flight.future.release()
+        self.losers.append(flight.key)
 
     def _send_subtree(self, part: int, worker: str) -> None:
         subtree = self.subtrees[part]
@@ -204,7 +207,8 @@ class TreeRun:
     def _submit(self, key: str, worker: str, task: Any, *arguments: Any, priority: int = 0) -> Any:
         """A task for a worker, which others do where that one is gone."""
         future = self.client.submit(
-            task, *arguments, key=key, workers=[worker], allow_other_workers=True, pure=False, priority=priority
+            task, *arguments, key=key, workers=[worker], allow_other_workers=True, pure=False, priority=priority,
+            resources=self.beat.resources or None,
         )  # fmt: skip
         future.add_done_callback(self.ended.put)
         return future
@@ -224,7 +228,7 @@ class TreeRun:
         joined = self.joining.get(future.key)
         if flight is None and joined is None:
             return  # another one was faster, or it was given up
-        if future.status != "finished":
+        if future.status in FAILED:  # what was found and lost since is found again by the scheduler
             self._lose(future, flight)
         elif flight is not None:
             self._end_subtree(flight)
@@ -238,10 +242,8 @@ class TreeRun:
     def _end_subtree(self, flight: Flight) -> None:
         now, subtree = time.monotonic(), self.subtrees[flight.part]
         self.flights.end(flight, now)
-        for slower in self.flights.of_part(flight.part):  # it stops at its next panel
-            self.flights.remove(slower, now)
-            slower.future.release()
-            self.losers.append(slower.key)
+        for slower in self.flights.of_part(flight.part):
+            self._give_up(slower, now)
         self._keep(subtree.node, flight.future, flight.worker)
         if flight.part not in self.told_parts:
             self.told_parts.add(flight.part)
@@ -279,15 +281,16 @@ class TreeRun:
 
     def _lose(self, future: Any, flight: Flight | None) -> None:
         """What failed is an error; what was lost with the workers that held what was sent from here is made again."""
-        error = future.exception()
-        if is_connection_lost(error):
-            raise self.beat.loss() from None
-        if is_killed(error):
-            raise killed_error(
-                error, self.beat.what, self._name_part(flight), self.needs
-            ) from error
-        if not is_input_lost(error):
-            future.result()  # raises it, with the trace of the worker
+        try:
+            future.result()
+        except Exception as error:
+            if is_connection_lost(error):
+                raise self.beat.loss() from None
+            if is_killed(error):
+                part = self._name_part(flight)
+                raise killed_error(error, self.beat.what, part, self.needs) from error
+            if not is_input_lost(error):
+                raise
         self._renew_operand(future.key)
         if flight is not None:
             self.flights.remove(flight, time.monotonic())

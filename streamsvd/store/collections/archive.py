@@ -10,6 +10,7 @@ import contextlib
 import math
 import os
 import time
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -19,8 +20,9 @@ from streamsvd.errors import AccessError, ConflictError, SpecError, StoreError
 from streamsvd.store.collections.origin import Origin
 from streamsvd.store.objects import objects_at
 from streamsvd.store.objects.posix import LocalObjects
+from streamsvd.store.objects.protocol import Objects
 from streamsvd.store.sight import Address, ObjectAddress
-from streamsvd.store.versions.arrays import Array
+from streamsvd.store.versions.arrays import Array, encode_arrays
 from streamsvd.store.versions.draft import Draft
 from streamsvd.store.versions.model_store import FOLDER, HEAD, VERSIONS, ModelStore, log_key
 from streamsvd.store.versions.records import (
@@ -241,11 +243,16 @@ class CompressedStore:
             If the place is taken.
         """
         self.check_free(overwrite=overwrite)
+        is_new = self.mark()
+        return EditionWriter(self, self.versions.draft(self.versions.newest() + 1), is_new)
+
+    def mark(self) -> bool:
+        """Say what this place is; whether nothing had said so."""
         with self.versions.explain_writes():
-            self.versions.objects.create(MARKER, seal(Marker(FORMAT)))
+            is_new = self.versions.objects.create(MARKER, seal(Marker(FORMAT)))
             # From now on a head that is missing was lost.
             self.versions.objects.create(HEAD, seal(Head(0)))
-        return self.begin_after(self.versions.newest())
+        return is_new
 
     def begin_after(self, version: int) -> EditionWriter:
         """A version to be written after this one."""
@@ -279,22 +286,102 @@ class CompressedStore:
         self.versions.objects.remove(self.versions.objects.strays(STRAY_SECONDS))
 
 
+@dataclass(frozen=True, slots=True)
+class WrittenArray:
+    """An array that a task has written into the folder of a version that is not finished.
+
+    Attributes
+    ----------
+    folder, marks
+        Of the array, and what was written in it.
+    nbytes
+        Of its values.
+    """
+
+    folder: str
+    marks: dict[str, Mark]
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EditionSink:
+    """Takes arrays of a version from tasks. Small and picklable.
+
+    Whoever tries a second time writes under another name, and the client keeps what it was told of: nothing is written twice.
+    """
+
+    objects: Objects
+    folder: str
+
+    def addresses(self) -> list[Address]:
+        """Where other processes write."""
+        return [ObjectAddress(self.objects, f"{self.folder}/zarr.json", is_output=True)]
+
+    def write(self, array: Array) -> WrittenArray:
+        """Write an array.
+
+        Raises
+        ------
+        StoreError
+            If it cannot be written, or the version is given up.
+        """
+        name = f"t{uuid.uuid4().hex}"
+        files = {k: v for k, v in encode_arrays({name: array}).items() if k != "zarr.json"}
+        with ModelStore(self.objects, REMEDY).explain_writes():
+            try:
+                self.objects.read(f"{self.folder}/zarr.json")
+            except FileNotFoundError:
+                raise StoreError(f"{self.objects.name} is not written any more.") from None
+            self.objects.write(self.folder, files)
+        marks = {f"{self.folder}/{key}": mark(data) for key, data in files.items()}
+        return WrittenArray(f"{self.folder}/{name}", marks, array.nbytes)
+
+
 @dataclass(slots=True, eq=False)
 class EditionWriter:
-    """A version while it is written: nobody sees it before `commit`."""
+    """A version while it is written: nobody sees it before `commit`.
+
+    Attributes
+    ----------
+    store, draft
+        Where, and what.
+    is_new
+        Whether nothing was there when it began.
+    waiting_bytes
+        Of arrays that are not written yet.
+    has_sink
+        Whether tasks write too.
+    files
+        Objects of earlier versions.
+    """
 
     store: CompressedStore
     draft: Draft
+    is_new: bool = False
     waiting_bytes: int = 0
+    has_sink: bool = False
     files: dict[str, Mark] = field(default_factory=dict)
 
-    def add(self, arrays: Mapping[str, Array]) -> dict[str, str]:
-        """Arrays by short name; returns their folders."""
-        self.draft.add(arrays)
-        self.waiting_bytes += sum(a.nbytes for a in arrays.values()) + 4096 * len(arrays)
+    def sink(self) -> EditionSink:
+        """Takes arrays from tasks; those that are to stay are handed to `add`."""
+        self.draft.add({})
+        self.flush()
+        self.has_sink = True
+        return EditionSink(self.store.anywhere().versions.objects, self.draft.folder)
+
+    def add(self, arrays: Mapping[str, Array | WrittenArray]) -> dict[str, str]:
+        """Arrays by short name, at hand or written by a task; returns their folders."""
+        here = {name: a for name, a in arrays.items() if not isinstance(a, WrittenArray)}
+        self.draft.add(here)
+        self.waiting_bytes += sum(a.nbytes for a in here.values()) + 4096 * len(here)
         if self.waiting_bytes > FLUSH_BYTES:
             self.flush()
-        return {name: self.draft.arrays[name] for name in arrays}
+        folders = {name: self.draft.arrays[name] for name in here}
+        for name, a in arrays.items():
+            if isinstance(a, WrittenArray):
+                self.draft.files |= a.marks
+                folders[name] = a.folder
+        return folders
 
     def flush(self) -> None:
         """Write, and sync, what waits."""
@@ -342,7 +429,9 @@ class EditionWriter:
         draft.pending["manifest.json"] = data
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         try:
+            self.store.mark()
             self.flush()
+            self._remove_unused(files)
             edition = Edition(FORMAT, draft.version, draft.folder, mark(data), now)
             created = self.store._publish(draft, edition)
         except BaseException:
@@ -361,10 +450,23 @@ class EditionWriter:
             self.store.collect()
         return contents
 
+    def _remove_unused(self, files: Mapping[str, Mark]) -> None:
+        """Remove what tasks have written that is not to stay, and what those that were killed have left."""
+        if self.has_sink:
+            versions, folder = self.store.versions, self.draft.folder
+            needed = {*files, f"{folder}/manifest.json"}
+            with versions.explain_writes():
+                versions.objects.clear(folder, needed)
+
     def abandon(self) -> None:
         """Remove what was written, unless it has become a version."""
-        if not self.store.versions.exists(self.draft.version):
-            self.discard()
+        versions = self.store.versions
+        if versions.exists(self.draft.version):
+            return
+        self.discard()
+        if self.is_new and not versions.names(VERSIONS):
+            with contextlib.suppress(OSError):
+                versions.objects.remove([HEAD, MARKER])
 
     def discard(self) -> None:
         """Remove what was written."""

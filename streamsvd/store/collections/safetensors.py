@@ -149,12 +149,21 @@ class TensorPlace:
 def lay_out_tensors(
     path: Path, shapes: Mapping[str, tuple[str, tuple[int, ...]]]
 ) -> dict[str, TensorPlace]:
-    """A new file of tensors without values: its header, and its length.
+    """A new file of tensors without values: its header, and its length; as `plan_tensors`."""
+    head, size, tensors = plan_tensors(shapes)
+    with path.open("xb") as file:
+        file.write(head)
+        file.truncate(size)
+    return tensors
+
+
+def plan_tensors(
+    shapes: Mapping[str, tuple[str, tuple[int, ...]]],
+) -> tuple[bytes, int, dict[str, TensorPlace]]:
+    """How a file of tensors begins, how long it is, and where each of them is.
 
     Parameters
     ----------
-    path
-        The file, which is not there yet.
     shapes
         Type (``"bfloat16"`` too) and shape of each, by name, in order.
 
@@ -179,10 +188,12 @@ def lay_out_tensors(
     data = msgspec.json.encode(header)
     data += b" " * (-len(data) % 8)
     start = 8 + len(data)
-    with path.open("xb") as file:
-        file.write(len(data).to_bytes(8, "little") + data)
-        file.truncate(start + at)
-    return {name: TensorPlace(code, start + first) for name, (code, first) in codes.items()}
+    head = len(data).to_bytes(8, "little") + data
+    return (
+        head,
+        start + at,
+        {n: TensorPlace(code, start + first) for n, (code, first) in codes.items()},
+    )
 
 
 def stored_tensor(values: npt.NDArray[Any], code: str) -> npt.NDArray[np.uint8]:

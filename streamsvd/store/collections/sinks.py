@@ -16,9 +16,11 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
+from streamsvd.checks.paths import PathOrUrl
 from streamsvd.store.collections.origin import Origin
 from streamsvd.store.collections.safetensors import TensorPlace, stored_tensor
 from streamsvd.store.explanations import explain_errors
+from streamsvd.store.places import Scratch, location_of
 from streamsvd.store.sight import Address, OutputAddress
 from streamsvd.store.writing.partial import LOCK
 from streamsvd.store.writing.shield import defer_interrupts
@@ -59,16 +61,17 @@ class GroupSink:
     """
 
     place: str
-    folder: Path
+    folder: PathOrUrl
     origins: Mapping[str, Origin]
 
     def addresses(self) -> list[Address]:
-        return [OutputAddress(self.folder / "zarr.json", self.place)]
+        return location_of(self.folder).output_addresses("zarr.json", self.place)
 
     def write(self, name: str, values: Array, /) -> None:
         origin = self.origins.get(name)
         with explain_errors(f"{name} of {self.place}"), defer_interrupts():
-            array = zarr.open_array(str(self.folder / name), mode="r+")
+            store = location_of(self.folder / name).store()
+            array = zarr.open_array(store, mode="r+", zarr_format=3)
             whole = array.with_config({"write_empty_chunks": True})
             whole[...] = values if origin is None else origin.pack(values)
 
@@ -116,3 +119,24 @@ class TensorSink:
                     )
             finally:
                 os.close(handle)
+
+
+@dataclass(frozen=True, slots=True)
+class TensorPartSink:
+    """Into objects by the numbers of tensors, where a file cannot be written in parts."""
+
+    place: str
+    scratch: Scratch
+    tensors: Mapping[str, TensorPlace]
+
+    def addresses(self) -> list[Address]:
+        return []
+
+    def write(self, name: str, values: Array, /) -> None:
+        tensor = self.tensors[name]
+        self.scratch.put(part_name(tensor), stored_tensor(values, tensor.code).data)
+
+
+def part_name(tensor: TensorPlace) -> str:
+    """Where the bytes of a tensor are that is on its way."""
+    return f"tensors/{tensor.start}"

@@ -14,18 +14,20 @@ from typing import Any
 import numpy as np
 import zarr
 
+from streamsvd.checks.paths import PathOrUrl
 from streamsvd.store.collections.origin import Origin
-from streamsvd.store.collections.safetensors import lay_out_tensors
+from streamsvd.store.collections.safetensors import lay_out_tensors, plan_tensors
 from streamsvd.store.collections.sinks import (
     UNFINISHED,
     ArraySink,
     FileSink,
     GroupSink,
+    TensorPartSink,
     TensorSink,
+    part_name,
 )
 from streamsvd.store.explanations import explain_errors
-from streamsvd.store.writing.partial import Partial
-from streamsvd.store.writing.placing import put_in_place
+from streamsvd.store.places import Location, PartialWork, location_of
 from streamsvd.store.writing.shield import defer_interrupts
 
 Shapes = Mapping[str, tuple[str, tuple[int, ...]]]
@@ -35,7 +37,7 @@ BRAIN = "bfloat16"
 
 @contextmanager
 def new_collection(
-    place: Path, shapes: Shapes, origins: Mapping[str, Origin], *, overwrite: bool
+    place: PathOrUrl, shapes: Shapes, origins: Mapping[str, Origin], *, overwrite: bool
 ) -> Iterator[ArraySink]:
     """Where the arrays of a collection are written; at the end of the block it takes its place.
 
@@ -57,22 +59,23 @@ def new_collection(
     SpecError
         If a type has no name in the format.
     """
+    here = location_of(place)
     with explain_errors(place, INTACT):
-        place.absolute().parent.mkdir(parents=True, exist_ok=True)
+        here.make_parent()
     if place.suffix == ".safetensors":
-        yield from _new_file(place, shapes)
+        new_file = _new_file if here.has_folders else _new_object
+        yield from new_file(here, shapes, overwrite)
         return
-    begun: list[Partial] = []
+    begun: list[PartialWork] = []
     try:
         with explain_errors(place, INTACT), defer_interrupts():
-            begun.append(Partial(place))
+            begun.append(here.begin())
             lay_out = _lay_out_group if place.suffix == ".zarr" else _lay_out_folders
             sink = lay_out(place, begun[0].folder.absolute(), shapes, origins)
         yield sink
         with explain_errors(place, INTACT), defer_interrupts():
-            for path in begun[0].folder.rglob("*" + UNFINISHED):  # of workers that were killed
-                path.unlink(missing_ok=True)
-            put_in_place(begun[0], place, overwrite=overwrite)
+            begun[0].location.remove_ending(UNFINISHED)  # of workers that were killed
+            begun[0].publish(overwrite=overwrite)
     except BaseException:
         for partial in begun:
             partial.remove()
@@ -80,10 +83,10 @@ def new_collection(
 
 
 def _lay_out_group(
-    place: Path, folder: Path, shapes: Shapes, origins: Mapping[str, Origin]
+    place: PathOrUrl, folder: PathOrUrl, shapes: Shapes, origins: Mapping[str, Origin]
 ) -> ArraySink:
     """A zarr group, and its arrays without values."""
-    group = zarr.open_group(str(folder), mode="a", zarr_format=3)
+    group = zarr.open_group(location_of(folder).store(), mode="a", zarr_format=3)
     for name, (kind, shape) in shapes.items():
         origin = origins.get(name)
         group.create_array(
@@ -99,7 +102,7 @@ def _lay_out_group(
 
 
 def _lay_out_folders(
-    place: Path, folder: Path, shapes: Shapes, origins: Mapping[str, Origin]
+    place: PathOrUrl, folder: Any, shapes: Shapes, origins: Mapping[str, Origin]
 ) -> ArraySink:
     """The folders of files."""
     del origins
@@ -108,8 +111,26 @@ def _lay_out_folders(
     return FileSink(str(place), folder)
 
 
-def _new_file(place: Path, shapes: Shapes) -> Iterator[ArraySink]:
+def _new_object(here: Location, shapes: Shapes, overwrite: bool) -> Iterator[ArraySink]:
+    """A file of tensors where files are written as wholes: its parts lie beside it until all are there."""
+    head, _, tensors = plan_tensors(shapes)
+    work = here.begin()
+    try:
+        yield TensorPartSink(str(here.address), work.scratch, tensors)
+        with here.replacement(overwrite=overwrite) as file:
+            file.write(head)
+            for tensor in sorted(tensors.values(), key=lambda tensor: tensor.start):
+                for data in work.scratch.take(part_name(tensor)):
+                    file.write(data)
+    finally:
+        work.remove()
+
+
+def _new_file(here: Location, shapes: Shapes, overwrite: bool) -> Iterator[ArraySink]:
     """A file of tensors, which has its header and its length from the beginning."""
+    del overwrite  # it was looked at
+    place = here.address
+    assert isinstance(place, Path)
     partial = place.absolute().with_name(f"{place.name}.partial-{uuid.uuid4().hex[:8]}")
     try:
         with explain_errors(place, INTACT), defer_interrupts():

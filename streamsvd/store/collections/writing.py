@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
 
+from streamsvd.checks.paths import PathOrUrl
 from streamsvd.errors import SpecError, StoreError
 from streamsvd.store.collections.origin import Origin
 from streamsvd.store.collections.writers import Shapes, new_collection
-from streamsvd.store.writing.placing import check_local, put_back
+from streamsvd.store.places import Location, location_of
 
 Pairs = Iterable[tuple[str, npt.NDArray[Any]]]
 
 
-def check_target(place: Path, names: Iterable[str], *, overwrite: bool) -> None:
+def check_target(place: PathOrUrl, names: Iterable[str], *, overwrite: bool) -> None:
     """Refuse a place, or names, that cannot be written, before any work.
 
     Raises
@@ -26,11 +26,17 @@ def check_target(place: Path, names: Iterable[str], *, overwrite: bool) -> None:
     SpecError
         If a name would leave the place, or be a folder of another.
     """
-    check_local(place)
-    put_back(place)
-    if (place.exists() or place.is_symlink()) and not overwrite:
+    here = location_of(place)
+    if place.suffix not in (".zarr", ".safetensors") and not here.has_folders:
+        raise SpecError(
+            f"{place} would be a folder of .npy files, and nothing in an object store says whether such a folder is whole. Name it "
+            "NAME.zarr or NAME.safetensors."
+        )
+    here.settle()
+    taken = here.is_present()
+    if taken and not overwrite:
         raise StoreError(f"{place} exists already. Pass overwrite=True to replace it.")
-    if place.exists() and not _is_output(place):
+    if taken and here.exists() and not _is_output(here):
         raise StoreError(
             f"{place} exists and holds something else than decompressed matrices, which is never replaced. Choose another place."
         )
@@ -44,7 +50,7 @@ LONGEST_NAME = 200
 """Bytes of a part of a name that every file system takes."""
 
 
-def _check_name(place: Path, name: str, known: set[str]) -> None:
+def _check_name(place: PathOrUrl, name: str, known: set[str]) -> None:
     """Refuse a name that is none in that kind of place."""
     advice = "Rename it before compressing."
     try:
@@ -76,25 +82,26 @@ def _check_name(place: Path, name: str, known: set[str]) -> None:
         )
 
 
-def _is_output(place: Path) -> bool:
+def _is_output(place: Location) -> bool:
     """Whether it looks like what was written here before, or an empty folder."""
-    if place.suffix == ".safetensors":
+    if place.address.suffix == ".safetensors":
         return place.is_file()
-    if not place.is_dir():
+    if not place.is_folder():
         return False
-    if place.suffix == ".zarr":
-        return (place / "zarr.json").is_file() or not any(place.iterdir())
-    return all(path.suffix == ".npy" for path in place.rglob("*") if not path.is_dir())
+    if place.address.suffix == ".zarr":
+        names = place.names()
+        return "zarr.json" in names or not names
+    return all(key.endswith(".npy") for key in place.keys(""))
 
 
 def write_collection(
-    place: Path,
+    place: PathOrUrl,
     shapes: Shapes,
     pairs: Pairs,
     *,
     overwrite: bool = False,
     origins: Mapping[str, Origin] | None = None,
-) -> Path:
+) -> PathOrUrl:
     """A collection of arrays at hand, that is there whole or not at all.
 
     Parameters

@@ -13,13 +13,13 @@ from streamsvd.store.collections.origin import origin_of
 from streamsvd.store.explanations import raise_access_error
 from streamsvd.store.sources.zarr_store.anndata import SPARSE, encoding_of
 from streamsvd.store.sources.zarr_store.array import (
-    check_protocol,
     chunked_array,
     dimension_names,
     open_node,
     store_name,
 )
 from streamsvd.store.sources.zarr_store.hierarchy import hierarchy, own_array
+from streamsvd.store.sources.zarr_store.url_store import explain_url
 
 
 def stored_arrays(
@@ -47,7 +47,7 @@ def stored_arrays(
         raise
     except Exception as error:  # whatever damaged metadata make zarr trip over
         raise_access_error(error, store_name(source))
-        check_protocol(source, error)
+        explain_url(store_name(source), error)
         raise StoreError(
             f"the zarr metadata of {store_name(source)} cannot be read: {type(error).__name__}: {error}. "
             "Restore zarr.json (or .zarray) from a copy, or write the arrays again."

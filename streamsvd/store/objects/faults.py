@@ -78,6 +78,11 @@ def store_error(error: BaseException, doing: Action, url: str, key: str = "") ->
         return error
     provider = provider_of(url) or Provider("the store", ())
     what = f"{key!r} of {url}" if key else url
+    if doing == "list" and not provider.credentials:
+        return StoreError(
+            f"cannot list {what}: a web server cannot be listed. Name the array with variable=, or give its own address; "
+            "zarr.consolidate_metadata writes down what a group holds."
+        )
     reason, remedy = fault_words(str(error), url, provider)
     kept = " What was committed is intact." if doing in ("write", "remove") else ""
     return StoreError(f"cannot {doing} {what}: {reason}. {remedy}{kept}")
@@ -85,18 +90,14 @@ def store_error(error: BaseException, doing: Action, url: str, key: str = "") ->
 
 def fault_words(text: str, url: str, provider: Provider) -> tuple[str, str]:
     """Why a request failed, and what to do, from the text of an error."""
-    bucket, variables = bucket_of(url), provider.variables
-    settings = f" and {variables}" if variables else ""
-    tries = _tries(text)
+    bucket, variables, tries = bucket_of(url), provider.variables, _tries(text)
+    kind = provider.bucket
+    look = f"the network, and {variables}" if variables else "the address and the network"
     if "NoSuchBucket" in text:
-        return (
-            f"there is no {provider.bucket} {bucket}",
-            f"Check that the {provider.bucket} exists{settings}.",
-        )
+        return f"there is no {kind} {bucket}", _remedy(f"Check that the {kind} exists", variables)
     if provider.credentials and any(place in text for place in CREDENTIAL_PLACES):
         return f"{bucket} needs credentials, and none were found", f"Set {variables}."
-    if any(sign in text for sign in BAD_CREDENTIALS):
-        code = next(sign for sign in BAD_CREDENTIALS if sign in text)
+    if code := next((sign for sign in BAD_CREDENTIALS if sign in text), ""):
         if not provider.credentials:
             return f"{bucket} asks who reads it ({code})", "Fetch it, and pass the path."
         return (
@@ -104,51 +105,53 @@ def fault_words(text: str, url: str, provider: Provider) -> tuple[str, str]:
             f"Set {variables}.",
         )
     if found := re.search(r"status code: (\d{3})", text):
-        return _status_words(int(found[1]), text, bucket, settings, tries)
-    if "RangeNotSupported" in text or "Range request not supported" in text:
+        return _status_words(int(found[1]), text, bucket, variables, tries)
+    if re.search("RangeNotSupported|Range request not supported", text):
         return (
             "the server ignores requests for a range of bytes and sends the whole",
             "Fetch it and pass the path, or serve it by one that heeds Range.",
         )
-    if re.search(r"dns error|failed to lookup|Name or service not known", text):
-        return f"its server has no known address{tries}", f"Check the address{settings}."
-    if "ConnectionRefused" in text or "Connection refused" in text or "kind: Connect" in text:
-        if "certificate" in text.lower():
-            return "the certificate of its server is not trusted", f"Check the address{settings}."
-        return (
-            f"nothing answers there, the connection is refused{tries}",
-            f"Check the network{settings}.",
-        )
-    if "kind: Timeout" in text or "TimedOut" in text:
-        return f"it gave no answer in time{tries}", f"Check the network{settings}, and run again."
-    if re.search(r"kind: (Interrupted|Body|Request|Decode)|ConnectionReset|IncompleteBody", text):
-        return (
-            f"the connection broke off before all had come{tries}",
-            f"Check the network{settings}, and run again.",
-        )
+    for pattern, reason in BROKEN_WAYS:
+        if re.search(pattern, text, re.IGNORECASE):
+            return f"{reason}{tries}", f"Check {look}, and run again."
     first = text.partition("\n")[0].strip().rstrip(".")
-    return first or "it gave no reason", f"Check the address{settings}."
+    return first or "it gave no reason", _remedy("Check the address", variables)
+
+
+BROKEN_WAYS = (
+    ("dns error|failed to lookup|Name or service not known", "its server has no known address"),
+    ("certificate", "the certificate of its server is not trusted"),
+    ("ConnectionRefused|Connection refused", "nothing answers there, the connection is refused"),
+    ("kind: Timeout|TimedOut", "it gave no answer in time"),
+    (
+        "ConnectionReset|IncompleteBody|kind: (Interrupted|Body|Decode)",
+        "the connection broke off before all had come",
+    ),
+    ("kind: (Connect|Request)", "there is no connection to it"),
+)
+"""Parts of the text of an error, the first that is there, and what they mean."""
+
+
+def _remedy(what: str, variables: str) -> str:
+    return f"{what}, and {variables}." if variables else f"{what}."
 
 
 def _status_words(
-    status: int, text: str, bucket: str, settings: str, tries: str
+    status: int, text: str, bucket: str, variables: str, tries: str
 ) -> tuple[str, str]:
     """What an answer with a status that is an error means."""
     code = re.search(r"<Code>(\w+)</Code>", text)
-    named = code[1] if code else CODES.get(status, "")
-    said = f"{status} {named}".strip()
+    said = f"{status} {code[1] if code else CODES.get(status, '')}".strip()
     if status == 403:
-        return (
-            f"{bucket} does not allow it ({said})",
-            f"Check who may do that there{settings}.",
-        )
+        who = f"who is meant by {variables}" if variables else "everybody"
+        return f"{bucket} does not allow it ({said})", f"Give the right to {who}."
     if status >= 500 or status == 429:
+        led = f" {variables} led there." if variables else ""
         return (
             f"{bucket} answers {said}{tries}",
-            "Run again once it is well"
-            + (f"; it was reached by{settings[4:]}." if settings else "."),
+            f"It is overloaded or down: run again later.{led}",
         )
-    return f"{bucket} answers {said}{tries}", f"Check the address{settings}."
+    return f"{bucket} answers {said}{tries}", _remedy("Check the address", variables)
 
 
 def _tries(text: str) -> str:

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
-from functools import lru_cache
 from typing import Any, TypeVar
 
 from streamsvd.checks.paths import Url
 from streamsvd.errors import StoreError
-from streamsvd.store.places.provider import Doing, provider_error
+from streamsvd.store.objects.faults import Action, is_absent, is_fault, store_error
+from streamsvd.store.objects.where import object_store
 
 AT_ONCE = 16
 """Requests in flight."""
-RETRIES = {"max_retries": 6, "retry_timeout": timedelta(seconds=180)}
-TIMES = {"timeout": timedelta(seconds=60), "connect_timeout": timedelta(seconds=10)}
-"""Of one request, whose body may be a large chunk on a slow line; and of its connection."""
-CREATION_TRIES = 4
-"""Of an exclusive put that got no answer: the client library does not try it again."""
+TRIES = 4
+"""Of a request that got no answer and is none that the client library tries again, as exclusive puts and removals of several."""
+PART_BYTES = 16 << 20
+"""Of a file that is put in parts."""
+PATIENCE_S = 60.0
+"""After which nothing is tried again."""
+_USED = re.compile(r"after (\d+) retries, max_retries: (\d+)")
 KEYS_AT_ONCE = 1000
 """Of a request that removes several objects."""
 
@@ -63,23 +65,31 @@ class Bucket:
         with self._in_words("write", key):
             self._store.put(key, data, use_multipart=False)
 
+    def write_parts(self, key: str, file: Any, size: int) -> None:
+        """An object from a file, in parts; it is there when all are.
+
+        That the last request succeeded and its answer was lost is seen by the object that is there.
+        """
+        try:
+            with self._in_words("write", key):
+                self._store.put(key, file, use_multipart=True, chunk_size=PART_BYTES)
+        except (StoreError, FileNotFoundError):
+            if self.size(key) != size:
+                raise
+
     def create(self, key: str, data: bytes) -> bool:
         """An object that must not be there yet; False if it is, with other contents.
 
         A put that succeeded and whose answer was lost is tried again: then the object is our own.
         """
-        from obstore.exceptions import AlreadyExistsError, GenericError, PreconditionError
+        from obstore.exceptions import AlreadyExistsError, PreconditionError
 
         with self._in_words("write", key):
-            for left in reversed(range(CREATION_TRIES)):
-                try:
-                    self._store.put(key, data, mode="create")
-                    return True
-                except (FileExistsError, AlreadyExistsError, PreconditionError):
-                    break
-                except GenericError:
-                    if not left:
-                        raise
+            try:
+                _until_answered(lambda: self._store.put(key, data, mode="create"))
+                return True
+            except (FileExistsError, AlreadyExistsError, PreconditionError):
+                pass
         try:
             return self.read(key) == data
         except FileNotFoundError:  # removed meanwhile
@@ -89,7 +99,7 @@ class Bucket:
         """Objects under other keys, without their bytes coming here."""
 
         def copy(pair: tuple[str, str]) -> None:
-            with self._in_words("copy", pair[0]):
+            with self._in_words("write", pair[1]):
                 self._store.copy(*pair)
 
         in_flight(copy, pairs)
@@ -99,7 +109,7 @@ class Bucket:
 
         def remove(some: Sequence[str]) -> None:
             with self._in_words("remove", some[0]), contextlib.suppress(FileNotFoundError):
-                self._store.delete(list(some))
+                _until_answered(lambda: self._store.delete(list(some)))
 
         in_flight(remove, [keys[i : i + KEYS_AT_ONCE] for i in range(0, len(keys), KEYS_AT_ONCE)])
 
@@ -121,26 +131,45 @@ class Bucket:
         return sorted(path.rstrip("/").rpartition("/")[2] for path in paths)
 
     @contextlib.contextmanager
-    def _in_words(self, doing: Doing, key: str) -> Iterator[None]:
+    def _in_words(self, doing: Action, key: str) -> Iterator[None]:
         with in_words(doing, Url(self.root, key)):
             yield
 
 
-@contextlib.contextmanager
-def in_words(doing: Doing, place: Url) -> Iterator[None]:
-    """What obstore raises as `StoreError`; an object that is not there as FileNotFoundError."""
-    from obstore.exceptions import BaseError, NotFoundError
+def _until_answered(request: Callable[[], object]) -> None:
+    """Make a request that may be made twice, and again if the connection broke off before the client had used up its tries."""
+    from obstore.exceptions import GenericError
 
+    began = time.monotonic()
+    for left in reversed(range(TRIES)):
+        try:
+            request()
+            return
+        except GenericError as error:
+            used = _USED.search(str(error))
+            spent = used is not None and used[1] == used[2]
+            if (
+                not left
+                or spent
+                or "status code" in str(error)
+                or time.monotonic() - began > PATIENCE_S
+            ):
+                raise
+
+
+@contextlib.contextmanager
+def in_words(doing: Action, place: Url) -> Iterator[None]:
+    """What obstore raises as `StoreError`; an object that is not there as FileNotFoundError."""
     try:
         yield
     except StoreError:
         raise
-    except (NotFoundError, FileNotFoundError) as error:
-        if "NoSuchBucket" in str(error):
-            raise provider_error(doing, place, error) from None
-        raise FileNotFoundError(2, "No such object", str(place)) from None
-    except (BaseError, PermissionError, NotImplementedError) as error:
-        raise provider_error(doing, place, error) from None
+    except Exception as error:
+        if is_absent(error):
+            raise FileNotFoundError(2, "No such object", str(place)) from None
+        if is_fault(error):
+            raise store_error(error, doing, place.root, place.key) from None
+        raise
 
 
 def in_flight(work: Callable[[T], None], items: Iterable[T]) -> None:
@@ -160,40 +189,6 @@ def in_flight(work: Callable[[T], None], items: Iterable[T]) -> None:
             raise
 
 
-def bucket_of(place: Url) -> Bucket:
+def bucket_at(place: Url) -> Bucket:
     """The bucket that a place lies in, by the credentials of this process."""
-    return Bucket(place.root, open_store(Url(place.root)))
-
-
-def open_store(place: Url) -> Any:
-    """What `obstore` makes of a place.
-
-    Raises
-    ------
-    StoreError
-        If the package is not there, or the address cannot be opened.
-    """
-    asked = tuple(sorted(item for item in os.environ.items() if item[0].startswith(_PREFIXES)))
-    return _opened(str(place), asked)
-
-
-_PREFIXES = ("AWS_", "GOOGLE_", "AZURE_")
-
-
-@lru_cache(maxsize=64)
-def _opened(text: str, environment: tuple[tuple[str, str], ...]) -> Any:
-    """One client for a place and credentials, so that its connections are used again."""
-    try:
-        from obstore.store import from_url
-    except ImportError:
-        raise StoreError(
-            f"{text} is in an object store, which needs obstore. Install it with: pip install 'streamsvd[object-stores]'"
-        ) from None
-    endpoints = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
-    plain = any(k in endpoints and v.lower().startswith("http://") for k, v in environment)
-    options = {**TIMES, **({"allow_http": True} if plain else {})}
-    try:
-        return from_url(text, client_options=options, retry_config=RETRIES)
-    except Exception as error:
-        reason = str(error).partition("\n")[0].rstrip(".")
-        raise StoreError(f"{text} cannot be opened: {reason}. Check the address.") from None
+    return Bucket(place.root, object_store(place.root))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import uuid
@@ -13,12 +14,15 @@ from typing import Any, BinaryIO
 
 from streamsvd.errors import StoreError
 from streamsvd.store.explanations import Action, explain_errors, path_exists
-from streamsvd.store.sight import Address, FileAddress
+from streamsvd.store.sight import Address, OutputAddress
 from streamsvd.store.writing.partial import Partial
 from streamsvd.store.writing.placing import put_back, put_in_place
+from streamsvd.store.writing.resumable import ResumableFolder
 from streamsvd.store.writing.trial import try_place
 
 SCRATCH = "scratch"
+PARTIAL = ".partial"
+"""End of the name of a file that is not whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +56,40 @@ class LocalLocation:
         with (self.address / key).open("rb") as file:
             return file.read(-1 if most is None else most)
 
-    def size(self) -> int:
+    def size(self, key: str = "") -> int | None:
         """See `Location.size`."""
-        return self.address.stat().st_size
+        try:
+            return (self.address / key).stat().st_size
+        except OSError:
+            return None
 
-    def write(self, key: str, data: bytes) -> None:
+    def blocks(self, key: str, most: int) -> Iterator[bytes]:
+        """See `Location.blocks`."""
+        with (self.address / key).open("rb", buffering=0) as file:
+            while part := file.read(most):
+                yield part
+
+    def write(self, key: str, *parts: Any) -> None:
         """See `Location.write`."""
         path = self.address / key
+        if key and not self.address.is_dir():  # the run is over: nothing of it is made again
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.address))
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+        partial = path.with_name(f"{path.name}-{uuid.uuid4().hex[:8]}{PARTIAL}")
+        with partial.open("xb", buffering=0) as file:
+            for part in parts:
+                _write_all(file.fileno(), memoryview(part))
+        partial.replace(path)
+
+    def remove(self, key: str) -> None:
+        """See `Location.remove`."""
+        (self.address / key).unlink(missing_ok=True)
+
+    @property
+    def free_bytes(self) -> int:
+        """See `Location.free_bytes`."""
+        folder = next(path for path in self.address.absolute().parents if path.exists())
+        return shutil.disk_usage(folder).free
 
     def keys(self, key: str = "") -> list[str]:
         """See `Location.keys`."""
@@ -90,9 +119,23 @@ class LocalLocation:
         del read_only, is_whole
         return str((self.address / key).absolute())
 
-    def addresses(self, key: str) -> list[Address]:
-        """See `Location.addresses`."""
-        return [FileAddress(self.address / key, 0)]
+    @property
+    def has_folders(self) -> bool:
+        """See `Location.has_folders`."""
+        return True
+
+    def make_parent(self) -> None:
+        """See `Location.make_parent`."""
+        self.address.absolute().parent.mkdir(parents=True, exist_ok=True)
+
+    def remove_ending(self, suffix: str) -> None:
+        """See `Location.remove_ending`."""
+        for path in self.address.rglob("*" + suffix):
+            path.unlink(missing_ok=True)
+
+    def output_addresses(self, key: str, place: str) -> list[Address]:
+        """See `Location.output_addresses`."""
+        return [OutputAddress(self.address / key, place)]
 
     def above(self) -> Iterator[LocalLocation]:
         """See `Location.above`."""
@@ -118,6 +161,10 @@ class LocalLocation:
     def begin(self) -> LocalWork:
         """See `Location.begin`."""
         return LocalWork(self.address)
+
+    def resume(self, purpose: dict[str, Any]) -> LocalResumableWork:
+        """See `Location.resume`."""
+        return LocalResumableWork(self.address.absolute(), purpose)
 
     @contextlib.contextmanager
     def replacement(self, *, overwrite: bool = True) -> Iterator[BinaryIO]:
@@ -149,7 +196,7 @@ class LocalWork(Partial):
     @property
     def scratch(self) -> LocalScratch:
         """See `PartialWork.scratch`."""
-        return LocalScratch((self.folder / SCRATCH).absolute())
+        return LocalScratch((self.folder / SCRATCH).absolute(), str(self.place))
 
     def publish(self, *, overwrite: bool) -> None:
         """See `PartialWork.publish`."""
@@ -157,16 +204,35 @@ class LocalWork(Partial):
         put_in_place(self, self.place, overwrite=overwrite)
 
 
+class LocalResumableWork(ResumableFolder, LocalWork):
+    """A folder that another run goes on with; see `ResumableWork`."""
+
+    @property
+    def home(self) -> Path:
+        """See `ResumableWork.home`."""
+        return self.folder
+
+
+def _write_all(handle: int, data: memoryview) -> None:
+    """Write all bytes where a file stands."""
+    done = 0
+    while done < len(data):
+        done += os.write(handle, data[done : done + (1 << 30)])
+
+
 @dataclass(frozen=True, slots=True)
 class LocalScratch:
     """Files on their way; see `Scratch`."""
 
     folder: Path
+    place: str
+    """What it is for, in messages."""
 
     def put(self, name: str, data: Any) -> None:
         """See `Scratch.put`."""
         path = self.folder / name
-        with explain_errors(self.folder.parent):
+        with explain_errors(self.place, "nothing was replaced."):
+            self.folder.mkdir(exist_ok=True)  # where the work is gone, nothing is made
             path.parent.mkdir(parents=True, exist_ok=True)
             partial = path.with_name(f".{uuid.uuid4().hex}")  # another try may write it now
             with partial.open("wb") as file:
@@ -176,7 +242,7 @@ class LocalScratch:
     def take(self, prefix: str) -> Iterator[bytes]:
         """See `Scratch.take`."""
         for name in self.names(prefix):
-            with explain_errors(self.folder.parent):
+            with explain_errors(self.place, "nothing was replaced."):
                 data = (self.folder / name).read_bytes()
             yield data
 

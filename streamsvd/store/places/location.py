@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from streamsvd.checks.paths import PathOrUrl, Url
@@ -76,6 +75,37 @@ class PartialWork(Protocol):
         ...
 
 
+class ResumableWork(PartialWork, Protocol):
+    """A work that a run goes on with which writes the same: what it is to become is written in it.
+
+    Attributes
+    ----------
+    is_continued
+        Whether something of the same purpose was there.
+    is_same_boot
+        Whether all that was written is there, without a look at it.
+    was_another
+        Whether something of another purpose was there, which is gone.
+    """
+
+    is_continued: bool
+    is_same_boot: bool
+    was_another: bool
+
+    @property
+    def home(self) -> Any:
+        """Where all of it is, for messages."""
+        ...
+
+    def begin(self) -> None:
+        """What comes from now on can be continued."""
+        ...
+
+    def leave(self) -> None:
+        """Leave what was written for another run."""
+        ...
+
+
 class Location(Protocol):
     """A place by its address. Keys are relative, with slashes; an empty one is the place itself."""
 
@@ -120,12 +150,25 @@ class Location(Protocol):
         """
         ...
 
-    def size(self) -> int:
-        """Bytes of the object, or of the file."""
+    def size(self, key: str = "") -> int | None:
+        """Bytes of an object; None if there is none."""
         ...
 
-    def write(self, key: str, data: bytes) -> None:
-        """An object, or a whole new one in its place."""
+    def blocks(self, key: str, most: int) -> Iterator[bytes]:
+        """Bytes of an object, as many at once as are asked for, or all."""
+        ...
+
+    def write(self, key: str, *parts: Any) -> None:
+        """An object of several runs of bytes, or a whole new one in its place; it is there whole, or not at all."""
+        ...
+
+    def remove(self, key: str) -> None:
+        """An object away; one that is absent is no error."""
+        ...
+
+    @property
+    def free_bytes(self) -> int:
+        """Bytes that may be written there; 0 where that is not known."""
         ...
 
     def keys(self, key: str = "") -> list[str]:
@@ -155,8 +198,21 @@ class Location(Protocol):
         """
         ...
 
-    def addresses(self, key: str) -> list[Address]:
-        """What processes may see differently of an object."""
+    @property
+    def has_folders(self) -> bool:
+        """Whether it is of folders and files, which are written in parts; else of objects, which are written as wholes."""
+        ...
+
+    def make_parent(self) -> None:
+        """The folder that it is in, where there are folders."""
+        ...
+
+    def remove_ending(self, suffix: str) -> None:
+        """All objects below it whose names end so away."""
+        ...
+
+    def output_addresses(self, key: str, place: str) -> list[Address]:
+        """What processes may see differently of an object that is on its way to a place."""
         ...
 
     def above(self) -> Iterator[Location]:
@@ -197,6 +253,16 @@ class Location(Protocol):
         """Something new for this place."""
         ...
 
+    def resume(self, purpose: dict[str, Any]) -> ResumableWork:
+        """Something for this place that a run which was stopped may have begun; see `ResumableWork`.
+
+        Raises
+        ------
+        StoreError
+            If another process is writing it.
+        """
+        ...
+
     def replacement(self, *, overwrite: bool = True) -> AbstractContextManager[BinaryIO]:
         """A file to write, which is there as a whole at the end of the block, or not at all.
 
@@ -216,4 +282,4 @@ def location_of(address: PathOrUrl) -> Location:
         return RemoteLocation(address)
     from streamsvd.store.places.local import LocalLocation
 
-    return LocalLocation(Path(address))
+    return LocalLocation(address)

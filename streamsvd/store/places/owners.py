@@ -19,6 +19,9 @@ import psutil
 START_TOLERANCE = 2.0
 """By which two readings of the start of one process may differ, where they go by the clock."""
 
+_AT_WORK: set[str] = set()
+"""Tokens of what this process has signed and not laid down: what it has laid down, or failed at, is nobody's."""
+
 
 class Owner(msgspec.Struct, frozen=True):
     """A process, as it signs what it writes.
@@ -41,11 +44,11 @@ class Owner(msgspec.Struct, frozen=True):
     @property
     def is_gone(self) -> bool:
         """Whether this process knows that it has ended."""
-        mine = current_owner()
-        if not self.machine or (self.machine, self.system) != (mine.machine, mine.system):
+        if not self.machine or (self.machine, self.system) != (platform.node(), _system()):
             return False
-        if self.number == mine.number:
-            return abs(self.start - mine.start) > START_TOLERANCE
+        number = os.getpid()
+        if self.number == number and abs(self.start - _start(number)) <= START_TOLERANCE:
+            return self.token not in _AT_WORK
         try:
             ended = psutil.Process(self.number).status() == psutil.STATUS_ZOMBIE
             return ended or abs(_start(self.number) - self.start) > START_TOLERANCE
@@ -59,9 +62,15 @@ class Owner(msgspec.Struct, frozen=True):
 
 
 def current_owner() -> Owner:
-    """The process that asks."""
-    number = os.getpid()
-    return Owner(platform.node(), _system(), number, _start(number), uuid.uuid4().hex)
+    """The process that asks, with a token of its own; it is at work until that is laid down."""
+    number, token = os.getpid(), uuid.uuid4().hex
+    _AT_WORK.add(token)
+    return Owner(platform.node(), _system(), number, _start(number), token)
+
+
+def lay_down(owner: Owner) -> None:
+    """What was signed so is nobody's from now on."""
+    _AT_WORK.discard(owner.token)
 
 
 def _start(number: int) -> float:

@@ -12,13 +12,13 @@ from typing import Any, BinaryIO
 from streamsvd.checks.paths import Url
 from streamsvd.errors import StoreError
 from streamsvd.store.explanations import Action
-from streamsvd.store.places.bucket import Bucket, bucket_of
-from streamsvd.store.places.remote_work import RemoteWork, finish_publication, work_folder
+from streamsvd.store.places.bucket import Bucket, bucket_at
+from streamsvd.store.places.publication import finish_publication, work_folder
+from streamsvd.store.places.remote_work import RemoteResumableWork, RemoteWork
 from streamsvd.store.sight import Address, StoreAddress
 
 IN_MEMORY = 64 << 20
 """Bytes of a file on its way that are kept in memory; more are in a file without a name."""
-READ_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class RemoteLocation:
 
     @property
     def _bucket(self) -> Bucket:
-        return bucket_of(self.address)
+        return bucket_at(self.address)
 
     def _key(self, key: str = "") -> str:
         return (self.address / key).key
@@ -60,13 +60,27 @@ class RemoteLocation:
         data = self._bucket.read(self._key(key))
         return data if most is None else data[:most]
 
-    def size(self) -> int:
+    def size(self, key: str = "") -> int | None:
         """See `Location.size`."""
-        return self._bucket.size(self.address.key) or 0
+        return self._bucket.size(self._key(key))
 
-    def write(self, key: str, data: bytes) -> None:
+    def blocks(self, key: str, most: int) -> Iterator[bytes]:
+        """See `Location.blocks`."""
+        del most
+        yield self._bucket.read(self._key(key))
+
+    def write(self, key: str, *parts: Any) -> None:
         """See `Location.write`."""
-        self._bucket.write(self._key(key), data)
+        self._bucket.write(self._key(key), parts[0] if len(parts) == 1 else b"".join(parts))
+
+    def remove(self, key: str) -> None:
+        """See `Location.remove`."""
+        self._bucket.remove([self._key(key)])
+
+    @property
+    def free_bytes(self) -> int:
+        """See `Location.free_bytes`: nobody knows."""
+        return 0
 
     def keys(self, key: str = "") -> list[str]:
         """See `Location.keys`."""
@@ -95,9 +109,22 @@ class RemoteLocation:
 
         return PlaceStore(self.address / key, read_only=read_only, is_whole=is_whole)
 
-    def addresses(self, key: str) -> list[Address]:
-        """See `Location.addresses`: whether a process may read there, by its own credentials."""
-        return [StoreAddress(str(self.address), self.store(read_only=True), (key,), None)]
+    @property
+    def has_folders(self) -> bool:
+        """See `Location.has_folders`."""
+        return False
+
+    def make_parent(self) -> None:
+        """See `Location.make_parent`: there are no folders."""
+
+    def remove_ending(self, suffix: str) -> None:
+        """See `Location.remove_ending`."""
+        self._bucket.remove([k for k in self._bucket.keys(self.address.key) if k.endswith(suffix)])
+
+    def output_addresses(self, key: str, place: str) -> list[Address]:
+        """See `Location.output_addresses`: whether a process may read there, by its own credentials."""
+        name = f"the place of the results {place}"
+        return [StoreAddress(name, self.store(read_only=True), (key,), None)]
 
     def above(self) -> Iterator[RemoteLocation]:
         """See `Location.above`."""
@@ -131,17 +158,26 @@ class RemoteLocation:
         self.try_writing()
         return RemoteWork(self.address)
 
+    def resume(self, purpose: dict[str, Any]) -> RemoteResumableWork:
+        """See `Location.resume`."""
+        return RemoteResumableWork(self.address, purpose)
+
     @contextlib.contextmanager
     def replacement(self, *, overwrite: bool = True) -> Iterator[BinaryIO]:
-        """See `Location.replacement`: one put."""
+        """See `Location.replacement`: one put; of a large file one of parts, which appears when all are there."""
         with tempfile.SpooledTemporaryFile(IN_MEMORY) as file:
             yield file  # type: ignore[misc]  # a BinaryIO in all but its name
+            size = file.tell()
             file.seek(0)
-            data = file.read()
-        bucket, key = self._bucket, self.address.key
-        if overwrite:
-            bucket.write(key, data)
-        elif not bucket.create(key, data):
-            raise StoreError(
-                f"{self.address} was made by another run meanwhile. Pass overwrite=True (--overwrite) to replace it."
-            )
+            bucket, key = self._bucket, self.address.key
+            if size > IN_MEMORY and (overwrite or bucket.size(key) is None):
+                bucket.write_parts(key, file, size)
+                return
+            if size <= IN_MEMORY and overwrite:
+                bucket.write(key, file.read())
+                return
+            if size <= IN_MEMORY and bucket.create(key, file.read()):
+                return
+        raise StoreError(
+            f"{self.address} was made by another run meanwhile. Pass overwrite=True (--overwrite) to replace it."
+        )

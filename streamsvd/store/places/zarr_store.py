@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from zarr.abc.store import ByteRequest
@@ -11,7 +12,8 @@ from zarr.storage import ObjectStore
 
 from streamsvd.checks.paths import Url
 from streamsvd.errors import StoreError
-from streamsvd.store.places.bucket import in_words, open_store
+from streamsvd.store.objects.where import object_store
+from streamsvd.store.places.bucket import in_words
 
 _CHUNK = re.compile(r"(^|/)c(/[0-9]+)*$")
 
@@ -30,7 +32,7 @@ class PlaceStore(ObjectStore):  # type: ignore[misc]  # zarr is Any to mypy
     """
 
     def __init__(self, place: Url, *, read_only: bool = False, is_whole: bool = False) -> None:
-        super().__init__(open_store(place), read_only=read_only)
+        super().__init__(object_store(str(place)), read_only=read_only)
         self.root, self.is_whole = place, is_whole
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -80,6 +82,17 @@ class PlaceStore(ObjectStore):  # type: ignore[misc]  # zarr is Any to mypy
         """Whether there is an object."""
         with in_words("read", self.root / key):
             return bool(await super().exists(key))
+
+    async def _list(self, prefix: str | None = None) -> AsyncGenerator[Any, None]:
+        with in_words("list", self.root):
+            async for found in super()._list(prefix):
+                yield found
+
+    async def list_dir(self, prefix: str) -> AsyncGenerator[str, None]:
+        """Names directly below a prefix."""
+        with in_words("list", self.root):
+            async for name in super().list_dir(prefix):
+                yield name
 
 
 def _place_store(place: Url, read_only: bool, is_whole: bool) -> PlaceStore:

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from streamsvd.checks.paths import PathOrUrl
-from streamsvd.errors import AccessError, StoreError
+from streamsvd.errors import StoreError
 from streamsvd.store.explanations import explain_errors
 from streamsvd.store.places import Location, location_of
 from streamsvd.store.results.earlier import EARLIER_FORMAT, FACTORS, OPTION_ARRAYS
@@ -53,11 +53,13 @@ def check_outside(path: PathOrUrl) -> None:
         It names the result.
     """
     for folder in location_of(path).above():
-        with contextlib.suppress(AccessError):  # what may not be read is no result of ours
-            if is_result(folder.address):
-                raise StoreError(
-                    f"{path} lies in {folder.address}, which is a result of streamsvd. Choose another place."
-                )
+        found = False
+        with contextlib.suppress(StoreError):  # what may not be read is no result of ours
+            found = is_result(folder.address)
+        if found:
+            raise StoreError(
+                f"{path} lies in {folder.address}, which is a result of streamsvd. Choose another place."
+            )
 
 
 def _is_array(place: Location, name: str, arrays: set[str]) -> bool:

@@ -167,6 +167,8 @@ def is_result(path: PathOrUrl) -> bool:
     """Whether a result of any kind is there."""
     try:
         return location_of(path).is_folder() and isinstance(_attribute(path), dict)
+    except StoreError:
+        raise
     except Exception as error:
         raise_access_error(error, path)
         return False
@@ -202,6 +204,8 @@ def raw_record(path: PathOrUrl) -> dict[str, Any]:
     """
     try:
         raw = _attribute(path)
+    except StoreError:
+        raise
     except Exception as error:
         raise_access_error(error, path)
         raise StoreError(

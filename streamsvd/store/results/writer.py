@@ -97,7 +97,7 @@ class ResultWriter:
         with explain_errors(self.path, INTACT):
             _create(self.partial.location, "U", (m, rank), (max(rows, 1), rank), dtype)
         self.has_u = True
-        return RowsSink(str(target.absolute()), "U")
+        return RowsSink(str(target.absolute()), "U", place=str(self.path))
 
     def drop_u(self) -> None:
         """Leave ``U`` out after all: it is not whole."""
@@ -131,7 +131,7 @@ class ResultWriter:
                     name: digest(here.read(f"{name}/{METADATA}")) for name in encoder.arrays
                 }
                 record["checksum"] = checksum(record)
-                here.write(METADATA, _encoded(record))
+                _write_record(here, record)
                 self.partial.publish(overwrite=self.overwrite)
                 self.committed = True
         except BaseException:
@@ -178,6 +178,6 @@ def _write_array(place: Location, name: str, values: Any) -> None:
         array[start : start + rows] = np.asarray(values[start : start + rows])
 
 
-def _encoded(record: dict[str, Any]) -> bytes:
+def _write_record(place: Location, record: dict[str, Any]) -> None:
     metadata = {"zarr_format": 3, "node_type": "group", "attributes": {NAME: record}}
-    return json.dumps(metadata, indent=2, allow_nan=False).encode()
+    place.write(METADATA, json.dumps(metadata, indent=2, allow_nan=False).encode())

@@ -11,11 +11,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from streamsvd.checks.paths import is_url
+from streamsvd.errors import StoreError
 from streamsvd.protocols import Source
 from streamsvd.store.sources.magic import is_hdf5, is_netcdf3
 from streamsvd.store.sources.request import OpenRequest
 
 ZARR_METADATA = ("zarr.json", ".zarray", ".zgroup")
+ZARR = "zarr_store.array:open_zarr"
 STACK = "views.stack:open_stack"
 """What opens several files as one."""
 Opener = Callable[[Any, OpenRequest], Source]
@@ -39,6 +42,8 @@ class SourceKind:
         Its classes, and all that come from them: first part of the module and name, such as ``"numpy.ndarray"``.
     recognise
         Tells of a path, or of an object, what neither its name nor its type does.
+    url_home
+        As ``home``, for the URL of such a file; empty where it is read from a disk alone.
     """
 
     title: str
@@ -47,9 +52,12 @@ class SourceKind:
     suffixes: tuple[str, ...] = ()
     types: tuple[str, ...] = ()
     recognise: Callable[[Any], bool] | None = None
+    url_home: str = ""
 
     def matches(self, source: Any) -> bool:
-        """Whether a path, or an object, is of this kind."""
+        """Whether a path, a URL or an object is of this kind."""
+        if _is_file_url(source) and url_name(source).endswith(self.suffixes):
+            return True
         ends = isinstance(source, Path) and source.name.lower().endswith(self.suffixes)
         if ends and not source.is_dir():
             return True
@@ -58,10 +66,34 @@ class SourceKind:
         return self.recognise is not None and self.recognise(source)
 
     def open(self, source: Any, request: OpenRequest) -> Source:
-        """The source, by the function that opens its kind."""
-        module, _, name = self.home.partition(":")
+        """The source, by the function that opens its kind.
+
+        Raises
+        ------
+        StoreError
+            If it is the URL of a file of a kind that is read from a disk alone.
+        """
+        home = self.home
+        if _is_file_url(source) and self.suffixes and home != ZARR:
+            home = self.url_home
+            if not home:
+                raise StoreError(
+                    f"{source} is {self.title}, which is read from a disk, not over a network. Fetch it and pass the path, or "
+                    "write it as zarr there: streamsvd convert."
+                )
+        module, _, name = home.partition(":")
         opener: Opener = getattr(import_module(f"streamsvd.store.sources.{module}"), name)
         return opener(source, request)
+
+
+def _is_file_url(source: Any) -> bool:
+    """Whether a source is a URL, and none of what is in another file there."""
+    return isinstance(source, str) and is_url(source) and "::" not in source
+
+
+def url_name(url: str) -> str:
+    """The name of the file at a URL, small, without a query."""
+    return url.partition("?")[0].rstrip("/").rpartition("/")[2].lower()
 
 
 def _type_names(source: Any) -> set[str]:
@@ -89,7 +121,7 @@ def _is_reader(source: Any) -> bool:
 
 NUMBERS = SourceKind(
     "a file of numbers without a header", "files.binary:open_binary", ("dtype", "shape", "offset", "rows"),
-    suffixes=(".bin", ".dat", ".raw"),
+    suffixes=(".bin", ".dat", ".raw"), url_home="urls.numbers:open_binary_url",
 )  # fmt: skip
 """Also any file that no other kind recognises, where its type and extents are given."""
 
@@ -107,7 +139,7 @@ def _is_shards(source: Any) -> bool:
 
 
 KINDS = (
-    SourceKind("a .npy file", "files.npy:open_npy", ("rows",), suffixes=(".npy",)),
+    SourceKind("a .npy file", "files.npy:open_npy", ("rows",), suffixes=(".npy",), url_home="urls.numbers:open_npy_url"),
     SourceKind("a .npz file", "files.npz:open_npz", ("variable", "rows"), suffixes=(".npz",)),
     SourceKind("a safetensors file", "files.tensors:open_tensor", ("variable", "rows"), suffixes=(".safetensors",)),
     SourceKind("a netCDF-3 file", "netcdf3.array:open_netcdf3", ("variable", "rows"), recognise=is_netcdf3),
@@ -132,7 +164,7 @@ KINDS = (
     ),
     NUMBERS,
     SourceKind(
-        "a zarr store, array or group", "zarr_store.array:open_zarr", ("variable", "rows", "missing"),
+        "a zarr store, array or group", ZARR, ("variable", "rows", "missing"),
         suffixes=(".zip",), recognise=_is_zarr,
     ),
     SourceKind("a numpy array", "objects.arrays:open_array", ("rows",), types=("numpy.ndarray",)),

@@ -55,6 +55,8 @@ def open_source(
         request = _with_inside(request, inside)
         if not path_exists(source):
             source = _pattern(source)
+    elif isinstance(source, os.PathLike):  # a URL as verbs hand it back
+        source = os.fspath(source)
     if isinstance(source, Path):
         check_not_empty(source)
     kind = find_kind(source)

@@ -12,7 +12,6 @@ import struct
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -20,7 +19,9 @@ import numpy as np
 import zarr
 from zarr.codecs import BytesCodec, Crc32cCodec
 
+from streamsvd.checks.paths import PathOrUrl
 from streamsvd.labels import Coordinate, Labels
+from streamsvd.store.places import location_of
 from streamsvd.store.sources.beside import visible_attributes
 from streamsvd.store.sources.conventions import ROWS
 from streamsvd.store.writing.array_labels import MARK, write_coordinate
@@ -32,7 +33,7 @@ NAN_AS_TEXT = base64.b64encode(struct.pack("<d", math.nan)).decode()
 
 
 def create_labelled_array(
-    folder: Path,
+    folder: PathOrUrl,
     labels: Labels,
     height: int,
     dtype: np.dtype[Any],
@@ -78,15 +79,16 @@ def create_labelled_array(
         said = str(attributes.get("ancillary_variables", "")).split()
         added = [c.name for c in beside if c.name not in said]
         attributes["ancillary_variables"] = " ".join([*said, *added])
+    place = location_of(folder)
     if name:
-        group = zarr.create_group(str(folder), attributes={MARK: name})
+        group = zarr.create_group(place.store(), attributes={MARK: name})
         for coordinate in (*along, *beside):
             shown = visible_attributes(coordinate.attributes)
             plain = replace(coordinate, name=coordinate.name.replace("/", "_"), attributes=shown)
             write_coordinate(group, plain)
     chunks = (height, *shape[1:])
     zarr.create_array(
-        str(folder / name) if name else str(folder),
+        place.store(name),
         shape=shape,
         chunks=chunks,
         dtype=dtype,
@@ -102,7 +104,7 @@ def create_labelled_array(
             warnings.catch_warnings()
         ):  # that format 3 says nothing of it; xarray looks for it all the same
             warnings.simplefilter("ignore")
-            zarr.consolidate_metadata(str(folder))
+            zarr.consolidate_metadata(place.store())
     matrix = (shape[0], math.prod(shape[1:]))
     return RowChunks(folder / name if name else folder, matrix, height, dtype, len(shape))
 
@@ -118,12 +120,13 @@ def array_name(labels: Labels) -> str:
     return name
 
 
-def is_replaceable(path: Path) -> bool:
-    """Whether a folder is a zarr array, or a group of one with its coordinates that was written here."""
-    if (path / ".zarray").exists():
+def is_replaceable(path: PathOrUrl) -> bool:
+    """Whether a place is a zarr array, or a group of one with its coordinates that was written here."""
+    place = location_of(path)
+    if place.size(".zarray") is not None:
         return True
     try:
-        found: Mapping[str, Any] = msgspec.json.decode((path / "zarr.json").read_bytes())
+        found: Mapping[str, Any] = msgspec.json.decode(place.read("zarr.json"))
         return bool(found["node_type"] == "array" or MARK in found.get("attributes", {}))
     except (OSError, msgspec.DecodeError, KeyError, TypeError, AttributeError):
         return False

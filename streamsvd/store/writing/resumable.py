@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import psutil
 
+from streamsvd.checks.paths import PathOrUrl
 from streamsvd.errors import StoreError
 from streamsvd.store.writing.partial import LOCK, Partial, remove_replaced
 
@@ -47,7 +48,7 @@ class ResumableFolder(Partial):
     """
 
     def __init__(self, place: Path, purpose: dict[str, Any]) -> None:
-        self.folder = resumable_path(place)
+        self.place, self.folder = place, place.with_name(place.name + SUFFIX)
         self.is_continued = self.is_same_boot = self.was_another = False
         self._handle = -1
         self._purpose = msgspec.json.decode(msgspec.json.encode(purpose))
@@ -102,7 +103,7 @@ class ResumableFolder(Partial):
         return super().close()
 
 
-def resumable_path(place: Path) -> Path:
+def resumable_path(place: PathOrUrl) -> PathOrUrl:
     """Where what is on its way to a place lies."""
     return place.with_name(place.name + SUFFIX)
 

@@ -17,10 +17,13 @@ import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
+from streamsvd.checks.paths import PathOrUrl
 from streamsvd.store.explanations import access_error, explain_errors
-from streamsvd.store.sight import Address, FileAddress
+from streamsvd.store.places import Location, location_of
+from streamsvd.store.sight import Address, OutputAddress
 from streamsvd.store.sources.border import check_rectangle
 from streamsvd.store.sources.files.raw import BLOCK_BYTES, read_box
+from streamsvd.store.writing.resumable import JOURNAL
 
 Array = npt.NDArray[Any]
 PARTIAL = ".partial"
@@ -46,7 +49,7 @@ class RowChunks:
         Of the array: that of rows, and those that make the columns.
     """
 
-    folder: Path
+    folder: PathOrUrl
     shape: tuple[int, int]
     height: int
     dtype: np.dtype[Any]
@@ -62,13 +65,21 @@ class RowChunks:
         """Bytes of a chunk in its file."""
         return self.height * self.shape[1] * self.dtype.itemsize + 4
 
-    def path(self, index: int) -> Path:
-        """The file of a chunk."""
-        return self.folder.joinpath("c", str(index), *["0"] * (self.dimensions - 1))
+    @property
+    def _place(self) -> Location:
+        return location_of(self.folder)
+
+    def key(self, index: int) -> str:
+        """Of a chunk."""
+        return "/".join(("c", str(index), *["0"] * (self.dimensions - 1)))
+
+    def path(self, index: int) -> PathOrUrl:
+        """Where a chunk is."""
+        return self.folder / self.key(index)
 
     def addresses(self) -> list[Address]:
         """Where other processes write."""
-        return [FileAddress(self.folder / "zarr.json", 0)]
+        return self._place.output_addresses("zarr.json", str(self.folder))
 
     def write(self, index: int, rows: Array) -> None:
         """Write the rows of a chunk: it is there whole, or not at all.
@@ -78,45 +89,40 @@ class RowChunks:
         AccessError
             If the disk is full, or it cannot be written.
         """
-        path, partial = self.path(index), self.path(index).with_name("0" + PARTIAL)
         values = np.ascontiguousarray(rows, dtype=self.dtype.newbyteorder("<"))
-        with explain_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with partial.open("wb", buffering=0) as file:
-                _write_all(file.fileno(), values.reshape(-1).view(np.uint8).data)
-                check, left = google_crc32c.value(values), self.chunk_bytes - 4 - values.nbytes
-                while left > 0:
-                    zeros = _ZEROS[:left]
-                    _write_all(file.fileno(), zeros)
-                    check, left = google_crc32c.extend(check, bytes(zeros)), left - len(zeros)
-                _write_all(file.fileno(), memoryview(check.to_bytes(4, "little")))
-            partial.replace(path)
+        parts = [values.reshape(-1).view(np.uint8).data]
+        check, left = google_crc32c.value(values), self.chunk_bytes - 4 - values.nbytes
+        while left > 0:
+            zeros = _ZEROS[:left]
+            parts.append(zeros)
+            check, left = google_crc32c.extend(check, bytes(zeros)), left - len(zeros)
+        with explain_errors(self.path(index)):
+            self._place.write(self.key(index), *parts, check.to_bytes(4, "little"))
 
     def is_there(self, index: int) -> bool:
         """Whether a chunk is there, in its length."""
-        try:
-            return self.path(index).stat().st_size == self.chunk_bytes
-        except OSError:
-            return False
+        return self._place.size(self.key(index)) == self.chunk_bytes
 
     def is_intact(self, index: int) -> bool:
         """Whether its checksum is that of its bytes: one read of it."""
-        check, left = 0, self.chunk_bytes - 4
+        if not self.is_there(index):
+            return False
+        check, left, end = 0, self.chunk_bytes - 4, b""
         try:
-            with self.path(index).open("rb", buffering=0) as file:
-                while left > 0:
-                    part = file.read(min(left, BLOCK_BYTES))
-                    if not part:
-                        return False
-                    check, left = google_crc32c.extend(check, part), left - len(part)
-                return file.read() == check.to_bytes(4, "little")
+            for block in self._place.blocks(self.key(index), BLOCK_BYTES):
+                check = google_crc32c.extend(check, block[:left])
+                end, left = end + block[left:], max(0, left - len(block))
         except OSError:
             return False
+        return end == check.to_bytes(4, "little")
+
+    def remove(self, index: int) -> None:
+        """Remove a chunk."""
+        self._place.remove(self.key(index))
 
     def clear_partial(self) -> None:
         """Remove chunks that a kill left unfinished."""
-        for path in (self.folder / "c").rglob("*" + PARTIAL):
-            path.unlink(missing_ok=True)
+        location_of(self.folder / "c").remove_ending(PARTIAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +152,10 @@ class ColumnTiles:
     @property
     def name(self) -> str:
         return str(self.folder)
+
+    def addresses(self) -> list[Address]:
+        """Where other processes write, and then read."""
+        return [OutputAddress(self.folder.parent / JOURNAL, str(self.folder))]
 
     @property
     def chunks(self) -> tuple[int, int]:

@@ -35,10 +35,14 @@ class RowsSink:
     """Of the array, in messages."""
     beside: tuple[int, ...] = ()
     """Extents of its dimensions beside the first, where they are more than one."""
+    place: str = ""
+    """What it is to become, in messages."""
 
     def addresses(self) -> list[Address]:
         """Where other processes write."""
-        return location_of(place_of(self.path)).addresses("zarr.json")
+        return location_of(place_of(self.path)).output_addresses(
+            "zarr.json", self.place or self.name
+        )
 
     def write(self, start: int, rows: Array, /) -> None:
         """Write rows from ``start`` on.
@@ -175,7 +179,7 @@ class RowsWriter:
         """Takes rows of the array from several tasks; how many they wrote is to be told to `count`."""
         path = str((self.partial.folder / self.inside).absolute())
         extents = tuple(int(n) for n in self._array.shape[1:])
-        return RowsSink(path, path, extents if len(extents) > 1 else ())
+        return RowsSink(path, path, extents if len(extents) > 1 else (), str(self.path))
 
     def count(self, n_rows: int) -> None:
         """So many rows were written by way of the sink."""
@@ -204,7 +208,7 @@ class RowsWriter:
 
 
 def _is_array(place: Location) -> bool:
-    if ".zarray" in place.names():
+    if place.size(".zarray") is not None:
         return True
     try:
         return bool(msgspec.json.decode(place.read("zarr.json"))["node_type"] == "array")

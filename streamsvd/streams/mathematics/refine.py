@@ -50,6 +50,10 @@ class Refinement:
         self.n_rows += X.shape[0]
         self.energy += float(np.sum(X * X))
 
+    def take_sums(self, products: Matrix, n_rows: int, energy: float) -> None:
+        """What all rows add up to."""
+        self.products, self.n_rows, self.energy = products, n_rows, energy
+
     def finalize(self) -> StreamAnswer:
         """The better answer, with what is proved of it.
 

@@ -14,8 +14,7 @@ ROOT = "anndata"
 def encoding_of(group: Any) -> str:
     """What a zarr group stands for; empty where it says nothing of it."""
     said = dict(group.attrs).get("encoding-type", "")
-    keys = group.array_keys() if hasattr(group, "array_keys") else group.keys()
-    if said or not {"data", "indices", "indptr"} <= set(keys):
+    if said or not all(name in group for name in ("data", "indices", "indptr")):
         return said.decode() if isinstance(said, bytes) else str(said)
     return "csr_matrix"  # older files, and those of others
 

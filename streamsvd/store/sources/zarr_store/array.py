@@ -13,11 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 from zarr.abc.store import Store
-from zarr.storage import FsspecStore, LocalStore, WrapperStore, ZipStore
+from zarr.storage import FsspecStore, LocalStore, ObjectStore, WrapperStore, ZipStore
 
+from streamsvd.checks.paths import FILE_SCHEME
 from streamsvd.errors import ShapeError, SpecError, StoreError, StreamSVDError
 from streamsvd.labels import Labels
 from streamsvd.store.explanations import access_error, raise_access_error
+from streamsvd.store.objects import has_object_store
 from streamsvd.store.sight import Address
 from streamsvd.store.sources.beside import StoredVariable
 from streamsvd.store.sources.border import check_dtype, check_rectangle
@@ -29,7 +31,7 @@ from streamsvd.store.sources.neighbours import NeighbourArray
 from streamsvd.store.sources.packing import Packing
 from streamsvd.store.sources.request import OpenRequest
 from streamsvd.store.sources.zarr_store.anndata import ROOT, check_group, encoding_of
-from streamsvd.store.sources.zarr_store.chunked import ChunkedArray, Shards
+from streamsvd.store.sources.zarr_store.chunked import ChunkedArray
 from streamsvd.store.sources.zarr_store.decoder import Decoder, decoder_v2, decoder_v3
 from streamsvd.store.sources.zarr_store.hierarchy import (
     Hierarchy,
@@ -39,6 +41,8 @@ from streamsvd.store.sources.zarr_store.hierarchy import (
     open_unconsolidated,
     own_array,
 )
+from streamsvd.store.sources.zarr_store.shards import Shards
+from streamsvd.store.sources.zarr_store.url_store import UrlStore, explain_url, url_of
 
 METADATA = ZARR_METADATA
 NAMES_BESIDE = ("coordinates", "bounds", "grid_mapping", "ancillary_variables")
@@ -137,28 +141,11 @@ def open_zarr(
         Exception
     ) as error:  # whatever damaged metadata make zarr, or the reading of them, trip over
         raise_access_error(error, store_name(source))
-        check_protocol(source, error)
+        explain_url(store_name(source), error)
         raise StoreError(
             f"the zarr metadata of {store_name(source)} cannot be read: "
             f"{type(error).__name__}: {error}. "
             "Restore zarr.json (or .zarray) from a copy, or write the array again."
-        ) from error
-
-
-def check_protocol(source: object, error: Exception) -> None:
-    """Refuse a URL of a kind that fsspec does not know, or whose package is not installed.
-
-    Raises
-    ------
-    StoreError
-        It names the kind.
-    """
-    kind, sign, _ = str(source).partition("://")
-    if not isinstance(source, str) or not sign:
-        return
-    if isinstance(error, ValueError) and "protocol not known" in str(error).lower():
-        raise StoreError(
-            f"{source} is a URL of the unknown kind {kind}://. Check the address; s3://, gs://, az:// and https:// are known."
         ) from error
 
 
@@ -171,6 +158,8 @@ def open_node(source: Path | str | Store) -> zarr.Array | zarr.Group:
         If there is none.
     """
     store: Store | Path | str = source.absolute() if isinstance(source, Path) else source
+    if isinstance(store, str) and has_object_store(store):
+        store = UrlStore(store)
     if isinstance(source, Path) and source.suffix == ".zip" and not source.is_dir():
         store = ZipStore(source.absolute(), mode="r")
     try:
@@ -234,7 +223,11 @@ def store_name(source: Any) -> str:
         return store_name(source._store)
     if isinstance(source, LocalStore):
         return str(source.root)
-    if isinstance(source, ZipStore | FsspecStore):
+    if isinstance(source, ObjectStore):
+        return url_of(source)
+    if isinstance(source, FsspecStore):
+        return str(source.fs.unstrip_protocol(source.path)).removeprefix(FILE_SCHEME)
+    if isinstance(source, ZipStore):
         return str(source.path)
     return str(source) if isinstance(source, Path | str) else type(source).__name__
 
@@ -254,7 +247,9 @@ def _pick_array(
     if variable is not None:
         return _find_variable(group, variable)
     check_group(node, where, node.path)
-    if encoding_of(node) == ROOT and "X" in set(node.array_keys()):  # what AnnData calls the data
+    if encoding_of(node) == ROOT and isinstance(
+        node.get("X"), zarr.Array
+    ):  # what AnnData calls the data
         return _find_variable(group, "X")
     members, remarks = group.list_members()
     arrays = {name: member for name, member in members.items() if isinstance(member, zarr.Array)}
@@ -342,6 +337,7 @@ def chunked_array(array: zarr.Array, missing: str) -> ChunkedArray:
         fill_missing=missing != "error",
         name=where,
         metadata_keys=metadata_keys(array),
+        extents=tuple(array.metadata.shape),
     )
 
 

@@ -24,6 +24,7 @@ from zarr.storage import MemoryStore
 
 from streamsvd.errors import CorruptChunkError, MissingChunkError, StoreError
 from streamsvd.store.explanations import access_error
+from streamsvd.store.objects.ranges import LongObjectError, Order, Span, remote_bytes
 from streamsvd.store.sight import Address, store_address
 from streamsvd.store.sources.files.raw import BLOCK_BYTES, read_box, read_into
 from streamsvd.store.sources.flatten import Box
@@ -32,40 +33,30 @@ from streamsvd.store.sources.zarr_store.codecs import DamagedError, verify_check
 from streamsvd.store.sources.zarr_store.decoder import Decoder
 from streamsvd.store.sources.zarr_store.fetch import (
     Request,
-    Span,
     TooLongError,
+    explain_fetch,
     fetch,
     held_bytes,
+    is_remote,
     key_exists,
     local_path,
     open_local,
     size_of,
 )
 from streamsvd.store.sources.zarr_store.grid import ChunkPiece, chunk_pieces
+from streamsvd.store.sources.zarr_store.remote_chunks import (
+    index_bytes,
+    read_remote,
+    window_bytes,
+)
+from streamsvd.store.sources.zarr_store.shards import Coords, Index, Shards
 
 GROUP_BYTES = 8 << 20
 GROUP_KEYS = 32
-_ABSENT = 2**64 - 1
 SEEN_SECONDS = 1.0
 """For so long an array that was there is taken to be there, in a store that is asked over a network."""
 
 _times_seen: MutableMapping[ChunkedArray, float] = weakref.WeakKeyDictionary()
-
-Coords = tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Shards:
-    """Layout of a shard: how many inner chunks it holds, and where their index lies."""
-
-    counts: tuple[int, ...]
-    index_at_end: bool
-    index_checksum: bool
-
-    @property
-    def index_bytes(self) -> int:
-        """Encoded length of the index: offset and length of every inner chunk."""
-        return 16 * math.prod(self.counts) + 4 * self.index_checksum
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +72,7 @@ class ChunkedArray:
     fill_missing: bool  # deliver fill_value where a chunk is absent
     name: str
     metadata_keys: tuple[str, ...] = ()
+    extents: tuple[int, ...] = ()
 
     @property
     def read_bytes(self) -> int:
@@ -90,9 +82,20 @@ class ChunkedArray:
         if self._reads_in_place:
             held = chunk if self._converts or self.decoder.steps else min(2 * BLOCK_BYTES, chunk)
             return held + unpacking
+        if is_remote(self.store):
+            index = 0 if self.shards is None else index_bytes(self.shards)
+            fetched = remote_bytes(self.window)
+            return fetched + self.decoder.transient_bytes + unpacking + index
         index = 0 if self.shards is None else 2 * self.shards.index_bytes
         encoded = held_bytes(self.store, self._per_group * self.decoder.encoded_limit)
         return encoded + self.decoder.transient_bytes + unpacking + index
+
+    @property
+    def window(self) -> int:
+        """Most encoded bytes that are fetched from a network and not yet decoded."""
+        chunks = [-(-e // c) for e, c in zip(self.extents, self.decoder.shape, strict=False)]
+        most = math.prod(chunks) * self.decoder.encoded_limit if self.extents else None
+        return window_bytes(self.decoder, most)
 
     @property
     def _reads_in_place(self) -> bool:
@@ -105,6 +108,9 @@ class ChunkedArray:
 
     def read(self, box: Box, place: npt.NDArray[Any]) -> None:
         """Fill ``place`` with the rectangle ``box``."""
+        if is_remote(self.store):
+            read_remote(self, box, place)
+            return
         if self.shards is None:
             read = self._read_in_place if self._reads_in_place else self._read_chunks
             read(chunk_pieces(box, self.decoder.shape), place)
@@ -127,17 +133,17 @@ class ChunkedArray:
         group: list[ChunkPiece],
         place: npt.NDArray[Any],
         shard: Coords | None,
-        index: npt.NDArray[np.uint64] | None,
+        index: Index | None,
     ) -> None:
         """Chunks fetched together; what is held of them is let go when this returns."""
         requests = [self._request(piece.coords, shard, index) for piece in group]
         answers = iter(self._fetch([request for request in requests if request is not None]))
         for piece, request in zip(group, requests, strict=True):
             data = None if request is None else next(answers)
-            label = self._label(piece.coords, shard)
+            label = self.label(piece.coords, shard)
             if data is not None and request is not None and request[1] is not None:
-                self._check_length(data, request[1], label)
-            self._put_chunk(piece, data, label, place[piece.target_box])
+                self.check_length(data, request[1], label)
+            self.put_chunk(piece, data, label, place[piece.target_box])
 
     @property
     def _per_group(self) -> int:
@@ -149,11 +155,12 @@ class ChunkedArray:
         """Key of the chunk (and inner chunk) that holds an entry."""
         coords = tuple(i // c for i, c in zip(index, self.decoder.shape, strict=True))
         if self.shards is None:
-            return self._label(coords, None)
+            return self.label(coords, None)
         pairs = [divmod(i, count) for i, count in zip(coords, self.shards.counts, strict=True)]
-        return self._label(tuple(pair[1] for pair in pairs), tuple(pair[0] for pair in pairs))
+        return self.label(tuple(pair[1] for pair in pairs), tuple(pair[0] for pair in pairs))
 
-    def _label(self, coords: Coords, shard: Coords | None) -> str:
+    def label(self, coords: Coords, shard: Coords | None) -> str:
+        """How messages call a chunk."""
         if shard is None:
             return self.encode_key(coords)
         return f"{self.encode_key(shard)}, inner chunk {coords}"
@@ -170,12 +177,13 @@ class ChunkedArray:
             keys = ", ".join(dict.fromkeys(key for key, _ in requests))
             raise access_error(error, "read", f"{keys} of {self.name}") from error
 
-    def _check_length(self, data: npt.NDArray[np.uint8], span: Span, label: str) -> None:
+    def check_length(self, data: npt.NDArray[np.uint8], span: Span, label: str) -> None:
+        """Refuse an inner chunk of which the shard has only a part."""
         if len(data) != span.length:
             reason = f"its shard ends {span.length - len(data):,} bytes before the chunk does"
             raise CorruptChunkError(label, self.name, reason)
 
-    def _put_chunk(
+    def put_chunk(
         self,
         piece: ChunkPiece,
         data: npt.NDArray[np.uint8] | None,
@@ -205,7 +213,7 @@ class ChunkedArray:
         keys = [self.encode_key(coords) for coords in tried]
         return [store_address(self.name, self.store, self.metadata_keys, keys)]
 
-    def _check_absent(self, label: str) -> None:
+    def check_absent(self, label: str) -> None:
         """A chunk is absent: it may be, if the array itself is there and absent chunks hold the fill value.
 
         Where a process does not see the array, every chunk is absent, and filling them would invent a matrix.
@@ -234,7 +242,7 @@ class ChunkedArray:
             _times_seen[self] = time.monotonic()
 
     def _put_missing(self, label: str, place: npt.NDArray[Any]) -> None:
-        self._check_absent(label)
+        self.check_absent(label)
         fill = np.zeros((1,) * place.ndim, self.decoder.dtype)
         if self.fill_value is not None:
             fill[...] = self.fill_value
@@ -291,38 +299,42 @@ class ChunkedArray:
         """Permutation that brings the stored order of dimensions back to theirs."""
         return tuple(int(axis) for axis in np.argsort(self.decoder.axes))
 
-    def _request(
-        self, coords: Coords, shard: Coords | None, index: npt.NDArray[np.uint64] | None
-    ) -> Request | None:
+    def _request(self, coords: Coords, shard: Coords | None, index: Index | None) -> Request | None:
         """Where the bytes of a chunk lie; None for an inner chunk that is absent."""
         if shard is None:
             return self.encode_key(coords), None
-        if index is None:
-            return None
-        start, length = (int(number) for number in index[coords])
-        if start == _ABSENT and length == _ABSENT:
-            return None
-        if not 0 < length <= self.decoder.encoded_limit or start + length > np.iinfo(np.int64).max:
-            reason = f"the index of its shard says {length:,} bytes from byte {start:,}"
-            raise CorruptChunkError(self._label(coords, shard), self.name, reason)
-        return self.encode_key(shard), Span(start, length)
+        span = self.inner_span(index, coords, self.label(coords, shard))
+        return None if span is None else (self.encode_key(shard), span)
 
-    def _index(self, shard: Coords) -> npt.NDArray[np.uint64] | None:
-        """Offsets and lengths of the inner chunks of a shard; None if the shard is absent."""
-        assert self.shards is not None
-        key, length = self.encode_key(shard), self.shards.index_bytes
-        (data,) = self._fetch([(key, Span(None if self.shards.index_at_end else 0, length))])
-        if data is None:
-            self._check_absent(key)
+    def inner_span(self, index: Index | None, coords: Coords, label: str) -> Span | None:
+        """Where an inner chunk lies in its shard; None if it is absent."""
+        if index is None or self.shards is None:
             return None
         try:
-            if len(data) != length:
-                raise DamagedError(
-                    f"it holds {len(data):,} bytes, its index alone takes {length:,}"
-                )
-            if self.shards.index_checksum:
-                verify_checksum(data[:-4], data[-4:])
-                data = data[:-4]
+            return self.shards.find(index, coords, self.decoder.encoded_limit)
+        except DamagedError as error:
+            raise CorruptChunkError(label, self.name, str(error)) from error
+
+    def _index(self, shard: Coords) -> Index | None:
+        """Offsets and lengths of the inner chunks of a shard; None if the shard is absent."""
+        assert self.shards is not None
+        key = self.encode_key(shard)
+        (data,) = self._fetch([(key, self.shards.index_span)])
+        if data is None:
+            self.check_absent(key)
+            return None
+        return self.parse_index(data, key)
+
+    def parse_index(self, data: npt.NDArray[np.uint8], key: str) -> Index:
+        """The index of a shard from its bytes."""
+        assert self.shards is not None
+        try:
+            return self.shards.parse(data)
         except DamagedError as error:
             raise CorruptChunkError(key, self.name, f"in the index, {error}") from error
-        return data.view("<u8").reshape(*self.shards.counts, 2)
+
+    def explain(self, order: Order, error: Exception) -> Exception:
+        """What is raised for an error of a request."""
+        if isinstance(error, LongObjectError):
+            return CorruptChunkError(str(order.key), self.name, str(error))
+        return explain_fetch(self.store, str(order.key), self.name, error)

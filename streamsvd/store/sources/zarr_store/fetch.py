@@ -9,35 +9,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 import numpy.typing as npt
-from zarr.abc.store import ByteRequest, RangeByteRequest, Store, SuffixByteRequest
+from zarr.abc.store import Store
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
-from zarr.storage import LocalStore, MemoryStore
+from zarr.storage import FsspecStore, LocalStore, MemoryStore, ObjectStore
 
-from streamsvd.store.explanations import means_absent
+from streamsvd.errors import StoreError
+from streamsvd.store.explanations import access_error, is_access, means_absent
+from streamsvd.store.objects.faults import is_fault, store_error
+from streamsvd.store.objects.ranges import Order, Span, fetch_now
 from streamsvd.store.sources.files.raw import read_into
 
 Bytes = npt.NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Span:
-    """Part of a stored object: ``length`` bytes from ``start``, or the last ``length`` if that is None."""
-
-    start: int | None
-    length: int
-
-    def request(self) -> ByteRequest:
-        """The same in the words of zarr."""
-        if self.start is None:
-            return SuffixByteRequest(self.length)
-        return RangeByteRequest(self.start, self.start + self.length)
 
 
 Request = tuple[str, Span | None]
@@ -67,6 +55,25 @@ def size_of(file: IO[bytes]) -> int:
     return file.seek(0, 2)
 
 
+def is_remote(store: Store) -> bool:
+    """Whether a store is asked over a network, so that several requests are to be on their way."""
+    return isinstance(store, ObjectStore | FsspecStore)
+
+
+def explain_fetch(store: Store, key: str, name: str, error: Exception) -> Exception:
+    """What is raised for an error of a request to a store over a network, for an array of this name."""
+    if isinstance(error, StoreError):
+        return error
+    if isinstance(store, ObjectStore) and (is_fault(error) or isinstance(error, FileNotFoundError)):
+        from streamsvd.store.sources.zarr_store.url_store import url_of
+
+        return store_error(error, "read", url_of(store), key)
+    if is_access(error):
+        assert isinstance(error, OSError)
+        return access_error(error, "read", f"{key} of {name}")
+    return StoreError(f"cannot read {key!r} of {name}: {type(error).__name__}: {error}")
+
+
 def held_bytes(store: Store, fetched: int) -> int:
     """Most bytes held by `fetch` for so many fetched, and by the allocator on its behalf."""
     if type(store) is LocalStore:
@@ -93,6 +100,10 @@ def fetch(store: Store, requests: Sequence[Request], limit: int) -> list[Bytes |
     """
     if type(store) is LocalStore:
         return [_fetch_local(store.root / key, span, limit) for key, span in requests]
+    if isinstance(store, ObjectStore):
+        orders = [Order(store, key, span, span.length if span else limit) for key, span in requests]
+        found = fetch_now(orders, lambda o, e: explain_fetch(store, str(o.key), str(store), e))
+        return [None if answer is None else answer.data for answer in found]
     answers: list[Bytes | None] = sync(_fetch_all(store, requests))
     return answers
 

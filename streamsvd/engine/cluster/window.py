@@ -1,0 +1,247 @@
+"""Tasks of items on a cluster, a window of them on its way, and what they find in the order of the items."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from dask.sizeof import sizeof
+
+from streamsvd.engine.cluster.heartbeat import BEAT_SECONDS, Heartbeat
+from streamsvd.engine.cluster.losses import (
+    is_connection_lost,
+    is_input_lost,
+    is_killed,
+    killed_error,
+)
+from streamsvd.engine.cluster.passes import on_cluster
+from streamsvd.engine.cluster.sizes import bytes_of
+from streamsvd.engine.cluster.stopping import task_is_unwanted
+from streamsvd.engine.cluster.transfers import Transfers
+from streamsvd.engine.item_task import ItemWork, run_item
+from streamsvd.engine.task import RunCancelled
+from streamsvd.engine.worker_checks import inspect_workers
+from streamsvd.errors import StreamSVDError
+from streamsvd.store.writing.shield import defer_interrupts
+
+S = TypeVar("S")
+Item = TypeVar("Item")
+R = TypeVar("R")
+
+MOST_LOSSES = 10
+"""Times that what was sent to workers may be lost with all that held it, without a result between."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ItemResult:
+    """What a task found, under a name of which dask knows the size."""
+
+    value: Any
+
+
+@sizeof.register(ItemWork)  # type: ignore[untyped-decorator]
+@sizeof.register(ItemResult)  # type: ignore[untyped-decorator]
+def _size(value: Any) -> int:
+    return bytes_of(value)
+
+
+def run_item_there(work: ItemWork[S, Item, R], item: Item) -> ItemResult:
+    """The task of an item on a worker."""
+    if task_is_unwanted()():
+        raise RunCancelled("interrupted")
+    return ItemResult(run_item(work, item))
+
+
+def take_in_order(
+    client: Any,
+    work: ItemWork[S, Item, R],
+    items: Iterator[Item],
+    per_thread: float,
+    what: str,
+    needs: int,
+) -> Generator[R]:
+    """What tasks of a cluster find, in the order of the items.
+
+    Parameters
+    ----------
+    client, work, items
+        The cluster, and what is done with each item.
+    per_thread
+        Tasks that may be on their way for each thread.
+    what, needs
+        As of `streamsvd.engine.ordered.ordered`.
+    """
+    with on_cluster(client, work.run, what) as beat:
+
+        def look() -> None:
+            inspect_workers(client, work, needs)
+
+        look()
+        window = Window(client, beat, work, items, look, per_thread, needs)
+        try:
+            yield from window.results()
+        finally:
+            with defer_interrupts():
+                window.release()
+
+
+@dataclass(slots=True, eq=False)
+class Waiting:
+    """An item on its way."""
+
+    item: Any
+    worker: str
+    future: Any
+    ended: threading.Event
+
+
+@dataclass(slots=True, eq=False)
+class Window:
+    """The items on their way, first to last.
+
+    Attributes
+    ----------
+    client, beat, work, items
+        The cluster, its heartbeat, what is done, and the items that are still to be sent.
+    look
+        Looks at workers that are new.
+    per_thread
+        Items on their way for each thread of the cluster.
+    needs
+        Bytes that the tasks of a worker take.
+    """
+
+    client: Any
+    beat: Heartbeat
+    work: ItemWork[Any, Any, Any]
+    items: Iterator[Any]
+    look: Callable[[], None]
+    per_thread: float
+    needs: int
+    waiting: deque[Waiting] = field(default_factory=deque)
+    shared: Any = None
+    threads: Mapping[str, int] = field(default_factory=dict)
+    losses: int = 0
+    transfers: Transfers = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.transfers = Transfers(self.client, self.beat)
+        self.threads = self.beat.threads
+
+    def results(self) -> Generator[Any]:
+        """What is found, in order."""
+        self._send_shared()
+        while True:
+            self._fill()
+            if not self.waiting:
+                return
+            first = self.waiting[0]
+            if not first.ended.wait(BEAT_SECONDS / 4):
+                self._watch()
+                continue
+            try:
+                found = self._fetch(first)
+            except Exception as error:
+                self._mend(error, first)
+                continue
+            self.waiting.popleft()
+            first.future.release()
+            self.losses = 0
+            self._watch()
+            yield found
+            del found
+
+    def release(self) -> None:
+        """Give up all that is on its way."""
+        for waiting in self.waiting:
+            waiting.future.release()
+        if self.shared is not None:
+            self.shared.release()
+
+    def _fill(self) -> None:
+        """Send the next items, each to the worker that has least to do."""
+        busy = dict.fromkeys(self.threads, 0)
+        for waiting in self.waiting:
+            if waiting.worker in busy and not waiting.ended.is_set():
+                busy[waiting.worker] += 1
+        room = max(1, int(self.per_thread * sum(self.threads.values())))
+        while len(self.waiting) < room:
+            try:
+                item = next(self.items)
+            except StopIteration:
+                return
+            worker = min(busy, key=lambda w: busy[w] / self.threads[w])
+            busy[worker] += 1
+            self.waiting.append(self._send(item, worker))
+
+    def _send(self, item: Any, worker: str) -> Waiting:
+        """A task for a worker, which others do where that one is gone."""
+        ended = threading.Event()
+        future = self.client.submit(
+            run_item_there, self.shared, item, key=f"item-{uuid.uuid4().hex}", workers=[worker],
+            allow_other_workers=True, pure=False,
+        )  # fmt: skip
+        future.add_done_callback(lambda _: ended.set())
+        return Waiting(item, worker, future, ended)
+
+    def _fetch(self, first: Waiting) -> Any:
+        future = first.future
+        if future.status in (
+            "error",
+            "cancelled",
+        ):  # what was found and lost since is found again by the scheduler
+            future.result()
+        return self.transfers.fetch(future).value
+
+    def _mend(self, error: Exception, first: Waiting) -> None:
+        """What was lost with the workers that held what was sent from here is sent again; all else is an error."""
+        if is_connection_lost(error):
+            raise self.beat.loss() from None
+        if is_killed(error):
+            part = _name_item(first.item)
+            raise killed_error(error, self.beat.what, part, self.needs) from error
+        if not is_input_lost(error):
+            raise error
+        self.losses += 1
+        if self.losses > MOST_LOSSES:
+            raise StreamSVDError(
+                f"{self.beat.what} lost what it had sent to workers {self.losses} times, with all workers that held it. "
+                "Look at why workers leave."
+            )
+        self._send_shared()
+        kept: deque[Waiting] = deque()
+        for index, waiting in enumerate(self.waiting):
+            if waiting.future.status == "finished" and waiting is not first:
+                kept.append(waiting)
+                continue
+            waiting.future.release()
+            workers = list(self.threads)
+            kept.append(self._send(waiting.item, workers[index % len(workers)]))
+        self.waiting = kept
+
+    def _send_shared(self) -> None:
+        """What all tasks are given, which each worker fetches once."""
+        old = self.shared
+        self.shared, _ = self.transfers.send(self.work)
+        self.threads = self.beat.workers() or self.threads
+        if old is not None:
+            old.release()
+
+    def _watch(self) -> None:
+        """Workers that left, and those that came: they are looked at before their first task."""
+        threads = self.beat.workers()
+        if threads and set(threads) - set(self.threads):
+            self.look()
+        if threads:
+            self.threads = threads
+
+
+def _name_item(item: Any) -> str:
+    """What a task reads, for messages."""
+    if isinstance(item, tuple):
+        return f"rows {item[0]:,} to {item[1]:,}"
+    return f"part {item}"

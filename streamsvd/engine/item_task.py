@@ -1,0 +1,44 @@
+"""A task of an item: a pure function of it and of what all of them are given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from streamsvd.engine.allocator import held_memory
+from streamsvd.engine.blas import in_one_thread
+from streamsvd.engine.task import RunCancelled, cancelled_runs, counted
+from streamsvd.engine.worker_names import naming_this_worker
+
+S = TypeVar("S")
+Item = TypeVar("Item")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ItemWork(Generic[S, Item, R]):
+    """A pure function of an item, and what all of its calls are given: small, picklable.
+
+    Attributes
+    ----------
+    function
+        Of what is shared and of an item; defined in a module.
+    shared
+        What every call is given.
+    run
+        Whose tasks these are.
+    """
+
+    function: Callable[[S, Item], R]
+    shared: S
+    run: str
+
+
+@in_one_thread
+def run_item(work: ItemWork[S, Item, R], item: Item) -> R:
+    """What the function makes of an item; a retry gives the same bits."""
+    with counted(work.run), naming_this_worker(), held_memory():
+        if work.run in cancelled_runs:
+            raise RunCancelled("interrupted")
+        return work.function(work.shared, item)

@@ -1,0 +1,1 @@
+"""Files at URLs that are read by ranges of their bytes."""
