@@ -63,8 +63,10 @@ def has_object_store(url: str) -> bool:
     return provider_of(url) is not None
 
 
-def object_store(url: str) -> Any:
+def object_store(url: str, *, writes: bool = False) -> Any:
     """An obstore store rooted at a URL, with our limits and tries; one for each URL and environment of a process.
+
+    One that writes waits longer for a byte: none comes while a body is on its way, and large ones on slow lines take their time.
 
     What is to travel to another process is the URL: that process opens it by its own environment.
 
@@ -79,14 +81,18 @@ def object_store(url: str) -> Any:
         raise StoreError(
             f"{url} is a URL of the unknown kind {scheme_of(url)}://. Check the address; {known} are known."
         )
-    return _open_store(url, os.getpid(), environment_of(provider), *_settings(provider, url))
+    return _open_store(
+        url, os.getpid(), environment_of(provider), *_settings(provider, url, writes)
+    )
 
 
-def _settings(provider: Provider, url: str) -> tuple[tuple[Any, ...], ...]:
+def _settings(provider: Provider, url: str, writes: bool) -> tuple[tuple[Any, ...], ...]:
     """Options of the client, of its tries and of the time between them, as keys of what is kept."""
     endpoints = [v for k, v in environment_of(provider) if "ENDPOINT" in k.upper()]
     plain = any(text.lower().startswith("http://") for text in (url, *endpoints))
     options = LIMITS | ({"allow_http": True} if plain else {})
+    if writes:
+        options["read_timeout"] = options["timeout"]
     return tuple(tuple(sorted(found.items())) for found in (options, RETRIES, BACKOFF))
 
 

@@ -191,4 +191,4 @@ def in_flight(work: Callable[[T], None], items: Iterable[T]) -> None:
 
 def bucket_at(place: Url) -> Bucket:
     """The bucket that a place lies in, by the credentials of this process."""
-    return Bucket(place.root, object_store(place.root))
+    return Bucket(place.root, object_store(place.root, writes=True))
