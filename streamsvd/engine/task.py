@@ -89,7 +89,7 @@ class Work(Generic[P]):
 @in_one_thread
 def run_span(work: Work[P], span: Span) -> P:
     """Fold the blocks of a span, from zero; a retry gives the same bits."""
-    with count_task(work.run):
+    with count_running(work.run):
         work.check()
         device = thread_backend(work.device)
         try:
@@ -132,7 +132,7 @@ def wait_until_ended(names: Iterable[str]) -> None:
 
 
 @contextmanager
-def count_task(name: str) -> Iterator[None]:
+def count_running(name: str) -> Iterator[None]:
     """Let others wait for what runs here under the name of its run, or of its own."""
     with _task_ended:
         _running[name] += 1

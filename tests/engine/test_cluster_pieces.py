@@ -25,7 +25,7 @@ from streamsvd.engine.cluster.losses import (
     is_killed,
     killed_error,
 )
-from streamsvd.engine.cluster.placement import SubtreePlacement
+from streamsvd.engine.cluster.placement import TaskPlacement
 from streamsvd.engine.cluster.subtree import SubtreeSum, run_subtree
 from streamsvd.engine.task import Work
 from streamsvd.engine.tree import children, cut_tree, nodes_above
@@ -93,7 +93,7 @@ def test_tasks_cover_the_spans_in_their_order(count, level):
     st.integers(0, 1 << 32),
 )
 def test_every_part_is_taken_once_whoever_comes_and_goes(count, threads, seed):
-    placement, taken, random = SubtreePlacement(count, threads), [], Random(seed)
+    placement, taken, random = TaskPlacement(count, threads), [], Random(seed)
     for step in range(40 * (count + 10)):
         known = sorted(placement.runs)
         if len(known) > 1 and random.random() < 0.05:
@@ -110,7 +110,7 @@ def test_every_part_is_taken_once_whoever_comes_and_goes(count, threads, seed):
 
 
 def test_workers_take_neighbours_and_help_those_that_are_behind():
-    placement = SubtreePlacement(16, {"a": 1, "b": 1})
+    placement = TaskPlacement(16, {"a": 1, "b": 1})
     assert [placement.take("a", is_idle=True) for _ in range(8)] == list(range(8))
     assert placement.take("b", is_idle=True) == 8
     assert placement.take("a", is_idle=False) is None

@@ -86,15 +86,6 @@ def disturbed(
         client.unregister_scheduler_plugin("disturbance")
 
 
-def wait_for_workers(client: Client, count: int) -> None:
-    """Wait until so many workers answer: those that were killed are started anew."""
-
-    def answering() -> bool:
-        return len(set(client.run(os.getpid, on_error="ignore").values())) == count
-
-    wait_until(answering, f"an answer of {count} workers")
-
-
 def keys_left(cluster: LocalCluster) -> list[str]:
     """Tasks of passes that the scheduler knows."""
     return [str(key) for key in cluster.scheduler.tasks if str(key).startswith(TASKS)]

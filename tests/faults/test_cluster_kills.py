@@ -19,7 +19,6 @@ from tests.faults.cluster_kit import (
     processes,
     separate_scheduler,
     separate_worker,
-    wait_for_workers,
     wait_until,
 )
 
@@ -36,18 +35,15 @@ def _folder(tmp_path, monkeypatch):
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("contract", where("scheduler"))
 def test_the_worker_that_holds_a_task_is_killed_at_ten_moments(contract):
-    with processes(2) as (cluster, client):
-        with disturbed(cluster, client, at=0) as calm:
+    with processes(2) as (cluster, client), disturbed(cluster, client, at=0) as calm:
+        found = contract.run(contract.stored(matrix()))
+    assert contract.bits(found) == reference(contract).bits
+    assert calm.count > 0, "no task of it runs on a cluster"
+    for moment in sorted({1 + i * calm.count // MOMENTS for i in range(MOMENTS)}):
+        with processes(2) as (cluster, client), disturbed(cluster, client, moment) as disturbance:
             found = contract.run(contract.stored(matrix()))
-        assert contract.bits(found) == reference(contract).bits
-        tasks = calm.count
-        assert tasks > 0, "no task of it runs on a cluster"
-        for moment in sorted({1 + i * tasks // MOMENTS for i in range(MOMENTS)}):
-            wait_for_workers(client, 2)
-            with disturbed(cluster, client, moment) as disturbance:
-                found = contract.run(contract.stored(matrix()))
-            assert contract.bits(found) == reference(contract).bits, f"killed at task {moment}"
-            assert len(disturbance.struck) == 1
+        assert contract.bits(found) == reference(contract).bits, f"killed at task {moment}"
+        assert len(disturbance.struck) == 1
 
 
 @pytest.mark.slow

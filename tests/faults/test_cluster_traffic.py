@@ -15,7 +15,7 @@ import streamsvd
 from streamsvd.engine.events import PassDone, PassStarted
 from tests.faults.cluster_kit import processes
 
-M, N = 2048, 20_000
+M, N = 1024, 20_000
 
 
 @dataclass(eq=False)

@@ -18,8 +18,8 @@ LATE_SECONDS = 1.0
 LEAST_KNOWN = 2
 """Finished tasks from which a median is taken."""
 
-MOST_DURATIONS = 256
-"""Finished tasks that are remembered."""
+SAMPLE_TASKS = 256
+"""The last finished tasks, of which the median is taken."""
 
 
 @dataclass(slots=True, eq=False)
@@ -48,7 +48,7 @@ class Flights:
     """All of them that have not ended."""
 
     by_key: dict[str, Flight] = field(default_factory=dict)
-    durations: deque[float] = field(default_factory=lambda: deque(maxlen=MOST_DURATIONS))
+    durations: deque[float] = field(default_factory=lambda: deque(maxlen=SAMPLE_TASKS))
     _by_worker: dict[str, dict[str, Flight]] = field(default_factory=dict)
     _by_part: dict[int, dict[str, Flight]] = field(default_factory=dict)
 

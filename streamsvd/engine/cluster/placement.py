@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Mapping
 
 
-class SubtreePlacement:
+class TaskPlacement:
     """Parts of a pass, numbered in their order, that no worker has begun.
 
     Parameters

@@ -9,7 +9,7 @@ from typing import Any
 from streamsvd.engine.blas import in_one_thread
 from streamsvd.engine.cluster.stopping import task_is_unwanted
 from streamsvd.engine.passes import Span
-from streamsvd.engine.task import Work, absorb, count_task, merge, run_span
+from streamsvd.engine.task import Work, absorb, count_running, merge, run_span
 from streamsvd.engine.value_bytes import bytes_of
 
 
@@ -29,7 +29,7 @@ def run_subtree(work: Work[Any], spans: Sequence[Span], name: str) -> SubtreeSum
 
     At most one sum a level of the subtree waits at any moment; they are joined where they lie, for nobody else has them.
     """
-    with count_task(name):
+    with count_running(name):
         there = replace(work, is_unwanted=task_is_unwanted())
         waiting: list[tuple[int, Any]] = []
         for span in spans:

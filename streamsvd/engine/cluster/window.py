@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, TypeVar
 
-from streamsvd.engine.cluster.flights import LATE, LATE_SECONDS, LEAST_KNOWN, MOST_DURATIONS
+from streamsvd.engine.cluster.flights import LATE, LATE_SECONDS, LEAST_KNOWN, SAMPLE_TASKS
 from streamsvd.engine.cluster.heartbeat import BEAT_SECONDS, Heartbeat
 from streamsvd.engine.cluster.losses import (
     is_connection_lost,
@@ -152,7 +152,7 @@ class ItemWindow:
     waiting: deque[Waiting] = field(default_factory=deque)
     shared: Any = None
     threads: Mapping[str, int] = field(default_factory=dict)
-    durations: deque[float] = field(default_factory=lambda: deque(maxlen=MOST_DURATIONS))
+    durations: deque[float] = field(default_factory=lambda: deque(maxlen=SAMPLE_TASKS))
     losses: int = 0
     transfers: Transfers = field(init=False)
 

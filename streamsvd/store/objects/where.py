@@ -55,7 +55,7 @@ def objects_at(address: str | os.PathLike[str], name: str = "path") -> Objects:
     if not is_url(address):
         return LocalObjects(local_path(address, name))
     text = place_text(address)
-    return RemoteObjects(object_store(text), text)
+    return RemoteObjects(object_store(text, writes=True), text)
 
 
 def has_object_store(url: str) -> bool:
