@@ -1,7 +1,7 @@
 """W1: a pass on 1 to 4,000 workers, simulated: what limits it, up to a petabyte, and what the plan says beside that.
 
 ``python -m benchmarks.cluster_simulation --workers 1000 --terabytes 1000`` prints one line of JSON. Nothing is run: workers have
-speeds drawn from a seed, tasks go where the engine's own `Placement` sends them, one scheduler handles them one after
+speeds drawn from a seed, tasks go where the engine's own `SubtreePlacement` sends them, one scheduler handles them one after
 another, late tasks get a second try, sums are joined on the engine's tree, and the dense step follows.
 """
 
@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks.tables import Row, Size, Table, judged
 from streamsvd.engine.cluster.flights import LATE, LATE_SECONDS, LEAST_KNOWN
 from streamsvd.engine.cluster.heartbeat import BEAT_SECONDS
-from streamsvd.engine.cluster.placement import Placement
+from streamsvd.engine.cluster.placement import SubtreePlacement
 from streamsvd.engine.cluster_plan import (
     JOIN_RATE,
     SCHEDULER_SECONDS,
@@ -112,7 +112,7 @@ class Simulation:
         level = task_level(load.leaves, load.pass_bytes, machines.total_threads)
         self.starts = list(range(0, load.leaves, 1 << level))
         self.sizes = [min(1 << level, load.leaves - first) for first in self.starts]
-        self.placement = Placement(
+        self.placement = SubtreePlacement(
             len(self.sizes), {str(w): machines.threads for w in range(machines.workers)}
         )
         self.events: list[tuple[float, int, int, int, float]] = []
