@@ -41,7 +41,9 @@ def test_any_threads_and_devices(page, device, workers):
 
 def test_a_cluster(page):
     with (
-        LocalCluster(2, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=False, dashboard_address=":0"
+        ) as cluster,
         Client(cluster),
     ):
         assert_ranges(page.column_ranges(A), A)

@@ -219,7 +219,7 @@ def test_a_run_goes_on_on_a_cluster(tmp_path):
         streamsvd.svd(path, 5, **given, checkpoint=place, save_seconds=0, callback=killed_at(3))
     with (
         LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None
+            n_workers=2, threads_per_worker=1, processes=False, dashboard_address=":0"
         ) as cluster,
         Client(cluster),
     ):

@@ -162,7 +162,7 @@ def test_predictions_of_a_cluster_are_those_of_threads(tmp_path):
     path = tmp_path / "x.zarr"
     zarr.create_array(path, shape=A.shape, chunks=(300, 2), dtype="f8")[...] = A
     cluster = LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None
+        n_workers=2, threads_per_worker=1, processes=False, dashboard_address=":0"
     )
     with cluster, Client(cluster):
         fit.predict_to(path, tmp_path / "there.zarr")

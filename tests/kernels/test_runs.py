@@ -158,7 +158,7 @@ def test_a_cluster_gives_the_same_bits(data, solver):
     with dask.config.set(num_workers=1):
         here = streamsvd.kernel_ridge(path, y, **options)
     cluster = LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None
+        n_workers=2, threads_per_worker=1, processes=False, dashboard_address=":0"
     )
     with cluster, Client(cluster):
         there = streamsvd.kernel_ridge(path, y, **options)

@@ -107,7 +107,7 @@ def test_a_cluster_draws_the_same(tmp_path, A):
     zarr.create_array(path, shape=A.shape, chunks=(300, 5), dtype="f4")[...] = A
     here = streamsvd.sample_rows(path, 200)
     cluster = LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None
+        n_workers=2, threads_per_worker=1, processes=False, dashboard_address=":0"
     )
     with cluster, Client(cluster):
         there = streamsvd.sample_rows(path, 200)

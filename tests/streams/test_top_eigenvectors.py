@@ -181,7 +181,7 @@ def test_a_cluster_has_nothing_to_do_and_changes_no_bit(tmp_path, A):
 
     here = stored(tmp_path / "a.zarr", A, 100, k=2, passes=2)
     cluster = LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None
+        n_workers=2, threads_per_worker=1, processes=False, dashboard_address=":0"
     )
     with cluster, Client(cluster) as client:
         there = streamsvd.top_eigenvectors(tmp_path / "a.zarr", 2, passes=2)
