@@ -30,7 +30,7 @@ WINDOW = 2
 """Tasks on their way for each that runs: while what one found is taken in, the next runs."""
 
 
-def ordered(
+def run_in_order(
     function: Callable[[S, Item], R],
     shared: S,
     items: Iterable[Item],

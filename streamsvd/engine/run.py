@@ -25,7 +25,7 @@ from streamsvd.engine.events import (
     send_remarks,
 )
 from streamsvd.engine.meter import MemoryMark, mark_memory, peak_since
-from streamsvd.engine.ordered import one_ahead, ordered
+from streamsvd.engine.ordered import one_ahead, run_in_order
 from streamsvd.engine.panel_cache import new_cache
 from streamsvd.engine.passes import Block, P, Pass, Reader, Sink, Span
 from streamsvd.engine.reader import MatrixReader
@@ -142,7 +142,6 @@ class Run:
         except BaseException:
             self.halt()  # what is left of the pass must not write where its caller now cleans up
             raise
-        self.warnings += [w for w in worker_warnings(active_client()) if w not in self.warnings]
         self.bytes_read += cost - cached
         self.cached_bytes += cached
         self.saved_bytes += whole - cost
@@ -187,7 +186,7 @@ class Run:
             reader = replace(reader, readers=self.workers)
             yield from reader.blocks(whole, device, HomeTask(self.id))
             return
-        panels = ordered(
+        panels = run_in_order(
             MatrixReader.read_panel, replace(reader, cache=None), reader.layout.panels(whole),
             at_once=self.workers, what=f"pass {self.passes}", needs=self.needs,
         )  # fmt: skip
@@ -247,7 +246,11 @@ class Run:
             "seed": self.seed,
             "warnings": tuple(self.warnings),
         }
-        return Info(status=status, **(record | facts))
+        record |= facts
+        told = tuple(record["warnings"])
+        of_workers = worker_warnings(active_client())
+        record["warnings"] = (*told, *(text for text in of_workers if text not in told))
+        return Info(status=status, **record)
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from streamsvd.engine.events import (
     send_remarks,
 )
 from streamsvd.engine.meter import MemoryMark, mark_memory, peak_since
-from streamsvd.engine.ordered import ordered
+from streamsvd.engine.ordered import run_in_order
 from streamsvd.engine.submit import active_client
 from streamsvd.errors import ConflictError
 from streamsvd.info import Info, Status
@@ -190,7 +190,8 @@ class Absorption:
         pending, done = self._pend(new, loaded.n_rows, len(loaded.blocks), in_one), 0
         outcome: Outcome = "all"
         try:
-            for is_commit, runs in _rounds(reader.runs(), pending.state.factor.n_rows == 0):
+            lead = reader.cut.height if pending.state.factor.n_rows == 0 else 0
+            for is_commit, runs in _rounds(reader.runs(), lead):
                 maker = PartMaker.of(
                     reader.source, reader.cut.height, spec, pending.state, options.nonfinite, keeps_rows=is_block
                 )  # fmt: skip
@@ -247,7 +248,7 @@ class Absorption:
             items.append((a, b, at))
             at += -(-(b - a) // cut.height)
         what = f"the update of {self.version.store.name}"
-        made = ordered(
+        made = run_in_order(
             PartMaker.make_run, maker, items, at_once=cut.tasks, what=what, needs=cut.worker_bytes
         )
         with closing(made), reader.hashing() as take:
@@ -273,18 +274,18 @@ class Absorption:
         return True
 
 
-def _rounds(
-    runs: list[tuple[int, int]], is_empty: bool
-) -> Iterator[tuple[bool, list[tuple[int, int]]]]:
+def _rounds(runs: list[tuple[int, int]], lead: int) -> Iterator[tuple[bool, list[tuple[int, int]]]]:
     """Runs of rows that are made parts of with the same knowledge, and whether they end what is committed at once.
 
-    A model that knows nothing looks at the first run alone.
+    A model that knows nothing takes ``lead`` rows in, a piece, before the others are made.
     """
     for first in range(0, len(runs), ROUND):
         round_ = runs[first : first + ROUND]
-        if first == 0 and is_empty and len(round_) > 1:
-            yield False, round_[:1]
-            round_ = round_[1:]
+        (start, stop), rest = round_[0], round_[1:]
+        if first == 0 and lead and (rest or stop - start > lead):
+            end = min(start + lead, stop)
+            yield False, [(start, end)]
+            round_ = [(end, stop), *rest] if end < stop else rest
         yield True, round_
 
 

@@ -49,7 +49,7 @@ class Digest:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class RowReader:
+class PieceReader:
     """Reads rows of a source, or its columns as conjugate rows; picklable.
 
     Attributes
@@ -143,8 +143,8 @@ class BlockReader:
         return self._rows.width
 
     @property
-    def _rows(self) -> RowReader:
-        return RowReader(self.source, self.axis, self.cut.readers)
+    def _rows(self) -> PieceReader:
+        return PieceReader(self.source, self.axis, self.cut.readers)
 
     @property
     def row_bytes(self) -> int:

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from streamsvd.engine.blas import DENSE_WIDTH
+from streamsvd.engine.machines import is_on_cluster
 from streamsvd.engine.memory import BASE_BYTES
 from streamsvd.engine.ordered import WINDOW
-from streamsvd.engine.submit import active_client
 from streamsvd.errors import BudgetError
 from streamsvd.models.mathematics.incremental import SMALL, TALL
 from streamsvd.numerics.range_sketch import OVERSAMPLES, panel_rows
@@ -130,8 +130,8 @@ class BlockCut:
     tasks
         Runs that are read and made parts of at once in a process, each on one thread; 0 where one piece after another is made, on all
         threads.
-    worker_bytes
-        What the tasks of a worker of a cluster take.
+    worker_bytes, found_bytes
+        What the tasks of a worker of a cluster take, and what comes home of a run.
     """
 
     height: int
@@ -142,6 +142,7 @@ class BlockCut:
     readers: int = 1
     tasks: int = 0
     worker_bytes: int = 0
+    found_bytes: int = 0
 
 
 USUAL_THREADS = 2
@@ -199,7 +200,7 @@ def plan_cut(
         cost = PieceCost(width, kept, source.dtype.kind == "c", spec.u, 1, copies)
         run = min(run, count)
         reading = (1 + turned) * run * row + source.read_bytes
-        if active_client() is None and count <= run:
+        if not is_on_cluster() and count <= run:
             return cut
         return _in_tasks(cut, cost, run, reading, 0 if grows else run * row, budget, threads)
 
@@ -262,7 +263,7 @@ def _in_tasks(
     budget, threads
         Bytes, and tasks at most.
     """
-    there, height = active_client() is not None, min(cut.height, run)
+    there, height = is_on_cluster(), min(cut.height, run)
     task = reading + cost.task_bytes(height)
     found = -(-run // cut.height) * cost.part_bytes(height) + kept
     home = cost.model_bytes(height)
@@ -273,7 +274,9 @@ def _in_tasks(
         needed = max(home + 3 * found, worker) if there else home + worker - BASE_BYTES
         if needed <= budget:
             needed = max(needed, cut.projected_bytes)  # the first run is made by all threads
-            return replace(cut, tasks=tasks, projected_bytes=needed, worker_bytes=worker)
+            return replace(
+                cut, tasks=tasks, projected_bytes=needed, worker_bytes=worker, found_bytes=found
+            )
     return cut
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from streamsvd.engine.blas import in_one_thread
 from streamsvd.labels import NO_LABELS
-from streamsvd.models.block_reader import Digest, RowReader
+from streamsvd.models.block_reader import Digest, PieceReader
 from streamsvd.models.mathematics.subspaces import captured_share
 from streamsvd.models.options import method_of
 from streamsvd.models.policies import treat_missing
@@ -98,7 +98,7 @@ class PartMaker:
 
     def _pieces_of(self, run: Run) -> Iterator[PiecePart]:
         start, stop, number = run
-        rows = RowReader(self.source, self.axis).read(start, stop)
+        rows = PieceReader(self.source, self.axis).read(start, stop)
         for at in range(start, stop, self.height):
             piece = rows[at - start : min(at + self.height, stop) - start]
             made = self.make(at, piece, number)
@@ -118,7 +118,7 @@ class PartMaker:
         """
         spec, method, known = self.spec, method_of(self.spec), self.known
         stop, is_known = start + rows.shape[0], known.factor.n_rows > 0
-        reader = RowReader(self.source, self.axis)
+        reader = PieceReader(self.source, self.axis)
         mean = known.raw_mean if is_known else None
         whole = treat_missing(
             known.blank(rows), reader, start, self.nonfinite, mean, centred=spec.center

@@ -11,7 +11,7 @@ from streamsvd.checks.sizes import check_size
 from streamsvd.engine.missing import check_policy
 from streamsvd.engine.reader import find_nonfinite
 from streamsvd.errors import NonFiniteError, SpecError
-from streamsvd.models.block_reader import RowReader
+from streamsvd.models.block_reader import PieceReader
 from streamsvd.numerics.columns import original_column
 from streamsvd.options import BLOCK_POLICIES
 from streamsvd.store.versions import ModelSpec
@@ -50,7 +50,7 @@ def check_block_policy(policy: Any, spec: ModelSpec) -> None:
 
 def treat_missing(
     rows: Matrix,
-    reader: RowReader,
+    reader: PieceReader,
     start: int,
     policy: str,
     mean: Matrix | None,
@@ -96,7 +96,7 @@ def treat_missing(
 
 
 def _refusal(
-    bad: tuple[str, int, int], reader: RowReader, start: int, *, centred: bool
+    bad: tuple[str, int, int], reader: PieceReader, start: int, *, centred: bool
 ) -> NonFiniteError:
     """The error of an entry, which is one of the source however its rows were turned."""
     value, i, j = bad
@@ -109,7 +109,7 @@ def _refusal(
     return NonFiniteError(value, row, column, reader.source.locate(row, column), remedy)
 
 
-def _first_mean(rows: Matrix, holes: npt.NDArray[np.bool_], reader: RowReader) -> Matrix:
+def _first_mean(rows: Matrix, holes: npt.NDArray[np.bool_], reader: PieceReader) -> Matrix:
     """Means of the first rows of all, over what is there."""
     empty = holes.all(axis=0)
     if empty.any():

@@ -167,18 +167,22 @@ def plan_update(
         notes.append(f"{what} at the end that are zero throughout are left for later")
     if rows.looks:
         notes.append(LOOK_NOTE)
+    cut, is_read = reader.cut, n_new > 0 or rows.is_known
+    is_home = rows.is_known or cut.tasks == 0  # what is compared, or made here, is read here
+    home = 0 if not is_read else reader.nbytes if is_home else len(reader.runs()) * cut.found_bytes
     return UpdatePlan(
         verb="update",
         source=source.name,
         options=request.options,
-        passes=1 if n_new or rows.is_known else 0,
-        pass_bytes=reader.nbytes if n_new or rows.is_known else 0,
-        workers=reader.cut.threads,
+        passes=1 if is_read else 0,
+        pass_bytes=reader.nbytes if is_read else 0,
+        workers=max(cut.threads, cut.tasks),
         spans=reader.count,
-        projected_bytes=reader.cut.projected_bytes,
+        projected_bytes=cut.projected_bytes,
         budget_bytes=request.budget,
         notes=tuple(notes),
-        home_bytes=reader.nbytes if n_new or rows.is_known else 0,
+        task_bytes=cut.worker_bytes,
+        home_bytes=home,
         spans_are_tasks=True,
         n_new=n_new,
     )

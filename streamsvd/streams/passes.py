@@ -21,7 +21,7 @@ class ProductSums:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ProductPass:
+class RefinementPass:
     """Products with the columns that the stream left.
 
     Attributes

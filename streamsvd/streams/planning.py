@@ -13,10 +13,7 @@ from streamsvd.errors import BudgetError, SpecError
 from streamsvd.protocols import Source
 from streamsvd.streams.mathematics import fit_options, state_bytes, work_bytes
 from streamsvd.streams.options import StreamOptions
-from streamsvd.streams.window_reader import MAX_MIX, WindowReader
-
-USUAL_THREADS = 2
-"""Threads for which a further pass is cut: its sums are the same bits on any number of them."""
+from streamsvd.streams.window_reader import MAX_MIX, USUAL_THREADS, WindowReader
 
 
 def check_k(options: StreamOptions, n: int) -> None:
@@ -119,5 +116,9 @@ def _plan_pass(
                 tried = replace(base, mix_count=mixed, ahead=ahead)
                 if tried.bytes_needed <= left:
                     best = tried
+        for readers in range(1, concurrency()[1] + 1):  # which changes no order
+            tried = replace(best, readers=readers)
+            if readers <= USUAL_THREADS or tried.bytes_needed <= left:
+                best = tried
         return best, chosen
     return smallest, least

@@ -21,7 +21,7 @@ from streamsvd.protocols import Source
 from streamsvd.streams.blocks import BlockFilter
 from streamsvd.streams.mathematics import Refinement, StreamAnswer, StreamState
 from streamsvd.streams.options import StreamOptions, TopEigenvectorsOptions
-from streamsvd.streams.passes import ProductPass
+from streamsvd.streams.passes import RefinementPass
 from streamsvd.streams.planning import (
     check_k,
     fit_beside_reading,
@@ -155,7 +155,7 @@ class StoredRun(StreamRun):
     def further_pass(self, refinement: Refinement) -> None:
         reader = replace(self.reader.matrix_reader, layout=self.layout)
         basis = np.ascontiguousarray(refinement.first_answer.basis)  # as it comes out of a message
-        pass_ = ProductPass(basis)
+        pass_ = RefinementPass(basis)
         sums = self.run(pass_, FURTHER_PASS, reader=reader, is_saved=False)
         refinement.take_sums(sums.products, sums.n_rows, sums.energy)
 

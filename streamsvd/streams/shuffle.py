@@ -22,7 +22,7 @@ from streamsvd.engine.concurrency import concurrency
 from streamsvd.engine.events import Callback, ResultWritten, ignore_event
 from streamsvd.engine.memory import BASE_BYTES
 from streamsvd.engine.opening import as_source
-from streamsvd.engine.ordered import WINDOW, ordered
+from streamsvd.engine.ordered import WINDOW, run_in_order
 from streamsvd.engine.run import Run, in_run
 from streamsvd.engine.run_plan import RunPlan
 from streamsvd.engine.schedule import allowed_bytes
@@ -139,6 +139,7 @@ def plan_shuffle(A: Any, *, memory: int | float | str | None = None, seed: int =
             f"rows go into {cut.buckets:,} bucket{'s' * (cut.buckets > 1)} beside the new array, and are read from there the second time; the matrix "
             "is written twice",
         ),
+        task_bytes=cut.worker_bytes,
         spans_are_tasks=True,
     )
 
@@ -222,7 +223,7 @@ def _scatter(run: Run, cut: ShuffleCut, scratch: Scratch) -> npt.NDArray[np.int6
     items = [(a, min(a + height, m), a // reader.unit) for a in range(0, m, height)]
     work = RowScatter(reader, scratch, cut.buckets, run.seed)
     with run.at_home("rows into buckets", reader.pass_bytes) as progress:
-        tasks = ordered(
+        tasks = run_in_order(
             RowScatter.scatter, work, items, at_once=cut.scatters, what=f"pass {run.passes}",
             needs=cut.worker_bytes,
         )  # fmt: skip
@@ -248,7 +249,7 @@ def _gather(
     work = BucketGather(scratch, sink, band, source.shape, source.dtype, run.seed)
     shared = SharedChunks(sink, band, source.shape[0])
     with run.at_home("buckets in random order", source.nbytes) as progress:
-        tasks = ordered(
+        tasks = run_in_order(
             BucketGather.gather, work, items, at_once=cut.gathers, what=f"pass {run.passes}",
             needs=cut.worker_bytes,
         )  # fmt: skip

@@ -291,6 +291,7 @@ def _plan_of_matrix(
         budget_bytes=memory,
         notes=tuple(notes),
         cached_passes=options.passes - 1 if reader.is_cached else 0,
+        task_bytes=reader.worker_bytes,
         home_bytes=reader.pass_bytes,
         spans_are_tasks=True,
     )

@@ -17,7 +17,7 @@ from streamsvd.engine.allocator import PanelBuffer, panel_buffers
 from streamsvd.engine.concurrency import at_once, concurrency
 from streamsvd.engine.layout import Layout
 from streamsvd.engine.memory import BASE_BYTES
-from streamsvd.engine.ordered import WINDOW, ordered
+from streamsvd.engine.ordered import WINDOW, run_in_order
 from streamsvd.engine.panel_cache import PANEL_OVERHEAD, PanelCache
 from streamsvd.engine.passes import Span, Task
 from streamsvd.engine.reader import MatrixReader, check_finite, read_part
@@ -30,6 +30,8 @@ MAX_MIX = 16
 PIECE_BYTES = 4 << 20
 """Rows handed on at once, about."""
 FEW_CHUNKS = 256
+USUAL_THREADS = 2
+"""Threads for which reading, and further passes, are cut: the order of rows and sums are the same on any number of them."""
 Array = npt.NDArray[Any]
 ReadRuns = Callable[[dict[Span, Array]], None]
 """Fills the place of each run of rows."""
@@ -55,6 +57,8 @@ class WindowReader:
         Whether an entry that is NaN or Inf is an error, which names it.
     is_cached, cache
         Whether runs that were read stay in memory for the next pass, and where.
+    readers
+        Threads of this process that read the runs of a window.
     """
 
     source: Source
@@ -65,6 +69,7 @@ class WindowReader:
     must_be_finite: bool = True
     is_cached: bool = False
     cache: PanelCache | None = None
+    readers: int = USUAL_THREADS
 
     @property
     def matrix_reader(self) -> MatrixReader:
@@ -90,7 +95,7 @@ class WindowReader:
         """Upper bound of the memory that reading takes."""
         n = self.source.shape[1]
         windows = (2 if self.ahead else 1) * self._window_bytes
-        readers = min(self.runs_together, concurrency()[1])
+        readers = min(self.runs_together, self.readers)
         count = -(-self.source.shape[0] // self.unit)
         cached = self.source.nbytes + count * PANEL_OVERHEAD if self.is_cached else 0
         # Runs are read here, or come from workers: in pieces, and put together.
@@ -185,7 +190,7 @@ class WindowReader:
     def _run_reader(self, groups: list[list[Span]], task: Task) -> Iterator[ReadRuns]:
         """Fills places with runs of rows: each by a thread of its own, or as they come, in their order, from a cluster."""
         if active_client() is None:
-            with at_once() as mapped:
+            with at_once(self.readers) as mapped:
 
                 def read(places: dict[Span, Array]) -> None:
                     for _ in mapped(lambda run: self._fill(places[run], run, task), sorted(places)):
@@ -195,7 +200,7 @@ class WindowReader:
             return
         reader = replace(self, cache=None)
         runs = (run for group in groups for run in sorted(group))
-        coming = ordered(
+        coming = run_in_order(
             WindowReader.read_run, reader, runs, at_once=concurrency()[1], what="the stream",
             needs=self.worker_bytes,
         )  # fmt: skip

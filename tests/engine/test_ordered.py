@@ -15,7 +15,7 @@ import pytest
 from threadpoolctl import threadpool_info
 
 from streamsvd.engine import task
-from streamsvd.engine.ordered import WINDOW, one_ahead, ordered
+from streamsvd.engine.ordered import WINDOW, one_ahead, run_in_order
 from streamsvd.errors import NonFiniteError
 
 
@@ -44,7 +44,7 @@ def times(factor, item):
 
 
 def results(function, shared, items, at_once=4):
-    return ordered(function, shared, items, at_once=at_once, what="the test")
+    return run_in_order(function, shared, items, at_once=at_once, what="the test")
 
 
 @pytest.mark.parametrize("n", [0, 1, 3, 50])
@@ -139,3 +139,28 @@ def test_a_worker_that_leaves_costs_time_alone(tmp_path):
     ):
         assert list(results(leave_first, str(tmp_path), range(20))) == list(range(20))
         assert (tmp_path / "left").exists()
+
+
+SLOW_MAY_END = threading.Event()
+
+
+def slow_on_one(first_worker, item):
+    """On one of the workers a task never ends while it is waited for."""
+    if item == 5 and distributed.get_worker().address == first_worker:
+        assert SLOW_MAY_END.wait(60)
+    return item
+
+
+def test_an_item_that_all_wait_for_is_sent_to_a_second_worker():
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=False, dashboard_address=":0"
+        ) as cluster,
+        distributed.Client(cluster),
+    ):
+        for worker in cluster.workers.values():  # whichever is given the item
+            SLOW_MAY_END.clear()
+            found = results(slow_on_one, worker.address, range(12))
+            assert list(islice(found, 12)) == list(range(12))
+            SLOW_MAY_END.set()
+            found.close()

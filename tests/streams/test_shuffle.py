@@ -92,7 +92,7 @@ def orders(count, buckets):
 
 @pytest.mark.parametrize("buckets", [1, 2, 4])
 def test_every_order_is_as_likely(buckets, monkeypatch):
-    monkeypatch.setattr(module, "ordered", lambda f, of, items, **_: (f(of, i) for i in items))
+    monkeypatch.setattr(module, "run_in_order", lambda f, of, items, **_: (f(of, i) for i in items))
     count = 1500
     counts = orders(count, buckets)
     chi2 = float(np.sum((counts - count / 24) ** 2) / (count / 24))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any, TypeVar
 
+from streamsvd.engine.cluster.flights import LATE, LATE_SECONDS, LEAST_KNOWN, SAMPLE_TASKS
 from streamsvd.engine.cluster.heartbeat import BEAT_SECONDS, Heartbeat
 from streamsvd.engine.cluster.losses import (
     is_connection_lost,
@@ -68,7 +71,7 @@ def take_in_order(
     per_thread
         Tasks that may be on their way for each thread.
     what, needs
-        As of `streamsvd.engine.ordered.ordered`.
+        As of `streamsvd.engine.ordered.run_in_order`.
     """
     with on_cluster(client, work.run, what) as beat:
 
@@ -76,7 +79,7 @@ def take_in_order(
             inspect_workers(client, work, needs)
 
         look()
-        window = Window(client, beat, work, items, look, per_thread, needs)
+        window = ItemWindow(client, beat, work, items, look, per_thread, needs)
         try:
             yield from window.results()
         finally:
@@ -86,16 +89,45 @@ def take_in_order(
 
 @dataclass(slots=True, eq=False)
 class Waiting:
-    """An item on its way."""
+    """An item on its way.
+
+    Attributes
+    ----------
+    item, worker
+        What it is, and who was sent it.
+    future
+        Of the task; of the one that ended first, where two workers were sent it.
+    ended
+        Set when one has.
+    copy
+        The second task, where the first is late.
+    sent_s
+        When it was sent.
+    """
 
     item: Any
     worker: str
     future: Any
     ended: threading.Event
+    copy: Any = None
+    sent_s: float = field(default_factory=time.monotonic)
+
+    def settle(self) -> None:
+        """Wait for one task alone: the one that has ended."""
+        if self.copy is not None:
+            if self.copy.done() and not self.future.done():
+                self.future, self.copy = self.copy, self.future
+            self.copy.release()
+            self.copy = None
+
+    def release(self) -> None:
+        """Give it up."""
+        self.settle()
+        self.future.release()
 
 
 @dataclass(slots=True, eq=False)
-class Window:
+class ItemWindow:
     """The items on their way, first to last.
 
     Attributes
@@ -120,6 +152,7 @@ class Window:
     waiting: deque[Waiting] = field(default_factory=deque)
     shared: Any = None
     threads: Mapping[str, int] = field(default_factory=dict)
+    durations: deque[float] = field(default_factory=lambda: deque(maxlen=SAMPLE_TASKS))
     losses: int = 0
     transfers: Transfers = field(init=False)
 
@@ -137,7 +170,9 @@ class Window:
             first = self.waiting[0]
             if not first.ended.wait(BEAT_SECONDS / 4):
                 self._watch()
+                self._copy_late(first)
                 continue
+            first.settle()
             try:
                 found = self._fetch(first)
             except Exception as error:
@@ -145,6 +180,7 @@ class Window:
                 continue
             self.waiting.popleft()
             first.future.release()
+            self.durations.append(time.monotonic() - first.sent_s)
             self.losses = 0
             self._watch()
             yield found
@@ -153,7 +189,7 @@ class Window:
     def release(self) -> None:
         """Give up all that is on its way."""
         for waiting in self.waiting:
-            waiting.future.release()
+            waiting.release()
         if self.shared is not None:
             self.shared.release()
 
@@ -174,14 +210,26 @@ class Window:
             self.waiting.append(self._send(item, worker))
 
     def _send(self, item: Any, worker: str) -> Waiting:
-        """A task for a worker, which others do where that one is gone."""
         ended = threading.Event()
+        return Waiting(item, worker, self._submit(item, worker, ended), ended)
+
+    def _submit(self, item: Any, worker: str, ended: threading.Event) -> Any:
+        """A task for a worker, which others do where that one is gone."""
         future = self.client.submit(
             run_item_there, self.shared, item, key=f"item-{uuid.uuid4().hex}", workers=[worker],
             allow_other_workers=True, pure=False,
         )  # fmt: skip
         future.add_done_callback(lambda _: ended.set())
-        return Waiting(item, worker, future, ended)
+        return future
+
+    def _copy_late(self, first: Waiting) -> None:
+        """Send the item that all wait for to a second worker, once one has nothing else to do; the first to end counts."""
+        usual = median(self.durations) if self.durations else 0.0
+        is_late = time.monotonic() - first.sent_s > max(LATE * usual, usual + LATE_SECONDS)
+        busy = {waiting.worker for waiting in self.waiting if not waiting.ended.is_set()}
+        idle = [worker for worker in self.threads if worker not in busy]
+        if first.copy is None and is_late and idle and len(self.durations) >= LEAST_KNOWN:
+            first.copy = self._submit(first.item, idle[0], first.ended)
 
     def _fetch(self, first: Waiting) -> Any:
         future = first.future
@@ -213,7 +261,7 @@ class Window:
             if waiting.future.status == "finished" and waiting is not first:
                 kept.append(waiting)
                 continue
-            waiting.future.release()
+            waiting.release()
             workers = list(self.threads)
             kept.append(self._send(waiting.item, workers[index % len(workers)]))
         self.waiting = kept

@@ -25,6 +25,13 @@ from streamsvd.store.objects.remote import RemoteObjects
 RETRIES: dict[str, Any] = {"max_retries": 6, "retry_timeout": timedelta(seconds=60)}
 """For answers such as 503, for connections that are refused or break off, and for requests that hang."""
 
+BACKOFF: dict[str, Any] = {
+    "init_backoff": timedelta(seconds=0.2),
+    "max_backoff": timedelta(seconds=15),
+    "base": 4,
+}
+"""How long is waited before it is tried again: at random up to four times as long as before, about 20 s in all."""
+
 LIMITS: dict[str, Any] = {
     "connect_timeout": timedelta(seconds=10),
     "read_timeout": timedelta(seconds=30),
@@ -48,7 +55,7 @@ def objects_at(address: str | os.PathLike[str], name: str = "path") -> Objects:
     if not is_url(address):
         return LocalObjects(local_path(address, name))
     text = place_text(address)
-    return RemoteObjects(object_store(text), text)
+    return RemoteObjects(object_store(text, writes=True), text)
 
 
 def has_object_store(url: str) -> bool:
@@ -56,8 +63,10 @@ def has_object_store(url: str) -> bool:
     return provider_of(url) is not None
 
 
-def object_store(url: str) -> Any:
+def object_store(url: str, *, writes: bool = False) -> Any:
     """An obstore store rooted at a URL, with our limits and tries; one for each URL and environment of a process.
+
+    One that writes waits longer for a byte: none comes while a body is on its way, and large ones on slow lines take their time.
 
     What is to travel to another process is the URL: that process opens it by its own environment.
 
@@ -72,21 +81,29 @@ def object_store(url: str) -> Any:
         raise StoreError(
             f"{url} is a URL of the unknown kind {scheme_of(url)}://. Check the address; {known} are known."
         )
-    options, retries = _settings(provider, url)
-    return _opened(url, os.getpid(), environment_of(provider), options, retries)
+    return _open_store(
+        url, os.getpid(), environment_of(provider), *_settings(provider, url, writes)
+    )
 
 
-def _settings(provider: Provider, url: str) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """Options of the client and of its tries, as keys of what is kept."""
+def _settings(provider: Provider, url: str, writes: bool) -> tuple[tuple[Any, ...], ...]:
+    """Options of the client, of its tries and of the time between them, as keys of what is kept."""
     endpoints = [v for k, v in environment_of(provider) if "ENDPOINT" in k.upper()]
     plain = any(text.lower().startswith("http://") for text in (url, *endpoints))
     options = LIMITS | ({"allow_http": True} if plain else {})
-    return tuple(sorted(options.items())), tuple(sorted(RETRIES.items()))
+    if writes:
+        options["read_timeout"] = options["timeout"]
+    return tuple(tuple(sorted(found.items())) for found in (options, RETRIES, BACKOFF))
 
 
 @lru_cache(maxsize=256)
-def _opened(
-    url: str, process: int, environment: object, options: tuple[Any, ...], retries: tuple[Any, ...]
+def _open_store(
+    url: str,
+    process: int,
+    environment: object,
+    options: tuple[Any, ...],
+    retries: tuple[Any, ...],
+    backoff: tuple[Any, ...],
 ) -> Any:
     del process, environment  # they say which one it is
     try:
@@ -97,7 +114,10 @@ def _opened(
         ) from None
     provider = provider_of(url)
     assert provider is not None
-    how = {"client_options": dict(options), "retry_config": dict(retries)}
+    how = {
+        "client_options": dict(options),
+        "retry_config": dict(retries) | {"backoff": dict(backoff)},
+    }
     try:
         if scheme_of(url) in ("http", "https"):  # also an address that some provider has
             return HTTPStore.from_url(url, **how)

@@ -32,7 +32,7 @@ class PlaceStore(ObjectStore):  # type: ignore[misc]  # zarr is Any to mypy
     """
 
     def __init__(self, place: Url, *, read_only: bool = False, is_whole: bool = False) -> None:
-        super().__init__(object_store(str(place)), read_only=read_only)
+        super().__init__(object_store(str(place), writes=not read_only), read_only=read_only)
         self.root, self.is_whole = place, is_whole
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""A new zarr array that is filled from its first row to its last, by way of buckets of rows beside it."""
+"""A new zarr array whose rows come from tasks, whole chunks from each, by way of what they leave beside it."""
 
 from __future__ import annotations
 
@@ -131,49 +131,12 @@ class RowsWriter:
             for partial in begun:
                 partial.remove()
             raise
-        self._waiting: list[Array] = []
-        self._held = self._written = 0
-        self._runs: dict[int, int] = {}
+        self._written = 0
 
     @property
     def scratch(self) -> Scratch:
         """Rows on their way, which tasks put and take; gone when the array takes its place."""
         return self.partial.scratch
-
-    def put(self, bucket: int, rows: Array) -> None:
-        """Rows behind those that the bucket holds already."""
-        name = f"{bucket}/{self._runs.get(bucket, 0):09d}"
-        self._runs[bucket] = self._runs.get(bucket, 0) + 1
-        with explain_errors(self.path, INTACT):
-            self.scratch.put(name, np.ascontiguousarray(rows).reshape(-1).view(np.uint8).data)
-
-    def take(self, bucket: int) -> Array:
-        """All rows of a bucket, which is gone then."""
-        with explain_errors(self.path, INTACT):
-            parts = [
-                np.frombuffer(data, dtype=self.dtype) for data in self.scratch.take(str(bucket))
-            ]
-            self.scratch.remove(str(bucket))
-        found = np.concatenate(parts) if parts else np.empty(0, dtype=self.dtype)
-        return found.reshape(-1, self.shape[1])
-
-    def append(self, rows: Array, order: npt.NDArray[np.intp]) -> None:
-        """The rows of the array that follow, in the order given; whole bands of chunks are written."""
-        at = 0
-        while at < order.size:
-            count = min(self.band - self._held, order.size - at)
-            self._waiting.append(rows[order[at : at + count]])
-            self._held, at = self._held + count, at + count
-            if self._held == self.band:
-                self._flush()
-
-    def _flush(self) -> None:
-        if not self._held:
-            return
-        with explain_errors(self.path, INTACT), defer_interrupts():
-            self._array[self._written : self._written + self._held] = np.concatenate(self._waiting)
-        self._written += self._held
-        self._waiting, self._held = [], 0
 
     def sink(self) -> RowsSink:
         """Takes rows of the array from several tasks; how many they wrote is to be told to `count`."""
@@ -193,7 +156,6 @@ class RowsWriter:
         StoreError
             If rows are missing, or it cannot be written.
         """
-        self._flush()
         if self._written != self.shape[0]:
             raise StoreError(
                 f"{self._written:,} of {self.shape[0]:,} rows were written to {self.path}; nothing was kept."

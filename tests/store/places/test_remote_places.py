@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from datetime import timedelta
 from pathlib import Path
 
 import msgspec
@@ -18,6 +19,7 @@ import zarr
 import streamsvd
 from streamsvd.checks.paths import PathOrUrl, Url, place_of
 from streamsvd.errors import StoreError
+from streamsvd.store.objects import where
 from streamsvd.store.places import Location, location_of
 from streamsvd.store.places import remote_work as remote_work_module
 from streamsvd.store.places.bucket import Bucket, bucket_at
@@ -349,6 +351,15 @@ def test_a_put_whose_answer_is_lost_is_put_again(url: Url, flaky: FlakyProxy) ->
     assert bucket.read("z") == b"1"
     write_group(url, b"x")
     assert contents(url)["a/c/2"] == b"x"
+
+
+def test_a_body_that_is_long_on_its_way_is_waited_for(
+    url: Url, flaky: FlakyProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(where.LIMITS, "read_timeout", timedelta(milliseconds=50))
+    flaky.delay_s = 0.3
+    bucket_at(url).write("x", b"1")
+    assert flaky.count("PUT") == 1
 
 
 def test_a_chunk_that_is_gone_is_an_error_and_no_zeros(url: Url) -> None:
