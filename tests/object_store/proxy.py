@@ -119,7 +119,7 @@ class FlakyProxy:
         self._loop.close()
 
     async def _serve(self) -> None:
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()  # the loop alone would let go of them
         server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=1 << 20)
         self._port = server.sockets[0].getsockname()[1]
         self._ready.set()
@@ -127,10 +127,13 @@ class FlakyProxy:
             await asyncio.Event().wait()
         finally:
             server.close()
-            for task in list(self._tasks):
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-            await asyncio.sleep(0)  # transports close in the next turn
+            own = {self._main}
+            while others := asyncio.all_tasks() - own:  # also of connections that come meanwhile
+                for task in list(self._tasks):
+                    task.cancel()
+                await asyncio.wait(others)
+            for _ in range(3):  # transports close in the turns after
+                await asyncio.sleep(0)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = self._loop.create_task(self._connection(reader, writer))
