@@ -1,7 +1,7 @@
 """W1: a pass on 1 to 4,000 workers, simulated: what limits it, up to a petabyte, and what the plan says beside that.
 
 ``python -m benchmarks.cluster_simulation --workers 1000 --terabytes 1000`` prints one line of JSON. Nothing is run: workers have
-speeds drawn from a seed, tasks go where the engine's own `Placement` sends them, one scheduler handles them one after
+speeds drawn from a seed, tasks go where the engine's own `SubtreePlacement` sends them, one scheduler handles them one after
 another, late tasks get a second try, sums are joined on the engine's tree, and the dense step follows.
 """
 
@@ -20,8 +20,7 @@ import numpy as np
 from benchmarks.tables import Row, Size, Table, judged
 from streamsvd.engine.cluster.flights import LATE, LATE_SECONDS, LEAST_KNOWN
 from streamsvd.engine.cluster.heartbeat import BEAT_SECONDS
-from streamsvd.engine.cluster.placement import Placement
-from streamsvd.engine.cluster.tree_run import AHEAD
+from streamsvd.engine.cluster.placement import SubtreePlacement
 from streamsvd.engine.cluster_plan import (
     JOIN_RATE,
     SCHEDULER_SECONDS,
@@ -36,6 +35,8 @@ from streamsvd.engine.task_count import THREAD_RATE, task_level
 SPREAD, SLOW_SHARE, SLOW_SPEED = 0.1, 0.02, 1 / 3
 """Of the speeds of workers: relative deviation, and the share of those that have a third."""
 DENSE_RATE = 15e9
+AHEAD = 1
+"""Tasks that wait on a worker beside those that run."""
 LOOK = -1
 """In place of a task, of a worker that has none and looks again."""
 AGREEMENT = 0.25
@@ -111,12 +112,13 @@ class Simulation:
         level = task_level(load.leaves, load.pass_bytes, machines.total_threads)
         self.starts = list(range(0, load.leaves, 1 << level))
         self.sizes = [min(1 << level, load.leaves - first) for first in self.starts]
-        self.placement = Placement(
+        self.placement = SubtreePlacement(
             len(self.sizes), {str(w): machines.threads for w in range(machines.workers)}
         )
         self.events: list[tuple[float, int, int, int, float]] = []
         self.ended: dict[int, tuple[float, int]] = {}
-        self.tries: dict[int, list[tuple[float | None, int]]] = {}
+        self.tries: dict[int, list[tuple[float, int]]] = {}
+        self.places: dict[int, int] = {}
         self.busy = [0] * machines.workers
         self.waiting: list[deque[int]] = [deque() for _ in range(machines.workers)]
         self.scheduler_free = self.source_free = 0.0
@@ -147,12 +149,28 @@ class Simulation:
         return Outcome(seconds, work / seconds, len(self.sizes), self.copies, moved, last)
 
     def _fill(self, now: float, worker: int) -> None:
-        """Give a worker its next tasks: those that wait there, its own, those of others, second tries."""
+        """Give a worker its next tasks: those that wait there, its own, those of others, those that wait elsewhere, second tries."""
+        threads = self.machines.threads
+        while self.busy[worker] < threads and self.waiting[worker]:
+            self._begin(now, worker, self._wait_no_more(self.waiting[worker][0]))
+        self._top_up(now, worker)
+        while self.busy[worker] < threads and self.places:
+            part = next(reversed(self.places))  # what was sent last waits longest
+            owner = self.places[part]
+            self._begin(now, worker, self._wait_no_more(part))
+            self._top_up(now, owner)
+        if not self.has_backups or self.busy[worker] >= threads:
+            return
+        for part in self._late(now, worker)[: threads - self.busy[worker]]:
+            self.copies += 1
+            self._begin(now, worker, part)
+        if self.busy[worker] < threads and len(self.ended) < len(self.sizes):
+            usual = median(self.durations[-256:] or [LATE_SECONDS])
+            self._push(now + max(LATE_SECONDS, 0.1 * usual), worker, LOOK, now)
+
+    def _top_up(self, now: float, worker: int) -> None:
+        """Send a worker what it has to do next."""
         threads, waiting = self.machines.threads, self.waiting[worker]
-        while self.busy[worker] < threads and waiting:
-            part = waiting.popleft()
-            if part not in self.ended:
-                self._begin(now, worker, part)
         while (busy := self.busy[worker] + len(waiting)) < threads + AHEAD:
             is_idle = busy < threads and self.is_shared
             part = self.placement.take(str(worker), is_idle=is_idle)
@@ -160,19 +178,17 @@ class Simulation:
                 self.is_shared = (
                     self.is_shared and not is_idle
                 )  # what nobody takes over now, nobody ever will
-                break
+                return
             if busy < threads:
                 self._begin(now, worker, part)
             else:
                 waiting.append(part)
-                self.tries[part] = [(None, worker)]
-        late = self._late(now, worker) if self.has_backups and self.busy[worker] < threads else []
-        for part in late[: threads - self.busy[worker]]:
-            self.copies += 1
-            self._begin(now, worker, part)
-        if self.has_backups and self.busy[worker] < threads and len(self.ended) < len(self.sizes):
-            usual = median(self.durations[-256:] or [LATE_SECONDS])
-            self._push(now + max(LATE_SECONDS, 0.1 * usual), worker, LOOK, now)
+                self.places[part] = worker
+
+    def _wait_no_more(self, part: int) -> int:
+        """A task that waited, and begins now."""
+        self.waiting[self.places.pop(part)].remove(part)
+        return part
 
     def _begin(self, now: float, worker: int, part: int) -> None:
         load, source = self.load, self.machines.source_bandwidth
@@ -184,8 +200,7 @@ class Simulation:
             self.source_free = max(began, self.source_free) + share * load.pass_bytes / source
             end = max(end, self.source_free)
         link = share * load.pass_bytes * self.machines.threads / self.machines.bandwidth
-        tries = [t for t in self.tries.get(part, []) if t != (None, worker)]
-        self.tries[part] = [*tries, (began, worker)]
+        self.tries.setdefault(part, []).append((began, worker))
         self.busy[worker] += 1
         self._push(max(end, began + link), worker, part, began)
 
@@ -194,24 +209,15 @@ class Simulation:
         heapq.heappush(self.events, (at, self.count, worker, part, began))
 
     def _late(self, now: float, worker: int) -> list[int]:
-        """Parts that are tried once, on another worker, and are late or wait behind one that is, the latest first."""
+        """Parts that are tried once, on another worker, and are late, the latest first."""
         if len(self.durations) < LEAST_KNOWN:
             return []
         if now < self.looked + BEAT_SECONDS / 4:  # as often as the engine looks
             return []
         self.looked, usual = now, median(self.durations[-256:])
         limit = max(LATE * usual, usual + LATE_SECONDS)
-        once = [(tries[0], part) for part, tries in self.tries.items() if len(tries) == 1]
-        late = sorted(
-            (began, at, part)
-            for (began, at), part in once
-            if began is not None and now - began > limit
-        )
-        slow = {at for _, at, _ in late}
-        behind = [
-            part for (began, at), part in once if began is None and at in slow and at != worker
-        ]
-        return [part for _, at, part in late if at != worker] + behind
+        once = [(*tries[0], part) for part, tries in self.tries.items() if len(tries) == 1]
+        return [part for began, at, part in sorted(once) if now - began > limit and at != worker]
 
     def _join(self) -> tuple[float, int]:
         """When the root is there, and how many sums went to another worker before."""

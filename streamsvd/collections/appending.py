@@ -98,8 +98,8 @@ class Fit:
     norm: float
     residual: EncodedResidual | None = None
 
-    def written(self, sink: EditionSink) -> Fit:
-        """The same with everything large written by this task."""
+    def write_to(self, sink: EditionSink) -> Fit:
+        """Write everything large; the same with what tells where it is."""
         own = self.coefficients
         if isinstance(own, np.ndarray):
             own = sink.write(own)
@@ -138,7 +138,7 @@ class PlacementPass(MemberPass[Placement]):
         if fit is not None and self.target is not None:
             fit = self._add_residual(fit, block)
         if fit is not None:
-            fit = fit if self.sink is None else fit.written(self.sink)
+            fit = fit if self.sink is None else fit.write_to(self.sink)
             return Placement(name, fit, None, None, block.zeros)
         keep = self.target is None and not factors_pay(found, self.inner, self.rank)
         return Placement(name, None, found, values_of(block) if keep else None, block.zeros)

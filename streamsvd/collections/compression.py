@@ -263,5 +263,6 @@ def _plan(
     passes = None if principal is None else 1 if principal == 1 else 2
     return plan_collection(
         "compress", source, options, options.backend if principal is None else "primal", budget, error=criteria.error,
-        keep=True, rank=criteria.rank, weights=request.weights, saving=saving, passes=passes,
+        keep=principal is None or saving, rank=criteria.rank, weights=request.weights, saving=saving, passes=passes,
+        alone=principal == 1 and not saving,
     )  # fmt: skip

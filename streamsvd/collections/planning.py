@@ -36,6 +36,9 @@ SENTENCES = {
     "gram": "Backend gram: sums over rows, and a second read that completes bases and measures errors.",
     "propose": "Backend propose: clusters proposed on projections, and a second read that certifies them.",
 }
+ALONE = "Backend primal: each matrix is coded by itself, and written by the task that reads it."
+CODING_COPIES = 18
+"""Of a matrix in double precision, while it is coded: itself, weighted, scaled, what is tried and what was best, and what is read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +76,7 @@ def plan_collection(
     saving: bool = False,
     passes: int | None = None,
     beside: int = 0,
+    alone: bool = False,
 ) -> CollectionPlan:
     """The plan of the first backend that fits: sketches in memory, else the Gram matrix, else proposals.
 
@@ -92,6 +96,8 @@ def plan_collection(
         Reads, at most, if not those of the backend.
     beside
         Bytes that there are once, beside all this.
+    alone
+        Whether tasks code each matrix by itself, and write it: then nothing of them is at home.
 
     Raises
     ------
@@ -109,8 +115,10 @@ def plan_collection(
         if name == "gram" and refused:
             continue
         for workers in range(most_workers(collection), fewest_workers() - 1, -1):
-            held, task = needs(
-                collection, name, keep=keep, rank=rank, weights=weights, saving=saving
+            held, task = (
+                coding_bytes(collection, weights)
+                if alone
+                else needs(collection, name, keep=keep, rank=rank, weights=weights, saving=saving)
             )
             needed = BASE_BYTES + beside + held + workers * task
             if needed <= budget:
@@ -119,7 +127,8 @@ def plan_collection(
                 members = collection.members
                 columns = sum(m.shape[1] for m in members)
                 notes = (
-                    f"{len(members):,} matrices of {collection.rows:,} rows, {columns:,} columns in all.", SENTENCES[name],
+                    f"{len(members):,} matrices of {collection.rows:,} rows, {columns:,} columns in all.",
+                    ALONE if alone else SENTENCES[name],
                     *((f"Inputs of {weights.input_bytes:,} bytes are read beside.",) if weights.sources else ()),
                 )  # fmt: skip
                 return CollectionPlan(
@@ -204,7 +213,8 @@ def needs(
     alone = max(task_bytes(m, weighted=not weights.plain) for m in members)
     if backend == "gram":
         n = sum(m.shape[1] for m in members)
-        kept += ITEM * n * n * 16 + ITEM * collection.rows * sum(min(m.shape) for m in members)
+        sums = max(16, 9 + len(SlabReader(collection).spans).bit_length())
+        kept += ITEM * n * n * sums + ITEM * collection.rows * sum(min(m.shape) for m in members)
         return kept, 2 * ITEM * n * n + ITEM * 4 * slab_rows(n) * n
     if backend == "propose":
         tall = [(min(PROJECTION_ROWS, m.shape[0]), m.shape[1]) for m in members]
@@ -217,6 +227,19 @@ def needs(
         return max(proposals, certified + out) + omega + weights.nbytes, reading + alone
     held = sum(sketch_bytes(*m.shape) for m in members) + keys_bytes(len(members))
     return held + kept, reading + alone
+
+
+def coding_bytes(collection: Collection, weights: Weights) -> tuple[int, int]:
+    """Bytes there are once, and in each task, where matrices are coded by themselves: steps of columns alone are at home."""
+    members = collection.members
+    steps = 4 * ITEM * sum(m.shape[1] for m in members) + keys_bytes(0)
+    reading = max(p.nbytes + p.array.read_bytes for p in collection.parts)
+    weighing = 0 if weights.plain else 6
+    task = max(
+        ITEM * (CODING_COPIES * m.shape[0] * m.shape[1] + weighing * m.shape[1] ** 2)
+        for m in members
+    )
+    return steps + weights.nbytes, reading + task
 
 
 def saved_bytes(collection: Collection, backend: Backend, *, keep: bool) -> int:

@@ -96,14 +96,19 @@ class CollectionReader:
 
 def part_spans(collection: Collection) -> tuple[Span, ...]:
     """Parts that one task reads, about equal bytes; they depend on the collection alone."""
-    total = sum(p.nbytes for p in collection.parts)
+    return equal_runs([part.nbytes for part in collection.parts])
+
+
+def equal_runs(sizes: Sequence[int]) -> tuple[Span, ...]:
+    """Runs of arrays of about equal bytes, by the bytes of each."""
+    total = sum(sizes)
     goal = max(SPAN_BYTES, -(-total // span_limit(MOST_SPANS, total, 0)))
-    edges, held = [0], 0
-    for number, part in enumerate(collection.parts, start=1):
-        held += part.nbytes
-        if held >= goal or number == len(collection.parts):
+    edges, waiting = [0], 0
+    for number, size in enumerate(sizes, start=1):
+        waiting += size
+        if waiting >= goal or number == len(sizes):
             edges.append(number)
-            held = 0
+            waiting = 0
     return tuple(pairwise(edges))
 
 

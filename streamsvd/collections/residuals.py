@@ -63,8 +63,8 @@ class Split:
     alone: EncodedResidual | None
     values: Array | WrittenArray | None
 
-    def written(self, sink: EditionSink, member: Member) -> Split:
-        """The same with everything large written by this task."""
+    def write_to(self, sink: EditionSink, member: Member) -> Split:
+        """Write everything large; the same with what tells where it is."""
         values = self.values
         if isinstance(values, np.ndarray):
             values = sink.write(as_stored(values, member))
@@ -174,7 +174,7 @@ class SplitPass(MemberPass[Split]):
         """Of one block."""
         name = block.member.name
         found = split(block, factors_of(*self.places[name]), self.metrics.of(name), self.error)
-        return found if self.sink is None else found.written(self.sink, block.member)
+        return found if self.sink is None else found.write_to(self.sink, block.member)
 
 
 def factors_of(shared: EncodedCluster, i: int) -> StoredFactors | None:

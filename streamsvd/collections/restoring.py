@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from streamsvd.collections.compressed import CompressedCollection
-from streamsvd.collections.readers import SPAN_BYTES
+from streamsvd.collections.readers import equal_runs
 from streamsvd.engine.device import Device
 from streamsvd.engine.passes import P, Pass, S, Span, Task
 from streamsvd.store.collections.sinks import ArraySink
 
-SPANS = 16_384
-"""Tasks at most: nothing is handed back, so that it is the scheduler alone that bounds them."""
 STORED_COPIES = 3
 """Of an object: as it is read, checked, and decoded."""
 MATRIX_COPIES = 9
@@ -58,15 +55,7 @@ class CompressedReader:
         """Of some matrices; they depend on these alone."""
         clusters = source.labels
         ordered = tuple(sorted(names, key=clusters.__getitem__))
-        sizes = [source.nbytes(name) for name in ordered]
-        goal = max(SPAN_BYTES, -(-sum(sizes) // SPANS))
-        edges, waiting = [0], 0
-        for number, size in enumerate(sizes, start=1):
-            waiting += size
-            if waiting >= goal or number == len(sizes):
-                edges.append(number)
-                waiting = 0
-        spans = tuple(pairwise(edges))
+        spans = equal_runs([source.nbytes(name) for name in ordered])
         return cls(
             source, ordered, spans, {(a, b): source.read_bytes(ordered[a:b]) for a, b in spans}
         )

@@ -13,9 +13,9 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from streamsvd.checks.paths import local_path
 from streamsvd.errors import SpecError, StoreError
 
 CONNECT_SECONDS = 10.0
@@ -69,7 +69,7 @@ def address_of(scheduler: str) -> str:
     if not text.endswith(".json"):
         return text
     try:
-        return str(json.loads(Path(text).read_text())["address"])
+        return str(json.loads(local_path(text, "scheduler").read_text())["address"])
     except OSError as error:
         raise StoreError(
             f"the scheduler file {text} cannot be read: {error.strerror or error}. Start the scheduler with "
@@ -142,7 +142,8 @@ async def _ask(address: str, call: _Call) -> None:
         except FatalCommClosedError:
             raise
         except OSError as error:
-            call.error = error
+            # an error without words: it was answered, and hung up at once
+            call.error, call.is_connected = error, not str(error)
             await asyncio.sleep(RETRY_SECONDS)
     call.is_connected, call.error = True, None
     try:

@@ -8,7 +8,8 @@ from typing import Generic, TypeVar
 
 from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.blas import in_one_thread
-from streamsvd.engine.task import RunCancelled, cancelled_runs, counted
+from streamsvd.engine.task import RunCancelled, cancelled_runs, count_task
+from streamsvd.engine.value_bytes import bytes_of
 from streamsvd.engine.worker_names import naming_this_worker
 
 S = TypeVar("S")
@@ -34,11 +35,14 @@ class ItemWork(Generic[S, Item, R]):
     shared: S
     run: str
 
+    def __sizeof__(self) -> int:
+        return bytes_of(self.shared)
+
 
 @in_one_thread
 def run_item(work: ItemWork[S, Item, R], item: Item) -> R:
     """What the function makes of an item; a retry gives the same bits."""
-    with counted(work.run), naming_this_worker(), held_memory():
+    with count_task(work.run), naming_this_worker(), held_memory():
         if work.run in cancelled_runs:
             raise RunCancelled("interrupted")
         return work.function(work.shared, item)

@@ -142,7 +142,6 @@ class Run:
         except BaseException:
             self.halt()  # what is left of the pass must not write where its caller now cleans up
             raise
-        self.warnings += [w for w in worker_warnings(active_client()) if w not in self.warnings]
         self.bytes_read += cost - cached
         self.cached_bytes += cached
         self.saved_bytes += whole - cost
@@ -247,7 +246,11 @@ class Run:
             "seed": self.seed,
             "warnings": tuple(self.warnings),
         }
-        return Info(status=status, **(record | facts))
+        record |= facts
+        told = tuple(record["warnings"])
+        of_workers = worker_warnings(active_client())
+        record["warnings"] = (*told, *(text for text in of_workers if text not in told))
+        return Info(status=status, **record)
 
 
 @contextmanager

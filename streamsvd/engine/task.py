@@ -13,6 +13,7 @@ from streamsvd.engine.allocator import held_memory
 from streamsvd.engine.blas import in_one_thread
 from streamsvd.engine.device import thread_backend
 from streamsvd.engine.passes import P, Pass, Reader, Sink, Span
+from streamsvd.engine.value_bytes import bytes_of
 from streamsvd.engine.worker_names import naming_this_worker
 from streamsvd.errors import (
     NonFiniteError,
@@ -76,6 +77,9 @@ class Work(Generic[P]):
     sink: Sink | None = None
     is_unwanted: Callable[[], bool] | None = None
 
+    def __sizeof__(self) -> int:
+        return bytes_of((self.reader, self.pass_, self.sink))
+
     def check(self) -> None:
         """Raise if the run was cancelled, or nobody waits for this task."""
         if self.run in cancelled_runs or (self.is_unwanted is not None and self.is_unwanted()):
@@ -85,7 +89,7 @@ class Work(Generic[P]):
 @in_one_thread
 def run_span(work: Work[P], span: Span) -> P:
     """Fold the blocks of a span, from zero; a retry gives the same bits."""
-    with counted(work.run):
+    with count_task(work.run):
         work.check()
         device = thread_backend(work.device)
         try:
@@ -128,7 +132,7 @@ def wait_until_ended(names: Iterable[str]) -> None:
 
 
 @contextmanager
-def counted(name: str) -> Iterator[None]:
+def count_task(name: str) -> Iterator[None]:
     """Let others wait for what runs here under the name of its run, or of its own."""
     with _task_ended:
         _running[name] += 1

@@ -16,9 +16,15 @@ from typing import Any
 
 from streamsvd.engine.sending import sent_bytes
 from streamsvd.engine.worker_devices import check_devices
-from streamsvd.engine.worker_faults import has_left, kernel_difference, own_version, worker_fault
+from streamsvd.engine.worker_faults import (
+    has_left,
+    is_unreached,
+    kernel_difference,
+    own_version,
+    worker_fault,
+)
 from streamsvd.engine.worker_names import worker_label
-from streamsvd.engine.worker_report import report
+from streamsvd.engine.worker_report import LOOK_SECONDS, report
 from streamsvd.errors import Allowance, BudgetError, SpecError, StoreError, StreamSVDError
 from streamsvd.numerics.sentences import show_bytes
 from streamsvd.store.sight import Address, addresses
@@ -29,6 +35,8 @@ FRESH_SECONDS = 60.0
 LOOK_TRIES = 3
 """Looks until a difference counts: someone may be writing just then."""
 
+ANSWER_SECONDS = LOOK_SECONDS + 30
+PING_SECONDS = 5
 WAKE_SECONDS = 120
 """For the first worker of a cluster that has asked for some: a queue may start it."""
 
@@ -170,19 +178,45 @@ def _ask_workers(
 ) -> dict[str, Any]:
     """What workers answer, or the error that each met."""
     try:
-        answers: dict[str, Any] = client.run(
-            report, found, device, workers=workers, on_error="return"
-        )
+        return _answers(client, workers, ANSWER_SECONDS, report, found, device)
+    except TimeoutError:
+        raise StreamSVDError(
+            f"{_silent_worker(client, workers)} gave no answer within {ANSWER_SECONDS} s: its process is stopped, or its "
+            "machine hangs. End it, and run again."
+        ) from None
     except (TypeError, AttributeError, pickle.PicklingError) as error:
         names = ", ".join(address.name for address in found)
         raise SpecError(
             f"{names} cannot be sent to workers: {error}. Pass a path or a URL, which every worker opens itself."
         ) from error
-    return answers
+
+
+def _answers(
+    client: Any, workers: Sequence[str], seconds: float, function: Any, *asked: Any
+) -> dict[str, Any]:
+    """What a function finds on each worker, or the error that it raises there; ``Client.run`` with a deadline."""
+    found: dict[str, Any] = client.sync(
+        client._run, function, *asked, workers=list(workers), on_error="return", callback_timeout=seconds
+    )  # fmt: skip
+    return found
+
+
+def _silent_worker(client: Any, workers: Sequence[str]) -> str:
+    """The first that does not answer a question that needs no time."""
+    for worker in workers:
+        try:
+            _answers(client, [worker], PING_SECONDS, int)
+        except TimeoutError:
+            return f"worker {worker}"
+    return "a worker"
 
 
 def _fault(client: Any, worker: str, answer: Any, here: Mapping[Address, Any]) -> Any:
     """What is wrong with a worker; one that could not load the question is asked which streamsvd it has."""
+    if is_unreached(answer) and worker in workers_of(client):
+        return StreamSVDError(
+            f"cannot be reached, and the scheduler still counts on it: {answer}. End it, and run again"
+        )
     wrong = worker_fault(answer, here)
     if wrong is None or not isinstance(answer, BaseException) or isinstance(answer, OSError):
         return wrong
@@ -192,7 +226,7 @@ def _fault(client: Any, worker: str, answer: Any, here: Mapping[Address, Any]) -
 def _own_version_there(client: Any, worker: str) -> str:
     """The version of streamsvd on a worker, asked by what every Python has; empty if it does not say."""
     asked = "__import__('importlib').import_module('streamsvd').__version__"
-    found = client.run(eval, asked, workers=[worker], on_error="return").get(worker)
+    found = _answers(client, [worker], ANSWER_SECONDS, eval, asked).get(worker)
     if isinstance(found, ModuleNotFoundError):
         return "none"
     return found if isinstance(found, str) else ""

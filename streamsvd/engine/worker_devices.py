@@ -27,7 +27,7 @@ def task_resources(device: str, known: Mapping[str, Mapping[str, Any]]) -> dict[
     known
         The workers, as `streamsvd.engine.worker_checks.workers_of` has them.
     """
-    return {RESOURCE: 1.0} if device != "cpu" and _declared(known) else {}
+    return {RESOURCE: 1.0} if device != "cpu" and _gpu_counts(known) else {}
 
 
 def device_threads(device: str, known: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
@@ -35,12 +35,12 @@ def device_threads(device: str, known: Mapping[str, Mapping[str, Any]]) -> dict[
 
     Workers without one are left out where others say that they have some.
     """
-    declared = {} if device == "cpu" else _declared(known)
+    declared = {} if device == "cpu" else _gpu_counts(known)
     threads = {worker: int(told["nthreads"]) for worker, told in known.items()}
     return {w: min(threads[w], count) for w, count in declared.items()} or threads
 
 
-def _declared(known: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
+def _gpu_counts(known: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
     """GPUs of the workers that say that they have some."""
     found = {w: int((told.get("resources") or {}).get(RESOURCE, 0)) for w, told in known.items()}
     return {worker: count for worker, count in found.items() if count}
@@ -65,7 +65,7 @@ def check_devices(
     SpecError
         It says how many of how many lack it, and why.
     """
-    counted = set(_declared(known) or known)
+    counted = set(_gpu_counts(known) or known)
     lacking = {w: fault for w, fault in faults.items() if fault and w in counted}
     if device == "cpu" or not lacking:
         return

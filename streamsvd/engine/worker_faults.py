@@ -19,7 +19,13 @@ def has_left(answer: Any) -> bool:
     """Whether a worker left before it answered: others do its work."""
     from distributed.comm.core import CommClosedError
 
-    return isinstance(answer, CommClosedError | ConnectionError | TimeoutError)
+    gone = isinstance(answer, CommClosedError | ConnectionError | TimeoutError)
+    return gone or is_unreached(answer)
+
+
+def is_unreached(answer: Any) -> bool:
+    """Whether the scheduler could not connect to a worker: it is gone, or hangs."""
+    return isinstance(answer, OSError) and "trying to connect" in str(answer)
 
 
 def worker_fault(answer: Any, here: Mapping[Address, Sight]) -> StreamSVDError | None:

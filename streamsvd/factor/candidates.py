@@ -400,6 +400,8 @@ def _join_spans(layout: Layout, count: int) -> tuple[tuple[int, int], ...]:
     """The same edges, joined to at most ``count`` spans."""
     spans = layout.spans
     step = -(-len(spans) // count)
+    if step == 1:
+        return spans
     return tuple(
         (spans[i][0], spans[min(i + step, len(spans)) - 1][1]) for i in range(0, len(spans), step)
     )

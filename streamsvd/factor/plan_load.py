@@ -63,8 +63,8 @@ def pass_load(
     if shape.route == "gram":
         operand, one_sum = lay.width * s.wide, lay.width**2 * s.wide
     else:
-        operand = lay.width * (s.block + s.probes) * s.narrow
-        one_sum = lay.width * (s.block + max(s.probes, s.pinned_vectors) + MOMENTS) * s.wide
+        vectors = s.block + max(s.probes, s.pinned_vectors)
+        operand, one_sum = lay.width * vectors * s.narrow, lay.width * (vectors + MOMENTS) * s.wide
     dense = dense_seconds(shape, rates)
     alone = replace(shape, at_once=1)
     return PassLoad(

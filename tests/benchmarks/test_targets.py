@@ -6,6 +6,8 @@ import json
 import pytest
 
 from benchmarks import (
+    cluster,
+    cluster_simulation,
     concat,
     conversion,
     equal_accuracy,
@@ -34,6 +36,7 @@ SMALLEST = {
     "T2": lambda: equal_accuracy.table("small", 1, cases=[("pow1", 1e-3)]),
     "T3": lambda: pass_cost.table("small", 1, cases=["none"]),
     "T4": lambda: memory.table("small", 1, cases=memory.GRID[:1]),
+    "T5": lambda: cluster.table("small", 1),
     "T6": lambda: updates.table("small", 1),
     "T7": lambda: grids.table("small"),
     "T8": lambda: planner.table("small", 1, cases=planner.JOBS["small"][:1]),
@@ -42,6 +45,7 @@ SMALLEST = {
     "T12": lambda: ordinary.table("small", cases=["identity"], of="tiny"),
     "T16": lambda: tiny.table("small", 1),
     "P1": lambda: shared_read.table("small", 1),
+    "W1": lambda: cluster_simulation.table("small", 2),
     "I1": lambda: conversion.table("small", 1),
     "O1": lambda: object_store.table("small", 1),
     "S1": lambda: streams.table("small", 1),
@@ -72,6 +76,7 @@ def test_a_target_is_measured_and_what_holds_at_any_size_holds(target, cache):
 
 
 ASV = (
+    cluster_simulation.Simulated,
     equal_accuracy.EqualAccuracy,
     graphs.Graphs,
     grids.Grids,

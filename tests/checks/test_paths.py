@@ -22,7 +22,7 @@ OWN = {
     "models/model.py": "the root of a store",
     "models/loaded_version.py": "the root of a store",
     "models/overlap.py": "the root of a store",
-    "engine/worker_checks.py": "files of the package",
+    "engine/worker_report.py": "files of the package",
     "store/places/owners.py": "what the system says of a process",
     "cli/compress.py": "the name of a store, printed",
     "cli/rates.py": "a title",

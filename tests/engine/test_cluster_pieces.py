@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from dask.sizeof import sizeof
+from distributed.client import FutureCancelledError
+from distributed.scheduler import KilledWorker
 from hypothesis import given
 from hypothesis import strategies as st
 
 from streamsvd.engine.blas import one_thread
 from streamsvd.engine.cluster.flights import LATE_SECONDS, Flight, Flights
-from streamsvd.engine.cluster.placement import Placement
-from streamsvd.engine.cluster.sizes import SubtreeSum, bytes_of
-from streamsvd.engine.cluster.subtree import run_subtree
+from streamsvd.engine.cluster.losses import (
+    CONNECTION_REASON,
+    is_connection_lost,
+    is_input_lost,
+    is_killed,
+    killed_error,
+)
+from streamsvd.engine.cluster.placement import SubtreePlacement
+from streamsvd.engine.cluster.subtree import SubtreeSum, run_subtree
 from streamsvd.engine.task import Work
 from streamsvd.engine.tree import children, cut_tree, nodes_above
+from streamsvd.engine.value_bytes import bytes_of
+from streamsvd.errors import BudgetError, StreamSVDError
 from tests.engine.test_tree import Numbers, Written, fold
 
 
@@ -81,7 +93,7 @@ def test_tasks_cover_the_spans_in_their_order(count, level):
     st.integers(0, 1 << 32),
 )
 def test_every_part_is_taken_once_whoever_comes_and_goes(count, threads, seed):
-    placement, taken, random = Placement(count, threads), [], Random(seed)
+    placement, taken, random = SubtreePlacement(count, threads), [], Random(seed)
     for step in range(40 * (count + 10)):
         known = sorted(placement.runs)
         if len(known) > 1 and random.random() < 0.05:
@@ -98,7 +110,7 @@ def test_every_part_is_taken_once_whoever_comes_and_goes(count, threads, seed):
 
 
 def test_workers_take_neighbours_and_help_those_that_are_behind():
-    placement = Placement(16, {"a": 1, "b": 1})
+    placement = SubtreePlacement(16, {"a": 1, "b": 1})
     assert [placement.take("a", is_idle=True) for _ in range(8)] == list(range(8))
     assert placement.take("b", is_idle=True) == 8
     assert placement.take("a", is_idle=False) is None
@@ -168,3 +180,28 @@ def test_dask_knows_what_a_pass_weighs():
     loop: list[Any] = []
     loop.append(loop)
     assert bytes_of(loop) > 0
+
+
+@pytest.mark.parametrize(
+    ("limit", "needs", "kind", "said"),
+    [
+        (150 << 20, 1 << 30, BudgetError, r"the last tcp://w:1, of 150 MiB each: a worker needs 1,073,741,824 bytes, .* 157,286,400\. Pass memory=\"90MiB\""),
+        (1 << 30, 150 << 20, StreamSVDError, r"the last tcp://w:1, of 1 GiB each where the plan needs 150 MiB\. Look at what its log says last"),
+        (0, 1 << 30, StreamSVDError, r"the last tcp://w:1\. Look at what its log says last"),
+    ],
+)  # fmt: skip
+def test_a_task_that_kills_its_workers_is_named_with_their_memory(limit, needs, kind, said):
+    worker = SimpleNamespace(address="tcp://w:1", memory_limit=limit)
+    killed = KilledWorker("subtree-1", worker, 3)
+    assert is_killed(killed)
+    error = killed_error(killed, "pass 2", "rows 10,000 to 20,000", needs)
+    assert type(error) is kind
+    assert re.search(r"rows 10,000 to 20,000 of pass 2 killed 4 workers, " + said, str(error))
+
+
+def test_what_was_lost_with_its_scheduler_and_with_its_workers_is_told_apart():
+    gone = FutureCancelledError("x", CONNECTION_REASON)
+    lost = FutureCancelledError("x", "lost dependencies")
+    assert (is_connection_lost(gone), is_input_lost(gone)) == (True, False)
+    assert (is_connection_lost(lost), is_input_lost(lost)) == (False, True)
+    assert not any(look(ValueError("x")) for look in (is_connection_lost, is_input_lost, is_killed))

@@ -25,18 +25,23 @@ class Client:
     def __init__(self, change: Any = lambda answer, asked: answer, **known: Any) -> None:
         self.change, self.asked, self.calls = change, 0, []
         self.own_version: Any = ValueError()
+        self.silent = ""
         self.known = {f"tcp://{i}": {"name": i, "memory_limit": 0} | known for i in (1, 2)}
 
     @property
     def scheduler(self) -> Any:
         return SimpleNamespace(identity=lambda n_workers: {"workers": self.known})
 
-    def sync(self, function: Any, **options: Any) -> Any:
-        assert options == {"n_workers": -1}
-        return function(**options)
+    def sync(self, function: Any, *asked: Any, callback_timeout: float = 0, **options: Any) -> Any:
+        assert callback_timeout or options == {"n_workers": -1}
+        return function(*asked, **options)
 
-    def run(self, function: Any, *asked: Any, workers: Any, on_error: str) -> Any:
+    def _run(self, function: Any, *asked: Any, workers: Any, on_error: str) -> Any:
         assert on_error == "return"
+        if self.silent in workers:
+            raise TimeoutError
+        if function is int:
+            return dict.fromkeys(workers, 0)
         if function is eval:
             return {w: self.own_version for w in workers}
         assert function is report
@@ -187,6 +192,31 @@ def test_a_worker_that_left_is_not_waited_for(A, error):
     assert client.calls == [["tcp://1", "tcp://2"], ["tcp://2"]]
 
 
+def test_a_worker_that_hangs_is_named(A):
+    client = Client()
+    client.silent = "tcp://2"
+    with pytest.raises(
+        StreamSVDError, match=r"worker tcp://2 gave no answer within 150 s: .*End it"
+    ):
+        inspect_workers(client, A)
+
+
+def test_a_worker_that_cannot_be_reached_is_named_unless_it_left(A):
+    error = OSError("Timed out trying to connect to tcp://2 after 30 s")
+    client = Client(lambda *_: error)
+    with pytest.raises(
+        StreamSVDError, match=r"worker 2 at tcp://2 cannot be reached, .*: Timed out .* End it"
+    ):
+        inspect_workers(client, A)
+
+    def leave(*_):
+        client.known.pop("tcp://2", None)
+        return error
+
+    client.change = leave
+    inspect_workers(client, A)
+
+
 @pytest.mark.parametrize(
     "error", [ModuleNotFoundError("No module named 'streamsvd'"), AttributeError("x")]
 )
@@ -206,7 +236,7 @@ def test_a_worker_that_cannot_open_an_address_is_refused(A):
 def test_what_cannot_be_sent_is_refused(A, monkeypatch):
     client = Client()
     monkeypatch.setattr(
-        client, "run", lambda *_, **__: (_ for _ in ()).throw(TypeError("cannot pickle"))
+        client, "_run", lambda *_, **__: (_ for _ in ()).throw(TypeError("cannot pickle"))
     )
     with pytest.raises(
         SpecError, match=r"A.zarr cannot be sent to workers: cannot pickle. Pass a path"

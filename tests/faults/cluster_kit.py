@@ -19,7 +19,7 @@ import numpy as np
 from distributed import Client, LocalCluster
 from distributed.diagnostics.plugin import SchedulerPlugin
 
-TASKS = ("subtree", "join", "span")
+TASKS = ("subtree", "join", "span", "item")
 """How keys of tasks of passes begin."""
 
 
@@ -84,6 +84,15 @@ def disturbed(
         yield cluster.scheduler.plugins["disturbance"]
     finally:
         client.unregister_scheduler_plugin("disturbance")
+
+
+def wait_for_workers(client: Client, count: int) -> None:
+    """Wait until so many workers answer: those that were killed are started anew."""
+
+    def answering() -> bool:
+        return len(set(client.run(os.getpid, on_error="ignore").values())) == count
+
+    wait_until(answering, f"an answer of {count} workers")
 
 
 def keys_left(cluster: LocalCluster) -> list[str]:

@@ -7,9 +7,11 @@ import os
 import urllib.request
 import uuid
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 
+from streamsvd.store.objects import where
 from tests.object_store.proxy import FlakyProxy
 from tests.object_store.upstreams import Forward
 
@@ -49,7 +51,13 @@ def bucket(s3_server: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> str:
 def flaky(
     bucket: str, s3_server: tuple[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[FlakyProxy]:
-    """A proxy before the S3 of `bucket`, to which the variables lead from here on."""
+    """A proxy before the S3 of `bucket`, to which the variables lead from here on; the client tries again at once."""
+    quick = {
+        "init_backoff": timedelta(seconds=0.02),
+        "max_backoff": timedelta(seconds=1),
+        "base": 2,
+    }
+    monkeypatch.setattr(where, "BACKOFF", quick)
     with FlakyProxy(Forward(*s3_server)) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
         yield proxy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from pathlib import Path
@@ -9,11 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
+from distributed import Client, LocalCluster
 
 import streamsvd
 from streamsvd.engine import worker_checks
 from streamsvd.engine.worker_checks import workers_of
 from streamsvd.errors import StoreError
+from streamsvd.store.collections import archive, sinks
+from streamsvd.store.writing import row_chunks, rows
 from tests.contracts.verbs import files_in
 from tests.faults.cluster_kit import processes
 
@@ -77,6 +81,15 @@ def client():
         yield client
 
 
+@pytest.fixture(scope="module")
+def here_workers():
+    """Workers in this process."""
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=False, dashboard_address=":0"
+    ) as cluster:
+        yield cluster
+
+
 @pytest.fixture
 def blind(client, tmp_path, monkeypatch):
     """The second worker, which is in another folder than this process and the first."""
@@ -104,9 +117,6 @@ def test_a_worker_that_does_not_see_the_place_of_the_results_is_refused(kept, ve
 
 def die_in_the_middle(marker):
     """In a worker: the first of all that comes to write an array kills its process, which has written something."""
-    from streamsvd.store.collections import archive, sinks
-    from streamsvd.store.writing import row_chunks, rows
-
     for kind in (
         sinks.FileSink,
         sinks.GroupSink,
@@ -127,8 +137,10 @@ def _mortal(kind, marker):
         try:
             os.close(os.open(marker, os.O_CREAT | os.O_EXCL))
         except FileExistsError:
-            return found
-        os.kill(os.getpid(), signal.SIGKILL)
+            pass
+        else:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return found
 
     kind.write = killed
 
@@ -146,6 +158,33 @@ def test_a_worker_that_is_killed_while_it_writes_costs_time_only(kept, verb, tmp
         kept[verb](tmp_path / "there" / "out")
     assert marker.exists()
     assert same_bits(tmp_path / "alone", tmp_path / "there")
+
+
+SINKS = {
+    "project": rows.RowsSink,
+    "convert": row_chunks.RowChunks,
+    "decompress files": sinks.FileSink,
+    "decompress group": sinks.GroupSink,
+    "decompress tensors": sinks.TensorSink,
+    "compress": archive.EditionSink,
+}
+
+
+@pytest.mark.parametrize("verb", SINKS)
+def test_an_error_on_a_worker_leaves_nothing(kept, verb, here_workers, tmp_path, monkeypatch):
+    write, calls = SINKS[verb].write, []
+
+    def full(self, *arguments):
+        calls.append(arguments)
+        if len(calls) > 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path))
+        return write(self, *arguments)
+
+    monkeypatch.setattr(SINKS[verb], "write", full)
+    with Client(here_workers), pytest.raises(OSError, match="No space left"):
+        kept[verb](tmp_path / "out")
+    kept_on = ".unfinished/" if verb == "convert" else "\0"
+    assert [name for name in files_in(tmp_path) if kept_on not in name] == []
 
 
 def same_bits(one, other):

@@ -263,6 +263,24 @@ def test_a_reader_that_cannot_be_sent_is_named_with_what_it_holds(client, tmp_pa
             streamsvd.svd(reader, 3)
 
 
+def test_workers_with_other_kernels_of_blas_are_told_by_every_verb(client, places):
+    _, _, second = places
+    A = streamsvd.open(write("A.zarr"))
+    client.run(os.chdir, str(places[0]))
+    client.run(_other_kernels, workers=[second])
+    try:
+        found = [
+            streamsvd.pca(A, 3).info,
+            streamsvd.lstsq(A, Y).info,
+            streamsvd.sample_rows(A, 60).info,
+        ]
+    finally:
+        client.run(_own_kernels, workers=[second])
+    for info in found:
+        (told,) = [text for text in info.warnings if "different kernels" in text]
+        assert f"1 has abacus 1.0 ({second})" in told
+
+
 class HeldReader:
     """What a user may write: it opens the file once."""
 
@@ -277,16 +295,25 @@ class HeldReader:
 
 DEVICE_VERBS = {
     "svd": lambda A, device: streamsvd.svd(A, 3, route="krylov", device=device).s,
-    "gram": lambda A, device: streamsvd.svd(A, 3, route="gram", device=device).s,
-    "nystrom": lambda A, device: (
-        streamsvd.nystrom(A, n_centres=20, length=3.0, device=device).feature_map.centres
-    ),
     "kernel_ridge": lambda A, device: (
         streamsvd.kernel_ridge(
             A, Y, n_centres=20, length=3.0, ridge=1e-3, device=device
         ).held_out_rmse
     ),
 }
+
+
+def _other_kernels():
+    from streamsvd.engine import worker_report
+
+    worker_report.own_kernels = worker_report.kernels
+    worker_report.kernels = lambda: "abacus 1.0"
+
+
+def _own_kernels():
+    from streamsvd.engine import worker_report
+
+    worker_report.kernels = worker_report.own_kernels
 
 
 def _hide(name):

@@ -18,7 +18,7 @@ LATE_SECONDS = 1.0
 LEAST_KNOWN = 2
 """Finished tasks from which a median is taken."""
 
-KNOWN = 256
+MOST_DURATIONS = 256
 """Finished tasks that are remembered."""
 
 
@@ -48,7 +48,7 @@ class Flights:
     """All of them that have not ended."""
 
     by_key: dict[str, Flight] = field(default_factory=dict)
-    durations: deque[float] = field(default_factory=lambda: deque(maxlen=KNOWN))
+    durations: deque[float] = field(default_factory=lambda: deque(maxlen=MOST_DURATIONS))
     _by_worker: dict[str, dict[str, Flight]] = field(default_factory=dict)
     _by_part: dict[int, dict[str, Flight]] = field(default_factory=dict)
 

@@ -54,14 +54,18 @@ def killed_error(error: Any, what: str, part: str, needs: int) -> StreamSVDError
     worker = error.last_worker
     count, limit = error.allowed_failures + 1, int(worker.memory_limit or 0)
     said = f"{part} of {what} killed {count} workers, the last {worker.address}"
-    if not limit:
+    if needs <= limit or not limit:  # by the plan there was room
+        there = (
+            f", of {show_bytes(limit)} each where the plan needs {show_bytes(needs)}"
+            if limit and needs
+            else ""
+        )
         return StreamSVDError(
-            f"{said}. Look at what its log says last; where memory was short, pass less memory=, or give each worker fewer threads."
+            f"{said}{there}. Look at what its log says last; where memory was short, pass less memory=, or give workers more "
+            "(--memory-limit) or fewer threads."
         )
     remedy = f'Pass memory="{int(SAFE_SHARE * limit) >> 20}MiB", or give workers more memory (--memory-limit) or fewer threads.'
-    return BudgetError(
-        f"{said}, of {show_bytes(limit)} each: a worker", max(needs, limit), limit, remedy
-    )
+    return BudgetError(f"{said}, of {show_bytes(limit)} each: a worker", needs, limit, remedy)
 
 
 def no_workers_error(address: str) -> StoreError:

@@ -13,11 +13,17 @@ from streamsvd.engine.cluster.transfers import Transfers
 from streamsvd.engine.cluster.tree_run import TreeRun
 from streamsvd.engine.submit import GraphCallbacks
 from streamsvd.engine.task import Work
-from streamsvd.engine.task_count import task_level
+from streamsvd.engine.task_count import USUAL_PER_THREAD, task_level
 from streamsvd.engine.tree import Node, cut_tree, missing_spans, nodes_above
 from streamsvd.engine.worker_checks import inspect_workers
 from streamsvd.errors import StreamSVDError
 from streamsvd.store.writing.shield import defer_interrupts
+
+AHEAD = 1
+"""Tasks that wait on a worker beside those that run, so that no thread waits for a message."""
+
+GROWTH = 8
+"""Times that a cluster without a limit is expected to grow."""
 
 
 def run_tree(
@@ -58,11 +64,14 @@ def run_tree(
 
         look()
         n_bytes = work.reader.cost(missing_spans(spans, done), work.pass_)
-        level = task_level(count, n_bytes, sum(beat.threads.values()))
+        threads, ahead = expected_threads(client, beat.threads)
+        level = task_level(count, n_bytes, threads)
         subtrees, joins, root = cut_tree(count, level, done, nodes_above(done, count))
         if root in done:
             return done[root]
-        run = TreeRun(client, beat, work, spans, subtrees, joins, root, done, told, look, needs)
+        run = TreeRun(
+            client, beat, work, spans, subtrees, joins, root, done, told, look, ahead, needs
+        )
         try:
             return run.value()
         finally:
@@ -111,8 +120,7 @@ def find_workers(client: Any, beat: Heartbeat) -> Mapping[str, int]:
     threads = beat.workers(now=True)
     if threads:
         return threads
-    cluster = client.cluster
-    if not (getattr(cluster, "_adaptive", None) or getattr(cluster, "plan", None)):
+    if not (_adaptive(client) or getattr(client.cluster, "plan", None)):
         raise no_workers_error(beat.address)
     wanted = client.submit(int, pure=False)  # a cluster that adapts itself starts one for it
     try:
@@ -120,3 +128,21 @@ def find_workers(client: Any, beat: Heartbeat) -> Mapping[str, int]:
     finally:
         wanted.release()
     return beat.workers(now=True)
+
+
+def expected_threads(client: Any, threads: Mapping[str, int]) -> tuple[int, int]:
+    """Threads that a pass may come to have, and tasks that wait on a worker: of a cluster that adapts itself as many as there are.
+
+    Such a cluster grows by what it sees waiting; workers that come take it from those that have it.
+    """
+    adaptive, total = _adaptive(client), sum(threads.values())
+    if adaptive is None:
+        return total, AHEAD
+    most, each = adaptive.maximum, max(threads.values(), default=1)
+    limit = int(most) * each if most < float("inf") else GROWTH * total
+    return max(total, limit), 2 * USUAL_PER_THREAD
+
+
+def _adaptive(client: Any) -> Any | None:
+    """What grows and shrinks the cluster of a client by what waits on it; None where it stays as it is, or nothing is known of it."""
+    return getattr(client.cluster, "_adaptive", None)

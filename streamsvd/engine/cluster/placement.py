@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Mapping
 
 
-class Placement:
+class SubtreePlacement:
     """Parts of a pass, numbered in their order, that no worker has begun.
 
     Parameters

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from streamsvd.engine.blas import in_one_thread
-from streamsvd.engine.cluster.sizes import SubtreeSum
 from streamsvd.engine.cluster.stopping import task_is_unwanted
 from streamsvd.engine.passes import Span
-from streamsvd.engine.task import Work, absorb, counted, merge, run_span
+from streamsvd.engine.task import Work, absorb, count_task, merge, run_span
+from streamsvd.engine.value_bytes import bytes_of
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SubtreeSum:
+    """What a task hands back: the sum of a node of the tree, with its size."""
+
+    value: Any
+
+    def __sizeof__(self) -> int:
+        return bytes_of(self.value)
 
 
 @in_one_thread
@@ -19,7 +29,7 @@ def run_subtree(work: Work[Any], spans: Sequence[Span], name: str) -> SubtreeSum
 
     At most one sum a level of the subtree waits at any moment; they are joined where they lie, for nobody else has them.
     """
-    with counted(name):
+    with count_task(name):
         there = replace(work, is_unwanted=task_is_unwanted())
         waiting: list[tuple[int, Any]] = []
         for span in spans:

@@ -23,10 +23,9 @@ from streamsvd.engine.cluster.losses import (
     is_killed,
     killed_error,
 )
-from streamsvd.engine.cluster.placement import Placement
-from streamsvd.engine.cluster.sizes import SubtreeSum
+from streamsvd.engine.cluster.placement import SubtreePlacement
 from streamsvd.engine.cluster.stopping import wait_on_workers
-from streamsvd.engine.cluster.subtree import join_sums, run_subtree
+from streamsvd.engine.cluster.subtree import SubtreeSum, join_sums, run_subtree
 from streamsvd.engine.cluster.transfers import Transfers
 from streamsvd.engine.passes import Span
 from streamsvd.engine.reader import MatrixReader
@@ -90,7 +89,7 @@ class TreeRun:
     renewed: int = 0
     helped_s: float = 0.0
     operand: Any = None
-    placement: Placement = field(init=False)
+    placement: SubtreePlacement = field(init=False)
     transfers: Transfers = field(init=False)
     above: dict[Node, Join] = field(init=False)
     below: dict[Node, Join] = field(init=False)
@@ -103,7 +102,7 @@ class TreeRun:
         self.parts = {subtree.node: part for part, subtree in enumerate(self.subtrees)}
         self.spans_wanted = sum(subtree.stop - subtree.first for subtree in self.subtrees)
         self.transfers = Transfers(self.client, self.beat, self.told.on_remark)
-        self.placement = Placement(len(self.subtrees), self.beat.threads)
+        self.placement = SubtreePlacement(len(self.subtrees), self.beat.threads)
 
     def value(self) -> Any:
         """The sum of the root."""

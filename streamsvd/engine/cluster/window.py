@@ -11,9 +11,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, TypeVar
 
-from dask.sizeof import sizeof
-
-from streamsvd.engine.cluster.flights import KNOWN, LATE, LATE_SECONDS, LEAST_KNOWN
+from streamsvd.engine.cluster.flights import LATE, LATE_SECONDS, LEAST_KNOWN, MOST_DURATIONS
 from streamsvd.engine.cluster.heartbeat import BEAT_SECONDS, Heartbeat
 from streamsvd.engine.cluster.losses import (
     is_connection_lost,
@@ -22,11 +20,11 @@ from streamsvd.engine.cluster.losses import (
     killed_error,
 )
 from streamsvd.engine.cluster.passes import on_cluster
-from streamsvd.engine.cluster.sizes import bytes_of
 from streamsvd.engine.cluster.stopping import task_is_unwanted
 from streamsvd.engine.cluster.transfers import Transfers
 from streamsvd.engine.item_task import ItemWork, run_item
 from streamsvd.engine.task import RunCancelled
+from streamsvd.engine.value_bytes import bytes_of
 from streamsvd.engine.worker_checks import inspect_workers
 from streamsvd.errors import StreamSVDError
 from streamsvd.store.writing.shield import defer_interrupts
@@ -45,11 +43,8 @@ class ItemResult:
 
     value: Any
 
-
-@sizeof.register(ItemWork)  # type: ignore[untyped-decorator]
-@sizeof.register(ItemResult)  # type: ignore[untyped-decorator]
-def _size(value: Any) -> int:
-    return bytes_of(value)
+    def __sizeof__(self) -> int:
+        return bytes_of(self.value)
 
 
 def run_item_there(work: ItemWork[S, Item, R], item: Item) -> ItemResult:
@@ -157,7 +152,7 @@ class ItemWindow:
     waiting: deque[Waiting] = field(default_factory=deque)
     shared: Any = None
     threads: Mapping[str, int] = field(default_factory=dict)
-    durations: deque[float] = field(default_factory=lambda: deque(maxlen=KNOWN))
+    durations: deque[float] = field(default_factory=lambda: deque(maxlen=MOST_DURATIONS))
     losses: int = 0
     transfers: Transfers = field(init=False)
 

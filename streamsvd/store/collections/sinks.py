@@ -26,7 +26,7 @@ from streamsvd.store.writing.partial import LOCK
 from streamsvd.store.writing.shield import defer_interrupts
 
 Array = npt.NDArray[Any]
-UNFINISHED = ".partial"
+PARTIAL_ENDING = ".partial"
 """End of the name of a file that is not whole."""
 
 
@@ -88,7 +88,7 @@ class FileSink:
 
     def write(self, name: str, values: Array, /) -> None:
         path = self.folder / f"{name}.npy"
-        partial = self.folder / f"{uuid.uuid4().hex}{UNFINISHED}"
+        partial = self.folder / f"{uuid.uuid4().hex}{PARTIAL_ENDING}"
         with explain_errors(f"{name} of {self.place}"), defer_interrupts():
             with partial.open("xb") as file:
                 np.save(file, values, allow_pickle=False)

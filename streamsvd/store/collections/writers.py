@@ -18,7 +18,7 @@ from streamsvd.checks.paths import PathOrUrl
 from streamsvd.store.collections.origin import Origin
 from streamsvd.store.collections.safetensors import lay_out_tensors, plan_tensors
 from streamsvd.store.collections.sinks import (
-    UNFINISHED,
+    PARTIAL_ENDING,
     ArraySink,
     FileSink,
     GroupSink,
@@ -74,7 +74,7 @@ def new_collection(
             sink = lay_out(place, begun[0].folder.absolute(), shapes, origins)
         yield sink
         with explain_errors(place, INTACT), defer_interrupts():
-            begun[0].location.remove_ending(UNFINISHED)  # of workers that were killed
+            begun[0].location.remove_ending(PARTIAL_ENDING)  # of workers that were killed
             begun[0].publish(overwrite=overwrite)
     except BaseException:
         for partial in begun:
@@ -93,7 +93,7 @@ def _lay_out_group(
             name,
             shape=shape,
             chunks=tuple(max(1, extent) for extent in shape),
-            dtype=_delivered(kind) if origin is None else np.dtype(origin.dtype),
+            dtype=_delivered_type(kind) if origin is None else np.dtype(origin.dtype),
             attributes=None if origin is None else json.loads(origin.attributes),
             dimension_names=None if origin is None else origin.dimensions,
             config={"write_empty_chunks": True},
@@ -152,6 +152,6 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def _delivered(kind: str) -> np.dtype[Any]:
+def _delivered_type(kind: str) -> np.dtype[Any]:
     """Type in which arrays of a stored type are delivered."""
     return np.dtype(np.float32 if kind == BRAIN else kind)

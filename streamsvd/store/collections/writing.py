@@ -45,7 +45,15 @@ def check_target(place: PathOrUrl, names: Iterable[str], *, overwrite: bool) -> 
         _check_name(place, name, known)
 
 
-RESERVED_NAMES = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata", "writing.lock")
+RESERVED_NAMES = (
+    "zarr.json",
+    ".zarray",
+    ".zgroup",
+    ".zattrs",
+    ".zmetadata",
+    "writing.lock",
+    "writing.scratch",
+)
 LONGEST_NAME = 200
 """Bytes of a part of a name that every file system takes."""
 

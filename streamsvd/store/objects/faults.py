@@ -47,17 +47,23 @@ CODES = {
 
 def is_absent(error: BaseException) -> bool:
     """Whether an error says that there is no such object, and its bucket is there."""
-    from obstore.exceptions import NotFoundError
+    absent = isinstance(error, FileNotFoundError) or "NotFoundError" in _obstore_classes(error)
+    return absent and "NoSuchBucket" not in str(error)
 
-    return isinstance(error, FileNotFoundError | NotFoundError) and "NoSuchBucket" not in str(error)
+
+def is_denial(error: BaseException | None) -> bool:
+    """Whether an error says that something may not be read, or is not there: some stores do not tell which."""
+    return error is not None and "status code: 403" in str(error) and "AccessDenied" in str(error)
 
 
 def is_fault(error: BaseException) -> bool:
     """Whether an error is one of the client of stores of objects."""
-    from obstore.exceptions import BaseError
+    return bool(_obstore_classes(error)) or "Debug source" in str(error)
 
-    names = type(error).__module__.partition(".")[0]
-    return isinstance(error, BaseError) or names == "obstore" or "Debug source" in str(error)
+
+def _obstore_classes(error: BaseException) -> list[str]:
+    """Names of the classes of an error that are the client's; it need not be installed to tell."""
+    return [c.__name__ for c in type(error).__mro__ if c.__module__.partition(".")[0] == "obstore"]
 
 
 def store_error(error: BaseException, doing: Action, url: str, key: str = "") -> StoreError:

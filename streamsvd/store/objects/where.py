@@ -25,6 +25,13 @@ from streamsvd.store.objects.remote import RemoteObjects
 RETRIES: dict[str, Any] = {"max_retries": 6, "retry_timeout": timedelta(seconds=60)}
 """For answers such as 503, for connections that are refused or break off, and for requests that hang."""
 
+BACKOFF: dict[str, Any] = {
+    "init_backoff": timedelta(seconds=0.2),
+    "max_backoff": timedelta(seconds=15),
+    "base": 4,
+}
+"""How long is waited before it is tried again: at random up to four times as long as before, about 20 s in all."""
+
 LIMITS: dict[str, Any] = {
     "connect_timeout": timedelta(seconds=10),
     "read_timeout": timedelta(seconds=30),
@@ -72,21 +79,25 @@ def object_store(url: str) -> Any:
         raise StoreError(
             f"{url} is a URL of the unknown kind {scheme_of(url)}://. Check the address; {known} are known."
         )
-    options, retries = _settings(provider, url)
-    return _opened(url, os.getpid(), environment_of(provider), options, retries)
+    return _open_store(url, os.getpid(), environment_of(provider), *_settings(provider, url))
 
 
-def _settings(provider: Provider, url: str) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """Options of the client and of its tries, as keys of what is kept."""
+def _settings(provider: Provider, url: str) -> tuple[tuple[Any, ...], ...]:
+    """Options of the client, of its tries and of the time between them, as keys of what is kept."""
     endpoints = [v for k, v in environment_of(provider) if "ENDPOINT" in k.upper()]
     plain = any(text.lower().startswith("http://") for text in (url, *endpoints))
     options = LIMITS | ({"allow_http": True} if plain else {})
-    return tuple(sorted(options.items())), tuple(sorted(RETRIES.items()))
+    return tuple(tuple(sorted(found.items())) for found in (options, RETRIES, BACKOFF))
 
 
 @lru_cache(maxsize=256)
-def _opened(
-    url: str, process: int, environment: object, options: tuple[Any, ...], retries: tuple[Any, ...]
+def _open_store(
+    url: str,
+    process: int,
+    environment: object,
+    options: tuple[Any, ...],
+    retries: tuple[Any, ...],
+    backoff: tuple[Any, ...],
 ) -> Any:
     del process, environment  # they say which one it is
     try:
@@ -97,7 +108,10 @@ def _opened(
         ) from None
     provider = provider_of(url)
     assert provider is not None
-    how = {"client_options": dict(options), "retry_config": dict(retries)}
+    how = {
+        "client_options": dict(options),
+        "retry_config": dict(retries) | {"backoff": dict(backoff)},
+    }
     try:
         if scheme_of(url) in ("http", "https"):  # also an address that some provider has
             return HTTPStore.from_url(url, **how)

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import Any, TypeVar
 
 from streamsvd.checks.paths import Url
@@ -22,7 +23,9 @@ PART_BYTES = 16 << 20
 """Of a file that is put in parts."""
 PATIENCE_S = 60.0
 """After which nothing is tried again."""
-_USED = re.compile(r"after (\d+) retries, max_retries: (\d+)")
+_TRIES_TAKEN = re.compile(r"after (\d+) retries, max_retries: (\d+)")
+ITEMS_AT_ONCE = 4096
+"""That wait for one of the requests in flight."""
 KEYS_AT_ONCE = 1000
 """Of a request that removes several objects."""
 
@@ -146,7 +149,7 @@ def _until_answered(request: Callable[[], object]) -> None:
             request()
             return
         except GenericError as error:
-            used = _USED.search(str(error))
+            used = _TRIES_TAKEN.search(str(error))
             spent = used is not None and used[1] == used[2]
             if (
                 not left
@@ -174,19 +177,16 @@ def in_words(doing: Action, place: Url) -> Iterator[None]:
 
 def in_flight(work: Callable[[T], None], items: Iterable[T]) -> None:
     """Do something for all items, several at once; the first error is raised when what had begun is over."""
-    items = list(items)
-    if len(items) < 2:
-        for item in items:
-            work(item)
-        return
+    left = iter(items)
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        futures = [pool.submit(work, item) for item in items]
-        try:
-            for future in futures:
-                future.result()
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+        while some := list(islice(left, ITEMS_AT_ONCE)):
+            futures = [pool.submit(work, item) for item in some]
+            try:
+                for future in futures:
+                    future.result()
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
 
 
 def bucket_at(place: Url) -> Bucket:

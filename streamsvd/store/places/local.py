@@ -20,7 +20,8 @@ from streamsvd.store.writing.placing import put_back, put_in_place
 from streamsvd.store.writing.resumable import ResumableFolder
 from streamsvd.store.writing.trial import try_place
 
-SCRATCH = "scratch"
+SCRATCH = "writing.scratch"
+"""What no array is called; see the names that collections may not have."""
 PARTIAL = ".partial"
 """End of the name of a file that is not whole."""
 

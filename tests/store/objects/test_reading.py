@@ -24,12 +24,10 @@ DATA = r"/c/|/\d+\.\d+$"
 
 
 @pytest.fixture
-def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few tries and little patience, so that a test of what never comes is quick."""
-    retries = {"max_retries": 2, "retry_timeout": timedelta(seconds=3)}
+def few_tries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a test of what never comes is quick."""
+    retries = {"max_retries": 1, "retry_timeout": timedelta(seconds=60)}
     monkeypatch.setattr(where, "RETRIES", retries)
-    patience = {name: timedelta(seconds=0.5) for name in where.LIMITS}
-    monkeypatch.setattr(where, "LIMITS", patience)
 
 
 @pytest.fixture
@@ -127,6 +125,7 @@ FAULTS = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("layout", ["v3", "sharded"], indirect=True)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_what_the_network_does_changes_no_bit(url: str, flaky: FlakyProxy, fault: str) -> None:
     FAULTS[fault](flaky)
@@ -136,23 +135,28 @@ def test_what_the_network_does_changes_no_bit(url: str, flaky: FlakyProxy, fault
 HOPELESS = {
     "503 for ever": (
         lambda p: p.answer(503, key=DATA),
-        r"cannot read 'c/\d/0' of s3://b\w+/below/A.zarr: s3://b\w+ answers 503 SlowDown, 3 tries in",
+        r"cannot read 'c/\d/0' of s3://b\w+/below/A.zarr: s3://b\w+ answers 503 SlowDown, 2 tries in",
     ),
-    "resets for ever": (lambda p: p.add("reset", key=DATA), "broke off before all had come, 3 tries"),
+    "resets for ever": (lambda p: p.add("reset", key=DATA), "broke off before all had come, 2 tries"),
     "bodies cut for ever": (lambda p: p.add("cut", key=DATA, after=9), "broke off before all"),
-    "a request that hangs": (lambda p: p.add("hang", key=DATA), "gave no answer in time, 3 tries"),
+    "a request that hangs": (lambda p: p.add("hang", key=DATA), "gave no answer in time, 2 tries"),
     "a body that stalls": (lambda p: p.add("hang", key=DATA, after=9), "gave no answer in time"),
     "403": (lambda p: p.answer(403, key=DATA), r"s3://b\w+ does not allow it \(403 AccessDenied\)"),
     "401": (lambda p: p.answer(401, key=DATA), "credentials for s3://b"),
 }  # fmt: skip
 
 
-@pytest.mark.usefixtures("small_limits")
+@pytest.mark.usefixtures("few_tries")
 @pytest.mark.parametrize("fault", HOPELESS)
-def test_what_never_comes_ends_in_a_sentence(plain_url: str, flaky: FlakyProxy, fault: str) -> None:
+def test_what_never_comes_ends_in_a_sentence(
+    plain_url: str, flaky: FlakyProxy, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     inject, words = HOPELESS[fault]
-    source = open_source(plain_url)
+    opened = pickle.dumps(open_source(plain_url))
+    patience = {name: timedelta(seconds=1) for name in where.LIMITS}
+    monkeypatch.setattr(where, "LIMITS", patience)  # of what is opened from here on
     inject(flaky)
+    source = pickle.loads(opened)
     with pytest.raises(StoreError, match=words) as caught:
         read_all(source)
     said = str(caught.value)
@@ -163,7 +167,7 @@ def test_what_never_comes_ends_in_a_sentence(plain_url: str, flaky: FlakyProxy, 
     assert str(pickle.loads(pickle.dumps(caught.value))) == said
 
 
-@pytest.mark.usefixtures("small_limits")
+@pytest.mark.usefixtures("few_tries")
 @pytest.mark.parametrize(
     ("status", "words"),
     [(403, "does not allow it"), (503, "answers 503"), (401, "credentials")],
@@ -177,7 +181,18 @@ def test_opening_says_it_too(plain_url: str, flaky: FlakyProxy, status: int, wor
     assert "Restore" not in str(caught.value)
 
 
-@pytest.mark.usefixtures("small_limits")
+@pytest.mark.parametrize("layout", ["v2"], indirect=True)
+def test_a_bucket_that_may_not_be_listed_refuses_what_it_has_not(
+    url: str, flaky: FlakyProxy
+) -> None:
+    flaky.answer(403, key=r"zarr\.json$|\.zgroup$")
+    assert_array_equal(read_all(open_source(url)), values())
+    flaky.answer(403, key=r"\.zattrs$")
+    with pytest.raises(StoreError, match="'.zattrs' of .* does not allow it"):
+        open_source(url)
+
+
+@pytest.mark.usefixtures("few_tries")
 def test_a_store_that_is_not_there_is_told_from_an_array_that_is_not(
     bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,7 +207,7 @@ def test_a_store_that_is_not_there_is_told_from_an_array_that_is_not(
         open_source("foo://there/A.zarr")
 
 
-@pytest.mark.usefixtures("small_limits")
+@pytest.mark.usefixtures("few_tries")
 def test_without_credentials_the_variables_are_named(
     bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

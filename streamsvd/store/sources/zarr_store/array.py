@@ -165,6 +165,8 @@ def open_node(source: Path | str | Store) -> zarr.Array | zarr.Group:
     try:
         return open_unconsolidated(store)
     except FileNotFoundError as error:
+        if isinstance(store, UrlStore) and store.denial is not None:
+            raise store.denial from error
         if isinstance(source, Path):
             check_metadata(source)
             refuse_own_output(source)

@@ -52,7 +52,7 @@ _last_sizes: MutableMapping[Any, int] = weakref.WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Wanted:
+class ChunkPart:
     """A piece of a chunk, where it belongs, and where it lies in its shard."""
 
     piece: ChunkPiece
@@ -98,7 +98,7 @@ def _whole_chunks(array: ChunkedArray, box: Box, place: npt.NDArray[Any]) -> Ite
     most, is_plain = array.decoder.encoded_limit, array.decoder.is_plain
     for piece in chunk_pieces(box, array.decoder.shape):
         key = array.encode_key(piece.coords)
-        wanted = Wanted(piece, key, place[piece.target_box])
+        wanted = ChunkPart(piece, key, place[piece.target_box])
         likely = most if is_plain else _last_sizes.get(array, 0)
         yield Order(array.store, key, None, most, likely, (wanted,))
 
@@ -111,15 +111,15 @@ def _inner_chunks(
         if found.index is None:
             array.check_absent(array.encode_key(shard.coords))
         target = place[shard.target_box]
-        batch: list[Wanted] = []
+        batch: list[ChunkPart] = []
         for piece in chunk_pieces(shard.chunk_box, array.decoder.shape):
             label = array.label(piece.coords, shard.coords)
             span = array.inner_span(found.index, piece.coords, label)
-            batch.append(Wanted(piece, label, target[piece.target_box], span))
+            batch.append(ChunkPart(piece, label, target[piece.target_box], span))
             if sum(w.span.length for w in batch if w.span) >= PIECE_BYTES:
-                yield from _joined(array, shard.coords, found, batch)
+                yield from _neighbour_orders(array, shard.coords, found, batch)
                 batch = []
-        yield from _joined(array, shard.coords, found, batch)
+        yield from _neighbour_orders(array, shard.coords, found, batch)
 
 
 def _with_indices(
@@ -159,14 +159,14 @@ def _with_indices(
                 future.cancel()
 
 
-def _joined(
-    array: ChunkedArray, shard: Coords, found: ReadIndex, batch: Sequence[Wanted]
+def _neighbour_orders(
+    array: ChunkedArray, shard: Coords, found: ReadIndex, batch: Sequence[ChunkPart]
 ) -> Iterator[Order]:
     """Requests for inner chunks of one shard: neighbours in one, in the order in which they lie."""
     absent = tuple(wanted for wanted in batch if wanted.span is None)
     if absent:
         yield Order(array.store, None, None, 0, purpose=absent)
-    run: list[Wanted] = []
+    run: list[ChunkPart] = []
     begin = end = 0
     for wanted in sorted((w for w in batch if w.span), key=_begin_of):
         assert wanted.span is not None
@@ -183,7 +183,7 @@ def _joined(
         yield _run_order(array, shard, found, run, begin, end)
 
 
-def _begin_of(wanted: Wanted) -> int:
+def _begin_of(wanted: ChunkPart) -> int:
     return 0 if wanted.span is None else wanted.span.start or 0
 
 
@@ -191,7 +191,7 @@ def _run_order(
     array: ChunkedArray,
     shard: Coords,
     found: ReadIndex,
-    run: Iterable[Wanted],
+    run: Iterable[ChunkPart],
     begin: int,
     end: int,
 ) -> Order:
@@ -205,15 +205,15 @@ def _run_order(
 class _Run:
     """Inner chunks of one request, and the index that led to them."""
 
-    parts: tuple[Wanted, ...]
+    parts: tuple[ChunkPart, ...]
     found: ReadIndex
 
-    def __iter__(self) -> Iterator[Wanted]:
+    def __iter__(self) -> Iterator[ChunkPart]:
         return iter(self.parts)
 
 
 def _part_of(
-    array: ChunkedArray, order: Order, answer: Answer | None, wanted: Wanted
+    array: ChunkedArray, order: Order, answer: Answer | None, wanted: ChunkPart
 ) -> npt.NDArray[Any] | None:
     """The bytes of one chunk within an answer; None for a chunk that is absent."""
     if answer is None or order.key is None:

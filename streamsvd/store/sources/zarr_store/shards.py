@@ -110,11 +110,11 @@ class KeptIndices:
                 self._held.popitem(last=False)
 
 
-_kept: MutableMapping[Any, KeptIndices] = weakref.WeakKeyDictionary()
-_kept_lock = threading.Lock()
+_index_stores: MutableMapping[Any, KeptIndices] = weakref.WeakKeyDictionary()
+_index_lock = threading.Lock()
 
 
 def kept_indices(array: Any, shards: Shards) -> KeptIndices:
     """What is kept of an array."""
-    with _kept_lock:
-        return _kept.setdefault(array, KeptIndices(shards.most_kept))
+    with _index_lock:
+        return _index_stores.setdefault(array, KeptIndices(shards.most_kept))

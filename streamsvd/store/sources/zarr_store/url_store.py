@@ -15,10 +15,12 @@ from streamsvd.store.objects import object_store
 from streamsvd.store.objects.faults import (
     Action,
     is_absent,
+    is_denial,
     is_fault,
     raise_fault,
     store_error,
 )
+from streamsvd.store.sources.kinds import ZARR_METADATA
 
 
 class UrlStore(ObjectStore):  # type: ignore[misc]  # zarr is Any to mypy
@@ -28,11 +30,17 @@ class UrlStore(ObjectStore):  # type: ignore[misc]  # zarr is Any to mypy
     ----------
     url
         Of a kind that `object_store` opens.
+
+    Attributes
+    ----------
+    denial
+        The first refusal of metadata by which zarr tells formats apart: a bucket that may not be listed refuses what it has not.
     """
 
     def __init__(self, url: str) -> None:
         super().__init__(object_store(url), read_only=True)
         self.url = url.rstrip("/")
+        self.denial: StoreError | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return UrlStore, (self.url,)
@@ -55,14 +63,21 @@ class UrlStore(ObjectStore):  # type: ignore[misc]  # zarr is Any to mypy
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
         """An object or a part of it; None if there is none."""
-        with contextlib.suppress(FileNotFoundError), self._in_words("read", key):
-            import obstore
+        try:
+            with self._in_words("read", key):
+                import obstore
 
-            if byte_range is not None:
-                return await super().get(key, prototype, byte_range)
-            found = await obstore.get_async(self.store, key)  # tells a bucket that is not there
-            return prototype.buffer.from_bytes(await found.bytes_async())
-        return None
+                if byte_range is not None:
+                    return await super().get(key, prototype, byte_range)
+                found = await obstore.get_async(self.store, key)  # tells a bucket that is not there
+                return prototype.buffer.from_bytes(await found.bytes_async())
+        except FileNotFoundError:
+            return None
+        except StoreError as error:
+            if key.rpartition("/")[2] not in ZARR_METADATA or not is_denial(error.__cause__):
+                raise
+            self.denial = self.denial or error
+            return None
 
     async def exists(self, key: str) -> bool:
         """Whether there is an object."""

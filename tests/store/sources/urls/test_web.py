@@ -16,6 +16,7 @@ from numpy.testing import assert_array_equal
 
 import streamsvd
 from streamsvd.errors import ShapeError, SpecError, StoreError
+from streamsvd.store.objects import object_store
 from streamsvd.store.sight import addresses
 from streamsvd.store.sources.opening import open_source
 from streamsvd.store.sources.urls.runs import byte_runs
@@ -106,7 +107,7 @@ def test_files_of_numbers_are_read_by_ranges(folder: Path, server: FlakyProxy) -
     assert server.count("GET") == sum("range" in r.headers for r in server.requests if r.verb == "GET")  # fmt: skip
 
 
-def test_a_file_in_a_bucket_is_read_on_a_cluster_as_here(folder: Path, server: FlakyProxy) -> None:
+def test_a_file_is_read_on_a_cluster_as_here(folder: Path, server: FlakyProxy) -> None:
     distributed = pytest.importorskip("distributed")
     A, _ = files(folder)["rows.npy"]
     with (
@@ -117,6 +118,15 @@ def test_a_file_in_a_bucket_is_read_on_a_cluster_as_here(folder: Path, server: F
     ):
         there = streamsvd.svd(f"{server.url}/rows.npy", 3, tol=None, memory="256MiB")
     assert_array_equal(there.s, streamsvd.svd(A, 3, tol=None, memory="256MiB").s)
+
+
+def test_a_file_in_a_bucket_is_read_by_ranges(folder: Path, bucket: str) -> None:
+    for name, (A, asked) in files(folder).items():
+        object_store(bucket).put(f"below/{name}", (folder / name).read_bytes())
+        source = open_source(f"{bucket}/below/{name}", **asked)
+        assert source.name == f"{bucket}/below/{name}"
+        rows, columns = (slice(extent // 3, extent // 2) for extent in A.shape)
+        assert_array_equal(read_part(source, rows, columns), A[rows, columns])
 
 
 @given(st.data())

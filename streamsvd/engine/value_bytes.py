@@ -1,26 +1,16 @@
-"""What dask is told of the size of what passes hand around, so that it places, moves and spills by bytes that are there."""
+"""What values weigh that passes hand around: dask asks for it, so that it places, moves and spills by bytes that are there."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import numpy as np
-from dask.sizeof import sizeof
-
-from streamsvd.engine.task import Work
 
 DEPTH = 8
 """Of values within values that are looked into; arrays lie no deeper."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class SubtreeSum:
-    """What a task hands back: the sum of a node of the tree, under a name of which dask knows the size."""
-
-    value: Any
 
 
 def bytes_of(value: Any, depth: int = DEPTH) -> int:
@@ -36,9 +26,3 @@ def bytes_of(value: Any, depth: int = DEPTH) -> int:
     if is_dataclass(value) and not isinstance(value, type):
         return sum(bytes_of(getattr(value, f.name, None), depth - 1) for f in fields(value))
     return sys.getsizeof(value)
-
-
-@sizeof.register(Work)  # type: ignore[untyped-decorator]
-@sizeof.register(SubtreeSum)  # type: ignore[untyped-decorator]
-def _size(value: Any) -> int:
-    return bytes_of(value)
