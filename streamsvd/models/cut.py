@@ -128,8 +128,8 @@ class BlockCut:
     readers
         Threads that read a run together, each other chunks.
     tasks
-        Runs that are read and made parts of at once in a process, each on one thread; 0 where one piece after another is made, on all
-        threads.
+        Runs that are read and made parts of at once in a process, each on one thread; 0 where one piece after another is made at home, by
+        all threads.
     worker_bytes, found_bytes
         What the tasks of a worker of a cluster take, and what comes home of a run.
     """
@@ -145,6 +145,8 @@ class BlockCut:
     found_bytes: int = 0
 
 
+FEW_RUNS = 2
+"""Runs for each thread up to which threads share every piece: then none is idle at the end."""
 USUAL_THREADS = 2
 """Threads for which rows are cut, as bits depend on the cut; with the memory for one alone, for one."""
 
@@ -200,7 +202,7 @@ def plan_cut(
         cost = PieceCost(width, kept, source.dtype.kind == "c", spec.u, 1, copies)
         run = min(run, count)
         reading = (1 + turned) * run * row + source.read_bytes
-        if not is_on_cluster() and count <= run:
+        if not is_on_cluster() and (threads == 1 or count <= FEW_RUNS * threads * run):
             return cut
         return _in_tasks(cut, cost, run, reading, 0 if grows else run * row, budget, threads)
 
@@ -252,7 +254,7 @@ def _with_threads(
 def _in_tasks(
     cut: BlockCut, cost: PieceCost, run: int, reading: int, kept: int, budget: int, threads: int
 ) -> BlockCut:
-    """The cut with as many tasks at once as there is memory for, of a run of rows each; on a cluster one is enough.
+    """The cut with tasks of a run of rows each: one for each thread if there is memory for all, on a cluster as many as there is for.
 
     Parameters
     ----------
@@ -269,7 +271,7 @@ def _in_tasks(
     home = cost.model_bytes(height)
     if not there and cost.width >= DENSE_WIDTH:  # what is done at home has all threads of BLAS
         return cut
-    for tasks in range(threads, 0 if there else 1, -1):
+    for tasks in range(threads, 0 if there else threads - 1, -1):
         worker = BASE_BYTES + tasks * (task + WINDOW * found)
         needed = max(home + 3 * found, worker) if there else home + worker - BASE_BYTES
         if needed <= budget:
