@@ -15,8 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import dask
 import numpy as np
 from distributed import Client, LocalCluster
+from distributed.core import Status
 from distributed.diagnostics.plugin import SchedulerPlugin
 
 TASKS = ("subtree", "join", "span", "item")
@@ -25,25 +27,30 @@ TASKS = ("subtree", "join", "span", "item")
 
 @dataclass(eq=False)
 class Disturbance(SchedulerPlugin):
-    """Sends a signal to the worker that has just been given a task, at the task of this number, counted from 1.
+    """Sends a signal to the worker that has just been given a task, or ended it, at the task of this number, counted from 1.
 
     Attributes
     ----------
     at, number
         Which task; and the signal.
+    moment
+        Of the task, as the scheduler calls it: ``"processing"`` when a worker is given it, ``"memory"`` when its value lies
+        there.
     pids
         Process of each worker, by its address.
     all_workers
         Whether all workers get the signal.
-    count, struck
-        Tasks given so far, and who was signalled.
+    count, parts, struck
+        Tasks given so far, second tries apart, what they were of, and who was signalled.
     """
 
     at: int
     number: int = signal.SIGKILL
+    moment: str = "processing"
     pids: dict[str, int] = field(default_factory=dict)
     all_workers: bool = False
     count: int = 0
+    parts: set[str] = field(default_factory=set)
     struck: list[str] = field(default_factory=list)
     scheduler: Any = None
 
@@ -51,22 +58,40 @@ class Disturbance(SchedulerPlugin):
         self.scheduler = scheduler
 
     def transition(self, key: Any, start: str, finish: str, *args: Any, **options: Any) -> None:
-        if finish != "processing" or not str(key).startswith(TASKS):
+        if finish != self.moment or not str(key).startswith(TASKS):
             return
+        part = str(key)
+        if not part.startswith("item"):
+            part = part.rpartition("-")[0]  # without the number of the try
+        if part in self.parts:
+            return
+        self.parts.add(part)
         self.count += 1
         if self.count == self.at:
-            worker = self.scheduler.tasks[key].processing_on.address
+            task = self.scheduler.tasks[key]
+            worker = (task.processing_on or next(iter(task.who_has))).address
             for address in list(self.pids) if self.all_workers else [worker]:
                 self.struck.append(address)
                 os.kill(self.pids[address], self.number)
 
 
+PROCESSES = {
+    "distributed.worker.multiprocessing-method": "forkserver",
+    # A worker that is away when it was away so long ago too is given up with its nanny, killed twice as it may be.
+    "distributed.deploy.lost-worker-timeout": "1 h",
+}
+
+
 @contextlib.contextmanager
 def processes(count: int, **options: Any) -> Iterator[tuple[LocalCluster, Client]]:
-    """A cluster of workers in processes of their own, of one thread each, under nannies."""
+    """A cluster of workers in processes of their own, of one thread each, under nannies.
+
+    They are forked from a process that has imported what they need: seconds sooner, also those that take the place of others.
+    """
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     known = {"threads_per_worker": 1, "dashboard_address": ":0", "memory_limit": 0}
     with (
+        dask.config.set(PROCESSES),
         LocalCluster(n_workers=count, processes=True, **known | options) as cluster,
         Client(cluster) as client,
     ):
@@ -77,8 +102,16 @@ def processes(count: int, **options: Any) -> Iterator[tuple[LocalCluster, Client
 def disturbed(
     cluster: LocalCluster, client: Client, at: int, **options: Any
 ) -> Iterator[Disturbance]:
-    """A disturbance while the block lasts."""
-    plugin = Disturbance(at, pids=client.run(os.getpid), **options)
+    """A disturbance while the block lasts; it begins once every worker is there, and its nanny knows of it and would mend it."""
+    nannies = cluster.workers.values()
+
+    def all_there() -> bool:
+        known = {nanny.worker_address for nanny in nannies if nanny.status == Status.running}
+        return len(known) == len(cluster.worker_spec) and known == set(cluster.scheduler.workers)
+
+    wait_until(all_there, "all workers under their nannies")
+    pids = {nanny.worker_address: nanny.pid for nanny in nannies}
+    plugin = Disturbance(at, pids=pids, **options)
     client.register_plugin(plugin, name="disturbance")
     try:
         yield cluster.scheduler.plugins["disturbance"]

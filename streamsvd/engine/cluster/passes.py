@@ -69,9 +69,7 @@ def run_tree(
         subtrees, joins, root = cut_tree(count, level, done, nodes_above(done, count))
         if root in done:
             return done[root]
-        run = TreeRun(
-            client, beat, work, spans, subtrees, joins, root, done, told, look, ahead, needs
-        )
+        run = TreeRun(client, beat, work, subtrees, joins, root, done, told, look, ahead, needs)
         try:
             return run.value()
         finally:

@@ -13,28 +13,19 @@ from typing import Any, TypeVar
 
 from streamsvd.engine.cluster.flights import LATE, LATE_SECONDS, LEAST_KNOWN, SAMPLE_TASKS
 from streamsvd.engine.cluster.heartbeat import BEAT_SECONDS, Heartbeat
-from streamsvd.engine.cluster.losses import (
-    is_connection_lost,
-    is_input_lost,
-    is_killed,
-    killed_error,
-)
 from streamsvd.engine.cluster.passes import on_cluster
+from streamsvd.engine.cluster.sent_work import SentWork
 from streamsvd.engine.cluster.stopping import task_is_unwanted
 from streamsvd.engine.cluster.transfers import Transfers
 from streamsvd.engine.item_task import ItemWork, run_item
 from streamsvd.engine.task import RunCancelled
 from streamsvd.engine.value_bytes import bytes_of
 from streamsvd.engine.worker_checks import inspect_workers
-from streamsvd.errors import StreamSVDError
 from streamsvd.store.writing.shield import defer_interrupts
 
 S = TypeVar("S")
 Item = TypeVar("Item")
 R = TypeVar("R")
-
-MOST_LOSSES = 10
-"""Times that what was sent to workers may be lost with all that held it, without a result between."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -150,19 +141,19 @@ class ItemWindow:
     per_thread: float
     needs: int
     waiting: deque[Waiting] = field(default_factory=deque)
-    shared: Any = None
     threads: Mapping[str, int] = field(default_factory=dict)
     durations: deque[float] = field(default_factory=lambda: deque(maxlen=SAMPLE_TASKS))
-    losses: int = 0
     transfers: Transfers = field(init=False)
+    shared: SentWork = field(init=False)
 
     def __post_init__(self) -> None:
         self.transfers = Transfers(self.client, self.beat)
+        self.shared = SentWork(self.work, self.beat, self.transfers, self.needs)
         self.threads = self.beat.threads
 
     def results(self) -> Generator[Any]:
         """What is found, in order."""
-        self._send_shared()
+        self.shared.send()
         while True:
             self._fill()
             if not self.waiting:
@@ -181,7 +172,7 @@ class ItemWindow:
             self.waiting.popleft()
             first.future.release()
             self.durations.append(time.monotonic() - first.sent_s)
-            self.losses = 0
+            self.shared.losses = 0
             self._watch()
             yield found
             del found
@@ -190,8 +181,7 @@ class ItemWindow:
         """Give up all that is on its way."""
         for waiting in self.waiting:
             waiting.release()
-        if self.shared is not None:
-            self.shared.release()
+        self.shared.release()
 
     def _fill(self) -> None:
         """Send the next items, each to the worker that has least to do."""
@@ -216,7 +206,7 @@ class ItemWindow:
     def _submit(self, item: Any, worker: str, ended: threading.Event) -> Any:
         """A task for a worker, which others do where that one is gone."""
         future = self.client.submit(
-            run_item_there, self.shared, item, key=f"item-{uuid.uuid4().hex}", workers=[worker],
+            run_item_there, self.shared.future, item, key=f"item-{uuid.uuid4().hex}", workers=[worker],
             allow_other_workers=True, pure=False,
         )  # fmt: skip
         future.add_done_callback(lambda _: ended.set())
@@ -242,20 +232,9 @@ class ItemWindow:
 
     def _mend(self, error: Exception, first: Waiting) -> None:
         """What was lost with the workers that held what was sent from here is sent again; all else is an error."""
-        if is_connection_lost(error):
-            raise self.beat.loss() from None
-        if is_killed(error):
-            part = _name_item(first.item)
-            raise killed_error(error, self.beat.what, part, self.needs) from error
-        if not is_input_lost(error):
-            raise error
-        self.losses += 1
-        if self.losses > MOST_LOSSES:
-            raise StreamSVDError(
-                f"{self.beat.what} lost what it had sent to workers {self.losses} times, with all workers that held it. "
-                "Look at why workers leave."
-            )
-        self._send_shared()
+        self.shared.require_lost(error, _name_item(first.item))
+        self.shared.send_again()
+        self.threads = self.beat.workers() or self.threads
         kept: deque[Waiting] = deque()
         for index, waiting in enumerate(self.waiting):
             if waiting.future.status == "finished" and waiting is not first:
@@ -265,14 +244,6 @@ class ItemWindow:
             workers = list(self.threads)
             kept.append(self._send(waiting.item, workers[index % len(workers)]))
         self.waiting = kept
-
-    def _send_shared(self) -> None:
-        """What all tasks are given, which each worker fetches once."""
-        old = self.shared
-        self.shared, _ = self.transfers.send(self.work)
-        self.threads = self.beat.workers() or self.threads
-        if old is not None:
-            old.release()
 
     def _watch(self) -> None:
         """Workers that left, and those that came: they are looked at before their first task."""
