@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, TypeVar
 
+from streamsvd.engine.allocator import held_between_tasks
 from streamsvd.engine.cluster.flights import LATE, LATE_SECONDS, LEAST_KNOWN, SAMPLE_TASKS
 from streamsvd.engine.cluster.heartbeat import BEAT_SECONDS, Heartbeat
 from streamsvd.engine.cluster.passes import on_cluster
@@ -42,7 +43,8 @@ def run_item_there(work: ItemWork[S, Item, R], item: Item) -> ItemResult:
     """The task of an item on a worker."""
     if task_is_unwanted()():
         raise RunCancelled("interrupted")
-    return ItemResult(run_item(work, item))
+    with held_between_tasks():
+        return ItemResult(run_item(work, item))
 
 
 def take_in_order(
