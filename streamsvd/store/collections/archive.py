@@ -467,6 +467,7 @@ class EditionWriter:
         if self.is_new and not versions.names(VERSIONS):
             with contextlib.suppress(OSError):
                 versions.objects.remove([HEAD, MARKER])
+                versions.objects.remove_root()
 
     def discard(self) -> None:
         """Remove what was written."""

@@ -6,6 +6,7 @@ import os
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any
+from urllib.parse import unquote
 
 from streamsvd.checks.paths import is_url, local_path, place_text
 from streamsvd.errors import StoreError
@@ -81,9 +82,38 @@ def object_store(url: str, *, writes: bool = False) -> Any:
         raise StoreError(
             f"{url} is a URL of the unknown kind {scheme_of(url)}://. Check the address; {known} are known."
         )
+    _check_names(url)
     return _open_store(
         url, os.getpid(), environment_of(provider), *_settings(provider, url, writes)
     )
+
+
+def _check_names(url: str) -> None:
+    """Refuse a URL that a client would take for another one: it drops queries and decodes names.
+
+    Raises
+    ------
+    StoreError
+        It says what in it cannot be meant.
+    """
+    scheme, _, rest = url.partition("://")
+    is_web = scheme.lower() in ("http", "https")
+    host, _, key = rest.partition("/")
+    if "@" in host and not (is_web or scheme.lower().startswith("abfs")):
+        raise StoreError(
+            f"{scheme}://***@{host.rpartition('@')[2]}/{key} has a user or a secret in it, which is in every message then. Put "
+            "credentials in the environment."
+        )
+    signs = [sign for sign in "?#" if sign in rest]
+    parts = key.strip("/").split("/")
+    if not is_web:
+        signs += [part for part in parts if unquote(part) != part]
+    signs += [part for part in parts if part in (".", "..")]
+    if signs:
+        raise StoreError(
+            f"{url} has {signs[0]!r} in it, which is dropped or decoded on the way, so that another object would be read. Name the "
+            "object without queries, versions, fragments and percent signs; copy one whose name has them."
+        )
 
 
 def _settings(provider: Provider, url: str, writes: bool) -> tuple[tuple[Any, ...], ...]:
