@@ -323,8 +323,9 @@ def _check_address(text: str, where: str) -> None:
 
 
 def _path_of(text: str, where: str) -> Path:
-    """The path that a text means; a fault is located."""
+    """The path that a text means, which is a local one: results are published by links. A fault is located."""
     try:
+        check_local(text)
         return local_path(text)
     except SpecError as error:
         raise DescriptionError(f"{error} - at {where}.") from error
