@@ -19,6 +19,7 @@ import zarr
 import streamsvd
 from streamsvd.checks.paths import PathOrUrl, Url, place_of
 from streamsvd.errors import StoreError
+from streamsvd.store.collections.archive import CompressedStore
 from streamsvd.store.objects import where
 from streamsvd.store.places import Location, location_of
 from streamsvd.store.places import remote_work as remote_work_module
@@ -429,3 +430,36 @@ def test_a_trial_that_could_not_be_removed_goes_with_a_later_run(url: Url) -> No
     write_group(url, b"new")
     assert location_of(work_folder(url)).names() == [f"trial-{living.token}"]
     lay_down(living)
+
+
+def test_an_interrupt_waits_until_what_is_replaced_has_made_way(url: Url, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    write_group(url, b"old")
+    work = location_of(url).begin()
+    fill(work.location, b"new")
+    copy = Bucket.copy
+
+    def interrupted(bucket: Bucket, pairs: list[tuple[str, str]]) -> None:
+        signal.raise_signal(signal.SIGINT)
+        copy(bucket, pairs)
+
+    monkeypatch.setattr(Bucket, "copy", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        work.publish(overwrite=True)
+    assert contents(url)["zarr.json"] == ROOT + b"new"
+
+
+def test_of_two_that_compress_to_one_place_the_second_is_refused(
+    place: PathOrUrl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = {"a": np.random.default_rng(0).standard_normal((8, 6))}
+    mark = CompressedStore.mark
+
+    def late(store: CompressedStore) -> bool:
+        monkeypatch.setattr(CompressedStore, "mark", mark)
+        streamsvd.compress(weights, place.with_name("W"), rank=2)
+        return mark(store)
+
+    monkeypatch.setattr(CompressedStore, "mark", late)  # after it has seen that nothing is there
+    with pytest.raises(StoreError, match="is a compressed collection already"):
+        streamsvd.compress(weights, place.with_name("W"), rank=2)
+    assert location_of(place.with_name("W")).keys("log") == ["000000000001.json"]
