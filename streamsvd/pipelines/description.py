@@ -24,6 +24,7 @@ from streamsvd.pipelines.substitution import apply_setting, with_variables
 from streamsvd.pipelines.timetable import Timing, check_timing
 from streamsvd.pipelines.vocabulary import FACTORISATIONS, INPUTS, step_fields
 from streamsvd.store.explanations import raise_access_error
+from streamsvd.store.writing.placing import check_local
 
 T = TypeVar("T")
 STATE_NAMES = ("lock", "runs", "results", "saves", "publications", "marks")
