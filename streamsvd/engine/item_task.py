@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -39,10 +40,33 @@ class ItemWork(Generic[S, Item, R]):
         return bytes_of(self.shared)
 
 
+_is_unwanted: ContextVar[Callable[[], bool]] = ContextVar("is_unwanted", default=lambda: False)
+"""Of the item that runs in this thread: says whether nobody waits for it any more."""
+
+
+def check_item() -> None:
+    """Raise if nobody waits for the item that runs in this thread: to be called once a piece where an item has several."""
+    if _is_unwanted.get()():
+        raise RunCancelled("interrupted")
+
+
 @in_one_thread
-def run_item(work: ItemWork[S, Item, R], item: Item) -> R:
-    """What the function makes of an item; a retry gives the same bits."""
+def run_item(
+    work: ItemWork[S, Item, R], item: Item, is_unwanted: Callable[[], bool] = lambda: False
+) -> R:
+    """What the function makes of an item; a retry gives the same bits.
+
+    Parameters
+    ----------
+    work, item
+        What is done, and with what.
+    is_unwanted
+        Whether nobody waits for it, beside that its run was cancelled.
+    """
     with count_running(work.run), naming_this_worker(), held_memory():
-        if work.run in cancelled_runs:
-            raise RunCancelled("interrupted")
-        return work.function(work.shared, item)
+        before = _is_unwanted.set(lambda: work.run in cancelled_runs or is_unwanted())
+        try:
+            check_item()
+            return work.function(work.shared, item)
+        finally:
+            _is_unwanted.reset(before)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from streamsvd.engine.blas import in_one_thread
+from streamsvd.engine.item_task import check_item
 from streamsvd.labels import NO_LABELS
 from streamsvd.models.block_reader import Digest, PieceReader
 from streamsvd.models.mathematics.subspaces import captured_share
@@ -100,6 +101,7 @@ class PartMaker:
         start, stop, number = run
         rows = PieceReader(self.source, self.axis).read(start, stop)
         for at in range(start, stop, self.height):
+            check_item()
             piece = rows[at - start : min(at + self.height, stop) - start]
             made = self.make(at, piece, number)
             yield replace(made, rows=piece) if self.keeps_rows else made

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from streamsvd.engine.item_task import check_item
 from streamsvd.numerics import sketches as sketch
 from streamsvd.store.places import Scratch
 from streamsvd.streams.window_reader import WindowReader
@@ -50,6 +51,7 @@ class RowScatter:
         parts: list[list[Array]] = [[] for _ in range(self.buckets)]
         unit, piece = self.reader.unit, self.reader.piece
         for index, start in enumerate(range(first, stop, unit), start=number):
+            check_item()
             rng = sketch.generator(self.seed, "sample", index=2 * index)
             whole = self.reader.read_run((start, min(start + unit, stop)))
             for at in range(0, whole.shape[0], piece):
@@ -108,6 +110,7 @@ class BucketGather:
         held = np.empty((stop - first, self.shape[1]), self.dtype)
         flat, at = held.reshape(-1), 0
         for data in self.scratch.take(f"{bucket:05d}"):
+            check_item()
             part = np.frombuffer(data, self.dtype)
             flat[at : at + part.size] = part
             at += part.size
@@ -118,6 +121,7 @@ class BucketGather:
         begin = min(-(-first // self.band) * self.band, stop)
         end = stop if stop == self.shape[0] else max(stop // self.band * self.band, begin)
         for a in range(begin, end, self.band):
+            check_item()
             b = min(a + self.band, end)
             self.sink.write(a, held[order[a - first : b - first]])
         head, tail = held[order[: begin - first]], held[order[end - first :]]

@@ -15,6 +15,7 @@ import pytest
 from threadpoolctl import threadpool_info
 
 from streamsvd.engine import task
+from streamsvd.engine.item_task import check_item
 from streamsvd.engine.ordered import WINDOW, one_ahead, run_in_order
 from streamsvd.errors import NonFiniteError
 
@@ -113,6 +114,24 @@ def test_when_it_is_left_nothing_runs_any_more(place):
     letting_go.join()
     assert not any(task._running.values())
     assert not [t for t in threading.enumerate() if t.name.startswith("streamsvd-ordered")]
+
+
+def never_end(shared, item):
+    """The first item ends; others have pieces without end, before each of which they look up."""
+    while item:
+        check_item()
+        STARTED.set()
+        time.sleep(0.01)
+    return item
+
+
+def test_an_item_of_many_pieces_stops_at_the_next_when_nobody_waits(place):
+    STARTED.clear()
+    found = results(never_end, None, range(10))
+    assert next(found) == 0
+    assert STARTED.wait(60)
+    found.close()  # waits until none runs
+    assert not any(task._running.values())
 
 
 def large(shared, item):

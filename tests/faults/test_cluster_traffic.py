@@ -54,7 +54,7 @@ def bytes_sent() -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, 2, 4])
 def test_a_pass_sends_the_operand_and_a_sum_for_each_worker(tmp_path, workers):
     rng = np.random.default_rng(0)
     A = zarr.create_array(str(tmp_path / "A.zarr"), shape=(M, N), chunks=(64, N), dtype="f4")

@@ -19,7 +19,6 @@ from streamsvd.engine.cluster.sent_work import SentWork
 from streamsvd.engine.cluster.stopping import task_is_unwanted
 from streamsvd.engine.cluster.transfers import Transfers
 from streamsvd.engine.item_task import ItemWork, run_item
-from streamsvd.engine.task import RunCancelled
 from streamsvd.engine.value_bytes import bytes_of
 from streamsvd.engine.worker_checks import inspect_workers
 from streamsvd.store.writing.shield import defer_interrupts
@@ -41,10 +40,8 @@ class ItemResult:
 
 def run_item_there(work: ItemWork[S, Item, R], item: Item) -> ItemResult:
     """The task of an item on a worker."""
-    if task_is_unwanted()():
-        raise RunCancelled("interrupted")
     with held_between_tasks():
-        return ItemResult(run_item(work, item))
+        return ItemResult(run_item(work, item, task_is_unwanted()))
 
 
 def take_in_order(
