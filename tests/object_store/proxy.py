@@ -52,6 +52,7 @@ class FlakyProxy:
         self._rules: list[Rule] = []
         self._lock = threading.Lock()
         self._in_flight = 0
+        self._writers: list[asyncio.StreamWriter] = []
         self._port = 0
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, name="flaky proxy", daemon=True)
@@ -116,6 +117,9 @@ class FlakyProxy:
         self._main = self._loop.create_task(self._serve())
         with contextlib.suppress(asyncio.CancelledError):
             self._loop.run_until_complete(self._main)
+        for writer in self._writers:  # also of a task that never began
+            writer.transport.abort()
+        self._loop.run_until_complete(asyncio.sleep(0.02))  # transports close in the turns after
         self._loop.close()
 
     async def _serve(self) -> None:
@@ -126,19 +130,23 @@ class FlakyProxy:
         try:
             await asyncio.Event().wait()
         finally:
+            for listening in server.sockets:
+                self._loop.remove_reader(listening.fileno())
+            await asyncio.sleep(
+                0.02
+            )  # connections that came meanwhile begin: a closed server loses them
             server.close()
             own = {self._main}
-            while others := asyncio.all_tasks() - own:  # also of connections that come meanwhile
+            while others := asyncio.all_tasks() - own:
                 for task in list(self._tasks):
                     task.cancel()
                 await asyncio.wait(others)
-            for _ in range(3):  # transports close in the turns after
-                await asyncio.sleep(0)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = self._loop.create_task(self._connection(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        self._writers.append(writer)
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
