@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any
@@ -32,6 +33,9 @@ BACKOFF: dict[str, Any] = {
     "base": 4,
 }
 """How long is waited before it is tried again: at random up to four times as long as before, about 20 s in all."""
+
+_SERVER = re.compile(r"https?://[^/\s]", re.IGNORECASE)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 LIMITS: dict[str, Any] = {
     "connect_timeout": timedelta(seconds=10),
@@ -83,6 +87,11 @@ def object_store(url: str, *, writes: bool = False) -> Any:
             f"{url} is a URL of the unknown kind {scheme_of(url)}://. Check the address; {known} are known."
         )
     _check_names(url)
+    if _CONTROL.search(url):
+        raise StoreError(
+            f"{url!r} has a newline or another control character, which names of objects do not have here. Check the address."
+        )
+    _check_endpoints(provider)
     return _open_store(
         url, os.getpid(), environment_of(provider), *_settings(provider, url, writes)
     )
@@ -114,6 +123,15 @@ def _check_names(url: str) -> None:
             f"{url} has {signs[0]!r} in it, which is dropped or decoded on the way, so that another object would be read. Name the "
             "object without queries, versions, fragments and percent signs; copy one whose name has them."
         )
+
+
+def _check_endpoints(provider: Provider) -> None:
+    """Refuse a server that is no address; the client ends the process's work on one."""
+    for name, text in environment_of(provider):
+        if "ENDPOINT_URL" in name.upper() and text and not _SERVER.match(text):
+            raise StoreError(
+                f"{name}={text!r} is no address of a server. Write it with http:// or https:// before it."
+            )
 
 
 def _settings(provider: Provider, url: str, writes: bool) -> tuple[tuple[Any, ...], ...]:

@@ -18,7 +18,7 @@ import zarr
 
 import streamsvd
 from streamsvd.checks.paths import PathOrUrl, Url, place_of
-from streamsvd.errors import StoreError
+from streamsvd.errors import SpecError, StoreError
 from streamsvd.store.collections.archive import CompressedStore
 from streamsvd.store.objects import where
 from streamsvd.store.places import Location, location_of
@@ -463,3 +463,18 @@ def test_of_two_that_compress_to_one_place_the_second_is_refused(
     with pytest.raises(StoreError, match="is a compressed collection already"):
         streamsvd.compress(weights, place.with_name("W"), rank=2)
     assert location_of(place.with_name("W")).keys("log") == ["000000000001.json"]
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:9", "localhost", "http://"])
+def test_an_endpoint_that_is_no_address_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:  # fmt: skip
+    monkeypatch.setenv("AWS_ENDPOINT_URL", text)
+    with pytest.raises(StoreError, match="AWS_ENDPOINT_URL=.* is no address of a server"):
+        streamsvd.svd("s3://bucket/A.npy", rank=2)
+
+
+def test_a_key_with_a_newline_is_refused(bucket: str) -> None:
+    for name in ("a\nb.npy", "a\x01.zarr"):
+        with pytest.raises(StoreError, match="control character"):
+            streamsvd.svd(f"{bucket}/{name}", rank=1)
+        with pytest.raises(SpecError, match="do not take as it stands"):
+            streamsvd.svd(np.ones((9, 2)), rank=1, out=f"{bucket}/{name}")
