@@ -108,7 +108,7 @@ class RemoteResumableWork(RemoteWork):
 
     def _is_ours(self) -> bool:
         """Whether a process has signed what is there."""
-        if _signed(self._bucket, self._all / OWNER) is not None:
+        if _owner_at(self._bucket, self._all / OWNER) is not None:
             return True
         with contextlib.suppress(StoreError):
             return bool(claims_in(self._bucket, self._all / CLAIMS))
@@ -183,7 +183,7 @@ def sweep_prefixes(place: Url) -> list[Url]:
     found = bucket.names(above.key)
     for name in found:
         if name.startswith(TRIAL) and _TOKEN.fullmatch(name.removeprefix(TRIAL)):
-            owner = _signed(bucket, above / name)
+            owner = _owner_at(bucket, above / name)
             if owner is not None and owner.is_gone:
                 bucket.remove([(above / name).key])
     names = [name for name in found if _TOKEN.fullmatch(name)]
@@ -192,7 +192,7 @@ def sweep_prefixes(place: Url) -> list[Url]:
         if f"{above.name}/{name}" in kept:
             continue
         keys = bucket.keys((above / name).key)
-        owner = _signed(bucket, above / name / OWNER)
+        owner = _owner_at(bucket, above / name / OWNER)
         if owner.is_gone if owner is not None else _are_ours(keys, above / name):
             remove_work(bucket, above / name)
             swept.append(above / name)
@@ -205,7 +205,7 @@ def _are_ours(keys: list[str], work: Url) -> bool:
     return bool(keys) and all(key.startswith(ours) for key in keys)
 
 
-def _signed(bucket: Bucket, place: Url) -> Owner | None:
+def _owner_at(bucket: Bucket, place: Url) -> Owner | None:
     """Who has signed it; None if it is not there, or no signature."""
     with contextlib.suppress(StoreError):
         found: Owner | None = signature(bucket, place, Owner)
