@@ -89,7 +89,11 @@ class Transfers:
 
     def _watched(self, call: Any) -> Any:
         """The result of a call of the client; the scheduler is watched meanwhile, so that none waits for ever."""
-        pending = asyncio.run_coroutine_threadsafe(call, self.client.loop.asyncio_loop)
+        try:
+            pending = asyncio.run_coroutine_threadsafe(call, self.client.loop.asyncio_loop)
+        except RuntimeError:  # the loop went with its client
+            call.close()
+            raise self.beat.loss() from None
         try:
             while True:
                 try:
@@ -98,6 +102,8 @@ class Transfers:
                     if pending.done():  # it was the call's own
                         raise
                     self.beat.workers()
-        except BaseException:
+        except BaseException as error:
             pending.cancel()
+            if isinstance(error, Exception) and self.client.status in ("closing", "closed"):
+                raise self.beat.loss() from None
             raise
