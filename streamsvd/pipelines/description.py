@@ -240,7 +240,7 @@ def _pipeline(file: _File, place: Path) -> Pipeline:
         )
     _check_name(name, "$.name")
     folder = f"{place.stem}.runs" if file.state is None else file.state
-    state = place.parent / _path_of(folder, "$.state")
+    state = place.parent / _local_path_of(folder, "$.state")
     read = [source.path for source in sources.values()]
     read += [
         v
@@ -323,10 +323,18 @@ def _check_address(text: str, where: str) -> None:
         _path_of(text, where)
 
 
-def _path_of(text: str, where: str) -> Path:
+def _local_path_of(text: str, where: str) -> Path:
     """The path that a text means, which is a local one: results are published by links. A fault is located."""
     try:
         check_local(text)
+    except SpecError as error:
+        raise DescriptionError(f"{error} - at {where}.") from error
+    return _path_of(text, where)
+
+
+def _path_of(text: str, where: str) -> Path:
+    """The path that a text means; a fault is located."""
+    try:
         return local_path(text)
     except SpecError as error:
         raise DescriptionError(f"{error} - at {where}.") from error
@@ -349,7 +357,7 @@ def _check_links(publish: Sequence[PublicationDescription], folder: Path) -> Non
     links: list[Path] = []
     for number, entry in enumerate(publish):
         where = f"$.publish[{number}].to"
-        link = Path(os.path.abspath(folder / _path_of(entry.to, where)))  # noqa: PTH100 - links are not followed
+        link = Path(os.path.abspath(folder / _local_path_of(entry.to, where)))  # noqa: PTH100 - links are not followed
         for earlier in links:
             if link == earlier:
                 raise DescriptionError(

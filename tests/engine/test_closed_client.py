@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dask
 import distributed
 import pytest
 
@@ -15,6 +16,19 @@ from streamsvd.errors import StreamSVDError
 
 def double(_, item):
     return 2 * item
+
+
+@pytest.fixture(autouse=True)
+def _settings():
+    """A client that lost its way leaves itself in force; later tests have none."""
+    with dask.config.set({}):
+        before = dask.config.get("scheduler", None), dask.config.get("shuffle", None)
+        yield
+    for name, value in zip(("scheduler", "shuffle"), before, strict=True):
+        if value is None:
+            dask.config.config.pop(name, None)
+        else:
+            dask.config.config[name] = value
 
 
 @pytest.fixture
