@@ -130,6 +130,7 @@ def update_and_die(address: str, stored: str, model: str, versions: int) -> None
         streamsvd.update(model, stored, callback=count, **OPTIONS)
 
 
+@pytest.mark.slow
 def test_clients_that_are_killed_or_write_at_once_make_the_same_model(
     cluster, stored, undisturbed, tmp_path
 ):

@@ -12,7 +12,7 @@ from streamsvd import Model, SpecError
 from streamsvd.models import absorption, cut
 from streamsvd.models.absorption import _rounds
 
-M, N, CHUNK = 4800, 300, 300
+M, N, CHUNK = 2400, 300, 300
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_threads_change_no_bit_of_sketched_pieces(A, short, tmp_path, named):
         found.append(Model.open(tmp_path / str(threads)))
     one, *others = found
     assert len(one.blocks) == M // CHUNK
-    assert one.version == (1 if named else 6)
+    assert one.version == (1 if named else 3)
     assert one.ledger.failure > 0  # pieces were sketched
     for other in others:
         np.testing.assert_array_equal(other.Vh, one.Vh)
@@ -140,7 +140,7 @@ def test_an_array_that_goes_on_after_a_commit_is_cut_where_it_would_have_been(A,
             raise Enough
 
     part = Model.create(tmp_path / "part", 3)
-    for _ in range(5):
+    for _ in range(2):
         with pytest.raises(Enough):
             part.update(path, callback=stop)
     part.update(path)
