@@ -20,8 +20,8 @@ import numpy as np
 from benchmarks.tables import Row, Size, Table, judged
 from streamsvd.engine.cluster.flights import LATE, LATE_SECONDS, LEAST_KNOWN
 from streamsvd.engine.cluster.heartbeat import BEAT_SECONDS
+from streamsvd.engine.cluster.passes import AHEAD
 from streamsvd.engine.cluster.placement import TaskPlacement
-from streamsvd.engine.cluster.tree_run import AHEAD
 from streamsvd.engine.cluster_plan import (
     JOIN_RATE,
     SCHEDULER_SECONDS,

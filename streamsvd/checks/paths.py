@@ -170,7 +170,7 @@ def place_of(place: Any, name: str = "path") -> PathOrUrl:
             f"{name}={text!r} is a whole bucket. Name a place in it, such as {scheme}://{bucket or 'bucket'}/R.zarr."
         )
     wrong = next((part for part in parts if part in ("", ".", "..") or unquote(part) != part), None)
-    if wrong is not None or any(sign in key for sign in "?#\0"):
+    if wrong is not None or any(sign in key for sign in "?#") or not text.isprintable():
         raise SpecError(
             f"{name}={text!r} has a name that object stores do not take as it stands. Pass names of letters, digits, dots, dashes "
             "and underscores, separated by single slashes."

@@ -227,7 +227,7 @@ plan_options = options.stack_options(
     click.option(
         "--scheduler", metavar="ADDRESS", help="Plan for this cluster, such as tcp://10.0.0.1:8786."
     ),
-    click.option("--workers", type=click.IntRange(min=1), metavar="N", help=WORKERS_HELP),
+    click.option("--workers", type=click.IntRange(1, 1_000_000), metavar="N", help=WORKERS_HELP),
     MACHINES,
     options.as_json,
 )

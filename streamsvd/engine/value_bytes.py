@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,15 @@ DEPTH = 8
 
 
 def bytes_of(value: Any, depth: int = DEPTH) -> int:
-    """Bytes of all arrays in a value, and of small objects about; no array of another library is touched."""
+    """Bytes of all arrays in a value, and of small objects about; no array of another library is touched.
+
+    Of mappings only those that lie in memory are looked into: others may read what they hand out, as a compressed collection does.
+    """
     if isinstance(value, np.ndarray):
         return int(value.nbytes)
     if depth == 0 or value is None or isinstance(value, str | bytes | int | float):
         return sys.getsizeof(value)
-    if isinstance(value, Mapping):
+    if isinstance(value, dict | MappingProxyType):
         return sum(bytes_of(item, depth - 1) for item in value.values())
     if isinstance(value, list | tuple | set | frozenset):
         return sum(bytes_of(item, depth - 1) for item in value)

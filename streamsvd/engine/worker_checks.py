@@ -35,7 +35,7 @@ FRESH_SECONDS = 60.0
 LOOK_TRIES = 3
 """Looks until a difference counts: someone may be writing just then."""
 
-ANSWER_SECONDS = LOOK_SECONDS + 30
+ANSWER_SECONDS = LOOK_SECONDS + 15
 PING_SECONDS = 5
 WAKE_SECONDS = 120
 """For the first worker of a cluster that has asked for some: a queue may start it."""

@@ -21,7 +21,7 @@ from streamsvd.engine.device import device_fault
 from streamsvd.store.sight import Address, Sight
 
 PACKAGES = ("streamsvd", "numpy", "zarr", "dask")
-LOOK_SECONDS = 120
+LOOK_SECONDS = 45
 """A worker that has not looked by then does not see the matrix: its folder hangs."""
 
 

@@ -24,7 +24,6 @@ from streamsvd.engine.events import (
 )
 from streamsvd.engine.meter import MemoryMark, mark_memory, peak_since
 from streamsvd.engine.ordered import run_in_order
-from streamsvd.engine.submit import active_client
 from streamsvd.errors import ConflictError
 from streamsvd.info import Info, Status
 from streamsvd.labels import NO_LABELS
@@ -39,6 +38,7 @@ from streamsvd.models.pieces import PendingVersion, absorb_piece
 from streamsvd.models.state import ModelState, empty_state
 from streamsvd.numerics.range_sketch import ParallelMap
 from streamsvd.store.writing.trial import try_objects
+from streamsvd.typing import Matrix
 
 TRIES = 200
 """Commits that may be lost to other writers before an update gives up."""
@@ -189,13 +189,14 @@ class Absorption:
         self.notify(PassStarted(number, PURPOSE, reader.nbytes))
         pending, done = self._pend(new, loaded.n_rows, len(loaded.blocks), in_one), 0
         outcome: Outcome = "all"
+        at_home = reader.pieces(hashed=is_block)  # read ahead of rounds, where they are made here
         try:
             lead = reader.cut.height if pending.state.factor.n_rows == 0 else 0
             for is_commit, runs in _rounds(reader.runs(), lead):
                 maker = PartMaker.of(
                     reader.source, reader.cut.height, spec, pending.state, options.nonfinite, keeps_rows=is_block
                 )  # fmt: skip
-                with closing(self._parts(reader, maker, runs, pending, each)) as parts:
+                with closing(self._parts(reader, maker, runs, pending, at_home, each)) as parts:
                     for piece in parts:
                         if piece.part is None:
                             discard_version(loaded, pending)
@@ -224,6 +225,7 @@ class Absorption:
             discard_version(loaded, pending)
             raise
         finally:
+            at_home.close()
             self.bytes_read += reader.bytes_read
         self.notify(PassDone(number, PURPOSE, time.perf_counter() - began, None))
         return outcome
@@ -234,14 +236,15 @@ class Absorption:
         maker: PartMaker,
         runs: Sequence[tuple[int, int]],
         pending: PendingVersion,
+        at_home: Iterator[tuple[int, int, Matrix]],
         each: ParallelMap,
     ) -> Generator[PiecePart]:
-        """Parts of the pieces of some runs, in their order: made by tasks, or one after another."""
+        """Parts of the pieces of some runs, in their order: made by tasks of a cluster, or one after another of what is read at home."""
         at, cut = pending.number + len(pending.entries), reader.cut
-        if cut.tasks == 0 or (len(runs) == 1 and active_client() is None):
-            with closing(reader.pieces(runs, hashed=maker.keeps_rows)) as pieces:
-                for number, (start, _, rows) in enumerate(pieces, start=at):
-                    yield maker.make(start, rows, number, each)
+        if cut.tasks == 0:
+            for number in range(at, at + cut.count_pieces(runs)):
+                start, _, rows = next(at_home)
+                yield maker.make(start, rows, number, each)
             return
         items: list[tuple[int, int, int]] = []
         for a, b in runs:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -161,21 +161,17 @@ class BlockReader:
         self.bytes_read += (stop - start) * self.row_bytes
         return self._rows.read(start, stop)
 
-    def pieces(
-        self, runs: Sequence[tuple[int, int]] | None = None, *, hashed: bool = True
-    ) -> Generator[tuple[int, int, Array]]:
+    def pieces(self, *, hashed: bool = True) -> Generator[tuple[int, int, Array]]:
         """Start, stop and rows of each piece, the next one being read meanwhile; the rows hold until the next piece.
 
         To be closed where it is left early: then nothing is read any more.
 
         Parameters
         ----------
-        runs
-            What is read, of `runs`; all of them if left out.
         hashed
             Whether the digest of the rows is wanted, which is computed beside what is done with them.
         """
-        runs = self.runs() if runs is None else runs
+        runs = self.runs()
         longest = max((b - a for a, b in runs), default=0)
         size, turned = longest * self.row_bytes, self.axis == "columns"
         with (
@@ -215,7 +211,7 @@ class BlockReader:
     @property
     def count(self) -> int:
         """Number of pieces."""
-        return sum(-(-(b - a) // self.cut.height) for a, b in self.runs())
+        return self.cut.count_pieces(self.runs())
 
     @contextmanager
     def hashing(self) -> Iterator[Callable[[int, Array | None], None]]:

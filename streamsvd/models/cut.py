@@ -5,11 +5,10 @@ The bits of a model depend on the cut, and the cut on the budget and on shapes a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 
-from streamsvd.engine.blas import DENSE_WIDTH
 from streamsvd.engine.machines import is_on_cluster
 from streamsvd.engine.memory import BASE_BYTES
 from streamsvd.engine.ordered import WINDOW
@@ -128,8 +127,8 @@ class BlockCut:
     readers
         Threads that read a run together, each other chunks.
     tasks
-        Runs that are read and made parts of at once in a process, each on one thread; 0 where one piece after another is made at home, by
-        all threads.
+        Runs that are read and made parts of at once in a worker of a cluster, each on one thread; 0 where one piece after another is made
+        at home, by all threads, while they read the next.
     worker_bytes, found_bytes
         What the tasks of a worker of a cluster take, and what comes home of a run.
     """
@@ -144,9 +143,11 @@ class BlockCut:
     worker_bytes: int = 0
     found_bytes: int = 0
 
+    def count_pieces(self, runs: Iterable[tuple[int, int]]) -> int:
+        """In how many pieces these runs are absorbed."""
+        return sum(-(-(stop - start) // self.height) for start, stop in runs)
 
-FEW_RUNS = 2
-"""Runs for each thread up to which threads share every piece: then none is idle at the end."""
+
 USUAL_THREADS = 2
 """Threads for which rows are cut, as bits depend on the cut; with the memory for one alone, for one."""
 
@@ -165,7 +166,7 @@ def plan_cut(
     """The cut of ``count`` new rows (or columns): whole chunks read ahead, if the budget allows it.
 
     Otherwise one chunk at a time, absorbed in shorter pieces; if even that is too much, parts of chunks. How many of
-    ``threads`` multiply, or make parts, at once in it is decided afterwards, by the budget: the cut is the same for any number.
+    ``threads`` multiply, read, or make parts at once in it is decided afterwards, by the budget: the cut is the same for any number.
     What ``grows`` and was committed in part is cut where it would have been cut without the commit.
 
     Raises
@@ -196,14 +197,15 @@ def plan_cut(
         height: int, run: int, read_ahead: bool, need: Callable[[int, int], int]
     ) -> BlockCut:
         together = 1 if turned else run // chunk  # columns are read beside their place, as one
+        there = 2 if need is ahead else 1  # readers whose memory is in the need
         cut = _with_threads(
-            height, run, read_ahead, need, budget, threads, together, source.read_bytes
+            height, run, read_ahead, need, budget, threads, together, there, source.read_bytes
         )
+        if not is_on_cluster():
+            return cut
         cost = PieceCost(width, kept, source.dtype.kind == "c", spec.u, 1, copies)
         run = min(run, count)
         reading = (1 + turned) * run * row + source.read_bytes
-        if not is_on_cluster() and (threads == 1 or count <= FEW_RUNS * threads * run):
-            return cut
         return _in_tasks(cut, cost, run, reading, 0 if grows else run * row, budget, threads)
 
     most = max(1, MAX_PIECE_BYTES // max(8 * width, 1))
@@ -238,23 +240,27 @@ def _with_threads(
     budget: int,
     threads: int,
     together: int,
+    there: int,
     read_bytes: int,
 ) -> BlockCut:
-    """A cut with as many threads as there is memory for: to multiply, then to read up to ``together`` parts of a run."""
+    """A cut with as many threads as there is memory for: to multiply, then to read up to ``together`` parts of a run.
+
+    The memory of so many readers as are ``there`` is in the need.
+    """
     fit = (t for t in range(threads, 0, -1) if need(height, t) <= budget)
     at_once = next(fit, 1)
     needed = need(height, at_once)
     together = max(1, min(threads, together))
-    while together > 1 and needed + (together - 1) * read_bytes > budget:
+    while together > there and needed + (together - there) * read_bytes > budget:
         together -= 1
-    needed += (together - 1) * read_bytes
+    needed += max(0, together - there) * read_bytes
     return BlockCut(height, run, read_ahead, needed, at_once, together)
 
 
 def _in_tasks(
     cut: BlockCut, cost: PieceCost, run: int, reading: int, kept: int, budget: int, threads: int
 ) -> BlockCut:
-    """The cut with tasks of a run of rows each: one for each thread if there is memory for all, on a cluster as many as there is for.
+    """The cut with tasks of a run of rows each for a cluster: one for each thread of a worker, or as many as there is memory for.
 
     Parameters
     ----------
@@ -265,17 +271,17 @@ def _in_tasks(
     budget, threads
         Bytes, and tasks at most.
     """
-    there, height = is_on_cluster(), min(cut.height, run)
+    height = min(cut.height, run)
     task = reading + cost.task_bytes(height)
     found = -(-run // cut.height) * cost.part_bytes(height) + kept
     home = cost.model_bytes(height)
-    if not there and cost.width >= DENSE_WIDTH:  # what is done at home has all threads of BLAS
-        return cut
-    for tasks in range(threads, 0 if there else threads - 1, -1):
+    for tasks in range(threads, 0, -1):
         worker = BASE_BYTES + tasks * (task + WINDOW * found)
-        needed = max(home + 3 * found, worker) if there else home + worker - BASE_BYTES
+        needed = max(home + 3 * found, worker)
         if needed <= budget:
-            needed = max(needed, cut.projected_bytes)  # the first run is made by all threads
+            needed = max(
+                needed, cut.projected_bytes
+            )  # what is compared with the model is read at home
             return replace(
                 cut, tasks=tasks, projected_bytes=needed, worker_bytes=worker, found_bytes=found
             )

@@ -24,6 +24,7 @@ from streamsvd.pipelines.substitution import apply_setting, with_variables
 from streamsvd.pipelines.timetable import Timing, check_timing
 from streamsvd.pipelines.vocabulary import FACTORISATIONS, INPUTS, step_fields
 from streamsvd.store.explanations import raise_access_error
+from streamsvd.store.writing.placing import check_local
 
 T = TypeVar("T")
 STATE_NAMES = ("lock", "runs", "results", "saves", "publications", "marks")
@@ -323,8 +324,9 @@ def _check_address(text: str, where: str) -> None:
 
 
 def _path_of(text: str, where: str) -> Path:
-    """The path that a text means; a fault is located."""
+    """The path that a text means, which is a local one: results are published by links. A fault is located."""
     try:
+        check_local(text)
         return local_path(text)
     except SpecError as error:
         raise DescriptionError(f"{error} - at {where}.") from error

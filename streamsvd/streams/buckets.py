@@ -38,12 +38,15 @@ class RowScatter:
         Where buckets are.
     buckets, seed
         Their number, and what decides which row goes where.
+    sink
+        Of the new array, beside which buckets are: each worker is asked whether it sees it before the first task.
     """
 
     reader: WindowReader
     scratch: Scratch
     buckets: int
     seed: int
+    sink: RowSink
 
     def scatter(self, rows: tuple[int, int, int]) -> npt.NDArray[np.int64]:
         """Runs from a first row to a last (exclusive), and the number of the first run; how many rows went into each bucket."""

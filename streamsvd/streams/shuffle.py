@@ -94,7 +94,7 @@ def shuffle(
     )  # fmt: skip
     try:
         with in_run(run):
-            counts = _scatter(run, cut, writer.scratch)
+            counts = _scatter(run, cut, writer.scratch, writer.sink())
             _gather(run, cut, counts, writer.scratch, writer.sink(), writer.band)
             writer.count(source.shape[0])
         path = writer.commit()
@@ -216,12 +216,12 @@ def _most(most: int, fits: Callable[[int], bool]) -> int:
     return next((count for count in range(most, 1, -1) if fits(count)), 1)
 
 
-def _scatter(run: Run, cut: ShuffleCut, scratch: Scratch) -> npt.NDArray[np.int64]:
+def _scatter(run: Run, cut: ShuffleCut, scratch: Scratch, sink: RowSink) -> npt.NDArray[np.int64]:
     """Rows into buckets; how many went into each."""
     reader, counts = cut.reader, np.zeros(cut.buckets, dtype=np.int64)
     m, height = reader.source.shape[0], cut.runs * reader.unit
     items = [(a, min(a + height, m), a // reader.unit) for a in range(0, m, height)]
-    work = RowScatter(reader, scratch, cut.buckets, run.seed)
+    work = RowScatter(reader, scratch, cut.buckets, run.seed, sink)
     with run.at_home("rows into buckets", reader.pass_bytes) as progress:
         tasks = run_in_order(
             RowScatter.scatter, work, items, at_once=cut.scatters, what=f"pass {run.passes}",

@@ -34,7 +34,8 @@ def test_a_run_reports_cost_certificate_and_truth_through_every_door(path, throu
         3000 * 200 * 4
     )  # less than the passes, where the matrix stays in memory
     assert 1 <= read <= run["passes"]
-    assert run["file_passes"] > 0.9 * read  # and modules imported late, which are files too
+    if through != "web":  # what comes over a network is no file
+        assert run["file_passes"] > 0.9 * read  # and modules imported late, which are files too
     if through == "store":
         assert run["counted_passes"] == pytest.approx(read)
     json.dumps(run, default=str)

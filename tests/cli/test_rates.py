@@ -128,8 +128,8 @@ def test_without_matplotlib_a_figure_is_refused_before_reading(run, folder, monk
 def test_a_figure_that_fails_leaves_nothing(run, folder, monkeypatch):
     figures = pytest.importorskip("streamsvd.report.figures.factorisations")
 
-    def full(self, path, **options):
-        path.write_bytes(b"half")
+    def full(self, file, **options):
+        file.write(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(figures.Figure, "savefig", full)

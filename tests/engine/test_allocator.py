@@ -1,12 +1,26 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import numpy as np
 import pytest
 
 from streamsvd.engine import allocator
-from streamsvd.engine.allocator import PanelBuffer, held_memory, panel_buffers
+from streamsvd.engine.allocator import (
+    PanelBuffer,
+    held_between_tasks,
+    held_memory,
+    panel_buffers,
+)
+
+
+@pytest.fixture(autouse=True)
+def _nobody_holds():
+    """What tasks of earlier tests linger for has ended."""
+    for thread in threading.enumerate():
+        if thread.name == "streamsvd-linger":
+            thread.join()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "complex128", "int8"])
@@ -62,3 +76,19 @@ def test_holding_survives_an_error():
     with pytest.raises(RuntimeError, match="lost"), held_memory():
         raise RuntimeError("lost")
     assert allocator._holders == 0
+
+
+def test_between_tasks_of_a_worker_memory_is_held_and_then_let_go(monkeypatch):
+    ends = threading.Event()
+    monkeypatch.setattr(time, "sleep", lambda _: ends.wait())
+    for _ in range(3):
+        with held_between_tasks(), panel_buffers(1, 4096):
+            assert allocator._holders in (1, 2)
+        assert allocator._holders == 1
+        assert len(allocator._free_buffers) == 1
+    (lingering,) = [t for t in threading.enumerate() if t.name == "streamsvd-linger"]
+    monkeypatch.setattr(allocator, "LINGER_SECONDS", 0.0)
+    ends.set()
+    lingering.join()
+    assert allocator._holders == 0
+    assert not allocator._free_buffers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import UserDict
 from dataclasses import dataclass
 from random import Random
 from types import SimpleNamespace
@@ -180,6 +181,19 @@ def test_dask_knows_what_a_pass_weighs():
     loop: list[Any] = []
     loop.append(loop)
     assert bytes_of(loop) > 0
+
+
+class ReadsWhenAsked(UserDict[str, Any]):
+    """A mapping of what is read when it is asked for, as a compressed collection is."""
+
+    def __getitem__(self, name: str) -> Any:
+        raise AssertionError(f"{name} was read")
+
+
+def test_what_is_read_when_it_is_asked_for_is_not_read_to_be_weighed():
+    lazy = ReadsWhenAsked()
+    lazy.data["x"] = 1
+    assert 0 < bytes_of(lazy) < 1000
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,7 @@ def test_when_it_is_left_nothing_runs_any_more(place):
 
 def never_end(shared, item):
     """The first item ends; others have pieces without end, before each of which they look up."""
-    while item > 0:
+    while item:
         check_item()
         STARTED.set()
         time.sleep(0.01)

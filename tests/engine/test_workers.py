@@ -196,7 +196,7 @@ def test_a_worker_that_hangs_is_named(A):
     client = Client()
     client.silent = "tcp://2"
     with pytest.raises(
-        StreamSVDError, match=r"worker tcp://2 gave no answer within 150 s: .*End it"
+        StreamSVDError, match=r"worker tcp://2 gave no answer within 60 s: .*End it"
     ):
         inspect_workers(client, A)
 

@@ -16,6 +16,7 @@ from zarr.storage import LocalStore
 import streamsvd
 from streamsvd.engine.events import Event, PassDone, PassStarted, ResultWritten, SpanDone
 from streamsvd.factor import run as factorise_module
+from streamsvd.store.places import local as local_place
 from streamsvd.store.results import writer as result_module
 from streamsvd.store.results.reader import read_result
 from streamsvd.testing.spectra import KnownMatrix
@@ -158,18 +159,20 @@ def test_an_interrupted_run_does_not_disturb_the_next(A):
     assert result.info.status is streamsvd.Status.CONVERGED
 
 
-@pytest.mark.parametrize("at", ["_write_record", "put_in_place"])
-def test_a_result_on_its_way_to_disk_arrives_whole(A, tmp_path, monkeypatch, at):
+@pytest.mark.parametrize(
+    ("module", "at"), [(result_module, "_write_record"), (local_place, "put_in_place")]
+)
+def test_a_result_on_its_way_to_disk_arrives_whole(A, tmp_path, monkeypatch, module, at):
     """The interrupt comes when the result is there and has been told of; the one before is gone."""
     out, told = tmp_path / "M.zarr", []
     streamsvd.svd(A, 3, out=out)
-    original = getattr(result_module, at)
+    original = getattr(module, at)
 
     def struck(*arguments: Any, **options: Any) -> None:
         signal.raise_signal(signal.SIGINT)
         original(*arguments, **options)
 
-    monkeypatch.setattr(result_module, at, struck)
+    monkeypatch.setattr(module, at, struck)
     with pytest.raises(KeyboardInterrupt):
         streamsvd.svd(A, 4, out=out, overwrite=True, callback=told.append)
     assert told[-1] == ResultWritten(str(out))

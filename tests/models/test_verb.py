@@ -20,7 +20,7 @@ from streamsvd.models.verify import plan_verify
 from streamsvd.options import BLOCK_POLICIES
 
 M, N, K = 300, 20, 4
-HELD_ROW = 90
+HELD_ROW = 60
 """From here on a read is one of what is read ahead, pieces of 30 rows."""
 
 

@@ -53,6 +53,14 @@ FAULTS = {
         SVD + '[[checks]]\nstep = "eoff"\nquantity = "width"\nat_most = 1',
         "there is no step 'eoff' - at $.checks[0].step. Steps are eof.",
     ),
+    "a link in an object store": (
+        SVD + '[[publish]]\nstep = "eof"\nto = "s3://bucket/latest"',
+        "s3://bucket/latest is a URL, and this is written to local folders alone.",
+    ),
+    "a state in an object store": (
+        'state = "s3://bucket/state"\n' + SVD,
+        "s3://bucket/state is a URL, and this is written to local folders alone.",
+    ),
     "the step of a link": (
         SVD + '[[publish]]\nstep = "x"\nto = "latest"',
         "there is no step 'x' - at $.publish[0].step. Steps are eof.",

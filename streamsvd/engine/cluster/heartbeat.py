@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from asyncio import CancelledError
 from collections.abc import Mapping
 from typing import Any
 
@@ -47,7 +48,7 @@ class Heartbeat:
         self.client, self.what, self.device = client, what, device
         self.resources: Mapping[str, float] = {}
         self.is_lost = False
-        self.address = str(client.scheduler.address)
+        self.address = str(getattr(client.scheduler, "address", "its address"))
         self.scheduler = self._ask_identity(SILENCE_SECONDS)
         self.threads: Mapping[str, int] = {}
         self._asked_s = -BEAT_SECONDS
@@ -66,7 +67,7 @@ class Heartbeat:
             return self.threads
         try:
             threads = self._ask_threads()
-            running = self._call(self.client.scheduler.ncores_running, SILENCE_SECONDS)
+            running = self._call("ncores_running", SILENCE_SECONDS)
         except TimeoutError:
             self.is_lost = True
             raise scheduler_gone_error(self.what, self.address) from None
@@ -91,6 +92,8 @@ class Heartbeat:
         self.is_lost = True
         deadline = time.monotonic() + GONE_SECONDS
         while (left := deadline - time.monotonic()) > 0:
+            if self.client.scheduler is None or self.client.status in ("closing", "closed"):
+                break
             try:
                 found = self._ask_identity(left)
             except StreamSVDError:
@@ -102,18 +105,27 @@ class Heartbeat:
 
     def _ask_identity(self, seconds: float) -> str:
         try:
-            found = self._call(self.client.scheduler.identity, seconds, n_workers=0)
+            found = self._call("identity", seconds, n_workers=0)
         except (OSError, TimeoutError):
             raise scheduler_gone_error(self.what, self.address) from None
         return str(found["id"])
 
     def _ask_threads(self) -> Mapping[str, int]:
         if self.device == "cpu":
-            threads: Mapping[str, int] = self._call(self.client.scheduler.ncores, SILENCE_SECONDS)
+            threads: Mapping[str, int] = self._call("ncores", SILENCE_SECONDS)
             return threads
-        found = self._call(self.client.scheduler.identity, SILENCE_SECONDS, n_workers=-1)["workers"]
+        found = self._call("identity", SILENCE_SECONDS, n_workers=-1)["workers"]
         self.resources = task_resources(self.device, found)
         return device_threads(self.device, found)
 
-    def _call(self, question: Any, seconds: float, **options: Any) -> Any:
-        return self.client.sync(question, **options, callback_timeout=seconds)
+    def _call(self, name: str, seconds: float, **options: Any) -> Any:
+        """What the scheduler says; a client that closed itself, or that somebody closed, has none any more."""
+        scheduler = self.client.scheduler
+        if scheduler is None or self.client.status in ("closing", "closed"):
+            raise ConnectionError("the client is closed")
+        try:
+            return self.client.sync(getattr(scheduler, name), **options, callback_timeout=seconds)
+        except (AttributeError, RuntimeError, CancelledError) as error:  # closed meanwhile
+            if self.client.status == "running":
+                raise
+            raise ConnectionError("the client was closed") from error

@@ -27,8 +27,9 @@ def is_connection_lost(error: BaseException) -> bool:
 def is_input_lost(error: BaseException) -> bool:
     """Whether an error says that what was sent from here was lost with the workers that held it: it can be sent again."""
     from distributed.client import FutureCancelledError, FuturesCancelledError
+    from distributed.comm.core import CommClosedError
 
-    lost = isinstance(error, FutureCancelledError | FuturesCancelledError)
+    lost = isinstance(error, FutureCancelledError | FuturesCancelledError | CommClosedError)
     return lost and not is_connection_lost(error)
 
 

@@ -13,6 +13,9 @@ from typing import Any
 
 from streamsvd.engine.task import STOP_SECONDS, stop, wait_until_ended
 
+PING_SECONDS = 5
+"""A worker that does not answer a question that needs no time for so long is frozen."""
+
 
 def stop_on_workers(client: Any, run: str) -> None:
     """Cancel a run on every worker, and wait until none of its tasks reads or writes any more, as long as is reasonable."""
@@ -26,10 +29,29 @@ def wait_on_workers(client: Any, names: Sequence[str]) -> None:
 
 def _run_everywhere(client: Any, function: Any, *arguments: Any) -> None:
     """A function on every worker; one that does not answer is waited for in vain once."""
-    with suppress(OSError, TimeoutError):
-        client.sync(
-            client._run, function, *arguments, on_error="ignore", callback_timeout=STOP_SECONDS + 5
-        )
+    with suppress(
+        OSError, TimeoutError, AttributeError, RuntimeError
+    ):  # a client that closes has no scheduler
+        client.sync(_ask_each, client, function, arguments, callback_timeout=STOP_SECONDS + 5)
+
+
+async def _ask_each(client: Any, function: Any, arguments: Sequence[Any]) -> None:
+    """A function on every worker that answers at all: a frozen one is not waited for."""
+    found = await asyncio.wait_for(client.scheduler.identity(n_workers=-1), PING_SECONDS)
+    await asyncio.gather(
+        *(_ask(client, worker, function, arguments) for worker in found["workers"])
+    )
+
+
+async def _ask(client: Any, worker: str, function: Any, arguments: Sequence[Any]) -> None:
+    options: dict[str, Any] = {"workers": [worker], "on_error": "ignore"}
+    asked = asyncio.ensure_future(client._run(function, *arguments, **options))
+    try:
+        with suppress(OSError, TimeoutError):
+            await asyncio.wait_for(client._run(int, **options), PING_SECONDS)
+            await asked
+    finally:
+        asked.cancel()
 
 
 async def stop_here(run: str) -> None:

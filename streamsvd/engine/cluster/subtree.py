@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from streamsvd.engine.allocator import held_between_tasks
 from streamsvd.engine.blas import in_one_thread
 from streamsvd.engine.cluster.stopping import task_is_unwanted
 from streamsvd.engine.passes import Span
@@ -29,7 +30,7 @@ def run_subtree(work: Work[Any], spans: Sequence[Span], name: str) -> SubtreeSum
 
     At most one sum a level of the subtree waits at any moment; they are joined where they lie, for nobody else has them.
     """
-    with count_running(name):
+    with count_running(name), held_between_tasks():
         there = replace(work, is_unwanted=task_is_unwanted())
         waiting: list[tuple[int, Any]] = []
         for span in spans:

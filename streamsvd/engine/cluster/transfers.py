@@ -42,8 +42,9 @@ class Transfers:
 
         Sending it to all would wait for ever for a worker that dies meanwhile.
         """
+        silent: set[str] = set()
         for attempt in range(1, TRIES + 1):
-            worker = self._some_worker()
+            worker = self._some_worker(silent)
             try:
                 (future,) = self._watched(
                     self.client.scatter(
@@ -54,15 +55,16 @@ class Transfers:
             except (OSError, KeyError, TimeoutError):  # it has just left
                 if attempt == TRIES:
                     raise
+                silent.add(worker)
                 continue
             return future, worker
         raise AssertionError
 
-    def _some_worker(self) -> str:
-        """A worker that is there; waits for one."""
+    def _some_worker(self, silent: set[str]) -> str:
+        """A worker that is there, another one than those that took nothing; waits for one."""
         while not (threads := self.beat.workers(now=True)):
             time.sleep(BEAT_SECONDS / 4)
-        return max(threads, key=lambda worker: threads[worker])
+        return max(threads, key=lambda worker: (worker not in silent, threads[worker]))
 
     def fetch(self, future: Any) -> Any:
         """The value of a future that has ended; what was lost meanwhile is made again."""
@@ -89,7 +91,11 @@ class Transfers:
 
     def _watched(self, call: Any) -> Any:
         """The result of a call of the client; the scheduler is watched meanwhile, so that none waits for ever."""
-        pending = asyncio.run_coroutine_threadsafe(call, self.client.loop.asyncio_loop)
+        try:
+            pending = asyncio.run_coroutine_threadsafe(call, self.client.loop.asyncio_loop)
+        except RuntimeError:  # the loop went with its client
+            call.close()
+            raise self.beat.loss() from None
         try:
             while True:
                 try:
@@ -98,6 +104,8 @@ class Transfers:
                     if pending.done():  # it was the call's own
                         raise
                     self.beat.workers()
-        except BaseException:
+        except BaseException as error:
             pending.cancel()
+            if isinstance(error, Exception) and self.client.status in ("closing", "closed"):
+                raise self.beat.loss() from None
             raise

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, TypeVar
 
+from streamsvd.engine.allocator import held_between_tasks
 from streamsvd.engine.cluster.flights import LATE, LATE_SECONDS, LEAST_KNOWN, SAMPLE_TASKS
 from streamsvd.engine.cluster.heartbeat import BEAT_SECONDS, Heartbeat
 from streamsvd.engine.cluster.passes import on_cluster
@@ -39,7 +40,8 @@ class ItemResult:
 
 def run_item_there(work: ItemWork[S, Item, R], item: Item) -> ItemResult:
     """The task of an item on a worker."""
-    return ItemResult(run_item(work, item, task_is_unwanted()))
+    with held_between_tasks():
+        return ItemResult(run_item(work, item, task_is_unwanted()))
 
 
 def take_in_order(

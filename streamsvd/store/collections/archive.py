@@ -244,7 +244,10 @@ class CompressedStore:
         """
         self.check_free(overwrite=overwrite)
         is_new = self.mark()
-        return EditionWriter(self, self.versions.draft(self.versions.newest() + 1), is_new)
+        newest = self.versions.newest()
+        if newest and not overwrite:  # since the look above: the first version is made by one alone
+            self.check_free(overwrite=False)
+        return EditionWriter(self, self.versions.draft(newest + 1), is_new)
 
     def mark(self) -> bool:
         """Say what this place is; whether nothing had said so."""
@@ -467,6 +470,7 @@ class EditionWriter:
         if self.is_new and not versions.names(VERSIONS):
             with contextlib.suppress(OSError):
                 versions.objects.remove([HEAD, MARKER])
+                versions.objects.remove_root()
 
     def discard(self) -> None:
         """Remove what was written."""

@@ -112,6 +112,11 @@ def fault_words(text: str, url: str, provider: Provider) -> tuple[str, str]:
         )
     if found := re.search(r"status code: (\d{3})", text):
         return _status_words(int(found[1]), text, bucket, variables, tries)
+    if provider.credentials and "non-partial response when range requested" in text:
+        return (
+            "the object is damaged, as an empty one is, or the store ignores requests for a range of bytes",
+            "Restore it from a copy.",
+        )
     if re.search("RangeNotSupported|Range request not supported", text):
         return (
             "the server ignores requests for a range of bytes and sends the whole",

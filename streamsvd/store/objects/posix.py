@@ -225,6 +225,10 @@ class LocalObjects:
             with contextlib.suppress(OSError):  # not empty, or gone already
                 self.files.remove_folder(folder)
 
+    def remove_root(self) -> None:
+        """See `Objects.remove_root`."""
+        self._remove_empty({Path(top) for top, _, _ in os.walk(self.root)})
+
     def strays(self, seconds: float) -> list[str]:
         """See `Objects.strays`: temporary files, which carry the time at which they were begun."""
         found, oldest = [], time.time() - seconds

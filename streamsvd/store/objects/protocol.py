@@ -60,6 +60,10 @@ class Objects(Protocol):
         """All objects below a folder except those to keep, and what held them; how many went."""
         ...
 
+    def remove_root(self) -> None:
+        """What holds the objects away, where there is none left."""
+        ...
+
     def settle(self, folder: str) -> None:
         """Make the names in a folder survive a power cut, whoever made them."""
         ...

@@ -105,6 +105,9 @@ class RemoteObjects:
         self.remove(doomed)
         return len(doomed)
 
+    def remove_root(self) -> None:
+        """See `Objects.remove_root`: a prefix without objects is nothing."""
+
     def settle(self, folder: str) -> None:
         """See `Objects.settle`: what a store shows is durable."""
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any
+from urllib.parse import unquote
 
 from streamsvd.checks.paths import is_url, local_path, place_text
 from streamsvd.errors import StoreError
@@ -31,6 +33,9 @@ BACKOFF: dict[str, Any] = {
     "base": 4,
 }
 """How long is waited before it is tried again: at random up to four times as long as before, about 20 s in all."""
+
+_SERVER = re.compile(r"https?://[^/\s]", re.IGNORECASE)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 LIMITS: dict[str, Any] = {
     "connect_timeout": timedelta(seconds=10),
@@ -81,9 +86,52 @@ def object_store(url: str, *, writes: bool = False) -> Any:
         raise StoreError(
             f"{url} is a URL of the unknown kind {scheme_of(url)}://. Check the address; {known} are known."
         )
+    _check_names(url)
+    if _CONTROL.search(url):
+        raise StoreError(
+            f"{url!r} has a newline or another control character, which names of objects do not have here. Check the address."
+        )
+    _check_endpoints(provider)
     return _open_store(
         url, os.getpid(), environment_of(provider), *_settings(provider, url, writes)
     )
+
+
+def _check_names(url: str) -> None:
+    """Refuse a URL that a client would take for another one: it drops queries and decodes names.
+
+    Raises
+    ------
+    StoreError
+        It says what in it cannot be meant.
+    """
+    scheme, _, rest = url.partition("://")
+    is_web = scheme.lower() in ("http", "https")
+    host, _, key = rest.partition("/")
+    if "@" in host and not (is_web or scheme.lower().startswith("abfs")):
+        raise StoreError(
+            f"{scheme}://***@{host.rpartition('@')[2]}/{key} has a user or a secret in it, which is in every message then. Put "
+            "credentials in the environment."
+        )
+    signs = [sign for sign in "?#" if sign in rest]
+    parts = key.strip("/").split("/")
+    if not is_web:
+        signs += [part for part in parts if unquote(part) != part]
+    signs += [part for part in parts if part in (".", "..")]
+    if signs:
+        raise StoreError(
+            f"{url} has {signs[0]!r} in it, which is dropped or decoded on the way, so that another object would be read. Name the "
+            "object without queries, versions, fragments and percent signs; copy one whose name has them."
+        )
+
+
+def _check_endpoints(provider: Provider) -> None:
+    """Refuse a server that is no address; the client ends the process's work on one."""
+    for name, text in environment_of(provider):
+        if "ENDPOINT_URL" in name.upper() and text and not _SERVER.match(text):
+            raise StoreError(
+                f"{name}={text!r} is no address of a server. Write it with http:// or https:// before it."
+            )
 
 
 def _settings(provider: Provider, url: str, writes: bool) -> tuple[tuple[Any, ...], ...]:

@@ -7,6 +7,7 @@ Listings of object stores show what was put before. Who comes after the dead is 
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ from streamsvd.errors import StoreError
 from streamsvd.store.places.bucket import Bucket
 from streamsvd.store.places.owners import Owner
 
+_NAME = re.compile(r"\d{6}\.json")
 TRIES = 5
 """Of a claim, each of which met another that was gone when it was read."""
 
@@ -43,7 +45,11 @@ NamedClaim = tuple[str, SignedClaim]
 
 def claims_in(bucket: Bucket, folder: Url) -> list[NamedClaim]:
     """Claims by name, in order; one that is gone when it is read is none."""
-    found = [(n, signature(bucket, folder / n, SignedClaim)) for n in bucket.names(folder.key)]
+    found = [
+        (n, signature(bucket, folder / n, SignedClaim))
+        for n in bucket.names(folder.key)
+        if _NAME.fullmatch(n)
+    ]
     return [(name, claim) for name, claim in found if claim is not None]
 
 

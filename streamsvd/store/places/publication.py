@@ -26,6 +26,7 @@ from streamsvd.store.places.claims import (
 )
 from streamsvd.store.places.location import ROOT_METADATA
 from streamsvd.store.places.owners import current_owner, lay_down
+from streamsvd.store.writing.shield import defer_interrupts
 
 OWNER, CONTENT, SCRATCH, CLAIMS = "owner.json", "content", "scratch", "claims"
 METADATA_NAMES = frozenset(("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata"))
@@ -62,9 +63,10 @@ def publish(place: Url, work: Url, *, overwrite: bool, begin: Callable[[], None]
             )
         begin()
         right.is_left = True
-        _move(bucket, place, work)
-        right.is_left = False
-        remove_work(bucket, work)
+        with defer_interrupts():  # between what goes and what comes there is nothing at the place
+            _move(bucket, place, work)
+            right.is_left = False
+            remove_work(bucket, work)
 
 
 def finish_publication(place: Url) -> None:

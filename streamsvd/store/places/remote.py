@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
+
+import msgspec
 
 from streamsvd.checks.paths import Url
 from streamsvd.errors import StoreError
 from streamsvd.store.explanations import Action
 from streamsvd.store.places.bucket import Bucket, bucket_at
+from streamsvd.store.places.owners import current_owner, lay_down
 from streamsvd.store.places.publication import finish_publication, work_folder
-from streamsvd.store.places.remote_work import RemoteResumableWork, RemoteWork
+from streamsvd.store.places.remote_work import TRIAL, RemoteResumableWork, RemoteWork
 from streamsvd.store.sight import Address, StoreAddress
 
 IN_MEMORY = 64 << 20
@@ -136,14 +138,17 @@ class RemoteLocation:
 
     def try_writing(self) -> None:
         """See `Location.try_writing`; a store that ignores conditions would let two writers replace each other unseen."""
-        bucket, token = self._bucket, uuid.uuid4().hex
-        key = f"{work_folder(self.address).key}/trial-{token}"
-        if not bucket.create(key, token.encode()):
-            raise StoreError(f"cannot write {self.address}: its objects change by themselves.")
+        bucket, owner = self._bucket, current_owner()
+        key = f"{work_folder(self.address).key}/{TRIAL}{owner.token}"
         try:
-            held = not bucket.create(key, b"another")
+            if not bucket.create(key, msgspec.json.encode(owner)):
+                raise StoreError(f"cannot write {self.address}: its objects change by themselves.")
+            try:
+                held = not bucket.create(key, b"another")
+            finally:
+                bucket.remove([key])
         finally:
-            bucket.remove([key])
+            lay_down(owner)
         if not held:
             raise StoreError(
                 f"{self.address.root} ignores conditional puts, so that two writers could mix what they write. Use a store that "

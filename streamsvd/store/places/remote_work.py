@@ -3,12 +3,14 @@
 - ``P.partial/TOKEN/owner.json`` says which process writes, ``content/`` beside it is what it writes, and ``scratch/`` what it needs
   meanwhile. Nobody else has that token, so that writers never meet before they publish.
 - ``P.unfinished/`` is the same of a work that another run goes on with, with its ``journal.json``.
+- ``P.partial/trial-TOKEN`` is of who sees whether the place can be written. Nothing else below these names is ours, nor ever removed.
 - ``P.partial/claims/`` are of those who publish; see `streamsvd.store.places.claims`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +18,9 @@ from typing import Any
 import msgspec
 
 from streamsvd.checks.paths import Url
-from streamsvd.store.places.bucket import bucket_at
-from streamsvd.store.places.claims import SignedClaim, make_claim, signature
+from streamsvd.errors import StoreError
+from streamsvd.store.places.bucket import Bucket, bucket_at
+from streamsvd.store.places.claims import SignedClaim, claims_in, make_claim, signature
 from streamsvd.store.places.owners import Owner, current_owner, lay_down
 from streamsvd.store.places.publication import (
     CLAIMS,
@@ -29,8 +32,11 @@ from streamsvd.store.places.publication import (
     work_folder,
     works_to_finish,
 )
+from streamsvd.store.writing.resumable import taken_error
 
 JOURNAL = "journal.json"
+TRIAL = "trial-"
+_TOKEN = re.compile("[0-9a-f]{32}")
 
 
 class RemoteWork:
@@ -82,6 +88,9 @@ class RemoteResumableWork(RemoteWork):
         self.is_continued, self.is_same_boot, self.was_another = False, True, False
         self._purpose = msgspec.json.decode(msgspec.json.encode(purpose))
         claims = self._all / CLAIMS
+        if self._bucket.has_keys(self._all.key) and not self._is_ours():
+            lay_down(self._owner)
+            raise taken_error(place, self._all)
         self._claim, dead = make_claim(
             self._bucket, claims, SignedClaim(self._owner), f"write {place}"
         )
@@ -92,9 +101,18 @@ class RemoteResumableWork(RemoteWork):
             if not self.is_continued:
                 self.was_another = self._bucket.has_keys(self.folder.key)
                 self._clear()
+            self._bucket.write((self._all / OWNER).key, msgspec.json.encode(self._owner))
         except BaseException:
             self.leave()
             raise
+
+    def _is_ours(self) -> bool:
+        """Whether a process has signed what is there."""
+        if _owner_at(self._bucket, self._all / OWNER) is not None:
+            return True
+        with contextlib.suppress(StoreError):
+            return bool(claims_in(self._bucket, self._all / CLAIMS))
+        return False
 
     def _journal(self) -> Any:
         with contextlib.suppress(FileNotFoundError, msgspec.DecodeError):
@@ -158,14 +176,38 @@ class RemoteScratch:
 def sweep_prefixes(place: Url) -> list[Url]:
     """Remove what processes of this machine that are gone have left on its way to a place, and say what.
 
-    What has no owner was put by a task that ran on after its run was over: the owner is written first and removed last.
+    Only what has a token for its name is ours. Of that, what has no owner was put by a task that ran on after its run was over: the
+    owner is written first and removed last. A trial that could not be removed is, when it can.
     """
-    bucket, above = bucket_at(place), work_folder(place)
-    names, swept = [name for name in bucket.names(above.key) if name != CLAIMS], []
+    bucket, above, swept = bucket_at(place), work_folder(place), []
+    found = bucket.names(above.key)
+    for name in found:
+        if name.startswith(TRIAL) and _TOKEN.fullmatch(name.removeprefix(TRIAL)):
+            owner = _owner_at(bucket, above / name)
+            if owner is not None and owner.is_gone:
+                bucket.remove([(above / name).key])
+    names = [name for name in found if _TOKEN.fullmatch(name)]
     kept = works_to_finish(place) if names else set()
     for name in names:
-        owner: Owner | None = signature(bucket, above / name / OWNER, Owner)
-        if f"{above.name}/{name}" not in kept and (owner is None or owner.is_gone):
+        if f"{above.name}/{name}" in kept:
+            continue
+        keys = bucket.keys((above / name).key)
+        owner = _owner_at(bucket, above / name / OWNER)
+        if owner.is_gone if owner is not None else _are_ours(keys, above / name):
             remove_work(bucket, above / name)
             swept.append(above / name)
     return swept
+
+
+def _are_ours(keys: list[str], work: Url) -> bool:
+    """Whether there are only such objects as tasks put."""
+    ours = tuple(f"{(work / name).key}/" for name in (CONTENT, SCRATCH))
+    return bool(keys) and all(key.startswith(ours) for key in keys)
+
+
+def _owner_at(bucket: Bucket, place: Url) -> Owner | None:
+    """Who has signed it; None if it is not there, or no signature."""
+    with contextlib.suppress(StoreError):
+        found: Owner | None = signature(bucket, place, Owner)
+        return found
+    return None

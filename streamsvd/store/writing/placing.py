@@ -20,7 +20,7 @@ from streamsvd.store.writing.partial import Partial, remove_replaced
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(?:/+|$)")
 
 
-def check_local(path: PathOrUrl) -> None:
+def check_local(path: PathOrUrl | str) -> None:
     """Refuse a URL where only folders are written; taken for a path it is a folder named after its scheme.
 
     Raises

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import platform
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ class ResumableFolder(Partial):
     Raises
     ------
     StoreError
-        If another process is writing it.
+        If another process is writing it, or something without that lock is there, which is left alone.
     OSError
         If it cannot be made.
     """
@@ -66,6 +67,8 @@ class ResumableFolder(Partial):
             self._lock(place)
 
     def _lock(self, place: Path) -> None:
+        if os.path.lexists(self.folder) and not self._is_ours():
+            raise taken_error(place, self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._handle = os.open(self.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
         try:
@@ -79,6 +82,12 @@ class ResumableFolder(Partial):
             pass
         os.ftruncate(self._handle, 0)
         os.write(self._handle, platform.node().encode())
+
+    def _is_ours(self) -> bool:
+        """Whether it is such a folder, by its lock, or an empty one."""
+        if not self.folder.is_dir():
+            return False
+        return (self.folder / LOCK).is_file() or not any(self.folder.iterdir())
 
     def _journal(self) -> dict[str, Any] | None:
         try:
@@ -98,7 +107,10 @@ class ResumableFolder(Partial):
         self._release()
 
     def close(self) -> Path:
-        """The folder, which is whole."""
+        """The folder, which is whole; what is found under the one name that is continued has a lock, whenever a kill comes."""
+        self.folder = self.folder.rename(
+            self.place.with_name(f"{self.place.name}.partial-{uuid.uuid4().hex[:8]}")
+        )
         (self.folder / JOURNAL).unlink(missing_ok=True)
         return super().close()
 
@@ -106,6 +118,13 @@ class ResumableFolder(Partial):
 def resumable_path(place: PathOrUrl) -> PathOrUrl:
     """Where what is on its way to a place lies."""
     return place.with_name(place.name + SUFFIX)
+
+
+def taken_error(place: PathOrUrl, folder: PathOrUrl) -> StoreError:
+    """That something else lies where what is on its way to a place would."""
+    return StoreError(
+        f"{folder} is not what streamsvd writes there, and {place} is written by way of that name. Move it, or choose another place."
+    )
 
 
 def _boot() -> str:

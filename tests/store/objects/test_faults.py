@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+import streamsvd
 from streamsvd.errors import StoreError
 from streamsvd.store.objects.faults import fault_words
 from streamsvd.store.objects.providers import PROVIDERS, bucket_of, provider_of
@@ -67,3 +68,23 @@ def test_the_extra_is_named_where_it_is_absent(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(__import__("sys").modules, "obstore.store", None)
     with pytest.raises(StoreError, match=r"pip install 'streamsvd\[object-stores\]'"):
         objects_at("s3://bkt-that-nobody-opened/x")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "s3://bkt/exp?3",
+        "s3://bkt/A.npy?versionId=V1",
+        "s3://bkt/exp#2",
+        "s3://bkt/a%20b",
+        "s3://bkt/x/../A.zarr",
+        "s3://name:secret@bkt/A.zarr",
+        "http://127.0.0.1:9/A.npy?token=x",
+    ],
+)
+def test_a_url_that_would_be_taken_for_another_is_refused(url):
+    """A client drops queries and fragments, and decodes names: it would read another object, without a word."""
+    with pytest.raises(StoreError) as caught:
+        streamsvd.open(url)
+    assert "another object would be read" in str(caught.value) or "***@bkt" in str(caught.value)
+    assert "secret@" not in str(caught.value)

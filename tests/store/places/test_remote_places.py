@@ -18,7 +18,8 @@ import zarr
 
 import streamsvd
 from streamsvd.checks.paths import PathOrUrl, Url, place_of
-from streamsvd.errors import StoreError
+from streamsvd.errors import SpecError, StoreError
+from streamsvd.store.collections.archive import CompressedStore
 from streamsvd.store.objects import where
 from streamsvd.store.places import Location, location_of
 from streamsvd.store.places import remote_work as remote_work_module
@@ -149,15 +150,17 @@ def test_what_the_dead_have_left_is_swept_and_what_the_living_write_is_not(
         patch.setattr(remote_work_module, "current_owner", lambda: dead)
         left = location_of(url).begin()
         fill(left.location, b"x")
-        foreign = msgspec.structs.replace(dead, machine="another", token="t" * 32)
+        foreign = msgspec.structs.replace(dead, machine="another", token="f" * 32)
         patch.setattr(remote_work_module, "current_owner", lambda: foreign)
         elsewhere = location_of(url).begin()
         assert not left.location.exists()  # the second swept the first
     fill(elsewhere.location, b"y")
-    location_of(work_folder(url)).write("late/scratch/b/0", b"by a task of a run that is over")
+    location_of(work_folder(url)).write(
+        f"{'b' * 32}/scratch/b/0", b"by a task of a run that is over"
+    )
     mine = location_of(url).begin()
     assert {name for name in location_of(work_folder(url)).names()} == {
-        "t" * 32,
+        "f" * 32,
         mine.folder.parent.name,
     }
     assert sweep_prefixes(url) == []
@@ -393,3 +396,85 @@ def test_owners_tell_the_dead_from_the_living() -> None:
     ).is_gone  # its number was given again
     for other in ({"machine": "another"}, {"system": "another boot"}, {"machine": ""}):
         assert not msgspec.structs.replace(dead, **other).is_gone
+
+
+# What is not ours ---------------------------------------------------------------------------------------
+
+
+def test_what_users_named_like_our_work_is_left_alone(url: Url) -> None:
+    A = np.arange(60.0).reshape(20, 3)
+    streamsvd.svd(A, rank=2, out=f"{url}.partial")
+    bucket = bucket_at(url)
+    bucket.write(f"{url.key}.partial/mine/notes.txt", b"mine")
+    bucket.write(f"{url.key}.partial/trial-balloon", b"mine")
+    bucket.write(f"{url.key}.partial/{'a' * 32}/notes.txt", b"mine")
+    before = contents(place_of(f"{url}.partial"))
+    streamsvd.svd(A, rank=2, out=str(url))
+    assert contents(place_of(f"{url}.partial")) == before
+
+
+def test_what_users_named_like_an_unfinished_conversion_is_in_the_way(place: PathOrUrl) -> None:
+    A = np.arange(60.0).reshape(20, 3)
+    streamsvd.convert(A, f"{place}.unfinished")
+    before = contents(place_of(f"{place}.unfinished"))
+    with pytest.raises(StoreError, match="is not what streamsvd writes there.*Move it"):
+        streamsvd.convert(A, str(place))
+    assert contents(place_of(f"{place}.unfinished")) == before
+    assert not location_of(place).exists()
+
+
+def test_a_trial_that_could_not_be_removed_goes_with_a_later_run(url: Url) -> None:
+    bucket, dead, living = bucket_at(url), a_dead_owner(), current_owner()
+    for owner in (dead, living):
+        bucket.write((work_folder(url) / f"trial-{owner.token}").key, msgspec.json.encode(owner))
+    write_group(url, b"new")
+    assert location_of(work_folder(url)).names() == [f"trial-{living.token}"]
+    lay_down(living)
+
+
+def test_an_interrupt_waits_until_what_is_replaced_has_made_way(url: Url, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    write_group(url, b"old")
+    work = location_of(url).begin()
+    fill(work.location, b"new")
+    copy = Bucket.copy
+
+    def interrupted(bucket: Bucket, pairs: list[tuple[str, str]]) -> None:
+        signal.raise_signal(signal.SIGINT)
+        copy(bucket, pairs)
+
+    monkeypatch.setattr(Bucket, "copy", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        work.publish(overwrite=True)
+    assert contents(url)["zarr.json"] == ROOT + b"new"
+
+
+def test_of_two_that_compress_to_one_place_the_second_is_refused(
+    place: PathOrUrl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = {"a": np.random.default_rng(0).standard_normal((8, 6))}
+    mark = CompressedStore.mark
+
+    def late(store: CompressedStore) -> bool:
+        monkeypatch.setattr(CompressedStore, "mark", mark)
+        streamsvd.compress(weights, place.with_name("W"), rank=2)
+        return mark(store)
+
+    monkeypatch.setattr(CompressedStore, "mark", late)  # after it has seen that nothing is there
+    with pytest.raises(StoreError, match="is a compressed collection already"):
+        streamsvd.compress(weights, place.with_name("W"), rank=2)
+    assert location_of(place.with_name("W")).keys("log") == ["000000000001.json"]
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:9", "localhost", "http://"])
+def test_an_endpoint_that_is_no_address_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:  # fmt: skip
+    monkeypatch.setenv("AWS_ENDPOINT_URL", text)
+    with pytest.raises(StoreError, match="AWS_ENDPOINT_URL=.* is no address of a server"):
+        streamsvd.svd("s3://bucket/A.npy", rank=2)
+
+
+def test_a_key_with_a_newline_is_refused(bucket: str) -> None:
+    for name in ("a\nb.npy", "a\x01.zarr"):
+        with pytest.raises(StoreError, match="control character"):
+            streamsvd.svd(f"{bucket}/{name}", rank=1)
+        with pytest.raises(SpecError, match="do not take as it stands"):
+            streamsvd.svd(np.ones((9, 2)), rank=1, out=f"{bucket}/{name}")
