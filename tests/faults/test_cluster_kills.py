@@ -107,7 +107,8 @@ def test_a_worker_that_stands_still_for_a_while_changes_no_bit(contract):
 
 
 CLIENT = """
-import os, sys
+import sys
+from pathlib import Path
 from distributed import Client
 import streamsvd
 from tests.faults.cluster_kit import Rows
