@@ -67,6 +67,7 @@ def wait_for_cluster(file: Path, workers: int) -> None:
         client.wait_for_workers(workers, timeout=WAIT_SECONDS)
 
 
+@pytest.mark.slow
 def test_scheduler_and_workers_started_by_hand(commands):
     (block,) = blocks(PAGE, "bash")
     *services, ask = block.splitlines()
