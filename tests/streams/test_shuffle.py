@@ -84,7 +84,7 @@ def orders(count, buckets):
     cut = module.ShuffleCut(reader, buckets, 1, 1, 1, 0, 0)
     for seed in range(count):
         run, held, rows = Run(reader.matrix_reader, seed=seed), Held(), Rows(4)
-        module._gather(run, cut, module._scatter(run, cut, held), held, rows, 3)
+        module._gather(run, cut, module._scatter(run, cut, held, rows), held, rows, 3)
         assert not held.held
         found[tuple(rows.out.astype(int))] += 1
     return np.array(list(found.values()))
