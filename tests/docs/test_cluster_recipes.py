@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -92,6 +93,15 @@ def script_of_page() -> str:
     return block
 
 
+@pytest.fixture
+def _signals():
+    """dask-jobqueue takes Ctrl-C of the process that imports it; other tests have theirs."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_signals")
 def test_the_job_of_slurm_has_what_the_page_says(tmp_path, monkeypatch, capsys):
     pytest.importorskip("dask_jobqueue")
     monkeypatch.chdir(tmp_path)
